@@ -1,0 +1,5 @@
+"""``python -m vitrun``."""
+
+from vitrun.cli import app
+
+app()

@@ -1,0 +1,156 @@
+"""The command line: every verb is a recipe plus ``key=value`` words."""
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from vitrun.mistakes import Exit, Mistake
+
+# One line a verb, here and not in the recipes, so that `vitrun --help` imports nothing of them.
+VERBS = {
+    "quickstart": "Run the whole chain with a small model on the embedded data, in two minutes.",
+    "pretrain": "Train a model from scratch.",
+    "finetune": "Adapt pretrained weights to a data set, at any resolution.",
+    "fewshot": "Measure frozen features with a closed-form classifier on 1, 5, 10, 25 images a class.",
+    "eval": "Count how often a model's answers on a test set are right.",
+    "compare": "Show your finished runs beside the paper's published numbers.",
+    "models": "List the models, with their sizes.",
+    "data": "List the data sets, with their sizes and sources.",
+}
+NEXT = {
+    "pretrain": "vitrun finetune",
+    "finetune": "vitrun eval",
+    "fewshot": "vitrun compare",
+    "eval": "vitrun compare",
+}
+RUNNING = ("pretrain", "finetune", "fewshot", "eval")
+
+
+def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer options, and the files of a group.
+
+    Bash cuts ``model=vi`` into ``model``, ``=`` and ``vi`` (and drops a trailing ``=``); other shells do not cut.
+    """
+    from vitrun import config
+
+    files = config.groups(ctx.info_name)
+    before, last = ["", "", *(ctx.params["words"] or ())][-2:]
+    if last == "=":
+        return list(files.get(before, []))
+    if last and before != "=" and "=" not in last:
+        return list(files.get(last, []))
+    choices = [f"{group}={name}" for group, names in files.items() for name in names]
+    return choices + [f"{key}=" for key in config.options(ctx.info_name)]
+
+
+class Command(TyperCommand):
+    """A verb whose help ends with its options and what its groups offer."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print Typer's help, then the words."""
+        super().format_help(ctx, formatter)
+        typer.echo(describe(ctx.info_name))
+
+
+def describe(verb: str) -> str:
+    """The options of a verb as words with their values, and the choices of each of its groups."""
+    from vitrun import config
+
+    tree = config.compose(verb, [])
+    lines = ["Options, with their values:"]
+    lines += [f"  {key}={config.show_value(config.reach(tree, key))}" for key in config.leaves(tree)]
+    for group, choices in config.groups(verb).items():
+        lines += ["", f"Choices of {group}=:"]
+        lines += [f"  {name.ljust(14)}  {about}" for name, about in choices.items()]
+    return "\n".join(lines)
+
+
+Words = Annotated[list[str], typer.Argument(metavar="[KEY=VALUE]...", autocompletion=complete)]
+Cfg = Annotated[bool, typer.Option("--cfg", help="Print every option and what set it, then stop.")]
+Dry = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what it would cost, write nothing.")]
+Many = Annotated[bool, typer.Option("-m", "--multirun", help="Run every combination of KEY=A,B.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Pretrain, fine-tune, test and compare vision transformers as the paper did. VERB --help lists a verb's options.",
+)
+
+
+def command(verb: str):
+    """The function behind ``vitrun <verb>``; the verb's own module is imported only when it runs."""
+
+    def function(words: Words = [], cfg: Cfg = False, dry_run: Dry = False, multirun: Many = False, quiet: Quiet = False,
+                 json: Json = False) -> None:  # fmt: skip
+        try:
+            if multirun:
+                raise typer.Exit(sweep(verb, words, cfg, [*["--dry-run"] * dry_run, *["--quiet"] * quiet, *["--json"] * json]))
+            perform(verb, words, cfg, dry_run, quiet, json)
+        except Mistake as mistake:
+            typer.echo(f"vitrun {verb}: {mistake}", err=True)
+            raise typer.Exit(mistake.status) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(Exit.INTERRUPTED) from None
+        except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return function
+
+
+def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
+    """Carry out one verb and show what it found."""
+    from vitrun import config, run
+    from vitrun.screen import Screen
+
+    recipe = run.load(verb, words)
+    if cfg:
+        typer.echo(config.show(verb, words, recipe))
+        return
+    screen = Screen(quiet, as_json)
+    main = import_module(f"vitrun.{verb}").main
+    if verb not in RUNNING:
+        main(recipe, screen)
+        return
+    try:
+        result = run.carry_out(verb, recipe, screen, main, dry)
+    except run.Stopped as stopped:
+        screen.warn(f"Stopped. To go on from here: vitrun {verb} {' '.join(words)}".rstrip())
+        raise typer.Exit(stopped.status) from None
+    screen.result(result)
+    if not dry:
+        screen.say(f"In {recipe.runs / run.name(verb, recipe)}. Next: {NEXT[verb]}")
+
+
+def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:
+    """Run a process for each combination, all checked before the first; the exit status of the last that failed."""
+    from vitrun import config, run
+
+    jobs = config.expand(verb, words)
+    checked = [run.load(verb, job) for job in jobs]
+    if cfg:
+        typer.echo("\n\n".join(config.show(verb, job, recipe) for job, recipe in zip(jobs, checked)))
+        return 0
+    failed = {}
+    for number, job in enumerate(jobs, 1):
+        typer.echo(f"job {number}/{len(jobs)}: {verb} {' '.join(job)}", err=True)
+        status = subprocess.run([sys.executable, "-m", "vitrun", verb, *job, *flags], check=False).returncode
+        if status in (Exit.INTERRUPTED, Exit.TERMINATED):
+            return status
+        if status:
+            failed[" ".join(job)] = status
+    for job, status in failed.items():
+        typer.echo(f"failed with exit status {status}: vitrun {verb} {job}", err=True)
+    return max(failed.values(), default=0)
+
+
+for _verb, _help in VERBS.items():
+    # Unknown dashes reach us as words, so that the answer can show the right spelling.
+    settings = {"ignore_unknown_options": True}
+    app.command(_verb, help=_help, cls=Command, context_settings=settings)(command(_verb))

@@ -1,0 +1,288 @@
+"""Turns ``key=value`` words into a recipe. The only module that knows Hydra."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from difflib import get_close_matches
+from functools import cache
+from itertools import product
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from vitrun import recipe as recipes
+from vitrun.mistakes import Mistake, pick, unknown
+from vitrun.recipe import DURATIONS, RECIPES
+
+HERE = Path(__file__).parent
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, else checkout
+WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
+
+
+def load(verb: str, words: Sequence[str]) -> Any:
+    """The recipe of ``conf/<verb>.yaml`` with ``words`` applied, checked and frozen; a Mistake where a word is wrong."""
+    return freeze(verb, compose(verb, words))
+
+
+def freeze(verb: str, tree: dict) -> Any:
+    """The recipe that a plain tree of options describes; a Mistake for the first option that is unsound."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(RECIPES[verb]).validate_python(tree)
+    except ValidationError as error:
+        raise Mistake(explain(error.errors()[0])) from None
+
+
+def explain(error: dict) -> str:
+    """One sentence for what pydantic found."""
+    # A tagged union puts the tag into the place ("optim", "sgd", "lr"): the user never typed it.
+    where = ".".join(str(part) for part in error["loc"] if part not in TAGS)
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
+    if error["type"] == "value_error":
+        return message
+    if error["type"] == "union_tag_invalid":
+        tag = error["ctx"]["discriminator"].strip("'")
+        return f"{where}.{tag}={error['ctx']['tag']} cannot be: it should be one of {error['ctx']['expected_tags']}"
+    if error["type"] == "missing":
+        return f"{where} is required: add {where}=..."
+    return f"{where}={show_value(error['input'])} cannot be: {message}"
+
+
+TAGS = {"vit", "bit", "timm", "shapes", "digits", "files", "adam", "adamw", "sgd", "constrained-str"}
+
+
+def compose(verb: str, words: Sequence[str]) -> dict:
+    """The plain tree of options after files and words, every word known and given once."""
+    from omegaconf import OmegaConf
+
+    pairs = parse(verb, words)
+    tree = OmegaConf.to_container(hydra_tree(verb, pairs), resolve=True)
+    for name in DURATIONS:  # a duration on the command line replaces the one in the files, whatever its unit
+        if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
+            tree[name] = None
+    return tree
+
+
+def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
+    """``{key: value}`` of words that are well formed, known to the verb, no sweeps, and given once."""
+    pairs = {}
+    for word in words:
+        key, value = split(verb, word, words)
+        if key in pairs:
+            raise Mistake(f"{key} is given twice, as {pairs[key]} and as {value}: keep one.")
+        pairs[key] = value
+    choices = groups(verb)
+    for key in pairs.keys() & choices.keys():
+        pick(choices[key], pairs[key], key)
+    known = [*choices, *leaves(hydra_tree(verb, {k: v for k, v in pairs.items() if k in choices}))]
+    for key, value in pairs.items():
+        if key not in known:
+            raise Mistake(unknown("option", key, known))
+        if len(values(value)) > 1 and not is_list(verb, key):
+            raise Mistake(f"{key}={value} is a sweep over {len(values(value))} values: add -m to run every combination.")
+    return pairs
+
+
+def split(verb: str, word: str, words: Sequence[str]) -> tuple[str, str]:
+    """``key`` and ``value`` of a word; a Mistake that shows the right spelling where it is written otherwise."""
+    match = WORD.fullmatch(word)
+    if match and match[2]:
+        return match[1], match[2]
+    if word[:1] in "+~":
+        raise Mistake(f"{word} cannot be: the set of options is closed. `vitrun {verb} --cfg` prints them all.")
+    key, _, value = word.lstrip("-").partition("=")
+    if not value:  # "--lr 0.1" and "lr = 0.1" come as several words
+        value = next((w for w in words[list(words).index(word) + 1 :] if w != "="), "...").removeprefix("=")
+    known = [*options(verb), *groups(verb)]
+    right = next((k for k in (*known, *get_close_matches(key, known, 1)) if key in (k, k.split(".")[-1])), None)
+    if right is None:
+        raise Mistake(f"{word!r} is not KEY=VALUE. {unknown('option', key, known)}")
+    raise Mistake(f"{word!r} is not KEY=VALUE: options have no dashes and no spaces. Write {right}={value}")
+
+
+def values(text: str) -> list[str]:
+    """The parts of ``text`` between commas that stand outside brackets and quotes."""
+    if text[:1] in "'\"" and text[-1:] == text[:1]:
+        return [text]
+    return re.findall(r"(?:\[[^\]]*\]|\([^)]*\)|[^,\[(])+", text)
+
+
+def expand(verb: str, words: Sequence[str]) -> list[list[str]]:
+    """One list of words for each job of a sweep: ``seed=0,1`` becomes ``seed=0`` and ``seed=1``."""
+    axes = []
+    for word in words:
+        key, value = split(verb, word, words)
+        sweep = values(value)
+        if is_list(verb, key) and not value.startswith("["):
+            sweep = [value]
+        if repeated := [v for v in sweep if sweep.count(v) > 1]:
+            raise Mistake(f"{word}: the sweep has {repeated[0]} twice.")
+        axes.append([f"{key}={v}" for v in sweep])
+    return [list(job) for job in product(*axes)]
+
+
+def hydra_tree(verb: str, pairs: dict[str, str]) -> Any:
+    """What Hydra composes from the verb's files and overrides."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra_compose(verb, overrides(verb, pairs))
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = str(error).splitlines()[0]
+        raise Mistake(f"These words cannot be combined: {' '.join(f'{k}={v}' for k, v in pairs.items())}: {reason}") from None
+
+
+def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
+    """The pairs in Hydra's grammar: lists in brackets, free text quoted (a path may hold any character)."""
+    words = []
+    for key, value in pairs.items():
+        if is_list(verb, key) and not value.startswith("["):
+            value = f"[{value}]"
+        elif is_text(verb, key) and value not in ("null", "none") and value[:1] not in "'\"":
+            value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        words.append(f"{key}={value}")
+    return words
+
+
+def show(verb: str, words: Sequence[str], recipe: Any) -> str:
+    """Every option as a pasteable word, with the file or word that set it."""
+    where, tree = origins(verb, words), plain(recipe)
+    lines = []
+    for key in leaves(tree):
+        value = show_value(reach(tree, key))
+        lines.append(f"{key}={value}".ljust(48) + f"  # {where.get(key, 'the run that init names')}")
+    return "\n".join(lines)
+
+
+def show_value(value: Any) -> str:
+    """A value as it is typed in a word."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(show_value, value))}]"
+    return str(value)
+
+
+def origins(verb: str, words: Sequence[str]) -> dict[str, str]:
+    """Where each option got its value: the last file, or the word, that set it."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    pairs = parse(verb, words)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        files = loader.compute_defaults_list(verb, overrides(verb, pairs), RunMode.RUN).defaults
+    found = {}
+    for file in files:
+        if not file.config_path.startswith("hydra/"):
+            tree = yaml.safe_load((CONF / f"{file.config_path}.yaml").read_text()) or {}
+            prefix = "" if file.config_path == verb or file.config_path.startswith("recipe/") else f"{file.package}."
+            found |= {f"{prefix}{key}": f"conf/{file.config_path}.yaml" for key in leaves(tree)}
+    return found | {key: "command line" for key in pairs if key in found}
+
+
+def leaves(tree: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all values in a tree of options."""
+    for key, value in tree.items():
+        if hasattr(value, "items"):
+            yield from leaves(value, f"{prefix}{key}.")
+        elif key != "defaults":
+            yield f"{prefix}{key}"
+
+
+def reach(tree: dict, key: str) -> Any:
+    """The value at a dotted name."""
+    for part in key.split("."):
+        tree = tree[part]
+    return tree
+
+
+@cache
+def groups(verb: str) -> dict[str, dict[str, str]]:
+    """The config groups a verb can choose from: ``{"model": {"vit_b16": "its first comment line", ...}, ...}``."""
+    names = {f.name for f in fields(RECIPES[verb])}
+    folders = [d for d in sorted(CONF.iterdir()) if d.is_dir() and d.name in names]
+    return {d.name: {f.stem: header(f) for f in sorted(d.glob("*.yaml"))} for d in folders}
+
+
+def header(file: Path) -> str:
+    """The first comment line of a YAML file."""
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+@cache
+def options(verb: str) -> dict[str, Any]:
+    """Every dotted option that some choice of groups gives a verb, with its type."""
+    return dict(typed(RECIPES[verb]))
+
+
+def typed(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, kind in get_type_hints(cls).items():
+        for part in (parts := alternatives(kind)):
+            if is_dataclass(part):
+                yield from typed(part, f"{prefix}{name}.")
+        if not all(is_dataclass(part) for part in parts):
+            yield f"{prefix}{name}", kind
+
+
+def alternatives(kind: Any) -> list[Any]:
+    """The members of a union of types, looking through annotations; none of them None."""
+    if get_origin(kind) is Annotated:
+        return alternatives(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [part for member in get_args(kind) for part in alternatives(member)]
+    return [] if kind is type(None) else [kind]
+
+
+def is_list(verb: str, key: str) -> bool:
+    """Whether commas make a list of this option (and not a sweep)."""
+    return any(get_origin(part) is tuple for part in alternatives(options(verb).get(key)))
+
+
+def is_text(verb: str, key: str) -> bool:
+    """Whether this option takes free text."""
+    kinds = alternatives(options(verb).get(key))
+    return bool(kinds) and all(part in (str, Path) for part in kinds)
+
+
+def model_rows() -> dict[str, Any]:
+    """The model table: one row for each file of ``conf/model``."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(recipes.Model)
+    return {name: adapter.validate_python(read_row("model", name)) for name in group_files("model")}
+
+
+def read_row(group: str, name: str) -> dict:
+    """The plain values of ``conf/<group>/<name>.yaml``."""
+    pick(group_files(group), name, group)
+    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def group_files(group: str) -> dict[str, Path]:
+    """The files of a config group by name."""
+    return {file.stem: file for file in sorted((CONF / group).glob("*.yaml"))}
+
+
+def plain(recipe: Any) -> dict:
+    """A recipe as a tree of plain values, as YAML and JSON write it."""
+    return {key: plain_value(value) for key, value in asdict(recipe).items()}
+
+
+def plain_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: plain_value(v) for key, v in value.items()}
+    if isinstance(value, tuple):
+        return [plain_value(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,83 @@
+"""A split: images with their keys and labels, in memory or read one by one."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from io import BytesIO
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vitrun.mistakes import Exit, Mistake
+
+IN_MEMORY = 2**30  # bytes of pixels that a split of equal images may take to be decoded once
+CHUNK = 500  # images a thread decodes at a time
+THREADS = ThreadPoolExecutor(os.cpu_count(), "decode")
+
+
+@dataclass(frozen=True)
+class Split:
+    """N images with keys and labels; ``pixels`` where they are in memory, else ``encoded`` reads the bytes of one."""
+
+    keys: Sequence[str]  # [N] names that stay with an image whatever its place
+    labels: np.ndarray  # [N] int64
+    classes: tuple[str, ...]
+    pixels: Tensor | None = None  # [N, 3, H, W] uint8
+    encoded: Callable[[int], bytes] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of a SHA-256 over classes, keys and labels."""
+        code = hashlib.sha256("\n".join(self.classes).encode())
+        for first in range(0, len(self), 65536):
+            code.update("\n".join(self.keys[first : first + 65536]).encode())
+        code.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
+        return code.hexdigest()[:16]
+
+    def read(self, indices: np.ndarray) -> Tensor | list[Tensor]:
+        """The images at ``indices``: [B, 3, H, W], or B of [3, h, w] where sizes differ; uint8."""
+        if self.pixels is not None:
+            return self.pixels[torch.from_numpy(indices)]
+        return [torch.from_numpy(image) for image in THREADS.map(self.decode, indices.tolist())]
+
+    def decode(self, index: int) -> np.ndarray:
+        """The image at ``index``: [3, h, w] uint8; a Mistake that names it where it is no image."""
+        data = self.encoded(index)
+        try:
+            with Image.open(BytesIO(data)) as image:
+                return np.array(image.convert("RGB")).transpose(2, 0, 1)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            start = data[:16].decode("latin-1").strip().encode("unicode_escape").decode()
+            raise Mistake(
+                f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with {start!r}): {error}. "
+                "Replace or remove it.",
+                Exit.DATA,
+            ) from None
+
+
+def settled(split: Split) -> Split:
+    """The split with its pixels in memory, where its images are of one size and few enough; else as it is."""
+    first = split.decode(0)
+    probe = [split.decode(i) for i in range(0, len(split), max(1, len(split) // 16))]
+    if first.size * len(split) > IN_MEMORY or any(image.shape != first.shape for image in probe):
+        return split
+    pixels = np.empty((len(split), *first.shape), dtype=np.uint8)
+
+    def place(start: int) -> bool:
+        for index in range(start, min(start + CHUNK, len(split))):
+            image = split.decode(index)
+            if image.shape != first.shape:
+                return False
+            pixels[index] = image
+        return True
+
+    fits = all(THREADS.map(place, range(0, len(split), CHUNK)))
+    return replace(split, pixels=torch.from_numpy(pixels), encoded=None) if fits else split

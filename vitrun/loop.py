@@ -1,0 +1,219 @@
+"""The training loop, and the two ways to read a trained network: its answers and its features."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitrun.data import Batch
+from vitrun.draws import key
+from vitrun.machine import Machine
+from vitrun.mistakes import Exit, Mistake
+from vitrun.optim import average, set_lr
+
+
+def softmax_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Softmax cross-entropy, mean over images: [B, C], [B] -> []."""
+    return functional.cross_entropy(logits.float(), labels)
+
+
+def sigmoid_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Sigmoid cross-entropy, summed over classes, mean over images: [B, C], [B] -> [] (big_vision's ``sigmoid_xent``)."""
+    targets = functional.one_hot(labels, logits.shape[1]).to(torch.float32)
+    return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(1).mean()
+
+
+OBJECTIVES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
+
+
+@dataclass
+class State:
+    """What training changes, and all that a checkpoint has to hold."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    ema: list[Tensor] | None  # the Polyak average, in the order of ``network.parameters()``
+    step: int  # steps done
+    micro_batch: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did."""
+
+    number: int  # steps done with this one
+    loss: float
+    norm: float  # of the gradient, before the clip
+    lr: float
+    images: int
+    waited: float  # seconds for data
+    took: float  # seconds in all
+
+
+def fit(
+    state: State,
+    batches: Iterable[Batch],
+    *,
+    lr: Callable[[int], float],
+    objective: Callable[[Tensor, Tensor], Tensor],
+    clip: float | None,
+    decay: float | None,
+    seed: int,
+    machine: Machine,
+    tick: Callable[[int], None],
+) -> Iterator[Step]:
+    """Train on ``batches``, one step each, and tell of every step.
+
+    ``tick(images)`` is called after each micro-batch and may raise: the step is then not done, and ``state`` is whole.
+    Raises a Mistake (exit 5) before the update where the loss or the gradient is not finite.
+    """
+    parameters = [p for p in state.network.parameters() if p.requires_grad]
+    state.network.train()
+    asked = perf_counter()
+    for batch in batches:
+        got = perf_counter()
+        rate = lr(state.step)
+        set_lr(state.optimizer, rate)
+        torch.manual_seed(key(seed, "dropout", state.step))
+        loss = set_gradients(state, parameters, batch, objective, machine, tick)
+        norm = float(nn.utils.clip_grad_norm_(parameters, clip or torch.inf))
+        if not (isfinite(loss) and isfinite(norm)):
+            raise not_finite(state.step, loss, norm, rate, batch.indices)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        if state.ema is not None:
+            average(state.ema, state.network, decay)
+        state.step += 1
+        now = perf_counter()
+        yield Step(state.step, loss, norm, rate, len(batch.labels), got - asked, now - asked)
+        asked = perf_counter()
+
+
+def set_gradients(
+    state: State,
+    parameters: list[nn.Parameter],
+    batch: Batch,
+    objective: Callable[[Tensor, Tensor], Tensor],
+    machine: Machine,
+    tick: Callable[[int], None],
+) -> float:
+    """Put the gradient of the mean loss of the whole batch into ``p.grad``, whatever the micro-batch; the loss.
+
+    On a GPU that runs out of memory the micro-batch is halved and the batch begun again.
+    """
+    while True:
+        try:
+            return accumulate(state, parameters, batch, objective, machine, tick)
+        except torch.OutOfMemoryError as error:
+            if state.micro_batch == 1:
+                raise Mistake(f"Out of memory with one image at a time: {error}. Use a smaller model or res.", Exit.SPACE) from None
+            state.micro_batch = (state.micro_batch + 1) // 2
+            torch.cuda.empty_cache()
+
+
+def accumulate(
+    state: State,
+    parameters: list[nn.Parameter],
+    batch: Batch,
+    objective: Callable[[Tensor, Tensor], Tensor],
+    machine: Machine,
+    tick: Callable[[int], None],
+) -> float:
+    """As ``set_gradients``, once. Each lane adds up its own micro-batches, and the lanes are added in order: the same bits
+    every time."""
+    size, micro = len(batch.labels), state.micro_batch
+    starts = list(range(0, size, micro))
+    lanes = min(machine.lanes_for(state.network), len(starts))
+
+    def work(lane: int) -> tuple[Tensor, list[Tensor]]:
+        loss, total = torch.zeros((), device=machine.device), None
+        for start in starts[lane::lanes]:
+            images = batch.images[start : start + micro].to(machine.device, non_blocking=True)
+            labels = batch.labels[start : start + micro].to(machine.device, non_blocking=True)
+            with machine.autocast():
+                logits = state.network(images)
+            part = objective(logits, labels) * (len(labels) / size)
+            gradients = list(torch.autograd.grad(part, parameters))
+            loss += part.detach()
+            if total is None:
+                total = gradients
+            else:
+                torch._foreach_add_(total, gradients)
+            tick(len(labels))
+        return loss, total
+
+    (loss, total), *others = machine.map(work, range(lanes), lanes)
+    for more, gradients in others:
+        loss += more
+        torch._foreach_add_(total, gradients)
+    for parameter, gradient in zip(parameters, total):
+        parameter.grad = gradient
+    return float(loss)
+
+
+def not_finite(step: int, loss: float, norm: float, lr: float, indices: np.ndarray) -> Mistake:
+    """The error for a step that must not be taken."""
+    shown = ", ".join(map(str, indices[:8].tolist()))
+    return Mistake(
+        f"Step {step} has loss {loss:.4g} and gradient norm {norm:.4g} at lr {lr:.3g} (images {shown}, ...): stopped before "
+        "the update. Try a smaller optim.lr, a longer warmup, or clip=1.",
+        Exit.NUMERICS,
+    )
+
+
+@dataclass
+class Answers:
+    """What a network said of N images: the five likeliest classes of each (fewer where there are fewer), and its loss."""
+
+    labels: np.ndarray  # [N]
+    indices: np.ndarray  # [N] places in the split
+    top: np.ndarray  # [N, 5] classes, likeliest first
+    losses: np.ndarray = field(repr=False)  # [N]
+
+    def accuracy(self, k: int) -> float:
+        """The share of images whose label is among the ``k`` likeliest classes."""
+        return float((self.top[:, :k] == self.labels[:, None]).any(1).mean())
+
+
+def answers(network: nn.Module, batches: Iterable[Batch], objective: Callable, machine: Machine, tick: Callable) -> Answers:
+    """The answers of ``network`` for every image of ``batches``, each exactly once."""
+
+    def answer(images: Tensor, labels: Tensor) -> tuple[np.ndarray, ...]:
+        logits = network(images).float()
+        losses = [objective(one[None], label[None]) for one, label in zip(logits, labels)]
+        return logits.topk(min(5, logits.shape[1])).indices.cpu().numpy(), torch.stack(losses).cpu().numpy()
+
+    top, losses, labels, indices = read(network, batches, answer, machine, tick)
+    return Answers(labels, indices, top, losses)
+
+
+def features(network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable) -> tuple[np.ndarray, np.ndarray]:
+    """What the head reads, float32 [N, D], and the labels [N], of every image of ``batches``."""
+    found, labels, _ = read(network, batches, lambda x, _: (network.features(x).float().cpu().numpy(),), machine, tick)
+    return found, labels
+
+
+def read(
+    network: nn.Module, batches: Iterable[Batch], function: Callable, machine: Machine, tick: Callable[[int], None]
+) -> Sequence[np.ndarray]:
+    """``function(images, labels)``, a tuple of arrays, over all batches, each array joined; then labels and indices."""
+    network.eval()
+    parts = []
+    for batch in batches:
+        pieces = np.array_split(np.arange(len(batch.labels)), min(machine.lanes, len(batch.labels)))
+
+        @torch.inference_mode()
+        def work(piece: np.ndarray) -> tuple[np.ndarray, ...]:
+            images, labels = batch.images[piece].to(machine.device), batch.labels[piece].to(machine.device)
+            with machine.autocast():
+                return function(images, labels)
+
+        for piece, found in zip(pieces, machine.map(work, pieces, len(pieces))):
+            parts.append((*found, batch.labels[piece].numpy(), batch.indices[piece]))
+        tick(len(batch.labels))
+    return [np.concatenate(column) for column in zip(*parts)]

@@ -1,0 +1,54 @@
+"""What the user asked for and cannot have, said so that the next try works."""
+
+from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher, get_close_matches
+from enum import IntEnum
+from typing import TypeVar
+
+T = TypeVar("T")
+SHOWN = 40  # names, where none is near
+
+
+class Exit(IntEnum):
+    """The exit status of the command line, by the kind of what went wrong."""
+
+    COMMAND = 2
+    DATA = 3
+    CHECKPOINT = 4
+    NUMERICS = 5
+    SPACE = 6
+    DEVICE = 7
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class Mistake(Exception):
+    """A user's error: one message that says what, why and the way out, and the exit status of its kind."""
+
+    def __init__(self, message: str, status: Exit = Exit.COMMAND):
+        super().__init__(message)
+        self.status = status
+
+
+def pick(table: Mapping[str, T], name: str, what: str) -> T:
+    """``table[name]``, or a mistake that offers the nearest names."""
+    if name in table:
+        return table[name]
+    raise Mistake(unknown(what, name, table))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """A sentence that offers names near ``name``: first those with the same last part (``lr`` for ``optim.lr``)."""
+    known = list(known)
+    near = [k for k in known if k.split(".")[-1] == name] or close(name, known)
+    if near:
+        return f"No {what} {name!r}. Did you mean {' or '.join(near)}?"
+    more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+    return f"No {what} {name!r}. There are {', '.join(known[:SHOWN])}{more}."
+
+
+def close(name: str, known: list[str]) -> list[str]:
+    """Up to three names about as near to ``name`` as the nearest is."""
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    likeness = [SequenceMatcher(None, name, k).ratio() for k in near]
+    return [k for k, ratio in zip(near, likeness) if ratio > likeness[0] - 0.1]

@@ -1,0 +1,29 @@
+"""Every network of the paper and of its comparisons, built and loaded exactly as published.
+
+Images are [B, 3, R, R] in [-1, 1]. A network maps them to logits [B, C], and its ``features`` [B, D] are what its
+``head`` reads.
+"""
+
+from vitrun.models.build import build, stride
+from vitrun.models.counts import macs, parameters, tokens
+from vitrun.models.files import fill, save
+from vitrun.models.load import Loaded, load
+from vitrun.models.look import attention_and_tokens
+from vitrun.models.report import Report
+from vitrun.models.weights import Weights, read
+
+__all__ = [
+    "Loaded",
+    "Report",
+    "Weights",
+    "attention_and_tokens",
+    "build",
+    "fill",
+    "load",
+    "macs",
+    "parameters",
+    "read",
+    "save",
+    "stride",
+    "tokens",
+]

@@ -1,0 +1,118 @@
+"""Self-attention and the blocks around it, with the module names of timm's ``VisionTransformer``."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+EPSILON = 1e-6  # of every LayerNorm: flax's default, which the published weights were trained with
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with biases on queries, keys, values and output."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """[B, N, D], and for relative positions their table [2N-1, D] -> [B, N, D]."""
+        q, k, v = self.split(x)
+        if offsets is None and fused_is_faster(q):
+            mixed = functional.scaled_dot_product_attention(q, k, v)
+        else:
+            mixed = attention_weights(q, k, offsets) @ v
+        return self.proj(mixed.transpose(1, 2).reshape(x.shape))
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values [B, H, N, D/H] of [B, N, D]."""
+        B, N, D = x.shape
+        return self.qkv(x).view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind()
+
+
+def fused_is_faster(q: Tensor) -> bool:
+    """Fused attention's backward in bf16 is the slow one on a CPU; in float32, and on a GPU always, fused wins."""
+    return q.is_cuda or (q.dtype == torch.float32 and not torch.is_autocast_enabled(q.device.type))
+
+
+def attention_weights(q: Tensor, k: Tensor, offsets: Tensor | None = None) -> Tensor:
+    """The softmax over keys of the scaled products: [B, H, N, D/H] twice -> [B, H, N, N], each row summing to 1."""
+    q = q * q.shape[-1] ** -0.5
+    logits = q @ k.transpose(-2, -1)
+    if offsets is not None:
+        logits = logits + relative_logits(q, offsets)
+    return logits.softmax(-1)
+
+
+def relative_logits(q: Tensor, offsets: Tensor) -> Tensor:
+    """What queries [B, H, N, D/H] make of each key's distance in the sequence, by a table [2N-1, D] -> [B, H, N, N].
+
+    One embedding an offset p_q - p_k, used as a key beside the content (arXiv 2010.11929, appendix D.4).
+    """
+    B, H, N, d = q.shape
+    keys = offsets.view(2 * N - 1, H, d).permute(1, 2, 0)  # [H, D/H, 2N-1]
+    position = torch.arange(N, device=q.device)
+    row = position[:, None] - position[None, :] + N - 1  # [N, N], the row of the table for query and key
+    return (q @ keys).gather(3, row.expand(B, H, N, N))
+
+
+class Mlp(nn.Module):
+    """Two dense layers around GELU in its tanh form (flax's default), dropout after each."""
+
+    def __init__(self, width: int, hidden: int, dropout: float):
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, D] -> [B, N, D]."""
+        return self.dropout(self.fc2(self.dropout(functional.gelu(self.fc1(x), approximate="tanh"))))
+
+
+class Block(nn.Module):
+    """A pre-norm encoder block; in training each of its branches is left out of an image with probability ``skip``."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, skip: float):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, EPSILON)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, EPSILON)
+        self.mlp = Mlp(width, hidden, dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.skip = skip
+
+    def forward(self, x: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """[B, N, D] -> [B, N, D]."""
+        x = x + self.thin(self.dropout(self.attn(self.norm1(x), offsets)))
+        return x + self.thin(self.mlp(self.norm2(x)))
+
+    def thin(self, branch: Tensor) -> Tensor:
+        """[B, N, D] with the images left out at zero and the others scaled up to the same mean (arXiv 1603.09382)."""
+        if not (self.training and self.skip):
+            return branch
+        keep = 1 - self.skip
+        return branch * (branch.new_empty(branch.shape[0], 1, 1).bernoulli_(keep) / keep)
+
+
+class AttentionPool(nn.Module):
+    """Big_vision's MAP head: one learned query attends to all tokens, then an MLP (arXiv 2106.04560, section 2.3)."""
+
+    def __init__(self, width: int, heads: int, hidden: int):
+        super().__init__()
+        self.heads = heads
+        self.latent = nn.Parameter(torch.empty(1, 1, width))
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, EPSILON)
+        self.mlp = Mlp(width, hidden, 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, D] -> [B, D]."""
+        B, N, D = x.shape
+        q = self.q(self.latent).view(1, 1, self.heads, D // self.heads).transpose(1, 2).expand(B, -1, -1, -1)
+        k, v = self.kv(x).view(B, N, 2, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)  # [B, H, N, D/H] each
+        x = self.proj((attention_weights(q, k) @ v).reshape(B, D))
+        return x + self.mlp(self.norm(x))

@@ -1,0 +1,110 @@
+"""From a row of the model table to a network with weights drawn as published."""
+
+from math import sqrt
+
+import torch
+from torch import nn
+
+from vitrun.mistakes import Mistake
+from vitrun.models.attention import Attention, AttentionPool, Mlp
+from vitrun.models.baseline import baseline
+from vitrun.models.resnet import BiT, PostUnit
+from vitrun.models.vit import ViT, fixed_positions
+from vitrun.recipe import BiT as BiTRow
+from vitrun.recipe import Timm as TimmRow
+from vitrun.recipe import ViT as ViTRow
+
+
+def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: float = 0.0) -> nn.Module:
+    """A network [B, 3, res, res] -> [B, classes], its weights drawn as published from torch's global generator.
+
+    ``network.features(images)`` is what its head reads, [B, D] in float; ``network.head`` is its last nn.Linear, zeros
+    with every bias at ``head_bias``. Under ``torch.device("meta")`` it has shapes alone.
+    """
+    network = shaped(model, classes, res)
+    device = torch.get_default_device()
+    if device.type == "meta":
+        return network
+    if not isinstance(model, TimmRow):
+        network.to_empty(device=device)
+        draw(network)
+    nn.init.zeros_(network.head.weight)
+    nn.init.constant_(network.head.bias, head_bias)
+    return network
+
+
+def shaped(model: ViTRow | BiTRow | TimmRow, classes: int, res: int) -> nn.Module:
+    """The network with ours on the meta device: shapes without weights; a Mistake where ``res`` does not fit."""
+    if isinstance(model, TimmRow):
+        return baseline(model, classes, res)
+    with torch.device("meta"):
+        return BiT(model, classes) if isinstance(model, BiTRow) else ViT(model, classes, side(model, res))
+
+
+def stride(model: ViTRow | BiTRow | TimmRow) -> int:
+    """The pixels along a side of a token, of which a ViT's resolution is a multiple.
+
+    Networks without tokens take any resolution: 32 is the stride of BiT and of the named baselines of timm.
+    """
+    if not isinstance(model, ViTRow):
+        return 32
+    return model.patch * (4 * 2 ** max(len(model.resnet) - 1, 0) if model.stem else 1)
+
+
+def side(model: ViTRow, res: int) -> int:
+    """The tokens along an image's edge; a Mistake with the two nearest resolutions where it is no whole number."""
+    step = stride(model)
+    if res % step:
+        below, above = res - res % step, res - res % step + step
+        near = f"{below} and {above}" if below else f"{above} and {above + step}"
+        raise Mistake(f"res={res} is no multiple of {step}, the stride of {model.name}. The nearest that fit: {near}.")
+    return res // step
+
+
+@torch.no_grad()
+def draw(network: nn.Module) -> None:
+    """Draw every weight as the published code does (flax's defaults, vit_jax/models_vit.py, big_vision/models)."""
+    for module in network.modules():
+        if isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+            module.reset_parameters()
+        elif isinstance(module, (nn.Linear, nn.Conv2d)):
+            lecun_normal(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in network.modules():  # what differs from flax's default, after it
+        if isinstance(module, (Attention, AttentionPool, Mlp)):
+            draw_dense(module)
+        elif isinstance(module, PostUnit):
+            nn.init.zeros_(module.norm3.weight)
+    if isinstance(network, ViT):
+        draw_tokens(network)
+
+
+def lecun_normal(weight: nn.Parameter) -> None:
+    """A normal cut at two deviations and widened so that its variance is 1/fan_in (flax's ``lecun_normal``)."""
+    deviation = sqrt(1 / weight[0].numel()) / 0.87962566103423978
+    nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+
+
+def draw_dense(module: nn.Module) -> None:
+    """Xavier-uniform kernels, queries, keys and values each on its own; MLP biases of deviation 1e-6."""
+    for name, layer in module.named_children():
+        if not isinstance(layer, nn.Linear):
+            continue
+        for part in layer.weight.split(layer.in_features) if name in ("qkv", "kv") else [layer.weight]:
+            nn.init.xavier_uniform_(part)
+        if isinstance(module, Mlp):
+            nn.init.normal_(layer.bias, std=1e-6)
+
+
+def draw_tokens(network: ViT) -> None:
+    """A class token of zeros, positions of deviation 0.02 (the fixed ones as they are), a Xavier-uniform MAP query."""
+    if network.prefix:
+        nn.init.zeros_(network.cls_token)
+    if network.row.head == "map":
+        nn.init.xavier_uniform_(network.attn_pool.latent[0])
+    if network.row.positions == "sincos2d":
+        network.pos_embed.copy_(fixed_positions(network.row, network.side))
+    for name, table in network.named_parameters(recurse=False):
+        if name.startswith("pos_embed"):
+            nn.init.normal_(table, std=0.02)

@@ -1,0 +1,47 @@
+"""A network in the form that another library reads, with a card that says what it is."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from vitrun.mistakes import Exit, Mistake, pick
+from vitrun.models.export.hugging_face_folder import write_hugging_face
+from vitrun.models.export.npz_file import write_npz
+from vitrun.models.export.onnx_file import write_onnx
+from vitrun.models.export.timm_folder import write_timm
+from vitrun.recipe import BiT, Timm, ViT
+
+Writer = Callable[[Path, nn.Module, ViT | BiT | Timm, int, int], None]
+FOLDERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face}
+FILES: dict[str, Writer] = {"npz": write_npz, "onnx": write_onnx}
+
+
+def export(network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int, to: str, path: Path, card: str) -> None:
+    """Write ``network`` as ``to`` (timm, hf, npz or onnx) at ``path``, whole or not at all, with ``card`` beside it.
+
+    timm and hf make a folder with the card as its README.md; npz and onnx a file with the card as ``NAME.md`` by it. A
+    Mistake where the other library has no such network, or ``path`` is taken.
+    """
+    writer = pick({**FOLDERS, **FILES}, to, "form of export")
+    path = Path(path)
+    if to in FILES and path.suffix != f".{to}":
+        raise Mistake(f"path={path}: an export to={to} is a file that ends in .{to}.")
+    if path.exists():
+        raise Mistake(f"path={path} exists already. Choose another, or delete it.")
+    aside = path.with_name(f".exporting-{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+        made = aside if to in FOLDERS else aside / path.name
+        writer(made, network.eval(), model, classes, res)
+        readme = aside / ("README.md" if to in FOLDERS else f"{path.stem}.md")
+        readme.write_text(card, encoding="utf-8")
+        if to in FILES:
+            readme.replace(path.with_suffix(".md"))
+        made.replace(path)
+    except OSError as error:
+        raise Mistake(f"path={path} cannot be written: {error.strerror or error}.", Exit.SPACE) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""A folder that transformers' ``ViTForImageClassification.from_pretrained`` loads."""
+
+import json
+from pathlib import Path
+
+from torch import nn
+
+from vitrun.mistakes import Mistake
+from vitrun.models.export.plain import given, plain, without_pre_logits
+from vitrun.models.files import save_tensors
+from vitrun.models.layouts import hugging_face
+from vitrun.recipe import BiT, Timm, ViT
+
+
+def write_hugging_face(folder: Path, network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int) -> None:
+    """``config.json``, ``preprocessor_config.json`` and ``model.safetensors``."""
+    if not isinstance(model, ViT) or model.stem or model.head != "token":
+        raise Mistake(
+            "transformers' ViT is the one with a class token and no ResNet. Export with to=timm, npz or onnx."
+        )
+    without_pre_logits(model, "transformers")
+    model, tensors = plain(network, model, "transformers")
+    found = given(hugging_face.entries(model), tensors)
+    prefixed = {name if name.startswith("classifier.") else f"vit.{name}": tensor for name, tensor in found.items()}
+    save_tensors(folder / "model.safetensors", prefixed, {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config(model, classes, res), indent=2), encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor(res), indent=2), encoding="utf-8")
+
+
+def config(model: ViT, classes: int, res: int) -> dict:
+    """The network in transformers' words; the epsilon and the GELU are the published ones, not its defaults."""
+    labels = [str(number) for number in range(classes)]
+    return {
+        "architectures": ["ViTForImageClassification"],
+        "model_type": "vit",
+        "image_size": res,
+        "patch_size": model.patch,
+        "num_channels": 3,
+        "hidden_size": model.width,
+        "num_hidden_layers": model.depth,
+        "num_attention_heads": model.heads,
+        "intermediate_size": model.mlp,
+        "hidden_act": "gelu_pytorch_tanh",
+        "layer_norm_eps": 1e-6,
+        "qkv_bias": True,
+        "hidden_dropout_prob": model.dropout,
+        "attention_probs_dropout_prob": 0.0,
+        "id2label": dict(zip(labels, labels)),
+        "label2id": {label: int(label) for label in labels},
+        "dtype": "float32",
+    }
+
+
+def preprocessor(res: int) -> dict:
+    """Images as the network takes them: squared to ``res`` and in [-1, 1]."""
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": res, "width": res},
+        "resample": 2,  # bilinear, as vit_jax/input_pipeline.py
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }

@@ -1,0 +1,29 @@
+"""An ONNX file that takes a batch of any size."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vitrun.mistakes import Mistake
+from vitrun.recipe import BiT, Timm, ViT
+
+
+def write_onnx(path: Path, network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int) -> None:
+    """``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes], in one file up to ONNX's limit of 2 GB."""
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise Mistake("An export to=onnx needs the packages onnx and onnxscript: pip install 'vitrun[onnx]'") from None
+    images = torch.zeros(2, 3, res, res)
+    torch.onnx.export(
+        network.cpu(),
+        (images,),
+        path,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+        external_data=False,
+        dynamo=True,
+        verbose=False,
+    )

@@ -1,0 +1,127 @@
+"""A folder that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vitrun.mistakes import Mistake
+from vitrun.models.baseline import create
+from vitrun.models.export.plain import given, plain, without_pre_logits
+from vitrun.models.files import save_tensors
+from vitrun.models.layouts import timm_names
+from vitrun.recipe import BiT, Timm, ViT
+
+Described = tuple[dict, dict[str, Tensor]]  # config.json, and the tensors by timm's names
+POOLS = {"token": "token", "gap": "avg", "map": "map"}
+VITS = {
+    "vit_ti16": "vit_tiny_patch16_224",
+    "vit_s32": "vit_small_patch32_224",
+    "vit_s16": "vit_small_patch16_224",
+    "vit_s8": "vit_small_patch8_224",
+    "vit_b32": "vit_base_patch32_224",
+    "vit_b16": "vit_base_patch16_224",
+    "vit_b8": "vit_base_patch8_224",
+    "vit_l32": "vit_large_patch32_224",
+    "vit_l16": "vit_large_patch16_224",
+    "vit_h14": "vit_huge_patch14_224",
+    "vit_giant14": "vit_giant_patch14_224",
+    "vit_gigantic14": "vit_gigantic_patch14_224",
+}
+ANY_VIT = "vit_base_patch16_224"  # with every size given it makes any other
+HYBRIDS = {  # by the stages of the ResNet
+    (): "vit_tiny_r_s16_p8_224",
+    (2, 2, 2, 2): "vit_small_r26_s32_224",
+    (3, 4, 9): "vit_base_r50_s16_224",
+    (3, 4, 6, 3): "vit_large_r50_s32_224",
+}
+BITS = {
+    f"bit_r{layers}x{width}": f"resnetv2_{layers}x{width}_bit"
+    for layers, width in ((50, 1), (50, 3), (101, 1), (101, 3), (152, 2), (152, 4))
+}
+
+
+def write_timm(folder: Path, network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int) -> None:
+    """``config.json`` and ``model.safetensors``."""
+    describe = {ViT: vit, BiT: bit, Timm: baseline}[type(model)]
+    config, tensors = describe(network, model, res)
+    config["num_classes"] = config["pretrained_cfg"]["num_classes"] = classes
+    save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def vit(network: nn.Module, model: ViT, res: int) -> Described:
+    """A ViT or hybrid, with every size given so that no default of timm's comes in."""
+    without_pre_logits(model, "timm")
+    options = {
+        "img_size": res,
+        "patch_size": model.patch,
+        "embed_dim": model.width,
+        "depth": model.depth,
+        "num_heads": model.heads,
+        "mlp_ratio": (model.mlp + 0.5) / model.width,  # timm cuts the product off to a whole number
+        "act_layer": "gelu_tanh",
+        "class_token": model.head == "token",
+        "global_pool": POOLS[model.head],
+        "fc_norm": False,  # the norm before pooling, as published
+    }
+    architecture = VITS.get(model.name, ANY_VIT)
+    if model.stem:
+        if model.resnet not in HYBRIDS or model.stem != 64:
+            raise Mistake(f"timm has no hybrid with stages {list(model.resnet)} of {model.stem} channels. Try to=npz.")
+        architecture = HYBRIDS[model.resnet]
+    model, tensors = plain(network, model, "timm")
+    first = (
+        "patch_embed.proj" if not model.stem else "patch_embed.backbone" + (".stem" if model.resnet else "") + ".conv"
+    )
+    return configured(architecture, options, res, first, "head"), given(timm_names.vit_entries(model, True), tensors)
+
+
+def bit(network: nn.Module, model: BiT, res: int) -> Described:
+    """A BiT of the six that timm has."""
+    if model.name not in BITS or model.border != "zero":
+        raise Mistake(f"timm has no {model.name} with a border of {model.border}: it has {', '.join(BITS)} with zero.")
+    tensors = given(timm_names.bit_entries(model, True), dict(network.state_dict()))
+    return configured(BITS[model.name], {}, res, "stem.conv", "head.fc"), tensors
+
+
+def baseline(network: nn.Module, model: Timm, res: int) -> Described:
+    """timm's own network, its classifier put back where timm has it, in the shape that timm has."""
+    import timm
+
+    facts = timm.get_pretrained_cfg(model.name)
+    with torch.device("meta"):
+        whole = create(model.name, res, num_classes=network.head.out_features).state_dict()
+    tensors = {name.removeprefix("body."): t for name, t in network.state_dict().items() if name.startswith("body.")}
+    for part in ("weight", "bias"):
+        name = f"{facts.classifier}.{part}"
+        tensors[name] = getattr(network.head, part).detach().view(whole[name].shape)
+    options = {"img_size": res} if facts.fixed_input_size else {}
+    config = configured(model.name, options, res, facts.first_conv, facts.classifier)
+    std = 0.5 / network.scale.flatten()
+    mean = 0.5 - network.shift.flatten() * std
+    config["pretrained_cfg"] |= {"mean": mean.tolist(), "std": std.tolist()}
+    return config, {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def configured(architecture: str, options: dict, res: int, first: str, classifier: str) -> dict:
+    """timm's description of a network, its images squared to ``res`` and in [-1, 1]."""
+    return {
+        "architecture": architecture,
+        timm_names.SCALED: True,
+        "model_args": options,
+        "pretrained_cfg": {
+            "input_size": [3, res, res],
+            "fixed_input_size": "img_size" in options,
+            "interpolation": "bilinear",  # as vit_jax/input_pipeline.py
+            "crop_pct": 1.0,
+            "crop_mode": "squash",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+            "pool_size": None,
+            "first_conv": first,
+            "classifier": classifier,
+            "custom_load": False,
+        },
+    }

@@ -1,0 +1,18 @@
+"""The layouts of published weights: which names a file has, what network they make, how tensors translate."""
+
+from vitrun.models.layouts import hugging_face, jax_bit, jax_vit, ours, timm_names
+from vitrun.models.layouts.entry import Source
+from vitrun.models.weights import Weights, wrong
+
+LAYOUTS = (ours, jax_vit, jax_bit, hugging_face, timm_names)
+
+
+def recognise(weights: Weights) -> Source:
+    """What network a file holds and where; a Mistake that names some tensors where no layout knows them."""
+    for layout in LAYOUTS:
+        if (source := layout.recognise(weights)) is not None:
+            return source
+    some = ", ".join(list(weights)[:4])
+    raise wrong(
+        weights.path, f"no layout that vitrun knows has tensors named {some}. A timm network: init=timm:NAME.TAG"
+    )

@@ -1,0 +1,65 @@
+"""Weights by timm's tags: Google's as our own networks, all others as timm's."""
+
+import re
+from dataclasses import replace
+
+from vitrun.mistakes import Exit, Mistake
+from vitrun.models.baseline import Baseline, create, linear
+from vitrun.models.layouts import recognise
+from vitrun.models.load import Loaded, adapted, assemble
+from vitrun.models.weights import read
+from vitrun.recipe import Timm
+
+GOOGLE = re.compile(
+    r"vit_\w+\.(orig_in21k|augreg_in|sam_in)\w*|resnetv2_\w+_bit\.goog_\w+"
+)  # published; timm converted them
+
+
+def load_tag(tag: str, classes: int | None, res: int | None) -> Loaded:
+    """The network of ``timm:NAME.TAG``."""
+    import timm
+
+    check(tag)
+    facts = timm.get_pretrained_cfg(tag)
+    own = facts.input_size[-1]
+    if GOOGLE.fullmatch(tag):
+        source = recognise(read(fetched(tag, facts.hf_hub_id)))
+        return assemble(replace(source, res=source.res or own, notes=[]), classes, res)
+    try:
+        body = create(tag, own, pretrained=True)
+    except OSError as error:
+        raise unfetched(tag, error) from None
+    head = linear(body.get_classifier(), tag)
+    body.reset_classifier(0)
+    network = Baseline(Timm(kind="timm", name=tag.split(".")[0]), body, head)
+    network.trained_on(facts.mean, facts.std)
+    return adapted(network, head.out_features, own, classes, res, {})
+
+
+def check(tag: str) -> None:
+    """A Mistake that lists the tags, unless this is one: without a tag timm takes its own favourite."""
+    import timm
+
+    name = tag.split(".")[0]
+    tags = timm.list_pretrained(f"{name}.*") or timm.list_pretrained(name)
+    if tag not in tags:
+        known = f"There are {', '.join(tags)}." if tags else f"timm has no weights for {name}."
+        raise Mistake(f"timm:{tag} names no weights. {known}", Exit.CHECKPOINT)
+
+
+def fetched(tag: str, repository: str) -> str:
+    """The path of the weights on this machine, downloaded where they are not there yet."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return hf_hub_download(repository, "model.safetensors")
+    except Exception as error:  # the Hub's client, its cache and the network below it each fail in classes of their own
+        raise unfetched(tag, error) from None
+
+
+def unfetched(tag: str, error: Exception) -> Mistake:
+    """What to do where the Hub is out of reach."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return Mistake(
+        f"timm:{tag} could not be fetched: {reason} Fetch its model.safetensors elsewhere: init=FILE", Exit.CHECKPOINT
+    )

@@ -1,0 +1,124 @@
+"""The vision transformer of arXiv 2010.11929 (section 3.1), with the module names of timm's ``VisionTransformer``."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitrun.models.attention import EPSILON, AttentionPool, Block
+from vitrun.models.positions import sincos2d
+from vitrun.models.resnet import ResNet
+from vitrun.recipe import ViT as Row
+
+
+class PatchEmbed(nn.Module):
+    """Patches of the image, or in a hybrid of a ResNet's feature map, as tokens."""
+
+    def __init__(self, row: Row):
+        super().__init__()
+        if row.stem:
+            self.backbone = ResNet(row.stem, row.resnet)
+        self.proj = nn.Conv2d(self.backbone.channels if row.stem else 3, row.width, row.patch, row.patch)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, N-P, D], row by row."""
+        if hasattr(self, "backbone"):
+            images = self.backbone(images)
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class ViT(nn.Module):
+    """[B, 3, R, R] -> logits [B, C]; ``side`` is the number of patches along an edge of the image."""
+
+    def __init__(self, row: Row, classes: int, side: int):
+        super().__init__()
+        self.row, self.side = row, side
+        self.prefix = int(row.head == "token")  # P: one class token, or none
+        self.patch_embed = PatchEmbed(row)
+        if self.prefix:
+            self.cls_token = nn.Parameter(torch.empty(1, 1, row.width))
+        self.add_positions()
+        self.dropout = nn.Dropout(row.dropout)
+        skips = torch.linspace(0, row.stochastic_depth, row.depth, device="cpu").tolist()  # AugReg: linear in depth
+        self.blocks = nn.ModuleList(Block(row.width, row.heads, row.mlp, row.dropout, skip) for skip in skips)
+        self.norm = nn.LayerNorm(row.width, EPSILON)
+        if row.head == "map":
+            self.attn_pool = AttentionPool(row.width, row.heads, row.mlp)
+        if row.pre_logits:
+            self.pre_logits = nn.Linear(row.width, row.width)
+        self.head = nn.Linear(row.width, classes)
+
+    def add_positions(self) -> None:
+        """The tables of ``row.positions``, one a layer (L of them) where the layers do not share one."""
+        row, tokens = self.row, self.prefix + self.side**2
+        layers = row.depth if row.positions_at == "every" else 1
+        if row.positions == "learned":
+            self.pos_embed = nn.Parameter(torch.empty(layers, tokens, row.width))
+        elif row.positions == "relative":
+            self.pos_embed = nn.Parameter(torch.empty(layers, 2 * tokens - 1, row.width))
+        elif row.positions == "2d":
+            self.pos_embed_class = nn.Parameter(torch.empty(layers, self.prefix, row.width))
+            self.pos_embed_x = nn.Parameter(torch.empty(layers, self.side, row.width // 2))
+            self.pos_embed_y = nn.Parameter(torch.empty(layers, self.side, row.width // 2))
+        elif row.positions == "sincos2d":
+            self.register_buffer("pos_embed", torch.empty(1, tokens, row.width))
+
+    def positions(self) -> Tensor | None:
+        """What the tokens get added, [1 or L, N, D]; None where nothing is."""
+        if self.row.positions in ("none", "relative"):
+            return None
+        if self.row.positions != "2d":
+            return self.pos_embed
+        x = self.pos_embed_x[:, None].expand(-1, self.side, -1, -1)  # [L, side, side, D/2]
+        y = self.pos_embed_y[:, :, None].expand(-1, -1, self.side, -1)
+        return torch.cat([self.pos_embed_class, torch.cat([x, y], 3).flatten(1, 2)], 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, C]."""
+        return self.head(self.pooled(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, D] in float: what the head reads."""
+        return self.pooled(images).float()
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, D]."""
+        x = self.embed(images)
+        for layer in range(self.row.depth):
+            x = self.layer(layer, x)
+        if self.row.head == "token":
+            x = self.norm(x[:, 0])
+        elif self.row.head == "gap":
+            x = self.norm(x).mean(1)  # as the published code: timm norms after pooling
+        else:
+            x = self.attn_pool(self.norm(x))
+        return torch.tanh(self.pre_logits(x)) if self.row.pre_logits else x
+
+    def embed(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> the first layer's tokens [B, N, D]."""
+        x = self.patch_embed(images)
+        if self.prefix:
+            x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
+        if self.row.positions_at == "stem" and (table := self.positions()) is not None:
+            x = x + table
+        return self.dropout(x)
+
+    def layer(self, layer: int, x: Tensor) -> Tensor:
+        """[B, N, D] -> [B, N, D]."""
+        return self.blocks[layer](self.placed(layer, x), self.offsets(layer))
+
+    def placed(self, layer: int, x: Tensor) -> Tensor:
+        """[B, N, D] with the layer's own or shared positions added, where ``positions_at`` is not the stem alone."""
+        if self.row.positions_at == "stem" or (table := self.positions()) is None:
+            return x
+        return x + (table[layer] if len(table) > 1 else table[0])
+
+    def offsets(self, layer: int) -> Tensor | None:
+        """The layer's table of relative positions [2N-1, D], if it has one."""
+        if self.row.positions != "relative":
+            return None
+        return self.pos_embed[layer] if len(self.pos_embed) > 1 else self.pos_embed[0]
+
+
+def fixed_positions(row: Row, side: int) -> Tensor:
+    """The table [1, N, D] of sines and cosines, with nothing added to the class token (big_vision/models/vit.py)."""
+    return functional.pad(sincos2d(side, row.width), (0, 0, int(row.head == "token"), 0))

@@ -1,0 +1,21 @@
+"""``vitrun pretrain``: train a model from scratch."""
+
+from typing import Any
+
+import torch
+
+from vitrun import draws, models, recipe, training
+from vitrun.run import Run
+
+NATIVE = 224  # pixels, where a recipe names no resolution
+RARE = -10.0  # the head's bias under the sigmoid loss: every class is rare at first (big_vision, configs/vit_i21k.py)
+
+
+def main(recipe: recipe.Pretrain, run: Run) -> dict[str, Any]:
+    """The result of training ``recipe.model`` on ``recipe.data``."""
+    train, test = training.open_data(recipe, run)
+    res = recipe.res or NATIVE
+    torch.manual_seed(draws.key(recipe.seed, "weights"))
+    bias = RARE if recipe.loss == "sigmoid" else 0.0
+    network = models.build(recipe.model, len(train.classes), res, bias)
+    return training.train(recipe, training.Plan(network, recipe.model, res, train, test), run)

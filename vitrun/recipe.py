@@ -1,0 +1,261 @@
+"""What each verb can be told: the shape of a recipe, and nothing about how it is read. Values live in ``conf/``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+
+recipe = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Percent = Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")]
+
+
+@recipe
+class ViT:
+    """A vision transformer, or with the ``stem`` of a ResNet before it a hybrid."""
+
+    kind: Literal["vit"]
+    name: str
+    patch: PositiveInt  # side of a patch in pixels; of the ResNet's feature map where there is one
+    width: PositiveInt
+    depth: PositiveInt
+    heads: PositiveInt
+    mlp: PositiveInt
+    stem: NonNegativeInt  # channels of the stem of the ResNet before the transformer; 0 for a pure ViT
+    resnet: tuple[PositiveInt, ...]  # blocks a stage of that ResNet; a stem alone has no stages
+    head: Literal["token", "gap", "map"]
+    pre_logits: bool
+    positions: Literal["learned", "none", "2d", "relative", "sincos2d"]
+    positions_at: Literal["stem", "every", "shared"]
+    dropout: Fraction
+    stochastic_depth: Fraction
+
+    def __post_init__(self):
+        if self.width % self.heads:
+            raise ValueError(f"model.width={self.width} is not a multiple of model.heads={self.heads}")
+        if self.stem % 32:
+            raise ValueError(f"model.stem={self.stem} is not a multiple of 32, the groups of its normalisation")
+        if self.resnet and not self.stem:
+            raise ValueError("model.resnet needs a stem: set model.stem=64, or model.resnet=[]")
+
+
+@recipe
+class BiT:
+    """A pre-activation ResNet with group norm and weight standardisation (arXiv 1912.11370)."""
+
+    kind: Literal["bit"]
+    name: str
+    blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
+    width_factor: PositiveFloat
+    border: Literal["zero", "none"]  # what the stem's max-pool sees around the image: big_transfer and timm, big_vision
+
+
+@recipe
+class Timm:
+    """Any architecture that timm knows, as a baseline."""
+
+    kind: Literal["timm"]
+    name: str
+
+
+Model = Annotated[ViT | BiT | Timm, Field(discriminator="kind")]
+
+
+@recipe
+class Shapes:
+    """Images drawn by a seeded generator, so that a first run needs no download."""
+
+    source: Literal["shapes"]
+    name: str
+    target: Literal["shape", "colour", "count", "position", "orientation"]  # what the label tells
+    size: Annotated[int, Field(ge=16, le=1024)]  # side of a drawn image, in pixels
+    train_images: PositiveInt
+    test_images: PositiveInt
+    crop: Literal["inception", "pad", "none"]
+    area: tuple[PositiveFloat, PositiveFloat]
+    flip: bool
+
+
+@recipe
+class Digits:
+    """scikit-learn's 1,797 scanned handwritten digits, 8 by 8 pixels."""
+
+    source: Literal["digits"]
+    name: str
+    test_images: PositiveInt
+    crop: Literal["inception", "pad", "none"]
+    area: tuple[PositiveFloat, PositiveFloat]
+    flip: bool
+
+
+@recipe
+class Files:
+    """Images on the Hub, or in ``path``: the Hub's parquet layout, or a folder a class."""
+
+    source: Literal["files"]
+    name: str
+    path: Path | None
+    hub: str | None
+    config: str | None
+    revision: str | None
+    image: str  # the column of images
+    label: str  # the column of labels
+    train: str  # what the source calls its training split
+    test: str
+    classes: PositiveInt | None  # as published; none where only the folder knows
+    crop: Literal["inception", "pad", "none"]
+    area: tuple[PositiveFloat, PositiveFloat]
+    flip: bool
+
+    def __post_init__(self):
+        if self.path is None and self.hub is None:
+            raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER")
+
+
+Data = Annotated[Shapes | Digits | Files, Field(discriminator="source")]
+
+
+@recipe
+class Adam:
+    """Adam; ``adamw`` decouples the weight decay, ``adam`` adds it to the gradient."""
+
+    kind: Literal["adam", "adamw"]
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat
+    betas: tuple[Fraction, Fraction]
+
+
+@recipe
+class Sgd:
+    """Stochastic gradient descent with momentum."""
+
+    kind: Literal["sgd"]
+    lr: PositiveFloat
+    weight_decay: NonNegativeFloat
+    momentum: Fraction
+
+
+Optim = Annotated[Adam | Sgd, Field(discriminator="kind")]
+
+
+@recipe
+class Running:
+    """What every verb that makes a run is told."""
+
+    res: Annotated[int, Field(ge=8)] | None
+    batch: PositiveInt
+    precision: Literal["auto", "fp32", "bf16"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    runs: Path  # the folder that holds all run folders
+
+
+@recipe
+class Training(Running):
+    """What pretraining and fine-tuning share."""
+
+    data: Data
+    optim: Optim
+    steps: PositiveInt | None  # the duration, in one of three units
+    epochs: PositiveFloat | None
+    examples: PositiveInt | None
+    warmup: NonNegativeInt | Percent  # steps, or a share of the run
+    schedule: Literal["cosine", "linear", "constant"]
+    loss: Literal["softmax", "sigmoid"]
+    clip: PositiveFloat | None  # bound of the gradient's global norm
+    ema: Fraction | None  # decay of the Polyak average of the weights
+    seed: NonNegativeInt
+    micro_batch: PositiveInt | Literal["auto"]
+    save_minutes: NonNegativeFloat
+
+    def __post_init__(self):
+        given = [name for name in DURATIONS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}")
+        if self.steps and isinstance(self.warmup, int) and self.warmup >= self.steps:
+            raise ValueError(f"warmup={self.warmup} leaves nothing of steps={self.steps}: the warm-up must be shorter")
+        if isinstance(self.micro_batch, int) and self.batch % self.micro_batch:
+            raise ValueError(f"batch={self.batch} is not a multiple of micro_batch={self.micro_batch}")
+
+
+@recipe
+class Pretrain(Training):
+    """Train a model from scratch."""
+
+    model: Model
+
+
+@recipe
+class Finetune(Training):
+    """Adapt pretrained weights to a data set."""
+
+    init: str
+
+
+@recipe
+class Fewshot(Running):
+    """Measure frozen features with a closed-form linear classifier on a few images a class."""
+
+    init: str
+    data: Data
+    shots: tuple[PositiveInt, ...]
+    seeds: tuple[NonNegativeInt, ...]
+    l2: PositiveFloat
+    crop: Annotated[float, Field(gt=0, le=1)]  # share of the squared image's side that the centre crop keeps
+
+
+@recipe
+class Eval(Running):
+    """Count how often a model's answers on a test set are right."""
+
+    init: str
+    data: Data
+
+
+@recipe
+class Compare:
+    """Show finished runs beside the paper's published numbers."""
+
+    runs: Path
+    verbs: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # whose results are shown
+    rows: tuple[str, ...]  # options that tell the rows apart
+    columns: tuple[str, ...]  # options that tell the columns apart
+    values: tuple[str, ...]  # names in a result; each is a column of its own
+    paper: Literal["table2", "none"]
+    save: Path  # where the table goes, as .csv and .json
+
+
+@recipe
+class Quickstart:
+    """Run the whole chain with a small model on the embedded data, in minutes."""
+
+    runs: Path
+
+
+@recipe
+class Models:
+    """List the models, with their sizes at a resolution."""
+
+    res: PositiveInt
+    classes: PositiveInt
+
+
+@recipe
+class DataSets:
+    """List the data sets, with their sizes and where they come from."""
+
+
+DURATIONS = ("steps", "epochs", "examples")
+RECIPES = {
+    "pretrain": Pretrain,
+    "finetune": Finetune,
+    "fewshot": Fewshot,
+    "eval": Eval,
+    "compare": Compare,
+    "quickstart": Quickstart,
+    "models": Models,
+    "data": DataSets,
+}
+# These change how a run is carried out, not what it computes: the run's name does not depend on them.
+HOW = ("micro_batch", "device", "save_minutes", "runs")

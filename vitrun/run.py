@@ -1,0 +1,334 @@
+"""The run folder: its name, what is in it, and how a verb is carried out in it. Nothing else writes there."""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vitrun import checkpoints, config
+from vitrun.mistakes import Exit, Mistake, unknown
+from vitrun.recipe import HOW
+from vitrun.screen import Progress, Screen
+
+WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors")
+FAILED_SAVES = 3  # in a row, before a run gives up
+
+
+class Stopped(Exception):
+    """The user, or the cluster, asked the run to end; what was done is saved."""
+
+    def __init__(self, status: Exit):
+        self.status = status
+
+
+class Run:
+    """The folder of one recipe, and what a verb may do there."""
+
+    def __init__(self, verb: str, recipe: Any, screen: Screen, dry: bool = False):
+        self.verb, self.recipe, self.screen, self.dry = verb, recipe, screen, dry
+        self.name = name(verb, recipe)
+        self.folder = recipe.runs / self.name
+        self.checkpoints = self.folder / "checkpoints"
+        self.stop: Exit | None = None
+        self.failed_saves = 0
+        self.attempt = 0
+        self.say, self.warn = screen.say, screen.warn
+
+    @property
+    def result(self) -> dict | None:
+        """What the finished run found; None while it is not finished."""
+        return read_json(self.folder / "result.json")
+
+    def begin(self) -> None:
+        """Make the folder, its recipe and its log."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            checkpoints.write_file(self.folder / "recipe.yaml", yaml.safe_dump(config.plain(self.recipe), sort_keys=False))
+        except OSError as error:
+            raise Mistake(f"Cannot write {self.folder}: {error.strerror}. Choose another place: runs=FOLDER", Exit.SPACE) from None
+        self.screen.listeners.append(self.log_line)
+        self.attempt = 1 + sum(1 for _ in self.metrics("attempt"))
+        self.log({"attempt": self.attempt, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "argv": sys.argv[1:]})
+
+    def log_line(self, text: str) -> None:
+        """Add a line to ``log.txt``."""
+        with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+
+    def log(self, figures: dict[str, Any]) -> None:
+        """Add a line to ``metrics.jsonl``. A resumed run repeats steps under a higher attempt: the last one counts."""
+        if not self.dry:
+            with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps({"attempt": self.attempt, **figures}) + "\n")
+
+    def metrics(self, key: str) -> Iterator[dict]:
+        """The lines of ``metrics.jsonl`` that have ``started`` where ``key`` is attempt, else those that have ``key``."""
+        key = "started" if key == "attempt" else key
+        path = self.folder / "metrics.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                figures = json.loads(line)
+            except ValueError:  # a killed process may leave half a line
+                continue
+            if key in figures:
+                yield figures
+
+    def about(self, **facts: Any) -> None:
+        """Write ``about.json``: code, libraries, machine and data; stop where the data is not what the run began with."""
+        if self.dry:
+            return
+        path = self.folder / "about.json"
+        before = read_json(path) or {}
+        for key, value in facts.items():
+            if key.endswith("data") and before.get(key, value) != value:
+                raise Mistake(
+                    f"The data changed since {self.name} began: fingerprint {value}, was {before[key]}. "
+                    f"Restore it, or delete {self.folder} to start afresh.",
+                    Exit.DATA,
+                )
+        checkpoints.write_file(path, json.dumps({"vitrun": version("vitrun"), **surroundings(), **facts}, indent=2))
+
+    def newest_checkpoint(self) -> Path | None:
+        """The newest sound checkpoint of this run."""
+        return None if self.dry else checkpoints.newest(self.checkpoints, self.warn)
+
+    def tick(self, _: int = 0) -> None:
+        """Raise Stopped where the user asked the run to end."""
+        if self.stop is not None:
+            raise Stopped(self.stop)
+
+    def counter(self, bar: Progress) -> Callable[[int], None]:
+        """A ``tick`` that also moves a bar of images."""
+
+        def count(images: int) -> None:
+            bar.update(bar.done + images, "images")
+            self.tick()
+
+        return count
+
+    def save(self, step: int, write: Callable[[Path], None], needed: int, final: bool, facts: dict[str, Any]) -> None:
+        """Save a checkpoint of about ``needed`` bytes; the ``final`` one replaces all others.
+
+        A full disk costs a warning at first, the run after three failures.
+        """
+        started = time.monotonic()
+        try:
+            self.checkpoints.mkdir(exist_ok=True)
+            free = shutil.disk_usage(self.checkpoints).free
+            if free < needed:
+                raise OSError(f"it needs {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB")
+            saved = checkpoints.save(self.checkpoints, step, write, {"recipe": self.name, **facts})
+            if final:
+                checkpoints.keep_only(self.checkpoints, saved)
+            self.failed_saves = 0
+            self.log_line(f"saved step {step} in {time.monotonic() - started:.1f} s")
+        except Exception as error:  # torch and safetensors report a full disk each in their own class
+            self.failed_saves += 1
+            self.warn(f"Could not save step {step}: {error}. Training goes on; the checkpoint before stands.")
+            if self.failed_saves >= FAILED_SAVES:
+                raise Mistake(f"Gave up after {FAILED_SAVES} failed saves: {error}. Make room and run again.", Exit.SPACE) from None
+
+    def write(self, file: str, put: Callable[[Path], None]) -> None:
+        """A file of the run, written aside by ``put`` and renamed."""
+        aside = self.folder / f".{file}.{os.getpid()}"
+        put(aside)
+        os.replace(aside, self.folder / file)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Write ``result.json``: from now on the run is finished."""
+        finished = {"result": result, "finished": time.time()}
+        checkpoints.write_file(self.folder / "result.json", json.dumps(finished, indent=2))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the run's lock; a Mistake where another process holds it."""
+        path = self.folder / "lock"
+        with open(path, "a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise Mistake(f"{self.name} is running already ({file.read().strip()}). Wait for it, or stop it.") from None
+            file.truncate(0)
+            file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+            file.flush()
+            yield
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Turn the first Ctrl-C or SIGTERM into a request (``self.stop``); the second ends the process at once."""
+
+        def ask(number: int, _: Any) -> None:
+            status = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
+            if self.stop is not None:
+                os._exit(status)
+            self.stop = status
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run], dict], dry: bool = False) -> dict:
+    """The result of a verb in its run folder: begun, resumed, or read where it is finished already."""
+    run = Run(verb, recipe, screen, dry)
+    if dry:
+        run.say(f"{verb}: a rehearsal of {run.name}; nothing is written")
+        return main(recipe, run)
+    if (done := run.result) is not None:
+        run.say(f"{verb}: {run.name} is finished; this is its result (delete {run.folder} to run it again)")
+        return done["result"]
+    begun = any(run.checkpoints.glob("step-*"))
+    run.begin()
+    with run.alone(), run.stoppable():
+        run.say(f"{verb}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")
+        result = main(recipe, run)
+        run.finish(result)
+    return result
+
+
+def name(verb: str, recipe: Any) -> str:
+    """A run's name: verb, model, data and eight hex digits of everything that the recipe computes."""
+    tree = {key: value for key, value in config.plain(recipe).items() if key not in HOW}
+    code = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
+    model = recipe.model.name if hasattr(recipe, "model") else model_of(recipe.init)
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{verb}-{model}-{recipe.data.name}-{code}")
+
+
+def model_of(init: str) -> str:
+    """The model's name in a resolved ``init``."""
+    if init.startswith(("random:", "timm:")):
+        return init.partition(":")[2]
+    if "#" in init:
+        return Path(init.partition("#")[0]).stem
+    return init.split("-")[1]
+
+
+def resolve(init: str, runs: Path, verb: str) -> str:
+    """``init`` made unambiguous: a run's name, ``FILE#HASH``, ``random:MODEL`` or ``timm:TAG``; else a Mistake."""
+    if init == "latest":
+        return latest(runs, verb)
+    if init.startswith("random:"):
+        config.read_row("model", init.removeprefix("random:"))
+        return init
+    if init.startswith("timm:"):
+        return init
+    path, _, given = init.partition("#")
+    if path.endswith(WEIGHTS):
+        if not Path(path).is_file():
+            raise Mistake(f"init={init}: there is no file {Path(path).absolute()}.", Exit.CHECKPOINT)
+        code = checkpoints.digest(Path(path))[:12]
+        if given and given != code:
+            raise Mistake(f"init={init}: the file's SHA-256 now begins with {code}.", Exit.CHECKPOINT)
+        return f"{Path(path).absolute()}#{code}"
+    folder = runs / Path(init).name
+    if not (folder / "recipe.yaml").exists():
+        known = [run.name for run in finished(runs)]
+        hint = unknown("run", init, known) if known else f"There is no finished run in {runs.absolute()}."
+        raise Mistake(f"init={init} is no run, file, random:MODEL or timm:TAG. {hint}", Exit.CHECKPOINT)
+    if read_json(folder / "result.json") is None:
+        raise Mistake(f"init={init}: that run is not finished. The command that began it continues it.", Exit.CHECKPOINT)
+    return folder.name
+
+
+def latest(runs: Path, verb: str) -> str:
+    """The newest finished pretraining run; for ``eval``, fine-tuning runs count too: both have a head to test."""
+    verbs = ("pretrain", "finetune") if verb == "eval" else ("pretrain",)
+    found = [run for run in finished(runs) if run.name.split("-")[0] in verbs]
+    if not found:
+        raise Mistake(
+            f"init=latest: no finished {' or '.join(verbs)} run in {runs.absolute()}. Run `vitrun pretrain` first, or give "
+            "init=RUN, init=FILE.npz, init=timm:TAG or init=random:MODEL.",
+            Exit.CHECKPOINT,
+        )
+    return max(found, key=lambda run: read_json(run / "result.json")["finished"]).name
+
+
+def finished(runs: Path) -> list[Path]:
+    """The folders of finished runs."""
+    return sorted(path.parent for path in runs.glob("*/result.json"))
+
+
+def weights_file(init: str, runs: Path) -> Path | str:
+    """The file behind a resolved ``init`` (for a run its averaged weights where it has any); tags as they are."""
+    if init.startswith(("random:", "timm:")):
+        return init
+    if "#" in init:
+        return Path(init.partition("#")[0])
+    checkpoint = checkpoints.newest(runs / init / "checkpoints", lambda _: None)
+    if checkpoint is None:
+        raise Mistake(f"init={init}: that run has no weights.", Exit.CHECKPOINT)
+    averaged = checkpoint / "ema.safetensors"
+    return averaged if averaged.exists() else checkpoint / "model.safetensors"
+
+
+def weights_code(init: str, runs: Path) -> str:
+    """What tells the weights behind a resolved ``init`` from all others: a hash of their file, or their name."""
+    if init.startswith(("random:", "timm:")):
+        return init
+    if "#" in init:
+        return init.partition("#")[2]
+    file = weights_file(init, runs)
+    return read_json(file.parent / "MANIFEST.json")["files"][file.name]["sha256"]
+
+
+def recipe_of(init: str, runs: Path) -> dict | None:
+    """The recipe of the run that a resolved ``init`` names, as a plain tree; None for anything but a run."""
+    path = runs / init / "recipe.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def load(verb: str, words: list[str]) -> Any:
+    """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
+    tree = config.compose(verb, words)
+    if "init" in tree:
+        runs = Path(tree["runs"])
+        tree["init"] = resolve(str(tree["init"]), runs, verb)
+        if tree.get("data") is None:
+            source = recipe_of(tree["init"], runs)
+            if source is None:
+                raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
+            tree["data"] = source["data"]
+    path = (tree.get("data") or {}).get("path")
+    if path:
+        tree["data"]["path"] = str(Path(path).absolute())
+        if not Path(path).is_dir():
+            raise Mistake(f"data.path={path}: there is no folder {Path(path).absolute()}.", Exit.DATA)
+    return config.freeze(verb, tree)
+
+
+def surroundings() -> dict[str, Any]:
+    """The code's commit, the versions of the libraries, and the machine."""
+    here = Path(__file__).parent
+    git = subprocess.run(["git", "-C", here, "rev-parse", "--verify", "-q", "HEAD"], capture_output=True, text=True, check=False)
+    return {
+        "commit": git.stdout.strip() or None,
+        "python": platform.python_version(),
+        "libraries": {library: version(library) for library in LIBRARIES},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def read_json(path: Path) -> dict | None:
+    """The content of a JSON file, or None where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+

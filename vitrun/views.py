@@ -1,0 +1,127 @@
+"""What a training image and a test image look like: uint8 pixels in, [B, 3, R, R] in [-1, 1] out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vitrun import draws
+
+TRIES = 10  # for an inception crop that fits, before the whole image is taken
+ASPECT = (3 / 4, 4 / 3)  # of an inception crop (arXiv 1409.4842, section 6)
+PAD = 1 / 8  # of the side, by which a pad crop may shift the image: 4 pixels of 32
+NUMBERS = 2 * TRIES + 3  # drawn for each image: area and aspect for every try, two places, one flip
+
+
+@dataclass(frozen=True)
+class TrainView:
+    """A random crop, and with ``flip`` a mirror image every other time."""
+
+    res: int
+    crop: str
+    area: tuple[float, float]
+    flip: bool
+    seed: int
+
+    def __call__(self, pixels: Tensor | Sequence[Tensor], epoch: int, indices: np.ndarray) -> Tensor:
+        """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32; drawn from (seed, epoch, index)."""
+        numbers = draws.uniform(self.seed, "view", epoch, indices, NUMBERS)
+        sides = np.array([image.shape[1:] for image in pixels])  # [B, 2]
+        boxes = BOXES[self.crop](numbers, sides, self.area)
+        flips = (numbers[:, -1] < 0.5) & self.flip
+        return resample(pixels, boxes, flips, self.res)
+
+
+@dataclass(frozen=True)
+class TestView:
+    """The image squared to ``res / crop``, of which the centre ``res`` is kept: all of it where ``crop`` is 1."""
+
+    res: int
+    crop: float = 1.0
+
+    def __call__(self, pixels: Tensor | Sequence[Tensor]) -> Tensor:
+        """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32."""
+        squared = round(self.res / self.crop)
+        kept = self.res / squared
+        first = (squared - self.res) // 2 / squared
+        sides = np.array([image.shape[1:] for image in pixels], dtype=np.float64)
+        return resample(pixels, np.concatenate([sides * first, sides * kept], 1), np.zeros(len(sides), bool), self.res)
+
+
+def inception_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
+    """Boxes (top, left, height, width) of a uniform share of the area and a log-uniform aspect: [B, 4]."""
+    low, high = log(ASPECT[0]), log(ASPECT[1])
+    share = area[0] + numbers[:, :TRIES] * (area[1] - area[0])  # [B, TRIES]
+    aspect = np.exp(low + numbers[:, TRIES : 2 * TRIES] * (high - low))
+    surface = share * sides.prod(1, keepdims=True)
+    heights, widths = np.rint(np.sqrt(surface / aspect)), np.rint(np.sqrt(surface * aspect))
+    fits = (heights <= sides[:, :1]) & (widths <= sides[:, 1:]) & (heights > 0) & (widths > 0)
+    rows, first = np.arange(len(sides)), fits.argmax(1)
+    found = fits.any(1)
+    height = np.where(found, heights[rows, first], sides[:, 0])
+    width = np.where(found, widths[rows, first], sides[:, 1])
+    top = np.floor(numbers[:, -3] * (sides[:, 0] - height + 1))
+    left = np.floor(numbers[:, -2] * (sides[:, 1] - width + 1))
+    return np.stack([top, left, height, width], 1)
+
+
+def pad_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
+    """Boxes as large as the image, shifted by up to an eighth of it; what lies outside repeats the edge: [B, 4]."""
+    shifts = (numbers[:, -3:-1] * 2 - 1) * PAD * sides
+    return np.concatenate([shifts, sides], 1)
+
+
+def whole_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
+    """The whole image: [B, 4]."""
+    return np.concatenate([np.zeros_like(sides), sides], 1)
+
+
+BOXES = {"inception": inception_boxes, "pad": pad_boxes, "none": whole_boxes}
+
+
+def resample(pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.ndarray, res: int) -> Tensor:
+    """Bilinear, antialiased where it shrinks: each box to [3, R, R], mirrored where ``flips``, scaled to [-1, 1].
+
+    Images of one size are resampled together, by two small matrices each; others one by one.
+    """
+    if isinstance(pixels, Tensor):
+        boxes_ = torch.from_numpy(boxes).float()
+        rows = weights(boxes_[:, 0], boxes_[:, 2], pixels.shape[2], res)  # [B, R, H]
+        columns = weights(boxes_[:, 1], boxes_[:, 3], pixels.shape[3], res)  # [B, R, W]
+        columns = torch.where(torch.from_numpy(flips)[:, None, None], columns.flip(1), columns)
+        images = rows[:, None] @ pixels.float() @ columns[:, None].transpose(2, 3)  # [B, 3, R, R]
+    else:
+        images = torch.stack([resample_one(*one, res) for one in zip(pixels, boxes, flips)])
+    return images.div_(127.5).sub_(1)
+
+
+def resample_one(image: Tensor, box: np.ndarray, flip: bool, res: int) -> Tensor:
+    """One image [3, h, w] to float [3, R, R]."""
+    top, left, height, width = (int(round(side)) for side in box)
+    top, left = max(top, 0), max(left, 0)
+    cut = image[:, top : top + height, left : left + width]
+    out = functional.interpolate(cut[None], (res, res), mode="bilinear", antialias=True)[0]
+    return (out.flip(2) if flip else out).float()
+
+
+def weights(start: Tensor, length: Tensor, size: int, res: int) -> Tensor:
+    """The bilinear weights that take ``size`` pixels to ``res`` for each box along one axis: [B], [B] -> [B, R, size].
+
+    A triangle filter as wide as a pixel of the output, cut off at the box and normalised, as PIL has it.
+    """
+    scale = (length / res)[:, None]
+    centre = start[:, None] + (torch.arange(res) + 0.5) * scale - 0.5  # [B, R]
+    low = start.clamp(0, size - 1)[:, None]
+    high = (start + length - 1).clamp(0, size - 1)[:, None]
+    centre = torch.minimum(torch.maximum(centre, low), high)
+    index = torch.arange(size)
+    weight = 1 - (index - centre[..., None]).abs() / scale.clamp(min=1)[..., None]  # [B, R, size]
+    inside = (index >= low[..., None]) & (index <= high[..., None])
+    weight = weight.clamp_(min=0) * inside
+    total = weight.sum(-1, keepdim=True)
+    nearest = functional.one_hot(centre.round().long(), size).to(weight)
+    return torch.where(total > 0, weight / total.clamp(min=1e-12), nearest)

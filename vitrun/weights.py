@@ -1,0 +1,32 @@
+"""Where ``init`` gets its weights: a run, a file, a tag, or fresh ones for comparison."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from vitrun import config, draws, models
+from vitrun.run import weights_file
+
+NATIVE = 224  # pixels, of fresh weights where no resolution is given
+
+
+def load(
+    init: str, runs: Path, seed: int, say: Callable[[str], None], classes: int | None = None, res: int | None = None
+) -> models.Loaded:
+    """The network behind a resolved ``init``, and aloud what was kept, resized, dropped and new.
+
+    ``classes`` puts a new zero head on; ``res`` resamples the position tables. None leaves either as it is.
+    """
+    if init.startswith("random:"):
+        model = config.model_rows()[init.removeprefix("random:")]
+        torch.manual_seed(draws.key(seed, "weights"))
+        res = res or NATIVE
+        say(f"weights: {model.name} untrained, drawn from seed {seed}")
+        network = models.build(model, classes or 1, res)
+        return models.Loaded(network, model, classes or 1, res, None)
+    loaded = models.load(weights_file(init, runs), classes, res)
+    say(f"weights: {loaded.model.name} from {init}")
+    for line in loaded.report.lines():
+        say(f"  {line}")
+    return loaded
