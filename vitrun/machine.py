@@ -13,7 +13,10 @@ from torch import nn
 from vitrun.mistakes import Exit, Mistake
 
 T = TypeVar("T")
-CACHED_TOKENS = 1024  # of one micro-batch on one CPU lane: what measured fastest for ViT-Ti/4 to ViT-B/16 (16 of 65 tokens)
+# One micro-batch of a CPU lane, as measured fastest from ViT-Ti/8 (64 of 17 tokens) over Ti/4 (16 of 65) to B/16 (8 of 197):
+CACHED = 2**19  # features of a layer, tokens times width, that still lie in the caches
+LEAST = 8  # images, below which products get too thin
+MOST_TOKENS = 2048  # that bound the memory of a lane
 MOST_LANES = 8  # each lane holds gradients of its own
 
 
@@ -94,9 +97,10 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def choose_micro_batch(batch: int, tokens: int, device: torch.device, lanes: int) -> int:
+def choose_micro_batch(batch: int, tokens: int, width: int, device: torch.device, lanes: int) -> int:
     """Images computed at once: all of the batch on a GPU; on a CPU what stays in the caches, and work for every lane."""
     if device.type != "cpu":
         return batch
-    micro = max(1, min(batch // lanes, CACHED_TOKENS // tokens))
+    fast = max(LEAST, CACHED // (tokens * width))
+    micro = max(1, min(batch // lanes, fast, MOST_TOKENS // tokens))
     return max(m for m in range(1, micro + 1) if batch % m == 0)

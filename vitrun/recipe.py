@@ -35,6 +35,9 @@ class ViT:
     def __post_init__(self):
         if self.width % self.heads:
             raise ValueError(f"model.width={self.width} is not a multiple of model.heads={self.heads}")
+        parts = {"2d": 2, "sincos2d": 4}.get(self.positions, 1)  # a row and a column, a sine and a cosine of each
+        if self.width % parts:
+            raise ValueError(f"model.width={self.width} is not a multiple of {parts}, as {self.positions} needs")
         if self.stem % 32:
             raise ValueError(f"model.stem={self.stem} is not a multiple of 32, the groups of its normalisation")
         if self.resnet and not self.stem:

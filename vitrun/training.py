@@ -22,6 +22,7 @@ from vitrun.screen import duration
 from vitrun.views import TestView, TrainView
 
 LONG = 20 * 60  # seconds of training from which the first estimate is worth a line of its own
+TOKENS = 197  # taken for a network that has none: the positions of a ResNet's middle stage at 224 pixels
 EARLY = 20  # seconds after which that estimate is made even if no step is done
 
 
@@ -106,10 +107,10 @@ def begin(recipe: Training, plan: Plan, run: Run, machine: Machine) -> State:
     """The state at the newest checkpoint, or at step 0."""
     plan.network.to(machine.device)
     optimizer = optim.optimizer(recipe.optim, plan.network)
-    tokens = (plan.res // models.stride(plan.model)) ** 2 + 1
     micro = recipe.micro_batch
     if micro == "auto":
-        micro = choose_micro_batch(recipe.batch, tokens, machine.device, machine.lanes_for(plan.network))
+        tokens, width = models.tokens(plan.model, plan.res) or TOKENS, plan.network.head.in_features
+        micro = choose_micro_batch(recipe.batch, tokens, width, machine.device, machine.lanes_for(plan.network))
     ema = [p.detach().clone() for p in plan.network.parameters()] if recipe.ema is not None else None
     state = State(plan.network, optimizer, ema, 0, micro)
     checkpoint = run.newest_checkpoint()

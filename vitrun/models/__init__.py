@@ -9,7 +9,9 @@ from vitrun.models.counts import macs, parameters, tokens
 from vitrun.models.files import fill, save
 from vitrun.models.load import Loaded, load
 from vitrun.models.look import attention_and_tokens
+from vitrun.models.published import published
 from vitrun.models.report import Report
+from vitrun.models.table import main
 from vitrun.models.weights import Weights, read
 
 __all__ = [
@@ -21,7 +23,9 @@ __all__ = [
     "fill",
     "load",
     "macs",
+    "main",
     "parameters",
+    "published",
     "read",
     "save",
     "stride",

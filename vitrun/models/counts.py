@@ -66,7 +66,7 @@ def counted(model: Timm, classes: int, res: int) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
-        network = shaped(model, classes, res).eval()
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network = shaped(model, classes, res).eval().requires_grad_(False)
+        with FlopCounterMode(display=False) as counter:
             network(torch.empty(1, 3, res, res))
     return counter.get_total_flops() // 2

@@ -55,7 +55,7 @@ def assemble(source: Source, classes: int | None, res: int | None) -> Loaded:
         model = replace(model, pre_logits=False)
     network = shaped(model, classes or source.classes, res)
     found, dropped = match(source, network, classes is not None)
-    tensors, resized = {}, []
+    tensors, resized = {}, {}
     for name, like in network.state_dict().items():
         if name in found:
             tensors[name] = taken(source, found[name], like.shape, resized)
@@ -66,8 +66,7 @@ def assemble(source: Source, classes: int | None, res: int | None) -> Loaded:
     network.load_state_dict(tensors, assign=True)
     new = {f"zero head of {classes} classes": ["head.weight", "head.bias"]} if classes is not None else {}
     notes = source.notes if classes is not None else source.notes + zero_head(network)
-    kept = len(tensors) - len(resized) - sum(map(len, new.values()))
-    report = Report(describe(model), kept, list(dict.fromkeys(resized)), dropped, new, notes)
+    report = Report(describe(model), len(found) - sum(map(len, resized.values())), resized, dropped, new, notes)
     return Loaded(network, model, classes or source.classes, res, report)
 
 
@@ -77,9 +76,8 @@ def assemble_baseline(source: Source, classes: int | None, res: int | None) -> L
     network = shaped(source.model, source.classes or 1, source.res)
     found, dropped = match(source, network, classes is not None)
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    network.load_state_dict(
-        {name: taken(source, entry, shapes[name], []) for name, entry in found.items()}, strict=False
-    )
+    tensors = {name: taken(source, entry, shapes[name], {}) for name, entry in found.items()}
+    network.load_state_dict(tensors, strict=False)
     if source.normalised:
         network.trained_on(*source.normalised)
     return adapted(network, source.classes, source.res, classes, res, dropped)
@@ -89,13 +87,13 @@ def adapted(
     network: Baseline, had: int | None, own: int, classes: int | None, res: int | None, dropped: dict
 ) -> Loaded:
     """timm's own network with its weights, brought to a resolution by timm's means, its head kept or replaced."""
-    tensors, resized, new = network.state_dict(), [], {}
-    if res not in (None, own):
-        resized = resize(network, own, res)
+    tensors, resized, new = network.state_dict(), {}, {}
+    if res not in (None, own) and (names := resize(network, own, res)):
+        resized = {f"for {res} by timm": names}
     if classes is not None:
         new = {f"zero head of {classes} classes": ["head.weight", "head.bias"]}
         network.head = empty_head(network.head.in_features, classes)
-    kept = len(tensors) - len(resized) - 2 * len(new)
+    kept = len(tensors) - sum(map(len, [*resized.values(), *new.values()]))
     report = Report(describe(network.row), kept, resized, dropped, new, [])
     return Loaded(network, network.row, classes or had, res or own, report)
 
@@ -124,17 +122,13 @@ def match(source: Source, network: nn.Module, new_head: bool) -> tuple[dict[str,
     lacking += [name for name in network.state_dict() if name not in found and name not in given]
     if lacking:
         raise wrong(source.weights.path, f"these weights are {describe(source.model)}, and lack {listed(lacking)}.")
-    known = {
-        name for names in [*source.ignored.values(), *(entry.theirs for entry in source.entries)] for name in names
-    }
-    if left := [name for name in source.weights if name not in known]:
-        raise wrong(
-            source.weights.path, f"these weights are {describe(source.model)}, which has no place for {listed(left)}."
-        )
+    if left := source.left_over():
+        what = f"{describe(source.model)}, which has no place for {listed(left)}"
+        raise wrong(source.weights.path, f"these weights are {what}.")
     return found, {why: names for why, names in {**dropped, **source.ignored}.items() if names}
 
 
-def taken(source: Source, entry: Entry, shape: torch.Size, resized: list[str]) -> Tensor:
+def taken(source: Source, entry: Entry, shape: torch.Size, resized: dict[str, list[str]]) -> Tensor:
     """The tensor of an entry, its positions resampled where their number differs, which ``resized`` then tells."""
     try:
         tensor = entry.take(*[source.weights[name] for name in entry.theirs]).float().contiguous()
@@ -148,15 +142,16 @@ def taken(source: Source, entry: Entry, shape: torch.Size, resized: list[str]) -
     raise wrong(source.weights.path, f"these weights are {describe(source.model)}, and {what}.")
 
 
-def moved(table: Tensor, name: str, model: ViT, rows: int, resized: list[str]) -> Tensor:
+def moved(table: Tensor, name: str, model: ViT, rows: int, resized: dict[str, list[str]]) -> Tensor:
     """A position table [L, n, D] for another resolution, [L, rows, D]; ``resized`` gets a line that gives the sizes."""
     old = table.shape[1]
     if model.positions != "learned":
-        resized.append(f"{'relative offsets' if model.positions == 'relative' else 'rows and columns'} {old} -> {rows}")
+        kind = "relative offsets" if model.positions == "relative" else "rows and columns"
+        resized.setdefault(f"{kind} {old} -> {rows}", []).append(name)
         return stretch(table, rows)
     prefix = int(model.head == "token")
     before, after = isqrt(old - prefix), isqrt(rows - prefix)
-    resized.append(f"position table {before}x{before} -> {after}x{after}")
+    resized.setdefault(f"position table {before}x{before} -> {after}x{after}", []).append(name)
     return resample(table, after, prefix)
 
 
@@ -171,9 +166,8 @@ def fold(tensors: dict[str, Tensor], source: Source) -> None:
 def require_head(source: Source, classes: int | None) -> None:
     """A Mistake where a head is to be kept and there is none."""
     if classes is None and source.classes is None:
-        raise wrong(
-            source.weights.path, f"{describe(source.model)} without a head: fit for fine-tuning, not for testing."
-        )
+        what = f"{describe(source.model)} without a head"
+        raise wrong(source.weights.path, f"{what}: fit for fine-tuning, not for testing.")
 
 
 def zero_head(network: nn.Module) -> list[str]:

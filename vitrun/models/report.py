@@ -13,17 +13,16 @@ class Report:
 
     model: str
     kept: int
-    resized: list[str]
+    resized: dict[str, list[str]]  # what became of them: names in the network
     dropped: dict[str, list[str]]  # why: names in the file
     new: dict[str, list[str]]  # why: names in the network
     notes: list[str]
 
     def lines(self) -> list[str]:
         """One line each for kept, resized, dropped and new, with counts and reasons, and one a note."""
-        resized = f": {', '.join(self.resized)}" if self.resized else ""
         return [
             f"kept {self.kept} tensors of {self.model}",
-            f"resized {len(self.resized)}{resized}",
+            tally("resized", self.resized),
             tally("dropped", self.dropped),
             tally("new", self.new),
             *(f"note: {note}" for note in self.notes),

@@ -11,6 +11,7 @@ from torch.nn import functional
 from vitrun.recipe import BiT as Row
 
 GROUPS = 32
+ZERO = 1e-30  # around the image: onnxruntime merges a border of true zeros into the max-pool, which then ignores it
 WIDER = 4  # the output of a unit has four times the channels of its 3x3 convolution
 
 
@@ -56,7 +57,7 @@ class Stem(nn.Module):
         if self.conv.same:
             return functional.max_pool2d(functional.pad(self.norm(x).relu(), (0, 1, 0, 1)), 3, 2)
         if self.border == "zero":
-            return functional.max_pool2d(functional.pad(x, (1, 1, 1, 1)), 3, 2)
+            return functional.max_pool2d(functional.pad(x, (1, 1, 1, 1), value=ZERO), 3, 2)
         return functional.max_pool2d(x, 3, 2, 1)
 
 

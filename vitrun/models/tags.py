@@ -1,18 +1,14 @@
 """Weights by timm's tags: Google's as our own networks, all others as timm's."""
 
-import re
 from dataclasses import replace
 
 from vitrun.mistakes import Exit, Mistake
 from vitrun.models.baseline import Baseline, create, linear
 from vitrun.models.layouts import recognise
+from vitrun.models.layouts.timm_names import GOOGLE
 from vitrun.models.load import Loaded, adapted, assemble
 from vitrun.models.weights import read
 from vitrun.recipe import Timm
-
-GOOGLE = re.compile(
-    r"vit_\w+\.(orig_in21k|augreg_in|sam_in)\w*|resnetv2_\w+_bit\.goog_\w+"
-)  # published; timm converted them
 
 
 def load_tag(tag: str, classes: int | None, res: int | None) -> Loaded:

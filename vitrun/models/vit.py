@@ -15,15 +15,13 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, row: Row):
         super().__init__()
-        if row.stem:
-            self.backbone = ResNet(row.stem, row.resnet)
+        self.backbone = ResNet(row.stem, row.resnet) if row.stem else None
         self.proj = nn.Conv2d(self.backbone.channels if row.stem else 3, row.width, row.patch, row.patch)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, N-P, D], row by row."""
-        if hasattr(self, "backbone"):
-            images = self.backbone(images)
-        return self.proj(images).flatten(2).transpose(1, 2)
+        maps = images if self.backbone is None else self.backbone(images)
+        return self.proj(maps).flatten(2).transpose(1, 2)
 
 
 class ViT(nn.Module):

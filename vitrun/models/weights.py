@@ -3,8 +3,8 @@
 import json
 import math
 import pickle
+import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,11 @@ class Weights(Mapping):
 def wrong(path: Path, why: str) -> Mistake:
     """A mistake about a file of weights."""
     return Mistake(f"{path}: {why}", Exit.CHECKPOINT)
+
+
+def damaged(path: Path, kind: str, error: Exception) -> Mistake:
+    """A mistake for a file that a reader fell over: what is cut off or overwritten fails in a class of any kind."""
+    return wrong(path, f"this is no whole {kind}: {(str(error).splitlines() or [type(error).__name__])[0]}.")
 
 
 def read(path: str | Path) -> Weights:
@@ -88,7 +93,7 @@ def read_safetensors(path: Path) -> Weights:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             facts = dict(file.metadata() or {})
     except SafetensorError as error:
-        raise wrong(path, f"this is no whole .safetensors file: {error}.") from None
+        raise damaged(path, ".safetensors file", error) from None
 
     def get(name: str) -> Tensor:
         with safe_open(path, "pt") as file:  # opened anew: a mapping kept open would keep the whole file in memory
@@ -103,18 +108,18 @@ def read_npz(path: Path) -> Weights:
 
     try:
         archive = zipfile.ZipFile(path)
-        shapes = {
-            member.filename.removesuffix(".npy"): npy_shape(path, archive, member) for member in archive.infolist()
-        }
-    except (*BROKEN, OSError) as error:
-        raise wrong(path, f"this is no whole .npz file: {error}.") from None
+        shapes = {entry.filename.removesuffix(".npy"): npy_shape(path, archive, entry) for entry in archive.infolist()}
+    except Mistake:
+        raise
+    except Exception as error:
+        raise damaged(path, ".npz file", error) from None
 
     def get(name: str) -> Tensor:
         try:
             with archive.open(f"{name}.npy") as member:
                 array = np.lib.format.read_array(member, allow_pickle=False)
-        except (*BROKEN, OSError) as error:
-            raise wrong(path, f"{name} cannot be read: {error}.") from None
+        except Exception as error:
+            raise damaged(path, f".npz file ({name})", error) from None
         if array.dtype.kind == "V":  # numpy has no bfloat16: big_vision's are 16 bits of no type
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(array)
@@ -132,9 +137,7 @@ def npy_shape(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> 
         shape, _, dtype = header(file)
         start = file.tell()
     if dtype.hasobject:
-        raise wrong(
-            path, f"{member.filename} holds Python objects, which could run code when read; weights are numbers."
-        )
+        raise wrong(path, f"{member.filename} holds Python objects, which could run code when read.")
     if dtype.kind not in "fiub" and dtype.str != "|V2":
         raise wrong(path, f"{member.filename} holds {dtype}, not numbers.")
     if start + math.prod(shape) * dtype.itemsize != member.file_size:
@@ -145,13 +148,13 @@ def npy_shape(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> 
 def read_torch(path: Path) -> Weights:
     """The tensors of a file of ``torch.save``, alone or under ``state_dict`` or ``model``; anything else is refused."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings(action="ignore"):  # torch's, about a pickle that it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError:
-        raise wrong(
-            path, "it holds more than tensors, which could run code when read: save the state_dict alone."
-        ) from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise wrong(path, f"torch cannot read it: {str(error).splitlines()[0]}") from None
+        why = "it holds more than tensors, which could run code when read: save the state_dict alone."
+        raise wrong(path, why) from None
+    except Exception as error:
+        raise damaged(path, "file of torch.save", error) from None
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -159,10 +162,8 @@ def read_torch(path: Path) -> Weights:
         raise wrong(path, "it is no table of tensors by name.")
     if all(name.startswith("module.") for name in content):  # as torch's DataParallel names them
         content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
-    return Weights(
-        path, {name: tuple(tensor.shape) for name, tensor in content.items()}, lambda name: content[name].clone(), {}
-    )
+    shapes = {name: tuple(tensor.shape) for name, tensor in content.items()}
+    return Weights(path, shapes, lambda name: content[name].clone(), {})
 
 
 READERS = {".safetensors": read_safetensors, ".npz": read_npz, ".pt": read_torch, ".pth": read_torch}
-BROKEN = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError)

@@ -6,11 +6,17 @@ import torch
 from torch import nn
 
 from vitrun.mistakes import Mistake
+from vitrun.models.report import describe
 from vitrun.recipe import BiT, Timm, ViT
+
+LIMIT = 2_000_000_000  # bytes; a file of protocol buffers ends at 2 GiB
 
 
 def write_onnx(path: Path, network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int) -> None:
-    """``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes], in one file up to ONNX's limit of 2 GB."""
+    """``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes]; a Mistake for more than a file can hold."""
+    size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    if size > LIMIT:
+        raise Mistake(f"{describe(model)} has {size / 1e9:.1f} GB of weights, and an ONNX file holds 2.")
     try:
         import onnxscript  # noqa: F401
     except ImportError:

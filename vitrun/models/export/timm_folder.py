@@ -36,9 +36,13 @@ HYBRIDS = {  # by the stages of the ResNet
     (3, 4, 9): "vit_base_r50_s16_224",
     (3, 4, 6, 3): "vit_large_r50_s32_224",
 }
-BITS = {
-    f"bit_r{layers}x{width}": f"resnetv2_{layers}x{width}_bit"
-    for layers, width in ((50, 1), (50, 3), (101, 1), (101, 3), (152, 2), (152, 4))
+BITS = {  # by the units of each stage and the width
+    ((3, 4, 6, 3), 1): "resnetv2_50x1_bit",
+    ((3, 4, 6, 3), 3): "resnetv2_50x3_bit",
+    ((3, 4, 23, 3), 1): "resnetv2_101x1_bit",
+    ((3, 4, 23, 3), 3): "resnetv2_101x3_bit",
+    ((3, 8, 36, 3), 2): "resnetv2_152x2_bit",
+    ((3, 8, 36, 3), 4): "resnetv2_152x4_bit",
 }
 
 
@@ -72,18 +76,19 @@ def vit(network: nn.Module, model: ViT, res: int) -> Described:
             raise Mistake(f"timm has no hybrid with stages {list(model.resnet)} of {model.stem} channels. Try to=npz.")
         architecture = HYBRIDS[model.resnet]
     model, tensors = plain(network, model, "timm")
-    first = (
-        "patch_embed.proj" if not model.stem else "patch_embed.backbone" + (".stem" if model.resnet else "") + ".conv"
-    )
+    first = "patch_embed.proj"
+    if model.stem:
+        first = f"{timm_names.TRUNK}.stem.conv" if model.resnet else f"{timm_names.TRUNK}.conv"
     return configured(architecture, options, res, first, "head"), given(timm_names.vit_entries(model, True), tensors)
 
 
 def bit(network: nn.Module, model: BiT, res: int) -> Described:
     """A BiT of the six that timm has."""
-    if model.name not in BITS or model.border != "zero":
-        raise Mistake(f"timm has no {model.name} with a border of {model.border}: it has {', '.join(BITS)} with zero.")
+    name = BITS.get((model.blocks, model.width_factor))
+    if name is None or model.border != "zero":
+        raise Mistake(f"timm has no {model.name} with a border of {model.border}, only {', '.join(BITS.values())}.")
     tensors = given(timm_names.bit_entries(model, True), dict(network.state_dict()))
-    return configured(BITS[model.name], {}, res, "stem.conv", "head.fc"), tensors
+    return configured(name, {}, res, "stem.conv", "head.fc"), tensors
 
 
 def baseline(network: nn.Module, model: Timm, res: int) -> Described:
@@ -99,6 +104,7 @@ def baseline(network: nn.Module, model: Timm, res: int) -> Described:
         tensors[name] = getattr(network.head, part).detach().view(whole[name].shape)
     options = {"img_size": res} if facts.fixed_input_size else {}
     config = configured(model.name, options, res, facts.first_conv, facts.classifier)
+    del config[timm_names.SCALED]
     std = 0.5 / network.scale.flatten()
     mean = 0.5 - network.shift.flatten() * std
     config["pretrained_cfg"] |= {"mean": mean.tolist(), "std": std.tolist()}

@@ -10,7 +10,12 @@ LAYOUTS = (ours, jax_vit, jax_bit, hugging_face, timm_names)
 def recognise(weights: Weights) -> Source:
     """What network a file holds and where; a Mistake that names some tensors where no layout knows them."""
     for layout in LAYOUTS:
-        if (source := layout.recognise(weights)) is not None:
+        try:
+            source = layout.recognise(weights)
+        except (ValueError, KeyError, IndexError, TypeError) as error:  # names of the layout, in shapes that are not
+            reason = str(error).replace("\n", " ")
+            raise wrong(weights.path, f"its tensors make no network: {reason}") from None
+        if source is not None:
             return source
     some = ", ".join(list(weights)[:4])
     raise wrong(

@@ -32,6 +32,12 @@ class Source:
     notes: list[str] = field(default_factory=list)
     normalised: tuple[list[float], list[float]] | None = None  # mean and deviation of training images, where not 0.5
 
+    def left_over(self) -> list[str]:
+        """The names in the file that have no place in the network and no reason to be ignored."""
+        known = {name for entry in self.entries for name in entry.theirs}
+        known |= {name for names in self.ignored.values() for name in names}
+        return [name for name in self.weights if name not in known]
+
 
 def same(ours: str, theirs: str) -> Entry:
     """The tensor as it is."""

@@ -32,6 +32,8 @@ def recognise(weights: Weights) -> Source | None:
         return None
     shapes, config = weights.shapes, weights.facts.get("config", {})
     width, _, patch, _ = shapes[f"{PATCHES}.weight"]
+    depth = len({name.split(".")[2] for name in shapes if name.startswith("encoder.layer.")})
+    mlp = shapes["encoder.layer.0.intermediate.dense.weight"][0]
     head = "classifier.weight" in shapes
     model = named(
         ViT(
@@ -39,9 +41,9 @@ def recognise(weights: Weights) -> Source | None:
             name="",
             patch=patch,
             width=width,
-            depth=len({name.split(".")[2] for name in shapes if name.startswith("encoder.layer.")}),
-            heads=config.get("num_attention_heads") or heads(width, weights.path),
-            mlp=shapes["encoder.layer.0.intermediate.dense.weight"][0],
+            depth=depth,
+            heads=config.get("num_attention_heads") or heads(width, depth, mlp, weights.path),
+            mlp=mlp,
             stem=0,
             resnet=(),
             head="token",

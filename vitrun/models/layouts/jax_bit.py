@@ -5,7 +5,7 @@ import re
 from torch import Tensor
 
 from vitrun.models.layouts.entry import Entry, Source, kernel, same
-from vitrun.models.layouts.jax_vit import norm, units
+from vitrun.models.layouts.jax_resnet import norm, units
 from vitrun.models.layouts.table import named
 from vitrun.models.weights import Weights
 from vitrun.recipe import BiT

@@ -1,7 +1,6 @@
 """ViTs and hybrids as google-research/vision_transformer and big_vision write them."""
 
 import re
-from collections import Counter
 from functools import cache
 
 import torch
@@ -9,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitrun.models.build import stride
-from vitrun.models.layouts.entry import Entry, Source, dense, kernel, same, vector
+from vitrun.models.layouts.entry import Entry, Source, dense, kernel, same
+from vitrun.models.layouts.jax_resnet import norm, trunk, units
 from vitrun.models.layouts.table import grid, named, square
-from vitrun.models.weights import Shapes, Weights, wrong
+from vitrun.models.weights import Weights, wrong
 from vitrun.recipe import ViT
 
 BLOCK, ATTENTION = "Transformer/encoderblock_{}", "MultiHeadDotProductAttention_0"
@@ -98,13 +98,6 @@ def inspect(weights: Weights) -> tuple[ViT, int | None, list[str]]:
     return model, table and grid(table[1]) * stride(model), notes
 
 
-def units(shapes: Shapes, pattern: str = r"block(\d+)/unit(\d+)/") -> tuple[int, ...]:
-    """The units of each stage of a ResNet."""
-    found = {match.groups() for name in shapes if (match := re.match(pattern, name))}
-    counts = Counter(int(stage) for stage, _ in found)
-    return tuple(counts[stage] for stage in sorted(counts))
-
-
 def entries(model: ViT) -> list[Entry]:
     """Where each tensor of the network is, by flax.linen names."""
     stem = trunk(model) if model.stem else []
@@ -158,11 +151,6 @@ def attention_pool(heads: int) -> list[Entry]:
     ]
 
 
-def norm(ours: str, theirs: str, ones: int = 0) -> list[Entry]:
-    """A layer's or group's norm, its vectors within ``ones`` axes of one."""
-    return [vector(f"{ours}.weight", f"{theirs}/scale", ones), vector(f"{ours}.bias", f"{theirs}/bias", ones)]
-
-
 def projections(ours: str, theirs: str, parts: tuple[str, ...], heads: int) -> list[Entry]:
     """One dense layer [parts * D, D] of kernels [D, H, D/H] apart, and its bias."""
 
@@ -194,19 +182,3 @@ def projected(ours: str, theirs: str, heads: int) -> list[Entry]:
         lambda weight: (weight.T.unflatten(0, (heads, -1)),),
     )
     return [weight, same(f"{ours}.bias", f"{theirs}/bias")]
-
-
-def trunk(model: ViT) -> list[Entry]:
-    """The ResNet before the transformer."""
-    ours = "patch_embed.backbone"
-    found = [kernel(f"{ours}.stem.conv.weight", "conv_root/kernel"), *norm(f"{ours}.stem.norm", "gn_root")]
-    for stage, blocks in enumerate(model.resnet):
-        for unit in range(blocks):
-            place, theirs = f"{ours}.stages.{stage}.blocks.{unit}", f"block{stage + 1}/unit{unit + 1}"
-            for part in (1, 2, 3):
-                found.append(kernel(f"{place}.conv{part}.weight", f"{theirs}/conv{part}/kernel"))
-                found += norm(f"{place}.norm{part}", f"{theirs}/gn{part}")
-            if unit == 0:
-                found.append(kernel(f"{place}.downsample.conv.weight", f"{theirs}/conv_proj/kernel"))
-                found += norm(f"{place}.downsample.norm", f"{theirs}/gn_proj")
-    return found

@@ -34,13 +34,10 @@ def grid(rows: int) -> int:
     return isqrt(rows)
 
 
-def heads(width: int, path: Path) -> int:
-    """The attention heads that go with a width, where a file has the projections whole and nothing tells."""
-    known = {row.width: row.heads for row in model_rows().values() if isinstance(row, ViT)}
-    if width in known:
-        return known[width]
-    if width % 64 == 0:
-        return width // 64
-    raise wrong(
-        path, f"nothing tells into how many heads a width of {width} falls: give the folder with its config.json."
-    )
+def heads(width: int, depth: int, mlp: int, path: Path) -> int:
+    """The attention heads of the row of that size, for a file whose projections are whole and which tells nothing."""
+    for row in model_rows().values():
+        if isinstance(row, ViT) and (row.width, row.depth, row.mlp) == (width, depth, mlp):
+            return row.heads
+    what = f"{width} wide, {depth} deep and no row of the model table, so nothing tells how many heads it has"
+    raise wrong(path, f"it is {what}: give the folder with its config.json.")

@@ -1,9 +1,9 @@
 """How timm's ResNets, whose epsilons are not the published ones, are made to compute the published networks.
 
-timm standardises kernels by ``sqrt(variance + 1e-8)``; big_transfer has 1e-10 there, vit_jax ``deviation + 1e-5``. In the
-hybrids timm's group norm has 1e-5, vit_jax 1e-6. Kernels are standardised and activations normed, so a network keeps its
-function, apart from the epsilons, when kernels and activations are scaled: the right scale gives an epsilon its published
-effect. All hold exactly but for the first norm of a hybrid, which meets the image itself.
+timm standardises kernels by ``sqrt(variance + 1e-8)``; big_transfer has 1e-10 there, vit_jax ``deviation + 1e-5``. In
+the hybrids timm's group norm has 1e-5, vit_jax 1e-6. Kernels are standardised and activations normed, so that but for
+the epsilons a network stays the same when they are scaled: the right scale gives an epsilon its published effect. Only
+the first norm of a hybrid, which meets the image itself, keeps timm's.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vitrun.models.layouts.entry import Entry
 
-BIT = sqrt(1e-8 / 1e-10)  # of a kernel
+BIT = 8  # of a kernel: sqrt(1e-8 / 1e-10) to the nearest power of two, which rounds no number
 STREAM = sqrt(1e-5 / 1e-6)  # of every activation of a hybrid's trunk
 
 
