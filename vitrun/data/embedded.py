@@ -1,5 +1,7 @@
 """Data sets that need no download: drawn shapes, and the digits that ship with scikit-learn."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -29,24 +31,66 @@ def star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (radius - (0.42 + 0.58 * wave)) * 0.7
 
 
+def slanted(x: np.ndarray, y: np.ndarray, slope: float, half_width: float) -> np.ndarray:
+    """A signed distance to an endless band along ``y = slope * x``."""
+    return np.abs(y - slope * x) / np.hypot(1, slope) - half_width
+
+
+def bow(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
+    """A signed distance to a circle's line around the origin."""
+    return np.abs(np.hypot(x, y) - radius) - 0.17
+
+
+def scribble(number: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """About the signed distance to a line through four points, the ``number``-th of an endless row."""
+    turns, radii = draws.uniform(0, "scribble", 0, np.array([number]), 8).reshape(2, 4)
+    points = np.stack([np.cos(turns * 2 * np.pi), np.sin(turns * 2 * np.pi)], 1) * (0.45 + 0.45 * radii[:, None])
+
+    def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.min([segment(x, y, *ends) for ends in zip(points, points[1:])], axis=0) - 0.17
+
+    return distance
+
+
+def segment(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """The distance to the segment between two points."""
+    (dx, dy), x, y = last - first, x - first[0], y - first[1]
+    along = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
+    return np.hypot(x - along * dx, y - along * dy)
+
+
 # About the signed distance to each shape of radius 1, negative inside; y points down.
 SHAPES = {
     "disc": lambda x, y: np.hypot(x, y) - 0.85,
-    "ring": lambda x, y: np.abs(np.hypot(x, y) - 0.7) - 0.18,
+    "ring": lambda x, y: bow(x, y, 0.75),
     "square": lambda x, y: box(x, y, 0.75, 0.75),
     "frame": lambda x, y: np.abs(box(x, y, 0.65, 0.65)) - 0.16,
     "triangle": lambda x, y: np.maximum(y - 0.6, np.abs(x) * 0.87 - y * 0.5 - 0.45),
     "star": star,
-    "plus": lambda x, y: np.minimum(box(x, y, 0.9, 0.24), box(x, y, 0.24, 0.9)),
-    "bar": lambda x, y: box(x, y, 0.24, 0.95),
-    "arc": lambda x, y: np.maximum(np.abs(np.hypot(x, y) - 0.7) - 0.18, y - 0.1),
+    "plus": lambda x, y: np.minimum(box(x, y, 0.9, 0.2), box(x, y, 0.2, 0.9)),
+    "bar": lambda x, y: box(x, y, 0.2, 0.95),
+    "arc": lambda x, y: np.maximum(bow(x, y, 0.75), y - 0.1),
     "corner": lambda x, y: np.minimum(box(x + 0.6, y, 0.2, 0.9), box(x, y - 0.7, 0.8, 0.2)),
     "tee": lambda x, y: np.minimum(box(x, y + 0.65, 0.85, 0.2), box(x, y, 0.2, 0.85)),
     "arrow": lambda x, y: np.minimum(
         box(x, y - 0.3, 0.18, 0.65), np.maximum(y + 0.1, np.abs(x) * 0.8 - y * 0.6 - 0.6)
     ),
+    "vee": lambda x, y: np.maximum(slanted(np.abs(x), 0.8 - y, 1.9, 0.18), np.abs(y) - 0.8),
+    "aitch": lambda x, y: np.minimum(box(np.abs(x) - 0.55, y, 0.17, 0.85), box(x, y, 0.55, 0.16)),
+    "zed": lambda x, y: np.minimum(
+        box(x, np.abs(y) - 0.7, 0.7, 0.17), np.maximum(slanted(x, y, -1.0, 0.17), np.abs(y) - 0.7)
+    ),
+    "ess": lambda x, y: np.minimum(
+        np.maximum(bow(x, y + 0.42, 0.42), np.minimum(x, y + 0.42)),
+        np.maximum(bow(x, y - 0.42, 0.42), np.minimum(-x, 0.42 - y)),
+    ),
+    "eight": lambda x, y: bow(x, np.abs(y) - 0.44, 0.42),
+    "hook": lambda x, y: np.minimum(box(x - 0.4, y + 0.3, 0.17, 0.65), np.maximum(bow(x, y - 0.35, 0.4), 0.35 - y)),
+    "gate": lambda x, y: np.minimum(box(x, y + 0.7, 0.72, 0.17), box(np.abs(x) - 0.55, y, 0.17, 0.85)),
+    "cup": lambda x, y: np.minimum(box(np.abs(x) - 0.6, y + 0.35, 0.17, 0.5), np.maximum(bow(x, y - 0.1, 0.6), 0.1 - y)),
 }
-POINTED = ("triangle", "arc", "corner", "tee", "arrow")  # of which an orientation can be told
+SHAPES |= {f"scribble {n}": scribble(n) for n in range(1, 101)}
+POINTED = ("triangle", "arc", "corner", "tee", "arrow", "vee", "gate", "cup")  # of which an orientation can be told
 
 
 def classes(target: str) -> tuple[str, ...]:
@@ -82,17 +126,15 @@ def draw(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.nda
     cell = (u[:, 3] * CELLS**2).astype(int)
     turn = (u[:, 4] * TURNS).astype(int)
     spread = 2 * np.pi / TURNS
-    angle = turn * spread + (u[:, 5] - 0.5) * spread * 0.6 if target == "orientation" else (u[:, 5] - 0.5) * np.pi / 2
+    angle = turn * spread + (u[:, 5] - 0.5) * spread * 0.6 if target == "orientation" else (u[:, 5] - 0.5) * np.pi / 4
     ink = np.array(list(COLOURS.values()), np.float32)[colour] + (u[:, 6:9] - 0.5) * 40  # [B, 3]
-    ground = u[:, 9:12] * 110
-    far = np.abs(ground - ink).max(1) < 70
-    ground[far] = 255 - ink[far]
+    ground = u[:, 9:12] * 60
 
     cover = np.zeros((len(indices), size, size), np.float32)
     places = np.argsort(u[:, 16 : 16 + CELLS**2], axis=1)  # [B, 9] distinct cells for counted objects
     for n in range(count.max()):
         here = count > n
-        radius = np.where(count > 1, 0.15, 0.24 + 0.14 * u[:, 12])
+        radius = 0.34 + 0.1 * u[:, 12]
         if target in ("position", "count"):
             radius = np.full_like(radius, 0.15)
             at = cell if target == "position" else places[:, n]
@@ -100,7 +142,7 @@ def draw(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.nda
         else:
             centre = 0.5 + (u[:, 13:15] - 0.5) * (0.9 - 2 * radius)[:, None]
         cover[here] = np.maximum(cover[here], stamp(kind[here], centre[here], radius[here], angle[here], size))
-    noise = draws.generator(0, f"shapes-noise-{part}", size, int(indices[0])).normal(0, 12, cover.shape).astype(np.float32)
+    noise = draws.generator(0, f"shapes-noise-{part}", size, int(indices[0])).normal(0, 8, cover.shape).astype(np.float32)
     images = ground[:, :, None, None] * (1 - cover[:, None]) + ink[:, :, None, None] * cover[:, None] + noise[:, None]
     label = {"shape": kind, "colour": colour, "count": count - 1, "position": cell, "orientation": turn}[target]
     return np.clip(images, 0, 255).astype(np.uint8), label
