@@ -45,7 +45,9 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
         files = {f.name: {"sha256": digest(f), "size": f.stat().st_size} for f in sorted(aside.iterdir())}
         for name in files:
             synchronise(aside / name)
-        write_file(aside / "MANIFEST.json", json.dumps({"schema": SCHEMA, "step": step, **facts, "files": files}, indent=2))
+        write_file(
+            aside / "MANIFEST.json", json.dumps({"schema": SCHEMA, "step": step, **facts, "files": files}, indent=2)
+        )
         synchronise(aside)
         os.replace(aside, final)
         synchronise(folder)
@@ -118,5 +120,7 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
         os.replace(checkpoint, folder / "quarantine" / f"{checkpoint.name}-{os.getpid()}")
     if bad or any((folder / "quarantine").glob("step-*")):
         listed = "; ".join(bad) or "all are in its quarantine"
-        raise Mistake(f"No checkpoint in {folder} is sound ({listed}). Delete the run's folder to start afresh.", Exit.CHECKPOINT)
+        raise Mistake(
+            f"No checkpoint in {folder} is sound ({listed}). Delete the run's folder to start afresh.", Exit.CHECKPOINT
+        )
     return None

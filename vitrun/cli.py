@@ -91,7 +91,9 @@ def command(verb: str):
                  json: Json = False) -> None:  # fmt: skip
         try:
             if multirun:
-                raise typer.Exit(sweep(verb, words, cfg, [*["--dry-run"] * dry_run, *["--quiet"] * quiet, *["--json"] * json]))
+                raise typer.Exit(
+                    sweep(verb, words, cfg, [*["--dry-run"] * dry_run, *["--quiet"] * quiet, *["--json"] * json])
+                )
             perform(verb, words, cfg, dry_run, quiet, json)
         except Mistake as mistake:
             typer.echo(f"vitrun {verb}: {mistake}", err=True)

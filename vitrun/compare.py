@@ -39,9 +39,13 @@ def main(recipe: recipe.Compare, screen: Screen) -> None:
         raise Mistake(f"No finished {' or '.join(recipe.verbs)} run in {recipe.runs.absolute()}.", Exit.DATA)
     cells = tabulate(recipe, found)
     texts = {(cell.row, cell.column): percent(cell.mean * 100, cell.std and cell.std * 100) for cell in cells}
-    texts |= {(row, column): percent(*pair) for column, rows in paper.get("columns", {}).items() for row, pair in rows.items()}
+    texts |= {
+        (row, column): percent(*pair) for column, rows in paper.get("columns", {}).items() for row, pair in rows.items()
+    }
     columns = list(dict.fromkeys(column for _, column in texts))
-    rows = [[row, *(texts.get((row, column), "") for column in columns)] for row in dict.fromkeys(row for row, _ in texts)]
+    rows = [
+        [row, *(texts.get((row, column), "") for column in columns)] for row in dict.fromkeys(row for row, _ in texts)
+    ]
     header = [", ".join(recipe.rows), *columns]
     screen.say(table(header, rows))
     screen.say("Top-1 in percent; ± is the deviation over seeds (few-shot: over draws).")

@@ -82,7 +82,9 @@ def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
         if key not in known:
             raise Mistake(unknown("option", key, known))
         if len(values(value)) > 1 and not is_list(verb, key):
-            raise Mistake(f"{key}={value} is a sweep over {len(values(value))} values: add -m to run every combination.")
+            raise Mistake(
+                f"{key}={value} is a sweep over {len(values(value))} values: add -m to run every combination."
+            )
     return pairs
 
 
@@ -136,7 +138,9 @@ def hydra_tree(verb: str, pairs: dict[str, str]) -> Any:
             return hydra_compose(verb, overrides(verb, pairs))
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
-        raise Mistake(f"These words cannot be combined: {' '.join(f'{k}={v}' for k, v in pairs.items())}: {reason}") from None
+        raise Mistake(
+            f"These words cannot be combined: {' '.join(f'{k}={v}' for k, v in pairs.items())}: {reason}"
+        ) from None
 
 
 def overrides(verb: str, pairs: dict[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from vitrun.loop import OBJECTIVES, answers
 from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
 from vitrun.run import Run, recipe_of
-from vitrun.views import TestView
+from vitrun.views import WholeView
 
 
 def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     if run.dry:
         return {"test_images": len(test)}
     objective = OBJECTIVES[(recipe_of(recipe.init, recipe.runs) or {}).get("loss", "softmax")]
-    batches = data.ahead(data.testing(test, TestView(loaded.res), recipe.batch))
+    batches = data.ahead(data.testing(test, WholeView(loaded.res), recipe.batch))
     with run.screen.progress(run.verb, len(test), 0) as bar:
         found = answers(loaded.network.to(machine.device), batches, objective, machine, run.counter(bar))
     run.write("preds.parquet", lambda path: write_answers(path, found, test))

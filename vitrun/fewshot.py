@@ -18,9 +18,8 @@ from torch.nn import functional
 from vitrun import data, models, recipe, weights
 from vitrun.loop import features
 from vitrun.machine import Machine
-
 from vitrun.run import Run, weights_code
-from vitrun.views import TestView
+from vitrun.views import WholeView
 
 CONSTANT = 100.0  # the feature that stands for the bias: its ridge is l2 / 10^4
 
@@ -30,7 +29,9 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     machine = Machine(recipe.device, recipe.precision)
     parts = {part: data.open_split(recipe.data, part) for part in ("train", "test")}
     train, test = parts["train"], parts["test"]
-    run.say(f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes")
+    run.say(
+        f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
+    )
     run.about(train_data=train.fingerprint, test_data=test.fingerprint)
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     if run.dry:
@@ -62,7 +63,7 @@ def embed(
         run.say(f"features of {len(split)} images read from {file}")
         kept = load_file(file)
         return kept["features"], kept["labels"]
-    batches = data.ahead(data.testing(split, TestView(loaded.res, recipe.crop), recipe.batch))
+    batches = data.ahead(data.testing(split, WholeView(loaded.res, recipe.crop), recipe.batch))
     network = loaded.network.to(machine.device)
     with run.screen.progress("features", len(split), 0) as bar:
         found, labels = (torch.from_numpy(a) for a in features(network, batches, machine, run.counter(bar)))

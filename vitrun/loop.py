@@ -111,7 +111,9 @@ def set_gradients(
             return accumulate(state, parameters, batch, objective, machine, tick)
         except torch.OutOfMemoryError as error:
             if state.micro_batch == 1:
-                raise Mistake(f"Out of memory with one image at a time: {error}. Use a smaller model or res.", Exit.SPACE) from None
+                raise Mistake(
+                    f"Out of memory with one image at a time: {error}. Use a smaller model or res.", Exit.SPACE
+                ) from None
             state.micro_batch = (state.micro_batch + 1) // 2
             torch.cuda.empty_cache()
 
@@ -131,19 +133,16 @@ def accumulate(
     lanes = min(machine.lanes_for(state.network), len(starts))
 
     def work(lane: int) -> tuple[Tensor, list[Tensor]]:
-        loss, total = torch.zeros((), device=machine.device), None
+        loss = torch.zeros((), device=machine.device)
+        total = [torch.zeros_like(p) for p in parameters]  # its own memory: autograd's gradients may share theirs
         for start in starts[lane::lanes]:
             images = batch.images[start : start + micro].to(machine.device, non_blocking=True)
             labels = batch.labels[start : start + micro].to(machine.device, non_blocking=True)
             with machine.autocast():
                 logits = state.network(images)
             part = objective(logits, labels) * (len(labels) / size)
-            gradients = list(torch.autograd.grad(part, parameters))
+            torch._foreach_add_(total, torch.autograd.grad(part, parameters))
             loss += part.detach()
-            if total is None:
-                total = gradients
-            else:
-                torch._foreach_add_(total, gradients)
             tick(len(labels))
         return loss, total
 
@@ -180,7 +179,9 @@ class Answers:
         return float((self.top[:, :k] == self.labels[:, None]).any(1).mean())
 
 
-def answers(network: nn.Module, batches: Iterable[Batch], objective: Callable, machine: Machine, tick: Callable) -> Answers:
+def answers(
+    network: nn.Module, batches: Iterable[Batch], objective: Callable, machine: Machine, tick: Callable
+) -> Answers:
     """The answers of ``network`` for every image of ``batches``, each exactly once."""
 
     def answer(images: Tensor, labels: Tensor) -> tuple[np.ndarray, ...]:
@@ -192,7 +193,9 @@ def answers(network: nn.Module, batches: Iterable[Batch], objective: Callable, m
     return Answers(labels, indices, top, losses)
 
 
-def features(network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable) -> tuple[np.ndarray, np.ndarray]:
+def features(
+    network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable
+) -> tuple[np.ndarray, np.ndarray]:
     """What the head reads, float32 [N, D], and the labels [N], of every image of ``batches``."""
     found, labels, _ = read(network, batches, lambda x, _: (network.features(x).float().cpu().numpy(),), machine, tick)
     return found, labels

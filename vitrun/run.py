@@ -58,9 +58,13 @@ class Run:
         """Make the folder, its recipe and its log."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            checkpoints.write_file(self.folder / "recipe.yaml", yaml.safe_dump(config.plain(self.recipe), sort_keys=False))
+            checkpoints.write_file(
+                self.folder / "recipe.yaml", yaml.safe_dump(config.plain(self.recipe), sort_keys=False)
+            )
         except OSError as error:
-            raise Mistake(f"Cannot write {self.folder}: {error.strerror}. Choose another place: runs=FOLDER", Exit.SPACE) from None
+            raise Mistake(
+                f"Cannot write {self.folder}: {error.strerror}. Choose another place: runs=FOLDER", Exit.SPACE
+            ) from None
         self.screen.listeners.append(self.log_line)
         self.attempt = 1 + sum(1 for _ in self.metrics("attempt"))
         self.log({"attempt": self.attempt, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "argv": sys.argv[1:]})
@@ -141,7 +145,9 @@ class Run:
             self.failed_saves += 1
             self.warn(f"Could not save step {step}: {error}. Training goes on; the checkpoint before stands.")
             if self.failed_saves >= FAILED_SAVES:
-                raise Mistake(f"Gave up after {FAILED_SAVES} failed saves: {error}. Make room and run again.", Exit.SPACE) from None
+                raise Mistake(
+                    f"Gave up after {FAILED_SAVES} failed saves: {error}. Make room and run again.", Exit.SPACE
+                ) from None
 
     def write(self, file: str, put: Callable[[Path], None]) -> None:
         """A file of the run, written aside by ``put`` and renamed."""
@@ -163,7 +169,9 @@ class Run:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.seek(0)
-                raise Mistake(f"{self.name} is running already ({file.read().strip()}). Wait for it, or stop it.") from None
+                raise Mistake(
+                    f"{self.name} is running already ({file.read().strip()}). Wait for it, or stop it."
+                ) from None
             file.truncate(0)
             file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
             file.flush()
@@ -245,7 +253,9 @@ def resolve(init: str, runs: Path, verb: str) -> str:
         hint = unknown("run", init, known) if known else f"There is no finished run in {runs.absolute()}."
         raise Mistake(f"init={init} is no run, file, random:MODEL or timm:TAG. {hint}", Exit.CHECKPOINT)
     if read_json(folder / "result.json") is None:
-        raise Mistake(f"init={init}: that run is not finished. The command that began it continues it.", Exit.CHECKPOINT)
+        raise Mistake(
+            f"init={init}: that run is not finished. The command that began it continues it.", Exit.CHECKPOINT
+        )
     return folder.name
 
 
@@ -318,7 +328,9 @@ def load(verb: str, words: list[str]) -> Any:
 def surroundings() -> dict[str, Any]:
     """The code's commit, the versions of the libraries, and the machine."""
     here = Path(__file__).parent
-    git = subprocess.run(["git", "-C", here, "rev-parse", "--verify", "-q", "HEAD"], capture_output=True, text=True, check=False)
+    git = subprocess.run(
+        ["git", "-C", here, "rev-parse", "--verify", "-q", "HEAD"], capture_output=True, text=True, check=False
+    )
     return {
         "commit": git.stdout.strip() or None,
         "python": platform.python_version(),
@@ -330,5 +342,3 @@ def surroundings() -> dict[str, Any]:
 def read_json(path: Path) -> dict | None:
     """The content of a JSON file, or None where there is no such file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-

@@ -68,7 +68,12 @@ class Progress:
             from rich.progress import Progress as RichProgress
 
             console = Console(no_color="NO_COLOR" in os.environ)
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
             self.bar = RichProgress(*columns, console=console, transient=True)
             self.bar.start()
             self.task = self.bar.add_task(self.what, total=self.total, completed=self.done, note="")
@@ -100,6 +105,11 @@ class Progress:
 def readable(value: Any) -> str:
     """A value for people: shares as they are, floats with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def speed(value: float) -> str:
+    """Images a second in three digits, never as a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:

@@ -18,8 +18,8 @@ from vitrun.machine import Machine, choose_device, choose_micro_batch
 from vitrun.mistakes import Mistake
 from vitrun.recipe import BiT, Timm, Training, ViT
 from vitrun.run import Run, Stopped
-from vitrun.screen import duration
-from vitrun.views import TestView, TrainView
+from vitrun.screen import duration, speed
+from vitrun.views import CropView, WholeView
 
 LONG = 20 * 60  # seconds of training from which the first estimate is worth a line of its own
 TOKENS = 197  # taken for a network that has none: the positions of a ResNet's middle stage at 224 pixels
@@ -45,7 +45,9 @@ def open_data(recipe: Training, run: Run) -> tuple[data.Split, data.Split]:
     """The training and the test part, their fingerprints recorded; before that, whether the device is there."""
     choose_device(recipe.device)
     train, test = (data.open_split(recipe.data, part) for part in ("train", "test"))
-    run.say(f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes")
+    run.say(
+        f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
+    )
     run.about(train_data=train.fingerprint, test_data=test.fingerprint)
     return train, test
 
@@ -59,7 +61,7 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
     if run.dry:
         return rehearse(recipe, plan, run, machine, state, steps)
     meter = Meter(run, state.step, steps, recipe.batch)
-    view = TrainView(plan.res, recipe.data.crop, recipe.data.area, recipe.data.flip, recipe.seed)
+    view = CropView(plan.res, recipe.data.crop, recipe.data.area, recipe.data.flip, recipe.seed)
     batches = data.training(plan.train, view, recipe.batch, recipe.seed, state.step, steps)
     done = fit(
         state,
@@ -99,7 +101,9 @@ def lengths(recipe: Training, images: int) -> tuple[int, int]:
     if isinstance(warmup, str):
         warmup = int(float(warmup[:-1]) / 100 * steps)
     if warmup >= steps:
-        raise Mistake(f"warmup={warmup} leaves nothing of the run's {steps} steps: give a shorter warmup, or a share: warmup=10%")
+        raise Mistake(
+            f"warmup={warmup} leaves nothing of the run's {steps} steps: give a shorter warmup, or a share: warmup=10%"
+        )
     return steps, warmup
 
 
@@ -143,7 +147,9 @@ def restore(state: State, checkpoint: Path) -> None:
 def save(state: State, plan: Plan, run: Run, final: bool = False) -> None:
     """Save a checkpoint; the final one has no optimizer state, and replaces all others."""
     moments = {} if final else state.optimizer.state_dict()["state"]
-    packed = {f"{i}.{kind}": value for i, entry in moments.items() for kind, value in entry.items() if value is not None}
+    packed = {
+        f"{i}.{kind}": value for i, entry in moments.items() for kind, value in entry.items() if value is not None
+    }
     weights = sum(p.numel() * p.element_size() for p in state.network.parameters())
     needed = weights * (1 + (state.ema is not None)) + sum(t.numel() * t.element_size() for t in packed.values())
 
@@ -153,7 +159,9 @@ def save(state: State, plan: Plan, run: Run, final: bool = False) -> None:
             with averaged(state):
                 models.save(folder / "ema.safetensors", state.network, plan.model, plan.classes, plan.res)
         if packed:
-            save_file({name: tensor.contiguous() for name, tensor in packed.items()}, folder / "train_state.safetensors")
+            save_file(
+                {name: tensor.contiguous() for name, tensor in packed.items()}, folder / "train_state.safetensors"
+            )
         facts = {"step": state.step, "micro_batch": state.micro_batch}
         (folder / "train_state.json").write_text(json.dumps(facts), encoding="utf-8")
 
@@ -182,7 +190,7 @@ class averaged:
 
 def test(recipe: Training, plan: Plan, state: State, run: Run, machine: Machine) -> dict[str, Any]:
     """Top-1, top-5 and loss on every test image."""
-    batches = data.ahead(data.testing(plan.test, TestView(plan.res), recipe.batch))
+    batches = data.ahead(data.testing(plan.test, WholeView(plan.res), recipe.batch))
     with averaged(state):
         found = answers(state.network, batches, OBJECTIVES[recipe.loss], machine, run.tick)
     return {
@@ -197,7 +205,9 @@ def say_plan(recipe: Training, plan: Plan, run: Run, machine: Machine, state: St
     """Tell what will be computed."""
     count = models.parameters(plan.model, plan.classes, plan.res)
     macs = models.macs(plan.model, plan.classes, plan.res)
-    run.say(f"model: {plan.model.name} at {plan.res} px, {count / 1e6:.1f} M parameters, {macs / 1e9:.2f} GMAC an image")
+    run.say(
+        f"model: {plan.model.name} at {plan.res} px, {count / 1e6:.1f} M parameters, {macs / 1e9:.2f} GMAC an image"
+    )
     images, per_epoch = steps * recipe.batch, len(plan.train)
     run.say(
         f"plan: {steps} steps of {recipe.batch} images ({images / per_epoch:.1f} epochs, {images * macs * 6 / 1e18:.2g} exaFLOP), "
@@ -249,7 +259,7 @@ class Meter:
         left = (self.steps - self.start) * self.batch / self.speed
         if left > LONG:
             self.progress.say(
-                f"this takes about {duration(left)}, at the {self.speed:.3g} images/s measured so far. "
+                f"this takes about {duration(left)}, at the {speed(self.speed)} images/s measured so far. "
                 "Ctrl-C stops and saves; the same command goes on."
             )
 
@@ -264,7 +274,7 @@ class Meter:
         self.took += step.took
         left = (self.steps - step.number) * self.batch / self.speed
         self.run.log({"step": step.number, "loss": step.loss, "norm": step.norm, "lr": step.lr, "seconds": step.took})
-        note = f"loss {step.loss:.3f}  lr {step.lr:.2e}  {self.speed:.3g} images/s  waiting {self.waited / self.took:.1%}"
+        note = f"loss {step.loss:.3f}  lr {step.lr:.2e}  {speed(self.speed)} images/s  waiting {self.waited / self.took:.1%}"
         self.progress.update(step.number, f"{note}  {duration(left)} left")
         if step.number == self.steps:
             self.run.say(f"step {step.number}/{self.steps}  {note}")
@@ -273,6 +283,9 @@ class Meter:
         """Speed and share of waiting, for the result; what an earlier attempt did is not in them."""
         seconds = time.monotonic() - self.began
         share = self.waited / self.took if self.took else 0.0
-        return {"steps": self.steps, "seconds": round(seconds, 1), "images_per_second": self.images / seconds, "waiting": share}
-
-
+        return {
+            "steps": self.steps,
+            "seconds": round(seconds, 1),
+            "images_per_second": self.images / seconds,
+            "waiting": share,
+        }

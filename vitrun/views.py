@@ -18,7 +18,7 @@ NUMBERS = 2 * TRIES + 3  # drawn for each image: area and aspect for every try, 
 
 
 @dataclass(frozen=True)
-class TrainView:
+class CropView:
     """A random crop, and with ``flip`` a mirror image every other time."""
 
     res: int
@@ -37,7 +37,7 @@ class TrainView:
 
 
 @dataclass(frozen=True)
-class TestView:
+class WholeView:
     """The image squared to ``res / crop``, of which the centre ``res`` is kept: all of it where ``crop`` is 1."""
 
     res: int

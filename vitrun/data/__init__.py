@@ -18,5 +18,7 @@ def open_split(data: recipe.Data, part: str) -> Split:
     if len(split) == 0:
         raise Mistake(f"data={data.name}: its {part} part has no images.", Exit.DATA)
     if split.labels.min() < 0:
-        raise Mistake(f"data={data.name}: its {part} part has images without a label (-1): choose another split.", Exit.DATA)
+        raise Mistake(
+            f"data={data.name}: its {part} part has images without a label (-1): choose another split.", Exit.DATA
+        )
     return split if split.pixels is not None else settled(split)

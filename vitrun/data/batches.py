@@ -66,7 +66,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
                 if done.is_set():
                     return
             queue.put((None, StopIteration()))
-        except BaseException as error:  # noqa: BLE001 - it is raised where the items are used
+        except BaseException as error:
             queue.put((None, error))
 
     Thread(target=fill, daemon=True, name="batches").start()

@@ -72,9 +72,7 @@ SHAPES = {
     "arc": lambda x, y: np.maximum(bow(x, y, 0.75), y - 0.1),
     "corner": lambda x, y: np.minimum(box(x + 0.6, y, 0.2, 0.9), box(x, y - 0.7, 0.8, 0.2)),
     "tee": lambda x, y: np.minimum(box(x, y + 0.65, 0.85, 0.2), box(x, y, 0.2, 0.85)),
-    "arrow": lambda x, y: np.minimum(
-        box(x, y - 0.3, 0.18, 0.65), np.maximum(y + 0.1, np.abs(x) * 0.8 - y * 0.6 - 0.6)
-    ),
+    "arrow": lambda x, y: np.minimum(box(x, y - 0.3, 0.18, 0.65), np.maximum(y + 0.1, np.abs(x) * 0.8 - y * 0.6 - 0.6)),
     "vee": lambda x, y: np.maximum(slanted(np.abs(x), 0.8 - y, 1.9, 0.18), np.abs(y) - 0.8),
     "aitch": lambda x, y: np.minimum(box(np.abs(x) - 0.55, y, 0.17, 0.85), box(x, y, 0.55, 0.16)),
     "zed": lambda x, y: np.minimum(
@@ -87,7 +85,9 @@ SHAPES = {
     "eight": lambda x, y: bow(x, np.abs(y) - 0.44, 0.42),
     "hook": lambda x, y: np.minimum(box(x - 0.4, y + 0.3, 0.17, 0.65), np.maximum(bow(x, y - 0.35, 0.4), 0.35 - y)),
     "gate": lambda x, y: np.minimum(box(x, y + 0.7, 0.72, 0.17), box(np.abs(x) - 0.55, y, 0.17, 0.85)),
-    "cup": lambda x, y: np.minimum(box(np.abs(x) - 0.6, y + 0.35, 0.17, 0.5), np.maximum(bow(x, y - 0.1, 0.6), 0.1 - y)),
+    "cup": lambda x, y: np.minimum(
+        box(np.abs(x) - 0.6, y + 0.35, 0.17, 0.5), np.maximum(bow(x, y - 0.1, 0.6), 0.1 - y)
+    ),
 }
 SHAPES |= {f"scribble {n}": scribble(n) for n in range(1, 101)}
 POINTED = ("triangle", "arc", "corner", "tee", "arrow", "vee", "gate", "cup")  # of which an orientation can be told
@@ -142,7 +142,9 @@ def draw(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.nda
         else:
             centre = 0.5 + (u[:, 13:15] - 0.5) * (0.9 - 2 * radius)[:, None]
         cover[here] = np.maximum(cover[here], stamp(kind[here], centre[here], radius[here], angle[here], size))
-    noise = draws.generator(0, f"shapes-noise-{part}", size, int(indices[0])).normal(0, 8, cover.shape).astype(np.float32)
+    noise = (
+        draws.generator(0, f"shapes-noise-{part}", size, int(indices[0])).normal(0, 8, cover.shape).astype(np.float32)
+    )
     images = ground[:, :, None, None] * (1 - cover[:, None]) + ink[:, :, None, None] * cover[:, None] + noise[:, None]
     label = {"shape": kind, "colour": colour, "count": count - 1, "position": cell, "orientation": turn}[target]
     return np.clip(images, 0, 255).astype(np.uint8), label
@@ -167,7 +169,9 @@ def digits(data: recipe.Digits, part: str) -> Split:
 
     source = load_digits()
     if data.test_images >= len(source.target):
-        raise Mistake(f"data.test_images={data.test_images}: there are {len(source.target)} digits in all.", Exit.COMMAND)
+        raise Mistake(
+            f"data.test_images={data.test_images}: there are {len(source.target)} digits in all.", Exit.COMMAND
+        )
     order = np.random.default_rng(0).permutation(len(source.target))
     first = len(order) - data.test_images
     chosen = np.sort(order[:first] if part == "train" else order[first:])

@@ -56,7 +56,9 @@ def from_parquet(data: recipe.Files, part: str) -> Split:
     try:
         source = datasets.load_dataset("parquet", data_files={split: files}, split=split)
     except Exception as error:
-        raise Mistake(f"data.path={data.path}: its parquet files cannot be read: {first_line(error)}.", Exit.DATA) from None
+        raise Mistake(
+            f"data.path={data.path}: its parquet files cannot be read: {first_line(error)}.", Exit.DATA
+        ) from None
     return from_table(data, source)
 
 
@@ -68,14 +70,19 @@ def from_table(data: recipe.Files, source: Any) -> Split:
     columns = source.column_names
     for option, column in (("image", data.image), ("label", data.label)):
         if column not in columns:
-            raise Mistake(f"data={data.name}: no column {column!r} among {', '.join(columns)}: add data.{option}=COLUMN.", Exit.DATA)
+            raise Mistake(
+                f"data={data.name}: no column {column!r} among {', '.join(columns)}: add data.{option}=COLUMN.",
+                Exit.DATA,
+            )
     feature = source.features[data.label]
     labels = np.asarray(source.data.column(data.label), dtype=np.int64)
     names = getattr(feature, "names", None) or [str(n) for n in range(labels.max(initial=-1) + 1)]
     check_classes(data, len(names))
     images = source.cast_column(data.image, datasets.Image(decode=False)).data.column(data.image)
     encoded, paths = compute.struct_field(images, "bytes"), compute.struct_field(images, "path")
-    keys = [f"{row:08d}/{path or ''}" for row, path in enumerate(paths.to_pylist())]  # a row number alone is surely unique
+    keys = [
+        f"{row:08d}/{path or ''}" for row, path in enumerate(paths.to_pylist())
+    ]  # a row number alone is surely unique
 
     def read_bytes(index: int) -> bytes:
         found = encoded[index].as_py()
@@ -98,7 +105,9 @@ def from_folders(data: recipe.Files, part: str) -> Split:
     else:
         names = list(folders)
         files = scan(data.path, names)
-        inside = np.array([draws.key(0, "folder-split", hash_name(key)) % 1000 < 1000 * TEST_SHARE for key, _, _ in files])
+        inside = np.array(
+            [draws.key(0, "folder-split", hash_name(key)) % 1000 < 1000 * TEST_SHARE for key, _, _ in files]
+        )
         files = [file for file, is_test in zip(files, inside) if is_test == (part != "train")]
     if not files:
         raise Mistake(

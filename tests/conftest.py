@@ -1,0 +1,31 @@
+"""What the tests share: runs of the real verbs, small, and the reference folder where there is one."""
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from vitrun import run
+from vitrun.screen import Screen
+
+SHARED = Path(__file__).parents[2] / "shared"
+TINY = ["model=vit_nano8", "data.train_images=96", "data.test_images=50", "batch=32", "steps=6", "warmup=2"]
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of reference vectors and images beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"there is no {SHARED.name} folder beside the checkout")
+    return SHARED
+
+
+@pytest.fixture
+def carry_out(tmp_path):
+    """Runs a verb with words in ``tmp_path/runs``, as the command line does: the recipe and the result."""
+
+    def carry_out(verb: str, *words: str, dry: bool = False):
+        recipe = run.load(verb, [*words, f"runs={tmp_path / 'runs'}"])
+        return recipe, run.carry_out(verb, recipe, Screen(quiet=True), import_module(f"vitrun.{verb}").main, dry)
+
+    return carry_out

@@ -1,0 +1,189 @@
+"""What training promises: the paper's arithmetic, and a run that survives being killed to the last bit."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from vitrun import config, data, models, optim, run
+from vitrun.loop import OBJECTIVES, State, answers, fit, sigmoid_loss
+from vitrun.machine import Machine, choose_micro_batch
+from vitrun.mistakes import Exit, Mistake
+from vitrun.training import averaged
+
+CPU = Machine("cpu", "fp32")
+
+
+def small(classes: int = 10, **changes) -> torch.nn.Module:
+    torch.manual_seed(0)
+    row = replace(config.model_rows()["vit_nano8"], depth=2, **changes)
+    return models.build(row, classes, 32)
+
+
+def batch(size: int, classes: int = 10, seed: int = 0) -> data.Batch:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(size, 3, 32, 32, generator=generator) * 2 - 1
+    return data.Batch(images, torch.randint(classes, (size,), generator=generator), np.arange(size))
+
+
+def state_of(network, micro=8, kind="sgd", **options) -> State:
+    recipe = config.load("finetune", [f"optim={kind}", *(f"optim.{k}={v}" for k, v in options.items())]).optim
+    return State(network, optim.optimizer(recipe, network), None, 0, micro)
+
+
+def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, loss="softmax"):
+    options = {"objective": OBJECTIVES[loss], "clip": clip, "decay": decay, "seed": 0, "machine": machine}
+    return list(fit(state, batches, lr=lambda step: lr, tick=lambda _: None, **options))
+
+
+def test_a_model_overfits_eight_images():
+    steps = train(state_of(small()), [batch(8)] * 60)
+    assert steps[0].loss == pytest.approx(np.log(10), abs=0.01), "a zero head is undecided"
+    assert steps[-1].loss < 0.05
+
+
+@pytest.mark.parametrize("micro", [1, 3, 4, 8])
+def test_the_step_does_not_depend_on_the_micro_batch(micro):
+    whole, parts = state_of(small(), 8), state_of(small(), micro)
+    first, second = (train(state, [batch(8), batch(8, seed=1)]) for state in (whole, parts))
+    assert [s.loss for s in second] == pytest.approx([s.loss for s in first], rel=1e-5)
+    for a, b in zip(whole.network.parameters(), parts.network.parameters()):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_a_step_repeats_to_the_last_bit_whatever_the_lanes_do_first():
+    losses = {
+        tuple(s.loss for s in train(state_of(small(), 2), [batch(16, seed=n) for n in range(3)])) for _ in range(3)
+    }
+    assert len(losses) == 1
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_step():
+    state = state_of(small())
+    train(state, [batch(8)])
+    before = [p.detach().clone() for p in state.network.parameters()]
+    bad = batch(8)
+    bad.images[3] = float("nan")
+    with pytest.raises(Mistake, match="Step 1 has loss nan") as error:
+        train(state, [bad])
+    assert error.value.status == Exit.NUMERICS
+    assert all(torch.equal(a, b) for a, b in zip(before, state.network.parameters()))
+
+
+def test_warm_up_rises_from_zero_and_the_decay_ends_at_zero():
+    for kind in ("cosine", "linear"):
+        lr = optim.schedule(kind, 0.1, steps=110, warmup=10)
+        assert [lr(0), lr(5), lr(10)] == pytest.approx([0, 0.05, 0.1])
+        assert lr(60) == pytest.approx(0.05) and 0 < lr(109) < 0.0011 and lr(110) == pytest.approx(0, abs=1e-12)
+    assert optim.schedule("constant", 0.1, 10, 0)(9) == 0.1
+
+
+def test_biases_norms_class_token_and_positions_are_not_decayed():
+    network = small()
+    names = {name for name, p in network.named_parameters() if optim.decayed(name, p)}
+    assert names and all(name.endswith("weight") and "norm" not in name for name in names)
+
+
+def test_decoupled_decay_shrinks_the_kernels_by_lr_times_rate():
+    network = small()
+    kernel = network.blocks[0].mlp.fc1.weight
+    before, state = kernel.detach().clone(), state_of(network, kind="adamw", weight_decay=0.5)
+    blank = data.Batch(torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.long), np.arange(4))
+    kernel.requires_grad_(True)
+    train(state, [blank], lr=0.01)
+    step = (kernel.detach() - before * (1 - 0.01 * 0.5)).abs().max()
+    assert step <= 0.01 * 1.01, "Adam's own step is bounded by the learning rate"
+
+
+def test_the_sigmoid_loss_sums_over_classes():
+    logits, labels = torch.randn(4, 7), torch.tensor([0, 3, 6, 3])
+    targets = torch.eye(7)[labels]
+    by_hand = -(targets * logits.sigmoid().log() + (1 - targets) * (1 - logits.sigmoid()).log()).sum(1).mean()
+    assert float(sigmoid_loss(logits, labels)) == pytest.approx(float(by_hand), rel=1e-5)
+
+
+def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
+    state = state_of(small())
+    state.ema = [p.detach().clone() for p in state.network.parameters()]
+    expected = [p.clone() for p in state.ema]
+    for number in range(3):
+        train(state, [batch(8, seed=number)], decay=0.9)
+        expected = [0.9 * e + 0.1 * p.detach() for e, p in zip(expected, state.network.parameters())]
+    weights = [p.detach().clone() for p in state.network.parameters()]
+    with averaged(state):
+        for e, p in zip(expected, state.network.parameters()):
+            torch.testing.assert_close(p.detach(), e, atol=1e-7, rtol=1e-5)
+    assert all(torch.equal(w, p) for w, p in zip(weights, state.network.parameters()))
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 50])
+def test_every_test_image_counts_exactly_once(size):
+    recipe = run.load("pretrain", ["data.test_images=37"]).data
+    test, network = data.open_split(recipe, "test"), small(120)
+    view = data.testing(test, lambda pixels: torch.nn.functional.interpolate(pixels.float(), 32) / 127.5 - 1, size)
+    found = answers(network, view, OBJECTIVES["softmax"], CPU, lambda _: None)
+    assert sorted(found.indices) == list(range(37)) and (found.labels == test.labels).all()
+
+
+@pytest.mark.parametrize("tokens, width, batch_size", [(17, 64, 128), (65, 192, 128), (197, 768, 4096), (577, 1024, 7)])
+def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_lane(tokens, width, batch_size):
+    micro = choose_micro_batch(batch_size, tokens, width, torch.device("cpu"), 2)
+    assert batch_size % micro == 0 and micro <= max(1, batch_size // 2)
+
+
+RUN = [*TINY, "steps=40", "warmup=4", "ema=0.9", "save_minutes=0", "model.dropout=0.1"]
+
+
+def start(folder) -> subprocess.Popen:
+    words = [w for w in RUN if w not in ("steps=6", "warmup=2")]
+    command = [sys.executable, "-m", "vitrun", "pretrain", *words, f"runs={folder}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def weights(folder) -> dict[str, str]:
+    """The hash of each file of weights in the final checkpoint."""
+    (last,) = folder.glob("*/checkpoints/step-*")
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in last.glob("*.safetensors")}
+
+
+def stop_after(process, folder, steps: int, number: int) -> str:
+    """Send a signal once that many steps are saved."""
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and not [p for p in folder.glob("*/checkpoints/step-*") if int(p.name[5:]) >= steps]:
+        time.sleep(0.01)
+    process.send_signal(number)
+    return process.communicate()[0]
+
+
+def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert start(whole).wait() == 0
+    process = start(killed)
+    stop_after(process, killed, 5, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL and not list(killed.glob("*/result.json"))
+    process = start(killed)
+    output = stop_after(process, killed, 20, signal.SIGTERM)
+    assert process.returncode == Exit.TERMINATED and "To go on from here: vitrun pretrain" in output
+    process = start(killed)
+    output = process.communicate()[0]
+    assert process.returncode == 0 and "resumes from step" in output
+    assert weights(whole) == weights(killed) and len(weights(whole)) == 2
+
+
+def test_a_run_refuses_to_go_on_with_other_data(carry_out, tmp_path):
+    recipe, _ = carry_out("pretrain", *TINY)
+    folder = recipe.runs / run.name("pretrain", recipe)
+    os.remove(folder / "result.json")
+    about = folder / "about.json"
+    about.write_text(about.read_text().replace('"train_data": "', '"train_data": "0'))
+    with pytest.raises(Mistake, match="The data changed") as error:
+        carry_out("pretrain", *TINY)
+    assert error.value.status == Exit.DATA

@@ -1,0 +1,139 @@
+"""Each verb, end to end on a few images, as the command line runs it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from conftest import TINY
+from PIL import Image
+
+from vitrun import compare, data, run
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+
+
+def folder(recipe, verb: str) -> Path:
+    return recipe.runs / run.name(verb, recipe)
+
+
+def test_the_five_verbs_follow_each_other(carry_out, tmp_path, capsys):
+    recipe, result = carry_out("pretrain", *TINY)
+    assert result["test_images"] == 50 and result["steps"] == 6
+    assert {f.name for f in folder(recipe, "pretrain").iterdir()} >= {
+        "about.json", "checkpoints", "log.txt", "metrics.jsonl", "recipe.yaml", "result.json"
+    }  # fmt: skip
+    pretrained = run.name("pretrain", recipe)
+
+    recipe, result = carry_out(
+        "finetune", "steps=3", "epochs=null", "res=64", "batch=32", "warmup=1", "data.test_images=40"
+    )
+    assert recipe.init == pretrained, "latest is the pretraining run"
+    log = (folder(recipe, "finetune") / "log.txt").read_text()
+    assert "4x4 -> 8x8" in log and "head of 120 classes" in log and "zero head of 10 classes" in log
+
+    _, result = carry_out("fewshot", "shots=1,5", "seeds=0,1", "data.test_images=40")
+    assert result.keys() >= {"shot1", "shot1_std", "shot5", "shot5_std"}
+
+    recipe, result = carry_out("eval")
+    assert recipe.init.startswith("finetune-"), "the newest model with a head"
+    assert result["images_used"] == result["images_expected"] == 40
+    answers = pyarrow.parquet.read_table(folder(recipe, "eval") / "preds.parquet").to_pydict()
+    assert len(set(answers["id"])) == 40, "every image exactly once"
+    right = [label == top[0] for label, top in zip(answers["label"], answers["top5"])]
+    assert np.mean(right) == pytest.approx(result["top1"])
+
+    table = run.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
+    compare.main(table, Screen())
+    shown = capsys.readouterr().out
+    assert "vit_nano8 shapes" in shown and "digits shot5" in shown and "85.30 ± 0.02" in shown
+    assert (tmp_path / "table.csv").exists() and json.loads((tmp_path / "table.json").read_text())
+
+
+def test_a_finished_run_shows_its_result_and_is_not_repeated(carry_out):
+    recipe, first = carry_out("pretrain", *TINY)
+    before = (folder(recipe, "pretrain") / "metrics.jsonl").read_text()
+    _, second = carry_out("pretrain", *TINY)
+    assert first == second and (folder(recipe, "pretrain") / "metrics.jsonl").read_text() == before
+
+
+def test_a_rehearsal_writes_nothing(carry_out, tmp_path):
+    _, result = carry_out("pretrain", *TINY, dry=True)
+    assert result["hours"] > 0 and result["memory_gb"] > 0
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_head_of_other_classes_is_refused(carry_out):
+    carry_out("pretrain", *TINY)
+    with pytest.raises(Mistake, match="120 classes, but digits has 10"):
+        carry_out("eval", "data=digits")
+
+
+def test_features_are_read_from_their_file_the_second_time(carry_out, tmp_path):
+    words = ("init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data.test_images=40")
+    carry_out("fewshot", *words)
+    files = {f: f.stat().st_mtime_ns for f in (tmp_path / "runs" / "features").iterdir()}
+    recipe, _ = carry_out("fewshot", *words, "l2=1")
+    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "runs" / "features").iterdir()} == files and len(files) == 2
+    assert "read from" in (folder(recipe, "fewshot") / "log.txt").read_text()
+
+
+def test_compare_averages_over_seeds_only(carry_out, tmp_path):
+    common = ("init=random:vit_nano8", "res=32", "epochs=null", "steps=2", "warmup=0", "data.test_images=40")
+    results = [carry_out("finetune", *common, f"seed={seed}")[1]["top1"] for seed in (0, 1)]
+    carry_out("finetune", *common, "optim.lr=0.001")
+    table = run.load("compare", [f"runs={tmp_path / 'runs'}", "paper=none"])
+    cells = {cell.column: cell for cell in compare.tabulate(table, compare.read_runs(table))}
+    assert len(cells) == 2 and all("optim.lr=" in column for column in cells)
+    both = next(cell for column, cell in cells.items() if "0.1" in column)
+    assert both.mean == pytest.approx(np.mean(results)) and both.std == pytest.approx(np.std(results, ddof=1))
+    assert len(both.runs) == 2
+
+
+@pytest.fixture
+def photographs(tmp_path) -> Path:
+    """Class folders of images of different sizes."""
+    generator = np.random.default_rng(0)
+    for part, number in (("train", 6), ("test", 4)):
+        for name in ("cat", "dog"):
+            place = tmp_path / "photographs" / part / name
+            place.mkdir(parents=True)
+            for n in range(number):
+                pixels = generator.integers(0, 255, (40 + n, 50 - n, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{n}.{'png' if n % 2 else 'jpg'}")
+    return tmp_path / "photographs"
+
+
+def test_your_own_folder_trains_by_one_word(carry_out, photographs):
+    words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
+    _, result = carry_out("pretrain", *words)
+    assert result["test_images"] == 8
+
+
+def test_a_damaged_image_is_named(carry_out, photographs):
+    (photographs / "train" / "cat" / "0.jpg").write_bytes(b"<html>404</html>")
+    with pytest.raises(Mistake, match=r"cat/0.jpg is no readable image \(16 bytes.*html") as error:
+        carry_out(
+            "pretrain", "model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=12", "steps=2", "warmup=0"
+        )
+    assert error.value.status == Exit.DATA
+
+
+def test_the_hub_layout_is_read_from_a_local_copy(tmp_path):
+    import datasets
+
+    generator = np.random.default_rng(0)
+    features = datasets.Features(
+        {"img": datasets.Image(), "label": datasets.ClassLabel(names=[f"c{n}" for n in range(10)])}
+    )
+    for split, number in (("train", 20), ("test", 10)):
+        rows = [Image.fromarray(generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(number)]
+        table = datasets.Dataset.from_dict({"img": rows, "label": [n % 10 for n in range(number)]}, features)
+        (tmp_path / "copy").mkdir(exist_ok=True)
+        table.to_parquet(tmp_path / "copy" / f"{split}-00000-of-00001.parquet")
+    recipe = run.load("pretrain", ["data=cifar10", f"data.path={tmp_path / 'copy'}"])
+    train, test = (data.open_split(recipe.data, part) for part in ("train", "test"))
+    assert (len(train), len(test)) == (20, 10) and train.classes[3] == "c3"
+    assert train.pixels.shape == (20, 3, 32, 32) and train.labels.tolist() == [n % 10 for n in range(20)]
+    assert len({*train.keys, *test.keys}) >= 20 and train.fingerprint != test.fingerprint

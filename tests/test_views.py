@@ -1,0 +1,106 @@
+"""Crops and resizing give the pixels they should, and batches the images they should."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vitrun import data
+from vitrun.views import BOXES, NUMBERS, CropView, WholeView, resample
+
+
+def images(number: int, height: int, width: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (number, 3, height, width), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("box", [(0, 0, 40, 30), (3, 5, 20, 11), (10, 2, 8, 8), (0, 0, 16, 16)])
+@pytest.mark.parametrize("res", [16, 37])
+def test_a_crop_resized_is_what_pil_makes_of_it(box, res):
+    image = images(1, 40, 30)
+    ours = (resample(image, np.array([box], float), np.array([False]), res)[0] + 1) * 127.5
+    top, left, height, width = box
+    cut = Image.fromarray(image[0].permute(1, 2, 0).numpy()).crop((left, top, left + width, top + height))
+    theirs = torch.from_numpy(np.array(cut.resize((res, res), Image.Resampling.BILINEAR))).permute(2, 0, 1)
+    assert (ours - theirs).abs().max() < 1.01, "PIL rounds to whole numbers, twice"
+
+
+def test_images_of_one_size_and_of_many_are_resampled_alike():
+    batch, boxes = images(2, 40, 30), np.array([[3, 5, 20, 11], [0, 0, 40, 30]], float)
+    together = resample(batch, boxes, np.array([True, False]), 16)
+    single = resample(list(batch), boxes, np.array([True, False]), 16)
+    assert (together - single).abs().max() * 127.5 < 1.01
+
+
+def test_a_flip_is_the_mirror_image():
+    batch, box = images(1, 8, 8), np.array([[0, 0, 8, 8]], float)
+    plain, mirrored = (resample(batch, box, np.array([flip]), 8) for flip in (False, True))
+    torch.testing.assert_close(plain.flip(3), mirrored)
+
+
+def test_a_test_view_is_the_whole_image_squared_or_its_centre():
+    batch = images(1, 20, 20)
+    assert torch.allclose((WholeView(20)(batch) + 1) * 127.5, batch.float(), atol=1e-3)
+    kept = (WholeView(14, crop=0.7)(batch) + 1) * 127.5
+    assert torch.allclose(kept, batch[:, :, 3:17, 3:17].float(), atol=1e-3)
+
+
+@pytest.mark.parametrize("sides", [(32, 32), (40, 90), (200, 30)])
+def test_inception_boxes_lie_inside_and_have_the_areas_asked_for(sides):
+    numbers = np.random.default_rng(0).random((2000, NUMBERS))
+    boxes = BOXES["inception"](numbers, np.tile(sides, (2000, 1)), (0.2, 0.6))
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= sides).all()
+    share = boxes[:, 2] * boxes[:, 3] / np.prod(sides)
+    inside = (share > 0.17) & (share < 0.63)
+    assert inside.mean() > 0.95 if sides == (32, 32) else inside.any()
+
+
+def test_a_view_is_drawn_from_seed_epoch_and_index_alone():
+    view = CropView(16, "inception", (0.05, 1.0), True, seed=3)
+    batch, indices = images(6, 32, 32), np.arange(6)
+    whole = view(batch, 2, indices)
+    torch.testing.assert_close(view(batch[4:], 2, indices[4:]), whole[4:])
+    assert not torch.equal(view(batch, 3, indices), whole)
+
+
+def split(number: int) -> data.Split:
+    pixels = images(number, 8, 8)
+    return data.Split([f"k{n}" for n in range(number)], np.arange(number) % 3, ("a", "b", "c"), pixels=pixels)
+
+
+def test_every_epoch_has_every_image_once_in_an_order_of_its_own():
+    view = CropView(8, "none", (1.0, 1.0), False, 0)
+    found = np.concatenate([b.indices for b in data.training(split(10), view, 4, 0, 0, 10)])
+    epochs = found.reshape(4, 10)
+    assert (np.sort(epochs, 1) == np.arange(10)).all() and len({tuple(e) for e in epochs}) == 4
+
+
+def test_batches_from_a_later_step_are_those_of_the_whole_run():
+    view = CropView(8, "inception", (0.3, 1.0), True, 0)
+    whole = list(data.training(split(10), view, 4, 7, 0, 9))
+    later = list(data.ahead(data.training(split(10), view, 4, 7, 5, 9)))
+    assert all(
+        torch.equal(a.images, b.images) and (a.indices == b.indices).all()
+        for a, b in zip(whole[5:], later, strict=True)
+    )
+
+
+def test_an_error_in_the_batch_thread_reaches_the_loop():
+    def broken():
+        yield 1
+        raise ValueError("spoilt")
+
+    made = data.ahead(broken())
+    assert next(made) == 1
+    with pytest.raises(ValueError, match="spoilt"):
+        next(made)
+
+
+@pytest.mark.parametrize("target", ["shape", "colour", "count", "position", "orientation"])
+def test_shapes_are_drawn_the_same_every_time_with_every_label(target):
+    from vitrun import run
+
+    recipe = run.load("pretrain", [f"data.target={target}", "data.train_images=1500", "data.size=24"]).data
+    first, second = data.open_split(recipe, "train"), data.open_split(recipe, "train")
+    assert torch.equal(first.pixels, second.pixels) and first.pixels.shape == (1500, 3, 24, 24)
+    assert set(first.labels) == set(range(len(first.classes)))
+    assert not set(first.keys) & set(data.open_split(recipe, "test").keys)
