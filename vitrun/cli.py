@@ -80,15 +80,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON onl
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Pretrain, fine-tune, test and compare vision transformers as the paper did. VERB --help lists a verb's options.",
+    help="Pretrain, fine-tune, test and compare vision transformers as the paper did. VERB --help lists its options.",
 )
 
 
 def command(verb: str):
     """The function behind ``vitrun <verb>``; the verb's own module is imported only when it runs."""
 
-    def function(words: Words = [], cfg: Cfg = False, dry_run: Dry = False, multirun: Many = False, quiet: Quiet = False,
-                 json: Json = False) -> None:  # fmt: skip
+    def function(
+        words: Words = [],
+        cfg: Cfg = False,
+        dry_run: Dry = False,
+        multirun: Many = False,
+        quiet: Quiet = False,
+        json: Json = False,
+    ) -> None:
         try:
             if multirun:
                 raise typer.Exit(
@@ -116,7 +122,10 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
         typer.echo(config.show(verb, words, recipe))
         return
     screen = Screen(quiet, as_json)
-    main = import_module(f"vitrun.{verb}").main
+
+    def main(recipe: Any, place: Any) -> Any:  # the verb's module brings torch: it is imported when there is work to do
+        return import_module(f"vitrun.{verb}").main(recipe, place)
+
     if verb not in RUNNING:
         main(recipe, screen)
         return

@@ -70,8 +70,10 @@ def read_runs(recipe: recipe.Compare) -> list[dict]:
 
 
 def tabulate(recipe: recipe.Compare, runs: list[dict]) -> list[Cell]:
-    """The cells of the table. Runs are averaged only over seeds: where others would share a cell, the options in which they
-    differ are added to the names of the columns."""
+    """The cells of the table, averaged only over seeds.
+
+    Where runs that differ in more would share a cell, the options in which they differ are added to the columns' names.
+    """
     added: list[str] = []
     while True:
         groups: dict[tuple[str, str, str], list[dict]] = {}

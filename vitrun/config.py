@@ -22,7 +22,7 @@ WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
 def load(verb: str, words: Sequence[str]) -> Any:
-    """The recipe of ``conf/<verb>.yaml`` with ``words`` applied, checked and frozen; a Mistake where a word is wrong."""
+    """The recipe of ``conf/<verb>.yaml`` with ``words`` applied and frozen; a Mistake where a word is wrong."""
     return freeze(verb, compose(verb, words))
 
 

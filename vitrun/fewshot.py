@@ -98,7 +98,7 @@ def standardise(x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
 
 
 def ridge(x: Tensor, y: Tensor, classes: int, l2: float) -> Tensor:
-    """(X'X + l2 I)^-1 X'Y with Y in {-1, 1}: [N, D], [N] -> [D, C], by one eigendecomposition of the smaller Gram matrix."""
+    """(X'X + l2 I)^-1 X'Y with Y in {-1, 1}: [N, D], [N] -> [D, C], by one eigendecomposition of X'X or XX'."""
     x = x.double()  # a float32 Gram matrix holds the constant's 10^4 N beside ones
     targets = functional.one_hot(y, classes).to(x) * 2 - 1
     wide = len(x) < x.shape[1]

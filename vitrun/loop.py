@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import isfinite
 from time import perf_counter
 
@@ -23,7 +24,7 @@ def softmax_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def sigmoid_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sigmoid cross-entropy, summed over classes, mean over images: [B, C], [B] -> [] (big_vision's ``sigmoid_xent``)."""
+    """Sigmoid cross-entropy, summed over classes, mean over images: [B, C], [B] -> [] (as big_vision)."""
     targets = functional.one_hot(labels, logits.shape[1]).to(torch.float32)
     return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(1).mean()
 
@@ -80,7 +81,7 @@ def fit(
         rate = lr(state.step)
         set_lr(state.optimizer, rate)
         torch.manual_seed(key(seed, "dropout", state.step))
-        loss = set_gradients(state, parameters, batch, objective, machine, tick)
+        loss = fitting(state, partial(accumulate, state, parameters, batch, objective, machine, tick))
         norm = float(nn.utils.clip_grad_norm_(parameters, clip or torch.inf))
         if not (isfinite(loss) and isfinite(norm)):
             raise not_finite(state.step, loss, norm, rate, batch.indices)
@@ -94,26 +95,15 @@ def fit(
         asked = perf_counter()
 
 
-def set_gradients(
-    state: State,
-    parameters: list[nn.Parameter],
-    batch: Batch,
-    objective: Callable[[Tensor, Tensor], Tensor],
-    machine: Machine,
-    tick: Callable[[int], None],
-) -> float:
-    """Put the gradient of the mean loss of the whole batch into ``p.grad``, whatever the micro-batch; the loss.
-
-    On a GPU that runs out of memory the micro-batch is halved and the batch begun again.
-    """
+def fitting(state: State, work: Callable[[], float]) -> float:
+    """What ``work`` returns; on a GPU that runs out of memory the micro-batch is halved and the batch begun again."""
     while True:
         try:
-            return accumulate(state, parameters, batch, objective, machine, tick)
+            return work()
         except torch.OutOfMemoryError as error:
             if state.micro_batch == 1:
-                raise Mistake(
-                    f"Out of memory with one image at a time: {error}. Use a smaller model or res.", Exit.SPACE
-                ) from None
+                reason = f"Out of memory with one image at a time: {error}. Use a smaller model or res."
+                raise Mistake(reason, Exit.SPACE) from None
             state.micro_batch = (state.micro_batch + 1) // 2
             torch.cuda.empty_cache()
 
@@ -126,8 +116,10 @@ def accumulate(
     machine: Machine,
     tick: Callable[[int], None],
 ) -> float:
-    """As ``set_gradients``, once. Each lane adds up its own micro-batches, and the lanes are added in order: the same bits
-    every time."""
+    """Put the gradient of the mean loss of the whole batch into ``p.grad``, whatever the micro-batch; the loss.
+
+    Each lane adds up its own micro-batches, and the lanes are added in order: the same bits every time.
+    """
     size, micro = len(batch.labels), state.micro_batch
     starts = list(range(0, size, micro))
     lanes = min(machine.lanes_for(state.network), len(starts))
@@ -159,15 +151,15 @@ def not_finite(step: int, loss: float, norm: float, lr: float, indices: np.ndarr
     """The error for a step that must not be taken."""
     shown = ", ".join(map(str, indices[:8].tolist()))
     return Mistake(
-        f"Step {step} has loss {loss:.4g} and gradient norm {norm:.4g} at lr {lr:.3g} (images {shown}, ...): stopped before "
-        "the update. Try a smaller optim.lr, a longer warmup, or clip=1.",
+        f"Step {step} has loss {loss:.4g} and gradient norm {norm:.4g} at lr {lr:.3g} (images {shown}, ...): "
+        "stopped before the update. Try a smaller optim.lr, a longer warmup, or clip=1.",
         Exit.NUMERICS,
     )
 
 
 @dataclass
 class Answers:
-    """What a network said of N images: the five likeliest classes of each (fewer where there are fewer), and its loss."""
+    """What a network said of N images: the five likeliest classes of each (or all, where fewer), and its loss."""
 
     labels: np.ndarray  # [N]
     indices: np.ndarray  # [N] places in the split
@@ -211,7 +203,7 @@ def read(
         pieces = np.array_split(np.arange(len(batch.labels)), min(machine.lanes, len(batch.labels)))
 
         @torch.inference_mode()
-        def work(piece: np.ndarray) -> tuple[np.ndarray, ...]:
+        def work(piece: np.ndarray, batch: Batch = batch) -> tuple[np.ndarray, ...]:
             images, labels = batch.images[piece].to(machine.device), batch.labels[piece].to(machine.device)
             with machine.autocast():
                 return function(images, labels)

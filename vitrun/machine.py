@@ -13,7 +13,7 @@ from torch import nn
 from vitrun.mistakes import Exit, Mistake
 
 T = TypeVar("T")
-# One micro-batch of a CPU lane, as measured fastest from ViT-Ti/8 (64 of 17 tokens) over Ti/4 (16 of 65) to B/16 (8 of 197):
+# One micro-batch of a CPU lane, as measured fastest for ViT-Ti/8 (64 of 17 tokens), Ti/4 (16 of 65), B/16 (8 of 197):
 CACHED = 2**19  # features of a layer, tokens times width, that still lie in the caches
 LEAST = 8  # images, below which products get too thin
 MOST_TOKENS = 2048  # that bound the memory of a lane
@@ -52,7 +52,7 @@ class Machine:
         return list(self.pool.map(function, items))
 
     def lanes_for(self, network: nn.Module) -> int:
-        """How many lanes may train ``network``: one where a layer draws from the shared generator or keeps statistics."""
+        """How many lanes may train ``network``: one where a layer draws random numbers or keeps statistics."""
         random = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
         for module in network.modules():
             if isinstance(module, random) and getattr(module, "p", 1) > 0 or getattr(module, "drop_prob", 0):
@@ -98,7 +98,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def choose_micro_batch(batch: int, tokens: int, width: int, device: torch.device, lanes: int) -> int:
-    """Images computed at once: all of the batch on a GPU; on a CPU what stays in the caches, and work for every lane."""
+    """Images computed at once: all of the batch on a GPU; on a CPU what stays in the caches, for every lane."""
     if device.type != "cpu":
         return batch
     fast = max(LEAST, CACHED // (tokens * width))

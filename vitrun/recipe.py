@@ -43,6 +43,19 @@ class ViT:
         if self.resnet and not self.stem:
             raise ValueError("model.resnet needs a stem: set model.stem=64, or model.resnet=[]")
 
+    @property
+    def stride(self) -> int:
+        """The pixels along a side of a token."""
+        return self.patch * (4 * 2 ** max(len(self.resnet) - 1, 0) if self.stem else 1)
+
+    def misfit(self, res: int) -> str | None:
+        """Why images of ``res`` pixels cannot be cut into tokens, with the two nearest sizes that can; None where so."""
+        if res % self.stride == 0:
+            return None
+        below, above = res - res % self.stride, res - res % self.stride + self.stride
+        near = f"{below} and {above}" if below else f"{above} and {above + self.stride}"
+        return f"res={res} is no multiple of {self.stride}, the stride of {self.name}. The nearest that fit: {near}."
+
 
 @recipe
 class BiT:
@@ -67,38 +80,39 @@ Model = Annotated[ViT | BiT | Timm, Field(discriminator="kind")]
 
 
 @recipe
-class Shapes:
+class Images:
+    """What every data set is told: its name, and what a training image of it looks like."""
+
+    name: str
+    crop: Literal["inception", "pad", "none"]
+    area: tuple[PositiveFloat, PositiveFloat]  # shares of the image that an inception crop takes
+    flip: bool
+
+
+@recipe
+class Shapes(Images):
     """Images drawn by a seeded generator, so that a first run needs no download."""
 
     source: Literal["shapes"]
-    name: str
     target: Literal["shape", "colour", "count", "position", "orientation"]  # what the label tells
     size: Annotated[int, Field(ge=16, le=1024)]  # side of a drawn image, in pixels
     train_images: PositiveInt
     test_images: PositiveInt
-    crop: Literal["inception", "pad", "none"]
-    area: tuple[PositiveFloat, PositiveFloat]
-    flip: bool
 
 
 @recipe
-class Digits:
+class Digits(Images):
     """scikit-learn's 1,797 scanned handwritten digits, 8 by 8 pixels."""
 
     source: Literal["digits"]
-    name: str
     test_images: PositiveInt
-    crop: Literal["inception", "pad", "none"]
-    area: tuple[PositiveFloat, PositiveFloat]
-    flip: bool
 
 
 @recipe
-class Files:
+class Files(Images):
     """Images on the Hub, or in ``path``: the Hub's parquet layout, or a folder a class."""
 
     source: Literal["files"]
-    name: str
     path: Path | None
     hub: str | None
     config: str | None
@@ -108,9 +122,6 @@ class Files:
     train: str  # what the source calls its training split
     test: str
     classes: PositiveInt | None  # as published; none where only the folder knows
-    crop: Literal["inception", "pad", "none"]
-    area: tuple[PositiveFloat, PositiveFloat]
-    flip: bool
 
     def __post_init__(self):
         if self.path is None and self.hub is None:
@@ -187,6 +198,13 @@ class Pretrain(Training):
     """Train a model from scratch."""
 
     model: Model
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.model.name:
+            raise ValueError("model=timm needs an architecture: add model.name=NAME, any that timm.list_models() has")
+        if isinstance(self.model, ViT) and self.res and (why := self.model.misfit(self.res)):
+            raise ValueError(why)
 
 
 @recipe

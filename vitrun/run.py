@@ -66,7 +66,7 @@ class Run:
                 f"Cannot write {self.folder}: {error.strerror}. Choose another place: runs=FOLDER", Exit.SPACE
             ) from None
         self.screen.listeners.append(self.log_line)
-        self.attempt = 1 + sum(1 for _ in self.metrics("attempt"))
+        self.attempt = 1 + sum(1 for _ in self.metrics("started"))
         self.log({"attempt": self.attempt, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "argv": sys.argv[1:]})
 
     def log_line(self, text: str) -> None:
@@ -81,8 +81,7 @@ class Run:
                 file.write(json.dumps({"attempt": self.attempt, **figures}) + "\n")
 
     def metrics(self, key: str) -> Iterator[dict]:
-        """The lines of ``metrics.jsonl`` that have ``started`` where ``key`` is attempt, else those that have ``key``."""
-        key = "started" if key == "attempt" else key
+        """The lines of ``metrics.jsonl`` that have ``key``."""
         path = self.folder / "metrics.jsonl"
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
@@ -93,7 +92,7 @@ class Run:
                 yield figures
 
     def about(self, **facts: Any) -> None:
-        """Write ``about.json``: code, libraries, machine and data; stop where the data is not what the run began with."""
+        """Write ``about.json``: code, libraries, machine and data; stop where the data changed since the run began."""
         if self.dry:
             return
         path = self.folder / "about.json"
@@ -265,8 +264,8 @@ def latest(runs: Path, verb: str) -> str:
     found = [run for run in finished(runs) if run.name.split("-")[0] in verbs]
     if not found:
         raise Mistake(
-            f"init=latest: no finished {' or '.join(verbs)} run in {runs.absolute()}. Run `vitrun pretrain` first, or give "
-            "init=RUN, init=FILE.npz, init=timm:TAG or init=random:MODEL.",
+            f"init=latest: no finished {' or '.join(verbs)} run in {runs.absolute()}. Run `vitrun pretrain` first, "
+            "or give init=RUN, init=FILE.npz, init=timm:TAG or init=random:MODEL.",
             Exit.CHECKPOINT,
         )
     return max(found, key=lambda run: read_json(run / "result.json")["finished"]).name

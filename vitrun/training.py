@@ -210,8 +210,8 @@ def say_plan(recipe: Training, plan: Plan, run: Run, machine: Machine, state: St
     )
     images, per_epoch = steps * recipe.batch, len(plan.train)
     run.say(
-        f"plan: {steps} steps of {recipe.batch} images ({images / per_epoch:.1f} epochs, {images * macs * 6 / 1e18:.2g} exaFLOP), "
-        f"micro-batch {state.micro_batch}, on {machine}"
+        f"plan: {steps} steps of {recipe.batch} images ({images / per_epoch:.1f} epochs, "
+        f"{images * macs * 6 / 1e18:.2g} exaFLOP), micro-batch {state.micro_batch}, on {machine}"
     )
 
 
@@ -274,7 +274,8 @@ class Meter:
         self.took += step.took
         left = (self.steps - step.number) * self.batch / self.speed
         self.run.log({"step": step.number, "loss": step.loss, "norm": step.norm, "lr": step.lr, "seconds": step.took})
-        note = f"loss {step.loss:.3f}  lr {step.lr:.2e}  {speed(self.speed)} images/s  waiting {self.waited / self.took:.1%}"
+        share = self.waited / self.took
+        note = f"loss {step.loss:.3f}  lr {step.lr:.2e}  {speed(self.speed)} images/s  waiting {share:.1%}"
         self.progress.update(step.number, f"{note}  {duration(left)} left")
         if step.number == self.steps:
             self.run.say(f"step {step.number}/{self.steps}  {note}")

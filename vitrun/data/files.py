@@ -33,8 +33,8 @@ def from_hub(data: recipe.Files, part: str) -> Split:
     except Exception as error:  # the Hub's client raises a dozen kinds, from connection to gate
         raise Mistake(
             f"data={data.name}: could not load {data.hub} ({data.config}, revision {data.revision}) from the Hub: "
-            f"{first_line(error)}. If it is gated, accept its terms on its page and run `hf auth login`; without network give "
-            "a local copy: data.path=FOLDER.",
+            f"{first_line(error)}. If it is gated, accept its terms on its page and run `hf auth login`; "
+            "without network give a local copy: data.path=FOLDER.",
             Exit.DATA,
         ) from None
     return from_table(data, source)
@@ -50,7 +50,7 @@ def from_parquet(data: recipe.Files, part: str) -> Split:
     if not files:
         found = sorted(str(file.relative_to(data.path)) for file in data.path.rglob("*.parquet"))
         raise Mistake(
-            f"data.path={data.path}: no {split}-*.parquet there, but {listed(found)}. Name its split: data.{part}=NAME.",
+            f"data.path={data.path}: no {split}-*.parquet, but {listed(found)}. Name its split: data.{part}=NAME.",
             Exit.DATA,
         )
     try:
@@ -92,7 +92,7 @@ def from_table(data: recipe.Files, source: Any) -> Split:
 
 
 def from_folders(data: recipe.Files, part: str) -> Split:
-    """``path/train/CLASS/*`` and ``path/test/CLASS/*``; or ``path/CLASS/*``, a tenth of whose files is the test part."""
+    """``path/train/CLASS/*`` and ``path/test/CLASS/*``; or ``path/CLASS/*``, a tenth of it for testing."""
     folders = {p.name: p for p in sorted(data.path.iterdir()) if p.is_dir()}
     test = next((folders[n] for n in (data.test, *TEST_NAMES) if n in folders), None)
     if data.train in folders and test:
@@ -111,7 +111,8 @@ def from_folders(data: recipe.Files, part: str) -> Split:
         files = [file for file, is_test in zip(files, inside) if is_test == (part != "train")]
     if not files:
         raise Mistake(
-            f"data.path={data.path}: no images for the {part} part; found {listed(sorted(p.name for p in data.path.iterdir()))}. "
+            f"data.path={data.path}: no images for the {part} part; found "
+            f"{listed(sorted(p.name for p in data.path.iterdir()))}. "
             "Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, or *.parquet.",
             Exit.DATA,
         )

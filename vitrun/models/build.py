@@ -46,19 +46,14 @@ def stride(model: ViTRow | BiTRow | TimmRow) -> int:
 
     Networks without tokens take any resolution: 32 is the stride of BiT and of the named baselines of timm.
     """
-    if not isinstance(model, ViTRow):
-        return 32
-    return model.patch * (4 * 2 ** max(len(model.resnet) - 1, 0) if model.stem else 1)
+    return model.stride if isinstance(model, ViTRow) else 32
 
 
 def side(model: ViTRow, res: int) -> int:
     """The tokens along an image's edge; a Mistake with the two nearest resolutions where it is no whole number."""
-    step = stride(model)
-    if res % step:
-        below, above = res - res % step, res - res % step + step
-        near = f"{below} and {above}" if below else f"{above} and {above + step}"
-        raise Mistake(f"res={res} is no multiple of {step}, the stride of {model.name}. The nearest that fit: {near}.")
-    return res // step
+    if why := model.misfit(res):
+        raise Mistake(why)
+    return res // model.stride
 
 
 @torch.no_grad()

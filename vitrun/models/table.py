@@ -8,7 +8,7 @@ from vitrun.screen import Screen, table
 
 
 def main(recipe: recipe.Models, screen: Screen) -> None:
-    """Print one row a model: its parameters, multiply-adds and tokens at a resolution; ``-`` where that does not fit."""
+    """Print one row a model: its parameters and multiply-adds at a resolution; ``-`` where that does not fit."""
     rows = []
     for name, model in config.model_rows().items():
         if not model.name:

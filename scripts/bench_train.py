@@ -1,0 +1,110 @@
+"""Training speed of vitrun beside timm's own train.py: the same images, model, batch and steps, in turn.
+
+    python scripts/bench_train.py --timm PATH/TO/pytorch-image-models/train.py data.path=PATH/TO/cifar10
+
+Each round runs vitrun and three settings of timm, and prints images a second in training, the share of time waiting for
+data, and peak memory; at the end the median ratios. Both see the images as one folder a class, and crop and flip alike.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from PIL import Image
+
+from vitrun import data, run
+from vitrun.screen import table
+
+BATCH = 128
+TIMM = {
+    "timm": ([], {}),
+    "timm --amp": (["--amp", "--amp-dtype", "bfloat16"], {}),
+    "timm --amp, fused attention off": (["--amp", "--amp-dtype", "bfloat16"], {"TIMM_FUSED_ATTN": "0"}),
+}
+TIMM_WORDS = (
+    "--model vit_tiny_patch16_224 --img-size 32 --model-kwargs patch_size=4 --num-classes 10 --device cpu --workers 2 "
+    f"--batch-size {BATCH} --epochs 1 --opt adamw --lr 1e-3 --weight-decay 0.05 --sched cosine --warmup-epochs 0 "
+    "--clip-grad 1 --hflip 0.5 --scale 0.35 1 --ratio 0.75 1.3333 --color-jitter 0 --train-interpolation bilinear "
+    "--mean 0.5 0.5 0.5 --std 0.5 0.5 0.5 --log-interval 1"
+).split()
+VITRUN_WORDS = f"model=vit_ti4 data=folder batch={BATCH} warmup=0 optim.weight_decay=0.05 data.area=[0.35,1]".split()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--timm", type=Path, required=True, help="timm's train.py")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("words", nargs="*", help="words for the images, as in data.path=FOLDER")
+    options = parser.parse_args()
+    found: dict[str, list[dict]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        images = write_images(Path(scratch), options.words, options.steps * BATCH)
+        for number in range(options.rounds):
+            found.setdefault("vitrun", []).append(vitrun(images, options.steps, Path(scratch) / f"runs{number}"))
+            for name, (flags, environment) in TIMM.items():
+                found.setdefault(name, []).append(timm(options.timm, images, flags, environment, Path(scratch)))
+            print(
+                f"round {number + 1}", {name: round(runs[-1]["speed"], 1) for name, runs in found.items()}, flush=True
+            )
+    print(table(["", "images/s", "waiting", "peak memory", "vitrun is faster by"], [row(n, found) for n in found]))
+
+
+def row(name: str, found: dict[str, list[dict]]) -> list[str]:
+    """Medians of one setting, and the median of the ratios round by round."""
+    runs = found[name]
+    speed, waiting, memory = (median(run[key] for run in runs) for key in ("speed", "waiting", "memory"))
+    ratio = median(ours["speed"] / theirs["speed"] for ours, theirs in zip(found["vitrun"], runs))
+    return [name, f"{speed:.1f}", f"{waiting:.1%}", f"{memory / 1e9:.2f} GB", f"{ratio:.2f}"]
+
+
+def write_images(scratch: Path, words: list[str], number: int) -> Path:
+    """The first images of CIFAR-10 as PNG files, one folder a class; a few of them as the test part."""
+    split = data.open_split(run.load("pretrain", ["data=cifar10", *words]).data, "train")
+    for index in range(number):
+        parts = ("train", "val") if index < 100 else ("train",)
+        for part in parts:
+            folder = scratch / "images" / part / split.classes[split.labels[index]]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(split.pixels[index].permute(1, 2, 0).numpy()).save(folder / f"{index:05d}.png")
+    return scratch / "images"
+
+
+def vitrun(images: Path, steps: int, runs: Path) -> dict:
+    """One run of ours."""
+    words = [*VITRUN_WORDS, f"data.path={images}", f"steps={steps}", f"runs={runs}", "--json"]
+    output, memory = measured([sys.executable, "-m", "vitrun", "pretrain", *words], {})
+    result = json.loads(output)
+    return {"speed": result["images_per_second"], "waiting": result["waiting"], "memory": memory}
+
+
+def timm(script: Path, images: Path, flags: list[str], environment: dict, scratch: Path) -> dict:
+    """One run of timm's train.py; it logs the mean seconds of a step and of its waiting for data."""
+    command = [sys.executable, script, images, *TIMM_WORDS, *flags, "--output", scratch / "timm"]
+    output, memory = measured([str(part) for part in command], environment)
+    times = re.findall(r"\(\s*([\d.]+)s,\s*([\d.]+)/s\).*?Data:\s*[\d.]+\s*\(([\d.]+)\)", output)
+    seconds, speed, waiting = (float(figure) for figure in times[-1])
+    return {"speed": speed, "waiting": waiting / seconds, "memory": memory}
+
+
+def measured(command: list[str], environment: dict) -> tuple[str, int]:
+    """What a command prints, and the peak memory of its process in bytes."""
+    with tempfile.TemporaryFile("w+") as output:
+        errors = None if "--json" in command else output
+        process = subprocess.Popen(command, stdout=output, stderr=errors, env=os.environ | environment, text=True)
+        _, status, usage = os.wait4(process.pid, 0)
+        output.seek(0)
+        text = output.read()
+    if status:
+        sys.exit(f"{' '.join(command)} failed:\n{text[-3000:]}")
+    return text, usage.ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
