@@ -19,6 +19,7 @@ VERBS = {
     "fewshot": "Measure frozen features with a closed-form classifier on 1, 5, 10, 25 images a class.",
     "eval": "Count how often a model's answers on a test set are right.",
     "compare": "Show your finished runs beside the paper's published numbers.",
+    "export": "Write weights in the form that timm, transformers, the JAX code or ONNX reads.",
     "models": "List the models, with their sizes.",
     "data": "List the data sets, with their sizes and sources.",
 }

@@ -33,6 +33,8 @@ class Cell:
 
 def main(recipe: recipe.Compare, screen: Screen) -> None:
     """Print the table, and write it as ``save.csv`` and ``save.json``."""
+    for name in (*recipe.rows, *recipe.columns):
+        check(name)
     found = read_runs(recipe)
     paper = {} if recipe.paper == "none" else published(recipe.paper)
     if not found and not paper:
@@ -105,6 +107,13 @@ def flatten(run: dict) -> list[tuple[str, Any]]:
     ]
 
 
+def check(name: str) -> None:
+    """A Mistake where no verb has an option of that name."""
+    known = dict.fromkeys(key for verb in ("pretrain", "finetune", "fewshot", "eval") for key in config.options(verb))
+    if name not in (*SHORT, *known):
+        raise Mistake(unknown("option to compare by", name, [*SHORT, *known]))
+
+
 def option(run: dict, name: str) -> str:
     """What a run has for a label: an option of its recipe, or a short name."""
     options = run["recipe"]
@@ -116,12 +125,7 @@ def option(run: dict, name: str) -> str:
         return options["model"]["name"] if "model" in options else model_of(options["init"])
     if name == "upstream":
         return upstream(options, run["runs"])
-    known = list(config.leaves(options))
-    if name not in known:
-        if any(name in config.options(verb) for verb in config.RECIPES):
-            return "-"
-        raise Mistake(unknown("option", name, [*SHORT, *known]))
-    return config.show_value(config.reach(options, name))
+    return config.show_value(config.reach(options, name)) if name in config.leaves(options) else "-"
 
 
 def upstream(options: dict, runs: Path) -> str:

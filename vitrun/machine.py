@@ -1,7 +1,5 @@
 """What the machine at hand is, and how work is laid out on it to be fast there."""
 
-import ctypes
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -17,6 +15,7 @@ T = TypeVar("T")
 CACHED = 2**19  # features of a layer, tokens times width, that still lie in the caches
 LEAST = 8  # images, below which products get too thin
 MOST_TOKENS = 2048  # that bound the memory of a lane
+INSTEAD = "Use device=cpu, or leave device out."
 MOST_LANES = 8  # each lane holds gradients of its own
 
 
@@ -70,23 +69,10 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise Mistake(f"device=cuda: {why_no_gpu()} Use device=cpu, or leave device out.", Exit.DEVICE)
+        raise Mistake(f"device=cuda: torch {torch.__version__} finds no GPU that it can use. {INSTEAD}", Exit.DEVICE)
     if name == "mps" and not torch.backends.mps.is_available():
-        raise Mistake("device=mps: this machine has no Apple GPU. Use device=cpu, or leave device out.", Exit.DEVICE)
+        raise Mistake(f"device=mps: this machine has no Apple GPU. {INSTEAD}", Exit.DEVICE)
     return torch.device(name)
-
-
-def why_no_gpu() -> str:
-    """The reason that torch sees no NVIDIA GPU."""
-    if torch.version.cuda is None:
-        return "this build of torch has no CUDA."
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        return "CUDA_VISIBLE_DEVICES hides every GPU."
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "there is no NVIDIA driver on this machine."
-    return "the NVIDIA driver finds no usable GPU."
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:

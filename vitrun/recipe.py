@@ -49,7 +49,7 @@ class ViT:
         return self.patch * (4 * 2 ** max(len(self.resnet) - 1, 0) if self.stem else 1)
 
     def misfit(self, res: int) -> str | None:
-        """Why images of ``res`` pixels cannot be cut into tokens, with the two nearest sizes that can; None where so."""
+        """Why images of ``res`` pixels cannot be cut into tokens, with the two nearest sizes that can; or None."""
         if res % self.stride == 0:
             return None
         below, above = res - res % self.stride, res - res % self.stride + self.stride
@@ -255,11 +255,23 @@ class Quickstart:
 
 
 @recipe
+class Export:
+    """Write weights in the form that another library reads."""
+
+    init: str
+    to: Literal["timm", "hf", "npz", "onnx"]
+    path: Path | None  # none for the name of the model, here
+    runs: Path
+
+
+@recipe
 class Models:
     """List the models, with their sizes at a resolution."""
 
     res: PositiveInt
     classes: PositiveInt
+    sort: Literal["name", "parameters", "gmac"]
+    only: tuple[str, ...]  # shown are the rows whose name or kind has one of these in it; all where there is none
 
 
 @recipe
@@ -274,6 +286,7 @@ RECIPES = {
     "fewshot": Fewshot,
     "eval": Eval,
     "compare": Compare,
+    "export": Export,
     "quickstart": Quickstart,
     "models": Models,
     "data": DataSets,

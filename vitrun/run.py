@@ -1,5 +1,6 @@
 """The run folder: its name, what is in it, and how a verb is carried out in it. Nothing else writes there."""
 
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -259,8 +260,8 @@ def resolve(init: str, runs: Path, verb: str) -> str:
 
 
 def latest(runs: Path, verb: str) -> str:
-    """The newest finished pretraining run; for ``eval``, fine-tuning runs count too: both have a head to test."""
-    verbs = ("pretrain", "finetune") if verb == "eval" else ("pretrain",)
+    """The newest finished pretraining run; for ``eval`` and ``export`` fine-tuning runs count too."""
+    verbs = ("pretrain", "finetune") if verb in ("eval", "export") else ("pretrain",)
     found = [run for run in finished(runs) if run.name.split("-")[0] in verbs]
     if not found:
         raise Mistake(
@@ -311,7 +312,7 @@ def load(verb: str, words: list[str]) -> Any:
     if "init" in tree:
         runs = Path(tree["runs"])
         tree["init"] = resolve(str(tree["init"]), runs, verb)
-        if tree.get("data") is None:
+        if "data" in config.groups(verb) and tree.get("data") is None:
             source = recipe_of(tree["init"], runs)
             if source is None:
                 raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
@@ -321,7 +322,20 @@ def load(verb: str, words: list[str]) -> Any:
         tree["data"]["path"] = str(Path(path).absolute())
         if not Path(path).is_dir():
             raise Mistake(f"data.path={path}: there is no folder {Path(path).absolute()}.", Exit.DATA)
+    if tree.get("device") == "cuda" and (why := why_no_gpu()):
+        raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
     return config.freeze(verb, tree)
+
+
+def why_no_gpu() -> str | None:
+    """The reason that no NVIDIA GPU can be used, as far as it can be known without torch."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides every GPU."
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "there is no NVIDIA driver on this machine."
+    return None
 
 
 def surroundings() -> dict[str, Any]:

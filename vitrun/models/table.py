@@ -2,23 +2,38 @@
 
 from vitrun import config, recipe
 from vitrun.mistakes import Mistake
-from vitrun.models.build import stride
-from vitrun.models.counts import macs, parameters
+from vitrun.models.counts import macs, parameters, tokens
+from vitrun.models.published import published
 from vitrun.screen import Screen, table
+
+HEADER = ["model=", "kind", "parameters", "GMAC", "tokens", "published weights (init=)"]
 
 
 def main(recipe: recipe.Models, screen: Screen) -> None:
-    """Print one row a model: its parameters and multiply-adds at a resolution; ``-`` where that does not fit."""
-    rows = []
-    for name, model in config.model_rows().items():
-        if not model.name:
-            continue
-        try:
-            size = [
-                f"{parameters(model, recipe.classes, recipe.res):,}",
-                f"{macs(model, recipe.classes, recipe.res) / 1e9:.3f}",
-            ]
-        except Mistake:
-            size = ["-", "-"]
-        rows.append([name, model.kind, str(stride(model)), *size])
-    screen.say(table(["model=", "kind", "stride", "parameters", f"GMAC at {recipe.res}"], rows))
+    """Print one row a model: its size and cost at a resolution, ``-`` where that does not fit, and its weights."""
+    found = []
+    for name, row in config.model_rows().items():
+        wanted = not recipe.only or any(word in name or word in row.kind for word in recipe.only)
+        if wanted and row.name:
+            try:
+                size = (parameters(row, recipe.classes, recipe.res), macs(row, recipe.classes, recipe.res))
+            except Mistake:
+                size = (0, 0)
+            found.append((name, row, *size))
+    if not found:
+        raise Mistake(f"No model has {' or '.join(recipe.only)} in its name or kind. Leave out only= to see all.")
+    order = {"name": lambda one: one[0], "parameters": lambda one: one[2], "gmac": lambda one: one[3]}
+    rows = [
+        [name, row.kind, f"{count:,}" if count else "-", f"{cost / 1e9:.3f}" if count else "-"]
+        + [str(tokens(row, recipe.res) or "") if count else "-", first_of(published(name))]
+        for name, row, count, cost in sorted(found, key=order[recipe.sort])
+    ]
+    screen.say(table(HEADER, rows))
+    screen.say(
+        f"With {recipe.classes} classes, at {recipe.res} pixels. model=timm model.name=NAME builds any other of timm."
+    )
+
+
+def first_of(sources: list[str]) -> str:
+    """The first of some sources, and how many there are besides."""
+    return sources[0] + (f" and {len(sources) - 1} more" if len(sources) > 1 else "") if sources else ""
