@@ -6,8 +6,9 @@ import torch
 
 from vitrun import config, data, models, optim
 from vitrun.fewshot import accuracy, draw, ridge, standardise
-from vitrun.loop import OBJECTIVES, State, fit
+from vitrun.loop import OBJECTIVES, fit
 from vitrun.machine import Machine
+from vitrun.state import State
 
 
 def images(array: np.ndarray) -> torch.Tensor:

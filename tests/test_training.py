@@ -14,10 +14,10 @@ import torch
 from conftest import TINY
 
 from vitrun import config, data, models, optim, run
-from vitrun.loop import OBJECTIVES, State, answers, fit, sigmoid_loss
+from vitrun.loop import OBJECTIVES, answers, fit, sigmoid_loss
 from vitrun.machine import Machine, choose_micro_batch
 from vitrun.mistakes import Exit, Mistake
-from vitrun.training import averaged
+from vitrun.state import State, averaged
 
 CPU = Machine("cpu", "fp32")
 

@@ -16,6 +16,7 @@ from vitrun.draws import key
 from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
 from vitrun.optim import average, set_lr
+from vitrun.state import State
 
 
 def softmax_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -30,17 +31,6 @@ def sigmoid_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 OBJECTIVES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
-
-
-@dataclass
-class State:
-    """What training changes, and all that a checkpoint has to hold."""
-
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    ema: list[Tensor] | None  # the Polyak average, in the order of ``network.parameters()``
-    step: int  # steps done
-    micro_batch: int
 
 
 @dataclass(frozen=True)

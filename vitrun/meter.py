@@ -1,0 +1,74 @@
+"""How training goes: shown, recorded, foretold, and stopped where the user asked."""
+
+import time
+from typing import Any
+
+from vitrun.loop import Step
+from vitrun.run import Run
+from vitrun.screen import duration, speed
+
+LONG = 20 * 60  # seconds of training from which the first estimate is worth a line of its own
+EARLY = 20  # seconds after which that estimate is made even if no step is done
+
+
+class Meter:
+    """Shows and records how training goes, and stops it where the user asked."""
+
+    def __init__(self, run: Run, start: int, steps: int, batch: int):
+        self.run, self.steps, self.batch, self.start = run, steps, batch, start
+        self.began = self.shown = time.monotonic()
+        self.images = self.waited = self.took = 0.0
+        self.foretold = False
+        self.progress = run.screen.progress(run.verb, steps, start)
+
+    def __enter__(self) -> "Meter":
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.progress.__exit__(*error)
+
+    def tick(self, images: int) -> None:
+        """Count a micro-batch; end the step unfinished where the run is asked to stop."""
+        self.images += images
+        self.run.tick(images)
+        if not self.foretold and time.monotonic() - self.began > EARLY:
+            self.foretell()
+
+    def foretell(self) -> None:
+        """Say once how long the run will take, from the speed so far."""
+        self.foretold = True
+        left = (self.steps - self.start) * self.batch / self.speed
+        if left > LONG:
+            self.progress.say(
+                f"this takes about {duration(left)}, at the {speed(self.speed)} images/s measured so far. "
+                "Ctrl-C stops and saves; the same command goes on."
+            )
+
+    @property
+    def speed(self) -> float:
+        """Images a second since the start."""
+        return self.images / (time.monotonic() - self.began)
+
+    def step(self, step: Step) -> None:
+        """Record a step and show it."""
+        self.waited += step.waited
+        self.took += step.took
+        left = (self.steps - step.number) * self.batch / self.speed
+        self.run.log({"step": step.number, "loss": step.loss, "norm": step.norm, "lr": step.lr, "seconds": step.took})
+        share = self.waited / self.took
+        note = f"loss {step.loss:.3f}  lr {step.lr:.2e}  {speed(self.speed)} images/s  waiting {share:.1%}"
+        self.progress.update(step.number, f"{note}  {duration(left)} left")
+        if step.number == self.steps:
+            self.run.say(f"step {step.number}/{self.steps}  {note}")
+
+    def summary(self) -> dict[str, Any]:
+        """Speed and share of waiting, for the result; what an earlier attempt did is not in them."""
+        seconds = time.monotonic() - self.began
+        share = self.waited / self.took if self.took else 0.0
+        return {
+            "steps": self.steps,
+            "seconds": round(seconds, 1),
+            "images_per_second": self.images / seconds,
+            "waiting": share,
+        }
