@@ -18,9 +18,11 @@ ROOMS = (
     ("config", "checkpoints"),
     ("run",),
     ("models", "machine", "views", "data", "optim"),
-    ("loop", "weights"),
+    ("state", "weights"),
+    ("loop",),
+    ("meter",),
     ("training",),
-    ("pretrain", "finetune", "fewshot", "eval", "compare", "quickstart"),
+    ("pretrain", "finetune", "fewshot", "eval", "compare", "export", "quickstart"),
     ("cli",),
     ("__main__",),
 )

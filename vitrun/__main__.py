@@ -2,4 +2,4 @@
 
 from vitrun.cli import app
 
-app()
+app(prog_name="vitrun")

@@ -96,7 +96,7 @@ def problem(checkpoint: Path) -> str | None:
                 return f"{name} has {file.stat().st_size} bytes, not {entry['size']}"
             if digest(file) != entry["sha256"]:
                 return f"the content of {name} is not what was saved (SHA-256 differs)"
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"MANIFEST.json cannot be read ({error.__class__.__name__})"
     return None
 

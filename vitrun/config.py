@@ -1,6 +1,7 @@
 """Turns ``key=value`` words into a recipe. The only module that knows Hydra."""
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from difflib import get_close_matches
@@ -18,6 +19,8 @@ from vitrun.recipe import DURATIONS, RECIPES
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, else checkout
+COMMAND_LINE = "command line"
+BROUGHT = "the run that init names"
 WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
@@ -33,25 +36,36 @@ def freeze(verb: str, tree: dict) -> Any:
     try:
         return TypeAdapter(RECIPES[verb]).validate_python(tree)
     except ValidationError as error:
-        raise Mistake(explain(error.errors()[0])) from None
+        raise Mistake(explain(verb, error.errors()[0])) from None
 
 
-def explain(error: dict) -> str:
+def explain(verb: str, error: dict) -> str:
     """One sentence for what pydantic found."""
-    # A tagged union puts the tag into the place ("optim", "sgd", "lr"): the user never typed it.
-    where = ".".join(str(part) for part in error["loc"] if part not in TAGS)
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "it should be")
     if error["type"] == "value_error":
-        return message
+        return error["msg"].removeprefix("Value error, ")
+    where = place(verb, error["loc"])
     if error["type"] == "union_tag_invalid":
         tag = error["ctx"]["discriminator"].strip("'")
         return f"{where}.{tag}={error['ctx']['tag']} cannot be: it should be one of {error['ctx']['expected_tags']}"
+    if error["type"] == "missing" and isinstance(error["loc"][-1], int):
+        number = len(error["input"])
+        return f"{where} needs more than {number} value{'s' * (number != 1)}: {where}={show_value(error['input'])}"
     if error["type"] == "missing":
         return f"{where} is required: add {where}=..."
-    return f"{where}={show_value(error['input'])} cannot be: {message}"
+    wanted = (
+        "it should be a path" if error["type"] == "path_type" else error["msg"].replace("Input should", "it should")
+    )
+    return f"{where}={show_value(error['input'])} cannot be: {wanted}"
 
 
-TAGS = {"vit", "bit", "timm", "shapes", "digits", "files", "adam", "adamw", "sgd", "constrained-str"}
+def place(verb: str, location: Sequence) -> str:
+    """The option at pydantic's place, which names members of unions and numbers of list entries too."""
+    names: list[str] = []
+    for part in map(str, location):
+        dotted = ".".join([*names, part])
+        if any(key == dotted or key.startswith(f"{dotted}.") for key in options(verb)):
+            names.append(part)
+    return ".".join(names)
 
 
 def compose(verb: str, words: Sequence[str]) -> dict:
@@ -75,16 +89,19 @@ def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
             raise Mistake(f"{key} is given twice, as {pairs[key]} and as {value}: keep one.")
         pairs[key] = value
     choices = groups(verb)
-    for key in pairs.keys() & choices.keys():
-        pick(choices[key], pairs[key], key)
-    known = [*choices, *leaves(hydra_tree(verb, {k: v for k, v in pairs.items() if k in choices}))]
     for key, value in pairs.items():
-        if key not in known:
-            raise Mistake(unknown("option", key, known))
+        if "${" in value:
+            raise Mistake(f"{key}={value} cannot be: write the value itself, not a reference to another.")
         if len(values(value)) > 1 and not is_list(verb, key):
             raise Mistake(
                 f"{key}={value} is a sweep over {len(values(value))} values: add -m to run every combination."
             )
+        if key in choices:
+            pick(choices[key], value, key)
+    known = [*choices, *leaves(hydra_tree(verb, {k: v for k, v in pairs.items() if k in choices}))]
+    for key in pairs:
+        if key not in known:
+            raise Mistake(unknown("option", key, known))
     return pairs
 
 
@@ -107,9 +124,14 @@ def split(verb: str, word: str, words: Sequence[str]) -> tuple[str, str]:
 
 def values(text: str) -> list[str]:
     """The parts of ``text`` between commas that stand outside brackets and quotes."""
-    if text[:1] in "'\"" and text[-1:] == text[:1]:
+    if quoted(text):
         return [text]
     return re.findall(r"(?:\[[^\]]*\]|\([^)]*\)|[^,\[(])+", text)
+
+
+def quoted(text: str) -> bool:
+    """Whether a value stands in quotes."""
+    return len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
 
 
 def expand(verb: str, words: Sequence[str]) -> list[list[str]]:
@@ -136,11 +158,9 @@ def hydra_tree(verb: str, pairs: dict[str, str]) -> Any:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return hydra_compose(verb, overrides(verb, pairs))
-    except (HydraException, OmegaConfBaseException) as error:
-        reason = str(error).splitlines()[0]
-        raise Mistake(
-            f"These words cannot be combined: {' '.join(f'{k}={v}' for k, v in pairs.items())}: {reason}"
-        ) from None
+    except (HydraException, OmegaConfBaseException):
+        words = " ".join(f"{key}={value}" for key, value in pairs.items())
+        raise Mistake(f"{words} cannot be read: check its brackets, quotes and commas.") from None
 
 
 def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
@@ -149,20 +169,20 @@ def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
     for key, value in pairs.items():
         if is_list(verb, key) and not value.startswith("["):
             value = f"[{value}]"
-        elif is_text(verb, key) and value not in ("null", "none") and value[:1] not in "'\"":
-            value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        elif is_text(verb, key) and value != "null" and not quoted(value):
+            # Hydra reads a backslash as one, except before a quote, where it wants two.
+            value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
         words.append(f"{key}={value}")
     return words
 
 
 def show(verb: str, words: Sequence[str], recipe: Any) -> str:
-    """Every option as a pasteable word, with the file or word that set it."""
+    """Every option as a pasteable word, with the file or word that set it; first the choices of groups."""
     where, tree = origins(verb, words), plain(recipe)
-    lines = []
-    for key in leaves(tree):
-        value = show_value(reach(tree, key))
-        lines.append(f"{key}={value}".ljust(48) + f"  # {where.get(key, 'the run that init names')}")
-    return "\n".join(lines)
+    chosen = {group: where[group] if group in where else (tree[group]["name"], BROUGHT) for group in groups(verb)}
+    found = [(group, *choice) for group, choice in chosen.items()]
+    found += [(key, show_value(reach(tree, key)), where.get(key, BROUGHT)) for key in leaves(tree)]
+    return "\n".join(f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in found)
 
 
 def show_value(value: Any) -> str:
@@ -176,8 +196,8 @@ def show_value(value: Any) -> str:
     return str(value)
 
 
-def origins(verb: str, words: Sequence[str]) -> dict[str, str]:
-    """Where each option got its value: the last file, or the word, that set it."""
+def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:
+    """Where each option got its value: the last file, or the word, that set it; for a group its choice too."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
@@ -192,7 +212,10 @@ def origins(verb: str, words: Sequence[str]) -> dict[str, str]:
             tree = yaml.safe_load((CONF / f"{file.config_path}.yaml").read_text()) or {}
             prefix = "" if file.config_path == verb or file.config_path.startswith("recipe/") else f"{file.package}."
             found |= {f"{prefix}{key}": f"conf/{file.config_path}.yaml" for key in leaves(tree)}
-    return found | {key: "command line" for key in pairs if key in found}
+            group, _, choice = file.config_path.partition("/")
+            if group in groups(verb):
+                found[group] = (choice, COMMAND_LINE if group in pairs else f"conf/{verb}.yaml")
+    return found | {key: COMMAND_LINE for key in pairs if key in found and key not in groups(verb)}
 
 
 def leaves(tree: Any, prefix: str = "") -> Iterator[str]:

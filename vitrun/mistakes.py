@@ -43,6 +43,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     near = [k for k in known if k.split(".")[-1] == name] or close(name, known)
     if near:
         return f"No {what} {name!r}. Did you mean {' or '.join(near)}?"
+    if not known:
+        return f"No {what} {name!r}: there are none."
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
     return f"No {what} {name!r}. There are {', '.join(known[:SHOWN])}{more}."
 
@@ -51,4 +53,4 @@ def close(name: str, known: list[str]) -> list[str]:
     """Up to three names about as near to ``name`` as the nearest is."""
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     likeness = [SequenceMatcher(None, name, k).ratio() for k in near]
-    return [k for k, ratio in zip(near, likeness) if ratio > likeness[0] - 0.1]
+    return [k for k, ratio in zip(near, likeness) if ratio > likeness[0] - 0.05]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-recipe = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+recipe = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Percent = Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")]

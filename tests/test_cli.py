@@ -1,0 +1,131 @@
+"""The command line as a person meets it: real processes, what they print, how they end."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vitrun.cli import VERBS
+
+TINY = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
+# What the installed `vitrun` runs, so that these tests need no installation.
+SCRIPT = "import sys; sys.argv[0] = 'vitrun'; from vitrun.cli import app; app()"
+
+
+@pytest.fixture
+def vitrun(tmp_path):
+    """Runs ``python -m vitrun`` in an empty folder."""
+
+    def vitrun(*words: str, script: bool = False, **environment: str) -> subprocess.CompletedProcess:
+        paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+        settings = os.environ | {"PYTHONPATH": paths, "COLUMNS": "200", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
+        start = [sys.executable, *(["-c", SCRIPT] if script else ["-m", "vitrun"])]
+        return subprocess.run(
+            [*start, *words], cwd=tmp_path, env=settings | environment, capture_output=True, text=True
+        )
+
+    return vitrun
+
+
+def told(done: subprocess.CompletedProcess, status: int) -> str:
+    """The one line on standard error with which a command ended."""
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def has_gpu() -> bool:
+    return Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia/version").exists()
+
+
+def test_help_lists_the_verbs(vitrun):
+    done = vitrun("--help")
+    assert done.returncode == 0 and all(verb in done.stdout for verb in VERBS)
+    assert "Usage: vitrun " in done.stdout
+
+
+def test_the_help_of_a_verb_lists_its_options_and_their_choices(vitrun):
+    done = vitrun("finetune", "--help")
+    assert done.returncode == 0
+    for expected in (
+        "--cfg",
+        "--dry-run",
+        "init=latest",
+        "optim.momentum=0.9",
+        "Choices of data=:",
+        "Choices of optim=:",
+    ):
+        assert expected in done.stdout
+    assert "cifar100" in done.stdout and "CIFAR-100 (Krizhevsky 2009)" in done.stdout
+
+
+def test_a_mistake_ends_with_status_2_and_one_line(vitrun, tmp_path):
+    assert told(vitrun("pretrain", "lr=0.1"), 2) == "vitrun pretrain: No option 'lr'. Did you mean optim.lr?\n"
+    assert "Write optim.lr=0.1" in told(vitrun("pretrain", "--lr", "0.1"), 2)
+    assert not list(tmp_path.iterdir()), "and nothing was written"
+
+
+def test_an_unknown_verb_ends_with_status_2_and_the_nearest(vitrun):
+    done = vitrun("pretrian")
+    assert done.returncode == 2 and "pretrain" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_missing_path_ends_with_status_3(vitrun, tmp_path):
+    assert "there is no folder" in told(vitrun("pretrain", "data=folder", "data.path=nowhere"), 3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_weights_end_with_status_4(vitrun, tmp_path):
+    assert "there is no file" in told(vitrun("finetune", "init=nothing.safetensors"), 4)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+def test_a_device_that_is_not_there_ends_with_status_7(vitrun):
+    done = vitrun("fewshot", *TINY, "device=cuda")
+    assert "device=cuda: " in told(done, 7) and "device=cpu" in done.stderr
+
+
+def test_cfg_prints_words_and_runs_nothing(vitrun, tmp_path):
+    done = vitrun("pretrain", "--cfg", "seed=3")
+    assert done.returncode == 0 and not done.stderr and not list(tmp_path.iterdir())
+    lines = {line.split()[0]: line.partition("# ")[2] for line in done.stdout.splitlines()}
+    assert lines["seed=3"] == "command line" and lines["batch=128"] == "conf/pretrain.yaml"
+
+
+def test_a_sweep_is_checked_before_its_first_job(vitrun, tmp_path):
+    assert "seed=x cannot be" in told(vitrun("pretrain", "-m", "seed=0,x"), 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
+    # Damaged weights are found when the job reads them: this is their test too, since a process costs seconds.
+    (tmp_path / "half.safetensors").write_bytes(b"\x00" * 7)
+    done = vitrun("fewshot", "-m", *TINY[1:], "res=32", "init=half.safetensors,random:vit_nano8", "--json")
+    lines = done.stderr.splitlines()
+    assert done.returncode == 4 and "Traceback" not in done.stderr
+    assert lines[0].startswith("job 1/2: fewshot ") and lines[0].endswith("init=half.safetensors")
+    assert "half.safetensors: this is no whole .safetensors file" in lines[1]
+    assert any(line.startswith("job 2/2: fewshot ") and line.endswith("init=random:vit_nano8") for line in lines)
+    assert lines[-1].startswith("failed with exit status 4: vitrun fewshot ")
+    assert lines[-1].endswith("init=half.safetensors")
+    assert '"shot1"' in done.stdout
+    assert len(list((tmp_path / "runs").glob("fewshot-*/result.json"))) == 1
+
+
+WORDS = [
+    ("vitrun pre", 1, ["pretrain"]),
+    ("vitrun pretrain model=vit_na", 2, ["model=vit_nano8"]),
+    ("vitrun pretrain model = vit_na", 4, ["vit_nano8"]),  # as bash itself cuts it
+    ("vitrun pretrain optim = ", 4, ["adam", "adamw", "sgd"]),
+    ("vitrun finetune optim.l", 2, ["optim.lr="]),
+]
+
+
+@pytest.mark.parametrize("line, place, offered", WORDS, ids=[line for line, *_ in WORDS])
+def test_completion_in_bash_offers_verbs_options_and_choices(vitrun, line, place, offered):
+    done = vitrun(script=True, _VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(place))
+    assert done.stdout.split() == offered, done.stderr

@@ -1,0 +1,233 @@
+"""Words make recipes: everything in conf/ is sound, and every wrong word is told what was meant."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from vitrun import config, run
+from vitrun.mistakes import Exit, Mistake
+from vitrun.recipe import RECIPES
+
+SCRATCH = "init=random:vit_nano8"
+OWN = {verb: [SCRATCH] if verb in ("finetune", "fewshot", "eval", "export") else [] for verb in RECIPES}
+CHOICES = [(verb, group, name) for verb in RECIPES for group, names in config.groups(verb).items() for name in names]
+RECIPE_FILES = sorted(path.relative_to(config.CONF) for path in config.CONF.glob("recipe/*/*.yaml"))
+
+
+def needed(verb: str, words: list[str], folder: Path) -> list[str]:
+    """``words``, and those without which the verb cannot be."""
+    given = " ".join(words)
+    places = [f"data.path={folder}"] * ("data=folder" in given or "data=imagenet21k" in given)
+    data = ["data=digits"] * (verb in ("fewshot", "eval") and "data=" not in given)
+    return [*OWN[verb], *data, *places, *words]
+
+
+@pytest.mark.parametrize("verb", RECIPES)
+def test_every_verb_has_a_recipe_without_any_choice(verb, tmp_path):
+    assert type(run.load(verb, needed(verb, [], tmp_path))) is RECIPES[verb]
+
+
+@pytest.mark.parametrize("verb, group, name", CHOICES)
+def test_every_file_of_every_group_composes_into_a_sound_recipe(verb, group, name, tmp_path):
+    recipe = run.load(verb, needed(verb, [f"{group}={name}", *["res=224"] * (group == "model")], tmp_path))
+    chosen, row = getattr(recipe, group), config.read_row(group, name)
+    assert getattr(chosen, {"data": "source"}.get(group, "kind")) in row.values()
+    assert config.groups(verb)[group][name], "its first line is a comment that says what it is"
+    if group == "data" or group == "model" and chosen.kind != "timm":
+        assert chosen.name == name
+
+
+@pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
+def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_path):
+    verb = file.parts[1].partition("_")[0]
+    data = next(d for d in config.group_files("data") if file.stem == d or file.stem.startswith(f"{d}_"))
+    model = file.stem.removeprefix(data).removeprefix("_")
+    words = needed(verb, [f"data={data}", *[f"model={model}"] * bool(model)], tmp_path)
+    recipe, origins = run.load(verb, words), config.origins(verb, words)
+    assert f"conf/{file}" in origins.values() and recipe.data.name == data
+
+
+# verb, words, parts of the sentence, exit status
+WRONG = [
+    ("pretrain", "lr=0.1", ["No option 'lr'", "Did you mean optim.lr?"], 2),
+    ("pretrain", "sede=1", ["Did you mean seed"], 2),
+    ("pretrain", "Model=vit_b16", ["Did you mean model?"], 2),
+    ("pretrain", "--lr 0.1", ["options have no dashes", "Write optim.lr=0.1"], 2),
+    ("pretrain", "--seed=3", ["Write seed=3"], 2),
+    ("pretrain", "lr = 0.1", ["no spaces", "Write optim.lr=0.1"], 2),
+    ("pretrain", "seed", ["'seed' is not KEY=VALUE", "Write seed="], 2),
+    ("pretrain", "resme", ["is not KEY=VALUE", "Did you mean res"], 2),
+    ("pretrain", "+x=1", ["+x=1 cannot be", "vitrun pretrain --cfg"], 2),
+    ("pretrain", "++seed=1", ["the set of options is closed"], 2),
+    ("pretrain", "~model", ["the set of options is closed"], 2),
+    ("pretrain", "hydra.run.dir=x", ["No option 'hydra.run.dir'"], 2),
+    ("pretrain", "hydra/launcher=x", ["No option 'hydra/launcher'"], 2),
+    ("pretrain", "seed=1 seed=2", ["seed is given twice", "keep one"], 2),
+    ("pretrain", "model=vit_b61", ["No model 'vit_b61'", "vit_b16"], 2),
+    ("pretrain", "data=imagnet", ["Did you mean imagenet"], 2),
+    ("pretrain", "optim=agd", ["sgd"], 2),
+    ("pretrain", "optim=sgd optim.betas=[0.9,0.9]", ["No option 'optim.betas'", "optim.momentum"], 2),
+    ("pretrain", "model=timm model.width=3", ["No option 'model.width'"], 2),
+    ("finetune", "model=vit_b16", ["No option 'model'"], 2),
+    ("pretrain", "seed=0,1", ["is a sweep over 2 values", "add -m"], 2),
+    ("pretrain", "model=vit_b16,vit_l16", ["is a sweep over 2 values", "add -m"], 2),
+    ("pretrain", "seed=a", ["seed=a cannot be", "integer"], 2),
+    ("pretrain", "batch=1.5", ["batch=1.5 cannot be", "integer"], 2),
+    ("pretrain", "batch=0", ["batch=0 cannot be", "greater than 0"], 2),
+    ("pretrain", "optim.lr=-1", ["optim.lr=-1 cannot be", "greater than 0"], 2),
+    ("pretrain", "optim.lr=inf", ["optim.lr=inf cannot be", "finite"], 2),
+    ("pretrain", "data.area=0.5", ["data.area needs more than 1 value"], 2),
+    ("pretrain", "ema=1", ["less than 1"], 2),
+    ("pretrain", "warmup=x%", ["warmup=x% cannot be"], 2),
+    ("pretrain", "micro_batch=x", ["micro_batch=x cannot be"], 2),
+    ("pretrain", "precision=fp16", ["precision=fp16 cannot be", "'bf16'"], 2),
+    ("pretrain", "data.crop=incepton", ["'inception'"], 2),
+    ("pretrain", "model.kind=vti", ["model.kind=vti cannot be", "'vit'"], 2),
+    ("compare", "verbs=evaal", ["evaal cannot be", "'eval'"], 2),
+    ("pretrain", "steps=10 epochs=1", ["one duration, not 2", "steps, epochs, examples"], 2),
+    ("pretrain", "steps=null", ["one duration, not 0"], 2),
+    ("pretrain", "warmup=900 steps=800", ["warmup=900 leaves nothing of steps=800"], 2),
+    ("pretrain", "micro_batch=7", ["batch=128 is not a multiple of micro_batch=7"], 2),
+    ("pretrain", "model.heads=7", ["model.width=64 is not a multiple of model.heads=7"], 2),
+    ("pretrain", "batch=${seed}", ["batch=${seed} cannot be"], 2),
+    ("pretrain", "batch=${nope}", ["batch=${nope} cannot be"], 2),
+    ("data", "x=1", ["No option 'x'"], 2),
+    ("eval", SCRATCH, ["does not say which data to use", "data=NAME"], 2),
+    ("pretrain", "data=folder", ["data=folder needs to know where the images are", "data.path=FOLDER"], 2),
+    ("pretrain", "data=folder data.path=/nowhere", ["data.path=/nowhere", "no folder /nowhere"], 3),
+    ("finetune", "init=random:vit_b61", ["No model 'vit_b61'", "vit_b16"], 2),
+    ("finetune", "init=nothing.npz", ["there is no file", "nothing.npz"], 4),
+    ("finetune", "init=pretrain-x runs=/nowhere", ["init=pretrain-x is no run, file, random:MODEL or timm:TAG"], 4),
+    ("finetune", "runs=/nowhere", ["no finished pretrain run in /nowhere", "`vitrun pretrain` first"], 4),
+]
+
+
+@pytest.mark.parametrize("verb, words, parts, status", WRONG, ids=[f"{verb} {words}" for verb, words, *_ in WRONG])
+def test_every_wrong_word_is_told_what_was_meant(verb, words, parts, status):
+    with pytest.raises(Mistake) as error:
+        run.load(verb, words.split())
+    sentence = str(error.value)
+    assert error.value.status == status
+    assert all(part in sentence for part in parts), sentence
+    assert "\n" not in sentence and len(sentence) < 1000
+    for foreign in ("constrained", "BRACKET_OPEN", "Exception", "pathlib", "+key", "Input", "There are ."):
+        assert foreign not in sentence
+
+
+@pytest.mark.parametrize("words", ["seed=0,", "seed=[1,2", "model.patch=8)", "seed=,", "runs=null"])
+def test_an_unreadable_value_is_shown_back_without_the_words_of_a_parser(words):
+    with pytest.raises(Mistake) as error:
+        config.load("pretrain", [words])
+    sentence = str(error.value)
+    assert words in sentence and error.value.status == Exit.COMMAND
+    assert not any(foreign in sentence for foreign in ("BRACKET", "EOF", "override", "Lexer", "pathlib")), sentence
+
+
+LISTS = [
+    ("fewshot", "shots", "1,5", (1, 5)),
+    ("fewshot", "shots", "[1,5]", (1, 5)),
+    ("fewshot", "shots", "7", (7,)),
+    ("fewshot", "seeds", "0,1,2,3", (0, 1, 2, 3)),
+    ("pretrain", "data.area", "0.2,1", (0.2, 1.0)),
+    ("pretrain", "optim.betas", "0.9,0.95", (0.9, 0.95)),
+    ("compare", "rows", "data,optim.lr", ("data", "optim.lr")),
+    ("compare", "verbs", "eval", ("eval",)),
+]
+
+
+@pytest.mark.parametrize("verb, key, text, value", LISTS)
+def test_commas_make_lists_where_the_option_is_a_list(verb, key, text, value):
+    tree = config.plain(config.load(verb, needed(verb, [f"{key}={text}"], Path())))
+    assert config.reach(tree, key) == list(value)
+
+
+SWEEPS = [
+    ("pretrain", ["seed=0,1"], [["seed=0"], ["seed=1"]]),
+    ("pretrain", ["model=vit_b16,vit_l16", "seed=3"], [["model=vit_b16", "seed=3"], ["model=vit_l16", "seed=3"]]),
+    ("pretrain", ["steps=1,2", "seed=0,1"],
+     [["steps=1", "seed=0"], ["steps=1", "seed=1"], ["steps=2", "seed=0"], ["steps=2", "seed=1"]]),
+    ("fewshot", ["shots=1,5", "l2=1,2"], [["shots=1,5", "l2=1"], ["shots=1,5", "l2=2"]]),
+    ("fewshot", ["shots=[1,5],[10]"], [["shots=[1,5]"], ["shots=[10]"]]),
+    ("pretrain", ["runs='a,b'"], [["runs='a,b'"]]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb, words, jobs", SWEEPS)
+def test_commas_are_sweeps_everywhere_else(verb, words, jobs):
+    assert config.expand(verb, words) == jobs
+
+
+def test_a_sweep_names_no_value_twice():
+    with pytest.raises(Mistake, match="has 0 twice"):
+        config.expand("pretrain", ["seed=0,1,0"])
+
+
+@pytest.mark.parametrize("data", ["shapes", "cifar10", "imagenet"])  # whose files give steps, epochs, epochs
+@pytest.mark.parametrize("word", ["steps=7", "epochs=7", "examples=7"])
+def test_a_duration_word_replaces_the_duration_of_the_files(data, word):
+    recipe = config.load("pretrain", [f"data={data}", word, "warmup=1"])
+    found = {unit: getattr(recipe, unit) for unit in ("steps", "epochs", "examples")}
+    assert {unit: value for unit, value in found.items() if value is not None} == {word.split("=")[0]: 7}
+
+
+@pytest.mark.parametrize("text", ["10000", "1e4", "10_000", "1.0e4"])
+def test_a_whole_number_may_be_written_as_people_write_it(text):
+    recipe = config.load("pretrain", [f"steps={text}", f"batch={text}"])
+    assert (recipe.steps, recipe.batch) == (10_000, 10_000) and type(recipe.steps) is type(recipe.batch) is int
+
+
+@pytest.mark.parametrize("text", ["a b", "it's", "a=b", "{x}", "$x", "a\\b", "a\\", "\\'", "(1)", "é", "a#b", "'", "1"])
+def test_a_path_may_hold_any_character(text):
+    assert config.load("pretrain", [f"runs={text}"]).runs == Path(text)
+
+
+SHOWN = [
+    ("pretrain", []),
+    ("pretrain", ["model=vit_b16", "seed=3", "optim.lr=1e-5", "epochs=0.5"]),
+    ("pretrain", ["optim=sgd", "clip=null"]),
+    ("pretrain", ["data=cifar10", "model=bit_r50x1", "data.area=0.1,1"]),
+    ("pretrain", ["data=imagenet21k", "data.path=/", "model=swin_b"]),
+    ("finetune", [SCRATCH, "data=imagenet"]),
+    ("fewshot", [SCRATCH, "shots=1,5"]),
+    ("eval", [SCRATCH, "data=cifar100"]),
+    ("pretrain", ["runs=my runs"]),
+    ("compare", ["rows=data,optim.lr"]),
+    ("models", []),
+    ("data", []),
+]
+
+
+@pytest.mark.parametrize("verb, words", SHOWN, ids=[" ".join([verb, *words]) for verb, words in SHOWN])
+def test_what_cfg_shows_pastes_back_to_the_same_recipe(verb, words):
+    recipe = run.load(verb, words)
+    shown = config.show(verb, words, recipe)
+    pasted = [word for line in shown.splitlines() for word in shlex.split(line.rpartition("  # ")[0])]
+    assert run.load(verb, pasted) == recipe
+    assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
+
+
+def test_cfg_names_the_file_or_the_word_that_set_each_option():
+    words = ["data=cifar10", "seed=3"]
+    shown = config.show("pretrain", words, config.load("pretrain", words))
+    parts = [line.rpartition("  # ") for line in shown.splitlines()]
+    where = {shlex.split(word)[0].partition("=")[0]: source for word, _, source in parts}
+    assert where["seed"] == "command line"
+    assert where["batch"] == "conf/pretrain.yaml"
+    assert where["data.hub"] == "conf/data/cifar10.yaml"
+    assert where["data.area"] == where["epochs"] == where["steps"] == "conf/recipe/pretrain/cifar10.yaml"
+    assert where["model.patch"] == "conf/model/vit_nano8.yaml"
+
+
+def test_the_order_of_words_does_not_matter():
+    words = ["data=cifar10", "optim=sgd", "optim.lr=0.5", "epochs=2"]
+    assert config.load("pretrain", words) == config.load("pretrain", words[::-1])
+
+
+def test_a_run_is_named_after_what_it_computes():
+    def name(*words: str) -> str:
+        return run.name("pretrain", run.load("pretrain", list(words)))
+
+    assert name() == name("seed=0") == name("device=cpu", "micro_batch=2", "save_minutes=1", "runs=elsewhere")
+    assert len({name(), name("seed=1"), name("optim.lr=0.1"), name("steps=5"), name("model=vit_b16")}) == 5
+    assert name("model=timm", "model.name=../a b").startswith("pretrain-.._a_b-shapes-")
