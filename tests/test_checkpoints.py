@@ -169,6 +169,9 @@ def test_a_checkpoint_of_a_newer_program_says_so(folder):
     manifest = json.loads(path.read_text()) | {"schema": checkpoints.SCHEMA + 1}
     path.write_text(json.dumps(manifest))
     assert "newer vitrun" in checkpoints.problem(path.parent) and "schema 2" in checkpoints.problem(path.parent)
+    with pytest.raises(Mistake, match="newer vitrun"):
+        checkpoints.newest(folder, print)
+    assert path.exists(), "it is sound for the program that wrote it"
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_aside(tmp_path):

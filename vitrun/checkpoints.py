@@ -11,6 +11,7 @@ from typing import Any
 from vitrun.mistakes import Exit, Mistake
 
 SCHEMA = 1
+NEWER = "from a newer vitrun"
 KEEP = 2  # a damaged newest one must leave one to fall back to
 
 
@@ -87,7 +88,7 @@ def problem(checkpoint: Path) -> str | None:
     try:
         manifest = json.loads((checkpoint / "MANIFEST.json").read_text(encoding="utf-8"))
         if manifest["schema"] > SCHEMA:
-            return f"it has schema {manifest['schema']}, from a newer vitrun than this one ({SCHEMA})"
+            return f"it has schema {manifest['schema']}, {NEWER} than this one ({SCHEMA})"
         for name, entry in manifest["files"].items():
             file = checkpoint / name
             if not file.exists():
@@ -115,6 +116,8 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
         if reason is None:
             return checkpoint
         bad.append(f"{checkpoint.name}: {reason}")
+        if NEWER in reason:  # sound for the program that wrote it: it stays where it is
+            raise Mistake(f"{checkpoint}: {reason}. Go on with that version.", Exit.CHECKPOINT)
         warn(f"Rejected {checkpoint.name}: {reason}. Moved to quarantine.")
         (folder / "quarantine").mkdir(exist_ok=True)
         os.replace(checkpoint, folder / "quarantine" / f"{checkpoint.name}-{os.getpid()}")

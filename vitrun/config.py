@@ -98,11 +98,17 @@ def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
             )
         if key in choices:
             pick(choices[key], value, key)
-    known = [*choices, *leaves(hydra_tree(verb, {k: v for k, v in pairs.items() if k in choices}))]
+    known = known_to(verb, tuple((key, value) for key, value in pairs.items() if key in choices))
     for key in pairs:
         if key not in known:
             raise Mistake(unknown("option", key, known))
     return pairs
+
+
+@cache
+def known_to(verb: str, chosen: tuple[tuple[str, str], ...]) -> list[str]:
+    """The options that a verb has once the choices of its groups are made."""
+    return [*groups(verb), *leaves(hydra_tree(verb, dict(chosen)))]
 
 
 def split(verb: str, word: str, words: Sequence[str]) -> tuple[str, str]:
