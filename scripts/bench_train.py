@@ -29,9 +29,9 @@ TIMM = {
 }
 TIMM_WORDS = (
     "--model vit_tiny_patch16_224 --input-size 3 32 32 --model-kwargs patch_size=4 img_size=32 --num-classes 10 "
-    f"--device cpu --workers 2 --batch-size {BATCH} --epochs 1 --opt adamw --lr 1e-3 --weight-decay 0.05 --sched cosine --warmup-epochs 0 "
-    "--clip-grad 1 --hflip 0.5 --scale 0.35 1 --ratio 0.75 1.3333 --color-jitter 0 --train-interpolation bilinear "
-    "--mean 0.5 0.5 0.5 --std 0.5 0.5 0.5 --log-interval 1"
+    f"--device cpu --workers 2 --batch-size {BATCH} --epochs 1 --opt adamw --lr 1e-3 --weight-decay 0.05 "
+    "--sched cosine --warmup-epochs 0 --clip-grad 1 --hflip 0.5 --scale 0.35 1 --ratio 0.75 1.3333 --color-jitter 0 "
+    "--train-interpolation bilinear --mean 0.5 0.5 0.5 --std 0.5 0.5 0.5 --log-interval 1"
 ).split()
 VITRUN_WORDS = f"model=vit_ti4 data=folder batch={BATCH} warmup=0 optim.weight_decay=0.05 data.area=[0.35,1]".split()
 
