@@ -32,10 +32,6 @@ class Screen:
             listener(text)
         print(text, file=sys.stderr, flush=True)
 
-    def markdown(self, table: str) -> None:
-        """Print a Markdown table."""
-        self.say(table)
-
     def result(self, result: dict[str, Any]) -> None:
         """Print what a verb found: JSON, or a line a value."""
         if self.as_json:

@@ -138,7 +138,7 @@ def say_plan(recipe: Training, plan: Plan, run: Run, machine: Machine, state: St
     count = models.parameters(plan.model, plan.classes, plan.res)
     macs = models.macs(plan.model, plan.classes, plan.res)
     run.say(
-        f"model: {plan.model.name} at {plan.res} px, {count / 1e6:.1f} M parameters, {macs / 1e9:.2f} GMAC an image"
+        f"model: {plan.model.name} at {plan.res} px, {count / 1e6:.1f} M parameters, {macs / 1e9:.3g} GMAC an image"
     )
     images, per_epoch = steps * recipe.batch, len(plan.train)
     run.say(
