@@ -18,7 +18,7 @@ from statistics import median
 
 from PIL import Image
 
-from vitrun import data, run
+from vitrun import data, start
 from vitrun.screen import table
 
 BATCH = 128
@@ -66,7 +66,7 @@ def row(name: str, found: dict[str, list[dict]]) -> list[str]:
 
 def write_images(scratch: Path, words: list[str], number: int) -> Path:
     """The first images of CIFAR-10 as PNG files, one folder a class; a few of them as the test part."""
-    split = data.open_split(run.load("pretrain", ["data=cifar10", *words]).data, "train")
+    split = data.open_split(start.load("pretrain", ["data=cifar10", *words]).data, "train")
     for index in range(number):
         parts = ("train", "val") if index < 100 else ("train",)
         for part in parts:

@@ -32,11 +32,11 @@ def write(folder: Path) -> list[Path]:
     """ViT-B/16 with a head of 21,843 classes in the published layout and in our own."""
     import torch
 
-    from vitrun import config, models
+    from vitrun import choices, models
     from vitrun.models.export import export
 
     torch.manual_seed(0)
-    row = config.model_rows()["vit_b16"]
+    row = choices.model_rows()["vit_b16"]
     network = models.build(row, 21_843, 224)
     export(network, row, 21_843, 224, "npz", folder / "w.npz", "")
     models.save(folder / "w.safetensors", network, row, 21_843, 224)
@@ -70,9 +70,9 @@ def measure(source: str) -> None:
     started = time.perf_counter()
     import torch
 
-    from vitrun import config, models
+    from vitrun import choices, models
 
-    rows = config.model_rows()
+    rows = choices.model_rows()
     imported, before = time.perf_counter(), memory()
     if source in rows:
         with torch.device("meta"):

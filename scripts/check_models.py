@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun import models
-from vitrun.config import model_rows
+from vitrun.choices import model_rows
 from vitrun.models.export import export
 
 TANH = {"act_layer": partial(nn.GELU, approximate="tanh")}

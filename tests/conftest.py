@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrun import run
+from vitrun import run, start
 from vitrun.screen import Screen
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -25,7 +25,7 @@ def carry_out(tmp_path):
     """Runs a verb with words in ``tmp_path/runs``, as the command line does: the recipe and the result."""
 
     def carry_out(verb: str, *words: str, dry: bool = False):
-        recipe = run.load(verb, [*words, f"runs={tmp_path / 'runs'}"])
+        recipe = start.load(verb, [*words, f"runs={tmp_path / 'runs'}"])
         return recipe, run.carry_out(verb, recipe, Screen(quiet=True), import_module(f"vitrun.{verb}").main, dry)
 
     return carry_out

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from vitrun import config, run
+from vitrun import choices, config, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import RECIPES
 
 SCRATCH = "init=random:vit_nano8"
 OWN = {verb: [SCRATCH] if verb in ("finetune", "fewshot", "eval", "export") else [] for verb in RECIPES}
-CHOICES = [(verb, group, name) for verb in RECIPES for group, names in config.groups(verb).items() for name in names]
-RECIPE_FILES = sorted(path.relative_to(config.CONF) for path in config.CONF.glob("recipe/*/*.yaml"))
+CHOICES = [(verb, group, name) for verb in RECIPES for group, names in choices.groups(verb).items() for name in names]
+RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.glob("recipe/*/*.yaml"))
 
 
 def needed(verb: str, words: list[str], folder: Path) -> list[str]:
@@ -25,15 +25,15 @@ def needed(verb: str, words: list[str], folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("verb", RECIPES)
 def test_every_verb_has_a_recipe_without_any_choice(verb, tmp_path):
-    assert type(run.load(verb, needed(verb, [], tmp_path))) is RECIPES[verb]
+    assert type(start.load(verb, needed(verb, [], tmp_path))) is RECIPES[verb]
 
 
 @pytest.mark.parametrize("verb, group, name", CHOICES)
 def test_every_file_of_every_group_composes_into_a_sound_recipe(verb, group, name, tmp_path):
-    recipe = run.load(verb, needed(verb, [f"{group}={name}", *["res=224"] * (group == "model")], tmp_path))
-    chosen, row = getattr(recipe, group), config.read_row(group, name)
+    recipe = start.load(verb, needed(verb, [f"{group}={name}", *["res=224"] * (group == "model")], tmp_path))
+    chosen, row = getattr(recipe, group), choices.read_row(group, name)
     assert getattr(chosen, {"data": "source"}.get(group, "kind")) in row.values()
-    assert config.groups(verb)[group][name], "its first line is a comment that says what it is"
+    assert choices.groups(verb)[group][name], "its first line is a comment that says what it is"
     if group == "data" or group == "model" and chosen.kind != "timm":
         assert chosen.name == name
 
@@ -41,10 +41,10 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(verb, group, nam
 @pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
 def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_path):
     verb = file.parts[1].partition("_")[0]
-    data = next(d for d in config.group_files("data") if file.stem == d or file.stem.startswith(f"{d}_"))
+    data = next(d for d in choices.group_files("data") if file.stem == d or file.stem.startswith(f"{d}_"))
     model = file.stem.removeprefix(data).removeprefix("_")
     words = needed(verb, [f"data={data}", *[f"model={model}"] * bool(model)], tmp_path)
-    recipe, origins = run.load(verb, words), config.origins(verb, words)
+    recipe, origins = start.load(verb, words), config.origins(verb, words)
     assert f"conf/{file}" in origins.values() and recipe.data.name == data
 
 
@@ -83,7 +83,12 @@ WRONG = [
     ("pretrain", "micro_batch=x", ["micro_batch=x cannot be"], 2),
     ("pretrain", "precision=fp16", ["precision=fp16 cannot be", "'bf16'"], 2),
     ("pretrain", "data.crop=incepton", ["'inception'"], 2),
-    ("pretrain", "model.kind=vti", ["model.kind=vti cannot be", "'vit'"], 2),
+    ("pretrain", "model.kind=vti", ["model.kind=vti cannot be", "model=NAME, here vit"], 2),
+    ("pretrain", "optim.kind=sgd", ["optim.kind=sgd cannot be", "optim=NAME, here adamw"], 2),
+    ("pretrain", "warmup=0.1", ["warmup=0.1 cannot be", "10%"], 2),
+    ("pretrain", "warmup=200%", ["warmup=200% cannot be"], 2),
+    ("pretrain", "data.area=[1,0.5]", ["data.area=[1.0,0.5] cannot be", "it should go up"], 2),
+    ("pretrain", "seed=true", ["seed=true cannot be"], 2),
     ("compare", "verbs=evaal", ["evaal cannot be", "'eval'"], 2),
     ("pretrain", "steps=10 epochs=1", ["one duration, not 2", "steps, epochs, examples"], 2),
     ("pretrain", "steps=null", ["one duration, not 0"], 2),
@@ -106,7 +111,7 @@ WRONG = [
 @pytest.mark.parametrize("verb, words, parts, status", WRONG, ids=[f"{verb} {words}" for verb, words, *_ in WRONG])
 def test_every_wrong_word_is_told_what_was_meant(verb, words, parts, status):
     with pytest.raises(Mistake) as error:
-        run.load(verb, words.split())
+        start.load(verb, words.split())
     sentence = str(error.value)
     assert error.value.status == status
     assert all(part in sentence for part in parts), sentence
@@ -138,8 +143,8 @@ LISTS = [
 
 @pytest.mark.parametrize("verb, key, text, value", LISTS)
 def test_commas_make_lists_where_the_option_is_a_list(verb, key, text, value):
-    tree = config.plain(config.load(verb, needed(verb, [f"{key}={text}"], Path())))
-    assert config.reach(tree, key) == list(value)
+    tree = choices.plain(config.load(verb, needed(verb, [f"{key}={text}"], Path())))
+    assert choices.reach(tree, key) == list(value)
 
 
 SWEEPS = [
@@ -200,10 +205,10 @@ SHOWN = [
 
 @pytest.mark.parametrize("verb, words", SHOWN, ids=[" ".join([verb, *words]) for verb, words in SHOWN])
 def test_what_cfg_shows_pastes_back_to_the_same_recipe(verb, words):
-    recipe = run.load(verb, words)
+    recipe = start.load(verb, words)
     shown = config.show(verb, words, recipe)
     pasted = [word for line in shown.splitlines() for word in shlex.split(line.rpartition("  # ")[0])]
-    assert run.load(verb, pasted) == recipe
+    assert start.load(verb, pasted) == recipe
     assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
 
 
@@ -226,7 +231,7 @@ def test_the_order_of_words_does_not_matter():
 
 def test_a_run_is_named_after_what_it_computes():
     def name(*words: str) -> str:
-        return run.name("pretrain", run.load("pretrain", list(words)))
+        return run.name("pretrain", start.load("pretrain", list(words)))
 
     assert name() == name("seed=0") == name("device=cpu", "micro_batch=2", "save_minutes=1", "runs=elsewhere")
     assert len({name(), name("seed=1"), name("optim.lr=0.1"), name("steps=5"), name("model=vit_b16")}) == 5

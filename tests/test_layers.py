@@ -15,8 +15,9 @@ PACKAGE = Path(vitrun.__file__).parent
 # From low to high. A room imports those before it only; rooms in one pair of brackets do not know each other.
 ROOMS = (
     ("mistakes", "recipe", "screen", "draws"),
-    ("config", "checkpoints"),
-    ("run",),
+    ("choices", "checkpoints"),
+    ("config", "init"),
+    ("start", "run"),
     ("models", "machine", "views", "data", "optim"),
     ("state", "weights"),
     ("loop",),
@@ -27,7 +28,7 @@ ROOMS = (
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-LIGHT = ("cli", "config", "recipe", "mistakes", "run", "checkpoints", "screen")
+LIGHT = ("cli", "choices", "config", "init", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
 SLOW = {"torch", "torchvision", "timm", "datasets", "sklearn", "hydra", "omegaconf"}
 OWNERS = {"hydra": {"config"}, "omegaconf": {"config"}, "timm": {"models"}, "datasets": {"data"}, "typer": {"cli"}}
 
@@ -105,7 +106,7 @@ def test_the_command_line_starts_without_torch():
 
 def test_a_recipe_is_checked_without_torch():
     code = (
-        "import sys; from vitrun import config, run; recipe = run.load('pretrain', ['seed=1']);"
+        "import sys; from vitrun import config, run, start; recipe = start.load('pretrain', ['seed=1']);"
         "config.show('pretrain', [], recipe); run.name('pretrain', recipe); print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitrun import models
-from vitrun.config import model_rows
+from vitrun.choices import model_rows
 from vitrun.mistakes import Mistake
 from vitrun.models import attention, positions
 
@@ -325,6 +325,19 @@ def test_dropout_and_stochastic_depth_act_in_training_alone():
         assert not torch.equal(network(images()), network(images()))
 
 
+@pytest.mark.parametrize("options", [{}, {"positions": "relative"}, {"head": "gap"}, {"positions_at": "every"}])
+def test_training_without_the_unread_tokens_changes_neither_logits_nor_gradients(options):
+    network = built(tiny(**options))
+    whole = network(images())
+    wanted = torch.autograd.grad(whole.square().sum(), list(network.parameters()))
+    network.train()
+    logits = network(images())
+    found = torch.autograd.grad(logits.square().sum(), list(network.parameters()))
+    assert torch.allclose(logits, whole, atol=1e-5)
+    for gradient, expected in zip(found, wanted):
+        assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item() + 1e-6)
+
+
 def test_stochastic_depth_leaves_out_whole_images_and_keeps_the_mean():
     block = built(tiny(stochastic_depth=0.5)).blocks[1].train()
     thinned = block.thin(torch.ones(4000, 2, 3))
@@ -362,7 +375,7 @@ def test_the_same_seed_draws_the_same_network():
 
 def test_building_a_vit_does_not_import_timm():
     code = (
-        "import sys; from vitrun import config, models; models.build(config.model_rows()['vit_ti4'], 2, 8); "
+        "import sys; from vitrun import choices, models; models.build(choices.model_rows()['vit_ti4'], 2, 8); "
         "sys.exit('timm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

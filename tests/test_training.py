@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import TINY
 
-from vitrun import config, data, models, optim, run
+from vitrun import choices, config, data, models, optim, run, start
 from vitrun.loop import OBJECTIVES, answers, fit, sigmoid_loss
 from vitrun.machine import Machine, choose_micro_batch
 from vitrun.mistakes import Exit, Mistake
@@ -24,7 +24,7 @@ CPU = Machine("cpu", "fp32")
 
 def small(classes: int = 10, **changes) -> torch.nn.Module:
     torch.manual_seed(0)
-    row = replace(config.model_rows()["vit_nano8"], depth=2, **changes)
+    row = replace(choices.model_rows()["vit_nano8"], depth=2, **changes)
     return models.build(row, classes, 32)
 
 
@@ -126,7 +126,7 @@ def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
 
 @pytest.mark.parametrize("size", [1, 3, 7, 50])
 def test_every_test_image_counts_exactly_once(size):
-    recipe = run.load("pretrain", ["data.test_images=37"]).data
+    recipe = start.load("pretrain", ["data.test_images=37"]).data
     test, network = data.open_split(recipe, "test"), small(120)
     view = data.testing(test, lambda pixels: torch.nn.functional.interpolate(pixels.float(), 32) / 127.5 - 1, size)
     found = answers(network, view, OBJECTIVES["softmax"], CPU, lambda _: None)
@@ -142,7 +142,7 @@ def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_lane(tokens
 RUN = [*TINY, "steps=40", "warmup=4", "ema=0.9", "save_minutes=0", "model.dropout=0.1"]
 
 
-def start(folder) -> subprocess.Popen:
+def launch(folder) -> subprocess.Popen:
     words = [w for w in RUN if w not in ("steps=6", "warmup=2")]
     command = [sys.executable, "-m", "vitrun", "pretrain", *words, f"runs={folder}"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -165,14 +165,14 @@ def stop_after(process, folder, steps: int, number: int) -> str:
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert start(whole).wait() == 0
-    process = start(killed)
+    assert launch(whole).wait() == 0
+    process = launch(killed)
     stop_after(process, killed, 5, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL and not list(killed.glob("*/result.json"))
-    process = start(killed)
+    process = launch(killed)
     output = stop_after(process, killed, 20, signal.SIGTERM)
     assert process.returncode == Exit.TERMINATED and "To go on from here: vitrun pretrain" in output
-    process = start(killed)
+    process = launch(killed)
     output = process.communicate()[0]
     assert process.returncode == 0 and "resumes from step" in output
     assert weights(whole) == weights(killed) and len(weights(whole)) == 2

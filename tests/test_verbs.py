@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY
 from PIL import Image
 
-from vitrun import compare, data, run
+from vitrun import compare, data, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -44,7 +44,7 @@ def test_the_five_verbs_follow_each_other(carry_out, tmp_path, capsys):
     right = [label == top[0] for label, top in zip(answers["label"], answers["top5"])]
     assert np.mean(right) == pytest.approx(result["top1"])
 
-    table = run.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
+    table = start.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
     compare.main(table, Screen())
     shown = capsys.readouterr().out
     assert "vit_nano8 shapes" in shown and "digits shot5" in shown and "85.30 ± 0.02" in shown
@@ -83,7 +83,7 @@ def test_compare_averages_over_seeds_only(carry_out, tmp_path):
     common = ("init=random:vit_nano8", "res=32", "epochs=null", "steps=2", "warmup=0", "data.test_images=40")
     results = [carry_out("finetune", *common, f"seed={seed}")[1]["top1"] for seed in (0, 1)]
     carry_out("finetune", *common, "optim.lr=0.001")
-    table = run.load("compare", [f"runs={tmp_path / 'runs'}", "paper=none"])
+    table = start.load("compare", [f"runs={tmp_path / 'runs'}", "paper=none"])
     cells = {cell.column: cell for cell in compare.tabulate(table, compare.read_runs(table))}
     assert len(cells) == 2 and all("optim.lr=" in column for column in cells)
     both = next(cell for column, cell in cells.items() if "0.1" in column)
@@ -132,7 +132,7 @@ def test_the_hub_layout_is_read_from_a_local_copy(tmp_path):
         table = datasets.Dataset.from_dict({"img": rows, "label": [n % 10 for n in range(number)]}, features)
         (tmp_path / "copy").mkdir(exist_ok=True)
         table.to_parquet(tmp_path / "copy" / f"{split}-00000-of-00001.parquet")
-    recipe = run.load("pretrain", ["data=cifar10", f"data.path={tmp_path / 'copy'}"])
+    recipe = start.load("pretrain", ["data=cifar10", f"data.path={tmp_path / 'copy'}"])
     train, test = (data.open_split(recipe.data, part) for part in ("train", "test"))
     assert (len(train), len(test)) == (20, 10) and train.classes[3] == "c3"
     assert train.pixels.shape == (20, 3, 32, 32) and train.labels.tolist() == [n % 10 for n in range(20)]

@@ -127,3 +127,8 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
             f"No checkpoint in {folder} is sound ({listed}). Delete the run's folder to start afresh.", Exit.CHECKPOINT
         )
     return None
+
+
+def read_json(path: Path) -> dict | None:
+    """The content of a JSON file, or None where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -37,16 +37,16 @@ def complete(ctx: typer.Context, incomplete: str) -> list[str]:
 
     Bash cuts ``model=vi`` into ``model``, ``=`` and ``vi`` (and drops a trailing ``=``); other shells do not cut.
     """
-    from vitrun import config
+    from vitrun import choices
 
-    files = config.groups(ctx.info_name)
+    files = choices.groups(ctx.info_name)
     before, last = ["", "", *(ctx.params["words"] or ())][-2:]
     if last == "=":
         return list(files.get(before, []))
     if last and before != "=" and "=" not in last:
         return list(files.get(last, []))
-    choices = [f"{group}={name}" for group, names in files.items() for name in names]
-    return choices + [f"{key}=" for key in config.options(ctx.info_name)]
+    offered = [f"{group}={name}" for group, names in files.items() for name in names]
+    return offered + [f"{key}=" for key in choices.options(ctx.info_name)]
 
 
 class Command(TyperCommand):
@@ -60,14 +60,14 @@ class Command(TyperCommand):
 
 def describe(verb: str) -> str:
     """The options of a verb as words with their values, and the choices of each of its groups."""
-    from vitrun import config
+    from vitrun import choices, config
 
     tree = config.compose(verb, [])
     lines = ["Options, with their values:"]
-    lines += [f"  {key}={config.show_value(config.reach(tree, key))}" for key in config.leaves(tree)]
-    for group, choices in config.groups(verb).items():
+    lines += [f"  {key}={choices.show_value(choices.reach(tree, key))}" for key in choices.leaves(tree)]
+    for group, files in choices.groups(verb).items():
         lines += ["", f"Choices of {group}=:"]
-        lines += [f"  {name.ljust(14)}  {about}" for name, about in choices.items()]
+        lines += [f"  {name.ljust(14)}  {about}" for name, about in files.items()]
     return "\n".join(lines)
 
 
@@ -115,10 +115,10 @@ def command(verb: str):
 
 def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
     """Carry out one verb and show what it found."""
-    from vitrun import config, run
+    from vitrun import config, run, start
     from vitrun.screen import Screen
 
-    recipe = run.load(verb, words)
+    recipe = start.load(verb, words)
     if cfg:
         typer.echo(config.show(verb, words, recipe))
         return
@@ -142,10 +142,10 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
 
 def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:
     """Run a process for each combination, all checked before the first; the exit status of the last that failed."""
-    from vitrun import config, run
+    from vitrun import config, start
 
     jobs = config.expand(verb, words)
-    checked = [run.load(verb, job) for job in jobs]
+    checked = [start.load(verb, job) for job in jobs]
     if cfg:
         typer.echo("\n\n".join(config.show(verb, job, recipe) for job, recipe in zip(jobs, checked)))
         return 0

@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from vitrun import config, recipe
-from vitrun.checkpoints import write_file
+from vitrun import choices, recipe
+from vitrun.checkpoints import read_json, write_file
+from vitrun.init import finished, model_of, recipe_of
 from vitrun.mistakes import Exit, Mistake, unknown
-from vitrun.run import finished, model_of, read_json, recipe_of
 from vitrun.screen import Screen, table
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -103,13 +103,13 @@ def flatten(run: dict) -> list[tuple[str, Any]]:
     """Every option of a run's recipe that changes what it computes, its verb first."""
     options = run["recipe"]
     return [("verb", run["verb"])] + [
-        (key, config.reach(options, key)) for key in config.leaves(options) if key.split(".")[0] not in recipe.HOW
+        (key, choices.reach(options, key)) for key in choices.leaves(options) if key.split(".")[0] not in recipe.HOW
     ]
 
 
 def check(name: str) -> None:
     """A Mistake where no verb has an option of that name."""
-    known = dict.fromkeys(key for verb in ("pretrain", "finetune", "fewshot", "eval") for key in config.options(verb))
+    known = dict.fromkeys(key for verb in ("pretrain", "finetune", "fewshot", "eval") for key in choices.options(verb))
     if name not in (*SHORT, *known):
         raise Mistake(unknown("option to compare by", name, [*SHORT, *known]))
 
@@ -125,7 +125,7 @@ def option(run: dict, name: str) -> str:
         return options["model"]["name"] if "model" in options else model_of(options["init"])
     if name == "upstream":
         return upstream(options, run["runs"])
-    return config.show_value(config.reach(options, name)) if name in config.leaves(options) else "-"
+    return choices.show_value(choices.reach(options, name)) if name in choices.leaves(options) else "-"
 
 
 def upstream(options: dict, runs: Path) -> str:

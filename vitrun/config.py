@@ -2,24 +2,20 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
 from itertools import product
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 
-from vitrun import recipe as recipes
+from vitrun import choices
 from vitrun.mistakes import Mistake, pick, unknown
 from vitrun.recipe import DURATIONS, RECIPES
 
-HERE = Path(__file__).parent
-CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, else checkout
 COMMAND_LINE = "command line"
+TAGS = ("kind", "source")  # say which kind of model, optimizer or data set a file of their group describes
 BROUGHT = "the run that init names"
 WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
@@ -33,6 +29,10 @@ def freeze(verb: str, tree: dict) -> Any:
     """The recipe that a plain tree of options describes; a Mistake for the first option that is unsound."""
     from pydantic import TypeAdapter, ValidationError
 
+    for key in choices.leaves(tree):  # pydantic would take true for 1
+        value = choices.reach(tree, key)
+        if isinstance(value, bool) and bool not in choices.alternatives(choices.options(verb).get(key)):
+            raise Mistake(f"{key}={choices.show_value(value)} cannot be: only options that are on or off take that")
     try:
         return TypeAdapter(RECIPES[verb]).validate_python(tree)
     except ValidationError as error:
@@ -49,13 +49,15 @@ def explain(verb: str, error: dict) -> str:
         return f"{where}.{tag}={error['ctx']['tag']} cannot be: it should be one of {error['ctx']['expected_tags']}"
     if error["type"] == "missing" and isinstance(error["loc"][-1], int):
         number = len(error["input"])
-        return f"{where} needs more than {number} value{'s' * (number != 1)}: {where}={show_value(error['input'])}"
+        return (
+            f"{where} needs more than {number} value{'s' * (number != 1)}: {where}={choices.show_value(error['input'])}"
+        )
     if error["type"] == "missing":
         return f"{where} is required: add {where}=..."
     wanted = (
         "it should be a path" if error["type"] == "path_type" else error["msg"].replace("Input should", "it should")
     )
-    return f"{where}={show_value(error['input'])} cannot be: {wanted}"
+    return f"{where}={choices.show_value(error['input'])} cannot be: {wanted}"
 
 
 def place(verb: str, location: Sequence) -> str:
@@ -63,7 +65,7 @@ def place(verb: str, location: Sequence) -> str:
     names: list[str] = []
     for part in map(str, location):
         dotted = ".".join([*names, part])
-        if any(key == dotted or key.startswith(f"{dotted}.") for key in options(verb)):
+        if any(key == dotted or key.startswith(f"{dotted}.") for key in choices.options(verb)):
             names.append(part)
     return ".".join(names)
 
@@ -88,27 +90,31 @@ def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
         if key in pairs:
             raise Mistake(f"{key} is given twice, as {pairs[key]} and as {value}: keep one.")
         pairs[key] = value
-    choices = groups(verb)
+    groups = choices.groups(verb)
     for key, value in pairs.items():
         if "${" in value:
             raise Mistake(f"{key}={value} cannot be: write the value itself, not a reference to another.")
-        if len(values(value)) > 1 and not is_list(verb, key):
+        if len(values(value)) > 1 and not choices.is_list(verb, key):
             raise Mistake(
                 f"{key}={value} is a sweep over {len(values(value))} values: add -m to run every combination."
             )
-        if key in choices:
-            pick(choices[key], value, key)
-    known = known_to(verb, tuple((key, value) for key, value in pairs.items() if key in choices))
+        if key in groups:
+            pick(groups[key], value, key)
+    known = known_to(verb, tuple((key, value) for key, value in pairs.items() if key in groups))
     for key in pairs:
         if key not in known:
             raise Mistake(unknown("option", key, known))
+        group, _, name = key.partition(".")
+        if name in TAGS and pairs[key] != str(known[key]):
+            raise Mistake(f"{key}={pairs[key]} cannot be: it comes with the choice of {group}=NAME, here {known[key]}.")
     return pairs
 
 
 @cache
-def known_to(verb: str, chosen: tuple[tuple[str, str], ...]) -> list[str]:
-    """The options that a verb has once the choices of its groups are made."""
-    return [*groups(verb), *leaves(hydra_tree(verb, dict(chosen)))]
+def known_to(verb: str, chosen: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The options that a verb has once the choices of its groups are made, with their values in the files."""
+    tree = hydra_tree(verb, dict(chosen))
+    return {**choices.groups(verb), **{key: choices.reach(tree, key) for key in choices.leaves(tree)}}
 
 
 def split(verb: str, word: str, words: Sequence[str]) -> tuple[str, str]:
@@ -121,7 +127,7 @@ def split(verb: str, word: str, words: Sequence[str]) -> tuple[str, str]:
     key, _, value = word.lstrip("-").partition("=")
     if not value:  # "--lr 0.1" and "lr = 0.1" come as several words
         value = next((w for w in words[list(words).index(word) + 1 :] if w != "="), "...").removeprefix("=")
-    known = [*options(verb), *groups(verb)]
+    known = [*choices.options(verb), *choices.groups(verb)]
     right = next((k for k in (*known, *get_close_matches(key, known, 1)) if key in (k, k.split(".")[-1])), None)
     if right is None:
         raise Mistake(f"{word!r} is not KEY=VALUE. {unknown('option', key, known)}")
@@ -146,10 +152,12 @@ def expand(verb: str, words: Sequence[str]) -> list[list[str]]:
     for word in words:
         key, value = split(verb, word, words)
         sweep = values(value)
-        if is_list(verb, key) and not value.startswith("["):
+        if choices.is_list(verb, key) and not value.startswith("["):
             sweep = [value]
         if repeated := [v for v in sweep if sweep.count(v) > 1]:
             raise Mistake(f"{word}: the sweep has {repeated[0]} twice.")
+        if ",".join(sweep) != value:
+            raise Mistake(f"{word}: the sweep has an empty value: take out the comma too many.")
         axes.append([f"{key}={v}" for v in sweep])
     return [list(job) for job in product(*axes)]
 
@@ -162,7 +170,7 @@ def hydra_tree(verb: str, pairs: dict[str, str]) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
+        with initialize_config_dir(str(choices.CONF), version_base="1.3"):
             return hydra_compose(verb, overrides(verb, pairs))
     except (HydraException, OmegaConfBaseException):
         words = " ".join(f"{key}={value}" for key, value in pairs.items())
@@ -173,9 +181,9 @@ def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
     """The pairs in Hydra's grammar: lists in brackets, free text quoted (a path may hold any character)."""
     words = []
     for key, value in pairs.items():
-        if is_list(verb, key) and not value.startswith("["):
+        if choices.is_list(verb, key) and not value.startswith("["):
             value = f"[{value}]"
-        elif is_text(verb, key) and value != "null" and not quoted(value):
+        elif choices.is_text(verb, key) and value != "null" and not quoted(value):
             # Hydra reads a backslash as one, except before a quote, where it wants two.
             value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
         words.append(f"{key}={value}")
@@ -184,22 +192,15 @@ def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
 
 def show(verb: str, words: Sequence[str], recipe: Any) -> str:
     """Every option as a pasteable word, with the file or word that set it; first the choices of groups."""
-    where, tree = origins(verb, words), plain(recipe)
-    chosen = {group: where[group] if group in where else (tree[group]["name"], BROUGHT) for group in groups(verb)}
+    where, tree = origins(verb, words), choices.plain(recipe)
+    chosen = {
+        group: where[group] if group in where else (tree[group]["name"], BROUGHT) for group in choices.groups(verb)
+    }
     found = [(group, *choice) for group, choice in chosen.items()]
-    found += [(key, show_value(reach(tree, key)), where.get(key, BROUGHT)) for key in leaves(tree)]
+    found += [
+        (key, choices.show_value(choices.reach(tree, key)), where.get(key, BROUGHT)) for key in choices.leaves(tree)
+    ]
     return "\n".join(f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in found)
-
-
-def show_value(value: Any) -> str:
-    """A value as it is typed in a word."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(show_value, value))}]"
-    return str(value)
 
 
 def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:
@@ -209,113 +210,16 @@ def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:
     from hydra.types import RunMode
 
     pairs = parse(verb, words)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(choices.CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         files = loader.compute_defaults_list(verb, overrides(verb, pairs), RunMode.RUN).defaults
     found = {}
     for file in files:
         if not file.config_path.startswith("hydra/"):
-            tree = yaml.safe_load((CONF / f"{file.config_path}.yaml").read_text()) or {}
+            tree = yaml.safe_load((choices.CONF / f"{file.config_path}.yaml").read_text()) or {}
             prefix = "" if file.config_path == verb or file.config_path.startswith("recipe/") else f"{file.package}."
-            found |= {f"{prefix}{key}": f"conf/{file.config_path}.yaml" for key in leaves(tree)}
+            found |= {f"{prefix}{key}": f"conf/{file.config_path}.yaml" for key in choices.leaves(tree)}
             group, _, choice = file.config_path.partition("/")
-            if group in groups(verb):
+            if group in choices.groups(verb):
                 found[group] = (choice, COMMAND_LINE if group in pairs else f"conf/{verb}.yaml")
-    return found | {key: COMMAND_LINE for key in pairs if key in found and key not in groups(verb)}
-
-
-def leaves(tree: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted names of all values in a tree of options."""
-    for key, value in tree.items():
-        if hasattr(value, "items"):
-            yield from leaves(value, f"{prefix}{key}.")
-        elif key != "defaults":
-            yield f"{prefix}{key}"
-
-
-def reach(tree: dict, key: str) -> Any:
-    """The value at a dotted name."""
-    for part in key.split("."):
-        tree = tree[part]
-    return tree
-
-
-@cache
-def groups(verb: str) -> dict[str, dict[str, str]]:
-    """The config groups a verb can choose from: ``{"model": {"vit_b16": "its first comment line", ...}, ...}``."""
-    names = {f.name for f in fields(RECIPES[verb])}
-    folders = [d for d in sorted(CONF.iterdir()) if d.is_dir() and d.name in names]
-    return {d.name: {f.stem: header(f) for f in sorted(d.glob("*.yaml"))} for d in folders}
-
-
-def header(file: Path) -> str:
-    """The first comment line of a YAML file."""
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
-
-
-@cache
-def options(verb: str) -> dict[str, Any]:
-    """Every dotted option that some choice of groups gives a verb, with its type."""
-    return dict(typed(RECIPES[verb]))
-
-
-def typed(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, kind in get_type_hints(cls).items():
-        for part in (parts := alternatives(kind)):
-            if is_dataclass(part):
-                yield from typed(part, f"{prefix}{name}.")
-        if not all(is_dataclass(part) for part in parts):
-            yield f"{prefix}{name}", kind
-
-
-def alternatives(kind: Any) -> list[Any]:
-    """The members of a union of types, looking through annotations; none of them None."""
-    if get_origin(kind) is Annotated:
-        return alternatives(get_args(kind)[0])
-    if get_origin(kind) in (Union, UnionType):
-        return [part for member in get_args(kind) for part in alternatives(member)]
-    return [] if kind is type(None) else [kind]
-
-
-def is_list(verb: str, key: str) -> bool:
-    """Whether commas make a list of this option (and not a sweep)."""
-    return any(get_origin(part) is tuple for part in alternatives(options(verb).get(key)))
-
-
-def is_text(verb: str, key: str) -> bool:
-    """Whether this option takes free text."""
-    kinds = alternatives(options(verb).get(key))
-    return bool(kinds) and all(part in (str, Path) for part in kinds)
-
-
-def model_rows() -> dict[str, Any]:
-    """The model table: one row for each file of ``conf/model``."""
-    from pydantic import TypeAdapter
-
-    adapter = TypeAdapter(recipes.Model)
-    return {name: adapter.validate_python(read_row("model", name)) for name in group_files("model")}
-
-
-def read_row(group: str, name: str) -> dict:
-    """The plain values of ``conf/<group>/<name>.yaml``."""
-    pick(group_files(group), name, group)
-    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-def group_files(group: str) -> dict[str, Path]:
-    """The files of a config group by name."""
-    return {file.stem: file for file in sorted((CONF / group).glob("*.yaml"))}
-
-
-def plain(recipe: Any) -> dict:
-    """A recipe as a tree of plain values, as YAML and JSON write it."""
-    return {key: plain_value(value) for key, value in asdict(recipe).items()}
-
-
-def plain_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: plain_value(v) for key, v in value.items()}
-    if isinstance(value, tuple):
-        return [plain_value(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
+    return found | {key: COMMAND_LINE for key in pairs if key in found and key not in choices.groups(verb)}

@@ -3,10 +3,11 @@
 from typing import Any
 
 from vitrun import data, recipe, weights
+from vitrun.init import recipe_of
 from vitrun.loop import OBJECTIVES, answers
 from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
-from vitrun.run import Run, recipe_of
+from vitrun.run import Run
 from vitrun.views import WholeView
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import yaml
 
 from vitrun import recipe, weights
+from vitrun.checkpoints import read_json
+from vitrun.init import model_of, recipe_of
 from vitrun.models.export import export
-from vitrun.run import model_of, read_json, recipe_of
 from vitrun.screen import Screen
 
 HOW_TO_LOAD = {

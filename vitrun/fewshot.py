@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitrun import data, models, recipe, weights
+from vitrun.init import weights_code
 from vitrun.loop import features
 from vitrun.machine import Machine
-from vitrun.run import Run, weights_code
+from vitrun.run import Run
 from vitrun.views import WholeView
 
 CONSTANT = 100.0  # the feature that stands for the bias: its ridge is l2 / 10^4

@@ -8,7 +8,8 @@ from vitrun.run import Run
 from vitrun.screen import duration, speed
 
 LONG = 20 * 60  # seconds of training from which the first estimate is worth a line of its own
-EARLY = 20  # seconds after which that estimate is made even if no step is done
+EARLY = 20  # seconds after which that estimate is made even if no step is done,
+FEW = 4  # and micro-batches; the very first, which finds nothing prepared, counts for neither
 
 
 class Meter:
@@ -18,6 +19,7 @@ class Meter:
         self.run, self.steps, self.batch, self.start = run, steps, batch, start
         self.began = self.shown = time.monotonic()
         self.images = self.waited = self.took = 0.0
+        self.ticks, self.warm = 0, (0.0, 0.0)  # when the first micro-batch was done, and its images
         self.foretold = False
         self.progress = run.screen.progress(run.verb, steps, start)
 
@@ -31,17 +33,22 @@ class Meter:
     def tick(self, images: int) -> None:
         """Count a micro-batch; end the step unfinished where the run is asked to stop."""
         self.images += images
+        self.ticks += 1
         self.run.tick(images)
-        if not self.foretold and time.monotonic() - self.began > EARLY:
+        if self.ticks == 1:
+            self.warm = time.monotonic(), self.images
+        if not self.foretold and self.ticks > FEW and time.monotonic() - self.warm[0] > EARLY:
             self.foretell()
 
     def foretell(self) -> None:
         """Say once how long the run will take, from the speed so far."""
         self.foretold = True
-        left = (self.steps - self.start) * self.batch / self.speed
+        now, (began, images) = time.monotonic(), self.warm
+        measured = (self.images - images) / (now - began)
+        left = (self.steps - self.start) * self.batch / measured
         if left > LONG:
             self.progress.say(
-                f"this takes about {duration(left)}, at the {speed(self.speed)} images/s measured so far. "
+                f"this takes about {duration(left)}, at the {speed(measured)} images/s measured so far. "
                 "Ctrl-C stops and saves; the same command goes on."
             )
 

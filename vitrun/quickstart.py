@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from vitrun import recipe, run
+from vitrun import recipe, run, start
 from vitrun.screen import Screen
 
 SCRATCH = ["init=random:vit_nano8", "res=32"]  # the default model, untrained, for comparison
@@ -13,11 +13,11 @@ def main(recipe: recipe.Quickstart, screen: Screen) -> None:
     """Pretrain on shapes, fine-tune and few-shot-test on digits, both also from untrained weights; then the table."""
     for verb, words in CHAIN:
         screen.say(f"\n$ {' '.join(['vitrun', verb, *words])}")
-        made = run.load(verb, [*words, f"runs={recipe.runs}"])
+        made = start.load(verb, [*words, f"runs={recipe.runs}"])
         screen.listeners.clear()
         screen.result(run.carry_out(verb, made, screen, import_module(f"vitrun.{verb}").main))
     screen.listeners.clear()
     screen.say("\n$ vitrun compare")
-    made = run.load("compare", [f"runs={recipe.runs}", "paper=none"])
+    made = start.load("compare", [f"runs={recipe.runs}", "paper=none"])
     import_module("vitrun.compare").main(made, screen)
     screen.say("\nNext, the same on CIFAR-10:\n  vitrun pretrain model=vit_ti4 data=cifar10 epochs=3")

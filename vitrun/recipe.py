@@ -1,15 +1,23 @@
 """What each verb can be told: the shape of a recipe, and nothing about how it is read. Values live in ``conf/``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 recipe = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Percent = Annotated[str, Field(pattern=r"^\d+(\.\d+)?%$")]
+
+
+def warm_up(value: object) -> object:
+    """A number of steps, or a share of the run from 0% to 100%."""
+    share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
+    if share and float(share[1]) <= 100 or isinstance(value, int) and value >= 0:
+        return value
+    raise ValueError(f"warmup={value} cannot be: it should be a number of steps, or a share of the run as in 10%")
 
 
 @recipe
@@ -88,6 +96,11 @@ class Images:
     area: tuple[PositiveFloat, PositiveFloat]  # shares of the image that an inception crop takes
     flip: bool
 
+    def __post_init__(self):
+        low, high = self.area
+        if not low <= high <= 1:
+            raise ValueError(f"data.area=[{low},{high}] cannot be: it should go up, to 1 at most, as in [0.05,1]")
+
 
 @recipe
 class Shapes(Images):
@@ -124,6 +137,7 @@ class Files(Images):
     classes: PositiveInt | None  # as published; none where only the folder knows
 
     def __post_init__(self):
+        super().__post_init__()
         if self.path is None and self.hub is None:
             raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER")
 
@@ -174,7 +188,7 @@ class Training(Running):
     steps: PositiveInt | None  # the duration, in one of three units
     epochs: PositiveFloat | None
     examples: PositiveInt | None
-    warmup: NonNegativeInt | Percent  # steps, or a share of the run
+    warmup: Annotated[int | str, BeforeValidator(warm_up)]  # steps, or a share of the run
     schedule: Literal["cosine", "linear", "constant"]
     loss: Literal["softmax", "sigmoid"]
     clip: PositiveFloat | None  # bound of the gradient's global norm

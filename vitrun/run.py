@@ -1,6 +1,5 @@
 """The run folder: its name, what is in it, and how a verb is carried out in it. Nothing else writes there."""
 
-import ctypes
 import fcntl
 import hashlib
 import json
@@ -20,12 +19,13 @@ from typing import Any
 
 import yaml
 
-from vitrun import checkpoints, config
-from vitrun.mistakes import Exit, Mistake, unknown
+from vitrun import checkpoints, choices
+from vitrun.checkpoints import read_json
+from vitrun.init import model_of
+from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import HOW
 from vitrun.screen import Progress, Screen
 
-WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors")
 FAILED_SAVES = 3  # in a row, before a run gives up
 
@@ -60,7 +60,7 @@ class Run:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             checkpoints.write_file(
-                self.folder / "recipe.yaml", yaml.safe_dump(config.plain(self.recipe), sort_keys=False)
+                self.folder / "recipe.yaml", yaml.safe_dump(choices.plain(self.recipe), sort_keys=False)
             )
         except OSError as error:
             raise Mistake(
@@ -160,6 +160,11 @@ class Run:
         finished = {"result": result, "finished": time.time()}
         checkpoints.write_file(self.folder / "result.json", json.dumps(finished, indent=2))
 
+    def leave(self) -> None:
+        """Remove the folder of a run that failed before it had done anything."""
+        if self.attempt == 1 and not any(self.metrics("step")) and not self.checkpoints.exists():
+            shutil.rmtree(self.folder)
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the run's lock; a Mistake where another process holds it."""
@@ -208,134 +213,21 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
     run.begin()
     with run.alone(), run.stoppable():
         run.say(f"{verb}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")
-        result = main(recipe, run)
+        try:
+            result = main(recipe, run)
+        except Mistake:
+            run.leave()
+            raise
         run.finish(result)
     return result
 
 
 def name(verb: str, recipe: Any) -> str:
     """A run's name: verb, model, data and eight hex digits of everything that the recipe computes."""
-    tree = {key: value for key, value in config.plain(recipe).items() if key not in HOW}
+    tree = {key: value for key, value in choices.plain(recipe).items() if key not in HOW}
     code = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
     model = recipe.model.name if hasattr(recipe, "model") else model_of(recipe.init)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{verb}-{model}-{recipe.data.name}-{code}")
-
-
-def model_of(init: str) -> str:
-    """The model's name in a resolved ``init``."""
-    if init.startswith(("random:", "timm:")):
-        return init.partition(":")[2]
-    if "#" in init:
-        return Path(init.partition("#")[0]).stem
-    return init.split("-")[1]
-
-
-def resolve(init: str, runs: Path, verb: str) -> str:
-    """``init`` made unambiguous: a run's name, ``FILE#HASH``, ``random:MODEL`` or ``timm:TAG``; else a Mistake."""
-    if init == "latest":
-        return latest(runs, verb)
-    if init.startswith("random:"):
-        config.read_row("model", init.removeprefix("random:"))
-        return init
-    if init.startswith("timm:"):
-        return init
-    path, _, given = init.partition("#")
-    if path.endswith(WEIGHTS):
-        if not Path(path).is_file():
-            raise Mistake(f"init={init}: there is no file {Path(path).absolute()}.", Exit.CHECKPOINT)
-        code = checkpoints.digest(Path(path))[:12]
-        if given and given != code:
-            raise Mistake(f"init={init}: the file's SHA-256 now begins with {code}.", Exit.CHECKPOINT)
-        return f"{Path(path).absolute()}#{code}"
-    folder = runs / Path(init).name
-    if not (folder / "recipe.yaml").exists():
-        known = [run.name for run in finished(runs)]
-        hint = unknown("run", init, known) if known else f"There is no finished run in {runs.absolute()}."
-        raise Mistake(f"init={init} is no run, file, random:MODEL or timm:TAG. {hint}", Exit.CHECKPOINT)
-    if read_json(folder / "result.json") is None:
-        raise Mistake(
-            f"init={init}: that run is not finished. The command that began it continues it.", Exit.CHECKPOINT
-        )
-    return folder.name
-
-
-def latest(runs: Path, verb: str) -> str:
-    """The newest finished pretraining run; for ``eval`` and ``export`` fine-tuning runs count too."""
-    verbs = ("pretrain", "finetune") if verb in ("eval", "export") else ("pretrain",)
-    found = [run for run in finished(runs) if run.name.split("-")[0] in verbs]
-    if not found:
-        raise Mistake(
-            f"init=latest: no finished {' or '.join(verbs)} run in {runs.absolute()}. Run `vitrun pretrain` first, "
-            "or give init=RUN, init=FILE.npz, init=timm:TAG or init=random:MODEL.",
-            Exit.CHECKPOINT,
-        )
-    return max(found, key=lambda run: read_json(run / "result.json")["finished"]).name
-
-
-def finished(runs: Path) -> list[Path]:
-    """The folders of finished runs."""
-    return sorted(path.parent for path in runs.glob("*/result.json"))
-
-
-def weights_file(init: str, runs: Path) -> Path | str:
-    """The file behind a resolved ``init`` (for a run its averaged weights where it has any); tags as they are."""
-    if init.startswith(("random:", "timm:")):
-        return init
-    if "#" in init:
-        return Path(init.partition("#")[0])
-    checkpoint = checkpoints.newest(runs / init / "checkpoints", lambda _: None)
-    if checkpoint is None:
-        raise Mistake(f"init={init}: that run has no weights.", Exit.CHECKPOINT)
-    averaged = checkpoint / "ema.safetensors"
-    return averaged if averaged.exists() else checkpoint / "model.safetensors"
-
-
-def weights_code(init: str, runs: Path) -> str:
-    """What tells the weights behind a resolved ``init`` from all others: a hash of their file, or their name."""
-    if init.startswith(("random:", "timm:")):
-        return init
-    if "#" in init:
-        return init.partition("#")[2]
-    file = weights_file(init, runs)
-    return read_json(file.parent / "MANIFEST.json")["files"][file.name]["sha256"]
-
-
-def recipe_of(init: str, runs: Path) -> dict | None:
-    """The recipe of the run that a resolved ``init`` names, as a plain tree; None for anything but a run."""
-    path = runs / init / "recipe.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def load(verb: str, words: list[str]) -> Any:
-    """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
-    tree = config.compose(verb, words)
-    if "init" in tree:
-        runs = Path(tree["runs"])
-        tree["init"] = resolve(str(tree["init"]), runs, verb)
-        if "data" in config.groups(verb) and tree.get("data") is None:
-            source = recipe_of(tree["init"], runs)
-            if source is None:
-                raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
-            tree["data"] = source["data"]
-    path = (tree.get("data") or {}).get("path")
-    if path:
-        tree["data"]["path"] = str(Path(path).absolute())
-        if not Path(path).is_dir():
-            raise Mistake(f"data.path={path}: there is no folder {Path(path).absolute()}.", Exit.DATA)
-    if tree.get("device") == "cuda" and (why := why_no_gpu()):
-        raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
-    return config.freeze(verb, tree)
-
-
-def why_no_gpu() -> str | None:
-    """The reason that no NVIDIA GPU can be used, as far as it can be known without torch."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        return "CUDA_VISIBLE_DEVICES hides every GPU."
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "there is no NVIDIA driver on this machine."
-    return None
 
 
 def surroundings() -> dict[str, Any]:
@@ -350,8 +242,3 @@ def surroundings() -> dict[str, Any]:
         "libraries": {library: version(library) for library in LIBRARIES},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
-
-
-def read_json(path: Path) -> dict | None:
-    """The content of a JSON file, or None where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from vitrun import config, draws, models
-from vitrun.run import weights_file
+from vitrun import choices, draws, models
+from vitrun.init import weights_file
 
 NATIVE = 224  # pixels, of fresh weights where no resolution is given
 
@@ -19,7 +19,7 @@ def load(
     ``classes`` puts a new zero head on; ``res`` resamples the position tables. None leaves either as it is.
     """
     if init.startswith("random:"):
-        model = config.model_rows()[init.removeprefix("random:")]
+        model = choices.model_rows()[init.removeprefix("random:")]
         torch.manual_seed(draws.key(seed, "weights"))
         res = res or NATIVE
         say(f"weights: {model.name} untrained, drawn from seed {seed}")

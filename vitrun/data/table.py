@@ -1,14 +1,14 @@
 """``vitrun data``: the table of data sets."""
 
-from vitrun import config, recipe
+from vitrun import choices, recipe
 from vitrun.screen import Screen, table
 
 
 def main(recipe: recipe.DataSets, screen: Screen) -> None:
     """Print one row a data set: where it comes from, at which revision, and what it is."""
     rows = []
-    for name, about in config.groups("pretrain")["data"].items():
-        row = config.read_row("data", name)
+    for name, about in choices.groups("pretrain")["data"].items():
+        row = choices.read_row("data", name)
         source = row["hub"] or "data.path=" if row["source"] == "files" else "embedded"
         revision = (row.get("revision") or "")[:8]
         rows.append([name, source, revision, about])

@@ -16,19 +16,29 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, offsets: Tensor | None = None) -> Tensor:
-        """[B, N, D], and for relative positions their table [2N-1, D] -> [B, N, D]."""
-        q, k, v = self.split(x)
+    def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
+        """[B, N, D], and for relative positions their table [2N-1, D] -> [B, N, D], or the first ``outputs`` tokens."""
+        q, k, v = self.split(x) if outputs is None else self.split_first(x, outputs)
         if offsets is None and fused_is_faster(q):
             mixed = functional.scaled_dot_product_attention(q, k, v)
         else:
             mixed = attention_weights(q, k, offsets) @ v
-        return self.proj(mixed.transpose(1, 2).reshape(x.shape))
+        return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, H, N, D/H] of [B, N, D]."""
-        B, N, D = x.shape
-        return self.qkv(x).view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4).unbind()
+        return self.by_head(self.qkv(x))
+
+    def split_first(self, x: Tensor, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``split``, with queries for the first ``outputs`` tokens only."""
+        D, weight, bias = x.shape[2], self.qkv.weight, self.qkv.bias
+        (q,) = self.by_head(functional.linear(x[:, :outputs], weight[:D], bias[:D]))
+        return q, *self.by_head(functional.linear(x, weight[D:], bias[D:]))
+
+    def by_head(self, x: Tensor) -> tuple[Tensor, ...]:
+        """[B, N, k D] -> k of [B, H, N, D/H]."""
+        size = self.proj.in_features // self.heads
+        return x.unflatten(2, (-1, self.heads, size)).permute(2, 0, 3, 1, 4).unbind()
 
 
 def fused_is_faster(q: Tensor) -> bool:
@@ -37,7 +47,7 @@ def fused_is_faster(q: Tensor) -> bool:
 
 
 def attention_weights(q: Tensor, k: Tensor, offsets: Tensor | None = None) -> Tensor:
-    """The softmax over keys of the scaled products: [B, H, N, D/H] twice -> [B, H, N, N], each row summing to 1."""
+    """The softmax over keys of the scaled products: [B, H, Q, D/H], [B, H, N, D/H] -> [B, H, Q, N], rows sum to 1."""
     q = q * q.shape[-1] ** -0.5
     logits = q @ k.transpose(-2, -1)
     if offsets is not None:
@@ -46,15 +56,16 @@ def attention_weights(q: Tensor, k: Tensor, offsets: Tensor | None = None) -> Te
 
 
 def relative_logits(q: Tensor, offsets: Tensor) -> Tensor:
-    """What queries [B, H, N, D/H] make of each key's distance in the sequence, by a table [2N-1, D] -> [B, H, N, N].
+    """What the first Q queries [B, H, Q, D/H] make of each key's distance, by a table [2N-1, D] -> [B, H, Q, N].
 
     One embedding an offset p_q - p_k, used as a key beside the content (arXiv 2010.11929, appendix D.4).
     """
-    B, H, N, d = q.shape
+    B, H, Q, d = q.shape
+    N = (len(offsets) + 1) // 2
     keys = offsets.view(2 * N - 1, H, d).permute(1, 2, 0)  # [H, D/H, 2N-1]
     position = torch.arange(N, device=q.device)
-    row = position[:, None] - position[None, :] + N - 1  # [N, N], the row of the table for query and key
-    return (q @ keys).gather(3, row.expand(B, H, N, N))
+    row = position[:Q, None] - position[None, :] + N - 1  # [Q, N], the row of the table for query and key
+    return (q @ keys).gather(3, row.expand(B, H, Q, N))
 
 
 class Mlp(nn.Module):
@@ -83,9 +94,9 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.skip = skip
 
-    def forward(self, x: Tensor, offsets: Tensor | None = None) -> Tensor:
-        """[B, N, D] -> [B, N, D]."""
-        x = x + self.thin(self.dropout(self.attn(self.norm1(x), offsets)))
+    def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
+        """[B, N, D] -> [B, N, D], or of these only the first ``outputs`` tokens, which attend to all."""
+        x = x[:, :outputs] + self.thin(self.dropout(self.attn(self.norm1(x), offsets, outputs)))
         return x + self.thin(self.mlp(self.norm2(x)))
 
     def thin(self, branch: Tensor) -> Tensor:

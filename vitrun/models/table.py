@@ -1,6 +1,6 @@
 """``vitrun models``: the table of models."""
 
-from vitrun import config, recipe
+from vitrun import choices, recipe
 from vitrun.mistakes import Mistake
 from vitrun.models.counts import macs, parameters, tokens
 from vitrun.models.published import published
@@ -12,7 +12,7 @@ HEADER = ["model=", "kind", "parameters", "GMAC", "tokens", "published weights (
 def main(recipe: recipe.Models, screen: Screen) -> None:
     """Print one row a model: its size and cost at a resolution, ``-`` where that does not fit, and its weights."""
     found = []
-    for name, row in config.model_rows().items():
+    for name, row in choices.model_rows().items():
         wanted = not recipe.only or any(word in name or word in row.kind for word in recipe.only)
         if wanted and row.name:
             try:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import isqrt
 from pathlib import Path
 
-from vitrun.config import model_rows
+from vitrun.choices import model_rows
 from vitrun.models.weights import wrong
 from vitrun.recipe import BiT, ViT
 

@@ -1,0 +1,125 @@
+"""What a verb can be told: its config groups and their files, its options and their types, and values as text."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from vitrun import recipe as recipes
+from vitrun.mistakes import pick
+from vitrun.recipe import RECIPES
+
+HERE = Path(__file__).parent
+CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, else checkout
+
+
+@cache
+def groups(verb: str) -> dict[str, dict[str, str]]:
+    """The config groups a verb can choose from: ``{"model": {"vit_b16": "its first comment line", ...}, ...}``."""
+    names = {f.name for f in fields(RECIPES[verb])}
+    folders = [d for d in sorted(CONF.iterdir()) if d.is_dir() and d.name in names]
+    return {d.name: {f.stem: header(f) for f in sorted(d.glob("*.yaml"))} for d in folders}
+
+
+def header(file: Path) -> str:
+    """The first comment line of a YAML file."""
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def group_files(group: str) -> dict[str, Path]:
+    """The files of a config group by name."""
+    return {file.stem: file for file in sorted((CONF / group).glob("*.yaml"))}
+
+
+def read_row(group: str, name: str) -> dict:
+    """The plain values of ``conf/<group>/<name>.yaml``."""
+    pick(group_files(group), name, group)
+    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def model_rows() -> dict[str, Any]:
+    """The model table: one row for each file of ``conf/model``."""
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(recipes.Model)
+    return {name: adapter.validate_python(read_row("model", name)) for name in group_files("model")}
+
+
+@cache
+def options(verb: str) -> dict[str, Any]:
+    """Every dotted option that some choice of groups gives a verb, with its type."""
+    return dict(typed(RECIPES[verb]))
+
+
+def typed(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, kind in get_type_hints(cls).items():
+        for part in (parts := alternatives(kind)):
+            if is_dataclass(part):
+                yield from typed(part, f"{prefix}{name}.")
+        if not all(is_dataclass(part) for part in parts):
+            yield f"{prefix}{name}", kind
+
+
+def alternatives(kind: Any) -> list[Any]:
+    """The members of a union of types, looking through annotations; none of them None."""
+    if get_origin(kind) is Annotated:
+        return alternatives(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [part for member in get_args(kind) for part in alternatives(member)]
+    return [] if kind is type(None) else [kind]
+
+
+def is_list(verb: str, key: str) -> bool:
+    """Whether commas make a list of this option (and not a sweep)."""
+    return any(get_origin(part) is tuple for part in alternatives(options(verb).get(key)))
+
+
+def is_text(verb: str, key: str) -> bool:
+    """Whether this option takes free text."""
+    kinds = alternatives(options(verb).get(key))
+    return bool(kinds) and all(part in (str, Path) for part in kinds)
+
+
+def leaves(tree: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all values in a tree of options."""
+    for key, value in tree.items():
+        if hasattr(value, "items"):
+            yield from leaves(value, f"{prefix}{key}.")
+        elif key != "defaults":
+            yield f"{prefix}{key}"
+
+
+def reach(tree: dict, key: str) -> Any:
+    """The value at a dotted name."""
+    for part in key.split("."):
+        tree = tree[part]
+    return tree
+
+
+def show_value(value: Any) -> str:
+    """A value as it is typed in a word."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(show_value, value))}]"
+    return str(value)
+
+
+def plain(recipe: Any) -> dict:
+    """A recipe as a tree of plain values, as YAML and JSON write it."""
+    return {key: plain_value(value) for key, value in asdict(recipe).items()}
+
+
+def plain_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: plain_value(v) for key, v in value.items()}
+    if isinstance(value, tuple):
+        return [plain_value(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

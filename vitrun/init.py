@@ -1,0 +1,96 @@
+"""What ``init`` names: a run, a file of weights, a tag, or fresh weights; found and checked before torch is loaded."""
+
+from pathlib import Path
+
+import yaml
+
+from vitrun import checkpoints, choices
+from vitrun.checkpoints import read_json
+from vitrun.mistakes import Exit, Mistake, unknown
+
+WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
+
+
+def resolve(init: str, runs: Path, verb: str) -> str:
+    """``init`` made unambiguous: a run's name, ``FILE#HASH``, ``random:MODEL`` or ``timm:TAG``; else a Mistake."""
+    if init == "latest":
+        return latest(runs, verb)
+    if init.startswith("random:"):
+        choices.read_row("model", init.removeprefix("random:"))
+        return init
+    if init.startswith("timm:"):
+        return init
+    path, _, given = init.partition("#")
+    if path.endswith(WEIGHTS):
+        if not Path(path).is_file():
+            raise Mistake(f"init={init}: there is no file {Path(path).absolute()}.", Exit.CHECKPOINT)
+        code = checkpoints.digest(Path(path))[:12]
+        if given and given != code:
+            raise Mistake(f"init={init}: the file's SHA-256 now begins with {code}.", Exit.CHECKPOINT)
+        return f"{Path(path).absolute()}#{code}"
+    folder = runs / Path(init).name
+    if not (folder / "recipe.yaml").exists():
+        known = [run.name for run in finished(runs)]
+        hint = unknown("run", init, known) if known else f"There is no finished run in {runs.absolute()}."
+        raise Mistake(f"init={init} is no run, file, random:MODEL or timm:TAG. {hint}", Exit.CHECKPOINT)
+    if read_json(folder / "result.json") is None:
+        raise Mistake(
+            f"init={init}: that run is not finished. The command that began it continues it.", Exit.CHECKPOINT
+        )
+    return folder.name
+
+
+def latest(runs: Path, verb: str) -> str:
+    """The newest finished pretraining run; for ``eval`` and ``export`` fine-tuning runs count too."""
+    verbs = ("pretrain", "finetune") if verb in ("eval", "export") else ("pretrain",)
+    found = [run for run in finished(runs) if run.name.split("-")[0] in verbs]
+    if not found:
+        raise Mistake(
+            f"init=latest: no finished {' or '.join(verbs)} run in {runs.absolute()}. Run `vitrun pretrain` first, "
+            "or give init=RUN, init=FILE.npz, init=timm:TAG or init=random:MODEL.",
+            Exit.CHECKPOINT,
+        )
+    return max(found, key=lambda run: read_json(run / "result.json")["finished"]).name
+
+
+def finished(runs: Path) -> list[Path]:
+    """The folders of finished runs."""
+    return sorted(path.parent for path in runs.glob("*/result.json"))
+
+
+def model_of(init: str) -> str:
+    """The model's name in a resolved ``init``."""
+    if init.startswith(("random:", "timm:")):
+        return init.partition(":")[2]
+    if "#" in init:
+        return Path(init.partition("#")[0]).stem
+    return init.split("-")[1]
+
+
+def weights_file(init: str, runs: Path) -> Path | str:
+    """The file behind a resolved ``init`` (for a run its averaged weights where it has any); tags as they are."""
+    if init.startswith(("random:", "timm:")):
+        return init
+    if "#" in init:
+        return Path(init.partition("#")[0])
+    checkpoint = checkpoints.newest(runs / init / "checkpoints", lambda _: None)
+    if checkpoint is None:
+        raise Mistake(f"init={init}: that run has no weights.", Exit.CHECKPOINT)
+    averaged = checkpoint / "ema.safetensors"
+    return averaged if averaged.exists() else checkpoint / "model.safetensors"
+
+
+def weights_code(init: str, runs: Path) -> str:
+    """What tells the weights behind a resolved ``init`` from all others: a hash of their file, or their name."""
+    if init.startswith(("random:", "timm:")):
+        return init
+    if "#" in init:
+        return init.partition("#")[2]
+    file = weights_file(init, runs)
+    return read_json(file.parent / "MANIFEST.json")["files"][file.name]["sha256"]
+
+
+def recipe_of(init: str, runs: Path) -> dict | None:
+    """The recipe of the run that a resolved ``init`` names, as a plain tree; None for anything but a run."""
+    path = runs / init / "recipe.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None

@@ -1,0 +1,41 @@
+"""From words to a recipe that can start: options composed, ``init`` resolved, data and device looked for."""
+
+import ctypes
+import os
+from pathlib import Path
+from typing import Any
+
+from vitrun import choices, config, init
+from vitrun.mistakes import Exit, Mistake
+
+
+def load(verb: str, words: list[str]) -> Any:
+    """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
+    tree = config.compose(verb, words)
+    if "init" in tree:
+        runs = Path(tree["runs"])
+        tree["init"] = init.resolve(str(tree["init"]), runs, verb)
+        if "data" in choices.groups(verb) and tree.get("data") is None:
+            source = init.recipe_of(tree["init"], runs)
+            if source is None:
+                raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
+            tree["data"] = source["data"]
+    path = (tree.get("data") or {}).get("path")
+    if path:
+        tree["data"]["path"] = str(Path(path).absolute())
+        if not Path(path).is_dir():
+            raise Mistake(f"data.path={path}: there is no folder {Path(path).absolute()}.", Exit.DATA)
+    if tree.get("device") == "cuda" and (why := why_no_gpu()):
+        raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
+    return config.freeze(verb, tree)
+
+
+def why_no_gpu() -> str | None:
+    """The reason that no NVIDIA GPU can be used, as far as it can be known without torch."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides every GPU."
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "there is no NVIDIA driver on this machine."
+    return None
