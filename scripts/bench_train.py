@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, list[dict]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        images = write_images(Path(scratch), options.words, options.steps * BATCH)
+        images = write_images(Path(scratch), options.words, {"train": options.steps * BATCH, "test": 100})
         for number in range(options.rounds):
             found.setdefault("vitrun", []).append(vitrun(images, options.steps, Path(scratch) / f"runs{number}"))
             for name, (flags, environment) in TIMM.items():
@@ -64,13 +64,14 @@ def row(name: str, found: dict[str, list[dict]]) -> list[str]:
     return [name, f"{speed:.1f}", f"{waiting:.1%}", f"{memory / 1e9:.2f} GB", f"{ratio:.2f}"]
 
 
-def write_images(scratch: Path, words: list[str], number: int) -> Path:
-    """The first images of CIFAR-10 as PNG files, one folder a class; a few of them as the test part."""
-    split = data.open_split(start.load("pretrain", ["data=cifar10", *words]).data, "train")
-    for index in range(number):
-        parts = ("train", "val") if index < 100 else ("train",)
-        for part in parts:
-            folder = scratch / "images" / part / split.classes[split.labels[index]]
+def write_images(scratch: Path, words: list[str], sizes: dict[str, int]) -> Path:
+    """The first images of each part of CIFAR-10 as PNG files, one folder a class."""
+    row = start.load("pretrain", ["data=cifar10", *words]).data
+    for part, size in sizes.items():
+        split = data.open_split(row, part)
+        for index in range(size):
+            name = {"train": "train", "test": "val"}[part]  # what timm and vitrun both call them
+            folder = scratch / "images" / name / split.classes[split.labels[index]]
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(split.pixels[index].permute(1, 2, 0).numpy()).save(folder / f"{index:05d}.png")
     return scratch / "images"

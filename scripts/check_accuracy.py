@@ -1,0 +1,80 @@
+"""Test accuracy of vitrun beside timm's own train.py: the same first weights, images, optimizer, schedule and steps.
+
+    python scripts/check_accuracy.py --timm PATH/TO/pytorch-image-models/train.py data.path=PATH/TO/cifar10
+
+ViT-Ti/4 from scratch on the first 10,000 training images of CIFAR-10, written as one folder a class, tested on all test
+images; one run of each a seed. What differs is the order of the images and the draws of crops and flips.
+"""
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean, stdev
+
+import torch
+from bench_train import measured, write_images
+
+from vitrun import choices, draws, models
+from vitrun.models.export import export
+from vitrun.screen import table
+
+IMAGES, BATCH = 10_000, 100
+RECIPE = {"optim.lr": "1e-3", "optim.weight_decay": "0.05", "warmup": "0", "clip": "1", "schedule": "cosine"}
+TIMM_WORDS = (
+    "--model vit_tiny_patch16_224 --input-size 3 32 32 --model-kwargs patch_size=4 img_size=32 act_layer=gelu_tanh "
+    f"--num-classes 10 --device cpu --workers 2 --batch-size {BATCH} --amp --amp-dtype bfloat16 --opt adamw --lr 1e-3 "
+    "--weight-decay 0.05 --sched cosine --sched-on-updates --warmup-epochs 0 --min-lr 0 --clip-grad 1 --smoothing 0 "
+    "--scale 0.35 1 --ratio 0.75 1.3333333 --hflip 0.5 --color-jitter 0 --train-interpolation bilinear "
+    "--interpolation bilinear --crop-pct 1 --mean 0.5 0.5 0.5 --std 0.5 0.5 0.5"
+).split()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--timm", type=Path, required=True, help="timm's train.py")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("words", nargs="*", help="words for the images, as in data.path=FOLDER")
+    options = parser.parse_args()
+    ours, theirs = [], []
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        images = write_images(scratch, options.words, {"train": IMAGES, "test": 10_000})
+        for seed in range(options.seeds):
+            ours.append(vitrun(images, options.epochs, seed, scratch))
+            theirs.append(timm(options.timm, images, options.epochs, seed, scratch))
+            print(f"seed {seed}: vitrun {ours[-1]:.2f}, timm {theirs[-1]:.2f}", flush=True)
+    rows = [
+        [name, *(f"{top1:.2f}" for top1 in found), f"{mean(found):.2f}", f"{stdev(found):.2f}"]
+        for name, found in (("vitrun", ours), ("timm", theirs))
+    ]
+    print(table(["", *(f"seed {seed}" for seed in range(options.seeds)), "mean", "deviation"], rows))
+    print(f"difference of the means {mean(ours) - mean(theirs):+.2f} points")
+
+
+def vitrun(images: Path, epochs: int, seed: int, scratch: Path) -> float:
+    """Top-1 in percent of one run of ours."""
+    words = ["model=vit_ti4", "data=folder", f"data.path={images}", "data.area=[0.35,1]", f"batch={BATCH}"]
+    words += [f"{key}={value}" for key, value in RECIPE.items()]
+    words += [f"epochs={epochs}", f"seed={seed}", f"runs={scratch / 'runs'}", "--json"]
+    output, _ = measured([sys.executable, "-m", "vitrun", "pretrain", *words], {})
+    return json.loads(output)["top1"] * 100
+
+
+def timm(script: Path, images: Path, epochs: int, seed: int, scratch: Path) -> float:
+    """Top-1 in percent of one run of timm's, begun from our first weights of the same seed, after its last epoch."""
+    row = choices.model_rows()["vit_ti4"]
+    torch.manual_seed(draws.key(seed, "weights"))
+    first = scratch / f"first{seed}"
+    export(models.build(row, 10, 32), row, 10, 32, "timm", first, "")
+    command = [sys.executable, script, images, *TIMM_WORDS, "--epochs", epochs, "--seed", seed]
+    command += ["--initial-checkpoint", first / "model.safetensors", "--output", scratch / "timm"]
+    output, _ = measured([str(part) for part in command], {"TIMM_FUSED_ATTN": "0"})
+    return float(re.findall(r"Test:.*?Acc@1:\s*[\d.]+\s*\(\s*([\d.]+)\)", output)[-1])
+
+
+if __name__ == "__main__":
+    main()
