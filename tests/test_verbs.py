@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY
 from PIL import Image
 
-from vitrun import compare, data, run, start
+from vitrun import compare, data, export, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -70,6 +70,15 @@ def test_a_head_of_other_classes_is_refused(carry_out):
         carry_out("eval", "data=digits")
 
 
+def test_what_export_writes_for_timm_and_transformers_is_an_init(carry_out, tmp_path):
+    _, trained = carry_out("pretrain", *TINY)
+    for to in ("timm", "hf"):
+        export.main(start.load("export", [f"to={to}", f"path={tmp_path / to}", f"runs={tmp_path / 'runs'}"]), Screen())
+        recipe, result = carry_out("eval", f"init={tmp_path / to}", "data=shapes", "data.test_images=50")
+        assert recipe.init.startswith(f"{tmp_path / to}#")
+        assert result["loss"] == pytest.approx(trained["loss"], rel=1e-2), "bf16 rounds differently where eps does"
+
+
 def test_features_are_read_from_their_file_the_second_time(carry_out, tmp_path):
     words = ("init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data.test_images=40")
     carry_out("fewshot", *words)
@@ -118,6 +127,7 @@ def test_a_damaged_image_is_named(carry_out, photographs):
             "pretrain", "model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=12", "steps=2", "warmup=0"
         )
     assert error.value.status == Exit.DATA
+    assert not any((photographs.parent / "runs").iterdir()), "a run that has done nothing leaves nothing"
 
 
 def test_the_hub_layout_is_read_from_a_local_copy(tmp_path):

@@ -12,7 +12,10 @@ WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
 
 
 def resolve(init: str, runs: Path, verb: str) -> str:
-    """``init`` made unambiguous: a run's name, ``FILE#HASH``, ``random:MODEL`` or ``timm:TAG``; else a Mistake."""
+    """``init`` made unambiguous: a run's name, ``FILE#HASH``, ``random:MODEL`` or ``timm:TAG``; else a Mistake.
+
+    A folder as timm and transformers write it counts as the file of weights in it.
+    """
     if init == "latest":
         return latest(runs, verb)
     if init.startswith("random:"):
@@ -21,10 +24,11 @@ def resolve(init: str, runs: Path, verb: str) -> str:
     if init.startswith("timm:"):
         return init
     path, _, given = init.partition("#")
-    if path.endswith(WEIGHTS):
-        if not Path(path).is_file():
-            raise Mistake(f"init={init}: there is no file {Path(path).absolute()}.", Exit.CHECKPOINT)
-        code = checkpoints.digest(Path(path))[:12]
+    if path.endswith(WEIGHTS) or (Path(path) / "config.json").is_file():
+        file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+        if not file.is_file():
+            raise Mistake(f"init={init}: there is no file {file.absolute()}.", Exit.CHECKPOINT)
+        code = checkpoints.digest(file)[:12]
         if given and given != code:
             raise Mistake(f"init={init}: the file's SHA-256 now begins with {code}.", Exit.CHECKPOINT)
         return f"{Path(path).absolute()}#{code}"
@@ -32,7 +36,7 @@ def resolve(init: str, runs: Path, verb: str) -> str:
     if not (folder / "recipe.yaml").exists():
         known = [run.name for run in finished(runs)]
         hint = unknown("run", init, known) if known else f"There is no finished run in {runs.absolute()}."
-        raise Mistake(f"init={init} is no run, file, random:MODEL or timm:TAG. {hint}", Exit.CHECKPOINT)
+        raise Mistake(f"init={init} is no run, file, folder of weights, random:MODEL or timm:TAG. {hint}", Exit.CHECKPOINT)
     if read_json(folder / "result.json") is None:
         raise Mistake(
             f"init={init}: that run is not finished. The command that began it continues it.", Exit.CHECKPOINT
@@ -68,7 +72,7 @@ def model_of(init: str) -> str:
 
 
 def weights_file(init: str, runs: Path) -> Path | str:
-    """The file behind a resolved ``init`` (for a run its averaged weights where it has any); tags as they are."""
+    """The file or folder behind a resolved ``init`` (for a run its averaged weights where it has any); tags as they are."""
     if init.startswith(("random:", "timm:")):
         return init
     if "#" in init:
