@@ -103,7 +103,12 @@ WRONG = [
     ("pretrain", "data=folder data.path=/nowhere", ["data.path=/nowhere", "no folder /nowhere"], 3),
     ("finetune", "init=random:vit_b61", ["No model 'vit_b61'", "vit_b16"], 2),
     ("finetune", "init=nothing.npz", ["there is no file", "nothing.npz"], 4),
-    ("finetune", "init=pretrain-x runs=/nowhere", ["init=pretrain-x is no run, file, folder of weights, random:MODEL or timm:TAG"], 4),
+    (
+        "finetune",
+        "init=pretrain-x runs=/nowhere",
+        ["init=pretrain-x is no run, file, folder of weights, timm:TAG, hf:ORG/NAME or random:MODEL"],
+        4,
+    ),
     ("finetune", "runs=/nowhere", ["no finished pretrain run in /nowhere", "`vitrun pretrain` first"], 4),
 ]
 

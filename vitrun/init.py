@@ -9,10 +9,11 @@ from vitrun.checkpoints import read_json
 from vitrun.mistakes import Exit, Mistake, unknown
 
 WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
+TAGS = ("random:", "timm:", "hf:")  # before the names of weights that are no file here
 
 
 def resolve(init: str, runs: Path, verb: str) -> str:
-    """``init`` made unambiguous: a run's name, ``FILE#HASH``, ``random:MODEL`` or ``timm:TAG``; else a Mistake.
+    """``init`` made unambiguous: a run's name, ``FILE#HASH``, ``random:MODEL``, ``timm:TAG`` or ``hf:ORG/NAME@COMMIT``.
 
     A folder as timm and transformers write it counts as the file of weights in it.
     """
@@ -23,6 +24,8 @@ def resolve(init: str, runs: Path, verb: str) -> str:
         return init
     if init.startswith("timm:"):
         return init
+    if init.startswith("hf:"):
+        return pinned(init)
     path, _, given = init.partition("#")
     if path.endswith(WEIGHTS) or (Path(path) / "config.json").is_file():
         file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
@@ -36,12 +39,32 @@ def resolve(init: str, runs: Path, verb: str) -> str:
     if not (folder / "recipe.yaml").exists():
         known = [run.name for run in finished(runs)]
         hint = unknown("run", init, known) if known else f"There is no finished run in {runs.absolute()}."
-        raise Mistake(f"init={init} is no run, file, folder of weights, random:MODEL or timm:TAG. {hint}", Exit.CHECKPOINT)
+        raise Mistake(
+            f"init={init} is no run, file, folder of weights, timm:TAG, hf:ORG/NAME or random:MODEL. {hint}",
+            Exit.CHECKPOINT,
+        )
     if read_json(folder / "result.json") is None:
         raise Mistake(
             f"init={init}: that run is not finished. The command that began it continues it.", Exit.CHECKPOINT
         )
     return folder.name
+
+
+def pinned(init: str) -> str:
+    """``hf:ORG/NAME@COMMIT``: the commit named, or the newest, or without a network the one that is kept here."""
+    from huggingface_hub import hf_hub_download
+
+    repository, _, revision = init.removeprefix("hf:").partition("@")
+    try:
+        description = hf_hub_download(repository, "config.json", revision=revision or None)
+    except Exception as error:  # the Hub's client, its cache and the network below it each fail in classes of their own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Mistake(
+            f"init={init}: no config.json could be fetched from the Hub's {repository}: {reason} "
+            "If it is gated, accept its terms and run `hf auth login`; else give a local copy: init=FOLDER.",
+            Exit.CHECKPOINT,
+        ) from None
+    return f"hf:{repository}@{Path(description).parent.name}"
 
 
 def latest(runs: Path, verb: str) -> str:
@@ -51,7 +74,7 @@ def latest(runs: Path, verb: str) -> str:
     if not found:
         raise Mistake(
             f"init=latest: no finished {' or '.join(verbs)} run in {runs.absolute()}. Run `vitrun pretrain` first, "
-            "or give init=RUN, init=FILE.npz, init=timm:TAG or init=random:MODEL.",
+            "or give init=RUN, init=FILE.npz, init=timm:TAG, init=hf:ORG/NAME or init=random:MODEL.",
             Exit.CHECKPOINT,
         )
     return max(found, key=lambda run: read_json(run / "result.json")["finished"]).name
@@ -64,16 +87,16 @@ def finished(runs: Path) -> list[Path]:
 
 def model_of(init: str) -> str:
     """The model's name in a resolved ``init``."""
-    if init.startswith(("random:", "timm:")):
-        return init.partition(":")[2]
+    if init.startswith(TAGS):
+        return init.partition(":")[2].partition("@")[0]
     if "#" in init:
         return Path(init.partition("#")[0]).stem
     return init.split("-")[1]
 
 
 def weights_file(init: str, runs: Path) -> Path | str:
-    """The file or folder behind a resolved ``init`` (for a run its averaged weights where it has any); tags as they are."""
-    if init.startswith(("random:", "timm:")):
+    """The file or folder behind a resolved ``init`` (a run's averaged weights where it has any); tags as they are."""
+    if init.startswith(TAGS):
         return init
     if "#" in init:
         return Path(init.partition("#")[0])
@@ -86,7 +109,7 @@ def weights_file(init: str, runs: Path) -> Path | str:
 
 def weights_code(init: str, runs: Path) -> str:
     """What tells the weights behind a resolved ``init`` from all others: a hash of their file, or their name."""
-    if init.startswith(("random:", "timm:")):
+    if init.startswith(TAGS):
         return init
     if "#" in init:
         return init.partition("#")[2]

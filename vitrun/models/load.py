@@ -34,7 +34,8 @@ class Loaded:
 def load(source: str | Path, classes: int | None = None, res: int | None = None) -> Loaded:
     """The network [B, 3, res, res] -> [B, classes] of published weights, every tensor of them accounted for.
 
-    ``source`` is a file (``.npz``, ``.safetensors``, ``.pt``), a folder of timm or transformers, or ``timm:NAME.TAG``.
+    ``source`` is a file (``.npz``, ``.safetensors``, ``.pt``), a folder of timm or transformers, ``timm:NAME.TAG``,
+    or ``hf:ORG/NAME@REVISION``, such a folder on the Hub.
     ``classes=None`` keeps the head; a number puts a zero head in the place of it and of the pre-logits layer (section
     3.2). ``res=None`` is the weights' own resolution; another resamples the position table.
     """
@@ -42,6 +43,10 @@ def load(source: str | Path, classes: int | None = None, res: int | None = None)
         from vitrun.models.tags import load_tag
 
         return load_tag(str(source).removeprefix("timm:"), classes, res)
+    if str(source).startswith("hf:"):
+        from vitrun.models.tags import load_repository
+
+        return load_repository(str(source).removeprefix("hf:"), classes, res)
     return assemble(recognise(read(source)), classes, res)
 
 

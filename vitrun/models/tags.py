@@ -1,4 +1,4 @@
-"""Weights by timm's tags: Google's as our own networks, all others as timm's."""
+"""Weights by timm's tags, Google's as our own networks and all others as timm's, and by repositories on the Hub."""
 
 from dataclasses import replace
 
@@ -9,6 +9,8 @@ from vitrun.models.layouts.timm_names import GOOGLE
 from vitrun.models.load import Loaded, adapted, assemble
 from vitrun.models.weights import read
 from vitrun.recipe import Timm
+
+FOLDER = ("config.json", "preprocessor_config.json", "model.safetensors")  # what is read of a repository
 
 
 def load_tag(tag: str, classes: int | None, res: int | None) -> Loaded:
@@ -24,12 +26,24 @@ def load_tag(tag: str, classes: int | None, res: int | None) -> Loaded:
     try:
         body = create(tag, own, pretrained=True)
     except OSError as error:
-        raise unfetched(tag, error) from None
+        raise unfetched(f"timm:{tag}", error) from None
     head = linear(body.get_classifier(), tag)
     body.reset_classifier(0)
     network = Baseline(Timm(kind="timm", name=tag.split(".")[0]), body, head)
     network.trained_on(facts.mean, facts.std)
     return adapted(network, head.out_features, own, classes, res, {})
+
+
+def load_repository(name: str, classes: int | None, res: int | None) -> Loaded:
+    """The network of ``hf:ORG/NAME@REVISION``, a folder of timm or transformers on the Hub."""
+    from huggingface_hub import snapshot_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        folder = snapshot_download(repository, revision=revision or None, allow_patterns=FOLDER)
+    except Exception as error:
+        raise unfetched(f"hf:{name}", error) from None
+    return assemble(recognise(read(folder)), classes, res)
 
 
 def check(tag: str) -> None:
@@ -50,12 +64,12 @@ def fetched(tag: str, repository: str) -> str:
     try:
         return hf_hub_download(repository, "model.safetensors")
     except Exception as error:  # the Hub's client, its cache and the network below it each fail in classes of their own
-        raise unfetched(tag, error) from None
+        raise unfetched(f"timm:{tag}", error) from None
 
 
-def unfetched(tag: str, error: Exception) -> Mistake:
+def unfetched(init: str, error: Exception) -> Mistake:
     """What to do where the Hub is out of reach."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return Mistake(
-        f"timm:{tag} could not be fetched: {reason} Fetch its model.safetensors elsewhere: init=FILE", Exit.CHECKPOINT
+        f"{init} could not be fetched: {reason} Fetch its model.safetensors elsewhere: init=FILE", Exit.CHECKPOINT
     )
