@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from originals import caltech101
 from PIL import Image
 from scipy.io import savemat
 
-from vitrun import choices, data, start
+from vitrun import choices, data, run, start
 from vitrun.data.originals import ORIGINALS, labels
 from vitrun.data.splits import Split
 from vitrun.data.table import main as check_data
@@ -31,8 +32,8 @@ def resisc(*names: str) -> list[str]:
 
 
 # The first keys of train800, val200 and test, and the first 16 hex digits of the SHA-256 of each part's keys, a line
-# each. EuroSAT and Resisc45 take their files to be numbered from 1. scripts/check_vtab_order.py compares whole orders with
-# those of TFDS's own hasher.
+# each. EuroSAT and Resisc45 take their files to be numbered from 1. scripts/check_vtab_order.py compares whole orders
+# with those of TFDS's own hasher.
 GOLDEN = {
     "cifar100": (
         ["16399", "1680", "47917", "17307", "27051"], "5b25ee0661c3bc4a",
@@ -176,11 +177,15 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_is_cropped_and_mirrored_as_published_and_never_where_that_would_break_its_label(name, tmp_path):
+def test_a_task_is_cropped_and_mirrored_as_published_and_never_where_that_would_break_its_label(name):
     row = choices.read_row("data", f"vtab/{name}")
     assert row["task"] == name and row["protocol"] == "vit" and (row["crop"], row["flip"]) == VIEWS[name]
-    vpt = start.load("pretrain", [f"data=vtab/{name}", f"data.root={tmp_path}", "data.protocol=vpt"]).data
-    assert (vpt.crop, vpt.flip) == ("none", False), "visual prompt tuning sees whole images"
+
+
+@pytest.mark.parametrize("name", ["caltech101", "snorb_azim", "dmlab", "dspr_loc"])
+def test_visual_prompt_tuning_sees_whole_images_of_every_task(name, tmp_path):
+    recipe = start.load("pretrain", [f"data=vtab/{name}", f"data.root={tmp_path}", "data.protocol=vpt"]).data
+    assert (recipe.crop, recipe.flip) == ("none", False)
 
 
 def test_the_bins_of_dsprites_are_those_of_the_published_thousand():
@@ -304,8 +309,12 @@ def test_a_learning_rate_is_chosen_on_images_that_are_not_trained_on(root, carry
         "data.train=train800",
         "data.test=val200",
     ]
-    _, result = carry_out("finetune", "init=random:vit_nano8", "res=32", "steps=2", "epochs=null", "warmup=0", *words)
-    assert result["test_images"] == 200
+    recipe, result = carry_out(
+        "finetune", "init=random:vit_nano8", "res=32", "steps=2", "epochs=null", "warmup=0", *words
+    )
+    assert result["test_images"] == 200 and "-vtab_flowers102-" in run.name("finetune", recipe)
+    log = (recipe.runs / run.name("finetune", recipe) / "log.txt").read_text()
+    assert "800 training and 200 test images, 102 classes" in log and f"from {root / 'oxford_flowers102'}" in log
 
 
 def test_an_incomplete_original_is_refused_since_its_order_is_another(root, tmp_path):
@@ -318,6 +327,16 @@ def test_an_incomplete_original_is_refused_since_its_order_is_another(root, tmp_
     ) as error:
         read_part(TASKS["eurosat"], tmp_path, "train800")
     assert error.value.status == Exit.DATA
+
+
+def test_a_partition_that_no_file_tells_is_drawn_and_said_to_be(tmp_path, capsys):
+    caltech101(tmp_path / "caltech101")
+    for part in ("train", "test"):
+        (tmp_path / "caltech101" / f"caltech101_{part}.txt").unlink()
+    drawn = read_part(TASKS["caltech101"], tmp_path / "caltech101", "train800val200")
+    assert len(drawn) == 1000 and "not known to be the published one" in drawn.where
+    said, splits = check(tmp_path, tmp_path / "splits.json", capsys)
+    assert row(said, "caltech101")[1] == "cannot be known from this copy" and splits["caltech101"]["test"] is None
 
 
 def check(root: Path, save: Path, capsys) -> tuple[str, dict]:
