@@ -377,10 +377,19 @@ def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path
     file = place / "2750" / "Forest" / "Forest_1.jpg"
     file.rename(file.with_name("Forest_3001.jpg"))
     try:
-        with pytest.raises(Mistake, match="eurosat differ") as error:
+        with pytest.raises(Mistake, match="not what is published, as said above: eurosat") as error:
             check(place.parent, tmp_path / "splits.json", capsys)
     finally:
         file.with_name("Forest_3001.jpg").rename(file)
+    assert error.value.status == Exit.DATA
+
+
+def test_an_original_that_is_not_whole_is_told_from_one_that_is_missing(tmp_path, capsys):
+    (tmp_path / "kitti" / "mapping").mkdir(parents=True)
+    with pytest.raises(Mistake, match="not what is published, as said above: kitti") as error:
+        check_data(start.load("data", [f"root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen())
+    said = capsys.readouterr().out
+    assert row(said, "kitti_dist") == ["not whole", "-"] and row(said, "dmlab") == ["missing", "-"]
     assert error.value.status == Exit.DATA
 
 

@@ -17,6 +17,7 @@ UNKNOWN = "cannot be known from this copy"
 UNPUBLISHED = "order computed, no published check value"
 NAMES = "known without its images"
 MISSING = "missing"
+BROKEN = "not whole"
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ def main(root: Path, save: Path, screen: Screen) -> None:
     for finding in found.values():
         screen.say(finding.note)
     write(found, save)
-    here = sum(found[task.builder].images != MISSING for task in TASKS.values())
+    here = sum(found[task.builder].images not in (MISSING, BROKEN) for task in TASKS.values())
     known = sum(bool(found[task.builder].keys) for task in TASKS.values())
     screen.say(f"{here} of {len(TASKS)} tasks found. The keys of {known} written to {save}")
-    if wrong := [builder for builder, finding in found.items() if finding.order == DIFFERS]:
-        raise Mistake(f"root={root}: {', '.join(wrong)} differ from what is published; see above.", Exit.DATA)
+    if wrong := [builder for builder, finding in found.items() if finding.images == BROKEN or finding.order == DIFFERS]:
+        raise Mistake(f"root={root}: not what is published, as said above: {', '.join(wrong)}.", Exit.DATA)
 
 
 def examine(builder: str, folder: Path) -> Finding:
@@ -55,7 +56,8 @@ def examine(builder: str, folder: Path) -> Finding:
     try:
         originals = {split: ORIGINALS[builder](folder, split) for split in BUILDERS[builder].splits}
     except Mistake as mistake:
-        return Finding(MISSING, NAMES if published else "-", published or {}, str(mistake))
+        state = BROKEN if folder.is_dir() else MISSING
+        return Finding(state, NAMES if published else "-", published or {}, str(mistake))
     sizes = {split: len(original.keys) for split, original in originals.items()}
     images = ", ".join(sized(number, BUILDERS[builder].splits[split]) for split, number in sizes.items())
     source = f"{builder}: {'; '.join(dict.fromkeys(original.where for original in originals.values()))}"
