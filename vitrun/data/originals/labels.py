@@ -54,7 +54,7 @@ def dsprites_factors(rows: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def dsprites_orientation(rows: np.ndarray) -> np.ndarray:
-    """16 bins of 40 orientations, three and two in turn: [N] rows -> [N] (TA data/dsprites.py: floor of class / 2.5)."""
+    """16 bins of 40 orientations, by three and two: [N] rows -> [N] (TA data/dsprites.py: floor of class / 2.5)."""
     return dsprites_factors(rows)[2] * BINS // DSPRITES[2]
 
 
@@ -64,7 +64,7 @@ def dsprites_x_position(rows: np.ndarray) -> np.ndarray:
 
 
 def smallnorb_elevation(info: np.ndarray) -> np.ndarray:
-    """Classes 0 to 8 of the second column of the ``info`` file: [N, 4] -> [N] (tfds image_classification/smallnorb.py)."""
+    """Classes 0 to 8 of the second column of ``info``: [N, 4] -> [N] (tfds image_classification/smallnorb.py)."""
     return np.asarray(info, dtype=np.int64)[:, 1]
 
 
