@@ -129,6 +129,14 @@ def moved(old: str, new: str):
     return lambda root: (root / old).rename(root / new)
 
 
+# The labelled images of each of KITTI's 141 videos, in order of their names (mapping/ of the object devkit).
+KITTI_FRAMES = (
+    51, 6, 10, 287, 89, 23, 235, 215, 38, 154, 132, 14, 321, 258, 25, 131, 35, 187, 57, 240, 192, 28, 10, 112,
+    4, 197, 80, 178, 18, 275, 288, 72, 5, 175, 68, 96, 128, 194, 166, 243, 577, 152, 88, 5, 198, 65, 107, 9, 20,
+    3, 5, 21, 26, 24, 17, 21, 10, 11, 4, 11, 1, 1, 6, 1, 2, 5, 2, 2, 4, 11, 3, 10, 4, 4, 11, 4, 4, 4, 11, 4, 4,
+    4, 11, 4, 5, 11, 4, 11, 4, 4, 8, 2, 3, 10, 4, 3, 3, 2, 9, 3, 3, 11, 4, 13, 3, 4, 1, 3, 3, 4, 11, 3, 5, 6, 4,
+    6, 11, 4, 4, 12, 11, 3, 4, 4, 11, 3, 6, 4, 11, 3, 3, 3, 11, 3, 5, 6, 7, 103, 47, 208, 296
+)  # fmt: skip
 PCAM, SCENES = "camelyonpatch_level_2_split_train", "CLEVR_v1.0/scenes/CLEVR_train_scenes.json"
 NPZ, TFRECORD = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "dmlab-train.tfrecord-00000-of-00002"
 DAT, INFO = f"{originals.NORB['train']}-dat.mat", f"{originals.NORB['train']}-info.mat"
@@ -256,14 +264,20 @@ def test_sun_lists_are_taken_from_an_installed_package_that_is_not_run(tmp_path,
     assert list(found.keys) == [key for key, _, _ in expected["validation"]] and str(package) in found.where
 
 
-def test_images_of_one_video_share_a_split_and_the_published_draw_is_repeated(tmp_path):
-    videos = {f"video {number:03d}" for number in range(141)}  # as many as KITTI has
-    split = kitti.partition(videos)
-    assert {name: len(part) for name, part in split.items()} == {"train": 113, "validation": 14, "test": 14}
-    assert set.union(*split.values()) == videos and not split["test"] & split["validation"]
+def test_the_draw_of_videos_gives_the_published_sizes():
+    videos = {f"video {place:03d}": frames for place, frames in enumerate(KITTI_FRAMES)}
+    split = kitti.partition(set(videos))
+    assert {name: sum(videos[video] for video in part) for name, part in split.items()} == {
+        "train": 6347, "validation": 423, "test": 711,
+    }  # fmt: skip
+    assert set.union(*split.values()) == set(videos) and sum(map(len, split.values())) == len(videos)
+
+
+def test_images_of_one_video_share_a_split(tmp_path):
     originals.kitti(tmp_path)
-    lines = kitti.videos_of_images(tmp_path / "mapping/train_rand.txt", tmp_path / "mapping/train_mapping.txt")
-    found = [{lines[int(key[:6])] for key in ORIGINALS["kitti"](tmp_path, name).keys} for name in split]
+    videos = kitti.videos_of_images(tmp_path / "mapping/train_rand.txt", tmp_path / "mapping/train_mapping.txt")
+    splits = ("train", "validation", "test")
+    found = [{videos[int(key[:6])] for key in ORIGINALS["kitti"](tmp_path, split).keys} for split in splits]
     assert sum(map(len, found)) == len(set.union(*found)) == 20
 
 

@@ -14,7 +14,8 @@ PUBLISHED = Published(
     "diabetic_retinopathy",
     "train/<id>_<left|right>.jpeg and test/<id>_<left|right>.jpeg, processed as the configuration btgraham-300 of "
     "tensorflow_datasets does (radius 300 pixels, local average subtracted, cropped to 0.9 of the radius), "
-    "trainLabels.csv and retinopathy_solution.csv",
+    "trainLabels.csv, and retinopathy_solution.csv (which is at https://storage.googleapis.com/"
+    "kaggle-forum-message-attachments/90528/2877/retinopathy_solution.csv)",
     "https://www.kaggle.com/c/diabetic-retinopathy-detection/data",
     account="an account at Kaggle is needed",
 )

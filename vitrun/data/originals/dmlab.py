@@ -26,14 +26,14 @@ def read(root: Path, split: str) -> Original:
         with PUBLISHED.reading(path), open(path, "rb") as file:
             for start, record in tfrecord.records(file):
                 example = tfrecord.example(record)
-                image = example["image"]
+                place = example["image"]
                 keys.append(bytes(record[example["filename"]]).decode())
                 labels.append(example["label"])
-                places.append((path, start + image.start, image.stop - image.start))
+                places.append((path, start + place.start, place.stop - place.start))
 
-    def image_at(index: int) -> bytes:
+    def image(index: int) -> bytes:
         path, start, length = places[index]
-        with open(path, "rb") as file:
+        with PUBLISHED.reading(path), open(path, "rb") as file:
             file.seek(start)
             return file.read(length)
 
@@ -41,6 +41,6 @@ def read(root: Path, split: str) -> Original:
         keys=keys,
         labels={"label": np.array(labels, dtype=np.int64)},
         classes={"label": CLASSES},
-        image=image_at,
+        image=image,
         where=f"{paths[0].parent}: {len(paths)} files *{split}*.tfrecord*",
     )

@@ -1,8 +1,8 @@
 """dSprites: every combination of six factors drawn once, in one deflated archive of NumPy arrays.
 
 The images are three gigabytes of zeros and ones, deflated as one stream that can only be read from its beginning. It
-is read once, at the first image that is asked for, and kept as bits, deflated again in blocks: some forty megabytes,
-of which any image is a fraction of a millisecond away.
+is read once, at the first image that is asked for, and kept as bits, deflated again in blocks: some ten megabytes, of
+which any image is a fraction of a millisecond away.
 """
 
 import zlib

@@ -26,11 +26,16 @@ def read(root: Path, split: str) -> Original:
         found = np.asarray(labels).reshape(-1).astype(np.int64)
     if images.shape != (len(found), 96, 96, 3):
         raise PUBLISHED.broken(path, f"x is {list(images.shape)}, not [{len(found)}, 96, 96, 3] as the labels have it")
+
+    def image(index: int) -> np.ndarray:
+        with PUBLISHED.reading(path):
+            return images[index]
+
     return Original(
         keys=[f"{part}_{row}" for row in range(len(found))],
         labels={"label": found},
         classes={"label": ("no tumour", "tumour")},
-        image=lambda index: images[index],
+        image=image,
         where=str(path),
     )
 

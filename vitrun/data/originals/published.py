@@ -93,4 +93,9 @@ class Published:
         lost = [path for path in paths if path.name not in present(path.parent)]
         if lost:
             raise self.broken(folder, f"{len(lost)} of {len(names)} images are missing, the first {lost[0]}")
-        return lambda index: (folder / paths[index]).read_bytes()
+
+        def image(index: int) -> bytes:
+            with self.reading(folder / paths[index]):
+                return (folder / paths[index]).read_bytes()
+
+        return image
