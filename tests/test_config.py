@@ -18,7 +18,7 @@ RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.gl
 def needed(verb: str, words: list[str], folder: Path) -> list[str]:
     """``words``, and those without which the verb cannot be."""
     given = " ".join(words)
-    places = [f"data.path={folder}"] * ("data=folder" in given or "data=imagenet21k" in given)
+    places = [f"data.path={folder}"] * any(f"data={name}" in given for name in ("folder", "imagenet21k", "vtab/"))
     data = ["data=digits"] * (verb in ("fewshot", "eval") and "data=" not in given)
     return [*OWN[verb], *data, *places, *words]
 
@@ -101,6 +101,19 @@ WRONG = [
     ("eval", SCRATCH, ["does not say which data to use", "data=NAME"], 2),
     ("pretrain", "data=folder", ["data=folder needs to know where the images are", "data.path=FOLDER"], 2),
     ("pretrain", "data=folder data.path=/nowhere", ["data.path=/nowhere", "no folder /nowhere"], 3),
+    ("pretrain", "data=vtab/kitti", ["No data 'vtab/kitti'", "Did you mean vtab/kitti_dist?"], 2),
+    ("pretrain", "data=vtab/pets", ["data=vtab/pets needs to know where its original is", "data.root=FOLDER"], 2),
+    ("pretrain", "data=vtab/pets data.root=/nowhere", ["data.root=/nowhere", "no folder /nowhere"], 3),
+    ("pretrain", "data=vtab/pets data.root=/ data.task=dtd", ["it comes with the choice of data=NAME, here pets"], 2),
+    ("pretrain", "data=vtab/pets data.root=/ data.protocol=ptv", ["data.protocol=ptv cannot be", "'vpt'"], 2),
+    ("pretrain", "data=vtab/pets data.root=/ data.train=train", ["should be train800val200 or train800"], 2),
+    ("pretrain", "data=vtab/pets data.root=/ data.test=val200", ["val200 is trained on", "data.train=train800"], 2),
+    (
+        "pretrain",
+        "data=vtab/pets data.root=/ data.protocol=vpt data.flip=true",
+        ["take out data.crop and data.flip"],
+        2,
+    ),
     ("finetune", "init=random:vit_b61", ["No model 'vit_b61'", "vit_b16"], 2),
     ("finetune", "init=nothing.npz", ["there is no file", "nothing.npz"], 4),
     (
@@ -202,6 +215,7 @@ SHOWN = [
     ("fewshot", [SCRATCH, "shots=1,5"]),
     ("eval", [SCRATCH, "data=cifar100"]),
     ("pretrain", ["runs=my runs"]),
+    ("finetune", [SCRATCH, "data=vtab/pets", "data.root=/", "data.protocol=vpt"]),
     ("compare", ["rows=data,optim.lr"]),
     ("models", []),
     ("data", []),

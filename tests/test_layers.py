@@ -30,7 +30,15 @@ ROOMS = (
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 LIGHT = ("cli", "choices", "config", "init", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
 SLOW = {"torch", "torchvision", "timm", "datasets", "sklearn", "hydra", "omegaconf"}
-OWNERS = {"hydra": {"config"}, "omegaconf": {"config"}, "timm": {"models"}, "datasets": {"data"}, "typer": {"cli"}}
+OWNERS = {
+    "hydra": {"config"},
+    "omegaconf": {"config"},
+    "timm": {"models"},
+    "datasets": {"data"},
+    "h5py": {"data"},
+    "scipy": {"data"},
+    "typer": {"cli"},
+}
 
 FILES = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in sorted(PACKAGE.rglob("*.py"))}
 MODULES = {name.removesuffix("__init__").rstrip("."): ast.parse(file.read_text()) for name, file in FILES.items()}
@@ -76,6 +84,12 @@ def test_imports_point_one_way(module):
     used = {name.split(".")[0] for name in own(imports(ast.walk(MODULES[module])))} - {room}
     wrong = {name for name in used if LEVEL[name] >= LEVEL[room]}
     assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
+
+
+def test_the_readers_of_originals_know_nothing_of_the_runner():
+    for module in (name for name in MODULES if name.startswith("data.originals.")):
+        wrong = {n for n in own(imports(ast.walk(MODULES[module]))) if not n.startswith("data.originals.")}
+        assert wrong <= {"mistakes", "data.files"}, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
 
 
 def test_no_module_waits_for_itself_on_import():

@@ -22,7 +22,7 @@ def groups(verb: str) -> dict[str, dict[str, str]]:
     """The config groups a verb can choose from: ``{"model": {"vit_b16": "its first comment line", ...}, ...}``."""
     names = {f.name for f in fields(RECIPES[verb])}
     folders = [d for d in sorted(CONF.iterdir()) if d.is_dir() and d.name in names]
-    return {d.name: {f.stem: header(f) for f in sorted(d.glob("*.yaml"))} for d in folders}
+    return {d.name: {name: header(file) for name, file in group_files(d.name).items()} for d in folders}
 
 
 def header(file: Path) -> str:
@@ -32,14 +32,15 @@ def header(file: Path) -> str:
 
 
 def group_files(group: str) -> dict[str, Path]:
-    """The files of a config group by name."""
-    return {file.stem: file for file in sorted((CONF / group).glob("*.yaml"))}
+    """The files of a config group by name; ``vtab/pets`` for one in a folder of the group."""
+    folder = CONF / group
+    files = sorted(folder.glob("*.yaml")) + sorted(folder.glob("*/*.yaml"))
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
 
 
 def read_row(group: str, name: str) -> dict:
     """The plain values of ``conf/<group>/<name>.yaml``."""
-    pick(group_files(group), name, group)
-    return yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(pick(group_files(group), name, group).read_text(encoding="utf-8"))
 
 
 def model_rows() -> dict[str, Any]:

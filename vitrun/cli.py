@@ -67,7 +67,8 @@ def describe(verb: str) -> str:
     lines += [f"  {key}={choices.show_value(choices.reach(tree, key))}" for key in choices.leaves(tree)]
     for group, files in choices.groups(verb).items():
         lines += ["", f"Choices of {group}=:"]
-        lines += [f"  {name.ljust(14)}  {about}" for name, about in files.items()]
+        width = max(map(len, files))
+        lines += [f"  {name.ljust(width)}  {about}" for name, about in files.items()]
     return "\n".join(lines)
 
 

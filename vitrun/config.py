@@ -15,7 +15,8 @@ from vitrun.mistakes import Mistake, pick, unknown
 from vitrun.recipe import DURATIONS, RECIPES
 
 COMMAND_LINE = "command line"
-TAGS = ("kind", "source")  # say which kind of model, optimizer or data set a file of their group describes
+TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data set a file of their group describes
+PLAIN = {"crop": "none", "flip": False}  # the training view of data.protocol=vpt, whatever the task
 BROUGHT = "the run that init names"
 WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
@@ -79,6 +80,8 @@ def compose(verb: str, words: Sequence[str]) -> dict:
     for name in DURATIONS:  # a duration on the command line replaces the one in the files, whatever its unit
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
+    if (tree.get("data") or {}).get("protocol") == "vpt":
+        tree["data"] |= {key: value for key, value in PLAIN.items() if f"data.{key}" not in pairs}
     return tree
 
 

@@ -16,7 +16,9 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     machine = Machine(recipe.device, recipe.precision)
     test = data.open_split(recipe.data, "test")
     run.say(f"data: {recipe.data.name}, {len(test)} test images, {len(test.classes)} classes")
-    run.about(test_data=test.fingerprint)
+    run.about(test_data=test.fingerprint, source=test.where)
+    if test.where:
+        run.say(f"from {test.where}")
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     if loaded.classes != len(test.classes):
         raise Mistake(

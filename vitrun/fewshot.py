@@ -33,7 +33,9 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     run.say(
         f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
     )
-    run.about(train_data=train.fingerprint, test_data=test.fingerprint)
+    run.about(train_data=train.fingerprint, test_data=test.fingerprint, source=train.where)
+    if train.where:
+        run.say(f"from {train.where}")
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     if run.dry:
         return {"train_images": len(train), "test_images": len(test)}

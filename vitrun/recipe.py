@@ -92,7 +92,7 @@ class Images:
     """What every data set is told: its name, and what a training image of it looks like."""
 
     name: str
-    crop: Literal["inception", "pad", "none"]
+    crop: Literal["inception", "pad", "square", "none"]
     area: tuple[PositiveFloat, PositiveFloat]  # shares of the image that an inception crop takes
     flip: bool
 
@@ -142,7 +142,36 @@ class Files(Images):
             raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER")
 
 
-Data = Annotated[Shapes | Digits | Files, Field(discriminator="source")]
+@recipe
+class Vtab(Images):
+    """A task of VTAB-1k, read from its original files."""
+
+    source: Literal["vtab"]
+    task: str
+    path: Path | None  # the folder of this task's original
+    root: Path | None  # the folder of all originals, each in one named after its TFDS builder; ``path`` wins
+    protocol: Literal["vit", "vpt"]  # whose training view: the ViT paper's, or that of visual prompt tuning
+    train: str
+    test: str
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.path is None and self.root is None:
+            raise ValueError(
+                f"data={self.name} needs to know where its original is: add data.path=FOLDER, or data.root=FOLDER that "
+                "holds a folder for each original of VTAB"
+            )
+        for key, parts in VTAB_PARTS.items():
+            if getattr(self, key) not in parts:
+                raise ValueError(f"data.{key}={getattr(self, key)} cannot be: it should be {' or '.join(parts)}")
+        if (self.train, self.test) == ("train800val200", "val200"):
+            raise ValueError("data.test=val200 is trained on: add data.train=train800")
+        if self.protocol == "vpt" and (self.crop != "none" or self.flip):
+            raise ValueError("data.protocol=vpt squares the whole image: take out data.crop and data.flip")
+
+
+VTAB_PARTS = {"train": ("train800val200", "train800"), "test": ("test", "val200")}
+Data = Annotated[Shapes | Digits | Files | Vtab, Field(discriminator="source")]
 
 
 @recipe
@@ -290,7 +319,10 @@ class Models:
 
 @recipe
 class DataSets:
-    """List the data sets, with their sizes and where they come from."""
+    """List the data sets, with their sizes and where they come from; or check a folder of VTAB's originals."""
+
+    root: Path | None  # the folder of VTAB's originals, each in one named after its TFDS builder
+    save: Path  # where the keys of VTAB-1k's images go, as JSON
 
 
 DURATIONS = ("steps", "epochs", "examples")

@@ -20,11 +20,11 @@ def load(verb: str, words: list[str]) -> Any:
             if source is None:
                 raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
             tree["data"] = source["data"]
-    path = (tree.get("data") or {}).get("path")
-    if path:
-        tree["data"]["path"] = str(Path(path).absolute())
-        if not Path(path).is_dir():
-            raise Mistake(f"data.path={path}: there is no folder {Path(path).absolute()}.", Exit.DATA)
+    for key in ("path", "root"):
+        if path := (tree.get("data") or {}).get(key):
+            tree["data"][key] = str(Path(path).absolute())
+            if not Path(path).is_dir():
+                raise Mistake(f"data.{key}={path}: there is no folder {Path(path).absolute()}.", Exit.DATA)
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
     return config.freeze(verb, tree)

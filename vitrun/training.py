@@ -44,7 +44,9 @@ def open_data(recipe: Training, run: Run) -> tuple[data.Split, data.Split]:
     run.say(
         f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
     )
-    run.about(train_data=train.fingerprint, test_data=test.fingerprint)
+    run.about(train_data=train.fingerprint, test_data=test.fingerprint, source=train.where)
+    if train.where:
+        run.say(f"from {train.where}")
     return train, test
 
 

@@ -13,6 +13,7 @@ from vitrun import draws
 
 TRIES = 10  # for an inception crop that fits, before the whole image is taken
 ASPECT = (3 / 4, 4 / 3)  # of an inception crop (arXiv 1409.4842, section 6)
+SQUARE = 384 / 448  # of each side, which a square crop keeps (arXiv 1912.11370, section 3.3)
 PAD = 1 / 8  # of the side, by which a pad crop may shift the image: 4 pixels of 32
 NUMBERS = 2 * TRIES + 3  # drawn for each image: area and aspect for every try, two places, one flip
 
@@ -75,12 +76,18 @@ def pad_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float])
     return np.concatenate([shifts, sides], 1)
 
 
+def square_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
+    """Boxes at a uniform place, as a crop of 384 from the image squashed to 448 by 448 sees it: [B, 4]."""
+    places = numbers[:, -3:-1] * (1 - SQUARE) * sides
+    return np.concatenate([places, SQUARE * sides], 1)
+
+
 def whole_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
     """The whole image: [B, 4]."""
     return np.concatenate([np.zeros_like(sides), sides], 1)
 
 
-BOXES = {"inception": inception_boxes, "pad": pad_boxes, "none": whole_boxes}
+BOXES = {"inception": inception_boxes, "pad": pad_boxes, "square": square_boxes, "none": whole_boxes}
 
 
 def resample(pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.ndarray, res: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The data sets: one table for all verbs."""
 
 from vitrun import recipe
-from vitrun.data import embedded, files
+from vitrun.data import embedded, files, vtab
 from vitrun.data.batches import Batch, ahead, testing, training
 from vitrun.data.splits import Split, settled
 from vitrun.data.table import main
@@ -9,7 +9,7 @@ from vitrun.mistakes import Exit, Mistake
 
 __all__ = ["Batch", "Split", "ahead", "main", "open_split", "testing", "training"]
 
-SOURCES = {"shapes": embedded.shapes, "digits": embedded.digits, "files": files.read}
+SOURCES = {"shapes": embedded.shapes, "digits": embedded.digits, "files": files.read, "vtab": vtab.open_vtab}
 
 
 def open_split(data: recipe.Data, part: str) -> Split:

@@ -28,7 +28,8 @@ class Split:
     labels: np.ndarray  # [N] int64
     classes: tuple[str, ...]
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
-    encoded: Callable[[int], bytes] | None = None
+    encoded: Callable[[int], bytes | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
+    where: str = ""  # the files that it came from, where that needs telling
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,6 +52,8 @@ class Split:
     def decode(self, index: int) -> np.ndarray:
         """The image at ``index``: [3, h, w] uint8; a Mistake that names it where it is no image."""
         data = self.encoded(index)
+        if isinstance(data, np.ndarray):
+            return np.array(np.broadcast_to(data.T, (3, *data.shape[1::-1])).transpose(0, 2, 1))
         try:
             with Image.open(BytesIO(data)) as image:
                 return np.array(image.convert("RGB")).transpose(2, 0, 1)

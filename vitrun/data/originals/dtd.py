@@ -1,0 +1,32 @@
+"""Describable Textures: a folder a class, and ten partitions in text files, of which the first counts."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vitrun.data.originals.original import Original
+from vitrun.data.originals.published import Published
+
+PUBLISHED = Published(
+    "dtd",
+    "images/<class>/*.jpg and labels/{train1,val1,test1}.txt of dtd-r1.0.1.tar.gz",
+    "https://www.robots.ox.ac.uk/~vgg/data/dtd/",
+    archives=("dtd",),
+)
+LISTS = {"train": "train1", "validation": "val1", "test": "test1"}
+
+
+def read(root: Path, split: str) -> Original:
+    """The images of a split of the first partition, keyed by their lines in its list."""
+    path = PUBLISHED.find(root, f"labels/{LISTS[split]}.txt")
+    images = PUBLISHED.find(root, "images")
+    keys, classes = PUBLISHED.lines(path), PUBLISHED.classes(images, 47)
+    with PUBLISHED.reading(path):
+        found = np.array([classes.index(key.split("/")[0]) for key in keys], dtype=np.int64)
+    return Original(
+        keys=keys,
+        labels={"label": found},
+        classes={"label": classes},
+        image=PUBLISHED.images(images, keys),
+        where=str(path),
+    )

@@ -1,0 +1,88 @@
+"""``vitrun data root=FOLDER``: which originals of VTAB-1k lie in a folder, and whether they are the published ones."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitrun.checkpoints import write_file
+from vitrun.data.originals import ORIGINALS
+from vitrun.data.vtab.keys import CODES, PARTS, codes, parts, published_parts
+from vitrun.data.vtab.tasks import BUILDERS, DRAWN, TASKS
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen, table
+
+EXACT = "exact"
+DIFFERS = "differs"
+UNKNOWN = "cannot be known from this copy"
+UNPUBLISHED = "order computed, no published check value"
+NAMES = "known without its images"
+MISSING = "missing"
+BROKEN = "not whole"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of one original: the images found, whether their order is the published one, and its keys."""
+
+    images: str
+    order: str  # one of those above
+    keys: dict[str, list[str]]  # part -> keys in order; empty where neither the folder nor the names tell them
+    note: str
+
+
+def main(root: Path, save: Path, screen: Screen) -> None:
+    """Print a row a task, say what is missing, and write the keys of all that can be known to ``save``."""
+    if not root.is_dir():
+        raise Mistake(f"root={root}: there is no folder {root.absolute()}.", Exit.DATA)
+    found = {builder: examine(builder, root / builder) for builder in BUILDERS}
+    rows = [
+        [name, task.group, task.builder, found[task.builder].images, found[task.builder].order]
+        for name, task in TASKS.items()
+    ]
+    screen.say(table(["task", "group", "original", "images", "order"], rows))
+    for finding in found.values():
+        screen.say(finding.note)
+    write(found, save)
+    here = sum(found[task.builder].images not in (MISSING, BROKEN) for task in TASKS.values())
+    known = sum(bool(found[task.builder].keys) for task in TASKS.values())
+    screen.say(f"{here} of {len(TASKS)} tasks found. The keys of {known} written to {save}")
+    if wrong := [builder for builder, finding in found.items() if finding.images == BROKEN or finding.order == DIFFERS]:
+        raise Mistake(f"root={root}: not what is published, as said above: {', '.join(wrong)}.", Exit.DATA)
+
+
+def examine(builder: str, folder: Path) -> Finding:
+    """What lies in the folder of an original."""
+    published = published_parts(builder)
+    try:
+        originals = {split: ORIGINALS[builder](folder, split) for split in BUILDERS[builder].splits}
+    except Mistake as mistake:
+        state = BROKEN if folder.is_dir() else MISSING
+        return Finding(state, NAMES if published else "-", published or {}, str(mistake))
+    sizes = {split: len(original.keys) for split, original in originals.items()}
+    images = ", ".join(sized(number, BUILDERS[builder].splits[split]) for split, number in sizes.items())
+    source = f"{builder}: {'; '.join(dict.fromkeys(original.where for original in originals.values()))}"
+    if DRAWN in source:
+        return Finding(images, UNKNOWN, {}, source)
+    if sizes != BUILDERS[builder].splits:
+        return Finding(images, DIFFERS, published or {}, source)
+    keys = parts(builder, {split: list(original.keys) for split, original in originals.items()})
+    expected = codes(published) if published else CODES.get(builder)
+    order = UNPUBLISHED if expected is None else EXACT if codes(keys) == expected else DIFFERS
+    return Finding(images, order, published or keys, source)
+
+
+def sized(found: int, published: int) -> str:
+    """A number of images, beside the published one where it is another."""
+    return f"{found}" if found == published else f"{found} (published {published})"
+
+
+def write(found: dict[str, Finding], save: Path) -> None:
+    """The keys of every task as JSON: task -> builder, and the keys of each part in order; null where unknown."""
+    tree = {
+        name: {"builder": task.builder, **{part: found[task.builder].keys.get(part) for part in PARTS}}
+        for name, task in TASKS.items()
+    }
+    try:
+        write_file(save, json.dumps(tree, indent=0))
+    except OSError as error:
+        raise Mistake(f"save={save}: cannot write there: {error.strerror}.", Exit.SPACE) from None
