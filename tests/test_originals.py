@@ -238,6 +238,9 @@ def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
     for split in ("train", "test"):
         (tmp_path / f"caltech101_{split}.txt").unlink()
     folder = tmp_path / "101_ObjectCategories"
+    for name in range(99):
+        for n in range(31):
+            (folder / f"thing_{name:02d}" / f"image_{n:04d}.jpg").touch()
     originals.put(folder / "BACKGROUND_Google" / "tmp", "")  # a file that is no image, as the published archive has one
     train, test = (ORIGINALS["caltech101"](tmp_path, split) for split in ("train", "test"))
     every = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.jpg")}
