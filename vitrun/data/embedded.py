@@ -16,6 +16,7 @@ COLOURS = {
 MOST = 5  # objects in an image, where their count is the label
 TURNS = 8
 CELLS = 3  # positions are the cells of a grid of 3 by 3
+DIGITS = 1797  # in all
 NUMBERS = 16 + 3 * MOST  # drawn for each image
 
 
@@ -102,6 +103,13 @@ def classes(target: str) -> tuple[str, ...]:
         "position": tuple(f"row {r} column {c}" for r in range(CELLS) for c in range(CELLS)),
         "orientation": tuple(f"{360 * turn // TURNS} degrees" for turn in range(TURNS)),
     }[target]
+
+
+def sizes(row: dict) -> tuple[int, int, int] | None:
+    """Classes, training and test images of an embedded row of the table; None for any other."""
+    if row["source"] == "shapes":
+        return len(classes(row["target"])), row["train_images"], row["test_images"]
+    return (10, DIGITS - row["test_images"], row["test_images"]) if row["source"] == "digits" else None
 
 
 def shapes(data: recipe.Shapes, part: str) -> Split:

@@ -29,17 +29,26 @@ class Split:
     classes: tuple[str, ...]
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
     encoded: Callable[[int], bytes] | None = None
+    accepted: np.ndarray | None = None  # [N, A] labels that count as right, then -1; none for the label alone
+    among: np.ndarray | None = None  # [C, A] labels of ImageNet that stand for each class; none for a set of its own
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def right(self) -> np.ndarray:
+        """The labels that count as right: [N, A], filled up with -1; an image that has none does not count."""
+        return self.labels[:, None] if self.accepted is None else self.accepted
+
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of a SHA-256 over classes, keys and labels."""
+        """16 hex digits of a SHA-256 over classes, keys and labels, and which of them count as right."""
         code = hashlib.sha256("\n".join(self.classes).encode())
         for first in range(0, len(self), 65536):
             code.update("\n".join(self.keys[first : first + 65536]).encode())
-        code.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
+        for numbers in (self.labels, self.accepted, self.among):
+            if numbers is not None:
+                code.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
         return code.hexdigest()[:16]
 
     def read(self, indices: np.ndarray) -> Tensor | list[Tensor]:

@@ -1,15 +1,40 @@
-"""``vitrun data``: the table of data sets."""
+"""``vitrun data``: the table of data sets, or what is in a folder."""
 
 from vitrun import choices, recipe
+from vitrun.data import embedded
+from vitrun.data.describe import describe
+from vitrun.mistakes import Mistake
 from vitrun.screen import Screen, table
+
+HEADER = ["data=", "classes", "train", "test", "Hub id@revision", "licence", "in the paper"]
 
 
 def main(recipe: recipe.DataSets, screen: Screen) -> None:
-    """Print one row a data set: where it comes from, at which revision, and what it is."""
-    rows = []
-    for name, about in choices.groups("pretrain")["data"].items():
-        row = choices.read_row("data", name)
-        source = row["hub"] or "data.path=" if row["source"] == "files" else "embedded"
-        revision = (row.get("revision") or "")[:8]
-        rows.append([name, source, revision, about])
-    screen.say(table(["data=", "source", "revision", "what"], rows))
+    """Print one row a data set: its sizes, where it comes from and what the paper calls it; or describe a folder."""
+    if recipe.path is not None:
+        describe(recipe.path, screen)
+        return
+    wanted = {
+        name: about
+        for name, about in choices.groups("pretrain")["data"].items()
+        if not recipe.only or any(word in name for word in recipe.only)
+    }
+    if not wanted:
+        raise Mistake(f"No data set has {' or '.join(recipe.only)} in its name. Leave out only= to see all.")
+    rows = {name: choices.read_row("data", name) for name in wanted}
+    screen.say(table(HEADER, [[name, *cells(row)] for name, row in rows.items()]))
+    if recipe.only:
+        for name, about in wanted.items():
+            home = rows[name].get("home")
+            screen.say(f"{name}: {about}." + (f" From {home}" if home else ""))
+    else:
+        screen.say("Rows without a Hub id need data.path=FOLDER; with one too it reads a local copy. More: only=NAME")
+
+
+def cells(row: dict) -> list[str]:
+    """What a row of the table says behind its name."""
+    classes, train, test = embedded.sizes(row) or (row.get(key) for key in ("classes", "train_images", "test_images"))
+    numbers = [f"{number:,}" if number else "-" for number in (classes, train, test)]
+    revision = f"@{row['revision'][:7]}" if row.get("revision") else ""
+    hub = f"{row['hub']}{revision}" if row.get("hub") else "-"
+    return [*numbers, hub, row.get("licence") or "-", row.get("paper") or "-"]
