@@ -117,17 +117,10 @@ def objectnet(data: recipe.Files, split: Split) -> Split:
         ) from None
     names = sorted(meanings)
     place = np.array([names.index(name) if name in meanings else -1 for name in split.classes])
-    rows = np.flatnonzero(place[split.labels] >= 0)
     most = max(map(len, meanings.values()))
     among = np.array([(meanings[name] * most)[:most] for name in names])
-    encoded = split.encoded
-    return Split(
-        [split.keys[row] for row in rows],
-        place[split.labels[rows]],
-        tuple(names),
-        encoded=lambda index: encoded(int(rows[index])),
-        among=among,
-    )
+    shared = split.only(np.flatnonzero(place[split.labels] >= 0))
+    return replace(shared, labels=place[shared.labels], classes=tuple(names), among=among)
 
 
 def read_mappings(folder: Path) -> dict[str, list[int]]:

@@ -71,6 +71,18 @@ class Split:
                 Exit.DATA,
             ) from None
 
+    def only(self, rows: np.ndarray) -> "Split":
+        """The split of the images at ``rows``, in that order."""
+        encoded, pixels, accepted = self.encoded, self.pixels, self.accepted
+        return replace(
+            self,
+            keys=[self.keys[row] for row in rows.tolist()],
+            labels=self.labels[rows],
+            pixels=None if pixels is None else pixels[torch.from_numpy(rows)],
+            encoded=None if encoded is None else lambda index: encoded(int(rows[index])),
+            accepted=None if accepted is None else accepted[rows],
+        )
+
 
 def settled(split: Split) -> Split:
     """The split with its pixels in memory, where its images are of one size and few enough; else as it is."""
