@@ -11,14 +11,25 @@ from vitrun.recipe import RECIPES
 
 SCRATCH = "init=random:vit_nano8"
 OWN = {verb: [SCRATCH] if verb in ("finetune", "fewshot", "eval", "export") else [] for verb in RECIPES}
-CHOICES = [(verb, group, name) for verb in RECIPES for group, names in choices.groups(verb).items() for name in names]
+ROWS = {name: choices.read_row("data", name) for name in choices.group_files("data")}
+WITHOUT_HUB = [
+    name for name, row in ROWS.items() if row["source"] == "vtab" or row["source"] == "files" and row["hub"] is None
+]
+TO_EVALUATE = [name for name, row in ROWS.items() if row["source"] == "files" and row["train"] is None]
+CHOICES = [
+    (verb, group, name)
+    for verb in RECIPES
+    for group, names in choices.groups(verb).items()
+    for name in names
+    if verb == "eval" or name not in TO_EVALUATE
+]
 RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.glob("recipe/*/*.yaml"))
 
 
 def needed(verb: str, words: list[str], folder: Path) -> list[str]:
     """``words``, and those without which the verb cannot be."""
     given = " ".join(words)
-    places = [f"data.path={folder}"] * any(f"data={name}" in given for name in ("folder", "imagenet21k", "vtab/"))
+    places = [f"data.path={folder}"] * any(f"data={name}" in words for name in WITHOUT_HUB)
     data = ["data=digits"] * (verb in ("fewshot", "eval") and "data=" not in given)
     return [*OWN[verb], *data, *places, *words]
 
@@ -36,6 +47,13 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(verb, group, nam
     assert choices.groups(verb)[group][name], "its first line is a comment that says what it is"
     if group == "data" or group == "model" and chosen.kind != "timm":
         assert chosen.name == name
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "finetune", "fewshot"])
+@pytest.mark.parametrize("name", TO_EVALUATE)
+def test_nothing_is_trained_on_a_set_for_evaluation(verb, name, tmp_path):
+    with pytest.raises(Mistake, match=f"data={name} is for vitrun eval only"):
+        start.load(verb, needed(verb, [f"data={name}"], tmp_path))
 
 
 @pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
@@ -100,6 +118,11 @@ WRONG = [
     ("data", "x=1", ["No option 'x'"], 2),
     ("eval", SCRATCH, ["does not say which data to use", "data=NAME"], 2),
     ("pretrain", "data=folder", ["data=folder needs to know where the images are", "data.path=FOLDER"], 2),
+    ("pretrain", "data=parquet", ["data=parquet needs to know where the images are"], 2),
+    ("eval", f"{SCRATCH} data=objectnet", ["data.path=FOLDER", "https://objectnet.dev"], 2),
+    ("finetune", f"{SCRATCH} data=imagenet data.labels=real", ["data=imagenet is for vitrun eval only"], 2),
+    ("eval", f"{SCRATCH} data=imagenet data.real=x.json data.labels=real", ["data.real=x.json", "no file"], 3),
+    ("eval", f"{SCRATCH} data=cifar10 data.labels=rael", ["data.labels=rael cannot be", "'real'"], 2),
     ("pretrain", "data=folder data.path=/nowhere", ["data.path=/nowhere", "no folder /nowhere"], 3),
     ("pretrain", "data=vtab/kitti", ["No data 'vtab/kitti'", "Did you mean vtab/kitti_dist?"], 2),
     ("pretrain", "data=vtab/pets", ["data=vtab/pets needs to know where its original is", "data.root=FOLDER"], 2),

@@ -133,6 +133,7 @@ def test_a_damaged_image_is_named(carry_out, photographs):
 def test_the_hub_layout_is_read_from_a_local_copy(tmp_path):
     import datasets
 
+    sizes = ["data.train_images=20", "data.test_images=10"]
     generator = np.random.default_rng(0)
     features = datasets.Features(
         {"img": datasets.Image(), "label": datasets.ClassLabel(names=[f"c{n}" for n in range(10)])}
@@ -142,7 +143,7 @@ def test_the_hub_layout_is_read_from_a_local_copy(tmp_path):
         table = datasets.Dataset.from_dict({"img": rows, "label": [n % 10 for n in range(number)]}, features)
         (tmp_path / "copy").mkdir(exist_ok=True)
         table.to_parquet(tmp_path / "copy" / f"{split}-00000-of-00001.parquet")
-    recipe = start.load("pretrain", ["data=cifar10", f"data.path={tmp_path / 'copy'}"])
+    recipe = start.load("pretrain", ["data=cifar10", f"data.path={tmp_path / 'copy'}", *sizes])
     train, test = (data.open_split(recipe.data, part) for part in ("train", "test"))
     assert (len(train), len(test)) == (20, 10) and train.classes[3] == "c3"
     assert train.pixels.shape == (20, 3, 32, 32) and train.labels.tolist() == [n % 10 for n in range(20)]

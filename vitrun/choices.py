@@ -51,6 +51,13 @@ def model_rows() -> dict[str, Any]:
     return {name: adapter.validate_python(read_row("model", name)) for name in group_files("model")}
 
 
+def data_row(name: str, **changes: Any) -> recipes.Files:
+    """The data set of images in files that ``conf/data/<name>.yaml`` describes, with some values changed."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(recipes.Files).validate_python(read_row("data", name) | changes)
+
+
 @cache
 def options(verb: str) -> dict[str, Any]:
     """Every dotted option that some choice of groups gives a verb, with its type."""

@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from vitrun import data, recipe, weights
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vitrun import data, models, recipe, weights
 from vitrun.init import recipe_of
 from vitrun.loop import OBJECTIVES, answers
 from vitrun.machine import Machine
@@ -20,32 +24,56 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     if test.where:
         run.say(f"from {test.where}")
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
-    if loaded.classes != len(test.classes):
-        raise Mistake(
-            f"{recipe.init} has a head of {loaded.classes} classes, but {recipe.data.name} has {len(test.classes)}: "
-            f"fine-tune first (vitrun finetune data={recipe.data.name}), or give the init of a run on this data.",
-            Exit.COMMAND,
-        )
+    network = fitting(loaded, test, recipe.init, recipe.data.name)
+    if network is not loaded.network:
+        run.say(f"answers: the likeliest of {len(np.unique(test.among))} of the model's {loaded.classes:,} classes")
     if run.dry:
         return {"test_images": len(test)}
     objective = OBJECTIVES[(recipe_of(recipe.init, recipe.runs) or {}).get("loss", "softmax")]
     batches = data.ahead(data.testing(test, WholeView(loaded.res), recipe.batch))
     with run.screen.progress(run.verb, len(test), 0) as bar:
-        found = answers(loaded.network.to(machine.device), batches, objective, machine, run.counter(bar))
+        found = answers(network.to(machine.device), batches, objective, machine, run.counter(bar))
     run.write("preds.parquet", lambda path: write_answers(path, found, test))
-    return {
-        "top1": found.accuracy(1),
-        "top5": found.accuracy(5),
-        "loss": float(found.losses.mean()),
-        "images_used": len(found.labels),
-        "images_expected": len(test),
-    }
+    right = test.right[found.indices]
+    accuracy = {"top1": found.accuracy(1, right), "top5": found.accuracy(5, right)}
+    if test.accepted is None:  # a loss against one of several right labels would mean nothing
+        accuracy["loss"] = float(found.losses.mean())
+    return {**accuracy, "images_used": int((right >= 0).any(1).sum()), "images_expected": len(test)}
+
+
+def fitting(loaded: models.Loaded, test: data.Split, init: str, name: str) -> nn.Module:
+    """The network, with answers among the classes of the test set where those are ImageNet's; a Mistake where not."""
+    if test.among is not None and loaded.classes == data.IMAGENET_CLASSES:
+        return Among(loaded.network, test.among)
+    if loaded.classes == len(test.classes):
+        return loaded.network
+    of_imagenet = test.among is not None or len(test.classes) == data.IMAGENET_CLASSES
+    raise Mistake(
+        f"{init} has a head of {loaded.classes} classes, but {name} has {len(test.classes)}: fine-tune first "
+        f"(vitrun finetune data={'imagenet' if of_imagenet else name}), or give the init of such a model.",
+        Exit.COMMAND,
+    )
+
+
+class Among(nn.Module):
+    """A network that answers [B, C] with the likeliest of the labels of ImageNet [C, A] that stand for each class."""
+
+    def __init__(self, network: nn.Module, labels: np.ndarray):
+        super().__init__()
+        self.network = network
+        self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, C]."""
+        return self.network(images)[:, self.labels].amax(-1)  # [B, C, A] -> [B, C]
 
 
 def write_answers(path: Any, found: Any, test: data.Split) -> None:
-    """A Parquet table: the id, the label and the five likeliest classes of each image, likeliest first."""
+    """A Parquet table: id, label and five likeliest classes of each image, and where it has a list the right labels."""
     import pyarrow
     import pyarrow.parquet
 
     columns = {"id": [test.keys[i] for i in found.indices], "label": found.labels, "top5": found.top.tolist()}
+    if test.accepted is not None:
+        columns["right"] = [[label for label in row if label >= 0] for row in test.right[found.indices].tolist()]
     pyarrow.parquet.write_table(pyarrow.table(columns), path)

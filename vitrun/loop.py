@@ -156,9 +156,14 @@ class Answers:
     top: np.ndarray  # [N, 5] classes, likeliest first
     losses: np.ndarray = field(repr=False)  # [N]
 
-    def accuracy(self, k: int) -> float:
-        """The share of images whose label is among the ``k`` likeliest classes."""
-        return float((self.top[:, :k] == self.labels[:, None]).any(1).mean())
+    def accuracy(self, k: int, right: np.ndarray | None = None) -> float:
+        """The share of images of which a right label is among the ``k`` likeliest classes.
+
+        ``right`` [N, A] holds the right labels of each, then -1; images without any do not count. None: their labels.
+        """
+        right = self.labels[:, None] if right is None else right
+        hits = (self.top[:, :k, None] == right[:, None]).any((1, 2))
+        return float(hits[(right >= 0).any(1)].mean())
 
 
 def answers(

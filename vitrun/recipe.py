@@ -132,14 +132,24 @@ class Files(Images):
     revision: str | None
     image: str  # the column of images
     label: str  # the column of labels
-    train: str  # what the source calls its training split
+    labels: Literal["original", "real", "imagenet_a", "imagenet_r", "objectnet"]  # how they are read
+    real: Path | None  # a file of ReaL's labels; none for the data set's own or the published ones
+    train: str | None  # what the source calls its training split; none where it is for evaluation only
     test: str
-    classes: PositiveInt | None  # as published; none where only the folder knows
+    classes: PositiveInt | None  # as published, as are the next two; none where only the source knows
+    train_images: PositiveInt | None
+    test_images: PositiveInt | None
+    licence: str | None  # none where we do not know of one
+    paper: str | None  # what the paper (arXiv 2010.11929) calls it; none where it has no such set
+    home: str | None  # the page where it comes from
 
     def __post_init__(self):
         super().__post_init__()
         if self.path is None and self.hub is None:
-            raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER")
+            home = f", with the images of {self.home}" if self.home else ""
+            raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER{home}")
+        if self.real is not None and self.labels != "real":
+            raise ValueError(f"data.real={self.real} is read with data.labels=real only: add that")
 
 
 @recipe
@@ -172,6 +182,13 @@ class Vtab(Images):
 
 VTAB_PARTS = {"train": ("train800val200", "train800"), "test": ("test", "val200")}
 Data = Annotated[Shapes | Digits | Files | Vtab, Field(discriminator="source")]
+
+
+def check_trainable(data: Data) -> None:
+    """A ValueError where the data set is for evaluation only."""
+    if isinstance(data, Files) and (data.train is None or data.labels != "original"):
+        why = "it has" if data.train is None else f"with data.labels={data.labels} there are"
+        raise ValueError(f"data={data.name} is for vitrun eval only: {why} no training images")
 
 
 @recipe
@@ -227,6 +244,7 @@ class Training(Running):
     save_minutes: NonNegativeFloat
 
     def __post_init__(self):
+        check_trainable(self.data)
         given = [name for name in DURATIONS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}")
@@ -267,6 +285,9 @@ class Fewshot(Running):
     seeds: tuple[NonNegativeInt, ...]
     l2: PositiveFloat
     crop: Annotated[float, Field(gt=0, le=1)]  # share of the squared image's side that the centre crop keeps
+
+    def __post_init__(self):
+        check_trainable(self.data)
 
 
 @recipe
@@ -319,9 +340,11 @@ class Models:
 
 @recipe
 class DataSets:
-    """List the data sets, with their sizes and where they come from; or check a folder of VTAB's originals."""
+    """List the data sets, with their sizes and where they come from; or tell what is in a folder."""
 
-    root: Path | None  # the folder of VTAB's originals, each in one named after its TFDS builder
+    only: tuple[str, ...]  # shown are the rows whose name has one of these in it; all where there is none
+    path: Path | None  # a folder of images to describe instead
+    root: Path | None  # a folder of VTAB's originals to check instead, each in one named after its TFDS builder
     save: Path  # where the keys of VTAB-1k's images go, as JSON
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from vitrun import choices, config, init
 from vitrun.mistakes import Exit, Mistake
 
+PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
+
 
 def load(verb: str, words: list[str]) -> Any:
     """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
@@ -20,11 +22,12 @@ def load(verb: str, words: list[str]) -> Any:
             if source is None:
                 raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
             tree["data"] = source["data"]
-    for key in ("path", "root"):
-        if path := (tree.get("data") or {}).get(key):
-            tree["data"][key] = str(Path(path).absolute())
-            if not Path(path).is_dir():
-                raise Mistake(f"data.{key}={path}: there is no folder {Path(path).absolute()}.", Exit.DATA)
+    data = tree.get("data") or {}
+    for option, kind, there in PLACES:
+        if given := data.get(option):
+            data[option] = str(Path(given).absolute())
+            if not there(Path(given)):
+                raise Mistake(f"data.{option}={given}: there is no {kind} {data[option]}.", Exit.DATA)
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
     return config.freeze(verb, tree)

@@ -3,11 +3,12 @@
 from vitrun import recipe
 from vitrun.data import embedded, files, vtab
 from vitrun.data.batches import Batch, ahead, testing, training
+from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
 from vitrun.data.splits import Split, settled
 from vitrun.data.table import main
 from vitrun.mistakes import Exit, Mistake
 
-__all__ = ["Batch", "Split", "ahead", "main", "open_split", "testing", "training"]
+__all__ = ["IMAGENET_CLASSES", "Batch", "Split", "ahead", "main", "open_split", "testing", "training"]
 
 SOURCES = {"shapes": embedded.shapes, "digits": embedded.digits, "files": files.read, "vtab": vtab.open_vtab}
 

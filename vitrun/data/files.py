@@ -1,27 +1,52 @@
 """Images in files: the Hub's parquet layout, from the Hub or from a local copy, and folders with a folder a class."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vitrun import draws, recipe
+from vitrun import recipe
+from vitrun.data import folders
+from vitrun.data.folders import listed
+from vitrun.data.labels import LABELS, padded
 from vitrun.data.splits import Split
 from vitrun.mistakes import Exit, Mistake
 
-IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif"}
-TEST_NAMES = ("test", "val", "validation")  # what people call the folder of images that are not trained on
-TEST_SHARE = 0.1  # of the files, where one folder has to serve both parts
+REAL = "real_labels"  # the column of ReaL's lists, where a copy brings them
+SHARD = re.compile(r"(.+?)(?:-(\d+)-of-(\d+).*)?")  # of a parquet file's name: its split, its number, and of how many
 
 
 def read(data: recipe.Files, part: str) -> Split:
-    """One part of a data set: from ``data.path`` where it is given, else from the Hub at the pinned revision."""
+    """One part of a data set with its labels as ``data.labels`` says; a Mistake where it is not as published."""
+    split = LABELS[data.labels](data, source(data, part))
+    check_size(data, part, len(split))
+    if data.classes is not None and len(split.classes) != data.classes:
+        raise Mistake(
+            f"data={data.name} has {data.classes:,} classes, but its source has {len(split.classes):,}.", Exit.DATA
+        )
+    return split
+
+
+def source(data: recipe.Files, part: str) -> Split:
+    """One part as its files have it: from ``data.path`` where it is given, else from the Hub at the pinned revision."""
     if data.path is None:
         return from_hub(data, part)
     if any(data.path.rglob("*.parquet")):
         return from_parquet(data, part)
-    return from_folders(data, part)
+    return folders.read(data, part)
+
+
+def check_size(data: recipe.Files, part: str, found: int) -> None:
+    """A Mistake where a part has another number of images than is published."""
+    published = data.train_images if part == "train" else data.test_images
+    if published is not None and found != published:
+        raise Mistake(
+            f"data={data.name} has {published:,} {part} images as published, but its source has {found:,}: fetch it "
+            f"again, or add data.{part}_images={found} where that is what you mean.",
+            Exit.DATA,
+        )
 
 
 def from_hub(data: recipe.Files, part: str) -> Split:
@@ -45,113 +70,113 @@ def from_parquet(data: recipe.Files, part: str) -> Split:
     import datasets
 
     datasets.disable_progress_bars()
-    split = named(data, part)
-    files = sorted(str(file) for file in data.path.rglob(f"{split}-*.parquet"))
-    if not files:
-        found = sorted(str(file.relative_to(data.path)) for file in data.path.rglob("*.parquet"))
+    split, shards = named(data, part), parquet_splits(data.path, data.config)
+    if split not in shards:
         raise Mistake(
-            f"data.path={data.path}: no {split}-*.parquet, but {listed(found)}. Name its split: data.{part}=NAME.",
+            f"data.path={data.path} has no split {split!r}, but {listed(sorted(shards))}. Name its {part} split: "
+            f"data.{part}=NAME.",
             Exit.DATA,
         )
+    check_shards(data, shards[split])
+    files = [str(file) for file in shards[split]]
     try:
-        source = datasets.load_dataset("parquet", data_files={split: files}, split=split)
+        table = datasets.load_dataset("parquet", data_files={split: files}, split=split)
     except Exception as error:
         raise Mistake(
             f"data.path={data.path}: its parquet files cannot be read: {first_line(error)}.", Exit.DATA
         ) from None
-    return from_table(data, source)
+    return from_table(data, table)
 
 
-def from_table(data: recipe.Files, source: Any) -> Split:
+def parquet_splits(path: Path, config: str | None) -> dict[str, list[Path]]:
+    """The parquet files of each split below a folder, named ``SPLIT-00000-of-00002``, ``SPLIT`` or ``SPLIT/0000``."""
+    root = path / config if config and (path / config).is_dir() else path
+    found: dict[str, list[Path]] = {}
+    for file in sorted(root.rglob("*.parquet")):
+        split = file.parent.name if file.stem.isdigit() else SHARD.fullmatch(file.stem)[1]
+        found.setdefault(split, []).append(file)
+    return found
+
+
+def check_shards(data: recipe.Files, files: Sequence[Path]) -> None:
+    """A Mistake where the files of a split are not as many as their names say."""
+    counts = {int(count) for file in files if (count := SHARD.fullmatch(file.stem)[3])}
+    if counts and counts != {len(files)}:
+        raise Mistake(
+            f"data.path={data.path} has {len(files)} files as {files[0].name}, whose names speak of "
+            f"{' and '.join(map(str, sorted(counts)))}: fetch what is missing, and keep other versions elsewhere.",
+            Exit.DATA,
+        )
+
+
+def from_table(data: recipe.Files, table: Any) -> Split:
     """A ``datasets.Dataset`` as a split; bytes are read when an image is."""
     import datasets
     import pyarrow.compute as compute
 
-    columns = source.column_names
-    for option, column in (("image", data.image), ("label", data.label)):
-        if column not in columns:
-            raise Mistake(
-                f"data={data.name}: no column {column!r} among {', '.join(columns)}: add data.{option}=COLUMN.",
-                Exit.DATA,
-            )
-    feature = source.features[data.label]
-    labels = np.asarray(source.data.column(data.label), dtype=np.int64)
+    check_columns(data, table.features)
+    feature = table.features[data.label]
+    labels = np.asarray(whole_numbers(data, table.data.column(data.label)), dtype=np.int64)
     names = getattr(feature, "names", None) or [str(n) for n in range(labels.max(initial=-1) + 1)]
-    check_classes(data, len(names))
-    images = source.cast_column(data.image, datasets.Image(decode=False)).data.column(data.image)
+    if labels.max(initial=-1) >= len(names):
+        raise Mistake(f"data={data.name} has a label {labels.max()} among {len(names)} classes.", Exit.DATA)
+    images = table.cast_column(data.image, datasets.Image(decode=False)).data.column(data.image)
     encoded, paths = compute.struct_field(images, "bytes"), compute.struct_field(images, "path")
     keys = [
         f"{row:08d}/{path or ''}" for row, path in enumerate(paths.to_pylist())
     ]  # a row number alone is surely unique
+    lists = table.data.column(REAL).to_pylist() if data.labels == "real" and REAL in table.features else None
 
     def read_bytes(index: int) -> bytes:
         found = encoded[index].as_py()
-        return found if found is not None else Path(paths[index].as_py()).read_bytes()
+        return found if found is not None else outside(keys[index], paths[index].as_py())
 
-    return Split(keys, labels, tuple(names), encoded=read_bytes)
+    return Split(keys, labels, tuple(names), encoded=read_bytes, accepted=None if lists is None else padded(lists))
 
 
-def from_folders(data: recipe.Files, part: str) -> Split:
-    """``path/train/CLASS/*`` and ``path/test/CLASS/*``; or ``path/CLASS/*``, a tenth of it for testing."""
-    folders = {p.name: p for p in sorted(data.path.iterdir()) if p.is_dir()}
-    test = next((folders[n] for n in (data.test, *TEST_NAMES) if n in folders), None)
-    if data.train in folders and test:
-        root = folders[data.train] if part == "train" else test
-        names = [p.name for p in sorted(folders[data.train].iterdir()) if p.is_dir()]
-        others = [p.name for p in sorted(root.iterdir()) if p.is_dir() and p.name not in names]
-        if others:
-            raise Mistake(f"{root} has classes that {folders[data.train]} has not: {listed(others)}.", Exit.DATA)
-        files = scan(root, names)
-    else:
-        names = list(folders)
-        files = scan(data.path, names)
-        inside = np.array(
-            [draws.key(0, "folder-split", hash_name(key)) % 1000 < 1000 * TEST_SHARE for key, _, _ in files]
-        )
-        files = [file for file, is_test in zip(files, inside) if is_test == (part != "train")]
-    if not files:
+def check_columns(data: recipe.Files, features: Any) -> None:
+    """A Mistake where the columns of images and labels are not there, or hold something else."""
+    import datasets
+
+    for option, column in (("image", data.image), ("label", data.label)):
+        if column not in features:
+            raise Mistake(
+                f"data={data.name}: no column {column!r} among {', '.join(features)}: add data.{option}=COLUMN.",
+                Exit.DATA,
+            )
+    kind = features[data.image]
+    if not isinstance(kind, datasets.Image | dict) and getattr(kind, "dtype", "") not in ("binary", "string"):
         raise Mistake(
-            f"data.path={data.path}: no images for the {part} part; found "
-            f"{listed(sorted(p.name for p in data.path.iterdir()))}. "
-            "Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, or *.parquet.",
+            f"data={data.name}: the column {data.image!r} holds no images, but {kind}: add data.image=COLUMN.",
             Exit.DATA,
         )
-    check_classes(data, len(names))
-    keys = [key for key, _, _ in files]
-    paths = [path for _, path, _ in files]
-    labels = np.array([label for _, _, label in files], dtype=np.int64)
-    return Split(keys, labels, tuple(names), encoded=lambda index: Path(paths[index]).read_bytes())
 
 
-def scan(root: Path, names: Sequence[str]) -> list[tuple[str, str, int]]:
-    """(key, path, label) of every image below ``root/CLASS``, in order of class and name."""
-    found = []
-    for label, name in enumerate(names):
-        for path in sorted((root / name).rglob("*")):
-            if path.suffix.lower() in IMAGES:
-                found.append((path.relative_to(root).as_posix(), str(path), label))
-    return found
+def whole_numbers(data: recipe.Files, column: Any) -> Any:
+    """The column of labels, an Arrow array; a Mistake where they are no whole numbers."""
+    import pyarrow
+
+    if not pyarrow.types.is_integer(column.type) or column.null_count:
+        what = f"{column.null_count} empty places" if column.null_count else str(column.type)
+        raise Mistake(
+            f"data={data.name}: the column {data.label!r} should hold a whole number an image, but it holds {what}: "
+            "add data.label=COLUMN.",
+            Exit.DATA,
+        )
+    return column
 
 
-def hash_name(key: str) -> int:
-    """A number that a file's name decides, whatever else is in the folder."""
-    return draws.key(0, key)
-
-
-def check_classes(data: recipe.Files, number: int) -> None:
-    """A Mistake where the source has another number of classes than is published."""
-    if data.classes is not None and number != data.classes:
-        raise Mistake(f"data={data.name} has {data.classes} classes, but its source has {number}.", Exit.DATA)
+def outside(key: str, path: str | None) -> bytes:
+    """The bytes of an image that its table only names; a Mistake where they are not there."""
+    try:
+        return Path(path or "").read_bytes()
+    except OSError as error:
+        raise Mistake(f"{key}: the table holds no bytes of this image, only a path: {error}.", Exit.DATA) from None
 
 
 def named(data: recipe.Files, part: str) -> str:
     """What the source calls a part."""
     return data.train if part == "train" else data.test
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names of many."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "nothing"
 
 
 def first_line(error: Exception) -> str:

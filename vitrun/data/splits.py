@@ -30,17 +30,26 @@ class Split:
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
     encoded: Callable[[int], bytes | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
     where: str = ""  # the files that it came from, where that needs telling
+    accepted: np.ndarray | None = None  # [N, A] labels that count as right, then -1; none for the label alone
+    among: np.ndarray | None = None  # [C, A] labels of ImageNet that stand for each class; none for a set of its own
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def right(self) -> np.ndarray:
+        """The labels that count as right: [N, A], filled up with -1; an image that has none does not count."""
+        return self.labels[:, None] if self.accepted is None else self.accepted
+
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of a SHA-256 over classes, keys and labels."""
+        """16 hex digits of a SHA-256 over classes, keys and labels, and which of them count as right."""
         code = hashlib.sha256("\n".join(self.classes).encode())
         for first in range(0, len(self), 65536):
             code.update("\n".join(self.keys[first : first + 65536]).encode())
-        code.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
+        for numbers in (self.labels, self.accepted, self.among):
+            if numbers is not None:
+                code.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
         return code.hexdigest()[:16]
 
     def read(self, indices: np.ndarray) -> Tensor | list[Tensor]:
@@ -64,6 +73,18 @@ class Split:
                 "Replace or remove it.",
                 Exit.DATA,
             ) from None
+
+    def only(self, rows: np.ndarray) -> "Split":
+        """The split of the images at ``rows``, in that order."""
+        encoded, pixels, accepted = self.encoded, self.pixels, self.accepted
+        return replace(
+            self,
+            keys=[self.keys[row] for row in rows.tolist()],
+            labels=self.labels[rows],
+            pixels=None if pixels is None else pixels[torch.from_numpy(rows)],
+            encoded=None if encoded is None else lambda index: encoded(int(rows[index])),
+            accepted=None if accepted is None else accepted[rows],
+        )
 
 
 def settled(split: Split) -> Split:

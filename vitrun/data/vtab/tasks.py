@@ -79,6 +79,13 @@ def slices(builder: str, part: str) -> list[tuple[str, slice]]:
     return [cut(text) for text in pieces.get(part, [row.test])]
 
 
+def sizes(name: str) -> tuple[int, int, int]:
+    """Classes, training and test images of a task."""
+    task = TASKS[name]
+    ((split, rows),) = slices(task.builder, "test")
+    return task.classes, 1000, len(range(BUILDERS[task.builder].splits[split])[rows])
+
+
 def cut(text: str) -> tuple[str, slice]:
     """``train[5:9]`` as the split's name and the positions; the whole split where there are no brackets."""
     split, start, stop = re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?", text).groups()

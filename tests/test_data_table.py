@@ -1,0 +1,219 @@
+"""The table of data sets is sound and readable, and every wrong folder is told what is wrong with it."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from test_eval_sets import photographs, picture
+
+from vitrun import choices, data, start
+from vitrun.data import files, table
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+
+ROWS = {name: choices.read_row("data", name) for name in choices.group_files("data")}
+FROM_FILES = [name for name, row in ROWS.items() if row["source"] == "files"]
+
+
+def shown(capsys, *words: str) -> str:
+    """What ``vitrun data`` prints."""
+    table.main(start.load("data", [*words]), Screen())
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", FROM_FILES)
+def test_a_set_on_the_hub_is_pinned_to_a_commit(name):
+    row = ROWS[name]
+    assert bool(row["hub"]) == bool(row["revision"]) and re.fullmatch(r"[0-9a-f]{40}", row["revision"] or "0" * 40)
+    assert row["home"] or name in ("folder", "parquet"), "every set says where it comes from"
+
+
+def test_the_table_fits_a_screen_and_has_a_row_for_every_set(capsys):
+    lines = shown(capsys).splitlines()
+    assert max(map(len, lines[: len(FROM_FILES)])) <= 120
+    assert set(FROM_FILES) | {"shapes", "digits"} <= {line.split("|")[1].strip() for line in lines if "|" in line}
+    pets = next(line for line in lines if line.startswith("| pets"))
+    assert all(part in pets for part in ("37", "3,680", "3,669", "timm/oxford-iiit-pet@10b688", "CC BY-SA", "Pets"))
+
+
+def test_only_shows_what_is_asked_for_and_where_it_comes_from(capsys):
+    said = shown(capsys, "only=pets,flowers")
+    assert "https://www.robots.ox.ac.uk/~vgg/data/pets/" in said and "cifar" not in said and "flowers102" in said
+    with pytest.raises(Mistake, match="No data set has peets in its name"):
+        shown(capsys, "only=peets")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "name, facts",
+    [
+        ("cifar10", ["10,000 | 10      | 1000", "50,000 | 10      | 5000", "JPEG", "| 32    | 32", "data.image=img"]),
+        ("caltech101", ["3,060  | 102     | 30 ", "119-1221 | 102-1280", "105-3481 | 103-2955", "data.label=label"]),
+        ("imagenet_real_sample", ["| test  | 500    | 10 of 1,000 | 50 ", "| 224   | 224 "]),
+    ],
+)
+def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
+    said = shown(capsys, f"path={shared / 'data' / name}")
+    assert all(fact in said for fact in facts), said
+    row = choices.data_row("parquet", path=shared / "data" / name, image="img" if name == "cifar10" else "image")
+    assert files.read(row, "test").fingerprint in said, "as a run would record it"
+
+
+def test_class_folders_are_described(tmp_path, capsys):
+    photographs(tmp_path / "train", ["cat", "dog"], each=3)
+    photographs(tmp_path / "val", ["cat", "dog"], each=2)
+    said = shown(capsys, f"path={tmp_path}")
+    assert "| train | 6      | 2       | 3 " in said and "| test  | 4      | 2       | 2 " in said and "PNG" in said
+    assert f"data=folder data.path={tmp_path}" in said
+
+
+def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
+    with pytest.raises(Mistake, match="there is no folder") as error:
+        shown(capsys, f"path={tmp_path / 'nowhere'}")
+    assert error.value.status == Exit.DATA
+
+
+def parquet(file: Path, **columns) -> None:
+    """A parquet file, of two images where no others are given."""
+    columns = {"image": [{"bytes": picture(n), "path": f"{n}.png"} for n in range(2)], "label": [0, 1]} | columns
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+
+
+def archive(root: Path) -> None:
+    (root / "images.tar.gz").write_bytes(b"packed")
+
+
+def flat(root: Path) -> None:
+    (root / "1.jpg").write_bytes(picture(1))
+
+
+def classless(root: Path) -> None:
+    photographs(root, ["cat", "dog"])
+    (root / "bird").mkdir()
+
+
+def untested(root: Path) -> None:
+    photographs(root / "train", ["cat", "dog"])
+
+
+def unlike(root: Path) -> None:
+    untested(root)
+    photographs(root / "test", ["cat", "bird"])
+
+
+def other_files(root: Path) -> None:
+    (root / "cat").mkdir()
+    (root / "cat" / "1.heic").write_bytes(b"?")
+
+
+# kind: what is in the folder, the part of it that is asked for, and parts of the sentence
+WRONG = {
+    "empty": (lambda root: None, "train", ["has no class folders with images: it has nothing", "CLASS/*.jpg"]),
+    "images without class folders": (flat, "train", ["its images lie in it without one", "Sort them"]),
+    "an archive": (archive, "train", ["it has images.tar.gz. Unpack that first"]),
+    "no format we read": (other_files, "train", ["it has cat", "images end in .bmp"]),
+    "one level too high": (
+        lambda root: untested(root / "pets"),
+        "train",
+        ["one class only", "data.path=", "/pets is meant"],
+    ),
+    "a class without images": (classless, "train", ["class folders without an image: bird"]),
+    "no test folder": (untested, "test", ["has a folder train, but none of the test images", "test or val"]),
+    "no training folder": (
+        lambda root: photographs(root / "val", ["cat", "dog"]),
+        "train",
+        ["has a folder val, but none of the train images", "called train"],
+    ),
+    "classes to test that were not trained": (unlike, "test", ["has classes that", "has not: bird"]),
+    "a split of another name": (
+        lambda root: parquet(root / "validation-00000-of-00001.parquet"),
+        "test",
+        ["has no split 'test', but validation", "data.test=NAME"],
+    ),
+    "half a download": (
+        lambda root: parquet(root / "data" / "train-00000-of-00002.parquet"),
+        "train",
+        ["has 1 files as train-00000-of-00002.parquet", "speak of 2", "fetch what is missing"],
+    ),
+    "two versions in one": (
+        lambda root: [parquet(root / f"train-00000-of-0000{n}.parquet") for n in (1, 2)],
+        "train",
+        ["has 2 files as", "speak of 1 and 2", "keep other versions elsewhere"],
+    ),
+    "other columns": (
+        lambda root: parquet(root / "train.parquet", fine_label=[0, 1], label=["cat", "dog"]),
+        "train",
+        ["the column 'label' should hold a whole number an image, but it holds", "string", "data.label=COLUMN"],
+    ),
+    "labels left out": (
+        lambda root: parquet(root / "train.parquet", label=[0, None]),
+        "train",
+        ["but it holds 1 empty places"],
+    ),
+    "no images in the column": (
+        lambda root: parquet(root / "train.parquet", image=[1, 2]),
+        "train",
+        ["the column 'image' holds no images", "data.image=COLUMN"],
+    ),
+    "no such column": (
+        lambda root: pyarrow.parquet.write_table(pyarrow.table({"img": [1], "label": [0]}), root / "train.parquet"),
+        "train",
+        ["no column 'image' among img, label"],
+    ),
+    "images that were left elsewhere": (
+        lambda root: parquet(root / "train.parquet", image=[{"bytes": None, "path": "/nowhere/1.jpg"}] * 2),
+        "train",
+        ["holds no bytes of this image", "/nowhere/1.jpg"],
+    ),
+    "no parquet at all": (
+        lambda root: (root / "train.parquet").write_text("<html>"),
+        "train",
+        ["its parquet files cannot be read"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_folder_is_told_what_is_wrong_with_it(kind, tmp_path):
+    make, part, expected = WRONG[kind]
+    make(tmp_path)
+    with pytest.raises(Mistake) as error:
+        data.open_split(choices.data_row("folder", path=tmp_path), part)
+    sentence = str(error.value)
+    assert error.value.status == Exit.DATA and "\n" not in sentence
+    assert all(part in sentence for part in expected), sentence
+
+
+def test_a_source_of_another_size_than_published_says_both_numbers(tmp_path):
+    parquet(tmp_path / "test-00000-of-00001.parquet")
+    pets = choices.data_row("pets", path=tmp_path)
+    with pytest.raises(
+        Mistake, match=r"3,669 test images as published, but its source has 2: .*data.test_images=2 "
+    ) as error:
+        data.open_split(pets, "test")
+    assert error.value.status == Exit.DATA
+    with pytest.raises(Mistake, match="has 37 classes, but its source has 2"):
+        data.open_split(replace(pets, test_images=2), "test")
+    assert len(data.open_split(replace(pets, test_images=None, classes=2), "test")) == 2
+
+
+def test_what_an_operating_system_leaves_behind_is_no_class_and_no_image(tmp_path):
+    photographs(tmp_path, ["cat", "dog"])
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        photographs(tmp_path, [name])
+    (tmp_path / "cat" / "._0.png").write_bytes(b"not an image")
+    split = files.source(choices.data_row("folder", path=tmp_path, train=None), "test")
+    assert split.classes == ("cat", "dog") and split.keys == ["cat/0.png", "dog/0.png"]
+
+
+def test_a_new_image_moves_no_other_between_training_and_testing(tmp_path):
+    photographs(tmp_path, ["cat", "dog"], each=30)
+    row = choices.data_row("folder", path=tmp_path)
+    before = {part: set(files.read(row, part).keys) for part in ("train", "test")}
+    (tmp_path / "cat" / "new.png").write_bytes(picture(0))
+    after = {part: set(files.read(row, part).keys) - {"cat/new.png"} for part in ("train", "test")}
+    assert before == after and before["test"] and not before["train"] & before["test"]

@@ -1,0 +1,117 @@
+"""Images in folders with a folder a class: of each part, or of one folder that serves both."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vitrun import draws, recipe
+from vitrun.data.splits import Split
+from vitrun.mistakes import Exit, Mistake
+
+IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif"}
+ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".rar", ".7z"}
+TEST_NAMES = ("test", "val", "validation")  # what people call the folder of images that are not trained on
+TEST_SHARE = 0.1  # of the files, where one folder has to serve both parts
+
+File = tuple[str, Path, int]  # key, path and label of an image
+
+
+def read(data: recipe.Files, part: str) -> Split:
+    """``path/train/CLASS/*`` and ``path/test/CLASS/*``; or ``path/CLASS/*``, a tenth of it for testing."""
+    inside = {folder.name: folder for folder in subfolders(data.path)}
+    train = inside.get(data.train)
+    test = next((inside[name] for name in (data.test, *TEST_NAMES) if name in inside), None)
+    if data.train is None:
+        names, files = all_of(test or data.path)
+    elif train is None and test is None:
+        names, files = all_of(data.path)
+        files = [file for file in files if for_testing(file) == (part != "train")]
+    else:
+        names, files = part_of(data, part, train, test)
+    paths = [path for _, path, _ in files]
+    labels = np.array([label for _, _, label in files], dtype=np.int64)
+    return Split([key for key, _, _ in files], labels, tuple(names), encoded=lambda index: paths[index].read_bytes())
+
+
+def part_of(data: recipe.Files, part: str, train: Path | None, test: Path | None) -> tuple[list[str], list[File]]:
+    """The classes and files of a part that has a folder of its own; the classes are those of the training images."""
+    root = train if part == "train" else test
+    if root is None:
+        wanted = data.train if part == "train" else " or ".join(dict.fromkeys((data.test, *TEST_NAMES)))
+        raise Mistake(
+            f"data.path={data.path} has a folder {(train or test).name}, but none of the {part} images: it should be "
+            f"called {wanted}. Or take the class folders out of {(train or test).name}: a tenth is then for testing.",
+            Exit.DATA,
+        )
+    if train is None or part == "train":
+        return all_of(root)
+    names = class_names(train)
+    others = [name for name in class_names(root) if name not in names]
+    if others:
+        raise Mistake(f"{root} has classes that {train} has not: {listed(others)}.", Exit.DATA)
+    return names, scan(root, names)
+
+
+def all_of(root: Path) -> tuple[list[str], list[File]]:
+    """The classes and files of a folder; a Mistake where it is not a folder a class."""
+    names = class_names(root)
+    files = scan(root, names)
+    if not files:
+        raise Mistake(f"{root} has no class folders with images: {instead(root)}", Exit.DATA)
+    if len(names) == 1:
+        raise Mistake(
+            f"{root} has one class only, the folder {names[0]}: there should be two or more to tell apart. "
+            f"Perhaps data.path={root / names[0]} is meant, or the folder above.",
+            Exit.DATA,
+        )
+    full = {label for _, _, label in files}
+    empty = [name for label, name in enumerate(names) if label not in full]
+    if empty:
+        raise Mistake(f"{root} has class folders without an image: {listed(empty)}. Fill or remove them.", Exit.DATA)
+    return names, files
+
+
+def instead(root: Path) -> str:
+    """What a folder has instead of class folders with images, and what to do."""
+    names = sorted(path.name for path in root.iterdir())
+    suffixes = {Path(name).suffix.lower() for name in names}
+    if suffixes & IMAGES:
+        return "its images lie in it without one. Sort them into a folder a class: CLASS/*.jpg."
+    if suffixes & ARCHIVES:
+        return f"it has {listed(names)}. Unpack that first."
+    return (
+        f"it has {listed(names)}. Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, or *.parquet; "
+        f"images end in {', '.join(sorted(IMAGES))}."
+    )
+
+
+def subfolders(root: Path) -> list[Path]:
+    """The folders in a folder by name, hidden ones left out."""
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
+
+
+def class_names(root: Path) -> list[str]:
+    """The class folders in order of the label: by name, or as numbers where all are."""
+    names = [folder.name for folder in subfolders(root)]
+    return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
+
+
+def scan(root: Path, names: Sequence[str]) -> list[File]:
+    """Every image below ``root/CLASS``, in order of class and name; files that begin with a dot are none."""
+    found = []
+    for label, name in enumerate(names):
+        for path in sorted((root / name).rglob("*")):
+            if path.suffix.lower() in IMAGES and not path.name.startswith("."):
+                found.append((path.relative_to(root).as_posix(), path, label))
+    return found
+
+
+def for_testing(file: File) -> bool:
+    """Whether an image is in the tenth that is not trained on: decided by its name, whatever else is in the folder."""
+    return draws.key(0, "folder-split", draws.key(0, file[0])) % 1000 < 1000 * TEST_SHARE
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names of many."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "nothing"
