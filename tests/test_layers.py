@@ -29,8 +29,15 @@ ROOMS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 LIGHT = ("cli", "choices", "config", "init", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
-SLOW = {"torch", "torchvision", "timm", "datasets", "sklearn", "hydra", "omegaconf"}
-OWNERS = {"hydra": {"config"}, "omegaconf": {"config"}, "timm": {"models"}, "datasets": {"data"}, "typer": {"cli"}}
+SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
+OWNERS = {
+    "hydra": {"config"},
+    "omegaconf": {"config"},
+    "timm": {"models"},
+    "datasets": {"data"},
+    "huggingface_hub": {"data", "models"},
+    "typer": {"cli"},
+}
 
 FILES = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in sorted(PACKAGE.rglob("*.py"))}
 MODULES = {name.removesuffix("__init__").rstrip("."): ast.parse(file.read_text()) for name, file in FILES.items()}

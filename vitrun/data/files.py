@@ -1,4 +1,4 @@
-"""Images in files: the Hub's parquet layout, from the Hub or from a local copy, and folders with a folder a class."""
+"""Images in files: parquet in the Hub's layout, and folders with a folder a class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,28 +16,10 @@ TEST_SHARE = 0.1  # of the files, where one folder has to serve both parts
 
 
 def read(data: recipe.Files, part: str) -> Split:
-    """One part of a data set: from ``data.path`` where it is given, else from the Hub at the pinned revision."""
-    if data.path is None:
-        return from_hub(data, part)
+    """One part of a data set in ``data.path``."""
     if any(data.path.rglob("*.parquet")):
         return from_parquet(data, part)
     return from_folders(data, part)
-
-
-def from_hub(data: recipe.Files, part: str) -> Split:
-    """The part as the Hub has it; a Mistake that says what to do where it cannot be had."""
-    import datasets
-
-    try:
-        source = datasets.load_dataset(data.hub, data.config, revision=data.revision, split=named(data, part))
-    except Exception as error:  # the Hub's client raises a dozen kinds, from connection to gate
-        raise Mistake(
-            f"data={data.name}: could not load {data.hub} ({data.config}, revision {data.revision}) from the Hub: "
-            f"{first_line(error)}. If it is gated, accept its terms on its page and run `hf auth login`; "
-            "without network give a local copy: data.path=FOLDER.",
-            Exit.DATA,
-        ) from None
-    return from_table(data, source)
 
 
 def from_parquet(data: recipe.Files, part: str) -> Split:
