@@ -243,9 +243,15 @@ def test_a_gate_opens_to_an_account_that_accepted_the_terms(hub, client, put):
     token.unlink()
 
 
+def test_a_token_that_is_not_valid_is_said(hub, client, put):
+    name = put("token")
+    hub.order("tree", "401")
+    assert "the Hub refuses your token, log in anew with `hf auth login`" in client.refused(name)
+
+
 WRONG = [
-    ([], "nothing", "there is no such data set, or it is private"),
-    (["data.revision=" + "0" * 40], "plain", f"has no revision {'0' * 40}. See "),
+    ([], "nothing", "vit/nothing cannot be had.* it is not on http://.*/datasets, or it is private"),
+    (["data.revision=" + "0" * 40], "plain", f"has no revision {'0' * 40}, those it has are on "),
     (["data.revision=main"], "plain", f"data.revision=main is no commit.* pin it with data.revision={COMMIT}"),
     (["data.revision=null"], "plain", f"pin it with data.revision={COMMIT}"),
     (["data.config=plane"], "plain", "No config 'plane'. Did you mean plain[?] Choose: data.config=NAME"),

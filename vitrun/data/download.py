@@ -1,7 +1,8 @@
 """Files of the Hub brought into the cache of its own client, with the bytes that the Hub lists.
 
-The client resumes a transfer that was cut and waits where the server asks it to. Left to us are wrong bytes of the
-right number (it compares sizes only), a server that fails in the middle, and a connection that is reset.
+The client (huggingface_hub 1.31 to 2.4) resumes a transfer that was cut, and waits where the server asks it to. Left to
+us are wrong bytes of the right number (it compares sizes only), a server that fails after it promised a file, and a
+connection that is reset.
 """
 
 import hashlib
@@ -76,16 +77,18 @@ def gather(
     with screen.progress(f"{data.name} {split}", total // MEGA) as bar:
         meter = Meter(bar, tick)
         for shard in shards:
-            before = meter.done
+            start = meter.done
             obtain(data, shard, snapshot / shard.path, screen, meter)
-            meter.move(before + shard.size)
+            meter.move(start + shard.size)
 
 
 def obtain(data: recipe.Files, shard: Shard, file: Path, screen: Screen, meter: Meter) -> None:
     """Have one file in the cache with the bytes that the Hub lists; wrong ones are removed, and fetched again once."""
+    start = meter.done
     for _ in range(2):
+        meter.move(start)
         download(data, shard, screen, meter)
-        if shard.code in (digest(file) if len(shard.code) == 64 else git_digest(file)):
+        if shard.code == (digest(file) if len(shard.code) == 64 else git_digest(file)):
             return
         screen.warn(f"{shard.path} of {data.hub} has other bytes than the Hub lists: removed.")
         file.resolve().unlink(missing_ok=True)
@@ -108,20 +111,25 @@ def download(data: recipe.Files, shard: Shard, screen: Screen, meter: Meter) -> 
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HTTPError
 
-    before = meter.done
+    start = meter.done
     for wait in (*WAITS, None):
         try:
-            meter.move(before)
+            meter.move(start)
             hf_hub_download(
                 data.hub, shard.path, repo_type="dataset", revision=data.revision, tqdm_class=counted(meter.add)
             )
             return
         except HTTPError as error:
-            status = error.response.status_code if hasattr(error, "response") else 503  # none where none came
-            if wait is None or status not in (408, 429) and status < 500:
+            status = status_of(error)
+            if wait is None or status not in (None, 408, 429) and status < 500:
                 raise
             screen.warn(f"{shard.path} of {data.hub}: {first_line(error)}. Trying again in {wait} s.")
             time.sleep(wait)
+
+
+def status_of(error: Exception) -> int | None:
+    """The HTTP status with which the Hub answered; None where no answer came."""
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def counted(count: Callable[[int], None]) -> type:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from vitrun import recipe
 from vitrun.checkpoints import read_json, write_file
-from vitrun.data.download import WAITS, Shard, gather, same_size
+from vitrun.data.download import WAITS, Shard, gather, same_size, status_of
 from vitrun.data.files import first_line, named
 from vitrun.mistakes import Exit, Mistake, unknown
 from vitrun.screen import Screen
@@ -34,7 +34,7 @@ def local(data: recipe.Files, part: str, screen: Screen, tick: Callable[[], None
         check_pinned(data)
         cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=data.hub, repo_type="dataset")
         snapshot = cache / "snapshots" / data.revision
-        receipt = cache / "vitrun" / (quote(f"{data.revision} {data.config} {split}", safe=" ") + ".json")
+        receipt = cache / "vitrun" / (quote(f"{data.revision} {data.config or 'default'} {split}", safe=" ") + ".json")
         shards = [Shard(**file) for file in (read_json(receipt) or {"files": []})["files"]]
         if not shards or not all(same_size(snapshot, shard) for shard in shards):
             shards = listed_or_cached(data, split, snapshot)
@@ -70,7 +70,7 @@ def listed_or_cached(data: recipe.Files, split: str, snapshot: Path) -> list[Sha
     from huggingface_hub.errors import HTTPError
 
     try:
-        return choose(data, split, lambda folder: listing(data, folder))
+        return listed(data, split)
     except (OSError, HTTPError):
         # Another tool may have put them there. Their names tell how many there are, the cache's blobs their hashes.
         shards = [shard for folder in folders(data) for shard in cached(snapshot, folder, split)]
@@ -84,11 +84,11 @@ def folders(data: recipe.Files) -> tuple[str, ...]:
     return ("data", "") if data.config in (None, "default") else (data.config,)
 
 
-def choose(data: recipe.Files, split: str, entries: Callable[[str], list[dict]]) -> list[Shard]:
-    """The files of a split among the ``entries`` of a folder; a Mistake that says which folders or splits there are."""
+def listed(data: recipe.Files, split: str) -> list[Shard]:
+    """The files of a split that the Hub lists; a Mistake that says which configurations or splits there are."""
     splits: dict[str, list[Shard]] = {}
     for folder in folders(data):
-        for entry in entries(folder):
+        for entry in entries(data, folder):
             name = SHARD.fullmatch(Path(entry["path"]).name)
             if name:
                 code = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
@@ -98,7 +98,7 @@ def choose(data: recipe.Files, split: str, entries: Callable[[str], list[dict]])
     if splits:
         part = next(part for part in ("train", "test") if named(data, part) == split)
         raise Mistake(f"{data.hub}: {unknown('split', split, splits)} Choose: data.{part}=NAME", Exit.DATA)
-    others = [e["path"] for e in entries("") if e["type"] == "directory" and e["path"] not in folders(data)]
+    others = [e["path"] for e in entries(data, "") if e["type"] == "directory" and e["path"] not in folders(data)]
     if not others:
         raise Mistake(f"{data.hub} has no parquet files: fetch what it has, and give data.path=FOLDER", Exit.DATA)
     raise Mistake(
@@ -106,7 +106,7 @@ def choose(data: recipe.Files, split: str, entries: Callable[[str], list[dict]])
     )
 
 
-def listing(data: recipe.Files, folder: str) -> list[dict]:
+def entries(data: recipe.Files, folder: str) -> list[dict]:
     """What is in a folder of the data set, as the Hub's API tells; nothing where there is no such folder."""
     from huggingface_hub import constants
     from huggingface_hub.errors import EntryNotFoundError
@@ -156,15 +156,14 @@ def reason(data: recipe.Files, error: Exception) -> str:
     if isinstance(error, errors.LocalEntryNotFoundError):
         error = error.__cause__ or error
     page = f"{constants.ENDPOINT}/datasets/{data.hub}"
-    status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, errors.GatedRepoError):
         return f"it is gated, accept its terms on {page} and log in to that account with `hf auth login`"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return f"there is no such data set, or it is private. See {constants.ENDPOINT}/datasets, or `hf auth login`"
+        return f"it is not on {constants.ENDPOINT}/datasets, or it is private: log in with `hf auth login`"
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"it has no revision {data.revision}. See {page}/commits/main"
+        return f"it has no revision {data.revision}, those it has are on {page}/commits/main"
     if isinstance(error, errors.OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, and the cache has not all of it"
-    if status == 401:
-        return "the Hub does not know your token, log in anew with `hf auth login`"
+    if status_of(error) == 401:
+        return "the Hub refuses your token, log in anew with `hf auth login`"
     return first_line(error) + (", and the cache has not all of it" if isinstance(error, errors.HTTPError) else "")
