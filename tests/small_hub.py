@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 COMMIT = "c0ffee" + "0" * 34
 TOKEN = "hf_test"
 LFS = 500  # bytes; smaller files are in git itself
+PAGE = 1000  # entries in one answer
 
 
 @dataclass
@@ -77,7 +78,9 @@ class Handler(BaseHTTPRequestHandler):
         if folder and not entries:
             self.error(404, "EntryNotFound")
             return
-        self.json(entries)
+        first = int(urlsplit(self.path).query.removeprefix("cursor=") or 0)
+        more = f'<{self.hub.endpoint}{urlsplit(self.path).path}?cursor={first + PAGE}>; rel="next"'
+        self.json(entries[first : first + PAGE], {"Link": more} if first + PAGE < len(entries) else {})
 
     def file(self, name: str, revision: str, path: str) -> None:
         self.hub.asked.append(f"{self.command} {path}")
@@ -130,8 +133,8 @@ class Handler(BaseHTTPRequestHandler):
         self.error(int(status), headers={"Retry-After": wait} if wait else {})
         return True
 
-    def json(self, content: object) -> None:
-        self.send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    def json(self, content: object, headers: dict[str, str] | None = None) -> None:
+        self.send(200, json.dumps(content).encode(), {"Content-Type": "application/json"} | (headers or {}))
 
     def error(self, status: int, code: str = "", headers: dict[str, str] | None = None) -> None:
         self.send(status, b'{"error": "no"}', {"X-Error-Code": code} | (headers or {}))

@@ -104,7 +104,7 @@ def client(hub, tmp_path_factory):
     client.end()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)  # from the first test on, so that it starts while others wait
 def offline(client, hub):
     """A client with the same cache and no network."""
     offline = Client(client.home, hub.endpoint, HF_HUB_OFFLINE="1")
@@ -160,6 +160,12 @@ def test_only_the_files_of_the_split_are_asked_for_and_only_once(hub, client, pu
 def test_a_data_set_without_configurations_keeps_its_files_in_data_or_at_the_top(client, put, parquet, path):
     name = put(f"simple{len(path)}", {path: parquet([1, 0])})
     assert client.open(name, "test", "data.config=null")["labels"] == [1, 0]
+
+
+def test_a_long_list_of_files_is_read_page_by_page(hub, client, put, monkeypatch):
+    monkeypatch.setattr("small_hub.PAGE", 1)
+    assert client.open(put("paged"), "train")["labels"] == [0, 0, 1, 2, 1]
+    assert hub.asked.count("GET tree plain") == 3
 
 
 def test_a_cut_transfer_goes_on_where_it_was(hub, client, put, parquet):
