@@ -29,7 +29,7 @@ ROOMS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 LIGHT = ("cli", "choices", "config", "init", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
-SLOW = {"torch", "torchvision", "timm", "datasets", "sklearn", "hydra", "omegaconf"}
+SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
     "hydra": {"config"},
     "omegaconf": {"config"},
@@ -37,6 +37,7 @@ OWNERS = {
     "datasets": {"data"},
     "h5py": {"data"},
     "scipy": {"data"},
+    "huggingface_hub": {"data", "init", "models"},
     "typer": {"cli"},
 }
 

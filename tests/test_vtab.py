@@ -333,6 +333,10 @@ def test_a_partition_that_no_file_tells_is_drawn_and_said_to_be(tmp_path, capsys
     caltech101(tmp_path / "caltech101")
     for part in ("train", "test"):
         (tmp_path / "caltech101" / f"caltech101_{part}.txt").unlink()
+    images = tmp_path / "caltech101" / "101_ObjectCategories"
+    for place in images.glob("thing_*"):
+        for n in range(1, 32):
+            os.link(images / "Faces" / "image_0001.jpg", place / f"image_{n:04d}.jpg")
     drawn = read_part(TASKS["caltech101"], tmp_path / "caltech101", "train800val200")
     assert len(drawn) == 1000 and "not known to be the published one" in drawn.where
     said, splits = check(tmp_path, tmp_path / "splits.json", capsys)

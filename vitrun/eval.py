@@ -18,7 +18,7 @@ from vitrun.views import WholeView
 def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     """Top-1, top-5 and loss over every image of the test part, and ``preds.parquet`` with the answer to each."""
     machine = Machine(recipe.device, recipe.precision)
-    test = data.open_split(recipe.data, "test")
+    test = data.open_split(recipe.data, "test", run.screen, run.tick)
     run.say(f"data: {recipe.data.name}, {len(test)} test images, {len(test.classes)} classes")
     run.about(test_data=test.fingerprint, source=test.where)
     if test.where:

@@ -28,7 +28,7 @@ CONSTANT = 100.0  # the feature that stands for the bias: its ridge is l2 / 10^4
 def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     """Mean and deviation over the seeds of the test accuracy at each number of shots."""
     machine = Machine(recipe.device, recipe.precision)
-    parts = {part: data.open_split(recipe.data, part) for part in ("train", "test")}
+    parts = {part: data.open_split(recipe.data, part, run.screen, run.tick) for part in ("train", "test")}
     train, test = parts["train"], parts["test"]
     run.say(
         f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"

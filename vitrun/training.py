@@ -40,7 +40,7 @@ class Plan:
 def open_data(recipe: Training, run: Run) -> tuple[data.Split, data.Split]:
     """The training and the test part, their fingerprints recorded; before that, whether the device is there."""
     choose_device(recipe.device)
-    train, test = (data.open_split(recipe.data, part) for part in ("train", "test"))
+    train, test = (data.open_split(recipe.data, part, run.screen, run.tick) for part in ("train", "test"))
     run.say(
         f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
     )

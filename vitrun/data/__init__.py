@@ -1,20 +1,30 @@
 """The data sets: one table for all verbs."""
 
+from collections.abc import Callable
+
 from vitrun import recipe
-from vitrun.data import embedded, files, vtab
+from vitrun.data import embedded, files, hub, vtab
 from vitrun.data.batches import Batch, ahead, testing, training
 from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
 from vitrun.data.splits import Split, settled
 from vitrun.data.table import main
 from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
 
 __all__ = ["IMAGENET_CLASSES", "Batch", "Split", "ahead", "main", "open_split", "testing", "training"]
 
 SOURCES = {"shapes": embedded.shapes, "digits": embedded.digits, "files": files.read, "vtab": vtab.open_vtab}
 
 
-def open_split(data: recipe.Data, part: str) -> Split:
-    """The ``train`` or ``test`` part of a data set, small sets of equal images decoded into memory."""
+def open_split(
+    data: recipe.Data, part: str, screen: Screen = Screen(quiet=True), tick: Callable[[], None] = lambda: None
+) -> Split:
+    """The ``train`` or ``test`` part of a data set, small sets of equal images decoded into memory.
+
+    A download shows on ``screen`` and calls ``tick`` all the time, which may raise to stop it.
+    """
+    if isinstance(data, recipe.Files) and data.path is None:
+        data = hub.local(data, part, screen, tick)
     split = SOURCES[data.source](data, part)
     if len(split) == 0:
         raise Mistake(f"data={data.name}: its {part} part has no images.", Exit.DATA)

@@ -1,4 +1,4 @@
-"""Images in files: the Hub's parquet layout, from the Hub or from a local copy, and folders with a folder a class."""
+"""Images in files: parquet in the Hub's layout, and folders with a folder a class."""
 
 import re
 from collections.abc import Sequence
@@ -30,9 +30,7 @@ def read(data: recipe.Files, part: str) -> Split:
 
 
 def source(data: recipe.Files, part: str) -> Split:
-    """One part as its files have it: from ``data.path`` where it is given, else from the Hub at the pinned revision."""
-    if data.path is None:
-        return from_hub(data, part)
+    """One part as the files in ``data.path`` have it."""
     if any(data.path.rglob("*.parquet")):
         return from_parquet(data, part)
     return folders.read(data, part)
@@ -47,22 +45,6 @@ def check_size(data: recipe.Files, part: str, found: int) -> None:
             f"again, or add data.{part}_images={found} where that is what you mean.",
             Exit.DATA,
         )
-
-
-def from_hub(data: recipe.Files, part: str) -> Split:
-    """The part as the Hub has it; a Mistake that says what to do where it cannot be had."""
-    import datasets
-
-    try:
-        source = datasets.load_dataset(data.hub, data.config, revision=data.revision, split=named(data, part))
-    except Exception as error:  # the Hub's client raises a dozen kinds, from connection to gate
-        raise Mistake(
-            f"data={data.name}: could not load {data.hub} ({data.config}, revision {data.revision}) from the Hub: "
-            f"{first_line(error)}. If it is gated, accept its terms on its page and run `hf auth login`; "
-            "without network give a local copy: data.path=FOLDER.",
-            Exit.DATA,
-        ) from None
-    return from_table(data, source)
 
 
 def from_parquet(data: recipe.Files, part: str) -> Split:

@@ -1,0 +1,169 @@
+"""Data sets on the Hub: the parquet files of one split at a pinned commit, in the cache of the Hub's own client."""
+
+import errno
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from vitrun import recipe
+from vitrun.checkpoints import read_json, write_file
+from vitrun.data.download import WAITS, Shard, gather, same_size, status_of
+from vitrun.data.files import first_line, named
+from vitrun.mistakes import Exit, Mistake, unknown
+from vitrun.screen import Screen
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SHARD = re.compile(r"(?P<split>.+?)-\d+-of-(?P<number>\d+)(-[0-9a-f]+)?\.parquet")
+SECONDS = 10  # for an answer of the Hub
+
+
+def local(data: recipe.Files, part: str, screen: Screen, tick: Callable[[], None]) -> recipe.Files:
+    """The data set with the folder of a part's files as its ``path``: all of them there, and byte for byte the Hub's.
+
+    A receipt beside the cached files says that they were compared; with it a start needs neither network nor hashing.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    split = named(data, part)
+    with reported(data, split):
+        check_pinned(data)
+        cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=data.hub, repo_type="dataset")
+        snapshot = cache / "snapshots" / data.revision
+        receipt = cache / "vitrun" / (quote(f"{data.revision} {data.config or 'default'} {split}", safe=" ") + ".json")
+        shards = [Shard(**file) for file in (read_json(receipt) or {"files": []})["files"]]
+        if not shards or not all(same_size(snapshot, shard) for shard in shards):
+            shards = listed_or_cached(data, split, snapshot)
+            gather(data, split, shards, snapshot, screen, tick)
+            sign(receipt, shards, screen)
+    return replace(data, path=(snapshot / shards[0].path).parent)
+
+
+def sign(receipt: Path, shards: list[Shard], screen: Screen) -> None:
+    """Write down that the files were compared; a cache that takes no writing works too, but is compared each time."""
+    try:
+        receipt.parent.mkdir(exist_ok=True)
+        write_file(receipt, json.dumps({"files": [asdict(shard) for shard in shards]}, indent=2))
+    except OSError as error:
+        screen.warn(f"{receipt} cannot be written ({error.strerror}): the next start will compare all files again.")
+
+
+def check_pinned(data: recipe.Files) -> None:
+    """A Mistake that names the commit, where the revision is none: two runs could see other images."""
+    from huggingface_hub import HfApi
+
+    if not COMMIT.fullmatch(data.revision or ""):
+        commit = HfApi().dataset_info(data.hub, revision=data.revision, timeout=SECONDS).sha
+        raise Mistake(
+            f"data.revision={data.revision or 'null'} is no commit, so its images may change: "
+            f"pin it with data.revision={commit}, which it is now.",
+            Exit.DATA,
+        )
+
+
+def listed_or_cached(data: recipe.Files, split: str, snapshot: Path) -> list[Shard]:
+    """The files of a split as the Hub lists them; where it cannot be asked those in the cache, if all are there."""
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        return listed(data, split)
+    except (OSError, HTTPError):
+        # Another tool may have put them there. Their names tell how many there are, the cache's blobs their hashes.
+        shards = [shard for folder in folders(data) for shard in cached(snapshot, folder, split)]
+        if not shards or len(shards) != int(SHARD.fullmatch(Path(shards[0].path).name)["number"]):
+            raise
+        return shards
+
+
+def folders(data: recipe.Files) -> tuple[str, ...]:
+    """Where a data set keeps the files of its configuration; those of the default one may lie at the top."""
+    return ("data", "") if data.config in (None, "default") else (data.config,)
+
+
+def listed(data: recipe.Files, split: str) -> list[Shard]:
+    """The files of a split that the Hub lists; a Mistake that says which configurations or splits there are."""
+    splits: dict[str, list[Shard]] = {}
+    for folder in folders(data):
+        for entry in entries(data, folder):
+            name = SHARD.fullmatch(Path(entry["path"]).name)
+            if name:
+                code = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
+                splits.setdefault(name["split"], []).append(Shard(entry["path"], entry["size"], code))
+    if split in splits:
+        return splits[split]
+    if splits:
+        part = next(part for part in ("train", "test") if named(data, part) == split)
+        raise Mistake(f"{data.hub}: {unknown('split', split, splits)} Choose: data.{part}=NAME", Exit.DATA)
+    others = [e["path"] for e in entries(data, "") if e["type"] == "directory" and e["path"] not in folders(data)]
+    if not others:
+        raise Mistake(f"{data.hub} has no parquet files: fetch what it has, and give data.path=FOLDER", Exit.DATA)
+    raise Mistake(
+        f"{data.hub}: {unknown('config', data.config or 'default', others)} Choose: data.config=NAME", Exit.DATA
+    )
+
+
+def entries(data: recipe.Files, folder: str) -> list[dict]:
+    """What is in a folder of the data set, as the Hub's API tells; nothing where there is no such folder."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+
+    url = f"{constants.ENDPOINT}/api/datasets/{data.hub}/tree/{data.revision}/{quote(folder)}".rstrip("/")
+    found: list[dict] = []
+    try:
+        while url:
+            answer = http_backoff("GET", url, headers=build_hf_headers(), timeout=SECONDS, max_retries=len(WAITS))
+            hf_raise_for_status(answer)
+            found += answer.json()
+            url = answer.links.get("next", {}).get("url")
+    except EntryNotFoundError:
+        return []
+    return found
+
+
+def cached(snapshot: Path, folder: str, split: str) -> Iterator[Shard]:
+    """The files of a split in a folder of the cache, where each links to a blob whose name is its hash."""
+    for file in sorted((snapshot / folder).glob("*.parquet")):
+        name = SHARD.fullmatch(file.name)
+        if name and name["split"] == split and file.is_symlink() and file.exists():
+            yield Shard(file.relative_to(snapshot).as_posix(), file.stat().st_size, file.readlink().name)
+
+
+@contextmanager
+def reported(data: recipe.Files, split: str) -> Iterator[None]:
+    """Turn what the Hub's client raises into a Mistake that says what to do."""
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, HTTPError) as error:
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        raise Mistake(
+            f"data={data.name}: {split} of {data.hub} cannot be had from the Hub: {reason(data, error)}. "
+            "A local copy does instead: data.path=FOLDER",
+            Exit.SPACE if full else Exit.DATA,
+        ) from None
+
+
+def reason(data: recipe.Files, error: Exception) -> str:
+    """What an error of the Hub's client means, and the way out."""
+    from huggingface_hub import constants, errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        error = error.__cause__ or error
+    page = f"{constants.ENDPOINT}/datasets/{data.hub}"
+    if isinstance(error, errors.GatedRepoError):
+        return f"it is gated, accept its terms on {page} and log in to that account with `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"it is not on {constants.ENDPOINT}/datasets, or it is private: log in with `hf auth login`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"it has no revision {data.revision}, those it has are on {page}/commits/main"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, and the cache has not all of it"
+    if status_of(error) == 401:
+        return "the Hub refuses your token, log in anew with `hf auth login`"
+    return first_line(error) + (", and the cache has not all of it" if isinstance(error, errors.HTTPError) else "")
