@@ -18,7 +18,9 @@ RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.gl
 def needed(verb: str, words: list[str], folder: Path) -> list[str]:
     """``words``, and those without which the verb cannot be."""
     given = " ".join(words)
-    places = [f"data.path={folder}"] * ("data=folder" in given or "data=imagenet21k" in given)
+    local = ("data=folder", "data=imagenet21k", "data=imagenet-w21", "data=shards")
+    places = [f"data.path={folder}"] * any(word in given for word in local)
+    places += ["data.classes=3"] * ("data=shards" in given)
     data = ["data=digits"] * (verb in ("fewshot", "eval") and "data=" not in given)
     return [*OWN[verb], *data, *places, *words]
 
@@ -103,7 +105,12 @@ WRONG = [
     ("pretrain", "data=folder data.path=/nowhere", ["data.path=/nowhere", "no folder /nowhere"], 3),
     ("finetune", "init=random:vit_b61", ["No model 'vit_b61'", "vit_b16"], 2),
     ("finetune", "init=nothing.npz", ["there is no file", "nothing.npz"], 4),
-    ("finetune", "init=pretrain-x runs=/nowhere", ["init=pretrain-x is no run, file, folder of weights, random:MODEL or timm:TAG"], 4),
+    (
+        "finetune",
+        "init=pretrain-x runs=/nowhere",
+        ["init=pretrain-x is no run, file, folder of weights, random:MODEL or timm:TAG"],
+        4,
+    ),
     ("finetune", "runs=/nowhere", ["no finished pretrain run in /nowhere", "`vitrun pretrain` first"], 4),
 ]
 

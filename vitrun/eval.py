@@ -4,7 +4,7 @@ from typing import Any
 
 from vitrun import data, recipe, weights
 from vitrun.init import recipe_of
-from vitrun.loop import OBJECTIVES, answers
+from vitrun.loop import OBJECTIVES, answers, check_loss
 from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
 from vitrun.run import Run
@@ -24,12 +24,13 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
             f"fine-tune first (vitrun finetune data={recipe.data.name}), or give the init of a run on this data.",
             Exit.COMMAND,
         )
+    loss = (recipe_of(recipe.init, recipe.runs) or {}).get("loss", "softmax")
+    check_loss(loss, test)
     if run.dry:
         return {"test_images": len(test)}
-    objective = OBJECTIVES[(recipe_of(recipe.init, recipe.runs) or {}).get("loss", "softmax")]
     batches = data.ahead(data.testing(test, WholeView(loaded.res), recipe.batch))
     with run.screen.progress(run.verb, len(test), 0) as bar:
-        found = answers(loaded.network.to(machine.device), batches, objective, machine, run.counter(bar))
+        found = answers(loaded.network.to(machine.device), batches, OBJECTIVES[loss], machine, run.counter(bar))
     run.write("preds.parquet", lambda path: write_answers(path, found, test))
     return {
         "top1": found.accuracy(1),
@@ -45,5 +46,5 @@ def write_answers(path: Any, found: Any, test: data.Split) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    columns = {"id": [test.keys[i] for i in found.indices], "label": found.labels, "top5": found.top.tolist()}
+    columns = {"id": [test.keys[i] for i in found.indices], "label": found.labels.tolist(), "top5": found.top.tolist()}
     pyarrow.parquet.write_table(pyarrow.table(columns), path)

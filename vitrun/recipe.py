@@ -142,7 +142,36 @@ class Files(Images):
             raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER")
 
 
-Data = Annotated[Shapes | Digits | Files, Field(discriminator="source")]
+def on_the_net(pattern: str) -> bool:
+    """Whether a pattern of shards names addresses, and not files."""
+    return pattern.startswith(("http://", "https://"))
+
+
+@recipe
+class Shards(Images):
+    """Tar shards in WebDataset's layout: files in ``path``, or addresses on the net, whose files are kept there."""
+
+    source: Literal["shards"]
+    path: Path | None  # none for a folder in the user's cache
+    train: str  # the training shards: a file or an address with {000..127}, or files with *
+    test: str
+    label: str  # "cls" for the member of that name; any other name is a field of the json member
+    classes: PositiveInt | None  # none where a name alone does not tell
+    buffer: PositiveInt  # images that are shuffled together: more is better mixed, fewer touch fewer shards at a time
+
+    def __post_init__(self):
+        super().__post_init__()
+        for key, pattern in (("train", self.train), ("test", self.test)):
+            if self.path is None and not on_the_net(pattern):
+                raise ValueError(
+                    f"data={self.name} needs to know where the shards are: add data.path=FOLDER, or an address as in "
+                    f"data.{key}=https://HOST/NAME-{{000..127}}.tar"
+                )
+        if self.classes is None:
+            raise ValueError(f"data={self.name} needs to know the number of classes: add data.classes=NUMBER")
+
+
+Data = Annotated[Shapes | Digits | Files | Shards, Field(discriminator="source")]
 
 
 @recipe

@@ -1,7 +1,7 @@
 """The data sets: one table for all verbs."""
 
 from vitrun import recipe
-from vitrun.data import embedded, files
+from vitrun.data import embedded, files, shards
 from vitrun.data.batches import Batch, ahead, testing, training
 from vitrun.data.splits import Split, settled
 from vitrun.data.table import main
@@ -9,7 +9,7 @@ from vitrun.mistakes import Exit, Mistake
 
 __all__ = ["Batch", "Split", "ahead", "main", "open_split", "testing", "training"]
 
-SOURCES = {"shapes": embedded.shapes, "digits": embedded.digits, "files": files.read}
+SOURCES = {"shapes": embedded.shapes, "digits": embedded.digits, "files": files.read, "shards": shards.read}
 
 
 def open_split(data: recipe.Data, part: str) -> Split:
@@ -17,7 +17,7 @@ def open_split(data: recipe.Data, part: str) -> Split:
     split = SOURCES[data.source](data, part)
     if len(split) == 0:
         raise Mistake(f"data={data.name}: its {part} part has no images.", Exit.DATA)
-    if split.labels.min() < 0:
+    if split.labels.reshape(len(split), -1)[:, 0].min() < 0:
         raise Mistake(
             f"data={data.name}: its {part} part has images without a label (-1): choose another split.", Exit.DATA
         )

@@ -9,7 +9,7 @@ def main(recipe: recipe.DataSets, screen: Screen) -> None:
     rows = []
     for name, about in choices.groups("pretrain")["data"].items():
         row = choices.read_row("data", name)
-        source = row["hub"] or "data.path=" if row["source"] == "files" else "embedded"
+        source = row.get("hub") or ("data.path=" if "path" in row else "embedded")
         revision = (row.get("revision") or "")[:8]
         rows.append([name, source, revision, about])
     screen.say(table(["data=", "source", "revision", "what"], rows))
