@@ -102,6 +102,8 @@ WRONG = [
     ("data", "x=1", ["No option 'x'"], 2),
     ("eval", SCRATCH, ["does not say which data to use", "data=NAME"], 2),
     ("pretrain", "data=folder", ["data=folder needs to know where the images are", "data.path=FOLDER"], 2),
+    ("pretrain", "data=shards", ["where the shards are", "data.path=FOLDER", "data.train=https://"], 2),
+    ("pretrain", "data=shards data.path=.", ["number of classes", "data.classes=NUMBER"], 2),
     ("pretrain", "data=folder data.path=/nowhere", ["data.path=/nowhere", "no folder /nowhere"], 3),
     ("finetune", "init=random:vit_b61", ["No model 'vit_b61'", "vit_b16"], 2),
     ("finetune", "init=nothing.npz", ["there is no file", "nothing.npz"], 4),

@@ -81,6 +81,20 @@ def test_headers_are_read_as_the_standard_library_reads_them(layout, tmp_path):
         assert list(tar.members(file, path.stat().st_size)) == expected and len(expected) == len(names)
 
 
+def test_a_damaged_header_ends_in_an_answer_and_not_in_an_endless_search(tmp_path):
+    path = write(tmp_path / "a.tar", [("x" * 120 + ".jpg", b"x" * 700), ("b.cls", b"1")], tarfile.PAX_FORMAT)
+    whole, generator = path.read_bytes(), np.random.default_rng(0)
+    for record in (b"0 path=a\n", b"12 size=-99\n", b"-3 size=9\n"):
+        for blocks in (whole, whole[:512] + record.ljust(512, b"\0") + whole[1024:]):
+            changed = bytearray(blocks)
+            for at in generator.integers(0, len(changed), 20 * (blocks is whole)):
+                changed[at] ^= 0xFF
+            try:
+                assert len(list(tar.members(io.BytesIO(bytes(changed)), len(changed)))) <= 3
+            except ValueError as error:
+                assert str(error)
+
+
 def test_images_labels_and_names_come_back(tmp_path):
     kinds = ["jpeg", "png", "webp", "jpeg"]
     names = ["deep/a.b/one.jpg", "deep/two.png", "three.WEBP", "four.jpeg"]
@@ -121,6 +135,9 @@ def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
     assert "lacks 2 of the 5 shards, train-3.tar first" in refused(shards, "data.train=train-{0..4}.tar")
     assert "lacks all of t-*.tar; it has train-0.tar" in refused(shards, "data.train=t-*.tar")
     assert "val-0.tar is a training and a test shard" in refused(shards, "data.train=*.tar")
+    for shard in shards.glob("train-*.tar"):
+        shard.unlink()
+    assert len(opened(shards, "test")) == 6, "a test needs no training shards"
 
 
 ORDER = Order(np.cumsum([0, 10, 7, 12, 1, 30]), 8)  # 60 images in windows of 8

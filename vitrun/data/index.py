@@ -167,7 +167,7 @@ def classes(content: bytes, key: str, label: str) -> list[int]:
     """The classes of a sample: the number in its ``cls``, or a number or a list of numbers in a field of its json."""
     try:
         value: Any = int(content) if label == "cls" else json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = content[:40].decode("utf-8", "replace")
     if label != "cls":
         if not isinstance(value, dict) or label not in value:

@@ -72,11 +72,11 @@ def check_there(root: Path, shards: Sequence[str], pattern: str) -> None:
     missing = [shard for shard in shards if not (root / shard).is_file()]
     if shards and not missing:
         return
-    there = sorted(str(p.relative_to(root)) for p in root.rglob("*.tar"))
+    there = sorted(str(file.relative_to(root)) for place in ("*.tar", "*/*.tar") for file in root.glob(place))
     what = f"{len(missing)} of the {len(shards)} shards, {missing[0]} first" if missing else f"all of {pattern}"
     raise Mistake(
-        f"data.path={root}: it lacks {what}; it has {files.listed(there)}. Name the training "
-        "and the test shards: data.train=PATTERN data.test=PATTERN, as in a-{000..127}.tar or a-*.tar",
+        f"data.path={root} lacks {what}; it has {files.listed(there)}. Name the training and the test shards: "
+        "data.train=PATTERN data.test=PATTERN, as in a-{000..127}.tar or a-*.tar",
         Exit.DATA,
     )
 

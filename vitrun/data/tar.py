@@ -6,6 +6,7 @@ from typing import BinaryIO
 BLOCK = 512
 EMPTY = bytes(BLOCK)
 FILES = (b"0", b"\0", b"7")  # the kinds of a regular file
+ABOUT = (b"x", b"L", b"g", b"K")  # the kinds that tell of what follows: pax and GNU names, pax of all, GNU links
 CUT_OFF = "it is cut off: download or make it again"
 
 
@@ -27,17 +28,16 @@ def members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
                 f"it is damaged after {at} bytes" if at else "it is no tar (or a compressed one: unpack it)"
             )
         kind, at = header[156:157], at + BLOCK
-        length = number(header[124:136])
+        length = number(header[124:136]) if kind in ABOUT else int(given.get("size") or number(header[124:136]))
+        if not 0 <= length <= size - at:
+            raise ValueError(CUT_OFF)
         if kind in (b"x", b"L"):
             content = file.read(length)
             given |= extended(content) if kind == b"x" else {"path": text(content)}
-        elif kind != b"g":
-            length = int(given.get("size", length))
+        elif kind not in ABOUT:
             if kind in FILES:
                 yield given.get("path") or name(header), at, length
             given = {}
-        if at + length > size:
-            raise ValueError(CUT_OFF)
         at += -(-length // BLOCK) * BLOCK
 
 
@@ -72,6 +72,8 @@ def extended(content: bytes) -> dict[str, str]:
     found = {}
     while content.strip(b"\0"):
         length = int(content.partition(b" ")[0])
+        if length < 1:
+            raise ValueError("it is damaged: a pax record has no length")
         key, _, value = content[:length].partition(b" ")[2].partition(b"=")
         found[text(key)] = text(value.removesuffix(b"\n"))
         content = content[length:]
