@@ -39,7 +39,7 @@ class Index:
     def name(self, image: int) -> str:
         """The name of an image in its shard."""
         first = self.ends[image - 1] if image else 0
-        return self.letters[first : self.ends[image]].tobytes().decode("utf-8", "surrogateescape")
+        return self.letters[first : self.ends[image]].tobytes().decode("utf-8", "replace")
 
     def shard(self, image: int) -> int:
         """The number of the shard that holds an image."""
@@ -122,7 +122,7 @@ def packed(samples: list[tuple[str, int, int, list[int]]]) -> tuple[np.ndarray, 
 
 def fingerprint(shards: Sequence[str], arrays: dict[str, np.ndarray]) -> str:
     """16 hex digits of a SHA-256 over the shards' names, and the images' names, labels and sizes."""
-    code = hashlib.sha256("\n".join(shards).encode())
+    code = hashlib.sha256("\n".join(shards).encode("utf-8", "surrogateescape"))
     for name in ("starts", "sizes", "labels", "ends", "letters"):
         code.update(np.ascontiguousarray(arrays[name]).data)
     return code.hexdigest()[:16]
