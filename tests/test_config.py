@@ -13,7 +13,9 @@ SCRATCH = "init=random:vit_nano8"
 OWN = {verb: [SCRATCH] if verb in ("finetune", "fewshot", "eval", "export") else [] for verb in RECIPES}
 ROWS = {name: choices.read_row("data", name) for name in choices.group_files("data")}
 WITHOUT_HUB = [
-    name for name, row in ROWS.items() if row["source"] == "vtab" or row["source"] == "files" and row["hub"] is None
+    name
+    for name, row in ROWS.items()
+    if row["source"] in ("vtab", "shards") or row["source"] == "files" and row["hub"] is None
 ]
 TO_EVALUATE = [name for name, row in ROWS.items() if row["source"] == "files" and row["train"] is None]
 CHOICES = [
@@ -30,6 +32,7 @@ def needed(verb: str, words: list[str], folder: Path) -> list[str]:
     """``words``, and those without which the verb cannot be."""
     given = " ".join(words)
     places = [f"data.path={folder}"] * any(f"data={name}" in words for name in WITHOUT_HUB)
+    places += ["data.classes=3"] * ("data=shards" in words)
     data = ["data=digits"] * (verb in ("fewshot", "eval") and "data=" not in given)
     return [*OWN[verb], *data, *places, *words]
 
@@ -123,6 +126,8 @@ WRONG = [
     ("finetune", f"{SCRATCH} data=imagenet data.labels=real", ["data=imagenet is for vitrun eval only"], 2),
     ("eval", f"{SCRATCH} data=imagenet data.real=x.json data.labels=real", ["data.real=x.json", "no file"], 3),
     ("eval", f"{SCRATCH} data=cifar10 data.labels=rael", ["data.labels=rael cannot be", "'real'"], 2),
+    ("pretrain", "data=shards", ["where the shards are", "data.path=FOLDER", "data.train=https://"], 2),
+    ("pretrain", "data=shards data.path=.", ["number of classes", "data.classes=NUMBER"], 2),
     ("pretrain", "data=folder data.path=/nowhere", ["data.path=/nowhere", "no folder /nowhere"], 3),
     ("pretrain", "data=vtab/kitti", ["No data 'vtab/kitti'", "Did you mean vtab/kitti_dist?"], 2),
     ("pretrain", "data=vtab/pets", ["data=vtab/pets needs to know where its original is", "data.root=FOLDER"], 2),

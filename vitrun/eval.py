@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vitrun import data, models, recipe, weights
 from vitrun.init import recipe_of
-from vitrun.loop import OBJECTIVES, answers
+from vitrun.loop import OBJECTIVES, answers, check_loss
 from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
 from vitrun.run import Run
@@ -27,12 +27,13 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     network = fitting(loaded, test, recipe.init, recipe.data.name)
     if network is not loaded.network:
         run.say(f"answers: the likeliest of {len(np.unique(test.among))} of the model's {loaded.classes:,} classes")
+    loss = (recipe_of(recipe.init, recipe.runs) or {}).get("loss", "softmax")
+    check_loss(loss, test)
     if run.dry:
         return {"test_images": len(test)}
-    objective = OBJECTIVES[(recipe_of(recipe.init, recipe.runs) or {}).get("loss", "softmax")]
     batches = data.ahead(data.testing(test, WholeView(loaded.res), recipe.batch))
     with run.screen.progress(run.verb, len(test), 0) as bar:
-        found = answers(network.to(machine.device), batches, objective, machine, run.counter(bar))
+        found = answers(network.to(machine.device), batches, OBJECTIVES[loss], machine, run.counter(bar))
     run.write("preds.parquet", lambda path: write_answers(path, found, test))
     right = test.right[found.indices]
     accuracy = {"top1": found.accuracy(1, right), "top5": found.accuracy(5, right)}
@@ -73,7 +74,7 @@ def write_answers(path: Any, found: Any, test: data.Split) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    columns = {"id": [test.keys[i] for i in found.indices], "label": found.labels, "top5": found.top.tolist()}
+    columns = {"id": [test.keys[i] for i in found.indices], "label": found.labels.tolist(), "top5": found.top.tolist()}
     if test.accepted is not None:
         columns["right"] = [[label for label in row if label >= 0] for row in test.right[found.indices].tolist()]
     pyarrow.parquet.write_table(pyarrow.table(columns), path)

@@ -19,6 +19,7 @@ from vitrun import data, models, recipe, weights
 from vitrun.init import weights_code
 from vitrun.loop import features
 from vitrun.machine import Machine
+from vitrun.mistakes import Mistake
 from vitrun.run import Run
 from vitrun.views import WholeView
 
@@ -36,6 +37,8 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     run.about(train_data=train.fingerprint, test_data=test.fingerprint, source=train.where)
     if train.where:
         run.say(f"from {train.where}")
+    if train.labels.ndim > 1 or test.labels.ndim > 1:
+        raise Mistake(f"data={recipe.data.name} has images of several labels; fewshot knows one label an image.")
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     if run.dry:
         return {"train_images": len(train), "test_images": len(test)}

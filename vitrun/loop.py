@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitrun.data import Batch
+from vitrun.data import Batch, Split
 from vitrun.draws import key
 from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
@@ -25,12 +25,25 @@ def softmax_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def sigmoid_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sigmoid cross-entropy, summed over classes, mean over images: [B, C], [B] -> [] (as big_vision)."""
-    targets = functional.one_hot(labels, logits.shape[1]).to(torch.float32)
+    """Sigmoid cross-entropy, summed over classes, mean over images: [B, C], [B] or [B, K] -> [] (as big_vision)."""
+    targets = multi_hot(labels, logits.shape[1])
     return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(1).mean()
 
 
+def multi_hot(labels: Tensor, classes: int) -> Tensor:
+    """1 for each class that an image has, else 0: [B], or [B, K] where -1 is no class, to float32 [B, C]."""
+    labels = labels.reshape(len(labels), -1)
+    targets = torch.zeros(len(labels), classes + 1, device=labels.device)
+    return targets.scatter_(1, labels.where(labels >= 0, classes), 1)[:, :classes]
+
+
 OBJECTIVES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
+
+
+def check_loss(loss: str, *splits: Split) -> None:
+    """A Mistake where a split has images of several labels, and the loss knows one only."""
+    if loss == "softmax" and any(split.labels.ndim > 1 for split in splits):
+        raise Mistake("loss=softmax knows one label an image, but the data has images of several: use loss=sigmoid.")
 
 
 @dataclass(frozen=True)
@@ -151,7 +164,7 @@ def not_finite(step: int, loss: float, norm: float, lr: float, indices: np.ndarr
 class Answers:
     """What a network said of N images: the five likeliest classes of each (or all, where fewer), and its loss."""
 
-    labels: np.ndarray  # [N]
+    labels: np.ndarray  # [N] or [N, K] padded with -1
     indices: np.ndarray  # [N] places in the split
     top: np.ndarray  # [N, 5] classes, likeliest first
     losses: np.ndarray = field(repr=False)  # [N]
@@ -161,7 +174,7 @@ class Answers:
 
         ``right`` [N, A] holds the right labels of each, then -1; images without any do not count. None: their labels.
         """
-        right = self.labels[:, None] if right is None else right
+        right = self.labels.reshape(len(self.labels), -1) if right is None else right
         hits = (self.top[:, :k, None] == right[:, None]).any((1, 2))
         return float(hits[(right >= 0).any(1)].mean())
 

@@ -122,7 +122,19 @@ class Digits(Images):
 
 
 @recipe
-class Files(Images):
+class Published(Images):
+    """What is known of a data set before it is opened; none where only its source knows."""
+
+    classes: PositiveInt | None
+    train_images: PositiveInt | None
+    test_images: PositiveInt | None
+    licence: str | None
+    paper: str | None  # what the paper (arXiv 2010.11929) calls it
+    home: str | None  # the page where it comes from
+
+
+@recipe
+class Files(Published):
     """Images on the Hub, or in ``path``: the Hub's parquet layout, or a folder a class."""
 
     source: Literal["files"]
@@ -136,12 +148,6 @@ class Files(Images):
     real: Path | None  # a file of ReaL's labels; none for the data set's own or the published ones
     train: str | None  # what the source calls its training split; none where it is for evaluation only
     test: str
-    classes: PositiveInt | None  # as published, as are the next two; none where only the source knows
-    train_images: PositiveInt | None
-    test_images: PositiveInt | None
-    licence: str | None  # none where we do not know of one
-    paper: str | None  # what the paper (arXiv 2010.11929) calls it; none where it has no such set
-    home: str | None  # the page where it comes from
 
     def __post_init__(self):
         super().__post_init__()
@@ -150,6 +156,34 @@ class Files(Images):
             raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER{home}")
         if self.real is not None and self.labels != "real":
             raise ValueError(f"data.real={self.real} is read with data.labels=real only: add that")
+
+
+def on_the_net(pattern: str) -> bool:
+    """Whether a pattern of shards names addresses, and not files."""
+    return pattern.startswith(("http://", "https://"))
+
+
+@recipe
+class Shards(Published):
+    """Tar shards in WebDataset's layout: files in ``path``, or addresses on the net, whose files are kept there."""
+
+    source: Literal["shards"]
+    path: Path | None  # none for a folder in the user's cache
+    train: str  # the training shards: a file or an address with {000..127}, or files with *
+    test: str
+    label: str  # "cls" for the member of that name; any other name is a field of the json member
+    buffer: PositiveInt  # images that are shuffled together: more is better mixed, fewer touch fewer shards at a time
+
+    def __post_init__(self):
+        super().__post_init__()
+        for key, pattern in (("train", self.train), ("test", self.test)):
+            if self.path is None and not on_the_net(pattern):
+                raise ValueError(
+                    f"data={self.name} needs to know where the shards are: add data.path=FOLDER, or an address as in "
+                    f"data.{key}=https://HOST/NAME-{{000..127}}.tar"
+                )
+        if self.classes is None:
+            raise ValueError(f"data={self.name} needs to know the number of classes: add data.classes=NUMBER")
 
 
 @recipe
@@ -181,7 +215,7 @@ class Vtab(Images):
 
 
 VTAB_PARTS = {"train": ("train800val200", "train800"), "test": ("test", "val200")}
-Data = Annotated[Shapes | Digits | Files | Vtab, Field(discriminator="source")]
+Data = Annotated[Shapes | Digits | Files | Shards | Vtab, Field(discriminator="source")]
 
 
 def check_trainable(data: Data) -> None:

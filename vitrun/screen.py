@@ -4,9 +4,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 PLAIN_SECONDS = 30  # between two lines of progress where there is no terminal
 
 
@@ -96,6 +97,16 @@ class Progress:
                 listener(text)
         else:
             self.screen.say(text)
+
+
+def counted(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The same items; what takes long says every half a minute, on standard error, how many are done."""
+    last_line = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - last_line >= PLAIN_SECONDS:
+            last_line = time.monotonic()
+            print(f"{number}/{total} {what}", file=sys.stderr, flush=True)
 
 
 def readable(value: Any) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vitrun import data, models, optim
-from vitrun.loop import OBJECTIVES, answers, fit
+from vitrun.loop import OBJECTIVES, answers, check_loss, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
 from vitrun.meter import Meter
 from vitrun.mistakes import Mistake
@@ -44,6 +44,7 @@ def open_data(recipe: Training, run: Run) -> tuple[data.Split, data.Split]:
     run.say(
         f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
     )
+    check_loss(recipe.loss, train, test)
     run.about(train_data=train.fingerprint, test_data=test.fingerprint, source=train.where)
     if train.where:
         run.say(f"from {train.where}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from vitrun import recipe
-from vitrun.data import embedded, files, hub, vtab
+from vitrun.data import embedded, files, hub, shards, vtab
 from vitrun.data.batches import Batch, ahead, testing, training
 from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
 from vitrun.data.splits import Split, settled
@@ -13,7 +13,13 @@ from vitrun.screen import Screen
 
 __all__ = ["IMAGENET_CLASSES", "Batch", "Split", "ahead", "main", "open_split", "testing", "training"]
 
-SOURCES = {"shapes": embedded.shapes, "digits": embedded.digits, "files": files.read, "vtab": vtab.open_vtab}
+SOURCES = {
+    "shapes": embedded.shapes,
+    "digits": embedded.digits,
+    "files": files.read,
+    "shards": shards.read,
+    "vtab": vtab.open_vtab,
+}
 
 
 def open_split(
@@ -28,7 +34,7 @@ def open_split(
     split = SOURCES[data.source](data, part)
     if len(split) == 0:
         raise Mistake(f"data={data.name}: its {part} part has no images.", Exit.DATA)
-    if split.labels.min() < 0:
+    if split.labels.reshape(len(split), -1)[:, 0].min() < 0:
         raise Mistake(
             f"data={data.name}: its {part} part has images without a label (-1): choose another split.", Exit.DATA
         )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitrun import draws
+from vitrun.data.order import positions
 from vitrun.data.splits import Split
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ AHEAD = 2  # batches made before they are asked for
 
 @dataclass(frozen=True)
 class Batch:
-    """Images [B, 3, R, R] in [-1, 1], their labels [B], and their places in the split [B]."""
+    """Images [B, 3, R, R] in [-1, 1], their labels [B] or [B, K] padded with -1, and their places in the split [B]."""
 
     images: Tensor
     labels: Tensor
@@ -31,25 +31,22 @@ def training(split: Split, view: Callable, batch: int, seed: int, start: int, st
 
     Step s sees positions s*batch to (s+1)*batch of the endless row of epochs, so a run continues from any step.
     """
-    order = (-1, np.empty(0, dtype=np.int64))
     for step in range(start, steps):
-        positions = np.arange(step * batch, (step + 1) * batch)
-        images, indices = [], np.empty(batch, dtype=np.int64)
-        for epoch in np.unique(positions // len(split)):
-            if order[0] != epoch:
-                order = (epoch, draws.generator(seed, "order", int(epoch)).permutation(len(split)))
-            here = positions // len(split) == epoch
-            chosen = order[1][positions[here] % len(split)]
+        epochs, places = np.divmod(positions(step, batch), len(split))
+        images, indices = [], np.empty(len(places), dtype=np.int64)
+        for epoch in np.unique(epochs).tolist():
+            here = epochs == epoch
+            chosen = split.order.indices(seed, epoch, places[here])
             indices[here] = chosen
-            images.append(view(split.read(chosen), int(epoch), chosen))
-        yield Batch(torch.cat(images), torch.from_numpy(split.labels[indices]), indices)
+            images.append(view(split.read(chosen), epoch, chosen))
+        yield Batch(torch.cat(images), split.targets(indices), indices)
 
 
 def testing(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
     """Every image of the split once, in order; the last batch is as small as it has to be."""
     for first in range(0, len(split), batch):
         indices = np.arange(first, min(first + batch, len(split)))
-        yield Batch(view(split.read(indices)), torch.from_numpy(split.labels[indices]), indices)
+        yield Batch(view(split.read(indices)), split.targets(indices), indices)
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

@@ -36,7 +36,7 @@ def source(data: recipe.Files, part: str) -> Split:
     return folders.read(data, part)
 
 
-def check_size(data: recipe.Files, part: str, found: int) -> None:
+def check_size(data: recipe.Published, part: str, found: int) -> None:
     """A Mistake where a part has another number of images than is published."""
     published = data.train_images if part == "train" else data.test_images
     if published is not None and found != published:

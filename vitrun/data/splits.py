@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vitrun.data.order import Order
 from vitrun.mistakes import Exit, Mistake
 
 IN_MEMORY = 2**30  # bytes of pixels that a split of equal images may take to be decoded once
@@ -25,13 +26,15 @@ class Split:
     """N images with keys and labels; ``pixels`` where they are in memory, else ``encoded`` reads the bytes of one."""
 
     keys: Sequence[str]  # [N] names that stay with an image whatever its place
-    labels: np.ndarray  # [N] int64
+    labels: np.ndarray  # [N]; or [N, K] where an image may have several, padded with -1
     classes: tuple[str, ...]
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
     encoded: Callable[[int], bytes | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
     where: str = ""  # the files that it came from, where that needs telling
     accepted: np.ndarray | None = None  # [N, A] labels that count as right, then -1; none for the label alone
     among: np.ndarray | None = None  # [C, A] labels of ImageNet that stand for each class; none for a set of its own
+    shards: Order | None = None  # where the images of a set lie that is best read in their order
+    code: str | None = None  # of keys and labels, where an index knows it
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,18 +42,30 @@ class Split:
     @property
     def right(self) -> np.ndarray:
         """The labels that count as right: [N, A], filled up with -1; an image that has none does not count."""
-        return self.labels[:, None] if self.accepted is None else self.accepted
+        return self.labels.reshape(len(self), -1) if self.accepted is None else self.accepted
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits of a SHA-256 over classes, keys and labels, and which of them count as right."""
         code = hashlib.sha256("\n".join(self.classes).encode())
+        if self.code:
+            code.update(self.code.encode())
+            return code.hexdigest()[:16]
         for first in range(0, len(self), 65536):
             code.update("\n".join(self.keys[first : first + 65536]).encode())
         for numbers in (self.labels, self.accepted, self.among):
             if numbers is not None:
                 code.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
         return code.hexdigest()[:16]
+
+    @cached_property
+    def order(self) -> Order:
+        """The order in which training sees the images."""
+        return self.shards or Order(np.array([0, len(self)]), len(self))
+
+    def targets(self, indices: np.ndarray) -> Tensor:
+        """The labels at ``indices``: [B] or [B, K] int64."""
+        return torch.from_numpy(self.labels[indices].astype(np.int64))
 
     def read(self, indices: np.ndarray) -> Tensor | list[Tensor]:
         """The images at ``indices``: [B, 3, H, W], or B of [3, h, w] where sizes differ; uint8."""

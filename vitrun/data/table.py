@@ -1,5 +1,7 @@
 """``vitrun data``: the table of data sets, or what is in a folder."""
 
+from operator import itemgetter
+
 from vitrun import choices, recipe
 from vitrun.data import embedded
 from vitrun.data.describe import describe
@@ -8,10 +10,12 @@ from vitrun.mistakes import Mistake
 from vitrun.screen import Screen, table
 
 HEADER = ["data=", "classes", "train", "test", "Hub id@revision", "licence", "in the paper"]
+PUBLISHED = itemgetter("classes", "train_images", "test_images")
 SIZES = {  # classes, training and test images of a row, by its source
     "shapes": lambda row: (len(embedded.classes(row["target"])), row["train_images"], row["test_images"]),
     "digits": lambda row: (10, embedded.DIGITS - row["test_images"], row["test_images"]),
-    "files": lambda row: (row["classes"], row["train_images"], row["test_images"]),
+    "files": PUBLISHED,
+    "shards": PUBLISHED,
     "vtab": lambda row: tasks.sizes(row["task"]),
 }
 
@@ -42,6 +46,6 @@ def main(recipe: recipe.DataSets, screen: Screen) -> None:
 def cells(row: dict) -> list[str]:
     """What a row of the table says behind its name."""
     numbers = [f"{number:,}" if number else "-" for number in SIZES[row["source"]](row)]
-    revision = f"@{row['revision'][:6]}" if row.get("revision") else ""
+    revision = f"@{row['revision'][:4]}" if row.get("revision") else ""
     hub = f"{row['hub']}{revision}" if row.get("hub") else "-"
     return [*numbers, hub, row.get("licence") or "-", row.get("paper") or ("VTAB" if row["source"] == "vtab" else "-")]

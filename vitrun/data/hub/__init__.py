@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from vitrun import recipe
 from vitrun.checkpoints import read_json, write_file
-from vitrun.data.download import WAITS, Shard, gather, same_size, status_of
 from vitrun.data.files import first_line, named
+from vitrun.data.hub.download import WAITS, Shard, gather, same_size, status_of
 from vitrun.mistakes import Exit, Mistake, unknown
 from vitrun.screen import Screen
 

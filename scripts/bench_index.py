@@ -1,0 +1,94 @@
+"""What it costs to list 14 million images in shards: time and memory to open their index, read keys and draw an order.
+
+    python scripts/bench_index.py --images 14_000_000 --shards 4096
+
+The shards are empty files of made-up sizes; their index is written by the same code that real ones go through.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from vitrun import data, start
+from vitrun.data.shards import index
+
+PATTERN, BATCH, CLASSES = "made-up-{:04d}.tar", 4096, 21841
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=14_000_000)
+    parser.add_argument("--shards", type=int, default=4096)
+    parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.open:
+        return measure(options.open, options.shards)
+    with tempfile.TemporaryDirectory() as scratch:
+        started = perf_counter()
+        make(Path(scratch), options.images, options.shards)
+        print(f"made an index of {options.images:,} images in {perf_counter() - started:.1f} s", flush=True)
+        words = ["--shards", str(options.shards), "--open", scratch]
+        subprocess.run([sys.executable, __file__, *words], check=True)
+
+
+def make(root: Path, images: int, shards: int) -> None:
+    """Empty shards in ``root``, and the index of what they could hold."""
+    names = [PATTERN.format(n) for n in range(shards)]
+    for name in [*names, "val.tar"]:
+        (root / name).touch()
+    per_shard = np.diff(np.linspace(0, images, shards + 1).astype(int)).tolist()
+    index.write(index.folder(root, names, "cls"), names, (made_up(n, number) for n, number in enumerate(per_shard)))
+
+
+def made_up(shard: int, images: int) -> list[tuple[str, int, int, list[int]]]:
+    """Name, offset, size and labels of the images of one shard, about as ImageNet's are."""
+    generator: Iterator[int] = iter(np.random.default_rng(shard).integers(0, CLASSES, images).tolist())
+    return [(f"n{label:08d}_{shard}{i}", i * 110_000, 109_000, [label]) for i, label in enumerate(generator)]
+
+
+def measure(root: Path, shards: int) -> None:
+    """Print what each step costs in a process of its own."""
+    pattern = PATTERN.replace("{:04d}", f"{{0000..{shards - 1:04d}}}")
+    words = [
+        "data=shards",
+        f"data.path={root}",
+        f"data.train={pattern}",
+        "data.test=val.tar",
+        f"data.classes={CLASSES}",
+    ]
+    recipe = start.load("pretrain", words).data
+    read = data.SOURCES["shards"]  # as open_split, which would decode a few images first
+    began, before = perf_counter(), memory()
+    split = read(recipe, "train")
+    missing = split.labels.min() < 0
+    tell("opened", began, before)
+    began = perf_counter()
+    print(
+        f"{len(split):,} images, the last is {split.keys[-1]}, fingerprint {split.fingerprint}, unlabelled: {missing}"
+    )
+    for step in range(20):
+        split.targets(split.order.indices(0, 0, data.order.positions(step, BATCH)))
+    tell(f"20 steps of {BATCH} drawn", began, before)
+
+
+def tell(what: str, began: float, before: dict[str, float]) -> None:
+    """Print seconds since ``began``, and the memory that was taken since ``before``."""
+    taken = ", ".join(f"{kind} {mb - before[kind]:.0f} MB" for kind, mb in memory().items())
+    print(f"{what} in {perf_counter() - began:.2f} s; {taken}", flush=True)
+
+
+def memory() -> dict[str, float]:
+    """Megabytes of this process: its own, and pages of mapped files that lie in memory (Linux)."""
+    lines = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    fields = {"own": "RssAnon", "mapped": "RssFile", "peak": "VmHWM"}
+    return {name: int(lines[field].split()[0]) / 1024 for name, field in fields.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""Web shards: what is in a tar comes back, every image once an epoch, and what is wrong with one is said."""
+
+import io
+import json
+import os
+import tarfile
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+from PIL import Image
+
+from vitrun import data, draws, run, start
+from vitrun.data.order import Order, positions
+from vitrun.data.shards import download, expanded, tar
+from vitrun.loop import Answers, multi_hot, sigmoid_loss
+from vitrun.mistakes import Exit, Mistake
+
+
+def picture(number: int, kind: str = "png", size: int = 16) -> bytes:
+    """An image of one colour, which its number decides."""
+    file = io.BytesIO()
+    Image.new("RGB", (size, size), (number * 7 % 256, number % 256, 80)).save(file, kind)
+    return file.getvalue()
+
+
+def write(path: Path, files: list[tuple[str, bytes]], layout: int = tarfile.GNU_FORMAT) -> Path:
+    """A tar of these files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=layout) as archive:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def sample(number: int, labels: list[int] | None = None) -> list[tuple[str, bytes]]:
+    """The members of one sample: its class is its number modulo 5, or a list in its json."""
+    if labels is None:
+        return [(f"{number:04d}.png", picture(number)), (f"{number:04d}.cls", str(number % 5).encode())]
+    return [(f"{number:04d}.png", picture(number)), (f"{number:04d}.json", json.dumps({"labels": labels}).encode())]
+
+
+@pytest.fixture
+def shards(tmp_path) -> Path:
+    """Three training shards of 10, 7 and 12 images, and one of 6 to test."""
+    numbers = iter(range(100))
+    for name, images in (("train-0", 10), ("train-1", 7), ("train-2", 12), ("val-0", 6)):
+        write(tmp_path / "set" / f"{name}.tar", [f for _ in range(images) for f in sample(next(numbers))])
+    return tmp_path / "set"
+
+
+def opened(folder: Path, part: str, *words: str) -> data.Split:
+    words = ("data=shards", f"data.path={folder}", "data.classes=5", *words)
+    return data.open_split(start.load("pretrain", list(words)).data, part)
+
+
+def refused(folder: Path, *words: str) -> str:
+    with pytest.raises(Mistake) as error:
+        opened(folder, "train", *words)
+    assert error.value.status == Exit.DATA
+    return str(error.value)
+
+
+@pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_headers_are_read_as_the_standard_library_reads_them(layout, tmp_path):
+    names = ["a.jpg", "deep/" * 12 + "b.cls", "äöü.png"]
+    names += ["x" * 180 + ".jpg", "d" * 90 + "/" + "y" * 170] * (layout != tarfile.USTAR_FORMAT)
+    path = write(tmp_path / "a.tar", [(name, b"x" * n * 300) for n, name in enumerate(names)], layout)
+    with tarfile.open(path, "a", format=layout) as archive:
+        archive.add(tmp_path, "folder", recursive=False)
+    with tarfile.open(path) as archive, open(path, "rb") as file:
+        expected = [(m.name, m.offset_data, m.size) for m in archive if m.isreg()]
+        assert list(tar.members(file, path.stat().st_size)) == expected and len(expected) == len(names)
+
+
+def test_a_damaged_header_ends_in_an_answer_and_not_in_an_endless_search(tmp_path):
+    path = write(tmp_path / "a.tar", [("x" * 120 + ".jpg", b"x" * 700), ("b.cls", b"1")], tarfile.PAX_FORMAT)
+    whole, generator = path.read_bytes(), np.random.default_rng(0)
+    for record in (b"0 path=a\n", b"12 size=-99\n", b"-3 size=9\n"):
+        for blocks in (whole, whole[:512] + record.ljust(512, b"\0") + whole[1024:]):
+            changed = bytearray(blocks)
+            for at in generator.integers(0, len(changed), 20 * (blocks is whole)):
+                changed[at] ^= 0xFF
+            try:
+                assert len(list(tar.members(io.BytesIO(bytes(changed)), len(changed)))) <= 3
+            except ValueError as error:
+                assert str(error)
+
+
+def test_images_labels_and_names_come_back(tmp_path):
+    kinds = ["jpeg", "png", "webp", "jpeg"]
+    names = ["deep/a.b/one.jpg", "deep/two.png", "three.WEBP", "four.jpeg"]
+    pictures = [picture(n, kind, 16 + n) for n, kind in enumerate(kinds)]
+    files = [
+        f for n, name in enumerate(names)
+        for f in ((f"{name.rpartition('.')[0]}.cls", b"%d\n" % n), (name, pictures[n]), ("__notes", b"no sample"))
+    ]  # fmt: skip
+    write(tmp_path / "train-0.tar", files)
+    found = opened(tmp_path, "train")
+    assert list(found.keys) == [f"train-0.tar/{name}" for name in ("deep/a.b/one", "deep/two", "three", "four")]
+    assert found.keys[-1] == found.keys[3:][0] and len(found.keys) == 4 and found.classes == tuple("01234")
+    assert found.targets(np.array([3, 1])).tolist() == [3, 1] and found.targets(np.array([0])).dtype == torch.int64
+    assert [found.encoded(n) for n in range(4)] == pictures
+    assert (found.read(np.array([1]))[0] == torch.tensor([7, 1, 80], dtype=torch.uint8)[:, None, None]).all()
+
+
+def test_an_index_is_made_once_and_again_when_a_shard_changes(shards):
+    first = opened(shards, "train")
+    (folder,) = (shards / ".vitrun-index").iterdir()
+    made = folder.stat().st_mtime_ns
+    again = opened(shards, "train")
+    assert [f.stat().st_mtime_ns for f in (shards / ".vitrun-index").iterdir()] == [made]
+    assert again.fingerprint == first.fingerprint and list(again.keys) == list(first.keys)
+    os.utime(shards / "train-0.tar", ns=(0, 0))
+    assert opened(shards, "train").fingerprint == first.fingerprint, "the time of a file is not its content"
+    write(shards / "train-1.tar", sample(99))
+    changed = opened(shards, "train")
+    assert len(changed) == 23 and changed.fingerprint != first.fingerprint
+    newest = max((shards / ".vitrun-index").iterdir(), key=lambda f: f.stat().st_mtime_ns)
+    (newest / "offsets.npy").write_bytes(b"half")
+    assert "delete it" in refused(shards)
+
+
+def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
+    assert expanded("a-{08..11}-{0..1}.tar") == [f"a-{n}-{m}.tar" for n in ("08", "09", "10", "11") for m in "01"]
+    assert len(opened(shards, "train", "data.train=train-{0..1}.tar")) == 17
+    assert "lacks 2 of the 5 shards, train-3.tar first" in refused(shards, "data.train=train-{0..4}.tar")
+    assert "lacks all of t-*.tar; it has train-0.tar" in refused(shards, "data.train=t-*.tar")
+    assert "val-0.tar is a training and a test shard" in refused(shards, "data.train=*.tar")
+    for shard in shards.glob("train-*.tar"):
+        shard.unlink()
+    assert len(opened(shards, "test")) == 6, "a test needs no training shards"
+
+
+ORDER = Order(np.cumsum([0, 10, 7, 12, 1, 30]), 8)  # 60 images in windows of 8
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 7, 32])
+def test_every_image_is_seen_once_an_epoch_by_one_rank(world, batch):
+    seen = []
+    for step in range(-(-120 // batch)):
+        places = [positions(step, batch, rank, world) for rank in range(world)]
+        assert np.array_equal(np.concatenate(places), np.arange(step * batch, (step + 1) * batch))
+        for epoch, place in (np.divmod(p, 60) for p in places):
+            seen += [(e, int(ORDER.indices(0, e, at[None])[0])) for e, at in zip(epoch.tolist(), place)]
+    assert sorted(seen[:120]) == [(epoch, image) for epoch in (0, 1) for image in range(60)]
+
+
+def test_a_position_is_enough_to_go_on_from_and_seed_and_epoch_decide():
+    places = np.arange(60)
+    whole = ORDER.indices(3, 2, places)
+    assert np.array_equal(ORDER.indices(3, 2, places[23:41]), whole[23:41])
+    assert np.array_equal(ORDER.indices(3, 2, places[::-1]), whole[::-1])
+    for other in (ORDER.indices(4, 2, places), ORDER.indices(3, 1, places)):
+        assert not np.array_equal(other, whole) and sorted(other) == sorted(whole)
+
+
+def test_a_window_reads_shards_that_follow_each_other_only():
+    order = Order(np.arange(0, 10_001, 100), 250)  # a hundred shards of a hundred
+    seen = order.indices(0, 5, np.arange(10_000)).reshape(-1, 250) // 100
+    assert max(len(np.unique(window)) for window in seen) <= 4
+    assert len({tuple(window) for window in np.sort(seen)}) == 40, "shards are in a new order"
+    assert not (np.diff(order.indices(0, 5, np.arange(250))) > 0).all()
+
+
+def test_a_set_without_shards_is_one_window():
+    whole = Order(np.array([0, 50]), 50)
+    for epoch in (0, 7):
+        expected = draws.generator(2, "order", epoch).permutation(50)
+        assert np.array_equal(whole.indices(2, epoch, np.arange(50)), expected)
+
+
+def test_several_labels_are_several_ones():
+    labels = torch.tensor([[0, 2], [3, -1]])
+    assert multi_hot(labels, 4).tolist() == [[1, 0, 1, 0], [0, 0, 0, 1]]
+    assert torch.equal(multi_hot(torch.tensor([1, 3]), 4), torch.eye(4)[[1, 3]])
+    logits = torch.randn(2, 4)
+    signs = multi_hot(labels, 4) * 2 - 1
+    by_hand = -(signs * logits).sigmoid().log().sum(1).mean()
+    assert float(sigmoid_loss(logits, labels)) == pytest.approx(float(by_hand), rel=1e-5)
+
+
+def test_an_answer_is_right_that_is_among_the_labels():
+    top = np.array([[2, 1], [0, 1], [3, 2]])
+    several = Answers(np.array([[0, 2], [3, -1], [2, -1]]), np.arange(3), top, np.zeros(3))
+    assert several.accuracy(1) == pytest.approx(1 / 3) and several.accuracy(2) == pytest.approx(2 / 3)
+    assert Answers(np.array([2, 1, 0]), np.arange(3), top, np.zeros(3)).accuracy(2) == pytest.approx(2 / 3)
+
+
+WORDS = ("model=vit_nano8", "data=shards", "data.classes=5", "batch=8", "steps=3", "warmup=1", "data.buffer=6")
+
+
+def test_shards_train_by_one_word(carry_out, shards):
+    recipe, result = carry_out("pretrain", *WORDS, f"data.path={shards}")
+    assert result["test_images"] == 6 and result["steps"] == 3
+    facts = json.loads((recipe.runs / run.name("pretrain", recipe) / "about.json").read_text())
+    assert facts["train_data"] == opened(shards, "train").fingerprint
+
+
+def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(carry_out, tmp_path):
+    labels = [[n % 5] if n % 3 else [n % 5, (n + 2) % 5, n % 5] for n in range(30)]
+    write(tmp_path / "set" / "train.tar", [f for n in range(24) for f in sample(n, labels[n])])
+    write(tmp_path / "set" / "val.tar", [f for n in range(24, 30) for f in sample(n, labels[n])])
+    words = (*WORDS, f"data.path={tmp_path / 'set'}", "data.label=labels")
+    assert opened(tmp_path / "set", "train", "data.label=labels").labels[:3].tolist() == [[0, 2], [1, -1], [2, -1]]
+    with pytest.raises(Mistake, match="use loss=sigmoid"):
+        carry_out("pretrain", *words)
+    carry_out("pretrain", *words, "loss=sigmoid")
+    recipe, result = carry_out("eval")
+    answers = pyarrow.parquet.read_table(recipe.runs / run.name("eval", recipe) / "preds.parquet").to_pydict()
+    right = [top[0] in label for label, top in zip(answers["label"], answers["top5"])]
+    assert result["images_used"] == 6 and np.mean(right) == pytest.approx(result["top1"])
+    with pytest.raises(Mistake, match="several labels"):
+        carry_out("fewshot", f"data.path={tmp_path / 'set'}", "data=shards", "data.label=labels", "data.classes=5")
+
+
+ONE = [("a.png", picture(1)), ("a.cls", b"1")]
+# what is in the shard, words, and what the answer says
+WRONG = [
+    ([], [], "has no images"),
+    ([("a.png", picture(1))], [], "a has no class: there are png, but no cls"),
+    ([("a.png", picture(1)), ("a.json", b"{}")], ["data.label=label"], "a.json has no field 'label'"),
+    ([("a.png", picture(1)), ("a.json", b"[")], ["data.label=label"], "it is no json object"),
+    ([("a.png", picture(1)), ("a.json", b'{"label": []}')], ["data.label=label"], "the class of a is []"),
+    ([("a.png", picture(1)), ("a.json", b'{"label": -1}')], ["data.label=label"], "the class of a is -1"),
+    ([("a.cls", b"1")], [], "a has no image: there are cls, but none of jpg"),
+    ([("a.png", picture(1)), ("a.cls", b"cat")], [], "the class of a is 'cat'"),
+    ([*ONE, *ONE], [], "a.png is in it twice"),
+    ([("a.png", picture(1)), ("a.cls", b"5")], [], "train.tar/a has the class 5. Give their number: data.classes=6"),
+    ([("a.png", b"<html>"), ("a.cls", b"1")], [], "train.tar/a is no readable image"),
+]
+
+
+@pytest.mark.parametrize("files, words, told", WRONG, ids=[told for *_, told in WRONG])
+def test_what_is_wrong_with_a_shard_is_named(files, words, told, tmp_path):
+    write(tmp_path / "train.tar", files)
+    assert told in refused(tmp_path, *words)
+
+
+def test_a_shard_that_is_cut_off_is_no_shard(shards):
+    whole = (shards / "train-1.tar").read_bytes()
+    end = whole.rstrip(b"\0")
+    for size in (700, len(end) // 512 * 512 + 512, 3 * 512, 0):
+        (shards / "train-1.tar").write_bytes(whole[:size])
+        assert "train-1.tar cannot be used: it is cut off" in refused(shards)
+    (shards / "train-1.tar").write_bytes(whole[:2048] + b"#" * 512 + whole[2560:])
+    assert "damaged after" in refused(shards) or "cut off" in refused(shards)
+    (shards / "train-1.tar").write_bytes(b"\x1f\x8b" + whole[2:])
+    assert "it is no tar" in refused(shards)
+
+
+def test_the_sizes_that_timm_wrote_are_held_to(shards):
+    said = {"splits": {"train": {"filenames": ["train-0.tar", "train-1.tar"], "shard_lengths": [10, 7]}}}
+    (shards / "_info.json").write_text(json.dumps(said))
+    assert len(opened(shards, "train")) == 29
+    said["splits"]["train"]["shard_lengths"] = [10, 8]
+    (shards / "_info.json").write_text(json.dumps(said))
+    assert "train-1.tar has 7 images, but _info.json says 8" in refused(shards)
+    (shards / "_info.json").write_text("[]")
+    assert "not what timm writes" in refused(shards)
+
+
+class Server(BaseHTTPRequestHandler):
+    """Gives the files of a folder, in ranges; each answer ends after ``most`` bytes at the latest."""
+
+    def __init__(self, *args, folder: Path, asked: list[str], most: int):
+        self.folder, self.asked, self.most = folder, asked, most
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        file = self.folder / Path(self.path).name
+        if not file.is_file():
+            return self.send_error(404)
+        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        content = file.read_bytes()[first:]
+        self.asked.append(f"{file.name} from {first}")
+        self.send_response(206 if first else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: self.most])
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def serve(shards):
+    """Starts a server of the shards: its address and what it is asked for."""
+    servers = []
+
+    def serve(most: int) -> tuple[str, list[str]]:
+        asked: list[str] = []
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, folder=shards, asked=asked, most=most))
+        Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}", asked
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_shards_on_the_net_are_downloaded_once_and_gone_on_with(shards, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address, asked = serve(most=20_000)
+    words = ["data=shards", "data.classes=5", f"data.train={address}/train-{{0..1}}.tar", "data.test=http://h/val.tar"]
+    recipe = start.load("pretrain", words).data
+    found = data.open_split(recipe, "train")
+    assert len(found) == 17 and found.fingerprint == opened(shards, "train", "data.train=train-{0..1}.tar").fingerprint
+    assert "train-0.tar from 20000" in asked, "what a broken connection left is kept"
+    number = len(asked)
+    data.open_split(recipe, "train")
+    assert len(asked) == number
+
+
+def test_a_shard_that_the_net_does_not_have_is_named(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address, _ = serve(most=10**9)
+    message = refused(tmp_path, f"data.train={address}/train-{{8..9}}.tar")
+    assert f"{address}/train-" in message and "404" in message

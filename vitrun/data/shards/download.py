@@ -1,0 +1,93 @@
+"""Files from the net, each downloaded once: what a broken connection left is gone on with."""
+
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from vitrun.data.shards.index import cache
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import counted
+
+AT_ONCE = 4  # files
+TRIES = 4
+PAUSE = 1.0  # seconds before the second try; each further one waits twice as long
+PATIENCE = 60  # seconds without a byte
+PIECE = 2**20
+PASSING = (408, 429)  # of the HTTP status that blame the request, those that a later try may not meet
+
+
+def folder(address: str) -> Path:
+    """Where the files of one address are kept, where the user names no folder."""
+    return cache() / "shards" / hashlib.sha256(address.rpartition("/")[0].encode()).hexdigest()[:16]
+
+
+def kept(addresses: Sequence[str], root: Path) -> list[str]:
+    """The names in ``root`` of the files at ``addresses``, those that are not there yet downloaded."""
+    names = [Path(urlsplit(address).path).name for address in addresses]
+    missing = [(address, root / name) for address, name in zip(addresses, names) if not (root / name).exists()]
+    if missing:
+        root.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(AT_ONCE, "download") as threads:
+            try:
+                for _ in counted(threads.map(lambda one: fetch(*one), missing), len(missing), "shards downloaded"):
+                    pass
+            finally:
+                threads.shutdown(cancel_futures=True)
+    return names
+
+
+def fetch(address: str, file: Path) -> None:
+    """Download ``address`` to ``file``, which appears when it is whole; a Mistake where that cannot be."""
+    for attempt in range(TRIES):
+        time.sleep(PAUSE * 2 ** (attempt - 1) if attempt else 0)
+        try:
+            with open(file.with_name(f"{file.name}.part"), "ab") as part:
+                fcntl.flock(part, fcntl.LOCK_EX)  # another process may want the same file
+                if not file.exists():
+                    go_on(address, part)
+                    os.replace(part.name, file)
+            return
+        except HTTPError as error:
+            problem = f"the server says {error.code} {error.reason}"
+            if error.code < 500 and error.code not in PASSING:
+                break
+        except (OSError, HTTPException) as error:
+            problem = str(error) or type(error).__name__
+    raise Mistake(
+        f"{address} cannot be downloaded: {problem}. Look at the address, and run again to go on. What needs an "
+        "account download by its owner's tool, and give data.path=FOLDER.",
+        Exit.DATA,
+    )
+
+
+def go_on(address: str, part: BinaryIO) -> None:
+    """Add to ``part`` what it lacks of ``address``; an OSError where the connection ends before that."""
+    have = part.seek(0, os.SEEK_END)
+    wanted = Request(address, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urlopen(wanted, timeout=PATIENCE)
+    except HTTPError as error:
+        if error.code != 416:  # the range is not there: the file was whole, or is another now
+            raise
+        part.truncate(0)
+        answer = urlopen(address, timeout=PATIENCE)
+    with answer:
+        if answer.status != 206:
+            part.truncate(0)
+            have = 0
+        length = answer.headers.get("Content-Length")
+        while piece := answer.read(PIECE):
+            part.write(piece)
+    part.flush()
+    found = os.path.getsize(part.name)
+    if length is not None and found != have + int(length):
+        raise OSError(f"it ended after {found} of {have + int(length)} bytes")
