@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from originals import caltech101
@@ -401,3 +402,24 @@ def test_the_check_of_a_folder_that_is_not_there_says_so(tmp_path):
     with pytest.raises(Mistake, match="there is no folder") as error:
         check_data(start.load("data", [f"root={tmp_path / 'nowhere'}"]), Screen())
     assert error.value.status == Exit.DATA
+
+
+def test_a_copy_in_parquet_is_ordered_by_the_names_of_its_images_and_says_where_it_differs(root, tmp_path, capsys):
+    image, classes = (root / "0.jpg").read_bytes(), [f"class {n:03d}" for n in range(102)]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=classes)})
+    for split, number in (("train", 30), ("test", 2)):
+        names = [f"101_ObjectCategories/{name}/image_{n:04d}.jpg" for name in classes for n in range(number)]
+        rows = {"image": [{"bytes": image, "path": name} for name in names]}
+        rows["label"] = [label for label in range(102) for _ in range(number)]
+        (tmp_path / "caltech101").mkdir(exist_ok=True)
+        table = datasets.Dataset.from_dict(rows, features)
+        table.to_parquet(tmp_path / "caltech101" / f"{split}-00000-of-00001.parquet")
+    train, test = (read_part(TASKS["caltech101"], tmp_path / "caltech101", part) for part in ("train800", "test"))
+    every = [f"{name}/image_{n:04d}.jpg" for name in classes for n in range(30)]
+    assert list(train.keys) == [f"train/{every[row]}" for row in tfds_order(every, "train")[:800]]
+    assert train.labels.tolist() == [classes.index(key.split("/")[1]) for key in train.keys]
+    assert len(test) == 204 and "differs from the published split of 6084" in test.where
+    said, _ = check(tmp_path, tmp_path / "splits.json", capsys)
+    assert row(said, "caltech101") == ["3060, 204 (published 6084)", "differs"]
+    with pytest.raises(Mistake, match="a copy in parquet, from which the keys of clevr do not follow"):
+        read_part(TASKS["clevr_count"], tmp_path / "caltech101", "train800")

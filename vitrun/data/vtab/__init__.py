@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from vitrun import recipe
-from vitrun.data.originals import ORIGINALS
 from vitrun.data.originals.original import Original
 from vitrun.data.splits import Split
+from vitrun.data.vtab import copies
 from vitrun.data.vtab.order import tfds_order
 from vitrun.data.vtab.tasks import BUILDERS, DRAWN, TASKS, Task, slices
 from vitrun.mistakes import Exit, Mistake
@@ -43,10 +43,10 @@ def read_part(task: Task, folder: Path, part: str) -> Split:
 
 def read_split(task: Task, folder: Path, split: str) -> Original:
     """A whole split of the original; a Mistake where it is not the published one, for then its order is another."""
-    original = ORIGINALS[task.builder](folder, split)
+    original = copies.read(task.builder, folder, split)
     found = len(original.keys), len(original.classes[task.label])
     published = BUILDERS[task.builder].splits[split], task.classes
-    if found != published and DRAWN not in original.where:
+    if found != published and DRAWN not in original.where and copies.DIFFERS not in original.where:
         raise Mistake(
             f"{original.where}: {found[0]} images of {found[1]} classes, but the published {split} split of "
             f"{task.builder} has {published[0]} of {published[1]}, and VTAB's subset follows from all of them. "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitrun.checkpoints import write_file
-from vitrun.data.originals import ORIGINALS
+from vitrun.data.vtab import copies
 from vitrun.data.vtab.keys import CODES, PARTS, codes, parts, published_parts
 from vitrun.data.vtab.tasks import BUILDERS, DRAWN, TASKS
 from vitrun.mistakes import Exit, Mistake
@@ -54,7 +54,7 @@ def examine(builder: str, folder: Path) -> Finding:
     """What lies in the folder of an original."""
     published = published_parts(builder)
     try:
-        originals = {split: ORIGINALS[builder](folder, split) for split in BUILDERS[builder].splits}
+        originals = {split: copies.read(builder, folder, split) for split in BUILDERS[builder].splits}
     except Mistake as mistake:
         state = BROKEN if folder.is_dir() else MISSING
         return Finding(state, NAMES if published else "-", published or {}, str(mistake))
