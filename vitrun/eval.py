@@ -15,6 +15,9 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     """Top-1, top-5 and loss over every image of the test part, and ``preds.parquet`` with the answer to each."""
     machine = Machine(recipe.device, recipe.precision)
     test = data.open_split(recipe.data, "test")
+    expected = len(test)
+    if recipe.bad_images == "skip":
+        test = data.readable(test, run.warn)
     run.say(f"data: {recipe.data.name}, {len(test)} test images, {len(test.classes)} classes")
     run.about(test_data=test.fingerprint)
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
@@ -36,7 +39,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
         "top5": found.accuracy(5),
         "loss": float(found.losses.mean()),
         "images_used": len(found.labels),
-        "images_expected": len(test),
+        "images_expected": expected,
     }
 
 

@@ -95,17 +95,17 @@ def resample(pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.nda
         columns = torch.where(torch.from_numpy(flips)[:, None, None], columns.flip(1), columns)
         images = rows[:, None] @ pixels.float() @ columns[:, None].transpose(2, 3)  # [B, 3, R, R]
     else:
-        images = torch.stack([resample_one(*one, res) for one in zip(pixels, boxes, flips)])
+        images = torch.stack([resample_one(*one, res) for one in zip(pixels, boxes, flips)]).float()
     return images.div_(127.5).sub_(1)
 
 
 def resample_one(image: Tensor, box: np.ndarray, flip: bool, res: int) -> Tensor:
-    """One image [3, h, w] to float [3, R, R]."""
+    """One image [3, h, w] to [3, R, R], uint8."""
     top, left, height, width = (int(round(side)) for side in box)
     top, left = max(top, 0), max(left, 0)
     cut = image[:, top : top + height, left : left + width]
     out = functional.interpolate(cut[None], (res, res), mode="bilinear", antialias=True)[0]
-    return (out.flip(2) if flip else out).float()
+    return out.flip(2) if flip else out
 
 
 def weights(start: Tensor, length: Tensor, size: int, res: int) -> Tensor:

@@ -2,12 +2,13 @@
 
 from vitrun import recipe
 from vitrun.data import embedded, files
+from vitrun.data.bad import Budget
 from vitrun.data.batches import Batch, ahead, testing, training
-from vitrun.data.splits import Split, settled
+from vitrun.data.splits import Split, readable, settled
 from vitrun.data.table import main
 from vitrun.mistakes import Exit, Mistake
 
-__all__ = ["Batch", "Split", "ahead", "main", "open_split", "testing", "training"]
+__all__ = ["Batch", "Budget", "Split", "ahead", "main", "open_split", "readable", "testing", "training"]
 
 SOURCES = {"shapes": embedded.shapes, "digits": embedded.digits, "files": files.read}
 

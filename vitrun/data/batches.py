@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from vitrun import draws
-from vitrun.data.splits import Split
+from vitrun.data.bad import stand_in, stop
+from vitrun.data.splits import THREADS, BadImage, Split
 
 T = TypeVar("T")
 AHEAD = 2  # batches made before they are asked for
+PIECE = 8  # images a thread reads and views at a time: few, to keep all threads busy and little decoded at once
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,19 @@ class Batch:
     indices: np.ndarray
 
 
-def training(split: Split, view: Callable, batch: int, seed: int, start: int, steps: int) -> Iterator[Batch]:
+def training(
+    split: Split,
+    view: Callable,
+    batch: int,
+    seed: int,
+    start: int,
+    steps: int,
+    bad: Callable[[int, BadImage], None] = stop,
+) -> Iterator[Batch]:
     """The batches of steps ``start`` to ``steps``: every epoch is a new order of all images, no image is left out.
 
     Step s sees positions s*batch to (s+1)*batch of the endless row of epochs, so a run continues from any step.
+    ``bad`` is told of each image that cannot be read, before the next of the split stands in for it.
     """
     order = (-1, np.empty(0, dtype=np.int64))
     for step in range(start, steps):
@@ -40,16 +51,36 @@ def training(split: Split, view: Callable, batch: int, seed: int, start: int, st
                 order = (epoch, draws.generator(seed, "order", int(epoch)).permutation(len(split)))
             here = positions // len(split) == epoch
             chosen = order[1][positions[here] % len(split)]
-            indices[here] = chosen
-            images.append(view(split.read(chosen), int(epoch), chosen))
-        yield Batch(torch.cat(images), torch.from_numpy(split.labels[indices]), indices)
+
+            def show(pixels: Tensor | list[Tensor], indices: np.ndarray, epoch: int = int(epoch)) -> Tensor:
+                return view(pixels, epoch, indices)
+
+            shown, indices[here] = viewed(split, show, chosen, bad)
+            images.append(shown)
+        whole = images[0] if len(images) == 1 else torch.cat(images)
+        yield Batch(whole, torch.from_numpy(split.labels[indices]), indices)
 
 
 def testing(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
     """Every image of the split once, in order; the last batch is as small as it has to be."""
     for first in range(0, len(split), batch):
         indices = np.arange(first, min(first + batch, len(split)))
-        yield Batch(view(split.read(indices)), torch.from_numpy(split.labels[indices]), indices)
+        images, _ = viewed(split, lambda pixels, _: view(pixels), indices, stop)
+        yield Batch(images, torch.from_numpy(split.labels[indices]), indices)
+
+
+def viewed(split: Split, show: Callable, indices: np.ndarray, bad: Callable) -> tuple[Tensor, np.ndarray]:
+    """The images at ``indices`` as ``show(pixels, indices)`` has them, [B, 3, R, R], and the places [B] they are of."""
+    if split.pixels is not None:
+        return show(split.pixels[torch.from_numpy(indices)], indices), indices
+
+    def work(first: int) -> tuple[Tensor, tuple[int, ...]]:
+        piece = indices[first : first + PIECE]
+        places, images = zip(*(stand_in(split, index, bad) for index in piece.tolist()))
+        return show([torch.from_numpy(image) for image in images], piece), places
+
+    shown, places = zip(*THREADS.map(work, range(0, len(indices), PIECE)))
+    return torch.cat(shown), np.concatenate(places)
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

@@ -5,19 +5,22 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
-from io import BytesIO
+from functools import cached_property, partial
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from vitrun.data.decode import decode
 from vitrun.mistakes import Exit, Mistake
 
 IN_MEMORY = 2**30  # bytes of pixels that a split of equal images may take to be decoded once
 CHUNK = 500  # images a thread decodes at a time
-THREADS = ThreadPoolExecutor(os.cpu_count(), "decode")
+THREADS = ThreadPoolExecutor(os.cpu_count(), "decode", partial(torch.set_num_threads, 1))
+
+
+class BadImage(Mistake):
+    """A file that was read and is no readable image."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Split:
     labels: np.ndarray  # [N] int64
     classes: tuple[str, ...]
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
-    encoded: Callable[[int], bytes] | None = None
+    encoded: Callable[[int], bytes | memoryview] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,42 +45,71 @@ class Split:
         code.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
         return code.hexdigest()[:16]
 
-    def read(self, indices: np.ndarray) -> Tensor | list[Tensor]:
-        """The images at ``indices``: [B, 3, H, W], or B of [3, h, w] where sizes differ; uint8."""
-        if self.pixels is not None:
-            return self.pixels[torch.from_numpy(indices)]
-        return [torch.from_numpy(image) for image in THREADS.map(self.decode, indices.tolist())]
-
     def decode(self, index: int) -> np.ndarray:
-        """The image at ``index``: [3, h, w] uint8; a Mistake that names it where it is no image."""
-        data = self.encoded(index)
+        """The image at ``index``: [3, h, w] uint8; a BadImage that names it where it is none."""
         try:
-            with Image.open(BytesIO(data)) as image:
-                return np.array(image.convert("RGB")).transpose(2, 0, 1)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            start = data[:16].decode("latin-1").strip().encode("unicode_escape").decode()
-            raise Mistake(
+            data = self.encoded(index)
+        except OSError as error:
+            raise Mistake(f"{self.keys[index]} cannot be read: {error}.", Exit.DATA) from None
+        try:
+            return decode(data)
+        except Exception as error:  # decoders raise a dozen kinds for what is broken
+            start = bytes(data[:16]).decode("latin-1").strip().encode("unicode_escape").decode()
+            raise BadImage(
                 f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with {start!r}): {error}. "
                 "Replace or remove it.",
                 Exit.DATA,
             ) from None
 
+    def only(self, rows: np.ndarray) -> "Split":
+        """The split of the images at ``rows``, in that order."""
+        keys = [self.keys[row] for row in rows.tolist()]
+        if self.pixels is not None:
+            return replace(self, keys=keys, labels=self.labels[rows], pixels=self.pixels[torch.from_numpy(rows)])
+        encoded = self.encoded
+        return replace(self, keys=keys, labels=self.labels[rows], encoded=lambda index: encoded(int(rows[index])))
+
 
 def settled(split: Split) -> Split:
-    """The split with its pixels in memory, where its images are of one size and few enough; else as it is."""
-    first = split.decode(0)
-    probe = [split.decode(i) for i in range(0, len(split), max(1, len(split) // 16))]
-    if first.size * len(split) > IN_MEMORY or any(image.shape != first.shape for image in probe):
+    """The split with its pixels in memory, where its images are of one size, few enough and sound; else as it is."""
+    probe = [image for row in range(0, len(split), max(1, len(split) // 16)) if (image := tried(split, row)) is not None]
+    shapes = {image.shape for image in probe}
+    if len(shapes) != 1 or probe[0].size * len(split) > IN_MEMORY:
         return split
-    pixels = np.empty((len(split), *first.shape), dtype=np.uint8)
+    pixels = np.empty((len(split), *probe[0].shape), dtype=np.uint8)
 
     def place(start: int) -> bool:
-        for index in range(start, min(start + CHUNK, len(split))):
-            image = split.decode(index)
-            if image.shape != first.shape:
+        for row in range(start, min(start + CHUNK, len(split))):
+            image = tried(split, row)
+            if image is None or image.shape != pixels.shape[1:]:
                 return False
-            pixels[index] = image
+            pixels[row] = image
         return True
 
     fits = all(THREADS.map(place, range(0, len(split), CHUNK)))
     return replace(split, pixels=torch.from_numpy(pixels), encoded=None) if fits else split
+
+
+def tried(split: Split, row: int) -> np.ndarray | None:
+    """The image at ``row``, or None where it is bad."""
+    try:
+        return split.decode(row)
+    except BadImage:
+        return None
+
+
+def readable(split: Split, tell: Callable[[str], None]) -> Split:
+    """The split without its bad images, each of which ``tell`` is told; every image is decoded to find them."""
+    if split.pixels is not None:
+        return split
+
+    def check(row: int) -> str | None:
+        try:
+            split.decode(row)
+        except BadImage as mistake:
+            return f"skipped: {mistake}"
+
+    found = list(THREADS.map(check, range(len(split))))
+    for sentence in filter(None, found):
+        tell(sentence)
+    return settled(split.only(np.flatnonzero([sentence is None for sentence in found])))
