@@ -93,7 +93,10 @@ def resample(pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.nda
         rows = weights(boxes_[:, 0], boxes_[:, 2], pixels.shape[2], res)  # [B, R, H]
         columns = weights(boxes_[:, 1], boxes_[:, 3], pixels.shape[3], res)  # [B, R, W]
         columns = torch.where(torch.from_numpy(flips)[:, None, None], columns.flip(1), columns)
-        images = rows[:, None] @ pixels.float() @ columns[:, None].transpose(2, 3)  # [B, 3, R, R]
+        # The three channels side by side, so that each axis is one product an image.
+        wide = pixels.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).flatten(2)  # [B, H, 3W]
+        high = (rows @ wide).view(len(rows), 3 * res, -1)  # [B, 3R, W]
+        images = (high @ columns.mT).view(-1, res, 3, res).transpose(1, 2).contiguous()  # [B, 3, R, R]
     else:
         images = torch.stack([resample_one(*one, res) for one in zip(pixels, boxes, flips)]).float()
     return images.div_(127.5).sub_(1)
@@ -123,5 +126,7 @@ def weights(start: Tensor, length: Tensor, size: int, res: int) -> Tensor:
     inside = (index >= low[..., None]) & (index <= high[..., None])
     weight = weight.clamp_(min=0) * inside
     total = weight.sum(-1, keepdim=True)
+    if total.min() > 0:
+        return weight.div_(total)
     nearest = functional.one_hot(centre.round().long(), size).to(weight)
     return torch.where(total > 0, weight / total.clamp(min=1e-12), nearest)

@@ -1,9 +1,10 @@
 """Batches: which images a step sees is arithmetic, and they are made while the step before is computed."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import Queue
-from threading import Event, Thread
+from queue import Full, Queue
+from threading import Event, Thread, main_thread
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from vitrun.data.splits import THREADS, BadImage, Split
 
 T = TypeVar("T")
 AHEAD = 2  # batches made before they are asked for
+PATIENCE = 0.1  # seconds between two looks whether a batch is still wanted
 PIECE = 8  # images a thread reads and views at a time: few, to keep all threads busy and little decoded at once
 
 
@@ -88,19 +90,25 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
     queue: Queue = Queue(AHEAD)
     done = Event()
 
+    def offer(item: T | None, error: BaseException | None) -> bool:
+        # Python ends after its threads: this one, a daemon no longer since those abort in the middle of torch, must see
+        # that nobody will ask again.
+        while main_thread().is_alive() and not done.is_set():
+            with suppress(Full):
+                queue.put((item, error), timeout=PATIENCE)
+                return True
+        return False
+
     def fill() -> None:
         # One core is enough, and leaves the others to the model.
         torch.set_num_threads(1)
         try:
-            for item in items:
-                queue.put((item, None))
-                if done.is_set():
-                    return
-            queue.put((None, StopIteration()))
+            if all(offer(item, None) for item in items):
+                offer(None, StopIteration())
         except BaseException as error:
-            queue.put((None, error))
+            offer(None, error)
 
-    Thread(target=fill, daemon=True, name="batches").start()
+    Thread(target=fill, name="batches").start()
     try:
         while True:
             item, error = queue.get()
@@ -111,5 +119,3 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
     finally:
         done.set()
-        while not queue.empty():
-            queue.get_nowait()

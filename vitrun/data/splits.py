@@ -72,9 +72,9 @@ class Split:
 
 def settled(split: Split) -> Split:
     """The split with its pixels in memory, where its images are of one size, few enough and sound; else as it is."""
-    probe = [image for row in range(0, len(split), max(1, len(split) // 16)) if (image := tried(split, row)) is not None]
-    shapes = {image.shape for image in probe}
-    if len(shapes) != 1 or probe[0].size * len(split) > IN_MEMORY:
+    probe = [tried(split, row) for row in range(0, len(split), max(1, len(split) // 16))]
+    sides = {image.shape if image is not None else None for image in probe}
+    if len(sides) > 1 or None in sides or probe[0].size * len(split) > IN_MEMORY:
         return split
     pixels = np.empty((len(split), *probe[0].shape), dtype=np.uint8)
 
