@@ -27,13 +27,15 @@ class CropView:
     flip: bool
     seed: int
 
-    def __call__(self, pixels: Tensor | Sequence[Tensor], epoch: int, indices: np.ndarray) -> Tensor:
+    def __call__(
+        self, pixels: Tensor | Sequence[Tensor], epoch: int, indices: np.ndarray, out: Tensor | None = None
+    ) -> Tensor:
         """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32; drawn from (seed, epoch, index)."""
         numbers = draws.uniform(self.seed, "view", epoch, indices, NUMBERS)
         sides = np.array([image.shape[1:] for image in pixels])  # [B, 2]
         boxes = BOXES[self.crop](numbers, sides, self.area)
         flips = (numbers[:, -1] < 0.5) & self.flip
-        return resample(pixels, boxes, flips, self.res)
+        return resample(pixels, boxes, flips, self.res, out)
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,14 @@ class WholeView:
     res: int
     crop: float = 1.0
 
-    def __call__(self, pixels: Tensor | Sequence[Tensor]) -> Tensor:
+    def __call__(self, pixels: Tensor | Sequence[Tensor], out: Tensor | None = None) -> Tensor:
         """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32."""
         squared = round(self.res / self.crop)
         kept = self.res / squared
         first = (squared - self.res) // 2 / squared
         sides = np.array([image.shape[1:] for image in pixels], dtype=np.float64)
-        return resample(pixels, np.concatenate([sides * first, sides * kept], 1), np.zeros(len(sides), bool), self.res)
+        boxes = np.concatenate([sides * first, sides * kept], 1)
+        return resample(pixels, boxes, np.zeros(len(sides), bool), self.res, out)
 
 
 def inception_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
@@ -83,7 +86,9 @@ def whole_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float
 BOXES = {"inception": inception_boxes, "pad": pad_boxes, "none": whole_boxes}
 
 
-def resample(pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.ndarray, res: int) -> Tensor:
+def resample(
+    pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.ndarray, res: int, out: Tensor | None = None
+) -> Tensor:
     """Bilinear, antialiased where it shrinks: each box to [3, R, R], mirrored where ``flips``, scaled to [-1, 1].
 
     Images of one size are resampled together, by two small matrices each; others one by one.
@@ -96,10 +101,11 @@ def resample(pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.nda
         # The three channels side by side, so that each axis is one product an image.
         wide = pixels.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).flatten(2)  # [B, H, 3W]
         high = (rows @ wide).view(len(rows), 3 * res, -1)  # [B, 3R, W]
-        images = (high @ columns.mT).view(-1, res, 3, res).transpose(1, 2).contiguous()  # [B, 3, R, R]
+        images = (high @ columns.mT).view(-1, res, 3, res).transpose(1, 2)  # [B, 3, R, R]
     else:
-        images = torch.stack([resample_one(*one, res) for one in zip(pixels, boxes, flips)]).float()
-    return images.div_(127.5).sub_(1)
+        images = torch.stack([resample_one(*one, res) for one in zip(pixels, boxes, flips)])
+    out = torch.empty(images.shape) if out is None else out
+    return torch.sub(images, 127.5, out=out).div_(127.5)
 
 
 def resample_one(image: Tensor, box: np.ndarray, flip: bool, res: int) -> Tensor:

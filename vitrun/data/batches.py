@@ -53,11 +53,7 @@ def training(
                 order = (epoch, draws.generator(seed, "order", int(epoch)).permutation(len(split)))
             here = positions // len(split) == epoch
             chosen = order[1][positions[here] % len(split)]
-
-            def show(pixels: Tensor | list[Tensor], indices: np.ndarray, epoch: int = int(epoch)) -> Tensor:
-                return view(pixels, epoch, indices)
-
-            shown, indices[here] = viewed(split, show, chosen, bad)
+            shown, indices[here] = viewed(split, view, chosen, int(epoch), bad)
             images.append(shown)
         whole = images[0] if len(images) == 1 else torch.cat(images)
         yield Batch(whole, torch.from_numpy(split.labels[indices]), indices)
@@ -67,22 +63,29 @@ def testing(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
     """Every image of the split once, in order; the last batch is as small as it has to be."""
     for first in range(0, len(split), batch):
         indices = np.arange(first, min(first + batch, len(split)))
-        images, _ = viewed(split, lambda pixels, _: view(pixels), indices, stop)
+        images, _ = viewed(split, view, indices, None, stop)
         yield Batch(images, torch.from_numpy(split.labels[indices]), indices)
 
 
-def viewed(split: Split, show: Callable, indices: np.ndarray, bad: Callable) -> tuple[Tensor, np.ndarray]:
-    """The images at ``indices`` as ``show(pixels, indices)`` has them, [B, 3, R, R], and the places [B] they are of."""
+def viewed(
+    split: Split, view: Callable, indices: np.ndarray, epoch: int | None, bad: Callable[[int, BadImage], None]
+) -> tuple[Tensor, np.ndarray]:
+    """What ``view`` shows of the images at ``indices``, [B, 3, R, R], and the places [B] that they were read from."""
+
+    def drawn(part: np.ndarray) -> tuple:
+        return () if epoch is None else (epoch, part)
+
     if split.pixels is not None:
-        return show(split.pixels[torch.from_numpy(indices)], indices), indices
+        return view(split.pixels[torch.from_numpy(indices)], *drawn(indices)), indices
+    images, places = torch.empty(len(indices), 3, view.res, view.res), indices.copy()
 
-    def work(first: int) -> tuple[Tensor, tuple[int, ...]]:
-        piece = indices[first : first + PIECE]
-        places, images = zip(*(stand_in(split, index, bad) for index in piece.tolist()))
-        return show([torch.from_numpy(image) for image in images], piece), places
+    def work(first: int) -> None:
+        piece = slice(first, first + PIECE)
+        places[piece], found = zip(*(stand_in(split, index, bad) for index in indices[piece].tolist()))
+        view([torch.from_numpy(image) for image in found], *drawn(indices[piece]), out=images[piece])
 
-    shown, places = zip(*THREADS.map(work, range(0, len(indices), PIECE)))
-    return torch.cat(shown), np.concatenate(places)
+    list(THREADS.map(work, range(0, len(indices), PIECE)))
+    return images, places
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:

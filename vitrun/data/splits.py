@@ -56,7 +56,7 @@ class Split:
         except Exception as error:  # decoders raise a dozen kinds for what is broken
             start = bytes(data[:16]).decode("latin-1").strip().encode("unicode_escape").decode()
             raise BadImage(
-                f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with {start!r}): {error}. "
+                f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with '{start}'): {error}. "
                 "Replace or remove it.",
                 Exit.DATA,
             ) from None
