@@ -62,7 +62,9 @@ def any_format(data: bytes | memoryview) -> np.ndarray:
         if image.mode in ("I", "F"):
             raise ValueError(f"nothing says which of its {image.mode} values is white")
         image.load()
-        image.info.pop("transparency", None)  # else Pillow warns of what is meant here: alpha is dropped
         if image.mode.startswith("I;16"):
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return np.array(image.convert("RGB"))
+        if image.mode != "RGB":
+            image.info.pop("transparency", None)  # else Pillow warns of what is meant here: alpha is dropped
+            image = image.convert("RGB")
+        return np.array(image)
