@@ -95,6 +95,11 @@ ODD = {
 }
 
 
+def test_pixels_need_no_decoding():
+    assert np.array_equal(decode(PIXELS), PIXELS.transpose(2, 0, 1))
+    assert np.array_equal(decode(PIXELS[:, :, 0]), grey(PIXELS[:, :, 0]).transpose(2, 0, 1))
+
+
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_image_becomes_the_right_pixels(what):
     file, expected = ODD[what]

@@ -31,7 +31,7 @@ class Split:
     labels: np.ndarray  # [N] int64
     classes: tuple[str, ...]
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
-    encoded: Callable[[int], bytes | memoryview] | None = None
+    encoded: Callable[[int], bytes | memoryview | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,7 +53,7 @@ class Split:
             raise Mistake(f"{self.keys[index]} cannot be read: {error}.", Exit.DATA) from None
         try:
             return decode(data)
-        except Exception as error:  # decoders raise a dozen kinds for what is broken
+        except Exception as error:  # whatever a decoder raises
             start = bytes(data[:16]).decode("latin-1").strip().encode("unicode_escape").decode()
             raise BadImage(
                 f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with '{start}'): {error}. "
@@ -63,11 +63,14 @@ class Split:
 
     def only(self, rows: np.ndarray) -> "Split":
         """The split of the images at ``rows``, in that order."""
-        keys = [self.keys[row] for row in rows.tolist()]
-        if self.pixels is not None:
-            return replace(self, keys=keys, labels=self.labels[rows], pixels=self.pixels[torch.from_numpy(rows)])
-        encoded = self.encoded
-        return replace(self, keys=keys, labels=self.labels[rows], encoded=lambda index: encoded(int(rows[index])))
+        encoded, pixels = self.encoded, self.pixels
+        return replace(
+            self,
+            keys=[self.keys[row] for row in rows.tolist()],
+            labels=self.labels[rows],
+            pixels=None if pixels is None else pixels[torch.from_numpy(rows)],
+            encoded=None if encoded is None else lambda index: encoded(int(rows[index])),
+        )
 
 
 def settled(split: Split) -> Split:
