@@ -93,6 +93,7 @@ def resample(
 
     Images of one size are resampled together, by two small matrices each; others one by one.
     """
+    out = torch.empty(len(boxes), 3, res, res) if out is None else out
     if isinstance(pixels, Tensor):
         boxes_ = torch.from_numpy(boxes).float()
         rows = weights(boxes_[:, 0], boxes_[:, 2], pixels.shape[2], res)  # [B, R, H]
@@ -101,19 +102,25 @@ def resample(
         # The three channels side by side, so that each axis is one product an image.
         wide = pixels.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).flatten(2)  # [B, H, 3W]
         high = (rows @ wide).view(len(rows), 3 * res, -1)  # [B, 3R, W]
-        images = (high @ columns.mT).view(-1, res, 3, res).transpose(1, 2)  # [B, 3, R, R]
+        scale((high @ columns.mT).view(-1, res, 3, res).transpose(1, 2), out)  # [B, 3, R, R]
     else:
-        images = torch.stack([resample_one(*one, res) for one in zip(pixels, boxes, flips)])
-    out = torch.empty(images.shape) if out is None else out
-    return torch.sub(images, 127.5, out=out).div_(127.5)
+        for image, box, flip, place in zip(pixels, boxes, flips, out):
+            scale(resample_one(image, box, flip, res), place)
+    return out
+
+
+def scale(images: Tensor, out: Tensor) -> None:
+    """Write values from 0 to 255 as -1 to 1."""
+    torch.sub(images, 127.5, out=out).div_(127.5)
 
 
 def resample_one(image: Tensor, box: np.ndarray, flip: bool, res: int) -> Tensor:
     """One image [3, h, w] to [3, R, R], uint8."""
     top, left, height, width = (int(round(side)) for side in box)
     top, left = max(top, 0), max(left, 0)
-    cut = image[:, top : top + height, left : left + width]
-    out = functional.interpolate(cut[None], (res, res), mode="bilinear", antialias=True)[0]
+    cut = image[None, :, top : top + height, left : left + width]
+    cut = cut.contiguous(memory_format=torch.channels_last)  # as decoders leave pixels: else torch works plane by plane
+    out = functional.interpolate(cut, (res, res), mode="bilinear", antialias=True)[0]
     return out.flip(2) if flip else out
 
 

@@ -77,7 +77,9 @@ def viewed(
 
     if split.pixels is not None:
         return view(split.pixels[torch.from_numpy(indices)], *drawn(indices)), indices
-    images, places = torch.empty(len(indices), 3, view.res, view.res), indices.copy()
+    # NumPy asks for huge pages: else mapping the fresh memory of a batch takes as long as resizing its images.
+    images = torch.from_numpy(np.empty((len(indices), 3, view.res, view.res), np.float32))
+    places = indices.copy()
 
     def work(first: int) -> None:
         piece = slice(first, first + PIECE)
