@@ -5,8 +5,8 @@
 
 Each round makes batches of random crops, flipped and normalised: by vitrun, by torchvision's ImageFolder and transforms
 on Pillow, and by timm's loader without colour jitter, these two with two workers. Each runs in a process of its own,
-and prints images a second, and a second of processor time, after the first batch; seconds to that first batch, and the
-memory that the process took from the start to the end, libraries imported before. At the end the medians and ratios.
+and prints images a second, and a second of processor time, after the first batch; seconds to that first batch,
+libraries imported before; and the memory that its main process took since then. At the end the medians and ratios.
 """
 
 import argparse

@@ -18,6 +18,7 @@ from vitrun.data.splits import THREADS, BadImage, Split
 T = TypeVar("T")
 AHEAD = 2  # batches made before they are asked for
 PATIENCE = 0.1  # seconds between two looks whether a batch is still wanted
+IN_MEMORY_PIECE = 64  # images in memory viewed at a time: many, to share the calls, but so that malloc keeps the memory
 PIECE = 8  # images a thread reads and views at a time: few, to keep all threads busy and little decoded at once
 
 
@@ -75,18 +76,20 @@ def viewed(
     def drawn(part: np.ndarray) -> tuple:
         return () if epoch is None else (epoch, part)
 
-    if split.pixels is not None:
-        return view(split.pixels[torch.from_numpy(indices)], *drawn(indices)), indices
     # NumPy asks for huge pages: else mapping the fresh memory of a batch takes as long as resizing its images.
     images = torch.from_numpy(np.empty((len(indices), 3, view.res, view.res), np.float32))
     places = indices.copy()
 
-    def work(first: int) -> None:
-        piece = slice(first, first + PIECE)
-        places[piece], found = zip(*(stand_in(split, index, bad) for index in indices[piece].tolist()))
-        view([torch.from_numpy(image) for image in found], *drawn(indices[piece]), out=images[piece])
+    def work(piece: slice) -> None:
+        if split.pixels is not None:
+            found = split.pixels[torch.from_numpy(indices[piece])]
+        else:
+            places[piece], pixels = zip(*(stand_in(split, index, bad) for index in indices[piece].tolist()))
+            found = [torch.from_numpy(image) for image in pixels]
+        view(found, *drawn(indices[piece]), out=images[piece])
 
-    list(THREADS.map(work, range(0, len(indices), PIECE)))
+    size, spread = (PIECE, THREADS.map) if split.pixels is None else (IN_MEMORY_PIECE, map)
+    list(spread(work, [slice(first, first + size) for first in range(0, len(indices), size)]))
     return images, places
 
 
@@ -96,8 +99,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
     done = Event()
 
     def offer(item: T | None, error: BaseException | None) -> bool:
-        # Python ends after its threads: this one, a daemon no longer since those abort in the middle of torch, must see
-        # that nobody will ask again.
+        # Python waits for this thread at its end: a daemon would be cut off inside torch, which aborts the process.
         while main_thread().is_alive() and not done.is_set():
             with suppress(Full):
                 queue.put((item, error), timeout=PATIENCE)
