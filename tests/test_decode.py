@@ -199,6 +199,8 @@ def test_a_test_set_stops_at_a_bad_image_and_never_sees_a_neighbour():
     assert len(rest) == 9 and not {f"train/{n}.jpg" for n in SPOILT} & set(rest.keys)
     assert len(told) == 3 and rest.pixels is not None and rest.fingerprint != spoilt().fingerprint
     assert np.array_equal(rest.labels, [n % 3 for n in range(12) if n not in SPOILT])
+    with pytest.raises(Mistake, match="None of 2 images can be read: train/0.jpg is no readable image"):
+        data.readable(split([b"", b"<html>"]), told.append)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -106,13 +107,18 @@ def readable(split: Split, tell: Callable[[str], None]) -> Split:
     if split.pixels is not None:
         return split
 
-    def check(row: int) -> str | None:
-        try:
-            split.decode(row)
-        except BadImage as mistake:
-            return f"skipped: {mistake}"
+    def check(start: int) -> list[tuple[int, BadImage]]:
+        found = []
+        for row in range(start, min(start + CHUNK, len(split))):
+            try:
+                split.decode(row)
+            except BadImage as mistake:
+                found.append((row, mistake))
+        return found
 
-    found = list(THREADS.map(check, range(len(split))))
-    for sentence in filter(None, found):
-        tell(sentence)
-    return settled(split.only(np.flatnonzero([sentence is None for sentence in found])))
+    bad = dict(chain.from_iterable(THREADS.map(check, range(0, len(split), CHUNK))))
+    if len(bad) == len(split):
+        raise Mistake(f"None of {len(bad)} images can be read: {bad[0]}", Exit.DATA)
+    for mistake in bad.values():
+        tell(f"skipped: {mistake}")
+    return settled(split.only(np.setdiff1d(np.arange(len(split)), list(bad))))
