@@ -98,6 +98,8 @@ WRONG = [
     ("pretrain", "batch=0", ["batch=0 cannot be", "greater than 0"], 2),
     ("pretrain", "optim.lr=-1", ["optim.lr=-1 cannot be", "greater than 0"], 2),
     ("pretrain", "optim.lr=inf", ["optim.lr=inf cannot be", "finite"], 2),
+    ("pretrain", "bad_images=1", ["bad_images=1 cannot be", "less than 1"], 2),
+    ("eval", "init=random:vit_nano8 data=digits bad_images=drop", ["bad_images=drop cannot be", "'stop' or 'skip'"], 2),
     ("pretrain", "data.area=0.5", ["data.area needs more than 1 value"], 2),
     ("pretrain", "ema=1", ["less than 1"], 2),
     ("pretrain", "warmup=x%", ["warmup=x% cannot be"], 2),

@@ -18,6 +18,7 @@ from vitrun.loop import OBJECTIVES, answers, fit, sigmoid_loss
 from vitrun.machine import Machine, choose_micro_batch
 from vitrun.mistakes import Exit, Mistake
 from vitrun.state import State, averaged
+from vitrun.views import WholeView
 
 CPU = Machine("cpu", "fp32")
 
@@ -128,8 +129,7 @@ def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
 def test_every_test_image_counts_exactly_once(size):
     recipe = start.load("pretrain", ["data.test_images=37"]).data
     test, network = data.open_split(recipe, "test"), small(120)
-    view = data.testing(test, lambda pixels: torch.nn.functional.interpolate(pixels.float(), 32) / 127.5 - 1, size)
-    found = answers(network, view, OBJECTIVES["softmax"], CPU, lambda _: None)
+    found = answers(network, data.testing(test, WholeView(32), size), OBJECTIVES["softmax"], CPU, lambda _: None)
     assert sorted(found.indices) == list(range(37)) and (found.labels == test.labels).all()
 
 

@@ -1,5 +1,8 @@
 """Crops and resizing give the pixels they should, and batches the images they should."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -105,6 +108,14 @@ def test_an_error_in_the_batch_thread_reaches_the_loop():
     assert next(made) == 1
     with pytest.raises(ValueError, match="spoilt"):
         next(made)
+
+
+def test_a_process_ends_in_peace_with_a_batch_half_made():
+    code = (
+        "import itertools, torch; from vitrun import data;"
+        "made = data.ahead(torch.randn(400, 400).logdet() for _ in itertools.count()); next(made)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
 @pytest.mark.parametrize("target", ["shape", "colour", "count", "position", "orientation"])

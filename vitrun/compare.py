@@ -101,9 +101,9 @@ def difference(group: list[dict], known: list[str]) -> str | None:
 
 def flatten(run: dict) -> list[tuple[str, Any]]:
     """Every option of a run's recipe that changes what it computes, its verb first."""
-    options = run["recipe"]
+    options, how = run["recipe"], recipe.RECIPES[run["verb"]].how
     return [("verb", run["verb"])] + [
-        (key, choices.reach(options, key)) for key in choices.leaves(options) if key.split(".")[0] not in recipe.HOW
+        (key, choices.reach(options, key)) for key in choices.leaves(options) if key.split(".")[0] not in how
     ]
 
 

@@ -19,6 +19,9 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     """Top-1, top-5 and loss over every image of the test part, and ``preds.parquet`` with the answer to each."""
     machine = Machine(recipe.device, recipe.precision)
     test = data.open_split(recipe.data, "test", run.screen, run.tick)
+    expected = len(test)
+    if recipe.bad_images == "skip":
+        test = data.readable(test, run.warn)
     run.say(f"data: {recipe.data.name}, {len(test)} test images, {len(test.classes)} classes")
     run.about(test_data=test.fingerprint, source=test.where)
     if test.where:
@@ -39,7 +42,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     accuracy = {"top1": found.accuracy(1, right), "top5": found.accuracy(5, right)}
     if test.accepted is None:  # a loss against one of several right labels would mean nothing
         accuracy["loss"] = float(found.losses.mean())
-    return {**accuracy, "images_used": int((right >= 0).any(1).sum()), "images_expected": len(test)}
+    return {**accuracy, "images_used": int((right >= 0).any(1).sum()), "images_expected": expected}
 
 
 def fitting(loaded: models.Loaded, test: data.Split, init: str, name: str) -> nn.Module:

@@ -30,6 +30,9 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     """Mean and deviation over the seeds of the test accuracy at each number of shots."""
     machine = Machine(recipe.device, recipe.precision)
     parts = {part: data.open_split(recipe.data, part, run.screen, run.tick) for part in ("train", "test")}
+    expected = len(parts["test"])
+    if recipe.bad_images == "skip":
+        parts = {part: data.readable(split, run.warn) for part, split in parts.items()}
     train, test = parts["train"], parts["test"]
     run.say(
         f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
@@ -56,7 +59,7 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
         values = [accuracies[seed, shots] for seed in recipe.seeds]
         result[f"shot{shots}"] = float(np.mean(values))
         result[f"shot{shots}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {**result, "test_images": len(test)}
+    return {**result, "images_used": len(test), "images_expected": expected}
 
 
 def embed(

@@ -258,6 +258,9 @@ class Running:
     device: Literal["auto", "cpu", "cuda", "mps"]
     runs: Path  # the folder that holds all run folders
 
+    # These change how a run is carried out, not what it computes: the run's name does not depend on them.
+    how = ("device", "runs")
+
 
 @recipe
 class Training(Running):
@@ -276,6 +279,9 @@ class Training(Running):
     seed: NonNegativeInt
     micro_batch: PositiveInt | Literal["auto"]
     save_minutes: NonNegativeFloat
+    bad_images: Fraction  # of the training images that may be unreadable: the next one stands in for each
+
+    how = (*Running.how, "micro_batch", "save_minutes", "bad_images")
 
     def __post_init__(self):
         check_trainable(self.data)
@@ -315,6 +321,7 @@ class Fewshot(Running):
 
     init: str
     data: Data
+    bad_images: Literal["stop", "skip"]  # what an unreadable image does
     shots: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...]
     l2: PositiveFloat
@@ -330,6 +337,7 @@ class Eval(Running):
 
     init: str
     data: Data
+    bad_images: Literal["stop", "skip"]  # what an unreadable image does
 
 
 @recipe
@@ -394,5 +402,3 @@ RECIPES = {
     "models": Models,
     "data": DataSets,
 }
-# These change how a run is carried out, not what it computes: the run's name does not depend on them.
-HOW = ("micro_batch", "device", "save_minutes", "runs")

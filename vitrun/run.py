@@ -23,7 +23,6 @@ from vitrun import checkpoints, choices
 from vitrun.checkpoints import read_json
 from vitrun.init import model_of
 from vitrun.mistakes import Exit, Mistake
-from vitrun.recipe import HOW
 from vitrun.screen import Progress, Screen
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors")
@@ -224,7 +223,7 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
 
 def name(verb: str, recipe: Any) -> str:
     """A run's name: verb, model, data and eight hex digits of everything that the recipe computes."""
-    tree = {key: value for key, value in choices.plain(recipe).items() if key not in HOW}
+    tree = {key: value for key, value in choices.plain(recipe).items() if key not in recipe.how}
     code = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
     model = recipe.model.name if hasattr(recipe, "model") else model_of(recipe.init)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{verb}-{model}-{recipe.data.name}-{code}")

@@ -61,7 +61,8 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
         return rehearse(recipe, plan, run, machine, state, steps)
     meter = Meter(run, state.step, steps, recipe.batch)
     view = CropView(plan.res, recipe.data.crop, recipe.data.area, recipe.data.flip, recipe.seed)
-    batches = data.training(plan.train, view, recipe.batch, recipe.seed, state.step, steps)
+    bad = budget(recipe, plan, run)
+    batches = data.training(plan.train, view, recipe.batch, recipe.seed, state.step, steps, bad)
     done = fit(
         state,
         data.ahead(batches),
@@ -86,7 +87,7 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
         run.say(f"saved step {state.step} of {steps}")
         raise
     save(state, plan.model, plan.classes, plan.res, run, final=True)
-    return {**test(recipe, plan, state, run, machine), **meter.summary()}
+    return {**test(recipe, plan, state, run, machine), **meter.summary(), **bad.summary()}
 
 
 def lengths(recipe: Training, images: int) -> tuple[int, int]:
@@ -104,6 +105,16 @@ def lengths(recipe: Training, images: int) -> tuple[int, int]:
             f"warmup={warmup} leaves nothing of the run's {steps} steps: give a shorter warmup, or a share: warmup=10%"
         )
     return steps, warmup
+
+
+def budget(recipe: Training, plan: Plan, run: Run) -> data.Budget:
+    """What counts the bad training images, from those that the run has met before."""
+
+    def tell(key: str, sentence: str) -> None:
+        run.log({"bad_image": key})
+        run.warn(f"replaced in training: {sentence}")
+
+    return data.Budget(plan.train, recipe.bad_images, tell, [line["bad_image"] for line in run.metrics("bad_image")])
 
 
 def begin(recipe: Training, plan: Plan, run: Run, machine: Machine) -> State:

@@ -28,13 +28,15 @@ class CropView:
     flip: bool
     seed: int
 
-    def __call__(self, pixels: Tensor | Sequence[Tensor], epoch: int, indices: np.ndarray) -> Tensor:
+    def __call__(
+        self, pixels: Tensor | Sequence[Tensor], epoch: int, indices: np.ndarray, out: Tensor | None = None
+    ) -> Tensor:
         """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32; drawn from (seed, epoch, index)."""
         numbers = draws.uniform(self.seed, "view", epoch, indices, NUMBERS)
         sides = np.array([image.shape[1:] for image in pixels])  # [B, 2]
         boxes = BOXES[self.crop](numbers, sides, self.area)
         flips = (numbers[:, -1] < 0.5) & self.flip
-        return resample(pixels, boxes, flips, self.res)
+        return resample(pixels, boxes, flips, self.res, out)
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,14 @@ class WholeView:
     res: int
     crop: float = 1.0
 
-    def __call__(self, pixels: Tensor | Sequence[Tensor]) -> Tensor:
+    def __call__(self, pixels: Tensor | Sequence[Tensor], out: Tensor | None = None) -> Tensor:
         """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32."""
         squared = round(self.res / self.crop)
         kept = self.res / squared
         first = (squared - self.res) // 2 / squared
         sides = np.array([image.shape[1:] for image in pixels], dtype=np.float64)
-        return resample(pixels, np.concatenate([sides * first, sides * kept], 1), np.zeros(len(sides), bool), self.res)
+        boxes = np.concatenate([sides * first, sides * kept], 1)
+        return resample(pixels, boxes, np.zeros(len(sides), bool), self.res, out)
 
 
 def inception_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
@@ -90,29 +93,42 @@ def whole_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float
 BOXES = {"inception": inception_boxes, "pad": pad_boxes, "square": square_boxes, "none": whole_boxes}
 
 
-def resample(pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.ndarray, res: int) -> Tensor:
+def resample(
+    pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.ndarray, res: int, out: Tensor | None = None
+) -> Tensor:
     """Bilinear, antialiased where it shrinks: each box to [3, R, R], mirrored where ``flips``, scaled to [-1, 1].
 
     Images of one size are resampled together, by two small matrices each; others one by one.
     """
+    out = torch.empty(len(boxes), 3, res, res) if out is None else out
     if isinstance(pixels, Tensor):
         boxes_ = torch.from_numpy(boxes).float()
         rows = weights(boxes_[:, 0], boxes_[:, 2], pixels.shape[2], res)  # [B, R, H]
         columns = weights(boxes_[:, 1], boxes_[:, 3], pixels.shape[3], res)  # [B, R, W]
         columns = torch.where(torch.from_numpy(flips)[:, None, None], columns.flip(1), columns)
-        images = rows[:, None] @ pixels.float() @ columns[:, None].transpose(2, 3)  # [B, 3, R, R]
+        # The three channels side by side, so that each axis is one product an image.
+        wide = pixels.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).flatten(2)  # [B, H, 3W]
+        high = (rows @ wide).view(len(rows), 3 * res, -1)  # [B, 3R, W]
+        scale((high @ columns.mT).view(-1, res, 3, res).transpose(1, 2), out)  # [B, 3, R, R]
     else:
-        images = torch.stack([resample_one(*one, res) for one in zip(pixels, boxes, flips)])
-    return images.div_(127.5).sub_(1)
+        for image, box, flip, place in zip(pixels, boxes, flips, out):
+            scale(resample_one(image, box, flip, res), place)
+    return out
+
+
+def scale(images: Tensor, out: Tensor) -> None:
+    """Write values from 0 to 255 as -1 to 1."""
+    torch.sub(images, 127.5, out=out).div_(127.5)
 
 
 def resample_one(image: Tensor, box: np.ndarray, flip: bool, res: int) -> Tensor:
-    """One image [3, h, w] to float [3, R, R]."""
+    """One image [3, h, w] to [3, R, R], uint8."""
     top, left, height, width = (int(round(side)) for side in box)
     top, left = max(top, 0), max(left, 0)
-    cut = image[:, top : top + height, left : left + width]
-    out = functional.interpolate(cut[None], (res, res), mode="bilinear", antialias=True)[0]
-    return (out.flip(2) if flip else out).float()
+    cut = image[None, :, top : top + height, left : left + width]
+    cut = cut.contiguous(memory_format=torch.channels_last)  # as decoders leave pixels: else torch works plane by plane
+    out = functional.interpolate(cut, (res, res), mode="bilinear", antialias=True)[0]
+    return out.flip(2) if flip else out
 
 
 def weights(start: Tensor, length: Tensor, size: int, res: int) -> Tensor:
@@ -130,5 +146,7 @@ def weights(start: Tensor, length: Tensor, size: int, res: int) -> Tensor:
     inside = (index >= low[..., None]) & (index <= high[..., None])
     weight = weight.clamp_(min=0) * inside
     total = weight.sum(-1, keepdim=True)
+    if total.min() > 0:
+        return weight.div_(total)
     nearest = functional.one_hot(centre.round().long(), size).to(weight)
     return torch.where(total > 0, weight / total.clamp(min=1e-12), nearest)

@@ -4,14 +4,26 @@ from collections.abc import Callable
 
 from vitrun import recipe
 from vitrun.data import embedded, files, hub, shards, vtab
+from vitrun.data.bad import Budget
 from vitrun.data.batches import Batch, ahead, testing, training
 from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
-from vitrun.data.splits import Split, settled
+from vitrun.data.splits import Split, readable, settled
 from vitrun.data.table import main
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
-__all__ = ["IMAGENET_CLASSES", "Batch", "Split", "ahead", "main", "open_split", "testing", "training"]
+__all__ = [
+    "IMAGENET_CLASSES",
+    "Batch",
+    "Budget",
+    "Split",
+    "ahead",
+    "main",
+    "open_split",
+    "readable",
+    "testing",
+    "training",
+]
 
 SOURCES = {
     "shapes": embedded.shapes,

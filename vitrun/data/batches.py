@@ -1,20 +1,25 @@
 """Batches: which images a step sees is arithmetic, and they are made while the step before is computed."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import Queue
-from threading import Event, Thread
+from queue import Full, Queue
+from threading import Event, Thread, main_thread
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vitrun.data.bad import stand_in, stop
 from vitrun.data.order import positions
-from vitrun.data.splits import Split
+from vitrun.data.splits import THREADS, BadImage, Split
 
 T = TypeVar("T")
 AHEAD = 2  # batches made before they are asked for
+PATIENCE = 0.1  # seconds between two looks whether a batch is still wanted
+IN_MEMORY_PIECE = 64  # images in memory viewed at a time: many, to share the calls, but so that malloc keeps the memory
+PIECE = 8  # images a thread reads and views at a time: few, to keep all threads busy and little decoded at once
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,19 @@ class Batch:
     indices: np.ndarray
 
 
-def training(split: Split, view: Callable, batch: int, seed: int, start: int, steps: int) -> Iterator[Batch]:
+def training(
+    split: Split,
+    view: Callable,
+    batch: int,
+    seed: int,
+    start: int,
+    steps: int,
+    bad: Callable[[int, BadImage], None] = stop,
+) -> Iterator[Batch]:
     """The batches of steps ``start`` to ``steps``: every epoch is a new order of all images, no image is left out.
 
     Step s sees positions s*batch to (s+1)*batch of the endless row of epochs, so a run continues from any step.
+    ``bad`` is told of each image that cannot be read, before the next of the split stands in for it.
     """
     for step in range(start, steps):
         epochs, places = np.divmod(positions(step, batch), len(split))
@@ -37,16 +51,42 @@ def training(split: Split, view: Callable, batch: int, seed: int, start: int, st
         for epoch in np.unique(epochs).tolist():
             here = epochs == epoch
             chosen = split.order.indices(seed, epoch, places[here])
-            indices[here] = chosen
-            images.append(view(split.read(chosen), epoch, chosen))
-        yield Batch(torch.cat(images), split.targets(indices), indices)
+            shown, indices[here] = viewed(split, view, chosen, epoch, bad)
+            images.append(shown)
+        yield Batch(images[0] if len(images) == 1 else torch.cat(images), split.targets(indices), indices)
 
 
 def testing(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
     """Every image of the split once, in order; the last batch is as small as it has to be."""
     for first in range(0, len(split), batch):
         indices = np.arange(first, min(first + batch, len(split)))
-        yield Batch(view(split.read(indices)), split.targets(indices), indices)
+        images, _ = viewed(split, view, indices, None, stop)
+        yield Batch(images, split.targets(indices), indices)
+
+
+def viewed(
+    split: Split, view: Callable, indices: np.ndarray, epoch: int | None, bad: Callable[[int, BadImage], None]
+) -> tuple[Tensor, np.ndarray]:
+    """What ``view`` shows of the images at ``indices``, [B, 3, R, R], and the places [B] that they were read from."""
+
+    def drawn(part: np.ndarray) -> tuple:
+        return () if epoch is None else (epoch, part)
+
+    # NumPy asks for huge pages: else mapping the fresh memory of a batch takes as long as resizing its images.
+    images = torch.from_numpy(np.empty((len(indices), 3, view.res, view.res), np.float32))
+    places = indices.copy()
+
+    def work(piece: slice) -> None:
+        if split.pixels is not None:
+            found = split.pixels[torch.from_numpy(indices[piece])]
+        else:
+            places[piece], pixels = zip(*(stand_in(split, index, bad) for index in indices[piece].tolist()))
+            found = [torch.from_numpy(image) for image in pixels]
+        view(found, *drawn(indices[piece]), out=images[piece])
+
+    size, spread = (PIECE, THREADS.map) if split.pixels is None else (IN_MEMORY_PIECE, map)
+    list(spread(work, [slice(first, first + size) for first in range(0, len(indices), size)]))
+    return images, places
 
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
@@ -54,19 +94,24 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
     queue: Queue = Queue(AHEAD)
     done = Event()
 
+    def offer(item: T | None, error: BaseException | None) -> bool:
+        # Python waits for this thread at its end: a daemon would be cut off inside torch, which aborts the process.
+        while main_thread().is_alive() and not done.is_set():
+            with suppress(Full):
+                queue.put((item, error), timeout=PATIENCE)
+                return True
+        return False
+
     def fill() -> None:
         # One core is enough, and leaves the others to the model.
         torch.set_num_threads(1)
         try:
-            for item in items:
-                queue.put((item, None))
-                if done.is_set():
-                    return
-            queue.put((None, StopIteration()))
+            if all(offer(item, None) for item in items):
+                offer(None, StopIteration())
         except BaseException as error:
-            queue.put((None, error))
+            offer(None, error)
 
-    Thread(target=fill, daemon=True, name="batches").start()
+    Thread(target=fill, name="batches").start()
     try:
         while True:
             item, error = queue.get()
@@ -77,5 +122,3 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
     finally:
         done.set()
-        while not queue.empty():
-            queue.get_nowait()

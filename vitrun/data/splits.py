@@ -5,20 +5,24 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
-from io import BytesIO
+from functools import cached_property, partial
+from itertools import chain
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from vitrun.data.decode import decode
 from vitrun.data.order import Order
 from vitrun.mistakes import Exit, Mistake
 
 IN_MEMORY = 2**30  # bytes of pixels that a split of equal images may take to be decoded once
 CHUNK = 500  # images a thread decodes at a time
-THREADS = ThreadPoolExecutor(os.cpu_count(), "decode")
+THREADS = ThreadPoolExecutor(os.cpu_count(), "decode", partial(torch.set_num_threads, 1))
+
+
+class BadImage(Mistake):
+    """A file that was read and is no readable image."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Split:
     labels: np.ndarray  # [N]; or [N, K] where an image may have several, padded with -1
     classes: tuple[str, ...]
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
-    encoded: Callable[[int], bytes | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
+    encoded: Callable[[int], bytes | memoryview | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
     where: str = ""  # the files that it came from, where that needs telling
     accepted: np.ndarray | None = None  # [N, A] labels that count as right, then -1; none for the label alone
     among: np.ndarray | None = None  # [C, A] labels of ImageNet that stand for each class; none for a set of its own
@@ -67,24 +71,18 @@ class Split:
         """The labels at ``indices``: [B] or [B, K] int64."""
         return torch.from_numpy(self.labels[indices].astype(np.int64))
 
-    def read(self, indices: np.ndarray) -> Tensor | list[Tensor]:
-        """The images at ``indices``: [B, 3, H, W], or B of [3, h, w] where sizes differ; uint8."""
-        if self.pixels is not None:
-            return self.pixels[torch.from_numpy(indices)]
-        return [torch.from_numpy(image) for image in THREADS.map(self.decode, indices.tolist())]
-
     def decode(self, index: int) -> np.ndarray:
-        """The image at ``index``: [3, h, w] uint8; a Mistake that names it where it is no image."""
-        data = self.encoded(index)
-        if isinstance(data, np.ndarray):
-            return np.array(np.broadcast_to(data.T, (3, *data.shape[1::-1])).transpose(0, 2, 1))
+        """The image at ``index``: [3, h, w] uint8; a BadImage that names it where it is none."""
         try:
-            with Image.open(BytesIO(data)) as image:
-                return np.array(image.convert("RGB")).transpose(2, 0, 1)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            start = data[:16].decode("latin-1").strip().encode("unicode_escape").decode()
-            raise Mistake(
-                f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with {start!r}): {error}. "
+            data = self.encoded(index)
+        except OSError as error:
+            raise Mistake(f"{self.keys[index]} cannot be read: {error}.", Exit.DATA) from None
+        try:
+            return decode(data)
+        except Exception as error:  # whatever a decoder raises
+            start = bytes(data[:16]).decode("latin-1").strip().encode("unicode_escape").decode()
+            raise BadImage(
+                f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with '{start}'): {error}. "
                 "Replace or remove it.",
                 Exit.DATA,
             ) from None
@@ -99,24 +97,56 @@ class Split:
             pixels=None if pixels is None else pixels[torch.from_numpy(rows)],
             encoded=None if encoded is None else lambda index: encoded(int(rows[index])),
             accepted=None if accepted is None else accepted[rows],
+            shards=None,
+            code=None,
         )
 
 
 def settled(split: Split) -> Split:
-    """The split with its pixels in memory, where its images are of one size and few enough; else as it is."""
-    first = split.decode(0)
-    probe = [split.decode(i) for i in range(0, len(split), max(1, len(split) // 16))]
-    if first.size * len(split) > IN_MEMORY or any(image.shape != first.shape for image in probe):
+    """The split with its pixels in memory, where its images are of one size, few enough and sound; else as it is."""
+    probe = [tried(split, row) for row in range(0, len(split), max(1, len(split) // 16))]
+    sides = {image.shape if image is not None else None for image in probe}
+    if len(sides) > 1 or None in sides or probe[0].size * len(split) > IN_MEMORY:
         return split
-    pixels = np.empty((len(split), *first.shape), dtype=np.uint8)
+    pixels = np.empty((len(split), *probe[0].shape), dtype=np.uint8)
 
     def place(start: int) -> bool:
-        for index in range(start, min(start + CHUNK, len(split))):
-            image = split.decode(index)
-            if image.shape != first.shape:
+        for row in range(start, min(start + CHUNK, len(split))):
+            image = tried(split, row)
+            if image is None or image.shape != pixels.shape[1:]:
                 return False
-            pixels[index] = image
+            pixels[row] = image
         return True
 
     fits = all(THREADS.map(place, range(0, len(split), CHUNK)))
     return replace(split, pixels=torch.from_numpy(pixels), encoded=None) if fits else split
+
+
+def tried(split: Split, row: int) -> np.ndarray | None:
+    """The image at ``row``, or None where it is bad."""
+    try:
+        return split.decode(row)
+    except BadImage:
+        return None
+
+
+def readable(split: Split, tell: Callable[[str], None]) -> Split:
+    """The split without its bad images, each of which ``tell`` is told; every image is decoded to find them."""
+    if split.pixels is not None:
+        return split
+
+    def check(start: int) -> list[tuple[int, BadImage]]:
+        found = []
+        for row in range(start, min(start + CHUNK, len(split))):
+            try:
+                split.decode(row)
+            except BadImage as mistake:
+                found.append((row, mistake))
+        return found
+
+    bad = dict(chain.from_iterable(THREADS.map(check, range(0, len(split), CHUNK))))
+    if len(bad) == len(split):
+        raise Mistake(f"None of {len(bad)} images can be read: {bad[0]}", Exit.DATA)
+    for mistake in bad.values():
+        tell(f"skipped: {mistake}")
+    return settled(split.only(np.setdiff1d(np.arange(len(split)), list(bad))))
