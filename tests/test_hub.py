@@ -335,6 +335,6 @@ def test_a_verb_downloads_what_it_needs_and_prints_nothing_but_its_result(hub, c
         capture_output=True,
         text=True,
     )
-    assert done.stderr == "" and json.loads(done.stdout)["test_images"] == 3
+    assert done.stderr == "" and json.loads(done.stdout)["images_used"] == 3
     log = next((tmp_path / "runs").glob("fewshot-*/log.txt")).read_text()
     assert "test of vit/verb, 1 file, " in log and "train of vit/verb, 2 files, " in log

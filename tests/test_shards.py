@@ -63,7 +63,7 @@ def opened(folder: Path, part: str, *words: str) -> data.Split:
 
 def refused(folder: Path, *words: str) -> str:
     with pytest.raises(Mistake) as error:
-        opened(folder, "train", *words)
+        opened(folder, "train", *words).decode(0)
     assert error.value.status == Exit.DATA
     return str(error.value)
 
@@ -108,7 +108,7 @@ def test_images_labels_and_names_come_back(tmp_path):
     assert found.keys[-1] == found.keys[3:][0] and len(found.keys) == 4 and found.classes == tuple("01234")
     assert found.targets(np.array([3, 1])).tolist() == [3, 1] and found.targets(np.array([0])).dtype == torch.int64
     assert [found.encoded(n) for n in range(4)] == pictures
-    assert (found.read(np.array([1]))[0] == torch.tensor([7, 1, 80], dtype=torch.uint8)[:, None, None]).all()
+    assert (found.decode(1) == np.array([7, 1, 80])[:, None, None]).all()
 
 
 def test_an_index_is_made_once_and_again_when_a_shard_changes(shards):
