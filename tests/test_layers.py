@@ -19,7 +19,7 @@ ROOMS = (
     ("config", "init"),
     ("start", "run"),
     ("models", "machine", "views", "data", "optim"),
-    ("state", "weights"),
+    ("state", "weights", "images"),
     ("loop",),
     ("meter",),
     ("training",),

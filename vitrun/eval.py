@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun import data, models, recipe, weights
+from vitrun.images import open_parts
 from vitrun.init import recipe_of
 from vitrun.loop import OBJECTIVES, answers, check_loss
 from vitrun.machine import Machine
@@ -18,14 +19,7 @@ from vitrun.views import WholeView
 def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     """Top-1, top-5 and loss over every image of the test part, and ``preds.parquet`` with the answer to each."""
     machine = Machine(recipe.device, recipe.precision)
-    test = data.open_split(recipe.data, "test", run.screen, run.tick)
-    expected = len(test)
-    if recipe.bad_images == "skip":
-        test = data.readable(test, run.warn)
-    run.say(f"data: {recipe.data.name}, {len(test)} test images, {len(test.classes)} classes")
-    run.about(test_data=test.fingerprint, source=test.where)
-    if test.where:
-        run.say(f"from {test.where}")
+    (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     network = fitting(loaded, test, recipe.init, recipe.data.name)
     if network is not loaded.network:
@@ -42,7 +36,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     accuracy = {"top1": found.accuracy(1, right), "top5": found.accuracy(5, right)}
     if test.accepted is None:  # a loss against one of several right labels would mean nothing
         accuracy["loss"] = float(found.losses.mean())
-    return {**accuracy, "images_used": int((right >= 0).any(1).sum()), "images_expected": expected}
+    return {**accuracy, "images_used": int((right >= 0).any(1).sum()), "images_expected": len(test) + test.skipped}
 
 
 def fitting(loaded: models.Loaded, test: data.Split, init: str, name: str) -> nn.Module:

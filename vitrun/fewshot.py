@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitrun import data, models, recipe, weights
+from vitrun.images import open_parts
 from vitrun.init import weights_code
 from vitrun.loop import features
 from vitrun.machine import Machine
@@ -29,23 +30,13 @@ CONSTANT = 100.0  # the feature that stands for the bias: its ridge is l2 / 10^4
 def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     """Mean and deviation over the seeds of the test accuracy at each number of shots."""
     machine = Machine(recipe.device, recipe.precision)
-    parts = {part: data.open_split(recipe.data, part, run.screen, run.tick) for part in ("train", "test")}
-    expected = len(parts["test"])
-    if recipe.bad_images == "skip":
-        parts = {part: data.readable(split, run.warn) for part, split in parts.items()}
-    train, test = parts["train"], parts["test"]
-    run.say(
-        f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
-    )
-    run.about(train_data=train.fingerprint, test_data=test.fingerprint, source=train.where)
-    if train.where:
-        run.say(f"from {train.where}")
+    train, test = open_parts(recipe.data, ("train", "test"), run, recipe.bad_images == "skip")
     if train.labels.ndim > 1 or test.labels.ndim > 1:
         raise Mistake(f"data={recipe.data.name} has images of several labels; fewshot knows one label an image.")
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     if run.dry:
         return {"train_images": len(train), "test_images": len(test)}
-    (x, y), (x_test, y_test) = (embed(recipe, run, machine, loaded, split) for split in parts.values())
+    (x, y), (x_test, y_test) = (embed(recipe, run, machine, loaded, split) for split in (train, test))
     accuracies, drawn = {}, {}
     for seed in recipe.seeds:
         order = draw(y.numpy(), seed)
@@ -59,7 +50,7 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
         values = [accuracies[seed, shots] for seed in recipe.seeds]
         result[f"shot{shots}"] = float(np.mean(values))
         result[f"shot{shots}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {**result, "images_used": len(test), "images_expected": expected}
+    return {**result, "images_used": len(test), "images_expected": len(test) + test.skipped}
 
 
 def embed(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from vitrun import data, models, optim
+from vitrun.images import open_parts
 from vitrun.loop import OBJECTIVES, answers, check_loss, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
 from vitrun.meter import Meter
@@ -38,16 +39,10 @@ class Plan:
 
 
 def open_data(recipe: Training, run: Run) -> tuple[data.Split, data.Split]:
-    """The training and the test part, their fingerprints recorded; before that, whether the device is there."""
+    """The training and the test part; before that, whether the device is there, and after it, whether the loss fits."""
     choose_device(recipe.device)
-    train, test = (data.open_split(recipe.data, part, run.screen, run.tick) for part in ("train", "test"))
-    run.say(
-        f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
-    )
+    train, test = open_parts(recipe.data, ("train", "test"), run)
     check_loss(recipe.loss, train, test)
-    run.about(train_data=train.fingerprint, test_data=test.fingerprint, source=train.where)
-    if train.where:
-        run.say(f"from {train.where}")
     return train, test
 
 

@@ -34,6 +34,7 @@ class Split:
     classes: tuple[str, ...]
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
     encoded: Callable[[int], bytes | memoryview | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
+    skipped: int = 0  # bad images that were left out
     where: str = ""  # the files that it came from, where that needs telling
     accepted: np.ndarray | None = None  # [N, A] labels that count as right, then -1; none for the label alone
     among: np.ndarray | None = None  # [C, A] labels of ImageNet that stand for each class; none for a set of its own
@@ -149,4 +150,5 @@ def readable(split: Split, tell: Callable[[str], None]) -> Split:
         raise Mistake(f"None of {len(bad)} images can be read: {bad[0]}", Exit.DATA)
     for mistake in bad.values():
         tell(f"skipped: {mistake}")
-    return settled(split.only(np.setdiff1d(np.arange(len(split)), list(bad))))
+    sound = split.only(np.setdiff1d(np.arange(len(split)), list(bad)))
+    return settled(replace(sound, skipped=len(bad)))
