@@ -1,6 +1,9 @@
 """Each verb, end to end on a few images, as the command line runs it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +151,18 @@ def test_the_hub_layout_is_read_from_a_local_copy(tmp_path):
     assert (len(train), len(test)) == (20, 10) and train.classes[3] == "c3"
     assert train.pixels.shape == (20, 3, 32, 32) and train.labels.tolist() == [n % 10 for n in range(20)]
     assert len({*train.keys, *test.keys}) >= 20 and train.fingerprint != test.fingerprint
+
+
+def test_reading_images_leaves_the_network_all_cores(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / part / "cat").mkdir(parents=True)
+        for n in range(4):
+            Image.new("RGB", (32, 32), (n, 0, 0)).save(tmp_path / part / "cat" / f"{n}.png")
+    words = ["model=vit_nano8", "data=folder", f"data.path={tmp_path}", "batch=4", "steps=3", "warmup=1", "--dry-run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "vitrun", "pretrain", *words],
+        env=os.environ | {"OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+    )
+    assert "on cpu, 2 cores" in done.stdout, done.stdout + done.stderr

@@ -18,6 +18,8 @@ from vitrun.mistakes import Exit, Mistake
 
 IN_MEMORY = 2**30  # bytes of pixels that a split of equal images may take to be decoded once
 CHUNK = 500  # images a thread decodes at a time
+# The number that any thread sets holds in all that have not asked for theirs: the main thread asks before it is set.
+torch.get_num_threads()
 THREADS = ThreadPoolExecutor(os.cpu_count(), "decode", partial(torch.set_num_threads, 1))
 
 
