@@ -3,13 +3,14 @@
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from vitrun import data, models, optim
+from vitrun import data, exclude, models, optim
 from vitrun.loop import OBJECTIVES, answers, check_loss, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
 from vitrun.meter import Meter
@@ -37,10 +38,17 @@ class Plan:
         return len(self.train.classes)
 
 
-def open_data(recipe: Training, run: Run) -> tuple[data.Split, data.Split]:
-    """The training and the test part, their fingerprints recorded; before that, whether the device is there."""
+def open_data(recipe: Training, run: Run, excluded: Sequence[str] = ()) -> tuple[data.Split, data.Split]:
+    """The training part without what is ``excluded`` and the test part, their fingerprints recorded.
+
+    Before that, whether the device is there.
+    """
     choose_device(recipe.device)
     train, test = (data.open_split(recipe.data, part, run.screen, run.tick) for part in ("train", "test"))
+    if excluded:
+        images = len(train)
+        train = train.without(exclude.keys(excluded, recipe.runs, train.fingerprint))
+        run.say(f"left out: {images - len(train):,} of {images:,} training images, by {', '.join(excluded)}")
     run.say(
         f"data: {recipe.data.name}, {len(train)} training and {len(test)} test images, {len(train.classes)} classes"
     )
