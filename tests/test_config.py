@@ -23,7 +23,7 @@ CHOICES = [
     for verb in RECIPES
     for group, names in choices.groups(verb).items()
     for name in names
-    if verb == "eval" or name not in TO_EVALUATE
+    if verb == "eval" or group == "against" or name not in TO_EVALUATE
 ]
 RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.glob("recipe/*/*.yaml"))
 
@@ -31,8 +31,10 @@ RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.gl
 def needed(verb: str, words: list[str], folder: Path) -> list[str]:
     """``words``, and those without which the verb cannot be."""
     given = " ".join(words)
-    places = [f"data.path={folder}"] * any(f"data={name}" in words for name in WITHOUT_HUB)
-    places += ["data.classes=3"] * ("data=shards" in words)
+    places = []
+    for group in ("data", "against"):
+        places += [f"{group}.path={folder}"] * any(f"{group}={name}" in words for name in WITHOUT_HUB)
+        places += [f"{group}.classes=3"] * (f"{group}=shards" in words)
     data = ["data=digits"] * (verb in ("fewshot", "eval") and "data=" not in given)
     return [*OWN[verb], *data, *places, *words]
 
@@ -45,14 +47,15 @@ def test_every_verb_has_a_recipe_without_any_choice(verb, tmp_path):
 @pytest.mark.parametrize("verb, group, name", CHOICES)
 def test_every_file_of_every_group_composes_into_a_sound_recipe(verb, group, name, tmp_path):
     recipe = start.load(verb, needed(verb, [f"{group}={name}", *["res=224"] * (group == "model")], tmp_path))
-    chosen, row = getattr(recipe, group), choices.read_row(group, name)
-    assert getattr(chosen, {"data": "source"}.get(group, "kind")) in row.values()
+    folder = choices.FOLDERS.get(group, group)
+    chosen, row = getattr(recipe, group), choices.read_row(folder, name)
+    assert getattr(chosen, {"data": "source"}.get(folder, "kind")) in row.values()
     assert choices.groups(verb)[group][name], "its first line is a comment that says what it is"
-    if group == "data" or group == "model" and chosen.kind != "timm":
+    if folder == "data" or group == "model" and chosen.kind != "timm":
         assert chosen.name == name
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "finetune", "fewshot"])
+@pytest.mark.parametrize("verb", ["pretrain", "finetune", "fewshot", "dedup"])
 @pytest.mark.parametrize("name", TO_EVALUATE)
 def test_nothing_is_trained_on_a_set_for_evaluation(verb, name, tmp_path):
     with pytest.raises(Mistake, match=f"data={name} is for vitrun eval only"):
@@ -246,6 +249,8 @@ SHOWN = [
     ("eval", [SCRATCH, "data=cifar100"]),
     ("pretrain", ["runs=my runs"]),
     ("finetune", [SCRATCH, "data=vtab/pets", "data.root=/", "data.protocol=vpt"]),
+    ("dedup", ["data=cifar10", "against=vtab/pets", "against.root=/", "against.protocol=vpt"]),
+    ("dedup", []),
     ("compare", ["rows=data,optim.lr"]),
     ("models", []),
     ("data", []),

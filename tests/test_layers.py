@@ -17,18 +17,19 @@ ROOMS = (
     ("mistakes", "recipe", "screen", "draws"),
     ("choices", "checkpoints"),
     ("config", "init"),
+    ("exclude",),
     ("start", "run"),
     ("models", "machine", "views", "data", "optim"),
     ("state", "weights", "images"),
     ("loop",),
     ("meter",),
-    ("training",),
-    ("pretrain", "finetune", "fewshot", "eval", "compare", "export", "quickstart"),
+    ("training", "embed"),
+    ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart"),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-LIGHT = ("cli", "choices", "config", "init", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
+LIGHT = ("cli", "choices", "config", "init", "exclude", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
     "hydra": {"config"},

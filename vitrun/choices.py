@@ -15,14 +15,17 @@ from vitrun.recipe import RECIPES
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, else checkout
+FOLDERS = {"against": "data"}  # groups whose files lie in the folder of another
 
 
 @cache
 def groups(verb: str) -> dict[str, dict[str, str]]:
     """The config groups a verb can choose from: ``{"model": {"vit_b16": "its first comment line", ...}, ...}``."""
-    names = {f.name for f in fields(RECIPES[verb])}
-    folders = [d for d in sorted(CONF.iterdir()) if d.is_dir() and d.name in names]
-    return {d.name: {name: header(file) for name, file in group_files(d.name).items()} for d in folders}
+    names = sorted(f.name for f in fields(RECIPES[verb]))
+    found = {name: FOLDERS.get(name, name) for name in names if (CONF / FOLDERS.get(name, name)).is_dir()}
+    return {
+        group: {name: header(file) for name, file in group_files(folder).items()} for group, folder in found.items()
+    }
 
 
 def header(file: Path) -> str:

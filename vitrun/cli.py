@@ -18,6 +18,7 @@ VERBS = {
     "finetune": "Adapt pretrained weights to a data set, at any resolution.",
     "fewshot": "Measure frozen features with a closed-form classifier on 1, 5, 10, 25 images a class.",
     "eval": "Count how often a model's answers on a test set are right.",
+    "dedup": "Find the test images that a training set holds too, exactly or nearly.",
     "compare": "Show your finished runs beside the paper's published numbers.",
     "export": "Write weights in the form that timm, transformers, the JAX code or ONNX reads.",
     "models": "List the models, with their sizes.",
@@ -28,8 +29,9 @@ NEXT = {
     "finetune": "vitrun eval",
     "fewshot": "vitrun compare",
     "eval": "vitrun compare",
+    "dedup": "vitrun pretrain exclude={run}",
 }
-RUNNING = ("pretrain", "finetune", "fewshot", "eval")
+RUNNING = ("pretrain", "finetune", "fewshot", "eval", "dedup")
 
 
 def complete(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -138,7 +140,8 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
         raise typer.Exit(stopped.status) from None
     screen.result(result)
     if not dry:
-        screen.say(f"In {recipe.runs / run.name(verb, recipe)}. Next: {NEXT[verb]}")
+        name = run.name(verb, recipe)
+        screen.say(f"In {recipe.runs / name}. Next: {NEXT[verb].format(run=name)}")
 
 
 def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:

@@ -11,13 +11,13 @@ from typing import Any
 import yaml
 
 from vitrun import choices
-from vitrun.mistakes import Mistake, pick, unknown
+from vitrun.mistakes import Mistake, about, pick, unknown
 from vitrun.recipe import DURATIONS, RECIPES
 
 COMMAND_LINE = "command line"
 TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data set a file of their group describes
 PLAIN = {"crop": "none", "flip": False}  # the training view of data.protocol=vpt, whatever the task
-BROUGHT = "the run that init names"
+BROUGHT = {"data": "the run that init names", "against": "data, whose test part it is"}  # where no file or word is
 WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
@@ -43,7 +43,7 @@ def freeze(verb: str, tree: dict) -> Any:
 def explain(verb: str, error: dict) -> str:
     """One sentence for what pydantic found."""
     if error["type"] == "value_error":
-        return error["msg"].removeprefix("Value error, ")
+        return about(error["loc"][0] if error["loc"] else "data", error["msg"].removeprefix("Value error, "))
     where = place(verb, error["loc"])
     if error["type"] == "union_tag_invalid":
         tag = error["ctx"]["discriminator"].strip("'")
@@ -80,8 +80,9 @@ def compose(verb: str, words: Sequence[str]) -> dict:
     for name in DURATIONS:  # a duration on the command line replaces the one in the files, whatever its unit
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
-    if (tree.get("data") or {}).get("protocol") == "vpt":
-        tree["data"] |= {key: value for key, value in PLAIN.items() if f"data.{key}" not in pairs}
+    for group in ("data", "against"):
+        if (tree.get(group) or {}).get("protocol") == "vpt":
+            tree[group] |= {key: value for key, value in PLAIN.items() if f"{group}.{key}" not in pairs}
     return tree
 
 
@@ -184,7 +185,9 @@ def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
     """The pairs in Hydra's grammar: lists in brackets, free text quoted (a path may hold any character)."""
     words = []
     for key, value in pairs.items():
-        if choices.is_list(verb, key) and not value.startswith("["):
+        if key in choices.FOLDERS:
+            key = f"{choices.FOLDERS[key]}@{key}"
+        elif choices.is_list(verb, key) and not value.startswith("["):
             value = f"[{value}]"
         elif choices.is_text(verb, key) and value != "null" and not quoted(value):
             # Hydra reads a backslash as one, except before a quote, where it wants two.
@@ -197,11 +200,13 @@ def show(verb: str, words: Sequence[str], recipe: Any) -> str:
     """Every option as a pasteable word, with the file or word that set it; first the choices of groups."""
     where, tree = origins(verb, words), choices.plain(recipe)
     chosen = {
-        group: where[group] if group in where else (tree[group]["name"], BROUGHT) for group in choices.groups(verb)
+        group: where[group] if group in where else (tree[group]["name"], BROUGHT[group])
+        for group in choices.groups(verb)
     }
     found = [(group, *choice) for group, choice in chosen.items()]
     found += [
-        (key, choices.show_value(choices.reach(tree, key)), where.get(key, BROUGHT)) for key in choices.leaves(tree)
+        (key, choices.show_value(choices.reach(tree, key)), where.get(key) or BROUGHT[key.split(".")[0]])
+        for key in choices.leaves(tree)
     ]
     return "\n".join(f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in found)
 
@@ -222,7 +227,8 @@ def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:
             tree = yaml.safe_load((choices.CONF / f"{file.config_path}.yaml").read_text()) or {}
             prefix = "" if file.config_path == verb or file.config_path.startswith("recipe/") else f"{file.package}."
             found |= {f"{prefix}{key}": f"conf/{file.config_path}.yaml" for key in choices.leaves(tree)}
-            group, _, choice = file.config_path.partition("/")
-            if group in choices.groups(verb):
+            folder, _, choice = file.config_path.partition("/")
+            group = file.package.partition(".")[0]
+            if group in choices.groups(verb) and folder == choices.FOLDERS.get(group, group):
                 found[group] = (choice, COMMAND_LINE if group in pairs else f"conf/{verb}.yaml")
     return found | {key: COMMAND_LINE for key in pairs if key in found and key not in choices.groups(verb)}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vitrun import data, models, recipe, weights
+from vitrun import data, exclude, models, recipe, weights
 from vitrun.images import open_parts
 from vitrun.init import recipe_of
 from vitrun.loop import OBJECTIVES, answers, check_loss
@@ -17,9 +17,13 @@ from vitrun.views import WholeView
 
 
 def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
-    """Top-1, top-5 and loss over every image of the test part, and ``preds.parquet`` with the answer to each."""
+    """Top-1, top-5 and loss over every image of the test part, and ``preds.parquet`` with the answer to each.
+
+    With ``dedup`` also the number of duplicates, and top-1 without them (as arXiv 1912.11370, appendix C).
+    """
     machine = Machine(recipe.device, recipe.precision)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
+    doubled = doubles(recipe, test) if recipe.dedup else None
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     network = fitting(loaded, test, recipe.init, recipe.data.name)
     if network is not loaded.network:
@@ -36,7 +40,21 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     accuracy = {"top1": found.accuracy(1, right), "top5": found.accuracy(5, right)}
     if test.accepted is None:  # a loss against one of several right labels would mean nothing
         accuracy["loss"] = float(found.losses.mean())
+    if doubled is not None:
+        here = doubled[found.indices]
+        accuracy |= {"top1_dedup": found.accuracy(1, np.where(here[:, None], -1, right)), "dups": int(here.sum())}
     return {**accuracy, "images_used": int((right >= 0).any(1).sum()), "images_expected": len(test) + test.skipped}
+
+
+def doubles(recipe: recipe.Eval, test: data.Split) -> np.ndarray:
+    """Which test images the dedup run found in a training set [N]; a Mistake where it looked for others."""
+    keys = exclude.duplicates(recipe.dedup, recipe.runs, len(test))
+    doubled = np.array([key in keys for key in test.keys])
+    if doubled.sum() != len(keys):
+        raise Mistake(f"dedup={recipe.dedup}: that run looked for the test images of another data set.", Exit.DATA)
+    if not (test.right[~doubled] >= 0).any():
+        raise Mistake(f"dedup={recipe.dedup}: every test image is a duplicate, so that none is left.", Exit.DATA)
+    return doubled
 
 
 def fitting(loaded: models.Loaded, test: data.Split, init: str, name: str) -> nn.Module:

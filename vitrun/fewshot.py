@@ -4,25 +4,20 @@ The paper's metric (section 4.1) as big_vision computes it (evaluators/fewshot_l
 subset's mean and deviation, a constant feature, ridge regression to targets in {-1, 1}.
 """
 
-import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from vitrun import data, models, recipe, weights
+from vitrun import recipe, weights
+from vitrun.embed import embed
 from vitrun.images import open_parts
-from vitrun.init import weights_code
-from vitrun.loop import features
 from vitrun.machine import Machine
 from vitrun.mistakes import Mistake
 from vitrun.run import Run
-from vitrun.views import WholeView
 
 CONSTANT = 100.0  # the feature that stands for the bias: its ridge is l2 / 10^4
 
@@ -36,7 +31,7 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     if run.dry:
         return {"train_images": len(train), "test_images": len(test)}
-    (x, y), (x_test, y_test) = (embed(recipe, run, machine, loaded, split) for split in (train, test))
+    (x, y), (x_test, y_test) = (embed(recipe, run, machine, loaded, split, recipe.crop) for split in (train, test))
     accuracies, drawn = {}, {}
     for seed in recipe.seeds:
         order = draw(y.numpy(), seed)
@@ -51,32 +46,6 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
         result[f"shot{shots}"] = float(np.mean(values))
         result[f"shot{shots}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {**result, "images_used": len(test), "images_expected": len(test) + test.skipped}
-
-
-def embed(
-    recipe: recipe.Fewshot, run: Run, machine: Machine, loaded: models.Loaded, split: data.Split
-) -> tuple[Tensor, Tensor]:
-    """Features [N, D] and labels [N] of a split; kept in a file that weights, images and view name."""
-    facts = (weights_code(recipe.init, recipe.runs), split.fingerprint, loaded.res, recipe.crop, str(machine.dtype))
-    file = recipe.runs / "features" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.safetensors"
-    if file.exists():
-        run.say(f"features of {len(split)} images read from {file}")
-        kept = load_file(file)
-        return kept["features"], kept["labels"]
-    batches = data.ahead(data.testing(split, WholeView(loaded.res, recipe.crop), recipe.batch))
-    network = loaded.network.to(machine.device)
-    with run.screen.progress("features", len(split), 0) as bar:
-        found, labels = (torch.from_numpy(a) for a in features(network, batches, machine, run.counter(bar)))
-    file.parent.mkdir(exist_ok=True)
-    keep({"features": found, "labels": labels}, file)
-    return found, labels
-
-
-def keep(tensors: dict[str, Tensor], file: Path) -> None:
-    """Write a file of tensors so that no reader sees half of it."""
-    aside = file.with_suffix(".part")
-    save_file(tensors, aside)
-    aside.replace(file)
 
 
 def draw(labels: np.ndarray, seed: int) -> list[np.ndarray]:

@@ -1,19 +1,27 @@
 """The images that a verb works on: opened, said aloud, and recorded in its run."""
 
-from vitrun import data, recipe
+from collections.abc import Sequence
+
+from vitrun import data, exclude, recipe
 from vitrun.run import Run
 
 CALLED = {"train": "training", "test": "test"}
 
 
-def open_parts(source: recipe.Data, parts: tuple[str, ...], run: Run, skip_bad: bool = False) -> list[data.Split]:
-    """The ``parts`` of a data set, without images that cannot be read where ``skip_bad``.
+def open_parts(
+    source: recipe.Data, parts: Sequence[str], run: Run, skip_bad: bool = False, excluded: Sequence[str] = ()
+) -> list[data.Split]:
+    """The ``parts`` of a data set, where ``skip_bad`` without images that cannot be read, the first less ``excluded``.
 
     A Mistake (exit 3) where the data changed since the run began.
     """
     splits = [data.open_split(source, part, run.screen, run.tick) for part in parts]
     if skip_bad:
         splits = [data.readable(split, run.warn) for split in splits]
+    if excluded:
+        whole, splits[0] = splits[0], splits[0].without(exclude.keys(excluded, run.recipe.runs, splits[0].fingerprint))
+        left = len(whole) - len(splits[0])
+        run.say(f"left out: {left:,} of {len(whole):,} {CALLED[parts[0]]} images, by {', '.join(excluded)}")
     sizes = " and ".join(f"{len(split)} {CALLED[part]}" for part, split in zip(parts, splits))
     run.say(f"data: {source.name}, {sizes} images, {len(splits[0].classes)} classes")
     places = [place for place in dict.fromkeys(split.where for split in splits) if place]

@@ -1,5 +1,6 @@
 """What the user asked for and cannot have, said so that the next try works."""
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher, get_close_matches
 from enum import IntEnum
@@ -47,6 +48,11 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
         return f"No {what} {name!r}: there are none."
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
     return f"No {what} {name!r}. There are {', '.join(known[:SHOWN])}{more}."
+
+
+def about(group: str, sentence: str) -> str:
+    """A sentence about the options of ``data`` as one about those of ``group``, which describe a data set too."""
+    return re.sub(r"\bdata([.=])", rf"{group}\1", sentence)
 
 
 def close(name: str, known: list[str]) -> list[str]:

@@ -299,6 +299,7 @@ class Pretrain(Training):
     """Train a model from scratch."""
 
     model: Model
+    exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are left out
 
     def __post_init__(self):
         super().__post_init__()
@@ -338,6 +339,21 @@ class Eval(Running):
     init: str
     data: Data
     bad_images: Literal["stop", "skip"]  # what an unreadable image does
+    dedup: str | None  # a dedup run against this test set, without whose duplicates to count too
+
+
+@recipe
+class Dedup(Running):
+    """Find the test images that a training set holds too."""
+
+    data: Data  # whose training images are searched
+    against: Data  # whose test images are looked for; none for those of ``data``
+    distance: Annotated[int, Field(ge=0, le=64)]  # bits of 128 in which the hashes of near-duplicates differ at most
+    init: str | None  # weights whose features are compared too; none for hashes alone
+    similarity: Annotated[float, Field(gt=0, le=1)]  # least cosine of the features of near-duplicates
+
+    def __post_init__(self):
+        check_trainable(self.data)
 
 
 @recipe
@@ -396,6 +412,7 @@ RECIPES = {
     "finetune": Finetune,
     "fewshot": Fewshot,
     "eval": Eval,
+    "dedup": Dedup,
     "compare": Compare,
     "export": Export,
     "quickstart": Quickstart,

@@ -222,11 +222,14 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
 
 
 def name(verb: str, recipe: Any) -> str:
-    """A run's name: verb, model, data and eight hex digits of everything that the recipe computes."""
+    """A run's name: verb, model (or test set), data and eight hex digits of everything that the recipe computes."""
     tree = {key: value for key, value in choices.plain(recipe).items() if key not in recipe.how}
     code = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
-    model = recipe.model.name if hasattr(recipe, "model") else model_of(recipe.init)
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{verb}-{model}-{recipe.data.name}-{code}")
+    if hasattr(recipe, "against"):
+        first = recipe.against.name
+    else:
+        first = recipe.model.name if hasattr(recipe, "model") else model_of(recipe.init)
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{verb}-{first}-{recipe.data.name}-{code}")
 
 
 def surroundings() -> dict[str, Any]:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vitrun import choices, config, init
+from vitrun import choices, config, exclude, init
 from vitrun.mistakes import Exit, Mistake
 
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
@@ -14,23 +14,34 @@ PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("re
 def load(verb: str, words: list[str]) -> Any:
     """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
     tree = config.compose(verb, words)
-    if "init" in tree:
-        runs = Path(tree["runs"])
+    runs = Path(tree.get("runs", ""))
+    if tree.get("init") is not None:
         tree["init"] = init.resolve(str(tree["init"]), runs, verb)
         if "data" in choices.groups(verb) and tree.get("data") is None:
             source = init.recipe_of(tree["init"], runs)
             if source is None:
                 raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
             tree["data"] = source["data"]
-    data = tree.get("data") or {}
+    if "against" in choices.groups(verb) and tree.get("against") is None:
+        tree["against"] = dict(tree["data"])
+    if tree.get("dedup") is not None:
+        tree["dedup"] = exclude.finished_dedup("dedup", str(tree["dedup"]), runs)
+    if isinstance(tree.get("exclude"), list):
+        tree["exclude"] = [exclude.resolve(str(word), runs) for word in tree["exclude"]]
+    for group in ("data", "against"):
+        find_places(group, tree.get(group) or {})
+    if tree.get("device") == "cuda" and (why := why_no_gpu()):
+        raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
+    return config.freeze(verb, tree)
+
+
+def find_places(group: str, data: dict) -> None:
+    """Make the paths of a data set absolute; a Mistake where there is nothing."""
     for option, kind, there in PLACES:
         if given := data.get(option):
             data[option] = str(Path(given).absolute())
             if not there(Path(given)):
-                raise Mistake(f"data.{option}={given}: there is no {kind} {data[option]}.", Exit.DATA)
-    if tree.get("device") == "cuda" and (why := why_no_gpu()):
-        raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
-    return config.freeze(verb, tree)
+                raise Mistake(f"{group}.{option}={given}: there is no {kind} {data[option]}.", Exit.DATA)
 
 
 def why_no_gpu() -> str | None:

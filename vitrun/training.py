@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +39,13 @@ class Plan:
         return len(self.train.classes)
 
 
-def open_data(recipe: Training, run: Run) -> tuple[data.Split, data.Split]:
-    """The training and the test part; before that, whether the device is there, and after it, whether the loss fits."""
+def open_data(recipe: Training, run: Run, excluded: Sequence[str] = ()) -> tuple[data.Split, data.Split]:
+    """The training part without what is ``excluded``, and the test part.
+
+    Before that, whether the device is there; after it, whether the loss fits.
+    """
     choose_device(recipe.device)
-    train, test = open_parts(recipe.data, ("train", "test"), run)
+    train, test = open_parts(recipe.data, ("train", "test"), run, excluded=excluded)
     check_loss(recipe.loss, train, test)
     return train, test
 

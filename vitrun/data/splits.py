@@ -28,6 +28,21 @@ class BadImage(Mistake):
 
 
 @dataclass(frozen=True)
+class Chosen(Sequence):
+    """Some of the keys of a split, each made when it is asked for."""
+
+    keys: Sequence[str]
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        rows = self.rows[at]
+        return [self.keys[row] for row in rows.tolist()] if isinstance(at, slice) else self.keys[int(rows)]
+
+
+@dataclass(frozen=True)
 class Split:
     """N images with keys and labels; ``pixels`` where they are in memory, else ``encoded`` reads the bytes of one."""
 
@@ -91,18 +106,36 @@ class Split:
             ) from None
 
     def only(self, rows: np.ndarray) -> "Split":
-        """The split of the images at ``rows``, in that order."""
-        encoded, pixels, accepted = self.encoded, self.pixels, self.accepted
+        """The split of the images at ``rows``, which go up."""
+        encoded, pixels, accepted, shards = self.encoded, self.pixels, self.accepted, self.shards
         return replace(
             self,
-            keys=[self.keys[row] for row in rows.tolist()],
+            keys=Chosen(self.keys, rows),
             labels=self.labels[rows],
             pixels=None if pixels is None else pixels[torch.from_numpy(rows)],
             encoded=None if encoded is None else lambda index: encoded(int(rows[index])),
             accepted=None if accepted is None else accepted[rows],
-            shards=None,
-            code=None,
+            shards=None if shards is None else Order(np.searchsorted(rows, shards.starts), shards.buffer),
+            code=self.code and hashlib.sha256(self.code.encode() + rows.astype("<i8").tobytes()).hexdigest(),
         )
+
+    def without(self, keys: set[str]) -> "Split":
+        """The split but for the images of these keys; a Mistake where it has no such image, or no other."""
+        missing = set(keys)
+        kept = np.ones(len(self), bool)
+        for row, key in enumerate(self.keys):
+            if key in keys:
+                kept[row] = False
+                missing.discard(key)
+        if missing:
+            raise Mistake(
+                f"{len(missing):,} of the {len(keys):,} images to leave out are none of the training images, "
+                f"as {min(missing)}: their list belongs to another data set.",
+                Exit.DATA,
+            )
+        if not kept.any():
+            raise Mistake("All training images are to be left out: there is nothing to train on.", Exit.DATA)
+        return self.only(np.flatnonzero(kept))
 
 
 def settled(split: Split) -> Split:

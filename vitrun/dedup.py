@@ -1,0 +1,97 @@
+"""``vitrun dedup``: find the test images that a training set holds too."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from vitrun import data, recipe, weights
+from vitrun.data import duplicates
+from vitrun.data.duplicates import Pairs
+from vitrun.embed import embed, kept
+from vitrun.exclude import KEYS, TABLE
+from vitrun.machine import Machine
+from vitrun.mistakes import Mistake, about
+from vitrun.run import Run
+
+
+def main(recipe: recipe.Dedup, run: Run) -> dict[str, Any]:
+    """How many test images have duplicates by each detector; the pairs, and the keys of the training images in them.
+
+    A mirrored copy counts as near where training mirrors images. The pairs are, of each image that has any, that with
+    its nearest.
+    """
+    machine = Machine(recipe.device, recipe.precision)
+    test, train = open_against(recipe, run), data.open_split(recipe.data, "train", run.screen, run.tick)
+    run.say(
+        f"data: {len(test)} test images of {recipe.against.name}, {len(train)} training images of {recipe.data.name}"
+    )
+    run.about(train_data=train.fingerprint, test_data=test.fingerprint, source=train.where)
+    loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res) if recipe.init else None
+    if run.dry:
+        return {"test_images": len(test), "train_images": len(train)}
+    tests, trains = codes(recipe.against, "test", test, run), codes(recipe.data, "train", train, run)
+    found = {"exact": duplicates.same(tests["exact"], trains["exact"])}
+    for how in ("near", "mirrored") if recipe.data.flip else ("near",):
+        mirrored = how == "mirrored"
+        found[how] = duplicates.hashed(tests["near"], trains["near"], recipe.distance, mirrored, machine.device)
+    if loaded:
+        vectors = [duplicates.unit(embed(recipe, run, machine, loaded, split, 1.0)[0]) for split in (test, train)]
+        found["features"] = duplicates.alike(*vectors, duplicates.unit, recipe.similarity, machine.device)
+    run.write(TABLE, lambda path: write_pairs(path, found, test, train))
+    excluded = sorted({row for pairs in found.values() for row in pairs.trains.tolist()})
+    run.write(KEYS, lambda path: write_keys(path, [train.keys[row] for row in excluded]))
+    return {
+        **{how: count(found, how) for how in ("exact", "near", "features") if how in found},
+        "duplicates": count(found, *found),
+        "test_images": len(test),
+        "excluded": len(excluded),
+        "train_images": len(train),
+    }
+
+
+def open_against(recipe: recipe.Dedup, run: Run) -> data.Split:
+    """The test images; what is wrong with them is said of the options of ``against``."""
+    try:
+        return data.open_split(recipe.against, "test", run.screen, run.tick)
+    except Mistake as mistake:
+        if recipe.against == recipe.data:
+            raise
+        raise Mistake(about("against", str(mistake)), mistake.status) from None
+
+
+def codes(source: recipe.Data, part: str, split: data.Split, run: Run) -> dict[str, Tensor]:
+    """The hashes of a split, kept in a file, so that a training set is read once for all test sets."""
+
+    def compute() -> dict[str, Tensor]:
+        with run.screen.progress(f"hashes of {source.name} {part}", len(split), 0) as bar:
+            return duplicates.codes(split, run.counter(bar))
+
+    return kept("hashes", (repr(source), part, split.fingerprint, duplicates.BITS), compute, len(split), run)
+
+
+def count(found: dict[str, Pairs], *hows: str) -> int:
+    """The test images that some detectors found; mirrored ones are near."""
+    hows = (*hows, "mirrored") if "near" in hows else hows
+    return len(np.unique(np.concatenate([pairs.tests for how, pairs in found.items() if how in hows])))
+
+
+def write_pairs(path: Path, found: dict[str, Pairs], test: data.Split, train: data.Split) -> None:
+    """A Parquet table, a row a pair: the keys of both images, how it was found, and the bits or 1 - cosine between."""
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {
+        "test": [test.keys[place] for pairs in found.values() for place in pairs.tests.tolist()],
+        "train": [train.keys[row] for pairs in found.values() for row in pairs.trains.tolist()],
+        "how": [how for how, pairs in found.items() for _ in pairs.tests],
+        "distance": np.concatenate([pairs.distances for pairs in found.values()]),
+    }
+    kinds = (pyarrow.string(), pyarrow.string(), pyarrow.string(), pyarrow.float64())
+    pyarrow.parquet.write_table(pyarrow.table(columns, pyarrow.schema(zip(columns, kinds))), path)
+
+
+def write_keys(path: Path, keys: list[str]) -> None:
+    """A key a line."""
+    path.write_text("".join(f"{key}\n" for key in keys), encoding="utf-8", errors="surrogateescape")
