@@ -49,11 +49,16 @@ def codes(split: Split, tick: Callable[[int], None]) -> dict[str, Tensor]:
         rows = range(first, min(first + CHUNK, len(split)))
         images = split.pixels  # [N, 3, h, w], where they are in memory
         images = list(map(torch.from_numpy, THREADS.map(split.decode, rows))) if images is None else images[rows]
-        exact += [hashlib.sha256(repr(i.shape).encode() + i.contiguous().numpy().data).digest() for i in images]
+        exact.append(torch.stack([digest(image) for image in images]))
         near.append(perceptual(torch.stack([small(image) for image in images])))
         tick(len(images))
-    digests = np.frombuffer(b"".join(exact), np.uint8).reshape(len(split), -1)
-    return {"exact": torch.from_numpy(digests.copy()), "near": torch.cat(near)}
+    return {"exact": torch.cat(exact), "near": torch.cat(near)}
+
+
+def digest(image: Tensor) -> Tensor:
+    """The SHA-256 of an image's size and pixels: uint8 [3, h, w] -> uint8 [32]."""
+    code = hashlib.sha256(repr(tuple(image.shape)).encode() + image.contiguous().numpy().tobytes())
+    return torch.frombuffer(bytearray(code.digest()), dtype=torch.uint8)
 
 
 def small(image: Tensor) -> Tensor:
