@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from conftest import TINY
 from PIL import Image
+from safetensors.numpy import load_file
 
 from vitrun import compare, data, export, run, start
 from vitrun.mistakes import Exit, Mistake
@@ -89,6 +92,16 @@ def test_features_are_read_from_their_file_the_second_time(carry_out, tmp_path):
     recipe, _ = carry_out("fewshot", *words, "l2=1")
     assert {f: f.stat().st_mtime_ns for f in (tmp_path / "runs" / "features").iterdir()} == files and len(files) == 2
     assert "read from" in (folder(recipe, "fewshot") / "log.txt").read_text()
+
+
+def test_features_of_other_images_with_the_same_names_and_labels_are_not_taken(carry_out, photographs, tmp_path):
+    shutil.copytree(photographs, tmp_path / "grey")
+    for file in (tmp_path / "grey").rglob("*.jpg"):
+        Image.open(file).convert("L").save(file)
+    for folder in (photographs, tmp_path / "grey"):
+        carry_out("fewshot", "init=random:vit_nano8", "res=32", "data=folder", f"data.path={folder}", "shots=1")
+    kept = [load_file(file)["features"] for file in (tmp_path / "runs" / "features").iterdir()]
+    assert len(kept) == 4 and not any((a.shape == b.shape and (a == b).all()) for a, b in combinations(kept, 2))
 
 
 def test_compare_averages_over_seeds_only(carry_out, tmp_path):

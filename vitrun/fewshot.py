@@ -56,8 +56,13 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
 def embed(
     recipe: recipe.Fewshot, run: Run, machine: Machine, loaded: models.Loaded, split: data.Split
 ) -> tuple[Tensor, Tensor]:
-    """Features [N, D] and labels [N] of a split; kept in a file that weights, images and view name."""
-    facts = (weights_code(recipe.init, recipe.runs), split.fingerprint, loaded.res, recipe.crop, str(machine.dtype))
+    """Features [N, D] and labels [N] of a split; kept in a file that weights, images and view name.
+
+    Two sets may have the same keys and labels (a corrupted copy of one, another column of images): the whole of ``data``
+    tells them apart.
+    """
+    weights = weights_code(recipe.init, recipe.runs)
+    facts = (weights, recipe.data, split.fingerprint, loaded.res, recipe.crop, str(machine.dtype))
     file = recipe.runs / "features" / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.safetensors"
     if file.exists():
         run.say(f"features of {len(split)} images read from {file}")
