@@ -58,8 +58,8 @@ def embed(
 ) -> tuple[Tensor, Tensor]:
     """Features [N, D] and labels [N] of a split; kept in a file that weights, images and view name.
 
-    Two sets may have the same keys and labels (a corrupted copy of one, another column of images): the whole of ``data``
-    tells them apart.
+    Two sets may have the same keys and labels (a corrupted copy of one, another column of images): the options of the
+    data set tell them apart.
     """
     weights = weights_code(recipe.init, recipe.runs)
     facts = (weights, recipe.data, split.fingerprint, loaded.res, recipe.crop, str(machine.dtype))

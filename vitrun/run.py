@@ -27,6 +27,7 @@ from vitrun.screen import Progress, Screen
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors")
 FAILED_SAVES = 3  # in a row, before a run gives up
+TWICE = 1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
 
 
 class Stopped(Exception):
@@ -183,13 +184,16 @@ class Run:
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Turn the first Ctrl-C or SIGTERM into a request (``self.stop``); the second ends the process at once."""
+        """Turn the first Ctrl-C or SIGTERM into a request (``self.stop``); a later one ends the process at once."""
+        asked = 0.0
 
         def ask(number: int, _: Any) -> None:
+            nonlocal asked
             status = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-            if self.stop is not None:
+            if self.stop is None:
+                self.stop, asked = status, time.monotonic()
+            elif time.monotonic() - asked > TWICE:
                 os._exit(status)
-            self.stop = status
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
