@@ -55,6 +55,11 @@ class Run:
         """What the finished run found; None while it is not finished."""
         return read_json(self.folder / "result.json")
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(self.checkpoints.glob("step-*"))
+
     def begin(self) -> None:
         """Make the folder, its recipe and its log."""
         try:
@@ -212,7 +217,7 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
     if (done := run.result) is not None:
         run.say(f"{verb}: {run.name} is finished; this is its result (delete {run.folder} to run it again)")
         return done["result"]
-    begun = any(run.checkpoints.glob("step-*"))
+    begun = run.begun
     run.begin()
     with run.alone(), run.stoppable():
         run.say(f"{verb}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")
