@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from itertools import combinations
 from pathlib import Path
 
@@ -134,6 +135,24 @@ def test_your_own_folder_trains_by_one_word(carry_out, photographs):
     words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
     _, result = carry_out("pretrain", *words)
     assert result["test_images"] == 8
+
+
+def test_images_in_one_folder_with_the_runs_are_read_again_and_again(monkeypatch, photographs, tmp_path):
+    words = ("model=vit_nano8", "data=folder", "data.path=.", "batch=4", "warmup=1")
+    for place in (photographs, photographs / "train"):  # split by folders, and by names
+        monkeypatch.chdir(place)
+        for verb, more in (("pretrain", ("steps=3", *words)), ("eval", ()), ("pretrain", ("steps=2", *words))):
+            made = start.load(verb, [*more])
+            assert run.carry_out(verb, made, Screen(quiet=True), import_module(f"vitrun.{verb}").main)["top5"] == 1
+
+
+def test_a_name_that_is_no_text_is_shown_and_hashed(photographs):
+    (photographs / "train" / "cat" / "0.jpg").rename(
+        os.fsdecode(bytes(photographs / "train" / "cat") + b"/caf\xe9.jpg")
+    )
+    for part in (photographs, photographs / "train"):
+        split = data.open_split(start.load("pretrain", ["data=folder", f"data.path={part}"]).data, "train")
+        assert len(split.fingerprint) == 16 and sum(r"caf\xe9.jpg" in key for key in split.keys) <= 1
 
 
 def test_a_damaged_image_is_named(carry_out, photographs):
