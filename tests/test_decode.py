@@ -229,6 +229,9 @@ def test_a_run_counts_and_names_what_it_replaced_and_evaluation_what_it_skipped(
     assert "replaced in training: cat/2.png is no readable image" in (folder / "log.txt").read_text()
 
     (photographs / "test" / "dog" / "1.png").write_bytes(b"")
+    with pytest.raises(Mistake, match="1 of 8 test images cannot be read: dog/1.png"):  # before a step is done
+        carry_out("pretrain", *words, "bad_images=0.1", "seed=1")
+    assert len(list(recipe.runs.iterdir())) == 1
     for verb, options in (("eval", ()), ("fewshot", ("shots=1", "seeds=0", *words[1:3]))):
         with pytest.raises(Mistake, match=r"(dog/1|cat/2).png is no readable image") as error:
             carry_out(verb, *options)

@@ -142,10 +142,13 @@ def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_lane(tokens
 RUN = [*TINY, "steps=40", "warmup=4", "ema=0.9", "save_minutes=0", "model.dropout=0.1"]
 
 
-def launch(folder) -> subprocess.Popen:
-    words = [w for w in RUN if w not in ("steps=6", "warmup=2")]
-    command = [sys.executable, "-m", "vitrun", "pretrain", *words, f"runs={folder}"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def launch(folder, *more: str, verb: str = "pretrain") -> subprocess.Popen:
+    """A process group of its own, as a shell makes one of each command."""
+    words = [w for w in RUN if w not in ("steps=6", "warmup=2")] if verb == "pretrain" else []
+    command = [sys.executable, "-m", "vitrun", verb, *words, *more, f"runs={folder}"]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
 
 
 def weights(folder) -> dict[str, str]:
@@ -154,12 +157,12 @@ def weights(folder) -> dict[str, str]:
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in last.glob("*.safetensors")}
 
 
-def stop_after(process, folder, steps: int, number: int) -> str:
+def stop_after(process, folder, steps: int, number: int, send=os.kill) -> str:
     """Send a signal once that many steps are saved."""
     limit = time.monotonic() + 60
     while time.monotonic() < limit and not [p for p in folder.glob("*/checkpoints/step-*") if int(p.name[5:]) >= steps]:
         time.sleep(0.01)
-    process.send_signal(number)
+    send(process.pid, number)
     return process.communicate()[0]
 
 
@@ -176,6 +179,27 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     output = process.communicate()[0]
     assert process.returncode == 0 and "resumes from step" in output
     assert weights(whole) == weights(killed) and len(weights(whole)) == 2
+
+
+@pytest.mark.parametrize(
+    "number, send", [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.killpg), (signal.SIGTERM, os.kill)]
+)
+def test_a_sweep_that_is_stopped_lets_its_job_save_and_begins_no_other(tmp_path, number, send):
+    process = launch(tmp_path, "-m", "seed=0,1")
+    output = stop_after(process, tmp_path, 3, number, send)
+    assert process.returncode == (Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
+    assert "saved step" in output and "job 2/2" not in output and "Traceback" not in output
+
+
+def test_quickstart_stops_with_one_sentence(tmp_path):
+    process = launch(tmp_path, verb="quickstart")
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and not list(tmp_path.glob("*/about.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+    assert process.returncode == Exit.TERMINATED and "Traceback" not in output
+    assert output.splitlines()[-1].startswith("Stopped. To go on from here: vitrun quickstart runs=")
 
 
 def test_a_run_refuses_to_go_on_with_other_data(carry_out, tmp_path):

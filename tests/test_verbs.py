@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from importlib import import_module
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pyarrow.parquet
 import pytest
 from conftest import TINY
 from PIL import Image
+from safetensors.numpy import load_file
 
 from vitrun import compare, data, export, run, start
 from vitrun.mistakes import Exit, Mistake
@@ -91,6 +95,16 @@ def test_features_are_read_from_their_file_the_second_time(carry_out, tmp_path):
     assert "read from" in (folder(recipe, "fewshot") / "log.txt").read_text()
 
 
+def test_features_of_other_images_with_the_same_names_and_labels_are_not_taken(carry_out, photographs, tmp_path):
+    shutil.copytree(photographs, tmp_path / "grey")
+    for file in (tmp_path / "grey").rglob("*.jpg"):
+        Image.open(file).convert("L").save(file)
+    for folder in (photographs, tmp_path / "grey"):
+        carry_out("fewshot", "init=random:vit_nano8", "res=32", "data=folder", f"data.path={folder}", "shots=1")
+    kept = [load_file(file)["features"] for file in (tmp_path / "runs" / "features").iterdir()]
+    assert len(kept) == 4 and not any((a.shape == b.shape and (a == b).all()) for a, b in combinations(kept, 2))
+
+
 def test_compare_averages_over_seeds_only(carry_out, tmp_path):
     common = ("init=random:vit_nano8", "res=32", "epochs=null", "steps=2", "warmup=0", "data.test_images=40")
     results = [carry_out("finetune", *common, f"seed={seed}")[1]["top1"] for seed in (0, 1)]
@@ -121,6 +135,24 @@ def test_your_own_folder_trains_by_one_word(carry_out, photographs):
     words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
     _, result = carry_out("pretrain", *words)
     assert result["test_images"] == 8
+
+
+def test_images_in_one_folder_with_the_runs_are_read_again_and_again(monkeypatch, photographs, tmp_path):
+    words = ("model=vit_nano8", "data=folder", "data.path=.", "batch=4", "warmup=1")
+    for place in (photographs, photographs / "train"):  # split by folders, and by names
+        monkeypatch.chdir(place)
+        for verb, more in (("pretrain", ("steps=3", *words)), ("eval", ()), ("pretrain", ("steps=2", *words))):
+            made = start.load(verb, [*more])
+            assert run.carry_out(verb, made, Screen(quiet=True), import_module(f"vitrun.{verb}").main)["top5"] == 1
+
+
+def test_a_name_that_is_no_text_is_shown_and_hashed(photographs):
+    (photographs / "train" / "cat" / "0.jpg").rename(
+        os.fsdecode(bytes(photographs / "train" / "cat") + b"/caf\xe9.jpg")
+    )
+    for part in (photographs, photographs / "train"):
+        split = data.open_split(start.load("pretrain", ["data=folder", f"data.path={part}"]).data, "train")
+        assert len(split.fingerprint) == 16 and sum(r"caf\xe9.jpg" in key for key in split.keys) <= 1
 
 
 def test_a_damaged_image_is_named(carry_out, photographs):

@@ -1,6 +1,7 @@
 """The command line: every verb is a recipe plus ``key=value`` words."""
 
 import os
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -130,10 +131,10 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
     def main(recipe: Any, place: Any) -> Any:  # the verb's module brings torch: it is imported when there is work to do
         return import_module(f"vitrun.{verb}").main(recipe, place)
 
-    if verb not in RUNNING:
-        main(recipe, screen)
-        return
     try:
+        if verb not in RUNNING:
+            main(recipe, screen)
+            return
         result = run.carry_out(verb, recipe, screen, main, dry)
     except run.Stopped as stopped:
         screen.warn(f"Stopped. To go on from here: vitrun {verb} {' '.join(words)}".rstrip())
@@ -145,7 +146,7 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
 
 
 def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:
-    """Run a process for each combination, all checked before the first; the exit status of the last that failed."""
+    """Run a process for each combination, all checked before the first; the highest of their exit statuses."""
     from vitrun import config, start
 
     jobs = config.expand(verb, words)
@@ -156,7 +157,7 @@ def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:
     failed = {}
     for number, job in enumerate(jobs, 1):
         typer.echo(f"job {number}/{len(jobs)}: {verb} {' '.join(job)}", err=True)
-        status = subprocess.run([sys.executable, "-m", "vitrun", verb, *job, *flags], check=False).returncode
+        status = finished([sys.executable, "-m", "vitrun", verb, *job, *flags])
         if status in (Exit.INTERRUPTED, Exit.TERMINATED):
             return status
         if status:
@@ -164,6 +165,19 @@ def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:
     for job, status in failed.items():
         typer.echo(f"failed with exit status {status}: vitrun {verb} {job}", err=True)
     return max(failed.values(), default=0)
+
+
+def finished(command: list[str]) -> int:
+    """The exit status of a process, waited for while it saves: Ctrl-C reaches it anyway, SIGTERM is passed on."""
+    with subprocess.Popen(command) as process:
+        hear = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda number, _: process.send_signal(number)}
+        before = {number: signal.signal(number, handler) for number, handler in hear.items()}
+        try:
+            status = process.wait()
+            return status if status >= 0 else 128 - status  # as a shell counts the end by a signal
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 for _verb, _help in VERBS.items():

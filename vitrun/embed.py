@@ -22,10 +22,15 @@ def embed(
     run: Run,
     machine: Machine,
     loaded: models.Loaded,
+    source: recipe.Data,
     split: data.Split,
     crop: float,
 ) -> tuple[Tensor, Tensor]:
-    """Features [N, D] and labels [N] of a split; kept in a file that weights, images and view name."""
+    """Features [N, D] and labels [N] of a split; kept in a file that weights, images and view name.
+
+    Two sets may have the same keys and labels (a corrupted copy of one, another column of images): the options of their
+    ``source`` tell them apart.
+    """
 
     def compute() -> dict[str, Tensor]:
         batches = data.ahead(data.testing(split, WholeView(loaded.res, crop), recipe.batch))
@@ -34,7 +39,14 @@ def embed(
             found, labels = features(network, batches, machine, run.counter(bar))
         return {"features": torch.from_numpy(found), "labels": torch.from_numpy(labels)}
 
-    facts = (weights_code(recipe.init, recipe.runs), split.fingerprint, loaded.res, crop, str(machine.dtype))
+    facts = (
+        weights_code(recipe.init, recipe.runs),
+        repr(source),
+        split.fingerprint,
+        loaded.res,
+        crop,
+        str(machine.dtype),
+    )
     found = kept("features", facts, compute, len(split), run)
     return found["features"], found["labels"]
 

@@ -27,6 +27,7 @@ from vitrun.screen import Progress, Screen
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors")
 FAILED_SAVES = 3  # in a row, before a run gives up
+TWICE = 1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
 
 
 class Stopped(Exception):
@@ -53,6 +54,11 @@ class Run:
     def result(self) -> dict | None:
         """What the finished run found; None while it is not finished."""
         return read_json(self.folder / "result.json")
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint to go on from."""
+        return any(self.checkpoints.glob("step-*"))
 
     def begin(self) -> None:
         """Make the folder, its recipe and its log."""
@@ -183,13 +189,16 @@ class Run:
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
-        """Turn the first Ctrl-C or SIGTERM into a request (``self.stop``); the second ends the process at once."""
+        """Turn the first Ctrl-C or SIGTERM into a request (``self.stop``); a later one ends the process at once."""
+        asked = 0.0
 
         def ask(number: int, _: Any) -> None:
+            nonlocal asked
             status = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-            if self.stop is not None:
+            if self.stop is None:
+                self.stop, asked = status, time.monotonic()
+            elif time.monotonic() - asked > TWICE:
                 os._exit(status)
-            self.stop = status
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -208,7 +217,7 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
     if (done := run.result) is not None:
         run.say(f"{verb}: {run.name} is finished; this is its result (delete {run.folder} to run it again)")
         return done["result"]
-    begun = any(run.checkpoints.glob("step-*"))
+    begun = run.begun
     run.begin()
     with run.alone(), run.stoppable():
         run.say(f"{verb}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")

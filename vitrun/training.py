@@ -15,7 +15,7 @@ from vitrun.images import open_parts
 from vitrun.loop import OBJECTIVES, answers, check_loss, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
 from vitrun.meter import Meter
-from vitrun.mistakes import Mistake
+from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import BiT, Timm, Training, ViT
 from vitrun.run import Run, Stopped
 from vitrun.state import State, averaged, restore, save
@@ -43,10 +43,14 @@ def open_data(recipe: Training, run: Run, excluded: Sequence[str] = ()) -> tuple
     """The training part without what is ``excluded``, and the test part.
 
     Before that, whether the device is there; after it, whether the loss fits.
+
+    A Mistake at the start of a run where a test image cannot be read, for all of the training would come before that.
     """
     choose_device(recipe.device)
     train, test = open_parts(recipe.data, ("train", "test"), run, excluded=excluded)
     check_loss(recipe.loss, train, test)
+    if not run.begun and (bad := data.bad_images(test)):
+        raise Mistake(f"{len(bad)} of {len(test)} test images cannot be read: {next(iter(bad.values()))}", Exit.DATA)
     return train, test
 
 

@@ -7,7 +7,7 @@ from vitrun.data import embedded, files, hub, shards, vtab
 from vitrun.data.bad import Budget
 from vitrun.data.batches import Batch, ahead, testing, training
 from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
-from vitrun.data.splits import Split, readable, settled
+from vitrun.data.splits import Split, bad_images, readable, settled
 from vitrun.data.table import main
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
@@ -18,6 +18,7 @@ __all__ = [
     "Budget",
     "Split",
     "ahead",
+    "bad_images",
     "main",
     "open_split",
     "readable",

@@ -31,7 +31,7 @@ def read(data: recipe.Files, part: str) -> Split:
 
 def source(data: recipe.Files, part: str) -> Split:
     """One part as the files in ``data.path`` have it."""
-    if any(data.path.rglob("*.parquet")):
+    if any(parquet(data.path)):
         return from_parquet(data, part)
     return folders.read(data, part)
 
@@ -74,10 +74,15 @@ def parquet_splits(path: Path, config: str | None) -> dict[str, list[Path]]:
     """The parquet files of each split below a folder, named ``SPLIT-00000-of-00002``, ``SPLIT`` or ``SPLIT/0000``."""
     root = path / config if config and (path / config).is_dir() else path
     found: dict[str, list[Path]] = {}
-    for file in sorted(root.rglob("*.parquet")):
+    for file in parquet(root):
         split = file.parent.name if file.stem.isdigit() else SHARD.fullmatch(file.stem)[1]
         found.setdefault(split, []).append(file)
     return found
+
+
+def parquet(root: Path) -> list[Path]:
+    """The parquet files below a folder, without what ``vitrun eval`` writes into the runs there."""
+    return [file for file in sorted(root.rglob("*.parquet")) if not (file.parent / folders.RUN).exists()]
 
 
 def check_shards(data: recipe.Files, files: Sequence[Path]) -> None:

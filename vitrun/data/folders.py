@@ -1,5 +1,6 @@
 """Images in folders with a folder a class: of each part, or of one folder that serves both."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from vitrun.mistakes import Exit, Mistake
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif"}
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".rar", ".7z"}
+RUN = "recipe.yaml"  # what a run's folder has
 TEST_NAMES = ("test", "val", "validation")  # what people call the folder of images that are not trained on
 TEST_SHARE = 0.1  # of the files, where one folder has to serve both parts
 
@@ -31,7 +33,9 @@ def read(data: recipe.Files, part: str) -> Split:
         names, files = part_of(data, part, train, test)
     paths = [path for _, path, _ in files]
     labels = np.array([label for _, _, label in files], dtype=np.int64)
-    return Split([key for key, _, _ in files], labels, tuple(names), encoded=lambda index: paths[index].read_bytes())
+    return Split(
+        [key for key, _, _ in files], labels, tuple(map(text, names)), encoded=lambda index: paths[index].read_bytes()
+    )
 
 
 def part_of(data: recipe.Files, part: str, train: Path | None, test: Path | None) -> tuple[list[str], list[File]]:
@@ -92,8 +96,8 @@ def subfolders(root: Path) -> list[Path]:
 
 
 def class_names(root: Path) -> list[str]:
-    """The class folders in order of the label: by name, or as numbers where all are."""
-    names = [folder.name for folder in subfolders(root)]
+    """The class folders in order of the label: by name, or as numbers where all are; a folder of runs is none."""
+    names = [folder.name for folder in subfolders(root) if next(folder.glob(f"*-*-*-*/{RUN}"), None) is None]
     return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
 
 
@@ -103,8 +107,13 @@ def scan(root: Path, names: Sequence[str]) -> list[File]:
     for label, name in enumerate(names):
         for path in sorted((root / name).rglob("*")):
             if path.suffix.lower() in IMAGES and not path.name.startswith("."):
-                found.append((path.relative_to(root).as_posix(), path, label))
+                found.append((text(path.relative_to(root).as_posix()), path, label))
     return found
+
+
+def text(name: str) -> str:
+    """A name of a file as it can be shown and hashed: bytes that are no UTF-8 are written out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def for_testing(file: File) -> bool:

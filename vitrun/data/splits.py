@@ -15,6 +15,7 @@ from torch import Tensor
 from vitrun.data.decode import decode
 from vitrun.data.order import Order
 from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import counted
 
 IN_MEMORY = 2**30  # bytes of pixels that a split of equal images may take to be decoded once
 CHUNK = 500  # images a thread decodes at a time
@@ -166,10 +167,10 @@ def tried(split: Split, row: int) -> np.ndarray | None:
         return None
 
 
-def readable(split: Split, tell: Callable[[str], None]) -> Split:
-    """The split without its bad images, each of which ``tell`` is told; every image is decoded to find them."""
+def bad_images(split: Split) -> dict[int, BadImage]:
+    """What is wrong with each bad image, by its place; every image is decoded to find them."""
     if split.pixels is not None:
-        return split
+        return {}
 
     def check(start: int) -> list[tuple[int, BadImage]]:
         found = []
@@ -180,7 +181,15 @@ def readable(split: Split, tell: Callable[[str], None]) -> Split:
                 found.append((row, mistake))
         return found
 
-    bad = dict(chain.from_iterable(THREADS.map(check, range(0, len(split), CHUNK))))
+    starts = range(0, len(split), CHUNK)
+    return dict(chain.from_iterable(counted(THREADS.map(check, starts), len(starts), f"times {CHUNK} images checked")))
+
+
+def readable(split: Split, tell: Callable[[str], None]) -> Split:
+    """The split without its bad images, each of which ``tell`` is told."""
+    bad = bad_images(split)
+    if split.pixels is not None:
+        return split
     if len(bad) == len(split):
         raise Mistake(f"None of {len(bad)} images can be read: {bad[0]}", Exit.DATA)
     for mistake in bad.values():
