@@ -1,0 +1,146 @@
+"""What a data set is told: the row of ``conf/data`` that describes it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from vitrun.recipe.part import recipe
+
+
+@recipe
+class Images:
+    """What every data set is told: its name, and what a training image of it looks like."""
+
+    name: str
+    crop: Literal["inception", "pad", "square", "none"]
+    area: tuple[PositiveFloat, PositiveFloat]  # shares of the image that an inception crop takes
+    flip: bool
+
+    def __post_init__(self):
+        low, high = self.area
+        if not low <= high <= 1:
+            raise ValueError(f"data.area=[{low},{high}] cannot be: it should go up, to 1 at most, as in [0.05,1]")
+
+
+@recipe
+class Shapes(Images):
+    """Images drawn by a seeded generator, so that a first run needs no download."""
+
+    source: Literal["shapes"]
+    target: Literal["shape", "colour", "count", "position", "orientation"]  # what the label tells
+    size: Annotated[int, Field(ge=16, le=1024)]  # side of a drawn image, in pixels
+    train_images: PositiveInt
+    test_images: PositiveInt
+
+
+@recipe
+class Digits(Images):
+    """scikit-learn's 1,797 scanned handwritten digits, 8 by 8 pixels."""
+
+    source: Literal["digits"]
+    test_images: PositiveInt
+
+
+@recipe
+class Published(Images):
+    """What is known of a data set before it is opened; none where only its source knows."""
+
+    classes: PositiveInt | None
+    train_images: PositiveInt | None
+    test_images: PositiveInt | None
+    licence: str | None
+    paper: str | None  # what the paper (arXiv 2010.11929) calls it
+    home: str | None  # the page where it comes from
+
+
+@recipe
+class Files(Published):
+    """Images on the Hub, or in ``path``: the Hub's parquet layout, or a folder a class."""
+
+    source: Literal["files"]
+    path: Path | None
+    hub: str | None
+    config: str | None
+    revision: str | None
+    image: str  # the column of images
+    label: str  # the column of labels
+    labels: Literal["original", "real", "imagenet_a", "imagenet_r", "objectnet"]  # how they are read
+    real: Path | None  # a file of ReaL's labels; none for the data set's own or the published ones
+    train: str | None  # what the source calls its training split; none where it is for evaluation only
+    test: str
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.path is None and self.hub is None:
+            home = f", with the images of {self.home}" if self.home else ""
+            raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER{home}")
+        if self.real is not None and self.labels != "real":
+            raise ValueError(f"data.real={self.real} is read with data.labels=real only: add that")
+
+
+def on_the_net(pattern: str) -> bool:
+    """Whether a pattern of shards names addresses, and not files."""
+    return pattern.startswith(("http://", "https://"))
+
+
+@recipe
+class Shards(Published):
+    """Tar shards in WebDataset's layout: files in ``path``, or addresses on the net, whose files are kept there."""
+
+    source: Literal["shards"]
+    path: Path | None  # none for a folder in the user's cache
+    train: str  # the training shards: a file or an address with {000..127}, or files with *
+    test: str
+    label: str  # "cls" for the member of that name; any other name is a field of the json member
+    buffer: PositiveInt  # images that are shuffled together: more is better mixed, fewer touch fewer shards at a time
+
+    def __post_init__(self):
+        super().__post_init__()
+        for key, pattern in (("train", self.train), ("test", self.test)):
+            if self.path is None and not on_the_net(pattern):
+                raise ValueError(
+                    f"data={self.name} needs to know where the shards are: add data.path=FOLDER, or an address as in "
+                    f"data.{key}=https://HOST/NAME-{{000..127}}.tar"
+                )
+        if self.classes is None:
+            raise ValueError(f"data={self.name} needs to know the number of classes: add data.classes=NUMBER")
+
+
+@recipe
+class Vtab(Images):
+    """A task of VTAB-1k, read from its original files."""
+
+    source: Literal["vtab"]
+    task: str
+    path: Path | None  # the folder of this task's original
+    root: Path | None  # the folder of all originals, each in one named after its TFDS builder; ``path`` wins
+    protocol: Literal["vit", "vpt"]  # whose training view: the ViT paper's, or that of visual prompt tuning
+    train: str
+    test: str
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.path is None and self.root is None:
+            raise ValueError(
+                f"data={self.name} needs to know where its original is: add data.path=FOLDER, or data.root=FOLDER that "
+                "holds a folder for each original of VTAB"
+            )
+        for key, parts in VTAB_PARTS.items():
+            if getattr(self, key) not in parts:
+                raise ValueError(f"data.{key}={getattr(self, key)} cannot be: it should be {' or '.join(parts)}")
+        if (self.train, self.test) == ("train800val200", "val200"):
+            raise ValueError("data.test=val200 is trained on: add data.train=train800")
+        if self.protocol == "vpt" and (self.crop != "none" or self.flip):
+            raise ValueError("data.protocol=vpt squares the whole image: take out data.crop and data.flip")
+
+
+VTAB_PARTS = {"train": ("train800val200", "train800"), "test": ("test", "val200")}
+Data = Annotated[Shapes | Digits | Files | Shards | Vtab, Field(discriminator="source")]
+
+
+def check_trainable(data: Data) -> None:
+    """A ValueError where the data set is for evaluation only."""
+    if isinstance(data, Files) and (data.train is None or data.labels != "original"):
+        why = "it has" if data.train is None else f"with data.labels={data.labels} there are"
+        raise ValueError(f"data={data.name} is for vitrun eval only: {why} no training images")
