@@ -7,6 +7,7 @@ from typing import Any
 
 from vitrun import choices, config, init
 from vitrun.mistakes import Exit, Mistake
+from vitrun.recipe import on_the_net
 
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
@@ -26,7 +27,8 @@ def load(verb: str, words: list[str]) -> Any:
     for option, kind, there in PLACES:
         if given := data.get(option):
             data[option] = str(Path(given).absolute())
-            if not there(Path(given)):
+            kept = option == "path" and any(on_the_net(str(data.get(part))) for part in ("train", "test"))
+            if not there(Path(given)) and not kept:  # a folder for downloads is made
                 raise Mistake(f"data.{option}={given}: there is no {kind} {data[option]}.", Exit.DATA)
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
