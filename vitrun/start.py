@@ -16,6 +16,8 @@ def load(verb: str, words: list[str]) -> Any:
     """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
     tree = config.compose(verb, words)
     if "init" in tree:
+        if tree.get("data") is not None or "data" not in choices.groups(verb):
+            config.freeze(verb, tree)  # a wrong value is told before a file is hashed or the Hub asked
         runs = Path(tree["runs"])
         tree["init"] = init.resolve(str(tree["init"]), runs, verb)
         if "data" in choices.groups(verb) and tree.get("data") is None:
