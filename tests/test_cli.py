@@ -96,6 +96,12 @@ def test_cfg_prints_words_and_runs_nothing(vitrun, tmp_path):
     assert lines["seed=3"] == "command line" and lines["batch=128"] == "conf/pretrain.yaml"
 
 
+@pytest.mark.parametrize("words", [("compare", "--dry-run"), ("data", "--json"), ("quickstart", "-m", "--dry-run")])
+def test_a_flag_that_a_verb_cannot_follow_is_refused(vitrun, tmp_path, words):
+    assert f"{words[-1]} is for pretrain, finetune, fewshot, eval, dedup only" in told(vitrun(*words), 2)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sweep_is_checked_before_its_first_job(vitrun, tmp_path):
     assert "seed=x cannot be" in told(vitrun("pretrain", "-m", "seed=0,x"), 2)
     assert not list(tmp_path.iterdir())

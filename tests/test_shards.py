@@ -20,6 +20,7 @@ from vitrun.data.order import Order, positions
 from vitrun.data.shards import download, expanded, tar
 from vitrun.loop import Answers, multi_hot, sigmoid_loss
 from vitrun.mistakes import Exit, Mistake
+from vitrun.run import Stopped
 
 
 def picture(number: int, kind: str = "png", size: int = 16) -> bytes:
@@ -321,6 +322,23 @@ def test_shards_on_the_net_are_downloaded_once_and_gone_on_with(shards, serve, t
     number = len(asked)
     data.open_split(recipe, "train")
     assert len(asked) == number
+
+
+@pytest.mark.parametrize("on_the_net", [True, False], ids=["download", "index"])
+def test_a_download_and_an_index_can_be_stopped(shards, serve, tmp_path, monkeypatch, on_the_net):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = f"{serve(most=10**9)[0]}/" if on_the_net else ""
+    words = [f"data.path={shards}", *["data.path=new"] * on_the_net][-1:]
+    words += ["data=shards", "data.classes=5", f"data.train={place}train-{{0..1}}.tar", f"data.test={place}val-0.tar"]
+    monkeypatch.chdir(tmp_path)
+
+    def stop() -> None:
+        raise Stopped(Exit.INTERRUPTED)
+
+    recipe = start.load("pretrain", words).data
+    with pytest.raises(Stopped):
+        data.open_split(recipe, "train", tick=stop)
+    assert len(data.open_split(recipe, "train")) == 17
 
 
 def test_a_shard_that_the_net_does_not_have_is_named(serve, tmp_path, monkeypatch):

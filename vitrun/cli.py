@@ -101,6 +101,9 @@ def command(verb: str):
         json: Json = False,
     ) -> None:
         try:
+            for flag, given in (("--dry-run", dry_run), ("--json", json)):
+                if given and verb not in RUNNING:
+                    raise Mistake(f"{flag} is for {', '.join(RUNNING)} only: take it out.")
             if multirun:
                 raise typer.Exit(
                     sweep(verb, words, cfg, [*["--dry-run"] * dry_run, *["--quiet"] * quiet, *["--json"] * json])

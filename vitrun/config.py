@@ -231,4 +231,6 @@ def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:
             group = file.package.partition(".")[0]
             if group in choices.groups(verb) and folder == choices.FOLDERS.get(group, group):
                 found[group] = (choice, COMMAND_LINE if group in pairs else f"conf/{verb}.yaml")
+    if pairs.get("data.protocol") == "vpt":
+        found |= {f"data.{key}": "data.protocol=vpt" for key in PLAIN}
     return found | {key: COMMAND_LINE for key in pairs if key in found and key not in choices.groups(verb)}

@@ -43,7 +43,10 @@ OBJECTIVES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
 def check_loss(loss: str, *splits: Split) -> None:
     """A Mistake where a split has images of several labels, and the loss knows one only."""
     if loss == "softmax" and any(split.labels.ndim > 1 for split in splits):
-        raise Mistake("loss=softmax knows one label an image, but the data has images of several: use loss=sigmoid.")
+        raise Mistake(
+            "loss=softmax knows one label an image, but the data has images of several: use loss=sigmoid, or in eval "
+            "the init of a run that was trained so."
+        )
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from vitrun.init import model_of
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Progress, Screen
 
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors", "pillow", "simplejpeg")
 FAILED_SAVES = 3  # in a row, before a run gives up
 TWICE = 1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from vitrun import choices, config, exclude, init
 from vitrun.mistakes import Exit, Mistake
+from vitrun.recipe import on_the_net
 
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
@@ -15,15 +16,17 @@ def load(verb: str, words: list[str]) -> Any:
     """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
     tree = config.compose(verb, words)
     runs = Path(tree.get("runs", ""))
+    if "against" in choices.groups(verb) and tree.get("against") is None:
+        tree["against"] = dict(tree["data"])
     if tree.get("init") is not None:
+        if tree.get("data") is not None or "data" not in choices.groups(verb):
+            config.freeze(verb, tree)  # a wrong value is told before a file is hashed or the Hub asked
         tree["init"] = init.resolve(str(tree["init"]), runs, verb)
         if "data" in choices.groups(verb) and tree.get("data") is None:
             source = init.recipe_of(tree["init"], runs)
             if source is None:
                 raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
             tree["data"] = source["data"]
-    if "against" in choices.groups(verb) and tree.get("against") is None:
-        tree["against"] = dict(tree["data"])
     if tree.get("dedup") is not None:
         tree["dedup"] = exclude.finished_dedup("dedup", str(tree["dedup"]), runs)
     if isinstance(tree.get("exclude"), list):
@@ -40,7 +43,8 @@ def find_places(group: str, data: dict) -> None:
     for option, kind, there in PLACES:
         if given := data.get(option):
             data[option] = str(Path(given).absolute())
-            if not there(Path(given)):
+            kept = option == "path" and any(on_the_net(str(data.get(part))) for part in ("train", "test"))
+            if not there(Path(given)) and not kept:  # a folder for downloads is made
                 raise Mistake(f"{group}.{option}={given}: there is no {kind} {data[option]}.", Exit.DATA)
 
 

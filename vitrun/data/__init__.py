@@ -30,7 +30,6 @@ SOURCES = {
     "shapes": embedded.shapes,
     "digits": embedded.digits,
     "files": files.read,
-    "shards": shards.read,
     "vtab": vtab.open_vtab,
 }
 
@@ -40,11 +39,12 @@ def open_split(
 ) -> Split:
     """The ``train`` or ``test`` part of a data set, small sets of equal images decoded into memory.
 
-    A download shows on ``screen`` and calls ``tick`` all the time, which may raise to stop it.
+    What takes long, a download or the index of many shards, calls ``tick`` all the time, which may raise to stop it; a
+    download from the Hub shows on ``screen``.
     """
     if isinstance(data, recipe.Files) and data.path is None:
         data = hub.local(data, part, screen, tick)
-    split = SOURCES[data.source](data, part)
+    split = shards.read(data, part, tick) if data.source == "shards" else SOURCES[data.source](data, part)
     if len(split) == 0:
         raise Mistake(f"data={data.name}: its {part} part has no images.", Exit.DATA)
     if split.labels.reshape(len(split), -1)[:, 0].min() < 0:

@@ -1,5 +1,6 @@
 """What is in a folder of images: its splits, sizes, classes, and how a command would read it."""
 
+import shlex
 from collections import Counter
 from dataclasses import replace
 from io import BytesIO
@@ -30,8 +31,10 @@ def describe(path: Path, screen: Screen) -> None:
         row = choices.data_row("folder", path=path)
         parts = {part: files.source(row, part) for part in ("train", "test")}
     screen.say(table(HEADER, [[name, *facts(split)] for name, split in parts.items()]))
-    columns = [f"data.{option}={getattr(row, option)}" for option in ("image", "label") if shards]
-    screen.say(f"To use it: {' '.join([f'data={row.name}', f'data.path={path}', *columns])}")
+    words = {option: getattr(row, option) for option in ("image", "label") if shards}
+    words |= {part: "NAME" for part in ("train", "test") if part not in parts}
+    words = [f"data={row.name}", f"data.path={path}", *(f"data.{option}={word}" for option, word in words.items())]
+    screen.say(f"To use it: {shlex.join(words)}")
     if any(len(split) > LOOKED_AT for split in parts.values()):
         screen.say(f"Formats and sizes are those of up to {LOOKED_AT:,} images a split, evenly spread.")
 

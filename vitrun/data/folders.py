@@ -82,6 +82,8 @@ def instead(root: Path) -> str:
     suffixes = {Path(name).suffix.lower() for name in names}
     if suffixes & IMAGES:
         return "its images lie in it without one. Sort them into a folder a class: CLASS/*.jpg."
+    if ".tar" in suffixes:
+        return f"it has {listed(names)}. Unpack that first, or where they are web shards use data=shards."
     if suffixes & ARCHIVES:
         return f"it has {listed(names)}. Unpack that first."
     return (

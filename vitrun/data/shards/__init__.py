@@ -38,8 +38,11 @@ class Keys(Sequence):
         return f"{self.shards[self.index.shard(image)]}/{self.index.name(image)}"
 
 
-def read(data: recipe.Shards, part: str) -> Split:
-    """One part of a data set in shards; what is in them is read from an index, which the first time makes."""
+def read(data: recipe.Shards, part: str, tick: Callable[[], None] = lambda: None) -> Split:
+    """One part of a data set in shards; what is in them is read from an index, which the first time makes.
+
+    Download and index call ``tick``, which may raise to stop them.
+    """
     pattern = data.train if part == "train" else data.test
     shards = listed(data, pattern)
     if both := {*listed(data, data.train)} & {*listed(data, data.test)}:
@@ -49,9 +52,9 @@ def read(data: recipe.Shards, part: str) -> Split:
         )
     root = data.path or download.folder(pattern)
     if recipe.on_the_net(pattern):
-        shards = download.kept(shards, root)
+        shards = download.kept(shards, root, tick)
     check_there(root, shards, pattern)
-    found = index.opened(root, shards, data.label)
+    found = index.opened(root, shards, data.label, tick)
     keys = Keys(shards, found)
     check_sizes(root, shards, found)
     files.check_size(data, part, len(keys))

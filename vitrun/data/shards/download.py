@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
@@ -30,7 +30,7 @@ def folder(address: str) -> Path:
     return cache() / "shards" / hashlib.sha256(address.rpartition("/")[0].encode()).hexdigest()[:16]
 
 
-def kept(addresses: Sequence[str], root: Path) -> list[str]:
+def kept(addresses: Sequence[str], root: Path, tick: Callable[[], None]) -> list[str]:
     """The names in ``root`` of the files at ``addresses``, those that are not there yet downloaded."""
     names = [Path(urlsplit(address).path).name for address in addresses]
     missing = [(address, root / name) for address, name in zip(addresses, names) if not (root / name).exists()]
@@ -38,14 +38,16 @@ def kept(addresses: Sequence[str], root: Path) -> list[str]:
         root.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(AT_ONCE, "download") as threads:
             try:
-                for _ in counted(threads.map(lambda one: fetch(*one), missing), len(missing), "shards downloaded"):
+                for _ in counted(
+                    threads.map(lambda one: fetch(*one, tick), missing), len(missing), "shards downloaded"
+                ):
                     pass
             finally:
                 threads.shutdown(cancel_futures=True)
     return names
 
 
-def fetch(address: str, file: Path) -> None:
+def fetch(address: str, file: Path, tick: Callable[[], None]) -> None:
     """Download ``address`` to ``file``, which appears when it is whole; a Mistake where that cannot be."""
     for attempt in range(TRIES):
         time.sleep(PAUSE * 2 ** (attempt - 1) if attempt else 0)
@@ -53,7 +55,7 @@ def fetch(address: str, file: Path) -> None:
             with open(file.with_name(f"{file.name}.part"), "ab") as part:
                 fcntl.flock(part, fcntl.LOCK_EX)  # another process may want the same file
                 if not file.exists():
-                    go_on(address, part)
+                    go_on(address, part, tick)
                     os.replace(part.name, file)
             return
         except HTTPError as error:
@@ -69,7 +71,7 @@ def fetch(address: str, file: Path) -> None:
     )
 
 
-def go_on(address: str, part: BinaryIO) -> None:
+def go_on(address: str, part: BinaryIO, tick: Callable[[], None]) -> None:
     """Add to ``part`` what it lacks of ``address``; an OSError where the connection ends before that."""
     have = part.seek(0, os.SEEK_END)
     wanted = Request(address, headers={"Range": f"bytes={have}-"} if have else {})
@@ -86,6 +88,7 @@ def go_on(address: str, part: BinaryIO) -> None:
             have = 0
         length = answer.headers.get("Content-Length")
         while piece := answer.read(PIECE):
+            tick()
             part.write(piece)
     part.flush()
     found = os.path.getsize(part.name)

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -46,11 +46,17 @@ class Index:
         return int(np.searchsorted(self.starts, image, side="right")) - 1
 
 
-def opened(root: Path, shards: Sequence[str], label: str) -> Index:
+def opened(root: Path, shards: Sequence[str], label: str, tick: Callable[[], None] = lambda: None) -> Index:
     """The index of ``shards`` below ``root``, made where there is none; its arrays stay on disk until they are read."""
     at = folder(root, shards, label)
+
+    def scan() -> Iterator[list[tuple[str, int, int, list[int]]]]:
+        for shard in shards:
+            tick()
+            yield scanned(root / shard, label)
+
     if not at.is_dir():
-        write(at, shards, (scanned(root / shard, label) for shard in shards))
+        write(at, shards, scan())
     try:
         arrays = {name: np.asarray(np.load(at / f"{name}.npy", "r", allow_pickle=False)) for name in ARRAYS}
         return Index(**arrays, fingerprint=(at / "fingerprint").read_text(encoding="ascii"))
