@@ -71,6 +71,13 @@ def test_a_rehearsal_writes_nothing(carry_out, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_rehearsal_reckons_with_the_published_sizes_and_downloads_nothing(carry_out, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nothing answers
+    words = ("model=vit_nano8", "data=imagenet", "res=32", "batch=32", "epochs=1", "warmup=1")
+    _, result = carry_out("pretrain", *words, dry=True)
+    assert result["steps"] == round(1_281_167 / 32) and result["hours"] > 0
+
+
 def test_a_head_of_other_classes_is_refused(carry_out):
     carry_out("pretrain", *TINY)
     with pytest.raises(Mistake, match="120 classes, but digits has 10"):

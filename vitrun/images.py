@@ -13,10 +13,13 @@ def open_parts(
 ) -> list[data.Split]:
     """The ``parts`` of a data set, where ``skip_bad`` without images that cannot be read, the first less ``excluded``.
 
-    A Mistake (exit 3) where the data changed since the run began.
+    A Mistake (exit 3) where the data changed since the run began. A rehearsal has the sizes of what it would download.
     """
-    splits = [data.open_split(source, part, run.screen, run.tick) for part in parts]
-    if skip_bad:
+    if run.dry and not excluded and (known := [published(source, part) for part in parts]) and all(known):
+        splits = known
+    else:
+        splits = [data.open_split(source, part, run.screen, run.tick) for part in parts]
+    if skip_bad and not run.dry:
         splits = [data.readable(split, run.warn) for split in splits]
     if excluded:
         whole, splits[0] = splits[0], splits[0].without(exclude.keys(excluded, run.recipe.runs, splits[0].fingerprint))
@@ -30,3 +33,8 @@ def open_parts(
     fingerprints = {f"{part}_data": split.fingerprint for part, split in zip(parts, splits)}
     run.about(**fingerprints, source="; ".join(places))
     return splits
+
+
+def published(source: recipe.Data, part: str) -> data.Split | None:
+    """A part of the Hub's as it is published, where opening it would be a download; else None."""
+    return data.as_published(source, part) if isinstance(source, recipe.Files) else None

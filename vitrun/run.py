@@ -215,7 +215,10 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
         run.say(f"{verb}: a rehearsal of {run.name}; nothing is written")
         return main(recipe, run)
     if (done := run.result) is not None:
-        run.say(f"{verb}: {run.name} is finished; this is its result (delete {run.folder} to run it again)")
+        run.say(
+            f"{verb}: {run.name} is finished; this is its result, and nothing is read anew "
+            f"(delete {run.folder} to run it again)"
+        )
         return done["result"]
     begun = run.begun
     run.begin()

@@ -49,7 +49,7 @@ def open_data(recipe: Training, run: Run, excluded: Sequence[str] = ()) -> tuple
     choose_device(recipe.device)
     train, test = open_parts(recipe.data, ("train", "test"), run, excluded=excluded)
     check_loss(recipe.loss, train, test)
-    if not run.begun and (bad := data.bad_images(test)):
+    if not (run.begun or run.dry) and (bad := data.bad_images(test)):
         raise Mistake(f"{len(bad)} of {len(test)} test images cannot be read: {next(iter(bad.values()))}", Exit.DATA)
     return train, test
 

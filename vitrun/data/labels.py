@@ -9,6 +9,7 @@ import numpy as np
 
 from vitrun import recipe
 from vitrun.data import imagenet
+from vitrun.data.folders import listed
 from vitrun.data.splits import Split
 from vitrun.mistakes import Exit, Mistake
 
@@ -86,12 +87,19 @@ def padded(lists: list[list[int]]) -> np.ndarray:
 def two_hundred(data: recipe.Files, split: Split) -> Split:
     """The split with labels among the 200 classes of ImageNet that it has, whichever way its source counts them."""
     chosen, synsets = imagenet.subset(data.labels).tolist(), imagenet.synsets()
-    if set(split.classes) <= set(synsets):
-        own = [synsets.index(name) for name in split.classes]
-    elif len(split.classes) <= len(chosen):
+    names, numbered = split.classes, all(name.isdigit() for name in split.classes)
+    if set(names) <= set(synsets):
+        own = [synsets.index(name) for name in names]
+    elif len(names) == len(chosen) or numbered and len(names) < len(chosen):
         own = chosen
-    else:
+    elif len(names) == imagenet.CLASSES or numbered:
         own = range(imagenet.CLASSES)
+    else:
+        raise Mistake(
+            f"data={data.name}: its classes are {listed(names)}, not those of this set, which its authors name "
+            f"{synsets[chosen[0]]}, {synsets[chosen[1]]} ...: give the folder that they publish.",
+            Exit.DATA,
+        )
     place = {label: n for n, label in enumerate(chosen)}
     labels = np.array([place.get(label, -1) for label in own])[split.labels]
     if labels.min(initial=0) < 0:
