@@ -9,6 +9,7 @@ from vitrun import choices, config, exclude, init
 from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import on_the_net
 
+TABLES = {"data": ("data", "data set"), "models": ("model", "model")}  # the verbs that list the files of a group
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
@@ -32,20 +33,30 @@ def load(verb: str, words: list[str]) -> Any:
     if isinstance(tree.get("exclude"), list):
         tree["exclude"] = [exclude.resolve(str(word), runs) for word in tree["exclude"]]
     for group in ("data", "against"):
-        find_places(group, tree.get(group) or {})
+        find_places(f"{group}.", tree.get(group) or {})
+    if verb in TABLES:
+        find_places("", tree)
+        check_listed(verb, tree["only"])
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
     return config.freeze(verb, tree)
 
 
-def find_places(group: str, data: dict) -> None:
+def check_listed(verb: str, only: list) -> None:
+    """A Mistake where no row of a table has one of the words ``only`` in its name."""
+    group, what = TABLES[verb]
+    if only and not any(str(word) in name for word in only for name in choices.group_files(group)):
+        raise Mistake(f"No {what} has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")
+
+
+def find_places(prefix: str, data: dict) -> None:
     """Make the paths of a data set absolute; a Mistake where there is nothing."""
     for option, kind, there in PLACES:
         if given := data.get(option):
             data[option] = str(Path(given).absolute())
             kept = option == "path" and any(on_the_net(str(data.get(part))) for part in ("train", "test"))
             if not there(Path(given)) and not kept:  # a folder for downloads is made
-                raise Mistake(f"{group}.{option}={given}: there is no {kind} {data[option]}.", Exit.DATA)
+                raise Mistake(f"{prefix}{option}={given}: there is no {kind} {data[option]}.", Exit.DATA)
 
 
 def why_no_gpu() -> str | None:

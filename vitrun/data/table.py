@@ -6,7 +6,6 @@ from vitrun import choices, recipe
 from vitrun.data import embedded
 from vitrun.data.describe import describe
 from vitrun.data.vtab import check, tasks
-from vitrun.mistakes import Mistake
 from vitrun.screen import Screen, table
 
 HEADER = ["data=", "classes", "train", "test", "Hub id@revision", "licence", "in the paper"]
@@ -31,8 +30,6 @@ def main(recipe: recipe.DataSets, screen: Screen) -> None:
         for name, about in choices.groups("pretrain")["data"].items()
         if not recipe.only or any(word in name for word in recipe.only)
     }
-    if not wanted:
-        raise Mistake(f"No data set has {' or '.join(recipe.only)} in its name. Leave out only= to see all.")
     rows = {name: choices.read_row("data", name) for name in wanted}
     screen.say(table(HEADER, [[name, *cells(row)] for name, row in rows.items()]))
     if recipe.only:

@@ -20,8 +20,6 @@ def main(recipe: recipe.Models, screen: Screen) -> None:
             except Mistake:
                 size = (0, 0)
             found.append((name, row, *size))
-    if not found:
-        raise Mistake(f"No model has {' or '.join(recipe.only)} in its name or kind. Leave out only= to see all.")
     order = {"name": lambda one: one[0], "parameters": lambda one: one[2], "gmac": lambda one: one[3]}
     rows = [
         [name, row.kind, f"{count:,}" if count else "-", f"{cost / 1e9:.3f}" if count else "-"]
