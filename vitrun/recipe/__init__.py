@@ -122,6 +122,10 @@ class Finetune(Training):
     """Adapt pretrained weights to a data set."""
 
     init: str
+    grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out part; none for that of ``optim``
+    dev: Fraction  # of the training images held out; VTAB's tasks have 200 of their own
+    seeds: tuple[NonNegativeInt, ...]  # of the final runs; none for ``seed`` alone
+    score: Literal["test", "dev"]  # the images that are counted: of the test part, or those held out
 
 
 @recipe
