@@ -15,7 +15,7 @@ PACKAGE = Path(vitrun.__file__).parent
 # From low to high. A room imports those before it only; rooms in one pair of brackets do not know each other.
 ROOMS = (
     ("mistakes", "recipe", "screen", "draws"),
-    ("choices", "checkpoints"),
+    ("choices", "checkpoints", "jobs"),
     ("config", "init"),
     ("exclude",),
     ("start", "run"),
@@ -24,12 +24,26 @@ ROOMS = (
     ("loop",),
     ("meter",),
     ("training", "embed"),
+    ("procedure", "suite"),
     ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart"),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-LIGHT = ("cli", "choices", "config", "init", "exclude", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
+LIGHT = (
+    "cli",
+    "choices",
+    "config",
+    "init",
+    "exclude",
+    "start",
+    "recipe",
+    "mistakes",
+    "run",
+    "checkpoints",
+    "screen",
+    "jobs",
+)
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
     "hydra": {"config"},

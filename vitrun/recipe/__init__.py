@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from vitrun.recipe.data import (
+    VTAB_WHOLE,
     Data,
     Digits,
     Files,
@@ -14,15 +15,17 @@ from vitrun.recipe.data import (
     Published,
     Shapes,
     Shards,
+    Suite,
     Vtab,
+    check_single,
     check_trainable,
     on_the_net,
 )
 from vitrun.recipe.model import BiT, Model, Timm, ViT
 from vitrun.recipe.part import Fraction, recipe
 
-__all__ = ["BiT", "Data", "Digits", "Files", "Images", "Model", "Published", "Shapes", "Shards", "Timm", "ViT", "Vtab"]
-__all__ += ["check_trainable", "on_the_net"]
+__all__ = ["BiT", "Data", "Digits", "Files", "Images", "Model", "Published", "Shapes", "Shards", "Suite", "Timm"]
+__all__ += ["ViT", "Vtab", "check_single", "check_trainable", "on_the_net"]
 
 
 def warm_up(value: object) -> object:
@@ -111,6 +114,7 @@ class Pretrain(Training):
 
     def __post_init__(self):
         super().__post_init__()
+        check_single(self.data)
         if not self.model.name:
             raise ValueError("model=timm needs an architecture: add model.name=NAME, any that timm.list_models() has")
         if isinstance(self.model, ViT) and self.res and (why := self.model.misfit(self.res)):
@@ -127,6 +131,28 @@ class Finetune(Training):
     seeds: tuple[NonNegativeInt, ...]  # of the final runs; none for ``seed`` alone
     score: Literal["test", "dev"]  # the images that are counted: of the test part, or those held out
 
+    def __post_init__(self):
+        super().__post_init__()
+        for key in ("grid", "seeds"):
+            if repeated := [value for value in getattr(self, key) if getattr(self, key).count(value) > 1]:
+                raise ValueError(f"{key} has {repeated[0]} twice: keep one")
+        self.check_held_out()
+
+    def check_held_out(self):
+        """A ValueError where the images to choose on are not there, or not known to be those of VTAB."""
+        if isinstance(self.data, Suite) and self.data.root is None:
+            raise ValueError(f"data={self.data.name} needs to know where the originals are: add data.root=FOLDER")
+        vtab = isinstance(self.data, Vtab | Suite)
+        if vtab and self.dev:
+            raise ValueError(f"dev={self.dev:g} cannot be: each task of VTAB has 200 images of its own to choose on")
+        if self.grid and not vtab and not self.dev:
+            raise ValueError("grid needs images to choose on: add their share of the training images, as in dev=0.02")
+        if self.grid and isinstance(self.data, Vtab) and (self.data.train, self.data.test) != VTAB_WHOLE:
+            raise ValueError("grid chooses on val200 by itself: take out data.train and data.test")
+        held = self.dev or isinstance(self.data, Vtab) and self.data.test == "val200"
+        if self.score == "dev" and (self.grid or self.seeds or not held):
+            raise ValueError("score=dev is for one run that holds images out: add dev=SHARE, take out grid and seeds")
+
 
 @recipe
 class Fewshot(Running):
@@ -141,6 +167,7 @@ class Fewshot(Running):
     crop: Annotated[float, Field(gt=0, le=1)]  # share of the squared image's side that the centre crop keeps
 
     def __post_init__(self):
+        check_single(self.data)
         check_trainable(self.data)
 
 
@@ -152,6 +179,9 @@ class Eval(Running):
     data: Data
     bad_images: Literal["stop", "skip"]  # what an unreadable image does
     dedup: str | None  # a dedup run against this test set, without whose duplicates to count too
+
+    def __post_init__(self):
+        check_single(self.data)
 
 
 @recipe
@@ -165,6 +195,8 @@ class Dedup(Running):
     similarity: Annotated[float, Field(gt=0, le=1)]  # least cosine of the features of near-duplicates
 
     def __post_init__(self):
+        check_single(self.data)
+        check_single(self.against)
         check_trainable(self.data)
 
 
