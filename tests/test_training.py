@@ -14,9 +14,10 @@ import torch
 from conftest import TINY
 
 from vitrun import choices, config, data, models, optim, run, start
-from vitrun.loop import OBJECTIVES, answers, fit, sigmoid_loss
+from vitrun.loop import answers, fit
 from vitrun.machine import Machine, choose_micro_batch
 from vitrun.mistakes import Exit, Mistake
+from vitrun.objectives import LOSSES, sigmoid_loss
 from vitrun.state import State, averaged
 from vitrun.views import WholeView
 
@@ -41,7 +42,7 @@ def state_of(network, micro=8, kind="sgd", **options) -> State:
 
 
 def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, loss="softmax"):
-    options = {"objective": OBJECTIVES[loss], "clip": clip, "decay": decay, "seed": 0, "machine": machine}
+    options = {"objective": LOSSES[loss], "clip": clip, "decay": decay, "seed": 0, "machine": machine}
     return list(fit(state, batches, lr=lambda step: lr, tick=lambda _: None, **options))
 
 
@@ -108,7 +109,7 @@ def test_the_sigmoid_loss_sums_over_classes():
     logits, labels = torch.randn(4, 7), torch.tensor([0, 3, 6, 3])
     targets = torch.eye(7)[labels]
     by_hand = -(targets * logits.sigmoid().log() + (1 - targets) * (1 - logits.sigmoid()).log()).sum(1).mean()
-    assert float(sigmoid_loss(logits, labels)) == pytest.approx(float(by_hand), rel=1e-5)
+    assert float(sigmoid_loss(logits, labels).mean()) == pytest.approx(float(by_hand), rel=1e-5)
 
 
 def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
@@ -129,7 +130,7 @@ def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
 def test_every_test_image_counts_exactly_once(size):
     recipe = start.load("pretrain", ["data.test_images=37"]).data
     test, network = data.open_split(recipe, "test"), small(120)
-    found = answers(network, data.testing(test, WholeView(32), size), OBJECTIVES["softmax"], CPU, lambda _: None)
+    found = answers(network, data.testing(test, WholeView(32), size), LOSSES["softmax"], CPU, lambda _: None)
     assert sorted(found.indices) == list(range(37)) and (found.labels == test.labels).all()
 
 

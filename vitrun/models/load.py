@@ -177,4 +177,8 @@ def require_head(source: Source, classes: int | None) -> None:
 
 def zero_head(network: nn.Module) -> list[str]:
     """A note where the kept head is all zeros, as Google published its ImageNet-21k models of 2020."""
-    return [] if network.head.weight.any() else ["the head is all zeros, as some were published: it predicts nothing"]
+    return (
+        []
+        if network.head.weight.any() or not len(network.head.weight)
+        else ["the head is all zeros, as some were published: it predicts nothing"]
+    )

@@ -43,7 +43,8 @@ class ViT(nn.Module):
             self.attn_pool = AttentionPool(row.width, row.heads, row.mlp)
         if row.pre_logits:
             self.pre_logits = nn.Linear(row.width, row.width)
-        self.head = nn.Linear(row.width, classes)
+        # It may have no classes, and torch warns of a layer that has nothing to draw. All is drawn later anyway.
+        self.head = nn.utils.skip_init(nn.Linear, row.width, classes, device=torch.get_default_device())
 
     def add_positions(self) -> None:
         """The tables of ``row.positions``, one a layer (L of them) where the layers do not share one."""
@@ -96,7 +97,10 @@ class ViT(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> the first layer's tokens [B, N, D]."""
-        x = self.patch_embed(images)
+        return self.arrange(self.patch_embed(images))
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """Embedded patches [B, N-P, D] -> tokens [B, N, D]: the class token before them, positions added."""
         if self.prefix:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         if self.row.positions_at == "stem" and (table := self.positions()) is not None:
