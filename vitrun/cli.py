@@ -157,19 +157,19 @@ def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:
         typer.echo("\n\n".join(config.show(verb, job, recipe) for job, recipe in zip(combinations, checked)))
         return 0
     places = distinct(verb, combinations, checked)
-    failed = {}
+    failed, status = [], 0
     for number, (job, place) in enumerate(zip(combinations, places), 1):
         typer.echo(f"job {number}/{len(combinations)}: {verb} {' '.join(job)}", err=True)
         status = jobs.carry_out(verb, [*job, *flags])
         if status in jobs.STOPPED:
             typer.echo(f"Stopped at job {number} of {len(combinations)}. The same command goes on.", err=True)
-            return status
+            break
         if status:
-            failed[" ".join(job)] = status, place
-    for job, (status, place) in failed.items():
-        log = f"; its log is in {place}" if place is not None and place.is_dir() else ""
-        typer.echo(f"failed with exit status {status}: vitrun {verb} {job}{log}", err=True)
-    return max((status for status, _ in failed.values()), default=0)
+            failed.append((status, f"{verb} {' '.join(job)}", place))
+    for code, job, place in failed:
+        log = f" (its log is in {place})" if place is not None and place.is_dir() else ""
+        typer.echo(f"failed with exit status {code}: vitrun {job}{log}", err=True)
+    return status if status in jobs.STOPPED else max((code for code, *_ in failed), default=0)
 
 
 def distinct(verb: str, combinations: list[list[str]], recipes: list[Any]) -> list[Path | None]:

@@ -24,7 +24,10 @@ def main(recipe: Finetune, run: Run, single: Callable[[Finetune, Run], Result]) 
     tasks = start.tasks(recipe)
     here = {name: task for name, task in tasks.items() if found(task, run) or original_is_there(task)}
     if not here:
-        raise Mistake(f"data.root={recipe.data.root} holds none of the originals: `vitrun data root=FOLDER` says more.")
+        raise Mistake(
+            f"data.root={recipe.data.root} holds none of the originals: `vitrun data root=FOLDER` says what it should.",
+            Exit.DATA,
+        )
     run.say(f"suite: {len(here)} of {len(tasks)} tasks are there, each in a process of its own")
     if run.dry:
         return rehearse(list(here.values()), run, single)
