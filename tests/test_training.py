@@ -7,17 +7,19 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import pytest
 import torch
 from conftest import TINY
 
-from vitrun import choices, config, data, models, optim, run, start
+from vitrun import choices, config, data, models, optim, pretrain, run, start
 from vitrun.loop import answers, fit
 from vitrun.machine import Machine, choose_micro_batch
 from vitrun.mistakes import Exit, Mistake
 from vitrun.objectives import LOSSES, Labelled, sigmoid_loss
+from vitrun.screen import Screen
 from vitrun.state import State, averaged
 from vitrun.views import WholeView
 
@@ -152,7 +154,7 @@ def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_lane(tokens
     assert batch_size % micro == 0 and micro <= max(1, batch_size // 2)
 
 
-RUN = [*TINY, "steps=40", "warmup=4", "ema=0.9", "save_minutes=0"]
+RUN = [*TINY, "steps=40", "warmup=4", "ema=0.9", "save_minutes=0", "model.dropout=0.1"]
 
 
 def launch(folder, *more: str, verb: str = "pretrain") -> subprocess.Popen:
@@ -179,27 +181,45 @@ def stop_after(process, folder, steps: int, number: int, send=os.kill) -> str:
     return process.communicate()[0]
 
 
+def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert launch(whole).wait() == 0
+    process = launch(killed)
+    stop_after(process, killed, 5, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL and not list(killed.glob("*/result.json"))
+    process = launch(killed)
+    output = stop_after(process, killed, 20, signal.SIGTERM)
+    assert process.returncode == Exit.TERMINATED and "To go on from here: vitrun pretrain" in output
+    process = launch(killed)
+    output = process.communicate()[0]
+    assert process.returncode == 0 and "resumes from step" in output
+    assert weights(whole) == weights(killed) and len(weights(whole)) == 2
+
+
+LONG = [*(word for word in TINY if word != "steps=6"), "steps=30", "save_minutes=0"]
 DRAWN = [
-    ("model.dropout=0.1",),
     ("model.dropout=0.1", "model.stochastic_depth=0.2", "augment=medium1", "data.crop=inception", "data.flip=true"),
     ("objective=masked", "augment.randaugment=torchvision", "augment.layers=2", "augment.magnitude=9"),
 ]
 
 
 @pytest.mark.parametrize("words", DRAWN)
-def test_a_killed_run_ends_with_the_same_bits(tmp_path, words):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert launch(whole, *words).wait() == 0
-    process = launch(killed, *words)
-    stop_after(process, killed, 5, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL and not list(killed.glob("*/result.json"))
-    process = launch(killed, *words)
-    output = stop_after(process, killed, 20, signal.SIGTERM)
-    assert process.returncode == Exit.TERMINATED and "To go on from here: vitrun pretrain" in output
-    process = launch(killed, *words)
-    output = process.communicate()[0]
-    assert process.returncode == 0 and "resumes from step" in output
-    assert weights(whole) == weights(killed) and len(weights(whole)) == 2
+def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, words):
+    def perform(name: str) -> None:
+        recipe = start.load("pretrain", [*LONG, *words, f"runs={tmp_path / name}"])
+        run.carry_out("pretrain", recipe, Screen(quiet=True), pretrain.main)
+
+    def stop_soon() -> None:
+        while not [p for p in tmp_path.glob("stopped/*/checkpoints/step-*") if int(p.name[5:]) >= 3]:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    perform("whole")
+    Thread(target=stop_soon).start()
+    with pytest.raises(run.Stopped):
+        perform("stopped")
+    perform("stopped")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "stopped")
 
 
 @pytest.mark.parametrize(
