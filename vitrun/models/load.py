@@ -118,7 +118,7 @@ def match(source: Source, network: nn.Module, new_head: bool) -> tuple[dict[str,
         here = [name for name in entry.theirs if name in source.weights]
         if new_head and entry.ours.startswith("head."):
             given.add(entry.ours)
-            dropped.setdefault(f"head of {source.classes} classes", []).extend(here)
+            dropped.setdefault(f"head of {source.classes or 'no'} classes", []).extend(here)
         elif new_head and entry.ours.startswith("pre_logits."):
             dropped.setdefault("pre-logits layer", []).extend(here)
         elif entry.ours not in given:

@@ -24,6 +24,13 @@ class PatchEmbed(nn.Module):
         return self.proj(maps).flatten(2).transpose(1, 2)
 
 
+class Head(nn.Linear):
+    """The last layer; it may have no classes, and of that torch would warn that there is nothing to draw."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights to who builds the network."""
+
+
 class ViT(nn.Module):
     """[B, 3, R, R] -> logits [B, C]; ``side`` is the number of patches along an edge of the image."""
 
@@ -43,8 +50,7 @@ class ViT(nn.Module):
             self.attn_pool = AttentionPool(row.width, row.heads, row.mlp)
         if row.pre_logits:
             self.pre_logits = nn.Linear(row.width, row.width)
-        # It may have no classes, and torch warns of a layer that has nothing to draw. All is drawn later anyway.
-        self.head = nn.utils.skip_init(nn.Linear, row.width, classes, device=torch.get_default_device())
+        self.head = Head(row.width, classes)
 
     def add_positions(self) -> None:
         """The tables of ``row.positions``, one a layer (L of them) where the layers do not share one."""

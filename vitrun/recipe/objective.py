@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vitrun.recipe.part import Fraction, recipe
+from vitrun.recipe.part import recipe
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -23,8 +23,8 @@ class Masked:
     kind: Literal["masked"]
     target: Literal["colour", "colours", "pixels"]  # of a patch: its mean colour, 4 by 4 mean colours, or its pixels
     share: Share  # of the patches that are corrupted
-    mask: Fraction  # share of these that become the mask token,
-    other: Fraction  # and that become another patch; the rest stays as it is
+    mask: Annotated[float, Field(ge=0, le=1)]  # share of these that become the mask token,
+    other: Annotated[float, Field(ge=0, le=1)]  # and that become another patch; the rest stays as it is
 
     def __post_init__(self):
         if self.mask + self.other > 1:
