@@ -23,7 +23,7 @@ CHOICES = [
     for verb in RECIPES
     for group, names in choices.groups(verb).items()
     for name in names
-    if verb == "eval" or group == "against" or name not in TO_EVALUATE
+    if verb != "data" and (verb == "eval" or group == "against" or name not in TO_EVALUATE)  # data looks into folders
 ]
 RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.glob("recipe/*/*.yaml"))
 
@@ -254,6 +254,9 @@ SHOWN = [
     ("compare", ["rows=data,optim.lr"]),
     ("models", []),
     ("data", []),
+    ("data", ["vtab"]),
+    ("data", ["vtab", "data.root=/"]),
+    ("data", ["cifar10", "data.path=/", "data.label=fine_label"]),
 ]
 
 

@@ -16,6 +16,7 @@ PACKAGE = Path(vitrun.__file__).parent
 ROOMS = (
     ("mistakes", "recipe", "screen", "draws"),
     ("choices", "checkpoints"),
+    ("rows",),
     ("config", "init"),
     ("exclude",),
     ("start", "run"),
@@ -29,7 +30,20 @@ ROOMS = (
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-LIGHT = ("cli", "choices", "config", "init", "exclude", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
+LIGHT = (
+    "cli",
+    "choices",
+    "config",
+    "init",
+    "exclude",
+    "rows",
+    "start",
+    "recipe",
+    "mistakes",
+    "run",
+    "checkpoints",
+    "screen",
+)
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
     "hydra": {"config"},

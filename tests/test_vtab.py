@@ -345,8 +345,8 @@ def test_a_partition_that_no_file_tells_is_drawn_and_said_to_be(tmp_path, capsys
 
 
 def check(root: Path, save: Path, capsys) -> tuple[str, dict]:
-    """What ``vitrun data root=`` says and writes."""
-    recipe = start.load("data", [f"root={root}", f"save={save}"])
+    """What ``vitrun data vtab data.root=`` says and writes."""
+    recipe = start.load("data", ["vtab", f"data.root={root}", f"save={save}"])
     try:
         check_data(recipe, Screen())
     finally:
@@ -392,7 +392,7 @@ def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path
 def test_an_original_that_is_not_whole_is_told_from_one_that_is_missing(tmp_path, capsys):
     (tmp_path / "kitti" / "mapping").mkdir(parents=True)
     with pytest.raises(Mistake, match="not what is published, as said above: kitti") as error:
-        check_data(start.load("data", [f"root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen())
+        check_data(start.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen())
     said = capsys.readouterr().out
     assert row(said, "kitti_dist") == ["not whole", "-"] and row(said, "dmlab") == ["missing", "-"]
     assert error.value.status == Exit.DATA
@@ -400,7 +400,7 @@ def test_an_original_that_is_not_whole_is_told_from_one_that_is_missing(tmp_path
 
 def test_the_check_of_a_folder_that_is_not_there_says_so(tmp_path):
     with pytest.raises(Mistake, match="there is no folder") as error:
-        check_data(start.load("data", [f"root={tmp_path / 'nowhere'}"]), Screen())
+        check_data(start.load("data", ["vtab", f"data.root={tmp_path / 'nowhere'}"]), Screen())
     assert error.value.status == Exit.DATA
 
 
@@ -420,7 +420,7 @@ def test_a_copy_in_parquet_is_ordered_by_the_names_of_its_images_and_says_where_
     assert train.labels.tolist() == [classes.index(key.split("/")[1]) for key in train.keys]
     assert len(test) == 204 and "differs from the published split of 6084" in test.where
     with pytest.raises(Mistake, match="not what is published, as said above: caltech101"):
-        check_data(start.load("data", [f"root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen())
+        check_data(start.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen())
     assert row(capsys.readouterr().out, "caltech101") == ["3060, 204 (published 6084)", "differs"]
     with pytest.raises(Mistake, match="a copy in parquet, from which the keys of clevr do not follow"):
         read_part(TASKS["clevr_count"], tmp_path / "caltech101", "train800")

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vitrun import choices
+from vitrun import choices, rows
 from vitrun.mistakes import Mistake, about, pick, unknown
 from vitrun.recipe import DURATIONS, RECIPES
 
@@ -89,6 +89,7 @@ def compose(verb: str, words: Sequence[str]) -> dict:
 def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
     """``{key: value}`` of words that are well formed, known to the verb, no sweeps, and given once."""
     pairs = {}
+    words = rows.spelt(words) if verb == "data" else words
     for word in words:
         key, value = split(verb, word, words)
         if key in pairs:
@@ -202,11 +203,13 @@ def show(verb: str, words: Sequence[str], recipe: Any) -> str:
     chosen = {
         group: where[group] if group in where else (tree[group]["name"], BROUGHT[group])
         for group in choices.groups(verb)
+        if tree[group] is not None
     }
     found = [(group, *choice) for group, choice in chosen.items()]
     found += [
         (key, choices.show_value(choices.reach(tree, key)), where.get(key) or BROUGHT[key.split(".")[0]])
         for key in choices.leaves(tree)
+        if key not in choices.groups(verb)
     ]
     return "\n".join(f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in found)
 

@@ -5,11 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vitrun import choices, config, exclude, init
+from vitrun import choices, config, exclude, init, rows
 from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import on_the_net
 
-TABLES = {"data": ("data", "data set"), "models": ("model", "model")}  # the verbs that list the files of a group
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
@@ -32,21 +31,21 @@ def load(verb: str, words: list[str]) -> Any:
         tree["dedup"] = exclude.finished_dedup("dedup", str(tree["dedup"]), runs)
     if isinstance(tree.get("exclude"), list):
         tree["exclude"] = [exclude.resolve(str(word), runs) for word in tree["exclude"]]
+    if verb == "data":
+        tree["data"] = rows.place(words, tree)
     for group in ("data", "against"):
         find_places(f"{group}.", tree.get(group) or {})
-    if verb in TABLES:
-        find_places("", tree)
-        check_listed(verb, tree["only"])
+    if verb == "models":
+        check_listed(tree["only"])
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
     return config.freeze(verb, tree)
 
 
-def check_listed(verb: str, only: list) -> None:
-    """A Mistake where no row of a table has one of the words ``only`` in its name."""
-    group, what = TABLES[verb]
-    if only and not any(str(word) in name for word in only for name in choices.group_files(group)):
-        raise Mistake(f"No {what} has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")
+def check_listed(only: list) -> None:
+    """A Mistake where no model has one of the words ``only`` in its name."""
+    if only and not any(str(word) in name for word in only for name in choices.group_files("model")):
+        raise Mistake(f"No model has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")
 
 
 def find_places(prefix: str, data: dict) -> None:

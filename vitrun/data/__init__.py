@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vitrun import recipe
-from vitrun.data import embedded, files, hub, shards, vtab
+from vitrun.data import hub, sources
 from vitrun.data.bad import Budget
 from vitrun.data.batches import Batch, ahead, testing, training
 from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
@@ -28,13 +28,6 @@ __all__ = [
     "testing",
     "training",
 ]
-
-SOURCES = {
-    "shapes": embedded.shapes,
-    "digits": embedded.digits,
-    "files": files.read,
-    "vtab": vtab.open_vtab,
-}
 
 
 def as_published(data: recipe.Files, part: str) -> Split | None:
@@ -59,7 +52,7 @@ def open_split(
     """
     if isinstance(data, recipe.Files) and data.path is None:
         data = hub.local(data, part, screen, tick)
-    split = shards.read(data, part, tick) if data.source == "shards" else SOURCES[data.source](data, part)
+    split = sources.read(data, part, tick)
     if len(split) == 0:
         raise Mistake(f"data={data.name}: its {part} part has no images.", Exit.DATA)
     if split.labels.reshape(len(split), -1)[:, 0].min() < 0:
