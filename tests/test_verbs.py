@@ -206,3 +206,21 @@ def test_reading_images_leaves_the_network_all_cores(tmp_path):
         text=True,
     )
     assert "on cpu, 2 cores" in done.stdout, done.stdout + done.stderr
+
+
+UNFIT = [
+    ("pretrain", ["model=timm", "model.name=resnet5O"], "No timm model 'resnet5O'"),
+    ("pretrain", ["model=timm", "model.name=convnext_atto", "res=8"], "convnext_atto takes no images of res=8"),
+    ("pretrain", ["model=timm", "model.name=vit_tiny_r_s16_p8_224", "res=40"], "at res=40: that size does not fit it"),
+    ("finetune", ["init=timm:vit_base_patch61_224.x"], "timm has no weights for vit_base_patch61_224"),
+    ("fewshot", ["init=random:vit_b16", "res=100"], "res=100 is no multiple of 16"),
+    ("eval", ["init=timm:resnet50.x"], "timm:resnet50.x names no weights"),
+    ("dedup", ["init=timm:resnet50.x"], "timm:resnet50.x names no weights"),
+]
+
+
+@pytest.mark.parametrize("verb, words, sentence", UNFIT, ids=[" ".join([verb, *words]) for verb, words, _ in UNFIT])
+def test_a_network_that_cannot_be_is_told_before_the_data_is_opened(verb, words, sentence, carry_out, tmp_path):
+    with pytest.raises(Mistake, match=sentence):
+        carry_out(verb, *words, "data=folder", f"data.path={tmp_path}")  # which has no images
+    assert not any((tmp_path / "runs").glob("*")), "nothing is left behind"

@@ -22,6 +22,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     With ``dedup`` also the number of duplicates, and top-1 without them (as arXiv 1912.11370, appendix C).
     """
     machine = Machine(recipe.device, recipe.precision)
+    weights.check(recipe.init, recipe.res)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
     doubled = doubles(recipe, test) if recipe.dedup else None
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)

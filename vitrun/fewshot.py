@@ -25,6 +25,7 @@ CONSTANT = 100.0  # the feature that stands for the bias: its ridge is l2 / 10^4
 def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     """Mean and deviation over the seeds of the test accuracy at each number of shots."""
     machine = Machine(recipe.device, recipe.precision)
+    weights.check(recipe.init, recipe.res)
     train, test = open_parts(recipe.data, ("train", "test"), run, recipe.bad_images == "skip")
     if train.labels.ndim > 1 or test.labels.ndim > 1:
         raise Mistake(f"data={recipe.data.name} has images of several labels; fewshot knows one label an image.")
