@@ -199,7 +199,9 @@ def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
 
 def show(verb: str, words: Sequence[str], recipe: Any) -> str:
     """Every option as a pasteable word, with the file or word that set it; first the choices of groups."""
-    where, tree = origins(verb, words), choices.plain(recipe)
+    own, tree = brought(verb, words), choices.plain(recipe)
+    where = origins(verb, [word for word in words if word not in own])
+    where |= {word.partition("=")[0]: COMMAND_LINE for word in own}
     chosen = {
         group: where[group] if group in where else (tree[group]["name"], BROUGHT[group])
         for group in choices.groups(verb)
@@ -212,6 +214,13 @@ def show(verb: str, words: Sequence[str], recipe: Any) -> str:
         if key not in choices.groups(verb)
     ]
     return "\n".join(f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in found)
+
+
+def brought(verb: str, words: Sequence[str]) -> list[str]:
+    """The words about the data that ``init`` brings: those of ``eval`` where no word names a data set."""
+    if verb != "eval" or any(word.startswith("data=") for word in words):
+        return []
+    return [word for word in words if word.startswith("data.")]
 
 
 def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:

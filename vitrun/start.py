@@ -14,7 +14,8 @@ PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("re
 
 def load(verb: str, words: list[str]) -> Any:
     """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
-    tree = config.compose(verb, words)
+    own = config.brought(verb, words)
+    tree = config.compose(verb, [word for word in words if word not in own])
     runs = Path(tree.get("runs", ""))
     if "against" in choices.groups(verb) and tree.get("against") is None:
         tree["against"] = dict(tree["data"])
@@ -27,6 +28,9 @@ def load(verb: str, words: list[str]) -> Any:
             if source is None:
                 raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
             tree["data"] = source["data"]
+            if own:
+                changed = config.compose(verb, [*words, f"data={source['data']['name']}"])["data"]
+                tree["data"] |= {key: changed[key] for key in (word[5:].partition("=")[0] for word in own)}
     if tree.get("dedup") is not None:
         tree["dedup"] = exclude.finished_dedup("dedup", str(tree["dedup"]), runs)
     if isinstance(tree.get("exclude"), list):
