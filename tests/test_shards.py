@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from conftest import TINY
 from PIL import Image
 
 from vitrun import data, draws, run, start
@@ -206,6 +207,26 @@ def test_shards_train_by_one_word(carry_out, shards):
     assert facts["train_data"] == opened(shards, "train").fingerprint
 
 
+def test_a_rehearsal_indexes_no_shards_of_published_sizes(carry_out, shards):
+    words = (*WORDS, f"data.path={shards}", "data.train_images=29", "data.test_images=6")
+    carry_out("pretrain", *words, dry=True)
+    assert not (shards / ".vitrun-index").exists()
+    with pytest.raises(Mistake, match="lacks all of"):
+        carry_out("pretrain", *words, "data.train=nothing*.tar", dry=True)
+
+
+def test_shards_are_tested_on_without_any_to_train_on(carry_out, tmp_path):
+    for number in range(2):
+        samples = [file for n in range(5) for file in sample(5 * number + n)]
+        write(tmp_path / "set" / f"imagenet-train-{number}.tar", samples)
+    carry_out("pretrain", *TINY, "data.target=count")
+    words = ["data=shards", f"data.path={tmp_path / 'set'}", "data.test=*.tar", "data.classes=5"]
+    _, result = carry_out("eval", *words)
+    assert result["images_used"] == 10
+    with pytest.raises(Mistake, match="is a training and a test shard"):
+        carry_out("finetune", *words, "steps=1", "warmup=0")
+
+
 def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(carry_out, tmp_path):
     labels = [[n % 5] if n % 3 else [n % 5, (n + 2) % 5, n % 5] for n in range(30)]
     write(tmp_path / "set" / "train.tar", [f for n in range(24) for f in sample(n, labels[n])])
@@ -217,6 +238,7 @@ def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(carry_out, t
     carry_out("pretrain", *words, "loss=sigmoid")
     recipe, result = carry_out("eval")
     answers = pyarrow.parquet.read_table(recipe.runs / run.name("eval", recipe) / "preds.parquet").to_pydict()
+    assert sorted(map(len, answers["label"])) == [1, 1, 1, 1, 2, 2], "as many as each has"
     right = [top[0] in label for label, top in zip(answers["label"], answers["top5"])]
     assert result["images_used"] == 6 and np.mean(right) == pytest.approx(result["top1"])
     with pytest.raises(Mistake, match="several labels"):

@@ -48,7 +48,12 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
         values = [accuracies[seed, shots] for seed in recipe.seeds]
         result[f"shot{shots}"] = float(np.mean(values))
         result[f"shot{shots}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {**result, "images_used": len(test), "images_expected": len(test) + test.skipped}
+    return {
+        **result,
+        "train_skipped": train.skipped,
+        "images_used": len(test),
+        "images_expected": len(test) + test.skipped,
+    }
 
 
 def draw(labels: np.ndarray, seed: int) -> list[np.ndarray]:
