@@ -40,9 +40,7 @@ class Plan:
 
 
 def open_data(recipe: Training, run: Run, excluded: Sequence[str] = ()) -> tuple[data.Split, data.Split]:
-    """The training part without what is ``excluded``, and the test part.
-
-    Before that, whether the device is there; after it, whether the loss fits.
+    """The training part without what is ``excluded``, and the test part, where the device is there and the loss fits.
 
     A Mistake at the start of a run where a test image cannot be read, for all of the training would come before that.
     """
