@@ -21,11 +21,6 @@ BROUGHT = {"data": "the run that init names", "against": "data, whose test part 
 WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
-def load(verb: str, words: Sequence[str]) -> Any:
-    """The recipe of ``conf/<verb>.yaml`` with ``words`` applied and frozen; a Mistake where a word is wrong."""
-    return freeze(verb, compose(verb, words))
-
-
 def freeze(verb: str, tree: dict) -> Any:
     """The recipe that a plain tree of options describes; a Mistake for the first option that is unsound."""
     from pydantic import TypeAdapter, ValidationError

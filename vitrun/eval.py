@@ -86,7 +86,7 @@ class Among(nn.Module):
 
 
 def write_answers(path: Any, found: Any, test: data.Split) -> None:
-    """A Parquet table: of each image id, label or labels, five likeliest classes, and where it has a list the right ones."""
+    """A Parquet table: of each image id, label or labels, likeliest classes, and where it has a list the right ones."""
     import pyarrow
     import pyarrow.parquet
 

@@ -16,7 +16,7 @@ def load(verb: str, words: list[str]) -> Any:
     """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
     own = config.brought(verb, words)
     tree = config.compose(verb, [word for word in words if word not in own])
-    runs = Path(tree.get("runs", ""))
+    runs = Path(tree.get("runs") or "")
     if "against" in choices.groups(verb) and tree.get("against") is None:
         tree["against"] = dict(tree["data"])
     if tree.get("init") is not None:
