@@ -45,6 +45,8 @@ def test_a_name_shows_its_row_and_where_it_comes_from(capsys):
     assert "https://github.com/hendrycks/imagenet-r" in shown(capsys, "imagenet_r"), "also where it needs a path"
     said = shown(capsys, "vtab")
     assert said.count("| vtab/") == 19 and "cifar10 " not in said
+    licences = {line.split("|")[1].strip(): line.split("|")[6].strip() for line in said.splitlines() if "vtab/" in line}
+    assert licences["vtab/pets"] == "CC BY-SA" and licences["vtab/kitti_dist"] == "gated" and all(licences.values())
 
 
 WRONG = [

@@ -51,4 +51,5 @@ def cells(row: dict) -> list[str]:
     numbers = [f"{number:,}" if number else "-" for number in SIZES[row["source"]](row)]
     revision = f"@{row['revision'][:4]}" if row.get("revision") else ""
     hub = f"{row['hub']}{revision}" if row.get("hub") else "-"
-    return [*numbers, hub, row.get("licence") or "-", row.get("paper") or ("VTAB" if row["source"] == "vtab" else "-")]
+    licence = tasks.licence(row["task"]) if row["source"] == "vtab" else row.get("licence") or "-"
+    return [*numbers, hub, licence, row.get("paper") or ("VTAB" if row["source"] == "vtab" else "-")]
