@@ -38,12 +38,7 @@ VITRUN_WORDS = f"model=vit_ti4 data=folder batch={BATCH} warmup=0 optim.weight_d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--timm", type=Path, required=True, help="timm's train.py")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("words", nargs="*", help="words for the images, as in data.path=FOLDER")
-    options = parser.parse_args()
+    options = arguments(__doc__, rounds=3, steps=20)
     found: dict[str, list[dict]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         images = write_images(Path(scratch), options.words, {"train": options.steps * BATCH, "test": 100})
@@ -55,6 +50,16 @@ def main() -> None:
                 f"round {number + 1}", {name: round(runs[-1]["speed"], 1) for name, runs in found.items()}, flush=True
             )
     print(table(["", "images/s", "waiting", "peak memory", "vitrun is faster by"], [row(n, found) for n in found]))
+
+
+def arguments(about: str, **numbers: int) -> argparse.Namespace:
+    """What was typed: the path of timm's train.py, the ``numbers`` or their defaults, and words for the images."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--timm", type=Path, required=True, help="timm's train.py")
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("words", nargs="*", help="words for the images, as in data.path=FOLDER")
+    return parser.parse_args()
 
 
 def row(name: str, found: dict[str, list[dict]]) -> list[str]:

@@ -6,7 +6,6 @@ ViT-Ti/4 from scratch on the first 10,000 training images of CIFAR-10, written a
 images; one run of each a seed. What differs is the order of the images and the draws of crops and flips.
 """
 
-import argparse
 import json
 import re
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-from bench_train import measured, write_images
+from bench_train import arguments, measured, write_images
 
 from vitrun import choices, draws, models
 from vitrun.models.export import export
@@ -33,12 +32,7 @@ TIMM_WORDS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--timm", type=Path, required=True, help="timm's train.py")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("words", nargs="*", help="words for the images, as in data.path=FOLDER")
-    options = parser.parse_args()
+    options = arguments(__doc__, seeds=3, epochs=2)
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)

@@ -39,11 +39,34 @@ def test_the_table_fits_a_screen_and_has_a_row_for_every_set(capsys):
     assert all(part in pets for part in ("37", "3,680", "3,669", "timm/oxford-iiit-pet@10b6", "CC BY-SA", "Pets"))
 
 
-def test_only_shows_what_is_asked_for_and_where_it_comes_from(capsys):
-    said = shown(capsys, "only=pets,flowers")
-    assert "https://www.robots.ox.ac.uk/~vgg/data/pets/" in said and "cifar" not in said and "flowers102" in said
-    with pytest.raises(Mistake, match="No data set has peets in its name"):
-        shown(capsys, "only=peets")
+def test_a_name_shows_its_row_and_where_it_comes_from(capsys):
+    said = shown(capsys, "pets")
+    assert "https://www.robots.ox.ac.uk/~vgg/data/pets/" in said and "cifar" not in said and "vtab" not in said
+    assert "https://github.com/hendrycks/imagenet-r" in shown(capsys, "imagenet_r"), "also where it needs a path"
+    said = shown(capsys, "vtab")
+    assert said.count("| vtab/") == 19 and "cifar10 " not in said
+    licences = {line.split("|")[1].strip(): line.split("|")[6].strip() for line in said.splitlines() if "vtab/" in line}
+    assert licences["vtab/pets"] == "CC BY-SA" and licences["vtab/kitti_dist"] == "gated" and all(licences.values())
+
+
+WRONG = [
+    (["peets"], "No data set 'peets'. Did you mean pets"),
+    (["cifar10", "pets"], "cifar10 and pets: name one data set"),
+    (["data.path=/"], "name it first"),
+    (["cifar10", "data.crop=none"], "add data.path=FOLDER"),
+    (["cifar10", "data.pth=/"], "Did you mean data.path?"),
+    (["vtab", "data.path=/"], "data.path is an option of one task"),
+    (["vtab", "data.protocol=vpt"], "data.protocol is an option of one task"),
+    (["vtab", "data.name=vtab/caltech101"], "add data.root=FOLDER"),
+    (["vtab/pets", "data.train=train800"], "add data.path=FOLDER"),
+]
+
+
+@pytest.mark.parametrize("words, sentence", WRONG, ids=[" ".join(words) for words, _ in WRONG])
+def test_a_wrong_word_after_data_is_told_in_a_sentence(words, sentence):
+    with pytest.raises(Mistake, match=re.escape(sentence)) as error:
+        start.load("data", words)
+    assert error.value.status == Exit.COMMAND and "\n" not in str(error.value)
 
 
 @pytest.mark.shared
@@ -56,7 +79,7 @@ def test_only_shows_what_is_asked_for_and_where_it_comes_from(capsys):
     ],
 )
 def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
-    said = shown(capsys, f"path={shared / 'data' / name}")
+    said = shown(capsys, "folder", f"data.path={shared / 'data' / name}")
     assert all(fact in said for fact in facts), said
     row = choices.data_row("parquet", path=shared / "data" / name, image="img" if name == "cifar10" else "image")
     assert files.read(row, "test").fingerprint in said, "as a run would record it"
@@ -65,14 +88,26 @@ def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
 def test_class_folders_are_described(tmp_path, capsys):
     photographs(tmp_path / "train", ["cat", "dog"], each=3)
     photographs(tmp_path / "val", ["cat", "dog"], each=2)
-    said = shown(capsys, f"path={tmp_path}")
+    said = shown(capsys, "folder", f"data.path={tmp_path}")
     assert "| train | 6      | 2       | 3 " in said and "| test  | 4      | 2       | 2 " in said and "PNG" in said
     assert f"data=folder data.path={tmp_path}" in said
 
 
+def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
+    photographs(tmp_path / "train", ["cat", "dog"], each=3)
+    photographs(tmp_path / "test", ["cat", "dog"], each=2)
+    with pytest.raises(Mistake, match="3,680 train images as published, but its source has 6") as error:
+        shown(capsys, "pets", f"data.path={tmp_path}")
+    assert error.value.status == Exit.DATA
+    sizes = ["data.train_images=6", "data.test_images=4", "data.classes=2"]
+    said = shown(capsys, "pets", f"data.path={tmp_path}", *sizes)
+    assert "| train | 6      | 2       | 3 " in said and "To use it" not in said
+    assert "| train | 1,297  | 10 " in shown(capsys, "digits", "data.test_images=500") and "pixels" not in said
+
+
 def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
     with pytest.raises(Mistake, match="there is no folder") as error:
-        shown(capsys, f"path={tmp_path / 'nowhere'}")
+        shown(capsys, "folder", f"data.path={tmp_path / 'nowhere'}")
     assert error.value.status == Exit.DATA
 
 

@@ -16,6 +16,7 @@ PACKAGE = Path(vitrun.__file__).parent
 ROOMS = (
     ("mistakes", "recipe", "screen", "draws"),
     ("choices", "checkpoints", "jobs"),
+    ("rows",),
     ("config", "init"),
     ("exclude",),
     ("start", "run"),
@@ -36,6 +37,7 @@ LIGHT = (
     "config",
     "init",
     "exclude",
+    "rows",
     "start",
     "recipe",
     "mistakes",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitrun import config, data, models, optim
+from vitrun import data, models, optim, start
 from vitrun.fewshot import accuracy, draw, ridge, standardise
 from vitrun.loop import fit
 from vitrun.machine import Machine
@@ -22,7 +22,7 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared):
     """Losses, norms and learning rates, through the recipe that a user would type."""
     reference = np.load(shared / "golden" / "finetune_curve.npz")
     words = ["steps=25", "epochs=null", "warmup=5", "optim.lr=0.05", "batch=8", "precision=fp32"]
-    recipe = config.load("finetune", words)
+    recipe = start.load("finetune", ["init=random:vit_nano8", *words])
     loaded = models.load(shared / "golden" / "finetune_curve.npz")
     state = State(loaded.network, optim.optimizer(recipe.optim, loaded.network), None, 0, 4)
     batches = [

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from conftest import TINY
 from PIL import Image
 
-from vitrun import data, draws, run, start
-from vitrun.data.order import Order, positions
+from vitrun import data, run, start
 from vitrun.data.shards import download, expanded, tar
 from vitrun.loop import Answers, multi_hot, sigmoid_loss
 from vitrun.mistakes import Exit, Mistake
@@ -140,45 +140,6 @@ def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
     assert len(opened(shards, "test")) == 6, "a test needs no training shards"
 
 
-ORDER = Order(np.cumsum([0, 10, 7, 12, 1, 30]), 8)  # 60 images in windows of 8
-
-
-@pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("batch", [1, 7, 32])
-def test_every_image_is_seen_once_an_epoch_by_one_rank(world, batch):
-    seen = []
-    for step in range(-(-120 // batch)):
-        places = [positions(step, batch, rank, world) for rank in range(world)]
-        assert np.array_equal(np.concatenate(places), np.arange(step * batch, (step + 1) * batch))
-        for epoch, place in (np.divmod(p, 60) for p in places):
-            seen += [(e, int(ORDER.indices(0, e, at[None])[0])) for e, at in zip(epoch.tolist(), place)]
-    assert sorted(seen[:120]) == [(epoch, image) for epoch in (0, 1) for image in range(60)]
-
-
-def test_a_position_is_enough_to_go_on_from_and_seed_and_epoch_decide():
-    places = np.arange(60)
-    whole = ORDER.indices(3, 2, places)
-    assert np.array_equal(ORDER.indices(3, 2, places[23:41]), whole[23:41])
-    assert np.array_equal(ORDER.indices(3, 2, places[::-1]), whole[::-1])
-    for other in (ORDER.indices(4, 2, places), ORDER.indices(3, 1, places)):
-        assert not np.array_equal(other, whole) and sorted(other) == sorted(whole)
-
-
-def test_a_window_reads_shards_that_follow_each_other_only():
-    order = Order(np.arange(0, 10_001, 100), 250)  # a hundred shards of a hundred
-    seen = order.indices(0, 5, np.arange(10_000)).reshape(-1, 250) // 100
-    assert max(len(np.unique(window)) for window in seen) <= 4
-    assert len({tuple(window) for window in np.sort(seen)}) == 40, "shards are in a new order"
-    assert not (np.diff(order.indices(0, 5, np.arange(250))) > 0).all()
-
-
-def test_a_set_without_shards_is_one_window():
-    whole = Order(np.array([0, 50]), 50)
-    for epoch in (0, 7):
-        expected = draws.generator(2, "order", epoch).permutation(50)
-        assert np.array_equal(whole.indices(2, epoch, np.arange(50)), expected)
-
-
 def test_several_labels_are_several_ones():
     labels = torch.tensor([[0, 2], [3, -1]])
     assert multi_hot(labels, 4).tolist() == [[1, 0, 1, 0], [0, 0, 0, 1]]
@@ -206,6 +167,26 @@ def test_shards_train_by_one_word(carry_out, shards):
     assert facts["train_data"] == opened(shards, "train").fingerprint
 
 
+def test_a_rehearsal_indexes_no_shards_of_published_sizes(carry_out, shards):
+    words = (*WORDS, f"data.path={shards}", "data.train_images=29", "data.test_images=6")
+    carry_out("pretrain", *words, dry=True)
+    assert not (shards / ".vitrun-index").exists()
+    with pytest.raises(Mistake, match="lacks all of"):
+        carry_out("pretrain", *words, "data.train=nothing*.tar", dry=True)
+
+
+def test_shards_are_tested_on_without_any_to_train_on(carry_out, tmp_path):
+    for number in range(2):
+        samples = [file for n in range(5) for file in sample(5 * number + n)]
+        write(tmp_path / "set" / f"imagenet-train-{number}.tar", samples)
+    carry_out("pretrain", *TINY, "data.target=count")
+    words = ["data=shards", f"data.path={tmp_path / 'set'}", "data.test=*.tar", "data.classes=5"]
+    _, result = carry_out("eval", *words)
+    assert result["images_used"] == 10
+    with pytest.raises(Mistake, match="is a training and a test shard"):
+        carry_out("finetune", *words, "steps=1", "warmup=0")
+
+
 def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(carry_out, tmp_path):
     labels = [[n % 5] if n % 3 else [n % 5, (n + 2) % 5, n % 5] for n in range(30)]
     write(tmp_path / "set" / "train.tar", [f for n in range(24) for f in sample(n, labels[n])])
@@ -217,6 +198,7 @@ def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(carry_out, t
     carry_out("pretrain", *words, "loss=sigmoid")
     recipe, result = carry_out("eval")
     answers = pyarrow.parquet.read_table(recipe.runs / run.name("eval", recipe) / "preds.parquet").to_pydict()
+    assert sorted(map(len, answers["label"])) == [1, 1, 1, 1, 2, 2], "as many as each has"
     right = [top[0] in label for label, top in zip(answers["label"], answers["top5"])]
     assert result["images_used"] == 6 and np.mean(right) == pytest.approx(result["top1"])
     with pytest.raises(Mistake, match="several labels"):

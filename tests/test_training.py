@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import TINY
 
-from vitrun import choices, config, data, models, optim, pretrain, run, start
+from vitrun import choices, data, models, optim, pretrain, run, start
 from vitrun.loop import answers, fit
 from vitrun.machine import Machine, choose_micro_batch
 from vitrun.mistakes import Exit, Mistake
@@ -39,7 +39,8 @@ def batch(size: int, classes: int = 10, seed: int = 0) -> data.Batch:
 
 
 def state_of(network, micro=8, kind="sgd", **options) -> State:
-    recipe = config.load("finetune", [f"optim={kind}", *(f"optim.{k}={v}" for k, v in options.items())]).optim
+    words = ["init=random:vit_nano8", f"optim={kind}", *(f"optim.{k}={v}" for k, v in options.items())]
+    recipe = start.load("finetune", words).optim
     return State(network, optim.optimizer(recipe, network), None, 0, micro)
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +17,7 @@ from conftest import TINY
 from PIL import Image
 from safetensors.numpy import load_file
 
-from vitrun import compare, data, export, run, start
+from vitrun import compare, config, data, export, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -76,6 +77,18 @@ def test_a_rehearsal_reckons_with_the_published_sizes_and_downloads_nothing(carr
     words = ("model=vit_nano8", "data=imagenet", "res=32", "batch=32", "epochs=1", "warmup=1")
     _, result = carry_out("pretrain", *words, dry=True)
     assert result["steps"] == round(1_281_167 / 32) and result["hours"] > 0
+
+
+def test_eval_takes_the_data_of_the_run_with_what_the_words_change(carry_out):
+    recipe, _ = carry_out("pretrain", *TINY, "data.size=48")
+    changed, result = carry_out("eval", "data.test_images=30")
+    assert result["images_used"] == 30 and changed.data == replace(recipe.data, test_images=30)
+    with pytest.raises(Mistake, match=r"Did you mean data\.test_images\?"):
+        carry_out("eval", "data.test_image=30")
+    words = [f"runs={recipe.runs}", "data.test_images=30"]
+    shown = config.show("eval", words, start.load("eval", words))
+    where = {line.split("=")[0]: line.partition("# ")[2] for line in shown.splitlines()}
+    assert where["data.test_images"] == "command line" and where["data.size"] == "the run that init names"
 
 
 def test_a_head_of_other_classes_is_refused(carry_out):
@@ -206,3 +219,21 @@ def test_reading_images_leaves_the_network_all_cores(tmp_path):
         text=True,
     )
     assert "on cpu, 2 cores" in done.stdout, done.stdout + done.stderr
+
+
+UNFIT = [
+    ("pretrain", ["model=timm", "model.name=resnet5O"], "No timm model 'resnet5O'"),
+    ("pretrain", ["model=timm", "model.name=convnext_atto", "res=8"], "convnext_atto takes no images of res=8"),
+    ("pretrain", ["model=timm", "model.name=vit_tiny_r_s16_p8_224", "res=40"], "at res=40: that size does not fit it"),
+    ("finetune", ["init=timm:vit_base_patch61_224.x"], "timm has no weights for vit_base_patch61_224"),
+    ("fewshot", ["init=random:vit_b16", "res=100"], "res=100 is no multiple of 16"),
+    ("eval", ["init=timm:resnet50.x"], "timm:resnet50.x names no weights"),
+    ("dedup", ["init=timm:resnet50.x"], "timm:resnet50.x names no weights"),
+]
+
+
+@pytest.mark.parametrize("verb, words, sentence", UNFIT, ids=[" ".join([verb, *words]) for verb, words, _ in UNFIT])
+def test_a_network_that_cannot_be_is_told_before_the_data_is_opened(verb, words, sentence, carry_out, tmp_path):
+    with pytest.raises(Mistake, match=sentence):
+        carry_out(verb, *words, "data=folder", f"data.path={tmp_path}")  # which has no images
+    assert not any((tmp_path / "runs").glob("*")), "nothing is left behind"

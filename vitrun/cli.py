@@ -39,16 +39,18 @@ def complete(ctx: typer.Context, incomplete: str) -> list[str]:
 
     Bash cuts ``model=vi`` into ``model``, ``=`` and ``vi`` (and drops a trailing ``=``); other shells do not cut.
     """
-    from vitrun import choices
+    from vitrun import choices, rows
 
+    typed, options = ctx.params["words"] or (), [f"{key}=" for key in choices.options(ctx.info_name)]
+    if ctx.info_name == "data":
+        return options if typed else list(rows.named())
     files = choices.groups(ctx.info_name)
-    before, last = ["", "", *(ctx.params["words"] or ())][-2:]
+    before, last = ["", "", *typed][-2:]
     if last == "=":
         return list(files.get(before, []))
     if last and before != "=" and "=" not in last:
         return list(files.get(last, []))
-    offered = [f"{group}={name}" for group, names in files.items() for name in names]
-    return offered + [f"{key}=" for key in choices.options(ctx.info_name)]
+    return [f"{group}={name}" for group, names in files.items() for name in names] + options
 
 
 class Command(TyperCommand):
@@ -62,19 +64,22 @@ class Command(TyperCommand):
 
 def describe(verb: str) -> str:
     """The options of a verb as words with their values, and the choices of each of its groups."""
-    from vitrun import choices, config
+    from vitrun import choices, config, rows
 
     tree = config.compose(verb, [])
+    offered = {f"{group}=": names for group, names in choices.groups(verb).items()}
+    if verb == "data":
+        offered = {"NAME": rows.named()}
     lines = ["Options, with their values:"]
-    lines += [f"  {key}={choices.show_value(choices.reach(tree, key))}" for key in choices.leaves(tree)]
-    for group, files in choices.groups(verb).items():
-        lines += ["", f"Choices of {group}=:"]
+    keys = [key for key in choices.leaves(tree) if key not in choices.groups(verb)]
+    lines += [f"  {key}={choices.show_value(choices.reach(tree, key))}" for key in keys]
+    for what, files in offered.items():
+        lines += ["", f"Choices of {what}:"]
         width = max(map(len, files))
         lines += [f"  {name.ljust(width)}  {about}" for name, about in files.items()]
     return "\n".join(lines)
 
 
-Words = Annotated[list[str], typer.Argument(metavar="[KEY=VALUE]...", autocompletion=complete)]
 Cfg = Annotated[bool, typer.Option("--cfg", help="Print every option and what set it, then stop.")]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what it would cost, write nothing.")]
 Many = Annotated[bool, typer.Option("-m", "--multirun", help="Run every combination of KEY=A,B.")]
@@ -90,6 +95,8 @@ app = typer.Typer(
 
 def command(verb: str):
     """The function behind ``vitrun <verb>``; the verb's own module is imported only when it runs."""
+    metavar = "[NAME] [KEY=VALUE]..." if verb == "data" else "[KEY=VALUE]..."
+    Words = Annotated[list[str], typer.Argument(metavar=metavar, autocompletion=complete)]
 
     def function(
         words: Words = [],

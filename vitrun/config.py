@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vitrun import choices
+from vitrun import choices, rows
 from vitrun.mistakes import Mistake, about, pick, unknown
 from vitrun.recipe import DURATIONS, RECIPES
 
@@ -23,11 +23,6 @@ BROUGHT = {  # where no file or word is
     "against": "data, whose test part it is",
 }
 WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
-
-
-def load(verb: str, words: Sequence[str]) -> Any:
-    """The recipe of ``conf/<verb>.yaml`` with ``words`` applied and frozen; a Mistake where a word is wrong."""
-    return freeze(verb, compose(verb, words))
 
 
 def freeze(verb: str, tree: dict) -> Any:
@@ -93,6 +88,7 @@ def compose(verb: str, words: Sequence[str]) -> dict:
 def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
     """``{key: value}`` of words that are well formed, known to the verb, no sweeps, and given once."""
     pairs = {}
+    words = rows.spelt(words) if verb == "data" else words
     for word in words:
         key, value = split(verb, word, words)
         if key in pairs:
@@ -202,17 +198,28 @@ def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
 
 def show(verb: str, words: Sequence[str], recipe: Any) -> str:
     """Every option as a pasteable word, with the file or word that set it; first the choices of groups."""
-    where, tree = origins(verb, words), choices.plain(recipe)
+    own, tree = brought(verb, words), choices.plain(recipe)
+    where = origins(verb, [word for word in words if word not in own])
+    where |= {word.partition("=")[0]: COMMAND_LINE for word in own}
     chosen = {
         group: where[group] if group in where else (tree[group]["name"], BROUGHT[group])
         for group in choices.groups(verb)
+        if tree[group] is not None
     }
     found = [(group, *choice) for group, choice in chosen.items()]
     found += [
         (key, choices.show_value(choices.reach(tree, key)), where.get(key) or BROUGHT[key.split(".")[0]])
         for key in choices.leaves(tree)
+        if key not in choices.groups(verb)
     ]
     return "\n".join(f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in found)
+
+
+def brought(verb: str, words: Sequence[str]) -> list[str]:
+    """The words about the data that ``init`` brings: those of ``eval`` where no word names a data set."""
+    if verb != "eval" or any(word.startswith("data=") for word in words):
+        return []
+    return [word for word in words if word.startswith("data.")]
 
 
 def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ def main(recipe: recipe.Dedup, run: Run) -> dict[str, Any]:
     its nearest.
     """
     machine = Machine(recipe.device, recipe.precision)
+    if recipe.init:
+        weights.check(recipe.init, recipe.res)
     test, train = open_against(recipe, run), data.open_split(recipe.data, "train", run.screen, run.tick)
     run.say(
         f"data: {len(test)} test images of {recipe.against.name}, {len(train)} training images of {recipe.data.name}"

@@ -24,6 +24,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     With ``dedup`` also the number of duplicates, and top-1 without them (as arXiv 1912.11370, appendix C).
     """
     machine = Machine(recipe.device, recipe.precision)
+    weights.check(recipe.init, recipe.res)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
     doubled = doubles(recipe, test) if recipe.dedup else None
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
@@ -93,11 +94,17 @@ class Among(nn.Module):
 
 
 def write_answers(path: Any, found: Any, test: data.Split) -> None:
-    """A Parquet table: id, label and five likeliest classes of each image, and where it has a list the right labels."""
+    """A Parquet table: of each image id, label or labels, likeliest classes, and where it has a list the right ones."""
     import pyarrow
     import pyarrow.parquet
 
-    columns = {"id": [test.keys[i] for i in found.indices], "label": found.labels.tolist(), "top5": found.top.tolist()}
+    labels = found.labels.tolist() if found.labels.ndim == 1 else unpadded(found.labels)
+    columns = {"id": [test.keys[i] for i in found.indices], "label": labels, "top5": found.top.tolist()}
     if test.accepted is not None:
-        columns["right"] = [[label for label in row if label >= 0] for row in test.right[found.indices].tolist()]
+        columns["right"] = unpadded(test.right[found.indices])
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
+
+
+def unpadded(labels: np.ndarray) -> list[list[int]]:
+    """Lists of labels padded with -1 [N, K] as they were."""
+    return [[label for label in row if label >= 0] for row in labels.tolist()]

@@ -25,6 +25,7 @@ CONSTANT = 100.0  # the feature that stands for the bias: its ridge is l2 / 10^4
 def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     """Mean and deviation over the seeds of the test accuracy at each number of shots."""
     machine = Machine(recipe.device, recipe.precision)
+    weights.check(recipe.init, recipe.res)
     train, test = open_parts(recipe.data, ("train", "test"), run, recipe.bad_images == "skip")
     if train.labels.ndim > 1 or test.labels.ndim > 1:
         raise Mistake(f"data={recipe.data.name} has images of several labels; fewshot knows one label an image.")
@@ -45,7 +46,12 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
         values = [accuracies[seed, shots] for seed in recipe.seeds]
         result[f"shot{shots}"] = float(np.mean(values))
         result[f"shot{shots}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {**result, "images_used": len(test), "images_expected": len(test) + test.skipped}
+    return {
+        **result,
+        "train_skipped": train.skipped,
+        "images_used": len(test),
+        "images_expected": len(test) + test.skipped,
+    }
 
 
 def draw(labels: np.ndarray, seed: int) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ def main(recipe: recipe.Finetune, run: Run) -> dict[str, Any]:
 
 def tune(recipe: recipe.Finetune, run: Run, open_split: Callable[..., data.Split] = data.open_split) -> dict[str, Any]:
     """The result of fine-tuning the weights ``recipe.init`` on ``recipe.data``: a new zero head, the rest kept."""
+    weights.check(recipe.init, recipe.res)
     train, test = training.open_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
     loaded = weights.load(recipe.init, recipe.runs, recipe.seed, run.say, classes=len(train.classes), res=recipe.res)
     plan = training.Plan(loaded.network, loaded.model, loaded.res, train, test)

@@ -41,5 +41,5 @@ def open_parts(
 
 
 def published(source: recipe.Data, part: str) -> data.Split | None:
-    """A part of the Hub's as it is published, where opening it would be a download; else None."""
-    return data.as_published(source, part) if isinstance(source, recipe.Files) else None
+    """A part as it is published, where opening it would be a download or the index of many shards; else None."""
+    return data.as_published(source, part) if isinstance(source, recipe.Files | recipe.Shards) else None

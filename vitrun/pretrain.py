@@ -15,8 +15,9 @@ RARE = -10.0  # the head's bias under the sigmoid loss: every class is rare at f
 
 def main(recipe: recipe.Pretrain, run: Run) -> dict[str, Any]:
     """The result of training ``recipe.model`` on ``recipe.data``."""
-    train, test = training.open_data(recipe, run, recipe.exclude)
     res = recipe.res or NATIVE
+    models.check(recipe.model, res)
+    train, test = training.open_data(recipe, run, recipe.exclude)
     torch.manual_seed(draws.key(recipe.seed, "weights"))
     if not isinstance(recipe.objective, Labels):
         masking = Masking(recipe.objective, recipe.model.patch, recipe.seed)

@@ -5,19 +5,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vitrun import choices, config, exclude, init
+from vitrun import choices, config, exclude, init, rows
 from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import Finetune, Suite, on_the_net
 
-TABLES = {"data": ("data", "data set"), "models": ("model", "model")}  # the verbs that list the files of a group
 WHOLE = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
 def load(verb: str, words: list[str]) -> Any:
     """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
-    tree = config.compose(verb, words)
-    runs = Path(tree.get("runs", ""))
+    own = config.brought(verb, words)
+    tree = config.compose(verb, [word for word in words if word not in own])
+    runs = Path(tree.get("runs") or "")
     if "against" in choices.groups(verb) and tree.get("against") is None:
         tree["against"] = dict(tree["data"])
     seen = {option: value for option, value in tree.get("view", {}).items() if value is not None}
@@ -34,15 +34,19 @@ def load(verb: str, words: list[str]) -> Any:
             if source is None:
                 raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
             tree["data"] = source["data"]
+            if own:
+                changed = config.compose(verb, [*words, f"data={source['data']['name']}"])["data"]
+                tree["data"] |= {key: changed[key] for key in (word[5:].partition("=")[0] for word in own)}
     if tree.get("dedup") is not None:
         tree["dedup"] = exclude.finished_dedup("dedup", str(tree["dedup"]), runs)
     if isinstance(tree.get("exclude"), list):
         tree["exclude"] = [exclude.resolve(str(word), runs) for word in tree["exclude"]]
+    if verb == "data":
+        tree["data"] = rows.place(words, tree)
     for group in ("data", "against"):
         find_places(f"{group}.", tree.get(group) or {})
-    if verb in TABLES:
-        find_places("", tree)
-        check_listed(verb, tree["only"])
+    if verb == "models":
+        check_listed(tree["only"])
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
     recipe = config.freeze(verb, tree)
@@ -59,15 +63,14 @@ def tasks(recipe: Finetune) -> dict[str, Finetune]:
         for key, value in tree["data"].items()
         if key not in ("source", "name", "tasks") and value is not None
     }
-    rows = {task: choices.read_row("data", f"{suite.name}/{task}") for task in suite.tasks}
-    return {task: config.freeze("finetune", {**tree, "data": {**row, **given}}) for task, row in rows.items()}
+    own = {task: choices.read_row("data", f"{suite.name}/{task}") for task in suite.tasks}
+    return {task: config.freeze("finetune", {**tree, "data": {**row, **given}}) for task, row in own.items()}
 
 
-def check_listed(verb: str, only: list) -> None:
-    """A Mistake where no row of a table has one of the words ``only`` in its name."""
-    group, what = TABLES[verb]
-    if only and not any(str(word) in name for word in only for name in choices.group_files(group)):
-        raise Mistake(f"No {what} has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")
+def check_listed(only: list) -> None:
+    """A Mistake where no model has one of the words ``only`` in its name."""
+    if only and not any(str(word) in name for word in only for name in choices.group_files("model")):
+        raise Mistake(f"No model has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")
 
 
 def find_places(prefix: str, data: dict) -> None:

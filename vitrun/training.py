@@ -53,7 +53,7 @@ def open_data(
 ) -> tuple[data.Split, data.Split]:
     """The training part without what is ``excluded`` and the share ``dev``; and the test part, or that share to score.
 
-    Before that, whether the device is there; after it, whether the loss fits.
+    They are opened where the device is there, and returned where the loss fits them.
 
     A Mistake at the start of a run where a test image cannot be read, for all of the training would come before that.
     """

@@ -11,6 +11,14 @@ from vitrun.init import weights_file
 NATIVE = 224  # pixels, of fresh weights where no resolution is given
 
 
+def check(init: str, res: int | None = None) -> None:
+    """A Mistake where timm has no such tag, or no untrained network of ``init`` takes ``res``: nothing is fetched."""
+    if init.startswith("timm:"):
+        models.check_tag(init.removeprefix("timm:"))
+    if init.startswith("random:"):
+        models.check(choices.model_rows()[init.removeprefix("random:")], res or NATIVE)
+
+
 def load(
     init: str, runs: Path, seed: int, say: Callable[[str], None], classes: int | None = None, res: int | None = None
 ) -> models.Loaded:

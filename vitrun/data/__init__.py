@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 
 from vitrun import recipe
-from vitrun.data import embedded, files, hub, shards, vtab
+from vitrun.data import hub, shards, sources
 from vitrun.data.bad import Budget
 from vitrun.data.batches import Batch, ahead, testing, training
 from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
-from vitrun.data.splits import Split, bad_images, held_out, kept, readable, settled
+from vitrun.data.splits import Chosen, Split, bad_images, held_out, kept, readable, settled
 from vitrun.data.table import main
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
@@ -30,24 +30,26 @@ __all__ = [
     "training",
 ]
 
-SOURCES = {
-    "shapes": embedded.shapes,
-    "digits": embedded.digits,
-    "files": files.read,
-    "vtab": vtab.open_vtab,
-}
 
+def as_published(data: recipe.Files | recipe.Shards, part: str) -> Split | None:
+    """A split of as many images and classes as is published, none of which can be read; None if that is unknown.
 
-def as_published(data: recipe.Files, part: str) -> Split | None:
-    """A split of as many images and classes as the Hub's is known to have, none of which can be read; None if unknown.
-
-    It is there to reckon with, so that a rehearsal downloads nothing.
+    It is there to reckon with, so that a rehearsal downloads nothing, and indexes no shards. What lies on this machine
+    already is opened instead.
     """
     images = data.train_images if part == "train" else data.test_images
-    if data.path is not None or images is None or data.classes is None:
+    if images is None or data.classes is None:
         return None
-    classes = tuple(map(str, range(data.classes)))
-    return Split([""] * images, np.zeros(images, np.int64), classes, where=f"{data.hub}, as published: not downloaded")
+    if isinstance(data, recipe.Shards):
+        if shards.indexed(data, part):
+            return None
+        where = f"{data.path or getattr(data, part)}, as published: not indexed"
+    elif data.path is not None:
+        return None
+    else:
+        where = f"{data.hub}, as published: not downloaded"
+    rows, classes = np.zeros(images, np.int64), tuple(map(str, range(data.classes)))
+    return Split(Chosen([""], rows), rows, classes, where=where, code="as published")
 
 
 def open_split(
@@ -62,7 +64,7 @@ def open_split(
     """
     if isinstance(data, recipe.Files) and data.path is None:
         data = hub.local(data, part, screen, tick)
-    split = shards.read(data, part, tick) if data.source == "shards" else SOURCES[data.source](data, part)
+    split = sources.read(data, part, tick)
     if len(split) == 0:
         raise Mistake(f"data={data.name}: its {part} part has no images.", Exit.DATA)
     if split.labels.reshape(len(split), -1)[:, 0].min() < 0:

@@ -1,4 +1,4 @@
-"""What is in a folder of images: its splits, sizes, classes, and how a command would read it."""
+"""What a data set has in its folder: its parts, sizes, classes, and for a folder of any kind the words that read it."""
 
 import shlex
 from collections import Counter
@@ -10,36 +10,49 @@ import numpy as np
 from PIL import Image
 
 from vitrun import choices, recipe
-from vitrun.data import files
+from vitrun.data import files, sources
 from vitrun.data.splits import Split
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen, table
 
 LOOKED_AT = 5000  # images of a split, evenly spread, whose sizes are read
+OWN = ("folder", "parquet")  # the rows for a folder of which nothing is known before
 HEADER = ["split", "images", "classes", "a class", "format", "width", "height", "fingerprint"]
 
 
-def describe(path: Path, screen: Screen) -> None:
-    """Print one row a split of a folder in the Hub's layout or with a folder a class, and the words that read it."""
-    if not path.is_dir():
-        raise Mistake(f"path={path}: there is no folder {path.absolute()}.", Exit.DATA)
-    shards = files.parquet_splits(path, None)
-    if shards:
-        row = in_parquet(path, next(iter(shards.values()))[0])
-        parts = {name: files.source(replace(row, test=name), "test") for name in sorted(shards)}
+def describe(data: recipe.Data, screen: Screen) -> None:
+    """Print one row a part of a data set as its folder has it; of a folder of one's own every split, and its words."""
+    if data.name in OWN:
+        parts, words = unknown(data)
     else:
-        row = choices.data_row("folder", path=path)
-        parts = {part: files.source(row, part) for part in ("train", "test")}
+        named = [part for part in ("train", "test") if getattr(data, part, part)]
+        parts, words = {part: sources.read(data, part) for part in named}, []
     screen.say(table(HEADER, [[name, *facts(split)] for name, split in parts.items()]))
-    words = {option: getattr(row, option) for option in ("image", "label") if shards}
-    words |= {part: "NAME" for part in ("train", "test") if part not in parts}
-    words = [f"data={row.name}", f"data.path={path}", *(f"data.{option}={word}" for option, word in words.items())]
-    screen.say(f"To use it: {shlex.join(words)}")
+    for place in dict.fromkeys(split.where for split in parts.values() if split.where):
+        screen.say(f"from {place}")
+    if words:
+        screen.say(f"To use it: {shlex.join(words)}")
     if any(len(split) > LOOKED_AT for split in parts.values()):
         screen.say(f"Formats and sizes are those of up to {LOOKED_AT:,} images a split, evenly spread.")
 
 
-def in_parquet(path: Path, file: Path) -> recipe.Files:
+def unknown(data: recipe.Files) -> tuple[dict[str, Split], list[str]]:
+    """Every split of a folder in the Hub's layout, or the parts of one of class folders, and the words that read it.
+
+    Columns that ``data`` names are taken where they are there, else the first of images and of labels.
+    """
+    shards = files.parquet_splits(data.path, None)
+    if not shards:
+        row = choices.data_row("folder", path=data.path)
+        parts = {part: files.source(row, part) for part in ("train", "test")}
+        return parts, ["data=folder", f"data.path={data.path}"]
+    row = in_parquet(data, next(iter(shards.values()))[0])
+    parts = {name: files.source(replace(row, test=name), "test") for name in sorted(shards)}
+    words = ["data=parquet", f"data.path={data.path}", f"data.image={row.image}", f"data.label={row.label}"]
+    return parts, words + [f"data.{part}=NAME" for part in ("train", "test") if part not in parts]
+
+
+def in_parquet(data: recipe.Files, file: Path) -> recipe.Files:
     """The recipe row that reads a folder of parquet files, with the columns that one of them has."""
     import datasets
     import pyarrow.parquet
@@ -58,14 +71,17 @@ def in_parquet(path: Path, file: Path) -> recipe.Files:
     if not images or not labels:
         missing = "images" if not images else "labels"
         raise Mistake(f"{file} has no column of {missing}: it has {', '.join(features)}.", Exit.DATA)
-    return choices.data_row("parquet", path=path, image=images[0], label=labels[0])
+    image, label = (
+        named if named in found else found[0] for named, found in ((data.image, images), (data.label, labels))
+    )
+    return choices.data_row("parquet", path=data.path, image=image, label=label)
 
 
 def facts(split: Split) -> list[str]:
     """The cells of a split's row behind its name."""
     if not len(split):
         return ["0", str(len(split.classes)), "", "", "", "", ""]
-    present = np.unique_counts(split.labels).counts
+    present = np.unique_counts(split.labels[split.labels >= 0]).counts
     whole = len(present) == len(split.classes)
     classes = f"{len(split.classes):,}" if whole else f"{len(present):,} of {len(split.classes):,}"
     formats, widths, heights = zip(*(look(split, i) for i in range(0, len(split), -(-len(split) // LOOKED_AT))))
@@ -74,9 +90,14 @@ def facts(split: Split) -> list[str]:
 
 
 def look(split: Split, index: int) -> tuple[str, int, int]:
-    """Format, width and height of an image, read from its first bytes."""
+    """Format, width and height of an image, read from its first bytes; that of bare pixels is ``pixels``."""
+    if split.pixels is not None:
+        return "pixels", split.pixels.shape[3], split.pixels.shape[2]
+    encoded = split.encoded(index)
+    if isinstance(encoded, np.ndarray):
+        return "pixels", encoded.shape[1], encoded.shape[0]
     try:
-        with Image.open(BytesIO(split.encoded(index))) as image:
+        with Image.open(BytesIO(encoded)) as image:
             return image.format, image.width, image.height
     except (OSError, ValueError, SyntaxError) as error:
         raise Mistake(f"{split.keys[index]} is no readable image: {error}.", Exit.DATA) from None

@@ -1,7 +1,7 @@
 """Images in folders with a folder a class: of each part, or of one folder that serves both."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ RUN = "recipe.yaml"  # what a run's folder has
 TEST_NAMES = ("test", "val", "validation")  # what people call the folder of images that are not trained on
 TEST_SHARE = 0.1  # of the files, where one folder has to serve both parts
 
-File = tuple[str, Path, int]  # key, path and label of an image
+File = tuple[str, str, int]  # key, path and label of an image
 
 
 def read(data: recipe.Files, part: str) -> Split:
@@ -34,7 +34,10 @@ def read(data: recipe.Files, part: str) -> Split:
     paths = [path for _, path, _ in files]
     labels = np.array([label for _, _, label in files], dtype=np.int64)
     return Split(
-        [key for key, _, _ in files], labels, tuple(map(text, names)), encoded=lambda index: paths[index].read_bytes()
+        [key for key, _, _ in files],
+        labels,
+        tuple(map(text, names)),
+        encoded=lambda index: Path(paths[index]).read_bytes(),
     )
 
 
@@ -99,18 +102,34 @@ def subfolders(root: Path) -> list[Path]:
 
 def class_names(root: Path) -> list[str]:
     """The class folders in order of the label: by name, or as numbers where all are; a folder of runs is none."""
-    names = [folder.name for folder in subfolders(root) if next(folder.glob(f"*-*-*-*/{RUN}"), None) is None]
+    names = [folder.name for folder in subfolders(root) if not has_runs(folder)]
     return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
+
+
+def has_runs(folder: Path) -> bool:
+    """Whether a folder holds those of runs, whose names have four parts."""
+    with os.scandir(folder) as entries:
+        return any(entry.name.count("-") > 2 and os.path.exists(f"{entry.path}/{RUN}") for entry in entries)
 
 
 def scan(root: Path, names: Sequence[str]) -> list[File]:
     """Every image below ``root/CLASS``, in order of class and name; files that begin with a dot are none."""
-    found = []
-    for label, name in enumerate(names):
-        for path in sorted((root / name).rglob("*")):
-            if path.suffix.lower() in IMAGES and not path.name.startswith("."):
-                found.append((text(path.relative_to(root).as_posix()), path, label))
-    return found
+    return [
+        (text(f"{name}/{inside}"), f"{root}/{name}/{inside}", label)
+        for label, name in enumerate(names)
+        for inside in images(f"{root}/{name}")
+    ]
+
+
+def images(folder: str) -> Iterator[str]:
+    """Every image below a folder by its path from there, in order; by scandir, for there may be millions."""
+    with os.scandir(folder) as entries:
+        found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    for name, is_folder in found:
+        if is_folder:
+            yield from (f"{name}/{inside}" for inside in images(f"{folder}/{name}"))
+        elif os.path.splitext(name)[1].lower() in IMAGES and not name.startswith("."):
+            yield name
 
 
 def text(name: str) -> str:

@@ -1,8 +1,8 @@
-"""``vitrun data``: the table of data sets, or what is in a folder."""
+"""``vitrun data``: the table of data sets, a row of it, or what is in a folder."""
 
 from operator import itemgetter
 
-from vitrun import choices, recipe
+from vitrun import choices, recipe, rows
 from vitrun.data import embedded
 from vitrun.data.describe import describe
 from vitrun.data.vtab import check, tasks
@@ -22,23 +22,29 @@ SIZES = {  # classes, training and test images of a row, by its source
 
 def main(recipe: recipe.DataSets, screen: Screen) -> None:
     """Print one row a data set: its sizes, where it comes from and what the paper calls it; or look into a folder."""
-    if recipe.path is not None:
-        return describe(recipe.path, screen)
-    if recipe.root is not None:
-        return check.main(recipe.root, recipe.save, screen)
-    wanted = {
-        name: about
-        for name, about in choices.groups("pretrain")["data"].items()
-        if not recipe.only or any(word in name for word in recipe.only)
-    }
-    rows = {name: choices.read_row("data", name) for name in wanted}
-    screen.say(table(HEADER, [[name, *cells(row)] for name, row in rows.items()]))
-    if recipe.only:
-        for name, about in wanted.items():
-            home = rows[name].get("home")
-            screen.say(f"{name}: {about}." + (f" From {home}" if home else ""))
-    else:
-        screen.say("Rows without a Hub id need data.path=FOLDER; with one too it reads a local copy. More: only=NAME")
+    if recipe.data is not None:
+        whole = recipe.name == rows.VTAB
+        return check.main(recipe.data.root, recipe.save, screen) if whole else describe(recipe.data, screen)
+    named = {name: choices.read_row("data", name) for name in choices.group_files("data")}
+    if recipe.name == rows.VTAB:
+        named = {name: row for name, row in named.items() if row["source"] == rows.VTAB}
+    elif recipe.name:
+        named = {recipe.name: named[recipe.name]}
+    screen.say(table(HEADER, [[name, *cells(row)] for name, row in named.items()]))
+    screen.say(more(recipe.name))
+
+
+def more(name: str | None) -> str:
+    """What is said below the table, or below one row of it."""
+    if name == rows.VTAB:
+        return "vitrun data vtab data.root=FOLDER tells which of their originals are there, and which are exact."
+    if name is None:
+        return (
+            "Rows without a Hub id need data.path=FOLDER; with one too it reads a local copy. More of one: vitrun data "
+            "NAME; what is in a folder: vitrun data NAME data.path=FOLDER"
+        )
+    home = choices.read_row("data", name).get("home")
+    return f"{name}: {choices.groups('data')['data'][name]}." + (f" From {home}" if home else "")
 
 
 def cells(row: dict) -> list[str]:
@@ -46,9 +52,6 @@ def cells(row: dict) -> list[str]:
     numbers = [f"{number:,}" if number else "-" for number in SIZES[row["source"]](row)]
     revision = f"@{row['revision'][:4]}" if row.get("revision") else ""
     hub = f"{row['hub']}{revision}" if row.get("hub") else "-"
-    return [
-        *numbers,
-        hub,
-        row.get("licence") or "-",
-        row.get("paper") or ("VTAB" if row["source"] in ("vtab", "suite") else "-"),
-    ]
+    vtab = row["source"] == "vtab"
+    licence = tasks.licence(row["task"]) if vtab else row.get("licence") or "-"
+    return [*numbers, hub, licence, row.get("paper") or ("VTAB" if row["source"] in ("vtab", "suite") else "-")]

@@ -4,7 +4,7 @@ Images are [B, 3, R, R] in [-1, 1]. A network maps them to logits [B, C], and it
 ``head`` reads.
 """
 
-from vitrun.models.build import build, stride
+from vitrun.models.build import build, check, stride
 from vitrun.models.counts import macs, parameters, tokens
 from vitrun.models.files import fill, save
 from vitrun.models.load import Loaded, load
@@ -13,6 +13,7 @@ from vitrun.models.masked import KEPT, MASKED, build_masked
 from vitrun.models.published import published
 from vitrun.models.report import Report
 from vitrun.models.table import main
+from vitrun.models.tags import check as check_tag
 from vitrun.models.weights import Weights, read
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "attention_and_tokens",
     "build",
     "build_masked",
+    "check",
+    "check_tag",
     "fill",
     "load",
     "macs",

@@ -58,7 +58,7 @@ def create(name: str, res: int, **options) -> nn.Module:
     try:
         return timm.create_model(name, **options)
     except (AssertionError, ValueError, RuntimeError) as error:
-        raise Mistake(f"timm cannot build {name} at res={res}: {error}") from error
+        raise Mistake(f"timm cannot build {name} at res={res}: {str(error) or 'that size does not fit it'}") from error
 
 
 def resize(network: Baseline, old: int, res: int) -> list[str]:

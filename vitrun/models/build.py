@@ -41,6 +41,19 @@ def shaped(model: ViTRow | BiTRow | TimmRow, classes: int, res: int) -> nn.Modul
         return BiT(model, classes) if isinstance(model, BiTRow) else ViT(model, classes, side(model, res))
 
 
+def check(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
+    """A Mistake where there is no such network, or where it takes no images of side ``res``; no weights are made."""
+    if isinstance(model, ViTRow):
+        side(model, res)
+    if isinstance(model, TimmRow):
+        with torch.device("meta"):
+            network = shaped(model, 1, res).eval().requires_grad_(False)
+            try:
+                network(torch.empty(1, 3, res, res))
+            except (AssertionError, ValueError, RuntimeError) as error:
+                raise Mistake(f"{model.name} takes no images of res={res}: {error}") from error
+
+
 def stride(model: ViTRow | BiTRow | TimmRow) -> int:
     """The pixels along a side of a token, of which a ViT's resolution is a multiple.
 

@@ -266,9 +266,8 @@ class Models:
 class DataSets:
     """List the data sets, with their sizes and where they come from; or tell what is in a folder."""
 
-    only: tuple[str, ...]  # shown are the rows whose name has one of these in it; all where there is none
-    path: Path | None  # a folder of images to describe instead
-    root: Path | None  # a folder of VTAB's originals to check instead, each in one named after its TFDS builder
+    name: str | None  # the row to show, ``vtab`` for VTAB's nineteen; none for all
+    data: Data | None  # the options of that data set where its images are looked into; none where its row is shown
     save: Path  # where the keys of VTAB-1k's images go, as JSON
 
 

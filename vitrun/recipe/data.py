@@ -97,14 +97,17 @@ class Shards(Published):
 
     def __post_init__(self):
         super().__post_init__()
-        for key, pattern in (("train", self.train), ("test", self.test)):
-            if self.path is None and not on_the_net(pattern):
-                raise ValueError(
-                    f"data={self.name} needs to know where the shards are: add data.path=FOLDER, or an address as in "
-                    f"data.{key}=https://HOST/NAME-{{000..127}}.tar"
-                )
+        self.check_place("test")
         if self.classes is None:
             raise ValueError(f"data={self.name} needs to know the number of classes: add data.classes=NUMBER")
+
+    def check_place(self, part: Literal["train", "test"]) -> None:
+        """A ValueError where it is not said where the shards of a part are."""
+        if self.path is None and not on_the_net(getattr(self, part)):
+            raise ValueError(
+                f"data={self.name} needs to know where the shards are: add data.path=FOLDER, or an address as in "
+                f"data.{part}=https://HOST/NAME-{{000..127}}.tar"
+            )
 
 
 @recipe
@@ -169,6 +172,8 @@ def check_single(data: Data) -> None:
 
 def check_trainable(data: Data) -> None:
     """A ValueError where the data set is for evaluation only."""
+    if isinstance(data, Shards):
+        data.check_place("train")
     if isinstance(data, Files) and (data.train is None or data.labels != "original"):
         why = "it has" if data.train is None else f"with data.labels={data.labels} there are"
         raise ValueError(f"data={data.name} is for vitrun eval only: {why} no training images")

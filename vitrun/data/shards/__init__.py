@@ -43,14 +43,7 @@ def read(data: recipe.Shards, part: str, tick: Callable[[], None] = lambda: None
 
     Download and index call ``tick``, which may raise to stop them.
     """
-    pattern = data.train if part == "train" else data.test
-    shards = listed(data, pattern)
-    if both := {*listed(data, data.train)} & {*listed(data, data.test)}:
-        raise Mistake(
-            f"data={data.name}: {min(both)} is a training and a test shard. Tell them apart: data.train=, data.test=",
-            Exit.DATA,
-        )
-    root = data.path or download.folder(pattern)
+    root, shards, pattern = located(data, part)
     if recipe.on_the_net(pattern):
         shards = download.kept(shards, root, tick)
     check_there(root, shards, pattern)
@@ -62,6 +55,29 @@ def read(data: recipe.Shards, part: str, tick: Callable[[], None] = lambda: None
     names = tuple(str(n) for n in range(data.classes))
     order = Order(found.starts, data.buffer)
     return Split(keys, found.labels, names, encoded=reader(root, keys), shards=order, code=found.fingerprint)
+
+
+def located(data: recipe.Shards, part: str) -> tuple[Path, list[str], str]:
+    """The folder of a part's shards, their names there or addresses, and the pattern; whoever only tests names any."""
+    pattern = data.train if part == "train" else data.test
+    shards = listed(data, pattern)
+    if part == "train" and (both := {*shards} & {*listed(data, data.test)}):
+        raise Mistake(
+            f"data={data.name}: {min(both)} is a training and a test shard. Tell them apart: data.train=, data.test=",
+            Exit.DATA,
+        )
+    return data.path or download.folder(pattern), shards, pattern
+
+
+def indexed(data: recipe.Shards, part: str) -> bool:
+    """Whether a part has its index; a Mistake where a shard that should be on this machine is not."""
+    root, shards, pattern = located(data, part)
+    if recipe.on_the_net(pattern):
+        shards = download.names(shards)
+        if not all((root / shard).exists() for shard in shards):
+            return False
+    check_there(root, shards, pattern)
+    return index.folder(root, shards, data.label).is_dir()
 
 
 def listed(data: recipe.Shards, pattern: str) -> list[str]:

@@ -30,10 +30,15 @@ def folder(address: str) -> Path:
     return cache() / "shards" / hashlib.sha256(address.rpartition("/")[0].encode()).hexdigest()[:16]
 
 
+def names(addresses: Sequence[str]) -> list[str]:
+    """What the files at some addresses are called where they are kept."""
+    return [Path(urlsplit(address).path).name for address in addresses]
+
+
 def kept(addresses: Sequence[str], root: Path, tick: Callable[[], None]) -> list[str]:
     """The names in ``root`` of the files at ``addresses``, those that are not there yet downloaded."""
-    names = [Path(urlsplit(address).path).name for address in addresses]
-    missing = [(address, root / name) for address, name in zip(addresses, names) if not (root / name).exists()]
+    found = names(addresses)
+    missing = [(address, root / name) for address, name in zip(addresses, found) if not (root / name).exists()]
     if missing:
         root.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(AT_ONCE, "download") as threads:
@@ -44,7 +49,7 @@ def kept(addresses: Sequence[str], root: Path, tick: Callable[[], None]) -> list
                     pass
             finally:
                 threads.shutdown(cancel_futures=True)
-    return names
+    return found
 
 
 def fetch(address: str, file: Path, tick: Callable[[], None]) -> None:

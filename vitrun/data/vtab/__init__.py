@@ -50,7 +50,7 @@ def read_split(task: Task, folder: Path, split: str) -> Original:
         raise Mistake(
             f"{original.where}: {found[0]} images of {found[1]} classes, but the published {split} split of "
             f"{task.builder} has {published[0]} of {published[1]}, and VTAB's subset follows from all of them. "
-            "Fetch the whole original; `vitrun data root=FOLDER` says where it comes from.",
+            "Fetch the whole original; `vitrun data vtab data.root=FOLDER` says where it comes from.",
             Exit.DATA,
         )
     return original

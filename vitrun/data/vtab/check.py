@@ -1,4 +1,4 @@
-"""``vitrun data root=FOLDER``: which originals of VTAB-1k lie in a folder, and whether they are the published ones."""
+"""``vitrun data vtab data.root=FOLDER``: which originals of VTAB-1k lie there, and whether they are as published."""
 
 import json
 from dataclasses import dataclass
@@ -32,8 +32,6 @@ class Finding:
 
 def main(root: Path, save: Path, screen: Screen) -> None:
     """Print a row a task, say what is missing, and write the keys of all that can be known to ``save``."""
-    if not root.is_dir():
-        raise Mistake(f"root={root}: there is no folder {root.absolute()}.", Exit.DATA)
     found = {builder: examine(builder, root / builder) for builder in BUILDERS}
     rows = [
         [name, task.group, task.builder, found[task.builder].images, found[task.builder].order]
@@ -47,7 +45,7 @@ def main(root: Path, save: Path, screen: Screen) -> None:
     known = sum(bool(found[task.builder].keys) for task in TASKS.values())
     screen.say(f"{here} of {len(TASKS)} tasks found. The keys of {known} written to {save}")
     if wrong := [builder for builder, finding in found.items() if finding.images == BROKEN or finding.order == DIFFERS]:
-        raise Mistake(f"root={root}: not what is published, as said above: {', '.join(wrong)}.", Exit.DATA)
+        raise Mistake(f"data.root={root}: not what is published, as said above: {', '.join(wrong)}.", Exit.DATA)
 
 
 def examine(builder: str, folder: Path) -> Finding:

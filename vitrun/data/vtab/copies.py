@@ -28,7 +28,7 @@ def read(builder: str, folder: Path, split: str) -> Original:
     if builder not in COPIES:
         raise Mistake(
             f"{folder} is a copy in parquet, from which the keys of {builder} do not follow: give the original. "
-            "`vitrun data root=FOLDER` says where it comes from.",
+            "`vitrun data vtab data.root=FOLDER` says where it comes from.",
             Exit.DATA,
         )
     image, label, parts = COPIES[builder]

@@ -13,11 +13,16 @@ DRAWN = "not known to be the published one"  # in ``Original.where`` for a parti
 
 @dataclass(frozen=True)
 class Builder:
-    """A data set as TFDS builds it: the number of images of each split, and VTAB's slices of them."""
+    """A data set as TFDS builds it: the number of images of each split, VTAB's slices of them, and its licence.
+
+    ``gated`` stands for an account that is needed. Licences are those of the Hub's timm/oxford-iiit-pet and
+    timm/eurosat-rgb, of CLEVR's own LICENSE.txt and of the card of 1aurent/PatchCamelyon.
+    """
 
     splits: dict[str, int]
     val200: str
     test: str
+    licence: str = "unstated"
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,19 @@ BUILDERS = {
     "cifar100": Builder({"train": 50000, "test": 10000}, "train[45000:45200]", "test"),
     "dtd": Builder({"train": 1880, "validation": 1880, "test": 1880}, "validation[:200]", "test"),
     "oxford_flowers102": Builder({"train": 1020, "validation": 1020, "test": 6149}, "validation[:200]", "test"),
-    "oxford_iiit_pet": Builder({"train": 3680, "test": 3669}, "train[2944:3144]", "test"),
+    "oxford_iiit_pet": Builder({"train": 3680, "test": 3669}, "train[2944:3144]", "test", "CC BY-SA"),
     "sun397": Builder({"train": 76128, "validation": 10875, "test": 21750}, "validation[:200]", "test"),
     "svhn_cropped": Builder({"train": 73257, "test": 26032}, "train[65931:66131]", "test"),
-    "patch_camelyon": Builder({"train": 262144, "validation": 32768, "test": 32768}, "validation[:200]", "test"),
-    "eurosat": Builder({"train": 27000}, "train[16200:16400]", "train[21600:]"),
+    "patch_camelyon": Builder({"train": 262144, "validation": 32768, "test": 32768}, "validation[:200]", "test", "CC0"),
+    "eurosat": Builder({"train": 27000}, "train[16200:16400]", "train[21600:]", "MIT"),
     "resisc45": Builder({"train": 31500}, "train[18900:19100]", "train[25200:]"),
-    "diabetic_retinopathy": Builder({"train": 35126, "validation": 10906, "test": 42670}, "validation[:200]", "test"),
-    "clevr": Builder({"train": 70000, "validation": 15000}, "train[63000:63200]", "validation"),
+    "diabetic_retinopathy": Builder(
+        {"train": 35126, "validation": 10906, "test": 42670}, "validation[:200]", "test", "gated"
+    ),
+    "clevr": Builder({"train": 70000, "validation": 15000}, "train[63000:63200]", "validation", "CC BY"),
     "dmlab": Builder({"train": 65550, "validation": 22628, "test": 22735}, "validation[:200]", "test"),
     "dsprites": Builder({"train": 737280}, "train[589824:590024]", "train[663552:]"),
-    "kitti": Builder({"train": 6347, "validation": 423, "test": 711}, "validation[:200]", "test"),
+    "kitti": Builder({"train": 6347, "validation": 423, "test": 711}, "validation[:200]", "test", "gated"),
     "smallnorb": Builder({"train": 24300, "test": 24300}, "test[:200]", "test[12150:]"),
 }
 
@@ -84,6 +91,11 @@ def sizes(name: str) -> tuple[int, int, int]:
     task = TASKS[name]
     ((split, rows),) = slices(task.builder, "test")
     return task.classes, 1000, len(range(BUILDERS[task.builder].splits[split])[rows])
+
+
+def licence(name: str) -> str:
+    """The licence of the images of a task, or what stands in the way to them."""
+    return BUILDERS[TASKS[name].builder].licence
 
 
 def cut(text: str) -> tuple[str, slice]:
