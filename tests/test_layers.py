@@ -16,9 +16,9 @@ PACKAGE = Path(vitrun.__file__).parent
 ROOMS = (
     ("mistakes", "recipe", "screen", "draws"),
     ("choices", "checkpoints"),
-    ("config", "init"),
-    ("exclude",),
-    ("start", "run"),
+    ("config", "init", "published"),
+    ("exclude", "facts"),
+    ("start", "run", "results"),
     ("models", "machine", "views", "data", "optim"),
     ("state", "weights", "images"),
     ("loop",),
@@ -30,6 +30,7 @@ ROOMS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 LIGHT = ("cli", "choices", "config", "init", "exclude", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
+LIGHT += ("published", "facts", "results", "compare")
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
     "hydra": {"config"},
