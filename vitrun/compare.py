@@ -89,8 +89,8 @@ def layout(
         column = tuple(number.fields.get(name, "") for name in columns)
         theirs[line(row, number.metric), joined(column)] = written(number)
     for cell, beside in pairs:
-        prefix = "ours: " if paper.numbers else ""
-        ours[line(cell.row, cell.value), prefix + joined(cell.column)] = percent(cell) + gaps(cell, beside)
+        column = heading(cell) if paper.numbers else joined(cell.column)
+        ours[line(cell.row, cell.value), column] = percent(cell) + gaps(cell, beside)
     texts = ours | theirs
     lines = dict.fromkeys(row for row, _ in [*theirs, *ours])
     heads = dict.fromkeys(column for _, column in texts)
@@ -100,6 +100,11 @@ def layout(
 def line(labels: tuple[str, ...], value: str) -> str:
     """What a row is called; top-1 needs no name."""
     return joined(labels) + ("" if value == "top1" else f" {value}")
+
+
+def heading(cell: Cell) -> str:
+    """``ours: L/16, ImageNet-21k``: the column of a cell of ours beside published ones."""
+    return f"ours: {joined(cell.column)}" if any(cell.column) else "ours"
 
 
 def joined(labels: tuple[str, ...]) -> str:
@@ -144,13 +149,13 @@ def notes(pairs: list[tuple[Cell, list[Beside]]], paper: Table) -> list[str]:
             f"{also}. Nothing else is matched."
         )
     near_ones = {
-        f"No gap: {joined(cell.row)} of {joined(cell.column)} has {'; '.join(pair.differences)}.": None
+        f"No gap for {joined(cell.row)}, {heading(cell)}: {'; '.join(pair.differences)}.": None
         for cell, beside in pairs
         for pair in beside
         if pair.differences and all(other.differences for other in beside)
     }
-    more = [f"And {len(near_ones) - SHOWN} more without a gap: {{}}"] if len(near_ones) > SHOWN else []
-    return [*said, *list(near_ones)[:SHOWN], *(text.format("see the .json file.") for text in more)]
+    more = [f"Nor for {len(near_ones) - SHOWN} more: the .json file says why."] if len(near_ones) > SHOWN else []
+    return [*said, *list(near_ones)[:SHOWN], *more]
 
 
 def write_files(
