@@ -16,13 +16,16 @@ PACKAGE = Path(vitrun.__file__).parent
 ROOMS = (
     ("mistakes", "recipe", "screen", "draws"),
     ("choices", "checkpoints"),
-    ("config", "init", "published"),
-    ("exclude", "facts"),
-    ("start", "run", "results"),
+    ("config", "init"),
+    ("exclude",),
+    ("start", "run"),
     ("models", "machine", "views", "data", "optim"),
     ("state", "weights", "images"),
     ("loop",),
     ("meter",),
+    ("published",),
+    ("facts",),
+    ("results",),
     ("training", "embed"),
     ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart"),
     ("cli",),
@@ -30,7 +33,6 @@ ROOMS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 LIGHT = ("cli", "choices", "config", "init", "exclude", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
-LIGHT += ("published", "facts", "results", "compare")
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
     "hydra": {"config"},
@@ -42,6 +44,7 @@ OWNERS = {
     "huggingface_hub": {"data", "init", "models"},
     "typer": {"cli"},
 }
+LIGHT += ("published", "facts", "results", "compare")
 
 FILES = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in sorted(PACKAGE.rglob("*.py"))}
 MODULES = {name.removesuffix("__init__").rstrip("."): ast.parse(file.read_text()) for name, file in FILES.items()}
