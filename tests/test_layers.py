@@ -24,6 +24,9 @@ ROOMS = (
     ("state", "weights", "images"),
     ("loop",),
     ("meter", "objectives", "masking"),
+    ("published",),
+    ("facts",),
+    ("results",),
     ("training", "embed"),
     ("procedure", "suite"),
     ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart"),
@@ -58,6 +61,7 @@ OWNERS = {
     "huggingface_hub": {"data", "init", "models"},
     "typer": {"cli"},
 }
+LIGHT += ("published", "facts", "results", "compare")
 
 FILES = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in sorted(PACKAGE.rglob("*.py"))}
 MODULES = {name.removesuffix("__init__").rstrip("."): ast.parse(file.read_text()) for name, file in FILES.items()}

@@ -17,7 +17,7 @@ from conftest import TINY
 from PIL import Image
 from safetensors.numpy import load_file
 
-from vitrun import compare, config, data, export, run, start
+from vitrun import compare, data, export, results, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -55,7 +55,7 @@ def test_the_five_verbs_follow_each_other(carry_out, tmp_path, capsys):
     table = start.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
     compare.main(table, Screen())
     shown = capsys.readouterr().out
-    assert "vit_nano8 shapes" in shown and "digits shot5" in shown and "85.30 ± 0.02" in shown
+    assert "ours: vit_nano8, shapes" in shown and "digits shot5" in shown and "85.30 ± 0.02" in shown
     assert (tmp_path / "table.csv").exists() and json.loads((tmp_path / "table.json").read_text())
 
 
@@ -127,13 +127,15 @@ def test_features_of_other_images_with_the_same_names_and_labels_are_not_taken(c
 
 def test_compare_averages_over_seeds_only(carry_out, tmp_path):
     common = ("init=random:vit_nano8", "res=32", "epochs=null", "steps=2", "warmup=0", "data.test_images=40")
-    results = [carry_out("finetune", *common, f"seed={seed}")[1]["top1"] for seed in (0, 1)]
+    found = [carry_out("finetune", *common, f"seed={seed}")[1]["top1"] for seed in (0, 1)]
     carry_out("finetune", *common, "optim.lr=0.001")
-    table = start.load("compare", [f"runs={tmp_path / 'runs'}", "paper=none"])
-    cells = {cell.column: cell for cell in compare.tabulate(table, compare.read_runs(table))}
-    assert len(cells) == 2 and all("optim.lr=" in column for column in cells)
-    both = next(cell for column, cell in cells.items() if "0.1" in column)
-    assert both.mean == pytest.approx(np.mean(results)) and both.std == pytest.approx(np.std(results, ddof=1))
+    cells = results.tabulate(
+        results.read(tmp_path / "runs", ("finetune",)), ("data",), ("model", "upstream"), ("top1",)
+    )
+    cells = {cell.column[-1]: cell for cell in cells}
+    assert len(cells) == 2 and cells.keys() >= {"optim.lr=0.001"}
+    both = next(cell for column, cell in cells.items() if column != "optim.lr=0.001")
+    assert both.mean == pytest.approx(np.mean(found)) and both.std == pytest.approx(np.std(found, ddof=1))
     assert len(both.runs) == 2
 
 

@@ -1,166 +1,189 @@
-"""``vitrun compare``: finished runs beside the paper's published numbers."""
+"""``vitrun compare``: finished runs beside published numbers."""
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
 
-import yaml
-
-from vitrun import choices, recipe
-from vitrun.checkpoints import read_json, write_file
-from vitrun.init import finished, model_of, recipe_of
+from vitrun import choices, facts, published, recipe, results
+from vitrun.checkpoints import write_file
 from vitrun.mistakes import Exit, Mistake, unknown
+from vitrun.published import Number, Table
+from vitrun.results import Cell
 from vitrun.screen import Screen, table
 
-PUBLISHED = Path(__file__).parent / "published"
-SHORT = ("model", "data", "upstream", "verb")  # names that stand for a whole part of a recipe
+USUAL = {"positions": "learned", "positions_at": "stem"}  # what a number is of that does not name them
+SHOWN = 5  # sentences on runs that are near a number
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Runs that differ in nothing but the seed, and what they found for one value, as a share."""
+class Beside:
+    """A published number of what a cell of ours is of too, and the fields in which they differ all the same."""
 
-    row: str
-    column: str
-    mean: float
-    std: float | None
-    runs: tuple[str, ...]
+    number: Number
+    differences: tuple[str, ...]  # sentences
 
 
 def main(recipe: recipe.Compare, screen: Screen) -> None:
     """Print the table, and write it as ``save.csv`` and ``save.json``."""
-    for name in (*recipe.rows, *recipe.columns):
-        check(name)
-    found = read_runs(recipe)
-    paper = {} if recipe.paper == "none" else published(recipe.paper)
-    if not found and not paper:
-        raise Mistake(f"No finished {' or '.join(recipe.verbs)} run in {recipe.runs.absolute()}.", Exit.DATA)
-    cells = tabulate(recipe, found)
-    texts = {(cell.row, cell.column): percent(cell.mean * 100, cell.std and cell.std * 100) for cell in cells}
-    texts |= {
-        (row, column): percent(*pair) for column, rows in paper.get("columns", {}).items() for row, pair in rows.items()
-    }
-    columns = list(dict.fromkeys(column for _, column in texts))
-    rows = [
-        [row, *(texts.get((row, column), "") for column in columns)] for row in dict.fromkeys(row for row, _ in texts)
-    ]
-    header = [", ".join(recipe.rows), *columns]
-    screen.say(table(header, rows))
-    screen.say("Top-1 in percent; ± is the deviation over seeds (few-shot: over draws).")
-    if paper:
-        screen.say(f"The last {len(paper['columns'])} columns: {paper['source']}.")
+    paper = published.load(recipe.paper)
+    verbs, rows, columns = recipe.verbs or paper.verbs, recipe.rows or paper.rows, recipe.columns or paper.columns
+    for name in (*rows, *columns):
+        check(name, paper)
+    found = results.read(recipe.runs, verbs, repeats=recipe.verbs is not None)
+    if not found and not paper.numbers:
+        raise Mistake(f"No finished {' or '.join(verbs)} run in {recipe.runs.absolute()}.", Exit.DATA)
+    values = (*recipe.values, *{number.metric for number in paper.numbers} - {*recipe.values})
+    cells = results.tabulate(found, rows, columns, values)
+    cells += results.vtab_means(cells, (*rows, *columns))
+    pairs = [(cell, near(cell, paper)) for cell in cells]
+    header, body = layout(pairs, paper, rows, columns)
+    screen.say(table(header, body))
+    for sentence in notes(pairs, paper):
+        screen.say(sentence)
     if not found:
-        screen.say(f"There is no finished {' or '.join(recipe.verbs)} run in {recipe.runs} yet.")
-    write_files(recipe.save, header, rows, cells)
+        screen.say(f"There is no finished {' or '.join(verbs)} run in {recipe.runs} yet.")
+    write_files(recipe.save, header, body, pairs, paper)
     screen.say(f"Written to {recipe.save}.csv and {recipe.save}.json")
 
 
-def read_runs(recipe: recipe.Compare) -> list[dict]:
-    """Every finished run of the chosen verbs: its name, verb, recipe and result."""
-    runs = []
-    for folder in finished(recipe.runs):
-        verb = folder.name.split("-")[0]
-        if verb in recipe.verbs:
-            options = recipe_of(folder.name, recipe.runs)
-            result = read_json(folder / "result.json")["result"]
-            runs.append({"name": folder.name, "verb": verb, "recipe": options, "result": result, "runs": recipe.runs})
-    return runs
+def check(name: str, paper: Table) -> None:
+    """A Mistake where no verb has an option of that name, and the published table no field."""
+    options = dict.fromkeys(
+        key for verb in ("pretrain", "finetune", "fewshot", "eval") for key in choices.options(verb)
+    )
+    known = dict.fromkeys([*facts.FACTS, *(field for number in paper.numbers for field in number.fields), *options])
+    if name not in known:
+        raise Mistake(unknown("option to compare by", name, known))
 
 
-def tabulate(recipe: recipe.Compare, runs: list[dict]) -> list[Cell]:
-    """The cells of the table, averaged only over seeds.
-
-    Where runs that differ in more would share a cell, the options in which they differ are added to the columns' names.
-    """
-    added: list[str] = []
-    while True:
-        groups: dict[tuple[str, str, str], list[dict]] = {}
-        for run in runs:
-            for value in recipe.values:
-                if value in run["result"]:
-                    row = [option(run, name) for name in recipe.rows] + ([] if value == "top1" else [value])
-                    column = [option(run, name) for name in recipe.columns] + [f"{k}={option(run, k)}" for k in added]
-                    groups.setdefault((" ".join(row), " ".join(column), value), []).append(run)
-        known = [*recipe.rows, *recipe.columns, *added]
-        clash = next((name for group in groups.values() if (name := difference(group, known))), None)
-        if clash is None:
-            return [cell(row, column, value, group) for (row, column, value), group in groups.items()]
-        added.append(clash)
+def near(cell: Cell, paper: Table) -> list[Beside]:
+    """The published numbers of what a cell is of, by the table's own list of what that means."""
+    found = []
+    for number in paper.numbers:
+        fields = number.fields
+        same = all(cell.facts.get(key) == fields[key] for key in paper.match if key in fields and key != "metric")
+        if same and number.percent and number.metric == cell.value:
+            expected = {key: value for key, value in (USUAL | fields).items() if cell.facts.get(key) or key in fields}
+            found.append(Beside(number, tuple(differences(cell, expected))))
+    return found
 
 
-def difference(group: list[dict], known: list[str]) -> str | None:
-    """An option, not known as a label and not the seed, in which runs of a group differ."""
-    flat = [dict(flatten(run)) for run in group]
-    keys = dict.fromkeys(key for options in flat for key in options)
-    return next((k for k in keys if k not in ("seed", *known) and len({str(f.get(k)) for f in flat}) > 1), None)
-
-
-def flatten(run: dict) -> list[tuple[str, Any]]:
-    """Every option of a run's recipe that changes what it computes, its verb first."""
-    options, how = run["recipe"], recipe.RECIPES[run["verb"]].how
-    return [("verb", run["verb"])] + [
-        (key, choices.reach(options, key)) for key in choices.leaves(options) if key.split(".")[0] not in how
+def differences(cell: Cell, expected: dict[str, str]) -> list[str]:
+    """What of a cell is not as expected, among the facts that a run can have."""
+    return [
+        f"{key} {cell.facts[key] or 'unknown'}, not {value}"
+        for key, value in expected.items()
+        if key in cell.facts and cell.facts[key] != value
     ]
 
 
-def check(name: str) -> None:
-    """A Mistake where no verb has an option of that name."""
-    known = dict.fromkeys(key for verb in ("pretrain", "finetune", "fewshot", "eval") for key in choices.options(verb))
-    if name not in (*SHORT, *known):
-        raise Mistake(unknown("option to compare by", name, [*SHORT, *known]))
+def layout(
+    pairs: list[tuple[Cell, list[Beside]]], paper: Table, rows: tuple[str, ...], columns: tuple[str, ...]
+) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows: published rows first, our columns before the published ones."""
+    theirs, ours = {}, {}
+    for number in paper.numbers:
+        row = tuple(number.fields.get(name, "") for name in rows)
+        column = tuple(number.fields.get(name, "") for name in columns)
+        theirs[line(row, number.metric), joined(column)] = written(number)
+    for cell, beside in pairs:
+        column = heading(cell) if paper.numbers else joined(cell.column)
+        ours[line(cell.row, cell.value), column] = percent(cell) + gaps(cell, beside)
+    texts = ours | theirs
+    lines = dict.fromkeys(row for row, _ in [*theirs, *ours])
+    heads = dict.fromkeys(column for _, column in texts)
+    return [", ".join(rows), *heads], [[row, *(texts.get((row, column), "") for column in heads)] for row in lines]
 
 
-def option(run: dict, name: str) -> str:
-    """What a run has for a label: an option of its recipe, or a short name."""
-    options = run["recipe"]
-    if name == "verb":
-        return run["verb"]
-    if name == "data":
-        return options["data"]["name"]
-    if name == "model":
-        return options["model"]["name"] if "model" in options else model_of(options["init"])
-    if name == "upstream":
-        return upstream(options, run["runs"])
-    return choices.show_value(choices.reach(options, name)) if name in choices.leaves(options) else "-"
+def line(labels: tuple[str, ...], value: str) -> str:
+    """What a row is called; top-1 needs no name."""
+    return joined(labels) + ("" if value == "top1" else f" {value}")
 
 
-def upstream(options: dict, runs: Path) -> str:
-    """What the weights of a run were pretrained on: a data set, a file, a tag, or nothing (scratch)."""
-    init = options.get("init")
-    if init is None or init.startswith("random:"):
-        return "scratch"
-    source = recipe_of(init, runs)
-    if source is None:
-        return Path(init.partition("#")[0]).name
-    return source["data"]["name"] if "model" in source else f"{upstream(source, runs)}, {source['data']['name']}"
+def heading(cell: Cell) -> str:
+    """``ours: L/16, ImageNet-21k``: the column of a cell of ours beside published ones."""
+    return f"ours: {joined(cell.column)}" if any(cell.column) else "ours"
 
 
-def cell(row: str, column: str, value: str, group: list[dict]) -> Cell:
-    """The mean of a group, and its deviation over seeds; few-shot results bring the deviation over their own draws."""
-    numbers = [run["result"][value] for run in group]
-    std = stdev(numbers) if len(numbers) > 1 else group[0]["result"].get(f"{value}_std")
-    return Cell(row, column, mean(numbers), std, tuple(run["name"] for run in group))
+def joined(labels: tuple[str, ...]) -> str:
+    """The labels that there are."""
+    return ", ".join(label for label in labels if label) or "-"
 
 
-def percent(value: float, std: float | None = None) -> str:
+def percent(cell: Cell) -> str:
     """``85.30 ± 0.02``."""
-    return f"{value:.2f}" + (f" ± {std:.2f}" if std is not None else "")
+    return f"{100 * cell.mean:.2f}" + (f" ± {100 * cell.std:.2f}" if cell.std is not None else "")
 
 
-def published(name: str) -> dict:
-    """A table of the paper, as data."""
-    return yaml.safe_load((PUBLISHED / f"{name}.yaml").read_text(encoding="utf-8"))
+def written(number: Number) -> str:
+    """A published number: accuracies with two digits, others as they are."""
+    text = f"{number.value:.2f}" if number.percent else f"{number.value:,}"
+    return text + (f" ± {number.std:.2f}" if number.std is not None else "")
 
 
-def write_files(save: Path, header: list[str], rows: list[list[str]], cells: list[Cell]) -> None:
-    """The table as CSV, and our cells with their runs as JSON."""
+def gap(cell: Cell, number: Number) -> float:
+    """Points by which ours is above a published number."""
+    return 100 * cell.mean - number.value
+
+
+def gaps(cell: Cell, beside: list[Beside]) -> str:
+    """``(-0.39)``: the gap to each published number of the same thing, done in the same way."""
+    alike = [f"{gap(cell, pair.number):+.2f}" for pair in beside if not pair.differences]
+    return f" ({', '.join(alike)})" if alike else ""
+
+
+def notes(pairs: list[tuple[Cell, list[Beside]]], paper: Table) -> list[str]:
+    """What the table's numbers are, where they are from, and what was matched."""
+    said = ["Top-1 in percent; ± is the deviation over seeds (few-shot: over draws)."]
+    if not paper.numbers:
+        return said
+    sources = dict.fromkeys(number.source for number in paper.numbers)
+    said.append(f"{paper.name}: {paper.title}. From {'; '.join(sources)}.")
+    too = dict.fromkeys(k for n in paper.numbers for k in n.fields if k in facts.FACTS and k not in paper.match)
+    also = f", and where a number names it of its {', '.join(too)}" if too else ""
+    if any(not pair.differences for _, beside in pairs for pair in beside):
+        said.append(
+            f"In brackets: points above (+) or below (-) the published number of the same {', '.join(paper.match)}"
+            f"{also}. Nothing else is matched."
+        )
+    near_ones = {
+        f"No gap for {joined(cell.row)}, {heading(cell)}: {'; '.join(pair.differences)}.": None
+        for cell, beside in pairs
+        for pair in beside
+        if pair.differences and all(other.differences for other in beside)
+    }
+    more = [f"Nor for {len(near_ones) - SHOWN} more: the .json file says why."] if len(near_ones) > SHOWN else []
+    return [*said, *list(near_ones)[:SHOWN], *more]
+
+
+def write_files(
+    save: Path, header: list[str], rows: list[list[str]], pairs: list[tuple[Cell, list[Beside]]], paper: Table
+) -> None:
+    """The table as CSV; as JSON our cells with their runs and gaps, and the published numbers with their sources."""
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    found = [{"row": c.row, "column": c.column, "mean": c.mean, "std": c.std, "runs": c.runs} for c in cells]
+    found = {
+        "paper": paper.name,
+        "ours": [
+            {
+                "row": joined(cell.row),
+                "column": joined(cell.column),
+                "value": cell.value,
+                "mean": cell.mean,
+                "std": cell.std,
+                "runs": cell.runs,
+                "facts": cell.facts,
+                "published": [
+                    asdict(pair.number) | {"gap": gap(cell, pair.number), "differences": pair.differences}
+                    for pair in beside
+                ],
+            }
+            for cell, beside in pairs
+        ],
+        "published": [asdict(number) for number in paper.numbers],
+    }
     try:
         write_file(save.with_name(f"{save.name}.csv"), text.getvalue())
         write_file(save.with_name(f"{save.name}.json"), json.dumps(found, indent=2))

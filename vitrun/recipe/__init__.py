@@ -222,16 +222,22 @@ class Dedup(Running):
         check_trainable(self.data)
 
 
+PublishedTable = Literal[  # a file each of vitrun/published
+    "table2", "table5", "table6", "table7", "table8", "vtab", "replications", "augreg", "timm", "better_vit",
+    "pretraining", "masked", "bit", "baselines", "none",
+]  # fmt: skip
+
+
 @recipe
 class Compare:
     """Show finished runs beside the paper's published numbers."""
 
     runs: Path
-    verbs: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # whose results are shown
-    rows: tuple[str, ...]  # options that tell the rows apart
-    columns: tuple[str, ...]  # options that tell the columns apart
-    values: tuple[str, ...]  # names in a result; each is a column of its own
-    paper: Literal["table2", "none"]
+    verbs: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...] | None  # whose results are shown
+    rows: tuple[str, ...] | None  # what tells the rows apart; for these three none is as the published table has it
+    columns: tuple[str, ...] | None  # what tells the columns apart
+    values: tuple[str, ...]  # names in a result; each is a row of its own
+    paper: PublishedTable
     save: Path  # where the table goes, as .csv and .json
 
 
