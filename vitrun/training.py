@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from vitrun import data, models, optim
 from vitrun.images import open_parts
-from vitrun.loop import OBJECTIVES, answers, check_loss, fit
+from vitrun.loop import OBJECTIVES, Step, answers, check_loss, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
 from vitrun.meter import Meter
 from vitrun.mistakes import Exit, Mistake
@@ -66,17 +66,7 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
     view = CropView(plan.res, recipe.data.crop, recipe.data.area, recipe.data.flip, recipe.seed)
     bad = budget(recipe, plan, run)
     batches = data.training(plan.train, view, recipe.batch, recipe.seed, state.step, steps, bad)
-    done = fit(
-        state,
-        data.ahead(batches),
-        lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup),
-        objective=OBJECTIVES[recipe.loss],
-        clip=recipe.clip,
-        decay=recipe.ema,
-        seed=recipe.seed,
-        machine=machine,
-        tick=meter.tick,
-    )
+    done = fit_as(recipe, state, data.ahead(batches), steps, warmup, machine, meter.tick)
     saved = time.monotonic()
     try:
         with meter:
@@ -91,6 +81,29 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
         raise
     save(state, plan.model, plan.classes, plan.res, run, final=True)
     return {**test(recipe, plan, state, run, machine), **meter.summary(), **bad.summary()}
+
+
+def fit_as(
+    recipe: Training,
+    state: State,
+    batches: Iterable[data.Batch],
+    steps: int,
+    warmup: int,
+    machine: Machine,
+    tick: Callable[[int], None],
+) -> Iterator[Step]:
+    """:func:`fit` with the schedule, loss, clip, Polyak average and seed of the recipe."""
+    return fit(
+        state,
+        batches,
+        lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup),
+        objective=OBJECTIVES[recipe.loss],
+        clip=recipe.clip,
+        decay=recipe.ema,
+        seed=recipe.seed,
+        machine=machine,
+        tick=tick,
+    )
 
 
 def lengths(recipe: Training, images: int) -> tuple[int, int]:
