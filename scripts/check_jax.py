@@ -48,6 +48,10 @@ CASES = {  # name: the verb, whose model, and the words that make a small run of
         *SMALL, "model.head=gap", "model.positions=sincos2d", "model.pre_logits=true", "loss=softmax",
         "schedule=cosine", "clip=1", "optim.lr=1e-3", "optim.weight_decay=0.1",
     ]),
+    "map_head": ("pretrain", "big_vision", [
+        *SMALL, "model.head=map", "loss=sigmoid", "schedule=cosine", "clip=1", "optim.lr=1e-3",
+        "optim.weight_decay=0.3",
+    ]),
     "finetune": ("finetune", "vision_transformer", [
         "data=digits", "res=48", "optim.lr=0.03", "schedule=cosine", "clip=1", *SIDE,
     ]),
