@@ -103,8 +103,9 @@ def test_warm_up_rises_from_zero_and_the_decay_ends_at_zero():
     assert optim.schedule("constant", 0.1, 10, 0)(9) == 0.1
 
 
-def test_biases_norms_class_token_and_positions_are_not_decayed():
-    network = small()
+@pytest.mark.parametrize("options", [{}, {"positions": "2d"}, {"positions": "relative"}, {"head": "map"}])
+def test_biases_norms_tokens_and_positions_are_not_decayed(options):
+    network = small(**options)
     names = {name for name, p in network.named_parameters() if optim.decayed(name, p)}
     assert names and all(name.endswith("weight") and "norm" not in name for name in names)
 

@@ -17,7 +17,7 @@ from conftest import TINY
 from PIL import Image
 from safetensors.numpy import load_file
 
-from vitrun import compare, data, export, results, run, start
+from vitrun import compare, config, data, export, results, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 

@@ -27,8 +27,8 @@ def optimizer(optim: recipe.Adam | recipe.Sgd, network: nn.Module) -> torch.opti
 
 
 def decayed(name: str, parameter: torch.Tensor) -> bool:
-    """Kernels are decayed; biases, norms, class token and position tables are not (big_vision's ``.*/kernel``)."""
-    return parameter.ndim > 1 and not name.endswith(("cls_token", "pos_embed", "probe"))
+    """Kernels are decayed; biases, norms, tokens and position tables are not (big_vision's ``.*/kernel``)."""
+    return parameter.ndim > 1 and name.endswith("weight")
 
 
 def cosine(progress: float) -> float:

@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from vitrun import data, models, optim
 from vitrun.images import open_parts
-from vitrun.loop import fit
+from vitrun.loop import Step, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
 from vitrun.masking import Masking
 from vitrun.meter import Meter
@@ -81,19 +81,10 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
         return rehearse(recipe, plan, run, machine, state, steps)
     meter = Meter(run, state.step, steps, recipe.batch)
     bad = budget(recipe, plan, run)
-    batches = data.training(plan.train, training_view(recipe, plan), recipe.batch, recipe.seed, state.step, steps, bad)
     aim = objective(recipe, plan)
-    done = fit(
-        state,
-        data.ahead(aim.prepare(batch, step) for step, batch in enumerate(batches, state.step)),
-        lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup),
-        objective=aim.loss,
-        clip=recipe.clip,
-        decay=recipe.ema,
-        seed=recipe.seed,
-        machine=machine,
-        tick=meter.tick,
-    )
+    batches = data.training(plan.train, training_view(recipe, plan), recipe.batch, recipe.seed, state.step, steps, bad)
+    prepared = data.ahead(aim.prepare(batch, step) for step, batch in enumerate(batches, state.step))
+    done = fit_as(recipe, aim, state, prepared, steps, warmup, machine, meter.tick)
     saved = time.monotonic()
     try:
         with meter:
@@ -121,6 +112,30 @@ def training_view(recipe: Training, plan: Plan) -> CropView:
 def objective(recipe: Training, plan: Plan) -> Labelled | Masking:
     """What the network is trained for."""
     return plan.masking or Labelled(recipe.loss, recipe.smoothing, recipe.augment.mixup, recipe.seed)
+
+
+def fit_as(
+    recipe: Training,
+    aim: Labelled | Masking,
+    state: State,
+    batches: Iterable[data.Batch],
+    steps: int,
+    warmup: int,
+    machine: Machine,
+    tick: Callable[[int], None],
+) -> Iterator[Step]:
+    """:func:`fit` with the loss of ``aim``, and the schedule, clip, Polyak average and seed of the recipe."""
+    return fit(
+        state,
+        batches,
+        lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup),
+        objective=aim.loss,
+        clip=recipe.clip,
+        decay=recipe.ema,
+        seed=recipe.seed,
+        machine=machine,
+        tick=tick,
+    )
 
 
 def lengths(recipe: Training, images: int) -> tuple[int, int]:

@@ -1,0 +1,165 @@
+"""Training steps of vitrun beside those of the published JAX code, from the same weights on the same batches.
+
+    python scripts/check_jax.py --python JAX/bin/python --vision-transformer CHECKOUT --big-vision CHECKOUT
+
+Needs a Python with JAX, as of ``pip install "jax[cpu]" flax optax ml_collections einops pandas scipy tqdm``, and
+checkouts of google-research/vision_transformer and google-research/big_vision. Ours are the steps of the verb itself,
+``vitrun pretrain`` or ``vitrun finetune`` with the words below; the weights go over as ``export to=npz`` writes them.
+Loss, optimizer, schedule and fixed positions on that side are theirs; images, labels and their order are ours.
+
+The tolerance is that of the golden curve, 1e-4. Float32 alone leaves 1e-6: ``rounding`` is what the JAX code differs by
+from itself with the images of each batch in reverse order. A mistake leaves more: decay on all parameters 3e-2 in the
+loss, Adam's epsilon at 1e-7 1e-3, LayerNorm's at 1e-5 2e-3 in the norm; but the form of GELU only 1e-5 in a network as
+small as this, so that it is checked elsewhere. Takes two minutes of one core.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrun import choices, data, loop, models, run, start, training
+from vitrun.models.export import export
+from vitrun.screen import Screen, table
+from vitrun.state import State
+
+STEPS, SHOWN = 50, 5  # of which every fifth is printed
+TOLERANCE = 1e-4  # relative, of a loss or a norm
+SIDE = ["steps=50", "warmup=10", "batch=64", "precision=fp32", "device=cpu"]
+SMALL = ["model=vit_nano8", "data=shapes", "data.train_images=4000", "data.test_images=100", *SIDE]
+CASES = {  # name: the verb, whose model, and the words that make a small run of the recipe
+    "imagenet21k": ("pretrain", "vision_transformer", [
+        *SMALL, "model.pre_logits=true", "loss=sigmoid", "schedule=linear", "clip=null", "optim.lr=1e-3",
+        "optim.weight_decay=0.03",
+    ]),
+    "imagenet": ("pretrain", "vision_transformer", [
+        *SMALL, "model.pre_logits=true", "loss=sigmoid", "schedule=cosine", "clip=1", "optim.lr=3e-3",
+        "optim.weight_decay=0.3",
+    ]),
+    "better_vit": ("pretrain", "big_vision", [
+        *SMALL, "model.head=gap", "model.positions=sincos2d", "model.pre_logits=true", "loss=softmax",
+        "schedule=cosine", "clip=1", "optim.lr=1e-3", "optim.weight_decay=0.1",
+    ]),
+    "map_head": ("pretrain", "big_vision", [
+        *SMALL, "model.head=map", "loss=sigmoid", "schedule=cosine", "clip=1", "optim.lr=1e-3",
+        "optim.weight_decay=0.3",
+    ]),
+    "finetune": ("finetune", "vision_transformer", [
+        "data=digits", "res=48", "optim.lr=0.03", "schedule=cosine", "clip=1", *SIDE,
+    ]),
+}  # fmt: skip
+
+
+@dataclass
+class Recorder:
+    """Stands between a verb and ``fit``: keeps the network before the first step, the batches, and what they did."""
+
+    network: Path
+    batches: list[data.Batch] = field(default_factory=list)
+    steps: list[loop.Step] = field(default_factory=list)
+
+    def fit(self, state: State, batches: Iterable[data.Batch], **options: Any) -> Iterator[loop.Step]:
+        """:func:`loop.fit`, kept."""
+        row = state.network.row
+        self.row, self.classes = row, state.network.head.out_features
+        self.bias = state.network.head.bias[0].item()
+        export(state.network, row, self.classes, state.network.side * row.stride, "npz", self.network, "")
+        for step in loop.fit(state, self.kept(batches), **options):
+            self.steps.append(step)
+            yield step
+
+    def kept(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
+        """The batches as they come."""
+        for batch in batches:
+            self.batches.append(batch)
+            yield batch
+
+
+def main() -> None:
+    """Print a table and a verdict for each case, and leave with 1 where any differs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--python", required=True, help="a Python with JAX")
+    parser.add_argument("--vision-transformer", type=Path, required=True, help="its checkout")
+    parser.add_argument("--big-vision", type=Path, required=True, help="its checkout")
+    options = parser.parse_args()
+    theirs = [options.python, Path(__file__).with_name("jax_steps.py")]
+    checkouts = [options.vision_transformer.absolute(), options.big_vision.absolute()]
+    agreed = []
+    with tempfile.TemporaryDirectory() as name:
+        weights = None
+        for case, (verb, code, words) in CASES.items():
+            folder = Path(name) / case
+            folder.mkdir()
+            if verb == "finetune":
+                words = [*words, f"init={weights}"]
+            weights = weights or folder / "trained.npz"
+            ours = vitrun(verb, code, [*words, f"runs={folder}"], folder)
+            subprocess.run([*theirs, folder, *checkouts], check=True)
+            agreed.append(compared(case, words, ours, dict(np.load(folder / "theirs.npz"))))
+    sys.exit(not all(agreed))
+
+
+def vitrun(verb: str, code: str, words: list[str], folder: Path) -> dict[str, np.ndarray]:
+    """The loss, norm and learning rate of each of our steps; in ``folder`` all that the other side needs."""
+    recipe = start.load(verb, words)
+    recorder = Recorder(folder / "weights.npz")
+    training.fit = recorder.fit
+    run.carry_out(verb, recipe, Screen(quiet=True), import_module(f"vitrun.{verb}").main)
+    if verb == "finetune":  # both adapt the same file: its head and its positions
+        (folder / "weights.npz").write_bytes(Path(recipe.init.partition("#")[0]).read_bytes())
+    else:
+        trained = models.load(next(folder.glob("*/checkpoints/*/model.safetensors")))
+        export(trained.network, trained.model, trained.classes, trained.res, "npz", folder / "trained.npz", "")
+    plain = choices.plain(recipe)
+    case = {key: plain[key] for key in ("optim", "loss", "schedule", "clip", "steps", "warmup")}
+    case |= {"code": code, "model": asdict(recorder.row), "classes": recorder.classes, "head_bias": recorder.bias}
+    (folder / "case.json").write_text(json.dumps(case))
+    images, labels = zip(*((batch.images.numpy(), batch.labels.numpy()) for batch in recorder.batches))
+    np.savez(folder / "batches.npz", images=np.stack(images), labels=np.stack(labels))
+    return {key: np.array([getattr(step, key) for step in recorder.steps]) for key in ("loss", "norm", "lr")}
+
+
+def compared(case: str, words: list[str], ours: dict, theirs: dict) -> bool:
+    """Print the steps of one case side by side; whether all losses, norms and learning rates agree."""
+    print(f"\n{case}: {' '.join(word for word in words if not word.startswith('init='))}\n")
+    differences = {key: apart(ours[key], theirs[key]) for key in ("loss", "norm", "lr")}
+    rows = [
+        [str(step), f"{theirs['lr'][step]:.3g}"]
+        + [
+            text
+            for key in ("loss", "norm")
+            for text in (f"{theirs[key][step]:.6f}", f"{ours[key][step]:.6f}", f"{differences[key][step]:.1e}")
+        ]
+        for step in [*range(0, STEPS, SHOWN), STEPS - 1]
+    ]
+    header = ["step", "lr", "their loss", "our loss", "difference", "their norm", "our norm", "difference"]
+    print(table(header, rows))
+    agree = all(difference.max() <= TOLERANCE for difference in differences.values())
+    print(
+        f"{'AGREE' if agree else 'DIFFER'} in {STEPS} steps: relative differences of at most "
+        + ", ".join(f"{difference.max():.1e} in the {key}" for key, difference in differences.items())
+    )
+    for kind, what in (("backwards", "rounding"), ("published", "their momentum in bfloat16, as published")):
+        if f"loss_{kind}" in theirs:
+            found = [
+                f"{apart(theirs[f'{key}_{kind}'], theirs[key]).max():.1e} in the {key}" for key in ("loss", "norm")
+            ]
+            print(f"{what}: {', '.join(found)}")
+    return agree
+
+
+def apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Differences relative to ``second``, where that is not zero: [S]."""
+    return np.abs(first - second) / np.where(second == 0, 1, np.abs(second))
+
+
+if __name__ == "__main__":
+    main()
