@@ -31,7 +31,7 @@ def main(recipe: recipe.Compare, screen: Screen) -> None:
     verbs, rows, columns = recipe.verbs or paper.verbs, recipe.rows or paper.rows, recipe.columns or paper.columns
     for name in (*rows, *columns):
         check(name, paper)
-    found = results.read(recipe.runs, verbs, repeats=recipe.verbs is not None)
+    found = results.read(recipe.runs, verbs, repeats=bool(recipe.verbs))
     if not found and not paper.numbers:
         raise Mistake(f"No finished {' or '.join(verbs)} run in {recipe.runs.absolute()}.", Exit.DATA)
     values = (*recipe.values, *{number.metric for number in paper.numbers} - {*recipe.values})

@@ -233,9 +233,9 @@ class Compare:
     """Show finished runs beside the paper's published numbers."""
 
     runs: Path
-    verbs: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...] | None  # whose results are shown
-    rows: tuple[str, ...] | None  # what tells the rows apart; for these three none is as the published table has it
-    columns: tuple[str, ...] | None  # what tells the columns apart
+    verbs: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # whose results are shown
+    rows: tuple[str, ...]  # what tells the rows apart; of these three none is as the published table has it
+    columns: tuple[str, ...]  # what tells the columns apart
     values: tuple[str, ...]  # names in a result; each is a row of its own
     paper: PublishedTable
     save: Path  # where the table goes, as .csv and .json
