@@ -5,12 +5,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from vitrun import config, run, start
+from vitrun import config, jobs, run, start
 from vitrun.cli import VERBS, distinct
 from vitrun.mistakes import Mistake
 
@@ -167,6 +168,14 @@ def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_o
     failed, log = told.splitlines()[-1].removesuffix(")").split(" (its log is in ")
     assert failed.startswith("failed with exit status 5: vitrun pretrain ") and failed.endswith("optim.lr=1e30")
     assert "stopped: Step " in (tmp_path / log / "log.txt").read_text()
+
+
+def test_ctrl_c_that_comes_too_late_for_a_job_ends_what_follows():
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))  # reaches this process, and not the job
+    timer.start()
+    assert jobs.carry_out("models", ["only=vit_nano8"], silent=True) == 130
+    timer.join()
+    assert jobs.carry_out("models", ["ony=vit_nano8"], silent=True) == 2
 
 
 WORDS = [

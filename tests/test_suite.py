@@ -16,6 +16,7 @@ from vitrun.screen import Screen
 
 SCRATCH = "init=random:vit_nano8"
 FAST = [SCRATCH, "res=16", "batch=16", "epochs=null", "steps=2", "warmup=1", "seeds=0,1"]
+VPT = ["data.protocol=vpt", "data.crop=none", "data.flip=false"]
 COPIES = {
     "dtd": {"train": 60, "validation": 20, "test": 30},
     "oxford_flowers102": {"train": 50, "validation": 9, "test": 21},
@@ -75,17 +76,17 @@ def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path
 
 def test_the_words_of_a_task_make_its_recipe_and_nothing_else(root, tmp_path):
     adamw = ["optim=adamw", "optim.betas=[0.9,0.95]", "ema=0.9", "save_minutes=0.5"]
-    for words in ([], adamw, ["data.protocol=vpt", "grid=0.1,0.2"]):
+    for words in ([], adamw, [*VPT, "grid=0.1,0.2"]):
         recipe = load(root, tmp_path, "data.tasks=pets,dspr_loc", *words)
         for task in start.tasks(recipe).values():
             assert start.load("finetune", suite.words(task)) == task
 
 
 def test_a_task_is_what_its_own_words_would_make_it(root, tmp_path):
-    tasks = start.tasks(load(root, tmp_path, "data.protocol=vpt"))
+    tasks = start.tasks(load(root, tmp_path, *VPT))
     assert list(tasks) == list(TASKS) == list(choices.read_row("data", "vtab")["tasks"])
     for name in ("caltech101", "snorb_azim", "dmlab"):
-        words = [f"data=vtab/{name}", f"data.root={root}", "data.protocol=vpt", f"runs={tmp_path}", *FAST]
+        words = [f"data=vtab/{name}", f"data.root={root}", f"runs={tmp_path}", *VPT, *FAST]
         assert tasks[name] == start.load("finetune", words)
     plain = start.tasks(load(root, tmp_path, "data.flip=false"))
     assert not any(task.data.flip for task in plain.values()) and plain["pets"].data.crop == "square"
