@@ -50,8 +50,8 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(verb, group, nam
     recipe = start.load(verb, needed(verb, [f"{group}={name}", *more], tmp_path))
     folder = choices.folder(verb, group)
     chosen, row = getattr(recipe, group), choices.read_row(folder, name)
-    tag = chosen if group == "protocol" else getattr(chosen, {"data": "source"}.get(folder, "kind"))
-    assert tag in row.values()
+    tags = {"data": "source", "augment": "randaugment"}
+    assert (chosen if group == "protocol" else getattr(chosen, tags.get(folder, "kind"))) in row.values()
     assert choices.groups(verb)[group][name], "its first line is a comment that says what it is"
     if folder == "data" or group == "model" and chosen.kind != "timm":
         assert chosen.name == name

@@ -6,8 +6,9 @@ import torch
 
 from vitrun import config, data, models, optim
 from vitrun.fewshot import accuracy, draw, ridge, standardise
-from vitrun.loop import OBJECTIVES, fit
+from vitrun.loop import fit
 from vitrun.machine import Machine
+from vitrun.objectives import LOSSES
 from vitrun.state import State
 
 
@@ -30,7 +31,7 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared):
     ]
     lr = optim.schedule(recipe.schedule, recipe.optim.lr, recipe.steps, recipe.warmup)
     machine = Machine("cpu", recipe.precision)
-    options = {"objective": OBJECTIVES[recipe.loss], "clip": recipe.clip, "decay": None, "seed": 0, "machine": machine}
+    options = {"objective": LOSSES[recipe.loss], "clip": recipe.clip, "decay": None, "seed": 0, "machine": machine}
     steps = list(fit(state, batches, lr=lr, tick=lambda _: None, **options))
     np.testing.assert_allclose([s.lr for s in steps], reference["io/lr"], rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose([s.loss for s in steps], reference["io/loss"], rtol=1e-4)

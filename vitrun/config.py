@@ -14,9 +14,14 @@ from vitrun.recipe import DURATIONS, RECIPES
 
 COMMAND_LINE = "command line"
 TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data set a file of their group describes
-# How Hydra names a group whose files lie elsewhere, or set options of any part of the recipe.
-KEYS = {"against": "data@against", "protocol": "protocol/{verb}@_global_"}
-BROUGHT = {"data": "the run that init names", "against": "data, whose test part it is"}  # where no file or word is
+# How Hydra names a group whose files lie elsewhere, or set any options; and one that recipe files choose from too,
+# so that a word adds its choice behind theirs.
+KEYS = {"against": "data@against", "protocol": "protocol/{verb}@_global_", "augment": "+augment"}
+BROUGHT = {  # where no file or word is
+    "data": "the run that init names",
+    "view": "the run that init names, or all of the image",
+    "against": "data, whose test part it is",
+}
 WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
@@ -222,13 +227,16 @@ def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:
     for path, package, parent in files(verb, pairs):
         tree = choices.read_file(path)
         prefix = f"{package}." if package else ""
-        found |= {f"{prefix}{key}": f"conf/{path}.yaml" for key in choices.leaves(tree)}
+        told = [key for key in choices.leaves(tree) if key[:5] != "view." or choices.reach(tree, key) is not None]
+        found |= {f"{prefix}{key}": f"conf/{path}.yaml" for key in told}
         for group in choices.groups(verb):
             folder = choices.folder(verb, group)
             if path.startswith(f"{folder}/") and package.partition(".")[0] == ("" if group == "protocol" else group):
                 choice = path.removeprefix(f"{folder}/")
                 found[group] = (choice, COMMAND_LINE if group in pairs else f"conf/{parent}.yaml")
-    return found | {key: COMMAND_LINE for key in pairs if key in found and key not in choices.groups(verb)}
+            elif group not in pairs and any(f"override /{group}" in item for item in tree.get("defaults", ())):
+                found[group] = (found[group][0], f"conf/{path}.yaml")
+    return found | {key: COMMAND_LINE for key in pairs if key not in choices.groups(verb)}
 
 
 def files(verb: str, pairs: dict[str, str]) -> list[tuple[str, str, str]]:
