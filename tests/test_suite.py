@@ -141,7 +141,7 @@ def test_only_finetune_takes_a_suite(verb):
     with pytest.raises(
         Mistake, match="data=vtab is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
     ) as error:
-        config.load(verb, words)
+        start.load(verb, words)
     assert error.value.status == Exit.COMMAND
 
 

@@ -135,7 +135,9 @@ class Vtab(Images):
         if (self.train, self.test) == ("train800val200", "val200"):
             raise ValueError("data.test=val200 is trained on: add data.train=train800")
         if self.protocol == "vpt" and (self.crop != "none" or self.flip):
-            raise ValueError("data.protocol=vpt squares the whole image: take out data.crop and data.flip")
+            raise ValueError(
+                "data.protocol=vpt squares the whole image: add data.crop=none data.flip=false, or protocol=vpt for all"
+            )
 
 
 @recipe
@@ -156,8 +158,10 @@ class Suite:
             raise ValueError(f"data.tasks=[{','.join(self.tasks)}] cannot be: it should name some tasks, each once")
 
 
+DIGITS = 1_797
 VTAB_WHOLE = ("train800val200", "test")  # what a final run is trained and tested on
-VTAB_PARTS = {"train": ("train800val200", "train800"), "test": ("test", "val200")}
+# The training parts with their images, and the test parts, whose images differ from task to task.
+VTAB_PARTS = {"train": {"train800val200": 1_000, "train800": 800}, "test": ("test", "val200")}
 Data = Annotated[Shapes | Digits | Files | Shards | Vtab | Suite, Field(discriminator="source")]
 
 
@@ -168,6 +172,15 @@ def check_single(data: Data) -> None:
             f"data={data.name} is a suite of {len(data.tasks)} tasks, for vitrun finetune only: choose one of them, "
             f"as in data={data.name}/{data.tasks[0]}"
         )
+
+
+def known_images(data: Data) -> int | None:
+    """The training images of a data set, where that is known before it is opened."""
+    if isinstance(data, Digits):
+        return DIGITS - data.test_images
+    if isinstance(data, Vtab):
+        return VTAB_PARTS["train"][data.train]
+    return getattr(data, "train_images", None)
 
 
 def check_trainable(data: Data) -> None:
