@@ -151,7 +151,7 @@ WRONG = [
     ("data=vtab data.root=/ data.tasks=pest", "No data 'vtab/pest'. Did you mean vtab/pets"),
     ("data=vtab data.root=/ data.tasks=pets,pets", "it should name some tasks, each once"),
     ("data=vtab data.root=/ data.tasks=[]", "it should name some tasks, each once"),
-    ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "add data.crop=none data.flip=false"),
+    ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "squares the whole image"),
     ("data=vtab data.root=/ dev=0.1", "each task of VTAB has 200 images of its own"),
 ]
 
