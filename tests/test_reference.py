@@ -28,8 +28,9 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp
     x, y = images(reference["io/images_nhwc"]), torch.from_numpy(reference["io/labels"]).long()  # [25, 8, ...], [25, 8]
     batches = [data.Batch(*step, np.arange(8)) for step in zip(x, y)]
     machine = Machine(recipe.device, recipe.precision)
-    state = training.begin(recipe, training.Plan(loaded.network, loaded.model, loaded.res, None, None), run, machine)
-    steps = list(training.fit_as(recipe, state, batches, *training.lengths(recipe, 25 * 8), machine, run.tick))
+    plan = training.Plan(loaded.network, loaded.model, loaded.res, None, None)
+    state = training.begin(recipe, plan, run, machine)
+    steps = list(training.fit_as(recipe, plan, state, batches, *training.lengths(recipe, 25 * 8), machine, run.tick))
     np.testing.assert_allclose([s.lr for s in steps], reference["io/lr"], rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose([s.loss for s in steps], reference["io/loss"], rtol=1e-4)
     np.testing.assert_allclose([s.norm for s in steps], reference["io/grad_norm"], rtol=1e-4)

@@ -7,16 +7,19 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from threading import Thread
 
 import numpy as np
 import pytest
 import torch
 from conftest import TINY
 
-from vitrun import choices, config, data, models, optim, run, start
-from vitrun.loop import OBJECTIVES, answers, fit, sigmoid_loss
+from vitrun import choices, config, data, models, optim, pretrain, run, start
+from vitrun.loop import answers, fit
 from vitrun.machine import Machine, choose_micro_batch
 from vitrun.mistakes import Exit, Mistake
+from vitrun.objectives import LOSSES, Labelled, sigmoid_loss
+from vitrun.screen import Screen
 from vitrun.state import State, averaged
 from vitrun.views import WholeView
 
@@ -40,8 +43,8 @@ def state_of(network, micro=8, kind="sgd", **options) -> State:
     return State(network, optim.optimizer(recipe, network), None, 0, micro)
 
 
-def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, loss="softmax"):
-    options = {"objective": OBJECTIVES[loss], "clip": clip, "decay": decay, "seed": 0, "machine": machine}
+def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, objective=LOSSES["softmax"]):
+    options = {"objective": objective, "clip": clip, "decay": decay, "seed": 0, "machine": machine}
     return list(fit(state, batches, lr=lambda step: lr, tick=lambda _: None, **options))
 
 
@@ -55,6 +58,18 @@ def test_a_model_overfits_eight_images():
 def test_the_step_does_not_depend_on_the_micro_batch(micro):
     whole, parts = state_of(small(), 8), state_of(small(), micro)
     first, second = (train(state, [batch(8), batch(8, seed=1)]) for state in (whole, parts))
+    assert [s.loss for s in second] == pytest.approx([s.loss for s in first], rel=1e-5)
+    for a, b in zip(whole.network.parameters(), parts.network.parameters()):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("micro", [1, 3, 8])
+@pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
+def test_the_step_of_a_mixed_batch_does_not_depend_on_the_micro_batch(micro, loss):
+    aim = Labelled(loss, smoothing=0.1, mixup=0.5, seed=0)
+    mixed = [aim.prepare(batch(8, seed=step), step) for step in range(2)]
+    whole, parts = state_of(small(), 8), state_of(small(), micro)
+    first, second = (train(state, mixed, objective=aim.loss) for state in (whole, parts))
     assert [s.loss for s in second] == pytest.approx([s.loss for s in first], rel=1e-5)
     for a, b in zip(whole.network.parameters(), parts.network.parameters()):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
@@ -109,7 +124,14 @@ def test_the_sigmoid_loss_sums_over_classes():
     logits, labels = torch.randn(4, 7), torch.tensor([0, 3, 6, 3])
     targets = torch.eye(7)[labels]
     by_hand = -(targets * logits.sigmoid().log() + (1 - targets) * (1 - logits.sigmoid()).log()).sum(1).mean()
-    assert float(sigmoid_loss(logits, labels)) == pytest.approx(float(by_hand), rel=1e-5)
+    assert float(sigmoid_loss(logits, labels).mean()) == pytest.approx(float(by_hand), rel=1e-5)
+
+
+@pytest.mark.parametrize("classes", [10, 1000, 21_843])
+def test_the_sigmoid_loss_of_a_fresh_head_is_exact(classes):
+    logits, labels = torch.full((2, classes), -10.0), torch.tensor([0, 3])
+    found = sigmoid_loss(logits, labels)
+    assert found.tolist() == pytest.approx([10 + classes * np.log1p(np.exp(-10.0))] * 2, rel=3e-6)
 
 
 def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
@@ -130,7 +152,7 @@ def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
 def test_every_test_image_counts_exactly_once(size):
     recipe = start.load("pretrain", ["data.test_images=37"]).data
     test, network = data.open_split(recipe, "test"), small(120)
-    found = answers(network, data.testing(test, WholeView(32), size), OBJECTIVES["softmax"], CPU, lambda _: None)
+    found = answers(network, data.testing(test, WholeView(32), size), LOSSES["softmax"], CPU, lambda _: None)
     assert sorted(found.indices) == list(range(37)) and (found.labels == test.labels).all()
 
 
@@ -180,6 +202,32 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     output = process.communicate()[0]
     assert process.returncode == 0 and "resumes from step" in output
     assert weights(whole) == weights(killed) and len(weights(whole)) == 2
+
+
+LONG = [*(word for word in TINY if word != "steps=6"), "steps=30", "save_minutes=0"]
+DRAWN = [
+    ("model.dropout=0.1", "model.stochastic_depth=0.2", "augment=medium1", "data.crop=inception", "data.flip=true"),
+    ("objective=masked", "augment.randaugment=torchvision", "augment.layers=2", "augment.magnitude=9"),
+]
+
+
+@pytest.mark.parametrize("words", DRAWN)
+def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, words):
+    def perform(name: str) -> None:
+        recipe = start.load("pretrain", [*LONG, *words, f"runs={tmp_path / name}"])
+        run.carry_out("pretrain", recipe, Screen(quiet=True), pretrain.main)
+
+    def stop_soon() -> None:
+        while not [p for p in tmp_path.glob("stopped/*/checkpoints/step-*") if int(p.name[5:]) >= 3]:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    perform("whole")
+    Thread(target=stop_soon).start()
+    with pytest.raises(run.Stopped):
+        perform("stopped")
+    perform("stopped")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "stopped")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 
 from vitrun import data
 from vitrun.views import BOXES, NUMBERS, CropView, WholeView, resample
@@ -45,6 +46,35 @@ def test_a_test_view_is_the_whole_image_squared_or_its_centre():
     assert torch.allclose((WholeView(20)(batch) + 1) * 127.5, batch.float(), atol=1e-3)
     kept = (WholeView(14, crop=0.7)(batch) + 1) * 127.5
     assert torch.allclose(kept, batch[:, :, 3:17, 3:17].float(), atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (9, 50), (16, 16)])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_a_test_view_is_the_resized_image_cropped(shape, antialias):
+    """As torch resizes floats; without antialias that is TensorFlow's bilinear resize with half-pixel centres."""
+    batch = images(2, *shape)
+    for resize, sides in (("square", (16, 16)), ("small", tuple(round(16 * side / min(shape)) for side in shape))):
+        resized = functional.interpolate(batch.float(), sides, mode="bilinear", antialias=antialias)
+        top, left = ((side - 14) // 2 for side in sides)
+        view = WholeView(14, 0.875, resize, antialias)
+        for found, near in ((view(batch), 1e-2), (view(list(batch)), 1.01)):
+            cropped = resized[:, :, top : top + 14, left : left + 14]
+            assert ((found + 1) * 127.5 - cropped).abs().max() < near
+
+
+@pytest.mark.parametrize("res", [9, 40])
+def test_a_training_crop_without_antialias_is_made_of_four_neighbours(res):
+    batch, box = images(1, 40, 30), np.array([[3, 5, 20, 11]], float)
+    expected = functional.interpolate(batch[:, :, 3:23, 5:16].float(), (res, res), mode="bilinear", antialias=False)
+    for pixels, near in ((batch, 1e-2), (list(batch), 1.01)):
+        found = (resample(pixels, box, np.array([False]), res, antialias=False) + 1) * 127.5
+        assert (found - expected).abs().max() < near
+
+
+def test_a_view_that_keeps_the_aspect_does_not_squash():
+    batch = images(1, 20, 60)
+    kept = (WholeView(20, resize="small")(batch) + 1) * 127.5
+    assert torch.allclose(kept, batch[:, :, :, 20:40].float(), atol=1e-3)
 
 
 @pytest.mark.parametrize("sides", [(32, 32), (40, 90), (200, 30)])

@@ -17,7 +17,11 @@ from vitrun.recipe import DURATIONS, RECIPES
 COMMAND_LINE = "command line"
 TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data set a file of their group describes
 PLAIN = {"crop": "none", "flip": False}  # the training view of data.protocol=vpt, whatever the task
-BROUGHT = {"data": "the run that init names", "against": "data, whose test part it is"}  # where no file or word is
+BROUGHT = {  # where no file or word is
+    "data": "the run that init names",
+    "view": "the run that init names, or all of the image",
+    "against": "data, whose test part it is",
+}
 WORD = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
@@ -226,11 +230,12 @@ def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:
         if not file.config_path.startswith("hydra/"):
             tree = yaml.safe_load((choices.CONF / f"{file.config_path}.yaml").read_text()) or {}
             prefix = "" if file.config_path == verb or file.config_path.startswith("recipe/") else f"{file.package}."
-            found |= {f"{prefix}{key}": f"conf/{file.config_path}.yaml" for key in choices.leaves(tree)}
+            told = [key for key in choices.leaves(tree) if key[:5] != "view." or choices.reach(tree, key) is not None]
+            found |= {f"{prefix}{key}": f"conf/{file.config_path}.yaml" for key in told}
             folder, _, choice = file.config_path.partition("/")
             group = file.package.partition(".")[0]
             if group in choices.groups(verb) and folder == choices.FOLDERS.get(group, group):
                 found[group] = (choice, COMMAND_LINE if group in pairs else f"conf/{verb}.yaml")
     if pairs.get("data.protocol") == "vpt":
         found |= {f"data.{key}": "data.protocol=vpt" for key in PLAIN}
-    return found | {key: COMMAND_LINE for key in pairs if key in found and key not in choices.groups(verb)}
+    return found | {key: COMMAND_LINE for key in pairs if key not in choices.groups(verb)}

@@ -38,7 +38,7 @@ def main(recipe: recipe.Dedup, run: Run) -> dict[str, Any]:
         found[how] = duplicates.hashed(tests["near"], trains["near"], recipe.distance, mirrored, machine.device)
     if loaded:
         both = ((recipe.against, test), (recipe.data, train))
-        vectors = [duplicates.unit(embed(recipe, run, machine, loaded, *one, 1.0)[0]) for one in both]
+        vectors = [duplicates.unit(embed(recipe, run, machine, loaded, *one)[0]) for one in both]
         found["features"] = duplicates.alike(*vectors, duplicates.unit, recipe.similarity, machine.device)
     run.write(TABLE, lambda path: write_pairs(path, found, test, train))
     excluded = sorted({row for pairs in found.values() for row in pairs.trains.tolist()})

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ def embed(
     loaded: models.Loaded,
     source: recipe.Data,
     split: data.Split,
-    crop: float,
 ) -> tuple[Tensor, Tensor]:
     """Features [N, D] and labels [N] of a split; kept in a file that weights, images and view name.
 
@@ -33,7 +33,7 @@ def embed(
     """
 
     def compute() -> dict[str, Tensor]:
-        batches = data.ahead(data.testing(split, WholeView(loaded.res, crop), recipe.batch))
+        batches = data.ahead(data.testing(split, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch))
         network = loaded.network.to(machine.device)
         with run.screen.progress("features", len(split), 0) as bar:
             found, labels = features(network, batches, machine, run.counter(bar))
@@ -44,7 +44,7 @@ def embed(
         repr(source),
         split.fingerprint,
         loaded.res,
-        crop,
+        repr(recipe.view),
         str(machine.dtype),
     )
     found = kept("features", facts, compute, len(split), run)

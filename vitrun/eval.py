@@ -1,5 +1,6 @@
 """``vitrun eval``: count how often a model's answers on a test set are right."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 from vitrun import data, exclude, models, recipe, weights
 from vitrun.images import open_parts
 from vitrun.init import recipe_of
-from vitrun.loop import OBJECTIVES, answers, check_loss
+from vitrun.loop import answers
 from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
+from vitrun.objectives import LOSSES, check_loss
 from vitrun.run import Run
 from vitrun.views import WholeView
 
@@ -32,9 +34,9 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     check_loss(loss, test)
     if run.dry:
         return {"test_images": len(test)}
-    batches = data.ahead(data.testing(test, WholeView(loaded.res), recipe.batch))
+    batches = data.ahead(data.testing(test, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch))
     with run.screen.progress(run.verb, len(test), 0) as bar:
-        found = answers(network.to(machine.device), batches, OBJECTIVES[loss], machine, run.counter(bar))
+        found = answers(network.to(machine.device), batches, LOSSES[loss], machine, run.counter(bar))
     run.write("preds.parquet", lambda path: write_answers(path, found, test))
     right = test.right[found.indices]
     accuracy = {"top1": found.accuracy(1, right), "top5": found.accuracy(5, right)}
@@ -63,6 +65,12 @@ def fitting(loaded: models.Loaded, test: data.Split, init: str, name: str) -> nn
         return Among(loaded.network, test.among)
     if loaded.classes == len(test.classes):
         return loaded.network
+    if not loaded.classes:
+        raise Mistake(
+            f"{init} was trained without labels and has no head: fine-tune it first (vitrun finetune data={name} "
+            f"init={init}).",
+            Exit.COMMAND,
+        )
     of_imagenet = test.among is not None or len(test.classes) == data.IMAGENET_CLASSES
     raise Mistake(
         f"{init} has a head of {loaded.classes} classes, but {name} has {len(test.classes)}: fine-tune first "

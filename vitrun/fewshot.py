@@ -31,9 +31,7 @@ def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     if run.dry:
         return {"train_images": len(train), "test_images": len(test)}
-    (x, y), (x_test, y_test) = (
-        embed(recipe, run, machine, loaded, recipe.data, split, recipe.crop) for split in (train, test)
-    )
+    (x, y), (x_test, y_test) = (embed(recipe, run, machine, loaded, recipe.data, split) for split in (train, test))
     accuracies, drawn = {}, {}
     for seed in recipe.seeds:
         order = draw(y.numpy(), seed)

@@ -9,44 +9,13 @@ from time import perf_counter
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from vitrun.data import Batch, Split
+from vitrun.data import Batch
 from vitrun.draws import key
 from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
 from vitrun.optim import average, set_lr
 from vitrun.state import State
-
-
-def softmax_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Softmax cross-entropy, mean over images: [B, C], [B] -> []."""
-    return functional.cross_entropy(logits.float(), labels)
-
-
-def sigmoid_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sigmoid cross-entropy, summed over classes, mean over images: [B, C], [B] or [B, K] -> [] (as big_vision)."""
-    targets = multi_hot(labels, logits.shape[1])
-    return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(1).mean()
-
-
-def multi_hot(labels: Tensor, classes: int) -> Tensor:
-    """1 for each class that an image has, else 0: [B], or [B, K] where -1 is no class, to float32 [B, C]."""
-    labels = labels.reshape(len(labels), -1)
-    targets = torch.zeros(len(labels), classes + 1, device=labels.device)
-    return targets.scatter_(1, labels.where(labels >= 0, classes), 1)[:, :classes]
-
-
-OBJECTIVES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
-
-
-def check_loss(loss: str, *splits: Split) -> None:
-    """A Mistake where a split has images of several labels, and the loss knows one only."""
-    if loss == "softmax" and any(split.labels.ndim > 1 for split in splits):
-        raise Mistake(
-            "loss=softmax knows one label an image, but the data has images of several: use loss=sigmoid, or in eval "
-            "the init of a run that was trained so."
-        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +36,7 @@ def fit(
     batches: Iterable[Batch],
     *,
     lr: Callable[[int], float],
-    objective: Callable[[Tensor, Tensor], Tensor],
+    objective: Callable[..., Tensor],
     clip: float | None,
     decay: float | None,
     seed: int,
@@ -76,6 +45,7 @@ def fit(
 ) -> Iterator[Step]:
     """Train on ``batches``, one step each, and tell of every step.
 
+    ``objective(outputs, *targets)`` is the loss of each image [B], of what the network makes of a batch's inputs.
     ``tick(images)`` is called after each micro-batch and may raise: the step is then not done, and ``state`` is whole.
     Raises a Mistake (exit 5) before the update where the loss or the gradient is not finite.
     """
@@ -118,7 +88,7 @@ def accumulate(
     state: State,
     parameters: list[nn.Parameter],
     batch: Batch,
-    objective: Callable[[Tensor, Tensor], Tensor],
+    objective: Callable[..., Tensor],
     machine: Machine,
     tick: Callable[[int], None],
 ) -> float:
@@ -134,14 +104,13 @@ def accumulate(
         loss = torch.zeros((), device=machine.device)
         total = [torch.zeros_like(p) for p in parameters]  # its own memory: autograd's gradients may share theirs
         for start in starts[lane::lanes]:
-            images = batch.images[start : start + micro].to(machine.device, non_blocking=True)
-            labels = batch.labels[start : start + micro].to(machine.device, non_blocking=True)
+            inputs, targets = batch.part(slice(start, start + micro), machine.device)
             with machine.autocast():
-                logits = state.network(images)
-            part = objective(logits, labels) * (len(labels) / size)
+                outputs = state.network(*inputs)
+            part = objective(outputs, *targets).sum() / size
             torch._foreach_add_(total, torch.autograd.grad(part, parameters))
             loss += part.detach()
-            tick(len(labels))
+            tick(len(inputs[0]))
         return loss, total
 
     (loss, total), *others = machine.map(work, range(lanes), lanes)
@@ -187,10 +156,9 @@ def answers(
 ) -> Answers:
     """The answers of ``network`` for every image of ``batches``, each exactly once."""
 
-    def answer(images: Tensor, labels: Tensor) -> tuple[np.ndarray, ...]:
+    def answer(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         logits = network(images).float()
-        losses = [objective(one[None], label[None]) for one, label in zip(logits, labels)]
-        return logits.topk(min(5, logits.shape[1])).indices.cpu().numpy(), torch.stack(losses).cpu().numpy()
+        return logits.topk(min(5, logits.shape[1])).indices, objective(logits, labels), labels
 
     top, losses, labels, indices = read(network, batches, answer, machine, tick)
     return Answers(labels, indices, top, losses)
@@ -200,26 +168,26 @@ def features(
     network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the head reads, float32 [N, D], and the labels [N], of every image of ``batches``."""
-    found, labels, _ = read(network, batches, lambda x, _: (network.features(x).float().cpu().numpy(),), machine, tick)
+    found, labels, _ = read(network, batches, lambda x, labels: (network.features(x).float(), labels), machine, tick)
     return found, labels
 
 
 def read(
     network: nn.Module, batches: Iterable[Batch], function: Callable, machine: Machine, tick: Callable[[int], None]
 ) -> Sequence[np.ndarray]:
-    """``function(images, labels)``, a tuple of arrays, over all batches, each array joined; then labels and indices."""
+    """``function(*inputs, *targets)``, a tuple of tensors, over all batches, each joined; and the indices behind."""
     network.eval()
     parts = []
     for batch in batches:
-        pieces = np.array_split(np.arange(len(batch.labels)), min(machine.lanes, len(batch.labels)))
+        pieces = np.array_split(np.arange(len(batch.images)), min(machine.lanes, len(batch.images)))
 
         @torch.inference_mode()
-        def work(piece: np.ndarray, batch: Batch = batch) -> tuple[np.ndarray, ...]:
-            images, labels = batch.images[piece].to(machine.device), batch.labels[piece].to(machine.device)
+        def work(piece: np.ndarray, batch: Batch = batch) -> list[np.ndarray]:
+            inputs, targets = batch.part(piece, machine.device)
             with machine.autocast():
-                return function(images, labels)
+                return [tensor.cpu().numpy() for tensor in function(*inputs, *targets)]
 
         for piece, found in zip(pieces, machine.map(work, pieces, len(pieces))):
-            parts.append((*found, batch.labels[piece].numpy(), batch.indices[piece]))
-        tick(len(batch.labels))
+            parts.append((*found, batch.indices[piece]))
+        tick(len(batch.images))
     return [np.concatenate(column) for column in zip(*parts)]

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 
 from vitrun import draws, models, recipe, training
+from vitrun.masking import Masking
+from vitrun.recipe import Labels
 from vitrun.run import Run
 
 NATIVE = 224  # pixels, where a recipe names no resolution
@@ -16,6 +18,12 @@ def main(recipe: recipe.Pretrain, run: Run) -> dict[str, Any]:
     train, test = training.open_data(recipe, run, recipe.exclude)
     res = recipe.res or NATIVE
     torch.manual_seed(draws.key(recipe.seed, "weights"))
-    bias = RARE if recipe.loss == "sigmoid" else 0.0
+    if not isinstance(recipe.objective, Labels):
+        masking = Masking(recipe.objective, recipe.model.patch, recipe.seed)
+        network = models.build_masked(recipe.model, masking.outputs, res)
+        return training.train(recipe, training.Plan(network, network.row, res, train, test, masking), run)
+    bias = recipe.head_bias
+    if bias is None:
+        bias = RARE if recipe.loss == "sigmoid" else 0.0
     network = models.build(recipe.model, len(train.classes), res, bias)
     return training.train(recipe, training.Plan(network, recipe.model, res, train, test), run)

@@ -10,6 +10,7 @@ from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import on_the_net
 
 TABLES = {"data": ("data", "data set"), "models": ("model", "model")}  # the verbs that list the files of a group
+WHOLE = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
@@ -19,12 +20,17 @@ def load(verb: str, words: list[str]) -> Any:
     runs = Path(tree.get("runs", ""))
     if "against" in choices.groups(verb) and tree.get("against") is None:
         tree["against"] = dict(tree["data"])
+    seen = {option: value for option, value in tree.get("view", {}).items() if value is not None}
+    if "view" in tree:
+        tree["view"] = WHOLE | seen
     if tree.get("init") is not None:
         if tree.get("data") is not None or "data" not in choices.groups(verb):
             config.freeze(verb, tree)  # a wrong value is told before a file is hashed or the Hub asked
         tree["init"] = init.resolve(str(tree["init"]), runs, verb)
+        source = init.recipe_of(tree["init"], runs)
+        if "view" in tree:  # with eval, whose files leave it open, that of the run
+            tree["view"] = WHOLE | (source or {}).get("view", {}) | seen
         if "data" in choices.groups(verb) and tree.get("data") is None:
-            source = init.recipe_of(tree["init"], runs)
             if source is None:
                 raise Mistake(f"init={tree['init']} does not say which data to use: add data=NAME.")
             tree["data"] = source["data"]

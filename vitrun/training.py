@@ -4,7 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -12,10 +12,13 @@ from torch import nn
 
 from vitrun import data, models, optim
 from vitrun.images import open_parts
-from vitrun.loop import OBJECTIVES, Step, answers, check_loss, fit
+from vitrun.loop import Step, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
+from vitrun.masking import Masking
 from vitrun.meter import Meter
 from vitrun.mistakes import Exit, Mistake
+from vitrun.objectives import Labelled, check_loss
+from vitrun.randaugment import RandAugment
 from vitrun.recipe import BiT, Timm, Training, ViT
 from vitrun.run import Run, Stopped
 from vitrun.state import State, averaged, restore, save
@@ -33,10 +36,11 @@ class Plan:
     res: int
     train: data.Split
     test: data.Split
+    masking: Masking | None = None  # none where it is trained for labels
 
     @property
     def classes(self) -> int:
-        return len(self.train.classes)
+        return 0 if self.masking else len(self.train.classes)
 
 
 def open_data(recipe: Training, run: Run, excluded: Sequence[str] = ()) -> tuple[data.Split, data.Split]:
@@ -63,10 +67,9 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
     if run.dry:
         return rehearse(recipe, plan, run, machine, state, steps)
     meter = Meter(run, state.step, steps, recipe.batch)
-    view = CropView(plan.res, recipe.data.crop, recipe.data.area, recipe.data.flip, recipe.seed)
     bad = budget(recipe, plan, run)
-    batches = data.training(plan.train, view, recipe.batch, recipe.seed, state.step, steps, bad)
-    done = fit_as(recipe, state, data.ahead(batches), steps, warmup, machine, meter.tick)
+    batches = data.training(plan.train, training_view(recipe, plan), recipe.batch, recipe.seed, state.step, steps, bad)
+    done = fit_as(recipe, plan, state, batches, steps, warmup, machine, meter.tick)
     saved = time.monotonic()
     try:
         with meter:
@@ -85,6 +88,7 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
 
 def fit_as(
     recipe: Training,
+    plan: Plan,
     state: State,
     batches: Iterable[data.Batch],
     steps: int,
@@ -92,18 +96,32 @@ def fit_as(
     machine: Machine,
     tick: Callable[[int], None],
 ) -> Iterator[Step]:
-    """:func:`fit` with the schedule, loss, clip, Polyak average and seed of the recipe."""
+    """:func:`fit` with the objective, schedule, clip, Polyak average and seed of the recipe; batches made ahead."""
+    aim = objective(recipe, plan)
     return fit(
         state,
-        batches,
+        data.ahead(aim.prepare(batch, step) for step, batch in enumerate(batches, state.step)),
         lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup),
-        objective=OBJECTIVES[recipe.loss],
+        objective=aim.loss,
         clip=recipe.clip,
         decay=recipe.ema,
         seed=recipe.seed,
         machine=machine,
         tick=tick,
     )
+
+
+def training_view(recipe: Training, plan: Plan) -> CropView:
+    """What a training image looks like: the data set's crop and flip, then RandAugment where there is any."""
+    asked, seed = recipe.augment, recipe.seed
+    augment = RandAugment(asked.randaugment, asked.layers, asked.magnitude, seed) if asked.layers else None
+    crop = recipe.data
+    return CropView(plan.res, crop.crop, crop.area, crop.flip, seed, recipe.view.antialias, augment)
+
+
+def objective(recipe: Training, plan: Plan) -> Labelled | Masking:
+    """What the network is trained for."""
+    return plan.masking or Labelled(recipe.loss, recipe.smoothing, recipe.augment.mixup, recipe.seed)
 
 
 def lengths(recipe: Training, images: int) -> tuple[int, int]:
@@ -151,21 +169,15 @@ def begin(recipe: Training, plan: Plan, run: Run, machine: Machine) -> State:
 
 
 def test(recipe: Training, plan: Plan, state: State, run: Run, machine: Machine) -> dict[str, Any]:
-    """Top-1, top-5 and loss on every test image."""
-    batches = data.ahead(data.testing(plan.test, WholeView(plan.res), recipe.batch))
+    """What the objective tells of every test image: of labels top-1, top-5 and loss."""
+    batches = data.ahead(data.testing(plan.test, WholeView(plan.res, **asdict(recipe.view)), recipe.batch))
     with averaged(state):
-        found = answers(state.network, batches, OBJECTIVES[recipe.loss], machine, run.tick)
-    return {
-        "top1": found.accuracy(1),
-        "top5": found.accuracy(5),
-        "loss": float(found.losses.mean()),
-        "test_images": len(found.labels),
-    }
+        return objective(recipe, plan).test(state.network, batches, machine, run.tick)
 
 
 def say_plan(recipe: Training, plan: Plan, run: Run, machine: Machine, state: State, steps: int) -> None:
     """Tell what will be computed."""
-    count = models.parameters(plan.model, plan.classes, plan.res)
+    count = sum(parameter.numel() for parameter in plan.network.parameters())
     macs = models.macs(plan.model, plan.classes, plan.res)
     run.say(
         f"model: {plan.model.name} at {plan.res} px, {count / 1e6:.1f} M parameters, {macs / 1e9:.3g} GMAC an image"
@@ -181,7 +193,9 @@ def rehearse(recipe: Training, plan: Plan, run: Run, machine: Machine, state: St
     """Two steps on made-up images: what a step costs, and so the whole run."""
     images = torch.zeros(recipe.batch, 3, plan.res, plan.res)
     batch = data.Batch(images, torch.zeros(recipe.batch, dtype=torch.long), torch.zeros(recipe.batch).numpy())
-    taken = fit(state, [batch, batch], lr=lambda step: 0.0, objective=OBJECTIVES[recipe.loss], clip=recipe.clip,
+    aim = objective(recipe, plan)
+    batch = aim.prepare(batch, 0)
+    taken = fit(state, [batch, batch], lr=lambda step: 0.0, objective=aim.loss, clip=recipe.clip,
                 decay=recipe.ema, seed=recipe.seed, machine=machine, tick=run.tick)  # fmt: skip
     seconds = [step.took for step in taken][-1]
     # ru_maxrss is in kilobytes on Linux, in bytes on macOS

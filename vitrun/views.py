@@ -1,6 +1,6 @@
 """What a training image and a test image look like: uint8 pixels in, [B, 3, R, R] in [-1, 1] out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -20,13 +20,15 @@ NUMBERS = 2 * TRIES + 3  # drawn for each image: area and aspect for every try, 
 
 @dataclass(frozen=True)
 class CropView:
-    """A random crop, and with ``flip`` a mirror image every other time."""
+    """A random crop, with ``flip`` a mirror image every other time, then what ``augment`` makes of it."""
 
     res: int
     crop: str
     area: tuple[float, float]
     flip: bool
     seed: int
+    antialias: bool = True
+    augment: Callable[[Tensor, int, np.ndarray], None] | None = None  # changes [B, 3, R, R] in [-1, 1] where it lies
 
     def __call__(
         self, pixels: Tensor | Sequence[Tensor], epoch: int, indices: np.ndarray, out: Tensor | None = None
@@ -36,24 +38,35 @@ class CropView:
         sides = np.array([image.shape[1:] for image in pixels])  # [B, 2]
         boxes = BOXES[self.crop](numbers, sides, self.area)
         flips = (numbers[:, -1] < 0.5) & self.flip
-        return resample(pixels, boxes, flips, self.res, out)
+        images = resample(pixels, boxes, flips, self.res, out, self.antialias)
+        if self.augment is not None:
+            self.augment(images, epoch, indices)
+        return images
 
 
 @dataclass(frozen=True)
 class WholeView:
-    """The image squared to ``res / crop``, of which the centre ``res`` is kept: all of it where ``crop`` is 1."""
+    """The image resized, of which the centre ``res`` by ``res`` is kept: ``crop`` of the shorter resized side.
+
+    ``square`` squashes to a square; ``small`` keeps the aspect, as big_vision's ``resize_small``, whose filter is an
+    area mean where ours is bilinear.
+    """
 
     res: int
     crop: float = 1.0
+    resize: str = "square"
+    antialias: bool = True
 
     def __call__(self, pixels: Tensor | Sequence[Tensor], out: Tensor | None = None) -> Tensor:
         """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32."""
-        squared = round(self.res / self.crop)
-        kept = self.res / squared
-        first = (squared - self.res) // 2 / squared
-        sides = np.array([image.shape[1:] for image in pixels], dtype=np.float64)
-        boxes = np.concatenate([sides * first, sides * kept], 1)
-        return resample(pixels, boxes, np.zeros(len(sides), bool), self.res, out)
+        sides = np.array([image.shape[1:] for image in pixels])
+        shorter = round(self.res / self.crop)
+        resized = np.full_like(sides, shorter)
+        if self.resize == "small":
+            resized = np.rint(sides * (shorter / sides.min(1, keepdims=True))).astype(np.int64)
+        frames = np.concatenate([resized, (resized - self.res) // 2], 1)
+        boxes = whole_boxes(sides, sides, (1.0, 1.0))
+        return resample(pixels, boxes, np.zeros(len(sides), bool), self.res, out, self.antialias, frames)
 
 
 def inception_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
@@ -94,25 +107,35 @@ BOXES = {"inception": inception_boxes, "pad": pad_boxes, "square": square_boxes,
 
 
 def resample(
-    pixels: Tensor | Sequence[Tensor], boxes: np.ndarray, flips: np.ndarray, res: int, out: Tensor | None = None
+    pixels: Tensor | Sequence[Tensor],
+    boxes: np.ndarray,
+    flips: np.ndarray,
+    res: int,
+    out: Tensor | None = None,
+    antialias: bool = True,
+    frames: np.ndarray | None = None,
 ) -> Tensor:
-    """Bilinear, antialiased where it shrinks: each box to [3, R, R], mirrored where ``flips``, scaled to [-1, 1].
+    """Bilinear: each box to [3, R, R], mirrored where ``flips``, scaled to [-1, 1].
 
-    Images of one size are resampled together, by two small matrices each; others one by one.
+    Without ``antialias`` a pixel is made of its four neighbours however much the image shrinks, as TensorFlow's
+    ``resize`` does. ``frames`` [B, 4] is the height and width that a box is resized to, and the top and left of the
+    [R, R] that is kept of that; none for all of R by R. Images of one size are resampled together, by two small
+    matrices each; others one by one.
     """
     out = torch.empty(len(boxes), 3, res, res) if out is None else out
+    frames = np.tile([res, res, 0, 0], (len(boxes), 1)) if frames is None else frames
     if isinstance(pixels, Tensor):
-        boxes_ = torch.from_numpy(boxes).float()
-        rows = weights(boxes_[:, 0], boxes_[:, 2], pixels.shape[2], res)  # [B, R, H]
-        columns = weights(boxes_[:, 1], boxes_[:, 3], pixels.shape[3], res)  # [B, R, W]
+        boxes_, (heights, widths, tops, lefts) = torch.from_numpy(boxes).float(), torch.from_numpy(frames).T
+        rows = weights(boxes_[:, 0], boxes_[:, 2], pixels.shape[2], heights, tops, res, antialias)  # [B, R, H]
+        columns = weights(boxes_[:, 1], boxes_[:, 3], pixels.shape[3], widths, lefts, res, antialias)  # [B, R, W]
         columns = torch.where(torch.from_numpy(flips)[:, None, None], columns.flip(1), columns)
         # The three channels side by side, so that each axis is one product an image.
         wide = pixels.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).flatten(2)  # [B, H, 3W]
         high = (rows @ wide).view(len(rows), 3 * res, -1)  # [B, 3R, W]
         scale((high @ columns.mT).view(-1, res, 3, res).transpose(1, 2), out)  # [B, 3, R, R]
     else:
-        for image, box, flip, place in zip(pixels, boxes, flips, out):
-            scale(resample_one(image, box, flip, res), place)
+        for image, box, frame, flip, place in zip(pixels, boxes, frames, flips, out):
+            scale(resample_one(image, box, frame, flip, res, antialias), place)
     return out
 
 
@@ -121,28 +144,34 @@ def scale(images: Tensor, out: Tensor) -> None:
     torch.sub(images, 127.5, out=out).div_(127.5)
 
 
-def resample_one(image: Tensor, box: np.ndarray, flip: bool, res: int) -> Tensor:
+def resample_one(image: Tensor, box: np.ndarray, frame: np.ndarray, flip: bool, res: int, antialias: bool) -> Tensor:
     """One image [3, h, w] to [3, R, R], uint8."""
     top, left, height, width = (int(round(side)) for side in box)
     top, left = max(top, 0), max(left, 0)
     cut = image[None, :, top : top + height, left : left + width]
     cut = cut.contiguous(memory_format=torch.channels_last)  # as decoders leave pixels: else torch works plane by plane
-    out = functional.interpolate(cut, (res, res), mode="bilinear", antialias=True)[0]
+    height, width, top, left = frame.tolist()
+    out = functional.interpolate(cut, (height, width), mode="bilinear", antialias=antialias)[0]
+    out = out[:, top : top + res, left : left + res]
     return out.flip(2) if flip else out
 
 
-def weights(start: Tensor, length: Tensor, size: int, res: int) -> Tensor:
-    """The bilinear weights that take ``size`` pixels to ``res`` for each box along one axis: [B], [B] -> [B, R, size].
+def weights(
+    start: Tensor, length: Tensor, size: int, resized: Tensor, first: Tensor, res: int, antialias: bool
+) -> Tensor:
+    """The bilinear weights that take ``size`` pixels to ``res`` for each box along one axis: 4 of [B] -> [B, R, size].
 
-    A triangle filter as wide as a pixel of the output, cut off at the box and normalised, as PIL has it.
+    A triangle filter as wide as a pixel of the output (with ``antialias``, else of the input), cut off at the box and
+    normalised, as PIL has it. A box becomes ``resized`` pixels, of which ``res`` from the ``first`` on are kept.
     """
-    scale = (length / res)[:, None]
-    centre = start[:, None] + (torch.arange(res) + 0.5) * scale - 0.5  # [B, R]
+    scale = (length / resized)[:, None]
+    centre = start[:, None] + (first[:, None] + torch.arange(res) + 0.5) * scale - 0.5  # [B, R]
     low = start.clamp(0, size - 1)[:, None]
     high = (start + length - 1).clamp(0, size - 1)[:, None]
     centre = torch.minimum(torch.maximum(centre, low), high)
     index = torch.arange(size)
-    weight = 1 - (index - centre[..., None]).abs() / scale.clamp(min=1)[..., None]  # [B, R, size]
+    wide = scale.clamp(min=1)[..., None] if antialias else 1
+    weight = 1 - (index - centre[..., None]).abs() / wide  # [B, R, size]
     inside = (index >= low[..., None]) & (index <= high[..., None])
     weight = weight.clamp_(min=0) * inside
     total = weight.sum(-1, keepdim=True)

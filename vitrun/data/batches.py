@@ -24,11 +24,22 @@ PIECE = 8  # images a thread reads and views at a time: few, to keep all threads
 
 @dataclass(frozen=True)
 class Batch:
-    """Images [B, 3, R, R] in [-1, 1], their labels [B] or [B, K] padded with -1, and their places in the split [B]."""
+    """Images [B, 3, R, R] in [-1, 1], their labels [B] or [B, K] padded with -1, and their places in the split [B].
+
+    What an objective needs besides has as many rows: ``inputs`` go to the network, ``targets`` to the loss.
+    """
 
     images: Tensor
     labels: Tensor
     indices: np.ndarray
+    inputs: tuple[Tensor, ...] = ()
+    targets: tuple[Tensor, ...] = ()
+
+    def part(self, rows: slice | np.ndarray, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
+        """What the network is given of the images at ``rows``, and what the loss is, on ``device``."""
+        parts = ((self.images, *self.inputs), (self.labels, *self.targets))
+        inputs, targets = ([tensor[rows].to(device, non_blocking=True) for tensor in part] for part in parts)
+        return inputs, targets
 
 
 def training(

@@ -9,17 +9,21 @@ from vitrun.models.counts import macs, parameters, tokens
 from vitrun.models.files import fill, save
 from vitrun.models.load import Loaded, load
 from vitrun.models.look import attention_and_tokens
+from vitrun.models.masked import KEPT, MASKED, build_masked
 from vitrun.models.published import published
 from vitrun.models.report import Report
 from vitrun.models.table import main
 from vitrun.models.weights import Weights, read
 
 __all__ = [
+    "KEPT",
+    "MASKED",
     "Loaded",
     "Report",
     "Weights",
     "attention_and_tokens",
     "build",
+    "build_masked",
     "fill",
     "load",
     "macs",

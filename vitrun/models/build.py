@@ -77,7 +77,7 @@ def draw(network: nn.Module) -> None:
 
 def lecun_normal(weight: nn.Parameter) -> None:
     """A normal cut at two deviations and widened so that its variance is 1/fan_in (flax's ``lecun_normal``)."""
-    deviation = sqrt(1 / weight[0].numel()) / 0.87962566103423978
+    deviation = sqrt(1 / weight.shape[1:].numel()) / 0.87962566103423978
     nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
 
 

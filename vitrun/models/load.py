@@ -118,7 +118,7 @@ def match(source: Source, network: nn.Module, new_head: bool) -> tuple[dict[str,
         here = [name for name in entry.theirs if name in source.weights]
         if new_head and entry.ours.startswith("head."):
             given.add(entry.ours)
-            dropped.setdefault(f"head of {source.classes} classes", []).extend(here)
+            dropped.setdefault(f"head of {source.classes or 'no'} classes", []).extend(here)
         elif new_head and entry.ours.startswith("pre_logits."):
             dropped.setdefault("pre-logits layer", []).extend(here)
         elif entry.ours not in given:
@@ -177,4 +177,8 @@ def require_head(source: Source, classes: int | None) -> None:
 
 def zero_head(network: nn.Module) -> list[str]:
     """A note where the kept head is all zeros, as Google published its ImageNet-21k models of 2020."""
-    return [] if network.head.weight.any() else ["the head is all zeros, as some were published: it predicts nothing"]
+    return (
+        []
+        if network.head.weight.any() or not len(network.head.weight)
+        else ["the head is all zeros, as some were published: it predicts nothing"]
+    )

@@ -24,6 +24,13 @@ class PatchEmbed(nn.Module):
         return self.proj(maps).flatten(2).transpose(1, 2)
 
 
+class Head(nn.Linear):
+    """The last layer; it may have no classes, and of that torch would warn that there is nothing to draw."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights to who builds the network."""
+
+
 class ViT(nn.Module):
     """[B, 3, R, R] -> logits [B, C]; ``side`` is the number of patches along an edge of the image."""
 
@@ -43,7 +50,7 @@ class ViT(nn.Module):
             self.attn_pool = AttentionPool(row.width, row.heads, row.mlp)
         if row.pre_logits:
             self.pre_logits = nn.Linear(row.width, row.width)
-        self.head = nn.Linear(row.width, classes)
+        self.head = Head(row.width, classes)
 
     def add_positions(self) -> None:
         """The tables of ``row.positions``, one a layer (L of them) where the layers do not share one."""
@@ -96,7 +103,10 @@ class ViT(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> the first layer's tokens [B, N, D]."""
-        x = self.patch_embed(images)
+        return self.arrange(self.patch_embed(images))
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """Embedded patches [B, N-P, D] -> tokens [B, N, D]: the class token before them, positions added."""
         if self.prefix:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         if self.row.positions_at == "stem" and (table := self.positions()) is not None:

@@ -19,10 +19,12 @@ from vitrun.recipe.data import (
     on_the_net,
 )
 from vitrun.recipe.model import BiT, Model, Timm, ViT
+from vitrun.recipe.objective import Labels, Masked, Objective, SimMim
 from vitrun.recipe.part import Fraction, recipe
+from vitrun.recipe.view import Augment, View
 
 __all__ = ["BiT", "Data", "Digits", "Files", "Images", "Model", "Published", "Shapes", "Shards", "Timm", "ViT", "Vtab"]
-__all__ += ["check_trainable", "on_the_net"]
+__all__ += ["Augment", "Labels", "Masked", "SimMim", "View", "check_trainable", "on_the_net"]
 
 
 def warm_up(value: object) -> object:
@@ -61,6 +63,7 @@ class Running:
     """What every verb that makes a run is told."""
 
     res: Annotated[int, Field(ge=8)] | None
+    view: View
     batch: PositiveInt
     precision: Literal["auto", "fp32", "bf16"]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -82,6 +85,8 @@ class Training(Running):
     warmup: Annotated[int | str, BeforeValidator(warm_up)]  # steps, or a share of the run
     schedule: Literal["cosine", "linear", "constant"]
     loss: Literal["softmax", "sigmoid"]
+    smoothing: Fraction  # of the labels: this share of each target is spread evenly over the classes
+    augment: Augment
     clip: PositiveFloat | None  # bound of the gradient's global norm
     ema: Fraction | None  # decay of the Polyak average of the weights
     seed: NonNegativeInt
@@ -107,6 +112,8 @@ class Pretrain(Training):
     """Train a model from scratch."""
 
     model: Model
+    objective: Objective
+    head_bias: float | None  # of the head at first; none for what suits the loss
     exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are left out
 
     def __post_init__(self):
@@ -115,6 +122,22 @@ class Pretrain(Training):
             raise ValueError("model=timm needs an architecture: add model.name=NAME, any that timm.list_models() has")
         if isinstance(self.model, ViT) and self.res and (why := self.model.misfit(self.res)):
             raise ValueError(why)
+        if not isinstance(self.objective, Labels):
+            self.check_unlabelled()
+
+    def check_unlabelled(self) -> None:
+        """A ValueError where something needs labels, or the model has no patches to mask."""
+        kind = self.objective.kind
+        if not isinstance(self.model, ViT) or self.model.stem:
+            raise ValueError(
+                f"objective={kind} masks patches of the image, which {self.model.name} has none of: choose a pure "
+                "vision transformer, as model=vit_b16"
+            )
+        without = {"smoothing": 0, "augment.mixup": 0, "head_bias": None}
+        given = {"smoothing": self.smoothing, "augment.mixup": self.augment.mixup, "head_bias": self.head_bias}
+        for option, value in without.items():
+            if given[option] != value:
+                raise ValueError(f"{option}={given[option]} is for labels, and objective={kind} has none: leave it out")
 
 
 @recipe
@@ -134,7 +157,6 @@ class Fewshot(Running):
     shots: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...]
     l2: PositiveFloat
-    crop: Annotated[float, Field(gt=0, le=1)]  # share of the squared image's side that the centre crop keeps
 
     def __post_init__(self):
         check_trainable(self.data)

@@ -36,5 +36,6 @@ def given(entries: list[Entry], tensors: dict[str, Tensor]) -> dict[str, Tensor]
     found = {}
     for entry in entries:
         for name, tensor in zip(entry.theirs, entry.give(tensors[entry.ours]), strict=True):
-            found[name] = tensor.contiguous().clone()  # parts of one tensor must not share memory in a file
+            if tensor.numel():  # a head of no classes is left out
+                found[name] = tensor.contiguous().clone()  # parts of one tensor must not share memory in a file
     return found

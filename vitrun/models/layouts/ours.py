@@ -8,6 +8,8 @@ from vitrun.models.layouts.entry import Source, same
 from vitrun.models.weights import Weights, wrong
 from vitrun.recipe import Model
 
+UNLABELLED = {"mask token": "mask_token", "decoder of patches": "decoder."}  # of a network that masked patches trained
+
 
 def recognise(weights: Weights) -> Source | None:
     """The network that the metadata describes, or None where there is no such metadata."""
@@ -19,4 +21,7 @@ def recognise(weights: Weights) -> Source | None:
         res, classes = int(facts["res"]), int(facts["classes"])
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise wrong(weights.path, f"its description of the network is damaged: {error}") from None
-    return Source(weights, model, res, classes, [same(name, name) for name in weights])
+    ignored = {why: [name for name in weights if name.startswith(part)] for why, part in UNLABELLED.items()}
+    dropped = {name for names in ignored.values() for name in names}
+    entries = [same(name, name) for name in weights if name not in dropped]
+    return Source(weights, model, res, classes, entries, {why: names for why, names in ignored.items() if names})

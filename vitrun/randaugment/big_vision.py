@@ -1,0 +1,154 @@
+"""The sixteen operations of big_vision's RandAugment (pp/autoaugment.py, forked from TensorFlow's EfficientNet).
+
+None of them is the identity; what comes into the image from outside is grey, 128. Two known faults are kept, because
+every published model that was trained with this code saw them: ``contrast`` turns around a grey of R * R / 256 (196 at
+224 pixels) and not around the image's mean (issue 109 there), and ``solarize`` takes its threshold modulo 256, so that
+magnitude 10 inverts all of the image and a smaller one less of it the larger it is (issue 110).
+
+An operation takes pixels [3, R, R], a magnitude and three draws in [0, 1): its sign, and the row and the column of its
+place. Numbers of pixels are those of the code whatever R is.
+"""
+
+from math import cos, pi, sin
+
+import numpy as np
+
+MOST = 10.0  # the magnitude that is called 1
+GREY = 128
+LUMA = np.array([0.2989, 0.587, 0.114], np.float32)[:, None, None]  # of red, green and blue (tf.image.rgb_to_grayscale)
+VALUES = np.arange(256)
+
+
+def autocontrast(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Each channel stretched from 0 to 255."""
+    out = np.empty_like(image)
+    for channel, place in zip(image, out):
+        low, high = np.float32(channel.min()), np.float32(channel.max())
+        scale = np.float32(255) / (high - low) if high > low else np.float32(1)
+        table = VALUES.astype(np.float32) * scale - (low * scale if high > low else 0)
+        np.take(table.clip(0, 255).astype(np.uint8), channel, out=place)
+    return out
+
+
+def equalize(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Each channel with a flat histogram, as PIL counts it."""
+    out = image.copy()
+    for channel, place in zip(image, out):
+        counts = np.bincount(channel.ravel(), minlength=256)
+        step = (counts.sum() - counts[counts > 0][-1]) // 255
+        if step:
+            table = np.concatenate([[0], (counts.cumsum()[:-1] + step // 2) // step]).clip(0, 255)
+            np.take(table.astype(np.uint8), channel, out=place)
+    return out
+
+
+def invert(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """255 less the pixel."""
+    return 255 - image
+
+
+def posterize(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """The upper 4 bits at magnitude 10, all at 20; TensorFlow shifts by at most 7, so that one is always left."""
+    shift = min(max(8 - int(magnitude / MOST * 4), 0), 7)
+    return image >> shift << shift
+
+
+def solarize(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Inverted from a threshold on."""
+    return np.where(image < int(magnitude / MOST * 256) % 256, image, 255 - image)
+
+
+def solarize_add(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Up to 110 brighter (at magnitude 10) below 128."""
+    table = np.where(VALUES < 128, VALUES + int(magnitude / MOST * 110), VALUES).clip(0, 255)
+    return np.take(table.astype(np.uint8), image)
+
+
+def color(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Away from the image in grey."""
+    light = (image / np.float32(255) * LUMA).sum(0, dtype=np.float32, keepdims=True)  # [1, R, R]
+    return enhanced(np.trunc(light * np.float32(255.5)), image, magnitude)
+
+
+def contrast(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Away from one grey, which the number of pixels alone tells."""
+    return enhanced(np.float32(min(image[0].size // 256, 255)), image, magnitude)
+
+
+def brightness(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Away from black."""
+    return enhanced(np.float32(0), image, magnitude)
+
+
+def sharpness(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Away from the image smoothed (a pixel counts 5, its eight neighbours 1 each); the border stays as it is."""
+    wide = image.astype(np.float32)
+    lines = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
+    sums = lines[:, :, :-2] + lines[:, :, 1:-1] + lines[:, :, 2:] + 4 * wide[:, 1:-1, 1:-1]
+    smooth = wide.copy()
+    smooth[:, 1:-1, 1:-1] = np.trunc(sums / np.float32(13))
+    return enhanced(smooth, image, magnitude)
+
+
+def enhanced(base: np.ndarray, image: np.ndarray, magnitude: float) -> np.ndarray:
+    """From ``base`` towards the image, and from factor 1 on (magnitude 5) past it."""
+    factor = np.float32(magnitude / MOST * 1.8 + 0.1)
+    return (base + factor * (image - base)).clip(0, 255).astype(np.uint8)
+
+
+def rotate(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """About its centre by 30 degrees at magnitude 10."""
+    angle = signed(magnitude / MOST * 30 * pi / 180, sign)
+    middle, turn, rise = (image.shape[2] - 1) / 2, cos(angle), sin(angle)
+    return moved(image, turn, -rise, middle - (turn - rise) * middle, rise, turn, middle - (rise + turn) * middle)
+
+
+def shear_x(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Each row shifted by 0.3 of its number at magnitude 10."""
+    return moved(image, 1, signed(magnitude / MOST * 0.3, sign), 0, 0, 1, 0)
+
+
+def shear_y(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Each column shifted by 0.3 of its number at magnitude 10."""
+    return moved(image, 1, 0, 0, signed(magnitude / MOST * 0.3, sign), 1, 0)
+
+
+def translate_x(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """To the side by 100 pixels at magnitude 10."""
+    return moved(image, 1, 0, signed(magnitude / MOST * 100, sign), 0, 1, 0)
+
+
+def translate_y(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """Up or down by 100 pixels at magnitude 10."""
+    return moved(image, 1, 0, 0, 0, 1, signed(magnitude / MOST * 100, sign))
+
+
+def signed(size: float, sign: float) -> float:
+    """Negative every other time."""
+    return size if sign >= 0.5 else -size
+
+
+def moved(image: np.ndarray, a: float, b: float, c: float, d: float, e: float, f: float) -> np.ndarray:
+    """At (x, y) the pixel nearest to (ax + by + c, dx + ey + f), grey where that is outside."""
+    side = image.shape[2]
+    x, y = np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32)[:, None]
+    across, down = (np.float32(k) * x + np.float32(m) * y + np.float32(n) for k, m, n in ((a, b, c), (d, e, f)))
+    columns, rows = (np.trunc(v + np.copysign(np.float32(0.5), v)).astype(np.int64) for v in (across, down))
+    inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
+    places = rows.clip(0, side - 1) * side + columns.clip(0, side - 1)
+    return np.where(inside, np.take(image.reshape(3, -1), places, axis=1), np.uint8(GREY))
+
+
+def cutout(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
+    """A grey square of 80 pixels at magnitude 10, anywhere, as far as it lies in the image."""
+    side, pad = image.shape[2], int(magnitude / MOST * 40)
+    top, left = (int(place * side) for place in (row, column))
+    out = image.copy()
+    out[:, max(top - pad, 0) : top + pad, max(left - pad, 0) : left + pad] = GREY
+    return out
+
+
+OPERATIONS = (
+    autocontrast, equalize, invert, rotate, posterize, solarize, color, contrast, brightness, sharpness, shear_x,
+    shear_y, translate_x, translate_y, cutout, solarize_add,
+)  # fmt: skip

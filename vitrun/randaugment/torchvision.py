@@ -1,0 +1,62 @@
+"""The fourteen operations of ``torchvision.transforms.v2.RandAugment``, the identity among them.
+
+Nearest pixels, and black where nothing is, as is its default; magnitudes of 31 (0 to 30). An operation takes pixels
+[3, R, R], a magnitude and three draws in [0, 1), of which the first is its sign.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from math import atan, degrees
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional
+
+MOST = 30  # the largest magnitude
+Function = Callable[[Tensor, float], Tensor]
+
+
+def affine(image: Tensor, shear: list[float], shift: list[int], center: list[float] | None) -> Tensor:
+    """The image sheared by degrees and shifted by pixels."""
+    return functional.affine(image, 0.0, shift, 1.0, shear, center=center)
+
+
+def apply(
+    function: Function, least: float, most: float, either: bool, image: np.ndarray, magnitude: int, sign: float, *_
+) -> np.ndarray:
+    """``function`` with a strength between ``least`` and ``most``, where ``either`` with a minus every other time."""
+    strength = float(torch.linspace(least, most, MOST + 1)[magnitude])
+    strength = -strength if either and sign <= 0.5 else strength
+    return function(torch.from_numpy(image), strength).numpy()
+
+
+def translate(along: int, image: Tensor, strength: float) -> Tensor:
+    """Shifted by a share of its side."""
+    shift = [0, 0]
+    shift[along] = int(strength * image.shape[-1])
+    return affine(image, [0.0, 0.0], shift, None)
+
+
+def posterize(image: Tensor, strength: float) -> Tensor:
+    """The upper bits, as many as ``strength`` rounded."""
+    return functional.posterize(image, int(torch.tensor(strength).round()))
+
+
+ROWS: tuple[tuple[Function, float, float, bool], ...] = (
+    (lambda image, s: image, 0, 0, False),
+    (lambda image, s: affine(image, [degrees(atan(s)), 0.0], [0, 0], [0, 0]), 0, 0.3, True),
+    (lambda image, s: affine(image, [0.0, degrees(atan(s))], [0, 0], [0, 0]), 0, 0.3, True),
+    (partial(translate, 0), 0, 150 / 331, True),
+    (partial(translate, 1), 0, 150 / 331, True),
+    (functional.rotate, 0, 30, True),
+    (lambda image, s: functional.adjust_brightness(image, 1 + s), 0, 0.9, True),
+    (lambda image, s: functional.adjust_saturation(image, 1 + s), 0, 0.9, True),
+    (lambda image, s: functional.adjust_contrast(image, 1 + s), 0, 0.9, True),
+    (lambda image, s: functional.adjust_sharpness(image, 1 + s), 0, 0.9, True),
+    (posterize, 8, 4, False),
+    (lambda image, s: functional.solarize(image, 255 * s), 1, 0, False),
+    (lambda image, s: functional.autocontrast(image), 0, 0, False),
+    (lambda image, s: functional.equalize(image), 0, 0, False),
+)
+OPERATIONS = tuple(partial(apply, *row) for row in ROWS)
