@@ -1,5 +1,6 @@
 """Masked patches: the right targets, the right shares, and a run that any other verb can go on from."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY
+from safetensors.torch import load_file
 
 from vitrun import choices, data, export, models, run, start
 from vitrun.machine import Machine
 from vitrun.masking import Masking, cut
 from vitrun.mistakes import Exit, Mistake
 from vitrun.models import KEPT, MASKED
+from vitrun.models.export.hugging_face_folder import write_hugging_face
 from vitrun.recipe import Masked, SimMim
 from vitrun.screen import Screen
 from vitrun.views import WholeView
@@ -137,6 +140,23 @@ def test_the_loss_is_that_of_the_corrupted_patches(target):
     changed = outputs.clone()
     changed[batch.inputs[0] == KEPT] += 5
     torch.testing.assert_close(aim.loss(changed, batch.labels, *batch.targets), losses)
+
+
+def test_simmim_is_the_loss_of_transformers(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    aim, made = masking("simmim"), network(masking("simmim").outputs)
+    write_hugging_face(tmp_path, made, made.row, 0, 16)
+    facts = json.loads((tmp_path / "config.json").read_text()) | {"encoder_stride": 8}
+    theirs = transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**facts)).eval()
+    state = load_file(tmp_path / "model.safetensors") | {"vit.embeddings.mask_token": made.mask_token}
+    state |= {"decoder.0.weight": made.decoder.weight[:, :, None, None], "decoder.0.bias": made.decoder.bias}
+    prefixed = transformers.ViTForImageClassification.from_pretrained(tmp_path).state_dict()
+    theirs.load_state_dict(prefixed | {name: state[name] for name in theirs.state_dict() if name not in prefixed})
+    batch = aim.prepare(data.Batch(torch.rand(4, 3, 16, 16) * 2 - 1, torch.zeros(4), np.arange(4)), 0)
+    with torch.no_grad():
+        ours = aim.loss(made(batch.images, *batch.inputs), batch.labels, *batch.targets).mean()
+        expected = theirs(batch.images, bool_masked_pos=batch.inputs[0] != KEPT).loss
+    torch.testing.assert_close(ours, expected)
 
 
 def test_accuracy_counts_right_colours():

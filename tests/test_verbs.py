@@ -65,6 +65,18 @@ def test_a_finished_run_shows_its_result_and_is_not_repeated(carry_out):
     assert first == second and (folder(recipe, "pretrain") / "metrics.jsonl").read_text() == before
 
 
+def test_eval_sees_images_as_the_run_did_unless_it_is_told_otherwise(carry_out):
+    seen = ("view.resize=small", "view.crop=0.5", "view.antialias=false")
+    _, trained = carry_out("pretrain", *TINY, *seen)
+    recipe, result = carry_out("eval")
+    assert (recipe.view.resize, recipe.view.crop, recipe.view.antialias) == ("small", 0.5, False)
+    assert (result["top1"], result["loss"]) == (trained["top1"], pytest.approx(trained["loss"], rel=1e-3))
+    other, whole = carry_out("eval", "view.crop=1")
+    assert (other.view.resize, other.view.crop) == ("small", 1.0) and whole["loss"] != result["loss"]
+    untold = start.load("eval", ["init=random:vit_nano8", "data=digits"])
+    assert (untold.view.resize, untold.view.crop, untold.view.antialias) == ("square", 1.0, True)
+
+
 def test_a_rehearsal_writes_nothing(carry_out, tmp_path):
     _, result = carry_out("pretrain", *TINY, dry=True)
     assert result["hours"] > 0 and result["memory_gb"] > 0
