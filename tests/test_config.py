@@ -25,7 +25,7 @@ CHOICES = [
     for name in names
     if verb == "eval" or group == "against" or name not in TO_EVALUATE
 ]
-RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.glob("recipe/*/*.yaml"))
+RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.glob("recipe/*/**/*.yaml"))
 
 
 def needed(verb: str, words: list[str], folder: Path) -> list[str]:
@@ -46,10 +46,12 @@ def test_every_verb_has_a_recipe_without_any_choice(verb, tmp_path):
 
 @pytest.mark.parametrize("verb, group, name", CHOICES)
 def test_every_file_of_every_group_composes_into_a_sound_recipe(verb, group, name, tmp_path):
-    recipe = start.load(verb, needed(verb, [f"{group}={name}", *["res=224"] * (group == "model")], tmp_path))
-    folder = choices.FOLDERS.get(group, group)
+    more = ["res=224"] * (group == "model") + ["data=vtab/pets"] * (name in ("vit", "vpt"))
+    recipe = start.load(verb, needed(verb, [f"{group}={name}", *more], tmp_path))
+    folder = choices.folder(verb, group)
     chosen, row = getattr(recipe, group), choices.read_row(folder, name)
-    assert getattr(chosen, {"data": "source", "augment": "randaugment"}.get(folder, "kind")) in row.values()
+    tags = {"data": "source", "augment": "randaugment"}
+    assert (chosen if group == "protocol" else getattr(chosen, tags.get(folder, "kind"))) in row.values()
     assert choices.groups(verb)[group][name], "its first line is a comment that says what it is"
     if folder == "data" or group == "model" and chosen.kind != "timm":
         assert chosen.name == name
@@ -64,12 +66,14 @@ def test_nothing_is_trained_on_a_set_for_evaluation(verb, name, tmp_path):
 
 @pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
 def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_path):
-    verb = file.parts[1].partition("_")[0]
-    data = next(d for d in choices.group_files("data") if file.stem == d or file.stem.startswith(f"{d}_"))
-    model = file.stem.removeprefix(data).removeprefix("_")
-    words = needed(verb, [f"data={data}", *[f"model={model}"] * bool(model)], tmp_path)
-    recipe, origins = start.load(verb, words), config.origins(verb, words)
-    assert f"conf/{file}" in origins.values() and recipe.data.name == data
+    _, verb, *names = file.with_suffix("").parts
+    protocol, name = ("", *names) if verb == "fewshot" else (names[0], "/".join(names[1:]))
+    data = max((d for d in choices.group_files("data") if name == d or name.startswith(f"{d}_")), key=len)
+    model = name.removeprefix(data).removeprefix("_")
+    chosen = {"protocol": protocol, "data": data, "model": model}
+    words = needed(verb, [f"{key}={value}" for key, value in chosen.items() if value], tmp_path)
+    paths = [path for path, *_ in config.files(verb, config.parse(verb, words))]
+    assert str(file.with_suffix("")) == paths[-1] and start.load(verb, words).data.name == data
 
 
 # verb, words, parts of the sentence, exit status
@@ -91,7 +95,7 @@ WRONG = [
     ("pretrain", "model=vit_b61", ["No model 'vit_b61'", "vit_b16"], 2),
     ("pretrain", "data=imagnet", ["Did you mean imagenet"], 2),
     ("pretrain", "optim=agd", ["sgd"], 2),
-    ("pretrain", "optim=sgd optim.betas=[0.9,0.9]", ["No option 'optim.betas'", "optim.momentum"], 2),
+    ("pretrain", "optim=sgd optim.betas=[0.9,0.9]", ["No option 'optim.betas'", "Did you mean optim."], 2),
     ("pretrain", "model=timm model.width=3", ["No option 'model.width'"], 2),
     ("finetune", "model=vit_b16", ["No option 'model'"], 2),
     ("pretrain", "seed=0,1", ["is a sweep over 2 values", "add -m"], 2),
@@ -152,7 +156,7 @@ WRONG = [
     (
         "pretrain",
         "data=vtab/pets data.root=/ data.protocol=vpt data.flip=true",
-        ["take out data.crop and data.flip"],
+        ["add data.crop=none data.flip=false"],
         2,
     ),
     ("finetune", "init=random:vit_b61", ["No model 'vit_b61'", "vit_b16"], 2),
@@ -230,7 +234,7 @@ def test_a_sweep_names_no_value_twice():
 @pytest.mark.parametrize("data", ["shapes", "cifar10", "imagenet"])  # whose files give steps, epochs, epochs
 @pytest.mark.parametrize("word", ["steps=7", "epochs=7", "examples=7"])
 def test_a_duration_word_replaces_the_duration_of_the_files(data, word):
-    recipe = config.load("pretrain", [f"data={data}", word, "warmup=1"])
+    recipe = config.load("pretrain", [f"data={data}", word, "warmup=0"])
     found = {unit: getattr(recipe, unit) for unit in ("steps", "epochs", "examples")}
     assert {unit: value for unit, value in found.items() if value is not None} == {word.split("=")[0]: 7}
 
@@ -246,6 +250,7 @@ def test_a_path_may_hold_any_character(text):
     assert config.load("pretrain", [f"runs={text}"]).runs == Path(text)
 
 
+WHOLE = ("crop=none", "flip=false")
 SHOWN = [
     ("pretrain", []),
     ("pretrain", ["model=vit_b16", "seed=3", "optim.lr=1e-5", "epochs=0.5"]),
@@ -256,8 +261,17 @@ SHOWN = [
     ("fewshot", [SCRATCH, "shots=1,5"]),
     ("eval", [SCRATCH, "data=cifar100"]),
     ("pretrain", ["runs=my runs"]),
-    ("finetune", [SCRATCH, "data=vtab/pets", "data.root=/", "data.protocol=vpt"]),
-    ("dedup", ["data=cifar10", "against=vtab/pets", "against.root=/", "against.protocol=vpt"]),
+    ("finetune", [SCRATCH, "data=vtab/pets", "data.root=/", "protocol=vpt"]),
+    (
+        "dedup",
+        [
+            "data=cifar10",
+            "against=vtab/pets",
+            "against.root=/",
+            "against.protocol=vpt",
+            *(f"against.{w}" for w in WHOLE),
+        ],
+    ),
     ("dedup", []),
     ("compare", ["rows=data,optim.lr"]),
     ("models", []),
@@ -282,7 +296,7 @@ def test_cfg_names_the_file_or_the_word_that_set_each_option():
     assert where["seed"] == "command line"
     assert where["batch"] == "conf/pretrain.yaml"
     assert where["data.hub"] == "conf/data/cifar10.yaml"
-    assert where["data.area"] == where["epochs"] == where["steps"] == "conf/recipe/pretrain/cifar10.yaml"
+    assert where["data.area"] == where["epochs"] == where["steps"] == "conf/recipe/pretrain/paper/cifar10.yaml"
     assert where["model.patch"] == "conf/model/vit_nano8.yaml"
 
 

@@ -18,7 +18,7 @@ ROOMS = (
     ("choices", "checkpoints"),
     ("config", "init"),
     ("exclude",),
-    ("start", "run"),
+    ("start", "run", "marks"),
     ("models", "machine", "views", "randaugment", "data", "optim"),
     ("state", "weights", "images"),
     ("loop",),
@@ -29,7 +29,20 @@ ROOMS = (
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-LIGHT = ("cli", "choices", "config", "init", "exclude", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
+LIGHT = (
+    "cli",
+    "choices",
+    "config",
+    "init",
+    "exclude",
+    "start",
+    "marks",
+    "recipe",
+    "mistakes",
+    "run",
+    "checkpoints",
+    "screen",
+)
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
     "hydra": {"config"},

@@ -15,35 +15,45 @@ from vitrun.recipe import RECIPES
 
 HERE = Path(__file__).parent
 CONF = HERE / "conf" if (HERE / "conf").is_dir() else HERE.parent / "conf"  # wheel, else checkout
-FOLDERS = {"against": "data"}  # groups whose files lie in the folder of another
+# The groups whose files lie elsewhere than in the folder of their name, in some for each verb.
+FOLDERS = {"against": "data", "protocol": "protocol/{verb}"}
 
 
 @cache
 def groups(verb: str) -> dict[str, dict[str, str]]:
     """The config groups a verb can choose from: ``{"model": {"vit_b16": "its first comment line", ...}, ...}``."""
     names = sorted(f.name for f in fields(RECIPES[verb]))
-    found = {name: FOLDERS.get(name, name) for name in names if (CONF / FOLDERS.get(name, name)).is_dir()}
-    return {
-        group: {name: header(file) for name, file in group_files(folder).items()} for group, folder in found.items()
-    }
+    found = {name: group_files(folder(verb, name)) for name in names if (CONF / folder(verb, name)).is_dir()}
+    return {group: {name: header(file) for name, file in files.items()} for group, files in found.items()}
+
+
+def folder(verb: str, group: str) -> str:
+    """The folder of ``conf/`` that holds the files of a group."""
+    return FOLDERS.get(group, group).format(verb=verb)
 
 
 def header(file: Path) -> str:
-    """The first comment line of a YAML file."""
-    first = file.read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
+    """The first comment line of a YAML file, but for the one that Hydra reads; empty where it begins without any."""
+    lines = file.read_text(encoding="utf-8").removeprefix("# @package _global_\n").partition("\n")
+    return lines[0].removeprefix("#").strip() if lines[0].startswith("#") else ""
 
 
-def group_files(group: str) -> dict[str, Path]:
+def group_files(folder: str) -> dict[str, Path]:
     """The files of a config group by name; ``vtab/pets`` for one in a folder of the group."""
-    folder = CONF / group
-    files = sorted(folder.glob("*.yaml")) + sorted(folder.glob("*/*.yaml"))
-    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+    place = CONF / folder
+    files = sorted(place.glob("*.yaml")) + sorted(place.glob("*/*.yaml"))
+    return {file.relative_to(place).with_suffix("").as_posix(): file for file in files}
+
+
+def read_file(path: str) -> dict:
+    """The plain values of ``conf/<path>.yaml``."""
+    return yaml.safe_load((CONF / f"{path}.yaml").read_text(encoding="utf-8")) or {}
 
 
 def read_row(group: str, name: str) -> dict:
     """The plain values of ``conf/<group>/<name>.yaml``."""
-    return yaml.safe_load(pick(group_files(group), name, group).read_text(encoding="utf-8"))
+    pick(group_files(group), name, group)
+    return read_file(f"{group}/{name}")
 
 
 def model_rows() -> dict[str, Any]:

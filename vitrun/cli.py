@@ -123,6 +123,7 @@ def command(verb: str):
 def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
     """Carry out one verb and show what it found."""
     from vitrun import config, run, start
+    from vitrun.marks import marks
     from vitrun.screen import Screen
 
     recipe = start.load(verb, words)
@@ -132,6 +133,8 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
     screen = Screen(quiet, as_json)
 
     def main(recipe: Any, place: Any) -> Any:  # the verb's module brings torch: it is imported when there is work to do
+        for line in marks(verb, words):
+            place.say(line)
         return import_module(f"vitrun.{verb}").main(recipe, place)
 
     try:

@@ -8,15 +8,15 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-import yaml
-
 from vitrun import choices
 from vitrun.mistakes import Mistake, about, pick, unknown
 from vitrun.recipe import DURATIONS, RECIPES
 
 COMMAND_LINE = "command line"
 TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data set a file of their group describes
-PLAIN = {"crop": "none", "flip": False}  # the training view of data.protocol=vpt, whatever the task
+# How Hydra names a group whose files lie elsewhere, or set any options; and one that recipe files choose from too,
+# so that a word adds its choice behind theirs.
+KEYS = {"against": "data@against", "protocol": "protocol/{verb}@_global_", "augment": "+augment"}
 BROUGHT = {  # where no file or word is
     "data": "the run that init names",
     "view": "the run that init names, or all of the image",
@@ -84,9 +84,6 @@ def compose(verb: str, words: Sequence[str]) -> dict:
     for name in DURATIONS:  # a duration on the command line replaces the one in the files, whatever its unit
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
-    for group in ("data", "against"):
-        if (tree.get(group) or {}).get("protocol") == "vpt":
-            tree[group] |= {key: value for key, value in PLAIN.items() if f"{group}.{key}" not in pairs}
     return tree
 
 
@@ -172,25 +169,32 @@ def expand(verb: str, words: Sequence[str]) -> list[list[str]]:
 
 def hydra_tree(verb: str, pairs: dict[str, str]) -> Any:
     """What Hydra composes from the verb's files and overrides."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        with initialize_config_dir(str(choices.CONF), version_base="1.3"):
-            return hydra_compose(verb, overrides(verb, pairs))
+        return composed(verb, tuple(overrides(verb, pairs)))
     except (HydraException, OmegaConfBaseException):
         words = " ".join(f"{key}={value}" for key, value in pairs.items())
         raise Mistake(f"{words} cannot be read: check its brackets, quotes and commas.") from None
+
+
+@cache
+def composed(verb: str, words: tuple[str, ...]) -> Any:
+    """Hydra's answer, which takes it a tenth of a second."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(choices.CONF), version_base="1.3"):
+        return hydra_compose(verb, list(words))
 
 
 def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
     """The pairs in Hydra's grammar: lists in brackets, free text quoted (a path may hold any character)."""
     words = []
     for key, value in pairs.items():
-        if key in choices.FOLDERS:
-            key = f"{choices.FOLDERS[key]}@{key}"
+        if key in choices.groups(verb):
+            key = KEYS.get(key, key).format(verb=verb)
         elif choices.is_list(verb, key) and not value.startswith("["):
             value = f"[{value}]"
         elif choices.is_text(verb, key) and value != "null" and not quoted(value):
@@ -211,31 +215,37 @@ def show(verb: str, words: Sequence[str], recipe: Any) -> str:
     found += [
         (key, choices.show_value(choices.reach(tree, key)), where.get(key) or BROUGHT[key.split(".")[0]])
         for key in choices.leaves(tree)
+        if key not in choices.groups(verb)
     ]
     return "\n".join(f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in found)
 
 
 def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:
     """Where each option got its value: the last file, or the word, that set it; for a group its choice too."""
+    pairs = parse(verb, words)
+    found: dict[str, Any] = {}
+    for path, package, parent in files(verb, pairs):
+        tree = choices.read_file(path)
+        prefix = f"{package}." if package else ""
+        told = [key for key in choices.leaves(tree) if key[:5] != "view." or choices.reach(tree, key) is not None]
+        found |= {f"{prefix}{key}": f"conf/{path}.yaml" for key in told}
+        for group in choices.groups(verb):
+            folder = choices.folder(verb, group)
+            if path.startswith(f"{folder}/") and package.partition(".")[0] == ("" if group == "protocol" else group):
+                choice = path.removeprefix(f"{folder}/")
+                found[group] = (choice, COMMAND_LINE if group in pairs else f"conf/{parent}.yaml")
+            elif group not in pairs and any(f"override /{group}" in item for item in tree.get("defaults", ())):
+                found[group] = (found[group][0], f"conf/{path}.yaml")
+    return found | {key: COMMAND_LINE for key in pairs if key not in choices.groups(verb)}
+
+
+def files(verb: str, pairs: dict[str, str]) -> list[tuple[str, str, str]]:
+    """The files that make a recipe, the later over the earlier: path in ``conf/``, part that it sets, who names it."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    pairs = parse(verb, words)
     with initialize_config_dir(str(choices.CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        files = loader.compute_defaults_list(verb, overrides(verb, pairs), RunMode.RUN).defaults
-    found = {}
-    for file in files:
-        if not file.config_path.startswith("hydra/"):
-            tree = yaml.safe_load((choices.CONF / f"{file.config_path}.yaml").read_text()) or {}
-            prefix = "" if file.config_path == verb or file.config_path.startswith("recipe/") else f"{file.package}."
-            told = [key for key in choices.leaves(tree) if key[:5] != "view." or choices.reach(tree, key) is not None]
-            found |= {f"{prefix}{key}": f"conf/{file.config_path}.yaml" for key in told}
-            folder, _, choice = file.config_path.partition("/")
-            group = file.package.partition(".")[0]
-            if group in choices.groups(verb) and folder == choices.FOLDERS.get(group, group):
-                found[group] = (choice, COMMAND_LINE if group in pairs else f"conf/{verb}.yaml")
-    if pairs.get("data.protocol") == "vpt":
-        found |= {f"data.{key}": "data.protocol=vpt" for key in PLAIN}
-    return found | {key: COMMAND_LINE for key in pairs if key not in choices.groups(verb)}
+        found = loader.compute_defaults_list(verb, overrides(verb, pairs), RunMode.RUN).defaults
+    return [(f.config_path, f.package, f.parent) for f in found if not f.config_path.startswith("hydra/")]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vitrun import data, models, optim
+from vitrun import recipe as recipes
 from vitrun.images import open_parts
 from vitrun.loop import Step, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
@@ -101,7 +102,7 @@ def fit_as(
     return fit(
         state,
         data.ahead(aim.prepare(batch, step) for step, batch in enumerate(batches, state.step)),
-        lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup),
+        lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup, recipe.schedule_end, recipe.drops),
         objective=aim.loss,
         clip=recipe.clip,
         decay=recipe.ema,
@@ -125,20 +126,11 @@ def objective(recipe: Training, plan: Plan) -> Labelled | Masking:
 
 
 def lengths(recipe: Training, images: int) -> tuple[int, int]:
-    """Steps of the run and of its warm-up."""
-    if recipe.steps:
-        steps = recipe.steps
-    else:
-        examples = recipe.examples or recipe.epochs * images
-        steps = max(1, round(examples / recipe.batch))
-    warmup = recipe.warmup
-    if isinstance(warmup, str):
-        warmup = int(float(warmup[:-1]) / 100 * steps)
-    if warmup >= steps:
-        raise Mistake(
-            f"warmup={warmup} leaves nothing of the run's {steps} steps: give a shorter warmup, or a share: warmup=10%"
-        )
-    return steps, warmup
+    """Steps of the run and of its warm-up; a Mistake where the images are too few for them."""
+    try:
+        return recipes.lengths(recipe, images)
+    except ValueError as error:
+        raise Mistake(str(error)) from None
 
 
 def budget(recipe: Training, plan: Plan, run: Run) -> data.Budget:

@@ -1,6 +1,5 @@
 """What each verb can be told: the shape of a recipe, and nothing about how it is read. Values live in ``conf/``."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,46 +15,17 @@ from vitrun.recipe.data import (
     Shards,
     Vtab,
     check_trainable,
+    known_images,
     on_the_net,
 )
 from vitrun.recipe.model import BiT, Model, Timm, ViT
 from vitrun.recipe.objective import Labels, Masked, Objective, SimMim
+from vitrun.recipe.optim import DURATIONS, Adam, Optim, Sgd, check_schedule, lengths, warm_up
 from vitrun.recipe.part import Fraction, recipe
 from vitrun.recipe.view import Augment, View
 
 __all__ = ["BiT", "Data", "Digits", "Files", "Images", "Model", "Published", "Shapes", "Shards", "Timm", "ViT", "Vtab"]
-__all__ += ["Augment", "Labels", "Masked", "SimMim", "View", "check_trainable", "on_the_net"]
-
-
-def warm_up(value: object) -> object:
-    """A number of steps, or a share of the run from 0% to 100%."""
-    share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
-    if share and float(share[1]) <= 100 or isinstance(value, int) and value >= 0:
-        return value
-    raise ValueError(f"warmup={value} cannot be: it should be a number of steps, or a share of the run as in 10%")
-
-
-@recipe
-class Adam:
-    """Adam; ``adamw`` decouples the weight decay, ``adam`` adds it to the gradient."""
-
-    kind: Literal["adam", "adamw"]
-    lr: PositiveFloat
-    weight_decay: NonNegativeFloat
-    betas: tuple[Fraction, Fraction]
-
-
-@recipe
-class Sgd:
-    """Stochastic gradient descent with momentum."""
-
-    kind: Literal["sgd"]
-    lr: PositiveFloat
-    weight_decay: NonNegativeFloat
-    momentum: Fraction
-
-
-Optim = Annotated[Adam | Sgd, Field(discriminator="kind")]
+__all__ += ["Adam", "Augment", "Labels", "Masked", "Sgd", "SimMim", "View", "check_trainable", "lengths", "on_the_net"]
 
 
 @recipe
@@ -77,13 +47,16 @@ class Running:
 class Training(Running):
     """What pretraining and fine-tuning share."""
 
+    protocol: str  # whose recipe: a file of conf/protocol/<verb>
     data: Data
     optim: Optim
     steps: PositiveInt | None  # the duration, in one of three units
     epochs: PositiveFloat | None
     examples: PositiveInt | None
     warmup: Annotated[int | str, BeforeValidator(warm_up)]  # steps, or a share of the run
-    schedule: Literal["cosine", "linear", "constant"]
+    schedule: Literal["cosine", "linear", "staircase", "constant"]
+    schedule_end: NonNegativeFloat  # the learning rate that a cosine or linear decay ends at
+    drops: tuple[PositiveInt, ...]  # steps of a staircase, after each of which the learning rate falls to a tenth
     loss: Literal["softmax", "sigmoid"]
     smoothing: Fraction  # of the labels: this share of each target is spread evenly over the classes
     augment: Augment
@@ -101,10 +74,15 @@ class Training(Running):
         given = [name for name in DURATIONS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}")
-        if self.steps and isinstance(self.warmup, int) and self.warmup >= self.steps:
-            raise ValueError(f"warmup={self.warmup} leaves nothing of steps={self.steps}: the warm-up must be shorter")
-        if isinstance(self.micro_batch, int) and self.batch % self.micro_batch:
-            raise ValueError(f"batch={self.batch} is not a multiple of micro_batch={self.micro_batch}")
+        check_schedule(self)
+        images = known_images(self.data)
+        if images or not self.epochs:
+            lengths(self, images or 0)
+        if isinstance(self.micro_batch, int) and (rest := self.batch % self.micro_batch):
+            raise ValueError(
+                f"batch={self.batch} is not a multiple of micro_batch={self.micro_batch}: "
+                f"{self.batch // self.micro_batch} times that leaves {rest}"
+            )
 
 
 @recipe
@@ -145,6 +123,20 @@ class Finetune(Training):
     """Adapt pretrained weights to a data set."""
 
     init: str
+    grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out part; none for that of ``optim``
+    dev: Fraction  # of the training images held out; VTAB's tasks have 200 of their own
+    seeds: tuple[NonNegativeInt, ...]  # of the final runs; none for ``seed`` alone
+    score: Literal["test", "dev"]  # the images that are counted: of the test part, or those held out
+
+    def __post_init__(self):
+        super().__post_init__()
+        vtab = self.data.name.startswith("vtab")
+        if self.protocol == "paper" and vtab:
+            raise ValueError(
+                f"protocol=paper has a row for VTAB, of its own: add protocol=vit to data={self.data.name}"
+            )
+        if self.protocol in ("vit", "vpt") and not vtab:
+            raise ValueError(f"protocol={self.protocol} is for VTAB, as data=vtab/pets: choose protocol=paper here")
 
 
 @recipe
@@ -236,7 +228,6 @@ class DataSets:
     save: Path  # where the keys of VTAB-1k's images go, as JSON
 
 
-DURATIONS = ("steps", "epochs", "examples")
 RECIPES = {
     "pretrain": Pretrain,
     "finetune": Finetune,

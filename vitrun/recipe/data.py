@@ -132,11 +132,24 @@ class Vtab(Images):
         if (self.train, self.test) == ("train800val200", "val200"):
             raise ValueError("data.test=val200 is trained on: add data.train=train800")
         if self.protocol == "vpt" and (self.crop != "none" or self.flip):
-            raise ValueError("data.protocol=vpt squares the whole image: take out data.crop and data.flip")
+            raise ValueError(
+                "data.protocol=vpt squares the whole image: add data.crop=none data.flip=false, or protocol=vpt for all"
+            )
 
 
-VTAB_PARTS = {"train": ("train800val200", "train800"), "test": ("test", "val200")}
+DIGITS = 1_797
+# The training parts with their images, and the test parts, whose images differ from task to task.
+VTAB_PARTS = {"train": {"train800val200": 1_000, "train800": 800}, "test": ("test", "val200")}
 Data = Annotated[Shapes | Digits | Files | Shards | Vtab, Field(discriminator="source")]
+
+
+def known_images(data: Data) -> int | None:
+    """The training images of a data set, where that is known before it is opened."""
+    if isinstance(data, Digits):
+        return DIGITS - data.test_images
+    if isinstance(data, Vtab):
+        return VTAB_PARTS["train"][data.train]
+    return getattr(data, "train_images", None)
 
 
 def check_trainable(data: Data) -> None:
