@@ -1,13 +1,19 @@
 """The command line as a person meets it: real processes, what they print, how they end."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from vitrun.cli import VERBS
+from vitrun import config, jobs, run, start
+from vitrun.cli import VERBS, distinct
+from vitrun.mistakes import Mistake
 
 TINY = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 # What the installed `vitrun` runs, so that these tests need no installation.
@@ -120,6 +126,56 @@ def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
     assert lines[-1].endswith("init=half.safetensors")
     assert '"shot1"' in done.stdout
     assert len(list((tmp_path / "runs").glob("fewshot-*/result.json"))) == 1
+
+
+SAME = [
+    ("pretrain", "epochs=1,1.0", "epochs=1 and epochs=1.0 are the same run, pretrain-vit_nano8-shapes-"),
+    ("pretrain", "device=cpu,auto", "device=cpu and device=auto are the same run"),
+    ("pretrain", "model=vit_nano8,vit_s16 model.depth=12 model.width=384 model.heads=6", None),
+    ("finetune", "init=random:vit_nano8 grid=[0.1,0.2],[0.1,0.20] dev=0.1", "grid=[0.1,0.2] and grid=[0.1,0.20] are"),
+    ("models", "res=32,032", "res=32 and res=032 are the same job"),
+]
+
+
+@pytest.mark.parametrize("verb, words, said", SAME, ids=[words for _, words, _ in SAME])
+def test_two_jobs_that_are_the_same_are_refused_with_the_words_that_tell_them_apart(verb, words, said):
+    combinations = config.expand(verb, words.split())
+    recipes = [start.load(verb, job) for job in combinations]
+    if said is None:
+        assert len(set(distinct(verb, combinations, recipes))) == len(combinations)
+        return
+    with pytest.raises(Mistake, match=re.escape(said)) as error:
+        distinct(verb, combinations, recipes)
+    assert error.value.status == 2
+
+
+def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_on(tmp_path):
+    words = ["data.train_images=64", "data.test_images=20", "batch=8", "steps=2000", "warmup=1"]
+    name = run.name("pretrain", start.load("pretrain", [*words, "optim.lr=0.001"]))
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "vitrun", "pretrain", "-m", *words, "optim.lr=1e30,0.001"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, start_new_session=True, text=True, stderr=subprocess.PIPE
+    )
+    metrics = tmp_path / "runs" / name / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and '"step"' in metrics.read_text()):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    told = process.communicate()[1]
+    assert process.returncode == 130 and "Traceback" not in told
+    assert "Stopped at job 2 of 2. The same command goes on." in told
+    assert any((metrics.parent / "checkpoints").iterdir()), "what it had done is saved"
+    failed, log = told.splitlines()[-1].removesuffix(")").split(" (its log is in ")
+    assert failed.startswith("failed with exit status 5: vitrun pretrain ") and failed.endswith("optim.lr=1e30")
+    assert "stopped: Step " in (tmp_path / log / "log.txt").read_text()
+
+
+def test_ctrl_c_that_comes_too_late_for_a_job_ends_what_follows():
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))  # reaches this process, and not the job
+    timer.start()
+    assert jobs.carry_out("models", ["only=vit_nano8"], silent=True) == 130
+    timer.join()
+    assert jobs.carry_out("models", ["ony=vit_nano8"], silent=True) == 2
 
 
 WORDS = [

@@ -17,13 +17,14 @@ WITHOUT_HUB = [
     for name, row in ROWS.items()
     if row["source"] in ("vtab", "shards") or row["source"] == "files" and row["hub"] is None
 ]
+SUITES = [name for name, row in ROWS.items() if row["source"] == "suite"]
 TO_EVALUATE = [name for name, row in ROWS.items() if row["source"] == "files" and row["train"] is None]
 CHOICES = [
     (verb, group, name)
     for verb in RECIPES
     for group, names in choices.groups(verb).items()
     for name in names
-    if verb == "eval" or group == "against" or name not in TO_EVALUATE
+    if (verb == "eval" or group == "against" or name not in TO_EVALUATE) and (verb == "finetune" or name not in SUITES)
 ]
 RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.glob("recipe/*/**/*.yaml"))
 
@@ -35,6 +36,7 @@ def needed(verb: str, words: list[str], folder: Path) -> list[str]:
     for group in ("data", "against"):
         places += [f"{group}.path={folder}"] * any(f"{group}={name}" in words for name in WITHOUT_HUB)
         places += [f"{group}.classes=3"] * (f"{group}=shards" in words)
+        places += [f"{group}.root={folder}"] * any(f"{group}={name}" in words for name in SUITES)
     data = ["data=digits"] * (verb in ("fewshot", "eval") and "data=" not in given)
     return [*OWN[verb], *data, *places, *words]
 

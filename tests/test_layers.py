@@ -15,7 +15,7 @@ PACKAGE = Path(vitrun.__file__).parent
 # From low to high. A room imports those before it only; rooms in one pair of brackets do not know each other.
 ROOMS = (
     ("mistakes", "recipe", "screen", "draws"),
-    ("choices", "checkpoints"),
+    ("choices", "checkpoints", "jobs"),
     ("config", "init"),
     ("exclude",),
     ("start", "run", "marks"),
@@ -24,6 +24,7 @@ ROOMS = (
     ("loop",),
     ("meter", "objectives", "masking"),
     ("training", "embed"),
+    ("procedure", "suite"),
     ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart"),
     ("cli",),
     ("__main__",),
@@ -42,6 +43,7 @@ LIGHT = (
     "run",
     "checkpoints",
     "screen",
+    "jobs",
 )
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {

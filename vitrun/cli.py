@@ -1,10 +1,9 @@
 """The command line: every verb is a recipe plus ``key=value`` words."""
 
 import os
-import signal
-import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -153,37 +152,41 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
 
 def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:
     """Run a process for each combination, all checked before the first; the highest of their exit statuses."""
-    from vitrun import config, start
+    from vitrun import config, jobs, start
 
-    jobs = config.expand(verb, words)
-    checked = [start.load(verb, job) for job in jobs]
+    combinations = config.expand(verb, words)
+    checked = [start.load(verb, job) for job in combinations]
     if cfg:
-        typer.echo("\n\n".join(config.show(verb, job, recipe) for job, recipe in zip(jobs, checked)))
+        typer.echo("\n\n".join(config.show(verb, job, recipe) for job, recipe in zip(combinations, checked)))
         return 0
-    failed = {}
-    for number, job in enumerate(jobs, 1):
-        typer.echo(f"job {number}/{len(jobs)}: {verb} {' '.join(job)}", err=True)
-        status = finished([sys.executable, "-m", "vitrun", verb, *job, *flags])
-        if status in (Exit.INTERRUPTED, Exit.TERMINATED):
-            return status
+    places = distinct(verb, combinations, checked)
+    failed, status = [], 0
+    for number, (job, place) in enumerate(zip(combinations, places), 1):
+        typer.echo(f"job {number}/{len(combinations)}: {verb} {' '.join(job)}", err=True)
+        status = jobs.carry_out(verb, [*job, *flags])
+        if status in jobs.STOPPED:
+            typer.echo(f"Stopped at job {number} of {len(combinations)}. The same command goes on.", err=True)
+            break
         if status:
-            failed[" ".join(job)] = status
-    for job, status in failed.items():
-        typer.echo(f"failed with exit status {status}: vitrun {verb} {job}", err=True)
-    return max(failed.values(), default=0)
+            failed.append((status, f"{verb} {' '.join(job)}", place))
+    for code, job, place in failed:
+        log = f" (its log is in {place})" if place is not None and place.is_dir() else ""
+        typer.echo(f"failed with exit status {code}: vitrun {job}{log}", err=True)
+    return status if status in jobs.STOPPED else max((code for code, *_ in failed), default=0)
 
 
-def finished(command: list[str]) -> int:
-    """The exit status of a process, waited for while it saves: Ctrl-C reaches it anyway, SIGTERM is passed on."""
-    with subprocess.Popen(command) as process:
-        hear = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda number, _: process.send_signal(number)}
-        before = {number: signal.signal(number, handler) for number, handler in hear.items()}
-        try:
-            status = process.wait()
-            return status if status >= 0 else 128 - status  # as a shell counts the end by a signal
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+def distinct(verb: str, combinations: list[list[str]], recipes: list[Any]) -> list[Path | None]:
+    """The folder of each job's run, where the verb makes one; a Mistake where two jobs are the same."""
+    from vitrun import run
+
+    places = [recipe.runs / run.name(verb, recipe) if verb in RUNNING else None for recipe in recipes]
+    seen: dict[Any, list[str]] = {}
+    for job, recipe, place in zip(combinations, recipes, places):
+        other = seen.setdefault(place or recipe, job)
+        if other is not job:
+            one, two = (" ".join(w for w in a if w not in b) for a, b in ((other, job), (job, other)))
+            raise Mistake(f"{one} and {two} are the same {f'run, {place.name}' if place else 'job'}: keep one.")
+    return places
 
 
 for _verb, _help in VERBS.items():

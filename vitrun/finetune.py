@@ -1,14 +1,24 @@
 """``vitrun finetune``: adapt pretrained weights to a data set."""
 
+from collections.abc import Callable
 from typing import Any
 
-from vitrun import recipe, training, weights
+from vitrun import data, procedure, recipe, suite, training, weights
 from vitrun.run import Run
 
 
 def main(recipe: recipe.Finetune, run: Run) -> dict[str, Any]:
+    """The result of fine-tuning once; by a grid and seeds; or on each task of a suite."""
+    if recipe.data.source == "suite":
+        return suite.main(recipe, run, main)
+    if recipe.grid or recipe.seeds:
+        return procedure.main(recipe, run, tune)
+    return tune(recipe, run)
+
+
+def tune(recipe: recipe.Finetune, run: Run, open_split: Callable[..., data.Split] = data.open_split) -> dict[str, Any]:
     """The result of fine-tuning the weights ``recipe.init`` on ``recipe.data``: a new zero head, the rest kept."""
-    train, test = training.open_data(recipe, run)
+    train, test = training.open_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
     loaded = weights.load(recipe.init, recipe.runs, recipe.seed, run.say, classes=len(train.classes), res=recipe.res)
     plan = training.Plan(loaded.network, loaded.model, loaded.res, train, test)
     return training.train(recipe, plan, run)

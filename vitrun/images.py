@@ -1,6 +1,6 @@
 """The images that a verb works on: opened, said aloud, and recorded in its run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from vitrun import data, exclude, recipe
 from vitrun.run import Run
@@ -9,7 +9,12 @@ CALLED = {"train": "training", "test": "test"}
 
 
 def open_parts(
-    source: recipe.Data, parts: Sequence[str], run: Run, skip_bad: bool = False, excluded: Sequence[str] = ()
+    source: recipe.Data,
+    parts: Sequence[str],
+    run: Run,
+    skip_bad: bool = False,
+    excluded: Sequence[str] = (),
+    open_split: Callable[..., data.Split] = data.open_split,
 ) -> list[data.Split]:
     """The ``parts`` of a data set, where ``skip_bad`` without images that cannot be read, the first less ``excluded``.
 
@@ -18,7 +23,7 @@ def open_parts(
     if run.dry and not excluded and (known := [published(source, part) for part in parts]) and all(known):
         splits = known
     else:
-        splits = [data.open_split(source, part, run.screen, run.tick) for part in parts]
+        splits = [open_split(source, part, run.screen, run.tick) for part in parts]
     if skip_bad and not run.dry:
         splits = [data.readable(split, run.warn) for split in splits]
     if excluded:

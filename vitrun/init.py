@@ -70,7 +70,7 @@ def pinned(init: str) -> str:
 def latest(runs: Path, verb: str) -> str:
     """The newest finished pretraining run; for ``eval`` and ``export`` fine-tuning runs count too."""
     verbs = ("pretrain", "finetune") if verb in ("eval", "export") else ("pretrain",)
-    found = [run for run in finished(runs) if run.name.split("-")[0] in verbs]
+    found = [run for run in finished(runs) if run.name.split("-")[0] in verbs and whole(run)]
     if not found:
         raise Mistake(
             f"init=latest: no finished {' or '.join(verbs)} run in {runs.absolute()}. Run `vitrun pretrain` first, "
@@ -83,6 +83,11 @@ def latest(runs: Path, verb: str) -> str:
 def finished(runs: Path) -> list[Path]:
     """The folders of finished runs."""
     return sorted(path.parent for path in runs.glob("*/result.json"))
+
+
+def whole(run: Path) -> bool:
+    """Whether a finished run has weights, and is not one that a grid only chose by."""
+    return (run / "checkpoints").is_dir() and (recipe_of(run.name, run.parent) or {}).get("score") != "dev"
 
 
 def model_of(init: str) -> str:
@@ -102,7 +107,11 @@ def weights_file(init: str, runs: Path) -> Path | str:
         return Path(init.partition("#")[0])
     checkpoint = checkpoints.newest(runs / init / "checkpoints", lambda _: None)
     if checkpoint is None:
-        raise Mistake(f"init={init}: that run has no weights.", Exit.CHECKPOINT)
+        raise Mistake(
+            f"init={init}: that run has no weights. One by a grid or seeds has them in its final runs: its log names "
+            "them.",
+            Exit.CHECKPOINT,
+        )
     averaged = checkpoint / "ema.safetensors"
     return averaged if averaged.exists() else checkpoint / "model.safetensors"
 

@@ -57,8 +57,8 @@ class Run:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a checkpoint to go on from."""
-        return any(self.checkpoints.glob("step-*"))
+        """Whether there is a checkpoint, or a finished part, to go on from."""
+        return any(self.checkpoints.glob("step-*")) or any(self.metrics("part"))
 
     def begin(self) -> None:
         """Make the folder, its recipe and its log."""
@@ -167,7 +167,7 @@ class Run:
 
     def leave(self) -> None:
         """Remove the folder of a run that failed before it had done anything."""
-        if self.attempt == 1 and not any(self.metrics("step")) and not self.checkpoints.exists():
+        if self.attempt == 1 and not self.begun and not any(self.metrics("step")) and not self.checkpoints.exists():
             shutil.rmtree(self.folder)
 
     @contextmanager
@@ -226,7 +226,8 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
         run.say(f"{verb}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")
         try:
             result = main(recipe, run)
-        except Mistake:
+        except Mistake as mistake:
+            run.log_line(f"stopped: {mistake}")
             run.leave()
             raise
         run.finish(result)

@@ -7,7 +7,7 @@ from typing import Any
 
 from vitrun import choices, config, exclude, init
 from vitrun.mistakes import Exit, Mistake
-from vitrun.recipe import on_the_net
+from vitrun.recipe import Finetune, Suite, on_the_net
 
 TABLES = {"data": ("data", "data set"), "models": ("model", "model")}  # the verbs that list the files of a group
 WHOLE = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
@@ -45,7 +45,22 @@ def load(verb: str, words: list[str]) -> Any:
         check_listed(verb, tree["only"])
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
-    return config.freeze(verb, tree)
+    recipe = config.freeze(verb, tree)
+    if verb == "finetune" and isinstance(recipe.data, Suite):
+        tasks(recipe)  # a wrong one is told before the first starts
+    return recipe
+
+
+def tasks(recipe: Finetune) -> dict[str, Finetune]:
+    """The recipe of each task of a suite: that of the suite, with the task's own row of ``conf/data`` for its data."""
+    tree, suite = choices.plain(recipe), recipe.data
+    given = {
+        key: value
+        for key, value in tree["data"].items()
+        if key not in ("source", "name", "tasks") and value is not None
+    }
+    rows = {task: choices.read_row("data", f"{suite.name}/{task}") for task in suite.tasks}
+    return {task: config.freeze("finetune", {**tree, "data": {**row, **given}}) for task, row in rows.items()}
 
 
 def check_listed(verb: str, only: list) -> None:

@@ -44,15 +44,28 @@ class Plan:
         return 0 if self.masking else len(self.train.classes)
 
 
-def open_data(recipe: Training, run: Run, excluded: Sequence[str] = ()) -> tuple[data.Split, data.Split]:
-    """The training part without what is ``excluded``, and the test part.
+def open_data(
+    recipe: Training,
+    run: Run,
+    excluded: Sequence[str] = (),
+    dev: float = 0.0,
+    score: str = "test",
+    open_split: Callable[..., data.Split] = data.open_split,
+) -> tuple[data.Split, data.Split]:
+    """The training part without what is ``excluded`` and the share ``dev``; and the test part, or that share to score.
 
     Before that, whether the device is there; after it, whether the loss fits.
 
     A Mistake at the start of a run where a test image cannot be read, for all of the training would come before that.
     """
     choose_device(recipe.device)
-    train, test = open_parts(recipe.data, ("train", "test"), run, excluded=excluded)
+    parts = ("train",) if dev and score == "dev" else ("train", "test")
+    train, *opened = open_parts(recipe.data, parts, run, excluded=excluded, open_split=open_split)
+    held = train
+    if dev:
+        train, held = data.held_out(train, dev)
+        run.say(f"held out: {len(held)} of the training images, by a draw{'' if opened else ', to be scored on'}")
+    test = opened[0] if opened else held
     check_loss(recipe.loss, train, test)
     if not (run.begun or run.dry) and (bad := data.bad_images(test)):
         raise Mistake(f"{len(bad)} of {len(test)} test images cannot be read: {next(iter(bad.values()))}", Exit.DATA)

@@ -9,7 +9,7 @@ from vitrun.data import embedded, files, hub, shards, vtab
 from vitrun.data.bad import Budget
 from vitrun.data.batches import Batch, ahead, testing, training
 from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
-from vitrun.data.splits import Split, bad_images, readable, settled
+from vitrun.data.splits import Split, bad_images, held_out, kept, readable, settled
 from vitrun.data.table import main
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
@@ -22,6 +22,7 @@ __all__ = [
     "ahead",
     "as_published",
     "bad_images",
+    "held_out",
     "main",
     "open_split",
     "readable",
@@ -54,6 +55,8 @@ def open_split(
 ) -> Split:
     """The ``train`` or ``test`` part of a data set, small sets of equal images decoded into memory.
 
+    The training images of VTAB's tasks are a thousand: those of different sizes stay there once decoded.
+
     What takes long, a download or the index of many shards, calls ``tick`` all the time, which may raise to stop it; a
     download from the Hub shows on ``screen``.
     """
@@ -66,4 +69,6 @@ def open_split(
         raise Mistake(
             f"data={data.name}: its {part} part has images without a label (-1): choose another split.", Exit.DATA
         )
-    return split if split.pixels is not None else settled(split)
+    if split.pixels is None:
+        split = settled(split)
+    return kept(split) if data.source == "vtab" and part == "train" and split.pixels is None else split

@@ -16,6 +16,7 @@ SIZES = {  # classes, training and test images of a row, by its source
     "files": PUBLISHED,
     "shards": PUBLISHED,
     "vtab": lambda row: tasks.sizes(row["task"]),
+    "suite": lambda row: (None, None, None),  # its tasks have rows of their own
 }
 
 
@@ -45,4 +46,9 @@ def cells(row: dict) -> list[str]:
     numbers = [f"{number:,}" if number else "-" for number in SIZES[row["source"]](row)]
     revision = f"@{row['revision'][:4]}" if row.get("revision") else ""
     hub = f"{row['hub']}{revision}" if row.get("hub") else "-"
-    return [*numbers, hub, row.get("licence") or "-", row.get("paper") or ("VTAB" if row["source"] == "vtab" else "-")]
+    return [
+        *numbers,
+        hub,
+        row.get("licence") or "-",
+        row.get("paper") or ("VTAB" if row["source"] in ("vtab", "suite") else "-"),
+    ]

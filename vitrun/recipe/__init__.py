@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from vitrun.recipe.data import (
+    VTAB_WHOLE,
     Data,
     Digits,
     Files,
@@ -13,7 +14,9 @@ from vitrun.recipe.data import (
     Published,
     Shapes,
     Shards,
+    Suite,
     Vtab,
+    check_single,
     check_trainable,
     known_images,
     on_the_net,
@@ -24,8 +27,9 @@ from vitrun.recipe.optim import DURATIONS, Adam, Optim, Sgd, check_schedule, len
 from vitrun.recipe.part import Fraction, recipe
 from vitrun.recipe.view import Augment, View
 
-__all__ = ["BiT", "Data", "Digits", "Files", "Images", "Model", "Published", "Shapes", "Shards", "Timm", "ViT", "Vtab"]
-__all__ += ["Adam", "Augment", "Labels", "Masked", "Sgd", "SimMim", "View", "check_trainable", "lengths", "on_the_net"]
+__all__ = ["BiT", "Data", "Digits", "Files", "Images", "Model", "Published", "Shapes", "Shards", "Suite", "Timm"]
+__all__ += ["Adam", "Augment", "Labels", "Masked", "Sgd", "SimMim", "View", "ViT", "Vtab"]
+__all__ += ["check_single", "check_trainable", "lengths", "on_the_net"]
 
 
 @recipe
@@ -96,6 +100,7 @@ class Pretrain(Training):
 
     def __post_init__(self):
         super().__post_init__()
+        check_single(self.data)
         if not self.model.name:
             raise ValueError("model=timm needs an architecture: add model.name=NAME, any that timm.list_models() has")
         if isinstance(self.model, ViT) and self.res and (why := self.model.misfit(self.res)):
@@ -130,13 +135,34 @@ class Finetune(Training):
 
     def __post_init__(self):
         super().__post_init__()
-        vtab = self.data.name.startswith("vtab")
+        for key in ("grid", "seeds"):
+            if repeated := [value for value in getattr(self, key) if getattr(self, key).count(value) > 1]:
+                raise ValueError(f"{key} has {repeated[0]} twice: keep one")
+        self.check_protocol()
+        self.check_held_out()
+
+    def check_protocol(self):
+        """A ValueError where the protocol is VTAB's and the data are not, or the other way round."""
+        vtab = isinstance(self.data, Vtab | Suite)
         if self.protocol == "paper" and vtab:
-            raise ValueError(
-                f"protocol=paper has a row for VTAB, of its own: add protocol=vit to data={self.data.name}"
-            )
+            raise ValueError(f"protocol=paper has a row of its own for VTAB: choose protocol=vit for {self.data.name}")
         if self.protocol in ("vit", "vpt") and not vtab:
             raise ValueError(f"protocol={self.protocol} is for VTAB, as data=vtab/pets: choose protocol=paper here")
+
+    def check_held_out(self):
+        """A ValueError where the images to choose on are not there, or not known to be those of VTAB."""
+        if isinstance(self.data, Suite) and self.data.root is None:
+            raise ValueError(f"data={self.data.name} needs to know where the originals are: add data.root=FOLDER")
+        vtab = isinstance(self.data, Vtab | Suite)
+        if vtab and self.dev:
+            raise ValueError(f"dev={self.dev:g} cannot be: each task of VTAB has 200 images of its own to choose on")
+        if self.grid and not vtab and not self.dev:
+            raise ValueError("grid needs images to choose on: add their share of the training images, as in dev=0.02")
+        if self.grid and isinstance(self.data, Vtab) and (self.data.train, self.data.test) != VTAB_WHOLE:
+            raise ValueError("grid chooses on val200 by itself: take out data.train and data.test")
+        held = self.dev or isinstance(self.data, Vtab) and self.data.test == "val200"
+        if self.score == "dev" and (self.grid or self.seeds or not held):
+            raise ValueError("score=dev is for one run that holds images out: add dev=SHARE, take out grid and seeds")
 
 
 @recipe
@@ -151,6 +177,7 @@ class Fewshot(Running):
     l2: PositiveFloat
 
     def __post_init__(self):
+        check_single(self.data)
         check_trainable(self.data)
 
 
@@ -162,6 +189,9 @@ class Eval(Running):
     data: Data
     bad_images: Literal["stop", "skip"]  # what an unreadable image does
     dedup: str | None  # a dedup run against this test set, without whose duplicates to count too
+
+    def __post_init__(self):
+        check_single(self.data)
 
 
 @recipe
@@ -175,6 +205,8 @@ class Dedup(Running):
     similarity: Annotated[float, Field(gt=0, le=1)]  # least cosine of the features of near-duplicates
 
     def __post_init__(self):
+        check_single(self.data)
+        check_single(self.against)
         check_trainable(self.data)
 
 

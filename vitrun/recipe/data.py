@@ -137,10 +137,38 @@ class Vtab(Images):
             )
 
 
+@recipe
+class Suite:
+    """Tasks of VTAB-1k that are fine-tuned one after another, each as its own row of ``conf/data`` says."""
+
+    source: Literal["suite"]
+    name: str
+    root: Path | None  # the folder of all originals, as of each task
+    tasks: tuple[str, ...]
+    protocol: Literal["vit", "vpt"]
+    crop: Literal["inception", "pad", "square", "none"] | None  # these three for all tasks; none for each one's own
+    area: tuple[PositiveFloat, PositiveFloat] | None
+    flip: bool | None
+
+    def __post_init__(self):
+        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"data.tasks=[{','.join(self.tasks)}] cannot be: it should name some tasks, each once")
+
+
 DIGITS = 1_797
+VTAB_WHOLE = ("train800val200", "test")  # what a final run is trained and tested on
 # The training parts with their images, and the test parts, whose images differ from task to task.
 VTAB_PARTS = {"train": {"train800val200": 1_000, "train800": 800}, "test": ("test", "val200")}
-Data = Annotated[Shapes | Digits | Files | Shards | Vtab, Field(discriminator="source")]
+Data = Annotated[Shapes | Digits | Files | Shards | Vtab | Suite, Field(discriminator="source")]
+
+
+def check_single(data: Data) -> None:
+    """A ValueError where the data set is a suite of several."""
+    if isinstance(data, Suite):
+        raise ValueError(
+            f"data={data.name} is a suite of {len(data.tasks)} tasks, for vitrun finetune only: choose one of them, "
+            f"as in data={data.name}/{data.tasks[0]}"
+        )
 
 
 def known_images(data: Data) -> int | None:
