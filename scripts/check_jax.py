@@ -4,8 +4,9 @@
 
 Needs a Python with JAX, as of ``pip install "jax[cpu]" flax optax ml_collections einops pandas scipy tqdm``, and
 checkouts of google-research/vision_transformer and google-research/big_vision. Ours are the steps of the verb itself,
-``vitrun pretrain`` or ``vitrun finetune`` with the words below; the weights go over as ``export to=npz`` writes them.
-Loss, optimizer, schedule and fixed positions on that side are theirs; images, labels and their order are ours.
+``vitrun pretrain`` or ``vitrun finetune``, with the values of published recipes and a small model; the weights go over
+as ``export to=npz`` writes them. Loss, optimizer, schedule and fixed positions on that side are theirs; images, labels
+and their order are ours.
 
 The tolerance is that of the golden curve, 1e-4. Float32 alone leaves 1e-6: ``rounding`` is what the JAX code differs by
 from itself with the images of each batch in reverse order. A mistake leaves more: decay on all parameters 3e-2 in the
@@ -33,29 +34,24 @@ from vitrun.state import State
 
 STEPS, SHOWN = 50, 5  # of which every fifth is printed
 TOLERANCE = 1e-4  # relative, of a loss or a norm
-SIDE = ["steps=50", "warmup=10", "batch=64", "precision=fp32", "device=cpu"]
-SMALL = ["model=vit_nano8", "data=shapes", "data.train_images=4000", "data.test_images=100", *SIDE]
-CASES = {  # name: the verb, whose model, and the words that make a small run of the recipe
-    "imagenet21k": ("pretrain", "vision_transformer", [
-        *SMALL, "model.pre_logits=true", "loss=sigmoid", "schedule=linear", "clip=null", "optim.lr=1e-3",
-        "optim.weight_decay=0.03",
-    ]),
-    "imagenet": ("pretrain", "vision_transformer", [
-        *SMALL, "model.pre_logits=true", "loss=sigmoid", "schedule=cosine", "clip=1", "optim.lr=3e-3",
-        "optim.weight_decay=0.3",
-    ]),
-    "better_vit": ("pretrain", "big_vision", [
-        *SMALL, "model.head=gap", "model.positions=sincos2d", "model.pre_logits=true", "loss=softmax",
-        "schedule=cosine", "clip=1", "optim.lr=1e-3", "optim.weight_decay=0.1",
-    ]),
-    "map_head": ("pretrain", "big_vision", [
-        *SMALL, "model.head=map", "loss=sigmoid", "schedule=cosine", "clip=1", "optim.lr=1e-3",
-        "optim.weight_decay=0.3",
-    ]),
-    "finetune": ("finetune", "vision_transformer", [
-        "data=digits", "res=48", "optim.lr=0.03", "schedule=cosine", "clip=1", *SIDE,
-    ]),
+SMALL = ["steps=50", "warmup=10", "batch=64", "precision=fp32", "device=cpu"]
+SHAPES = ["model=vit_nano8", "data=shapes", "data.train_images=4000", "data.test_images=100", "res=32", *SMALL]
+IMAGENET = ["model=vit_b16", "data=imagenet"]
+CASES = {  # name: the verb, whose model, the words of a published recipe, and what it is made small with
+    "imagenet21k": ("pretrain", "vision_transformer", ["model=vit_b16", "data=imagenet21k", "data.path=/"], SHAPES),
+    "imagenet": ("pretrain", "vision_transformer", IMAGENET, SHAPES),
+    "better_vit": ("pretrain", "big_vision", ["model=vit_s16", "data=imagenet", "protocol=better_vit"], SHAPES),
+    "map_head": (
+        "pretrain", "big_vision", [*IMAGENET, "model.head=map", "model.pre_logits=false", "optim.lr=1e-3"], SHAPES
+    ),
+    "finetune": (
+        "finetune", "vision_transformer", ["init=random:vit_b16", "data=cifar100", "protocol=paper"],
+        ["data=digits", "res=48", *SMALL],
+    ),
 }  # fmt: skip
+# What a case takes of its published recipe; not dropout and augmentation, whose draws are others there.
+TAKEN = ("loss", "schedule", "schedule_end", "clip", "optim.lr", "optim.weight_decay", "optim.decay_units")
+TAKEN += ("model.head", "model.positions", "model.pre_logits")
 
 
 @dataclass
@@ -95,9 +91,10 @@ def main() -> None:
     agreed = []
     with tempfile.TemporaryDirectory() as name:
         weights = None
-        for case, (verb, code, words) in CASES.items():
+        for case, (verb, code, published, small) in CASES.items():
             folder = Path(name) / case
             folder.mkdir()
+            words = [*taken(verb, published), *small]
             if verb == "finetune":
                 words = [*words, f"init={weights}"]
             weights = weights or folder / "trained.npz"
@@ -105,6 +102,13 @@ def main() -> None:
             subprocess.run([*theirs, folder, *checkouts], check=True)
             agreed.append(compared(case, words, ours, dict(np.load(folder / "theirs.npz"))))
     sys.exit(not all(agreed))
+
+
+def taken(verb: str, published: list[str]) -> list[str]:
+    """The words that say what ``TAKEN`` is in a published recipe."""
+    tree = choices.plain(start.load(verb, published))
+    here = set(choices.leaves(tree))
+    return [f"{key}={choices.show_value(choices.reach(tree, key))}" for key in TAKEN if key in here]
 
 
 def vitrun(verb: str, code: str, words: list[str], folder: Path) -> dict[str, np.ndarray]:
@@ -119,7 +123,7 @@ def vitrun(verb: str, code: str, words: list[str], folder: Path) -> dict[str, np
         trained = models.load(next(folder.glob("*/checkpoints/*/model.safetensors")))
         export(trained.network, trained.model, trained.classes, trained.res, "npz", folder / "trained.npz", "")
     plain = choices.plain(recipe)
-    case = {key: plain[key] for key in ("optim", "loss", "schedule", "clip", "steps", "warmup")}
+    case = {key: plain[key] for key in ("optim", "loss", "schedule", "schedule_end", "clip", "steps", "warmup")}
     case |= {"code": code, "model": asdict(recorder.row), "classes": recorder.classes, "head_bias": recorder.bias}
     (folder / "case.json").write_text(json.dumps(case))
     images, labels = zip(*((batch.images.numpy(), batch.labels.numpy()) for batch in recorder.batches))

@@ -67,8 +67,10 @@ def pretraining(case: dict, batches: list[dict], _: str) -> Iterator[tuple[float
     model, params = MODELS[case["code"]](case, batches[0]["image"])
     config = ConfigDict({"lr": case["optim"]["lr"], "optax_name": "scale_by_adam"})
     config.optax = dict(zip(("b1", "b2"), case["optim"]["betas"]))
-    config.wd = case["optim"]["lr"] * case["optim"]["weight_decay"]  # big_vision's rate is not times the learning rate
-    config.schedule = {"decay_type": case["schedule"], "warmup_steps": case["warmup"]}
+    per_lr = case["optim"]["decay_units"] == "paper"  # big_vision's own rate is not times the learning rate
+    config.wd = case["optim"]["weight_decay"] * (case["optim"]["lr"] if per_lr else 1)
+    end = case["schedule_end"] / case["optim"]["lr"]
+    config.schedule = {"decay_type": case["schedule"], "warmup_steps": case["warmup"], "linear_end": end}
     config.grad_clip_norm = case["clip"]
     tx, (schedule,) = big_vision_optax.make(config, params, sched_kw={"total_steps": case["steps"]})
     loss_of = getattr(big_vision, f"{case['loss']}_xent")

@@ -29,8 +29,8 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp
     batches = [data.Batch(*step, np.arange(8)) for step in zip(x, y)]
     machine = Machine(recipe.device, recipe.precision)
     plan = training.Plan(loaded.network, loaded.model, loaded.res, None, None)
-    aim, state = training.objective(recipe, plan), training.begin(recipe, plan, run, machine)
-    steps = list(training.fit_as(recipe, aim, state, batches, *training.lengths(recipe, 25 * 8), machine, run.tick))
+    state = training.begin(recipe, plan, run, machine)
+    steps = list(training.fit_as(recipe, plan, state, batches, *training.lengths(recipe, 25 * 8), machine, run.tick))
     np.testing.assert_allclose([s.lr for s in steps], reference["io/lr"], rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose([s.loss for s in steps], reference["io/loss"], rtol=1e-4)
     np.testing.assert_allclose([s.norm for s in steps], reference["io/grad_norm"], rtol=1e-4)

@@ -128,6 +128,13 @@ def test_the_sigmoid_loss_sums_over_classes():
     assert float(sigmoid_loss(logits, labels).mean()) == pytest.approx(float(by_hand), rel=1e-5)
 
 
+@pytest.mark.parametrize("classes", [10, 1000, 21_843])
+def test_the_sigmoid_loss_of_a_fresh_head_is_exact(classes):
+    logits, labels = torch.full((2, classes), -10.0), torch.tensor([0, 3])
+    found = sigmoid_loss(logits, labels)
+    assert found.tolist() == pytest.approx([10 + classes * np.log1p(np.exp(-10.0))] * 2, rel=3e-6)
+
+
 def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
     state = state_of(small())
     state.ema = [p.detach().clone() for p in state.network.parameters()]

@@ -47,6 +47,9 @@ def explain(verb: str, error: dict) -> str:
     if error["type"] == "union_tag_invalid":
         tag = error["ctx"]["discriminator"].strip("'")
         return f"{where}.{tag}={error['ctx']['tag']} cannot be: it should be one of {error['ctx']['expected_tags']}"
+    if error["type"] == "unexpected_keyword_argument":  # words are known to the choice that they are for: a file set it
+        wanted = f"the protocol sets it, and this {error['loc'][0]} has no {where}: choose another of the two"
+        return f"{where}={choices.show_value(error['input'])} cannot be: {wanted}"
     if error["type"] == "missing" and isinstance(error["loc"][-1], int):
         number = len(error["input"])
         return (

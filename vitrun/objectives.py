@@ -21,11 +21,15 @@ def softmax_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tens
 
 
 def sigmoid_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Sigmoid cross-entropy of each image, summed over classes: [B, C], [B] or [B, K] -> [B] (as big_vision)."""
+    """Sigmoid cross-entropy of each image, summed over classes: [B, C], [B] or [B, K] -> [B] (as big_vision).
+
+    torch's own form takes x from log sigmoid(x), which at a head's first bias of -10 loses three digits of each class.
+    """
+    logits = logits.float()
     targets = multi_hot(labels, logits.shape[1])
     if smoothing:
         targets = targets * (1 - smoothing) + smoothing / logits.shape[1]  # as softmax_loss smooths them
-    return functional.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").sum(1)
+    return (functional.softplus(logits) - targets * logits).sum(1)
 
 
 def multi_hot(labels: Tensor, classes: int) -> Tensor:

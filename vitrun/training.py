@@ -82,10 +82,8 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
         return rehearse(recipe, plan, run, machine, state, steps)
     meter = Meter(run, state.step, steps, recipe.batch)
     bad = budget(recipe, plan, run)
-    aim = objective(recipe, plan)
     batches = data.training(plan.train, training_view(recipe, plan), recipe.batch, recipe.seed, state.step, steps, bad)
-    prepared = data.ahead(aim.prepare(batch, step) for step, batch in enumerate(batches, state.step))
-    done = fit_as(recipe, aim, state, prepared, steps, warmup, machine, meter.tick)
+    done = fit_as(recipe, plan, state, batches, steps, warmup, machine, meter.tick)
     saved = time.monotonic()
     try:
         with meter:
@@ -102,6 +100,31 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
     return {**test(recipe, plan, state, run, machine), **meter.summary(), **bad.summary()}
 
 
+def fit_as(
+    recipe: Training,
+    plan: Plan,
+    state: State,
+    batches: Iterable[data.Batch],
+    steps: int,
+    warmup: int,
+    machine: Machine,
+    tick: Callable[[int], None],
+) -> Iterator[Step]:
+    """:func:`fit` with the objective, schedule, clip, Polyak average and seed of the recipe; batches made ahead."""
+    aim = objective(recipe, plan)
+    return fit(
+        state,
+        data.ahead(aim.prepare(batch, step) for step, batch in enumerate(batches, state.step)),
+        lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup, recipe.schedule_end, recipe.drops),
+        objective=aim.loss,
+        clip=recipe.clip,
+        decay=recipe.ema,
+        seed=recipe.seed,
+        machine=machine,
+        tick=tick,
+    )
+
+
 def training_view(recipe: Training, plan: Plan) -> CropView:
     """What a training image looks like: the data set's crop and flip, then RandAugment where there is any."""
     asked, seed = recipe.augment, recipe.seed
@@ -113,30 +136,6 @@ def training_view(recipe: Training, plan: Plan) -> CropView:
 def objective(recipe: Training, plan: Plan) -> Labelled | Masking:
     """What the network is trained for."""
     return plan.masking or Labelled(recipe.loss, recipe.smoothing, recipe.augment.mixup, recipe.seed)
-
-
-def fit_as(
-    recipe: Training,
-    aim: Labelled | Masking,
-    state: State,
-    batches: Iterable[data.Batch],
-    steps: int,
-    warmup: int,
-    machine: Machine,
-    tick: Callable[[int], None],
-) -> Iterator[Step]:
-    """:func:`fit` with the loss of ``aim``, and the schedule, clip, Polyak average and seed of the recipe."""
-    return fit(
-        state,
-        batches,
-        lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup, recipe.schedule_end, recipe.drops),
-        objective=aim.loss,
-        clip=recipe.clip,
-        decay=recipe.ema,
-        seed=recipe.seed,
-        machine=machine,
-        tick=tick,
-    )
 
 
 def lengths(recipe: Training, images: int) -> tuple[int, int]:

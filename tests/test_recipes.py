@@ -1,0 +1,283 @@
+"""Recipes are what was published: the files' values against the tables, and what the first screen says of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from vitrun import choices, config, optim, start
+from vitrun.marks import marks
+from vitrun.mistakes import Mistake
+
+SCRATCH = "init=random:vit_nano8"
+VITS = ("vit_b16", "vit_b32", "vit_l16", "vit_l32")
+HYBRIDS = ("r50_vit_b16", "r50_vit_b32", "r50_vit_l16", "r50_vit_l32")
+# Table 3 of arXiv 2010.11929: models, data, epochs, learning rate, decay, weight decay, dropout, clip (caption).
+TABLE3 = [
+    (("vit_b16", "vit_b32"), "shards", 7, 8e-4, "linear", 0.1, 0.0, None),
+    (("vit_l32",), "shards", 7, 6e-4, "linear", 0.1, 0.0, None),
+    (("vit_l16",), "shards", 7, 4e-4, "linear", 0.1, 0.0, None),
+    (("vit_h14",), "shards", 14, 3e-4, "linear", 0.1, 0.0, None),
+    (("bit_r50x1", "bit_r50x2"), "shards", 7, 1e-3, "linear", 0.1, 0.0, None),
+    (("bit_r101x1",), "shards", 7, 8e-4, "linear", 0.1, 0.0, None),
+    (("bit_r152x1", "bit_r152x2"), "shards", 7, 6e-4, "linear", 0.1, 0.0, None),
+    (("r50_vit_b16", "r50_vit_b32"), "shards", 7, 8e-4, "linear", 0.1, 0.0, None),
+    (("r50_vit_l32",), "shards", 7, 2e-4, "linear", 0.1, 0.0, None),
+    (("r50_vit_l16",), "shards", 7, 4e-4, "linear", 0.1, 0.0, None),
+    ((*VITS, *HYBRIDS), "imagenet21k", 90, 1e-3, "linear", 0.03, 0.1, None),
+    ((*VITS, "vit_h14", *HYBRIDS), "imagenet", 300, 3e-3, "cosine", 0.3, 0.1, 1.0),
+]
+ROWS = [(model, *row) for models, *row in TABLE3 for model in models]
+# AugReg's levels (RandAugment's layers and magnitude, mixup), and big_vision's choice for ImageNet and ImageNet-21k.
+LEVELS = {
+    "none": (0, 0, 0),
+    "light1": (2, 0, 0),
+    "light2": (2, 10, 0.2),
+    "medium1": (2, 15, 0.2),
+    "medium2": (2, 15, 0.5),
+    "strong1": (2, 20, 0.5),
+    "strong2": (2, 20, 0.8),
+}
+AUGREG = {
+    "vit_ti16": ("light1", "none"),
+    "vit_s32": ("medium1", "none"),
+    "vit_s16": ("medium2", "light1"),
+    "vit_b32": ("medium2", "light2"),
+    "vit_b16": ("medium2", "light2"),
+    "vit_l16": ("medium2", "medium2"),
+}
+# Table 4: steps, learning rates, share held out; and the public code's warm-up and learning rate.
+TABLE4 = {
+    "imagenet": (20_000, (0.003, 0.01, 0.03), 0.01, 500, 0.03),
+    "cifar100": (10_000, (0.001, 0.003, 0.01, 0.03), 0.02, 500, 0.03),
+    "cifar10": (10_000, (0.001, 0.003, 0.01, 0.03), 0.02, 500, 0.03),
+    "pets": (500, (0.001, 0.003, 0.01, 0.03), 0.1, 100, 0.003),
+    "flowers102": (500, (0.001, 0.003, 0.01, 0.03), 0.1, 100, 0.003),
+}
+# BiT-HyperRule (arXiv 1912.11370, section 3.3): steps, warm-up, drops, mixup, resolution.
+HYPER_RULE = {
+    "pets": (500, 100, (200, 300, 400), 0, 384),
+    "flowers102": (500, 100, (200, 300, 400), 0, 384),
+    "cifar10": (10_000, 500, (3_000, 6_000, 9_000), 0.1, 128),
+    "cifar100": (10_000, 500, (3_000, 6_000, 9_000), 0.1, 128),
+    "imagenet": (20_000, 500, (6_000, 12_000, 18_000), 0.1, 384),
+    "vtab/svhn": (500, 100, (200, 300, 400), 0, 128),
+    "vtab/pets": (500, 100, (200, 300, 400), 0, 384),
+}
+
+
+def pretraining(data: str, model: str, *words: str) -> list[str]:
+    more = {"shards": ["data.path=/", "data.classes=18291"], "imagenet21k": ["data.path=/"]}.get(data, [])
+    return [f"data={data}", f"model={model}", *more, *words]
+
+
+def finetuning(data: str, *words: str) -> list[str]:
+    return [SCRATCH, f"data={data}", *["data.root=/"] * data.startswith("vtab"), *words]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{model}-{data}" for model, data, *_ in ROWS])
+def test_pretraining_takes_the_row_of_table_3_by_itself(row):
+    model, data, epochs, lr, schedule, decay, dropout, clip = row
+    words = pretraining(data, model)
+    recipe = start.load("pretrain", words)
+    assert (recipe.epochs, recipe.steps, recipe.batch, recipe.warmup, recipe.res) == (epochs, None, 4096, 10_000, 224)
+    assert (recipe.optim.lr, recipe.schedule, recipe.clip, recipe.loss) == (lr, schedule, clip, "sigmoid")
+    assert (recipe.optim.kind, recipe.optim.weight_decay, recipe.optim.betas) == ("adamw", decay, (0.9, 0.999))
+    assert recipe.schedule_end == (1e-5 if data == "imagenet21k" else 0)
+    if recipe.model.kind == "vit":
+        assert (recipe.model.dropout, recipe.model.pre_logits) == (dropout, True)
+    (line,) = marks("pretrain", words)
+    assert line.startswith(f"recipe: conf/recipe/pretrain/paper/{data}_{model}.yaml (Table 3: ")
+
+
+@pytest.mark.parametrize("data, model", [
+    ("imagenet21k", "vit_h14"), ("imagenet21k", "bit_r50x1"), ("imagenet", "swin_b"), ("imagenet", "bit_r152x2"),
+    ("shards", "bit_r200x3"), ("shards", "vit_s16"), ("shapes", "vit_ti16"), ("cifar10", "vit_ti4"),
+    ("shapes", "vit_nano8"),
+])  # fmt: skip
+def test_where_table_3_has_no_row_the_run_composes_and_the_first_screen_says_so(data, model):
+    words = pretraining(data, model)
+    assert start.load("pretrain", words).data.name == data
+    assert "no row" in marks("pretrain", words)[0].lower()
+
+
+@pytest.mark.parametrize("model", AUGREG)
+@pytest.mark.parametrize("data", ["imagenet", "imagenet21k"])
+def test_augreg_augments_each_model_as_big_vision_does(data, model):
+    level = AUGREG[model][data == "imagenet21k"]
+    recipe = start.load("pretrain", pretraining(data, model, "protocol=augreg"))
+    found = recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup
+    assert found == LEVELS[level]
+    assert (recipe.epochs, recipe.batch, recipe.warmup, recipe.schedule, recipe.clip) == (
+        300,
+        4096,
+        10_000,
+        "cosine",
+        1,
+    )
+    assert (recipe.optim.lr, recipe.optim.weight_decay, recipe.loss) == (1e-3, 0.1, "sigmoid")
+    assert (recipe.head_bias, recipe.model.pre_logits) == ((-6.9, True) if data == "imagenet" else (None, False))
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_word_chooses_another_level_than_the_recipe_and_is_marked(level):
+    words = pretraining("imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1")
+    augment = start.load("pretrain", words).augment
+    assert (augment.layers, augment.magnitude, augment.mixup) == LEVELS[level]
+    lines = marks("pretrain", words)[1:]
+    assert (f"differs from the recipe: augment={level} (there medium2)" in lines) == (level != "medium2")
+    assert "differs from the recipe: model.stochastic_depth=0.1 (there 0.0)" in lines
+
+
+@pytest.mark.parametrize("epochs", [90, 150, 300])
+def test_better_plain_vit_is_that_of_its_authors(epochs):
+    recipe = start.load("pretrain", pretraining("imagenet", "vit_s16", "protocol=better_vit", f"epochs={epochs}"))
+    assert (recipe.epochs, recipe.batch, recipe.warmup, recipe.schedule) == (epochs, 1024, 10_000, "cosine")
+    assert (recipe.model.head, recipe.model.positions, recipe.model.pre_logits) == ("gap", "sincos2d", True)
+    assert (recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup) == (2, 10, 0.2)
+    assert (recipe.loss, recipe.clip, recipe.optim.lr, recipe.smoothing) == ("softmax", 1, 1e-3, 0)
+    assert optim.decay_rate(recipe.optim) == pytest.approx(0.1), "1e-4 in big_vision's units"
+    assert round(recipe.res / recipe.view.crop) == 256 and recipe.view.resize == "small"
+
+
+def test_masked_patches_are_told_as_in_the_paper():
+    recipe = start.load("pretrain", pretraining("shards", "vit_b16", "protocol=masked"))
+    assert (recipe.objective.kind, recipe.steps, recipe.batch, recipe.warmup) == ("masked", 1_000_000, 4096, 10_000)
+    assert (recipe.optim.lr, recipe.schedule) == (2e-4, "cosine")
+    words = pretraining("shards", "vit_b16", "protocol=masked", "objective=simmim")
+    assert start.load("pretrain", words).objective.kind == "simmim"
+    assert "differs from the recipe: objective=simmim (there masked)" in marks("pretrain", words)
+
+
+@pytest.mark.parametrize("data", TABLE4)
+def test_fine_tuning_as_the_paper_is_table_4(data):
+    steps, grid, dev, warmup, lr = TABLE4[data]
+    recipe = start.load("finetune", finetuning(data, "protocol=paper"))
+    assert (recipe.steps, recipe.grid, recipe.dev, recipe.seeds) == (steps, grid, dev, (0, 1, 2))
+    public = start.load("finetune", finetuning(data, "protocol=public"))
+    assert (public.steps, public.grid, public.dev, public.seeds, public.optim.lr) == (steps, (), dev, (), lr)
+    for found in (recipe, public):
+        assert (found.res, found.batch, found.warmup, found.schedule, found.clip) == (384, 512, warmup, "cosine", 1)
+        assert (found.optim.kind, found.optim.momentum, found.optim.weight_decay) == ("sgd", 0.9, 0)
+        assert (found.loss, found.ema, found.data.area) == ("softmax", None, (0.05, 1))
+
+
+def test_table_2_is_table_4_at_512_pixels_with_a_polyak_average():
+    paper, table2 = (start.load("finetune", finetuning("imagenet", f"protocol={p}")) for p in ("paper", "table2"))
+    tree = choices.plain(table2)
+    assert (tree["res"], tree["ema"]) == (512, 0.9999)
+    assert tree | {"res": 384, "ema": None, "protocol": "paper"} == choices.plain(paper)
+
+
+@pytest.mark.parametrize("protocol, res", [("vit", 384), ("vpt", 224)])
+@pytest.mark.parametrize("data", ["vtab", "vtab/pets", "vtab/dspr_ori"])
+def test_vtab_has_one_setting_for_all_tasks(protocol, res, data):
+    words = finetuning(data, f"protocol={protocol}")
+    recipe = start.load("finetune", words)
+    assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, res, (0, 1, 2))
+    assert recipe.data.protocol == protocol
+    for one in start.tasks(recipe).values() if data == "vtab" else [recipe]:
+        assert protocol == "vit" or (one.data.crop, one.data.flip) == ("none", False)
+    assert marks("finetune", words)[0].startswith(f"recipe: conf/protocol/finetune/{protocol}.yaml (VTAB-1k as ")
+
+
+@pytest.mark.parametrize("data", HYPER_RULE)
+def test_bit_follows_its_hyper_rule(data):
+    recipe = start.load("finetune", finetuning(data, "protocol=bit"))
+    found = recipe.steps, recipe.warmup, recipe.drops, recipe.augment.mixup, recipe.res
+    assert found == HYPER_RULE[data]
+    assert (recipe.schedule, recipe.optim.lr, recipe.batch, recipe.optim.weight_decay) == ("staircase", 0.003, 512, 0)
+    assert recipe.data.crop == "square"
+
+
+MARKS = [
+    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "seed=3", "runs=x", "micro_batch=8"], []),
+    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "batch=1024"], ["batch=1024 (there 4096)"]),
+    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "batch=4096", "optim=adamw"], []),
+    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "epochs=30"], ["epochs=30 (there 90)"]),
+    ("pretrain", ["model=vit_b16", "data=imagenet", "steps=20000"], ["steps=20000 (there epochs=300)"]),
+    ("pretrain", ["model=vit_b16", "data=imagenet", "optim=sgd"], ["optim=sgd (there adamw)"]),
+    ("pretrain", ["model=vit_b16", "data=imagenet", "data.area=0.08,1"], ["data.area=[0.08,1] (there [0.05,1.0])"]),
+    ("pretrain", ["model=vit_s16", "steps=9"], []),  # no recipe, nothing to differ from
+    ("finetune", [SCRATCH, "data=cifar10", "protocol=paper", "grid=0.01"],
+     ["grid=[0.01] (there [0.001,0.003,0.01,0.03])"]),
+    ("eval", [SCRATCH, "data=cifar10"], None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb, words, changes", MARKS, ids=[" ".join(words) for _, words, _ in MARKS])
+def test_the_first_screen_marks_what_differs_from_the_recipe_and_nothing_else(verb, words, changes):
+    lines = marks(verb, words)
+    if changes is None:
+        assert lines == []
+    else:
+        assert lines[0].startswith("recipe: conf/") and lines[1:] == [f"differs from the recipe: {c}" for c in changes]
+
+
+def test_runs_of_two_protocols_never_have_one_name():
+    words = [SCRATCH, "data=digits", "steps=5"]
+    assert start.load("finetune", words) != start.load("finetune", [*words, "protocol=public"])
+
+
+REFUSED = [
+    ("finetune", [SCRATCH, "epochs=1", "batch=512", "warmup=500"],
+     ["warmup=500 leaves nothing of the 3 steps that epochs=1 of 1,297 images in batches of 512 make", "warmup=10%"]),
+    ("finetune", finetuning("vtab/pets", "epochs=2", "batch=100", "warmup=20", "data.train=train800"),
+     ["the 16 steps that epochs=2 of 800 images in batches of 100 make"]),
+    ("pretrain", ["data=cifar10", "epochs=1", "batch=4096", "warmup=10000"], ["12 steps", "50,000 images"]),
+    ("pretrain", ["examples=100", "batch=100", "warmup=1"], ["the 1 step that examples=100 in batches of 100 make"]),
+    ("pretrain", ["batch=100", "micro_batch=32"], ["batch=100", "micro_batch=32: 3 times that leaves 4"]),
+    ("finetune", finetuning("pets", "protocol=bit", "steps=300"),
+     ["drops=[200, 300, 400] should lie between the 100 steps of the warm-up and the end of steps=300"]),
+    ("finetune", finetuning("pets", "protocol=bit", "schedule=cosine"), ["drops=[200, 300, 400]", "add drops=[]"]),
+    ("pretrain", ["schedule=staircase"], ["schedule=staircase with drops=[]", "the steps after which"]),
+    ("pretrain", ["schedule=constant", "schedule_end=1e-5"], ["schedule=constant has no end", "schedule_end=0"]),
+    ("pretrain", ["schedule_end=0.1"], ["schedule_end=0.1 is not below optim.lr=0.004"]),
+    ("pretrain", ["optim=adam", "optim.decay_units=big_vision"], ["for decoupled decay", "optim=adamw"]),
+    ("finetune", finetuning("vtab/pets", "protocol=paper"), ["choose protocol=vit for vtab/pets"]),
+    ("finetune", finetuning("cifar10", "protocol=vpt"), ["data.protocol=vpt", "this data has no data.protocol"]),
+    ("finetune", finetuning("cifar10", "protocol=vit"), ["protocol=vit is for VTAB", "protocol=paper"]),
+    ("finetune", [SCRATCH, "protocol=papre"], ["No protocol 'papre'. Did you mean paper"]),
+    ("pretrain", ["protocol=bit"], ["No protocol 'bit'"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb, words, parts", REFUSED, ids=[" ".join(words) for _, words, _ in REFUSED])
+def test_what_cannot_be_is_refused_with_its_arithmetic(verb, words, parts):
+    with pytest.raises(Mistake) as error:
+        start.load(verb, words)
+    assert all(part in str(error.value) for part in parts), str(error.value)
+
+
+def test_a_linear_decay_ends_at_its_end_and_starts_at_zero():
+    lr = optim.schedule("linear", 1e-3, steps=110, warmup=10, end=1e-5)
+    assert [lr(0), lr(5), lr(10)] == pytest.approx([0, 5e-4, 1e-3])
+    assert lr(60) == pytest.approx((1e-3 + 1e-5) / 2) and lr(110) == pytest.approx(1e-5)
+
+
+def test_a_staircase_falls_after_its_drops_as_bit_hyper_rule_does():
+    lr = optim.schedule("staircase", 0.003, steps=500, warmup=100, drops=(200, 300, 400))
+    found = [lr(step) for step in (0, 50, 100, 200, 201, 300, 301, 400, 401, 499)]
+    assert found == pytest.approx([0, 0.0015, 3e-3, 3e-3, 3e-4, 3e-4, 3e-5, 3e-5, 3e-6, 3e-6])
+
+
+def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kernel():
+    layer, step, steps = torch.nn.Linear(4, 4), 30, 100
+    words = ["optim.lr=0.01", "optim.weight_decay=0.05", "optim.decay_units=big_vision"]
+    recipe = config.load("pretrain", words).optim
+    optimizer = optim.optimizer(recipe, layer)
+    schedule = optim.schedule("cosine", recipe.lr, steps, warmup=0)
+    before = layer.weight.detach().clone()
+    layer.weight.grad, layer.bias.grad = torch.zeros(4, 4), torch.zeros(4)  # so that Adam's own step is none
+    optim.set_lr(optimizer, schedule(step))
+    optimizer.step()
+    share = 0.5 * (1 + np.cos(np.pi * step / steps))
+    torch.testing.assert_close(layer.weight.detach(), before * (1 - share * 0.05))
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_all_parameters_are_decayed_where_asked_for(kind):
+    layer = torch.nn.Linear(4, 4)
+    for decay, names in (("kernels", 1), ("all", 2)):
+        recipe = config.load("pretrain", [f"optim={kind}", "optim.weight_decay=0.1", f"optim.decay={decay}"]).optim
+        first = optim.optimizer(recipe, layer).param_groups[0]
+        assert (len(first["params"]), first["weight_decay"]) == (names, 0.1)
