@@ -193,6 +193,7 @@ LISTS = [
     ("fewshot", "shots", "[1,5]", (1, 5)),
     ("fewshot", "shots", "7", (7,)),
     ("fewshot", "seeds", "0,1,2,3", (0, 1, 2, 3)),
+    ("fewshot", "l2", "256,1024", (256, 1024)),
     ("pretrain", "data.area", "0.2,1", (0.2, 1.0)),
     ("pretrain", "optim.betas", "0.9,0.95", (0.9, 0.95)),
     ("compare", "rows", "data,optim.lr", ("data", "optim.lr")),
@@ -211,7 +212,7 @@ SWEEPS = [
     ("pretrain", ["model=vit_b16,vit_l16", "seed=3"], [["model=vit_b16", "seed=3"], ["model=vit_l16", "seed=3"]]),
     ("pretrain", ["steps=1,2", "seed=0,1"],
      [["steps=1", "seed=0"], ["steps=1", "seed=1"], ["steps=2", "seed=0"], ["steps=2", "seed=1"]]),
-    ("fewshot", ["shots=1,5", "l2=1,2"], [["shots=1,5", "l2=1"], ["shots=1,5", "l2=2"]]),
+    ("fewshot", ["shots=1,5", "batch=1,2"], [["shots=1,5", "batch=1"], ["shots=1,5", "batch=2"]]),
     ("fewshot", ["shots=[1,5],[10]"], [["shots=[1,5]"], ["shots=[10]"]]),
     ("pretrain", ["runs='a,b'"], [["runs='a,b'"]]),
 ]  # fmt: skip

@@ -19,7 +19,7 @@ ROOMS = (
     ("config", "init"),
     ("exclude",),
     ("start", "run"),
-    ("models", "machine", "views", "randaugment", "data", "optim"),
+    ("models", "machine", "views", "randaugment", "data", "optim", "ridge"),
     ("state", "weights", "images"),
     ("loop",),
     ("meter", "objectives", "masking"),
@@ -38,7 +38,7 @@ OWNERS = {
     "torchvision": {"randaugment"},
     "datasets": {"data"},
     "h5py": {"data"},
-    "scipy": {"data"},
+    "scipy": {"data", "ridge"},
     "huggingface_hub": {"data", "init", "models"},
     "typer": {"cli"},
 }

@@ -156,7 +156,7 @@ class Fewshot(Running):
     bad_images: Literal["stop", "skip"]  # what an unreadable image does
     shots: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...]
-    l2: PositiveFloat
+    l2: tuple[PositiveFloat, ...]  # each draw takes the best of several, by training images that it does not hold
 
     def __post_init__(self):
         check_trainable(self.data)

@@ -1,0 +1,76 @@
+"""The few-shot probe: what its draws hold, how it chooses, what it tells; in the verb and during pretraining."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from vitrun import ridge, run
+from vitrun.mistakes import Exit, Mistake
+from vitrun.ridge import Features
+
+FEW = ["init=random:vit_nano8", "res=32", "data.test_images=40"]
+
+
+def clusters(number: int, classes: int = 3, width: int = 6, seed: int = 0) -> Features:
+    """Noisy points around one mean a class."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(number) % classes
+    means = torch.eye(classes, width) * 2
+    return Features(means[y] + torch.randn(number, width, generator=generator), y, classes)
+
+
+def test_each_l2_is_solved_as_if_it_were_alone():
+    train, test = clusters(60), clusters(90, seed=1)
+    l2s = (1e-3, 1.0, 1e6)
+    together = ridge.fit(train.x, train.y, 3, l2s)
+    for l2, one in zip(l2s, together):
+        torch.testing.assert_close(one.weights, ridge.fit(train.x, train.y, 3, (l2,))[0].weights)
+    assert len({one.accuracy(test.x, test.y) for one in together}) > 1
+
+
+def test_l2_is_chosen_by_training_images_that_no_draw_of_the_seed_holds_and_never_by_the_test_part():
+    train, test = clusters(120), clusters(90, seed=1)
+    l2s = (1e-3, 10.0, 1e6)
+    chosen = ridge.probe(train, test, (1, 5), (0, 1), l2s)
+    spoilt = Features(-test.x, test.y, 3)
+    assert [one.l2 for one in ridge.probe(train, spoilt, (1, 5), (0, 1), l2s)] == [one.l2 for one in chosen]
+    for one in chosen:
+        order = ridge.draw(train.y.numpy(), one.seed)
+        held = np.concatenate([rows[5 : 5 + ridge.HELD_OUT] for rows in order])
+        assert len(held) == 3 * 25 and not set(held) & set(one.rows.tolist())
+        alone = {l2: ridge.fit(train.x[one.rows], train.y[one.rows], 3, (l2,))[0] for l2 in l2s}
+        scores = {l2: alone[l2].accuracy(train.x[held], train.y[held]) for l2 in l2s}
+        assert scores[one.l2] == max(scores.values())
+        assert one.accuracy == alone[one.l2].accuracy(test.x, test.y)
+
+
+def test_where_no_image_is_left_to_choose_by_that_is_said():
+    with pytest.raises(Mistake, match=r"l2=\[1,2\]: with 9 shots no training image is left") as error:
+        ridge.probe(clusters(27), clusters(9), (9,), (0,), (1.0, 2.0))
+    assert error.value.status == Exit.DATA
+
+
+def test_the_interval_is_students_and_one_draw_has_none():
+    values = [0.5, 0.6, 0.55]
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert ridge.half_width(values) == pytest.approx((high - low) / 2)
+    draws = [ridge.Draw(seed, 5, torch.zeros(1), 1024, value) for seed, value in enumerate(values)]
+    found = ridge.summary(draws)
+    assert found["shot5_ci95"] == pytest.approx(high - 0.55) and "shot5_l2" not in found
+    assert ridge.told("shot5", found) == "55.0 +- 5.0 (95 %: 42.6 to 67.4)"
+    alone = ridge.summary(draws[:1])
+    assert "shot5_ci95" not in alone and ridge.told("shot5", alone) == "50.0"
+
+
+def test_a_run_saves_the_keys_that_each_draw_held_and_says_the_l2_of_each(carry_out):
+    recipe, result = carry_out("fewshot", *FEW, "shots=1,5", "seeds=0,1", "l2=1,1024")
+    folder = recipe.runs / run.name("fewshot", recipe)
+    drawn = json.loads((folder / "drawn.json").read_text())
+    assert drawn.keys() == {f"seed {seed}, {shots} shots" for seed in (0, 1) for shots in (1, 5)}
+    assert all(len(set(keys)) == len(keys) == 10 * int(name.split()[2]) for name, keys in drawn.items())
+    assert set(drawn["seed 0, 1 shots"]) < set(drawn["seed 0, 5 shots"])
+    assert set(result["shot5_l2"].split()) <= {"1", "1024"} and len(result["shot5_l2"].split()) == 2
+    assert "5 shots: " in (folder / "log.txt").read_text() and "(95 %: " in (folder / "log.txt").read_text()
