@@ -1,13 +1,15 @@
 """The few-shot probe: what its draws hold, how it chooses, what it tells; in the verb and during pretraining."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 from scipy import stats
 
-from vitrun import ridge, run
+from vitrun import checkpoints, meter, ridge, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.ridge import Features
 
@@ -74,3 +76,81 @@ def test_a_run_saves_the_keys_that_each_draw_held_and_says_the_l2_of_each(carry_
     assert set(drawn["seed 0, 1 shots"]) < set(drawn["seed 0, 5 shots"])
     assert set(result["shot5_l2"].split()) <= {"1", "1024"} and len(result["shot5_l2"].split()) == 2
     assert "5 shots: " in (folder / "log.txt").read_text() and "(95 %: " in (folder / "log.txt").read_text()
+
+
+SMALL = [word for word in TINY if word not in ("steps=6", "batch=32")] + ["batch=16", "steps=5", "ema=0.5"]
+PROBED = ["fewshot.every=2", "fewshot.data=shapes,digits", "fewshot.shots=1,2", "fewshot.seeds=0"]
+
+
+def probes(folder) -> dict[int, list[dict]]:
+    """The lines of probes in ``metrics.jsonl``, by step."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    found = [line for line in lines if "fewshot_seconds" in line]
+    return {step: [line for line in found if line["step"] == step] for step in {line["step"] for line in found}}
+
+
+def weights(folder) -> dict[str, str]:
+    return {file.name: checkpoints.digest(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
+
+
+def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_is_that_of_the_verb(carry_out):
+    plain, without = carry_out("pretrain", *SMALL, "model.dropout=0.1")
+    recipe, result = carry_out("pretrain", *SMALL, "model.dropout=0.1", *PROBED)
+    folder, other = (one.runs / run.name("pretrain", one) for one in (recipe, plain))
+    assert folder != other and weights(folder) == weights(other) and len(weights(folder)) == 2
+    assert without["loss"] == result["loss"]
+
+    found = probes(folder)
+    assert found.keys() == {0, 2, 4, 5} and all(len(lines) == 1 for lines in found.values())
+    sets = {"fewshot_digits_1", "fewshot_digits_2", "fewshot_shapes_1", "fewshot_shapes_2"}
+    assert sets <= found[0][0].keys() and all(result[key] == found[5][0][key] for key in sets)
+    assert result["fewshot_seconds"] == pytest.approx(
+        sum(lines[0]["fewshot_seconds"] for lines in found.values()), abs=0.1
+    )
+
+    _, verb = carry_out("fewshot", f"init={folder.name}", "shots=1,2", "seeds=0", "data=digits")
+    assert [verb["shot1"], verb["shot2"]] == [result["fewshot_digits_1"], result["fewshot_digits_2"]], "the average's"
+
+
+def test_after_a_kill_each_probe_is_there_once_with_the_same_values(carry_out, monkeypatch):
+    words = [*SMALL, *PROBED[:1], "fewshot.seeds=0", "save_minutes=0"]
+    recipe, _ = carry_out("pretrain", *words)
+    folder = recipe.runs / run.name("pretrain", recipe)
+    whole, ended = probes(folder), weights(folder)
+    shutil.rmtree(folder)
+    step = meter.Meter.step
+
+    def killed(self, done):
+        if done.number == 4:
+            raise KeyboardInterrupt
+        step(self, done)
+
+    monkeypatch.setattr(meter.Meter, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out("pretrain", *words)
+    monkeypatch.undo()
+    assert probes(folder).keys() == {0, 2}
+    shutil.rmtree(folder / "checkpoints" / "step-00000003")  # the run goes on from before a probe that it has made
+    carry_out("pretrain", *words)
+    again = probes(folder)
+    assert weights(folder) == ended and all(len(lines) == 1 for lines in again.values())
+    untimed = {"attempt", "fewshot_seconds"}
+    values = [
+        {n: {k: v for k, v in lines[0].items() if k not in untimed} for n, lines in f.items()} for f in (whole, again)
+    ]
+    assert values[0] == values[1]
+
+
+def test_a_network_that_learns_without_labels_is_probed_too(carry_out):
+    _, result = carry_out("pretrain", *SMALL, "objective=masked", "fewshot.every=50%", "fewshot.seeds=0")
+    assert 0 <= result["fewshot_shapes_5"] <= 1
+
+
+def test_a_probe_is_as_the_verb_reads_its_data(tmp_path):
+    words = ["data=shapes", "data.train_images=99", "fewshot.every=5%", "fewshot.data=shapes,digits,cifar10"]
+    found = start.probes(start.load("pretrain", [*words, f"fewshot.paths=[null,null,{tmp_path}]"]))
+    assert found["shapes"].data.train_images == 99 and found["shapes"].view.crop == 0.875
+    assert found["digits"].view.crop == 1 and not found["digits"].view.antialias
+    assert found["cifar10"].data.path == tmp_path
+    assert list(start.probes(start.load("pretrain", ["data=digits", "fewshot.every=7"]))) == ["digits"]
+    assert start.probes(start.load("pretrain", ["data=digits"])) == {}

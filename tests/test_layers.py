@@ -23,6 +23,7 @@ ROOMS = (
     ("state", "weights", "images"),
     ("loop",),
     ("meter", "objectives", "masking"),
+    ("probing",),
     ("training", "embed"),
     ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart"),
     ("cli",),

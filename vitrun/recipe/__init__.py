@@ -21,10 +21,11 @@ from vitrun.recipe.data import (
 from vitrun.recipe.model import BiT, Model, Timm, ViT
 from vitrun.recipe.objective import Labels, Masked, Objective, SimMim
 from vitrun.recipe.part import Fraction, recipe
+from vitrun.recipe.probe import Probe, check_probe
 from vitrun.recipe.view import Augment, View
 
 __all__ = ["BiT", "Data", "Digits", "Files", "Images", "Model", "Published", "Shapes", "Shards", "Timm", "ViT", "Vtab"]
-__all__ += ["Augment", "Labels", "Masked", "SimMim", "View", "check_trainable", "on_the_net"]
+__all__ += ["Augment", "Labels", "Masked", "Probe", "SimMim", "View", "check_trainable", "on_the_net"]
 
 
 def warm_up(value: object) -> object:
@@ -115,9 +116,11 @@ class Pretrain(Training):
     objective: Objective
     head_bias: float | None  # of the head at first; none for what suits the loss
     exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are left out
+    fewshot: Probe
 
     def __post_init__(self):
         super().__post_init__()
+        check_probe(self.fewshot)
         if not self.model.name:
             raise ValueError("model=timm needs an architecture: add model.name=NAME, any that timm.list_models() has")
         if isinstance(self.model, ViT) and self.res and (why := self.model.misfit(self.res)):

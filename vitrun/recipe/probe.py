@@ -1,0 +1,40 @@
+"""What pretraining is told of the few-shot probes on its way."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt
+
+from vitrun.recipe.part import recipe
+
+
+def often(value: object) -> object:
+    """A number of steps, or a share of the run above 0% and up to 100%; none for never."""
+    share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
+    if value is None or share and 0 < float(share[1]) <= 100 or isinstance(value, int) and value > 0:
+        return value
+    raise ValueError(f"fewshot.every={value} cannot be: it should be a number of steps, or a share of the run as in 5%")
+
+
+@recipe
+class Probe:
+    """The closed-form probe of ``vitrun fewshot``, at the first step, at every multiple and at the end."""
+
+    every: Annotated[int | str | None, BeforeValidator(often)]
+    data: tuple[str, ...]  # names of data sets; none for what the run trains on
+    paths: tuple[Path | None, ...]  # where the images of each of them are, or null; none for no set's
+    shots: tuple[PositiveInt, ...]
+    seeds: tuple[NonNegativeInt, ...]
+    l2: tuple[PositiveFloat, ...]
+
+
+def check_probe(probe: Probe) -> None:
+    """A ValueError where the words do not fit together."""
+    if probe.every is None and (probe.data or probe.paths):
+        given = "fewshot.data" if probe.data else "fewshot.paths"
+        raise ValueError(f"{given} without fewshot.every probes nothing: add fewshot.every=25%, or a number of steps")
+    if probe.paths and len(probe.paths) != len(probe.data):
+        raise ValueError(
+            f"fewshot.paths has {len(probe.paths)} and fewshot.data {len(probe.data)}: give one path for each, or null"
+        )
