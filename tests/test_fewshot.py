@@ -9,7 +9,7 @@ import torch
 from conftest import TINY
 from scipy import stats
 
-from vitrun import checkpoints, meter, ridge, run, start
+from vitrun import checkpoints, choices, fewshot, linear, meter, models, ridge, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.ridge import Features
 
@@ -154,3 +154,63 @@ def test_a_probe_is_as_the_verb_reads_its_data(tmp_path):
     assert found["cifar10"].data.path == tmp_path
     assert list(start.probes(start.load("pretrain", ["data=digits", "fewshot.every=7"]))) == ["digits"]
     assert start.probes(start.load("pretrain", ["data=digits"])) == {}
+
+
+def test_the_linear_probe_reaches_the_minimum_that_scikit_learn_finds():
+    from sklearn.linear_model import LogisticRegression
+
+    train = clusters(200)
+    weights, converged = linear.fit(train.x, train.y, 3, 0.01)
+    reference = LogisticRegression(C=1 / (200 * 0.01), tol=1e-8, max_iter=10_000).fit(train.x.numpy(), train.y.numpy())
+    assert converged
+    np.testing.assert_allclose(weights[:-1].T, reference.coef_, atol=2e-3)
+    np.testing.assert_allclose(weights[-1] - weights[-1].mean(), reference.intercept_, atol=2e-3)
+
+
+def test_the_linear_probe_never_chooses_by_the_test_part():
+    train, test, l2s = clusters(200), clusters(90, seed=1), (10.0, 0.01, 1e-4)
+    found = linear.probe(train.x, train.y, test.x, test.y, 3, l2s)
+    other = linear.probe(train.x, train.y, -test.x, test.y, 3, l2s)
+    assert (found.l2, found.held_out) == (other.l2, other.held_out) and found.accuracy > 0.7 > other.accuracy
+
+
+LINEAR = [*FEW, "data=shapes", "data.target=shape", "data.train_images=60", "probe=linear", "linear.l2=0.1,1"]
+
+
+def test_every_layer_is_probed_whether_read_in_one_pass_or_in_many(carry_out, monkeypatch):
+    recipe, result = carry_out("fewshot", *LINEAR, "layers=all")
+    names = [f"layer{n}" for n in range(choices.model_rows()["vit_nano8"].depth + 1)]
+    assert [key for key in result if key.startswith("layer") and key[5:].isdigit()] == names
+    assert result["best_layer"] in names and "shot5" not in result
+    shutil.rmtree(recipe.runs)
+    monkeypatch.setattr(fewshot, "AT_ONCE", 1)
+    assert carry_out("fewshot", *LINEAR, "layers=all")[1] == result
+    assert carry_out("fewshot", *LINEAR, "layers=2")[1]["layer2"] == result["layer2"]
+
+
+def test_the_last_layer_gives_what_the_head_reads():
+    network = models.build(choices.model_rows()["vit_nano8"], 1, 32).eval()
+    images = torch.randn(2, 3, 32, 32)
+    tokens = models.layered(network, images)
+    assert len(tokens) == len(network.blocks) + 1
+    torch.testing.assert_close(network.norm(tokens[-1])[:, 0], network.features(images))
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["layers=all"], "layers=all is for probe=linear"),
+        (["probe=linear", "layers=all,1"], "it should be last, all, or numbers"),
+        (["probe=linear", "layers=99"], "vit_nano8 has layers 0 to"),
+    ],
+)
+def test_layers_that_cannot_be_are_told(carry_out, words, sentence):
+    with pytest.raises(Mistake, match=sentence):
+        carry_out("fewshot", *FEW, *words)
+
+
+def test_only_the_last_layer_of_a_network_of_timm_or_bit_can_be_read(carry_out):
+    words = ["init=random:bit_r50x1", "res=32", "data=shapes", "data.train_images=130", "data.test_images=10"]
+    with pytest.raises(Mistake, match="bit_r50x1 is none of .*Use layers=last"):
+        carry_out("fewshot", *words, "probe=linear", "layers=all", dry=True)
+    assert 0 <= carry_out("fewshot", *LINEAR, "layers=last")[1]["last"] <= 1

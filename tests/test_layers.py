@@ -19,7 +19,7 @@ ROOMS = (
     ("config", "init"),
     ("exclude",),
     ("start", "run"),
-    ("models", "machine", "views", "randaugment", "data", "optim", "ridge"),
+    ("models", "machine", "views", "randaugment", "data", "optim", "ridge", "linear"),
     ("state", "weights", "images"),
     ("loop",),
     ("meter", "objectives", "masking"),

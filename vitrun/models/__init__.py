@@ -8,7 +8,7 @@ from vitrun.models.build import build, stride
 from vitrun.models.counts import macs, parameters, tokens
 from vitrun.models.files import fill, save
 from vitrun.models.load import Loaded, load
-from vitrun.models.look import attention_and_tokens
+from vitrun.models.look import attention_and_tokens, layered
 from vitrun.models.masked import KEPT, MASKED, build_masked
 from vitrun.models.published import published
 from vitrun.models.report import Report
@@ -25,6 +25,7 @@ __all__ = [
     "build",
     "build_masked",
     "fill",
+    "layered",
     "load",
     "macs",
     "main",

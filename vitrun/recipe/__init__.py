@@ -21,11 +21,11 @@ from vitrun.recipe.data import (
 from vitrun.recipe.model import BiT, Model, Timm, ViT
 from vitrun.recipe.objective import Labels, Masked, Objective, SimMim
 from vitrun.recipe.part import Fraction, recipe
-from vitrun.recipe.probe import Probe, check_probe
+from vitrun.recipe.probe import Linear, Probe, check_layers, check_probe
 from vitrun.recipe.view import Augment, View
 
 __all__ = ["BiT", "Data", "Digits", "Files", "Images", "Model", "Published", "Shapes", "Shards", "Timm", "ViT", "Vtab"]
-__all__ += ["Augment", "Labels", "Masked", "Probe", "SimMim", "View", "check_trainable", "on_the_net"]
+__all__ += ["Augment", "Labels", "Linear", "Masked", "Probe", "SimMim", "View", "check_trainable", "on_the_net"]
 
 
 def warm_up(value: object) -> object:
@@ -152,17 +152,21 @@ class Finetune(Training):
 
 @recipe
 class Fewshot(Running):
-    """Measure frozen features with a closed-form linear classifier on a few images a class."""
+    """Measure frozen features with a linear classifier: closed-form on a few images a class, or trained on all."""
 
     init: str
     data: Data
     bad_images: Literal["stop", "skip"]  # what an unreadable image does
+    probe: Literal["ridge", "linear"]
+    layers: tuple[NonNegativeInt | Literal["last", "all"], ...]  # of probe=linear; last is what the head reads
+    linear: Linear
     shots: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...]
     l2: tuple[PositiveFloat, ...]  # each draw takes the best of several, by training images that it does not hold
 
     def __post_init__(self):
         check_trainable(self.data)
+        check_layers(self.probe, self.layers)
 
 
 @recipe

@@ -1,8 +1,8 @@
-"""What pretraining is told of the few-shot probes on its way."""
+"""What probes of frozen features are told: those of pretraining on its way, and the linear one."""
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -38,3 +38,20 @@ def check_probe(probe: Probe) -> None:
         raise ValueError(
             f"fewshot.paths has {len(probe.paths)} and fewshot.data {len(probe.data)}: give one path for each, or null"
         )
+
+
+@recipe
+class Linear:
+    """The linear probe, trained on all training images."""
+
+    pooling: Literal["mean", "token"]  # of a layer's tokens: the mean over the patches, or the class token
+    l2: tuple[PositiveFloat, ...]  # the best of them on a tenth of the training images is taken
+
+
+def check_layers(probe: str, layers: tuple) -> None:
+    """A ValueError where the words do not fit together."""
+    shown = ",".join(map(str, layers))
+    if not layers or len(layers) > 1 and {"last", "all"} & set(layers):
+        raise ValueError(f"layers=[{shown}] cannot be: it should be last, all, or numbers as in layers=0,6,12")
+    if probe == "ridge" and layers != ("last",):
+        raise ValueError(f"layers={shown} is for probe=linear: add that")
