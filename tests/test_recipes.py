@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitrun import choices, config, optim, start
+from vitrun import choices, optim, start
 from vitrun.marks import marks
 from vitrun.mistakes import Mistake
 
@@ -263,7 +263,7 @@ def test_a_staircase_falls_after_its_drops_as_bit_hyper_rule_does():
 def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kernel():
     layer, step, steps = torch.nn.Linear(4, 4), 30, 100
     words = ["optim.lr=0.01", "optim.weight_decay=0.05", "optim.decay_units=big_vision"]
-    recipe = config.load("pretrain", words).optim
+    recipe = start.load("pretrain", words).optim
     optimizer = optim.optimizer(recipe, layer)
     schedule = optim.schedule("cosine", recipe.lr, steps, warmup=0)
     before = layer.weight.detach().clone()
@@ -278,6 +278,6 @@ def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kerne
 def test_all_parameters_are_decayed_where_asked_for(kind):
     layer = torch.nn.Linear(4, 4)
     for decay, names in (("kernels", 1), ("all", 2)):
-        recipe = config.load("pretrain", [f"optim={kind}", "optim.weight_decay=0.1", f"optim.decay={decay}"]).optim
+        recipe = start.load("pretrain", [f"optim={kind}", "optim.weight_decay=0.1", f"optim.decay={decay}"]).optim
         first = optim.optimizer(recipe, layer).param_groups[0]
         assert (len(first["params"]), first["weight_decay"]) == (names, 0.1)

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from vitrun import data, start, training, weights
-from vitrun.fewshot import accuracy, draw, ridge, standardise
 from vitrun.machine import Machine
+from vitrun.ridge import draw, ridge, standardise
+from vitrun.ridge import fit as fit_ridge
 from vitrun.run import Run
 from vitrun.screen import Screen
 
@@ -46,8 +47,10 @@ def test_few_shot_accuracies_equal_the_published_solver(shared, shots):
     rows = np.concatenate([order[:shots] for order in draw(y.numpy(), 0)])
     np.testing.assert_array_equal(rows, reference[f"io/index_{shots}"])
     for l2 in (1, 1024):
-        found = accuracy(x[rows], y[rows].long(), x_test, y_test.long(), int(y.max()) + 1, l2)
-        assert found == pytest.approx(float(reference[f"io/acc_{shots}_l2_{l2}"]), abs=1e-6)
+        (classifier,) = fit_ridge(x[rows], y[rows].long(), int(y.max()) + 1, (l2,))
+        assert classifier.accuracy(x_test, y_test.long()) == pytest.approx(
+            float(reference[f"io/acc_{shots}_l2_{l2}"]), abs=1e-6
+        )
 
 
 def test_ridge_solves_its_normal_equations_when_wide_and_when_tall():
@@ -57,7 +60,7 @@ def test_ridge_solves_its_normal_equations_when_wide_and_when_tall():
         targets = torch.nn.functional.one_hot(y, 4).double() * 2 - 1
         x_ = x.double()
         expected = torch.linalg.solve(x_.T @ x_ + 7 * torch.eye(width), x_.T @ targets)
-        torch.testing.assert_close(ridge(x, y, 4, 7.0).double(), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ridge(x, y, 4, (7.0,))[0].double(), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_features_are_standardised_by_the_subset_and_followed_by_the_constant():

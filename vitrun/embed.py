@@ -1,7 +1,7 @@
 """What is computed of all images of a split once, and kept: their features, or anything as costly."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional
 
 from vitrun import data, models, recipe
 from vitrun.init import weights_code
-from vitrun.loop import features
+from vitrun.loop import features, read
 from vitrun.machine import Machine
 from vitrun.run import Run
 from vitrun.views import WholeView
@@ -39,16 +40,53 @@ def embed(
             found, labels = features(network, batches, machine, run.counter(bar))
         return {"features": torch.from_numpy(found), "labels": torch.from_numpy(labels)}
 
-    facts = (
-        weights_code(recipe.init, recipe.runs),
-        repr(source),
-        split.fingerprint,
-        loaded.res,
-        repr(recipe.view),
-        str(machine.dtype),
-    )
-    found = kept("features", facts, compute, len(split), run)
+    found = kept("features", facts(recipe, machine, loaded, source, split), compute, len(split), run)
     return found["features"], found["labels"]
+
+
+def embed_layers(
+    recipe: recipe.Fewshot,
+    run: Run,
+    machine: Machine,
+    loaded: models.Loaded,
+    split: data.Split,
+    layers: Sequence[int],
+) -> tuple[dict[int, Tensor], Tensor]:
+    """Features [N, D] of each of some layers, and labels [N], of a split; kept in a file as those of the head.
+
+    ``mean`` is that over the patches' tokens, each normed as the next layer would (ImageGPT, Chen et al. 2020, section
+    2.3; the norm's own scale and shift are left out, for standardising undoes them); ``token`` the class token, normed.
+    """
+    prefix, pooling = loaded.network.prefix, recipe.linear.pooling
+
+    def pooled(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        tokens = models.layered(loaded.network, images)
+        normed = [functional.layer_norm(tokens[layer].float(), tokens[layer].shape[-1:]) for layer in layers]
+        return *(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed), labels
+
+    def compute() -> dict[str, Tensor]:
+        batches = data.ahead(data.testing(split, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch))
+        network = loaded.network.to(machine.device)
+        with run.screen.progress("features", len(split), 0) as bar:
+            *found, labels, _ = read(network, batches, pooled, machine, run.counter(bar))
+        tensors = {f"layer{layer}": torch.from_numpy(x) for layer, x in zip(layers, found)}
+        return tensors | {"labels": torch.from_numpy(labels)}
+
+    where = (*facts(recipe, machine, loaded, recipe.data, split), pooling, tuple(layers))
+    found = kept("features", where, compute, len(split), run)
+    return {layer: found[f"layer{layer}"] for layer in layers}, found["labels"]
+
+
+def facts(
+    recipe: recipe.Fewshot | recipe.Dedup,
+    machine: Machine,
+    loaded: models.Loaded,
+    source: recipe.Data,
+    split: data.Split,
+) -> tuple[Any, ...]:
+    """What features depend on: weights, images, view and precision."""
+    weights = weights_code(recipe.init, recipe.runs)
+    return weights, repr(source), split.fingerprint, loaded.res, repr(recipe.view), str(machine.dtype)
 
 
 def kept(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run) -> dict:

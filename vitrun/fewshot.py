@@ -1,83 +1,119 @@
-"""``vitrun fewshot``: a closed-form linear classifier on frozen features of a few images a class.
-
-The paper's metric (section 4.1) as big_vision computes it (evaluators/fewshot_lsr.py): features standardised by the
-subset's mean and deviation, a constant feature, ridge regression to targets in {-1, 1}.
-"""
+"""``vitrun fewshot``: a linear classifier on frozen features, closed-form on a few images a class or trained on all."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional
 
-from vitrun import recipe, weights
-from vitrun.embed import embed
+from vitrun import data, linear, models, recipe, ridge, weights
+from vitrun.embed import embed, embed_layers
 from vitrun.images import open_parts
 from vitrun.machine import Machine
 from vitrun.mistakes import Mistake
+from vitrun.recipe import ViT
 from vitrun.run import Run
 
-CONSTANT = 100.0  # the feature that stands for the bias: its ridge is l2 / 10^4
+AT_ONCE = 2**30  # bytes of features of the training images: as many layers as they hold are read in one go
 
 
 def main(recipe: recipe.Fewshot, run: Run) -> dict[str, Any]:
-    """Mean and deviation over the seeds of the test accuracy at each number of shots."""
+    """Test accuracy of the probe, and how many test images were used."""
     machine = Machine(recipe.device, recipe.precision)
     weights.check(recipe.init, recipe.res)
     train, test = open_parts(recipe.data, ("train", "test"), run, recipe.bad_images == "skip")
     if train.labels.ndim > 1 or test.labels.ndim > 1:
         raise Mistake(f"data={recipe.data.name} has images of several labels; fewshot knows one label an image.")
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
+    layers = chosen(recipe, loaded)
     if run.dry:
         return {"train_images": len(train), "test_images": len(test)}
-    (x, y), (x_test, y_test) = (embed(recipe, run, machine, loaded, recipe.data, split) for split in (train, test))
-    accuracies, drawn = {}, {}
-    for seed in recipe.seeds:
-        order = draw(y.numpy(), seed)
-        for shots in recipe.shots:
-            subset = torch.from_numpy(np.concatenate([rows[:shots] for rows in order]))
-            accuracies[seed, shots] = accuracy(x[subset], y[subset], x_test, y_test, len(train.classes), recipe.l2)
-            drawn[f"seed {seed}, {shots} shots"] = [train.keys[i] for i in subset.tolist()]
-    run.write("drawn.json", lambda path: path.write_text(json.dumps(drawn), encoding="utf-8"))
-    result = {}
-    for shots in recipe.shots:
-        values = [accuracies[seed, shots] for seed in recipe.seeds]
-        result[f"shot{shots}"] = float(np.mean(values))
-        result[f"shot{shots}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    if recipe.probe == "ridge":
+        found = few_shot(recipe, run, machine, loaded, train, test)
+    else:
+        found = linear_probe(recipe, run, features(recipe, run, machine, loaded, train, test, layers), train.classes)
     return {
-        **result,
+        **found,
         "train_skipped": train.skipped,
         "images_used": len(test),
         "images_expected": len(test) + test.skipped,
     }
 
 
-def draw(labels: np.ndarray, seed: int) -> list[np.ndarray]:
-    """For each class a random order of its rows, whose first k are the k shots: a seed's subsets are nested."""
-    generator = np.random.default_rng(seed)
-    return [generator.permutation(np.flatnonzero(labels == label)) for label in range(labels.max() + 1)]
+def few_shot(
+    recipe: recipe.Fewshot, run: Run, machine: Machine, loaded: models.Loaded, train: data.Split, test: data.Split
+) -> dict[str, Any]:
+    """Accuracy at each number of shots: mean, deviation and 95 % interval over the seeds; and ``drawn.json``."""
+    both = [
+        ridge.Features(*embed(recipe, run, machine, loaded, recipe.data, split), len(train.classes))
+        for split in (train, test)
+    ]
+    draws = ridge.probe(*both, recipe.shots, recipe.seeds, recipe.l2)
+    drawn = {f"seed {one.seed}, {one.shots} shots": [train.keys[i] for i in one.rows.tolist()] for one in draws}
+    run.write("drawn.json", lambda path: path.write_text(json.dumps(drawn), encoding="utf-8"))
+    found = ridge.summary(draws, chosen=len(recipe.l2) > 1)
+    for shots in recipe.shots:
+        run.say(f"{shots} shots: {ridge.told(f'shot{shots}', found)} % over {len(recipe.seeds)} draws")
+    return found
 
 
-def accuracy(x: Tensor, y: Tensor, x_test: Tensor, y_test: Tensor, classes: int, l2: float) -> float:
-    """Test accuracy of the ridge classifier fitted to x [N, D] and y [N]."""
-    mean, deviation = x.mean(0), x.std(0, correction=0) + 1e-5
-    solution = ridge(standardise(x, mean, deviation), y, classes, l2)
-    return float((standardise(x_test, mean, deviation) @ solution).argmax(1).eq(y_test).float().mean())
+def linear_probe(
+    recipe: recipe.Fewshot, run: Run, features: Iterator[tuple[str, list[Tensor]]], classes: tuple[str, ...]
+) -> dict[str, Any]:
+    """Accuracy for each layer and the l2 that it took; of several the best by the held-out tenth, never by the test."""
+    run.say("linear probe on all training images: shots, seeds and l2 are not used")
+    found = {}
+    for name, tensors in features:
+        run.tick()
+        one = found[name] = linear.probe(*tensors, len(classes), recipe.linear.l2)
+        note = "" if one.converged else f"; not converged in {linear.ITERATIONS} iterations"
+        run.say(f"{name}: {one.accuracy:.2%} (l2 {one.l2:g}, held out {one.held_out:.2%}{note})")
+    result: dict[str, Any] = {name: one.accuracy for name, one in found.items()}
+    result |= {f"{name}_l2": one.l2 for name, one in found.items()}
+    if len(found) > 1:
+        result["best_layer"] = max(found, key=lambda name: found[name].held_out)
+    return result | {"converged": f"{sum(one.converged for one in found.values())} of {len(found)}"}
 
 
-def standardise(x: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Each feature centred and scaled, and the constant one behind them: [N, D] -> [N, D + 1]."""
-    return functional.pad((x - mean) / deviation, (0, 1), value=CONSTANT)
+def features(
+    recipe: recipe.Fewshot,
+    run: Run,
+    machine: Machine,
+    loaded: models.Loaded,
+    train: data.Split,
+    test: data.Split,
+    layers: list[int],
+) -> Iterator[tuple[str, list[Tensor]]]:
+    """For what the head reads, or each layer: its name, features and labels of training, then of test images.
+
+    As many layers as 1 GiB holds are read in one pass over the images, so that memory does not grow with their number.
+    """
+    if not layers:
+        parts = [embed(recipe, run, machine, loaded, recipe.data, split) for split in (train, test)]
+        yield "last", [tensor.to(machine.device) for part in parts for tensor in part]
+    group = max(1, AT_ONCE // (4 * len(train) * loaded.network.head.in_features))
+    for first in range(0, len(layers), group):
+        some = layers[first : first + group]
+        (x, y), (x_test, y_test) = (embed_layers(recipe, run, machine, loaded, split, some) for split in (train, test))
+        for layer in some:
+            yield f"layer{layer}", [tensor.to(machine.device) for tensor in (x[layer], y, x_test[layer], y_test)]
 
 
-def ridge(x: Tensor, y: Tensor, classes: int, l2: float) -> Tensor:
-    """(X'X + l2 I)^-1 X'Y with Y in {-1, 1}: [N, D], [N] -> [D, C], by one eigendecomposition of X'X or XX'."""
-    x = x.double()  # a float32 Gram matrix holds the constant's 10^4 N beside ones
-    targets = functional.one_hot(y, classes).to(x) * 2 - 1
-    wide = len(x) < x.shape[1]
-    gram = x @ x.T if wide else x.T @ x
-    values, vectors = torch.linalg.eigh(gram)
-    inverse = vectors @ ((vectors.T @ (targets if wide else x.T @ targets)) / (values + l2)[:, None])
-    return (x.T @ inverse if wide else inverse).float()
+def chosen(recipe: recipe.Fewshot, loaded: models.Loaded) -> list[int]:
+    """The numbers of the layers asked for, 0 that of the embedded patches; none for what the head reads."""
+    if recipe.layers == ("last",):
+        return []
+    shown = ",".join(map(str, recipe.layers))
+    if not isinstance(loaded.model, ViT):
+        raise Mistake(
+            f"layers={shown}: {loaded.model.name} is none of vitrun's own vision transformers, and of others only what "
+            "the head reads is known. Use layers=last."
+        )
+    if recipe.linear.pooling == "token" and not loaded.network.prefix:
+        raise Mistake(f"linear.pooling=token: {loaded.model.name} has no class token. Use linear.pooling=mean.")
+    depth = loaded.model.depth
+    if recipe.layers == ("all",):
+        return list(range(depth + 1))
+    if max(recipe.layers) > depth:
+        raise Mistake(f"layers={shown}: {loaded.model.name} has layers 0 to {depth}.")
+    return list(dict.fromkeys(recipe.layers))

@@ -52,6 +52,15 @@ class Meter:
                 "Ctrl-C stops and saves; the same command goes on."
             )
 
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.progress.say(text)
+
+    def pause(self, seconds: float) -> None:
+        """Leave out of speed and duration what has just taken so long and was no training."""
+        self.began += seconds
+        self.warm = self.warm[0] + seconds, self.warm[1]
+
     @property
     def speed(self) -> float:
         """Images a second since the start."""

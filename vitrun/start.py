@@ -2,12 +2,14 @@
 
 import ctypes
 import os
+import re
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from vitrun import choices, config, exclude, init, rows
-from vitrun.mistakes import Exit, Mistake
-from vitrun.recipe import Finetune, Suite, on_the_net
+from vitrun.mistakes import Exit, Mistake, pick
+from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, on_the_net
 
 WHOLE = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
@@ -52,7 +54,45 @@ def load(verb: str, words: list[str]) -> Any:
     recipe = config.freeze(verb, tree)
     if verb == "finetune" and isinstance(recipe.data, Suite):
         tasks(recipe)  # a wrong one is told before the first starts
+    if verb == "pretrain":
+        probes(recipe)  # a wrong one is told before training starts
     return recipe
+
+
+def probes(recipe: Pretrain) -> dict[str, Fewshot]:
+    """The recipe of each probe on the way, by the name of its data: that of ``vitrun fewshot data=NAME``.
+
+    Shots, seeds and l2 are the run's; where the data is what the run trains on, so are its options.
+    """
+    asked, known = recipe.fewshot, choices.group_files("data")
+    if asked.every is None:
+        return {}
+    own = [name for name in known if is_row(name, recipe.data)][:1]
+    if not (asked.data or own):
+        raise Mistake(
+            f"fewshot.every={asked.every} needs to know on what: {recipe.data.name} is none of the data sets."
+        )
+    found = {}
+    for name, path in zip_longest(asked.data or own, asked.paths):
+        pick(known, name, "fewshot.data")
+        tree = config.compose("fewshot", [f"data={name}", *[f"data.path={path}"] * (path is not None)])
+        if path is None and is_row(name, recipe.data):
+            tree["data"] = choices.plain(recipe.data)
+        given = {key: value for key, value in choices.plain(asked).items() if key in ("shots", "seeds", "l2")}
+        tree |= {"init": "", "batch": recipe.batch, **given}
+        try:
+            find_places("data.", tree["data"])
+            found[name] = config.freeze("fewshot", tree)
+        except Mistake as mistake:
+            sentence = re.sub(r"\bdata(\.path)?=", lambda m: f"fewshot.{'paths' if m[1] else 'data'}=", str(mistake))
+            raise Mistake(sentence, mistake.status) from None
+    return found
+
+
+def is_row(name: str, data: Data) -> bool:
+    """Whether a data set is that of ``conf/data/<name>.yaml``, with whatever options."""
+    row = choices.read_row("data", name)
+    return (row["name"], row["source"]) == (data.name, data.source)
 
 
 def tasks(recipe: Finetune) -> dict[str, Finetune]:

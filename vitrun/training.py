@@ -3,8 +3,8 @@
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -19,8 +19,9 @@ from vitrun.masking import Masking
 from vitrun.meter import Meter
 from vitrun.mistakes import Exit, Mistake
 from vitrun.objectives import Labelled, check_loss
+from vitrun.probing import Probing
 from vitrun.randaugment import RandAugment
-from vitrun.recipe import BiT, Timm, Training, ViT
+from vitrun.recipe import BiT, Fewshot, Timm, Training, ViT
 from vitrun.run import Run, Stopped
 from vitrun.state import State, averaged, restore, save
 from vitrun.views import CropView, WholeView
@@ -38,6 +39,8 @@ class Plan:
     train: data.Split
     test: data.Split
     masking: Masking | None = None  # none where it is trained for labels
+    probes: Mapping[str, Fewshot] = field(default_factory=dict)  # how it is probed on the way, by the name of the data
+    probed_every: int | str | None = None  # steps, or a share of the run
 
     @property
     def classes(self) -> int:
@@ -80,6 +83,7 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
     say_plan(recipe, plan, run, machine, state, steps)
     if run.dry:
         return rehearse(recipe, plan, run, machine, state, steps)
+    probing = Probing(plan.probes, plan.probed_every, steps, run, machine)
     meter = Meter(run, state.step, steps, recipe.batch)
     bad = budget(recipe, plan, run)
     batches = data.training(plan.train, training_view(recipe, plan), recipe.batch, recipe.seed, state.step, steps, bad)
@@ -87,8 +91,10 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
     saved = time.monotonic()
     try:
         with meter:
+            probing.look(state, plan.res, meter)
             for step in done:
                 meter.step(step)
+                probing.look(state, plan.res, meter)
                 if time.monotonic() - saved >= recipe.save_minutes * 60 and step.number < steps:
                     save(state, plan.model, plan.classes, plan.res, run)
                     saved = time.monotonic()
@@ -97,7 +103,7 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
         run.say(f"saved step {state.step} of {steps}")
         raise
     save(state, plan.model, plan.classes, plan.res, run, final=True)
-    return {**test(recipe, plan, state, run, machine), **meter.summary(), **bad.summary()}
+    return {**test(recipe, plan, state, run, machine), **meter.summary(), **bad.summary(), **probing.summary()}
 
 
 def fit_as(

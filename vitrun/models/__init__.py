@@ -8,7 +8,7 @@ from vitrun.models.build import build, check, stride
 from vitrun.models.counts import macs, parameters, tokens
 from vitrun.models.files import fill, save
 from vitrun.models.load import Loaded, load
-from vitrun.models.look import attention_and_tokens
+from vitrun.models.look import attention_and_tokens, layered
 from vitrun.models.masked import KEPT, MASKED, build_masked
 from vitrun.models.published import published
 from vitrun.models.report import Report
@@ -28,6 +28,7 @@ __all__ = [
     "check",
     "check_tag",
     "fill",
+    "layered",
     "load",
     "macs",
     "main",

@@ -27,3 +27,12 @@ def attention_and_tokens(network: nn.Module, images: Tensor) -> tuple[list[Tenso
         x = block(x, offsets)
         tokens.append(x)
     return attention, tokens
+
+
+@torch.no_grad()
+def layered(network: ViT, images: Tensor) -> list[Tensor]:
+    """The embedded tokens of [B, 3, R, R], and what each layer makes of them: L + 1 of [B, N, D]."""
+    found = [network.embed(images)]
+    for layer in range(len(network.blocks)):
+        found.append(network.layer(layer, found[-1]))
+    return found

@@ -25,10 +25,11 @@ from vitrun.recipe.model import BiT, Model, Timm, ViT
 from vitrun.recipe.objective import Labels, Masked, Objective, SimMim
 from vitrun.recipe.optim import DURATIONS, Adam, Optim, Sgd, check_schedule, lengths, warm_up
 from vitrun.recipe.part import Fraction, recipe
+from vitrun.recipe.probe import Linear, Probe, check_layers, check_probe
 from vitrun.recipe.view import Augment, View
 
-__all__ = ["Adam", "Augment", "BiT", "Data", "Digits", "Files", "Images", "Labels", "Masked", "Model", "Published"]
-__all__ += ["Sgd", "Shapes", "Shards", "SimMim", "Suite", "Timm", "ViT", "View", "Vtab"]
+__all__ = ["Adam", "Augment", "BiT", "Data", "Digits", "Files", "Images", "Labels", "Linear", "Masked", "Model"]
+__all__ += ["Probe", "Published", "Sgd", "Shapes", "Shards", "SimMim", "Suite", "Timm", "ViT", "View", "Vtab"]
 __all__ += ["check_single", "check_trainable", "lengths", "on_the_net"]
 
 
@@ -97,10 +98,12 @@ class Pretrain(Training):
     objective: Objective
     head_bias: float | None  # of the head at first; none for what suits the loss
     exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are left out
+    fewshot: Probe
 
     def __post_init__(self):
         super().__post_init__()
         check_single(self.data)
+        check_probe(self.fewshot)
         if not self.model.name:
             raise ValueError("model=timm needs an architecture: add model.name=NAME, any that timm.list_models() has")
         if isinstance(self.model, ViT) and self.res and (why := self.model.misfit(self.res)):
@@ -167,18 +170,22 @@ class Finetune(Training):
 
 @recipe
 class Fewshot(Running):
-    """Measure frozen features with a closed-form linear classifier on a few images a class."""
+    """Measure frozen features with a linear classifier: closed-form on a few images a class, or trained on all."""
 
     init: str
     data: Data
     bad_images: Literal["stop", "skip"]  # what an unreadable image does
+    probe: Literal["ridge", "linear"]
+    layers: tuple[NonNegativeInt | Literal["last", "all"], ...]  # of probe=linear; last is what the head reads
+    linear: Linear
     shots: tuple[PositiveInt, ...]
     seeds: tuple[NonNegativeInt, ...]
-    l2: PositiveFloat
+    l2: tuple[PositiveFloat, ...]  # each draw takes the best of several, by training images that it does not hold
 
     def __post_init__(self):
         check_single(self.data)
         check_trainable(self.data)
+        check_layers(self.probe, self.layers)
 
 
 @recipe
