@@ -2,6 +2,9 @@
 
 All ranks tell each other the same things in the same order. An error travels with what its rank tells next, and is
 raised on all: no rank waits for one that has failed, and rank 0 alone has to say it.
+
+A run that is resumed on as many ranks as before ends with the same bits. On another number it sees the same images, but
+float sums have another order, dropout other masks and mixup other pairs: without those two the losses agree to rounding.
 """
 
 import json
@@ -115,10 +118,7 @@ def gather(arrays: Sequence[Any]) -> list[Any]:
 
 
 def sum_(tensors: Sequence[Any]) -> None:
-    """Add up each tensor over the ranks, in place: to the same bits on all, and every time on as many ranks.
-
-    Float sums depend on the order of their terms: on another number of ranks the last bits are others.
-    """
+    """Add up each tensor over the ranks, in place and to the same bits on all."""
     if size() == 1:
         return
     import torch

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from vitrun import data, models, optim, ranks
+from vitrun.checkpoints import read_json
 from vitrun.images import open_parts
 from vitrun.loop import fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
@@ -173,7 +174,9 @@ def begin(recipe: Training, plan: Plan, run: Run, machine: Machine) -> State:
     checkpoint = run.newest_checkpoint()
     if checkpoint is not None:
         restore(state, checkpoint)
-        run.say(f"resumes from step {state.step} ({checkpoint.name})")
+        before = read_json(checkpoint / "MANIFEST.json").get("ranks", 1)
+        others = f", which {before} ranks saved: from here on not to the same bits" if before != ranks.size() else ""
+        run.say(f"resumes from step {state.step} ({checkpoint.name}){others}")
     return state
 
 
