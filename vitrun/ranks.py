@@ -4,7 +4,7 @@ All ranks tell each other the same things in the same order. An error travels wi
 raised on all: no rank waits for one that has failed, and rank 0 alone has to say it.
 
 A run that is resumed on as many ranks as before ends with the same bits. On another number it sees the same images, but
-float sums have another order, dropout other masks and mixup other pairs: without those two the losses agree to rounding.
+float sums have another order, dropout other masks and mixup other pairs: without those two losses agree to rounding.
 """
 
 import json
@@ -21,7 +21,8 @@ from vitrun.mistakes import Exit, Mistake, Stopped
 
 PATIENCE = timedelta(days=1)  # rank 0 may download a data set while the others wait
 BUCKET = 2**25  # numbers that are summed at once
-HEAD = struct.Struct("?q")  # of what a rank tells: whether it is an error, and its bytes
+SHORT = 100  # bytes that are told at one go
+HEAD = struct.Struct(f"?q{SHORT}s")  # of what a rank tells: whether it is an error, how many bytes, and the first ones
 
 
 def size() -> int:
@@ -140,11 +141,12 @@ def exchange(data: bytes = b"", error: Mistake | Stopped | None = None) -> list[
         return [data]
     if error is not None:
         data = json.dumps([error.status, str(error)]).encode()
-    heads = [HEAD.unpack(head) for head in all_gather(HEAD.pack(error is not None, len(data)))]
-    longest = max(length for _, length in heads)
-    bodies = all_gather(data.ljust(longest)) if longest else [b""] * size()
-    texts = [body[:length] for body, (_, length) in zip(bodies, heads)]
-    if errors := [json.loads(text) for text, (failed, _) in zip(texts, heads) if failed]:
+    heads = [HEAD.unpack(head) for head in all_gather(HEAD.pack(error is not None, len(data), data[:SHORT]))]
+    failed, lengths, bodies = zip(*heads)
+    if max(lengths) > SHORT:
+        bodies = all_gather(data.ljust(max(lengths)))
+    texts = [body[:length] for body, length in zip(bodies, lengths)]
+    if errors := [json.loads(text) for text, one in zip(texts, failed) if one]:
         status, sentence = next((one for one in errors if one[1]), errors[0])  # a Mistake before a request to stop
         raise told(Mistake(sentence, Exit(status)) if sentence else Stopped(Exit(status)))
     return texts
