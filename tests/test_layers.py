@@ -14,7 +14,9 @@ from vitrun.cli import VERBS
 PACKAGE = Path(vitrun.__file__).parent
 # From low to high. A room imports those before it only; rooms in one pair of brackets do not know each other.
 ROOMS = (
-    ("mistakes", "recipe", "screen", "draws"),
+    ("mistakes", "recipe", "draws"),
+    ("ranks",),
+    ("screen",),
     ("choices", "checkpoints", "jobs"),
     ("rows",),
     ("config", "init"),
@@ -50,6 +52,7 @@ LIGHT = (
     "checkpoints",
     "screen",
     "jobs",
+    "ranks",
 )
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
@@ -130,6 +133,16 @@ def test_one_room_knows_each_outside_thing():
         outside = {name.split(".")[0] for name in imports(ast.walk(tree))}
         wrong = {name for name in outside & OWNERS.keys() if module.split(".")[0] not in OWNERS[name]}
         assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
+
+
+def test_one_room_knows_how_processes_talk():
+    words = {name: {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} for name, tree in MODULES.items()}
+    named = {
+        name: {a.name for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names}
+        for name, tree in MODULES.items()
+    }
+    knows = {name for name in MODULES if {"distributed", "torch.distributed"} & (words[name] | named[name])}
+    assert knows == {"ranks"}
 
 
 @pytest.mark.parametrize("room", LIGHT)

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from vitrun.mistakes import Exit, Mistake
+from vitrun import ranks
+from vitrun.mistakes import Exit, Mistake, Stopped
 
 # One line a verb, here and not in the recipes, so that `vitrun --help` imports nothing of them.
 VERBS = {
@@ -32,6 +35,7 @@ NEXT = {
     "dedup": "vitrun pretrain exclude={run}",
 }
 RUNNING = ("pretrain", "finetune", "fewshot", "eval", "dedup")
+SPREAD = ("pretrain", "finetune", "fewshot", "eval")  # over several ranks
 
 
 def complete(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -106,24 +110,37 @@ def command(verb: str):
         quiet: Quiet = False,
         json: Json = False,
     ) -> None:
-        try:
+        with told(verb), ranks.begun(), told(verb):  # the ranks part when all is said
             for flag, given in (("--dry-run", dry_run), ("--json", json)):
                 if given and verb not in RUNNING:
                     raise Mistake(f"{flag} is for {', '.join(RUNNING)} only: take it out.")
+            if ranks.size() > 1 and (multirun or verb not in SPREAD):
+                what = "-m" if multirun else f"vitrun {verb}"
+                raise Mistake(f"{what} runs in one process, not in {ranks.size()}: start it without torchrun.")
             if multirun:
                 raise typer.Exit(
                     sweep(verb, words, cfg, [*["--dry-run"] * dry_run, *["--quiet"] * quiet, *["--json"] * json])
                 )
             perform(verb, words, cfg, dry_run, quiet, json)
-        except Mistake as mistake:
-            typer.echo(f"vitrun {verb}: {mistake}", err=True)
-            raise typer.Exit(mistake.status) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(Exit.INTERRUPTED) from None
-        except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     return function
+
+
+@contextmanager
+def told(verb: str) -> Iterator[None]:
+    """A Mistake inside is a sentence on standard error, of one rank where there are several, and an exit status."""
+    try:
+        yield
+    except Mistake as mistake:
+        if ranks.rank() in getattr(mistake, "said_by", (0,)):
+            typer.echo(f"vitrun {verb}: {mistake}", err=True)
+        raise typer.Exit(mistake.status) from None
+    except Stopped as stopped:
+        raise typer.Exit(stopped.status) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
@@ -132,9 +149,11 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
     from vitrun.marks import marks
     from vitrun.screen import Screen
 
-    recipe = start.load(verb, words)
+    with ranks.together(), ranks.first():
+        recipe = start.load(verb, words)
     if cfg:
-        typer.echo(config.show(verb, words, recipe))
+        if ranks.rank() == 0:
+            typer.echo(config.show(verb, words, recipe))
         return
     screen = Screen(quiet, as_json)
 
@@ -147,8 +166,9 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
         if verb not in RUNNING:
             main(recipe, screen)
             return
-        result = run.carry_out(verb, recipe, screen, main, dry)
-    except run.Stopped as stopped:
+        with ranks.together():
+            result = run.carry_out(verb, recipe, screen, main, dry)
+    except Stopped as stopped:
         screen.warn(f"Stopped. To go on from here: vitrun {verb} {' '.join(words)}".rstrip())
         raise typer.Exit(stopped.status) from None
     screen.result(result)

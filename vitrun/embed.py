@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from vitrun import data, models, recipe
+from vitrun import data, models, ranks, recipe
 from vitrun.init import weights_code
 from vitrun.loop import features, read
 from vitrun.machine import Machine
@@ -92,12 +92,13 @@ def facts(
 def kept(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run) -> dict:
     """The tensors that ``compute`` makes, read from a file named after ``facts`` where they were made before."""
     file = run.recipe.runs / what / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.safetensors"
-    if file.exists():
+    if ranks.once(file.exists):
         run.say(f"{what} of {images} images read from {file}")
         return load_file(file)
     tensors = compute()
-    file.parent.mkdir(exist_ok=True)
-    keep(tensors, file)
+    if ranks.rank() == 0:
+        file.parent.mkdir(exist_ok=True)
+        keep(tensors, file)
     return tensors
 
 

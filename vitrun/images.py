@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from vitrun import data, exclude, recipe
+from vitrun import data, exclude, ranks, recipe
+from vitrun.mistakes import Exit, Mistake
 from vitrun.run import Run
 
 CALLED = {"train": "training", "test": "test"}
@@ -23,7 +24,8 @@ def open_parts(
     if run.dry and not excluded and (known := [published(source, part) for part in parts]) and all(known):
         splits = known
     else:
-        splits = [open_split(source, part, run.screen, run.tick) for part in parts]
+        with ranks.first():
+            splits = [open_split(source, part, run.screen, run.tick) for part in parts]
     if skip_bad and not run.dry:
         splits = [data.readable(split, run.warn) for split in splits]
     if excluded:
@@ -36,6 +38,8 @@ def open_parts(
     for place in places:
         run.say(f"from {place}")
     fingerprints = {f"{part}_data": split.fingerprint for part, split in zip(parts, splits)}
+    if any(others != fingerprints for others in ranks.each(fingerprints)):
+        raise Mistake(f"data={source.name}: not all ranks see the same images. Give them all the same.", Exit.DATA)
     run.about(**fingerprints, source="; ".join(places))
     return splits
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vitrun import ranks
 from vitrun.data import Batch
 from vitrun.draws import key
 from vitrun.machine import Machine
@@ -43,7 +44,7 @@ def fit(
     machine: Machine,
     tick: Callable[[int], None],
 ) -> Iterator[Step]:
-    """Train on ``batches``, one step each, and tell of every step.
+    """Train on ``batches``, one step each, and tell of every step; with several ranks each has its share of a batch.
 
     ``objective(outputs, *targets)`` is the loss of each image [B], of what the network makes of a batch's inputs.
     ``tick(images)`` is called after each micro-batch and may raise: the step is then not done, and ``state`` is whole.
@@ -54,10 +55,13 @@ def fit(
     asked = perf_counter()
     for batch in batches:
         got = perf_counter()
+        images = sum(ranks.each(len(batch.labels)))
         rate = lr(state.step)
         set_lr(state.optimizer, rate)
-        torch.manual_seed(key(seed, "dropout", state.step))
-        loss = fitting(state, partial(accumulate, state, parameters, batch, objective, machine, tick))
+        torch.manual_seed(key(seed, f"dropout {ranks.rank()}" if ranks.rank() else "dropout", state.step))
+        work = partial(accumulate, state, parameters, batch, images, objective, machine, tick)
+        loss = sum(ranks.each(fitting(state, work)))
+        ranks.sum_([p.grad for p in parameters])
         norm = float(nn.utils.clip_grad_norm_(parameters, clip or torch.inf))
         if not (isfinite(loss) and isfinite(norm)):
             raise not_finite(state.step, loss, norm, rate, batch.indices)
@@ -67,7 +71,7 @@ def fit(
             average(state.ema, state.network, decay)
         state.step += 1
         now = perf_counter()
-        yield Step(state.step, loss, norm, rate, len(batch.labels), got - asked, now - asked)
+        yield Step(state.step, loss, norm, rate, images, got - asked, now - asked)
         asked = perf_counter()
 
 
@@ -88,16 +92,18 @@ def accumulate(
     state: State,
     parameters: list[nn.Parameter],
     batch: Batch,
+    images: int,
     objective: Callable[..., Tensor],
     machine: Machine,
     tick: Callable[[int], None],
 ) -> float:
-    """Put the gradient of the mean loss of the whole batch into ``p.grad``, whatever the micro-batch; the loss.
+    """Put into ``p.grad`` the batch's share of the gradient of the mean loss of ``images``; and its share of the loss.
 
+    That does not depend on the micro-batch; with one rank the batch has all images, else the ranks' shares are to add.
     Each lane adds up its own micro-batches, and the lanes are added in order: the same bits every time.
     """
-    size, micro = len(batch.labels), state.micro_batch
-    starts = list(range(0, size, micro))
+    micro = state.micro_batch
+    starts = list(range(0, len(batch.labels), micro))
     lanes = min(machine.lanes_for(state.network), len(starts))
 
     def work(lane: int) -> tuple[Tensor, list[Tensor]]:
@@ -107,7 +113,7 @@ def accumulate(
             inputs, targets = batch.part(slice(start, start + micro), machine.device)
             with machine.autocast():
                 outputs = state.network(*inputs)
-            part = objective(outputs, *targets).sum() / size
+            part = objective(outputs, *targets).sum() / images
             torch._foreach_add_(total, torch.autograd.grad(part, parameters))
             loss += part.detach()
             tick(len(inputs[0]))
@@ -175,7 +181,10 @@ def features(
 def read(
     network: nn.Module, batches: Iterable[Batch], function: Callable, machine: Machine, tick: Callable[[int], None]
 ) -> Sequence[np.ndarray]:
-    """``function(*inputs, *targets)``, a tuple of tensors, over all batches, each joined; and the indices behind."""
+    """``function(*inputs, *targets)``, a tuple of tensors, over all batches, each joined; and the indices behind.
+
+    Every rank is given what all of them found, in the order of the split.
+    """
     network.eval()
     parts = []
     for batch in batches:
@@ -190,4 +199,4 @@ def read(
         for piece, found in zip(pieces, machine.map(work, pieces, len(pieces))):
             parts.append((*found, batch.indices[piece]))
         tick(len(batch.images))
-    return [np.concatenate(column) for column in zip(*parts)]
+    return ranks.gather([np.concatenate(column) for column in zip(*parts)])

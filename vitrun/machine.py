@@ -1,5 +1,6 @@
 """What the machine at hand is, and how work is laid out on it to be fast there."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from vitrun import ranks
 from vitrun.mistakes import Exit, Mistake
 
 T = TypeVar("T")
@@ -35,7 +37,8 @@ class Machine:
 
     def __str__(self) -> str:
         what = torch.cuda.get_device_name() if self.device.type == "cuda" else f"{self.device.type}, {self.cores} cores"
-        return f"{what}, {'bf16' if self.dtype == torch.bfloat16 else 'fp32'}"
+        many = f"{ranks.size()} ranks, each on " if ranks.size() > 1 else ""
+        return f"{many}{what}, {'bf16' if self.dtype == torch.bfloat16 else 'fp32'}"
 
     def autocast(self) -> AbstractContextManager:
         """Products in ``dtype`` inside."""
@@ -65,14 +68,26 @@ class Machine:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; for ``auto`` the fastest there is. A Mistake where there is none."""
+    """The device of that name, for ``auto`` the fastest there is; each rank has a GPU of its own.
+
+    A Mistake where there is none.
+    """
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        alone = torch.backends.mps.is_available() and ranks.size() == 1
+        name = "cuda" if torch.cuda.is_available() else "mps" if alone else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise Mistake(f"device=cuda: torch {torch.__version__} finds no GPU that it can use. {INSTEAD}", Exit.DEVICE)
     if name == "mps" and not torch.backends.mps.is_available():
         raise Mistake(f"device=mps: this machine has no Apple GPU. {INSTEAD}", Exit.DEVICE)
-    return torch.device(name)
+    if ranks.size() == 1 or name == "cpu":
+        return torch.device(name)
+    if name == "mps":
+        raise Mistake(f"device=mps: the one Apple GPU is for one rank, not {ranks.size()}. {INSTEAD}", Exit.DEVICE)
+    here = int(os.environ.get("LOCAL_RANK", 0))
+    if here >= (found := torch.cuda.device_count()):
+        raise Mistake(f"device=cuda: {found} GPUs are not one for each rank here: start {found}.", Exit.DEVICE)
+    torch.cuda.set_device(here)
+    return torch.device("cuda", here)
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:

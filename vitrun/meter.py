@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from vitrun import ranks
 from vitrun.loop import Step
 from vitrun.run import Run
 from vitrun.screen import duration, speed
@@ -32,7 +33,7 @@ class Meter:
 
     def tick(self, images: int) -> None:
         """Count a micro-batch; end the step unfinished where the run is asked to stop."""
-        self.images += images
+        self.images += images * ranks.size()
         self.ticks += 1
         self.run.tick(images)
         if self.ticks == 1:

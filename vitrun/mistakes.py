@@ -31,6 +31,14 @@ class Mistake(Exception):
         self.status = status
 
 
+class Stopped(Exception):
+    """The user, or the cluster, asked the run to end; what was done is saved."""
+
+    def __init__(self, status: Exit):
+        super().__init__()
+        self.status = status
+
+
 def pick(table: Mapping[str, T], name: str, what: str) -> T:
     """``table[name]``, or a mistake that offers the nearest names."""
     if name in table:

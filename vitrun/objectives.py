@@ -65,6 +65,7 @@ class Labelled:
 
         One share a batch, the larger of l and 1 - l where l is of Beta(mixup, mixup) (big_vision/utils.py,
         ``get_mixup``); drawn from (seed, step). Losses are linear in the targets, so the labels are not mixed but kept.
+        Before the first image comes the last that the rank has: with several ranks other pairs are mixed than with one.
         """
         if not self.mixup:
             return batch

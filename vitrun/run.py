@@ -19,10 +19,10 @@ from typing import Any
 
 import yaml
 
-from vitrun import checkpoints, choices
+from vitrun import checkpoints, choices, ranks
 from vitrun.checkpoints import read_json
 from vitrun.init import model_of
-from vitrun.mistakes import Exit, Mistake
+from vitrun.mistakes import Exit, Mistake, Stopped
 from vitrun.screen import Progress, Screen
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors", "pillow", "simplejpeg")
@@ -30,18 +30,12 @@ FAILED_SAVES = 3  # in a row, before a run gives up
 TWICE = 1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
 
 
-class Stopped(Exception):
-    """The user, or the cluster, asked the run to end; what was done is saved."""
-
-    def __init__(self, status: Exit):
-        self.status = status
-
-
 class Run:
-    """The folder of one recipe, and what a verb may do there."""
+    """The folder of one recipe, and what a verb may do there; of several ranks the first alone writes."""
 
     def __init__(self, verb: str, recipe: Any, screen: Screen, dry: bool = False):
         self.verb, self.recipe, self.screen, self.dry = verb, recipe, screen, dry
+        self.writes = not dry and ranks.rank() == 0
         self.name = name(verb, recipe)
         self.folder = recipe.runs / self.name
         self.checkpoints = self.folder / "checkpoints"
@@ -62,6 +56,8 @@ class Run:
 
     def begin(self) -> None:
         """Make the folder, its recipe and its log."""
+        if not self.writes:
+            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             checkpoints.write_file(
@@ -77,12 +73,13 @@ class Run:
 
     def log_line(self, text: str) -> None:
         """Add a line to ``log.txt``."""
-        with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+        if self.writes:
+            with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def log(self, figures: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``. A resumed run repeats steps under a higher attempt: the last one counts."""
-        if not self.dry:
+        if self.writes:
             with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps({"attempt": self.attempt, **figures}) + "\n")
 
@@ -99,7 +96,7 @@ class Run:
 
     def about(self, **facts: Any) -> None:
         """Write ``about.json``: code, libraries, machine and data; stop where the data changed since the run began."""
-        if self.dry:
+        if not self.writes:
             return
         path = self.folder / "about.json"
         before = read_json(path) or {}
@@ -113,8 +110,11 @@ class Run:
         checkpoints.write_file(path, json.dumps({"vitrun": version("vitrun"), **surroundings(), **facts}, indent=2))
 
     def newest_checkpoint(self) -> Path | None:
-        """The newest sound checkpoint of this run."""
-        return None if self.dry else checkpoints.newest(self.checkpoints, self.warn)
+        """The newest sound checkpoint of this run: all ranks take that which the first has verified."""
+        if self.dry:
+            return None
+        found = ranks.once(lambda: str(checkpoints.newest(self.checkpoints, self.warn) or ""))
+        return Path(found) if found else None
 
     def tick(self, _: int = 0) -> None:
         """Raise Stopped where the user asked the run to end."""
@@ -125,7 +125,7 @@ class Run:
         """A ``tick`` that also moves a bar of images."""
 
         def count(images: int) -> None:
-            bar.update(bar.done + images, "images")
+            bar.update(min(bar.done + images * ranks.size(), bar.total), "images")  # the ranks keep pace
             self.tick()
 
         return count
@@ -135,6 +135,8 @@ class Run:
 
         A full disk costs a warning at first, the run after three failures.
         """
+        if not self.writes:
+            return
         started = time.monotonic()
         try:
             self.checkpoints.mkdir(exist_ok=True)
@@ -156,23 +158,29 @@ class Run:
 
     def write(self, file: str, put: Callable[[Path], None]) -> None:
         """A file of the run, written aside by ``put`` and renamed."""
-        aside = self.folder / f".{file}.{os.getpid()}"
-        put(aside)
-        os.replace(aside, self.folder / file)
+        if self.writes:
+            aside = self.folder / f".{file}.{os.getpid()}"
+            put(aside)
+            os.replace(aside, self.folder / file)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``: from now on the run is finished."""
-        finished = {"result": result, "finished": time.time()}
-        checkpoints.write_file(self.folder / "result.json", json.dumps(finished, indent=2))
+        if self.writes:
+            finished = {"result": result, "finished": time.time()}
+            checkpoints.write_file(self.folder / "result.json", json.dumps(finished, indent=2))
 
     def leave(self) -> None:
         """Remove the folder of a run that failed before it had done anything."""
-        if self.attempt == 1 and not self.begun and not any(self.metrics("step")) and not self.checkpoints.exists():
+        idle = self.attempt == 1 and not self.begun and not any(self.metrics("step"))
+        if self.writes and idle and not self.checkpoints.exists():
             shutil.rmtree(self.folder)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the run's lock; a Mistake where another process holds it."""
+        if not self.writes:
+            yield
+            return
         path = self.folder / "lock"
         with open(path, "a+", encoding="utf-8") as file:
             try:
@@ -214,13 +222,13 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
     if dry:
         run.say(f"{verb}: a rehearsal of {run.name}; nothing is written")
         return main(recipe, run)
-    if (done := run.result) is not None:
+    if (done := ranks.once(lambda: run.result)) is not None:
         run.say(
             f"{verb}: {run.name} is finished; this is its result, and nothing is read anew "
             f"(delete {run.folder} to run it again)"
         )
         return done["result"]
-    begun = run.begun
+    begun = ranks.once(lambda: run.begun)
     run.begin()
     with run.alone(), run.stoppable():
         run.say(f"{verb}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")

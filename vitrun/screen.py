@@ -7,15 +7,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from vitrun import ranks
+
 T = TypeVar("T")
 PLAIN_SECONDS = 30  # between two lines of progress where there is no terminal
 
 
 class Screen:
-    """Standard output of one command; ``quiet`` keeps the result only, ``as_json`` turns the result into JSON."""
+    """Standard output of one command; ``quiet`` keeps the result only, ``as_json`` turns the result into JSON.
+
+    Of several ranks the first alone has one; that of the others shows nothing.
+    """
 
     def __init__(self, quiet: bool = False, as_json: bool = False):
-        self.quiet = quiet or as_json
+        self.shown = ranks.rank() == 0
+        self.quiet = quiet or as_json or not self.shown
         self.as_json = as_json
         self.listeners: list[Callable[[str], None]] = []  # a run's log file hears every line too
         self.terminal = sys.stdout.isatty()
@@ -31,10 +37,13 @@ class Screen:
         """Print a line that even a quiet command shows, on standard error."""
         for listener in self.listeners:
             listener(text)
-        print(text, file=sys.stderr, flush=True)
+        if self.shown:
+            print(text, file=sys.stderr, flush=True)
 
     def result(self, result: dict[str, Any]) -> None:
         """Print what a verb found: JSON, or a line a value."""
+        if not self.shown:
+            return
         if self.as_json:
             print(json.dumps(result, indent=2), flush=True)
             return
@@ -104,7 +113,7 @@ def counted(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     last_line = time.monotonic()
     for number, item in enumerate(items, 1):
         yield item
-        if time.monotonic() - last_line >= PLAIN_SECONDS:
+        if ranks.rank() == 0 and time.monotonic() - last_line >= PLAIN_SECONDS:
             last_line = time.monotonic()
             print(f"{number}/{total} {what}", file=sys.stderr, flush=True)
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vitrun import models
+from vitrun import models, ranks
 from vitrun.recipe import BiT, Timm, ViT
 from vitrun.run import Run
 
@@ -66,7 +66,8 @@ def save(state: State, model: ViT | BiT | Timm, classes: int, res: int, run: Run
         facts = {"step": state.step, "micro_batch": state.micro_batch}
         (folder / "train_state.json").write_text(json.dumps(facts), encoding="utf-8")
 
-    run.save(state.step, write, needed, final, {"torch": torch.__version__, "threads": torch.get_num_threads()})
+    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": ranks.size()}
+    run.save(state.step, write, needed, final, facts)
 
 
 def restore(state: State, checkpoint: Path) -> None:

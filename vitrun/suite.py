@@ -4,7 +4,7 @@ from collections.abc import Callable
 from statistics import mean, stdev
 from typing import Any
 
-from vitrun import choices, jobs, start
+from vitrun import choices, jobs, ranks, start
 from vitrun.data.vtab.tasks import TASKS
 from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import Finetune
@@ -21,6 +21,8 @@ def main(recipe: Finetune, run: Run, single: Callable[[Finetune, Run], Result]) 
 
     Where an original is not there the mean is not called that of nineteen. A Mistake at the end where a task failed.
     """
+    if ranks.size() > 1:
+        raise Mistake("A suite has a process for each task, one after the other: start it without torchrun.")
     tasks = start.tasks(recipe)
     here = {name: task for name, task in tasks.items() if found(task, run) or original_is_there(task)}
     if not here:

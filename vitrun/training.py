@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitrun import data, models, optim
+from vitrun import data, models, optim, ranks
 from vitrun import recipe as recipes
+from vitrun.checkpoints import read_json
 from vitrun.images import open_parts
 from vitrun.loop import Step, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
@@ -62,6 +63,10 @@ def open_data(
     A Mistake at the start of a run where a test image cannot be read, for all of the training would come before that.
     """
     choose_device(recipe.device)
+    if recipe.batch < ranks.size():
+        raise Mistake(
+            f"batch={recipe.batch} is less than an image for each of {ranks.size()} ranks: give a larger one."
+        )
     parts = ("train",) if dev and score == "dev" else ("train", "test")
     train, *opened = open_parts(recipe.data, parts, run, excluded=excluded, open_split=open_split)
     held = train
@@ -70,7 +75,7 @@ def open_data(
         run.say(f"held out: {len(held)} of the training images, by a draw{'' if opened else ', to be scored on'}")
     test = opened[0] if opened else held
     check_loss(recipe.loss, train, test)
-    if not (run.begun or run.dry) and (bad := data.bad_images(test)):
+    if not (ranks.rank() or run.begun or run.dry) and (bad := data.bad_images(test)):
         raise Mistake(f"{len(bad)} of {len(test)} test images cannot be read: {next(iter(bad.values()))}", Exit.DATA)
     return train, test
 
@@ -94,8 +99,10 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
             probing.look(state, plan.res, meter)
             for step in done:
                 meter.step(step)
+                bad.meet()
                 probing.look(state, plan.res, meter)
-                if time.monotonic() - saved >= recipe.save_minutes * 60 and step.number < steps:
+                due, *_ = ranks.each(time.monotonic() - saved >= recipe.save_minutes * 60)  # by the first one's clock
+                if due and step.number < steps:
                     save(state, plan.model, plan.classes, plan.res, run)
                     saved = time.monotonic()
     except Stopped:
@@ -164,18 +171,24 @@ def budget(recipe: Training, plan: Plan, run: Run) -> data.Budget:
 
 def begin(recipe: Training, plan: Plan, run: Run, machine: Machine) -> State:
     """The state at the newest checkpoint, or at step 0."""
+    if ranks.size() > 1 and any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) for module in plan.network.modules()
+    ):
+        raise Mistake(f"{plan.model.name} keeps statistics of batches, which each rank would have its own of: use one.")
     plan.network.to(machine.device)
     optimizer = optim.optimizer(recipe.optim, plan.network)
-    micro = recipe.micro_batch
+    micro, share = recipe.micro_batch, recipe.batch // ranks.size()
     if micro == "auto":
         tokens, width = models.tokens(plan.model, plan.res) or TOKENS, plan.network.head.in_features
-        micro = choose_micro_batch(recipe.batch, tokens, width, machine.device, machine.lanes_for(plan.network))
+        micro = choose_micro_batch(share, tokens, width, machine.device, machine.lanes_for(plan.network))
     ema = [p.detach().clone() for p in plan.network.parameters()] if recipe.ema is not None else None
     state = State(plan.network, optimizer, ema, 0, micro)
     checkpoint = run.newest_checkpoint()
     if checkpoint is not None:
         restore(state, checkpoint)
-        run.say(f"resumes from step {state.step} ({checkpoint.name})")
+        before = read_json(checkpoint / "MANIFEST.json").get("ranks", 1)
+        others = f", which {before} ranks saved: from here on not to the same bits" if before != ranks.size() else ""
+        run.say(f"resumes from step {state.step} ({checkpoint.name}){others}")
     return state
 
 
@@ -202,8 +215,9 @@ def say_plan(recipe: Training, plan: Plan, run: Run, machine: Machine, state: St
 
 def rehearse(recipe: Training, plan: Plan, run: Run, machine: Machine, state: State, steps: int) -> dict[str, Any]:
     """Two steps on made-up images: what a step costs, and so the whole run."""
-    images = torch.zeros(recipe.batch, 3, plan.res, plan.res)
-    batch = data.Batch(images, torch.zeros(recipe.batch, dtype=torch.long), torch.zeros(recipe.batch).numpy())
+    share = recipe.batch // ranks.size()
+    images = torch.zeros(share, 3, plan.res, plan.res)
+    batch = data.Batch(images, torch.zeros(share, dtype=torch.long), torch.zeros(share).numpy())
     aim = objective(recipe, plan)
     batch = aim.prepare(batch, 0)
     taken = fit(state, [batch, batch], lr=lambda step: 0.0, objective=aim.loss, clip=recipe.clip,

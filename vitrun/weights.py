@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from vitrun import choices, draws, models
+from vitrun import choices, draws, models, ranks
 from vitrun.init import weights_file
 
 NATIVE = 224  # pixels, of fresh weights where no resolution is given
@@ -33,7 +33,8 @@ def load(
         say(f"weights: {model.name} untrained, drawn from seed {seed}")
         network = models.build(model, classes or 1, res)
         return models.Loaded(network, model, classes or 1, res, None)
-    loaded = models.load(weights_file(init, runs), classes, res)
+    with ranks.first():
+        loaded = models.load(weights_file(init, runs), classes, res)
     say(f"weights: {loaded.model.name} from {init}")
     for line in loaded.report.lines():
         say(f"  {line}")

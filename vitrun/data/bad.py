@@ -6,6 +6,7 @@ from threading import Lock
 
 import numpy as np
 
+from vitrun import ranks
 from vitrun.data.splits import BadImage, Split
 from vitrun.mistakes import Exit, Mistake
 
@@ -37,19 +38,32 @@ class Budget:
     def __init__(self, split: Split, share: float, tell: Callable[[str, str], None], known: Iterable[str] = ()):
         self.split, self.share, self.tell = split, share, tell
         self.keys = set(known)  # those met before the run was resumed
+        self.news: list[tuple[str, str]] = []  # that the other ranks have not heard
         self.lock = Lock()
 
     def __call__(self, index: int, mistake: BadImage) -> None:
-        key = self.split.keys[index]
+        """Count the image at ``index``."""
+        self.count(self.split.keys[index], str(mistake))
+
+    def meet(self) -> None:
+        """Count what the other ranks met, too."""
+        with self.lock:
+            news, self.news = self.news, []
+        for key, sentence in chain.from_iterable(ranks.each(news)):
+            self.count(key, sentence)
+
+    def count(self, key: str, sentence: str) -> None:
+        """Count and tell of an image; a Mistake where it is one too many."""
         with self.lock:
             if key not in self.keys:
                 self.keys.add(key)
-                self.tell(key, str(mistake))
+                self.news.append((key, sentence))
+                self.tell(key, sentence)
             if len(self.keys) > self.share * len(self.split):
                 more = f", first {', '.join(sorted(self.keys)[:NAMED])}" if len(self.keys) > 1 else ""
                 raise Mistake(
                     f"{len(self.keys)} of {len(self.split)} training images cannot be read{more}, which is more than "
-                    f"bad_images={self.share:g} of them: {mistake}",
+                    f"bad_images={self.share:g} of them: {sentence}",
                     Exit.DATA,
                 )
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitrun import ranks
 from vitrun.data.bad import stand_in, stop
-from vitrun.data.order import positions
+from vitrun.data.order import positions, share
 from vitrun.data.splits import THREADS, BadImage, Split
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class Batch:
     indices: np.ndarray
     inputs: tuple[Tensor, ...] = ()
     targets: tuple[Tensor, ...] = ()
+    first: int = 0  # the place of the first image in the batch of all ranks
 
     def part(self, rows: slice | np.ndarray, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
         """What the network is given of the images at ``rows``, and what the loss is, on ``device``."""
@@ -53,24 +55,32 @@ def training(
 ) -> Iterator[Batch]:
     """The batches of steps ``start`` to ``steps``: every epoch is a new order of all images, no image is left out.
 
-    Step s sees positions s*batch to (s+1)*batch of the endless row of epochs, so a run continues from any step.
+    Step s sees positions s*batch to (s+1)*batch of the endless row of epochs, so a run continues from any step. Each
+    rank reads its share of them, side by side; what an image looks like does not depend on the ranks.
     ``bad`` is told of each image that cannot be read, before the next of the split stands in for it.
     """
     for step in range(start, steps):
-        epochs, places = np.divmod(positions(step, batch), len(split))
+        seen = positions(step, batch, ranks.rank(), ranks.size())
+        epochs, places = np.divmod(seen, len(split))
         images, indices = [], np.empty(len(places), dtype=np.int64)
         for epoch in np.unique(epochs).tolist():
             here = epochs == epoch
             chosen = split.order.indices(seed, epoch, places[here])
             shown, indices[here] = viewed(split, view, chosen, epoch, bad)
             images.append(shown)
-        yield Batch(images[0] if len(images) == 1 else torch.cat(images), split.targets(indices), indices)
+        shown = images[0] if len(images) == 1 else torch.cat(images)
+        yield Batch(shown, split.targets(indices), indices, first=int(seen[0]) - step * batch)
 
 
 def testing(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
-    """Every image of the split once, in order; the last batch is as small as it has to be."""
-    for first in range(0, len(split), batch):
-        indices = np.arange(first, min(first + batch, len(split)))
+    """Every image of the split once, in order; the last batch is as small as it has to be.
+
+    Each rank has its share of the images, side by side, in batches as much smaller; none where there are too few.
+    """
+    start, end = share(len(split), ranks.rank(), ranks.size())
+    batch = -(-batch // ranks.size())
+    for first in range(start, end, batch):
+        indices = np.arange(first, min(first + batch, end))
         images, _ = viewed(split, view, indices, None, stop)
         yield Batch(images, split.targets(indices), indices)
 

@@ -49,4 +49,10 @@ def window(order: Order, seed: int, epoch: int, number: int) -> np.ndarray:
 
 def positions(step: int, batch: int, rank: int = 0, world: int = 1) -> np.ndarray:
     """The places in the endless row of epochs that one of ``world`` ranks sees at a step: about batch / world."""
-    return np.arange(step * batch + rank * batch // world, step * batch + (rank + 1) * batch // world)
+    first, end = share(batch, rank, world)
+    return np.arange(step * batch + first, step * batch + end)
+
+
+def share(number: int, rank: int, world: int) -> tuple[int, int]:
+    """The first and the end of what one of ``world`` ranks has of a row: about number / world."""
+    return rank * number // world, (rank + 1) * number // world

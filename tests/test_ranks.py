@@ -1,0 +1,169 @@
+"""What several ranks promise: the same images, the same run, one voice, and one end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from conftest import TINY
+from test_training import weights
+
+from vitrun import data, ranks, run, start
+from vitrun.data.order import Order, share
+from vitrun.mistakes import Exit
+from vitrun.views import CropView
+
+SEVERAL = Path(__file__).parent / "several.py"
+EXACT = ["precision=fp32", "device=cpu"]
+
+
+def launch(ranks: int, *commands: list[str]) -> subprocess.Popen:
+    """Commands of ``vitrun``, one after the other, each as several ranks."""
+    here = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SEVERAL.parents[1])}
+    command = [sys.executable, SEVERAL, str(ranks), *map(json.dumps, commands)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=here)
+
+
+def ended(process: subprocess.Popen) -> tuple[list[int], str]:
+    """The exit statuses of the ranks of the next command, and what they said."""
+    said, numbers = [], []
+    while len(numbers) < 2:
+        line = process.stdout.readline()
+        assert line, "\n".join(said)
+        (numbers if re.fullmatch(r"\[[-\d, ]+\]\n", line) else said).append(line)
+    return json.loads(numbers[1]), "".join(said)
+
+
+def told(number: int, *words: str) -> str:
+    """What several ranks said that all came to a good end."""
+    statuses, output = ended(launch(number, [*words]))
+    assert statuses == [0] * number, output
+    return output
+
+
+def tiny(*words: str) -> list[str]:
+    """The words of a small pretraining run, some of them changed."""
+    return [*{word.split("=")[0]: word for word in ("pretrain", *TINY, *EXACT, *words)}.values()]
+
+
+def losses(folder: Path) -> list[float]:
+    (metrics,) = folder.glob("*/metrics.jsonl")
+    return [line["loss"] for line in map(json.loads, metrics.read_text().splitlines()) if "loss" in line]
+
+
+@pytest.fixture
+def as_rank(monkeypatch):
+    """Makes this process one of several ranks, as far as it has to tell the others nothing."""
+
+    def as_rank(rank: int, size: int) -> None:
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", str(size))
+
+    return as_rank
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("images", [1, 2, 50])
+def test_the_shares_of_the_ranks_are_the_whole_row(images, size):
+    shares = [share(images, rank, size) for rank in range(size)]
+    assert [place for first, end in shares for place in range(first, end)] == list(range(images))
+
+
+@pytest.mark.parametrize("batch", [6, 7])
+def test_the_ranks_see_what_one_alone_sees_and_of_shards_no_image_twice_in_an_epoch(as_rank, batch):
+    split = data.open_split(start.load("pretrain", ["data.train_images=45", "data.test_images=2"]).data, "train")
+    split.__dict__["order"] = Order(np.array([0, 5, 20, 21, 45]), 8)  # in shards
+    view = CropView(16, "inception", (0.05, 1.0), True, 0)
+
+    def seen() -> list[data.Batch]:
+        return list(data.training(split, view, batch, 0, 0, 20))
+
+    alone, parts = seen(), []
+    for rank in range(3):
+        as_rank(rank, 3)
+        parts.append(seen())
+    for step, shares in zip(alone, zip(*parts)):
+        assert [part.first for part in shares] == [share(batch, rank, 3)[0] for rank in range(3)]
+        assert (np.concatenate([part.indices for part in shares]) == step.indices).all()
+        assert (np.concatenate([part.images for part in shares]) == step.images.numpy()).all()
+    indices = np.concatenate([part.indices for shares in zip(*parts) for part in shares])
+    assert all(sorted(epoch) == list(range(45)) for epoch in indices[:90].reshape(2, 45))
+
+
+def test_several_ranks_train_as_one_does(carry_out, tmp_path):
+    recipe, _ = carry_out(*tiny("batch=31"))
+    output = told(2, *tiny("batch=31", f"runs={tmp_path / 'two'}"))
+    assert output.count("starts") == output.count("test_images") == 1
+    assert losses(tmp_path / "two") == pytest.approx(losses(recipe.runs), rel=1e-5)
+    assert (tmp_path / "two" / run.name("pretrain", recipe)).is_dir(), "its name does not depend on the ranks"
+
+
+def test_every_test_image_counts_exactly_once_whatever_the_ranks(carry_out, tmp_path):
+    runs, few = [f"runs={tmp_path / 'runs'}", "--json"], ["data.test_images=2", "batch=5", f"runs={tmp_path / 'few'}"]
+    carry_out(*tiny())
+    expected = carry_out("eval", *EXACT)[1]
+    for number, batch, *more in ((2, 64), (3, 7, tiny(*few, "--json"))):
+        processes = launch(number, ["eval", *EXACT, f"batch={batch}", *runs], *more)
+        statuses, output = ended(processes)
+        assert statuses == [0] * number and json.loads(output) == pytest.approx(expected, rel=1e-5)
+    assert json.loads(ended(processes)[1])["test_images"] == 2, "fewer images than ranks"
+    first, *others = map(pyarrow.parquet.read_table, (tmp_path / "runs").glob("eval-*/preds.parquet"))
+    assert len(first) == expected["images_used"] == 50 and len({*first["id"].to_pylist()}) == 50
+    assert len(others) == 2 and all(other == first for other in others)
+
+
+def stop(process: subprocess.Popen, folder: Path, steps: int, number: int) -> None:
+    """Send the second rank of the next command a signal once that many steps are saved."""
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and not [p for p in folder.glob("*/checkpoints/step-*") if int(p.name[5:]) >= steps]:
+        time.sleep(0.01)
+    (pids,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().splitlines()
+    os.kill(int(pids.split()[1]), number)
+
+
+def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    words = tiny("steps=20", "model.dropout=0.1", "ema=0.9", "save_minutes=0")
+    ranks = launch(2, [*words, f"runs={whole}"], *3 * [[*words, f"runs={cut}"]])
+    assert ended(ranks)[0] == [0, 0]
+    stop(ranks, cut, 3, signal.SIGKILL)
+    statuses, output = ended(ranks)
+    assert statuses == [Exit.DEVICE, -signal.SIGKILL] and output.count("another rank has ended") == 1
+    stop(ranks, cut, 10, signal.SIGTERM)
+    statuses, output = ended(ranks)
+    assert statuses == [Exit.TERMINATED] * 2 and output.count("saved step") == output.count("To go on from here") == 1
+    statuses, output = ended(ranks)
+    assert statuses == [0, 0] and output.count("resumes from step") == 1
+    assert weights(whole) == weights(cut) and len(weights(whole)) == 2
+
+
+def test_a_mistake_is_said_once_and_ends_all(tmp_path):
+    mistakes = {
+        "Did you mean model": tiny("modle=vit_b16"),
+        "an image for each of 2 ranks": tiny("batch=1"),
+        "start it without torchrun": ["compare"],
+    }
+    ranks = launch(2, *([*words, f"runs={tmp_path}"] for words in mistakes.values()))
+    for sentence in mistakes:
+        statuses, output = ended(ranks)
+        assert (
+            statuses == [Exit.COMMAND] * 2 and output.count(sentence) == len(re.findall("^vitrun", output, re.M)) == 1
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_torchrun_starts_them(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "vitrun"]
+    subprocess.run([*command, *tiny("steps=2", "warmup=0", f"runs={tmp_path}")], check=True, timeout=120)
+    assert len(list(tmp_path.glob("*/result.json"))) == 1
+
+
+def test_a_run_alone_asks_no_other():
+    assert (ranks.rank(), ranks.size(), ranks.each(3)) == (0, 1, [3])
