@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vitrun import data, finetune, init, procedure, run, start
-from vitrun.data.splits import IN_MEMORY, Split, held_out, kept
+from vitrun.data.held import held_out, kept
+from vitrun.data.splits import IN_MEMORY, Split
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -201,7 +202,7 @@ def test_an_image_that_is_kept_is_decoded_once_and_comes_out_the_same():
 def test_images_are_kept_up_to_a_limit_only(monkeypatch):
     asked = []
     pixels = np.zeros((4, 6, 3), np.uint8)
-    monkeypatch.setattr("vitrun.data.splits.IN_MEMORY", 2 * pixels.nbytes)
+    monkeypatch.setattr("vitrun.data.held.IN_MEMORY", 2 * pixels.nbytes)
     two = kept(split([0, 1, 0], encoded=lambda index: (asked.append(index), pixels)[1]))
     for _ in range(3):
         [two.decode(n) for n in range(3)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrun import choices, config, finetune, jobs, run, start, suite
+from vitrun import choices, finetune, jobs, run, start, suite
 from vitrun.data.vtab.tasks import TASKS
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
@@ -141,7 +141,7 @@ def test_only_finetune_takes_a_suite(verb):
     with pytest.raises(
         Mistake, match="data=vtab is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
     ) as error:
-        config.load(verb, words)
+        start.load(verb, words)
     assert error.value.status == Exit.COMMAND
 
 
@@ -151,7 +151,7 @@ WRONG = [
     ("data=vtab data.root=/ data.tasks=pest", "No data 'vtab/pest'. Did you mean vtab/pets"),
     ("data=vtab data.root=/ data.tasks=pets,pets", "it should name some tasks, each once"),
     ("data=vtab data.root=/ data.tasks=[]", "it should name some tasks, each once"),
-    ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "take out data.crop and data.flip"),
+    ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "squares the whole image"),
     ("data=vtab data.root=/ dev=0.1", "each task of VTAB has 200 images of its own"),
 ]
 

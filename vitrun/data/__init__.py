@@ -8,8 +8,9 @@ from vitrun import recipe
 from vitrun.data import embedded, files, hub, shards, vtab
 from vitrun.data.bad import Budget
 from vitrun.data.batches import Batch, ahead, testing, training
+from vitrun.data.held import held_out, kept
 from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
-from vitrun.data.splits import Split, bad_images, held_out, kept, readable, settled
+from vitrun.data.splits import Split, bad_images, readable, settled
 from vitrun.data.table import main
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
