@@ -11,7 +11,7 @@ and their order are ours.
 The tolerance is that of the golden curve, 1e-4. Float32 alone leaves 1e-6: ``rounding`` is what the JAX code differs by
 from itself with the images of each batch in reverse order. A mistake leaves more: decay on all parameters 3e-2 in the
 loss, Adam's epsilon at 1e-7 1e-3, LayerNorm's at 1e-5 2e-3 in the norm; but the form of GELU only 1e-5 in a network as
-small as this, so that it is checked elsewhere. Takes two minutes of one core.
+small as this, so that it is checked elsewhere. Takes three minutes of one core.
 """
 
 import argparse

@@ -118,7 +118,7 @@ def test_augreg_augments_each_model_as_big_vision_does(data, model):
     assert (recipe.head_bias, recipe.model.pre_logits) == ((-6.9, True) if data == "imagenet" else (None, False))
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", ["none", "medium2", "strong2"])
 def test_a_word_chooses_another_level_than_the_recipe_and_is_marked(level):
     words = pretraining("imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1")
     augment = start.load("pretrain", words).augment

@@ -250,11 +250,17 @@ def origins(verb: str, words: Sequence[str]) -> dict[str, Any]:
 
 def files(verb: str, pairs: dict[str, str]) -> list[tuple[str, str, str]]:
     """The files that make a recipe, the later over the earlier: path in ``conf/``, part that it sets, who names it."""
+    return listed(verb, tuple(overrides(verb, {key: pairs[key] for key in pairs if key in choices.groups(verb)})))
+
+
+@cache
+def listed(verb: str, words: tuple[str, ...]) -> list[tuple[str, str, str]]:
+    """Hydra's list of files."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
     with initialize_config_dir(str(choices.CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        found = loader.compute_defaults_list(verb, overrides(verb, pairs), RunMode.RUN).defaults
+        found = loader.compute_defaults_list(verb, list(words), RunMode.RUN).defaults
     return [(f.config_path, f.package, f.parent) for f in found if not f.config_path.startswith("hydra/")]
