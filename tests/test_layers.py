@@ -25,12 +25,25 @@ ROOMS = (
     ("meter", "objectives", "masking"),
     ("probing",),
     ("training", "embed"),
-    ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart"),
+    ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart", "several"),
     ("cli",),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-LIGHT = ("cli", "choices", "config", "init", "exclude", "start", "recipe", "mistakes", "run", "checkpoints", "screen")
+LIGHT = (
+    "cli",
+    "choices",
+    "config",
+    "init",
+    "exclude",
+    "start",
+    "recipe",
+    "mistakes",
+    "run",
+    "checkpoints",
+    "screen",
+    "several",
+)
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
     "hydra": {"config"},

@@ -122,30 +122,38 @@ def command(verb: str):
 
 def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
     """Carry out one verb and show what it found."""
-    from vitrun import config, run, start
+    from vitrun import config, run, several, start
     from vitrun.screen import Screen
 
+    if verb == "fewshot" and len(jobs := config.by_data(words)) > 1:
+        several.main(jobs, cfg, lambda recipe: carried_out(verb, words, recipe, Screen(quiet, as_json), dry), as_json)
+        return
     recipe = start.load(verb, words)
     if cfg:
         typer.echo(config.show(verb, words, recipe))
         return
     screen = Screen(quiet, as_json)
+    result = carried_out(verb, words, recipe, screen, dry)
+    if result is None:
+        return
+    screen.result(result)
+    if not dry:
+        name = run.name(verb, recipe)
+        screen.say(f"In {recipe.runs / name}. Next: {NEXT[verb].format(run=name)}")
+
+
+def carried_out(verb: str, words: list[str], recipe: Any, screen: Any, dry: bool) -> dict | None:
+    """What a verb found; None for one that makes no run. Where the user stops it, how to go on is said."""
+    from vitrun import run
 
     def main(recipe: Any, place: Any) -> Any:  # the verb's module brings torch: it is imported when there is work to do
         return import_module(f"vitrun.{verb}").main(recipe, place)
 
     try:
-        if verb not in RUNNING:
-            main(recipe, screen)
-            return
-        result = run.carry_out(verb, recipe, screen, main, dry)
+        return run.carry_out(verb, recipe, screen, main, dry) if verb in RUNNING else main(recipe, screen)
     except run.Stopped as stopped:
         screen.warn(f"Stopped. To go on from here: vitrun {verb} {' '.join(words)}".rstrip())
         raise typer.Exit(stopped.status) from None
-    screen.result(result)
-    if not dry:
-        name = run.name(verb, recipe)
-        screen.say(f"In {recipe.runs / name}. Next: {NEXT[verb].format(run=name)}")
 
 
 def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:
