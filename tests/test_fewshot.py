@@ -8,8 +8,9 @@ import pytest
 import torch
 from conftest import TINY
 from scipy import stats
+from typer.testing import CliRunner
 
-from vitrun import checkpoints, choices, fewshot, linear, meter, models, ridge, run, start
+from vitrun import checkpoints, choices, cli, fewshot, linear, meter, models, ridge, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.ridge import Features
 
@@ -214,3 +215,32 @@ def test_only_the_last_layer_of_a_network_of_timm_or_bit_can_be_read(carry_out):
     with pytest.raises(Mistake, match="bit_r50x1 is none of .*Use layers=last"):
         carry_out("fewshot", *words, "probe=linear", "layers=all", dry=True)
     assert 0 <= carry_out("fewshot", *LINEAR, "layers=last")[1]["last"] <= 1
+
+
+def test_several_data_sets_are_probed_by_one_command_each_in_its_own_folder(tmp_path):
+    words = [*FEW, "data=digits,shapes", "shots=1", "seeds=0,1", f"runs={tmp_path}"]
+    command = CliRunner()
+    first = command.invoke(cli.app, ["fewshot", *words, "--json"])
+    assert first.exit_code == 0, first.output
+    found = json.loads(first.stdout)
+    assert found.keys() == {"digits", "shapes"} and len(list(tmp_path.glob("fewshot-*/result.json"))) == 2
+    logs = {file.parent.name.split("-")[2]: file.read_text() for file in tmp_path.glob("fewshot-*/log.txt")}
+    assert "data: digits" in logs["digits"] and "data: shapes" not in logs["digits"]
+
+    again = command.invoke(cli.app, ["fewshot", *words])
+    assert again.output.count("is finished") == 2, "nothing is repeated"
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in again.output.splitlines()[-4:]]
+    assert rows[0] == ["data", "shot1"] and [rows[2][0], rows[3][0]] == ["digits", "shapes"]
+    assert rows[2][1].startswith(f"{100 * found['digits']['shot1']:.1f} +- ")
+
+
+def test_of_several_data_sets_one_path_is_refused_and_all_are_checked_before_the_first(tmp_path):
+    command = CliRunner()
+    for words, sentence in (
+        (["data=digits,folder", "data.path=."], "data.path=. cannot be with data=digits,folder"),
+        (["data=digits,digitz"], "No data 'digitz'"),
+        (["data=digits,folder"], "data=folder needs to know where the images are"),
+        (["data=digits,digits"], "has digits twice"),
+    ):
+        told = command.invoke(cli.app, ["fewshot", *FEW, *words, f"runs={tmp_path}"])
+        assert told.exit_code == 2 and sentence in told.output and not list(tmp_path.iterdir())

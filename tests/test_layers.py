@@ -32,7 +32,7 @@ ROOMS = (
     ("results",),
     ("training", "embed"),
     ("procedure", "suite"),
-    ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart"),
+    ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart", "several"),
     ("cli",),
     ("__main__",),
 )
@@ -53,6 +53,7 @@ LIGHT = (
     "screen",
     "jobs",
     "ranks",
+    "several",
 )
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {

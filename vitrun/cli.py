@@ -145,17 +145,34 @@ def told(verb: str) -> Iterator[None]:
 
 def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
     """Carry out one verb and show what it found."""
-    from vitrun import config, run, start
-    from vitrun.marks import marks
+    from vitrun import config, run, several, start
     from vitrun.screen import Screen
 
     with ranks.together(), ranks.first():
-        recipe = start.load(verb, words)
+        jobs = config.by_data(words) if verb == "fewshot" else [words]
+        if len(jobs) == 1:
+            recipe = start.load(verb, words)
+    if len(jobs) > 1:
+        several.main(jobs, cfg, lambda recipe: carried_out(verb, words, recipe, Screen(quiet, as_json), dry), as_json)
+        return
     if cfg:
         if ranks.rank() == 0:
             typer.echo(config.show(verb, words, recipe))
         return
     screen = Screen(quiet, as_json)
+    result = carried_out(verb, words, recipe, screen, dry)
+    if result is None:
+        return
+    screen.result(result)
+    if not dry:
+        name = run.name(verb, recipe)
+        screen.say(f"In {recipe.runs / name}. Next: {NEXT[verb].format(run=name)}")
+
+
+def carried_out(verb: str, words: list[str], recipe: Any, screen: Any, dry: bool) -> dict | None:
+    """What a verb found; None for one that makes no run. Where the user stops it, how to go on is said."""
+    from vitrun import run
+    from vitrun.marks import marks
 
     def main(recipe: Any, place: Any) -> Any:  # the verb's module brings torch: it is imported when there is work to do
         for line in marks(verb, words):
@@ -164,17 +181,12 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
 
     try:
         if verb not in RUNNING:
-            main(recipe, screen)
-            return
+            return main(recipe, screen)
         with ranks.together():
-            result = run.carry_out(verb, recipe, screen, main, dry)
+            return run.carry_out(verb, recipe, screen, main, dry)
     except Stopped as stopped:
         screen.warn(f"Stopped. To go on from here: vitrun {verb} {' '.join(words)}".rstrip())
         raise typer.Exit(stopped.status) from None
-    screen.result(result)
-    if not dry:
-        name = run.name(verb, recipe)
-        screen.say(f"In {recipe.runs / name}. Next: {NEXT[verb].format(run=name)}")
 
 
 def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:

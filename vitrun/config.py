@@ -166,6 +166,17 @@ def expand(verb: str, words: Sequence[str]) -> list[list[str]]:
     return [list(job) for job in product(*axes)]
 
 
+def by_data(words: Sequence[str]) -> list[list[str]]:
+    """The words of ``vitrun fewshot`` for each data set: commas in ``data`` make a list there, and no sweep."""
+    listed = next((word for word in words if word.startswith("data=") and len(values(word[5:])) > 1), None)
+    if listed is None:
+        return [list(words)]
+    jobs = expand("fewshot", [listed])
+    if path := next((word for word in words if word.startswith("data.path=")), None):
+        raise Mistake(f"{path} cannot be with {listed}: the images of which? Give data sets with a path one at a time.")
+    return [[job[0] if word is listed else word for word in words] for job in jobs]
+
+
 def hydra_tree(verb: str, pairs: dict[str, str]) -> Any:
     """What Hydra composes from the verb's files and overrides."""
     from hydra.errors import HydraException
