@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from conftest import TINY
+from PIL import Image
 from test_training import weights
 
 from vitrun import data, ranks, run, start
@@ -145,18 +146,34 @@ def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_pa
 
 
 def test_a_mistake_is_said_once_and_ends_all(tmp_path):
-    mistakes = {
-        "Did you mean model": tiny("modle=vit_b16"),
-        "an image for each of 2 ranks": tiny("batch=1"),
-        "start it without torchrun": ["compare"],
-    }
-    ranks = launch(2, *([*words, f"runs={tmp_path}"] for words in mistakes.values()))
-    for sentence in mistakes:
-        statuses, output = ended(ranks)
-        assert (
-            statuses == [Exit.COMMAND] * 2 and output.count(sentence) == len(re.findall("^vitrun", output, re.M)) == 1
-        )
-    assert not list(tmp_path.iterdir())
+    mistakes = (
+        (Exit.COMMAND, "Did you mean model", tiny("modle=vit_b16")),
+        (Exit.COMMAND, "an image for each of 2 ranks", tiny("batch=1")),
+        (Exit.COMMAND, "start it without torchrun", ["compare"]),
+        (Exit.NUMERICS, "Step 2 has loss nan", tiny("optim.lr=1e30", "warmup=1", "clip=null")),
+    )
+    both = launch(2, *([*words, f"runs={tmp_path / str(status)}"] for status, _, words in mistakes))
+    for status, sentence, _ in mistakes:
+        statuses, output = ended(both)
+        assert statuses == [status] * 2 and sentence in output
+        assert len(re.findall("^vitrun", output, re.MULTILINE)) == 1
+    assert [folder.name for folder in tmp_path.iterdir() if any(folder.iterdir())] == [str(Exit.NUMERICS)]
+
+
+def test_bad_images_are_counted_over_all_ranks(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(24):
+        file = tmp_path / ("test" if number < 4 else "train") / "ab"[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (8, 8 + number % 2, 3), dtype=np.uint8)).save(file)
+    for number in (9, 14, 20):
+        (tmp_path / "train" / "ab"[number % 2] / f"{number}.png").write_text("no image")
+    words = ["pretrain", *EXACT, "data=folder", f"data.path={tmp_path}", "batch=4", "steps=5", "warmup=0", "--json"]
+    both = launch(2, *([*words, f"bad_images={share}", f"runs={tmp_path / str(share)}"] for share in (0.15, 0.14)))
+    statuses, output = ended(both)
+    assert statuses == [0, 0] and json.loads(output[output.index("{") :])["bad_images"] == 3
+    assert output.count("replaced in training") == 3
+    assert ended(both)[0] == [Exit.DATA] * 2
 
 
 def test_torchrun_starts_them(tmp_path):
