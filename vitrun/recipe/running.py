@@ -1,0 +1,24 @@
+"""What every verb that makes a run is told."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from vitrun.recipe.part import recipe
+from vitrun.recipe.view import View
+
+
+@recipe
+class Running:
+    """What every verb that makes a run is told."""
+
+    res: Annotated[int, Field(ge=8)] | None
+    view: View
+    batch: PositiveInt
+    precision: Literal["auto", "fp32", "bf16"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    runs: Path  # the folder that holds all run folders
+
+    # These change how a run is carried out, not what it computes: the run's name does not depend on them.
+    how = ("device", "runs")
