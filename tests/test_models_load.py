@@ -392,3 +392,14 @@ def test_a_saved_file_has_the_permissions_that_the_umask_gives(tmp_path):
     assert json.loads(models.read(tmp_path / "w.safetensors").facts["vitrun"])["model"] == asdict(tiny()) | {
         "resnet": []
     }
+
+
+def test_dropout_is_set_in_all_its_places():
+    row = tiny()
+    loaded = models.Loaded(built(row), row, 5, 32, None)
+    dropped = models.with_dropout(loaded, 0.25)
+    anew = [module.p for module in built(replace(row, dropout=0.25)).modules() if isinstance(module, torch.nn.Dropout)]
+    assert [m.p for m in dropped.network.modules() if isinstance(m, torch.nn.Dropout)] == anew and set(anew) == {0.25}
+    assert dropped.model.dropout == 0.25 and models.with_dropout(dropped, None) is dropped
+    with pytest.raises(Mistake, match="is for vision transformers"):
+        models.with_dropout(replace(loaded, model=ROWS["bit_r50x1"]), 0.1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from vitrun import data, procedure, recipe, suite, training, weights
+from vitrun import data, models, procedure, recipe, suite, training, weights
 from vitrun.run import Run
 
 
@@ -21,5 +21,6 @@ def tune(recipe: recipe.Finetune, run: Run, open_split: Callable[..., data.Split
     weights.check(recipe.init, recipe.res)
     train, test = training.open_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
     loaded = weights.load(recipe.init, recipe.runs, recipe.seed, run.say, classes=len(train.classes), res=recipe.res)
+    loaded = models.with_dropout(loaded, recipe.dropout)
     plan = training.Plan(loaded.network, loaded.model, loaded.res, train, test)
     return training.train(recipe, plan, run)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from vitrun.mistakes import Mistake
 from vitrun.models.baseline import Baseline, empty_head, resize
 from vitrun.models.build import shaped
 from vitrun.models.layouts import recognise
@@ -48,6 +49,18 @@ def load(source: str | Path, classes: int | None = None, res: int | None = None)
 
         return load_repository(str(source).removeprefix("hf:"), classes, res)
     return assemble(recognise(read(source)), classes, res)
+
+
+def with_dropout(loaded: Loaded, rate: float | None) -> Loaded:
+    """The same network, a ViT, with dropout of this rate in all its places; None leaves it as it is."""
+    if rate is None:
+        return loaded
+    if not isinstance(loaded.model, ViT):
+        raise Mistake(f"dropout={rate:g} is for vision transformers of vitrun's own; {loaded.model.name} is none.")
+    for module in loaded.network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+    return replace(loaded, model=replace(loaded.model, dropout=rate))
 
 
 def assemble(source: Source, classes: int | None, res: int | None) -> Loaded:

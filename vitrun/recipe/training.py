@@ -97,6 +97,7 @@ class Finetune(Training):
     """Adapt pretrained weights to a data set."""
 
     init: str
+    dropout: Fraction | None  # of a ViT; none for what its weights were trained with, or 0 where they do not tell
     grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out part; none for that of ``optim``
     dev: Fraction  # of the training images held out; VTAB's tasks have 200 of their own
     seeds: tuple[NonNegativeInt, ...]  # of the final runs; none for ``seed`` alone
