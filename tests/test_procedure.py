@@ -83,7 +83,7 @@ def test_what_is_finished_is_not_repeated(done):
     recipe, result, _ = done
     before = attempts(recipe.runs)
     (recipe.runs / run.name("finetune", recipe) / "result.json").unlink()  # as if it was killed before its end
-    last = recipe.runs / run.name("finetune", procedure.final(recipe, result["lr"], 1))
+    last = recipe.runs / run.name("finetune", procedure.final(recipe, (result["lr"], 0.0), 1))
     (last / "result.json").unlink()
     assert run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main) == result
     changed = {name for name, number in attempts(recipe.runs).items() if number != before[name]}
@@ -115,7 +115,7 @@ def test_a_learning_rate_that_breaks_down_is_said_to_and_the_others_go_on(carry_
 
 
 def test_where_every_learning_rate_breaks_down_so_does_the_procedure(carry_out):
-    with pytest.raises(Mistake, match="All 2 learning rates of the grid failed") as error:
+    with pytest.raises(Mistake, match="All 2 points of the grid failed") as error:
         carry_out("finetune", *FAST, "grid=1e30,1e31", "dev=0.1")
     assert error.value.status == Exit.NUMERICS
 
@@ -151,6 +151,7 @@ def test_without_a_grid_the_held_out_images_are_left_out_and_the_test_part_is_te
 WRONG = [
     ("grid=0.1,0.1 dev=0.1", "grid has 0.1 twice"),
     ("seeds=1,1", "seeds has 1 twice"),
+    ("decays=0,0.1 dev=0.1", "decays are tried with learning rates: add grid="),
     ("grid=0.1,0.2", "grid needs images to choose on: add their share of the training images, as in dev=0.02"),
     ("score=dev", "score=dev is for one run that holds images out"),
     ("score=dev dev=0.1 seeds=0", "score=dev is for one run that holds images out"),
@@ -167,10 +168,21 @@ def test_a_procedure_that_cannot_be_is_refused_before_it_starts(words, said):
     assert said in str(error.value) and error.value.status == Exit.COMMAND
 
 
+def test_a_weight_decay_is_chosen_with_the_learning_rate(carry_out):
+    recipe, result = carry_out("finetune", *FAST, "grid=0.01,0.1", "decays=0,0.01", "dev=0.1")
+    grid = [(lr, decay) for lr in (0.01, 0.1) for decay in (0.0, 0.01)]
+    scores = {point: result["dev_{:g}_{:g}".format(*point)] for point in grid}
+    assert (result["lr"], result["weight_decay"]) == max(sorted(scores), key=scores.get)
+    words = [*FAST, f"optim.lr={result['lr']}", f"optim.weight_decay={result['weight_decay']}", f"runs={recipe.runs}"]
+    place = recipe.runs / run.name("finetune", start.load("finetune", words))
+    assert json.loads((place / "result.json").read_text())["result"]["top1"] == result["top1"]
+    assert len(list(recipe.runs.glob("*/result.json"))) == 4 + 1 + 1
+
+
 def test_a_trial_on_vtab_trains_on_800_and_is_scored_on_200():
     words = ["init=random:vit_nano8", "data=vtab/pets", "data.root=/", "grid=0.1,0.2"]
     recipe = start.load("finetune", words)
-    trial, final = procedure.trial(recipe, 0.1), procedure.final(recipe, 0.1, 7)
+    trial, final = procedure.trial(recipe, (0.1, 0.0)), procedure.final(recipe, (0.1, 0.0), 7)
     assert (trial.data.train, trial.data.test, trial.score) == ("train800", "val200", "dev")
     assert (final.data, final.score, final.seed, final.grid) == (recipe.data, "test", 7, ())
 

@@ -168,16 +168,25 @@ def test_table_2_is_table_4_at_512_pixels_with_a_polyak_average():
     assert tree | {"res": 384, "ema": None, "protocol": "paper"} == choices.plain(paper)
 
 
-@pytest.mark.parametrize("protocol, res", [("vit", 384), ("vpt", 224)])
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets", "vtab/dspr_ori"])
-def test_vtab_has_one_setting_for_all_tasks(protocol, res, data):
-    words = finetuning(data, f"protocol={protocol}")
+def test_vtab_has_one_setting_for_all_tasks(data):
+    words = finetuning(data, "protocol=vit")
     recipe = start.load("finetune", words)
-    assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, res, (0, 1, 2))
-    assert recipe.data.protocol == protocol
+    assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, 384, (0, 1, 2))
+    assert recipe.data.protocol == "vit" and not recipe.grid
+    assert marks("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vit.yaml (VTAB-1k as ")
+
+
+@pytest.mark.parametrize("data", ["vtab", "vtab/pets"])
+def test_prompt_tuning_chooses_among_sixteen_and_has_five_seeds(data):
+    words = finetuning(data, "protocol=vpt")
+    recipe = start.load("finetune", words)
+    assert [lr * 256 / recipe.batch for lr in recipe.grid] == pytest.approx([1e-4, 5e-4, 1e-3, 5e-3])
+    assert recipe.decays == (0, 1e-4, 1e-3, 1e-2) and recipe.seeds == (42, 44, 82, 100, 800)
+    assert (recipe.optim.kind, recipe.epochs, recipe.warmup, recipe.res) == ("adamw", 100, "5%", 224)
     for one in start.tasks(recipe).values() if data == "vtab" else [recipe]:
-        assert protocol == "vit" or (one.data.crop, one.data.flip) == ("none", False)
-    assert marks("finetune", words)[0].startswith(f"recipe: conf/protocol/finetune/{protocol}.yaml (VTAB-1k as ")
+        assert (one.data.protocol, one.data.crop, one.data.flip) == ("vpt", "none", False)
+    assert marks("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vpt.yaml (VTAB-1k as ")
 
 
 @pytest.mark.parametrize("data", HYPER_RULE)

@@ -1,9 +1,11 @@
 """The paper's whole procedure (arXiv 2010.11929, appendix B.1.1): a learning rate is chosen on images held out of
-training, then each seed has a run on all training images, which reads the test images once."""
+training, then each seed has a run on all training images, which reads the test images once. Where ``decays`` are given
+(as in visual prompt tuning, arXiv 2203.12119) a weight decay is chosen with it."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from statistics import mean, stdev
 from typing import Any
 
@@ -13,12 +15,14 @@ from vitrun.recipe import Finetune, Vtab
 from vitrun.run import Run, carry_out, name
 from vitrun.screen import Screen
 
+Point = tuple[float, float]  # of the grid: a learning rate and a weight decay
+
 
 def main(recipe: Finetune, run: Run, tune: Callable[..., dict]) -> dict[str, Any]:
-    """The chosen learning rate, its mean test accuracy and deviation over the seeds, and what led to them.
+    """The chosen point of the grid, its mean test accuracy and deviation over the seeds, and what led to them.
 
     Each run of it, ``tune(recipe, run, open_split)``, has a folder of its own, and one that is finished is not
-    repeated; all share the images in memory. A learning rate at which training breaks down (exit 5) is not chosen.
+    repeated; all share the images in memory. A point at which training breaks down (exit 5) is not chosen.
     """
     tune = partial(tune, open_split=opened_once())
 
@@ -30,16 +34,28 @@ def main(recipe: Finetune, run: Run, tune: Callable[..., dict]) -> dict[str, Any
     if run.dry:
         return rehearse(recipe, seeds, carry)
     if recipe.grid:
-        run.say(f"grid: {len(recipe.grid)} learning rates are tried on held-out images, in the place of optim.lr")
+        run.say(f"grid: {shown(recipe, points(recipe))} are tried on held-out images")
     scores = try_all(recipe, run, carry)
-    lr = max(sorted(scores), key=scores.get) if scores else recipe.optim.lr  # of equals the first, the smallest
+    # of equals the first, of the smallest learning rate
+    best = max(sorted(scores), key=scores.get) if scores else (recipe.optim.lr, recipe.optim.weight_decay)
     finals = {}
     for seed in seeds:
-        last = final(recipe, lr, seed)
-        run.say(f"final run at learning rate {lr:g}, seed {seed}: {name('finetune', last)}")
+        last = final(recipe, best, seed)
+        run.say(f"final run at {shown(recipe, [best])}, seed {seed}: {name('finetune', last)}")
         finals[seed] = carry(last)
-        run.log({"part": "final", "seed": seed, "lr": lr, "top1": finals[seed]["top1"]})
-    return summary(lr, {rate: scores.get(rate, "failed") for rate in recipe.grid}, finals)
+        run.log({"part": "final", "seed": seed, "lr": best[0], "weight_decay": best[1], "top1": finals[seed]["top1"]})
+    return summary(recipe, best, scores, finals)
+
+
+def points(recipe: Finetune) -> list[Point]:
+    """The grid; empty where no learning rates are given."""
+    return list(product(recipe.grid, recipe.decays or (recipe.optim.weight_decay,)))
+
+
+def shown(recipe: Finetune, some: list[Point]) -> str:
+    """Points of the grid in words; the weight decay only where it is chosen too."""
+    rates, decays = (", ".join(f"{value:g}" for value in dict.fromkeys(values)) for values in zip(*some))
+    return f"learning rate {rates}" + (f" with weight decay {decays}" if recipe.decays else "")
 
 
 def opened_once() -> Callable[..., data.Split]:
@@ -54,58 +70,69 @@ def opened_once() -> Callable[..., data.Split]:
     return open_split
 
 
-def trial(recipe: Finetune, lr: float) -> Finetune:
+def at(recipe: Finetune, point: Point) -> dict[str, Any]:
+    """What all runs of a procedure change of its recipe, at a point of the grid."""
+    lr, decay = point
+    return {"optim": replace(recipe.optim, lr=lr, weight_decay=decay), "grid": (), "decays": (), "seeds": ()}
+
+
+def trial(recipe: Finetune, point: Point) -> Finetune:
     """A run of the grid: it trains without the held-out images and is scored on them."""
-    source, optim = recipe.data, replace(recipe.optim, lr=lr)
+    source = recipe.data
     if isinstance(source, Vtab):
         source = replace(source, train="train800", test="val200")
-    return replace(recipe, data=source, optim=optim, grid=(), seeds=(), score="dev")
+    return replace(recipe, data=source, score="dev", **at(recipe, point))
 
 
-def final(recipe: Finetune, lr: float, seed: int) -> Finetune:
-    """A run that counts: on all training images where a grid has chosen ``lr``, else on all but those held out."""
-    dev = 0.0 if recipe.grid else recipe.dev
-    return replace(recipe, optim=replace(recipe.optim, lr=lr), seed=seed, grid=(), seeds=(), dev=dev)
+def final(recipe: Finetune, point: Point, seed: int) -> Finetune:
+    """A run that counts: on all training images where a grid has chosen the point, else on all but those held out."""
+    return replace(recipe, seed=seed, dev=0.0 if recipe.grid else recipe.dev, **at(recipe, point))
 
 
-def try_all(recipe: Finetune, run: Run, carry: Callable[[Finetune], dict]) -> dict[float, float]:
-    """The accuracy on the held-out images at each learning rate of the grid that does not break down."""
-    scores = {}
-    for number, lr in enumerate(recipe.grid, 1):
-        run.say(f"grid {number}/{len(recipe.grid)}: learning rate {lr:g}")
+def try_all(recipe: Finetune, run: Run, carry: Callable[[Finetune], dict]) -> dict[Point, float]:
+    """The accuracy on the held-out images at each point of the grid at which training does not break down."""
+    scores, grid = {}, points(recipe)
+    for number, point in enumerate(grid, 1):
+        here = shown(recipe, [point])
+        run.say(f"grid {number}/{len(grid)}: {here}")
         try:
-            scores[lr] = carry(trial(recipe, lr))["top1"]
+            scores[point] = carry(trial(recipe, point))["top1"]
         except Mistake as mistake:
             if mistake.status != Exit.NUMERICS:
                 raise
-            run.warn(f"learning rate {lr:g} failed, the others go on: {mistake}")
+            run.warn(f"{here} failed, the others go on: {mistake}")
         else:
-            run.say(f"learning rate {lr:g}: top-1 {scores[lr]:.4f} on the held-out images")
-            run.log({"part": "trial", "lr": lr, "top1": scores[lr]})
-    if recipe.grid and not scores:
-        raise Mistake(f"All {len(recipe.grid)} learning rates of the grid failed: give smaller ones.", Exit.NUMERICS)
+            run.say(f"{here}: top-1 {scores[point]:.4f} on the held-out images")
+            run.log({"part": "trial", "lr": point[0], "weight_decay": point[1], "top1": scores[point]})
+    if grid and not scores:
+        raise Mistake(f"All {len(grid)} points of the grid failed: give smaller learning rates.", Exit.NUMERICS)
     return scores
 
 
-def summary(lr: float, scores: dict[float, float | str], finals: dict[int, dict]) -> dict[str, Any]:
-    """The result: means over the seeds, and what each seed and each learning rate gave."""
+def summary(recipe: Finetune, best: Point, scores: dict[Point, float], finals: dict[int, dict]) -> dict[str, Any]:
+    """The result: means over the seeds, and what each seed and each point of the grid gave."""
     top1 = [found["top1"] for found in finals.values()]
     return {
-        "lr": lr,
+        "lr": best[0],
+        **({"weight_decay": best[1]} if recipe.decays else {}),
         "top1": mean(top1),
         **({"top1_std": stdev(top1)} if len(top1) > 1 else {}),
         "top5": mean(found["top5"] for found in finals.values()),
         **{f"top1_seed{seed}": found["top1"] for seed, found in finals.items()},
-        **{f"dev_{rate:g}": score for rate, score in scores.items()},
+        **{
+            f"dev_{lr:g}" + (f"_{decay:g}" if recipe.decays else ""): scores.get((lr, decay), "failed")
+            for lr, decay in points(recipe)
+        },
         "test_images": next(iter(finals.values()))["test_images"],
     }
 
 
 def rehearse(recipe: Finetune, seeds: tuple[int, ...], carry: Callable[[Finetune], dict]) -> dict[str, Any]:
     """What all runs together take, from a rehearsal of one of each kind."""
-    lr = recipe.grid[0] if recipe.grid else recipe.optim.lr
-    last = carry(final(recipe, lr, seeds[0]))
-    first = carry(trial(recipe, lr)) if recipe.grid else last
-    hours = len(recipe.grid) * first["hours"] + len(seeds) * last["hours"]
+    grid = points(recipe)
+    point = grid[0] if grid else (recipe.optim.lr, recipe.optim.weight_decay)
+    last = carry(final(recipe, point, seeds[0]))
+    first = carry(trial(recipe, point)) if grid else last
+    hours = len(grid) * first["hours"] + len(seeds) * last["hours"]
     memory = max(first["memory_gb"], last["memory_gb"])
-    return {"runs": len(recipe.grid) + len(seeds), "steps": last["steps"], "hours": hours, "memory_gb": memory}
+    return {"runs": len(grid) + len(seeds), "steps": last["steps"], "hours": hours, "memory_gb": memory}

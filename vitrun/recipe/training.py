@@ -99,13 +99,14 @@ class Finetune(Training):
     init: str
     dropout: Fraction | None  # of a ViT; none for what its weights were trained with, or 0 where they do not tell
     grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out part; none for that of ``optim``
+    decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from too; none for that of ``optim``
     dev: Fraction  # of the training images held out; VTAB's tasks have 200 of their own
     seeds: tuple[NonNegativeInt, ...]  # of the final runs; none for ``seed`` alone
     score: Literal["test", "dev"]  # the images that are counted: of the test part, or those held out
 
     def __post_init__(self):
         super().__post_init__()
-        for key in ("grid", "seeds"):
+        for key in ("grid", "decays", "seeds"):
             if repeated := [value for value in getattr(self, key) if getattr(self, key).count(value) > 1]:
                 raise ValueError(f"{key} has {repeated[0]} twice: keep one")
         self.check_protocol()
@@ -126,6 +127,8 @@ class Finetune(Training):
         vtab = isinstance(self.data, Vtab | Suite)
         if vtab and self.dev:
             raise ValueError(f"dev={self.dev:g} cannot be: each task of VTAB has 200 images of its own to choose on")
+        if self.decays and not self.grid:
+            raise ValueError("decays are tried with learning rates: add grid=, those to choose from")
         if self.grid and not vtab and not self.dev:
             raise ValueError("grid needs images to choose on: add their share of the training images, as in dev=0.02")
         if self.grid and isinstance(self.data, Vtab) and (self.data.train, self.data.test) != VTAB_WHOLE:
