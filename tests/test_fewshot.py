@@ -201,7 +201,7 @@ def test_the_last_layer_gives_what_the_head_reads():
     "words, sentence",
     [
         (["layers=all"], "layers=all is for probe=linear"),
-        (["probe=linear", "layers=all,1"], "it should be last, all, or numbers"),
+        (["probe=linear", "layers=all,1"], "it should be last, or all, or numbers alone"),
         (["probe=linear", "layers=99"], "vit_nano8 has layers 0 to"),
     ],
 )

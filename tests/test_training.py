@@ -205,6 +205,14 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     assert weights(whole) == weights(killed) and len(weights(whole)) == 2
 
 
+def test_what_draws_random_numbers_trains_in_one_lane():
+    machine = Machine("cpu", "fp32")
+    machine.lanes = 4
+    row = choices.model_rows()["vit_nano8"]
+    drawing = [replace(row, dropout=0.1), replace(row, stochastic_depth=0.1)]
+    assert [machine.lanes_for(models.build(one, 2, 32)) for one in (row, *drawing)] == [4, 1, 1]
+
+
 LONG = [*(word for word in TINY if word != "steps=6"), "steps=30", "save_minutes=0"]
 DRAWN = [
     ("model.dropout=0.1", "model.stochastic_depth=0.2", "augment=medium1", "data.crop=inception", "data.flip=true"),

@@ -130,7 +130,8 @@ def show_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{','.join(map(show_value, value))}]"
-    return str(value)
+    text = str(value)
+    return f"'{text}'" if set(text) & set(",[](){}") else text  # which would make lists of it, and sweeps
 
 
 def plain(recipe: Any) -> dict:

@@ -159,7 +159,7 @@ def expand(verb: str, words: Sequence[str]) -> list[list[str]]:
         if choices.is_list(verb, key) and not value.startswith("["):
             sweep = [value]
         if repeated := [v for v in sweep if sweep.count(v) > 1]:
-            raise Mistake(f"{word}: the sweep has {repeated[0]} twice.")
+            raise Mistake(f"{word}: the list has {repeated[0]} twice: keep one.")
         if ",".join(sweep) != value:
             raise Mistake(f"{word}: the sweep has an empty value: take out the comma too many.")
         axes.append([f"{key}={v}" for v in sweep])

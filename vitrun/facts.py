@@ -8,7 +8,7 @@ from vitrun.published import names
 
 FACTS = (  # what is known of a run beside its own options
     "verb", "model", "data", "upstream", "res", "protocol", "objective", "positions", "positions_at",
-    "init", "steps", "pretrain_protocol", "pretrain_epochs", "pretrain_optimizer",
+    "init", "steps", "dropout", "pretrain_protocol", "pretrain_epochs", "pretrain_optimizer",
 )  # fmt: skip
 OPTIMIZERS = {"adamw": "adam"}  # the paper's Adam decouples the weight decay (arXiv 2106.10270, section 3.3)
 
@@ -31,6 +31,7 @@ def facts(verb: str, options: dict, runs: Path) -> dict[str, str | None]:
         "positions_at": network.get("positions_at"),
         "init": init,
         "steps": str(options["steps"]) if options.get("steps") else None,
+        "dropout": str(network.get("dropout", 0.0) if tuned.get("dropout") is None else tuned["dropout"]),
         "pretrain_protocol": root.get("protocol") if root else names.protocol_of(init),
         "pretrain_epochs": f"{root['epochs']:g}" if root and root["epochs"] else None,
         "pretrain_optimizer": OPTIMIZERS.get(optimizer, optimizer),

@@ -57,7 +57,8 @@ class Machine:
         """How many lanes may train ``network``: one where a layer draws random numbers or keeps statistics."""
         random = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
         for module in network.modules():
-            if isinstance(module, random) and getattr(module, "p", 1) > 0 or getattr(module, "drop_prob", 0):
+            depth = getattr(module, "skip", 0) or getattr(module, "drop_prob", 0)  # stochastic, ours and timm's
+            if depth or isinstance(module, random) and getattr(module, "p", 1) > 0:
                 return 1
         return self.lanes
 

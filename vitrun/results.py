@@ -40,6 +40,7 @@ class Cell:
     std: float | None
     runs: tuple[str, ...]
     facts: dict[str, str | None]
+    setting: str  # how they were trained, whatever the data and what a grid may have chosen
 
     @property
     def mean(self) -> float:
@@ -108,20 +109,28 @@ def cell(row: tuple[str, ...], column: tuple[str, ...], value: str, group: list[
     """The mean of a group, and its deviation over seeds; few-shot results bring the deviation over their own draws."""
     shares = {run.options.get("seed"): run.result[value] for run in group}
     std = stdev(shares.values()) if len(shares) > 1 else group[0].result.get(f"{value}_std")
-    return Cell(row, column, value, shares, std, tuple(run.name for run in group), group[0].facts)
+    return Cell(row, column, value, shares, std, tuple(run.name for run in group), group[0].facts, setting(group[0]))
+
+
+def setting(run: Run) -> str:
+    """All that runs on the tasks of one suite have in common, as text."""
+    free = ("data", "seed", "optim.lr", "optim.weight_decay")
+    protocol = run.options["data"].get("protocol")
+    return repr((protocol, [pair for pair in flatten(run) if not pair[0].startswith(free)]))
 
 
 def vtab_means(cells: list[Cell], where: tuple[str, ...]) -> list[Cell]:
     """The means of VTAB's groups and of all its tasks, where ``data`` tells the cells of ``where`` apart.
 
-    A group that lacks a task has none; the mean of all says how many there are, as in ``VTAB (18/19)``.
+    Tasks that were trained otherwise have a mean of their own. A group that lacks a task has none; the mean of all
+    says how many there are, as in ``VTAB (18/19)``.
     """
     columns: dict[tuple, dict[str, Cell]] = {}
     for found in cells:
         if "data" in where and found.value == "top1" and found.facts["data"] in names.TASKS.values():
             labels = (*found.row, *found.column)
             at = where.index("data")
-            columns.setdefault((*labels[:at], *labels[at + 1 :]), {})[found.facts["data"]] = found
+            columns.setdefault((found.setting, *labels[:at], *labels[at + 1 :]), {})[found.facts["data"]] = found
     means = []
     for tasks in columns.values():
         complete = {
@@ -146,4 +155,5 @@ def averaged(label: str, tasks: list[Cell]) -> Cell:
         tuple(label if part == first.facts["data"] else part for part in labels) for labels in (first.row, first.column)
     )
     std = stdev(shares.values()) if len(shares) > 1 else None
-    return Cell(row, column, "top1", shares, std, tuple(name for t in tasks for name in t.runs), same | {"data": label})
+    runs = tuple(name for task in tasks for name in task.runs)
+    return Cell(row, column, "top1", shares, std, runs, same | {"data": label}, first.setting)

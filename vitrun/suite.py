@@ -27,7 +27,8 @@ def main(recipe: Finetune, run: Run, single: Callable[[Finetune, Run], Result]) 
     here = {name: task for name, task in tasks.items() if found(task, run) or original_is_there(task)}
     if not here:
         raise Mistake(
-            f"data.root={recipe.data.root} holds none of the originals: `vitrun data root=FOLDER` says what it should.",
+            f"data.root={recipe.data.root} holds none of the originals: `vitrun data vtab data.root=FOLDER` says what "
+            "it should.",
             Exit.DATA,
         )
     run.say(f"suite: {len(here)} of {len(tasks)} tasks are there, each in a process of its own")

@@ -22,7 +22,7 @@ from vitrun.recipe.data import (
 from vitrun.recipe.model import BiT, Model, Timm, ViT
 from vitrun.recipe.objective import Labels, Masked, SimMim
 from vitrun.recipe.optim import DURATIONS, Adam, Sgd, lengths
-from vitrun.recipe.part import recipe
+from vitrun.recipe.part import Some, check_once, recipe
 from vitrun.recipe.probe import Linear, Probe, check_layers
 from vitrun.recipe.running import Running
 from vitrun.recipe.training import Finetune, Pretrain, Training
@@ -43,14 +43,16 @@ class Fewshot(Running):
     probe: Literal["ridge", "linear"]
     layers: tuple[NonNegativeInt | Literal["last", "all"], ...]  # of probe=linear; last is what the head reads
     linear: Linear
-    shots: tuple[PositiveInt, ...]
-    seeds: tuple[NonNegativeInt, ...]
-    l2: tuple[PositiveFloat, ...]  # each draw takes the best of several, by training images that it does not hold
+    shots: Some[PositiveInt]
+    seeds: Some[NonNegativeInt]
+    l2: Some[PositiveFloat]  # each draw takes the best of several, by training images that it does not hold
 
     def __post_init__(self):
         check_single(self.data)
         check_trainable(self.data)
         check_layers(self.probe, self.layers)
+        for option in ("shots", "seeds", "l2"):
+            check_once(option, getattr(self, option))
 
 
 @recipe

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt
 
-from vitrun.recipe.part import recipe
+from vitrun.recipe.part import Some, check_once, recipe
 
 
 def often(value: object) -> object:
@@ -24,9 +24,13 @@ class Probe:
     every: Annotated[int | str | None, BeforeValidator(often)]
     data: tuple[str, ...]  # names of data sets; none for what the run trains on
     paths: tuple[Path | None, ...]  # where the images of each of them are, or null; none for no set's
-    shots: tuple[PositiveInt, ...]
-    seeds: tuple[NonNegativeInt, ...]
-    l2: tuple[PositiveFloat, ...]
+    shots: Some[PositiveInt]
+    seeds: Some[NonNegativeInt]
+    l2: Some[PositiveFloat]
+
+    def __post_init__(self):
+        for option in ("data", "shots", "seeds", "l2"):
+            check_once(f"fewshot.{option}", getattr(self, option))
 
 
 def check_probe(probe: Probe) -> None:
@@ -45,13 +49,14 @@ class Linear:
     """The linear probe, trained on all training images."""
 
     pooling: Literal["mean", "token"]  # of a layer's tokens: the mean over the patches, or the class token
-    l2: tuple[PositiveFloat, ...]  # the best of them on a tenth of the training images is taken
+    l2: Some[PositiveFloat]  # the best of them on a tenth of the training images is taken
 
 
 def check_layers(probe: str, layers: tuple) -> None:
     """A ValueError where the words do not fit together."""
     shown = ",".join(map(str, layers))
     if not layers or len(layers) > 1 and {"last", "all"} & set(layers):
-        raise ValueError(f"layers=[{shown}] cannot be: it should be last, all, or numbers as in layers=0,6,12")
+        raise ValueError(f"layers=[{shown}] cannot be: it should be last, or all, or numbers alone as in 0,6,12")
+    check_once("layers", layers)
     if probe == "ridge" and layers != ("last",):
         raise ValueError(f"layers={shown} is for probe=linear: add that")

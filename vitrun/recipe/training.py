@@ -8,7 +8,7 @@ from vitrun.recipe.data import VTAB_WHOLE, Data, Suite, Vtab, check_single, chec
 from vitrun.recipe.model import Model, ViT
 from vitrun.recipe.objective import Labels, Objective
 from vitrun.recipe.optim import DURATIONS, Optim, check_schedule, lengths, warm_up
-from vitrun.recipe.part import Fraction, recipe
+from vitrun.recipe.part import Fraction, check_once, recipe
 from vitrun.recipe.probe import Probe, check_probe
 from vitrun.recipe.running import Running
 from vitrun.recipe.view import Augment
@@ -107,8 +107,13 @@ class Finetune(Training):
     def __post_init__(self):
         super().__post_init__()
         for key in ("grid", "decays", "seeds"):
-            if repeated := [value for value in getattr(self, key) if getattr(self, key).count(value) > 1]:
-                raise ValueError(f"{key} has {repeated[0]} twice: keep one")
+            check_once(key, getattr(self, key))
+        if self.seeds and self.seed:
+            raise ValueError(
+                f"seeds=[{','.join(map(str, self.seeds))}] are those of the runs: take out seed={self.seed}"
+            )
+        if self.grid and self.schedule_end >= min(self.grid):
+            raise ValueError(f"schedule_end={self.schedule_end:g} is not below {min(self.grid):g} of the grid")
         self.check_protocol()
         self.check_held_out()
 
@@ -117,6 +122,10 @@ class Finetune(Training):
         vtab = isinstance(self.data, Vtab | Suite)
         if self.protocol == "paper" and vtab:
             raise ValueError(f"protocol=paper has a row of its own for VTAB: choose protocol=vit for {self.data.name}")
+        if self.protocol == "table2" and self.data.name != "imagenet":
+            raise ValueError(f"protocol=table2 is ImageNet's: choose protocol=paper for {self.data.name}")
+        if self.protocol == "bit" and isinstance(self.data, Suite):
+            raise ValueError("protocol=bit sees each task at a size of its own: run them one by one, as data=vtab/pets")
         if self.protocol in ("vit", "vpt") and not vtab:
             raise ValueError(f"protocol={self.protocol} is for VTAB, as data=vtab/pets: choose protocol=paper here")
 
