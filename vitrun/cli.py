@@ -110,7 +110,7 @@ def command(verb: str):
         quiet: Quiet = False,
         json: Json = False,
     ) -> None:
-        with told(verb), ranks.begun(), told(verb):  # the ranks part when all is said
+        with leaving(), told(verb), ranks.begun(), told(verb):  # the ranks part when all is said
             for flag, given in (("--dry-run", dry_run), ("--json", json)):
                 if given and verb not in RUNNING:
                     raise Mistake(f"{flag} is for {', '.join(RUNNING)} only: take it out.")
@@ -124,6 +124,19 @@ def command(verb: str):
             perform(verb, words, cfg, dry_run, quiet, json)
 
     return function
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """One of several ranks ends here, with the exit status of what is inside."""
+    status = 0
+    try:
+        yield
+    except typer.Exit as end:
+        if ranks.size() == 1:
+            raise
+        status = end.exit_code
+    ranks.leave(status)
 
 
 @contextmanager
