@@ -1,5 +1,6 @@
 """What the tests share: runs of the real verbs, small, and the reference folder where there is one."""
 
+import os
 from importlib import import_module
 from pathlib import Path
 
@@ -10,6 +11,11 @@ from vitrun.screen import Screen
 
 SHARED = Path(__file__).parents[2] / "shared"
 TINY = ["model=vit_nano8", "data.train_images=96", "data.test_images=50", "batch=32", "steps=6", "warmup=2"]
+
+
+def pytest_configure() -> None:
+    """Let idle threads of torch sleep: as they spin by default, tests in two processes on two cores take twice as long."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from vitrun import config, jobs, run, start
-from vitrun.cli import VERBS, distinct
+from vitrun import grammar, jobs, run, start
+from vitrun.cli import RUNNING, VERBS
 from vitrun.mistakes import Mistake
+from vitrun.sweep import distinct
 
 TINY = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 # What the installed `vitrun` runs, so that these tests need no installation.
@@ -139,13 +140,13 @@ SAME = [
 
 @pytest.mark.parametrize("verb, words, said", SAME, ids=[words for _, words, _ in SAME])
 def test_two_jobs_that_are_the_same_are_refused_with_the_words_that_tell_them_apart(verb, words, said):
-    combinations = config.expand(verb, words.split())
+    combinations = grammar.expand(verb, words.split())
     recipes = [start.load(verb, job) for job in combinations]
     if said is None:
-        assert len(set(distinct(verb, combinations, recipes))) == len(combinations)
+        assert len(set(distinct(verb, combinations, recipes, verb in RUNNING))) == len(combinations)
         return
     with pytest.raises(Mistake, match=re.escape(said)) as error:
-        distinct(verb, combinations, recipes)
+        distinct(verb, combinations, recipes, verb in RUNNING)
     assert error.value.status == 2
 
 

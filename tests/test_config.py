@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrun import choices, config, run, start
+from vitrun import choices, config, grammar, origins, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import RECIPES
 
@@ -253,12 +253,12 @@ SWEEPS = [
 
 @pytest.mark.parametrize("verb, words, jobs", SWEEPS)
 def test_commas_are_sweeps_everywhere_else(verb, words, jobs):
-    assert config.expand(verb, words) == jobs
+    assert grammar.expand(verb, words) == jobs
 
 
 def test_a_sweep_names_no_value_twice():
     with pytest.raises(Mistake, match="has 0 twice"):
-        config.expand("pretrain", ["seed=0,1,0"])
+        grammar.expand("pretrain", ["seed=0,1,0"])
 
 
 @pytest.mark.parametrize("data", ["shapes", "cifar10", "imagenet"])  # whose files give steps, epochs, epochs
@@ -315,7 +315,7 @@ SHOWN = [
 @pytest.mark.parametrize("verb, words", SHOWN, ids=[" ".join([verb, *words]) for verb, words in SHOWN])
 def test_what_cfg_shows_pastes_back_to_the_same_recipe(verb, words):
     recipe = start.load(verb, words)
-    shown = config.show(verb, words, recipe)
+    shown = origins.show(verb, words, recipe)
     pasted = [word for line in shown.splitlines() for word in shlex.split(line.rpartition("  # ")[0])]
     assert start.load(verb, pasted) == recipe
     assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
@@ -323,7 +323,7 @@ def test_what_cfg_shows_pastes_back_to_the_same_recipe(verb, words):
 
 def test_cfg_names_the_file_or_the_word_that_set_each_option():
     words = ["data=cifar10", "seed=3"]
-    shown = config.show("pretrain", words, start.load("pretrain", words))
+    shown = origins.show("pretrain", words, start.load("pretrain", words))
     parts = [line.rpartition("  # ") for line in shown.splitlines()]
     where = {shlex.split(word)[0].partition("=")[0]: source for word, _, source in parts}
     assert where["seed"] == "command line"

@@ -10,7 +10,7 @@ import torch
 from conftest import TINY
 from PIL import Image
 
-from vitrun import config, data, run, start
+from vitrun import data, origins, run, start
 from vitrun.data import duplicates
 from vitrun.data.order import Order
 from vitrun.mistakes import Exit, Mistake
@@ -247,9 +247,9 @@ def test_what_is_wrong_with_the_test_set_is_said_of_its_own_options(carry_out, d
 
 def test_cfg_shows_both_data_sets_and_where_each_came_from(tmp_path):
     words = ["against=digits", "against.test_images=9", "data.train_images=20"]
-    shown = config.show("dedup", words, start.load("dedup", words))
+    shown = origins.show("dedup", words, start.load("dedup", words))
     sources = {line.split("=")[0]: line.rpartition("# ")[2] for line in shown.splitlines()}
     assert sources["against.test_images"] == sources["against"] == "command line"
     assert (sources["against.crop"], sources["data"]) == ("conf/data/digits.yaml", "conf/dedup.yaml")
-    shown = config.show("dedup", [], start.load("dedup", []))
+    shown = origins.show("dedup", [], start.load("dedup", []))
     assert "against=shapes" in shown and "data, whose test part it is" in shown

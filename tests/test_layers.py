@@ -17,10 +17,10 @@ ROOMS = (
     ("mistakes", "recipe", "draws"),
     ("ranks",),
     ("screen",),
-    ("choices", "checkpoints", "jobs"),
-    ("rows",),
+    ("choices", "checkpoints", "jobs", "process"),
+    ("rows", "grammar"),
     ("config", "init"),
-    ("exclude",),
+    ("exclude", "origins", "offers"),
     ("start", "run", "marks"),
     ("models", "machine", "views", "randaugment", "data", "optim", "ridge", "linear"),
     ("state", "weights", "images"),
@@ -32,7 +32,7 @@ ROOMS = (
     ("results",),
     ("training", "embed"),
     ("procedure", "suite"),
-    ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart", "several"),
+    ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart", "several", "sweep"),
     ("cli",),
     ("__main__",),
 )
@@ -52,8 +52,13 @@ LIGHT = (
     "checkpoints",
     "screen",
     "jobs",
+    "process",
     "ranks",
     "several",
+    "grammar",
+    "origins",
+    "offers",
+    "sweep",
 )
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {
@@ -159,8 +164,8 @@ def test_the_command_line_starts_without_torch():
 
 def test_a_recipe_is_checked_without_torch():
     code = (
-        "import sys; from vitrun import config, run, start; recipe = start.load('pretrain', ['seed=1']);"
-        "config.show('pretrain', [], recipe); run.name('pretrain', recipe); print(*sys.modules)"
+        "import sys; from vitrun import origins, run, start; recipe = start.load('pretrain', ['seed=1']);"
+        "origins.show('pretrain', [], recipe); run.name('pretrain', recipe); print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not (SLOW - {"hydra", "omegaconf"}) & set(loaded)

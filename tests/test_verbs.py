@@ -17,7 +17,7 @@ from conftest import TINY
 from PIL import Image
 from safetensors.numpy import load_file
 
-from vitrun import compare, config, data, export, results, run, start
+from vitrun import compare, data, export, origins, results, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -98,7 +98,7 @@ def test_eval_takes_the_data_of_the_run_with_what_the_words_change(carry_out):
     with pytest.raises(Mistake, match=r"Did you mean data\.test_images\?"):
         carry_out("eval", "data.test_image=30")
     words = [f"runs={recipe.runs}", "data.test_images=30"]
-    shown = config.show("eval", words, start.load("eval", words))
+    shown = origins.show("eval", words, start.load("eval", words))
     where = {line.split("=")[0]: line.partition("# ")[2] for line in shown.splitlines()}
     assert where["data.test_images"] == "command line" and where["data.size"] == "the run that init names"
 

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -38,23 +37,11 @@ RUNNING = ("pretrain", "finetune", "fewshot", "eval", "dedup")
 SPREAD = ("pretrain", "finetune", "fewshot", "eval")  # over several ranks
 
 
-def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer options, and the files of a group.
+def complete(ctx: typer.Context) -> list[str]:
+    """What may come next; Typer takes of it what begins as the word does."""
+    from vitrun import offers
 
-    Bash cuts ``model=vi`` into ``model``, ``=`` and ``vi`` (and drops a trailing ``=``); other shells do not cut.
-    """
-    from vitrun import choices, rows
-
-    typed, options = ctx.params["words"] or (), [f"{key}=" for key in choices.options(ctx.info_name)]
-    if ctx.info_name == "data":
-        return options if typed else list(rows.named())
-    files = choices.groups(ctx.info_name)
-    before, last = ["", "", *typed][-2:]
-    if last == "=":
-        return list(files.get(before, []))
-    if last and before != "=" and "=" not in last:
-        return list(files.get(last, []))
-    return [f"{group}={name}" for group, names in files.items() for name in names] + options
+    return offers.complete(ctx.info_name, ctx.params["words"] or ())
 
 
 class Command(TyperCommand):
@@ -62,26 +49,10 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print Typer's help, then the words."""
+        from vitrun import offers
+
         super().format_help(ctx, formatter)
-        typer.echo(describe(ctx.info_name))
-
-
-def describe(verb: str) -> str:
-    """The options of a verb as words with their values, and the choices of each of its groups."""
-    from vitrun import choices, config, rows
-
-    tree = config.compose(verb, [])
-    offered = {f"{group}=": names for group, names in choices.groups(verb).items()}
-    if verb == "data":
-        offered = {"NAME": rows.named()}
-    lines = ["Options, with their values:"]
-    keys = [key for key in choices.leaves(tree) if key not in choices.groups(verb)]
-    lines += [f"  {key}={choices.show_value(choices.reach(tree, key))}" for key in keys]
-    for what, files in offered.items():
-        lines += ["", f"Choices of {what}:"]
-        width = max(map(len, files))
-        lines += [f"  {name.ljust(width)}  {about}" for name, about in files.items()]
-    return "\n".join(lines)
+        typer.echo(offers.describe(ctx.info_name))
 
 
 Cfg = Annotated[bool, typer.Option("--cfg", help="Print every option and what set it, then stop.")]
@@ -118,9 +89,10 @@ def command(verb: str):
                 what = "-m" if multirun else f"vitrun {verb}"
                 raise Mistake(f"{what} runs in one process, not in {ranks.size()}: start it without torchrun.")
             if multirun:
-                raise typer.Exit(
-                    sweep(verb, words, cfg, [*["--dry-run"] * dry_run, *["--quiet"] * quiet, *["--json"] * json])
-                )
+                from vitrun import sweep
+
+                flags = [*["--dry-run"] * dry_run, *["--quiet"] * quiet, *["--json"] * json]
+                raise typer.Exit(sweep.carry_out(verb, words, cfg, flags, runs=verb in RUNNING))
             perform(verb, words, cfg, dry_run, quiet, json)
 
     return function
@@ -158,11 +130,11 @@ def told(verb: str) -> Iterator[None]:
 
 def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
     """Carry out one verb and show what it found."""
-    from vitrun import config, run, several, start
+    from vitrun import grammar, origins, run, several, start
     from vitrun.screen import Screen
 
     with ranks.together(), ranks.first():
-        jobs = config.by_data(words) if verb == "fewshot" else [words]
+        jobs = grammar.by_data(words) if verb == "fewshot" else [words]
         if len(jobs) == 1:
             recipe = start.load(verb, words)
     if len(jobs) > 1:
@@ -170,7 +142,7 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
         return
     if cfg:
         if ranks.rank() == 0:
-            typer.echo(config.show(verb, words, recipe))
+            typer.echo(origins.show(verb, words, recipe))
         return
     screen = Screen(quiet, as_json)
     result = carried_out(verb, words, recipe, screen, dry)
@@ -200,45 +172,6 @@ def carried_out(verb: str, words: list[str], recipe: Any, screen: Any, dry: bool
     except Stopped as stopped:
         screen.warn(f"Stopped. To go on from here: vitrun {verb} {' '.join(words)}".rstrip())
         raise typer.Exit(stopped.status) from None
-
-
-def sweep(verb: str, words: list[str], cfg: bool, flags: list[str]) -> int:
-    """Run a process for each combination, all checked before the first; the highest of their exit statuses."""
-    from vitrun import config, jobs, start
-
-    combinations = config.expand(verb, words)
-    checked = [start.load(verb, job) for job in combinations]
-    if cfg:
-        typer.echo("\n\n".join(config.show(verb, job, recipe) for job, recipe in zip(combinations, checked)))
-        return 0
-    places = distinct(verb, combinations, checked)
-    failed, status = [], 0
-    for number, (job, place) in enumerate(zip(combinations, places), 1):
-        typer.echo(f"job {number}/{len(combinations)}: {verb} {' '.join(job)}", err=True)
-        status = jobs.carry_out(verb, [*job, *flags])
-        if status in jobs.STOPPED:
-            typer.echo(f"Stopped at job {number} of {len(combinations)}. The same command goes on.", err=True)
-            break
-        if status:
-            failed.append((status, f"{verb} {' '.join(job)}", place))
-    for code, job, place in failed:
-        log = f" (its log is in {place})" if place is not None and place.is_dir() else ""
-        typer.echo(f"failed with exit status {code}: vitrun {job}{log}", err=True)
-    return status if status in jobs.STOPPED else max((code for code, *_ in failed), default=0)
-
-
-def distinct(verb: str, combinations: list[list[str]], recipes: list[Any]) -> list[Path | None]:
-    """The folder of each job's run, where the verb makes one; a Mistake where two jobs are the same."""
-    from vitrun import run
-
-    places = [recipe.runs / run.name(verb, recipe) if verb in RUNNING else None for recipe in recipes]
-    seen: dict[Any, list[str]] = {}
-    for job, recipe, place in zip(combinations, recipes, places):
-        other = seen.setdefault(place or recipe, job)
-        if other is not job:
-            one, two = (" ".join(w for w in a if w not in b) for a, b in ((other, job), (job, other)))
-            raise Mistake(f"{one} and {two} are the same {f'run, {place.name}' if place else 'job'}: keep one.")
-    return places
 
 
 for _verb, _help in VERBS.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vitrun import choices, config
+from vitrun import choices, config, origins
 from vitrun.recipe import DURATIONS, RECIPES
 
 NAMING = ("protocol", "model", "data")  # the choices that name a recipe; all other words change it
@@ -32,7 +32,7 @@ def shown(verb: str, words: Sequence[str]) -> dict[str, str]:
     """Every option and every choice of a group as it is typed in a word."""
     tree = config.compose(verb, words)
     values = {key: choices.show_value(choices.reach(tree, key)) for key in choices.leaves(tree)}
-    groups = {key: value for key, value in config.origins(verb, words).items() if key in choices.groups(verb)}
+    groups = {key: value for key, value in origins.of(verb, words).items() if key in choices.groups(verb)}
     return values | {key: choice for key, (choice, _) in groups.items()}
 
 

@@ -1,18 +1,14 @@
 """The run folder: its name, what is in it, and how a verb is carried out in it. Nothing else writes there."""
 
-import fcntl
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,11 +19,10 @@ from vitrun import checkpoints, choices, ranks
 from vitrun.checkpoints import read_json
 from vitrun.init import model_of
 from vitrun.mistakes import Exit, Mistake, Stopped
+from vitrun.process import alone, stoppable, surroundings
 from vitrun.screen import Progress, Screen
 
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors", "pillow", "simplejpeg")
 FAILED_SAVES = 3  # in a row, before a run gives up
-TWICE = 1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
 
 
 class Run:
@@ -116,6 +111,10 @@ class Run:
         found = ranks.once(lambda: str(checkpoints.newest(self.checkpoints, self.warn) or ""))
         return Path(found) if found else None
 
+    def ask(self, status: Exit) -> None:
+        """Take the request that the run end, with this exit status."""
+        self.stop = status
+
     def tick(self, _: int = 0) -> None:
         """Raise Stopped where the user asked the run to end."""
         if self.stop is not None:
@@ -175,46 +174,6 @@ class Run:
         if self.writes and idle and not self.checkpoints.exists():
             shutil.rmtree(self.folder)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the run's lock; a Mistake where another process holds it."""
-        if not self.writes:
-            yield
-            return
-        path = self.folder / "lock"
-        with open(path, "a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                raise Mistake(
-                    f"{self.name} is running already ({file.read().strip()}). Wait for it, or stop it."
-                ) from None
-            file.truncate(0)
-            file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-            file.flush()
-            yield
-
-    @contextmanager
-    def stoppable(self) -> Iterator[None]:
-        """Turn the first Ctrl-C or SIGTERM into a request (``self.stop``); a later one ends the process at once."""
-        asked = 0.0
-
-        def ask(number: int, _: Any) -> None:
-            nonlocal asked
-            status = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
-            if self.stop is None:
-                self.stop, asked = status, time.monotonic()
-            elif time.monotonic() - asked > TWICE:
-                os._exit(status)
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
 
 def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run], dict], dry: bool = False) -> dict:
     """The result of a verb in its run folder: begun, resumed, or read where it is finished already."""
@@ -230,7 +189,7 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
         return done["result"]
     begun = ranks.once(lambda: run.begun)
     run.begin()
-    with run.alone(), run.stoppable():
+    with alone(run.folder / "lock", run.name) if run.writes else nullcontext(), stoppable(run.ask):
         run.say(f"{verb}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")
         try:
             result = main(recipe, run)
@@ -251,17 +210,3 @@ def name(verb: str, recipe: Any) -> str:
     else:
         first = recipe.model.name if hasattr(recipe, "model") else model_of(recipe.init)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{verb}-{first}-{recipe.data.name}-{code}")
-
-
-def surroundings() -> dict[str, Any]:
-    """The code's commit, the versions of the libraries, and the machine."""
-    here = Path(__file__).parent
-    git = subprocess.run(
-        ["git", "-C", here, "rev-parse", "--verify", "-q", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "commit": git.stdout.strip() or None,
-        "python": platform.python_version(),
-        "libraries": {library: version(library) for library in LIBRARIES},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-    }

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from vitrun import config, start
+from vitrun import origins, start
 from vitrun.screen import Screen, readable, table
 
 
@@ -13,7 +13,7 @@ def main(jobs: list[list[str]], cfg: bool, carry_out: Callable[[Any], dict], as_
     recipes = [start.load("fewshot", job) for job in jobs]
     screen = Screen(as_json=as_json)
     if cfg:
-        print("\n\n".join(config.show("fewshot", job, recipe) for job, recipe in zip(jobs, recipes)))
+        print("\n\n".join(origins.show("fewshot", job, recipe) for job, recipe in zip(jobs, recipes)))
         return
     names = [next(word.removeprefix("data=") for word in job if word.startswith("data=")) for job in jobs]
     found = {name: carry_out(recipe) for name, recipe in zip(names, recipes)}

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from vitrun import choices, config, exclude, init, rows
+from vitrun import choices, config, exclude, init, origins, rows
 from vitrun.mistakes import Exit, Mistake, pick
 from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, on_the_net
 
@@ -17,7 +17,7 @@ PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("re
 
 def load(verb: str, words: list[str]) -> Any:
     """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
-    own = config.brought(verb, words)
+    own = origins.brought(verb, words)
     tree = config.compose(verb, [word for word in words if word not in own])
     runs = Path(tree.get("runs") or "")
     if "against" in choices.groups(verb) and tree.get("against") is None:

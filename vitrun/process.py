@@ -1,0 +1,69 @@
+"""This process: what it runs on, that it is alone in a folder, and how it is asked to end."""
+
+import fcntl
+import os
+import platform
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from vitrun.mistakes import Exit, Mistake
+
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors", "pillow", "simplejpeg")
+TWICE = 1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
+
+
+@contextmanager
+def alone(lock: Path, name: str) -> Iterator[None]:
+    """Hold the lock of the run ``name``; a Mistake where another process holds it."""
+    with open(lock, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise Mistake(f"{name} is running already ({file.read().strip()}). Wait for it, or stop it.") from None
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+        yield
+
+
+@contextmanager
+def stoppable(ask: Callable[[Exit], None]) -> Iterator[None]:
+    """``ask`` at the first Ctrl-C or SIGTERM, with the exit status for it; a later one ends the process at once."""
+    asked: float | None = None
+
+    def hear(number: int, _: Any) -> None:
+        nonlocal asked
+        status = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
+        if asked is None:
+            asked = time.monotonic()
+            ask(status)
+        elif time.monotonic() - asked > TWICE:
+            os._exit(status)
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def surroundings() -> dict[str, Any]:
+    """The code's commit, the versions of the libraries, and the machine."""
+    here = Path(__file__).parent
+    git = subprocess.run(
+        ["git", "-C", here, "rev-parse", "--verify", "-q", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return {
+        "commit": git.stdout.strip() or None,
+        "python": platform.python_version(),
+        "libraries": {library: version(library) for library in LIBRARIES},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }

@@ -1,0 +1,52 @@
+"""``-m``: a verb once for every combination of its words, each a process of its own."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from vitrun import grammar, jobs, origins, run, start
+from vitrun.mistakes import Mistake
+
+
+def carry_out(verb: str, words: list[str], cfg: bool, flags: list[str], runs: bool) -> int:
+    """Run every combination, all checked before the first; the highest of their exit statuses.
+
+    ``runs``: the verb makes a run folder, of which no two combinations may share one.
+    """
+    combinations = grammar.expand(verb, words)
+    checked = [start.load(verb, job) for job in combinations]
+    if cfg:
+        print("\n\n".join(origins.show(verb, job, recipe) for job, recipe in zip(combinations, checked)))
+        return 0
+    places = distinct(verb, combinations, checked, runs)
+    failed, status = [], 0
+    for number, (job, place) in enumerate(zip(combinations, places), 1):
+        say(f"job {number}/{len(combinations)}: {verb} {' '.join(job)}")
+        status = jobs.carry_out(verb, [*job, *flags])
+        if status in jobs.STOPPED:
+            say(f"Stopped at job {number} of {len(combinations)}. The same command goes on.")
+            break
+        if status:
+            failed.append((status, f"{verb} {' '.join(job)}", place))
+    for code, job, place in failed:
+        log = f" (its log is in {place})" if runs and place.is_dir() else ""
+        say(f"failed with exit status {code}: vitrun {job}{log}")
+    return status if status in jobs.STOPPED else max((code for code, *_ in failed), default=0)
+
+
+def distinct(verb: str, combinations: list[list[str]], recipes: list[Any], runs: bool) -> list[Any]:
+    """Of each combination the folder of its run, or the recipe of one without; a Mistake where two are the same."""
+    places = [recipe.runs / run.name(verb, recipe) if runs else recipe for recipe in recipes]
+    seen: dict[Any, list[str]] = {}
+    for job, place in zip(combinations, places):
+        other = seen.setdefault(place, job)
+        if other is not job:
+            one, two = (" ".join(w for w in a if w not in b) for a, b in ((other, job), (job, other)))
+            what = f"run, {place.name}" if isinstance(place, Path) else "job"
+            raise Mistake(f"{one} and {two} are the same {what}: keep one.")
+    return places
+
+
+def say(sentence: str) -> None:
+    """A line on standard error, as jobs have standard output for themselves."""
+    print(sentence, file=sys.stderr, flush=True)
