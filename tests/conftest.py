@@ -14,7 +14,7 @@ TINY = ["model=vit_nano8", "data.train_images=96", "data.test_images=50", "batch
 
 
 def pytest_configure() -> None:
-    """Let idle threads of torch sleep: as they spin by default, tests in two processes on two cores take twice as long."""
+    """Let idle threads of torch sleep: they spin by default, and two processes on two cores then take twice as long."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

@@ -20,7 +20,7 @@ ROOMS = (
     ("choices", "checkpoints", "jobs", "process"),
     ("rows", "grammar"),
     ("config", "init"),
-    ("exclude", "origins", "offers"),
+    ("exclude", "origins", "offers", "unread"),
     ("start", "run", "marks"),
     ("models", "machine", "views", "randaugment", "data", "optim", "ridge", "linear"),
     ("state", "weights", "images"),
@@ -57,6 +57,7 @@ LIGHT = (
     "several",
     "grammar",
     "origins",
+    "unread",
     "offers",
     "sweep",
 )

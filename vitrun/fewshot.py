@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vitrun import data, linear, models, recipe, ridge, weights
@@ -52,8 +53,10 @@ def few_shot(
     drawn = {f"seed {one.seed}, {one.shots} shots": [train.keys[i] for i in one.rows.tolist()] for one in draws}
     run.write("drawn.json", lambda path: path.write_text(json.dumps(drawn), encoding="utf-8"))
     found = ridge.summary(draws, chosen=len(recipe.l2) > 1)
+    most = int(torch.bincount(both[0].y).max())  # images of a class
     for shots in recipe.shots:
-        run.say(f"{shots} shots: {ridge.told(f'shot{shots}', found)} % over {len(recipe.seeds)} draws")
+        note = f" (all images each time: no class has more than {most})" if shots >= most else ""
+        run.say(f"{shots} shots: {ridge.told(f'shot{shots}', found)} % over {len(recipe.seeds)} draws{note}")
     return found
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import ceil
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ class Probing:
 
     def __init__(self, recipes: Mapping[str, Fewshot], every: int | str | None, steps: int, run: Run, machine: Machine):
         self.recipes, self.steps, self.run, self.machine = recipes, steps, run, machine
-        self.every = max(1, round(float(every[:-1]) / 100 * steps)) if isinstance(every, str) else every
+        every = float(every[:-1]) / 100 * steps if isinstance(every, str) else every or steps
+        self.due = {0, steps, *(round(number * every) for number in range(ceil(steps / every)))}
         self.sets = {name: self.open(recipe) for name, recipe in recipes.items()}
         self.done = {line["step"] for line in run.metrics(SECONDS)}
 
@@ -45,7 +47,7 @@ class Probing:
     def look(self, state: State, res: int, meter: Meter) -> None:
         """Probe the network, or its Polyak average, where that is due and not done; training goes on as if not."""
         step = state.step
-        if not self.sets or step in self.done or (step % self.every and step != self.steps):
+        if not self.sets or step in self.done or step not in self.due:
             return
         began = time.monotonic()
         figures: dict[str, Any] = {}

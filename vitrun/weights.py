@@ -30,12 +30,12 @@ def load(
         model = choices.model_rows()[init.removeprefix("random:")]
         torch.manual_seed(draws.key(seed, "weights"))
         res = res or NATIVE
-        say(f"weights: {model.name} untrained, drawn from seed {seed}")
+        say(f"weights: {model.name} at {res} px, untrained, drawn from seed {seed}")
         network = models.build(model, classes or 1, res)
         return models.Loaded(network, model, classes or 1, res, None)
     with ranks.first():
         loaded = models.load(weights_file(init, runs), classes, res)
-    say(f"weights: {loaded.model.name} from {init}")
+    say(f"weights: {loaded.model.name} at {loaded.res} px from {init}")
     for line in loaded.report.lines():
         say(f"  {line}")
     return loaded

@@ -23,7 +23,7 @@ from vitrun.recipe.model import BiT, Model, Timm, ViT
 from vitrun.recipe.objective import Labels, Masked, SimMim
 from vitrun.recipe.optim import DURATIONS, Adam, Sgd, lengths
 from vitrun.recipe.part import Some, check_once, recipe
-from vitrun.recipe.probe import Linear, Probe, check_layers
+from vitrun.recipe.probe import Layers, Linear, Probe, check_layers
 from vitrun.recipe.running import Running
 from vitrun.recipe.training import Finetune, Pretrain, Training
 from vitrun.recipe.view import Augment, View
@@ -41,7 +41,7 @@ class Fewshot(Running):
     data: Data
     bad_images: Literal["stop", "skip"]  # what an unreadable image does
     probe: Literal["ridge", "linear"]
-    layers: tuple[NonNegativeInt | Literal["last", "all"], ...]  # of probe=linear; last is what the head reads
+    layers: Layers  # of probe=linear; last is what the head reads
     linear: Linear
     shots: Some[PositiveInt]
     seeds: Some[NonNegativeInt]

@@ -52,6 +52,16 @@ class Linear:
     l2: Some[PositiveFloat]  # the best of them on a tenth of the training images is taken
 
 
+def layer(value: object) -> object:
+    """The number of a layer, or last, or all."""
+    if value in ("last", "all") or isinstance(value, int) and value >= 0:
+        return value
+    raise ValueError(f"layers={value} cannot be: it should be last, or all, or numbers alone as in 0,6,12")
+
+
+Layers = tuple[Annotated[int | str, BeforeValidator(layer)], ...]
+
+
 def check_layers(probe: str, layers: tuple) -> None:
     """A ValueError where the words do not fit together."""
     shown = ",".join(map(str, layers))

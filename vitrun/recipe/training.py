@@ -52,7 +52,8 @@ class Training(Running):
         if isinstance(self.micro_batch, int) and (rest := self.batch % self.micro_batch):
             raise ValueError(
                 f"batch={self.batch} is not a multiple of micro_batch={self.micro_batch}: "
-                f"{self.batch // self.micro_batch} times that leaves {rest}"
+                f"{self.batch // self.micro_batch} times that leaves {rest}. "
+                "Choose one that divides it, or micro_batch=auto"
             )
 
 
