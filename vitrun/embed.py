@@ -1,6 +1,7 @@
 """What is computed of all images of a split once, and kept: their features, or anything as costly."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -104,6 +105,6 @@ def kept(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tens
 
 def keep(tensors: dict[str, Tensor], file: Path) -> None:
     """Write a file of tensors so that no reader sees half of it."""
-    aside = file.with_suffix(".part")
+    aside = file.with_suffix(f".{os.getpid()}")
     save_file(tensors, aside)
     aside.replace(file)
