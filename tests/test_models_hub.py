@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hub_client import environment
 from small_hub import COMMIT, serve
-from test_hub import environment
 
 from vitrun import choices, models
 from vitrun.models.export import export
