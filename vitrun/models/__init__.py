@@ -4,10 +4,11 @@ Images are [B, 3, R, R] in [-1, 1]. A network maps them to logits [B, C], and it
 ``head`` reads.
 """
 
+from vitrun.models.assemble import Loaded
 from vitrun.models.build import build, check, stride
 from vitrun.models.counts import macs, parameters, tokens
 from vitrun.models.files import fill, save
-from vitrun.models.load import Loaded, load, with_dropout
+from vitrun.models.load import load, with_dropout
 from vitrun.models.look import attention_and_tokens, layered
 from vitrun.models.masked import KEPT, MASKED, build_masked
 from vitrun.models.published import published

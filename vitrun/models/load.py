@@ -1,35 +1,16 @@
-"""From published weights to a network that computes what they were trained for, and an account of every tensor."""
+"""Published weights by whatever names them: a file, a folder, a tag of timm's, a repository on the Hub."""
 
-from dataclasses import dataclass, replace
-from math import isqrt
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vitrun.mistakes import Mistake
-from vitrun.models.baseline import Baseline, empty_head, resize
-from vitrun.models.build import shaped
+from vitrun.models.assemble import Loaded, assemble
 from vitrun.models.layouts import recognise
-from vitrun.models.layouts.entry import Entry, Source
-from vitrun.models.positions import resample, stretch
-from vitrun.models.report import Report, describe, listed
-from vitrun.models.vit import fixed_positions
-from vitrun.models.weights import read, wrong
-from vitrun.recipe import BiT, Timm, ViT
-
-RES = 224  # of weights that do not tell theirs: the resolution of pretraining (arXiv 2010.11929, section 4.1)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A network with weights from a file, the row that describes it, and what became of each tensor."""
-
-    network: nn.Module
-    model: ViT | BiT | Timm
-    classes: int
-    res: int
-    report: Report
+from vitrun.models.tags import load_repository, load_tag
+from vitrun.models.weights import read
+from vitrun.recipe import ViT
 
 
 def load(source: str | Path, classes: int | None = None, res: int | None = None) -> Loaded:
@@ -41,12 +22,8 @@ def load(source: str | Path, classes: int | None = None, res: int | None = None)
     3.2). ``res=None`` is the weights' own resolution; another resamples the position table.
     """
     if str(source).startswith("timm:"):
-        from vitrun.models.tags import load_tag
-
         return load_tag(str(source).removeprefix("timm:"), classes, res)
     if str(source).startswith("hf:"):
-        from vitrun.models.tags import load_repository
-
         return load_repository(str(source).removeprefix("hf:"), classes, res)
     return assemble(recognise(read(source)), classes, res)
 
@@ -61,137 +38,3 @@ def with_dropout(loaded: Loaded, rate: float | None) -> Loaded:
         if isinstance(module, nn.Dropout):
             module.p = rate
     return replace(loaded, model=replace(loaded.model, dropout=rate))
-
-
-def assemble(source: Source, classes: int | None, res: int | None) -> Loaded:
-    """The network of what was found in a file."""
-    if isinstance(source.model, Timm):
-        return assemble_baseline(source, classes, res)
-    require_head(source, classes)
-    model, res = source.model, res or source.res or RES
-    if classes is not None and isinstance(model, ViT):
-        model = replace(model, pre_logits=False)
-    network = shaped(model, classes or source.classes, res)
-    found, dropped = match(source, network, classes is not None)
-    tensors, resized = {}, {}
-    for name, like in network.state_dict().items():
-        if name in found:
-            tensors[name] = taken(source, found[name], like.shape, resized)
-        else:
-            tensors[name] = fixed_positions(model, network.side) if name == "pos_embed" else torch.zeros(like.shape)
-    if source.normalised:
-        fold(tensors, source)
-    network.load_state_dict(tensors, assign=True)
-    new = {f"zero head of {classes} classes": ["head.weight", "head.bias"]} if classes is not None else {}
-    notes = source.notes if classes is not None else source.notes + zero_head(network)
-    report = Report(describe(model), len(found) - sum(map(len, resized.values())), resized, dropped, new, notes)
-    return Loaded(network, model, classes or source.classes, res, report)
-
-
-def assemble_baseline(source: Source, classes: int | None, res: int | None) -> Loaded:
-    """timm's own network of what was found in a file."""
-    require_head(source, classes)
-    network = shaped(source.model, source.classes or 1, source.res)
-    found, dropped = match(source, network, classes is not None)
-    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    tensors = {name: taken(source, entry, shapes[name], {}) for name, entry in found.items()}
-    network.load_state_dict(tensors, strict=False)
-    if source.normalised:
-        network.trained_on(*source.normalised)
-    return adapted(network, source.classes, source.res, classes, res, dropped)
-
-
-def adapted(
-    network: Baseline, had: int | None, own: int, classes: int | None, res: int | None, dropped: dict
-) -> Loaded:
-    """timm's own network with its weights, brought to a resolution by timm's means, its head kept or replaced."""
-    tensors, resized, new = network.state_dict(), {}, {}
-    if res not in (None, own) and (names := resize(network, own, res)):
-        resized = {f"for {res} by timm": names}
-    if classes is not None:
-        new = {f"zero head of {classes} classes": ["head.weight", "head.bias"]}
-        network.head = empty_head(network.head.in_features, classes)
-    kept = len(tensors) - sum(map(len, [*resized.values(), *new.values()]))
-    report = Report(describe(network.row), kept, resized, dropped, new, [])
-    return Loaded(network, network.row, classes or had, res or own, report)
-
-
-def match(source: Source, network: nn.Module, new_head: bool) -> tuple[dict[str, Entry], dict[str, list[str]]]:
-    """The entry of each tensor to be taken, and the names in the file that go unused, by reason.
-
-    A Mistake where the file lacks a tensor of the network, or has one that has no place.
-    """
-    found, dropped = {}, {}
-    given = set()  # tensors that need not come from the file
-    if isinstance(source.model, ViT) and source.model.positions == "sincos2d":
-        given = {"pos_embed"}
-    elif isinstance(source.model, Timm) and source.normalised:
-        given = {"scale", "shift"}
-    for entry in source.entries:
-        here = [name for name in entry.theirs if name in source.weights]
-        if new_head and entry.ours.startswith("head."):
-            given.add(entry.ours)
-            dropped.setdefault(f"head of {source.classes or 'no'} classes", []).extend(here)
-        elif new_head and entry.ours.startswith("pre_logits."):
-            dropped.setdefault("pre-logits layer", []).extend(here)
-        elif entry.ours not in given:
-            found[entry.ours] = entry
-    lacking = [name for entry in found.values() for name in entry.theirs if name not in source.weights]
-    lacking += [name for name in network.state_dict() if name not in found and name not in given]
-    if lacking:
-        raise wrong(source.weights.path, f"these weights are {describe(source.model)}, and lack {listed(lacking)}.")
-    if left := source.left_over():
-        what = f"{describe(source.model)}, which has no place for {listed(left)}"
-        raise wrong(source.weights.path, f"these weights are {what}.")
-    return found, {why: names for why, names in {**dropped, **source.ignored}.items() if names}
-
-
-def taken(source: Source, entry: Entry, shape: torch.Size, resized: dict[str, list[str]]) -> Tensor:
-    """The tensor of an entry, its positions resampled where their number differs, which ``resized`` then tells."""
-    try:
-        tensor = entry.take(*[source.weights[name] for name in entry.theirs]).float().contiguous()
-    except (RuntimeError, IndexError) as error:
-        raise wrong(source.weights.path, f"{entry.theirs[0]} has a shape that does not fit: {error}") from None
-    if tensor.shape == shape:
-        return tensor
-    if entry.ours.startswith("pos_embed") and tensor.dim() == 3 and tensor.shape[2] == shape[2]:
-        return moved(tensor, entry.ours, source.model, shape[1], resized).contiguous()
-    what = f"{listed(list(entry.theirs))} makes {tuple(tensor.shape)}, not {tuple(shape)}"
-    raise wrong(source.weights.path, f"these weights are {describe(source.model)}, and {what}.")
-
-
-def moved(table: Tensor, name: str, model: ViT, rows: int, resized: dict[str, list[str]]) -> Tensor:
-    """A position table [L, n, D] for another resolution, [L, rows, D]; ``resized`` gets a line that gives the sizes."""
-    old = table.shape[1]
-    if model.positions != "learned":
-        kind = "relative offsets" if model.positions == "relative" else "rows and columns"
-        resized.setdefault(f"{kind} {old} -> {rows}", []).append(name)
-        return stretch(table, rows)
-    prefix = int(model.head == "token")
-    before, after = isqrt(old - prefix), isqrt(rows - prefix)
-    resized.setdefault(f"position table {before}x{before} -> {after}x{after}", []).append(name)
-    return resample(table, after, prefix)
-
-
-def fold(tensors: dict[str, Tensor], source: Source) -> None:
-    """Change the patch embedding so that it takes images in [-1, 1] as it took ``(image - mean) / std`` of [0, 1]."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in source.normalised)
-    kernels = tensors["patch_embed.proj.weight"]
-    tensors["patch_embed.proj.bias"] += (kernels * ((0.5 - mean) / std)).sum((1, 2, 3))
-    tensors["patch_embed.proj.weight"] = kernels * (0.5 / std)
-
-
-def require_head(source: Source, classes: int | None) -> None:
-    """A Mistake where a head is to be kept and there is none."""
-    if classes is None and source.classes is None:
-        what = f"{describe(source.model)} without a head"
-        raise wrong(source.weights.path, f"{what}: fit for fine-tuning, not for testing.")
-
-
-def zero_head(network: nn.Module) -> list[str]:
-    """A note where the kept head is all zeros, as Google published its ImageNet-21k models of 2020."""
-    return (
-        []
-        if network.head.weight.any() or not len(network.head.weight)
-        else ["the head is all zeros, as some were published: it predicts nothing"]
-    )

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from vitrun.mistakes import Exit, Mistake
+from vitrun.models.assemble import Loaded, adapted, assemble
 from vitrun.models.baseline import Baseline, create, linear
 from vitrun.models.layouts import recognise
 from vitrun.models.layouts.timm_names import GOOGLE
-from vitrun.models.load import Loaded, adapted, assemble
 from vitrun.models.weights import read
 from vitrun.recipe import Timm
 
