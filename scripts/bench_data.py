@@ -28,6 +28,7 @@ from timm.data import ImageDataset, create_loader
 from torchvision import transforms
 
 from vitrun import data, start
+from vitrun.data import sources
 from vitrun.recipe import Pretrain
 from vitrun.screen import table
 from vitrun.views import CropView
@@ -75,7 +76,7 @@ def row(name: str, found: dict[str, list[dict]]) -> list[str]:
 
 def write_images(recipe: Pretrain, place: Path) -> None:
     """The training images as they are encoded, one folder a class."""
-    split = data.SOURCES[recipe.data.source](recipe.data, "train")
+    split = sources.read(recipe.data, "train")
     for index, label in enumerate(split.labels.tolist()):
         folder = place / f"{label:05d}"
         folder.mkdir(exist_ok=True)

@@ -15,7 +15,8 @@ from time import perf_counter
 
 import numpy as np
 
-from vitrun import data, start
+from vitrun import start
+from vitrun.data import sources
 from vitrun.data.shards import index
 
 PATTERN, BATCH, CLASSES = "made-up-{:04d}.tar", 4096, 21841
@@ -63,9 +64,8 @@ def measure(root: Path, shards: int) -> None:
         f"data.classes={CLASSES}",
     ]
     recipe = start.load("pretrain", words).data
-    read = data.SOURCES["shards"]  # as open_split, which would decode a few images first
     began, before = perf_counter(), memory()
-    split = read(recipe, "train")
+    split = sources.read(recipe, "train")  # as open_split, which would decode a few images first
     missing = split.labels.min() < 0
     tell("opened", began, before)
     began = perf_counter()
