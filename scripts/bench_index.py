@@ -15,7 +15,7 @@ from time import perf_counter
 
 import numpy as np
 
-from vitrun import start
+from vitrun import data, start
 from vitrun.data import sources
 from vitrun.data.shards import index
 
