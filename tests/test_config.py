@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrun import choices, config, origins, run, start
+from vitrun import choices, config, origins, run, start, unread
 from vitrun.mistakes import Mistake
 from vitrun.recipe import RECIPES
 
@@ -98,6 +98,10 @@ SHOWN = [
     ("pretrain", ["data=imagenet21k", "data.path=/", "model=swin_b"]),
     ("finetune", [SCRATCH, "data=imagenet"]),
     ("fewshot", [SCRATCH, "shots=1,5"]),
+    ("fewshot", [SCRATCH, "probe=linear", "layers=all", "linear.l2=3"]),
+    ("pretrain", ["objective=masked"]),
+    ("pretrain", ["fewshot.every=25%", "fewshot.shots=1,5"]),
+    ("pretrain", ["augment=light2", "augment.randaugment=none", "augment.layers=0"]),
     ("eval", [SCRATCH, "data=cifar100"]),
     ("pretrain", ["runs=my runs"]),
     ("finetune", [SCRATCH, "data=vtab/pets", "data.root=/", "protocol=vpt"]),
@@ -127,6 +131,7 @@ def test_what_cfg_shows_pastes_back_to_the_same_recipe(verb, words):
     shown = origins.show(verb, words, recipe)
     pasted = [word for line in shown.splitlines() for word in shlex.split(line.rpartition("  # ")[0])]
     assert start.load(verb, pasted) == recipe
+    unread.check(verb, [(pasted, recipe)])
     assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
 
 

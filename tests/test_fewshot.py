@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from vitrun import checkpoints, choices, cli, fewshot, linear, meter, models, ridge, run, start
 from vitrun.mistakes import Exit, Mistake
+from vitrun.probing import is_due
 from vitrun.ridge import Features
 
 FEW = ["init=random:vit_nano8", "res=32", "data.test_images=40"]
@@ -143,8 +144,24 @@ def test_after_a_kill_each_probe_is_there_once_with_the_same_values(carry_out, m
 
 
 def test_a_network_that_learns_without_labels_is_probed_too(carry_out):
-    _, result = carry_out("pretrain", *SMALL, "objective=masked", "fewshot.every=50%", "fewshot.seeds=0")
+    recipe, result = carry_out("pretrain", *SMALL, "objective=masked", "fewshot.every=50%", "fewshot.seeds=0")
     assert 0 <= result["fewshot_shapes_5"] <= 1
+    folder = recipe.runs / run.name("pretrain", recipe)
+    assert probes(folder).keys() == {0, 2, 5}, "steps 2.5 and 5 of 5, the last of which is not probed twice"
+
+
+@pytest.mark.parametrize(
+    "every, steps, due",
+    [
+        ("25%", 781, [0, 195, 390, 586, 781]),
+        ("100%", 5, [0, 5]),
+        ("0.0000001%", 3, [0, 1, 2, 3]),
+        (2, 5, [0, 2, 4, 5]),
+        (9, 5, [0, 5]),
+    ],
+)
+def test_a_share_of_the_run_is_its_nearest_steps(every, steps, due):
+    assert [step for step in range(steps + 1) if is_due(step, every, steps)] == due
 
 
 def test_a_probe_is_as_the_verb_reads_its_data(tmp_path):

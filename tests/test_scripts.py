@@ -1,6 +1,7 @@
 """What the scripts take from the package is there: they run for minutes, and by hand alone."""
 
 import ast
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,33 +11,41 @@ import pytest
 SCRIPTS = sorted((Path(__file__).parents[1] / "scripts").glob("*.py"))
 
 
-def taken(tree: ast.Module) -> list[tuple[str, str]]:
-    """The modules of the package and the names in them that a script uses, behind a dot or by itself."""
-    found = [
-        (node.module, alias.name, alias.asname or alias.name)
+def chains(tree: ast.Module) -> set[str]:
+    """The dotted names of all that a script takes from the package: what it imports, and what stands behind that."""
+    here = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "vitrun"
         for alias in node.names
-    ]
-    modules = {here: f"{module}.{name}" for module, name, here in found if find_spec(module).submodule_search_locations}
-    modules = {here: module for here, module in modules.items() if find_spec(module)}
-    dotted = [
-        (modules[node.value.id], node.attr)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules
-    ]
-    return [(module, name) for module, name, _ in found] + dotted
+    }
+    dotted = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    behind = (name.split(".") for name in dotted if re.fullmatch(r"[\w.]+", name))  # of a name, and of no call
+    return {*here.values(), *(".".join([here[first], *rest]) for first, *rest in behind if first in here)}
+
+
+def there(name: str) -> bool:
+    """Whether a dotted name leads to something, by way of modules as far as there are any."""
+    parts = name.split(".")
+    modules = [n for n in range(1, len(parts) + 1) if is_module(".".join(parts[:n]))]
+    found = import_module(".".join(parts[: modules[-1]]))
+    for part in parts[modules[-1] :]:
+        if isinstance(found, type) and not hasattr(found, part):
+            return part in getattr(found, "__annotations__", {})
+        if not hasattr(found, part):
+            return False
+        found = getattr(found, part)
+    return True
+
+
+def is_module(name: str) -> bool:
+    """Whether a module has that dotted name."""
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is none, or no package
+        return False
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_a_script_finds_all_that_it_takes(script):
-    absent = []
-    for module, name in taken(ast.parse(script.read_text(encoding="utf-8"))):
-        if not hasattr(import_module(module), name) and not is_module(module, name):
-            absent.append(f"{module}.{name}")
-    assert not absent
-
-
-def is_module(package: str, name: str) -> bool:
-    """Whether a package holds a module of that name."""
-    return bool(find_spec(package).submodule_search_locations) and find_spec(f"{package}.{name}") is not None
+    assert not [name for name in chains(ast.parse(script.read_text(encoding="utf-8"))) if not there(name)]

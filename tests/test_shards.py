@@ -196,6 +196,8 @@ def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(carry_out, t
     assert opened(tmp_path / "set", "train", "data.label=labels").labels[:3].tolist() == [[0, 2], [1, -1], [2, -1]]
     with pytest.raises(Mistake, match="use loss=sigmoid"):
         carry_out("pretrain", *words)
+    _, masked = carry_out("pretrain", *words, "objective=masked")
+    assert masked["test_images"] == 6, "without labels it does not matter how many there are"
     carry_out("pretrain", *words, "loss=sigmoid")
     recipe, result = carry_out("eval")
     answers = pyarrow.parquet.read_table(recipe.runs / run.name("eval", recipe) / "preds.parquet").to_pydict()

@@ -1,11 +1,12 @@
 """Every wrong word is told what was meant, and a word means what its user takes it for."""
 
+import re
 from pathlib import Path
 
 import pytest
 from test_config import SCRATCH, needed
 
-from vitrun import choices, grammar, start
+from vitrun import choices, grammar, start, unread
 from vitrun.mistakes import Exit, Mistake
 
 # verb, words, parts of the sentence, exit status
@@ -115,14 +116,8 @@ WRONG = [
         ["fewshot.paths=/nowhere", "no folder"],
         3,
     ),
-    ("pretrain", "objective=masked loss=sigmoid", ["loss=sigmoid is for labels"], 2),
-    ("pretrain", "fewshot.shots=7", ["fewshot.shots=7 probes nothing by itself", "fewshot.every=25%"], 2),
-    ("pretrain", "augment.magnitude=15", ["augment.magnitude=15 is of RandAugment", "augment.layers=2"], 2),
-    ("fewshot", f"{SCRATCH} linear.l2=3", ["linear.l2=3 is for probe=linear: add that"], 2),
-    ("fewshot", f"{SCRATCH} probe=linear linear.pooling=token", ["add layers=all"], 2),
-    ("fewshot", f"{SCRATCH} probe=linear shots=7", ["shots=7 is for probe=ridge"], 2),
+    ("fewshot", f"{SCRATCH} shots=true", ["shots=[true] cannot be", "on or off"], 2),
     ("fewshot", f"{SCRATCH} probe=linear layers=al", ["layers=al cannot be", "last, or all, or numbers"], 2),
-    ("dedup", "similarity=0.8", ["similarity=0.8 compares features: add init="], 2),
     ("finetune", "init=random:vit_b61", ["No model 'vit_b61'", "vit_b16"], 2),
     ("finetune", "init=nothing.npz", ["there is no file", "nothing.npz"], 4),
     (
@@ -145,6 +140,41 @@ def test_every_wrong_word_is_told_what_was_meant(verb, words, parts, status):
     assert "\n" not in sentence and len(sentence) < 1000
     for foreign in ("constrained", "BRACKET_OPEN", "Exception", "pathlib", "+key", "Input", "There are ."):
         assert foreign not in sentence
+
+
+UNREAD = [
+    ("pretrain", "objective=masked loss=sigmoid", "loss=sigmoid is for labels: take it out"),
+    ("pretrain", "fewshot.shots=7", "fewshot.shots=7 probes nothing by itself: add fewshot.every=25%."),
+    ("fewshot", f"{SCRATCH} linear.l2=3", "linear.l2=3 is for probe=linear: add that."),
+    ("fewshot", f"{SCRATCH} probe=linear linear.pooling=token", "linear.pooling=token is for layers in between"),
+    ("fewshot", f"{SCRATCH} probe=linear shots=7", "shots=7 is for probe=ridge: keep one of the two."),
+    ("dedup", "similarity=0.8", "similarity=0.8 is for features: add init=."),
+    ("dedup", "view.crop=0.5", "view.crop=0.5 is for features"),
+    ("pretrain", "objective=masked", None),
+    ("pretrain", "objective=masked loss=softmax", None),  # as the files have it
+    ("pretrain", "fewshot.every=25% fewshot.shots=7", None),
+    ("fewshot", f"{SCRATCH} probe=linear layers=all linear.pooling=token linear.l2=3", None),
+    ("dedup", f"{SCRATCH} similarity=0.8", None),
+]
+
+
+@pytest.mark.parametrize("verb, words, said", UNREAD, ids=[f"{verb} {words}" for verb, words, _ in UNREAD])
+def test_a_word_that_nothing_reads_is_refused(verb, words, said):
+    job = (words.split(), start.load(verb, words.split()))
+    if said is None:
+        unread.check(verb, [job])
+        return
+    with pytest.raises(Mistake, match=re.escape(said)) as error:
+        unread.check(verb, [job])
+    assert error.value.status == Exit.COMMAND
+
+
+def test_a_sweep_may_have_words_that_some_of_its_jobs_read():
+    jobs = grammar.expand("fewshot", [SCRATCH, "probe=ridge,linear", "shots=1,7", "linear.l2=3"])
+    checked = [(job, start.load("fewshot", job)) for job in jobs]
+    unread.check("fewshot", checked)
+    with pytest.raises(Mistake, match="shots=1,7 is for probe=ridge"):
+        unread.check("fewshot", checked[1:])
 
 
 @pytest.mark.parametrize("words", ["seed=0,", "seed=[1,2", "model.patch=8)", "seed=,", "runs=null"])

@@ -1,6 +1,7 @@
 """The command line: every verb is a recipe plus ``key=value`` words."""
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ def command(verb: str):
                 from vitrun import sweep
 
                 flags = [*["--dry-run"] * dry_run, *["--quiet"] * quiet, *["--json"] * json]
-                raise typer.Exit(sweep.carry_out(verb, words, cfg, flags, runs=verb in RUNNING))
+                raise typer.Exit(sweep.carry_out(verb, words, cfg, flags, has_folder=verb in RUNNING))
             perform(verb, words, cfg, dry_run, quiet, json)
 
     return function
@@ -130,13 +131,14 @@ def told(verb: str) -> Iterator[None]:
 
 def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
     """Carry out one verb and show what it found."""
-    from vitrun import grammar, origins, run, several, start
+    from vitrun import grammar, origins, run, several, start, unread
     from vitrun.screen import Screen
 
     with ranks.together(), ranks.first():
         jobs = grammar.by_data(words) if verb == "fewshot" else [words]
         if len(jobs) == 1:
             recipe = start.load(verb, words)
+            unread.check(verb, [(words, recipe)])
     if len(jobs) > 1:
         several.main(jobs, cfg, lambda recipe: carried_out(verb, words, recipe, Screen(quiet, as_json), dry), as_json)
         return
@@ -170,7 +172,7 @@ def carried_out(verb: str, words: list[str], recipe: Any, screen: Any, dry: bool
         with ranks.together():
             return run.carry_out(verb, recipe, screen, main, dry)
     except Stopped as stopped:
-        screen.warn(f"Stopped. To go on from here: vitrun {verb} {' '.join(words)}".rstrip())
+        screen.warn(f"Stopped. To go on from here: vitrun {verb} {shlex.join(words)}".rstrip())
         raise typer.Exit(stopped.status) from None
 
 

@@ -1,4 +1,4 @@
-"""Turns ``key=value`` words into a recipe. The only module that knows Hydra."""
+"""Turns ``key=value`` words into a recipe. The only module that calls Hydra."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ def freeze(verb: str, tree: dict) -> Any:
 
     for key in choices.leaves(tree):  # pydantic would take true for 1
         value = choices.reach(tree, key)
-        if isinstance(value, bool) and bool not in choices.alternatives(choices.options(verb).get(key)):
+        on_or_off = any(isinstance(part, bool) for part in (value if isinstance(value, list) else [value]))
+        if on_or_off and bool not in choices.alternatives(choices.options(verb).get(key)):
             raise Mistake(f"{key}={choices.show_value(value)} cannot be: only options that are on or off take that")
     try:
         return TypeAdapter(RECIPES[verb]).validate_python(tree)

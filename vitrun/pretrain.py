@@ -6,7 +6,6 @@ import torch
 
 from vitrun import draws, models, recipe, start, training
 from vitrun.masking import Masking
-from vitrun.recipe import Labels
 from vitrun.run import Run
 
 NATIVE = 224  # pixels, where a recipe names no resolution
@@ -20,7 +19,7 @@ def main(recipe: recipe.Pretrain, run: Run) -> dict[str, Any]:
     train, test = training.open_data(recipe, run, recipe.exclude)
     probes = {"probes": start.probes(recipe), "probed_every": recipe.fewshot.every}
     torch.manual_seed(draws.key(recipe.seed, "weights"))
-    if not isinstance(recipe.objective, Labels):
+    if not recipe.labelled:
         masking = Masking(recipe.objective, recipe.model.patch, recipe.seed)
         network = models.build_masked(recipe.model, masking.outputs, res)
         return training.train(recipe, training.Plan(network, network.row, res, train, test, masking, **probes), run)

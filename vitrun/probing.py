@@ -3,12 +3,11 @@
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import ceil
 from typing import Any
 
 import torch
 
-from vitrun import data, ridge
+from vitrun import data, ranks, ridge
 from vitrun.loop import features
 from vitrun.machine import Machine
 from vitrun.meter import Meter
@@ -28,10 +27,9 @@ class Probing:
     """
 
     def __init__(self, recipes: Mapping[str, Fewshot], every: int | str | None, steps: int, run: Run, machine: Machine):
-        self.recipes, self.steps, self.run, self.machine = recipes, steps, run, machine
-        every = float(every[:-1]) / 100 * steps if isinstance(every, str) else every or steps
-        self.due = {0, steps, *(round(number * every) for number in range(ceil(steps / every)))}
-        self.sets = {name: self.open(recipe) for name, recipe in recipes.items()}
+        self.recipes, self.every, self.steps, self.run, self.machine = recipes, every, steps, run, machine
+        with ranks.first():
+            self.sets = {name: self.open(recipe) for name, recipe in recipes.items()}
         self.done = {line["step"] for line in run.metrics(SECONDS)}
 
     def open(self, recipe: Fewshot) -> tuple[data.Split, data.Split]:
@@ -47,7 +45,7 @@ class Probing:
     def look(self, state: State, res: int, meter: Meter) -> None:
         """Probe the network, or its Polyak average, where that is due and not done; training goes on as if not."""
         step = state.step
-        if not self.sets or step in self.done or step not in self.due:
+        if not self.sets or step in self.done or not is_due(step, self.every, self.steps):
             return
         began = time.monotonic()
         figures: dict[str, Any] = {}
@@ -77,3 +75,9 @@ class Probing:
             return {}
         last = {key: value for key, value in lines[self.steps].items() if key.startswith("fewshot_")}
         return last | {SECONDS: round(sum(line[SECONDS] for line in lines.values()), 1)}
+
+
+def is_due(step: int, every: int | str, steps: int) -> bool:
+    """Whether a step is the first, the last, or nearest to a multiple of ``every``: steps, or a share of them all."""
+    share = max(1, float(every[:-1]) / 100 * steps if isinstance(every, str) else every)
+    return step in (0, steps) or step == round(round(step / share) * share)

@@ -1,4 +1,4 @@
-"""The run folder: its name, what is in it, and how a verb is carried out in it. Nothing else writes there."""
+"""The run folder: its name, what is in it, and how a verb is carried out in it. All but its lock is written here."""
 
 import hashlib
 import json

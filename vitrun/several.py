@@ -4,16 +4,19 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from vitrun import origins, start
+from vitrun import origins, ranks, start, unread
 from vitrun.screen import Screen, readable, table
 
 
 def main(jobs: list[list[str]], cfg: bool, carry_out: Callable[[Any], dict], as_json: bool) -> None:
     """Carry out each of ``jobs``, all checked before the first; at the end a table of them, or one JSON object."""
-    recipes = [start.load("fewshot", job) for job in jobs]
+    with ranks.together(), ranks.first():
+        recipes = [start.load("fewshot", job) for job in jobs]
+        unread.check("fewshot", list(zip(jobs, recipes)))
     screen = Screen(as_json=as_json)
     if cfg:
-        print("\n\n".join(origins.show("fewshot", job, recipe) for job, recipe in zip(jobs, recipes)))
+        if ranks.rank() == 0:
+            print("\n\n".join(origins.show("fewshot", job, recipe) for job, recipe in zip(jobs, recipes)))
         return
     names = [next(word.removeprefix("data=") for word in job if word.startswith("data=")) for job in jobs]
     found = {name: carry_out(recipe) for name, recipe in zip(names, recipes)}

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from vitrun import choices, config, exclude, init, origins, rows, unread
+from vitrun import choices, config, exclude, init, origins, rows
 from vitrun.mistakes import Exit, Mistake, pick
 from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, on_the_net
 
@@ -52,7 +52,6 @@ def load(verb: str, words: list[str]) -> Any:
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
     recipe = config.freeze(verb, tree)
-    unread.check(verb, words, recipe)
     if verb == "finetune" and isinstance(recipe.data, Suite):
         tasks(recipe)  # a wrong one is told before the first starts
     if verb == "pretrain":

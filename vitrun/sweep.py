@@ -1,42 +1,44 @@
 """``-m``: a verb once for every combination of its words, each a process of its own."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from vitrun import grammar, jobs, origins, run, start
+from vitrun import grammar, jobs, origins, rows, run, start, unread
 from vitrun.mistakes import Mistake
 
 
-def carry_out(verb: str, words: list[str], cfg: bool, flags: list[str], runs: bool) -> int:
+def carry_out(verb: str, words: list[str], cfg: bool, flags: list[str], has_folder: bool) -> int:
     """Run every combination, all checked before the first; the highest of their exit statuses.
 
-    ``runs``: the verb makes a run folder, of which no two combinations may share one.
+    ``has_folder``: the verb makes a run folder, of which no two combinations may share one.
     """
-    combinations = grammar.expand(verb, words)
+    combinations = grammar.expand(verb, rows.spelt(words) if verb == "data" else words)
     checked = [start.load(verb, job) for job in combinations]
+    unread.check(verb, list(zip(combinations, checked)))
     if cfg:
         print("\n\n".join(origins.show(verb, job, recipe) for job, recipe in zip(combinations, checked)))
         return 0
-    places = distinct(verb, combinations, checked, runs)
+    places = distinct(verb, combinations, checked, has_folder)
     failed, status = [], 0
     for number, (job, place) in enumerate(zip(combinations, places), 1):
-        say(f"job {number}/{len(combinations)}: {verb} {' '.join(job)}")
+        say(f"job {number}/{len(combinations)}: {verb} {shlex.join(job)}")
         status = jobs.carry_out(verb, [*job, *flags])
         if status in jobs.STOPPED:
             say(f"Stopped at job {number} of {len(combinations)}. The same command goes on.")
             break
         if status:
-            failed.append((status, f"{verb} {' '.join(job)}", place))
+            failed.append((status, f"{verb} {shlex.join(job)}", place))
     for code, job, place in failed:
-        log = f" (its log is in {place})" if runs and place.is_dir() else ""
+        log = f" (its log is in {place})" if has_folder and place.is_dir() else ""
         say(f"failed with exit status {code}: vitrun {job}{log}")
     return status if status in jobs.STOPPED else max((code for code, *_ in failed), default=0)
 
 
-def distinct(verb: str, combinations: list[list[str]], recipes: list[Any], runs: bool) -> list[Any]:
+def distinct(verb: str, combinations: list[list[str]], recipes: list[Any], has_folder: bool) -> list[Any]:
     """Of each combination the folder of its run, or the recipe of one without; a Mistake where two are the same."""
-    places = [recipe.runs / run.name(verb, recipe) if runs else recipe for recipe in recipes]
+    places = [recipe.runs / run.name(verb, recipe) if has_folder else recipe for recipe in recipes]
     seen: dict[Any, list[str]] = {}
     for job, place in zip(combinations, places):
         other = seen.setdefault(place, job)

@@ -58,7 +58,7 @@ def open_data(
 ) -> tuple[data.Split, data.Split]:
     """The training part without what is ``excluded`` and the share ``dev``; and the test part, or that share to score.
 
-    They are opened where the device is there, and returned where the loss fits them.
+    They are opened where the device is there, and returned where the loss, if it reads labels, fits them.
 
     A Mistake at the start of a run where a test image cannot be read, for all of the training would come before that.
     """
@@ -74,7 +74,8 @@ def open_data(
         train, held = data.held_out(train, dev)
         run.say(f"held out: {len(held)} of the training images, by a draw{'' if opened else ', to be scored on'}")
     test = opened[0] if opened else held
-    check_loss(recipe.loss, train, test)
+    if recipe.labelled:
+        check_loss(recipe.loss, train, test)
     if not (ranks.rank() or run.begun or run.dry) and (bad := data.bad_images(test)):
         raise Mistake(f"{len(bad)} of {len(test)} test images cannot be read: {next(iter(bad.values()))}", Exit.DATA)
     return train, test

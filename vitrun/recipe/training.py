@@ -40,6 +40,11 @@ class Training(Running):
 
     how = (*Running.how, "micro_batch", "save_minutes", "bad_images")
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the labels are trained for."""
+        return True
+
     def __post_init__(self):
         check_trainable(self.data)
         given = [name for name in DURATIONS if getattr(self, name) is not None]
@@ -67,6 +72,11 @@ class Pretrain(Training):
     exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are left out
     fewshot: Probe
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the labels are trained for."""
+        return isinstance(self.objective, Labels)
+
     def __post_init__(self):
         super().__post_init__()
         check_single(self.data)
@@ -75,7 +85,7 @@ class Pretrain(Training):
             raise ValueError("model=timm needs an architecture: add model.name=NAME, any that timm.list_models() has")
         if isinstance(self.model, ViT) and self.res and (why := self.model.misfit(self.res)):
             raise ValueError(why)
-        if not isinstance(self.objective, Labels):
+        if not self.labelled:
             self.check_unlabelled()
 
     def check_unlabelled(self) -> None:
