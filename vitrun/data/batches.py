@@ -20,7 +20,7 @@ T = TypeVar("T")
 AHEAD = 2  # batches made before they are asked for
 PATIENCE = 0.1  # seconds between two looks whether a batch is still wanted
 IN_MEMORY_PIECE = 64  # images in memory viewed at a time: many, to share the calls, but so that malloc keeps the memory
-PIECE = 8  # images a thread reads and views at a time: few, to keep all threads busy and little decoded at once
+PIECE = 16  # images a thread reads and views at a time: enough to share the calls, few enough to busy all threads
 
 
 @dataclass(frozen=True)
