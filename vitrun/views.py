@@ -35,7 +35,7 @@ class CropView:
     ) -> Tensor:
         """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32; drawn from (seed, epoch, index)."""
         numbers = draws.uniform(self.seed, "view", epoch, indices, NUMBERS)
-        sides = np.array([image.shape[1:] for image in pixels])  # [B, 2]
+        sides = sizes(pixels)
         boxes = BOXES[self.crop](numbers, sides, self.area)
         flips = (numbers[:, -1] < 0.5) & self.flip
         images = resample(pixels, boxes, flips, self.res, out, self.antialias)
@@ -59,7 +59,7 @@ class WholeView:
 
     def __call__(self, pixels: Tensor | Sequence[Tensor], out: Tensor | None = None) -> Tensor:
         """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32."""
-        sides = np.array([image.shape[1:] for image in pixels])
+        sides = sizes(pixels)
         shorter = round(self.res / self.crop)
         resized = np.full_like(sides, shorter)
         if self.resize == "small":
@@ -67,6 +67,13 @@ class WholeView:
         frames = np.concatenate([resized, (resized - self.res) // 2], 1)
         boxes = whole_boxes(sides, sides, (1.0, 1.0))
         return resample(pixels, boxes, np.zeros(len(sides), bool), self.res, out, self.antialias, frames)
+
+
+def sizes(pixels: Tensor | Sequence[Tensor]) -> np.ndarray:
+    """The height and width of each image: [B, 2]."""
+    if isinstance(pixels, Tensor):
+        return np.tile(pixels.shape[2:], (len(pixels), 1))
+    return np.array([image.shape[1:] for image in pixels])
 
 
 def inception_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
@@ -125,14 +132,12 @@ def resample(
     out = torch.empty(len(boxes), 3, res, res) if out is None else out
     frames = np.tile([res, res, 0, 0], (len(boxes), 1)) if frames is None else frames
     if isinstance(pixels, Tensor):
-        boxes_, (heights, widths, tops, lefts) = torch.from_numpy(boxes).float(), torch.from_numpy(frames).T
-        rows = weights(boxes_[:, 0], boxes_[:, 2], pixels.shape[2], heights, tops, res, antialias)  # [B, R, H]
-        columns = weights(boxes_[:, 1], boxes_[:, 3], pixels.shape[3], widths, lefts, res, antialias)  # [B, R, W]
-        columns = torch.where(torch.from_numpy(flips)[:, None, None], columns.flip(1), columns)
-        # The three channels side by side, so that each axis is one product an image.
-        wide = pixels.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).flatten(2)  # [B, H, 3W]
-        high = (rows @ wide).view(len(rows), 3 * res, -1)  # [B, 3R, W]
-        scale((high @ columns.mT).view(-1, res, 3, res).transpose(1, 2), out)  # [B, 3, R, R]
+        high, wide = pixels.shape[2:]
+        found = torch.from_numpy(weights(boxes, frames, flips, (high, wide), res, antialias))
+        rows, columns = found[0, :, :, :high], found[1, :, :, :wide]  # [B, R, H], [B, R, W]
+        narrow = pixels.float().flatten(1, 2) @ columns.mT  # [B, 3H, R]
+        torch.matmul(rows[:, None], narrow.unflatten(1, (3, high)), out=out)  # [B, 3, R, R]
+        scale(out, out)
     else:
         for image, box, frame, flip, place in zip(pixels, boxes, frames, flips, out):
             scale(resample_one(image, box, frame, flip, res, antialias), place)
@@ -157,25 +162,40 @@ def resample_one(image: Tensor, box: np.ndarray, frame: np.ndarray, flip: bool, 
 
 
 def weights(
-    start: Tensor, length: Tensor, size: int, resized: Tensor, first: Tensor, res: int, antialias: bool
-) -> Tensor:
-    """The bilinear weights that take ``size`` pixels to ``res`` for each box along one axis: 4 of [B] -> [B, R, size].
+    boxes: np.ndarray, frames: np.ndarray, flips: np.ndarray, sides: tuple[int, int], res: int, antialias: bool
+) -> np.ndarray:
+    """The bilinear weights that take images of ``sides`` to [R, R] along both axes: [2, B, R, the longer side].
 
     A triangle filter as wide as a pixel of the output (with ``antialias``, else of the input), cut off at the box and
-    normalised, as PIL has it. A box becomes ``resized`` pixels, of which ``res`` from the ``first`` on are kept.
+    normalised, as PIL has it; the columns mirrored where ``flips``.
     """
-    scale = (length / resized)[:, None]
-    centre = start[:, None] + (first[:, None] + torch.arange(res) + 0.5) * scale - 0.5  # [B, R]
-    low = start.clamp(0, size - 1)[:, None]
-    high = (start + length - 1).clamp(0, size - 1)[:, None]
-    centre = torch.minimum(torch.maximum(centre, low), high)
-    index = torch.arange(size)
-    wide = scale.clamp(min=1)[..., None] if antialias else 1
-    weight = 1 - (index - centre[..., None]).abs() / wide  # [B, R, size]
-    inside = (index >= low[..., None]) & (index <= high[..., None])
-    weight = weight.clamp_(min=0) * inside
-    total = weight.sum(-1, keepdim=True)
-    if total.min() > 0:
-        return weight.div_(total)
-    nearest = functional.one_hot(centre.round().long(), size).to(weight)
-    return torch.where(total > 0, weight / total.clamp(min=1e-12), nearest)
+    start, length = boxes.T.astype(np.float32).reshape(2, 2, -1, 1)  # [2, B, 1]
+    resized, first = frames.T.astype(np.float32).reshape(2, 2, -1, 1)
+    last = np.array(sides, np.float32).reshape(2, 1, 1) - 1
+    low, high = start.clip(0, last), (start + length - 1).clip(0, last)
+    places = np.tile(np.arange(res, dtype=np.float32), (*start.shape[:2], 1))  # [2, B, R]
+    places[1, flips] = places[1, flips, ::-1]
+    scale = length / resized
+    centre = (start + (first + places + 0.5) * scale - 0.5).clip(low, high)
+    longest = max(sides)
+    if antialias and longest > res:
+        return shrinking(centre, low, high, scale, longest)
+    below = np.floor(centre)
+    part = centre - below
+    part[below < low] = 1
+    part[below + 1 > high] = 0
+    found = np.zeros((part.size, longest), np.float32)
+    lines, taps = np.arange(part.size), below.astype(np.int64).ravel()
+    found[lines, np.minimum(taps + 1, longest - 1)] = part.ravel()
+    found[lines, taps] += 1 - part.ravel()
+    return found.reshape(*part.shape, longest)
+
+
+def shrinking(centre: np.ndarray, low: np.ndarray, high: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
+    """The weights of triangles ``scale`` [2, B, 1] wide, a pixel at least: centres [2, B, R] -> [2, B, R, ``size``]."""
+    index = np.arange(size, dtype=np.float32)
+    weight = 1 - np.abs(index - centre[..., None]) / np.maximum(scale, 1)[..., None]
+    weight *= (weight > 0) & (index >= low[..., None]) & (index <= high[..., None])
+    total = weight.sum(-1, keepdims=True)
+    nearest = index == np.rint(centre)[..., None]
+    return np.where(total > 0, weight / np.maximum(total, 1e-12), nearest)
