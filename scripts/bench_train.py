@@ -4,7 +4,8 @@
 
 Each round runs vitrun and three settings of timm, and prints images a second in training, the share of time waiting for
 data, and peak memory; at the end the median ratios. Both see the images as one folder a class, crop and flip alike, and
-train the published network, with GELU in its tanh form: timm's own erf form is cheaper on a CPU.
+train the published network, with GELU in its tanh form: timm's own erf form is cheaper on a CPU. Where the CPU has no
+instructions for bf16 there is no --amp: vitrun computes in float32 there, and timm would take hours.
 """
 
 import argparse
@@ -17,16 +18,20 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
+import torch
 from PIL import Image
 
 from vitrun import data, start
+from vitrun.machine import choose_dtype
 from vitrun.screen import table
 
 BATCH = 128
+AMP = ["--amp", "--amp-dtype", "bfloat16"] if choose_dtype("auto", torch.device("cpu")) == torch.bfloat16 else []
+UNFUSED = {"TIMM_FUSED_ATTN": "0"}
 TIMM = {
     "timm": ([], {}),
-    "timm --amp": (["--amp", "--amp-dtype", "bfloat16"], {}),
-    "timm --amp, fused attention off": (["--amp", "--amp-dtype", "bfloat16"], {"TIMM_FUSED_ATTN": "0"}),
+    **({"timm --amp": (AMP, {})} if AMP else {}),
+    f"timm{' --amp' if AMP else ''}, fused attention off": (AMP, UNFUSED),
 }
 TIMM_WORDS = (
     "--model vit_tiny_patch16_224 --input-size 3 32 32 --model-kwargs patch_size=4 img_size=32 act_layer=gelu_tanh "

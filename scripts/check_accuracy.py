@@ -3,7 +3,8 @@
     python scripts/check_accuracy.py --timm PATH/TO/pytorch-image-models/train.py data.path=PATH/TO/cifar10
 
 ViT-Ti/4 from scratch on the first 10,000 training images of CIFAR-10, written as one folder a class, tested on all test
-images; one run of each a seed. What differs is the order of the images and the draws of crops and flips.
+images; one run of each a seed, both in bf16 where the CPU has instructions for it, else in float32. What differs is the
+order of the images and the draws of crops and flips.
 """
 
 import json
@@ -14,7 +15,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-from bench_train import arguments, measured, write_images
+from bench_train import AMP, UNFUSED, arguments, measured, write_images
 
 from vitrun import choices, draws, models
 from vitrun.models.export import export
@@ -24,7 +25,7 @@ IMAGES, BATCH = 10_000, 100
 RECIPE = {"optim.lr": "1e-3", "optim.weight_decay": "0.05", "warmup": "0", "clip": "1", "schedule": "cosine"}
 TIMM_WORDS = (
     "--model vit_tiny_patch16_224 --input-size 3 32 32 --model-kwargs patch_size=4 img_size=32 act_layer=gelu_tanh "
-    f"--num-classes 10 --device cpu --workers 2 --batch-size {BATCH} --amp --amp-dtype bfloat16 --opt adamw --lr 1e-3 "
+    f"--num-classes 10 --device cpu --workers 2 --batch-size {BATCH} --opt adamw --lr 1e-3 "
     "--weight-decay 0.05 --sched cosine --sched-on-updates --warmup-epochs 0 --min-lr 0 --clip-grad 1 --smoothing 0 "
     "--scale 0.35 1 --ratio 0.75 1.3333333 --hflip 0.5 --color-jitter 0 --train-interpolation bilinear "
     "--interpolation bilinear --crop-pct 1 --mean 0.5 0.5 0.5 --std 0.5 0.5 0.5"
@@ -64,9 +65,9 @@ def timm(script: Path, images: Path, epochs: int, seed: int, scratch: Path) -> f
     torch.manual_seed(draws.key(seed, "weights"))
     first = scratch / f"first{seed}"
     export(models.build(row, 10, 32), row, 10, 32, "timm", first, "")
-    command = [sys.executable, script, images, *TIMM_WORDS, "--epochs", epochs, "--seed", seed]
+    command = [sys.executable, script, images, *TIMM_WORDS, *AMP, "--epochs", epochs, "--seed", seed]
     command += ["--initial-checkpoint", first / "model.safetensors", "--output", scratch / "timm"]
-    output, _ = measured([str(part) for part in command], {"TIMM_FUSED_ATTN": "0"})
+    output, _ = measured([str(part) for part in command], UNFUSED)
     return float(re.findall(r"Test:.*?Acc@1:\s*[\d.]+\s*\(\s*([\d.]+)\)", output)[-1])
 
 
