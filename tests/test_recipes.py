@@ -195,7 +195,7 @@ def test_bit_follows_its_hyper_rule(data):
     found = recipe.steps, recipe.warmup, recipe.drops, recipe.augment.mixup, recipe.res
     assert found == HYPER_RULE[data]
     assert (recipe.schedule, recipe.optim.lr, recipe.batch, recipe.optim.weight_decay) == ("staircase", 0.003, 512, 0)
-    assert recipe.data.crop == "square" and recipe.clip is None
+    assert recipe.data.crop == ("small_square" if recipe.res == 128 else "square") and recipe.clip is None
 
 
 MARKS = [

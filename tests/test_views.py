@@ -87,15 +87,17 @@ def test_inception_boxes_lie_inside_and_have_the_areas_asked_for(sides):
     assert inside.mean() > 0.95 if sides == (32, 32) else inside.any()
 
 
-def test_a_square_crop_is_what_a_crop_of_the_squashed_image_is():
+@pytest.mark.parametrize("crop, whole, kept", [("square", 28, 24), ("small_square", 30, 24)])
+def test_a_square_crop_is_what_a_crop_of_the_squashed_image_is(crop, whole, kept):
     image = images(1, 56, 84)
-    squashed = (resample(image, np.array([[0, 0, 56, 84]], float), np.array([False]), 28)[0] + 1) * 127.5
-    for top, left in ((0, 0), (1, 3), (4, 4)):
+    squashed = (resample(image, np.array([[0, 0, 56, 84]], float), np.array([False]), whole)[0] + 1) * 127.5
+    spare = whole - kept
+    for top, left in ((0, 0), (1, 3), (spare, spare)):
         numbers = np.zeros((1, NUMBERS))
-        numbers[0, -3:-1] = top / 4, left / 4  # a crop of 24 from 28 has places 0 to 4
-        box = BOXES["square"](numbers, np.array([[56, 84]]), (1.0, 1.0))
-        cropped = (resample(image, box, np.array([False]), 24)[0] + 1) * 127.5
-        inside = squashed[:, top + 1 : top + 23, left + 1 : left + 23]
+        numbers[0, -3:-1] = top / spare, left / spare
+        box = BOXES[crop](numbers, np.array([[56, 84]]), (1.0, 1.0))
+        cropped = (resample(image, box, np.array([False]), kept)[0] + 1) * 127.5
+        inside = squashed[:, top + 1 : top + kept - 1, left + 1 : left + kept - 1]
         assert (cropped[:, 1:-1, 1:-1] - inside).abs().max() < 0.1, "but for the rim, which sees no further"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log
 
 import numpy as np
@@ -13,7 +14,9 @@ from vitrun import draws
 
 TRIES = 10  # for an inception crop that fits, before the whole image is taken
 ASPECT = (3 / 4, 4 / 3)  # of an inception crop (arXiv 1409.4842, section 6)
-SQUARE = 384 / 448  # of each side, which a square crop keeps (arXiv 1912.11370, section 3.3)
+# Of each side, what a square crop keeps: 384 pixels of 448, of images under 96 by 96 128 of 160 (arXiv 1912.11370,
+# section 3.3)
+SQUARE, SMALL_SQUARE = 384 / 448, 128 / 160
 PAD = 1 / 8  # of the side, by which a pad crop may shift the image: 4 pixels of 32
 NUMBERS = 2 * TRIES + 3  # drawn for each image: area and aspect for every try, two places, one flip
 
@@ -99,10 +102,10 @@ def pad_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float])
     return np.concatenate([shifts, sides], 1)
 
 
-def square_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
+def square_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], kept: float = SQUARE) -> np.ndarray:
     """Boxes at a uniform place, as a crop of 384 from the image squashed to 448 by 448 sees it: [B, 4]."""
-    places = numbers[:, -3:-1] * (1 - SQUARE) * sides
-    return np.concatenate([places, SQUARE * sides], 1)
+    places = numbers[:, -3:-1] * (1 - kept) * sides
+    return np.concatenate([places, kept * sides], 1)
 
 
 def whole_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
@@ -110,7 +113,13 @@ def whole_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float
     return np.concatenate([np.zeros_like(sides), sides], 1)
 
 
-BOXES = {"inception": inception_boxes, "pad": pad_boxes, "square": square_boxes, "none": whole_boxes}
+BOXES = {
+    "inception": inception_boxes,
+    "pad": pad_boxes,
+    "square": square_boxes,
+    "small_square": partial(square_boxes, kept=SMALL_SQUARE),
+    "none": whole_boxes,
+}
 
 
 def resample(

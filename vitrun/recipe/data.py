@@ -7,13 +7,15 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from vitrun.recipe.part import recipe
 
+Crop = Literal["inception", "pad", "square", "small_square", "none"]
+
 
 @recipe
 class Images:
     """What every data set is told: its name, and what a training image of it looks like."""
 
     name: str
-    crop: Literal["inception", "pad", "square", "none"]
+    crop: Crop
     area: tuple[PositiveFloat, PositiveFloat]  # shares of the image that an inception crop takes
     flip: bool
 
@@ -149,7 +151,7 @@ class Suite:
     root: Path | None  # the folder of all originals, as of each task
     tasks: tuple[str, ...]
     protocol: Literal["vit", "vpt"]
-    crop: Literal["inception", "pad", "square", "none"] | None  # these three for all tasks; none for each one's own
+    crop: Crop | None  # these three for all tasks; none for each one's own
     area: tuple[PositiveFloat, PositiveFloat] | None
     flip: bool | None
 
