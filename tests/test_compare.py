@@ -20,12 +20,13 @@ def finish(tmp_path):
     """Makes the folder of a finished run of the words, with options set afterwards, that found a result: its name."""
     (tmp_path / "runs").mkdir()
 
-    def finish(words: tuple[str, ...], result: dict, more: dict) -> str:
+    def finish(words: tuple[str, ...], result: dict, more: dict, images: str = "") -> str:
         verb, *rest = (word.format(here=tmp_path) for word in words)
         made = start.load(verb, [*rest, f"runs={tmp_path / 'runs'}"])
         folder = tmp_path / "runs" / run.name(verb, made)
         folder.mkdir()
         (folder / "recipe.yaml").write_text(yaml.safe_dump(choices.plain(made) | more))
+        (folder / "about.json").write_text(json.dumps({"train_data": images, "torch": "2"}))
         (folder / "result.json").write_text(json.dumps({"result": result, "finished": 0.0}))
         return folder.name
 
@@ -48,6 +49,16 @@ def show(tmp_path, capsys):
 
 def finetune(pretrained: str, *words: str, res: int = 384) -> tuple[str, ...]:
     return ("finetune", f"init={pretrained}", f"res={res}", *words)
+
+
+def test_runs_on_other_images_are_never_averaged(finish, show):
+    for seed, images in enumerate(("b1c3", "b1c3", "ffff")):
+        finish(("pretrain", f"seed={seed}"), {"top1": 0.5 + seed / 10}, {}, images)
+    cells, _ = show("verbs=pretrain", "rows=data", "columns=model", "paper=none")
+    assert {cells["shapes", f"vit_nano8, train_data={images}"] for images in ("b1c3", "ffff")} == {
+        "55.00 ± 7.07",
+        "70.00",
+    }
 
 
 def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):

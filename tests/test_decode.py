@@ -121,6 +121,7 @@ BAD = {
     "no pixels": (png(0, 7, 8, 2, b""), ["is no readable image"]),
     "broken PNG data": (PNG[:60] + bytes(500) + PNG[560:], ["is no readable image"]),
     "a bomb": (png(60000, 60000, 1, 0, b""), ["3600000000 pixels", "bomb"]),
+    "PostScript, which is a program": (encoded(PIXELS, "EPS"), ["no image format", "JPEG, PNG"]),
     "floats": (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), ["nothing says which of its F values"]),
 }
 

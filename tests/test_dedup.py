@@ -101,6 +101,14 @@ def test_each_kind_of_copy_is_found_as_what_it_is_and_nothing_else(carry_out, do
     assert sorted(excluded) == sorted({pair["train"] for pair in pairs(recipe)})
 
 
+def test_an_image_that_cannot_be_read_is_named_and_like_no_other(carry_out, doubled):
+    (doubled / "train/a/000.png").write_bytes(b"<html>404</html>")
+    (doubled / "train/a/002.png").write_bytes(b"<html>500</html>")
+    recipe, result = carry_out("dedup", "data=folder", f"data.path={doubled}")
+    assert not {"a/000.png", "a/002.png"} & {pair["train"] for pair in pairs(recipe)} and result["duplicates"]
+    assert "compared by its bytes alone: a/000.png is no readable image" in (place(recipe) / "log.txt").read_text()
+
+
 def test_a_mirrored_copy_counts_only_where_training_mirrors(carry_out, doubled):
     recipe, _ = carry_out("dedup", "data=folder", f"data.path={doubled}", "data.flip=false")
     assert {pair["how"] for pair in pairs(recipe)} == {"exact", "near"}
@@ -115,7 +123,9 @@ def test_mirroring_an_image_changes_the_signs_that_mirror_names():
 def test_no_two_of_500_unrelated_images_are_taken_for_copies():
     images = torch.from_numpy(scenes(500, 2)).permute(0, 3, 1, 2)
     keys = [str(n) for n in range(500)]
-    hashes = duplicates.codes(data.Split(keys, np.zeros(500), ("x",), pixels=images), lambda _: None)["near"]
+    hashes = duplicates.codes(data.Split(keys, np.zeros(500), ("x",), pixels=images), lambda _: None, pytest.fail)[
+        "near"
+    ]
     for mirrored in (False, True):
         found = duplicates.hashed(hashes[:250], hashes[250:], 24, mirrored, CPU)
         assert len(found.tests) == 0

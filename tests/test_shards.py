@@ -135,7 +135,8 @@ def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
     assert len(opened(shards, "train", "data.train=train-{0..1}.tar")) == 17
     assert "lacks 2 of the 5 shards, train-3.tar first" in refused(shards, "data.train=train-{0..4}.tar")
     assert "lacks all of t-*.tar; it has train-0.tar" in refused(shards, "data.train=t-*.tar")
-    assert "val-0.tar is a training and a test shard" in refused(shards, "data.train=*.tar")
+    for words in (["data.train=*.tar"], ["data.train=**/*.tar", "data.test=./val-0.tar"]):
+        assert "val-0.tar is a training and a test shard" in refused(shards, *words)
     for shard in shards.glob("train-*.tar"):
         shard.unlink()
     assert len(opened(shards, "test")) == 6, "a test needs no training shards"
@@ -262,7 +263,7 @@ class Server(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def do_GET(self) -> None:
-        file = self.folder / Path(self.path).name
+        file = self.folder / self.path.lstrip("/")
         if not file.is_file():
             return self.send_error(404)
         first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
@@ -307,6 +308,27 @@ def test_shards_on_the_net_are_downloaded_once_and_gone_on_with(shards, serve, t
     number = len(asked)
     data.open_split(recipe, "train")
     assert len(asked) == number
+
+
+def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    for number in (0, 1):
+        write(
+            shards / f"part-{number}" / "data.tar", [f for n in range(4 + number) for f in sample(40 + 9 * number + n)]
+        )
+    address, _ = serve(most=10**6)
+    words = ["data=shards", "data.classes=5", f"data.path={tmp_path / 'kept'}"]
+    recipe = start.load(
+        "pretrain", [*words, f"data.train={address}/part-{{0..1}}/data.tar", "data.test=http://h/v.tar"]
+    )
+    found = data.open_split(recipe.data, "train")
+    assert len(found) == 9 and {key.split("/")[0] for key in found.keys} == {"part-0", "part-1"}
+    same = [f"data.train={address}/part-0/data.tar", f"data.test={address}/part-1/data.tar"]
+    with pytest.raises(Mistake, match="kept/data.tar is a training and a test shard"):
+        data.open_split(start.load("pretrain", [*words, *same]).data, "train")
+    twice = [f"data.train={address}/{{0..1}}/../train-0.tar", "data.test=http://h/v.tar"]
+    with pytest.raises(Mistake, match="train-0.tar is named twice"):
+        data.open_split(start.load("pretrain", [*words, *twice]).data, "train")
 
 
 @pytest.mark.parametrize("on_the_net", [True, False], ids=["download", "index"])

@@ -205,6 +205,24 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     assert weights(whole) == weights(killed) and len(weights(whole)) == 2
 
 
+def test_a_batch_begun_again_draws_what_a_first_try_draws(monkeypatch):
+    """Where a GPU ran out of memory in the midst of a batch, the dropout of the step is the same."""
+
+    def after(fails: bool) -> torch.Tensor:
+        network = small(dropout=0.3)
+        calls = iter([fails])
+
+        def loss(logits, labels):
+            if next(calls, False):
+                raise torch.OutOfMemoryError
+            return LOSSES["softmax"](logits, labels)
+
+        train(state_of(network, micro=8 if fails else 4), [batch(8)], objective=loss)
+        return network.head.weight.detach()
+
+    torch.testing.assert_close(after(True), after(False), rtol=0, atol=0)
+
+
 def test_what_draws_random_numbers_trains_in_one_lane():
     machine = Machine("cpu", "fp32")
     machine.lanes = 4

@@ -224,7 +224,7 @@ def test_reading_images_leaves_the_network_all_cores(tmp_path):
         for name in ("cat", "dog"):
             (tmp_path / part / name).mkdir(parents=True)
             for n in range(2):
-                Image.new("RGB", (32, 32), (n, 0, 0)).save(tmp_path / part / name / f"{n}.png")
+                Image.new("RGB", (32, 32), (n, len(part), 0)).save(tmp_path / part / name / f"{n}.png")
     words = ["model=vit_nano8", "data=folder", f"data.path={tmp_path}", "batch=4", "steps=3", "warmup=1", "--dry-run"]
     done = subprocess.run(
         [sys.executable, "-m", "vitrun", "pretrain", *words],

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn import functional
 
 from vitrun import data
-from vitrun.views import BOXES, NUMBERS, CropView, WholeView, resample
+from vitrun.views import CROPS, NUMBERS, CropView, WholeView, resample
 
 
 def images(number: int, height: int, width: int) -> torch.Tensor:
@@ -80,7 +80,7 @@ def test_a_view_that_keeps_the_aspect_does_not_squash():
 @pytest.mark.parametrize("sides", [(32, 32), (40, 90), (200, 30)])
 def test_inception_boxes_lie_inside_and_have_the_areas_asked_for(sides):
     numbers = np.random.default_rng(0).random((2000, NUMBERS))
-    boxes = BOXES["inception"](numbers, np.tile(sides, (2000, 1)), (0.2, 0.6))
+    boxes, _ = CROPS["inception"](numbers, np.tile(sides, (2000, 1)), (0.2, 0.6), 32)
     assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= sides).all()
     share = boxes[:, 2] * boxes[:, 3] / np.prod(sides)
     inside = (share > 0.17) & (share < 0.63)
@@ -95,10 +95,36 @@ def test_a_square_crop_is_what_a_crop_of_the_squashed_image_is(crop, whole, kept
     for top, left in ((0, 0), (1, 3), (spare, spare)):
         numbers = np.zeros((1, NUMBERS))
         numbers[0, -3:-1] = top / spare, left / spare
-        box = BOXES[crop](numbers, np.array([[56, 84]]), (1.0, 1.0))
-        cropped = (resample(image, box, np.array([False]), kept)[0] + 1) * 127.5
-        inside = squashed[:, top + 1 : top + kept - 1, left + 1 : left + kept - 1]
-        assert (cropped[:, 1:-1, 1:-1] - inside).abs().max() < 0.1, "but for the rim, which sees no further"
+        box, frame = CROPS[crop](numbers, np.array([[56, 84]]), (1.0, 1.0), kept)
+        for pixels, near in ((image, 1e-2), (list(image), 1.01)):
+            cropped = (resample(pixels, box, np.array([False]), kept, frames=frame)[0] + 1) * 127.5
+            assert (cropped - squashed[:, top : top + kept, left : left + kept]).abs().max() < near
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_a_crop_is_the_same_whether_images_are_in_memory_or_come_one_by_one(crop):
+    batch, indices = images(8, 40, 30), np.arange(8)
+    view = CropView(24, crop, (0.05, 1.0), True, seed=1)
+    assert (view(batch, 0, indices) - view(list(batch), 0, indices)).abs().max() * 127.5 < 1.01
+
+
+def test_a_pad_crop_shifts_the_image_and_repeats_its_edge():
+    batch, indices = images(64, 32, 32), np.arange(64)
+    shifted = (CropView(32, "pad", (1.0, 1.0), False, seed=1)(batch, 0, indices) + 1) * 127.5
+    shifted = shifted.round()
+    wide = functional.pad(batch.float(), (4, 4, 4, 4), mode="replicate")
+    found = set()
+    for image, padded in zip(shifted, wide):
+        places = [(y, x) for y in range(9) for x in range(9) if torch.equal(image, padded[:, y : y + 32, x : x + 32])]
+        assert len(places) == 1
+        found |= set(places)
+    assert len(found) > 30
+
+
+def test_of_a_thin_image_only_what_is_seen_is_resized():
+    thin = images(1, 1, 5000)
+    seen = WholeView(32, 1.0, "small")(list(thin))
+    torch.testing.assert_close(seen, WholeView(32, 1.0, "small")(thin))
 
 
 def test_a_view_is_drawn_from_seed_epoch_and_index_alone():

@@ -62,11 +62,12 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
 
 
 def keep_only(folder: Path, last: Path) -> None:
-    """Remove every checkpoint but ``last``, which is verified first."""
-    if problem(last) is None:
-        for old in steps(folder):
-            if old != last:
-                shutil.rmtree(old)
+    """Remove every checkpoint but ``last``, which is verified first: an OSError where it is not as it was written."""
+    if (why := problem(last)) is not None:
+        raise OSError(why)
+    for old in steps(folder):
+        if old != last:
+            shutil.rmtree(old)
 
 
 def synchronise(path: Path) -> None:

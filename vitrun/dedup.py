@@ -39,7 +39,7 @@ def main(recipe: recipe.Dedup, run: Run) -> dict[str, Any]:
         mirrored = how == "mirrored"
         found[how] = duplicates.hashed(tests["near"], trains["near"], recipe.distance, mirrored, machine.device)
     if loaded:
-        both = ((recipe.against, test), (recipe.data, train))
+        both = ((recipe.against, "test", test), (recipe.data, "train", train))
         vectors = [duplicates.unit(embed(recipe, run, machine, loaded, *one)[0]) for one in both]
         found["features"] = duplicates.alike(*vectors, duplicates.unit, recipe.similarity, machine.device)
     run.write(TABLE, lambda path: write_pairs(path, found, test, train))
@@ -69,7 +69,9 @@ def codes(source: recipe.Data, part: str, split: data.Split, run: Run) -> dict[s
 
     def compute() -> dict[str, Tensor]:
         with run.screen.progress(f"hashes of {source.name} {part}", len(split), 0) as bar:
-            return duplicates.codes(split, run.counter(bar))
+            return duplicates.codes(
+                split, run.counter(bar), lambda mistake: run.warn(f"compared by its bytes alone: {mistake}")
+            )
 
     return kept("hashes", (repr(source), part, split.fingerprint, duplicates.BITS), compute, len(split), run)
 

@@ -26,22 +26,25 @@ def embed(
     machine: Machine,
     loaded: models.Loaded,
     source: recipe.Data,
+    part: str,
     split: data.Split,
 ) -> tuple[Tensor, Tensor]:
     """Features [N, D] and labels [N] of a split; kept in a file that weights, images and view name.
 
     Two sets may have the same keys and labels (a corrupted copy of one, another column of images): the options of their
-    ``source`` tell them apart.
+    ``source`` tell them apart, and its ``part`` the two of a source.
     """
 
     def compute() -> dict[str, Tensor]:
-        batches = data.ahead(data.testing(split, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch))
+        batches = data.ahead(
+            data.testing(split, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch), machine.spare
+        )
         network = loaded.network.to(machine.device)
         with run.screen.progress("features", len(split), 0) as bar:
             found, labels = features(network, batches, machine, run.counter(bar))
         return {"features": torch.from_numpy(found), "labels": torch.from_numpy(labels)}
 
-    found = kept("features", facts(recipe, machine, loaded, source, split), compute, len(split), run)
+    found = kept("features", facts(recipe, machine, loaded, source, part, split), compute, len(split), run)
     return found["features"], found["labels"]
 
 
@@ -50,6 +53,7 @@ def embed_layers(
     run: Run,
     machine: Machine,
     loaded: models.Loaded,
+    part: str,
     split: data.Split,
     layers: Sequence[int],
 ) -> tuple[dict[int, Tensor], Tensor]:
@@ -66,14 +70,16 @@ def embed_layers(
         return *(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed), labels
 
     def compute() -> dict[str, Tensor]:
-        batches = data.ahead(data.testing(split, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch))
+        batches = data.ahead(
+            data.testing(split, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch), machine.spare
+        )
         network = loaded.network.to(machine.device)
         with run.screen.progress("features", len(split), 0) as bar:
             *found, labels, _ = read(network, batches, pooled, machine, run.counter(bar))
         tensors = {f"layer{layer}": torch.from_numpy(x) for layer, x in zip(layers, found)}
         return tensors | {"labels": torch.from_numpy(labels)}
 
-    where = (*facts(recipe, machine, loaded, recipe.data, split), pooling, tuple(layers))
+    where = (*facts(recipe, machine, loaded, recipe.data, part, split), pooling, tuple(layers))
     found = kept("features", where, compute, len(split), run)
     return {layer: found[f"layer{layer}"] for layer in layers}, found["labels"]
 
@@ -83,11 +89,12 @@ def facts(
     machine: Machine,
     loaded: models.Loaded,
     source: recipe.Data,
+    part: str,
     split: data.Split,
 ) -> tuple[Any, ...]:
     """What features depend on: weights, images, view and precision."""
     weights = weights_code(recipe.init, recipe.runs)
-    return weights, repr(source), split.fingerprint, loaded.res, repr(recipe.view), str(machine.dtype)
+    return weights, repr(source), part, split.fingerprint, loaded.res, repr(recipe.view), str(machine.dtype)
 
 
 def kept(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run) -> dict:

@@ -35,7 +35,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     check_loss(loss, test)
     if run.dry:
         return {"test_images": len(test)}
-    batches = data.ahead(data.testing(test, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch))
+    batches = data.ahead(data.testing(test, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch), machine.spare)
     with run.screen.progress(run.verb, len(test), 0) as bar:
         found = answers(network.to(machine.device), batches, LOSSES[loss], machine, run.counter(bar))
     run.write("preds.parquet", lambda path: write_answers(path, found, test))

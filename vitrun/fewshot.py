@@ -46,8 +46,8 @@ def few_shot(
 ) -> dict[str, Any]:
     """Accuracy at each number of shots: mean, deviation and 95 % interval over the seeds; and ``drawn.json``."""
     both = [
-        ridge.Features(*embed(recipe, run, machine, loaded, recipe.data, split), len(train.classes))
-        for split in (train, test)
+        ridge.Features(*embed(recipe, run, machine, loaded, recipe.data, part, split), len(train.classes))
+        for part, split in (("train", train), ("test", test))
     ]
     draws = ridge.probe(*both, recipe.shots, recipe.seeds, recipe.l2)
     drawn = {f"seed {one.seed}, {one.shots} shots": [train.keys[i] for i in one.rows.tolist()] for one in draws}
@@ -91,13 +91,14 @@ def features(
 
     As many layers as 1 GiB holds are read in one pass over the images, so that memory does not grow with their number.
     """
+    parts = (("train", train), ("test", test))
     if not layers:
-        parts = [embed(recipe, run, machine, loaded, recipe.data, split) for split in (train, test)]
-        yield "last", [tensor.to(machine.device) for part in parts for tensor in part]
+        found = [embed(recipe, run, machine, loaded, recipe.data, *part) for part in parts]
+        yield "last", [tensor.to(machine.device) for tensors in found for tensor in tensors]
     group = max(1, AT_ONCE // (4 * len(train) * loaded.network.head.in_features))
     for first in range(0, len(layers), group):
         some = layers[first : first + group]
-        (x, y), (x_test, y_test) = (embed_layers(recipe, run, machine, loaded, split, some) for split in (train, test))
+        (x, y), (x_test, y_test) = (embed_layers(recipe, run, machine, loaded, *part, some) for part in parts)
         for layer in some:
             yield f"layer{layer}", [tensor.to(machine.device) for tensor in (x[layer], y, x_test[layer], y_test)]
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from vitrun import data, exclude, ranks, recipe
 from vitrun.mistakes import Exit, Mistake
 from vitrun.run import Run
@@ -19,13 +21,16 @@ def open_parts(
 ) -> list[data.Split]:
     """The ``parts`` of a data set, where ``skip_bad`` without images that cannot be read, the first less ``excluded``.
 
-    A Mistake (exit 3) where the data changed since the run began. A rehearsal has the sizes of what it would download.
+    A Mistake (exit 3) where the data changed since the run began, or where training and test images are the same or
+    have not the same classes. A rehearsal has the sizes of what it would download.
     """
     if run.dry and not excluded and (known := [published(source, part) for part in parts]) and all(known):
         splits = known
     else:
         with ranks.first():
             splits = [open_split(source, part, run.screen, run.tick) for part in parts]
+        if len(parts) == 2:
+            check_pair(source, *splits)
     if skip_bad and not run.dry:
         splits = [data.readable(split, run.warn) for split in splits]
     if excluded:
@@ -42,6 +47,25 @@ def open_parts(
         raise Mistake(f"data={source.name}: not all ranks see the same images. Give them all the same.", Exit.DATA)
     run.about(**fingerprints, source="; ".join(places))
     return splits
+
+
+def check_pair(source: recipe.Data, train: data.Split, test: data.Split) -> None:
+    """A Mistake where a test class is none of the training images', or where both parts are the same images."""
+    number = len(train.classes)
+    if len(test.classes) > number or test.classes != train.classes[: len(test.classes)]:
+        others = [name for name in test.classes if name not in train.classes]
+        what = f"{len(others)} that they have not, {others[0]} first" if others else "the same in another order"
+        raise Mistake(
+            f"data={source.name}: the training images have {number} classes, the test images {what}. Both need the "
+            "same, in the same order.",
+            Exit.DATA,
+        )
+    rows = {0, len(train) // 2, len(train) - 1}
+    if train.fingerprint == test.fingerprint and all(np.array_equal(train.raw(row), test.raw(row)) for row in rows):
+        raise Mistake(
+            f"data={source.name}: the training and the test part are the same images. Choose another for one of them.",
+            Exit.DATA,
+        )
 
 
 def published(source: recipe.Data, part: str) -> data.Split | None:

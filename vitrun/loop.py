@@ -58,8 +58,8 @@ def fit(
         images = sum(ranks.each(len(batch.labels)))
         rate = lr(state.step)
         set_lr(state.optimizer, rate)
-        torch.manual_seed(key(seed, f"dropout {ranks.rank()}" if ranks.rank() else "dropout", state.step))
-        work = partial(accumulate, state, parameters, batch, images, objective, machine, tick)
+        dropout = key(seed, f"dropout {ranks.rank()}" if ranks.rank() else "dropout", state.step)
+        work = partial(accumulate, state, parameters, batch, images, objective, machine, dropout, tick)
         loss = sum(ranks.each(fitting(state, work)))
         ranks.sum_([p.grad for p in parameters])
         norm = float(nn.utils.clip_grad_norm_(parameters, clip or torch.inf))
@@ -95,13 +95,16 @@ def accumulate(
     images: int,
     objective: Callable[..., Tensor],
     machine: Machine,
+    dropout: int,
     tick: Callable[[int], None],
 ) -> float:
     """Put into ``p.grad`` the batch's share of the gradient of the mean loss of ``images``; and its share of the loss.
 
     That does not depend on the micro-batch; with one rank the batch has all images, else the ranks' shares are to add.
-    Each lane adds up its own micro-batches, and the lanes are added in order: the same bits every time.
+    Each lane adds up its own micro-batches, and the lanes are added in order; ``dropout`` is the seed of what layers
+    draw: the same bits every time.
     """
+    torch.manual_seed(dropout)
     micro = state.micro_batch
     starts = list(range(0, len(batch.labels), micro))
     lanes = min(machine.lanes_for(state.network), len(starts))

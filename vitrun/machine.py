@@ -34,6 +34,8 @@ class Machine:
         self.cores = torch.get_num_threads()
         self.lanes = min(self.cores, MOST_LANES) if self.device.type == "cpu" else 1
         self.pool: ThreadPoolExecutor | None = None
+        # Cores that make batches: threads that wait for busy cores are slow, so beside a network on the CPU it is one.
+        self.spare = 1 if self.device.type == "cpu" else self.cores
 
     def __str__(self) -> str:
         what = torch.cuda.get_device_name() if self.device.type == "cuda" else f"{self.device.type}, {self.cores} cores"

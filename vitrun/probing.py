@@ -64,7 +64,9 @@ class Probing:
 
     def features(self, state: State, recipe: Fewshot, split: data.Split, res: int) -> ridge.Features:
         """What the network makes of a split, seen as the few-shot verb sees it."""
-        batches = data.ahead(data.testing(split, WholeView(res, **asdict(recipe.view)), recipe.batch))
+        batches = data.ahead(
+            data.testing(split, WholeView(res, **asdict(recipe.view)), recipe.batch), self.machine.spare
+        )
         x, y = features(state.network, batches, self.machine, self.run.tick)
         return ridge.Features(torch.from_numpy(x), torch.from_numpy(y), len(split.classes))
 

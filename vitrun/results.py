@@ -21,9 +21,12 @@ class Run:
     options: dict[str, Any]
     result: dict[str, Any]
     facts: dict[str, str | None]
+    images: dict[str, str]  # fingerprints of what it was trained and tested on
 
     def label(self, name: str) -> str:
-        """A fact, or an option of the recipe as it is typed; nothing where the run has neither."""
+        """A fact, a fingerprint, or an option of the recipe as it is typed; nothing where the run has none of them."""
+        if name in self.images:
+            return self.images[name]
         if name in self.facts:
             return self.facts[name] or ""
         return choices.show_value(choices.reach(self.options, name)) if name in choices.leaves(self.options) else ""
@@ -61,7 +64,9 @@ def read(runs: Path, verbs: tuple[str, ...], repeats: bool = True) -> list[Run]:
         source = recipe_of(options["init"], runs) if verb == "eval" else None
         if repeats or source is None or source["data"] != options["data"]:
             result = read_json(folder / "result.json")["result"]
-            found.append(Run(folder.name, verb, options, result, facts(verb, options, runs)))
+            about = read_json(folder / "about.json") or {}
+            images = {key: value for key, value in about.items() if key.endswith("_data")}
+            found.append(Run(folder.name, verb, options, result, facts(verb, options, runs), images))
     return found
 
 
@@ -91,18 +96,24 @@ def tabulate(runs: list[Run], rows: tuple[str, ...], columns: tuple[str, ...], v
 
 
 def difference(group: list[Run], known: list[str]) -> str | None:
-    """An option, not known as a label and not the seed, in which runs of a group differ."""
+    """An option or fingerprint, not known as a label and not the seed, in which runs of a group differ."""
     flat = [dict(flatten(run)) for run in group]
     keys = dict.fromkeys(key for options in flat for key in options)
     return next((k for k in keys if k not in ("seed", *known) and len({str(f.get(k)) for f in flat}) > 1), None)
 
 
 def flatten(run: Run) -> list[tuple[str, Any]]:
-    """Every option of a run's recipe that changes what it computes, its verb first."""
+    """Every option of a run's recipe that changes what it computes, its verb first, its images last."""
     how = recipe.RECIPES[run.verb].how
-    return [("verb", run.verb)] + [
-        (key, choices.reach(run.options, key)) for key in choices.leaves(run.options) if key.split(".")[0] not in how
-    ]
+    return (
+        [("verb", run.verb)]
+        + [
+            (key, choices.reach(run.options, key))
+            for key in choices.leaves(run.options)
+            if key.split(".")[0] not in how
+        ]
+        + list(run.images.items())
+    )
 
 
 def cell(row: tuple[str, ...], column: tuple[str, ...], value: str, group: list[Run]) -> Cell:
@@ -114,7 +125,7 @@ def cell(row: tuple[str, ...], column: tuple[str, ...], value: str, group: list[
 
 def setting(run: Run) -> str:
     """All that runs on the tasks of one suite have in common, as text."""
-    free = ("data", "seed", "optim.lr", "optim.weight_decay")
+    free = ("data", "seed", "optim.lr", "optim.weight_decay", *run.images)
     protocol = run.options["data"].get("protocol")
     return repr((protocol, [pair for pair in flatten(run) if not pair[0].startswith(free)]))
 

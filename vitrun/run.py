@@ -36,6 +36,7 @@ class Run:
         self.checkpoints = self.folder / "checkpoints"
         self.stop: Exit | None = None
         self.failed_saves = 0
+        self.logs = True  # until a line could not be written
         self.attempt = 0
         self.say, self.warn = screen.say, screen.warn
 
@@ -68,15 +69,31 @@ class Run:
 
     def log_line(self, text: str) -> None:
         """Add a line to ``log.txt``."""
-        if self.writes:
-            with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+        self.append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}")
 
     def log(self, figures: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``. A resumed run repeats steps under a higher attempt: the last one counts."""
-        if self.writes:
-            with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps({"attempt": self.attempt, **figures}) + "\n")
+        self.append("metrics.jsonl", json.dumps({"attempt": self.attempt, **figures}))
+
+    def append(self, file: str, line: str) -> None:
+        """Add a line to a file of the run, behind what a killed process may have left of one.
+
+        Where that cannot be, a warning says so once, and the run goes on.
+        """
+        if not self.writes:
+            return
+        try:
+            with open(self.folder / file, "ab+") as lines:
+                if lines.tell() and lines.seek(-1, os.SEEK_END) >= 0 and lines.read(1) != b"\n":
+                    lines.write(b"\n")
+                lines.write(f"{line}\n".encode(errors="backslashreplace"))
+            self.logs = True
+        except OSError as error:
+            if self.logs:
+                self.logs = False
+                self.warn(
+                    f"Could not write to {self.folder / file}: {error.strerror}. The run goes on without its lines."
+                )
 
     def metrics(self, key: str) -> Iterator[dict]:
         """The lines of ``metrics.jsonl`` that have ``key``."""
@@ -129,13 +146,13 @@ class Run:
 
         return count
 
-    def save(self, step: int, write: Callable[[Path], None], needed: int, final: bool, facts: dict[str, Any]) -> None:
-        """Save a checkpoint of about ``needed`` bytes; the ``final`` one replaces all others.
+    def save(self, step: int, write: Callable[[Path], None], needed: int, final: bool, facts: dict[str, Any]) -> bool:
+        """Save a checkpoint of about ``needed`` bytes, and tell whether that worked; the ``final`` replaces all others.
 
-        A full disk costs a warning at first, the run after three failures.
+        A full disk costs a warning at first, the run after three failures, or where the final one fails.
         """
         if not self.writes:
-            return
+            return True
         started = time.monotonic()
         try:
             self.checkpoints.mkdir(exist_ok=True)
@@ -147,13 +164,21 @@ class Run:
                 checkpoints.keep_only(self.checkpoints, saved)
             self.failed_saves = 0
             self.log_line(f"saved step {step} in {time.monotonic() - started:.1f} s")
+            return True
         except Exception as error:  # torch and safetensors report a full disk each in their own class
+            if final:
+                raise Mistake(
+                    f"Could not save the last step, {step}: {error}. The checkpoint before stands: make room, and the "
+                    "same command goes on from there.",
+                    Exit.SPACE,
+                ) from None
             self.failed_saves += 1
             self.warn(f"Could not save step {step}: {error}. Training goes on; the checkpoint before stands.")
             if self.failed_saves >= FAILED_SAVES:
                 raise Mistake(
                     f"Gave up after {FAILED_SAVES} failed saves: {error}. Make room and run again.", Exit.SPACE
                 ) from None
+            return False
 
     def write(self, file: str, put: Callable[[Path], None]) -> None:
         """A file of the run, written aside by ``put`` and renamed."""

@@ -45,8 +45,8 @@ class averaged:
                 mean.data = kept
 
 
-def save(state: State, model: ViT | BiT | Timm, classes: int, res: int, run: Run, final: bool = False) -> None:
-    """Save a checkpoint; the final one has no optimizer state, and replaces all others."""
+def save(state: State, model: ViT | BiT | Timm, classes: int, res: int, run: Run, final: bool = False) -> bool:
+    """Save a checkpoint, and tell if that worked; the final one has no optimizer state, and replaces all others."""
     moments = {} if final else state.optimizer.state_dict()["state"]
     packed = {
         f"{i}.{kind}": value for i, entry in moments.items() for kind, value in entry.items() if value is not None
@@ -67,7 +67,7 @@ def save(state: State, model: ViT | BiT | Timm, classes: int, res: int, run: Run
         (folder / "train_state.json").write_text(json.dumps(facts), encoding="utf-8")
 
     facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": ranks.size()}
-    run.save(state.step, write, needed, final, facts)
+    return run.save(state.step, write, needed, final, facts)
 
 
 def restore(state: State, checkpoint: Path) -> None:

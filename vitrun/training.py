@@ -107,8 +107,8 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
                     save(state, plan.model, plan.classes, plan.res, run)
                     saved = time.monotonic()
     except Stopped:
-        save(state, plan.model, plan.classes, plan.res, run)
-        run.say(f"saved step {state.step} of {steps}")
+        if save(state, plan.model, plan.classes, plan.res, run):
+            run.say(f"saved step {state.step} of {steps}")
         raise
     save(state, plan.model, plan.classes, plan.res, run, final=True)
     return {**test(recipe, plan, state, run, machine), **meter.summary(), **bad.summary(), **probing.summary()}
@@ -128,7 +128,7 @@ def fit_as(
     aim = objective(recipe, plan)
     return fit(
         state,
-        data.ahead(aim.prepare(batch, step) for step, batch in enumerate(batches, state.step)),
+        data.ahead((aim.prepare(batch, step) for step, batch in enumerate(batches, state.step)), machine.spare),
         lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, warmup, recipe.schedule_end, recipe.drops),
         objective=aim.loss,
         clip=recipe.clip,
@@ -195,7 +195,9 @@ def begin(recipe: Training, plan: Plan, run: Run, machine: Machine) -> State:
 
 def test(recipe: Training, plan: Plan, state: State, run: Run, machine: Machine) -> dict[str, Any]:
     """What the objective tells of every test image: of labels top-1, top-5 and loss."""
-    batches = data.ahead(data.testing(plan.test, WholeView(plan.res, **asdict(recipe.view)), recipe.batch))
+    batches = data.ahead(
+        data.testing(plan.test, WholeView(plan.res, **asdict(recipe.view)), recipe.batch), machine.spare
+    )
     with averaged(state):
         return objective(recipe, plan).test(state.network, batches, machine, run.tick)
 

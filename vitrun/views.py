@@ -18,6 +18,7 @@ ASPECT = (3 / 4, 4 / 3)  # of an inception crop (arXiv 1409.4842, section 6)
 # section 3.3)
 SQUARE, SMALL_SQUARE = 384 / 448, 128 / 160
 PAD = 1 / 8  # of the side, by which a pad crop may shift the image: 4 pixels of 32
+THIN = 16  # times the pixels kept, from which on a resized image is not made as a whole
 NUMBERS = 2 * TRIES + 3  # drawn for each image: area and aspect for every try, two places, one flip
 
 
@@ -38,10 +39,9 @@ class CropView:
     ) -> Tensor:
         """[B, 3, H, W] or B of [3, h, w], uint8 -> [B, 3, R, R] float32; drawn from (seed, epoch, index)."""
         numbers = draws.uniform(self.seed, "view", epoch, indices, NUMBERS)
-        sides = sizes(pixels)
-        boxes = BOXES[self.crop](numbers, sides, self.area)
+        boxes, frames = CROPS[self.crop](numbers, sizes(pixels), self.area, self.res)
         flips = (numbers[:, -1] < 0.5) & self.flip
-        images = resample(pixels, boxes, flips, self.res, out, self.antialias)
+        images = resample(pixels, boxes, flips, self.res, out, self.antialias, frames)
         if self.augment is not None:
             self.augment(images, epoch, indices)
         return images
@@ -68,8 +68,7 @@ class WholeView:
         if self.resize == "small":
             resized = np.rint(sides * (shorter / sides.min(1, keepdims=True))).astype(np.int64)
         frames = np.concatenate([resized, (resized - self.res) // 2], 1)
-        boxes = whole_boxes(sides, sides, (1.0, 1.0))
-        return resample(pixels, boxes, np.zeros(len(sides), bool), self.res, out, self.antialias, frames)
+        return resample(pixels, whole(sides), np.zeros(len(sides), bool), self.res, out, self.antialias, frames)
 
 
 def sizes(pixels: Tensor | Sequence[Tensor]) -> np.ndarray:
@@ -79,8 +78,20 @@ def sizes(pixels: Tensor | Sequence[Tensor]) -> np.ndarray:
     return np.array([image.shape[1:] for image in pixels])
 
 
-def inception_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
-    """Boxes (top, left, height, width) of a uniform share of the area and a log-uniform aspect: [B, 4]."""
+def whole(sides: np.ndarray) -> np.ndarray:
+    """The whole image as a box: [B, 2] -> [B, 4]."""
+    return np.concatenate([np.zeros_like(sides), sides], 1)
+
+
+def filled(boxes: np.ndarray, res: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes that become all of the image, and the frames that say so: both [B, 4]."""
+    return boxes, np.tile([res, res, 0, 0], (len(boxes), 1))
+
+
+def inception_crop(
+    numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (top, left, height, width) of a uniform share of the area and a log-uniform aspect."""
     low, high = log(ASPECT[0]), log(ASPECT[1])
     share = area[0] + numbers[:, :TRIES] * (area[1] - area[0])  # [B, TRIES]
     aspect = np.exp(low + numbers[:, TRIES : 2 * TRIES] * (high - low))
@@ -93,32 +104,40 @@ def inception_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, f
     width = np.where(found, widths[rows, first], sides[:, 1])
     top = np.floor(numbers[:, -3] * (sides[:, 0] - height + 1))
     left = np.floor(numbers[:, -2] * (sides[:, 1] - width + 1))
-    return np.stack([top, left, height, width], 1)
+    return filled(np.stack([top, left, height, width], 1), res)
 
 
-def pad_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
-    """Boxes as large as the image, shifted by up to an eighth of it; what lies outside repeats the edge: [B, 4]."""
-    shifts = (numbers[:, -3:-1] * 2 - 1) * PAD * sides
-    return np.concatenate([shifts, sides], 1)
+def pad_crop(
+    numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes as large as the image, shifted by up to an eighth of it; what lies outside repeats the edge."""
+    shifts = np.rint((numbers[:, -3:-1] * 2 - 1) * PAD * sides)
+    return filled(np.concatenate([shifts, sides], 1), res)
 
 
-def square_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], kept: float = SQUARE) -> np.ndarray:
-    """Boxes at a uniform place, as a crop of 384 from the image squashed to 448 by 448 sees it: [B, 4]."""
-    places = numbers[:, -3:-1] * (1 - kept) * sides
-    return np.concatenate([places, kept * sides], 1)
+def square_crop(
+    numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int, kept: float = SQUARE
+) -> tuple[np.ndarray, np.ndarray]:
+    """The whole image squashed to a square of which ``kept`` of each side is cut out at random."""
+    side = round(res / kept)
+    places = np.minimum(np.floor(numbers[:, -3:-1] * (side - res + 1)), side - res)
+    return whole(sides), np.concatenate([np.full_like(sides, side), places.astype(np.int64)], 1)
 
 
-def whole_boxes(numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float]) -> np.ndarray:
-    """The whole image: [B, 4]."""
-    return np.concatenate([np.zeros_like(sides), sides], 1)
+def no_crop(
+    numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The whole image."""
+    return filled(whole(sides), res)
 
 
-BOXES = {
-    "inception": inception_boxes,
-    "pad": pad_boxes,
-    "square": square_boxes,
-    "small_square": partial(square_boxes, kept=SMALL_SQUARE),
-    "none": whole_boxes,
+# From numbers [B, NUMBERS] and sides [B, 2] to boxes and frames, as ``resample`` takes them.
+CROPS = {
+    "inception": inception_crop,
+    "pad": pad_crop,
+    "square": square_crop,
+    "small_square": partial(square_crop, kept=SMALL_SQUARE),
+    "none": no_crop,
 }
 
 
@@ -133,14 +152,19 @@ def resample(
 ) -> Tensor:
     """Bilinear: each box to [3, R, R], mirrored where ``flips``, scaled to [-1, 1].
 
+    A box is its top, left, height and width in whole pixels; beyond the image its edge is repeated.
     Without ``antialias`` a pixel is made of its four neighbours however much the image shrinks, as TensorFlow's
     ``resize`` does. ``frames`` [B, 4] is the height and width that a box is resized to, and the top and left of the
     [R, R] that is kept of that; none for all of R by R. Images of one size are resampled together, by two small
     matrices each; others one by one.
     """
     out = torch.empty(len(boxes), 3, res, res) if out is None else out
-    frames = np.tile([res, res, 0, 0], (len(boxes), 1)) if frames is None else frames
+    frames = filled(boxes, res)[1] if frames is None else frames
     if isinstance(pixels, Tensor):
+        beyond = np.maximum(-boxes[:, :2], boxes[:, :2] + boxes[:, 2:] - pixels.shape[2:]).max()
+        if beyond > 0:  # the edge is repeated
+            pixels = functional.pad(pixels.float(), [int(beyond)] * 4, mode="replicate")
+            boxes = boxes + [beyond, beyond, 0, 0]
         high, wide = pixels.shape[2:]
         found = torch.from_numpy(weights(boxes, frames, flips, (high, wide), res, antialias))
         rows, columns = found[0, :, :, :high], found[1, :, :, :wide]  # [B, R, H], [B, R, W]
@@ -148,8 +172,12 @@ def resample(
         torch.matmul(rows[:, None], narrow.unflatten(1, (3, high)), out=out)  # [B, 3, R, R]
         scale(out, out)
     else:
-        for image, box, frame, flip, place in zip(pixels, boxes, frames, flips, out):
-            scale(resample_one(image, box, frame, flip, res, antialias), place)
+        for row, image in enumerate(pixels):
+            one = slice(row, row + 1)
+            if frames[row, :2].prod() > THIN * res**2:
+                resample(image[None], boxes[one], flips[one], res, out[one], antialias, frames[one])
+            else:
+                scale(resample_one(image, boxes[row], frames[row], flips[row], res, antialias), out[row])
     return out
 
 
@@ -160,9 +188,12 @@ def scale(images: Tensor, out: Tensor) -> None:
 
 def resample_one(image: Tensor, box: np.ndarray, frame: np.ndarray, flip: bool, res: int, antialias: bool) -> Tensor:
     """One image [3, h, w] to [3, R, R], uint8."""
-    top, left, height, width = (int(round(side)) for side in box)
-    top, left = max(top, 0), max(left, 0)
-    cut = image[None, :, top : top + height, left : left + width]
+    top, left, height, width = (int(side) for side in box)
+    cut = image[None, :, max(top, 0) : top + height, max(left, 0) : left + width]
+    if cut.shape[2:] != (height, width):  # beyond the image its edge is repeated
+        rows = torch.arange(top, top + height).clamp(0, image.shape[1] - 1)
+        columns = torch.arange(left, left + width).clamp(0, image.shape[2] - 1)
+        cut = image[None, :, rows[:, None], columns]
     cut = cut.contiguous(memory_format=torch.channels_last)  # as decoders leave pixels: else torch works plane by plane
     height, width, top, left = frame.tolist()
     out = functional.interpolate(cut, (height, width), mode="bilinear", antialias=antialias)[0]
@@ -180,19 +211,16 @@ def weights(
     """
     start, length = boxes.T.astype(np.float32).reshape(2, 2, -1, 1)  # [2, B, 1]
     resized, first = frames.T.astype(np.float32).reshape(2, 2, -1, 1)
-    last = np.array(sides, np.float32).reshape(2, 1, 1) - 1
-    low, high = start.clip(0, last), (start + length - 1).clip(0, last)
     places = np.tile(np.arange(res, dtype=np.float32), (*start.shape[:2], 1))  # [2, B, R]
     places[1, flips] = places[1, flips, ::-1]
     scale = length / resized
-    centre = (start + (first + places + 0.5) * scale - 0.5).clip(low, high)
+    end = start + length - 1
+    centre = (start + (first + places + 0.5) * scale - 0.5).clip(start, end)
     longest = max(sides)
     if antialias and longest > res:
-        return shrinking(centre, low, high, scale, longest)
+        return shrinking(centre, start, end, scale, longest)
     below = np.floor(centre)
-    part = centre - below
-    part[below < low] = 1
-    part[below + 1 > high] = 0
+    part = centre - below  # of the pixel behind; none at the end of the box
     found = np.zeros((part.size, longest), np.float32)
     lines, taps = np.arange(part.size), below.astype(np.int64).ravel()
     found[lines, np.minimum(taps + 1, longest - 1)] = part.ravel()
@@ -200,11 +228,9 @@ def weights(
     return found.reshape(*part.shape, longest)
 
 
-def shrinking(centre: np.ndarray, low: np.ndarray, high: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
+def shrinking(centre: np.ndarray, start: np.ndarray, end: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
     """The weights of triangles ``scale`` [2, B, 1] wide, a pixel at least: centres [2, B, R] -> [2, B, R, ``size``]."""
     index = np.arange(size, dtype=np.float32)
     weight = 1 - np.abs(index - centre[..., None]) / np.maximum(scale, 1)[..., None]
-    weight *= (weight > 0) & (index >= low[..., None]) & (index <= high[..., None])
-    total = weight.sum(-1, keepdims=True)
-    nearest = index == np.rint(centre)[..., None]
-    return np.where(total > 0, weight / np.maximum(total, 1e-12), nearest)
+    weight *= (weight > 0) & (index >= start[..., None]) & (index <= end[..., None])
+    return weight / weight.sum(-1, keepdims=True)

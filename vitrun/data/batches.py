@@ -19,7 +19,7 @@ from vitrun.data.splits import THREADS, BadImage, Split
 T = TypeVar("T")
 AHEAD = 2  # batches made before they are asked for
 PATIENCE = 0.1  # seconds between two looks whether a batch is still wanted
-IN_MEMORY_PIECE = 128  # images in memory viewed at a time, by all cores: to share the calls, yet lie in the caches
+IN_MEMORY_PIECE = 128  # images in memory viewed at a time: many, to share the calls, yet few enough for the caches
 PIECE = 16  # images a thread reads and views at a time: enough to share the calls, few enough to busy all threads
 
 
@@ -110,11 +110,10 @@ def viewed(
     return images, places
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items, made by a thread of their own; an error there is raised here."""
+def ahead(items: Iterator[T], cores: int = 1) -> Iterator[T]:
+    """The same items, made by a thread of their own that computes on ``cores``; an error there is raised here."""
     queue: Queue = Queue(AHEAD)
     done = Event()
-    threads = torch.get_num_threads()
 
     def offer(item: T | None, error: BaseException | None) -> bool:
         # Python waits for this thread at its end: a daemon would be cut off inside torch, which aborts the process.
@@ -125,7 +124,7 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
         return False
 
     def fill() -> None:
-        torch.set_num_threads(threads)  # a new thread has the number that any other set last
+        torch.set_num_threads(cores)
         try:
             if all(offer(item, None) for item in items):
                 offer(None, StopIteration())

@@ -15,6 +15,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
+# What images are: of Pillow's other formats one starts a program (EPS), and none is a photograph.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # of one image: from here on Pillow suspects an attack on memory
 SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers that give the size (ITU-T T.81, table B.1)
 
@@ -59,11 +61,11 @@ def jpeg_size(data: bytes | memoryview) -> tuple[int, int, int]:
 
 
 def any_format(data: bytes | memoryview) -> np.ndarray:
-    """An image of any format that Pillow reads, [h, w, 3]."""
+    """An image of any of ``FORMATS``, as Pillow reads it: [h, w, 3]."""
     try:
-        image = Image.open(BytesIO(data))
+        image = Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        raise ValueError("no image format that Pillow knows begins like that") from None
+        raise ValueError(f"no image format begins like that ({', '.join(FORMATS)} are read)") from None
     with image:
         if not 0 < image.width * image.height <= MOST_PIXELS:
             raise ValueError(f"it would be of {image.width} by {image.height} pixels")

@@ -18,18 +18,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitrun.data.splits import THREADS, Split
+from vitrun.data.splits import THREADS, BadImage, Split
 
 SIDE = 32  # pixels of the grey view
 BITS = 128  # 64 find more pairs that are none among the 5 * 10^8 of CIFAR-10, 256 lose images shifted by a pixel
 GREY = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
-CHUNK = 2000  # images hashed at a time
+CHUNK = 500  # images hashed between two looks whether that is still wanted
 ROWS = 2048  # images of either split compared at a time
 ROUNDING = 1e-5  # by which the cosine of equal vectors may be less than 1
 
 DOWN, ACROSS = (axis.ravel() for axis in np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"))
 LOWEST = np.argsort(DOWN**2 + ACROSS**2, kind="stable")[1 : BITS + 1]  # without the mean
 COSINES = torch.cos(pi / SIDE * torch.arange(SIDE)[:, None] * (torch.arange(SIDE)[None] + 0.5))  # [frequency, pixel]
+VOID = torch.zeros(SIDE, SIDE)  # the view of what cannot be read
 MIRROR = torch.from_numpy(1.0 - 2.0 * (ACROSS[LOWEST] % 2)).float()  # [BITS] 1, or -1 where mirroring changes the sign
 
 
@@ -42,22 +43,37 @@ class Pairs:
     distances: np.ndarray
 
 
-def codes(split: Split, tick: Callable[[int], None]) -> dict[str, Tensor]:
-    """SHA-256 of size and RGB pixels, uint8 [N, 32], and perceptual hash, uint8 [N, BITS / 8], of every image."""
+def codes(split: Split, tick: Callable[[int], None], bad: Callable[[BadImage], None]) -> dict[str, Tensor]:
+    """SHA-256 of size and RGB pixels, uint8 [N, 32], and perceptual hash, uint8 [N, BITS / 8], of every image.
+
+    ``bad`` is told of what cannot be read, whose hashes are of its bytes: it is like nothing but an exact copy.
+    """
+
+    def look(row: int) -> tuple[Tensor, Tensor | BadImage]:
+        try:
+            image = torch.from_numpy(split.decode(row)) if split.pixels is None else split.pixels[row]
+        except BadImage as mistake:
+            return digest(torch.from_numpy(split.raw(row).copy())), mistake
+        return digest(image), small(image)
+
     exact, near = [], []
     for first in range(0, len(split), CHUNK):
         rows = range(first, min(first + CHUNK, len(split)))
-        images = split.pixels  # [N, 3, h, w], where they are in memory
-        images = list(map(torch.from_numpy, THREADS.map(split.decode, rows))) if images is None else images[rows]
-        exact.append(torch.stack([digest(image) for image in images]))
-        near.append(perceptual(torch.stack([small(image) for image in images])))
-        tick(len(images))
+        digests, views = zip(*THREADS.map(look, rows))
+        found = perceptual(torch.stack([VOID if isinstance(view, BadImage) else view for view in views]))
+        for place, view in enumerate(views):
+            if isinstance(view, BadImage):
+                found[place] = digests[place][: BITS // 8]
+                bad(view)
+        exact.append(torch.stack(digests))
+        near.append(found)
+        tick(len(rows))
     return {"exact": torch.cat(exact), "near": torch.cat(near)}
 
 
-def digest(image: Tensor) -> Tensor:
-    """The SHA-256 of an image's size and pixels: uint8 [3, h, w] -> uint8 [32]."""
-    code = hashlib.sha256(repr(tuple(image.shape)).encode() + image.contiguous().numpy().tobytes())
+def digest(pixels: Tensor) -> Tensor:
+    """The SHA-256 of an image's size and pixels: uint8, of any shape -> uint8 [32]."""
+    code = hashlib.sha256(repr(tuple(pixels.shape)).encode() + pixels.contiguous().numpy().tobytes())
     return torch.frombuffer(bytearray(code.digest()), dtype=torch.uint8)
 
 

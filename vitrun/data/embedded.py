@@ -120,6 +120,7 @@ def shapes(data: recipe.Shapes, part: str) -> Split:
 def draw(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Images [B, 3, S, S] uint8 and labels [B]: one object on a noisy ground, or as many as the label counts."""
     u = draws.uniform(0, f"shapes-{part}", size, indices, NUMBERS).astype(np.float32)
+    u = np.minimum(u, np.nextafter(np.float32(1), np.float32(0)))  # rounding may have made it 1
     choices = [list(SHAPES).index(name) for name in (POINTED if target == "orientation" else SHAPES)]
     kind = np.array(choices)[(u[:, 0] * len(choices)).astype(int)]
     colour = (u[:, 1] * len(COLOURS)).astype(int)

@@ -118,7 +118,9 @@ def from_table(data: recipe.Files, table: Any) -> Split:
         found = encoded[index].as_py()
         return found if found is not None else outside(keys[index], paths[index].as_py())
 
-    return Split(keys, labels, tuple(names), encoded=read_bytes, accepted=None if lists is None else padded(lists))
+    sizes = compute.fill_null(compute.binary_length(encoded), -1).to_numpy().astype(np.int64)
+    accepted = None if lists is None else padded(lists)
+    return Split(keys, labels, tuple(names), encoded=read_bytes, accepted=accepted, sizes=sizes)
 
 
 def check_columns(data: recipe.Files, features: Any) -> None:

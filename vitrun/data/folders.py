@@ -16,7 +16,7 @@ RUN = "recipe.yaml"  # what a run's folder has
 TEST_NAMES = ("test", "val", "validation")  # what people call the folder of images that are not trained on
 TEST_SHARE = 0.1  # of the files, where one folder has to serve both parts
 
-File = tuple[str, str, int]  # key, path and label of an image
+File = tuple[str, str, int, int]  # key, path, label and bytes of an image
 
 
 def read(data: recipe.Files, part: str) -> Split:
@@ -31,13 +31,13 @@ def read(data: recipe.Files, part: str) -> Split:
         files = [file for file in files if for_testing(file) == (part != "train")]
     else:
         names, files = part_of(data, part, train, test)
-    paths = [path for _, path, _ in files]
-    labels = np.array([label for _, _, label in files], dtype=np.int64)
+    keys, paths, labels, sizes = zip(*files) if files else ((), (), (), ())
     return Split(
-        [key for key, _, _ in files],
-        labels,
+        [*keys],
+        np.array(labels, dtype=np.int64),
         tuple(map(text, names)),
         encoded=lambda index: Path(paths[index]).read_bytes(),
+        sizes=np.array(sizes, dtype=np.int64),
     )
 
 
@@ -72,7 +72,7 @@ def all_of(root: Path) -> tuple[list[str], list[File]]:
             f"Perhaps data.path={root / names[0]} is meant, or the folder above.",
             Exit.DATA,
         )
-    full = {label for _, _, label in files}
+    full = {label for _, _, label, _ in files}
     empty = [name for label, name in enumerate(names) if label not in full]
     if empty:
         raise Mistake(f"{root} has class folders without an image: {listed(empty)}. Fill or remove them.", Exit.DATA)
@@ -115,21 +115,30 @@ def has_runs(folder: Path) -> bool:
 def scan(root: Path, names: Sequence[str]) -> list[File]:
     """Every image below ``root/CLASS``, in order of class and name; files that begin with a dot are none."""
     return [
-        (text(f"{name}/{inside}"), f"{root}/{name}/{inside}", label)
+        (text(f"{name}/{inside}"), f"{root}/{name}/{inside}", label, size)
         for label, name in enumerate(names)
-        for inside in images(f"{root}/{name}")
+        for inside, size in images(f"{root}/{name}")
     ]
 
 
-def images(folder: str) -> Iterator[str]:
-    """Every image below a folder by its path from there, in order; by scandir, for there may be millions."""
+def images(folder: str) -> Iterator[tuple[str, int]]:
+    """Every image below a folder by its path from there, in order, and its bytes; by scandir: there may be millions."""
     with os.scandir(folder) as entries:
-        found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
-    for name, is_folder in found:
-        if is_folder:
-            yield from (f"{name}/{inside}" for inside in images(f"{folder}/{name}"))
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        name = entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from ((f"{name}/{inside}", size) for inside, size in images(f"{folder}/{name}"))
         elif os.path.splitext(name)[1].lower() in IMAGES and not name.startswith("."):
-            yield name
+            yield name, size_of(entry)
+
+
+def size_of(entry: os.DirEntry) -> int:
+    """The bytes of a file; -1 where a link leads nowhere, which is told when the image is read."""
+    try:
+        return entry.stat().st_size
+    except OSError:
+        return -1
 
 
 def text(name: str) -> str:

@@ -52,6 +52,7 @@ class Split:
     classes: tuple[str, ...]
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
     encoded: Callable[[int], bytes | memoryview | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
+    sizes: np.ndarray | None = None  # [N] bytes of each encoded image, where that is known without reading it
     skipped: int = 0  # bad images that were left out
     where: str = ""  # the files that it came from, where that needs telling
     accepted: np.ndarray | None = None  # [N, A] labels that count as right, then -1; none for the label alone
@@ -69,14 +70,14 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of a SHA-256 over classes, keys and labels, and which of them count as right."""
+        """16 hex digits of a SHA-256 over classes, keys, labels, which of them count as right, and sizes of files."""
         code = hashlib.sha256("\n".join(self.classes).encode())
         if self.code:
             code.update(self.code.encode())
             return code.hexdigest()[:16]
         for first in range(0, len(self), 65536):
             code.update("\n".join(self.keys[first : first + 65536]).encode())
-        for numbers in (self.labels, self.accepted, self.among):
+        for numbers in (self.labels, self.accepted, self.among, self.sizes):
             if numbers is not None:
                 code.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
         return code.hexdigest()[:16]
@@ -98,6 +99,8 @@ class Split:
             raise Mistake(f"{self.keys[index]} cannot be read: {error}.", Exit.DATA) from None
         try:
             return decode(data)
+        except MemoryError:  # which is not the image's fault
+            raise
         except Exception as error:  # whatever a decoder raises
             start = bytes(data[:16]).decode("latin-1").strip().encode("unicode_escape").decode()
             raise BadImage(
@@ -106,9 +109,16 @@ class Split:
                 Exit.DATA,
             ) from None
 
+    def raw(self, index: int) -> np.ndarray:
+        """The image at ``index`` as it is kept: its bytes, or its pixels where these are in memory."""
+        if self.pixels is not None:
+            return self.pixels[index].numpy()
+        found = self.encoded(index)
+        return found if isinstance(found, np.ndarray) else np.frombuffer(found, np.uint8)
+
     def only(self, rows: np.ndarray) -> "Split":
         """The split of the images at ``rows``, which go up."""
-        encoded, pixels, accepted, shards = self.encoded, self.pixels, self.accepted, self.shards
+        encoded, pixels, accepted, sizes, shards = self.encoded, self.pixels, self.accepted, self.sizes, self.shards
         return replace(
             self,
             keys=Chosen(self.keys, rows),
@@ -116,6 +126,7 @@ class Split:
             pixels=None if pixels is None else pixels[torch.from_numpy(rows)],
             encoded=None if encoded is None else lambda index: encoded(int(rows[index])),
             accepted=None if accepted is None else accepted[rows],
+            sizes=None if sizes is None else sizes[rows],
             shards=None if shards is None else Order(np.searchsorted(rows, shards.starts), shards.buffer),
             code=self.code and hashlib.sha256(self.code.encode() + rows.astype("<i8").tobytes()).hexdigest(),
         )

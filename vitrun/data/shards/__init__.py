@@ -1,6 +1,7 @@
 """Tar shards in WebDataset's layout: on disk, or on the net and then downloaded once."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -61,12 +62,24 @@ def located(data: recipe.Shards, part: str) -> tuple[Path, list[str], str]:
     """The folder of a part's shards, their names there or addresses, and the pattern; whoever only tests names any."""
     pattern = data.train if part == "train" else data.test
     shards = listed(data, pattern)
-    if part == "train" and (both := {*shards} & {*listed(data, data.test)}):
+    if part == "train" and (both := places(data, pattern, shards) & places(data, data.test, listed(data, data.test))):
         raise Mistake(
-            f"data={data.name}: {min(both)} is a training and a test shard. Tell them apart: data.train=, data.test=",
+            f"data={data.name}: {min(both)} is a training and a test shard. Tell them apart: data.train=, "
+            "data.test=; addresses whose files have the same names have each a folder of their own without data.path",
             Exit.DATA,
         )
-    return data.path or download.folder(pattern), shards, pattern
+    return folder(data, pattern), shards, pattern
+
+
+def folder(data: recipe.Shards, pattern: str) -> Path:
+    """The folder of the shards that a pattern names."""
+    return data.path or download.folder(pattern)
+
+
+def places(data: recipe.Shards, pattern: str, shards: Sequence[str]) -> set[str]:
+    """Where shards lie on this machine, or will when they are downloaded."""
+    names = download.names(shards) if recipe.on_the_net(pattern) else shards
+    return {os.path.realpath(folder(data, pattern) / name) for name in names}
 
 
 def indexed(data: recipe.Shards, part: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
+from posixpath import basename, commonpath, normpath, relpath
 from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -31,8 +32,15 @@ def folder(address: str) -> Path:
 
 
 def names(addresses: Sequence[str]) -> list[str]:
-    """What the files at some addresses are called where they are kept."""
-    return [Path(urlsplit(address).path).name for address in addresses]
+    """What the files at some addresses are called where they are kept: as there, with folders where names repeat."""
+    paths = [normpath(urlsplit(address).path) for address in addresses]
+    short = [basename(path) for path in paths]
+    if len(set(short)) == len(short):
+        return short
+    if len(set(paths)) < len(paths):
+        again = next(path for number, path in enumerate(paths) if path in paths[:number])
+        raise Mistake(f"{again} is named twice among the shards' addresses: give each one once.", Exit.DATA)
+    return [relpath(path, commonpath(paths)) for path in paths]
 
 
 def kept(addresses: Sequence[str], root: Path, tick: Callable[[], None]) -> list[str]:
@@ -40,7 +48,6 @@ def kept(addresses: Sequence[str], root: Path, tick: Callable[[], None]) -> list
     found = names(addresses)
     missing = [(address, root / name) for address, name in zip(addresses, found) if not (root / name).exists()]
     if missing:
-        root.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(AT_ONCE, "download") as threads:
             try:
                 for _ in counted(
@@ -57,6 +64,7 @@ def fetch(address: str, file: Path, tick: Callable[[], None]) -> None:
     for attempt in range(TRIES):
         time.sleep(PAUSE * 2 ** (attempt - 1) if attempt else 0)
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             with open(file.with_name(f"{file.name}.part"), "ab") as part:
                 fcntl.flock(part, fcntl.LOCK_EX)  # another process may want the same file
                 if not file.exists():

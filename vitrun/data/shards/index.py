@@ -104,6 +104,8 @@ def keep(folder: Path, arrays: dict[str, np.ndarray], code: str) -> None:
         if not folder.is_dir():
             os.replace(aside, folder)
     except OSError as error:
+        if folder.is_dir():
+            return
         raise Mistake(
             f"The index {folder} cannot be written: {error.strerror}. Make room for it.", Exit.SPACE
         ) from None

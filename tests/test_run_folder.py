@@ -1,0 +1,65 @@
+"""What becomes of a run whose folder takes no line, or not its last step."""
+
+import json
+import os
+from errno import ENOSPC
+
+import pytest
+from conftest import TINY
+
+from vitrun import checkpoints, run, start
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+
+
+def open_run(tmp_path) -> run.Run:
+    """A run that has begun."""
+    recipe = start.load("pretrain", [*TINY, f"runs={tmp_path}"])
+    found = run.Run("pretrain", recipe, Screen(quiet=True))
+    found.begin()
+    return found
+
+
+def test_a_line_that_cannot_be_written_costs_one_warning_and_no_run(tmp_path, monkeypatch):
+    there, told = open_run(tmp_path), []
+    monkeypatch.setattr(there, "warn", told.append)
+    (there.folder / "metrics.jsonl").unlink()
+    (there.folder / "metrics.jsonl").mkdir()
+    for step in range(3):
+        there.log({"step": step})
+    assert len(told) == 1 and "metrics.jsonl" in told[0] and "goes on" in told[0]
+
+
+def test_behind_half_a_line_the_next_attempt_begins_a_line_of_its_own(tmp_path):
+    there = open_run(tmp_path)
+    with open(there.folder / "metrics.jsonl", "a") as file:
+        file.write('{"attempt": 1, "st')  # as a killed process leaves it
+    again = open_run(tmp_path)
+    again.log({"step": 7})
+    assert again.attempt == 2
+    assert [line["attempt"] for line in again.metrics("started")] == [1, 2]
+    assert [line["step"] for line in again.metrics("step")] == [7]
+
+
+@pytest.mark.parametrize("how", ["full", "damaged"])
+def test_a_run_whose_last_step_cannot_be_saved_is_not_finished(carry_out, tmp_path, monkeypatch, how):
+    save = checkpoints.save
+
+    def broken(folder, step, write, facts):
+        if step < 6:
+            return save(folder, step, write, facts)
+        if how == "full":
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+        saved = save(folder, step, write, facts)
+        (saved / "model.safetensors").write_bytes(b"what a failing disk gave back")
+        return saved
+
+    monkeypatch.setattr(checkpoints, "save", broken)
+    with pytest.raises(Mistake, match="Could not save the last step, 6.*make room, and the same command") as error:
+        carry_out("pretrain", *TINY, "save_minutes=0.00001")
+    assert error.value.status == Exit.SPACE
+    (folder,) = (tmp_path / "runs").glob("pretrain-*")
+    assert not (folder / "result.json").exists() and (folder / "checkpoints" / "step-00000005").is_dir()
+    monkeypatch.setattr(checkpoints, "save", save)
+    carry_out("pretrain", *TINY, "save_minutes=0.00001")
+    assert json.loads((folder / "checkpoints/step-00000006/MANIFEST.json").read_text())["step"] == 6
