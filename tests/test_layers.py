@@ -14,7 +14,7 @@ from vitrun.cli import VERBS
 PACKAGE = Path(vitrun.__file__).parent
 # From low to high. A room imports those before it only; rooms in one pair of brackets do not know each other.
 ROOMS = (
-    ("mistakes", "recipe", "draws"),
+    ("mistakes", "recipe", "draws", "resample"),
     ("ranks",),
     ("screen",),
     ("choices", "checkpoints", "jobs", "process"),

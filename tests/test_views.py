@@ -10,7 +10,8 @@ from PIL import Image
 from torch.nn import functional
 
 from vitrun import data
-from vitrun.views import CROPS, NUMBERS, CropView, WholeView, resample
+from vitrun.resample import resample
+from vitrun.views import CROPS, NUMBERS, CropView, WholeView
 
 
 def images(number: int, height: int, width: int) -> torch.Tensor:

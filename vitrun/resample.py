@@ -1,0 +1,110 @@
+"""Boxes of images, resized: bilinear, each axis a product with a small matrix, or one image at a time by torch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+THIN = 16  # times the pixels kept, from which on a resized image is not made as a whole
+
+
+def filled(boxes: np.ndarray, res: int) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes that become all of the image, and the frames that say so: both [B, 4]."""
+    return boxes, np.tile([res, res, 0, 0], (len(boxes), 1))
+
+
+def resample(
+    pixels: Tensor | Sequence[Tensor],
+    boxes: np.ndarray,
+    flips: np.ndarray,
+    res: int,
+    out: Tensor | None = None,
+    antialias: bool = True,
+    frames: np.ndarray | None = None,
+) -> Tensor:
+    """Bilinear: each box to [3, R, R], mirrored where ``flips``, scaled to [-1, 1].
+
+    A box is its top, left, height and width in whole pixels; beyond the image its edge is repeated.
+    Without ``antialias`` a pixel is made of its four neighbours however much the image shrinks, as TensorFlow's
+    ``resize`` does. ``frames`` [B, 4] is the height and width that a box is resized to, and the top and left of the
+    [R, R] that is kept of that; none for all of R by R. Images of one size are resampled together, by two small
+    matrices each; others one by one.
+    """
+    out = torch.empty(len(boxes), 3, res, res) if out is None else out
+    frames = filled(boxes, res)[1] if frames is None else frames
+    if isinstance(pixels, Tensor):
+        beyond = np.maximum(-boxes[:, :2], boxes[:, :2] + boxes[:, 2:] - pixels.shape[2:]).max()
+        if beyond > 0:  # the edge is repeated
+            pixels = functional.pad(pixels.float(), [int(beyond)] * 4, mode="replicate")
+            boxes = boxes + [beyond, beyond, 0, 0]
+        high, wide = pixels.shape[2:]
+        found = torch.from_numpy(weights(boxes, frames, flips, (high, wide), res, antialias))
+        rows, columns = found[0, :, :, :high], found[1, :, :, :wide]  # [B, R, H], [B, R, W]
+        narrow = pixels.float().flatten(1, 2) @ columns.mT  # [B, 3H, R]
+        torch.matmul(rows[:, None], narrow.unflatten(1, (3, high)), out=out)  # [B, 3, R, R]
+        scale(out, out)
+    else:
+        for row, image in enumerate(pixels):
+            one = slice(row, row + 1)
+            if frames[row, :2].prod() > THIN * res**2:
+                resample(image[None], boxes[one], flips[one], res, out[one], antialias, frames[one])
+            else:
+                scale(resample_one(image, boxes[row], frames[row], flips[row], res, antialias), out[row])
+    return out
+
+
+def scale(images: Tensor, out: Tensor) -> None:
+    """Write values from 0 to 255 as -1 to 1."""
+    torch.sub(images, 127.5, out=out).div_(127.5)
+
+
+def resample_one(image: Tensor, box: np.ndarray, frame: np.ndarray, flip: bool, res: int, antialias: bool) -> Tensor:
+    """One image [3, h, w] to [3, R, R], uint8."""
+    top, left, height, width = (int(side) for side in box)
+    cut = image[None, :, max(top, 0) : top + height, max(left, 0) : left + width]
+    if cut.shape[2:] != (height, width):  # beyond the image its edge is repeated
+        rows = torch.arange(top, top + height).clamp(0, image.shape[1] - 1)
+        columns = torch.arange(left, left + width).clamp(0, image.shape[2] - 1)
+        cut = image[None, :, rows[:, None], columns]
+    cut = cut.contiguous(memory_format=torch.channels_last)  # as decoders leave pixels: else torch works plane by plane
+    height, width, top, left = frame.tolist()
+    out = functional.interpolate(cut, (height, width), mode="bilinear", antialias=antialias)[0]
+    out = out[:, top : top + res, left : left + res]
+    return out.flip(2) if flip else out
+
+
+def weights(
+    boxes: np.ndarray, frames: np.ndarray, flips: np.ndarray, sides: tuple[int, int], res: int, antialias: bool
+) -> np.ndarray:
+    """The bilinear weights that take images of ``sides`` to [R, R] along both axes: [2, B, R, the longer side].
+
+    A triangle filter as wide as a pixel of the output (with ``antialias``, else of the input), cut off at the box and
+    normalised, as PIL has it; the columns mirrored where ``flips``.
+    """
+    start, length = boxes.T.astype(np.float32).reshape(2, 2, -1, 1)  # [2, B, 1]
+    resized, first = frames.T.astype(np.float32).reshape(2, 2, -1, 1)
+    places = np.tile(np.arange(res, dtype=np.float32), (*start.shape[:2], 1))  # [2, B, R]
+    places[1, flips] = places[1, flips, ::-1]
+    scale = length / resized
+    end = start + length - 1
+    centre = (start + (first + places + 0.5) * scale - 0.5).clip(start, end)
+    longest = max(sides)
+    if antialias and longest > res:
+        return shrinking(centre, start, end, scale, longest)
+    below = np.floor(centre)
+    part = centre - below  # of the pixel behind; none at the end of the box
+    found = np.zeros((part.size, longest), np.float32)
+    lines, taps = np.arange(part.size), below.astype(np.int64).ravel()
+    found[lines, np.minimum(taps + 1, longest - 1)] = part.ravel()
+    found[lines, taps] += 1 - part.ravel()
+    return found.reshape(*part.shape, longest)
+
+
+def shrinking(centre: np.ndarray, start: np.ndarray, end: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
+    """The weights of triangles ``scale`` [2, B, 1] wide, a pixel at least: centres [2, B, R] -> [2, B, R, ``size``]."""
+    index = np.arange(size, dtype=np.float32)
+    weight = 1 - np.abs(index - centre[..., None]) / np.maximum(scale, 1)[..., None]
+    weight *= (weight > 0) & (index >= start[..., None]) & (index <= end[..., None])
+    return weight / weight.sum(-1, keepdims=True)
