@@ -61,6 +61,14 @@ def test_runs_on_other_images_are_never_averaged(finish, show):
     }
 
 
+def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(finish, show):
+    finish(("pretrain",), {"top1": 0.5, "loss": 1.25}, {})
+    with pytest.raises(Mistake, match="No value of the runs 'top7'. Did you mean top1"):
+        show("verbs=pretrain", "values=top7", "paper=none")
+    cells, _ = show("verbs=pretrain", "rows=data", "columns=model", "values=top1,loss", "paper=none")
+    assert (cells["shapes", "vit_nano8"], cells["shapes loss", "vit_nano8"]) == ("50.00", "1.25")
+
+
 def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
     pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
     for seed, top1 in enumerate((0.92, 0.93, 0.94)):

@@ -18,11 +18,15 @@ KEEP = 2  # a damaged newest one must leave one to fall back to
 def write_file(path: Path, text: str) -> None:
     """Put ``text`` at ``path``: the whole of it, or what was there before."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(aside, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    try:
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def digest(path: Path) -> str:
@@ -103,12 +107,12 @@ def problem(checkpoint: Path) -> str | None:
     return None
 
 
-def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
-    """The newest checkpoint that verifies; damaged ones are named and put into ``quarantine``.
+def newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) -> Path | None:
+    """The newest checkpoint that verifies; damaged ones are named, and put into ``quarantine`` by who is to ``tidy``.
 
     None where there never was one; a Mistake where there are some and none is sound.
     """
-    for partial in folder.glob(".tmp-step-*"):
+    for partial in folder.glob(".tmp-step-*") if tidy else ():
         warn(f"Removed {partial.name}: its save was cut off.")
         shutil.rmtree(partial)
     bad = []
@@ -119,6 +123,8 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
         bad.append(f"{checkpoint.name}: {reason}")
         if NEWER in reason:  # sound for the program that wrote it: it stays where it is
             raise Mistake(f"{checkpoint}: {reason}. Go on with that version.", Exit.CHECKPOINT)
+        if not tidy:
+            continue
         warn(f"Rejected {checkpoint.name}: {reason}. Moved to quarantine.")
         (folder / "quarantine").mkdir(exist_ok=True)
         os.replace(checkpoint, folder / "quarantine" / f"{checkpoint.name}-{os.getpid()}")
@@ -131,5 +137,11 @@ def newest(folder: Path, warn: Callable[[str], None]) -> Path | None:
 
 
 def read_json(path: Path) -> dict | None:
-    """The content of a JSON file, or None where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    """The content of a JSON file, or None where there is no such file; a Mistake where it is no JSON object."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except ValueError:
+        found = ()
+    if not isinstance(found, dict | None):
+        raise Mistake(f"{path} is damaged: it holds no JSON object. Delete it, or what it belongs to.", Exit.CHECKPOINT)
+    return found

@@ -82,6 +82,9 @@ def command(verb: str):
         quiet: Quiet = False,
         json: Json = False,
     ) -> None:
+        os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # the Hub's client tells of every try; we tell how it ends
+        if sys.stdout is None:  # closed before we began
+            sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
         with leaving(), told(verb), ranks.begun(), told(verb):  # the ranks part when all is said
             for flag, given in (("--dry-run", dry_run), ("--json", json)):
                 if given and verb not in RUNNING:
@@ -148,12 +151,14 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
         return
     screen = Screen(quiet, as_json)
     result = carried_out(verb, words, recipe, screen, dry)
-    if result is None:
-        return
-    screen.result(result)
-    if not dry:
+    if result is not None:
+        screen.result(result)
+    if result is not None and not dry:
         name = run.name(verb, recipe)
-        screen.say(f"In {recipe.runs / name}. Next: {NEXT[verb].format(run=name)}")
+        own = [word for word in words if word.startswith(("runs=", *["data=", "data."] * (verb == "dedup")))]
+        screen.say(f"In {recipe.runs / name}. Next: {shlex.join([*NEXT[verb].format(run=name).split(), *own])}")
+    if screen.lost:
+        raise Mistake(f"Standard output took no more lines: {screen.lost}. Make room for them.", Exit.SPACE)
 
 
 def carried_out(verb: str, words: list[str], recipe: Any, screen: Any, dry: bool) -> dict | None:

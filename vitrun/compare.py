@@ -31,7 +31,9 @@ def main(recipe: recipe.Compare, screen: Screen) -> None:
     verbs, rows, columns = recipe.verbs or paper.verbs, recipe.rows or paper.rows, recipe.columns or paper.columns
     for name in (*rows, *columns):
         check(name, paper)
-    found = results.read(recipe.runs, verbs, repeats=bool(recipe.verbs))
+    found = results.read(recipe.runs, verbs, screen.warn, repeats=bool(recipe.verbs))
+    if (told := {name for run in found for name in run.result}) and not told & {*recipe.values}:
+        raise Mistake(unknown("value of the runs", recipe.values[0], told))
     if not found and not paper.numbers:
         raise Mistake(f"No finished {' or '.join(verbs)} run in {recipe.runs.absolute()}.", Exit.DATA)
     values = (*recipe.values, *{number.metric for number in paper.numbers} - {*recipe.values})
@@ -39,7 +41,7 @@ def main(recipe: recipe.Compare, screen: Screen) -> None:
     cells += results.vtab_means(cells, (*rows, *columns))
     pairs = [(cell, near(cell, paper)) for cell in cells]
     header, body = layout(pairs, paper, rows, columns)
-    screen.say(table(header, body))
+    screen.show(table(header, body))
     for sentence in notes(pairs, paper):
         screen.say(sentence)
     if not found:
@@ -113,8 +115,9 @@ def joined(labels: tuple[str, ...]) -> str:
 
 
 def percent(cell: Cell) -> str:
-    """``85.30 ± 0.02``."""
-    return f"{100 * cell.mean:.2f}" + (f" ± {100 * cell.std:.2f}" if cell.std is not None else "")
+    """``85.30 ± 0.02``: shares in percent, others, as a loss, as they are."""
+    scale = 1 if "loss" in cell.value else 100
+    return f"{scale * cell.mean:.2f}" + (f" ± {scale * cell.std:.2f}" if cell.std is not None else "")
 
 
 def written(number: Number) -> str:

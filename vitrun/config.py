@@ -14,6 +14,12 @@ TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data 
 # so that a word adds its choice behind theirs.
 KEYS = {"against": "data@against", "protocol": "protocol/{verb}@_global_", "augment": "+augment"}
 
+WANTED = {  # what pydantic says less well
+    "path_type": "it should be a path",
+    "bool_parsing": "it should be true or false",
+    "too_short": "it needs a value at least",
+}
+
 
 def freeze(verb: str, tree: dict) -> Any:
     """The recipe that a plain tree of options describes; a Mistake for the first option that is unsound."""
@@ -48,9 +54,7 @@ def explain(verb: str, error: dict) -> str:
         )
     if error["type"] == "missing":
         return f"{where} is required: add {where}=..."
-    wanted = (
-        "it should be a path" if error["type"] == "path_type" else error["msg"].replace("Input should", "it should")
-    )
+    wanted = WANTED.get(error["type"], error["msg"].replace("Input should", "it should"))
     return f"{where}={choices.show_value(error['input'])} cannot be: {wanted}"
 
 
@@ -92,17 +96,34 @@ def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
         if len(grammar.values(value)) > 1 and not choices.is_list(verb, key):
             raise Mistake(
                 f"{key}={value} is a sweep over {len(grammar.values(value))} values: add -m to run every combination."
+                + (
+                    f" Where the comma is part of it, quote it twice: {key}=\"'...'\""
+                    if choices.is_text(verb, key)
+                    else ""
+                )
             )
         if key in groups:
             pick(groups[key], value, key)
     known = known_to(verb, tuple((key, value) for key, value in pairs.items() if key in groups))
     for key in pairs:
+        group, _, name = key.partition(".")
+        if key not in known and key in choices.options(verb) and group in groups:
+            raise Mistake(other_choice(verb, key, pairs.get(group)))
         if key not in known:
             raise Mistake(unknown("option", key, known))
-        group, _, name = key.partition(".")
         if name in TAGS and pairs[key] != str(known[key]):
             raise Mistake(f"{key}={pairs[key]} cannot be: it comes with the choice of {group}=NAME, here {known[key]}.")
     return pairs
+
+
+def other_choice(verb: str, key: str, chosen: str | None) -> str:
+    """A sentence for an option that some choices of its group have, and this one has not."""
+    group, _, name = key.partition(".")
+    place = choices.folder(verb, group)
+    having = [one for one in choices.groups(verb)[group] if name.split(".")[0] in choices.read_file(f"{place}/{one}")]
+    whose = f"{group}={chosen}" if chosen else f"the {group} here"
+    more = " and others" * (len(having) > 3)
+    return f"No option {key!r} of {whose}: it is one of {', '.join(f'{group}={one}' for one in having[:3])}{more}."
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
@@ -101,8 +102,12 @@ def kept(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tens
     """The tensors that ``compute`` makes, read from a file named after ``facts`` where they were made before."""
     file = run.recipe.runs / what / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.safetensors"
     if ranks.once(file.exists):
-        run.say(f"{what} of {images} images read from {file}")
-        return load_file(file)
+        try:
+            tensors = load_file(file)
+            run.say(f"{what} of {images} images read from {file}")
+            return tensors
+        except (SafetensorError, OSError) as error:
+            run.warn(f"{file} is damaged ({error}): made again")
     tensors = compute()
     if ranks.rank() == 0:
         file.parent.mkdir(exist_ok=True)

@@ -40,7 +40,11 @@ def keys(words: Sequence[str], runs: Path, fingerprint: str) -> set[str]:
     for word in words:
         file = Path(word.rpartition("#")[0]) if "#" in word else runs / word / KEYS
         if "#" not in word and read_json(runs / word / "about.json")["train_data"] != fingerprint:
-            raise Mistake(f"exclude={word}: that run searched other training images than these.", Exit.DATA)
+            raise Mistake(
+                f"exclude={word}: that run searched other training images than these: give the data "
+                "that was given to it.",
+                Exit.DATA,
+            )
         text = file.read_text(encoding="utf-8", errors="surrogateescape")
         found |= {line for line in text.split("\n") if line}
     return found

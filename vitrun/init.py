@@ -1,5 +1,6 @@
 """What ``init`` names: a run, a file of weights, a tag, or fresh weights; found and checked before torch is loaded."""
 
+import os
 from pathlib import Path
 
 import yaml
@@ -26,6 +27,7 @@ def resolve(init: str, runs: Path, verb: str) -> str:
         return init
     if init.startswith("hf:"):
         return pinned(init)
+    init = os.path.expanduser(init)
     path, _, given = init.partition("#")
     if path.endswith(WEIGHTS) or (Path(path) / "config.json").is_file():
         file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
@@ -35,9 +37,14 @@ def resolve(init: str, runs: Path, verb: str) -> str:
         if given and given != code:
             raise Mistake(f"init={init}: the file's SHA-256 now begins with {code}.", Exit.CHECKPOINT)
         return f"{Path(path).absolute()}#{code}"
+    if Path(path).is_file():
+        raise Mistake(f"init={init}: weights are in files that end in {', '.join(WEIGHTS)}.", Exit.CHECKPOINT)
     folder = runs / Path(init).name
     if not (folder / "recipe.yaml").exists():
-        known = [run.name for run in finished(runs)]
+        if (Path(init) / "recipe.yaml").is_file():
+            words = f"runs={Path(init).parent} init={Path(init).name}"
+            raise Mistake(f"init={init} is a run of another folder than runs={runs}: give {words}", Exit.CHECKPOINT)
+        known = [run.name for run in finished(runs) if whole(run)]
         hint = unknown("run", init, known) if known else f"There is no finished run in {runs.absolute()}."
         raise Mistake(
             f"init={init} is no run, file, folder of weights, timm:TAG, hf:ORG/NAME or random:MODEL. {hint}",
@@ -105,7 +112,7 @@ def weights_file(init: str, runs: Path) -> Path | str:
         return init
     if "#" in init:
         return Path(init.partition("#")[0])
-    checkpoint = checkpoints.newest(runs / init / "checkpoints", lambda _: None)
+    checkpoint = checkpoints.newest(runs / init / "checkpoints", lambda _: None, tidy=False)
     if checkpoint is None:
         raise Mistake(
             f"init={init}: that run has no weights. One by a grid or seeds has them in its final runs: its log names "
@@ -129,4 +136,11 @@ def weights_code(init: str, runs: Path) -> str:
 def recipe_of(init: str, runs: Path) -> dict | None:
     """The recipe of the run that a resolved ``init`` names, as a plain tree; None for anything but a run."""
     path = runs / init / "recipe.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if found is None and path.is_file() or not isinstance(found, dict | None):
+            raise ValueError("it holds no options")
+    except (ValueError, yaml.YAMLError) as error:
+        why = str(error).splitlines()[0]
+        raise Mistake(f"{path} is damaged ({why}): delete its folder and run again.", Exit.CHECKPOINT) from None
+    return found

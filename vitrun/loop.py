@@ -64,7 +64,7 @@ def fit(
         ranks.sum_([p.grad for p in parameters])
         norm = float(nn.utils.clip_grad_norm_(parameters, clip or torch.inf))
         if not (isfinite(loss) and isfinite(norm)):
-            raise not_finite(state.step, loss, norm, rate, batch.indices)
+            raise not_finite(state.step, loss, norm, rate, batch.indices, clip)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         if state.ema is not None:
@@ -131,12 +131,13 @@ def accumulate(
     return float(loss)
 
 
-def not_finite(step: int, loss: float, norm: float, lr: float, indices: np.ndarray) -> Mistake:
+def not_finite(step: int, loss: float, norm: float, lr: float, indices: np.ndarray, clip: float | None) -> Mistake:
     """The error for a step that must not be taken."""
+    clipped = "" if clip else ", or clip=1"
     shown = ", ".join(map(str, indices[:8].tolist()))
     return Mistake(
         f"Step {step} has loss {loss:.4g} and gradient norm {norm:.4g} at lr {lr:.3g} (images {shown}, ...): "
-        "stopped before the update. Try a smaller optim.lr, a longer warmup, or clip=1.",
+        f"stopped before the update. Try a smaller optim.lr, or a longer warmup{clipped}.",
         Exit.NUMERICS,
     )
 

@@ -1,5 +1,6 @@
 """What finished runs found: tables of runs averaged over seeds alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -9,6 +10,7 @@ from vitrun import choices, recipe
 from vitrun.checkpoints import read_json
 from vitrun.facts import facts
 from vitrun.init import finished, recipe_of
+from vitrun.mistakes import Mistake
 from vitrun.published import names
 
 
@@ -51,23 +53,34 @@ class Cell:
         return mean(self.shares.values())
 
 
-def read(runs: Path, verbs: tuple[str, ...], repeats: bool = True) -> list[Run]:
+def read(runs: Path, verbs: tuple[str, ...], warn: Callable[[str], None], repeats: bool = True) -> list[Run]:
     """Every finished run of the verbs whose result is its own; ``repeats`` with evals of what a run has tested itself.
 
-    A grid's trials are no results, and the runs that a procedure or a suite is made of stand for it.
+    A grid's trials are no results, and the runs that a procedure or a suite is made of stand for it. ``warn`` is told
+    of a run that cannot be read.
     """
     found = []
     for folder in finished(runs):
-        verb, options = folder.name.split("-")[0], recipe_of(folder.name, runs)
-        if verb not in verbs or verb == "finetune" and is_made_of_others(options):
-            continue
-        source = recipe_of(options["init"], runs) if verb == "eval" else None
-        if repeats or source is None or source["data"] != options["data"]:
-            result = read_json(folder / "result.json")["result"]
-            about = read_json(folder / "about.json") or {}
-            images = {key: value for key, value in about.items() if key.endswith("_data")}
-            found.append(Run(folder.name, verb, options, result, facts(verb, options, runs), images))
-    return found
+        if folder.name.split("-")[0] in verbs:
+            try:
+                found.append(one(folder, runs, repeats))
+            except Mistake as mistake:
+                warn(f"left out: {folder.name}: {mistake}")
+    return [run for run in found if run]
+
+
+def one(folder: Path, runs: Path, repeats: bool) -> Run | None:
+    """The run in a folder; None where its result is not its own."""
+    verb, options = folder.name.split("-")[0], recipe_of(folder.name, runs)
+    if verb == "finetune" and is_made_of_others(options):
+        return None
+    source = recipe_of(options["init"], runs) if verb == "eval" else None
+    if not repeats and source is not None and source["data"] == options["data"]:
+        return None
+    result = read_json(folder / "result.json")["result"]
+    about = read_json(folder / "about.json") or {}
+    images = {key: value for key, value in about.items() if key.endswith("_data")}
+    return Run(folder.name, verb, options, result, facts(verb, options, runs), images)
 
 
 def is_made_of_others(options: dict) -> bool:

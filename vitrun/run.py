@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Run:
                 self.folder / "recipe.yaml", yaml.safe_dump(choices.plain(self.recipe), sort_keys=False)
             )
         except OSError as error:
+            with suppress(OSError):
+                self.folder.rmdir()  # an empty one, as on a full disk
             raise Mistake(
                 f"Cannot write {self.folder}: {error.strerror}. Choose another place: runs=FOLDER", Exit.SPACE
             ) from None
@@ -98,7 +100,7 @@ class Run:
     def metrics(self, key: str) -> Iterator[dict]:
         """The lines of ``metrics.jsonl`` that have ``key``."""
         path = self.folder / "metrics.jsonl"
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
             try:
                 figures = json.loads(line)
             except ValueError:  # a killed process may leave half a line
@@ -158,7 +160,7 @@ class Run:
             self.checkpoints.mkdir(exist_ok=True)
             free = shutil.disk_usage(self.checkpoints).free
             if free < needed:
-                raise OSError(f"it needs {needed / 1e9:.2f} GB and the disk has {free / 1e9:.2f} GB")
+                raise OSError(f"it needs {needed / 1e6:,.1f} MB and the disk has {free / 1e6:,.1f} MB")
             saved = checkpoints.save(self.checkpoints, step, write, {"recipe": self.name, **facts})
             if final:
                 checkpoints.keep_only(self.checkpoints, saved)

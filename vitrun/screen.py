@@ -25,13 +25,24 @@ class Screen:
         self.as_json = as_json
         self.listeners: list[Callable[[str], None]] = []  # a run's log file hears every line too
         self.terminal = sys.stdout.isatty()
+        self.lost: str | None = None  # why lines could not be printed, where their reader is still there
 
     def say(self, text: str) -> None:
         """Print a line, now."""
         for listener in self.listeners:
             listener(text)
         if not self.quiet:
+            self.show(text)
+
+    def show(self, text: str) -> None:
+        """Print a line, even of a quiet command; where nobody reads any more the work goes on unseen."""
+        if not self.shown:
+            return
+        try:
             print(text, flush=True)
+        except OSError as error:
+            self.lost = None if isinstance(error, BrokenPipeError) else error.strerror
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def warn(self, text: str) -> None:
         """Print a line that even a quiet command shows, on standard error."""
@@ -45,14 +56,14 @@ class Screen:
         if not self.shown:
             return
         if self.as_json:
-            print(json.dumps(result, indent=2), flush=True)
+            self.show(json.dumps(result, indent=2))
             return
         width = max((len(key) for key in result), default=0)
         lines = [f"  {key.ljust(width)}  {readable(value)}" for key, value in result.items()]
         for line in lines:
             for listener in self.listeners:
                 listener(line)
-            print(line, flush=True)
+            self.show(line)
 
     def progress(self, what: str, total: int, done: int = 0) -> "Progress":
         """A bar or lines for ``total`` steps, of which ``done`` are done."""

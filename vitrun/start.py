@@ -117,6 +117,7 @@ def find_places(prefix: str, data: dict) -> None:
     """Make the paths of a data set absolute; a Mistake where there is nothing."""
     for option, kind, there in PLACES:
         if given := data.get(option):
+            given = os.path.expanduser(given)
             data[option] = str(Path(given).absolute())
             kept = option == "path" and any(on_the_net(str(data.get(part))) for part in ("train", "test"))
             if not there(Path(given)) and not kept:  # a folder for downloads is made

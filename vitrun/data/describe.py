@@ -27,7 +27,7 @@ def describe(data: recipe.Data, screen: Screen) -> None:
     else:
         named = [part for part in ("train", "test") if getattr(data, part, part)]
         parts, words = {part: sources.read(data, part) for part in named}, []
-    screen.say(table(HEADER, [[name, *facts(split)] for name, split in parts.items()]))
+    screen.show(table(HEADER, [[name, *facts(split)] for name, split in parts.items()]))
     for place in dict.fromkeys(split.where for split in parts.values() if split.where):
         screen.say(f"from {place}")
     if words:

@@ -30,7 +30,7 @@ def main(recipe: recipe.DataSets, screen: Screen) -> None:
         named = {name: row for name, row in named.items() if row["source"] == rows.VTAB}
     elif recipe.name:
         named = {recipe.name: named[recipe.name]}
-    screen.say(table(HEADER, [[name, *cells(row)] for name, row in named.items()]))
+    screen.show(table(HEADER, [[name, *cells(row)] for name, row in named.items()]))
     screen.say(more(recipe.name))
 
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from vitrun.mistakes import Mistake
 from vitrun.models.build import shaped, side
 from vitrun.models.resnet import WIDER
 from vitrun.recipe import BiT, Timm, ViT
@@ -68,5 +69,8 @@ def counted(model: Timm, classes: int, res: int) -> int:
     with torch.device("meta"):
         network = shaped(model, classes, res).eval().requires_grad_(False)
         with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, 3, res, res))
+            try:
+                network(torch.empty(1, 3, res, res))
+            except RuntimeError as error:
+                raise Mistake(f"{model.name} takes no images of res={res}: {error}") from error
     return counter.get_total_flops() // 2

@@ -26,7 +26,7 @@ def main(recipe: recipe.Models, screen: Screen) -> None:
         + [str(tokens(row, recipe.res) or "") if count else "-", first_of(published(name))]
         for name, row, count, cost in sorted(found, key=order[recipe.sort])
     ]
-    screen.say(table(HEADER, rows))
+    screen.show(table(HEADER, rows))
     screen.say(
         f"With {recipe.classes} classes, at {recipe.res} pixels. model=timm model.name=NAME builds any other of timm."
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from vitrun.mistakes import Exit, Mistake
+from vitrun.mistakes import Exit, Mistake, unknown
 from vitrun.models.assemble import Loaded, adapted, assemble
 from vitrun.models.baseline import Baseline, create, linear
 from vitrun.models.layouts import recognise
@@ -51,9 +51,10 @@ def check(tag: str) -> None:
     import timm
 
     name = tag.split(".")[0]
-    tags = timm.list_pretrained(f"{name}.*") or timm.list_pretrained(name)
+    tags = (timm.list_pretrained(f"{name}.*") or timm.list_pretrained(name)) if name else []
     if tag not in tags:
-        known = f"There are {', '.join(tags)}." if tags else f"timm has no weights for {name}."
+        near = f"timm has no weights for {name}. {unknown('model of timm', name, timm.list_models(pretrained=False))}"
+        known = f"There are {', '.join(tags)}." if tags else near if name else "Write init=timm:MODEL.TAG"
         raise Mistake(f"timm:{tag} names no weights. {known}", Exit.CHECKPOINT)
 
 

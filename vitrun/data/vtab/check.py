@@ -37,7 +37,7 @@ def main(root: Path, save: Path, screen: Screen) -> None:
         [name, task.group, task.builder, found[task.builder].images, found[task.builder].order]
         for name, task in TASKS.items()
     ]
-    screen.say(table(["task", "group", "original", "images", "order"], rows))
+    screen.show(table(["task", "group", "original", "images", "order"], rows))
     for finding in found.values():
         screen.say(finding.note)
     write(found, save)

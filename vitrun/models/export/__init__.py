@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError
 from torch import nn
 
 from vitrun.mistakes import Exit, Mistake, pick
@@ -41,7 +42,8 @@ def export(network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int, 
         if to in FILES:
             readme.replace(path.with_suffix(".md"))
         made.replace(path)
-    except OSError as error:
-        raise Mistake(f"path={path} cannot be written: {error.strerror or error}.", Exit.SPACE) from error
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Mistake(f"path={path} cannot be written: {why}.", Exit.SPACE) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
