@@ -150,6 +150,8 @@ def test_every_wrong_word_is_told_what_was_meant(verb, words, parts, status):
 
 
 UNREAD = [
+    ("pretrain", "augment.magnitude=5", "augment.magnitude=5 is RandAugment's: add augment.layers=2."),
+    ("finetune", f"{SCRATCH} grid=0.1,0.2 dev=0.1 optim.lr=0.3", "optim.lr=0.3 is chosen from the grid: put it there,"),
     ("pretrain", "objective=masked loss=sigmoid", "loss=sigmoid is for labels: take it out"),
     ("pretrain", "fewshot.shots=7", "fewshot.shots=7 probes nothing by itself: add fewshot.every=25%."),
     ("fewshot", f"{SCRATCH} linear.l2=3", "linear.l2=3 is for probe=linear: add that."),

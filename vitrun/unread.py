@@ -10,6 +10,14 @@ from vitrun.mistakes import Mistake
 UNREAD = (
     ("pretrain", ("loss=",), lambda r: not r.labelled, "is for labels: take it out, or the objective"),
     ("pretrain", ("fewshot.",), lambda r: r.fewshot.every is None, "probes nothing by itself: add fewshot.every=25%"),
+    ("pretrain", ("augment.magnitude=",), lambda r: not r.augment.layers, "is RandAugment's: add augment.layers=2"),
+    ("finetune", ("augment.magnitude=",), lambda r: not r.augment.layers, "is RandAugment's: add augment.layers=2"),
+    (
+        "finetune",
+        ("optim.lr=",),
+        lambda r: r.grid,
+        "is chosen from the grid: put it there, as in grid=[0.01], or give grid=[]",
+    ),
     ("fewshot", ("linear.",), lambda r: r.probe == "ridge", "is for probe=linear: add that"),
     ("fewshot", ("linear.pooling=",), lambda r: r.layers == ("last",), "is for layers in between: add layers=all"),
     ("fewshot", ("shots=", "seeds=", "l2="), lambda r: r.probe == "linear", "is for probe=ridge: keep one of the two"),
