@@ -3,10 +3,10 @@
     python scripts/check_jax.py --python JAX/bin/python --vision-transformer CHECKOUT --big-vision CHECKOUT
 
 Needs a Python with JAX, as of ``pip install "jax[cpu]" flax optax ml_collections einops packaging pandas scipy tqdm``,
-and checkouts of google-research/vision_transformer and google-research/big_vision. Ours are the steps of the verb itself,
-``vitrun pretrain`` or ``vitrun finetune``, with the values of published recipes and a small model; the weights go over
-as ``export to=npz`` writes them. Loss, optimizer, schedule and fixed positions on that side are theirs; images, labels
-and their order are ours.
+and checkouts of google-research/vision_transformer and google-research/big_vision. Ours are the steps of the verb
+itself, ``vitrun pretrain`` or ``vitrun finetune``, with the values of published recipes and a small model; the weights
+go over as ``export to=npz`` writes them. Loss, optimizer, schedule and fixed positions on that side are theirs; images,
+labels and their order are ours.
 
 The tolerance is that of the golden curve, 1e-4. Float32 alone leaves 1e-6: ``rounding`` is what the JAX code differs by
 from itself with the images of each batch in reverse order. A mistake leaves more: decay on all parameters 3e-2 in the
