@@ -94,13 +94,10 @@ def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
         if "${" in value:
             raise Mistake(f"{key}={value} cannot be: write the value itself, not a reference to another.")
         if len(grammar.values(value)) > 1 and not choices.is_list(verb, key):
+            quoted = f" Where the comma is part of it, quote it twice: {key}=\"'...'\"" * choices.is_text(verb, key)
             raise Mistake(
                 f"{key}={value} is a sweep over {len(grammar.values(value))} values: add -m to run every combination."
-                + (
-                    f" Where the comma is part of it, quote it twice: {key}=\"'...'\""
-                    if choices.is_text(verb, key)
-                    else ""
-                )
+                + quoted
             )
         if key in groups:
             pick(groups[key], value, key)

@@ -19,11 +19,11 @@ def split(verb: str, word: str, words: Sequence[str]) -> tuple[str, str]:
     if word[:1] in "+~":
         raise Mistake(f"{word} cannot be: the set of options is closed. `vitrun {verb} --cfg` prints them all.")
     key, _, value = word.lstrip("-").partition("=")
-    after = [*words[list(words).index(word) + 1 :], "..."][0]
-    if match and (after == "..." or WORD.fullmatch(after)):
+    behind = words[list(words).index(word) + 1 :]
+    if match and (not behind or WORD.fullmatch(behind[0])):
         raise Mistake(f"{word} has no value: write it behind the =, or leave {key} out.")
     if not value:  # "--lr 0.1" and "lr = 0.1" come as several words
-        value = next((w for w in words[list(words).index(word) + 1 :] if w != "="), "...").removeprefix("=")
+        value = next((w for w in behind if w != "="), "...").removeprefix("=")
     known = [*choices.options(verb), *choices.groups(verb)]
     right = next((k for k in (*known, *get_close_matches(key, known, 1)) if key in (k, k.split(".")[-1])), None)
     if right is None:

@@ -30,8 +30,8 @@ ROUNDING = 1e-5  # by which the cosine of equal vectors may be less than 1
 DOWN, ACROSS = (axis.ravel() for axis in np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"))
 LOWEST = np.argsort(DOWN**2 + ACROSS**2, kind="stable")[1 : BITS + 1]  # without the mean
 COSINES = torch.cos(pi / SIDE * torch.arange(SIDE)[:, None] * (torch.arange(SIDE)[None] + 0.5))  # [frequency, pixel]
-VOID = torch.zeros(SIDE, SIDE)  # the view of what cannot be read
 MIRROR = torch.from_numpy(1.0 - 2.0 * (ACROSS[LOWEST] % 2)).float()  # [BITS] 1, or -1 where mirroring changes the sign
+VOID = torch.zeros(SIDE, SIDE)  # the view of what cannot be read
 
 
 @dataclass(frozen=True)
