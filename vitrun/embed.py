@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitrun import data, models, ranks, recipe
+from vitrun.images import seen
 from vitrun.init import weights_code
 from vitrun.loop import features, read
 from vitrun.machine import Machine
 from vitrun.run import Run
-from vitrun.views import WholeView
 
 
 def embed(
@@ -37,9 +36,7 @@ def embed(
     """
 
     def compute() -> dict[str, Tensor]:
-        batches = data.ahead(
-            data.testing(split, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch), machine.spare
-        )
+        batches = seen(split, loaded.res, recipe.view, recipe.batch, machine)
         network = loaded.network.to(machine.device)
         with run.screen.progress("features", len(split), 0) as bar:
             found, labels = features(network, batches, machine, run.counter(bar))
@@ -71,9 +68,7 @@ def embed_layers(
         return *(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed), labels
 
     def compute() -> dict[str, Tensor]:
-        batches = data.ahead(
-            data.testing(split, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch), machine.spare
-        )
+        batches = seen(split, loaded.res, recipe.view, recipe.batch, machine)
         network = loaded.network.to(machine.device)
         with run.screen.progress("features", len(split), 0) as bar:
             *found, labels, _ = read(network, batches, pooled, machine, run.counter(bar))

@@ -1,6 +1,5 @@
 """``vitrun eval``: count how often a model's answers on a test set are right."""
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -8,14 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from vitrun import data, exclude, models, recipe, weights
-from vitrun.images import open_parts
+from vitrun.images import open_parts, seen
 from vitrun.init import recipe_of
 from vitrun.loop import answers
 from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
 from vitrun.objectives import LOSSES, check_loss
 from vitrun.run import Run
-from vitrun.views import WholeView
 
 
 def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
@@ -35,7 +33,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     check_loss(loss, test)
     if run.dry:
         return {"test_images": len(test)}
-    batches = data.ahead(data.testing(test, WholeView(loaded.res, **asdict(recipe.view)), recipe.batch), machine.spare)
+    batches = seen(test, loaded.res, recipe.view, recipe.batch, machine)
     with run.screen.progress(run.verb, len(test), 0) as bar:
         found = answers(network.to(machine.device), batches, LOSSES[loss], machine, run.counter(bar))
     run.write("preds.parquet", lambda path: write_answers(path, found, test))

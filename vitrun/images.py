@@ -1,12 +1,15 @@
 """The images that a verb works on: opened, said aloud, and recorded in its run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from vitrun import data, exclude, ranks, recipe
+from vitrun.machine import Machine
 from vitrun.mistakes import Exit, Mistake
 from vitrun.run import Run
+from vitrun.views import WholeView
 
 CALLED = {"train": "training", "test": "test"}
 
@@ -71,3 +74,8 @@ def check_pair(source: recipe.Data, train: data.Split, test: data.Split) -> None
 def published(source: recipe.Data, part: str) -> data.Split | None:
     """A part as it is published, where opening it would be a download or the index of many shards; else None."""
     return data.as_published(source, part) if isinstance(source, recipe.Files | recipe.Shards) else None
+
+
+def seen(split: data.Split, res: int, view: recipe.View, batch: int, machine: Machine) -> Iterator[data.Batch]:
+    """Batches of every image of a split once, as ``view`` shows a test image at ``res``, made ahead of the network."""
+    return data.ahead(data.testing(split, WholeView(res, **asdict(view)), batch), machine.spare)

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from vitrun import data, ranks, ridge
+from vitrun.images import seen
 from vitrun.loop import features
 from vitrun.machine import Machine
 from vitrun.meter import Meter
@@ -15,7 +15,6 @@ from vitrun.mistakes import Mistake
 from vitrun.recipe import Fewshot
 from vitrun.run import Run
 from vitrun.state import State, averaged
-from vitrun.views import WholeView
 
 SECONDS = "fewshot_seconds"
 
@@ -64,9 +63,7 @@ class Probing:
 
     def features(self, state: State, recipe: Fewshot, split: data.Split, res: int) -> ridge.Features:
         """What the network makes of a split, seen as the few-shot verb sees it."""
-        batches = data.ahead(
-            data.testing(split, WholeView(res, **asdict(recipe.view)), recipe.batch), self.machine.spare
-        )
+        batches = seen(split, res, recipe.view, recipe.batch, self.machine)
         x, y = features(state.network, batches, self.machine, self.run.tick)
         return ridge.Features(torch.from_numpy(x), torch.from_numpy(y), len(split.classes))
 

@@ -4,7 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 from vitrun import data, models, optim, ranks
 from vitrun import recipe as recipes
 from vitrun.checkpoints import read_json
-from vitrun.images import open_parts
+from vitrun.images import open_parts, seen
 from vitrun.loop import Step, fit
 from vitrun.machine import Machine, choose_device, choose_micro_batch
 from vitrun.masking import Masking
@@ -25,7 +25,7 @@ from vitrun.randaugment import RandAugment
 from vitrun.recipe import BiT, Fewshot, Timm, Training, ViT
 from vitrun.run import Run, Stopped
 from vitrun.state import State, averaged, restore, save
-from vitrun.views import CropView, WholeView
+from vitrun.views import CropView
 
 TOKENS = 197  # taken for a network that has none: the positions of a ResNet's middle stage at 224 pixels
 
@@ -195,9 +195,7 @@ def begin(recipe: Training, plan: Plan, run: Run, machine: Machine) -> State:
 
 def test(recipe: Training, plan: Plan, state: State, run: Run, machine: Machine) -> dict[str, Any]:
     """What the objective tells of every test image: of labels top-1, top-5 and loss."""
-    batches = data.ahead(
-        data.testing(plan.test, WholeView(plan.res, **asdict(recipe.view)), recipe.batch), machine.spare
-    )
+    batches = seen(plan.test, plan.res, recipe.view, recipe.batch, machine)
     with averaged(state):
         return objective(recipe, plan).test(state.network, batches, machine, run.tick)
 
