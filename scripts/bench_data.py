@@ -22,6 +22,7 @@ from resource import RUSAGE_SELF, getrusage
 from statistics import median
 from time import perf_counter, process_time
 
+import datasets  # noqa: F401 (for it to be imported before the first batch, as the other loaders' libraries are)
 import torch
 import torchvision
 from timm.data import ImageDataset, create_loader

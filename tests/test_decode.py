@@ -148,10 +148,13 @@ def test_a_file_that_is_gone_is_no_bad_image_but_stops_at_once(tmp_path):
     assert error.value.status == Exit.DATA and not isinstance(error.value, BadImage)
 
 
-def test_images_of_one_size_are_kept_in_memory_only_where_all_are_sound():
-    files = [PNG, JPEG] * 20
-    assert np.array_equal(settled(split(files)).pixels[2], PIXELS.transpose(2, 0, 1))
-    files[33] = PNG[:50]
+@pytest.mark.parametrize("pixels", [PIXELS, PIXELS[:32, :32]], ids=["by several threads", "tiny"])
+def test_images_of_one_size_are_kept_in_memory_only_where_all_are_sound(pixels):
+    files = [encoded(pixels, kind) for kind in ("PNG", "JPEG")] * 300
+    found = settled(split(files)).pixels
+    assert np.array_equal(found[598], pixels.transpose(2, 0, 1))
+    assert all(np.array_equal(found[row], decode(files[row])) for row in range(0, 600, 7))
+    files[533] = files[0][:50]
     assert settled(split(files)).pixels is None
 
 

@@ -19,6 +19,7 @@ from vitrun.screen import counted
 
 IN_MEMORY = 2**30  # bytes of pixels that a split of equal images may take to be decoded once
 CHUNK = 500  # images a thread decodes at a time
+TINY = 32 * 32  # pixels: decoding no more takes less time than threads lose by handing Python's lock to each other
 # The number that any thread sets holds in all that have not asked for theirs: the main thread asks before it is set.
 torch.get_num_threads()
 THREADS = ThreadPoolExecutor(os.cpu_count(), "decode", partial(torch.set_num_threads, 1))
@@ -166,7 +167,9 @@ def settled(split: Split) -> Split:
             pixels[row] = image
         return True
 
-    fits = all(THREADS.map(place, range(0, len(split), CHUNK)))
+    _, height, width = probe[0].shape
+    spread = map if height * width <= TINY else THREADS.map
+    fits = all(spread(place, range(0, len(split), CHUNK)))
     return replace(split, pixels=torch.from_numpy(pixels), encoded=None) if fits else split
 
 
