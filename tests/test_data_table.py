@@ -7,10 +7,12 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+from test_decode import BAD
 from test_eval_sets import photographs, picture
 
 from vitrun import choices, data, start
 from vitrun.data import files, table
+from vitrun.data.decode import decode
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -93,6 +95,17 @@ def test_class_folders_are_described(tmp_path, capsys):
     assert f"data=folder data.path={tmp_path}" in said
 
 
+@pytest.mark.parametrize("what", ["empty", "a web page", "a bomb"])
+def test_a_bad_image_is_described_as_any_verb_would(what, tmp_path, capsys):
+    photographs(tmp_path, ["cat", "dog"])
+    (tmp_path / "cat" / "1.png").write_bytes(BAD[what][0])
+    with pytest.raises(Mistake) as error:
+        shown(capsys, "folder", f"data.path={tmp_path}")
+    with pytest.raises(Mistake, match="cat/1.png is no readable image") as expected:
+        files.source(choices.data_row("folder", path=tmp_path, train=None), "test").decode(1)
+    assert str(error.value) == str(expected.value) and error.value.status == Exit.DATA
+
+
 def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
     photographs(tmp_path / "train", ["cat", "dog"], each=3)
     photographs(tmp_path / "test", ["cat", "dog"], each=2)
@@ -109,6 +122,9 @@ def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
     with pytest.raises(Mistake, match="there is no folder") as error:
         shown(capsys, "folder", f"data.path={tmp_path / 'nowhere'}")
     assert error.value.status == Exit.DATA
+
+
+IMAGE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
 
 
 def parquet(file: Path, **columns) -> None:
@@ -204,6 +220,21 @@ WRONG = {
         "train",
         ["holds no bytes of this image", "/nowhere/1.jpg"],
     ),
+    "identities for labels": (
+        lambda root: parquet(root / "train.parquet", label=[0, 2**40]),
+        "train",
+        ["the column 'label' goes up to 1099511627776, which is no class", "data.label=COLUMN"],
+    ),
+    "a table without rows": (
+        lambda root: parquet(root / "train.parquet", image=pyarrow.array([], IMAGE), label=pyarrow.array([], "int64")),
+        "train",
+        ["its split 'train' has no images"],
+    ),
+    "test images that have no classes": (
+        lambda root: [photographs(root / "train", ["cat", "dog"]), (root / "test").mkdir(), flat(root / "test")],
+        "test",
+        ["its images lie in it without one", "Sort them"],
+    ),
     "no parquet at all": (
         lambda root: (root / "train.parquet").write_text("<html>"),
         "train",
@@ -252,3 +283,39 @@ def test_a_new_image_moves_no_other_between_training_and_testing(tmp_path):
     (tmp_path / "cat" / "new.png").write_bytes(picture(0))
     after = {part: set(files.read(row, part).keys) - {"cat/new.png"} for part in ("train", "test")}
     assert before == after and before["test"] and not before["train"] & before["test"]
+
+
+def test_a_class_without_test_images_keeps_its_label(tmp_path):
+    photographs(tmp_path / "train", ["cat", "dog", "owl"])
+    photographs(tmp_path / "test", ["owl", "cat"])
+    split = data.open_split(choices.data_row("folder", path=tmp_path), "test")
+    assert split.classes == ("cat", "dog", "owl") and split.labels.tolist() == [0, 2]
+
+
+def test_imagenets_own_test_images_which_have_no_classes_are_passed_over(tmp_path):
+    photographs(tmp_path / "train", ["cat", "dog"])
+    photographs(tmp_path / "val", ["cat", "dog"])
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "ILSVRC2012_test_00000001.png").write_bytes(picture(0))
+    assert len(data.open_split(choices.data_row("folder", path=tmp_path), "test")) == 2
+
+
+def test_links_to_folders_are_followed_but_not_back(tmp_path):
+    photographs(tmp_path / "elsewhere", ["more"], each=3)
+    photographs(tmp_path / "all", ["cat", "dog"])
+    (tmp_path / "all" / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "more")
+    (tmp_path / "all" / "cat" / "back").symlink_to(tmp_path / "all")
+    (tmp_path / "all" / "cat" / "itself").symlink_to(tmp_path / "all" / "cat" / "itself")
+    split = files.source(choices.data_row("folder", path=tmp_path / "all", train=None), "test")
+    assert split.keys == ["cat/0.png", "cat/more/0.png", "cat/more/1.png", "cat/more/2.png", "dog/0.png"]
+
+
+def test_an_image_that_a_table_only_names_is_read_from_beside_it_and_one_that_it_leaves_out_is_bad(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.png").write_bytes(picture(1))
+    cells = [{"bytes": None, "path": "photos/1.png"}, {"bytes": None, "path": None}, None]
+    parquet(tmp_path / "test.parquet", image=pyarrow.array(cells, IMAGE), label=[0, 1, 1])
+    split = data.open_split(choices.data_row("parquet", path=tmp_path), "test")
+    assert split.decode(0).shape == decode(picture(1)).shape
+    assert list(data.bad_images(split)) == [1, 2]
+    assert "00000001/ is no readable image: its place in the table is empty" in str(data.bad_images(split)[1])

@@ -8,6 +8,7 @@ What is cut short is an error; damage inside a JPEG that libjpeg conceals is rea
 sets hold such files (beagle_116 and chihuahua_121 of Oxford Pets).
 """
 
+import warnings
 from io import BytesIO
 from struct import unpack_from
 
@@ -18,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 # What images are: of Pillow's other formats one starts a program (EPS), and none is a photograph.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # of one image: from here on Pillow suspects an attack on memory
+warnings.simplefilter("error", Image.DecompressionBombWarning)  # it would be of no use without the image's name
 SIZES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers that give the size (ITU-T T.81, table B.1)
 
 
@@ -28,8 +30,6 @@ def decode(data: bytes | memoryview | np.ndarray) -> np.ndarray:
     """
     if isinstance(data, np.ndarray):
         pixels = data.copy() if data.ndim == 3 else np.repeat(data[:, :, None], 3, 2)
-    elif len(data) == 0:
-        raise ValueError("the file is empty")
     elif bytes(data[:3]) != b"\xff\xd8\xff" or (pixels := jpeg(data)) is None:
         pixels = any_format(data)
     return pixels.transpose(2, 0, 1)
@@ -60,13 +60,19 @@ def jpeg_size(data: bytes | memoryview) -> tuple[int, int, int]:
     return 0, 0, 0
 
 
-def any_format(data: bytes | memoryview) -> np.ndarray:
-    """An image of any of ``FORMATS``, as Pillow reads it: [h, w, 3]."""
+def opened(data: bytes | memoryview) -> Image.Image:
+    """An image of any of ``FORMATS`` of which its header alone has been read."""
+    if len(data) == 0:
+        raise ValueError("the file is empty")
     try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
+        return Image.open(BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise ValueError(f"no image format begins like that ({', '.join(FORMATS)} are read)") from None
-    with image:
+
+
+def any_format(data: bytes | memoryview) -> np.ndarray:
+    """An image of any of ``FORMATS``, as Pillow reads it: [h, w, 3]."""
+    with opened(data) as image:
         if not 0 < image.width * image.height <= MOST_PIXELS:
             raise ValueError(f"it would be of {image.width} by {image.height} pixels")
         if image.mode in ("I", "F"):

@@ -3,14 +3,13 @@
 import shlex
 from collections import Counter
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vitrun import choices, recipe
 from vitrun.data import files, sources
+from vitrun.data.decode import opened
 from vitrun.data.splits import Split
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen, table
@@ -97,10 +96,10 @@ def look(split: Split, index: int) -> tuple[str, int, int]:
     if isinstance(encoded, np.ndarray):
         return "pixels", encoded.shape[1], encoded.shape[0]
     try:
-        with Image.open(BytesIO(encoded)) as image:
+        with opened(encoded) as image:
             return image.format, image.width, image.height
-    except (OSError, ValueError, SyntaxError) as error:
-        raise Mistake(f"{split.keys[index]} is no readable image: {error}.", Exit.DATA) from None
+    except Exception as error:  # whatever a decoder raises
+        raise split.bad(index, encoded, error) from None
 
 
 def span(numbers: object) -> str:

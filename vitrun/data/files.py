@@ -11,10 +11,11 @@ from vitrun import recipe
 from vitrun.data import folders
 from vitrun.data.folders import listed
 from vitrun.data.labels import LABELS, padded
-from vitrun.data.splits import Split
+from vitrun.data.splits import BadImage, Split
 from vitrun.mistakes import Exit, Mistake
 
 REAL = "real_labels"  # the column of ReaL's lists, where a copy brings them
+MOST_CLASSES = 2**20  # beyond that a column of labels holds something else, as times or identities
 SHARD = re.compile(r"(.+?)(?:-(\d+)-of-(\d+).*)?")  # of a parquet file's name: its split, its number, and of how many
 
 
@@ -50,6 +51,7 @@ def check_size(data: recipe.Published, part: str, found: int) -> None:
 def from_parquet(data: recipe.Files, part: str) -> Split:
     """The part of a local copy in the Hub's layout, its Arrow tables memory-mapped by ``datasets``."""
     import datasets
+    import pyarrow.parquet
 
     datasets.disable_progress_bars()
     split, shards = named(data, part), parquet_splits(data.path, data.config)
@@ -62,11 +64,14 @@ def from_parquet(data: recipe.Files, part: str) -> Split:
     check_shards(data, shards[split])
     files = [str(file) for file in shards[split]]
     try:
+        if not any(pyarrow.parquet.read_metadata(file).num_rows for file in files):  # which datasets cannot read
+            raise Mistake(f"data.path={data.path}: its split {split!r} has no images.", Exit.DATA)
         table = datasets.load_dataset("parquet", data_files={split: files}, split=split)
+    except Mistake:
+        raise
     except Exception as error:
-        raise Mistake(
-            f"data.path={data.path}: its parquet files cannot be read: {first_line(error)}.", Exit.DATA
-        ) from None
+        why = first_line(error.__cause__ or error)
+        raise Mistake(f"data.path={data.path}: its parquet files cannot be read: {why}.", Exit.DATA) from None
     return from_table(data, table)
 
 
@@ -104,8 +109,8 @@ def from_table(data: recipe.Files, table: Any) -> Split:
     check_columns(data, table.features)
     feature = table.features[data.label]
     labels = np.asarray(whole_numbers(data, table.data.column(data.label)), dtype=np.int64)
-    names = getattr(feature, "names", None) or [str(n) for n in range(labels.max(initial=-1) + 1)]
-    if labels.max(initial=-1) >= len(names):
+    names = getattr(feature, "names", None) or numbered(data, labels.max())
+    if labels.max() >= len(names):
         raise Mistake(f"data={data.name} has a label {labels.max()} among {len(names)} classes.", Exit.DATA)
     images = table.cast_column(data.image, datasets.Image(decode=False)).data.column(data.image)
     encoded, paths = compute.struct_field(images, "bytes"), compute.struct_field(images, "path")
@@ -116,7 +121,7 @@ def from_table(data: recipe.Files, table: Any) -> Split:
 
     def read_bytes(index: int) -> bytes:
         found = encoded[index].as_py()
-        return found if found is not None else outside(keys[index], paths[index].as_py())
+        return found if found is not None else outside(data.path, keys[index], paths[index].as_py())
 
     sizes = compute.fill_null(compute.binary_length(encoded), -1).to_numpy().astype(np.int64)
     accepted = None if lists is None else padded(lists)
@@ -155,10 +160,25 @@ def whole_numbers(data: recipe.Files, column: Any) -> Any:
     return column
 
 
-def outside(key: str, path: str | None) -> bytes:
-    """The bytes of an image that its table only names; a Mistake where they are not there."""
+def numbered(data: recipe.Files, last: int) -> list[str]:
+    """Classes that have no names, up to the label ``last``; a Mistake where that is none."""
+    if last >= MOST_CLASSES:
+        raise Mistake(
+            f"data={data.name}: the column {data.label!r} goes up to {last}, which is no class: add data.label=COLUMN.",
+            Exit.DATA,
+        )
+    return [str(number) for number in range(last + 1)]
+
+
+def outside(folder: Path, key: str, path: str | None) -> bytes:
+    """The bytes of an image that its table only names, by a path from ``folder`` or a whole one.
+
+    A BadImage where it does not even name it, a Mistake where there is no such file.
+    """
+    if path is None:
+        raise BadImage(f"{key} is no readable image: its place in the table is empty. Remove that row.", Exit.DATA)
     try:
-        return Path(path or "").read_bytes()
+        return (folder / path).read_bytes()
     except OSError as error:
         raise Mistake(f"{key}: the table holds no bytes of this image, only a path: {error}.", Exit.DATA) from None
 

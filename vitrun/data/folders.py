@@ -23,7 +23,8 @@ def read(data: recipe.Files, part: str) -> Split:
     """``path/train/CLASS/*`` and ``path/test/CLASS/*``; or ``path/CLASS/*``, a tenth of it for testing."""
     inside = {folder.name: folder for folder in subfolders(data.path)}
     train = inside.get(data.train)
-    test = next((inside[name] for name in (data.test, *TEST_NAMES) if name in inside), None)
+    tests = [inside[name] for name in (data.test, *TEST_NAMES) if name in inside]
+    test = next(filter(subfolders, tests), tests[0] if tests else None)  # ImageNet's own test images have no classes
     if data.train is None:
         names, files = all_of(test or data.path)
     elif train is None and test is None:
@@ -57,15 +58,13 @@ def part_of(data: recipe.Files, part: str, train: Path | None, test: Path | None
     others = [name for name in class_names(root) if name not in names]
     if others:
         raise Mistake(f"{root} has classes that {train} has not: {listed(others)}.", Exit.DATA)
-    return names, scan(root, names)
+    return names, images_in(root, names)
 
 
 def all_of(root: Path) -> tuple[list[str], list[File]]:
     """The classes and files of a folder; a Mistake where it is not a folder a class."""
     names = class_names(root)
-    files = scan(root, names)
-    if not files:
-        raise Mistake(f"{root} has no class folders with images: {instead(root)}", Exit.DATA)
+    files = images_in(root, names)
     if len(names) == 1:
         raise Mistake(
             f"{root} has one class only, the folder {names[0]}: there should be two or more to tell apart. "
@@ -77,6 +76,14 @@ def all_of(root: Path) -> tuple[list[str], list[File]]:
     if empty:
         raise Mistake(f"{root} has class folders without an image: {listed(empty)}. Fill or remove them.", Exit.DATA)
     return names, files
+
+
+def images_in(root: Path, names: Sequence[str]) -> list[File]:
+    """The files of a folder's classes, of which some may have no folder; a Mistake where there are none at all."""
+    files = scan(root, names)
+    if not files:
+        raise Mistake(f"{root} has no class folders with images: {instead(root)}", Exit.DATA)
+    return files
 
 
 def instead(root: Path) -> str:
@@ -114,9 +121,11 @@ def has_runs(folder: Path) -> bool:
 
 def scan(root: Path, names: Sequence[str]) -> list[File]:
     """Every image below ``root/CLASS``, in order of class and name; files that begin with a dot are none."""
+    there = set(os.listdir(root))
     return [
         (text(f"{name}/{inside}"), f"{root}/{name}/{inside}", label, size)
         for label, name in enumerate(names)
+        if name in there
         for inside, size in images(f"{root}/{name}")
     ]
 
@@ -127,10 +136,18 @@ def images(folder: str) -> Iterator[tuple[str, int]]:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         name = entry.name
-        if entry.is_dir(follow_symlinks=False):
+        if is_folder(entry):
             yield from ((f"{name}/{inside}", size) for inside, size in images(f"{folder}/{name}"))
         elif os.path.splitext(name)[1].lower() in IMAGES and not name.startswith("."):
             yield name, size_of(entry)
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether it is a folder, or a link to one that does not hold it, for that would never end."""
+    if not entry.is_symlink():
+        return entry.is_dir()
+    here, there = (f"{os.path.realpath(path)}{os.sep}" for path in (os.path.dirname(entry.path), entry.path))
+    return os.path.isdir(entry.path) and not here.startswith(there)
 
 
 def size_of(entry: os.DirEntry) -> int:

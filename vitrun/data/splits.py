@@ -103,12 +103,16 @@ class Split:
         except MemoryError:  # which is not the image's fault
             raise
         except Exception as error:  # whatever a decoder raises
-            start = bytes(data[:16]).decode("latin-1").strip().encode("unicode_escape").decode()
-            raise BadImage(
-                f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with '{start}'): {error}. "
-                "Replace or remove it.",
-                Exit.DATA,
-            ) from None
+            raise self.bad(index, data, error) from None
+
+    def bad(self, index: int, data: bytes | memoryview | np.ndarray, error: Exception) -> BadImage:
+        """The BadImage that says what made the ``data`` of the image at ``index`` unreadable."""
+        start = bytes(data[:16]).decode("latin-1").strip().encode("unicode_escape").decode()
+        return BadImage(
+            f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with '{start}'): {error}. "
+            "Replace or remove it.",
+            Exit.DATA,
+        )
 
     def raw(self, index: int) -> np.ndarray:
         """The image at ``index`` as it is kept: its bytes, or its pixels where these are in memory."""
