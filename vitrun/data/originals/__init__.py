@@ -24,10 +24,15 @@ from vitrun.data.originals import (
 )
 from vitrun.data.originals.original import Original
 
-__all__ = ["ORIGINALS", "Original"]
+__all__ = ["LISTS", "ORIGINALS", "Original"]
 
 READERS = (
     caltech101, cifar100, dtd, oxford_flowers102, oxford_iiit_pet, sun397, svhn_cropped, patch_camelyon, eurosat,
     resisc45, diabetic_retinopathy, clevr, dmlab, dsprites, kitti, smallnorb,
 )  # fmt: skip
 ORIGINALS: dict[str, Callable[[Path, str], Original]] = {reader.PUBLISHED.name: reader.read for reader in READERS}
+# The keys alone, of those of which files without an image list them; as above, and a Mistake where these are missing
+LISTS: dict[str, Callable[[Path, str], list[str]]] = {
+    reader.PUBLISHED.name: reader.keys_of
+    for reader in (caltech101, dtd, oxford_flowers102, oxford_iiit_pet, sun397, diabetic_retinopathy, kitti)
+}

@@ -29,8 +29,8 @@ def read(root: Path, split: str) -> Original:
     folders = PUBLISHED.classes(folder, 102)
     classes = sorted(folders, key=str.lower)
     if any(file for place in PUBLISHED.places(root) for file in place.glob("caltech101_*.txt")):
-        path = PUBLISHED.find(root, f"caltech101_{split}.txt")
-        keys, where = PUBLISHED.lines(path), f"{folder} as listed in {path}"
+        path, keys = PUBLISHED.find(root, f"caltech101_{split}.txt"), keys_of(root, split)
+        where = f"{folder}, the partition that {path} lists, of {len(keys)} {split} images"
     else:
         path, keys = folder, [key for key, train in draw(folder, folders) if train == (split == "train")]
         where = f"{folder}; partition drawn here over sorted names; not known to be the published one"
@@ -40,9 +40,14 @@ def read(root: Path, split: str) -> Original:
         keys=keys,
         labels={"label": found},
         classes={"label": tuple(name.lower() for name in classes)},
-        image=PUBLISHED.images(folder, keys),
         where=where,
+        **PUBLISHED.images(folder, keys),
     )
+
+
+def keys_of(root: Path, split: str) -> list[str]:
+    """The keys of a split in the list that lies with the images."""
+    return PUBLISHED.lines(PUBLISHED.find(root, f"caltech101_{split}.txt"))
 
 
 def draw(folder: Path, classes: tuple[str, ...]) -> Iterator[tuple[str, bool]]:

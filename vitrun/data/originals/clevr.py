@@ -30,8 +30,8 @@ def read(root: Path, split: str) -> Original:
         keys=keys,
         labels={"count_all": counts, "closest_object_distance": distances},
         classes={"count_all": labels.CLEVR_COUNTS, "closest_object_distance": labels.CLEVR_DISTANCES},
-        image=PUBLISHED.images(PUBLISHED.find(root, f"images/{part}"), keys),
         where=str(path),
+        **PUBLISHED.images(PUBLISHED.find(root, f"images/{part}"), keys),
     )
 
 

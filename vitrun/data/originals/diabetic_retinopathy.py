@@ -26,15 +26,30 @@ GRADES = ("no retinopathy", "mild", "moderate", "severe", "proliferative")
 
 def read(root: Path, split: str) -> Original:
     """The processed photographs of a split, keyed by their names without ``.jpeg``."""
-    path = PUBLISHED.find(root, "trainLabels.csv" if split == "train" else "retinopathy_solution.csv")
+    path = list_of(root, split)
+    keys, grades = graded(path, split)
+    folder = PUBLISHED.find(root, "train" if split == "train" else "test")
+    files = PUBLISHED.images(folder, [f"{key}.jpeg" for key in keys])
+    original = Original(keys, {"label": grades}, {"label": GRADES}, where=str(path), **files)
+    check_processed(folder / f"{keys[0]}.jpeg", original.image(0))
+    return original
+
+
+def keys_of(root: Path, split: str) -> list[str]:
+    """The keys of a split."""
+    return graded(list_of(root, split), split)[0]
+
+
+def list_of(root: Path, split: str) -> Path:
+    """The file that lists a split, perhaps among others."""
+    return PUBLISHED.find(root, "trainLabels.csv" if split == "train" else "retinopathy_solution.csv")
+
+
+def graded(path: Path, split: str) -> tuple[list[str], np.ndarray]:
+    """The images of a split that a CSV file lists, and their grades [N]."""
     with PUBLISHED.reading(path), open(path, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if split == "train" or row["Usage"] == USAGES[split]]
-        keys, grades = [row["image"] for row in rows], np.array([int(row["level"]) for row in rows], dtype=np.int64)
-    folder = PUBLISHED.find(root, "train" if split == "train" else "test")
-    image = PUBLISHED.images(folder, [f"{key}.jpeg" for key in keys])
-    original = Original(keys, {"label": grades}, {"label": GRADES}, image, str(path))
-    check_processed(folder / f"{keys[0]}.jpeg", image(0))
-    return original
+        return [row["image"] for row in rows], np.array([int(row["level"]) for row in rows], dtype=np.int64)
 
 
 def check_processed(path: Path, data: bytes) -> None:

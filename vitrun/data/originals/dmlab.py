@@ -43,4 +43,5 @@ def read(root: Path, split: str) -> Original:
         classes={"label": CLASSES},
         image=image,
         where=f"{paths[0].parent}: {len(paths)} files *{split}*.tfrecord*",
+        sizes=np.array([length for _, _, length in places], dtype=np.int64),
     )

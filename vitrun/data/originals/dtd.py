@@ -18,15 +18,25 @@ LISTS = {"train": "train1", "validation": "val1", "test": "test1"}
 
 def read(root: Path, split: str) -> Original:
     """The images of a split of the first partition, keyed by their lines in its list."""
-    path = PUBLISHED.find(root, f"labels/{LISTS[split]}.txt")
+    path, keys = list_of(root, split), keys_of(root, split)
     images = PUBLISHED.find(root, "images")
-    keys, classes = PUBLISHED.lines(path), PUBLISHED.classes(images, 47)
+    classes = PUBLISHED.classes(images, 47)
     with PUBLISHED.reading(path):
         found = np.array([classes.index(key.split("/")[0]) for key in keys], dtype=np.int64)
     return Original(
         keys=keys,
         labels={"label": found},
         classes={"label": classes},
-        image=PUBLISHED.images(images, keys),
         where=str(path),
+        **PUBLISHED.images(images, keys),
     )
+
+
+def keys_of(root: Path, split: str) -> list[str]:
+    """The keys of a split."""
+    return PUBLISHED.lines(list_of(root, split))
+
+
+def list_of(root: Path, split: str) -> Path:
+    """The file that lists a split."""
+    return PUBLISHED.find(root, f"labels/{LISTS[split]}.txt")

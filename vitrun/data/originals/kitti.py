@@ -16,6 +16,7 @@ PUBLISHED = Published(
     archives=("data_object_image_2", "data_object_label_2", "devkit_object", "devkit"),
     account="a registration is needed",
 )
+MAPPING = "mapping/train_mapping.txt"
 SEED = 123
 SHARE = 10  # percent of the videos, for testing and again for validation
 DEPTH = 13  # the column of z in a line of labels: type, truncated, occluded, alpha, box, sizes, x, y, z, rotation
@@ -23,19 +24,22 @@ DEPTH = 13  # the column of z in a line of labels: type, truncated, occluded, al
 
 def read(root: Path, split: str) -> Original:
     """The images of a split, keyed ``<nnnnnn>.png``, with the distance of the nearest vehicle."""
-    mapping = PUBLISHED.find(root, "mapping/train_mapping.txt")
-    videos = videos_of_images(PUBLISHED.find(root, "mapping/train_rand.txt"), mapping)
-    chosen = partition(set(videos))[split]
-    numbers = [number for number, video in enumerate(videos) if video in chosen]
-    folder, keys = PUBLISHED.find(root, "training/label_2"), [f"{number:06d}.png" for number in numbers]
-    found = labels.kitti_distance([depths(folder / f"{number:06d}.txt") for number in numbers])
+    keys, folder = keys_of(root, split), PUBLISHED.find(root, "training/label_2")
+    found = labels.kitti_distance([depths(folder / key.replace(".png", ".txt")) for key in keys])
     return Original(
         keys=keys,
         labels={"label": found},
         classes={"label": labels.KITTI_DISTANCES},
-        image=PUBLISHED.images(PUBLISHED.find(root, "training/image_2"), keys),
-        where=f"{folder}, split by the videos in {mapping}",
+        where=f"{folder}, split by the videos in {PUBLISHED.find(root, MAPPING)}",
+        **PUBLISHED.images(PUBLISHED.find(root, "training/image_2"), keys),
     )
+
+
+def keys_of(root: Path, split: str) -> list[str]:
+    """The keys of a split."""
+    videos = videos_of_images(PUBLISHED.find(root, "mapping/train_rand.txt"), PUBLISHED.find(root, MAPPING))
+    chosen = partition(set(videos))[split]
+    return [f"{number:06d}.png" for number, video in enumerate(videos) if video in chosen]
 
 
 def videos_of_images(order: Path, mapping: Path) -> list[str]:

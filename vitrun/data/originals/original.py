@@ -17,6 +17,7 @@ class Original:
     classes: dict[str, tuple[str, ...]]  # label name -> the names of all classes, also of absent ones
     image: Callable[[int], bytes | np.ndarray]  # the file's bytes, or uint8 [h, w] or [h, w, 3]
     where: str  # the files that it came from
+    sizes: np.ndarray | None = None  # [N] bytes of each image's file, where it has one
 
     def __post_init__(self):
         if not self.keys:

@@ -17,16 +17,24 @@ LISTS = {"train": "trainval", "test": "test"}
 
 def read(root: Path, split: str) -> Original:
     """The images of ``train`` (which the authors call trainval) or ``test``, keyed by file name."""
-    path = PUBLISHED.find(root, f"annotations/{LISTS[split]}.txt")
-    rows = listing(path)
-    keys = [f"{name}.jpg" for name, _ in rows]
+    path, keys = list_of(root, split), keys_of(root, split)
     return Original(
         keys=keys,
-        labels={"label": labels.from_one([number for _, number in rows])},
+        labels={"label": labels.from_one([breed for _, breed in listing(path)])},
         classes={"label": breeds(PUBLISHED.find(root, "annotations/trainval.txt"))},
-        image=PUBLISHED.images(PUBLISHED.find(root, "images"), keys),
         where=str(path),
+        **PUBLISHED.images(PUBLISHED.find(root, "images"), keys),
     )
+
+
+def keys_of(root: Path, split: str) -> list[str]:
+    """The keys of a split."""
+    return [f"{name}.jpg" for name, _ in listing(list_of(root, split))]
+
+
+def list_of(root: Path, split: str) -> Path:
+    """The file that lists a split."""
+    return PUBLISHED.find(root, f"annotations/{LISTS[split]}.txt")
 
 
 def listing(path: Path) -> list[tuple[str, int]]:

@@ -16,6 +16,6 @@ def read(published: Published, folder: Path, number: int) -> Original:
         keys=[f"{classes[label]}_{file}" for label, file in files],
         labels={"label": np.array([label for label, _ in files], dtype=np.int64)},
         classes={"label": classes},
-        image=published.images(folder, [f"{classes[label]}/{file}" for label, file in files]),
         where=f"{folder}/*/*.jpg",
+        **published.images(folder, [f"{classes[label]}/{file}" for label, file in files]),
     )

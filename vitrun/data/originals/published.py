@@ -1,15 +1,17 @@
 """Where an original is published and how it lies on disk: finding its files, and saying what is missing or broken."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
-from vitrun.data.files import first_line, listed
+from vitrun.data.files import first_line
+from vitrun.data.folders import listed, size_of
 from vitrun.mistakes import Exit, Mistake
 
 
@@ -82,12 +84,15 @@ class Published:
             raise self.broken(folder, f"it has {len(names)} folders, not one for each of {number} classes")
         return tuple(names)
 
-    def images(self, folder: Path, names: Sequence[str]) -> Callable[[int], bytes]:
-        """Reads the i-th of the files ``names`` in ``folder``; a Mistake where any is missing, before one is read."""
+    def images(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
+        """An ``Original``'s image and sizes, of files ``names`` in ``folder``; a Mistake where one is missing."""
 
         @cache
-        def present(place: PurePosixPath) -> set[str]:
-            return set(os.listdir(folder / place)) if (folder / place).is_dir() else set()
+        def present(place: PurePosixPath) -> dict[str, int]:
+            if not (folder / place).is_dir():
+                return {}
+            with os.scandir(folder / place) as entries:
+                return {entry.name: size_of(entry) for entry in entries}
 
         paths = [PurePosixPath(name) for name in names]
         lost = [path for path in paths if path.name not in present(path.parent)]
@@ -98,4 +103,5 @@ class Published:
             with self.reading(folder / paths[index]):
                 return (folder / paths[index]).read_bytes()
 
-        return image
+        sizes = np.array([present(path.parent)[path.name] for path in paths], dtype=np.int64)
+        return {"image": image, "sizes": sizes}

@@ -25,8 +25,7 @@ def read(root: Path, split: str) -> Original:
     classes = tuple(PUBLISHED.lines(names))
     if len(classes) != 397:
         raise PUBLISHED.broken(names, f"it has {len(classes)} names, not 397")
-    path = partition(root, f"sun397_tfds_{LISTS[split]}.txt")
-    keys = PUBLISHED.lines(path)
+    path, keys = partition(root, split), keys_of(root, split)
     numbers = {name: number for number, name in enumerate(classes)}
     with PUBLISHED.reading(path):
         found = np.array([numbers[key.rpartition("/")[0]] for key in keys], dtype=np.int64)
@@ -34,13 +33,19 @@ def read(root: Path, split: str) -> Original:
         keys=keys,
         labels={"label": found},
         classes={"label": classes},
-        image=PUBLISHED.images(names.parent, [key.lstrip("/") for key in keys]),
         where=f"{names.parent} as listed in {path}",
+        **PUBLISHED.images(names.parent, [key.lstrip("/") for key in keys]),
     )
 
 
-def partition(root: Path, name: str) -> Path:
+def keys_of(root: Path, split: str) -> list[str]:
+    """The keys of a split."""
+    return PUBLISHED.lines(partition(root, split))
+
+
+def partition(root: Path, split: str) -> Path:
     """A list of tensorflow_datasets: the one that lies with the images, or that of the installed package."""
+    name = f"sun397_tfds_{LISTS[split]}.txt"
     package = find_spec("tensorflow_datasets")  # which finds it without running it
     installed = Path(package.origin).parent / "image_classification" / name if package else None
     if installed and installed.exists() and not any((place / name).exists() for place in PUBLISHED.places(root)):

@@ -8,8 +8,9 @@ from vitrun import recipe
 from vitrun.data.originals.original import Original
 from vitrun.data.splits import Split
 from vitrun.data.vtab import copies
+from vitrun.data.vtab.keys import NUMBERED
 from vitrun.data.vtab.order import tfds_order
-from vitrun.data.vtab.tasks import BUILDERS, DRAWN, TASKS, Task, slices
+from vitrun.data.vtab.tasks import BUILDERS, DIFFERS, DRAWN, NAMELESS, TASKS, Task, slices
 from vitrun.mistakes import Exit, Mistake
 
 
@@ -36,9 +37,11 @@ def read_part(task: Task, folder: Path, part: str) -> Split:
 
     keys = [f"{split}/{originals[split].keys[row]}" for split, row in places]
     labels = np.array([originals[split].labels[task.label][row] for split, row in places], dtype=np.int64)
+    sized = all(original.sizes is not None for original in originals.values())
+    sizes = np.array([originals[split].sizes[row] for split, row in places], dtype=np.int64) if sized else None
     classes = originals[pieces[0][0]].classes[task.label]
     where = "; ".join(dict.fromkeys(original.where for original in originals.values()))
-    return Split(keys, labels, classes, encoded=encoded, where=where)
+    return Split(keys, labels, classes, encoded=encoded, sizes=sizes, where=where)
 
 
 def read_split(task: Task, folder: Path, split: str) -> Original:
@@ -46,7 +49,9 @@ def read_split(task: Task, folder: Path, split: str) -> Original:
     original = copies.read(task.builder, folder, split)
     found = len(original.keys), len(original.classes[task.label])
     published = BUILDERS[task.builder].splits[split], task.classes
-    if found != published and DRAWN not in original.where and copies.DIFFERS not in original.where:
+    if NAMELESS in original.where and task.builder not in NUMBERED:
+        raise Mistake(f"{original.where}, from which VTAB's subset follows: fetch the original.", Exit.DATA)
+    if found != published and DRAWN not in original.where and DIFFERS not in original.where:
         raise Mistake(
             f"{original.where}: {found[0]} images of {found[1]} classes, but the published {split} split of "
             f"{task.builder} has {published[0]} of {published[1]}, and VTAB's subset follows from all of them. "

@@ -4,10 +4,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from vitrun.checkpoints import write_file
+from vitrun.data.originals import LISTS, Original
 from vitrun.data.vtab import copies
-from vitrun.data.vtab.keys import CODES, PARTS, codes, parts, published_parts
-from vitrun.data.vtab.tasks import BUILDERS, DRAWN, TASKS
+from vitrun.data.vtab.keys import CODES, COVERED, PARTS, codes, parts, published_parts
+from vitrun.data.vtab.order import tfds_order
+from vitrun.data.vtab.tasks import BUILDERS, DRAWN, NAMELESS, TASKS, slices
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen, table
 
@@ -54,19 +58,44 @@ def examine(builder: str, folder: Path) -> Finding:
     try:
         originals = {split: copies.read(builder, folder, split) for split in BUILDERS[builder].splits}
     except Mistake as mistake:
-        state = BROKEN if folder.is_dir() else MISSING
-        return Finding(state, NAMES if published else "-", published or {}, str(mistake))
+        state, keys = BROKEN if folder.is_dir() else MISSING, published or from_lists(builder, folder)
+        return Finding(state, NAMES if keys else "-", keys, str(mistake))
     sizes = {split: len(original.keys) for split, original in originals.items()}
     images = ", ".join(sized(number, BUILDERS[builder].splits[split]) for split, number in sizes.items())
     source = f"{builder}: {'; '.join(dict.fromkeys(original.where for original in originals.values()))}"
-    if DRAWN in source:
+    if DRAWN in source or NAMELESS in source and not published:
         return Finding(images, UNKNOWN, {}, source)
     if sizes != BUILDERS[builder].splits:
         return Finding(images, DIFFERS, published or {}, source)
+    if others := uncovered(builder, originals):
+        return Finding(images, DIFFERS, published or {}, f"{source}; {others}")
+    if NAMELESS in source:
+        return Finding(images, UNKNOWN, published, source)
     keys = parts(builder, {split: list(original.keys) for split, original in originals.items()})
     expected = codes(published) if published else CODES.get(builder)
     order = UNPUBLISHED if expected is None else EXACT if codes(keys) == expected else DIFFERS
     return Finding(images, order, published or keys, source)
+
+
+def from_lists(builder: str, folder: Path) -> dict[str, list[str]]:
+    """The keys of the parts as files without an image list them; none where there are no such files, or others."""
+    try:
+        keys = {split: LISTS[builder](folder, split) for split in BUILDERS[builder].splits if builder in LISTS}
+    except Mistake:
+        return {}
+    whole = {split: len(found) for split, found in keys.items()} == BUILDERS[builder].splits
+    return parts(builder, keys) if whole else {}
+
+
+def uncovered(builder: str, originals: dict[str, Original]) -> str:
+    """Which parts have images of more or fewer classes than a build of TFDS; nothing where all are as there."""
+    orders = {split: tfds_order(originals[split].keys, split) for split in originals if builder in COVERED}
+    found = []
+    for part, published in COVERED.get(builder, {}).items():
+        labels = [originals[split].labels["label"][orders[split][rows]] for split, rows in slices(builder, part)]
+        if (classes := len(np.unique(np.concatenate(labels)))) != published:
+            found.append(f"{part} has images of {classes} classes, where the published one has them of {published}")
+    return "; ".join(found)
 
 
 def sized(found: int, published: int) -> str:

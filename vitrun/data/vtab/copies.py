@@ -1,43 +1,58 @@
-"""Copies of VTAB's originals in the Hub's layout: exact where the images kept their names and none is missing."""
+"""VTAB's originals, or copies of them in the Hub's layout: exact where images kept their names and none is missing."""
 
-from pathlib import Path, PurePosixPath
+import re
+from dataclasses import replace
+from pathlib import Path
 
 from vitrun import choices
 from vitrun.data import files
 from vitrun.data.originals import ORIGINALS
 from vitrun.data.originals.original import Original
-from vitrun.data.vtab.tasks import BUILDERS
+from vitrun.data.vtab.tasks import BUILDERS, DIFFERS, NAMELESS
 from vitrun.mistakes import Exit, Mistake
 
-# The columns of image and label, and how many last parts of an image's path are its key; 0 where that is its row.
+CLASS_AND_FILE, FILE = r"[^/]+/[^/]+$", r"[^/]+$"
+ROW = None  # the key is the row's number in the original, which is told from no name
+# The columns of image and label, and what of an image's path is its key
 COPIES = {
-    "caltech101": ("image", "label", 2),
-    "cifar100": ("img", "fine_label", 0),
-    "dtd": ("image", "label", 2),
-    "oxford_flowers102": ("image", "label", 1),
-    "oxford_iiit_pet": ("image", "label", 1),
-    "svhn_cropped": ("image", "label", 0),
+    "caltech101": ("image", "label", CLASS_AND_FILE),
+    "cifar100": ("img", "fine_label", ROW),
+    "dtd": ("image", "label", CLASS_AND_FILE),
+    "oxford_flowers102": ("image", "label", FILE),
+    "oxford_iiit_pet": ("image", "label", FILE),
+    "sun397": ("image", "label", r"/[a-z]/.+$"),
+    "svhn_cropped": ("image", "label", ROW),
 }
-DIFFERS = "differs from the published split"  # in ``Original.where`` of a copy of other images
+# Of Caltech-101 a second partition is known: LAION's CLIP benchmark has 6085 test images, and so 3059 for training.
+SECOND = {("caltech101", "train"): 3059, ("caltech101", "test"): 6085}
 
 
 def read(builder: str, folder: Path, split: str) -> Original:
-    """A split of the original in ``folder``, or of a copy in parquet, whose ``where`` says if it is another draw."""
-    if not any(folder.glob("*.parquet")):
-        return ORIGINALS[builder](folder, split)
+    """A split of the original in ``folder``, or of a copy in parquet.
+
+    Its ``where`` says if it is another draw than the published one, and of a copy if its images lost their names.
+    """
+    copied = any(folder.glob("*.parquet"))
+    original = copy(builder, folder, split) if copied else ORIGINALS[builder](folder, split)
+    found, published = len(original.keys), BUILDERS[builder].splits[split]
+    if found != published and (copied or found == SECOND.get((builder, split))):
+        return replace(original, where=f"{original.where}; {found} images: {DIFFERS} of {published}, another draw")
+    return original
+
+
+def copy(builder: str, folder: Path, split: str) -> Original:
+    """A split of a copy in parquet, keyed by what is left of its images' names; where nothing is, by its rows."""
     if builder not in COPIES:
         raise Mistake(
             f"{folder} is a copy in parquet, from which the keys of {builder} do not follow: give the original. "
             "`vitrun data vtab data.root=FOLDER` says where it comes from.",
             Exit.DATA,
         )
-    image, label, parts = COPIES[builder]
+    image, label, pattern = COPIES[builder]
     found = files.source(choices.data_row("parquet", path=folder, test=split, image=image, label=label), "test")
-    rows, paths = zip(*(key.split("/", 1) for key in found.keys))
-    keys = ["/".join(PurePosixPath(path).parts[-parts:]) for path in paths] if parts else [str(int(r)) for r in rows]
-    if len(set(keys)) < len(keys) or not all(keys):
-        raise Mistake(f"{folder}: its images have lost their names, from which VTAB's subset follows.", Exit.DATA)
-    where, published = f"{folder}, a copy in the Hub's layout", BUILDERS[builder].splits[split]
-    if len(keys) != published:
-        where += f"; {len(keys)} images: {DIFFERS} of {published}, another draw"
-    return Original(keys, {"label": found.labels}, {"label": found.classes}, found.encoded, where)
+    paths = [key.partition("/")[2] for key in found.keys]
+    names = [pattern and re.search(pattern, f"/{path}") for path in paths]
+    keys, where = [name[0] for name in names if name], f"{folder}, a copy in the Hub's layout"
+    if len(set(keys)) < len(names):
+        keys, where = [str(row) for row in range(len(names))], f"{where}; {NAMELESS}, only their rows tell their order"
+    return Original(keys, {"label": found.labels}, {"label": found.classes}, found.encoded, where, found.sizes)

@@ -31,8 +31,14 @@ RESISC45 = (
     "stadium", "storage_tank", "tennis_court", "terrace", "thermal_power_station", "wetland",
 )  # fmt: skip
 KNOWN = (*NUMBERED, "eurosat", "resisc45")
-# The codes of the parts of a builder that is not in KNOWN, from the lists that tensorflow_datasets 4.9.10 ships. In
-# their order 309 of the 397 scenes are in train800 and 325 with val200, as a build of TFDS has (task_adaptation #21).
+# The classes that the images of a part are of, in a build of TFDS (task_adaptation #21)
+COVERED = {
+    "caltech101": {"val200": 86},
+    "cifar100": {"val200": 90},
+    "oxford_flowers102": {"val200": 90},
+    "sun397": {"train800": 309, "train800val200": 325},
+}
+# The codes of the parts of a builder that is not in KNOWN, from the lists that tensorflow_datasets 4.9.10 ships
 CODES = {"sun397": {"train800": "bbfe318c912bf278", "val200": "ed3f4079a4f342a7", "test": "e6ff58577ca493eb"}}
 
 

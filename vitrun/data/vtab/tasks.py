@@ -8,7 +8,10 @@ import re
 from dataclasses import dataclass
 
 TRAIN800 = "train[:800]"
-DRAWN = "not known to be the published one"  # in ``Original.where`` for a partition that its files do not tell
+# In ``Original.where``, of a partition or an order that its files do not tell, and of other images than the published
+DRAWN = "not known to be the published one"
+NAMELESS = "its images have lost their names"
+DIFFERS = "differs from the published split"
 
 
 @dataclass(frozen=True)
