@@ -223,8 +223,21 @@ def test_eval_counts_with_and_without_the_duplicates(carry_out, doubled):
     assert result["dups"] == found["duplicates"] == len(dups)
     assert result["top1"] == pytest.approx(np.mean(list(right.values())))
     assert result["top1_dedup"] == pytest.approx(np.mean([hit for key, hit in right.items() if key not in dups]))
-    with pytest.raises(Mistake, match="that run looked for 15 test images, but here are 500"):
+    with pytest.raises(Mistake, match="that run looked for other test images than these"):
         carry_out("eval", "init=random:vit_nano8", "data=digits", "res=32", f"dedup={run.name('dedup', searched)}")
+
+
+def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_others(carry_out, doubled, tmp_path):
+    words = ("data=folder", f"data.path={doubled}")
+    carry_out("pretrain", *words, "model=vit_nano8", "batch=8", "steps=1", "warmup=0")
+    (doubled / "test" / "a" / "014.png").write_bytes(b"no image")
+    searched, found = carry_out("dedup", *words)
+    asked = f"dedup={run.name('dedup', searched)}"
+    _, result = carry_out("eval", asked, "bad_images=skip")
+    assert result["images_used"] == 14 and result["dups"] == found["duplicates"] > 0
+    others = folder(tmp_path / "others", list(scenes(15, 7)), list(scenes(4, 8)))
+    with pytest.raises(Mistake, match="that run looked for other test images than these"):
+        carry_out("eval", asked, f"data.path={others}")
 
 
 # words, parts of the sentence

@@ -50,11 +50,13 @@ def keys(words: Sequence[str], runs: Path, fingerprint: str) -> set[str]:
     return found
 
 
-def duplicates(run: str, runs: Path, images: int) -> set[str]:
-    """The keys of the test images that a dedup run found; a Mistake where it had not as many as ``images``."""
+def duplicates(run: str, runs: Path, images: str) -> set[str]:
+    """The keys of the test images that a dedup run found; a Mistake where it looked for others than ``images``."""
     import pyarrow.parquet
 
-    searched = read_json(runs / run / "result.json")["result"]["test_images"]
-    if searched != images:
-        raise Mistake(f"dedup={run}: that run looked for {searched:,} test images, but here are {images:,}.", Exit.DATA)
+    if read_json(runs / run / "about.json")["test_images"] != images:
+        raise Mistake(
+            f"dedup={run}: that run looked for other test images than these: run `vitrun dedup` against this set.",
+            Exit.DATA,
+        )
     return {*pyarrow.parquet.read_table(runs / run / TABLE, columns=["test"])["test"].to_pylist()}

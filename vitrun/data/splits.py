@@ -55,6 +55,7 @@ class Split:
     encoded: Callable[[int], bytes | memoryview | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
     sizes: np.ndarray | None = None  # [N] bytes of each encoded image, where that is known without reading it
     skipped: int = 0  # bad images that were left out
+    whole: str = ""  # ``images`` before they were
     where: str = ""  # the files that it came from, where that needs telling
     accepted: np.ndarray | None = None  # [N, A] labels that count as right, then -1; none for the label alone
     among: np.ndarray | None = None  # [C, A] labels of ImageNet that stand for each class; none for a set of its own
@@ -72,13 +73,22 @@ class Split:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits of a SHA-256 over classes, keys, labels, which of them count as right, and sizes of files."""
+        return self.digest(self.labels, self.accepted, self.among, self.sizes)
+
+    @cached_property
+    def images(self) -> str:
+        """The same over classes, keys and sizes alone: which images these are, bad ones too, whatever their labels."""
+        return self.whole or self.digest(self.sizes)
+
+    def digest(self, *facts: np.ndarray | None) -> str:
+        """16 hex digits of a SHA-256 over classes, keys and facts."""
         code = hashlib.sha256("\n".join(self.classes).encode())
         if self.code:
             code.update(self.code.encode())
             return code.hexdigest()[:16]
         for first in range(0, len(self), 65536):
             code.update("\n".join(self.keys[first : first + 65536]).encode())
-        for numbers in (self.labels, self.accepted, self.among, self.sizes):
+        for numbers in facts:
             if numbers is not None:
                 code.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
         return code.hexdigest()[:16]
@@ -133,6 +143,7 @@ class Split:
             accepted=None if accepted is None else accepted[rows],
             sizes=None if sizes is None else sizes[rows],
             shards=None if shards is None else Order(np.searchsorted(rows, shards.starts), shards.buffer),
+            whole="",
             code=self.code and hashlib.sha256(self.code.encode() + rows.astype("<i8").tobytes()).hexdigest(),
         )
 
@@ -213,4 +224,4 @@ def readable(split: Split, tell: Callable[[str], None]) -> Split:
     for mistake in bad.values():
         tell(f"skipped: {mistake}")
     sound = split.only(np.setdiff1d(np.arange(len(split)), list(bad)))
-    return settled(replace(sound, skipped=len(bad)))
+    return settled(replace(sound, skipped=len(bad), whole=split.images))
