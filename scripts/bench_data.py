@@ -108,7 +108,7 @@ def processor_seconds() -> float:
 def vitrun(recipe: Pretrain, files: Path) -> Iterator[torch.Tensor]:
     """Our batches, from where the recipe says."""
     split = data.open_split(recipe.data, "train")
-    view = CropView(recipe.res, recipe.data.crop, recipe.data.area, recipe.data.flip, recipe.seed)
+    view = CropView(recipe.res, "random_resized", recipe.data.area, recipe.data.flip, recipe.seed)
     for batch in data.ahead(data.training(split, view, BATCH, recipe.seed, 0, sys.maxsize), torch.get_num_threads()):
         yield batch.images
 

@@ -136,7 +136,7 @@ def test_better_plain_vit_is_that_of_its_authors(epochs):
     assert (recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup) == (2, 10, 0.2)
     assert (recipe.loss, recipe.clip, recipe.optim.lr, recipe.smoothing) == ("softmax", 1, 1e-3, 0)
     assert optim.decay_rate(recipe.optim) == pytest.approx(0.1), "1e-4 in big_vision's units"
-    assert round(recipe.res / recipe.view.crop) == 256 and recipe.view.resize == "small"
+    assert round(recipe.res / recipe.view.crop) == 256 and recipe.view.resize == "small_area"
 
 
 def test_masked_patches_are_told_as_in_the_paper():

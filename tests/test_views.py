@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional
+from torchvision.transforms import RandomResizedCrop
 
 from vitrun import data
 from vitrun.resample import resample
@@ -78,14 +79,57 @@ def test_a_view_that_keeps_the_aspect_does_not_squash():
     assert torch.allclose(kept, batch[:, :, :, 20:40].float(), atol=1e-3)
 
 
+@pytest.mark.parametrize("crop", ["inception", "random_resized"])
 @pytest.mark.parametrize("sides", [(32, 32), (40, 90), (200, 30)])
-def test_inception_boxes_lie_inside_and_have_the_areas_asked_for(sides):
+def test_random_boxes_lie_inside_and_have_the_areas_asked_for(crop, sides):
     numbers = np.random.default_rng(0).random((2000, NUMBERS))
-    boxes, _ = CROPS["inception"](numbers, np.tile(sides, (2000, 1)), (0.2, 0.6), 32)
+    boxes, _ = CROPS[crop](numbers, np.tile(sides, (2000, 1)), (0.2, 0.6), 32)
     assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= sides).all()
     share = boxes[:, 2] * boxes[:, 3] / np.prod(sides)
     inside = (share > 0.17) & (share < 0.63)
     assert inside.mean() > 0.95 if sides == (32, 32) else inside.any()
+
+
+# Mean height, share of the area, aspect, top and left of 20,000 boxes by TensorFlow's sample_distorted_bounding_box and
+# by torchvision's RandomResizedCrop, of 5 to 100 % of the area
+LAWS = {
+    ("inception", 32, 32): (18.30, 387.5 / 32**2, 1.040, 6.363, 6.112),
+    ("inception", 375, 500): (235.8, 64520 / 375 / 500, 1.043, 69.15, 126.7),
+    ("inception", 200, 30): (23.38, 568.8 / 200 / 30, 1.040, 88.50, 2.650),
+    ("random_resized", 375, 500): None,
+}
+
+
+@pytest.mark.parametrize("crop, high, wide", LAWS)
+def test_random_boxes_are_drawn_as_elsewhere(crop, high, wide):
+    sides = np.tile((high, wide), (20000, 1))
+    boxes, _ = CROPS[crop](np.random.default_rng(0).random((20000, NUMBERS)), sides, (0.05, 1.0), 32)
+    expected = LAWS[crop, high, wide]
+    if expected is None:
+        torch.manual_seed(0)
+        image = torch.empty(0, high, wide)
+        drawn = [RandomResizedCrop.get_params(image, [0.05, 1.0], [3 / 4, 4 / 3]) for _ in range(5000)]
+        expected = figures(np.array(drawn), high, wide)
+    np.testing.assert_allclose(figures(boxes, high, wide), expected, rtol=0.03)
+
+
+def figures(boxes: np.ndarray, high: int, wide: int) -> list[float]:
+    """Mean height, share of the area, aspect, top and left of boxes [N, 4]."""
+    top, left, height, width = boxes.T
+    return [float(x.mean()) for x in (height, height * width / high / wide, width / height, top, left)]
+
+
+def test_a_view_of_mean_areas_counts_each_pixel_by_what_is_covered_of_it():
+    image = images(1, 30, 60)
+    expected = functional.avg_pool2d(image[:, :, :, 15:45].float(), 3)
+    for pixels in (image, list(image)):
+        torch.testing.assert_close(
+            (WholeView(10, resize="small_area")(pixels) + 1) * 127.5, expected, atol=1e-3, rtol=0
+        )
+    thirds = torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])  # of three pixels for two
+    small = images(1, 3, 3)
+    found = (WholeView(2, resize="small_area")(small) + 1) * 127.5
+    torch.testing.assert_close(found, thirds @ small.float() @ thirds.T, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("crop, whole, kept", [("square", 28, 24), ("small_square", 30, 24)])

@@ -23,14 +23,15 @@ def resample(
     out: Tensor | None = None,
     antialias: bool = True,
     frames: np.ndarray | None = None,
+    area: bool = False,
 ) -> Tensor:
     """Bilinear: each box to [3, R, R], mirrored where ``flips``, scaled to [-1, 1].
 
     A box is its top, left, height and width in whole pixels; beyond the image its edge is repeated.
     Without ``antialias`` a pixel is made of its four neighbours however much the image shrinks, as TensorFlow's
-    ``resize`` does. ``frames`` [B, 4] is the height and width that a box is resized to, and the top and left of the
-    [R, R] that is kept of that; none for all of R by R. Images of one size are resampled together, by two small
-    matrices each; others one by one.
+    ``resize`` does; with ``area`` of all that it covers, as by TensorFlow's method of that name. ``frames`` [B, 4] is
+    the height and width that a box is resized to, and the top and left of the [R, R] that is kept of that; none for all
+    of R by R. Images of one size are resampled together, by two small matrices each; others one by one.
     """
     out = torch.empty(len(boxes), 3, res, res) if out is None else out
     frames = filled(boxes, res)[1] if frames is None else frames
@@ -40,7 +41,7 @@ def resample(
             pixels = functional.pad(pixels.float(), [int(beyond)] * 4, mode="replicate")
             boxes = boxes + [beyond, beyond, 0, 0]
         high, wide = pixels.shape[2:]
-        found = torch.from_numpy(weights(boxes, frames, flips, (high, wide), res, antialias))
+        found = torch.from_numpy(weights(boxes, frames, flips, (high, wide), res, antialias, area))
         rows, columns = found[0, :, :, :high], found[1, :, :, :wide]  # [B, R, H], [B, R, W]
         narrow = pixels.float().flatten(1, 2) @ columns.mT  # [B, 3H, R]
         torch.matmul(rows[:, None], narrow.unflatten(1, (3, high)), out=out)  # [B, 3, R, R]
@@ -48,8 +49,8 @@ def resample(
     else:
         for row, image in enumerate(pixels):
             one = slice(row, row + 1)
-            if frames[row, :2].prod() > THIN * res**2:
-                resample(image[None], boxes[one], flips[one], res, out[one], antialias, frames[one])
+            if area or frames[row, :2].prod() > THIN * res**2:
+                resample(image[None], boxes[one], flips[one], res, out[one], antialias, frames[one], area)
             else:
                 scale(resample_one(image, boxes[row], frames[row], flips[row], res, antialias), out[row])
     return out
@@ -76,12 +77,18 @@ def resample_one(image: Tensor, box: np.ndarray, frame: np.ndarray, flip: bool, 
 
 
 def weights(
-    boxes: np.ndarray, frames: np.ndarray, flips: np.ndarray, sides: tuple[int, int], res: int, antialias: bool
+    boxes: np.ndarray,
+    frames: np.ndarray,
+    flips: np.ndarray,
+    sides: tuple[int, int],
+    res: int,
+    antialias: bool,
+    area: bool,
 ) -> np.ndarray:
-    """The bilinear weights that take images of ``sides`` to [R, R] along both axes: [2, B, R, the longer side].
+    """The weights that take images of ``sides`` to [R, R] along both axes: [2, B, R, the longer side].
 
     A triangle filter as wide as a pixel of the output (with ``antialias``, else of the input), cut off at the box and
-    normalised, as PIL has it; the columns mirrored where ``flips``.
+    normalised, as PIL has it, or with ``area`` a rectangle; the columns mirrored where ``flips``.
     """
     start, length = boxes.T.astype(np.float32).reshape(2, 2, -1, 1)  # [2, B, 1]
     resized, first = frames.T.astype(np.float32).reshape(2, 2, -1, 1)
@@ -89,6 +96,8 @@ def weights(
     places[1, flips] = places[1, flips, ::-1]
     scale = length / resized
     end = start + length - 1
+    if area:
+        return covering(start + (first + places) * scale, scale, max(sides))
     centre = (start + (first + places + 0.5) * scale - 0.5).clip(start, end)
     longest = max(sides)
     if antialias and longest > res:
@@ -100,6 +109,14 @@ def weights(
     found[lines, np.minimum(taps + 1, longest - 1)] = part.ravel()
     found[lines, taps] += 1 - part.ravel()
     return found.reshape(*part.shape, longest)
+
+
+def covering(begin: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
+    """The weight of each pixel in what lies from ``begin`` [2, B, R] on, ``scale`` [2, B, 1] long: [2, B, R, size]."""
+    index = np.arange(size, dtype=np.float32)
+    begin, end = begin[..., None], (begin + scale)[..., None]
+    weight = (np.minimum(index + 1, end) - np.maximum(index, begin)).clip(0)
+    return weight / weight.sum(-1, keepdims=True)
 
 
 def shrinking(centre: np.ndarray, start: np.ndarray, end: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:

@@ -11,13 +11,15 @@ from torch import Tensor
 from vitrun import draws
 from vitrun.resample import filled, resample
 
-TRIES = 10  # for an inception crop that fits, before the whole image is taken
-ASPECT = (3 / 4, 4 / 3)  # of an inception crop (arXiv 1409.4842, section 6)
+TRIES = 10  # for a crop that fits, before the whole image is taken
+INCEPTION_ASPECT = (0.75, 1.33)  # width by height: the defaults of TensorFlow's sample_distorted_bounding_box
+ASPECT = (3 / 4, 4 / 3)  # those of torchvision's RandomResizedCrop (arXiv 1409.4842, section 6)
+ROUNDING = 0.5 - 1e-7  # of a width, which still becomes that of the image
 # Of each side, what a square crop keeps: 384 pixels of 448, of images under 96 by 96 128 of 160 (arXiv 1912.11370,
 # section 3.3)
 SQUARE, SMALL_SQUARE = 384 / 448, 128 / 160
 PAD = 1 / 8  # of the side, by which a pad crop may shift the image: 4 pixels of 32
-NUMBERS = 2 * TRIES + 3  # drawn for each image: area and aspect for every try, two places, one flip
+NUMBERS = 2 * TRIES + 3  # drawn for each image: aspect and size for every try, two places, one flip
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class CropView:
 class WholeView:
     """The image resized, of which the centre ``res`` by ``res`` is kept: ``crop`` of the shorter resized side.
 
-    ``square`` squashes to a square; ``small`` keeps the aspect, as big_vision's ``resize_small``, whose filter is an
-    area mean where ours is bilinear.
+    ``square`` squashes to a square; ``small`` keeps the aspect, and ``small_area`` takes the mean over the area of each
+    pixel then, as big_vision's ``resize_small``.
     """
 
     res: int
@@ -63,10 +65,11 @@ class WholeView:
         sides = sizes(pixels)
         shorter = round(self.res / self.crop)
         resized = np.full_like(sides, shorter)
-        if self.resize == "small":
+        if self.resize != "square":
             resized = np.rint(sides * (shorter / sides.min(1, keepdims=True))).astype(np.int64)
         frames = np.concatenate([resized, (resized - self.res) // 2], 1)
-        return resample(pixels, whole(sides), np.zeros(len(sides), bool), self.res, out, self.antialias, frames)
+        area, flips = self.resize == "small_area", np.zeros(len(sides), bool)
+        return resample(pixels, whole(sides), flips, self.res, out, self.antialias, frames, area)
 
 
 def sizes(pixels: Tensor | Sequence[Tensor]) -> np.ndarray:
@@ -84,20 +87,49 @@ def whole(sides: np.ndarray) -> np.ndarray:
 def inception_crop(
     numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (top, left, height, width) of a uniform share of the area and a log-uniform aspect."""
+    """Boxes of a uniform aspect and a uniform height among those whose area is right: small ones more often.
+
+    The law of TensorFlow's ``sample_distorted_bounding_box``, its rounding and its places included: the last row and
+    the last column that a box might begin at are never drawn. It tries 100 times where we do TRIES.
+    """
+    low, high = INCEPTION_ASPECT
+    least, most = (share * sides.prod(1, keepdims=True) for share in area)
+    aspect = low + numbers[:, TRIES : 2 * TRIES] * (high - low)  # [B, TRIES]
+    tallest = np.minimum(np.rint(np.sqrt(most / aspect)), np.floor((sides[:, 1:] + ROUNDING) / aspect))
+    tallest = np.minimum(tallest, sides[:, :1])
+    shortest = np.minimum(np.rint(np.sqrt(least / aspect)), tallest)
+    heights = shortest + np.floor(numbers[:, :TRIES] * (tallest - shortest + 1))
+    heights += heights * np.rint(heights * aspect) < least  # by rounding: a row more, or less, may do
+    heights -= heights * np.rint(heights * aspect) > most
+    widths = np.rint(heights * aspect)
+    right = (heights * widths >= least) & (heights * widths <= most)
+    height, width = first_that_fits(heights, widths, right, sides)
+    room = np.maximum(sides - np.stack([height, width], 1), 1)
+    return filled(np.concatenate([np.floor(numbers[:, -3:-1] * room), height[:, None], width[:, None]], 1), res)
+
+
+def random_resized_crop(
+    numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (top, left, height, width) of a uniform share of the area and a log-uniform aspect: torchvision's law."""
     low, high = log(ASPECT[0]), log(ASPECT[1])
     share = area[0] + numbers[:, :TRIES] * (area[1] - area[0])  # [B, TRIES]
     aspect = np.exp(low + numbers[:, TRIES : 2 * TRIES] * (high - low))
     surface = share * sides.prod(1, keepdims=True)
     heights, widths = np.rint(np.sqrt(surface / aspect)), np.rint(np.sqrt(surface * aspect))
-    fits = (heights <= sides[:, :1]) & (widths <= sides[:, 1:]) & (heights > 0) & (widths > 0)
-    rows, first = np.arange(len(sides)), fits.argmax(1)
-    found = fits.any(1)
-    height = np.where(found, heights[rows, first], sides[:, 0])
-    width = np.where(found, widths[rows, first], sides[:, 1])
+    height, width = first_that_fits(heights, widths, np.ones_like(heights, bool), sides)
     top = np.floor(numbers[:, -3] * (sides[:, 0] - height + 1))
     left = np.floor(numbers[:, -2] * (sides[:, 1] - width + 1))
     return filled(np.stack([top, left, height, width], 1), res)
+
+
+def first_that_fits(
+    heights: np.ndarray, widths: np.ndarray, right: np.ndarray, sides: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Height and width [B] of the first try [B, TRIES] that is ``right`` and fits; of the whole image where none is."""
+    fits = right & (heights <= sides[:, :1]) & (widths <= sides[:, 1:]) & (heights > 0) & (widths > 0)
+    rows, first, found = np.arange(len(sides)), fits.argmax(1), fits.any(1)
+    return np.where(found, heights[rows, first], sides[:, 0]), np.where(found, widths[rows, first], sides[:, 1])
 
 
 def pad_crop(
@@ -127,6 +159,7 @@ def no_crop(
 # From numbers [B, NUMBERS] and sides [B, 2] to boxes and frames, as ``resample`` takes them.
 CROPS = {
     "inception": inception_crop,
+    "random_resized": random_resized_crop,
     "pad": pad_crop,
     "square": square_crop,
     "small_square": partial(square_crop, kept=SMALL_SQUARE),

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from vitrun.recipe.part import recipe
 
-Crop = Literal["inception", "pad", "square", "small_square", "none"]
+Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
 
 
 @recipe
@@ -16,7 +16,7 @@ class Images:
 
     name: str
     crop: Crop
-    area: tuple[PositiveFloat, PositiveFloat]  # shares of the image that an inception crop takes
+    area: tuple[PositiveFloat, PositiveFloat]  # shares of the image that an inception or random_resized crop takes
     flip: bool
 
     def __post_init__(self):

@@ -11,7 +11,8 @@ from vitrun.recipe.part import recipe
 class View:
     """How a test image is made to fit, and how all images are resized."""
 
-    resize: Literal["square", "small"]  # squashed, or its shorter side resized and the aspect kept
+    # Squashed, or its shorter side resized and the aspect kept; each pixel by ``antialias``, or the mean of its area
+    resize: Literal["square", "small", "small_area"]
     crop: Annotated[float, Field(gt=0, le=1)]  # share of the resized image's shorter side that the centre crop keeps
     antialias: bool  # of the training images too; without it as TensorFlow's bilinear resize
 
