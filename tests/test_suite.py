@@ -1,6 +1,7 @@
 """VTAB as a suite: a process a task, what is missing said to be, and means that are called what they are."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrun import choices, finetune, jobs, run, start, suite
+from vitrun import choices, compare, finetune, jobs, run, start, suite
 from vitrun.data.vtab.tasks import TASKS
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
@@ -60,6 +61,29 @@ def test_each_task_has_a_process_and_none_is_repeated(root, tmp_path, capfd):
     assert result["mean"] == pytest.approx((result["dtd"] + result["flowers102"]) / 2)
     assert result["tasks"] == "2/19" and not {"mean19", "natural"} & set(result)
     assert re.search(r"\| pets +\| natural +\| missing", said) and "all (2/19)" in said
+
+
+def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tmp_path, capfd):
+    originals, runs = tmp_path / "originals", tmp_path / "runs"
+    shutil.copytree(root / "dtd", originals / "dtd")
+    recipe = load(originals, runs, "data.tasks=dtd,flowers102")
+    compared = start.load("compare", [f"runs={runs}", "paper=none", "rows=data", f"save={tmp_path / 'table'}"])
+    shown = []
+    for _ in range(2):
+        found = carry_out(recipe, Screen())
+        compare.main(compared, Screen())
+        shown.append(capfd.readouterr().out)
+        assert (found["tasks"], found["missing"]) == ("1/19", "flowers102")
+        assert re.search(r"\| flowers102 +\| natural +\| missing", shown[-1]) and "is finished" not in shown[-1]
+        assert "VTAB (1/19)" in shown[-1] and "VTAB (19)" not in shown[-1]
+    assert ["task 1/1: dtd" in said for said in shown] == [True, False]
+    shutil.copytree(root / "oxford_flowers102", originals / "oxford_flowers102")
+    both = carry_out(recipe, Screen())
+    said = capfd.readouterr().out
+    assert "task 2/2: flowers102" in said and "task 1/2" not in said, "dtd is there already"
+    assert both["dtd"] == found["dtd"] and both["tasks"] == "2/19" and "missing" not in both
+    assert run.Run("finetune", recipe, Screen()).result["result"] == both == carry_out(recipe, Screen())
+    assert "is finished; this is its result" in capfd.readouterr().out
 
 
 def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path, monkeypatch, capsys):

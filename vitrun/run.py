@@ -203,18 +203,22 @@ class Run:
 
 
 def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run], dict], dry: bool = False) -> dict:
-    """The result of a verb in its run folder: begun, resumed, or read where it is finished already."""
+    """The result of a verb in its run folder: begun, resumed, or read where it is finished already.
+
+    A result that names something ``missing`` is not the last word: the verb goes on from it as from a part.
+    """
     run = Run(verb, recipe, screen, dry)
     if dry:
         run.say(f"{verb}: a rehearsal of {run.name}; nothing is written")
         return main(recipe, run)
-    if (done := ranks.once(lambda: run.result)) is not None:
+    done = ranks.once(lambda: run.result)
+    if done is not None and "missing" not in done["result"]:  # what it lacked may be there now: the verb looks again
         run.say(
             f"{verb}: {run.name} is finished; this is its result, and nothing is read anew "
             f"(delete {run.folder} to run it again)"
         )
         return done["result"]
-    begun = ranks.once(lambda: run.begun)
+    begun = done is not None or ranks.once(lambda: run.begun)
     run.begin()
     with alone(run.folder / "lock", run.name) if run.writes else nullcontext(), stoppable(run.ask):
         run.say(f"{verb}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")

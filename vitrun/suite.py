@@ -19,7 +19,8 @@ Result = dict[str, Any]
 def main(recipe: Finetune, run: Run, single: Callable[[Finetune, Run], Result]) -> Result:
     """The accuracy on each task and the means of all; a finished task is not repeated, a failed one stops no other.
 
-    Where an original is not there the mean is not called that of nineteen. A Mistake at the end where a task failed.
+    Where an original is not there the result names its task as ``missing``, and the mean is not called that of
+    nineteen: once it is there the same command runs it. A Mistake at the end where a task failed.
     """
     if ranks.size() > 1:
         raise Mistake("A suite has a process for each task, one after the other: start it without torchrun.")
@@ -47,7 +48,8 @@ def main(recipe: Finetune, run: Run, single: Callable[[Finetune, Run], Result]) 
             f"of their runs in {recipe.runs}. The same command repeats these alone.",
             max(failed.values()),
         )
-    return summary(results)
+    missing = [name for name in tasks if name not in results]
+    return summary(results) | ({"missing": ", ".join(missing)} if missing else {})
 
 
 def found(task: Finetune, run: Run) -> Result | None:
