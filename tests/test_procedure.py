@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vitrun import data, finetune, init, procedure, run, start
 from vitrun.data.held import held_out, kept
@@ -83,7 +84,7 @@ def test_what_is_finished_is_not_repeated(done):
     recipe, result, _ = done
     before = attempts(recipe.runs)
     (recipe.runs / run.name("finetune", recipe) / "result.json").unlink()  # as if it was killed before its end
-    last = recipe.runs / run.name("finetune", procedure.final(recipe, (result["lr"], 0.0), 1))
+    last = recipe.runs / run.name("finetune", start.final(recipe, (result["lr"], 0.0), 1))
     (last / "result.json").unlink()
     assert run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main) == result
     changed = {name for name, number in attempts(recipe.runs).items() if number != before[name]}
@@ -147,6 +148,8 @@ def test_without_a_grid_the_held_out_images_are_left_out_and_the_test_part_is_te
     assert result["test_images"] == 40 and "held out: 351 of the training images, by a draw" in log
 
 
+EPOCH, THOUSAND = "epochs=1 batch=100", "data.test_images=797"  # digits are 1,797
+STEPS = "steps that epochs=1 of the %d images not held out in batches of 100 make"
 # words, what is said
 WRONG = [
     ("grid=0.1,0.1 dev=0.1", "grid has 0.1 twice"),
@@ -158,6 +161,12 @@ WRONG = [
     ("dev=1", "dev=1 cannot be: it should be less than 1"),
     ("data=vtab/pets data.root=/ dev=0.2", "dev=0.2 cannot be: each task of VTAB has 200 images of its own"),
     ("data=vtab/pets data.root=/ grid=0.1 data.train=train800", "grid chooses on val200 by itself"),
+    # a run of the grid has fewer images than the final ones, so that less of it is left behind the warm-up
+    (f"data=vtab/dtd data.root=/ grid=0.1,0.2 {EPOCH} warmup=9", f"warmup=9 leaves nothing of the 8 {STEPS % 800}"),
+    (f"{THOUSAND} grid=0.1,0.2 dev=0.3 {EPOCH} warmup=8", f"warmup=8 leaves nothing of the 7 {STEPS % 700}"),
+    (f"{THOUSAND} dev=0.3 {EPOCH} warmup=8", f"warmup=8 leaves nothing of the 7 {STEPS % 700}"),
+    (f"{THOUSAND} grid=0.1 dev=0.3 {EPOCH} warmup=1 schedule=staircase drops=8", f"and the end of the 7 {STEPS % 700}"),
+    (f"{THOUSAND} grid=0.1 dev=0.9999", "dev=0.9999 of 1000 training images leaves none to train on: give a smaller"),
 ]
 
 
@@ -166,6 +175,18 @@ def test_a_procedure_that_cannot_be_is_refused_before_it_starts(words, said):
     with pytest.raises(Mistake) as error:
         start.load("finetune", ["init=random:vit_nano8", *words.split()])
     assert said in str(error.value) and error.value.status == Exit.COMMAND
+
+
+def test_of_own_images_that_are_too_few_it_is_said_before_the_first_step(carry_out, tmp_path):
+    generator = np.random.default_rng(0)
+    for n in range(40):
+        place = tmp_path / "own" / ("train", "test")[n % 4 == 0] / "ab"[n % 2 == 0]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(place / f"{n}.png")
+    data = ["data=folder", f"data.path={tmp_path / 'own'}", "grid=0.1,0.2", "dev=0.2"]
+    with pytest.raises(Mistake, match="of the 5 steps that epochs=1 of the 24 images not held out") as error:
+        carry_out("finetune", "init=random:vit_nano8", *data, "epochs=1", "batch=5", "warmup=5")
+    assert error.value.status == Exit.COMMAND and not any((tmp_path / "runs").iterdir())
 
 
 def test_a_weight_decay_is_chosen_with_the_learning_rate(carry_out):
@@ -182,7 +203,7 @@ def test_a_weight_decay_is_chosen_with_the_learning_rate(carry_out):
 def test_a_trial_on_vtab_trains_on_800_and_is_scored_on_200():
     words = ["init=random:vit_nano8", "data=vtab/pets", "data.root=/", "grid=0.1,0.2"]
     recipe = start.load("finetune", words)
-    trial, final = procedure.trial(recipe, (0.1, 0.0)), procedure.final(recipe, (0.1, 0.0), 7)
+    trial, final = start.trial(recipe, (0.1, 0.0)), start.final(recipe, (0.1, 0.0), 7)
     assert (trial.data.train, trial.data.test, trial.score) == ("train800", "val200", "dev")
     assert (final.data, final.score, final.seed, final.grid) == (recipe.data, "test", 7, ())
 

@@ -176,6 +176,7 @@ WRONG = [
     ("data=vtab data.root=/ data.tasks=pets,pets", "it should name some tasks, each once"),
     ("data=vtab data.root=/ data.tasks=[]", "it should name some tasks, each once"),
     ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "squares the whole image"),
+    ("data=vtab data.root=/ grid=0.1,0.2 epochs=1 batch=100 warmup=9", "warmup=9 leaves nothing of the 8 steps"),
     ("data=vtab data.root=/ dev=0.1", "each task of VTAB has 200 images of its own"),
 ]
 

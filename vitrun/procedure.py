@@ -3,19 +3,16 @@ training, then each seed has a run on all training images, which reads the test 
 (as in visual prompt tuning, arXiv 2203.12119) a weight decay is chosen with it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from itertools import product
 from statistics import mean, stdev
 from typing import Any
 
 from vitrun import data, recipe
 from vitrun.mistakes import Exit, Mistake
-from vitrun.recipe import Finetune, Vtab
+from vitrun.recipe import Finetune
 from vitrun.run import Run, carry_out, name
 from vitrun.screen import Screen
-
-Point = tuple[float, float]  # of the grid: a learning rate and a weight decay
+from vitrun.start import Point, final, points, trial
 
 
 def main(recipe: Finetune, run: Run, tune: Callable[..., dict]) -> dict[str, Any]:
@@ -47,11 +44,6 @@ def main(recipe: Finetune, run: Run, tune: Callable[..., dict]) -> dict[str, Any
     return summary(recipe, best, scores, finals)
 
 
-def points(recipe: Finetune) -> list[Point]:
-    """The grid; empty where no learning rates are given."""
-    return list(product(recipe.grid, recipe.decays or (recipe.optim.weight_decay,)))
-
-
 def shown(recipe: Finetune, some: list[Point]) -> str:
     """Points of the grid in words; the weight decay only where it is chosen too."""
     rates, decays = (", ".join(f"{value:g}" for value in dict.fromkeys(values)) for values in zip(*some))
@@ -68,25 +60,6 @@ def opened_once() -> Callable[..., data.Split]:
         return opened[source, part]
 
     return open_split
-
-
-def at(recipe: Finetune, point: Point) -> dict[str, Any]:
-    """What all runs of a procedure change of its recipe, at a point of the grid."""
-    lr, decay = point
-    return {"optim": replace(recipe.optim, lr=lr, weight_decay=decay), "grid": (), "decays": (), "seeds": ()}
-
-
-def trial(recipe: Finetune, point: Point) -> Finetune:
-    """A run of the grid: it trains without the held-out images and is scored on them."""
-    source = recipe.data
-    if isinstance(source, Vtab):
-        source = replace(source, train="train800", test="val200")
-    return replace(recipe, data=source, score="dev", **at(recipe, point))
-
-
-def final(recipe: Finetune, point: Point, seed: int) -> Finetune:
-    """A run that counts: on all training images where a grid has chosen the point, else on all but those held out."""
-    return replace(recipe, seed=seed, dev=0.0 if recipe.grid else recipe.dev, **at(recipe, point))
 
 
 def try_all(recipe: Finetune, run: Run, carry: Callable[[Finetune], dict]) -> dict[Point, float]:

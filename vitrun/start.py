@@ -3,15 +3,16 @@
 import ctypes
 import os
 import re
-from itertools import zip_longest
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any
 
 from vitrun import choices, config, exclude, init, origins, rows
 from vitrun.mistakes import Exit, Mistake, pick
-from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, on_the_net
+from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, Vtab, on_the_net
 
 WHOLE = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
+Point = tuple[float, float]  # of a grid: a learning rate and a weight decay
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
@@ -52,8 +53,9 @@ def load(verb: str, words: list[str]) -> Any:
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
     recipe = config.freeze(verb, tree)
-    if verb == "finetune" and isinstance(recipe.data, Suite):
-        tasks(recipe)  # a wrong one is told before the first starts
+    if verb == "finetune":
+        for whole in tasks(recipe).values() if isinstance(recipe.data, Suite) else [recipe]:
+            parts(whole)  # a wrong one is told before the first starts
     if verb == "pretrain":
         probes(recipe)  # a wrong one is told before training starts
     return recipe
@@ -105,6 +107,36 @@ def tasks(recipe: Finetune) -> dict[str, Finetune]:
     }
     own = {task: choices.read_row("data", f"{suite.name}/{task}") for task in suite.tasks}
     return {task: config.freeze("finetune", {**tree, "data": {**row, **given}}) for task, row in own.items()}
+
+
+def points(recipe: Finetune) -> list[Point]:
+    """The grid; empty where no learning rates are given."""
+    return list(product(recipe.grid, recipe.decays or (recipe.optim.weight_decay,)))
+
+
+def parts(recipe: Finetune) -> list[Finetune]:
+    """The runs of a procedure: one at each point of the grid, then one for each seed, as if the first was chosen."""
+    first, *_ = points(recipe) or [(recipe.optim.lr, recipe.optim.weight_decay)]
+    finals = [final(recipe, first, seed) for seed in recipe.seeds or (recipe.seed,)]
+    return [trial(recipe, point) for point in points(recipe)] + finals
+
+
+def trial(recipe: Finetune, point: Point) -> Finetune:
+    """A run of the grid: it trains without the held-out images and is scored on them."""
+    own = {"train": "train800", "test": "val200"} if isinstance(recipe.data, Vtab) else {}
+    return part(recipe, point, data=choices.plain(recipe.data) | own, score="dev")
+
+
+def final(recipe: Finetune, point: Point, seed: int) -> Finetune:
+    """A run that counts: on all training images where a grid has chosen the point, else on all but those held out."""
+    return part(recipe, point, seed=seed, dev=0.0 if recipe.grid else recipe.dev)
+
+
+def part(recipe: Finetune, point: Point, **options: Any) -> Finetune:
+    """A single run of a procedure, at a point of the grid."""
+    tree, (lr, decay) = choices.plain(recipe), point
+    optim = tree["optim"] | {"lr": lr, "weight_decay": decay}
+    return config.freeze("finetune", {**tree, "optim": optim, "grid": [], "decays": [], "seeds": [], **options})
 
 
 def check_listed(only: list) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from vitrun import draws
 from vitrun.data.splits import IN_MEMORY, Split
 from vitrun.mistakes import Exit, Mistake
+from vitrun.recipe import held_images
 
 
 def held_out(split: Split, share: float) -> tuple[Split, Split]:
@@ -14,9 +15,10 @@ def held_out(split: Split, share: float) -> tuple[Split, Split]:
 
     It is drawn, for sets are sorted by class, and is the same for every run.
     """
-    number = max(1, round(len(split) * share))
-    if number >= len(split):
-        raise Mistake(f"dev={share:g} of {len(split)} training images leaves none to train on.", Exit.DATA)
+    try:
+        number = held_images(len(split), share)
+    except ValueError as error:
+        raise Mistake(f"{error}.", Exit.DATA) from None
     drawn = draws.generator(0, "dev").permutation(len(split))
     return split.only(np.sort(drawn[number:])), split.only(np.sort(drawn[:number]))
 

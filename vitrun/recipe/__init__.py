@@ -17,6 +17,7 @@ from vitrun.recipe.data import (
     Vtab,
     check_single,
     check_trainable,
+    held_images,
     on_the_net,
 )
 from vitrun.recipe.model import BiT, Model, Timm, ViT
@@ -30,7 +31,7 @@ from vitrun.recipe.view import Augment, View
 
 __all__ = ["DURATIONS", "RECIPES", "Adam", "Augment", "BiT", "Data", "Digits", "Files", "Images", "Labels", "Linear"]
 __all__ += ["Masked", "Model", "Probe", "Published", "Sgd", "Shapes", "Shards", "SimMim", "Suite", "Timm", "Training"]
-__all__ += ["ViT", "View", "Vtab", "check_single", "check_trainable", "lengths", "on_the_net"]
+__all__ += ["ViT", "View", "Vtab", "check_single", "check_trainable", "held_images", "lengths", "on_the_net"]
 
 
 @recipe

@@ -185,6 +185,14 @@ def known_images(data: Data) -> int | None:
     return getattr(data, "train_images", None)
 
 
+def held_images(images: int, share: float) -> int:
+    """How many of the training images a share of them is, one at least; a ValueError where none are left."""
+    number = max(1, round(images * share))
+    if number >= images:
+        raise ValueError(f"dev={share:g} of {images} training images leaves none to train on: give a smaller share")
+    return number
+
+
 def check_trainable(data: Data) -> None:
     """A ValueError where the data set is for evaluation only."""
     if isinstance(data, Shards):

@@ -69,7 +69,8 @@ def lengths(recipe: Any, images: int) -> tuple[int, int]:
         steps, told = recipe.steps, f"steps={recipe.steps}"
     else:
         steps = max(1, round((recipe.examples or recipe.epochs * images) / recipe.batch))
-        told = f"epochs={recipe.epochs:g} of {images:,} images" if recipe.epochs else f"examples={recipe.examples}"
+        of = f"the {images:,} images not held out" if recipe.holds_out else f"{images:,} images"
+        told = f"epochs={recipe.epochs:g} of {of}" if recipe.epochs else f"examples={recipe.examples}"
         told = f"the {steps:,} step{'s' * (steps > 1)} that {told} in batches of {recipe.batch} make"
     warmup = recipe.warmup
     if isinstance(warmup, str):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from vitrun.recipe.data import VTAB_WHOLE, Data, Suite, Vtab, check_single, check_trainable, known_images
+from vitrun.recipe.data import VTAB_WHOLE, Data, Suite, Vtab, check_single, check_trainable, held_images, known_images
 from vitrun.recipe.model import Model, ViT
 from vitrun.recipe.objective import Labels, Objective
 from vitrun.recipe.optim import DURATIONS, Optim, check_schedule, lengths, warm_up
@@ -45,13 +45,23 @@ class Training(Running):
         """Whether the labels are trained for."""
         return True
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether it trains without images that are held out."""
+        return False
+
+    @property
+    def images(self) -> int | None:
+        """The number of images it trains on, where that is known before they are opened."""
+        return known_images(self.data)
+
     def __post_init__(self):
         check_trainable(self.data)
         given = [name for name in DURATIONS if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}")
         check_schedule(self)
-        images = known_images(self.data)
+        images = self.images
         if images or not self.epochs:
             lengths(self, images or 0)
         if isinstance(self.micro_batch, int) and (rest := self.batch % self.micro_batch):
@@ -115,6 +125,17 @@ class Finetune(Training):
     seeds: tuple[NonNegativeInt, ...]  # of the final runs; none for ``seed`` alone
     score: Literal["test", "dev"]  # the images that are counted: of the test part, or those held out
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether it trains without images that are held out; one with a grid is as its final runs, on all."""
+        return bool(self.dev and not self.grid) or isinstance(self.data, Vtab) and self.data.test == "val200"
+
+    @property
+    def images(self) -> int | None:
+        """The number of images it trains on, where that is known; a ValueError where all are held out."""
+        images = super().images
+        return images - held_images(images, self.dev) if images and self.dev and not self.grid else images
+
     def __post_init__(self):
         super().__post_init__()
         for key in ("grid", "decays", "seeds"):
@@ -153,6 +174,5 @@ class Finetune(Training):
             raise ValueError("grid needs images to choose on: add their share of the training images, as in dev=0.02")
         if self.grid and isinstance(self.data, Vtab) and (self.data.train, self.data.test) != VTAB_WHOLE:
             raise ValueError("grid chooses on val200 by itself: take out data.train and data.test")
-        held = self.dev or isinstance(self.data, Vtab) and self.data.test == "val200"
-        if self.score == "dev" and (self.grid or self.seeds or not held):
+        if self.score == "dev" and (self.grid or self.seeds or not self.holds_out):
             raise ValueError("score=dev is for one run that holds images out: add dev=SHARE, take out grid and seeds")
