@@ -34,6 +34,7 @@ WRONG = [
     ("pretrain", "optim.lr= seed=1", ["optim.lr= has no value"], 2),
     ("pretrain", "data=folder data.path=/tmp/a,b", ["add -m", "quote it twice"], 2),
     ("pretrain", "data.flip=maybe", ["data.flip=maybe cannot be: it should be true or false"], 2),
+    ("pretrain", "data=digits data.test_images=1797", ["data.test_images=1797 cannot be: it should be less"], 2),
     ("pretrain", "data=folder data.path=~/no/such", [f"there is no folder {Path.home()}/no/such"], 3),
     ("finetune", "init=~/no.npz", [f"there is no file {Path.home()}/no.npz"], 4),
     ("pretrain", "model=timm model.width=3", ["No option 'model.width'"], 2),

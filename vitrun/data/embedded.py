@@ -7,7 +7,6 @@ import torch
 
 from vitrun import draws, recipe
 from vitrun.data.splits import Split
-from vitrun.mistakes import Exit, Mistake
 
 COLOURS = {
     "red": (220, 40, 40), "orange": (240, 150, 30), "yellow": (235, 220, 50), "green": (50, 170, 70),
@@ -170,10 +169,6 @@ def digits(data: recipe.Digits, part: str) -> Split:
     from sklearn.datasets import load_digits
 
     source = load_digits()
-    if data.test_images >= len(source.target):
-        raise Mistake(
-            f"data.test_images={data.test_images}: there are {len(source.target)} digits in all.", Exit.COMMAND
-        )
     order = np.random.default_rng(0).permutation(len(source.target))
     first = len(order) - data.test_images
     chosen = np.sort(order[:first] if part == "train" else order[first:])

@@ -36,12 +36,15 @@ class Shapes(Images):
     test_images: PositiveInt
 
 
+DIGITS = 1_797  # in all
+
+
 @recipe
 class Digits(Images):
     """scikit-learn's 1,797 scanned handwritten digits, 8 by 8 pixels."""
 
     source: Literal["digits"]
-    test_images: PositiveInt
+    test_images: Annotated[int, Field(ge=1, lt=DIGITS)]
 
 
 @recipe
@@ -160,7 +163,6 @@ class Suite:
             raise ValueError(f"data.tasks=[{','.join(self.tasks)}] cannot be: it should name some tasks, each once")
 
 
-DIGITS = 1_797
 VTAB_WHOLE = ("train800val200", "test")  # what a final run is trained and tested on
 # The training parts with their images, and the test parts, whose images differ from task to task.
 VTAB_PARTS = {"train": {"train800val200": 1_000, "train800": 800}, "test": ("test", "val200")}
