@@ -13,6 +13,8 @@ from test_eval_sets import photographs, picture
 from vitrun import choices, data, start
 from vitrun.data import files, table
 from vitrun.data.decode import decode
+from vitrun.data.originals import PUBLISHED
+from vitrun.data.vtab import tasks
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -49,6 +51,14 @@ def test_a_name_shows_its_row_and_where_it_comes_from(capsys):
     assert said.count("| vtab/") == 19 and "cifar10 " not in said
     licences = {line.split("|")[1].strip(): line.split("|")[6].strip() for line in said.splitlines() if "vtab/" in line}
     assert licences["vtab/pets"] == "CC BY-SA" and licences["vtab/kitti_dist"] == "gated" and all(licences.values())
+
+
+@pytest.mark.parametrize("task", tasks.TASKS)
+def test_a_task_of_vtab_shows_what_its_folder_has_where_that_comes_from_and_if_an_account_is_needed(task, capsys):
+    published = PUBLISHED[tasks.TASKS[task].builder]
+    said = shown(capsys, f"vtab/{task}")
+    assert published.layout in said and f"{published.page} ({published.account})" in said
+    assert "needed" in published.account
 
 
 WRONG = [

@@ -3,7 +3,7 @@
 from operator import itemgetter
 
 from vitrun import choices, recipe, rows
-from vitrun.data import embedded
+from vitrun.data import embedded, originals
 from vitrun.data.describe import describe
 from vitrun.data.vtab import check, tasks
 from vitrun.screen import Screen, table
@@ -43,8 +43,11 @@ def more(name: str | None) -> str:
             "Rows without a Hub id need data.path=FOLDER; with one too it reads a local copy. More of one: vitrun data "
             "NAME; what is in a folder: vitrun data NAME data.path=FOLDER"
         )
-    home = choices.read_row("data", name).get("home")
-    return f"{name}: {choices.groups('data')['data'][name]}." + (f" From {home}" if home else "")
+    row, said = choices.read_row("data", name), f"{name}: {choices.groups('data')['data'][name]}."
+    if row["source"] == "vtab":
+        published = originals.PUBLISHED[tasks.TASKS[row["task"]].builder]
+        return f"{said} Its folder has {published.layout}; it comes from {published.home}."
+    return said + (f" From {row['home']}" if row.get("home") else "")
 
 
 def cells(row: dict) -> list[str]:

@@ -23,13 +23,15 @@ from vitrun.data.originals import (
     svhn_cropped,
 )
 from vitrun.data.originals.original import Original
+from vitrun.data.originals.published import Published
 
-__all__ = ["LISTS", "ORIGINALS", "Original"]
+__all__ = ["LISTS", "ORIGINALS", "PUBLISHED", "Original"]
 
 READERS = (
     caltech101, cifar100, dtd, oxford_flowers102, oxford_iiit_pet, sun397, svhn_cropped, patch_camelyon, eurosat,
     resisc45, diabetic_retinopathy, clevr, dmlab, dsprites, kitti, smallnorb,
 )  # fmt: skip
+PUBLISHED: dict[str, Published] = {reader.PUBLISHED.name: reader.PUBLISHED for reader in READERS}
 ORIGINALS: dict[str, Callable[[Path, str], Original]] = {reader.PUBLISHED.name: reader.read for reader in READERS}
 # The keys alone, of those of which files without an image list them; as above, and a Mistake where these are missing
 LISTS: dict[str, Callable[[Path, str], list[str]]] = {

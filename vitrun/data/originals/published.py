@@ -25,6 +25,11 @@ class Published:
     archives: tuple[str, ...] = ()  # folders that its archives make, which may lie between
     account: str = "no account is needed"
 
+    @property
+    def home(self) -> str:
+        """The page, and what it asks for."""
+        return f"{self.page} ({self.account})"
+
     def find(self, root: Path, *patterns: str) -> Path:
         """The first file or folder that fits one of ``patterns``; a Mistake where there is none."""
         return self.find_all(root, *patterns)[0]
@@ -38,7 +43,7 @@ class Published:
         names = listed(sorted(p.name for p in root.iterdir())) if root.is_dir() else "no such folder"
         raise Mistake(
             f"{self.name}: there is no {' or '.join(map(str, tried))}; found in {root}: {names}. "
-            f"Expected there: {self.layout}; it comes from {self.page} ({self.account}).",
+            f"Expected there: {self.layout}; it comes from {self.home}.",
             Exit.DATA,
         )
 
@@ -50,7 +55,7 @@ class Published:
         """The Mistake that says why ``path`` is not what its authors published."""
         return Mistake(
             f"{self.name}: {path} is not as published: {why}. "
-            f"Expected: {self.layout}. Fetch it again from {self.page} ({self.account}).",
+            f"Expected: {self.layout}. Fetch it again from {self.home}.",
             Exit.DATA,
         )
 
