@@ -9,7 +9,7 @@ from typing import Any
 
 from vitrun import choices, config, exclude, init, origins, rows
 from vitrun.mistakes import Exit, Mistake, pick
-from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, Vtab, on_the_net
+from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, Vtab, on_the_net, origin
 
 WHOLE = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
 Point = tuple[float, float]  # of a grid: a learning rate and a weight decay
@@ -153,7 +153,8 @@ def find_places(prefix: str, data: dict) -> None:
             data[option] = str(Path(given).absolute())
             kept = option == "path" and any(on_the_net(str(data.get(part))) for part in ("train", "test"))
             if not there(Path(given)) and not kept:  # a folder for downloads is made
-                raise Mistake(f"{prefix}{option}={given}: there is no {kind} {data[option]}.", Exit.DATA)
+                source = origin(data["name"], data.get("home"), data.get("hub")) if option == "path" else ""
+                raise Mistake(f"{prefix}{option}={given}: there is no {kind} {data[option]}.{source}", Exit.DATA)
 
 
 def why_no_gpu() -> str | None:

@@ -21,12 +21,15 @@ SHARD = re.compile(r"(.+?)(?:-(\d+)-of-(\d+).*)?")  # of a parquet file's name: 
 
 def read(data: recipe.Files, part: str) -> Split:
     """One part of a data set with its labels as ``data.labels`` says; a Mistake where it is not as published."""
-    split = LABELS[data.labels](data, source(data, part))
-    check_size(data, part, len(split))
-    if data.classes is not None and len(split.classes) != data.classes:
-        raise Mistake(
-            f"data={data.name} has {data.classes:,} classes, but its source has {len(split.classes):,}.", Exit.DATA
-        )
+    try:
+        split = LABELS[data.labels](data, source(data, part))
+        check_size(data, part, len(split))
+        if data.classes is not None and len(split.classes) != data.classes:
+            raise Mistake(
+                f"data={data.name} has {data.classes:,} classes, but its source has {len(split.classes):,}.", Exit.DATA
+            )
+    except Mistake as mistake:
+        raise Mistake(f"{mistake}{recipe.origin(data.name, data.home, data.hub)}", mistake.status) from None
     return split
 
 

@@ -47,7 +47,7 @@ def more(name: str | None) -> str:
     if row["source"] == "vtab":
         published = originals.PUBLISHED[tasks.TASKS[row["task"]].builder]
         return f"{said} Its folder has {published.layout}; it comes from {published.home}."
-    return said + (f" From {row['home']}" if row.get("home") else "")
+    return said + recipe.origin(name, row.get("home"), row.get("hub"))
 
 
 def cells(row: dict) -> list[str]:

@@ -19,6 +19,7 @@ from vitrun.recipe.data import (
     check_trainable,
     held_images,
     on_the_net,
+    origin,
 )
 from vitrun.recipe.model import BiT, Model, Timm, ViT
 from vitrun.recipe.objective import Labels, Masked, SimMim
@@ -32,6 +33,7 @@ from vitrun.recipe.view import Augment, View
 __all__ = ["DURATIONS", "RECIPES", "Adam", "Augment", "BiT", "Data", "Digits", "Files", "Images", "Labels", "Linear"]
 __all__ += ["Masked", "Model", "Probe", "Published", "Sgd", "Shapes", "Shards", "SimMim", "Suite", "Timm", "Training"]
 __all__ += ["ViT", "View", "Vtab", "check_single", "check_trainable", "held_images", "lengths", "on_the_net"]
+__all__ += ["origin"]
 
 
 @recipe

@@ -56,7 +56,14 @@ class Published(Images):
     test_images: PositiveInt | None
     licence: str | None
     paper: str | None  # what the paper (arXiv 2010.11929) calls it
-    home: str | None  # the page where it comes from
+    home: str | None  # the page where it comes from, what to fetch there, and whether an account is needed
+
+
+def origin(name: str, home: str | None, hub: str | None = None) -> str:
+    """The sentence that says where a data set comes from, behind a space; nothing where its row does not know."""
+    if home is None:
+        return ""
+    return f" {name} comes from {home}" + (f"; without a path it is read from {hub} on the Hub." if hub else ".")
 
 
 @recipe
@@ -78,8 +85,8 @@ class Files(Published):
     def __post_init__(self):
         super().__post_init__()
         if self.path is None and self.hub is None:
-            home = f", with the images of {self.home}" if self.home else ""
-            raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER{home}")
+            source = origin(self.name, self.home)
+            raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER.{source}")
         if self.real is not None and self.labels != "real":
             raise ValueError(f"data.real={self.real} is read with data.labels=real only: add that")
 
@@ -110,8 +117,8 @@ class Shards(Published):
         """A ValueError where it is not said where the shards of a part are."""
         if self.path is None and not on_the_net(getattr(self, part)):
             raise ValueError(
-                f"data={self.name} needs to know where the shards are: add data.path=FOLDER, or an address as in "
-                f"data.{part}=https://HOST/NAME-{{000..127}}.tar"
+                f"data={self.name} needs to know where the shards are.{origin(self.name, self.home)} Add "
+                f"data.path=FOLDER, or an address as in data.{part}=https://HOST/NAME-{{000..127}}.tar"
             )
 
 

@@ -47,7 +47,7 @@ def read(data: recipe.Shards, part: str, tick: Callable[[], None] = lambda: None
     root, shards, pattern = located(data, part)
     if recipe.on_the_net(pattern):
         shards = download.kept(shards, root, tick)
-    check_there(root, shards, pattern)
+    check_there(data, root, shards, pattern)
     found = index.opened(root, shards, data.label, tick)
     keys = Keys(shards, found)
     check_sizes(root, shards, found)
@@ -89,7 +89,7 @@ def indexed(data: recipe.Shards, part: str) -> bool:
         shards = download.names(shards)
         if not all((root / shard).exists() for shard in shards):
             return False
-    check_there(root, shards, pattern)
+    check_there(data, root, shards, pattern)
     return index.folder(root, shards, data.label).is_dir()
 
 
@@ -101,7 +101,7 @@ def listed(data: recipe.Shards, pattern: str) -> list[str]:
     return [file for name in names for file in sorted(glob(name, root_dir=data.path, recursive=True))]
 
 
-def check_there(root: Path, shards: Sequence[str], pattern: str) -> None:
+def check_there(data: recipe.Shards, root: Path, shards: Sequence[str], pattern: str) -> None:
     """A Mistake where a shard is missing, or all of them are."""
     missing = [shard for shard in shards if not (root / shard).is_file()]
     if shards and not missing:
@@ -109,8 +109,8 @@ def check_there(root: Path, shards: Sequence[str], pattern: str) -> None:
     there = sorted(str(file.relative_to(root)) for place in ("*.tar", "*/*.tar") for file in root.glob(place))
     what = f"{len(missing)} of the {len(shards)} shards, {missing[0]} first" if missing else f"all of {pattern}"
     raise Mistake(
-        f"data.path={root} lacks {what}; it has {folders.listed(there)}. Name the training and the test shards: "
-        "data.train=PATTERN data.test=PATTERN, as in a-{000..127}.tar or a-*.tar",
+        f"data.path={root} lacks {what}; it has {folders.listed(there)}.{recipe.origin(data.name, data.home)} Name the "
+        "training and the test shards: data.train=PATTERN data.test=PATTERN, as in a-{000..127}.tar or a-*.tar",
         Exit.DATA,
     )
 
