@@ -216,6 +216,11 @@ WRONG = {
         "train",
         ["has 2 files as", "speak of 1 and 2", "keep other versions elsewhere"],
     ),
+    "two configurations in one": (
+        lambda root: [parquet(root / name / "train.parquet") for name in ("fine", "coarse")],
+        "train",
+        ["has 2 files as train.parquet", "speak of 1", "keep other versions elsewhere"],
+    ),
     "other columns": (
         lambda root: parquet(root / "train.parquet", fine_label=[0, 1], label=["cat", "dog"]),
         "train",

@@ -83,10 +83,19 @@ def test_only_the_files_of_the_split_are_asked_for_and_only_once(hub, client, pu
     assert client.said() == ""
 
 
-@pytest.mark.parametrize("path", ["data/test-00000-of-00001-0123456789abcdef.parquet", "test-00000-of-00001.parquet"])
+SIMPLE = ["data/test-00000-of-00001-0123456789abcdef.parquet", "test-00000-of-00001.parquet"]
+
+
+@pytest.mark.parametrize("path", [*SIMPLE, "data/test.parquet", "test.parquet"])
 def test_a_data_set_without_configurations_keeps_its_files_in_data_or_at_the_top(client, put, parquet, path):
     name = put(f"simple{len(path)}", {path: parquet([1, 0])})
     assert client.open(name, "test", "data.config=null")["labels"] == [1, 0]
+
+
+def test_a_split_that_lies_in_data_and_at_the_top_is_that_in_data(hub, client, offline, put, parquet):
+    name = put("both", {"data/test.parquet": parquet([1, 0]), "test-00000-of-00001.parquet": parquet([2])})
+    assert client.open(name, "test", "data.config=null")["labels"] == [1, 0]
+    assert [line for line in hub.asked if "bytes" in line] == ["GET bytes data/test.parquet 0-"]
 
 
 def test_a_long_list_of_files_is_read_page_by_page(hub, client, put, monkeypatch):
@@ -190,7 +199,9 @@ WRONG = [
     (["data.config=plane"], "plain", "No config 'plane'. Did you mean plain[?] Choose: data.config=NAME"),
     (["data.config=null"], "plain", "No config 'default'. There are plain. Choose"),
     (["data.test=tets"], "plain", "No split 'tets'. Did you mean test[?] Choose: data.test=NAME"),
-    (["data.config=null"], "readme", "vit/readme has no parquet files"),
+    (["data.config=null"], "readme", "vit/readme has no parquet files.* but data/cats.tar, README.md: fetch"),
+    (["data.config=null"], "single", "No split 'test'. There are validation. Choose: data.test=NAME"),
+    ([], "single", "vit/single has no parquet files of a split in plain, but plain/test: fetch what it has"),
     (["data.hub=vit/plain/x"], "plain", "Repo id must be"),
     (["data.label=class"], "plain", "no column 'class'"),
 ]
@@ -200,6 +211,7 @@ WRONG = [
 def test_what_is_not_there_is_told_beside_what_is(client, put, words, name, answer):
     put("plain")
     put("readme", {"README.md": b"# cats", "data/cats.tar": b"cats"})
+    put("single", {"data/validation.parquet": b"cats", "plain/test/0000.parquet": b"cats"})
     assert re.search(answer, client.refused(name, *words))
 
 
@@ -243,6 +255,20 @@ def test_a_cache_that_another_tool_filled_is_checked_and_needs_no_network(client
     blob.write_bytes(bytes(blob.stat().st_size + 1))
     assert "HF_HUB_OFFLINE is set" in offline.refused("filled", part="train")
     assert "other bytes than the Hub lists" in offline.said()
+
+
+def test_a_file_named_after_its_split_is_whole_by_itself_and_one_of_several_is_not(client, offline, put, parquet):
+    cat = parquet([1, 0])
+    files = ["data/test.parquet", "data/train-00000-of-00002.parquet", "data/more/0000.parquet"]
+    name = put("alone", dict.fromkeys(files, cat))
+    answer = client.open(name, "test", "data.config=null")
+    client.open(name, "train", "data.config=null")
+    client.open(name, "test", "data.config=data/more", "data.test=more")
+    for file in (client.cache(name) / "vitrun").iterdir():
+        file.unlink()
+    assert offline.open(name, "test", "data.config=null") == answer
+    for words in (["data.config=null", "data.test=train"], ["data.config=data/more", "data.test=more"]):
+        assert "the cache has not all of it" in offline.refused(name, *words)
 
 
 def test_without_network_and_cache_a_local_copy_is_asked_for(client, offline, put):

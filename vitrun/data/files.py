@@ -16,7 +16,7 @@ from vitrun.mistakes import Exit, Mistake
 
 REAL = "real_labels"  # the column of ReaL's lists, where a copy brings them
 MOST_CLASSES = 2**20  # beyond that a column of labels holds something else, as times or identities
-SHARD = re.compile(r"(.+?)(?:-(\d+)-of-(\d+).*)?")  # of a parquet file's name: its split, its number, and of how many
+SHARD = re.compile(r"(.+?)(?:-\d+-of-(\d+).*)?")  # of a parquet file's name: its split, and of how many files it is one
 
 
 def read(data: recipe.Files, part: str) -> Split:
@@ -79,13 +79,23 @@ def from_parquet(data: recipe.Files, part: str) -> Split:
 
 
 def parquet_splits(path: Path, config: str | None) -> dict[str, list[Path]]:
-    """The parquet files of each split below a folder, named ``SPLIT-00000-of-00002``, ``SPLIT`` or ``SPLIT/0000``."""
+    """The parquet files of each split below a folder."""
     root = path / config if config and (path / config).is_dir() else path
     found: dict[str, list[Path]] = {}
     for file in parquet(root):
-        split = file.parent.name if file.stem.isdigit() else SHARD.fullmatch(file.stem)[1]
-        found.setdefault(split, []).append(file)
+        found.setdefault(split_of(file)[0], []).append(file)
     return found
+
+
+def split_of(file: Path) -> tuple[str, int | None]:
+    """The split that a parquet file is of, and of how many files: ``SPLIT-00000-of-00002``, or ``SPLIT`` alone.
+
+    With ``SPLIT/0000`` the folder names the split, and nothing how many files it has.
+    """
+    if file.stem.isdigit():
+        return file.parent.name, None
+    split, number = SHARD.fullmatch(file.stem).groups()
+    return split, int(number or 1)
 
 
 def parquet(root: Path) -> list[Path]:
@@ -95,7 +105,7 @@ def parquet(root: Path) -> list[Path]:
 
 def check_shards(data: recipe.Files, files: Sequence[Path]) -> None:
     """A Mistake where the files of a split are not as many as their names say."""
-    counts = {int(count) for file in files if (count := SHARD.fullmatch(file.stem)[3])}
+    counts = {count for file in files if (count := split_of(file)[1])}
     if counts and counts != {len(files)}:
         raise Mistake(
             f"data.path={data.path} has {len(files)} files as {files[0].name}, whose names speak of "

@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 from vitrun import recipe
 from vitrun.checkpoints import read_json, write_file
-from vitrun.data.files import first_line, named
+from vitrun.data import folders
+from vitrun.data.files import first_line, named, split_of
 from vitrun.data.hub.download import WAITS, Shard, gather, same_size, status_of
 from vitrun.mistakes import Exit, Mistake, unknown
 from vitrun.screen import Screen
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-SHARD = re.compile(r"(?P<split>.+?)-\d+-of-(?P<number>\d+)(-[0-9a-f]+)?\.parquet")
 SECONDS = 10  # for an answer of the Hub
 
 
@@ -73,37 +73,53 @@ def listed_or_cached(data: recipe.Files, split: str, snapshot: Path) -> list[Sha
         return listed(data, split)
     except (OSError, HTTPError):
         # Another tool may have put them there. Their names tell how many there are, the cache's blobs their hashes.
-        shards = [shard for folder in folders(data) for shard in cached(snapshot, folder, split)]
-        if not shards or len(shards) != int(SHARD.fullmatch(Path(shards[0].path).name)["number"]):
-            raise
-        return shards
+        for place in places(data):
+            shards = list(cached(snapshot, place, split))
+            if {split_of(Path(shard.path))[1] for shard in shards} == {len(shards)}:
+                return shards
+        raise
 
 
-def folders(data: recipe.Files) -> tuple[str, ...]:
+def places(data: recipe.Files) -> tuple[str, ...]:
     """Where a data set keeps the files of its configuration; those of the default one may lie at the top."""
     return ("data", "") if data.config in (None, "default") else (data.config,)
 
 
 def listed(data: recipe.Files, split: str) -> list[Shard]:
-    """The files of a split that the Hub lists; a Mistake that says which configurations or splits there are."""
+    """The files of a split that the Hub lists; a Mistake that says which configurations, splits or files there are."""
     splits: dict[str, list[Shard]] = {}
-    for folder in folders(data):
-        for entry in entries(data, folder):
-            name = SHARD.fullmatch(Path(entry["path"]).name)
-            if name:
-                code = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
-                splits.setdefault(name["split"], []).append(Shard(entry["path"], entry["size"], code))
-    if split in splits:
-        return splits[split]
+    there: list[str] = []
+    for place in places(data):
+        found = entries(data, place)
+        here = by_split(found)
+        if split in here:
+            return here[split]
+        splits |= here
+        there += [entry["path"] for entry in found if entry["path"] not in places(data)]
     if splits:
         part = next(part for part in ("train", "test") if named(data, part) == split)
         raise Mistake(f"{data.hub}: {unknown('split', split, splits)} Choose: data.{part}=NAME", Exit.DATA)
-    others = [e["path"] for e in entries(data, "") if e["type"] == "directory" and e["path"] not in folders(data)]
-    if not others:
-        raise Mistake(f"{data.hub} has no parquet files: fetch what it has, and give data.path=FOLDER", Exit.DATA)
+    others = [entry["path"] for entry in entries(data, "") if entry["type"] == "directory"]
+    config = data.config or "default"
+    if config not in others and (others := [name for name in others if name not in places(data)]):
+        raise Mistake(f"{data.hub}: {unknown('config', config, others)} Choose: data.config=NAME", Exit.DATA)
+    where = " or ".join(place or "its top folder" for place in places(data))
     raise Mistake(
-        f"{data.hub}: {unknown('config', data.config or 'default', others)} Choose: data.config=NAME", Exit.DATA
+        f"{data.hub} has no parquet files of a split in {where}, but {folders.listed(there)}: fetch what it has, and "
+        "give data.path=FOLDER",
+        Exit.DATA,
     )
+
+
+def by_split(found: list[dict]) -> dict[str, list[Shard]]:
+    """The parquet files of each split among the entries of a folder."""
+    splits: dict[str, list[Shard]] = {}
+    for entry in found:
+        split, _ = split_of(Path(entry["path"]))
+        if split and entry["path"].endswith(".parquet"):
+            code = entry["lfs"]["oid"] if "lfs" in entry else entry["oid"]
+            splits.setdefault(split, []).append(Shard(entry["path"], entry["size"], code))
+    return splits
 
 
 def entries(data: recipe.Files, folder: str) -> list[dict]:
@@ -128,8 +144,7 @@ def entries(data: recipe.Files, folder: str) -> list[dict]:
 def cached(snapshot: Path, folder: str, split: str) -> Iterator[Shard]:
     """The files of a split in a folder of the cache, where each links to a blob whose name is its hash."""
     for file in sorted((snapshot / folder).glob("*.parquet")):
-        name = SHARD.fullmatch(file.name)
-        if name and name["split"] == split and file.is_symlink() and file.exists():
+        if split_of(file)[0] == split and file.is_symlink() and file.exists():
             yield Shard(file.relative_to(snapshot).as_posix(), file.stat().st_size, file.readlink().name)
 
 
