@@ -13,15 +13,11 @@ from test_eval_sets import photographs, picture
 from vitrun import choices, data, start
 from vitrun.data import files, table
 from vitrun.data.decode import decode
-from vitrun.data.originals import PUBLISHED
-from vitrun.data.vtab import tasks
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
 ROWS = {name: choices.read_row("data", name) for name in choices.group_files("data")}
 FROM_FILES = [name for name, row in ROWS.items() if row["source"] == "files"]
-OWN = ("folder", "parquet", "shards")  # the rows for what anybody has
-PUBLISHED_ROWS = [name for name, row in ROWS.items() if row["source"] in ("files", "shards") and name not in OWN]
 
 
 def shown(capsys, *words: str) -> str:
@@ -35,15 +31,6 @@ def test_a_set_on_the_hub_is_pinned_to_a_commit(name):
     row = ROWS[name]
     assert bool(row["hub"]) == bool(row["revision"]) and re.fullmatch(r"[0-9a-f]{40}", row["revision"] or "0" * 40)
     assert row["home"] or name in ("folder", "parquet"), "every set says where it comes from"
-
-
-@pytest.mark.parametrize("name", PUBLISHED_ROWS)
-def test_a_published_set_says_where_it_comes_from_if_an_account_is_needed_and_if_no_revision_is_pinned(name, capsys):
-    row = ROWS[name]
-    assert re.search(r"https://.* account .*needed", row["home"]) and row["home"] in shown(capsys, name)
-    assert (row["licence"] == "gated") == ("no account" not in row["home"])
-    assert ("huggingface.co" in row["home"]) == ("no revision is pinned" in row["home"])
-    assert not row.get("hub") or row["hub"] in shown(capsys, name).splitlines()[-1]
 
 
 def test_the_table_fits_a_screen_and_has_a_row_for_every_set(capsys):
@@ -62,14 +49,6 @@ def test_a_name_shows_its_row_and_where_it_comes_from(capsys):
     assert said.count("| vtab/") == 19 and "cifar10 " not in said
     licences = {line.split("|")[1].strip(): line.split("|")[6].strip() for line in said.splitlines() if "vtab/" in line}
     assert licences["vtab/pets"] == "CC BY-SA" and licences["vtab/kitti_dist"] == "gated" and all(licences.values())
-
-
-@pytest.mark.parametrize("task", tasks.TASKS)
-def test_a_task_of_vtab_shows_what_its_folder_has_where_that_comes_from_and_if_an_account_is_needed(task, capsys):
-    published = PUBLISHED[tasks.TASKS[task].builder]
-    said = shown(capsys, f"vtab/{task}")
-    assert published.layout in said and f"{published.page} ({published.account})" in said
-    assert "needed" in published.account
 
 
 WRONG = [
@@ -278,27 +257,6 @@ def test_a_wrong_folder_is_told_what_is_wrong_with_it(kind, tmp_path):
     sentence = str(error.value)
     assert error.value.status == Exit.DATA and "\n" not in sentence
     assert all(part in sentence for part in expected), sentence
-
-
-ABSENT = {
-    "nowhere": lambda root: root.rmdir(),
-    "empty": lambda root: None,
-    "of images without class folders": flat,
-    "of another split": lambda root: parquet(root / "other.parquet"),
-}
-
-
-@pytest.mark.parametrize("kind", ABSENT)
-@pytest.mark.parametrize("name", ["pets", "imagenet", "imagenet_a", "objectnet", "imagenet21k", *OWN])
-def test_a_published_set_that_is_not_there_says_where_it_comes_from_and_one_of_ones_own_does_not(kind, name, tmp_path):
-    ABSENT[kind](tmp_path)
-    words = [name, f"data.path={tmp_path}", *["data.classes=2"] * (name == "shards")]
-    with pytest.raises(Mistake) as error:
-        data.open_split(start.load("data", words).data, "test")
-    sentence, home, hub = str(error.value), ROWS[name]["home"], ROWS[name].get("hub")
-    assert error.value.status == Exit.DATA and str(tmp_path) in sentence and "\n" not in sentence
-    assert sentence.count(f" {name} comes from {home}") == bool(home) == sentence.count("comes from")
-    assert not hub or f"; without a path it is read from {hub} on the Hub." in sentence
 
 
 def test_a_source_of_another_size_than_published_says_both_numbers(tmp_path):
