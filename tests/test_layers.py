@@ -124,7 +124,9 @@ def test_imports_point_one_way(module):
 def test_the_readers_of_originals_know_nothing_of_the_runner():
     for module in (name for name in MODULES if name.startswith("data.originals.")):
         wrong = {n for n in own(imports(ast.walk(MODULES[module]))) if not n.startswith("data.originals.")}
-        assert wrong <= {"mistakes", "data.files", "data.folders"}, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
+        assert wrong <= {"mistakes", "data.files", "data.folders"}, (
+            f"vitrun.{module} imports {', '.join(sorted(wrong))}"
+        )
 
 
 def test_no_module_waits_for_itself_on_import():
