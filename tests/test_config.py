@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrun import choices, config, origins, run, start, unread
+from vitrun import choices, config, origins, protocols, run, start, unread
 from vitrun.mistakes import Mistake
 from vitrun.recipe import RECIPES
 
@@ -50,8 +50,13 @@ def test_every_verb_has_a_recipe_without_any_choice(verb, tmp_path):
 
 @pytest.mark.parametrize("verb, group, name", CHOICES)
 def test_every_file_of_every_group_composes_into_a_sound_recipe(verb, group, name, tmp_path):
-    more = ["res=224"] * (group == "model") + ["data=vtab/pets"] * (name in ("vit", "vpt"))
-    more += ["data=imagenet"] * (name == "table2")
+    more = ["res=224"] * (group == "model")
+    if group == "protocol" and "*" not in protocols.rows(verb, name):
+        more += (
+            ["data=vtab/pets"]
+            if name in ("vit", "vpt")
+            else ["data=imagenet", *["model=vit_s16"] * (verb == "pretrain")]
+        )
     recipe = start.load(verb, needed(verb, [f"{group}={name}", *more], tmp_path))
     folder = choices.folder(verb, group)
     chosen, row = getattr(recipe, group), choices.read_row(folder, name)
@@ -143,7 +148,7 @@ def test_cfg_names_the_file_or_the_word_that_set_each_option():
     assert where["seed"] == "command line"
     assert where["batch"] == "conf/pretrain.yaml"
     assert where["data.hub"] == "conf/data/cifar10.yaml"
-    assert where["data.area"] == where["epochs"] == where["steps"] == "conf/recipe/pretrain/paper/cifar10.yaml"
+    assert where["data.area"] == where["epochs"] == where["steps"] == "conf/recipe/pretrain/small/cifar10.yaml"
     assert where["model.patch"] == "conf/model/vit_nano8.yaml"
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vitrun import choices, optim, start
+from vitrun import choices, optim, protocols, run, start
 from vitrun.marks import marks
-from vitrun.mistakes import Mistake
+from vitrun.mistakes import Exit, Mistake
 
 SCRATCH = "init=random:vit_nano8"
 VITS = ("vit_b16", "vit_b32", "vit_l16", "vit_l32")
@@ -96,8 +96,51 @@ def test_pretraining_takes_the_row_of_table_3_by_itself(row):
 ])  # fmt: skip
 def test_where_table_3_has_no_row_the_run_composes_and_the_first_screen_says_so(data, model):
     words = pretraining(data, model)
-    assert start.load("pretrain", words).data.name == data
+    assert start.load("pretrain", words).protocol == (
+        "paper" if data.startswith("image") or "bit" in model else "small"
+    )
     assert "no row" in marks("pretrain", words)[0].lower()
+
+
+NO_ROW = [  # words, for what there are rows, protocols that have one
+    ("pretrain", ["protocol=better_vit", "model=vit_b16", "data=imagenet"], "imagenet (vit_s16)", "augreg or masked"),
+    ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet21k"], "imagenet (vit_s16)", "augreg"),
+    ("pretrain", ["protocol=augreg", "data=cifar10"], "imagenet, imagenet21k", "masked or small"),
+    ("pretrain", ["protocol=paper"], "imagenet-w21, imagenet, imagenet21k, shards (bit_r101x1, ", "masked or small"),
+    ("pretrain", ["protocol=paper", "data=shards", "model=vit_s16"], "vit_l16, vit_l32)", "masked or small"),
+    ("finetune", ["protocol=public"], "cifar10, cifar100, flowers102, imagenet, pets", "single"),
+    ("finetune", ["protocol=paper", "data=folder"], "cifar10, cifar100, flowers102, imagenet, pets", "bit or single"),
+    ("finetune", ["protocol=paper", "data=vtab/pets"], "cifar10, ", "bit or single or vit or vpt"),
+    ("finetune", ["protocol=table2", "data=cifar10"], "imagenet", "bit or paper or public or single"),
+    ("finetune", ["protocol=vit", "data=cifar10"], "vtab, vtab/*", "bit or paper or public or single"),
+    ("finetune", ["protocol=vpt", "data=cifar10", "data.path=/"], "vtab, vtab/*", "bit or paper or public or single"),
+    ("finetune", ["protocol=bit", "data=vtab", "data.root=/"], "vtab/*, cifar10, ", "single or vit or vpt"),
+    ("finetune", ["protocol=bit", "data=shards"], "vtab/*, cifar10, ", "single"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb, words, there, others", NO_ROW, ids=[" ".join(words) for _, words, *_ in NO_ROW])
+def test_a_protocol_that_is_named_and_has_no_row_is_refused_with_those_there_are(verb, words, there, others):
+    with pytest.raises(Mistake) as error:
+        start.load(verb, words)
+    said = str(error.value)
+    assert said.startswith(f"{words[0]} has no row for ") and there in said and f"another protocol, {others}" in said
+    assert error.value.status == Exit.COMMAND
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
+def test_every_protocol_has_rows_and_every_folder_of_recipes_a_protocol(verb):
+    assert all(protocols.rows(verb, protocol) for protocol in choices.groups(verb)["protocol"])
+    folders = {path.split("/")[0] for path in choices.group_files(f"recipe/{verb}")}
+    assert folders <= set(choices.groups(verb)["protocol"])
+
+
+@pytest.mark.parametrize("data", ["folder", "parquet"])
+def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is(data):
+    words = [SCRATCH, f"data={data}", "data.path=/", "protocol=bit"]
+    recipe = start.load("finetune", words)
+    assert (recipe.steps, recipe.drops, recipe.data.crop) == (500, (200, 300, 400), "square")
+    assert "its part for under 20,000 training images, whatever their number here" in marks("finetune", words)[0]
 
 
 @pytest.mark.parametrize("model", AUGREG)
@@ -223,8 +266,10 @@ def test_the_first_screen_marks_what_differs_from_the_recipe_and_nothing_else(ve
 
 
 def test_runs_of_two_protocols_never_have_one_name():
-    words = [SCRATCH, "data=digits", "steps=5"]
-    assert start.load("finetune", words) != start.load("finetune", [*words, "protocol=public"])
+    words = [SCRATCH, "data=imagenet", "res=384", "ema=null"]
+    paper, table2 = (start.load("finetune", [*words, f"protocol={name}"]) for name in ("paper", "table2"))
+    assert choices.plain(table2) == choices.plain(paper) | {"protocol": "table2"}
+    assert run.name("finetune", paper) != run.name("finetune", table2)
 
 
 REFUSED = [
@@ -242,9 +287,8 @@ REFUSED = [
     ("pretrain", ["schedule=constant", "schedule_end=1e-5"], ["schedule=constant has no end", "schedule_end=0"]),
     ("pretrain", ["schedule_end=0.1"], ["schedule_end=0.1 is not below optim.lr=0.004"]),
     ("pretrain", ["optim=adam", "optim.decay_units=big_vision"], ["for decoupled decay", "optim=adamw"]),
-    ("finetune", finetuning("vtab/pets", "protocol=paper"), ["choose protocol=vit for vtab/pets"]),
-    ("finetune", finetuning("cifar10", "protocol=vpt"), ["data.protocol=vpt", "this data has no data.protocol"]),
-    ("finetune", finetuning("cifar10", "protocol=vit"), ["protocol=vit is for VTAB", "protocol=paper"]),
+    ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet", "optim=sgd"],
+     ["optim.decay_units=big_vision", "the protocol sets it, and this optim has no optim.decay_units"]),
     ("finetune", [SCRATCH, "protocol=papre"], ["No protocol 'papre'. Did you mean paper"]),
     ("pretrain", ["protocol=bit"], ["No protocol 'bit'"]),
 ]  # fmt: skip

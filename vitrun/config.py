@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from vitrun import choices, grammar, rows
+from vitrun import choices, grammar, protocols, rows
 from vitrun.mistakes import Mistake, about, pick, unknown
 from vitrun.recipe import DURATIONS, RECIPES
 
+ABOUT = ("row_for",)  # what files of protocols and recipes say of themselves, and no option
 TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data set a file of their group describes
 # How Hydra names a group whose files lie elsewhere, or set any options; and one that recipe files choose from too,
 # so that a word adds its choice behind theirs.
@@ -110,6 +111,7 @@ def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
             raise Mistake(unknown("option", key, known))
         if name in TAGS and pairs[key] != str(known[key]):
             raise Mistake(f"{key}={pairs[key]} cannot be: it comes with the choice of {group}=NAME, here {known[key]}.")
+    protocols.check(verb, pairs)
     return pairs
 
 
@@ -147,9 +149,14 @@ def composed(verb: str, words: tuple[str, ...]) -> Any:
     """Hydra's answer, which takes it a tenth of a second."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
+    from omegaconf import open_dict
 
     with initialize_config_dir(str(choices.CONF), version_base="1.3"):
-        return hydra_compose(verb, list(words))
+        found = hydra_compose(verb, list(words))
+    with open_dict(found):
+        for key in ABOUT:
+            found.pop(key, None)
+    return found
 
 
 def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
@@ -164,6 +171,8 @@ def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
             # Hydra reads a backslash as one, except before a quote, where it wants two.
             value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
         words.append(f"{key}={value}")
+    if "protocol" in choices.groups(verb) and "protocol" not in pairs:
+        words.append(f"{KEYS['protocol'].format(verb=verb)}={protocols.chosen(verb, pairs).protocol}")
     return words
 
 

@@ -17,13 +17,13 @@ def marks(verb: str, words: Sequence[str]) -> list[str]:
     naming = {key: value for key, value in pairs.items() if key in NAMING}
     there, now = (shown(verb, some) for some in ([f"{key}={value}" for key, value in naming.items()], words))
     file = recipe_file(verb, naming)
-    if file is None:
-        what = " on ".join(there[group] for group in NAMING[1:] if group in there)
-        return [f"recipe: conf/{verb}.yaml (protocol={there['protocol']} has no row for {what})"]
+    about = choices.header(choices.CONF / f"{file}.yaml").rstrip(".")
+    if set(choices.read_file(file)) <= {"protocol", *config.ABOUT}:  # it sets nothing to differ from
+        return [f"recipe: conf/{verb}.yaml ({about})"]
     differ = [key for key in pairs if now[key] != there.get(key) and key not in (*NAMING, *APART, *RECIPES[verb].how)]
     differ = [key for key in differ if not (key.startswith("data.") and there.get(key) == "null")]
     return [
-        f"recipe: conf/{file}.yaml ({choices.header(choices.CONF / f'{file}.yaml').rstrip('.')})",
+        f"recipe: conf/{file}.yaml ({about})",
         *(f"differs from the recipe: {key}={now[key]} (there {before(there, key)})" for key in differ),
     ]
 
@@ -36,12 +36,10 @@ def shown(verb: str, words: Sequence[str]) -> dict[str, str]:
     return values | {key: choice for key, (choice, _) in groups.items()}
 
 
-def recipe_file(verb: str, naming: dict[str, str]) -> str | None:
-    """The last file that these choices of protocol, model and data name; None where none sets any value."""
+def recipe_file(verb: str, naming: dict[str, str]) -> str:
+    """The last file that these choices of protocol, model and data name."""
     places = (f"recipe/{verb}/", f"protocol/{verb}/")
-    last = [path for path, *_ in config.files(verb, naming) if path.startswith(places)][-1]
-    silent = set(choices.read_file(last)) == {"protocol"}
-    return None if silent else last
+    return [path for path, *_ in config.files(verb, naming) if path.startswith(places)][-1]
 
 
 def before(there: dict[str, str], key: str) -> str:

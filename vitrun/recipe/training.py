@@ -146,20 +146,7 @@ class Finetune(Training):
             )
         if self.grid and self.schedule_end >= min(self.grid):
             raise ValueError(f"schedule_end={self.schedule_end:g} is not below {min(self.grid):g} of the grid")
-        self.check_protocol()
         self.check_held_out()
-
-    def check_protocol(self):
-        """A ValueError where the protocol is VTAB's and the data are not, or the other way round."""
-        vtab = isinstance(self.data, Vtab | Suite)
-        if self.protocol == "paper" and vtab:
-            raise ValueError(f"protocol=paper has a row of its own for VTAB: choose protocol=vit for {self.data.name}")
-        if self.protocol == "table2" and self.data.name != "imagenet":
-            raise ValueError(f"protocol=table2 is ImageNet's: choose protocol=paper for {self.data.name}")
-        if self.protocol == "bit" and isinstance(self.data, Suite):
-            raise ValueError("protocol=bit sees each task at a size of its own: run them one by one, as data=vtab/pets")
-        if self.protocol in ("vit", "vpt") and not vtab:
-            raise ValueError(f"protocol={self.protocol} is for VTAB, as data=vtab/pets: choose protocol=paper here")
 
     def check_held_out(self):
         """A ValueError where the images to choose on are not there, or not known to be those of VTAB."""

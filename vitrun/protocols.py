@@ -1,0 +1,63 @@
+"""Whose recipe a run follows: for which models and data sets a protocol has one, its rows."""
+
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from vitrun import choices
+from vitrun.mistakes import Mistake
+
+SMALL = "small"  # nobody's: taken where no word names a protocol and that of the verb's file has no row
+
+
+class Row(NamedTuple):
+    """What names a row: a protocol, a data set, and a model where the verb chooses one."""
+
+    protocol: str
+    data: str
+    model: str | None
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.data}" if self.model else self.data
+
+
+def chosen(verb: str, pairs: dict[str, str]) -> Row:
+    """The row that a verb's words name; what they do not, its file does."""
+    listed = [item for item in choices.read_file(verb)["defaults"] if isinstance(item, dict)]
+    keys = {"protocol": f"protocol/{verb}@_global_", "data": "data", "model": "model"}
+    default = {name: next((item[key] for item in listed if key in item), None) for name, key in keys.items()}
+    row = Row(**{name: pairs.get(name, default[name]) for name in keys})
+    return row if "protocol" in pairs or exists(verb, row) else row._replace(protocol=SMALL)
+
+
+def exists(verb: str, row: Row) -> bool:
+    """Whether the protocol has such a row."""
+    names = (row.data, f"{row.data}_{row.model}")
+    return any(fnmatchcase(name, pattern) for name in names for pattern in rows(verb, row.protocol))
+
+
+def rows(verb: str, protocol: str) -> list[str]:
+    """The names of a protocol's rows: data sets, patterns of such that its own file is for, or ``DATA_MODEL``."""
+    own = choices.read_file(f"{choices.folder(verb, 'protocol')}/{protocol}").get("row_for", [])
+    return [*own, *choices.group_files(f"recipe/{verb}/{protocol}")]
+
+
+def check(verb: str, pairs: dict[str, str]) -> None:
+    """A Mistake where a word names a protocol that has no row for the model and the data."""
+    if "protocol" not in pairs or exists(verb, row := chosen(verb, pairs)):
+        return
+    others = [name for name in choices.groups(verb)["protocol"] if exists(verb, row._replace(protocol=name))]
+    raise Mistake(
+        f"protocol={row.protocol} has no row for {row}, only for {told(verb, row)}: choose one of these, or for {row} "
+        f"another protocol, {' or '.join(others)}."
+    )
+
+
+def told(verb: str, row: Row) -> str:
+    """The rows of a protocol in words, with the models of those that are for some alone."""
+    names, sets = rows(verb, row.protocol), choices.group_files("data")
+    found: dict[str, list[str]] = {}
+    for name in names:
+        data = max((one for one in sets if f"{name}_".startswith(f"{one}_")), key=len, default=name)
+        if not any(fnmatchcase(data, pattern) for pattern in names if pattern != data):
+            found.setdefault(data, []).append(name.removeprefix(data).removeprefix("_"))
+    return ", ".join(data if "" in models else f"{data} ({', '.join(models)})" for data, models in found.items())
