@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrun import choices, config, origins, protocols, run, start, unread
+from vitrun import choices, config, init, origins, protocols, run, start, unread
 from vitrun.mistakes import Mistake
 from vitrun.recipe import RECIPES
 
@@ -80,10 +80,13 @@ def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_
     protocol, name = ("", *names) if verb == "fewshot" else (names[0], "/".join(names[1:]))
     data = max((d for d in choices.group_files("data") if name == d or name.startswith(f"{d}_")), key=len)
     model = name.removeprefix(data).removeprefix("_")
-    chosen = {"protocol": protocol, "data": data, "model": model}
+    chosen = {"protocol": protocol, "data": data} | ({"model": model} if verb == "pretrain" else {})
     words = needed(verb, [f"{key}={value}" for key, value in chosen.items() if value], tmp_path)
-    paths = [path for path, *_ in config.files(verb, config.parse(verb, words))]
-    assert str(file.with_suffix("")) == paths[-1] and start.load(verb, words).data.name == data
+    if verb == "finetune" and model:
+        words = [f"init=random:{model}", *(word for word in words if word != SCRATCH)]
+    recipe = start.load(verb, words)
+    paths = [path for path, *_ in config.files(verb, config.parse(verb, words), init.behind(recipe))]
+    assert str(file.with_suffix("")) == paths[-1] and recipe.data.name == data
 
 
 @pytest.mark.parametrize("data", ["shapes", "cifar10", "imagenet"])  # whose files give steps, epochs, epochs

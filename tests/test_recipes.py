@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from recipes import SCRATCH, finetuning, first_screen, pretraining
 
-from vitrun import choices, optim, protocols, run, start
-from vitrun.marks import marks
-from vitrun.mistakes import Exit, Mistake
+from vitrun import choices, optim, run, start
+from vitrun.mistakes import Mistake
 
-SCRATCH = "init=random:vit_nano8"
 VITS = ("vit_b16", "vit_b32", "vit_l16", "vit_l32")
 HYBRIDS = ("r50_vit_b16", "r50_vit_b32", "r50_vit_l16", "r50_vit_l32")
 # Table 3 of arXiv 2010.11929: models, data, epochs, learning rate, decay, weight decay, dropout, clip (caption).
@@ -65,15 +64,6 @@ HYPER_RULE = {
 }
 
 
-def pretraining(data: str, model: str, *words: str) -> list[str]:
-    more = {"shards": ["data.path=/", "data.classes=18291"], "imagenet21k": ["data.path=/"]}.get(data, [])
-    return [f"data={data}", f"model={model}", *more, *words]
-
-
-def finetuning(data: str, *words: str) -> list[str]:
-    return [SCRATCH, f"data={data}", *["data.root=/"] * data.startswith("vtab"), *words]
-
-
 @pytest.mark.parametrize("row", ROWS, ids=[f"{model}-{data}" for model, data, *_ in ROWS])
 def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     model, data, epochs, lr, schedule, decay, dropout, clip = row
@@ -85,7 +75,7 @@ def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     assert recipe.schedule_end == (1e-5 if data == "imagenet21k" else 0)
     if recipe.model.kind == "vit":
         assert (recipe.model.dropout, recipe.model.pre_logits) == (dropout, True)
-    (line,) = marks("pretrain", words)
+    (line,) = first_screen("pretrain", words)
     assert line.startswith(f"recipe: conf/recipe/pretrain/paper/{data}_{model}.yaml (Table 3: ")
 
 
@@ -99,48 +89,7 @@ def test_where_table_3_has_no_row_the_run_composes_and_the_first_screen_says_so(
     assert start.load("pretrain", words).protocol == (
         "paper" if data.startswith("image") or "bit" in model else "small"
     )
-    assert "no row" in marks("pretrain", words)[0].lower()
-
-
-NO_ROW = [  # words, for what there are rows, protocols that have one
-    ("pretrain", ["protocol=better_vit", "model=vit_b16", "data=imagenet"], "imagenet (vit_s16)", "augreg or masked"),
-    ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet21k"], "imagenet (vit_s16)", "augreg"),
-    ("pretrain", ["protocol=augreg", "data=cifar10"], "imagenet, imagenet21k", "masked or small"),
-    ("pretrain", ["protocol=paper"], "imagenet-w21, imagenet, imagenet21k, shards (bit_r101x1, ", "masked or small"),
-    ("pretrain", ["protocol=paper", "data=shards", "model=vit_s16"], "vit_l16, vit_l32)", "masked or small"),
-    ("finetune", ["protocol=public"], "cifar10, cifar100, flowers102, imagenet, pets", "single"),
-    ("finetune", ["protocol=paper", "data=folder"], "cifar10, cifar100, flowers102, imagenet, pets", "bit or single"),
-    ("finetune", ["protocol=paper", "data=vtab/pets"], "cifar10, ", "bit or single or vit or vpt"),
-    ("finetune", ["protocol=table2", "data=cifar10"], "imagenet", "bit or paper or public or single"),
-    ("finetune", ["protocol=vit", "data=cifar10"], "vtab, vtab/*", "bit or paper or public or single"),
-    ("finetune", ["protocol=vpt", "data=cifar10", "data.path=/"], "vtab, vtab/*", "bit or paper or public or single"),
-    ("finetune", ["protocol=bit", "data=vtab", "data.root=/"], "vtab/*, cifar10, ", "single or vit or vpt"),
-    ("finetune", ["protocol=bit", "data=shards"], "vtab/*, cifar10, ", "single"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("verb, words, there, others", NO_ROW, ids=[" ".join(words) for _, words, *_ in NO_ROW])
-def test_a_protocol_that_is_named_and_has_no_row_is_refused_with_those_there_are(verb, words, there, others):
-    with pytest.raises(Mistake) as error:
-        start.load(verb, words)
-    said = str(error.value)
-    assert said.startswith(f"{words[0]} has no row for ") and there in said and f"another protocol, {others}" in said
-    assert error.value.status == Exit.COMMAND
-
-
-@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
-def test_every_protocol_has_rows_and_every_folder_of_recipes_a_protocol(verb):
-    assert all(protocols.rows(verb, protocol) for protocol in choices.groups(verb)["protocol"])
-    folders = {path.split("/")[0] for path in choices.group_files(f"recipe/{verb}")}
-    assert folders <= set(choices.groups(verb)["protocol"])
-
-
-@pytest.mark.parametrize("data", ["folder", "parquet"])
-def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is(data):
-    words = [SCRATCH, f"data={data}", "data.path=/", "protocol=bit"]
-    recipe = start.load("finetune", words)
-    assert (recipe.steps, recipe.drops, recipe.data.crop) == (500, (200, 300, 400), "square")
-    assert "its part for under 20,000 training images, whatever their number here" in marks("finetune", words)[0]
+    assert "no row" in first_screen("pretrain", words)[0].lower()
 
 
 @pytest.mark.parametrize("model", AUGREG)
@@ -166,7 +115,7 @@ def test_a_word_chooses_another_level_than_the_recipe_and_is_marked(level):
     words = pretraining("imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1")
     augment = start.load("pretrain", words).augment
     assert (augment.layers, augment.magnitude, augment.mixup) == LEVELS[level]
-    lines = marks("pretrain", words)[1:]
+    lines = first_screen("pretrain", words)[1:]
     assert (f"differs from the recipe: augment={level} (there medium2)" in lines) == (level != "medium2")
     assert "differs from the recipe: model.stochastic_depth=0.1 (there 0.0)" in lines
 
@@ -188,7 +137,7 @@ def test_masked_patches_are_told_as_in_the_paper():
     assert (recipe.optim.lr, recipe.schedule) == (2e-4, "cosine")
     words = pretraining("shards", "vit_b16", "protocol=masked", "objective=simmim")
     assert start.load("pretrain", words).objective.kind == "simmim"
-    assert "differs from the recipe: objective=simmim (there masked)" in marks("pretrain", words)
+    assert "differs from the recipe: objective=simmim (there masked)" in first_screen("pretrain", words)
 
 
 @pytest.mark.parametrize("data", TABLE4)
@@ -217,7 +166,7 @@ def test_vtab_has_one_setting_for_all_tasks(data):
     recipe = start.load("finetune", words)
     assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, 384, (0, 1, 2))
     assert recipe.data.protocol == "vit" and not recipe.grid
-    assert marks("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vit.yaml (VTAB-1k as ")
+    assert first_screen("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vit.yaml (VTAB-1k as ")
 
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets"])
@@ -229,7 +178,7 @@ def test_prompt_tuning_chooses_among_sixteen_and_has_five_seeds(data):
     assert (recipe.optim.kind, recipe.epochs, recipe.warmup, recipe.res) == ("adamw", 100, "5%", 224)
     for one in start.tasks(recipe).values() if data == "vtab" else [recipe]:
         assert (one.data.protocol, one.data.crop, one.data.flip) == ("vpt", "none", False)
-    assert marks("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vpt.yaml (VTAB-1k as ")
+    assert first_screen("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vpt.yaml (VTAB-1k as ")
 
 
 @pytest.mark.parametrize("data", HYPER_RULE)
@@ -239,30 +188,6 @@ def test_bit_follows_its_hyper_rule(data):
     assert found == HYPER_RULE[data]
     assert (recipe.schedule, recipe.optim.lr, recipe.batch, recipe.optim.weight_decay) == ("staircase", 0.003, 512, 0)
     assert recipe.data.crop == ("small_square" if recipe.res == 128 else "square") and recipe.clip is None
-
-
-MARKS = [
-    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "seed=3", "runs=x", "micro_batch=8"], []),
-    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "batch=1024"], ["batch=1024 (there 4096)"]),
-    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "batch=4096", "optim=adamw"], []),
-    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "epochs=30"], ["epochs=30 (there 90)"]),
-    ("pretrain", ["model=vit_b16", "data=imagenet", "steps=20000"], ["steps=20000 (there epochs=300)"]),
-    ("pretrain", ["model=vit_b16", "data=imagenet", "optim=sgd"], ["optim=sgd (there adamw)"]),
-    ("pretrain", ["model=vit_b16", "data=imagenet", "data.area=0.08,1"], ["data.area=[0.08,1] (there [0.05,1.0])"]),
-    ("pretrain", ["model=vit_s16", "steps=9"], []),  # no recipe, nothing to differ from
-    ("finetune", [SCRATCH, "data=cifar10", "protocol=paper", "grid=0.01"],
-     ["grid=[0.01] (there [0.001,0.003,0.01,0.03])"]),
-    ("eval", [SCRATCH, "data=cifar10"], None),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("verb, words, changes", MARKS, ids=[" ".join(words) for _, words, _ in MARKS])
-def test_the_first_screen_marks_what_differs_from_the_recipe_and_nothing_else(verb, words, changes):
-    lines = marks(verb, words)
-    if changes is None:
-        assert lines == []
-    else:
-        assert lines[0].startswith("recipe: conf/") and lines[1:] == [f"differs from the recipe: {c}" for c in changes]
 
 
 def test_runs_of_two_protocols_never_have_one_name():

@@ -167,7 +167,7 @@ def carried_out(verb: str, words: list[str], recipe: Any, screen: Any, dry: bool
     from vitrun.marks import marks
 
     def main(recipe: Any, place: Any) -> Any:  # the verb's module brings torch: it is imported when there is work to do
-        for line in marks(verb, words):
+        for line in marks(verb, words, recipe):
             place.say(line)
         return import_module(f"vitrun.{verb}").main(recipe, place)
 

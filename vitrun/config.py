@@ -69,12 +69,15 @@ def place(verb: str, location: Sequence) -> str:
     return ".".join(names)
 
 
-def compose(verb: str, words: Sequence[str]) -> dict:
-    """The plain tree of options after files and words, every word known and given once."""
+def compose(verb: str, words: Sequence[str], weights: str | None = None) -> dict:
+    """The plain tree of options after files and words, every word known and given once.
+
+    ``weights``: the row of the model table that ``init`` is of, for which a recipe may have a file.
+    """
     from omegaconf import OmegaConf
 
     pairs = parse(verb, words)
-    tree = OmegaConf.to_container(hydra_tree(verb, pairs), resolve=True)
+    tree = OmegaConf.to_container(hydra_tree(verb, pairs, weights), resolve=True)
     for name in DURATIONS:  # a duration on the command line replaces the one in the files, whatever its unit
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
@@ -132,13 +135,13 @@ def known_to(verb: str, chosen: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     return {**choices.groups(verb), **{key: choices.reach(tree, key) for key in choices.leaves(tree)}}
 
 
-def hydra_tree(verb: str, pairs: dict[str, str]) -> Any:
+def hydra_tree(verb: str, pairs: dict[str, str], weights: str | None = None) -> Any:
     """What Hydra composes from the verb's files and overrides."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return composed(verb, tuple(overrides(verb, pairs)))
+        return composed(verb, (*overrides(verb, pairs), *left_open(verb, pairs, weights)))
     except (HydraException, OmegaConfBaseException):
         words = " ".join(f"{key}={value}" for key, value in pairs.items())
         raise Mistake(f"{words} cannot be read: check its brackets, quotes and commas.") from None
@@ -171,14 +174,23 @@ def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
             # Hydra reads a backslash as one, except before a quote, where it wants two.
             value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
         words.append(f"{key}={value}")
-    if "protocol" in choices.groups(verb) and "protocol" not in pairs:
-        words.append(f"{KEYS['protocol'].format(verb=verb)}={protocols.chosen(verb, pairs).protocol}")
     return words
 
 
-def files(verb: str, pairs: dict[str, str]) -> list[tuple[str, str, str]]:
+def left_open(verb: str, pairs: dict[str, str], weights: str | None) -> list[str]:
+    """In Hydra's grammar what the pairs leave open: the protocol, and its row for just these weights."""
+    if "protocol" not in choices.groups(verb):
+        return []
+    row = protocols.chosen(verb, pairs)
+    words = [f"{KEYS['protocol'].format(verb=verb)}={row.protocol}"] * ("protocol" not in pairs)
+    file = f"{row.protocol}/{row.data}_{weights}"
+    return words + [f"recipe/{verb}@_global_={file}"] * (file in choices.group_files(f"recipe/{verb}"))
+
+
+def files(verb: str, pairs: dict[str, str], weights: str | None = None) -> list[tuple[str, str, str]]:
     """The files that make a recipe, the later over the earlier: path in ``conf/``, part that it sets, who names it."""
-    return listed(verb, tuple(overrides(verb, {key: pairs[key] for key in pairs if key in choices.groups(verb)})))
+    chosen = {key: value for key, value in pairs.items() if key in choices.groups(verb)}
+    return listed(verb, (*overrides(verb, chosen), *left_open(verb, chosen, weights)))
 
 
 @cache

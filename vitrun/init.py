@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from vitrun import checkpoints, choices
 from vitrun.checkpoints import read_json
 from vitrun.mistakes import Exit, Mistake, unknown
+from vitrun.published import names
 
 WEIGHTS = (".npz", ".safetensors", ".pt", ".pth")
 TAGS = ("random:", "timm:", "hf:")  # before the names of weights that are no file here
@@ -104,6 +106,21 @@ def model_of(init: str) -> str:
     if "#" in init:
         return Path(init.partition("#")[0]).stem
     return init.split("-")[1]
+
+
+def model_row(init: str, runs: Path) -> str | None:
+    """The row of the model table that the weights behind a resolved ``init`` are of; None where they are of none."""
+    while (source := recipe_of(init, runs)) is not None:
+        if "model" in source:
+            return source["model"]["name"]
+        init = source["init"]
+    name = model_of(init)
+    return name if name in choices.group_files("model") else names.row_of(name)
+
+
+def behind(recipe: Any) -> str | None:
+    """:func:`model_row` of a recipe's weights; None where it begins without any."""
+    return model_row(recipe.init, recipe.runs) if getattr(recipe, "init", None) else None
 
 
 def weights_file(init: str, runs: Path) -> Path | str:

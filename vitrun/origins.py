@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from vitrun import choices, config
+from vitrun import choices, config, init
 
 COMMAND_LINE = "command line"
 BROUGHT = {  # where no file or word is
@@ -17,7 +17,7 @@ BROUGHT = {  # where no file or word is
 def show(verb: str, words: Sequence[str], recipe: Any) -> str:
     """Every option as a pasteable word, with the file or word that set it; first the choices of groups."""
     own, tree = brought(verb, words), choices.plain(recipe)
-    where = of(verb, [word for word in words if word not in own])
+    where = of(verb, [word for word in words if word not in own], init.behind(recipe))
     where |= {word.partition("=")[0]: COMMAND_LINE for word in own}
     chosen = {
         group: where[group] if group in where else (tree[group]["name"], BROUGHT[group])
@@ -40,11 +40,11 @@ def brought(verb: str, words: Sequence[str]) -> list[str]:
     return [word for word in words if word.startswith("data.")]
 
 
-def of(verb: str, words: Sequence[str]) -> dict[str, Any]:
+def of(verb: str, words: Sequence[str], weights: str | None) -> dict[str, Any]:
     """Where each option got its value: the last file, or the word, that set it; for a group its choice too."""
     pairs = config.parse(verb, words)
     found: dict[str, Any] = {}
-    for path, package, parent in config.files(verb, pairs):
+    for path, package, parent in config.files(verb, pairs, weights):
         tree = choices.read_file(path)
         prefix = f"{package}." if package else ""
         told = [key for key in choices.leaves(tree) if key[:5] != "view." or choices.reach(tree, key) is not None]

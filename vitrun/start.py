@@ -31,6 +31,9 @@ def load(verb: str, words: list[str]) -> Any:
             config.freeze(verb, tree)  # a wrong value is told before a file is hashed or the Hub asked
         tree["init"] = init.resolve(str(tree["init"]), runs, verb)
         source = init.recipe_of(tree["init"], runs)
+        if "protocol" in choices.groups(verb):  # which may have a row for just these weights
+            tree = config.compose(verb, words, init.model_row(tree["init"], runs)) | {"init": tree["init"]}
+            seen = tree["view"]
         if "view" in tree:  # with eval, whose files leave it open, that of the run
             tree["view"] = WHOLE | (source or {}).get("view", {}) | seen
         if "data" in choices.groups(verb) and tree.get("data") is None:
