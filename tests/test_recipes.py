@@ -116,7 +116,7 @@ def test_a_word_chooses_another_level_than_the_recipe_and_is_marked(level):
     augment = start.load("pretrain", words).augment
     assert (augment.layers, augment.magnitude, augment.mixup) == LEVELS[level]
     lines = first_screen("pretrain", words)[1:]
-    assert (f"differs from the recipe: augment={level} (there medium2)" in lines) == (level != "medium2")
+    assert (f"a published variant: augment={level} (there medium2)" in lines) == (level != "medium2")
     assert "differs from the recipe: model.stochastic_depth=0.1 (there 0.0)" in lines
 
 

@@ -9,7 +9,7 @@ from vitrun import choices, grammar, protocols, rows
 from vitrun.mistakes import Mistake, about, pick, unknown
 from vitrun.recipe import DURATIONS, RECIPES
 
-ABOUT = ("row_for",)  # what files of protocols and recipes say of themselves, and no option
+ABOUT = ("row_for", "published")  # what files of protocols and recipes say of themselves, and no option
 TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data set a file of their group describes
 # How Hydra names a group whose files lie elsewhere, or set any options; and one that recipe files choose from too,
 # so that a word adds its choice behind theirs.

@@ -11,40 +11,65 @@ APART = ("seed", "init", "data.path", "data.root")  # what no recipe says
 
 
 def marks(verb: str, words: Sequence[str], recipe: Any) -> list[str]:
-    """The line that names the recipe of a verb that has protocols, and one for every word that differs from it."""
+    """The line that names the recipe of a verb that has protocols, and one for every word that differs from it.
+
+    What its paper ran too, as the recipe's files list it, is told from what it did not.
+    """
     if "protocol" not in choices.groups(verb):
         return []
     pairs, weights = config.parse(verb, words), init.behind(recipe)
     naming = {key: value for key, value in pairs.items() if key in NAMING}
-    there, now = (shown(verb, some, weights) for some in ([f"{key}={value}" for key, value in naming.items()], words))
-    file = recipe_file(verb, naming, weights)
-    about = choices.header(choices.CONF / f"{file}.yaml").rstrip(".")
-    if set(choices.read_file(file)) <= {"protocol", *config.ABOUT}:  # it sets nothing to differ from
+    files = recipe_files(verb, naming, weights)
+    about = choices.header(choices.CONF / f"{files[-1]}.yaml").rstrip(".")
+    if len(files) == 1 and set(choices.read_file(files[0])) <= {"protocol", *config.ABOUT}:  # nothing to differ from
         return [f"recipe: conf/{verb}.yaml ({about})"]
-    differ = [key for key in pairs if now[key] != there.get(key) and key not in (*NAMING, *APART, *RECIPES[verb].how)]
-    differ = [key for key in differ if not (key.startswith("data.") and there.get(key) == "null")]
-    return [
-        f"recipe: conf/{file}.yaml ({about})",
-        *(f"differs from the recipe: {key}={now[key]} (there {before(there, key)})" for key in differ),
-    ]
+    named = [f"{key}={value}" for key, value in naming.items()]
+    there, now = (values(verb, some, weights) for some in (named, words))
+    differ = [key for key in pairs if key not in (*NAMING, *APART, *RECIPES[verb].how) and now[key] != there.get(key)]
+    differ = [key for key in differ if not (key.startswith("data.") and there.get(key, "") is None)]
+    ran = [some for some in variants(verb, named, files, weights, differ) if some.items() <= now.items()]
+    published = {key for some in ran for key in some}
+
+    def mark(key: str) -> str:
+        what = "a published variant" if key in published else "differs from the recipe"
+        return f"{what}: {key}={choices.show_value(now[key])} (there {before(there, key)})"
+
+    return [f"recipe: conf/{files[-1]}.yaml ({about})", *map(mark, differ)]
 
 
-def shown(verb: str, words: Sequence[str], weights: str | None) -> dict[str, str]:
-    """Every option and every choice of a group as it is typed in a word."""
+def variants(
+    verb: str, named: list[str], files: list[str], weights: str | None, differ: list[str]
+) -> list[dict[str, Any]]:
+    """What the paper ran too, as the files of the recipe list it: the options that belong together, with their values.
+
+    Of such as have one of those that ``differ``.
+    """
+    found = []
+    for words in (words.split() for file in files for words in choices.read_file(file).get("published", ())):
+        keys = [word.partition("=")[0] for word in words]
+        if set(keys) & set(differ):
+            there = values(verb, [*named, *words], weights)
+            found.append({key: there[key] for key in keys})
+    return found
+
+
+def values(verb: str, words: Sequence[str], weights: str | None) -> dict[str, Any]:
+    """The value of every option, and the choice of every group."""
     tree = config.compose(verb, words, weights)
-    values = {key: choices.show_value(choices.reach(tree, key)) for key in choices.leaves(tree)}
+    found = {key: choices.reach(tree, key) for key in choices.leaves(tree)}
     groups = {key: value for key, value in origins.of(verb, words, weights).items() if key in choices.groups(verb)}
-    return values | {key: choice for key, (choice, _) in groups.items()}
+    return found | {key: choice for key, (choice, _) in groups.items()}
 
 
-def recipe_file(verb: str, naming: dict[str, str], weights: str | None) -> str:
-    """The last file that these choices of protocol, model and data name, with the model of the weights."""
-    places = (f"recipe/{verb}/", f"protocol/{verb}/")
-    return [path for path, *_ in config.files(verb, naming, weights) if path.startswith(places)][-1]
+def recipe_files(verb: str, naming: dict[str, str], weights: str | None) -> list[str]:
+    """The files that choices of protocol, model and data, and the model of the weights, name."""
+    places = ("recipe/", f"protocol/{verb}/")
+    return [path for path, *_ in config.files(verb, naming, weights) if path.startswith(places)]
 
 
-def before(there: dict[str, str], key: str) -> str:
+def before(there: dict[str, Any], key: str) -> str:
     """What a recipe says in the place of a word, a duration in its own unit."""
     if key in DURATIONS:
-        return next(f"{unit}={there[unit]}" for unit in DURATIONS if there[unit] != "null").removeprefix(f"{key}=")
-    return there.get(key, "none")
+        unit = next(unit for unit in DURATIONS if there[unit] is not None)
+        return f"{unit}={choices.show_value(there[unit])}".removeprefix(f"{key}=")
+    return choices.show_value(there[key]) if key in there else "none"
