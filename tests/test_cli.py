@@ -96,6 +96,14 @@ def test_a_device_that_is_not_there_ends_with_status_7(vitrun):
     assert "device=cuda: " in told(done, 7) and "device=cpu" in done.stderr
 
 
+@pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"], ["data=imagenet21k,folder", "-m"]], ids=" ".join)
+def test_cfg_looks_at_a_recipe_whose_images_are_nowhere_and_a_run_does_not(more, vitrun):
+    words = ["pretrain", "model=vit_l16", *["data=imagenet21k"] * ("data=imagenet21k,folder" not in more), *more]
+    done = vitrun(*words, "--cfg")
+    assert done.returncode == 0 and "data.path=null" in done.stdout
+    assert "dd data.path=FOLDER" in told(vitrun(*words, "--dry-run"), 2)
+
+
 def test_cfg_prints_words_and_runs_nothing(vitrun, tmp_path):
     done = vitrun("pretrain", "--cfg", "seed=3")
     assert done.returncode == 0 and not done.stderr and not list(tmp_path.iterdir())

@@ -1,12 +1,13 @@
 """Words make recipes: everything in conf/ is sound, and what set each option is shown."""
 
+import re
 import shlex
 from pathlib import Path
 
 import pytest
 
 from vitrun import choices, config, init, origins, protocols, run, start, unread
-from vitrun.mistakes import Mistake
+from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import RECIPES
 
 SCRATCH = "init=random:vit_nano8"
@@ -113,6 +114,7 @@ SHOWN = [
     ("eval", [SCRATCH, "data=cifar100"]),
     ("pretrain", ["runs=my runs"]),
     ("finetune", [SCRATCH, "data=vtab/pets", "data.root=/", "protocol=vpt"]),
+    ("finetune", [SCRATCH, "data=vtab", "data.root=/"]),
     (
         "dedup",
         [
@@ -141,6 +143,39 @@ def test_what_cfg_shows_pastes_back_to_the_same_recipe(verb, words):
     assert start.load(verb, pasted) == recipe
     unread.check(verb, [(pasted, recipe)])
     assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
+
+
+MISSING = [  # what does not say all yet, the option that shows it, what is said where it is to run
+    (
+        "pretrain",
+        ["model=vit_l16", "data=imagenet21k"],
+        "data.path",
+        "Add data.path=FOLDER, or addresses, as in data.train=https:",
+    ),
+    ("pretrain", ["data=shards", "data.path=/"], "data.classes", "the number of classes: add data.classes=NUMBER"),
+    ("finetune", [SCRATCH, "data=folder"], "data.path", "where the images are: add data.path=FOLDER"),
+    ("finetune", [SCRATCH, "data=vtab", "protocol=vit"], "data.root", "where the originals are: add data.root=FOLDER"),
+    ("fewshot", [SCRATCH, "data=vtab/pets"], "data.root", "where its original is: add data.path=FOLDER, or data.root="),
+    ("eval", [SCRATCH, "data=imagenet21k"], "data.path", "as in data.test=https://HOST/test-{000..127}.tar"),
+    (
+        "dedup",
+        ["against=folder"],
+        "against.path",
+        "against=folder needs to know where the images are: add against.path",
+    ),
+    ("pretrain", ["data=cifar10", "fewshot.every=50%", "fewshot.data=folder"], "fewshot.paths", "add fewshot.paths="),
+]
+
+
+@pytest.mark.parametrize("verb, words, key, said", MISSING, ids=[" ".join(words) for _, words, *_ in MISSING])
+def test_cfg_shows_what_is_missing_and_pasted_back_it_is_told(verb, words, key, said):
+    shown = origins.show(verb, words, start.load(verb, words, running=False))
+    pasted = [word for line in shown.splitlines() for word in shlex.split(line.rpartition("  # ")[0])]
+    assert f"{key}=[]" in pasted if key == "fewshot.paths" else f"{key}=null" in pasted
+    for some in (words, pasted):
+        with pytest.raises(Mistake, match=re.escape(said)) as error:
+            start.load(verb, some)
+        assert error.value.status == Exit.COMMAND
 
 
 def test_cfg_names_the_file_or_the_word_that_set_each_option():

@@ -140,7 +140,7 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
     with ranks.together(), ranks.first():
         jobs = grammar.by_data(words) if verb == "fewshot" else [words]
         if len(jobs) == 1:
-            recipe = start.load(verb, words)
+            recipe = start.load(verb, words, running=not cfg)
             unread.check(verb, [(words, recipe)])
     if len(jobs) > 1:
         several.main(jobs, cfg, lambda recipe: carried_out(verb, words, recipe, Screen(quiet, as_json), dry), as_json)

@@ -17,6 +17,7 @@ KEYS = {"against": "data@against", "protocol": "protocol/{verb}@_global_", "augm
 
 WANTED = {  # what pydantic says less well
     "path_type": "it should be a path",
+    "tuple_type": "it should be a list",
     "bool_parsing": "it should be true or false",
     "too_short": "it needs a value at least",
 }
@@ -168,7 +169,7 @@ def overrides(verb: str, pairs: dict[str, str]) -> list[str]:
     for key, value in pairs.items():
         if key in choices.groups(verb):
             key = KEYS.get(key, key).format(verb=verb)
-        elif choices.is_list(verb, key) and not value.startswith("["):
+        elif choices.is_list(verb, key) and not value.startswith("[") and value != "null":
             value = f"[{value}]"
         elif choices.is_text(verb, key) and value != "null" and not grammar.quoted(value):
             # Hydra reads a backslash as one, except before a quote, where it wants two.

@@ -11,7 +11,7 @@ from vitrun.screen import Screen, readable, table
 def main(jobs: list[list[str]], cfg: bool, carry_out: Callable[[Any], dict], as_json: bool) -> None:
     """Carry out each of ``jobs``, all checked before the first; at the end a table of them, or one JSON object."""
     with ranks.together(), ranks.first():
-        recipes = [start.load("fewshot", job) for job in jobs]
+        recipes = [start.load("fewshot", job, running=not cfg) for job in jobs]
         unread.check("fewshot", list(zip(jobs, recipes)))
     screen = Screen(as_json=as_json)
     if cfg:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun import choices, config, exclude, init, origins, rows
-from vitrun.mistakes import Exit, Mistake, pick
+from vitrun.mistakes import Exit, Mistake, about, pick
 from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, Vtab, on_the_net, origin
 
 WHOLE = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
@@ -16,8 +16,11 @@ Point = tuple[float, float]  # of a grid: a learning rate and a weight decay
 PLACES = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
-def load(verb: str, words: list[str]) -> Any:
-    """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in."""
+def load(verb: str, words: list[str], running: bool = True) -> Any:
+    """The checked recipe of a verb, with ``init`` resolved and the data that it brings filled in.
+
+    One that is not ``running``, but shown, may leave open where the images are.
+    """
     own = origins.brought(verb, words)
     tree = config.compose(verb, [word for word in words if word not in own])
     runs = Path(tree.get("runs") or "")
@@ -28,7 +31,7 @@ def load(verb: str, words: list[str]) -> Any:
         tree["view"] = WHOLE | seen
     if tree.get("init") is not None:
         if tree.get("data") is not None or "data" not in choices.groups(verb):
-            config.freeze(verb, tree)  # a wrong value is told before a file is hashed or the Hub asked
+            frozen(verb, tree, running)  # a wrong value is told before a file is hashed or the Hub asked
         tree["init"] = init.resolve(str(tree["init"]), runs, verb)
         source = init.recipe_of(tree["init"], runs)
         if "protocol" in choices.groups(verb):  # which may have a row for just these weights
@@ -55,16 +58,27 @@ def load(verb: str, words: list[str]) -> Any:
         check_listed(tree["only"])
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
         raise Mistake(f"device=cuda: {why} Use device=cpu, or leave device out.", Exit.DEVICE)
-    recipe = config.freeze(verb, tree)
+    recipe = frozen(verb, tree, running)
     if verb == "finetune":
         for whole in tasks(recipe).values() if isinstance(recipe.data, Suite) else [recipe]:
             parts(whole)  # a wrong one is told before the first starts
     if verb == "pretrain":
-        probes(recipe)  # a wrong one is told before training starts
+        probes(recipe, running)  # a wrong one is told before training starts
     return recipe
 
 
-def probes(recipe: Pretrain) -> dict[str, Fewshot]:
+def frozen(verb: str, tree: dict, running: bool) -> Any:
+    """The recipe that a tree describes; a Mistake where one that is ``running`` does not say where its images are."""
+    recipe = config.freeze(verb, tree)
+    for group in ("data", "against") if running else ():
+        needed = ("test",) if verb in ("eval", "data") or group == "against" else ("train", "test")
+        source = getattr(recipe, group, None)
+        if source is not None and (why := source.missing(needed)):
+            raise Mistake(about(group, why))
+    return recipe
+
+
+def probes(recipe: Pretrain, running: bool = True) -> dict[str, Fewshot]:
     """The recipe of each probe on the way, by the name of its data: that of ``vitrun fewshot data=NAME``.
 
     Shots, seeds and l2 are the run's; where the data is what the run trains on, so are its options.
@@ -87,7 +101,7 @@ def probes(recipe: Pretrain) -> dict[str, Fewshot]:
         tree |= {"init": "", "batch": recipe.batch, **given}
         try:
             find_places("data.", tree["data"])
-            found[name] = config.freeze("fewshot", tree)
+            found[name] = frozen("fewshot", tree, running)
         except Mistake as mistake:
             sentence = re.sub(r"\bdata(\.path)?=", lambda m: f"fewshot.{'paths' if m[1] else 'data'}=", str(mistake))
             raise Mistake(sentence, mistake.status) from None

@@ -15,7 +15,7 @@ def carry_out(verb: str, words: list[str], cfg: bool, flags: list[str], has_fold
     ``has_folder``: the verb makes a run folder, of which no two combinations may share one.
     """
     combinations = grammar.expand(verb, rows.spelt(words) if verb == "data" else words)
-    checked = [start.load(verb, job) for job in combinations]
+    checked = [start.load(verb, job, running=not cfg) for job in combinations]
     unread.check(verb, list(zip(combinations, checked)))
     if cfg:
         print("\n\n".join(origins.show(verb, job, recipe) for job, recipe in zip(combinations, checked)))

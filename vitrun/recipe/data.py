@@ -7,6 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from vitrun.recipe.part import recipe
 
+Part = Literal["train", "test"]
 Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
 
 
@@ -23,6 +24,10 @@ class Images:
         low, high = self.area
         if not low <= high <= 1:
             raise ValueError(f"data.area=[{low},{high}] cannot be: it should go up, to 1 at most, as in [0.05,1]")
+
+    def missing(self, parts: tuple[Part, ...]) -> str | None:
+        """What it takes besides to read these parts, and how to say it; None where that is nothing."""
+        return None
 
 
 @recipe
@@ -84,11 +89,15 @@ class Files(Published):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.path is None and self.hub is None:
-            source = origin(self.name, self.home)
-            raise ValueError(f"data={self.name} needs to know where the images are: add data.path=FOLDER.{source}")
         if self.real is not None and self.labels != "real":
             raise ValueError(f"data.real={self.real} is read with data.labels=real only: add that")
+
+    def missing(self, parts: tuple[Part, ...]) -> str | None:
+        """The place of the images, where it is neither here nor on the Hub."""
+        if self.path is not None or self.hub is not None:
+            return None
+        source = origin(self.name, self.home)
+        return f"data={self.name} needs to know where the images are: add data.path=FOLDER.{source}"
 
 
 def on_the_net(pattern: str) -> bool:
@@ -107,19 +116,18 @@ class Shards(Published):
     label: str  # "cls" for the member of that name; any other name is a field of the json member
     buffer: PositiveInt  # images that are shuffled together: more is better mixed, fewer touch fewer shards at a time
 
-    def __post_init__(self):
-        super().__post_init__()
-        self.check_place("test")
-        if self.classes is None:
-            raise ValueError(f"data={self.name} needs to know the number of classes: add data.classes=NUMBER")
-
-    def check_place(self, part: Literal["train", "test"]) -> None:
-        """A ValueError where it is not said where the shards of a part are."""
-        if self.path is None and not on_the_net(getattr(self, part)):
-            raise ValueError(
+    def missing(self, parts: tuple[Part, ...]) -> str | None:
+        """The place of the shards where they are neither here nor on the net, or the number of classes."""
+        here = [part for part in parts if not on_the_net(getattr(self, part))]
+        if here and self.path is None:
+            addresses = " ".join(f"data.{part}=https://HOST/{part}-{{000..127}}.tar" for part in here)
+            return (
                 f"data={self.name} needs to know where the shards are.{origin(self.name, self.home)} Add "
-                f"data.path=FOLDER, or an address as in data.{part}=https://HOST/NAME-{{000..127}}.tar"
+                f"data.path=FOLDER, or addresses, as in {addresses}"
             )
+        if self.classes is None:
+            return f"data={self.name} needs to know the number of classes: add data.classes=NUMBER"
+        return None
 
 
 @recipe
@@ -136,11 +144,6 @@ class Vtab(Images):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.path is None and self.root is None:
-            raise ValueError(
-                f"data={self.name} needs to know where its original is: add data.path=FOLDER, or data.root=FOLDER that "
-                "holds a folder for each original of VTAB"
-            )
         for key, parts in VTAB_PARTS.items():
             if getattr(self, key) not in parts:
                 raise ValueError(f"data.{key}={getattr(self, key)} cannot be: it should be {' or '.join(parts)}")
@@ -150,6 +153,15 @@ class Vtab(Images):
             raise ValueError(
                 "data.protocol=vpt squares the whole image: add data.crop=none data.flip=false, or protocol=vpt for all"
             )
+
+    def missing(self, parts: tuple[Part, ...]) -> str | None:
+        """The place of the original."""
+        if self.path is not None or self.root is not None:
+            return None
+        return (
+            f"data={self.name} needs to know where its original is: add data.path=FOLDER, or data.root=FOLDER that "
+            "holds a folder for each original of VTAB"
+        )
 
 
 @recipe
@@ -168,6 +180,12 @@ class Suite:
     def __post_init__(self):
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"data.tasks=[{','.join(self.tasks)}] cannot be: it should name some tasks, each once")
+
+    def missing(self, parts: tuple[Part, ...]) -> str | None:
+        """The place of the originals."""
+        if self.root is not None:
+            return None
+        return f"data={self.name} needs to know where the originals are: add data.root=FOLDER"
 
 
 VTAB_WHOLE = ("train800val200", "test")  # what a final run is trained and tested on
@@ -204,8 +222,6 @@ def held_images(images: int, share: float) -> int:
 
 def check_trainable(data: Data) -> None:
     """A ValueError where the data set is for evaluation only."""
-    if isinstance(data, Shards):
-        data.check_place("train")
     if isinstance(data, Files) and (data.train is None or data.labels != "original"):
         why = "it has" if data.train is None else f"with data.labels={data.labels} there are"
         raise ValueError(f"data={data.name} is for vitrun eval only: {why} no training images")

@@ -150,8 +150,6 @@ class Finetune(Training):
 
     def check_held_out(self):
         """A ValueError where the images to choose on are not there, or not known to be those of VTAB."""
-        if isinstance(self.data, Suite) and self.data.root is None:
-            raise ValueError(f"data={self.data.name} needs to know where the originals are: add data.root=FOLDER")
         vtab = isinstance(self.data, Vtab | Suite)
         if vtab and self.dev:
             raise ValueError(f"dev={self.dev:g} cannot be: each task of VTAB has 200 images of its own to choose on")
