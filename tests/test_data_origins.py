@@ -3,7 +3,8 @@
 import re
 
 import pytest
-from test_data_table import ROWS, flat, parquet, shown
+from test_data_table import ROWS, shown
+from test_files import flat, parquet
 
 from vitrun import data, start
 from vitrun.data.originals import PUBLISHED

@@ -29,7 +29,7 @@ def main(recipe: recipe.Dedup, run: Run) -> dict[str, Any]:
     run.say(
         f"data: {len(test)} test images of {recipe.against.name}, {len(train)} training images of {recipe.data.name}"
     )
-    run.about(train_data=train.fingerprint, test_data=test.fingerprint, test_images=test.images, source=train.where)
+    run.about(train_data=train.fingerprint, test_data=test.fingerprint, test_identity=test.identity, source=train.where)
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res) if recipe.init else None
     if run.dry:
         return {"test_images": len(test), "train_images": len(train)}

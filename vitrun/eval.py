@@ -49,7 +49,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
 
 def doubles(recipe: recipe.Eval, test: data.Split) -> np.ndarray:
     """Which test images the dedup run found in a training set [N]; a Mistake where it looked for others."""
-    keys = exclude.duplicates(recipe.dedup, recipe.runs, test.images)
+    keys = exclude.duplicates(recipe.dedup, recipe.runs, test.identity)
     doubled = np.array([key in keys for key in test.keys])
     if not (test.right[~doubled] >= 0).any():
         raise Mistake(f"dedup={recipe.dedup}: every test image is a duplicate, so that none is left.", Exit.DATA)

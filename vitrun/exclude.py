@@ -50,11 +50,11 @@ def keys(words: Sequence[str], runs: Path, fingerprint: str) -> set[str]:
     return found
 
 
-def duplicates(run: str, runs: Path, images: str) -> set[str]:
-    """The keys of the test images that a dedup run found; a Mistake where it looked for others than ``images``."""
+def duplicates(run: str, runs: Path, identity: str) -> set[str]:
+    """The keys of the test images that a dedup run found; a Mistake where those it looked for are not these."""
     import pyarrow.parquet
 
-    if read_json(runs / run / "about.json")["test_images"] != images:
+    if read_json(runs / run / "about.json")["test_identity"] != identity:
         raise Mistake(
             f"dedup={run}: that run looked for other test images than these: run `vitrun dedup` against this set.",
             Exit.DATA,

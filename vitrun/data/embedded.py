@@ -15,7 +15,6 @@ COLOURS = {
 MOST = 5  # objects in an image, where their count is the label
 TURNS = 8
 CELLS = 3  # positions are the cells of a grid of 3 by 3
-DIGITS = 1797  # in all
 NUMBERS = 16 + 3 * MOST  # drawn for each image
 
 

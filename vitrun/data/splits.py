@@ -55,7 +55,7 @@ class Split:
     encoded: Callable[[int], bytes | memoryview | np.ndarray] | None = None  # an array is uint8 [h, w] or [h, w, 3]
     sizes: np.ndarray | None = None  # [N] bytes of each encoded image, where that is known without reading it
     skipped: int = 0  # bad images that were left out
-    whole: str = ""  # ``images`` before they were
+    whole: str = ""  # ``identity`` before they were
     where: str = ""  # the files that it came from, where that needs telling
     accepted: np.ndarray | None = None  # [N, A] labels that count as right, then -1; none for the label alone
     among: np.ndarray | None = None  # [C, A] labels of ImageNet that stand for each class; none for a set of its own
@@ -76,7 +76,7 @@ class Split:
         return self.digest(self.labels, self.accepted, self.among, self.sizes)
 
     @cached_property
-    def images(self) -> str:
+    def identity(self) -> str:
         """The same over classes, keys and sizes alone: which images these are, bad ones too, whatever their labels."""
         return self.whole or self.digest(self.sizes)
 
@@ -224,4 +224,4 @@ def readable(split: Split, tell: Callable[[str], None]) -> Split:
     for mistake in bad.values():
         tell(f"skipped: {mistake}")
     sound = split.only(np.setdiff1d(np.arange(len(split)), list(bad)))
-    return settled(replace(sound, skipped=len(bad), whole=split.images))
+    return settled(replace(sound, skipped=len(bad), whole=split.identity))

@@ -12,7 +12,7 @@ HEADER = ["data=", "classes", "train", "test", "Hub id@revision", "licence", "in
 PUBLISHED = itemgetter("classes", "train_images", "test_images")
 SIZES = {  # classes, training and test images of a row, by its source
     "shapes": lambda row: (len(embedded.classes(row["target"])), row["train_images"], row["test_images"]),
-    "digits": lambda row: (10, embedded.DIGITS - row["test_images"], row["test_images"]),
+    "digits": lambda row: (10, recipe.DIGITS - row["test_images"], row["test_images"]),
     "files": PUBLISHED,
     "shards": PUBLISHED,
     "vtab": lambda row: tasks.sizes(row["task"]),

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from vitrun.recipe.data import (
+    DIGITS,
     Data,
     Digits,
     Files,
@@ -33,7 +34,7 @@ from vitrun.recipe.view import Augment, View
 __all__ = ["DURATIONS", "RECIPES", "Adam", "Augment", "BiT", "Data", "Digits", "Files", "Images", "Labels", "Linear"]
 __all__ += ["Masked", "Model", "Probe", "Published", "Sgd", "Shapes", "Shards", "SimMim", "Suite", "Timm", "Training"]
 __all__ += ["ViT", "View", "Vtab", "check_single", "check_trainable", "held_images", "lengths", "on_the_net"]
-__all__ += ["origin"]
+__all__ += ["DIGITS", "origin"]
 
 
 @recipe
