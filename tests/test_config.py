@@ -11,6 +11,7 @@ from vitrun.mistakes import Exit, Mistake
 from vitrun.recipe import RECIPES
 
 SCRATCH = "init=random:vit_nano8"
+MODELS = choices.group_files("model")
 OWN = {verb: [SCRATCH] if verb in ("finetune", "fewshot", "eval", "export") else [] for verb in RECIPES}
 ROWS = {name: choices.read_row("data", name) for name in choices.group_files("data")}
 WITHOUT_HUB = [
@@ -79,8 +80,11 @@ def test_nothing_is_trained_on_a_set_for_evaluation(verb, name, tmp_path):
 def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_path):
     _, verb, *names = file.with_suffix("").parts
     protocol, name = ("", *names) if verb == "fewshot" else (names[0], "/".join(names[1:]))
-    data = max((d for d in choices.group_files("data") if name == d or name.startswith(f"{d}_")), key=len)
-    model = name.removeprefix(data).removeprefix("_")
+    data, _, model = name.rpartition("/") if name.split("/")[-1] in MODELS else (name, "", "")
+    if data == "any":  # that has no file of its own for the model
+        rows = (protocols.Row(protocol, one, None) for one in choices.group_files("data"))
+        there = (row for row in rows if protocols.exists(verb, row))
+        data = next(row.data for row in there if protocols.for_weights(verb, row, model).startswith(f"{protocol}/any/"))
     chosen = {"protocol": protocol, "data": data} | ({"model": model} if verb == "pretrain" else {})
     words = needed(verb, [f"{key}={value}" for key, value in chosen.items() if value], tmp_path)
     if verb == "finetune" and model:

@@ -135,5 +135,7 @@ def test_dropout_is_set_in_all_its_places():
     anew = [module.p for module in built(replace(row, dropout=0.25)).modules() if isinstance(module, torch.nn.Dropout)]
     assert [m.p for m in dropped.network.modules() if isinstance(m, torch.nn.Dropout)] == anew and set(anew) == {0.25}
     assert dropped.model.dropout == 0.25 and models.with_dropout(dropped, None) is dropped
+    other = replace(loaded, model=ROWS["bit_r50x1"])
+    assert models.with_dropout(other, 0.0) is other, "which has none"
     with pytest.raises(Mistake, match="is for vision transformers"):
-        models.with_dropout(replace(loaded, model=ROWS["bit_r50x1"]), 0.1)
+        models.with_dropout(other, 0.1)

@@ -76,7 +76,7 @@ def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     if recipe.model.kind == "vit":
         assert (recipe.model.dropout, recipe.model.pre_logits) == (dropout, True)
     (line,) = first_screen("pretrain", words)
-    assert line.startswith(f"recipe: conf/recipe/pretrain/paper/{data}_{model}.yaml (Table 3: ")
+    assert line.startswith(f"recipe: conf/recipe/pretrain/paper/{data}/{model}.yaml (Table 3: ")
 
 
 @pytest.mark.parametrize("data, model", [
@@ -167,6 +167,8 @@ def test_vtab_has_one_setting_for_all_tasks(data):
     assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, 384, (0, 1, 2))
     assert recipe.data.protocol == "vit" and not recipe.grid
     assert first_screen("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vit.yaml (VTAB-1k as ")
+    large = start.load("finetune", ["init=random:vit_h14", *words[1:]])
+    assert large.res == 378 and choices.plain(large) | {"res": 384, "init": SCRATCH[5:]} == choices.plain(recipe)
 
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets"])

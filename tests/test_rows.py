@@ -52,20 +52,23 @@ def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is
 
 # What the papers and the public code have for one model alone: init, protocol, data, what it is.
 FOR_ONE = [
-    ("random:vit_b16", "public", "cifar10", {"optim.lr": 0.01, "dropout": None}),
-    ("random:vit_b32", "public", "cifar10", {"optim.lr": 0.03, "dropout": None}),
+    ("random:vit_b16", "public", "cifar10", {"optim.lr": 0.01, "dropout": 0}),
+    ("random:vit_b32", "public", "cifar10", {"optim.lr": 0.03, "dropout": 0}),
     ("random:vit_b16", "public", "cifar100", {"optim.lr": 0.03}),
     ("timm:vit_base_patch16_224.orig_in21k", "public", "cifar10", {"optim.lr": 0.01}),
     *((f"random:{model}", "public", data, {"dropout": 0.1, "optim.lr": 0.03})
       for model in ("vit_l16", "vit_h14", "r50_vit_b16") for data in ("cifar10", "cifar100", "imagenet")),
-    ("random:vit_l16", "public", "pets", {"dropout": None}),  # big_vision's, which has none
+    ("random:vit_l16", "public", "pets", {"dropout": 0}),  # big_vision's, which has none
     *((f"random:{model}", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)})
-      for model in choices.group_files("model") if model.startswith(("bit_", "r50_", "r26_"))),
+      for model in choices.group_files("model") if model.startswith(("bit_", "r50_", "r26_", "r_"))),
     ("timm:resnetv2_50x1_bit.goog_in21k", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)}),
     ("random:vit_l16", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03)}),
     ("random:r50_vit_b16", "paper", "pets", {"grid": (0.001, 0.003, 0.01, 0.03)}),
     ("random:vit_h14", "table2", "imagenet", {"res": 518, "ema": 0.9999}),
     ("random:vit_l16", "table2", "imagenet", {"res": 512}),
+    ("random:vit_h14", "paper", "pets", {"res": 378, "grid": (0.001, 0.003, 0.01, 0.03), "steps": 500}),
+    ("random:vit_h14", "paper", "imagenet", {"res": 378, "grid": (0.003, 0.01, 0.03), "dropout": None}),
+    *(("random:vit_h14", "public", data, {"res": 378}) for data in ("cifar100", "imagenet", "flowers102")),
 ]  # fmt: skip
 
 
@@ -91,7 +94,7 @@ def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
 def test_the_first_screen_and_cfg_name_the_file_for_the_model_of_the_weights():
     words, file = (
         ["init=random:vit_b16", "protocol=public", "data=cifar10"],
-        "conf/recipe/finetune/public/cifar10_vit_b16",
+        "conf/recipe/finetune/public/cifar10/vit_b16",
     )
     (line,) = first_screen("finetune", words)
     assert line.startswith(f"recipe: {file}.yaml (Public code: CIFAR-10 with ViT-B_16")
@@ -142,6 +145,10 @@ PUBLISHED = [
     ("pretrain", ["model=r50_vit_l16", *SHARDS], "epochs=14", "7"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], "epochs=150", "90"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], "epochs=300", "90"),
+    *(("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], word, there)
+      for word, there in (("augment=none", "better_vit"), ("batch=4096", "1024"), ("model.head=token", "gap"),
+                          ("model.positions=learned", "sincos2d"), ("model.pre_logits=false", "true"))),
+    ("pretrain", ["model=bit_r152x2", *SHARDS], "epochs=14", "7"),
     ("pretrain", ["protocol=augreg", *L16], "epochs=30", "300"),
     ("pretrain", ["protocol=augreg", *L16], "augment=medium1", "medium2"),
     ("pretrain", AUGREG, "optim.weight_decay=0.03", "0.1"),
@@ -151,7 +158,7 @@ PUBLISHED = [
     ("pretrain", MASKED, "objective.target=colours", "colour"),
     ("pretrain", MASKED, "objective.target=pixels", "colour"),
     ("finetune", [SCRATCH, "protocol=paper", "data=imagenet"], "grid=[0.003,0.01,0.03,0.06]", "[0.003,0.01,0.03]"),
-    ("finetune", ["init=random:vit_b32", *PUBLIC], "dropout=0.1", "null"),
+    ("finetune", ["init=random:vit_b32", *PUBLIC], "dropout=0.1", "0.0"),
     ("finetune", ["init=random:vit_l16", *PUBLIC], "dropout=0.0", "0.1"),
     ("finetune", ["init=random:vit_l16", *PUBLIC], "dropout=0", "0.1"),
     ("finetune", ["init=random:vit_b16", *PUBLIC], "steps=500 warmup=50", "10000 500"),

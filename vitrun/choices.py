@@ -39,9 +39,9 @@ def header(file: Path) -> str:
 
 
 def group_files(folder: str) -> dict[str, Path]:
-    """The files of a config group by name; ``vtab/pets`` for one in a folder of the group."""
+    """The files of a config group by name; ``vtab/pets`` for one in a folder of the group, after those outside."""
     place = CONF / folder
-    files = sorted(place.glob("*.yaml")) + sorted(place.glob("*/*.yaml"))
+    files = sorted(place.rglob("*.yaml"), key=lambda file: (len(file.parts), file))
     return {file.relative_to(place).with_suffix("").as_posix(): file for file in files}
 
 

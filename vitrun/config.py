@@ -184,8 +184,8 @@ def left_open(verb: str, pairs: dict[str, str], weights: str | None) -> list[str
         return []
     row = protocols.chosen(verb, pairs)
     words = [f"{KEYS['protocol'].format(verb=verb)}={row.protocol}"] * ("protocol" not in pairs)
-    file = f"{row.protocol}/{row.data}_{weights}"
-    return words + [f"recipe/{verb}@_global_={file}"] * (file in choices.group_files(f"recipe/{verb}"))
+    file = protocols.for_weights(verb, row, weights)
+    return words + [f"recipe/{verb}@_global_={file}"] * (file is not None)
 
 
 def files(verb: str, pairs: dict[str, str], weights: str | None = None) -> list[tuple[str, str, str]]:

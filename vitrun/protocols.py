@@ -7,6 +7,7 @@ from vitrun import choices
 from vitrun.mistakes import Mistake
 
 SMALL = "small"  # nobody's: taken where no word names a protocol and that of the verb's file has no row
+ANY = "any"  # in the place of a data set: the files of a protocol for one model, whatever its data
 
 
 class Row(NamedTuple):
@@ -31,14 +32,21 @@ def chosen(verb: str, pairs: dict[str, str]) -> Row:
 
 def exists(verb: str, row: Row) -> bool:
     """Whether the protocol has such a row."""
-    names = (row.data, f"{row.data}_{row.model}")
-    return any(fnmatchcase(name, pattern) for name in names for pattern in rows(verb, row.protocol))
+    names = rows(verb, row.protocol)
+    return f"{row.data}/{row.model}" in names or any(fnmatchcase(row.data, pattern) for pattern in names)
 
 
 def rows(verb: str, protocol: str) -> list[str]:
-    """The names of a protocol's rows: data sets, patterns of such that its own file is for, or ``DATA_MODEL``."""
+    """The names of a protocol's rows: data sets, patterns of such that its own file is for, or ``DATA/MODEL``."""
     own = choices.read_file(f"{choices.folder(verb, 'protocol')}/{protocol}").get("row_for", [])
-    return [*own, *choices.group_files(f"recipe/{verb}/{protocol}")]
+    files = choices.group_files(f"recipe/{verb}/{protocol}")
+    return [*own, *(name for name in files if not name.startswith(f"{ANY}/"))]
+
+
+def for_weights(verb: str, row: Row, weights: str | None) -> str | None:
+    """The file of ``conf/recipe/<verb>`` for weights of that model in a row; None where it has none."""
+    names = (f"{row.protocol}/{data}/{weights}" for data in (row.data, ANY))
+    return next((name for name in names if name in choices.group_files(f"recipe/{verb}")), None)
 
 
 def check(verb: str, pairs: dict[str, str]) -> None:
@@ -54,10 +62,10 @@ def check(verb: str, pairs: dict[str, str]) -> None:
 
 def told(verb: str, row: Row) -> str:
     """The rows of a protocol in words, with the models of those that are for some alone."""
-    names, sets = rows(verb, row.protocol), choices.group_files("data")
+    names, known = rows(verb, row.protocol), choices.group_files("model")
     found: dict[str, list[str]] = {}
     for name in names:
-        data = max((one for one in sets if f"{name}_".startswith(f"{one}_")), key=len, default=name)
+        data, _, model = name.rpartition("/") if name.split("/")[-1] in known else (name, "", "")
         if not any(fnmatchcase(data, pattern) for pattern in names if pattern != data):
-            found.setdefault(data, []).append(name.removeprefix(data).removeprefix("_"))
+            found.setdefault(data, []).append(model)
     return ", ".join(data if "" in models else f"{data} ({', '.join(models)})" for data, models in found.items())

@@ -29,8 +29,11 @@ def load(source: str | Path, classes: int | None = None, res: int | None = None)
 
 
 def with_dropout(loaded: Loaded, rate: float | None) -> Loaded:
-    """The same network, a ViT, with dropout of this rate in all its places; None leaves it as it is."""
-    if rate is None:
+    """The same network, a ViT, with dropout of this rate in all its places; None leaves it as it is.
+
+    Others have none, so that a rate of 0 is theirs too.
+    """
+    if rate is None or not rate and not isinstance(loaded.model, ViT):
         return loaded
     if not isinstance(loaded.model, ViT):
         raise Mistake(f"dropout={rate:g} is for vision transformers of vitrun's own; {loaded.model.name} is none.")
