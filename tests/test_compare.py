@@ -117,6 +117,32 @@ def test_positions_other_than_the_usual_are_no_gap_but_in_their_table(finish, sh
     assert cells["2d shot5", "ours: stem"] == "65.00 ± 1.00 (+1.00)"
 
 
+def test_the_largest_model_has_its_gap_at_the_resolution_of_its_recipe(finish, show):
+    pretrained = finish(tuple(word.replace("vit_l16", "vit_h14") for word in PRETRAIN), {"top1": 0.4}, PAPER)
+    words = ("finetune", f"init={pretrained}", "protocol=paper", "data=cifar100", "grid=[]", "dev=0", "seeds=[]")
+    finish(words, {"top1": 0.94}, {})
+    cells, _ = show("paper=table5")
+    assert cells["CIFAR-100", "ours: ImageNet-21k, H/14"] == "94.00 (+0.18)"
+
+
+def test_an_ablation_has_no_gap_to_the_whole_recipe(finish, show):
+    words = ("pretrain", "protocol=better_vit", "model=vit_s16", "data=imagenet")
+    finish(words, {"top1": 0.77}, {})
+    cells, _ = show("paper=better_vit")
+    assert cells["better_vit, ImageNet", "ours: 90"] == "77.00 (+0.50)"
+    told = {
+        "batch=4096": "pretrain_batch 4096, not 1024",
+        "augment=none": "pretrain_mixup 0, not 0.2",
+        "model.head=token": "head token, not gap",
+        "model.positions=learned": "positions learned, not sincos2d",
+        "model.pre_logits=false": "pre_logits false, not true",
+    }
+    for number, word in enumerate(told):
+        finish((*words, word, f"seed={number + 1}"), {"top1": 0.75}, {})
+    _, text = show("paper=better_vit", "columns=pretrain_epochs,seed")
+    assert all(sentence in text for sentence in told.values())
+
+
 def test_a_run_is_shown_once_and_trials_of_a_grid_never(finish, show):
     pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
     for number, more in enumerate(({}, {"score": "dev"}, {"grid": [0.01, 0.03]}, {"seeds": [0, 1, 2]})):

@@ -8,7 +8,8 @@ from vitrun.published import names
 
 FACTS = (  # what is known of a run beside its own options
     "verb", "model", "data", "upstream", "res", "protocol", "objective", "positions", "positions_at",
-    "init", "steps", "dropout", "pretrain_protocol", "pretrain_epochs", "pretrain_optimizer",
+    "head", "pre_logits", "init", "steps", "dropout", "pretrain_protocol", "pretrain_epochs", "pretrain_batch",
+    "pretrain_mixup", "pretrain_optimizer",
 )  # fmt: skip
 OPTIMIZERS = {"adamw": "adam"}  # the paper's Adam decouples the weight decay (arXiv 2106.10270, section 3.3)
 
@@ -29,11 +30,15 @@ def facts(verb: str, options: dict, runs: Path) -> dict[str, str | None]:
         "objective": root["objective"]["kind"] if root and "objective" in root else "labels",
         "positions": network.get("positions"),
         "positions_at": network.get("positions_at"),
+        "head": network.get("head"),
+        "pre_logits": str(network["pre_logits"]).lower() if "pre_logits" in network else None,
         "init": init,
         "steps": str(options["steps"]) if options.get("steps") else None,
         "dropout": str(network.get("dropout", 0.0) if tuned.get("dropout") is None else tuned["dropout"]),
         "pretrain_protocol": root.get("protocol") if root else names.protocol_of(init),
         "pretrain_epochs": f"{root['epochs']:g}" if root and root["epochs"] else None,
+        "pretrain_batch": str(root["batch"]) if root else None,
+        "pretrain_mixup": f"{root['augment']['mixup']:g}" if root else None,
         "pretrain_optimizer": OPTIMIZERS.get(optimizer, optimizer),
     }
     return {name: written[name] for name in FACTS}
