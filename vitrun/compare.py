@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
@@ -67,9 +68,16 @@ def near(cell: Cell, paper: Table) -> list[Beside]:
         fields = number.fields
         same = all(cell.facts.get(key) == fields[key] for key in paper.match if key in fields and key != "metric")
         if same and number.percent and number.metric == cell.value:
-            expected = {key: value for key, value in (USUAL | fields).items() if cell.facts.get(key) or key in fields}
+            named = USUAL | fields | whole_patches(fields)
+            expected = {key: value for key, value in named.items() if cell.facts.get(key) or key in fields}
             found.append(Beside(number, tuple(differences(cell, expected))))
     return found
+
+
+def whole_patches(fields: dict[str, str]) -> dict[str, str]:
+    """The resolution that a ViT's patches fill: H/14's 384 pixels are 378, the rest is left out (the public code)."""
+    patch = re.search(r"/(\d+)$", fields.get("model", ""))
+    return {"res": str(int(fields["res"]) // int(patch[1]) * int(patch[1]))} if patch and "res" in fields else {}
 
 
 def differences(cell: Cell, expected: dict[str, str]) -> list[str]:
