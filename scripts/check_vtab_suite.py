@@ -13,6 +13,7 @@ what its optimizers import 1.5 s), and should take less than ten minutes on two.
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -26,7 +27,8 @@ from scipy.io import savemat
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from originals import NORB, PETS, SCENES, example, masked, matrix, photo, put, struct, table
+from originals import NORB, PETS, SCENES, matrix, photo, put, table
+from records import example, masked
 from test_originals import KITTI_FRAMES
 
 from vitrun.data.vtab.tasks import BUILDERS, TASKS

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from tars import sample, write
 
 from vitrun import run, start
 from vitrun.screen import Screen
@@ -35,3 +36,12 @@ def carry_out(tmp_path):
         return recipe, run.carry_out(verb, recipe, Screen(quiet=True), import_module(f"vitrun.{verb}").main, dry)
 
     return carry_out
+
+
+@pytest.fixture
+def shards(tmp_path) -> Path:
+    """Three training shards of 10, 7 and 12 images, and one of 6 to test."""
+    numbers = iter(range(100))
+    for name, images in (("train-0", 10), ("train-1", 7), ("train-2", 12), ("val-0", 6)):
+        write(tmp_path / "set" / f"{name}.tar", [f for _ in range(images) for f in sample(next(numbers))])
+    return tmp_path / "set"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from records import example, record
 from scipy.io import savemat
 
 Found = list[tuple[str, dict[str, int], bytes | np.ndarray]]  # key, labels and image of each
@@ -208,55 +209,6 @@ def clevr(root: Path) -> dict[str, Found]:
         whole = {"info": {"split": part, "license": "CC BY 4.0"}, "scenes": described}
         put(base / "scenes" / f"CLEVR_{part}_scenes.json", json.dumps(whole))
     return found
-
-
-def varint(number: int) -> bytes:
-    """A number in base 128, its low digits first."""
-    digits = []
-    while number >= 128:
-        digits.append(number % 128 + 128)
-        number //= 128
-    return bytes([*digits, number])
-
-
-def message(**fields: bytes) -> bytes:
-    """A protobuf message of fields ``f1``, ``f2`` ... that hold bytes."""
-    return b"".join(varint(int(name[1:]) << 3 | 2) + varint(len(data)) + data for name, data in fields.items())
-
-
-def example(features: dict[str, bytes | int]) -> bytes:
-    """A ``tf.Example`` of bytes and integers."""
-    entries = []
-    for name, value in features.items():
-        packed = isinstance(value, int) and value % 2  # both forms of a list of integers are legal
-        if isinstance(value, bytes):
-            feature = message(f1=message(f1=value))
-        else:
-            feature = message(f3=message(f1=varint(value)) if packed else varint(1 << 3) + varint(value))
-        entries.append(message(f1=message(f1=name.encode(), f2=feature)))
-    return message(f1=b"".join(entries))
-
-
-def crc32c(data: bytes) -> int:
-    """The CRC of Castagnoli's polynomial 0x1EDC6F41, bit by bit from the highest: the other way from the reader's."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= int(f"{byte:08b}"[::-1], 2) << 24
-        for _ in range(8):
-            crc = (crc << 1 ^ (0x1EDC6F41 if crc >> 31 else 0)) & 0xFFFFFFFF
-    return int(f"{crc:032b}"[::-1], 2) ^ 0xFFFFFFFF
-
-
-def masked(data: bytes) -> bytes:
-    """The CRC as TFRecord writes it: rotated right by 15 bits, plus a constant."""
-    crc = crc32c(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32)
-
-
-def record(data: bytes) -> bytes:
-    """A record of a TFRecord file."""
-    length = struct.pack("<Q", len(data))
-    return length + masked(length) + data + masked(data)
 
 
 def dmlab(root: Path) -> dict[str, Found]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import originals
 import pytest
+import records
 from scipy.io import savemat
 
 from vitrun.data.originals import ORIGINALS, kitti, tfrecord
@@ -115,7 +116,7 @@ def digits(value: int):
 
 def frame(label: int) -> bytes:
     """A TFRecord file of one frame."""
-    return originals.record(originals.example({"image": b"", "filename": b"a", "label": label}))
+    return records.record(records.example({"image": b"", "filename": b"a", "label": label}))
 
 
 def sprites(**arrays: np.ndarray):
@@ -180,7 +181,7 @@ WRONG = {
     "clevr image": (gone("CLEVR_v1.0/images/train/CLEVR_train_000001.png"), "1 of 3 images are missing, the first C"),
     "dmlab cut": (cut(TFRECORD), "it ends within the record at byte"),
     "dmlab length": (holds(TFRECORD, bytes(16)), "the length of the record at byte 0 does not match its checksum"),
-    "dmlab fields": (holds(TFRECORD, originals.record(b"\x0a\x09")), "a field of 9 bytes does not fit its message"),
+    "dmlab fields": (holds(TFRECORD, records.record(b"\x0a\x09")), "a field of 9 bytes does not fit its message"),
     "dmlab label": (holds(TFRECORD, frame(label=6)), "a has the label 6, which is none of the classes 0 to 5"),
     "dsprites cut": (cut(NPZ), "is not as published: BadZipFile"),
     "dsprites order": (sprites(latents_classes=np.zeros((2, 6), np.int64)), "not in the order of their factors"),
@@ -285,9 +286,9 @@ def test_images_of_one_video_share_a_split(tmp_path):
 
 
 def test_checksums_are_those_of_castagnoli():
-    assert originals.crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
+    assert records.crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
     for data in (b"", b"123456789", bytes(8), bytes(range(256))):
-        assert tfrecord.masked_crc(data).to_bytes(4, "little") == originals.masked(data)
+        assert tfrecord.masked_crc(data).to_bytes(4, "little") == records.masked(data)
 
 
 def test_a_black_and_white_image_costs_a_block_and_not_the_archive(tmp_path):

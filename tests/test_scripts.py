@@ -1,4 +1,4 @@
-"""What the scripts take from the package is there: they run for minutes, and by hand alone."""
+"""What the scripts take from the package and from the tests is there: they run for minutes, and by hand alone."""
 
 import ast
 import re
@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+OURS = {"vitrun", *(path.stem for path in Path(__file__).parent.glob("*.py"))}
 SCRIPTS = sorted((Path(__file__).parents[1] / "scripts").glob("*.py"))
 
 
 def chains(tree: ast.Module) -> set[str]:
-    """The dotted names of all that a script takes from the package: what it imports, and what stands behind that."""
+    """The dotted names of all that a script takes from what is ours: what it imports, and what stands behind that."""
     here = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "vitrun"
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in OURS
         for alias in node.names
     }
     dotted = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}

@@ -1,0 +1,49 @@
+"""Web shards, written as their makers write them, and opened."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vitrun import data, start
+from vitrun.mistakes import Exit, Mistake
+
+
+def picture(number: int, kind: str = "png", size: int = 16) -> bytes:
+    """An image of one colour, which its number decides."""
+    file = io.BytesIO()
+    Image.new("RGB", (size, size), (number * 7 % 256, number % 256, 80)).save(file, kind)
+    return file.getvalue()
+
+
+def write(path: Path, files: list[tuple[str, bytes]], layout: int = tarfile.GNU_FORMAT) -> Path:
+    """A tar of these files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=layout) as archive:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def sample(number: int, labels: list[int] | None = None) -> list[tuple[str, bytes]]:
+    """The members of one sample: its class is its number modulo 5, or a list in its json."""
+    if labels is None:
+        return [(f"{number:04d}.png", picture(number)), (f"{number:04d}.cls", str(number % 5).encode())]
+    return [(f"{number:04d}.png", picture(number)), (f"{number:04d}.json", json.dumps({"labels": labels}).encode())]
+
+
+def opened(folder: Path, part: str, *words: str) -> data.Split:
+    words = ("data=shards", f"data.path={folder}", "data.classes=5", *words)
+    return data.open_split(start.load("pretrain", list(words)).data, part)
+
+
+def refused(folder: Path, *words: str) -> str:
+    with pytest.raises(Mistake) as error:
+        opened(folder, "train", *words).decode(0)
+    assert error.value.status == Exit.DATA
+    return str(error.value)
