@@ -56,7 +56,8 @@ def few_shot(
     most = int(torch.bincount(both[0].y).max())  # images of a class
     for shots in recipe.shots:
         note = f" (all images each time: no class has more than {most})" if shots >= most else ""
-        run.say(f"{shots} shots: {ridge.told(f'shot{shots}', found)} % over {len(recipe.seeds)} draws{note}")
+        many = f"{shots} shot{'s' * (shots > 1)}"
+        run.say(f"{many}: {ridge.told(f'shot{shots}', found)} % over {len(recipe.seeds)} draws{note}")
     return found
 
 
