@@ -83,6 +83,10 @@ def command(verb: str):
         json: Json = False,
     ) -> None:
         os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # the Hub's client tells of every try; we tell how it ends
+        if verb in (*RUNNING, "quickstart"):
+            from vitrun import process
+
+            process.keep_memory()
         if sys.stdout is None:  # closed before we began
             sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
         with leaving(), told(verb), ranks.begun(), told(verb):  # the ranks part when all is said

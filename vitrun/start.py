@@ -1,6 +1,5 @@
 """From words to a recipe that can start: options composed, ``init`` resolved, data and device looked for."""
 
-import ctypes
 import os
 import re
 from itertools import product, zip_longest
@@ -9,6 +8,7 @@ from typing import Any
 
 from vitrun import choices, config, exclude, init, origins, rows
 from vitrun.mistakes import Exit, Mistake, about, pick
+from vitrun.process import why_no_gpu
 from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, Vtab, on_the_net, origin
 
 WHOLE = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
@@ -172,14 +172,3 @@ def find_places(prefix: str, data: dict) -> None:
             if not there(Path(given)) and not kept:  # a folder for downloads is made
                 source = origin(data["name"], data.get("home"), data.get("hub")) if option == "path" else ""
                 raise Mistake(f"{prefix}{option}={given}: there is no {kind} {data[option]}.{source}", Exit.DATA)
-
-
-def why_no_gpu() -> str | None:
-    """The reason that no NVIDIA GPU can be used, as far as it can be known without torch."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
-        return "CUDA_VISIBLE_DEVICES hides every GPU."
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "there is no NVIDIA driver on this machine."
-    return None
