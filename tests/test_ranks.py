@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 from conftest import TINY
 from PIL import Image
-from test_training import weights
+from test_stopping import weights
 
 from vitrun import data, ranks, run, start
 from vitrun.data.order import Order, share
