@@ -1,5 +1,6 @@
 """Web shards on the net: downloaded once, gone on with where a connection broke, and named where they are not there."""
 
+import hashlib
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,10 +27,13 @@ class Server(BaseHTTPRequestHandler):
         if not file.is_file():
             return self.send_error(404)
         first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        version = f'"{hashlib.md5(file.read_bytes()).hexdigest()}"'
+        first = first if self.headers.get("If-Range", version) == version else 0
         content = file.read_bytes()[first:]
         self.asked.append(f"{file.name} from {first}")
         self.send_response(206 if first else 200)
         self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", version)
         self.end_headers()
         self.wfile.write(content[: self.most])
 
@@ -67,6 +71,21 @@ def test_shards_on_the_net_are_downloaded_once_and_gone_on_with(shards, serve, t
     number = len(asked)
     data.open_split(recipe, "train")
     assert len(asked) == number
+
+
+def test_what_is_left_of_a_download_is_not_joined_to_another_file(serve, shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "TRIES", 1)
+    address, asked = serve(most=20_000)
+    file = tmp_path / "train-0.tar"
+    with pytest.raises(Mistake, match="ended after 20000"):
+        download.fetch(f"{address}/train-0.tar", file, lambda: None)
+    other = (shards / "train-0.tar").read_bytes()[::-1]
+    (shards / "train-0.tar").write_bytes(other)
+    monkeypatch.setattr(download, "TRIES", 99)
+    download.fetch(f"{address}/train-0.tar", file, lambda: None)
+    assert file.read_bytes() == other
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("train-0")) == ["train-0.tar"]
 
 
 def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp_path, monkeypatch):

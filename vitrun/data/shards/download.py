@@ -70,6 +70,7 @@ def fetch(address: str, file: Path, tick: Callable[[], None]) -> None:
                 if not file.exists():
                     go_on(address, part, tick)
                     os.replace(part.name, file)
+                    Path(f"{part.name}.version").unlink(missing_ok=True)
             return
         except HTTPError as error:
             problem = f"the server says {error.code} {error.reason}"
@@ -87,18 +88,22 @@ def fetch(address: str, file: Path, tick: Callable[[], None]) -> None:
 def go_on(address: str, part: BinaryIO, tick: Callable[[], None]) -> None:
     """Add to ``part`` what it lacks of ``address``; an OSError where the connection ends before that."""
     have = part.seek(0, os.SEEK_END)
-    wanted = Request(address, headers={"Range": f"bytes={have}-"} if have else {})
+    version = Path(f"{part.name}.version")  # of the file that the bytes are from: those of another are not joined
+    known = version.read_text(encoding="utf-8") if version.exists() else ""
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    wanted = Request(address, headers=headers | ({"If-Range": known} if have and known else {}))
     try:
         answer = urlopen(wanted, timeout=PATIENCE)
     except HTTPError as error:
         if error.code != 416:  # the range is not there: the file was whole, or is another now
             raise
-        part.truncate(0)
         answer = urlopen(address, timeout=PATIENCE)
     with answer:
         if answer.status != 206:
             part.truncate(0)
             have = 0
+            tags = [answer.headers[name] or "" for name in ("ETag", "Last-Modified")]
+            version.write_text(next((tag for tag in tags if tag and tag[:2] != "W/"), ""), encoding="utf-8")
         length = answer.headers.get("Content-Length")
         while piece := answer.read(PIECE):
             tick()
