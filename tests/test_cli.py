@@ -1,5 +1,6 @@
 """The command line as a person meets it: real processes, what they print, how they end."""
 
+import json
 import os
 import re
 import signal
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from vitrun import grammar, jobs, run, start
+from vitrun import grammar, jobs, run, start, sweep
 from vitrun.cli import RUNNING, VERBS
 from vitrun.mistakes import Mistake
-from vitrun.sweep import distinct
+from vitrun.screen import Screen
 
 TINY = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 # What the installed `vitrun` runs, so that these tests need no installation.
@@ -111,6 +112,17 @@ def test_cfg_prints_words_and_runs_nothing(vitrun, tmp_path):
     assert lines["seed=3"] == "command line" and lines["batch=128"] == "conf/pretrain.yaml"
 
 
+def test_a_module_in_the_folder_at_hand_is_not_run_by_a_job(monkeypatch, tmp_path):
+    (tmp_path / "statistics.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert jobs.carry_out("models", ["only=vit_nano8"], silent=True) == 0
+
+
+def test_a_stream_without_a_sign_shows_another(vitrun):
+    done = vitrun("compare", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and "99.42 ? 0.03" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("words", [("compare", "--dry-run"), ("data", "--json"), ("quickstart", "-m", "--dry-run")])
 def test_a_flag_that_a_verb_cannot_follow_is_refused(vitrun, tmp_path, words):
     assert f"{words[-1]} is for pretrain, finetune, fewshot, eval, dedup only" in told(vitrun(*words), 2)
@@ -133,8 +145,9 @@ def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
     assert any(line.startswith("job 2/2: fewshot ") and line.endswith("init=random:vit_nano8") for line in lines)
     assert lines[-1].startswith("failed with exit status 4: vitrun fewshot ")
     assert lines[-1].endswith("init=half.safetensors")
-    assert '"shot1"' in done.stdout
-    assert len(list((tmp_path / "runs").glob("fewshot-*/result.json"))) == 1
+    (folder,) = (path.parent for path in (tmp_path / "runs").glob("fewshot-*/result.json"))
+    found = json.loads(done.stdout)
+    assert found["run"] == folder.name and 0 < found["shot1"] < 1
 
 
 SAME = [
@@ -151,10 +164,10 @@ def test_two_jobs_that_are_the_same_are_refused_with_the_words_that_tell_them_ap
     combinations = grammar.expand(verb, words.split())
     recipes = [start.load(verb, job) for job in combinations]
     if said is None:
-        assert len(set(distinct(verb, combinations, recipes, verb in RUNNING))) == len(combinations)
+        assert len(set(sweep.distinct(verb, combinations, recipes, verb in RUNNING))) == len(combinations)
         return
     with pytest.raises(Mistake, match=re.escape(said)) as error:
-        distinct(verb, combinations, recipes, verb in RUNNING)
+        sweep.distinct(verb, combinations, recipes, verb in RUNNING)
     assert error.value.status == 2
 
 
@@ -202,3 +215,27 @@ WORDS = [
 def test_completion_in_bash_offers_verbs_options_and_choices(vitrun, line, place, offered):
     done = vitrun(script=True, _VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(place))
     assert done.stdout.split() == offered, done.stderr
+
+
+def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
+    names = iter(["pretrain-a-b-1", "pretrain-a-b-1"])
+    monkeypatch.setattr("vitrun.init.latest", lambda runs, verb: next(names))  # a third would be another's
+    asked = []
+    monkeypatch.setattr(jobs, "carry_out", lambda verb, words: asked.append(words) or 0)
+    words = ["seed=0,1", "data=digits", f"runs={tmp_path}"]
+    assert sweep.carry_out("finetune", words, False, ["--quiet"], True) == 0
+    assert asked == [[f"seed={n}", *words[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_how_far_a_run_is_can_be_read_on_any_terminal(monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen()
+    screen.terminal = True
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    with screen.progress("pretrain", 1500) as bar:
+        bar.update(29, "12 min left  loss 1.237  lr 1.35e-05  1,102 images/s  waiting 0.3%")
+        bar.bar.refresh()
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
+    assert "pretrain 29/1500 12 min left" in re.sub(r"[ \u2501\u2578\u257a]+", " ", shown)

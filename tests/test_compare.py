@@ -69,6 +69,46 @@ def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(finish, 
     assert (cells["shapes", "vit_nano8"], cells["shapes loss", "vit_nano8"]) == ("50.00", "1.25")
 
 
+def test_figures_that_are_no_shares_are_shown_as_they_are_and_words_not_at_all(finish, show):
+    found = {"last": 0.5, "best_layer": "layer2", "images_used": 500, "seconds": 0.75}
+    finish(("fewshot", "init=random:vit_nano8"), found, {})
+    words = ("verbs=fewshot", "rows=data", "columns=model", "paper=none")
+    assert show(*words)[0]["digits last", "vit_nano8"] == "50.00", "a linear probe is shown without a word"
+    cells, _ = show(*words, "values=images_used,seconds")
+    assert (cells["digits images_used", "vit_nano8"], cells["digits seconds", "vit_nano8"]) == ("500", "0.75")
+    with pytest.raises(Mistake, match="No value of the runs 'best_layer'"):
+        show(*words, "values=best_layer")
+    with pytest.raises(Mistake, match="values"):
+        show(*words, "values=[]")
+
+
+def test_a_run_without_a_resolution_of_its_own_is_one_of_224_pixels(finish, show):
+    finish(("pretrain", "res=null", "model.patch=56"), {"top1": 0.5}, {})
+    cells, _ = show("verbs=pretrain", "rows=data", "columns=res", "paper=none")
+    assert cells["shapes", "224"] == "50.00"
+
+
+@pytest.mark.parametrize("file, content", [("recipe.yaml", "seed: 1"), ("result.json", "{}"), ("recipe.yaml", "")])
+def test_a_run_of_another_program_is_named_and_the_others_are_compared(finish, show, tmp_path, capsys, file, content):
+    finish(("pretrain",), {"top1": 0.5}, {})
+    other = finish(("pretrain", "seed=1"), {"top1": 0.7}, {})
+    (tmp_path / "runs" / other / file).write_text(content)
+    words = ["verbs=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
+    compare.main(start.load("compare", words), Screen())
+    shown = capsys.readouterr()
+    assert f"left out: {other}" in shown.err and "50.00" in shown.out and "70.00" not in shown.out
+
+
+def test_a_recipe_that_lacks_an_option_is_left_out_by_name(finish, show, tmp_path, capsys):
+    finish(("pretrain",), {"top1": 0.5}, {})
+    other = finish(("pretrain", "seed=1"), {"top1": 0.7}, {})
+    file = tmp_path / "runs" / other / "recipe.yaml"
+    file.write_text(yaml.safe_dump({k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "augment"}))
+    words = ["verbs=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
+    compare.main(start.load("compare", words), Screen())
+    assert f"left out: {other}: its recipe.yaml is of another vitrun" in capsys.readouterr().err
+
+
 def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
     pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
     for seed, top1 in enumerate((0.92, 0.93, 0.94)):

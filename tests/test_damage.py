@@ -82,3 +82,27 @@ def test_a_run_of_another_folder_is_told_how_to_be_named(carry_out, tmp_path):
     with pytest.raises(Mistake) as error:
         start.load("finetune", [f"init={folder}", f"runs={tmp_path / 'elsewhere'}"])
     assert f"runs={folder.parent} init={folder.name}" in str(error.value)
+
+
+def test_features_with_a_flipped_bit_are_made_again_and_all_may_read_them(carry_out, tmp_path):
+    words = ["fewshot", "init=random:vit_nano8", "res=32", "data.test_images=1700"]
+    _, first = carry_out(*words, "shots=1")
+    files = sorted((tmp_path / "runs" / "features").iterdir())
+    for file in files:
+        assert file.stat().st_mode & 0o777 == 0o666 & ~umask()
+        content = bytearray(file.read_bytes())
+        content[-100] ^= 64
+        file.write_bytes(content)
+    _, second = carry_out(*words, "shots=1,2")
+    assert second["shot1"] == first["shot1"]
+
+
+def umask() -> int:
+    os.umask(now := os.umask(0))
+    return now
+
+
+def test_a_probe_whose_line_could_not_be_written_is_in_the_result_all_the_same(carry_out, monkeypatch):
+    monkeypatch.setattr(run.Run, "append", lambda self, file, line: None)
+    _, found = carry_out("pretrain", *TINY, "fewshot.every=50%", "fewshot.data=[digits]", "fewshot.shots=[1]")
+    assert 0 < found["fewshot_digits_1"] < 1

@@ -8,6 +8,7 @@ from test_eval_sets import photographs
 
 from vitrun import choices, start
 from vitrun.data import files, table
+from vitrun.data.splits import BadImage
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -117,3 +118,44 @@ def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
     with pytest.raises(Mistake, match="there is no folder") as error:
         shown(capsys, "folder", f"data.path={tmp_path / 'nowhere'}")
     assert error.value.status == Exit.DATA
+
+
+def test_folders_called_as_parts_are_no_classes_and_their_words_read_them(tmp_path, capsys):
+    for part in ("Train", "Testing"):
+        photographs(tmp_path / part, ["cat", "dog"], 3)
+    with pytest.raises(Mistake, match="which are parts and no classes: add data.test=Testing data.train=Train"):
+        shown(capsys, "folder", f"data.path={tmp_path}")
+    words = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
+    said = shown(capsys, "folder", *words)
+    assert f"To use it: data=folder {' '.join(words)}" in said and "| train | 6      | 2 " in said
+
+
+def test_one_folder_says_which_of_its_images_are_for_testing(tmp_path):
+    photographs(tmp_path, ["cat", "dog"], 30)
+    split = files.source(choices.data_row("folder", path=tmp_path), "test")
+    assert (
+        0 < len(split) < 15
+        and split.where == f"{tmp_path}, of whose images a tenth, by a hash of their names, is for testing"
+    )
+
+
+def test_a_photograph_of_a_kind_that_cannot_be_read_is_named_and_one_of_another_name_read(tmp_path):
+    photographs(tmp_path, ["cat", "dog"])
+    jpeg = (tmp_path / "cat" / "0.png").read_bytes()
+    (tmp_path / "cat" / "2.JFIF").write_bytes(jpeg)
+    (tmp_path / "cat" / "3.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "cat" / "4.jpg").symlink_to("nowhere.jpg")
+    split = files.source(choices.data_row("folder", path=tmp_path, train=None), "test")
+    said = {key: tried(split, row) for row, key in enumerate(split.keys)}
+    assert "cat/3.heic is no readable image" in said["cat/3.heic"]
+    assert "cat/4.jpg is not there, or a link that leads nowhere. Replace or remove it." in said["cat/4.jpg"]
+    assert [key for key, sentence in said.items() if sentence] == ["cat/3.heic", "cat/4.jpg"]
+
+
+def tried(split, row: int) -> str:
+    """What is wrong with an image."""
+    try:
+        split.decode(row)
+    except BadImage as mistake:
+        return str(mistake)
+    return ""

@@ -7,7 +7,7 @@ from errno import ENOSPC
 import pytest
 from conftest import TINY
 
-from vitrun import checkpoints, run, start
+from vitrun import checkpoints, choices, init, run, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -63,3 +63,38 @@ def test_a_run_whose_last_step_cannot_be_saved_is_not_finished(carry_out, tmp_pa
     monkeypatch.setattr(checkpoints, "save", save)
     carry_out("pretrain", *TINY, "save_minutes=0.00001")
     assert json.loads((folder / "checkpoints/step-00000006/MANIFEST.json").read_text())["step"] == 6
+
+
+def test_a_finished_run_on_weights_that_were_others_is_told(carry_out, tmp_path, monkeypatch):
+    words = ["fewshot", "init=random:vit_nano8", "res=32", "shots=1", "data.test_images=1700"]
+    recipe, found = carry_out(*words)
+    assert carry_out(*words)[1] == found, "as long as they are the same it is shown"
+    row = choices.read_row("model", "vit_nano8") | {"width": 96}
+    monkeypatch.setattr(init.choices, "read_row", lambda group, name: row)
+    with pytest.raises(Mistake, match="weights of init=random:vit_nano8 changed since fewshot-vit_nano8") as error:
+        carry_out(*words)
+    assert error.value.status == Exit.CHECKPOINT
+
+
+def test_a_folder_of_this_name_with_another_recipe_is_not_taken_for_the_run(carry_out):
+    recipe, _ = carry_out("pretrain", *TINY)
+    file = recipe.runs / run.name("pretrain", recipe) / "recipe.yaml"
+    file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
+    with pytest.raises(Mistake, match="recipe.yaml is not what this command computes"):
+        carry_out("pretrain", *TINY)
+    file.write_text("a damaged one is written anew, and costs nothing")
+    assert carry_out("pretrain", *TINY)[1]["steps"] == 6
+
+
+@pytest.mark.parametrize("file", ["recipe.yaml", "about.json", "preds.parquet", "result.json"])
+def test_a_file_that_finds_no_room_ends_the_run_with_a_sentence(tmp_path, monkeypatch, file):
+    there = open_run(tmp_path)
+
+    def refuse(path):
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    monkeypatch.setattr(checkpoints, "synchronise", refuse)
+    with pytest.raises(Mistake, match=f"Cannot write .*{file}: No space left on device. Make room") as error:
+        there.write(file, lambda path: path.write_text("x"))
+    assert error.value.status == Exit.SPACE
+    assert not [path for path in there.folder.iterdir() if path.name.startswith(f".{file}")], "nothing half is left"

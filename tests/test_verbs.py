@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from vitrun import compare, data, export, origins, results, run, start
+from vitrun.eval import compare_names
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
 
@@ -178,6 +179,39 @@ def test_images_in_one_folder_with_the_runs_are_read_again_and_again(monkeypatch
         for verb, more in (("pretrain", ("steps=3", *words)), ("eval", ()), ("pretrain", ("steps=2", *words))):
             made = start.load(verb, [*more])
             assert run.carry_out(verb, made, Screen(quiet=True), import_module(f"vitrun.{verb}").main)["top5"] == 1
+
+
+def test_classes_of_other_names_are_told_and_of_another_order_refused(carry_out, photographs, tmp_path, capsys):
+    words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
+    carry_out("pretrain", *words)
+    other = shutil.copytree(photographs, tmp_path / "other")
+    for part in other.iterdir():
+        (part / "dog").rename(part / "wolf")
+    carry_out("eval", "data=folder", f"data.path={other}")
+    assert "class 1 is called dog where pretrain-" in capsys.readouterr().err
+    for part in other.iterdir():
+        (part / "cat").rename(part / "zebra")
+        (part / "wolf").rename(part / "cat")
+        (part / "zebra").rename(part / "dog")
+    carry_out("eval", "data=folder", f"data.path={other}", "batch=5")
+    assert "is called" not in capsys.readouterr().err, "the same names in the same order"
+    with pytest.raises(Mistake, match="on these classes in another order: its class 0 is cat, here it is dog"):
+        compare_names(("cat", "dog"), replace(opened_split(other), classes=("dog", "cat")), "it", print)
+
+
+def opened_split(root: Path) -> data.Split:
+    return data.open_split(
+        start.load("eval", ["init=random:vit_nano8", "data=folder", f"data.path={root}"]).data, "test"
+    )
+
+
+def test_exports_keep_the_names_of_the_classes(carry_out, photographs, tmp_path):
+    words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
+    recipe, _ = carry_out("pretrain", *words)
+    for to, key, names in (("hf", "id2label", {"0": "cat", "1": "dog"}), ("timm", "label_names", ["cat", "dog"])):
+        place = tmp_path / to
+        export.main(start.load("export", [f"runs={recipe.runs}", f"to={to}", f"path={place}"]), Screen(quiet=True))
+        assert json.loads((place / "config.json").read_text())[key] == names
 
 
 def test_a_name_that_is_no_text_is_shown_and_hashed(photographs):

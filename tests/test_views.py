@@ -166,6 +166,13 @@ def test_a_pad_crop_shifts_the_image_and_repeats_its_edge():
     assert len(found) > 30
 
 
+def test_a_pad_crop_takes_every_shift_as_often():
+    numbers = np.random.default_rng(0).random((90_000, NUMBERS))
+    (boxes, _) = CROPS["pad"](numbers, np.full((90_000, 2), 32), (1.0, 1.0), 32)
+    shifts, counts = np.unique(boxes[:, 0], return_counts=True)
+    assert shifts.tolist() == list(range(-4, 5)) and np.ptp(counts) < 600, "10,000 each, 94 the deviation"
+
+
 def test_of_a_thin_image_only_what_is_seen_is_resized():
     thin = images(1, 1, 5000)
     seen = WholeView(32, 1.0, "small")(list(thin))

@@ -168,6 +168,11 @@ UNREAD = [
     ("fewshot", f"{SCRATCH} probe=linear shots=7", "shots=7 is for probe=ridge: keep one of the two."),
     ("dedup", "similarity=0.8", "similarity=0.8 is for features: add init=."),
     ("dedup", "view.crop=0.5", "view.crop=0.5 is for features"),
+    ("pretrain", "data.crop=none data.area=[0.5,0.6]", "data.area=[0.5,0.6] is for the crops inception and random_r"),
+    ("fewshot", f"{SCRATCH} data.flip=true", "data.flip=true is for training images"),
+    ("eval", f"{SCRATCH} data=digits data.crop=pad", "data.crop=pad is for training images"),
+    ("pretrain", "data=cifar10 data.path=. data.revision=main", "data.revision=main is for the Hub"),
+    ("pretrain", "data.crop=random_resized data.area=[0.5,0.6]", None),
     ("pretrain", "objective=masked", None),
     ("pretrain", "objective=masked loss=softmax", None),  # as the files have it
     ("pretrain", "fewshot.every=25% fewshot.shots=7", None),

@@ -57,10 +57,8 @@ class Command(TyperCommand):
 
 
 Cfg = Annotated[bool, typer.Option("--cfg", help="Print every option and what set it, then stop.")]
-Dry = Annotated[bool, typer.Option("--dry-run", help="Check everything, say what it would cost, write nothing.")]
 Many = Annotated[bool, typer.Option("-m", "--multirun", help="Run every combination of KEY=A,B.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the result only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -73,6 +71,10 @@ def command(verb: str):
     """The function behind ``vitrun <verb>``; the verb's own module is imported only when it runs."""
     metavar = "[NAME] [KEY=VALUE]..." if verb == "data" else "[KEY=VALUE]..."
     Words = Annotated[list[str], typer.Argument(metavar=metavar, autocompletion=complete)]
+    others = verb not in RUNNING  # whose help does not show what they refuse
+    about = "Check everything, say what it would cost, write nothing."
+    Dry = Annotated[bool, typer.Option("--dry-run", help=about, hidden=others)]
+    Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON only.", hidden=others)]
 
     def function(
         words: Words = [],
@@ -89,6 +91,8 @@ def command(verb: str):
             process.keep_memory()
         if sys.stdout is None:  # closed before we began
             sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+        for stream in (sys.stdout, sys.stderr):  # a terminal that has no ± shows another sign
+            stream.reconfigure(errors="replace")
         with leaving(), told(verb), ranks.begun(), told(verb):  # the ranks part when all is said
             for flag, given in (("--dry-run", dry_run), ("--json", json)):
                 if given and verb not in RUNNING:
@@ -155,10 +159,10 @@ def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_j
         return
     screen = Screen(quiet, as_json)
     result = carried_out(verb, words, recipe, screen, dry)
+    name = run.name(verb, recipe) if verb in RUNNING and not dry else None
     if result is not None:
-        screen.result(result)
-    if result is not None and not dry:
-        name = run.name(verb, recipe)
+        screen.result({"run": name, **result} if name and as_json else result)
+    if name:
         own = [word for word in words if word.startswith(("runs=", *["data=", "data."] * (verb == "dedup")))]
         screen.say(f"In {recipe.runs / name}. Next: {shlex.join([*NEXT[verb].format(run=name).split(), *own])}")
     if screen.lost:

@@ -15,6 +15,8 @@ from vitrun.results import Cell
 from vitrun.screen import Screen, table
 
 USUAL = {"positions": "learned", "positions_at": "stem"}  # what a number is of that does not name them
+# The figures of results that are shares.
+SHARES = re.compile(r"top\d+(_dedup)?|shot\d+(_std|_ci95)?|layer\d+|last|colour_accuracy|waiting|fewshot_(?!seconds).*")
 SHOWN = 5  # sentences on runs that are near a number
 
 
@@ -123,8 +125,10 @@ def joined(labels: tuple[str, ...]) -> str:
 
 
 def percent(cell: Cell) -> str:
-    """``85.30 ± 0.02``: shares in percent, others, as a loss, as they are."""
-    scale = 1 if "loss" in cell.value else 100
+    """``85.30 ± 0.02``: accuracies and other shares in percent, what is counted or measured as it is."""
+    scale = 100 if SHARES.fullmatch(cell.value) else 1
+    if scale == 1 and cell.std is None and cell.mean == int(cell.mean):
+        return f"{cell.mean:,.0f}"
     return f"{scale * cell.mean:.2f}" + (f" ± {scale * cell.std:.2f}" if cell.std is not None else "")
 
 

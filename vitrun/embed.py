@@ -1,14 +1,12 @@
 """What is computed of all images of a split once, and kept: their features, or anything as costly."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +15,8 @@ from vitrun.images import seen
 from vitrun.init import weights_code
 from vitrun.loop import features, read
 from vitrun.machine import Machine
+from vitrun.mistakes import Exit, Mistake
+from vitrun.models.files import save_tensors
 from vitrun.run import Run
 
 
@@ -98,20 +98,40 @@ def kept(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tens
     file = run.recipe.runs / what / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.safetensors"
     if ranks.once(file.exists):
         try:
-            tensors = load_file(file)
+            tensors = find(file)
             run.say(f"{what} of {images} images read from {file}")
             return tensors
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             run.warn(f"{file} is damaged ({error}): made again")
     tensors = compute()
     if ranks.rank() == 0:
-        file.parent.mkdir(exist_ok=True)
         keep(tensors, file)
     return tensors
 
 
 def keep(tensors: dict[str, Tensor], file: Path) -> None:
-    """Write a file of tensors so that no reader sees half of it."""
-    aside = file.with_suffix(f".{os.getpid()}")
-    save_file(tensors, aside)
-    aside.replace(file)
+    """Write a file of tensors that says their hash; a Mistake (exit 6) where there is no room for it."""
+    try:
+        file.parent.mkdir(exist_ok=True)
+        save_tensors(file, tensors, {"sha256": digest(tensors)})
+    except (SafetensorError, OSError) as error:
+        raise Mistake(
+            f"Cannot write {file}: {error}. Make room, or choose another place: runs=FOLDER", Exit.SPACE
+        ) from None
+
+
+def find(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file that :func:`keep` wrote; a ValueError where they are others."""
+    with safe_open(file, "pt") as kept:
+        tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+        if (kept.metadata() or {}).get("sha256") != digest(tensors):
+            raise ValueError("the content is not what was saved")
+    return tensors
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """The SHA-256 of the tensors' bytes, in the order of their names."""
+    code = hashlib.sha256()
+    for name in sorted(tensors):
+        code.update(tensors[name].numpy().data)
+    return code.hexdigest()

@@ -1,5 +1,6 @@
 """``vitrun eval``: count how often a model's answers on a test set are right."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ def main(recipe: recipe.Eval, run: Run) -> dict[str, Any]:
     doubled = doubles(recipe, test) if recipe.dedup else None
     loaded = weights.load(recipe.init, recipe.runs, 0, run.say, res=recipe.res)
     network = fitting(loaded, test, recipe.init, recipe.data.name)
+    compare_names(loaded.names, test, recipe.init, run.warn)
     if network is not loaded.network:
         run.say(f"answers: the likeliest of {len(np.unique(test.among))} of the model's {loaded.classes:,} classes")
     loss = (recipe_of(recipe.init, recipe.runs) or {}).get("loss", "softmax")
@@ -60,20 +62,38 @@ def fitting(loaded: models.Loaded, test: data.Split, init: str, name: str) -> nn
     """The network, with answers among the classes of the test set where those are ImageNet's; a Mistake where not."""
     if test.among is not None and loaded.classes == data.IMAGENET_CLASSES:
         return Among(loaded.network, test.among)
-    if loaded.classes == len(test.classes):
-        return loaded.network
-    if not loaded.classes:
+    if not loaded.classes or init.startswith("random:"):
+        why = "is untrained" if loaded.classes else "was trained without labels"
         raise Mistake(
-            f"{init} was trained without labels and has no head: fine-tune it first (vitrun finetune data={name} "
-            f"init={init}).",
+            f"{init} {why} and has no head: fine-tune it first (vitrun finetune data={name} init={init}).",
             Exit.COMMAND,
         )
+    if loaded.classes == len(test.classes):
+        return loaded.network
     of_imagenet = test.among is not None or len(test.classes) == data.IMAGENET_CLASSES
     raise Mistake(
         f"{init} has a head of {loaded.classes} classes, but {name} has {len(test.classes)}: fine-tune first "
         f"(vitrun finetune data={'imagenet' if of_imagenet else name}), or give the init of such a model.",
         Exit.COMMAND,
     )
+
+
+def compare_names(names: Sequence[str], test: data.Split, init: str, warn: Callable[[str], None]) -> None:
+    """A warning where the test set's classes are called otherwise than those of the weights, whose order they follow.
+
+    A Mistake where they are the same in another order. Numbers are no names.
+    """
+    called = test.classes
+    if called == names or not names or test.among is not None or all(map(str.isdecimal, [*names, *called])):
+        return
+    number, (own, other) = next((i, pair) for i, pair in enumerate(zip(names, called)) if pair[0] != pair[1])
+    if sorted(names) == sorted(called):
+        raise Mistake(
+            f"{init} was trained on these classes in another order: its class {number} is {own}, here it is {other}. "
+            "Name the folders, or label the images, so that the order is the same.",
+            Exit.DATA,
+        )
+    warn(f"class {number} is called {own} where {init} was trained and {other} here: classes are matched by order")
 
 
 class Among(nn.Module):

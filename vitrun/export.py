@@ -6,7 +6,7 @@ import yaml
 
 from vitrun import recipe, weights
 from vitrun.checkpoints import read_json
-from vitrun.init import model_of, recipe_of
+from vitrun.init import model_of, outcome, recipe_of
 from vitrun.models.export import export
 from vitrun.screen import Screen
 
@@ -23,7 +23,8 @@ def main(recipe: recipe.Export, screen: Screen) -> None:
     path = recipe.path or Path(f"{model_of(recipe.init)}.{recipe.to}")
     how = HOW_TO_LOAD[recipe.to].format(path=path)
     loaded = weights.load(recipe.init, recipe.runs, 0, screen.say)
-    export(loaded.network, loaded.model, loaded.classes, loaded.res, recipe.to, path, card(recipe, loaded.res, how))
+    about = card(recipe, loaded.res, how)
+    export(loaded.network, loaded.model, loaded.classes, loaded.res, recipe.to, path, about, loaded.names)
     screen.say(f"Written to {path}. To load it: {how}")
 
 
@@ -37,7 +38,7 @@ def card(recipe: recipe.Export, res: int, how: str) -> str:
     if made := recipe_of(recipe.init, recipe.runs):
         folder = recipe.runs / recipe.init
         facts = {
-            "Results": read_json(folder / "result.json")["result"],
+            "Results": outcome(folder)["result"],
             "Data and surroundings": read_json(folder / "about.json"),
             "Recipe": made,
         }

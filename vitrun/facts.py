@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vitrun.init import model_of, recipe_of
 from vitrun.published import names
+from vitrun.recipe import NATIVE
 
 FACTS = (  # what is known of a run beside its own options
     "verb", "model", "data", "upstream", "res", "protocol", "objective", "positions", "positions_at",
@@ -77,6 +78,8 @@ def resolution(options: dict, runs: Path) -> str | None:
     """The side of the images, given or that of the weights; None where neither their run nor their name says it."""
     if options["res"]:
         return str(options["res"])
+    if (options.get("init") or "random:").startswith("random:"):
+        return str(NATIVE)
     source = recipe_of(options["init"], runs)
     if source is not None:
         return resolution(source, runs)

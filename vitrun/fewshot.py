@@ -57,7 +57,8 @@ def few_shot(
     for shots in recipe.shots:
         note = f" (all images each time: no class has more than {most})" if shots >= most else ""
         many = f"{shots} shot{'s' * (shots > 1)}"
-        run.say(f"{many}: {ridge.told(f'shot{shots}', found)} % over {len(recipe.seeds)} draws{note}")
+        times = f"{len(recipe.seeds)} draw{'s' * (len(recipe.seeds) > 1)}"
+        run.say(f"{many}: {ridge.told(f'shot{shots}', found)} % over {times}{note}")
     return found
 
 

@@ -1,5 +1,7 @@
 """What ``init`` names: a run, a file of weights, a tag, or fresh weights; found and checked before torch is loaded."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ def resolve(init: str, runs: Path, verb: str) -> str:
             f"init={init} is no run, file, folder of weights, timm:TAG, hf:ORG/NAME or random:MODEL. {hint}",
             Exit.CHECKPOINT,
         )
-    if read_json(folder / "result.json") is None:
+    if outcome(folder) is None:
         raise Mistake(
             f"init={init}: that run is not finished. The command that began it continues it.", Exit.CHECKPOINT
         )
@@ -81,17 +83,31 @@ def latest(runs: Path, verb: str) -> str:
     verbs = ("pretrain", "finetune") if verb in ("eval", "export") else ("pretrain",)
     found = [run for run in finished(runs) if run.name.split("-")[0] in verbs and whole(run)]
     if not found:
+        begun = [path.parent for verb in verbs for path in runs.glob(f"{verb}-*/recipe.yaml")]
+        open_ = sorted(run.name for run in begun if outcome(run) is None)
+        way = f"The command that began {open_[0]} finishes it" if open_ else "Run `vitrun pretrain` first"
         raise Mistake(
-            f"init=latest: no finished {' or '.join(verbs)} run in {runs.absolute()}. Run `vitrun pretrain` first, "
-            "or give init=RUN, init=FILE.npz, init=timm:TAG, init=hf:ORG/NAME or init=random:MODEL.",
+            f"init=latest: no finished {' or '.join(verbs)} run in {runs.absolute()}. {way}, or give init=RUN, "
+            "init=FILE.npz, init=timm:TAG, init=hf:ORG/NAME or init=random:MODEL.",
             Exit.CHECKPOINT,
         )
-    return max(found, key=lambda run: read_json(run / "result.json")["finished"]).name
+    return max(found, key=lambda run: outcome(run)["finished"]).name
 
 
 def finished(runs: Path) -> list[Path]:
     """The folders of finished runs."""
     return sorted(path.parent for path in runs.glob("*/result.json"))
+
+
+def outcome(run: Path) -> dict[str, Any] | None:
+    """What ``result.json`` says: the ``result``, and when the run ``finished``; None where it is not finished."""
+    found = read_json(run / "result.json")
+    if found is not None and not (isinstance(found.get("result"), dict) and isinstance(found.get("finished"), float)):
+        raise Mistake(
+            f"{run / 'result.json'} is no result of vitrun: delete {run}, or move it out of {run.parent}.",
+            Exit.CHECKPOINT,
+        )
+    return found
 
 
 def whole(run: Path) -> bool:
@@ -105,7 +121,8 @@ def model_of(init: str) -> str:
         return init.partition(":")[2].partition("@")[0]
     if "#" in init:
         return Path(init.partition("#")[0]).stem
-    return init.split("-")[1]
+    parts = init.split("-")
+    return parts[1] if len(parts) > 3 else init  # who renames a run's folder names it
 
 
 def model_row(init: str, runs: Path) -> str | None:
@@ -141,7 +158,10 @@ def weights_file(init: str, runs: Path) -> Path | str:
 
 
 def weights_code(init: str, runs: Path) -> str:
-    """What tells the weights behind a resolved ``init`` from all others: a hash of their file, or their name."""
+    """What tells the weights behind a resolved ``init`` from all others: a hash of their file or row, or their name."""
+    if init.startswith("random:"):
+        row = choices.read_row("model", model_of(init))
+        return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
     if init.startswith(TAGS):
         return init
     if "#" in init:
@@ -155,8 +175,8 @@ def recipe_of(init: str, runs: Path) -> dict | None:
     path = runs / init / "recipe.yaml"
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-        if found is None and path.is_file() or not isinstance(found, dict | None):
-            raise ValueError("it holds no options")
+        if path.is_file() and not (isinstance(found, dict) and isinstance(found.get("data"), dict)):
+            raise ValueError("it holds no recipe")
     except (ValueError, yaml.YAMLError) as error:
         why = str(error).splitlines()[0]
         raise Mistake(f"{path} is damaged ({why}): delete its folder and run again.", Exit.CHECKPOINT) from None

@@ -24,7 +24,7 @@ def carry_out(verb: str, words: Sequence[str], silent: bool = False) -> int:
             process.send_signal(number)
 
     output = subprocess.DEVNULL if silent else None
-    with subprocess.Popen([sys.executable, "-m", "vitrun", verb, *words], stdout=output) as process:
+    with subprocess.Popen([sys.executable, "-P", "-m", "vitrun", verb, *words], stdout=output) as process:
         before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             status = process.wait()

@@ -14,7 +14,7 @@ from vitrun import ranks
 from vitrun.data import Batch
 from vitrun.draws import key
 from vitrun.machine import Machine
-from vitrun.mistakes import Exit, Mistake
+from vitrun.mistakes import Exit, Mistake, Stopped
 from vitrun.optim import average, set_lr
 from vitrun.state import State
 
@@ -76,11 +76,19 @@ def fit(
 
 
 def fitting(state: State, work: Callable[[], float]) -> float:
-    """What ``work`` returns; on a GPU that runs out of memory the micro-batch is halved and the batch begun again."""
+    """What ``work`` returns; on a GPU that runs out of memory the micro-batch is halved and the batch begun again.
+
+    Where it does not come to its end, the statistics that layers keep of batches are as they were.
+    """
+    before = [(buffer, buffer.clone()) for buffer in state.network.buffers()]
     while True:
         try:
             return work()
-        except torch.OutOfMemoryError as error:
+        except (Stopped, torch.OutOfMemoryError) as error:
+            for buffer, kept in before:
+                buffer.copy_(kept)
+            if isinstance(error, Stopped):
+                raise
             if state.micro_batch == 1:
                 reason = f"Out of memory with one image at a time: {error}. Use a smaller model or res."
                 raise Mistake(reason, Exit.SPACE) from None

@@ -75,7 +75,7 @@ class Meter:
         self.run.log({"step": step.number, "loss": step.loss, "norm": step.norm, "lr": step.lr, "seconds": step.took})
         share = self.waited / self.took
         note = f"loss {step.loss:.3f}  lr {step.lr:.2e}  {speed(self.speed)} images/s  waiting {share:.1%}"
-        self.progress.update(step.number, f"{note}  {duration(left)} left")
+        self.progress.update(step.number, f"{duration(left)} left  {note}")
         if step.number == self.steps:
             self.run.say(f"step {step.number}/{self.steps}  {note}")
 

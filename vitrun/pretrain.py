@@ -6,9 +6,9 @@ import torch
 
 from vitrun import draws, models, recipe, start, training
 from vitrun.masking import Masking
+from vitrun.recipe import NATIVE
 from vitrun.run import Run
 
-NATIVE = 224  # pixels, where a recipe names no resolution
 RARE = -10.0  # the head's bias under the sigmoid loss: every class is rare at first (big_vision, configs/vit_i21k.py)
 
 

@@ -29,7 +29,7 @@ class Probing:
         self.recipes, self.every, self.steps, self.run, self.machine = recipes, every, steps, run, machine
         with ranks.first():
             self.sets = {name: self.open(recipe) for name, recipe in recipes.items()}
-        self.done = {line["step"] for line in run.metrics(SECONDS)}
+        self.done = {line["step"]: line for line in run.metrics(SECONDS)}
 
     def open(self, recipe: Fewshot) -> tuple[data.Split, data.Split]:
         """The training and the test part of a data set; a Mistake where an image has several labels."""
@@ -58,8 +58,8 @@ class Probing:
         state.network.train()
         seconds = time.monotonic() - began
         meter.pause(seconds)
-        self.done.add(step)
-        self.run.log({"step": step, **figures, SECONDS: round(seconds, 2)})
+        self.done[step] = {"step": step, **figures, SECONDS: round(seconds, 2)}
+        self.run.log(self.done[step])
 
     def features(self, state: State, recipe: Fewshot, split: data.Split, res: int) -> ridge.Features:
         """What the network makes of a split, seen as the few-shot verb sees it."""
@@ -69,11 +69,10 @@ class Probing:
 
     def summary(self) -> dict[str, Any]:
         """The last probe, and the seconds that all of them took, of which the run's own speed knows nothing."""
-        lines = {line["step"]: line for line in self.run.metrics(SECONDS)}
         if not self.sets:
             return {}
-        last = {key: value for key, value in lines[self.steps].items() if key.startswith("fewshot_")}
-        return last | {SECONDS: round(sum(line[SECONDS] for line in lines.values()), 1)}
+        last = {key: value for key, value in self.done[self.steps].items() if key.startswith("fewshot_")}
+        return last | {SECONDS: round(sum(line[SECONDS] for line in self.done.values()), 1)}
 
 
 def is_due(step: int, every: int | str, steps: int) -> bool:

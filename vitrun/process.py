@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,15 @@ TWICE = 1.0  # seconds in which one request may come by two ways: from its group
 @contextmanager
 def alone(lock: Path, name: str) -> Iterator[None]:
     """Hold the lock of the run ``name``; a Mistake where another process holds it."""
-    with open(lock, "a+", encoding="utf-8") as file:
+    with open(lock, "ab+", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise Mistake(f"{name} is running already ({file.read().strip()}). Wait for it, or stop it.") from None
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        file.flush()
+            raise Mistake(f"{name} is running already ({file.read().decode()}). Wait for it, or stop it.") from None
+        with suppress(OSError):  # on a full disk it says nothing, and holds all the same
+            file.truncate(0)
+            file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode())
         yield
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from vitrun import choices, recipe
 from vitrun.checkpoints import read_json
 from vitrun.facts import facts
-from vitrun.init import finished, recipe_of
+from vitrun.init import finished, outcome, recipe_of
 from vitrun.mistakes import Mistake
 from vitrun.published import names
 
@@ -21,7 +21,7 @@ class Run:
     name: str
     verb: str
     options: dict[str, Any]
-    result: dict[str, Any]
+    result: dict[str, float]
     facts: dict[str, str | None]
     images: dict[str, str]  # fingerprints of what it was trained and tested on
 
@@ -66,6 +66,9 @@ def read(runs: Path, verbs: tuple[str, ...], warn: Callable[[str], None], repeat
                 found.append(one(folder, runs, repeats))
             except Mistake as mistake:
                 warn(f"left out: {folder.name}: {mistake}")
+            except (KeyError, TypeError, AttributeError) as error:
+                what = f"{type(error).__name__} {error}"
+                warn(f"left out: {folder.name}: its recipe.yaml is of another vitrun, or written by hand ({what})")
     return [run for run in found if run]
 
 
@@ -77,7 +80,7 @@ def one(folder: Path, runs: Path, repeats: bool) -> Run | None:
     source = recipe_of(options["init"], runs) if verb == "eval" else None
     if not repeats and source is not None and source["data"] == options["data"]:
         return None
-    result = read_json(folder / "result.json")["result"]
+    result = {key: value for key, value in outcome(folder)["result"].items() if isinstance(value, int | float)}
     about = read_json(folder / "about.json") or {}
     images = {key: value for key, value in about.items() if key.endswith("_data")}
     return Run(folder.name, verb, options, result, facts(verb, options, runs), images)

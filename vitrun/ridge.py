@@ -124,8 +124,8 @@ def summary(draws: Sequence[Draw], chosen: bool = False) -> dict[str, float | st
         of_these = [one for one in draws if one.shots == shots]
         values = [one.accuracy for one in of_these]
         found[f"shot{shots}"] = float(np.mean(values))
-        found[f"shot{shots}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
         if len(values) > 1:
+            found[f"shot{shots}_std"] = float(np.std(values, ddof=1))
             found[f"shot{shots}_ci95"] = half_width(values)
         if chosen:
             found[f"shot{shots}_l2"] = " ".join(f"{one.l2:g}" for one in of_these)

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import yaml
 
 from vitrun import checkpoints, choices, ranks
 from vitrun.checkpoints import read_json
-from vitrun.init import model_of
+from vitrun.init import model_of, outcome, recipe_of, weights_code
 from vitrun.mistakes import Exit, Mistake, Stopped
 from vitrun.process import alone, stoppable, surroundings
 from vitrun.screen import Progress, Screen
@@ -43,7 +43,7 @@ class Run:
     @property
     def result(self) -> dict | None:
         """What the finished run found; None while it is not finished."""
-        return read_json(self.folder / "result.json")
+        return outcome(self.folder)
 
     @property
     def begun(self) -> bool:
@@ -54,20 +54,26 @@ class Run:
         """Make the folder, its recipe and its log."""
         if not self.writes:
             return
+        text = yaml.safe_dump(choices.plain(self.recipe), sort_keys=False)
+        self.attempt = 1 + sum(1 for _ in self.metrics("started"))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            checkpoints.write_file(
-                self.folder / "recipe.yaml", yaml.safe_dump(choices.plain(self.recipe), sort_keys=False)
-            )
+            self.write("recipe.yaml", lambda aside: aside.write_text(text, encoding="utf-8"))
+            self.about(weights=self.weights)
         except OSError as error:
-            with suppress(OSError):
-                self.folder.rmdir()  # an empty one, as on a full disk
-            raise Mistake(
-                f"Cannot write {self.folder}: {error.strerror}. Choose another place: runs=FOLDER", Exit.SPACE
-            ) from None
+            raise self.unwritable(self.folder, error.strerror) from None
+        except Mistake:
+            self.leave()
+            raise
         self.screen.listeners.append(self.log_line)
-        self.attempt = 1 + sum(1 for _ in self.metrics("started"))
         self.log({"attempt": self.attempt, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "argv": sys.argv[1:]})
+
+    @contextmanager
+    def begun_alone(self) -> Iterator[None]:
+        """Inside, the folder is there and no other process works in it."""
+        self.begin()
+        with alone(self.folder / "lock", self.name) if self.writes else nullcontext():
+            yield
 
     def log_line(self, text: str) -> None:
         """Add a line to ``log.txt``."""
@@ -108,8 +114,36 @@ class Run:
             if key in figures:
                 yield figures
 
+    def unwritable(self, path: Path, why: Any) -> Mistake:
+        """The error for a file or folder of the run that cannot be written."""
+        return Mistake(f"Cannot write {path}: {why}. Make room, or choose another place: runs=FOLDER", Exit.SPACE)
+
+    @property
+    def weights(self) -> str | None:
+        """The code of the weights that the run begins from; None where it has none, or they are gone."""
+        with suppress(Mistake):
+            return weights_code(self.recipe.init, self.recipe.runs) if getattr(self.recipe, "init", None) else None
+
+    def check(self) -> None:
+        """A Mistake where the folder of this name holds another recipe, or the same on weights that were others."""
+        there = None
+        with suppress(Mistake):  # a damaged one is written anew
+            there = recipe_of(self.name, self.recipe.runs)
+        if there is not None and computed(there, self.recipe) != computed(choices.plain(self.recipe), self.recipe):
+            raise Mistake(
+                f"{self.folder / 'recipe.yaml'} is not what this command computes. Choose another place: runs=FOLDER",
+                Exit.CHECKPOINT,
+            )
+        before, now = (read_json(self.folder / "about.json") or {}).get("weights"), self.weights
+        if before and now and before != now:
+            raise Mistake(
+                f"The weights of init={self.recipe.init} changed since {self.name} began from them: their code is "
+                f"{now[:12]}, was {before[:12]}. Delete {self.folder} to start afresh.",
+                Exit.CHECKPOINT,
+            )
+
     def about(self, **facts: Any) -> None:
-        """Write ``about.json``: code, libraries, machine and data; stop where the data changed since the run began."""
+        """Write ``about.json``: code, libraries, machine, weights and data; stop where the data changed since then."""
         if not self.writes:
             return
         path = self.folder / "about.json"
@@ -121,7 +155,8 @@ class Run:
                     f"Restore it, or delete {self.folder} to start afresh.",
                     Exit.DATA,
                 )
-        checkpoints.write_file(path, json.dumps({"vitrun": version("vitrun"), **surroundings(), **facts}, indent=2))
+        found = {**before, "vitrun": version("vitrun"), **surroundings(), **facts}
+        self.write("about.json", lambda aside: aside.write_text(json.dumps(found, indent=2), encoding="utf-8"))
 
     def newest_checkpoint(self) -> Path | None:
         """The newest sound checkpoint of this run: all ranks take that which the first has verified."""
@@ -183,17 +218,23 @@ class Run:
             return False
 
     def write(self, file: str, put: Callable[[Path], None]) -> None:
-        """A file of the run, written aside by ``put`` and renamed."""
-        if self.writes:
-            aside = self.folder / f".{file}.{os.getpid()}"
+        """A file of the run, written aside by ``put`` and renamed; a Mistake (exit 6) where it cannot be."""
+        if not self.writes:
+            return
+        aside = self.folder / f".{file}.{os.getpid()}"
+        try:
             put(aside)
+            checkpoints.synchronise(aside)
             os.replace(aside, self.folder / file)
+        except OSError as error:
+            raise self.unwritable(self.folder / file, error.strerror or error) from None
+        finally:
+            aside.unlink(missing_ok=True)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``: from now on the run is finished."""
-        if self.writes:
-            finished = {"result": result, "finished": time.time()}
-            checkpoints.write_file(self.folder / "result.json", json.dumps(finished, indent=2))
+        finished = {"result": result, "finished": time.time()}
+        self.write("result.json", lambda aside: aside.write_text(json.dumps(finished, indent=2), encoding="utf-8"))
 
     def leave(self) -> None:
         """Remove the folder of a run that failed before it had done anything."""
@@ -211,6 +252,9 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
     if dry:
         run.say(f"{verb}: a rehearsal of {run.name}; nothing is written")
         return main(recipe, run)
+    if set(ranks.each(run.name)) != {run.name}:
+        raise Mistake("The ranks do not begin from the same weights: name them, as in init=RUN.", Exit.CHECKPOINT)
+    run.check()
     done = ranks.once(lambda: run.result)
     if done is not None and "missing" not in done["result"]:  # what it lacked may be there now: the verb looks again
         run.say(
@@ -219,8 +263,7 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
         )
         return done["result"]
     begun = done is not None or ranks.once(lambda: run.begun)
-    run.begin()
-    with alone(run.folder / "lock", run.name) if run.writes else nullcontext(), stoppable(run.ask):
+    with stoppable(run.ask), run.begun_alone():
         run.say(f"{verb}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")
         try:
             result = main(recipe, run)
@@ -232,10 +275,14 @@ def carry_out(verb: str, recipe: Any, screen: Screen, main: Callable[[Any, Run],
     return result
 
 
+def computed(tree: dict[str, Any], recipe: Any) -> str:
+    """As text all that a recipe's tree computes: everything but how."""
+    return json.dumps({key: value for key, value in tree.items() if key not in recipe.how}, sort_keys=True)
+
+
 def name(verb: str, recipe: Any) -> str:
     """A run's name: verb, model (or test set), data and eight hex digits of everything that the recipe computes."""
-    tree = {key: value for key, value in choices.plain(recipe).items() if key not in recipe.how}
-    code = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
+    code = hashlib.sha256(computed(choices.plain(recipe), recipe).encode()).hexdigest()[:8]
     if hasattr(recipe, "against"):
         first = recipe.against.name
     else:

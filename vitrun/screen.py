@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from vitrun import ranks
 
 T = TypeVar("T")
+WIDE = 110  # characters, beyond which there is room for a bar beside the figures
 PLAIN_SECONDS = 30  # between two lines of progress where there is no terminal
 
 
@@ -81,15 +82,17 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self.screen.terminal and not self.screen.quiet:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+            from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as RichProgress
+            from rich.table import Column
 
             console = Console(no_color="NO_COLOR" in os.environ)
+            whole = Column(no_wrap=True, min_width=len(f"{self.what} {self.total}/{self.total}"))
+            bar = [BarColumn(min(40, console.width - WIDE))] if console.width > WIDE else []
             columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.description} {task.completed:.0f}/{task.total:.0f}", table_column=whole),
+                *bar,
+                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             )
             self.bar = RichProgress(*columns, console=console, transient=True)
             self.bar.start()

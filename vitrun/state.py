@@ -1,6 +1,7 @@
 """What training changes, and how it is saved and found again."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,11 @@ class averaged:
                 mean.data = kept
 
 
-def save(state: State, model: ViT | BiT | Timm, classes: int, res: int, run: Run, final: bool = False) -> bool:
-    """Save a checkpoint, and tell if that worked; the final one has no optimizer state, and replaces all others."""
+def save(state: State, model: ViT | BiT | Timm, names: Sequence[str], res: int, run: Run, final: bool = False) -> bool:
+    """Save a checkpoint, and tell if that worked; the final one has no optimizer state, and replaces all others.
+
+    ``names`` are those of the classes.
+    """
     moments = {} if final else state.optimizer.state_dict()["state"]
     packed = {
         f"{i}.{kind}": value for i, entry in moments.items() for kind, value in entry.items() if value is not None
@@ -55,10 +59,10 @@ def save(state: State, model: ViT | BiT | Timm, classes: int, res: int, run: Run
     needed = weights * (1 + (state.ema is not None)) + sum(t.numel() * t.element_size() for t in packed.values())
 
     def write(folder: Path) -> None:
-        models.save(folder / "model.safetensors", state.network, model, classes, res)
+        models.save(folder / "model.safetensors", state.network, model, len(names), res, names)
         if state.ema is not None:
             with averaged(state):
-                models.save(folder / "ema.safetensors", state.network, model, classes, res)
+                models.save(folder / "ema.safetensors", state.network, model, len(names), res, names)
         if packed:
             save_file(
                 {name: tensor.contiguous() for name, tensor in packed.items()}, folder / "train_state.safetensors"

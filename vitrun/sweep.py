@@ -22,9 +22,9 @@ def carry_out(verb: str, words: list[str], cfg: bool, flags: list[str], has_fold
         return 0
     places = distinct(verb, combinations, checked, has_folder)
     failed, status = [], 0
-    for number, (job, place) in enumerate(zip(combinations, places), 1):
+    for number, (job, recipe, place) in enumerate(zip(combinations, checked, places), 1):
         say(f"job {number}/{len(combinations)}: {verb} {shlex.join(job)}")
-        status = jobs.carry_out(verb, [*job, *flags])
+        status = jobs.carry_out(verb, [*pinned(job, recipe), *flags])
         if status in jobs.STOPPED:
             say(f"Stopped at job {number} of {len(combinations)}. The same command goes on.")
             break
@@ -34,6 +34,13 @@ def carry_out(verb: str, words: list[str], cfg: bool, flags: list[str], has_fold
         log = f" (its log is in {place})" if has_folder and place.is_dir() else ""
         say(f"failed with exit status {code}: vitrun {job}{log}")
     return status if status in jobs.STOPPED else max((code for code, *_ in failed), default=0)
+
+
+def pinned(words: list[str], recipe: Any) -> list[str]:
+    """The words with the weights as they were found for all jobs: while one runs, another run may become the latest."""
+    if getattr(recipe, "init", None) is None:
+        return words
+    return [*(word for word in words if not word.startswith("init=")), f"init={recipe.init}"]
 
 
 def distinct(verb: str, combinations: list[list[str]], recipes: list[Any], has_folder: bool) -> list[Any]:

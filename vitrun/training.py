@@ -44,8 +44,9 @@ class Plan:
     probed_every: int | str | None = None  # steps, or a share of the run
 
     @property
-    def classes(self) -> int:
-        return 0 if self.masking else len(self.train.classes)
+    def classes(self) -> tuple[str, ...]:
+        """The names of what the network tells apart; none where it is trained without labels."""
+        return () if self.masking else self.train.classes
 
 
 def open_data(
@@ -203,7 +204,7 @@ def test(recipe: Training, plan: Plan, state: State, run: Run, machine: Machine)
 def say_plan(recipe: Training, plan: Plan, run: Run, machine: Machine, state: State, steps: int) -> None:
     """Tell what will be computed."""
     count = sum(parameter.numel() for parameter in plan.network.parameters())
-    macs = models.macs(plan.model, plan.classes, plan.res)
+    macs = models.macs(plan.model, len(plan.classes), plan.res)
     run.say(
         f"model: {plan.model.name} at {plan.res} px, {count / 1e6:.1f} M parameters, {macs / 1e9:.3g} GMAC an image"
     )

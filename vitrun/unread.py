@@ -6,12 +6,35 @@ from typing import Any
 from vitrun import choices, config
 from vitrun.mistakes import Mistake
 
-# Of a verb: how words begin, when nothing reads them, and what is missing for that.
+SIZED = ("inception", "random_resized")  # the crops that data.area is for
+# Of some verbs: how words begin, when nothing reads them, and what is missing for that.
 UNREAD = (
+    (
+        "pretrain finetune",
+        ("data.area=",),
+        lambda r: r.data.crop not in (*SIZED, None),
+        f"is for the crops {' and '.join(SIZED)}: take it out, or the other crop",
+    ),
+    (
+        "fewshot eval",
+        ("data.crop=", "data.area=", "data.flip="),
+        lambda r: True,
+        "is for training images; what a tested one looks like is view.resize and view.crop: take it out",
+    ),
+    (
+        "pretrain finetune fewshot eval",
+        ("data.revision=",),
+        lambda r: getattr(r.data, "path", None) is not None,
+        "is for the Hub, and data.path for images here: take one of them out",
+    ),
     ("pretrain", ("loss=",), lambda r: not r.labelled, "is for labels: take it out, or the objective"),
     ("pretrain", ("fewshot.",), lambda r: r.fewshot.every is None, "probes nothing by itself: add fewshot.every=25%"),
-    ("pretrain", ("augment.magnitude=",), lambda r: not r.augment.layers, "is RandAugment's: add augment.layers=2"),
-    ("finetune", ("augment.magnitude=",), lambda r: not r.augment.layers, "is RandAugment's: add augment.layers=2"),
+    (
+        "pretrain finetune",
+        ("augment.magnitude=",),
+        lambda r: not r.augment.layers,
+        "is RandAugment's: add augment.layers=2",
+    ),
     (
         "finetune",
         ("optim.lr=",),
@@ -43,10 +66,11 @@ def check(verb: str, jobs: Sequence[tuple[list[str], Any]]) -> None:
 
 def why(verb: str, word: str, words: list[str], recipe: Any) -> str | None:
     """What a word lacks that nothing reads in this recipe; None for one that is read, or changes nothing."""
-    for own, beginnings, idle, way in UNREAD:
-        if own == verb and word.startswith(beginnings) and idle(recipe):
+    for verbs, beginnings, idle, way in UNREAD:
+        if verb in verbs.split() and word.startswith(beginnings) and idle(recipe):
             key = word.partition("=")[0]
             before = config.compose(verb, [other for other in words if other != word])
-            if choices.reach(choices.plain(recipe), key) != choices.reach(before, key):
+            known = key in choices.leaves(before)  # eval may have its data from the weights alone
+            if not known or choices.reach(choices.plain(recipe), key) != choices.reach(before, key):
                 return way
     return None

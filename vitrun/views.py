@@ -136,7 +136,8 @@ def pad_crop(
     numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes as large as the image, shifted by up to an eighth of it; what lies outside repeats the edge."""
-    shifts = np.rint((numbers[:, -3:-1] * 2 - 1) * PAD * sides)
+    most = np.rint(PAD * sides)
+    shifts = np.floor(numbers[:, -3:-1] * (2 * most + 1)) - most
     return filled(np.concatenate([shifts, sides], 1), res)
 
 

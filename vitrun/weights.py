@@ -7,8 +7,7 @@ import torch
 
 from vitrun import choices, draws, models, ranks
 from vitrun.init import weights_file
-
-NATIVE = 224  # pixels, of fresh weights where no resolution is given
+from vitrun.recipe import NATIVE
 
 
 def check(init: str, res: int | None = None) -> None:

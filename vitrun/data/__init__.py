@@ -67,7 +67,8 @@ def open_split(
         data = hub.local(data, part, screen, tick)
     split = sources.read(data, part, tick)
     if len(split) == 0:
-        raise Mistake(f"data={data.name}: its {part} part has no images.", Exit.DATA)
+        where = f" (from {split.where})" if split.where else ""
+        raise Mistake(f"data={data.name}: its {part} part has no images{where}.", Exit.DATA)
     if split.labels.reshape(len(split), -1)[:, 0].min() < 0:
         raise Mistake(
             f"data={data.name}: its {part} part has images without a label (-1): choose another split.", Exit.DATA

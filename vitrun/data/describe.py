@@ -42,9 +42,11 @@ def unknown(data: recipe.Files) -> tuple[dict[str, Split], list[str]]:
     """
     shards = files.parquet_splits(data.path, None)
     if not shards:
-        row = choices.data_row("folder", path=data.path)
+        usual = choices.data_row("folder", path=data.path)
+        row = replace(usual, train=data.train, test=data.test)
         parts = {part: files.source(row, part) for part in ("train", "test")}
-        return parts, ["data=folder", f"data.path={data.path}"]
+        own = [f"data.{part}={name}" for part in parts if (name := getattr(row, part)) != getattr(usual, part)]
+        return parts, ["data=folder", f"data.path={data.path}", *own]
     row = in_parquet(data, next(iter(shards.values()))[0])
     parts = {name: files.source(replace(row, test=name), "test") for name in sorted(shards)}
     words = ["data=parquet", f"data.path={data.path}", f"data.image={row.image}", f"data.label={row.label}"]
@@ -92,7 +94,7 @@ def look(split: Split, index: int) -> tuple[str, int, int]:
     """Format, width and height of an image, read from its first bytes; that of bare pixels is ``pixels``."""
     if split.pixels is not None:
         return "pixels", split.pixels.shape[3], split.pixels.shape[2]
-    encoded = split.encoded(index)
+    encoded = split.read(index)
     if isinstance(encoded, np.ndarray):
         return "pixels", encoded.shape[1], encoded.shape[0]
     try:

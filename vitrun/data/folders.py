@@ -1,6 +1,7 @@
 """Images in folders with a folder a class: of each part, or of one folder that serves both."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from vitrun import draws, recipe
 from vitrun.data.splits import Split
 from vitrun.mistakes import Exit, Mistake
 
-IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif"}
+READ = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif"}
+IMAGES = READ | {".heic", ".heif", ".avif", ".jp2", ".jxl"}  # those that cannot be read are not to go unseen
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".rar", ".7z"}
 RUN = "recipe.yaml"  # what a run's folder has
 TEST_NAMES = ("test", "val", "validation")  # what people call the folder of images that are not trained on
+PART = re.compile(r"(train|test|val|valid)(ing|ation)?", re.IGNORECASE)  # a name that no class has
 TEST_SHARE = 0.1  # of the files, where one folder has to serve both parts
 
 File = tuple[str, str, int, int]  # key, path, label and bytes of an image
@@ -21,6 +24,7 @@ File = tuple[str, str, int, int]  # key, path, label and bytes of an image
 
 def read(data: recipe.Files, part: str) -> Split:
     """``path/train/CLASS/*`` and ``path/test/CLASS/*``; or ``path/CLASS/*``, a tenth of it for testing."""
+    where = ""
     inside = {folder.name: folder for folder in subfolders(data.path)}
     train = inside.get(data.train)
     tests = [inside[name] for name in (data.test, *TEST_NAMES) if name in inside]
@@ -28,8 +32,10 @@ def read(data: recipe.Files, part: str) -> Split:
     if data.train is None:
         names, files = all_of(test or data.path)
     elif train is None and test is None:
+        refuse_parts(data.path, list(inside))
         names, files = all_of(data.path)
         files = [file for file in files if for_testing(file) == (part != "train")]
+        where = f"{data.path}, of whose images a tenth, by a hash of their names, is for testing"
     else:
         names, files = part_of(data, part, train, test)
     keys, paths, labels, sizes = zip(*files) if files else ((), (), (), ())
@@ -39,7 +45,17 @@ def read(data: recipe.Files, part: str) -> Split:
         tuple(map(text, names)),
         encoded=lambda index: Path(paths[index]).read_bytes(),
         sizes=np.array(sizes, dtype=np.int64),
+        where=where,
     )
+
+
+def refuse_parts(root: Path, names: Sequence[str]) -> None:
+    """A Mistake where all folders are called as parts are, and none as a class."""
+    if names and all(map(PART.fullmatch, names)):
+        words = [f"data.train={name}" if name.lower().startswith("train") else f"data.test={name}" for name in names]
+        raise Mistake(
+            f"data.path={root} has {listed(names)}, which are parts and no classes: add {' '.join(words)}", Exit.DATA
+        )
 
 
 def part_of(data: recipe.Files, part: str, train: Path | None, test: Path | None) -> tuple[list[str], list[File]]:
@@ -98,7 +114,7 @@ def instead(root: Path) -> str:
         return f"it has {listed(names)}. Unpack that first."
     return (
         f"it has {listed(names)}. Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, or *.parquet; "
-        f"images end in {', '.join(sorted(IMAGES))}."
+        f"images end in {', '.join(sorted(READ))}."
     )
 
 

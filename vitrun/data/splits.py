@@ -104,16 +104,24 @@ class Split:
 
     def decode(self, index: int) -> np.ndarray:
         """The image at ``index``: [3, h, w] uint8; a BadImage that names it where it is none."""
-        try:
-            data = self.encoded(index)
-        except OSError as error:
-            raise Mistake(f"{self.keys[index]} cannot be read: {error}.", Exit.DATA) from None
+        data = self.read(index)
         try:
             return decode(data)
         except MemoryError:  # which is not the image's fault
             raise
         except Exception as error:  # whatever a decoder raises
             raise self.bad(index, data, error) from None
+
+    def read(self, index: int) -> bytes | memoryview | np.ndarray:
+        """The image at ``index`` as its source has it; a BadImage where its file is gone, else a Mistake."""
+        try:
+            return self.encoded(index)
+        except FileNotFoundError:
+            sentence = f"{self.keys[index]} is not there, or a link that leads nowhere. Replace or remove it."
+            raise BadImage(sentence, Exit.DATA) from None
+        except OSError as error:
+            sentence = f"{self.keys[index]} cannot be read: {error}. Look at its disk and its permissions."
+            raise Mistake(sentence, Exit.DATA) from None
 
     def bad(self, index: int, data: bytes | memoryview | np.ndarray, error: Exception) -> BadImage:
         """The BadImage that says what made the ``data`` of the image at ``index`` unreadable."""

@@ -27,6 +27,7 @@ class Loaded:
     classes: int
     res: int
     report: Report
+    names: tuple[str, ...] = ()  # of the classes, where they are known
 
 
 def assemble(source: Source, classes: int | None, res: int | None) -> Loaded:
@@ -51,7 +52,7 @@ def assemble(source: Source, classes: int | None, res: int | None) -> Loaded:
     new = {f"zero head of {classes} classes": ["head.weight", "head.bias"]} if classes is not None else {}
     notes = source.notes if classes is not None else source.notes + zero_head(network)
     report = Report(describe(model), len(found) - sum(map(len, resized.values())), resized, dropped, new, notes)
-    return Loaded(network, model, classes or source.classes, res, report)
+    return Loaded(network, model, classes or source.classes, res, report, source.names if classes is None else ())
 
 
 def assemble_baseline(source: Source, classes: int | None, res: int | None) -> Loaded:
@@ -64,7 +65,8 @@ def assemble_baseline(source: Source, classes: int | None, res: int | None) -> L
     network.load_state_dict(tensors, strict=False)
     if source.normalised:
         network.trained_on(*source.normalised)
-    return adapted(network, source.classes, source.res, classes, res, dropped)
+    found = adapted(network, source.classes, source.res, classes, res, dropped)
+    return replace(found, names=source.names if classes is None else ())
 
 
 def adapted(

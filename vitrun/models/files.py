@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,9 +16,19 @@ from vitrun.models.weights import read
 from vitrun.recipe import BiT, Timm, ViT
 
 
-def save(path: str | Path, network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int) -> None:
-    """Write the network's tensors to one ``.safetensors`` file that stands alone: whole, or what was there before."""
-    facts = {"model": asdict(model), "classes": classes, "res": res}
+def save(
+    path: str | Path,
+    network: nn.Module,
+    model: ViT | BiT | Timm,
+    classes: int,
+    res: int,
+    names: Sequence[str] = (),
+) -> None:
+    """Write the network's tensors to one ``.safetensors`` file that stands alone: whole, or what was there before.
+
+    ``names`` are those of the classes, where they have any.
+    """
+    facts = {"model": asdict(model), "classes": classes, "names": [*names], "res": res}
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_tensors(Path(path), tensors, {"vitrun": json.dumps(facts)})
 

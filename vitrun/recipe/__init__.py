@@ -27,14 +27,14 @@ from vitrun.recipe.objective import Labels, Masked, SimMim
 from vitrun.recipe.optim import DURATIONS, Adam, Sgd, lengths
 from vitrun.recipe.part import Some, check_once, recipe
 from vitrun.recipe.probe import Layers, Linear, Probe, check_layers
-from vitrun.recipe.running import Running
+from vitrun.recipe.running import NATIVE, Running
 from vitrun.recipe.training import Finetune, Pretrain, Training
 from vitrun.recipe.view import Augment, View
 
 __all__ = ["DURATIONS", "RECIPES", "Adam", "Augment", "BiT", "Data", "Digits", "Files", "Images", "Labels", "Linear"]
 __all__ += ["Masked", "Model", "Probe", "Published", "Sgd", "Shapes", "Shards", "SimMim", "Suite", "Timm", "Training"]
 __all__ += ["ViT", "View", "Vtab", "check_single", "check_trainable", "held_images", "lengths", "on_the_net"]
-__all__ += ["DIGITS", "origin"]
+__all__ += ["DIGITS", "NATIVE", "origin"]
 
 
 @recipe
@@ -102,7 +102,7 @@ class Compare:
     verbs: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # whose results are shown
     rows: tuple[str, ...]  # what tells the rows apart; of these three none is as the published table has it
     columns: tuple[str, ...]  # what tells the columns apart
-    values: tuple[str, ...]  # names in a result; each is a row of its own
+    values: Some[str]  # names of figures in a result; each is a row of its own
     paper: PublishedTable
     save: Path  # where the table goes, as .csv and .json
 

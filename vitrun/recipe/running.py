@@ -8,6 +8,8 @@ from pydantic import Field, PositiveInt
 from vitrun.recipe.part import recipe
 from vitrun.recipe.view import View
 
+NATIVE = 224  # pixels, where neither a recipe nor weights name a resolution
+
 
 @recipe
 class Running:

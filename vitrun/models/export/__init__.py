@@ -1,7 +1,7 @@
 """A network in the form that another library reads, with a card that says what it is."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -14,13 +14,24 @@ from vitrun.models.export.onnx_file import write_onnx
 from vitrun.models.export.timm_folder import write_timm
 from vitrun.recipe import BiT, Timm, ViT
 
-Writer = Callable[[Path, nn.Module, ViT | BiT | Timm, int, int], None]
+Writer = Callable[[Path, nn.Module, ViT | BiT | Timm, Sequence[str], int], None]
 FOLDERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face}
 FILES: dict[str, Writer] = {"npz": write_npz, "onnx": write_onnx}
 
 
-def export(network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int, to: str, path: Path, card: str) -> None:
+def export(
+    network: nn.Module,
+    model: ViT | BiT | Timm,
+    classes: int,
+    res: int,
+    to: str,
+    path: Path,
+    card: str,
+    names: Sequence[str] = (),
+) -> None:
     """Write ``network`` as ``to`` (timm, hf, npz or onnx) at ``path``, whole or not at all, with ``card`` beside it.
+
+    timm and hf keep the ``names`` of the classes; where there are none they are numbers.
 
     timm and hf make a folder with the card as its README.md; npz and onnx a file with the card as ``NAME.md`` by it. A
     Mistake where the other library has no such network, or ``path`` is taken.
@@ -36,7 +47,7 @@ def export(network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int, 
     try:
         aside.mkdir(parents=True)
         made = aside if to in FOLDERS else aside / path.name
-        writer(made, network.eval(), model, classes, res)
+        writer(made, network.eval(), model, names or [str(number) for number in range(classes)], res)
         readme = aside / ("README.md" if to in FOLDERS else f"{path.stem}.md")
         readme.write_text(card, encoding="utf-8")
         if to in FILES:

@@ -1,6 +1,7 @@
 """A folder that transformers' ``ViTForImageClassification.from_pretrained`` loads."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -12,7 +13,9 @@ from vitrun.models.layouts import hugging_face
 from vitrun.recipe import BiT, Timm, ViT
 
 
-def write_hugging_face(folder: Path, network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int) -> None:
+def write_hugging_face(
+    folder: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int
+) -> None:
     """``config.json``, ``preprocessor_config.json`` and ``model.safetensors``."""
     if not isinstance(model, ViT) or model.stem or model.head != "token":
         raise Mistake(
@@ -23,13 +26,12 @@ def write_hugging_face(folder: Path, network: nn.Module, model: ViT | BiT | Timm
     found = given(hugging_face.entries(model), tensors)
     prefixed = {name if name.startswith("classifier.") else f"vit.{name}": tensor for name, tensor in found.items()}
     save_tensors(folder / "model.safetensors", prefixed, {"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config(model, classes, res), indent=2), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(config(model, names, res), indent=2), encoding="utf-8")
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor(res), indent=2), encoding="utf-8")
 
 
-def config(model: ViT, classes: int, res: int) -> dict:
+def config(model: ViT, names: Sequence[str], res: int) -> dict:
     """The network in transformers' words; the epsilon and the GELU are the published ones, not its defaults."""
-    labels = [str(number) for number in range(classes)]
     return {
         "architectures": ["ViTForImageClassification"],
         "model_type": "vit",
@@ -45,8 +47,8 @@ def config(model: ViT, classes: int, res: int) -> dict:
         "qkv_bias": True,
         "hidden_dropout_prob": model.dropout,
         "attention_probs_dropout_prob": 0.0,
-        "id2label": dict(zip(labels, labels)),
-        "label2id": {label: int(label) for label in labels},
+        "id2label": {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
         "dtype": "float32",
     }
 

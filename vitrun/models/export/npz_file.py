@@ -1,6 +1,7 @@
 """``.npz`` that google-research/vision_transformer, big_vision and big_transfer read."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ DUMPED = (
 )
 
 
-def write_npz(path: Path, network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int) -> None:
+def write_npz(path: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int) -> None:
     """The tensors by the names and in the order of axes of the published checkpoints."""
     import numpy as np
 

@@ -1,5 +1,6 @@
 """An ONNX file that takes a batch of any size."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from vitrun.recipe import BiT, Timm, ViT
 LIMIT = 2_000_000_000  # bytes; a file of protocol buffers ends at 2 GiB
 
 
-def write_onnx(path: Path, network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int) -> None:
+def write_onnx(path: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int) -> None:
     """``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes]; a Mistake for more than a file can hold."""
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if size > LIMIT:

@@ -1,6 +1,7 @@
 """A folder that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -46,11 +47,12 @@ BITS = {  # by the units of each stage and the width
 }
 
 
-def write_timm(folder: Path, network: nn.Module, model: ViT | BiT | Timm, classes: int, res: int) -> None:
+def write_timm(folder: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int) -> None:
     """``config.json`` and ``model.safetensors``."""
     describe = {ViT: vit, BiT: bit, Timm: baseline}[type(model)]
     config, tensors = describe(network, model, res)
-    config["num_classes"] = config["pretrained_cfg"]["num_classes"] = classes
+    config["num_classes"] = config["pretrained_cfg"]["num_classes"] = len(names)
+    config["label_names"] = [*names]
     save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 

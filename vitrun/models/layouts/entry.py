@@ -31,6 +31,7 @@ class Source:
     ignored: dict[str, list[str]] = field(default_factory=dict)  # why: names of tensors that are no part of the network
     notes: list[str] = field(default_factory=list)
     normalised: tuple[list[float], list[float]] | None = None  # mean and deviation of training images, where not 0.5
+    names: tuple[str, ...] = ()  # of the classes, where the file tells
 
     def left_over(self) -> list[str]:
         """The names in the file that have no place in the network and no reason to be ignored."""

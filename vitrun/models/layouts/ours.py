@@ -19,9 +19,13 @@ def recognise(weights: Weights) -> Source | None:
         facts = json.loads(weights.facts["vitrun"])
         model = TypeAdapter(Model).validate_python(facts["model"])
         res, classes = int(facts["res"]), int(facts["classes"])
+        names = tuple(map(str, facts["names"]))
+        if len(names) not in (0, classes):
+            raise ValueError(f"it names {len(names)} of {classes} classes")
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise wrong(weights.path, f"its description of the network is damaged: {error}") from None
     ignored = {why: [name for name in weights if name.startswith(part)] for why, part in UNLABELLED.items()}
     dropped = {name for names in ignored.values() for name in names}
     entries = [same(name, name) for name in weights if name not in dropped]
-    return Source(weights, model, res, classes, entries, {why: names for why, names in ignored.items() if names})
+    ignored = {why: found for why, found in ignored.items() if found}
+    return Source(weights, model, res, classes, entries, ignored, names=names)
