@@ -65,6 +65,9 @@ def test_the_help_of_a_verb_lists_its_options_and_their_choices(vitrun):
         "optim.momentum=0.9",
         "Choices of data=:",
         "Choices of optim=:",
+        "cosine | linear | staircase | constant",
+        "Options that other choices have:",
+        "data.path=",
     ):
         assert expected in done.stdout
     assert "cifar100" in done.stdout and "CIFAR-100 (Krizhevsky 2009)" in done.stdout

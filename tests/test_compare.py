@@ -82,6 +82,22 @@ def test_figures_that_are_no_shares_are_shown_as_they_are_and_words_not_at_all(f
         show(*words, "values=[]")
 
 
+def test_how_many_other_shots_were_asked_for_tells_no_runs_apart(finish, show):
+    finish(("fewshot", "init=random:vit_nano8", "shots=5"), {"shot5": 0.5}, {})
+    finish(("fewshot", "init=random:vit_nano8", "shots=1,5"), {"shot1": 0.2, "shot5": 0.5}, {})
+    cells, _ = show("verbs=fewshot", "rows=data", "columns=model", "paper=none")
+    assert (cells["digits shot1", "vit_nano8"], cells["digits shot5", "vit_nano8"]) == ("20.00", "50.00")
+
+
+def test_runs_in_two_precisions_are_never_averaged(finish, show, tmp_path):
+    for seed, precision in enumerate(("bf16", "fp32")):
+        name = finish(("pretrain", f"seed={seed}"), {"top1": 0.5 + seed / 10}, {})
+        about = {"computing": {"precision": precision}}
+        (tmp_path / "runs" / name / "about.json").write_text(json.dumps(about))
+    cells, _ = show("verbs=pretrain", "rows=data", "columns=model", "paper=none")
+    assert cells["shapes", "vit_nano8, precision=bf16"] == "50.00"
+
+
 def test_a_run_without_a_resolution_of_its_own_is_one_of_224_pixels(finish, show):
     finish(("pretrain", "res=null", "model.patch=56"), {"top1": 0.5}, {})
     cells, _ = show("verbs=pretrain", "rows=data", "columns=res", "paper=none")

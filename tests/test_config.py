@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,21 @@ def test_a_run_is_named_after_what_it_computes():
     assert name() == name("seed=0") == name("device=cpu", "micro_batch=2", "save_minutes=1", "runs=elsewhere")
     assert len({name(), name("seed=1"), name("optim.lr=0.1"), name("steps=5"), name("model=vit_b16")}) == 5
     assert name("model=timm", "model.name=../a b").startswith("pretrain-.._a_b-shapes-")
+
+
+def test_a_copied_row_is_called_as_its_file_and_an_unsound_one_is_named(tmp_path, monkeypatch):
+    shutil.copytree(choices.CONF, tmp_path / "conf")
+    copy = tmp_path / "conf" / "model" / "mine.yaml"
+    shutil.copy(tmp_path / "conf" / "model" / "vit_nano8.yaml", copy)
+    monkeypatch.setattr(choices, "CONF", tmp_path / "conf")
+    for cached in (choices.groups, config.known_to, config.listed):
+        cached.cache_clear()
+    try:
+        with pytest.raises(Mistake, match="conf/model/mine.yaml has the name vit_nano8: write name: mine"):
+            start.load("pretrain", ["model=mine"])
+    finally:
+        for cached in (choices.groups, config.known_to, config.listed):
+            cached.cache_clear()
+    copy.write_text(copy.read_text() + "extra: 1\n")
+    with pytest.raises(Mistake, match="conf/model/mine.yaml is unsound: .*extra"):
+        choices.model_rows()

@@ -47,7 +47,7 @@ def unlike(root: Path) -> None:
 
 def other_files(root: Path) -> None:
     (root / "cat").mkdir()
-    (root / "cat" / "1.heic").write_bytes(b"?")
+    (root / "cat" / "1.psd").write_bytes(b"?")
 
 
 # kind: what is in the folder, the part of it that is asked for, and parts of the sentence

@@ -84,7 +84,10 @@ def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
     file.write_bytes(b"weights")
     words = ["protocol=public", "data=cifar10", f"runs={tmp_path}"]
     assert start.load("finetune", [f"init={file}", *words]).optim.lr == 0.01
-    for name, recipe in (("pretrain-one", {"model": {"name": "vit_b16"}}), ("finetune-two", {"init": "pretrain-one"})):
+    for name, recipe in (
+        ("pretrain-one", {"model": choices.read_row("model", "vit_b16")}),
+        ("finetune-two", {"init": "pretrain-one"}),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "recipe.yaml").write_text(json.dumps({"data": {}, **recipe}))
         (tmp_path / name / "result.json").write_text(json.dumps({"result": {}, "finished": 0.0}))

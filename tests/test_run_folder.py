@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from errno import ENOSPC
 
 import pytest
@@ -98,3 +99,34 @@ def test_a_file_that_finds_no_room_ends_the_run_with_a_sentence(tmp_path, monkey
         there.write(file, lambda path: path.write_text("x"))
     assert error.value.status == Exit.SPACE
     assert not [path for path in there.folder.iterdir() if path.name.startswith(f".{file}")], "nothing half is left"
+
+
+def test_a_run_whose_checkpoint_finds_no_room_does_not_begin(carry_out, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(run.shutil, "disk_usage", lambda path: usage._replace(free=10**6))
+    for dry in (True, False):
+        with pytest.raises(Mistake, match="A checkpoint of this run takes 2.7 MB, and the disk .* has 1.0 MB") as error:
+            carry_out("pretrain", *TINY, dry=dry)
+        assert error.value.status == Exit.SPACE
+    assert not any((tmp_path / "runs").iterdir())
+
+
+def test_what_a_resumed_run_computes_otherwise_is_said_and_a_typed_micro_batch_taken(carry_out, tmp_path, monkeypatch):
+    save, words = checkpoints.save, (*TINY, "save_minutes=0.00001")
+
+    def full(folder, step, write, facts):
+        if step == 3:
+            raise KeyboardInterrupt  # as if the process ended here
+        return save(folder, step, write, facts)
+
+    monkeypatch.setattr(checkpoints, "save", full)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out("pretrain", *words, "micro_batch=8", "precision=fp32")
+    monkeypatch.setattr(checkpoints, "save", save)
+    carry_out("pretrain", *words, "micro_batch=4", "precision=fp32")
+    (folder,) = (tmp_path / "runs").glob("pretrain-*")
+    log = (folder / "log.txt").read_text()
+    assert "with micro_batch 4, not 8: from here on perhaps not to the same bits" in log
+    assert checkpoints.read_json(folder / "about.json")["computing"] | {"threads": 0} == {
+        "device": "cpu", "precision": "fp32", "ranks": 1, "threads": 0, "micro_batch": 4
+    }  # fmt: skip

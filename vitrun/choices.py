@@ -5,12 +5,12 @@ from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from vitrun import recipe as recipes
-from vitrun.mistakes import pick
+from vitrun.mistakes import Mistake, pick
 from vitrun.recipe import RECIPES
 
 HERE = Path(__file__).parent
@@ -58,10 +58,23 @@ def read_row(group: str, name: str) -> dict:
 
 def model_rows() -> dict[str, Any]:
     """The model table: one row for each file of ``conf/model``."""
-    from pydantic import TypeAdapter
+    return {name: model_row(name) for name in group_files("model")}
 
-    adapter = TypeAdapter(recipes.Model)
-    return {name: adapter.validate_python(read_row("model", name)) for name in group_files("model")}
+
+def model_row(name: str) -> Any:
+    """The row that ``conf/model/<name>.yaml`` describes."""
+    return checked_row(read_row("model", name), f"conf/model/{name}.yaml")
+
+
+def checked_row(tree: dict, place: str) -> Any:
+    """The row of the model table that a plain tree describes; a Mistake that names its ``place`` where not."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(recipes.Model).validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Mistake(f"{place} is unsound: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
 
 
 def data_row(name: str, **changes: Any) -> recipes.Files:
@@ -98,6 +111,12 @@ def alternatives(kind: Any) -> list[Any]:
 def is_list(verb: str, key: str) -> bool:
     """Whether commas make a list of this option (and not a sweep)."""
     return any(get_origin(part) is tuple for part in alternatives(options(verb).get(key)))
+
+
+def allowed(verb: str, key: str) -> list[str]:
+    """The words that this option takes, where it takes no others but true, false, numbers and null."""
+    found = [get_args(part) for part in alternatives(options(verb).get(key)) if get_origin(part) is Literal]
+    return [show_value(word) for words in found for word in words]
 
 
 def is_text(verb: str, key: str) -> bool:

@@ -89,6 +89,7 @@ def command(verb: str):
             from vitrun import process
 
             process.keep_memory()
+            process.share_cores()
         if sys.stdout is None:  # closed before we began
             sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
         for stream in (sys.stdout, sys.stderr):  # a terminal that has no ± shows another sign

@@ -82,6 +82,10 @@ def compose(verb: str, words: Sequence[str], weights: str | None = None) -> dict
     for name in DURATIONS:  # a duration on the command line replaces the one in the files, whatever its unit
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
+    for group in ("model", "data", "against"):
+        row = tree.get(group) if group in pairs else None
+        if row and row.get("kind") != "timm" and row["name"] != pairs[group]:
+            raise Mistake(f"conf/{group}/{pairs[group]}.yaml has the name {row['name']}: write name: {pairs[group]}")
     return tree
 
 
@@ -111,9 +115,14 @@ def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
         group, _, name = key.partition(".")
         if key not in known and key in choices.options(verb) and group in groups:
             raise Mistake(other_choice(verb, key, pairs.get(group)))
+        if key == "model" and "init" in known:
+            raise Mistake(
+                f"No option 'model' here: the weights bring theirs, as in init=RUN or init=random:{pairs[key]}"
+            )
         if key not in known:
             raise Mistake(unknown("option", key, known))
-        if name in TAGS and pairs[key] != str(known[key]):
+        named = name == "name" and group in ("model", "data", "against") and known.get("model.kind") != "timm"
+        if (name in TAGS or named) and pairs[key] != str(known[key]):
             raise Mistake(f"{key}={pairs[key]} cannot be: it comes with the choice of {group}=NAME, here {known[key]}.")
     protocols.check(verb, pairs)
     return pairs

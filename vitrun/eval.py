@@ -62,14 +62,14 @@ def fitting(loaded: models.Loaded, test: data.Split, init: str, name: str) -> nn
     """The network, with answers among the classes of the test set where those are ImageNet's; a Mistake where not."""
     if test.among is not None and loaded.classes == data.IMAGENET_CLASSES:
         return Among(loaded.network, test.among)
-    if not loaded.classes or init.startswith("random:"):
-        why = "is untrained" if loaded.classes else "was trained without labels"
-        raise Mistake(
-            f"{init} {why} and has no head: fine-tune it first (vitrun finetune data={name} init={init}).",
-            Exit.COMMAND,
-        )
     if loaded.classes == len(test.classes):
         return loaded.network
+    if not loaded.classes:
+        raise Mistake(
+            f"{init} was trained without labels and has no head: fine-tune it first (vitrun finetune data={name} "
+            f"init={init}).",
+            Exit.COMMAND,
+        )
     of_imagenet = test.among is not None or len(test.classes) == data.IMAGENET_CLASSES
     raise Mistake(
         f"{init} has a head of {loaded.classes} classes, but {name} has {len(test.classes)}: fine-tune first "

@@ -135,6 +135,18 @@ def model_row(init: str, runs: Path) -> str | None:
     return name if name in choices.group_files("model") else names.row_of(name)
 
 
+def network(init: str, runs: Path) -> Any:
+    """The row of the network behind a resolved ``init``: that of its run, with what words changed, or of fresh weights.
+
+    None for files and tags, which are known once they are opened.
+    """
+    while (source := recipe_of(init, runs)) is not None:
+        if "model" in source:
+            return choices.checked_row(source["model"], f"the model of {init}")
+        init = source["init"]
+    return choices.model_row(model_of(init)) if init.startswith("random:") else None
+
+
 def behind(recipe: Any) -> str | None:
     """:func:`model_row` of a recipe's weights; None where it begins without any."""
     return model_row(recipe.init, recipe.runs) if getattr(recipe, "init", None) else None

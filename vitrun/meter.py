@@ -8,6 +8,7 @@ from vitrun.loop import Step
 from vitrun.run import Run
 from vitrun.screen import duration, speed
 
+SLOW = 10  # seconds of a step, after which its images are counted
 LONG = 20 * 60  # seconds of training from which the first estimate is worth a line of its own
 EARLY = 20  # seconds after which that estimate is made even if no step is done,
 FEW = 4  # and micro-batches; the very first, which finds nothing prepared, counts for neither
@@ -17,7 +18,7 @@ class Meter:
     """Shows and records how training goes, and stops it where the user asked."""
 
     def __init__(self, run: Run, start: int, steps: int, batch: int):
-        self.run, self.steps, self.batch, self.start = run, steps, batch, start
+        self.run, self.steps, self.batch, self.start, self.number = run, steps, batch, start, start
         self.began = self.shown = time.monotonic()
         self.images = self.waited = self.took = 0.0
         self.ticks, self.warm = 0, (0.0, 0.0)  # when the first micro-batch was done, and its images
@@ -38,6 +39,9 @@ class Meter:
         self.run.tick(images)
         if self.ticks == 1:
             self.warm = time.monotonic(), self.images
+        if time.monotonic() - self.shown > SLOW:
+            done = self.images - (self.number - self.start) * self.batch
+            self.show(f"{done:,.0f} of the {self.batch:,} images of the next step  {speed(self.speed)} images/s")
         if not self.foretold and self.ticks > FEW and time.monotonic() - self.warm[0] > EARLY:
             self.foretell()
 
@@ -67,15 +71,21 @@ class Meter:
         """Images a second since the start."""
         return self.images / (time.monotonic() - self.began)
 
+    def show(self, note: str) -> None:
+        """Move the bar to the steps done."""
+        self.shown = time.monotonic()
+        self.progress.update(self.number, note)
+
     def step(self, step: Step) -> None:
         """Record a step and show it."""
+        self.number = step.number
         self.waited += step.waited
         self.took += step.took
         left = (self.steps - step.number) * self.batch / self.speed
         self.run.log({"step": step.number, "loss": step.loss, "norm": step.norm, "lr": step.lr, "seconds": step.took})
         share = self.waited / self.took
         note = f"loss {step.loss:.3f}  lr {step.lr:.2e}  {speed(self.speed)} images/s  waiting {share:.1%}"
-        self.progress.update(step.number, f"{duration(left)} left  {note}")
+        self.show(f"{duration(left)} left  {note}")
         if step.number == self.steps:
             self.run.say(f"step {step.number}/{self.steps}  {note}")
 

@@ -1,8 +1,11 @@
 """What a verb can be told, for its help and for the completion of words."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from vitrun import choices, config, rows
+
+WIDTH, PLACE = 100, 32  # characters of a line, and before the words that an option takes
 
 
 def describe(verb: str) -> str:
@@ -13,12 +16,23 @@ def describe(verb: str) -> str:
         offered = {"NAME": rows.named()}
     lines = ["Options, with their values:"]
     keys = [key for key in choices.leaves(tree) if key not in choices.groups(verb)]
-    lines += [f"  {key}={choices.show_value(choices.reach(tree, key))}" for key in keys]
+    lines += [option(verb, key, choices.reach(tree, key)) for key in keys]
+    others = [f"{key}=" for key in choices.options(verb) if key not in keys and key not in choices.groups(verb)]
+    if others:
+        lines += ["", "Options that other choices have:"]
+        lines += wrap("  ".join(others), WIDTH, initial_indent="  ", subsequent_indent="  ")
     for what, files in offered.items():
         lines += ["", f"Choices of {what}:"]
         width = max(map(len, files))
         lines += [f"  {name.ljust(width)}  {about}" for name, about in files.items()]
     return "\n".join(lines)
+
+
+def option(verb: str, key: str, value: object) -> str:
+    """An option as a word with its value, and the words that it takes where it takes no others."""
+    word = f"  {key}={choices.show_value(value)}"
+    words = choices.allowed(verb, key)
+    return f"{word.ljust(PLACE)}  {' | '.join(words)}" if len(words) > 1 else word
 
 
 def complete(verb: str, typed: Sequence[str]) -> list[str]:

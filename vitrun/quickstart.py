@@ -11,9 +11,11 @@ CHAIN = (("pretrain", []), ("finetune", []), ("finetune", SCRATCH), ("fewshot", 
 
 def main(recipe: recipe.Quickstart, screen: Screen) -> None:
     """Pretrain on shapes, fine-tune and few-shot-test on digits, both also from untrained weights; then the table."""
+    own: list[str] = []  # the weights of its own pretraining: the folder may have later runs
     for verb, words in CHAIN:
         screen.say(f"\n$ {' '.join(['vitrun', verb, *words])}")
-        made = start.load(verb, [*words, f"runs={recipe.runs}"])
+        made = start.load(verb, [*(words or own), f"runs={recipe.runs}"])
+        own = own or [f"init={run.name(verb, made)}"]
         screen.listeners.clear()
         screen.result(run.carry_out(verb, made, screen, import_module(f"vitrun.{verb}").main))
     screen.listeners.clear()

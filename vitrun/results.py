@@ -83,6 +83,8 @@ def one(folder: Path, runs: Path, repeats: bool) -> Run | None:
     result = {key: value for key, value in outcome(folder)["result"].items() if isinstance(value, int | float)}
     about = read_json(folder / "about.json") or {}
     images = {key: value for key, value in about.items() if key.endswith("_data")}
+    if "computing" in about:  # what precision=auto was there
+        options["precision"] = about["computing"]["precision"]
     return Run(folder.name, verb, options, result, facts(verb, options, runs), images)
 
 
@@ -120,13 +122,15 @@ def difference(group: list[Run], known: list[str]) -> str | None:
 
 def flatten(run: Run) -> list[tuple[str, Any]]:
     """Every option of a run's recipe that changes what it computes, its verb first, its images last."""
-    how = recipe.RECIPES[run.verb].how
+    idle = recipe.RECIPES[run.verb].how
+    if len(run.options.get("l2", ())) == 1:  # else l2 is chosen by images that no number of shots holds
+        idle = (*idle, "shots")
     return (
         [("verb", run.verb)]
         + [
             (key, choices.reach(run.options, key))
             for key in choices.leaves(run.options)
-            if key.split(".")[0] not in how
+            if key.split(".")[0] not in idle
         ]
         + list(run.images.items())
     )

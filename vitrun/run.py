@@ -38,6 +38,7 @@ class Run:
         self.failed_saves = 0
         self.logs = True  # until a line could not be written
         self.attempt = 0
+        self.computing: dict[str, Any] = {}  # on what and how a network is trained, where one is
         self.say, self.warn = screen.say, screen.warn
 
     @property
@@ -158,6 +159,16 @@ class Run:
         found = {**before, "vitrun": version("vitrun"), **surroundings(), **facts}
         self.write("about.json", lambda aside: aside.write_text(json.dumps(found, indent=2), encoding="utf-8"))
 
+    def check_room(self, needed: int) -> None:
+        """A Mistake (exit 6) where the disk has not the ``needed`` bytes of a checkpoint."""
+        place = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        if (free := shutil.disk_usage(place).free) < needed:
+            raise Mistake(
+                f"A checkpoint of this run takes {needed / 1e6:,.1f} MB, and the disk of {self.recipe.runs} has "
+                f"{free / 1e6:,.1f} MB. Make room, or choose another place: runs=FOLDER",
+                Exit.SPACE,
+            )
+
     def newest_checkpoint(self) -> Path | None:
         """The newest sound checkpoint of this run: all ranks take that which the first has verified."""
         if self.dry:
@@ -204,9 +215,10 @@ class Run:
             return True
         except Exception as error:  # torch and safetensors report a full disk each in their own class
             if final:
+                stands = "The checkpoint before stands: make" if checkpoints.steps(self.checkpoints) else "Make"
                 raise Mistake(
-                    f"Could not save the last step, {step}: {error}. The checkpoint before stands: make room, and the "
-                    "same command goes on from there.",
+                    f"Could not save the last step, {step}: {error}. {stands} room, and the same command goes on from "
+                    "what is there.",
                     Exit.SPACE,
                 ) from None
             self.failed_saves += 1

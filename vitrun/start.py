@@ -9,7 +9,7 @@ from typing import Any
 from vitrun import choices, config, exclude, init, origins, rows
 from vitrun.mistakes import Exit, Mistake, about, pick
 from vitrun.process import why_no_gpu
-from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, Vtab, on_the_net, origin
+from vitrun.recipe import Data, Fewshot, Finetune, Pretrain, Suite, ViT, Vtab, on_the_net, origin
 
 WHOLE = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
 Point = tuple[float, float]  # of a grid: a learning rate and a weight decay
@@ -62,9 +62,17 @@ def load(verb: str, words: list[str], running: bool = True) -> Any:
     if verb == "finetune":
         for whole in tasks(recipe).values() if isinstance(recipe.data, Suite) else [recipe]:
             parts(whole)  # a wrong one is told before the first starts
+    if tree.get("init") and tree.get("res") and (why := misfit(recipe)):
+        raise Mistake(why)  # told here too, where torch is not needed
     if verb == "pretrain":
         probes(recipe, running)  # a wrong one is told before training starts
     return recipe
+
+
+def misfit(recipe: Any) -> str | None:
+    """Why the network behind ``recipe.init`` takes no images of ``recipe.res`` pixels, where its row is known."""
+    network = init.network(recipe.init, recipe.runs)
+    return network.misfit(recipe.res) if isinstance(network, ViT) else None
 
 
 def frozen(verb: str, tree: dict, running: bool) -> Any:

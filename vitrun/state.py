@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from vitrun import models, ranks
+from vitrun import models
 from vitrun.recipe import BiT, Timm, ViT
 from vitrun.run import Run
 
@@ -55,8 +55,6 @@ def save(state: State, model: ViT | BiT | Timm, names: Sequence[str], res: int, 
     packed = {
         f"{i}.{kind}": value for i, entry in moments.items() for kind, value in entry.items() if value is not None
     }
-    weights = sum(p.numel() * p.element_size() for p in state.network.parameters())
-    needed = weights * (1 + (state.ema is not None)) + sum(t.numel() * t.element_size() for t in packed.values())
 
     def write(folder: Path) -> None:
         models.save(folder / "model.safetensors", state.network, model, len(names), res, names)
@@ -70,8 +68,14 @@ def save(state: State, model: ViT | BiT | Timm, names: Sequence[str], res: int, 
         facts = {"step": state.step, "micro_batch": state.micro_batch}
         (folder / "train_state.json").write_text(json.dumps(facts), encoding="utf-8")
 
-    facts = {"torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": ranks.size()}
-    return run.save(state.step, write, needed, final, facts)
+    return run.save(state.step, write, size(state, final), final, {"torch": torch.__version__, **run.computing})
+
+
+def size(state: State, final: bool = False) -> int:
+    """The bytes of a checkpoint: weights, their average, and but for the ``final`` one the optimizer's moments."""
+    moments = 1 if isinstance(state.optimizer, torch.optim.SGD) else 2
+    weights = sum(p.numel() * p.element_size() for p in state.network.parameters())
+    return weights * (1 + (state.ema is not None) + (0 if final else moments))
 
 
 def restore(state: State, checkpoint: Path) -> None:
@@ -84,7 +88,7 @@ def restore(state: State, checkpoint: Path) -> None:
         for parameter, weight in zip(state.network.parameters(), weights):
             parameter.data.copy_(weight)
     facts = json.loads((checkpoint / "train_state.json").read_text(encoding="utf-8"))
-    state.step, state.micro_batch = facts["step"], min(state.micro_batch, facts["micro_batch"])
+    state.step, state.micro_batch = facts["step"], facts["micro_batch"]
     if (checkpoint / "train_state.safetensors").exists():  # a run's last checkpoint has none: there is no step to come
         packed: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in load_file(checkpoint / "train_state.safetensors").items():

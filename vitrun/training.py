@@ -24,7 +24,7 @@ from vitrun.probing import Probing
 from vitrun.randaugment import RandAugment
 from vitrun.recipe import BiT, Fewshot, Timm, Training, ViT
 from vitrun.run import Run, Stopped
-from vitrun.state import State, averaged, restore, save
+from vitrun.state import State, averaged, restore, save, size
 from vitrun.views import CropView
 
 TOKENS = 197  # taken for a network that has none: the positions of a ResNet's middle stage at 224 pixels
@@ -111,8 +111,9 @@ def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
         if save(state, plan.model, plan.classes, plan.res, run):
             run.say(f"saved step {state.step} of {steps}")
         raise
+    measured = meter.summary()  # before the test, whose time is not that of training
     save(state, plan.model, plan.classes, plan.res, run, final=True)
-    return {**test(recipe, plan, state, run, machine), **meter.summary(), **bad.summary(), **probing.summary()}
+    return {**test(recipe, plan, state, run, machine), **measured, **bad.summary(), **probing.summary()}
 
 
 def fit_as(
@@ -185,12 +186,25 @@ def begin(recipe: Training, plan: Plan, run: Run, machine: Machine) -> State:
         micro = choose_micro_batch(share, tokens, width, machine.device, machine.lanes_for(plan.network))
     ema = [p.detach().clone() for p in plan.network.parameters()] if recipe.ema is not None else None
     state = State(plan.network, optimizer, ema, 0, micro)
+    run.check_room(size(state))
     checkpoint = run.newest_checkpoint()
     if checkpoint is not None:
         restore(state, checkpoint)
-        before = read_json(checkpoint / "MANIFEST.json").get("ranks", 1)
-        others = f", which {before} ranks saved: from here on not to the same bits" if before != ranks.size() else ""
-        run.say(f"resumes from step {state.step} ({checkpoint.name}){others}")
+        if recipe.micro_batch != "auto":
+            state.micro_batch = recipe.micro_batch
+    run.computing = {
+        "device": machine.device.type,
+        "precision": "bf16" if machine.dtype == torch.bfloat16 else "fp32",
+        "ranks": ranks.size(),
+        "threads": machine.cores,
+        "micro_batch": state.micro_batch,
+    }
+    if checkpoint is not None:
+        before = read_json(checkpoint / "MANIFEST.json")
+        others = [f"{key} {now}, not {before[key]}" for key, now in run.computing.items() if before[key] != now]
+        said = f" with {'; '.join(others)}: from here on perhaps not to the same bits" if others else ""
+        run.say(f"resumes from step {state.step} ({checkpoint.name}){said}")
+    run.about(computing=run.computing)
     return state
 
 
@@ -216,15 +230,16 @@ def say_plan(recipe: Training, plan: Plan, run: Run, machine: Machine, state: St
 
 
 def rehearse(recipe: Training, plan: Plan, run: Run, machine: Machine, state: State, steps: int) -> dict[str, Any]:
-    """Two steps on made-up images: what a step costs, and so the whole run."""
+    """Two steps of a few made-up images, a micro-batch a lane: what a step costs, and so the whole run."""
     share = recipe.batch // ranks.size()
-    images = torch.zeros(share, 3, plan.res, plan.res)
-    batch = data.Batch(images, torch.zeros(share, dtype=torch.long), torch.zeros(share).numpy())
+    few = min(share, state.micro_batch * machine.lanes_for(plan.network))
+    images = torch.zeros(few, 3, plan.res, plan.res)
+    batch = data.Batch(images, torch.zeros(few, dtype=torch.long), torch.zeros(few).numpy())
     aim = objective(recipe, plan)
     batch = aim.prepare(batch, 0)
     taken = fit(state, [batch, batch], lr=lambda step: 0.0, objective=aim.loss, clip=recipe.clip,
                 decay=recipe.ema, seed=recipe.seed, machine=machine, tick=run.tick)  # fmt: skip
-    seconds = [step.took for step in taken][-1]
+    seconds = [step.took for step in taken][-1] * share / few
     # ru_maxrss is in kilobytes on Linux, in bytes on macOS
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if machine.device.type == "cuda":

@@ -15,7 +15,7 @@ def check(init: str, res: int | None = None) -> None:
     if init.startswith("timm:"):
         models.check_tag(init.removeprefix("timm:"))
     if init.startswith("random:"):
-        models.check(choices.model_rows()[init.removeprefix("random:")], res or NATIVE)
+        models.check(choices.model_row(init.removeprefix("random:")), res or NATIVE)
 
 
 def load(
@@ -26,7 +26,7 @@ def load(
     ``classes`` puts a new zero head on; ``res`` resamples the position tables. None leaves either as it is.
     """
     if init.startswith("random:"):
-        model = choices.model_rows()[init.removeprefix("random:")]
+        model = choices.model_row(init.removeprefix("random:"))
         torch.manual_seed(draws.key(seed, "weights"))
         res = res or NATIVE
         say(f"weights: {model.name} at {res} px, untrained, drawn from seed {seed}")

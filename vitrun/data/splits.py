@@ -113,14 +113,11 @@ class Split:
             raise self.bad(index, data, error) from None
 
     def read(self, index: int) -> bytes | memoryview | np.ndarray:
-        """The image at ``index`` as its source has it; a BadImage where its file is gone, else a Mistake."""
+        """The image at ``index`` as its source has it; a Mistake, and no BadImage, where that cannot be read."""
         try:
             return self.encoded(index)
-        except FileNotFoundError:
-            sentence = f"{self.keys[index]} is not there, or a link that leads nowhere. Replace or remove it."
-            raise BadImage(sentence, Exit.DATA) from None
         except OSError as error:
-            sentence = f"{self.keys[index]} cannot be read: {error}. Look at its disk and its permissions."
+            sentence = f"{self.keys[index]} cannot be read: {error}. Bring it back, or remove what names it."
             raise Mistake(sentence, Exit.DATA) from None
 
     def bad(self, index: int, data: bytes | memoryview | np.ndarray, error: Exception) -> BadImage:
