@@ -14,7 +14,7 @@ from conftest import TINY
 from vitrun import choices, data, models, optim, start
 from vitrun.loop import answers, fit
 from vitrun.machine import Machine, choose_micro_batch
-from vitrun.mistakes import Exit, Mistake
+from vitrun.mistakes import Exit, Mistake, Stopped
 from vitrun.objectives import LOSSES, Labelled, sigmoid_loss
 from vitrun.state import State, averaged
 from vitrun.views import WholeView
@@ -40,9 +40,27 @@ def state_of(network, micro=8, kind="sgd", **options) -> State:
     return State(network, optim.optimizer(recipe, network), None, 0, micro)
 
 
-def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, objective=LOSSES["softmax"]):
+def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, objective=LOSSES["softmax"], tick=lambda _: None):
     options = {"objective": objective, "clip": clip, "decay": decay, "seed": 0, "machine": machine}
-    return list(fit(state, batches, lr=lambda step: lr, tick=lambda _: None, **options))
+    return list(fit(state, batches, lr=lambda step: lr, tick=tick, **options))
+
+
+def test_a_step_that_is_stopped_leaves_the_statistics_of_batches_as_they_were():
+    layers = [torch.nn.Conv2d(3, 8, 8, 8), torch.nn.BatchNorm2d(8), torch.nn.Flatten(), torch.nn.Linear(128, 10)]
+    state = state_of(torch.nn.Sequential(*layers))
+    train(state, [batch(16)])
+    before = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
+    seen = []
+
+    def stop_in_the_second_micro_batch(images):
+        seen.append(layers[1].running_mean.clone())
+        if len(seen) == 2:
+            raise Stopped(Exit.INTERRUPTED)
+
+    with pytest.raises(Stopped):
+        train(state, [batch(16)], tick=stop_in_the_second_micro_batch)
+    assert not torch.equal(seen[1], before["1.running_mean"]), "they had moved"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.network.state_dict().items())
 
 
 def test_a_model_overfits_eight_images():
