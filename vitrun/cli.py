@@ -92,7 +92,7 @@ def command(verb: str):
             process.share_cores()
         if sys.stdout is None:  # closed before we began
             sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-        for stream in (sys.stdout, sys.stderr):  # a terminal that has no ± shows another sign
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # a terminal that has no ± shows another sign
             stream.reconfigure(errors="replace")
         with leaving(), told(verb), ranks.begun(), told(verb):  # the ranks part when all is said
             for flag, given in (("--dry-run", dry_run), ("--json", json)):

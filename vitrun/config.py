@@ -11,6 +11,7 @@ from vitrun.recipe import DURATIONS, RECIPES
 
 ABOUT = ("row_for", "published")  # what files of protocols and recipes say of themselves, and no option
 TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data set a file of their group describes
+ROWS = ("model", "data", "against")  # the groups whose files are rows with the name of the file; timm's have timm's
 # How Hydra names a group whose files lie elsewhere, or set any options; and one that recipe files choose from too,
 # so that a word adds its choice behind theirs.
 KEYS = {"against": "data@against", "protocol": "protocol/{verb}@_global_", "augment": "+augment"}
@@ -82,7 +83,7 @@ def compose(verb: str, words: Sequence[str], weights: str | None = None) -> dict
     for name in DURATIONS:  # a duration on the command line replaces the one in the files, whatever its unit
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
-    for group in ("model", "data", "against"):
+    for group in ROWS:
         row = tree.get(group) if group in pairs else None
         if row and row.get("kind") != "timm" and row["name"] != pairs[group]:
             raise Mistake(f"conf/{group}/{pairs[group]}.yaml has the name {row['name']}: write name: {pairs[group]}")
@@ -121,7 +122,7 @@ def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
             )
         if key not in known:
             raise Mistake(unknown("option", key, known))
-        named = name == "name" and group in ("model", "data", "against") and known.get("model.kind") != "timm"
+        named = name == "name" and group in ROWS and known.get(f"{group}.kind") != "timm"
         if (name in TAGS or named) and pairs[key] != str(known[key]):
             raise Mistake(f"{key}={pairs[key]} cannot be: it comes with the choice of {group}=NAME, here {known[key]}.")
     protocols.check(verb, pairs)

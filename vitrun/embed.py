@@ -15,7 +15,6 @@ from vitrun.images import seen
 from vitrun.init import weights_code
 from vitrun.loop import features, read
 from vitrun.machine import Machine
-from vitrun.mistakes import Exit, Mistake
 from vitrun.models.files import save_tensors
 from vitrun.run import Run
 
@@ -105,23 +104,16 @@ def kept(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tens
             run.warn(f"{file} is damaged ({error}): made again")
     tensors = compute()
     if ranks.rank() == 0:
-        keep(tensors, file)
+        try:
+            file.parent.mkdir(exist_ok=True)
+            save_tensors(file, tensors, {"sha256": digest(tensors)})
+        except (SafetensorError, OSError) as error:
+            raise run.unwritable(file, error) from None
     return tensors
 
 
-def keep(tensors: dict[str, Tensor], file: Path) -> None:
-    """Write a file of tensors that says their hash; a Mistake (exit 6) where there is no room for it."""
-    try:
-        file.parent.mkdir(exist_ok=True)
-        save_tensors(file, tensors, {"sha256": digest(tensors)})
-    except (SafetensorError, OSError) as error:
-        raise Mistake(
-            f"Cannot write {file}: {error}. Make room, or choose another place: runs=FOLDER", Exit.SPACE
-        ) from None
-
-
 def find(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file that :func:`keep` wrote; a ValueError where they are others."""
+    """The tensors of a file that :func:`kept` wrote; a ValueError where they are others."""
     with safe_open(file, "pt") as kept:
         tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
         if (kept.metadata() or {}).get("sha256") != digest(tensors):

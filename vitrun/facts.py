@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from vitrun.init import model_of, recipe_of
+from vitrun.init import beginning, model_of, recipe_of
 from vitrun.published import names
 from vitrun.recipe import NATIVE
 
@@ -47,9 +47,7 @@ def facts(verb: str, options: dict, runs: Path) -> dict[str, str | None]:
 
 def origin(options: dict, runs: Path) -> dict | None:
     """The recipe of the pretraining run at the beginning; None where the weights are not from a run here."""
-    while options is not None and "model" not in options:
-        options = recipe_of(options["init"], runs)
-    return options
+    return options if "model" in options else beginning(options["init"], runs)[0]
 
 
 def upstream(verb: str, init: str | None, runs: Path) -> str:

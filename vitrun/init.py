@@ -125,12 +125,21 @@ def model_of(init: str) -> str:
     return parts[1] if len(parts) > 3 else init  # who renames a run's folder names it
 
 
+def beginning(init: str, runs: Path) -> tuple[dict | None, str]:
+    """The recipe of the pretraining run behind a resolved ``init``, and the ``init`` that names it.
+
+    None, and what the first run began from, where that is no run here.
+    """
+    while (source := recipe_of(init, runs)) is not None and "model" not in source:
+        init = source["init"]
+    return source, init
+
+
 def model_row(init: str, runs: Path) -> str | None:
     """The row of the model table that the weights behind a resolved ``init`` are of; None where they are of none."""
-    while (source := recipe_of(init, runs)) is not None:
-        if "model" in source:
-            return source["model"]["name"]
-        init = source["init"]
+    source, init = beginning(init, runs)
+    if source is not None:
+        return source["model"]["name"]
     name = model_of(init)
     return name if name in choices.group_files("model") else names.row_of(name)
 
@@ -140,10 +149,9 @@ def network(init: str, runs: Path) -> Any:
 
     None for files and tags, which are known once they are opened.
     """
-    while (source := recipe_of(init, runs)) is not None:
-        if "model" in source:
-            return choices.checked_row(source["model"], f"the model of {init}")
-        init = source["init"]
+    source, init = beginning(init, runs)
+    if source is not None:
+        return choices.checked_row(source["model"], f"the model of {init}")
     return choices.model_row(model_of(init)) if init.startswith("random:") else None
 
 

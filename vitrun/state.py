@@ -68,7 +68,8 @@ def save(state: State, model: ViT | BiT | Timm, names: Sequence[str], res: int, 
         facts = {"step": state.step, "micro_batch": state.micro_batch}
         (folder / "train_state.json").write_text(json.dumps(facts), encoding="utf-8")
 
-    return run.save(state.step, write, size(state, final), final, {"torch": torch.__version__, **run.computing})
+    facts = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}  # which memory may halve
+    return run.save(state.step, write, size(state, final), final, facts)
 
 
 def size(state: State, final: bool = False) -> int:

@@ -230,7 +230,10 @@ def say_plan(recipe: Training, plan: Plan, run: Run, machine: Machine, state: St
 
 
 def rehearse(recipe: Training, plan: Plan, run: Run, machine: Machine, state: State, steps: int) -> dict[str, Any]:
-    """Two steps of a few made-up images, a micro-batch a lane: what a step costs, and so the whole run."""
+    """Two steps of a few made-up images, a micro-batch a lane: what a step costs at most, and so the whole run.
+
+    At most, for the optimizer's part, which a step has once, is counted as often as there are such few images in it.
+    """
     share = recipe.batch // ranks.size()
     few = min(share, state.micro_batch * machine.lanes_for(plan.network))
     images = torch.zeros(few, 3, plan.res, plan.res)
