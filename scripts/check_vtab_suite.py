@@ -27,10 +27,8 @@ from scipy.io import savemat
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from originals import NORB, PETS, SCENES, matrix, photo, put, table
-from records import example, masked
-from test_originals import KITTI_FRAMES
-
+from helpers.tfrecords import example, masked
+from helpers.vtab_originals import KITTI_FRAMES, NORB, PETS, SCENES, matrix, photo, put, table
 from vitrun.data.vtab.tasks import BUILDERS, TASKS
 
 WORDS = [

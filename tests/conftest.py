@@ -1,17 +1,17 @@
-"""What the tests share: runs of the real verbs, small, and the reference folder where there is one."""
+"""Fixtures of all tests: run a command, the reference folder, small data sets."""
 
 import os
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tars import sample, write
+from PIL import Image
 
+from helpers.paths import SHARED
+from helpers.tars import sample, write
 from vitrun import run, start
 from vitrun.screen import Screen
-
-SHARED = Path(__file__).parents[2] / "shared"
-TINY = ["model=vit_nano8", "data.train_images=96", "data.test_images=50", "batch=32", "steps=6", "warmup=2"]
 
 
 def pytest_configure() -> None:
@@ -28,14 +28,14 @@ def shared() -> Path:
 
 
 @pytest.fixture
-def carry_out(tmp_path):
+def run_command(tmp_path):
     """Runs a verb with words in ``tmp_path/runs``, as the command line does: the recipe and the result."""
 
-    def carry_out(verb: str, *words: str, dry: bool = False):
+    def run_command(verb: str, *words: str, dry: bool = False):
         recipe = start.load(verb, [*words, f"runs={tmp_path / 'runs'}"])
         return recipe, run.carry_out(verb, recipe, Screen(quiet=True), import_module(f"vitrun.{verb}").main, dry)
 
-    return carry_out
+    return run_command
 
 
 @pytest.fixture
@@ -45,3 +45,17 @@ def shards(tmp_path) -> Path:
     for name, images in (("train-0", 10), ("train-1", 7), ("train-2", 12), ("val-0", 6)):
         write(tmp_path / "set" / f"{name}.tar", [f for _ in range(images) for f in sample(next(numbers))])
     return tmp_path / "set"
+
+
+@pytest.fixture
+def photographs(tmp_path) -> Path:
+    """Class folders of images of different sizes."""
+    generator = np.random.default_rng(0)
+    for part, number in (("train", 6), ("test", 4)):
+        for name in ("cat", "dog"):
+            place = tmp_path / "photographs" / part / name
+            place.mkdir(parents=True)
+            for n in range(number):
+                pixels = generator.integers(0, 255, (40 + n, 50 - n, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{n}.{'png' if n % 2 else 'jpg'}")
+    return tmp_path / "photographs"

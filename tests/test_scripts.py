@@ -4,12 +4,13 @@ import ast
 import re
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
-OURS = {"vitrun", *(path.stem for path in Path(__file__).parent.glob("*.py"))}
-SCRIPTS = sorted((Path(__file__).parents[1] / "scripts").glob("*.py"))
+from helpers.paths import ROOT
+
+OURS = ("vitrun", "helpers")
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 
 
 def chains(tree: ast.Module) -> set[str]:

@@ -1,0 +1,108 @@
+"""The command line as a user meets it: real processes, their output and exit status."""
+
+from pathlib import Path
+
+import pytest
+
+from helpers.processes import error_line
+from vitrun.cli import VERBS
+
+FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
+
+
+def has_gpu() -> bool:
+    return Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia/version").exists()
+
+
+def test_help_lists_the_verbs(vitrun):
+    done = vitrun("--help")
+    assert done.returncode == 0 and all(verb in done.stdout for verb in VERBS)
+    assert "Usage: vitrun " in done.stdout
+
+
+def test_the_help_of_a_verb_lists_its_options_and_their_choices(vitrun):
+    done = vitrun("finetune", "--help")
+    assert done.returncode == 0
+    for expected in (
+        "--cfg",
+        "--dry-run",
+        "init=latest",
+        "optim.momentum=0.9",
+        "Choices of data=:",
+        "Choices of optim=:",
+        "cosine | linear | staircase | constant",
+        "Options that other choices have:",
+        "data.path=",
+    ):
+        assert expected in done.stdout
+    assert "cifar100" in done.stdout and "CIFAR-100 (Krizhevsky 2009)" in done.stdout
+
+
+def test_a_mistake_ends_with_status_2_and_one_line(vitrun, tmp_path):
+    assert error_line(vitrun("pretrain", "lr=0.1"), 2) == "vitrun pretrain: No option 'lr'. Did you mean optim.lr?\n"
+    assert "Write optim.lr=0.1" in error_line(vitrun("pretrain", "--lr", "0.1"), 2)
+    assert not list(tmp_path.iterdir()), "and nothing was written"
+
+
+def test_an_unknown_verb_ends_with_status_2_and_the_nearest(vitrun):
+    done = vitrun("pretrian")
+    assert done.returncode == 2 and "pretrain" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_missing_path_ends_with_status_3(vitrun, tmp_path):
+    assert "there is no folder" in error_line(vitrun("pretrain", "data=folder", "data.path=nowhere"), 3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_weights_end_with_status_4(vitrun, tmp_path):
+    assert "there is no file" in error_line(vitrun("finetune", "init=nothing.safetensors"), 4)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+def test_a_device_that_is_not_there_ends_with_status_7(vitrun):
+    done = vitrun("fewshot", *FEWSHOT, "device=cuda")
+    assert "device=cuda: " in error_line(done, 7) and "device=cpu" in done.stderr
+
+
+@pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"], ["data=imagenet21k,folder", "-m"]], ids=" ".join)
+def test_cfg_looks_at_a_recipe_whose_images_are_nowhere_and_a_run_does_not(more, vitrun):
+    words = ["pretrain", "model=vit_l16", *["data=imagenet21k"] * ("data=imagenet21k,folder" not in more), *more]
+    done = vitrun(*words, "--cfg")
+    assert done.returncode == 0 and "data.path=null" in done.stdout
+    assert "dd data.path=FOLDER" in error_line(vitrun(*words, "--dry-run"), 2)
+
+
+def test_cfg_prints_words_and_runs_nothing(vitrun, tmp_path):
+    done = vitrun("pretrain", "--cfg", "seed=3")
+    assert done.returncode == 0 and not done.stderr and not list(tmp_path.iterdir())
+    lines = {line.split()[0]: line.partition("# ")[2] for line in done.stdout.splitlines()}
+    assert lines["seed=3"] == "command line" and lines["batch=128"] == "conf/pretrain.yaml"
+
+
+def test_a_stream_without_a_sign_shows_another(vitrun):
+    done = vitrun("compare", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and "99.42 ? 0.03" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("words", [("compare", "--dry-run"), ("data", "--json"), ("quickstart", "-m", "--dry-run")])
+def test_a_flag_that_a_verb_cannot_follow_is_refused(vitrun, tmp_path, words):
+    assert f"{words[-1]} is for pretrain, finetune, fewshot, eval, dedup only" in error_line(vitrun(*words), 2)
+    assert not list(tmp_path.iterdir())
+
+
+WORDS = [
+    ("vitrun pre", 1, ["pretrain"]),
+    ("vitrun pretrain model=vit_na", 2, ["model=vit_nano8"]),
+    ("vitrun pretrain model = vit_na", 4, ["vit_nano8"]),  # as bash itself cuts it
+    ("vitrun pretrain optim = ", 4, ["adam", "adamw", "sgd"]),
+    ("vitrun finetune optim.l", 2, ["optim.lr="]),
+    ("vitrun data cif", 2, ["cifar10", "cifar100"]),
+    ("vitrun data cifar10 data.pa", 3, ["data.paper=", "data.path="]),
+]
+
+
+@pytest.mark.parametrize("line, place, offered", WORDS, ids=[line for line, *_ in WORDS])
+def test_completion_in_bash_offers_verbs_options_and_choices(vitrun, line, place, offered):
+    done = vitrun(script=True, _VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(place))
+    assert done.stdout.split() == offered, done.stderr

@@ -1,0 +1,102 @@
+"""A sweep checks all jobs before the first, runs each as a process, and reports those that failed."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from helpers.paths import ROOT
+from helpers.processes import error_line, launch, stop_after
+from vitrun import grammar, jobs, run, start, sweep
+from vitrun.cli import RUNNING
+from vitrun.mistakes import Exit, Mistake
+
+FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
+
+
+def test_a_sweep_is_checked_before_its_first_job(vitrun, tmp_path):
+    assert "seed=x cannot be" in error_line(vitrun("pretrain", "-m", "seed=0,x"), 2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
+    # Damaged weights are found when the job reads them: this is their test too, since a process costs seconds.
+    (tmp_path / "half.safetensors").write_bytes(b"\x00" * 7)
+    done = vitrun("fewshot", "-m", *FEWSHOT[1:], "res=32", "init=half.safetensors,random:vit_nano8", "--json")
+    lines = done.stderr.splitlines()
+    assert done.returncode == 4 and "Traceback" not in done.stderr
+    assert lines[0].startswith("job 1/2: fewshot ") and lines[0].endswith("init=half.safetensors")
+    assert "half.safetensors: this is no whole .safetensors file" in lines[1]
+    assert any(line.startswith("job 2/2: fewshot ") and line.endswith("init=random:vit_nano8") for line in lines)
+    assert lines[-1].startswith("failed with exit status 4: vitrun fewshot ")
+    assert lines[-1].endswith("init=half.safetensors")
+    (folder,) = (path.parent for path in (tmp_path / "runs").glob("fewshot-*/result.json"))
+    found = json.loads(done.stdout)
+    assert found["run"] == folder.name and 0 < found["shot1"] < 1
+
+
+SAME = [
+    ("pretrain", "epochs=1,1.0", "epochs=1 and epochs=1.0 are the same run, pretrain-vit_nano8-shapes-"),
+    ("pretrain", "device=cpu,auto", "device=cpu and device=auto are the same run"),
+    ("pretrain", "model=vit_nano8,vit_s16 model.depth=12 model.width=384 model.heads=6", None),
+    ("finetune", "init=random:vit_nano8 grid=[0.1,0.2],[0.1,0.20] dev=0.1", "grid=[0.1,0.2] and grid=[0.1,0.20] are"),
+    ("models", "res=32,032", "res=32 and res=032 are the same job"),
+]
+
+
+@pytest.mark.parametrize("verb, words, said", SAME, ids=[words for _, words, _ in SAME])
+def test_two_jobs_that_are_the_same_are_refused_with_the_words_that_tell_them_apart(verb, words, said):
+    combinations = grammar.expand(verb, words.split())
+    recipes = [start.load(verb, job) for job in combinations]
+    if said is None:
+        assert len(set(sweep.distinct(verb, combinations, recipes, verb in RUNNING))) == len(combinations)
+        return
+    with pytest.raises(Mistake, match=re.escape(said)) as error:
+        sweep.distinct(verb, combinations, recipes, verb in RUNNING)
+    assert error.value.status == 2
+
+
+def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_on(tmp_path):
+    words = ["data.train_images=64", "data.test_images=20", "batch=8", "steps=2000", "warmup=1"]
+    name = run.name("pretrain", start.load("pretrain", [*words, "optim.lr=0.001"]))
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "vitrun", "pretrain", "-m", *words, "optim.lr=1e30,0.001"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, start_new_session=True, text=True, stderr=subprocess.PIPE
+    )
+    metrics = tmp_path / "runs" / name / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and '"step"' in metrics.read_text()):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    error_line = process.communicate()[1]
+    assert process.returncode == 130 and "Traceback" not in error_line
+    assert "Stopped at job 2 of 2. The same command goes on." in error_line
+    assert any((metrics.parent / "checkpoints").iterdir()), "what it had done is saved"
+    failed, log = error_line.splitlines()[-1].removesuffix(")").split(" (its log is in ")
+    assert failed.startswith("failed with exit status 5: vitrun pretrain ") and failed.endswith("optim.lr=1e30")
+    assert "stopped: Step " in (tmp_path / log / "log.txt").read_text()
+
+
+def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
+    names = iter(["pretrain-a-b-1", "pretrain-a-b-1"])
+    monkeypatch.setattr("vitrun.init.latest", lambda runs, verb: next(names))  # a third would be another's
+    asked = []
+    monkeypatch.setattr(jobs, "carry_out", lambda verb, words: asked.append(words) or 0)
+    words = ["seed=0,1", "data=digits", f"runs={tmp_path}"]
+    assert sweep.carry_out("finetune", words, False, ["--quiet"], True) == 0
+    assert asked == [[f"seed={n}", *words[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    "number, send", [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.killpg), (signal.SIGTERM, os.kill)]
+)
+def test_a_sweep_that_is_stopped_lets_its_job_save_and_begins_no_other(tmp_path, number, send):
+    process = launch(tmp_path, "-m", "seed=0,1")
+    output = stop_after(process, tmp_path, 3, number, send)
+    assert process.returncode == (Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
+    assert "saved step" in output and "job 2/2" not in output and "Traceback" not in output

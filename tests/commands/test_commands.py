@@ -1,0 +1,64 @@
+"""Each command, end to end on a few images, after one another."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from helpers.overrides import TINY
+from helpers.runs import run_folder
+from vitrun import compare, run, start
+from vitrun.mistakes import Mistake
+from vitrun.screen import Screen
+
+
+def test_the_five_verbs_follow_each_other(run_command, tmp_path, capsys):
+    recipe, result = run_command("pretrain", *TINY)
+    assert result["test_images"] == 50 and result["steps"] == 6
+    assert {f.name for f in run_folder(recipe, "pretrain").iterdir()} >= {
+        "about.json", "checkpoints", "log.txt", "metrics.jsonl", "recipe.yaml", "result.json"
+    }  # fmt: skip
+    pretrained = run.name("pretrain", recipe)
+
+    recipe, result = run_command(
+        "finetune", "steps=3", "epochs=null", "res=64", "batch=32", "warmup=1", "data.test_images=40"
+    )
+    assert recipe.init == pretrained, "latest is the pretraining run"
+    log = (run_folder(recipe, "finetune") / "log.txt").read_text()
+    assert "4x4 -> 8x8" in log and "head of 120 classes" in log and "zero head of 10 classes" in log
+
+    _, result = run_command("fewshot", "shots=1,5", "seeds=0,1", "data.test_images=40")
+    assert result.keys() >= {"shot1", "shot1_std", "shot5", "shot5_std"}
+
+    recipe, result = run_command("eval")
+    assert recipe.init.startswith("finetune-"), "the newest model with a head"
+    assert result["images_used"] == result["images_expected"] == 40
+    answers = pyarrow.parquet.read_table(run_folder(recipe, "eval") / "preds.parquet").to_pydict()
+    assert len(set(answers["id"])) == 40, "every image exactly once"
+    right = [label == top[0] for label, top in zip(answers["label"], answers["top5"])]
+    assert np.mean(right) == pytest.approx(result["top1"])
+
+    table = start.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
+    compare.main(table, Screen())
+    shown = capsys.readouterr().out
+    assert "ours: vit_nano8, shapes" in shown and "digits shot5" in shown and "85.30 ± 0.02" in shown
+    assert (tmp_path / "table.csv").exists() and json.loads((tmp_path / "table.json").read_text())
+
+
+UNFIT = [
+    ("pretrain", ["model=timm", "model.name=resnet5O"], "No timm model 'resnet5O'"),
+    ("pretrain", ["model=timm", "model.name=convnext_atto", "res=8"], "convnext_atto takes no images of res=8"),
+    ("pretrain", ["model=timm", "model.name=vit_tiny_r_s16_p8_224", "res=40"], "at res=40: that size does not fit it"),
+    ("finetune", ["init=timm:vit_base_patch61_224.x"], "timm has no weights for vit_base_patch61_224"),
+    ("fewshot", ["init=random:vit_b16", "res=100"], "res=100 is no multiple of 16"),
+    ("eval", ["init=timm:resnet50.x"], "timm:resnet50.x names no weights"),
+    ("dedup", ["init=timm:resnet50.x"], "timm:resnet50.x names no weights"),
+]
+
+
+@pytest.mark.parametrize("verb, words, sentence", UNFIT, ids=[" ".join([verb, *words]) for verb, words, _ in UNFIT])
+def test_a_network_that_cannot_be_is_told_before_the_data_is_opened(verb, words, sentence, run_command, tmp_path):
+    with pytest.raises(Mistake, match=sentence):
+        run_command(verb, *words, "data=folder", f"data.path={tmp_path}")  # which has no images
+    assert not any((tmp_path / "runs").glob("*")), "nothing is left behind"

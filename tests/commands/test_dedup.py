@@ -1,0 +1,218 @@
+"""dedup finds copies between a training and a test set, whatever was done to them, and nothing else."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from helpers.images import scenes
+from helpers.overrides import TINY
+from vitrun import origins, run, start
+from vitrun.mistakes import Exit, Mistake
+
+NUMBER = 24  # of drawn scenes
+
+
+def encoded(image: np.ndarray, kind: str, quality: int = 75) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, kind, quality=quality)
+    return buffer.getvalue()
+
+
+def decoded(image: np.ndarray, quality: int) -> np.ndarray:
+    return np.array(Image.open(BytesIO(encoded(image, "jpeg", quality))))
+
+
+def smaller(image: np.ndarray) -> np.ndarray:
+    return np.array(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR))
+
+
+# What may be done to a copy: how it is then found.
+COPIES = {
+    "nothing": (lambda image: image, "exact"),
+    "JPEG again": (lambda image: decoded(image, 50), "near"),
+    "brighter": (lambda image: (image * 0.8 + 40).astype(np.uint8), "near"),
+    "a pixel aside": (lambda image: np.roll(image, 1, axis=1), "near"),
+    "smaller": (smaller, "near"),
+    "without colour": (lambda image: np.array(Image.fromarray(image).convert("L").convert("RGB")), "near"),
+    "mirrored": (lambda image: image[:, ::-1], "mirrored"),
+    "upside down": (lambda image: image[::-1], None),
+    "a quarter of it": (lambda image: image[:48, :48], None),
+}
+
+
+def folder(root: Path, test: list[np.ndarray], train: list[np.ndarray]) -> Path:
+    """Images as PNG in class folders: the even ones of class a, the others of class b."""
+    for part, images in (("test", test), ("train", train)):
+        for number, image in enumerate(images):
+            file = root / part / "ab"[number % 2] / f"{number:03d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encoded(np.ascontiguousarray(image), "png"))
+    return root
+
+
+def pairs(recipe) -> list[dict]:
+    return pyarrow.parquet.read_table(place(recipe) / "duplicates.parquet").to_pylist()
+
+
+def place(recipe, verb: str = "dedup") -> Path:
+    return recipe.runs / run.name(verb, recipe)
+
+
+@pytest.fixture
+def doubled(tmp_path) -> Path:
+    """A folder whose first test images are copies of the training images of the same number, each made otherwise."""
+    train = scenes(NUMBER, 0)
+    copies = [change(train[number]) for number, (change, _) in enumerate(COPIES.values())]
+    return folder(tmp_path / "doubled", [*copies, *scenes(6, 1)], list(train))
+
+
+def test_each_kind_of_copy_is_found_as_what_it_is_and_nothing_else(run_command, doubled):
+    recipe, result = run_command("dedup", "data=folder", f"data.path={doubled}")
+    found = {}
+    for pair in pairs(recipe):
+        assert pair["test"] == pair["train"], "copies have the number of their original"
+        found.setdefault(int(pair["test"][2:5]), []).append(pair["how"])
+    wanted = {
+        number: [*["exact"] * (how == "exact"), "mirrored" if how == "mirrored" else "near"]
+        for number, (_, how) in enumerate(COPIES.values())
+        if how
+    }
+    assert found == wanted
+    count = len(wanted)
+    assert result == {
+        "exact": 1, "near": count, "duplicates": count, "test_images": len(COPIES) + 6, "excluded": count,
+        "train_images": NUMBER,
+    }  # fmt: skip
+    excluded = (place(recipe) / "exclude.txt").read_text().splitlines()
+    assert sorted(excluded) == sorted({pair["train"] for pair in pairs(recipe)})
+
+
+def test_an_image_that_cannot_be_read_is_named_and_like_no_other(run_command, doubled):
+    (doubled / "train/a/000.png").write_bytes(b"<html>404</html>")
+    (doubled / "train/a/002.png").write_bytes(b"<html>500</html>")
+    recipe, result = run_command("dedup", "data=folder", f"data.path={doubled}")
+    assert not {"a/000.png", "a/002.png"} & {pair["train"] for pair in pairs(recipe)} and result["duplicates"]
+    assert "compared by its bytes alone: a/000.png is no readable image" in (place(recipe) / "log.txt").read_text()
+
+
+def test_a_mirrored_copy_counts_only_where_training_mirrors(run_command, doubled):
+    recipe, _ = run_command("dedup", "data=folder", f"data.path={doubled}", "data.flip=false")
+    assert {pair["how"] for pair in pairs(recipe)} == {"exact", "near"}
+
+
+def test_features_find_what_they_are_given_weights_for(run_command, doubled):
+    words = ("data=folder", f"data.path={doubled}", "init=random:vit_nano8", "res=32", "precision=fp32")
+    recipe, result = run_command("dedup", *words, "similarity=0.999")
+    found = {pair["test"]: pair["train"] for pair in pairs(recipe) if pair["how"] == "features"}
+    assert result["features"] == len(found) >= 1 and found["a/000.png"] == "a/000.png"
+    assert run_command("dedup", *words, "similarity=0.5")[1]["features"] >= result["features"]
+
+
+def test_hashes_of_a_training_set_are_computed_once_for_all_test_sets(run_command, doubled, tmp_path):
+    words = ("data=folder", f"data.path={doubled}")
+    other = folder(tmp_path / "other", list(scenes(4, 0)), list(scenes(4, 5)))
+    run_command("dedup", *words)
+    recipe, result = run_command("dedup", *words, "against=folder", f"against.path={other}")
+    assert (result["exact"], result["duplicates"], result["test_images"]) == (4, 4, 4)
+    assert (place(recipe) / "log.txt").read_text().count("hashes of 24 images read from") == 1
+    assert len(list((tmp_path / "runs" / "hashes").iterdir())) == 3
+
+
+def test_a_rehearsal_finds_the_images_and_writes_nothing(run_command, doubled, tmp_path):
+    _, result = run_command("dedup", "data=folder", f"data.path={doubled}", dry=True)
+    assert result == {"test_images": len(COPIES) + 6, "train_images": NUMBER} and not (tmp_path / "runs").exists()
+
+
+def test_what_a_dedup_run_found_is_left_out_of_pretraining(run_command, doubled):
+    words = ("data=folder", f"data.path={doubled}")
+    searched, found = run_command("dedup", *words)
+    training = (*words, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
+    whole, _ = run_command("pretrain", *training)
+    for exclude in (run.name("dedup", searched), str(place(searched) / "exclude.txt")):
+        recipe, _ = run_command("pretrain", *training, f"exclude={exclude}")
+        log = (place(recipe, "pretrain") / "log.txt").read_text()
+        left = NUMBER - found["excluded"]
+        assert f"left out: {found['excluded']} of {NUMBER} training images" in log
+        assert f"{left} training and" in log
+        abouts = [(place(r, "pretrain") / "about.json").read_text() for r in (whole, recipe)]
+        assert len({text.partition('"train_data"')[2][:22] for text in abouts}) == 2, "another fingerprint"
+
+
+def test_a_list_of_other_images_is_refused(run_command, doubled, tmp_path):
+    searched, _ = run_command("dedup", "data=folder", f"data.path={doubled}")
+    with pytest.raises(Mistake, match="searched other training images") as error:
+        run_command("pretrain", *TINY, f"exclude={run.name('dedup', searched)}")
+    assert error.value.status == Exit.DATA
+    (tmp_path / "keys.txt").write_text("train-0000001-shape-32\nnone\n")
+    with pytest.raises(Mistake, match="1 of the 2 images to leave out are none of the training images, as none"):
+        run_command("pretrain", *TINY, f"exclude={tmp_path / 'keys.txt'}")
+
+
+def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):
+    words = ("data=folder", f"data.path={doubled}")
+    run_command("pretrain", *words, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
+    searched, found = run_command("dedup", *words)
+    recipe, result = run_command("eval", f"dedup={run.name('dedup', searched)}")
+    answers = pyarrow.parquet.read_table(place(recipe, "eval") / "preds.parquet").to_pylist()
+    dups = {pair["test"] for pair in pairs(searched)}
+    right = {answer["id"]: answer["label"] == answer["top5"][0] for answer in answers}
+    assert result["dups"] == found["duplicates"] == len(dups)
+    assert result["top1"] == pytest.approx(np.mean(list(right.values())))
+    assert result["top1_dedup"] == pytest.approx(np.mean([hit for key, hit in right.items() if key not in dups]))
+    with pytest.raises(Mistake, match="that run looked for other test images than these"):
+        run_command("eval", "init=random:vit_nano8", "data=digits", "res=32", f"dedup={run.name('dedup', searched)}")
+
+
+def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_others(run_command, doubled, tmp_path):
+    words = ("data=folder", f"data.path={doubled}")
+    run_command("pretrain", *words, "model=vit_nano8", "batch=8", "steps=1", "warmup=0")
+    (doubled / "test" / "a" / "014.png").write_bytes(b"no image")
+    searched, found = run_command("dedup", *words)
+    asked = f"dedup={run.name('dedup', searched)}"
+    _, result = run_command("eval", asked, "bad_images=skip")
+    assert result["images_used"] == 14 and result["dups"] == found["duplicates"] > 0
+    others = folder(tmp_path / "others", list(scenes(15, 7)), list(scenes(4, 8)))
+    with pytest.raises(Mistake, match="that run looked for other test images than these"):
+        run_command("eval", asked, f"data.path={others}")
+
+
+# words, parts of the sentence
+WRONG = [
+    ("dedup against=shapse", ["No against 'shapse'", "shapes"]),
+    ("dedup against=folder", ["against=folder needs to know", "add against.path=FOLDER"]),
+    ("dedup against=folder against.path=/nowhere", ["against.path=/nowhere: there is no folder"]),
+    ("dedup against.path=/nowhere", ["No option 'against.path'"]),
+    ("dedup distance=65", ["distance=65 cannot be"]),
+    ("dedup similarity=2", ["similarity=2 cannot be"]),
+    ("dedup data=imagenet_real data.path=/", ["data=imagenet_real is for vitrun eval only"]),
+    ("dedup against=shapes against.source=files", ["it comes with the choice of against=NAME, here shapes"]),
+    ("pretrain exclude=nothing", ["exclude=nothing is no finished dedup run, and no file of keys", "vitrun dedup"]),
+    ("eval init=random:vit_nano8 data=digits dedup=nothing", ["dedup=nothing is no finished dedup run. There is none"]),
+]
+
+
+@pytest.mark.parametrize("line, parts", WRONG, ids=[line for line, _ in WRONG])
+def test_a_wrong_word_is_told_what_was_meant(line, parts, tmp_path):
+    verb, *words = line.split()
+    with pytest.raises(Mistake) as error:
+        start.load(verb, [*words, f"runs={tmp_path}"])
+    assert all(part in str(error.value) for part in parts), str(error.value)
+
+
+def test_what_is_wrong_with_the_test_set_is_said_of_its_own_options(run_command, doubled):
+    with pytest.raises(Mistake, match="against=folder has 3 test images as published.*against.test_images=15"):
+        run_command("dedup", "against=folder", f"against.path={doubled}", "against.test_images=3")
+
+
+def test_cfg_shows_both_data_sets_and_where_each_came_from(tmp_path):
+    words = ["against=digits", "against.test_images=9", "data.train_images=20"]
+    shown = origins.show("dedup", words, start.load("dedup", words))
+    sources = {line.split("=")[0]: line.rpartition("# ")[2] for line in shown.splitlines()}
+    assert sources["against.test_images"] == sources["against"] == "command line"
+    assert (sources["against.crop"], sources["data"]) == ("conf/data/digits.yaml", "conf/dedup.yaml")
+    shown = origins.show("dedup", [], start.load("dedup", []))
+    assert "against=shapes" in shown and "data, whose test part it is" in shown

@@ -1,0 +1,66 @@
+"""evaluate: data and view are those of the run, unless overridden."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from helpers.overrides import TINY
+from vitrun import data, origins, start
+from vitrun.eval import compare_names
+from vitrun.mistakes import Mistake
+
+
+def test_eval_sees_images_as_the_run_did_unless_it_is_told_otherwise(run_command):
+    seen = ("view.resize=small", "view.crop=0.5", "view.antialias=false")
+    _, trained = run_command("pretrain", *TINY, *seen)
+    recipe, result = run_command("eval")
+    assert (recipe.view.resize, recipe.view.crop, recipe.view.antialias) == ("small", 0.5, False)
+    assert (result["top1"], result["loss"]) == (trained["top1"], pytest.approx(trained["loss"], rel=1e-3))
+    other, whole = run_command("eval", "view.crop=1")
+    assert (other.view.resize, other.view.crop) == ("small", 1.0) and whole["loss"] != result["loss"]
+    untold = start.load("eval", ["init=random:vit_nano8", "data=digits"])
+    assert (untold.view.resize, untold.view.crop, untold.view.antialias) == ("square", 1.0, True)
+
+
+def test_eval_takes_the_data_of_the_run_with_what_the_words_change(run_command):
+    recipe, _ = run_command("pretrain", *TINY, "data.size=48")
+    changed, result = run_command("eval", "data.test_images=30")
+    assert result["images_used"] == 30 and changed.data == replace(recipe.data, test_images=30)
+    with pytest.raises(Mistake, match=r"Did you mean data\.test_images\?"):
+        run_command("eval", "data.test_image=30")
+    words = [f"runs={recipe.runs}", "data.test_images=30"]
+    shown = origins.show("eval", words, start.load("eval", words))
+    where = {line.split("=")[0]: line.partition("# ")[2] for line in shown.splitlines()}
+    assert where["data.test_images"] == "command line" and where["data.size"] == "the run that init names"
+
+
+def test_a_head_of_other_classes_is_refused(run_command):
+    run_command("pretrain", *TINY)
+    with pytest.raises(Mistake, match="120 classes, but digits has 10"):
+        run_command("eval", "data=digits")
+
+
+def test_classes_of_other_names_are_told_and_of_another_order_refused(run_command, photographs, tmp_path, capsys):
+    words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
+    run_command("pretrain", *words)
+    other = shutil.copytree(photographs, tmp_path / "other")
+    for part in other.iterdir():
+        (part / "dog").rename(part / "wolf")
+    run_command("eval", "data=folder", f"data.path={other}")
+    assert "class 1 is called dog where pretrain-" in capsys.readouterr().err
+    for part in other.iterdir():
+        (part / "cat").rename(part / "zebra")
+        (part / "wolf").rename(part / "cat")
+        (part / "zebra").rename(part / "dog")
+    run_command("eval", "data=folder", f"data.path={other}", "batch=5")
+    assert "is called" not in capsys.readouterr().err, "the same names in the same order"
+    with pytest.raises(Mistake, match="on these classes in another order: its class 0 is cat, here it is dog"):
+        compare_names(("cat", "dog"), replace(opened_split(other), classes=("dog", "cat")), "it", print)
+
+
+def opened_split(root: Path) -> data.Split:
+    return data.open_split(
+        start.load("eval", ["init=random:vit_nano8", "data=folder", f"data.path={root}"]).data, "test"
+    )

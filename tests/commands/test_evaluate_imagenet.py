@@ -1,0 +1,136 @@
+"""evaluate on ImageNet's other test sets: several labels, none, and subsets of the classes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+
+from helpers.imagenet import SYNSETS, lists, named, opened, validation
+from helpers.images import class_folders
+from vitrun import choices, data, models, run
+from vitrun.data import files, imagenet
+from vitrun.mistakes import Exit, Mistake
+from vitrun.models.build import build
+from vitrun.views import WholeView
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory) -> str:
+    """The file of a small network with answers in all 1,000 classes of ImageNet."""
+    torch.manual_seed(0)
+    row = choices.model_rows()["vit_nano8"]
+    network = build(row, 1000, 16)
+    torch.nn.init.normal_(network.head.weight)
+    file = tmp_path_factory.mktemp("thousand") / "thousand.safetensors"
+    models.save(file, network, row, 1000, 16)
+    return str(file)
+
+
+def logits(init: str, split: data.Split) -> torch.Tensor:
+    """The network's own answers to every image: [N, 1000]."""
+    network = models.load(init).network.eval()
+    with torch.inference_mode():
+        return network(next(data.testing(split, WholeView(16), len(split))).images)
+
+
+def answered(recipe) -> dict:
+    """What a finished ``eval`` wrote of every image."""
+    return pyarrow.parquet.read_table(recipe.runs / run.name("eval", recipe) / "preds.parquet").to_pydict()
+
+
+def test_an_image_without_right_labels_counts_neither_as_right_nor_as_wrong(run_command, thousand, tmp_path):
+    names, labels = [named(number) for number in range(1, 13)], list(range(12))
+    likeliest = logits(thousand, opened("imagenet", validation(tmp_path / "a", names, labels), test_images=12)).argmax(
+        1
+    )
+    right = [[int(top), 5] if n < 5 else [(int(top) + 1) % 1000] if n < 8 else [] for n, top in enumerate(likeliest)]
+    labels = [(accepted or [7])[0] for accepted in right]
+    root = validation(tmp_path / "b", names, labels, real_labels=right)
+    words = (f"init={thousand}", f"data.path={root}", "data.test_images=12", "precision=fp32")
+    recipe, result = run_command("eval", "data=imagenet_real", *words)
+    assert result["top1"] == 5 / 8 and (result["images_used"], result["images_expected"]) == (8, 12)
+    assert "loss" not in result
+    answers = answered(recipe)
+    assert answers["right"] == right and answers["label"] == labels
+    hits = [bool({*top} & {*accepted}) for top, accepted in zip(answers["top5"], right) if accepted]
+    assert result["top5"] == pytest.approx(np.mean(hits))
+
+    same, other = (run_command("eval", "data=imagenet", *words, *more) for more in (["data.labels=real"], []))
+    assert same[1] == result, "the word and the row say the same"
+    assert (other[1]["top1"], other[1]["images_used"]) == (5 / 12, 12) and other[1]["loss"] > 0
+
+
+@pytest.mark.shared
+def test_475_of_500_real_images_have_labels_and_the_lists_agree(run_command, shared, thousand):
+    root = shared / "data" / "imagenet_real_sample"
+    words = ("data=imagenet_real", f"data.path={root}", "data.test=test", "data.test_images=500")
+    recipe, result = run_command("eval", f"init={thousand}", *words)
+    assert (result["images_used"], result["images_expected"]) == (475, 500)
+    column = files.read(recipe.data, "test")
+    numbered = files.read(replace(recipe.data, real=imagenet.shipped("imagenet_real_labels.json")), "test")
+    assert lists(column) == lists(numbered)
+
+
+@pytest.mark.parametrize("name", ["imagenet_a", "imagenet_r"])
+def test_a_model_of_a_thousand_classes_answers_among_the_two_hundred(name, run_command, thousand, tmp_path):
+    chosen = imagenet.subset(name)
+    root = class_folders(tmp_path / "images", [SYNSETS[label] for label in chosen])
+    (root / "README.txt").write_text("as in the archive")
+    words = (f"data={name}", f"data.path={root}", "data.test_images=200", "precision=fp32")
+    recipe, result = run_command("eval", f"init={thousand}", *words)
+    split = data.open_split(recipe.data, "test")
+    assert split.labels.tolist() == list(range(200)) and split.classes == tuple(SYNSETS[label] for label in chosen)
+    among = logits(thousand, split)[:, chosen]
+    assert answered(recipe)["top5"] == among.topk(5).indices.tolist()
+    assert result["top1"] == pytest.approx((among.argmax(1).numpy() == split.labels).mean())
+    loss = torch.nn.functional.cross_entropy(among, torch.arange(200))
+    assert result["loss"] == pytest.approx(float(loss), rel=1e-4) and result["images_used"] == 200
+
+
+def test_a_model_of_other_classes_cannot_answer(run_command, tmp_path):
+    root = class_folders(tmp_path / "images", [SYNSETS[label] for label in imagenet.subset("imagenet_a")])
+    with pytest.raises(Mistake, match=r"has a head of 1 classes, but imagenet_a has 200: .*data=imagenet\)"):
+        run_command("eval", "init=random:vit_nano8", "data=imagenet_a", f"data.path={root}", "data.test_images=200")
+
+
+@pytest.fixture
+def objectnet(tmp_path) -> Path:
+    """ObjectNet as its archive has it, small: four folders, of which three are ImageNet's, by four of its classes."""
+    root = tmp_path / "objectnet-1.0"
+    class_folders(root / "images", ["air_freshener", "bench", "chair", "teapot"], each=6)
+    (root / "mappings").mkdir()
+    titles = {"air_freshener": "Air freshener", "bench": "Bench", "chair": "Chair", "teapot": "Teapot"}
+    shared = {"Chair": "label 20, seat; label 30", "Bench": "label 10", "Teapot": "label 40"}
+    lines = [f"label {n}{', seat' * (n == 20)}" for n in range(1000)]  # in the order of 2012, here one further
+    files = {
+        "folder_to_objectnet_label.json": json.dumps(titles),
+        "objectnet_to_imagenet_1k.json": json.dumps(shared),
+        "pytorch_to_imagenet_2012_id.json": json.dumps({str(n): (n + 1) % 1000 for n in range(1000)}),
+        "imagenet_to_label_2012_v2": "\n".join(lines) + "\n",
+    }
+    for name, text in files.items():
+        (root / "mappings" / name).write_text(text)
+    return root
+
+
+def test_an_answer_on_objectnet_is_right_by_any_of_the_classes_that_stand_for_its_own(run_command, thousand, objectnet):
+    words = ("data=objectnet", f"data.path={objectnet}", "data.classes=3", "precision=fp32")
+    recipe, result = run_command("eval", f"init={thousand}", *words)
+    split = data.open_split(recipe.data, "test")
+    assert split.classes == ("bench", "chair", "teapot") and np.bincount(split.labels).tolist() == [6, 6, 6]
+    assert [set(row) for row in split.among.tolist()] == [{9}, {19, 29}, {39}]
+    asked = np.array([9, 19, 29, 39])
+    own = np.array([0, 1, 1, 2])[logits(thousand, split)[:, asked].argmax(1)]
+    assert result["top1"] == pytest.approx((own == split.labels).mean())
+    assert result["images_used"] == result["images_expected"] == 18
+
+
+def test_objectnet_without_its_mappings_says_what_is_missing(objectnet):
+    (objectnet / "mappings" / "objectnet_to_imagenet_1k.json").unlink()
+    with pytest.raises(Mistake, match=r"objectnet_to_imagenet_1k.json.*with images and mappings") as error:
+        opened("objectnet", objectnet)
+    assert error.value.status == Exit.DATA

@@ -1,0 +1,15 @@
+"""finetune: what it takes from the run of its weights."""
+
+import pytest
+
+from helpers.runs import finished
+from vitrun.mistakes import Mistake
+
+
+def test_a_rehearsal_leaves_a_damaged_checkpoint_where_it_is(run_command):
+    folder = finished(run_command)
+    manifest = next((folder / "checkpoints").glob("step-*")) / "MANIFEST.json"
+    manifest.write_text("{")
+    with pytest.raises(Mistake, match="No checkpoint in .* is sound"):
+        run_command("finetune", f"init={folder.name}", "steps=1", dry=True)
+    assert manifest.exists()

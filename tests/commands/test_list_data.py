@@ -1,0 +1,160 @@
+"""data: the table of data sets, where each comes from, and what is wrong with a folder."""
+
+import re
+
+import pytest
+
+from helpers.image_files import BAD
+from helpers.images import class_folders
+from helpers.overrides import DATA_ROWS
+from vitrun import choices, start
+from vitrun.data import files, table
+from vitrun.data.originals import PUBLISHED
+from vitrun.data.vtab import tasks
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+
+FROM_FILES = [name for name, row in DATA_ROWS.items() if row["source"] == "files"]
+
+
+def shown(capsys, *words: str) -> str:
+    """What ``vitrun data`` prints."""
+    table.main(start.load("data", [*words]), Screen())
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", FROM_FILES)
+def test_a_set_on_the_hub_is_pinned_to_a_commit(name):
+    row = DATA_ROWS[name]
+    assert bool(row["hub"]) == bool(row["revision"]) and re.fullmatch(r"[0-9a-f]{40}", row["revision"] or "0" * 40)
+    assert row["home"] or name in ("folder", "parquet"), "every set says where it comes from"
+
+
+def test_the_table_fits_a_screen_and_has_a_row_for_every_set(capsys):
+    lines = shown(capsys).splitlines()
+    assert max(map(len, lines[: len(FROM_FILES)])) <= 120
+    assert set(FROM_FILES) | {"shapes", "digits"} <= {line.split("|")[1].strip() for line in lines if "|" in line}
+    pets = next(line for line in lines if line.startswith("| pets"))
+    assert all(part in pets for part in ("37", "3,680", "3,669", "timm/oxford-iiit-pet@10b6", "CC BY-SA", "Pets"))
+
+
+def test_a_name_shows_its_row_and_where_it_comes_from(capsys):
+    said = shown(capsys, "pets")
+    assert "https://www.robots.ox.ac.uk/~vgg/data/pets/" in said and "cifar" not in said and "vtab" not in said
+    assert "https://github.com/hendrycks/imagenet-r" in shown(capsys, "imagenet_r"), "also where it needs a path"
+    said = shown(capsys, "vtab")
+    assert said.count("| vtab/") == 19 and "cifar10 " not in said
+    licences = {line.split("|")[1].strip(): line.split("|")[6].strip() for line in said.splitlines() if "vtab/" in line}
+    assert licences["vtab/pets"] == "CC BY-SA" and licences["vtab/kitti_dist"] == "gated" and all(licences.values())
+
+
+WRONG = [
+    (["peets"], "No data set 'peets'. Did you mean pets"),
+    (["cifar10", "pets"], "cifar10 and pets: name one data set"),
+    (["data.path=/"], "name it first"),
+    (["cifar10", "data.crop=none"], "add data.path=FOLDER"),
+    (["cifar10", "data.pth=/"], "Did you mean data.path?"),
+    (["vtab", "data.path=/"], "data.path is an option of one task"),
+    (["vtab", "data.protocol=vpt"], "data.protocol is an option of one task"),
+    (["vtab", "data.name=vtab/caltech101"], "add data.root=FOLDER"),
+    (["vtab/pets", "data.train=train800"], "add data.path=FOLDER"),
+]
+
+
+@pytest.mark.parametrize("words, sentence", WRONG, ids=[" ".join(words) for words, _ in WRONG])
+def test_a_wrong_word_after_data_is_told_in_a_sentence(words, sentence):
+    with pytest.raises(Mistake, match=re.escape(sentence)) as error:
+        start.load("data", words)
+    assert error.value.status == Exit.COMMAND and "\n" not in str(error.value)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "name, facts",
+    [
+        ("cifar10", ["10,000 | 10      | 1000", "50,000 | 10      | 5000", "JPEG", "| 32    | 32", "data.image=img"]),
+        ("caltech101", ["3,060  | 102     | 30 ", "119-1221 | 102-1280", "105-3481 | 103-2955", "data.label=label"]),
+        ("imagenet_real_sample", ["| test  | 500    | 10 of 1,000 | 50 ", "| 224   | 224 "]),
+    ],
+)
+def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
+    said = shown(capsys, "folder", f"data.path={shared / 'data' / name}")
+    assert all(fact in said for fact in facts), said
+    row = choices.data_row("parquet", path=shared / "data" / name, image="img" if name == "cifar10" else "image")
+    assert files.read(row, "test").fingerprint in said, "as a run would record it"
+
+
+def test_class_folders_are_described(tmp_path, capsys):
+    class_folders(tmp_path / "train", ["cat", "dog"], each=3)
+    class_folders(tmp_path / "val", ["cat", "dog"], each=2)
+    said = shown(capsys, "folder", f"data.path={tmp_path}")
+    assert "| train | 6      | 2       | 3 " in said and "| test  | 4      | 2       | 2 " in said and "PNG" in said
+    assert f"data=folder data.path={tmp_path}" in said
+
+
+@pytest.mark.parametrize("what", ["empty", "a web page", "a bomb"])
+def test_a_bad_image_is_described_as_any_verb_would(what, tmp_path, capsys):
+    class_folders(tmp_path, ["cat", "dog"])
+    (tmp_path / "cat" / "1.png").write_bytes(BAD[what][0])
+    with pytest.raises(Mistake) as error:
+        shown(capsys, "folder", f"data.path={tmp_path}")
+    with pytest.raises(Mistake, match="cat/1.png is no readable image") as expected:
+        files.source(choices.data_row("folder", path=tmp_path, train=None), "test").decode(1)
+    assert str(error.value) == str(expected.value) and error.value.status == Exit.DATA
+
+
+def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
+    class_folders(tmp_path / "train", ["cat", "dog"], each=3)
+    class_folders(tmp_path / "test", ["cat", "dog"], each=2)
+    with pytest.raises(Mistake, match="3,680 train images as published, but its source has 6") as error:
+        shown(capsys, "pets", f"data.path={tmp_path}")
+    assert error.value.status == Exit.DATA
+    sizes = ["data.train_images=6", "data.test_images=4", "data.classes=2"]
+    said = shown(capsys, "pets", f"data.path={tmp_path}", *sizes)
+    assert "| train | 6      | 2       | 3 " in said and "To use it" not in said
+    assert "| train | 1,297  | 10 " in shown(capsys, "digits", "data.test_images=500") and "pixels" not in said
+
+
+def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
+    with pytest.raises(Mistake, match="there is no folder") as error:
+        shown(capsys, "folder", f"data.path={tmp_path / 'nowhere'}")
+    assert error.value.status == Exit.DATA
+
+
+def test_folders_called_as_parts_are_no_classes_and_their_words_read_them(tmp_path, capsys):
+    for part in ("Train", "Testing"):
+        class_folders(tmp_path / part, ["cat", "dog"], 3)
+    with pytest.raises(Mistake, match="which are parts and no classes: add data.test=Testing data.train=Train"):
+        shown(capsys, "folder", f"data.path={tmp_path}")
+    words = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
+    said = shown(capsys, "folder", *words)
+    assert f"To use it: data=folder {' '.join(words)}" in said and "| train | 6      | 2 " in said
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path, capsys):
+    class_folders(tmp_path, ["cat", "dog"], 3)
+    (tmp_path / "cat" / "4.jpg").symlink_to("nowhere.jpg")
+    with pytest.raises(Mistake, match="cat/4.jpg cannot be read: .*Bring it back, or remove what names it") as error:
+        shown(capsys, "folder", f"data.path={tmp_path}")
+    assert error.value.status == Exit.DATA
+
+
+OWN = ("folder", "parquet", "shards")  # the rows for what anybody has
+NAMES = [name for name, row in DATA_ROWS.items() if row["source"] in ("files", "shards") and name not in OWN]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_published_set_says_where_it_comes_from_if_an_account_is_needed_and_if_no_revision_is_pinned(name, capsys):
+    row = DATA_ROWS[name]
+    assert re.search(r"https://.* account .*needed", row["home"]) and row["home"] in shown(capsys, name)
+    assert (row["licence"] == "gated") == ("no account" not in row["home"])
+    assert ("huggingface.co" in row["home"]) == ("no revision is pinned" in row["home"])
+    assert not row.get("hub") or row["hub"] in shown(capsys, name).splitlines()[-1]
+
+
+@pytest.mark.parametrize("task", tasks.TASKS)
+def test_a_task_of_vtab_shows_what_its_folder_has_where_that_comes_from_and_if_an_account_is_needed(task, capsys):
+    published = PUBLISHED[tasks.TASKS[task].builder]
+    said = shown(capsys, f"vtab/{task}")
+    assert published.layout in said and f"{published.page} ({published.account})" in said
+    assert "needed" in published.account

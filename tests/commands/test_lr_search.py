@@ -1,0 +1,206 @@
+"""The paper's whole procedure: a learning rate chosen on held-out images, then a run for each seed, nothing twice."""
+
+import json
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vitrun import data, finetune, init, procedure, run, start
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+
+FAST = ["init=random:vit_nano8", "res=16", "batch=64", "epochs=null", "steps=3", "warmup=1", "data.test_images=40"]
+WHOLE = [*FAST, "grid=0.01,0.1", "dev=0.1", "seeds=0,1"]
+
+
+def lines(recipe) -> list[dict]:
+    """What the run of a recipe recorded."""
+    place = recipe.runs / run.name("finetune", recipe)
+    return [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
+
+
+def attempts(runs: Path) -> dict[str, int]:
+    """How often each run was begun."""
+    return {file.parent.name: file.read_text().count('"started"') for file in runs.glob("*/metrics.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished procedure: its recipe, its result, and each part of a data set that was opened for it."""
+    opened = []
+    open_split = data.open_split
+
+    def listed(source, part, screen, tick):
+        opened.append(part)
+        return open_split(source, part, screen, tick)
+
+    recipe = start.load("finetune", [*WHOLE, f"runs={tmp_path_factory.mktemp('procedure')}"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "open_split", listed)
+        return recipe, run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main), opened
+
+
+def test_the_result_has_the_chosen_learning_rate_the_mean_over_seeds_and_what_led_to_them(done):
+    recipe, result, _ = done
+    scores = {lr: result[f"dev_{lr:g}"] for lr in recipe.grid}
+    assert result["lr"] == max(sorted(scores), key=scores.get) and result["test_images"] == 40
+    seeds = [result["top1_seed0"], result["top1_seed1"]]
+    assert result["top1"] == pytest.approx(np.mean(seeds))
+    assert result["top1_std"] == pytest.approx(np.std(seeds, ddof=1))
+
+
+def test_each_part_of_it_is_an_ordinary_run_and_its_final_ones_are_what_the_words_would_have_made(done):
+    recipe, result, _ = done
+    for lr in recipe.grid:
+        words = [*FAST, f"optim.lr={lr}", "dev=0.1", "score=dev", f"runs={recipe.runs}"]
+        place = recipe.runs / run.name("finetune", start.load("finetune", words))
+        found = json.loads((place / "result.json").read_text())["result"]
+        assert found["top1"] == result[f"dev_{lr:g}"] and found["test_images"] == round(0.1 * (1797 - 40))
+    for seed in (0, 1):
+        words = [*FAST, f"optim.lr={result['lr']}", f"seed={seed}", f"runs={recipe.runs}"]
+        place = recipe.runs / run.name("finetune", start.load("finetune", words))
+        assert json.loads((place / "result.json").read_text())["result"]["top1"] == result[f"top1_seed{seed}"]
+    assert len(list(recipe.runs.iterdir())) == 2 + 2 + 1, "and the procedure itself is one"
+
+
+def test_the_images_are_opened_once_and_the_test_part_only_when_the_choice_is_made(done):
+    recipe, _, opened = done
+    assert opened == ["train", "test"]
+    assert [line["part"] for line in lines(recipe) if "part" in line] == ["trial", "trial", "final", "final"]
+    for place in recipe.runs.glob("*"):
+        about = place / "about.json"
+        if "score: dev" in (place / "recipe.yaml").read_text():
+            assert "test_data" not in json.loads(about.read_text())
+
+
+def test_what_is_finished_is_not_repeated(done):
+    recipe, result, _ = done
+    before = attempts(recipe.runs)
+    (recipe.runs / run.name("finetune", recipe) / "result.json").unlink()  # as if it was killed before its end
+    last = recipe.runs / run.name("finetune", start.final(recipe, (result["lr"], 0.0), 1))
+    (last / "result.json").unlink()
+    assert run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main) == result
+    changed = {name for name, number in attempts(recipe.runs).items() if number != before[name]}
+    assert changed == {run.name("finetune", recipe), last.name} and set(before.values()) == {1}
+
+
+def test_the_newest_model_is_a_final_one(done):
+    recipe, _, _ = done
+    found = init.recipe_of(init.latest(recipe.runs, "eval"), recipe.runs)
+    assert found["score"] == "test" and not found["grid"] and not found["seeds"]
+
+
+@pytest.mark.parametrize("best", [0.01, 0.03, 0.1])
+def test_of_equal_learning_rates_the_smallest_is_chosen(best, tmp_path):
+    tied = {0.1: 0.5, 0.03: 0.5, 0.01: 0.5} | {best: 0.7 if best != 0.01 else 0.5}
+
+    def tune(recipe, run, open_split):
+        return {"top1": tied[recipe.optim.lr], "top5": 1.0, "test_images": 1}
+
+    recipe = start.load("finetune", [*FAST, "grid=[0.1,0.01,0.03]", "dev=0.1", f"runs={tmp_path}"])
+    found = run.carry_out("finetune", recipe, Screen(quiet=True), partial(procedure.main, tune=tune))
+    assert found["lr"] == best and "top1_std" not in found, "one run has no deviation"
+
+
+def test_a_learning_rate_that_breaks_down_is_said_to_and_the_others_go_on(run_command, capsys):
+    recipe, result = run_command("finetune", *FAST, "grid=1e30,0.1", "dev=0.1")
+    assert result["lr"] == 0.1 and result["dev_1e+30"] == "failed" and 0 <= result["dev_0.1"] <= 1
+    assert "learning rate 1e+30 failed, the others go on: Step" in capsys.readouterr().err
+
+
+def test_where_every_learning_rate_breaks_down_so_does_the_procedure(run_command):
+    with pytest.raises(Mistake, match="All 2 points of the grid failed") as error:
+        run_command("finetune", *FAST, "grid=1e30,1e31", "dev=0.1")
+    assert error.value.status == Exit.NUMERICS
+
+
+def test_ctrl_c_stops_inside_a_part_and_the_same_command_goes_on(tmp_path):
+    recipe = start.load("finetune", [*WHOLE, f"runs={tmp_path}"])
+
+    def interrupted(recipe, run, open_split):
+        if recipe.score == "test":
+            os.kill(os.getpid(), signal.SIGINT)
+        return finetune.tune(recipe, run, open_split)
+
+    with pytest.raises(run.Stopped):
+        run.carry_out("finetune", recipe, Screen(quiet=True), partial(procedure.main, tune=interrupted))
+    assert len(list(tmp_path.glob("*/result.json"))) == 2, "the grid is finished"
+    result = run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main)
+    assert result["top1_std"] >= 0 and sorted(attempts(tmp_path).values()) == [1, 1, 1, 2, 2]
+
+
+def test_a_rehearsal_reckons_all_runs_and_writes_nothing(run_command, tmp_path):
+    _, one = run_command("finetune", *FAST, dry=True)
+    _, whole = run_command("finetune", *WHOLE, dry=True)
+    assert whole["runs"] == 4 and whole["hours"] > one["hours"] and not (tmp_path / "runs").exists()
+
+
+def test_without_a_grid_the_held_out_images_are_left_out_and_the_test_part_is_tested(run_command):
+    recipe, result = run_command("finetune", *FAST, "dev=0.2")
+    log = (recipe.runs / run.name("finetune", recipe) / "log.txt").read_text()
+    assert result["test_images"] == 40 and "held out: 351 of the training images, by a draw" in log
+
+
+EPOCH, THOUSAND = "epochs=1 batch=100", "data.test_images=797"  # digits are 1,797
+STEPS = "steps that epochs=1 of the %d images not held out in batches of 100 make"
+# words, what is said
+WRONG = [
+    ("grid=0.1,0.1 dev=0.1", "grid has 0.1 twice"),
+    ("seeds=1,1", "seeds has 1 twice"),
+    ("decays=0,0.1 dev=0.1", "decays are tried with learning rates: add grid="),
+    ("grid=0.1,0.2", "grid needs images to choose on: add their share of the training images, as in dev=0.02"),
+    ("score=dev", "score=dev is for one run that holds images out"),
+    ("score=dev dev=0.1 seeds=0", "score=dev is for one run that holds images out"),
+    ("dev=1", "dev=1 cannot be: it should be less than 1"),
+    ("data=vtab/pets data.root=/ dev=0.2", "dev=0.2 cannot be: each task of VTAB has 200 images of its own"),
+    ("data=vtab/pets data.root=/ grid=0.1 data.train=train800", "grid chooses on val200 by itself"),
+    # a run of the grid has fewer images than the final ones, so that less of it is left behind the warm-up
+    (f"data=vtab/dtd data.root=/ grid=0.1,0.2 {EPOCH} warmup=9", f"warmup=9 leaves nothing of the 8 {STEPS % 800}"),
+    (f"{THOUSAND} grid=0.1,0.2 dev=0.3 {EPOCH} warmup=8", f"warmup=8 leaves nothing of the 7 {STEPS % 700}"),
+    (f"{THOUSAND} dev=0.3 {EPOCH} warmup=8", f"warmup=8 leaves nothing of the 7 {STEPS % 700}"),
+    (f"{THOUSAND} grid=0.1 dev=0.3 {EPOCH} warmup=1 schedule=staircase drops=8", f"and the end of the 7 {STEPS % 700}"),
+    (f"{THOUSAND} grid=0.1 dev=0.9999", "dev=0.9999 of 1000 training images leaves none to train on: give a smaller"),
+]
+
+
+@pytest.mark.parametrize("words, said", WRONG, ids=[words for words, _ in WRONG])
+def test_a_procedure_that_cannot_be_is_refused_before_it_starts(words, said):
+    with pytest.raises(Mistake) as error:
+        start.load("finetune", ["init=random:vit_nano8", *words.split()])
+    assert said in str(error.value) and error.value.status == Exit.COMMAND
+
+
+def test_of_own_images_that_are_too_few_it_is_said_before_the_first_step(run_command, tmp_path):
+    generator = np.random.default_rng(0)
+    for n in range(40):
+        place = tmp_path / "own" / ("train", "test")[n % 4 == 0] / "ab"[n % 2 == 0]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(place / f"{n}.png")
+    data = ["data=folder", f"data.path={tmp_path / 'own'}", "grid=0.1,0.2", "dev=0.2"]
+    with pytest.raises(Mistake, match="of the 5 steps that epochs=1 of the 24 images not held out") as error:
+        run_command("finetune", "init=random:vit_nano8", *data, "epochs=1", "batch=5", "warmup=5")
+    assert error.value.status == Exit.COMMAND and not any((tmp_path / "runs").iterdir())
+
+
+def test_a_weight_decay_is_chosen_with_the_learning_rate(run_command):
+    recipe, result = run_command("finetune", *FAST, "grid=0.01,0.1", "decays=0,0.01", "dev=0.1")
+    grid = [(lr, decay) for lr in (0.01, 0.1) for decay in (0.0, 0.01)]
+    scores = {point: result["dev_{:g}_{:g}".format(*point)] for point in grid}
+    assert (result["lr"], result["weight_decay"]) == max(sorted(scores), key=scores.get)
+    words = [*FAST, f"optim.lr={result['lr']}", f"optim.weight_decay={result['weight_decay']}", f"runs={recipe.runs}"]
+    place = recipe.runs / run.name("finetune", start.load("finetune", words))
+    assert json.loads((place / "result.json").read_text())["result"]["top1"] == result["top1"]
+    assert len(list(recipe.runs.glob("*/result.json"))) == 4 + 1 + 1
+
+
+def test_a_trial_on_vtab_trains_on_800_and_is_scored_on_200():
+    words = ["init=random:vit_nano8", "data=vtab/pets", "data.root=/", "grid=0.1,0.2"]
+    recipe = start.load("finetune", words)
+    trial, final = start.trial(recipe, (0.1, 0.0)), start.final(recipe, (0.1, 0.0), 7)
+    assert (trial.data.train, trial.data.test, trial.score) == ("train800", "val200", "dev")
+    assert (final.data, final.score, final.seed, final.grid) == (recipe.data, "test", 7, ())

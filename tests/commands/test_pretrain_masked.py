@@ -1,0 +1,39 @@
+"""pretrain on masked patches: any other command goes on from the run."""
+
+import pytest
+
+from helpers.masked import COLOUR
+from helpers.overrides import TINY
+from vitrun import export, run, start
+from vitrun.mistakes import Mistake
+from vitrun.screen import Screen
+
+MASKED_RUNS = [
+    ("objective=masked",),
+    ("objective=masked", "objective.target=pixels", "model.head=map"),
+    ("objective=simmim", "model.head=gap", "model.pre_logits=true"),
+]
+
+
+@pytest.mark.parametrize("words", MASKED_RUNS)
+def test_what_masked_patches_trained_is_fine_tuned_like_any_run(run_command, tmp_path, words):
+    recipe, result = run_command("pretrain", *TINY, *words)
+    assert result["masked_loss"] > 0 and "top1" not in result
+    assert ("colour_accuracy" in result) == (recipe.objective == COLOUR)
+    name = run.name("pretrain", recipe)
+    tuned, result = run_command("finetune", "steps=3", "epochs=null", "batch=32", "warmup=1", "data.test_images=40")
+    assert tuned.init == name and 0 <= result["top1"] <= 1
+    log = (tmp_path / "runs" / run.name("finetune", tuned) / "log.txt").read_text()
+    assert "mask token (1)" in log and "decoder of patches (2)" in log and "head of no classes" in log
+    with pytest.raises(Mistake, match="trained without labels and has no head: fine-tune it first"):
+        run_command("eval", f"init={name}")
+    if words == ("objective=masked",):
+        run_command("fewshot", f"init={name}", "shots=1", "seeds=0", "data.test_images=40")
+        path, runs = tmp_path / "exported.npz", f"runs={tmp_path / 'runs'}"
+        export.main(start.load("export", [f"init={name}", "to=npz", f"path={path}", runs]), Screen())
+        run_command("finetune", f"init={path}", "steps=1", "epochs=null", "warmup=0", "batch=8", "data.test_images=40")
+
+
+def test_a_rehearsal_of_masked_patches_reckons(run_command):
+    _, result = run_command("pretrain", *TINY, "objective=masked", dry=True)
+    assert result["hours"] > 0

@@ -1,0 +1,18 @@
+"""quickstart, interrupted."""
+
+import signal
+import time
+
+from helpers.processes import launch
+from vitrun.mistakes import Exit
+
+
+def test_quickstart_stops_with_one_sentence(tmp_path):
+    process = launch(tmp_path, verb="quickstart")
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and not list(tmp_path.glob("*/about.json")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate()[0]
+    assert process.returncode == Exit.TERMINATED and "Traceback" not in output
+    assert output.splitlines()[-1].startswith("Stopped. To go on from here: vitrun quickstart runs=")

@@ -1,0 +1,195 @@
+"""VTAB as a suite: a process a task, what is missing said to be, and means that are called what they are."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from vitrun import choices, compare, finetune, jobs, run, start, suite
+from vitrun.data.vtab.tasks import TASKS
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+
+SCRATCH = "init=random:vit_nano8"
+FAST = [SCRATCH, "res=16", "batch=16", "epochs=null", "steps=2", "warmup=1", "seeds=0,1"]
+VPT = ["data.protocol=vpt", "data.crop=none", "data.flip=false"]
+COPIES = {
+    "dtd": {"train": 60, "validation": 20, "test": 30},
+    "oxford_flowers102": {"train": 50, "validation": 9, "test": 21},
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A folder with copies of two originals, of a few images of different sizes each; the others are missing."""
+    root = tmp_path_factory.mktemp("originals")
+    generator = np.random.default_rng(0)
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
+    for builder, sizes in COPIES.items():
+        (root / builder).mkdir()
+        for split, size in sizes.items():
+            images = []
+            for n in range(size):
+                path = root / f"{builder}_{split}_{n}.png"
+                Image.fromarray(generator.integers(0, 255, (8 + n % 3, 9, 3), dtype=np.uint8)).save(path)
+                images.append({"bytes": path.read_bytes(), "path": f"{split}/{n}.png"})
+            rows = datasets.Dataset.from_dict({"image": images, "label": [n % 3 for n in range(size)]}, features)
+            rows.to_parquet(root / builder / f"{split}-00000-of-00001.parquet")
+    return root
+
+
+def load(root: Path, runs: Path, *words: str):
+    return start.load("finetune", ["data=vtab", f"data.root={root}", f"runs={runs}", *FAST, *words])
+
+
+def run_command(recipe, screen=Screen(quiet=True)) -> dict:
+    return run.carry_out("finetune", recipe, screen, finetune.main)
+
+
+def test_each_task_has_a_process_and_none_is_repeated(root, tmp_path, capfd):
+    recipe = load(root, tmp_path, "data.tasks=pets,dtd,flowers102")
+    dtd = run_command(start.tasks(recipe)["dtd"])  # as an earlier start, killed after this task, has left it
+    result = run_command(recipe, Screen())
+    said = capfd.readouterr().out
+    assert "task 2/2: flowers102" in said and "task 1/2" not in said, "dtd is there already"
+    assert (result["dtd"], result["dtd_std"]) == (dtd["top1"], dtd["top1_std"])
+    assert result["mean"] == pytest.approx((result["dtd"] + result["flowers102"]) / 2)
+    assert result["tasks"] == "2/19" and not {"mean19", "natural"} & set(result)
+    assert re.search(r"\| pets +\| natural +\| missing", said) and "all (2/19)" in said
+
+
+def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tmp_path, capfd):
+    originals, runs = tmp_path / "originals", tmp_path / "runs"
+    shutil.copytree(root / "dtd", originals / "dtd")
+    recipe = load(originals, runs, "data.tasks=dtd,flowers102")
+    compared = start.load("compare", [f"runs={runs}", "paper=none", "rows=data", f"save={tmp_path / 'table'}"])
+    shown = []
+    for _ in range(2):
+        found = run_command(recipe, Screen())
+        compare.main(compared, Screen())
+        shown.append(capfd.readouterr().out)
+        assert (found["tasks"], found["missing"]) == ("1/19", "flowers102")
+        assert re.search(r"\| flowers102 +\| natural +\| missing", shown[-1]) and "is finished" not in shown[-1]
+        assert "VTAB (1/19)" in shown[-1] and "VTAB (19)" not in shown[-1]
+    assert ["task 1/1: dtd" in said for said in shown] == [True, False]
+    shutil.copytree(root / "oxford_flowers102", originals / "oxford_flowers102")
+    both = run_command(recipe, Screen())
+    said = capfd.readouterr().out
+    assert "task 2/2: flowers102" in said and "task 1/2" not in said, "dtd is there already"
+    assert both["dtd"] == found["dtd"] and both["tasks"] == "2/19" and "missing" not in both
+    assert run.Run("finetune", recipe, Screen()).result["result"] == both == run_command(recipe, Screen())
+    assert "is finished; this is its result" in capfd.readouterr().out
+
+
+def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path, monkeypatch, capsys):
+    recipe = load(root, tmp_path, "data.tasks=dtd,flowers102")
+    monkeypatch.setattr(jobs, "carry_out", lambda verb, words, silent: Exit.NUMERICS)
+    run_command(start.tasks(recipe)["flowers102"])
+    for _ in range(2):
+        with pytest.raises(Mistake, match="1 of 2 tasks failed: dtd. The reasons are above") as error:
+            run_command(recipe, Screen())
+        said = capsys.readouterr().out
+        assert error.value.status == Exit.NUMERICS and "task 1/2: dtd" in said
+        assert re.search(r"\| dtd +\| natural +\| failed \(5\)", said) and "all (1/19)" in said
+
+
+def test_the_words_of_a_task_make_its_recipe_and_nothing_else(root, tmp_path):
+    adamw = ["optim=adamw", "optim.betas=[0.9,0.95]", "ema=0.9", "save_minutes=0.5"]
+    for words in ([], adamw, [*VPT, "grid=0.1,0.2"]):
+        recipe = load(root, tmp_path, "data.tasks=pets,dspr_loc", *words)
+        for task in start.tasks(recipe).values():
+            assert start.load("finetune", suite.words(task)) == task
+
+
+def test_a_task_is_what_its_own_words_would_make_it(root, tmp_path):
+    tasks = start.tasks(load(root, tmp_path, *VPT))
+    assert list(tasks) == list(TASKS) == list(choices.read_row("data", "vtab")["tasks"])
+    for name in ("caltech101", "snorb_azim", "dmlab"):
+        words = [f"data=vtab/{name}", f"data.root={root}", f"runs={tmp_path}", *VPT, *FAST]
+        assert tasks[name] == start.load("finetune", words)
+    plain = start.tasks(load(root, tmp_path, "data.flip=false"))
+    assert not any(task.data.flip for task in plain.values()) and plain["pets"].data.crop == "square"
+
+
+def test_the_suite_stops_with_its_task(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "carry_out", lambda verb, words, silent: Exit.INTERRUPTED)
+    with pytest.raises(run.Stopped) as stopped:
+        run_command(load(root, tmp_path, "data.tasks=dtd"))
+    assert stopped.value.status == Exit.INTERRUPTED
+
+
+def test_a_rehearsal_reckons_all_tasks_and_writes_nothing(root, tmp_path):
+    recipe = load(root, tmp_path, "data.tasks=dtd,flowers102,pets")
+    found = run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main, dry=True)
+    assert found["tasks"] == 2 and found["runs"] == 2 and found["hours"] > 0 and not any(tmp_path.iterdir())
+
+
+def test_without_any_original_it_says_where_it_looked(tmp_path):
+    with pytest.raises(Mistake, match="holds none of the originals") as error:
+        run_command(load(tmp_path, tmp_path / "runs"))
+    assert error.value.status == Exit.DATA
+
+
+def results(**changes: dict | None) -> dict[str, dict]:
+    """Made-up results of all tasks at two seeds: accuracy n / 100, one more and one less."""
+    whole = {
+        name: {"top1": n / 100, "top1_std": 0.01, "top1_seed0": (n - 1) / 100, "top1_seed1": (n + 1) / 100}
+        for n, name in enumerate(TASKS, 30)
+    }
+    return {name: result for name, result in (whole | changes).items() if result}
+
+
+def test_the_mean_of_nineteen_is_that_of_all_tasks_and_its_deviation_that_of_the_seeds_means():
+    found = suite.summary(results())
+    assert found["mean19"] == pytest.approx(0.39) and found["mean19_std"] == pytest.approx(np.std([0.38, 0.40], ddof=1))
+    groups = [found[name] for name in ("natural", "specialized", "structured")]
+    assert groups == pytest.approx([0.33, 0.385, 0.445]) and "mean" not in found and "tasks" not in found
+
+
+def test_where_a_task_is_missing_no_mean_is_called_that_of_nineteen_or_of_its_group():
+    found = suite.summary(results(pets=None))
+    assert found["tasks"] == "18/19" and "mean" in found and not {"mean19", "natural", "pets"} & set(found)
+    shown = suite.show(results(pets=None), dict.fromkeys(TASKS, "missing"))
+    assert re.search(r"\| pets +\| natural +\| missing +\|", shown) and "all (18/19)" in shown
+    assert re.search(r"\| mean +\| natural \(6/7\) +\| - +\|", shown) and "30.00 ± 1.00" in shown
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "fewshot", "eval", "dedup"])
+def test_only_finetune_takes_a_suite(verb):
+    words = ["data=vtab", *[SCRATCH] * (verb in ("fewshot", "eval")), *["against=digits"] * (verb == "dedup")]
+    with pytest.raises(
+        Mistake, match="data=vtab is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
+    ) as error:
+        start.load(verb, words)
+    assert error.value.status == Exit.COMMAND
+
+
+# words, what is said
+WRONG = [
+    ("data=vtab", "data=vtab needs to know where the originals are: add data.root=FOLDER"),
+    ("data=vtab data.root=/ data.tasks=pest", "No data 'vtab/pest'. Did you mean vtab/pets"),
+    ("data=vtab data.root=/ data.tasks=pets,pets", "it should name some tasks, each once"),
+    ("data=vtab data.root=/ data.tasks=[]", "it should name some tasks, each once"),
+    ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "squares the whole image"),
+    ("data=vtab data.root=/ grid=0.1,0.2 epochs=1 batch=100 warmup=9", "warmup=9 leaves nothing of the 8 steps"),
+    ("data=vtab data.root=/ dev=0.1", "each task of VTAB has 200 images of its own"),
+]
+
+
+@pytest.mark.parametrize("words, said", WRONG, ids=[words for words, _ in WRONG])
+def test_a_suite_that_cannot_be_is_refused_before_its_first_task(words, said):
+    with pytest.raises(Mistake) as error:
+        start.load("finetune", [SCRATCH, *words.split()])
+    assert said in str(error.value) and error.value.status == Exit.COMMAND
+
+
+def test_a_task_of_a_suite_is_named_as_one_alone(root, tmp_path):
+    task = start.tasks(load(root, tmp_path))["dtd"]
+    assert (
+        run.name("finetune", task) == run.name("finetune", replace(task)) != run.name("finetune", load(root, tmp_path))
+    )

@@ -1,0 +1,101 @@
+"""The first lines of a run name what differs from the published recipe."""
+
+import re
+
+import pytest
+
+from helpers.overrides import SCRATCH, first_screen
+from vitrun import choices
+
+MARKS = [
+    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "seed=3", "runs=x", "micro_batch=8"], []),
+    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "batch=1024"], ["batch=1024 (there 4096)"]),
+    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "batch=4096", "optim=adamw"], []),
+    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "epochs=60"], ["epochs=60 (there 90)"]),
+    ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "epochs=90.0"], []),
+    ("pretrain", ["model=vit_b16", "data=imagenet21k", "data.path=/", "epochs=30"], ["epochs=30 (there 90)"]),
+    ("pretrain", ["model=vit_b16", "data=imagenet", "steps=20000"], ["steps=20000 (there epochs=300)"]),
+    ("pretrain", ["model=vit_b16", "data=imagenet", "optim=sgd"], ["optim=sgd (there adamw)"]),
+    ("pretrain", ["model=vit_b16", "data=imagenet", "data.area=0.08,1"], ["data.area=[0.08,1] (there [0.05,1.0])"]),
+    ("pretrain", ["model=vit_s16", "steps=9"], []),  # no recipe, nothing to differ from
+    ("finetune", [SCRATCH, "data=cifar10", "protocol=paper", "grid=0.01"],
+     ["grid=[0.01] (there [0.001,0.003,0.01,0.03])"]),
+    ("eval", [SCRATCH, "data=cifar10"], None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb, words, changes", MARKS, ids=[" ".join(words) for _, words, _ in MARKS])
+def test_the_first_screen_marks_what_differs_from_the_recipe_and_nothing_else(verb, words, changes):
+    lines = first_screen(verb, words)
+    if changes is None:
+        assert lines == []
+    else:
+        assert lines[0].startswith("recipe: conf/") and lines[1:] == [f"differs from the recipe: {c}" for c in changes]
+
+
+L16 = ["model=vit_l16", "data=imagenet21k", "data.path=/"]
+SHARDS = ["data=shards", "data.path=/", "data.classes=9"]
+AUGREG = ["protocol=augreg", "model=vit_s32", "data=imagenet"]
+MASKED = ["protocol=masked", "model=vit_b16", *SHARDS]
+PUBLIC = ["protocol=public", "data=cifar10"]
+BIT = [SCRATCH, "protocol=bit", "data=folder", "data.path=/"]
+# The words of a row, those that its paper ran too, and what the row has in their place.
+PUBLISHED = [
+    ("pretrain", L16, "epochs=30", "90"),
+    ("pretrain", ["model=vit_l32", *L16[1:]], "epochs=30", "90"),
+    ("pretrain", ["model=vit_l16", *SHARDS], "epochs=14", "7"),
+    ("pretrain", ["model=r50_vit_l16", *SHARDS], "epochs=14", "7"),
+    ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], "epochs=150", "90"),
+    ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], "epochs=300", "90"),
+    *(("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], word, there)
+      for word, there in (("augment=none", "better_vit"), ("batch=4096", "1024"), ("model.head=token", "gap"),
+                          ("model.positions=learned", "sincos2d"), ("model.pre_logits=false", "true"))),
+    ("pretrain", ["model=bit_r152x2", *SHARDS], "epochs=14", "7"),
+    ("pretrain", ["protocol=augreg", *L16], "epochs=30", "300"),
+    ("pretrain", ["protocol=augreg", *L16], "augment=medium1", "medium2"),
+    ("pretrain", AUGREG, "optim.weight_decay=0.03", "0.1"),
+    ("pretrain", AUGREG, "model.dropout=0.1 model.stochastic_depth=0.1", "0.0 0.0"),
+    *(("pretrain", AUGREG, f"augment={level}", "medium1")
+      for level in ("none", "light1", "light2", "medium2", "strong1", "strong2")),
+    ("pretrain", MASKED, "objective.target=colours", "colour"),
+    ("pretrain", MASKED, "objective.target=pixels", "colour"),
+    ("finetune", [SCRATCH, "protocol=paper", "data=imagenet"], "grid=[0.003,0.01,0.03,0.06]", "[0.003,0.01,0.03]"),
+    ("finetune", ["init=random:vit_b32", *PUBLIC], "dropout=0.1", "0.0"),
+    ("finetune", ["init=random:vit_l16", *PUBLIC], "dropout=0.0", "0.1"),
+    ("finetune", ["init=random:vit_l16", *PUBLIC], "dropout=0", "0.1"),
+    ("finetune", ["init=random:vit_b16", *PUBLIC], "steps=500 warmup=50", "10000 500"),
+    ("finetune", ["init=random:vit_b16", "protocol=public", "data=cifar100"], "steps=1000 warmup=100", "10000 500"),
+    ("finetune", BIT, "steps=10000 warmup=500 drops=[3000,6000,9000] augment.mixup=0.1", "500 100 [200,300,400] 0.0"),
+    ("finetune", BIT, "steps=20000 warmup=500 drops=[6000,12000,18000] augment.mixup=0.1", "500 100 [200,300,400] 0.0"),
+    ("finetune", BIT, "res=128 data.crop=small_square", "384 square"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb, row, too, there", PUBLISHED, ids=[f"{row[0]} {too}" for _, row, too, _ in PUBLISHED])
+def test_what_the_paper_ran_too_is_marked_as_published(verb, row, too, there):
+    told = [f"a published variant: {word} (there {value})" for word, value in zip(too.split(), there.split())]
+    assert first_screen(verb, [*row, *too.split()])[1:] == told
+
+
+def test_whatever_a_file_calls_published_is_among_these():
+    files = {file.relative_to(choices.CONF).with_suffix("") for file in choices.CONF.rglob("*.yaml")}
+    listed = {words for file in files for words in choices.read_file(str(file)).get("published", ())}
+    assert {re.sub(r"_(?=\d)|[\[\]]", "", words) for words in listed} <= {
+        re.sub(r"[\[\]]", "", too) for *_, too, _ in PUBLISHED
+    }
+
+
+SOME = [  # of what was published together, or for another row
+    ("pretrain", AUGREG, "model.dropout=0.1", "0.0"),
+    ("pretrain", AUGREG, "model.dropout=0.1 model.stochastic_depth=0.2", "0.0 0.0"),
+    ("pretrain", AUGREG, "epochs=60", "300"),
+    ("pretrain", ["model=vit_b16", *L16[1:]], "epochs=30", "90"),
+    ("finetune", ["init=random:vit_b16", *PUBLIC], "steps=1000", "10000"),
+    ("finetune", ["init=random:vit_b32", *PUBLIC], "steps=1000 warmup=100", "10000 500"),
+]
+
+
+@pytest.mark.parametrize("verb, row, some, there", SOME, ids=[some for _, _, some, _ in SOME])
+def test_a_part_of_what_was_published_differs(verb, row, some, there):
+    told = [f"differs from the recipe: {word} (there {value})" for word, value in zip(some.split(), there.split())]
+    assert first_screen(verb, [*row, *some.split()])[1:] == told

@@ -1,0 +1,107 @@
+"""Which recipe file a run takes, by its protocol, model and data; where there is none, the run is refused."""
+
+import json
+
+import pytest
+
+from helpers.overrides import SCRATCH, first_screen
+from vitrun import choices, origins, protocols, start
+from vitrun.mistakes import Exit, Mistake
+
+NO_ROW = [  # words, for what there are rows, protocols that have one
+    ("pretrain", ["protocol=better_vit", "model=vit_b16", "data=imagenet"], "imagenet (vit_s16)", "augreg or masked"),
+    ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet21k"], "imagenet (vit_s16)", "augreg"),
+    ("pretrain", ["protocol=augreg", "data=cifar10"], "imagenet, imagenet21k", "masked or small"),
+    ("pretrain", ["protocol=paper"], "imagenet-w21, imagenet, imagenet21k, shards (bit_r101x1, ", "masked or small"),
+    ("pretrain", ["protocol=paper", "data=shards", "model=vit_s16"], "vit_l16, vit_l32)", "masked or small"),
+    ("finetune", ["protocol=public"], "cifar10, cifar100, flowers102, imagenet, pets", "single"),
+    ("finetune", ["protocol=paper", "data=folder"], "cifar10, cifar100, flowers102, imagenet, pets", "bit or single"),
+    ("finetune", ["protocol=paper", "data=vtab/pets"], "cifar10, ", "bit or single or vit or vpt"),
+    ("finetune", ["protocol=table2", "data=cifar10"], "imagenet", "bit or paper or public or single"),
+    ("finetune", ["protocol=vit", "data=cifar10"], "vtab, vtab/*", "bit or paper or public or single"),
+    ("finetune", ["protocol=vpt", "data=cifar10", "data.path=/"], "vtab, vtab/*", "bit or paper or public or single"),
+    ("finetune", ["protocol=bit", "data=vtab", "data.root=/"], "vtab/*, cifar10, ", "single or vit or vpt"),
+    ("finetune", ["protocol=bit", "data=shards"], "vtab/*, cifar10, ", "single"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb, words, there, others", NO_ROW, ids=[" ".join(words) for _, words, *_ in NO_ROW])
+def test_a_protocol_that_is_named_and_has_no_row_is_refused_with_those_there_are(verb, words, there, others):
+    with pytest.raises(Mistake) as error:
+        start.load(verb, words)
+    said = str(error.value)
+    assert said.startswith(f"{words[0]} has no row for ") and there in said and f"another protocol, {others}" in said
+    assert error.value.status == Exit.COMMAND
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
+def test_every_protocol_has_rows_and_every_folder_of_recipes_a_protocol(verb):
+    assert all(protocols.rows(verb, protocol) for protocol in choices.groups(verb)["protocol"])
+    folders = {path.split("/")[0] for path in choices.group_files(f"recipe/{verb}")}
+    assert folders <= set(choices.groups(verb)["protocol"])
+
+
+@pytest.mark.parametrize("data", ["folder", "parquet"])
+def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is(data):
+    words = [SCRATCH, f"data={data}", "data.path=/", "protocol=bit"]
+    recipe = start.load("finetune", words)
+    assert (recipe.steps, recipe.drops, recipe.data.crop) == (500, (200, 300, 400), "square")
+    assert "its part for under 20,000 training images, whatever their number here" in first_screen("finetune", words)[0]
+
+
+# What the papers and the public code have for one model alone: init, protocol, data, what it is.
+FOR_ONE = [
+    ("random:vit_b16", "public", "cifar10", {"optim.lr": 0.01, "dropout": 0}),
+    ("random:vit_b32", "public", "cifar10", {"optim.lr": 0.03, "dropout": 0}),
+    ("random:vit_b16", "public", "cifar100", {"optim.lr": 0.03}),
+    ("timm:vit_base_patch16_224.orig_in21k", "public", "cifar10", {"optim.lr": 0.01}),
+    *((f"random:{model}", "public", data, {"dropout": 0.1, "optim.lr": 0.03})
+      for model in ("vit_l16", "vit_h14", "r50_vit_b16") for data in ("cifar10", "cifar100", "imagenet")),
+    ("random:vit_l16", "public", "pets", {"dropout": 0}),  # big_vision's, which has none
+    *((f"random:{model}", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)})
+      for model in choices.group_files("model") if model.startswith(("bit_", "r50_", "r26_", "r_"))),
+    ("timm:resnetv2_50x1_bit.goog_in21k", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)}),
+    ("random:vit_l16", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03)}),
+    ("random:r50_vit_b16", "paper", "pets", {"grid": (0.001, 0.003, 0.01, 0.03)}),
+    ("random:vit_h14", "table2", "imagenet", {"res": 518, "ema": 0.9999}),
+    ("random:vit_l16", "table2", "imagenet", {"res": 512}),
+    ("random:vit_h14", "paper", "pets", {"res": 378, "grid": (0.001, 0.003, 0.01, 0.03), "steps": 500}),
+    ("random:vit_h14", "paper", "imagenet", {"res": 378, "grid": (0.003, 0.01, 0.03), "dropout": None}),
+    *(("random:vit_h14", "public", data, {"res": 378}) for data in ("cifar100", "imagenet", "flowers102")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("weights, protocol, data, values", FOR_ONE, ids=["-".join(case[:3]) for case in FOR_ONE])
+def test_fine_tuning_knows_what_was_published_for_the_model_of_its_weights(weights, protocol, data, values):
+    recipe = start.load("finetune", [f"init={weights}", f"protocol={protocol}", f"data={data}"])
+    tree = choices.plain(recipe)
+    assert {key: choices.reach(tree, key) for key in values} == {k: choices.plain_value(v) for k, v in values.items()}
+
+
+def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
+    file = tmp_path / "ViT-B_16.npz"
+    file.write_bytes(b"weights")
+    words = ["protocol=public", "data=cifar10", f"runs={tmp_path}"]
+    assert start.load("finetune", [f"init={file}", *words]).optim.lr == 0.01
+    for name, recipe in (
+        ("pretrain-one", {"model": choices.read_row("model", "vit_b16")}),
+        ("finetune-two", {"init": "pretrain-one"}),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text(json.dumps({"data": {}, **recipe}))
+        (tmp_path / name / "result.json").write_text(json.dumps({"result": {}, "finished": 0.0}))
+        assert start.load("finetune", [f"init={name}", *words]).optim.lr == 0.01
+
+
+def test_the_first_screen_and_cfg_name_the_file_for_the_model_of_the_weights():
+    words, file = (
+        ["init=random:vit_b16", "protocol=public", "data=cifar10"],
+        "conf/recipe/finetune/public/cifar10/vit_b16",
+    )
+    (line,) = first_screen("finetune", words)
+    assert line.startswith(f"recipe: {file}.yaml (Public code: CIFAR-10 with ViT-B_16")
+    assert first_screen("finetune", [*words, "optim.lr=0.03"])[1:] == [
+        "differs from the recipe: optim.lr=0.03 (there 0.01)"
+    ]
+    shown = origins.show("finetune", words, start.load("finetune", words)).splitlines()
+    assert [line.split()[-1] for line in shown if line.startswith("optim.lr=0.01 ")] == [f"{file}.yaml"]

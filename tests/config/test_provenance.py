@@ -1,0 +1,143 @@
+"""`--cfg` prints a recipe that pastes back, and the source of each option; unread overrides are refused."""
+
+import re
+import shlex
+
+import pytest
+
+from helpers.overrides import SCRATCH
+from vitrun import grammar, origins, start, unread
+from vitrun.mistakes import Exit, Mistake
+
+WHOLE = ("crop=none", "flip=false")
+SHOWN = [
+    ("pretrain", []),
+    ("pretrain", ["model=vit_b16", "seed=3", "optim.lr=1e-5", "epochs=0.5"]),
+    ("pretrain", ["optim=sgd", "clip=null"]),
+    ("pretrain", ["data=cifar10", "model=bit_r50x1", "data.area=0.1,1"]),
+    ("pretrain", ["data=imagenet21k", "data.path=/", "model=swin_b"]),
+    ("finetune", [SCRATCH, "data=imagenet"]),
+    ("fewshot", [SCRATCH, "shots=1,5"]),
+    ("fewshot", [SCRATCH, "probe=linear", "layers=all", "linear.l2=3"]),
+    ("pretrain", ["objective=masked"]),
+    ("pretrain", ["fewshot.every=25%", "fewshot.shots=1,5"]),
+    ("pretrain", ["augment=light2", "augment.randaugment=none", "augment.layers=0"]),
+    ("eval", [SCRATCH, "data=cifar100"]),
+    ("pretrain", ["runs=my runs"]),
+    ("finetune", [SCRATCH, "data=vtab/pets", "data.root=/", "protocol=vpt"]),
+    ("finetune", [SCRATCH, "data=vtab", "data.root=/"]),
+    (
+        "dedup",
+        [
+            "data=cifar10",
+            "against=vtab/pets",
+            "against.root=/",
+            "against.protocol=vpt",
+            *(f"against.{w}" for w in WHOLE),
+        ],
+    ),
+    ("dedup", []),
+    ("compare", ["rows=data,optim.lr"]),
+    ("models", []),
+    ("data", []),
+    ("data", ["vtab"]),
+    ("data", ["vtab", "data.root=/"]),
+    ("data", ["cifar10", "data.path=/", "data.label=fine_label"]),
+]
+
+
+@pytest.mark.parametrize("verb, words", SHOWN, ids=[" ".join([verb, *words]) for verb, words in SHOWN])
+def test_what_cfg_shows_pastes_back_to_the_same_recipe(verb, words):
+    recipe = start.load(verb, words)
+    shown = origins.show(verb, words, recipe)
+    pasted = [word for line in shown.splitlines() for word in shlex.split(line.rpartition("  # ")[0])]
+    assert start.load(verb, pasted) == recipe
+    unread.check(verb, [(pasted, recipe)])
+    assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
+
+
+MISSING = [  # what does not say all yet, the option that shows it, what is said where it is to run
+    (
+        "pretrain",
+        ["model=vit_l16", "data=imagenet21k"],
+        "data.path",
+        "Add data.path=FOLDER, or addresses, as in data.train=https:",
+    ),
+    ("pretrain", ["data=shards", "data.path=/"], "data.classes", "the number of classes: add data.classes=NUMBER"),
+    ("finetune", [SCRATCH, "data=folder"], "data.path", "where the images are: add data.path=FOLDER"),
+    ("finetune", [SCRATCH, "data=vtab", "protocol=vit"], "data.root", "where the originals are: add data.root=FOLDER"),
+    ("fewshot", [SCRATCH, "data=vtab/pets"], "data.root", "where its original is: add data.path=FOLDER, or data.root="),
+    ("eval", [SCRATCH, "data=imagenet21k"], "data.path", "as in data.test=https://HOST/test-{000..127}.tar"),
+    (
+        "dedup",
+        ["against=folder"],
+        "against.path",
+        "against=folder needs to know where the images are: add against.path",
+    ),
+    ("pretrain", ["data=cifar10", "fewshot.every=50%", "fewshot.data=folder"], "fewshot.paths", "add fewshot.paths="),
+]
+
+
+@pytest.mark.parametrize("verb, words, key, said", MISSING, ids=[" ".join(words) for _, words, *_ in MISSING])
+def test_cfg_shows_what_is_missing_and_pasted_back_it_is_told(verb, words, key, said):
+    shown = origins.show(verb, words, start.load(verb, words, running=False))
+    pasted = [word for line in shown.splitlines() for word in shlex.split(line.rpartition("  # ")[0])]
+    assert f"{key}=[]" in pasted if key == "fewshot.paths" else f"{key}=null" in pasted
+    for some in (words, pasted):
+        with pytest.raises(Mistake, match=re.escape(said)) as error:
+            start.load(verb, some)
+        assert error.value.status == Exit.COMMAND
+
+
+def test_cfg_names_the_file_or_the_word_that_set_each_option():
+    words = ["data=cifar10", "seed=3"]
+    shown = origins.show("pretrain", words, start.load("pretrain", words))
+    parts = [line.rpartition("  # ") for line in shown.splitlines()]
+    where = {shlex.split(word)[0].partition("=")[0]: source for word, _, source in parts}
+    assert where["seed"] == "command line"
+    assert where["batch"] == "conf/pretrain.yaml"
+    assert where["data.hub"] == "conf/data/cifar10.yaml"
+    assert where["data.area"] == where["epochs"] == where["steps"] == "conf/recipe/pretrain/small/cifar10.yaml"
+    assert where["model.patch"] == "conf/model/vit_nano8.yaml"
+
+
+UNREAD = [
+    ("pretrain", "augment.magnitude=5", "augment.magnitude=5 is RandAugment's: add augment.layers=2."),
+    ("finetune", f"{SCRATCH} grid=0.1,0.2 dev=0.1 optim.lr=0.3", "optim.lr=0.3 is chosen from the grid: put it there,"),
+    ("pretrain", "objective=masked loss=sigmoid", "loss=sigmoid is for labels: take it out"),
+    ("pretrain", "fewshot.shots=7", "fewshot.shots=7 probes nothing by itself: add fewshot.every=25%."),
+    ("fewshot", f"{SCRATCH} linear.l2=3", "linear.l2=3 is for probe=linear: add that."),
+    ("fewshot", f"{SCRATCH} probe=linear linear.pooling=token", "linear.pooling=token is for layers in between"),
+    ("fewshot", f"{SCRATCH} probe=linear shots=7", "shots=7 is for probe=ridge: keep one of the two."),
+    ("dedup", "similarity=0.8", "similarity=0.8 is for features: add init=."),
+    ("dedup", "view.crop=0.5", "view.crop=0.5 is for features"),
+    ("pretrain", "data.crop=none data.area=[0.5,0.6]", "data.area=[0.5,0.6] is for the crops inception and random_r"),
+    ("fewshot", f"{SCRATCH} data.flip=true", "data.flip=true is for training images"),
+    ("eval", f"{SCRATCH} data=digits data.crop=pad", "data.crop=pad is for training images"),
+    ("pretrain", "data=cifar10 data.path=. data.revision=main", "data.revision=main is for the Hub"),
+    ("pretrain", "data.crop=random_resized data.area=[0.5,0.6]", None),
+    ("pretrain", "objective=masked", None),
+    ("pretrain", "objective=masked loss=softmax", None),  # as the files have it
+    ("pretrain", "fewshot.every=25% fewshot.shots=7", None),
+    ("fewshot", f"{SCRATCH} probe=linear layers=all linear.pooling=token linear.l2=3", None),
+    ("dedup", f"{SCRATCH} similarity=0.8", None),
+]
+
+
+@pytest.mark.parametrize("verb, words, said", UNREAD, ids=[f"{verb} {words}" for verb, words, _ in UNREAD])
+def test_a_word_that_nothing_reads_is_refused(verb, words, said):
+    job = (words.split(), start.load(verb, words.split()))
+    if said is None:
+        unread.check(verb, [job])
+        return
+    with pytest.raises(Mistake, match=re.escape(said)) as error:
+        unread.check(verb, [job])
+    assert error.value.status == Exit.COMMAND
+
+
+def test_a_sweep_may_have_words_that_some_of_its_jobs_read():
+    jobs = grammar.expand("fewshot", [SCRATCH, "probe=ridge,linear", "shots=1,7", "linear.l2=3"])
+    checked = [(job, start.load("fewshot", job)) for job in jobs]
+    unread.check("fewshot", checked)
+    with pytest.raises(Mistake, match="shots=1,7 is for probe=ridge"):
+        unread.check("fewshot", checked[1:])

@@ -1,0 +1,189 @@
+"""The files of recipes hold what was published: their values against the tables."""
+
+import pytest
+
+from helpers.overrides import SCRATCH, finetuning, first_screen, pretraining
+from vitrun import choices, optim, start
+
+VITS = ("vit_b16", "vit_b32", "vit_l16", "vit_l32")
+HYBRIDS = ("r50_vit_b16", "r50_vit_b32", "r50_vit_l16", "r50_vit_l32")
+# Table 3 of arXiv 2010.11929: models, data, epochs, learning rate, decay, weight decay, dropout, clip (caption).
+TABLE3 = [
+    (("vit_b16", "vit_b32"), "shards", 7, 8e-4, "linear", 0.1, 0.0, None),
+    (("vit_l32",), "shards", 7, 6e-4, "linear", 0.1, 0.0, None),
+    (("vit_l16",), "shards", 7, 4e-4, "linear", 0.1, 0.0, None),
+    (("vit_h14",), "shards", 14, 3e-4, "linear", 0.1, 0.0, None),
+    (("bit_r50x1", "bit_r50x2"), "shards", 7, 1e-3, "linear", 0.1, 0.0, None),
+    (("bit_r101x1",), "shards", 7, 8e-4, "linear", 0.1, 0.0, None),
+    (("bit_r152x1", "bit_r152x2"), "shards", 7, 6e-4, "linear", 0.1, 0.0, None),
+    (("r50_vit_b16", "r50_vit_b32"), "shards", 7, 8e-4, "linear", 0.1, 0.0, None),
+    (("r50_vit_l32",), "shards", 7, 2e-4, "linear", 0.1, 0.0, None),
+    (("r50_vit_l16",), "shards", 7, 4e-4, "linear", 0.1, 0.0, None),
+    ((*VITS, *HYBRIDS), "imagenet21k", 90, 1e-3, "linear", 0.03, 0.1, None),
+    ((*VITS, "vit_h14", *HYBRIDS), "imagenet", 300, 3e-3, "cosine", 0.3, 0.1, 1.0),
+]
+ROWS = [(model, *row) for models, *row in TABLE3 for model in models]
+# AugReg's levels (RandAugment's layers and magnitude, mixup), and big_vision's choice for ImageNet and ImageNet-21k.
+LEVELS = {
+    "none": (0, 0, 0),
+    "light1": (2, 0, 0),
+    "light2": (2, 10, 0.2),
+    "medium1": (2, 15, 0.2),
+    "medium2": (2, 15, 0.5),
+    "strong1": (2, 20, 0.5),
+    "strong2": (2, 20, 0.8),
+}
+AUGREG = {
+    "vit_ti16": ("light1", "none"),
+    "vit_s32": ("medium1", "none"),
+    "vit_s16": ("medium2", "light1"),
+    "vit_b32": ("medium2", "light2"),
+    "vit_b16": ("medium2", "light2"),
+    "vit_l16": ("medium2", "medium2"),
+}
+# Table 4: steps, learning rates, share held out; and the public code's warm-up and learning rate.
+TABLE4 = {
+    "imagenet": (20_000, (0.003, 0.01, 0.03), 0.01, 500, 0.03),
+    "cifar100": (10_000, (0.001, 0.003, 0.01, 0.03), 0.02, 500, 0.03),
+    "cifar10": (10_000, (0.001, 0.003, 0.01, 0.03), 0.02, 500, 0.03),
+    "pets": (500, (0.001, 0.003, 0.01, 0.03), 0.1, 100, 0.003),
+    "flowers102": (500, (0.001, 0.003, 0.01, 0.03), 0.1, 100, 0.003),
+}
+# BiT-HyperRule (arXiv 1912.11370, section 3.3): steps, warm-up, drops, mixup, resolution.
+HYPER_RULE = {
+    "pets": (500, 100, (200, 300, 400), 0, 384),
+    "flowers102": (500, 100, (200, 300, 400), 0, 384),
+    "cifar10": (10_000, 500, (3_000, 6_000, 9_000), 0.1, 128),
+    "cifar100": (10_000, 500, (3_000, 6_000, 9_000), 0.1, 128),
+    "imagenet": (20_000, 500, (6_000, 12_000, 18_000), 0.1, 384),
+    "vtab/svhn": (500, 100, (200, 300, 400), 0, 128),
+    "vtab/pets": (500, 100, (200, 300, 400), 0, 384),
+}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{model}-{data}" for model, data, *_ in ROWS])
+def test_pretraining_takes_the_row_of_table_3_by_itself(row):
+    model, data, epochs, lr, schedule, decay, dropout, clip = row
+    words = pretraining(data, model)
+    recipe = start.load("pretrain", words)
+    assert (recipe.epochs, recipe.steps, recipe.batch, recipe.warmup, recipe.res) == (epochs, None, 4096, 10_000, 224)
+    assert (recipe.optim.lr, recipe.schedule, recipe.clip, recipe.loss) == (lr, schedule, clip, "sigmoid")
+    assert (recipe.optim.kind, recipe.optim.weight_decay, recipe.optim.betas) == ("adamw", decay, (0.9, 0.999))
+    assert recipe.schedule_end == (1e-5 if data == "imagenet21k" else 0)
+    if recipe.model.kind == "vit":
+        assert (recipe.model.dropout, recipe.model.pre_logits) == (dropout, True)
+    (line,) = first_screen("pretrain", words)
+    assert line.startswith(f"recipe: conf/recipe/pretrain/paper/{data}/{model}.yaml (Table 3: ")
+
+
+@pytest.mark.parametrize("data, model", [
+    ("imagenet21k", "vit_h14"), ("imagenet21k", "bit_r50x1"), ("imagenet", "swin_b"), ("imagenet", "bit_r152x2"),
+    ("shards", "bit_r200x3"), ("shards", "vit_s16"), ("shapes", "vit_ti16"), ("cifar10", "vit_ti4"),
+    ("shapes", "vit_nano8"),
+])  # fmt: skip
+def test_where_table_3_has_no_row_the_run_composes_and_the_first_screen_says_so(data, model):
+    words = pretraining(data, model)
+    assert start.load("pretrain", words).protocol == (
+        "paper" if data.startswith("image") or "bit" in model else "small"
+    )
+    assert "no row" in first_screen("pretrain", words)[0].lower()
+
+
+@pytest.mark.parametrize("model", AUGREG)
+@pytest.mark.parametrize("data", ["imagenet", "imagenet21k"])
+def test_augreg_augments_each_model_as_big_vision_does(data, model):
+    level = AUGREG[model][data == "imagenet21k"]
+    recipe = start.load("pretrain", pretraining(data, model, "protocol=augreg"))
+    found = recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup
+    assert found == LEVELS[level]
+    assert (recipe.epochs, recipe.batch, recipe.warmup, recipe.schedule, recipe.clip) == (
+        300,
+        4096,
+        10_000,
+        "cosine",
+        1,
+    )
+    assert (recipe.optim.lr, recipe.optim.weight_decay, recipe.loss) == (1e-3, 0.1, "sigmoid")
+    assert (recipe.head_bias, recipe.model.pre_logits) == ((-6.9, True) if data == "imagenet" else (None, False))
+
+
+@pytest.mark.parametrize("level", ["none", "medium2", "strong2"])
+def test_a_word_chooses_another_level_than_the_recipe_and_is_marked(level):
+    words = pretraining("imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1")
+    augment = start.load("pretrain", words).augment
+    assert (augment.layers, augment.magnitude, augment.mixup) == LEVELS[level]
+    lines = first_screen("pretrain", words)[1:]
+    assert (f"a published variant: augment={level} (there medium2)" in lines) == (level != "medium2")
+    assert "differs from the recipe: model.stochastic_depth=0.1 (there 0.0)" in lines
+
+
+@pytest.mark.parametrize("epochs", [90, 150, 300])
+def test_better_plain_vit_is_that_of_its_authors(epochs):
+    recipe = start.load("pretrain", pretraining("imagenet", "vit_s16", "protocol=better_vit", f"epochs={epochs}"))
+    assert (recipe.epochs, recipe.batch, recipe.warmup, recipe.schedule) == (epochs, 1024, 10_000, "cosine")
+    assert (recipe.model.head, recipe.model.positions, recipe.model.pre_logits) == ("gap", "sincos2d", True)
+    assert (recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup) == (2, 10, 0.2)
+    assert (recipe.loss, recipe.clip, recipe.optim.lr, recipe.smoothing) == ("softmax", 1, 1e-3, 0)
+    assert optim.decay_rate(recipe.optim) == pytest.approx(0.1), "1e-4 in big_vision's units"
+    assert round(recipe.res / recipe.view.crop) == 256 and recipe.view.resize == "small_area"
+
+
+def test_masked_patches_are_told_as_in_the_paper():
+    recipe = start.load("pretrain", pretraining("shards", "vit_b16", "protocol=masked"))
+    assert (recipe.objective.kind, recipe.steps, recipe.batch, recipe.warmup) == ("masked", 1_000_000, 4096, 10_000)
+    assert (recipe.optim.lr, recipe.schedule) == (2e-4, "cosine")
+    words = pretraining("shards", "vit_b16", "protocol=masked", "objective=simmim")
+    assert start.load("pretrain", words).objective.kind == "simmim"
+    assert "differs from the recipe: objective=simmim (there masked)" in first_screen("pretrain", words)
+
+
+@pytest.mark.parametrize("data", TABLE4)
+def test_fine_tuning_as_the_paper_is_table_4(data):
+    steps, grid, dev, warmup, lr = TABLE4[data]
+    recipe = start.load("finetune", finetuning(data, "protocol=paper"))
+    assert (recipe.steps, recipe.grid, recipe.dev, recipe.seeds) == (steps, grid, dev, (0, 1, 2))
+    public = start.load("finetune", finetuning(data, "protocol=public"))
+    assert (public.steps, public.grid, public.dev, public.seeds, public.optim.lr) == (steps, (), dev, (), lr)
+    for found in (recipe, public):
+        assert (found.res, found.batch, found.warmup, found.schedule, found.clip) == (384, 512, warmup, "cosine", 1)
+        assert (found.optim.kind, found.optim.momentum, found.optim.weight_decay) == ("sgd", 0.9, 0)
+        assert (found.loss, found.ema, found.data.area) == ("softmax", None, (0.05, 1))
+
+
+def test_table_2_is_table_4_at_512_pixels_with_a_polyak_average():
+    paper, table2 = (start.load("finetune", finetuning("imagenet", f"protocol={p}")) for p in ("paper", "table2"))
+    tree = choices.plain(table2)
+    assert (tree["res"], tree["ema"]) == (512, 0.9999)
+    assert tree | {"res": 384, "ema": None, "protocol": "paper"} == choices.plain(paper)
+
+
+@pytest.mark.parametrize("data", ["vtab", "vtab/pets", "vtab/dspr_ori"])
+def test_vtab_has_one_setting_for_all_tasks(data):
+    words = finetuning(data, "protocol=vit")
+    recipe = start.load("finetune", words)
+    assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, 384, (0, 1, 2))
+    assert recipe.data.protocol == "vit" and not recipe.grid
+    assert first_screen("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vit.yaml (VTAB-1k as ")
+    large = start.load("finetune", ["init=random:vit_h14", *words[1:]])
+    assert large.res == 378 and choices.plain(large) | {"res": 384, "init": SCRATCH[5:]} == choices.plain(recipe)
+
+
+@pytest.mark.parametrize("data", ["vtab", "vtab/pets"])
+def test_prompt_tuning_chooses_among_sixteen_and_has_five_seeds(data):
+    words = finetuning(data, "protocol=vpt")
+    recipe = start.load("finetune", words)
+    assert [lr * 256 / recipe.batch for lr in recipe.grid] == pytest.approx([1e-4, 5e-4, 1e-3, 5e-3])
+    assert recipe.decays == (0, 1e-4, 1e-3, 1e-2) and recipe.seeds == (42, 44, 82, 100, 800)
+    assert (recipe.optim.kind, recipe.epochs, recipe.warmup, recipe.res) == ("adamw", 100, "5%", 224)
+    for one in start.tasks(recipe).values() if data == "vtab" else [recipe]:
+        assert (one.data.protocol, one.data.crop, one.data.flip) == ("vpt", "none", False)
+    assert first_screen("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vpt.yaml (VTAB-1k as ")
+
+
+@pytest.mark.parametrize("data", HYPER_RULE)
+def test_bit_follows_its_hyper_rule(data):
+    recipe = start.load("finetune", finetuning(data, "protocol=bit"))
+    found = recipe.steps, recipe.warmup, recipe.drops, recipe.augment.mixup, recipe.res
+    assert found == HYPER_RULE[data]
+    assert (recipe.schedule, recipe.optim.lr, recipe.batch, recipe.optim.weight_decay) == ("staircase", 0.003, 512, 0)
+    assert recipe.data.crop == ("small_square" if recipe.res == 128 else "square") and recipe.clip is None

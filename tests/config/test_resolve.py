@@ -1,0 +1,63 @@
+"""What depends on several options, or on the data, is resolved or refused."""
+
+import pytest
+
+from helpers.overrides import SCRATCH, finetuning
+from vitrun import start
+from vitrun.mistakes import Exit, Mistake
+
+
+def test_a_probe_is_as_the_verb_reads_its_data(tmp_path):
+    words = ["data=shapes", "data.train_images=99", "fewshot.every=5%", "fewshot.data=shapes,digits,cifar10"]
+    found = start.probes(start.load("pretrain", [*words, f"fewshot.paths=[null,null,{tmp_path}]"]))
+    assert found["shapes"].data.train_images == 99 and found["shapes"].view.crop == 0.875
+    assert found["digits"].view.crop == 1 and not found["digits"].view.antialias
+    assert found["cifar10"].data.path == tmp_path
+    assert list(start.probes(start.load("pretrain", ["data=digits", "fewshot.every=7"]))) == ["digits"]
+    assert start.probes(start.load("pretrain", ["data=digits"])) == {}
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["model=bit_r50x1"], "masks patches of the image, which bit_r50x1 has none of"),
+        (["model=r26_vit_s32"], "choose a pure vision transformer"),
+        (["model=vit_nano8", "augment=light2"], "augment.mixup=0.2 is for labels"),
+        (["model=vit_nano8", "smoothing=0.1"], "smoothing=0.1 is for labels"),
+        (["model=vit_nano8", "head_bias=-10"], "head_bias=-10.0 is for labels"),
+        (["model=vit_nano8", "objective.mask=0.95"], "together they are at most 1"),
+    ],
+)
+def test_what_masked_patches_cannot_be_asked_is_told(words, told):
+    with pytest.raises(Mistake, match=told) as error:
+        start.load("pretrain", ["objective=masked", "res=32", *words])
+    assert error.value.status == Exit.COMMAND
+
+
+REFUSED = [
+    ("finetune", [SCRATCH, "epochs=1", "batch=512", "warmup=500"],
+     ["warmup=500 leaves nothing of the 3 steps that epochs=1 of 1,297 images in batches of 512 make", "warmup=10%"]),
+    ("finetune", finetuning("vtab/pets", "epochs=2", "batch=100", "warmup=20", "data.train=train800"),
+     ["the 16 steps that epochs=2 of 800 images in batches of 100 make"]),
+    ("pretrain", ["data=cifar10", "epochs=1", "batch=4096", "warmup=10000"], ["12 steps", "50,000 images"]),
+    ("pretrain", ["examples=100", "batch=100", "warmup=1"], ["the 1 step that examples=100 in batches of 100 make"]),
+    ("pretrain", ["batch=100", "micro_batch=32"], ["batch=100", "micro_batch=32: 3 times that leaves 4"]),
+    ("finetune", finetuning("pets", "protocol=bit", "steps=300"),
+     ["drops=[200, 300, 400] should lie between the 100 steps of the warm-up and the end of steps=300"]),
+    ("finetune", finetuning("pets", "protocol=bit", "schedule=cosine"), ["drops=[200, 300, 400]", "add drops=[]"]),
+    ("pretrain", ["schedule=staircase"], ["schedule=staircase with drops=[]", "the steps after which"]),
+    ("pretrain", ["schedule=constant", "schedule_end=1e-5"], ["schedule=constant has no end", "schedule_end=0"]),
+    ("pretrain", ["schedule_end=0.1"], ["schedule_end=0.1 is not below optim.lr=0.004"]),
+    ("pretrain", ["optim=adam", "optim.decay_units=big_vision"], ["for decoupled decay", "optim=adamw"]),
+    ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet", "optim=sgd"],
+     ["optim.decay_units=big_vision", "the protocol sets it, and this optim has no optim.decay_units"]),
+    ("finetune", [SCRATCH, "protocol=papre"], ["No protocol 'papre'. Did you mean paper"]),
+    ("pretrain", ["protocol=bit"], ["No protocol 'bit'"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb, words, parts", REFUSED, ids=[" ".join(words) for _, words, _ in REFUSED])
+def test_what_cannot_be_is_refused_with_its_arithmetic(verb, words, parts):
+    with pytest.raises(Mistake) as error:
+        start.load(verb, words)
+    assert all(part in str(error.value) for part in parts), str(error.value)

@@ -1,0 +1,133 @@
+"""Data sets from the Hub: a real client and a small Hub on this machine."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from helpers.hub_client import TEST, TRAIN, environment
+from helpers.small_hub import COMMIT, TOKEN
+
+
+def test_only_the_files_of_the_split_are_asked_for_and_only_once(hub, client, put):
+    name = put("plain")
+    answer = client.open(name)
+    assert answer == {"labels": [0, 1, 2], "classes": ["cat", "dog", "owl"]}
+    assert hub.asked == ["GET tree plain", f"HEAD {TEST}", f"GET bytes {TEST} 0-"]
+    hub.asked.clear()
+    assert client.open(name) == answer and hub.asked == []
+    assert client.open(name, "train")["labels"] == [0, 0, 1, 2, 1]
+    assert [line for line in hub.asked if "bytes" in line] == [f"GET bytes {file} 0-" for file in TRAIN]
+    assert client.said() == ""
+
+
+SIMPLE = ["data/test-00000-of-00001-0123456789abcdef.parquet", "test-00000-of-00001.parquet"]
+
+
+@pytest.mark.parametrize("path", [*SIMPLE, "data/test.parquet", "test.parquet"])
+def test_a_data_set_without_configurations_keeps_its_files_in_data_or_at_the_top(client, put, parquet, path):
+    name = put(f"simple{len(path)}", {path: parquet([1, 0])})
+    assert client.open(name, "test", "data.config=null")["labels"] == [1, 0]
+
+
+def test_a_split_that_lies_in_data_and_at_the_top_is_that_in_data(hub, client, offline, put, parquet):
+    name = put("both", {"data/test.parquet": parquet([1, 0]), "test-00000-of-00001.parquet": parquet([2])})
+    assert client.open(name, "test", "data.config=null")["labels"] == [1, 0]
+    assert [line for line in hub.asked if "bytes" in line] == ["GET bytes data/test.parquet 0-"]
+
+
+def test_a_long_list_of_files_is_read_page_by_page(hub, client, put, monkeypatch):
+    monkeypatch.setattr("small_hub.PAGE", 1)
+    assert client.open(put("paged"), "train")["labels"] == [0, 0, 1, 2, 1]
+    assert hub.asked.count("GET tree plain") == 3
+
+
+def test_a_gate_opens_to_an_account_that_accepted_the_terms(hub, client, put):
+    name = put("gated")
+    hub.gated.add("vit/gated")
+    token = client.home / "token"  # what `hf auth login` writes
+    for text in (None, "hf_stranger"):
+        if text:
+            token.write_text(text)
+        assert f"accept its terms on {hub.endpoint}/datasets/vit/gated" in (why := client.refused(name))
+        assert "`hf auth login`" in why
+    token.write_text(TOKEN)
+    assert client.open(name)["labels"] == [0, 1, 2]
+    token.unlink()
+
+
+def test_a_token_that_is_not_valid_is_said(hub, client, put):
+    name = put("token")
+    hub.order("tree", "401")
+    assert "the Hub refuses your token, log in anew with `hf auth login`" in client.refused(name)
+
+
+WRONG = [
+    ([], "nothing", "vit/nothing cannot be had.* it is not on http://.*/datasets, or it is private"),
+    (["data.revision=" + "0" * 40], "plain", f"has no revision {'0' * 40}, those it has are on "),
+    (["data.revision=main"], "plain", f"data.revision=main is no commit.* pin it with data.revision={COMMIT}"),
+    (["data.revision=null"], "plain", f"pin it with data.revision={COMMIT}"),
+    (["data.config=plane"], "plain", "No config 'plane'. Did you mean plain[?] Choose: data.config=NAME"),
+    (["data.config=null"], "plain", "No config 'default'. There are plain. Choose"),
+    (["data.test=tets"], "plain", "No split 'tets'. Did you mean test[?] Choose: data.test=NAME"),
+    (["data.config=null"], "readme", "vit/readme has no parquet files.* but data/cats.tar, README.md: fetch"),
+    (["data.config=null"], "single", "No split 'test'. There are validation. Choose: data.test=NAME"),
+    ([], "single", "vit/single has no parquet files of a split in plain, but plain/test: fetch what it has"),
+    (["data.hub=vit/plain/x"], "plain", "Repo id must be"),
+    (["data.label=class"], "plain", "no column 'class'"),
+]
+
+
+@pytest.mark.parametrize("words, name, answer", WRONG, ids=[" ".join(words) or name for words, name, _ in WRONG])
+def test_what_is_not_there_is_told_beside_what_is(client, put, words, name, answer):
+    put("plain")
+    put("readme", {"README.md": b"# cats", "data/cats.tar": b"cats"})
+    put("single", {"data/validation.parquet": b"cats", "plain/test/0000.parquet": b"cats"})
+    assert re.search(answer, client.refused(name, *words))
+
+
+def test_images_without_labels_are_refused(client, put, parquet):
+    name = put("unlabelled", {TEST: parquet([-1, -1])})
+    assert "images without a label (-1): choose another split" in client.refused(name)
+
+
+def test_a_full_cache_needs_no_network(client, offline, hub, put):
+    answer = client.open(put("kept"))
+    hub.asked.clear()
+    assert offline.open("kept") == answer and hub.asked == []
+
+
+def test_a_cache_that_another_tool_filled_is_checked_and_needs_no_network(client, offline, put):
+    answer = client.open(put("filled"), "train")
+    receipts = client.cache("filled") / "vitrun"
+    for file in receipts.iterdir():
+        file.unlink()
+    assert offline.open("filled", "train") == answer and len(list(receipts.iterdir())) == 1
+    blob = (client.cache("filled") / "snapshots" / COMMIT / TRAIN[0]).resolve()
+    blob.write_bytes(bytes(blob.stat().st_size + 1))
+    assert "HF_HUB_OFFLINE is set" in offline.refused("filled", part="train")
+    assert "other bytes than the Hub lists" in offline.said()
+
+
+def test_without_network_and_cache_a_local_copy_is_asked_for(client, offline, put):
+    client.open(put("half"))
+    why = offline.refused("half", part="train")
+    assert "HF_HUB_OFFLINE is set, and the cache has not all of it" in why and "data.path=FOLDER" in why
+
+
+def test_a_verb_downloads_what_it_needs_and_prints_nothing_but_its_result(hub, client, put, tmp_path):
+    name = put("verb")
+    words = ["init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data=folder", f"data.hub=vit/{name}"]
+    words += [f"data.revision={COMMIT}", "data.config=plain", "device=cpu", "batch=8"]
+    done = subprocess.run(
+        [sys.executable, "-m", "vitrun", "fewshot", "--json", *words],
+        cwd=tmp_path,
+        env=environment(client.home, hub.endpoint),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == "" and json.loads(done.stdout)["images_used"] == 3
+    log = next((tmp_path / "runs").glob("fewshot-*/log.txt")).read_text()
+    assert "test of vit/verb, 1 file, " in log and "train of vit/verb, 2 files, " in log

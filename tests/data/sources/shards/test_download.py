@@ -1,0 +1,133 @@
+"""Web shards over HTTP: downloaded once, resumed after a broken connection, named where they are missing."""
+
+import hashlib
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from helpers.tars import opened, refused, sample, write
+from vitrun import data, start
+from vitrun.data.shards import download
+from vitrun.mistakes import Exit, Mistake
+from vitrun.run import Stopped
+
+
+class Server(BaseHTTPRequestHandler):
+    """Gives the files of a folder, in ranges; each answer ends after ``most`` bytes at the latest."""
+
+    def __init__(self, *args, folder: Path, asked: list[str], most: int):
+        self.folder, self.asked, self.most = folder, asked, most
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        file = self.folder / self.path.lstrip("/")
+        if not file.is_file():
+            return self.send_error(404)
+        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        version = f'"{hashlib.md5(file.read_bytes()).hexdigest()}"'
+        first = first if self.headers.get("If-Range", version) == version else 0
+        content = file.read_bytes()[first:]
+        self.asked.append(f"{file.name} from {first}")
+        self.send_response(206 if first else 200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", version)
+        self.end_headers()
+        self.wfile.write(content[: self.most])
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture
+def serve(shards):
+    """Starts a server of the shards: its address and what it is asked for."""
+    servers = []
+
+    def serve(most: int) -> tuple[str, list[str]]:
+        asked: list[str] = []
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, folder=shards, asked=asked, most=most))
+        Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}", asked
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_shards_on_the_net_are_downloaded_once_and_gone_on_with(shards, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address, asked = serve(most=20_000)
+    words = ["data=shards", "data.classes=5", f"data.train={address}/train-{{0..1}}.tar", "data.test=http://h/val.tar"]
+    recipe = start.load("pretrain", words).data
+    found = data.open_split(recipe, "train")
+    assert len(found) == 17 and found.fingerprint == opened(shards, "train", "data.train=train-{0..1}.tar").fingerprint
+    assert "train-0.tar from 20000" in asked, "what a broken connection left is kept"
+    number = len(asked)
+    data.open_split(recipe, "train")
+    assert len(asked) == number
+
+
+def test_what_is_left_of_a_download_is_not_joined_to_another_file(serve, shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "TRIES", 1)
+    address, asked = serve(most=20_000)
+    file = tmp_path / "train-0.tar"
+    with pytest.raises(Mistake, match="ended after 20000"):
+        download.fetch(f"{address}/train-0.tar", file, lambda: None)
+    other = (shards / "train-0.tar").read_bytes()[::-1]
+    (shards / "train-0.tar").write_bytes(other)
+    monkeypatch.setattr(download, "TRIES", 99)
+    download.fetch(f"{address}/train-0.tar", file, lambda: None)
+    assert file.read_bytes() == other
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("train-0")) == ["train-0.tar"]
+
+
+def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "PAUSE", 0.0)
+    for number in (0, 1):
+        write(
+            shards / f"part-{number}" / "data.tar", [f for n in range(4 + number) for f in sample(40 + 9 * number + n)]
+        )
+    address, _ = serve(most=10**6)
+    words = ["data=shards", "data.classes=5", f"data.path={tmp_path / 'kept'}"]
+    recipe = start.load(
+        "pretrain", [*words, f"data.train={address}/part-{{0..1}}/data.tar", "data.test=http://h/v.tar"]
+    )
+    found = data.open_split(recipe.data, "train")
+    assert len(found) == 9 and {key.split("/")[0] for key in found.keys} == {"part-0", "part-1"}
+    same = [f"data.train={address}/part-0/data.tar", f"data.test={address}/part-1/data.tar"]
+    with pytest.raises(Mistake, match="kept/data.tar is a training and a test shard"):
+        data.open_split(start.load("pretrain", [*words, *same]).data, "train")
+    twice = [f"data.train={address}/{{0..1}}/../train-0.tar", "data.test=http://h/v.tar"]
+    with pytest.raises(Mistake, match="train-0.tar is named twice"):
+        data.open_split(start.load("pretrain", [*words, *twice]).data, "train")
+
+
+@pytest.mark.parametrize("on_the_net", [True, False], ids=["download", "index"])
+def test_a_download_and_an_index_can_be_stopped(shards, serve, tmp_path, monkeypatch, on_the_net):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    place = f"{serve(most=10**9)[0]}/" if on_the_net else ""
+    words = [f"data.path={shards}", *["data.path=new"] * on_the_net][-1:]
+    words += ["data=shards", "data.classes=5", f"data.train={place}train-{{0..1}}.tar", f"data.test={place}val-0.tar"]
+    monkeypatch.chdir(tmp_path)
+
+    def stop() -> None:
+        raise Stopped(Exit.INTERRUPTED)
+
+    recipe = start.load("pretrain", words).data
+    with pytest.raises(Stopped):
+        data.open_split(recipe, "train", tick=stop)
+    assert len(data.open_split(recipe, "train")) == 17
+
+
+def test_a_shard_that_the_net_does_not_have_is_named(serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address, _ = serve(most=10**9)
+    message = refused(tmp_path, f"data.train={address}/train-{{8..9}}.tar")
+    assert f"{address}/train-" in message and "404" in message

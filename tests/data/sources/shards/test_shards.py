@@ -1,0 +1,157 @@
+"""Web shards: images and labels come back, every image once an epoch; a bad shard is named."""
+
+import json
+import os
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+
+from helpers.overrides import TINY
+from helpers.tars import opened, picture, refused, sample, write
+from vitrun import run
+from vitrun.data.shards import expanded
+from vitrun.mistakes import Mistake
+
+
+def test_images_labels_and_names_come_back(tmp_path):
+    kinds = ["jpeg", "png", "webp", "jpeg"]
+    names = ["deep/a.b/one.jpg", "deep/two.png", "three.WEBP", "four.jpeg"]
+    pictures = [picture(n, kind, 16 + n) for n, kind in enumerate(kinds)]
+    files = [
+        f for n, name in enumerate(names)
+        for f in ((f"{name.rpartition('.')[0]}.cls", b"%d\n" % n), (name, pictures[n]), ("__notes", b"no sample"))
+    ]  # fmt: skip
+    write(tmp_path / "train-0.tar", files)
+    found = opened(tmp_path, "train")
+    assert list(found.keys) == [f"train-0.tar/{name}" for name in ("deep/a.b/one", "deep/two", "three", "four")]
+    assert found.keys[-1] == found.keys[3:][0] and len(found.keys) == 4 and found.classes == tuple("01234")
+    assert found.targets(np.array([3, 1])).tolist() == [3, 1] and found.targets(np.array([0])).dtype == torch.int64
+    assert [found.encoded(n) for n in range(4)] == pictures
+    assert (found.decode(1) == np.array([7, 1, 80])[:, None, None]).all()
+
+
+def test_an_index_is_made_once_and_again_when_a_shard_changes(shards):
+    first = opened(shards, "train")
+    (folder,) = (shards / ".vitrun-index").iterdir()
+    made = folder.stat().st_mtime_ns
+    again = opened(shards, "train")
+    assert [f.stat().st_mtime_ns for f in (shards / ".vitrun-index").iterdir()] == [made]
+    assert again.fingerprint == first.fingerprint and list(again.keys) == list(first.keys)
+    os.utime(shards / "train-0.tar", ns=(0, 0))
+    assert opened(shards, "train").fingerprint == first.fingerprint, "the time of a file is not its content"
+    write(shards / "train-1.tar", sample(99))
+    changed = opened(shards, "train")
+    assert len(changed) == 23 and changed.fingerprint != first.fingerprint
+    newest = max((shards / ".vitrun-index").iterdir(), key=lambda f: f.stat().st_mtime_ns)
+    (newest / "offsets.npy").write_bytes(b"half")
+    assert "delete it" in refused(shards)
+
+
+def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
+    assert expanded("a-{08..11}-{0..1}.tar") == [f"a-{n}-{m}.tar" for n in ("08", "09", "10", "11") for m in "01"]
+    assert len(opened(shards, "train", "data.train=train-{0..1}.tar")) == 17
+    assert "lacks 2 of the 5 shards, train-3.tar first" in refused(shards, "data.train=train-{0..4}.tar")
+    assert "lacks all of t-*.tar; it has train-0.tar" in refused(shards, "data.train=t-*.tar")
+    for words in (["data.train=*.tar"], ["data.train=**/*.tar", "data.test=./val-0.tar"]):
+        assert "val-0.tar is a training and a test shard" in refused(shards, *words)
+    for shard in shards.glob("train-*.tar"):
+        shard.unlink()
+    assert len(opened(shards, "test")) == 6, "a test needs no training shards"
+
+
+WORDS = ("model=vit_nano8", "data=shards", "data.classes=5", "batch=8", "steps=3", "warmup=1", "data.buffer=6")
+
+
+def test_shards_train_by_one_word(run_command, shards):
+    recipe, result = run_command("pretrain", *WORDS, f"data.path={shards}")
+    assert result["test_images"] == 6 and result["steps"] == 3
+    facts = json.loads((recipe.runs / run.name("pretrain", recipe) / "about.json").read_text())
+    assert facts["train_data"] == opened(shards, "train").fingerprint
+
+
+def test_a_rehearsal_indexes_no_shards_of_published_sizes(run_command, shards):
+    words = (*WORDS, f"data.path={shards}", "data.train_images=29", "data.test_images=6")
+    run_command("pretrain", *words, dry=True)
+    assert not (shards / ".vitrun-index").exists()
+    with pytest.raises(Mistake, match="lacks all of"):
+        run_command("pretrain", *words, "data.train=nothing*.tar", dry=True)
+
+
+def test_shards_are_tested_on_without_any_to_train_on(run_command, tmp_path):
+    for number in range(2):
+        samples = [file for n in range(5) for file in sample(5 * number + n)]
+        write(tmp_path / "set" / f"imagenet-train-{number}.tar", samples)
+    run_command("pretrain", *TINY, "data.target=count")
+    words = ["data=shards", f"data.path={tmp_path / 'set'}", "data.test=*.tar", "data.classes=5"]
+    _, result = run_command("eval", *words)
+    assert result["images_used"] == 10
+    with pytest.raises(Mistake, match="is a training and a test shard"):
+        run_command("finetune", *words, "steps=1", "warmup=0")
+
+
+def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(run_command, tmp_path):
+    labels = [[n % 5] if n % 3 else [n % 5, (n + 2) % 5, n % 5] for n in range(30)]
+    write(tmp_path / "set" / "train.tar", [f for n in range(24) for f in sample(n, labels[n])])
+    write(tmp_path / "set" / "val.tar", [f for n in range(24, 30) for f in sample(n, labels[n])])
+    words = (*WORDS, f"data.path={tmp_path / 'set'}", "data.label=labels")
+    assert opened(tmp_path / "set", "train", "data.label=labels").labels[:3].tolist() == [[0, 2], [1, -1], [2, -1]]
+    with pytest.raises(Mistake, match="use loss=sigmoid"):
+        run_command("pretrain", *words)
+    _, masked = run_command("pretrain", *words, "objective=masked")
+    assert masked["test_images"] == 6, "without labels it does not matter how many there are"
+    run_command("pretrain", *words, "loss=sigmoid")
+    recipe, result = run_command("eval")
+    answers = pyarrow.parquet.read_table(recipe.runs / run.name("eval", recipe) / "preds.parquet").to_pydict()
+    assert sorted(map(len, answers["label"])) == [1, 1, 1, 1, 2, 2], "as many as each has"
+    right = [top[0] in label for label, top in zip(answers["label"], answers["top5"])]
+    assert result["images_used"] == 6 and np.mean(right) == pytest.approx(result["top1"])
+    with pytest.raises(Mistake, match="several labels"):
+        run_command("fewshot", f"data.path={tmp_path / 'set'}", "data=shards", "data.label=labels", "data.classes=5")
+
+
+ONE = [("a.png", picture(1)), ("a.cls", b"1")]
+# what is in the shard, words, and what the answer says
+WRONG = [
+    ([], [], "has no images"),
+    ([("a.png", picture(1))], [], "a has no class: there are png, but no cls"),
+    ([("a.png", picture(1)), ("a.json", b"{}")], ["data.label=label"], "a.json has no field 'label'"),
+    ([("a.png", picture(1)), ("a.json", b"[")], ["data.label=label"], "it is no json object"),
+    ([("a.png", picture(1)), ("a.json", b'{"label": []}')], ["data.label=label"], "the class of a is []"),
+    ([("a.png", picture(1)), ("a.json", b'{"label": -1}')], ["data.label=label"], "the class of a is -1"),
+    ([("a.cls", b"1")], [], "a has no image: there are cls, but none of jpg"),
+    ([("a.png", picture(1)), ("a.cls", b"cat")], [], "the class of a is 'cat'"),
+    ([*ONE, *ONE], [], "a.png is in it twice"),
+    ([("a.png", picture(1)), ("a.cls", b"5")], [], "train.tar/a has the class 5. Give their number: data.classes=6"),
+    ([("a.png", b"<html>"), ("a.cls", b"1")], [], "train.tar/a is no readable image"),
+]
+
+
+@pytest.mark.parametrize("files, words, told", WRONG, ids=[told for *_, told in WRONG])
+def test_what_is_wrong_with_a_shard_is_named(files, words, told, tmp_path):
+    write(tmp_path / "train.tar", files)
+    assert told in refused(tmp_path, *words)
+
+
+def test_a_shard_that_is_cut_off_is_no_shard(shards):
+    whole = (shards / "train-1.tar").read_bytes()
+    end = whole.rstrip(b"\0")
+    for size in (700, len(end) // 512 * 512 + 512, 3 * 512, 0):
+        (shards / "train-1.tar").write_bytes(whole[:size])
+        assert "train-1.tar cannot be used: it is cut off" in refused(shards)
+    (shards / "train-1.tar").write_bytes(whole[:2048] + b"#" * 512 + whole[2560:])
+    assert "damaged after" in refused(shards) or "cut off" in refused(shards)
+    (shards / "train-1.tar").write_bytes(b"\x1f\x8b" + whole[2:])
+    assert "it is no tar" in refused(shards)
+
+
+def test_the_sizes_that_timm_wrote_are_held_to(shards):
+    said = {"splits": {"train": {"filenames": ["train-0.tar", "train-1.tar"], "shard_lengths": [10, 7]}}}
+    (shards / "_info.json").write_text(json.dumps(said))
+    assert len(opened(shards, "train")) == 29
+    said["splits"]["train"]["shard_lengths"] = [10, 8]
+    (shards / "_info.json").write_text(json.dumps(said))
+    assert "train-1.tar has 7 images, but _info.json says 8" in refused(shards)
+    (shards / "_info.json").write_text("[]")
+    assert "not what timm writes" in refused(shards)

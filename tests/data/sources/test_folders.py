@@ -1,0 +1,218 @@
+"""Folders of images become the right split; what is wrong with a folder is said."""
+
+import os
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from helpers.images import IMAGE, class_folders, flat, picture, write_parquet
+from vitrun import choices, data, start
+from vitrun.data import files
+from vitrun.data.splits import BadImage
+from vitrun.mistakes import Exit, Mistake
+
+
+def test_one_folder_says_which_of_its_images_are_for_testing(tmp_path):
+    class_folders(tmp_path, ["cat", "dog"], 30)
+    split = files.source(choices.data_row("folder", path=tmp_path), "test")
+    assert (
+        0 < len(split) < 15
+        and split.where == f"{tmp_path}, of whose images a tenth, by a hash of their names, is for testing"
+    )
+
+
+def test_a_photograph_of_a_kind_that_cannot_be_read_is_named_and_one_of_another_name_read(tmp_path):
+    class_folders(tmp_path, ["cat", "dog"])
+    jpeg = (tmp_path / "cat" / "0.png").read_bytes()
+    (tmp_path / "cat" / "2.JFIF").write_bytes(jpeg)
+    (tmp_path / "cat" / "3.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    split = files.source(choices.data_row("folder", path=tmp_path, train=None), "test")
+    said = {key: tried(split, row) for row, key in enumerate(split.keys)}
+    assert "cat/3.heic is no readable image" in said["cat/3.heic"]
+    assert "cat/2.JFIF" in said and [key for key, sentence in said.items() if sentence] == ["cat/3.heic"]
+
+
+def tried(split, row: int) -> str:
+    """What is wrong with an image."""
+    try:
+        split.decode(row)
+    except BadImage as mistake:
+        return str(mistake)
+    return ""
+
+
+def archive(root: Path) -> None:
+    (root / "images.tar.gz").write_bytes(b"packed")
+
+
+def classless(root: Path) -> None:
+    class_folders(root, ["cat", "dog"])
+    (root / "bird").mkdir()
+
+
+def untested(root: Path) -> None:
+    class_folders(root / "train", ["cat", "dog"])
+
+
+def unlike(root: Path) -> None:
+    untested(root)
+    class_folders(root / "test", ["cat", "bird"])
+
+
+def other_files(root: Path) -> None:
+    (root / "cat").mkdir()
+    (root / "cat" / "1.psd").write_bytes(b"?")
+
+
+# kind: what is in the folder, the part of it that is asked for, and parts of the sentence
+WRONG = {
+    "empty": (lambda root: None, "train", ["has no class folders with images: it has nothing", "CLASS/*.jpg"]),
+    "images without class folders": (flat, "train", ["its images lie in it without one", "Sort them"]),
+    "an archive": (archive, "train", ["it has images.tar.gz. Unpack that first"]),
+    "no format we read": (other_files, "train", ["it has cat", "images end in .bmp"]),
+    "one level too high": (
+        lambda root: untested(root / "pets"),
+        "train",
+        ["one class only", "data.path=", "/pets is meant"],
+    ),
+    "a class without images": (classless, "train", ["class folders without an image: bird"]),
+    "no test folder": (untested, "test", ["has a folder train, but none of the test images", "test or val"]),
+    "no training folder": (
+        lambda root: class_folders(root / "val", ["cat", "dog"]),
+        "train",
+        ["has a folder val, but none of the train images", "called train"],
+    ),
+    "classes to test that were not trained": (unlike, "test", ["has classes that", "has not: bird"]),
+    "a split of another name": (
+        lambda root: write_parquet(root / "validation-00000-of-00001.parquet"),
+        "test",
+        ["has no split 'test', but validation", "data.test=NAME"],
+    ),
+    "half a download": (
+        lambda root: write_parquet(root / "data" / "train-00000-of-00002.parquet"),
+        "train",
+        ["has 1 files as train-00000-of-00002.parquet", "speak of 2", "fetch what is missing"],
+    ),
+    "two versions in one": (
+        lambda root: [write_parquet(root / f"train-00000-of-0000{n}.parquet") for n in (1, 2)],
+        "train",
+        ["has 2 files as", "speak of 1 and 2", "keep other versions elsewhere"],
+    ),
+    "two configurations in one": (
+        lambda root: [write_parquet(root / name / "train.parquet") for name in ("fine", "coarse")],
+        "train",
+        ["has 2 files as train.parquet", "speak of 1", "keep other versions elsewhere"],
+    ),
+    "other columns": (
+        lambda root: write_parquet(root / "train.parquet", fine_label=[0, 1], label=["cat", "dog"]),
+        "train",
+        ["the column 'label' should hold a whole number an image, but it holds", "string", "data.label=COLUMN"],
+    ),
+    "labels left out": (
+        lambda root: write_parquet(root / "train.parquet", label=[0, None]),
+        "train",
+        ["but it holds 1 empty places"],
+    ),
+    "no images in the column": (
+        lambda root: write_parquet(root / "train.parquet", image=[1, 2]),
+        "train",
+        ["the column 'image' holds no images", "data.image=COLUMN"],
+    ),
+    "no such column": (
+        lambda root: pyarrow.parquet.write_table(pyarrow.table({"img": [1], "label": [0]}), root / "train.parquet"),
+        "train",
+        ["no column 'image' among img, label"],
+    ),
+    "images that were left elsewhere": (
+        lambda root: write_parquet(root / "train.parquet", image=[{"bytes": None, "path": "/nowhere/1.jpg"}] * 2),
+        "train",
+        ["holds no bytes of this image", "/nowhere/1.jpg"],
+    ),
+    "identities for labels": (
+        lambda root: write_parquet(root / "train.parquet", label=[0, 2**40]),
+        "train",
+        ["the column 'label' goes up to 1099511627776, which is no class", "data.label=COLUMN"],
+    ),
+    "a table without rows": (
+        lambda root: write_parquet(
+            root / "train.parquet", image=pyarrow.array([], IMAGE), label=pyarrow.array([], "int64")
+        ),
+        "train",
+        ["its split 'train' has no images"],
+    ),
+    "test images that have no classes": (
+        lambda root: [class_folders(root / "train", ["cat", "dog"]), (root / "test").mkdir(), flat(root / "test")],
+        "test",
+        ["its images lie in it without one", "Sort them"],
+    ),
+    "no parquet at all": (
+        lambda root: (root / "train.parquet").write_text("<html>"),
+        "train",
+        ["its parquet files cannot be read"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_folder_is_told_what_is_wrong_with_it(kind, tmp_path):
+    make, part, expected = WRONG[kind]
+    make(tmp_path)
+    with pytest.raises(Mistake) as error:
+        data.open_split(choices.data_row("folder", path=tmp_path), part)
+    sentence = str(error.value)
+    assert error.value.status == Exit.DATA and "\n" not in sentence
+    assert all(part in sentence for part in expected), sentence
+
+
+def test_what_an_operating_system_leaves_behind_is_no_class_and_no_image(tmp_path):
+    class_folders(tmp_path, ["cat", "dog"])
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        class_folders(tmp_path, [name])
+    (tmp_path / "cat" / "._0.png").write_bytes(b"not an image")
+    split = files.source(choices.data_row("folder", path=tmp_path, train=None), "test")
+    assert split.classes == ("cat", "dog") and split.keys == ["cat/0.png", "dog/0.png"]
+
+
+def test_a_new_image_moves_no_other_between_training_and_testing(tmp_path):
+    class_folders(tmp_path, ["cat", "dog"], each=30)
+    row = choices.data_row("folder", path=tmp_path)
+    before = {part: set(files.read(row, part).keys) for part in ("train", "test")}
+    (tmp_path / "cat" / "new.png").write_bytes(picture(0))
+    after = {part: set(files.read(row, part).keys) - {"cat/new.png"} for part in ("train", "test")}
+    assert before == after and before["test"] and not before["train"] & before["test"]
+
+
+def test_a_class_without_test_images_keeps_its_label(tmp_path):
+    class_folders(tmp_path / "train", ["cat", "dog", "owl"])
+    class_folders(tmp_path / "test", ["owl", "cat"])
+    split = data.open_split(choices.data_row("folder", path=tmp_path), "test")
+    assert split.classes == ("cat", "dog", "owl") and split.labels.tolist() == [0, 2]
+
+
+def test_imagenets_own_test_images_which_have_no_classes_are_passed_over(tmp_path):
+    class_folders(tmp_path / "train", ["cat", "dog"])
+    class_folders(tmp_path / "val", ["cat", "dog"])
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "ILSVRC2012_test_00000001.png").write_bytes(picture(0))
+    assert len(data.open_split(choices.data_row("folder", path=tmp_path), "test")) == 2
+
+
+def test_links_to_folders_are_followed_but_not_back(tmp_path):
+    class_folders(tmp_path / "elsewhere", ["more"], each=3)
+    class_folders(tmp_path / "all", ["cat", "dog"])
+    (tmp_path / "all" / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "more")
+    (tmp_path / "all" / "cat" / "back").symlink_to(tmp_path / "all")
+    (tmp_path / "all" / "cat" / "itself").symlink_to(tmp_path / "all" / "cat" / "itself")
+    split = files.source(choices.data_row("folder", path=tmp_path / "all", train=None), "test")
+    assert split.keys == ["cat/0.png", "cat/more/0.png", "cat/more/1.png", "cat/more/2.png", "dog/0.png"]
+
+
+def test_a_name_that_is_no_text_is_shown_and_hashed(photographs):
+    (photographs / "train" / "cat" / "0.jpg").rename(
+        os.fsdecode(bytes(photographs / "train" / "cat") + b"/caf\xe9.jpg")
+    )
+    for part in (photographs, photographs / "train"):
+        split = data.open_split(start.load("pretrain", ["data=folder", f"data.path={part}"]).data, "train")
+        assert len(split.fingerprint) == 16 and sum(r"caf\xe9.jpg" in key for key in split.keys) <= 1

@@ -1,0 +1,103 @@
+"""ImageNet's other test sets: ReaL's labels go by the number in the name, and subsets by class."""
+
+import json
+
+import numpy as np
+import pytest
+
+from helpers.imagenet import LABELS, LISTS, NUMBERS, SYNSETS, lists, named, opened, validation
+from helpers.images import class_folders
+from vitrun.data import imagenet
+from vitrun.mistakes import Exit, Mistake
+
+
+def test_the_published_lists_are_as_published():
+    empty = sum(not labels for labels in LISTS)
+    assert (len(LISTS), empty, max(map(len, LISTS))) == (50_000, 3163, 9)
+    assert LISTS[:4] == [[], [970, 795], [230, 231], [809]]
+    assert len(SYNSETS) == 1000 and SYNSETS[0] == "n01440764" and list(SYNSETS) == sorted(SYNSETS)
+    a, r = imagenet.subset("imagenet_a"), imagenet.subset("imagenet_r")
+    assert len(a) == len(r) == 200 and len({*a} & {*r}) == 86 and (np.diff(a) > 0).all() and (np.diff(r) > 0).all()
+
+
+def test_real_goes_by_the_number_in_the_name_in_any_order(tmp_path):
+    order = np.random.default_rng(0).permutation(len(NUMBERS))
+    shuffled = validation(tmp_path / "s", [named(NUMBERS[i]) for i in order], [LABELS[i] for i in order])
+    straight = validation(tmp_path / "t", [named(number) for number in NUMBERS], LABELS)
+    expected = {named(number).split("/")[-1]: set(LISTS[number - 1]) for number in NUMBERS}
+    assert lists(opened("imagenet_real", shuffled, test_images=None)) == expected
+    assert lists(opened("imagenet_real", straight, test_images=None)) == expected
+
+
+def test_real_knows_names_with_a_synset_which_is_eight_digits_too(tmp_path):
+    names = [f"ILSVRC2012_val_{n:08d}_{SYNSETS[label]}.JPEG" for n, label in zip(NUMBERS, LABELS)]
+    split = opened("imagenet_real", validation(tmp_path / "c", names, LABELS), test_images=None)
+    assert list(lists(split).values()) == [set(LISTS[number - 1]) for number in NUMBERS]
+
+
+def test_real_is_the_file_given_then_the_column_then_the_file_beside_the_images(tmp_path):
+    own = [[label, 1] for label in LABELS]
+    other = LISTS.copy()
+    for number, label in zip(NUMBERS, LABELS):
+        other[number - 1] = [label, 2]
+    names = [named(number) for number in NUMBERS]
+    root = validation(tmp_path / "c", names, LABELS, real_labels=own)
+    assert opened("imagenet_real", root, test_images=None).accepted[:, 1].tolist() == [1] * len(NUMBERS)
+    (tmp_path / "real.json").write_text(json.dumps(other))
+    given = opened("imagenet_real", root, test_images=None, real=tmp_path / "real.json")
+    assert given.accepted[:, 1].tolist() == [2] * len(NUMBERS)
+    beside = validation(tmp_path / "d", names, LABELS)
+    (beside / "real.json").write_text(json.dumps(other))
+    assert opened("imagenet_real", beside, test_images=None).accepted[:, 1].tolist() == [2] * len(NUMBERS)
+    assert len({given.fingerprint, opened("imagenet_real", root, test_images=None).fingerprint}) == 2
+
+
+# what the copy looks like: names and labels, and a part of the sentence
+MISFITS = {
+    "names lost": ([f"{n}.JPEG" for n in NUMBERS], LABELS, "/2.JPEG is no name as ILSVRC2012_val_00000001.JPEG"),
+    "no names": ([None for _ in NUMBERS], LABELS, "use a copy that kept the file names"),
+    "training images": ([f"n01440764_{n}.JPEG" for n in NUMBERS], LABELS, "is no name as"),
+    "no such number": ([named(n + 50_000) for n in NUMBERS], LABELS, "is no name as"),
+    "shifted by one": ([named(n + 1) for n in NUMBERS], LABELS, "lists and images do not belong together"),
+    "labels of another order": ([named(n) for n in NUMBERS], [999 - n for n in LABELS], "do not belong together"),
+}
+
+
+@pytest.mark.parametrize("kind", MISFITS)
+def test_real_refuses_images_that_its_lists_cannot_be_matched_with(kind, tmp_path):
+    names, labels, part = MISFITS[kind]
+    with pytest.raises(Mistake) as error:
+        opened("imagenet_real", validation(tmp_path / "c", names, labels), test_images=None)
+    assert part in str(error.value) and error.value.status == Exit.DATA
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[[1]]", json.dumps([[1000]] * 50_000), json.dumps([["a"]] * 50_000)])
+def test_a_file_that_is_not_reals_is_refused(text, tmp_path):
+    root = validation(tmp_path / "c", [named(number) for number in NUMBERS], LABELS)
+    (root / "real.json").write_text(text)
+    with pytest.raises(Mistake, match="real.json is not ReaL's real.json") as error:
+        opened("imagenet_real", root, test_images=None)
+    assert error.value.status == Exit.DATA
+
+
+def test_folders_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path):
+    root = class_folders(tmp_path / "v2", [str(n) for n in range(12)])
+    split = opened("imagenet_v2", root, classes=12, test_images=12)
+    assert split.classes == tuple(map(str, range(12)))
+    assert [key.split("/")[0] for key in split.keys] == [str(label) for label in split.labels]
+
+
+def test_labels_of_all_of_imagenet_become_places_among_the_two_hundred(tmp_path):
+    chosen = imagenet.subset("imagenet_a")
+    names = [f"{n}.jpg" for n in range(5)]
+    split = opened(
+        "imagenet_a", validation(tmp_path / "c", names, chosen[:5].tolist()), test="validation", test_images=5
+    )
+    assert split.labels.tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(Mistake, match="3.jpg is of none of the 200 classes"):
+        opened(
+            "imagenet_a",
+            validation(tmp_path / "d", names, [6, 11, 13, 0, 15]),
+            test="validation",
+            test_images=5,
+        )

@@ -1,0 +1,29 @@
+"""A data set that is missing says where it comes from."""
+
+import pytest
+
+from helpers.images import flat, write_parquet
+from helpers.overrides import DATA_ROWS
+from vitrun import data, start
+from vitrun.mistakes import Exit, Mistake
+
+OWN = ("folder", "parquet", "shards")  # the rows for what anybody has
+ABSENT = {
+    "nowhere": lambda root: root.rmdir(),
+    "empty": lambda root: None,
+    "of images without class folders": flat,
+    "of another split": lambda root: write_parquet(root / "other.parquet"),
+}
+
+
+@pytest.mark.parametrize("kind", ABSENT)
+@pytest.mark.parametrize("name", ["pets", "imagenet", "imagenet_a", "objectnet", "imagenet21k", *OWN])
+def test_a_published_set_that_is_not_there_says_where_it_comes_from_and_one_of_ones_own_does_not(kind, name, tmp_path):
+    ABSENT[kind](tmp_path)
+    words = [name, f"data.path={tmp_path}", *["data.classes=2"] * (name == "shards")]
+    with pytest.raises(Mistake) as error:
+        data.open_split(start.load("data", words).data, "test")
+    sentence, home, hub = str(error.value), DATA_ROWS[name]["home"], DATA_ROWS[name].get("hub")
+    assert error.value.status == Exit.DATA and str(tmp_path) in sentence and "\n" not in sentence
+    assert sentence.count(f" {name} comes from {home}") == bool(home) == sentence.count("comes from")
+    assert not hub or f"; without a path it is read from {hub} on the Hub." in sentence

@@ -1,0 +1,47 @@
+"""A folder of VTAB's originals."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from vitrun.data.vtab.keys import published_keys
+from vitrun.data.vtab.order import tfds_order
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory) -> Path:
+    """A folder with all of Flowers102 and of EuroSAT by name and label, a colour a class; every other is missing."""
+    root = tmp_path_factory.mktemp("originals")
+    colours = []
+    for label in range(102):
+        colours.append(root / f"{label}.jpg")
+        Image.new("RGB", (8, 8), (label, 2 * label, 255 - label)).save(colours[-1], quality=95)
+    flowers = root / "oxford_flowers102"
+    (flowers / "jpg").mkdir(parents=True)
+    order = np.random.default_rng(0).permutation(np.arange(1, 8190, dtype=np.uint16))
+    found = labels_of(order)
+    for n, label in enumerate(found, 1):
+        os.link(colours[label], flowers / "jpg" / f"image_{n:05d}.jpg")
+    savemat(flowers / "imagelabels.mat", {"labels": (found + 1).astype(np.uint8)[None]})
+    savemat(
+        flowers / "setid.mat",
+        {"trnid": order[None, :1020], "valid": order[None, 1020:2040], "tstid": order[None, 2040:]},
+    )
+    for key in published_keys("eurosat", "train"):
+        name, _, file = key.partition("_")
+        (root / "eurosat" / "2750" / name).mkdir(parents=True, exist_ok=True)
+        os.link(colours[0], root / "eurosat" / "2750" / name / file)
+    return root
+
+
+def labels_of(order: np.ndarray) -> np.ndarray:
+    """Labels of the flowers 1, 2 ..., of which val200 has 90 classes, as the published one."""
+    found = np.arange(8189) % 102
+    held = order[1020:2040]
+    val200 = held[tfds_order([f"image_{n:05d}.jpg" for n in held], "validation")[:200]]
+    found[val200 - 1] = np.arange(200) % 90
+    return found

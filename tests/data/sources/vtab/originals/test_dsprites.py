@@ -1,0 +1,16 @@
+"""dSprites is read a block at a time."""
+
+import zlib
+
+from helpers import vtab_originals as originals
+
+NPZ, TFRECORD = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "dmlab-train.tfrecord-00000-of-00002"
+
+
+def test_a_black_and_white_image_costs_a_block_and_not_the_archive(tmp_path):
+    originals.dsprites(tmp_path)
+    from vitrun.data.originals import dsprites
+
+    found = dsprites.blocks(tmp_path / NPZ)
+    assert len(found) == 13 and sum(map(len, found)) < 64 * 64 * 3200 / 100
+    assert {len(zlib.decompress(block)) for block in found[:-1]} == {dsprites.BLOCK * 64 * 64 // 8}

@@ -1,0 +1,224 @@
+"""VTAB's sixteen originals, tiny and as published: the readers find keys, labels and pixels, or say what is wrong."""
+
+import gzip
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from helpers import tfrecords as records
+from helpers import vtab_originals as originals
+from vitrun.data.originals import ORIGINALS
+from vitrun.mistakes import Exit, Mistake
+
+CLASSES = {
+    "caltech101": {"label": 102}, "cifar100": {"label": 100}, "dtd": {"label": 47}, "oxford_flowers102": {"label": 102},
+    "oxford_iiit_pet": {"label": 37}, "sun397": {"label": 397}, "svhn_cropped": {"label": 10}, "eurosat": {"label": 10},
+    "patch_camelyon": {"label": 2}, "resisc45": {"label": 45}, "diabetic_retinopathy": {"label": 5},
+    "clevr": {"count_all": 8, "closest_object_distance": 6}, "dmlab": {"label": 6}, "kitti": {"label": 4},
+    "dsprites": {"label_x_position": 16, "label_orientation": 16},
+    "smallnorb": {"label_azimuth": 18, "label_elevation": 9},
+}  # fmt: skip
+SOURCES = {
+    "caltech101": "data.caltech.edu", "cifar100": "cs.toronto.edu", "dtd": "robots.ox.ac.uk", "kitti": "cvlibs.net",
+    "oxford_flowers102": "robots.ox.ac.uk", "oxford_iiit_pet": "robots.ox.ac.uk", "sun397": "vision.princeton.edu",
+    "svhn_cropped": "ufldl.stanford.edu", "patch_camelyon": "zenodo.org", "eurosat": "github.com/phelber",
+    "resisc45": "1drv.ms", "diabetic_retinopathy": "kaggle.com", "clevr": "cs.stanford.edu",
+    "dmlab": "storage.googleapis.com", "dsprites": "dsprites-dataset", "smallnorb": "cs.nyu.edu",
+}  # fmt: skip
+ACCOUNTS = {"kitti": "registration", "diabetic_retinopathy": "account at Kaggle"}
+
+
+def make(name: str, root: Path) -> dict[str, originals.Found]:
+    """A tiny original, where its format can be written here."""
+    if name == "patch_camelyon":
+        pytest.importorskip("h5py")
+    return originals.MAKERS[name](root)
+
+
+def pixels(image: bytes | np.ndarray) -> bytes | list:
+    return image if isinstance(image, bytes) else [image.dtype, image.tolist()]
+
+
+def mistake(name: str, root: Path, split: str = "train") -> str:
+    """What the reader says of a folder that it cannot read."""
+    with pytest.raises(Mistake) as caught:
+        ORIGINALS[name](root, split).image(0)
+    assert caught.value.status == Exit.DATA and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_there_is_a_reader_for_each_of_the_sixteen_originals():
+    assert set(ORIGINALS) == set(originals.MAKERS) == set(CLASSES) and len(ORIGINALS) == 16
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_an_original_as_published_gives_its_keys_labels_and_pixels(name, tmp_path):
+    for split, expected in make(name, tmp_path).items():
+        found = ORIGINALS[name](tmp_path, split)
+        places = {key: place for place, key in enumerate(found.keys)}
+        assert sorted(found.keys) == sorted(key for key, _, _ in expected) and len(places) == len(expected)
+        for key, labels, image in expected[:: max(1, len(expected) // 200)]:
+            assert {label: values[places[key]] for label, values in found.labels.items()} == labels, key
+            assert pixels(found.image(places[key])) == pixels(image), key
+        assert {label: len(names) for label, names in found.classes.items()} == CLASSES[name]
+        assert all(values.dtype == np.int64 for values in found.labels.values())
+        assert str(tmp_path) in found.where and "\n" not in found.where
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_an_empty_folder_is_told_what_belongs_there_and_where_it_comes_from(name, tmp_path):
+    root = tmp_path / "empty"
+    for found in ("no such folder", "nothing", "holiday.txt"):
+        said = mistake(name, root)
+        assert said.startswith(f"{name}: there is no {root}/") and f"found in {root}: {found}." in said
+        assert "Expected there: " in said and SOURCES[name] in said and ACCOUNTS.get(name, "no account") in said
+        root.mkdir(exist_ok=True)
+        if found == "nothing":
+            originals.put(root / "holiday.txt", "")
+
+
+def cut(path: str):
+    """The end of the file is lost."""
+    return lambda root: originals.put(root / path, (root / path).read_bytes()[: (root / path).stat().st_size * 3 // 5])
+
+
+def gone(path: str):
+    """The file or folder is missing."""
+    return lambda root: shutil.rmtree(root / path) if (root / path).is_dir() else (root / path).unlink()
+
+
+def holds(path: str, data: bytes | str):
+    """The file has something else in it."""
+    return lambda root: originals.put(root / path, data)
+
+
+def replaced(path: str, old: str, new: str):
+    """A text file says something else."""
+    return lambda root: originals.put(root / path, (root / path).read_text().replace(old, new))
+
+
+def huge(root: Path) -> None:
+    """The photographs are as a camera took them."""
+    originals.put(root / "train" / "10_left.jpeg", originals.photo(1, size=(3888, 2592)))
+
+
+def digits(value: int):
+    """A MATLAB file with one image of this digit."""
+    matrices = {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.full((2, 1), value, np.uint8)}
+    return lambda root: savemat(root / "train_32x32.mat", matrices)
+
+
+def frame(label: int) -> bytes:
+    """A TFRecord file of one frame."""
+    return records.record(records.example({"image": b"", "filename": b"a", "label": label}))
+
+
+def sprites(**arrays: np.ndarray):
+    """An archive of two sprites, but for ``arrays``."""
+    whole = {"imgs": np.zeros((2, 64, 64), np.uint8), "latents_classes": np.eye(2, 6, 5, dtype=np.int64)[::-1]} | arrays
+    return lambda root: np.savez_compressed(root / NPZ, **whole)
+
+
+def moved(old: str, new: str):
+    """The file or folder has another name."""
+    return lambda root: (root / old).rename(root / new)
+
+
+PCAM, SCENES = "camelyonpatch_level_2_split_train", "CLEVR_v1.0/scenes/CLEVR_train_scenes.json"
+NPZ, TFRECORD = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "dmlab-train.tfrecord-00000-of-00002"
+DAT, INFO = f"{originals.NORB['train']}-dat.mat", f"{originals.NORB['train']}-info.mat"
+# What is wrong with the folder of an original -> what makes it so, and a part of the answer.
+WRONG = {
+    "caltech101 a class": (gone("101_ObjectCategories/Faces"), "101 folders, not one for each of 102 classes"),
+    "caltech101 image": (gone("101_ObjectCategories/Faces/image_0005.jpg"), "1 of 4 images are missing, the first Fa"),
+    "caltech101 one list": (gone("caltech101_train.txt"), "there is no {root}/caltech101_train.txt"),
+    "caltech101 a key": (holds("caltech101_train.txt", "Dog/image_0001.jpg"), "caltech101_train.txt is not as publish"),
+    "cifar100 cut": (cut("cifar-100-binary/train.bin"), "5533 bytes are no whole number of records of 3074"),
+    "cifar100 python": (moved("cifar-100-binary", "cifar-100-python"), "pickles, which may run code and are never"),
+    "cifar100 empty": (holds("cifar-100-binary/train.bin", b""), "0 bytes are no whole number of records"),
+    "cifar100 label": (holds("cifar-100-binary/train.bin", bytes([0, 100, *[0] * 3072])), "0 has the label 100, which"),
+    "cifar100 names": (holds("cifar-100-binary/fine_label_names.txt", "apple\n"), "it has 1 names, not 100"),
+    "dtd image": (gone("dtd/images/banded/banded_0000.jpg"), "1 of 2 images are missing, the first banded/"),
+    "dtd list": (gone("dtd/labels/train1.txt"), "{root}/dtd/labels/train1.txt"),
+    "dtd empty list": (holds("dtd/labels/train1.txt", ""), "train1.txt: there are no images"),
+    "oxford_flowers102 empty": (holds("setid.mat", b""), "setid.mat is not as published"),
+    "oxford_flowers102 page": (holds("imagelabels.mat", "<html>Not found"), "imagelabels.mat is not as published"),
+    "oxford_flowers102 image": (gone("jpg/image_00004.jpg"), "1 of 2 images are missing, the first image_00004.jpg"),
+    "oxford_iiit_pet breeds": (holds("annotations/trainval.txt", "Abyssinian_1 1 1 1"), "of 1 breeds, not of 37"),
+    "oxford_iiit_pet line": (holds("annotations/trainval.txt", "Abyssinian_1 one"), "trainval.txt is not as published"),
+    "oxford_iiit_pet image": (gone("images/Breed_01_100.jpg"), "1 of 37 images are missing, the first Breed_01"),
+    "sun397 names": (holds("SUN397/ClassName.txt", "/a/abbey\n"), "it has 1 names, not 397"),
+    "sun397 lists": (gone("sun397_tfds_tr.txt"), "sun397_tfds_{tr,va,te}.txt of the package tensorflow_datasets"),
+    "sun397 class": (holds("sun397_tfds_tr.txt", "/a/moon/sun_1.jpg"), "KeyError: '/a/moon'"),
+    "sun397 image": (gone("SUN397/a/abbey/sun_train.jpg"), "1 of 2 images are missing, the first a/abbey"),
+    "svhn_cropped cut": (cut("train_32x32.mat"), "train_32x32.mat is not as published"),
+    "svhn_cropped digits": (digits(11), "y goes from 11 to 11, where digits are 1 to 10"),
+    "patch_camelyon cut": (cut(f"{PCAM}_x.h5"), "_x.h5 is not as published: OSError"),
+    "patch_camelyon gzip": (moved(f"{PCAM}_y.h5", f"{PCAM}_y.h5.gz"), "gunzip {root}/camelyonpatch_level_2"),
+    "patch_camelyon swapped": (moved(f"{PCAM}_y.h5", f"{PCAM}_x.h5"), "{root}/camelyonpatch_level_2_split_train_x"),
+    "eurosat class": (gone("2750/Forest"), "9 folders, not one for each of 10 classes"),
+    "eurosat bands": (moved("2750", "EuroSATallBands"), "the version in colour"),
+    "resisc45 class": (gone("NWPU-RESISC45/palace"), "44 folders, not one for each of 45 classes"),
+    "diabetic_retinopathy raw": (huge, "3888 by 2592 pixels, where processed images have 540 at most"),
+    "diabetic_retinopathy level": (holds("trainLabels.csv", "image,level\n10_left,5\n"), "10_left has the label 5"),
+    "diabetic_retinopathy image": (gone("train/10_right.jpeg"), "1 of 2 images are missing, the first 10_right.jpeg"),
+    "clevr cut": (cut(SCENES), "scenes.json is not as published: JSONDecodeError"),
+    "clevr depth": (replaced(SCENES, "90, 10.5]", "90]"), "scenes.json is not as published"),
+    "clevr image": (gone("CLEVR_v1.0/images/train/CLEVR_train_000001.png"), "1 of 3 images are missing, the first C"),
+    "dmlab cut": (cut(TFRECORD), "it ends within the record at byte"),
+    "dmlab length": (holds(TFRECORD, bytes(16)), "the length of the record at byte 0 does not match its checksum"),
+    "dmlab fields": (holds(TFRECORD, records.record(b"\x0a\x09")), "a field of 9 bytes does not fit its message"),
+    "dmlab label": (holds(TFRECORD, frame(label=6)), "a has the label 6, which is none of the classes 0 to 5"),
+    "dsprites cut": (cut(NPZ), "is not as published: BadZipFile"),
+    "dsprites order": (sprites(latents_classes=np.zeros((2, 6), np.int64)), "not in the order of their factors"),
+    "dsprites pickle": (sprites(latents_classes=np.array([None])), "Object arrays cannot be loaded"),
+    "dsprites shape": (sprites(imgs=np.zeros((2, 32, 32), np.uint8)), "imgs is [2, 32, 32] of uint8, not [N, 64, 64]"),
+    "kitti image": (gone("training/image_2"), "{root}/data_object_image_2/training/image_2"),
+    "kitti labels": (gone("training/label_2/000000.txt"), "000000.txt is not as published: FileNotFoundError"),
+    "kitti line": (holds("training/label_2/000000.txt", "Car 0.00 0"), "000000.txt is not as published: IndexError"),
+    "kitti order": (holds("mapping/train_rand.txt", "1,41"), "it names lines 1 to 41 of 40"),
+    "kitti text": (holds("mapping/train_rand.txt", "<html>"), "train_rand.txt is not as published: ValueError"),
+    "smallnorb magic": (holds(DAT, bytes(24)), "it begins with 0x00000000, which is no matrix of bytes or of integers"),
+    "smallnorb cut": (cut(DAT), "dat.mat is not as published: ValueError"),
+    "smallnorb rows": (holds(INFO, originals.matrix(np.zeros((2, 4), "<i4"))), "3 images, but the info file beside it"),
+    "smallnorb swapped": (moved(INFO, DAT), "[3, 4], not [N, 2, 96, 96]"),
+    "smallnorb angle": (holds(INFO, originals.matrix(np.full((3, 4), 36, "<i4"))), "0 has the label_azimuth 18, which"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_missing_or_broken_is_said_in_one_sentence(case, tmp_path):
+    name, (spoil, part) = case.split()[0], WRONG[case]
+    make(name, tmp_path)
+    spoil(tmp_path)
+    said = mistake(name, tmp_path)
+    assert part.replace("{root}", str(tmp_path)) in said
+    assert str(tmp_path) in said and ("Fetch it again" in said or "Expected there" in said or "gunzip" in said)
+
+
+def test_what_lies_in_the_folder_of_its_archive_is_found_as_well(tmp_path):
+    expected = originals.dtd(tmp_path)
+    for root in (tmp_path, tmp_path / "dtd"):
+        assert ORIGINALS["dtd"](root, "test").keys == [key for key, _, _ in expected["test"]]
+
+
+def test_gzipped_matrices_are_read_as_plain_ones_are(tmp_path):
+    expected = originals.smallnorb(tmp_path)
+    for path in list(tmp_path.iterdir()):
+        originals.put(Path(f"{path}.gz"), gzip.compress(path.read_bytes()))
+        path.unlink()
+    found = ORIGINALS["smallnorb"](tmp_path, "test")
+    assert [pixels(found.image(n)) for n in range(3)] == [pixels(image) for _, _, image in expected["test"]]
+    path = tmp_path / f"{DAT}.gz"
+    path.write_bytes(path.read_bytes()[:-5000])
+    assert "dat.mat.gz is not as published" in mistake("smallnorb", tmp_path)
+
+
+def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
+    originals.put(tmp_path / f"{PCAM}_x.h5", b"")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert "pip install 'vitrun[vtab]'" in mistake("patch_camelyon", tmp_path)

@@ -1,0 +1,73 @@
+"""`vitrun data vtab` checks each original: complete, exact, different or missing."""
+
+import os
+
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+
+from helpers.vtab_check import check, row
+from vitrun import start
+from vitrun.data.table import main as check_data
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+
+
+def test_the_check_says_what_is_there_what_is_exact_and_what_is_missing(root, tmp_path, capsys):
+    said, splits = check(root, tmp_path / "splits.json", capsys)
+    assert row(said, "eurosat") == ["27000", "exact"]
+    assert row(said, "flowers102") == ["1020, 1020, 6149", "order computed, no published check value"]
+    assert row(said, "clevr_dist") == ["missing", "known without its images"] and row(said, "dtd") == ["missing", "-"]
+    assert "2 of 19 tasks found" in said and "https://cs.stanford.edu/people/jcjohns/clevr" in said
+    assert f"{root / 'dtd'}" in said and "no such folder" in said
+    assert len(splits) == 19 and len(splits["flowers102"]["test"]) == 6149 and splits["dtd"]["train800"] is None
+    assert splits["cifar100"]["train800"][:2] == ["16399", "1680"]
+
+
+def test_the_keys_of_eleven_tasks_are_written_without_any_image(tmp_path, capsys):
+    said, splits = check(tmp_path, tmp_path / "splits.json", capsys)
+    assert "0 of 19 tasks found" in said and "keys of 11" in said
+    assert sum(task["test"] is not None for task in splits.values()) == 11
+
+
+def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path, capsys):
+    place = tmp_path / "originals" / "eurosat"
+    place.parent.mkdir()
+    os.symlink(root / "eurosat", place)
+    file = place / "2750" / "Forest" / "Forest_1.jpg"
+    file.rename(file.with_name("Forest_3001.jpg"))
+    try:
+        with pytest.raises(Mistake, match="not what is published, as said above: eurosat") as error:
+            check(place.parent, tmp_path / "splits.json", capsys)
+    finally:
+        file.with_name("Forest_3001.jpg").rename(file)
+    assert error.value.status == Exit.DATA
+
+
+def test_an_original_that_is_not_whole_is_told_from_one_that_is_missing(tmp_path, capsys):
+    (tmp_path / "kitti" / "mapping").mkdir(parents=True)
+    with pytest.raises(Mistake, match="not what is published, as said above: kitti") as error:
+        check_data(start.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen())
+    said = capsys.readouterr().out
+    assert row(said, "kitti_dist") == ["not whole", "-"] and row(said, "dmlab") == ["missing", "-"]
+    assert error.value.status == Exit.DATA
+
+
+def test_the_check_of_a_folder_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(Mistake, match="there is no folder") as error:
+        check_data(start.load("data", ["vtab", f"data.root={tmp_path / 'nowhere'}"]), Screen())
+    assert error.value.status == Exit.DATA
+
+
+def test_images_of_more_or_fewer_classes_than_published_differ(root, tmp_path, capsys):
+    place = tmp_path / "originals" / "oxford_flowers102"
+    place.mkdir(parents=True)
+    for name in ("jpg", "setid.mat"):
+        os.symlink(root / "oxford_flowers102" / name, place / name)
+    labels = loadmat(root / "oxford_flowers102" / "imagelabels.mat")["labels"]
+    savemat(place / "imagelabels.mat", {"labels": np.maximum(labels, 20)})
+    with pytest.raises(Mistake, match="as said above: oxford_flowers102"):
+        check_data(start.load("data", ["vtab", f"data.root={place.parent}", f"save={tmp_path / 's.json'}"]), Screen())
+    said = capsys.readouterr().out
+    assert row(said, "flowers102")[1] == "differs"
+    assert "val200 has images of 71 classes, where the published one has them of 90" in said

@@ -1,0 +1,100 @@
+"""Bad images: training replaces them up to a limit, evaluation stops or skips them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.image_files import JPEG, PIXELS, encoded, split
+from vitrun import data, run, start
+from vitrun.data.splits import BadImage
+from vitrun.mistakes import Exit, Mistake
+from vitrun.views import CropView, WholeView
+
+VIEW = CropView(8, "inception", (0.3, 1.0), True, 0)
+SPOILT = (3, 4, 11)  # of twelve images: two in a row, and the last
+
+
+def spoilt() -> data.Split:
+    return split([JPEG[:-900] if n in SPOILT else encoded(np.roll(PIXELS, n, 0), "PNG") for n in range(12)])
+
+
+def batches(start: int = 0, told: list | None = None) -> list[data.Batch]:
+    budget = data.Budget(spoilt(), 0.5, lambda *one: told.append(one) if told is not None else None)
+    return list(data.training(spoilt(), VIEW, 4, 7, start, 9, budget))
+
+
+def test_in_training_the_next_image_stands_in_with_its_own_label_and_is_told_once():
+    told = []
+    found = batches(0, told)
+    for batch in found:
+        assert np.array_equal(batch.labels, batch.indices % 3)
+    seen = np.concatenate([batch.indices for batch in found])  # three epochs
+    assert np.bincount(seen, minlength=12).tolist() == [6, 3, 3, 0, 0, 9, 3, 3, 3, 3, 3, 0]
+    assert sorted(key for key, _ in told) == ["train/11.jpg", "train/3.jpg", "train/4.jpg"]
+    assert all("truncated" in sentence for _, sentence in told)
+
+
+def test_a_resumed_run_sees_the_same_stand_ins():
+    for whole, later in zip(batches()[5:], batches(5), strict=True):
+        assert np.array_equal(whole.indices, later.indices) and whole.images.equal(later.images)
+
+
+@pytest.mark.parametrize("known", [(), ("train/3.jpg", "train/4.jpg")], ids=["at first", "resumed"])
+def test_more_bad_images_than_allowed_end_the_run(known):
+    budget = data.Budget(spoilt(), 0.1, lambda *_: None, known)
+    with pytest.raises(Mistake, match="of 12 training images cannot be read.* more than bad_images=0.1") as error:
+        list(data.training(spoilt(), VIEW, 4, 7, 0, 9, budget))
+    assert error.value.status == Exit.DATA
+
+
+def test_a_test_set_stops_at_a_bad_image_and_never_sees_a_neighbour():
+    with pytest.raises(BadImage, match="train/3.jpg"):
+        list(data.testing(spoilt(), WholeView(8), 5))
+    told = []
+    rest = data.readable(spoilt(), told.append)
+    assert len(rest) == 9 and not {f"train/{n}.jpg" for n in SPOILT} & set(rest.keys)
+    assert len(told) == 3 and rest.pixels is not None and rest.fingerprint != spoilt().fingerprint
+    assert np.array_equal(rest.labels, [n % 3 for n in range(12) if n not in SPOILT])
+    with pytest.raises(Mistake, match="None of 2 images can be read: train/0.jpg is no readable image"):
+        data.readable(split([b"", b"<html>"]), told.append)
+
+
+@pytest.fixture
+def photographs(tmp_path) -> Path:
+    """Class folders of PNG images of different sizes, ten to train with and eight to test."""
+    for part, number in (("train", 5), ("test", 4)):
+        for name in ("cat", "dog"):
+            for n in range(number):
+                place = tmp_path / "photographs" / part / name / f"{n}.png"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(encoded(np.roll(PIXELS, n, 1)[n:], "PNG"))
+    return tmp_path / "photographs"
+
+
+def test_a_run_counts_and_names_what_it_replaced_and_evaluation_what_it_skipped(run_command, photographs):
+    words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=10", "steps=3", "warmup=1")
+    (photographs / "train" / "cat" / "2.png").write_bytes(b"<html>")
+    with pytest.raises(Mistake, match="1 of 10 training images cannot be read.*bad_images=0.001.*cat/2.png"):
+        run_command("pretrain", *words)
+    recipe, result = run_command("pretrain", *words, "bad_images=0.1")
+    assert result["bad_images"] == 1 and result["bad_images_replaced"] == "cat/2.png" and result["test_images"] == 8
+    folder = recipe.runs / run.name("pretrain", recipe)
+    assert folder.name == run.name("pretrain", start.load("pretrain", [*words, f"runs={recipe.runs}"]))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["bad_image"] for line in lines if "bad_image" in line] == ["cat/2.png"]
+    assert "replaced in training: cat/2.png is no readable image" in (folder / "log.txt").read_text()
+
+    (photographs / "test" / "dog" / "1.png").write_bytes(b"")
+    with pytest.raises(Mistake, match="1 of 8 test images cannot be read: dog/1.png"):  # before a step is done
+        run_command("pretrain", *words, "bad_images=0.1", "seed=1")
+    assert len(list(recipe.runs.iterdir())) == 1
+    for verb, options in (("eval", ()), ("fewshot", ("shots=1", "seeds=0", *words[1:3]))):
+        with pytest.raises(Mistake, match=r"(dog/1|cat/2).png is no readable image") as error:
+            run_command(verb, *options)
+        assert error.value.status == Exit.DATA
+        recipe, result = run_command(verb, *options, "bad_images=skip")
+        assert (result["images_used"], result["images_expected"]) == (7, 8)
+        log = (recipe.runs / run.name(verb, recipe) / "log.txt").read_text()
+        assert "skipped: dog/1.png is no readable image (0 bytes" in log

@@ -1,0 +1,67 @@
+"""The order of an epoch: every image once, shuffled in windows, and computed from a position alone."""
+
+import numpy as np
+import pytest
+
+from vitrun import data, draws
+from vitrun.data.order import Order, positions, share
+from vitrun.mistakes import Mistake
+
+
+def test_images_in_shards_keep_their_order_without_those_left_out():
+    split = data.Split(
+        [f"{n}" for n in range(10)], np.arange(10), ("x",), encoded=lambda index: bytes([index]),
+        shards=Order(np.array([0, 4, 10]), 3), code="x",
+    )  # fmt: skip
+    left = split.without({"1", "4", "9"})
+    assert list(left.keys) == left.keys[0:7] == list("0235678") and left.encoded(2) == bytes([3])
+    assert left.order.starts.tolist() == [0, 3, 7] and left.fingerprint != split.without({"1"}).fingerprint
+    assert sorted(left.order.indices(0, 0, np.arange(7)).tolist()) == list(range(7))
+    with pytest.raises(Mistake, match="nothing to train on"):
+        split.without(set(split.keys))
+
+
+ORDER = Order(np.cumsum([0, 10, 7, 12, 1, 30]), 8)  # 60 images in windows of 8
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 7, 32])
+def test_every_image_is_seen_once_an_epoch_by_one_rank(world, batch):
+    seen = []
+    for step in range(-(-120 // batch)):
+        places = [positions(step, batch, rank, world) for rank in range(world)]
+        assert np.array_equal(np.concatenate(places), np.arange(step * batch, (step + 1) * batch))
+        for epoch, place in (np.divmod(p, 60) for p in places):
+            seen += [(e, int(ORDER.indices(0, e, at[None])[0])) for e, at in zip(epoch.tolist(), place)]
+    assert sorted(seen[:120]) == [(epoch, image) for epoch in (0, 1) for image in range(60)]
+
+
+def test_a_position_is_enough_to_go_on_from_and_seed_and_epoch_decide():
+    places = np.arange(60)
+    whole = ORDER.indices(3, 2, places)
+    assert np.array_equal(ORDER.indices(3, 2, places[23:41]), whole[23:41])
+    assert np.array_equal(ORDER.indices(3, 2, places[::-1]), whole[::-1])
+    for other in (ORDER.indices(4, 2, places), ORDER.indices(3, 1, places)):
+        assert not np.array_equal(other, whole) and sorted(other) == sorted(whole)
+
+
+def test_a_window_reads_shards_that_follow_each_other_only():
+    order = Order(np.arange(0, 10_001, 100), 250)  # a hundred shards of a hundred
+    seen = order.indices(0, 5, np.arange(10_000)).reshape(-1, 250) // 100
+    assert max(len(np.unique(window)) for window in seen) <= 4
+    assert len({tuple(window) for window in np.sort(seen)}) == 40, "shards are in a new order"
+    assert not (np.diff(order.indices(0, 5, np.arange(250))) > 0).all()
+
+
+def test_a_set_without_shards_is_one_window():
+    whole = Order(np.array([0, 50]), 50)
+    for epoch in (0, 7):
+        expected = draws.generator(2, "order", epoch).permutation(50)
+        assert np.array_equal(whole.indices(2, epoch, np.arange(50)), expected)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("images", [1, 2, 50])
+def test_the_shares_of_the_ranks_are_the_whole_row(images, size):
+    shares = [share(images, rank, size) for rank in range(size)]
+    assert [place for first, end in shares for place in range(first, end)] == list(range(images))

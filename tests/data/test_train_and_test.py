@@ -1,0 +1,68 @@
+"""Training and test images are different images of the same classes."""
+
+import datasets
+import pytest
+from PIL import Image
+
+from helpers.images import drawn, folders
+from vitrun import data, start
+from vitrun.mistakes import Exit, Mistake
+
+WORDS = ["model=vit_nano8", "steps=2", "warmup=0", "batch=4"]
+
+
+def table(place, split: str, labels: list[int], names: list[str] | None = None, seed: int = 0, size: int = 16) -> None:
+    """A parquet file of random images."""
+    place.mkdir(exist_ok=True)
+    label = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
+    features = datasets.Features({"image": datasets.Image(), "label": label})
+    rows = {"image": drawn(len(labels), seed, size), "label": labels}
+    datasets.Dataset.from_dict(rows, features).to_parquet(place / f"{split}-00000-of-00001.parquet")
+
+
+def parquet(place, *more: str) -> list[str]:
+    return [*WORDS, "data=parquet", f"data.path={place}", *more]
+
+
+@pytest.mark.parametrize(
+    "train, test, told",
+    [
+        (([0, 1, 2], None), ([0, 3], None), "3 classes, the test images 1 that they have not, 3 first"),
+        (([0, 1], ["cat", "dog"]), ([0, 1], ["dog", "cat"]), "the same in another order"),
+    ],
+)
+def test_test_images_of_other_classes_end_a_run_before_its_first_step(run_command, tmp_path, train, test, told):
+    table(tmp_path / "set", "train", *train)
+    table(tmp_path / "set", "test", *test, seed=1)
+    with pytest.raises(Mistake, match=told) as error:
+        run_command("pretrain", *parquet(tmp_path / "set"))
+    assert error.value.status == Exit.DATA
+
+
+def test_test_images_need_not_be_of_all_classes(run_command, tmp_path):
+    table(tmp_path / "set", "train", [0, 1, 2, 0])
+    table(tmp_path / "set", "test", [1, 0], seed=1)
+    run_command("pretrain", *parquet(tmp_path / "set"))
+
+
+def test_the_training_images_are_no_test_images(run_command, tmp_path):
+    table(tmp_path / "set", "train", [0, 1, 2, 0])
+    folders(tmp_path / "all", {"train": 0})
+    (tmp_path / "all" / "test").symlink_to(tmp_path / "all" / "train")
+    folder = [*WORDS, "data=folder", f"data.path={tmp_path / 'all'}"]
+    for words in (parquet(tmp_path / "set", "data.test=train"), folder):
+        with pytest.raises(Mistake, match="the training and the test part are the same images"):
+            run_command("pretrain", *words)
+
+
+def test_an_image_that_was_replaced_is_another(tmp_path):
+    folders(tmp_path / "all", {"train": 0, "test": 1})
+    table(tmp_path / "set", "train", [0, 1, 2, 0])
+    table(tmp_path / "set", "test", [0, 1, 2, 0], seed=1)
+    rows = (["data=folder", f"data.path={tmp_path / 'all'}"], ["data=parquet", f"data.path={tmp_path / 'set'}"])
+    read = [start.load("pretrain", words).data for words in rows]
+    before = [data.open_split(one, "train").fingerprint for one in read]
+    assert before == [data.open_split(one, "train").fingerprint for one in read]
+    Image.new("RGB", (20, 20)).save(tmp_path / "all/train/a/0.bmp")
+    table(tmp_path / "set", "train", [0, 1, 2, 0], size=20)
+    assert all(data.open_split(one, "train").fingerprint != old for one, old in zip(read, before))

@@ -1,0 +1,100 @@
+"""The few-shot probe during pretraining changes no bit of the run and gives what `fewshot` gives."""
+
+import json
+import shutil
+
+import pytest
+
+from helpers.overrides import TINY
+from vitrun import checkpoints, meter, run
+from vitrun.probing import is_due
+
+
+def test_a_probe_whose_line_could_not_be_written_is_in_the_result_all_the_same(run_command, monkeypatch):
+    monkeypatch.setattr(run.Run, "append", lambda self, file, line: None)
+    _, found = run_command("pretrain", *TINY, "fewshot.every=50%", "fewshot.data=[digits]", "fewshot.shots=[1]")
+    assert 0 < found["fewshot_digits_1"] < 1
+
+
+SMALL = [word for word in TINY if word not in ("steps=6", "batch=32")] + ["batch=16", "steps=5", "ema=0.5"]
+PROBED = ["fewshot.every=2", "fewshot.data=shapes,digits", "fewshot.shots=1,2", "fewshot.seeds=0"]
+
+
+def probes(folder) -> dict[int, list[dict]]:
+    """The lines of probes in ``metrics.jsonl``, by step."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    found = [line for line in lines if "fewshot_seconds" in line]
+    return {step: [line for line in found if line["step"] == step] for step in {line["step"] for line in found}}
+
+
+def weights(folder) -> dict[str, str]:
+    return {file.name: checkpoints.digest(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
+
+
+def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_is_that_of_the_verb(run_command):
+    plain, without = run_command("pretrain", *SMALL, "model.dropout=0.1")
+    recipe, result = run_command("pretrain", *SMALL, "model.dropout=0.1", *PROBED)
+    folder, other = (one.runs / run.name("pretrain", one) for one in (recipe, plain))
+    assert folder != other and weights(folder) == weights(other) and len(weights(folder)) == 2
+    assert without["loss"] == result["loss"]
+
+    found = probes(folder)
+    assert found.keys() == {0, 2, 4, 5} and all(len(lines) == 1 for lines in found.values())
+    sets = {"fewshot_digits_1", "fewshot_digits_2", "fewshot_shapes_1", "fewshot_shapes_2"}
+    assert sets <= found[0][0].keys() and all(result[key] == found[5][0][key] for key in sets)
+    assert result["fewshot_seconds"] == pytest.approx(
+        sum(lines[0]["fewshot_seconds"] for lines in found.values()), abs=0.1
+    )
+
+    _, verb = run_command("fewshot", f"init={folder.name}", "shots=1,2", "seeds=0", "data=digits")
+    assert [verb["shot1"], verb["shot2"]] == [result["fewshot_digits_1"], result["fewshot_digits_2"]], "the average's"
+
+
+def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command, monkeypatch):
+    words = [*SMALL, *PROBED[:1], "fewshot.seeds=0", "save_minutes=0"]
+    recipe, _ = run_command("pretrain", *words)
+    folder = recipe.runs / run.name("pretrain", recipe)
+    whole, ended = probes(folder), weights(folder)
+    shutil.rmtree(folder)
+    step = meter.Meter.step
+
+    def killed(self, done):
+        if done.number == 4:
+            raise KeyboardInterrupt
+        step(self, done)
+
+    monkeypatch.setattr(meter.Meter, "step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_command("pretrain", *words)
+    monkeypatch.undo()
+    assert probes(folder).keys() == {0, 2}
+    shutil.rmtree(folder / "checkpoints" / "step-00000003")  # the run goes on from before a probe that it has made
+    run_command("pretrain", *words)
+    again = probes(folder)
+    assert weights(folder) == ended and all(len(lines) == 1 for lines in again.values())
+    untimed = {"attempt", "fewshot_seconds"}
+    values = [
+        {n: {k: v for k, v in lines[0].items() if k not in untimed} for n, lines in f.items()} for f in (whole, again)
+    ]
+    assert values[0] == values[1]
+
+
+def test_a_network_that_learns_without_labels_is_probed_too(run_command):
+    recipe, result = run_command("pretrain", *SMALL, "objective=masked", "fewshot.every=50%", "fewshot.seeds=0")
+    assert 0 <= result["fewshot_shapes_5"] <= 1
+    folder = recipe.runs / run.name("pretrain", recipe)
+    assert probes(folder).keys() == {0, 2, 5}, "steps 2.5 and 5 of 5, the last of which is not probed twice"
+
+
+@pytest.mark.parametrize(
+    "every, steps, due",
+    [
+        ("25%", 781, [0, 195, 390, 586, 781]),
+        ("100%", 5, [0, 5]),
+        ("0.0000001%", 3, [0, 1, 2, 3]),
+        (2, 5, [0, 2, 4, 5]),
+        (9, 5, [0, 5]),
+    ],
+)
+def test_a_share_of_the_run_is_its_nearest_steps(every, steps, due):
+    assert [step for step in range(steps + 1) if is_due(step, every, steps)] == due

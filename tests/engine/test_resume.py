@@ -1,0 +1,67 @@
+"""A run that is stopped or killed ends with the same bits, and is never resumed on other data."""
+
+import os
+import signal
+import time
+from threading import Thread
+
+import pytest
+
+from helpers.overrides import TINY
+from helpers.processes import launch, stop_after
+from helpers.runs import weights
+from vitrun import pretrain, run, start
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+
+
+def test_a_killed_run_ends_with_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert launch(whole).wait() == 0
+    process = launch(killed)
+    stop_after(process, killed, 5, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL and not list(killed.glob("*/result.json"))
+    process = launch(killed)
+    output = stop_after(process, killed, 20, signal.SIGTERM)
+    assert process.returncode == Exit.TERMINATED and "To go on from here: vitrun pretrain" in output
+    process = launch(killed)
+    output = process.communicate()[0]
+    assert process.returncode == 0 and "resumes from step" in output
+    assert weights(whole) == weights(killed) and len(weights(whole)) == 2
+
+
+LONG = [*(word for word in TINY if word != "steps=6"), "steps=30", "save_minutes=0"]
+DRAWN = [
+    ("model.dropout=0.1", "model.stochastic_depth=0.2", "augment=medium1", "data.crop=inception", "data.flip=true"),
+    ("objective=masked", "augment.randaugment=torchvision", "augment.layers=2", "augment.magnitude=9"),
+]
+
+
+@pytest.mark.parametrize("words", DRAWN)
+def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, words):
+    def perform(name: str) -> None:
+        recipe = start.load("pretrain", [*LONG, *words, f"runs={tmp_path / name}"])
+        run.carry_out("pretrain", recipe, Screen(quiet=True), pretrain.main)
+
+    def stop_soon() -> None:
+        while not [p for p in tmp_path.glob("stopped/*/checkpoints/step-*") if int(p.name[5:]) >= 3]:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    perform("whole")
+    Thread(target=stop_soon).start()
+    with pytest.raises(run.Stopped):
+        perform("stopped")
+    perform("stopped")
+    assert weights(tmp_path / "whole") == weights(tmp_path / "stopped")
+
+
+def test_a_run_refuses_to_go_on_with_other_data(run_command, tmp_path):
+    recipe, _ = run_command("pretrain", *TINY)
+    folder = recipe.runs / run.name("pretrain", recipe)
+    os.remove(folder / "result.json")
+    about = folder / "about.json"
+    about.write_text(about.read_text().replace('"train_data": "', '"train_data": "0'))
+    with pytest.raises(Mistake, match="The data changed") as error:
+        run_command("pretrain", *TINY)
+    assert error.value.status == Exit.DATA

@@ -1,0 +1,20 @@
+"""The exponential moving average of the weights."""
+
+import torch
+
+from helpers.training import batch, small, state_of, train
+from vitrun.state import averaged
+
+
+def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
+    state = state_of(small())
+    state.ema = [p.detach().clone() for p in state.network.parameters()]
+    expected = [p.clone() for p in state.ema]
+    for number in range(3):
+        train(state, [batch(8, seed=number)], decay=0.9)
+        expected = [0.9 * e + 0.1 * p.detach() for e, p in zip(expected, state.network.parameters())]
+    weights = [p.detach().clone() for p in state.network.parameters()]
+    with averaged(state):
+        for e, p in zip(expected, state.network.parameters()):
+            torch.testing.assert_close(p.detach(), e, atol=1e-7, rtol=1e-5)
+    assert all(torch.equal(w, p) for w, p in zip(weights, state.network.parameters()))

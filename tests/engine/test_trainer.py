@@ -1,0 +1,37 @@
+"""Fine-tuning agrees with the published JAX code, where its reference vectors are beside the checkout."""
+
+import numpy as np
+import pytest
+import torch
+
+from vitrun import data, start, training, weights
+from vitrun.machine import Machine
+from vitrun.run import Run
+from vitrun.screen import Screen
+
+
+def images(array: np.ndarray) -> torch.Tensor:
+    """NHWC to NCHW."""
+    return torch.from_numpy(array).permute(*range(array.ndim - 3), -1, -3, -2).contiguous()
+
+
+@pytest.mark.shared
+def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp_path):
+    """Losses, norms and learning rates, from the words that a user would type through what ``train`` itself calls."""
+    weights_file = shared / "golden" / "finetune_curve.npz"
+    reference = np.load(weights_file)
+    words = ["steps=25", "warmup=5", "optim.lr=0.05", "batch=8", "micro_batch=4", "precision=fp32", "device=cpu"]
+    recipe = start.load("finetune", [f"init={weights_file}", f"runs={tmp_path}", *words])
+    run = Run("finetune", recipe, Screen(quiet=True), dry=True)
+    loaded = weights.load(recipe.init, recipe.runs, recipe.seed, run.say)  # with its head: the curve begins from it
+    x, y = images(reference["io/images_nhwc"]), torch.from_numpy(reference["io/labels"]).long()  # [25, 8, ...], [25, 8]
+    batches = [data.Batch(*step, np.arange(8)) for step in zip(x, y)]
+    machine = Machine(recipe.device, recipe.precision)
+    plan = training.Plan(loaded.network, loaded.model, loaded.res, None, None)
+    state = training.begin(recipe, plan, run, machine)
+    steps = list(training.fit_as(recipe, plan, state, batches, *training.lengths(recipe, 25 * 8), machine, run.tick))
+    np.testing.assert_allclose([s.lr for s in steps], reference["io/lr"], rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose([s.loss for s in steps], reference["io/loss"], rtol=1e-4)
+    np.testing.assert_allclose([s.norm for s in steps], reference["io/grad_norm"], rtol=1e-4)
+    with torch.no_grad():
+        np.testing.assert_allclose(loaded.network.eval()(x[0]), reference["io/logits_after"], atol=1e-4)

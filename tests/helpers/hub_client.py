@@ -1,0 +1,87 @@
+"""A process that opens data sets of a Hub on this machine, as vitrun does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers.paths import ROOT
+from helpers.small_hub import COMMIT
+from vitrun.mistakes import Exit
+
+TEST = "plain/test-00000-of-00001.parquet"  # in a data set of two splits
+TRAIN = [f"plain/train-{n:05d}-of-00002.parquet" for n in range(2)]
+# The Hub's client reads its environment when it is imported: one process for all tests, which opens split after split.
+CLIENT = """
+import json, sys
+from vitrun import data, start
+from vitrun.mistakes import Exit, Mistake
+from vitrun.run import Stopped
+from vitrun.screen import Screen
+
+for line in sys.stdin:
+    words, part, ticks = json.loads(line)
+    def tick():
+        global ticks
+        ticks -= 1
+        if ticks == 0:
+            raise Stopped(Exit.INTERRUPTED)
+    try:
+        split = data.open_split(start.load("pretrain", words).data, part, Screen(quiet=True), tick)
+        answer = {"labels": split.labels.tolist(), "classes": split.classes}
+    except Mistake as mistake:
+        answer = {"mistake": str(mistake), "status": mistake.status}
+    except Stopped as stopped:
+        answer = {"stopped": stopped.status}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    ours = {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "NO_PROXY": "*", "OMP_NUM_THREADS": "1"}
+    return kept | ours | {"PYTHONPATH": paths} | more
+
+
+class Client:
+    """A process that opens splits, and what it says on standard error."""
+
+    def __init__(self, home: Path, endpoint: str, **more: str):
+        self.home, self.errors = home, home / f"stderr-{len(more)}"
+        home.mkdir(exist_ok=True)
+        with open(self.errors, "a") as errors:  # so that it can be emptied between
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", CLIENT],
+                env=environment(home, endpoint, **more),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+
+    def open(self, name: str, part: str = "test", *words: str, ticks: int = 0) -> dict:
+        """A part of a data set of the Hub, in words; or the mistake."""
+        os.truncate(self.errors, 0)
+        said = {"data": "folder", "data.hub": f"vit/{name}", "data.revision": COMMIT, "data.config": "plain"}
+        words = [f"{key}={value}" for key, value in (said | dict(word.split("=") for word in words)).items()]
+        self.process.stdin.write(json.dumps([words, part, ticks]) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def refused(self, name: str, *words: str, part: str = "test") -> str:
+        """The mistake with which opening ends, its status that of data."""
+        answer = self.open(name, part, *words)
+        assert answer["status"] == Exit.DATA
+        return answer["mistake"]
+
+    def said(self) -> str:
+        return self.errors.read_text()
+
+    def cache(self, name: str) -> Path:
+        return self.home / "hub" / f"datasets--vit--{name}"
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()

@@ -1,0 +1,52 @@
+"""Image files, whole and broken, and a split that reads them."""
+
+import struct
+import zlib
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from vitrun import data
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+    file = BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+    """A PNG chunk by chunk, for what Pillow cannot write."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = [struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+JPEG = encoded(PIXELS, "JPEG")
+PNG = encoded(PIXELS, "PNG")
+# what, the file, parts of the sentence
+BAD = {
+    "cut short, JPEG": (JPEG[:-900], ["truncated"]),
+    "cut short in the header, JPEG": (JPEG[:100], [r"(100 bytes, beginning with '\xff\xd8\xff"]),
+    "cut short, PNG": (PNG[: len(PNG) // 2], ["truncated"]),
+    "cut short, GIF": (encoded(PIXELS, "GIF")[:900], ["truncated"]),
+    "empty": (b"", ["(0 bytes", "the file is empty"]),
+    "a web page": (b"<html><body>404 Not Found", ["beginning with '<html>", "no image format"]),
+    "text": ("größer".encode(), ["no image format"]),
+    "no magic": (b"\0\0" + JPEG[2:], ["no image format"]),
+    "the magic alone": (b"\xff\xd8\xff" + bytes(50), ["no image format"]),
+    "no pixels": (png(0, 7, 8, 2, b""), ["is no readable image"]),
+    "broken PNG data": (PNG[:60] + bytes(500) + PNG[560:], ["is no readable image"]),
+    "a bomb": (png(60000, 60000, 1, 0, b""), ["3600000000 pixels", "bomb"]),
+    "PostScript, which is a program": (encoded(PIXELS, "EPS"), ["no image format", "JPEG, PNG"]),
+    "floats": (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), ["nothing says which of its F values"]),
+}
+
+
+def split(files: list[bytes], directory: str = "train") -> data.Split:
+    keys = [f"{directory}/{number}.jpg" for number in range(len(files))]
+    return data.Split(keys, np.arange(len(files)) % 3, ("a", "b", "c"), encoded=files.__getitem__)

@@ -1,0 +1,41 @@
+"""ImageNet's validation images, made up, and ReaL's labels of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from helpers.images import picture
+from vitrun import choices, data
+from vitrun.data import imagenet
+
+SYNSETS = imagenet.synsets()
+LISTS = imagenet.real(None)
+NUMBERS = [n for n in range(1, 60) if LISTS[n - 1]][:20] + [n for n in range(1, 99) if not LISTS[n - 1]][:3]
+LABELS = [(LISTS[number - 1] or [7])[0] for number in NUMBERS]
+
+
+def validation(root: Path, names: list[str], labels: list[int], **columns) -> Path:
+    """A parquet file of ImageNet's validation images by name and label."""
+    import datasets
+
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(SYNSETS))})
+    images = [{"bytes": picture(n), "path": name} for n, name in enumerate(names)]
+    table = datasets.Dataset.from_dict({"image": images, "label": labels}, features)
+    for name, values in columns.items():
+        table = table.add_column(name, values)
+    root.mkdir(exist_ok=True)
+    table.to_parquet(root / "validation-00000-of-00001.parquet")
+    return root
+
+
+def named(number: int) -> str:
+    return f"val/ILSVRC2012_val_{number:08d}.JPEG"
+
+
+def opened(name: str, root: Path, **changes) -> data.Split:
+    """What a row of the table reads from a folder."""
+    return data.open_split(replace(choices.data_row(name, path=root), **changes), "test")
+
+
+def lists(split: data.Split) -> dict[str, set[int]]:
+    """The labels that count as right, by file name."""
+    return {key.split("/")[-1]: {n for n in row if n >= 0} for key, row in zip(split.keys, split.right.tolist())}

@@ -1,0 +1,15 @@
+"""A small network that is trained on masked patches."""
+
+import torch
+
+from vitrun import choices, models
+from vitrun.recipe import Masked
+
+COLOUR = Masked(kind="masked", target="colour", share=0.5, mask=0.8, other=0.1)
+
+
+def network(outputs: int = 512):
+    torch.manual_seed(0)
+    made = models.build_masked(choices.model_rows()["vit_nano8"], outputs, 16)
+    torch.nn.init.normal_(made.decoder.weight, std=0.1)
+    return made.eval()

@@ -1,0 +1,37 @@
+"""Start commands as processes, stop them, and read how they ended."""
+
+import os
+import subprocess
+import sys
+import time
+
+from helpers.overrides import TINY
+
+
+def error_line(done: subprocess.CompletedProcess, status: int) -> str:
+    """The one line on standard error with which a command ended."""
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+RUN = [*TINY, "steps=40", "warmup=4", "ema=0.9", "save_minutes=0", "model.dropout=0.1"]
+
+
+def launch(folder, *more: str, verb: str = "pretrain") -> subprocess.Popen:
+    """A process group of its own, as a shell makes one of each command."""
+    words = [w for w in RUN if w not in ("steps=6", "warmup=2")] if verb == "pretrain" else []
+    command = [sys.executable, "-m", "vitrun", verb, *words, *more, f"runs={folder}"]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def stop_after(process, folder, steps: int, number: int, send=os.kill) -> str:
+    """Send a signal once that many steps are saved."""
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and not [p for p in folder.glob("*/checkpoints/step-*") if int(p.name[5:]) >= steps]:
+        time.sleep(0.01)
+    send(process.pid, number)
+    return process.communicate()[0]

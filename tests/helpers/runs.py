@@ -1,0 +1,23 @@
+"""Finished runs: make one, find its folder, hash its weights."""
+
+import hashlib
+from pathlib import Path
+
+from helpers.overrides import TINY
+from vitrun import run
+
+
+def finished(run_command, *words: str):
+    """The folder of a finished run."""
+    recipe, _ = run_command("pretrain", *TINY, *words)
+    return recipe.runs / run.name("pretrain", recipe)
+
+
+def weights(folder) -> dict[str, str]:
+    """The hash of each file of weights in the final checkpoint."""
+    (last,) = folder.glob("*/checkpoints/step-*")
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in last.glob("*.safetensors")}
+
+
+def run_folder(recipe, verb: str) -> Path:
+    return recipe.runs / run.name(verb, recipe)

@@ -1,0 +1,37 @@
+"""Train small networks on random batches."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from vitrun import choices, data, models, optim, start
+from vitrun.loop import fit
+from vitrun.machine import Machine
+from vitrun.objectives import LOSSES
+from vitrun.state import State
+
+CPU = Machine("cpu", "fp32")
+
+
+def small(classes: int = 10, **changes) -> torch.nn.Module:
+    torch.manual_seed(0)
+    row = replace(choices.model_rows()["vit_nano8"], depth=2, **changes)
+    return models.build(row, classes, 32)
+
+
+def batch(size: int, classes: int = 10, seed: int = 0) -> data.Batch:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(size, 3, 32, 32, generator=generator) * 2 - 1
+    return data.Batch(images, torch.randint(classes, (size,), generator=generator), np.arange(size))
+
+
+def state_of(network, micro=8, kind="sgd", **options) -> State:
+    words = ["init=random:vit_nano8", f"optim={kind}", *(f"optim.{k}={v}" for k, v in options.items())]
+    recipe = start.load("finetune", words).optim
+    return State(network, optim.optimizer(recipe, network), None, 0, micro)
+
+
+def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, objective=LOSSES["softmax"], tick=lambda _: None):
+    options = {"objective": objective, "clip": clip, "decay": decay, "seed": 0, "machine": machine}
+    return list(fit(state, batches, lr=lambda step: lr, tick=tick, **options))

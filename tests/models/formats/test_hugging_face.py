@@ -1,0 +1,70 @@
+"""Weights of transformers become the published network."""
+
+import json
+
+import pytest
+import torch
+
+from helpers.networks import built, images, logits, tiny
+from vitrun import models
+from vitrun.mistakes import Mistake
+from vitrun.models.export.plain import given
+from vitrun.models.layouts import hugging_face
+
+
+@pytest.mark.parametrize("names", ["files", "memory"])
+def test_weights_of_transformers_are_the_same_network(tmp_path, names):
+    from safetensors.torch import save_file
+
+    row, network = tiny(), built(tiny())
+    found = given(hugging_face.entries(row), network.state_dict())
+    found = {name if name.startswith("classifier") else f"vit.{name}": tensor for name, tensor in found.items()}
+    if names == "memory":  # transformers 5 renamed its modules and writes files by the older names
+        renames = [("encoder.layer.", "layers."), ("attention.attention.query", "attention.q_proj")]
+        renames += [("attention.attention.key", "attention.k_proj"), ("attention.attention.value", "attention.v_proj")]
+        renames += [
+            ("attention.output.dense", "attention.o_proj"),
+            ("intermediate.dense", "mlp.fc1"),
+            ("output.dense", "mlp.fc2"),
+        ]
+        for old, new in renames:
+            found = {name.replace(old, new): tensor for name, tensor in found.items()}
+    save_file(found, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(
+        json.dumps({"num_attention_heads": 3, "hidden_act": "gelu", "layer_norm_eps": 1e-12})
+    )
+    loaded = models.load(tmp_path)
+    assert torch.equal(logits(loaded.network, images()), logits(network, images()))
+    assert "GELU" in loaded.report.lines()[4] and "1e-12" in loaded.report.lines()[5]
+
+
+def test_images_of_another_mean_are_folded_into_the_patches(tmp_path):
+    from safetensors.torch import save_file
+
+    row, network = tiny(), built(tiny())
+    save_file(given(hugging_face.entries(row), network.state_dict()), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 3}))
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": mean, "image_std": std}))
+    theirs = ((images() + 1) / 2 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    torch.testing.assert_close(
+        logits(models.load(tmp_path).network, images()), logits(network, theirs), atol=1e-5, rtol=1e-5
+    )
+
+
+def test_a_base_model_of_transformers_brings_its_pooler_as_the_pre_logits_layer(tmp_path):
+    from safetensors.torch import save_file
+
+    row, network = tiny(pre_logits=True), built(tiny(pre_logits=True))
+    found = given(hugging_face.entries(row), network.state_dict())
+    save_file(
+        {name: tensor for name, tensor in found.items() if not name.startswith("classifier")},
+        tmp_path / "m.safetensors",
+    )
+    with pytest.raises(Mistake, match="how many heads"):
+        models.load(tmp_path / "m.safetensors")
+    (tmp_path / "m.safetensors").rename(tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 3}))
+    with pytest.raises(Mistake, match="without a head"):
+        models.load(tmp_path)
+    assert not models.load(tmp_path, classes=7).model.pre_logits

@@ -1,0 +1,151 @@
+"""Published weights of JAX and of BiT become the published network, and every tensor is accounted for."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.networks import MODEL_ROWS, built, images, jax_arrays, logits, tiny
+from helpers.paths import SHARED
+from vitrun import models
+from vitrun.models import positions
+from vitrun.models.export.plain import given
+from vitrun.models.layouts import jax_bit
+
+GOLDEN = SHARED / "golden"
+
+
+def reference(test):
+    """Mark a test that compares with what the published code gave."""
+    absent = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the reference vectors (../shared/golden) are not here")
+    return pytest.mark.shared(absent(test))
+
+
+def numbered_as_2020(name):
+    """The numbering of the files of 2020 and of AugReg."""
+    name = name.replace("pos_embedding", "Transformer/posembed_input/pos_embedding")
+    name = name.replace("MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention_1")
+    return name.replace("LayerNorm_1", "LayerNorm_2").replace("MlpBlock_0", "MlpBlock_3")
+
+
+@reference
+@pytest.mark.parametrize("name", ["vit_token", "vit_token_representation", "hybrid_stage3", "bit_tiny"])
+def test_logits_and_features_are_those_of_the_published_code(name):
+    arrays = np.load(GOLDEN / f"{name}.npz")
+    loaded = models.load(GOLDEN / f"{name}.npz")
+    pixels = torch.from_numpy(arrays["io/image_nhwc"]).permute(0, 3, 1, 2)
+    tolerance = 2e-5 if name.startswith("vit") else 1e-4
+    assert loaded.classes == 10 and (loaded.model.kind == "bit" or loaded.res == pixels.shape[-1])
+    assert (logits(loaded.network, pixels) - torch.from_numpy(arrays["io/logits"])).abs().max() < tolerance
+    with torch.no_grad():
+        features = loaded.network.features(pixels)
+    assert (features - torch.from_numpy(arrays["io/features"])).abs().max() < tolerance
+
+
+@reference
+@pytest.mark.parametrize("sizes", [(4, 7), (14, 24), (7, 4)])
+def test_resampled_positions_are_those_of_the_published_code(sizes):
+    arrays, (old, new) = np.load(GOLDEN / "posemb_zoom.npz"), sizes
+    table = positions.resample(torch.from_numpy(arrays[f"io/in_{old}_{new}"]), new, 1)
+    assert (table - torch.from_numpy(arrays[f"io/out_{old}_{new}"])).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("prefix", ["", "opt/target/", "params/", "params/img/"])
+@pytest.mark.parametrize("rename", [str, numbered_as_2020], ids=["linen", "2020"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"head": "gap"}, {"pre_logits": True}, {"patch": 1, "stem": 32, "resnet": (1, 2)}, {"patch": 4, "stem": 32}],
+    ids=["token", "gap", "pre-logits", "hybrid", "stem"],
+)
+def test_an_npz_of_vision_transformer_is_the_same_network(tmp_path, options, rename, prefix):
+    row = tiny(**options)
+    network = built(row, res=64)
+    np.savez(tmp_path / "w.npz", **jax_arrays(row, network, rename, prefix))
+    loaded = models.load(tmp_path / "w.npz")
+    assert replace(loaded.model, name="tiny") == row and (loaded.res, loaded.classes) == (64, 5)
+    assert torch.equal(logits(loaded.network, images(64)), logits(network, images(64)))
+
+
+def test_a_group_norm_of_old_files_may_be_wrapped_in_axes_of_one(tmp_path):
+    row = tiny(patch=1, stem=32, resnet=(1,))
+    network = built(row)
+    arrays = jax_arrays(row, network)
+    for name in arrays:
+        if re.search(r"gn(\d|_root|_proj)/", name):
+            arrays[name] = arrays[name][None, None, None]
+    np.savez(tmp_path / "w.npz", **arrays)
+    assert torch.equal(logits(models.load(tmp_path / "w.npz").network, images()), logits(network, images()))
+
+
+@pytest.mark.parametrize("inlined", [False, True])
+def test_a_map_head_of_big_vision_is_the_same_network(tmp_path, inlined):
+    row = tiny(head="map")
+    network = built(row)
+    np.savez(tmp_path / "w.npz", **jax_arrays(row, network, lambda n: n.replace("MAPHead_0/", "") if inlined else n))
+    loaded = models.load(tmp_path / "w.npz")
+    assert loaded.model.head == "map"
+    assert torch.equal(logits(loaded.network, images()), logits(network, images()))
+
+
+def test_positions_added_before_the_class_token_are_kept(tmp_path):
+    row, network = tiny(), built(tiny())
+    with torch.no_grad():
+        network.pos_embed[:, 0] = 0
+    arrays = jax_arrays(row, network)
+    arrays["pos_embedding"] = arrays["pos_embedding"][:, 1:]
+    np.savez(tmp_path / "w.npz", **arrays)
+    loaded = models.load(tmp_path / "w.npz")
+    assert torch.equal(logits(loaded.network, images()), logits(network, images()))
+    assert any("before the class token" in line for line in loaded.report.lines())
+
+
+def test_layers_stacked_by_scan_are_told_apart(tmp_path):
+    row, network = tiny(head="gap"), built(tiny(head="gap"))
+    arrays = jax_arrays(row, network)
+    for name in [name for name in arrays if "encoderblock_0/" in name]:
+        layers = [arrays.pop(name.replace("block_0", f"block_{layer}")) for layer in range(row.depth)]
+        arrays[name.replace("encoderblock_0", "encoderblock")] = np.stack(layers)
+    np.savez(tmp_path / "w.npz", **arrays)
+    assert torch.equal(logits(models.load(tmp_path / "w.npz").network, images()), logits(network, images()))
+
+
+def test_a_file_without_positions_has_the_fixed_ones(tmp_path):
+    row = tiny(head="gap", positions="sincos2d")
+    network = built(row, res=48)
+    np.savez(tmp_path / "w.npz", **{"params/" + name: array for name, array in jax_arrays(row, network).items()})
+    loaded = models.load(tmp_path / "w.npz", res=48)
+    assert loaded.model.positions == "sincos2d"
+    assert torch.equal(logits(loaded.network, images(48)), logits(network, images(48)))
+
+
+def test_bfloat16_of_big_vision_is_read(tmp_path):
+    row, network = tiny(), built(tiny()).bfloat16().float()
+    arrays = jax_arrays(row, network)
+    for name, array in arrays.items():
+        arrays[name] = torch.from_numpy(array).bfloat16().view(torch.int16).numpy().view("V2")
+    np.savez(tmp_path / "w.npz", **arrays)
+    assert torch.equal(logits(models.load(tmp_path / "w.npz").network, images()), logits(network, images()))
+
+
+def dumped(name):
+    """big_vision's name of a BiT's tensor as the TensorFlow dumps have it."""
+    for part, letter in enumerate("abc", 1):
+        name = name.replace(f"/conv{part}/", f"/{letter}/standardized_conv2d_{part}/")
+        name = name.replace(f"/gn{part}/", f"/{letter}/group_norm/")
+    name = name.replace("/conv_proj/", "/a/proj/standardized_conv2d/")
+    name = name.replace("root_block/conv_root", "root_block/standardized_conv2d")
+    name = name.replace("norm-pre-head", "group_norm").replace("head/", "head/conv2d/")
+    return "resnet/" + (name.replace("/scale", "/gamma").replace("/bias", "/beta") if "group_norm" in name else name)
+
+
+@pytest.mark.parametrize(("border", "rename"), [("zero", dumped), ("none", str), ("none", "params/{}".format)])
+def test_a_bit_is_the_same_network_by_the_names_of_both_its_libraries(tmp_path, border, rename):
+    row = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 2, 1, 1), width_factor=0.5, border=border)
+    network = built(row)
+    found = given(jax_bit.entries(row), network.state_dict())
+    np.savez(tmp_path / "w.npz", **{rename(name): tensor.detach().numpy() for name, tensor in found.items()})
+    loaded = models.load(tmp_path / "w.npz", res=32)
+    assert replace(loaded.model, name=row.name) == row
+    assert torch.equal(logits(loaded.network, images()), logits(network, images()))

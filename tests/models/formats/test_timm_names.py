@@ -1,0 +1,57 @@
+"""Weights by timm's names become the published network."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.networks import built, images, logits, tiny
+from vitrun import models
+from vitrun.models.export.plain import given
+from vitrun.models.layouts import timm_names
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    "options", [{}, {"head": "map"}, {"patch": 4, "stem": 32}, {"patch": 1, "stem": 32, "resnet": (1, 1)}]
+)
+def test_a_plain_file_by_timms_names_is_the_same_network(tmp_path, options, suffix):
+    row = tiny(width=192, depth=12, mlp=768, **options)  # whose heads the model table tells, as the file does not
+    network = built(row)
+    write_timm_names(tmp_path / f"w{suffix}", row, network)
+    loaded = models.load(tmp_path / f"w{suffix}")
+    assert replace(loaded.model, name="tiny") == row
+    assert torch.equal(logits(loaded.network, images()), logits(network, images()))
+
+
+def write_timm_names(path, row, network):
+    """A plain state dict as timm has it."""
+    from safetensors.torch import save_file
+
+    found = given(timm_names.vit_entries(row, scaled=False), network.state_dict())
+    if path.suffix == ".safetensors":
+        save_file(found, path)
+    else:
+        torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in found.items()}}, path)
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        ({"pretrained_cfg": {"tag": "augreg_in21k"}}, "vit"),
+        ({"pretrained_cfg": {"tag": "augreg2_in21k_ft_in1k"}}, "timm"),
+        ({}, "timm"),
+    ],
+)
+def test_a_folder_of_timms_is_its_own_network_unless_google_published_it(tmp_path, config, kind):
+    import timm
+    from safetensors.torch import save_file
+
+    theirs = timm.create_model("vit_tiny_patch16_224", num_classes=3)
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_224", **config}))
+    loaded = models.load(tmp_path)
+    assert (loaded.model.kind, loaded.res) == (kind, 224) and len(loaded.report.lines()) == 4
+    difference = (logits(loaded.network, images(224)) - logits(theirs, images(224))).abs().max()
+    assert difference < 1e-6 if kind == "timm" else 1e-6 < difference < 1e-3  # GELU: the exact form, the tanh form

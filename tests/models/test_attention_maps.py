@@ -1,0 +1,34 @@
+"""Attention maps and the tokens of each layer."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.networks import MODEL_ROWS, built, images, tiny
+from vitrun import choices, models
+from vitrun.mistakes import Mistake
+
+
+def test_the_last_layer_gives_what_the_head_reads():
+    network = models.build(choices.model_rows()["vit_nano8"], 1, 32).eval()
+    images = torch.randn(2, 3, 32, 32)
+    tokens = models.layered(network, images)
+    assert len(tokens) == len(network.blocks) + 1
+    torch.testing.assert_close(network.norm(tokens[-1])[:, 0], network.features(images))
+
+
+@pytest.mark.parametrize("options", [{}, {"positions": "relative"}, {"positions": "2d", "positions_at": "shared"}])
+def test_attention_and_tokens_are_those_of_the_forward_pass(options):
+    network = built(tiny(**options))
+    attended, tokens = models.attention_and_tokens(network, images())
+    assert [a.shape for a in attended] == [(2, 3, 17, 17)] * 2 and [t.shape for t in tokens] == [(2, 17, 48)] * 2
+    for weights in attended:
+        torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 17))
+    with torch.no_grad():
+        torch.testing.assert_close(network.head(network.norm(tokens[-1][:, 0])), network(images()))
+
+
+def test_a_network_without_attention_says_so():
+    with pytest.raises(Mistake, match="no attention"):
+        models.attention_and_tokens(built(replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1))), images())

@@ -1,0 +1,122 @@
+"""Every row builds the published network: its first weights, its options."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from math import sqrt
+
+import pytest
+import torch
+
+from helpers.networks import MODEL_ROWS, tiny
+from vitrun import models
+from vitrun.mistakes import Mistake
+
+
+def test_a_resolution_between_strides_is_refused_with_the_two_nearest():
+    with pytest.raises(Mistake, match="res=384 .* multiple of 14.* 378 and 392"):
+        models.build(MODEL_ROWS["vit_h14"], 10, 384)
+    with torch.device("meta"):
+        assert models.build(MODEL_ROWS["vit_h14"], 10, 518).pos_embed.shape == (1, 1 + 37**2, 1280)
+
+
+@pytest.mark.parametrize(
+    ("name", "stride"), [("vit_h14", 14), ("r50_vit_b16", 16), ("r50_vit_b32", 32), ("r_vit_ti16", 32)]
+)
+def test_the_stride_is_that_of_the_whole_network(name, stride):
+    assert models.stride(MODEL_ROWS[name]) == stride
+
+
+def test_every_row_is_named_by_its_file_and_builds():
+    for name, row in MODEL_ROWS.items():
+        assert row.kind == "timm" or row.name == name
+        with torch.device("meta"):
+            if row.kind != "timm":
+                assert models.build(row, 3, 224).head.out_features == 3
+
+
+def test_first_weights_are_drawn_as_published():
+    torch.manual_seed(0)
+    row = replace(MODEL_ROWS["vit_ti16"], depth=2, pre_logits=True)
+    network = models.build(row, 7, 224, head_bias=-10.0)
+    D, block = row.width, network.blocks[0]
+    for part in block.attn.qkv.weight.split(D):  # each on its own: a Xavier bound of the three together is sqrt(2) less
+        spread_uniformly(part, sqrt(6 / (D + D)))
+    spread_uniformly(block.attn.proj.weight, sqrt(6 / (D + D)))
+    spread_uniformly(block.mlp.fc1.weight, sqrt(6 / (D + row.mlp)))
+    spread_uniformly(block.mlp.fc2.weight, sqrt(6 / (D + row.mlp)))
+    for biases in (block.mlp.fc1.bias, block.mlp.fc2.bias):
+        spread_normally(biases, 1e-6, cut=6)
+    spread_normally(network.patch_embed.proj.weight, sqrt(1 / (3 * 16 * 16)), cut=2 / 0.8796)
+    spread_normally(network.pre_logits.weight, sqrt(1 / D), cut=2 / 0.8796)
+    spread_normally(network.pos_embed, 0.02, cut=6)
+    for zeros in (
+        network.cls_token,
+        network.head.weight,
+        block.attn.qkv.bias,
+        block.attn.proj.bias,
+        network.patch_embed.proj.bias,
+    ):
+        assert not zeros.any()
+    assert (network.head.bias == -10).all()
+    for norm in (block.norm1, block.norm2, network.norm):
+        assert (norm.weight == 1).all() and not norm.bias.any() and norm.eps == 1e-6
+
+
+def test_first_weights_of_the_map_head_and_of_resnets_are_drawn_as_published():
+    torch.manual_seed(0)
+    pool = models.build(replace(MODEL_ROWS["vit_ti16"], depth=1, head="map"), 7, 32).attn_pool
+    spread_uniformly(pool.latent, sqrt(6 / (1 + 192)))
+    for part in (pool.q.weight, *pool.kv.weight.split(192)):
+        spread_uniformly(part, sqrt(6 / (192 + 192)))
+    unit = models.build(tiny(patch=1, stem=64, resnet=(2, 1)), 7, 32).patch_embed.backbone.stages[0].blocks[1]
+    assert not unit.norm3.weight.any() and (unit.norm2.weight == 1).all()  # the last norm of a unit starts at zero
+    spread_normally(unit.conv2.weight, sqrt(1 / (64 * 9)), cut=2 / 0.8796)
+
+
+def spread_uniformly(weight, bound):
+    """The weights fill [-bound, bound] evenly."""
+    assert bound * 0.97 < weight.abs().max() <= bound
+    assert weight.std().item() == pytest.approx(bound / sqrt(3), rel=four_sigma(weight))
+
+
+def spread_normally(weight, deviation, cut):
+    """The weights have this deviation, and none is further out than ``cut`` of them."""
+    assert weight.std().item() == pytest.approx(deviation, rel=four_sigma(weight))
+    assert weight.abs().max() <= cut * deviation * 1.001
+
+
+def four_sigma(weight):
+    """How far off the deviation of n draws may be, in parts of it: its sampling error is 1/sqrt(2n)."""
+    return 4 / sqrt(2 * weight.numel())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"heads": 5}, "heads=5"),
+        ({"width": 42, "positions": "sincos2d"}, "multiple of 4"),
+        ({"stem": 48}, "multiple of 32"),
+        ({"resnet": (1,)}, "needs a stem"),
+    ],
+)
+def test_a_row_that_makes_no_network_is_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        tiny(**options)
+
+
+def test_the_same_seed_draws_the_same_network():
+    networks = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        networks.append(models.build(tiny(), 5, 32))
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_building_a_vit_does_not_import_timm():
+    code = (
+        "import sys; from vitrun import choices, models; models.build(choices.model_rows()['vit_ti4'], 2, 8); "
+        "sys.exit('timm' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

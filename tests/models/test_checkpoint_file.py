@@ -1,0 +1,168 @@
+"""A file that is not whole, not weights, or means harm gives one clear error, and nothing of it runs."""
+
+import os
+import pickle
+import random
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.networks import MODEL_ROWS, built, tiny
+from vitrun import models
+from vitrun.mistakes import Exit, Mistake
+from vitrun.models.export import export
+from vitrun.models.export.plain import given
+from vitrun.models.layouts import timm_names
+
+
+class Planted:
+    """Runs a command when unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+def planted_torch(path, marker):
+    torch.save({"blocks.0.norm1.weight": torch.zeros(3), "extra": Planted(marker)}, path)
+
+
+def planted_pickle(path, marker):
+    path.write_bytes(pickle.dumps(Planted(marker)))
+
+
+def planted_npz(path, marker):
+    np.savez(path, **{"embedding/kernel": np.array([Planted(marker)], dtype=object)})
+
+
+def cut_off(path, marker):
+    models.save(path, built(tiny()), tiny(), 5, 32)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def lying_header(path, marker):
+    path.write_bytes((2**60).to_bytes(8, "little") + b"{}")
+
+
+def cut_off_npz(path, marker):
+    np.savez(path, **{"embedding/kernel": np.zeros((16, 16, 3, 8))})
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def lying_npz(path, marker):
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999,), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("embedding/kernel.npy", b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header)
+
+
+def web_page(path, marker):
+    path.write_text("\n<!DOCTYPE html><html><body>404 Not Found</body></html>")
+
+
+def git_lfs(path, marker):
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
+def nothing(path, marker):
+    path.write_bytes(b"")
+
+
+def text(path, marker):
+    np.savez(path, **{"embedding/kernel": np.array(["a", "b"])})
+
+
+HOSTILE = [
+    (planted_torch, "w.pt", "could run code"),
+    (planted_pickle, "w.pth", "could run code"),
+    (planted_pickle, "w.pt", "could run code"),
+    (planted_npz, "w.npz", "Python objects"),
+    (planted_pickle, "w.npz", "no whole .npz file"),
+    (planted_pickle, "w.safetensors", "no whole .safetensors file"),
+    (cut_off, "w.safetensors", "no whole .safetensors file"),
+    (lying_header, "w.safetensors", "no whole .safetensors file"),
+    (cut_off_npz, "w.npz", "no whole .npz file"),
+    (lying_npz, "w.npz", "has another size"),
+    (web_page, "w.npz", "web page"),
+    (web_page, "w.safetensors", "web page"),
+    (web_page, "w.pt", "web page"),
+    (git_lfs, "w.npz", "git lfs pull"),
+    (nothing, "w.npz", "no whole .npz file"),
+    (nothing, "w.safetensors", "no whole .safetensors file"),
+    (nothing, "w.pt", "no whole file"),
+    (text, "w.npz", "not numbers"),
+    (web_page, "w.bin", "vitrun reads .safetensors, .npz, .pt, .pth"),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "said"), HOSTILE, ids=[f"{make.__name__}-{name}" for make, name, _ in HOSTILE]
+)
+def test_a_hostile_or_broken_file_is_one_clear_error_and_runs_nothing(tmp_path, make, name, said):
+    marker = tmp_path / "it-ran"
+    make(tmp_path / name, marker)
+    with pytest.raises(Mistake, match=said) as mistake:
+        models.load(tmp_path / name)
+    assert mistake.value.status == Exit.CHECKPOINT
+    assert str(tmp_path / name) in str(mistake.value)
+    assert not marker.exists()
+
+
+def test_a_folder_or_file_that_is_not_there_says_so(tmp_path):
+    with pytest.raises(Mistake, match="no such file"):
+        models.load(tmp_path / "w.npz")
+    with pytest.raises(Mistake, match=r"config\.json"):
+        models.load(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.json").write_text("[1, 2]")
+    with pytest.raises(Mistake):
+        models.load(tmp_path)
+
+
+def test_a_damaged_description_is_told(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"head.weight": torch.zeros(1)}, tmp_path / "w.safetensors", {"vitrun": '{"model": {"kind": "vit"}}'})
+    with pytest.raises(Mistake, match="description of the network is damaged"):
+        models.load(tmp_path / "w.safetensors")
+
+
+def test_tensors_of_no_known_network_are_named(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(1), "layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "w.pt")
+    with pytest.raises(Mistake, match=r"conv1\.weight, layer1\.0\.conv1\.weight"):
+        models.load(tmp_path / "w.pt")
+
+
+SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0.5)
+
+
+@pytest.mark.parametrize(("name", "row"), [("w.safetensors", tiny()), ("w.npz", tiny()), ("w.pt", SMALL_BIT)])
+def test_a_file_with_bytes_changed_loads_or_is_one_clear_error(tmp_path, name, row):
+    path, network, draw = tmp_path / name, built(row), random.Random(0)
+    {".safetensors": models.save, ".npz": as_npz, ".pt": as_torch}[path.suffix](path, network, row, 5, 32)
+    models.load(path)
+    whole = path.read_bytes()
+    for _ in range(30):
+        changed = bytearray(whole)
+        for _ in range(draw.randrange(1, 5)):
+            near = draw.randrange(min(2000, len(whole)))  # where the descriptions are: at both ends
+            changed[draw.choice([near, len(whole) - 1 - near])] = draw.randrange(256)
+        path.write_bytes(changed)
+        try:
+            models.load(path)
+        except Mistake as mistake:
+            assert "\n" not in str(mistake)
+
+
+def as_npz(path, network, row, classes, res):
+    """Export, with the card out of the way."""
+    export(network, row, classes, res, "npz", path, "")
+
+
+def as_torch(path, network, row, classes, res):
+    """A plain state dict by timm's names."""
+    torch.save(given(timm_names.bit_entries(row, scaled=False), network.state_dict()), path)

@@ -1,0 +1,100 @@
+"""Parameters and multiply-adds equal the published ones."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from helpers.networks import MODEL_ROWS, tiny
+from vitrun import models
+from vitrun.models import attention
+
+OURS = [name for name, row in MODEL_ROWS.items() if row.kind != "timm"]
+# arXiv 2010.11929 tables 1 and 6, 2106.10270, 2106.04560 table 2: parameters with a head of 1000 classes at 224, and
+# GMAC of the network that was measured, which had that head or (False) none.
+PUBLISHED = {
+    "vit_ti16": (5_717_416, 1.254, True),
+    "vit_s32": (22_878_952, 1.143, True),
+    "vit_s16": (22_050_664, 4.599, True),
+    "vit_b32": (88_224_232, 4.409, True),
+    "vit_b16": (86_567_656, 17.564, True),
+    "vit_b8": (86_576_872, 78.148, True),
+    "vit_l32": (306_535_400, 15.377, False),
+    "vit_l16": (304_326_632, 61.555, True),
+    "vit_h14": (632_045_800, 167.294, False),
+    "vit_giant14": (1_012_611_432, 267.031, True),
+    "r_vit_ti16": (6_337_704, 0.434, True),
+    "r26_vit_s32": (36_431_912, 3.464, True),
+    "r26_vit_b32": (101_383_976, 6.711, True),
+    "r50_vit_b16": (98_659_112, 21.535, False),
+    "r50_vit_b32": (None, 8.457, False),
+    "r50_vit_l32": (328_994_856, 19.413, True),
+    "r50_vit_l16": (None, 65.538, False),
+}
+# arXiv 1912.11370: with the head of 21,843 classes.
+BIT = {
+    "bit_r50x1": (68_256_659, 4.132),
+    "bit_r50x2": (183_382_483, 16.202),
+    "bit_r50x3": (345_399_315, 36.210),
+    "bit_r101x1": (87_248_787, 7.844),
+    "bit_r101x3": (516_015_123, 69.620),
+    "bit_r152x1": (102_892_435, 11.556),
+    "bit_r152x2": (321_728_979, 45.900),
+    "bit_r152x4": (1_107_299_923, 182.948),
+    "bit_r200x3": (696_713_235, 134.475),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_and_gmac_equal_the_published(name):
+    parameters, gmac, with_head = PUBLISHED[name]
+    assert parameters in (None, models.parameters(MODEL_ROWS[name], 1000, 224))
+    assert round(models.macs(MODEL_ROWS[name], 1000 if with_head else 0, 224) / 1e9, 3) == gmac
+
+
+@pytest.mark.parametrize("name", BIT)
+def test_parameters_and_gmac_of_bit_equal_the_published(name):
+    parameters, gmac = BIT[name]
+    assert models.parameters(MODEL_ROWS[name], 21_843, 224) == parameters
+    assert round(models.macs(MODEL_ROWS[name], 21_843, 224) / 1e9, 3) == gmac
+
+
+def test_the_largest_vit_has_the_published_number_of_millions_of_parameters():
+    assert round((models.parameters(MODEL_ROWS["vit_gigantic14"], 1000, 224) - 1665 * 1000) / 1e6) == 1843
+
+
+def test_a_gap_model_with_fixed_positions_has_the_parameters_of_better_plain_vit():
+    row = replace(MODEL_ROWS["vit_s16"], head="gap", positions="sincos2d")
+    assert models.parameters(row, 1000, 224) == 21_974_632  # EIFY/mup-vit, of arXiv 2205.01580
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_formula_of_multiply_adds_equals_the_count(name, monkeypatch):
+    assert models.macs(MODEL_ROWS[name], 10, 224) == counted(MODEL_ROWS[name], 10, 224, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"head": "gap"},
+        {"head": "map"},
+        {"pre_logits": True},
+        {"positions": "relative"},
+        {"positions": "2d", "positions_at": "every"},
+        {"patch": 1, "stem": 64, "resnet": (1, 2)},
+    ],
+)
+def test_the_formula_holds_for_every_option(options, monkeypatch):
+    row = tiny(**options)
+    assert models.macs(row, 7, 64) == counted(row, 7, 64, monkeypatch)
+
+
+def counted(row, classes, res, monkeypatch):
+    """Multiply-adds of one image with fused attention off, counted by torch."""
+    monkeypatch.setattr(attention, "fused_is_faster", lambda q: False)
+    with torch.device("meta"):
+        network = models.build(row, classes, res).eval().requires_grad_(False)
+        with FlopCounterMode(display=False) as counter:
+            network(torch.empty(1, 3, res, res))
+    return counter.get_total_flops() // 2

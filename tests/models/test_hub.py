@@ -1,0 +1,74 @@
+"""Weights from the Hub: ``init=hf:ORG/NAME`` against a small Hub on this machine, as the command line runs it."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.hub_client import environment
+from helpers.small_hub import COMMIT, serve
+from vitrun import choices, models
+from vitrun.models.export import export
+
+WORDS = ["data=shapes", "data.train_images=20", "data.test_images=20", "precision=fp32", "--json"]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A Hub with the model vit/tiny, and its file of weights of our own."""
+    folder = tmp_path_factory.mktemp("model")
+    row = replace(choices.model_rows()["vit_nano8"], depth=1)
+    torch.manual_seed(0)
+    network = models.build(row, 120, 32)
+    torch.nn.init.normal_(network.head.weight)
+    models.save(folder / "own.safetensors", network, row, 120, 32)
+    export(network, row, 120, 32, "hf", folder / "hf", "card")
+    with serve() as hub:
+        hub.files["vit/tiny"] = {file.name: file.read_bytes() for file in (folder / "hf").iterdir()}
+        hub.files["vit/gated"] = hub.files["vit/tiny"]
+        hub.gated.add("vit/gated")
+        yield hub, folder / "own.safetensors"
+
+
+@pytest.fixture
+def vitrun(hub, tmp_path):
+    def vitrun(*words: str, **more: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "vitrun", *words],
+            cwd=tmp_path,
+            env=environment(tmp_path / "hf", hub[0].endpoint, **more),
+            capture_output=True,
+            text=True,
+        )
+
+    return vitrun
+
+
+def test_weights_on_the_hub_are_pinned_kept_and_the_same_as_from_a_file(hub, vitrun, tmp_path):
+    found = vitrun("eval", "init=hf:vit/tiny", *WORDS)
+    assert found.returncode == 0, found.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert f"init: hf:vit/tiny@{COMMIT}" in (folder / "recipe.yaml").read_text()
+    own = vitrun("eval", f"init={hub[1]}", *WORDS)
+    assert json.loads(own.stdout)["loss"] == pytest.approx(json.loads(found.stdout)["loss"], rel=1e-5)
+
+    hub[0].asked.clear()
+    again = vitrun("eval", "init=hf:vit/tiny", *WORDS, HF_HUB_OFFLINE="1")
+    assert (again.returncode, again.stdout, hub[0].asked) == (0, found.stdout, []), "no network is needed again"
+
+
+@pytest.mark.parametrize(
+    "name, parts",
+    [
+        ("vit/none", ["hf:vit/none", "hf auth login", "init=FOLDER"]),
+        ("vit/gated", ["hf:vit/gated", "accept its terms"]),
+        ("vit/tiny@nowhere", ["hf:vit/tiny@nowhere"]),
+    ],
+)
+def test_weights_that_cannot_be_had_are_one_sentence(vitrun, name, parts):
+    done = vitrun("eval", f"init=hf:{name}", *WORDS)
+    assert done.returncode == 4 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert all(part in done.stderr for part in parts), done.stderr

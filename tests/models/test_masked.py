@@ -1,0 +1,25 @@
+"""The network that is trained on masked patches."""
+
+import torch
+
+from helpers.masked import network
+from vitrun.models import KEPT, MASKED
+
+
+def test_the_network_sees_what_the_corruption_says():
+    made, image = network(), torch.rand(1, 3, 16, 16) * 2 - 1
+    patches = made.patch_embed(image)
+    seen = made.corrupted(patches, torch.tensor([[KEPT, MASKED, 0, 3]]))
+    torch.testing.assert_close(seen[0, 0], patches[0, 0])
+    torch.testing.assert_close(seen[0, 1], made.mask_token[0, 0])
+    torch.testing.assert_close(seen[0, 2], patches[0, 0])
+    torch.testing.assert_close(seen[0, 3], patches[0, 3])
+
+
+def test_a_masked_patch_is_told_from_the_others_alone():
+    made, image = network(), torch.rand(1, 3, 16, 16) * 2 - 1
+    other = image.clone()
+    other[:, :, :8, :8] = 0.3
+    masked, kept = torch.tensor([[MASKED, KEPT, KEPT, KEPT]]), torch.full((1, 4), KEPT)
+    torch.testing.assert_close(made(image, masked), made(other, masked))
+    assert (made(image, kept) - made(other, kept)).abs().max() > 1e-3

@@ -1,0 +1,77 @@
+"""Weights by timm's tags: named, fetched, and Google's as our own networks."""
+
+import pytest
+import torch
+
+from helpers.networks import MODEL_ROWS, built, images, logits
+from vitrun import models
+from vitrun.mistakes import Exit, Mistake
+from vitrun.models.published import TAGS
+
+
+def test_a_timm_name_without_its_tag_is_told_the_tags():
+    with pytest.raises(Mistake, match=r"vit_base_patch16_224\.orig_in21k"):
+        models.load("timm:vit_base_patch16_224")
+    with pytest.raises(Mistake, match="timm has no weights for vit_base_patch61_224"):
+        models.load("timm:vit_base_patch61_224.augreg_in21k")
+
+
+def test_published_sources_are_tags_of_timm_for_rows_of_the_table():
+    import timm
+
+    for name in TAGS:
+        assert name in MODEL_ROWS
+        for source in models.published(name):
+            assert source.startswith("timm:") and source.removeprefix("timm:") in timm.list_pretrained()
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A cache of the Hub that holds what is put in, and no network behind it."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    def put(repository, tensors):
+        from safetensors.torch import save_file
+
+        place = tmp_path / f"models--{repository.replace('/', '--')}"
+        (place / "refs").mkdir(parents=True)
+        (place / "refs" / "main").write_text("0" * 40)
+        (place / "snapshots" / ("0" * 40)).mkdir(parents=True)
+        save_file(tensors, place / "snapshots" / ("0" * 40) / "model.safetensors")
+
+    return put
+
+
+def test_googles_weights_by_tag_are_our_own_network(hub):
+    row = MODEL_ROWS["vit_ti16"]
+    network = built(row, classes=21_843, res=224)
+    hub("timm/vit_tiny_patch16_224.augreg_in21k", dict(network.state_dict()))
+    loaded = models.load("timm:vit_tiny_patch16_224.augreg_in21k")
+    assert (loaded.model, loaded.classes, loaded.res) == (row, 21_843, 224)
+    assert torch.equal(logits(loaded.network, images(224, 1)), logits(network, images(224, 1)))
+    assert len(loaded.report.lines()) == 4
+
+
+def test_other_weights_by_tag_are_timms_network_on_images_as_timm_takes_them(hub):
+    import timm
+
+    theirs = timm.create_model("test_vit3.r160_in1k")
+    hub("timm/test_vit3.r160_in1k", theirs.state_dict())
+    loaded = models.load("timm:test_vit3.r160_in1k")
+    mean, std = (torch.tensor(theirs.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
+    pixels = images(loaded.res)
+    torch.testing.assert_close(logits(loaded.network, pixels), logits(theirs, ((pixels + 1) / 2 - mean) / std))
+    assert (
+        loaded.model.name == "test_vit3"
+        and not models.load("timm:test_vit3.r160_in1k", classes=3).network.head.weight.any()
+    )
+
+
+def test_weights_that_cannot_be_fetched_say_what_to_do(hub):
+    for tag in ("vit_tiny_patch16_224.augreg_in21k", "test_vit3.r160_in1k"):
+        with pytest.raises(Mistake, match="could not be fetched.* init=FILE") as mistake:
+            models.load(f"timm:{tag}")
+        assert mistake.value.status == Exit.CHECKPOINT

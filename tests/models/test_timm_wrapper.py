@@ -1,0 +1,32 @@
+"""Networks of timm as rows of the table."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.networks import MODEL_ROWS, images
+from vitrun import models
+from vitrun.mistakes import Mistake
+
+
+def test_any_network_of_timm_is_a_row():
+    torch.manual_seed(0)
+    network = models.build(replace(MODEL_ROWS["timm"], name="convnext_atto"), 4, 64).eval()
+    with torch.no_grad():
+        assert network(images(64)).shape == (2, 4) and not network(images(64)).any()
+        assert network.features(images(64)).shape == (2, network.head.in_features)
+    assert models.parameters(network.row, 4, 64) == sum(p.numel() for p in network.parameters())
+
+
+def test_named_baselines_of_timm_have_their_published_cost():
+    assert round(models.macs(MODEL_ROWS["swin_t"], 1000, 224) / 1e9, 1) == 4.5  # arXiv 2103.14030, table 1
+    assert models.parameters(MODEL_ROWS["convnext_t"], 1000, 224) == pytest.approx(
+        28.6e6, rel=0.002
+    )  # arXiv 2201.03545
+
+
+def test_a_misspelt_network_of_timm_is_told_what_was_meant():
+    with pytest.raises(Mistake, match=re.escape("resnet50")):
+        models.build(replace(MODEL_ROWS["timm"], name="resnet5O"), 4, 64)

@@ -1,0 +1,44 @@
+"""Names of models mean what papers mean."""
+
+import pytest
+
+from vitrun import choices
+from vitrun.published import names
+
+
+def test_every_row_that_has_a_published_name_is_in_the_model_table():
+    assert names.MODELS.keys() <= choices.group_files("model").keys()
+
+
+@pytest.mark.parametrize("row", names.MODELS)
+def test_a_row_has_its_published_name_and_a_changed_one_its_own(row):
+    options = choices.read_row("model", row)
+    assert names.model(options["name"], options) == names.MODELS[row][0]
+    if "depth" in options:
+        assert names.model(options["name"], options | {"depth": 1}) == row
+
+
+PUBLIC = [
+    ("timm:vit_base_patch16_224.orig_in21k", "B/16", "ImageNet-21k", "paper"),
+    ("timm:vit_base_patch16_384.augreg_in21k_ft_in1k", "B/16", "ImageNet-21k, ImageNet", "augreg"),
+    ("timm:vit_base_patch16_clip_224.openai", "timm:vit_base_patch16_clip_224.openai", None, None),
+    ("timm:resnetv2_50x1_bit.goog_in21k", "R50x1", "ImageNet-21k", None),
+    ("timm:swin_base_patch4_window12_384.ms_in22k_ft_in1k", "Swin-B", "ImageNet-21k, ImageNet", None),
+    ("timm:convnext_tiny.fb_in1k", "ConvNeXt-T", "ImageNet", None),
+    ("hf:google/vit-base-patch16-224-in21k@0123", "B/16", "ImageNet-21k", "paper"),
+    ("hf:google/vit-base-patch16-384@0123", "B/16", "ImageNet-21k, ImageNet", "paper"),
+    ("/weights/imagenet21k/R50+ViT-B_16.npz", None, "ImageNet-21k", None),
+    ("/weights/B_32-i21k-300ep-lr_0.001-aug_light1-wd_0.1-do_0.0-sd_0.0.npz", None, "ImageNet-21k", "augreg"),
+    ("/weights/ViT-B_16.npz", None, None, None),
+]
+
+
+@pytest.mark.parametrize("init, model, trained, protocol", PUBLIC)
+def test_public_weights_are_known_by_their_names(init, model, trained, protocol):
+    assert names.trained_on(init) == trained
+    assert model is None or (names.model(init), names.protocol_of(init)) == (model, protocol)
+
+
+def test_files_of_public_weights_are_known_by_their_stems():
+    for stem, model in (("R50+ViT-B_16", "R50+B/16"), ("R50_L_32-i21k-300ep", "R50+L/32"), ("BiT-M-R152x4", "R152x4")):
+        assert names.model(stem) == model

@@ -1,0 +1,200 @@
+"""A checkpoint is whole or absent, whatever happens to the process and to the disk."""
+
+from pathlib import Path
+from vitrun import checkpoints
+from vitrun.mistakes import Exit, Mistake
+import json
+import os
+import pytest
+import signal
+import subprocess
+import sys
+
+CONTENT = bytes(range(256)) * 4
+
+
+def write(folder: Path) -> None:
+    (folder / "model.bin").write_bytes(CONTENT)
+    (folder / "state.json").write_text("{}")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Checkpoints of steps 10 and 20."""
+    for step in (10, 20):
+        checkpoints.save(tmp_path, step, write, {"recipe": "x"})
+    return tmp_path
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def truncate(file: Path) -> None:
+    os.truncate(file, len(CONTENT) // 2)
+
+
+def flip(file: Path, bit: int = 4001) -> None:
+    content = bytearray(file.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(content)
+
+
+def hurt(checkpoint: Path, how) -> None:
+    how(checkpoint / "model.bin")
+
+
+DAMAGE = [
+    (truncate, "model.bin has 512 bytes, not 1024"),
+    (flip, "the content of model.bin is not what was saved"),
+    (Path.unlink, "model.bin is missing"),
+    (lambda file: file.with_name("MANIFEST.json").unlink(), "MANIFEST.json cannot be read"),
+    (lambda file: truncate(file.with_name("MANIFEST.json")), "MANIFEST.json cannot be read"),
+    (lambda file: file.with_name("MANIFEST.json").write_text(""), "MANIFEST.json cannot be read"),
+    (lambda file: file.with_name("MANIFEST.json").write_text("[]"), "MANIFEST.json cannot be read"),
+    (lambda file: file.with_name("MANIFEST.json").write_text("{}"), "MANIFEST.json cannot be read"),
+]
+NAMES = ["truncated", "bit", "missing", "no manifest", "half a manifest", "empty", "a list", "no keys"]
+
+
+def test_what_is_saved_is_found_whole(folder, said):
+    found = checkpoints.newest(folder, said.append)
+    assert found == folder / "step-00000020" and not said
+    assert (found / "model.bin").read_bytes() == CONTENT
+    assert json.loads((found / "MANIFEST.json").read_text())["recipe"] == "x"
+
+
+def test_where_there_never_was_a_checkpoint_there_is_none(tmp_path, said):
+    assert checkpoints.newest(tmp_path / "nowhere", said.append) is None and not said
+
+
+@pytest.mark.parametrize("how, reason", DAMAGE, ids=NAMES)
+def test_a_damaged_checkpoint_is_rejected_with_the_reason_and_the_one_before_is_used(folder, said, how, reason):
+    hurt(folder / "step-00000020", how)
+    assert checkpoints.newest(folder, said.append) == folder / "step-00000010"
+    assert len(said) == 1 and "step-00000020" in said[0] and reason in said[0] and "quarantine" in said[0]
+    assert [path.name.split("-")[1] for path in (folder / "quarantine").iterdir()] == ["00000020"], "kept for a look"
+    said.clear()
+    assert checkpoints.newest(folder, said.append) == folder / "step-00000010" and not said, "said once"
+
+
+def test_every_single_flipped_bit_of_a_file_is_found(folder):
+    checkpoint = folder / "step-00000020"
+    for bit in range(0, len(CONTENT) * 8, 61):
+        flip(checkpoint / "model.bin", bit)
+        assert "SHA-256" in checkpoints.problem(checkpoint), bit
+        flip(checkpoint / "model.bin", bit)
+    assert checkpoints.problem(checkpoint) is None
+
+
+def test_no_flipped_bit_of_the_manifest_vouches_for_other_content_or_ends_in_a_traceback(folder):
+    checkpoint = folder / "step-00000020"
+    files = json.loads((checkpoint / "MANIFEST.json").read_text())["files"]
+    for bit in range(0, (checkpoint / "MANIFEST.json").stat().st_size * 8, 7):
+        flip(checkpoint / "MANIFEST.json", bit)
+        if checkpoints.problem(checkpoint) is None:
+            assert json.loads((checkpoint / "MANIFEST.json").read_text())["files"] == files
+        flip(checkpoint / "MANIFEST.json", bit)
+
+
+def test_where_none_is_sound_the_run_ends_and_keeps_ending(folder, said):
+    for name in ("step-00000010", "step-00000020"):
+        hurt(folder / name, flip)
+    for _ in range(2):
+        with pytest.raises(Mistake, match="No checkpoint in .* is sound") as error:
+            checkpoints.newest(folder, said.append)
+        assert error.value.status == Exit.CHECKPOINT == 4
+        assert "Delete the run's folder to start afresh" in str(error.value)
+
+
+def test_a_half_written_folder_is_removed_and_named(folder, said):
+    partial = folder / ".tmp-step-00000030-1234"
+    partial.mkdir()
+    (partial / "model.bin").write_bytes(CONTENT[:100])
+    assert checkpoints.newest(folder, said.append) == folder / "step-00000020"
+    assert not partial.exists() and len(said) == 1 and partial.name in said[0]
+
+
+@pytest.mark.parametrize("hint", ["step-00000010\n", "step-99999999\n", "", None])
+def test_latest_is_only_a_hint(folder, said, hint):
+    assert (folder / "LATEST").read_text() == "step-00000020\n"
+    (folder / "LATEST").unlink() if hint is None else (folder / "LATEST").write_text(hint)
+    assert checkpoints.newest(folder, said.append) == folder / "step-00000020" and not said
+
+
+def test_two_are_kept(folder):
+    for step in (30, 40, 100):
+        checkpoints.save(folder, step, write, {})
+        assert len(checkpoints.steps(folder)) == checkpoints.KEEP == 2
+    assert [path.name for path in checkpoints.steps(folder)] == ["step-00000040", "step-00000100"]
+    assert not list(folder.glob(".*"))
+
+
+def test_the_last_one_alone_is_kept_only_if_it_is_sound(folder):
+    last = folder / "step-00000020"
+    hurt(last, flip)
+    with pytest.raises(OSError, match="is not what was saved"):
+        checkpoints.keep_only(folder, last)
+    assert len(checkpoints.steps(folder)) == 2
+    hurt(last, flip)  # back
+    checkpoints.keep_only(folder, last)
+    assert checkpoints.steps(folder) == [last]
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()], ids=["disk", "Ctrl-C"])
+def test_a_writer_that_raises_leaves_nothing_behind(folder, said, error):
+    before = sorted(folder.rglob("*"))
+
+    def fail(place: Path) -> None:
+        (place / "model.bin").write_bytes(CONTENT[:10])
+        raise error
+
+    with pytest.raises(type(error)):
+        checkpoints.save(folder, 30, fail, {})
+    assert sorted(folder.rglob("*")) == before and (folder / "LATEST").read_text() == "step-00000020\n"
+    assert checkpoints.newest(folder, said.append) == folder / "step-00000020" and not said
+
+
+def test_a_step_is_saved_once(folder):
+    def never(place: Path) -> None:
+        raise AssertionError("written twice")
+
+    assert checkpoints.save(folder, 20, never, {}) == folder / "step-00000020"
+
+
+def test_a_checkpoint_of_a_newer_program_says_so(folder):
+    path = folder / "step-00000020" / "MANIFEST.json"
+    manifest = json.loads(path.read_text()) | {"schema": checkpoints.SCHEMA + 1}
+    path.write_text(json.dumps(manifest))
+    assert "newer vitrun" in checkpoints.problem(path.parent) and "schema 2" in checkpoints.problem(path.parent)
+    with pytest.raises(Mistake, match="newer vitrun"):
+        checkpoints.newest(folder, print)
+    assert path.exists(), "it is sound for the program that wrote it"
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from vitrun import checkpoints
+
+def write(folder):
+    with open(folder / "model.bin", "wb") as file:
+        file.write(b"half")
+        file.flush()
+        print("writing", flush=True)
+        time.sleep(60)
+
+checkpoints.save(Path(sys.argv[1]), 30, write, {})
+"""
+
+
+def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_whole(folder, said):
+    with subprocess.Popen([sys.executable, "-c", KILLED, folder], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(10) == -signal.SIGKILL
+    assert [path.name for path in checkpoints.steps(folder)] == ["step-00000010", "step-00000020"]
+    assert checkpoints.newest(folder, said.append) == folder / "step-00000020"
+    assert len(said) == 1 and ".tmp-step-00000030" in said[0]
+    assert checkpoints.save(folder, 30, write, {}).exists()

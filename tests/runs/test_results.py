@@ -1,0 +1,49 @@
+"""Results of several runs: averaged over seeds, damaged ones left out by name."""
+
+from PIL import Image
+from dataclasses import replace
+from importlib import import_module
+from itertools import combinations
+from pathlib import Path
+from safetensors.numpy import load_file
+from safetensors.torch import load_file
+from vitrun import checkpoints, compare, run, start
+from vitrun import compare, data, export, origins, results, run, start
+from vitrun.eval import compare_names
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+import json
+import numpy as np
+import os
+import pyarrow.parquet
+import pytest
+import shutil
+import subprocess
+import sys
+from helpers.runs import finished
+
+@pytest.mark.parametrize("file, content", [("result.json", ""), ("result.json", "[]"), ("recipe.yaml", "a: [b")])
+def test_a_damaged_run_is_named_and_other_runs_are_compared_without_it(run_command, tmp_path, capsys, file, content):
+    bad, _ = finished(run_command), finished(run_command, "seed=1")
+    (bad / file).write_text(content)
+    with pytest.raises(Mistake, match=f"{file} is damaged") as error:
+        run_command("finetune", f"init={bad.name}", "steps=1")
+    assert error.value.status == Exit.CHECKPOINT
+    words = [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}", "verbs=pretrain", "paper=none"]
+    compare.main(start.load("compare", words), Screen())
+    shown = capsys.readouterr()
+    assert f"left out: {bad.name}" in shown.err and "shapes" in shown.out
+
+
+def test_compare_averages_over_seeds_only(run_command, tmp_path):
+    common = ("init=random:vit_nano8", "res=32", "epochs=null", "steps=2", "warmup=0", "data.test_images=40")
+    found = [run_command("finetune", *common, f"seed={seed}")[1]["top1"] for seed in (0, 1)]
+    run_command("finetune", *common, "optim.lr=0.001")
+    cells = results.tabulate(
+        results.read(tmp_path / "runs", ("finetune",), pytest.fail), ("data",), ("model", "upstream"), ("top1",)
+    )
+    cells = {cell.column[-1]: cell for cell in cells}
+    assert len(cells) == 2 and cells.keys() >= {"optim.lr=0.001"}
+    both = next(cell for column, cell in cells.items() if column != "optim.lr=0.001")
+    assert both.mean == pytest.approx(np.mean(found)) and both.std == pytest.approx(np.std(found, ddof=1))
+    assert len(both.runs) == 2

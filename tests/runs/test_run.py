@@ -1,0 +1,167 @@
+"""The folder of a run: its name, and what happens where a file cannot be written or is damaged."""
+
+from errno import ENOSPC
+from pathlib import Path
+from safetensors.torch import load_file
+from vitrun import checkpoints, choices, init, run, start
+from vitrun import checkpoints, compare, run, start
+from vitrun import choices, config, init, origins, protocols, run, start, unread
+from vitrun import choices, optim, run, start
+from vitrun.mistakes import Exit, Mistake
+from vitrun.mistakes import Mistake
+from vitrun.recipe import RECIPES
+from vitrun.screen import Screen
+import json
+import numpy as np
+import os
+import pytest
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import torch
+from helpers.overrides import SCRATCH, TINY
+from helpers.runs import finished
+
+def test_a_run_is_named_after_what_it_computes():
+    def name(*words: str) -> str:
+        return run.name("pretrain", start.load("pretrain", list(words)))
+
+    assert name() == name("seed=0") == name("device=cpu", "micro_batch=2", "save_minutes=1", "runs=elsewhere")
+    assert len({name(), name("seed=1"), name("optim.lr=0.1"), name("steps=5"), name("model=vit_b16")}) == 5
+    assert name("model=timm", "model.name=../a b").startswith("pretrain-.._a_b-shapes-")
+
+
+def test_a_byte_that_is_no_text_in_the_metrics_is_passed_over(run_command):
+    folder = finished(run_command)
+    with open(folder / "metrics.jsonl", "ab") as file:
+        file.write(b"\xff\xfe\n")
+    (folder / "result.json").unlink()
+    assert "top1" in run_command("pretrain", *TINY)[1]
+
+
+def test_runs_of_two_protocols_never_have_one_name():
+    words = [SCRATCH, "data=imagenet", "res=384", "ema=null"]
+    paper, table2 = (start.load("finetune", [*words, f"protocol={name}"]) for name in ("paper", "table2"))
+    assert choices.plain(table2) == choices.plain(paper) | {"protocol": "table2"}
+    assert run.name("finetune", paper) != run.name("finetune", table2)
+
+
+def open_run(tmp_path) -> run.Run:
+    """A run that has begun."""
+    recipe = start.load("pretrain", [*TINY, f"runs={tmp_path}"])
+    found = run.Run("pretrain", recipe, Screen(quiet=True))
+    found.begin()
+    return found
+
+
+def test_a_line_that_cannot_be_written_costs_one_warning_and_no_run(tmp_path, monkeypatch):
+    there, told = open_run(tmp_path), []
+    monkeypatch.setattr(there, "warn", told.append)
+    (there.folder / "metrics.jsonl").unlink()
+    (there.folder / "metrics.jsonl").mkdir()
+    for step in range(3):
+        there.log({"step": step})
+    assert len(told) == 1 and "metrics.jsonl" in told[0] and "goes on" in told[0]
+
+
+def test_behind_half_a_line_the_next_attempt_begins_a_line_of_its_own(tmp_path):
+    there = open_run(tmp_path)
+    with open(there.folder / "metrics.jsonl", "a") as file:
+        file.write('{"attempt": 1, "st')  # as a killed process leaves it
+    again = open_run(tmp_path)
+    again.log({"step": 7})
+    assert again.attempt == 2
+    assert [line["attempt"] for line in again.metrics("started")] == [1, 2]
+    assert [line["step"] for line in again.metrics("step")] == [7]
+
+
+@pytest.mark.parametrize("how", ["full", "damaged"])
+def test_a_run_whose_last_step_cannot_be_saved_is_not_finished(run_command, tmp_path, monkeypatch, how):
+    save = checkpoints.save
+
+    def broken(folder, step, write, facts):
+        if step < 6:
+            return save(folder, step, write, facts)
+        if how == "full":
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+        saved = save(folder, step, write, facts)
+        (saved / "model.safetensors").write_bytes(b"what a failing disk gave back")
+        return saved
+
+    monkeypatch.setattr(checkpoints, "save", broken)
+    with pytest.raises(Mistake, match="Could not save the last step, 6.*make room, and the same command") as error:
+        run_command("pretrain", *TINY, "save_minutes=0.00001")
+    assert error.value.status == Exit.SPACE
+    (folder,) = (tmp_path / "runs").glob("pretrain-*")
+    assert not (folder / "result.json").exists() and (folder / "checkpoints" / "step-00000005").is_dir()
+    monkeypatch.setattr(checkpoints, "save", save)
+    run_command("pretrain", *TINY, "save_minutes=0.00001")
+    assert json.loads((folder / "checkpoints/step-00000006/MANIFEST.json").read_text())["step"] == 6
+
+
+def test_a_finished_run_on_weights_that_were_others_is_told(run_command, tmp_path, monkeypatch):
+    words = ["fewshot", "init=random:vit_nano8", "res=32", "shots=1", "data.test_images=1700"]
+    recipe, found = run_command(*words)
+    assert run_command(*words)[1] == found, "as long as they are the same it is shown"
+    row = choices.read_row("model", "vit_nano8") | {"width": 96}
+    monkeypatch.setattr(init.choices, "read_row", lambda group, name: row)
+    with pytest.raises(Mistake, match="weights of init=random:vit_nano8 changed since fewshot-vit_nano8") as error:
+        run_command(*words)
+    assert error.value.status == Exit.CHECKPOINT
+
+
+def test_a_folder_of_this_name_with_another_recipe_is_not_taken_for_the_run(run_command):
+    recipe, _ = run_command("pretrain", *TINY)
+    file = recipe.runs / run.name("pretrain", recipe) / "recipe.yaml"
+    file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
+    with pytest.raises(Mistake, match="recipe.yaml is not what this command computes"):
+        run_command("pretrain", *TINY)
+    file.write_text("a damaged one is written anew, and costs nothing")
+    assert run_command("pretrain", *TINY)[1]["steps"] == 6
+
+
+@pytest.mark.parametrize("file", ["recipe.yaml", "about.json", "preds.parquet", "result.json"])
+def test_a_file_that_finds_no_room_ends_the_run_with_a_sentence(tmp_path, monkeypatch, file):
+    there = open_run(tmp_path)
+
+    def refuse(path):
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+    monkeypatch.setattr(checkpoints, "synchronise", refuse)
+    with pytest.raises(Mistake, match=f"Cannot write .*{file}: No space left on device. Make room") as error:
+        there.write(file, lambda path: path.write_text("x"))
+    assert error.value.status == Exit.SPACE
+    assert not [path for path in there.folder.iterdir() if path.name.startswith(f".{file}")], "nothing half is left"
+
+
+def test_a_run_whose_checkpoint_finds_no_room_does_not_begin(run_command, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(run.shutil, "disk_usage", lambda path: usage._replace(free=10**6))
+    for dry in (True, False):
+        with pytest.raises(Mistake, match="A checkpoint of this run takes 2.7 MB, and the disk .* has 1.0 MB") as error:
+            run_command("pretrain", *TINY, dry=dry)
+        assert error.value.status == Exit.SPACE
+    assert not any((tmp_path / "runs").iterdir())
+
+
+def test_what_a_resumed_run_computes_otherwise_is_said_and_a_typed_micro_batch_taken(run_command, tmp_path, monkeypatch):
+    save, words = checkpoints.save, (*TINY, "save_minutes=0.00001")
+
+    def full(folder, step, write, facts):
+        if step == 3:
+            raise KeyboardInterrupt  # as if the process ended here
+        return save(folder, step, write, facts)
+
+    monkeypatch.setattr(checkpoints, "save", full)
+    with pytest.raises(KeyboardInterrupt):
+        run_command("pretrain", *words, "micro_batch=8", "precision=fp32")
+    monkeypatch.setattr(checkpoints, "save", save)
+    run_command("pretrain", *words, "micro_batch=4", "precision=fp32")
+    (folder,) = (tmp_path / "runs").glob("pretrain-*")
+    log = (folder / "log.txt").read_text()
+    assert "with micro_batch 4, not 8: from here on perhaps not to the same bits" in log
+    assert checkpoints.read_json(folder / "about.json")["computing"] | {"threads": 0} == {
+        "device": "cpu", "precision": "fp32", "ranks": 1, "threads": 0, "micro_batch": 4
+    }  # fmt: skip

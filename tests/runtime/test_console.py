@@ -1,0 +1,44 @@
+"""Progress on any terminal, and output that nobody reads."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from helpers.overrides import TINY
+from vitrun import checkpoints
+from vitrun.mistakes import Exit
+from vitrun.screen import Screen
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_how_far_a_run_is_can_be_read_on_any_terminal(monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    screen = Screen()
+    screen.terminal = True
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    with screen.progress("pretrain", 1500) as bar:
+        bar.update(29, "12 min left  loss 1.237  lr 1.35e-05  1,102 images/s  waiting 0.3%")
+        bar.bar.refresh()
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().out)
+    assert "pretrain 29/1500 12 min left" in re.sub(r"[ \u2501\u2578\u257a]+", " ", shown)
+
+
+def test_training_goes_on_when_nobody_reads_what_it_prints(tmp_path):
+    words = [*TINY, f"runs={tmp_path / 'runs'}"]
+    process = subprocess.Popen([sys.executable, "-m", "vitrun", "pretrain", *words], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(120) == 0
+    (folder,) = (tmp_path / "runs").glob("pretrain-*")
+    assert checkpoints.read_json(folder / "result.json")["result"]["steps"] == 6
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_result_that_cannot_be_printed_is_no_success():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "vitrun", "data"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == Exit.SPACE and done.stderr.count("\n") == 1 and "No space left" in done.stderr

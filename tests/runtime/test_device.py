@@ -1,0 +1,56 @@
+"""Micro-batches, workers and memory of a device."""
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from helpers.overrides import TINY
+from vitrun import choices, models
+from vitrun.machine import Machine, choose_micro_batch
+
+
+@pytest.mark.parametrize("tokens, width, batch_size", [(17, 64, 128), (65, 192, 128), (197, 768, 4096), (577, 1024, 7)])
+def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_lane(tokens, width, batch_size):
+    micro = choose_micro_batch(batch_size, tokens, width, torch.device("cpu"), 2)
+    assert batch_size % micro == 0 and micro <= max(1, batch_size // 2)
+
+
+def test_what_draws_random_numbers_trains_in_one_lane():
+    machine = Machine("cpu", "fp32")
+    machine.lanes = 4
+    row = choices.model_rows()["vit_nano8"]
+    drawing = [replace(row, dropout=0.1), replace(row, stochastic_depth=0.1)]
+    assert [machine.lanes_for(models.build(one, 2, 32)) for one in (row, *drawing)] == [4, 1, 1]
+
+
+PAGES = """
+import resource, sys, torch
+from concurrent.futures import ThreadPoolExecutor
+from vitrun.cli import app
+
+app(sys.argv[1:], standalone_mode=False)
+
+def pages() -> int:  # that the kernel gives for forty megabytes
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(10_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+with ThreadPoolExecutor(1) as pool:
+    print(*[pool.submit(pages).result() for _ in range(30)])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than GNU's")
+def test_memory_that_a_lane_frees_is_kept_for_the_next_step(tmp_path):
+    words = ["pretrain", *TINY, "steps=1", "warmup=0", f"runs={tmp_path}", "--quiet"]
+    without_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", PAGES, *words], capture_output=True, text=True, env=without_gpu, check=True
+    )
+    *_, last = map(int, done.stdout.splitlines()[-1].split())  # before glibc 2.38 the first tries may not fit
+    assert last < 1_000, "of 10,000"

@@ -1,0 +1,36 @@
+"""The page of protocols, docs/protocols.md, speaks of what there is."""
+
+import re
+
+import pytest
+
+from helpers.paths import ROOT
+
+PAGE = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
+NAMED = sorted(set(re.findall(r"`((?:vitrun|conf|scripts|tests)/[\w./-]+)(?:: (\w+))?`", PAGE)))
+ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(("| choice", "| ---"))]
+TESTS = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def test_every_file_that_the_page_names_has_what_it_is_named_for():
+    absent = [file for file, _ in NAMED if not (ROOT / file).is_file()]
+    assert not absent
+    missing = [(file, name) for file, name in NAMED if not re.search(rf"\b{name}\b", (ROOT / file).read_text())]
+    assert not missing
+
+
+def test_every_test_that_the_page_names_is_one():
+    named = [name for file, name in NAMED if file.startswith("tests/") and name]
+    assert len(named) > 50 and not [name for name in named if f"def {name}(" not in TESTS]
+
+
+@pytest.mark.parametrize("golden", sorted(set(re.findall(r"golden `(\w+)`", PAGE))))
+def test_reference_vectors_that_the_page_names_are_read_by_a_test(golden):
+    assert golden in TESTS
+
+
+def test_every_row_says_what_is_done_where_and_how_it_was_checked():
+    assert len(ROWS) > 60
+    for row in ROWS:
+        cells = [cell.strip() for cell in row.strip("| ").split(" | ")]
+        assert len(cells) == 5 and all(cells), row
