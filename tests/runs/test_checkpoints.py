@@ -1,14 +1,16 @@
 """A checkpoint is whole or absent, whatever happens to the process and to the disk."""
 
-from pathlib import Path
-from vitrun import checkpoints
-from vitrun.mistakes import Exit, Mistake
 import json
 import os
-import pytest
 import signal
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+
+from vitrun import checkpoints
+from vitrun.mistakes import Exit, Mistake
 
 CONTENT = bytes(range(256)) * 4
 

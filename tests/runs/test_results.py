@@ -1,26 +1,13 @@
 """Results of several runs: averaged over seeds, damaged ones left out by name."""
 
-from PIL import Image
-from dataclasses import replace
-from importlib import import_module
-from itertools import combinations
-from pathlib import Path
-from safetensors.numpy import load_file
-from safetensors.torch import load_file
-from vitrun import checkpoints, compare, run, start
-from vitrun import compare, data, export, origins, results, run, start
-from vitrun.eval import compare_names
+import numpy as np
+import pytest
+
+from helpers.runs import finished
+from vitrun import compare, results, start
 from vitrun.mistakes import Exit, Mistake
 from vitrun.screen import Screen
-import json
-import numpy as np
-import os
-import pyarrow.parquet
-import pytest
-import shutil
-import subprocess
-import sys
-from helpers.runs import finished
+
 
 @pytest.mark.parametrize("file, content", [("result.json", ""), ("result.json", "[]"), ("recipe.yaml", "a: [b")])
 def test_a_damaged_run_is_named_and_other_runs_are_compared_without_it(run_command, tmp_path, capsys, file, content):

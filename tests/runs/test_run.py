@@ -1,28 +1,18 @@
 """The folder of a run: its name, and what happens where a file cannot be written or is damaged."""
 
-from errno import ENOSPC
-from pathlib import Path
-from safetensors.torch import load_file
-from vitrun import checkpoints, choices, init, run, start
-from vitrun import checkpoints, compare, run, start
-from vitrun import choices, config, init, origins, protocols, run, start, unread
-from vitrun import choices, optim, run, start
-from vitrun.mistakes import Exit, Mistake
-from vitrun.mistakes import Mistake
-from vitrun.recipe import RECIPES
-from vitrun.screen import Screen
 import json
-import numpy as np
 import os
-import pytest
-import re
-import shlex
 import shutil
-import subprocess
-import sys
-import torch
+from errno import ENOSPC
+
+import pytest
+
 from helpers.overrides import SCRATCH, TINY
 from helpers.runs import finished
+from vitrun import checkpoints, choices, init, run, start
+from vitrun.mistakes import Exit, Mistake
+from vitrun.screen import Screen
+
 
 def test_a_run_is_named_after_what_it_computes():
     def name(*words: str) -> str:
@@ -146,7 +136,9 @@ def test_a_run_whose_checkpoint_finds_no_room_does_not_begin(run_command, tmp_pa
     assert not any((tmp_path / "runs").iterdir())
 
 
-def test_what_a_resumed_run_computes_otherwise_is_said_and_a_typed_micro_batch_taken(run_command, tmp_path, monkeypatch):
+def test_what_a_resumed_run_computes_otherwise_is_said_and_a_typed_micro_batch_taken(
+    run_command, tmp_path, monkeypatch
+):
     save, words = checkpoints.save, (*TINY, "save_minutes=0.00001")
 
     def full(folder, step, write, facts):

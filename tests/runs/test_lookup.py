@@ -1,0 +1,14 @@
+"""Runs by name."""
+
+import pytest
+
+from helpers.runs import finished
+from vitrun import start
+from vitrun.mistakes import Mistake
+
+
+def test_a_run_of_another_folder_is_told_how_to_be_named(run_command, tmp_path):
+    folder = finished(run_command)
+    with pytest.raises(Mistake) as error:
+        start.load("finetune", [f"init={folder}", f"runs={tmp_path / 'elsewhere'}"])
+    assert f"runs={folder.parent} init={folder.name}" in str(error.value)
