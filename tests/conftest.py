@@ -29,11 +29,11 @@ def shared() -> Path:
 
 @pytest.fixture
 def run_command(tmp_path):
-    """Runs a verb with words in ``tmp_path/runs``, as the command line does: the recipe and the result."""
+    """Run a command in ``tmp_path/runs``, as the command line does; return the recipe and the result."""
 
-    def run_command(verb: str, *words: str, dry: bool = False):
-        recipe = start.load(verb, [*words, f"runs={tmp_path / 'runs'}"])
-        return recipe, run.carry_out(verb, recipe, Screen(quiet=True), import_module(f"vitrun.{verb}").main, dry)
+    def run_command(command: str, *overrides: str, dry: bool = False):
+        recipe = start.load(command, [*overrides, f"runs={tmp_path / 'runs'}"])
+        return recipe, run.carry_out(command, recipe, Screen(quiet=True), import_module(f"vitrun.{command}").main, dry)
 
     return run_command
 

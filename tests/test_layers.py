@@ -146,12 +146,14 @@ def test_one_room_knows_each_outside_thing():
 
 
 def test_one_room_knows_how_processes_talk():
-    words = {name: {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} for name, tree in MODULES.items()}
+    overrides = {
+        name: {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} for name, tree in MODULES.items()
+    }
     named = {
         name: {a.name for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names}
         for name, tree in MODULES.items()
     }
-    knows = {name for name in MODULES if {"distributed", "torch.distributed"} & (words[name] | named[name])}
+    knows = {name for name in MODULES if {"distributed", "torch.distributed"} & (overrides[name] | named[name])}
     assert knows == {"ranks"}
 
 

@@ -14,14 +14,14 @@ SCRIPT = "import sys; sys.argv[0] = 'vitrun'; from vitrun.cli import app; app()"
 
 @pytest.fixture
 def vitrun(tmp_path):
-    """Runs ``python -m vitrun`` in an empty folder."""
+    """Run ``python -m vitrun`` in an empty folder."""
 
-    def vitrun(*words: str, script: bool = False, **environment: str) -> subprocess.CompletedProcess:
+    def vitrun(*arguments: str, script: bool = False, **environment: str) -> subprocess.CompletedProcess:
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         settings = os.environ | {"PYTHONPATH": paths, "COLUMNS": "200", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
         start = [sys.executable, *(["-c", SCRIPT] if script else ["-m", "vitrun"])]
         return subprocess.run(
-            [*start, *words], cwd=tmp_path, env=settings | environment, capture_output=True, text=True
+            [*start, *arguments], cwd=tmp_path, env=settings | environment, capture_output=True, text=True
         )
 
     return vitrun

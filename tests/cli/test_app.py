@@ -14,13 +14,13 @@ def has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia/version").exists()
 
 
-def test_help_lists_the_verbs(vitrun):
+def test_help_lists_the_commands(vitrun):
     done = vitrun("--help")
-    assert done.returncode == 0 and all(verb in done.stdout for verb in VERBS)
+    assert done.returncode == 0 and all(command in done.stdout for command in VERBS)
     assert "Usage: vitrun " in done.stdout
 
 
-def test_the_help_of_a_verb_lists_its_options_and_their_choices(vitrun):
+def test_the_help_of_a_command_lists_its_options_and_their_choices(vitrun):
     done = vitrun("finetune", "--help")
     assert done.returncode == 0
     for expected in (
@@ -38,13 +38,13 @@ def test_the_help_of_a_verb_lists_its_options_and_their_choices(vitrun):
     assert "cifar100" in done.stdout and "CIFAR-100 (Krizhevsky 2009)" in done.stdout
 
 
-def test_a_mistake_ends_with_status_2_and_one_line(vitrun, tmp_path):
+def test_a_user_error_ends_with_status_2_and_one_line(vitrun, tmp_path):
     assert error_line(vitrun("pretrain", "lr=0.1"), 2) == "vitrun pretrain: No option 'lr'. Did you mean optim.lr?\n"
     assert "Write optim.lr=0.1" in error_line(vitrun("pretrain", "--lr", "0.1"), 2)
     assert not list(tmp_path.iterdir()), "and nothing was written"
 
 
-def test_an_unknown_verb_ends_with_status_2_and_the_nearest(vitrun):
+def test_an_unknown_command_ends_with_status_2_and_the_nearest(vitrun):
     done = vitrun("pretrian")
     assert done.returncode == 2 and "pretrain" in done.stderr and "Traceback" not in done.stderr
 
@@ -67,13 +67,13 @@ def test_a_device_that_is_not_there_ends_with_status_7(vitrun):
 
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"], ["data=imagenet21k,folder", "-m"]], ids=" ".join)
 def test_cfg_looks_at_a_recipe_whose_images_are_nowhere_and_a_run_does_not(more, vitrun):
-    words = ["pretrain", "model=vit_l16", *["data=imagenet21k"] * ("data=imagenet21k,folder" not in more), *more]
-    done = vitrun(*words, "--cfg")
+    arguments = ["pretrain", "model=vit_l16", *["data=imagenet21k"] * ("data=imagenet21k,folder" not in more), *more]
+    done = vitrun(*arguments, "--cfg")
     assert done.returncode == 0 and "data.path=null" in done.stdout
-    assert "dd data.path=FOLDER" in error_line(vitrun(*words, "--dry-run"), 2)
+    assert "dd data.path=FOLDER" in error_line(vitrun(*arguments, "--dry-run"), 2)
 
 
-def test_cfg_prints_words_and_runs_nothing(vitrun, tmp_path):
+def test_cfg_prints_overrides_and_runs_nothing(vitrun, tmp_path):
     done = vitrun("pretrain", "--cfg", "seed=3")
     assert done.returncode == 0 and not done.stderr and not list(tmp_path.iterdir())
     lines = {line.split()[0]: line.partition("# ")[2] for line in done.stdout.splitlines()}
@@ -85,9 +85,9 @@ def test_a_stream_without_a_sign_shows_another(vitrun):
     assert done.returncode == 0 and "99.42 ? 0.03" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("words", [("compare", "--dry-run"), ("data", "--json"), ("quickstart", "-m", "--dry-run")])
-def test_a_flag_that_a_verb_cannot_follow_is_refused(vitrun, tmp_path, words):
-    assert f"{words[-1]} is for pretrain, finetune, fewshot, eval, dedup only" in error_line(vitrun(*words), 2)
+@pytest.mark.parametrize("arguments", [("compare", "--dry-run"), ("data", "--json"), ("quickstart", "-m", "--dry-run")])
+def test_a_flag_that_a_command_does_not_have_is_refused(vitrun, tmp_path, arguments):
+    assert f"{arguments[-1]} is for pretrain, finetune, fewshot, eval, dedup only" in error_line(vitrun(*arguments), 2)
     assert not list(tmp_path.iterdir())
 
 
@@ -103,6 +103,6 @@ WORDS = [
 
 
 @pytest.mark.parametrize("line, place, offered", WORDS, ids=[line for line, *_ in WORDS])
-def test_completion_in_bash_offers_verbs_options_and_choices(vitrun, line, place, offered):
+def test_completion_in_bash_offers_commands_options_and_choices(vitrun, line, place, offered):
     done = vitrun(script=True, _VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(place))
     assert done.stdout.split() == offered, done.stderr

@@ -49,23 +49,23 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize("verb, words, said", SAME, ids=[words for _, words, _ in SAME])
-def test_two_jobs_that_are_the_same_are_refused_with_the_words_that_tell_them_apart(verb, words, said):
-    combinations = grammar.expand(verb, words.split())
-    recipes = [start.load(verb, job) for job in combinations]
+@pytest.mark.parametrize("command, overrides, said", SAME, ids=[overrides for _, overrides, _ in SAME])
+def test_two_jobs_that_are_the_same_are_refused_with_the_overrides_that_differ(command, overrides, said):
+    combinations = grammar.expand(command, overrides.split())
+    recipes = [start.load(command, job) for job in combinations]
     if said is None:
-        assert len(set(sweep.distinct(verb, combinations, recipes, verb in RUNNING))) == len(combinations)
+        assert len(set(sweep.distinct(command, combinations, recipes, command in RUNNING))) == len(combinations)
         return
     with pytest.raises(Mistake, match=re.escape(said)) as error:
-        sweep.distinct(verb, combinations, recipes, verb in RUNNING)
+        sweep.distinct(command, combinations, recipes, command in RUNNING)
     assert error.value.status == 2
 
 
 def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_on(tmp_path):
-    words = ["data.train_images=64", "data.test_images=20", "batch=8", "steps=2000", "warmup=1"]
-    name = run.name("pretrain", start.load("pretrain", [*words, "optim.lr=0.001"]))
+    overrides = ["data.train_images=64", "data.test_images=20", "batch=8", "steps=2000", "warmup=1"]
+    name = run.name("pretrain", start.load("pretrain", [*overrides, "optim.lr=0.001"]))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "vitrun", "pretrain", "-m", *words, "optim.lr=1e30,0.001"]
+    command = [sys.executable, "-m", "vitrun", "pretrain", "-m", *overrides, "optim.lr=1e30,0.001"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=environment, start_new_session=True, text=True, stderr=subprocess.PIPE
     )
@@ -84,12 +84,12 @@ def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_o
 
 def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
     names = iter(["pretrain-a-b-1", "pretrain-a-b-1"])
-    monkeypatch.setattr("vitrun.init.latest", lambda runs, verb: next(names))  # a third would be another's
+    monkeypatch.setattr("vitrun.init.latest", lambda runs, command: next(names))  # a third would be another's
     asked = []
-    monkeypatch.setattr(jobs, "carry_out", lambda verb, words: asked.append(words) or 0)
-    words = ["seed=0,1", "data=digits", f"runs={tmp_path}"]
-    assert sweep.carry_out("finetune", words, False, ["--quiet"], True) == 0
-    assert asked == [[f"seed={n}", *words[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]
+    monkeypatch.setattr(jobs, "carry_out", lambda command, overrides: asked.append(overrides) or 0)
+    overrides = ["seed=0,1", "data=digits", f"runs={tmp_path}"]
+    assert sweep.carry_out("finetune", overrides, False, ["--quiet"], True) == 0
+    assert asked == [[f"seed={n}", *overrides[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]
 
 
 @pytest.mark.parametrize(

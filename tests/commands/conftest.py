@@ -12,13 +12,13 @@ from vitrun.screen import Screen
 
 @pytest.fixture
 def finish(tmp_path):
-    """Makes the folder of a finished run of the words, with options set afterwards, that found a result: its name."""
+    """Make the folder of a finished run with this result, some options set afterwards; return its name."""
     (tmp_path / "runs").mkdir()
 
-    def finish(words: tuple[str, ...], result: dict, more: dict, images: str = "") -> str:
-        verb, *rest = (word.format(here=tmp_path) for word in words)
-        made = start.load(verb, [*rest, f"runs={tmp_path / 'runs'}"])
-        folder = tmp_path / "runs" / run.name(verb, made)
+    def finish(overrides: tuple[str, ...], result: dict, more: dict, images: str = "") -> str:
+        command, *rest = (override.format(here=tmp_path) for override in overrides)
+        made = start.load(command, [*rest, f"runs={tmp_path / 'runs'}"])
+        folder = tmp_path / "runs" / run.name(command, made)
         folder.mkdir()
         (folder / "recipe.yaml").write_text(yaml.safe_dump(choices.plain(made) | more))
         (folder / "about.json").write_text(json.dumps({"train_data": images, "torch": "2"}))
@@ -30,10 +30,12 @@ def finish(tmp_path):
 
 @pytest.fixture
 def show(tmp_path, capsys):
-    """What compare prints, as the cells of its table by row and column, and as text."""
+    """Return what `compare` prints: the cells of its table by row and column, and the text."""
 
-    def show(*words: str, save: str = "table") -> tuple[dict[tuple[str, str], str], str]:
-        compare.main(start.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / save}", *words]), Screen())
+    def show(*overrides: str, save: str = "table") -> tuple[dict[tuple[str, str], str], str]:
+        compare.main(
+            start.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / save}", *overrides]), Screen()
+        )
         with open(tmp_path / "table.csv", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         first = next(iter(rows[0]))

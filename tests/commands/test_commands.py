@@ -13,7 +13,7 @@ from vitrun.mistakes import Mistake
 from vitrun.screen import Screen
 
 
-def test_the_five_verbs_follow_each_other(run_command, tmp_path, capsys):
+def test_the_five_commands_follow_each_other(run_command, tmp_path, capsys):
     recipe, result = run_command("pretrain", *TINY)
     assert result["test_images"] == 50 and result["steps"] == 6
     assert {f.name for f in run_folder(recipe, "pretrain").iterdir()} >= {
@@ -57,8 +57,12 @@ UNFIT = [
 ]
 
 
-@pytest.mark.parametrize("verb, words, sentence", UNFIT, ids=[" ".join([verb, *words]) for verb, words, _ in UNFIT])
-def test_a_network_that_cannot_be_is_told_before_the_data_is_opened(verb, words, sentence, run_command, tmp_path):
+@pytest.mark.parametrize(
+    "command, overrides, sentence", UNFIT, ids=[" ".join([command, *overrides]) for command, overrides, _ in UNFIT]
+)
+def test_a_network_that_cannot_be_built_is_refused_before_the_data_is_opened(
+    command, overrides, sentence, run_command, tmp_path
+):
     with pytest.raises(Mistake, match=sentence):
-        run_command(verb, *words, "data=folder", f"data.path={tmp_path}")  # which has no images
+        run_command(command, *overrides, "data=folder", f"data.path={tmp_path}")  # which has no images
     assert not any((tmp_path / "runs").glob("*")), "nothing is left behind"

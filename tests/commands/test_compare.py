@@ -11,8 +11,8 @@ PRETRAIN = ("pretrain", "model=vit_l16", "data=imagenet21k", "data.path={here}",
 PAPER = {"protocol": "paper"}
 
 
-def finetune(pretrained: str, *words: str, res: int = 384) -> tuple[str, ...]:
-    return ("finetune", f"init={pretrained}", f"res={res}", *words)
+def finetune(pretrained: str, *overrides: str, res: int = 384) -> tuple[str, ...]:
+    return ("finetune", f"init={pretrained}", f"res={res}", *overrides)
 
 
 def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
@@ -53,8 +53,8 @@ def test_another_model_data_set_or_pretraining_is_no_match(finish, show):
 
 
 def test_positions_other_than_the_usual_are_no_gap_but_in_their_table(finish, show):
-    words = (*(word.replace("vit_l16", "vit_b16") for word in PRETRAIN), "model.positions=2d")
-    pretrained = finish(words, {"top1": 0.4}, PAPER)
+    overrides = (*(override.replace("vit_l16", "vit_b16") for override in PRETRAIN), "model.positions=2d")
+    pretrained = finish(overrides, {"top1": 0.4}, PAPER)
     finish(finetune(pretrained, "data=cifar100"), {"top1": 0.93}, PAPER)
     finish(("fewshot", f"init={pretrained}", "data=imagenet", "res=224"), {"shot5": 0.65, "shot5_std": 0.01}, {})
     cells, text = show("paper=table5")
@@ -64,16 +64,16 @@ def test_positions_other_than_the_usual_are_no_gap_but_in_their_table(finish, sh
 
 
 def test_the_largest_model_has_its_gap_at_the_resolution_of_its_recipe(finish, show):
-    pretrained = finish(tuple(word.replace("vit_l16", "vit_h14") for word in PRETRAIN), {"top1": 0.4}, PAPER)
-    words = ("finetune", f"init={pretrained}", "protocol=paper", "data=cifar100", "grid=[]", "dev=0", "seeds=[]")
-    finish(words, {"top1": 0.94}, {})
+    pretrained = finish(tuple(override.replace("vit_l16", "vit_h14") for override in PRETRAIN), {"top1": 0.4}, PAPER)
+    overrides = ("finetune", f"init={pretrained}", "protocol=paper", "data=cifar100", "grid=[]", "dev=0", "seeds=[]")
+    finish(overrides, {"top1": 0.94}, {})
     cells, _ = show("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, H/14"] == "94.00 (+0.18)"
 
 
 def test_an_ablation_has_no_gap_to_the_whole_recipe(finish, show):
-    words = ("pretrain", "protocol=better_vit", "model=vit_s16", "data=imagenet")
-    finish(words, {"top1": 0.77}, {})
+    overrides = ("pretrain", "protocol=better_vit", "model=vit_s16", "data=imagenet")
+    finish(overrides, {"top1": 0.77}, {})
     cells, _ = show("paper=better_vit")
     assert cells["better_vit, ImageNet", "ours: 90"] == "77.00 (+0.50)"
     told = {
@@ -83,8 +83,8 @@ def test_an_ablation_has_no_gap_to_the_whole_recipe(finish, show):
         "model.positions=learned": "positions learned, not sincos2d",
         "model.pre_logits=false": "pre_logits false, not true",
     }
-    for number, word in enumerate(told):
-        finish((*words, word, f"seed={number + 1}"), {"top1": 0.75}, {})
+    for number, override in enumerate(told):
+        finish((*overrides, override, f"seed={number + 1}"), {"top1": 0.75}, {})
     _, text = show("paper=better_vit", "columns=pretrain_epochs,seed")
     assert all(sentence in text for sentence in told.values())
 
@@ -117,9 +117,9 @@ def suite(finish):
     def suite(tasks: list[str], seeds: tuple[int, ...] = (0, 1)) -> None:
         for task in tasks:
             for seed in seeds:
-                words = finetune(pretrained, f"data={task}", "data.root={here}", f"seed={seed}")
+                overrides = finetune(pretrained, f"data={task}", "data.root={here}", f"seed={seed}")
                 top1 = (value[names.TASKS[task]] + 1 + 0.2 * seed) / 100
-                finish(words, {"top1": top1}, {"protocol": "vit"})
+                finish(overrides, {"top1": top1}, {"protocol": "vit"})
 
     return suite
 
@@ -152,9 +152,9 @@ def test_public_weights_are_counted_by_their_tag(finish, show):
 
 
 def test_dropout_tells_two_published_numbers_of_one_thing_apart(finish, show):
-    words = ("finetune", "init=timm:vit_base_patch16_224.orig_in21k", "res=384", "data=cifar10", "steps=10000")
-    finish((*words, "epochs=null"), {"top1": 0.99}, {"protocol": "public"})
-    finish((*words, "epochs=null", "dropout=0.1"), {"top1": 0.99}, {"protocol": "public"})
+    overrides = ("finetune", "init=timm:vit_base_patch16_224.orig_in21k", "res=384", "data=cifar10", "steps=10000")
+    finish((*overrides, "epochs=null"), {"top1": 0.99}, {"protocol": "public"})
+    finish((*overrides, "epochs=null", "dropout=0.1"), {"top1": 0.99}, {"protocol": "public"})
     cells, _ = show("paper=replications")
     row = "B/16, CIFAR-10, 384, 10000"
     assert cells[row, "ours: 0.0"] == "99.00 (-0.02)" and cells[row, "ours: 0.1"] == "99.00 (+0.24)"

@@ -28,17 +28,17 @@ def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(finish, 
     assert (cells["shapes", "vit_nano8"], cells["shapes loss", "vit_nano8"]) == ("50.00", "1.25")
 
 
-def test_figures_that_are_no_shares_are_shown_as_they_are_and_words_not_at_all(finish, show):
+def test_figures_that_are_no_shares_are_shown_as_they_are_and_texts_not_at_all(finish, show):
     found = {"last": 0.5, "best_layer": "layer2", "images_used": 500, "seconds": 0.75}
     finish(("fewshot", "init=random:vit_nano8"), found, {})
-    words = ("verbs=fewshot", "rows=data", "columns=model", "paper=none")
-    assert show(*words)[0]["digits last", "vit_nano8"] == "50.00", "a linear probe is shown without a word"
-    cells, _ = show(*words, "values=images_used,seconds")
+    overrides = ("verbs=fewshot", "rows=data", "columns=model", "paper=none")
+    assert show(*overrides)[0]["digits last", "vit_nano8"] == "50.00", "a linear probe is shown without values="
+    cells, _ = show(*overrides, "values=images_used,seconds")
     assert (cells["digits images_used", "vit_nano8"], cells["digits seconds", "vit_nano8"]) == ("500", "0.75")
     with pytest.raises(Mistake, match="No value of the runs 'best_layer'"):
-        show(*words, "values=best_layer")
+        show(*overrides, "values=best_layer")
     with pytest.raises(Mistake, match="values"):
-        show(*words, "values=[]")
+        show(*overrides, "values=[]")
 
 
 def test_how_many_other_shots_were_asked_for_tells_no_runs_apart(finish, show):
@@ -68,8 +68,8 @@ def test_a_run_of_another_program_is_named_and_the_others_are_compared(finish, s
     finish(("pretrain",), {"top1": 0.5}, {})
     other = finish(("pretrain", "seed=1"), {"top1": 0.7}, {})
     (tmp_path / "runs" / other / file).write_text(content)
-    words = ["verbs=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
-    compare.main(start.load("compare", words), Screen())
+    overrides = ["verbs=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
+    compare.main(start.load("compare", overrides), Screen())
     shown = capsys.readouterr()
     assert f"left out: {other}" in shown.err and "50.00" in shown.out and "70.00" not in shown.out
 
@@ -79,8 +79,8 @@ def test_a_recipe_that_lacks_an_option_is_left_out_by_name(finish, show, tmp_pat
     other = finish(("pretrain", "seed=1"), {"top1": 0.7}, {})
     file = tmp_path / "runs" / other / "recipe.yaml"
     file.write_text(yaml.safe_dump({k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "augment"}))
-    words = ["verbs=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
-    compare.main(start.load("compare", words), Screen())
+    overrides = ["verbs=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
+    compare.main(start.load("compare", overrides), Screen())
     assert f"left out: {other}: its recipe.yaml is of another vitrun" in capsys.readouterr().err
 
 
@@ -91,7 +91,7 @@ def test_rows_and_columns_are_as_one_likes(finish, show):
         show("paper=table5", "rows=upsteam")
 
 
-def test_no_table_and_no_run_is_a_mistake(finish, show):
+def test_no_table_and_no_run_is_an_error(finish, show):
     with pytest.raises(Mistake, match="No finished") as caught:
         show("paper=none")
     assert caught.value.status == Exit.DATA

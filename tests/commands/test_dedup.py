@@ -58,8 +58,8 @@ def pairs(recipe) -> list[dict]:
     return pyarrow.parquet.read_table(place(recipe) / "duplicates.parquet").to_pylist()
 
 
-def place(recipe, verb: str = "dedup") -> Path:
-    return recipe.runs / run.name(verb, recipe)
+def place(recipe, command: str = "dedup") -> Path:
+    return recipe.runs / run.name(command, recipe)
 
 
 @pytest.fixture
@@ -105,32 +105,32 @@ def test_a_mirrored_copy_counts_only_where_training_mirrors(run_command, doubled
 
 
 def test_features_find_what_they_are_given_weights_for(run_command, doubled):
-    words = ("data=folder", f"data.path={doubled}", "init=random:vit_nano8", "res=32", "precision=fp32")
-    recipe, result = run_command("dedup", *words, "similarity=0.999")
+    overrides = ("data=folder", f"data.path={doubled}", "init=random:vit_nano8", "res=32", "precision=fp32")
+    recipe, result = run_command("dedup", *overrides, "similarity=0.999")
     found = {pair["test"]: pair["train"] for pair in pairs(recipe) if pair["how"] == "features"}
     assert result["features"] == len(found) >= 1 and found["a/000.png"] == "a/000.png"
-    assert run_command("dedup", *words, "similarity=0.5")[1]["features"] >= result["features"]
+    assert run_command("dedup", *overrides, "similarity=0.5")[1]["features"] >= result["features"]
 
 
 def test_hashes_of_a_training_set_are_computed_once_for_all_test_sets(run_command, doubled, tmp_path):
-    words = ("data=folder", f"data.path={doubled}")
+    overrides = ("data=folder", f"data.path={doubled}")
     other = folder(tmp_path / "other", list(scenes(4, 0)), list(scenes(4, 5)))
-    run_command("dedup", *words)
-    recipe, result = run_command("dedup", *words, "against=folder", f"against.path={other}")
+    run_command("dedup", *overrides)
+    recipe, result = run_command("dedup", *overrides, "against=folder", f"against.path={other}")
     assert (result["exact"], result["duplicates"], result["test_images"]) == (4, 4, 4)
     assert (place(recipe) / "log.txt").read_text().count("hashes of 24 images read from") == 1
     assert len(list((tmp_path / "runs" / "hashes").iterdir())) == 3
 
 
-def test_a_rehearsal_finds_the_images_and_writes_nothing(run_command, doubled, tmp_path):
+def test_a_dry_run_finds_the_images_and_writes_nothing(run_command, doubled, tmp_path):
     _, result = run_command("dedup", "data=folder", f"data.path={doubled}", dry=True)
     assert result == {"test_images": len(COPIES) + 6, "train_images": NUMBER} and not (tmp_path / "runs").exists()
 
 
 def test_what_a_dedup_run_found_is_left_out_of_pretraining(run_command, doubled):
-    words = ("data=folder", f"data.path={doubled}")
-    searched, found = run_command("dedup", *words)
-    training = (*words, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
+    overrides = ("data=folder", f"data.path={doubled}")
+    searched, found = run_command("dedup", *overrides)
+    training = (*overrides, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
     whole, _ = run_command("pretrain", *training)
     for exclude in (run.name("dedup", searched), str(place(searched) / "exclude.txt")):
         recipe, _ = run_command("pretrain", *training, f"exclude={exclude}")
@@ -153,9 +153,9 @@ def test_a_list_of_other_images_is_refused(run_command, doubled, tmp_path):
 
 
 def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):
-    words = ("data=folder", f"data.path={doubled}")
-    run_command("pretrain", *words, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
-    searched, found = run_command("dedup", *words)
+    overrides = ("data=folder", f"data.path={doubled}")
+    run_command("pretrain", *overrides, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
+    searched, found = run_command("dedup", *overrides)
     recipe, result = run_command("eval", f"dedup={run.name('dedup', searched)}")
     answers = pyarrow.parquet.read_table(place(recipe, "eval") / "preds.parquet").to_pylist()
     dups = {pair["test"] for pair in pairs(searched)}
@@ -168,10 +168,10 @@ def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):
 
 
 def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_others(run_command, doubled, tmp_path):
-    words = ("data=folder", f"data.path={doubled}")
-    run_command("pretrain", *words, "model=vit_nano8", "batch=8", "steps=1", "warmup=0")
+    overrides = ("data=folder", f"data.path={doubled}")
+    run_command("pretrain", *overrides, "model=vit_nano8", "batch=8", "steps=1", "warmup=0")
     (doubled / "test" / "a" / "014.png").write_bytes(b"no image")
-    searched, found = run_command("dedup", *words)
+    searched, found = run_command("dedup", *overrides)
     asked = f"dedup={run.name('dedup', searched)}"
     _, result = run_command("eval", asked, "bad_images=skip")
     assert result["images_used"] == 14 and result["dups"] == found["duplicates"] > 0
@@ -180,7 +180,7 @@ def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_o
         run_command("eval", asked, f"data.path={others}")
 
 
-# words, parts of the sentence
+# overrides, parts of the message
 WRONG = [
     ("dedup against=shapse", ["No against 'shapse'", "shapes"]),
     ("dedup against=folder", ["against=folder needs to know", "add against.path=FOLDER"]),
@@ -196,10 +196,10 @@ WRONG = [
 
 
 @pytest.mark.parametrize("line, parts", WRONG, ids=[line for line, _ in WRONG])
-def test_a_wrong_word_is_told_what_was_meant(line, parts, tmp_path):
-    verb, *words = line.split()
+def test_a_wrong_override_of_dedup_is_refused_with_a_suggestion(line, parts, tmp_path):
+    command, *overrides = line.split()
     with pytest.raises(Mistake) as error:
-        start.load(verb, [*words, f"runs={tmp_path}"])
+        start.load(command, [*overrides, f"runs={tmp_path}"])
     assert all(part in str(error.value) for part in parts), str(error.value)
 
 
@@ -209,8 +209,8 @@ def test_what_is_wrong_with_the_test_set_is_said_of_its_own_options(run_command,
 
 
 def test_cfg_shows_both_data_sets_and_where_each_came_from(tmp_path):
-    words = ["against=digits", "against.test_images=9", "data.train_images=20"]
-    shown = origins.show("dedup", words, start.load("dedup", words))
+    overrides = ["against=digits", "against.test_images=9", "data.train_images=20"]
+    shown = origins.show("dedup", overrides, start.load("dedup", overrides))
     sources = {line.split("=")[0]: line.rpartition("# ")[2] for line in shown.splitlines()}
     assert sources["against.test_images"] == sources["against"] == "command line"
     assert (sources["against.crop"], sources["data"]) == ("conf/data/digits.yaml", "conf/dedup.yaml")

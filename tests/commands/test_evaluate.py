@@ -12,7 +12,7 @@ from vitrun.eval import compare_names
 from vitrun.mistakes import Mistake
 
 
-def test_eval_sees_images_as_the_run_did_unless_it_is_told_otherwise(run_command):
+def test_eval_sees_images_as_the_run_did_unless_overridden(run_command):
     seen = ("view.resize=small", "view.crop=0.5", "view.antialias=false")
     _, trained = run_command("pretrain", *TINY, *seen)
     recipe, result = run_command("eval")
@@ -24,14 +24,14 @@ def test_eval_sees_images_as_the_run_did_unless_it_is_told_otherwise(run_command
     assert (untold.view.resize, untold.view.crop, untold.view.antialias) == ("square", 1.0, True)
 
 
-def test_eval_takes_the_data_of_the_run_with_what_the_words_change(run_command):
+def test_eval_takes_the_data_of_the_run_with_what_the_overrides_change(run_command):
     recipe, _ = run_command("pretrain", *TINY, "data.size=48")
     changed, result = run_command("eval", "data.test_images=30")
     assert result["images_used"] == 30 and changed.data == replace(recipe.data, test_images=30)
     with pytest.raises(Mistake, match=r"Did you mean data\.test_images\?"):
         run_command("eval", "data.test_image=30")
-    words = [f"runs={recipe.runs}", "data.test_images=30"]
-    shown = origins.show("eval", words, start.load("eval", words))
+    overrides = [f"runs={recipe.runs}", "data.test_images=30"]
+    shown = origins.show("eval", overrides, start.load("eval", overrides))
     where = {line.split("=")[0]: line.partition("# ")[2] for line in shown.splitlines()}
     assert where["data.test_images"] == "command line" and where["data.size"] == "the run that init names"
 
@@ -42,9 +42,9 @@ def test_a_head_of_other_classes_is_refused(run_command):
         run_command("eval", "data=digits")
 
 
-def test_classes_of_other_names_are_told_and_of_another_order_refused(run_command, photographs, tmp_path, capsys):
-    words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
-    run_command("pretrain", *words)
+def test_classes_of_other_names_are_warned_of_and_of_another_order_refused(run_command, photographs, tmp_path, capsys):
+    overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
+    run_command("pretrain", *overrides)
     other = shutil.copytree(photographs, tmp_path / "other")
     for part in other.iterdir():
         (part / "dog").rename(part / "wolf")

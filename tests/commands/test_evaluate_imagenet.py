@@ -50,8 +50,8 @@ def test_an_image_without_right_labels_counts_neither_as_right_nor_as_wrong(run_
     right = [[int(top), 5] if n < 5 else [(int(top) + 1) % 1000] if n < 8 else [] for n, top in enumerate(likeliest)]
     labels = [(accepted or [7])[0] for accepted in right]
     root = validation(tmp_path / "b", names, labels, real_labels=right)
-    words = (f"init={thousand}", f"data.path={root}", "data.test_images=12", "precision=fp32")
-    recipe, result = run_command("eval", "data=imagenet_real", *words)
+    overrides = (f"init={thousand}", f"data.path={root}", "data.test_images=12", "precision=fp32")
+    recipe, result = run_command("eval", "data=imagenet_real", *overrides)
     assert result["top1"] == 5 / 8 and (result["images_used"], result["images_expected"]) == (8, 12)
     assert "loss" not in result
     answers = answered(recipe)
@@ -59,16 +59,16 @@ def test_an_image_without_right_labels_counts_neither_as_right_nor_as_wrong(run_
     hits = [bool({*top} & {*accepted}) for top, accepted in zip(answers["top5"], right) if accepted]
     assert result["top5"] == pytest.approx(np.mean(hits))
 
-    same, other = (run_command("eval", "data=imagenet", *words, *more) for more in (["data.labels=real"], []))
-    assert same[1] == result, "the word and the row say the same"
+    same, other = (run_command("eval", "data=imagenet", *overrides, *more) for more in (["data.labels=real"], []))
+    assert same[1] == result, "the override and the row mean the same"
     assert (other[1]["top1"], other[1]["images_used"]) == (5 / 12, 12) and other[1]["loss"] > 0
 
 
 @pytest.mark.shared
 def test_475_of_500_real_images_have_labels_and_the_lists_agree(run_command, shared, thousand):
     root = shared / "data" / "imagenet_real_sample"
-    words = ("data=imagenet_real", f"data.path={root}", "data.test=test", "data.test_images=500")
-    recipe, result = run_command("eval", f"init={thousand}", *words)
+    overrides = ("data=imagenet_real", f"data.path={root}", "data.test=test", "data.test_images=500")
+    recipe, result = run_command("eval", f"init={thousand}", *overrides)
     assert (result["images_used"], result["images_expected"]) == (475, 500)
     column = files.read(recipe.data, "test")
     numbered = files.read(replace(recipe.data, real=imagenet.shipped("imagenet_real_labels.json")), "test")
@@ -80,8 +80,8 @@ def test_a_model_of_a_thousand_classes_answers_among_the_two_hundred(name, run_c
     chosen = imagenet.subset(name)
     root = class_folders(tmp_path / "images", [SYNSETS[label] for label in chosen])
     (root / "README.txt").write_text("as in the archive")
-    words = (f"data={name}", f"data.path={root}", "data.test_images=200", "precision=fp32")
-    recipe, result = run_command("eval", f"init={thousand}", *words)
+    overrides = (f"data={name}", f"data.path={root}", "data.test_images=200", "precision=fp32")
+    recipe, result = run_command("eval", f"init={thousand}", *overrides)
     split = data.open_split(recipe.data, "test")
     assert split.labels.tolist() == list(range(200)) and split.classes == tuple(SYNSETS[label] for label in chosen)
     among = logits(thousand, split)[:, chosen]
@@ -118,8 +118,8 @@ def objectnet(tmp_path) -> Path:
 
 
 def test_an_answer_on_objectnet_is_right_by_any_of_the_classes_that_stand_for_its_own(run_command, thousand, objectnet):
-    words = ("data=objectnet", f"data.path={objectnet}", "data.classes=3", "precision=fp32")
-    recipe, result = run_command("eval", f"init={thousand}", *words)
+    overrides = ("data=objectnet", f"data.path={objectnet}", "data.classes=3", "precision=fp32")
+    recipe, result = run_command("eval", f"init={thousand}", *overrides)
     split = data.open_split(recipe.data, "test")
     assert split.classes == ("bench", "chair", "teapot") and np.bincount(split.labels).tolist() == [6, 6, 6]
     assert [set(row) for row in split.among.tolist()] == [{9}, {19, 29}, {39}]

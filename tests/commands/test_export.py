@@ -19,8 +19,8 @@ def test_what_export_writes_for_timm_and_transformers_is_an_init(run_command, tm
 
 
 def test_exports_keep_the_names_of_the_classes(run_command, photographs, tmp_path):
-    words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
-    recipe, _ = run_command("pretrain", *words)
+    overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
+    recipe, _ = run_command("pretrain", *overrides)
     for to, key, names in (("hf", "id2label", {"0": "cat", "1": "dog"}), ("timm", "label_names", ["cat", "dog"])):
         place = tmp_path / to
         export.main(start.load("export", [f"runs={recipe.runs}", f"to={to}", f"path={place}"]), Screen(quiet=True))

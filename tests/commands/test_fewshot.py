@@ -12,7 +12,7 @@ from vitrun.mistakes import Mistake
 FEW = ["init=random:vit_nano8", "res=32", "data.test_images=40"]
 
 
-def test_a_run_saves_the_keys_that_each_draw_held_and_says_the_l2_of_each(run_command):
+def test_a_run_saves_the_keys_of_each_draw_and_prints_the_l2_of_each(run_command):
     recipe, result = run_command("fewshot", *FEW, "shots=1,5", "seeds=0,1", "l2=1,1024")
     folder = recipe.runs / run.name("fewshot", recipe)
     drawn = json.loads((folder / "drawn.json").read_text())
@@ -38,36 +38,36 @@ def test_every_layer_is_probed_whether_read_in_one_pass_or_in_many(run_command, 
 
 
 @pytest.mark.parametrize(
-    "words, sentence",
+    "overrides, sentence",
     [
         (["layers=all"], "layers=all is for probe=linear"),
         (["probe=linear", "layers=all,1"], "it should be last, or all, or numbers alone"),
         (["probe=linear", "layers=99"], "vit_nano8 has layers 0 to"),
     ],
 )
-def test_layers_that_cannot_be_are_told(run_command, words, sentence):
+def test_layers_that_cannot_be_are_refused(run_command, overrides, sentence):
     with pytest.raises(Mistake, match=sentence):
-        run_command("fewshot", *FEW, *words)
+        run_command("fewshot", *FEW, *overrides)
 
 
 def test_only_the_last_layer_of_a_network_of_timm_or_bit_can_be_read(run_command):
-    words = ["init=random:bit_r50x1", "res=32", "data=shapes", "data.train_images=130", "data.test_images=10"]
+    overrides = ["init=random:bit_r50x1", "res=32", "data=shapes", "data.train_images=130", "data.test_images=10"]
     with pytest.raises(Mistake, match="bit_r50x1 is none of .*Use layers=last"):
-        run_command("fewshot", *words, "probe=linear", "layers=all", dry=True)
+        run_command("fewshot", *overrides, "probe=linear", "layers=all", dry=True)
     assert 0 <= run_command("fewshot", *LINEAR, "layers=last")[1]["last"] <= 1
 
 
 def test_several_data_sets_are_probed_by_one_command_each_in_its_own_folder(tmp_path):
-    words = [*FEW, "data=digits,shapes", "shots=1", "seeds=0,1", f"runs={tmp_path}"]
+    overrides = [*FEW, "data=digits,shapes", "shots=1", "seeds=0,1", f"runs={tmp_path}"]
     command = CliRunner()
-    first = command.invoke(cli.app, ["fewshot", *words, "--json"])
+    first = command.invoke(cli.app, ["fewshot", *overrides, "--json"])
     assert first.exit_code == 0, first.output
     found = json.loads(first.stdout)
     assert found.keys() == {"digits", "shapes"} and len(list(tmp_path.glob("fewshot-*/result.json"))) == 2
     logs = {file.parent.name.split("-")[2]: file.read_text() for file in tmp_path.glob("fewshot-*/log.txt")}
     assert "data: digits" in logs["digits"] and "data: shapes" not in logs["digits"]
 
-    again = command.invoke(cli.app, ["fewshot", *words])
+    again = command.invoke(cli.app, ["fewshot", *overrides])
     assert again.output.count("is finished") == 2, "nothing is repeated"
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in again.output.splitlines()[-4:]]
     assert rows[0] == ["data", "shot1"] and [rows[2][0], rows[3][0]] == ["digits", "shapes"]
@@ -76,11 +76,11 @@ def test_several_data_sets_are_probed_by_one_command_each_in_its_own_folder(tmp_
 
 def test_of_several_data_sets_one_path_is_refused_and_all_are_checked_before_the_first(tmp_path):
     command = CliRunner()
-    for words, sentence in (
+    for overrides, sentence in (
         (["data=digits,folder", "data.path=."], "data.path=. cannot be with data=digits,folder"),
         (["data=digits,digitz"], "No data 'digitz'"),
         (["data=digits,folder"], "data=folder needs to know where the images are"),
         (["data=digits,digits"], "has digits twice"),
     ):
-        told = command.invoke(cli.app, ["fewshot", *FEW, *words, f"runs={tmp_path}"])
+        told = command.invoke(cli.app, ["fewshot", *FEW, *overrides, f"runs={tmp_path}"])
         assert told.exit_code == 2 and sentence in told.output and not list(tmp_path.iterdir())

@@ -6,7 +6,7 @@ from helpers.runs import finished
 from vitrun.mistakes import Mistake
 
 
-def test_a_rehearsal_leaves_a_damaged_checkpoint_where_it_is(run_command):
+def test_a_dry_run_leaves_a_damaged_checkpoint_where_it_is(run_command):
     folder = finished(run_command)
     manifest = next((folder / "checkpoints").glob("step-*")) / "MANIFEST.json"
     manifest.write_text("{")

@@ -17,9 +17,9 @@ from vitrun.screen import Screen
 FROM_FILES = [name for name, row in DATA_ROWS.items() if row["source"] == "files"]
 
 
-def shown(capsys, *words: str) -> str:
+def shown(capsys, *overrides: str) -> str:
     """What ``vitrun data`` prints."""
-    table.main(start.load("data", [*words]), Screen())
+    table.main(start.load("data", [*overrides]), Screen())
     return capsys.readouterr().out
 
 
@@ -61,10 +61,10 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("words, sentence", WRONG, ids=[" ".join(words) for words, _ in WRONG])
-def test_a_wrong_word_after_data_is_told_in_a_sentence(words, sentence):
+@pytest.mark.parametrize("overrides, sentence", WRONG, ids=[" ".join(overrides) for overrides, _ in WRONG])
+def test_a_wrong_argument_of_data_is_refused_in_one_sentence(overrides, sentence):
     with pytest.raises(Mistake, match=re.escape(sentence)) as error:
-        start.load("data", words)
+        start.load("data", overrides)
     assert error.value.status == Exit.COMMAND and "\n" not in str(error.value)
 
 
@@ -93,7 +93,7 @@ def test_class_folders_are_described(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("what", ["empty", "a web page", "a bomb"])
-def test_a_bad_image_is_described_as_any_verb_would(what, tmp_path, capsys):
+def test_a_bad_image_is_described_as_any_command_would(what, tmp_path, capsys):
     class_folders(tmp_path, ["cat", "dog"])
     (tmp_path / "cat" / "1.png").write_bytes(BAD[what][0])
     with pytest.raises(Mistake) as error:
@@ -121,14 +121,14 @@ def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
     assert error.value.status == Exit.DATA
 
 
-def test_folders_called_as_parts_are_no_classes_and_their_words_read_them(tmp_path, capsys):
+def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read_them(tmp_path, capsys):
     for part in ("Train", "Testing"):
         class_folders(tmp_path / part, ["cat", "dog"], 3)
     with pytest.raises(Mistake, match="which are parts and no classes: add data.test=Testing data.train=Train"):
         shown(capsys, "folder", f"data.path={tmp_path}")
-    words = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
-    said = shown(capsys, "folder", *words)
-    assert f"To use it: data=folder {' '.join(words)}" in said and "| train | 6      | 2 " in said
+    overrides = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
+    said = shown(capsys, "folder", *overrides)
+    assert f"To use it: data=folder {' '.join(overrides)}" in said and "| train | 6      | 2 " in said
 
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path, capsys):

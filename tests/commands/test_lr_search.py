@@ -54,16 +54,16 @@ def test_the_result_has_the_chosen_learning_rate_the_mean_over_seeds_and_what_le
     assert result["top1_std"] == pytest.approx(np.std(seeds, ddof=1))
 
 
-def test_each_part_of_it_is_an_ordinary_run_and_its_final_ones_are_what_the_words_would_have_made(done):
+def test_each_part_of_it_is_an_ordinary_run_and_its_final_ones_are_what_the_overrides_would_have_made(done):
     recipe, result, _ = done
     for lr in recipe.grid:
-        words = [*FAST, f"optim.lr={lr}", "dev=0.1", "score=dev", f"runs={recipe.runs}"]
-        place = recipe.runs / run.name("finetune", start.load("finetune", words))
+        overrides = [*FAST, f"optim.lr={lr}", "dev=0.1", "score=dev", f"runs={recipe.runs}"]
+        place = recipe.runs / run.name("finetune", start.load("finetune", overrides))
         found = json.loads((place / "result.json").read_text())["result"]
         assert found["top1"] == result[f"dev_{lr:g}"] and found["test_images"] == round(0.1 * (1797 - 40))
     for seed in (0, 1):
-        words = [*FAST, f"optim.lr={result['lr']}", f"seed={seed}", f"runs={recipe.runs}"]
-        place = recipe.runs / run.name("finetune", start.load("finetune", words))
+        overrides = [*FAST, f"optim.lr={result['lr']}", f"seed={seed}", f"runs={recipe.runs}"]
+        place = recipe.runs / run.name("finetune", start.load("finetune", overrides))
         assert json.loads((place / "result.json").read_text())["result"]["top1"] == result[f"top1_seed{seed}"]
     assert len(list(recipe.runs.iterdir())) == 2 + 2 + 1, "and the procedure itself is one"
 
@@ -134,7 +134,7 @@ def test_ctrl_c_stops_inside_a_part_and_the_same_command_goes_on(tmp_path):
     assert result["top1_std"] >= 0 and sorted(attempts(tmp_path).values()) == [1, 1, 1, 2, 2]
 
 
-def test_a_rehearsal_reckons_all_runs_and_writes_nothing(run_command, tmp_path):
+def test_a_dry_run_estimates_all_runs_and_writes_nothing(run_command, tmp_path):
     _, one = run_command("finetune", *FAST, dry=True)
     _, whole = run_command("finetune", *WHOLE, dry=True)
     assert whole["runs"] == 4 and whole["hours"] > one["hours"] and not (tmp_path / "runs").exists()
@@ -148,7 +148,7 @@ def test_without_a_grid_the_held_out_images_are_left_out_and_the_test_part_is_te
 
 EPOCH, THOUSAND = "epochs=1 batch=100", "data.test_images=797"  # digits are 1,797
 STEPS = "steps that epochs=1 of the %d images not held out in batches of 100 make"
-# words, what is said
+# overrides, the message
 WRONG = [
     ("grid=0.1,0.1 dev=0.1", "grid has 0.1 twice"),
     ("seeds=1,1", "seeds has 1 twice"),
@@ -168,10 +168,10 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("words, said", WRONG, ids=[words for words, _ in WRONG])
-def test_a_procedure_that_cannot_be_is_refused_before_it_starts(words, said):
+@pytest.mark.parametrize("overrides, said", WRONG, ids=[overrides for overrides, _ in WRONG])
+def test_a_procedure_that_cannot_be_is_refused_before_it_starts(overrides, said):
     with pytest.raises(Mistake) as error:
-        start.load("finetune", ["init=random:vit_nano8", *words.split()])
+        start.load("finetune", ["init=random:vit_nano8", *overrides.split()])
     assert said in str(error.value) and error.value.status == Exit.COMMAND
 
 
@@ -192,15 +192,20 @@ def test_a_weight_decay_is_chosen_with_the_learning_rate(run_command):
     grid = [(lr, decay) for lr in (0.01, 0.1) for decay in (0.0, 0.01)]
     scores = {point: result["dev_{:g}_{:g}".format(*point)] for point in grid}
     assert (result["lr"], result["weight_decay"]) == max(sorted(scores), key=scores.get)
-    words = [*FAST, f"optim.lr={result['lr']}", f"optim.weight_decay={result['weight_decay']}", f"runs={recipe.runs}"]
-    place = recipe.runs / run.name("finetune", start.load("finetune", words))
+    overrides = [
+        *FAST,
+        f"optim.lr={result['lr']}",
+        f"optim.weight_decay={result['weight_decay']}",
+        f"runs={recipe.runs}",
+    ]
+    place = recipe.runs / run.name("finetune", start.load("finetune", overrides))
     assert json.loads((place / "result.json").read_text())["result"]["top1"] == result["top1"]
     assert len(list(recipe.runs.glob("*/result.json"))) == 4 + 1 + 1
 
 
 def test_a_trial_on_vtab_trains_on_800_and_is_scored_on_200():
-    words = ["init=random:vit_nano8", "data=vtab/pets", "data.root=/", "grid=0.1,0.2"]
-    recipe = start.load("finetune", words)
+    overrides = ["init=random:vit_nano8", "data=vtab/pets", "data.root=/", "grid=0.1,0.2"]
+    recipe = start.load("finetune", overrides)
     trial, final = start.trial(recipe, (0.1, 0.0)), start.final(recipe, (0.1, 0.0), 7)
     assert (trial.data.train, trial.data.test, trial.score) == ("train800", "val200", "dev")
     assert (final.data, final.score, final.seed, final.grid) == (recipe.data, "test", 7, ())

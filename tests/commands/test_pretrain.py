@@ -12,8 +12,8 @@ from vitrun.screen import Screen
 
 
 def test_a_run_says_what_it_did_and_is_tested_without_augmentation(run_command):
-    words = ("augment=strong2", "smoothing=0.1", "loss=sigmoid", "head_bias=-6.9", "data.flip=true")
-    recipe, result = run_command("pretrain", *TINY, *words)
+    overrides = ("augment=strong2", "smoothing=0.1", "loss=sigmoid", "head_bias=-6.9", "data.flip=true")
+    recipe, result = run_command("pretrain", *TINY, *overrides)
     assert recipe.augment.mixup == 0.8 and result["loss"] > 0 and result["test_images"] == 50
 
 
@@ -24,32 +24,38 @@ def test_a_finished_run_shows_its_result_and_is_not_repeated(run_command):
     assert first == second and (run_folder(recipe, "pretrain") / "metrics.jsonl").read_text() == before
 
 
-def test_a_rehearsal_writes_nothing(run_command, tmp_path):
+def test_a_dry_run_writes_nothing(run_command, tmp_path):
     _, result = run_command("pretrain", *TINY, dry=True)
     assert result["hours"] > 0 and result["memory_gb"] > 0
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_rehearsal_reckons_with_the_published_sizes_and_downloads_nothing(run_command, monkeypatch):
+def test_a_dry_run_estimates_by_the_published_sizes_and_downloads_nothing(run_command, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nothing answers
-    words = ("model=vit_nano8", "data=imagenet", "res=32", "batch=32", "epochs=1", "warmup=1")
-    _, result = run_command("pretrain", *words, dry=True)
+    overrides = ("model=vit_nano8", "data=imagenet", "res=32", "batch=32", "epochs=1", "warmup=1")
+    _, result = run_command("pretrain", *overrides, dry=True)
     assert result["steps"] == round(1_281_167 / 32) and result["hours"] > 0
 
 
-def test_your_own_folder_trains_by_one_word(run_command, photographs):
-    words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
-    _, result = run_command("pretrain", *words)
+def test_your_own_folder_trains_by_one_override(run_command, photographs):
+    overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
+    _, result = run_command("pretrain", *overrides)
     assert result["test_images"] == 8
 
 
 def test_images_in_one_folder_with_the_runs_are_read_again_and_again(monkeypatch, photographs, tmp_path):
-    words = ("model=vit_nano8", "data=folder", "data.path=.", "batch=4", "warmup=1")
+    overrides = ("model=vit_nano8", "data=folder", "data.path=.", "batch=4", "warmup=1")
     for place in (photographs, photographs / "train"):  # split by folders, and by names
         monkeypatch.chdir(place)
-        for verb, more in (("pretrain", ("steps=3", *words)), ("eval", ()), ("pretrain", ("steps=2", *words))):
-            made = start.load(verb, [*more])
-            assert run.carry_out(verb, made, Screen(quiet=True), import_module(f"vitrun.{verb}").main)["top5"] == 1
+        for command, more in (
+            ("pretrain", ("steps=3", *overrides)),
+            ("eval", ()),
+            ("pretrain", ("steps=2", *overrides)),
+        ):
+            made = start.load(command, [*more])
+            assert (
+                run.carry_out(command, made, Screen(quiet=True), import_module(f"vitrun.{command}").main)["top5"] == 1
+            )
 
 
 def test_a_damaged_image_is_named(run_command, photographs):

@@ -15,9 +15,9 @@ MASKED_RUNS = [
 ]
 
 
-@pytest.mark.parametrize("words", MASKED_RUNS)
-def test_what_masked_patches_trained_is_fine_tuned_like_any_run(run_command, tmp_path, words):
-    recipe, result = run_command("pretrain", *TINY, *words)
+@pytest.mark.parametrize("overrides", MASKED_RUNS)
+def test_what_masked_patches_trained_is_fine_tuned_like_any_run(run_command, tmp_path, overrides):
+    recipe, result = run_command("pretrain", *TINY, *overrides)
     assert result["masked_loss"] > 0 and "top1" not in result
     assert ("colour_accuracy" in result) == (recipe.objective == COLOUR)
     name = run.name("pretrain", recipe)
@@ -27,13 +27,13 @@ def test_what_masked_patches_trained_is_fine_tuned_like_any_run(run_command, tmp
     assert "mask token (1)" in log and "decoder of patches (2)" in log and "head of no classes" in log
     with pytest.raises(Mistake, match="trained without labels and has no head: fine-tune it first"):
         run_command("eval", f"init={name}")
-    if words == ("objective=masked",):
+    if overrides == ("objective=masked",):
         run_command("fewshot", f"init={name}", "shots=1", "seeds=0", "data.test_images=40")
         path, runs = tmp_path / "exported.npz", f"runs={tmp_path / 'runs'}"
         export.main(start.load("export", [f"init={name}", "to=npz", f"path={path}", runs]), Screen())
         run_command("finetune", f"init={path}", "steps=1", "epochs=null", "warmup=0", "batch=8", "data.test_images=40")
 
 
-def test_a_rehearsal_of_masked_patches_reckons(run_command):
+def test_a_dry_run_of_masked_patches_estimates_its_time(run_command):
     _, result = run_command("pretrain", *TINY, "objective=masked", dry=True)
     assert result["hours"] > 0

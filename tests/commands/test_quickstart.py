@@ -8,7 +8,7 @@ from vitrun.mistakes import Exit
 
 
 def test_quickstart_stops_with_one_sentence(tmp_path):
-    process = launch(tmp_path, verb="quickstart")
+    process = launch(tmp_path, command="quickstart")
     limit = time.monotonic() + 60
     while time.monotonic() < limit and not list(tmp_path.glob("*/about.json")):
         time.sleep(0.01)

@@ -43,8 +43,8 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-def load(root: Path, runs: Path, *words: str):
-    return start.load("finetune", ["data=vtab", f"data.root={root}", f"runs={runs}", *FAST, *words])
+def load(root: Path, runs: Path, *overrides: str):
+    return start.load("finetune", ["data=vtab", f"data.root={root}", f"runs={runs}", *FAST, *overrides])
 
 
 def run_command(recipe, screen=Screen(quiet=True)) -> dict:
@@ -88,7 +88,7 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
 
 def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path, monkeypatch, capsys):
     recipe = load(root, tmp_path, "data.tasks=dtd,flowers102")
-    monkeypatch.setattr(jobs, "carry_out", lambda verb, words, silent: Exit.NUMERICS)
+    monkeypatch.setattr(jobs, "carry_out", lambda command, overrides, silent: Exit.NUMERICS)
     run_command(start.tasks(recipe)["flowers102"])
     for _ in range(2):
         with pytest.raises(Mistake, match="1 of 2 tasks failed: dtd. The reasons are above") as error:
@@ -98,32 +98,32 @@ def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path
         assert re.search(r"\| dtd +\| natural +\| failed \(5\)", said) and "all (1/19)" in said
 
 
-def test_the_words_of_a_task_make_its_recipe_and_nothing_else(root, tmp_path):
+def test_the_overrides_of_a_task_make_its_recipe_and_nothing_else(root, tmp_path):
     adamw = ["optim=adamw", "optim.betas=[0.9,0.95]", "ema=0.9", "save_minutes=0.5"]
-    for words in ([], adamw, [*VPT, "grid=0.1,0.2"]):
-        recipe = load(root, tmp_path, "data.tasks=pets,dspr_loc", *words)
+    for overrides in ([], adamw, [*VPT, "grid=0.1,0.2"]):
+        recipe = load(root, tmp_path, "data.tasks=pets,dspr_loc", *overrides)
         for task in start.tasks(recipe).values():
             assert start.load("finetune", suite.words(task)) == task
 
 
-def test_a_task_is_what_its_own_words_would_make_it(root, tmp_path):
+def test_a_task_of_the_suite_has_the_recipe_that_its_own_overrides_make(root, tmp_path):
     tasks = start.tasks(load(root, tmp_path, *VPT))
     assert list(tasks) == list(TASKS) == list(choices.read_row("data", "vtab")["tasks"])
     for name in ("caltech101", "snorb_azim", "dmlab"):
-        words = [f"data=vtab/{name}", f"data.root={root}", f"runs={tmp_path}", *VPT, *FAST]
-        assert tasks[name] == start.load("finetune", words)
+        overrides = [f"data=vtab/{name}", f"data.root={root}", f"runs={tmp_path}", *VPT, *FAST]
+        assert tasks[name] == start.load("finetune", overrides)
     plain = start.tasks(load(root, tmp_path, "data.flip=false"))
     assert not any(task.data.flip for task in plain.values()) and plain["pets"].data.crop == "square"
 
 
 def test_the_suite_stops_with_its_task(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "carry_out", lambda verb, words, silent: Exit.INTERRUPTED)
+    monkeypatch.setattr(jobs, "carry_out", lambda command, overrides, silent: Exit.INTERRUPTED)
     with pytest.raises(run.Stopped) as stopped:
         run_command(load(root, tmp_path, "data.tasks=dtd"))
     assert stopped.value.status == Exit.INTERRUPTED
 
 
-def test_a_rehearsal_reckons_all_tasks_and_writes_nothing(root, tmp_path):
+def test_a_dry_run_estimates_all_tasks_and_writes_nothing(root, tmp_path):
     recipe = load(root, tmp_path, "data.tasks=dtd,flowers102,pets")
     found = run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main, dry=True)
     assert found["tasks"] == 2 and found["runs"] == 2 and found["hours"] > 0 and not any(tmp_path.iterdir())
@@ -159,17 +159,17 @@ def test_where_a_task_is_missing_no_mean_is_called_that_of_nineteen_or_of_its_gr
     assert re.search(r"\| mean +\| natural \(6/7\) +\| - +\|", shown) and "30.00 ± 1.00" in shown
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "fewshot", "eval", "dedup"])
-def test_only_finetune_takes_a_suite(verb):
-    words = ["data=vtab", *[SCRATCH] * (verb in ("fewshot", "eval")), *["against=digits"] * (verb == "dedup")]
+@pytest.mark.parametrize("command", ["pretrain", "fewshot", "eval", "dedup"])
+def test_only_finetune_takes_a_suite(command):
+    overrides = ["data=vtab", *[SCRATCH] * (command in ("fewshot", "eval")), *["against=digits"] * (command == "dedup")]
     with pytest.raises(
         Mistake, match="data=vtab is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
     ) as error:
-        start.load(verb, words)
+        start.load(command, overrides)
     assert error.value.status == Exit.COMMAND
 
 
-# words, what is said
+# overrides, the message
 WRONG = [
     ("data=vtab", "data=vtab needs to know where the originals are: add data.root=FOLDER"),
     ("data=vtab data.root=/ data.tasks=pest", "No data 'vtab/pest'. Did you mean vtab/pets"),
@@ -181,10 +181,10 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("words, said", WRONG, ids=[words for words, _ in WRONG])
-def test_a_suite_that_cannot_be_is_refused_before_its_first_task(words, said):
+@pytest.mark.parametrize("overrides, said", WRONG, ids=[overrides for overrides, _ in WRONG])
+def test_a_suite_that_cannot_be_is_refused_before_its_first_task(overrides, said):
     with pytest.raises(Mistake) as error:
-        start.load("finetune", [SCRATCH, *words.split()])
+        start.load("finetune", [SCRATCH, *overrides.split()])
     assert said in str(error.value) and error.value.status == Exit.COMMAND
 
 

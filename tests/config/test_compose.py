@@ -12,77 +12,81 @@ from vitrun.recipe import RECIPES
 MODELS = choices.group_files("model")
 TO_EVALUATE = [name for name, row in DATA_ROWS.items() if row["source"] == "files" and row["train"] is None]
 CHOICES = [
-    (verb, group, name)
-    for verb in RECIPES
-    for group, names in choices.groups(verb).items()
+    (command, group, name)
+    for command in RECIPES
+    for group, names in choices.groups(command).items()
     for name in names
-    if verb != "data"  # data looks into folders
-    if verb in ("pretrain", "finetune", "eval") or group not in ("data", "against")  # fewshot and dedup read as these
-    if (verb == "eval" or group == "against" or name not in TO_EVALUATE) and (verb == "finetune" or name not in SUITES)
+    if command != "data"  # data looks into folders
+    if command in ("pretrain", "finetune", "eval")
+    or group not in ("data", "against")  # fewshot and dedup read as these
+    if (command == "eval" or group == "against" or name not in TO_EVALUATE)
+    and (command == "finetune" or name not in SUITES)
 ]
 RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.glob("recipe/*/**/*.yaml"))
 
 
-@pytest.mark.parametrize("verb", RECIPES)
-def test_every_verb_has_a_recipe_without_any_choice(verb, tmp_path):
-    assert type(start.load(verb, needed(verb, [], tmp_path))) is RECIPES[verb]
+@pytest.mark.parametrize("command", RECIPES)
+def test_every_command_has_a_recipe_without_any_choice(command, tmp_path):
+    assert type(start.load(command, needed(command, [], tmp_path))) is RECIPES[command]
 
 
-@pytest.mark.parametrize("verb, group, name", CHOICES)
-def test_every_file_of_every_group_composes_into_a_sound_recipe(verb, group, name, tmp_path):
+@pytest.mark.parametrize("command, group, name", CHOICES)
+def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, name, tmp_path):
     more = ["res=224"] * (group == "model")
-    if group == "protocol" and "*" not in protocols.rows(verb, name):
+    if group == "protocol" and "*" not in protocols.rows(command, name):
         more += (
             ["data=vtab/pets"]
             if name in ("vit", "vpt")
-            else ["data=imagenet", *["model=vit_s16"] * (verb == "pretrain")]
+            else ["data=imagenet", *["model=vit_s16"] * (command == "pretrain")]
         )
-    recipe = start.load(verb, needed(verb, [f"{group}={name}", *more], tmp_path))
-    folder = choices.folder(verb, group)
+    recipe = start.load(command, needed(command, [f"{group}={name}", *more], tmp_path))
+    folder = choices.folder(command, group)
     chosen, row = getattr(recipe, group), choices.read_row(folder, name)
     tags = {"data": "source", "augment": "randaugment"}
     assert (chosen if group == "protocol" else getattr(chosen, tags.get(folder, "kind"))) in row.values()
-    assert choices.groups(verb)[group][name], "its first line is a comment that says what it is"
+    assert choices.groups(command)[group][name], "its first line is a comment that says what it is"
     if folder == "data" or group == "model" and chosen.kind != "timm":
         assert chosen.name == name
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "finetune", "fewshot", "dedup"])
+@pytest.mark.parametrize("command", ["pretrain", "finetune", "fewshot", "dedup"])
 @pytest.mark.parametrize("name", TO_EVALUATE)
-def test_nothing_is_trained_on_a_set_for_evaluation(verb, name, tmp_path):
+def test_nothing_is_trained_on_a_set_for_evaluation(command, name, tmp_path):
     with pytest.raises(Mistake, match=f"data={name} is for vitrun eval only"):
-        start.load(verb, needed(verb, [f"data={name}"], tmp_path))
+        start.load(command, needed(command, [f"data={name}"], tmp_path))
 
 
 @pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
 def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_path):
-    _, verb, *names = file.with_suffix("").parts
-    protocol, name = ("", *names) if verb == "fewshot" else (names[0], "/".join(names[1:]))
+    _, command, *names = file.with_suffix("").parts
+    protocol, name = ("", *names) if command == "fewshot" else (names[0], "/".join(names[1:]))
     data, _, model = name.rpartition("/") if name.split("/")[-1] in MODELS else (name, "", "")
     if data == "any":  # that has no file of its own for the model
         rows = (protocols.Row(protocol, one, None) for one in choices.group_files("data"))
-        there = (row for row in rows if protocols.exists(verb, row))
-        data = next(row.data for row in there if protocols.for_weights(verb, row, model).startswith(f"{protocol}/any/"))
-    chosen = {"protocol": protocol, "data": data} | ({"model": model} if verb == "pretrain" else {})
-    words = needed(verb, [f"{key}={value}" for key, value in chosen.items() if value], tmp_path)
-    if verb == "finetune" and model:
-        words = [f"init=random:{model}", *(word for word in words if word != SCRATCH)]
-    recipe = start.load(verb, words)
-    paths = [path for path, *_ in config.files(verb, config.parse(verb, words), init.behind(recipe))]
+        there = (row for row in rows if protocols.exists(command, row))
+        data = next(
+            row.data for row in there if protocols.for_weights(command, row, model).startswith(f"{protocol}/any/")
+        )
+    chosen = {"protocol": protocol, "data": data} | ({"model": model} if command == "pretrain" else {})
+    overrides = needed(command, [f"{key}={value}" for key, value in chosen.items() if value], tmp_path)
+    if command == "finetune" and model:
+        overrides = [f"init=random:{model}", *(override for override in overrides if override != SCRATCH)]
+    recipe = start.load(command, overrides)
+    paths = [path for path, *_ in config.files(command, config.parse(command, overrides), init.behind(recipe))]
     assert str(file.with_suffix("")) == paths[-1] and recipe.data.name == data
 
 
 @pytest.mark.parametrize("data", ["shapes", "cifar10", "imagenet"])  # whose files give steps, epochs, epochs
-@pytest.mark.parametrize("word", ["steps=7", "epochs=7", "examples=7"])
-def test_a_duration_word_replaces_the_duration_of_the_files(data, word):
-    recipe = start.load("pretrain", [f"data={data}", word, "warmup=0"])
+@pytest.mark.parametrize("override", ["steps=7", "epochs=7", "examples=7"])
+def test_a_duration_override_replaces_the_duration_of_the_files(data, override):
+    recipe = start.load("pretrain", [f"data={data}", override, "warmup=0"])
     found = {unit: getattr(recipe, unit) for unit in ("steps", "epochs", "examples")}
-    assert {unit: value for unit, value in found.items() if value is not None} == {word.split("=")[0]: 7}
+    assert {unit: value for unit, value in found.items() if value is not None} == {override.split("=")[0]: 7}
 
 
-def test_the_order_of_words_does_not_matter():
-    words = ["data=cifar10", "optim=sgd", "optim.lr=0.5", "epochs=2"]
-    assert start.load("pretrain", words) == start.load("pretrain", words[::-1])
+def test_the_order_of_overrides_does_not_matter():
+    overrides = ["data=cifar10", "optim=sgd", "optim.lr=0.5", "epochs=2"]
+    assert start.load("pretrain", overrides) == start.load("pretrain", overrides[::-1])
 
 
 def test_a_copied_row_is_called_as_its_file_and_an_unsound_one_is_named(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from helpers.overrides import SCRATCH, first_screen
+from helpers.overrides import SCRATCH, first_lines
 from vitrun import choices
 
 MARKS = [
@@ -24,9 +24,9 @@ MARKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verb, words, changes", MARKS, ids=[" ".join(words) for _, words, _ in MARKS])
-def test_the_first_screen_marks_what_differs_from_the_recipe_and_nothing_else(verb, words, changes):
-    lines = first_screen(verb, words)
+@pytest.mark.parametrize("command, overrides, changes", MARKS, ids=[" ".join(overrides) for _, overrides, _ in MARKS])
+def test_the_first_lines_mark_what_differs_from_the_recipe_and_nothing_else(command, overrides, changes):
+    lines = first_lines(command, overrides)
     if changes is None:
         assert lines == []
     else:
@@ -39,7 +39,7 @@ AUGREG = ["protocol=augreg", "model=vit_s32", "data=imagenet"]
 MASKED = ["protocol=masked", "model=vit_b16", *SHARDS]
 PUBLIC = ["protocol=public", "data=cifar10"]
 BIT = [SCRATCH, "protocol=bit", "data=folder", "data.path=/"]
-# The words of a row, those that its paper ran too, and what the row has in their place.
+# The overrides of a row, those that its paper ran too, and what the row has in their place.
 PUBLISHED = [
     ("pretrain", L16, "epochs=30", "90"),
     ("pretrain", ["model=vit_l32", *L16[1:]], "epochs=30", "90"),
@@ -47,8 +47,8 @@ PUBLISHED = [
     ("pretrain", ["model=r50_vit_l16", *SHARDS], "epochs=14", "7"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], "epochs=150", "90"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], "epochs=300", "90"),
-    *(("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], word, there)
-      for word, there in (("augment=none", "better_vit"), ("batch=4096", "1024"), ("model.head=token", "gap"),
+    *(("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], override, there)
+      for override, there in (("augment=none", "better_vit"), ("batch=4096", "1024"), ("model.head=token", "gap"),
                           ("model.positions=learned", "sincos2d"), ("model.pre_logits=false", "true"))),
     ("pretrain", ["model=bit_r152x2", *SHARDS], "epochs=14", "7"),
     ("pretrain", ["protocol=augreg", *L16], "epochs=30", "300"),
@@ -71,16 +71,16 @@ PUBLISHED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verb, row, too, there", PUBLISHED, ids=[f"{row[0]} {too}" for _, row, too, _ in PUBLISHED])
-def test_what_the_paper_ran_too_is_marked_as_published(verb, row, too, there):
-    told = [f"a published variant: {word} (there {value})" for word, value in zip(too.split(), there.split())]
-    assert first_screen(verb, [*row, *too.split()])[1:] == told
+@pytest.mark.parametrize("command, row, too, there", PUBLISHED, ids=[f"{row[0]} {too}" for _, row, too, _ in PUBLISHED])
+def test_what_the_paper_ran_too_is_marked_as_published(command, row, too, there):
+    told = [f"a published variant: {override} (there {value})" for override, value in zip(too.split(), there.split())]
+    assert first_lines(command, [*row, *too.split()])[1:] == told
 
 
 def test_whatever_a_file_calls_published_is_among_these():
     files = {file.relative_to(choices.CONF).with_suffix("") for file in choices.CONF.rglob("*.yaml")}
-    listed = {words for file in files for words in choices.read_file(str(file)).get("published", ())}
-    assert {re.sub(r"_(?=\d)|[\[\]]", "", words) for words in listed} <= {
+    listed = {variant for file in files for variant in choices.read_file(str(file)).get("published", ())}
+    assert {re.sub(r"_(?=\d)|[\[\]]", "", variant) for variant in listed} <= {
         re.sub(r"[\[\]]", "", too) for *_, too, _ in PUBLISHED
     }
 
@@ -95,7 +95,9 @@ SOME = [  # of what was published together, or for another row
 ]
 
 
-@pytest.mark.parametrize("verb, row, some, there", SOME, ids=[some for _, _, some, _ in SOME])
-def test_a_part_of_what_was_published_differs(verb, row, some, there):
-    told = [f"differs from the recipe: {word} (there {value})" for word, value in zip(some.split(), there.split())]
-    assert first_screen(verb, [*row, *some.split()])[1:] == told
+@pytest.mark.parametrize("command, row, some, there", SOME, ids=[some for _, _, some, _ in SOME])
+def test_a_part_of_what_was_published_differs(command, row, some, there):
+    told = [
+        f"differs from the recipe: {override} (there {value})" for override, value in zip(some.split(), there.split())
+    ]
+    assert first_lines(command, [*row, *some.split()])[1:] == told

@@ -8,7 +8,7 @@ from helpers.overrides import SCRATCH, needed
 from vitrun import choices, grammar, start
 from vitrun.mistakes import Exit, Mistake
 
-# verb, words, parts of the sentence, exit status
+# command, overrides, parts of the message, exit status
 WRONG = [
     ("pretrain", "lr=0.1", ["No option 'lr'", "Did you mean optim.lr?"], 2),
     ("pretrain", "sede=1", ["Did you mean seed"], 2),
@@ -147,10 +147,12 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("verb, words, parts, status", WRONG, ids=[f"{verb} {words}" for verb, words, *_ in WRONG])
-def test_every_wrong_word_is_told_what_was_meant(verb, words, parts, status):
+@pytest.mark.parametrize(
+    "command, overrides, parts, status", WRONG, ids=[f"{command} {overrides}" for command, overrides, *_ in WRONG]
+)
+def test_every_wrong_override_is_refused_with_a_suggestion(command, overrides, parts, status):
     with pytest.raises(Mistake) as error:
-        start.load(verb, words.split())
+        start.load(command, overrides.split())
     sentence = str(error.value)
     assert error.value.status == status
     assert all(part in sentence for part in parts), sentence
@@ -159,12 +161,12 @@ def test_every_wrong_word_is_told_what_was_meant(verb, words, parts, status):
         assert foreign not in sentence
 
 
-@pytest.mark.parametrize("words", ["seed=0,", "seed=[1,2", "model.patch=8)", "seed=,", "runs=null"])
-def test_an_unreadable_value_is_shown_back_without_the_words_of_a_parser(words):
+@pytest.mark.parametrize("override", ["seed=0,", "seed=[1,2", "model.patch=8)", "seed=,", "runs=null"])
+def test_an_unreadable_value_is_shown_back_without_the_terms_of_a_parser(override):
     with pytest.raises(Mistake) as error:
-        start.load("pretrain", [words])
+        start.load("pretrain", [override])
     sentence = str(error.value)
-    assert words in sentence and error.value.status == Exit.COMMAND
+    assert override in sentence and error.value.status == Exit.COMMAND
     assert not any(foreign in sentence for foreign in ("BRACKET", "EOF", "override", "Lexer", "pathlib")), sentence
 
 
@@ -181,9 +183,9 @@ LISTS = [
 ]
 
 
-@pytest.mark.parametrize("verb, key, text, value", LISTS)
-def test_commas_make_lists_where_the_option_is_a_list(verb, key, text, value):
-    tree = choices.plain(start.load(verb, needed(verb, [f"{key}={text}"], Path())))
+@pytest.mark.parametrize("command, key, text, value", LISTS)
+def test_commas_make_lists_where_the_option_is_a_list(command, key, text, value):
+    tree = choices.plain(start.load(command, needed(command, [f"{key}={text}"], Path())))
     assert choices.reach(tree, key) == list(value)
 
 
@@ -198,9 +200,9 @@ SWEEPS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verb, words, jobs", SWEEPS)
-def test_commas_are_sweeps_everywhere_else(verb, words, jobs):
-    assert grammar.expand(verb, words) == jobs
+@pytest.mark.parametrize("command, overrides, jobs", SWEEPS)
+def test_commas_are_sweeps_everywhere_else(command, overrides, jobs):
+    assert grammar.expand(command, overrides) == jobs
 
 
 def test_a_sweep_names_no_value_twice():

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from helpers.overrides import SCRATCH, first_screen
+from helpers.overrides import SCRATCH, first_lines
 from vitrun import choices, origins, protocols, start
 from vitrun.mistakes import Exit, Mistake
 
-NO_ROW = [  # words, for what there are rows, protocols that have one
+NO_ROW = [  # overrides, for what there are rows, protocols that have one
     ("pretrain", ["protocol=better_vit", "model=vit_b16", "data=imagenet"], "imagenet (vit_s16)", "augreg or masked"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet21k"], "imagenet (vit_s16)", "augreg"),
     ("pretrain", ["protocol=augreg", "data=cifar10"], "imagenet, imagenet21k", "masked or small"),
@@ -25,28 +25,34 @@ NO_ROW = [  # words, for what there are rows, protocols that have one
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verb, words, there, others", NO_ROW, ids=[" ".join(words) for _, words, *_ in NO_ROW])
-def test_a_protocol_that_is_named_and_has_no_row_is_refused_with_those_there_are(verb, words, there, others):
+@pytest.mark.parametrize(
+    "command, overrides, there, others", NO_ROW, ids=[" ".join(overrides) for _, overrides, *_ in NO_ROW]
+)
+def test_a_protocol_that_is_named_and_has_no_row_is_refused_with_those_there_are(command, overrides, there, others):
     with pytest.raises(Mistake) as error:
-        start.load(verb, words)
+        start.load(command, overrides)
     said = str(error.value)
-    assert said.startswith(f"{words[0]} has no row for ") and there in said and f"another protocol, {others}" in said
+    assert (
+        said.startswith(f"{overrides[0]} has no row for ") and there in said and f"another protocol, {others}" in said
+    )
     assert error.value.status == Exit.COMMAND
 
 
-@pytest.mark.parametrize("verb", ["pretrain", "finetune"])
-def test_every_protocol_has_rows_and_every_folder_of_recipes_a_protocol(verb):
-    assert all(protocols.rows(verb, protocol) for protocol in choices.groups(verb)["protocol"])
-    folders = {path.split("/")[0] for path in choices.group_files(f"recipe/{verb}")}
-    assert folders <= set(choices.groups(verb)["protocol"])
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_every_protocol_has_rows_and_every_folder_of_recipes_a_protocol(command):
+    assert all(protocols.rows(command, protocol) for protocol in choices.groups(command)["protocol"])
+    folders = {path.split("/")[0] for path in choices.group_files(f"recipe/{command}")}
+    assert folders <= set(choices.groups(command)["protocol"])
 
 
 @pytest.mark.parametrize("data", ["folder", "parquet"])
 def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is(data):
-    words = [SCRATCH, f"data={data}", "data.path=/", "protocol=bit"]
-    recipe = start.load("finetune", words)
+    overrides = [SCRATCH, f"data={data}", "data.path=/", "protocol=bit"]
+    recipe = start.load("finetune", overrides)
     assert (recipe.steps, recipe.drops, recipe.data.crop) == (500, (200, 300, 400), "square")
-    assert "its part for under 20,000 training images, whatever their number here" in first_screen("finetune", words)[0]
+    assert (
+        "its part for under 20,000 training images, whatever their number here" in first_lines("finetune", overrides)[0]
+    )
 
 
 # What the papers and the public code have for one model alone: init, protocol, data, what it is.
@@ -81,8 +87,8 @@ def test_fine_tuning_knows_what_was_published_for_the_model_of_its_weights(weigh
 def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
     file = tmp_path / "ViT-B_16.npz"
     file.write_bytes(b"weights")
-    words = ["protocol=public", "data=cifar10", f"runs={tmp_path}"]
-    assert start.load("finetune", [f"init={file}", *words]).optim.lr == 0.01
+    overrides = ["protocol=public", "data=cifar10", f"runs={tmp_path}"]
+    assert start.load("finetune", [f"init={file}", *overrides]).optim.lr == 0.01
     for name, recipe in (
         ("pretrain-one", {"model": choices.read_row("model", "vit_b16")}),
         ("finetune-two", {"init": "pretrain-one"}),
@@ -90,18 +96,18 @@ def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "recipe.yaml").write_text(json.dumps({"data": {}, **recipe}))
         (tmp_path / name / "result.json").write_text(json.dumps({"result": {}, "finished": 0.0}))
-        assert start.load("finetune", [f"init={name}", *words]).optim.lr == 0.01
+        assert start.load("finetune", [f"init={name}", *overrides]).optim.lr == 0.01
 
 
-def test_the_first_screen_and_cfg_name_the_file_for_the_model_of_the_weights():
-    words, file = (
+def test_the_first_lines_and_cfg_name_the_file_for_the_model_of_the_weights():
+    overrides, file = (
         ["init=random:vit_b16", "protocol=public", "data=cifar10"],
         "conf/recipe/finetune/public/cifar10/vit_b16",
     )
-    (line,) = first_screen("finetune", words)
+    (line,) = first_lines("finetune", overrides)
     assert line.startswith(f"recipe: {file}.yaml (Public code: CIFAR-10 with ViT-B_16")
-    assert first_screen("finetune", [*words, "optim.lr=0.03"])[1:] == [
+    assert first_lines("finetune", [*overrides, "optim.lr=0.03"])[1:] == [
         "differs from the recipe: optim.lr=0.03 (there 0.01)"
     ]
-    shown = origins.show("finetune", words, start.load("finetune", words)).splitlines()
+    shown = origins.show("finetune", overrides, start.load("finetune", overrides)).splitlines()
     assert [line.split()[-1] for line in shown if line.startswith("optim.lr=0.01 ")] == [f"{file}.yaml"]

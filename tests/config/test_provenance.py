@@ -46,13 +46,15 @@ SHOWN = [
 ]
 
 
-@pytest.mark.parametrize("verb, words", SHOWN, ids=[" ".join([verb, *words]) for verb, words in SHOWN])
-def test_what_cfg_shows_pastes_back_to_the_same_recipe(verb, words):
-    recipe = start.load(verb, words)
-    shown = origins.show(verb, words, recipe)
-    pasted = [word for line in shown.splitlines() for word in shlex.split(line.rpartition("  # ")[0])]
-    assert start.load(verb, pasted) == recipe
-    unread.check(verb, [(pasted, recipe)])
+@pytest.mark.parametrize(
+    "command, overrides", SHOWN, ids=[" ".join([command, *overrides]) for command, overrides in SHOWN]
+)
+def test_what_cfg_shows_pastes_back_to_the_same_recipe(command, overrides):
+    recipe = start.load(command, overrides)
+    shown = origins.show(command, overrides, recipe)
+    pasted = [override for line in shown.splitlines() for override in shlex.split(line.rpartition("  # ")[0])]
+    assert start.load(command, pasted) == recipe
+    unread.check(command, [(pasted, recipe)])
     assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
 
 
@@ -78,22 +80,24 @@ MISSING = [  # what does not say all yet, the option that shows it, what is said
 ]
 
 
-@pytest.mark.parametrize("verb, words, key, said", MISSING, ids=[" ".join(words) for _, words, *_ in MISSING])
-def test_cfg_shows_what_is_missing_and_pasted_back_it_is_told(verb, words, key, said):
-    shown = origins.show(verb, words, start.load(verb, words, running=False))
-    pasted = [word for line in shown.splitlines() for word in shlex.split(line.rpartition("  # ")[0])]
+@pytest.mark.parametrize(
+    "command, overrides, key, said", MISSING, ids=[" ".join(overrides) for _, overrides, *_ in MISSING]
+)
+def test_cfg_shows_what_is_missing_and_pasted_back_it_is_refused(command, overrides, key, said):
+    shown = origins.show(command, overrides, start.load(command, overrides, running=False))
+    pasted = [override for line in shown.splitlines() for override in shlex.split(line.rpartition("  # ")[0])]
     assert f"{key}=[]" in pasted if key == "fewshot.paths" else f"{key}=null" in pasted
-    for some in (words, pasted):
+    for some in (overrides, pasted):
         with pytest.raises(Mistake, match=re.escape(said)) as error:
-            start.load(verb, some)
+            start.load(command, some)
         assert error.value.status == Exit.COMMAND
 
 
-def test_cfg_names_the_file_or_the_word_that_set_each_option():
-    words = ["data=cifar10", "seed=3"]
-    shown = origins.show("pretrain", words, start.load("pretrain", words))
+def test_cfg_names_the_file_or_the_override_that_set_each_option():
+    overrides = ["data=cifar10", "seed=3"]
+    shown = origins.show("pretrain", overrides, start.load("pretrain", overrides))
     parts = [line.rpartition("  # ") for line in shown.splitlines()]
-    where = {shlex.split(word)[0].partition("=")[0]: source for word, _, source in parts}
+    where = {shlex.split(override)[0].partition("=")[0]: source for override, _, source in parts}
     assert where["seed"] == "command line"
     assert where["batch"] == "conf/pretrain.yaml"
     assert where["data.hub"] == "conf/data/cifar10.yaml"
@@ -124,18 +128,20 @@ UNREAD = [
 ]
 
 
-@pytest.mark.parametrize("verb, words, said", UNREAD, ids=[f"{verb} {words}" for verb, words, _ in UNREAD])
-def test_a_word_that_nothing_reads_is_refused(verb, words, said):
-    job = (words.split(), start.load(verb, words.split()))
+@pytest.mark.parametrize(
+    "command, overrides, said", UNREAD, ids=[f"{command} {overrides}" for command, overrides, _ in UNREAD]
+)
+def test_an_override_that_nothing_reads_is_refused(command, overrides, said):
+    job = (overrides.split(), start.load(command, overrides.split()))
     if said is None:
-        unread.check(verb, [job])
+        unread.check(command, [job])
         return
     with pytest.raises(Mistake, match=re.escape(said)) as error:
-        unread.check(verb, [job])
+        unread.check(command, [job])
     assert error.value.status == Exit.COMMAND
 
 
-def test_a_sweep_may_have_words_that_some_of_its_jobs_read():
+def test_a_sweep_may_have_overrides_that_only_some_of_its_jobs_read():
     jobs = grammar.expand("fewshot", [SCRATCH, "probe=ridge,linear", "shots=1,7", "linear.l2=3"])
     checked = [(job, start.load("fewshot", job)) for job in jobs]
     unread.check("fewshot", checked)

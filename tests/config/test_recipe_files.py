@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.overrides import SCRATCH, finetuning, first_screen, pretraining
+from helpers.overrides import SCRATCH, finetuning, first_lines, pretraining
 from vitrun import choices, optim, start
 
 VITS = ("vit_b16", "vit_b32", "vit_l16", "vit_l32")
@@ -64,15 +64,15 @@ HYPER_RULE = {
 @pytest.mark.parametrize("row", ROWS, ids=[f"{model}-{data}" for model, data, *_ in ROWS])
 def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     model, data, epochs, lr, schedule, decay, dropout, clip = row
-    words = pretraining(data, model)
-    recipe = start.load("pretrain", words)
+    overrides = pretraining(data, model)
+    recipe = start.load("pretrain", overrides)
     assert (recipe.epochs, recipe.steps, recipe.batch, recipe.warmup, recipe.res) == (epochs, None, 4096, 10_000, 224)
     assert (recipe.optim.lr, recipe.schedule, recipe.clip, recipe.loss) == (lr, schedule, clip, "sigmoid")
     assert (recipe.optim.kind, recipe.optim.weight_decay, recipe.optim.betas) == ("adamw", decay, (0.9, 0.999))
     assert recipe.schedule_end == (1e-5 if data == "imagenet21k" else 0)
     if recipe.model.kind == "vit":
         assert (recipe.model.dropout, recipe.model.pre_logits) == (dropout, True)
-    (line,) = first_screen("pretrain", words)
+    (line,) = first_lines("pretrain", overrides)
     assert line.startswith(f"recipe: conf/recipe/pretrain/paper/{data}/{model}.yaml (Table 3: ")
 
 
@@ -81,12 +81,12 @@ def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     ("shards", "bit_r200x3"), ("shards", "vit_s16"), ("shapes", "vit_ti16"), ("cifar10", "vit_ti4"),
     ("shapes", "vit_nano8"),
 ])  # fmt: skip
-def test_where_table_3_has_no_row_the_run_composes_and_the_first_screen_says_so(data, model):
-    words = pretraining(data, model)
-    assert start.load("pretrain", words).protocol == (
+def test_where_table_3_has_no_row_the_run_composes_and_the_first_lines_say_so(data, model):
+    overrides = pretraining(data, model)
+    assert start.load("pretrain", overrides).protocol == (
         "paper" if data.startswith("image") or "bit" in model else "small"
     )
-    assert "no row" in first_screen("pretrain", words)[0].lower()
+    assert "no row" in first_lines("pretrain", overrides)[0].lower()
 
 
 @pytest.mark.parametrize("model", AUGREG)
@@ -108,11 +108,11 @@ def test_augreg_augments_each_model_as_big_vision_does(data, model):
 
 
 @pytest.mark.parametrize("level", ["none", "medium2", "strong2"])
-def test_a_word_chooses_another_level_than_the_recipe_and_is_marked(level):
-    words = pretraining("imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1")
-    augment = start.load("pretrain", words).augment
+def test_an_override_chooses_another_level_than_the_recipe_and_is_marked(level):
+    overrides = pretraining("imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1")
+    augment = start.load("pretrain", overrides).augment
     assert (augment.layers, augment.magnitude, augment.mixup) == LEVELS[level]
-    lines = first_screen("pretrain", words)[1:]
+    lines = first_lines("pretrain", overrides)[1:]
     assert (f"a published variant: augment={level} (there medium2)" in lines) == (level != "medium2")
     assert "differs from the recipe: model.stochastic_depth=0.1 (there 0.0)" in lines
 
@@ -128,13 +128,13 @@ def test_better_plain_vit_is_that_of_its_authors(epochs):
     assert round(recipe.res / recipe.view.crop) == 256 and recipe.view.resize == "small_area"
 
 
-def test_masked_patches_are_told_as_in_the_paper():
+def test_masked_patches_are_trained_as_in_the_paper():
     recipe = start.load("pretrain", pretraining("shards", "vit_b16", "protocol=masked"))
     assert (recipe.objective.kind, recipe.steps, recipe.batch, recipe.warmup) == ("masked", 1_000_000, 4096, 10_000)
     assert (recipe.optim.lr, recipe.schedule) == (2e-4, "cosine")
-    words = pretraining("shards", "vit_b16", "protocol=masked", "objective=simmim")
-    assert start.load("pretrain", words).objective.kind == "simmim"
-    assert "differs from the recipe: objective=simmim (there masked)" in first_screen("pretrain", words)
+    overrides = pretraining("shards", "vit_b16", "protocol=masked", "objective=simmim")
+    assert start.load("pretrain", overrides).objective.kind == "simmim"
+    assert "differs from the recipe: objective=simmim (there masked)" in first_lines("pretrain", overrides)
 
 
 @pytest.mark.parametrize("data", TABLE4)
@@ -159,25 +159,25 @@ def test_table_2_is_table_4_at_512_pixels_with_a_polyak_average():
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets", "vtab/dspr_ori"])
 def test_vtab_has_one_setting_for_all_tasks(data):
-    words = finetuning(data, "protocol=vit")
-    recipe = start.load("finetune", words)
+    overrides = finetuning(data, "protocol=vit")
+    recipe = start.load("finetune", overrides)
     assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, 384, (0, 1, 2))
     assert recipe.data.protocol == "vit" and not recipe.grid
-    assert first_screen("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vit.yaml (VTAB-1k as ")
-    large = start.load("finetune", ["init=random:vit_h14", *words[1:]])
+    assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/finetune/vit.yaml (VTAB-1k as ")
+    large = start.load("finetune", ["init=random:vit_h14", *overrides[1:]])
     assert large.res == 378 and choices.plain(large) | {"res": 384, "init": SCRATCH[5:]} == choices.plain(recipe)
 
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets"])
 def test_prompt_tuning_chooses_among_sixteen_and_has_five_seeds(data):
-    words = finetuning(data, "protocol=vpt")
-    recipe = start.load("finetune", words)
+    overrides = finetuning(data, "protocol=vpt")
+    recipe = start.load("finetune", overrides)
     assert [lr * 256 / recipe.batch for lr in recipe.grid] == pytest.approx([1e-4, 5e-4, 1e-3, 5e-3])
     assert recipe.decays == (0, 1e-4, 1e-3, 1e-2) and recipe.seeds == (42, 44, 82, 100, 800)
     assert (recipe.optim.kind, recipe.epochs, recipe.warmup, recipe.res) == ("adamw", 100, "5%", 224)
     for one in start.tasks(recipe).values() if data == "vtab" else [recipe]:
         assert (one.data.protocol, one.data.crop, one.data.flip) == ("vpt", "none", False)
-    assert first_screen("finetune", words)[0].startswith("recipe: conf/protocol/finetune/vpt.yaml (VTAB-1k as ")
+    assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/finetune/vpt.yaml (VTAB-1k as ")
 
 
 @pytest.mark.parametrize("data", HYPER_RULE)

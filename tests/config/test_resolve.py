@@ -7,9 +7,9 @@ from vitrun import start
 from vitrun.mistakes import Exit, Mistake
 
 
-def test_a_probe_is_as_the_verb_reads_its_data(tmp_path):
-    words = ["data=shapes", "data.train_images=99", "fewshot.every=5%", "fewshot.data=shapes,digits,cifar10"]
-    found = start.probes(start.load("pretrain", [*words, f"fewshot.paths=[null,null,{tmp_path}]"]))
+def test_an_online_probe_reads_its_data_as_fewshot_does(tmp_path):
+    overrides = ["data=shapes", "data.train_images=99", "fewshot.every=5%", "fewshot.data=shapes,digits,cifar10"]
+    found = start.probes(start.load("pretrain", [*overrides, f"fewshot.paths=[null,null,{tmp_path}]"]))
     assert found["shapes"].data.train_images == 99 and found["shapes"].view.crop == 0.875
     assert found["digits"].view.crop == 1 and not found["digits"].view.antialias
     assert found["cifar10"].data.path == tmp_path
@@ -18,7 +18,7 @@ def test_a_probe_is_as_the_verb_reads_its_data(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "overrides, told",
     [
         (["model=bit_r50x1"], "masks patches of the image, which bit_r50x1 has none of"),
         (["model=r26_vit_s32"], "choose a pure vision transformer"),
@@ -28,9 +28,9 @@ def test_a_probe_is_as_the_verb_reads_its_data(tmp_path):
         (["model=vit_nano8", "objective.mask=0.95"], "together they are at most 1"),
     ],
 )
-def test_what_masked_patches_cannot_be_asked_is_told(words, told):
+def test_options_that_masked_patches_do_not_have_are_refused(overrides, told):
     with pytest.raises(Mistake, match=told) as error:
-        start.load("pretrain", ["objective=masked", "res=32", *words])
+        start.load("pretrain", ["objective=masked", "res=32", *overrides])
     assert error.value.status == Exit.COMMAND
 
 
@@ -56,8 +56,8 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verb, words, parts", REFUSED, ids=[" ".join(words) for _, words, _ in REFUSED])
-def test_what_cannot_be_is_refused_with_its_arithmetic(verb, words, parts):
+@pytest.mark.parametrize("command, overrides, parts", REFUSED, ids=[" ".join(overrides) for _, overrides, _ in REFUSED])
+def test_what_cannot_be_is_refused_with_its_arithmetic(command, overrides, parts):
     with pytest.raises(Mistake) as error:
-        start.load(verb, words)
+        start.load(command, overrides)
     assert all(part in str(error.value) for part in parts), str(error.value)

@@ -25,7 +25,7 @@ def batches(start: int = 0, told: list | None = None) -> list[data.Batch]:
     return list(data.training(spoilt(), VIEW, 4, 7, start, 9, budget))
 
 
-def test_in_training_the_next_image_stands_in_with_its_own_label_and_is_told_once():
+def test_in_training_a_bad_image_is_replaced_by_the_next_with_its_own_label_and_reported_once():
     told = []
     found = batches(0, told)
     for batch in found:
@@ -36,7 +36,7 @@ def test_in_training_the_next_image_stands_in_with_its_own_label_and_is_told_onc
     assert all("truncated" in sentence for _, sentence in told)
 
 
-def test_a_resumed_run_sees_the_same_stand_ins():
+def test_a_resumed_run_sees_the_same_replacements():
     for whole, later in zip(batches()[5:], batches(5), strict=True):
         assert np.array_equal(whole.indices, later.indices) and whole.images.equal(later.images)
 
@@ -74,27 +74,27 @@ def photographs(tmp_path) -> Path:
 
 
 def test_a_run_counts_and_names_what_it_replaced_and_evaluation_what_it_skipped(run_command, photographs):
-    words = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=10", "steps=3", "warmup=1")
+    overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=10", "steps=3", "warmup=1")
     (photographs / "train" / "cat" / "2.png").write_bytes(b"<html>")
     with pytest.raises(Mistake, match="1 of 10 training images cannot be read.*bad_images=0.001.*cat/2.png"):
-        run_command("pretrain", *words)
-    recipe, result = run_command("pretrain", *words, "bad_images=0.1")
+        run_command("pretrain", *overrides)
+    recipe, result = run_command("pretrain", *overrides, "bad_images=0.1")
     assert result["bad_images"] == 1 and result["bad_images_replaced"] == "cat/2.png" and result["test_images"] == 8
     folder = recipe.runs / run.name("pretrain", recipe)
-    assert folder.name == run.name("pretrain", start.load("pretrain", [*words, f"runs={recipe.runs}"]))
+    assert folder.name == run.name("pretrain", start.load("pretrain", [*overrides, f"runs={recipe.runs}"]))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["bad_image"] for line in lines if "bad_image" in line] == ["cat/2.png"]
     assert "replaced in training: cat/2.png is no readable image" in (folder / "log.txt").read_text()
 
     (photographs / "test" / "dog" / "1.png").write_bytes(b"")
     with pytest.raises(Mistake, match="1 of 8 test images cannot be read: dog/1.png"):  # before a step is done
-        run_command("pretrain", *words, "bad_images=0.1", "seed=1")
+        run_command("pretrain", *overrides, "bad_images=0.1", "seed=1")
     assert len(list(recipe.runs.iterdir())) == 1
-    for verb, options in (("eval", ()), ("fewshot", ("shots=1", "seeds=0", *words[1:3]))):
+    for command, options in (("eval", ()), ("fewshot", ("shots=1", "seeds=0", *overrides[1:3]))):
         with pytest.raises(Mistake, match=r"(dog/1|cat/2).png is no readable image") as error:
-            run_command(verb, *options)
+            run_command(command, *options)
         assert error.value.status == Exit.DATA
-        recipe, result = run_command(verb, *options, "bad_images=skip")
+        recipe, result = run_command(command, *options, "bad_images=skip")
         assert (result["images_used"], result["images_expected"]) == (7, 8)
-        log = (recipe.runs / run.name(verb, recipe) / "log.txt").read_text()
+        log = (recipe.runs / run.name(command, recipe) / "log.txt").read_text()
         assert "skipped: dog/1.png is no readable image (0 bytes" in log

@@ -22,7 +22,7 @@ def test_the_held_out_images_are_drawn_from_all_of_a_sorted_set_and_every_run_ho
         held_out(whole, 0.9999)
 
 
-def test_an_image_that_is_kept_is_decoded_once_and_comes_out_the_same():
+def test_a_cached_image_is_decoded_once_and_comes_out_the_same():
     asked = []
     pixels = [np.random.default_rng(n).integers(0, 256, (4 + n, 6, 3), dtype=np.uint8) for n in range(3)]
     one = split([0, 1, 0], encoded=lambda index: (asked.append(index), pixels[index])[1])
@@ -32,7 +32,7 @@ def test_an_image_that_is_kept_is_decoded_once_and_comes_out_the_same():
     assert asked == [0, 1, 2]
 
 
-def test_images_are_kept_up_to_a_limit_only(monkeypatch):
+def test_images_are_cached_up_to_a_limit_only(monkeypatch):
     asked = []
     pixels = np.zeros((4, 6, 3), np.uint8)
     monkeypatch.setattr("vitrun.data.held.IN_MEMORY", 2 * pixels.nbytes)

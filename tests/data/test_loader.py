@@ -53,9 +53,17 @@ def test_reading_images_leaves_the_network_all_cores(tmp_path):
             (tmp_path / part / name).mkdir(parents=True)
             for n in range(2):
                 Image.new("RGB", (32, 32), (n, len(part), 0)).save(tmp_path / part / name / f"{n}.png")
-    words = ["model=vit_nano8", "data=folder", f"data.path={tmp_path}", "batch=4", "steps=3", "warmup=1", "--dry-run"]
+    overrides = [
+        "model=vit_nano8",
+        "data=folder",
+        f"data.path={tmp_path}",
+        "batch=4",
+        "steps=3",
+        "warmup=1",
+        "--dry-run",
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "vitrun", "pretrain", *words],
+        [sys.executable, "-m", "vitrun", "pretrain", *overrides],
         env=os.environ | {"OMP_NUM_THREADS": "2"},
         capture_output=True,
         text=True,

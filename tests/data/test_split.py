@@ -28,7 +28,7 @@ def test_a_file_that_is_gone_is_no_bad_image_but_stops_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("pixels", [PIXELS, PIXELS[:32, :32]], ids=["by several threads", "tiny"])
-def test_images_of_one_size_are_kept_in_memory_only_where_all_are_sound(pixels):
+def test_images_of_one_size_are_cached_in_memory_only_where_all_are_sound(pixels):
     files = [encoded(pixels, kind) for kind in ("PNG", "JPEG")] * 300
     found = settled(split(files)).pixels
     assert np.array_equal(found[598], pixels.transpose(2, 0, 1))

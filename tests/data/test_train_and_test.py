@@ -50,9 +50,9 @@ def test_the_training_images_are_no_test_images(run_command, tmp_path):
     folders(tmp_path / "all", {"train": 0})
     (tmp_path / "all" / "test").symlink_to(tmp_path / "all" / "train")
     folder = [*WORDS, "data=folder", f"data.path={tmp_path / 'all'}"]
-    for words in (parquet(tmp_path / "set", "data.test=train"), folder):
+    for overrides in (parquet(tmp_path / "set", "data.test=train"), folder):
         with pytest.raises(Mistake, match="the training and the test part are the same images"):
-            run_command("pretrain", *words)
+            run_command("pretrain", *overrides)
 
 
 def test_an_image_that_was_replaced_is_another(tmp_path):
@@ -60,7 +60,7 @@ def test_an_image_that_was_replaced_is_another(tmp_path):
     table(tmp_path / "set", "train", [0, 1, 2, 0])
     table(tmp_path / "set", "test", [0, 1, 2, 0], seed=1)
     rows = (["data=folder", f"data.path={tmp_path / 'all'}"], ["data=parquet", f"data.path={tmp_path / 'set'}"])
-    read = [start.load("pretrain", words).data for words in rows]
+    read = [start.load("pretrain", overrides).data for overrides in rows]
     before = [data.open_split(one, "train").fingerprint for one in read]
     assert before == [data.open_split(one, "train").fingerprint for one in read]
     Image.new("RGB", (20, 20)).save(tmp_path / "all/train/a/0.bmp")

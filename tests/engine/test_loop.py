@@ -54,7 +54,7 @@ def test_the_step_of_a_mixed_batch_does_not_depend_on_the_micro_batch(micro, los
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
 
-def test_a_step_repeats_to_the_last_bit_whatever_the_lanes_do_first():
+def test_a_step_repeats_to_the_last_bit_in_whatever_order_the_workers_finish():
     losses = {
         tuple(s.loss for s in train(state_of(small(), 2), [batch(16, seed=n) for n in range(3)])) for _ in range(3)
     }
@@ -73,7 +73,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_step():
     assert all(torch.equal(a, b) for a, b in zip(before, state.network.parameters()))
 
 
-def test_a_batch_begun_again_draws_what_a_first_try_draws(monkeypatch):
+def test_a_batch_that_is_repeated_draws_what_the_first_try_drew(monkeypatch):
     """Where a GPU ran out of memory in the midst of a batch, the dropout of the step is the same."""
 
     def after(fails: bool) -> torch.Tensor:

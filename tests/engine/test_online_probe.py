@@ -16,7 +16,7 @@ def test_a_probe_whose_line_could_not_be_written_is_in_the_result_all_the_same(r
     assert 0 < found["fewshot_digits_1"] < 1
 
 
-SMALL = [word for word in TINY if word not in ("steps=6", "batch=32")] + ["batch=16", "steps=5", "ema=0.5"]
+SMALL = [override for override in TINY if override not in ("steps=6", "batch=32")] + ["batch=16", "steps=5", "ema=0.5"]
 PROBED = ["fewshot.every=2", "fewshot.data=shapes,digits", "fewshot.shots=1,2", "fewshot.seeds=0"]
 
 
@@ -31,7 +31,7 @@ def weights(folder) -> dict[str, str]:
     return {file.name: checkpoints.digest(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
 
 
-def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_is_that_of_the_verb(run_command):
+def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_equals_fewshot(run_command):
     plain, without = run_command("pretrain", *SMALL, "model.dropout=0.1")
     recipe, result = run_command("pretrain", *SMALL, "model.dropout=0.1", *PROBED)
     folder, other = (one.runs / run.name("pretrain", one) for one in (recipe, plain))
@@ -46,13 +46,15 @@ def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_is_that_of_the_
         sum(lines[0]["fewshot_seconds"] for lines in found.values()), abs=0.1
     )
 
-    _, verb = run_command("fewshot", f"init={folder.name}", "shots=1,2", "seeds=0", "data=digits")
-    assert [verb["shot1"], verb["shot2"]] == [result["fewshot_digits_1"], result["fewshot_digits_2"]], "the average's"
+    _, fewshot = run_command("fewshot", f"init={folder.name}", "shots=1,2", "seeds=0", "data=digits")
+    assert [fewshot["shot1"], fewshot["shot2"]] == [result["fewshot_digits_1"], result["fewshot_digits_2"]], (
+        "the average's"
+    )
 
 
 def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command, monkeypatch):
-    words = [*SMALL, *PROBED[:1], "fewshot.seeds=0", "save_minutes=0"]
-    recipe, _ = run_command("pretrain", *words)
+    overrides = [*SMALL, *PROBED[:1], "fewshot.seeds=0", "save_minutes=0"]
+    recipe, _ = run_command("pretrain", *overrides)
     folder = recipe.runs / run.name("pretrain", recipe)
     whole, ended = probes(folder), weights(folder)
     shutil.rmtree(folder)
@@ -65,11 +67,11 @@ def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command,
 
     monkeypatch.setattr(meter.Meter, "step", killed)
     with pytest.raises(KeyboardInterrupt):
-        run_command("pretrain", *words)
+        run_command("pretrain", *overrides)
     monkeypatch.undo()
     assert probes(folder).keys() == {0, 2}
     shutil.rmtree(folder / "checkpoints" / "step-00000003")  # the run goes on from before a probe that it has made
-    run_command("pretrain", *words)
+    run_command("pretrain", *overrides)
     again = probes(folder)
     assert weights(folder) == ended and all(len(lines) == 1 for lines in again.values())
     untimed = {"attempt", "fewshot_seconds"}

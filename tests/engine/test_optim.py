@@ -22,8 +22,8 @@ def test_a_staircase_falls_after_its_drops_as_bit_hyper_rule_does():
 
 def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kernel():
     layer, step, steps = torch.nn.Linear(4, 4), 30, 100
-    words = ["optim.lr=0.01", "optim.weight_decay=0.05", "optim.decay_units=big_vision"]
-    recipe = start.load("pretrain", words).optim
+    overrides = ["optim.lr=0.01", "optim.weight_decay=0.05", "optim.decay_units=big_vision"]
+    recipe = start.load("pretrain", overrides).optim
     optimizer = optim.optimizer(recipe, layer)
     schedule = optim.schedule("cosine", recipe.lr, steps, warmup=0)
     before = layer.weight.detach().clone()

@@ -30,17 +30,17 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     assert weights(whole) == weights(killed) and len(weights(whole)) == 2
 
 
-LONG = [*(word for word in TINY if word != "steps=6"), "steps=30", "save_minutes=0"]
+LONG = [*(override for override in TINY if override != "steps=6"), "steps=30", "save_minutes=0"]
 DRAWN = [
     ("model.dropout=0.1", "model.stochastic_depth=0.2", "augment=medium1", "data.crop=inception", "data.flip=true"),
     ("objective=masked", "augment.randaugment=torchvision", "augment.layers=2", "augment.magnitude=9"),
 ]
 
 
-@pytest.mark.parametrize("words", DRAWN)
-def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, words):
+@pytest.mark.parametrize("overrides", DRAWN)
+def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, overrides):
     def perform(name: str) -> None:
-        recipe = start.load("pretrain", [*LONG, *words, f"runs={tmp_path / name}"])
+        recipe = start.load("pretrain", [*LONG, *overrides, f"runs={tmp_path / name}"])
         run.carry_out("pretrain", recipe, Screen(quiet=True), pretrain.main)
 
     def stop_soon() -> None:

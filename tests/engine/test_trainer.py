@@ -17,11 +17,11 @@ def images(array: np.ndarray) -> torch.Tensor:
 
 @pytest.mark.shared
 def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp_path):
-    """Losses, norms and learning rates, from the words that a user would type through what ``train`` itself calls."""
+    """Losses, norms and learning rates, from the overrides of a user through what ``train`` itself calls."""
     weights_file = shared / "golden" / "finetune_curve.npz"
     reference = np.load(weights_file)
-    words = ["steps=25", "warmup=5", "optim.lr=0.05", "batch=8", "micro_batch=4", "precision=fp32", "device=cpu"]
-    recipe = start.load("finetune", [f"init={weights_file}", f"runs={tmp_path}", *words])
+    overrides = ["steps=25", "warmup=5", "optim.lr=0.05", "batch=8", "micro_batch=4", "precision=fp32", "device=cpu"]
+    recipe = start.load("finetune", [f"init={weights_file}", f"runs={tmp_path}", *overrides])
     run = Run("finetune", recipe, Screen(quiet=True), dry=True)
     loaded = weights.load(recipe.init, recipe.runs, recipe.seed, run.say)  # with its head: the curve begins from it
     x, y = images(reference["io/images_nhwc"]), torch.from_numpy(reference["io/labels"]).long()  # [25, 8, ...], [25, 8]

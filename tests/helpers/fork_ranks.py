@@ -1,7 +1,7 @@
-"""Carries out commands of ``vitrun`` as several ranks, one after the other: ``python fork_ranks.py RANKS JSON...``.
+"""Run commands of ``vitrun`` as several ranks, one after the other: ``python fork_ranks.py RANKS JSON...``.
 
-Each JSON is a list of words. Of each command it prints the ranks' process ids, then their exit statuses. The ranks are
-forks of one process, so that torch is imported once; they meet as torchrun's processes do, by the environment.
+Each JSON is a list of arguments. Of each command it prints the ranks' process ids, then their exit statuses. The ranks
+are forks of one process, so that torch is imported once; they meet as torchrun's processes do, by the environment.
 """
 
 import json
@@ -15,7 +15,7 @@ from vitrun import cli
 SLOW = ("vitrun.pretrain", "vitrun.eval", "hydra", "torch._dynamo")  # to import
 
 
-def begin(words: list[str], rank: int, ranks: int, port: int) -> int:
+def begin(overrides: list[str], rank: int, ranks: int, port: int) -> int:
     """The process id of a new rank."""
     if process := os.fork():
         return process
@@ -23,7 +23,7 @@ def begin(words: list[str], rank: int, ranks: int, port: int) -> int:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), **address}
     status = 1
     try:
-        cli.app(words)
+        cli.app(overrides)
     except SystemExit as end:
         status = end.code or 0
     finally:
@@ -42,8 +42,8 @@ if __name__ == "__main__":
     ranks = int(sys.argv[1])
     for module in SLOW:
         import_module(module)
-    for words in map(json.loads, sys.argv[2:]):
+    for overrides in map(json.loads, sys.argv[2:]):
         port = free_port()
-        processes = [begin(words, rank, ranks, port) for rank in range(ranks)]
+        processes = [begin(overrides, rank, ranks, port) for rank in range(ranks)]
         print(json.dumps(processes), flush=True)
         print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]), flush=True)

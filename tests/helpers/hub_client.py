@@ -21,14 +21,14 @@ from vitrun.run import Stopped
 from vitrun.screen import Screen
 
 for line in sys.stdin:
-    words, part, ticks = json.loads(line)
+    overrides, part, ticks = json.loads(line)
     def tick():
         global ticks
         ticks -= 1
         if ticks == 0:
             raise Stopped(Exit.INTERRUPTED)
     try:
-        split = data.open_split(start.load("pretrain", words).data, part, Screen(quiet=True), tick)
+        split = data.open_split(start.load("pretrain", overrides).data, part, Screen(quiet=True), tick)
         answer = {"labels": split.labels.tolist(), "classes": split.classes}
     except Mistake as mistake:
         answer = {"mistake": str(mistake), "status": mistake.status}
@@ -61,18 +61,19 @@ class Client:
                 text=True,
             )
 
-    def open(self, name: str, part: str = "test", *words: str, ticks: int = 0) -> dict:
-        """A part of a data set of the Hub, in words; or the mistake."""
+    def open(self, name: str, part: str = "test", *overrides: str, ticks: int = 0) -> dict:
+        """Open a part of a data set of the Hub; return its labels and classes, or the error."""
         os.truncate(self.errors, 0)
-        said = {"data": "folder", "data.hub": f"vit/{name}", "data.revision": COMMIT, "data.config": "plain"}
-        words = [f"{key}={value}" for key, value in (said | dict(word.split("=") for word in words)).items()]
-        self.process.stdin.write(json.dumps([words, part, ticks]) + "\n")
+        required = {"data": "folder", "data.hub": f"vit/{name}", "data.revision": COMMIT, "data.config": "plain"}
+        options = required | dict(override.split("=") for override in overrides)
+        overrides = [f"{key}={value}" for key, value in options.items()]
+        self.process.stdin.write(json.dumps([overrides, part, ticks]) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def refused(self, name: str, *words: str, part: str = "test") -> str:
+    def refused(self, name: str, *overrides: str, part: str = "test") -> str:
         """The mistake with which opening ends, its status that of data."""
-        answer = self.open(name, part, *words)
+        answer = self.open(name, part, *overrides)
         assert answer["status"] == Exit.DATA
         return answer["mistake"]
 

@@ -10,21 +10,21 @@ TINY = ["model=vit_nano8", "data.train_images=96", "data.test_images=50", "batch
 SCRATCH = "init=random:vit_nano8"
 
 
-def pretraining(data: str, model: str, *words: str) -> list[str]:
+def pretraining(data: str, model: str, *overrides: str) -> list[str]:
     more = {"shards": ["data.path=/", "data.classes=18291"], "imagenet21k": ["data.path=/"]}.get(data, [])
-    return [f"data={data}", f"model={model}", *more, *words]
+    return [f"data={data}", f"model={model}", *more, *overrides]
 
 
-def first_screen(verb: str, words: list[str]) -> list[str]:
-    """What the first screen of a run says of its recipe."""
-    return marks(verb, words, start.load(verb, words))
+def first_lines(command: str, overrides: list[str]) -> list[str]:
+    """Return what the first lines of a run say of its recipe."""
+    return marks(command, overrides, start.load(command, overrides))
 
 
-def finetuning(data: str, *words: str) -> list[str]:
-    return [SCRATCH, f"data={data}", *["data.root=/"] * data.startswith("vtab"), *words]
+def finetuning(data: str, *overrides: str) -> list[str]:
+    return [SCRATCH, f"data={data}", *["data.root=/"] * data.startswith("vtab"), *overrides]
 
 
-OWN = {verb: [SCRATCH] if verb in ("finetune", "fewshot", "eval", "export") else [] for verb in RECIPES}
+OWN = {command: [SCRATCH] if command in ("finetune", "fewshot", "eval", "export") else [] for command in RECIPES}
 DATA_ROWS = {name: choices.read_row("data", name) for name in choices.group_files("data")}
 WITHOUT_HUB = [
     name
@@ -34,13 +34,13 @@ WITHOUT_HUB = [
 SUITES = [name for name, row in DATA_ROWS.items() if row["source"] == "suite"]
 
 
-def needed(verb: str, words: list[str], folder: Path) -> list[str]:
-    """``words``, and those without which the verb cannot be."""
-    given = " ".join(words)
+def needed(command: str, overrides: list[str], folder: Path) -> list[str]:
+    """Return ``overrides``, and those without which the command cannot run."""
+    given = " ".join(overrides)
     places = []
     for group in ("data", "against"):
-        places += [f"{group}.path={folder}"] * any(f"{group}={name}" in words for name in WITHOUT_HUB)
-        places += [f"{group}.classes=3"] * (f"{group}=shards" in words)
-        places += [f"{group}.root={folder}"] * any(f"{group}={name}" in words for name in SUITES)
-    data = ["data=digits"] * (verb in ("fewshot", "eval") and "data=" not in given)
-    return [*OWN[verb], *data, *places, *words]
+        places += [f"{group}.path={folder}"] * any(f"{group}={name}" in overrides for name in WITHOUT_HUB)
+        places += [f"{group}.classes=3"] * (f"{group}=shards" in overrides)
+        places += [f"{group}.root={folder}"] * any(f"{group}={name}" in overrides for name in SUITES)
+    data = ["data=digits"] * (command in ("fewshot", "eval") and "data=" not in given)
+    return [*OWN[command], *data, *places, *overrides]

@@ -19,12 +19,12 @@ def error_line(done: subprocess.CompletedProcess, status: int) -> str:
 RUN = [*TINY, "steps=40", "warmup=4", "ema=0.9", "save_minutes=0", "model.dropout=0.1"]
 
 
-def launch(folder, *more: str, verb: str = "pretrain") -> subprocess.Popen:
+def launch(folder, *more: str, command: str = "pretrain") -> subprocess.Popen:
     """A process group of its own, as a shell makes one of each command."""
-    words = [w for w in RUN if w not in ("steps=6", "warmup=2")] if verb == "pretrain" else []
-    command = [sys.executable, "-m", "vitrun", verb, *words, *more, f"runs={folder}"]
+    overrides = [w for w in RUN if w not in ("steps=6", "warmup=2")] if command == "pretrain" else []
+    arguments = [sys.executable, "-m", "vitrun", command, *overrides, *more, f"runs={folder}"]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
 
 

@@ -7,9 +7,9 @@ from helpers.overrides import TINY
 from vitrun import run
 
 
-def finished(run_command, *words: str):
+def finished(run_command, *overrides: str):
     """The folder of a finished run."""
-    recipe, _ = run_command("pretrain", *TINY, *words)
+    recipe, _ = run_command("pretrain", *TINY, *overrides)
     return recipe.runs / run.name("pretrain", recipe)
 
 
@@ -19,5 +19,5 @@ def weights(folder) -> dict[str, str]:
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in last.glob("*.safetensors")}
 
 
-def run_folder(recipe, verb: str) -> Path:
-    return recipe.runs / run.name(verb, recipe)
+def run_folder(recipe, command: str) -> Path:
+    return recipe.runs / run.name(command, recipe)

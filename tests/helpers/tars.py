@@ -37,13 +37,13 @@ def sample(number: int, labels: list[int] | None = None) -> list[tuple[str, byte
     return [(f"{number:04d}.png", picture(number)), (f"{number:04d}.json", json.dumps({"labels": labels}).encode())]
 
 
-def opened(folder: Path, part: str, *words: str) -> data.Split:
-    words = ("data=shards", f"data.path={folder}", "data.classes=5", *words)
-    return data.open_split(start.load("pretrain", list(words)).data, part)
+def opened(folder: Path, part: str, *overrides: str) -> data.Split:
+    overrides = ("data=shards", f"data.path={folder}", "data.classes=5", *overrides)
+    return data.open_split(start.load("pretrain", list(overrides)).data, part)
 
 
-def refused(folder: Path, *words: str) -> str:
+def refused(folder: Path, *overrides: str) -> str:
     with pytest.raises(Mistake) as error:
-        opened(folder, "train", *words).decode(0)
+        opened(folder, "train", *overrides).decode(0)
     assert error.value.status == Exit.DATA
     return str(error.value)

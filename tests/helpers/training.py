@@ -27,8 +27,8 @@ def batch(size: int, classes: int = 10, seed: int = 0) -> data.Batch:
 
 
 def state_of(network, micro=8, kind="sgd", **options) -> State:
-    words = ["init=random:vit_nano8", f"optim={kind}", *(f"optim.{k}={v}" for k, v in options.items())]
-    recipe = start.load("finetune", words).optim
+    overrides = ["init=random:vit_nano8", f"optim={kind}", *(f"optim.{k}={v}" for k, v in options.items())]
+    recipe = start.load("finetune", overrides).optim
     return State(network, optim.optimizer(recipe, network), None, 0, micro)
 
 

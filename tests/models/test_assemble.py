@@ -50,7 +50,7 @@ def test_a_baseline_of_timm_changes_its_resolution_by_timms_means(tmp_path):
     assert logits(loaded.network, images(48)).shape == (2, 5)
 
 
-def test_a_new_head_and_resolution_are_told_with_counts_and_sizes(tmp_path):
+def test_a_new_head_and_resolution_are_reported_with_counts_and_sizes(tmp_path):
     row, network = tiny(pre_logits=True), built(tiny(pre_logits=True))
     np.savez(tmp_path / "w.npz", **jax_arrays(row, network), **{"io/logits": np.zeros(3)})
     loaded = models.load(tmp_path / "w.npz", classes=3, res=56)
@@ -88,7 +88,7 @@ def test_fixed_positions_are_computed_for_the_new_resolution(tmp_path):
     assert torch.equal(loaded.network.pos_embed, models.build(row, 5, 48).pos_embed)
 
 
-def test_a_head_of_zeros_is_told(tmp_path):
+def test_a_head_of_zeros_is_reported(tmp_path):
     row = tiny()
     models.save(tmp_path / "w.safetensors", models.build(row, 5, 32), row, 5, 32)
     assert "all zeros" in models.load(tmp_path / "w.safetensors").report.lines()[-1]
@@ -107,7 +107,7 @@ def test_tensors_left_over_or_lacking_are_named(tmp_path):
         models.load(tmp_path / "w.npz")
 
 
-def test_weights_of_another_network_are_told_by_name(tmp_path):
+def test_weights_of_another_network_are_named(tmp_path):
     models.save(tmp_path / "w.safetensors", built(MODEL_ROWS["vit_ti4"], res=8), MODEL_ROWS["vit_ti4"], 5, 8)
     with pytest.raises(Mistake, match=r"these weights are vit_ti4, 192 wide; the network is tiny, 48 wide") as mistake:
         models.fill(built(tiny()), tmp_path / "w.safetensors")

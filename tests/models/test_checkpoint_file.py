@@ -123,7 +123,7 @@ def test_a_folder_or_file_that_is_not_there_says_so(tmp_path):
         models.load(tmp_path)
 
 
-def test_a_damaged_description_is_told(tmp_path):
+def test_a_damaged_description_is_reported(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"head.weight": torch.zeros(1)}, tmp_path / "w.safetensors", {"vitrun": '{"model": {"kind": "vit"}}'})

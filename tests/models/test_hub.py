@@ -35,9 +35,9 @@ def hub(tmp_path_factory):
 
 @pytest.fixture
 def vitrun(hub, tmp_path):
-    def vitrun(*words: str, **more: str) -> subprocess.CompletedProcess:
+    def vitrun(*overrides: str, **more: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "vitrun", *words],
+            [sys.executable, "-m", "vitrun", *overrides],
             cwd=tmp_path,
             env=environment(tmp_path / "hf", hub[0].endpoint, **more),
             capture_output=True,
@@ -47,7 +47,7 @@ def vitrun(hub, tmp_path):
     return vitrun
 
 
-def test_weights_on_the_hub_are_pinned_kept_and_the_same_as_from_a_file(hub, vitrun, tmp_path):
+def test_weights_on_the_hub_are_pinned_cached_and_the_same_as_from_a_file(hub, vitrun, tmp_path):
     found = vitrun("eval", "init=hf:vit/tiny", *WORDS)
     assert found.returncode == 0, found.stderr
     (folder,) = (tmp_path / "runs").iterdir()

@@ -16,7 +16,7 @@ def test_the_network_sees_what_the_corruption_says():
     torch.testing.assert_close(seen[0, 3], patches[0, 3])
 
 
-def test_a_masked_patch_is_told_from_the_others_alone():
+def test_a_masked_patch_is_predicted_from_the_others_alone():
     made, image = network(), torch.rand(1, 3, 16, 16) * 2 - 1
     other = image.clone()
     other[:, :, :8, :8] = 0.3

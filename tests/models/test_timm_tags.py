@@ -9,7 +9,7 @@ from vitrun.mistakes import Exit, Mistake
 from vitrun.models.published import TAGS
 
 
-def test_a_timm_name_without_its_tag_is_told_the_tags():
+def test_a_timm_name_without_its_tag_is_refused_with_the_tags():
     with pytest.raises(Mistake, match=r"vit_base_patch16_224\.orig_in21k"):
         models.load("timm:vit_base_patch16_224")
     with pytest.raises(Mistake, match="timm has no weights for vit_base_patch61_224"):

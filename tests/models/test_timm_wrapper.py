@@ -27,6 +27,6 @@ def test_named_baselines_of_timm_have_their_published_cost():
     )  # arXiv 2201.03545
 
 
-def test_a_misspelt_network_of_timm_is_told_what_was_meant():
+def test_a_misspelt_network_of_timm_is_refused_with_a_suggestion():
     with pytest.raises(Mistake, match=re.escape("resnet50")):
         models.build(replace(MODEL_ROWS["timm"], name="resnet5O"), 4, 64)

@@ -13,25 +13,25 @@ from helpers.runs import finished, run_folder
 
 def test_damaged_features_are_made_again(run_command, tmp_path):
     finished(run_command)
-    words = ["data=digits", "shots=1"]
-    run_command("fewshot", *words, "seeds=0")
+    overrides = ["data=digits", "shots=1"]
+    run_command("fewshot", *overrides, "seeds=0")
     files = sorted((tmp_path / "runs" / "features").iterdir())
     for file in files:
         os.truncate(file, 30)
-    run_command("fewshot", *words, "seeds=0,1")
+    run_command("fewshot", *overrides, "seeds=0,1")
     assert files and all(load_file(file) for file in files)
 
 
 def test_features_with_a_flipped_bit_are_made_again_and_all_may_read_them(run_command, tmp_path):
-    words = ["fewshot", "init=random:vit_nano8", "res=32", "data.test_images=1700"]
-    _, first = run_command(*words, "shots=1")
+    overrides = ["fewshot", "init=random:vit_nano8", "res=32", "data.test_images=1700"]
+    _, first = run_command(*overrides, "shots=1")
     files = sorted((tmp_path / "runs" / "features").iterdir())
     for file in files:
         assert file.stat().st_mode & 0o777 == 0o666 & ~umask()
         content = bytearray(file.read_bytes())
         content[-100] ^= 64
         file.write_bytes(content)
-    _, second = run_command(*words, "shots=1,2")
+    _, second = run_command(*overrides, "shots=1,2")
     assert second["shot1"] == first["shot1"]
 
 
@@ -42,17 +42,17 @@ def umask() -> int:
 
 def test_parts_of_the_same_names_and_sizes_have_features_of_their_own(run_command, tmp_path):
     folders(tmp_path / "all", {"train": 0, "test": 1})
-    words = ["init=random:vit_nano8", "res=32", "data=folder", f"data.path={tmp_path / 'all'}", "shots=4"]
+    overrides = ["init=random:vit_nano8", "res=32", "data=folder", f"data.path={tmp_path / 'all'}", "shots=4"]
     for more in ((), ("probe=linear", "layers=2", "linear.l2=0.00001")):
-        _, result = run_command("fewshot", *words, *more)
+        _, result = run_command("fewshot", *overrides, *more)
         assert result.get("shot4", result.get("layer2")) < 1, "as it would be on the training images"
 
 
 def test_features_are_read_from_their_file_the_second_time(run_command, tmp_path):
-    words = ("init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data.test_images=40")
-    run_command("fewshot", *words)
+    overrides = ("init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data.test_images=40")
+    run_command("fewshot", *overrides)
     files = {f: f.stat().st_mtime_ns for f in (tmp_path / "runs" / "features").iterdir()}
-    recipe, _ = run_command("fewshot", *words, "l2=1")
+    recipe, _ = run_command("fewshot", *overrides, "l2=1")
     assert {f: f.stat().st_mtime_ns for f in (tmp_path / "runs" / "features").iterdir()} == files and len(files) == 2
     assert "read from" in (run_folder(recipe, "fewshot") / "log.txt").read_text()
 

@@ -125,7 +125,7 @@ def test_latest_is_only_a_hint(folder, said, hint):
     assert checkpoints.newest(folder, said.append) == folder / "step-00000020" and not said
 
 
-def test_two_are_kept(folder):
+def test_the_newest_two_remain(folder):
     for step in (30, 40, 100):
         checkpoints.save(folder, step, write, {})
         assert len(checkpoints.steps(folder)) == checkpoints.KEEP == 2
@@ -133,7 +133,7 @@ def test_two_are_kept(folder):
     assert not list(folder.glob(".*"))
 
 
-def test_the_last_one_alone_is_kept_only_if_it_is_sound(folder):
+def test_a_single_checkpoint_survives_only_if_it_is_sound(folder):
     last = folder / "step-00000020"
     hurt(last, flip)
     with pytest.raises(OSError, match="is not what was saved"):
@@ -145,7 +145,7 @@ def test_the_last_one_alone_is_kept_only_if_it_is_sound(folder):
 
 
 @pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()], ids=["disk", "Ctrl-C"])
-def test_a_writer_that_raises_leaves_nothing_behind(folder, said, error):
+def test_a_writer_that_raises_leaves_no_file(folder, said, error):
     before = sorted(folder.rglob("*"))
 
     def fail(place: Path) -> None:

@@ -7,7 +7,7 @@ from vitrun import start
 from vitrun.mistakes import Mistake
 
 
-def test_a_run_of_another_folder_is_told_how_to_be_named(run_command, tmp_path):
+def test_a_run_in_another_folder_is_refused_with_the_overrides_that_name_it(run_command, tmp_path):
     folder = finished(run_command)
     with pytest.raises(Mistake) as error:
         start.load("finetune", [f"init={folder}", f"runs={tmp_path / 'elsewhere'}"])

@@ -16,8 +16,8 @@ def test_a_damaged_run_is_named_and_other_runs_are_compared_without_it(run_comma
     with pytest.raises(Mistake, match=f"{file} is damaged") as error:
         run_command("finetune", f"init={bad.name}", "steps=1")
     assert error.value.status == Exit.CHECKPOINT
-    words = [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}", "verbs=pretrain", "paper=none"]
-    compare.main(start.load("compare", words), Screen())
+    overrides = [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}", "verbs=pretrain", "paper=none"]
+    compare.main(start.load("compare", overrides), Screen())
     shown = capsys.readouterr()
     assert f"left out: {bad.name}" in shown.err and "shapes" in shown.out
 

@@ -15,8 +15,8 @@ from vitrun.screen import Screen
 
 
 def test_a_run_is_named_after_what_it_computes():
-    def name(*words: str) -> str:
-        return run.name("pretrain", start.load("pretrain", list(words)))
+    def name(*overrides: str) -> str:
+        return run.name("pretrain", start.load("pretrain", list(overrides)))
 
     assert name() == name("seed=0") == name("device=cpu", "micro_batch=2", "save_minutes=1", "runs=elsewhere")
     assert len({name(), name("seed=1"), name("optim.lr=0.1"), name("steps=5"), name("model=vit_b16")}) == 5
@@ -32,8 +32,8 @@ def test_a_byte_that_is_no_text_in_the_metrics_is_passed_over(run_command):
 
 
 def test_runs_of_two_protocols_never_have_one_name():
-    words = [SCRATCH, "data=imagenet", "res=384", "ema=null"]
-    paper, table2 = (start.load("finetune", [*words, f"protocol={name}"]) for name in ("paper", "table2"))
+    overrides = [SCRATCH, "data=imagenet", "res=384", "ema=null"]
+    paper, table2 = (start.load("finetune", [*overrides, f"protocol={name}"]) for name in ("paper", "table2"))
     assert choices.plain(table2) == choices.plain(paper) | {"protocol": "table2"}
     assert run.name("finetune", paper) != run.name("finetune", table2)
 
@@ -56,7 +56,7 @@ def test_a_line_that_cannot_be_written_costs_one_warning_and_no_run(tmp_path, mo
     assert len(told) == 1 and "metrics.jsonl" in told[0] and "goes on" in told[0]
 
 
-def test_behind_half_a_line_the_next_attempt_begins_a_line_of_its_own(tmp_path):
+def test_after_half_a_line_the_next_attempt_begins_a_line_of_its_own(tmp_path):
     there = open_run(tmp_path)
     with open(there.folder / "metrics.jsonl", "a") as file:
         file.write('{"attempt": 1, "st')  # as a killed process leaves it
@@ -91,14 +91,14 @@ def test_a_run_whose_last_step_cannot_be_saved_is_not_finished(run_command, tmp_
     assert json.loads((folder / "checkpoints/step-00000006/MANIFEST.json").read_text())["step"] == 6
 
 
-def test_a_finished_run_on_weights_that_were_others_is_told(run_command, tmp_path, monkeypatch):
-    words = ["fewshot", "init=random:vit_nano8", "res=32", "shots=1", "data.test_images=1700"]
-    recipe, found = run_command(*words)
-    assert run_command(*words)[1] == found, "as long as they are the same it is shown"
+def test_a_finished_run_whose_weights_have_changed_since_is_refused(run_command, tmp_path, monkeypatch):
+    overrides = ["fewshot", "init=random:vit_nano8", "res=32", "shots=1", "data.test_images=1700"]
+    recipe, found = run_command(*overrides)
+    assert run_command(*overrides)[1] == found, "as long as they are the same it is shown"
     row = choices.read_row("model", "vit_nano8") | {"width": 96}
     monkeypatch.setattr(init.choices, "read_row", lambda group, name: row)
     with pytest.raises(Mistake, match="weights of init=random:vit_nano8 changed since fewshot-vit_nano8") as error:
-        run_command(*words)
+        run_command(*overrides)
     assert error.value.status == Exit.CHECKPOINT
 
 
@@ -139,7 +139,7 @@ def test_a_run_whose_checkpoint_finds_no_room_does_not_begin(run_command, tmp_pa
 def test_what_a_resumed_run_computes_otherwise_is_said_and_a_typed_micro_batch_taken(
     run_command, tmp_path, monkeypatch
 ):
-    save, words = checkpoints.save, (*TINY, "save_minutes=0.00001")
+    save, overrides = checkpoints.save, (*TINY, "save_minutes=0.00001")
 
     def full(folder, step, write, facts):
         if step == 3:
@@ -148,9 +148,9 @@ def test_what_a_resumed_run_computes_otherwise_is_said_and_a_typed_micro_batch_t
 
     monkeypatch.setattr(checkpoints, "save", full)
     with pytest.raises(KeyboardInterrupt):
-        run_command("pretrain", *words, "micro_batch=8", "precision=fp32")
+        run_command("pretrain", *overrides, "micro_batch=8", "precision=fp32")
     monkeypatch.setattr(checkpoints, "save", save)
-    run_command("pretrain", *words, "micro_batch=4", "precision=fp32")
+    run_command("pretrain", *overrides, "micro_batch=4", "precision=fp32")
     (folder,) = (tmp_path / "runs").glob("pretrain-*")
     log = (folder / "log.txt").read_text()
     assert "with micro_batch 4, not 8: from here on perhaps not to the same bits" in log

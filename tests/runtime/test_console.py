@@ -28,8 +28,8 @@ def test_how_far_a_run_is_can_be_read_on_any_terminal(monkeypatch, capsys, width
 
 
 def test_training_goes_on_when_nobody_reads_what_it_prints(tmp_path):
-    words = [*TINY, f"runs={tmp_path / 'runs'}"]
-    process = subprocess.Popen([sys.executable, "-m", "vitrun", "pretrain", *words], stdout=subprocess.PIPE)
+    overrides = [*TINY, f"runs={tmp_path / 'runs'}"]
+    process = subprocess.Popen([sys.executable, "-m", "vitrun", "pretrain", *overrides], stdout=subprocess.PIPE)
     process.stdout.readline()
     process.stdout.close()
     assert process.wait(120) == 0

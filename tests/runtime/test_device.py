@@ -15,12 +15,12 @@ from vitrun.machine import Machine, choose_micro_batch
 
 
 @pytest.mark.parametrize("tokens, width, batch_size", [(17, 64, 128), (65, 192, 128), (197, 768, 4096), (577, 1024, 7)])
-def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_lane(tokens, width, batch_size):
+def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_worker(tokens, width, batch_size):
     micro = choose_micro_batch(batch_size, tokens, width, torch.device("cpu"), 2)
     assert batch_size % micro == 0 and micro <= max(1, batch_size // 2)
 
 
-def test_what_draws_random_numbers_trains_in_one_lane():
+def test_what_draws_random_numbers_trains_with_one_worker():
     machine = Machine("cpu", "fp32")
     machine.lanes = 4
     row = choices.model_rows()["vit_nano8"]
@@ -46,11 +46,11 @@ with ThreadPoolExecutor(1) as pool:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than GNU's")
-def test_memory_that_a_lane_frees_is_kept_for_the_next_step(tmp_path):
-    words = ["pretrain", *TINY, "steps=1", "warmup=0", f"runs={tmp_path}", "--quiet"]
+def test_memory_that_a_worker_frees_is_reused_by_the_next_step(tmp_path):
+    overrides = ["pretrain", *TINY, "steps=1", "warmup=0", f"runs={tmp_path}", "--quiet"]
     without_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [sys.executable, "-c", PAGES, *words], capture_output=True, text=True, env=without_gpu, check=True
+        [sys.executable, "-c", PAGES, *overrides], capture_output=True, text=True, env=without_gpu, check=True
     )
     *_, last = map(int, done.stdout.splitlines()[-1].split())  # before glibc 2.38 the first tries may not fit
     assert last < 1_000, "of 10,000"

@@ -41,16 +41,16 @@ def ended(process: subprocess.Popen) -> tuple[list[int], str]:
     return json.loads(numbers[1]), "".join(said)
 
 
-def told(number: int, *words: str) -> str:
+def told(number: int, *overrides: str) -> str:
     """What several ranks said that all came to a good end."""
-    statuses, output = ended(launch(number, [*words]))
+    statuses, output = ended(launch(number, [*overrides]))
     assert statuses == [0] * number, output
     return output
 
 
-def tiny(*words: str) -> list[str]:
-    """The words of a small pretraining run, some of them changed."""
-    return [*{word.split("=")[0]: word for word in ("pretrain", *TINY, *EXACT, *words)}.values()]
+def tiny(*overrides: str) -> list[str]:
+    """The arguments of a small pretraining run, with some overrides replaced."""
+    return [*{override.split("=")[0]: override for override in ("pretrain", *TINY, *EXACT, *overrides)}.values()]
 
 
 def losses(folder: Path) -> list[float]:
@@ -93,8 +93,8 @@ def stop(process: subprocess.Popen, folder: Path, steps: int, number: int) -> No
 
 def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    words = tiny("steps=20", "model.dropout=0.1", "ema=0.9", "save_minutes=0")
-    ranks = launch(2, [*words, f"runs={whole}"], *3 * [[*words, f"runs={cut}"]])
+    overrides = tiny("steps=20", "model.dropout=0.1", "ema=0.9", "save_minutes=0")
+    ranks = launch(2, [*overrides, f"runs={whole}"], *3 * [[*overrides, f"runs={cut}"]])
     assert ended(ranks)[0] == [0, 0]
     stop(ranks, cut, 3, signal.SIGKILL)
     statuses, output = ended(ranks)
@@ -107,14 +107,14 @@ def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_pa
     assert weights(whole) == weights(cut) and len(weights(whole)) == 2
 
 
-def test_a_mistake_is_said_once_and_ends_all(tmp_path):
+def test_a_user_error_is_printed_once_and_ends_all_ranks(tmp_path):
     mistakes = (
         (Exit.COMMAND, "Did you mean model", tiny("modle=vit_b16")),
         (Exit.COMMAND, "an image for each of 2 ranks", tiny("batch=1")),
         (Exit.COMMAND, "start it without torchrun", ["compare"]),
         (Exit.NUMERICS, "Step 2 has loss nan", tiny("optim.lr=1e30", "warmup=1", "clip=null")),
     )
-    both = launch(2, *([*words, f"runs={tmp_path / str(status)}"] for status, _, words in mistakes))
+    both = launch(2, *([*overrides, f"runs={tmp_path / str(status)}"] for status, _, overrides in mistakes))
     for status, sentence, _ in mistakes:
         statuses, output = ended(both)
         assert statuses == [status] * 2 and sentence in output
@@ -130,8 +130,8 @@ def test_bad_images_are_counted_over_all_ranks(tmp_path):
         Image.fromarray(random.integers(0, 255, (8, 8 + number % 2, 3), dtype=np.uint8)).save(file)
     for number in (9, 14, 20):
         (tmp_path / "train" / "ab"[number % 2] / f"{number}.png").write_text("no image")
-    words = ["pretrain", *EXACT, "data=folder", f"data.path={tmp_path}", "batch=4", "steps=5", "warmup=0", "--json"]
-    both = launch(2, *([*words, f"bad_images={share}", f"runs={tmp_path / str(share)}"] for share in (0.15, 0.14)))
+    overrides = ["pretrain", *EXACT, "data=folder", f"data.path={tmp_path}", "batch=4", "steps=5", "warmup=0", "--json"]
+    both = launch(2, *([*overrides, f"bad_images={share}", f"runs={tmp_path / str(share)}"] for share in (0.15, 0.14)))
     statuses, output = ended(both)
     assert statuses == [0, 0] and json.loads(output[output.index("{") :])["bad_images"] == 3
     assert output.count("replaced in training") == 3

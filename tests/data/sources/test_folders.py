@@ -156,7 +156,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_a_wrong_folder_is_told_what_is_wrong_with_it(kind, tmp_path):
+def test_a_wrong_folder_is_refused_with_what_is_wrong(kind, tmp_path):
     make, part, expected = WRONG[kind]
     make(tmp_path)
     with pytest.raises(Mistake) as error:
@@ -166,7 +166,7 @@ def test_a_wrong_folder_is_told_what_is_wrong_with_it(kind, tmp_path):
     assert all(part in sentence for part in expected), sentence
 
 
-def test_what_an_operating_system_leaves_behind_is_no_class_and_no_image(tmp_path):
+def test_files_of_an_operating_system_are_no_class_and_no_image(tmp_path):
     class_folders(tmp_path, ["cat", "dog"])
     for name in (".ipynb_checkpoints", "__MACOSX"):
         class_folders(tmp_path, [name])

@@ -20,9 +20,9 @@ ABSENT = {
 @pytest.mark.parametrize("name", ["pets", "imagenet", "imagenet_a", "objectnet", "imagenet21k", *OWN])
 def test_a_published_set_that_is_not_there_says_where_it_comes_from_and_one_of_ones_own_does_not(kind, name, tmp_path):
     ABSENT[kind](tmp_path)
-    words = [name, f"data.path={tmp_path}", *["data.classes=2"] * (name == "shards")]
+    overrides = [name, f"data.path={tmp_path}", *["data.classes=2"] * (name == "shards")]
     with pytest.raises(Mistake) as error:
-        data.open_split(start.load("data", words).data, "test")
+        data.open_split(start.load("data", overrides).data, "test")
     sentence, home, hub = str(error.value), DATA_ROWS[name]["home"], DATA_ROWS[name].get("hub")
     assert error.value.status == Exit.DATA and str(tmp_path) in sentence and "\n" not in sentence
     assert sentence.count(f" {name} comes from {home}") == bool(home) == sentence.count("comes from")

@@ -89,7 +89,7 @@ def test_a_map_head_of_big_vision_is_the_same_network(tmp_path, inlined):
     assert torch.equal(logits(loaded.network, images()), logits(network, images()))
 
 
-def test_positions_added_before_the_class_token_are_kept(tmp_path):
+def test_positions_added_before_the_class_token_are_loaded(tmp_path):
     row, network = tiny(), built(tiny())
     with torch.no_grad():
         network.pos_embed[:, 0] = 0
@@ -101,7 +101,7 @@ def test_positions_added_before_the_class_token_are_kept(tmp_path):
     assert any("before the class token" in line for line in loaded.report.lines())
 
 
-def test_layers_stacked_by_scan_are_told_apart(tmp_path):
+def test_layers_stacked_by_scan_are_taken_apart(tmp_path):
     row, network = tiny(head="gap"), built(tiny(head="gap"))
     arrays = jax_arrays(row, network)
     for name in [name for name in arrays if "encoderblock_0/" in name]:

@@ -43,7 +43,7 @@ def test_wrong_bytes_of_the_right_number_are_fetched_again(hub, client, put):
     assert f"{TEST} of vit/wrong has other bytes than the Hub lists: removed." in client.said()
 
 
-def test_wrong_bytes_twice_are_a_mistake_and_stay_nowhere(hub, client, put):
+def test_wrong_bytes_twice_are_an_error_and_stay_nowhere(hub, client, put):
     name = put("twice")
     hub.order("bytes", "wrong", "wrong")
     assert f"{TEST} of vit/twice came twice with other bytes" in client.refused(name)
@@ -105,5 +105,5 @@ def test_a_file_named_after_its_split_is_whole_by_itself_and_one_of_several_is_n
     for file in (client.cache(name) / "vitrun").iterdir():
         file.unlink()
     assert offline.open(name, "test", "data.config=null") == answer
-    for words in (["data.config=null", "data.test=train"], ["data.config=data/more", "data.test=more"]):
-        assert "the cache has not all of it" in offline.refused(name, *words)
+    for overrides in (["data.config=null", "data.test=train"], ["data.config=data/more", "data.test=more"]):
+        assert "the cache has not all of it" in offline.refused(name, *overrides)

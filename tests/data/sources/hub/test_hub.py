@@ -80,12 +80,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("words, name, answer", WRONG, ids=[" ".join(words) or name for words, name, _ in WRONG])
-def test_what_is_not_there_is_told_beside_what_is(client, put, words, name, answer):
+@pytest.mark.parametrize(
+    "overrides, name, answer", WRONG, ids=[" ".join(overrides) or name for overrides, name, _ in WRONG]
+)
+def test_what_is_missing_is_named_beside_what_is_there(client, put, overrides, name, answer):
     put("plain")
     put("readme", {"README.md": b"# cats", "data/cats.tar": b"cats"})
     put("single", {"data/validation.parquet": b"cats", "plain/test/0000.parquet": b"cats"})
-    assert re.search(answer, client.refused(name, *words))
+    assert re.search(answer, client.refused(name, *overrides))
 
 
 def test_images_without_labels_are_refused(client, put, parquet):
@@ -117,12 +119,12 @@ def test_without_network_and_cache_a_local_copy_is_asked_for(client, offline, pu
     assert "HF_HUB_OFFLINE is set, and the cache has not all of it" in why and "data.path=FOLDER" in why
 
 
-def test_a_verb_downloads_what_it_needs_and_prints_nothing_but_its_result(hub, client, put, tmp_path):
-    name = put("verb")
-    words = ["init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data=folder", f"data.hub=vit/{name}"]
-    words += [f"data.revision={COMMIT}", "data.config=plain", "device=cpu", "batch=8"]
+def test_a_command_downloads_what_it_needs_and_prints_nothing_but_its_result(hub, client, put, tmp_path):
+    name = put("command")
+    overrides = ["init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data=folder", f"data.hub=vit/{name}"]
+    overrides += [f"data.revision={COMMIT}", "data.config=plain", "device=cpu", "batch=8"]
     done = subprocess.run(
-        [sys.executable, "-m", "vitrun", "fewshot", "--json", *words],
+        [sys.executable, "-m", "vitrun", "fewshot", "--json", *overrides],
         cwd=tmp_path,
         env=environment(client.home, hub.endpoint),
         capture_output=True,
@@ -130,4 +132,4 @@ def test_a_verb_downloads_what_it_needs_and_prints_nothing_but_its_result(hub, c
     )
     assert done.stderr == "" and json.loads(done.stdout)["images_used"] == 3
     log = next((tmp_path / "runs").glob("fewshot-*/log.txt")).read_text()
-    assert "test of vit/verb, 1 file, " in log and "train of vit/verb, 2 files, " in log
+    assert "test of vit/command, 1 file, " in log and "train of vit/command, 2 files, " in log

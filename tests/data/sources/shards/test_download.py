@@ -59,12 +59,17 @@ def serve(shards):
         server.server_close()
 
 
-def test_shards_on_the_net_are_downloaded_once_and_gone_on_with(shards, serve, tmp_path, monkeypatch):
+def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "PAUSE", 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address, asked = serve(most=20_000)
-    words = ["data=shards", "data.classes=5", f"data.train={address}/train-{{0..1}}.tar", "data.test=http://h/val.tar"]
-    recipe = start.load("pretrain", words).data
+    overrides = [
+        "data=shards",
+        "data.classes=5",
+        f"data.train={address}/train-{{0..1}}.tar",
+        "data.test=http://h/val.tar",
+    ]
+    recipe = start.load("pretrain", overrides).data
     found = data.open_split(recipe, "train")
     assert len(found) == 17 and found.fingerprint == opened(shards, "train", "data.train=train-{0..1}.tar").fingerprint
     assert "train-0.tar from 20000" in asked, "what a broken connection left is kept"
@@ -95,32 +100,37 @@ def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp
             shards / f"part-{number}" / "data.tar", [f for n in range(4 + number) for f in sample(40 + 9 * number + n)]
         )
     address, _ = serve(most=10**6)
-    words = ["data=shards", "data.classes=5", f"data.path={tmp_path / 'kept'}"]
+    overrides = ["data=shards", "data.classes=5", f"data.path={tmp_path / 'kept'}"]
     recipe = start.load(
-        "pretrain", [*words, f"data.train={address}/part-{{0..1}}/data.tar", "data.test=http://h/v.tar"]
+        "pretrain", [*overrides, f"data.train={address}/part-{{0..1}}/data.tar", "data.test=http://h/v.tar"]
     )
     found = data.open_split(recipe.data, "train")
     assert len(found) == 9 and {key.split("/")[0] for key in found.keys} == {"part-0", "part-1"}
     same = [f"data.train={address}/part-0/data.tar", f"data.test={address}/part-1/data.tar"]
     with pytest.raises(Mistake, match="kept/data.tar is a training and a test shard"):
-        data.open_split(start.load("pretrain", [*words, *same]).data, "train")
+        data.open_split(start.load("pretrain", [*overrides, *same]).data, "train")
     twice = [f"data.train={address}/{{0..1}}/../train-0.tar", "data.test=http://h/v.tar"]
     with pytest.raises(Mistake, match="train-0.tar is named twice"):
-        data.open_split(start.load("pretrain", [*words, *twice]).data, "train")
+        data.open_split(start.load("pretrain", [*overrides, *twice]).data, "train")
 
 
 @pytest.mark.parametrize("on_the_net", [True, False], ids=["download", "index"])
 def test_a_download_and_an_index_can_be_stopped(shards, serve, tmp_path, monkeypatch, on_the_net):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = f"{serve(most=10**9)[0]}/" if on_the_net else ""
-    words = [f"data.path={shards}", *["data.path=new"] * on_the_net][-1:]
-    words += ["data=shards", "data.classes=5", f"data.train={place}train-{{0..1}}.tar", f"data.test={place}val-0.tar"]
+    overrides = [f"data.path={shards}", *["data.path=new"] * on_the_net][-1:]
+    overrides += [
+        "data=shards",
+        "data.classes=5",
+        f"data.train={place}train-{{0..1}}.tar",
+        f"data.test={place}val-0.tar",
+    ]
     monkeypatch.chdir(tmp_path)
 
     def stop() -> None:
         raise Stopped(Exit.INTERRUPTED)
 
-    recipe = start.load("pretrain", words).data
+    recipe = start.load("pretrain", overrides).data
     with pytest.raises(Stopped):
         data.open_split(recipe, "train", tick=stop)
     assert len(data.open_split(recipe, "train")) == 17

@@ -54,8 +54,8 @@ def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
     assert len(opened(shards, "train", "data.train=train-{0..1}.tar")) == 17
     assert "lacks 2 of the 5 shards, train-3.tar first" in refused(shards, "data.train=train-{0..4}.tar")
     assert "lacks all of t-*.tar; it has train-0.tar" in refused(shards, "data.train=t-*.tar")
-    for words in (["data.train=*.tar"], ["data.train=**/*.tar", "data.test=./val-0.tar"]):
-        assert "val-0.tar is a training and a test shard" in refused(shards, *words)
+    for overrides in (["data.train=*.tar"], ["data.train=**/*.tar", "data.test=./val-0.tar"]):
+        assert "val-0.tar is a training and a test shard" in refused(shards, *overrides)
     for shard in shards.glob("train-*.tar"):
         shard.unlink()
     assert len(opened(shards, "test")) == 6, "a test needs no training shards"
@@ -64,19 +64,19 @@ def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
 WORDS = ("model=vit_nano8", "data=shards", "data.classes=5", "batch=8", "steps=3", "warmup=1", "data.buffer=6")
 
 
-def test_shards_train_by_one_word(run_command, shards):
+def test_shards_train_by_one_override(run_command, shards):
     recipe, result = run_command("pretrain", *WORDS, f"data.path={shards}")
     assert result["test_images"] == 6 and result["steps"] == 3
     facts = json.loads((recipe.runs / run.name("pretrain", recipe) / "about.json").read_text())
     assert facts["train_data"] == opened(shards, "train").fingerprint
 
 
-def test_a_rehearsal_indexes_no_shards_of_published_sizes(run_command, shards):
-    words = (*WORDS, f"data.path={shards}", "data.train_images=29", "data.test_images=6")
-    run_command("pretrain", *words, dry=True)
+def test_a_dry_run_indexes_no_shards_of_published_sizes(run_command, shards):
+    overrides = (*WORDS, f"data.path={shards}", "data.train_images=29", "data.test_images=6")
+    run_command("pretrain", *overrides, dry=True)
     assert not (shards / ".vitrun-index").exists()
     with pytest.raises(Mistake, match="lacks all of"):
-        run_command("pretrain", *words, "data.train=nothing*.tar", dry=True)
+        run_command("pretrain", *overrides, "data.train=nothing*.tar", dry=True)
 
 
 def test_shards_are_tested_on_without_any_to_train_on(run_command, tmp_path):
@@ -84,24 +84,24 @@ def test_shards_are_tested_on_without_any_to_train_on(run_command, tmp_path):
         samples = [file for n in range(5) for file in sample(5 * number + n)]
         write(tmp_path / "set" / f"imagenet-train-{number}.tar", samples)
     run_command("pretrain", *TINY, "data.target=count")
-    words = ["data=shards", f"data.path={tmp_path / 'set'}", "data.test=*.tar", "data.classes=5"]
-    _, result = run_command("eval", *words)
+    overrides = ["data=shards", f"data.path={tmp_path / 'set'}", "data.test=*.tar", "data.classes=5"]
+    _, result = run_command("eval", *overrides)
     assert result["images_used"] == 10
     with pytest.raises(Mistake, match="is a training and a test shard"):
-        run_command("finetune", *words, "steps=1", "warmup=0")
+        run_command("finetune", *overrides, "steps=1", "warmup=0")
 
 
 def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(run_command, tmp_path):
     labels = [[n % 5] if n % 3 else [n % 5, (n + 2) % 5, n % 5] for n in range(30)]
     write(tmp_path / "set" / "train.tar", [f for n in range(24) for f in sample(n, labels[n])])
     write(tmp_path / "set" / "val.tar", [f for n in range(24, 30) for f in sample(n, labels[n])])
-    words = (*WORDS, f"data.path={tmp_path / 'set'}", "data.label=labels")
+    overrides = (*WORDS, f"data.path={tmp_path / 'set'}", "data.label=labels")
     assert opened(tmp_path / "set", "train", "data.label=labels").labels[:3].tolist() == [[0, 2], [1, -1], [2, -1]]
     with pytest.raises(Mistake, match="use loss=sigmoid"):
-        run_command("pretrain", *words)
-    _, masked = run_command("pretrain", *words, "objective=masked")
+        run_command("pretrain", *overrides)
+    _, masked = run_command("pretrain", *overrides, "objective=masked")
     assert masked["test_images"] == 6, "without labels it does not matter how many there are"
-    run_command("pretrain", *words, "loss=sigmoid")
+    run_command("pretrain", *overrides, "loss=sigmoid")
     recipe, result = run_command("eval")
     answers = pyarrow.parquet.read_table(recipe.runs / run.name("eval", recipe) / "preds.parquet").to_pydict()
     assert sorted(map(len, answers["label"])) == [1, 1, 1, 1, 2, 2], "as many as each has"
@@ -112,7 +112,7 @@ def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(run_command,
 
 
 ONE = [("a.png", picture(1)), ("a.cls", b"1")]
-# what is in the shard, words, and what the answer says
+# what is in the shard, overrides, parts of the message
 WRONG = [
     ([], [], "has no images"),
     ([("a.png", picture(1))], [], "a has no class: there are png, but no cls"),
@@ -128,10 +128,10 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("files, words, told", WRONG, ids=[told for *_, told in WRONG])
-def test_what_is_wrong_with_a_shard_is_named(files, words, told, tmp_path):
+@pytest.mark.parametrize("files, overrides, told", WRONG, ids=[told for *_, told in WRONG])
+def test_what_is_wrong_with_a_shard_is_named(files, overrides, told, tmp_path):
     write(tmp_path / "train.tar", files)
-    assert told in refused(tmp_path, *words)
+    assert told in refused(tmp_path, *overrides)
 
 
 def test_a_shard_that_is_cut_off_is_no_shard(shards):
@@ -146,7 +146,7 @@ def test_a_shard_that_is_cut_off_is_no_shard(shards):
     assert "it is no tar" in refused(shards)
 
 
-def test_the_sizes_that_timm_wrote_are_held_to(shards):
+def test_the_sizes_that_timm_wrote_are_checked(shards):
     said = {"splits": {"train": {"filenames": ["train-0.tar", "train-1.tar"], "shard_lengths": [10, 7]}}}
     (shards / "_info.json").write_text(json.dumps(said))
     assert len(opened(shards, "train")) == 29

@@ -44,7 +44,7 @@ def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path
     assert error.value.status == Exit.DATA
 
 
-def test_an_original_that_is_not_whole_is_told_from_one_that_is_missing(tmp_path, capsys):
+def test_an_original_that_is_incomplete_is_distinguished_from_one_that_is_missing(tmp_path, capsys):
     (tmp_path / "kitti" / "mapping").mkdir(parents=True)
     with pytest.raises(Mistake, match="not what is published, as said above: kitti") as error:
         check_data(start.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen())

@@ -33,14 +33,14 @@ def test_a_task_is_opened_in_order_with_its_labels_and_the_classes_that_are_abse
 
 
 def test_a_learning_rate_is_chosen_on_images_that_are_not_trained_on(root, run_command):
-    words = [
+    overrides = [
         "data=vtab/flowers102",
         f"data.path={root / 'oxford_flowers102'}",
         "data.train=train800",
         "data.test=val200",
     ]
     recipe, result = run_command(
-        "finetune", "init=random:vit_nano8", "res=32", "steps=2", "epochs=null", "warmup=0", *words
+        "finetune", "init=random:vit_nano8", "res=32", "steps=2", "epochs=null", "warmup=0", *overrides
     )
     assert result["test_images"] == 200 and "-vtab_flowers102-" in run.name("finetune", recipe)
     log = (recipe.runs / run.name("finetune", recipe) / "log.txt").read_text()
@@ -59,7 +59,7 @@ def test_an_incomplete_original_is_refused_since_its_order_is_another(root, tmp_
     assert error.value.status == Exit.DATA
 
 
-def test_a_partition_that_no_file_tells_is_drawn_and_said_to_be(tmp_path, capsys):
+def test_a_partition_that_no_file_lists_is_drawn_and_reported_as_drawn(tmp_path, capsys):
     caltech101(tmp_path / "caltech101")
     for part in ("train", "test"):
         (tmp_path / "caltech101" / f"caltech101_{part}.txt").unlink()

@@ -70,7 +70,7 @@ def test_an_original_as_published_gives_its_keys_labels_and_pixels(name, tmp_pat
 
 
 @pytest.mark.parametrize("name", ORIGINALS)
-def test_an_empty_folder_is_told_what_belongs_there_and_where_it_comes_from(name, tmp_path):
+def test_an_empty_folder_is_refused_with_what_belongs_there_and_where_it_comes_from(name, tmp_path):
     root = tmp_path / "empty"
     for found in ("no such folder", "nothing", "holiday.txt"):
         said = mistake(name, root)
