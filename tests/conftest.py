@@ -21,7 +21,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def shared() -> Path:
-    """The folder of reference vectors and images beside the checkout."""
+    """Return the folder of reference vectors and images beside the checkout; skip the test where there is none."""
     if not SHARED.is_dir():
         pytest.skip(f"there is no {SHARED.name} folder beside the checkout")
     return SHARED
@@ -40,7 +40,7 @@ def run_command(tmp_path):
 
 @pytest.fixture
 def shards(tmp_path) -> Path:
-    """Three training shards of 10, 7 and 12 images, and one of 6 to test."""
+    """Write three training shards of 10, 7 and 12 images, and a test shard of 6."""
     numbers = iter(range(100))
     for name, images in (("train-0", 10), ("train-1", 7), ("train-2", 12), ("val-0", 6)):
         write(tmp_path / "set" / f"{name}.tar", [f for _ in range(images) for f in sample(next(numbers))])
@@ -49,7 +49,7 @@ def shards(tmp_path) -> Path:
 
 @pytest.fixture
 def photographs(tmp_path) -> Path:
-    """Class folders of images of different sizes."""
+    """Write class folders of images of different sizes."""
     generator = np.random.default_rng(0)
     for part, number in (("train", 6), ("test", 4)):
         for name in ("cat", "dog"):

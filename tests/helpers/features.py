@@ -6,7 +6,7 @@ from vitrun.ridge import Features
 
 
 def clusters(number: int, classes: int = 3, width: int = 6, seed: int = 0) -> Features:
-    """Noisy points around one mean a class."""
+    """Return noisy points around one mean a class."""
     generator = torch.Generator().manual_seed(seed)
     y = torch.arange(number) % classes
     means = torch.eye(classes, width) * 2

@@ -46,7 +46,7 @@ def environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
 
 
 class Client:
-    """A process that opens splits, and what it says on standard error."""
+    """A process that opens splits, and its standard error."""
 
     def __init__(self, home: Path, endpoint: str, **more: str):
         self.home, self.errors = home, home / f"stderr-{len(more)}"
@@ -72,7 +72,7 @@ class Client:
         return json.loads(self.process.stdout.readline())
 
     def refused(self, name: str, *overrides: str, part: str = "test") -> str:
-        """The mistake with which opening ends, its status that of data."""
+        """Return the message with which opening fails, its exit status that of data."""
         answer = self.open(name, part, *overrides)
         assert answer["status"] == Exit.DATA
         return answer["mistake"]

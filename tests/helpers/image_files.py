@@ -13,13 +13,14 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
 
 
 def encoded(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+    """Return the file of an image, in a format of Pillow."""
     file = BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
     return file.getvalue()
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
-    """A PNG chunk by chunk, for what Pillow cannot write."""
+    """Return a PNG made chunk by chunk, for what Pillow cannot write."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     parts = [struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks]
@@ -48,5 +49,6 @@ BAD = {
 
 
 def split(files: list[bytes], directory: str = "train") -> data.Split:
+    """Return a split of these files, of three classes in turn."""
     keys = [f"{directory}/{number}.jpg" for number in range(len(files))]
     return data.Split(keys, np.arange(len(files)) % 3, ("a", "b", "c"), encoded=files.__getitem__)

@@ -14,7 +14,7 @@ LABELS = [(LISTS[number - 1] or [7])[0] for number in NUMBERS]
 
 
 def validation(root: Path, names: list[str], labels: list[int], **columns) -> Path:
-    """A parquet file of ImageNet's validation images by name and label."""
+    """Write a parquet file of ImageNet's validation images, by name and label."""
     import datasets
 
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(SYNSETS))})
@@ -28,14 +28,15 @@ def validation(root: Path, names: list[str], labels: list[int], **columns) -> Pa
 
 
 def named(number: int) -> str:
+    """Return the name of a validation image."""
     return f"val/ILSVRC2012_val_{number:08d}.JPEG"
 
 
 def opened(name: str, root: Path, **changes) -> data.Split:
-    """What a row of the table reads from a folder."""
+    """Open the test images of a row of the table in a folder."""
     return data.open_split(replace(choices.data_row(name, path=root), **changes), "test")
 
 
 def lists(split: data.Split) -> dict[str, set[int]]:
-    """The labels that count as right, by file name."""
+    """Return the labels that count as right, by file name."""
     return {key.split("/")[-1]: {n for n in row if n >= 0} for key, row in zip(split.keys, split.right.tolist())}

@@ -11,21 +11,21 @@ from PIL import Image
 
 
 def scenes(number: int, seed: int) -> np.ndarray:
-    """Smooth random images, which share as little as photographs of different things: uint8 [N, 96, 96, 3]."""
+    """Return smooth random images, which share as little as photographs of different things: uint8 [N, 96, 96, 3]."""
     rough = torch.from_numpy(np.random.default_rng(seed).uniform(0, 255, (number, 3, 12, 12)))
     smooth = torch.nn.functional.interpolate(rough, (96, 96), mode="bicubic").clamp(0, 255)
     return smooth.byte().permute(0, 2, 3, 1).numpy().copy()
 
 
 def picture(number: int) -> bytes:
-    """A small PNG of its own."""
+    """Return a small PNG of random pixels, which ``number`` decides."""
     file = BytesIO()
     Image.fromarray(np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 
 def class_folders(root: Path, names: list[str], each: int = 1) -> Path:
-    """A folder with a folder a class."""
+    """Write a folder a class, of ``each`` images; return ``root``."""
     for number, name in enumerate(names):
         (root / name).mkdir(parents=True)
         for n in range(each):
@@ -37,24 +37,25 @@ IMAGE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]
 
 
 def write_parquet(file: Path, **columns) -> None:
-    """A parquet file, of two images where no others are given."""
+    """Write a parquet file, of two images where no columns are given."""
     columns = {"image": [{"bytes": picture(n), "path": f"{n}.png"} for n in range(2)], "label": [0, 1]} | columns
     file.parent.mkdir(parents=True, exist_ok=True)
     pyarrow.parquet.write_table(pyarrow.table(columns), file)
 
 
 def flat(root: Path) -> None:
+    """Write an image without a class folder."""
     (root / "1.jpg").write_bytes(picture(1))
 
 
 def drawn(number: int, seed: int, size: int = 16) -> list[Image.Image]:
-    """Random images."""
+    """Return images of random pixels."""
     pixels = np.random.default_rng(seed).integers(0, 255, (number, size, size, 3), dtype=np.uint8)
     return [Image.fromarray(one) for one in pixels]
 
 
 def folders(place, seeds: dict[str, int]) -> None:
-    """A folder a class of uncompressed images of the same names and sizes in every part."""
+    """Write class folders of uncompressed images, of the same names and sizes in every part."""
     for part, seed in seeds.items():
         for number, image in enumerate(drawn(8, seed)):
             folder = place / part / "ab"[number % 2]
@@ -63,4 +64,5 @@ def folders(place, seeds: dict[str, int]) -> None:
 
 
 def random_images(number: int, height: int, width: int) -> torch.Tensor:
+    """Return random pixels, uint8 [number, 3, height, width]."""
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (number, 3, height, width), dtype=np.uint8))

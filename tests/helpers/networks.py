@@ -13,14 +13,14 @@ MODEL_ROWS = model_rows()
 
 
 def tiny(**options):
-    """A small vision transformer with some of its options."""
+    """Return the row of a small ViT, with some of its options replaced."""
     return replace(
         MODEL_ROWS["vit_s16"], name="tiny", **{"width": 48, "depth": 2, "heads": 3, "mlp": 96, "patch": 8, **options}
     )
 
 
 def built(row, classes=5, res=32, seed=0):
-    """The network of a row in a state where every tensor matters: nothing zero, nothing one."""
+    """Build the network of a row in a state where every tensor matters: nothing zero, nothing one."""
     torch.manual_seed(seed)
     network = models.build(row, classes, res).eval()
     with torch.no_grad():
@@ -30,17 +30,17 @@ def built(row, classes=5, res=32, seed=0):
 
 
 def images(res=32, count=2):
-    """Some images [B, 3, R, R] in [-1, 1]."""
+    """Return random images [count, 3, res, res] in [-1, 1]."""
     return torch.rand(count, 3, res, res, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
 def logits(network, pixels):
-    """[B, C]."""
+    """Return the logits [B, C] of a network in evaluation mode."""
     with torch.no_grad():
         return network.eval()(pixels)
 
 
 def jax_arrays(row, network, rename=lambda name: name, prefix=""):
-    """A ViT's arrays as a published ``.npz`` has them."""
+    """Return the arrays of a ViT as a published ``.npz`` has them."""
     found = given(jax_vit.entries(row), network.state_dict())
     return {prefix + rename(name): tensor.detach().numpy() for name, tensor in found.items()}

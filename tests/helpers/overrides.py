@@ -11,6 +11,7 @@ SCRATCH = "init=random:vit_nano8"
 
 
 def pretraining(data: str, model: str, *overrides: str) -> list[str]:
+    """Return the overrides of a pretraining run, with those that its data needs."""
     more = {"shards": ["data.path=/", "data.classes=18291"], "imagenet21k": ["data.path=/"]}.get(data, [])
     return [f"data={data}", f"model={model}", *more, *overrides]
 
@@ -21,6 +22,7 @@ def first_lines(command: str, overrides: list[str]) -> list[str]:
 
 
 def finetuning(data: str, *overrides: str) -> list[str]:
+    """Return the overrides of a fine-tuning run from random weights."""
     return [SCRATCH, f"data={data}", *["data.root=/"] * data.startswith("vtab"), *overrides]
 
 

@@ -8,16 +8,17 @@ from vitrun import run
 
 
 def finished(run_command, *overrides: str):
-    """The folder of a finished run."""
+    """Pretrain a tiny model; return the folder of the run."""
     recipe, _ = run_command("pretrain", *TINY, *overrides)
     return recipe.runs / run.name("pretrain", recipe)
 
 
 def weights(folder) -> dict[str, str]:
-    """The hash of each file of weights in the final checkpoint."""
+    """Return the hash of each file of weights in the last checkpoint."""
     (last,) = folder.glob("*/checkpoints/step-*")
     return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in last.glob("*.safetensors")}
 
 
 def run_folder(recipe, command: str) -> Path:
+    """Return the folder of the run of a recipe."""
     return recipe.runs / run.name(command, recipe)

@@ -9,7 +9,7 @@ from vitrun.screen import Screen
 
 
 def check(root: Path, save: Path, capsys) -> tuple[str, dict]:
-    """What ``vitrun data vtab data.root=`` says and writes."""
+    """Run ``vitrun data vtab data.root=ROOT save=SAVE``; return what it prints and what it saves."""
     recipe = start.load("data", ["vtab", f"data.root={root}", f"save={save}"])
     try:
         check_data(recipe, Screen())
@@ -19,4 +19,5 @@ def check(root: Path, save: Path, capsys) -> tuple[str, dict]:
 
 
 def row(said: str, task: str) -> list[str]:
+    """Return the cells of a task in what ``check`` printed: the number of images, and the order."""
     return next([cell.strip() for cell in line.split("|")[4:6]] for line in said.splitlines() if f"| {task} " in line)
