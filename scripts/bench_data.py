@@ -28,11 +28,12 @@ import torchvision
 from timm.data import ImageDataset, create_loader
 from torchvision import transforms
 
-from vitrun import data, start
-from vitrun.data import sources
-from vitrun.recipe import Pretrain
-from vitrun.screen import table
-from vitrun.views import CropView
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.data.sources import registry
+from vitrun.data.transforms.views import CropView
+from vitrun.recipes import Pretrain
+from vitrun.runtime.console import table
 
 BATCH = 128
 WORKERS = 2
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help="a loader and the images as a folder a class: measure that one, here")
     parser.add_argument("words", nargs="+", help="words of vitrun pretrain for the images, as in data=cifar10 res=32")
     options = parser.parse_args()
-    recipe = start.load("pretrain", options.words)
+    recipe = resolve.load("pretrain", options.words)
     if options.one:
         loader, files = options.one
         print(json.dumps(measure(LOADERS[loader](recipe, Path(files)), options.seconds)))
@@ -77,7 +78,7 @@ def row(name: str, found: dict[str, list[dict]]) -> list[str]:
 
 def write_images(recipe: Pretrain, place: Path) -> None:
     """The training images as they are encoded, one folder a class."""
-    split = sources.read(recipe.data, "train")
+    split = registry.read(recipe.data, "train")
     for index, label in enumerate(split.labels.tolist()):
         folder = place / f"{label:05d}"
         folder.mkdir(exist_ok=True)

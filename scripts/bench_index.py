@@ -15,9 +15,10 @@ from time import perf_counter
 
 import numpy as np
 
-from vitrun import data, start
-from vitrun.data import sources
-from vitrun.data.shards import index
+from vitrun.config import resolve
+from vitrun.data import sampler
+from vitrun.data.sources import registry
+from vitrun.data.sources.shards import index
 
 PATTERN, BATCH, CLASSES = "made-up-{:04d}.tar", 4096, 21841
 
@@ -63,9 +64,9 @@ def measure(root: Path, shards: int) -> None:
         "data.test=val.tar",
         f"data.classes={CLASSES}",
     ]
-    recipe = start.load("pretrain", words).data
+    recipe = resolve.load("pretrain", words).data
     began, before = perf_counter(), memory()
-    split = sources.read(recipe, "train")  # as open_split, which would decode a few images first
+    split = registry.read(recipe, "train")  # as open_split, which would decode a few images first
     missing = split.labels.min() < 0
     tell("opened", began, before)
     began = perf_counter()
@@ -73,7 +74,7 @@ def measure(root: Path, shards: int) -> None:
         f"{len(split):,} images, the last is {split.keys[-1]}, fingerprint {split.fingerprint}, unlabelled: {missing}"
     )
     for step in range(20):
-        split.targets(split.order.indices(0, 0, data.order.positions(step, BATCH)))
+        split.targets(split.order.indices(0, 0, sampler.positions(step, BATCH)))
     tell(f"20 steps of {BATCH} drawn", began, before)
 
 

@@ -21,9 +21,10 @@ from statistics import median
 import torch
 from PIL import Image
 
-from vitrun import data, start
-from vitrun.machine import choose_dtype
-from vitrun.screen import table
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.runtime.console import table
+from vitrun.runtime.device import choose_dtype
 
 BATCH = 128
 AMP = ["--amp", "--amp-dtype", "bfloat16"] if choose_dtype("auto", torch.device("cpu")) == torch.bfloat16 else []
@@ -77,7 +78,7 @@ def row(name: str, found: dict[str, list[dict]]) -> list[str]:
 
 def write_images(scratch: Path, words: list[str], sizes: dict[str, int]) -> Path:
     """The first images of each part of CIFAR-10 as PNG files, one folder a class."""
-    row = start.load("pretrain", ["data=cifar10", *words]).data
+    row = resolve.load("pretrain", ["data=cifar10", *words]).data
     for part, size in sizes.items():
         split = data.open_split(row, part)
         for index in range(size):

@@ -32,11 +32,12 @@ def write(folder: Path) -> list[Path]:
     """ViT-B/16 with a head of 21,843 classes in the published layout and in our own."""
     import torch
 
-    from vitrun import choices, models
+    from vitrun import models
     from vitrun.models.export import export
+    from vitrun.recipes import tables
 
     torch.manual_seed(0)
-    row = choices.model_rows()["vit_b16"]
+    row = tables.model_rows()["vit_b16"]
     network = models.build(row, 21_843, 224)
     export(network, row, 21_843, 224, "npz", folder / "w.npz", "")
     models.save(folder / "w.safetensors", network, row, 21_843, 224)
@@ -70,9 +71,10 @@ def measure(source: str) -> None:
     started = time.perf_counter()
     import torch
 
-    from vitrun import choices, models
+    from vitrun import models
+    from vitrun.recipes import tables
 
-    rows = choices.model_rows()
+    rows = tables.model_rows()
     imported, before = time.perf_counter(), memory()
     if source in rows:
         with torch.device("meta"):

@@ -25,13 +25,17 @@ from timm.scheduler import CosineLRScheduler
 from timm.utils import dispatch_clip_grad
 from torch.nn import functional
 
-from vitrun import choices, data, draws, models, optim, start
-from vitrun.loop import fit
-from vitrun.machine import Machine
+from vitrun import data, models
+from vitrun.config import resolve
+from vitrun.data.transforms.views import CropView
+from vitrun.engine import optim
+from vitrun.engine.loop import fit
+from vitrun.engine.state import State
 from vitrun.models.export import export
-from vitrun.screen import table
-from vitrun.state import State
-from vitrun.views import CropView
+from vitrun.recipes import tables
+from vitrun.runtime import random
+from vitrun.runtime.console import table
+from vitrun.runtime.device import Machine
 
 IMAGES, BATCH = 10_000, 100
 RECIPE = {"optim.lr": "1e-3", "optim.weight_decay": "0.05", "warmup": "0", "clip": "1", "schedule": "cosine"}
@@ -67,7 +71,7 @@ def on_the_same_batches(words: list[str], steps: int = 40, batch: int = 20) -> f
     """The largest relative difference between a loss of ours and of timm's network, optimizer, clip and schedule."""
     torch.set_default_dtype(torch.float64)
     options = [f"{key}={value}" for key, value in RECIPE.items()]
-    recipe = start.load("pretrain", ["model=vit_ti4", "data=cifar10", "data.area=[0.35,1]", *options, *words])
+    recipe = resolve.load("pretrain", ["model=vit_ti4", "data=cifar10", "data.area=[0.35,1]", *options, *words])
     network = models.build(recipe.model, 10, recipe.res)
     with tempfile.TemporaryDirectory() as name:
         export(network, recipe.model, 10, recipe.res, "timm", Path(name) / "first", "")
@@ -117,8 +121,8 @@ def vitrun(images: Path, epochs: int, seed: int, scratch: Path) -> float:
 
 def timm(script: Path, images: Path, epochs: int, seed: int, scratch: Path) -> float:
     """Top-1 in percent of one run of timm's, begun from our first weights of the same seed, after its last epoch."""
-    row = choices.model_rows()["vit_ti4"]
-    torch.manual_seed(draws.key(seed, "weights"))
+    row = tables.model_rows()["vit_ti4"]
+    torch.manual_seed(random.key(seed, "weights"))
     first = scratch / f"first{seed}"
     export(models.build(row, 10, 32), row, 10, 32, "timm", first, "")
     command = [sys.executable, script, images, *TIMM_WORDS, *AMP, "--epochs", epochs, "--seed", seed]

@@ -21,16 +21,19 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vitrun import choices, data, loop, models, run, start, training
+from vitrun import commands, data, models
+from vitrun.config import resolve
+from vitrun.engine import loop, trainer
+from vitrun.engine.state import State
 from vitrun.models.export import export
-from vitrun.screen import Screen, table
-from vitrun.state import State
+from vitrun.recipes import trees
+from vitrun.runs import run
+from vitrun.runtime.console import Screen, table
 
 STEPS, SHOWN = 50, 5  # of which every fifth is printed
 TOLERANCE = 1e-4  # relative, of a loss or a norm
@@ -106,23 +109,23 @@ def main() -> None:
 
 def taken(verb: str, published: list[str]) -> list[str]:
     """The words that say what ``TAKEN`` is in a published recipe."""
-    tree = choices.plain(start.load(verb, published))
-    here = set(choices.leaves(tree))
-    return [f"{key}={choices.show_value(choices.reach(tree, key))}" for key in TAKEN if key in here]
+    tree = trees.plain(resolve.load(verb, published))
+    here = set(trees.leaves(tree))
+    return [f"{key}={trees.show_value(trees.reach(tree, key))}" for key in TAKEN if key in here]
 
 
 def vitrun(verb: str, code: str, words: list[str], folder: Path) -> dict[str, np.ndarray]:
     """The loss, norm and learning rate of each of our steps; in ``folder`` all that the other side needs."""
-    recipe = start.load(verb, words)
+    recipe = resolve.load(verb, words)
     recorder = Recorder(folder / "weights.npz")
-    training.fit = recorder.fit
-    run.carry_out(verb, recipe, Screen(quiet=True), import_module(f"vitrun.{verb}").main)
+    trainer.fit = recorder.fit
+    run.carry_out(verb, recipe, Screen(quiet=True), commands.module(verb).main)
     if verb == "finetune":  # both adapt the same file: its head and its positions
         (folder / "weights.npz").write_bytes(Path(recipe.init.partition("#")[0]).read_bytes())
     else:
         trained = models.load(next(folder.glob("*/checkpoints/*/model.safetensors")))
         export(trained.network, trained.model, trained.classes, trained.res, "npz", folder / "trained.npz", "")
-    plain = choices.plain(recipe)
+    plain = trees.plain(recipe)
     case = {key: plain[key] for key in ("optim", "loss", "schedule", "schedule_end", "clip", "steps", "warmup")}
     case |= {"code": code, "model": asdict(recorder.row), "classes": recorder.classes, "head_bias": recorder.bias}
     (folder / "case.json").write_text(json.dumps(case))

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from vitrun import models
-from vitrun.choices import model_rows
 from vitrun.models.export import export
+from vitrun.recipes.tables import model_rows
 
 TANH = {"act_layer": partial(nn.GELU, approximate="tanh")}
 CASES = {  # row: timm's name, and what timm must be told

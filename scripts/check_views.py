@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vitrun.screen import table
-from vitrun.views import CROPS, NUMBERS, WholeView
+from vitrun.data.transforms.views import CROPS, NUMBERS, WholeView
+from vitrun.runtime.console import table
 
 SHAPES = ((32, 32), (375, 500), (500, 333), (40, 90), (200, 30), (7, 5))
 AREA = (0.05, 1.0)

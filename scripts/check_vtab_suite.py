@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from helpers.tfrecords import example, masked
 from helpers.vtab_originals import KITTI_FRAMES, NORB, PETS, SCENES, matrix, photo, put, table
-from vitrun.data.vtab.tasks import BUILDERS, TASKS
+from vitrun.data.sources.vtab.tasks import BUILDERS, TASKS
 
 WORDS = [
     "data=vtab",

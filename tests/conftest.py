@@ -1,7 +1,6 @@
 """Fixtures of all tests: run a command, the reference folder, small data sets."""
 
 import os
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,10 @@ from PIL import Image
 
 from helpers.paths import SHARED
 from helpers.tars import sample, write
-from vitrun import run, start
-from vitrun.screen import Screen
+from vitrun import commands
+from vitrun.config import resolve
+from vitrun.runs import run
+from vitrun.runtime.console import Screen
 
 
 def pytest_configure() -> None:
@@ -32,8 +33,8 @@ def run_command(tmp_path):
     """Run a command in ``tmp_path/runs``, as the command line does; return the recipe and the result."""
 
     def run_command(command: str, *overrides: str, dry: bool = False):
-        recipe = start.load(command, [*overrides, f"runs={tmp_path / 'runs'}"])
-        return recipe, run.carry_out(command, recipe, Screen(quiet=True), import_module(f"vitrun.{command}").main, dry)
+        recipe = resolve.load(command, [*overrides, f"runs={tmp_path / 'runs'}"])
+        return recipe, run.carry_out(command, recipe, Screen(quiet=True), commands.module(command).main, dry)
 
     return run_command
 

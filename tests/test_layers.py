@@ -1,4 +1,4 @@
-"""Imports point one way, torch loads late, and one module touches each outside thing."""
+"""Imports point one way, torch loads late, and one room touches each outside thing."""
 
 import ast
 import subprocess
@@ -9,79 +9,51 @@ from pathlib import Path
 import pytest
 
 import vitrun
-from vitrun.cli import VERBS
+from vitrun.cli.app import VERBS
+from vitrun.commands import MODULES as COMMANDS
 
 PACKAGE = Path(vitrun.__file__).parent
-# From low to high. A room imports those before it only; rooms in one pair of brackets do not know each other.
-ROOMS = (
-    ("mistakes", "recipe", "draws", "resample"),
-    ("ranks",),
-    ("screen",),
-    ("choices", "checkpoints", "jobs", "process"),
-    ("rows", "grammar", "protocols"),
-    ("published",),
-    ("config", "init"),
-    ("exclude", "origins", "offers", "unread"),
-    ("start", "run", "marks"),
-    ("models", "machine", "views", "randaugment", "data", "optim", "ridge", "linear"),
-    ("state", "weights", "images"),
-    ("loop",),
-    ("meter", "objectives", "masking"),
-    ("probing",),
-    ("facts",),
-    ("results",),
-    ("training", "embed"),
-    ("procedure", "suite"),
-    ("pretrain", "finetune", "fewshot", "eval", "dedup", "compare", "export", "quickstart", "several", "sweep"),
-    ("cli",),
-    ("__main__",),
-)
-LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-LIGHT = (
+ROOMS = (  # from high to low: a room imports those after it only
     "cli",
-    "choices",
+    "commands",
     "config",
-    "init",
-    "exclude",
-    "rows",
-    "protocols",
-    "start",
-    "marks",
-    "recipe",
-    "mistakes",
-    "run",
-    "checkpoints",
-    "screen",
-    "jobs",
-    "process",
-    "ranks",
-    "several",
-    "grammar",
-    "origins",
-    "unread",
-    "offers",
-    "sweep",
+    "engine",
+    "runs",
+    "models",
+    "data",
+    "papers",
+    "recipes",
+    "runtime",
+    "errors",
 )
+LIGHT = ("cli", "config", "recipes", "runs", "papers", "errors")  # rooms that import nothing slow by themselves
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
-OWNERS = {
-    "hydra": {"config"},
-    "omegaconf": {"config"},
-    "timm": {"models"},
-    "torchvision": {"randaugment"},
-    "datasets": {"data"},
-    "h5py": {"data"},
-    "scipy": {"data", "ridge"},
-    "huggingface_hub": {"data", "init", "models"},
-    "typer": {"cli"},
+OWNERS = {  # outside package: the folders or modules that may import it
+    "typer": ("cli",),
+    "hydra": ("config",),
+    "omegaconf": ("config",),
+    "timm": ("models",),
+    "torchvision": ("data.transforms.randaugment",),
+    "datasets": ("data",),
+    "h5py": ("data.sources",),
+    "huggingface_hub": ("data.sources.hub", "models", "runs.lookup"),
+    "scipy": ("data", "engine.ridge"),
+    "sklearn": ("engine.logistic", "data.sources.synthetic"),
 }
-LIGHT += ("published", "facts", "results", "compare")
+TALKS = ("runtime.distributed",)  # may use torch.distributed
 
-FILES = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in sorted(PACKAGE.rglob("*.py"))}
-MODULES = {name.removesuffix("__init__").rstrip("."): ast.parse(file.read_text()) for name, file in FILES.items()}
+
+def name_of(file: Path) -> str:
+    """Return a module's dotted name without that of the package."""
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts).removesuffix("__init__").rstrip(".")
+
+
+MODULES = {name_of(file): ast.parse(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(nodes) -> set[str]:
-    """Dotted names that import statements among ``nodes`` name; ``from a import b`` is a.b where that is a module."""
+    """Return the dotted names that import statements name; ``from a import b`` is a.b where that is a module."""
     found = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -94,7 +66,7 @@ def imports(nodes) -> set[str]:
 
 
 def at_the_top(tree: ast.Module) -> list[ast.AST]:
-    """All nodes that run on import: those outside functions."""
+    """Return all nodes that run on import: those outside functions."""
     found, todo = [], [tree]
     while todo:
         for node in ast.iter_child_nodes(todo.pop()):
@@ -105,29 +77,39 @@ def at_the_top(tree: ast.Module) -> list[ast.AST]:
 
 
 def own(names: set[str]) -> set[str]:
-    """The modules of the package among ``names``, without its name."""
+    """Return the modules of the package among ``names``, without its name."""
     return {name.removeprefix("vitrun.") for name in names if name.startswith("vitrun.")}
 
 
-def test_every_room_has_its_place_in_the_order():
-    assert {name.split(".")[0] for name in MODULES if name} == set(LEVEL)
-    assert set(VERBS) <= set(LEVEL)
+def within(module: str, folders: tuple[str, ...]) -> bool:
+    """Return whether a module is one of ``folders`` or lies in one."""
+    return any(module == folder or module.startswith(f"{folder}.") for folder in folders)
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name])
-def test_imports_point_one_way(module):
-    room = module.split(".")[0]
-    used = {name.split(".")[0] for name in own(imports(ast.walk(MODULES[module])))} - {room}
-    wrong = {name for name in used if LEVEL[name] >= LEVEL[room]}
-    assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
+def test_the_rooms_are_the_folders_of_the_package():
+    assert {name.split(".")[0] for name in MODULES if name} == {*ROOMS, "__main__"}
+    files = {file.name for file in PACKAGE.glob("*.py")}
+    assert files == {"__init__.py", "__main__.py", "errors.py"}
+
+
+def test_every_command_has_a_module():
+    assert all(f"commands.{COMMANDS.get(command, command)}" in MODULES for command in VERBS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_rooms_below_it(room):
+    for module in (name for name in MODULES if within(name, (room,))):
+        used = {name.split(".")[0] for name in own(imports(ast.walk(MODULES[module])))} - {room}
+        wrong = used - set(ROOMS[ROOMS.index(room) + 1 :])
+        assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
 
 
 def test_the_readers_of_originals_know_nothing_of_the_runner():
-    for module in (name for name in MODULES if name.startswith("data.originals.")):
-        wrong = {n for n in own(imports(ast.walk(MODULES[module]))) if not n.startswith("data.originals.")}
-        assert wrong <= {"mistakes", "data.files", "data.folders"}, (
-            f"vitrun.{module} imports {', '.join(sorted(wrong))}"
-        )
+    folder = "data.sources.vtab.originals"
+    allowed = {"errors", "data.sources.parquet", "data.sources.folders"}
+    for module in (name for name in MODULES if name.startswith(f"{folder}.")):
+        wrong = {name for name in own(imports(ast.walk(MODULES[module]))) if not name.startswith(folder)} - allowed
+        assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
 
 
 def test_no_module_waits_for_itself_on_import():
@@ -138,40 +120,42 @@ def test_no_module_waits_for_itself_on_import():
         raise AssertionError(" <- ".join(error.args[1])) from None
 
 
-def test_one_room_knows_each_outside_thing():
-    for module, tree in MODULES.items():
-        outside = {name.split(".")[0] for name in imports(ast.walk(tree))}
-        wrong = {name for name in outside & OWNERS.keys() if module.split(".")[0] not in OWNERS[name]}
-        assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
+@pytest.mark.parametrize("package", OWNERS)
+def test_one_room_knows_each_outside_package(package):
+    used = {module: {name.split(".")[0] for name in imports(ast.walk(tree))} for module, tree in MODULES.items()}
+    users = {module for module, packages in used.items() if package in packages}
+    assert users and not {module for module in users if not within(module, OWNERS[package])}
 
 
-def test_one_room_knows_how_processes_talk():
-    overrides = {
-        name: {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} for name, tree in MODULES.items()
-    }
-    named = {
-        name: {a.name for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names}
-        for name, tree in MODULES.items()
-    }
-    knows = {name for name in MODULES if {"distributed", "torch.distributed"} & (overrides[name] | named[name])}
-    assert knows == {"ranks"}
+def test_one_module_talks_to_other_processes():
+    def knows(tree: ast.Module) -> bool:
+        nodes = list(ast.walk(tree))
+        froms = {f"{n.module}.{alias.name}" for n in nodes if isinstance(n, ast.ImportFrom) for alias in n.names}
+        named = froms | {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+        named |= {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
+        return any(name.startswith("torch.distributed") for name in named)
+
+    assert tuple(name for name, tree in MODULES.items() if knows(tree)) == TALKS
 
 
 @pytest.mark.parametrize("room", LIGHT)
 def test_what_the_command_line_needs_imports_nothing_slow_by_itself(room):
-    assert not {name.split(".")[0] for name in imports(at_the_top(MODULES[room]))} & SLOW
+    for module in (name for name in MODULES if within(name, (room,))):
+        slow = {name.split(".")[0] for name in imports(at_the_top(MODULES[module]))} & SLOW
+        assert not slow, f"vitrun.{module} imports {', '.join(sorted(slow))}"
 
 
 def test_the_command_line_starts_without_torch():
-    code = "import sys, vitrun.cli, vitrun.run; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, vitrun.cli.app, vitrun.runs.run; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not SLOW & set(loaded) and "vitrun" in loaded
 
 
 def test_a_recipe_is_checked_without_torch():
     code = (
-        "import sys; from vitrun import origins, run, start; recipe = start.load('pretrain', ['seed=1']);"
-        "origins.show('pretrain', [], recipe); run.name('pretrain', recipe); print(*sys.modules)"
+        "import sys; from vitrun.config import provenance, resolve; from vitrun.runs import run;"
+        "recipe = resolve.load('pretrain', ['seed=1']);"
+        "provenance.show('pretrain', [], recipe); run.name('pretrain', recipe); print(*sys.modules)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not (SLOW - {"hydra", "omegaconf"}) & set(loaded)

@@ -1,5 +1,5 @@
 """``python -m vitrun``."""
 
-from vitrun.cli import app
+from vitrun.cli.app import app
 
 app(prog_name="vitrun")

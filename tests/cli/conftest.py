@@ -9,7 +9,7 @@ import pytest
 from helpers.paths import ROOT
 
 # What the installed `vitrun` runs, so that these tests need no installation.
-SCRIPT = "import sys; sys.argv[0] = 'vitrun'; from vitrun.cli import app; app()"
+SCRIPT = "import sys; sys.argv[0] = 'vitrun'; from vitrun.cli.app import app; app()"
 
 
 @pytest.fixture

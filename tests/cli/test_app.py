@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from helpers.processes import error_line
-from vitrun.cli import VERBS
+from vitrun.cli.app import VERBS
 
 FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 

@@ -12,9 +12,13 @@ import pytest
 
 from helpers.paths import ROOT
 from helpers.processes import error_line, launch, stop_after
-from vitrun import grammar, jobs, run, start, sweep
-from vitrun.cli import RUNNING
-from vitrun.mistakes import Exit, Mistake
+from vitrun.cli import multirun
+from vitrun.cli.dispatch import RUNNING
+from vitrun.config import overrides as config_overrides
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.runs import run
+from vitrun.runtime import subprocesses
 
 FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 
@@ -51,19 +55,19 @@ SAME = [
 
 @pytest.mark.parametrize("command, overrides, said", SAME, ids=[overrides for _, overrides, _ in SAME])
 def test_two_jobs_that_are_the_same_are_refused_with_the_overrides_that_differ(command, overrides, said):
-    combinations = grammar.expand(command, overrides.split())
-    recipes = [start.load(command, job) for job in combinations]
+    combinations = config_overrides.expand(command, overrides.split())
+    recipes = [resolve.load(command, job) for job in combinations]
     if said is None:
-        assert len(set(sweep.distinct(command, combinations, recipes, command in RUNNING))) == len(combinations)
+        assert len(set(multirun.distinct(command, combinations, recipes, command in RUNNING))) == len(combinations)
         return
     with pytest.raises(Mistake, match=re.escape(said)) as error:
-        sweep.distinct(command, combinations, recipes, command in RUNNING)
+        multirun.distinct(command, combinations, recipes, command in RUNNING)
     assert error.value.status == 2
 
 
 def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_on(tmp_path):
     overrides = ["data.train_images=64", "data.test_images=20", "batch=8", "steps=2000", "warmup=1"]
-    name = run.name("pretrain", start.load("pretrain", [*overrides, "optim.lr=0.001"]))
+    name = run.name("pretrain", resolve.load("pretrain", [*overrides, "optim.lr=0.001"]))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "vitrun", "pretrain", "-m", *overrides, "optim.lr=1e30,0.001"]
     process = subprocess.Popen(
@@ -84,11 +88,11 @@ def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_o
 
 def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
     names = iter(["pretrain-a-b-1", "pretrain-a-b-1"])
-    monkeypatch.setattr("vitrun.init.latest", lambda runs, command: next(names))  # a third would be another's
+    monkeypatch.setattr("vitrun.runs.lookup.latest", lambda runs, command: next(names))  # a third would be another's
     asked = []
-    monkeypatch.setattr(jobs, "carry_out", lambda command, overrides: asked.append(overrides) or 0)
+    monkeypatch.setattr(subprocesses, "carry_out", lambda command, overrides: asked.append(overrides) or 0)
     overrides = ["seed=0,1", "data=digits", f"runs={tmp_path}"]
-    assert sweep.carry_out("finetune", overrides, False, ["--quiet"], True) == 0
+    assert multirun.carry_out("finetune", overrides, False, ["--quiet"], True) == 0
     assert asked == [[f"seed={n}", *overrides[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]
 
 

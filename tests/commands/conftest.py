@@ -6,8 +6,11 @@ import json
 import pytest
 import yaml
 
-from vitrun import choices, compare, run, start
-from vitrun.screen import Screen
+from vitrun.commands import compare
+from vitrun.config import resolve
+from vitrun.recipes import trees
+from vitrun.runs import run
+from vitrun.runtime.console import Screen
 
 
 @pytest.fixture
@@ -17,10 +20,10 @@ def finish(tmp_path):
 
     def finish(overrides: tuple[str, ...], result: dict, more: dict, images: str = "") -> str:
         command, *rest = (override.format(here=tmp_path) for override in overrides)
-        made = start.load(command, [*rest, f"runs={tmp_path / 'runs'}"])
+        made = resolve.load(command, [*rest, f"runs={tmp_path / 'runs'}"])
         folder = tmp_path / "runs" / run.name(command, made)
         folder.mkdir()
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(choices.plain(made) | more))
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(trees.plain(made) | more))
         (folder / "about.json").write_text(json.dumps({"train_data": images, "torch": "2"}))
         (folder / "result.json").write_text(json.dumps({"result": result, "finished": 0.0}))
         return folder.name
@@ -34,7 +37,7 @@ def show(tmp_path, capsys):
 
     def show(*overrides: str, save: str = "table") -> tuple[dict[tuple[str, str], str], str]:
         compare.main(
-            start.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / save}", *overrides]), Screen()
+            resolve.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / save}", *overrides]), Screen()
         )
         with open(tmp_path / "table.csv", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -8,9 +8,11 @@ import pytest
 
 from helpers.overrides import TINY
 from helpers.runs import run_folder
-from vitrun import compare, run, start
-from vitrun.mistakes import Mistake
-from vitrun.screen import Screen
+from vitrun.commands import compare
+from vitrun.config import resolve
+from vitrun.errors import Mistake
+from vitrun.runs import run
+from vitrun.runtime.console import Screen
 
 
 def test_the_five_commands_follow_each_other(run_command, tmp_path, capsys):
@@ -39,7 +41,7 @@ def test_the_five_commands_follow_each_other(run_command, tmp_path, capsys):
     right = [label == top[0] for label, top in zip(answers["label"], answers["top5"])]
     assert np.mean(right) == pytest.approx(result["top1"])
 
-    table = start.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
+    table = resolve.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
     compare.main(table, Screen())
     shown = capsys.readouterr().out
     assert "ours: vit_nano8, shapes" in shown and "digits shot5" in shown and "85.30 ± 0.02" in shown

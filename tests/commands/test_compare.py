@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from vitrun import published
-from vitrun.published import names
+from vitrun import papers
+from vitrun.papers import names
 
 PRETRAIN = ("pretrain", "model=vit_l16", "data=imagenet21k", "data.path={here}", "epochs=90", "steps=null")
 PAPER = {"protocol": "paper"}
@@ -28,7 +28,7 @@ def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
     found = json.loads((tmp_path / "table.json").read_text())
     (ours,) = found["ours"]
     assert len(ours["runs"]) == 3 and ours["published"][0]["gap"] == pytest.approx(-0.44)
-    assert len(found["published"]) == len(published.load("table5").numbers) == 84
+    assert len(found["published"]) == len(papers.load("table5").numbers) == 84
     assert all(number["source"] for number in found["published"])
 
 
@@ -111,7 +111,7 @@ def test_an_eval_counts_for_other_labels_than_those_it_was_tuned_on(finish, show
 def suite(finish):
     """Finishes tasks of VTAB, each as a run a seed that is one point above table 9 but for the seed's own tenth."""
     pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
-    table = published.load("vtab").numbers
+    table = papers.load("vtab").numbers
     value = {n.fields["data"]: n.value for n in table if n.fields["upstream"] == "ImageNet-21k"}
 
     def suite(tasks: list[str], seeds: tuple[int, ...] = (0, 1)) -> None:
@@ -160,8 +160,8 @@ def test_dropout_tells_two_published_numbers_of_one_thing_apart(finish, show):
     assert cells[row, "ours: 0.0"] == "99.00 (-0.02)" and cells[row, "ours: 0.1"] == "99.00 (+0.24)"
 
 
-@pytest.mark.parametrize("name", [name for name in published.tables() if name != "none"])
+@pytest.mark.parametrize("name", [name for name in papers.tables() if name != "none"])
 def test_every_table_is_printed_alone_where_there_is_no_run(name, show, tmp_path):
     cells, text = show(f"paper={name}")
     assert len(cells) > 2 and "no finished" in text
-    assert all(number.source in text for number in published.load(name).numbers)
+    assert all(number.source in text for number in papers.load(name).numbers)

@@ -5,9 +5,10 @@ import json
 import pytest
 import yaml
 
-from vitrun import compare, start
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun.commands import compare
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.runtime.console import Screen
 
 
 def test_runs_on_other_images_are_never_averaged(finish, show):
@@ -69,7 +70,7 @@ def test_a_run_of_another_program_is_named_and_the_others_are_compared(finish, s
     other = finish(("pretrain", "seed=1"), {"top1": 0.7}, {})
     (tmp_path / "runs" / other / file).write_text(content)
     overrides = ["verbs=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
-    compare.main(start.load("compare", overrides), Screen())
+    compare.main(resolve.load("compare", overrides), Screen())
     shown = capsys.readouterr()
     assert f"left out: {other}" in shown.err and "50.00" in shown.out and "70.00" not in shown.out
 
@@ -80,7 +81,7 @@ def test_a_recipe_that_lacks_an_option_is_left_out_by_name(finish, show, tmp_pat
     file = tmp_path / "runs" / other / "recipe.yaml"
     file.write_text(yaml.safe_dump({k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "augment"}))
     overrides = ["verbs=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
-    compare.main(start.load("compare", overrides), Screen())
+    compare.main(resolve.load("compare", overrides), Screen())
     assert f"left out: {other}: its recipe.yaml is of another vitrun" in capsys.readouterr().err
 
 
@@ -96,7 +97,7 @@ def test_no_table_and_no_run_is_an_error(finish, show):
         show("paper=none")
     assert caught.value.status == Exit.DATA
     with pytest.raises(Mistake, match="paper=tabel5 cannot be.*'table5'"):
-        start.load("compare", ["paper=tabel5"])
+        resolve.load("compare", ["paper=tabel5"])
 
 
 def test_the_files_are_refused_where_they_cannot_be_written(show):

@@ -10,8 +10,9 @@ from PIL import Image
 
 from helpers.images import scenes
 from helpers.overrides import TINY
-from vitrun import origins, run, start
-from vitrun.mistakes import Exit, Mistake
+from vitrun.config import provenance, resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.runs import run
 
 NUMBER = 24  # of drawn scenes
 
@@ -199,7 +200,7 @@ WRONG = [
 def test_a_wrong_override_of_dedup_is_refused_with_a_suggestion(line, parts, tmp_path):
     command, *overrides = line.split()
     with pytest.raises(Mistake) as error:
-        start.load(command, [*overrides, f"runs={tmp_path}"])
+        resolve.load(command, [*overrides, f"runs={tmp_path}"])
     assert all(part in str(error.value) for part in parts), str(error.value)
 
 
@@ -210,9 +211,9 @@ def test_what_is_wrong_with_the_test_set_is_said_of_its_own_options(run_command,
 
 def test_cfg_shows_both_data_sets_and_where_each_came_from(tmp_path):
     overrides = ["against=digits", "against.test_images=9", "data.train_images=20"]
-    shown = origins.show("dedup", overrides, start.load("dedup", overrides))
+    shown = provenance.show("dedup", overrides, resolve.load("dedup", overrides))
     sources = {line.split("=")[0]: line.rpartition("# ")[2] for line in shown.splitlines()}
     assert sources["against.test_images"] == sources["against"] == "command line"
     assert (sources["against.crop"], sources["data"]) == ("conf/data/digits.yaml", "conf/dedup.yaml")
-    shown = origins.show("dedup", [], start.load("dedup", []))
+    shown = provenance.show("dedup", [], resolve.load("dedup", []))
     assert "against=shapes" in shown and "data, whose test part it is" in shown

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from helpers.overrides import TINY
-from vitrun import data, origins, start
-from vitrun.eval import compare_names
-from vitrun.mistakes import Mistake
+from vitrun import data
+from vitrun.commands.evaluate import compare_names
+from vitrun.config import provenance, resolve
+from vitrun.errors import Mistake
 
 
 def test_eval_sees_images_as_the_run_did_unless_overridden(run_command):
@@ -20,7 +21,7 @@ def test_eval_sees_images_as_the_run_did_unless_overridden(run_command):
     assert (result["top1"], result["loss"]) == (trained["top1"], pytest.approx(trained["loss"], rel=1e-3))
     other, whole = run_command("eval", "view.crop=1")
     assert (other.view.resize, other.view.crop) == ("small", 1.0) and whole["loss"] != result["loss"]
-    untold = start.load("eval", ["init=random:vit_nano8", "data=digits"])
+    untold = resolve.load("eval", ["init=random:vit_nano8", "data=digits"])
     assert (untold.view.resize, untold.view.crop, untold.view.antialias) == ("square", 1.0, True)
 
 
@@ -31,7 +32,7 @@ def test_eval_takes_the_data_of_the_run_with_what_the_overrides_change(run_comma
     with pytest.raises(Mistake, match=r"Did you mean data\.test_images\?"):
         run_command("eval", "data.test_image=30")
     overrides = [f"runs={recipe.runs}", "data.test_images=30"]
-    shown = origins.show("eval", overrides, start.load("eval", overrides))
+    shown = provenance.show("eval", overrides, resolve.load("eval", overrides))
     where = {line.split("=")[0]: line.partition("# ")[2] for line in shown.splitlines()}
     assert where["data.test_images"] == "command line" and where["data.size"] == "the run that init names"
 
@@ -62,5 +63,5 @@ def test_classes_of_other_names_are_warned_of_and_of_another_order_refused(run_c
 
 def opened_split(root: Path) -> data.Split:
     return data.open_split(
-        start.load("eval", ["init=random:vit_nano8", "data=folder", f"data.path={root}"]).data, "test"
+        resolve.load("eval", ["init=random:vit_nano8", "data=folder", f"data.path={root}"]).data, "test"
     )

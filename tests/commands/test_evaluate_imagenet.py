@@ -11,18 +11,20 @@ import torch
 
 from helpers.imagenet import SYNSETS, lists, named, opened, validation
 from helpers.images import class_folders
-from vitrun import choices, data, models, run
-from vitrun.data import files, imagenet
-from vitrun.mistakes import Exit, Mistake
+from vitrun import data, models
+from vitrun.data.sources import imagenet, parquet
+from vitrun.data.transforms.views import WholeView
+from vitrun.errors import Exit, Mistake
 from vitrun.models.build import build
-from vitrun.views import WholeView
+from vitrun.recipes import tables
+from vitrun.runs import run
 
 
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory) -> str:
     """The file of a small network with answers in all 1,000 classes of ImageNet."""
     torch.manual_seed(0)
-    row = choices.model_rows()["vit_nano8"]
+    row = tables.model_rows()["vit_nano8"]
     network = build(row, 1000, 16)
     torch.nn.init.normal_(network.head.weight)
     file = tmp_path_factory.mktemp("thousand") / "thousand.safetensors"
@@ -70,8 +72,8 @@ def test_475_of_500_real_images_have_labels_and_the_lists_agree(run_command, sha
     overrides = ("data=imagenet_real", f"data.path={root}", "data.test=test", "data.test_images=500")
     recipe, result = run_command("eval", f"init={thousand}", *overrides)
     assert (result["images_used"], result["images_expected"]) == (475, 500)
-    column = files.read(recipe.data, "test")
-    numbered = files.read(replace(recipe.data, real=imagenet.shipped("imagenet_real_labels.json")), "test")
+    column = parquet.read(recipe.data, "test")
+    numbered = parquet.read(replace(recipe.data, real=imagenet.shipped("imagenet_real_labels.json")), "test")
     assert lists(column) == lists(numbered)
 
 

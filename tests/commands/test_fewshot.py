@@ -6,8 +6,11 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from vitrun import choices, cli, fewshot, run
-from vitrun.mistakes import Mistake
+from vitrun.cli import app
+from vitrun.commands import fewshot
+from vitrun.errors import Mistake
+from vitrun.recipes import tables
+from vitrun.runs import run
 
 FEW = ["init=random:vit_nano8", "res=32", "data.test_images=40"]
 
@@ -28,7 +31,7 @@ LINEAR = [*FEW, "data=shapes", "data.target=shape", "data.train_images=60", "pro
 
 def test_every_layer_is_probed_whether_read_in_one_pass_or_in_many(run_command, monkeypatch):
     recipe, result = run_command("fewshot", *LINEAR, "layers=all")
-    names = [f"layer{n}" for n in range(choices.model_rows()["vit_nano8"].depth + 1)]
+    names = [f"layer{n}" for n in range(tables.model_rows()["vit_nano8"].depth + 1)]
     assert [key for key in result if key.startswith("layer") and key[5:].isdigit()] == names
     assert result["best_layer"] in names and "shot5" not in result
     shutil.rmtree(recipe.runs)
@@ -60,14 +63,14 @@ def test_only_the_last_layer_of_a_network_of_timm_or_bit_can_be_read(run_command
 def test_several_data_sets_are_probed_by_one_command_each_in_its_own_folder(tmp_path):
     overrides = [*FEW, "data=digits,shapes", "shots=1", "seeds=0,1", f"runs={tmp_path}"]
     command = CliRunner()
-    first = command.invoke(cli.app, ["fewshot", *overrides, "--json"])
+    first = command.invoke(app.app, ["fewshot", *overrides, "--json"])
     assert first.exit_code == 0, first.output
     found = json.loads(first.stdout)
     assert found.keys() == {"digits", "shapes"} and len(list(tmp_path.glob("fewshot-*/result.json"))) == 2
     logs = {file.parent.name.split("-")[2]: file.read_text() for file in tmp_path.glob("fewshot-*/log.txt")}
     assert "data: digits" in logs["digits"] and "data: shapes" not in logs["digits"]
 
-    again = command.invoke(cli.app, ["fewshot", *overrides])
+    again = command.invoke(app.app, ["fewshot", *overrides])
     assert again.output.count("is finished") == 2, "nothing is repeated"
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in again.output.splitlines()[-4:]]
     assert rows[0] == ["data", "shot1"] and [rows[2][0], rows[3][0]] == ["digits", "shapes"]
@@ -82,5 +85,5 @@ def test_of_several_data_sets_one_path_is_refused_and_all_are_checked_before_the
         (["data=digits,folder"], "data=folder needs to know where the images are"),
         (["data=digits,digits"], "has digits twice"),
     ):
-        told = command.invoke(cli.app, ["fewshot", *FEW, *overrides, f"runs={tmp_path}"])
+        told = command.invoke(app.app, ["fewshot", *FEW, *overrides, f"runs={tmp_path}"])
         assert told.exit_code == 2 and sentence in told.output and not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.runs import finished
-from vitrun.mistakes import Mistake
+from vitrun.errors import Mistake
 
 
 def test_a_dry_run_leaves_a_damaged_checkpoint_where_it_is(run_command):

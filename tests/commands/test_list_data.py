@@ -7,19 +7,21 @@ import pytest
 from helpers.image_files import BAD
 from helpers.images import class_folders
 from helpers.overrides import DATA_ROWS
-from vitrun import choices, start
-from vitrun.data import files, table
-from vitrun.data.originals import PUBLISHED
-from vitrun.data.vtab import tasks
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun.commands import list_data
+from vitrun.config import resolve
+from vitrun.data.sources import parquet
+from vitrun.data.sources.vtab import tasks
+from vitrun.data.sources.vtab.originals import PUBLISHED
+from vitrun.errors import Exit, Mistake
+from vitrun.recipes import tables
+from vitrun.runtime.console import Screen
 
 FROM_FILES = [name for name, row in DATA_ROWS.items() if row["source"] == "files"]
 
 
 def shown(capsys, *overrides: str) -> str:
     """What ``vitrun data`` prints."""
-    table.main(start.load("data", [*overrides]), Screen())
+    list_data.main(resolve.load("data", [*overrides]), Screen())
     return capsys.readouterr().out
 
 
@@ -64,7 +66,7 @@ WRONG = [
 @pytest.mark.parametrize("overrides, sentence", WRONG, ids=[" ".join(overrides) for overrides, _ in WRONG])
 def test_a_wrong_argument_of_data_is_refused_in_one_sentence(overrides, sentence):
     with pytest.raises(Mistake, match=re.escape(sentence)) as error:
-        start.load("data", overrides)
+        resolve.load("data", overrides)
     assert error.value.status == Exit.COMMAND and "\n" not in str(error.value)
 
 
@@ -80,8 +82,8 @@ def test_a_wrong_argument_of_data_is_refused_in_one_sentence(overrides, sentence
 def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
     said = shown(capsys, "folder", f"data.path={shared / 'data' / name}")
     assert all(fact in said for fact in facts), said
-    row = choices.data_row("parquet", path=shared / "data" / name, image="img" if name == "cifar10" else "image")
-    assert files.read(row, "test").fingerprint in said, "as a run would record it"
+    row = tables.data_row("parquet", path=shared / "data" / name, image="img" if name == "cifar10" else "image")
+    assert parquet.read(row, "test").fingerprint in said, "as a run would record it"
 
 
 def test_class_folders_are_described(tmp_path, capsys):
@@ -99,7 +101,7 @@ def test_a_bad_image_is_described_as_any_command_would(what, tmp_path, capsys):
     with pytest.raises(Mistake) as error:
         shown(capsys, "folder", f"data.path={tmp_path}")
     with pytest.raises(Mistake, match="cat/1.png is no readable image") as expected:
-        files.source(choices.data_row("folder", path=tmp_path, train=None), "test").decode(1)
+        parquet.source(tables.data_row("folder", path=tmp_path, train=None), "test").decode(1)
     assert str(error.value) == str(expected.value) and error.value.status == Exit.DATA
 
 

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrun import data, finetune, init, procedure, run, start
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun import data
+from vitrun.commands import finetune, lr_search
+from vitrun.config import expand, resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.runs import lookup, run
+from vitrun.runtime.console import Screen
 
 FAST = ["init=random:vit_nano8", "res=16", "batch=64", "epochs=null", "steps=3", "warmup=1", "data.test_images=40"]
 WHOLE = [*FAST, "grid=0.01,0.1", "dev=0.1", "seeds=0,1"]
@@ -39,7 +42,7 @@ def done(tmp_path_factory):
         opened.append(part)
         return open_split(source, part, screen, tick)
 
-    recipe = start.load("finetune", [*WHOLE, f"runs={tmp_path_factory.mktemp('procedure')}"])
+    recipe = resolve.load("finetune", [*WHOLE, f"runs={tmp_path_factory.mktemp('procedure')}"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "open_split", listed)
         return recipe, run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main), opened
@@ -58,12 +61,12 @@ def test_each_part_of_it_is_an_ordinary_run_and_its_final_ones_are_what_the_over
     recipe, result, _ = done
     for lr in recipe.grid:
         overrides = [*FAST, f"optim.lr={lr}", "dev=0.1", "score=dev", f"runs={recipe.runs}"]
-        place = recipe.runs / run.name("finetune", start.load("finetune", overrides))
+        place = recipe.runs / run.name("finetune", resolve.load("finetune", overrides))
         found = json.loads((place / "result.json").read_text())["result"]
         assert found["top1"] == result[f"dev_{lr:g}"] and found["test_images"] == round(0.1 * (1797 - 40))
     for seed in (0, 1):
         overrides = [*FAST, f"optim.lr={result['lr']}", f"seed={seed}", f"runs={recipe.runs}"]
-        place = recipe.runs / run.name("finetune", start.load("finetune", overrides))
+        place = recipe.runs / run.name("finetune", resolve.load("finetune", overrides))
         assert json.loads((place / "result.json").read_text())["result"]["top1"] == result[f"top1_seed{seed}"]
     assert len(list(recipe.runs.iterdir())) == 2 + 2 + 1, "and the procedure itself is one"
 
@@ -82,7 +85,7 @@ def test_what_is_finished_is_not_repeated(done):
     recipe, result, _ = done
     before = attempts(recipe.runs)
     (recipe.runs / run.name("finetune", recipe) / "result.json").unlink()  # as if it was killed before its end
-    last = recipe.runs / run.name("finetune", start.final(recipe, (result["lr"], 0.0), 1))
+    last = recipe.runs / run.name("finetune", expand.final(recipe, (result["lr"], 0.0), 1))
     (last / "result.json").unlink()
     assert run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main) == result
     changed = {name for name, number in attempts(recipe.runs).items() if number != before[name]}
@@ -91,7 +94,7 @@ def test_what_is_finished_is_not_repeated(done):
 
 def test_the_newest_model_is_a_final_one(done):
     recipe, _, _ = done
-    found = init.recipe_of(init.latest(recipe.runs, "eval"), recipe.runs)
+    found = lookup.recipe_of(lookup.latest(recipe.runs, "eval"), recipe.runs)
     assert found["score"] == "test" and not found["grid"] and not found["seeds"]
 
 
@@ -102,8 +105,8 @@ def test_of_equal_learning_rates_the_smallest_is_chosen(best, tmp_path):
     def tune(recipe, run, open_split):
         return {"top1": tied[recipe.optim.lr], "top5": 1.0, "test_images": 1}
 
-    recipe = start.load("finetune", [*FAST, "grid=[0.1,0.01,0.03]", "dev=0.1", f"runs={tmp_path}"])
-    found = run.carry_out("finetune", recipe, Screen(quiet=True), partial(procedure.main, tune=tune))
+    recipe = resolve.load("finetune", [*FAST, "grid=[0.1,0.01,0.03]", "dev=0.1", f"runs={tmp_path}"])
+    found = run.carry_out("finetune", recipe, Screen(quiet=True), partial(lr_search.main, tune=tune))
     assert found["lr"] == best and "top1_std" not in found, "one run has no deviation"
 
 
@@ -120,7 +123,7 @@ def test_where_every_learning_rate_breaks_down_so_does_the_procedure(run_command
 
 
 def test_ctrl_c_stops_inside_a_part_and_the_same_command_goes_on(tmp_path):
-    recipe = start.load("finetune", [*WHOLE, f"runs={tmp_path}"])
+    recipe = resolve.load("finetune", [*WHOLE, f"runs={tmp_path}"])
 
     def interrupted(recipe, run, open_split):
         if recipe.score == "test":
@@ -128,7 +131,7 @@ def test_ctrl_c_stops_inside_a_part_and_the_same_command_goes_on(tmp_path):
         return finetune.tune(recipe, run, open_split)
 
     with pytest.raises(run.Stopped):
-        run.carry_out("finetune", recipe, Screen(quiet=True), partial(procedure.main, tune=interrupted))
+        run.carry_out("finetune", recipe, Screen(quiet=True), partial(lr_search.main, tune=interrupted))
     assert len(list(tmp_path.glob("*/result.json"))) == 2, "the grid is finished"
     result = run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main)
     assert result["top1_std"] >= 0 and sorted(attempts(tmp_path).values()) == [1, 1, 1, 2, 2]
@@ -171,7 +174,7 @@ WRONG = [
 @pytest.mark.parametrize("overrides, said", WRONG, ids=[overrides for overrides, _ in WRONG])
 def test_a_procedure_that_cannot_be_is_refused_before_it_starts(overrides, said):
     with pytest.raises(Mistake) as error:
-        start.load("finetune", ["init=random:vit_nano8", *overrides.split()])
+        resolve.load("finetune", ["init=random:vit_nano8", *overrides.split()])
     assert said in str(error.value) and error.value.status == Exit.COMMAND
 
 
@@ -198,14 +201,14 @@ def test_a_weight_decay_is_chosen_with_the_learning_rate(run_command):
         f"optim.weight_decay={result['weight_decay']}",
         f"runs={recipe.runs}",
     ]
-    place = recipe.runs / run.name("finetune", start.load("finetune", overrides))
+    place = recipe.runs / run.name("finetune", resolve.load("finetune", overrides))
     assert json.loads((place / "result.json").read_text())["result"]["top1"] == result["top1"]
     assert len(list(recipe.runs.glob("*/result.json"))) == 4 + 1 + 1
 
 
 def test_a_trial_on_vtab_trains_on_800_and_is_scored_on_200():
     overrides = ["init=random:vit_nano8", "data=vtab/pets", "data.root=/", "grid=0.1,0.2"]
-    recipe = start.load("finetune", overrides)
-    trial, final = start.trial(recipe, (0.1, 0.0)), start.final(recipe, (0.1, 0.0), 7)
+    recipe = resolve.load("finetune", overrides)
+    trial, final = expand.trial(recipe, (0.1, 0.0)), expand.final(recipe, (0.1, 0.0), 7)
     assert (trial.data.train, trial.data.test, trial.score) == ("train800", "val200", "dev")
     assert (final.data, final.score, final.seed, final.grid) == (recipe.data, "test", 7, ())

@@ -1,14 +1,14 @@
 """pretrain, end to end on a few images."""
 
-from importlib import import_module
-
 import pytest
 
 from helpers.overrides import TINY
 from helpers.runs import run_folder
-from vitrun import run, start
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun import commands
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.runs import run
+from vitrun.runtime.console import Screen
 
 
 def test_a_run_says_what_it_did_and_is_tested_without_augmentation(run_command):
@@ -52,10 +52,8 @@ def test_images_in_one_folder_with_the_runs_are_read_again_and_again(monkeypatch
             ("eval", ()),
             ("pretrain", ("steps=2", *overrides)),
         ):
-            made = start.load(command, [*more])
-            assert (
-                run.carry_out(command, made, Screen(quiet=True), import_module(f"vitrun.{command}").main)["top5"] == 1
-            )
+            made = resolve.load(command, [*more])
+            assert run.carry_out(command, made, Screen(quiet=True), commands.module(command).main)["top5"] == 1
 
 
 def test_a_damaged_image_is_named(run_command, photographs):

@@ -4,9 +4,11 @@ import pytest
 
 from helpers.masked import COLOUR
 from helpers.overrides import TINY
-from vitrun import export, run, start
-from vitrun.mistakes import Mistake
-from vitrun.screen import Screen
+from vitrun.commands import export
+from vitrun.config import resolve
+from vitrun.errors import Mistake
+from vitrun.runs import run
+from vitrun.runtime.console import Screen
 
 MASKED_RUNS = [
     ("objective=masked",),
@@ -30,7 +32,7 @@ def test_what_masked_patches_trained_is_fine_tuned_like_any_run(run_command, tmp
     if overrides == ("objective=masked",):
         run_command("fewshot", f"init={name}", "shots=1", "seeds=0", "data.test_images=40")
         path, runs = tmp_path / "exported.npz", f"runs={tmp_path / 'runs'}"
-        export.main(start.load("export", [f"init={name}", "to=npz", f"path={path}", runs]), Screen())
+        export.main(resolve.load("export", [f"init={name}", "to=npz", f"path={path}", runs]), Screen())
         run_command("finetune", f"init={path}", "steps=1", "epochs=null", "warmup=0", "batch=8", "data.test_images=40")
 
 

@@ -4,7 +4,7 @@ import signal
 import time
 
 from helpers.processes import launch
-from vitrun.mistakes import Exit
+from vitrun.errors import Exit
 
 
 def test_quickstart_stops_with_one_sentence(tmp_path):

@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitrun import choices, compare, finetune, jobs, run, start, suite
-from vitrun.data.vtab.tasks import TASKS
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun.commands import compare, finetune, vtab_suite
+from vitrun.config import expand, resolve
+from vitrun.data.sources.vtab.tasks import TASKS
+from vitrun.errors import Exit, Mistake
+from vitrun.recipes import tables
+from vitrun.runs import run
+from vitrun.runtime import subprocesses
+from vitrun.runtime.console import Screen
 
 SCRATCH = "init=random:vit_nano8"
 FAST = [SCRATCH, "res=16", "batch=16", "epochs=null", "steps=2", "warmup=1", "seeds=0,1"]
@@ -44,7 +48,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def load(root: Path, runs: Path, *overrides: str):
-    return start.load("finetune", ["data=vtab", f"data.root={root}", f"runs={runs}", *FAST, *overrides])
+    return resolve.load("finetune", ["data=vtab", f"data.root={root}", f"runs={runs}", *FAST, *overrides])
 
 
 def run_command(recipe, screen=Screen(quiet=True)) -> dict:
@@ -53,7 +57,7 @@ def run_command(recipe, screen=Screen(quiet=True)) -> dict:
 
 def test_each_task_has_a_process_and_none_is_repeated(root, tmp_path, capfd):
     recipe = load(root, tmp_path, "data.tasks=pets,dtd,flowers102")
-    dtd = run_command(start.tasks(recipe)["dtd"])  # as an earlier start, killed after this task, has left it
+    dtd = run_command(expand.tasks(recipe)["dtd"])  # as an earlier start, killed after this task, has left it
     result = run_command(recipe, Screen())
     said = capfd.readouterr().out
     assert "task 2/2: flowers102" in said and "task 1/2" not in said, "dtd is there already"
@@ -67,7 +71,7 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
     originals, runs = tmp_path / "originals", tmp_path / "runs"
     shutil.copytree(root / "dtd", originals / "dtd")
     recipe = load(originals, runs, "data.tasks=dtd,flowers102")
-    compared = start.load("compare", [f"runs={runs}", "paper=none", "rows=data", f"save={tmp_path / 'table'}"])
+    compared = resolve.load("compare", [f"runs={runs}", "paper=none", "rows=data", f"save={tmp_path / 'table'}"])
     shown = []
     for _ in range(2):
         found = run_command(recipe, Screen())
@@ -88,8 +92,8 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
 
 def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path, monkeypatch, capsys):
     recipe = load(root, tmp_path, "data.tasks=dtd,flowers102")
-    monkeypatch.setattr(jobs, "carry_out", lambda command, overrides, silent: Exit.NUMERICS)
-    run_command(start.tasks(recipe)["flowers102"])
+    monkeypatch.setattr(subprocesses, "carry_out", lambda command, overrides, silent: Exit.NUMERICS)
+    run_command(expand.tasks(recipe)["flowers102"])
     for _ in range(2):
         with pytest.raises(Mistake, match="1 of 2 tasks failed: dtd. The reasons are above") as error:
             run_command(recipe, Screen())
@@ -102,22 +106,22 @@ def test_the_overrides_of_a_task_make_its_recipe_and_nothing_else(root, tmp_path
     adamw = ["optim=adamw", "optim.betas=[0.9,0.95]", "ema=0.9", "save_minutes=0.5"]
     for overrides in ([], adamw, [*VPT, "grid=0.1,0.2"]):
         recipe = load(root, tmp_path, "data.tasks=pets,dspr_loc", *overrides)
-        for task in start.tasks(recipe).values():
-            assert start.load("finetune", suite.words(task)) == task
+        for task in expand.tasks(recipe).values():
+            assert resolve.load("finetune", vtab_suite.words(task)) == task
 
 
 def test_a_task_of_the_suite_has_the_recipe_that_its_own_overrides_make(root, tmp_path):
-    tasks = start.tasks(load(root, tmp_path, *VPT))
-    assert list(tasks) == list(TASKS) == list(choices.read_row("data", "vtab")["tasks"])
+    tasks = expand.tasks(load(root, tmp_path, *VPT))
+    assert list(tasks) == list(TASKS) == list(tables.read_row("data", "vtab")["tasks"])
     for name in ("caltech101", "snorb_azim", "dmlab"):
         overrides = [f"data=vtab/{name}", f"data.root={root}", f"runs={tmp_path}", *VPT, *FAST]
-        assert tasks[name] == start.load("finetune", overrides)
-    plain = start.tasks(load(root, tmp_path, "data.flip=false"))
+        assert tasks[name] == resolve.load("finetune", overrides)
+    plain = expand.tasks(load(root, tmp_path, "data.flip=false"))
     assert not any(task.data.flip for task in plain.values()) and plain["pets"].data.crop == "square"
 
 
 def test_the_suite_stops_with_its_task(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "carry_out", lambda command, overrides, silent: Exit.INTERRUPTED)
+    monkeypatch.setattr(subprocesses, "carry_out", lambda command, overrides, silent: Exit.INTERRUPTED)
     with pytest.raises(run.Stopped) as stopped:
         run_command(load(root, tmp_path, "data.tasks=dtd"))
     assert stopped.value.status == Exit.INTERRUPTED
@@ -145,16 +149,16 @@ def results(**changes: dict | None) -> dict[str, dict]:
 
 
 def test_the_mean_of_nineteen_is_that_of_all_tasks_and_its_deviation_that_of_the_seeds_means():
-    found = suite.summary(results())
+    found = vtab_suite.summary(results())
     assert found["mean19"] == pytest.approx(0.39) and found["mean19_std"] == pytest.approx(np.std([0.38, 0.40], ddof=1))
     groups = [found[name] for name in ("natural", "specialized", "structured")]
     assert groups == pytest.approx([0.33, 0.385, 0.445]) and "mean" not in found and "tasks" not in found
 
 
 def test_where_a_task_is_missing_no_mean_is_called_that_of_nineteen_or_of_its_group():
-    found = suite.summary(results(pets=None))
+    found = vtab_suite.summary(results(pets=None))
     assert found["tasks"] == "18/19" and "mean" in found and not {"mean19", "natural", "pets"} & set(found)
-    shown = suite.show(results(pets=None), dict.fromkeys(TASKS, "missing"))
+    shown = vtab_suite.show(results(pets=None), dict.fromkeys(TASKS, "missing"))
     assert re.search(r"\| pets +\| natural +\| missing +\|", shown) and "all (18/19)" in shown
     assert re.search(r"\| mean +\| natural \(6/7\) +\| - +\|", shown) and "30.00 ± 1.00" in shown
 
@@ -165,7 +169,7 @@ def test_only_finetune_takes_a_suite(command):
     with pytest.raises(
         Mistake, match="data=vtab is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
     ) as error:
-        start.load(command, overrides)
+        resolve.load(command, overrides)
     assert error.value.status == Exit.COMMAND
 
 
@@ -184,12 +188,12 @@ WRONG = [
 @pytest.mark.parametrize("overrides, said", WRONG, ids=[overrides for overrides, _ in WRONG])
 def test_a_suite_that_cannot_be_is_refused_before_its_first_task(overrides, said):
     with pytest.raises(Mistake) as error:
-        start.load("finetune", [SCRATCH, *overrides.split()])
+        resolve.load("finetune", [SCRATCH, *overrides.split()])
     assert said in str(error.value) and error.value.status == Exit.COMMAND
 
 
 def test_a_task_of_a_suite_is_named_as_one_alone(root, tmp_path):
-    task = start.tasks(load(root, tmp_path))["dtd"]
+    task = expand.tasks(load(root, tmp_path))["dtd"]
     assert (
         run.name("finetune", task) == run.name("finetune", replace(task)) != run.name("finetune", load(root, tmp_path))
     )

@@ -5,16 +5,17 @@ import shutil
 import pytest
 
 from helpers.overrides import DATA_ROWS, SCRATCH, SUITES, needed
-from vitrun import choices, config, init, protocols, start
-from vitrun.mistakes import Mistake
-from vitrun.recipe import RECIPES
+from vitrun.config import compose, protocols, resolve
+from vitrun.errors import Mistake
+from vitrun.recipes import RECIPES, tables
+from vitrun.runs import lookup
 
-MODELS = choices.group_files("model")
+MODELS = tables.group_files("model")
 TO_EVALUATE = [name for name, row in DATA_ROWS.items() if row["source"] == "files" and row["train"] is None]
 CHOICES = [
     (command, group, name)
     for command in RECIPES
-    for group, names in choices.groups(command).items()
+    for group, names in tables.groups(command).items()
     for name in names
     if command != "data"  # data looks into folders
     if command in ("pretrain", "finetune", "eval")
@@ -22,12 +23,12 @@ CHOICES = [
     if (command == "eval" or group == "against" or name not in TO_EVALUATE)
     and (command == "finetune" or name not in SUITES)
 ]
-RECIPE_FILES = sorted(path.relative_to(choices.CONF) for path in choices.CONF.glob("recipe/*/**/*.yaml"))
+RECIPE_FILES = sorted(path.relative_to(tables.CONF) for path in tables.CONF.glob("recipe/*/**/*.yaml"))
 
 
 @pytest.mark.parametrize("command", RECIPES)
 def test_every_command_has_a_recipe_without_any_choice(command, tmp_path):
-    assert type(start.load(command, needed(command, [], tmp_path))) is RECIPES[command]
+    assert type(resolve.load(command, needed(command, [], tmp_path))) is RECIPES[command]
 
 
 @pytest.mark.parametrize("command, group, name", CHOICES)
@@ -39,12 +40,12 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
             if name in ("vit", "vpt")
             else ["data=imagenet", *["model=vit_s16"] * (command == "pretrain")]
         )
-    recipe = start.load(command, needed(command, [f"{group}={name}", *more], tmp_path))
-    folder = choices.folder(command, group)
-    chosen, row = getattr(recipe, group), choices.read_row(folder, name)
+    recipe = resolve.load(command, needed(command, [f"{group}={name}", *more], tmp_path))
+    folder = tables.folder(command, group)
+    chosen, row = getattr(recipe, group), tables.read_row(folder, name)
     tags = {"data": "source", "augment": "randaugment"}
     assert (chosen if group == "protocol" else getattr(chosen, tags.get(folder, "kind"))) in row.values()
-    assert choices.groups(command)[group][name], "its first line is a comment that says what it is"
+    assert tables.groups(command)[group][name], "its first line is a comment that says what it is"
     if folder == "data" or group == "model" and chosen.kind != "timm":
         assert chosen.name == name
 
@@ -53,7 +54,7 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
 @pytest.mark.parametrize("name", TO_EVALUATE)
 def test_nothing_is_trained_on_a_set_for_evaluation(command, name, tmp_path):
     with pytest.raises(Mistake, match=f"data={name} is for vitrun eval only"):
-        start.load(command, needed(command, [f"data={name}"], tmp_path))
+        resolve.load(command, needed(command, [f"data={name}"], tmp_path))
 
 
 @pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
@@ -62,7 +63,7 @@ def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_
     protocol, name = ("", *names) if command == "fewshot" else (names[0], "/".join(names[1:]))
     data, _, model = name.rpartition("/") if name.split("/")[-1] in MODELS else (name, "", "")
     if data == "any":  # that has no file of its own for the model
-        rows = (protocols.Row(protocol, one, None) for one in choices.group_files("data"))
+        rows = (protocols.Row(protocol, one, None) for one in tables.group_files("data"))
         there = (row for row in rows if protocols.exists(command, row))
         data = next(
             row.data for row in there if protocols.for_weights(command, row, model).startswith(f"{protocol}/any/")
@@ -71,37 +72,37 @@ def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_
     overrides = needed(command, [f"{key}={value}" for key, value in chosen.items() if value], tmp_path)
     if command == "finetune" and model:
         overrides = [f"init=random:{model}", *(override for override in overrides if override != SCRATCH)]
-    recipe = start.load(command, overrides)
-    paths = [path for path, *_ in config.files(command, config.parse(command, overrides), init.behind(recipe))]
+    recipe = resolve.load(command, overrides)
+    paths = [path for path, *_ in compose.files(command, compose.parse(command, overrides), lookup.behind(recipe))]
     assert str(file.with_suffix("")) == paths[-1] and recipe.data.name == data
 
 
 @pytest.mark.parametrize("data", ["shapes", "cifar10", "imagenet"])  # whose files give steps, epochs, epochs
 @pytest.mark.parametrize("override", ["steps=7", "epochs=7", "examples=7"])
 def test_a_duration_override_replaces_the_duration_of_the_files(data, override):
-    recipe = start.load("pretrain", [f"data={data}", override, "warmup=0"])
+    recipe = resolve.load("pretrain", [f"data={data}", override, "warmup=0"])
     found = {unit: getattr(recipe, unit) for unit in ("steps", "epochs", "examples")}
     assert {unit: value for unit, value in found.items() if value is not None} == {override.split("=")[0]: 7}
 
 
 def test_the_order_of_overrides_does_not_matter():
     overrides = ["data=cifar10", "optim=sgd", "optim.lr=0.5", "epochs=2"]
-    assert start.load("pretrain", overrides) == start.load("pretrain", overrides[::-1])
+    assert resolve.load("pretrain", overrides) == resolve.load("pretrain", overrides[::-1])
 
 
 def test_a_copied_row_is_called_as_its_file_and_an_unsound_one_is_named(tmp_path, monkeypatch):
-    shutil.copytree(choices.CONF, tmp_path / "conf")
+    shutil.copytree(tables.CONF, tmp_path / "conf")
     copy = tmp_path / "conf" / "model" / "mine.yaml"
     shutil.copy(tmp_path / "conf" / "model" / "vit_nano8.yaml", copy)
-    monkeypatch.setattr(choices, "CONF", tmp_path / "conf")
-    for cached in (choices.groups, config.known_to, config.listed):
+    monkeypatch.setattr(tables, "CONF", tmp_path / "conf")
+    for cached in (tables.groups, compose.known_to, compose.listed):
         cached.cache_clear()
     try:
         with pytest.raises(Mistake, match="conf/model/mine.yaml has the name vit_nano8: write name: mine"):
-            start.load("pretrain", ["model=mine"])
+            resolve.load("pretrain", ["model=mine"])
     finally:
-        for cached in (choices.groups, config.known_to, config.listed):
+        for cached in (tables.groups, compose.known_to, compose.listed):
             cached.cache_clear()
     copy.write_text(copy.read_text() + "extra: 1\n")
     with pytest.raises(Mistake, match="conf/model/mine.yaml is unsound: .*extra"):
-        choices.model_rows()
+        tables.model_rows()

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from helpers.overrides import SCRATCH, needed
-from vitrun import choices, grammar, start
-from vitrun.mistakes import Exit, Mistake
+from vitrun.config import overrides as config_overrides
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.recipes import trees
 
 # command, overrides, parts of the message, exit status
 WRONG = [
@@ -152,7 +154,7 @@ WRONG = [
 )
 def test_every_wrong_override_is_refused_with_a_suggestion(command, overrides, parts, status):
     with pytest.raises(Mistake) as error:
-        start.load(command, overrides.split())
+        resolve.load(command, overrides.split())
     sentence = str(error.value)
     assert error.value.status == status
     assert all(part in sentence for part in parts), sentence
@@ -164,7 +166,7 @@ def test_every_wrong_override_is_refused_with_a_suggestion(command, overrides, p
 @pytest.mark.parametrize("override", ["seed=0,", "seed=[1,2", "model.patch=8)", "seed=,", "runs=null"])
 def test_an_unreadable_value_is_shown_back_without_the_terms_of_a_parser(override):
     with pytest.raises(Mistake) as error:
-        start.load("pretrain", [override])
+        resolve.load("pretrain", [override])
     sentence = str(error.value)
     assert override in sentence and error.value.status == Exit.COMMAND
     assert not any(foreign in sentence for foreign in ("BRACKET", "EOF", "override", "Lexer", "pathlib")), sentence
@@ -185,8 +187,8 @@ LISTS = [
 
 @pytest.mark.parametrize("command, key, text, value", LISTS)
 def test_commas_make_lists_where_the_option_is_a_list(command, key, text, value):
-    tree = choices.plain(start.load(command, needed(command, [f"{key}={text}"], Path())))
-    assert choices.reach(tree, key) == list(value)
+    tree = trees.plain(resolve.load(command, needed(command, [f"{key}={text}"], Path())))
+    assert trees.reach(tree, key) == list(value)
 
 
 SWEEPS = [
@@ -202,20 +204,20 @@ SWEEPS = [
 
 @pytest.mark.parametrize("command, overrides, jobs", SWEEPS)
 def test_commas_are_sweeps_everywhere_else(command, overrides, jobs):
-    assert grammar.expand(command, overrides) == jobs
+    assert config_overrides.expand(command, overrides) == jobs
 
 
 def test_a_sweep_names_no_value_twice():
     with pytest.raises(Mistake, match="has 0 twice"):
-        grammar.expand("pretrain", ["seed=0,1,0"])
+        config_overrides.expand("pretrain", ["seed=0,1,0"])
 
 
 @pytest.mark.parametrize("text", ["10000", "1e4", "10_000", "1.0e4"])
 def test_a_whole_number_may_be_written_as_people_write_it(text):
-    recipe = start.load("pretrain", [f"steps={text}", f"batch={text}"])
+    recipe = resolve.load("pretrain", [f"steps={text}", f"batch={text}"])
     assert (recipe.steps, recipe.batch) == (10_000, 10_000) and type(recipe.steps) is type(recipe.batch) is int
 
 
 @pytest.mark.parametrize("text", ["a b", "it's", "a=b", "{x}", "$x", "a\\b", "a\\", "\\'", "(1)", "é", "a#b", "'", "1"])
 def test_a_path_may_hold_any_character(text):
-    assert start.load("pretrain", [f"runs={text}"]).runs == Path(text)
+    assert resolve.load("pretrain", [f"runs={text}"]).runs == Path(text)

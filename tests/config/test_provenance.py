@@ -6,8 +6,9 @@ import shlex
 import pytest
 
 from helpers.overrides import SCRATCH
-from vitrun import grammar, origins, start, unread
-from vitrun.mistakes import Exit, Mistake
+from vitrun.config import overrides as config_overrides
+from vitrun.config import provenance, resolve, unused
+from vitrun.errors import Exit, Mistake
 
 WHOLE = ("crop=none", "flip=false")
 SHOWN = [
@@ -50,11 +51,11 @@ SHOWN = [
     "command, overrides", SHOWN, ids=[" ".join([command, *overrides]) for command, overrides in SHOWN]
 )
 def test_what_cfg_shows_pastes_back_to_the_same_recipe(command, overrides):
-    recipe = start.load(command, overrides)
-    shown = origins.show(command, overrides, recipe)
+    recipe = resolve.load(command, overrides)
+    shown = provenance.show(command, overrides, recipe)
     pasted = [override for line in shown.splitlines() for override in shlex.split(line.rpartition("  # ")[0])]
-    assert start.load(command, pasted) == recipe
-    unread.check(command, [(pasted, recipe)])
+    assert resolve.load(command, pasted) == recipe
+    unused.check(command, [(pasted, recipe)])
     assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
 
 
@@ -84,18 +85,18 @@ MISSING = [  # what does not say all yet, the option that shows it, what is said
     "command, overrides, key, said", MISSING, ids=[" ".join(overrides) for _, overrides, *_ in MISSING]
 )
 def test_cfg_shows_what_is_missing_and_pasted_back_it_is_refused(command, overrides, key, said):
-    shown = origins.show(command, overrides, start.load(command, overrides, running=False))
+    shown = provenance.show(command, overrides, resolve.load(command, overrides, running=False))
     pasted = [override for line in shown.splitlines() for override in shlex.split(line.rpartition("  # ")[0])]
     assert f"{key}=[]" in pasted if key == "fewshot.paths" else f"{key}=null" in pasted
     for some in (overrides, pasted):
         with pytest.raises(Mistake, match=re.escape(said)) as error:
-            start.load(command, some)
+            resolve.load(command, some)
         assert error.value.status == Exit.COMMAND
 
 
 def test_cfg_names_the_file_or_the_override_that_set_each_option():
     overrides = ["data=cifar10", "seed=3"]
-    shown = origins.show("pretrain", overrides, start.load("pretrain", overrides))
+    shown = provenance.show("pretrain", overrides, resolve.load("pretrain", overrides))
     parts = [line.rpartition("  # ") for line in shown.splitlines()]
     where = {shlex.split(override)[0].partition("=")[0]: source for override, _, source in parts}
     assert where["seed"] == "command line"
@@ -132,18 +133,18 @@ UNREAD = [
     "command, overrides, said", UNREAD, ids=[f"{command} {overrides}" for command, overrides, _ in UNREAD]
 )
 def test_an_override_that_nothing_reads_is_refused(command, overrides, said):
-    job = (overrides.split(), start.load(command, overrides.split()))
+    job = (overrides.split(), resolve.load(command, overrides.split()))
     if said is None:
-        unread.check(command, [job])
+        unused.check(command, [job])
         return
     with pytest.raises(Mistake, match=re.escape(said)) as error:
-        unread.check(command, [job])
+        unused.check(command, [job])
     assert error.value.status == Exit.COMMAND
 
 
 def test_a_sweep_may_have_overrides_that_only_some_of_its_jobs_read():
-    jobs = grammar.expand("fewshot", [SCRATCH, "probe=ridge,linear", "shots=1,7", "linear.l2=3"])
-    checked = [(job, start.load("fewshot", job)) for job in jobs]
-    unread.check("fewshot", checked)
+    jobs = config_overrides.expand("fewshot", [SCRATCH, "probe=ridge,linear", "shots=1,7", "linear.l2=3"])
+    checked = [(job, resolve.load("fewshot", job)) for job in jobs]
+    unused.check("fewshot", checked)
     with pytest.raises(Mistake, match="shots=1,7 is for probe=ridge"):
-        unread.check("fewshot", checked[1:])
+        unused.check("fewshot", checked[1:])

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from helpers.image_files import JPEG, PIXELS, encoded, split
-from vitrun import data, run, start
-from vitrun.data.splits import BadImage
-from vitrun.mistakes import Exit, Mistake
-from vitrun.views import CropView, WholeView
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.data.split import BadImage
+from vitrun.data.transforms.views import CropView, WholeView
+from vitrun.errors import Exit, Mistake
+from vitrun.runs import run
 
 VIEW = CropView(8, "inception", (0.3, 1.0), True, 0)
 SPOILT = (3, 4, 11)  # of twelve images: two in a row, and the last
@@ -81,7 +83,7 @@ def test_a_run_counts_and_names_what_it_replaced_and_evaluation_what_it_skipped(
     recipe, result = run_command("pretrain", *overrides, "bad_images=0.1")
     assert result["bad_images"] == 1 and result["bad_images_replaced"] == "cat/2.png" and result["test_images"] == 8
     folder = recipe.runs / run.name("pretrain", recipe)
-    assert folder.name == run.name("pretrain", start.load("pretrain", [*overrides, f"runs={recipe.runs}"]))
+    assert folder.name == run.name("pretrain", resolve.load("pretrain", [*overrides, f"runs={recipe.runs}"]))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["bad_image"] for line in lines if "bad_image" in line] == ["cat/2.png"]
     assert "replaced in training: cat/2.png is no readable image" in (folder / "log.txt").read_text()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from vitrun.data.held import held_out, kept
-from vitrun.data.splits import IN_MEMORY, Split
-from vitrun.mistakes import Mistake
+from vitrun.data.held_out import held_out, kept
+from vitrun.data.split import IN_MEMORY, Split
+from vitrun.errors import Mistake
 
 
 def split(labels: list[int], **fields) -> Split:
@@ -35,7 +35,7 @@ def test_a_cached_image_is_decoded_once_and_comes_out_the_same():
 def test_images_are_cached_up_to_a_limit_only(monkeypatch):
     asked = []
     pixels = np.zeros((4, 6, 3), np.uint8)
-    monkeypatch.setattr("vitrun.data.held.IN_MEMORY", 2 * pixels.nbytes)
+    monkeypatch.setattr("vitrun.data.held_out.IN_MEMORY", 2 * pixels.nbytes)
     two = kept(split([0, 1, 0], encoded=lambda index: (asked.append(index), pixels)[1]))
     for _ in range(3):
         [two.decode(n) for n in range(3)]

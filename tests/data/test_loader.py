@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from helpers.images import random_images
-from vitrun import data, start
-from vitrun.data.order import Order, share
-from vitrun.views import CropView
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.data.sampler import Order, share
+from vitrun.data.transforms.views import CropView
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def as_rank(monkeypatch):
 
 @pytest.mark.parametrize("batch", [6, 7])
 def test_the_ranks_see_what_one_alone_sees_and_of_shards_no_image_twice_in_an_epoch(as_rank, batch):
-    split = data.open_split(start.load("pretrain", ["data.train_images=45", "data.test_images=2"]).data, "train")
+    split = data.open_split(resolve.load("pretrain", ["data.train_images=45", "data.test_images=2"]).data, "train")
     split.__dict__["order"] = Order(np.array([0, 5, 20, 21, 45]), 8)  # in shards
     view = CropView(16, "inception", (0.05, 1.0), True, 0)
 

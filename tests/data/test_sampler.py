@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from vitrun import data, draws
-from vitrun.data.order import Order, positions, share
-from vitrun.mistakes import Mistake
+from vitrun import data
+from vitrun.data.sampler import Order, positions, share
+from vitrun.errors import Mistake
+from vitrun.runtime import random
 
 
 def test_images_in_shards_keep_their_order_without_those_left_out():
@@ -56,7 +57,7 @@ def test_a_window_reads_shards_that_follow_each_other_only():
 def test_a_set_without_shards_is_one_window():
     whole = Order(np.array([0, 50]), 50)
     for epoch in (0, 7):
-        expected = draws.generator(2, "order", epoch).permutation(50)
+        expected = random.generator(2, "order", epoch).permutation(50)
         assert np.array_equal(whole.indices(2, epoch, np.arange(50)), expected)
 
 

@@ -6,8 +6,8 @@ import pytest
 from helpers.image_files import BAD, JPEG, PIXELS, encoded, split
 from vitrun import data
 from vitrun.data.decode import decode
-from vitrun.data.splits import BadImage, settled
-from vitrun.mistakes import Exit, Mistake
+from vitrun.data.split import BadImage, settled
+from vitrun.errors import Exit, Mistake
 
 
 @pytest.mark.parametrize("what", BAD)

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from helpers.images import drawn, folders
-from vitrun import data, start
-from vitrun.mistakes import Exit, Mistake
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
 
 WORDS = ["model=vit_nano8", "steps=2", "warmup=0", "batch=4"]
 
@@ -60,7 +61,7 @@ def test_an_image_that_was_replaced_is_another(tmp_path):
     table(tmp_path / "set", "train", [0, 1, 2, 0])
     table(tmp_path / "set", "test", [0, 1, 2, 0], seed=1)
     rows = (["data=folder", f"data.path={tmp_path / 'all'}"], ["data=parquet", f"data.path={tmp_path / 'set'}"])
-    read = [start.load("pretrain", overrides).data for overrides in rows]
+    read = [resolve.load("pretrain", overrides).data for overrides in rows]
     before = [data.open_split(one, "train").fingerprint for one in read]
     assert before == [data.open_split(one, "train").fingerprint for one in read]
     Image.new("RGB", (20, 20)).save(tmp_path / "all/train/a/0.bmp")

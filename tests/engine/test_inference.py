@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from helpers.training import CPU, small
-from vitrun import data, start
-from vitrun.loop import Answers, answers
-from vitrun.objectives import LOSSES
-from vitrun.views import WholeView
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.data.transforms.views import WholeView
+from vitrun.engine.inference import Answers, answers
+from vitrun.engine.losses import LOSSES
 
 
 def test_an_answer_is_right_that_is_among_the_labels():
@@ -19,7 +20,7 @@ def test_an_answer_is_right_that_is_among_the_labels():
 
 @pytest.mark.parametrize("size", [1, 3, 7, 50])
 def test_every_test_image_counts_exactly_once(size):
-    recipe = start.load("pretrain", ["data.test_images=37"]).data
+    recipe = resolve.load("pretrain", ["data.test_images=37"]).data
     test, network = data.open_split(recipe, "test"), small(120)
     found = answers(network, data.testing(test, WholeView(32), size), LOSSES["softmax"], CPU, lambda _: None)
     assert sorted(found.indices) == list(range(37)) and (found.labels == test.labels).all()

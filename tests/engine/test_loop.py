@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from helpers.training import batch, small, state_of, train
-from vitrun.mistakes import Exit, Mistake, Stopped
-from vitrun.objectives import LOSSES, Labelled
+from vitrun.engine.losses import LOSSES, Labelled
+from vitrun.errors import Exit, Mistake, Stopped
 
 
 def test_a_step_that_is_stopped_leaves_the_statistics_of_batches_as_they_were():

@@ -6,8 +6,10 @@ import shutil
 import pytest
 
 from helpers.overrides import TINY
-from vitrun import checkpoints, meter, run
-from vitrun.probing import is_due
+from vitrun.engine import progress
+from vitrun.engine.online_probe import is_due
+from vitrun.runs import run
+from vitrun.runtime import files
 
 
 def test_a_probe_whose_line_could_not_be_written_is_in_the_result_all_the_same(run_command, monkeypatch):
@@ -28,7 +30,7 @@ def probes(folder) -> dict[int, list[dict]]:
 
 
 def weights(folder) -> dict[str, str]:
-    return {file.name: checkpoints.digest(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
+    return {file.name: files.digest(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
 
 
 def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_equals_fewshot(run_command):
@@ -58,14 +60,14 @@ def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command,
     folder = recipe.runs / run.name("pretrain", recipe)
     whole, ended = probes(folder), weights(folder)
     shutil.rmtree(folder)
-    step = meter.Meter.step
+    step = progress.Meter.step
 
     def killed(self, done):
         if done.number == 4:
             raise KeyboardInterrupt
         step(self, done)
 
-    monkeypatch.setattr(meter.Meter, "step", killed)
+    monkeypatch.setattr(progress.Meter, "step", killed)
     with pytest.raises(KeyboardInterrupt):
         run_command("pretrain", *overrides)
     monkeypatch.undo()

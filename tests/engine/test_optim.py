@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from helpers.training import small, state_of, train
-from vitrun import data, optim, start
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.engine import optim
 
 
 def test_a_linear_decay_ends_at_its_end_and_starts_at_zero():
@@ -23,7 +25,7 @@ def test_a_staircase_falls_after_its_drops_as_bit_hyper_rule_does():
 def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kernel():
     layer, step, steps = torch.nn.Linear(4, 4), 30, 100
     overrides = ["optim.lr=0.01", "optim.weight_decay=0.05", "optim.decay_units=big_vision"]
-    recipe = start.load("pretrain", overrides).optim
+    recipe = resolve.load("pretrain", overrides).optim
     optimizer = optim.optimizer(recipe, layer)
     schedule = optim.schedule("cosine", recipe.lr, steps, warmup=0)
     before = layer.weight.detach().clone()
@@ -38,7 +40,7 @@ def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kerne
 def test_all_parameters_are_decayed_where_asked_for(kind):
     layer = torch.nn.Linear(4, 4)
     for decay, names in (("kernels", 1), ("all", 2)):
-        recipe = start.load("pretrain", [f"optim={kind}", "optim.weight_decay=0.1", f"optim.decay={decay}"]).optim
+        recipe = resolve.load("pretrain", [f"optim={kind}", "optim.weight_decay=0.1", f"optim.decay={decay}"]).optim
         first = optim.optimizer(recipe, layer).param_groups[0]
         assert (len(first["params"]), first["weight_decay"]) == (names, 0.1)
 

@@ -10,9 +10,11 @@ import pytest
 from helpers.overrides import TINY
 from helpers.processes import launch, stop_after
 from helpers.runs import weights
-from vitrun import pretrain, run, start
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun.commands import pretrain
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.runs import run
+from vitrun.runtime.console import Screen
 
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
@@ -40,7 +42,7 @@ DRAWN = [
 @pytest.mark.parametrize("overrides", DRAWN)
 def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, overrides):
     def perform(name: str) -> None:
-        recipe = start.load("pretrain", [*LONG, *overrides, f"runs={tmp_path / name}"])
+        recipe = resolve.load("pretrain", [*LONG, *overrides, f"runs={tmp_path / name}"])
         run.carry_out("pretrain", recipe, Screen(quiet=True), pretrain.main)
 
     def stop_soon() -> None:

@@ -3,7 +3,7 @@
 import torch
 
 from helpers.training import batch, small, state_of, train
-from vitrun.state import averaged
+from vitrun.engine.state import averaged
 
 
 def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():

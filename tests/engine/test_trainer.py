@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from vitrun import data, start, training, weights
-from vitrun.machine import Machine
-from vitrun.run import Run
-from vitrun.screen import Screen
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.engine import trainer, weights
+from vitrun.runs.run import Run
+from vitrun.runtime.console import Screen
+from vitrun.runtime.device import Machine
 
 
 def images(array: np.ndarray) -> torch.Tensor:
@@ -21,15 +23,15 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp
     weights_file = shared / "golden" / "finetune_curve.npz"
     reference = np.load(weights_file)
     overrides = ["steps=25", "warmup=5", "optim.lr=0.05", "batch=8", "micro_batch=4", "precision=fp32", "device=cpu"]
-    recipe = start.load("finetune", [f"init={weights_file}", f"runs={tmp_path}", *overrides])
+    recipe = resolve.load("finetune", [f"init={weights_file}", f"runs={tmp_path}", *overrides])
     run = Run("finetune", recipe, Screen(quiet=True), dry=True)
     loaded = weights.load(recipe.init, recipe.runs, recipe.seed, run.say)  # with its head: the curve begins from it
     x, y = images(reference["io/images_nhwc"]), torch.from_numpy(reference["io/labels"]).long()  # [25, 8, ...], [25, 8]
     batches = [data.Batch(*step, np.arange(8)) for step in zip(x, y)]
     machine = Machine(recipe.device, recipe.precision)
-    plan = training.Plan(loaded.network, loaded.model, loaded.res, None, None)
-    state = training.begin(recipe, plan, run, machine)
-    steps = list(training.fit_as(recipe, plan, state, batches, *training.lengths(recipe, 25 * 8), machine, run.tick))
+    plan = trainer.Plan(loaded.network, loaded.model, loaded.res, None, None)
+    state = trainer.begin(recipe, plan, run, machine)
+    steps = list(trainer.fit_as(recipe, plan, state, batches, *trainer.lengths(recipe, 25 * 8), machine, run.tick))
     np.testing.assert_allclose([s.lr for s in steps], reference["io/lr"], rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose([s.loss for s in steps], reference["io/loss"], rtol=1e-4)
     np.testing.assert_allclose([s.norm for s in steps], reference["io/grad_norm"], rtol=1e-4)

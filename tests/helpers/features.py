@@ -2,7 +2,7 @@
 
 import torch
 
-from vitrun.ridge import Features
+from vitrun.engine.ridge import Features
 
 
 def clusters(number: int, classes: int = 3, width: int = 6, seed: int = 0) -> Features:

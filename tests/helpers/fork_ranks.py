@@ -10,9 +10,9 @@ import socket
 import sys
 from importlib import import_module
 
-from vitrun import cli
+from vitrun.cli import app
 
-SLOW = ("vitrun.pretrain", "vitrun.eval", "hydra", "torch._dynamo")  # to import
+SLOW = ("vitrun.commands.pretrain", "vitrun.commands.evaluate", "hydra", "torch._dynamo")  # to import
 
 
 def begin(overrides: list[str], rank: int, ranks: int, port: int) -> int:
@@ -23,7 +23,7 @@ def begin(overrides: list[str], rank: int, ranks: int, port: int) -> int:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks), **address}
     status = 1
     try:
-        cli.app(overrides)
+        app.app(overrides)
     except SystemExit as end:
         status = end.code or 0
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helpers.paths import ROOT
 from helpers.small_hub import COMMIT
-from vitrun.mistakes import Exit
+from vitrun.errors import Exit
 
 TEST = "plain/test-00000-of-00001.parquet"  # in a data set of two splits
 TRAIN = [f"plain/train-{n:05d}-of-00002.parquet" for n in range(2)]
@@ -16,9 +16,9 @@ TRAIN = [f"plain/train-{n:05d}-of-00002.parquet" for n in range(2)]
 CLIENT = """
 import json, sys
 from vitrun import data, start
-from vitrun.mistakes import Exit, Mistake
-from vitrun.run import Stopped
-from vitrun.screen import Screen
+from vitrun.errors import Exit, Mistake
+from vitrun.runs.run import Stopped
+from vitrun.runtime.console import Screen
 
 for line in sys.stdin:
     overrides, part, ticks = json.loads(line)

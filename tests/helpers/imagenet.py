@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from helpers.images import picture
-from vitrun import choices, data
-from vitrun.data import imagenet
+from vitrun import data
+from vitrun.data.sources import imagenet
+from vitrun.recipes import tables
 
 SYNSETS = imagenet.synsets()
 LISTS = imagenet.real(None)
@@ -34,7 +35,7 @@ def named(number: int) -> str:
 
 def opened(name: str, root: Path, **changes) -> data.Split:
     """Open the test images of a row of the table in a folder."""
-    return data.open_split(replace(choices.data_row(name, path=root), **changes), "test")
+    return data.open_split(replace(tables.data_row(name, path=root), **changes), "test")
 
 
 def lists(split: data.Split) -> dict[str, set[int]]:

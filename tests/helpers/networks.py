@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 
 from vitrun import models
-from vitrun.choices import model_rows
 from vitrun.models.export.plain import given
-from vitrun.models.layouts import jax_vit
+from vitrun.models.formats import jax_vit
+from vitrun.recipes.tables import model_rows
 
 MODEL_ROWS = model_rows()
 

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from helpers.overrides import TINY
-from vitrun import run
+from vitrun.runs import run
 
 
 def finished(run_command, *overrides: str):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vitrun import data, start
-from vitrun.mistakes import Exit, Mistake
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
 
 
 def picture(number: int, kind: str = "png", size: int = 16) -> bytes:
@@ -40,7 +41,7 @@ def sample(number: int, labels: list[int] | None = None) -> list[tuple[str, byte
 def opened(folder: Path, part: str, *overrides: str) -> data.Split:
     """Open a part of the shards in a folder."""
     overrides = ("data=shards", f"data.path={folder}", "data.classes=5", *overrides)
-    return data.open_split(start.load("pretrain", list(overrides)).data, part)
+    return data.open_split(resolve.load("pretrain", list(overrides)).data, part)
 
 
 def refused(folder: Path, *overrides: str) -> str:

@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from vitrun import choices, data, models, optim, start
-from vitrun.loop import fit
-from vitrun.machine import Machine
-from vitrun.objectives import LOSSES
-from vitrun.state import State
+from vitrun import data, models
+from vitrun.config import resolve
+from vitrun.engine import optim
+from vitrun.engine.loop import fit
+from vitrun.engine.losses import LOSSES
+from vitrun.engine.state import State
+from vitrun.recipes import tables
+from vitrun.runtime.device import Machine
 
 CPU = Machine("cpu", "fp32")
 
@@ -17,7 +20,7 @@ CPU = Machine("cpu", "fp32")
 def small(classes: int = 10, **changes) -> torch.nn.Module:
     """Build a ViT of two blocks for images of 32 pixels."""
     torch.manual_seed(0)
-    row = replace(choices.model_rows()["vit_nano8"], depth=2, **changes)
+    row = replace(tables.model_rows()["vit_nano8"], depth=2, **changes)
     return models.build(row, classes, 32)
 
 
@@ -31,7 +34,7 @@ def batch(size: int, classes: int = 10, seed: int = 0) -> data.Batch:
 def state_of(network, micro=8, kind="sgd", **options) -> State:
     """Return the training state of a network, with an optimizer of ``kind``."""
     overrides = ["init=random:vit_nano8", f"optim={kind}", *(f"optim.{k}={v}" for k, v in options.items())]
-    recipe = start.load("finetune", overrides).optim
+    recipe = resolve.load("finetune", overrides).optim
     return State(network, optim.optimizer(recipe, network), None, 0, micro)
 
 

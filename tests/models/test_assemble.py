@@ -10,7 +10,7 @@ import torch
 
 from helpers.networks import MODEL_ROWS, built, images, jax_arrays, logits, tiny
 from vitrun import models
-from vitrun.mistakes import Exit, Mistake
+from vitrun.errors import Exit, Mistake
 
 
 @pytest.mark.parametrize("kind", ["learned", "2d", "relative", "sincos2d", "none"])

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from helpers.networks import MODEL_ROWS, built, images, tiny
-from vitrun import choices, models
-from vitrun.mistakes import Mistake
+from vitrun import models
+from vitrun.errors import Mistake
+from vitrun.recipes import tables
 
 
 def test_the_last_layer_gives_what_the_head_reads():
-    network = models.build(choices.model_rows()["vit_nano8"], 1, 32).eval()
+    network = models.build(tables.model_rows()["vit_nano8"], 1, 32).eval()
     images = torch.randn(2, 3, 32, 32)
     tokens = models.layered(network, images)
     assert len(tokens) == len(network.blocks) + 1

@@ -10,7 +10,7 @@ import torch
 
 from helpers.networks import MODEL_ROWS, tiny
 from vitrun import models
-from vitrun.mistakes import Mistake
+from vitrun.errors import Mistake
 
 
 def test_a_resolution_between_strides_is_refused_with_the_two_nearest():

@@ -12,10 +12,10 @@ import torch
 
 from helpers.networks import MODEL_ROWS, built, tiny
 from vitrun import models
-from vitrun.mistakes import Exit, Mistake
+from vitrun.errors import Exit, Mistake
 from vitrun.models.export import export
 from vitrun.models.export.plain import given
-from vitrun.models.layouts import timm_names
+from vitrun.models.formats import timm_names
 
 
 class Planted:

@@ -10,8 +10,9 @@ import torch
 
 from helpers.hub_client import environment
 from helpers.small_hub import COMMIT, serve
-from vitrun import choices, models
+from vitrun import models
 from vitrun.models.export import export
+from vitrun.recipes import tables
 
 WORDS = ["data=shapes", "data.train_images=20", "data.test_images=20", "precision=fp32", "--json"]
 
@@ -20,7 +21,7 @@ WORDS = ["data=shapes", "data.train_images=20", "data.test_images=20", "precisio
 def hub(tmp_path_factory):
     """A Hub with the model vit/tiny, and its file of weights of our own."""
     folder = tmp_path_factory.mktemp("model")
-    row = replace(choices.model_rows()["vit_nano8"], depth=1)
+    row = replace(tables.model_rows()["vit_nano8"], depth=1)
     torch.manual_seed(0)
     network = models.build(row, 120, 32)
     torch.nn.init.normal_(network.head.weight)

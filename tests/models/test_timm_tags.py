@@ -5,8 +5,8 @@ import torch
 
 from helpers.networks import MODEL_ROWS, built, images, logits
 from vitrun import models
-from vitrun.mistakes import Exit, Mistake
-from vitrun.models.published import TAGS
+from vitrun.errors import Exit, Mistake
+from vitrun.models.published_weights import TAGS
 
 
 def test_a_timm_name_without_its_tag_is_refused_with_the_tags():

@@ -8,7 +8,7 @@ import torch
 
 from helpers.networks import MODEL_ROWS, images
 from vitrun import models
-from vitrun.mistakes import Mistake
+from vitrun.errors import Mistake
 
 
 def test_any_network_of_timm_is_a_row():

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vitrun import data, draws
-from vitrun.objectives import Labelled, multi_hot, sigmoid_loss
+from vitrun import data
+from vitrun.engine.losses import Labelled, multi_hot, sigmoid_loss
+from vitrun.runtime import random
 
 
 def batch(size: int = 6, classes: int = 5) -> data.Batch:
@@ -19,7 +20,7 @@ def batch(size: int = 6, classes: int = 5) -> data.Batch:
 def test_mixup_is_the_loss_of_the_mixed_targets(kind, smoothing):
     aim, plain = Labelled(kind, smoothing, 0.4, seed=3), batch()
     mixed = aim.prepare(plain, 17)
-    drawn = draws.generator(3, "mixup", 17).beta(0.4, 0.4)
+    drawn = random.generator(3, "mixup", 17).beta(0.4, 0.4)
     share = max(drawn, 1 - drawn)
     expected = share * plain.images + (1 - share) * torch.roll(plain.images, 1, 0)
     torch.testing.assert_close(mixed.images, expected)

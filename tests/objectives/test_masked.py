@@ -10,13 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 from helpers.masked import COLOUR, network
-from vitrun import data, start
-from vitrun.machine import Machine
-from vitrun.masking import Masking, cut
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.data.transforms.views import WholeView
+from vitrun.engine.masked_patches import Masking, cut
 from vitrun.models import KEPT, MASKED
 from vitrun.models.export.hugging_face_folder import write_hugging_face
-from vitrun.recipe import SimMim
-from vitrun.views import WholeView
+from vitrun.recipes import SimMim
+from vitrun.runtime.device import Machine
 
 SIMMIM = SimMim(kind="simmim", share=0.5)
 
@@ -46,7 +47,7 @@ def test_the_classes_of_known_colours_are_three_bits_of_red_green_and_blue():
 
 def test_targets_come_in_the_range_that_a_view_gives():
     """A target that no image reaches, or all do, would train without a complaint (lucidrains/vit-pytorch, issue 97)."""
-    split = data.open_split(start.load("pretrain", ["data.test_images=40"]).data, "test")
+    split = data.open_split(resolve.load("pretrain", ["data.test_images=40"]).data, "test")
     (batch,) = data.testing(split, WholeView(32), 40)
     counts = Counter(masking().classes(cut(batch.images, 8).flatten(0, 1)).flatten().tolist())
     assert len(counts) > 30 and max(counts.values()) < 0.5 * counts.total()

@@ -2,17 +2,17 @@
 
 import pytest
 
-from vitrun import choices
-from vitrun.published import names
+from vitrun.papers import names
+from vitrun.recipes import tables
 
 
 def test_every_row_that_has_a_published_name_is_in_the_model_table():
-    assert names.MODELS.keys() <= choices.group_files("model").keys()
+    assert names.MODELS.keys() <= tables.group_files("model").keys()
 
 
 @pytest.mark.parametrize("row", names.MODELS)
 def test_a_row_has_its_published_name_and_a_changed_one_its_own(row):
-    options = choices.read_row("model", row)
+    options = tables.read_row("model", row)
     assert names.model(options["name"], options) == names.MODELS[row][0]
     if "depth" in options:
         assert names.model(options["name"], options | {"depth": 1}) == row

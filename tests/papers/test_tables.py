@@ -5,11 +5,12 @@ from typing import get_args
 
 import pytest
 
-from vitrun import choices, models, published, recipe
-from vitrun.data.vtab.tasks import TASKS
-from vitrun.facts import FACTS
-from vitrun.mistakes import Mistake
-from vitrun.published import names
+from vitrun import models, papers, recipes
+from vitrun.data.sources.vtab.tasks import TASKS
+from vitrun.errors import Mistake
+from vitrun.papers import names
+from vitrun.recipes import tables
+from vitrun.runs.describe import FACTS
 
 JFT = 303e6  # images
 # Table 6's figures by the multiply-adds of an image: the counter that was used leaves out products with the zeros of
@@ -20,7 +21,7 @@ WRONG = ("R50+L/16", "7")  # 859 exaFLOPs, where half of the 1,668 for 14 epochs
 
 def numbers(name: str, **fields: str) -> dict[str, float]:
     """The accuracies of a table's numbers that have these fields, by data set."""
-    table = published.load(name)
+    table = papers.load(name)
     return {
         number.fields["data"]: number.value
         for number in table.numbers
@@ -29,39 +30,39 @@ def numbers(name: str, **fields: str) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("name", published.tables())
+@pytest.mark.parametrize("name", papers.tables())
 def test_every_table_loads_and_every_number_has_a_source(name):
-    table = published.load(name)
+    table = papers.load(name)
     assert all(number.source and number.source != "none" for number in table.numbers)
     assert all(0 < number.value <= 100 for number in table.numbers if number.percent)
     assert all(number.std is None or 0 <= number.std < 2 for number in table.numbers)
     assert table.numbers or name == "none"
 
 
-@pytest.mark.parametrize("name", published.tables())
+@pytest.mark.parametrize("name", papers.tables())
 def test_no_number_stands_twice_in_a_place_of_its_table(name):
-    table = published.load(name)
+    table = papers.load(name)
     places = [tuple(number.fields.get(field) for field in (*table.rows, *table.columns)) for number in table.numbers]
     assert len(places) == len(set(places))
 
 
-@pytest.mark.parametrize("name", published.tables())
+@pytest.mark.parametrize("name", papers.tables())
 def test_what_a_table_matches_is_a_fact_of_a_run_or_the_metric(name):
-    assert set(published.load(name).match) <= {*FACTS, "metric"}
+    assert set(papers.load(name).match) <= {*FACTS, "metric"}
 
 
 def test_compare_takes_every_table_and_no_other():
-    assert set(get_args(recipe.PublishedTable)) == set(published.tables())
+    assert set(get_args(recipes.PublishedTable)) == set(papers.tables())
 
 
 def test_a_wrong_name_offers_the_nearest():
     with pytest.raises(Mistake, match="Did you mean table5"):
-        published.load("tabel5")
+        papers.load("tabel5")
 
 
 def test_every_model_and_data_set_of_a_table_is_one_of_ours():
     ours = {written for written, *_ in names.MODELS.values()}
-    data = {choices.read_row("data", name).get("paper") for name in choices.group_files("data")}
+    data = {tables.read_row("data", name).get("paper") for name in tables.group_files("data")}
     data |= {
         *names.TASKS.values(),
         *names.GROUPS,
@@ -70,8 +71,8 @@ def test_every_model_and_data_set_of_a_table_is_one_of_ours():
         "imagenet_v2",
         "ImageNet-21k, issue 62's validation",
     }
-    for name in published.tables():
-        for number in published.load(name).numbers:
+    for name in papers.tables():
+        for number in papers.load(name).numbers:
             assert number.fields.get("model", "B/16") in ours
             assert number.fields.get("data") in data or not number.percent, number
 
@@ -121,9 +122,9 @@ def test_table_5_repeats_table_6_but_for_the_largest_model():
 def test_the_cost_in_table_6_is_that_of_our_networks():
     rows = {written[0]: row for row, written in names.MODELS.items()}
     seen = 0
-    for number in (number for number in published.load("table6").numbers if not number.percent):
+    for number in (number for number in papers.load("table6").numbers if not number.percent):
         model, epochs = number.fields["model"], number.fields["pretrain_epochs"]
-        row = choices.model_rows()[rows[model]]
+        row = tables.model_rows()[rows[model]]
         macs = models.macs(row, 21843 if row.kind == "bit" else 1000, 224)
         ratio = float(epochs) * JFT * 6 * macs / 1e18 / number.value
         if (model, epochs) == WRONG:

@@ -6,9 +6,9 @@ import torch
 from scipy import stats
 
 from helpers.features import clusters
-from vitrun import ridge
-from vitrun.mistakes import Exit, Mistake
-from vitrun.ridge import Features
+from vitrun.engine import ridge
+from vitrun.engine.ridge import Features
+from vitrun.errors import Exit, Mistake
 
 
 def test_each_l2_is_solved_as_if_it_were_alone():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vitrun import checkpoints
-from vitrun.mistakes import Exit, Mistake
+from vitrun.errors import Exit, Mistake
+from vitrun.runs import checkpoints
 
 CONTENT = bytes(range(256)) * 4
 
@@ -178,7 +178,7 @@ def test_a_checkpoint_of_a_newer_program_says_so(folder):
 KILLED = """
 import sys, time
 from pathlib import Path
-from vitrun import checkpoints
+from vitrun.runs import checkpoints
 
 def write(folder):
     with open(folder / "model.bin", "wb") as file:

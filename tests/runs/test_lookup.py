@@ -3,12 +3,12 @@
 import pytest
 
 from helpers.runs import finished
-from vitrun import start
-from vitrun.mistakes import Mistake
+from vitrun.config import resolve
+from vitrun.errors import Mistake
 
 
 def test_a_run_in_another_folder_is_refused_with_the_overrides_that_name_it(run_command, tmp_path):
     folder = finished(run_command)
     with pytest.raises(Mistake) as error:
-        start.load("finetune", [f"init={folder}", f"runs={tmp_path / 'elsewhere'}"])
+        resolve.load("finetune", [f"init={folder}", f"runs={tmp_path / 'elsewhere'}"])
     assert f"runs={folder.parent} init={folder.name}" in str(error.value)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from helpers.runs import finished
-from vitrun import compare, results, start
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun.commands import compare
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.runs import results
+from vitrun.runtime.console import Screen
 
 
 @pytest.mark.parametrize("file, content", [("result.json", ""), ("result.json", "[]"), ("recipe.yaml", "a: [b")])
@@ -17,7 +19,7 @@ def test_a_damaged_run_is_named_and_other_runs_are_compared_without_it(run_comma
         run_command("finetune", f"init={bad.name}", "steps=1")
     assert error.value.status == Exit.CHECKPOINT
     overrides = [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}", "verbs=pretrain", "paper=none"]
-    compare.main(start.load("compare", overrides), Screen())
+    compare.main(resolve.load("compare", overrides), Screen())
     shown = capsys.readouterr()
     assert f"left out: {bad.name}" in shown.err and "shapes" in shown.out
 

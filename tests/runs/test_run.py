@@ -9,14 +9,17 @@ import pytest
 
 from helpers.overrides import SCRATCH, TINY
 from helpers.runs import finished
-from vitrun import checkpoints, choices, init, run, start
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.recipes import tables, trees
+from vitrun.runs import checkpoints, lookup, run
+from vitrun.runtime import files
+from vitrun.runtime.console import Screen
 
 
 def test_a_run_is_named_after_what_it_computes():
     def name(*overrides: str) -> str:
-        return run.name("pretrain", start.load("pretrain", list(overrides)))
+        return run.name("pretrain", resolve.load("pretrain", list(overrides)))
 
     assert name() == name("seed=0") == name("device=cpu", "micro_batch=2", "save_minutes=1", "runs=elsewhere")
     assert len({name(), name("seed=1"), name("optim.lr=0.1"), name("steps=5"), name("model=vit_b16")}) == 5
@@ -33,14 +36,14 @@ def test_a_byte_that_is_no_text_in_the_metrics_is_passed_over(run_command):
 
 def test_runs_of_two_protocols_never_have_one_name():
     overrides = [SCRATCH, "data=imagenet", "res=384", "ema=null"]
-    paper, table2 = (start.load("finetune", [*overrides, f"protocol={name}"]) for name in ("paper", "table2"))
-    assert choices.plain(table2) == choices.plain(paper) | {"protocol": "table2"}
+    paper, table2 = (resolve.load("finetune", [*overrides, f"protocol={name}"]) for name in ("paper", "table2"))
+    assert trees.plain(table2) == trees.plain(paper) | {"protocol": "table2"}
     assert run.name("finetune", paper) != run.name("finetune", table2)
 
 
 def open_run(tmp_path) -> run.Run:
     """A run that has begun."""
-    recipe = start.load("pretrain", [*TINY, f"runs={tmp_path}"])
+    recipe = resolve.load("pretrain", [*TINY, f"runs={tmp_path}"])
     found = run.Run("pretrain", recipe, Screen(quiet=True))
     found.begin()
     return found
@@ -95,8 +98,8 @@ def test_a_finished_run_whose_weights_have_changed_since_is_refused(run_command,
     overrides = ["fewshot", "init=random:vit_nano8", "res=32", "shots=1", "data.test_images=1700"]
     recipe, found = run_command(*overrides)
     assert run_command(*overrides)[1] == found, "as long as they are the same it is shown"
-    row = choices.read_row("model", "vit_nano8") | {"width": 96}
-    monkeypatch.setattr(init.choices, "read_row", lambda group, name: row)
+    row = tables.read_row("model", "vit_nano8") | {"width": 96}
+    monkeypatch.setattr(lookup.tables, "read_row", lambda group, name: row)
     with pytest.raises(Mistake, match="weights of init=random:vit_nano8 changed since fewshot-vit_nano8") as error:
         run_command(*overrides)
     assert error.value.status == Exit.CHECKPOINT
@@ -119,7 +122,7 @@ def test_a_file_that_finds_no_room_ends_the_run_with_a_sentence(tmp_path, monkey
     def refuse(path):
         raise OSError(ENOSPC, os.strerror(ENOSPC))
 
-    monkeypatch.setattr(checkpoints, "synchronise", refuse)
+    monkeypatch.setattr(files, "synchronise", refuse)
     with pytest.raises(Mistake, match=f"Cannot write .*{file}: No space left on device. Make room") as error:
         there.write(file, lambda path: path.write_text("x"))
     assert error.value.status == Exit.SPACE
@@ -154,6 +157,6 @@ def test_what_a_resumed_run_computes_otherwise_is_said_and_a_typed_micro_batch_t
     (folder,) = (tmp_path / "runs").glob("pretrain-*")
     log = (folder / "log.txt").read_text()
     assert "with micro_batch 4, not 8: from here on perhaps not to the same bits" in log
-    assert checkpoints.read_json(folder / "about.json")["computing"] | {"threads": 0} == {
+    assert files.read_json(folder / "about.json")["computing"] | {"threads": 0} == {
         "device": "cpu", "precision": "fp32", "ranks": 1, "threads": 0, "micro_batch": 4
     }  # fmt: skip

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from helpers.overrides import TINY
-from vitrun import checkpoints
-from vitrun.mistakes import Exit
-from vitrun.screen import Screen
+from vitrun.errors import Exit
+from vitrun.runtime import files
+from vitrun.runtime.console import Screen
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -34,7 +34,7 @@ def test_training_goes_on_when_nobody_reads_what_it_prints(tmp_path):
     process.stdout.close()
     assert process.wait(120) == 0
     (folder,) = (tmp_path / "runs").glob("pretrain-*")
-    assert checkpoints.read_json(folder / "result.json")["result"]["steps"] == 6
+    assert files.read_json(folder / "result.json")["result"]["steps"] == 6
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from helpers.overrides import TINY
-from vitrun import choices, models
-from vitrun.machine import Machine, choose_micro_batch
+from vitrun import models
+from vitrun.recipes import tables
+from vitrun.runtime.device import Machine, choose_micro_batch
 
 
 @pytest.mark.parametrize("tokens, width, batch_size", [(17, 64, 128), (65, 192, 128), (197, 768, 4096), (577, 1024, 7)])
@@ -23,7 +24,7 @@ def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_worker(toke
 def test_what_draws_random_numbers_trains_with_one_worker():
     machine = Machine("cpu", "fp32")
     machine.lanes = 4
-    row = choices.model_rows()["vit_nano8"]
+    row = tables.model_rows()["vit_nano8"]
     drawing = [replace(row, dropout=0.1), replace(row, stochastic_depth=0.1)]
     assert [machine.lanes_for(models.build(one, 2, 32)) for one in (row, *drawing)] == [4, 1, 1]
 
@@ -31,7 +32,7 @@ def test_what_draws_random_numbers_trains_with_one_worker():
 PAGES = """
 import resource, sys, torch
 from concurrent.futures import ThreadPoolExecutor
-from vitrun.cli import app
+from vitrun.cli.app import app
 
 app(sys.argv[1:], standalone_mode=False)
 

@@ -17,8 +17,9 @@ from PIL import Image
 from helpers.overrides import TINY
 from helpers.paths import ROOT
 from helpers.runs import weights
-from vitrun import ranks, run
-from vitrun.mistakes import Exit
+from vitrun.errors import Exit
+from vitrun.runs import run
+from vitrun.runtime import distributed
 
 FORK_RANKS = ROOT / "tests" / "helpers" / "fork_ranks.py"
 EXACT = ["precision=fp32", "device=cpu"]
@@ -145,4 +146,4 @@ def test_torchrun_starts_them(tmp_path):
 
 
 def test_a_run_alone_asks_no_other():
-    assert (ranks.rank(), ranks.size(), ranks.each(3)) == (0, 1, [3])
+    assert (distributed.rank(), distributed.size(), distributed.each(3)) == (0, 1, [3])

@@ -5,33 +5,33 @@ import hashlib
 import numpy as np
 import pytest
 
-from vitrun import draws
+from vitrun.runtime import random
 
 INDICES = np.arange(2000)
 
 
 def test_a_number_belongs_to_its_index_whatever_else_is_asked_for():
-    whole = draws.uniform(0, "crop", 3, INDICES, 4)
+    whole = random.uniform(0, "crop", 3, INDICES, 4)
     mixed = np.random.default_rng(0).permutation(INDICES)
-    assert np.array_equal(draws.uniform(0, "crop", 3, mixed, 4), whole[mixed])
+    assert np.array_equal(random.uniform(0, "crop", 3, mixed, 4), whole[mixed])
     for part in ([7], [1999, 7, 7], INDICES[500:900]):
-        assert np.array_equal(draws.uniform(0, "crop", 3, np.asarray(part), 4), whole[part])
+        assert np.array_equal(random.uniform(0, "crop", 3, np.asarray(part), 4), whole[part])
 
 
 def test_the_type_of_the_index_does_not_matter():
-    wide, narrow = (draws.uniform(0, "crop", 0, INDICES.astype(kind), 2) for kind in (np.int64, np.int32))
+    wide, narrow = (random.uniform(0, "crop", 0, INDICES.astype(kind), 2) for kind in (np.int64, np.int32))
     assert np.array_equal(wide, narrow)
 
 
 @pytest.mark.parametrize("other", [(1, "crop", 3), (0, "flip", 3), (0, "crop", 4)], ids=["seed", "purpose", "epoch"])
 def test_another_seed_purpose_or_epoch_gives_unrelated_numbers(other):
-    one, two = draws.uniform(0, "crop", 3, INDICES, 1)[:, 0], draws.uniform(*other, INDICES, 1)[:, 0]
+    one, two = random.uniform(0, "crop", 3, INDICES, 1)[:, 0], random.uniform(*other, INDICES, 1)[:, 0]
     assert not set(one) & set(two)
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.1
 
 
 def test_numbers_are_about_uniform_in_the_unit_interval_and_do_not_repeat():
-    numbers = draws.uniform(5, "crop", 0, np.arange(20_000), 3)  # [20000, 3]
+    numbers = random.uniform(5, "crop", 0, np.arange(20_000), 3)  # [20000, 3]
     assert numbers.shape == (20_000, 3) and numbers.dtype == np.float64
     assert numbers.min() >= 0 and numbers.max() < 1
     assert len(np.unique(numbers)) == numbers.size
@@ -52,20 +52,20 @@ def split_mix_64(state: int) -> int:
 def test_the_numbers_are_those_of_split_mix_64_on_every_machine():
     golden = 0x9E3779B97F4A7C15
     assert split_mix_64(1234567 + golden) == 6457827717110365317, "as published for seed 1234567"
-    start = draws.key(0, "crop", 1)
+    start = random.key(0, "crop", 1)
     assert start == int.from_bytes(hashlib.sha256(b"0/crop/1").digest()[:8], "little") // 2
-    found = draws.uniform(0, "crop", 1, np.array([0, 9, 10**7]), 2)
+    found = random.uniform(0, "crop", 1, np.array([0, 9, 10**7]), 2)
     for row, index in zip(found, (0, 9, 10**7)):
         for position, number in enumerate(row, index * 2):
             assert number == split_mix_64((start + (position + 1) * golden) % 2**64) // 2**11 / 2**53
 
 
 def test_a_generator_repeats_itself_for_the_same_purpose_only():
-    first, again, other = (draws.generator(0, "order", epoch).permutation(1000) for epoch in (1, 1, 2))
+    first, again, other = (random.generator(0, "order", epoch).permutation(1000) for epoch in (1, 1, 2))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
     assert np.array_equal(np.sort(first), np.arange(1000))
 
 
 def test_no_two_purposes_share_a_key():
-    keys = {draws.key(s, p, *n) for s in range(20) for p in ("a", "b", "ab") for n in [(), *((e,) for e in range(20))]}
+    keys = {random.key(s, p, *n) for s in range(20) for p in ("a", "b", "ab") for n in [(), *((e,) for e in range(20))]}
     assert len(keys) == 20 * 3 * 21 and all(0 <= key < 2**63 for key in keys)

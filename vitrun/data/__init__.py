@@ -4,16 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vitrun import recipe
-from vitrun.data import hub, shards, sources
-from vitrun.data.bad import Budget
-from vitrun.data.batches import Batch, ahead, testing, training
-from vitrun.data.held import held_out, kept
-from vitrun.data.imagenet import CLASSES as IMAGENET_CLASSES
-from vitrun.data.splits import Chosen, Split, bad_images, readable, settled
-from vitrun.data.table import main
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun import recipes
+from vitrun.data.bad_images import Budget
+from vitrun.data.held_out import held_out, kept
+from vitrun.data.loader import Batch, ahead, testing, training
+from vitrun.data.sources import hub, registry, shards
+from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES
+from vitrun.data.split import Chosen, Split, bad_images, readable, settled
+from vitrun.errors import Exit, Mistake
+from vitrun.runtime.console import Screen
 
 __all__ = [
     "IMAGENET_CLASSES",
@@ -24,7 +23,6 @@ __all__ = [
     "as_published",
     "bad_images",
     "held_out",
-    "main",
     "open_split",
     "readable",
     "testing",
@@ -32,7 +30,7 @@ __all__ = [
 ]
 
 
-def as_published(data: recipe.Files | recipe.Shards, part: str) -> Split | None:
+def as_published(data: recipes.Files | recipes.Shards, part: str) -> Split | None:
     """A split of as many images and classes as is published, none of which can be read; None if that is unknown.
 
     It is there to reckon with, so that a rehearsal downloads nothing, and indexes no shards. What lies on this machine
@@ -41,7 +39,7 @@ def as_published(data: recipe.Files | recipe.Shards, part: str) -> Split | None:
     images = data.train_images if part == "train" else data.test_images
     if images is None or data.classes is None:
         return None
-    if isinstance(data, recipe.Shards):
+    if isinstance(data, recipes.Shards):
         if shards.indexed(data, part):
             return None
         where = f"{data.path or getattr(data, part)}, as published: not indexed"
@@ -54,7 +52,7 @@ def as_published(data: recipe.Files | recipe.Shards, part: str) -> Split | None:
 
 
 def open_split(
-    data: recipe.Data, part: str, screen: Screen = Screen(quiet=True), tick: Callable[[], None] = lambda: None
+    data: recipes.Data, part: str, screen: Screen = Screen(quiet=True), tick: Callable[[], None] = lambda: None
 ) -> Split:
     """The ``train`` or ``test`` part of a data set, small sets of equal images decoded into memory.
 
@@ -63,9 +61,9 @@ def open_split(
     What takes long, a download or the index of many shards, calls ``tick`` all the time, which may raise to stop it; a
     download from the Hub shows on ``screen``.
     """
-    if isinstance(data, recipe.Files) and data.path is None:
+    if isinstance(data, recipes.Files) and data.path is None:
         data = hub.local(data, part, screen, tick)
-    split = sources.read(data, part, tick)
+    split = registry.read(data, part, tick)
     if len(split) == 0:
         where = f" (from {split.where})" if split.where else ""
         raise Mistake(f"data={data.name}: its {part} part has no images{where}.", Exit.DATA)

@@ -7,25 +7,26 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrun import choices, recipe
-from vitrun.data import files, sources
+from vitrun import recipes
 from vitrun.data.decode import opened
-from vitrun.data.splits import Split
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen, table
+from vitrun.data.sources import parquet, registry
+from vitrun.data.split import Split
+from vitrun.errors import Exit, Mistake
+from vitrun.recipes import tables
+from vitrun.runtime.console import Screen, table
 
 LOOKED_AT = 5000  # images of a split, evenly spread, whose sizes are read
 OWN = ("folder", "parquet")  # the rows for a folder of which nothing is known before
 HEADER = ["split", "images", "classes", "a class", "format", "width", "height", "fingerprint"]
 
 
-def describe(data: recipe.Data, screen: Screen) -> None:
+def describe(data: recipes.Data, screen: Screen) -> None:
     """Print one row a part of a data set as its folder has it; of a folder of one's own every split, and its words."""
     if data.name in OWN:
         parts, words = unknown(data)
     else:
         named = [part for part in ("train", "test") if getattr(data, part, part)]
-        parts, words = {part: sources.read(data, part) for part in named}, []
+        parts, words = {part: registry.read(data, part) for part in named}, []
     screen.show(table(HEADER, [[name, *facts(split)] for name, split in parts.items()]))
     for place in dict.fromkeys(split.where for split in parts.values() if split.where):
         screen.say(f"from {place}")
@@ -35,25 +36,25 @@ def describe(data: recipe.Data, screen: Screen) -> None:
         screen.say(f"Formats and sizes are those of up to {LOOKED_AT:,} images a split, evenly spread.")
 
 
-def unknown(data: recipe.Files) -> tuple[dict[str, Split], list[str]]:
+def unknown(data: recipes.Files) -> tuple[dict[str, Split], list[str]]:
     """Every split of a folder in the Hub's layout, or the parts of one of class folders, and the words that read it.
 
     Columns that ``data`` names are taken where they are there, else the first of images and of labels.
     """
-    shards = files.parquet_splits(data.path, None)
+    shards = parquet.parquet_splits(data.path, None)
     if not shards:
-        usual = choices.data_row("folder", path=data.path)
+        usual = tables.data_row("folder", path=data.path)
         row = replace(usual, train=data.train, test=data.test)
-        parts = {part: files.source(row, part) for part in ("train", "test")}
+        parts = {part: parquet.source(row, part) for part in ("train", "test")}
         own = [f"data.{part}={name}" for part in parts if (name := getattr(row, part)) != getattr(usual, part)]
         return parts, ["data=folder", f"data.path={data.path}", *own]
     row = in_parquet(data, next(iter(shards.values()))[0])
-    parts = {name: files.source(replace(row, test=name), "test") for name in sorted(shards)}
+    parts = {name: parquet.source(replace(row, test=name), "test") for name in sorted(shards)}
     words = ["data=parquet", f"data.path={data.path}", f"data.image={row.image}", f"data.label={row.label}"]
     return parts, words + [f"data.{part}=NAME" for part in ("train", "test") if part not in parts]
 
 
-def in_parquet(data: recipe.Files, file: Path) -> recipe.Files:
+def in_parquet(data: recipes.Files, file: Path) -> recipes.Files:
     """The recipe row that reads a folder of parquet files, with the columns that one of them has."""
     import datasets
     import pyarrow.parquet
@@ -61,7 +62,7 @@ def in_parquet(data: recipe.Files, file: Path) -> recipe.Files:
     try:
         features = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(file))
     except (OSError, ValueError) as error:  # pyarrow's own kinds are of these
-        raise Mistake(f"{file} cannot be read: {files.first_line(error)}.", Exit.DATA) from None
+        raise Mistake(f"{file} cannot be read: {parquet.first_line(error)}.", Exit.DATA) from None
     images = [
         name
         for name, kind in features.items()
@@ -75,7 +76,7 @@ def in_parquet(data: recipe.Files, file: Path) -> recipe.Files:
     image, label = (
         named if named in found else found[0] for named, found in ((data.image, images), (data.label, labels))
     )
-    return choices.data_row("parquet", path=data.path, image=image, label=label)
+    return tables.data_row("parquet", path=data.path, image=image, label=label)
 
 
 def facts(split: Split) -> list[str]:

@@ -7,22 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrun import recipe
-from vitrun.data import imagenet
-from vitrun.data.folders import listed
-from vitrun.data.splits import Split
-from vitrun.mistakes import Exit, Mistake
+from vitrun import recipes
+from vitrun.data.sources import imagenet
+from vitrun.data.sources.folders import listed
+from vitrun.data.split import Split
+from vitrun.errors import Exit, Mistake
 
 NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")  # a synset is eight digits too
 AGREEMENT = 0.5  # of ReaL with the original labels: 0.9 where lists and images belong together, 0.001 where they do not
 
 
-def original(data: recipe.Files, split: Split) -> Split:
+def original(data: recipes.Files, split: Split) -> Split:
     """The split as it is."""
     return split
 
 
-def real(data: recipe.Files, split: Split) -> Split:
+def real(data: recipes.Files, split: Split) -> Split:
     """The split with the labels that ReaL accepts (arXiv 2006.07159), matched by the number in each file's name.
 
     The lists are ``data.real``, or a column of the data set, or ``real.json`` beside the images, or the published ones.
@@ -41,7 +41,7 @@ def real(data: recipe.Files, split: Split) -> Split:
     return replace(split, accepted=accepted)
 
 
-def numbered(data: recipe.Files, split: Split) -> list[list[int]]:
+def numbered(data: recipes.Files, split: Split) -> list[list[int]]:
     """The list of each image."""
     beside = data.path / "real.json" if data.path else None
     file = data.real or (beside if beside and beside.exists() else None)
@@ -84,7 +84,7 @@ def padded(lists: list[list[int]]) -> np.ndarray:
     return array
 
 
-def two_hundred(data: recipe.Files, split: Split) -> Split:
+def two_hundred(data: recipes.Files, split: Split) -> Split:
     """The split with labels among the 200 classes of ImageNet that it has, whichever way its source counts them."""
     chosen, synsets = imagenet.subset(data.labels).tolist(), imagenet.synsets()
     names, numbered = split.classes, all(name.isdigit() for name in split.classes)
@@ -109,7 +109,7 @@ def two_hundred(data: recipe.Files, split: Split) -> Split:
     return replace(split, labels=labels, classes=tuple(synsets[label] for label in chosen), among=among)
 
 
-def objectnet(data: recipe.Files, split: Split) -> Split:
+def objectnet(data: recipes.Files, split: Split) -> Split:
     """The images of the classes that ImageNet has too, with the classes of ImageNet that stand for each.
 
     The mapping is that of the four files in ``mappings`` of the official archive.

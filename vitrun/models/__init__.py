@@ -5,17 +5,16 @@ Images are [B, 3, R, R] in [-1, 1]. A network maps them to logits [B, C], and it
 """
 
 from vitrun.models.assemble import Loaded
+from vitrun.models.attention_maps import attention_and_tokens, layered
 from vitrun.models.build import build, check, stride
-from vitrun.models.counts import macs, parameters, tokens
-from vitrun.models.files import fill, save
+from vitrun.models.checkpoint_file import fill, save
+from vitrun.models.cost import macs, parameters, tokens
+from vitrun.models.hub import check as check_tag
 from vitrun.models.load import load, with_dropout
-from vitrun.models.look import attention_and_tokens, layered
+from vitrun.models.load_report import Report
 from vitrun.models.masked import KEPT, MASKED, build_masked
-from vitrun.models.published import published
-from vitrun.models.report import Report
-from vitrun.models.table import main
-from vitrun.models.tags import check as check_tag
-from vitrun.models.weights import Weights, read
+from vitrun.models.published_weights import published
+from vitrun.models.tensor_files import Weights, read
 
 __all__ = [
     "KEPT",
@@ -32,7 +31,6 @@ __all__ = [
     "layered",
     "load",
     "macs",
-    "main",
     "parameters",
     "published",
     "read",

@@ -6,14 +6,14 @@ from math import isqrt
 import torch
 from torch import Tensor, nn
 
-from vitrun.models.baseline import Baseline, empty_head, resize
 from vitrun.models.build import shaped
-from vitrun.models.layouts.entry import Entry, Source
+from vitrun.models.formats.mapping import Entry, Source
+from vitrun.models.load_report import Report, describe, listed
 from vitrun.models.positions import resample, stretch
-from vitrun.models.report import Report, describe, listed
+from vitrun.models.tensor_files import wrong
+from vitrun.models.timm_wrapper import Baseline, empty_head, resize
 from vitrun.models.vit import fixed_positions
-from vitrun.models.weights import wrong
-from vitrun.recipe import BiT, Timm, ViT
+from vitrun.recipes import BiT, Timm, ViT
 
 RES = 224  # of weights that do not tell theirs: the resolution of pretraining (arXiv 2010.11929, section 4.1)
 

@@ -5,14 +5,14 @@ from math import sqrt
 import torch
 from torch import nn
 
-from vitrun.mistakes import Mistake
+from vitrun.errors import Mistake
 from vitrun.models.attention import Attention, AttentionPool, Mlp
-from vitrun.models.baseline import baseline
 from vitrun.models.resnet import BiT, PostUnit
+from vitrun.models.timm_wrapper import baseline
 from vitrun.models.vit import ViT, fixed_positions
-from vitrun.recipe import BiT as BiTRow
-from vitrun.recipe import Timm as TimmRow
-from vitrun.recipe import ViT as ViTRow
+from vitrun.recipes import BiT as BiTRow
+from vitrun.recipes import Timm as TimmRow
+from vitrun.recipes import ViT as ViTRow
 
 
 def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: float = 0.0) -> nn.Module:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from torch import nn
 
-from vitrun.mistakes import Mistake
+from vitrun.errors import Mistake
 from vitrun.models.assemble import Loaded, assemble
-from vitrun.models.layouts import recognise
-from vitrun.models.tags import load_repository, load_tag
-from vitrun.models.weights import read
-from vitrun.recipe import ViT
+from vitrun.models.formats import recognise
+from vitrun.models.hub import load_repository, load_tag
+from vitrun.models.tensor_files import read
+from vitrun.recipes import ViT
 
 
 def load(source: str | Path, classes: int | None = None, res: int | None = None) -> Loaded:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vitrun.models.build import draw, side
 from vitrun.models.vit import ViT
-from vitrun.recipe import ViT as Row
+from vitrun.recipes import ViT as Row
 
 KEPT, MASKED = -2, -1  # what stands at a patch: itself, untold; the mask token; else the place of the patch there
 ABOVE = ("head", "pre_logits", "attn_pool")  # what reads the tokens of the network that it becomes, untrained here

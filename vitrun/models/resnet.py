@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitrun.recipe import BiT as Row
+from vitrun.recipes import BiT as Row
 
 GROUPS = 32
 ZERO = 1e-30  # around the image: onnxruntime merges a border of true zeros into the max-pool, which then ignores it

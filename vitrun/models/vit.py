@@ -7,7 +7,7 @@ from torch.nn import functional
 from vitrun.models.attention import EPSILON, AttentionPool, Block
 from vitrun.models.positions import sincos2d
 from vitrun.models.resnet import ResNet
-from vitrun.recipe import ViT as Row
+from vitrun.recipes import ViT as Row
 
 
 class PatchEmbed(nn.Module):

@@ -7,8 +7,8 @@ import pytest
 
 from helpers.imagenet import LABELS, LISTS, NUMBERS, SYNSETS, lists, named, opened, validation
 from helpers.images import class_folders
-from vitrun.data import imagenet
-from vitrun.mistakes import Exit, Mistake
+from vitrun.data.sources import imagenet
+from vitrun.errors import Exit, Mistake
 
 
 def test_the_published_lists_are_as_published():

@@ -4,8 +4,9 @@ import pytest
 
 from helpers.images import flat, write_parquet
 from helpers.overrides import DATA_ROWS
-from vitrun import data, start
-from vitrun.mistakes import Exit, Mistake
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
 
 OWN = ("folder", "parquet", "shards")  # the rows for what anybody has
 ABSENT = {
@@ -22,7 +23,7 @@ def test_a_published_set_that_is_not_there_says_where_it_comes_from_and_one_of_o
     ABSENT[kind](tmp_path)
     overrides = [name, f"data.path={tmp_path}", *["data.classes=2"] * (name == "shards")]
     with pytest.raises(Mistake) as error:
-        data.open_split(start.load("data", overrides).data, "test")
+        data.open_split(resolve.load("data", overrides).data, "test")
     sentence, home, hub = str(error.value), DATA_ROWS[name]["home"], DATA_ROWS[name].get("hub")
     assert error.value.status == Exit.DATA and str(tmp_path) in sentence and "\n" not in sentence
     assert sentence.count(f" {name} comes from {home}") == bool(home) == sentence.count("comes from")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from vitrun import choices
-from vitrun.randaugment import RandAugment, big_vision, torchvision
-from vitrun.views import CropView
+from vitrun.data.transforms.randaugment import RandAugment, big_vision, torchvision
+from vitrun.data.transforms.views import CropView
+from vitrun.recipes import tables
 
 SIDE = 8
 LEVEL = {
@@ -36,7 +36,7 @@ def apply(name: str, magnitude: int = 10, sign: float = 0.9, row: float = 0.5, c
 
 @pytest.mark.parametrize("name, level", LEVEL.items())
 def test_the_levels_are_the_published_ones(name, level):
-    row = choices.read_row("augment", name)
+    row = tables.read_row("augment", name)
     assert (row["layers"], row["magnitude"], row["mixup"]) == level
     assert row["randaugment"] == ("big_vision" if level[0] else "none")
 

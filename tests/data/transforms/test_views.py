@@ -8,8 +8,8 @@ from torch.nn import functional
 from torchvision.transforms import RandomResizedCrop
 
 from helpers.images import random_images
-from vitrun.resample import resample
-from vitrun.views import CROPS, NUMBERS, CropView, WholeView
+from vitrun.data.transforms.resize import resample
+from vitrun.data.transforms.views import CROPS, NUMBERS, CropView, WholeView
 
 
 @pytest.mark.parametrize("box", [(0, 0, 40, 30), (3, 5, 20, 11), (10, 2, 8, 8), (0, 0, 16, 16)])

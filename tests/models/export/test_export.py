@@ -8,7 +8,7 @@ import torch
 
 from helpers.networks import MODEL_ROWS, built, images, tiny
 from vitrun import models
-from vitrun.mistakes import Mistake
+from vitrun.errors import Mistake
 from vitrun.models.export import export
 
 HYBRID = tiny(patch=1, stem=64, resnet=(2, 2, 2, 2))

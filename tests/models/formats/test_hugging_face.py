@@ -7,9 +7,9 @@ import torch
 
 from helpers.networks import built, images, logits, tiny
 from vitrun import models
-from vitrun.mistakes import Mistake
+from vitrun.errors import Mistake
 from vitrun.models.export.plain import given
-from vitrun.models.layouts import hugging_face
+from vitrun.models.formats import hugging_face
 
 
 @pytest.mark.parametrize("names", ["files", "memory"])

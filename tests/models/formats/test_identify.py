@@ -5,7 +5,7 @@ import numpy as np
 from helpers.networks import MODEL_ROWS, built
 from vitrun import models
 from vitrun.models.export.plain import given
-from vitrun.models.layouts import jax_bit, jax_vit
+from vitrun.models.formats import jax_bit, jax_vit
 
 
 def test_rows_of_the_table_are_recognised(tmp_path):

@@ -12,7 +12,7 @@ from helpers.paths import SHARED
 from vitrun import models
 from vitrun.models import positions
 from vitrun.models.export.plain import given
-from vitrun.models.layouts import jax_bit
+from vitrun.models.formats import jax_bit
 
 GOLDEN = SHARED / "golden"
 

@@ -9,7 +9,7 @@ import torch
 from helpers.networks import built, images, logits, tiny
 from vitrun import models
 from vitrun.models.export.plain import given
-from vitrun.models.layouts import timm_names
+from vitrun.models.formats import timm_names
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])

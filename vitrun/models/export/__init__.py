@@ -7,12 +7,12 @@ from pathlib import Path
 from safetensors import SafetensorError
 from torch import nn
 
-from vitrun.mistakes import Exit, Mistake, pick
+from vitrun.errors import Exit, Mistake, pick
 from vitrun.models.export.hugging_face_folder import write_hugging_face
 from vitrun.models.export.npz_file import write_npz
 from vitrun.models.export.onnx_file import write_onnx
 from vitrun.models.export.timm_folder import write_timm
-from vitrun.recipe import BiT, Timm, ViT
+from vitrun.recipes import BiT, Timm, ViT
 
 Writer = Callable[[Path, nn.Module, ViT | BiT | Timm, Sequence[str], int], None]
 FOLDERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face}

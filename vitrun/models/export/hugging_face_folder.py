@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from vitrun.mistakes import Mistake
+from vitrun.errors import Mistake
+from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.export.plain import given, plain, without_pre_logits
-from vitrun.models.files import save_tensors
-from vitrun.models.layouts import hugging_face
-from vitrun.recipe import BiT, Timm, ViT
+from vitrun.models.formats import hugging_face
+from vitrun.recipes import BiT, Timm, ViT
 
 
 def write_hugging_face(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vitrun.mistakes import Mistake
+from vitrun.errors import Mistake
 from vitrun.models.export.plain import given, plain
-from vitrun.models.layouts import jax_bit, jax_vit
-from vitrun.recipe import BiT, Timm, ViT
+from vitrun.models.formats import jax_bit, jax_vit
+from vitrun.recipes import BiT, Timm, ViT
 
 PUBLISHED = (  # the numbering and places of the published files, which every reader of them converts
     (r"^pos_embedding$", "Transformer/posembed_input/pos_embedding"),

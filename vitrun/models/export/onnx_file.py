@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from vitrun.mistakes import Mistake
-from vitrun.models.report import describe
-from vitrun.recipe import BiT, Timm, ViT
+from vitrun.errors import Mistake
+from vitrun.models.load_report import describe
+from vitrun.recipes import BiT, Timm, ViT
 
 LIMIT = 2_000_000_000  # bytes; a file of protocol buffers ends at 2 GiB
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from vitrun.mistakes import Mistake
-from vitrun.models.layouts.entry import Entry
-from vitrun.recipe import ViT
+from vitrun.errors import Mistake
+from vitrun.models.formats.mapping import Entry
+from vitrun.recipes import ViT
 
 
 def plain(network: nn.Module, model: ViT, to: str) -> tuple[ViT, dict[str, Tensor]]:

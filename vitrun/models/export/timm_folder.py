@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vitrun.mistakes import Mistake
-from vitrun.models.baseline import create
+from vitrun.errors import Mistake
+from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.export.plain import given, plain, without_pre_logits
-from vitrun.models.files import save_tensors
-from vitrun.models.layouts import timm_names
-from vitrun.recipe import BiT, Timm, ViT
+from vitrun.models.formats import timm_names
+from vitrun.models.timm_wrapper import create
+from vitrun.recipes import BiT, Timm, ViT
 
 Described = tuple[dict, dict[str, Tensor]]  # config.json, and the tensors by timm's names
 POOLS = {"token": "token", "gap": "avg", "map": "map"}

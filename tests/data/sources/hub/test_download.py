@@ -6,7 +6,7 @@ import pytest
 
 from helpers.hub_client import TEST, TRAIN
 from helpers.small_hub import COMMIT
-from vitrun.mistakes import Exit
+from vitrun.errors import Exit
 
 
 def test_a_cut_transfer_goes_on_where_it_was(hub, client, put, parquet):

@@ -9,10 +9,11 @@ from threading import Thread
 import pytest
 
 from helpers.tars import opened, refused, sample, write
-from vitrun import data, start
-from vitrun.data.shards import download
-from vitrun.mistakes import Exit, Mistake
-from vitrun.run import Stopped
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.data.sources.shards import download
+from vitrun.errors import Exit, Mistake
+from vitrun.runs.run import Stopped
 
 
 class Server(BaseHTTPRequestHandler):
@@ -69,7 +70,7 @@ def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_pa
         f"data.train={address}/train-{{0..1}}.tar",
         "data.test=http://h/val.tar",
     ]
-    recipe = start.load("pretrain", overrides).data
+    recipe = resolve.load("pretrain", overrides).data
     found = data.open_split(recipe, "train")
     assert len(found) == 17 and found.fingerprint == opened(shards, "train", "data.train=train-{0..1}.tar").fingerprint
     assert "train-0.tar from 20000" in asked, "what a broken connection left is kept"
@@ -101,17 +102,17 @@ def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp
         )
     address, _ = serve(most=10**6)
     overrides = ["data=shards", "data.classes=5", f"data.path={tmp_path / 'kept'}"]
-    recipe = start.load(
+    recipe = resolve.load(
         "pretrain", [*overrides, f"data.train={address}/part-{{0..1}}/data.tar", "data.test=http://h/v.tar"]
     )
     found = data.open_split(recipe.data, "train")
     assert len(found) == 9 and {key.split("/")[0] for key in found.keys} == {"part-0", "part-1"}
     same = [f"data.train={address}/part-0/data.tar", f"data.test={address}/part-1/data.tar"]
     with pytest.raises(Mistake, match="kept/data.tar is a training and a test shard"):
-        data.open_split(start.load("pretrain", [*overrides, *same]).data, "train")
+        data.open_split(resolve.load("pretrain", [*overrides, *same]).data, "train")
     twice = [f"data.train={address}/{{0..1}}/../train-0.tar", "data.test=http://h/v.tar"]
     with pytest.raises(Mistake, match="train-0.tar is named twice"):
-        data.open_split(start.load("pretrain", [*overrides, *twice]).data, "train")
+        data.open_split(resolve.load("pretrain", [*overrides, *twice]).data, "train")
 
 
 @pytest.mark.parametrize("on_the_net", [True, False], ids=["download", "index"])
@@ -130,7 +131,7 @@ def test_a_download_and_an_index_can_be_stopped(shards, serve, tmp_path, monkeyp
     def stop() -> None:
         raise Stopped(Exit.INTERRUPTED)
 
-    recipe = start.load("pretrain", overrides).data
+    recipe = resolve.load("pretrain", overrides).data
     with pytest.raises(Stopped):
         data.open_split(recipe, "train", tick=stop)
     assert len(data.open_split(recipe, "train")) == 17

@@ -10,9 +10,9 @@ import torch
 
 from helpers.overrides import TINY
 from helpers.tars import opened, picture, refused, sample, write
-from vitrun import run
-from vitrun.data.shards import expanded
-from vitrun.mistakes import Mistake
+from vitrun.data.sources.shards import expanded
+from vitrun.errors import Mistake
+from vitrun.runs import run
 
 
 def test_images_labels_and_names_come_back(tmp_path):

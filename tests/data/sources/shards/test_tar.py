@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.tars import write
-from vitrun.data.shards import tar
+from vitrun.data.sources.shards import tar
 
 
 @pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

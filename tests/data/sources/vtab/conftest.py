@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from vitrun.data.vtab.keys import published_keys
-from vitrun.data.vtab.order import tfds_order
+from vitrun.data.sources.vtab.keys import published_keys
+from vitrun.data.sources.vtab.tfds_order import tfds_order
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from helpers.vtab_check import check, row
-from vitrun import start
-from vitrun.data.table import main as check_data
-from vitrun.mistakes import Exit, Mistake
-from vitrun.screen import Screen
+from vitrun.commands.list_data import main as check_data
+from vitrun.config import resolve
+from vitrun.errors import Exit, Mistake
+from vitrun.runtime.console import Screen
 
 
 def test_the_check_says_what_is_there_what_is_exact_and_what_is_missing(root, tmp_path, capsys):
@@ -47,7 +47,9 @@ def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path
 def test_an_original_that_is_incomplete_is_distinguished_from_one_that_is_missing(tmp_path, capsys):
     (tmp_path / "kitti" / "mapping").mkdir(parents=True)
     with pytest.raises(Mistake, match="not what is published, as said above: kitti") as error:
-        check_data(start.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen())
+        check_data(
+            resolve.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen()
+        )
     said = capsys.readouterr().out
     assert row(said, "kitti_dist") == ["not whole", "-"] and row(said, "dmlab") == ["missing", "-"]
     assert error.value.status == Exit.DATA
@@ -55,7 +57,7 @@ def test_an_original_that_is_incomplete_is_distinguished_from_one_that_is_missin
 
 def test_the_check_of_a_folder_that_is_not_there_says_so(tmp_path):
     with pytest.raises(Mistake, match="there is no folder") as error:
-        check_data(start.load("data", ["vtab", f"data.root={tmp_path / 'nowhere'}"]), Screen())
+        check_data(resolve.load("data", ["vtab", f"data.root={tmp_path / 'nowhere'}"]), Screen())
     assert error.value.status == Exit.DATA
 
 
@@ -67,7 +69,7 @@ def test_images_of_more_or_fewer_classes_than_published_differ(root, tmp_path, c
     labels = loadmat(root / "oxford_flowers102" / "imagelabels.mat")["labels"]
     savemat(place / "imagelabels.mat", {"labels": np.maximum(labels, 20)})
     with pytest.raises(Mistake, match="as said above: oxford_flowers102"):
-        check_data(start.load("data", ["vtab", f"data.root={place.parent}", f"save={tmp_path / 's.json'}"]), Screen())
+        check_data(resolve.load("data", ["vtab", f"data.root={place.parent}", f"save={tmp_path / 's.json'}"]), Screen())
     said = capsys.readouterr().out
     assert row(said, "flowers102")[1] == "differs"
     assert "val200 has images of 71 classes, where the published one has them of 90" in said

@@ -10,21 +10,21 @@ import pytest
 
 from helpers.vtab_check import check, row
 from helpers.vtab_originals import caltech101, photo
-from vitrun import start
-from vitrun.data.originals import LISTS
-from vitrun.data.table import main as check_data
-from vitrun.data.vtab import read_part
-from vitrun.data.vtab.copies import read as read_copy
-from vitrun.data.vtab.keys import CODES, codes, parts
-from vitrun.data.vtab.order import tfds_order
-from vitrun.data.vtab.tasks import TASKS
-from vitrun.mistakes import Mistake
-from vitrun.screen import Screen
+from vitrun.commands.list_data import main as check_data
+from vitrun.config import resolve
+from vitrun.data.sources.vtab import read_part
+from vitrun.data.sources.vtab.copies import read as read_copy
+from vitrun.data.sources.vtab.keys import CODES, codes, parts
+from vitrun.data.sources.vtab.originals import LISTS
+from vitrun.data.sources.vtab.tasks import TASKS
+from vitrun.data.sources.vtab.tfds_order import tfds_order
+from vitrun.errors import Mistake
+from vitrun.runtime.console import Screen
 
 
 def test_the_second_known_partition_of_caltech_is_read_and_said_to_be_another_draw(tmp_path, monkeypatch):
     caltech101(tmp_path)
-    monkeypatch.setattr("vitrun.data.vtab.copies.SECOND", {("caltech101", "test"): 1})
+    monkeypatch.setattr("vitrun.data.sources.vtab.copies.SECOND", {("caltech101", "test"): 1})
     test = read_part(TASKS["caltech101"], tmp_path, "test")
     assert "1 images: differs from the published split of 6084, another draw" in test.where
     with pytest.raises(Mistake, match="4 images of 102 classes, but the published train split of caltech101 has 3060"):
@@ -49,7 +49,7 @@ def test_of_a_copy_without_names_the_order_cannot_be_known_unless_it_is_surely_a
     labels = np.roll(labels, moved).tolist()
     copy(tmp_path / "cifar100", "fine_label", "train", [None] * 50000, labels, 100)
     copy(tmp_path / "cifar100", "fine_label", "test", [None] * 10000, labels[:10000], 100)
-    recipe = start.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"])
+    recipe = resolve.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"])
     with nullcontext() if moved == 0 else pytest.raises(Mistake, match="as said above: cifar100"):
         check_data(recipe, Screen())
     assert row(capsys.readouterr().out, "cifar100") == ["50000, 10000", order]
@@ -98,7 +98,9 @@ def test_a_copy_in_parquet_is_ordered_by_the_names_of_its_images_and_says_where_
     assert train.labels.tolist() == [classes.index(key.split("/")[1]) for key in train.keys]
     assert len(test) == 204 and "differs from the published split of 6084" in test.where
     with pytest.raises(Mistake, match="not what is published, as said above: caltech101"):
-        check_data(start.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen())
+        check_data(
+            resolve.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen()
+        )
     assert row(capsys.readouterr().out, "caltech101") == ["3060, 204 (published 6084)", "differs"]
     with pytest.raises(Mistake, match="a copy in parquet, from which the keys of clevr do not follow"):
         read_part(TASKS["clevr_count"], tmp_path / "caltech101", "train800")

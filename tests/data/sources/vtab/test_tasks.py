@@ -2,10 +2,11 @@
 
 import pytest
 
-from vitrun import choices, start
-from vitrun.data.originals import ORIGINALS
-from vitrun.data.vtab.keys import PARTS
-from vitrun.data.vtab.tasks import BUILDERS, TASKS, slices
+from vitrun.config import resolve
+from vitrun.data.sources.vtab.keys import PARTS
+from vitrun.data.sources.vtab.originals import ORIGINALS
+from vitrun.data.sources.vtab.tasks import BUILDERS, TASKS, slices
+from vitrun.recipes import tables
 
 # VTAB's published sizes of train, val and test (task_adaptation, data/*_test.py), group and classes
 PUBLISHED = {
@@ -75,13 +76,13 @@ VIEWS = {
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_is_cropped_and_mirrored_as_published_and_never_where_that_would_break_its_label(name):
-    row = choices.read_row("data", f"vtab/{name}")
+    row = tables.read_row("data", f"vtab/{name}")
     assert row["task"] == name and row["protocol"] == "vit" and (row["crop"], row["flip"]) == VIEWS[name]
 
 
 @pytest.mark.parametrize("name", ["caltech101", "snorb_azim", "dmlab", "dspr_loc"])
 def test_visual_prompt_tuning_sees_whole_images_of_every_task(name, tmp_path):
-    recipe = start.load(
+    recipe = resolve.load(
         "finetune", [f"data=vtab/{name}", f"data.root={tmp_path}", "protocol=vpt", "init=random:vit_nano8"]
     ).data
     assert (recipe.crop, recipe.flip) == ("none", False)

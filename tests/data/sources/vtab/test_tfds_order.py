@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from vitrun.data.vtab.keys import KNOWN, PARTS, published_parts
-from vitrun.data.vtab.order import tfds_order
+from vitrun.data.sources.vtab.keys import KNOWN, PARTS, published_parts
+from vitrun.data.sources.vtab.tfds_order import tfds_order
 
 
 def eurosat(*names: str) -> list[str]:

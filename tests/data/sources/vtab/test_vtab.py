@@ -11,15 +11,17 @@ from scipy.io import loadmat
 
 from helpers.vtab_check import check, row
 from helpers.vtab_originals import caltech101
-from vitrun import data, run, start
-from vitrun.data.vtab import read_part
-from vitrun.data.vtab.keys import published_keys
-from vitrun.data.vtab.tasks import TASKS
-from vitrun.mistakes import Exit, Mistake
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.data.sources.vtab import read_part
+from vitrun.data.sources.vtab.keys import published_keys
+from vitrun.data.sources.vtab.tasks import TASKS
+from vitrun.errors import Exit, Mistake
+from vitrun.runs import run
 
 
 def test_a_task_is_opened_in_order_with_its_labels_and_the_classes_that_are_absent(root):
-    recipe = start.load("pretrain", ["data=vtab/flowers102", f"data.root={root}"]).data
+    recipe = resolve.load("pretrain", ["data=vtab/flowers102", f"data.root={root}"]).data
     train, test = (data.open_split(recipe, part) for part in ("train", "test"))
     assert (len(train), len(test), len(train.classes)) == (1000, 6149, 102) and train.where
     assert not set(train.keys) & set(test.keys) and len(set(train.keys)) == 1000

@@ -3,8 +3,8 @@
 import pytest
 
 from helpers import vtab_originals as originals
-from vitrun.data.originals.published import Published
-from vitrun.mistakes import Mistake
+from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.errors import Mistake
 
 
 def test_a_missing_archive_folder_is_named_among_what_was_tried(tmp_path):

@@ -9,7 +9,7 @@ NPZ, TFRECORD = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "dmlab-train.t
 
 def test_a_black_and_white_image_costs_a_block_and_not_the_archive(tmp_path):
     originals.dsprites(tmp_path)
-    from vitrun.data.originals import dsprites
+    from vitrun.data.sources.vtab.originals import dsprites
 
     found = dsprites.blocks(tmp_path / NPZ)
     assert len(found) == 13 and sum(map(len, found)) < 64 * 64 * 3200 / 100

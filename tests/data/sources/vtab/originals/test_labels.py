@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from vitrun.data.originals import labels
-from vitrun.data.splits import Split
-from vitrun.data.vtab.keys import published_parts
+from vitrun.data.sources.vtab.keys import published_parts
+from vitrun.data.sources.vtab.originals import labels
+from vitrun.data.split import Split
 
 
 def test_the_bins_of_dsprites_are_those_of_the_published_thousand():

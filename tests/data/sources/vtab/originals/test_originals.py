@@ -11,8 +11,8 @@ from scipy.io import savemat
 
 from helpers import tfrecords as records
 from helpers import vtab_originals as originals
-from vitrun.data.originals import ORIGINALS
-from vitrun.mistakes import Exit, Mistake
+from vitrun.data.sources.vtab.originals import ORIGINALS
+from vitrun.errors import Exit, Mistake
 
 CLASSES = {
     "caltech101": {"label": 102}, "cifar100": {"label": 100}, "dtd": {"label": 47}, "oxford_flowers102": {"label": 102},

@@ -6,7 +6,7 @@ import numpy as np
 
 from helpers import vtab_originals as originals
 from helpers.vtab_originals import KITTI_FRAMES
-from vitrun.data.originals import ORIGINALS, kitti
+from vitrun.data.sources.vtab.originals import ORIGINALS, kitti
 
 
 def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):

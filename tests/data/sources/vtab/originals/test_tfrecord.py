@@ -1,7 +1,7 @@
 """Checksums of TFRecord files."""
 
 from helpers import tfrecords as records
-from vitrun.data.originals import tfrecord
+from vitrun.data.sources.vtab.originals import tfrecord
 
 
 def test_checksums_are_those_of_castagnoli():

@@ -1,0 +1,42 @@
+"""``vitrun fewshot`` on several data sets, one after another in one process."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from vitrun.config import provenance, resolve, unused
+from vitrun.runtime import distributed
+from vitrun.runtime.console import Screen, readable, table
+
+
+def main(jobs: list[list[str]], cfg: bool, carry_out: Callable[[Any], dict], as_json: bool) -> None:
+    """Carry out each of ``jobs``, all checked before the first; at the end a table of them, or one JSON object."""
+    with distributed.together(), distributed.first():
+        recipes = [resolve.load("fewshot", job, running=not cfg) for job in jobs]
+        unused.check("fewshot", list(zip(jobs, recipes)))
+    screen = Screen(as_json=as_json)
+    if cfg:
+        if distributed.rank() == 0:
+            print("\n\n".join(provenance.show("fewshot", job, recipe) for job, recipe in zip(jobs, recipes)))
+        return
+    names = [next(word.removeprefix("data=") for word in job if word.startswith("data=")) for job in jobs]
+    found = {name: carry_out(recipe) for name, recipe in zip(names, recipes)}
+    if as_json:
+        screen.result(found)
+    else:
+        screen.say(side_by_side(found))
+
+
+def side_by_side(found: dict[str, dict]) -> str:
+    """A row a data set, and a column for each number of shots or layer, in percent; of a rehearsal its numbers."""
+    columns = list(dict.fromkeys(key for result in found.values() for key in result))
+    measured = [key for key in columns if re.fullmatch(r"(shot|layer)\d+|last", key)]
+
+    def cell(result: dict, key: str) -> str:
+        if key not in measured:
+            return readable(result.get(key, ""))
+        spread = f" +- {100 * result[f'{key}_std']:.1f}" if f"{key}_std" in result else ""
+        return f"{100 * result[key]:.1f}{spread}" if key in result else ""
+
+    shown = measured or columns
+    return table(["data", *shown], [[name, *(cell(result, key) for key in shown)] for name, result in found.items()])

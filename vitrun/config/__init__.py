@@ -1,0 +1,1 @@
+"""From overrides to a recipe: Hydra composes, pydantic validates."""

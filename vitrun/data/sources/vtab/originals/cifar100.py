@@ -1,0 +1,36 @@
+"""CIFAR-100 in its binary version: a record an image of one byte coarse label, one byte fine label, 3072 of pixels."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vitrun.data.sources.vtab.originals.original import Original
+from vitrun.data.sources.vtab.originals.published import Published
+
+PUBLISHED = Published(
+    "cifar100",
+    "train.bin, test.bin and fine_label_names.txt of cifar-100-binary.tar.gz (not the python version: its files are "
+    "pickles, which may run code and are never read)",
+    "https://www.cs.toronto.edu/~kriz/cifar.html",
+    archives=("cifar-100-binary",),
+)
+RECORD = 2 + 3 * 32 * 32
+
+
+def read(root: Path, split: str) -> Original:
+    """The images of ``train`` or ``test``, keyed by row number, with their fine labels."""
+    path = PUBLISHED.find(root, f"{split}.bin")
+    if path.stat().st_size == 0 or path.stat().st_size % RECORD:
+        raise PUBLISHED.broken(path, f"its {path.stat().st_size} bytes are no whole number of records of {RECORD}")
+    names = PUBLISHED.find(root, "fine_label_names.txt")
+    classes = tuple(PUBLISHED.lines(names))
+    if len(classes) != 100:
+        raise PUBLISHED.broken(names, f"it has {len(classes)} names, not 100")
+    records = np.memmap(path, np.uint8, "r").reshape(-1, RECORD)
+    return Original(
+        keys=[str(row) for row in range(len(records))],
+        labels={"label": records[:, 1].astype(np.int64)},
+        classes={"label": classes},
+        image=lambda index: records[index, 2:].reshape(3, 32, 32).transpose(1, 2, 0),
+        where=str(path),
+    )

@@ -1,0 +1,19 @@
+"""EuroSAT in colour: one pool of satellite images, in a folder a class."""
+
+from pathlib import Path
+
+from vitrun.data.sources.vtab.originals import pool
+from vitrun.data.sources.vtab.originals.original import Original
+from vitrun.data.sources.vtab.originals.published import Published
+
+PUBLISHED = Published(
+    "eurosat",
+    "2750/<Class>/<Class>_<n>.jpg of EuroSAT.zip, the version in colour",
+    "https://github.com/phelber/EuroSAT",
+    archives=("2750", "EuroSAT_RGB", "EuroSAT/2750"),
+)
+
+
+def read(root: Path, split: str) -> Original:
+    """All images: tensorflow_datasets has one split, ``train``."""
+    return pool.read(PUBLISHED, PUBLISHED.find(root, "AnnualCrop").parent, 10)

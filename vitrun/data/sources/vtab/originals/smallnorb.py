@@ -1,0 +1,65 @@
+"""Small NORB: toys under six lights from 162 angles, in NORB's own binary matrices, gzipped or not.
+
+A matrix is a magic number, the number of its dimensions, the dimensions (three at least), and the numbers, all
+little-endian, as https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/ says.
+"""
+
+import gzip
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from vitrun.data.sources.vtab.originals import labels
+from vitrun.data.sources.vtab.originals.original import Original
+from vitrun.data.sources.vtab.originals.published import Published
+
+PUBLISHED = Published(
+    "smallnorb",
+    "smallnorb-5x46789x9x18x6x2x96x96-training-{dat,info}.mat and smallnorb-5x01235x9x18x6x2x96x96-testing-{dat,info}"
+    ".mat, or .mat.gz",
+    "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",
+)
+STEMS = {"train": "smallnorb-5x46789x9x18x6x2x96x96-training", "test": "smallnorb-5x01235x9x18x6x2x96x96-testing"}
+CHUNK = 256  # rows unpacked at a time
+TYPES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
+
+
+def read(root: Path, split: str) -> Original:
+    """The first camera's images of ``train`` or ``test``, keyed by row number, with azimuth and elevation."""
+    path = PUBLISHED.find(root, f"{STEMS[split]}-dat.mat", f"{STEMS[split]}-dat.mat.gz")
+    images = matrix(path, (2, 96, 96))
+    info = matrix(PUBLISHED.find(root, f"{STEMS[split]}-info.mat", f"{STEMS[split]}-info.mat.gz"), (4,))
+    if len(images) != len(info):
+        raise PUBLISHED.broken(path, f"it has {len(images)} images, but the info file beside it {len(info)} rows")
+    return Original(
+        keys=[str(row) for row in range(len(images))],
+        labels={"label_azimuth": labels.smallnorb_azimuth(info), "label_elevation": labels.smallnorb_elevation(info)},
+        classes={"label_azimuth": labels.AZIMUTHS, "label_elevation": labels.ELEVATIONS},
+        image=lambda index: images[index, 0],
+        where=str(path),
+    )
+
+
+def matrix(path: Path, row: tuple[int, ...]) -> np.ndarray:
+    """The matrix [N, *row] in a file: mapped, or where it is gzipped in memory."""
+    with PUBLISHED.reading(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        kind, shape = header(path, file)
+        if shape[1:] != row:
+            raise PUBLISHED.broken(path, f"it holds {list(shape)}, not [N, {', '.join(map(str, row))}]")
+        if path.suffix != ".gz":
+            return np.memmap(file, kind, "r", file.tell(), shape)
+        found = np.empty(shape, kind)
+        for first in range(0, shape[0], CHUNK):
+            some = found[first : first + CHUNK]
+            some[:] = np.frombuffer(file.read(some.nbytes), kind).reshape(some.shape)
+        return found
+
+
+def header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
+    """The type and the dimensions of the matrix in ``file``, which then stands before its numbers."""
+    magic, number = np.frombuffer(file.read(8), "<i4").tolist()
+    if magic not in TYPES:
+        raise PUBLISHED.broken(path, f"it begins with {magic:#010x}, which is no matrix of bytes or of integers")
+    dimensions = np.frombuffer(file.read(4 * max(number, 3)), "<i4").tolist()
+    return TYPES[magic], tuple(dimensions[:number])

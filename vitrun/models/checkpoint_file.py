@@ -1,0 +1,63 @@
+"""Our own files of weights: one ``.safetensors`` that says itself which network it holds."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vitrun.errors import Exit, Mistake
+from vitrun.models.formats import ours
+from vitrun.models.load_report import describe, listed
+from vitrun.models.tensor_files import read
+from vitrun.recipes import BiT, Timm, ViT
+
+
+def save(
+    path: str | Path,
+    network: nn.Module,
+    model: ViT | BiT | Timm,
+    classes: int,
+    res: int,
+    names: Sequence[str] = (),
+) -> None:
+    """Write the network's tensors to one ``.safetensors`` file that stands alone: whole, or what was there before.
+
+    ``names`` are those of the classes, where they have any.
+    """
+    facts = {"model": asdict(model), "classes": classes, "names": [*names], "res": res}
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_tensors(Path(path), tensors, {"vitrun": json.dumps(facts)})
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
+    """Write a ``.safetensors`` file, whole or not at all, with the permissions that the umask gives."""
+    from safetensors.torch import save_file
+
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # safetensors itself makes files for the owner alone
+        save_file(tensors, aside, facts)
+        aside.chmod(mode)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def fill(network: nn.Module, path: str | Path) -> None:
+    """Give a network the tensors of a file that :func:`save` wrote; a Mistake where they are another network's."""
+    weights, own = read(path), network.state_dict()
+    names = sorted(own.keys() | weights.keys())
+    differing = [name for name in names if name not in own or weights.shapes.get(name) != tuple(own[name].shape)]
+    if differing:
+        source = ours.recognise(weights)
+        there = f"these weights are {describe(source.model)}" if source else "these weights are not of vitrun"
+        here = f"the network is {describe(network.row)}"
+        raise Mistake(f"{path}: {there}; {here}. They differ in {listed(differing)}.", Exit.CHECKPOINT)
+    for name, tensor in own.items():
+        tensor.copy_(weights[name])

@@ -1,0 +1,187 @@
+"""What finished runs found: tables of runs averaged over seeds alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from vitrun import recipes
+from vitrun.errors import Mistake
+from vitrun.papers import names
+from vitrun.recipes import trees
+from vitrun.runs.describe import facts
+from vitrun.runs.lookup import finished, outcome, recipe_of
+from vitrun.runtime.files import read_json
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: the options of its recipe, what it found, and its facts in the words of the papers."""
+
+    name: str
+    verb: str
+    options: dict[str, Any]
+    result: dict[str, float]
+    facts: dict[str, str | None]
+    images: dict[str, str]  # fingerprints of what it was trained and tested on
+
+    def label(self, name: str) -> str:
+        """A fact, a fingerprint, or an option of the recipe as it is typed; nothing where the run has none of them."""
+        if name in self.images:
+            return self.images[name]
+        if name in self.facts:
+            return self.facts[name] or ""
+        return trees.show_value(trees.reach(self.options, name)) if name in trees.leaves(self.options) else ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in nothing but the seed, and what they found for one value, as a share."""
+
+    row: tuple[str, ...]
+    column: tuple[str, ...]
+    value: str  # the name in a result
+    shares: dict[Any, float]  # by seed
+    std: float | None
+    runs: tuple[str, ...]
+    facts: dict[str, str | None]
+    setting: str  # how they were trained, whatever the data and what a grid may have chosen
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds."""
+        return mean(self.shares.values())
+
+
+def read(runs: Path, verbs: tuple[str, ...], warn: Callable[[str], None], repeats: bool = True) -> list[Run]:
+    """Every finished run of the verbs whose result is its own; ``repeats`` with evals of what a run has tested itself.
+
+    A grid's trials are no results, and the runs that a procedure or a suite is made of stand for it. ``warn`` is told
+    of a run that cannot be read.
+    """
+    found = []
+    for folder in finished(runs):
+        if folder.name.split("-")[0] in verbs:
+            try:
+                found.append(one(folder, runs, repeats))
+            except Mistake as mistake:
+                warn(f"left out: {folder.name}: {mistake}")
+            except (KeyError, TypeError, AttributeError) as error:
+                what = f"{type(error).__name__} {error}"
+                warn(f"left out: {folder.name}: its recipe.yaml is of another vitrun, or written by hand ({what})")
+    return [run for run in found if run]
+
+
+def one(folder: Path, runs: Path, repeats: bool) -> Run | None:
+    """The run in a folder; None where its result is not its own."""
+    verb, options = folder.name.split("-")[0], recipe_of(folder.name, runs)
+    if verb == "finetune" and is_made_of_others(options):
+        return None
+    source = recipe_of(options["init"], runs) if verb == "eval" else None
+    if not repeats and source is not None and source["data"] == options["data"]:
+        return None
+    result = {key: value for key, value in outcome(folder)["result"].items() if isinstance(value, int | float)}
+    about = read_json(folder / "about.json") or {}
+    images = {key: value for key, value in about.items() if key.endswith("_data")}
+    if "computing" in about:  # what precision=auto was there
+        options["precision"] = about["computing"]["precision"]
+    return Run(folder.name, verb, options, result, facts(verb, options, runs), images)
+
+
+def is_made_of_others(options: dict) -> bool:
+    """Whether a fine-tuning run only chose a learning rate, or is the sum of runs that have folders of their own."""
+    whole = options.get("grid") or options.get("seeds") or options["data"]["source"] == "suite"
+    return bool(whole) or options.get("score") == "dev"
+
+
+def tabulate(runs: list[Run], rows: tuple[str, ...], columns: tuple[str, ...], values: tuple[str, ...]) -> list[Cell]:
+    """The cells of a table, averaged only over seeds.
+
+    Where runs that differ in more would share a cell, the options in which they differ are added to the columns' names.
+    """
+    added: list[str] = []
+    while True:
+        groups: dict[tuple, list[Run]] = {}
+        for run in runs:
+            for value in (value for value in values if value in run.result):
+                row = tuple(run.label(name) for name in rows)
+                column = tuple(run.label(name) for name in columns) + tuple(f"{k}={run.label(k)}" for k in added)
+                groups.setdefault((row, column, value), []).append(run)
+        clash = next((k for group in groups.values() if (k := difference(group, [*rows, *columns, *added]))), None)
+        if clash is None:
+            return [cell(*labels, group) for labels, group in groups.items()]
+        added.append(clash)
+
+
+def difference(group: list[Run], known: list[str]) -> str | None:
+    """An option or fingerprint, not known as a label and not the seed, in which runs of a group differ."""
+    flat = [dict(flatten(run)) for run in group]
+    keys = dict.fromkeys(key for options in flat for key in options)
+    return next((k for k in keys if k not in ("seed", *known) and len({str(f.get(k)) for f in flat}) > 1), None)
+
+
+def flatten(run: Run) -> list[tuple[str, Any]]:
+    """Every option of a run's recipe that changes what it computes, its verb first, its images last."""
+    idle = recipes.RECIPES[run.verb].how
+    if len(run.options.get("l2", ())) == 1:  # else l2 is chosen by images that no number of shots holds
+        idle = (*idle, "shots")
+    return (
+        [("verb", run.verb)]
+        + [(key, trees.reach(run.options, key)) for key in trees.leaves(run.options) if key.split(".")[0] not in idle]
+        + list(run.images.items())
+    )
+
+
+def cell(row: tuple[str, ...], column: tuple[str, ...], value: str, group: list[Run]) -> Cell:
+    """The mean of a group, and its deviation over seeds; few-shot results bring the deviation over their own draws."""
+    shares = {run.options.get("seed"): run.result[value] for run in group}
+    std = stdev(shares.values()) if len(shares) > 1 else group[0].result.get(f"{value}_std")
+    return Cell(row, column, value, shares, std, tuple(run.name for run in group), group[0].facts, setting(group[0]))
+
+
+def setting(run: Run) -> str:
+    """All that runs on the tasks of one suite have in common, as text."""
+    free = ("data", "seed", "optim.lr", "optim.weight_decay", *run.images)
+    protocol = run.options["data"].get("protocol")
+    return repr((protocol, [pair for pair in flatten(run) if not pair[0].startswith(free)]))
+
+
+def vtab_means(cells: list[Cell], where: tuple[str, ...]) -> list[Cell]:
+    """The means of VTAB's groups and of all its tasks, where ``data`` tells the cells of ``where`` apart.
+
+    Tasks that were trained otherwise have a mean of their own. A group that lacks a task has none; the mean of all
+    says how many there are, as in ``VTAB (18/19)``.
+    """
+    columns: dict[tuple, dict[str, Cell]] = {}
+    for found in cells:
+        if "data" in where and found.value == "top1" and found.facts["data"] in names.TASKS.values():
+            labels = (*found.row, *found.column)
+            at = where.index("data")
+            columns.setdefault((found.setting, *labels[:at], *labels[at + 1 :]), {})[found.facts["data"]] = found
+    means = []
+    for tasks in columns.values():
+        complete = {
+            group: [tasks[t] for t in members]
+            for group, members in names.GROUPS.items()
+            if tasks.keys() >= set(members)
+        }
+        every = names.ALL if len(tasks) == len(names.TASKS) else f"VTAB ({len(tasks)}/{len(names.TASKS)})"
+        means += [averaged(label, members) for label, members in (complete | {every: list(tasks.values())}).items()]
+    return means
+
+
+def averaged(label: str, tasks: list[Cell]) -> Cell:
+    """The mean over tasks, for each seed that all of them have; for all of each one's where they share none."""
+    first = tasks[0]
+    seeds = [seed for seed in first.shares if all(seed in task.shares for task in tasks)]
+    shares = {seed: mean(task.shares[seed] for task in tasks) for seed in seeds} or {None: mean(t.mean for t in tasks)}
+    same = {
+        key: value if all(task.facts[key] == value for task in tasks) else None for key, value in first.facts.items()
+    }
+    row, column = (
+        tuple(label if part == first.facts["data"] else part for part in labels) for labels in (first.row, first.column)
+    )
+    std = stdev(shares.values()) if len(shares) > 1 else None
+    runs = tuple(name for task in tasks for name in task.runs)
+    return Cell(row, column, "top1", shares, std, runs, same | {"data": label}, first.setting)

@@ -1,0 +1,1 @@
+"""What a process runs on: device, ranks, files, console, random draws."""

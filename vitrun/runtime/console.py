@@ -1,0 +1,157 @@
+"""What a person sees: lines, a progress bar on a terminal, plain lines elsewhere."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from vitrun.runtime import distributed
+
+T = TypeVar("T")
+WIDE = 110  # characters, beyond which there is room for a bar beside the figures
+PLAIN_SECONDS = 30  # between two lines of progress where there is no terminal
+
+
+class Screen:
+    """Standard output of one command; ``quiet`` keeps the result only, ``as_json`` turns the result into JSON.
+
+    Of several ranks the first alone has one; that of the others shows nothing.
+    """
+
+    def __init__(self, quiet: bool = False, as_json: bool = False):
+        self.shown = distributed.rank() == 0
+        self.quiet = quiet or as_json or not self.shown
+        self.as_json = as_json
+        self.listeners: list[Callable[[str], None]] = []  # a run's log file hears every line too
+        self.terminal = sys.stdout.isatty()
+        self.lost: str | None = None  # why lines could not be printed, where their reader is still there
+
+    def say(self, text: str) -> None:
+        """Print a line, now."""
+        for listener in self.listeners:
+            listener(text)
+        if not self.quiet:
+            self.show(text)
+
+    def show(self, text: str) -> None:
+        """Print a line, even of a quiet command; where nobody reads any more the work goes on unseen."""
+        if not self.shown:
+            return
+        try:
+            print(text, flush=True)
+        except OSError as error:
+            self.lost = None if isinstance(error, BrokenPipeError) else error.strerror
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def warn(self, text: str) -> None:
+        """Print a line that even a quiet command shows, on standard error."""
+        for listener in self.listeners:
+            listener(text)
+        if self.shown:
+            print(text, file=sys.stderr, flush=True)
+
+    def result(self, result: dict[str, Any]) -> None:
+        """Print what a verb found: JSON, or a line a value."""
+        if not self.shown:
+            return
+        if self.as_json:
+            self.show(json.dumps(result, indent=2))
+            return
+        width = max((len(key) for key in result), default=0)
+        lines = [f"  {key.ljust(width)}  {readable(value)}" for key, value in result.items()]
+        for line in lines:
+            for listener in self.listeners:
+                listener(line)
+            self.show(line)
+
+    def progress(self, what: str, total: int, done: int = 0) -> "Progress":
+        """A bar or lines for ``total`` steps, of which ``done`` are done."""
+        return Progress(self, what, total, done)
+
+
+class Progress:
+    """How far a loop is. ``with screen.progress(...) as bar: bar.update(step, "loss 1.2")``."""
+
+    def __init__(self, screen: Screen, what: str, total: int, done: int):
+        self.screen, self.what, self.total, self.done = screen, what, total, done
+        self.bar = None
+        self.last_line = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        if self.screen.terminal and not self.screen.quiet:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as RichProgress
+            from rich.table import Column
+
+            console = Console(no_color="NO_COLOR" in os.environ)
+            whole = Column(no_wrap=True, min_width=len(f"{self.what} {self.total}/{self.total}"))
+            bar = [BarColumn(min(40, console.width - WIDE))] if console.width > WIDE else []
+            columns = (
+                TextColumn("{task.description} {task.completed:.0f}/{task.total:.0f}", table_column=whole),
+                *bar,
+                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            )
+            self.bar = RichProgress(*columns, console=console, transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task(self.what, total=self.total, completed=self.done, note="")
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def update(self, done: int, note: str) -> None:
+        """Show ``done`` of the total, with a note of figures."""
+        self.done = done
+        if self.bar:
+            self.bar.update(self.task, completed=done, note=note)
+        elif time.monotonic() - self.last_line >= PLAIN_SECONDS:
+            self.last_line = time.monotonic()
+            self.screen.say(f"{self.what} {done}/{self.total}  {note}")
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self.bar:
+            self.bar.console.print(text, highlight=False, markup=False)
+            for listener in self.screen.listeners:
+                listener(text)
+        else:
+            self.screen.say(text)
+
+
+def counted(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The same items; what takes long says every half a minute, on standard error, how many are done."""
+    last_line = time.monotonic()
+    for number, item in enumerate(items, 1):
+        yield item
+        if distributed.rank() == 0 and time.monotonic() - last_line >= PLAIN_SECONDS:
+            last_line = time.monotonic()
+            print(f"{number}/{total} {what}", file=sys.stderr, flush=True)
+
+
+def readable(value: Any) -> str:
+    """A value for people: shares as they are, floats with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def speed(value: float) -> str:
+    """Images a second in three digits, never as a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``42 s``, ``3 min``, ``1.5 h``, ``2.1 days``."""
+    for limit, unit, size in ((90, "s", 1), (90 * 60, "min", 60), (48 * 3600, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table with aligned columns."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in [header, *rows]]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])

@@ -1,0 +1,52 @@
+"""This process: that it is alone in a folder, and how it is asked to end."""
+
+import fcntl
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from vitrun.errors import Exit, Mistake
+
+TWICE = 1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
+
+
+@contextmanager
+def alone(lock: Path, name: str) -> Iterator[None]:
+    """Hold the lock of the run ``name``; a Mistake where another process holds it."""
+    with open(lock, "ab+", buffering=0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise Mistake(f"{name} is running already ({file.read().decode()}). Wait for it, or stop it.") from None
+        with suppress(OSError):  # on a full disk it says nothing, and holds all the same
+            file.truncate(0)
+            file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode())
+        yield
+
+
+@contextmanager
+def stoppable(ask: Callable[[Exit], None]) -> Iterator[None]:
+    """``ask`` at the first Ctrl-C or SIGTERM, with the exit status for it; a later one ends the process at once."""
+    asked: float | None = None
+
+    def hear(number: int, _: Any) -> None:
+        nonlocal asked
+        status = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
+        if asked is None:
+            asked = time.monotonic()
+            ask(status)
+        elif time.monotonic() - asked > TWICE:
+            os._exit(status)
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
