@@ -33,7 +33,7 @@ from vitrun.config import resolve
 from vitrun.data.sources import registry
 from vitrun.data.transforms.views import CropView
 from vitrun.recipes import Pretrain
-from vitrun.runtime.console import table
+from vitrun.runtime.console import format_table
 
 BATCH = 128
 WORKERS = 2
@@ -45,9 +45,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10, help="of measuring each loader in a round")
     parser.add_argument("--one", nargs=2, help="a loader and the images as a folder a class: measure that one, here")
-    parser.add_argument("words", nargs="+", help="words of vitrun pretrain for the images, as in data=cifar10 res=32")
+    parser.add_argument(
+        "overrides", nargs="+", help="overrides of vitrun pretrain for the images, as in data=cifar10 res=32"
+    )
     options = parser.parse_args()
-    recipe = resolve.load("pretrain", options.words)
+    recipe = resolve.resolve_recipe("pretrain", options.overrides)
     if options.one:
         loader, files = options.one
         print(json.dumps(measure(LOADERS[loader](recipe, Path(files)), options.seconds)))
@@ -57,12 +59,12 @@ def main() -> None:
         write_images(recipe, Path(scratch))
         for number in range(options.rounds):
             for name, runs in found.items():
-                command = [sys.executable, __file__, "--seconds", str(options.seconds), *options.words]
+                command = [sys.executable, __file__, "--seconds", str(options.seconds), *options.overrides]
                 output = subprocess.check_output([*command, "--one", name, scratch], text=True)
                 runs.append(json.loads(output.splitlines()[-1]))
             print(f"round {number + 1}", {name: round(runs[-1]["speed"]) for name, runs in found.items()}, flush=True)
     header = ["", "images/s", "vitrun is faster by", "images/s of processor time", "by", "first batch", "memory"]
-    print(table(header, [row(name, found) for name in found]))
+    print(format_table(header, [row(name, found) for name in found]))
 
 
 def row(name: str, found: dict[str, list[dict]]) -> list[str]:
@@ -78,7 +80,7 @@ def row(name: str, found: dict[str, list[dict]]) -> list[str]:
 
 def write_images(recipe: Pretrain, place: Path) -> None:
     """The training images as they are encoded, one folder a class."""
-    split = registry.read(recipe.data, "train")
+    split = registry.open_source(recipe.data, "train")
     for index, label in enumerate(split.labels.tolist()):
         folder = place / f"{label:05d}"
         folder.mkdir(exist_ok=True)
@@ -110,7 +112,9 @@ def vitrun(recipe: Pretrain, files: Path) -> Iterator[torch.Tensor]:
     """Our batches, from where the recipe says."""
     split = data.open_split(recipe.data, "train")
     view = CropView(recipe.res, "random_resized", recipe.data.area, recipe.data.flip, recipe.seed)
-    for batch in data.ahead(data.training(split, view, BATCH, recipe.seed, 0, sys.maxsize), torch.get_num_threads()):
+    for batch in data.prefetch(
+        data.train_batches(split, view, BATCH, recipe.seed, 0, sys.maxsize), torch.get_num_threads()
+    ):
         yield batch.images
 
 

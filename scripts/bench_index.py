@@ -35,8 +35,8 @@ def main() -> None:
         started = perf_counter()
         make(Path(scratch), options.images, options.shards)
         print(f"made an index of {options.images:,} images in {perf_counter() - started:.1f} s", flush=True)
-        words = ["--shards", str(options.shards), "--open", scratch]
-        subprocess.run([sys.executable, __file__, *words], check=True)
+        overrides = ["--shards", str(options.shards), "--open", scratch]
+        subprocess.run([sys.executable, __file__, *overrides], check=True)
 
 
 def make(root: Path, images: int, shards: int) -> None:
@@ -45,7 +45,9 @@ def make(root: Path, images: int, shards: int) -> None:
     for name in [*names, "val.tar"]:
         (root / name).touch()
     per_shard = np.diff(np.linspace(0, images, shards + 1).astype(int)).tolist()
-    index.write(index.folder(root, names, "cls"), names, (made_up(n, number) for n, number in enumerate(per_shard)))
+    index.write_index(
+        index.index_folder(root, names, "cls"), names, (made_up(n, number) for n, number in enumerate(per_shard))
+    )
 
 
 def made_up(shard: int, images: int) -> list[tuple[str, int, int, list[int]]]:
@@ -57,16 +59,16 @@ def made_up(shard: int, images: int) -> list[tuple[str, int, int, list[int]]]:
 def measure(root: Path, shards: int) -> None:
     """Print what each step costs in a process of its own."""
     pattern = PATTERN.replace("{:04d}", f"{{0000..{shards - 1:04d}}}")
-    words = [
+    overrides = [
         "data=shards",
         f"data.path={root}",
         f"data.train={pattern}",
         "data.test=val.tar",
         f"data.classes={CLASSES}",
     ]
-    recipe = resolve.load("pretrain", words).data
+    recipe = resolve.resolve_recipe("pretrain", overrides).data
     began, before = perf_counter(), memory()
-    split = registry.read(recipe, "train")  # as open_split, which would decode a few images first
+    split = registry.open_source(recipe, "train")  # as open_split, which would decode a few images first
     missing = split.labels.min() < 0
     tell("opened", began, before)
     began = perf_counter()
@@ -74,7 +76,7 @@ def measure(root: Path, shards: int) -> None:
         f"{len(split):,} images, the last is {split.keys[-1]}, fingerprint {split.fingerprint}, unlabelled: {missing}"
     )
     for step in range(20):
-        split.targets(split.order.indices(0, 0, sampler.positions(step, BATCH)))
+        split.targets(split.order.indices(0, 0, sampler.step_positions(step, BATCH)))
     tell(f"20 steps of {BATCH} drawn", began, before)
 
 

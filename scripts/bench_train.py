@@ -23,7 +23,7 @@ from PIL import Image
 
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.runtime.console import table
+from vitrun.runtime.console import format_table
 from vitrun.runtime.device import choose_dtype
 
 BATCH = 128
@@ -47,7 +47,7 @@ def main() -> None:
     options = arguments(__doc__, rounds=3, steps=20)
     found: dict[str, list[dict]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        images = write_images(Path(scratch), options.words, {"train": options.steps * BATCH, "test": 100})
+        images = write_images(Path(scratch), options.overrides, {"train": options.steps * BATCH, "test": 100})
         for number in range(options.rounds):
             found.setdefault("vitrun", []).append(vitrun(images, options.steps, Path(scratch) / f"runs{number}"))
             for name, (flags, environment) in TIMM.items():
@@ -55,16 +55,18 @@ def main() -> None:
             print(
                 f"round {number + 1}", {name: round(runs[-1]["speed"], 1) for name, runs in found.items()}, flush=True
             )
-    print(table(["", "images/s", "waiting", "peak memory", "vitrun is faster by"], [row(n, found) for n in found]))
+    print(
+        format_table(["", "images/s", "waiting", "peak memory", "vitrun is faster by"], [row(n, found) for n in found])
+    )
 
 
 def arguments(about: str, **numbers: int) -> argparse.Namespace:
-    """What was typed: the path of timm's train.py, the ``numbers`` or their defaults, and words for the images."""
+    """What was typed: the path of timm's train.py, the ``numbers`` or their defaults, and overrides for the images."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--timm", type=Path, required=True, help="timm's train.py")
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("words", nargs="*", help="words for the images, as in data.path=FOLDER")
+    parser.add_argument("overrides", nargs="*", help="overrides for the images, as in data.path=FOLDER")
     return parser.parse_args()
 
 
@@ -76,9 +78,9 @@ def row(name: str, found: dict[str, list[dict]]) -> list[str]:
     return [name, f"{speed:.1f}", f"{waiting:.1%}", f"{memory / 1e9:.2f} GB", f"{ratio:.2f}"]
 
 
-def write_images(scratch: Path, words: list[str], sizes: dict[str, int]) -> Path:
+def write_images(scratch: Path, overrides: list[str], sizes: dict[str, int]) -> Path:
     """The first images of each part of CIFAR-10 as PNG files, one folder a class."""
-    row = resolve.load("pretrain", ["data=cifar10", *words]).data
+    row = resolve.resolve_recipe("pretrain", ["data=cifar10", *overrides]).data
     for part, size in sizes.items():
         split = data.open_split(row, part)
         for index in range(size):
@@ -91,8 +93,8 @@ def write_images(scratch: Path, words: list[str], sizes: dict[str, int]) -> Path
 
 def vitrun(images: Path, steps: int, runs: Path) -> dict:
     """One run of ours."""
-    words = [*VITRUN_WORDS, f"data.path={images}", f"steps={steps}", f"runs={runs}", "--json"]
-    output, memory = measured([sys.executable, "-m", "vitrun", "pretrain", *words], {})
+    overrides = [*VITRUN_WORDS, f"data.path={images}", f"steps={steps}", f"runs={runs}", "--json"]
+    output, memory = measured([sys.executable, "-m", "vitrun", "pretrain", *overrides], {})
     result = json.loads(output)
     return {"speed": result["images_per_second"], "waiting": result["waiting"], "memory": memory}
 

@@ -33,14 +33,14 @@ def write(folder: Path) -> list[Path]:
     import torch
 
     from vitrun import models
-    from vitrun.models.export import export
+    from vitrun.models.export import export_model
     from vitrun.recipes import tables
 
     torch.manual_seed(0)
-    row = tables.model_rows()["vit_b16"]
+    row = tables.load_model_rows()["vit_b16"]
     network = models.build(row, 21_843, 224)
-    export(network, row, 21_843, 224, "npz", folder / "w.npz", "")
-    models.save(folder / "w.safetensors", network, row, 21_843, 224)
+    export_model(network, row, 21_843, 224, "npz", folder / "w.npz", "")
+    models.save_model(folder / "w.safetensors", network, row, 21_843, 224)
     return [folder / "w.npz", folder / "w.safetensors"]
 
 
@@ -74,7 +74,7 @@ def measure(source: str) -> None:
     from vitrun import models
     from vitrun.recipes import tables
 
-    rows = tables.model_rows()
+    rows = tables.load_model_rows()
     imported, before = time.perf_counter(), memory()
     if source in rows:
         with torch.device("meta"):

@@ -30,11 +30,11 @@ from vitrun.config import resolve
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
 from vitrun.engine.loop import fit
-from vitrun.engine.state import State
-from vitrun.models.export import export
+from vitrun.engine.state import TrainState
+from vitrun.models.export import export_model
 from vitrun.recipes import tables
 from vitrun.runtime import random
-from vitrun.runtime.console import table
+from vitrun.runtime.console import format_table
 from vitrun.runtime.device import Machine
 
 IMAGES, BATCH = 10_000, 100
@@ -50,11 +50,11 @@ TIMM_WORDS = (
 
 def main() -> None:
     options = arguments(__doc__, seeds=3, epochs=2)
-    print(f"on the same batches the losses differ by {on_the_same_batches(options.words):.1e} at most", flush=True)
+    print(f"on the same batches the losses differ by {on_the_same_batches(options.overrides):.1e} at most", flush=True)
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        images = write_images(scratch, options.words, {"train": IMAGES, "test": 10_000})
+        images = write_images(scratch, options.overrides, {"train": IMAGES, "test": 10_000})
         for seed in range(options.seeds):
             ours.append(vitrun(images, options.epochs, seed, scratch))
             theirs.append(timm(options.timm, images, options.epochs, seed, scratch))
@@ -63,31 +63,34 @@ def main() -> None:
         [name, *(f"{top1:.2f}" for top1 in found), f"{mean(found):.2f}", f"{stdev(found):.2f}"]
         for name, found in (("vitrun", ours), ("timm", theirs))
     ]
-    print(table(["", *(f"seed {seed}" for seed in range(options.seeds)), "mean", "deviation"], rows))
+    print(format_table(["", *(f"seed {seed}" for seed in range(options.seeds)), "mean", "deviation"], rows))
     print(f"difference of the means {mean(ours) - mean(theirs):+.2f} points")
 
 
-def on_the_same_batches(words: list[str], steps: int = 40, batch: int = 20) -> float:
+def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) -> float:
     """The largest relative difference between a loss of ours and of timm's network, optimizer, clip and schedule."""
     torch.set_default_dtype(torch.float64)
     options = [f"{key}={value}" for key, value in RECIPE.items()]
-    recipe = resolve.load("pretrain", ["model=vit_ti4", "data=cifar10", "data.area=[0.35,1]", *options, *words])
+    recipe = resolve.resolve_recipe(
+        "pretrain", ["model=vit_ti4", "data=cifar10", "data.area=[0.35,1]", *options, *overrides]
+    )
     network = models.build(recipe.model, 10, recipe.res)
     with tempfile.TemporaryDirectory() as name:
-        export(network, recipe.model, 10, recipe.res, "timm", Path(name) / "first", "")
+        export_model(network, recipe.model, 10, recipe.res, "timm", Path(name) / "first", "")
         file = str(Path(name) / "first" / "model.safetensors")
         other = create_model("vit_tiny_patch16_224", num_classes=10, img_size=32, patch_size=4, act_layer="gelu_tanh",
                              checkpoint_path=file).train()  # fmt: skip
     split = data.open_split(recipe.data, "train")
     view = CropView(recipe.res, recipe.data.crop, recipe.data.area, recipe.data.flip, recipe.seed)
     given = [
-        replace(one, images=one.images.double()) for one in data.training(split, view, batch, recipe.seed, 0, steps)
+        replace(one, images=one.images.double())
+        for one in data.train_batches(split, view, batch, recipe.seed, 0, steps)
     ]
     machine = Machine("cpu", "fp32")
     taken = fit(
-        State(network, optim.optimizer(recipe.optim, network), None, 0, batch // machine.lanes),
+        TrainState(network, optim.build_optimizer(recipe.optim, network), None, 0, batch // machine.workers),
         given,
-        lr=optim.schedule(recipe.schedule, recipe.optim.lr, steps, 0),
+        lr=optim.build_schedule(recipe.schedule, recipe.optim.lr, steps, 0),
         objective=partial(functional.cross_entropy, reduction="none"),  # ours computes in float32
         clip=recipe.clip,
         decay=None,
@@ -112,19 +115,19 @@ def on_the_same_batches(words: list[str], steps: int = 40, batch: int = 20) -> f
 
 def vitrun(images: Path, epochs: int, seed: int, scratch: Path) -> float:
     """Top-1 in percent of one run of ours."""
-    words = ["model=vit_ti4", "data=folder", f"data.path={images}", "data.area=[0.35,1]", f"batch={BATCH}"]
-    words += [f"{key}={value}" for key, value in RECIPE.items()]
-    words += [f"epochs={epochs}", f"seed={seed}", f"runs={scratch / 'runs'}", "--json"]
-    output, _ = measured([sys.executable, "-m", "vitrun", "pretrain", *words], {})
+    overrides = ["model=vit_ti4", "data=folder", f"data.path={images}", "data.area=[0.35,1]", f"batch={BATCH}"]
+    overrides += [f"{key}={value}" for key, value in RECIPE.items()]
+    overrides += [f"epochs={epochs}", f"seed={seed}", f"runs={scratch / 'runs'}", "--json"]
+    output, _ = measured([sys.executable, "-m", "vitrun", "pretrain", *overrides], {})
     return json.loads(output)["top1"] * 100
 
 
 def timm(script: Path, images: Path, epochs: int, seed: int, scratch: Path) -> float:
     """Top-1 in percent of one run of timm's, begun from our first weights of the same seed, after its last epoch."""
-    row = tables.model_rows()["vit_ti4"]
-    torch.manual_seed(random.key(seed, "weights"))
+    row = tables.load_model_rows()["vit_ti4"]
+    torch.manual_seed(random.derive_seed(seed, "weights"))
     first = scratch / f"first{seed}"
-    export(models.build(row, 10, 32), row, 10, 32, "timm", first, "")
+    export_model(models.build(row, 10, 32), row, 10, 32, "timm", first, "")
     command = [sys.executable, script, images, *TIMM_WORDS, *AMP, "--epochs", epochs, "--seed", seed]
     command += ["--initial-checkpoint", first / "model.safetensors", "--output", scratch / "timm"]
     output, _ = measured([str(part) for part in command], UNFUSED)

@@ -3,7 +3,7 @@
     python scripts/check_jax.py --python JAX/bin/python --vision-transformer CHECKOUT --big-vision CHECKOUT
 
 Needs a Python with JAX, as of ``pip install "jax[cpu]" flax optax ml_collections einops packaging pandas scipy tqdm``,
-and checkouts of google-research/vision_transformer and google-research/big_vision. Ours are the steps of the verb
+and checkouts of google-research/vision_transformer and google-research/big_vision. Ours are the steps of the command
 itself, ``vitrun pretrain`` or ``vitrun finetune``, with the values of published recipes and a small model; the weights
 go over as ``export to=npz`` writes them. Loss, optimizer, schedule and fixed positions on that side are theirs; images,
 labels and their order are ours.
@@ -29,18 +29,18 @@ import numpy as np
 from vitrun import commands, data, models
 from vitrun.config import resolve
 from vitrun.engine import loop, trainer
-from vitrun.engine.state import State
-from vitrun.models.export import export
+from vitrun.engine.state import TrainState
+from vitrun.models.export import export_model
 from vitrun.recipes import trees
 from vitrun.runs import run
-from vitrun.runtime.console import Screen, table
+from vitrun.runtime.console import Screen, format_table
 
 STEPS, SHOWN = 50, 5  # of which every fifth is printed
 TOLERANCE = 1e-4  # relative, of a loss or a norm
 SMALL = ["steps=50", "warmup=10", "batch=64", "precision=fp32", "device=cpu"]
 SHAPES = ["model=vit_nano8", "data=shapes", "data.train_images=4000", "data.test_images=100", "res=32", *SMALL]
 IMAGENET = ["model=vit_b16", "data=imagenet"]
-CASES = {  # name: the verb, whose model, the words of a published recipe, and what it is made small with
+CASES = {  # name: the command, whose model, the overrides of a published recipe, and what it is made small with
     "imagenet21k": ("pretrain", "vision_transformer", ["model=vit_b16", "data=imagenet21k", "data.path=/"], SHAPES),
     "imagenet": ("pretrain", "vision_transformer", IMAGENET, SHAPES),
     "better_vit": ("pretrain", "big_vision", ["model=vit_s16", "data=imagenet", "protocol=better_vit"], SHAPES),
@@ -59,18 +59,18 @@ TAKEN += ("model.head", "model.positions", "model.pre_logits")
 
 @dataclass
 class Recorder:
-    """Stands between a verb and ``fit``: keeps the network before the first step, the batches, and what they did."""
+    """Stands between a command and ``fit``: keeps the network before the first step, the batches, and what they did."""
 
     network: Path
     batches: list[data.Batch] = field(default_factory=list)
     steps: list[loop.Step] = field(default_factory=list)
 
-    def fit(self, state: State, batches: Iterable[data.Batch], **options: Any) -> Iterator[loop.Step]:
+    def fit(self, state: TrainState, batches: Iterable[data.Batch], **options: Any) -> Iterator[loop.Step]:
         """:func:`loop.fit`, kept."""
         row = state.network.row
         self.row, self.classes = row, state.network.head.out_features
         self.bias = state.network.head.bias[0].item()
-        export(state.network, row, self.classes, state.network.side * row.stride, "npz", self.network, "")
+        export_model(state.network, row, self.classes, state.network.side * row.stride, "npz", self.network, "")
         for step in loop.fit(state, self.kept(batches), **options):
             self.steps.append(step)
             yield step
@@ -94,38 +94,38 @@ def main() -> None:
     agreed = []
     with tempfile.TemporaryDirectory() as name:
         weights = None
-        for case, (verb, code, published, small) in CASES.items():
+        for case, (command, code, published, small) in CASES.items():
             folder = Path(name) / case
             folder.mkdir()
-            words = [*taken(verb, published), *small]
-            if verb == "finetune":
-                words = [*words, f"init={weights}"]
+            overrides = [*taken(command, published), *small]
+            if command == "finetune":
+                overrides = [*overrides, f"init={weights}"]
             weights = weights or folder / "trained.npz"
-            ours = vitrun(verb, code, [*words, f"runs={folder}"], folder)
+            ours = vitrun(command, code, [*overrides, f"runs={folder}"], folder)
             subprocess.run([*theirs, folder, *checkouts], check=True)
-            agreed.append(compared(case, words, ours, dict(np.load(folder / "theirs.npz"))))
+            agreed.append(compared(case, overrides, ours, dict(np.load(folder / "theirs.npz"))))
     sys.exit(not all(agreed))
 
 
-def taken(verb: str, published: list[str]) -> list[str]:
-    """The words that say what ``TAKEN`` is in a published recipe."""
-    tree = trees.plain(resolve.load(verb, published))
-    here = set(trees.leaves(tree))
-    return [f"{key}={trees.show_value(trees.reach(tree, key))}" for key in TAKEN if key in here]
+def taken(command: str, published: list[str]) -> list[str]:
+    """The overrides that say what ``TAKEN`` is in a published recipe."""
+    tree = trees.to_plain_tree(resolve.resolve_recipe(command, published))
+    here = set(trees.iterate_keys(tree))
+    return [f"{key}={trees.format_value(trees.get_value(tree, key))}" for key in TAKEN if key in here]
 
 
-def vitrun(verb: str, code: str, words: list[str], folder: Path) -> dict[str, np.ndarray]:
+def vitrun(command: str, code: str, overrides: list[str], folder: Path) -> dict[str, np.ndarray]:
     """The loss, norm and learning rate of each of our steps; in ``folder`` all that the other side needs."""
-    recipe = resolve.load(verb, words)
+    recipe = resolve.resolve_recipe(command, overrides)
     recorder = Recorder(folder / "weights.npz")
     trainer.fit = recorder.fit
-    run.carry_out(verb, recipe, Screen(quiet=True), commands.module(verb).main)
-    if verb == "finetune":  # both adapt the same file: its head and its positions
+    run.execute_run(command, recipe, Screen(quiet=True), commands.import_command(command).execute)
+    if command == "finetune":  # both adapt the same file: its head and its positions
         (folder / "weights.npz").write_bytes(Path(recipe.init.partition("#")[0]).read_bytes())
     else:
         trained = models.load(next(folder.glob("*/checkpoints/*/model.safetensors")))
-        export(trained.network, trained.model, trained.classes, trained.res, "npz", folder / "trained.npz", "")
-    plain = trees.plain(recipe)
+        export_model(trained.network, trained.model, trained.classes, trained.res, "npz", folder / "trained.npz", "")
+    plain = trees.to_plain_tree(recipe)
     case = {key: plain[key] for key in ("optim", "loss", "schedule", "schedule_end", "clip", "steps", "warmup")}
     case |= {"code": code, "model": asdict(recorder.row), "classes": recorder.classes, "head_bias": recorder.bias}
     (folder / "case.json").write_text(json.dumps(case))
@@ -134,9 +134,9 @@ def vitrun(verb: str, code: str, words: list[str], folder: Path) -> dict[str, np
     return {key: np.array([getattr(step, key) for step in recorder.steps]) for key in ("loss", "norm", "lr")}
 
 
-def compared(case: str, words: list[str], ours: dict, theirs: dict) -> bool:
+def compared(case: str, overrides: list[str], ours: dict, theirs: dict) -> bool:
     """Print the steps of one case side by side; whether all losses, norms and learning rates agree."""
-    print(f"\n{case}: {' '.join(word for word in words if not word.startswith('init='))}\n")
+    print(f"\n{case}: {' '.join(override for override in overrides if not override.startswith('init='))}\n")
     differences = {key: apart(ours[key], theirs[key]) for key in ("loss", "norm", "lr")}
     rows = [
         [str(step), f"{theirs['lr'][step]:.3g}"]
@@ -148,7 +148,7 @@ def compared(case: str, words: list[str], ours: dict, theirs: dict) -> bool:
         for step in [*range(0, STEPS, SHOWN), STEPS - 1]
     ]
     header = ["step", "lr", "their loss", "our loss", "difference", "their norm", "our norm", "difference"]
-    print(table(header, rows))
+    print(format_table(header, rows))
     agree = all(difference.max() <= TOLERANCE for difference in differences.values())
     print(
         f"{'AGREE' if agree else 'DIFFER'} in {STEPS} steps: relative differences of at most "

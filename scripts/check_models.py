@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from vitrun import models
-from vitrun.models.export import export
-from vitrun.recipes.tables import model_rows
+from vitrun.models.export import export_model
+from vitrun.recipes.tables import load_model_rows
 
 TANH = {"act_layer": partial(nn.GELU, approximate="tanh")}
 CASES = {  # row: timm's name, and what timm must be told
@@ -41,11 +41,11 @@ def main() -> None:
 def compare(name: str) -> list[float]:
     """The largest logit, and the largest differences of the two networks' logits."""
     torch.manual_seed(0)
-    row, (theirs, options) = model_rows()[name], CASES[name]
+    row, (theirs, options) = load_model_rows()[name], CASES[name]
     images = torch.rand(2, 3, RES, RES) * 2 - 1
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.npz"
-        export(random_network(row), row, CLASSES, RES, "npz", path, "")
+        export_model(random_network(row), row, CLASSES, RES, "npz", path, "")
         ours = models.load(path, res=RES).network.eval()
         told = timm_network(theirs, path, options)
         plain = timm_network(theirs, path, {})

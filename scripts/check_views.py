@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vitrun.data.transforms.views import CROPS, NUMBERS, WholeView
-from vitrun.runtime.console import table
+from vitrun.data.transforms.views import CROPS, NUMBERS_PER_CROP, CenterCropView
+from vitrun.runtime.console import format_table
 
 SHAPES = ((32, 32), (375, 500), (500, 333), (40, 90), (200, 30), (7, 5))
 AREA = (0.05, 1.0)
@@ -61,13 +61,13 @@ def main() -> None:
         theirs = dict(np.load(file))
     rows = [row for shape in SHAPES for row in crops(shape, theirs[f"{shape[0]} {shape[1]}"])]
     rows += [resized(*sides, method, theirs[f"{method} {sides[0]} {sides[1]}"]) for sides in SIDES for method in HOW]
-    print(table(["what", "of", "TensorFlow", "vitrun", "apart", "at most"], rows))
+    print(format_table(["what", "of", "TensorFlow", "vitrun", "apart", "at most"], rows))
     sys.exit(any(float(row[-2]) > float(row[-1]) for row in rows))
 
 
 def crops(shape: tuple[int, int], theirs: np.ndarray) -> list[list[str]]:
     """A row a figure of the boxes of one shape."""
-    numbers = np.random.default_rng(1).random((DRAWS, NUMBERS))
+    numbers = np.random.default_rng(1).random((DRAWS, NUMBERS_PER_CROP))
     ours, _ = CROPS["inception"](numbers, np.tile(shape, (DRAWS, 1)), AREA, 32)
     rows = []
     for what, figure in FIGURES.items():
@@ -101,7 +101,7 @@ def resized(high: int, wide: int, short: int, method: str, theirs: np.ndarray) -
     image = np.random.default_rng(0).integers(0, 256, (high, wide, 3)).astype(np.uint8)
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
     resize = "small_area" if method == "area" else "small"
-    ours = (WholeView(short, resize=resize, antialias=False)(pixels)[0] + 1) * 127.5
+    ours = (CenterCropView(short, resize=resize, antialias=False)(pixels)[0] + 1) * 127.5
     top, left = ((side - short) // 2 for side in theirs.shape[:2])
     expected = theirs[top : top + short, left : left + short].transpose(2, 0, 1)
     apart = np.abs(ours.numpy() - expected).max()

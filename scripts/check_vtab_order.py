@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tensorflow_datasets.core.hashing import Hasher
 
-from vitrun.data.sources.vtab.keys import KNOWN, published_keys
+from vitrun.data.sources.vtab.keys import KNOWN_BUILDERS, published_keys
 from vitrun.data.sources.vtab.tasks import BUILDERS
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 
@@ -23,7 +23,11 @@ ODD = [b"dmlab\\train_0001", "a\\b.jpg", "é.jpg", "4_left", "banded/banded_0002
 
 def main() -> None:
     """Print a row a split, and leave with 1 where any differs."""
-    rows = {(builder, split): published_keys(builder, split) for builder in KNOWN for split in BUILDERS[builder].splits}
+    rows = {
+        (builder, split): published_keys(builder, split)
+        for builder in KNOWN_BUILDERS
+        for split in BUILDERS[builder].splits
+    }
     rows |= {("sun397", split): shipped(split) for split in LISTS}
     rows["odd keys", "train"] = ODD
     print("| builder | split | keys | kind | first in order | SHA-256 of the order | same |\n|" + " --- |" * 7)

@@ -239,8 +239,8 @@ def make(root: Path) -> None:
 
 def start(folder: Path) -> subprocess.Popen:
     """The one command, in a process group of its own."""
-    words = [*WORDS, f"data.root={folder / 'originals'}", f"runs={folder / 'runs'}"]
-    command = [sys.executable, "-m", "vitrun", "finetune", *words]
+    overrides = [*WORDS, f"data.root={folder / 'originals'}", f"runs={folder / 'runs'}"]
+    command = [sys.executable, "-m", "vitrun", "finetune", *overrides]
     return subprocess.Popen(command, start_new_session=True)
 
 

@@ -33,8 +33,10 @@ def run_command(tmp_path):
     """Run a command in ``tmp_path/runs``, as the command line does; return the recipe and the result."""
 
     def run_command(command: str, *overrides: str, dry: bool = False):
-        recipe = resolve.load(command, [*overrides, f"runs={tmp_path / 'runs'}"])
-        return recipe, run.carry_out(command, recipe, Screen(quiet=True), commands.module(command).main, dry)
+        recipe = resolve.resolve_recipe(command, [*overrides, f"runs={tmp_path / 'runs'}"])
+        return recipe, run.execute_run(
+            command, recipe, Screen(quiet=True), commands.import_command(command).execute, dry
+        )
 
     return run_command
 

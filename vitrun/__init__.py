@@ -1,1 +1,1 @@
-"""vitrun: run the experiments of "An Image is Worth 16x16 Words" (arXiv 2010.11929) from the command line."""
+"""vitrun: run the experiments of "An Image is Worth 16x16 Overrides" (arXiv 2010.11929) from the command line."""

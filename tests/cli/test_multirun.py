@@ -13,10 +13,10 @@ import pytest
 from helpers.paths import ROOT
 from helpers.processes import error_line, launch, stop_after
 from vitrun.cli import multirun
-from vitrun.cli.dispatch import RUNNING
-from vitrun.config import overrides as config_overrides
+from vitrun.cli.dispatch import RUN_COMMANDS
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.config.overrides import expand_sweep
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import run
 from vitrun.runtime import subprocesses
 
@@ -55,19 +55,21 @@ SAME = [
 
 @pytest.mark.parametrize("command, overrides, said", SAME, ids=[overrides for _, overrides, _ in SAME])
 def test_two_jobs_that_are_the_same_are_refused_with_the_overrides_that_differ(command, overrides, said):
-    combinations = config_overrides.expand(command, overrides.split())
-    recipes = [resolve.load(command, job) for job in combinations]
+    combinations = expand_sweep(command, overrides.split())
+    recipes = [resolve.resolve_recipe(command, job) for job in combinations]
     if said is None:
-        assert len(set(multirun.distinct(command, combinations, recipes, command in RUNNING))) == len(combinations)
+        assert len(set(multirun.check_distinct_runs(command, combinations, recipes, command in RUN_COMMANDS))) == len(
+            combinations
+        )
         return
-    with pytest.raises(Mistake, match=re.escape(said)) as error:
-        multirun.distinct(command, combinations, recipes, command in RUNNING)
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        multirun.check_distinct_runs(command, combinations, recipes, command in RUN_COMMANDS)
     assert error.value.status == 2
 
 
 def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_on(tmp_path):
     overrides = ["data.train_images=64", "data.test_images=20", "batch=8", "steps=2000", "warmup=1"]
-    name = run.name("pretrain", resolve.load("pretrain", [*overrides, "optim.lr=0.001"]))
+    name = run.run_name("pretrain", resolve.resolve_recipe("pretrain", [*overrides, "optim.lr=0.001"]))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "vitrun", "pretrain", "-m", *overrides, "optim.lr=1e30,0.001"]
     process = subprocess.Popen(
@@ -88,11 +90,13 @@ def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_o
 
 def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
     names = iter(["pretrain-a-b-1", "pretrain-a-b-1"])
-    monkeypatch.setattr("vitrun.runs.lookup.latest", lambda runs, command: next(names))  # a third would be another's
+    monkeypatch.setattr(
+        "vitrun.runs.lookup.find_latest_run", lambda runs, command: next(names)
+    )  # a third would be another's
     asked = []
-    monkeypatch.setattr(subprocesses, "carry_out", lambda command, overrides: asked.append(overrides) or 0)
+    monkeypatch.setattr(subprocesses, "run_command", lambda command, overrides: asked.append(overrides) or 0)
     overrides = ["seed=0,1", "data=digits", f"runs={tmp_path}"]
-    assert multirun.carry_out("finetune", overrides, False, ["--quiet"], True) == 0
+    assert multirun.run_combinations("finetune", overrides, False, ["--quiet"], True) == 0
     assert asked == [[f"seed={n}", *overrides[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]
 
 
@@ -102,5 +106,5 @@ def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
 def test_a_sweep_that_is_stopped_lets_its_job_save_and_begins_no_other(tmp_path, number, send):
     process = launch(tmp_path, "-m", "seed=0,1")
     output = stop_after(process, tmp_path, 3, number, send)
-    assert process.returncode == (Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
+    assert process.returncode == (ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
     assert "saved step" in output and "job 2/2" not in output and "Traceback" not in output

@@ -20,10 +20,10 @@ def finish(tmp_path):
 
     def finish(overrides: tuple[str, ...], result: dict, more: dict, images: str = "") -> str:
         command, *rest = (override.format(here=tmp_path) for override in overrides)
-        made = resolve.load(command, [*rest, f"runs={tmp_path / 'runs'}"])
-        folder = tmp_path / "runs" / run.name(command, made)
+        made = resolve.resolve_recipe(command, [*rest, f"runs={tmp_path / 'runs'}"])
+        folder = tmp_path / "runs" / run.run_name(command, made)
         folder.mkdir()
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(trees.plain(made) | more))
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(trees.to_plain_tree(made) | more))
         (folder / "about.json").write_text(json.dumps({"train_data": images, "torch": "2"}))
         (folder / "result.json").write_text(json.dumps({"result": result, "finished": 0.0}))
         return folder.name
@@ -36,8 +36,9 @@ def show(tmp_path, capsys):
     """Return what `compare` prints: the cells of its table by row and column, and the text."""
 
     def show(*overrides: str, save: str = "table") -> tuple[dict[tuple[str, str], str], str]:
-        compare.main(
-            resolve.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / save}", *overrides]), Screen()
+        compare.execute(
+            resolve.resolve_recipe("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / save}", *overrides]),
+            Screen(),
         )
         with open(tmp_path / "table.csv", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))

@@ -10,7 +10,7 @@ from helpers.overrides import TINY
 from helpers.runs import run_folder
 from vitrun.commands import compare
 from vitrun.config import resolve
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.runs import run
 from vitrun.runtime.console import Screen
 
@@ -21,7 +21,7 @@ def test_the_five_commands_follow_each_other(run_command, tmp_path, capsys):
     assert {f.name for f in run_folder(recipe, "pretrain").iterdir()} >= {
         "about.json", "checkpoints", "log.txt", "metrics.jsonl", "recipe.yaml", "result.json"
     }  # fmt: skip
-    pretrained = run.name("pretrain", recipe)
+    pretrained = run.run_name("pretrain", recipe)
 
     recipe, result = run_command(
         "finetune", "steps=3", "epochs=null", "res=64", "batch=32", "warmup=1", "data.test_images=40"
@@ -41,8 +41,8 @@ def test_the_five_commands_follow_each_other(run_command, tmp_path, capsys):
     right = [label == top[0] for label, top in zip(answers["label"], answers["top5"])]
     assert np.mean(right) == pytest.approx(result["top1"])
 
-    table = resolve.load("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
-    compare.main(table, Screen())
+    table = resolve.resolve_recipe("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
+    compare.execute(table, Screen())
     shown = capsys.readouterr().out
     assert "ours: vit_nano8, shapes" in shown and "digits shot5" in shown and "85.30 ± 0.02" in shown
     assert (tmp_path / "table.csv").exists() and json.loads((tmp_path / "table.json").read_text())
@@ -65,6 +65,6 @@ UNFIT = [
 def test_a_network_that_cannot_be_built_is_refused_before_the_data_is_opened(
     command, overrides, sentence, run_command, tmp_path
 ):
-    with pytest.raises(Mistake, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         run_command(command, *overrides, "data=folder", f"data.path={tmp_path}")  # which has no images
     assert not any((tmp_path / "runs").glob("*")), "nothing is left behind"

@@ -28,7 +28,7 @@ def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
     found = json.loads((tmp_path / "table.json").read_text())
     (ours,) = found["ours"]
     assert len(ours["runs"]) == 3 and ours["published"][0]["gap"] == pytest.approx(-0.44)
-    assert len(found["published"]) == len(papers.load("table5").numbers) == 84
+    assert len(found["published"]) == len(papers.load_table("table5").numbers) == 84
     assert all(number["source"] for number in found["published"])
 
 
@@ -111,21 +111,21 @@ def test_an_eval_counts_for_other_labels_than_those_it_was_tuned_on(finish, show
 def suite(finish):
     """Finishes tasks of VTAB, each as a run a seed that is one point above table 9 but for the seed's own tenth."""
     pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
-    table = papers.load("vtab").numbers
+    table = papers.load_table("vtab").numbers
     value = {n.fields["data"]: n.value for n in table if n.fields["upstream"] == "ImageNet-21k"}
 
     def suite(tasks: list[str], seeds: tuple[int, ...] = (0, 1)) -> None:
         for task in tasks:
             for seed in seeds:
                 overrides = finetune(pretrained, f"data={task}", "data.root={here}", f"seed={seed}")
-                top1 = (value[names.TASKS[task]] + 1 + 0.2 * seed) / 100
+                top1 = (value[names.VTAB_TASKS[task]] + 1 + 0.2 * seed) / 100
                 finish(overrides, {"top1": top1}, {"protocol": "vit"})
 
     return suite
 
 
 def test_vtab_has_its_tasks_its_groups_and_its_mean_beside_table_9(suite, show):
-    suite(list(names.TASKS))
+    suite(list(names.VTAB_TASKS))
     cells, _ = show("paper=vtab")
     ours, paper = "ours: L/16, ImageNet-21k", "L/16, ImageNet-21k"
     assert cells["VTAB Caltech101", ours] == "91.90 ± 0.14 (+1.10)"
@@ -137,7 +137,7 @@ def test_vtab_has_its_tasks_its_groups_and_its_mean_beside_table_9(suite, show):
 
 
 def test_a_suite_with_a_task_missing_says_so_and_has_no_gap(suite, show):
-    suite([task for task in names.TASKS if task != "vtab/svhn"], seeds=(0,))
+    suite([task for task in names.VTAB_TASKS if task != "vtab/svhn"], seeds=(0,))
     cells, _ = show("paper=vtab")
     rows = {row for row, column in cells if column.startswith("ours")}
     assert "VTAB (18/19)" in rows and not rows & {"VTAB (19)", "VTAB natural", "VTAB SVHN"}
@@ -160,8 +160,8 @@ def test_dropout_tells_two_published_numbers_of_one_thing_apart(finish, show):
     assert cells[row, "ours: 0.0"] == "99.00 (-0.02)" and cells[row, "ours: 0.1"] == "99.00 (+0.24)"
 
 
-@pytest.mark.parametrize("name", [name for name in papers.tables() if name != "none"])
+@pytest.mark.parametrize("name", [name for name in papers.find_table_files() if name != "none"])
 def test_every_table_is_printed_alone_where_there_is_no_run(name, show, tmp_path):
     cells, text = show(f"paper={name}")
     assert len(cells) > 2 and "no finished" in text
-    assert all(number.source in text for number in papers.load(name).numbers)
+    assert all(number.source in text for number in papers.load_table(name).numbers)

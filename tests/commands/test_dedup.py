@@ -11,7 +11,7 @@ from PIL import Image
 from helpers.images import scenes
 from helpers.overrides import TINY
 from vitrun.config import provenance, resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import run
 
 NUMBER = 24  # of drawn scenes
@@ -60,7 +60,7 @@ def pairs(recipe) -> list[dict]:
 
 
 def place(recipe, command: str = "dedup") -> Path:
-    return recipe.runs / run.name(command, recipe)
+    return recipe.runs / run.run_name(command, recipe)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_what_a_dedup_run_found_is_left_out_of_pretraining(run_command, doubled)
     searched, found = run_command("dedup", *overrides)
     training = (*overrides, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
     whole, _ = run_command("pretrain", *training)
-    for exclude in (run.name("dedup", searched), str(place(searched) / "exclude.txt")):
+    for exclude in (run.run_name("dedup", searched), str(place(searched) / "exclude.txt")):
         recipe, _ = run_command("pretrain", *training, f"exclude={exclude}")
         log = (place(recipe, "pretrain") / "log.txt").read_text()
         left = NUMBER - found["excluded"]
@@ -145,11 +145,11 @@ def test_what_a_dedup_run_found_is_left_out_of_pretraining(run_command, doubled)
 
 def test_a_list_of_other_images_is_refused(run_command, doubled, tmp_path):
     searched, _ = run_command("dedup", "data=folder", f"data.path={doubled}")
-    with pytest.raises(Mistake, match="searched other training images") as error:
-        run_command("pretrain", *TINY, f"exclude={run.name('dedup', searched)}")
-    assert error.value.status == Exit.DATA
+    with pytest.raises(UserError, match="searched other training images") as error:
+        run_command("pretrain", *TINY, f"exclude={run.run_name('dedup', searched)}")
+    assert error.value.status == ExitCode.DATA
     (tmp_path / "keys.txt").write_text("train-0000001-shape-32\nnone\n")
-    with pytest.raises(Mistake, match="1 of the 2 images to leave out are none of the training images, as none"):
+    with pytest.raises(UserError, match="1 of the 2 images to leave out are none of the training images, as none"):
         run_command("pretrain", *TINY, f"exclude={tmp_path / 'keys.txt'}")
 
 
@@ -157,15 +157,17 @@ def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):
     overrides = ("data=folder", f"data.path={doubled}")
     run_command("pretrain", *overrides, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
     searched, found = run_command("dedup", *overrides)
-    recipe, result = run_command("eval", f"dedup={run.name('dedup', searched)}")
+    recipe, result = run_command("eval", f"dedup={run.run_name('dedup', searched)}")
     answers = pyarrow.parquet.read_table(place(recipe, "eval") / "preds.parquet").to_pylist()
     dups = {pair["test"] for pair in pairs(searched)}
     right = {answer["id"]: answer["label"] == answer["top5"][0] for answer in answers}
     assert result["dups"] == found["duplicates"] == len(dups)
     assert result["top1"] == pytest.approx(np.mean(list(right.values())))
     assert result["top1_dedup"] == pytest.approx(np.mean([hit for key, hit in right.items() if key not in dups]))
-    with pytest.raises(Mistake, match="that run looked for other test images than these"):
-        run_command("eval", "init=random:vit_nano8", "data=digits", "res=32", f"dedup={run.name('dedup', searched)}")
+    with pytest.raises(UserError, match="that run looked for other test images than these"):
+        run_command(
+            "eval", "init=random:vit_nano8", "data=digits", "res=32", f"dedup={run.run_name('dedup', searched)}"
+        )
 
 
 def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_others(run_command, doubled, tmp_path):
@@ -173,11 +175,11 @@ def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_o
     run_command("pretrain", *overrides, "model=vit_nano8", "batch=8", "steps=1", "warmup=0")
     (doubled / "test" / "a" / "014.png").write_bytes(b"no image")
     searched, found = run_command("dedup", *overrides)
-    asked = f"dedup={run.name('dedup', searched)}"
+    asked = f"dedup={run.run_name('dedup', searched)}"
     _, result = run_command("eval", asked, "bad_images=skip")
     assert result["images_used"] == 14 and result["dups"] == found["duplicates"] > 0
     others = folder(tmp_path / "others", list(scenes(15, 7)), list(scenes(4, 8)))
-    with pytest.raises(Mistake, match="that run looked for other test images than these"):
+    with pytest.raises(UserError, match="that run looked for other test images than these"):
         run_command("eval", asked, f"data.path={others}")
 
 
@@ -199,21 +201,21 @@ WRONG = [
 @pytest.mark.parametrize("line, parts", WRONG, ids=[line for line, _ in WRONG])
 def test_a_wrong_override_of_dedup_is_refused_with_a_suggestion(line, parts, tmp_path):
     command, *overrides = line.split()
-    with pytest.raises(Mistake) as error:
-        resolve.load(command, [*overrides, f"runs={tmp_path}"])
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe(command, [*overrides, f"runs={tmp_path}"])
     assert all(part in str(error.value) for part in parts), str(error.value)
 
 
 def test_what_is_wrong_with_the_test_set_is_said_of_its_own_options(run_command, doubled):
-    with pytest.raises(Mistake, match="against=folder has 3 test images as published.*against.test_images=15"):
+    with pytest.raises(UserError, match="against=folder has 3 test images as published.*against.test_images=15"):
         run_command("dedup", "against=folder", f"against.path={doubled}", "against.test_images=3")
 
 
 def test_cfg_shows_both_data_sets_and_where_each_came_from(tmp_path):
     overrides = ["against=digits", "against.test_images=9", "data.train_images=20"]
-    shown = provenance.show("dedup", overrides, resolve.load("dedup", overrides))
+    shown = provenance.format_config("dedup", overrides, resolve.resolve_recipe("dedup", overrides))
     sources = {line.split("=")[0]: line.rpartition("# ")[2] for line in shown.splitlines()}
     assert sources["against.test_images"] == sources["against"] == "command line"
     assert (sources["against.crop"], sources["data"]) == ("conf/data/digits.yaml", "conf/dedup.yaml")
-    shown = provenance.show("dedup", [], resolve.load("dedup", []))
+    shown = provenance.format_config("dedup", [], resolve.resolve_recipe("dedup", []))
     assert "against=shapes" in shown and "data, whose test part it is" in shown

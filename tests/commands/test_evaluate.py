@@ -8,9 +8,9 @@ import pytest
 
 from helpers.overrides import TINY
 from vitrun import data
-from vitrun.commands.evaluate import compare_names
+from vitrun.commands.evaluate import check_class_names
 from vitrun.config import provenance, resolve
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 
 
 def test_eval_sees_images_as_the_run_did_unless_overridden(run_command):
@@ -21,7 +21,7 @@ def test_eval_sees_images_as_the_run_did_unless_overridden(run_command):
     assert (result["top1"], result["loss"]) == (trained["top1"], pytest.approx(trained["loss"], rel=1e-3))
     other, whole = run_command("eval", "view.crop=1")
     assert (other.view.resize, other.view.crop) == ("small", 1.0) and whole["loss"] != result["loss"]
-    untold = resolve.load("eval", ["init=random:vit_nano8", "data=digits"])
+    untold = resolve.resolve_recipe("eval", ["init=random:vit_nano8", "data=digits"])
     assert (untold.view.resize, untold.view.crop, untold.view.antialias) == ("square", 1.0, True)
 
 
@@ -29,17 +29,17 @@ def test_eval_takes_the_data_of_the_run_with_what_the_overrides_change(run_comma
     recipe, _ = run_command("pretrain", *TINY, "data.size=48")
     changed, result = run_command("eval", "data.test_images=30")
     assert result["images_used"] == 30 and changed.data == replace(recipe.data, test_images=30)
-    with pytest.raises(Mistake, match=r"Did you mean data\.test_images\?"):
+    with pytest.raises(UserError, match=r"Did you mean data\.test_images\?"):
         run_command("eval", "data.test_image=30")
     overrides = [f"runs={recipe.runs}", "data.test_images=30"]
-    shown = provenance.show("eval", overrides, resolve.load("eval", overrides))
+    shown = provenance.format_config("eval", overrides, resolve.resolve_recipe("eval", overrides))
     where = {line.split("=")[0]: line.partition("# ")[2] for line in shown.splitlines()}
     assert where["data.test_images"] == "command line" and where["data.size"] == "the run that init names"
 
 
 def test_a_head_of_other_classes_is_refused(run_command):
     run_command("pretrain", *TINY)
-    with pytest.raises(Mistake, match="120 classes, but digits has 10"):
+    with pytest.raises(UserError, match="120 classes, but digits has 10"):
         run_command("eval", "data=digits")
 
 
@@ -57,11 +57,11 @@ def test_classes_of_other_names_are_warned_of_and_of_another_order_refused(run_c
         (part / "zebra").rename(part / "dog")
     run_command("eval", "data=folder", f"data.path={other}", "batch=5")
     assert "is called" not in capsys.readouterr().err, "the same names in the same order"
-    with pytest.raises(Mistake, match="on these classes in another order: its class 0 is cat, here it is dog"):
-        compare_names(("cat", "dog"), replace(opened_split(other), classes=("dog", "cat")), "it", print)
+    with pytest.raises(UserError, match="on these classes in another order: its class 0 is cat, here it is dog"):
+        check_class_names(("cat", "dog"), replace(opened_split(other), classes=("dog", "cat")), "it", print)
 
 
 def opened_split(root: Path) -> data.Split:
     return data.open_split(
-        resolve.load("eval", ["init=random:vit_nano8", "data=folder", f"data.path={root}"]).data, "test"
+        resolve.resolve_recipe("eval", ["init=random:vit_nano8", "data=folder", f"data.path={root}"]).data, "test"
     )

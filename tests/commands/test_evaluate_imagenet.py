@@ -12,9 +12,9 @@ import torch
 from helpers.imagenet import SYNSETS, lists, named, opened, validation
 from helpers.images import class_folders
 from vitrun import data, models
-from vitrun.data.sources import imagenet, parquet
-from vitrun.data.transforms.views import WholeView
-from vitrun.errors import Exit, Mistake
+from vitrun.data.sources import imagenet, local_files
+from vitrun.data.transforms.views import CenterCropView
+from vitrun.errors import ExitCode, UserError
 from vitrun.models.build import build
 from vitrun.recipes import tables
 from vitrun.runs import run
@@ -24,11 +24,11 @@ from vitrun.runs import run
 def thousand(tmp_path_factory) -> str:
     """The file of a small network with answers in all 1,000 classes of ImageNet."""
     torch.manual_seed(0)
-    row = tables.model_rows()["vit_nano8"]
+    row = tables.load_model_rows()["vit_nano8"]
     network = build(row, 1000, 16)
     torch.nn.init.normal_(network.head.weight)
     file = tmp_path_factory.mktemp("thousand") / "thousand.safetensors"
-    models.save(file, network, row, 1000, 16)
+    models.save_model(file, network, row, 1000, 16)
     return str(file)
 
 
@@ -36,12 +36,12 @@ def logits(init: str, split: data.Split) -> torch.Tensor:
     """The network's own answers to every image: [N, 1000]."""
     network = models.load(init).network.eval()
     with torch.inference_mode():
-        return network(next(data.testing(split, WholeView(16), len(split))).images)
+        return network(next(data.test_batches(split, CenterCropView(16), len(split))).images)
 
 
 def answered(recipe) -> dict:
     """What a finished ``eval`` wrote of every image."""
-    return pyarrow.parquet.read_table(recipe.runs / run.name("eval", recipe) / "preds.parquet").to_pydict()
+    return pyarrow.parquet.read_table(recipe.runs / run.run_name("eval", recipe) / "preds.parquet").to_pydict()
 
 
 def test_an_image_without_right_labels_counts_neither_as_right_nor_as_wrong(run_command, thousand, tmp_path):
@@ -72,14 +72,16 @@ def test_475_of_500_real_images_have_labels_and_the_lists_agree(run_command, sha
     overrides = ("data=imagenet_real", f"data.path={root}", "data.test=test", "data.test_images=500")
     recipe, result = run_command("eval", f"init={thousand}", *overrides)
     assert (result["images_used"], result["images_expected"]) == (475, 500)
-    column = parquet.read(recipe.data, "test")
-    numbered = parquet.read(replace(recipe.data, real=imagenet.shipped("imagenet_real_labels.json")), "test")
+    column = local_files.open_files(recipe.data, "test")
+    numbered = local_files.open_files(
+        replace(recipe.data, real=imagenet.locate_timm_file("imagenet_real_labels.json")), "test"
+    )
     assert lists(column) == lists(numbered)
 
 
 @pytest.mark.parametrize("name", ["imagenet_a", "imagenet_r"])
 def test_a_model_of_a_thousand_classes_answers_among_the_two_hundred(name, run_command, thousand, tmp_path):
-    chosen = imagenet.subset(name)
+    chosen = imagenet.read_subset_labels(name)
     root = class_folders(tmp_path / "images", [SYNSETS[label] for label in chosen])
     (root / "README.txt").write_text("as in the archive")
     overrides = (f"data={name}", f"data.path={root}", "data.test_images=200", "precision=fp32")
@@ -94,8 +96,8 @@ def test_a_model_of_a_thousand_classes_answers_among_the_two_hundred(name, run_c
 
 
 def test_a_model_of_other_classes_cannot_answer(run_command, tmp_path):
-    root = class_folders(tmp_path / "images", [SYNSETS[label] for label in imagenet.subset("imagenet_a")])
-    with pytest.raises(Mistake, match=r"has a head of 1 classes, but imagenet_a has 200: .*data=imagenet\)"):
+    root = class_folders(tmp_path / "images", [SYNSETS[label] for label in imagenet.read_subset_labels("imagenet_a")])
+    with pytest.raises(UserError, match=r"has a head of 1 classes, but imagenet_a has 200: .*data=imagenet\)"):
         run_command("eval", "init=random:vit_nano8", "data=imagenet_a", f"data.path={root}", "data.test_images=200")
 
 
@@ -133,6 +135,6 @@ def test_an_answer_on_objectnet_is_right_by_any_of_the_classes_that_stand_for_it
 
 def test_objectnet_without_its_mappings_says_what_is_missing(objectnet):
     (objectnet / "mappings" / "objectnet_to_imagenet_1k.json").unlink()
-    with pytest.raises(Mistake, match=r"objectnet_to_imagenet_1k.json.*with images and mappings") as error:
+    with pytest.raises(UserError, match=r"objectnet_to_imagenet_1k.json.*with images and mappings") as error:
         opened("objectnet", objectnet)
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA

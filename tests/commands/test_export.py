@@ -13,8 +13,9 @@ from vitrun.runtime.console import Screen
 def test_what_export_writes_for_timm_and_transformers_is_an_init(run_command, tmp_path):
     _, trained = run_command("pretrain", *TINY)
     for to in ("timm", "hf"):
-        export.main(
-            resolve.load("export", [f"to={to}", f"path={tmp_path / to}", f"runs={tmp_path / 'runs'}"]), Screen()
+        export.execute(
+            resolve.resolve_recipe("export", [f"to={to}", f"path={tmp_path / to}", f"runs={tmp_path / 'runs'}"]),
+            Screen(),
         )
         recipe, result = run_command("eval", f"init={tmp_path / to}", "data=shapes", "data.test_images=50")
         assert recipe.init.startswith(f"{tmp_path / to}#")
@@ -26,5 +27,7 @@ def test_exports_keep_the_names_of_the_classes(run_command, photographs, tmp_pat
     recipe, _ = run_command("pretrain", *overrides)
     for to, key, names in (("hf", "id2label", {"0": "cat", "1": "dog"}), ("timm", "label_names", ["cat", "dog"])):
         place = tmp_path / to
-        export.main(resolve.load("export", [f"runs={recipe.runs}", f"to={to}", f"path={place}"]), Screen(quiet=True))
+        export.execute(
+            resolve.resolve_recipe("export", [f"runs={recipe.runs}", f"to={to}", f"path={place}"]), Screen(quiet=True)
+        )
         assert json.loads((place / "config.json").read_text())[key] == names

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from vitrun.cli import app
 from vitrun.commands import fewshot
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.recipes import tables
 from vitrun.runs import run
 
@@ -17,7 +17,7 @@ FEW = ["init=random:vit_nano8", "res=32", "data.test_images=40"]
 
 def test_a_run_saves_the_keys_of_each_draw_and_prints_the_l2_of_each(run_command):
     recipe, result = run_command("fewshot", *FEW, "shots=1,5", "seeds=0,1", "l2=1,1024")
-    folder = recipe.runs / run.name("fewshot", recipe)
+    folder = recipe.runs / run.run_name("fewshot", recipe)
     drawn = json.loads((folder / "drawn.json").read_text())
     assert drawn.keys() == {f"seed {seed}, {shots} shots" for seed in (0, 1) for shots in (1, 5)}
     assert all(len(set(keys)) == len(keys) == 10 * int(name.split()[2]) for name, keys in drawn.items())
@@ -31,11 +31,11 @@ LINEAR = [*FEW, "data=shapes", "data.target=shape", "data.train_images=60", "pro
 
 def test_every_layer_is_probed_whether_read_in_one_pass_or_in_many(run_command, monkeypatch):
     recipe, result = run_command("fewshot", *LINEAR, "layers=all")
-    names = [f"layer{n}" for n in range(tables.model_rows()["vit_nano8"].depth + 1)]
+    names = [f"layer{n}" for n in range(tables.load_model_rows()["vit_nano8"].depth + 1)]
     assert [key for key in result if key.startswith("layer") and key[5:].isdigit()] == names
     assert result["best_layer"] in names and "shot5" not in result
     shutil.rmtree(recipe.runs)
-    monkeypatch.setattr(fewshot, "AT_ONCE", 1)
+    monkeypatch.setattr(fewshot, "MAX_FEATURE_BYTES", 1)
     assert run_command("fewshot", *LINEAR, "layers=all")[1] == result
     assert run_command("fewshot", *LINEAR, "layers=2")[1]["layer2"] == result["layer2"]
 
@@ -49,13 +49,13 @@ def test_every_layer_is_probed_whether_read_in_one_pass_or_in_many(run_command, 
     ],
 )
 def test_layers_that_cannot_be_are_refused(run_command, overrides, sentence):
-    with pytest.raises(Mistake, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         run_command("fewshot", *FEW, *overrides)
 
 
 def test_only_the_last_layer_of_a_network_of_timm_or_bit_can_be_read(run_command):
     overrides = ["init=random:bit_r50x1", "res=32", "data=shapes", "data.train_images=130", "data.test_images=10"]
-    with pytest.raises(Mistake, match="bit_r50x1 is none of .*Use layers=last"):
+    with pytest.raises(UserError, match="bit_r50x1 is none of .*Use layers=last"):
         run_command("fewshot", *overrides, "probe=linear", "layers=all", dry=True)
     assert 0 <= run_command("fewshot", *LINEAR, "layers=last")[1]["last"] <= 1
 

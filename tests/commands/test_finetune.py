@@ -3,13 +3,13 @@
 import pytest
 
 from helpers.runs import finished
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 
 
 def test_a_dry_run_leaves_a_damaged_checkpoint_where_it_is(run_command):
     folder = finished(run_command)
     manifest = next((folder / "checkpoints").glob("step-*")) / "MANIFEST.json"
     manifest.write_text("{")
-    with pytest.raises(Mistake, match="No checkpoint in .* is sound"):
+    with pytest.raises(UserError, match="No checkpoint in .* is sound"):
         run_command("finetune", f"init={folder.name}", "steps=1", dry=True)
     assert manifest.exists()

@@ -9,10 +9,10 @@ from helpers.images import class_folders
 from helpers.overrides import DATA_ROWS
 from vitrun.commands import list_data
 from vitrun.config import resolve
-from vitrun.data.sources import parquet
+from vitrun.data.sources import local_files
 from vitrun.data.sources.vtab import tasks
-from vitrun.data.sources.vtab.originals import PUBLISHED
-from vitrun.errors import Exit, Mistake
+from vitrun.data.sources.vtab.originals import ARCHIVES
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen
 
@@ -21,7 +21,7 @@ FROM_FILES = [name for name, row in DATA_ROWS.items() if row["source"] == "files
 
 def shown(capsys, *overrides: str) -> str:
     """What ``vitrun data`` prints."""
-    list_data.main(resolve.load("data", [*overrides]), Screen())
+    list_data.execute(resolve.resolve_recipe("data", [*overrides]), Screen())
     return capsys.readouterr().out
 
 
@@ -65,9 +65,9 @@ WRONG = [
 
 @pytest.mark.parametrize("overrides, sentence", WRONG, ids=[" ".join(overrides) for overrides, _ in WRONG])
 def test_a_wrong_argument_of_data_is_refused_in_one_sentence(overrides, sentence):
-    with pytest.raises(Mistake, match=re.escape(sentence)) as error:
-        resolve.load("data", overrides)
-    assert error.value.status == Exit.COMMAND and "\n" not in str(error.value)
+    with pytest.raises(UserError, match=re.escape(sentence)) as error:
+        resolve.resolve_recipe("data", overrides)
+    assert error.value.status == ExitCode.COMMAND and "\n" not in str(error.value)
 
 
 @pytest.mark.shared
@@ -82,8 +82,8 @@ def test_a_wrong_argument_of_data_is_refused_in_one_sentence(overrides, sentence
 def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
     said = shown(capsys, "folder", f"data.path={shared / 'data' / name}")
     assert all(fact in said for fact in facts), said
-    row = tables.data_row("parquet", path=shared / "data" / name, image="img" if name == "cifar10" else "image")
-    assert parquet.read(row, "test").fingerprint in said, "as a run would record it"
+    row = tables.load_data_row("parquet", path=shared / "data" / name, image="img" if name == "cifar10" else "image")
+    assert local_files.open_files(row, "test").fingerprint in said, "as a run would record it"
 
 
 def test_class_folders_are_described(tmp_path, capsys):
@@ -98,19 +98,19 @@ def test_class_folders_are_described(tmp_path, capsys):
 def test_a_bad_image_is_described_as_any_command_would(what, tmp_path, capsys):
     class_folders(tmp_path, ["cat", "dog"])
     (tmp_path / "cat" / "1.png").write_bytes(BAD[what][0])
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         shown(capsys, "folder", f"data.path={tmp_path}")
-    with pytest.raises(Mistake, match="cat/1.png is no readable image") as expected:
-        parquet.source(tables.data_row("folder", path=tmp_path, train=None), "test").decode(1)
-    assert str(error.value) == str(expected.value) and error.value.status == Exit.DATA
+    with pytest.raises(UserError, match="cat/1.png is no readable image") as expected:
+        local_files.open_path(tables.load_data_row("folder", path=tmp_path, train=None), "test").decode(1)
+    assert str(error.value) == str(expected.value) and error.value.status == ExitCode.DATA
 
 
 def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
     class_folders(tmp_path / "train", ["cat", "dog"], each=3)
     class_folders(tmp_path / "test", ["cat", "dog"], each=2)
-    with pytest.raises(Mistake, match="3,680 train images as published, but its source has 6") as error:
+    with pytest.raises(UserError, match="3,680 train images as published, but its source has 6") as error:
         shown(capsys, "pets", f"data.path={tmp_path}")
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
     sizes = ["data.train_images=6", "data.test_images=4", "data.classes=2"]
     said = shown(capsys, "pets", f"data.path={tmp_path}", *sizes)
     assert "| train | 6      | 2       | 3 " in said and "To use it" not in said
@@ -118,15 +118,15 @@ def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
 
 
 def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
-    with pytest.raises(Mistake, match="there is no folder") as error:
+    with pytest.raises(UserError, match="there is no folder") as error:
         shown(capsys, "folder", f"data.path={tmp_path / 'nowhere'}")
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
 
 
 def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read_them(tmp_path, capsys):
     for part in ("Train", "Testing"):
         class_folders(tmp_path / part, ["cat", "dog"], 3)
-    with pytest.raises(Mistake, match="which are parts and no classes: add data.test=Testing data.train=Train"):
+    with pytest.raises(UserError, match="which are parts and no classes: add data.test=Testing data.train=Train"):
         shown(capsys, "folder", f"data.path={tmp_path}")
     overrides = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
     said = shown(capsys, "folder", *overrides)
@@ -136,9 +136,9 @@ def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read
 def test_a_link_that_leads_nowhere_is_named(tmp_path, capsys):
     class_folders(tmp_path, ["cat", "dog"], 3)
     (tmp_path / "cat" / "4.jpg").symlink_to("nowhere.jpg")
-    with pytest.raises(Mistake, match="cat/4.jpg cannot be read: .*Bring it back, or remove what names it") as error:
+    with pytest.raises(UserError, match="cat/4.jpg cannot be read: .*Bring it back, or remove what names it") as error:
         shown(capsys, "folder", f"data.path={tmp_path}")
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
 
 
 OWN = ("folder", "parquet", "shards")  # the rows for what anybody has
@@ -156,7 +156,7 @@ def test_a_published_set_says_where_it_comes_from_if_an_account_is_needed_and_if
 
 @pytest.mark.parametrize("task", tasks.TASKS)
 def test_a_task_of_vtab_shows_what_its_folder_has_where_that_comes_from_and_if_an_account_is_needed(task, capsys):
-    published = PUBLISHED[tasks.TASKS[task].builder]
+    published = ARCHIVES[tasks.TASKS[task].builder]
     said = shown(capsys, f"vtab/{task}")
     assert published.layout in said and f"{published.page} ({published.account})" in said
     assert "needed" in published.account

@@ -13,7 +13,7 @@ from PIL import Image
 from vitrun import data
 from vitrun.commands import finetune, lr_search
 from vitrun.config import expand, resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import lookup, run
 from vitrun.runtime.console import Screen
 
@@ -23,7 +23,7 @@ WHOLE = [*FAST, "grid=0.01,0.1", "dev=0.1", "seeds=0,1"]
 
 def lines(recipe) -> list[dict]:
     """What the run of a recipe recorded."""
-    place = recipe.runs / run.name("finetune", recipe)
+    place = recipe.runs / run.run_name("finetune", recipe)
     return [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -42,10 +42,10 @@ def done(tmp_path_factory):
         opened.append(part)
         return open_split(source, part, screen, tick)
 
-    recipe = resolve.load("finetune", [*WHOLE, f"runs={tmp_path_factory.mktemp('procedure')}"])
+    recipe = resolve.resolve_recipe("finetune", [*WHOLE, f"runs={tmp_path_factory.mktemp('procedure')}"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "open_split", listed)
-        return recipe, run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main), opened
+        return recipe, run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute), opened
 
 
 def test_the_result_has_the_chosen_learning_rate_the_mean_over_seeds_and_what_led_to_them(done):
@@ -61,12 +61,12 @@ def test_each_part_of_it_is_an_ordinary_run_and_its_final_ones_are_what_the_over
     recipe, result, _ = done
     for lr in recipe.grid:
         overrides = [*FAST, f"optim.lr={lr}", "dev=0.1", "score=dev", f"runs={recipe.runs}"]
-        place = recipe.runs / run.name("finetune", resolve.load("finetune", overrides))
+        place = recipe.runs / run.run_name("finetune", resolve.resolve_recipe("finetune", overrides))
         found = json.loads((place / "result.json").read_text())["result"]
         assert found["top1"] == result[f"dev_{lr:g}"] and found["test_images"] == round(0.1 * (1797 - 40))
     for seed in (0, 1):
         overrides = [*FAST, f"optim.lr={result['lr']}", f"seed={seed}", f"runs={recipe.runs}"]
-        place = recipe.runs / run.name("finetune", resolve.load("finetune", overrides))
+        place = recipe.runs / run.run_name("finetune", resolve.resolve_recipe("finetune", overrides))
         assert json.loads((place / "result.json").read_text())["result"]["top1"] == result[f"top1_seed{seed}"]
     assert len(list(recipe.runs.iterdir())) == 2 + 2 + 1, "and the procedure itself is one"
 
@@ -84,17 +84,17 @@ def test_the_images_are_opened_once_and_the_test_part_only_when_the_choice_is_ma
 def test_what_is_finished_is_not_repeated(done):
     recipe, result, _ = done
     before = attempts(recipe.runs)
-    (recipe.runs / run.name("finetune", recipe) / "result.json").unlink()  # as if it was killed before its end
-    last = recipe.runs / run.name("finetune", expand.final(recipe, (result["lr"], 0.0), 1))
+    (recipe.runs / run.run_name("finetune", recipe) / "result.json").unlink()  # as if it was killed before its end
+    last = recipe.runs / run.run_name("finetune", expand.make_final_run(recipe, (result["lr"], 0.0), 1))
     (last / "result.json").unlink()
-    assert run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main) == result
+    assert run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute) == result
     changed = {name for name, number in attempts(recipe.runs).items() if number != before[name]}
-    assert changed == {run.name("finetune", recipe), last.name} and set(before.values()) == {1}
+    assert changed == {run.run_name("finetune", recipe), last.name} and set(before.values()) == {1}
 
 
 def test_the_newest_model_is_a_final_one(done):
     recipe, _, _ = done
-    found = lookup.recipe_of(lookup.latest(recipe.runs, "eval"), recipe.runs)
+    found = lookup.load_saved_recipe(lookup.find_latest_run(recipe.runs, "eval"), recipe.runs)
     assert found["score"] == "test" and not found["grid"] and not found["seeds"]
 
 
@@ -105,8 +105,8 @@ def test_of_equal_learning_rates_the_smallest_is_chosen(best, tmp_path):
     def tune(recipe, run, open_split):
         return {"top1": tied[recipe.optim.lr], "top5": 1.0, "test_images": 1}
 
-    recipe = resolve.load("finetune", [*FAST, "grid=[0.1,0.01,0.03]", "dev=0.1", f"runs={tmp_path}"])
-    found = run.carry_out("finetune", recipe, Screen(quiet=True), partial(lr_search.main, tune=tune))
+    recipe = resolve.resolve_recipe("finetune", [*FAST, "grid=[0.1,0.01,0.03]", "dev=0.1", f"runs={tmp_path}"])
+    found = run.execute_run("finetune", recipe, Screen(quiet=True), partial(lr_search.search_learning_rate, tune=tune))
     assert found["lr"] == best and "top1_std" not in found, "one run has no deviation"
 
 
@@ -117,23 +117,25 @@ def test_a_learning_rate_that_breaks_down_is_said_to_and_the_others_go_on(run_co
 
 
 def test_where_every_learning_rate_breaks_down_so_does_the_procedure(run_command):
-    with pytest.raises(Mistake, match="All 2 points of the grid failed") as error:
+    with pytest.raises(UserError, match="All 2 points of the grid failed") as error:
         run_command("finetune", *FAST, "grid=1e30,1e31", "dev=0.1")
-    assert error.value.status == Exit.NUMERICS
+    assert error.value.status == ExitCode.NUMERICS
 
 
 def test_ctrl_c_stops_inside_a_part_and_the_same_command_goes_on(tmp_path):
-    recipe = resolve.load("finetune", [*WHOLE, f"runs={tmp_path}"])
+    recipe = resolve.resolve_recipe("finetune", [*WHOLE, f"runs={tmp_path}"])
 
     def interrupted(recipe, run, open_split):
         if recipe.score == "test":
             os.kill(os.getpid(), signal.SIGINT)
-        return finetune.tune(recipe, run, open_split)
+        return finetune.finetune_once(recipe, run, open_split)
 
-    with pytest.raises(run.Stopped):
-        run.carry_out("finetune", recipe, Screen(quiet=True), partial(lr_search.main, tune=interrupted))
+    with pytest.raises(run.Interrupted):
+        run.execute_run(
+            "finetune", recipe, Screen(quiet=True), partial(lr_search.search_learning_rate, tune=interrupted)
+        )
     assert len(list(tmp_path.glob("*/result.json"))) == 2, "the grid is finished"
-    result = run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main)
+    result = run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute)
     assert result["top1_std"] >= 0 and sorted(attempts(tmp_path).values()) == [1, 1, 1, 2, 2]
 
 
@@ -145,7 +147,7 @@ def test_a_dry_run_estimates_all_runs_and_writes_nothing(run_command, tmp_path):
 
 def test_without_a_grid_the_held_out_images_are_left_out_and_the_test_part_is_tested(run_command):
     recipe, result = run_command("finetune", *FAST, "dev=0.2")
-    log = (recipe.runs / run.name("finetune", recipe) / "log.txt").read_text()
+    log = (recipe.runs / run.run_name("finetune", recipe) / "log.txt").read_text()
     assert result["test_images"] == 40 and "held out: 351 of the training images, by a draw" in log
 
 
@@ -173,9 +175,9 @@ WRONG = [
 
 @pytest.mark.parametrize("overrides, said", WRONG, ids=[overrides for overrides, _ in WRONG])
 def test_a_procedure_that_cannot_be_is_refused_before_it_starts(overrides, said):
-    with pytest.raises(Mistake) as error:
-        resolve.load("finetune", ["init=random:vit_nano8", *overrides.split()])
-    assert said in str(error.value) and error.value.status == Exit.COMMAND
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe("finetune", ["init=random:vit_nano8", *overrides.split()])
+    assert said in str(error.value) and error.value.status == ExitCode.COMMAND
 
 
 def test_of_own_images_that_are_too_few_it_is_said_before_the_first_step(run_command, tmp_path):
@@ -185,9 +187,9 @@ def test_of_own_images_that_are_too_few_it_is_said_before_the_first_step(run_com
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(place / f"{n}.png")
     data = ["data=folder", f"data.path={tmp_path / 'own'}", "grid=0.1,0.2", "dev=0.2"]
-    with pytest.raises(Mistake, match="of the 5 steps that epochs=1 of the 24 images not held out") as error:
+    with pytest.raises(UserError, match="of the 5 steps that epochs=1 of the 24 images not held out") as error:
         run_command("finetune", "init=random:vit_nano8", *data, "epochs=1", "batch=5", "warmup=5")
-    assert error.value.status == Exit.COMMAND and not any((tmp_path / "runs").iterdir())
+    assert error.value.status == ExitCode.COMMAND and not any((tmp_path / "runs").iterdir())
 
 
 def test_a_weight_decay_is_chosen_with_the_learning_rate(run_command):
@@ -201,14 +203,14 @@ def test_a_weight_decay_is_chosen_with_the_learning_rate(run_command):
         f"optim.weight_decay={result['weight_decay']}",
         f"runs={recipe.runs}",
     ]
-    place = recipe.runs / run.name("finetune", resolve.load("finetune", overrides))
+    place = recipe.runs / run.run_name("finetune", resolve.resolve_recipe("finetune", overrides))
     assert json.loads((place / "result.json").read_text())["result"]["top1"] == result["top1"]
     assert len(list(recipe.runs.glob("*/result.json"))) == 4 + 1 + 1
 
 
 def test_a_trial_on_vtab_trains_on_800_and_is_scored_on_200():
     overrides = ["init=random:vit_nano8", "data=vtab/pets", "data.root=/", "grid=0.1,0.2"]
-    recipe = resolve.load("finetune", overrides)
-    trial, final = expand.trial(recipe, (0.1, 0.0)), expand.final(recipe, (0.1, 0.0), 7)
+    recipe = resolve.resolve_recipe("finetune", overrides)
+    trial, final = expand.make_trial(recipe, (0.1, 0.0)), expand.make_final_run(recipe, (0.1, 0.0), 7)
     assert (trial.data.train, trial.data.test, trial.score) == ("train800", "val200", "dev")
     assert (final.data, final.score, final.seed, final.grid) == (recipe.data, "test", 7, ())

@@ -6,7 +6,7 @@ from helpers.overrides import TINY
 from helpers.runs import run_folder
 from vitrun import commands
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import run
 from vitrun.runtime.console import Screen
 
@@ -52,15 +52,18 @@ def test_images_in_one_folder_with_the_runs_are_read_again_and_again(monkeypatch
             ("eval", ()),
             ("pretrain", ("steps=2", *overrides)),
         ):
-            made = resolve.load(command, [*more])
-            assert run.carry_out(command, made, Screen(quiet=True), commands.module(command).main)["top5"] == 1
+            made = resolve.resolve_recipe(command, [*more])
+            assert (
+                run.execute_run(command, made, Screen(quiet=True), commands.import_command(command).execute)["top5"]
+                == 1
+            )
 
 
 def test_a_damaged_image_is_named(run_command, photographs):
     (photographs / "train" / "cat" / "0.jpg").write_bytes(b"<html>404</html>")
-    with pytest.raises(Mistake, match=r"cat/0.jpg is no readable image \(16 bytes.*html") as error:
+    with pytest.raises(UserError, match=r"cat/0.jpg is no readable image \(16 bytes.*html") as error:
         run_command(
             "pretrain", "model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=12", "steps=2", "warmup=0"
         )
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
     assert not any((photographs.parent / "runs").iterdir()), "a run that has done nothing leaves nothing"

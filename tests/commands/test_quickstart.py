@@ -4,7 +4,7 @@ import signal
 import time
 
 from helpers.processes import launch
-from vitrun.errors import Exit
+from vitrun.errors import ExitCode
 
 
 def test_quickstart_stops_with_one_sentence(tmp_path):
@@ -14,5 +14,5 @@ def test_quickstart_stops_with_one_sentence(tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     output = process.communicate()[0]
-    assert process.returncode == Exit.TERMINATED and "Traceback" not in output
+    assert process.returncode == ExitCode.TERMINATED and "Traceback" not in output
     assert output.splitlines()[-1].startswith("Stopped. To go on from here: vitrun quickstart runs=")

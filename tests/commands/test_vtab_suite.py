@@ -13,7 +13,7 @@ from PIL import Image
 from vitrun.commands import compare, finetune, vtab_suite
 from vitrun.config import expand, resolve
 from vitrun.data.sources.vtab.tasks import TASKS
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
 from vitrun.runs import run
 from vitrun.runtime import subprocesses
@@ -48,16 +48,16 @@ def root(tmp_path_factory) -> Path:
 
 
 def load(root: Path, runs: Path, *overrides: str):
-    return resolve.load("finetune", ["data=vtab", f"data.root={root}", f"runs={runs}", *FAST, *overrides])
+    return resolve.resolve_recipe("finetune", ["data=vtab", f"data.root={root}", f"runs={runs}", *FAST, *overrides])
 
 
 def run_command(recipe, screen=Screen(quiet=True)) -> dict:
-    return run.carry_out("finetune", recipe, screen, finetune.main)
+    return run.execute_run("finetune", recipe, screen, finetune.execute)
 
 
 def test_each_task_has_a_process_and_none_is_repeated(root, tmp_path, capfd):
     recipe = load(root, tmp_path, "data.tasks=pets,dtd,flowers102")
-    dtd = run_command(expand.tasks(recipe)["dtd"])  # as an earlier start, killed after this task, has left it
+    dtd = run_command(expand.expand_suite(recipe)["dtd"])  # as an earlier start, killed after this task, has left it
     result = run_command(recipe, Screen())
     said = capfd.readouterr().out
     assert "task 2/2: flowers102" in said and "task 1/2" not in said, "dtd is there already"
@@ -71,11 +71,13 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
     originals, runs = tmp_path / "originals", tmp_path / "runs"
     shutil.copytree(root / "dtd", originals / "dtd")
     recipe = load(originals, runs, "data.tasks=dtd,flowers102")
-    compared = resolve.load("compare", [f"runs={runs}", "paper=none", "rows=data", f"save={tmp_path / 'table'}"])
+    compared = resolve.resolve_recipe(
+        "compare", [f"runs={runs}", "paper=none", "rows=data", f"save={tmp_path / 'table'}"]
+    )
     shown = []
     for _ in range(2):
         found = run_command(recipe, Screen())
-        compare.main(compared, Screen())
+        compare.execute(compared, Screen())
         shown.append(capfd.readouterr().out)
         assert (found["tasks"], found["missing"]) == ("1/19", "flowers102")
         assert re.search(r"\| flowers102 +\| natural +\| missing", shown[-1]) and "is finished" not in shown[-1]
@@ -92,13 +94,13 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
 
 def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path, monkeypatch, capsys):
     recipe = load(root, tmp_path, "data.tasks=dtd,flowers102")
-    monkeypatch.setattr(subprocesses, "carry_out", lambda command, overrides, silent: Exit.NUMERICS)
-    run_command(expand.tasks(recipe)["flowers102"])
+    monkeypatch.setattr(subprocesses, "run_command", lambda command, overrides, silent: ExitCode.NUMERICS)
+    run_command(expand.expand_suite(recipe)["flowers102"])
     for _ in range(2):
-        with pytest.raises(Mistake, match="1 of 2 tasks failed: dtd. The reasons are above") as error:
+        with pytest.raises(UserError, match="1 of 2 tasks failed: dtd. The reasons are above") as error:
             run_command(recipe, Screen())
         said = capsys.readouterr().out
-        assert error.value.status == Exit.NUMERICS and "task 1/2: dtd" in said
+        assert error.value.status == ExitCode.NUMERICS and "task 1/2: dtd" in said
         assert re.search(r"\| dtd +\| natural +\| failed \(5\)", said) and "all (1/19)" in said
 
 
@@ -106,37 +108,37 @@ def test_the_overrides_of_a_task_make_its_recipe_and_nothing_else(root, tmp_path
     adamw = ["optim=adamw", "optim.betas=[0.9,0.95]", "ema=0.9", "save_minutes=0.5"]
     for overrides in ([], adamw, [*VPT, "grid=0.1,0.2"]):
         recipe = load(root, tmp_path, "data.tasks=pets,dspr_loc", *overrides)
-        for task in expand.tasks(recipe).values():
-            assert resolve.load("finetune", vtab_suite.words(task)) == task
+        for task in expand.expand_suite(recipe).values():
+            assert resolve.resolve_recipe("finetune", vtab_suite.build_overrides(task)) == task
 
 
 def test_a_task_of_the_suite_has_the_recipe_that_its_own_overrides_make(root, tmp_path):
-    tasks = expand.tasks(load(root, tmp_path, *VPT))
+    tasks = expand.expand_suite(load(root, tmp_path, *VPT))
     assert list(tasks) == list(TASKS) == list(tables.read_row("data", "vtab")["tasks"])
     for name in ("caltech101", "snorb_azim", "dmlab"):
         overrides = [f"data=vtab/{name}", f"data.root={root}", f"runs={tmp_path}", *VPT, *FAST]
-        assert tasks[name] == resolve.load("finetune", overrides)
-    plain = expand.tasks(load(root, tmp_path, "data.flip=false"))
+        assert tasks[name] == resolve.resolve_recipe("finetune", overrides)
+    plain = expand.expand_suite(load(root, tmp_path, "data.flip=false"))
     assert not any(task.data.flip for task in plain.values()) and plain["pets"].data.crop == "square"
 
 
 def test_the_suite_stops_with_its_task(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(subprocesses, "carry_out", lambda command, overrides, silent: Exit.INTERRUPTED)
-    with pytest.raises(run.Stopped) as stopped:
+    monkeypatch.setattr(subprocesses, "run_command", lambda command, overrides, silent: ExitCode.INTERRUPTED)
+    with pytest.raises(run.Interrupted) as stopped:
         run_command(load(root, tmp_path, "data.tasks=dtd"))
-    assert stopped.value.status == Exit.INTERRUPTED
+    assert stopped.value.status == ExitCode.INTERRUPTED
 
 
 def test_a_dry_run_estimates_all_tasks_and_writes_nothing(root, tmp_path):
     recipe = load(root, tmp_path, "data.tasks=dtd,flowers102,pets")
-    found = run.carry_out("finetune", recipe, Screen(quiet=True), finetune.main, dry=True)
+    found = run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute, dry=True)
     assert found["tasks"] == 2 and found["runs"] == 2 and found["hours"] > 0 and not any(tmp_path.iterdir())
 
 
 def test_without_any_original_it_says_where_it_looked(tmp_path):
-    with pytest.raises(Mistake, match="holds none of the originals") as error:
+    with pytest.raises(UserError, match="holds none of the originals") as error:
         run_command(load(tmp_path, tmp_path / "runs"))
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
 
 
 def results(**changes: dict | None) -> dict[str, dict]:
@@ -149,16 +151,16 @@ def results(**changes: dict | None) -> dict[str, dict]:
 
 
 def test_the_mean_of_nineteen_is_that_of_all_tasks_and_its_deviation_that_of_the_seeds_means():
-    found = vtab_suite.summary(results())
+    found = vtab_suite.summarize_suite(results())
     assert found["mean19"] == pytest.approx(0.39) and found["mean19_std"] == pytest.approx(np.std([0.38, 0.40], ddof=1))
     groups = [found[name] for name in ("natural", "specialized", "structured")]
     assert groups == pytest.approx([0.33, 0.385, 0.445]) and "mean" not in found and "tasks" not in found
 
 
 def test_where_a_task_is_missing_no_mean_is_called_that_of_nineteen_or_of_its_group():
-    found = vtab_suite.summary(results(pets=None))
+    found = vtab_suite.summarize_suite(results(pets=None))
     assert found["tasks"] == "18/19" and "mean" in found and not {"mean19", "natural", "pets"} & set(found)
-    shown = vtab_suite.show(results(pets=None), dict.fromkeys(TASKS, "missing"))
+    shown = vtab_suite.format_results(results(pets=None), dict.fromkeys(TASKS, "missing"))
     assert re.search(r"\| pets +\| natural +\| missing +\|", shown) and "all (18/19)" in shown
     assert re.search(r"\| mean +\| natural \(6/7\) +\| - +\|", shown) and "30.00 ± 1.00" in shown
 
@@ -167,10 +169,10 @@ def test_where_a_task_is_missing_no_mean_is_called_that_of_nineteen_or_of_its_gr
 def test_only_finetune_takes_a_suite(command):
     overrides = ["data=vtab", *[SCRATCH] * (command in ("fewshot", "eval")), *["against=digits"] * (command == "dedup")]
     with pytest.raises(
-        Mistake, match="data=vtab is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
+        UserError, match="data=vtab is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
     ) as error:
-        resolve.load(command, overrides)
-    assert error.value.status == Exit.COMMAND
+        resolve.resolve_recipe(command, overrides)
+    assert error.value.status == ExitCode.COMMAND
 
 
 # overrides, the message
@@ -187,13 +189,15 @@ WRONG = [
 
 @pytest.mark.parametrize("overrides, said", WRONG, ids=[overrides for overrides, _ in WRONG])
 def test_a_suite_that_cannot_be_is_refused_before_its_first_task(overrides, said):
-    with pytest.raises(Mistake) as error:
-        resolve.load("finetune", [SCRATCH, *overrides.split()])
-    assert said in str(error.value) and error.value.status == Exit.COMMAND
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe("finetune", [SCRATCH, *overrides.split()])
+    assert said in str(error.value) and error.value.status == ExitCode.COMMAND
 
 
 def test_a_task_of_a_suite_is_named_as_one_alone(root, tmp_path):
-    task = expand.tasks(load(root, tmp_path))["dtd"]
+    task = expand.expand_suite(load(root, tmp_path))["dtd"]
     assert (
-        run.name("finetune", task) == run.name("finetune", replace(task)) != run.name("finetune", load(root, tmp_path))
+        run.run_name("finetune", task)
+        == run.run_name("finetune", replace(task))
+        != run.run_name("finetune", load(root, tmp_path))
     )

@@ -6,16 +6,16 @@ import pytest
 
 from helpers.overrides import DATA_ROWS, SCRATCH, SUITES, needed
 from vitrun.config import compose, protocols, resolve
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.recipes import RECIPES, tables
 from vitrun.runs import lookup
 
-MODELS = tables.group_files("model")
+MODELS = tables.list_group_files("model")
 TO_EVALUATE = [name for name, row in DATA_ROWS.items() if row["source"] == "files" and row["train"] is None]
 CHOICES = [
     (command, group, name)
     for command in RECIPES
-    for group, names in tables.groups(command).items()
+    for group, names in tables.list_groups(command).items()
     for name in names
     if command != "data"  # data looks into folders
     if command in ("pretrain", "finetune", "eval")
@@ -28,24 +28,24 @@ RECIPE_FILES = sorted(path.relative_to(tables.CONF) for path in tables.CONF.glob
 
 @pytest.mark.parametrize("command", RECIPES)
 def test_every_command_has_a_recipe_without_any_choice(command, tmp_path):
-    assert type(resolve.load(command, needed(command, [], tmp_path))) is RECIPES[command]
+    assert type(resolve.resolve_recipe(command, needed(command, [], tmp_path))) is RECIPES[command]
 
 
 @pytest.mark.parametrize("command, group, name", CHOICES)
 def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, name, tmp_path):
     more = ["res=224"] * (group == "model")
-    if group == "protocol" and "*" not in protocols.rows(command, name):
+    if group == "protocol" and "*" not in protocols.list_rows(command, name):
         more += (
             ["data=vtab/pets"]
             if name in ("vit", "vpt")
             else ["data=imagenet", *["model=vit_s16"] * (command == "pretrain")]
         )
-    recipe = resolve.load(command, needed(command, [f"{group}={name}", *more], tmp_path))
-    folder = tables.folder(command, group)
+    recipe = resolve.resolve_recipe(command, needed(command, [f"{group}={name}", *more], tmp_path))
+    folder = tables.group_folder(command, group)
     chosen, row = getattr(recipe, group), tables.read_row(folder, name)
     tags = {"data": "source", "augment": "randaugment"}
     assert (chosen if group == "protocol" else getattr(chosen, tags.get(folder, "kind"))) in row.values()
-    assert tables.groups(command)[group][name], "its first line is a comment that says what it is"
+    assert tables.list_groups(command)[group][name], "its first line is a comment that says what it is"
     if folder == "data" or group == "model" and chosen.kind != "timm":
         assert chosen.name == name
 
@@ -53,8 +53,8 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
 @pytest.mark.parametrize("command", ["pretrain", "finetune", "fewshot", "dedup"])
 @pytest.mark.parametrize("name", TO_EVALUATE)
 def test_nothing_is_trained_on_a_set_for_evaluation(command, name, tmp_path):
-    with pytest.raises(Mistake, match=f"data={name} is for vitrun eval only"):
-        resolve.load(command, needed(command, [f"data={name}"], tmp_path))
+    with pytest.raises(UserError, match=f"data={name} is for vitrun eval only"):
+        resolve.resolve_recipe(command, needed(command, [f"data={name}"], tmp_path))
 
 
 @pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
@@ -63,31 +63,38 @@ def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_
     protocol, name = ("", *names) if command == "fewshot" else (names[0], "/".join(names[1:]))
     data, _, model = name.rpartition("/") if name.split("/")[-1] in MODELS else (name, "", "")
     if data == "any":  # that has no file of its own for the model
-        rows = (protocols.Row(protocol, one, None) for one in tables.group_files("data"))
-        there = (row for row in rows if protocols.exists(command, row))
+        rows = (protocols.ProtocolRow(protocol, one, None) for one in tables.list_group_files("data"))
+        there = (row for row in rows if protocols.has_row(command, row))
         data = next(
-            row.data for row in there if protocols.for_weights(command, row, model).startswith(f"{protocol}/any/")
+            row.data
+            for row in there
+            if protocols.find_weights_recipe(command, row, model).startswith(f"{protocol}/any/")
         )
     chosen = {"protocol": protocol, "data": data} | ({"model": model} if command == "pretrain" else {})
     overrides = needed(command, [f"{key}={value}" for key, value in chosen.items() if value], tmp_path)
     if command == "finetune" and model:
         overrides = [f"init=random:{model}", *(override for override in overrides if override != SCRATCH)]
-    recipe = resolve.load(command, overrides)
-    paths = [path for path, *_ in compose.files(command, compose.parse(command, overrides), lookup.behind(recipe))]
+    recipe = resolve.resolve_recipe(command, overrides)
+    paths = [
+        path
+        for path, *_ in compose.list_config_files(
+            command, compose.parse_overrides(command, overrides), lookup.model_row_of(recipe)
+        )
+    ]
     assert str(file.with_suffix("")) == paths[-1] and recipe.data.name == data
 
 
 @pytest.mark.parametrize("data", ["shapes", "cifar10", "imagenet"])  # whose files give steps, epochs, epochs
 @pytest.mark.parametrize("override", ["steps=7", "epochs=7", "examples=7"])
 def test_a_duration_override_replaces_the_duration_of_the_files(data, override):
-    recipe = resolve.load("pretrain", [f"data={data}", override, "warmup=0"])
+    recipe = resolve.resolve_recipe("pretrain", [f"data={data}", override, "warmup=0"])
     found = {unit: getattr(recipe, unit) for unit in ("steps", "epochs", "examples")}
     assert {unit: value for unit, value in found.items() if value is not None} == {override.split("=")[0]: 7}
 
 
 def test_the_order_of_overrides_does_not_matter():
     overrides = ["data=cifar10", "optim=sgd", "optim.lr=0.5", "epochs=2"]
-    assert resolve.load("pretrain", overrides) == resolve.load("pretrain", overrides[::-1])
+    assert resolve.resolve_recipe("pretrain", overrides) == resolve.resolve_recipe("pretrain", overrides[::-1])
 
 
 def test_a_copied_row_is_called_as_its_file_and_an_unsound_one_is_named(tmp_path, monkeypatch):
@@ -95,14 +102,14 @@ def test_a_copied_row_is_called_as_its_file_and_an_unsound_one_is_named(tmp_path
     copy = tmp_path / "conf" / "model" / "mine.yaml"
     shutil.copy(tmp_path / "conf" / "model" / "vit_nano8.yaml", copy)
     monkeypatch.setattr(tables, "CONF", tmp_path / "conf")
-    for cached in (tables.groups, compose.known_to, compose.listed):
+    for cached in (tables.list_groups, compose.list_known_options, compose.compute_defaults_list):
         cached.cache_clear()
     try:
-        with pytest.raises(Mistake, match="conf/model/mine.yaml has the name vit_nano8: write name: mine"):
-            resolve.load("pretrain", ["model=mine"])
+        with pytest.raises(UserError, match="conf/model/mine.yaml has the name vit_nano8: write name: mine"):
+            resolve.resolve_recipe("pretrain", ["model=mine"])
     finally:
-        for cached in (tables.groups, compose.known_to, compose.listed):
+        for cached in (tables.list_groups, compose.list_known_options, compose.compute_defaults_list):
             cached.cache_clear()
     copy.write_text(copy.read_text() + "extra: 1\n")
-    with pytest.raises(Mistake, match="conf/model/mine.yaml is unsound: .*extra"):
-        tables.model_rows()
+    with pytest.raises(UserError, match="conf/model/mine.yaml is unsound: .*extra"):
+        tables.load_model_rows()

@@ -79,7 +79,7 @@ def test_what_the_paper_ran_too_is_marked_as_published(command, row, too, there)
 
 def test_whatever_a_file_calls_published_is_among_these():
     files = {file.relative_to(tables.CONF).with_suffix("") for file in tables.CONF.rglob("*.yaml")}
-    listed = {variant for file in files for variant in tables.read_file(str(file)).get("published", ())}
+    listed = {variant for file in files for variant in tables.read_conf_file(str(file)).get("published", ())}
     assert {re.sub(r"_(?=\d)|[\[\]]", "", variant) for variant in listed} <= {
         re.sub(r"[\[\]]", "", too) for *_, too, _ in PUBLISHED
     }

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from helpers.overrides import SCRATCH, needed
-from vitrun.config import overrides as config_overrides
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.config.overrides import expand_sweep
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import trees
 
 # command, overrides, parts of the message, exit status
@@ -71,7 +71,7 @@ WRONG = [
     ("pretrain", "warmup=200%", ["warmup=200% cannot be"], 2),
     ("pretrain", "data.area=[1,0.5]", ["data.area=[1.0,0.5] cannot be", "it should go up"], 2),
     ("pretrain", "seed=true", ["seed=true cannot be"], 2),
-    ("compare", "verbs=evaal", ["evaal cannot be", "'eval'"], 2),
+    ("compare", "commands=evaal", ["evaal cannot be", "'eval'"], 2),
     ("pretrain", "steps=10 epochs=1", ["one duration, not 2", "steps, epochs, examples"], 2),
     ("pretrain", "steps=null", ["one duration, not 0"], 2),
     ("pretrain", "warmup=900 steps=800", ["warmup=900 leaves nothing of steps=800"], 2),
@@ -153,8 +153,8 @@ WRONG = [
     "command, overrides, parts, status", WRONG, ids=[f"{command} {overrides}" for command, overrides, *_ in WRONG]
 )
 def test_every_wrong_override_is_refused_with_a_suggestion(command, overrides, parts, status):
-    with pytest.raises(Mistake) as error:
-        resolve.load(command, overrides.split())
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe(command, overrides.split())
     sentence = str(error.value)
     assert error.value.status == status
     assert all(part in sentence for part in parts), sentence
@@ -165,10 +165,10 @@ def test_every_wrong_override_is_refused_with_a_suggestion(command, overrides, p
 
 @pytest.mark.parametrize("override", ["seed=0,", "seed=[1,2", "model.patch=8)", "seed=,", "runs=null"])
 def test_an_unreadable_value_is_shown_back_without_the_terms_of_a_parser(override):
-    with pytest.raises(Mistake) as error:
-        resolve.load("pretrain", [override])
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe("pretrain", [override])
     sentence = str(error.value)
-    assert override in sentence and error.value.status == Exit.COMMAND
+    assert override in sentence and error.value.status == ExitCode.COMMAND
     assert not any(foreign in sentence for foreign in ("BRACKET", "EOF", "override", "Lexer", "pathlib")), sentence
 
 
@@ -181,14 +181,14 @@ LISTS = [
     ("pretrain", "data.area", "0.2,1", (0.2, 1.0)),
     ("pretrain", "optim.betas", "0.9,0.95", (0.9, 0.95)),
     ("compare", "rows", "data,optim.lr", ("data", "optim.lr")),
-    ("compare", "verbs", "eval", ("eval",)),
+    ("compare", "commands", "eval", ("eval",)),
 ]
 
 
 @pytest.mark.parametrize("command, key, text, value", LISTS)
 def test_commas_make_lists_where_the_option_is_a_list(command, key, text, value):
-    tree = trees.plain(resolve.load(command, needed(command, [f"{key}={text}"], Path())))
-    assert trees.reach(tree, key) == list(value)
+    tree = trees.to_plain_tree(resolve.resolve_recipe(command, needed(command, [f"{key}={text}"], Path())))
+    assert trees.get_value(tree, key) == list(value)
 
 
 SWEEPS = [
@@ -204,20 +204,20 @@ SWEEPS = [
 
 @pytest.mark.parametrize("command, overrides, jobs", SWEEPS)
 def test_commas_are_sweeps_everywhere_else(command, overrides, jobs):
-    assert config_overrides.expand(command, overrides) == jobs
+    assert expand_sweep(command, overrides) == jobs
 
 
 def test_a_sweep_names_no_value_twice():
-    with pytest.raises(Mistake, match="has 0 twice"):
-        config_overrides.expand("pretrain", ["seed=0,1,0"])
+    with pytest.raises(UserError, match="has 0 twice"):
+        expand_sweep("pretrain", ["seed=0,1,0"])
 
 
 @pytest.mark.parametrize("text", ["10000", "1e4", "10_000", "1.0e4"])
 def test_a_whole_number_may_be_written_as_people_write_it(text):
-    recipe = resolve.load("pretrain", [f"steps={text}", f"batch={text}"])
+    recipe = resolve.resolve_recipe("pretrain", [f"steps={text}", f"batch={text}"])
     assert (recipe.steps, recipe.batch) == (10_000, 10_000) and type(recipe.steps) is type(recipe.batch) is int
 
 
 @pytest.mark.parametrize("text", ["a b", "it's", "a=b", "{x}", "$x", "a\\b", "a\\", "\\'", "(1)", "é", "a#b", "'", "1"])
 def test_a_path_may_hold_any_character(text):
-    assert resolve.load("pretrain", [f"runs={text}"]).runs == Path(text)
+    assert resolve.resolve_recipe("pretrain", [f"runs={text}"]).runs == Path(text)

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.overrides import SCRATCH, first_lines
 from vitrun.config import protocols, provenance, resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables, trees
 
 NO_ROW = [  # overrides, for what there are rows, protocols that have one
@@ -30,26 +30,26 @@ NO_ROW = [  # overrides, for what there are rows, protocols that have one
     "command, overrides, there, others", NO_ROW, ids=[" ".join(overrides) for _, overrides, *_ in NO_ROW]
 )
 def test_a_protocol_that_is_named_and_has_no_row_is_refused_with_those_there_are(command, overrides, there, others):
-    with pytest.raises(Mistake) as error:
-        resolve.load(command, overrides)
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe(command, overrides)
     said = str(error.value)
     assert (
         said.startswith(f"{overrides[0]} has no row for ") and there in said and f"another protocol, {others}" in said
     )
-    assert error.value.status == Exit.COMMAND
+    assert error.value.status == ExitCode.COMMAND
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
 def test_every_protocol_has_rows_and_every_folder_of_recipes_a_protocol(command):
-    assert all(protocols.rows(command, protocol) for protocol in tables.groups(command)["protocol"])
-    folders = {path.split("/")[0] for path in tables.group_files(f"recipe/{command}")}
-    assert folders <= set(tables.groups(command)["protocol"])
+    assert all(protocols.list_rows(command, protocol) for protocol in tables.list_groups(command)["protocol"])
+    folders = {path.split("/")[0] for path in tables.list_group_files(f"recipe/{command}")}
+    assert folders <= set(tables.list_groups(command)["protocol"])
 
 
 @pytest.mark.parametrize("data", ["folder", "parquet"])
 def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is(data):
     overrides = [SCRATCH, f"data={data}", "data.path=/", "protocol=bit"]
-    recipe = resolve.load("finetune", overrides)
+    recipe = resolve.resolve_recipe("finetune", overrides)
     assert (recipe.steps, recipe.drops, recipe.data.crop) == (500, (200, 300, 400), "square")
     assert (
         "its part for under 20,000 training images, whatever their number here" in first_lines("finetune", overrides)[0]
@@ -66,7 +66,7 @@ FOR_ONE = [
       for model in ("vit_l16", "vit_h14", "r50_vit_b16") for data in ("cifar10", "cifar100", "imagenet")),
     ("random:vit_l16", "public", "pets", {"dropout": 0}),  # big_vision's, which has none
     *((f"random:{model}", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)})
-      for model in tables.group_files("model") if model.startswith(("bit_", "r50_", "r26_", "r_"))),
+      for model in tables.list_group_files("model") if model.startswith(("bit_", "r50_", "r26_", "r_"))),
     ("timm:resnetv2_50x1_bit.goog_in21k", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)}),
     ("random:vit_l16", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03)}),
     ("random:r50_vit_b16", "paper", "pets", {"grid": (0.001, 0.003, 0.01, 0.03)}),
@@ -80,16 +80,18 @@ FOR_ONE = [
 
 @pytest.mark.parametrize("weights, protocol, data, values", FOR_ONE, ids=["-".join(case[:3]) for case in FOR_ONE])
 def test_fine_tuning_knows_what_was_published_for_the_model_of_its_weights(weights, protocol, data, values):
-    recipe = resolve.load("finetune", [f"init={weights}", f"protocol={protocol}", f"data={data}"])
-    tree = trees.plain(recipe)
-    assert {key: trees.reach(tree, key) for key in values} == {k: trees.plain_value(v) for k, v in values.items()}
+    recipe = resolve.resolve_recipe("finetune", [f"init={weights}", f"protocol={protocol}", f"data={data}"])
+    tree = trees.to_plain_tree(recipe)
+    assert {key: trees.get_value(tree, key) for key in values} == {
+        k: trees.to_plain_value(v) for k, v in values.items()
+    }
 
 
 def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
     file = tmp_path / "ViT-B_16.npz"
     file.write_bytes(b"weights")
     overrides = ["protocol=public", "data=cifar10", f"runs={tmp_path}"]
-    assert resolve.load("finetune", [f"init={file}", *overrides]).optim.lr == 0.01
+    assert resolve.resolve_recipe("finetune", [f"init={file}", *overrides]).optim.lr == 0.01
     for name, recipe in (
         ("pretrain-one", {"model": tables.read_row("model", "vit_b16")}),
         ("finetune-two", {"init": "pretrain-one"}),
@@ -97,7 +99,7 @@ def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "recipe.yaml").write_text(json.dumps({"data": {}, **recipe}))
         (tmp_path / name / "result.json").write_text(json.dumps({"result": {}, "finished": 0.0}))
-        assert resolve.load("finetune", [f"init={name}", *overrides]).optim.lr == 0.01
+        assert resolve.resolve_recipe("finetune", [f"init={name}", *overrides]).optim.lr == 0.01
 
 
 def test_the_first_lines_and_cfg_name_the_file_for_the_model_of_the_weights():
@@ -110,5 +112,5 @@ def test_the_first_lines_and_cfg_name_the_file_for_the_model_of_the_weights():
     assert first_lines("finetune", [*overrides, "optim.lr=0.03"])[1:] == [
         "differs from the recipe: optim.lr=0.03 (there 0.01)"
     ]
-    shown = provenance.show("finetune", overrides, resolve.load("finetune", overrides)).splitlines()
+    shown = provenance.format_config("finetune", overrides, resolve.resolve_recipe("finetune", overrides)).splitlines()
     assert [line.split()[-1] for line in shown if line.startswith("optim.lr=0.01 ")] == [f"{file}.yaml"]

@@ -6,9 +6,9 @@ import shlex
 import pytest
 
 from helpers.overrides import SCRATCH
-from vitrun.config import overrides as config_overrides
 from vitrun.config import provenance, resolve, unused
-from vitrun.errors import Exit, Mistake
+from vitrun.config.overrides import expand_sweep
+from vitrun.errors import ExitCode, UserError
 
 WHOLE = ("crop=none", "flip=false")
 SHOWN = [
@@ -51,11 +51,11 @@ SHOWN = [
     "command, overrides", SHOWN, ids=[" ".join([command, *overrides]) for command, overrides in SHOWN]
 )
 def test_what_cfg_shows_pastes_back_to_the_same_recipe(command, overrides):
-    recipe = resolve.load(command, overrides)
-    shown = provenance.show(command, overrides, recipe)
+    recipe = resolve.resolve_recipe(command, overrides)
+    shown = provenance.format_config(command, overrides, recipe)
     pasted = [override for line in shown.splitlines() for override in shlex.split(line.rpartition("  # ")[0])]
-    assert resolve.load(command, pasted) == recipe
-    unused.check(command, [(pasted, recipe)])
+    assert resolve.resolve_recipe(command, pasted) == recipe
+    unused.check_unused(command, [(pasted, recipe)])
     assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
 
 
@@ -85,18 +85,18 @@ MISSING = [  # what does not say all yet, the option that shows it, what is said
     "command, overrides, key, said", MISSING, ids=[" ".join(overrides) for _, overrides, *_ in MISSING]
 )
 def test_cfg_shows_what_is_missing_and_pasted_back_it_is_refused(command, overrides, key, said):
-    shown = provenance.show(command, overrides, resolve.load(command, overrides, running=False))
+    shown = provenance.format_config(command, overrides, resolve.resolve_recipe(command, overrides, running=False))
     pasted = [override for line in shown.splitlines() for override in shlex.split(line.rpartition("  # ")[0])]
     assert f"{key}=[]" in pasted if key == "fewshot.paths" else f"{key}=null" in pasted
     for some in (overrides, pasted):
-        with pytest.raises(Mistake, match=re.escape(said)) as error:
-            resolve.load(command, some)
-        assert error.value.status == Exit.COMMAND
+        with pytest.raises(UserError, match=re.escape(said)) as error:
+            resolve.resolve_recipe(command, some)
+        assert error.value.status == ExitCode.COMMAND
 
 
 def test_cfg_names_the_file_or_the_override_that_set_each_option():
     overrides = ["data=cifar10", "seed=3"]
-    shown = provenance.show("pretrain", overrides, resolve.load("pretrain", overrides))
+    shown = provenance.format_config("pretrain", overrides, resolve.resolve_recipe("pretrain", overrides))
     parts = [line.rpartition("  # ") for line in shown.splitlines()]
     where = {shlex.split(override)[0].partition("=")[0]: source for override, _, source in parts}
     assert where["seed"] == "command line"
@@ -133,18 +133,18 @@ UNREAD = [
     "command, overrides, said", UNREAD, ids=[f"{command} {overrides}" for command, overrides, _ in UNREAD]
 )
 def test_an_override_that_nothing_reads_is_refused(command, overrides, said):
-    job = (overrides.split(), resolve.load(command, overrides.split()))
+    job = (overrides.split(), resolve.resolve_recipe(command, overrides.split()))
     if said is None:
-        unused.check(command, [job])
+        unused.check_unused(command, [job])
         return
-    with pytest.raises(Mistake, match=re.escape(said)) as error:
-        unused.check(command, [job])
-    assert error.value.status == Exit.COMMAND
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        unused.check_unused(command, [job])
+    assert error.value.status == ExitCode.COMMAND
 
 
 def test_a_sweep_may_have_overrides_that_only_some_of_its_jobs_read():
-    jobs = config_overrides.expand("fewshot", [SCRATCH, "probe=ridge,linear", "shots=1,7", "linear.l2=3"])
-    checked = [(job, resolve.load("fewshot", job)) for job in jobs]
-    unused.check("fewshot", checked)
-    with pytest.raises(Mistake, match="shots=1,7 is for probe=ridge"):
-        unused.check("fewshot", checked[1:])
+    jobs = expand_sweep("fewshot", [SCRATCH, "probe=ridge,linear", "shots=1,7", "linear.l2=3"])
+    checked = [(job, resolve.resolve_recipe("fewshot", job)) for job in jobs]
+    unused.check_unused("fewshot", checked)
+    with pytest.raises(UserError, match="shots=1,7 is for probe=ridge"):
+        unused.check_unused("fewshot", checked[1:])

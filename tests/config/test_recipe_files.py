@@ -67,7 +67,7 @@ HYPER_RULE = {
 def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     model, data, epochs, lr, schedule, decay, dropout, clip = row
     overrides = pretraining(data, model)
-    recipe = resolve.load("pretrain", overrides)
+    recipe = resolve.resolve_recipe("pretrain", overrides)
     assert (recipe.epochs, recipe.steps, recipe.batch, recipe.warmup, recipe.res) == (epochs, None, 4096, 10_000, 224)
     assert (recipe.optim.lr, recipe.schedule, recipe.clip, recipe.loss) == (lr, schedule, clip, "sigmoid")
     assert (recipe.optim.kind, recipe.optim.weight_decay, recipe.optim.betas) == ("adamw", decay, (0.9, 0.999))
@@ -85,7 +85,7 @@ def test_pretraining_takes_the_row_of_table_3_by_itself(row):
 ])  # fmt: skip
 def test_where_table_3_has_no_row_the_run_composes_and_the_first_lines_say_so(data, model):
     overrides = pretraining(data, model)
-    assert resolve.load("pretrain", overrides).protocol == (
+    assert resolve.resolve_recipe("pretrain", overrides).protocol == (
         "paper" if data.startswith("image") or "bit" in model else "small"
     )
     assert "no row" in first_lines("pretrain", overrides)[0].lower()
@@ -95,7 +95,7 @@ def test_where_table_3_has_no_row_the_run_composes_and_the_first_lines_say_so(da
 @pytest.mark.parametrize("data", ["imagenet", "imagenet21k"])
 def test_augreg_augments_each_model_as_big_vision_does(data, model):
     level = AUGREG[model][data == "imagenet21k"]
-    recipe = resolve.load("pretrain", pretraining(data, model, "protocol=augreg"))
+    recipe = resolve.resolve_recipe("pretrain", pretraining(data, model, "protocol=augreg"))
     found = recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup
     assert found == LEVELS[level]
     assert (recipe.epochs, recipe.batch, recipe.warmup, recipe.schedule, recipe.clip) == (
@@ -112,7 +112,7 @@ def test_augreg_augments_each_model_as_big_vision_does(data, model):
 @pytest.mark.parametrize("level", ["none", "medium2", "strong2"])
 def test_an_override_chooses_another_level_than_the_recipe_and_is_marked(level):
     overrides = pretraining("imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1")
-    augment = resolve.load("pretrain", overrides).augment
+    augment = resolve.resolve_recipe("pretrain", overrides).augment
     assert (augment.layers, augment.magnitude, augment.mixup) == LEVELS[level]
     lines = first_lines("pretrain", overrides)[1:]
     assert (f"a published variant: augment={level} (there medium2)" in lines) == (level != "medium2")
@@ -121,30 +121,32 @@ def test_an_override_chooses_another_level_than_the_recipe_and_is_marked(level):
 
 @pytest.mark.parametrize("epochs", [90, 150, 300])
 def test_better_plain_vit_is_that_of_its_authors(epochs):
-    recipe = resolve.load("pretrain", pretraining("imagenet", "vit_s16", "protocol=better_vit", f"epochs={epochs}"))
+    recipe = resolve.resolve_recipe(
+        "pretrain", pretraining("imagenet", "vit_s16", "protocol=better_vit", f"epochs={epochs}")
+    )
     assert (recipe.epochs, recipe.batch, recipe.warmup, recipe.schedule) == (epochs, 1024, 10_000, "cosine")
     assert (recipe.model.head, recipe.model.positions, recipe.model.pre_logits) == ("gap", "sincos2d", True)
     assert (recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup) == (2, 10, 0.2)
     assert (recipe.loss, recipe.clip, recipe.optim.lr, recipe.smoothing) == ("softmax", 1, 1e-3, 0)
-    assert optim.decay_rate(recipe.optim) == pytest.approx(0.1), "1e-4 in big_vision's units"
+    assert optim.convert_weight_decay(recipe.optim) == pytest.approx(0.1), "1e-4 in big_vision's units"
     assert round(recipe.res / recipe.view.crop) == 256 and recipe.view.resize == "small_area"
 
 
 def test_masked_patches_are_trained_as_in_the_paper():
-    recipe = resolve.load("pretrain", pretraining("shards", "vit_b16", "protocol=masked"))
+    recipe = resolve.resolve_recipe("pretrain", pretraining("shards", "vit_b16", "protocol=masked"))
     assert (recipe.objective.kind, recipe.steps, recipe.batch, recipe.warmup) == ("masked", 1_000_000, 4096, 10_000)
     assert (recipe.optim.lr, recipe.schedule) == (2e-4, "cosine")
     overrides = pretraining("shards", "vit_b16", "protocol=masked", "objective=simmim")
-    assert resolve.load("pretrain", overrides).objective.kind == "simmim"
+    assert resolve.resolve_recipe("pretrain", overrides).objective.kind == "simmim"
     assert "differs from the recipe: objective=simmim (there masked)" in first_lines("pretrain", overrides)
 
 
 @pytest.mark.parametrize("data", TABLE4)
 def test_fine_tuning_as_the_paper_is_table_4(data):
     steps, grid, dev, warmup, lr = TABLE4[data]
-    recipe = resolve.load("finetune", finetuning(data, "protocol=paper"))
+    recipe = resolve.resolve_recipe("finetune", finetuning(data, "protocol=paper"))
     assert (recipe.steps, recipe.grid, recipe.dev, recipe.seeds) == (steps, grid, dev, (0, 1, 2))
-    public = resolve.load("finetune", finetuning(data, "protocol=public"))
+    public = resolve.resolve_recipe("finetune", finetuning(data, "protocol=public"))
     assert (public.steps, public.grid, public.dev, public.seeds, public.optim.lr) == (steps, (), dev, (), lr)
     for found in (recipe, public):
         assert (found.res, found.batch, found.warmup, found.schedule, found.clip) == (384, 512, warmup, "cosine", 1)
@@ -153,38 +155,42 @@ def test_fine_tuning_as_the_paper_is_table_4(data):
 
 
 def test_table_2_is_table_4_at_512_pixels_with_a_polyak_average():
-    paper, table2 = (resolve.load("finetune", finetuning("imagenet", f"protocol={p}")) for p in ("paper", "table2"))
-    tree = trees.plain(table2)
+    paper, table2 = (
+        resolve.resolve_recipe("finetune", finetuning("imagenet", f"protocol={p}")) for p in ("paper", "table2")
+    )
+    tree = trees.to_plain_tree(table2)
     assert (tree["res"], tree["ema"]) == (512, 0.9999)
-    assert tree | {"res": 384, "ema": None, "protocol": "paper"} == trees.plain(paper)
+    assert tree | {"res": 384, "ema": None, "protocol": "paper"} == trees.to_plain_tree(paper)
 
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets", "vtab/dspr_ori"])
 def test_vtab_has_one_setting_for_all_tasks(data):
     overrides = finetuning(data, "protocol=vit")
-    recipe = resolve.load("finetune", overrides)
+    recipe = resolve.resolve_recipe("finetune", overrides)
     assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, 384, (0, 1, 2))
     assert recipe.data.protocol == "vit" and not recipe.grid
     assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/finetune/vit.yaml (VTAB-1k as ")
-    large = resolve.load("finetune", ["init=random:vit_h14", *overrides[1:]])
-    assert large.res == 378 and trees.plain(large) | {"res": 384, "init": SCRATCH[5:]} == trees.plain(recipe)
+    large = resolve.resolve_recipe("finetune", ["init=random:vit_h14", *overrides[1:]])
+    assert large.res == 378 and trees.to_plain_tree(large) | {"res": 384, "init": SCRATCH[5:]} == trees.to_plain_tree(
+        recipe
+    )
 
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets"])
 def test_prompt_tuning_chooses_among_sixteen_and_has_five_seeds(data):
     overrides = finetuning(data, "protocol=vpt")
-    recipe = resolve.load("finetune", overrides)
+    recipe = resolve.resolve_recipe("finetune", overrides)
     assert [lr * 256 / recipe.batch for lr in recipe.grid] == pytest.approx([1e-4, 5e-4, 1e-3, 5e-3])
     assert recipe.decays == (0, 1e-4, 1e-3, 1e-2) and recipe.seeds == (42, 44, 82, 100, 800)
     assert (recipe.optim.kind, recipe.epochs, recipe.warmup, recipe.res) == ("adamw", 100, "5%", 224)
-    for one in expand.tasks(recipe).values() if data == "vtab" else [recipe]:
+    for one in expand.expand_suite(recipe).values() if data == "vtab" else [recipe]:
         assert (one.data.protocol, one.data.crop, one.data.flip) == ("vpt", "none", False)
     assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/finetune/vpt.yaml (VTAB-1k as ")
 
 
 @pytest.mark.parametrize("data", HYPER_RULE)
 def test_bit_follows_its_hyper_rule(data):
-    recipe = resolve.load("finetune", finetuning(data, "protocol=bit"))
+    recipe = resolve.resolve_recipe("finetune", finetuning(data, "protocol=bit"))
     found = recipe.steps, recipe.warmup, recipe.drops, recipe.augment.mixup, recipe.res
     assert found == HYPER_RULE[data]
     assert (recipe.schedule, recipe.optim.lr, recipe.batch, recipe.optim.weight_decay) == ("staircase", 0.003, 512, 0)

@@ -4,17 +4,21 @@ import pytest
 
 from helpers.overrides import SCRATCH, finetuning
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 
 def test_an_online_probe_reads_its_data_as_fewshot_does(tmp_path):
     overrides = ["data=shapes", "data.train_images=99", "fewshot.every=5%", "fewshot.data=shapes,digits,cifar10"]
-    found = resolve.probes(resolve.load("pretrain", [*overrides, f"fewshot.paths=[null,null,{tmp_path}]"]))
+    found = resolve.resolve_probe_recipes(
+        resolve.resolve_recipe("pretrain", [*overrides, f"fewshot.paths=[null,null,{tmp_path}]"])
+    )
     assert found["shapes"].data.train_images == 99 and found["shapes"].view.crop == 0.875
     assert found["digits"].view.crop == 1 and not found["digits"].view.antialias
     assert found["cifar10"].data.path == tmp_path
-    assert list(resolve.probes(resolve.load("pretrain", ["data=digits", "fewshot.every=7"]))) == ["digits"]
-    assert resolve.probes(resolve.load("pretrain", ["data=digits"])) == {}
+    assert list(
+        resolve.resolve_probe_recipes(resolve.resolve_recipe("pretrain", ["data=digits", "fewshot.every=7"]))
+    ) == ["digits"]
+    assert resolve.resolve_probe_recipes(resolve.resolve_recipe("pretrain", ["data=digits"])) == {}
 
 
 @pytest.mark.parametrize(
@@ -29,9 +33,9 @@ def test_an_online_probe_reads_its_data_as_fewshot_does(tmp_path):
     ],
 )
 def test_options_that_masked_patches_do_not_have_are_refused(overrides, told):
-    with pytest.raises(Mistake, match=told) as error:
-        resolve.load("pretrain", ["objective=masked", "res=32", *overrides])
-    assert error.value.status == Exit.COMMAND
+    with pytest.raises(UserError, match=told) as error:
+        resolve.resolve_recipe("pretrain", ["objective=masked", "res=32", *overrides])
+    assert error.value.status == ExitCode.COMMAND
 
 
 REFUSED = [
@@ -58,6 +62,6 @@ REFUSED = [
 
 @pytest.mark.parametrize("command, overrides, parts", REFUSED, ids=[" ".join(overrides) for _, overrides, _ in REFUSED])
 def test_what_cannot_be_is_refused_with_its_arithmetic(command, overrides, parts):
-    with pytest.raises(Mistake) as error:
-        resolve.load(command, overrides)
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe(command, overrides)
     assert all(part in str(error.value) for part in parts), str(error.value)

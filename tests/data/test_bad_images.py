@@ -10,8 +10,8 @@ from helpers.image_files import JPEG, PIXELS, encoded, split
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.split import BadImage
-from vitrun.data.transforms.views import CropView, WholeView
-from vitrun.errors import Exit, Mistake
+from vitrun.data.transforms.views import CenterCropView, CropView
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import run
 
 VIEW = CropView(8, "inception", (0.3, 1.0), True, 0)
@@ -23,8 +23,8 @@ def spoilt() -> data.Split:
 
 
 def batches(start: int = 0, told: list | None = None) -> list[data.Batch]:
-    budget = data.Budget(spoilt(), 0.5, lambda *one: told.append(one) if told is not None else None)
-    return list(data.training(spoilt(), VIEW, 4, 7, start, 9, budget))
+    budget = data.BadImageBudget(spoilt(), 0.5, lambda *one: told.append(one) if told is not None else None)
+    return list(data.train_batches(spoilt(), VIEW, 4, 7, start, 9, budget))
 
 
 def test_in_training_a_bad_image_is_replaced_by_the_next_with_its_own_label_and_reported_once():
@@ -45,22 +45,22 @@ def test_a_resumed_run_sees_the_same_replacements():
 
 @pytest.mark.parametrize("known", [(), ("train/3.jpg", "train/4.jpg")], ids=["at first", "resumed"])
 def test_more_bad_images_than_allowed_end_the_run(known):
-    budget = data.Budget(spoilt(), 0.1, lambda *_: None, known)
-    with pytest.raises(Mistake, match="of 12 training images cannot be read.* more than bad_images=0.1") as error:
-        list(data.training(spoilt(), VIEW, 4, 7, 0, 9, budget))
-    assert error.value.status == Exit.DATA
+    budget = data.BadImageBudget(spoilt(), 0.1, lambda *_: None, known)
+    with pytest.raises(UserError, match="of 12 training images cannot be read.* more than bad_images=0.1") as error:
+        list(data.train_batches(spoilt(), VIEW, 4, 7, 0, 9, budget))
+    assert error.value.status == ExitCode.DATA
 
 
 def test_a_test_set_stops_at_a_bad_image_and_never_sees_a_neighbour():
     with pytest.raises(BadImage, match="train/3.jpg"):
-        list(data.testing(spoilt(), WholeView(8), 5))
+        list(data.test_batches(spoilt(), CenterCropView(8), 5))
     told = []
-    rest = data.readable(spoilt(), told.append)
+    rest = data.drop_bad_images(spoilt(), told.append)
     assert len(rest) == 9 and not {f"train/{n}.jpg" for n in SPOILT} & set(rest.keys)
     assert len(told) == 3 and rest.pixels is not None and rest.fingerprint != spoilt().fingerprint
     assert np.array_equal(rest.labels, [n % 3 for n in range(12) if n not in SPOILT])
-    with pytest.raises(Mistake, match="None of 2 images can be read: train/0.jpg is no readable image"):
-        data.readable(split([b"", b"<html>"]), told.append)
+    with pytest.raises(UserError, match="None of 2 images can be read: train/0.jpg is no readable image"):
+        data.drop_bad_images(split([b"", b"<html>"]), told.append)
 
 
 @pytest.fixture
@@ -78,25 +78,27 @@ def photographs(tmp_path) -> Path:
 def test_a_run_counts_and_names_what_it_replaced_and_evaluation_what_it_skipped(run_command, photographs):
     overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=10", "steps=3", "warmup=1")
     (photographs / "train" / "cat" / "2.png").write_bytes(b"<html>")
-    with pytest.raises(Mistake, match="1 of 10 training images cannot be read.*bad_images=0.001.*cat/2.png"):
+    with pytest.raises(UserError, match="1 of 10 training images cannot be read.*bad_images=0.001.*cat/2.png"):
         run_command("pretrain", *overrides)
     recipe, result = run_command("pretrain", *overrides, "bad_images=0.1")
     assert result["bad_images"] == 1 and result["bad_images_replaced"] == "cat/2.png" and result["test_images"] == 8
-    folder = recipe.runs / run.name("pretrain", recipe)
-    assert folder.name == run.name("pretrain", resolve.load("pretrain", [*overrides, f"runs={recipe.runs}"]))
+    folder = recipe.runs / run.run_name("pretrain", recipe)
+    assert folder.name == run.run_name(
+        "pretrain", resolve.resolve_recipe("pretrain", [*overrides, f"runs={recipe.runs}"])
+    )
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["bad_image"] for line in lines if "bad_image" in line] == ["cat/2.png"]
     assert "replaced in training: cat/2.png is no readable image" in (folder / "log.txt").read_text()
 
     (photographs / "test" / "dog" / "1.png").write_bytes(b"")
-    with pytest.raises(Mistake, match="1 of 8 test images cannot be read: dog/1.png"):  # before a step is done
+    with pytest.raises(UserError, match="1 of 8 test images cannot be read: dog/1.png"):  # before a step is done
         run_command("pretrain", *overrides, "bad_images=0.1", "seed=1")
     assert len(list(recipe.runs.iterdir())) == 1
     for command, options in (("eval", ()), ("fewshot", ("shots=1", "seeds=0", *overrides[1:3]))):
-        with pytest.raises(Mistake, match=r"(dog/1|cat/2).png is no readable image") as error:
+        with pytest.raises(UserError, match=r"(dog/1|cat/2).png is no readable image") as error:
             run_command(command, *options)
-        assert error.value.status == Exit.DATA
+        assert error.value.status == ExitCode.DATA
         recipe, result = run_command(command, *options, "bad_images=skip")
         assert (result["images_used"], result["images_expected"]) == (7, 8)
-        log = (recipe.runs / run.name(command, recipe) / "log.txt").read_text()
+        log = (recipe.runs / run.run_name(command, recipe) / "log.txt").read_text()
         assert "skipped: dog/1.png is no readable image (0 bytes" in log

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from helpers.image_files import JPEG, PIXELS, PNG, encoded, png
-from vitrun.data.decode import decode
+from vitrun.data.decode import decode_image
 
 SMOOTH = np.stack(np.broadcast_arrays(np.arange(51) * 5, np.arange(37)[:, None] * 6, 90), 2).astype(np.uint8)
 DEEP = np.arange(37 * 51, dtype=np.uint16).reshape(37, 51) * 34  # 16-bit grey, up to 64124
@@ -71,12 +71,12 @@ ODD = {
 
 
 def test_pixels_need_no_decoding():
-    assert np.array_equal(decode(PIXELS), PIXELS.transpose(2, 0, 1))
-    assert np.array_equal(decode(PIXELS[:, :, 0]), grey(PIXELS[:, :, 0]).transpose(2, 0, 1))
+    assert np.array_equal(decode_image(PIXELS), PIXELS.transpose(2, 0, 1))
+    assert np.array_equal(decode_image(PIXELS[:, :, 0]), grey(PIXELS[:, :, 0]).transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_image_becomes_the_right_pixels(what):
     file, expected = ODD[what]
-    found = decode(file)
+    found = decode_image(file)
     assert found.dtype == np.uint8 and np.array_equal(found, expected.transpose(2, 0, 1))

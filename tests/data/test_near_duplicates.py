@@ -13,29 +13,31 @@ CPU = torch.device("cpu")
 
 def test_mirroring_an_image_changes_the_signs_that_mirror_names():
     views = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (5, 32, 32)).astype(np.float32))
-    straight, mirrored = (near_duplicates.signs(near_duplicates.perceptual(v)) for v in (views, views.flip(2)))
-    assert torch.equal(straight * near_duplicates.MIRROR, mirrored)
+    straight, mirrored = (
+        near_duplicates.unpack_signs(near_duplicates.perceptual_hash(v)) for v in (views, views.flip(2))
+    )
+    assert torch.equal(straight * near_duplicates.MIRROR_SIGNS, mirrored)
 
 
 def test_no_two_of_500_unrelated_images_are_taken_for_copies():
     images = torch.from_numpy(scenes(500, 2)).permute(0, 3, 1, 2)
     keys = [str(n) for n in range(500)]
-    hashes = near_duplicates.codes(data.Split(keys, np.zeros(500), ("x",), pixels=images), lambda _: None, pytest.fail)[
-        "near"
-    ]
+    hashes = near_duplicates.hash_images(
+        data.Split(keys, np.zeros(500), ("x",), pixels=images), lambda _: None, pytest.fail
+    )["near"]
     for mirrored in (False, True):
-        found = near_duplicates.hashed(hashes[:250], hashes[250:], 24, mirrored, CPU)
+        found = near_duplicates.match_by_hash(hashes[:250], hashes[250:], 24, mirrored, CPU)
         assert len(found.tests) == 0
 
 
 def test_hashes_are_as_far_apart_as_the_bits_in_which_they_differ(monkeypatch):
-    monkeypatch.setattr(near_duplicates, "ROWS", 7)  # several blocks of both
+    monkeypatch.setattr(near_duplicates, "COMPARE_CHUNK", 7)  # several blocks of both
     generator = np.random.default_rng(0)
     tests, trains = (generator.integers(0, 256, (number, 16), dtype=np.uint8) for number in (20, 30))
     trains[::3] = tests[:10] ^ (generator.integers(0, 256, (10, 16)) & generator.integers(0, 30, (10, 1))).astype("u1")
     bits = np.bitwise_count(tests[:, None] ^ trains[None]).sum(-1)
     for distance in (0, 12, 30, 64):
-        found = near_duplicates.hashed(torch.from_numpy(tests), torch.from_numpy(trains), distance, False, CPU)
+        found = near_duplicates.match_by_hash(torch.from_numpy(tests), torch.from_numpy(trains), distance, False, CPU)
         assert found.distances.tolist() == bits[found.tests, found.trains].tolist()
         assert set(found.tests) == set(np.flatnonzero(bits.min(1) <= distance))
         assert set(found.trains) == set(np.flatnonzero(bits.min(0) <= distance))
@@ -43,6 +45,6 @@ def test_hashes_are_as_far_apart_as_the_bits_in_which_they_differ(monkeypatch):
 
 def test_equal_images_are_found_however_many_there_are():
     tests, trains = (torch.tensor(codes, dtype=torch.uint8)[:, None] for codes in ([1, 2, 2, 3], [2, 9, 1, 2, 2]))
-    found = near_duplicates.same(tests, trains)
+    found = near_duplicates.match_exact(tests, trains)
     assert set(found.tests) == {0, 1, 2} and set(found.trains) == {0, 2, 3, 4} and not found.distances.any()
-    assert len(near_duplicates.same(tests[3:], trains).tests) == 0
+    assert len(near_duplicates.match_exact(tests[3:], trains).tests) == 0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vitrun import data
-from vitrun.data.sampler import Order, positions, share
-from vitrun.errors import Mistake
+from vitrun.data.sampler import Order, rank_range, step_positions
+from vitrun.errors import UserError
 from vitrun.runtime import random
 
 
@@ -14,12 +14,12 @@ def test_images_in_shards_keep_their_order_without_those_left_out():
         [f"{n}" for n in range(10)], np.arange(10), ("x",), encoded=lambda index: bytes([index]),
         shards=Order(np.array([0, 4, 10]), 3), code="x",
     )  # fmt: skip
-    left = split.without({"1", "4", "9"})
+    left = split.exclude({"1", "4", "9"})
     assert list(left.keys) == left.keys[0:7] == list("0235678") and left.encoded(2) == bytes([3])
-    assert left.order.starts.tolist() == [0, 3, 7] and left.fingerprint != split.without({"1"}).fingerprint
+    assert left.order.starts.tolist() == [0, 3, 7] and left.fingerprint != split.exclude({"1"}).fingerprint
     assert sorted(left.order.indices(0, 0, np.arange(7)).tolist()) == list(range(7))
-    with pytest.raises(Mistake, match="nothing to train on"):
-        split.without(set(split.keys))
+    with pytest.raises(UserError, match="nothing to train on"):
+        split.exclude(set(split.keys))
 
 
 ORDER = Order(np.cumsum([0, 10, 7, 12, 1, 30]), 8)  # 60 images in windows of 8
@@ -30,7 +30,7 @@ ORDER = Order(np.cumsum([0, 10, 7, 12, 1, 30]), 8)  # 60 images in windows of 8
 def test_every_image_is_seen_once_an_epoch_by_one_rank(world, batch):
     seen = []
     for step in range(-(-120 // batch)):
-        places = [positions(step, batch, rank, world) for rank in range(world)]
+        places = [step_positions(step, batch, rank, world) for rank in range(world)]
         assert np.array_equal(np.concatenate(places), np.arange(step * batch, (step + 1) * batch))
         for epoch, place in (np.divmod(p, 60) for p in places):
             seen += [(e, int(ORDER.indices(0, e, at[None])[0])) for e, at in zip(epoch.tolist(), place)]
@@ -57,12 +57,12 @@ def test_a_window_reads_shards_that_follow_each_other_only():
 def test_a_set_without_shards_is_one_window():
     whole = Order(np.array([0, 50]), 50)
     for epoch in (0, 7):
-        expected = random.generator(2, "order", epoch).permutation(50)
+        expected = random.make_generator(2, "order", epoch).permutation(50)
         assert np.array_equal(whole.indices(2, epoch, np.arange(50)), expected)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("images", [1, 2, 50])
 def test_the_shares_of_the_ranks_are_the_whole_row(images, size):
-    shares = [share(images, rank, size) for rank in range(size)]
+    shares = [rank_range(images, rank, size) for rank in range(size)]
     assert [place for first, end in shares for place in range(first, end)] == list(range(images))

@@ -5,9 +5,10 @@ import pytest
 
 from helpers.image_files import BAD, JPEG, PIXELS, encoded, split
 from vitrun import data
-from vitrun.data.decode import decode
-from vitrun.data.split import BadImage, settled
-from vitrun.errors import Exit, Mistake
+from vitrun.data.decode import decode_image
+from vitrun.data.in_memory import decode_to_memory
+from vitrun.data.split import BadImage
+from vitrun.errors import ExitCode, UserError
 
 
 @pytest.mark.parametrize("what", BAD)
@@ -15,23 +16,23 @@ def test_a_bad_image_is_named_with_the_reason_and_the_way_out(what):
     file, parts = BAD[what]
     with pytest.raises(BadImage) as error:
         split([JPEG, file]).decode(1)
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
     for part in ("train/1.jpg is no readable image", *parts, "Replace or remove it."):
         assert part in str(error.value)
 
 
 def test_a_file_that_is_gone_is_no_bad_image_but_stops_at_once(tmp_path):
     gone = data.Split(["cat/1.jpg"], np.zeros(1, int), ("cat",), encoded=lambda _: (tmp_path / "1.jpg").read_bytes())
-    with pytest.raises(Mistake, match=r"cat/1.jpg cannot be read: .*No such file") as error:
+    with pytest.raises(UserError, match=r"cat/1.jpg cannot be read: .*No such file") as error:
         gone.decode(0)
-    assert error.value.status == Exit.DATA and not isinstance(error.value, BadImage)
+    assert error.value.status == ExitCode.DATA and not isinstance(error.value, BadImage)
 
 
 @pytest.mark.parametrize("pixels", [PIXELS, PIXELS[:32, :32]], ids=["by several threads", "tiny"])
 def test_images_of_one_size_are_cached_in_memory_only_where_all_are_sound(pixels):
     files = [encoded(pixels, kind) for kind in ("PNG", "JPEG")] * 300
-    found = settled(split(files)).pixels
+    found = decode_to_memory(split(files)).pixels
     assert np.array_equal(found[598], pixels.transpose(2, 0, 1))
-    assert all(np.array_equal(found[row], decode(files[row])) for row in range(0, 600, 7))
+    assert all(np.array_equal(found[row], decode_image(files[row])) for row in range(0, 600, 7))
     files[533] = files[0][:50]
-    assert settled(split(files)).pixels is None
+    assert decode_to_memory(split(files)).pixels is None

@@ -7,7 +7,7 @@ from PIL import Image
 from helpers.images import drawn, folders
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 WORDS = ["model=vit_nano8", "steps=2", "warmup=0", "batch=4"]
 
@@ -35,9 +35,9 @@ def parquet(place, *more: str) -> list[str]:
 def test_test_images_of_other_classes_end_a_run_before_its_first_step(run_command, tmp_path, train, test, told):
     table(tmp_path / "set", "train", *train)
     table(tmp_path / "set", "test", *test, seed=1)
-    with pytest.raises(Mistake, match=told) as error:
+    with pytest.raises(UserError, match=told) as error:
         run_command("pretrain", *parquet(tmp_path / "set"))
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
 
 
 def test_test_images_need_not_be_of_all_classes(run_command, tmp_path):
@@ -52,7 +52,7 @@ def test_the_training_images_are_no_test_images(run_command, tmp_path):
     (tmp_path / "all" / "test").symlink_to(tmp_path / "all" / "train")
     folder = [*WORDS, "data=folder", f"data.path={tmp_path / 'all'}"]
     for overrides in (parquet(tmp_path / "set", "data.test=train"), folder):
-        with pytest.raises(Mistake, match="the training and the test part are the same images"):
+        with pytest.raises(UserError, match="the training and the test part are the same images"):
             run_command("pretrain", *overrides)
 
 
@@ -61,7 +61,7 @@ def test_an_image_that_was_replaced_is_another(tmp_path):
     table(tmp_path / "set", "train", [0, 1, 2, 0])
     table(tmp_path / "set", "test", [0, 1, 2, 0], seed=1)
     rows = (["data=folder", f"data.path={tmp_path / 'all'}"], ["data=parquet", f"data.path={tmp_path / 'set'}"])
-    read = [resolve.load("pretrain", overrides).data for overrides in rows]
+    read = [resolve.resolve_recipe("pretrain", overrides).data for overrides in rows]
     before = [data.open_split(one, "train").fingerprint for one in read]
     assert before == [data.open_split(one, "train").fingerprint for one in read]
     Image.new("RGB", (20, 20)).save(tmp_path / "all/train/a/0.bmp")

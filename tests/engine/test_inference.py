@@ -6,21 +6,21 @@ import pytest
 from helpers.training import CPU, small
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.data.transforms.views import WholeView
-from vitrun.engine.inference import Answers, answers
+from vitrun.data.transforms.views import CenterCropView
+from vitrun.engine.inference import Predictions, predict
 from vitrun.engine.losses import LOSSES
 
 
 def test_an_answer_is_right_that_is_among_the_labels():
     top = np.array([[2, 1], [0, 1], [3, 2]])
-    several = Answers(np.array([[0, 2], [3, -1], [2, -1]]), np.arange(3), top, np.zeros(3))
+    several = Predictions(np.array([[0, 2], [3, -1], [2, -1]]), np.arange(3), top, np.zeros(3))
     assert several.accuracy(1) == pytest.approx(1 / 3) and several.accuracy(2) == pytest.approx(2 / 3)
-    assert Answers(np.array([2, 1, 0]), np.arange(3), top, np.zeros(3)).accuracy(2) == pytest.approx(2 / 3)
+    assert Predictions(np.array([2, 1, 0]), np.arange(3), top, np.zeros(3)).accuracy(2) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 50])
 def test_every_test_image_counts_exactly_once(size):
-    recipe = resolve.load("pretrain", ["data.test_images=37"]).data
+    recipe = resolve.resolve_recipe("pretrain", ["data.test_images=37"]).data
     test, network = data.open_split(recipe, "test"), small(120)
-    found = answers(network, data.testing(test, WholeView(32), size), LOSSES["softmax"], CPU, lambda _: None)
+    found = predict(network, data.test_batches(test, CenterCropView(32), size), LOSSES["softmax"], CPU, lambda _: None)
     assert sorted(found.indices) == list(range(37)) and (found.labels == test.labels).all()

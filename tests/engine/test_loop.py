@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from helpers.training import batch, small, state_of, train
-from vitrun.engine.losses import LOSSES, Labelled
-from vitrun.errors import Exit, Mistake, Stopped
+from vitrun.engine.losses import LOSSES, LabelObjective
+from vitrun.errors import ExitCode, Interrupted, UserError
 
 
 def test_a_step_that_is_stopped_leaves_the_statistics_of_batches_as_they_were():
@@ -19,9 +19,9 @@ def test_a_step_that_is_stopped_leaves_the_statistics_of_batches_as_they_were():
     def stop_in_the_second_micro_batch(images):
         seen.append(layers[1].running_mean.clone())
         if len(seen) == 2:
-            raise Stopped(Exit.INTERRUPTED)
+            raise Interrupted(ExitCode.INTERRUPTED)
 
-    with pytest.raises(Stopped):
+    with pytest.raises(Interrupted):
         train(state, [batch(16)], tick=stop_in_the_second_micro_batch)
     assert not torch.equal(seen[1], before["1.running_mean"]), "they had moved"
     assert all(torch.equal(tensor, before[name]) for name, tensor in state.network.state_dict().items())
@@ -45,7 +45,7 @@ def test_the_step_does_not_depend_on_the_micro_batch(micro):
 @pytest.mark.parametrize("micro", [1, 3, 8])
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 def test_the_step_of_a_mixed_batch_does_not_depend_on_the_micro_batch(micro, loss):
-    aim = Labelled(loss, smoothing=0.1, mixup=0.5, seed=0)
+    aim = LabelObjective(loss, smoothing=0.1, mixup=0.5, seed=0)
     mixed = [aim.prepare(batch(8, seed=step), step) for step in range(2)]
     whole, parts = state_of(small(), 8), state_of(small(), micro)
     first, second = (train(state, mixed, objective=aim.loss) for state in (whole, parts))
@@ -67,9 +67,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_step():
     before = [p.detach().clone() for p in state.network.parameters()]
     bad = batch(8)
     bad.images[3] = float("nan")
-    with pytest.raises(Mistake, match="Step 1 has loss nan") as error:
+    with pytest.raises(UserError, match="Step 1 has loss nan") as error:
         train(state, [bad])
-    assert error.value.status == Exit.NUMERICS
+    assert error.value.status == ExitCode.NUMERICS
     assert all(torch.equal(a, b) for a, b in zip(before, state.network.parameters()))
 
 

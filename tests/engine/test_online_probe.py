@@ -7,13 +7,13 @@ import pytest
 
 from helpers.overrides import TINY
 from vitrun.engine import progress
-from vitrun.engine.online_probe import is_due
+from vitrun.engine.online_probe import is_probe_due
 from vitrun.runs import run
 from vitrun.runtime import files
 
 
 def test_a_probe_whose_line_could_not_be_written_is_in_the_result_all_the_same(run_command, monkeypatch):
-    monkeypatch.setattr(run.Run, "append", lambda self, file, line: None)
+    monkeypatch.setattr(run.Run, "append_line", lambda self, file, line: None)
     _, found = run_command("pretrain", *TINY, "fewshot.every=50%", "fewshot.data=[digits]", "fewshot.shots=[1]")
     assert 0 < found["fewshot_digits_1"] < 1
 
@@ -30,13 +30,13 @@ def probes(folder) -> dict[int, list[dict]]:
 
 
 def weights(folder) -> dict[str, str]:
-    return {file.name: files.digest(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
+    return {file.name: files.sha256_file(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
 
 
 def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_equals_fewshot(run_command):
     plain, without = run_command("pretrain", *SMALL, "model.dropout=0.1")
     recipe, result = run_command("pretrain", *SMALL, "model.dropout=0.1", *PROBED)
-    folder, other = (one.runs / run.name("pretrain", one) for one in (recipe, plain))
+    folder, other = (one.runs / run.run_name("pretrain", one) for one in (recipe, plain))
     assert folder != other and weights(folder) == weights(other) and len(weights(folder)) == 2
     assert without["loss"] == result["loss"]
 
@@ -57,17 +57,17 @@ def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_equals_fewshot(
 def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command, monkeypatch):
     overrides = [*SMALL, *PROBED[:1], "fewshot.seeds=0", "save_minutes=0"]
     recipe, _ = run_command("pretrain", *overrides)
-    folder = recipe.runs / run.name("pretrain", recipe)
+    folder = recipe.runs / run.run_name("pretrain", recipe)
     whole, ended = probes(folder), weights(folder)
     shutil.rmtree(folder)
-    step = progress.Meter.step
+    step = progress.Meter.record_step
 
     def killed(self, done):
         if done.number == 4:
             raise KeyboardInterrupt
         step(self, done)
 
-    monkeypatch.setattr(progress.Meter, "step", killed)
+    monkeypatch.setattr(progress.Meter, "record_step", killed)
     with pytest.raises(KeyboardInterrupt):
         run_command("pretrain", *overrides)
     monkeypatch.undo()
@@ -86,7 +86,7 @@ def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command,
 def test_a_network_that_learns_without_labels_is_probed_too(run_command):
     recipe, result = run_command("pretrain", *SMALL, "objective=masked", "fewshot.every=50%", "fewshot.seeds=0")
     assert 0 <= result["fewshot_shapes_5"] <= 1
-    folder = recipe.runs / run.name("pretrain", recipe)
+    folder = recipe.runs / run.run_name("pretrain", recipe)
     assert probes(folder).keys() == {0, 2, 5}, "steps 2.5 and 5 of 5, the last of which is not probed twice"
 
 
@@ -101,4 +101,4 @@ def test_a_network_that_learns_without_labels_is_probed_too(run_command):
     ],
 )
 def test_a_share_of_the_run_is_its_nearest_steps(every, steps, due):
-    assert [step for step in range(steps + 1) if is_due(step, every, steps)] == due
+    assert [step for step in range(steps + 1) if is_probe_due(step, every, steps)] == due

@@ -11,13 +11,13 @@ from vitrun.engine import optim
 
 
 def test_a_linear_decay_ends_at_its_end_and_starts_at_zero():
-    lr = optim.schedule("linear", 1e-3, steps=110, warmup=10, end=1e-5)
+    lr = optim.build_schedule("linear", 1e-3, steps=110, warmup=10, end=1e-5)
     assert [lr(0), lr(5), lr(10)] == pytest.approx([0, 5e-4, 1e-3])
     assert lr(60) == pytest.approx((1e-3 + 1e-5) / 2) and lr(110) == pytest.approx(1e-5)
 
 
 def test_a_staircase_falls_after_its_drops_as_bit_hyper_rule_does():
-    lr = optim.schedule("staircase", 0.003, steps=500, warmup=100, drops=(200, 300, 400))
+    lr = optim.build_schedule("staircase", 0.003, steps=500, warmup=100, drops=(200, 300, 400))
     found = [lr(step) for step in (0, 50, 100, 200, 201, 300, 301, 400, 401, 499)]
     assert found == pytest.approx([0, 0.0015, 3e-3, 3e-3, 3e-4, 3e-4, 3e-5, 3e-5, 3e-6, 3e-6])
 
@@ -25,9 +25,9 @@ def test_a_staircase_falls_after_its_drops_as_bit_hyper_rule_does():
 def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kernel():
     layer, step, steps = torch.nn.Linear(4, 4), 30, 100
     overrides = ["optim.lr=0.01", "optim.weight_decay=0.05", "optim.decay_units=big_vision"]
-    recipe = resolve.load("pretrain", overrides).optim
-    optimizer = optim.optimizer(recipe, layer)
-    schedule = optim.schedule("cosine", recipe.lr, steps, warmup=0)
+    recipe = resolve.resolve_recipe("pretrain", overrides).optim
+    optimizer = optim.build_optimizer(recipe, layer)
+    schedule = optim.build_schedule("cosine", recipe.lr, steps, warmup=0)
     before = layer.weight.detach().clone()
     layer.weight.grad, layer.bias.grad = torch.zeros(4, 4), torch.zeros(4)  # so that Adam's own step is none
     optim.set_lr(optimizer, schedule(step))
@@ -40,23 +40,25 @@ def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kerne
 def test_all_parameters_are_decayed_where_asked_for(kind):
     layer = torch.nn.Linear(4, 4)
     for decay, names in (("kernels", 1), ("all", 2)):
-        recipe = resolve.load("pretrain", [f"optim={kind}", "optim.weight_decay=0.1", f"optim.decay={decay}"]).optim
-        first = optim.optimizer(recipe, layer).param_groups[0]
+        recipe = resolve.resolve_recipe(
+            "pretrain", [f"optim={kind}", "optim.weight_decay=0.1", f"optim.decay={decay}"]
+        ).optim
+        first = optim.build_optimizer(recipe, layer).param_groups[0]
         assert (len(first["params"]), first["weight_decay"]) == (names, 0.1)
 
 
 def test_warm_up_rises_from_zero_and_the_decay_ends_at_zero():
     for kind in ("cosine", "linear"):
-        lr = optim.schedule(kind, 0.1, steps=110, warmup=10)
+        lr = optim.build_schedule(kind, 0.1, steps=110, warmup=10)
         assert [lr(0), lr(5), lr(10)] == pytest.approx([0, 0.05, 0.1])
         assert lr(60) == pytest.approx(0.05) and 0 < lr(109) < 0.0011 and lr(110) == pytest.approx(0, abs=1e-12)
-    assert optim.schedule("constant", 0.1, 10, 0)(9) == 0.1
+    assert optim.build_schedule("constant", 0.1, 10, 0)(9) == 0.1
 
 
 @pytest.mark.parametrize("options", [{}, {"positions": "2d"}, {"positions": "relative"}, {"head": "map"}])
 def test_biases_norms_tokens_and_positions_are_not_decayed(options):
     network = small(**options)
-    names = {name for name, p in network.named_parameters() if optim.decayed(name, p)}
+    names = {name for name, p in network.named_parameters() if optim.is_decayed(name, p)}
     assert names and all(name.endswith("weight") and "norm" not in name for name in names)
 
 

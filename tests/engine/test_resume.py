@@ -12,7 +12,7 @@ from helpers.processes import launch, stop_after
 from helpers.runs import weights
 from vitrun.commands import pretrain
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import run
 from vitrun.runtime.console import Screen
 
@@ -25,7 +25,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     assert process.returncode == -signal.SIGKILL and not list(killed.glob("*/result.json"))
     process = launch(killed)
     output = stop_after(process, killed, 20, signal.SIGTERM)
-    assert process.returncode == Exit.TERMINATED and "To go on from here: vitrun pretrain" in output
+    assert process.returncode == ExitCode.TERMINATED and "To go on from here: vitrun pretrain" in output
     process = launch(killed)
     output = process.communicate()[0]
     assert process.returncode == 0 and "resumes from step" in output
@@ -42,8 +42,8 @@ DRAWN = [
 @pytest.mark.parametrize("overrides", DRAWN)
 def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, overrides):
     def perform(name: str) -> None:
-        recipe = resolve.load("pretrain", [*LONG, *overrides, f"runs={tmp_path / name}"])
-        run.carry_out("pretrain", recipe, Screen(quiet=True), pretrain.main)
+        recipe = resolve.resolve_recipe("pretrain", [*LONG, *overrides, f"runs={tmp_path / name}"])
+        run.execute_run("pretrain", recipe, Screen(quiet=True), pretrain.execute)
 
     def stop_soon() -> None:
         while not [p for p in tmp_path.glob("stopped/*/checkpoints/step-*") if int(p.name[5:]) >= 3]:
@@ -52,7 +52,7 @@ def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, overr
 
     perform("whole")
     Thread(target=stop_soon).start()
-    with pytest.raises(run.Stopped):
+    with pytest.raises(run.Interrupted):
         perform("stopped")
     perform("stopped")
     assert weights(tmp_path / "whole") == weights(tmp_path / "stopped")
@@ -60,10 +60,10 @@ def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, overr
 
 def test_a_run_refuses_to_go_on_with_other_data(run_command, tmp_path):
     recipe, _ = run_command("pretrain", *TINY)
-    folder = recipe.runs / run.name("pretrain", recipe)
+    folder = recipe.runs / run.run_name("pretrain", recipe)
     os.remove(folder / "result.json")
     about = folder / "about.json"
     about.write_text(about.read_text().replace('"train_data": "', '"train_data": "0'))
-    with pytest.raises(Mistake, match="The data changed") as error:
+    with pytest.raises(UserError, match="The data changed") as error:
         run_command("pretrain", *TINY)
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA

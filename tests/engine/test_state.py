@@ -3,7 +3,7 @@
 import torch
 
 from helpers.training import batch, small, state_of, train
-from vitrun.engine.state import averaged
+from vitrun.engine.state import use_ema
 
 
 def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
@@ -14,7 +14,7 @@ def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
         train(state, [batch(8, seed=number)], decay=0.9)
         expected = [0.9 * e + 0.1 * p.detach() for e, p in zip(expected, state.network.parameters())]
     weights = [p.detach().clone() for p in state.network.parameters()]
-    with averaged(state):
+    with use_ema(state):
         for e, p in zip(expected, state.network.parameters()):
             torch.testing.assert_close(p.detach(), e, atol=1e-7, rtol=1e-5)
     assert all(torch.equal(w, p) for w, p in zip(weights, state.network.parameters()))

@@ -23,15 +23,21 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp
     weights_file = shared / "golden" / "finetune_curve.npz"
     reference = np.load(weights_file)
     overrides = ["steps=25", "warmup=5", "optim.lr=0.05", "batch=8", "micro_batch=4", "precision=fp32", "device=cpu"]
-    recipe = resolve.load("finetune", [f"init={weights_file}", f"runs={tmp_path}", *overrides])
+    recipe = resolve.resolve_recipe("finetune", [f"init={weights_file}", f"runs={tmp_path}", *overrides])
     run = Run("finetune", recipe, Screen(quiet=True), dry=True)
-    loaded = weights.load(recipe.init, recipe.runs, recipe.seed, run.say)  # with its head: the curve begins from it
+    loaded = weights.load_init(
+        recipe.init, recipe.runs, recipe.seed, run.log
+    )  # with its head: the curve begins from it
     x, y = images(reference["io/images_nhwc"]), torch.from_numpy(reference["io/labels"]).long()  # [25, 8, ...], [25, 8]
     batches = [data.Batch(*step, np.arange(8)) for step in zip(x, y)]
     machine = Machine(recipe.device, recipe.precision)
     plan = trainer.Plan(loaded.network, loaded.model, loaded.res, None, None)
-    state = trainer.begin(recipe, plan, run, machine)
-    steps = list(trainer.fit_as(recipe, plan, state, batches, *trainer.lengths(recipe, 25 * 8), machine, run.tick))
+    state = trainer.build_state(recipe, plan, run, machine)
+    steps = list(
+        trainer.fit_with_recipe(
+            recipe, plan, state, batches, *trainer.count_steps(recipe, 25 * 8), machine, run.raise_if_interrupted
+        )
+    )
     np.testing.assert_allclose([s.lr for s in steps], reference["io/lr"], rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose([s.loss for s in steps], reference["io/loss"], rtol=1e-4)
     np.testing.assert_allclose([s.norm for s in steps], reference["io/grad_norm"], rtol=1e-4)

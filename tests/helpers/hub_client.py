@@ -8,16 +8,16 @@ from pathlib import Path
 
 from helpers.paths import ROOT
 from helpers.small_hub import COMMIT
-from vitrun.errors import Exit
+from vitrun.errors import ExitCode
 
 TEST = "plain/test-00000-of-00001.parquet"  # in a data set of two splits
 TRAIN = [f"plain/train-{n:05d}-of-00002.parquet" for n in range(2)]
 # The Hub's client reads its environment when it is imported: one process for all tests, which opens split after split.
 CLIENT = """
 import json, sys
-from vitrun import data, start
-from vitrun.errors import Exit, Mistake
-from vitrun.runs.run import Stopped
+from vitrun import data
+from vitrun.config import resolve
+from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runtime.console import Screen
 
 for line in sys.stdin:
@@ -26,13 +26,13 @@ for line in sys.stdin:
         global ticks
         ticks -= 1
         if ticks == 0:
-            raise Stopped(Exit.INTERRUPTED)
+            raise Interrupted(ExitCode.INTERRUPTED)
     try:
-        split = data.open_split(start.load("pretrain", overrides).data, part, Screen(quiet=True), tick)
+        split = data.open_split(resolve.resolve_recipe("pretrain", overrides).data, part, Screen(quiet=True), tick)
         answer = {"labels": split.labels.tolist(), "classes": split.classes}
-    except Mistake as mistake:
+    except UserError as mistake:
         answer = {"mistake": str(mistake), "status": mistake.status}
-    except Stopped as stopped:
+    except Interrupted as stopped:
         answer = {"stopped": stopped.status}
     print(json.dumps(answer), flush=True)
 """
@@ -74,7 +74,7 @@ class Client:
     def refused(self, name: str, *overrides: str, part: str = "test") -> str:
         """Return the message with which opening fails, its exit status that of data."""
         answer = self.open(name, part, *overrides)
-        assert answer["status"] == Exit.DATA
+        assert answer["status"] == ExitCode.DATA
         return answer["mistake"]
 
     def said(self) -> str:

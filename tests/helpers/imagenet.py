@@ -8,8 +8,8 @@ from vitrun import data
 from vitrun.data.sources import imagenet
 from vitrun.recipes import tables
 
-SYNSETS = imagenet.synsets()
-LISTS = imagenet.real(None)
+SYNSETS = imagenet.read_synsets()
+LISTS = imagenet.read_real_json(None)
 NUMBERS = [n for n in range(1, 60) if LISTS[n - 1]][:20] + [n for n in range(1, 99) if not LISTS[n - 1]][:3]
 LABELS = [(LISTS[number - 1] or [7])[0] for number in NUMBERS]
 
@@ -35,7 +35,7 @@ def named(number: int) -> str:
 
 def opened(name: str, root: Path, **changes) -> data.Split:
     """Open the test images of a row of the table in a folder."""
-    return data.open_split(replace(tables.data_row(name, path=root), **changes), "test")
+    return data.open_split(replace(tables.load_data_row(name, path=root), **changes), "test")
 
 
 def lists(split: data.Split) -> dict[str, set[int]]:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 
 from vitrun import models
-from vitrun.models.export.plain import given
+from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import jax_vit
-from vitrun.recipes.tables import model_rows
+from vitrun.recipes.tables import load_model_rows
 
-MODEL_ROWS = model_rows()
+MODEL_ROWS = load_model_rows()
 
 
 def tiny(**options):
@@ -42,5 +42,5 @@ def logits(network, pixels):
 
 def jax_arrays(row, network, rename=lambda name: name, prefix=""):
     """Return the arrays of a ViT as a published ``.npz`` has them."""
-    found = given(jax_vit.entries(row), network.state_dict())
+    found = export_tensors(jax_vit.map_tensors(row), network.state_dict())
     return {prefix + rename(name): tensor.detach().numpy() for name, tensor in found.items()}

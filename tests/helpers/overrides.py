@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vitrun.config import resolve
-from vitrun.config.deviations import marks
+from vitrun.config.deviations import describe_deviations
 from vitrun.recipes import RECIPES, tables
 
 TINY = ["model=vit_nano8", "data.train_images=96", "data.test_images=50", "batch=32", "steps=6", "warmup=2"]
@@ -18,7 +18,7 @@ def pretraining(data: str, model: str, *overrides: str) -> list[str]:
 
 def first_lines(command: str, overrides: list[str]) -> list[str]:
     """Return what the first lines of a run say of its recipe."""
-    return marks(command, overrides, resolve.load(command, overrides))
+    return describe_deviations(command, overrides, resolve.resolve_recipe(command, overrides))
 
 
 def finetuning(data: str, *overrides: str) -> list[str]:
@@ -27,7 +27,7 @@ def finetuning(data: str, *overrides: str) -> list[str]:
 
 
 OWN = {command: [SCRATCH] if command in ("finetune", "fewshot", "eval", "export") else [] for command in RECIPES}
-DATA_ROWS = {name: tables.read_row("data", name) for name in tables.group_files("data")}
+DATA_ROWS = {name: tables.read_row("data", name) for name in tables.list_group_files("data")}
 WITHOUT_HUB = [
     name
     for name, row in DATA_ROWS.items()

@@ -10,7 +10,7 @@ from vitrun.runs import run
 def finished(run_command, *overrides: str):
     """Pretrain a tiny model; return the folder of the run."""
     recipe, _ = run_command("pretrain", *TINY, *overrides)
-    return recipe.runs / run.name("pretrain", recipe)
+    return recipe.runs / run.run_name("pretrain", recipe)
 
 
 def weights(folder) -> dict[str, str]:
@@ -21,4 +21,4 @@ def weights(folder) -> dict[str, str]:
 
 def run_folder(recipe, command: str) -> Path:
     """Return the folder of the run of a recipe."""
-    return recipe.runs / run.name(command, recipe)
+    return recipe.runs / run.run_name(command, recipe)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 
 def picture(number: int, kind: str = "png", size: int = 16) -> bytes:
@@ -41,12 +41,12 @@ def sample(number: int, labels: list[int] | None = None) -> list[tuple[str, byte
 def opened(folder: Path, part: str, *overrides: str) -> data.Split:
     """Open a part of the shards in a folder."""
     overrides = ("data=shards", f"data.path={folder}", "data.classes=5", *overrides)
-    return data.open_split(resolve.load("pretrain", list(overrides)).data, part)
+    return data.open_split(resolve.resolve_recipe("pretrain", list(overrides)).data, part)
 
 
 def refused(folder: Path, *overrides: str) -> str:
     """Return the message with which reading the training shards fails, its exit status that of data."""
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         opened(folder, "train", *overrides).decode(0)
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
     return str(error.value)

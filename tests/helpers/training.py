@@ -10,7 +10,7 @@ from vitrun.config import resolve
 from vitrun.engine import optim
 from vitrun.engine.loop import fit
 from vitrun.engine.losses import LOSSES
-from vitrun.engine.state import State
+from vitrun.engine.state import TrainState
 from vitrun.recipes import tables
 from vitrun.runtime.device import Machine
 
@@ -20,7 +20,7 @@ CPU = Machine("cpu", "fp32")
 def small(classes: int = 10, **changes) -> torch.nn.Module:
     """Build a ViT of two blocks for images of 32 pixels."""
     torch.manual_seed(0)
-    row = replace(tables.model_rows()["vit_nano8"], depth=2, **changes)
+    row = replace(tables.load_model_rows()["vit_nano8"], depth=2, **changes)
     return models.build(row, classes, 32)
 
 
@@ -31,11 +31,11 @@ def batch(size: int, classes: int = 10, seed: int = 0) -> data.Batch:
     return data.Batch(images, torch.randint(classes, (size,), generator=generator), np.arange(size))
 
 
-def state_of(network, micro=8, kind="sgd", **options) -> State:
+def state_of(network, micro=8, kind="sgd", **options) -> TrainState:
     """Return the training state of a network, with an optimizer of ``kind``."""
     overrides = ["init=random:vit_nano8", f"optim={kind}", *(f"optim.{k}={v}" for k, v in options.items())]
-    recipe = resolve.load("finetune", overrides).optim
-    return State(network, optim.optimizer(recipe, network), None, 0, micro)
+    recipe = resolve.resolve_recipe("finetune", overrides).optim
+    return TrainState(network, optim.build_optimizer(recipe, network), None, 0, micro)
 
 
 def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, objective=LOSSES["softmax"], tick=lambda _: None):

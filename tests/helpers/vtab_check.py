@@ -3,14 +3,14 @@
 import json
 from pathlib import Path
 
-from vitrun.commands.list_data import main as check_data
+from vitrun.commands.list_data import execute as check_data
 from vitrun.config import resolve
 from vitrun.runtime.console import Screen
 
 
 def check(root: Path, save: Path, capsys) -> tuple[str, dict]:
     """Run ``vitrun data vtab data.root=ROOT save=SAVE``; return what it prints and what it saves."""
-    recipe = resolve.load("data", ["vtab", f"data.root={root}", f"save={save}"])
+    recipe = resolve.resolve_recipe("data", ["vtab", f"data.root={root}", f"save={save}"])
     try:
         check_data(recipe, Screen())
     finally:

@@ -10,7 +10,7 @@ import torch
 
 from helpers.networks import MODEL_ROWS, built, images, jax_arrays, logits, tiny
 from vitrun import models
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 
 @pytest.mark.parametrize("kind", ["learned", "2d", "relative", "sincos2d", "none"])
@@ -18,21 +18,21 @@ from vitrun.errors import Exit, Mistake
 def test_our_own_file_stands_alone(tmp_path, kind, at):
     row = tiny(positions=kind, positions_at=at, dropout=0.1, stochastic_depth=0.2, head="map", pre_logits=True)
     network = built(row)
-    models.save(tmp_path / "w.safetensors", network, row, 5, 32)
+    models.save_model(tmp_path / "w.safetensors", network, row, 5, 32)
     loaded = models.load(tmp_path / "w.safetensors")
     assert (loaded.model, loaded.classes, loaded.res) == (row, 5, 32)
     assert loaded.report.lines()[1:] == ["resized 0", "dropped 0", "new 0"]
     assert torch.equal(logits(loaded.network, images()), logits(network, images()))
     other = built(row, seed=9)
-    models.fill(other, tmp_path / "w.safetensors")
+    models.restore_weights(other, tmp_path / "w.safetensors")
     assert torch.equal(logits(other, images()), logits(network, images()))
 
 
 def test_a_baseline_of_timm_keeps_its_weights_and_what_images_it_takes(tmp_path):
     row = replace(MODEL_ROWS["timm"], name="convnext_atto")
     network = built(row, res=64)
-    network.trained_on([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
-    models.save(tmp_path / "w.safetensors", network, row, 5, 64)
+    network.set_normalization([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
+    models.save_model(tmp_path / "w.safetensors", network, row, 5, 64)
     loaded = models.load(tmp_path / "w.safetensors")
     assert loaded.model == row
     assert torch.equal(logits(loaded.network, images(64)), logits(network, images(64)))
@@ -44,7 +44,7 @@ def test_a_baseline_of_timm_keeps_its_weights_and_what_images_it_takes(tmp_path)
 def test_a_baseline_of_timm_changes_its_resolution_by_timms_means(tmp_path):
     row = replace(MODEL_ROWS["timm"], name="deit_tiny_patch16_224")
     network = built(row, res=32)
-    models.save(tmp_path / "w.safetensors", network, row, 5, 32)
+    models.save_model(tmp_path / "w.safetensors", network, row, 5, 32)
     loaded = models.load(tmp_path / "w.safetensors", res=48)
     assert loaded.report.lines()[1] == "resized 1: for 48 by timm (1)"
     assert logits(loaded.network, images(48)).shape == (2, 5)
@@ -75,7 +75,7 @@ def test_a_new_head_and_resolution_are_reported_with_counts_and_sizes(tmp_path):
 )
 def test_every_kind_of_positions_follows_the_resolution(tmp_path, kind, told):
     row = tiny(positions=kind, positions_at="every")
-    models.save(tmp_path / "w.safetensors", built(row), row, 5, 32)
+    models.save_model(tmp_path / "w.safetensors", built(row), row, 5, 32)
     loaded = models.load(tmp_path / "w.safetensors", res=48)
     assert told == loaded.report.lines()[1]
     assert logits(loaded.network, images(48)).shape == (2, 5)
@@ -83,14 +83,14 @@ def test_every_kind_of_positions_follows_the_resolution(tmp_path, kind, told):
 
 def test_fixed_positions_are_computed_for_the_new_resolution(tmp_path):
     row = tiny(positions="sincos2d")
-    models.save(tmp_path / "w.safetensors", built(row), row, 5, 32)
+    models.save_model(tmp_path / "w.safetensors", built(row), row, 5, 32)
     loaded = models.load(tmp_path / "w.safetensors", res=48)
     assert torch.equal(loaded.network.pos_embed, models.build(row, 5, 48).pos_embed)
 
 
 def test_a_head_of_zeros_is_reported(tmp_path):
     row = tiny()
-    models.save(tmp_path / "w.safetensors", models.build(row, 5, 32), row, 5, 32)
+    models.save_model(tmp_path / "w.safetensors", models.build(row, 5, 32), row, 5, 32)
     assert "all zeros" in models.load(tmp_path / "w.safetensors").report.lines()[-1]
 
 
@@ -98,43 +98,45 @@ def test_tensors_left_over_or_lacking_are_named(tmp_path):
     row, network = tiny(), built(tiny())
     arrays = jax_arrays(row, network)
     np.savez(tmp_path / "w.npz", **arrays, register_token=np.zeros(3))
-    with pytest.raises(Mistake, match="vit_48x2p8, 48 wide, which has no place for register_token") as mistake:
+    with pytest.raises(UserError, match="vit_48x2p8, 48 wide, which has no place for register_token") as mistake:
         models.load(tmp_path / "w.npz")
-    assert mistake.value.status == Exit.CHECKPOINT
+    assert mistake.value.status == ExitCode.CHECKPOINT
     del arrays["Transformer/encoder_norm/scale"]
     np.savez(tmp_path / "w.npz", **arrays)
-    with pytest.raises(Mistake, match="lack Transformer/encoder_norm/scale"):
+    with pytest.raises(UserError, match="lack Transformer/encoder_norm/scale"):
         models.load(tmp_path / "w.npz")
 
 
 def test_weights_of_another_network_are_named(tmp_path):
-    models.save(tmp_path / "w.safetensors", built(MODEL_ROWS["vit_ti4"], res=8), MODEL_ROWS["vit_ti4"], 5, 8)
-    with pytest.raises(Mistake, match=r"these weights are vit_ti4, 192 wide; the network is tiny, 48 wide") as mistake:
-        models.fill(built(tiny()), tmp_path / "w.safetensors")
-    assert mistake.value.status == Exit.CHECKPOINT
+    models.save_model(tmp_path / "w.safetensors", built(MODEL_ROWS["vit_ti4"], res=8), MODEL_ROWS["vit_ti4"], 5, 8)
+    with pytest.raises(
+        UserError, match=r"these weights are vit_ti4, 192 wide; the network is tiny, 48 wide"
+    ) as mistake:
+        models.restore_weights(built(tiny()), tmp_path / "w.safetensors")
+    assert mistake.value.status == ExitCode.CHECKPOINT
 
 
 def test_a_saved_file_has_the_permissions_that_the_umask_gives(tmp_path):
     before = os.umask(0o027)
     try:
-        models.save(tmp_path / "w.safetensors", built(tiny()), tiny(), 5, 32)
+        models.save_model(tmp_path / "w.safetensors", built(tiny()), tiny(), 5, 32)
     finally:
         os.umask(before)
     assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o640
     assert [file.name for file in tmp_path.iterdir()] == ["w.safetensors"]
-    assert json.loads(models.read(tmp_path / "w.safetensors").facts["vitrun"])["model"] == asdict(tiny()) | {
+    assert json.loads(models.read_weights(tmp_path / "w.safetensors").metadata["vitrun"])["model"] == asdict(tiny()) | {
         "resnet": []
     }
 
 
 def test_dropout_is_set_in_all_its_places():
     row = tiny()
-    loaded = models.Loaded(built(row), row, 5, 32, None)
+    loaded = models.LoadedModel(built(row), row, 5, 32, None)
     dropped = models.with_dropout(loaded, 0.25)
     anew = [module.p for module in built(replace(row, dropout=0.25)).modules() if isinstance(module, torch.nn.Dropout)]
     assert [m.p for m in dropped.network.modules() if isinstance(m, torch.nn.Dropout)] == anew and set(anew) == {0.25}
     assert dropped.model.dropout == 0.25 and models.with_dropout(dropped, None) is dropped
     other = replace(loaded, model=MODEL_ROWS["bit_r50x1"])
     assert models.with_dropout(other, 0.0) is other, "which has none"
-    with pytest.raises(Mistake, match="is for vision transformers"):
+    with pytest.raises(UserError, match="is for vision transformers"):
         models.with_dropout(other, 0.1)

@@ -7,14 +7,14 @@ import torch
 
 from helpers.networks import MODEL_ROWS, built, images, tiny
 from vitrun import models
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.recipes import tables
 
 
 def test_the_last_layer_gives_what_the_head_reads():
-    network = models.build(tables.model_rows()["vit_nano8"], 1, 32).eval()
+    network = models.build(tables.load_model_rows()["vit_nano8"], 1, 32).eval()
     images = torch.randn(2, 3, 32, 32)
-    tokens = models.layered(network, images)
+    tokens = models.hidden_states(network, images)
     assert len(tokens) == len(network.blocks) + 1
     torch.testing.assert_close(network.norm(tokens[-1])[:, 0], network.features(images))
 
@@ -31,5 +31,5 @@ def test_attention_and_tokens_are_those_of_the_forward_pass(options):
 
 
 def test_a_network_without_attention_says_so():
-    with pytest.raises(Mistake, match="no attention"):
+    with pytest.raises(UserError, match="no attention"):
         models.attention_and_tokens(built(replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1))), images())

@@ -10,11 +10,11 @@ import torch
 
 from helpers.networks import MODEL_ROWS, tiny
 from vitrun import models
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 
 
 def test_a_resolution_between_strides_is_refused_with_the_two_nearest():
-    with pytest.raises(Mistake, match="res=384 .* multiple of 14.* 378 and 392"):
+    with pytest.raises(UserError, match="res=384 .* multiple of 14.* 378 and 392"):
         models.build(MODEL_ROWS["vit_h14"], 10, 384)
     with torch.device("meta"):
         assert models.build(MODEL_ROWS["vit_h14"], 10, 518).pos_embed.shape == (1, 1 + 37**2, 1280)
@@ -24,7 +24,7 @@ def test_a_resolution_between_strides_is_refused_with_the_two_nearest():
     ("name", "stride"), [("vit_h14", 14), ("r50_vit_b16", 16), ("r50_vit_b32", 32), ("r_vit_ti16", 32)]
 )
 def test_the_stride_is_that_of_the_whole_network(name, stride):
-    assert models.stride(MODEL_ROWS[name]) == stride
+    assert models.token_stride(MODEL_ROWS[name]) == stride
 
 
 def test_every_row_is_named_by_its_file_and_builds():
@@ -116,7 +116,7 @@ def test_the_same_seed_draws_the_same_network():
 
 def test_building_a_vit_does_not_import_timm():
     code = (
-        "import sys; from vitrun import choices, models; models.build(choices.model_rows()['vit_ti4'], 2, 8); "
+        "import sys; from vitrun import models; from vitrun.recipes import tables; models.build(tables.load_model_rows()['vit_ti4'], 2, 8); "
         "sys.exit('timm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

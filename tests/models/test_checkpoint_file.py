@@ -12,9 +12,9 @@ import torch
 
 from helpers.networks import MODEL_ROWS, built, tiny
 from vitrun import models
-from vitrun.errors import Exit, Mistake
-from vitrun.models.export import export
-from vitrun.models.export.plain import given
+from vitrun.errors import ExitCode, UserError
+from vitrun.models.export import export_model
+from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import timm_names
 
 
@@ -41,7 +41,7 @@ def planted_npz(path, marker):
 
 
 def cut_off(path, marker):
-    models.save(path, built(tiny()), tiny(), 5, 32)
+    models.save_model(path, built(tiny()), tiny(), 5, 32)
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -105,21 +105,21 @@ HOSTILE = [
 def test_a_hostile_or_broken_file_is_one_clear_error_and_runs_nothing(tmp_path, make, name, said):
     marker = tmp_path / "it-ran"
     make(tmp_path / name, marker)
-    with pytest.raises(Mistake, match=said) as mistake:
+    with pytest.raises(UserError, match=said) as mistake:
         models.load(tmp_path / name)
-    assert mistake.value.status == Exit.CHECKPOINT
+    assert mistake.value.status == ExitCode.CHECKPOINT
     assert str(tmp_path / name) in str(mistake.value)
     assert not marker.exists()
 
 
 def test_a_folder_or_file_that_is_not_there_says_so(tmp_path):
-    with pytest.raises(Mistake, match="no such file"):
+    with pytest.raises(UserError, match="no such file"):
         models.load(tmp_path / "w.npz")
-    with pytest.raises(Mistake, match=r"config\.json"):
+    with pytest.raises(UserError, match=r"config\.json"):
         models.load(tmp_path)
     (tmp_path / "model.safetensors").touch()
     (tmp_path / "config.json").write_text("[1, 2]")
-    with pytest.raises(Mistake):
+    with pytest.raises(UserError):
         models.load(tmp_path)
 
 
@@ -127,13 +127,13 @@ def test_a_damaged_description_is_reported(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"head.weight": torch.zeros(1)}, tmp_path / "w.safetensors", {"vitrun": '{"model": {"kind": "vit"}}'})
-    with pytest.raises(Mistake, match="description of the network is damaged"):
+    with pytest.raises(UserError, match="description of the network is damaged"):
         models.load(tmp_path / "w.safetensors")
 
 
 def test_tensors_of_no_known_network_are_named(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1), "layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "w.pt")
-    with pytest.raises(Mistake, match=r"conv1\.weight, layer1\.0\.conv1\.weight"):
+    with pytest.raises(UserError, match=r"conv1\.weight, layer1\.0\.conv1\.weight"):
         models.load(tmp_path / "w.pt")
 
 
@@ -143,7 +143,7 @@ SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0
 @pytest.mark.parametrize(("name", "row"), [("w.safetensors", tiny()), ("w.npz", tiny()), ("w.pt", SMALL_BIT)])
 def test_a_file_with_bytes_changed_loads_or_is_one_clear_error(tmp_path, name, row):
     path, network, draw = tmp_path / name, built(row), random.Random(0)
-    {".safetensors": models.save, ".npz": as_npz, ".pt": as_torch}[path.suffix](path, network, row, 5, 32)
+    {".safetensors": models.save_model, ".npz": as_npz, ".pt": as_torch}[path.suffix](path, network, row, 5, 32)
     models.load(path)
     whole = path.read_bytes()
     for _ in range(30):
@@ -154,15 +154,15 @@ def test_a_file_with_bytes_changed_loads_or_is_one_clear_error(tmp_path, name, r
         path.write_bytes(changed)
         try:
             models.load(path)
-        except Mistake as mistake:
+        except UserError as mistake:
             assert "\n" not in str(mistake)
 
 
 def as_npz(path, network, row, classes, res):
     """Export, with the card out of the way."""
-    export(network, row, classes, res, "npz", path, "")
+    export_model(network, row, classes, res, "npz", path, "")
 
 
 def as_torch(path, network, row, classes, res):
     """A plain state dict by timm's names."""
-    torch.save(given(timm_names.bit_entries(row, scaled=False), network.state_dict()), path)
+    torch.save(export_tensors(timm_names.map_bit_tensors(row, scaled=False), network.state_dict()), path)

@@ -49,29 +49,29 @@ BIT = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_and_gmac_equal_the_published(name):
     parameters, gmac, with_head = PUBLISHED[name]
-    assert parameters in (None, models.parameters(MODEL_ROWS[name], 1000, 224))
-    assert round(models.macs(MODEL_ROWS[name], 1000 if with_head else 0, 224) / 1e9, 3) == gmac
+    assert parameters in (None, models.count_parameters(MODEL_ROWS[name], 1000, 224))
+    assert round(models.count_macs(MODEL_ROWS[name], 1000 if with_head else 0, 224) / 1e9, 3) == gmac
 
 
 @pytest.mark.parametrize("name", BIT)
 def test_parameters_and_gmac_of_bit_equal_the_published(name):
     parameters, gmac = BIT[name]
-    assert models.parameters(MODEL_ROWS[name], 21_843, 224) == parameters
-    assert round(models.macs(MODEL_ROWS[name], 21_843, 224) / 1e9, 3) == gmac
+    assert models.count_parameters(MODEL_ROWS[name], 21_843, 224) == parameters
+    assert round(models.count_macs(MODEL_ROWS[name], 21_843, 224) / 1e9, 3) == gmac
 
 
 def test_the_largest_vit_has_the_published_number_of_millions_of_parameters():
-    assert round((models.parameters(MODEL_ROWS["vit_gigantic14"], 1000, 224) - 1665 * 1000) / 1e6) == 1843
+    assert round((models.count_parameters(MODEL_ROWS["vit_gigantic14"], 1000, 224) - 1665 * 1000) / 1e6) == 1843
 
 
 def test_a_gap_model_with_fixed_positions_has_the_parameters_of_better_plain_vit():
     row = replace(MODEL_ROWS["vit_s16"], head="gap", positions="sincos2d")
-    assert models.parameters(row, 1000, 224) == 21_974_632  # EIFY/mup-vit, of arXiv 2205.01580
+    assert models.count_parameters(row, 1000, 224) == 21_974_632  # EIFY/mup-vit, of arXiv 2205.01580
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_formula_of_multiply_adds_equals_the_count(name, monkeypatch):
-    assert models.macs(MODEL_ROWS[name], 10, 224) == counted(MODEL_ROWS[name], 10, 224, monkeypatch)
+    assert models.count_macs(MODEL_ROWS[name], 10, 224) == counted(MODEL_ROWS[name], 10, 224, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_formula_of_multiply_adds_equals_the_count(name, monkeypatch):
 )
 def test_the_formula_holds_for_every_option(options, monkeypatch):
     row = tiny(**options)
-    assert models.macs(row, 7, 64) == counted(row, 7, 64, monkeypatch)
+    assert models.count_macs(row, 7, 64) == counted(row, 7, 64, monkeypatch)
 
 
 def counted(row, classes, res, monkeypatch):

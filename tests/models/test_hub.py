@@ -11,7 +11,7 @@ import torch
 from helpers.hub_client import environment
 from helpers.small_hub import COMMIT, serve
 from vitrun import models
-from vitrun.models.export import export
+from vitrun.models.export import export_model
 from vitrun.recipes import tables
 
 WORDS = ["data=shapes", "data.train_images=20", "data.test_images=20", "precision=fp32", "--json"]
@@ -21,12 +21,12 @@ WORDS = ["data=shapes", "data.train_images=20", "data.test_images=20", "precisio
 def hub(tmp_path_factory):
     """A Hub with the model vit/tiny, and its file of weights of our own."""
     folder = tmp_path_factory.mktemp("model")
-    row = replace(tables.model_rows()["vit_nano8"], depth=1)
+    row = replace(tables.load_model_rows()["vit_nano8"], depth=1)
     torch.manual_seed(0)
     network = models.build(row, 120, 32)
     torch.nn.init.normal_(network.head.weight)
-    models.save(folder / "own.safetensors", network, row, 120, 32)
-    export(network, row, 120, 32, "hf", folder / "hf", "card")
+    models.save_model(folder / "own.safetensors", network, row, 120, 32)
+    export_model(network, row, 120, 32, "hf", folder / "hf", "card")
     with serve() as hub:
         hub.files["vit/tiny"] = {file.name: file.read_bytes() for file in (folder / "hf").iterdir()}
         hub.files["vit/gated"] = hub.files["vit/tiny"]

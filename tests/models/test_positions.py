@@ -52,4 +52,4 @@ def test_resampled_positions_equal_the_zoom_of_the_published_code(sizes):
     table = torch.randn(1, 1 + old * old, 6)
     grid = zoom(table[0, 1:].reshape(old, old, 6).numpy(), (new / old, new / old, 1), order=1)
     expected = torch.cat([table[:, :1], torch.from_numpy(grid).reshape(1, new * new, 6)], 1)
-    torch.testing.assert_close(positions.resample(table, new, 1), expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(positions.resample_grid(table, new, 1), expected, atol=2e-5, rtol=0)

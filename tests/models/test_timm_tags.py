@@ -5,23 +5,23 @@ import torch
 
 from helpers.networks import MODEL_ROWS, built, images, logits
 from vitrun import models
-from vitrun.errors import Exit, Mistake
-from vitrun.models.published_weights import TAGS
+from vitrun.errors import ExitCode, UserError
+from vitrun.models.published_weights import TIMM_TAGS
 
 
 def test_a_timm_name_without_its_tag_is_refused_with_the_tags():
-    with pytest.raises(Mistake, match=r"vit_base_patch16_224\.orig_in21k"):
+    with pytest.raises(UserError, match=r"vit_base_patch16_224\.orig_in21k"):
         models.load("timm:vit_base_patch16_224")
-    with pytest.raises(Mistake, match="timm has no weights for vit_base_patch61_224"):
+    with pytest.raises(UserError, match="timm has no weights for vit_base_patch61_224"):
         models.load("timm:vit_base_patch61_224.augreg_in21k")
 
 
 def test_published_sources_are_tags_of_timm_for_rows_of_the_table():
     import timm
 
-    for name in TAGS:
+    for name in TIMM_TAGS:
         assert name in MODEL_ROWS
-        for source in models.published(name):
+        for source in models.list_published_weights(name):
             assert source.startswith("timm:") and source.removeprefix("timm:") in timm.list_pretrained()
 
 
@@ -72,6 +72,6 @@ def test_other_weights_by_tag_are_timms_network_on_images_as_timm_takes_them(hub
 
 def test_weights_that_cannot_be_fetched_say_what_to_do(hub):
     for tag in ("vit_tiny_patch16_224.augreg_in21k", "test_vit3.r160_in1k"):
-        with pytest.raises(Mistake, match="could not be fetched.* init=FILE") as mistake:
+        with pytest.raises(UserError, match="could not be fetched.* init=FILE") as mistake:
             models.load(f"timm:{tag}")
-        assert mistake.value.status == Exit.CHECKPOINT
+        assert mistake.value.status == ExitCode.CHECKPOINT

@@ -8,7 +8,7 @@ import torch
 
 from helpers.networks import MODEL_ROWS, images
 from vitrun import models
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 
 
 def test_any_network_of_timm_is_a_row():
@@ -17,16 +17,16 @@ def test_any_network_of_timm_is_a_row():
     with torch.no_grad():
         assert network(images(64)).shape == (2, 4) and not network(images(64)).any()
         assert network.features(images(64)).shape == (2, network.head.in_features)
-    assert models.parameters(network.row, 4, 64) == sum(p.numel() for p in network.parameters())
+    assert models.count_parameters(network.row, 4, 64) == sum(p.numel() for p in network.parameters())
 
 
 def test_named_baselines_of_timm_have_their_published_cost():
-    assert round(models.macs(MODEL_ROWS["swin_t"], 1000, 224) / 1e9, 1) == 4.5  # arXiv 2103.14030, table 1
-    assert models.parameters(MODEL_ROWS["convnext_t"], 1000, 224) == pytest.approx(
+    assert round(models.count_macs(MODEL_ROWS["swin_t"], 1000, 224) / 1e9, 1) == 4.5  # arXiv 2103.14030, table 1
+    assert models.count_parameters(MODEL_ROWS["convnext_t"], 1000, 224) == pytest.approx(
         28.6e6, rel=0.002
     )  # arXiv 2201.03545
 
 
 def test_a_misspelt_network_of_timm_is_refused_with_a_suggestion():
-    with pytest.raises(Mistake, match=re.escape("resnet50")):
+    with pytest.raises(UserError, match=re.escape("resnet50")):
         models.build(replace(MODEL_ROWS["timm"], name="resnet5O"), 4, 64)

@@ -56,7 +56,7 @@ def test_training_without_the_unread_tokens_changes_neither_logits_nor_gradients
 
 def test_stochastic_depth_leaves_out_whole_images_and_keeps_the_mean():
     block = built(tiny(stochastic_depth=0.5)).blocks[1].train()
-    thinned = block.thin(torch.ones(4000, 2, 3))
+    thinned = block.drop_path(torch.ones(4000, 2, 3))
     assert set(thinned.unique().tolist()) == {0.0, 2.0}
     assert (thinned == thinned[:, :1, :1]).all()
     assert thinned.mean().item() == pytest.approx(1, abs=0.1)

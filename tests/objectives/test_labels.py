@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from vitrun import data
-from vitrun.engine.losses import Labelled, multi_hot, sigmoid_loss
+from vitrun.engine.losses import LabelObjective, encode_multi_hot, sigmoid_loss
 from vitrun.runtime import random
 
 
@@ -18,9 +18,9 @@ def batch(size: int = 6, classes: int = 5) -> data.Batch:
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_mixup_is_the_loss_of_the_mixed_targets(kind, smoothing):
-    aim, plain = Labelled(kind, smoothing, 0.4, seed=3), batch()
+    aim, plain = LabelObjective(kind, smoothing, 0.4, seed=3), batch()
     mixed = aim.prepare(plain, 17)
-    drawn = random.generator(3, "mixup", 17).beta(0.4, 0.4)
+    drawn = random.make_generator(3, "mixup", 17).beta(0.4, 0.4)
     share = max(drawn, 1 - drawn)
     expected = share * plain.images + (1 - share) * torch.roll(plain.images, 1, 0)
     torch.testing.assert_close(mixed.images, expected)
@@ -35,27 +35,27 @@ def test_mixup_is_the_loss_of_the_mixed_targets(kind, smoothing):
 
 def test_without_mixup_a_batch_is_left_as_it_is():
     plain = batch()
-    assert Labelled("softmax").prepare(plain, 3) is plain
+    assert LabelObjective("softmax").prepare(plain, 3) is plain
 
 
 def test_shares_of_mixup_are_at_least_a_half_and_differ_between_steps():
-    aim = Labelled("softmax", 0.0, 0.2, 0)
+    aim = LabelObjective("softmax", 0.0, 0.2, 0)
     shares = [float(aim.prepare(batch(), step).targets[1][0]) for step in range(50)]
     assert min(shares) >= 0.5 and len(set(shares)) > 40
 
 
 def test_smoothing_is_that_of_torch():
     logits, labels = torch.randn(4, 7), torch.tensor([0, 3, 6, 3])
-    ours = Labelled("softmax", 0.1).loss(logits, labels).mean()
+    ours = LabelObjective("softmax", 0.1).loss(logits, labels).mean()
     torch.testing.assert_close(ours, torch.nn.CrossEntropyLoss(label_smoothing=0.1)(logits, labels))
 
 
 def test_several_labels_are_several_ones():
     labels = torch.tensor([[0, 2], [3, -1]])
-    assert multi_hot(labels, 4).tolist() == [[1, 0, 1, 0], [0, 0, 0, 1]]
-    assert torch.equal(multi_hot(torch.tensor([1, 3]), 4), torch.eye(4)[[1, 3]])
+    assert encode_multi_hot(labels, 4).tolist() == [[1, 0, 1, 0], [0, 0, 0, 1]]
+    assert torch.equal(encode_multi_hot(torch.tensor([1, 3]), 4), torch.eye(4)[[1, 3]])
     logits = torch.randn(2, 4)
-    signs = multi_hot(labels, 4) * 2 - 1
+    signs = encode_multi_hot(labels, 4) * 2 - 1
     by_hand = -(signs * logits).sigmoid().log().sum(1).mean()
     assert float(sigmoid_loss(logits, labels).mean()) == pytest.approx(float(by_hand), rel=1e-5)
 

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from helpers.masked import COLOUR, network
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.data.transforms.views import WholeView
-from vitrun.engine.masked_patches import Masking, cut
-from vitrun.models import KEPT, MASKED
+from vitrun.data.transforms.views import CenterCropView
+from vitrun.engine.masked_patches import MaskedPatchObjective, patchify
+from vitrun.models import MASKED, UNCHANGED
 from vitrun.models.export.hugging_face_folder import write_hugging_face
 from vitrun.recipes import SimMim
 from vitrun.runtime.device import Machine
@@ -22,8 +22,8 @@ from vitrun.runtime.device import Machine
 SIMMIM = SimMim(kind="simmim", share=0.5)
 
 
-def masking(target: str = "colour", patch: int = 8) -> Masking:
-    return Masking(SIMMIM if target == "simmim" else replace(COLOUR, target=target), patch, seed=0)
+def masking(target: str = "colour", patch: int = 8) -> MaskedPatchObjective:
+    return MaskedPatchObjective(SIMMIM if target == "simmim" else replace(COLOUR, target=target), patch, seed=0)
 
 
 def of_colours(*patches: tuple[int, int, int], side: int = 8) -> torch.Tensor:
@@ -34,29 +34,29 @@ def of_colours(*patches: tuple[int, int, int], side: int = 8) -> torch.Tensor:
 
 def test_patches_are_cut_row_by_row():
     image = of_colours((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
-    assert cut(image, 8).mean((3, 4)).tolist() == [[[-1, -1, -1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]]
+    assert patchify(image, 8).mean((3, 4)).tolist() == [[[-1, -1, -1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]]
 
 
 def test_the_classes_of_known_colours_are_three_bits_of_red_green_and_blue():
     image = of_colours((0, 0, 0), (255, 255, 255), (255, 31, 64), (32, 128, 223))
-    patches = cut(image, 8)[0]
+    patches = patchify(image, 8)[0]
     expected = [0, 511, 64 * 7 + 8 * 0 + 2, 64 * 1 + 8 * 4 + 6]
-    assert masking().classes(patches).flatten().tolist() == expected
-    assert masking("colours").classes(patches).tolist() == [[value] * 16 for value in expected]
+    assert masking().colour_classes(patches).flatten().tolist() == expected
+    assert masking("colours").colour_classes(patches).tolist() == [[value] * 16 for value in expected]
 
 
 def test_targets_come_in_the_range_that_a_view_gives():
     """A target that no image reaches, or all do, would train without a complaint (lucidrains/vit-pytorch, issue 97)."""
-    split = data.open_split(resolve.load("pretrain", ["data.test_images=40"]).data, "test")
-    (batch,) = data.testing(split, WholeView(32), 40)
-    counts = Counter(masking().classes(cut(batch.images, 8).flatten(0, 1)).flatten().tolist())
+    split = data.open_split(resolve.resolve_recipe("pretrain", ["data.test_images=40"]).data, "test")
+    (batch,) = data.test_batches(split, CenterCropView(32), 40)
+    counts = Counter(masking().colour_classes(patchify(batch.images, 8).flatten(0, 1)).flatten().tolist())
     assert len(counts) > 30 and max(counts.values()) < 0.5 * counts.total()
 
 
 def test_the_four_by_four_colours_of_a_patch_are_read_row_by_row():
     patch = torch.zeros(1, 3, 8, 8)
     patch[0, 0, :2, 2:4] = 1.0  # red in the second spot of the first row
-    classes = masking("colours").classes(patch)[0].tolist()
+    classes = masking("colours").colour_classes(patch)[0].tolist()
     assert classes[1] == 64 * 7 + 8 * 4 + 4 and set(classes[:1] + classes[2:]) == {64 * 4 + 8 * 4 + 4}
 
 
@@ -67,9 +67,9 @@ def blank(size: int, res: int = 112) -> data.Batch:
 
 def test_half_is_corrupted_and_of_that_80_10_10_is_masked_strange_and_kept():
     corruption = masking().prepare(blank(200), 3).inputs[0]  # [200, 196]
-    assert ((corruption != KEPT).sum(1) == 98).all(), "the same number in every image"
-    told = corruption[corruption != KEPT]
-    own = torch.arange(196).expand(200, -1)[corruption != KEPT]
+    assert ((corruption != UNCHANGED).sum(1) == 98).all(), "the same number in every image"
+    told = corruption[corruption != UNCHANGED]
+    own = torch.arange(196).expand(200, -1)[corruption != UNCHANGED]
     shares = [float(part.float().mean()) for part in (told == MASKED, (told >= 0) & (told != own), told == own)]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
     strangers = told[(told >= 0) & (told != own)]
@@ -78,7 +78,7 @@ def test_half_is_corrupted_and_of_that_80_10_10_is_masked_strange_and_kept():
 
 def test_simmim_masks_all_that_is_corrupted():
     corruption = masking("simmim").prepare(blank(10), 0).inputs[0]
-    assert set(corruption.unique().tolist()) == {KEPT, MASKED} and ((corruption == MASKED).sum(1) == 98).all()
+    assert set(corruption.unique().tolist()) == {UNCHANGED, MASKED} and ((corruption == MASKED).sum(1) == 98).all()
 
 
 def test_a_corruption_belongs_to_its_step_and_the_tests_to_its_image():
@@ -93,11 +93,11 @@ def test_a_corruption_belongs_to_its_step_and_the_tests_to_its_image():
 def test_the_loss_is_that_of_the_corrupted_patches(target):
     aim = masking(target)
     batch = aim.prepare(data.Batch(torch.rand(3, 3, 32, 32) * 2 - 1, torch.zeros(3), np.arange(3)), 0)
-    outputs = torch.randn(3, 16, aim.outputs)
+    outputs = torch.randn(3, 16, aim.output_size)
     losses = aim.loss(outputs, batch.labels, *batch.targets)
     for row in range(3):
         each = []
-        for place in (batch.inputs[0][row] != KEPT).nonzero().flatten().tolist():
+        for place in (batch.inputs[0][row] != UNCHANGED).nonzero().flatten().tolist():
             top, left = divmod(place, 4)
             patch = batch.images[row, :, top * 8 : top * 8 + 8, left * 8 : left * 8 + 8]
             said = outputs[row, place]
@@ -106,17 +106,17 @@ def test_the_loss_is_that_of_the_corrupted_patches(target):
             elif target == "pixels":
                 each.append((said.view(3, 8, 8) - (patch + 1) / 2).square().mean())
             else:
-                classes = aim.classes(patch[None])[0]
+                classes = aim.colour_classes(patch[None])[0]
                 each.append(torch.nn.functional.cross_entropy(said.view(len(classes), 512), classes))
         assert float(losses[row]) == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)
     changed = outputs.clone()
-    changed[batch.inputs[0] == KEPT] += 5
+    changed[batch.inputs[0] == UNCHANGED] += 5
     torch.testing.assert_close(aim.loss(changed, batch.labels, *batch.targets), losses)
 
 
 def test_simmim_is_the_loss_of_transformers(tmp_path):
     transformers = pytest.importorskip("transformers")
-    aim, made = masking("simmim"), network(masking("simmim").outputs)
+    aim, made = masking("simmim"), network(masking("simmim").output_size)
     write_hugging_face(tmp_path, made, made.row, [], 16)
     facts = json.loads((tmp_path / "config.json").read_text()) | {"encoder_stride": 8}
     theirs = transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**facts)).eval()
@@ -127,18 +127,18 @@ def test_simmim_is_the_loss_of_transformers(tmp_path):
     batch = aim.prepare(data.Batch(torch.rand(4, 3, 16, 16) * 2 - 1, torch.zeros(4), np.arange(4)), 0)
     with torch.no_grad():
         ours = aim.loss(made(batch.images, *batch.inputs), batch.labels, *batch.targets).mean()
-        expected = theirs(batch.images, bool_masked_pos=batch.inputs[0] != KEPT).loss
+        expected = theirs(batch.images, bool_masked_pos=batch.inputs[0] != UNCHANGED).loss
     torch.testing.assert_close(ours, expected)
 
 
 def test_accuracy_counts_right_colours():
     aim, image = masking(), of_colours((0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255))
     batch = data.Batch(image, torch.zeros(1), np.arange(1))
-    told = masking().classes(cut(image, 8)[0]).flatten()
+    told = masking().colour_classes(patchify(image, 8)[0]).flatten()
 
     class Knows(torch.nn.Module):
         def forward(self, images, corruption):
             return torch.nn.functional.one_hot(told, 512)[None].float() * 9
 
-    result = aim.test(Knows(), [batch], Machine("cpu", "fp32"), lambda _: None)
+    result = aim.evaluate(Knows(), [batch], Machine("cpu", "fp32"), lambda _: None)
     assert result["colour_accuracy"] == 1 and result["masked_loss"] < 0.1 and result["test_images"] == 1

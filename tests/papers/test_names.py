@@ -7,15 +7,15 @@ from vitrun.recipes import tables
 
 
 def test_every_row_that_has_a_published_name_is_in_the_model_table():
-    assert names.MODELS.keys() <= tables.group_files("model").keys()
+    assert names.MODELS.keys() <= tables.list_group_files("model").keys()
 
 
 @pytest.mark.parametrize("row", names.MODELS)
 def test_a_row_has_its_published_name_and_a_changed_one_its_own(row):
     options = tables.read_row("model", row)
-    assert names.model(options["name"], options) == names.MODELS[row][0]
+    assert names.paper_model_name(options["name"], options) == names.MODELS[row][0]
     if "depth" in options:
-        assert names.model(options["name"], options | {"depth": 1}) == row
+        assert names.paper_model_name(options["name"], options | {"depth": 1}) == row
 
 
 PUBLIC = [
@@ -35,10 +35,10 @@ PUBLIC = [
 
 @pytest.mark.parametrize("init, model, trained, protocol", PUBLIC)
 def test_public_weights_are_known_by_their_names(init, model, trained, protocol):
-    assert names.trained_on(init) == trained
-    assert model is None or (names.model(init), names.protocol_of(init)) == (model, protocol)
+    assert names.training_data_of(init) == trained
+    assert model is None or (names.paper_model_name(init), names.pretraining_protocol_of(init)) == (model, protocol)
 
 
 def test_files_of_public_weights_are_known_by_their_stems():
     for stem, model in (("R50+ViT-B_16", "R50+B/16"), ("R50_L_32-i21k-300ep", "R50+L/32"), ("BiT-M-R152x4", "R152x4")):
-        assert names.model(stem) == model
+        assert names.paper_model_name(stem) == model

@@ -7,10 +7,10 @@ import pytest
 
 from vitrun import models, papers, recipes
 from vitrun.data.sources.vtab.tasks import TASKS
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.papers import names
 from vitrun.recipes import tables
-from vitrun.runs.describe import FACTS
+from vitrun.runs.describe import FACT_NAMES
 
 JFT = 303e6  # images
 # Table 6's figures by the multiply-adds of an image: the counter that was used leaves out products with the zeros of
@@ -21,7 +21,7 @@ WRONG = ("R50+L/16", "7")  # 859 exaFLOPs, where half of the 1,668 for 14 epochs
 
 def numbers(name: str, **fields: str) -> dict[str, float]:
     """The accuracies of a table's numbers that have these fields, by data set."""
-    table = papers.load(name)
+    table = papers.load_table(name)
     return {
         number.fields["data"]: number.value
         for number in table.numbers
@@ -30,49 +30,49 @@ def numbers(name: str, **fields: str) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("name", papers.tables())
+@pytest.mark.parametrize("name", papers.find_table_files())
 def test_every_table_loads_and_every_number_has_a_source(name):
-    table = papers.load(name)
+    table = papers.load_table(name)
     assert all(number.source and number.source != "none" for number in table.numbers)
     assert all(0 < number.value <= 100 for number in table.numbers if number.percent)
     assert all(number.std is None or 0 <= number.std < 2 for number in table.numbers)
     assert table.numbers or name == "none"
 
 
-@pytest.mark.parametrize("name", papers.tables())
+@pytest.mark.parametrize("name", papers.find_table_files())
 def test_no_number_stands_twice_in_a_place_of_its_table(name):
-    table = papers.load(name)
+    table = papers.load_table(name)
     places = [tuple(number.fields.get(field) for field in (*table.rows, *table.columns)) for number in table.numbers]
     assert len(places) == len(set(places))
 
 
-@pytest.mark.parametrize("name", papers.tables())
+@pytest.mark.parametrize("name", papers.find_table_files())
 def test_what_a_table_matches_is_a_fact_of_a_run_or_the_metric(name):
-    assert set(papers.load(name).match) <= {*FACTS, "metric"}
+    assert set(papers.load_table(name).match) <= {*FACT_NAMES, "metric"}
 
 
 def test_compare_takes_every_table_and_no_other():
-    assert set(get_args(recipes.PublishedTable)) == set(papers.tables())
+    assert set(get_args(recipes.PublishedTable)) == set(papers.find_table_files())
 
 
 def test_a_wrong_name_offers_the_nearest():
-    with pytest.raises(Mistake, match="Did you mean table5"):
-        papers.load("tabel5")
+    with pytest.raises(UserError, match="Did you mean table5"):
+        papers.load_table("tabel5")
 
 
 def test_every_model_and_data_set_of_a_table_is_one_of_ours():
     ours = {written for written, *_ in names.MODELS.values()}
-    data = {tables.read_row("data", name).get("paper") for name in tables.group_files("data")}
+    data = {tables.read_row("data", name).get("paper") for name in tables.list_group_files("data")}
     data |= {
-        *names.TASKS.values(),
-        *names.GROUPS,
-        names.ALL,
+        *names.VTAB_TASKS.values(),
+        *names.VTAB_GROUPS,
+        names.VTAB_MEAN,
         "Average",
         "imagenet_v2",
         "ImageNet-21k, issue 62's validation",
     }
-    for name in papers.tables():
-        for number in papers.load(name).numbers:
+    for name in papers.find_table_files():
+        for number in papers.load_table(name).numbers:
             assert number.fields.get("model", "B/16") in ours
             assert number.fields.get("data") in data or not number.percent, number
 
@@ -85,17 +85,17 @@ def test_the_tasks_of_vtab_and_their_groups_are_those_of_the_data():
 @pytest.mark.parametrize("model, upstream", [("H/14", "JFT-300M"), ("L/16", "JFT-300M"), ("L/16", "ImageNet-21k")])
 def test_the_tasks_of_table_9_average_to_table_2(model, upstream):
     found = numbers("vtab", model=model, upstream=upstream)
-    average = mean(found[task] for task in names.TASKS.values())
+    average = mean(found[task] for task in names.VTAB_TASKS.values())
     assert average == pytest.approx(numbers("table2", model=model, upstream=upstream)["VTAB (19)"], abs=0.0101)
     assert average == pytest.approx(found["VTAB (19)"], abs=0.05)
-    groups = [found[group] * len(tasks) for group, tasks in names.GROUPS.items()]
+    groups = [found[group] * len(tasks) for group, tasks in names.VTAB_GROUPS.items()]
     assert sum(groups) / 19 == pytest.approx(average)
 
 
 def test_the_groups_of_big_transfer_average_to_its_score():
     for model in ("R152x4", "R101x3"):
         found = numbers("bit", model=model)
-        groups = [found[group] * len(tasks) for group, tasks in names.GROUPS.items()]
+        groups = [found[group] * len(tasks) for group, tasks in names.VTAB_GROUPS.items()]
         assert sum(groups) / 19 == pytest.approx(found["VTAB (19)"], abs=0.02)
 
 
@@ -122,10 +122,10 @@ def test_table_5_repeats_table_6_but_for_the_largest_model():
 def test_the_cost_in_table_6_is_that_of_our_networks():
     rows = {written[0]: row for row, written in names.MODELS.items()}
     seen = 0
-    for number in (number for number in papers.load("table6").numbers if not number.percent):
+    for number in (number for number in papers.load_table("table6").numbers if not number.percent):
         model, epochs = number.fields["model"], number.fields["pretrain_epochs"]
-        row = tables.model_rows()[rows[model]]
-        macs = models.macs(row, 21843 if row.kind == "bit" else 1000, 224)
+        row = tables.load_model_rows()[rows[model]]
+        macs = models.count_macs(row, 21843 if row.kind == "bit" else 1000, 224)
         ratio = float(epochs) * JFT * 6 * macs / 1e18 / number.value
         if (model, epochs) == WRONG:
             assert ratio == pytest.approx(0.971, abs=0.002), "the paper contradicts itself"

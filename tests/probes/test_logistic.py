@@ -3,14 +3,14 @@
 import numpy as np
 
 from helpers.features import clusters
-from vitrun.engine import logistic
+from vitrun.probes import logistic
 
 
 def test_the_linear_probe_reaches_the_minimum_that_scikit_learn_finds():
     from sklearn.linear_model import LogisticRegression
 
     train = clusters(200)
-    weights, converged = logistic.fit(train.x, train.y, 3, 0.01)
+    weights, converged = logistic.fit_logistic(train.x, train.y, 3, 0.01)
     reference = LogisticRegression(C=1 / (200 * 0.01), tol=1e-8, max_iter=10_000).fit(train.x.numpy(), train.y.numpy())
     assert converged
     np.testing.assert_allclose(weights[:-1].T, reference.coef_, atol=2e-3)
@@ -19,6 +19,6 @@ def test_the_linear_probe_reaches_the_minimum_that_scikit_learn_finds():
 
 def test_the_linear_probe_never_chooses_by_the_test_part():
     train, test, l2s = clusters(200), clusters(90, seed=1), (10.0, 0.01, 1e-4)
-    found = logistic.probe(train.x, train.y, test.x, test.y, 3, l2s)
-    other = logistic.probe(train.x, train.y, -test.x, test.y, 3, l2s)
+    found = logistic.evaluate_linear_probe(train.x, train.y, test.x, test.y, 3, l2s)
+    other = logistic.evaluate_linear_probe(train.x, train.y, -test.x, test.y, 3, l2s)
     assert (found.l2, found.held_out) == (other.l2, other.held_out) and found.accuracy > 0.7 > other.accuracy

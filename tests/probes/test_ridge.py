@@ -8,50 +8,50 @@ from scipy import stats
 from helpers.features import clusters
 from vitrun.engine import ridge
 from vitrun.engine.ridge import Features
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 
 def test_each_l2_is_solved_as_if_it_were_alone():
     train, test = clusters(60), clusters(90, seed=1)
     l2s = (1e-3, 1.0, 1e6)
-    together = ridge.fit(train.x, train.y, 3, l2s)
+    together = ridge.fit_classifiers(train.x, train.y, 3, l2s)
     for l2, one in zip(l2s, together):
-        torch.testing.assert_close(one.weights, ridge.fit(train.x, train.y, 3, (l2,))[0].weights)
+        torch.testing.assert_close(one.weights, ridge.fit_classifiers(train.x, train.y, 3, (l2,))[0].weights)
     assert len({one.accuracy(test.x, test.y) for one in together}) > 1
 
 
 def test_l2_is_chosen_by_training_images_that_no_draw_of_the_seed_holds_and_never_by_the_test_part():
     train, test = clusters(120), clusters(90, seed=1)
     l2s = (1e-3, 10.0, 1e6)
-    chosen = ridge.probe(train, test, (1, 5), (0, 1), l2s)
+    chosen = ridge.evaluate_few_shot(train, test, (1, 5), (0, 1), l2s)
     spoilt = Features(-test.x, test.y, 3)
-    assert [one.l2 for one in ridge.probe(train, spoilt, (1, 5), (0, 1), l2s)] == [one.l2 for one in chosen]
+    assert [one.l2 for one in ridge.evaluate_few_shot(train, spoilt, (1, 5), (0, 1), l2s)] == [one.l2 for one in chosen]
     for one in chosen:
-        order = ridge.draw(train.y.numpy(), one.seed)
-        held = np.concatenate([rows[5 : 5 + ridge.HELD_OUT] for rows in order])
+        order = ridge.shuffle_by_class(train.y.numpy(), one.seed)
+        held = np.concatenate([rows[5 : 5 + ridge.HELD_OUT_PER_CLASS] for rows in order])
         assert len(held) == 3 * 25 and not set(held) & set(one.rows.tolist())
-        alone = {l2: ridge.fit(train.x[one.rows], train.y[one.rows], 3, (l2,))[0] for l2 in l2s}
+        alone = {l2: ridge.fit_classifiers(train.x[one.rows], train.y[one.rows], 3, (l2,))[0] for l2 in l2s}
         scores = {l2: alone[l2].accuracy(train.x[held], train.y[held]) for l2 in l2s}
         assert scores[one.l2] == max(scores.values())
         assert one.accuracy == alone[one.l2].accuracy(test.x, test.y)
 
 
 def test_where_no_image_is_left_to_choose_by_that_is_said():
-    with pytest.raises(Mistake, match=r"l2=\[1,2\]: with 9 shots no training image is left") as error:
-        ridge.probe(clusters(27), clusters(9), (9,), (0,), (1.0, 2.0))
-    assert error.value.status == Exit.DATA
+    with pytest.raises(UserError, match=r"l2=\[1,2\]: with 9 shots no training image is left") as error:
+        ridge.evaluate_few_shot(clusters(27), clusters(9), (9,), (0,), (1.0, 2.0))
+    assert error.value.status == ExitCode.DATA
 
 
 def test_the_interval_is_students_and_one_draw_has_none():
     values = [0.5, 0.6, 0.55]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    assert ridge.half_width(values) == pytest.approx((high - low) / 2)
-    draws = [ridge.Draw(seed, 5, torch.zeros(1), 1024, value) for seed, value in enumerate(values)]
-    found = ridge.summary(draws)
+    assert ridge.ci95_half_width(values) == pytest.approx((high - low) / 2)
+    draws = [ridge.DrawResult(seed, 5, torch.zeros(1), 1024, value) for seed, value in enumerate(values)]
+    found = ridge.summarize_draws(draws)
     assert found["shot5_ci95"] == pytest.approx(high - 0.55) and "shot5_l2" not in found
-    assert ridge.told("shot5", found) == "55.0 +- 5.0 (95 %: 42.6 to 67.4)"
-    alone = ridge.summary(draws[:1])
-    assert "shot5_ci95" not in alone and ridge.told("shot5", alone) == "50.0"
+    assert ridge.format_accuracy("shot5", found) == "55.0 +- 5.0 (95 %: 42.6 to 67.4)"
+    alone = ridge.summarize_draws(draws[:1])
+    assert "shot5_ci95" not in alone and ridge.format_accuracy("shot5", alone) == "50.0"
 
 
 @pytest.mark.shared
@@ -59,10 +59,10 @@ def test_the_interval_is_students_and_one_draw_has_none():
 def test_few_shot_accuracies_equal_the_published_solver(shared, shots):
     reference = np.load(shared / "golden" / "fewshot_ridge.npz")
     x, y, x_test, y_test = (torch.from_numpy(reference[f"io/{k}"]) for k in ("x_train", "y_train", "x_test", "y_test"))
-    rows = np.concatenate([order[:shots] for order in ridge.draw(y.numpy(), 0)])
+    rows = np.concatenate([order[:shots] for order in ridge.shuffle_by_class(y.numpy(), 0)])
     np.testing.assert_array_equal(rows, reference[f"io/index_{shots}"])
     for l2 in (1, 1024):
-        (classifier,) = ridge.fit(x[rows], y[rows].long(), int(y.max()) + 1, (l2,))
+        (classifier,) = ridge.fit_classifiers(x[rows], y[rows].long(), int(y.max()) + 1, (l2,))
         assert classifier.accuracy(x_test, y_test.long()) == pytest.approx(
             float(reference[f"io/acc_{shots}_l2_{l2}"]), abs=1e-6
         )
@@ -75,17 +75,21 @@ def test_ridge_solves_its_normal_equations_when_wide_and_when_tall():
         targets = torch.nn.functional.one_hot(y, 4).double() * 2 - 1
         x_ = x.double()
         expected = torch.linalg.solve(x_.T @ x_ + 7 * torch.eye(width), x_.T @ targets)
-        torch.testing.assert_close(ridge.ridge(x, y, 4, (7.0,))[0].double(), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(ridge.solve_ridge(x, y, 4, (7.0,))[0].double(), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_features_are_standardised_by_the_subset_and_followed_by_the_constant():
     x = torch.randn(50, 3) * 4 + 2
-    found = ridge.standardise(x, x.mean(0), x.std(0, correction=0) + 1e-5)
+    found = ridge.standardize(x, x.mean(0), x.std(0, correction=0) + 1e-5)
     assert found[:, :3].mean(0).abs().max() < 1e-5 and (found[:, 3] == 100).all()
 
 
 def test_shots_are_nested_within_a_seed_and_differ_between_seeds():
     labels = np.repeat(np.arange(5), 30)
-    first, again, other = ridge.draw(labels, 0), ridge.draw(labels, 0), ridge.draw(labels, 1)
+    first, again, other = (
+        ridge.shuffle_by_class(labels, 0),
+        ridge.shuffle_by_class(labels, 0),
+        ridge.shuffle_by_class(labels, 1),
+    )
     assert all((a == b).all() for a, b in zip(first, again)) and any((a != b).any() for a, b in zip(first, other))
     assert all((labels[rows] == label).all() for label, rows in enumerate(first))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import checkpoints
 
 CONTENT = bytes(range(256)) * 4
@@ -61,33 +61,33 @@ NAMES = ["truncated", "bit", "missing", "no manifest", "half a manifest", "empty
 
 
 def test_what_is_saved_is_found_whole(folder, said):
-    found = checkpoints.newest(folder, said.append)
+    found = checkpoints.find_newest(folder, said.append)
     assert found == folder / "step-00000020" and not said
     assert (found / "model.bin").read_bytes() == CONTENT
     assert json.loads((found / "MANIFEST.json").read_text())["recipe"] == "x"
 
 
 def test_where_there_never_was_a_checkpoint_there_is_none(tmp_path, said):
-    assert checkpoints.newest(tmp_path / "nowhere", said.append) is None and not said
+    assert checkpoints.find_newest(tmp_path / "nowhere", said.append) is None and not said
 
 
 @pytest.mark.parametrize("how, reason", DAMAGE, ids=NAMES)
 def test_a_damaged_checkpoint_is_rejected_with_the_reason_and_the_one_before_is_used(folder, said, how, reason):
     hurt(folder / "step-00000020", how)
-    assert checkpoints.newest(folder, said.append) == folder / "step-00000010"
+    assert checkpoints.find_newest(folder, said.append) == folder / "step-00000010"
     assert len(said) == 1 and "step-00000020" in said[0] and reason in said[0] and "quarantine" in said[0]
     assert [path.name.split("-")[1] for path in (folder / "quarantine").iterdir()] == ["00000020"], "kept for a look"
     said.clear()
-    assert checkpoints.newest(folder, said.append) == folder / "step-00000010" and not said, "said once"
+    assert checkpoints.find_newest(folder, said.append) == folder / "step-00000010" and not said, "said once"
 
 
 def test_every_single_flipped_bit_of_a_file_is_found(folder):
     checkpoint = folder / "step-00000020"
     for bit in range(0, len(CONTENT) * 8, 61):
         flip(checkpoint / "model.bin", bit)
-        assert "SHA-256" in checkpoints.problem(checkpoint), bit
+        assert "SHA-256" in checkpoints.find_problem(checkpoint), bit
         flip(checkpoint / "model.bin", bit)
-    assert checkpoints.problem(checkpoint) is None
+    assert checkpoints.find_problem(checkpoint) is None
 
 
 def test_no_flipped_bit_of_the_manifest_vouches_for_other_content_or_ends_in_a_traceback(folder):
@@ -95,7 +95,7 @@ def test_no_flipped_bit_of_the_manifest_vouches_for_other_content_or_ends_in_a_t
     files = json.loads((checkpoint / "MANIFEST.json").read_text())["files"]
     for bit in range(0, (checkpoint / "MANIFEST.json").stat().st_size * 8, 7):
         flip(checkpoint / "MANIFEST.json", bit)
-        if checkpoints.problem(checkpoint) is None:
+        if checkpoints.find_problem(checkpoint) is None:
             assert json.loads((checkpoint / "MANIFEST.json").read_text())["files"] == files
         flip(checkpoint / "MANIFEST.json", bit)
 
@@ -104,9 +104,9 @@ def test_where_none_is_sound_the_run_ends_and_keeps_ending(folder, said):
     for name in ("step-00000010", "step-00000020"):
         hurt(folder / name, flip)
     for _ in range(2):
-        with pytest.raises(Mistake, match="No checkpoint in .* is sound") as error:
-            checkpoints.newest(folder, said.append)
-        assert error.value.status == Exit.CHECKPOINT == 4
+        with pytest.raises(UserError, match="No checkpoint in .* is sound") as error:
+            checkpoints.find_newest(folder, said.append)
+        assert error.value.status == ExitCode.CHECKPOINT == 4
         assert "Delete the run's folder to start afresh" in str(error.value)
 
 
@@ -114,7 +114,7 @@ def test_a_half_written_folder_is_removed_and_named(folder, said):
     partial = folder / ".tmp-step-00000030-1234"
     partial.mkdir()
     (partial / "model.bin").write_bytes(CONTENT[:100])
-    assert checkpoints.newest(folder, said.append) == folder / "step-00000020"
+    assert checkpoints.find_newest(folder, said.append) == folder / "step-00000020"
     assert not partial.exists() and len(said) == 1 and partial.name in said[0]
 
 
@@ -122,14 +122,14 @@ def test_a_half_written_folder_is_removed_and_named(folder, said):
 def test_latest_is_only_a_hint(folder, said, hint):
     assert (folder / "LATEST").read_text() == "step-00000020\n"
     (folder / "LATEST").unlink() if hint is None else (folder / "LATEST").write_text(hint)
-    assert checkpoints.newest(folder, said.append) == folder / "step-00000020" and not said
+    assert checkpoints.find_newest(folder, said.append) == folder / "step-00000020" and not said
 
 
 def test_the_newest_two_remain(folder):
     for step in (30, 40, 100):
         checkpoints.save(folder, step, write, {})
-        assert len(checkpoints.steps(folder)) == checkpoints.KEEP == 2
-    assert [path.name for path in checkpoints.steps(folder)] == ["step-00000040", "step-00000100"]
+        assert len(checkpoints.list_checkpoints(folder)) == checkpoints.KEEP_LAST == 2
+    assert [path.name for path in checkpoints.list_checkpoints(folder)] == ["step-00000040", "step-00000100"]
     assert not list(folder.glob(".*"))
 
 
@@ -138,10 +138,10 @@ def test_a_single_checkpoint_survives_only_if_it_is_sound(folder):
     hurt(last, flip)
     with pytest.raises(OSError, match="is not what was saved"):
         checkpoints.keep_only(folder, last)
-    assert len(checkpoints.steps(folder)) == 2
+    assert len(checkpoints.list_checkpoints(folder)) == 2
     hurt(last, flip)  # back
     checkpoints.keep_only(folder, last)
-    assert checkpoints.steps(folder) == [last]
+    assert checkpoints.list_checkpoints(folder) == [last]
 
 
 @pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()], ids=["disk", "Ctrl-C"])
@@ -155,7 +155,7 @@ def test_a_writer_that_raises_leaves_no_file(folder, said, error):
     with pytest.raises(type(error)):
         checkpoints.save(folder, 30, fail, {})
     assert sorted(folder.rglob("*")) == before and (folder / "LATEST").read_text() == "step-00000020\n"
-    assert checkpoints.newest(folder, said.append) == folder / "step-00000020" and not said
+    assert checkpoints.find_newest(folder, said.append) == folder / "step-00000020" and not said
 
 
 def test_a_step_is_saved_once(folder):
@@ -169,9 +169,11 @@ def test_a_checkpoint_of_a_newer_program_says_so(folder):
     path = folder / "step-00000020" / "MANIFEST.json"
     manifest = json.loads(path.read_text()) | {"schema": checkpoints.SCHEMA + 1}
     path.write_text(json.dumps(manifest))
-    assert "newer vitrun" in checkpoints.problem(path.parent) and "schema 2" in checkpoints.problem(path.parent)
-    with pytest.raises(Mistake, match="newer vitrun"):
-        checkpoints.newest(folder, print)
+    assert "newer vitrun" in checkpoints.find_problem(path.parent) and "schema 2" in checkpoints.find_problem(
+        path.parent
+    )
+    with pytest.raises(UserError, match="newer vitrun"):
+        checkpoints.find_newest(folder, print)
     assert path.exists(), "it is sound for the program that wrote it"
 
 
@@ -196,7 +198,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_whole(folder
         assert process.stdout.readline() == "writing\n"
         process.send_signal(signal.SIGKILL)
         assert process.wait(10) == -signal.SIGKILL
-    assert [path.name for path in checkpoints.steps(folder)] == ["step-00000010", "step-00000020"]
-    assert checkpoints.newest(folder, said.append) == folder / "step-00000020"
+    assert [path.name for path in checkpoints.list_checkpoints(folder)] == ["step-00000010", "step-00000020"]
+    assert checkpoints.find_newest(folder, said.append) == folder / "step-00000020"
     assert len(said) == 1 and ".tmp-step-00000030" in said[0]
     assert checkpoints.save(folder, 30, write, {}).exists()

@@ -6,7 +6,7 @@ import pytest
 from helpers.runs import finished
 from vitrun.commands import compare
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import results
 from vitrun.runtime.console import Screen
 
@@ -15,11 +15,11 @@ from vitrun.runtime.console import Screen
 def test_a_damaged_run_is_named_and_other_runs_are_compared_without_it(run_command, tmp_path, capsys, file, content):
     bad, _ = finished(run_command), finished(run_command, "seed=1")
     (bad / file).write_text(content)
-    with pytest.raises(Mistake, match=f"{file} is damaged") as error:
+    with pytest.raises(UserError, match=f"{file} is damaged") as error:
         run_command("finetune", f"init={bad.name}", "steps=1")
-    assert error.value.status == Exit.CHECKPOINT
-    overrides = [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}", "verbs=pretrain", "paper=none"]
-    compare.main(resolve.load("compare", overrides), Screen())
+    assert error.value.status == ExitCode.CHECKPOINT
+    overrides = [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}", "commands=pretrain", "paper=none"]
+    compare.execute(resolve.resolve_recipe("compare", overrides), Screen())
     shown = capsys.readouterr()
     assert f"left out: {bad.name}" in shown.err and "shapes" in shown.out
 
@@ -29,7 +29,10 @@ def test_compare_averages_over_seeds_only(run_command, tmp_path):
     found = [run_command("finetune", *common, f"seed={seed}")[1]["top1"] for seed in (0, 1)]
     run_command("finetune", *common, "optim.lr=0.001")
     cells = results.tabulate(
-        results.read(tmp_path / "runs", ("finetune",), pytest.fail), ("data",), ("model", "upstream"), ("top1",)
+        results.load_finished_runs(tmp_path / "runs", ("finetune",), pytest.fail),
+        ("data",),
+        ("model", "upstream"),
+        ("top1",),
     )
     cells = {cell.column[-1]: cell for cell in cells}
     assert len(cells) == 2 and cells.keys() >= {"optim.lr=0.001"}

@@ -10,7 +10,7 @@ import pytest
 from helpers.overrides import SCRATCH, TINY
 from helpers.runs import finished
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables, trees
 from vitrun.runs import checkpoints, lookup, run
 from vitrun.runtime import files
@@ -19,7 +19,7 @@ from vitrun.runtime.console import Screen
 
 def test_a_run_is_named_after_what_it_computes():
     def name(*overrides: str) -> str:
-        return run.name("pretrain", resolve.load("pretrain", list(overrides)))
+        return run.run_name("pretrain", resolve.resolve_recipe("pretrain", list(overrides)))
 
     assert name() == name("seed=0") == name("device=cpu", "micro_batch=2", "save_minutes=1", "runs=elsewhere")
     assert len({name(), name("seed=1"), name("optim.lr=0.1"), name("steps=5"), name("model=vit_b16")}) == 5
@@ -36,16 +36,18 @@ def test_a_byte_that_is_no_text_in_the_metrics_is_passed_over(run_command):
 
 def test_runs_of_two_protocols_never_have_one_name():
     overrides = [SCRATCH, "data=imagenet", "res=384", "ema=null"]
-    paper, table2 = (resolve.load("finetune", [*overrides, f"protocol={name}"]) for name in ("paper", "table2"))
-    assert trees.plain(table2) == trees.plain(paper) | {"protocol": "table2"}
-    assert run.name("finetune", paper) != run.name("finetune", table2)
+    paper, table2 = (
+        resolve.resolve_recipe("finetune", [*overrides, f"protocol={name}"]) for name in ("paper", "table2")
+    )
+    assert trees.to_plain_tree(table2) == trees.to_plain_tree(paper) | {"protocol": "table2"}
+    assert run.run_name("finetune", paper) != run.run_name("finetune", table2)
 
 
 def open_run(tmp_path) -> run.Run:
     """A run that has begun."""
-    recipe = resolve.load("pretrain", [*TINY, f"runs={tmp_path}"])
+    recipe = resolve.resolve_recipe("pretrain", [*TINY, f"runs={tmp_path}"])
     found = run.Run("pretrain", recipe, Screen(quiet=True))
-    found.begin()
+    found.prepare_folder()
     return found
 
 
@@ -55,7 +57,7 @@ def test_a_line_that_cannot_be_written_costs_one_warning_and_no_run(tmp_path, mo
     (there.folder / "metrics.jsonl").unlink()
     (there.folder / "metrics.jsonl").mkdir()
     for step in range(3):
-        there.log({"step": step})
+        there.log_metrics({"step": step})
     assert len(told) == 1 and "metrics.jsonl" in told[0] and "goes on" in told[0]
 
 
@@ -64,10 +66,10 @@ def test_after_half_a_line_the_next_attempt_begins_a_line_of_its_own(tmp_path):
     with open(there.folder / "metrics.jsonl", "a") as file:
         file.write('{"attempt": 1, "st')  # as a killed process leaves it
     again = open_run(tmp_path)
-    again.log({"step": 7})
+    again.log_metrics({"step": 7})
     assert again.attempt == 2
-    assert [line["attempt"] for line in again.metrics("started")] == [1, 2]
-    assert [line["step"] for line in again.metrics("step")] == [7]
+    assert [line["attempt"] for line in again.read_metrics("started")] == [1, 2]
+    assert [line["step"] for line in again.read_metrics("step")] == [7]
 
 
 @pytest.mark.parametrize("how", ["full", "damaged"])
@@ -84,9 +86,9 @@ def test_a_run_whose_last_step_cannot_be_saved_is_not_finished(run_command, tmp_
         return saved
 
     monkeypatch.setattr(checkpoints, "save", broken)
-    with pytest.raises(Mistake, match="Could not save the last step, 6.*make room, and the same command") as error:
+    with pytest.raises(UserError, match="Could not save the last step, 6.*make room, and the same command") as error:
         run_command("pretrain", *TINY, "save_minutes=0.00001")
-    assert error.value.status == Exit.SPACE
+    assert error.value.status == ExitCode.SPACE
     (folder,) = (tmp_path / "runs").glob("pretrain-*")
     assert not (folder / "result.json").exists() and (folder / "checkpoints" / "step-00000005").is_dir()
     monkeypatch.setattr(checkpoints, "save", save)
@@ -100,16 +102,16 @@ def test_a_finished_run_whose_weights_have_changed_since_is_refused(run_command,
     assert run_command(*overrides)[1] == found, "as long as they are the same it is shown"
     row = tables.read_row("model", "vit_nano8") | {"width": 96}
     monkeypatch.setattr(lookup.tables, "read_row", lambda group, name: row)
-    with pytest.raises(Mistake, match="weights of init=random:vit_nano8 changed since fewshot-vit_nano8") as error:
+    with pytest.raises(UserError, match="weights of init=random:vit_nano8 changed since fewshot-vit_nano8") as error:
         run_command(*overrides)
-    assert error.value.status == Exit.CHECKPOINT
+    assert error.value.status == ExitCode.CHECKPOINT
 
 
 def test_a_folder_of_this_name_with_another_recipe_is_not_taken_for_the_run(run_command):
     recipe, _ = run_command("pretrain", *TINY)
-    file = recipe.runs / run.name("pretrain", recipe) / "recipe.yaml"
+    file = recipe.runs / run.run_name("pretrain", recipe) / "recipe.yaml"
     file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
-    with pytest.raises(Mistake, match="recipe.yaml is not what this command computes"):
+    with pytest.raises(UserError, match="recipe.yaml is not what this command computes"):
         run_command("pretrain", *TINY)
     file.write_text("a damaged one is written anew, and costs nothing")
     assert run_command("pretrain", *TINY)[1]["steps"] == 6
@@ -122,10 +124,10 @@ def test_a_file_that_finds_no_room_ends_the_run_with_a_sentence(tmp_path, monkey
     def refuse(path):
         raise OSError(ENOSPC, os.strerror(ENOSPC))
 
-    monkeypatch.setattr(files, "synchronise", refuse)
-    with pytest.raises(Mistake, match=f"Cannot write .*{file}: No space left on device. Make room") as error:
-        there.write(file, lambda path: path.write_text("x"))
-    assert error.value.status == Exit.SPACE
+    monkeypatch.setattr(files, "sync_to_disk", refuse)
+    with pytest.raises(UserError, match=f"Cannot write .*{file}: No space left on device. Make room") as error:
+        there.write_file(file, lambda path: path.write_text("x"))
+    assert error.value.status == ExitCode.SPACE
     assert not [path for path in there.folder.iterdir() if path.name.startswith(f".{file}")], "nothing half is left"
 
 
@@ -133,9 +135,11 @@ def test_a_run_whose_checkpoint_finds_no_room_does_not_begin(run_command, tmp_pa
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: usage._replace(free=10**6))
     for dry in (True, False):
-        with pytest.raises(Mistake, match="A checkpoint of this run takes 2.7 MB, and the disk .* has 1.0 MB") as error:
+        with pytest.raises(
+            UserError, match="A checkpoint of this run takes 2.7 MB, and the disk .* has 1.0 MB"
+        ) as error:
             run_command("pretrain", *TINY, dry=dry)
-        assert error.value.status == Exit.SPACE
+        assert error.value.status == ExitCode.SPACE
     assert not any((tmp_path / "runs").iterdir())
 
 

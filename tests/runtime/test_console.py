@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from helpers.overrides import TINY
-from vitrun.errors import Exit
+from vitrun.errors import ExitCode
 from vitrun.runtime import files
 from vitrun.runtime.console import Screen
 
@@ -18,7 +18,7 @@ def test_how_far_a_run_is_can_be_read_on_any_terminal(monkeypatch, capsys, width
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
     screen = Screen()
-    screen.terminal = True
+    screen.is_terminal = True
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     with screen.progress("pretrain", 1500) as bar:
         bar.update(29, "12 min left  loss 1.237  lr 1.35e-05  1,102 images/s  waiting 0.3%")
@@ -41,4 +41,4 @@ def test_training_goes_on_when_nobody_reads_what_it_prints(tmp_path):
 def test_a_result_that_cannot_be_printed_is_no_success():
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "vitrun", "data"], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == Exit.SPACE and done.stderr.count("\n") == 1 and "No space left" in done.stderr
+    assert done.returncode == ExitCode.SPACE and done.stderr.count("\n") == 1 and "No space left" in done.stderr

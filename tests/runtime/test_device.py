@@ -23,10 +23,10 @@ def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_worker(toke
 
 def test_what_draws_random_numbers_trains_with_one_worker():
     machine = Machine("cpu", "fp32")
-    machine.lanes = 4
-    row = tables.model_rows()["vit_nano8"]
+    machine.workers = 4
+    row = tables.load_model_rows()["vit_nano8"]
     drawing = [replace(row, dropout=0.1), replace(row, stochastic_depth=0.1)]
-    assert [machine.lanes_for(models.build(one, 2, 32)) for one in (row, *drawing)] == [4, 1, 1]
+    assert [machine.workers_for(models.build(one, 2, 32)) for one in (row, *drawing)] == [4, 1, 1]
 
 
 PAGES = """

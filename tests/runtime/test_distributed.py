@@ -17,7 +17,7 @@ from PIL import Image
 from helpers.overrides import TINY
 from helpers.paths import ROOT
 from helpers.runs import weights
-from vitrun.errors import Exit
+from vitrun.errors import ExitCode
 from vitrun.runs import run
 from vitrun.runtime import distributed
 
@@ -64,7 +64,7 @@ def test_several_ranks_train_as_one_does(run_command, tmp_path):
     output = told(2, *tiny("batch=31", f"runs={tmp_path / 'two'}"))
     assert output.count("starts") == output.count("images_per_second") == 1
     assert losses(tmp_path / "two") == pytest.approx(losses(recipe.runs), rel=1e-5)
-    assert (tmp_path / "two" / run.name("pretrain", recipe)).is_dir(), "its name does not depend on the ranks"
+    assert (tmp_path / "two" / run.run_name("pretrain", recipe)).is_dir(), "its name does not depend on the ranks"
 
 
 def test_every_test_image_counts_exactly_once_whatever_the_ranks(run_command, tmp_path):
@@ -99,10 +99,12 @@ def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_pa
     assert ended(ranks)[0] == [0, 0]
     stop(ranks, cut, 3, signal.SIGKILL)
     statuses, output = ended(ranks)
-    assert statuses == [Exit.DEVICE, -signal.SIGKILL] and output.count("another rank has ended") == 1
+    assert statuses == [ExitCode.DEVICE, -signal.SIGKILL] and output.count("another rank has ended") == 1
     stop(ranks, cut, 10, signal.SIGTERM)
     statuses, output = ended(ranks)
-    assert statuses == [Exit.TERMINATED] * 2 and output.count("saved step") == output.count("To go on from here") == 1
+    assert (
+        statuses == [ExitCode.TERMINATED] * 2 and output.count("saved step") == output.count("To go on from here") == 1
+    )
     statuses, output = ended(ranks)
     assert statuses == [0, 0] and output.count("resumes from step") == 1
     assert weights(whole) == weights(cut) and len(weights(whole)) == 2
@@ -110,17 +112,17 @@ def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_pa
 
 def test_a_user_error_is_printed_once_and_ends_all_ranks(tmp_path):
     mistakes = (
-        (Exit.COMMAND, "Did you mean model", tiny("modle=vit_b16")),
-        (Exit.COMMAND, "an image for each of 2 ranks", tiny("batch=1")),
-        (Exit.COMMAND, "start it without torchrun", ["compare"]),
-        (Exit.NUMERICS, "Step 2 has loss nan", tiny("optim.lr=1e30", "warmup=1", "clip=null")),
+        (ExitCode.COMMAND, "Did you mean model", tiny("modle=vit_b16")),
+        (ExitCode.COMMAND, "an image for each of 2 ranks", tiny("batch=1")),
+        (ExitCode.COMMAND, "start it without torchrun", ["compare"]),
+        (ExitCode.NUMERICS, "Step 2 has loss nan", tiny("optim.lr=1e30", "warmup=1", "clip=null")),
     )
     both = launch(2, *([*overrides, f"runs={tmp_path / str(status)}"] for status, _, overrides in mistakes))
     for status, sentence, _ in mistakes:
         statuses, output = ended(both)
         assert statuses == [status] * 2 and sentence in output
         assert len(re.findall("^vitrun", output, re.MULTILINE)) == 1
-    assert [folder.name for folder in tmp_path.iterdir() if any(folder.iterdir())] == [str(Exit.NUMERICS)]
+    assert [folder.name for folder in tmp_path.iterdir() if any(folder.iterdir())] == [str(ExitCode.NUMERICS)]
 
 
 def test_bad_images_are_counted_over_all_ranks(tmp_path):
@@ -136,7 +138,7 @@ def test_bad_images_are_counted_over_all_ranks(tmp_path):
     statuses, output = ended(both)
     assert statuses == [0, 0] and json.loads(output[output.index("{") :])["bad_images"] == 3
     assert output.count("replaced in training") == 3
-    assert ended(both)[0] == [Exit.DATA] * 2
+    assert ended(both)[0] == [ExitCode.DATA] * 2
 
 
 def test_torchrun_starts_them(tmp_path):
@@ -146,4 +148,4 @@ def test_torchrun_starts_them(tmp_path):
 
 
 def test_a_run_alone_asks_no_other():
-    assert (distributed.rank(), distributed.size(), distributed.each(3)) == (0, 1, [3])
+    assert (distributed.rank(), distributed.world_size(), distributed.all_gather_object(3)) == (0, 1, [3])

@@ -52,7 +52,7 @@ def split_mix_64(state: int) -> int:
 def test_the_numbers_are_those_of_split_mix_64_on_every_machine():
     golden = 0x9E3779B97F4A7C15
     assert split_mix_64(1234567 + golden) == 6457827717110365317, "as published for seed 1234567"
-    start = random.key(0, "crop", 1)
+    start = random.derive_seed(0, "crop", 1)
     assert start == int.from_bytes(hashlib.sha256(b"0/crop/1").digest()[:8], "little") // 2
     found = random.uniform(0, "crop", 1, np.array([0, 9, 10**7]), 2)
     for row, index in zip(found, (0, 9, 10**7)):
@@ -61,11 +61,16 @@ def test_the_numbers_are_those_of_split_mix_64_on_every_machine():
 
 
 def test_a_generator_repeats_itself_for_the_same_purpose_only():
-    first, again, other = (random.generator(0, "order", epoch).permutation(1000) for epoch in (1, 1, 2))
+    first, again, other = (random.make_generator(0, "order", epoch).permutation(1000) for epoch in (1, 1, 2))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
     assert np.array_equal(np.sort(first), np.arange(1000))
 
 
 def test_no_two_purposes_share_a_key():
-    keys = {random.key(s, p, *n) for s in range(20) for p in ("a", "b", "ab") for n in [(), *((e,) for e in range(20))]}
+    keys = {
+        random.derive_seed(s, p, *n)
+        for s in range(20)
+        for p in ("a", "b", "ab")
+        for n in [(), *((e,) for e in range(20))]
+    }
     assert len(keys) == 20 * 3 * 21 and all(0 <= key < 2**63 for key in keys)

@@ -10,95 +10,108 @@ from typing import Any
 import typer
 
 from vitrun import commands
-from vitrun.errors import Exit, Mistake, Stopped
+from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runtime import distributed
 
-NEXT = {
+NEXT_COMMAND = {
     "pretrain": "vitrun finetune",
     "finetune": "vitrun eval",
     "fewshot": "vitrun compare",
     "eval": "vitrun compare",
     "dedup": "vitrun pretrain exclude={run}",
 }
-RUNNING = ("pretrain", "finetune", "fewshot", "eval", "dedup")
+RUN_COMMANDS = ("pretrain", "finetune", "fewshot", "eval", "dedup")
 
 
 @contextmanager
-def leaving() -> Iterator[None]:
+def exit_rank() -> Iterator[None]:
     """One of several ranks ends here, with the exit status of what is inside."""
     status = 0
     try:
         yield
     except typer.Exit as end:
-        if distributed.size() == 1:
+        if distributed.world_size() == 1:
             raise
         status = end.exit_code
-    distributed.leave(status)
+    distributed.exit_process(status)
 
 
 @contextmanager
-def told(verb: str) -> Iterator[None]:
-    """A Mistake inside is a sentence on standard error, of one rank where there are several, and an exit status."""
+def report_errors(command: str) -> Iterator[None]:
+    """A UserError inside is a sentence on standard error, of one rank where there are several, and an exit status."""
     try:
         yield
-    except Mistake as mistake:
-        if distributed.rank() in getattr(mistake, "said_by", (0,)):
-            typer.echo(f"vitrun {verb}: {mistake}", err=True)
+    except UserError as mistake:
+        if distributed.rank() in getattr(mistake, "reported_by", (0,)):
+            typer.echo(f"vitrun {command}: {mistake}", err=True)
         raise typer.Exit(mistake.status) from None
-    except Stopped as stopped:
+    except Interrupted as stopped:
         raise typer.Exit(stopped.status) from None
     except KeyboardInterrupt:
-        raise typer.Exit(Exit.INTERRUPTED) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def perform(verb: str, words: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
-    """Carry out one verb and show what it found."""
-    from vitrun.cli import several
-    from vitrun.config import overrides, provenance, resolve, unused
+def run_command(command: str, overrides: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
+    """Carry out one command and show what it found."""
+    from vitrun.cli import multi_dataset
+    from vitrun.config import provenance, resolve, unused
+    from vitrun.config.overrides import expand_data_list
     from vitrun.runs import run
     from vitrun.runtime.console import Screen
 
-    with distributed.together(), distributed.first():
-        jobs = overrides.by_data(words) if verb == "fewshot" else [words]
+    with distributed.propagate_errors(), distributed.rank_zero_first():
+        jobs = expand_data_list(overrides) if command == "fewshot" else [overrides]
         if len(jobs) == 1:
-            recipe = resolve.load(verb, words, running=not cfg)
-            unused.check(verb, [(words, recipe)])
+            recipe = resolve.resolve_recipe(command, overrides, running=not cfg)
+            unused.check_unused(command, [(overrides, recipe)])
     if len(jobs) > 1:
-        several.main(jobs, cfg, lambda recipe: carried_out(verb, words, recipe, Screen(quiet, as_json), dry), as_json)
+        multi_dataset.run_datasets(
+            jobs, cfg, lambda recipe: execute_recipe(command, overrides, recipe, Screen(quiet, as_json), dry), as_json
+        )
         return
     if cfg:
         if distributed.rank() == 0:
-            typer.echo(provenance.show(verb, words, recipe))
+            typer.echo(provenance.format_config(command, overrides, recipe))
         return
     screen = Screen(quiet, as_json)
-    result = carried_out(verb, words, recipe, screen, dry)
-    name = run.name(verb, recipe) if verb in RUNNING and not dry else None
+    result = execute_recipe(command, overrides, recipe, screen, dry)
+    name = run.run_name(command, recipe) if command in RUN_COMMANDS and not dry else None
     if result is not None:
-        screen.result({"run": name, **result} if name and as_json else result)
+        screen.print_result({"run": name, **result} if name and as_json else result)
     if name:
-        own = [word for word in words if word.startswith(("runs=", *["data=", "data."] * (verb == "dedup")))]
-        screen.say(f"In {recipe.runs / name}. Next: {shlex.join([*NEXT[verb].format(run=name).split(), *own])}")
-    if screen.lost:
-        raise Mistake(f"Standard output took no more lines: {screen.lost}. Make room for them.", Exit.SPACE)
+        own = [
+            override
+            for override in overrides
+            if override.startswith(("runs=", *["data=", "data."] * (command == "dedup")))
+        ]
+        screen.log(
+            f"In {recipe.runs / name}. Next: {shlex.join([*NEXT_COMMAND[command].format(run=name).split(), *own])}"
+        )
+    if screen.stdout_error:
+        raise UserError(
+            f"Standard output took no more lines: {screen.stdout_error}. Make room for them.", ExitCode.SPACE
+        )
 
 
-def carried_out(verb: str, words: list[str], recipe: Any, screen: Any, dry: bool) -> dict | None:
-    """What a verb found; None for one that makes no run. Where the user stops it, how to go on is said."""
-    from vitrun.config.deviations import marks
+def execute_recipe(command: str, overrides: list[str], recipe: Any, screen: Any, dry: bool) -> dict | None:
+    """What a command found; None for one that makes no run. Where the user stops it, how to go on is said."""
+    from vitrun.config.deviations import describe_deviations
     from vitrun.runs import run
 
-    def main(recipe: Any, place: Any) -> Any:  # the verb's module brings torch: it is imported when there is work to do
-        for line in marks(verb, words, recipe):
-            place.say(line)
-        return commands.module(verb).main(recipe, place)
+    def main(
+        recipe: Any, place: Any
+    ) -> Any:  # the command's module brings torch: it is imported when there is work to do
+        for line in describe_deviations(command, overrides, recipe):
+            place.log(line)
+        return commands.import_command(command).execute(recipe, place)
 
     try:
-        if verb not in RUNNING:
+        if command not in RUN_COMMANDS:
             return main(recipe, screen)
-        with distributed.together():
-            return run.carry_out(verb, recipe, screen, main, dry)
-    except Stopped as stopped:
-        screen.warn(f"Stopped. To go on from here: vitrun {verb} {shlex.join(words)}".rstrip())
+        with distributed.propagate_errors():
+            return run.execute_run(command, recipe, screen, main, dry)
+    except Interrupted as stopped:
+        screen.warn(f"Stopped. To go on from here: vitrun {command} {shlex.join(overrides)}".rstrip())
         raise typer.Exit(stopped.status) from None

@@ -3,9 +3,9 @@
 from importlib import import_module
 from types import ModuleType
 
-MODULES = {"eval": "evaluate", "models": "list_models", "data": "list_data"}  # of commands named otherwise
+COMMAND_MODULES = {"eval": "evaluate", "models": "list_models", "data": "list_data"}  # of commands named otherwise
 
 
-def module(command: str) -> ModuleType:
+def import_command(command: str) -> ModuleType:
     """Import the module of a command, whose ``main`` runs it."""
-    return import_module(f"vitrun.commands.{MODULES.get(command, command)}")
+    return import_module(f"vitrun.commands.{COMMAND_MODULES.get(command, command)}")

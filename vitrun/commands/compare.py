@@ -8,81 +8,91 @@ from io import StringIO
 from pathlib import Path
 
 from vitrun import papers, recipes
-from vitrun.errors import Exit, Mistake, unknown
-from vitrun.papers import Number, Table
+from vitrun.errors import ExitCode, UserError, explain_unknown
+from vitrun.papers import PaperNumber, PaperTable
 from vitrun.recipes import options
 from vitrun.runs import describe, results
 from vitrun.runs.results import Cell
-from vitrun.runtime.console import Screen, table
-from vitrun.runtime.files import write_file
+from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.files import write_atomic
 
-USUAL = {"positions": "learned", "positions_at": "stem"}  # what a number is of that does not name them
+DEFAULT_FIELDS = {"positions": "learned", "positions_at": "stem"}  # what a number is of that does not name them
 # The figures of results that are shares.
-SHARES = re.compile(r"top\d+(_dedup)?|shot\d+(_std|_ci95)?|layer\d+|last|colour_accuracy|waiting|fewshot_(?!seconds).*")
-SHOWN = 5  # sentences on runs that are near a number
+SHARE_KEYS = re.compile(
+    r"top\d+(_dedup)?|shot\d+(_std|_ci95)?|layer\d+|last|colour_accuracy|waiting|fewshot_(?!seconds).*"
+)
+MAX_NOTES = 5  # sentences on runs that are near a number
 
 
 @dataclass(frozen=True)
-class Beside:
+class PublishedMatch:
     """A published number of what a cell of ours is of too, and the fields in which they differ all the same."""
 
-    number: Number
+    number: PaperNumber
     differences: tuple[str, ...]  # sentences
 
 
-def main(recipe: recipes.Compare, screen: Screen) -> None:
+def execute(recipe: recipes.Compare, screen: Screen) -> None:
     """Print the table, and write it as ``save.csv`` and ``save.json``."""
-    paper = papers.load(recipe.paper)
-    verbs, rows, columns = recipe.verbs or paper.verbs, recipe.rows or paper.rows, recipe.columns or paper.columns
+    paper = papers.load_table(recipe.paper)
+    commands, rows, columns = (
+        recipe.commands or paper.commands,
+        recipe.rows or paper.rows,
+        recipe.columns or paper.columns,
+    )
     for name in (*rows, *columns):
-        check(name, paper)
-    found = results.read(recipe.runs, verbs, screen.warn, repeats=bool(recipe.verbs))
+        check_field_name(name, paper)
+    found = results.load_finished_runs(recipe.runs, commands, screen.warn, repeats=bool(recipe.commands))
     if (told := {name for run in found for name in run.result}) and not told & {*recipe.values}:
-        raise Mistake(unknown("value of the runs", recipe.values[0], told))
+        raise UserError(explain_unknown("value of the runs", recipe.values[0], told))
     if not found and not paper.numbers:
-        raise Mistake(f"No finished {' or '.join(verbs)} run in {recipe.runs.absolute()}.", Exit.DATA)
+        raise UserError(f"No finished {' or '.join(commands)} run in {recipe.runs.absolute()}.", ExitCode.DATA)
     values = (*recipe.values, *{number.metric for number in paper.numbers} - {*recipe.values})
     cells = results.tabulate(found, rows, columns, values)
     cells += results.vtab_means(cells, (*rows, *columns))
-    pairs = [(cell, near(cell, paper)) for cell in cells]
-    header, body = layout(pairs, paper, rows, columns)
-    screen.show(table(header, body))
-    for sentence in notes(pairs, paper):
-        screen.say(sentence)
+    pairs = [(cell, match_published(cell, paper)) for cell in cells]
+    header, body = arrange_table(pairs, paper, rows, columns)
+    screen.print(format_table(header, body))
+    for sentence in list_notes(pairs, paper):
+        screen.log(sentence)
     if not found:
-        screen.say(f"There is no finished {' or '.join(verbs)} run in {recipe.runs} yet.")
-    write_files(recipe.save, header, body, pairs, paper)
-    screen.say(f"Written to {recipe.save}.csv and {recipe.save}.json")
+        screen.log(f"There is no finished {' or '.join(commands)} run in {recipe.runs} yet.")
+    write_tables(recipe.save, header, body, pairs, paper)
+    screen.log(f"Written to {recipe.save}.csv and {recipe.save}.json")
 
 
-def check(name: str, paper: Table) -> None:
-    """A Mistake where no verb has an option of that name, and the published table no field."""
-    keys = dict.fromkeys(key for verb in ("pretrain", "finetune", "fewshot", "eval") for key in options.options(verb))
-    known = dict.fromkeys([*describe.FACTS, *(field for number in paper.numbers for field in number.fields), *keys])
+def check_field_name(name: str, paper: PaperTable) -> None:
+    """A UserError where no command has an option of that name, and the published table no field."""
+    keys = dict.fromkeys(
+        key for command in ("pretrain", "finetune", "fewshot", "eval") for key in options.list_options(command)
+    )
+    known = dict.fromkeys(
+        [*describe.FACT_NAMES, *(field for number in paper.numbers for field in number.fields), *keys]
+    )
     if name not in known:
-        raise Mistake(unknown("option to compare by", name, known))
+        raise UserError(explain_unknown("option to compare by", name, known))
 
 
-def near(cell: Cell, paper: Table) -> list[Beside]:
+def match_published(cell: Cell, paper: PaperTable) -> list[PublishedMatch]:
     """The published numbers of what a cell is of, by the table's own list of what that means."""
     found = []
     for number in paper.numbers:
         fields = number.fields
         same = all(cell.facts.get(key) == fields[key] for key in paper.match if key in fields and key != "metric")
-        if same and number.percent and number.metric == cell.value:
-            named = USUAL | fields | whole_patches(fields)
+        if same and number.percent and number.metric == cell.metric:
+            named = DEFAULT_FIELDS | fields | res_of_whole_patches(fields)
             expected = {key: value for key, value in named.items() if cell.facts.get(key) or key in fields}
-            found.append(Beside(number, tuple(differences(cell, expected))))
+            found.append(PublishedMatch(number, tuple(list_differences(cell, expected))))
     return found
 
 
-def whole_patches(fields: dict[str, str]) -> dict[str, str]:
+def res_of_whole_patches(fields: dict[str, str]) -> dict[str, str]:
     """The resolution that a ViT's patches fill: H/14's 384 pixels are 378, the rest is left out (the public code)."""
     patch = re.search(r"/(\d+)$", fields.get("model", ""))
     return {"res": str(int(fields["res"]) // int(patch[1]) * int(patch[1]))} if patch and "res" in fields else {}
 
 
-def differences(cell: Cell, expected: dict[str, str]) -> list[str]:
+def list_differences(cell: Cell, expected: dict[str, str]) -> list[str]:
     """What of a cell is not as expected, among the facts that a run can have."""
     return [
         f"{key} {cell.facts[key] or 'unknown'}, not {value}"
@@ -91,72 +101,72 @@ def differences(cell: Cell, expected: dict[str, str]) -> list[str]:
     ]
 
 
-def layout(
-    pairs: list[tuple[Cell, list[Beside]]], paper: Table, rows: tuple[str, ...], columns: tuple[str, ...]
+def arrange_table(
+    pairs: list[tuple[Cell, list[PublishedMatch]]], paper: PaperTable, rows: tuple[str, ...], columns: tuple[str, ...]
 ) -> tuple[list[str], list[list[str]]]:
     """The header and the rows: published rows first, our columns before the published ones."""
     theirs, ours = {}, {}
     for number in paper.numbers:
         row = tuple(number.fields.get(name, "") for name in rows)
         column = tuple(number.fields.get(name, "") for name in columns)
-        theirs[line(row, number.metric), joined(column)] = written(number)
+        theirs[format_row_label(row, number.metric), join_labels(column)] = format_number(number)
     for cell, beside in pairs:
-        column = heading(cell) if paper.numbers else joined(cell.column)
-        ours[line(cell.row, cell.value), column] = percent(cell) + gaps(cell, beside)
+        column = format_column_heading(cell) if paper.numbers else join_labels(cell.column)
+        ours[format_row_label(cell.row, cell.metric), column] = format_cell(cell) + format_gaps(cell, beside)
     texts = ours | theirs
     lines = dict.fromkeys(row for row, _ in [*theirs, *ours])
     heads = dict.fromkeys(column for _, column in texts)
     return [", ".join(rows), *heads], [[row, *(texts.get((row, column), "") for column in heads)] for row in lines]
 
 
-def line(labels: tuple[str, ...], value: str) -> str:
+def format_row_label(labels: tuple[str, ...], value: str) -> str:
     """What a row is called; top-1 needs no name."""
-    return joined(labels) + ("" if value == "top1" else f" {value}")
+    return join_labels(labels) + ("" if value == "top1" else f" {value}")
 
 
-def heading(cell: Cell) -> str:
+def format_column_heading(cell: Cell) -> str:
     """``ours: L/16, ImageNet-21k``: the column of a cell of ours beside published ones."""
-    return f"ours: {joined(cell.column)}" if any(cell.column) else "ours"
+    return f"ours: {join_labels(cell.column)}" if any(cell.column) else "ours"
 
 
-def joined(labels: tuple[str, ...]) -> str:
+def join_labels(labels: tuple[str, ...]) -> str:
     """The labels that there are."""
     return ", ".join(label for label in labels if label) or "-"
 
 
-def percent(cell: Cell) -> str:
+def format_cell(cell: Cell) -> str:
     """``85.30 ± 0.02``: accuracies and other shares in percent, what is counted or measured as it is."""
-    scale = 100 if SHARES.fullmatch(cell.value) else 1
+    scale = 100 if SHARE_KEYS.fullmatch(cell.metric) else 1
     if scale == 1 and cell.std is None and cell.mean == int(cell.mean):
         return f"{cell.mean:,.0f}"
     return f"{scale * cell.mean:.2f}" + (f" ± {scale * cell.std:.2f}" if cell.std is not None else "")
 
 
-def written(number: Number) -> str:
+def format_number(number: PaperNumber) -> str:
     """A published number: accuracies with two digits, others as they are."""
     text = f"{number.value:.2f}" if number.percent else f"{number.value:,}"
     return text + (f" ± {number.std:.2f}" if number.std is not None else "")
 
 
-def gap(cell: Cell, number: Number) -> float:
+def compute_gap(cell: Cell, number: PaperNumber) -> float:
     """Points by which ours is above a published number."""
     return 100 * cell.mean - number.value
 
 
-def gaps(cell: Cell, beside: list[Beside]) -> str:
+def format_gaps(cell: Cell, beside: list[PublishedMatch]) -> str:
     """``(-0.39)``: the gap to each published number of the same thing, done in the same way."""
-    alike = [f"{gap(cell, pair.number):+.2f}" for pair in beside if not pair.differences]
+    alike = [f"{compute_gap(cell, pair.number):+.2f}" for pair in beside if not pair.differences]
     return f" ({', '.join(alike)})" if alike else ""
 
 
-def notes(pairs: list[tuple[Cell, list[Beside]]], paper: Table) -> list[str]:
+def list_notes(pairs: list[tuple[Cell, list[PublishedMatch]]], paper: PaperTable) -> list[str]:
     """What the table's numbers are, where they are from, and what was matched."""
     said = ["Top-1 in percent; ± is the deviation over seeds (few-shot: over draws)."]
     if not paper.numbers:
         return said
     sources = dict.fromkeys(number.source for number in paper.numbers)
     said.append(f"{paper.name}: {paper.title}. From {'; '.join(sources)}.")
-    too = dict.fromkeys(k for n in paper.numbers for k in n.fields if k in describe.FACTS and k not in paper.match)
+    too = dict.fromkeys(k for n in paper.numbers for k in n.fields if k in describe.FACT_NAMES and k not in paper.match)
     also = f", and where a number names it of its {', '.join(too)}" if too else ""
     if any(not pair.differences for _, beside in pairs for pair in beside):
         said.append(
@@ -164,17 +174,23 @@ def notes(pairs: list[tuple[Cell, list[Beside]]], paper: Table) -> list[str]:
             f"{also}. Nothing else is matched."
         )
     near_ones = {
-        f"No gap for {joined(cell.row)}, {heading(cell)}: {'; '.join(pair.differences)}.": None
+        f"No gap for {join_labels(cell.row)}, {format_column_heading(cell)}: {'; '.join(pair.differences)}.": None
         for cell, beside in pairs
         for pair in beside
         if pair.differences and all(other.differences for other in beside)
     }
-    more = [f"Nor for {len(near_ones) - SHOWN} more: the .json file says why."] if len(near_ones) > SHOWN else []
-    return [*said, *list(near_ones)[:SHOWN], *more]
+    more = (
+        [f"Nor for {len(near_ones) - MAX_NOTES} more: the .json file says why."] if len(near_ones) > MAX_NOTES else []
+    )
+    return [*said, *list(near_ones)[:MAX_NOTES], *more]
 
 
-def write_files(
-    save: Path, header: list[str], rows: list[list[str]], pairs: list[tuple[Cell, list[Beside]]], paper: Table
+def write_tables(
+    save: Path,
+    header: list[str],
+    rows: list[list[str]],
+    pairs: list[tuple[Cell, list[PublishedMatch]]],
+    paper: PaperTable,
 ) -> None:
     """The table as CSV; as JSON our cells with their runs and gaps, and the published numbers with their sources."""
     text = StringIO()
@@ -183,15 +199,15 @@ def write_files(
         "paper": paper.name,
         "ours": [
             {
-                "row": joined(cell.row),
-                "column": joined(cell.column),
-                "value": cell.value,
+                "row": join_labels(cell.row),
+                "column": join_labels(cell.column),
+                "value": cell.metric,
                 "mean": cell.mean,
                 "std": cell.std,
                 "runs": cell.runs,
                 "facts": cell.facts,
                 "published": [
-                    asdict(pair.number) | {"gap": gap(cell, pair.number), "differences": pair.differences}
+                    asdict(pair.number) | {"gap": compute_gap(cell, pair.number), "differences": pair.differences}
                     for pair in beside
                 ],
             }
@@ -200,7 +216,7 @@ def write_files(
         "published": [asdict(number) for number in paper.numbers],
     }
     try:
-        write_file(save.with_name(f"{save.name}.csv"), text.getvalue())
-        write_file(save.with_name(f"{save.name}.json"), json.dumps(found, indent=2))
+        write_atomic(save.with_name(f"{save.name}.csv"), text.getvalue())
+        write_atomic(save.with_name(f"{save.name}.json"), json.dumps(found, indent=2))
     except OSError as error:
-        raise Mistake(f"save={save}: cannot write there: {error.strerror}.", Exit.SPACE) from None
+        raise UserError(f"save={save}: cannot write there: {error.strerror}.", ExitCode.SPACE) from None

@@ -6,8 +6,8 @@ import yaml
 
 from vitrun import recipes
 from vitrun.engine import weights
-from vitrun.models.export import export
-from vitrun.runs.lookup import model_of, outcome, recipe_of
+from vitrun.models.export import export_model
+from vitrun.runs.lookup import load_result, load_saved_recipe, model_name_of
 from vitrun.runtime.console import Screen
 from vitrun.runtime.files import read_json
 
@@ -19,27 +19,27 @@ HOW_TO_LOAD = {
 }
 
 
-def main(recipe: recipes.Export, screen: Screen) -> None:
+def execute(recipe: recipes.Export, screen: Screen) -> None:
     """Write the network behind ``recipe.init``, with a card that says what it is and how to load it."""
-    path = recipe.path or Path(f"{model_of(recipe.init)}.{recipe.to}")
+    path = recipe.path or Path(f"{model_name_of(recipe.init)}.{recipe.to}")
     how = HOW_TO_LOAD[recipe.to].format(path=path)
-    loaded = weights.load(recipe.init, recipe.runs, 0, screen.say)
-    about = card(recipe, loaded.res, how)
-    export(loaded.network, loaded.model, loaded.classes, loaded.res, recipe.to, path, about, loaded.names)
-    screen.say(f"Written to {path}. To load it: {how}")
+    loaded = weights.load_init(recipe.init, recipe.runs, 0, screen.log)
+    about = build_model_card(recipe, loaded.res, how)
+    export_model(loaded.network, loaded.model, loaded.classes, loaded.res, recipe.to, path, about, loaded.names)
+    screen.log(f"Written to {path}. To load it: {how}")
 
 
-def card(recipe: recipes.Export, res: int, how: str) -> str:
+def build_model_card(recipe: recipes.Export, res: int, how: str) -> str:
     """The model card: where the weights come from, how to load them, results, data, recipe."""
     parts = [
         f"# {Path(recipe.init).name}",
         f"Exported by vitrun. Images are [B, 3, {res}, {res}] in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB, squared.",
         f"## To load\n\n```\n{how}\n```",
     ]
-    if made := recipe_of(recipe.init, recipe.runs):
+    if made := load_saved_recipe(recipe.init, recipe.runs):
         folder = recipe.runs / recipe.init
         facts = {
-            "Results": outcome(folder)["result"],
+            "Results": load_result(folder)["result"],
             "Data and surroundings": read_json(folder / "about.json"),
             "Recipe": made,
         }

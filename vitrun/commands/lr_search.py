@@ -8,49 +8,51 @@ from statistics import mean, stdev
 from typing import Any
 
 from vitrun import data, recipes
-from vitrun.config.expand import Point, final, points, trial
-from vitrun.errors import Exit, Mistake
+from vitrun.config.expand import GridPoint, list_grid_points, make_final_run, make_trial
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Finetune
-from vitrun.runs.run import Run, carry_out, name
+from vitrun.runs.run import Run, execute_run, run_name
 from vitrun.runtime.console import Screen
 
 
-def main(recipe: Finetune, run: Run, tune: Callable[..., dict]) -> dict[str, Any]:
+def search_learning_rate(recipe: Finetune, run: Run, tune: Callable[..., dict]) -> dict[str, Any]:
     """The chosen point of the grid, its mean test accuracy and deviation over the seeds, and what led to them.
 
     Each run of it, ``tune(recipe, run, open_split)``, has a folder of its own, and one that is finished is not
     repeated; all share the images in memory. A point at which training breaks down (exit 5) is not chosen.
     """
-    tune = partial(tune, open_split=opened_once())
+    tune = partial(tune, open_split=cache_open_split())
 
     def carry(part: Finetune) -> dict[str, Any]:
-        run.tick()
-        return carry_out("finetune", part, Screen(run.screen.quiet, run.screen.as_json), tune, run.dry)
+        run.raise_if_interrupted()
+        return execute_run("finetune", part, Screen(run.screen.quiet, run.screen.as_json), tune, run.dry)
 
     seeds = recipe.seeds or (recipe.seed,)
     if run.dry:
-        return rehearse(recipe, seeds, carry)
+        return rehearse_search(recipe, seeds, carry)
     if recipe.grid:
-        run.say(f"grid: {shown(recipe, points(recipe))} are tried on held-out images")
-    scores = try_all(recipe, run, carry)
+        run.log(f"grid: {format_points(recipe, list_grid_points(recipe))} are tried on held-out images")
+    scores = try_points(recipe, run, carry)
     # of equals the first, of the smallest learning rate
     best = max(sorted(scores), key=scores.get) if scores else (recipe.optim.lr, recipe.optim.weight_decay)
     finals = {}
     for seed in seeds:
-        last = final(recipe, best, seed)
-        run.say(f"final run at {shown(recipe, [best])}, seed {seed}: {name('finetune', last)}")
+        last = make_final_run(recipe, best, seed)
+        run.log(f"final run at {format_points(recipe, [best])}, seed {seed}: {run_name('finetune', last)}")
         finals[seed] = carry(last)
-        run.log({"part": "final", "seed": seed, "lr": best[0], "weight_decay": best[1], "top1": finals[seed]["top1"]})
-    return summary(recipe, best, scores, finals)
+        run.log_metrics(
+            {"part": "final", "seed": seed, "lr": best[0], "weight_decay": best[1], "top1": finals[seed]["top1"]}
+        )
+    return summarize_search(recipe, best, scores, finals)
 
 
-def shown(recipe: Finetune, some: list[Point]) -> str:
-    """Points of the grid in words; the weight decay only where it is chosen too."""
+def format_points(recipe: Finetune, some: list[GridPoint]) -> str:
+    """Points of the grid in overrides; the weight decay only where it is chosen too."""
     rates, decays = (", ".join(f"{value:g}" for value in dict.fromkeys(values)) for values in zip(*some))
     return f"learning rate {rates}" + (f" with weight decay {decays}" if recipe.decays else "")
 
 
-def opened_once() -> Callable[..., data.Split]:
+def cache_open_split() -> Callable[..., data.Split]:
     """``data.open_split`` that opens, and decodes, every part once."""
     opened: dict[tuple[recipes.Data, str], data.Split] = {}
 
@@ -62,27 +64,29 @@ def opened_once() -> Callable[..., data.Split]:
     return open_split
 
 
-def try_all(recipe: Finetune, run: Run, carry: Callable[[Finetune], dict]) -> dict[Point, float]:
+def try_points(recipe: Finetune, run: Run, carry: Callable[[Finetune], dict]) -> dict[GridPoint, float]:
     """The accuracy on the held-out images at each point of the grid at which training does not break down."""
-    scores, grid = {}, points(recipe)
+    scores, grid = {}, list_grid_points(recipe)
     for number, point in enumerate(grid, 1):
-        here = shown(recipe, [point])
-        run.say(f"grid {number}/{len(grid)}: {here}")
+        here = format_points(recipe, [point])
+        run.log(f"grid {number}/{len(grid)}: {here}")
         try:
-            scores[point] = carry(trial(recipe, point))["top1"]
-        except Mistake as mistake:
-            if mistake.status != Exit.NUMERICS:
+            scores[point] = carry(make_trial(recipe, point))["top1"]
+        except UserError as mistake:
+            if mistake.status != ExitCode.NUMERICS:
                 raise
             run.warn(f"{here} failed, the others go on: {mistake}")
         else:
-            run.say(f"{here}: top-1 {scores[point]:.4f} on the held-out images")
-            run.log({"part": "trial", "lr": point[0], "weight_decay": point[1], "top1": scores[point]})
+            run.log(f"{here}: top-1 {scores[point]:.4f} on the held-out images")
+            run.log_metrics({"part": "trial", "lr": point[0], "weight_decay": point[1], "top1": scores[point]})
     if grid and not scores:
-        raise Mistake(f"All {len(grid)} points of the grid failed: give smaller learning rates.", Exit.NUMERICS)
+        raise UserError(f"All {len(grid)} points of the grid failed: give smaller learning rates.", ExitCode.NUMERICS)
     return scores
 
 
-def summary(recipe: Finetune, best: Point, scores: dict[Point, float], finals: dict[int, dict]) -> dict[str, Any]:
+def summarize_search(
+    recipe: Finetune, best: GridPoint, scores: dict[GridPoint, float], finals: dict[int, dict]
+) -> dict[str, Any]:
     """The result: means over the seeds, and what each seed and each point of the grid gave."""
     top1 = [found["top1"] for found in finals.values()]
     return {
@@ -94,18 +98,18 @@ def summary(recipe: Finetune, best: Point, scores: dict[Point, float], finals: d
         **{f"top1_seed{seed}": found["top1"] for seed, found in finals.items()},
         **{
             f"dev_{lr:g}" + (f"_{decay:g}" if recipe.decays else ""): scores.get((lr, decay), "failed")
-            for lr, decay in points(recipe)
+            for lr, decay in list_grid_points(recipe)
         },
         "test_images": next(iter(finals.values()))["test_images"],
     }
 
 
-def rehearse(recipe: Finetune, seeds: tuple[int, ...], carry: Callable[[Finetune], dict]) -> dict[str, Any]:
+def rehearse_search(recipe: Finetune, seeds: tuple[int, ...], carry: Callable[[Finetune], dict]) -> dict[str, Any]:
     """What all runs together take, from a rehearsal of one of each kind."""
-    grid = points(recipe)
+    grid = list_grid_points(recipe)
     point = grid[0] if grid else (recipe.optim.lr, recipe.optim.weight_decay)
-    last = carry(final(recipe, point, seeds[0]))
-    first = carry(trial(recipe, point)) if grid else last
+    last = carry(make_final_run(recipe, point, seeds[0]))
+    first = carry(make_trial(recipe, point)) if grid else last
     hours = len(grid) * first["hours"] + len(seeds) * last["hours"]
     memory = max(first["memory_gb"], last["memory_gb"])
     return {"runs": len(grid) + len(seeds), "steps": last["steps"], "hours": hours, "memory_gb": memory}

@@ -1,157 +1,176 @@
-"""Turns ``key=value`` words into a recipe. The only module that calls Hydra."""
+"""Turns ``key=value`` overrides into a recipe. The only module that calls Hydra."""
 
 import re
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from vitrun.config import data_args, overrides, protocols
-from vitrun.errors import Mistake, pick, unknown
+from vitrun.config import data_args, protocols
+from vitrun.config.overrides import is_quoted, split_override, split_values
+from vitrun.errors import UserError, explain_unknown, lookup
 from vitrun.recipes import DURATIONS, options, tables, trees
 
-ABOUT = ("row_for", "published")  # what files of protocols and recipes say of themselves, and no option
-TAGS = ("kind", "source", "task")  # say which kind of model, optimizer or data set a file of their group describes
-ROWS = ("model", "data", "against")  # the groups whose files are rows with the name of the file; timm's have timm's
+METADATA_KEYS = ("row_for", "published")  # what files of protocols and recipes say of themselves, and no option
+DISCRIMINATORS = (
+    "kind",
+    "source",
+    "task",
+)  # say which kind of model, optimizer or data set a file of their group describes
+ROW_GROUPS = (
+    "model",
+    "data",
+    "against",
+)  # the groups whose files are rows with the name of the file; timm's have timm's
 # How Hydra names a group whose files lie elsewhere, or set any options; and one that recipe files choose from too,
-# so that a word adds its choice behind theirs.
-KEYS = {"against": "data@against", "protocol": "protocol/{verb}@_global_", "augment": "+augment"}
+# so that a override adds its choice behind theirs.
+HYDRA_KEYS = {"against": "data@against", "protocol": "protocol/{command}@_global_", "augment": "+augment"}
 
 
-def compose(verb: str, words: Sequence[str], weights: str | None = None) -> dict:
-    """The plain tree of options after files and words, every word known and given once.
+def compose_config(command: str, overrides: Sequence[str], weights: str | None = None) -> dict:
+    """The plain tree of options after files and overrides, every override known and given once.
 
     ``weights``: the row of the model table that ``init`` is of, for which a recipe may have a file.
     """
     from omegaconf import OmegaConf
 
-    pairs = parse(verb, words)
-    tree = OmegaConf.to_container(hydra_tree(verb, pairs, weights), resolve=True)
+    pairs = parse_overrides(command, overrides)
+    tree = OmegaConf.to_container(compose_dictconfig(command, pairs, weights), resolve=True)
     for name in DURATIONS:  # a duration on the command line replaces the one in the files, whatever its unit
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
-    for group in ROWS:
+    for group in ROW_GROUPS:
         row = tree.get(group) if group in pairs else None
         if row and row.get("kind") != "timm" and row["name"] != pairs[group]:
-            raise Mistake(f"conf/{group}/{pairs[group]}.yaml has the name {row['name']}: write name: {pairs[group]}")
+            raise UserError(f"conf/{group}/{pairs[group]}.yaml has the name {row['name']}: write name: {pairs[group]}")
     return tree
 
 
-def parse(verb: str, words: Sequence[str]) -> dict[str, str]:
-    """``{key: value}`` of words that are well formed, known to the verb, no sweeps, and given once."""
+def parse_overrides(command: str, overrides: Sequence[str]) -> dict[str, str]:
+    """``{key: value}`` of overrides that are well formed, known to the command, no sweeps, and given once."""
     pairs = {}
-    words = data_args.spelt(words) if verb == "data" else words
-    for word in words:
-        key, value = overrides.split(verb, word, words)
+    overrides = data_args.expand_bare_name(overrides) if command == "data" else overrides
+    for override in overrides:
+        key, value = split_override(command, override, overrides)
         if key in pairs:
-            raise Mistake(f"{key} is given twice, as {pairs[key]} and as {value}: keep one.")
+            raise UserError(f"{key} is given twice, as {pairs[key]} and as {value}: keep one.")
         pairs[key] = value
-    groups = tables.groups(verb)
+    groups = tables.list_groups(command)
     for key, value in pairs.items():
         if "${" in value:
-            raise Mistake(f"{key}={value} cannot be: write the value itself, not a reference to another.")
-        if len(overrides.values(value)) > 1 and not options.is_list(verb, key):
-            quoted = f" Where the comma is part of it, quote it twice: {key}=\"'...'\"" * options.is_text(verb, key)
-            raise Mistake(
-                f"{key}={value} is a sweep over {len(overrides.values(value))} values: add -m to run every combination."
+            raise UserError(f"{key}={value} cannot be: write the value itself, not a reference to another.")
+        if len(split_values(value)) > 1 and not options.is_list(command, key):
+            quoted = f" Where the comma is part of it, quote it twice: {key}=\"'...'\"" * options.is_text(command, key)
+            raise UserError(
+                f"{key}={value} is a sweep over {len(split_values(value))} values: add -m to run every combination."
                 + quoted
             )
         if key in groups:
-            pick(groups[key], value, key)
-    known = known_to(verb, tuple((key, value) for key, value in pairs.items() if key in groups))
+            lookup(groups[key], value, key)
+    known = list_known_options(command, tuple((key, value) for key, value in pairs.items() if key in groups))
     for key in pairs:
         group, _, name = key.partition(".")
-        if key not in known and key in options.options(verb) and group in groups:
-            raise Mistake(other_choice(verb, key, pairs.get(group)))
+        if key not in known and key in options.list_options(command) and group in groups:
+            raise UserError(explain_other_choice(command, key, pairs.get(group)))
         if key == "model" and "init" in known:
-            raise Mistake(
+            raise UserError(
                 f"No option 'model' here: the weights bring theirs, as in init=RUN or init=random:{pairs[key]}"
             )
         if key not in known:
-            raise Mistake(unknown("option", key, known))
-        named = name == "name" and group in ROWS and known.get(f"{group}.kind") != "timm"
-        if (name in TAGS or named) and pairs[key] != str(known[key]):
-            raise Mistake(f"{key}={pairs[key]} cannot be: it comes with the choice of {group}=NAME, here {known[key]}.")
-    protocols.check(verb, pairs)
+            raise UserError(explain_unknown("option", key, known))
+        named = name == "name" and group in ROW_GROUPS and known.get(f"{group}.kind") != "timm"
+        if (name in DISCRIMINATORS or named) and pairs[key] != str(known[key]):
+            raise UserError(
+                f"{key}={pairs[key]} cannot be: it comes with the choice of {group}=NAME, here {known[key]}."
+            )
+    protocols.check_protocol(command, pairs)
     return pairs
 
 
-def other_choice(verb: str, key: str, chosen: str | None) -> str:
+def explain_other_choice(command: str, key: str, chosen: str | None) -> str:
     """A sentence for an option that some choices of its group have, and this one has not."""
     group, _, name = key.partition(".")
-    place = tables.folder(verb, group)
-    having = [one for one in tables.groups(verb)[group] if name.split(".")[0] in tables.read_file(f"{place}/{one}")]
+    place = tables.group_folder(command, group)
+    having = [
+        one
+        for one in tables.list_groups(command)[group]
+        if name.split(".")[0] in tables.read_conf_file(f"{place}/{one}")
+    ]
     whose = f"{group}={chosen}" if chosen else f"the {group} here"
     more = " and others" * (len(having) > 3)
     return f"No option {key!r} of {whose}: it is one of {', '.join(f'{group}={one}' for one in having[:3])}{more}."
 
 
 @cache
-def known_to(verb: str, chosen: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """The options that a verb has once the choices of its groups are made, with their values in the files."""
-    tree = hydra_tree(verb, dict(chosen))
-    return {**tables.groups(verb), **{key: trees.reach(tree, key) for key in trees.leaves(tree)}}
+def list_known_options(command: str, chosen: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The options that a command has once the choices of its groups are made, with their values in the files."""
+    tree = compose_dictconfig(command, dict(chosen))
+    return {**tables.list_groups(command), **{key: trees.get_value(tree, key) for key in trees.iterate_keys(tree)}}
 
 
-def hydra_tree(verb: str, pairs: dict[str, str], weights: str | None = None) -> Any:
-    """What Hydra composes from the verb's files and overrides."""
+def compose_dictconfig(command: str, pairs: dict[str, str], weights: str | None = None) -> Any:
+    """What Hydra composes from the command's files and overrides."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return composed(verb, (*in_hydras_grammar(verb, pairs), *left_open(verb, pairs, weights)))
+        return compose_with_hydra(
+            command, (*to_hydra_overrides(command, pairs), *infer_overrides(command, pairs, weights))
+        )
     except (HydraException, OmegaConfBaseException):
-        words = " ".join(f"{key}={value}" for key, value in pairs.items())
-        raise Mistake(f"{words} cannot be read: check its brackets, quotes and commas.") from None
+        overrides = " ".join(f"{key}={value}" for key, value in pairs.items())
+        raise UserError(f"{overrides} cannot be read: check its brackets, quotes and commas.") from None
 
 
 @cache
-def composed(verb: str, words: tuple[str, ...]) -> Any:
+def compose_with_hydra(command: str, overrides: tuple[str, ...]) -> Any:
     """Hydra's answer, which takes it a tenth of a second."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from omegaconf import open_dict
 
     with initialize_config_dir(str(tables.CONF), version_base="1.3"):
-        found = hydra_compose(verb, list(words))
+        found = hydra_compose(command, list(overrides))
     with open_dict(found):
-        for key in ABOUT:
+        for key in METADATA_KEYS:
             found.pop(key, None)
     return found
 
 
-def in_hydras_grammar(verb: str, pairs: dict[str, str]) -> list[str]:
+def to_hydra_overrides(command: str, pairs: dict[str, str]) -> list[str]:
     """The pairs in Hydra's grammar: lists in brackets, free text quoted (a path may hold any character)."""
-    words = []
+    overrides = []
     for key, value in pairs.items():
-        if key in tables.groups(verb):
-            key = KEYS.get(key, key).format(verb=verb)
-        elif options.is_list(verb, key) and not value.startswith("[") and value != "null":
+        if key in tables.list_groups(command):
+            key = HYDRA_KEYS.get(key, key).format(command=command)
+        elif options.is_list(command, key) and not value.startswith("[") and value != "null":
             value = f"[{value}]"
-        elif options.is_text(verb, key) and value != "null" and not overrides.quoted(value):
+        elif options.is_text(command, key) and value != "null" and not is_quoted(value):
             # Hydra reads a backslash as one, except before a quote, where it wants two.
             value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
-        words.append(f"{key}={value}")
-    return words
+        overrides.append(f"{key}={value}")
+    return overrides
 
 
-def left_open(verb: str, pairs: dict[str, str], weights: str | None) -> list[str]:
+def infer_overrides(command: str, pairs: dict[str, str], weights: str | None) -> list[str]:
     """In Hydra's grammar what the pairs leave open: the protocol, and its row for just these weights."""
-    if "protocol" not in tables.groups(verb):
+    if "protocol" not in tables.list_groups(command):
         return []
-    row = protocols.chosen(verb, pairs)
-    words = [f"{KEYS['protocol'].format(verb=verb)}={row.protocol}"] * ("protocol" not in pairs)
-    file = protocols.for_weights(verb, row, weights)
-    return words + [f"recipe/{verb}@_global_={file}"] * (file is not None)
+    row = protocols.choose_row(command, pairs)
+    overrides = [f"{HYDRA_KEYS['protocol'].format(command=command)}={row.protocol}"] * ("protocol" not in pairs)
+    file = protocols.find_weights_recipe(command, row, weights)
+    return overrides + [f"recipe/{command}@_global_={file}"] * (file is not None)
 
 
-def files(verb: str, pairs: dict[str, str], weights: str | None = None) -> list[tuple[str, str, str]]:
+def list_config_files(command: str, pairs: dict[str, str], weights: str | None = None) -> list[tuple[str, str, str]]:
     """The files that make a recipe, the later over the earlier: path in ``conf/``, part that it sets, who names it."""
-    chosen = {key: value for key, value in pairs.items() if key in tables.groups(verb)}
-    return listed(verb, (*in_hydras_grammar(verb, chosen), *left_open(verb, chosen, weights)))
+    chosen = {key: value for key, value in pairs.items() if key in tables.list_groups(command)}
+    return compute_defaults_list(
+        command, (*to_hydra_overrides(command, chosen), *infer_overrides(command, chosen, weights))
+    )
 
 
 @cache
-def listed(verb: str, words: tuple[str, ...]) -> list[tuple[str, str, str]]:
+def compute_defaults_list(command: str, overrides: tuple[str, ...]) -> list[tuple[str, str, str]]:
     """Hydra's list of files."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -159,5 +178,5 @@ def listed(verb: str, words: tuple[str, ...]) -> list[tuple[str, str, str]]:
 
     with initialize_config_dir(str(tables.CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        found = loader.compute_defaults_list(verb, list(words), RunMode.RUN).defaults
+        found = loader.compute_defaults_list(command, list(overrides), RunMode.RUN).defaults
     return [(f.config_path, f.package, f.parent) for f in found if not f.config_path.startswith("hydra/")]

@@ -6,46 +6,48 @@ from typing import Any
 from vitrun.config import validate
 from vitrun.recipes import Finetune, Vtab, tables, trees
 
-Point = tuple[float, float]  # of a grid: a learning rate and a weight decay
+GridPoint = tuple[float, float]  # of a grid: a learning rate and a weight decay
 
 
-def tasks(recipe: Finetune) -> dict[str, Finetune]:
+def expand_suite(recipe: Finetune) -> dict[str, Finetune]:
     """The recipe of each task of a suite: that of the suite, with the task's own row of ``conf/data`` for its data."""
-    tree, suite = trees.plain(recipe), recipe.data
+    tree, suite = trees.to_plain_tree(recipe), recipe.data
     given = {
         key: value
         for key, value in tree["data"].items()
         if key not in ("source", "name", "tasks") and value is not None
     }
     own = {task: tables.read_row("data", f"{suite.name}/{task}") for task in suite.tasks}
-    return {task: validate.freeze("finetune", {**tree, "data": {**row, **given}}) for task, row in own.items()}
+    return {task: validate.freeze_recipe("finetune", {**tree, "data": {**row, **given}}) for task, row in own.items()}
 
 
-def points(recipe: Finetune) -> list[Point]:
+def list_grid_points(recipe: Finetune) -> list[GridPoint]:
     """The grid; empty where no learning rates are given."""
     return list(product(recipe.grid, recipe.decays or (recipe.optim.weight_decay,)))
 
 
-def parts(recipe: Finetune) -> list[Finetune]:
+def expand_search(recipe: Finetune) -> list[Finetune]:
     """The runs of a procedure: one at each point of the grid, then one for each seed, as if the first was chosen."""
-    first, *_ = points(recipe) or [(recipe.optim.lr, recipe.optim.weight_decay)]
-    finals = [final(recipe, first, seed) for seed in recipe.seeds or (recipe.seed,)]
-    return [trial(recipe, point) for point in points(recipe)] + finals
+    first, *_ = list_grid_points(recipe) or [(recipe.optim.lr, recipe.optim.weight_decay)]
+    finals = [make_final_run(recipe, first, seed) for seed in recipe.seeds or (recipe.seed,)]
+    return [make_trial(recipe, point) for point in list_grid_points(recipe)] + finals
 
 
-def trial(recipe: Finetune, point: Point) -> Finetune:
+def make_trial(recipe: Finetune, point: GridPoint) -> Finetune:
     """A run of the grid: it trains without the held-out images and is scored on them."""
     own = {"train": "train800", "test": "val200"} if isinstance(recipe.data, Vtab) else {}
-    return part(recipe, point, data=trees.plain(recipe.data) | own, score="dev")
+    return make_single_run(recipe, point, data=trees.to_plain_tree(recipe.data) | own, score="dev")
 
 
-def final(recipe: Finetune, point: Point, seed: int) -> Finetune:
+def make_final_run(recipe: Finetune, point: GridPoint, seed: int) -> Finetune:
     """A run that counts: on all training images where a grid has chosen the point, else on all but those held out."""
-    return part(recipe, point, seed=seed, dev=0.0 if recipe.grid else recipe.dev)
+    return make_single_run(recipe, point, seed=seed, dev=0.0 if recipe.grid else recipe.dev)
 
 
-def part(recipe: Finetune, point: Point, **options: Any) -> Finetune:
+def make_single_run(recipe: Finetune, point: GridPoint, **options: Any) -> Finetune:
     """A single run of a procedure, at a point of the grid."""
-    tree, (lr, decay) = trees.plain(recipe), point
+    tree, (lr, decay) = trees.to_plain_tree(recipe), point
     optim = tree["optim"] | {"lr": lr, "weight_decay": decay}
-    return validate.freeze("finetune", {**tree, "optim": optim, "grid": [], "decays": [], "seeds": [], **options})
+    return validate.freeze_recipe(
+        "finetune", {**tree, "optim": optim, "grid": [], "decays": [], "seeds": [], **options}
+    )

@@ -1,20 +1,20 @@
-"""Words that nothing would read beside the others: who types one expects something of it."""
+"""Overrides that nothing would read beside the others: who types one expects something of it."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from vitrun.config import compose
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.recipes import trees
 
-SIZED = ("inception", "random_resized")  # the crops that data.area is for
-# Of some verbs: how words begin, when nothing reads them, and what is missing for that.
-UNREAD = (
+AREA_CROPS = ("inception", "random_resized")  # the crops that data.area is for
+# Of some commands: how overrides begin, when nothing reads them, and what is missing for that.
+UNUSED_RULES = (
     (
         "pretrain finetune",
         ("data.area=",),
-        lambda r: r.data.crop not in (*SIZED, None),
-        f"is for the crops {' and '.join(SIZED)}: take it out, or the other crop",
+        lambda r: r.data.crop not in (*AREA_CROPS, None),
+        f"is for the crops {' and '.join(AREA_CROPS)}: take it out, or the other crop",
     ),
     (
         "fewshot eval",
@@ -28,7 +28,7 @@ UNREAD = (
         lambda r: getattr(r.data, "path", None) is not None,
         "is for the Hub, and data.path for images here: take one of them out",
     ),
-    ("pretrain", ("loss=",), lambda r: not r.labelled, "is for labels: take it out, or the objective"),
+    ("pretrain", ("loss=",), lambda r: not r.uses_labels, "is for labels: take it out, or the objective"),
     ("pretrain", ("fewshot.",), lambda r: r.fewshot.every is None, "probes nothing by itself: add fewshot.every=25%"),
     (
         "pretrain finetune",
@@ -54,24 +54,26 @@ UNREAD = (
 )
 
 
-def check(verb: str, jobs: Sequence[tuple[list[str], Any]]) -> None:
-    """A Mistake where a word changes what nothing reads, in none of the ``jobs`` (words and recipe) that have it.
+def check_unused(command: str, jobs: Sequence[tuple[list[str], Any]]) -> None:
+    """A UserError where a override changes what nothing reads, in none of the ``jobs`` (overrides and recipe) that have it.
 
     One that says what the files say is no matter.
     """
-    for word in dict.fromkeys(word for words, _ in jobs for word in words):
-        reasons = [why(verb, word, words, recipe) for words, recipe in jobs if word in words]
+    for override in dict.fromkeys(override for overrides, _ in jobs for override in overrides):
+        reasons = [
+            explain_unused(command, override, overrides, recipe) for overrides, recipe in jobs if override in overrides
+        ]
         if all(reasons):
-            raise Mistake(f"{word} {reasons[0]}.")
+            raise UserError(f"{override} {reasons[0]}.")
 
 
-def why(verb: str, word: str, words: list[str], recipe: Any) -> str | None:
-    """What a word lacks that nothing reads in this recipe; None for one that is read, or changes nothing."""
-    for verbs, beginnings, idle, way in UNREAD:
-        if verb in verbs.split() and word.startswith(beginnings) and idle(recipe):
-            key = word.partition("=")[0]
-            before = compose.compose(verb, [other for other in words if other != word])
-            known = key in trees.leaves(before)  # eval may have its data from the weights alone
-            if not known or trees.reach(trees.plain(recipe), key) != trees.reach(before, key):
+def explain_unused(command: str, override: str, overrides: list[str], recipe: Any) -> str | None:
+    """What a override lacks that nothing reads in this recipe; None for one that is read, or changes nothing."""
+    for commands, beginnings, idle, way in UNUSED_RULES:
+        if command in commands.split() and override.startswith(beginnings) and idle(recipe):
+            key = override.partition("=")[0]
+            before = compose.compose_config(command, [other for other in overrides if other != override])
+            known = key in trees.iterate_keys(before)  # eval may have its data from the weights alone
+            if not known or trees.get_value(trees.to_plain_tree(recipe), key) != trees.get_value(before, key):
                 return way
     return None

@@ -1,36 +1,36 @@
-"""The data sets: one table for all verbs."""
+"""The data sets: one table for all commands."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from vitrun import recipes
-from vitrun.data.bad_images import Budget
-from vitrun.data.held_out import held_out, kept
-from vitrun.data.loader import Batch, ahead, testing, training
+from vitrun.data.bad_images import BadImageBudget, drop_bad_images, find_bad_images
+from vitrun.data.in_memory import cache_decoded, decode_to_memory
+from vitrun.data.loader import Batch, prefetch, test_batches, train_batches
 from vitrun.data.sources import hub, registry, shards
 from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES
-from vitrun.data.split import Chosen, Split, bad_images, readable, settled
-from vitrun.errors import Exit, Mistake
+from vitrun.data.split import KeySubset, Split, hold_out
+from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
 
 __all__ = [
     "IMAGENET_CLASSES",
     "Batch",
-    "Budget",
+    "BadImageBudget",
     "Split",
-    "ahead",
-    "as_published",
-    "bad_images",
-    "held_out",
+    "prefetch",
+    "make_placeholder_split",
+    "find_bad_images",
+    "hold_out",
     "open_split",
-    "readable",
-    "testing",
-    "training",
+    "drop_bad_images",
+    "test_batches",
+    "train_batches",
 ]
 
 
-def as_published(data: recipes.Files | recipes.Shards, part: str) -> Split | None:
+def make_placeholder_split(data: recipes.Files | recipes.Shards, part: str) -> Split | None:
     """A split of as many images and classes as is published, none of which can be read; None if that is unknown.
 
     It is there to reckon with, so that a rehearsal downloads nothing, and indexes no shards. What lies on this machine
@@ -40,7 +40,7 @@ def as_published(data: recipes.Files | recipes.Shards, part: str) -> Split | Non
     if images is None or data.classes is None:
         return None
     if isinstance(data, recipes.Shards):
-        if shards.indexed(data, part):
+        if shards.has_index(data, part):
             return None
         where = f"{data.path or getattr(data, part)}, as published: not indexed"
     elif data.path is not None:
@@ -48,7 +48,7 @@ def as_published(data: recipes.Files | recipes.Shards, part: str) -> Split | Non
     else:
         where = f"{data.hub}, as published: not downloaded"
     rows, classes = np.zeros(images, np.int64), tuple(map(str, range(data.classes)))
-    return Split(Chosen([""], rows), rows, classes, where=where, code="as published")
+    return Split(KeySubset([""], rows), rows, classes, where=where, code="as published")
 
 
 def open_split(
@@ -62,15 +62,15 @@ def open_split(
     download from the Hub shows on ``screen``.
     """
     if isinstance(data, recipes.Files) and data.path is None:
-        data = hub.local(data, part, screen, tick)
-    split = registry.read(data, part, tick)
+        data = hub.download_split(data, part, screen, tick)
+    split = registry.open_source(data, part, tick)
     if len(split) == 0:
         where = f" (from {split.where})" if split.where else ""
-        raise Mistake(f"data={data.name}: its {part} part has no images{where}.", Exit.DATA)
+        raise UserError(f"data={data.name}: its {part} part has no images{where}.", ExitCode.DATA)
     if split.labels.reshape(len(split), -1)[:, 0].min() < 0:
-        raise Mistake(
-            f"data={data.name}: its {part} part has images without a label (-1): choose another split.", Exit.DATA
+        raise UserError(
+            f"data={data.name}: its {part} part has images without a label (-1): choose another split.", ExitCode.DATA
         )
     if split.pixels is None:
-        split = settled(split)
-    return kept(split) if data.source == "vtab" and part == "train" and split.pixels is None else split
+        split = decode_to_memory(split)
+    return cache_decoded(split) if data.source == "vtab" and part == "train" and split.pixels is None else split

@@ -1,4 +1,4 @@
-"""How labels are read: as they are, as ReaL's lists, or as some of ImageNet's classes. One row of ``LABELS`` each."""
+"""How labels are read: as they are, as ReaL's lists, or as some of ImageNet's classes. One row of ``LABEL_MAPPINGS`` each."""
 
 import json
 import re
@@ -9,74 +9,76 @@ import numpy as np
 
 from vitrun import recipes
 from vitrun.data.sources import imagenet
-from vitrun.data.sources.folders import listed
+from vitrun.data.sources.messages import abbreviate
 from vitrun.data.split import Split
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
-NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")  # a synset is eight digits too
-AGREEMENT = 0.5  # of ReaL with the original labels: 0.9 where lists and images belong together, 0.001 where they do not
+VALIDATION_NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")  # a synset is eight digits too
+MIN_AGREEMENT = (
+    0.5  # of ReaL with the original labels: 0.9 where lists and images belong together, 0.001 where they do not
+)
 
 
-def original(data: recipes.Files, split: Split) -> Split:
+def keep_labels(data: recipes.Files, split: Split) -> Split:
     """The split as it is."""
     return split
 
 
-def real(data: recipes.Files, split: Split) -> Split:
+def use_real_labels(data: recipes.Files, split: Split) -> Split:
     """The split with the labels that ReaL accepts (arXiv 2006.07159), matched by the number in each file's name.
 
     The lists are ``data.real``, or a column of the data set, or ``real.json`` beside the images, or the published ones.
     """
     accepted = split.accepted
     if data.real is not None or accepted is None:
-        accepted = padded(numbered(data, split))
+        accepted = pad_labels(match_by_number(data, split))
     listed = accepted[:, 0] >= 0
     agreement = (accepted[listed] == split.labels[listed, None]).any(1).mean() if listed.any() else 0.0
-    if agreement < AGREEMENT:
-        raise Mistake(
+    if agreement < MIN_AGREEMENT:
+        raise UserError(
             f"data={data.name}: ReaL's lists hold the original label of {agreement:.1%} of the images, "
             "where it should be about 90%: lists and images do not belong together.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
     return replace(split, accepted=accepted)
 
 
-def numbered(data: recipes.Files, split: Split) -> list[list[int]]:
+def match_by_number(data: recipes.Files, split: Split) -> list[list[int]]:
     """The list of each image."""
     beside = data.path / "real.json" if data.path else None
     file = data.real or (beside if beside and beside.exists() else None)
     numbers = []
     for key in split.keys:
-        found = NUMBER.search(key)
-        if found is None or not 1 <= int(found[1]) <= imagenet.IMAGES:
-            raise Mistake(
+        found = VALIDATION_NUMBER.search(key)
+        if found is None or not 1 <= int(found[1]) <= imagenet.VALIDATION_IMAGES:
+            raise UserError(
                 f"data={data.name}: {key} is no name as ILSVRC2012_val_00000001.JPEG, by whose number ReaL's lists are "
                 "matched: use a copy that kept the file names of ImageNet's validation images.",
-                Exit.DATA,
+                ExitCode.DATA,
             )
         numbers.append(int(found[1]))
-    lists = real_lists(file)
+    lists = read_real_lists(file)
     return [lists[number - 1] for number in numbers]
 
 
-def real_lists(file: Path | None) -> list[list[int]]:
+def read_real_lists(file: Path | None) -> list[list[int]]:
     """The 50,000 lists of a file, or the published ones."""
     try:
-        lists = imagenet.real(file)
+        lists = imagenet.read_real_json(file)
         labels = [label for labels in lists for label in labels]
-        sound = len(lists) == imagenet.IMAGES and all(0 <= label < imagenet.CLASSES for label in labels)
+        sound = len(lists) == imagenet.VALIDATION_IMAGES and all(0 <= label < imagenet.CLASSES for label in labels)
     except (OSError, ValueError, TypeError):
         sound = False
     if not sound:
-        raise Mistake(
-            f"data.real={file} is not ReaL's real.json: a list of {imagenet.IMAGES:,} lists of labels from 0 to "
+        raise UserError(
+            f"data.real={file} is not ReaL's real.json: a list of {imagenet.VALIDATION_IMAGES:,} lists of labels from 0 to "
             f"{imagenet.CLASSES - 1}. Leave data.real out to use the published one.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
     return lists
 
 
-def padded(lists: list[list[int]]) -> np.ndarray:
+def pad_labels(lists: list[list[int]]) -> np.ndarray:
     """N lists of up to A labels as [N, A], -1 where there are fewer."""
     array = np.full((len(lists), max(1, *map(len, lists))), -1, dtype=np.int64)
     for row, labels in zip(array, lists):
@@ -84,9 +86,9 @@ def padded(lists: list[list[int]]) -> np.ndarray:
     return array
 
 
-def two_hundred(data: recipes.Files, split: Split) -> Split:
+def map_to_imagenet_200(data: recipes.Files, split: Split) -> Split:
     """The split with labels among the 200 classes of ImageNet that it has, whichever way its source counts them."""
-    chosen, synsets = imagenet.subset(data.labels).tolist(), imagenet.synsets()
+    chosen, synsets = imagenet.read_subset_labels(data.labels).tolist(), imagenet.read_synsets()
     names, numbered = split.classes, all(name.isdigit() for name in split.classes)
     if set(names) <= set(synsets):
         own = [synsets.index(name) for name in names]
@@ -95,33 +97,33 @@ def two_hundred(data: recipes.Files, split: Split) -> Split:
     elif len(names) == imagenet.CLASSES or numbered:
         own = range(imagenet.CLASSES)
     else:
-        raise Mistake(
-            f"data={data.name}: its classes are {listed(names)}, not those of this set, which its authors name "
+        raise UserError(
+            f"data={data.name}: its classes are {abbreviate(names)}, not those of this set, which its authors name "
             f"{synsets[chosen[0]]}, {synsets[chosen[1]]} ...: give the folder that they publish.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
     place = {label: n for n, label in enumerate(chosen)}
     labels = np.array([place.get(label, -1) for label in own])[split.labels]
     if labels.min(initial=0) < 0:
         key = split.keys[int(labels.argmin())]
-        raise Mistake(f"data={data.name}: {key} is of none of the {len(chosen)} classes of this set.", Exit.DATA)
+        raise UserError(f"data={data.name}: {key} is of none of the {len(chosen)} classes of this set.", ExitCode.DATA)
     among = np.array(chosen)[:, None]
     return replace(split, labels=labels, classes=tuple(synsets[label] for label in chosen), among=among)
 
 
-def objectnet(data: recipes.Files, split: Split) -> Split:
+def map_objectnet(data: recipes.Files, split: Split) -> Split:
     """The images of the classes that ImageNet has too, with the classes of ImageNet that stand for each.
 
     The mapping is that of the four files in ``mappings`` of the official archive.
     """
     folder = (data.path or Path()) / "mappings"
     try:
-        meanings = read_mappings(folder)
+        meanings = read_objectnet_mappings(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Mistake(
+        raise UserError(
             f"data={data.name}: cannot read which of its classes ImageNet has from {folder} ({type(error).__name__}: "
             f"{error}). Expected the folder objectnet-1.0 of the official archive, with images and mappings.",
-            Exit.DATA,
+            ExitCode.DATA,
         ) from None
     names = sorted(meanings)
     place = np.array([names.index(name) if name in meanings else -1 for name in split.classes])
@@ -131,7 +133,7 @@ def objectnet(data: recipes.Files, split: Split) -> Split:
     return replace(shared, labels=place[shared.labels], classes=tuple(names), among=among)
 
 
-def read_mappings(folder: Path) -> dict[str, list[int]]:
+def read_objectnet_mappings(folder: Path) -> dict[str, list[int]]:
     """The labels of ImageNet that stand for each image folder of ObjectNet; folders without any are left out."""
 
     def read(name: str) -> str:
@@ -145,10 +147,10 @@ def read_mappings(folder: Path) -> dict[str, list[int]]:
     return {folder_of[name]: [label_of[one] for one in names.split("; ")] for name, names in shared.items()}
 
 
-LABELS = {
-    "original": original,
-    "real": real,
-    "imagenet_a": two_hundred,
-    "imagenet_r": two_hundred,
-    "objectnet": objectnet,
+LABEL_MAPPINGS = {
+    "original": keep_labels,
+    "real": use_real_labels,
+    "imagenet_a": map_to_imagenet_200,
+    "imagenet_r": map_to_imagenet_200,
+    "objectnet": map_objectnet,
 }

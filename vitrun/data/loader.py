@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitrun.data.bad_images import stand_in, stop
-from vitrun.data.sampler import positions, share
-from vitrun.data.split import THREADS, BadImage, Split
+from vitrun.data.bad_images import raise_bad_image, read_or_next
+from vitrun.data.sampler import rank_range, step_positions
+from vitrun.data.split import DECODE_POOL, BadImage, Split
 from vitrun.runtime import distributed
 
 T = TypeVar("T")
-AHEAD = 2  # batches made before they are asked for
-PATIENCE = 0.1  # seconds between two looks whether a batch is still wanted
-IN_MEMORY_PIECE = 128  # images in memory viewed at a time: many, to share the calls, yet few enough for the caches
-PIECE = 16  # images a thread reads and views at a time: enough to share the calls, few enough to busy all threads
+PREFETCHED_BATCHES = 2  # batches made before they are asked for
+POLL_SECONDS = 0.1  # seconds between two looks whether a batch is still wanted
+VIEW_CHUNK_IN_MEMORY = 128  # images in memory viewed at a time: many, to share the calls, yet few enough for the caches
+VIEW_CHUNK = 16  # images a thread reads and views at a time: enough to share the calls, few enough to busy all threads
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Batch:
         return inputs, targets
 
 
-def training(
+def train_batches(
     split: Split,
     view: Callable,
     batch: int,
     seed: int,
     start: int,
     steps: int,
-    bad: Callable[[int, BadImage], None] = stop,
+    bad: Callable[[int, BadImage], None] = raise_bad_image,
 ) -> Iterator[Batch]:
     """The batches of steps ``start`` to ``steps``: every epoch is a new order of all images, no image is left out.
 
@@ -60,32 +60,32 @@ def training(
     ``bad`` is told of each image that cannot be read, before the next of the split stands in for it.
     """
     for step in range(start, steps):
-        seen = positions(step, batch, distributed.rank(), distributed.size())
+        seen = step_positions(step, batch, distributed.rank(), distributed.world_size())
         epochs, places = np.divmod(seen, len(split))
         images, indices = [], np.empty(len(places), dtype=np.int64)
         for epoch in np.unique(epochs).tolist():
             here = epochs == epoch
             chosen = split.order.indices(seed, epoch, places[here])
-            shown, indices[here] = viewed(split, view, chosen, epoch, bad)
+            shown, indices[here] = load_views(split, view, chosen, epoch, bad)
             images.append(shown)
         shown = images[0] if len(images) == 1 else torch.cat(images)
         yield Batch(shown, split.targets(indices), indices, first=int(seen[0]) - step * batch)
 
 
-def testing(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
+def test_batches(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
     """Every image of the split once, in order; the last batch is as small as it has to be.
 
     Each rank has its share of the images, side by side, in batches as much smaller; none where there are too few.
     """
-    start, end = share(len(split), distributed.rank(), distributed.size())
-    batch = -(-batch // distributed.size())
+    start, end = rank_range(len(split), distributed.rank(), distributed.world_size())
+    batch = -(-batch // distributed.world_size())
     for first in range(start, end, batch):
         indices = np.arange(first, min(first + batch, end))
-        images, _ = viewed(split, view, indices, None, stop)
+        images, _ = load_views(split, view, indices, None, raise_bad_image)
         yield Batch(images, split.targets(indices), indices)
 
 
-def viewed(
+def load_views(
     split: Split, view: Callable, indices: np.ndarray, epoch: int | None, bad: Callable[[int, BadImage], None]
 ) -> tuple[Tensor, np.ndarray]:
     """What ``view`` shows of the images at ``indices``, [B, 3, R, R], and the places [B] that they were read from."""
@@ -101,25 +101,25 @@ def viewed(
         if split.pixels is not None:
             found = split.pixels.index_select(0, torch.from_numpy(indices[piece]))
         else:
-            places[piece], pixels = zip(*(stand_in(split, index, bad) for index in indices[piece].tolist()))
+            places[piece], pixels = zip(*(read_or_next(split, index, bad) for index in indices[piece].tolist()))
             found = [torch.from_numpy(image) for image in pixels]
         view(found, *drawn(indices[piece]), out=images[piece])
 
-    size, spread = (PIECE, THREADS.map) if split.pixels is None else (IN_MEMORY_PIECE, map)
+    size, spread = (VIEW_CHUNK, DECODE_POOL.map) if split.pixels is None else (VIEW_CHUNK_IN_MEMORY, map)
     list(spread(work, [slice(first, first + size) for first in range(0, len(indices), size)]))
     return images, places
 
 
-def ahead(items: Iterator[T], cores: int = 1) -> Iterator[T]:
+def prefetch(items: Iterator[T], cores: int = 1) -> Iterator[T]:
     """The same items, made by a thread of their own that computes on ``cores``; an error there is raised here."""
-    queue: Queue = Queue(AHEAD)
+    queue: Queue = Queue(PREFETCHED_BATCHES)
     done = Event()
 
     def offer(item: T | None, error: BaseException | None) -> bool:
         # Python waits for this thread at its end: a daemon would be cut off inside torch, which aborts the process.
         while main_thread().is_alive() and not done.is_set():
             with suppress(Full):
-                queue.put((item, error), timeout=PATIENCE)
+                queue.put((item, error), timeout=POLL_SECONDS)
                 return True
         return False
 

@@ -18,20 +18,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitrun.data.split import THREADS, BadImage, Split
+from vitrun.data.split import DECODE_POOL, BadImage, Split
 
-SIDE = 32  # pixels of the grey view
-BITS = 128  # 64 find more pairs that are none among the 5 * 10^8 of CIFAR-10, 256 lose images shifted by a pixel
-GREY = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
-CHUNK = 500  # images hashed between two looks whether that is still wanted
-ROWS = 2048  # images of either split compared at a time
+HASH_SIDE = 32  # pixels of the grey view
+HASH_BITS = 128  # 64 find more pairs that are none among the 5 * 10^8 of CIFAR-10, 256 lose images shifted by a pixel
+GREY_WEIGHTS = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
+HASH_CHUNK = 500  # images hashed between two looks whether that is still wanted
+COMPARE_CHUNK = 2048  # images of either split compared at a time
 ROUNDING = 1e-5  # by which the cosine of equal vectors may be less than 1
 
-DOWN, ACROSS = (axis.ravel() for axis in np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij"))
-LOWEST = np.argsort(DOWN**2 + ACROSS**2, kind="stable")[1 : BITS + 1]  # without the mean
-COSINES = torch.cos(pi / SIDE * torch.arange(SIDE)[:, None] * (torch.arange(SIDE)[None] + 0.5))  # [frequency, pixel]
-MIRROR = torch.from_numpy(1.0 - 2.0 * (ACROSS[LOWEST] % 2)).float()  # [BITS] 1, or -1 where mirroring changes the sign
-VOID = torch.zeros(SIDE, SIDE)  # the view of what cannot be read
+DOWN, ACROSS = (axis.ravel() for axis in np.meshgrid(np.arange(HASH_SIDE), np.arange(HASH_SIDE), indexing="ij"))
+LOWEST_FREQUENCIES = np.argsort(DOWN**2 + ACROSS**2, kind="stable")[1 : HASH_BITS + 1]  # without the mean
+COSINES = torch.cos(
+    pi / HASH_SIDE * torch.arange(HASH_SIDE)[:, None] * (torch.arange(HASH_SIDE)[None] + 0.5)
+)  # [frequency, pixel]
+MIRROR_SIGNS = torch.from_numpy(
+    1.0 - 2.0 * (ACROSS[LOWEST_FREQUENCIES] % 2)
+).float()  # [BITS] 1, or -1 where mirroring changes the sign
+BLANK_VIEW = torch.zeros(HASH_SIDE, HASH_SIDE)  # the view of what cannot be read
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Pairs:
     distances: np.ndarray
 
 
-def codes(split: Split, tick: Callable[[int], None], bad: Callable[[BadImage], None]) -> dict[str, Tensor]:
+def hash_images(split: Split, tick: Callable[[int], None], bad: Callable[[BadImage], None]) -> dict[str, Tensor]:
     """SHA-256 of size and RGB pixels, uint8 [N, 32], and perceptual hash, uint8 [N, BITS / 8], of every image.
 
     ``bad`` is told of what cannot be read, whose hashes are of its bytes: it is like nothing but an exact copy.
@@ -53,17 +57,17 @@ def codes(split: Split, tick: Callable[[int], None], bad: Callable[[BadImage], N
         try:
             image = torch.from_numpy(split.decode(row)) if split.pixels is None else split.pixels[row]
         except BadImage as mistake:
-            return digest(torch.from_numpy(split.raw(row).copy())), mistake
-        return digest(image), small(image)
+            return digest_pixels(torch.from_numpy(split.raw(row).copy())), mistake
+        return digest_pixels(image), make_grey_view(image)
 
     exact, near = [], []
-    for first in range(0, len(split), CHUNK):
-        rows = range(first, min(first + CHUNK, len(split)))
-        digests, views = zip(*THREADS.map(look, rows))
-        found = perceptual(torch.stack([VOID if isinstance(view, BadImage) else view for view in views]))
+    for first in range(0, len(split), HASH_CHUNK):
+        rows = range(first, min(first + HASH_CHUNK, len(split)))
+        digests, views = zip(*DECODE_POOL.map(look, rows))
+        found = perceptual_hash(torch.stack([BLANK_VIEW if isinstance(view, BadImage) else view for view in views]))
         for place, view in enumerate(views):
             if isinstance(view, BadImage):
-                found[place] = digests[place][: BITS // 8]
+                found[place] = digests[place][: HASH_BITS // 8]
                 bad(view)
         exact.append(torch.stack(digests))
         near.append(found)
@@ -71,37 +75,37 @@ def codes(split: Split, tick: Callable[[int], None], bad: Callable[[BadImage], N
     return {"exact": torch.cat(exact), "near": torch.cat(near)}
 
 
-def digest(pixels: Tensor) -> Tensor:
+def digest_pixels(pixels: Tensor) -> Tensor:
     """The SHA-256 of an image's size and pixels: uint8, of any shape -> uint8 [32]."""
     code = hashlib.sha256(repr(tuple(pixels.shape)).encode() + pixels.contiguous().numpy().tobytes())
     return torch.frombuffer(bytearray(code.digest()), dtype=torch.uint8)
 
 
-def small(image: Tensor) -> Tensor:
+def make_grey_view(image: Tensor) -> Tensor:
     """The grey view of an image: uint8 [3, h, w] -> float32 [SIDE, SIDE]."""
-    if image.shape[1:] != (SIDE, SIDE):
-        image = functional.interpolate(image[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
-    return (image.float() * GREY[:, None, None]).sum(0)
+    if image.shape[1:] != (HASH_SIDE, HASH_SIDE):
+        image = functional.interpolate(image[None], (HASH_SIDE, HASH_SIDE), mode="bilinear", antialias=True)[0]
+    return (image.float() * GREY_WEIGHTS[:, None, None]).sum(0)
 
 
-def perceptual(views: Tensor) -> Tensor:
+def perceptual_hash(views: Tensor) -> Tensor:
     """The perceptual hash, packed: [B, SIDE, SIDE] -> uint8 [B, BITS / 8]."""
-    frequencies = (COSINES @ views @ COSINES.T).flatten(1)[:, LOWEST]
+    frequencies = (COSINES @ views @ COSINES.T).flatten(1)[:, LOWEST_FREQUENCIES]
     return torch.from_numpy(np.packbits(frequencies.numpy() > 0, axis=1))
 
 
-def signs(packed: Tensor) -> Tensor:
+def unpack_signs(packed: Tensor) -> Tensor:
     """A unit vector for each hash, so that the cosine of two is 1 - 2 * distance / BITS: [B, BITS / 8] -> [B, BITS]."""
     bits = torch.from_numpy(np.unpackbits(packed.numpy(), axis=1))
-    return (bits.float() * 2 - 1) / BITS**0.5
+    return (bits.float() * 2 - 1) / HASH_BITS**0.5
 
 
-def unit(features: Tensor) -> Tensor:
+def normalize_features(features: Tensor) -> Tensor:
     """Features scaled to length 1: [B, D] -> [B, D]."""
     return functional.normalize(features.float(), dim=1)
 
 
-def same(tests: Tensor, trains: Tensor) -> Pairs:
+def match_exact(tests: Tensor, trains: Tensor) -> Pairs:
     """The pairs of equal digests: of each image that has an equal one, that with the first such."""
     places: dict[bytes, list[int]] = {}
     for place, code in enumerate(map(bytes, tests.numpy())):
@@ -114,7 +118,7 @@ def same(tests: Tensor, trains: Tensor) -> Pairs:
     return Pairs(tests, trains, np.zeros(len(tests)))
 
 
-def alike(
+def match_by_cosine(
     tests: Tensor, trains: Tensor, vectors: Callable[[Tensor], Tensor], least: float, device: torch.device
 ) -> Pairs:
     """The pairs of cosine ``least`` or more: of each image that has any, that with the nearest; 1 - cosine apart.
@@ -123,20 +127,20 @@ def alike(
     """
     least -= ROUNDING
     of_test, of_train = (torch.full((2, len(rows)), -torch.inf, dtype=torch.float64) for rows in (tests, trains))
-    for row in range(0, len(trains), ROWS):
-        block = vectors(trains[row : row + ROWS]).to(device)
-        for place in range(0, len(tests), ROWS):
-            cosines = tests[place : place + ROWS].to(device) @ block.T  # [M', N']
+    for row in range(0, len(trains), COMPARE_CHUNK):
+        block = vectors(trains[row : row + COMPARE_CHUNK]).to(device)
+        for place in range(0, len(tests), COMPARE_CHUNK):
+            cosines = tests[place : place + COMPARE_CHUNK].to(device) @ block.T  # [M', N']
             if cosines.max() >= least:
-                nearest(of_test, place, cosines, row)
-                nearest(of_train, row, cosines.T, place)
-    pairs = {(place, int(of_test[1, place])): float(of_test[0, place]) for place in found(of_test, least)}
-    pairs |= {(int(of_train[1, row]), row): float(of_train[0, row]) for row in found(of_train, least)}
+                update_nearest(of_test, place, cosines, row)
+                update_nearest(of_train, row, cosines.T, place)
+    pairs = {(place, int(of_test[1, place])): float(of_test[0, place]) for place in matched_rows(of_test, least)}
+    pairs |= {(int(of_train[1, row]), row): float(of_train[0, row]) for row in matched_rows(of_train, least)}
     tests, trains = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
     return Pairs(tests, trains, np.maximum(0, 1 - np.array([pairs[pair] for pair in sorted(pairs)])))
 
 
-def nearest(best: Tensor, first: int, cosines: Tensor, other: int) -> None:
+def update_nearest(best: Tensor, first: int, cosines: Tensor, other: int) -> None:
     """Put into ``best``, cosines and places [2, N], what ``cosines`` [B, A] has better for rows from ``first``."""
     values, places = cosines.max(1)
     here = best[:, first : first + len(values)]
@@ -144,13 +148,13 @@ def nearest(best: Tensor, first: int, cosines: Tensor, other: int) -> None:
     here[:, better] = torch.stack([values.cpu().double(), places.cpu() + other])[:, better]
 
 
-def found(best: Tensor, least: float) -> list[int]:
+def matched_rows(best: Tensor, least: float) -> list[int]:
     """The rows whose best cosine is ``least`` or more."""
     return (best[0] >= least).nonzero()[:, 0].tolist()
 
 
-def hashed(tests: Tensor, trains: Tensor, distance: int, mirrored: bool, device: torch.device) -> Pairs:
+def match_by_hash(tests: Tensor, trains: Tensor, distance: int, mirrored: bool, device: torch.device) -> Pairs:
     """The pairs whose hashes differ in ``distance`` bits of BITS at most, test images mirrored first if so."""
-    vectors = signs(tests) * MIRROR if mirrored else signs(tests)
-    pairs = alike(vectors, trains, signs, 1 - 2 * distance / BITS, device)
-    return Pairs(pairs.tests, pairs.trains, np.rint(pairs.distances * BITS / 2))
+    vectors = unpack_signs(tests) * MIRROR_SIGNS if mirrored else unpack_signs(tests)
+    pairs = match_by_cosine(vectors, trains, unpack_signs, 1 - 2 * distance / HASH_BITS, device)
+    return Pairs(pairs.tests, pairs.trains, np.rint(pairs.distances * HASH_BITS / 2))

@@ -6,31 +6,28 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vitrun.data.decode import decode
+from vitrun.data.decode import decode_image
 from vitrun.data.sampler import Order
-from vitrun.errors import Exit, Mistake
-from vitrun.runtime.console import counted
+from vitrun.errors import ExitCode, UserError
+from vitrun.recipes import count_held_out
+from vitrun.runtime import random
 
-IN_MEMORY = 2**30  # bytes of pixels that a split of equal images may take to be decoded once
-CHUNK = 500  # images a thread decodes at a time
-TINY = 32 * 32  # pixels: decoding no more takes less time than threads lose by handing Python's lock to each other
 # The number that any thread sets holds in all that have not asked for theirs: the main thread asks before it is set.
 torch.get_num_threads()
-THREADS = ThreadPoolExecutor(os.cpu_count(), "decode", partial(torch.set_num_threads, 1))
+DECODE_POOL = ThreadPoolExecutor(os.cpu_count(), "decode", partial(torch.set_num_threads, 1))
 
 
-class BadImage(Mistake):
+class BadImage(UserError):
     """A file that was read and is no readable image."""
 
 
 @dataclass(frozen=True)
-class Chosen(Sequence):
+class KeySubset(Sequence):
     """Some of the keys of a split, each made when it is asked for."""
 
     keys: Sequence[str]
@@ -106,19 +103,19 @@ class Split:
         """The image at ``index``: [3, h, w] uint8; a BadImage that names it where it is none."""
         data = self.read(index)
         try:
-            return decode(data)
+            return decode_image(data)
         except MemoryError:  # which is not the image's fault
             raise
         except Exception as error:  # whatever a decoder raises
             raise self.bad(index, data, error) from None
 
     def read(self, index: int) -> bytes | memoryview | np.ndarray:
-        """The image at ``index`` as its source has it; a Mistake, and no BadImage, where that cannot be read."""
+        """The image at ``index`` as its source has it; a UserError, and no BadImage, where that cannot be read."""
         try:
             return self.encoded(index)
         except OSError as error:
             sentence = f"{self.keys[index]} cannot be read: {error}. Bring it back, or remove what names it."
-            raise Mistake(sentence, Exit.DATA) from None
+            raise UserError(sentence, ExitCode.DATA) from None
 
     def bad(self, index: int, data: bytes | memoryview | np.ndarray, error: Exception) -> BadImage:
         """The BadImage that says what made the ``data`` of the image at ``index`` unreadable."""
@@ -126,7 +123,7 @@ class Split:
         return BadImage(
             f"{self.keys[index]} is no readable image ({len(data)} bytes, beginning with '{start}'): {error}. "
             "Replace or remove it.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
 
     def raw(self, index: int) -> np.ndarray:
@@ -141,7 +138,7 @@ class Split:
         encoded, pixels, accepted, sizes, shards = self.encoded, self.pixels, self.accepted, self.sizes, self.shards
         return replace(
             self,
-            keys=Chosen(self.keys, rows),
+            keys=KeySubset(self.keys, rows),
             labels=self.labels[rows],
             pixels=None if pixels is None else pixels[torch.from_numpy(rows)],
             encoded=None if encoded is None else lambda index: encoded(int(rows[index])),
@@ -152,8 +149,8 @@ class Split:
             code=self.code and hashlib.sha256(self.code.encode() + rows.astype("<i8").tobytes()).hexdigest(),
         )
 
-    def without(self, keys: set[str]) -> "Split":
-        """The split but for the images of these keys; a Mistake where it has no such image, or no other."""
+    def exclude(self, keys: set[str]) -> "Split":
+        """The split but for the images of these keys; a UserError where it has no such image, or no other."""
         missing = set(keys)
         kept = np.ones(len(self), bool)
         for row, key in enumerate(self.keys):
@@ -161,72 +158,24 @@ class Split:
                 kept[row] = False
                 missing.discard(key)
         if missing:
-            raise Mistake(
+            raise UserError(
                 f"{len(missing):,} of the {len(keys):,} images to leave out are none of the training images, "
                 f"as {min(missing)}: their list belongs to another data set.",
-                Exit.DATA,
+                ExitCode.DATA,
             )
         if not kept.any():
-            raise Mistake("All training images are to be left out: there is nothing to train on.", Exit.DATA)
+            raise UserError("All training images are to be left out: there is nothing to train on.", ExitCode.DATA)
         return self.only(np.flatnonzero(kept))
 
 
-def settled(split: Split) -> Split:
-    """The split with its pixels in memory, where its images are of one size, few enough and sound; else as it is."""
-    probe = [tried(split, row) for row in range(0, len(split), max(1, len(split) // 16))]
-    sides = {image.shape if image is not None else None for image in probe}
-    if len(sides) > 1 or None in sides or probe[0].size * len(split) > IN_MEMORY:
-        return split
-    pixels = np.empty((len(split), *probe[0].shape), dtype=np.uint8)
+def hold_out(split: Split, share: float) -> tuple[Split, Split]:
+    """The split without a share of its images, one at least, and the split of that share.
 
-    def place(start: int) -> bool:
-        for row in range(start, min(start + CHUNK, len(split))):
-            image = tried(split, row)
-            if image is None or image.shape != pixels.shape[1:]:
-                return False
-            pixels[row] = image
-        return True
-
-    _, height, width = probe[0].shape
-    spread = map if height * width <= TINY else THREADS.map
-    fits = all(spread(place, range(0, len(split), CHUNK)))
-    return replace(split, pixels=torch.from_numpy(pixels), encoded=None) if fits else split
-
-
-def tried(split: Split, row: int) -> np.ndarray | None:
-    """The image at ``row``, or None where it is bad."""
+    It is drawn, for sets are sorted by class, and is the same for every run.
+    """
     try:
-        return split.decode(row)
-    except BadImage:
-        return None
-
-
-def bad_images(split: Split) -> dict[int, BadImage]:
-    """What is wrong with each bad image, by its place; every image is decoded to find them."""
-    if split.pixels is not None:
-        return {}
-
-    def check(start: int) -> list[tuple[int, BadImage]]:
-        found = []
-        for row in range(start, min(start + CHUNK, len(split))):
-            try:
-                split.decode(row)
-            except BadImage as mistake:
-                found.append((row, mistake))
-        return found
-
-    starts = range(0, len(split), CHUNK)
-    return dict(chain.from_iterable(counted(THREADS.map(check, starts), len(starts), f"times {CHUNK} images checked")))
-
-
-def readable(split: Split, tell: Callable[[str], None]) -> Split:
-    """The split without its bad images, each of which ``tell`` is told."""
-    bad = bad_images(split)
-    if split.pixels is not None:
-        return split
-    if len(bad) == len(split):
-        raise Mistake(f"None of {len(bad)} images can be read: {bad[0]}", Exit.DATA)
-    for mistake in bad.values():
-        tell(f"skipped: {mistake}")
-    sound = split.only(np.setdiff1d(np.arange(len(split)), list(bad)))
-    return settled(replace(sound, skipped=len(bad), whole=split.identity))
+        number = count_held_out(len(split), share)
+    except ValueError as error:
+        raise UserError(f"{error}.", ExitCode.DATA) from None
+    drawn = random.make_generator(0, "dev").permutation(len(split))
+    return split.only(np.sort(drawn[number:])), split.only(np.sort(drawn[:number]))

@@ -13,12 +13,12 @@ from vitrun.runtime.device import Machine
 
 
 @dataclass
-class Answers:
+class Predictions:
     """What a network said of N images: the five likeliest classes of each (or all, where fewer), and its loss."""
 
     labels: np.ndarray  # [N] or [N, K] padded with -1
     indices: np.ndarray  # [N] places in the split
-    top: np.ndarray  # [N, 5] classes, likeliest first
+    top_classes: np.ndarray  # [N, 5] classes, likeliest first
     losses: np.ndarray = field(repr=False)  # [N]
 
     def accuracy(self, k: int, right: np.ndarray | None = None) -> float:
@@ -27,32 +27,34 @@ class Answers:
         ``right`` [N, A] holds the right labels of each, then -1; images without any do not count. None: their labels.
         """
         right = self.labels.reshape(len(self.labels), -1) if right is None else right
-        hits = (self.top[:, :k, None] == right[:, None]).any((1, 2))
+        hits = (self.top_classes[:, :k, None] == right[:, None]).any((1, 2))
         return float(hits[(right >= 0).any(1)].mean())
 
 
-def answers(
+def predict(
     network: nn.Module, batches: Iterable[Batch], objective: Callable, machine: Machine, tick: Callable
-) -> Answers:
+) -> Predictions:
     """The answers of ``network`` for every image of ``batches``, each exactly once."""
 
     def answer(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         logits = network(images).float()
         return logits.topk(min(5, logits.shape[1])).indices, objective(logits, labels), labels
 
-    top, losses, labels, indices = read(network, batches, answer, machine, tick)
-    return Answers(labels, indices, top, losses)
+    top, losses, labels, indices = run_inference(network, batches, answer, machine, tick)
+    return Predictions(labels, indices, top, losses)
 
 
-def features(
+def compute_features(
     network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the head reads, float32 [N, D], and the labels [N], of every image of ``batches``."""
-    found, labels, _ = read(network, batches, lambda x, labels: (network.features(x).float(), labels), machine, tick)
+    found, labels, _ = run_inference(
+        network, batches, lambda x, labels: (network.features(x).float(), labels), machine, tick
+    )
     return found, labels
 
 
-def read(
+def run_inference(
     network: nn.Module, batches: Iterable[Batch], function: Callable, machine: Machine, tick: Callable[[int], None]
 ) -> Sequence[np.ndarray]:
     """``function(*inputs, *targets)``, a tuple of tensors, over all batches, each joined; and the indices behind.
@@ -62,7 +64,7 @@ def read(
     network.eval()
     parts = []
     for batch in batches:
-        pieces = np.array_split(np.arange(len(batch.images)), min(machine.lanes, len(batch.images)))
+        pieces = np.array_split(np.arange(len(batch.images)), min(machine.workers, len(batch.images)))
 
         @torch.inference_mode()
         def work(piece: np.ndarray, batch: Batch = batch) -> list[np.ndarray]:
@@ -73,4 +75,4 @@ def read(
         for piece, found in zip(pieces, machine.map(work, pieces, len(pieces))):
             parts.append((*found, batch.indices[piece]))
         tick(len(batch.images))
-    return distributed.gather([np.concatenate(column) for column in zip(*parts)])
+    return distributed.all_gather_arrays([np.concatenate(column) for column in zip(*parts)])

@@ -1,4 +1,4 @@
-"""The images that a verb works on: opened, said aloud, and recorded in its run."""
+"""The images that a command works on: opened, said aloud, and recorded in its run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -6,14 +6,14 @@ from dataclasses import asdict
 import numpy as np
 
 from vitrun import data, recipes
-from vitrun.data.transforms.views import WholeView
-from vitrun.errors import Exit, Mistake
+from vitrun.data.transforms.views import CenterCropView
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import exclude
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
-CALLED = {"train": "training", "test": "test"}
+PART_NAMES = {"train": "training", "test": "test"}
 
 
 def open_parts(
@@ -26,58 +26,65 @@ def open_parts(
 ) -> list[data.Split]:
     """The ``parts`` of a data set, where ``skip_bad`` without images that cannot be read, the first less ``excluded``.
 
-    A Mistake (exit 3) where the data changed since the run began, or where training and test images are the same or
+    A UserError (exit 3) where the data changed since the run began, or where training and test images are the same or
     have not the same classes. A rehearsal has the sizes of what it would download.
     """
-    if run.dry and not excluded and (known := [published(source, part) for part in parts]) and all(known):
+    if run.dry and not excluded and (known := [find_published_split(source, part) for part in parts]) and all(known):
         splits = known
     else:
-        with distributed.first():
-            splits = [open_split(source, part, run.screen, run.tick) for part in parts]
+        with distributed.rank_zero_first():
+            splits = [open_split(source, part, run.screen, run.raise_if_interrupted) for part in parts]
         if len(parts) == 2:
-            check_pair(source, *splits)
+            check_train_and_test(source, *splits)
     if skip_bad and not run.dry:
-        splits = [data.readable(split, run.warn) for split in splits]
+        splits = [data.drop_bad_images(split, run.warn) for split in splits]
     if excluded:
-        whole, splits[0] = splits[0], splits[0].without(exclude.keys(excluded, run.recipe.runs, splits[0].fingerprint))
+        whole, splits[0] = (
+            splits[0],
+            splits[0].exclude(exclude.load_excluded_keys(excluded, run.recipe.runs, splits[0].fingerprint)),
+        )
         left = len(whole) - len(splits[0])
-        run.say(f"left out: {left:,} of {len(whole):,} {CALLED[parts[0]]} images, by {', '.join(excluded)}")
-    sizes = " and ".join(f"{len(split)} {CALLED[part]}" for part, split in zip(parts, splits))
-    run.say(f"data: {source.name}, {sizes} images, {len(splits[0].classes)} classes")
+        run.log(f"left out: {left:,} of {len(whole):,} {PART_NAMES[parts[0]]} images, by {', '.join(excluded)}")
+    sizes = " and ".join(f"{len(split)} {PART_NAMES[part]}" for part, split in zip(parts, splits))
+    run.log(f"data: {source.name}, {sizes} images, {len(splits[0].classes)} classes")
     places = [place for place in dict.fromkeys(split.where for split in splits) if place]
     for place in places:
-        run.say(f"from {place}")
+        run.log(f"from {place}")
     fingerprints = {f"{part}_data": split.fingerprint for part, split in zip(parts, splits)}
-    if any(others != fingerprints for others in distributed.each(fingerprints)):
-        raise Mistake(f"data={source.name}: not all ranks see the same images. Give them all the same.", Exit.DATA)
-    run.about(**fingerprints, source="; ".join(places))
+    if any(others != fingerprints for others in distributed.all_gather_object(fingerprints)):
+        raise UserError(
+            f"data={source.name}: not all ranks see the same images. Give them all the same.", ExitCode.DATA
+        )
+    run.update_about(**fingerprints, source="; ".join(places))
     return splits
 
 
-def check_pair(source: recipes.Data, train: data.Split, test: data.Split) -> None:
-    """A Mistake where a test class is none of the training images', or where both parts are the same images."""
+def check_train_and_test(source: recipes.Data, train: data.Split, test: data.Split) -> None:
+    """A UserError where a test class is none of the training images', or where both parts are the same images."""
     number = len(train.classes)
     if len(test.classes) > number or test.classes != train.classes[: len(test.classes)]:
         others = [name for name in test.classes if name not in train.classes]
         what = f"{len(others)} that they have not, {others[0]} first" if others else "the same in another order"
-        raise Mistake(
+        raise UserError(
             f"data={source.name}: the training images have {number} classes, the test images {what}. Both need the "
             "same, in the same order.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
     rows = {0, len(train) // 2, len(train) - 1}
     if train.fingerprint == test.fingerprint and all(np.array_equal(train.raw(row), test.raw(row)) for row in rows):
-        raise Mistake(
+        raise UserError(
             f"data={source.name}: the training and the test part are the same images. Choose another for one of them.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
 
 
-def published(source: recipes.Data, part: str) -> data.Split | None:
+def find_published_split(source: recipes.Data, part: str) -> data.Split | None:
     """A part as it is published, where opening it would be a download or the index of many shards; else None."""
-    return data.as_published(source, part) if isinstance(source, recipes.Files | recipes.Shards) else None
+    return data.make_placeholder_split(source, part) if isinstance(source, recipes.Files | recipes.Shards) else None
 
 
-def seen(split: data.Split, res: int, view: recipes.View, batch: int, machine: Machine) -> Iterator[data.Batch]:
+def make_eval_batches(
+    split: data.Split, res: int, view: recipes.View, batch: int, machine: Machine
+) -> Iterator[data.Batch]:
     """Batches of every image of a split once, as ``view`` shows a test image at ``res``, made ahead of the network."""
-    return data.ahead(data.testing(split, WholeView(res, **asdict(view)), batch), machine.spare)
+    return data.prefetch(data.test_batches(split, CenterCropView(res, **asdict(view)), batch), machine.loader_threads)

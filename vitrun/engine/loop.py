@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch
-from vitrun.engine.optim import average, set_lr
-from vitrun.engine.state import State
-from vitrun.errors import Exit, Mistake, Stopped
+from vitrun.engine.optim import set_lr, update_ema
+from vitrun.engine.state import TrainState
+from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
-from vitrun.runtime.random import key
+from vitrun.runtime.random import derive_seed
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Step:
     norm: float  # of the gradient, before the clip
     lr: float
     images: int
-    waited: float  # seconds for data
-    took: float  # seconds in all
+    data_seconds: float  # seconds for data
+    step_seconds: float  # seconds in all
 
 
 def fit(
-    state: State,
+    state: TrainState,
     batches: Iterable[Batch],
     *,
     lr: Callable[[int], float],
@@ -48,34 +48,34 @@ def fit(
 
     ``objective(outputs, *targets)`` is the loss of each image [B], of what the network makes of a batch's inputs.
     ``tick(images)`` is called after each micro-batch and may raise: the step is then not done, and ``state`` is whole.
-    Raises a Mistake (exit 5) before the update where the loss or the gradient is not finite.
+    Raises a UserError (exit 5) before the update where the loss or the gradient is not finite.
     """
     parameters = [p for p in state.network.parameters() if p.requires_grad]
     state.network.train()
     asked = perf_counter()
     for batch in batches:
         got = perf_counter()
-        images = sum(distributed.each(len(batch.labels)))
+        images = sum(distributed.all_gather_object(len(batch.labels)))
         rate = lr(state.step)
         set_lr(state.optimizer, rate)
-        dropout = key(seed, f"dropout {distributed.rank()}" if distributed.rank() else "dropout", state.step)
+        dropout = derive_seed(seed, f"dropout {distributed.rank()}" if distributed.rank() else "dropout", state.step)
         work = partial(accumulate, state, parameters, batch, images, objective, machine, dropout, tick)
-        loss = sum(distributed.each(fitting(state, work)))
-        distributed.sum_([p.grad for p in parameters])
+        loss = sum(distributed.all_gather_object(retry_on_oom(state, work)))
+        distributed.all_reduce([p.grad for p in parameters])
         norm = float(nn.utils.clip_grad_norm_(parameters, clip or torch.inf))
         if not (isfinite(loss) and isfinite(norm)):
-            raise not_finite(state.step, loss, norm, rate, batch.indices, clip)
+            raise non_finite_error(state.step, loss, norm, rate, batch.indices, clip)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         if state.ema is not None:
-            average(state.ema, state.network, decay)
+            update_ema(state.ema, state.network, decay)
         state.step += 1
         now = perf_counter()
         yield Step(state.step, loss, norm, rate, images, got - asked, now - asked)
         asked = perf_counter()
 
 
-def fitting(state: State, work: Callable[[], float]) -> float:
+def retry_on_oom(state: TrainState, work: Callable[[], float]) -> float:
     """What ``work`` returns; on a GPU that runs out of memory the micro-batch is halved and the batch begun again.
 
     Where it does not come to its end, the statistics that layers keep of batches are as they were.
@@ -84,20 +84,20 @@ def fitting(state: State, work: Callable[[], float]) -> float:
     while True:
         try:
             return work()
-        except (Stopped, torch.OutOfMemoryError) as error:
+        except (Interrupted, torch.OutOfMemoryError) as error:
             for buffer, kept in before:
                 buffer.copy_(kept)
-            if isinstance(error, Stopped):
+            if isinstance(error, Interrupted):
                 raise
             if state.micro_batch == 1:
                 reason = f"Out of memory with one image at a time: {error}. Use a smaller model or res."
-                raise Mistake(reason, Exit.SPACE) from None
+                raise UserError(reason, ExitCode.SPACE) from None
             state.micro_batch = (state.micro_batch + 1) // 2
             torch.cuda.empty_cache()
 
 
 def accumulate(
-    state: State,
+    state: TrainState,
     parameters: list[nn.Parameter],
     batch: Batch,
     images: int,
@@ -115,7 +115,7 @@ def accumulate(
     torch.manual_seed(dropout)
     micro = state.micro_batch
     starts = list(range(0, len(batch.labels), micro))
-    lanes = min(machine.lanes_for(state.network), len(starts))
+    lanes = min(machine.workers_for(state.network), len(starts))
 
     def work(lane: int) -> tuple[Tensor, list[Tensor]]:
         loss = torch.zeros((), device=machine.device)
@@ -139,12 +139,14 @@ def accumulate(
     return float(loss)
 
 
-def not_finite(step: int, loss: float, norm: float, lr: float, indices: np.ndarray, clip: float | None) -> Mistake:
+def non_finite_error(
+    step: int, loss: float, norm: float, lr: float, indices: np.ndarray, clip: float | None
+) -> UserError:
     """The error for a step that must not be taken."""
     clipped = "" if clip else ", or clip=1"
     shown = ", ".join(map(str, indices[:8].tolist()))
-    return Mistake(
+    return UserError(
         f"Step {step} has loss {loss:.4g} and gradient norm {norm:.4g} at lr {lr:.3g} (images {shown}, ...): "
         f"stopped before the update. Try a smaller optim.lr, or a longer warmup{clipped}.",
-        Exit.NUMERICS,
+        ExitCode.NUMERICS,
     )

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrun.data import Batch, Split
-from vitrun.engine.inference import answers
-from vitrun.errors import Mistake
+from vitrun.engine.inference import predict
+from vitrun.errors import UserError
 from vitrun.runtime import random
 from vitrun.runtime.device import Machine
 
@@ -26,13 +26,13 @@ def sigmoid_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tens
     torch's own form takes x from log sigmoid(x), which at a head's first bias of -10 loses three digits of each class.
     """
     logits = logits.float()
-    targets = multi_hot(labels, logits.shape[1])
+    targets = encode_multi_hot(labels, logits.shape[1])
     if smoothing:
         targets = targets * (1 - smoothing) + smoothing / logits.shape[1]  # as softmax_loss smooths them
     return (functional.softplus(logits) - targets * logits).sum(1)
 
 
-def multi_hot(labels: Tensor, classes: int) -> Tensor:
+def encode_multi_hot(labels: Tensor, classes: int) -> Tensor:
     """1 for each class that an image has, else 0: [B], or [B, K] where -1 is no class, to float32 [B, C]."""
     labels = labels.reshape(len(labels), -1)
     targets = torch.zeros(len(labels), classes + 1, device=labels.device)
@@ -43,16 +43,16 @@ LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
 
 
 def check_loss(loss: str, *splits: Split) -> None:
-    """A Mistake where a split has images of several labels, and the loss knows one only."""
+    """A UserError where a split has images of several labels, and the loss knows one only."""
     if loss == "softmax" and any(split.labels.ndim > 1 for split in splits):
-        raise Mistake(
+        raise UserError(
             "loss=softmax knows one label an image, but the data has images of several: use loss=sigmoid, or in eval "
             "the init of a run that was trained so."
         )
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelObjective:
     """To tell an image's label, or with mixup the shares of two."""
 
     kind: str  # of loss
@@ -69,7 +69,7 @@ class Labelled:
         """
         if not self.mixup:
             return batch
-        drawn = random.generator(self.seed, "mixup", step).beta(self.mixup, self.mixup)
+        drawn = random.make_generator(self.seed, "mixup", step).beta(self.mixup, self.mixup)
         share = max(drawn, 1 - drawn)
         images = batch.images.lerp(batch.images.roll(1, 0), 1 - share)
         targets = (batch.labels.roll(1, 0), torch.full((len(images),), share))
@@ -83,9 +83,11 @@ class Labelled:
             return own
         return share * own + (1 - share) * loss(logits, others, self.smoothing)
 
-    def test(self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable) -> dict[str, Any]:
+    def evaluate(
+        self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable
+    ) -> dict[str, Any]:
         """Top-1, top-5 and loss, without smoothing, on every image of ``batches``."""
-        found = answers(network, batches, LOSSES[self.kind], machine, tick)
+        found = predict(network, batches, LOSSES[self.kind], machine, tick)
         return {
             "top1": found.accuracy(1),
             "top5": found.accuracy(5),

@@ -9,12 +9,12 @@ from torch import nn
 from vitrun import recipes
 
 
-def optimizer(optim: recipes.Adam | recipes.Sgd, network: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all parameters of ``network``; weight decay where ``decayed`` says so, or on all."""
+def build_optimizer(optim: recipes.Adam | recipes.Sgd, network: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all parameters of ``network``; weight decay where ``is_decayed`` says so, or on all."""
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    chosen = [optim.decay == "all" or decayed(name, p) for name, p in named]
+    chosen = [optim.decay == "all" or is_decayed(name, p) for name, p in named]
     groups = [
-        {"params": [p for (_, p), c in zip(named, chosen) if c], "weight_decay": decay_rate(optim)},
+        {"params": [p for (_, p), c in zip(named, chosen) if c], "weight_decay": convert_weight_decay(optim)},
         {"params": [p for (_, p), c in zip(named, chosen) if not c], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
@@ -24,7 +24,7 @@ def optimizer(optim: recipes.Adam | recipes.Sgd, network: nn.Module) -> torch.op
     return kind(groups, optim.lr, betas=optim.betas, fused=True)
 
 
-def decay_rate(optim: recipes.Adam | recipes.Sgd) -> float:
+def convert_weight_decay(optim: recipes.Adam | recipes.Sgd) -> float:
     """The rate as torch's optimizers take it.
 
     A step of AdamW takes ``lr(t) * rate`` of each weight, which is what the paper's rates mean (arXiv 2106.10270,
@@ -37,23 +37,23 @@ def decay_rate(optim: recipes.Adam | recipes.Sgd) -> float:
     return optim.weight_decay
 
 
-def decayed(name: str, parameter: torch.Tensor) -> bool:
+def is_decayed(name: str, parameter: torch.Tensor) -> bool:
     """Kernels are decayed; biases, norms, tokens and position tables are not (big_vision's ``.*/kernel``)."""
     return parameter.ndim > 1 and name.endswith("weight")
 
 
-def cosine(progress: float) -> float:
+def cosine_decay(progress: float) -> float:
     """From 1 to 0 along half a cosine."""
     return 0.5 * (1 + cos(pi * progress))
 
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
-    "cosine": cosine,
+    "cosine": cosine_decay,
     "linear": lambda progress: 1 - progress,
 }
 
 
-def schedule(
+def build_schedule(
     kind: str, lr: float, steps: int, warmup: int, end: float = 0.0, drops: Sequence[int] = ()
 ) -> Callable[[int], float]:
     """The learning rate as a pure function of the step, counted from 0.
@@ -79,6 +79,6 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def average(ema: list[torch.Tensor], network: nn.Module, decay: float) -> None:
+def update_ema(ema: list[torch.Tensor], network: nn.Module, decay: float) -> None:
     """Move the Polyak average towards the weights: ``ema = decay * ema + (1 - decay) * weights``."""
     torch._foreach_lerp_(ema, [p.detach() for p in network.parameters()], 1 - decay)

@@ -16,7 +16,7 @@ from vitrun.runs.run import Run
 
 
 @dataclass
-class State:
+class TrainState:
     """What training changes, and all that a checkpoint has to hold."""
 
     network: nn.Module
@@ -26,19 +26,19 @@ class State:
     micro_batch: int
 
 
-class averaged:
+class use_ema:
     """Inside, the network has its averaged weights, where there are any."""
 
-    def __init__(self, state: State):
+    def __init__(self, state: TrainState):
         self.state = state
 
     def __enter__(self) -> None:
-        self.exchange()
+        self.swap()
 
     def __exit__(self, *_: Any) -> None:
-        self.exchange()
+        self.swap()
 
-    def exchange(self) -> None:
+    def swap(self) -> None:
         if self.state.ema is not None:
             for parameter, mean in zip(self.state.network.parameters(), self.state.ema):
                 kept = parameter.data
@@ -46,7 +46,9 @@ class averaged:
                 mean.data = kept
 
 
-def save(state: State, model: ViT | BiT | Timm, names: Sequence[str], res: int, run: Run, final: bool = False) -> bool:
+def save_checkpoint(
+    state: TrainState, model: ViT | BiT | Timm, names: Sequence[str], res: int, run: Run, final: bool = False
+) -> bool:
     """Save a checkpoint, and tell if that worked; the final one has no optimizer state, and replaces all others.
 
     ``names`` are those of the classes.
@@ -57,10 +59,10 @@ def save(state: State, model: ViT | BiT | Timm, names: Sequence[str], res: int, 
     }
 
     def write(folder: Path) -> None:
-        models.save(folder / "model.safetensors", state.network, model, len(names), res, names)
+        models.save_model(folder / "model.safetensors", state.network, model, len(names), res, names)
         if state.ema is not None:
-            with averaged(state):
-                models.save(folder / "ema.safetensors", state.network, model, len(names), res, names)
+            with use_ema(state):
+                models.save_model(folder / "ema.safetensors", state.network, model, len(names), res, names)
         if packed:
             save_file(
                 {name: tensor.contiguous() for name, tensor in packed.items()}, folder / "train_state.safetensors"
@@ -69,22 +71,22 @@ def save(state: State, model: ViT | BiT | Timm, names: Sequence[str], res: int, 
         (folder / "train_state.json").write_text(json.dumps(facts), encoding="utf-8")
 
     facts = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}  # which memory may halve
-    return run.save(state.step, write, size(state, final), final, facts)
+    return run.save_checkpoint(state.step, write, checkpoint_size(state, final), final, facts)
 
 
-def size(state: State, final: bool = False) -> int:
+def checkpoint_size(state: TrainState, final: bool = False) -> int:
     """The bytes of a checkpoint: weights, their average, and but for the ``final`` one the optimizer's moments."""
     moments = 1 if isinstance(state.optimizer, torch.optim.SGD) else 2
     weights = sum(p.numel() * p.element_size() for p in state.network.parameters())
     return weights * (1 + (state.ema is not None) + (0 if final else moments))
 
 
-def restore(state: State, checkpoint: Path) -> None:
+def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
     """Put a checkpoint's content into ``state``."""
-    models.fill(state.network, checkpoint / "model.safetensors")
+    models.restore_weights(state.network, checkpoint / "model.safetensors")
     if state.ema is not None:
         weights = [p.detach().clone() for p in state.network.parameters()]
-        models.fill(state.network, checkpoint / "ema.safetensors")
+        models.restore_weights(state.network, checkpoint / "ema.safetensors")
         state.ema = [p.detach().clone() for p in state.network.parameters()]
         for parameter, weight in zip(state.network.parameters(), weights):
             parameter.data.copy_(weight)

@@ -4,38 +4,38 @@ Images are [B, 3, R, R] in [-1, 1]. A network maps them to logits [B, C], and it
 ``head`` reads.
 """
 
-from vitrun.models.assemble import Loaded
-from vitrun.models.attention_maps import attention_and_tokens, layered
-from vitrun.models.build import build, check, stride
-from vitrun.models.checkpoint_file import fill, save
-from vitrun.models.cost import macs, parameters, tokens
-from vitrun.models.hub import check as check_tag
+from vitrun.models.assemble import LoadedModel
+from vitrun.models.attention_maps import attention_and_tokens, hidden_states
+from vitrun.models.build import build, check_model, token_stride
+from vitrun.models.checkpoint_file import restore_weights, save_model
+from vitrun.models.cost import count_macs, count_parameters, count_tokens
+from vitrun.models.hub import check_tag as check_tag
 from vitrun.models.load import load, with_dropout
-from vitrun.models.load_report import Report
-from vitrun.models.masked import KEPT, MASKED, build_masked
-from vitrun.models.published_weights import published
-from vitrun.models.tensor_files import Weights, read
+from vitrun.models.load_report import LoadReport
+from vitrun.models.masked import MASKED, UNCHANGED, build_masked
+from vitrun.models.published_weights import list_published_weights
+from vitrun.models.tensor_files import Weights, read_weights
 
 __all__ = [
-    "KEPT",
+    "UNCHANGED",
     "MASKED",
-    "Loaded",
-    "Report",
+    "LoadedModel",
+    "LoadReport",
     "Weights",
     "attention_and_tokens",
     "build",
     "build_masked",
-    "check",
+    "check_model",
     "check_tag",
-    "fill",
-    "layered",
+    "restore_weights",
+    "hidden_states",
     "load",
-    "macs",
-    "parameters",
-    "published",
-    "read",
-    "save",
-    "stride",
-    "tokens",
+    "count_macs",
+    "count_parameters",
+    "list_published_weights",
+    "read_weights",
+    "save_model",
+    "token_stride",
+    "count_tokens",
     "with_dropout",
 ]

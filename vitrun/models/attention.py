@@ -27,15 +27,15 @@ class Attention(nn.Module):
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [B, H, N, D/H] of [B, N, D]."""
-        return self.by_head(self.qkv(x))
+        return self.split_heads(self.qkv(x))
 
     def split_first(self, x: Tensor, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
         """As ``split``, with queries for the first ``outputs`` tokens only."""
         D, weight, bias = x.shape[2], self.qkv.weight, self.qkv.bias
-        (q,) = self.by_head(functional.linear(x[:, :outputs], weight[:D], bias[:D]))
-        return q, *self.by_head(functional.linear(x, weight[D:], bias[D:]))
+        (q,) = self.split_heads(functional.linear(x[:, :outputs], weight[:D], bias[:D]))
+        return q, *self.split_heads(functional.linear(x, weight[D:], bias[D:]))
 
-    def by_head(self, x: Tensor) -> tuple[Tensor, ...]:
+    def split_heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """[B, N, k D] -> k of [B, H, N, D/H]."""
         size = self.proj.in_features // self.heads
         return x.unflatten(2, (-1, self.heads, size)).permute(2, 0, 3, 1, 4).unbind()
@@ -96,10 +96,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
         """[B, N, D] -> [B, N, D], or of these only the first ``outputs`` tokens, which attend to all."""
-        x = x[:, :outputs] + self.thin(self.dropout(self.attn(self.norm1(x), offsets, outputs)))
-        return x + self.thin(self.mlp(self.norm2(x)))
+        x = x[:, :outputs] + self.drop_path(self.dropout(self.attn(self.norm1(x), offsets, outputs)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
-    def thin(self, branch: Tensor) -> Tensor:
+    def drop_path(self, branch: Tensor) -> Tensor:
         """[B, N, D] with the images left out at zero and the others scaled up to the same mean (arXiv 1603.09382)."""
         if not (self.training and self.skip):
             return branch

@@ -5,10 +5,10 @@ from math import sqrt
 import torch
 from torch import nn
 
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.models.attention import Attention, AttentionPool, Mlp
-from vitrun.models.resnet import BiT, PostUnit
-from vitrun.models.timm_wrapper import baseline
+from vitrun.models.resnet import BiT, PostActBottleneck
+from vitrun.models.timm_wrapper import wrap_timm_network
 from vitrun.models.vit import ViT, fixed_positions
 from vitrun.recipes import BiT as BiTRow
 from vitrun.recipes import Timm as TimmRow
@@ -21,40 +21,40 @@ def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: f
     ``network.features(images)`` is what its head reads, [B, D] in float; ``network.head`` is its last nn.Linear, zeros
     with every bias at ``head_bias``. Under ``torch.device("meta")`` it has shapes alone.
     """
-    network = shaped(model, classes, res)
+    network = build_uninitialized(model, classes, res)
     device = torch.get_default_device()
     if device.type == "meta":
         return network
     if not isinstance(model, TimmRow):
         network.to_empty(device=device)
-        draw(network)
+        init_weights(network)
     nn.init.zeros_(network.head.weight)
     nn.init.constant_(network.head.bias, head_bias)
     return network
 
 
-def shaped(model: ViTRow | BiTRow | TimmRow, classes: int, res: int) -> nn.Module:
-    """The network with ours on the meta device: shapes without weights; a Mistake where ``res`` does not fit."""
+def build_uninitialized(model: ViTRow | BiTRow | TimmRow, classes: int, res: int) -> nn.Module:
+    """The network with ours on the meta device: shapes without weights; a UserError where ``res`` does not fit."""
     if isinstance(model, TimmRow):
-        return baseline(model, classes, res)
+        return wrap_timm_network(model, classes, res)
     with torch.device("meta"):
-        return BiT(model, classes) if isinstance(model, BiTRow) else ViT(model, classes, side(model, res))
+        return BiT(model, classes) if isinstance(model, BiTRow) else ViT(model, classes, grid_side(model, res))
 
 
-def check(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
-    """A Mistake where there is no such network, or where it takes no images of side ``res``; no weights are made."""
+def check_model(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
+    """A UserError where there is no such network, or where it takes no images of side ``res``; no weights are made."""
     if isinstance(model, ViTRow):
-        side(model, res)
+        grid_side(model, res)
     if isinstance(model, TimmRow):
         with torch.device("meta"):
-            network = shaped(model, 1, res).eval().requires_grad_(False)
+            network = build_uninitialized(model, 1, res).eval().requires_grad_(False)
             try:
                 network(torch.empty(1, 3, res, res))
             except (AssertionError, ValueError, RuntimeError) as error:
-                raise Mistake(f"{model.name} takes no images of res={res}: {error}") from error
+                raise UserError(f"{model.name} takes no images of res={res}: {error}") from error
 
 
-def stride(model: ViTRow | BiTRow | TimmRow) -> int:
+def token_stride(model: ViTRow | BiTRow | TimmRow) -> int:
     """The pixels along a side of a token, of which a ViT's resolution is a multiple.
 
     Networks without tokens take any resolution: 32 is the stride of BiT and of the named baselines of timm.
@@ -62,39 +62,39 @@ def stride(model: ViTRow | BiTRow | TimmRow) -> int:
     return model.stride if isinstance(model, ViTRow) else 32
 
 
-def side(model: ViTRow, res: int) -> int:
-    """The tokens along an image's edge; a Mistake with the two nearest resolutions where it is no whole number."""
-    if why := model.misfit(res):
-        raise Mistake(why)
+def grid_side(model: ViTRow, res: int) -> int:
+    """The tokens along an image's edge; a UserError with the two nearest resolutions where it is no whole number."""
+    if why := model.explain_misfit(res):
+        raise UserError(why)
     return res // model.stride
 
 
 @torch.no_grad()
-def draw(network: nn.Module) -> None:
+def init_weights(network: nn.Module) -> None:
     """Draw every weight as the published code does (flax's defaults, vit_jax/models_vit.py, big_vision/models)."""
     for module in network.modules():
         if isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
             module.reset_parameters()
         elif isinstance(module, (nn.Linear, nn.Conv2d)):
-            lecun_normal(module.weight)
+            lecun_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for module in network.modules():  # what differs from flax's default, after it
         if isinstance(module, (Attention, AttentionPool, Mlp)):
-            draw_dense(module)
-        elif isinstance(module, PostUnit):
+            init_dense(module)
+        elif isinstance(module, PostActBottleneck):
             nn.init.zeros_(module.norm3.weight)
     if isinstance(network, ViT):
-        draw_tokens(network)
+        init_tokens(network)
 
 
-def lecun_normal(weight: nn.Parameter) -> None:
-    """A normal cut at two deviations and widened so that its variance is 1/fan_in (flax's ``lecun_normal``)."""
+def lecun_normal_(weight: nn.Parameter) -> None:
+    """A normal cut at two deviations and widened so that its variance is 1/fan_in (flax's ``lecun_normal_``)."""
     deviation = sqrt(1 / weight.shape[1:].numel()) / 0.87962566103423978
     nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
 
 
-def draw_dense(module: nn.Module) -> None:
+def init_dense(module: nn.Module) -> None:
     """Xavier-uniform kernels, queries, keys and values each on its own; MLP biases of deviation 1e-6."""
     for name, layer in module.named_children():
         if not isinstance(layer, nn.Linear):
@@ -105,7 +105,7 @@ def draw_dense(module: nn.Module) -> None:
             nn.init.normal_(layer.bias, std=1e-6)
 
 
-def draw_tokens(network: ViT) -> None:
+def init_tokens(network: ViT) -> None:
     """A class token of zeros, positions of deviation 0.02 (the fixed ones as they are), a Xavier-uniform MAP query."""
     if network.prefix:
         nn.init.zeros_(network.cls_token)

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vitrun.errors import Exit, Mistake
-from vitrun.models.formats import ours
-from vitrun.models.load_report import describe, listed
-from vitrun.models.tensor_files import read
+from vitrun.errors import ExitCode, UserError
+from vitrun.models.formats import native
+from vitrun.models.load_report import describe_model, format_names
+from vitrun.models.tensor_files import read_weights
 from vitrun.recipes import BiT, Timm, ViT
 
 
-def save(
+def save_model(
     path: str | Path,
     network: nn.Module,
     model: ViT | BiT | Timm,
@@ -49,15 +49,15 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) 
 
 
 @torch.no_grad()
-def fill(network: nn.Module, path: str | Path) -> None:
-    """Give a network the tensors of a file that :func:`save` wrote; a Mistake where they are another network's."""
-    weights, own = read(path), network.state_dict()
+def restore_weights(network: nn.Module, path: str | Path) -> None:
+    """Give a network the tensors of a file that :func:`save_model` wrote; a UserError where they are another network's."""
+    weights, own = read_weights(path), network.state_dict()
     names = sorted(own.keys() | weights.keys())
     differing = [name for name in names if name not in own or weights.shapes.get(name) != tuple(own[name].shape)]
     if differing:
-        source = ours.recognise(weights)
-        there = f"these weights are {describe(source.model)}" if source else "these weights are not of vitrun"
-        here = f"the network is {describe(network.row)}"
-        raise Mistake(f"{path}: {there}; {here}. They differ in {listed(differing)}.", Exit.CHECKPOINT)
+        source = native.recognise(weights)
+        there = f"these weights are {describe_model(source.model)}" if source else "these weights are not of vitrun"
+        here = f"the network is {describe_model(network.row)}"
+        raise UserError(f"{path}: {there}; {here}. They differ in {format_names(differing)}.", ExitCode.CHECKPOINT)
     for name, tensor in own.items():
         tensor.copy_(weights[name])

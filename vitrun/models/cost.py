@@ -2,40 +2,40 @@
 
 import torch
 
-from vitrun.errors import Mistake
-from vitrun.models.build import shaped, side
-from vitrun.models.resnet import WIDER
+from vitrun.errors import UserError
+from vitrun.models.build import build_uninitialized, grid_side
+from vitrun.models.resnet import EXPANSION
 from vitrun.recipes import BiT, Timm, ViT
 
 
-def parameters(model: ViT | BiT | Timm, classes: int, res: int) -> int:
+def count_parameters(model: ViT | BiT | Timm, classes: int, res: int) -> int:
     """The learned numbers of the network for images of side ``res``."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in shaped(model, classes, res).parameters())
+        return sum(parameter.numel() for parameter in build_uninitialized(model, classes, res).parameters())
 
 
-def tokens(model: ViT | BiT | Timm, res: int) -> int | None:
+def count_tokens(model: ViT | BiT | Timm, res: int) -> int | None:
     """N, the tokens of an image with the class token; None for a network without tokens of ours."""
-    return side(model, res) ** 2 + (model.head == "token") if isinstance(model, ViT) else None
+    return grid_side(model, res) ** 2 + (model.head == "token") if isinstance(model, ViT) else None
 
 
-def macs(model: ViT | BiT | Timm, classes: int, res: int) -> int:
+def count_macs(model: ViT | BiT | Timm, classes: int, res: int) -> int:
     """Multiply-adds of one forward pass of one image: its matrix products and convolutions."""
     if isinstance(model, Timm):
-        return counted(model, classes, res)
+        return count_timm_macs(model, classes, res)
     if isinstance(model, BiT):
         width = int(64 * model.width_factor)
-        products, _, channels = trunk(width, model.blocks, res)
+        products, _, channels = count_resnet_macs(width, model.blocks, res)
         return products + channels * classes
-    return vit(model, classes, side(model, res), res)
+    return count_vit_macs(model, classes, grid_side(model, res), res)
 
 
-def vit(model: ViT, classes: int, grid: int, res: int) -> int:
+def count_vit_macs(model: ViT, classes: int, grid: int, res: int) -> int:
     """The closed formula: a block of N tokens takes 4 N D^2 + 2 N^2 D for attention and 2 N D M for the MLP."""
     N, D, M = grid**2 + (model.head == "token"), model.width, model.mlp
     products, channels = 0, 3
     if model.stem:
-        products, _, channels = trunk(model.stem, model.resnet, res)
+        products, _, channels = count_resnet_macs(model.stem, model.resnet, res)
     products += grid**2 * model.patch**2 * channels * D
     block = 4 * N * D * D + 2 * N * N * D + 2 * N * D * M
     if model.positions == "relative":
@@ -46,7 +46,7 @@ def vit(model: ViT, classes: int, grid: int, res: int) -> int:
     return products + (D * D if model.pre_logits else 0) + D * classes
 
 
-def trunk(stem: int, blocks: tuple[int, ...], res: int) -> tuple[int, int, int]:
+def count_resnet_macs(stem: int, blocks: tuple[int, ...], res: int) -> tuple[int, int, int]:
     """Multiply-adds of a bottleneck ResNet, and the side and channels of the map that it ends in."""
     edge = -(-res // 2)
     products, channels = edge**2 * 7 * 7 * 3 * stem, stem
@@ -55,22 +55,22 @@ def trunk(stem: int, blocks: tuple[int, ...], res: int) -> tuple[int, int, int]:
         middle = stem * 2**stage
         for unit in range(units):
             before, edge = edge, -(-edge // 2) if stage and unit == 0 else edge
-            products += before**2 * channels * middle + edge**2 * (9 * middle + WIDER * middle) * middle
+            products += before**2 * channels * middle + edge**2 * (9 * middle + EXPANSION * middle) * middle
             if unit == 0:
-                products += edge**2 * channels * WIDER * middle
-            channels = WIDER * middle
+                products += edge**2 * channels * EXPANSION * middle
+            channels = EXPANSION * middle
     return products, edge, channels
 
 
-def counted(model: Timm, classes: int, res: int) -> int:
+def count_timm_macs(model: Timm, classes: int, res: int) -> int:
     """The count of a network of timm's, by one image through it on the meta device."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
-        network = shaped(model, classes, res).eval().requires_grad_(False)
+        network = build_uninitialized(model, classes, res).eval().requires_grad_(False)
         with FlopCounterMode(display=False) as counter:
             try:
                 network(torch.empty(1, 3, res, res))
             except RuntimeError as error:
-                raise Mistake(f"{model.name} takes no images of res={res}: {error}") from error
+                raise UserError(f"{model.name} takes no images of res={res}: {error}") from error
     return counter.get_total_flops() // 2

@@ -2,75 +2,75 @@
 
 from dataclasses import replace
 
-from vitrun.errors import Exit, Mistake, unknown
-from vitrun.models.assemble import Loaded, adapted, assemble
+from vitrun.errors import ExitCode, UserError, explain_unknown
+from vitrun.models.assemble import LoadedModel, adapt_timm_network, assemble_network
 from vitrun.models.formats import recognise
-from vitrun.models.formats.timm_names import GOOGLE
-from vitrun.models.tensor_files import read
-from vitrun.models.timm_wrapper import Baseline, create, linear
+from vitrun.models.formats.timm_names import GOOGLE_TAGS
+from vitrun.models.tensor_files import read_weights
+from vitrun.models.timm_wrapper import TimmNetwork, create_timm_network, to_linear
 from vitrun.recipes import Timm
 
-FOLDER = ("config.json", "preprocessor_config.json", "model.safetensors")  # what is read of a repository
+REPOSITORY_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")  # what is read of a repository
 
 
-def load_tag(tag: str, classes: int | None, res: int | None) -> Loaded:
+def load_tag(tag: str, classes: int | None, res: int | None) -> LoadedModel:
     """The network of ``timm:NAME.TAG``."""
     import timm
 
-    check(tag)
+    check_tag(tag)
     facts = timm.get_pretrained_cfg(tag)
     own = facts.input_size[-1]
-    if GOOGLE.fullmatch(tag):
-        source = recognise(read(fetched(tag, facts.hf_hub_id)))
-        return assemble(replace(source, res=source.res or own, notes=[]), classes, res)
+    if GOOGLE_TAGS.fullmatch(tag):
+        source = recognise(read_weights(fetch_tag(tag, facts.hf_hub_id)))
+        return assemble_network(replace(source, res=source.res or own, notes=[]), classes, res)
     try:
-        body = create(tag, own, pretrained=True)
+        body = create_timm_network(tag, own, pretrained=True)
     except OSError as error:
-        raise unfetched(f"timm:{tag}", error) from None
-    head = linear(body.get_classifier(), tag)
+        raise fetch_error(f"timm:{tag}", error) from None
+    head = to_linear(body.get_classifier(), tag)
     body.reset_classifier(0)
-    network = Baseline(Timm(kind="timm", name=tag.split(".")[0]), body, head)
-    network.trained_on(facts.mean, facts.std)
-    return adapted(network, head.out_features, own, classes, res, {})
+    network = TimmNetwork(Timm(kind="timm", name=tag.split(".")[0]), body, head)
+    network.set_normalization(facts.mean, facts.std)
+    return adapt_timm_network(network, head.out_features, own, classes, res, {})
 
 
-def load_repository(name: str, classes: int | None, res: int | None) -> Loaded:
+def load_repository(name: str, classes: int | None, res: int | None) -> LoadedModel:
     """The network of ``hf:ORG/NAME@REVISION``, a folder of timm or transformers on the Hub."""
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")
     try:
-        folder = snapshot_download(repository, revision=revision or None, allow_patterns=FOLDER)
+        folder = snapshot_download(repository, revision=revision or None, allow_patterns=REPOSITORY_FILES)
     except Exception as error:
-        raise unfetched(f"hf:{name}", error) from None
-    return assemble(recognise(read(folder)), classes, res)
+        raise fetch_error(f"hf:{name}", error) from None
+    return assemble_network(recognise(read_weights(folder)), classes, res)
 
 
-def check(tag: str) -> None:
-    """A Mistake that lists the tags, unless this is one: without a tag timm takes its own favourite."""
+def check_tag(tag: str) -> None:
+    """A UserError that lists the tags, unless this is one: without a tag timm takes its own favourite."""
     import timm
 
     name = tag.split(".")[0]
     tags = (timm.list_pretrained(f"{name}.*") or timm.list_pretrained(name)) if name else []
     if tag not in tags:
-        near = f"timm has no weights for {name}. {unknown('model of timm', name, timm.list_models(pretrained=False))}"
+        near = f"timm has no weights for {name}. {explain_unknown('model of timm', name, timm.list_models(pretrained=False))}"
         known = f"There are {', '.join(tags)}." if tags else near if name else "Write init=timm:MODEL.TAG"
-        raise Mistake(f"timm:{tag} names no weights. {known}", Exit.CHECKPOINT)
+        raise UserError(f"timm:{tag} names no weights. {known}", ExitCode.CHECKPOINT)
 
 
-def fetched(tag: str, repository: str) -> str:
+def fetch_tag(tag: str, repository: str) -> str:
     """The path of the weights on this machine, downloaded where they are not there yet."""
     from huggingface_hub import hf_hub_download
 
     try:
         return hf_hub_download(repository, "model.safetensors")
     except Exception as error:  # the Hub's client, its cache and the network below it each fail in classes of their own
-        raise unfetched(f"timm:{tag}", error) from None
+        raise fetch_error(f"timm:{tag}", error) from None
 
 
-def unfetched(init: str, error: Exception) -> Mistake:
+def fetch_error(init: str, error: Exception) -> UserError:
     """What to do where the Hub is out of reach."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return Mistake(
-        f"{init} could not be fetched: {reason} Fetch its model.safetensors elsewhere: init=FILE", Exit.CHECKPOINT
+    return UserError(
+        f"{init} could not be fetched: {reason} Fetch its model.safetensors elsewhere: init=FILE", ExitCode.CHECKPOINT
     )

@@ -14,7 +14,7 @@ def sincos2d(side: int, width: int) -> Tensor:
     return torch.cat([column, row], 2).reshape(1, side * side, width).float()
 
 
-def resample(table: Tensor, side: int, prefix: int) -> Tensor:
+def resample_grid(table: Tensor, side: int, prefix: int) -> Tensor:
     """Tables [L, P+G*G, D] -> [L, P+side*side, D], bilinear with the corner patches kept in place.
 
     It equals the ``scipy.ndimage.zoom(order=1)`` of vit_jax/checkpoint.py and big_vision/models/vit.py.
@@ -25,7 +25,7 @@ def resample(table: Tensor, side: int, prefix: int) -> Tensor:
     return torch.cat([table[:, :prefix], grid.flatten(2).transpose(1, 2)], 1)
 
 
-def stretch(table: Tensor, rows: int) -> Tensor:
+def resample_line(table: Tensor, rows: int) -> Tensor:
     """Tables along one axis [L, n, D] -> [L, rows, D], linear with the ends kept in place."""
     return functional.interpolate(table.float().transpose(1, 2), rows, mode="linear", align_corners=True).transpose(
         1, 2

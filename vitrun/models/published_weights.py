@@ -1,6 +1,6 @@
 """Which rows of the model table Google published weights for, as ``init=`` takes them."""
 
-TAGS = {  # row: timm's names of it, each with its tags; of arXiv 2010.11929, 2106.10270 (augreg) and 1912.11370
+TIMM_TAGS = {  # row: timm's names of it, each with its tags; of arXiv 2010.11929, 2106.10270 (augreg) and 1912.11370
     "vit_ti16": {
         "vit_tiny_patch16_224": ["augreg_in21k", "augreg_in21k_ft_in1k"],
         "vit_tiny_patch16_384": ["augreg_in21k_ft_in1k"],
@@ -64,6 +64,6 @@ TAGS = {  # row: timm's names of it, each with its tags; of arXiv 2010.11929, 21
 }
 
 
-def published(name: str) -> list[str]:
-    """The sources of a row's published weights, as words after ``init=``; none for a row that has none."""
-    return [f"timm:{network}.{tag}" for network, tags in TAGS.get(name, {}).items() for tag in tags]
+def list_published_weights(name: str) -> list[str]:
+    """The sources of a row's published weights, as overrides after ``init=``; none for a row that has none."""
+    return [f"timm:{network}.{tag}" for network, tags in TIMM_TAGS.get(name, {}).items() for tag in tags]

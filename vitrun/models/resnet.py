@@ -11,8 +11,8 @@ from torch.nn import functional
 from vitrun.recipes import BiT as Row
 
 GROUPS = 32
-ZERO = 1e-30  # around the image: onnxruntime merges a border of true zeros into the max-pool, which then ignores it
-WIDER = 4  # the output of a unit has four times the channels of its 3x3 convolution
+TINY = 1e-30  # around the image: onnxruntime merges a border of true zeros into the max-pool, which then ignores it
+EXPANSION = 4  # the output of a unit has four times the channels of its 3x3 convolution
 
 
 class StdConv(nn.Conv2d):
@@ -31,10 +31,12 @@ class StdConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[B, c, h, h] -> [B, out, h/stride, h/stride]."""
         if self.before == self.after:
-            return functional.conv2d(x, self.kernel(), None, self.stride, self.before)
-        return functional.conv2d(functional.pad(x, (self.before, self.after) * 2), self.kernel(), None, self.stride)
+            return functional.conv2d(x, self.standardized_weight(), None, self.stride, self.before)
+        return functional.conv2d(
+            functional.pad(x, (self.before, self.after) * 2), self.standardized_weight(), None, self.stride
+        )
 
-    def kernel(self) -> Tensor:
+    def standardized_weight(self) -> Tensor:
         """The kernels in use, [out, c, k, k]."""
         variance, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
         deviation = variance.sqrt() + 1e-5 if self.same else (variance + 1e-10).sqrt()
@@ -57,7 +59,7 @@ class Stem(nn.Module):
         if self.conv.same:
             return functional.max_pool2d(functional.pad(self.norm(x).relu(), (0, 1, 0, 1)), 3, 2)
         if self.border == "zero":
-            return functional.max_pool2d(functional.pad(x, (1, 1, 1, 1), value=ZERO), 3, 2)
+            return functional.max_pool2d(functional.pad(x, (1, 1, 1, 1), value=TINY), 3, 2)
         return functional.max_pool2d(x, 3, 2, 1)
 
 
@@ -74,12 +76,12 @@ class Shortcut(nn.Module):
         return self.norm(self.conv(x))
 
 
-class PostUnit(nn.Module):
+class PostActBottleneck(nn.Module):
     """A bottleneck with the activation last, as the hybrids have it (vit_jax/models_resnet.py)."""
 
     def __init__(self, channels: int, middle: int, stride: int):
         super().__init__()
-        out = WIDER * middle
+        out = EXPANSION * middle
         self.downsample = Shortcut(channels, out, stride, True) if channels != out or stride > 1 else None
         self.conv1 = StdConv(channels, middle, 1, same=True)
         self.norm1 = nn.GroupNorm(GROUPS, middle, 1e-6)
@@ -96,12 +98,12 @@ class PostUnit(nn.Module):
         return (self.norm3(self.conv3(x)) + shortcut).relu()
 
 
-class PreUnit(nn.Module):
+class PreActBottleneck(nn.Module):
     """A bottleneck with norm and activation first (big_transfer/bit_pytorch/models.py)."""
 
     def __init__(self, channels: int, middle: int, stride: int):
         super().__init__()
-        out = WIDER * middle
+        out = EXPANSION * middle
         self.downsample = Shortcut(channels, out, stride, False) if channels != out or stride > 1 else None
         self.norm1 = nn.GroupNorm(GROUPS, channels)
         self.conv1 = StdConv(channels, middle, 1)
@@ -124,19 +126,19 @@ class Stage(nn.Module):
     def __init__(self, unit: type[nn.Module], channels: int, middle: int, units: int, stride: int):
         super().__init__()
         first = unit(channels, middle, stride)
-        self.blocks = nn.Sequential(first, *[unit(WIDER * middle, middle, 1) for _ in range(units - 1)])
+        self.blocks = nn.Sequential(first, *[unit(EXPANSION * middle, middle, 1) for _ in range(units - 1)])
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, c, h, h] -> [B, 4 middle, h/stride, h/stride]."""
         return self.blocks(x)
 
 
-def stages(unit: type[nn.Module], channels: int, blocks: tuple[int, ...]) -> nn.Sequential:
+def build_stages(unit: type[nn.Module], channels: int, blocks: tuple[int, ...]) -> nn.Sequential:
     """One stage for each entry of ``blocks``, the middle channels doubling from ``channels``."""
     built, width = nn.Sequential(), channels
     for index, units in enumerate(blocks):
         built.append(Stage(unit, width, channels * 2**index, units, 1 if index == 0 else 2))
-        width = WIDER * channels * 2**index
+        width = EXPANSION * channels * 2**index
     return built
 
 
@@ -145,9 +147,9 @@ class ResNet(nn.Module):
 
     def __init__(self, stem: int, blocks: tuple[int, ...]):
         super().__init__()
-        self.channels = WIDER * stem * 2 ** (len(blocks) - 1) if blocks else stem
+        self.channels = EXPANSION * stem * 2 ** (len(blocks) - 1) if blocks else stem
         self.stem = Stem(stem, True, "none")
-        self.stages = stages(PostUnit, stem, blocks)
+        self.stages = build_stages(PostActBottleneck, stem, blocks)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, channels, R/stride, R/stride]."""
@@ -161,9 +163,9 @@ class BiT(nn.Module):
         super().__init__()
         self.row = row
         width = int(64 * row.width_factor)
-        channels = WIDER * width * 2 ** (len(row.blocks) - 1)
+        channels = EXPANSION * width * 2 ** (len(row.blocks) - 1)
         self.stem = Stem(width, False, row.border)
-        self.stages = stages(PreUnit, width, row.blocks)
+        self.stages = build_stages(PreActBottleneck, width, row.blocks)
         self.norm = nn.GroupNorm(GROUPS, channels)
         self.head = nn.Linear(channels, classes)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -21,7 +21,7 @@ class Weights(Mapping):
     """A file's tensors by name, read when asked for; ``shapes`` are known at once, ``facts`` is what else it says."""
 
     def __init__(self, path: Path, shapes: Shapes, get: Callable[[str], Tensor], facts: dict[str, Any]):
-        self.path, self.shapes, self.get_tensor, self.facts = path, shapes, get, facts
+        self.path, self.shapes, self.get_tensor, self.metadata = path, shapes, get, facts
 
     def __getitem__(self, name: str) -> Tensor:
         return self.get_tensor(name)
@@ -36,31 +36,33 @@ class Weights(Mapping):
         return name in self.shapes
 
 
-def wrong(path: Path, why: str) -> Mistake:
+def weights_error(path: Path, why: str) -> UserError:
     """A mistake about a file of weights."""
-    return Mistake(f"{path}: {why}", Exit.CHECKPOINT)
+    return UserError(f"{path}: {why}", ExitCode.CHECKPOINT)
 
 
-def damaged(path: Path, kind: str, error: Exception) -> Mistake:
+def damaged_error(path: Path, kind: str, error: Exception) -> UserError:
     """A mistake for a file that a reader fell over: what is cut off or overwritten fails in a class of any kind."""
-    return wrong(path, f"this is no whole {kind}: {(str(error).splitlines() or [type(error).__name__])[0]}.")
+    return weights_error(path, f"this is no whole {kind}: {(str(error).splitlines() or [type(error).__name__])[0]}.")
 
 
-def read(path: str | Path) -> Weights:
+def read_weights(path: str | Path) -> Weights:
     """The tensors of a ``.safetensors``, ``.npz``, ``.pt`` or ``.pth`` file, or of a folder with such a file."""
     path = Path(path)
     if path.is_dir():
         return read_folder(path)
     if not path.is_file():
-        raise wrong(path, "there is no such file.")
+        raise weights_error(path, "there is no such file.")
     if path.suffix not in READERS:
-        raise wrong(path, f"vitrun reads {', '.join(READERS)}, and folders with model.safetensors and config.json.")
+        raise weights_error(
+            path, f"vitrun reads {', '.join(READERS)}, and folders with model.safetensors and config.json."
+        )
     with path.open("rb") as file:
         start = file.read(64).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise wrong(path, "this is a web page, not weights: the download gave an error page. Fetch it again.")
+        raise weights_error(path, "this is a web page, not weights: the download gave an error page. Fetch it again.")
     if start.startswith(b"version https://git-lfs"):
-        raise wrong(path, "this is a pointer of git-lfs, not the file it stands for: run `git lfs pull`.")
+        raise weights_error(path, "this is a pointer of git-lfs, not the file it stands for: run `git lfs pull`.")
     return READERS[path.suffix](path)
 
 
@@ -68,20 +70,20 @@ def read_folder(path: Path) -> Weights:
     """The one weights file of a folder as timm and transformers write it, with its ``config.json`` as facts."""
     config, file = path / "config.json", path / "model.safetensors"
     if not (config.is_file() and file.is_file()):
-        raise wrong(path, "a folder of weights holds config.json and model.safetensors; this one does not.")
-    weights = read(file)
-    weights.facts["config"] = read_json(config)
+        raise weights_error(path, "a folder of weights holds config.json and model.safetensors; this one does not.")
+    weights = read_weights(file)
+    weights.metadata["config"] = read_config_json(config)
     if (preprocessor := path / "preprocessor_config.json").is_file():
-        weights.facts["preprocessor"] = read_json(preprocessor)
+        weights.metadata["preprocessor"] = read_config_json(preprocessor)
     return weights
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_config_json(path: Path) -> dict[str, Any]:
     """What a description of a network says."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise wrong(path, f"this is no table in JSON: {error}.") from None
+        raise weights_error(path, f"this is no table in JSON: {error}.") from None
 
 
 def read_safetensors(path: Path) -> Weights:
@@ -93,7 +95,7 @@ def read_safetensors(path: Path) -> Weights:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
             facts = dict(file.metadata() or {})
     except SafetensorError as error:
-        raise damaged(path, ".safetensors file", error) from None
+        raise damaged_error(path, ".safetensors file", error) from None
 
     def get(name: str) -> Tensor:
         with safe_open(path, "pt") as file:  # opened anew: a mapping kept open would keep the whole file in memory
@@ -108,18 +110,20 @@ def read_npz(path: Path) -> Weights:
 
     try:
         archive = zipfile.ZipFile(path)
-        shapes = {entry.filename.removesuffix(".npy"): npy_shape(path, archive, entry) for entry in archive.infolist()}
-    except Mistake:
+        shapes = {
+            entry.filename.removesuffix(".npy"): read_npy_shape(path, archive, entry) for entry in archive.infolist()
+        }
+    except UserError:
         raise
     except Exception as error:
-        raise damaged(path, ".npz file", error) from None
+        raise damaged_error(path, ".npz file", error) from None
 
     def get(name: str) -> Tensor:
         try:
             with archive.open(f"{name}.npy") as member:
                 array = np.lib.format.read_array(member, allow_pickle=False)
         except Exception as error:
-            raise damaged(path, f".npz file ({name})", error) from None
+            raise damaged_error(path, f".npz file ({name})", error) from None
         if array.dtype.kind == "V":  # numpy has no bfloat16: big_vision's are 16 bits of no type
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
         return torch.from_numpy(array)
@@ -127,7 +131,7 @@ def read_npz(path: Path) -> Weights:
     return Weights(path, shapes, get, {})
 
 
-def npy_shape(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[int, ...]:
+def read_npy_shape(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[int, ...]:
     """The shape in a member's header, which must be that of numbers and agree with the member's size."""
     from numpy.lib import format as npy
 
@@ -137,11 +141,11 @@ def npy_shape(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> 
         shape, _, dtype = header(file)
         start = file.tell()
     if dtype.hasobject:
-        raise wrong(path, f"{member.filename} holds Python objects, which could run code when read.")
+        raise weights_error(path, f"{member.filename} holds Python objects, which could run code when read.")
     if dtype.kind not in "fiub" and dtype.str != "|V2":
-        raise wrong(path, f"{member.filename} holds {dtype}, not numbers.")
+        raise weights_error(path, f"{member.filename} holds {dtype}, not numbers.")
     if start + math.prod(shape) * dtype.itemsize != member.file_size:
-        raise wrong(path, f"{member.filename} says {shape} of {dtype} and has another size.")
+        raise weights_error(path, f"{member.filename} says {shape} of {dtype} and has another size.")
     return shape
 
 
@@ -152,14 +156,14 @@ def read_torch(path: Path) -> Weights:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError:
         why = "it holds more than tensors, which could run code when read: save the state_dict alone."
-        raise wrong(path, why) from None
+        raise weights_error(path, why) from None
     except Exception as error:
-        raise damaged(path, "file of torch.save", error) from None
+        raise damaged_error(path, "file of torch.save", error) from None
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise wrong(path, "it is no table of tensors by name.")
+        raise weights_error(path, "it is no table of tensors by name.")
     if all(name.startswith("module.") for name in content):  # as torch's DataParallel names them
         content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
     shapes = {name: tuple(tensor.shape) for name, tensor in content.items()}

@@ -89,10 +89,10 @@ class ViT(nn.Module):
         """[B, 3, R, R] -> [B, D]."""
         x = self.embed(images)
         for layer in range(self.row.depth - 1):
-            x = self.layer(layer, x)
+            x = self.run_layer(layer, x)
         # Nothing reads the other tokens of the last layer: training does without them, and is 7 % faster (12 layers).
         alone = self.training and self.row.head == "token"
-        x = self.layer(self.row.depth - 1, x, outputs=1 if alone else None)
+        x = self.run_layer(self.row.depth - 1, x, outputs=1 if alone else None)
         if self.row.head == "token":
             x = self.norm(x[:, 0])
         elif self.row.head == "gap":
@@ -103,9 +103,9 @@ class ViT(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> the first layer's tokens [B, N, D]."""
-        return self.arrange(self.patch_embed(images))
+        return self.prepare_tokens(self.patch_embed(images))
 
-    def arrange(self, x: Tensor) -> Tensor:
+    def prepare_tokens(self, x: Tensor) -> Tensor:
         """Embedded patches [B, N-P, D] -> tokens [B, N, D]: the class token before them, positions added."""
         if self.prefix:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
@@ -113,17 +113,17 @@ class ViT(nn.Module):
             x = x + table
         return self.dropout(x)
 
-    def layer(self, layer: int, x: Tensor, outputs: int | None = None) -> Tensor:
+    def run_layer(self, layer: int, x: Tensor, outputs: int | None = None) -> Tensor:
         """[B, N, D] -> [B, N, D], or of these only the first ``outputs`` tokens."""
-        return self.blocks[layer](self.placed(layer, x), self.offsets(layer), outputs)
+        return self.blocks[layer](self.add_layer_positions(layer, x), self.relative_table(layer), outputs)
 
-    def placed(self, layer: int, x: Tensor) -> Tensor:
+    def add_layer_positions(self, layer: int, x: Tensor) -> Tensor:
         """[B, N, D] with the layer's own or shared positions added, where ``positions_at`` is not the stem alone."""
         if self.row.positions_at == "stem" or (table := self.positions()) is None:
             return x
         return x + (table[layer] if len(table) > 1 else table[0])
 
-    def offsets(self, layer: int) -> Tensor | None:
+    def relative_table(self, layer: int) -> Tensor | None:
         """The layer's table of relative positions [2N-1, D], if it has one."""
         if self.row.positions != "relative":
             return None

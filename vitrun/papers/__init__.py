@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
-from vitrun.errors import pick
+from vitrun.errors import lookup
 from vitrun.papers import names
 
-HERE = Path(__file__).parent
+TABLES_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Number:
+class PaperNumber:
     """One published number: what it is of (model, upstream, data, ...), and where it is printed."""
 
     fields: dict[str, str]
@@ -31,32 +31,32 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """Published numbers, and how they are shown and compared."""
 
     name: str
     title: str
-    verbs: tuple[str, ...]  # whose runs stand beside it
+    commands: tuple[str, ...]  # whose runs stand beside it
     rows: tuple[str, ...]  # the fields that tell rows apart
     columns: tuple[str, ...]
     match: tuple[str, ...]  # the fields in which a run is of the same thing
-    numbers: tuple[Number, ...]
+    numbers: tuple[PaperNumber, ...]
 
 
-def tables() -> dict[str, Path]:
+def find_table_files() -> dict[str, Path]:
     """The files of all tables by name."""
-    return {file.stem: file for file in sorted(HERE.glob("*.yaml"))}
+    return {file.stem: file for file in sorted(TABLES_FOLDER.glob("*.yaml"))}
 
 
-def load(name: str) -> Table:
-    """A table with the means of VTAB's groups, where it has all tasks of one; a Mistake for a name that is none."""
-    tree = yaml.safe_load(pick(tables(), name, "published table").read_text(encoding="utf-8"))
-    numbers = [number for entry in tree["numbers"] for number in read(entry, tree)]
-    shown = {key: tuple(tree[key]) for key in ("verbs", "rows", "columns", "match")}
-    return Table(name=name, title=tree["title"], numbers=with_groups(numbers), **shown)
+def load_table(name: str) -> PaperTable:
+    """A table with the means of VTAB's groups, where it has all tasks of one; a UserError for a name that is none."""
+    tree = yaml.safe_load(lookup(find_table_files(), name, "published table").read_text(encoding="utf-8"))
+    numbers = [number for entry in tree["numbers"] for number in parse_entry(entry, tree)]
+    shown = {key: tuple(tree[key]) for key in ("commands", "rows", "columns", "match")}
+    return PaperTable(name=name, title=tree["title"], numbers=add_group_means(numbers), **shown)
 
 
-def read(entry: dict[str, Any], tree: dict[str, Any]) -> list[Number]:
+def parse_entry(entry: dict[str, Any], tree: dict[str, Any]) -> list[PaperNumber]:
     """The numbers of an entry: one for each value and figure by ``keys``, all with the entry's other fields."""
     own = {key: value for key, value in entry.items() if key not in ("values", "figures", "source")}
     fields = {key: str(value) for key, value in (tree.get("all", {}) | own).items()}
@@ -65,21 +65,21 @@ def read(entry: dict[str, Any], tree: dict[str, Any]) -> list[Number]:
         for key, value in entry.get(kind, {}).items():
             number, std = value if isinstance(value, list) else (value, None)
             source = entry.get("source", tree["source"])
-            found.append(Number({**fields, tree["keys"]: str(key)}, number, std, source, kind == "values"))
+            found.append(PaperNumber({**fields, tree["keys"]: str(key)}, number, std, source, kind == "values"))
     return found
 
 
-def with_groups(numbers: list[Number]) -> tuple[Number, ...]:
+def add_group_means(numbers: list[PaperNumber]) -> tuple[PaperNumber, ...]:
     """All numbers, and after those of a column with all tasks of VTAB the means of its three groups."""
     found = []
     for _, same in groupby(numbers, key=lambda number: {**number.fields, "data": ""}):
         column = list(same)
         tasks = {number.fields.get("data"): number for number in column}
-        for group, members in names.GROUPS.items():
+        for group, members in names.VTAB_GROUPS.items():
             if group not in tasks and all(task in tasks for task in members):
                 first = tasks[members[0]]
                 value = mean(tasks[task].value for task in members)
                 source = f"computed from {first.source}"
-                column.append(Number({**first.fields, "data": group}, value, None, source, True))
-        found += sorted(column, key=lambda number: number.fields.get("data") == names.ALL)
+                column.append(PaperNumber({**first.fields, "data": group}, value, None, source, True))
+        found += sorted(column, key=lambda number: number.fields.get("data") == names.VTAB_MEAN)
     return tuple(found)

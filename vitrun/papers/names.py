@@ -43,7 +43,7 @@ MODELS = {  # row of the model table, or timm's name: as papers write it, and ho
     "convnext_xl": ("ConvNeXt-XL", "convnext_xlarge"),
     "efficientnet_l2": ("Noisy Student (EfficientNet-L2)", "tf_efficientnet_l2"),
 }
-SHAPE = (
+SHAPE_OPTIONS = (
     "patch",
     "width",
     "depth",
@@ -81,20 +81,23 @@ VTAB = {  # group: its tasks in our words and in those of table 9
         "snorb_elev": "sNORB-Elev",
     },
 }
-TASKS = {f"vtab/{task}": f"VTAB {name}" for tasks in VTAB.values() for task, name in tasks.items()}
-GROUPS = {f"VTAB {group}": [f"VTAB {name}" for name in tasks.values()] for group, tasks in VTAB.items()}
-ALL = "VTAB (19)"
-TAG = r"\.(orig|augreg2?|goog|ms|fb)_"  # in timm's names
-TRAINED = (  # what the public weights were trained on, in order; by their tag, file or repository
-    (rf"{TAG}in2[12]k_ft_in1k|-i21k-.*--imagenet2012|hf:google/vit-[^@]*(224|384)(@|$)", "ImageNet-21k, ImageNet"),
-    (rf"{TAG}in2[12]k(@|$)|-i21k-|hf:google/vit-.*-in21k|/imagenet21k/|BiT-M-", "ImageNet-21k"),
-    (rf"{TAG}in1k|-i1k-|BiT-S-", "ImageNet"),
+VTAB_TASKS = {f"vtab/{task}": f"VTAB {name}" for tasks in VTAB.values() for task, name in tasks.items()}
+VTAB_GROUPS = {f"VTAB {group}": [f"VTAB {name}" for name in tasks.values()] for group, tasks in VTAB.items()}
+VTAB_MEAN = "VTAB (19)"
+TIMM_TAG = r"\.(orig|augreg2?|goog|ms|fb)_"  # in timm's names
+TRAINING_DATA = (  # what the public weights were trained on, in order; by their tag, file or repository
+    (rf"{TIMM_TAG}in2[12]k_ft_in1k|-i21k-.*--imagenet2012|hf:google/vit-[^@]*(224|384)(@|$)", "ImageNet-21k, ImageNet"),
+    (rf"{TIMM_TAG}in2[12]k(@|$)|-i21k-|hf:google/vit-.*-in21k|/imagenet21k/|BiT-M-", "ImageNet-21k"),
+    (rf"{TIMM_TAG}in1k|-i1k-|BiT-S-", "ImageNet"),
 )
-PROTOCOLS = ((r"\.orig_|hf:google/vit-|/imagenet21k/ViT-", "paper"), (r"\.augreg2?_|-i21k-|-i1k-", "augreg"))
+PRETRAINING_PROTOCOLS = (
+    (r"\.orig_|hf:google/vit-|/imagenet21k/ViT-", "paper"),
+    (r"\.augreg2?_|-i21k-|-i1k-", "augreg"),
+)
 
 
 @cache
-def row_of(name: str) -> str | None:
+def match_model_row(name: str) -> str | None:
     """The row of the model table behind a tag, a file's stem or a repository's name; None where it is none of ours."""
     name = name.partition(":")[2] or name
     name = name.rpartition("/")[2].replace("vit-", "vit_").replace("-patch", "_patch")
@@ -107,27 +110,27 @@ def row_of(name: str) -> str | None:
     return max(found)[1] if found else None
 
 
-def model(name: str, options: dict | None = None) -> str:
+def paper_model_name(name: str, options: dict | None = None) -> str:
     """What papers call a model, where its ``options`` do not make it another; else our own name."""
-    row = row_of(name)
+    row = match_model_row(name)
     if row is None:
         return name
     written = tables.read_row("model", row)
-    if options and any(options.get(key) != written[key] for key in SHAPE if key in written):
+    if options and any(options.get(key) != written[key] for key in SHAPE_OPTIONS if key in written):
         return name
     return MODELS[row][0]
 
 
-def data(options: dict) -> str:
+def paper_data_name(options: dict) -> str:
     """What the paper calls a data set; else our own name."""
-    return TASKS.get(options["name"]) or options.get("paper") or options["name"]
+    return VTAB_TASKS.get(options["name"]) or options.get("paper") or options["name"]
 
 
-def trained_on(init: str) -> str | None:
+def training_data_of(init: str) -> str | None:
     """The data sets that public weights were trained on, in order; None where their name does not say."""
-    return next((found for pattern, found in TRAINED if re.search(pattern, init)), None)
+    return next((found for pattern, found in TRAINING_DATA if re.search(pattern, init)), None)
 
 
-def protocol_of(init: str) -> str | None:
+def pretraining_protocol_of(init: str) -> str | None:
     """Whose recipe public weights were pretrained by; None where their name does not say."""
-    return next((found for pattern, found in PROTOCOLS if re.search(pattern, init)), None)
+    return next((found for pattern, found in PRETRAINING_PROTOCOLS if re.search(pattern, init)), None)

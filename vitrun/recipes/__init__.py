@@ -1,44 +1,68 @@
-"""What each verb can be told: the shape of a recipe, and nothing about how it is read. Values live in ``conf/``."""
+"""What each command can be told: the shape of a recipe, and nothing about how it is read. Values live in ``conf/``."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from vitrun.recipes.base import Some, check_once, recipe
-from vitrun.recipes.common import NATIVE, Running
+from vitrun.recipes.base import NonEmpty, check_unique, frozen_dataclass
 from vitrun.recipes.data import (
-    DIGITS,
+    DIGITS_IMAGES,
     Data,
+    Dataset,
+    DescribedDataset,
     Digits,
     Files,
-    Images,
-    Published,
     Shapes,
     Shards,
     Suite,
     Vtab,
-    check_single,
+    check_not_suite,
     check_trainable,
-    held_images,
-    on_the_net,
-    origin,
+    count_held_out,
+    describe_origin,
+    is_url,
 )
 from vitrun.recipes.model import BiT, Model, Timm, ViT
 from vitrun.recipes.objective import Labels, Masked, SimMim
-from vitrun.recipes.optim import DURATIONS, Adam, Sgd, lengths
-from vitrun.recipes.probe import Layers, Linear, Probe, check_layers
+from vitrun.recipes.optimizer import DURATIONS, Adam, Sgd, count_steps
+from vitrun.recipes.probe import Layers, LinearProbe, OnlineProbe, check_layers
+from vitrun.recipes.run_recipe import DEFAULT_RES, RunRecipe
 from vitrun.recipes.training import Finetune, Pretrain, Training
 from vitrun.recipes.view import Augment, View
 
-__all__ = ["DURATIONS", "RECIPES", "Adam", "Augment", "BiT", "Data", "Digits", "Files", "Images", "Labels", "Linear"]
-__all__ += ["Masked", "Model", "Probe", "Published", "Sgd", "Shapes", "Shards", "SimMim", "Suite", "Timm", "Training"]
-__all__ += ["ViT", "View", "Vtab", "check_single", "check_trainable", "held_images", "lengths", "on_the_net"]
-__all__ += ["DIGITS", "NATIVE", "origin"]
+__all__ = [
+    "DURATIONS",
+    "RECIPES",
+    "Adam",
+    "Augment",
+    "BiT",
+    "Data",
+    "Digits",
+    "Files",
+    "Dataset",
+    "Labels",
+    "LinearProbe",
+]
+__all__ += [
+    "Masked",
+    "Model",
+    "OnlineProbe",
+    "DescribedDataset",
+    "Sgd",
+    "Shapes",
+    "Shards",
+    "SimMim",
+    "Suite",
+    "Timm",
+    "Training",
+]
+__all__ += ["ViT", "View", "Vtab", "check_not_suite", "check_trainable", "count_held_out", "count_steps", "is_url"]
+__all__ += ["DIGITS_IMAGES", "DEFAULT_RES", "describe_origin"]
 
 
-@recipe
-class Fewshot(Running):
+@frozen_dataclass
+class Fewshot(RunRecipe):
     """Measure frozen features with a linear classifier: closed-form on a few images a class, or trained on all."""
 
     init: str
@@ -46,21 +70,21 @@ class Fewshot(Running):
     bad_images: Literal["stop", "skip"]  # what an unreadable image does
     probe: Literal["ridge", "linear"]
     layers: Layers  # of probe=linear; last is what the head reads
-    linear: Linear
-    shots: Some[PositiveInt]
-    seeds: Some[NonNegativeInt]
-    l2: Some[PositiveFloat]  # each draw takes the best of several, by training images that it does not hold
+    linear: LinearProbe
+    shots: NonEmpty[PositiveInt]
+    seeds: NonEmpty[NonNegativeInt]
+    l2: NonEmpty[PositiveFloat]  # each draw takes the best of several, by training images that it does not hold
 
     def __post_init__(self):
-        check_single(self.data)
+        check_not_suite(self.data)
         check_trainable(self.data)
         check_layers(self.probe, self.layers)
         for option in ("shots", "seeds", "l2"):
-            check_once(option, getattr(self, option))
+            check_unique(option, getattr(self, option))
 
 
-@recipe
-class Eval(Running):
+@frozen_dataclass
+class Eval(RunRecipe):
     """Count how often a model's answers on a test set are right."""
 
     init: str
@@ -69,11 +93,11 @@ class Eval(Running):
     dedup: str | None  # a dedup run against this test set, without whose duplicates to count too
 
     def __post_init__(self):
-        check_single(self.data)
+        check_not_suite(self.data)
 
 
-@recipe
-class Dedup(Running):
+@frozen_dataclass
+class Dedup(RunRecipe):
     """Find the test images that a training set holds too."""
 
     data: Data  # whose training images are searched
@@ -83,8 +107,8 @@ class Dedup(Running):
     similarity: Annotated[float, Field(gt=0, le=1)]  # least cosine of the features of near-duplicates
 
     def __post_init__(self):
-        check_single(self.data)
-        check_single(self.against)
+        check_not_suite(self.data)
+        check_not_suite(self.against)
         check_trainable(self.data)
 
 
@@ -94,27 +118,27 @@ PublishedTable = Literal[  # a file each of vitrun/published
 ]  # fmt: skip
 
 
-@recipe
+@frozen_dataclass
 class Compare:
     """Show finished runs beside the paper's published numbers."""
 
     runs: Path
-    verbs: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # whose results are shown
+    commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # whose results are shown
     rows: tuple[str, ...]  # what tells the rows apart; of these three none is as the published table has it
     columns: tuple[str, ...]  # what tells the columns apart
-    values: Some[str]  # names of figures in a result; each is a row of its own
+    values: NonEmpty[str]  # names of figures in a result; each is a row of its own
     paper: PublishedTable
     save: Path  # where the table goes, as .csv and .json
 
 
-@recipe
+@frozen_dataclass
 class Quickstart:
     """Run the whole chain with a small model on the embedded data, in minutes."""
 
     runs: Path
 
 
-@recipe
+@frozen_dataclass
 class Export:
     """Write weights in the form that another library reads."""
 
@@ -124,8 +148,8 @@ class Export:
     runs: Path
 
 
-@recipe
-class Models:
+@frozen_dataclass
+class ListModels:
     """List the models, with their sizes at a resolution."""
 
     res: PositiveInt
@@ -134,8 +158,8 @@ class Models:
     only: tuple[str, ...]  # shown are the rows whose name or kind has one of these in it; all where there is none
 
 
-@recipe
-class DataSets:
+@frozen_dataclass
+class ListData:
     """List the data sets, with their sizes and where they come from; or tell what is in a folder."""
 
     name: str | None  # the row to show, ``vtab`` for VTAB's nineteen; none for all
@@ -152,6 +176,6 @@ RECIPES = {
     "compare": Compare,
     "export": Export,
     "quickstart": Quickstart,
-    "models": Models,
-    "data": DataSets,
+    "models": ListModels,
+    "data": ListData,
 }

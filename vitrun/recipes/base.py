@@ -5,14 +5,14 @@ from typing import Annotated, TypeVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-recipe = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+frozen_dataclass = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
 T = TypeVar("T")
-Some = Annotated[tuple[T, ...], Field(min_length=1)]
+NonEmpty = Annotated[tuple[T, ...], Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-def check_once(option: str, values: tuple) -> None:
+def check_unique(option: str, values: tuple) -> None:
     """A ValueError where a list has a value twice."""
     if repeated := [value for value in values if values.count(value) > 1]:
         raise ValueError(f"{option} has {repeated[0]} twice: keep one")

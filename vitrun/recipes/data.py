@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from vitrun.recipes.base import recipe
+from vitrun.recipes.base import frozen_dataclass
 
 Part = Literal["train", "test"]
 Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
 
 
-@recipe
-class Images:
+@frozen_dataclass
+class Dataset:
     """What every data set is told: its name, and what a training image of it looks like."""
 
     name: str
@@ -25,13 +25,13 @@ class Images:
         if not low <= high <= 1:
             raise ValueError(f"data.area=[{low},{high}] cannot be: it should go up, to 1 at most, as in [0.05,1]")
 
-    def missing(self, parts: tuple[Part, ...]) -> str | None:
+    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
         """What it takes besides to read these parts, and how to say it; None where that is nothing."""
         return None
 
 
-@recipe
-class Shapes(Images):
+@frozen_dataclass
+class Shapes(Dataset):
     """Images drawn by a seeded generator, so that a first run needs no download."""
 
     source: Literal["shapes"]
@@ -41,19 +41,19 @@ class Shapes(Images):
     test_images: PositiveInt
 
 
-DIGITS = 1_797  # in all
+DIGITS_IMAGES = 1_797  # in all
 
 
-@recipe
-class Digits(Images):
+@frozen_dataclass
+class Digits(Dataset):
     """scikit-learn's 1,797 scanned handwritten digits, 8 by 8 pixels."""
 
     source: Literal["digits"]
-    test_images: Annotated[int, Field(ge=1, lt=DIGITS)]
+    test_images: Annotated[int, Field(ge=1, lt=DIGITS_IMAGES)]
 
 
-@recipe
-class Published(Images):
+@frozen_dataclass
+class DescribedDataset(Dataset):
     """What is known of a data set before it is opened; none where only its source knows."""
 
     classes: PositiveInt | None
@@ -64,15 +64,15 @@ class Published(Images):
     home: str | None  # the page where it comes from, what to fetch there, and whether an account is needed
 
 
-def origin(name: str, home: str | None, hub: str | None = None) -> str:
+def describe_origin(name: str, home: str | None, hub: str | None = None) -> str:
     """The sentence that says where a data set comes from, behind a space; nothing where its row does not know."""
     if home is None:
         return ""
     return f" {name} comes from {home}" + (f"; without a path it is read from {hub} on the Hub." if hub else ".")
 
 
-@recipe
-class Files(Published):
+@frozen_dataclass
+class Files(DescribedDataset):
     """Images on the Hub, or in ``path``: the Hub's parquet layout, or a folder a class."""
 
     source: Literal["files"]
@@ -92,21 +92,21 @@ class Files(Published):
         if self.real is not None and self.labels != "real":
             raise ValueError(f"data.real={self.real} is read with data.labels=real only: add that")
 
-    def missing(self, parts: tuple[Part, ...]) -> str | None:
+    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
         """The place of the images, where it is neither here nor on the Hub."""
         if self.path is not None or self.hub is not None:
             return None
-        source = origin(self.name, self.home)
+        source = describe_origin(self.name, self.home)
         return f"data={self.name} needs to know where the images are: add data.path=FOLDER.{source}"
 
 
-def on_the_net(pattern: str) -> bool:
+def is_url(pattern: str) -> bool:
     """Whether a pattern of shards names addresses, and not files."""
     return pattern.startswith(("http://", "https://"))
 
 
-@recipe
-class Shards(Published):
+@frozen_dataclass
+class Shards(DescribedDataset):
     """Tar shards in WebDataset's layout: files in ``path``, or addresses on the net, whose files are kept there."""
 
     source: Literal["shards"]
@@ -116,13 +116,13 @@ class Shards(Published):
     label: str  # "cls" for the member of that name; any other name is a field of the json member
     buffer: PositiveInt  # images that are shuffled together: more is better mixed, fewer touch fewer shards at a time
 
-    def missing(self, parts: tuple[Part, ...]) -> str | None:
+    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
         """The place of the shards where they are neither here nor on the net, or the number of classes."""
-        here = [part for part in parts if not on_the_net(getattr(self, part))]
+        here = [part for part in parts if not is_url(getattr(self, part))]
         if here and self.path is None:
             addresses = " ".join(f"data.{part}=https://HOST/{part}-{{000..127}}.tar" for part in here)
             return (
-                f"data={self.name} needs to know where the shards are.{origin(self.name, self.home)} Add "
+                f"data={self.name} needs to know where the shards are.{describe_origin(self.name, self.home)} Add "
                 f"data.path=FOLDER, or addresses, as in {addresses}"
             )
         if self.classes is None:
@@ -130,8 +130,8 @@ class Shards(Published):
         return None
 
 
-@recipe
-class Vtab(Images):
+@frozen_dataclass
+class Vtab(Dataset):
     """A task of VTAB-1k, read from its original files."""
 
     source: Literal["vtab"]
@@ -154,7 +154,7 @@ class Vtab(Images):
                 "data.protocol=vpt squares the whole image: add data.crop=none data.flip=false, or protocol=vpt for all"
             )
 
-    def missing(self, parts: tuple[Part, ...]) -> str | None:
+    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
         """The place of the original."""
         if self.path is not None or self.root is not None:
             return None
@@ -164,7 +164,7 @@ class Vtab(Images):
         )
 
 
-@recipe
+@frozen_dataclass
 class Suite:
     """Tasks of VTAB-1k that are fine-tuned one after another, each as its own row of ``conf/data`` says."""
 
@@ -181,20 +181,20 @@ class Suite:
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"data.tasks=[{','.join(self.tasks)}] cannot be: it should name some tasks, each once")
 
-    def missing(self, parts: tuple[Part, ...]) -> str | None:
+    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
         """The place of the originals."""
         if self.root is not None:
             return None
         return f"data={self.name} needs to know where the originals are: add data.root=FOLDER"
 
 
-VTAB_WHOLE = ("train800val200", "test")  # what a final run is trained and tested on
+VTAB_FINAL_PARTS = ("train800val200", "test")  # what a final run is trained and tested on
 # The training parts with their images, and the test parts, whose images differ from task to task.
 VTAB_PARTS = {"train": {"train800val200": 1_000, "train800": 800}, "test": ("test", "val200")}
 Data = Annotated[Shapes | Digits | Files | Shards | Vtab | Suite, Field(discriminator="source")]
 
 
-def check_single(data: Data) -> None:
+def check_not_suite(data: Data) -> None:
     """A ValueError where the data set is a suite of several."""
     if isinstance(data, Suite):
         raise ValueError(
@@ -203,16 +203,16 @@ def check_single(data: Data) -> None:
         )
 
 
-def known_images(data: Data) -> int | None:
+def count_train_images(data: Data) -> int | None:
     """The training images of a data set, where that is known before it is opened."""
     if isinstance(data, Digits):
-        return DIGITS - data.test_images
+        return DIGITS_IMAGES - data.test_images
     if isinstance(data, Vtab):
         return VTAB_PARTS["train"][data.train]
     return getattr(data, "train_images", None)
 
 
-def held_images(images: int, share: float) -> int:
+def count_held_out(images: int, share: float) -> int:
     """How many of the training images a share of them is, one at least; a ValueError where none are left."""
     number = max(1, round(images * share))
     if number >= images:

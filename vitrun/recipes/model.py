@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from vitrun.recipes.base import Fraction, recipe
+from vitrun.recipes.base import Fraction, frozen_dataclass
 
 
-@recipe
+@frozen_dataclass
 class ViT:
     """A vision transformer, or with the ``stem`` of a ResNet before it a hybrid."""
 
@@ -43,7 +43,7 @@ class ViT:
         """The pixels along a side of a token."""
         return self.patch * (4 * 2 ** max(len(self.resnet) - 1, 0) if self.stem else 1)
 
-    def misfit(self, res: int) -> str | None:
+    def explain_misfit(self, res: int) -> str | None:
         """Why images of ``res`` pixels cannot be cut into tokens, with the two nearest sizes that can; or None."""
         if res % self.stride == 0:
             return None
@@ -52,7 +52,7 @@ class ViT:
         return f"res={res} is no multiple of {self.stride}, the stride of {self.name}. The nearest that fit: {near}."
 
 
-@recipe
+@frozen_dataclass
 class BiT:
     """A pre-activation ResNet with group norm and weight standardisation (arXiv 1912.11370)."""
 
@@ -63,7 +63,7 @@ class BiT:
     border: Literal["zero", "none"]  # what the stem's max-pool sees around the image: big_transfer and timm, big_vision
 
 
-@recipe
+@frozen_dataclass
 class Timm:
     """Any architecture that timm knows, as a baseline."""
 

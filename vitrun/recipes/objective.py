@@ -4,19 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vitrun.recipes.base import recipe
+from vitrun.recipes.base import frozen_dataclass
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
-@recipe
+@frozen_dataclass
 class Labels:
     """To tell the label of an image."""
 
     kind: Literal["labels"]
 
 
-@recipe
+@frozen_dataclass
 class Masked:
     """To tell what corrupted patches showed, as the paper (arXiv 2010.11929, section 4.6 and appendix B.1.2)."""
 
@@ -33,7 +33,7 @@ class Masked:
             )
 
 
-@recipe
+@frozen_dataclass
 class SimMim:
     """To paint masked patches, as transformers' ``ViTForMaskedImageModeling`` (SimMIM, arXiv 2111.09886)."""
 

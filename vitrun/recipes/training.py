@@ -1,30 +1,39 @@
-"""What the verbs are told that train a network."""
+"""What the commands are told that train a network."""
 
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from vitrun.recipes.base import Fraction, check_once, recipe
-from vitrun.recipes.common import Running
-from vitrun.recipes.data import VTAB_WHOLE, Data, Suite, Vtab, check_single, check_trainable, held_images, known_images
+from vitrun.recipes.base import Fraction, check_unique, frozen_dataclass
+from vitrun.recipes.data import (
+    VTAB_FINAL_PARTS,
+    Data,
+    Suite,
+    Vtab,
+    check_not_suite,
+    check_trainable,
+    count_held_out,
+    count_train_images,
+)
 from vitrun.recipes.model import Model, ViT
 from vitrun.recipes.objective import Labels, Objective
-from vitrun.recipes.optim import DURATIONS, Optim, check_schedule, lengths, warm_up
-from vitrun.recipes.probe import Probe, check_probe
+from vitrun.recipes.optimizer import DURATIONS, Optim, check_schedule, count_steps, parse_warmup
+from vitrun.recipes.probe import OnlineProbe, check_online_probe
+from vitrun.recipes.run_recipe import RunRecipe
 from vitrun.recipes.view import Augment
 
 
-@recipe
-class Training(Running):
+@frozen_dataclass
+class Training(RunRecipe):
     """What pretraining and fine-tuning share."""
 
-    protocol: str  # whose recipe: a file of conf/protocol/<verb>
+    protocol: str  # whose recipe: a file of conf/protocol/<command>
     data: Data
     optim: Optim
     steps: PositiveInt | None  # the duration, in one of three units
     epochs: PositiveFloat | None
     examples: PositiveInt | None
-    warmup: Annotated[int | str, BeforeValidator(warm_up)]  # steps, or a share of the run
+    warmup: Annotated[int | str, BeforeValidator(parse_warmup)]  # steps, or a share of the run
     schedule: Literal["cosine", "linear", "staircase", "constant"]
     schedule_end: NonNegativeFloat  # the learning rate that a cosine or linear decay ends at
     drops: tuple[PositiveInt, ...]  # steps of a staircase, after each of which the learning rate falls to a tenth
@@ -38,10 +47,10 @@ class Training(Running):
     save_minutes: NonNegativeFloat
     bad_images: Fraction  # of the training images that may be unreadable: the next one stands in for each
 
-    how = (*Running.how, "micro_batch", "save_minutes", "bad_images")
+    execution_options = (*RunRecipe.execution_options, "micro_batch", "save_minutes", "bad_images")
 
     @property
-    def labelled(self) -> bool:
+    def uses_labels(self) -> bool:
         """Whether the labels are trained for."""
         return True
 
@@ -53,7 +62,7 @@ class Training(Running):
     @property
     def images(self) -> int | None:
         """The number of images it trains on, where that is known before they are opened."""
-        return known_images(self.data)
+        return count_train_images(self.data)
 
     def __post_init__(self):
         check_trainable(self.data)
@@ -63,7 +72,7 @@ class Training(Running):
         check_schedule(self)
         images = self.images
         if images or not self.epochs:
-            lengths(self, images or 0)
+            count_steps(self, images or 0)
         if isinstance(self.micro_batch, int) and (rest := self.batch % self.micro_batch):
             raise ValueError(
                 f"batch={self.batch} is not a multiple of micro_batch={self.micro_batch}: "
@@ -72,7 +81,7 @@ class Training(Running):
             )
 
 
-@recipe
+@frozen_dataclass
 class Pretrain(Training):
     """Train a model from scratch."""
 
@@ -80,22 +89,22 @@ class Pretrain(Training):
     objective: Objective
     head_bias: float | None  # of the head at first; none for what suits the loss
     exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are left out
-    fewshot: Probe
+    fewshot: OnlineProbe
 
     @property
-    def labelled(self) -> bool:
+    def uses_labels(self) -> bool:
         """Whether the labels are trained for."""
         return isinstance(self.objective, Labels)
 
     def __post_init__(self):
         super().__post_init__()
-        check_single(self.data)
-        check_probe(self.fewshot)
+        check_not_suite(self.data)
+        check_online_probe(self.fewshot)
         if not self.model.name:
             raise ValueError("model=timm needs an architecture: add model.name=NAME, any that timm.list_models() has")
-        if isinstance(self.model, ViT) and self.res and (why := self.model.misfit(self.res)):
+        if isinstance(self.model, ViT) and self.res and (why := self.model.explain_misfit(self.res)):
             raise ValueError(why)
-        if not self.labelled:
+        if not self.uses_labels:
             self.check_unlabelled()
 
     def check_unlabelled(self) -> None:
@@ -113,7 +122,7 @@ class Pretrain(Training):
                 raise ValueError(f"{option}={given[option]} is for labels, and objective={kind} has none: leave it out")
 
 
-@recipe
+@frozen_dataclass
 class Finetune(Training):
     """Adapt pretrained weights to a data set."""
 
@@ -134,12 +143,12 @@ class Finetune(Training):
     def images(self) -> int | None:
         """The number of images it trains on, where that is known; a ValueError where all are held out."""
         images = super().images
-        return images - held_images(images, self.dev) if images and self.dev and not self.grid else images
+        return images - count_held_out(images, self.dev) if images and self.dev and not self.grid else images
 
     def __post_init__(self):
         super().__post_init__()
         for key in ("grid", "decays", "seeds"):
-            check_once(key, getattr(self, key))
+            check_unique(key, getattr(self, key))
         if self.seeds and self.seed:
             raise ValueError(
                 f"seeds=[{','.join(map(str, self.seeds))}] are those of the runs: take out seed={self.seed}"
@@ -157,7 +166,7 @@ class Finetune(Training):
             raise ValueError("decays are tried with learning rates: add grid=, those to choose from")
         if self.grid and not vtab and not self.dev:
             raise ValueError("grid needs images to choose on: add their share of the training images, as in dev=0.02")
-        if self.grid and isinstance(self.data, Vtab) and (self.data.train, self.data.test) != VTAB_WHOLE:
+        if self.grid and isinstance(self.data, Vtab) and (self.data.train, self.data.test) != VTAB_FINAL_PARTS:
             raise ValueError("grid chooses on val200 by itself: take out data.train and data.test")
         if self.score == "dev" and (self.grid or self.seeds or not self.holds_out):
             raise ValueError("score=dev is for one run that holds images out: add dev=SHARE, take out grid and seeds")

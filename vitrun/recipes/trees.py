@@ -6,42 +6,42 @@ from pathlib import Path
 from typing import Any
 
 
-def leaves(tree: Any, prefix: str = "") -> Iterator[str]:
+def iterate_keys(tree: Any, prefix: str = "") -> Iterator[str]:
     """The dotted names of all values in a tree of options."""
     for key, value in tree.items():
         if hasattr(value, "items"):
-            yield from leaves(value, f"{prefix}{key}.")
+            yield from iterate_keys(value, f"{prefix}{key}.")
         elif key != "defaults":
             yield f"{prefix}{key}"
 
 
-def reach(tree: dict, key: str) -> Any:
+def get_value(tree: dict, key: str) -> Any:
     """The value at a dotted name."""
     for part in key.split("."):
         tree = tree[part]
     return tree
 
 
-def show_value(value: Any) -> str:
-    """A value as it is typed in a word."""
+def format_value(value: Any) -> str:
+    """A value as it is typed in a override."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(show_value, value))}]"
+        return f"[{','.join(map(format_value, value))}]"
     text = str(value)
     return f"'{text}'" if set(text) & set(",[](){}") else text  # which would make lists of it, and sweeps
 
 
-def plain(recipe: Any) -> dict:
+def to_plain_tree(recipe: Any) -> dict:
     """A recipe as a tree of plain values, as YAML and JSON write it."""
-    return {key: plain_value(value) for key, value in asdict(recipe).items()}
+    return {key: to_plain_value(value) for key, value in asdict(recipe).items()}
 
 
-def plain_value(value: Any) -> Any:
+def to_plain_value(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: plain_value(v) for key, v in value.items()}
+        return {key: to_plain_value(v) for key, v in value.items()}
     if isinstance(value, tuple):
-        return [plain_value(v) for v in value]
+        return [to_plain_value(v) for v in value]
     return str(value) if isinstance(value, Path) else value

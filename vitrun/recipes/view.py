@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from vitrun.recipes.base import recipe
+from vitrun.recipes.base import frozen_dataclass
 
 
-@recipe
+@frozen_dataclass
 class View:
     """How a test image is made to fit, and how all images are resized."""
 
@@ -17,7 +17,7 @@ class View:
     antialias: bool  # of the training images too; without it as TensorFlow's bilinear resize
 
 
-@recipe
+@frozen_dataclass
 class Augment:
     """What is done to training images after the data set's crop and flip."""
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vitrun.errors import Exit, Mistake
-from vitrun.runtime.files import digest, synchronise, write_file
+from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import sha256_file, sync_to_disk, write_atomic
 
 SCHEMA = 1
-NEWER = "from a newer vitrun"
-KEEP = 2  # a damaged newest one must leave one to fall back to
+NEWER_SCHEMA = "from a newer vitrun"
+KEEP_LAST = 2  # a damaged newest one must leave one to fall back to
 
 
 def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str, Any]) -> Path:
@@ -27,73 +27,73 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
     aside.mkdir(parents=True)
     try:
         write(aside)
-        files = {f.name: {"sha256": digest(f), "size": f.stat().st_size} for f in sorted(aside.iterdir())}
+        files = {f.name: {"sha256": sha256_file(f), "size": f.stat().st_size} for f in sorted(aside.iterdir())}
         for name in files:
-            synchronise(aside / name)
-        write_file(
+            sync_to_disk(aside / name)
+        write_atomic(
             aside / "MANIFEST.json", json.dumps({"schema": SCHEMA, "step": step, **facts, "files": files}, indent=2)
         )
-        synchronise(aside)
+        sync_to_disk(aside)
         os.replace(aside, final)
-        synchronise(folder)
+        sync_to_disk(folder)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    write_file(folder / "LATEST", final.name + "\n")
-    for old in steps(folder)[:-KEEP]:
+    write_atomic(folder / "LATEST", final.name + "\n")
+    for old in list_checkpoints(folder)[:-KEEP_LAST]:
         shutil.rmtree(old)
     return final
 
 
 def keep_only(folder: Path, last: Path) -> None:
     """Remove every checkpoint but ``last``, which is verified first: an OSError where it is not as it was written."""
-    if (why := problem(last)) is not None:
+    if (why := find_problem(last)) is not None:
         raise OSError(why)
-    for old in steps(folder):
+    for old in list_checkpoints(folder):
         if old != last:
             shutil.rmtree(old)
 
 
-def steps(folder: Path) -> list[Path]:
+def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in ``folder``, by step."""
     return sorted(folder.glob("step-*"))
 
 
-def problem(checkpoint: Path) -> str | None:
+def find_problem(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, or None where every file has the recorded size and hash."""
     try:
         manifest = json.loads((checkpoint / "MANIFEST.json").read_text(encoding="utf-8"))
         if manifest["schema"] > SCHEMA:
-            return f"it has schema {manifest['schema']}, {NEWER} than this one ({SCHEMA})"
+            return f"it has schema {manifest['schema']}, {NEWER_SCHEMA} than this one ({SCHEMA})"
         for name, entry in manifest["files"].items():
             file = checkpoint / name
             if not file.exists():
                 return f"{name} is missing"
             if file.stat().st_size != entry["size"]:
                 return f"{name} has {file.stat().st_size} bytes, not {entry['size']}"
-            if digest(file) != entry["sha256"]:
+            if sha256_file(file) != entry["sha256"]:
                 return f"the content of {name} is not what was saved (SHA-256 differs)"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"MANIFEST.json cannot be read ({error.__class__.__name__})"
     return None
 
 
-def newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) -> Path | None:
+def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) -> Path | None:
     """The newest checkpoint that verifies; damaged ones are named, and put into ``quarantine`` by who is to ``tidy``.
 
-    None where there never was one; a Mistake where there are some and none is sound.
+    None where there never was one; a UserError where there are some and none is sound.
     """
     for partial in folder.glob(".tmp-step-*") if tidy else ():
         warn(f"Removed {partial.name}: its save was cut off.")
         shutil.rmtree(partial)
     bad = []
-    for checkpoint in reversed(steps(folder)):
-        reason = problem(checkpoint)
+    for checkpoint in reversed(list_checkpoints(folder)):
+        reason = find_problem(checkpoint)
         if reason is None:
             return checkpoint
         bad.append(f"{checkpoint.name}: {reason}")
-        if NEWER in reason:  # sound for the program that wrote it: it stays where it is
-            raise Mistake(f"{checkpoint}: {reason}. Go on with that version.", Exit.CHECKPOINT)
+        if NEWER_SCHEMA in reason:  # sound for the program that wrote it: it stays where it is
+            raise UserError(f"{checkpoint}: {reason}. Go on with that version.", ExitCode.CHECKPOINT)
         if not tidy:
             continue
         warn(f"Rejected {checkpoint.name}: {reason}. Moved to quarantine.")
@@ -101,7 +101,8 @@ def newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) -> Path
         os.replace(checkpoint, folder / "quarantine" / f"{checkpoint.name}-{os.getpid()}")
     if bad or any((folder / "quarantine").glob("step-*")):
         listed = "; ".join(bad) or "all are in its quarantine"
-        raise Mistake(
-            f"No checkpoint in {folder} is sound ({listed}). Delete the run's folder to start afresh.", Exit.CHECKPOINT
+        raise UserError(
+            f"No checkpoint in {folder} is sound ({listed}). Delete the run's folder to start afresh.",
+            ExitCode.CHECKPOINT,
         )
     return None

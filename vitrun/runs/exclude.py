@@ -3,60 +3,64 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitrun.errors import Exit, Mistake, unknown
-from vitrun.runs.lookup import finished
+from vitrun.errors import ExitCode, UserError, explain_unknown
+from vitrun.runs.lookup import find_finished_runs
 from vitrun.runtime import files
 from vitrun.runtime.files import read_json
 
-TABLE = "duplicates.parquet"  # in a dedup run: the pairs
-KEYS = "exclude.txt"  # in a dedup run: a key of a training image a line
+DUPLICATES_FILE = "duplicates.parquet"  # in a dedup run: the pairs
+EXCLUDED_KEYS_FILE = "exclude.txt"  # in a dedup run: a key of a training image a line
 
 
-def resolve(word: str, runs: Path) -> str:
+def resolve_exclude(override: str, runs: Path) -> str:
     """A dedup run's name, or ``FILE#HASH``."""
-    path, _, given = word.partition("#")
+    path, _, given = override.partition("#")
     if not Path(path).is_file():
-        return finished_dedup("exclude", word, runs)
-    code = files.digest(Path(path))[:12]
+        return find_dedup_run("exclude", override, runs)
+    code = files.sha256_file(Path(path))[:12]
     if given and given != code:
-        raise Mistake(f"exclude={word}: the file's SHA-256 now begins with {code}.", Exit.DATA)
+        raise UserError(f"exclude={override}: the file's SHA-256 now begins with {code}.", ExitCode.DATA)
     return f"{Path(path).absolute()}#{code}"
 
 
-def finished_dedup(option: str, word: str, runs: Path) -> str:
-    """The name of a finished dedup run; a Mistake where there is none of that name."""
-    known = [run.name for run in finished(runs) if run.name.startswith("dedup-")]
-    name = Path(word).name
+def find_dedup_run(option: str, override: str, runs: Path) -> str:
+    """The name of a finished dedup run; a UserError where there is none of that name."""
+    known = [run.name for run in find_finished_runs(runs) if run.name.startswith("dedup-")]
+    name = Path(override).name
     if name in known:
         return name
-    hint = unknown("dedup run", name, known) if known else f"There is none in {runs.absolute()}: run `vitrun dedup`."
+    hint = (
+        explain_unknown("dedup run", name, known)
+        if known
+        else f"There is none in {runs.absolute()}: run `vitrun dedup`."
+    )
     what = "no finished dedup run, and no file of keys" if option == "exclude" else "no finished dedup run"
-    raise Mistake(f"{option}={word} is {what}. {hint}", Exit.DATA)
+    raise UserError(f"{option}={override} is {what}. {hint}", ExitCode.DATA)
 
 
-def keys(words: Sequence[str], runs: Path, fingerprint: str) -> set[str]:
-    """The keys that all of them name; a Mistake where a dedup run searched images of another ``fingerprint``."""
+def load_excluded_keys(overrides: Sequence[str], runs: Path, fingerprint: str) -> set[str]:
+    """The keys that all of them name; a UserError where a dedup run searched images of another ``fingerprint``."""
     found = set()
-    for word in words:
-        file = Path(word.rpartition("#")[0]) if "#" in word else runs / word / KEYS
-        if "#" not in word and read_json(runs / word / "about.json")["train_data"] != fingerprint:
-            raise Mistake(
-                f"exclude={word}: that run searched other training images than these: give the data "
+    for override in overrides:
+        file = Path(override.rpartition("#")[0]) if "#" in override else runs / override / EXCLUDED_KEYS_FILE
+        if "#" not in override and read_json(runs / override / "about.json")["train_data"] != fingerprint:
+            raise UserError(
+                f"exclude={override}: that run searched other training images than these: give the data "
                 "that was given to it.",
-                Exit.DATA,
+                ExitCode.DATA,
             )
         text = file.read_text(encoding="utf-8", errors="surrogateescape")
         found |= {line for line in text.split("\n") if line}
     return found
 
 
-def duplicates(run: str, runs: Path, identity: str) -> set[str]:
-    """The keys of the test images that a dedup run found; a Mistake where those it looked for are not these."""
+def load_duplicate_keys(run: str, runs: Path, identity: str) -> set[str]:
+    """The keys of the test images that a dedup run found; a UserError where those it looked for are not these."""
     import pyarrow.parquet
 
     if read_json(runs / run / "about.json")["test_identity"] != identity:
-        raise Mistake(
+        raise UserError(
             f"dedup={run}: that run looked for other test images than these: run `vitrun dedup` against this set.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
-    return {*pyarrow.parquet.read_table(runs / run / TABLE, columns=["test"])["test"].to_pylist()}
+    return {*pyarrow.parquet.read_table(runs / run / DUPLICATES_FILE, columns=["test"])["test"].to_pylist()}

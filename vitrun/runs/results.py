@@ -7,20 +7,20 @@ from statistics import mean, stdev
 from typing import Any
 
 from vitrun import recipes
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.papers import names
 from vitrun.recipes import trees
-from vitrun.runs.describe import facts
-from vitrun.runs.lookup import finished, outcome, recipe_of
+from vitrun.runs.describe import describe_run
+from vitrun.runs.lookup import find_finished_runs, load_result, load_saved_recipe
 from vitrun.runtime.files import read_json
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run: the options of its recipe, what it found, and its facts in the words of the papers."""
+class FinishedRun:
+    """A finished run: the options of its recipe, what it found, and its facts in the overrides of the papers."""
 
     name: str
-    verb: str
+    command: str
     options: dict[str, Any]
     result: dict[str, float]
     facts: dict[str, str | None]
@@ -32,7 +32,9 @@ class Run:
             return self.images[name]
         if name in self.facts:
             return self.facts[name] or ""
-        return trees.show_value(trees.reach(self.options, name)) if name in trees.leaves(self.options) else ""
+        return (
+            trees.format_value(trees.get_value(self.options, name)) if name in trees.iterate_keys(self.options) else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Cell:
 
     row: tuple[str, ...]
     column: tuple[str, ...]
-    value: str  # the name in a result
+    metric: str  # the name in a result
     shares: dict[Any, float]  # by seed
     std: float | None
     runs: tuple[str, ...]
@@ -54,18 +56,20 @@ class Cell:
         return mean(self.shares.values())
 
 
-def read(runs: Path, verbs: tuple[str, ...], warn: Callable[[str], None], repeats: bool = True) -> list[Run]:
-    """Every finished run of the verbs whose result is its own; ``repeats`` with evals of what a run has tested itself.
+def load_finished_runs(
+    runs: Path, commands: tuple[str, ...], warn: Callable[[str], None], repeats: bool = True
+) -> list[FinishedRun]:
+    """Every finished run of the commands whose result is its own; ``repeats`` with evals of what a run has tested itself.
 
     A grid's trials are no results, and the runs that a procedure or a suite is made of stand for it. ``warn`` is told
     of a run that cannot be read.
     """
     found = []
-    for folder in finished(runs):
-        if folder.name.split("-")[0] in verbs:
+    for folder in find_finished_runs(runs):
+        if folder.name.split("-")[0] in commands:
             try:
-                found.append(one(folder, runs, repeats))
-            except Mistake as mistake:
+                found.append(load_finished_run(folder, runs, repeats))
+            except UserError as mistake:
                 warn(f"left out: {folder.name}: {mistake}")
             except (KeyError, TypeError, AttributeError) as error:
                 what = f"{type(error).__name__} {error}"
@@ -73,78 +77,86 @@ def read(runs: Path, verbs: tuple[str, ...], warn: Callable[[str], None], repeat
     return [run for run in found if run]
 
 
-def one(folder: Path, runs: Path, repeats: bool) -> Run | None:
+def load_finished_run(folder: Path, runs: Path, repeats: bool) -> FinishedRun | None:
     """The run in a folder; None where its result is not its own."""
-    verb, options = folder.name.split("-")[0], recipe_of(folder.name, runs)
-    if verb == "finetune" and is_made_of_others(options):
+    command, options = folder.name.split("-")[0], load_saved_recipe(folder.name, runs)
+    if command == "finetune" and has_no_own_result(options):
         return None
-    source = recipe_of(options["init"], runs) if verb == "eval" else None
+    source = load_saved_recipe(options["init"], runs) if command == "eval" else None
     if not repeats and source is not None and source["data"] == options["data"]:
         return None
-    result = {key: value for key, value in outcome(folder)["result"].items() if isinstance(value, int | float)}
+    result = {key: value for key, value in load_result(folder)["result"].items() if isinstance(value, int | float)}
     about = read_json(folder / "about.json") or {}
     images = {key: value for key, value in about.items() if key.endswith("_data")}
     if "computing" in about:  # what precision=auto was there
         options["precision"] = about["computing"]["precision"]
-    return Run(folder.name, verb, options, result, facts(verb, options, runs), images)
+    return FinishedRun(folder.name, command, options, result, describe_run(command, options, runs), images)
 
 
-def is_made_of_others(options: dict) -> bool:
+def has_no_own_result(options: dict) -> bool:
     """Whether a fine-tuning run only chose a learning rate, or is the sum of runs that have folders of their own."""
     whole = options.get("grid") or options.get("seeds") or options["data"]["source"] == "suite"
     return bool(whole) or options.get("score") == "dev"
 
 
-def tabulate(runs: list[Run], rows: tuple[str, ...], columns: tuple[str, ...], values: tuple[str, ...]) -> list[Cell]:
+def tabulate(
+    runs: list[FinishedRun], rows: tuple[str, ...], columns: tuple[str, ...], values: tuple[str, ...]
+) -> list[Cell]:
     """The cells of a table, averaged only over seeds.
 
     Where runs that differ in more would share a cell, the options in which they differ are added to the columns' names.
     """
     added: list[str] = []
     while True:
-        groups: dict[tuple, list[Run]] = {}
+        groups: dict[tuple, list[FinishedRun]] = {}
         for run in runs:
             for value in (value for value in values if value in run.result):
                 row = tuple(run.label(name) for name in rows)
                 column = tuple(run.label(name) for name in columns) + tuple(f"{k}={run.label(k)}" for k in added)
                 groups.setdefault((row, column, value), []).append(run)
-        clash = next((k for group in groups.values() if (k := difference(group, [*rows, *columns, *added]))), None)
+        clash = next((k for group in groups.values() if (k := find_difference(group, [*rows, *columns, *added]))), None)
         if clash is None:
-            return [cell(*labels, group) for labels, group in groups.items()]
+            return [average_seeds(*labels, group) for labels, group in groups.items()]
         added.append(clash)
 
 
-def difference(group: list[Run], known: list[str]) -> str | None:
+def find_difference(group: list[FinishedRun], known: list[str]) -> str | None:
     """An option or fingerprint, not known as a label and not the seed, in which runs of a group differ."""
-    flat = [dict(flatten(run)) for run in group]
+    flat = [dict(list_computed_options(run)) for run in group]
     keys = dict.fromkeys(key for options in flat for key in options)
     return next((k for k in keys if k not in ("seed", *known) and len({str(f.get(k)) for f in flat}) > 1), None)
 
 
-def flatten(run: Run) -> list[tuple[str, Any]]:
-    """Every option of a run's recipe that changes what it computes, its verb first, its images last."""
-    idle = recipes.RECIPES[run.verb].how
+def list_computed_options(run: FinishedRun) -> list[tuple[str, Any]]:
+    """Every option of a run's recipe that changes what it computes, its command first, its images last."""
+    idle = recipes.RECIPES[run.command].execution_options
     if len(run.options.get("l2", ())) == 1:  # else l2 is chosen by images that no number of shots holds
         idle = (*idle, "shots")
     return (
-        [("verb", run.verb)]
-        + [(key, trees.reach(run.options, key)) for key in trees.leaves(run.options) if key.split(".")[0] not in idle]
+        [("command", run.command)]
+        + [
+            (key, trees.get_value(run.options, key))
+            for key in trees.iterate_keys(run.options)
+            if key.split(".")[0] not in idle
+        ]
         + list(run.images.items())
     )
 
 
-def cell(row: tuple[str, ...], column: tuple[str, ...], value: str, group: list[Run]) -> Cell:
+def average_seeds(row: tuple[str, ...], column: tuple[str, ...], value: str, group: list[FinishedRun]) -> Cell:
     """The mean of a group, and its deviation over seeds; few-shot results bring the deviation over their own draws."""
     shares = {run.options.get("seed"): run.result[value] for run in group}
     std = stdev(shares.values()) if len(shares) > 1 else group[0].result.get(f"{value}_std")
-    return Cell(row, column, value, shares, std, tuple(run.name for run in group), group[0].facts, setting(group[0]))
+    return Cell(
+        row, column, value, shares, std, tuple(run.name for run in group), group[0].facts, serialize_setting(group[0])
+    )
 
 
-def setting(run: Run) -> str:
+def serialize_setting(run: FinishedRun) -> str:
     """All that runs on the tasks of one suite have in common, as text."""
     free = ("data", "seed", "optim.lr", "optim.weight_decay", *run.images)
     protocol = run.options["data"].get("protocol")
-    return repr((protocol, [pair for pair in flatten(run) if not pair[0].startswith(free)]))
+    return repr((protocol, [pair for pair in list_computed_options(run) if not pair[0].startswith(free)]))
 
 
 def vtab_means(cells: list[Cell], where: tuple[str, ...]) -> list[Cell]:
@@ -155,7 +167,7 @@ def vtab_means(cells: list[Cell], where: tuple[str, ...]) -> list[Cell]:
     """
     columns: dict[tuple, dict[str, Cell]] = {}
     for found in cells:
-        if "data" in where and found.value == "top1" and found.facts["data"] in names.TASKS.values():
+        if "data" in where and found.metric == "top1" and found.facts["data"] in names.VTAB_TASKS.values():
             labels = (*found.row, *found.column)
             at = where.index("data")
             columns.setdefault((found.setting, *labels[:at], *labels[at + 1 :]), {})[found.facts["data"]] = found
@@ -163,15 +175,19 @@ def vtab_means(cells: list[Cell], where: tuple[str, ...]) -> list[Cell]:
     for tasks in columns.values():
         complete = {
             group: [tasks[t] for t in members]
-            for group, members in names.GROUPS.items()
+            for group, members in names.VTAB_GROUPS.items()
             if tasks.keys() >= set(members)
         }
-        every = names.ALL if len(tasks) == len(names.TASKS) else f"VTAB ({len(tasks)}/{len(names.TASKS)})"
-        means += [averaged(label, members) for label, members in (complete | {every: list(tasks.values())}).items()]
+        every = (
+            names.VTAB_MEAN if len(tasks) == len(names.VTAB_TASKS) else f"VTAB ({len(tasks)}/{len(names.VTAB_TASKS)})"
+        )
+        means += [
+            average_tasks(label, members) for label, members in (complete | {every: list(tasks.values())}).items()
+        ]
     return means
 
 
-def averaged(label: str, tasks: list[Cell]) -> Cell:
+def average_tasks(label: str, tasks: list[Cell]) -> Cell:
     """The mean over tasks, for each seed that all of them have; for all of each one's where they share none."""
     first = tasks[0]
     seeds = [seed for seed in first.shares if all(seed in task.shares for task in tasks)]

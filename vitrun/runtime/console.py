@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from vitrun.runtime import distributed
 
 T = TypeVar("T")
-WIDE = 110  # characters, beyond which there is room for a bar beside the figures
-PLAIN_SECONDS = 30  # between two lines of progress where there is no terminal
+BAR_MIN_WIDTH = 110  # characters, beyond which there is room for a bar beside the figures
+PROGRESS_LINE_SECONDS = 30  # between two lines of progress where there is no terminal
 
 
 class Screen:
@@ -21,50 +21,50 @@ class Screen:
     """
 
     def __init__(self, quiet: bool = False, as_json: bool = False):
-        self.shown = distributed.rank() == 0
-        self.quiet = quiet or as_json or not self.shown
+        self.enabled = distributed.rank() == 0
+        self.quiet = quiet or as_json or not self.enabled
         self.as_json = as_json
         self.listeners: list[Callable[[str], None]] = []  # a run's log file hears every line too
-        self.terminal = sys.stdout.isatty()
-        self.lost: str | None = None  # why lines could not be printed, where their reader is still there
+        self.is_terminal = sys.stdout.isatty()
+        self.stdout_error: str | None = None  # why lines could not be printed, where their reader is still there
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line, now."""
         for listener in self.listeners:
             listener(text)
         if not self.quiet:
-            self.show(text)
+            self.print(text)
 
-    def show(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line, even of a quiet command; where nobody reads any more the work goes on unseen."""
-        if not self.shown:
+        if not self.enabled:
             return
         try:
             print(text, flush=True)
         except OSError as error:
-            self.lost = None if isinstance(error, BrokenPipeError) else error.strerror
+            self.stdout_error = None if isinstance(error, BrokenPipeError) else error.strerror
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def warn(self, text: str) -> None:
         """Print a line that even a quiet command shows, on standard error."""
         for listener in self.listeners:
             listener(text)
-        if self.shown:
+        if self.enabled:
             print(text, file=sys.stderr, flush=True)
 
-    def result(self, result: dict[str, Any]) -> None:
-        """Print what a verb found: JSON, or a line a value."""
-        if not self.shown:
+    def print_result(self, result: dict[str, Any]) -> None:
+        """Print what a command found: JSON, or a line a value."""
+        if not self.enabled:
             return
         if self.as_json:
-            self.show(json.dumps(result, indent=2))
+            self.print(json.dumps(result, indent=2))
             return
         width = max((len(key) for key in result), default=0)
-        lines = [f"  {key.ljust(width)}  {readable(value)}" for key, value in result.items()]
+        lines = [f"  {key.ljust(width)}  {format_value(value)}" for key, value in result.items()]
         for line in lines:
             for listener in self.listeners:
                 listener(line)
-            self.show(line)
+            self.print(line)
 
     def progress(self, what: str, total: int, done: int = 0) -> "Progress":
         """A bar or lines for ``total`` steps, of which ``done`` are done."""
@@ -80,7 +80,7 @@ class Progress:
         self.last_line = time.monotonic()
 
     def __enter__(self) -> "Progress":
-        if self.screen.terminal and not self.screen.quiet:
+        if self.screen.is_terminal and not self.screen.quiet:
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as RichProgress
@@ -88,7 +88,7 @@ class Progress:
 
             console = Console(no_color="NO_COLOR" in os.environ)
             whole = Column(no_wrap=True, min_width=len(f"{self.what} {self.total}/{self.total}"))
-            bar = [BarColumn(min(40, console.width - WIDE))] if console.width > WIDE else []
+            bar = [BarColumn(min(40, console.width - BAR_MIN_WIDTH))] if console.width > BAR_MIN_WIDTH else []
             columns = (
                 TextColumn("{task.description} {task.completed:.0f}/{task.total:.0f}", table_column=whole),
                 *bar,
@@ -108,41 +108,41 @@ class Progress:
         self.done = done
         if self.bar:
             self.bar.update(self.task, completed=done, note=note)
-        elif time.monotonic() - self.last_line >= PLAIN_SECONDS:
+        elif time.monotonic() - self.last_line >= PROGRESS_LINE_SECONDS:
             self.last_line = time.monotonic()
-            self.screen.say(f"{self.what} {done}/{self.total}  {note}")
+            self.screen.log(f"{self.what} {done}/{self.total}  {note}")
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print a line above the bar."""
         if self.bar:
             self.bar.console.print(text, highlight=False, markup=False)
             for listener in self.screen.listeners:
                 listener(text)
         else:
-            self.screen.say(text)
+            self.screen.log(text)
 
 
-def counted(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+def track_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """The same items; what takes long says every half a minute, on standard error, how many are done."""
     last_line = time.monotonic()
     for number, item in enumerate(items, 1):
         yield item
-        if distributed.rank() == 0 and time.monotonic() - last_line >= PLAIN_SECONDS:
+        if distributed.rank() == 0 and time.monotonic() - last_line >= PROGRESS_LINE_SECONDS:
             last_line = time.monotonic()
             print(f"{number}/{total} {what}", file=sys.stderr, flush=True)
 
 
-def readable(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value for people: shares as they are, floats with four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def speed(value: float) -> str:
+def format_speed(value: float) -> str:
     """Images a second in three digits, never as a power of ten."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as people say them: ``42 s``, ``3 min``, ``1.5 h``, ``2.1 days``."""
     for limit, unit, size in ((90, "s", 1), (90 * 60, "min", 60), (48 * 3600, "h", 3600)):
         if seconds < limit:
@@ -150,7 +150,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
+def format_table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table with aligned columns."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in [header, *rows]]

@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runtime import distributed
 
 T = TypeVar("T")
 # One micro-batch of a CPU lane, as measured fastest for ViT-Ti/8 (64 of 17 tokens), Ti/4 (16 of 65), B/16 (8 of 197):
-CACHED = 2**19  # features of a layer, tokens times width, that still lie in the caches
-LEAST = 8  # images, below which products get too thin
-MOST_TOKENS = 2048  # that bound the memory of a lane
-INSTEAD = "Use device=cpu, or leave device out."
-MOST_LANES = 8  # each lane holds gradients of its own
+CACHED_FEATURES = 2**19  # features of a layer, tokens times width, that still lie in the caches
+MIN_MICRO_BATCH = 8  # images, below which products get too thin
+MAX_WORKER_TOKENS = 2048  # that bound the memory of a lane
+DEVICE_HINT = "Use device=cpu, or leave device out."
+MAX_WORKERS = 8  # each lane holds gradients of its own
 
 
 class Machine:
@@ -32,14 +32,14 @@ class Machine:
         self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
         self.cores = torch.get_num_threads()
-        self.lanes = min(self.cores, MOST_LANES) if self.device.type == "cpu" else 1
+        self.workers = min(self.cores, MAX_WORKERS) if self.device.type == "cpu" else 1
         self.pool: ThreadPoolExecutor | None = None
         # Cores that make batches: threads that wait for busy cores are slow, so beside a network on the CPU it is one.
-        self.spare = 1 if self.device.type == "cpu" else self.cores
+        self.loader_threads = 1 if self.device.type == "cpu" else self.cores
 
     def __str__(self) -> str:
         what = torch.cuda.get_device_name() if self.device.type == "cuda" else f"{self.device.type}, {self.cores} cores"
-        many = f"{distributed.size()} ranks, each on " if distributed.size() > 1 else ""
+        many = f"{distributed.world_size()} ranks, each on " if distributed.world_size() > 1 else ""
         return f"{many}{what}, {'bf16' if self.dtype == torch.bfloat16 else 'fp32'}"
 
     def autocast(self) -> AbstractContextManager:
@@ -51,18 +51,18 @@ class Machine:
         if lanes == 1:
             return [function(item) for item in items]
         if self.pool is None:
-            share = max(1, self.cores // self.lanes)
-            self.pool = ThreadPoolExecutor(self.lanes, initializer=lambda: torch.set_num_threads(share))
+            share = max(1, self.cores // self.workers)
+            self.pool = ThreadPoolExecutor(self.workers, initializer=lambda: torch.set_num_threads(share))
         return list(self.pool.map(function, items))
 
-    def lanes_for(self, network: nn.Module) -> int:
+    def workers_for(self, network: nn.Module) -> int:
         """How many lanes may train ``network``: one where a layer draws random numbers or keeps statistics."""
         random = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
         for module in network.modules():
             depth = getattr(module, "skip", 0) or getattr(module, "drop_prob", 0)  # stochastic, ours and timm's
             if depth or isinstance(module, random) and getattr(module, "p", 1) > 0:
                 return 1
-        return self.lanes
+        return self.workers
 
     def synchronise(self) -> None:
         """Wait until the device has done what it was told."""
@@ -73,24 +73,27 @@ class Machine:
 def choose_device(name: str) -> torch.device:
     """The device of that name, for ``auto`` the fastest there is; each rank has a GPU of its own.
 
-    A Mistake where there is none.
+    A UserError where there is none.
     """
     if name == "auto":
-        alone = torch.backends.mps.is_available() and distributed.size() == 1
+        alone = torch.backends.mps.is_available() and distributed.world_size() == 1
         name = "cuda" if torch.cuda.is_available() else "mps" if alone else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise Mistake(f"device=cuda: torch {torch.__version__} finds no GPU that it can use. {INSTEAD}", Exit.DEVICE)
+        raise UserError(
+            f"device=cuda: torch {torch.__version__} finds no GPU that it can use. {DEVICE_HINT}", ExitCode.DEVICE
+        )
     if name == "mps" and not torch.backends.mps.is_available():
-        raise Mistake(f"device=mps: this machine has no Apple GPU. {INSTEAD}", Exit.DEVICE)
-    if distributed.size() == 1 or name == "cpu":
+        raise UserError(f"device=mps: this machine has no Apple GPU. {DEVICE_HINT}", ExitCode.DEVICE)
+    if distributed.world_size() == 1 or name == "cpu":
         return torch.device(name)
     if name == "mps":
-        raise Mistake(
-            f"device=mps: the one Apple GPU is for one rank, not {distributed.size()}. {INSTEAD}", Exit.DEVICE
+        raise UserError(
+            f"device=mps: the one Apple GPU is for one rank, not {distributed.world_size()}. {DEVICE_HINT}",
+            ExitCode.DEVICE,
         )
     here = int(os.environ.get("LOCAL_RANK", 0))
     if here >= (found := torch.cuda.device_count()):
-        raise Mistake(f"device=cuda: {found} GPUs are not one for each rank here: start {found}.", Exit.DEVICE)
+        raise UserError(f"device=cuda: {found} GPUs are not one for each rank here: start {found}.", ExitCode.DEVICE)
     torch.cuda.set_device(here)
     return torch.device("cuda", here)
 
@@ -107,6 +110,6 @@ def choose_micro_batch(batch: int, tokens: int, width: int, device: torch.device
     """Images computed at once: all of the batch on a GPU; on a CPU what stays in the caches, for every lane."""
     if device.type != "cpu":
         return batch
-    fast = max(LEAST, CACHED // (tokens * width))
-    micro = max(1, min(batch // lanes, fast, MOST_TOKENS // tokens))
+    fast = max(MIN_MICRO_BATCH, CACHED_FEATURES // (tokens * width))
+    micro = max(1, min(batch // lanes, fast, MAX_WORKER_TOKENS // tokens))
     return max(m for m in range(1, micro + 1) if batch % m == 0)

@@ -18,156 +18,165 @@ from datetime import timedelta
 from itertools import accumulate, groupby
 from typing import Any
 
-from vitrun.errors import Exit, Mistake, Stopped
+from vitrun.errors import ExitCode, Interrupted, UserError
 
-PATIENCE = timedelta(days=1)  # rank 0 may download a data set while the others wait
-BUCKET = 2**25  # numbers that are summed at once
-SHORT = 100  # bytes that are told at one go
-HEAD = struct.Struct(f"?q{SHORT}s")  # of what a rank tells: whether it is an error, how many bytes, and the first ones
+TIMEOUT = timedelta(days=1)  # rank 0 may download a data set while the others wait
+BUCKET_NUMEL = 2**25  # numbers that are summed at once
+INLINE_BYTES = 100  # bytes that are told at one go
+HEADER = struct.Struct(
+    f"?q{INLINE_BYTES}s"
+)  # of what a rank tells: whether it is an error, how many bytes, and the first ones
 
 
-def size() -> int:
+def world_size() -> int:
     """How many processes carry out the recipe."""
     return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
 
 
 def rank() -> int:
     """The number of this one among them."""
-    return int(os.environ["RANK"]) if size() > 1 else 0
+    return int(os.environ["RANK"]) if world_size() > 1 else 0
 
 
 @contextmanager
-def begun() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Inside, the ranks can tell each other things; none leaves before rank 0."""
-    if size() == 1:
+    if world_size() == 1:
         yield
         return
     import torch
     from torch import distributed
 
-    with lost(f"rank {rank()} cannot meet the others: start them by torchrun"):
+    with catch_lost_rank(f"rank {rank()} cannot meet the others: start them by torchrun"):
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        distributed.init_process_group(backend, timeout=PATIENCE)
+        distributed.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield
     finally:
-        with suppress(Mistake):
-            exchange()
+        with suppress(UserError):
+            all_gather_bytes()
         distributed.destroy_process_group()
 
 
-def leave(status: int) -> None:
+def exit_process(status: int) -> None:
     """End this process now where it is one of several: in its own end Python may meet a thread of gloo, and abort."""
-    if size() > 1:
+    if world_size() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
 
 @contextmanager
-def lost(sentence: str = "another rank has ended; the same command goes on from the last checkpoint") -> Iterator[None]:
-    """A Mistake (exit 7) on every rank that cannot reach another, as when that was killed; all of them say it."""
+def catch_lost_rank(
+    sentence: str = "another rank has ended; the same command goes on from the last checkpoint",
+) -> Iterator[None]:
+    """A UserError (exit 7) on every rank that cannot reach another, as when that was killed; all of them say it."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
-        raise told(Mistake(f"{sentence} ({str(error).splitlines()[0]}).", Exit.DEVICE), by=range(size())) from None
+        raise mark_reported(
+            UserError(f"{sentence} ({str(error).splitlines()[0]}).", ExitCode.DEVICE), by=range(world_size())
+        ) from None
 
 
-def told(error: Mistake | Stopped, by: Sequence[int] = (0,)) -> Mistake | Stopped:
+def mark_reported(error: UserError | Interrupted, by: Sequence[int] = (0,)) -> UserError | Interrupted:
     """The error, which no other rank has to be told any more, and which the ranks ``by`` say to the user."""
-    error.said_by = by
+    error.reported_by = by
     return error
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def propagate_errors() -> Iterator[None]:
     """What fails inside on one rank fails on all, with the same sentence and exit status."""
     try:
         yield
-        exchange()
+        all_gather_bytes()
     except BaseException as error:
-        if size() == 1 or hasattr(error, "said_by"):
+        if world_size() == 1 or hasattr(error, "reported_by"):
             raise
         if isinstance(error, KeyboardInterrupt):
-            error = Stopped(Exit.INTERRUPTED)
-        if not isinstance(error, Mistake | Stopped):
+            error = Interrupted(ExitCode.INTERRUPTED)
+        if not isinstance(error, UserError | Interrupted):
             traceback.print_exc()
-            error = Mistake(f"rank {rank()} failed, as the lines above say.", Exit.DEVICE)
-        exchange(error=error)
+            error = UserError(f"rank {rank()} failed, as the lines above say.", ExitCode.DEVICE)
+        all_gather_bytes(error=error)
 
 
 @contextmanager
-def first() -> Iterator[None]:
+def rank_zero_first() -> Iterator[None]:
     """Rank 0 does what is inside before the others begin: what it downloads is there for them."""
     if rank():
-        exchange()
+        all_gather_bytes()
     yield
     if not rank():
-        exchange()
+        all_gather_bytes()
 
 
-def each(value: Any) -> list[Any]:
+def all_gather_object(value: Any) -> list[Any]:
     """The values of all ranks, in their order; they go through JSON."""
-    return [value] if size() == 1 else [json.loads(text) for text in exchange(json.dumps(value).encode())]
+    return [value] if world_size() == 1 else [json.loads(text) for text in all_gather_bytes(json.dumps(value).encode())]
 
 
-def once(function: Callable[[], Any]) -> Any:
+def call_on_rank_zero(function: Callable[[], Any]) -> Any:
     """What ``function`` returns on rank 0, where alone it is called; on the others that has gone through JSON."""
-    return each(None if rank() else function())[0]
+    return all_gather_object(None if rank() else function())[0]
 
 
-def gather(arrays: Sequence[Any]) -> list[Any]:
+def all_gather_arrays(arrays: Sequence[Any]) -> list[Any]:
     """Each array [N, ...] of all ranks, one behind the other in their order; a rank without rows may have no arrays."""
-    if size() == 1:
+    if world_size() == 1:
         return list(arrays)
     import numpy as np
 
-    kinds = next(filter(None, each([(array.dtype.str, array.shape[1:]) for array in arrays])))
-    parts = [b"".join(exchange(array.tobytes())) for array in arrays or [np.empty(0)] * len(kinds)]
+    kinds = next(filter(None, all_gather_object([(array.dtype.str, array.shape[1:]) for array in arrays])))
+    parts = [b"".join(all_gather_bytes(array.tobytes())) for array in arrays or [np.empty(0)] * len(kinds)]
     return [np.frombuffer(bytearray(part), kind).reshape(-1, *shape) for part, (kind, shape) in zip(parts, kinds)]
 
 
-def sum_(tensors: Sequence[Any]) -> None:
+def all_reduce(tensors: Sequence[Any]) -> None:
     """Add up each tensor over the ranks, in place and to the same bits on all."""
-    if size() == 1:
+    if world_size() == 1:
         return
     import torch
     from torch import distributed
 
     ends = accumulate(tensor.numel() for tensor in tensors)
-    for _, pairs in groupby(zip(ends, tensors), lambda pair: pair[0] // BUCKET):
+    for _, pairs in groupby(zip(ends, tensors), lambda pair: pair[0] // BUCKET_NUMEL):
         bucket = [tensor for _, tensor in pairs]
         flat = torch.cat([tensor.flatten() for tensor in bucket])
-        with lost():
+        with catch_lost_rank():
             distributed.all_reduce(flat)
         for tensor, total in zip(bucket, flat.split([tensor.numel() for tensor in bucket])):
             tensor.copy_(total.view_as(tensor))
 
 
-def exchange(data: bytes = b"", error: Mistake | Stopped | None = None) -> list[bytes]:
+def all_gather_bytes(data: bytes = b"", error: UserError | Interrupted | None = None) -> list[bytes]:
     """What each rank gives, in the order of the ranks; where one gives an error, that is raised on all."""
-    if size() == 1:
+    if world_size() == 1:
         return [data]
     if error is not None:
         data = json.dumps([error.status, str(error)]).encode()
-    heads = [HEAD.unpack(head) for head in all_gather(HEAD.pack(error is not None, len(data), data[:SHORT]))]
+    heads = [
+        HEADER.unpack(head)
+        for head in all_gather_equal_bytes(HEADER.pack(error is not None, len(data), data[:INLINE_BYTES]))
+    ]
     failed, lengths, bodies = zip(*heads)
-    if max(lengths) > SHORT:
-        bodies = all_gather(data.ljust(max(lengths)))
+    if max(lengths) > INLINE_BYTES:
+        bodies = all_gather_equal_bytes(data.ljust(max(lengths)))
     texts = [body[:length] for body, length in zip(bodies, lengths)]
     if errors := [json.loads(text) for text, one in zip(texts, failed) if one]:
-        status, sentence = next((one for one in errors if one[1]), errors[0])  # a Mistake before a request to stop
-        raise told(Mistake(sentence, Exit(status)) if sentence else Stopped(Exit(status)))
+        status, sentence = next((one for one in errors if one[1]), errors[0])  # a UserError before a request to stop
+        raise mark_reported(UserError(sentence, ExitCode(status)) if sentence else Interrupted(ExitCode(status)))
     return texts
 
 
-def all_gather(data: bytes) -> list[bytes]:
+def all_gather_equal_bytes(data: bytes) -> list[bytes]:
     """The bytes of every rank, each of which has as many."""
     import torch
     from torch import distributed
 
     mine = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    found = [torch.empty_like(mine) for _ in range(size())]
-    with lost():
+    found = [torch.empty_like(mine) for _ in range(world_size())]
+    with catch_lost_rank():
         distributed.all_gather(found, mine)
     return [tensor.numpy().tobytes() for tensor in found]

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors", "pillow", "simplejpeg")
-KEPT = {-8: 1, -1: -1, -4: 0}  # malloc.h: one arena (others are always given back), no M_TRIM_THRESHOLD, no M_MMAP_MAX
-SPINS = "5000"  # of a thread that waits for work, some microseconds
+MALLOC_OPTIONS = {
+    -8: 1,
+    -1: -1,
+    -4: 0,
+}  # malloc.h: one arena (others are always given back), no M_TRIM_THRESHOLD, no M_MMAP_MAX
+SPIN_COUNT = "5000"  # of a thread that waits for work, some microseconds
 
 
-def keep_memory() -> None:
+def keep_freed_memory() -> None:
     """Freed memory is kept for the next step, where the C library is GNU's, and not given back to be taken anew.
 
     A step on a CPU frees as much as it takes, and the kernel clears each page taken: of the time of ViT-L/16 that was a
@@ -21,7 +25,7 @@ def keep_memory() -> None:
     that read images would wait for one another.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for parameter, value in KEPT.items() if mallopt and why_no_gpu() else ():
+    for parameter, value in MALLOC_OPTIONS.items() if mallopt and why_no_gpu() else ():
         mallopt(parameter, value)
 
 
@@ -31,7 +35,7 @@ def share_cores() -> None:
     They spin for milliseconds otherwise: two trainings of one lane on two cores made 43 images/s each, and now 430.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
 def why_no_gpu() -> str | None:
@@ -45,7 +49,7 @@ def why_no_gpu() -> str | None:
     return None
 
 
-def commit() -> str | None:
+def read_git_commit() -> str | None:
     """The commit of this code; None where it is installed, be it inside another repository."""
     here = Path(__file__)
 
@@ -56,10 +60,10 @@ def commit() -> str | None:
     return git("rev-parse", "--verify", "-q", "HEAD") or None if git("ls-files", here.name) else None
 
 
-def surroundings() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
     """The code's commit, the versions of the libraries, and the machine."""
     return {
-        "commit": commit(),
+        "commit": read_git_commit(),
         "python": platform.python_version(),
         "libraries": {library: version(library) for library in LIBRARIES},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

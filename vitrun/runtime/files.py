@@ -5,10 +5,10 @@ import json
 import os
 from pathlib import Path
 
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 
-def write_file(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str) -> None:
     """Put ``text`` at ``path``: the whole of it, or what was there before."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -22,13 +22,13 @@ def write_file(path: Path, text: str) -> None:
         raise
 
 
-def digest(path: Path) -> str:
+def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def synchronise(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Make the system write a file's, or a folder's, content to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -38,11 +38,13 @@ def synchronise(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict | None:
-    """The content of a JSON file, or None where there is no such file; a Mistake where it is no JSON object."""
+    """The content of a JSON file, or None where there is no such file; a UserError where it is no JSON object."""
     try:
         found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except ValueError:
         found = ()
     if not isinstance(found, dict | None):
-        raise Mistake(f"{path} is damaged: it holds no JSON object. Delete it, or what it belongs to.", Exit.CHECKPOINT)
+        raise UserError(
+            f"{path} is damaged: it holds no JSON object. Delete it, or what it belongs to.", ExitCode.CHECKPOINT
+        )
     return found

@@ -10,20 +10,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
-TWICE = 1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
+DEBOUNCE_SECONDS = (
+    1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
+)
 
 
 @contextmanager
-def alone(lock: Path, name: str) -> Iterator[None]:
-    """Hold the lock of the run ``name``; a Mistake where another process holds it."""
+def hold_lock(lock: Path, name: str) -> Iterator[None]:
+    """Hold the lock of the run ``name``; a UserError where another process holds it."""
     with open(lock, "ab+", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise Mistake(f"{name} is running already ({file.read().decode()}). Wait for it, or stop it.") from None
+            raise UserError(f"{name} is running already ({file.read().decode()}). Wait for it, or stop it.") from None
         with suppress(OSError):  # on a full disk it says nothing, and holds all the same
             file.truncate(0)
             file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode())
@@ -31,17 +33,17 @@ def alone(lock: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def stoppable(ask: Callable[[Exit], None]) -> Iterator[None]:
+def handle_stop_signals(ask: Callable[[ExitCode], None]) -> Iterator[None]:
     """``ask`` at the first Ctrl-C or SIGTERM, with the exit status for it; a later one ends the process at once."""
     asked: float | None = None
 
     def hear(number: int, _: Any) -> None:
         nonlocal asked
-        status = Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
+        status = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
         if asked is None:
             asked = time.monotonic()
             ask(status)
-        elif time.monotonic() - asked > TWICE:
+        elif time.monotonic() - asked > DEBOUNCE_SECONDS:
             os._exit(status)
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -7,15 +7,15 @@ import numpy as np
 GOLDEN, MIX1, MIX2 = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
-def key(seed: int, purpose: str, *numbers: int) -> int:
+def derive_seed(seed: int, purpose: str, *numbers: int) -> int:
     """A 63-bit integer that belongs to this seed, purpose and these numbers, and to no other."""
     text = "/".join(map(str, (seed, purpose, *numbers)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
-def generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
+def make_generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
     """NumPy's generator for one purpose."""
-    return np.random.Generator(np.random.Philox(key(seed, purpose, *numbers)))
+    return np.random.Generator(np.random.Philox(derive_seed(seed, purpose, *numbers)))
 
 
 def uniform(seed: int, purpose: str, epoch: int, indices: np.ndarray, count: int) -> np.ndarray:
@@ -25,7 +25,7 @@ def uniform(seed: int, purpose: str, epoch: int, indices: np.ndarray, count: int
     """
     positions = indices.astype(np.uint64)[:, None] * np.uint64(count) + np.arange(count, dtype=np.uint64)
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is what the hash is made of
-        z = np.uint64(key(seed, purpose, epoch)) + (positions + np.uint64(1)) * GOLDEN
+        z = np.uint64(derive_seed(seed, purpose, epoch)) + (positions + np.uint64(1)) * GOLDEN
         z = (z ^ (z >> np.uint64(30))) * MIX1
         z = (z ^ (z >> np.uint64(27))) * MIX2
         z = z ^ (z >> np.uint64(31))

@@ -6,25 +6,25 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from vitrun.errors import Exit
+from vitrun.errors import ExitCode
 
-STOPPED = (Exit.INTERRUPTED, Exit.TERMINATED)  # of a job that saved what it had, as it was asked to
+STOP_CODES = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)  # of a job that saved what it had, as it was asked to
 
 
-def carry_out(verb: str, words: Sequence[str], silent: bool = False) -> int:
-    """The exit status of ``vitrun <verb>`` with ``words``, waited for while it saves; silent without its output.
+def run_command(command: str, overrides: Sequence[str], silent: bool = False) -> int:
+    """The exit status of ``vitrun <command>`` with ``overrides``, waited for while it saves; silent without its output.
 
     Ctrl-C reaches it anyway, SIGTERM is passed on. Where it comes too late for this job, it counts for what follows.
     """
     asked: list[int] = []
 
     def hear(number: int, _: Any) -> None:
-        asked.append(Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED)
+        asked.append(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
         if number == signal.SIGTERM:
             process.send_signal(number)
 
     output = subprocess.DEVNULL if silent else None
-    with subprocess.Popen([sys.executable, "-P", "-m", "vitrun", verb, *words], stdout=output) as process:
+    with subprocess.Popen([sys.executable, "-P", "-m", "vitrun", command, *overrides], stdout=output) as process:
         before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             status = process.wait()

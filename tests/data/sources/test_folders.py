@@ -10,15 +10,15 @@ import pytest
 from helpers.images import IMAGE, class_folders, flat, picture, write_parquet
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.data.sources import parquet
+from vitrun.data.sources import local_files
 from vitrun.data.split import BadImage
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
 
 
 def test_one_folder_says_which_of_its_images_are_for_testing(tmp_path):
     class_folders(tmp_path, ["cat", "dog"], 30)
-    split = parquet.source(tables.data_row("folder", path=tmp_path), "test")
+    split = local_files.open_path(tables.load_data_row("folder", path=tmp_path), "test")
     assert (
         0 < len(split) < 15
         and split.where == f"{tmp_path}, of whose images a tenth, by a hash of their names, is for testing"
@@ -30,7 +30,7 @@ def test_a_photograph_of_a_kind_that_cannot_be_read_is_named_and_one_of_another_
     jpeg = (tmp_path / "cat" / "0.png").read_bytes()
     (tmp_path / "cat" / "2.JFIF").write_bytes(jpeg)
     (tmp_path / "cat" / "3.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    split = parquet.source(tables.data_row("folder", path=tmp_path, train=None), "test")
+    split = local_files.open_path(tables.load_data_row("folder", path=tmp_path, train=None), "test")
     said = {key: tried(split, row) for row, key in enumerate(split.keys)}
     assert "cat/3.heic is no readable image" in said["cat/3.heic"]
     assert "cat/2.JFIF" in said and [key for key, sentence in said.items() if sentence] == ["cat/3.heic"]
@@ -161,10 +161,10 @@ WRONG = {
 def test_a_wrong_folder_is_refused_with_what_is_wrong(kind, tmp_path):
     make, part, expected = WRONG[kind]
     make(tmp_path)
-    with pytest.raises(Mistake) as error:
-        data.open_split(tables.data_row("folder", path=tmp_path), part)
+    with pytest.raises(UserError) as error:
+        data.open_split(tables.load_data_row("folder", path=tmp_path), part)
     sentence = str(error.value)
-    assert error.value.status == Exit.DATA and "\n" not in sentence
+    assert error.value.status == ExitCode.DATA and "\n" not in sentence
     assert all(part in sentence for part in expected), sentence
 
 
@@ -173,23 +173,23 @@ def test_files_of_an_operating_system_are_no_class_and_no_image(tmp_path):
     for name in (".ipynb_checkpoints", "__MACOSX"):
         class_folders(tmp_path, [name])
     (tmp_path / "cat" / "._0.png").write_bytes(b"not an image")
-    split = parquet.source(tables.data_row("folder", path=tmp_path, train=None), "test")
+    split = local_files.open_path(tables.load_data_row("folder", path=tmp_path, train=None), "test")
     assert split.classes == ("cat", "dog") and split.keys == ["cat/0.png", "dog/0.png"]
 
 
 def test_a_new_image_moves_no_other_between_training_and_testing(tmp_path):
     class_folders(tmp_path, ["cat", "dog"], each=30)
-    row = tables.data_row("folder", path=tmp_path)
-    before = {part: set(parquet.read(row, part).keys) for part in ("train", "test")}
+    row = tables.load_data_row("folder", path=tmp_path)
+    before = {part: set(local_files.open_files(row, part).keys) for part in ("train", "test")}
     (tmp_path / "cat" / "new.png").write_bytes(picture(0))
-    after = {part: set(parquet.read(row, part).keys) - {"cat/new.png"} for part in ("train", "test")}
+    after = {part: set(local_files.open_files(row, part).keys) - {"cat/new.png"} for part in ("train", "test")}
     assert before == after and before["test"] and not before["train"] & before["test"]
 
 
 def test_a_class_without_test_images_keeps_its_label(tmp_path):
     class_folders(tmp_path / "train", ["cat", "dog", "owl"])
     class_folders(tmp_path / "test", ["owl", "cat"])
-    split = data.open_split(tables.data_row("folder", path=tmp_path), "test")
+    split = data.open_split(tables.load_data_row("folder", path=tmp_path), "test")
     assert split.classes == ("cat", "dog", "owl") and split.labels.tolist() == [0, 2]
 
 
@@ -198,7 +198,7 @@ def test_imagenets_own_test_images_which_have_no_classes_are_passed_over(tmp_pat
     class_folders(tmp_path / "val", ["cat", "dog"])
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "ILSVRC2012_test_00000001.png").write_bytes(picture(0))
-    assert len(data.open_split(tables.data_row("folder", path=tmp_path), "test")) == 2
+    assert len(data.open_split(tables.load_data_row("folder", path=tmp_path), "test")) == 2
 
 
 def test_links_to_folders_are_followed_but_not_back(tmp_path):
@@ -207,7 +207,7 @@ def test_links_to_folders_are_followed_but_not_back(tmp_path):
     (tmp_path / "all" / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "more")
     (tmp_path / "all" / "cat" / "back").symlink_to(tmp_path / "all")
     (tmp_path / "all" / "cat" / "itself").symlink_to(tmp_path / "all" / "cat" / "itself")
-    split = parquet.source(tables.data_row("folder", path=tmp_path / "all", train=None), "test")
+    split = local_files.open_path(tables.load_data_row("folder", path=tmp_path / "all", train=None), "test")
     assert split.keys == ["cat/0.png", "cat/more/0.png", "cat/more/1.png", "cat/more/2.png", "dog/0.png"]
 
 
@@ -216,5 +216,5 @@ def test_a_name_that_is_no_text_is_shown_and_hashed(photographs):
         os.fsdecode(bytes(photographs / "train" / "cat") + b"/caf\xe9.jpg")
     )
     for part in (photographs, photographs / "train"):
-        split = data.open_split(resolve.load("pretrain", ["data=folder", f"data.path={part}"]).data, "train")
+        split = data.open_split(resolve.resolve_recipe("pretrain", ["data=folder", f"data.path={part}"]).data, "train")
         assert len(split.fingerprint) == 16 and sum(r"caf\xe9.jpg" in key for key in split.keys) <= 1

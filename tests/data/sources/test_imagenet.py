@@ -8,7 +8,7 @@ import pytest
 from helpers.imagenet import LABELS, LISTS, NUMBERS, SYNSETS, lists, named, opened, validation
 from helpers.images import class_folders
 from vitrun.data.sources import imagenet
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 
 def test_the_published_lists_are_as_published():
@@ -16,7 +16,7 @@ def test_the_published_lists_are_as_published():
     assert (len(LISTS), empty, max(map(len, LISTS))) == (50_000, 3163, 9)
     assert LISTS[:4] == [[], [970, 795], [230, 231], [809]]
     assert len(SYNSETS) == 1000 and SYNSETS[0] == "n01440764" and list(SYNSETS) == sorted(SYNSETS)
-    a, r = imagenet.subset("imagenet_a"), imagenet.subset("imagenet_r")
+    a, r = imagenet.read_subset_labels("imagenet_a"), imagenet.read_subset_labels("imagenet_r")
     assert len(a) == len(r) == 200 and len({*a} & {*r}) == 86 and (np.diff(a) > 0).all() and (np.diff(r) > 0).all()
 
 
@@ -66,18 +66,18 @@ MISFITS = {
 @pytest.mark.parametrize("kind", MISFITS)
 def test_real_refuses_images_that_its_lists_cannot_be_matched_with(kind, tmp_path):
     names, labels, part = MISFITS[kind]
-    with pytest.raises(Mistake) as error:
+    with pytest.raises(UserError) as error:
         opened("imagenet_real", validation(tmp_path / "c", names, labels), test_images=None)
-    assert part in str(error.value) and error.value.status == Exit.DATA
+    assert part in str(error.value) and error.value.status == ExitCode.DATA
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[[1]]", json.dumps([[1000]] * 50_000), json.dumps([["a"]] * 50_000)])
 def test_a_file_that_is_not_reals_is_refused(text, tmp_path):
     root = validation(tmp_path / "c", [named(number) for number in NUMBERS], LABELS)
     (root / "real.json").write_text(text)
-    with pytest.raises(Mistake, match="real.json is not ReaL's real.json") as error:
+    with pytest.raises(UserError, match="real.json is not ReaL's real.json") as error:
         opened("imagenet_real", root, test_images=None)
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
 
 
 def test_folders_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path):
@@ -88,13 +88,13 @@ def test_folders_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path):
 
 
 def test_labels_of_all_of_imagenet_become_places_among_the_two_hundred(tmp_path):
-    chosen = imagenet.subset("imagenet_a")
+    chosen = imagenet.read_subset_labels("imagenet_a")
     names = [f"{n}.jpg" for n in range(5)]
     split = opened(
         "imagenet_a", validation(tmp_path / "c", names, chosen[:5].tolist()), test="validation", test_images=5
     )
     assert split.labels.tolist() == [0, 1, 2, 3, 4]
-    with pytest.raises(Mistake, match="3.jpg is of none of the 200 classes"):
+    with pytest.raises(UserError, match="3.jpg is of none of the 200 classes"):
         opened(
             "imagenet_a",
             validation(tmp_path / "d", names, [6, 11, 13, 0, 15]),

@@ -11,20 +11,20 @@ from PIL import Image
 from helpers.images import IMAGE, picture, write_parquet
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.data.decode import decode
-from vitrun.errors import Exit, Mistake
+from vitrun.data.decode import decode_image
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
 
 
 def test_a_source_of_another_size_than_published_says_both_numbers(tmp_path):
     write_parquet(tmp_path / "test-00000-of-00001.parquet")
-    pets = tables.data_row("pets", path=tmp_path)
+    pets = tables.load_data_row("pets", path=tmp_path)
     with pytest.raises(
-        Mistake, match=r"3,669 test images as published, but its source has 2: .*data.test_images=2 "
+        UserError, match=r"3,669 test images as published, but its source has 2: .*data.test_images=2 "
     ) as error:
         data.open_split(pets, "test")
-    assert error.value.status == Exit.DATA
-    with pytest.raises(Mistake, match="has 37 classes, but its source has 2"):
+    assert error.value.status == ExitCode.DATA
+    with pytest.raises(UserError, match="has 37 classes, but its source has 2"):
         data.open_split(replace(pets, test_images=2), "test")
     assert len(data.open_split(replace(pets, test_images=None, classes=2), "test")) == 2
 
@@ -34,10 +34,10 @@ def test_an_image_that_a_table_only_names_is_read_from_beside_it_and_one_that_it
     (tmp_path / "photos" / "1.png").write_bytes(picture(1))
     cells = [{"bytes": None, "path": "photos/1.png"}, {"bytes": None, "path": None}, None]
     write_parquet(tmp_path / "test.parquet", image=pyarrow.array(cells, IMAGE), label=[0, 1, 1])
-    split = data.open_split(tables.data_row("parquet", path=tmp_path), "test")
-    assert split.decode(0).shape == decode(picture(1)).shape
-    assert list(data.bad_images(split)) == [1, 2]
-    assert "00000001/ is no readable image: its place in the table is empty" in str(data.bad_images(split)[1])
+    split = data.open_split(tables.load_data_row("parquet", path=tmp_path), "test")
+    assert split.decode(0).shape == decode_image(picture(1)).shape
+    assert list(data.find_bad_images(split)) == [1, 2]
+    assert "00000001/ is no readable image: its place in the table is empty" in str(data.find_bad_images(split)[1])
 
 
 def test_the_hub_layout_is_read_from_a_local_copy(tmp_path):
@@ -53,7 +53,7 @@ def test_the_hub_layout_is_read_from_a_local_copy(tmp_path):
         table = datasets.Dataset.from_dict({"img": rows, "label": [n % 10 for n in range(number)]}, features)
         (tmp_path / "copy").mkdir(exist_ok=True)
         table.to_parquet(tmp_path / "copy" / f"{split}-00000-of-00001.parquet")
-    recipe = resolve.load("pretrain", ["data=cifar10", f"data.path={tmp_path / 'copy'}", *sizes])
+    recipe = resolve.resolve_recipe("pretrain", ["data=cifar10", f"data.path={tmp_path / 'copy'}", *sizes])
     train, test = (data.open_split(recipe.data, part) for part in ("train", "test"))
     assert (len(train), len(test)) == (20, 10) and train.classes[3] == "c3"
     assert train.pixels.shape == (20, 3, 32, 32) and train.labels.tolist() == [n % 10 for n in range(20)]

@@ -6,7 +6,7 @@ from helpers.images import flat, write_parquet
 from helpers.overrides import DATA_ROWS
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 OWN = ("folder", "parquet", "shards")  # the rows for what anybody has
 ABSENT = {
@@ -22,9 +22,9 @@ ABSENT = {
 def test_a_published_set_that_is_not_there_says_where_it_comes_from_and_one_of_ones_own_does_not(kind, name, tmp_path):
     ABSENT[kind](tmp_path)
     overrides = [name, f"data.path={tmp_path}", *["data.classes=2"] * (name == "shards")]
-    with pytest.raises(Mistake) as error:
-        data.open_split(resolve.load("data", overrides).data, "test")
+    with pytest.raises(UserError) as error:
+        data.open_split(resolve.resolve_recipe("data", overrides).data, "test")
     sentence, home, hub = str(error.value), DATA_ROWS[name]["home"], DATA_ROWS[name].get("hub")
-    assert error.value.status == Exit.DATA and str(tmp_path) in sentence and "\n" not in sentence
+    assert error.value.status == ExitCode.DATA and str(tmp_path) in sentence and "\n" not in sentence
     assert sentence.count(f" {name} comes from {home}") == bool(home) == sentence.count("comes from")
     assert not hub or f"; without a path it is read from {hub} on the Hub." in sentence

@@ -10,7 +10,9 @@ from vitrun import data
 def test_shapes_are_drawn_the_same_every_time_with_every_label(target):
     from vitrun.config import resolve
 
-    recipe = resolve.load("pretrain", [f"data.target={target}", "data.train_images=1500", "data.size=24"]).data
+    recipe = resolve.resolve_recipe(
+        "pretrain", [f"data.target={target}", "data.train_images=1500", "data.size=24"]
+    ).data
     first, second = data.open_split(recipe, "train"), data.open_split(recipe, "train")
     assert torch.equal(first.pixels, second.pixels) and first.pixels.shape == (1500, 3, 24, 24)
     assert set(first.labels) == set(range(len(first.classes)))

@@ -9,7 +9,7 @@ from torchvision.transforms import RandomResizedCrop
 
 from helpers.images import random_images
 from vitrun.data.transforms.resize import resample
-from vitrun.data.transforms.views import CROPS, NUMBERS, CropView, WholeView
+from vitrun.data.transforms.views import CROPS, NUMBERS_PER_CROP, CenterCropView, CropView
 
 
 @pytest.mark.parametrize("box", [(0, 0, 40, 30), (3, 5, 20, 11), (10, 2, 8, 8), (0, 0, 16, 16)])
@@ -38,8 +38,8 @@ def test_a_flip_is_the_mirror_image():
 
 def test_a_test_view_is_the_whole_image_squared_or_its_centre():
     batch = random_images(1, 20, 20)
-    assert torch.allclose((WholeView(20)(batch) + 1) * 127.5, batch.float(), atol=1e-3)
-    kept = (WholeView(14, crop=0.7)(batch) + 1) * 127.5
+    assert torch.allclose((CenterCropView(20)(batch) + 1) * 127.5, batch.float(), atol=1e-3)
+    kept = (CenterCropView(14, crop=0.7)(batch) + 1) * 127.5
     assert torch.allclose(kept, batch[:, :, 3:17, 3:17].float(), atol=1e-3)
 
 
@@ -51,7 +51,7 @@ def test_a_test_view_is_the_resized_image_cropped(shape, antialias):
     for resize, sides in (("square", (16, 16)), ("small", tuple(round(16 * side / min(shape)) for side in shape))):
         resized = functional.interpolate(batch.float(), sides, mode="bilinear", antialias=antialias)
         top, left = ((side - 14) // 2 for side in sides)
-        view = WholeView(14, 0.875, resize, antialias)
+        view = CenterCropView(14, 0.875, resize, antialias)
         for found, near in ((view(batch), 1e-2), (view(list(batch)), 1.01)):
             cropped = resized[:, :, top : top + 14, left : left + 14]
             assert ((found + 1) * 127.5 - cropped).abs().max() < near
@@ -68,14 +68,14 @@ def test_a_training_crop_without_antialias_is_made_of_four_neighbours(res):
 
 def test_a_view_that_keeps_the_aspect_does_not_squash():
     batch = random_images(1, 20, 60)
-    kept = (WholeView(20, resize="small")(batch) + 1) * 127.5
+    kept = (CenterCropView(20, resize="small")(batch) + 1) * 127.5
     assert torch.allclose(kept, batch[:, :, :, 20:40].float(), atol=1e-3)
 
 
 @pytest.mark.parametrize("crop", ["inception", "random_resized"])
 @pytest.mark.parametrize("sides", [(32, 32), (40, 90), (200, 30)])
 def test_random_boxes_lie_inside_and_have_the_areas_asked_for(crop, sides):
-    numbers = np.random.default_rng(0).random((2000, NUMBERS))
+    numbers = np.random.default_rng(0).random((2000, NUMBERS_PER_CROP))
     boxes, _ = CROPS[crop](numbers, np.tile(sides, (2000, 1)), (0.2, 0.6), 32)
     assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= sides).all()
     share = boxes[:, 2] * boxes[:, 3] / np.prod(sides)
@@ -96,7 +96,7 @@ LAWS = {
 @pytest.mark.parametrize("crop, high, wide", LAWS)
 def test_random_boxes_are_drawn_as_elsewhere(crop, high, wide):
     sides = np.tile((high, wide), (20000, 1))
-    boxes, _ = CROPS[crop](np.random.default_rng(0).random((20000, NUMBERS)), sides, (0.05, 1.0), 32)
+    boxes, _ = CROPS[crop](np.random.default_rng(0).random((20000, NUMBERS_PER_CROP)), sides, (0.05, 1.0), 32)
     expected = LAWS[crop, high, wide]
     if expected is None:
         torch.manual_seed(0)
@@ -117,11 +117,11 @@ def test_a_view_of_mean_areas_counts_each_pixel_by_what_is_covered_of_it():
     expected = functional.avg_pool2d(image[:, :, :, 15:45].float(), 3)
     for pixels in (image, list(image)):
         torch.testing.assert_close(
-            (WholeView(10, resize="small_area")(pixels) + 1) * 127.5, expected, atol=1e-3, rtol=0
+            (CenterCropView(10, resize="small_area")(pixels) + 1) * 127.5, expected, atol=1e-3, rtol=0
         )
     thirds = torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])  # of three pixels for two
     small = random_images(1, 3, 3)
-    found = (WholeView(2, resize="small_area")(small) + 1) * 127.5
+    found = (CenterCropView(2, resize="small_area")(small) + 1) * 127.5
     torch.testing.assert_close(found, thirds @ small.float() @ thirds.T, atol=1e-3, rtol=0)
 
 
@@ -131,7 +131,7 @@ def test_a_square_crop_is_what_a_crop_of_the_squashed_image_is(crop, whole, kept
     squashed = (resample(image, np.array([[0, 0, 56, 84]], float), np.array([False]), whole)[0] + 1) * 127.5
     spare = whole - kept
     for top, left in ((0, 0), (1, 3), (spare, spare)):
-        numbers = np.zeros((1, NUMBERS))
+        numbers = np.zeros((1, NUMBERS_PER_CROP))
         numbers[0, -3:-1] = top / spare, left / spare
         box, frame = CROPS[crop](numbers, np.array([[56, 84]]), (1.0, 1.0), kept)
         for pixels, near in ((image, 1e-2), (list(image), 1.01)):
@@ -160,7 +160,7 @@ def test_a_pad_crop_shifts_the_image_and_repeats_its_edge():
 
 
 def test_a_pad_crop_takes_every_shift_as_often():
-    numbers = np.random.default_rng(0).random((90_000, NUMBERS))
+    numbers = np.random.default_rng(0).random((90_000, NUMBERS_PER_CROP))
     (boxes, _) = CROPS["pad"](numbers, np.full((90_000, 2), 32), (1.0, 1.0), 32)
     shifts, counts = np.unique(boxes[:, 0], return_counts=True)
     assert shifts.tolist() == list(range(-4, 5)) and np.ptp(counts) < 600, "10,000 each, 94 the deviation"
@@ -168,8 +168,8 @@ def test_a_pad_crop_takes_every_shift_as_often():
 
 def test_of_a_thin_image_only_what_is_seen_is_resized():
     thin = random_images(1, 1, 5000)
-    seen = WholeView(32, 1.0, "small")(list(thin))
-    torch.testing.assert_close(seen, WholeView(32, 1.0, "small")(thin))
+    seen = CenterCropView(32, 1.0, "small")(list(thin))
+    torch.testing.assert_close(seen, CenterCropView(32, 1.0, "small")(thin))
 
 
 def test_a_view_is_drawn_from_seed_epoch_and_index_alone():

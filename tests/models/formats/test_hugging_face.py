@@ -7,8 +7,8 @@ import torch
 
 from helpers.networks import built, images, logits, tiny
 from vitrun import models
-from vitrun.errors import Mistake
-from vitrun.models.export.plain import given
+from vitrun.errors import UserError
+from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import hugging_face
 
 
@@ -17,7 +17,7 @@ def test_weights_of_transformers_are_the_same_network(tmp_path, names):
     from safetensors.torch import save_file
 
     row, network = tiny(), built(tiny())
-    found = given(hugging_face.entries(row), network.state_dict())
+    found = export_tensors(hugging_face.map_tensors(row), network.state_dict())
     found = {name if name.startswith("classifier") else f"vit.{name}": tensor for name, tensor in found.items()}
     if names == "memory":  # transformers 5 renamed its modules and writes files by the older names
         renames = [("encoder.layer.", "layers."), ("attention.attention.query", "attention.q_proj")]
@@ -42,7 +42,7 @@ def test_images_of_another_mean_are_folded_into_the_patches(tmp_path):
     from safetensors.torch import save_file
 
     row, network = tiny(), built(tiny())
-    save_file(given(hugging_face.entries(row), network.state_dict()), tmp_path / "model.safetensors")
+    save_file(export_tensors(hugging_face.map_tensors(row), network.state_dict()), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 3}))
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": mean, "image_std": std}))
@@ -56,15 +56,15 @@ def test_a_base_model_of_transformers_brings_its_pooler_as_the_pre_logits_layer(
     from safetensors.torch import save_file
 
     row, network = tiny(pre_logits=True), built(tiny(pre_logits=True))
-    found = given(hugging_face.entries(row), network.state_dict())
+    found = export_tensors(hugging_face.map_tensors(row), network.state_dict())
     save_file(
         {name: tensor for name, tensor in found.items() if not name.startswith("classifier")},
         tmp_path / "m.safetensors",
     )
-    with pytest.raises(Mistake, match="how many heads"):
+    with pytest.raises(UserError, match="how many heads"):
         models.load(tmp_path / "m.safetensors")
     (tmp_path / "m.safetensors").rename(tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 3}))
-    with pytest.raises(Mistake, match="without a head"):
+    with pytest.raises(UserError, match="without a head"):
         models.load(tmp_path)
     assert not models.load(tmp_path, classes=7).model.pre_logits

@@ -4,16 +4,16 @@ import numpy as np
 
 from helpers.networks import MODEL_ROWS, built
 from vitrun import models
-from vitrun.models.export.plain import given
+from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import jax_bit, jax_vit
 
 
 def test_rows_of_the_table_are_recognised(tmp_path):
     for name in ("vit_ti4", "r_vit_ti16", "bit_r50x1"):
         network = built(MODEL_ROWS[name], res=32)
-        models.save(tmp_path / "w.safetensors", network, MODEL_ROWS[name], 5, 32)
+        models.save_model(tmp_path / "w.safetensors", network, MODEL_ROWS[name], 5, 32)
         assert models.load(tmp_path / "w.safetensors").model == MODEL_ROWS[name]
         layout = jax_bit if name.startswith("bit") else jax_vit
-        found = given(layout.entries(MODEL_ROWS[name]), network.state_dict())
+        found = export_tensors(layout.map_tensors(MODEL_ROWS[name]), network.state_dict())
         np.savez(tmp_path / "w.npz", **{key: tensor.detach().numpy() for key, tensor in found.items()})
         assert models.load(tmp_path / "w.npz").model.name == name

@@ -11,7 +11,7 @@ from helpers.networks import MODEL_ROWS, built, images, jax_arrays, logits, tiny
 from helpers.paths import SHARED
 from vitrun import models
 from vitrun.models import positions
-from vitrun.models.export.plain import given
+from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import jax_bit
 
 GOLDEN = SHARED / "golden"
@@ -48,7 +48,7 @@ def test_logits_and_features_are_those_of_the_published_code(name):
 @pytest.mark.parametrize("sizes", [(4, 7), (14, 24), (7, 4)])
 def test_resampled_positions_are_those_of_the_published_code(sizes):
     arrays, (old, new) = np.load(GOLDEN / "posemb_zoom.npz"), sizes
-    table = positions.resample(torch.from_numpy(arrays[f"io/in_{old}_{new}"]), new, 1)
+    table = positions.resample_grid(torch.from_numpy(arrays[f"io/in_{old}_{new}"]), new, 1)
     assert (table - torch.from_numpy(arrays[f"io/out_{old}_{new}"])).abs().max() < 1e-5
 
 
@@ -144,7 +144,7 @@ def dumped(name):
 def test_a_bit_is_the_same_network_by_the_names_of_both_its_libraries(tmp_path, border, rename):
     row = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 2, 1, 1), width_factor=0.5, border=border)
     network = built(row)
-    found = given(jax_bit.entries(row), network.state_dict())
+    found = export_tensors(jax_bit.map_tensors(row), network.state_dict())
     np.savez(tmp_path / "w.npz", **{rename(name): tensor.detach().numpy() for name, tensor in found.items()})
     loaded = models.load(tmp_path / "w.npz", res=32)
     assert replace(loaded.model, name=row.name) == row

@@ -8,7 +8,7 @@ import torch
 
 from helpers.networks import built, images, logits, tiny
 from vitrun import models
-from vitrun.models.export.plain import given
+from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import timm_names
 
 
@@ -29,7 +29,7 @@ def write_timm_names(path, row, network):
     """A plain state dict as timm has it."""
     from safetensors.torch import save_file
 
-    found = given(timm_names.vit_entries(row, scaled=False), network.state_dict())
+    found = export_tensors(timm_names.map_vit_tensors(row, scaled=False), network.state_dict())
     if path.suffix == ".safetensors":
         save_file(found, path)
     else:

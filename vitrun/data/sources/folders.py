@@ -8,155 +8,171 @@ from pathlib import Path
 import numpy as np
 
 from vitrun import recipes
+from vitrun.data.sources.messages import abbreviate
 from vitrun.data.split import Split
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runtime import random
 
-READ = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif"}
-IMAGES = READ | {".heic", ".heif", ".avif", ".jp2", ".jxl"}  # those that cannot be read are not to go unseen
-ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".rar", ".7z"}
-RUN = "recipe.yaml"  # what a run's folder has
+READABLE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif"}
+IMAGE_SUFFIXES = READABLE_SUFFIXES | {
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jp2",
+    ".jxl",
+}  # those that cannot be read are not to go unseen
+ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".gz", ".rar", ".7z"}
+RUN_MARKER = "recipe.yaml"  # what a run's folder has
 TEST_NAMES = ("test", "val", "validation")  # what people call the folder of images that are not trained on
-PART = re.compile(r"(train|test|val|valid)(ing|ation)?", re.IGNORECASE)  # a name that no class has
+PART_NAME = re.compile(r"(train|test|val|valid)(ing|ation)?", re.IGNORECASE)  # a name that no class has
 TEST_SHARE = 0.1  # of the files, where one folder has to serve both parts
 
-File = tuple[str, str, int, int]  # key, path, label and bytes of an image
+ImageFile = tuple[str, str, int, int]  # key, path, label and bytes of an image
 
 
-def read(data: recipes.Files, part: str) -> Split:
+def open_folders(data: recipes.Files, part: str) -> Split:
     """``path/train/CLASS/*`` and ``path/test/CLASS/*``; or ``path/CLASS/*``, a tenth of it for testing."""
     where = ""
-    inside = {folder.name: folder for folder in subfolders(data.path)}
+    inside = {folder.name: folder for folder in list_subfolders(data.path)}
     train = inside.get(data.train)
     tests = [inside[name] for name in (data.test, *TEST_NAMES) if name in inside]
-    test = next(filter(subfolders, tests), tests[0] if tests else None)  # ImageNet's own test images have no classes
+    test = next(
+        filter(list_subfolders, tests), tests[0] if tests else None
+    )  # ImageNet's own test images have no classes
     if data.train is None:
-        names, files = all_of(test or data.path)
+        names, files = list_class_folders(test or data.path)
     elif train is None and test is None:
-        refuse_parts(data.path, list(inside))
-        names, files = all_of(data.path)
-        files = [file for file in files if for_testing(file) == (part != "train")]
+        check_not_parts(data.path, list(inside))
+        names, files = list_class_folders(data.path)
+        files = [file for file in files if is_test_file(file) == (part != "train")]
         where = f"{data.path}, of whose images a tenth, by a hash of their names, is for testing"
     else:
-        names, files = part_of(data, part, train, test)
+        names, files = list_part(data, part, train, test)
     keys, paths, labels, sizes = zip(*files) if files else ((), (), (), ())
     return Split(
         [*keys],
         np.array(labels, dtype=np.int64),
-        tuple(map(text, names)),
+        tuple(map(escape_name, names)),
         encoded=lambda index: Path(paths[index]).read_bytes(),
         sizes=np.array(sizes, dtype=np.int64),
         where=where,
     )
 
 
-def refuse_parts(root: Path, names: Sequence[str]) -> None:
-    """A Mistake where all folders are called as parts are, and none as a class."""
-    if names and all(map(PART.fullmatch, names)):
-        words = [f"data.train={name}" if name.lower().startswith("train") else f"data.test={name}" for name in names]
-        raise Mistake(
-            f"data.path={root} has {listed(names)}, which are parts and no classes: add {' '.join(words)}", Exit.DATA
+def check_not_parts(root: Path, names: Sequence[str]) -> None:
+    """A UserError where all folders are called as parts are, and none as a class."""
+    if names and all(map(PART_NAME.fullmatch, names)):
+        overrides = [
+            f"data.train={name}" if name.lower().startswith("train") else f"data.test={name}" for name in names
+        ]
+        raise UserError(
+            f"data.path={root} has {abbreviate(names)}, which are parts and no classes: add {' '.join(overrides)}",
+            ExitCode.DATA,
         )
 
 
-def part_of(data: recipes.Files, part: str, train: Path | None, test: Path | None) -> tuple[list[str], list[File]]:
+def list_part(
+    data: recipes.Files, part: str, train: Path | None, test: Path | None
+) -> tuple[list[str], list[ImageFile]]:
     """The classes and files of a part that has a folder of its own; the classes are those of the training images."""
     root = train if part == "train" else test
     if root is None:
         wanted = data.train if part == "train" else " or ".join(dict.fromkeys((data.test, *TEST_NAMES)))
-        raise Mistake(
+        raise UserError(
             f"data.path={data.path} has a folder {(train or test).name}, but none of the {part} images: it should be "
             f"called {wanted}. Or take the class folders out of {(train or test).name}: a tenth is then for testing.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
     if train is None or part == "train":
-        return all_of(root)
+        return list_class_folders(root)
     names = class_names(train)
     others = [name for name in class_names(root) if name not in names]
     if others:
-        raise Mistake(f"{root} has classes that {train} has not: {listed(others)}.", Exit.DATA)
-    return names, images_in(root, names)
+        raise UserError(f"{root} has classes that {train} has not: {abbreviate(others)}.", ExitCode.DATA)
+    return names, list_images(root, names)
 
 
-def all_of(root: Path) -> tuple[list[str], list[File]]:
-    """The classes and files of a folder; a Mistake where it is not a folder a class."""
+def list_class_folders(root: Path) -> tuple[list[str], list[ImageFile]]:
+    """The classes and files of a folder; a UserError where it is not a folder a class."""
     names = class_names(root)
-    files = images_in(root, names)
+    files = list_images(root, names)
     if len(names) == 1:
-        raise Mistake(
+        raise UserError(
             f"{root} has one class only, the folder {names[0]}: there should be two or more to tell apart. "
             f"Perhaps data.path={root / names[0]} is meant, or the folder above.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
     full = {label for _, _, label, _ in files}
     empty = [name for label, name in enumerate(names) if label not in full]
     if empty:
-        raise Mistake(f"{root} has class folders without an image: {listed(empty)}. Fill or remove them.", Exit.DATA)
+        raise UserError(
+            f"{root} has class folders without an image: {abbreviate(empty)}. Fill or remove them.", ExitCode.DATA
+        )
     return names, files
 
 
-def images_in(root: Path, names: Sequence[str]) -> list[File]:
-    """The files of a folder's classes, of which some may have no folder; a Mistake where there are none at all."""
-    files = scan(root, names)
+def list_images(root: Path, names: Sequence[str]) -> list[ImageFile]:
+    """The files of a folder's classes, of which some may have no folder; a UserError where there are none at all."""
+    files = scan_classes(root, names)
     if not files:
-        raise Mistake(f"{root} has no class folders with images: {instead(root)}", Exit.DATA)
+        raise UserError(f"{root} has no class folders with images: {explain_no_images(root)}", ExitCode.DATA)
     return files
 
 
-def instead(root: Path) -> str:
+def explain_no_images(root: Path) -> str:
     """What a folder has instead of class folders with images, and what to do."""
     names = sorted(path.name for path in root.iterdir())
     suffixes = {Path(name).suffix.lower() for name in names}
-    if suffixes & IMAGES:
+    if suffixes & IMAGE_SUFFIXES:
         return "its images lie in it without one. Sort them into a folder a class: CLASS/*.jpg."
     if ".tar" in suffixes:
-        return f"it has {listed(names)}. Unpack that first, or where they are web shards use data=shards."
-    if suffixes & ARCHIVES:
-        return f"it has {listed(names)}. Unpack that first."
+        return f"it has {abbreviate(names)}. Unpack that first, or where they are web shards use data=shards."
+    if suffixes & ARCHIVE_SUFFIXES:
+        return f"it has {abbreviate(names)}. Unpack that first."
     return (
-        f"it has {listed(names)}. Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, or *.parquet; "
-        f"images end in {', '.join(sorted(READ))}."
+        f"it has {abbreviate(names)}. Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, or *.parquet; "
+        f"images end in {', '.join(sorted(READABLE_SUFFIXES))}."
     )
 
 
-def subfolders(root: Path) -> list[Path]:
+def list_subfolders(root: Path) -> list[Path]:
     """The folders in a folder by name, hidden ones left out."""
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
 
 
 def class_names(root: Path) -> list[str]:
     """The class folders in order of the label: by name, or as numbers where all are; a folder of runs is none."""
-    names = [folder.name for folder in subfolders(root) if not has_runs(folder)]
+    names = [folder.name for folder in list_subfolders(root) if not has_runs(folder)]
     return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
 
 
 def has_runs(folder: Path) -> bool:
     """Whether a folder holds those of runs, whose names have four parts."""
     with os.scandir(folder) as entries:
-        return any(entry.name.count("-") > 2 and os.path.exists(f"{entry.path}/{RUN}") for entry in entries)
+        return any(entry.name.count("-") > 2 and os.path.exists(f"{entry.path}/{RUN_MARKER}") for entry in entries)
 
 
-def scan(root: Path, names: Sequence[str]) -> list[File]:
+def scan_classes(root: Path, names: Sequence[str]) -> list[ImageFile]:
     """Every image below ``root/CLASS``, in order of class and name; files that begin with a dot are none."""
     there = set(os.listdir(root))
     return [
-        (text(f"{name}/{inside}"), f"{root}/{name}/{inside}", label, size)
+        (escape_name(f"{name}/{inside}"), f"{root}/{name}/{inside}", label, size)
         for label, name in enumerate(names)
         if name in there
-        for inside, size in images(f"{root}/{name}")
+        for inside, size in walk_images(f"{root}/{name}")
     ]
 
 
-def images(folder: str) -> Iterator[tuple[str, int]]:
+def walk_images(folder: str) -> Iterator[tuple[str, int]]:
     """Every image below a folder by its path from there, in order, and its bytes; by scandir: there may be millions."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         name = entry.name
         if is_folder(entry):
-            yield from ((f"{name}/{inside}", size) for inside, size in images(f"{folder}/{name}"))
-        elif os.path.splitext(name)[1].lower() in IMAGES and not name.startswith("."):
-            yield name, size_of(entry)
+            yield from ((f"{name}/{inside}", size) for inside, size in walk_images(f"{folder}/{name}"))
+        elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith("."):
+            yield name, file_size(entry)
 
 
 def is_folder(entry: os.DirEntry) -> bool:
@@ -167,7 +183,7 @@ def is_folder(entry: os.DirEntry) -> bool:
     return os.path.isdir(entry.path) and not here.startswith(there)
 
 
-def size_of(entry: os.DirEntry) -> int:
+def file_size(entry: os.DirEntry) -> int:
     """The bytes of a file; -1 where a link leads nowhere, which is told when the image is read."""
     try:
         return entry.stat().st_size
@@ -175,16 +191,11 @@ def size_of(entry: os.DirEntry) -> int:
         return -1
 
 
-def text(name: str) -> str:
+def escape_name(name: str) -> str:
     """A name of a file as it can be shown and hashed: bytes that are no UTF-8 are written out."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def for_testing(file: File) -> bool:
+def is_test_file(file: ImageFile) -> bool:
     """Whether an image is in the tenth that is not trained on: decided by its name, whatever else is in the folder."""
-    return random.key(0, "folder-split", random.key(0, file[0])) % 1000 < 1000 * TEST_SHARE
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names of many."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "nothing"
+    return random.derive_seed(0, "folder-split", random.derive_seed(0, file[0])) % 1000 < 1000 * TEST_SHARE

@@ -7,27 +7,27 @@ from pathlib import Path
 import numpy as np
 
 CLASSES = 1000
-IMAGES = 50_000  # of the validation part, numbered from 1 in their names
+VALIDATION_IMAGES = 50_000  # of the validation part, numbered from 1 in their names
 
 
-def shipped(name: str) -> Path:
+def locate_timm_file(name: str) -> Path:
     """A file of class lists in the installed timm."""
     return Path(find_spec("timm").submodule_search_locations[0]) / "data" / "_info" / name
 
 
-def synsets() -> tuple[str, ...]:
+def read_synsets() -> tuple[str, ...]:
     """The 1,000 classes by their WordNet names, as in ``n01440764``, in order of the label."""
-    return tuple(shipped("imagenet_synsets.txt").read_text(encoding="utf-8").split())
+    return tuple(locate_timm_file("imagenet_synsets.txt").read_text(encoding="utf-8").split())
 
 
-def subset(name: str) -> np.ndarray:
+def read_subset_labels(name: str) -> np.ndarray:
     """The labels of the 200 classes of ``imagenet_a`` or ``imagenet_r``, going up: [200]."""
-    return np.array(shipped(f"{name}_indices.txt").read_text(encoding="utf-8").split(), dtype=np.int64)
+    return np.array(locate_timm_file(f"{name}_indices.txt").read_text(encoding="utf-8").split(), dtype=np.int64)
 
 
-def real(file: Path | None) -> list[list[int]]:
+def read_real_json(file: Path | None) -> list[list[int]]:
     """ReaL's lists of labels by the image's number less one: those of a file, or the published ones.
 
     Source: ``real.json`` of google-research/reassessed-imagenet, which timm ships byte for byte.
     """
-    return json.loads((file or shipped("imagenet_real_labels.json")).read_text(encoding="utf-8"))
+    return json.loads((file or locate_timm_file("imagenet_real_labels.json")).read_text(encoding="utf-8"))

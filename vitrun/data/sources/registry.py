@@ -3,17 +3,17 @@
 from collections.abc import Callable
 
 from vitrun import recipes
-from vitrun.data.sources import parquet, shards, synthetic, vtab
+from vitrun.data.sources import local_files, shards, synthetic, vtab
 from vitrun.data.split import Split
 
 SOURCES = {
-    "shapes": synthetic.shapes,
-    "digits": synthetic.digits,
-    "files": parquet.read,
+    "shapes": synthetic.open_shapes,
+    "digits": synthetic.open_digits,
+    "files": local_files.open_files,
     "vtab": vtab.open_vtab,
 }
 
 
-def read(data: recipes.Data, part: str, tick: Callable[[], None] = lambda: None) -> Split:
+def open_source(data: recipes.Data, part: str, tick: Callable[[], None] = lambda: None) -> Split:
     """A part as it lies on this machine, for which an index of shards may have to be made, calling ``tick``."""
-    return shards.read(data, part, tick) if data.source == "shards" else SOURCES[data.source](data, part)
+    return shards.open_shards(data, part, tick) if data.source == "shards" else SOURCES[data.source](data, part)

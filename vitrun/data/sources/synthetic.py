@@ -13,46 +13,46 @@ COLOURS = {
     "red": (220, 40, 40), "orange": (240, 150, 30), "yellow": (235, 220, 50), "green": (50, 170, 70),
     "cyan": (50, 190, 200), "blue": (50, 80, 210), "purple": (140, 60, 180), "white": (240, 240, 240),
 }  # fmt: skip
-MOST = 5  # objects in an image, where their count is the label
-TURNS = 8
-CELLS = 3  # positions are the cells of a grid of 3 by 3
-NUMBERS = 16 + 3 * MOST  # drawn for each image
+MAX_OBJECTS = 5  # objects in an image, where their count is the label
+ORIENTATIONS = 8
+GRID_CELLS = 3  # positions are the cells of a grid of 3 by 3
+NUMBERS_PER_IMAGE = 16 + 3 * MAX_OBJECTS  # drawn for each image
 
 
-def box(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
+def box_distance(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
     """A signed distance to a box around the origin, negative inside."""
     return np.maximum(np.abs(x) - half_width, np.abs(y) - half_height)
 
 
-def star(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def star_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """About the distance to a star of five points."""
     radius, angle = np.hypot(x, y), np.arctan2(x, -y)
     wave = np.abs((angle * 5 / (2 * np.pi)) % 1 - 0.5) * 2  # 1 at a point, 0 between two
     return (radius - (0.42 + 0.58 * wave)) * 0.7
 
 
-def slanted(x: np.ndarray, y: np.ndarray, slope: float, half_width: float) -> np.ndarray:
+def band_distance(x: np.ndarray, y: np.ndarray, slope: float, half_width: float) -> np.ndarray:
     """A signed distance to an endless band along ``y = slope * x``."""
     return np.abs(y - slope * x) / np.hypot(1, slope) - half_width
 
 
-def bow(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
+def circle_distance(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
     """A signed distance to a circle's line around the origin."""
     return np.abs(np.hypot(x, y) - radius) - 0.17
 
 
-def scribble(number: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def make_scribble(number: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """About the signed distance to a line through four points, the ``number``-th of an endless row."""
     turns, radii = random.uniform(0, "scribble", 0, np.array([number]), 8).reshape(2, 4)
     points = np.stack([np.cos(turns * 2 * np.pi), np.sin(turns * 2 * np.pi)], 1) * (0.45 + 0.45 * radii[:, None])
 
     def distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.min([segment(x, y, *ends) for ends in zip(points, points[1:])], axis=0) - 0.17
+        return np.min([segment_distance(x, y, *ends) for ends in zip(points, points[1:])], axis=0) - 0.17
 
     return distance
 
 
-def segment(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+def segment_distance(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """The distance to the segment between two points."""
     (dx, dy), x, y = last - first, x - first[0], y - first[1]
     along = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
@@ -62,96 +62,117 @@ def segment(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray) -
 # About the signed distance to each shape of radius 1, negative inside; y points down.
 SHAPES = {
     "disc": lambda x, y: np.hypot(x, y) - 0.85,
-    "ring": lambda x, y: bow(x, y, 0.75),
-    "square": lambda x, y: box(x, y, 0.75, 0.75),
-    "frame": lambda x, y: np.abs(box(x, y, 0.65, 0.65)) - 0.16,
+    "ring": lambda x, y: circle_distance(x, y, 0.75),
+    "square": lambda x, y: box_distance(x, y, 0.75, 0.75),
+    "frame": lambda x, y: np.abs(box_distance(x, y, 0.65, 0.65)) - 0.16,
     "triangle": lambda x, y: np.maximum(y - 0.6, np.abs(x) * 0.87 - y * 0.5 - 0.45),
-    "star": star,
-    "plus": lambda x, y: np.minimum(box(x, y, 0.9, 0.2), box(x, y, 0.2, 0.9)),
-    "bar": lambda x, y: box(x, y, 0.2, 0.95),
-    "arc": lambda x, y: np.maximum(bow(x, y, 0.75), y - 0.1),
-    "corner": lambda x, y: np.minimum(box(x + 0.6, y, 0.2, 0.9), box(x, y - 0.7, 0.8, 0.2)),
-    "tee": lambda x, y: np.minimum(box(x, y + 0.65, 0.85, 0.2), box(x, y, 0.2, 0.85)),
-    "arrow": lambda x, y: np.minimum(box(x, y - 0.3, 0.18, 0.65), np.maximum(y + 0.1, np.abs(x) * 0.8 - y * 0.6 - 0.6)),
-    "vee": lambda x, y: np.maximum(slanted(np.abs(x), 0.8 - y, 1.9, 0.18), np.abs(y) - 0.8),
-    "aitch": lambda x, y: np.minimum(box(np.abs(x) - 0.55, y, 0.17, 0.85), box(x, y, 0.55, 0.16)),
+    "star": star_distance,
+    "plus": lambda x, y: np.minimum(box_distance(x, y, 0.9, 0.2), box_distance(x, y, 0.2, 0.9)),
+    "bar": lambda x, y: box_distance(x, y, 0.2, 0.95),
+    "arc": lambda x, y: np.maximum(circle_distance(x, y, 0.75), y - 0.1),
+    "corner": lambda x, y: np.minimum(box_distance(x + 0.6, y, 0.2, 0.9), box_distance(x, y - 0.7, 0.8, 0.2)),
+    "tee": lambda x, y: np.minimum(box_distance(x, y + 0.65, 0.85, 0.2), box_distance(x, y, 0.2, 0.85)),
+    "arrow": lambda x, y: np.minimum(
+        box_distance(x, y - 0.3, 0.18, 0.65), np.maximum(y + 0.1, np.abs(x) * 0.8 - y * 0.6 - 0.6)
+    ),
+    "vee": lambda x, y: np.maximum(band_distance(np.abs(x), 0.8 - y, 1.9, 0.18), np.abs(y) - 0.8),
+    "aitch": lambda x, y: np.minimum(box_distance(np.abs(x) - 0.55, y, 0.17, 0.85), box_distance(x, y, 0.55, 0.16)),
     "zed": lambda x, y: np.minimum(
-        box(x, np.abs(y) - 0.7, 0.7, 0.17), np.maximum(slanted(x, y, -1.0, 0.17), np.abs(y) - 0.7)
+        box_distance(x, np.abs(y) - 0.7, 0.7, 0.17), np.maximum(band_distance(x, y, -1.0, 0.17), np.abs(y) - 0.7)
     ),
     "ess": lambda x, y: np.minimum(
-        np.maximum(bow(x, y + 0.42, 0.42), np.minimum(x, y + 0.42)),
-        np.maximum(bow(x, y - 0.42, 0.42), np.minimum(-x, 0.42 - y)),
+        np.maximum(circle_distance(x, y + 0.42, 0.42), np.minimum(x, y + 0.42)),
+        np.maximum(circle_distance(x, y - 0.42, 0.42), np.minimum(-x, 0.42 - y)),
     ),
-    "eight": lambda x, y: bow(x, np.abs(y) - 0.44, 0.42),
-    "hook": lambda x, y: np.minimum(box(x - 0.4, y + 0.3, 0.17, 0.65), np.maximum(bow(x, y - 0.35, 0.4), 0.35 - y)),
-    "gate": lambda x, y: np.minimum(box(x, y + 0.7, 0.72, 0.17), box(np.abs(x) - 0.55, y, 0.17, 0.85)),
+    "eight": lambda x, y: circle_distance(x, np.abs(y) - 0.44, 0.42),
+    "hook": lambda x, y: np.minimum(
+        box_distance(x - 0.4, y + 0.3, 0.17, 0.65), np.maximum(circle_distance(x, y - 0.35, 0.4), 0.35 - y)
+    ),
+    "gate": lambda x, y: np.minimum(
+        box_distance(x, y + 0.7, 0.72, 0.17), box_distance(np.abs(x) - 0.55, y, 0.17, 0.85)
+    ),
     "cup": lambda x, y: np.minimum(
-        box(np.abs(x) - 0.6, y + 0.35, 0.17, 0.5), np.maximum(bow(x, y - 0.1, 0.6), 0.1 - y)
+        box_distance(np.abs(x) - 0.6, y + 0.35, 0.17, 0.5), np.maximum(circle_distance(x, y - 0.1, 0.6), 0.1 - y)
     ),
 }
-SHAPES |= {f"scribble {n}": scribble(n) for n in range(1, 101)}
-POINTED = ("triangle", "arc", "corner", "tee", "arrow", "vee", "gate", "cup")  # of which an orientation can be told
+SHAPES |= {f"scribble {n}": make_scribble(n) for n in range(1, 101)}
+ORIENTED_SHAPES = (
+    "triangle",
+    "arc",
+    "corner",
+    "tee",
+    "arrow",
+    "vee",
+    "gate",
+    "cup",
+)  # of which an orientation can be told
 
 
-def classes(target: str) -> tuple[str, ...]:
+def target_classes(target: str) -> tuple[str, ...]:
     """The class names for what the label tells."""
     return {
         "shape": tuple(SHAPES),
         "colour": tuple(COLOURS),
-        "count": tuple(str(n + 1) for n in range(MOST)),
-        "position": tuple(f"row {r} column {c}" for r in range(CELLS) for c in range(CELLS)),
-        "orientation": tuple(f"{360 * turn // TURNS} degrees" for turn in range(TURNS)),
+        "count": tuple(str(n + 1) for n in range(MAX_OBJECTS)),
+        "position": tuple(f"row {r} column {c}" for r in range(GRID_CELLS) for c in range(GRID_CELLS)),
+        "orientation": tuple(f"{360 * turn // ORIENTATIONS} degrees" for turn in range(ORIENTATIONS)),
     }[target]
 
 
-def shapes(data: recipes.Shapes, part: str) -> Split:
+def open_shapes(data: recipes.Shapes, part: str) -> Split:
     """The drawn images of one part: each a function of its part, number and size alone."""
     number = data.train_images if part == "train" else data.test_images
-    names, label = classes(data.target), np.empty(number, dtype=np.int64)
+    names, label = target_classes(data.target), np.empty(number, dtype=np.int64)
     pixels = np.empty((number, 3, data.size, data.size), dtype=np.uint8)
     for first in range(0, number, 500):
         indices = np.arange(first, min(first + 500, number))
-        pixels[indices], label[indices] = draw(data.target, part, indices, data.size)
+        pixels[indices], label[indices] = draw_images(data.target, part, indices, data.size)
     keys = [f"{part}-{i:07d}-{data.target}-{data.size}" for i in range(number)]
     return Split(keys, label, names, pixels=torch.from_numpy(pixels))
 
 
-def draw(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_images(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Images [B, 3, S, S] uint8 and labels [B]: one object on a noisy ground, or as many as the label counts."""
-    u = random.uniform(0, f"shapes-{part}", size, indices, NUMBERS).astype(np.float32)
+    u = random.uniform(0, f"shapes-{part}", size, indices, NUMBERS_PER_IMAGE).astype(np.float32)
     u = np.minimum(u, np.nextafter(np.float32(1), np.float32(0)))  # rounding may have made it 1
-    choices = [list(SHAPES).index(name) for name in (POINTED if target == "orientation" else SHAPES)]
+    choices = [list(SHAPES).index(name) for name in (ORIENTED_SHAPES if target == "orientation" else SHAPES)]
     kind = np.array(choices)[(u[:, 0] * len(choices)).astype(int)]
     colour = (u[:, 1] * len(COLOURS)).astype(int)
-    count = 1 + (u[:, 2] * MOST).astype(int) if target == "count" else np.ones(len(indices), int)
-    cell = (u[:, 3] * CELLS**2).astype(int)
-    turn = (u[:, 4] * TURNS).astype(int)
-    spread = 2 * np.pi / TURNS
+    count = 1 + (u[:, 2] * MAX_OBJECTS).astype(int) if target == "count" else np.ones(len(indices), int)
+    cell = (u[:, 3] * GRID_CELLS**2).astype(int)
+    turn = (u[:, 4] * ORIENTATIONS).astype(int)
+    spread = 2 * np.pi / ORIENTATIONS
     angle = turn * spread + (u[:, 5] - 0.5) * spread * 0.6 if target == "orientation" else (u[:, 5] - 0.5) * np.pi / 4
     ink = np.array(list(COLOURS.values()), np.float32)[colour] + (u[:, 6:9] - 0.5) * 40  # [B, 3]
     ground = u[:, 9:12] * 60
 
     cover = np.zeros((len(indices), size, size), np.float32)
-    places = np.argsort(u[:, 16 : 16 + CELLS**2], axis=1)  # [B, 9] distinct cells for counted objects
+    places = np.argsort(u[:, 16 : 16 + GRID_CELLS**2], axis=1)  # [B, 9] distinct cells for counted objects
     for n in range(count.max()):
         here = count > n
         radius = 0.34 + 0.1 * u[:, 12]
         if target in ("position", "count"):
             radius = np.full_like(radius, 0.15)
             at = cell if target == "position" else places[:, n]
-            centre = (np.stack([at % CELLS, at // CELLS], 1) + 0.5) / CELLS + (u[:, 13:15] - 0.5) * 0.06
+            centre = (np.stack([at % GRID_CELLS, at // GRID_CELLS], 1) + 0.5) / GRID_CELLS + (u[:, 13:15] - 0.5) * 0.06
         else:
             centre = 0.5 + (u[:, 13:15] - 0.5) * (0.9 - 2 * radius)[:, None]
-        cover[here] = np.maximum(cover[here], stamp(kind[here], centre[here], radius[here], angle[here], size))
+        cover[here] = np.maximum(
+            cover[here], render_coverage(kind[here], centre[here], radius[here], angle[here], size)
+        )
     noise = (
-        random.generator(0, f"shapes-noise-{part}", size, int(indices[0])).normal(0, 8, cover.shape).astype(np.float32)
+        random.make_generator(0, f"shapes-noise-{part}", size, int(indices[0]))
+        .normal(0, 8, cover.shape)
+        .astype(np.float32)
     )
     images = ground[:, :, None, None] * (1 - cover[:, None]) + ink[:, :, None, None] * cover[:, None] + noise[:, None]
     label = {"shape": kind, "colour": colour, "count": count - 1, "position": cell, "orientation": turn}[target]
     return np.clip(images, 0, 255).astype(np.uint8), label
 
 
-def stamp(kind: np.ndarray, centre: np.ndarray, radius: np.ndarray, angle: np.ndarray, size: int) -> np.ndarray:
+def render_coverage(
+    kind: np.ndarray, centre: np.ndarray, radius: np.ndarray, angle: np.ndarray, size: int
+) -> np.ndarray:
     """The coverage in [0, 1] of one object an image, its edge one pixel soft: [B, S, S]."""
     grid = (np.arange(size, dtype=np.float32) + 0.5) / size
     x = (grid[None, None, :] - centre[:, 0, None, None].astype(np.float32)) / radius[:, None, None]
@@ -164,7 +185,7 @@ def stamp(kind: np.ndarray, centre: np.ndarray, radius: np.ndarray, angle: np.nd
     return np.clip(0.5 - distance * (radius * size)[:, None, None], 0, 1)
 
 
-def digits(data: recipes.Digits, part: str) -> Split:
+def open_digits(data: recipes.Digits, part: str) -> Split:
     """The digits of one part: the last ``test_images`` of a fixed shuffle are the test part."""
     from sklearn.datasets import load_digits
 

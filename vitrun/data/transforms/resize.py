@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-THIN = 16  # times the pixels kept, from which on a resized image is not made as a whole
+MAX_RESIZE_RATIO = 16  # times the pixels kept, from which on a resized image is not made as a whole
 
 
-def filled(boxes: np.ndarray, res: int) -> tuple[np.ndarray, np.ndarray]:
+def with_full_frames(boxes: np.ndarray, res: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes that become all of the image, and the frames that say so: both [B, 4]."""
     return boxes, np.tile([res, res, 0, 0], (len(boxes), 1))
 
@@ -34,29 +34,29 @@ def resample(
     of R by R. Images of one size are resampled together, by two small matrices each; others one by one.
     """
     out = torch.empty(len(boxes), 3, res, res) if out is None else out
-    frames = filled(boxes, res)[1] if frames is None else frames
+    frames = with_full_frames(boxes, res)[1] if frames is None else frames
     if isinstance(pixels, Tensor):
         beyond = np.maximum(-boxes[:, :2], boxes[:, :2] + boxes[:, 2:] - pixels.shape[2:]).max()
         if beyond > 0:  # the edge is repeated
             pixels = functional.pad(pixels.float(), [int(beyond)] * 4, mode="replicate")
             boxes = boxes + [beyond, beyond, 0, 0]
         high, wide = pixels.shape[2:]
-        found = torch.from_numpy(weights(boxes, frames, flips, (high, wide), res, antialias, area))
+        found = torch.from_numpy(resize_weights(boxes, frames, flips, (high, wide), res, antialias, area))
         rows, columns = found[0, :, :, :high], found[1, :, :, :wide]  # [B, R, H], [B, R, W]
         narrow = pixels.float().flatten(1, 2) @ columns.mT  # [B, 3H, R]
         torch.matmul(rows[:, None], narrow.unflatten(1, (3, high)), out=out)  # [B, 3, R, R]
-        scale(out, out)
+        scale_pixels(out, out)
     else:
         for row, image in enumerate(pixels):
             one = slice(row, row + 1)
-            if area or frames[row, :2].prod() > THIN * res**2:
+            if area or frames[row, :2].prod() > MAX_RESIZE_RATIO * res**2:
                 resample(image[None], boxes[one], flips[one], res, out[one], antialias, frames[one], area)
             else:
-                scale(resample_one(image, boxes[row], frames[row], flips[row], res, antialias), out[row])
+                scale_pixels(resample_one(image, boxes[row], frames[row], flips[row], res, antialias), out[row])
     return out
 
 
-def scale(images: Tensor, out: Tensor) -> None:
+def scale_pixels(images: Tensor, out: Tensor) -> None:
     """Write values from 0 to 255 as -1 to 1."""
     torch.sub(images, 127.5, out=out).div_(127.5)
 
@@ -76,7 +76,7 @@ def resample_one(image: Tensor, box: np.ndarray, frame: np.ndarray, flip: bool, 
     return out.flip(2) if flip else out
 
 
-def weights(
+def resize_weights(
     boxes: np.ndarray,
     frames: np.ndarray,
     flips: np.ndarray,
@@ -97,11 +97,11 @@ def weights(
     scale = length / resized
     end = start + length - 1
     if area:
-        return covering(start + (first + places) * scale, scale, max(sides))
+        return area_weights(start + (first + places) * scale, scale, max(sides))
     centre = (start + (first + places + 0.5) * scale - 0.5).clip(start, end)
     longest = max(sides)
     if antialias and longest > res:
-        return shrinking(centre, start, end, scale, longest)
+        return triangle_weights(centre, start, end, scale, longest)
     below = np.floor(centre)
     part = centre - below  # of the pixel behind; none at the end of the box
     found = np.zeros((part.size, longest), np.float32)
@@ -111,16 +111,18 @@ def weights(
     return found.reshape(*part.shape, longest)
 
 
-def covering(begin: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
-    """The weight of each pixel in what lies from ``begin`` [2, B, R] on, ``scale`` [2, B, 1] long: [2, B, R, size]."""
+def area_weights(begin: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
+    """The weight of each pixel in what lies from ``begin`` [2, B, R] on, ``scale_pixels`` [2, B, 1] long: [2, B, R, size]."""
     index = np.arange(size, dtype=np.float32)
     begin, end = begin[..., None], (begin + scale)[..., None]
     weight = (np.minimum(index + 1, end) - np.maximum(index, begin)).clip(0)
     return weight / weight.sum(-1, keepdims=True)
 
 
-def shrinking(centre: np.ndarray, start: np.ndarray, end: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
-    """The weights of triangles ``scale`` [2, B, 1] wide, a pixel at least: centres [2, B, R] -> [2, B, R, ``size``]."""
+def triangle_weights(
+    centre: np.ndarray, start: np.ndarray, end: np.ndarray, scale: np.ndarray, size: int
+) -> np.ndarray:
+    """The weights of triangles ``scale_pixels`` [2, B, 1] wide, a pixel at least: centres [2, B, R] -> [2, B, R, ``size``]."""
     index = np.arange(size, dtype=np.float32)
     weight = 1 - np.abs(index - centre[..., None]) / np.maximum(scale, 1)[..., None]
     weight *= (weight > 0) & (index >= start[..., None]) & (index <= end[..., None])

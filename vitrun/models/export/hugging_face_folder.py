@@ -6,9 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
-from vitrun.models.export.plain import given, plain, without_pre_logits
+from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
 from vitrun.models.formats import hugging_face
 from vitrun.recipes import BiT, Timm, ViT
 
@@ -18,19 +18,19 @@ def write_hugging_face(
 ) -> None:
     """``config.json``, ``preprocessor_config.json`` and ``model.safetensors``."""
     if not isinstance(model, ViT) or model.stem or model.head != "token":
-        raise Mistake(
+        raise UserError(
             "transformers' ViT is the one with a class token and no ResNet. Export with to=timm, npz or onnx."
         )
-    without_pre_logits(model, "transformers")
-    model, tensors = plain(network, model, "transformers")
-    found = given(hugging_face.entries(model), tensors)
+    require_no_pre_logits(model, "transformers")
+    model, tensors = with_learned_positions(network, model, "transformers")
+    found = export_tensors(hugging_face.map_tensors(model), tensors)
     prefixed = {name if name.startswith("classifier.") else f"vit.{name}": tensor for name, tensor in found.items()}
     save_tensors(folder / "model.safetensors", prefixed, {"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(config(model, names, res), indent=2), encoding="utf-8")
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor(res), indent=2), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(model_config(model, names, res), indent=2), encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor_config(res), indent=2), encoding="utf-8")
 
 
-def config(model: ViT, names: Sequence[str], res: int) -> dict:
+def model_config(model: ViT, names: Sequence[str], res: int) -> dict:
     """The network in transformers' words; the epsilon and the GELU are the published ones, not its defaults."""
     return {
         "architectures": ["ViTForImageClassification"],
@@ -53,7 +53,7 @@ def config(model: ViT, names: Sequence[str], res: int) -> dict:
     }
 
 
-def preprocessor(res: int) -> dict:
+def preprocessor_config(res: int) -> dict:
     """Images as the network takes them: squared to ``res`` and in [-1, 1]."""
     return {
         "image_processor_type": "ViTImageProcessor",

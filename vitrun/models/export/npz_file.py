@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from vitrun.errors import Mistake
-from vitrun.models.export.plain import given, plain
+from vitrun.errors import UserError
+from vitrun.models.export.portable import export_tensors, with_learned_positions
 from vitrun.models.formats import jax_bit, jax_vit
 from vitrun.recipes import BiT, Timm, ViT
 
-PUBLISHED = (  # the numbering and places of the published files, which every reader of them converts
+PUBLISHED_RENAMES = (  # the numbering and places of the published files, which every reader of them converts
     (r"^pos_embedding$", "Transformer/posembed_input/pos_embedding"),
     (r"^(Transformer/encoderblock_\d+)/MultiHeadDotProductAttention_0/", r"\1/MultiHeadDotProductAttention_1/"),
     (r"^(Transformer/encoderblock_\d+)/LayerNorm_1/", r"\1/LayerNorm_2/"),
@@ -19,7 +19,7 @@ PUBLISHED = (  # the numbering and places of the published files, which every re
 )
 
 
-DUMPED = (
+DUMP_RENAMES = (
     (r"^root_block/conv_root/", "root_block/standardized_conv2d/"),
     (r"^norm-pre-head/", "group_norm/"),
     (r"^head/", "head/conv2d/"),
@@ -36,36 +36,36 @@ def write_npz(path: Path, network: nn.Module, model: ViT | BiT | Timm, names: Se
     import numpy as np
 
     if isinstance(model, Timm):
-        raise Mistake(f"timm's {model.name} has no form in .npz. Export it with to=timm or to=onnx.")
-    arrays = {name: array.float().cpu().numpy() for name, array in named(network, model).items()}
+        raise UserError(f"timm's {model.name} has no form in .npz. Export it with to=timm or to=onnx.")
+    arrays = {name: array.float().cpu().numpy() for name, array in npz_tensors(network, model).items()}
     with path.open("wb") as file:
         np.savez(file, **arrays)
 
 
-def named(network: nn.Module, model: ViT | BiT) -> dict[str, Tensor]:
+def npz_tensors(network: nn.Module, model: ViT | BiT) -> dict[str, Tensor]:
     """The tensors by their names in the file."""
     if isinstance(model, BiT):
-        found = given(jax_bit.entries(model), dict(network.state_dict()))
-        return dumped(found) if model.border == "zero" else found  # the two differ in what the stem's pool sees
-    model, tensors = plain(network, model, "npz")
-    found = given(jax_vit.entries(model), tensors)
+        found = export_tensors(jax_bit.map_tensors(model), dict(network.state_dict()))
+        return dump_tensors(found) if model.border == "zero" else found  # the two differ in what the stem's pool sees
+    model, tensors = with_learned_positions(network, model, "npz")
+    found = export_tensors(jax_vit.map_tensors(model), tensors)
     if model.head == "map":  # big_vision's alone, and by its names
         return found
-    return {published(name): tensor for name, tensor in found.items()}
+    return {published_name(name): tensor for name, tensor in found.items()}
 
 
-def published(name: str) -> str:
+def published_name(name: str) -> str:
     """A ViT's tensor by its name in the files of 2020."""
-    for new, old in PUBLISHED:
+    for new, old in PUBLISHED_RENAMES:
         name = re.sub(new, old, name)
     return name
 
 
-def dumped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def dump_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """A BiT's tensors by the names and in the shapes of big_transfer's TensorFlow dumps."""
     found = {}
     for name, tensor in tensors.items():
-        for new, old in DUMPED:
+        for new, old in DUMP_RENAMES:
             name = re.sub(new, old, name)
         flat = tensor.flatten() if "group_norm" in name else tensor
         found[f"resnet/{name}"] = flat[None, None] if name == "head/conv2d/kernel" else flat

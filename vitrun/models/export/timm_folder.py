@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
-from vitrun.models.export.plain import given, plain, without_pre_logits
+from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
 from vitrun.models.formats import timm_names
-from vitrun.models.timm_wrapper import create
+from vitrun.models.timm_wrapper import create_timm_network
 from vitrun.recipes import BiT, Timm, ViT
 
-Described = tuple[dict, dict[str, Tensor]]  # config.json, and the tensors by timm's names
+ConfigAndTensors = tuple[dict, dict[str, Tensor]]  # config.json, and the tensors by timm's names
 POOLS = {"token": "token", "gap": "avg", "map": "map"}
 VITS = {
     "vit_ti16": "vit_tiny_patch16_224",
@@ -30,7 +30,7 @@ VITS = {
     "vit_giant14": "vit_giant_patch14_224",
     "vit_gigantic14": "vit_gigantic_patch14_224",
 }
-ANY_VIT = "vit_base_patch16_224"  # with every size given it makes any other
+DEFAULT_VIT = "vit_base_patch16_224"  # with every size given it makes any other
 HYBRIDS = {  # by the stages of the ResNet
     (): "vit_tiny_r_s16_p8_224",
     (2, 2, 2, 2): "vit_small_r26_s32_224",
@@ -49,7 +49,7 @@ BITS = {  # by the units of each stage and the width
 
 def write_timm(folder: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int) -> None:
     """``config.json`` and ``model.safetensors``."""
-    describe = {ViT: vit, BiT: bit, Timm: baseline}[type(model)]
+    describe = {ViT: convert_vit, BiT: convert_bit, Timm: convert_timm_network}[type(model)]
     config, tensors = describe(network, model, res)
     config["num_classes"] = config["pretrained_cfg"]["num_classes"] = len(names)
     config["label_names"] = [*names]
@@ -57,9 +57,9 @@ def write_timm(folder: Path, network: nn.Module, model: ViT | BiT | Timm, names:
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
-def vit(network: nn.Module, model: ViT, res: int) -> Described:
+def convert_vit(network: nn.Module, model: ViT, res: int) -> ConfigAndTensors:
     """A ViT or hybrid, with every size given so that no default of timm's comes in."""
-    without_pre_logits(model, "timm")
+    require_no_pre_logits(model, "timm")
     options = {
         "img_size": res,
         "patch_size": model.patch,
@@ -72,52 +72,56 @@ def vit(network: nn.Module, model: ViT, res: int) -> Described:
         "global_pool": POOLS[model.head],
         "fc_norm": False,  # the norm before pooling, as published
     }
-    architecture = VITS.get(model.name, ANY_VIT)
+    architecture = VITS.get(model.name, DEFAULT_VIT)
     if model.stem:
         if model.resnet not in HYBRIDS or model.stem != 64:
-            raise Mistake(f"timm has no hybrid with stages {list(model.resnet)} of {model.stem} channels. Try to=npz.")
+            raise UserError(
+                f"timm has no hybrid with stages {list(model.resnet)} of {model.stem} channels. Try to=npz."
+            )
         architecture = HYBRIDS[model.resnet]
-    model, tensors = plain(network, model, "timm")
+    model, tensors = with_learned_positions(network, model, "timm")
     first = "patch_embed.proj"
     if model.stem:
         first = f"{timm_names.TRUNK}.stem.conv" if model.resnet else f"{timm_names.TRUNK}.conv"
-    return configured(architecture, options, res, first, "head"), given(timm_names.vit_entries(model, True), tensors)
+    return timm_config(architecture, options, res, first, "head"), export_tensors(
+        timm_names.map_vit_tensors(model, True), tensors
+    )
 
 
-def bit(network: nn.Module, model: BiT, res: int) -> Described:
+def convert_bit(network: nn.Module, model: BiT, res: int) -> ConfigAndTensors:
     """A BiT of the six that timm has."""
     name = BITS.get((model.blocks, model.width_factor))
     if name is None or model.border != "zero":
-        raise Mistake(f"timm has no {model.name} with a border of {model.border}, only {', '.join(BITS.values())}.")
-    tensors = given(timm_names.bit_entries(model, True), dict(network.state_dict()))
-    return configured(name, {}, res, "stem.conv", "head.fc"), tensors
+        raise UserError(f"timm has no {model.name} with a border of {model.border}, only {', '.join(BITS.values())}.")
+    tensors = export_tensors(timm_names.map_bit_tensors(model, True), dict(network.state_dict()))
+    return timm_config(name, {}, res, "stem.conv", "head.fc"), tensors
 
 
-def baseline(network: nn.Module, model: Timm, res: int) -> Described:
+def convert_timm_network(network: nn.Module, model: Timm, res: int) -> ConfigAndTensors:
     """timm's own network, its classifier put back where timm has it, in the shape that timm has."""
     import timm
 
     facts = timm.get_pretrained_cfg(model.name)
     with torch.device("meta"):
-        whole = create(model.name, res, num_classes=network.head.out_features).state_dict()
+        whole = create_timm_network(model.name, res, num_classes=network.head.out_features).state_dict()
     tensors = {name.removeprefix("body."): t for name, t in network.state_dict().items() if name.startswith("body.")}
     for part in ("weight", "bias"):
         name = f"{facts.classifier}.{part}"
         tensors[name] = getattr(network.head, part).detach().view(whole[name].shape)
     options = {"img_size": res} if facts.fixed_input_size else {}
-    config = configured(model.name, options, res, facts.first_conv, facts.classifier)
-    del config[timm_names.SCALED]
+    config = timm_config(model.name, options, res, facts.first_conv, facts.classifier)
+    del config[timm_names.SCALED_KEY]
     std = 0.5 / network.scale.flatten()
     mean = 0.5 - network.shift.flatten() * std
     config["pretrained_cfg"] |= {"mean": mean.tolist(), "std": std.tolist()}
     return config, {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def configured(architecture: str, options: dict, res: int, first: str, classifier: str) -> dict:
+def timm_config(architecture: str, options: dict, res: int, first: str, classifier: str) -> dict:
     """timm's description of a network, its images squared to ``res`` and in [-1, 1]."""
     return {
         "architecture": architecture,
-        timm_names.SCALED: True,
+        timm_names.SCALED_KEY: True,
         "model_args": options,
         "pretrained_cfg": {
             "input_size": [3, res, res],

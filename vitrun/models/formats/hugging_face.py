@@ -5,13 +5,13 @@ import re
 import torch
 from torch import Tensor
 
-from vitrun.models.build import stride
-from vitrun.models.formats.identify import grid, heads, named
-from vitrun.models.formats.mapping import Entry, Source, normalised, same
+from vitrun.models.build import token_stride
+from vitrun.models.formats.identify import lookup_heads, name_model, position_grid_side
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, parse_normalization
 from vitrun.models.tensor_files import Weights
 from vitrun.recipes import ViT
 
-RENAMED = (  # from the names in memory since transformers 5 to those in files
+RENAMES = (  # from the names in memory since transformers 5 to those in files
     (r"^vit\.", ""),
     (r"^layers\.(\d+)\.attention\.(q|k|v)_proj\.", r"encoder.layer.\1.attention.attention.\2."),
     (r"\.attention\.q\.", ".attention.query."),
@@ -22,27 +22,27 @@ RENAMED = (  # from the names in memory since transformers 5 to those in files
     (r"^layers\.(\d+)\.mlp\.fc2\.", r"encoder.layer.\1.output.dense."),
     (r"^layers\.(\d+)\.", r"encoder.layer.\1."),
 )
-PATCHES = "embeddings.patch_embeddings.projection"
+PATCH_EMBEDDING = "embeddings.patch_embeddings.projection"
 
 
-def recognise(weights: Weights) -> Source | None:
+def recognise(weights: Weights) -> IdentifiedWeights | None:
     """The ViT in the file, or None where its names are not of this layout."""
-    weights = renamed(weights)
-    if f"{PATCHES}.weight" not in weights or "encoder.layer.0.intermediate.dense.weight" not in weights:
+    weights = rename_tensors(weights)
+    if f"{PATCH_EMBEDDING}.weight" not in weights or "encoder.layer.0.intermediate.dense.weight" not in weights:
         return None
-    shapes, config = weights.shapes, weights.facts.get("config", {})
-    width, _, patch, _ = shapes[f"{PATCHES}.weight"]
+    shapes, config = weights.shapes, weights.metadata.get("config", {})
+    width, _, patch, _ = shapes[f"{PATCH_EMBEDDING}.weight"]
     depth = len({name.split(".")[2] for name in shapes if name.startswith("encoder.layer.")})
     mlp = shapes["encoder.layer.0.intermediate.dense.weight"][0]
     head = "classifier.weight" in shapes
-    model = named(
+    model = name_model(
         ViT(
             kind="vit",
             name="",
             patch=patch,
             width=width,
             depth=depth,
-            heads=config.get("num_attention_heads") or heads(width, depth, mlp, weights.path),
+            heads=config.get("num_attention_heads") or lookup_heads(width, depth, mlp, weights.path),
             mlp=mlp,
             stem=0,
             resnet=(),
@@ -58,18 +58,27 @@ def recognise(weights: Weights) -> Source | None:
         "pooler that the classifier does not read": [n for n in shapes if n.startswith("pooler.")] if head else []
     }
     mask = [name for name in shapes if name == "embeddings.mask_token"]
-    res = grid(shapes["embeddings.position_embeddings"][1]) * stride(model)
+    res = position_grid_side(shapes["embeddings.position_embeddings"][1]) * token_stride(model)
     classes = shapes["classifier.weight"][0] if head else None
     ignored = {why: names for why, names in {**ignored, "mask token of pretraining": mask}.items() if names}
-    return Source(weights, model, res, classes, entries(model), ignored, differences(config), images(weights))
+    return IdentifiedWeights(
+        weights,
+        model,
+        res,
+        classes,
+        map_tensors(model),
+        ignored,
+        describe_differences(config),
+        image_normalization(weights),
+    )
 
 
-def images(weights: Weights) -> tuple[list[float], list[float]] | None:
+def image_normalization(weights: Weights) -> tuple[list[float], list[float]] | None:
     """The normalisation of the training images that the folder's ``preprocessor_config.json`` gives."""
-    return normalised(weights.facts.get("preprocessor", {}), "image_mean", "image_std")
+    return parse_normalization(weights.metadata.get("preprocessor", {}), "image_mean", "image_std")
 
 
-def differences(config: dict) -> list[str]:
+def describe_differences(config: dict) -> list[str]:
     """What transformers computed otherwise than this network does."""
     notes = []
     if config.get("hidden_act", "gelu") == "gelu":
@@ -83,22 +92,22 @@ def differences(config: dict) -> list[str]:
     return notes
 
 
-def renamed(weights: Weights) -> Weights:
+def rename_tensors(weights: Weights) -> Weights:
     """The same tensors by the names of files without the ``vit.`` before them."""
     places = {}
     for name in weights:
         short = name
-        for old, new in RENAMED:
+        for old, new in RENAMES:
             short = re.sub(old, new, short)
         places[short] = name
     shapes = {short: weights.shapes[name] for short, name in places.items()}
-    return Weights(weights.path, shapes, lambda short: weights[places[short]], weights.facts)
+    return Weights(weights.path, shapes, lambda short: weights[places[short]], weights.metadata)
 
 
-def entries(model: ViT) -> list[Entry]:
+def map_tensors(model: ViT) -> list[TensorMapping]:
     """Where each tensor of the network is."""
-    found = [same("cls_token", "embeddings.cls_token"), same("pos_embed", "embeddings.position_embeddings")]
-    pairs = [("patch_embed.proj", PATCHES), ("norm", "layernorm"), ("head", "classifier")]
+    found = [map_same("cls_token", "embeddings.cls_token"), map_same("pos_embed", "embeddings.position_embeddings")]
+    pairs = [("patch_embed.proj", PATCH_EMBEDDING), ("norm", "layernorm"), ("head", "classifier")]
     pairs += [("pre_logits", "pooler.dense")] if model.pre_logits else []
     for layer in range(model.depth):
         ours, theirs = f"blocks.{layer}", f"encoder.layer.{layer}"
@@ -110,17 +119,19 @@ def entries(model: ViT) -> list[Entry]:
             (f"{ours}.mlp.fc2", f"{theirs}.output.dense"),
         ]
         found += [
-            stacked(f"{ours}.attn.qkv.{part}", f"{theirs}.attention.attention", part) for part in ("weight", "bias")
+            map_qkv(f"{ours}.attn.qkv.{part}", f"{theirs}.attention.attention", part) for part in ("weight", "bias")
         ]
-    return found + [same(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias")]
+    return found + [
+        map_same(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias")
+    ]
 
 
-def stacked(ours: str, theirs: str, part: str) -> Entry:
+def map_qkv(ours: str, theirs: str, part: str) -> TensorMapping:
     """Queries, keys and values in one dense layer, of three apart."""
 
     def take(*parts: Tensor) -> Tensor:
         return torch.cat(parts)
 
-    return Entry(
+    return TensorMapping(
         ours, tuple(f"{theirs}.{name}.{part}" for name in ("query", "key", "value")), take, lambda t: t.chunk(3)
     )

@@ -4,13 +4,13 @@ import re
 
 from torch import Tensor
 
-from vitrun.models.formats.identify import named
-from vitrun.models.formats.jax_resnet import norm, units
-from vitrun.models.formats.mapping import Entry, Source, kernel, same
+from vitrun.models.formats.identify import name_model
+from vitrun.models.formats.jax_resnet import count_units, map_norm
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_kernel, map_same
 from vitrun.models.tensor_files import Weights
 from vitrun.recipes import BiT
 
-TENSORFLOW = (  # names of the dumps, as big_vision has them (models/bit_paper.py)
+TENSORFLOW_RENAMES = (  # names of the dumps, as big_vision has them (models/bit_paper.py)
     (r"/standardized_conv2d(_\d+)?/", "/"),
     (r"^resnet/root_block/kernel$", "root_block/conv_root/kernel"),
     (r"^resnet/group_norm/", "norm-pre-head/"),
@@ -24,28 +24,28 @@ TENSORFLOW = (  # names of the dumps, as big_vision has them (models/bit_paper.p
 )
 
 
-def recognise(weights: Weights) -> Source | None:
+def recognise(weights: Weights) -> IdentifiedWeights | None:
     """The BiT in the file, or None where its names are not of these layouts."""
     dumped = any(name.startswith("resnet/root_block/") for name in weights)
     prefix = next((prefix for prefix in ("params/", "") if f"{prefix}root_block/conv_root/kernel" in weights), None)
     if not dumped and prefix is None:
         return None
-    weights, ignored = renamed(weights, "" if dumped else prefix)
+    weights, ignored = rename_tensors(weights, "" if dumped else prefix)
     shapes = weights.shapes
-    model = named(
+    model = name_model(
         BiT(
             kind="bit",
             name="",
-            blocks=units(shapes),
+            blocks=count_units(shapes),
             width_factor=shapes["root_block/conv_root/kernel"][-1] / 64,
             border="zero" if dumped else "none",
         )
     )
     classes = shapes["head/bias"][0] if "head/bias" in shapes else None
-    return Source(weights, model, None, classes, entries(model), ignored)
+    return IdentifiedWeights(weights, model, None, classes, map_tensors(model), ignored)
 
 
-def renamed(weights: Weights, prefix: str) -> tuple[Weights, dict[str, list[str]]]:
+def rename_tensors(weights: Weights, prefix: str) -> tuple[Weights, dict[str, list[str]]]:
     """The same tensors by big_vision's names, and the names of no use."""
     places, ignored = {}, {}
     for name in weights:
@@ -53,31 +53,31 @@ def renamed(weights: Weights, prefix: str) -> tuple[Weights, dict[str, list[str]
             ignored.setdefault("inputs and outputs", []).append(name)
             continue
         short = name.removeprefix(prefix)
-        for old, new in TENSORFLOW:
+        for old, new in TENSORFLOW_RENAMES:
             short = re.sub(old, new, short)
         places[short] = name
     shapes = {short: weights.shapes[name] for short, name in places.items()}
-    return Weights(weights.path, shapes, lambda short: weights[places[short]], weights.facts), ignored
+    return Weights(weights.path, shapes, lambda short: weights[places[short]], weights.metadata), ignored
 
 
-def entries(model: BiT) -> list[Entry]:
+def map_tensors(model: BiT) -> list[TensorMapping]:
     """Where each tensor of the network is, by big_vision's names."""
-    found = [kernel("stem.conv.weight", "root_block/conv_root/kernel")]
+    found = [map_kernel("stem.conv.weight", "root_block/conv_root/kernel")]
     for stage, blocks in enumerate(model.blocks):
         for unit in range(blocks):
             place, theirs = f"stages.{stage}.blocks.{unit}", f"block{stage + 1}/unit{unit + 1:02d}"
             for part in (1, 2, 3):
-                found.append(kernel(f"{place}.conv{part}.weight", f"{theirs}/conv{part}/kernel"))
-                found += norm(f"{place}.norm{part}", f"{theirs}/gn{part}", ones=3)
+                found.append(map_kernel(f"{place}.conv{part}.weight", f"{theirs}/conv{part}/kernel"))
+                found += map_norm(f"{place}.norm{part}", f"{theirs}/gn{part}", ones=3)
             if unit == 0:
-                found.append(kernel(f"{place}.downsample.conv.weight", f"{theirs}/conv_proj/kernel"))
-    return [*found, *norm("norm", "norm-pre-head", ones=3), head(), same("head.bias", "head/bias")]
+                found.append(map_kernel(f"{place}.downsample.conv.weight", f"{theirs}/conv_proj/kernel"))
+    return [*found, *map_norm("norm", "norm-pre-head", ones=3), map_head(), map_same("head.bias", "head/bias")]
 
 
-def head() -> Entry:
+def map_head() -> TensorMapping:
     """The head's weight [C, D] of a dense kernel [D, C], or of a 1x1 convolution's [1, 1, D, C]."""
 
     def take(kernel: Tensor) -> Tensor:
         return kernel.flatten(0, -2).T
 
-    return Entry("head.weight", ("head/kernel",), take, lambda weight: (weight.T,))
+    return TensorMapping("head.weight", ("head/kernel",), take, lambda weight: (weight.T,))

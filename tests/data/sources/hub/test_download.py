@@ -6,7 +6,7 @@ import pytest
 
 from helpers.hub_client import TEST, TRAIN
 from helpers.small_hub import COMMIT
-from vitrun.errors import Exit
+from vitrun.errors import ExitCode
 
 
 def test_a_cut_transfer_goes_on_where_it_was(hub, client, put, parquet):
@@ -69,7 +69,7 @@ def test_a_cached_file_that_lost_its_end_is_fetched_again(hub, client, put):
 
 def test_a_stopped_download_leaves_whole_files_only_and_goes_on_after_them(hub, client, put):
     name = put("stopped")
-    assert client.open(name, "train", ticks=5) == {"stopped": Exit.INTERRUPTED}, "in the second file"
+    assert client.open(name, "train", ticks=5) == {"stopped": ExitCode.INTERRUPTED}, "in the second file"
     assert len(list((client.cache(name) / "blobs").iterdir())) == 1
     hub.asked.clear()
     assert client.open(name, "train")["labels"] == [0, 0, 1, 2, 1]
@@ -82,7 +82,7 @@ def test_a_download_that_the_disk_cannot_hold_does_not_start(hub, client, put):
             return 10**18
 
     answer = client.open(put("huge", {TEST: Huge(hub.files["vit/plain"][TEST])}))
-    assert answer["status"] == Exit.SPACE and "1000000000.0 GB of vit/huge are to come" in answer["mistake"]
+    assert answer["status"] == ExitCode.SPACE and "1000000000.0 GB of vit/huge are to come" in answer["mistake"]
     assert hub.asked == ["GET tree plain"]
 
 

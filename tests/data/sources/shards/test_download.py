@@ -12,8 +12,8 @@ from helpers.tars import opened, refused, sample, write
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.sources.shards import download
-from vitrun.errors import Exit, Mistake
-from vitrun.runs.run import Stopped
+from vitrun.errors import ExitCode, UserError
+from vitrun.runs.run import Interrupted
 
 
 class Server(BaseHTTPRequestHandler):
@@ -61,7 +61,7 @@ def serve(shards):
 
 
 def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address, asked = serve(most=20_000)
     overrides = [
@@ -70,7 +70,7 @@ def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_pa
         f"data.train={address}/train-{{0..1}}.tar",
         "data.test=http://h/val.tar",
     ]
-    recipe = resolve.load("pretrain", overrides).data
+    recipe = resolve.resolve_recipe("pretrain", overrides).data
     found = data.open_split(recipe, "train")
     assert len(found) == 17 and found.fingerprint == opened(shards, "train", "data.train=train-{0..1}.tar").fingerprint
     assert "train-0.tar from 20000" in asked, "what a broken connection left is kept"
@@ -80,39 +80,39 @@ def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_pa
 
 
 def test_what_is_left_of_a_download_is_not_joined_to_another_file(serve, shards, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.0)
-    monkeypatch.setattr(download, "TRIES", 1)
+    monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(download, "MAX_TRIES", 1)
     address, asked = serve(most=20_000)
     file = tmp_path / "train-0.tar"
-    with pytest.raises(Mistake, match="ended after 20000"):
-        download.fetch(f"{address}/train-0.tar", file, lambda: None)
+    with pytest.raises(UserError, match="ended after 20000"):
+        download.download_file(f"{address}/train-0.tar", file, lambda: None)
     other = (shards / "train-0.tar").read_bytes()[::-1]
     (shards / "train-0.tar").write_bytes(other)
-    monkeypatch.setattr(download, "TRIES", 99)
-    download.fetch(f"{address}/train-0.tar", file, lambda: None)
+    monkeypatch.setattr(download, "MAX_TRIES", 99)
+    download.download_file(f"{address}/train-0.tar", file, lambda: None)
     assert file.read_bytes() == other
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("train-0")) == ["train-0.tar"]
 
 
 def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "PAUSE", 0.0)
+    monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     for number in (0, 1):
         write(
             shards / f"part-{number}" / "data.tar", [f for n in range(4 + number) for f in sample(40 + 9 * number + n)]
         )
     address, _ = serve(most=10**6)
     overrides = ["data=shards", "data.classes=5", f"data.path={tmp_path / 'kept'}"]
-    recipe = resolve.load(
+    recipe = resolve.resolve_recipe(
         "pretrain", [*overrides, f"data.train={address}/part-{{0..1}}/data.tar", "data.test=http://h/v.tar"]
     )
     found = data.open_split(recipe.data, "train")
     assert len(found) == 9 and {key.split("/")[0] for key in found.keys} == {"part-0", "part-1"}
     same = [f"data.train={address}/part-0/data.tar", f"data.test={address}/part-1/data.tar"]
-    with pytest.raises(Mistake, match="kept/data.tar is a training and a test shard"):
-        data.open_split(resolve.load("pretrain", [*overrides, *same]).data, "train")
+    with pytest.raises(UserError, match="kept/data.tar is a training and a test shard"):
+        data.open_split(resolve.resolve_recipe("pretrain", [*overrides, *same]).data, "train")
     twice = [f"data.train={address}/{{0..1}}/../train-0.tar", "data.test=http://h/v.tar"]
-    with pytest.raises(Mistake, match="train-0.tar is named twice"):
-        data.open_split(resolve.load("pretrain", [*overrides, *twice]).data, "train")
+    with pytest.raises(UserError, match="train-0.tar is named twice"):
+        data.open_split(resolve.resolve_recipe("pretrain", [*overrides, *twice]).data, "train")
 
 
 @pytest.mark.parametrize("on_the_net", [True, False], ids=["download", "index"])
@@ -129,10 +129,10 @@ def test_a_download_and_an_index_can_be_stopped(shards, serve, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
 
     def stop() -> None:
-        raise Stopped(Exit.INTERRUPTED)
+        raise Interrupted(ExitCode.INTERRUPTED)
 
-    recipe = resolve.load("pretrain", overrides).data
-    with pytest.raises(Stopped):
+    recipe = resolve.resolve_recipe("pretrain", overrides).data
+    with pytest.raises(Interrupted):
         data.open_split(recipe, "train", tick=stop)
     assert len(data.open_split(recipe, "train")) == 17
 

@@ -10,8 +10,8 @@ import torch
 
 from helpers.overrides import TINY
 from helpers.tars import opened, picture, refused, sample, write
-from vitrun.data.sources.shards import expanded
-from vitrun.errors import Mistake
+from vitrun.data.sources.shards import expand_ranges
+from vitrun.errors import UserError
 from vitrun.runs import run
 
 
@@ -50,7 +50,7 @@ def test_an_index_is_made_once_and_again_when_a_shard_changes(shards):
 
 
 def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
-    assert expanded("a-{08..11}-{0..1}.tar") == [f"a-{n}-{m}.tar" for n in ("08", "09", "10", "11") for m in "01"]
+    assert expand_ranges("a-{08..11}-{0..1}.tar") == [f"a-{n}-{m}.tar" for n in ("08", "09", "10", "11") for m in "01"]
     assert len(opened(shards, "train", "data.train=train-{0..1}.tar")) == 17
     assert "lacks 2 of the 5 shards, train-3.tar first" in refused(shards, "data.train=train-{0..4}.tar")
     assert "lacks all of t-*.tar; it has train-0.tar" in refused(shards, "data.train=t-*.tar")
@@ -67,7 +67,7 @@ WORDS = ("model=vit_nano8", "data=shards", "data.classes=5", "batch=8", "steps=3
 def test_shards_train_by_one_override(run_command, shards):
     recipe, result = run_command("pretrain", *WORDS, f"data.path={shards}")
     assert result["test_images"] == 6 and result["steps"] == 3
-    facts = json.loads((recipe.runs / run.name("pretrain", recipe) / "about.json").read_text())
+    facts = json.loads((recipe.runs / run.run_name("pretrain", recipe) / "about.json").read_text())
     assert facts["train_data"] == opened(shards, "train").fingerprint
 
 
@@ -75,7 +75,7 @@ def test_a_dry_run_indexes_no_shards_of_published_sizes(run_command, shards):
     overrides = (*WORDS, f"data.path={shards}", "data.train_images=29", "data.test_images=6")
     run_command("pretrain", *overrides, dry=True)
     assert not (shards / ".vitrun-index").exists()
-    with pytest.raises(Mistake, match="lacks all of"):
+    with pytest.raises(UserError, match="lacks all of"):
         run_command("pretrain", *overrides, "data.train=nothing*.tar", dry=True)
 
 
@@ -87,7 +87,7 @@ def test_shards_are_tested_on_without_any_to_train_on(run_command, tmp_path):
     overrides = ["data=shards", f"data.path={tmp_path / 'set'}", "data.test=*.tar", "data.classes=5"]
     _, result = run_command("eval", *overrides)
     assert result["images_used"] == 10
-    with pytest.raises(Mistake, match="is a training and a test shard"):
+    with pytest.raises(UserError, match="is a training and a test shard"):
         run_command("finetune", *overrides, "steps=1", "warmup=0")
 
 
@@ -97,17 +97,17 @@ def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(run_command,
     write(tmp_path / "set" / "val.tar", [f for n in range(24, 30) for f in sample(n, labels[n])])
     overrides = (*WORDS, f"data.path={tmp_path / 'set'}", "data.label=labels")
     assert opened(tmp_path / "set", "train", "data.label=labels").labels[:3].tolist() == [[0, 2], [1, -1], [2, -1]]
-    with pytest.raises(Mistake, match="use loss=sigmoid"):
+    with pytest.raises(UserError, match="use loss=sigmoid"):
         run_command("pretrain", *overrides)
     _, masked = run_command("pretrain", *overrides, "objective=masked")
     assert masked["test_images"] == 6, "without labels it does not matter how many there are"
     run_command("pretrain", *overrides, "loss=sigmoid")
     recipe, result = run_command("eval")
-    answers = pyarrow.parquet.read_table(recipe.runs / run.name("eval", recipe) / "preds.parquet").to_pydict()
+    answers = pyarrow.parquet.read_table(recipe.runs / run.run_name("eval", recipe) / "preds.parquet").to_pydict()
     assert sorted(map(len, answers["label"])) == [1, 1, 1, 1, 2, 2], "as many as each has"
     right = [top[0] in label for label, top in zip(answers["label"], answers["top5"])]
     assert result["images_used"] == 6 and np.mean(right) == pytest.approx(result["top1"])
-    with pytest.raises(Mistake, match="several labels"):
+    with pytest.raises(UserError, match="several labels"):
         run_command("fewshot", f"data.path={tmp_path / 'set'}", "data=shards", "data.label=labels", "data.classes=5")
 
 

@@ -19,7 +19,7 @@ def test_headers_are_read_as_the_standard_library_reads_them(layout, tmp_path):
         archive.add(tmp_path, "folder", recursive=False)
     with tarfile.open(path) as archive, open(path, "rb") as file:
         expected = [(m.name, m.offset_data, m.size) for m in archive if m.isreg()]
-        assert list(tar.members(file, path.stat().st_size)) == expected and len(expected) == len(names)
+        assert list(tar.read_members(file, path.stat().st_size)) == expected and len(expected) == len(names)
 
 
 def test_a_damaged_header_ends_in_an_answer_and_not_in_an_endless_search(tmp_path):
@@ -31,6 +31,6 @@ def test_a_damaged_header_ends_in_an_answer_and_not_in_an_endless_search(tmp_pat
             for at in generator.integers(0, len(changed), 20 * (blocks is whole)):
                 changed[at] ^= 0xFF
             try:
-                assert len(list(tar.members(io.BytesIO(bytes(changed)), len(changed)))) <= 3
+                assert len(list(tar.read_members(io.BytesIO(bytes(changed)), len(changed)))) <= 3
             except ValueError as error:
                 assert str(error)

@@ -7,9 +7,9 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from helpers.vtab_check import check, row
-from vitrun.commands.list_data import main as check_data
+from vitrun.commands.list_data import execute as check_data
 from vitrun.config import resolve
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
 
 
@@ -37,28 +37,29 @@ def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path
     file = place / "2750" / "Forest" / "Forest_1.jpg"
     file.rename(file.with_name("Forest_3001.jpg"))
     try:
-        with pytest.raises(Mistake, match="not what is published, as said above: eurosat") as error:
+        with pytest.raises(UserError, match="not what is published, as said above: eurosat") as error:
             check(place.parent, tmp_path / "splits.json", capsys)
     finally:
         file.with_name("Forest_3001.jpg").rename(file)
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
 
 
 def test_an_original_that_is_incomplete_is_distinguished_from_one_that_is_missing(tmp_path, capsys):
     (tmp_path / "kitti" / "mapping").mkdir(parents=True)
-    with pytest.raises(Mistake, match="not what is published, as said above: kitti") as error:
+    with pytest.raises(UserError, match="not what is published, as said above: kitti") as error:
         check_data(
-            resolve.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen()
+            resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]),
+            Screen(),
         )
     said = capsys.readouterr().out
     assert row(said, "kitti_dist") == ["not whole", "-"] and row(said, "dmlab") == ["missing", "-"]
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
 
 
 def test_the_check_of_a_folder_that_is_not_there_says_so(tmp_path):
-    with pytest.raises(Mistake, match="there is no folder") as error:
-        check_data(resolve.load("data", ["vtab", f"data.root={tmp_path / 'nowhere'}"]), Screen())
-    assert error.value.status == Exit.DATA
+    with pytest.raises(UserError, match="there is no folder") as error:
+        check_data(resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path / 'nowhere'}"]), Screen())
+    assert error.value.status == ExitCode.DATA
 
 
 def test_images_of_more_or_fewer_classes_than_published_differ(root, tmp_path, capsys):
@@ -68,8 +69,11 @@ def test_images_of_more_or_fewer_classes_than_published_differ(root, tmp_path, c
         os.symlink(root / "oxford_flowers102" / name, place / name)
     labels = loadmat(root / "oxford_flowers102" / "imagelabels.mat")["labels"]
     savemat(place / "imagelabels.mat", {"labels": np.maximum(labels, 20)})
-    with pytest.raises(Mistake, match="as said above: oxford_flowers102"):
-        check_data(resolve.load("data", ["vtab", f"data.root={place.parent}", f"save={tmp_path / 's.json'}"]), Screen())
+    with pytest.raises(UserError, match="as said above: oxford_flowers102"):
+        check_data(
+            resolve.resolve_recipe("data", ["vtab", f"data.root={place.parent}", f"save={tmp_path / 's.json'}"]),
+            Screen(),
+        )
     said = capsys.readouterr().out
     assert row(said, "flowers102")[1] == "differs"
     assert "val200 has images of 71 classes, where the published one has them of 90" in said

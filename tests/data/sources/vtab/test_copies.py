@@ -10,24 +10,26 @@ import pytest
 
 from helpers.vtab_check import check, row
 from helpers.vtab_originals import caltech101, photo
-from vitrun.commands.list_data import main as check_data
+from vitrun.commands.list_data import execute as check_data
 from vitrun.config import resolve
 from vitrun.data.sources.vtab import read_part
-from vitrun.data.sources.vtab.copies import read as read_copy
-from vitrun.data.sources.vtab.keys import CODES, codes, parts
-from vitrun.data.sources.vtab.originals import LISTS
+from vitrun.data.sources.vtab.copies import read_original_or_copy as read_copy
+from vitrun.data.sources.vtab.keys import KEY_DIGESTS, digest_parts, split_into_parts
+from vitrun.data.sources.vtab.originals import KEY_READERS
 from vitrun.data.sources.vtab.tasks import TASKS
 from vitrun.data.sources.vtab.tfds_order import tfds_order
-from vitrun.errors import Mistake
+from vitrun.errors import UserError
 from vitrun.runtime.console import Screen
 
 
 def test_the_second_known_partition_of_caltech_is_read_and_said_to_be_another_draw(tmp_path, monkeypatch):
     caltech101(tmp_path)
-    monkeypatch.setattr("vitrun.data.sources.vtab.copies.SECOND", {("caltech101", "test"): 1})
+    monkeypatch.setattr("vitrun.data.sources.vtab.copies.CLIP_BENCHMARK_SIZES", {("caltech101", "test"): 1})
     test = read_part(TASKS["caltech101"], tmp_path, "test")
     assert "1 images: differs from the published split of 6084, another draw" in test.where
-    with pytest.raises(Mistake, match="4 images of 102 classes, but the published train split of caltech101 has 3060"):
+    with pytest.raises(
+        UserError, match="4 images of 102 classes, but the published train split of caltech101 has 3060"
+    ):
         read_part(TASKS["caltech101"], tmp_path, "train800")
 
 
@@ -49,8 +51,8 @@ def test_of_a_copy_without_names_the_order_cannot_be_known_unless_it_is_surely_a
     labels = np.roll(labels, moved).tolist()
     copy(tmp_path / "cifar100", "fine_label", "train", [None] * 50000, labels, 100)
     copy(tmp_path / "cifar100", "fine_label", "test", [None] * 10000, labels[:10000], 100)
-    recipe = resolve.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"])
-    with nullcontext() if moved == 0 else pytest.raises(Mistake, match="as said above: cifar100"):
+    recipe = resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"])
+    with nullcontext() if moved == 0 else pytest.raises(UserError, match="as said above: cifar100"):
         check_data(recipe, Screen())
     assert row(capsys.readouterr().out, "cifar100") == ["50000, 10000", order]
     train = read_part(TASKS["cifar100"], tmp_path / "cifar100", "train800")
@@ -62,7 +64,7 @@ def test_a_copy_whose_keys_are_names_is_of_no_use_without_them(tmp_path, capsys)
         copy(tmp_path / "oxford_flowers102", "label", split, [None] * number, [n % 102 for n in range(number)], 102)
     said, splits = check(tmp_path, tmp_path / "splits.json", capsys)
     assert row(said, "flowers102")[1] == "cannot be known from this copy" and splits["flowers102"]["test"] is None
-    with pytest.raises(Mistake, match="lost their names.* from which VTAB's subset follows: fetch the original"):
+    with pytest.raises(UserError, match="lost their names.* from which VTAB's subset follows: fetch the original"):
         read_part(TASKS["flowers102"], tmp_path / "oxford_flowers102", "train800")
 
 
@@ -74,9 +76,9 @@ def test_a_copy_of_sun397_has_its_keys_by_the_folders_of_its_images(tmp_path):
 
 @pytest.mark.skipif(find_spec("tensorflow_datasets") is None, reason="needs the lists of tensorflow_datasets")
 def test_the_lists_of_sun397_cover_the_published_classes(tmp_path):
-    keys = {split: LISTS["sun397"](tmp_path, split) for split in ("train", "validation", "test")}
-    found = parts("sun397", keys)
-    assert codes(found) == CODES["sun397"]
+    keys = {split: KEY_READERS["sun397"](tmp_path, split) for split in ("train", "validation", "test")}
+    found = split_into_parts("sun397", keys)
+    assert digest_parts(found) == KEY_DIGESTS["sun397"]
     classes = {part: len({key.rpartition("/")[0] for key in found[part]}) for part in found}
     both = {key.rpartition("/")[0] for part in ("train800", "val200") for key in found[part]}
     assert (classes["train800"], len(both)) == (309, 325)
@@ -97,10 +99,11 @@ def test_a_copy_in_parquet_is_ordered_by_the_names_of_its_images_and_says_where_
     assert list(train.keys) == [f"train/{every[row]}" for row in tfds_order(every, "train")[:800]]
     assert train.labels.tolist() == [classes.index(key.split("/")[1]) for key in train.keys]
     assert len(test) == 204 and "differs from the published split of 6084" in test.where
-    with pytest.raises(Mistake, match="not what is published, as said above: caltech101"):
+    with pytest.raises(UserError, match="not what is published, as said above: caltech101"):
         check_data(
-            resolve.load("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]), Screen()
+            resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]),
+            Screen(),
         )
     assert row(capsys.readouterr().out, "caltech101") == ["3060, 204 (published 6084)", "differs"]
-    with pytest.raises(Mistake, match="a copy in parquet, from which the keys of clevr do not follow"):
+    with pytest.raises(UserError, match="a copy in parquet, from which the keys of clevr do not follow"):
         read_part(TASKS["clevr_count"], tmp_path / "caltech101", "train800")

@@ -4,8 +4,8 @@ import pytest
 
 from vitrun.config import resolve
 from vitrun.data.sources.vtab.keys import PARTS
-from vitrun.data.sources.vtab.originals import ORIGINALS
-from vitrun.data.sources.vtab.tasks import BUILDERS, TASKS, slices
+from vitrun.data.sources.vtab.originals import SPLIT_READERS
+from vitrun.data.sources.vtab.tasks import BUILDERS, TASKS, part_slices
 from vitrun.recipes import tables
 
 # VTAB's published sizes of train, val and test (task_adaptation, data/*_test.py), group and classes
@@ -34,7 +34,9 @@ PUBLISHED = {
 
 def positions(builder: str, part: str) -> list[tuple[str, int]]:
     """The split and the place in its order of every image of a part."""
-    return [(split, n) for split, rows in slices(builder, part) for n in range(BUILDERS[builder].splits[split])[rows]]
+    return [
+        (split, n) for split, rows in part_slices(builder, part) for n in range(BUILDERS[builder].splits[split])[rows]
+    ]
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -44,14 +46,16 @@ def test_a_task_has_the_published_sizes_group_and_classes(name):
     assert (task.group, task.classes) == (group, classes)
     assert sum(BUILDERS[task.builder].splits.values()) == train + val + test
     assert [len(positions(task.builder, part)) for part in PARTS] == [800, 200, test]
-    pool = slices(task.builder, "val200")[0]
+    pool = part_slices(task.builder, "val200")[0]
     assert pool[0] != "train" or pool[1].start == train, "val is what follows train"
 
 
 def test_there_are_seven_natural_four_specialized_and_eight_structured_tasks():
     groups = [task.group for task in TASKS.values()]
     assert [groups.count(group) for group in ("natural", "specialized", "structured")] == [7, 4, 8]
-    assert set(TASKS) == set(PUBLISHED) and {task.builder for task in TASKS.values()} == set(BUILDERS) == set(ORIGINALS)
+    assert set(TASKS) == set(PUBLISHED) and {task.builder for task in TASKS.values()} == set(BUILDERS) == set(
+        SPLIT_READERS
+    )
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
@@ -82,7 +86,7 @@ def test_a_task_is_cropped_and_mirrored_as_published_and_never_where_that_would_
 
 @pytest.mark.parametrize("name", ["caltech101", "snorb_azim", "dmlab", "dspr_loc"])
 def test_visual_prompt_tuning_sees_whole_images_of_every_task(name, tmp_path):
-    recipe = resolve.load(
+    recipe = resolve.resolve_recipe(
         "finetune", [f"data=vtab/{name}", f"data.root={tmp_path}", "protocol=vpt", "init=random:vit_nano8"]
     ).data
     assert (recipe.crop, recipe.flip) == ("none", False)

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from vitrun.data.sources.vtab.keys import KNOWN, PARTS, published_parts
+from vitrun.data.sources.vtab.keys import KNOWN_BUILDERS, PARTS, published_part_keys
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 
 
@@ -69,7 +69,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("builder", GOLDEN)
 def test_the_keys_of_a_part_are_the_published_ones_in_the_published_order(builder):
-    golden, found = iter(GOLDEN[builder]), published_parts(builder)
+    golden, found = iter(GOLDEN[builder]), published_part_keys(builder)
     for part in PARTS:
         first, code = next(golden), next(golden)
         assert found[part][: len(first)] == first, part
@@ -77,7 +77,7 @@ def test_the_keys_of_a_part_are_the_published_ones_in_the_published_order(builde
 
 
 def test_every_order_that_names_alone_tell_has_a_golden_value():
-    assert set(GOLDEN) == set(KNOWN)
+    assert set(GOLDEN) == set(KNOWN_BUILDERS)
 
 
 def test_the_order_is_that_which_a_build_of_tfds_printed_for_cifar10():

@@ -16,12 +16,12 @@ from vitrun.config import resolve
 from vitrun.data.sources.vtab import read_part
 from vitrun.data.sources.vtab.keys import published_keys
 from vitrun.data.sources.vtab.tasks import TASKS
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import run
 
 
 def test_a_task_is_opened_in_order_with_its_labels_and_the_classes_that_are_absent(root):
-    recipe = resolve.load("pretrain", ["data=vtab/flowers102", f"data.root={root}"]).data
+    recipe = resolve.resolve_recipe("pretrain", ["data=vtab/flowers102", f"data.root={root}"]).data
     train, test = (data.open_split(recipe, part) for part in ("train", "test"))
     assert (len(train), len(test), len(train.classes)) == (1000, 6149, 102) and train.where
     assert not set(train.keys) & set(test.keys) and len(set(train.keys)) == 1000
@@ -44,8 +44,8 @@ def test_a_learning_rate_is_chosen_on_images_that_are_not_trained_on(root, run_c
     recipe, result = run_command(
         "finetune", "init=random:vit_nano8", "res=32", "steps=2", "epochs=null", "warmup=0", *overrides
     )
-    assert result["test_images"] == 200 and "-vtab_flowers102-" in run.name("finetune", recipe)
-    log = (recipe.runs / run.name("finetune", recipe) / "log.txt").read_text()
+    assert result["test_images"] == 200 and "-vtab_flowers102-" in run.run_name("finetune", recipe)
+    log = (recipe.runs / run.run_name("finetune", recipe) / "log.txt").read_text()
     assert "800 training and 200 test images, 102 classes" in log and f"from {root / 'oxford_flowers102'}" in log
 
 
@@ -55,10 +55,10 @@ def test_an_incomplete_original_is_refused_since_its_order_is_another(root, tmp_
         (some / name).mkdir(parents=True)
         os.link(root / "0.jpg", some / name / f"{name}_1.jpg")
     with pytest.raises(
-        Mistake, match="10 images of 10 classes, but the published train split of eurosat has 27000"
+        UserError, match="10 images of 10 classes, but the published train split of eurosat has 27000"
     ) as error:
         read_part(TASKS["eurosat"], tmp_path, "train800")
-    assert error.value.status == Exit.DATA
+    assert error.value.status == ExitCode.DATA
 
 
 def test_a_partition_that_no_file_lists_is_drawn_and_reported_as_drawn(tmp_path, capsys):
@@ -79,7 +79,7 @@ def test_lists_tell_the_keys_without_the_images(root, tmp_path, capsys):
     place = tmp_path / "originals" / "oxford_flowers102"
     place.mkdir(parents=True)
     os.symlink(root / "oxford_flowers102" / "setid.mat", place / "setid.mat")
-    with pytest.raises(Mistake, match="as said above: oxford_flowers102"):
+    with pytest.raises(UserError, match="as said above: oxford_flowers102"):
         check(place.parent, tmp_path / "splits.json", capsys)
     _, whole = check(root, tmp_path / "whole.json", capsys)
     assert json.loads((tmp_path / "splits.json").read_text())["flowers102"] == whole["flowers102"]

@@ -13,15 +13,17 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from vitrun.data.sources.shards.tar import members
-from vitrun.errors import Exit, Mistake
-from vitrun.runtime.console import counted
+from vitrun.data.sources.shards.tar import read_members
+from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.console import track_progress
 
-FORMAT = 1  # of the index; another number makes every index anew
+INDEX_FORMAT = 1  # of the index; another number makes every index anew
 ARRAYS = ("starts", "offsets", "sizes", "labels", "letters", "ends")
-IMAGES = ("jpg", "jpeg", "png", "webp")
-MEMBER = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # the name of a sample ends at the first dot, as WebDataset has it
-BESIDE = ".vitrun-index"  # the folder beside the shards
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+MEMBER_NAME = re.compile(
+    r"((?:.*/)?[^./]+)\.([^/]+)"
+)  # the name of a sample ends at the first dot, as WebDataset has it
+INDEX_FOLDER = ".vitrun-index"  # the folder beside the shards
 
 
 @dataclass(frozen=True)
@@ -46,43 +48,45 @@ class Index:
         return int(np.searchsorted(self.starts, image, side="right")) - 1
 
 
-def opened(root: Path, shards: Sequence[str], label: str, tick: Callable[[], None] = lambda: None) -> Index:
+def open_index(root: Path, shards: Sequence[str], label: str, tick: Callable[[], None] = lambda: None) -> Index:
     """The index of ``shards`` below ``root``, made where there is none; its arrays stay on disk until they are read."""
-    at = folder(root, shards, label)
+    at = index_folder(root, shards, label)
 
     def scan() -> Iterator[list[tuple[str, int, int, list[int]]]]:
         for shard in shards:
             tick()
-            yield scanned(root / shard, label)
+            yield scan_shard(root / shard, label)
 
     if not at.is_dir():
-        write(at, shards, scan())
+        write_index(at, shards, scan())
     try:
         arrays = {name: np.asarray(np.load(at / f"{name}.npy", "r", allow_pickle=False)) for name in ARRAYS}
         return Index(**arrays, fingerprint=(at / "fingerprint").read_text(encoding="ascii"))
     except (OSError, ValueError) as error:
-        raise Mistake(f"The index {at} is damaged ({error}): delete it, and it is made anew.", Exit.DATA) from None
+        raise UserError(
+            f"The index {at} is damaged ({error}): delete it, and it is made anew.", ExitCode.DATA
+        ) from None
 
 
-def folder(root: Path, shards: Sequence[str], label: str) -> Path:
+def index_folder(root: Path, shards: Sequence[str], label: str) -> Path:
     """The folder of an index, which names, sizes and times of the shards name.
 
     It lies beside them where one may write there, else in the user's cache.
     """
     states = [(root / shard).stat() for shard in shards]
-    facts = [FORMAT, label, [(s, state.st_size, state.st_mtime_ns) for s, state in zip(shards, states)]]
-    place = root / BESIDE if os.access(root, os.W_OK) else cache() / "index"
+    facts = [INDEX_FORMAT, label, [(s, state.st_size, state.st_mtime_ns) for s, state in zip(shards, states)]]
+    place = root / INDEX_FOLDER if os.access(root, os.W_OK) else user_cache_folder() / "index"
     return place / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def cache() -> Path:
+def user_cache_folder() -> Path:
     """The folder that the user keeps what can be had again in."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrun"
 
 
-def write(folder: Path, shards: Sequence[str], found: Iterable[list[tuple[str, int, int, list[int]]]]) -> None:
+def write_index(folder: Path, shards: Sequence[str], found: Iterable[list[tuple[str, int, int, list[int]]]]) -> None:
     """Make the folder of an index from the samples of each shard; it appears whole or not at all."""
-    parts = [packed(samples) for samples in counted(found, len(shards), "shards indexed")]
+    parts = [pack_samples(samples) for samples in track_progress(found, len(shards), "shards indexed")]
     columns = [np.concatenate([part[i] for part in parts]) for i in range(4)]
     offsets, sizes, lengths, letters = columns
     most = max(part[4].shape[1] for part in parts)
@@ -90,10 +94,10 @@ def write(folder: Path, shards: Sequence[str], found: Iterable[list[tuple[str, i
     starts = np.cumsum([0, *(len(part[0]) for part in parts)])
     labels = labels[:, 0] if most == 1 else labels
     arrays = dict(zip(ARRAYS, (starts, offsets, sizes, labels, letters, np.cumsum(lengths, dtype=np.int64))))
-    keep(folder, arrays, fingerprint(shards, arrays))
+    write_arrays(folder, arrays, fingerprint_arrays(shards, arrays))
 
 
-def keep(folder: Path, arrays: dict[str, np.ndarray], code: str) -> None:
+def write_arrays(folder: Path, arrays: dict[str, np.ndarray], code: str) -> None:
     """Write arrays and fingerprint aside, then rename; what another process wrote meanwhile is the same, and stays."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
@@ -106,14 +110,14 @@ def keep(folder: Path, arrays: dict[str, np.ndarray], code: str) -> None:
     except OSError as error:
         if folder.is_dir():
             return
-        raise Mistake(
-            f"The index {folder} cannot be written: {error.strerror}. Make room for it.", Exit.SPACE
+        raise UserError(
+            f"The index {folder} cannot be written: {error.strerror}. Make room for it.", ExitCode.SPACE
         ) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def packed(samples: list[tuple[str, int, int, list[int]]]) -> tuple[np.ndarray, ...]:
+def pack_samples(samples: list[tuple[str, int, int, list[int]]]) -> tuple[np.ndarray, ...]:
     """Offsets, sizes, lengths of names, their letters, and labels [n, K] of one shard's samples."""
     names = [name.encode("utf-8", "surrogateescape") for name, *_ in samples]
     labels = np.full((len(samples), max(len(labels) for *_, labels in samples)), -1, dtype=np.int32)
@@ -128,7 +132,7 @@ def packed(samples: list[tuple[str, int, int, list[int]]]) -> tuple[np.ndarray, 
     )
 
 
-def fingerprint(shards: Sequence[str], arrays: dict[str, np.ndarray]) -> str:
+def fingerprint_arrays(shards: Sequence[str], arrays: dict[str, np.ndarray]) -> str:
     """16 hex digits of a SHA-256 over the shards' names, and the images' names, labels and sizes."""
     code = hashlib.sha256("\n".join(shards).encode("utf-8", "surrogateescape"))
     for name in ("starts", "sizes", "labels", "ends", "letters"):
@@ -136,30 +140,32 @@ def fingerprint(shards: Sequence[str], arrays: dict[str, np.ndarray]) -> str:
     return code.hexdigest()[:16]
 
 
-def scanned(shard: Path, label: str) -> list[tuple[str, int, int, list[int]]]:
-    """Name, offset, size and labels of every sample of a shard; a Mistake that names what is wrong in it."""
+def scan_shard(shard: Path, label: str) -> list[tuple[str, int, int, list[int]]]:
+    """Name, offset, size and labels of every sample of a shard; a UserError that names what is wrong in it."""
     try:
         with open(shard, "rb") as file:
-            found = list(samples(file, shard.stat().st_size, label))
+            found = list(read_samples(file, shard.stat().st_size, label))
     except (OSError, ValueError) as error:
-        raise Mistake(f"The shard {shard} cannot be used: {error}.", Exit.DATA) from None
+        raise UserError(f"The shard {shard} cannot be used: {error}.", ExitCode.DATA) from None
     if not found:
-        raise Mistake(f"The shard {shard} cannot be used: it has no images.", Exit.DATA)
+        raise UserError(f"The shard {shard} cannot be used: it has no images.", ExitCode.DATA)
     return found
 
 
-def samples(file: BinaryIO, size: int, label: str) -> Iterator[tuple[str, int, int, list[int]]]:
+def read_samples(file: BinaryIO, size: int, label: str) -> Iterator[tuple[str, int, int, list[int]]]:
     """The samples of a tar: files that follow each other and have one name up to the first dot."""
-    named = ((MEMBER.fullmatch(name), offset, length) for name, offset, length in members(file, size))
+    named = ((MEMBER_NAME.fullmatch(name), offset, length) for name, offset, length in read_members(file, size))
     for key, group in groupby((m for m in named if m[0]), key=lambda m: m[0][1]):
         parts: dict[str, tuple[int, int]] = {}
         for match, offset, length in group:
             if match[2].lower() in parts:
                 raise ValueError(f"{key}.{match[2]} is in it twice")
             parts[match[2].lower()] = offset, length
-        image = next((parts[extension] for extension in IMAGES if extension in parts), None)
+        image = next((parts[extension] for extension in IMAGE_EXTENSIONS if extension in parts), None)
         if image is None:
-            raise ValueError(f"{key} has no image: there are {', '.join(parts)}, but none of {', '.join(IMAGES)}")
+            raise ValueError(
+                f"{key} has no image: there are {', '.join(parts)}, but none of {', '.join(IMAGE_EXTENSIONS)}"
+            )
         member = "cls" if label == "cls" else "json"
         if member not in parts:
             raise ValueError(
@@ -168,10 +174,10 @@ def samples(file: BinaryIO, size: int, label: str) -> Iterator[tuple[str, int, i
             )
         offset, length = parts[member]
         file.seek(offset)
-        yield key, *image, classes(file.read(length), key, label)
+        yield key, *image, parse_classes(file.read(length), key, label)
 
 
-def classes(content: bytes, key: str, label: str) -> list[int]:
+def parse_classes(content: bytes, key: str, label: str) -> list[int]:
     """The classes of a sample: the number in its ``cls``, or a number or a list of numbers in a field of its json."""
     try:
         value: Any = int(content) if label == "cls" else json.loads(content)

@@ -4,13 +4,18 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 BLOCK = 512
-EMPTY = bytes(BLOCK)
-FILES = (b"0", b"\0", b"7")  # the kinds of a regular file
-ABOUT = (b"x", b"L", b"g", b"K")  # the kinds that tell of what follows: pax and GNU names, pax of all, GNU links
+EMPTY_BLOCK = bytes(BLOCK)
+REGULAR_FILE_TYPES = (b"0", b"\0", b"7")  # the kinds of a regular file
+METADATA_TYPES = (
+    b"x",
+    b"L",
+    b"g",
+    b"K",
+)  # the kinds that tell of what follows: pax and GNU names, pax of all, GNU links
 CUT_OFF = "it is cut off: download or make it again"
 
 
-def members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
+def read_members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
     """Name, offset and size of each regular file in a tar of ``size`` bytes; a ValueError where it is none or cut off.
 
     The layout is POSIX.1-2001's (``pax``, "ustar Interchange Format"), with the long names of pax and of GNU tar.
@@ -19,55 +24,59 @@ def members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
     while True:
         file.seek(at)
         header = file.read(BLOCK)
-        if header == EMPTY:
+        if header == EMPTY_BLOCK:
             return
         if len(header) < BLOCK:
             raise ValueError(CUT_OFF)
-        if not sound(header):
+        if not has_valid_checksum(header):
             raise ValueError(
                 f"it is damaged after {at} bytes" if at else "it is no tar (or a compressed one: unpack it)"
             )
         kind, at = header[156:157], at + BLOCK
-        length = number(header[124:136]) if kind in ABOUT else int(given.get("size") or number(header[124:136]))
+        length = (
+            parse_number(header[124:136])
+            if kind in METADATA_TYPES
+            else int(given.get("size") or parse_number(header[124:136]))
+        )
         if not 0 <= length <= size - at:
             raise ValueError(CUT_OFF)
         if kind in (b"x", b"L"):
             content = file.read(length)
-            given |= extended(content) if kind == b"x" else {"path": text(content)}
-        elif kind not in ABOUT:
-            if kind in FILES:
-                yield given.get("path") or name(header), at, length
+            given |= parse_pax_records(content) if kind == b"x" else {"path": parse_text(content)}
+        elif kind not in METADATA_TYPES:
+            if kind in REGULAR_FILE_TYPES:
+                yield given.get("path") or parse_name(header), at, length
             given = {}
         at += -(-length // BLOCK) * BLOCK
 
 
-def sound(header: bytes) -> bool:
+def has_valid_checksum(header: bytes) -> bool:
     """Whether a header's checksum is right: the sum of its bytes, its own eight counted as spaces."""
     try:
-        return number(header[148:156]) == sum(header) - sum(header[148:156]) + 8 * ord(" ")
+        return parse_number(header[148:156]) == sum(header) - sum(header[148:156]) + 8 * ord(" ")
     except ValueError:
         return False
 
 
-def number(field: bytes) -> int:
+def parse_number(field: bytes) -> int:
     """A number in octal digits; or in bytes, where the first bit says so (GNU tar, for sizes of 8 GiB and more)."""
     if field[0] & 0x80:
         return int.from_bytes(field[1:], "big")
     return int(field.strip(b" \0") or b"0", 8)
 
 
-def text(field: bytes) -> str:
+def parse_text(field: bytes) -> str:
     """The text of a field before its first zero byte."""
     return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
-def name(header: bytes) -> str:
+def parse_name(header: bytes) -> str:
     """The name in a header, behind its prefix where POSIX's format has one."""
-    prefix = text(header[345:500]) if header[257:263] == b"ustar\0" else ""
-    return f"{prefix}/{text(header[:100])}" if prefix else text(header[:100])
+    prefix = parse_text(header[345:500]) if header[257:263] == b"ustar\0" else ""
+    return f"{prefix}/{parse_text(header[:100])}" if prefix else parse_text(header[:100])
 
 
-def extended(content: bytes) -> dict[str, str]:
+def parse_pax_records(content: bytes) -> dict[str, str]:
     """The records of a pax header: each is its own length in bytes, a space, KEY=VALUE and a line feed."""
     found = {}
     while content.strip(b"\0"):
@@ -75,6 +84,6 @@ def extended(content: bytes) -> dict[str, str]:
         if length < 1:
             raise ValueError("it is damaged: a pax record has no length")
         key, _, value = content[:length].partition(b" ")[2].partition(b"=")
-        found[text(key)] = text(value.removesuffix(b"\n"))
+        found[parse_text(key)] = parse_text(value.removesuffix(b"\n"))
         content = content[length:]
     return found

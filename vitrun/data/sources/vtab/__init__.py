@@ -6,12 +6,20 @@ import numpy as np
 
 from vitrun import recipes
 from vitrun.data.sources.vtab import copies
-from vitrun.data.sources.vtab.keys import NUMBERED
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.tasks import BUILDERS, DIFFERS, DRAWN, NAMELESS, TASKS, Task, slices
+from vitrun.data.sources.vtab.keys import KEY_FORMATS
+from vitrun.data.sources.vtab.originals.archive import OriginalSplit
+from vitrun.data.sources.vtab.tasks import (
+    BUILDERS,
+    DIFFERENT_SPLIT,
+    NAMES_LOST,
+    TASKS,
+    UNKNOWN_PARTITION,
+    Task,
+    part_slices,
+)
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 from vitrun.data.split import Split
-from vitrun.errors import Exit, Mistake
+from vitrun.errors import ExitCode, UserError
 
 
 def open_vtab(data: recipes.Vtab, part: str) -> Split:
@@ -26,8 +34,8 @@ def open_vtab(data: recipes.Vtab, part: str) -> Split:
 
 def read_part(task: Task, folder: Path, part: str) -> Split:
     """``train800``, ``val200``, both together or ``test`` of a task whose original lies in ``folder``."""
-    pieces = slices(task.builder, part)
-    originals = {split: read_split(task, folder, split) for split in dict(pieces)}
+    pieces = part_slices(task.builder, part)
+    originals = {split: read_complete_split(task, folder, split) for split in dict(pieces)}
     orders = {split: tfds_order(original.keys, split) for split, original in originals.items()}
     places = [(split, int(row)) for split, rows in pieces for row in orders[split][rows]]
 
@@ -44,18 +52,18 @@ def read_part(task: Task, folder: Path, part: str) -> Split:
     return Split(keys, labels, classes, encoded=encoded, sizes=sizes, where=where)
 
 
-def read_split(task: Task, folder: Path, split: str) -> Original:
-    """A whole split of the original; a Mistake where it is not the published one, for then its order is another."""
-    original = copies.read(task.builder, folder, split)
+def read_complete_split(task: Task, folder: Path, split: str) -> OriginalSplit:
+    """A whole split of the original; a UserError where it is not the published one, for then its order is another."""
+    original = copies.read_original_or_copy(task.builder, folder, split)
     found = len(original.keys), len(original.classes[task.label])
     published = BUILDERS[task.builder].splits[split], task.classes
-    if NAMELESS in original.where and task.builder not in NUMBERED:
-        raise Mistake(f"{original.where}, from which VTAB's subset follows: fetch the original.", Exit.DATA)
-    if found != published and DRAWN not in original.where and DIFFERS not in original.where:
-        raise Mistake(
+    if NAMES_LOST in original.where and task.builder not in KEY_FORMATS:
+        raise UserError(f"{original.where}, from which VTAB's subset follows: fetch the original.", ExitCode.DATA)
+    if found != published and UNKNOWN_PARTITION not in original.where and DIFFERENT_SPLIT not in original.where:
+        raise UserError(
             f"{original.where}: {found[0]} images of {found[1]} classes, but the published {split} split of "
             f"{task.builder} has {published[0]} of {published[1]}, and VTAB's subset follows from all of them. "
             "Fetch the whole original; `vitrun data vtab data.root=FOLDER` says where it comes from.",
-            Exit.DATA,
+            ExitCode.DATA,
         )
     return original

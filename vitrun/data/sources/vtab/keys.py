@@ -3,12 +3,12 @@
 import hashlib
 from functools import cache
 
-from vitrun.data.sources.vtab.tasks import BUILDERS, slices
+from vitrun.data.sources.vtab.tasks import BUILDERS, part_slices
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 
 PARTS = ("train800", "val200", "test")  # that share no image
 # How the builder of each split names its example number 0, 1, 2 ... (tfds image_classification/*.py, image/clevr.py)
-NUMBERED = {
+KEY_FORMATS = {
     "cifar100": {"train": "{}", "test": "{}"},
     "svhn_cropped": {"train": "{}", "test": "{}"},
     "smallnorb": {"train": "{}", "test": "{}"},
@@ -17,12 +17,12 @@ NUMBERED = {
     "clevr": {"train": "CLEVR_train_{:06d}.png", "validation": "CLEVR_val_{:06d}.png"},
 }
 # The images of each class, in files Class_1.jpg, Class_2.jpg ... (arXiv 1709.00029, table 2)
-EUROSAT = {
+EUROSAT_CLASS_SIZES = {
     "AnnualCrop": 3000, "Forest": 3000, "HerbaceousVegetation": 3000, "Highway": 2500, "Industrial": 2500,
     "Pasture": 2000, "PermanentCrop": 2500, "Residential": 3000, "River": 2500, "SeaLake": 3000,
 }  # fmt: skip
 # 700 images of each, in files class_001.jpg to class_700.jpg (arXiv 1703.00121)
-RESISC45 = (
+RESISC45_CLASSES = (
     "airplane", "airport", "baseball_diamond", "basketball_court", "beach", "bridge", "chaparral", "church",
     "circular_farmland", "cloud", "commercial_area", "dense_residential", "desert", "forest", "freeway", "golf_course",
     "ground_track_field", "harbor", "industrial_area", "intersection", "island", "lake", "meadow", "medium_residential",
@@ -30,46 +30,46 @@ RESISC45 = (
     "rectangular_farmland", "river", "roundabout", "runway", "sea_ice", "ship", "snowberg", "sparse_residential",
     "stadium", "storage_tank", "tennis_court", "terrace", "thermal_power_station", "wetland",
 )  # fmt: skip
-KNOWN = (*NUMBERED, "eurosat", "resisc45")
+KNOWN_BUILDERS = (*KEY_FORMATS, "eurosat", "resisc45")
 # The classes that the images of a part are of, in a build of TFDS (task_adaptation #21)
-COVERED = {
+CLASS_COUNTS = {
     "caltech101": {"val200": 86},
     "cifar100": {"val200": 90},
     "oxford_flowers102": {"val200": 90},
     "sun397": {"train800": 309, "train800val200": 325},
 }
 # The codes of the parts of a builder that is not in KNOWN, from the lists that tensorflow_datasets 4.9.10 ships
-CODES = {"sun397": {"train800": "bbfe318c912bf278", "val200": "ed3f4079a4f342a7", "test": "e6ff58577ca493eb"}}
+KEY_DIGESTS = {"sun397": {"train800": "bbfe318c912bf278", "val200": "ed3f4079a4f342a7", "test": "e6ff58577ca493eb"}}
 
 
 def published_keys(builder: str, split: str) -> list[str]:
-    """The keys of a split of a ``KNOWN`` builder, in the order of the original."""
+    """The keys of a split of a ``KNOWN_BUILDERS`` builder, in the order of the original."""
     if builder == "eurosat":
-        return [f"{name}_{name}_{n}.jpg" for name, number in EUROSAT.items() for n in range(1, number + 1)]
+        return [f"{name}_{name}_{n}.jpg" for name, number in EUROSAT_CLASS_SIZES.items() for n in range(1, number + 1)]
     if builder == "resisc45":
-        return [f"{name}_{name}_{n:03d}.jpg" for name in RESISC45 for n in range(1, 701)]
-    return [NUMBERED[builder][split].format(n) for n in range(BUILDERS[builder].splits[split])]
+        return [f"{name}_{name}_{n:03d}.jpg" for name in RESISC45_CLASSES for n in range(1, 701)]
+    return [KEY_FORMATS[builder][split].format(n) for n in range(BUILDERS[builder].splits[split])]
 
 
-def ordered(keys: list[str], split: str) -> list[str]:
+def order_keys(keys: list[str], split: str) -> list[str]:
     """The keys in TFDS's order of the split."""
     return [keys[row] for row in tfds_order(keys, split)]
 
 
-def parts(builder: str, keys: dict[str, list[str]]) -> dict[str, list[str]]:
+def split_into_parts(builder: str, keys: dict[str, list[str]]) -> dict[str, list[str]]:
     """The keys of ``train800``, ``val200`` and ``test`` of a builder, from those of each of its splits."""
-    order = {split: ordered(keys[split], split) for split in keys}
-    return {part: [key for split, rows in slices(builder, part) for key in order[split][rows]] for part in PARTS}
+    order = {split: order_keys(keys[split], split) for split in keys}
+    return {part: [key for split, rows in part_slices(builder, part) for key in order[split][rows]] for part in PARTS}
 
 
 @cache
-def published_parts(builder: str) -> dict[str, list[str]] | None:
+def published_part_keys(builder: str) -> dict[str, list[str]] | None:
     """The keys of the parts of a builder as they follow from its names; None where only its files tell them."""
-    if builder not in KNOWN:
+    if builder not in KNOWN_BUILDERS:
         return None
-    return parts(builder, {split: published_keys(builder, split) for split in BUILDERS[builder].splits})
+    return split_into_parts(builder, {split: published_keys(builder, split) for split in BUILDERS[builder].splits})
 
 
-def codes(keys: dict[str, list[str]]) -> dict[str, str]:
+def digest_parts(keys: dict[str, list[str]]) -> dict[str, str]:
     """For each part, 16 hex digits of the SHA-256 of its keys in order, a line each."""
     return {part: hashlib.sha256("\n".join(found).encode()).hexdigest()[:16] for part, found in keys.items()}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 TRAIN800 = "train[:800]"
 # In ``Original.where``, of a partition or an order that its files do not tell, and of other images than the published
-DRAWN = "not known to be the published one"
-NAMELESS = "its images have lost their names"
-DIFFERS = "differs from the published split"
+UNKNOWN_PARTITION = "not known to be the published one"
+NAMES_LOST = "its images have lost their names"
+DIFFERENT_SPLIT = "differs from the published split"
 
 
 @dataclass(frozen=True)
@@ -82,26 +82,26 @@ TASKS = {
 }
 
 
-def slices(builder: str, part: str) -> list[tuple[str, slice]]:
+def part_slices(builder: str, part: str) -> list[tuple[str, slice]]:
     """The split of the builder and the positions in its order of each piece of ``part``."""
     row = BUILDERS[builder]
     pieces = {"train800": [TRAIN800], "val200": [row.val200], "train800val200": [TRAIN800, row.val200]}
-    return [cut(text) for text in pieces.get(part, [row.test])]
+    return [parse_slice(text) for text in pieces.get(part, [row.test])]
 
 
-def sizes(name: str) -> tuple[int, int, int]:
+def task_sizes(name: str) -> tuple[int, int, int]:
     """Classes, training and test images of a task."""
     task = TASKS[name]
-    ((split, rows),) = slices(task.builder, "test")
+    ((split, rows),) = part_slices(task.builder, "test")
     return task.classes, 1000, len(range(BUILDERS[task.builder].splits[split])[rows])
 
 
-def licence(name: str) -> str:
+def task_licence(name: str) -> str:
     """The licence of the images of a task, or what stands in the way to them."""
     return BUILDERS[TASKS[name].builder].licence
 
 
-def cut(text: str) -> tuple[str, slice]:
+def parse_slice(text: str) -> tuple[str, slice]:
     """``train[5:9]`` as the split's name and the positions; the whole split where there are no brackets."""
     split, start, stop = re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?", text).groups()
     return split, slice(int(start or 0), int(stop) if stop else None)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vitrun.runtime import random
 
-DRAWN = 4  # numbers an operation: which one it is, its sign, the row and the column of its place
+NUMBERS_PER_OPERATION = 4  # numbers an operation: which one it is, its sign, the row and the column of its place
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class RandAugment:
     def __call__(self, images: Tensor, epoch: int, indices: np.ndarray) -> None:
         """Change [B, 3, R, R] in [-1, 1] where it lies, rounded to 8 bits; drawn from (seed, epoch, index)."""
         operations = import_module(f"vitrun.data.transforms.randaugment.{self.library}").OPERATIONS
-        numbers = random.uniform(self.seed, "randaugment", epoch, indices, DRAWN * self.layers)
+        numbers = random.uniform(self.seed, "randaugment", epoch, indices, NUMBERS_PER_OPERATION * self.layers)
         pixels = images.mul(127.5).add_(127.5).round_().to(torch.uint8).numpy()  # [B, 3, R, R]
-        for image, place, drawn in zip(pixels, images, numbers.reshape(-1, self.layers, DRAWN)):
+        for image, place, drawn in zip(pixels, images, numbers.reshape(-1, self.layers, NUMBERS_PER_OPERATION)):
             for which, *rest in drawn.tolist():
                 image = operations[int(which * len(operations))](image, self.magnitude, *rest)
             torch.sub(torch.from_numpy(image), 127.5, out=place).div_(127.5)

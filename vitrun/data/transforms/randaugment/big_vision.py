@@ -13,7 +13,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
-MOST = 10.0  # the magnitude that is called 1
+FULL_MAGNITUDE = 10.0  # the magnitude that is called 1
 GREY = 128
 LUMA = np.array([0.2989, 0.587, 0.114], np.float32)[:, None, None]  # of red, green and blue (tf.image.rgb_to_grayscale)
 VALUES = np.arange(256)
@@ -49,35 +49,35 @@ def invert(image: np.ndarray, magnitude: float, sign: float, row: float, column:
 
 def posterize(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """The upper 4 bits at magnitude 10, all at 20; TensorFlow shifts by at most 7, so that one is always left."""
-    shift = min(max(8 - int(magnitude / MOST * 4), 0), 7)
+    shift = min(max(8 - int(magnitude / FULL_MAGNITUDE * 4), 0), 7)
     return image >> shift << shift
 
 
 def solarize(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Inverted from a threshold on."""
-    return np.where(image < int(magnitude / MOST * 256) % 256, image, 255 - image)
+    return np.where(image < int(magnitude / FULL_MAGNITUDE * 256) % 256, image, 255 - image)
 
 
 def solarize_add(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Up to 110 brighter (at magnitude 10) below 128."""
-    table = np.where(VALUES < 128, VALUES + int(magnitude / MOST * 110), VALUES).clip(0, 255)
+    table = np.where(VALUES < 128, VALUES + int(magnitude / FULL_MAGNITUDE * 110), VALUES).clip(0, 255)
     return np.take(table.astype(np.uint8), image)
 
 
 def color(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Away from the image in grey."""
     light = (image / np.float32(255) * LUMA).sum(0, dtype=np.float32, keepdims=True)  # [1, R, R]
-    return enhanced(np.trunc(light * np.float32(255.5)), image, magnitude)
+    return blend(np.trunc(light * np.float32(255.5)), image, magnitude)
 
 
 def contrast(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Away from one grey, which the number of pixels alone tells."""
-    return enhanced(np.float32(min(image[0].size // 256, 255)), image, magnitude)
+    return blend(np.float32(min(image[0].size // 256, 255)), image, magnitude)
 
 
 def brightness(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Away from black."""
-    return enhanced(np.float32(0), image, magnitude)
+    return blend(np.float32(0), image, magnitude)
 
 
 def sharpness(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
@@ -87,48 +87,50 @@ def sharpness(image: np.ndarray, magnitude: float, sign: float, row: float, colu
     sums = lines[:, :, :-2] + lines[:, :, 1:-1] + lines[:, :, 2:] + 4 * wide[:, 1:-1, 1:-1]
     smooth = wide.copy()
     smooth[:, 1:-1, 1:-1] = np.trunc(sums / np.float32(13))
-    return enhanced(smooth, image, magnitude)
+    return blend(smooth, image, magnitude)
 
 
-def enhanced(base: np.ndarray, image: np.ndarray, magnitude: float) -> np.ndarray:
+def blend(base: np.ndarray, image: np.ndarray, magnitude: float) -> np.ndarray:
     """From ``base`` towards the image, and from factor 1 on (magnitude 5) past it."""
-    factor = np.float32(magnitude / MOST * 1.8 + 0.1)
+    factor = np.float32(magnitude / FULL_MAGNITUDE * 1.8 + 0.1)
     return (base + factor * (image - base)).clip(0, 255).astype(np.uint8)
 
 
 def rotate(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """About its centre by 30 degrees at magnitude 10."""
-    angle = signed(magnitude / MOST * 30 * pi / 180, sign)
+    angle = apply_sign(magnitude / FULL_MAGNITUDE * 30 * pi / 180, sign)
     middle, turn, rise = (image.shape[2] - 1) / 2, cos(angle), sin(angle)
-    return moved(image, turn, -rise, middle - (turn - rise) * middle, rise, turn, middle - (rise + turn) * middle)
+    return transform_affine(
+        image, turn, -rise, middle - (turn - rise) * middle, rise, turn, middle - (rise + turn) * middle
+    )
 
 
 def shear_x(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Each row shifted by 0.3 of its number at magnitude 10."""
-    return moved(image, 1, signed(magnitude / MOST * 0.3, sign), 0, 0, 1, 0)
+    return transform_affine(image, 1, apply_sign(magnitude / FULL_MAGNITUDE * 0.3, sign), 0, 0, 1, 0)
 
 
 def shear_y(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Each column shifted by 0.3 of its number at magnitude 10."""
-    return moved(image, 1, 0, 0, signed(magnitude / MOST * 0.3, sign), 1, 0)
+    return transform_affine(image, 1, 0, 0, apply_sign(magnitude / FULL_MAGNITUDE * 0.3, sign), 1, 0)
 
 
 def translate_x(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """To the side by 100 pixels at magnitude 10."""
-    return moved(image, 1, 0, signed(magnitude / MOST * 100, sign), 0, 1, 0)
+    return transform_affine(image, 1, 0, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign), 0, 1, 0)
 
 
 def translate_y(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Up or down by 100 pixels at magnitude 10."""
-    return moved(image, 1, 0, 0, 0, 1, signed(magnitude / MOST * 100, sign))
+    return transform_affine(image, 1, 0, 0, 0, 1, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign))
 
 
-def signed(size: float, sign: float) -> float:
+def apply_sign(size: float, sign: float) -> float:
     """Negative every other time."""
     return size if sign >= 0.5 else -size
 
 
-def moved(image: np.ndarray, a: float, b: float, c: float, d: float, e: float, f: float) -> np.ndarray:
+def transform_affine(image: np.ndarray, a: float, b: float, c: float, d: float, e: float, f: float) -> np.ndarray:
     """At (x, y) the pixel nearest to (ax + by + c, dx + ey + f), grey where that is outside."""
     side = image.shape[2]
     x, y = np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32)[:, None]
@@ -141,7 +143,7 @@ def moved(image: np.ndarray, a: float, b: float, c: float, d: float, e: float, f
 
 def cutout(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """A grey square of 80 pixels at magnitude 10, anywhere, as far as it lies in the image."""
-    side, pad = image.shape[2], int(magnitude / MOST * 40)
+    side, pad = image.shape[2], int(magnitude / FULL_MAGNITUDE * 40)
     top, left = (int(place * side) for place in (row, column))
     out = image.copy()
     out[:, max(top - pad, 0) : top + pad, max(left - pad, 0) : left + pad] = GREY

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-MOST = 30  # the largest magnitude
-Function = Callable[[Tensor, float], Tensor]
+MAX_MAGNITUDE = 30  # the largest magnitude
+Operation = Callable[[Tensor, float], Tensor]
 
 
-def affine(image: Tensor, shear: list[float], shift: list[int], center: list[float] | None) -> Tensor:
+def shear_and_shift(image: Tensor, shear: list[float], shift: list[int], center: list[float] | None) -> Tensor:
     """The image sheared by degrees and shifted by pixels."""
     return functional.affine(image, 0.0, shift, 1.0, shear, center=center)
 
 
-def apply(
-    function: Function, least: float, most: float, either: bool, image: np.ndarray, magnitude: int, sign: float, *_
+def apply_operation(
+    function: Operation, least: float, most: float, either: bool, image: np.ndarray, magnitude: int, sign: float, *_
 ) -> np.ndarray:
     """``function`` with a strength between ``least`` and ``most``, where ``either`` with a minus every other time."""
-    strength = float(torch.linspace(least, most, MOST + 1)[magnitude])
+    strength = float(torch.linspace(least, most, MAX_MAGNITUDE + 1)[magnitude])
     strength = -strength if either and sign <= 0.5 else strength
     return function(torch.from_numpy(image), strength).numpy()
 
@@ -35,7 +35,7 @@ def translate(along: int, image: Tensor, strength: float) -> Tensor:
     """Shifted by a share of its side."""
     shift = [0, 0]
     shift[along] = int(strength * image.shape[-1])
-    return affine(image, [0.0, 0.0], shift, None)
+    return shear_and_shift(image, [0.0, 0.0], shift, None)
 
 
 def posterize(image: Tensor, strength: float) -> Tensor:
@@ -43,10 +43,10 @@ def posterize(image: Tensor, strength: float) -> Tensor:
     return functional.posterize(image, int(torch.tensor(strength).round()))
 
 
-ROWS: tuple[tuple[Function, float, float, bool], ...] = (
+OPERATION_ROWS: tuple[tuple[Operation, float, float, bool], ...] = (
     (lambda image, s: image, 0, 0, False),
-    (lambda image, s: affine(image, [degrees(atan(s)), 0.0], [0, 0], [0, 0]), 0, 0.3, True),
-    (lambda image, s: affine(image, [0.0, degrees(atan(s))], [0, 0], [0, 0]), 0, 0.3, True),
+    (lambda image, s: shear_and_shift(image, [degrees(atan(s)), 0.0], [0, 0], [0, 0]), 0, 0.3, True),
+    (lambda image, s: shear_and_shift(image, [0.0, degrees(atan(s))], [0, 0], [0, 0]), 0, 0.3, True),
     (partial(translate, 0), 0, 150 / 331, True),
     (partial(translate, 1), 0, 150 / 331, True),
     (functional.rotate, 0, 30, True),
@@ -59,4 +59,4 @@ ROWS: tuple[tuple[Function, float, float, bool], ...] = (
     (lambda image, s: functional.autocontrast(image), 0, 0, False),
     (lambda image, s: functional.equalize(image), 0, 0, False),
 )
-OPERATIONS = tuple(partial(apply, *row) for row in ROWS)
+OPERATIONS = tuple(partial(apply_operation, *row) for row in OPERATION_ROWS)

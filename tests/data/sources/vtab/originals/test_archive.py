@@ -3,13 +3,13 @@
 import pytest
 
 from helpers import vtab_originals as originals
-from vitrun.data.sources.vtab.originals.published import Published
-from vitrun.errors import Mistake
+from vitrun.data.sources.vtab.originals.archive import Archive
+from vitrun.errors import UserError
 
 
 def test_a_missing_archive_folder_is_named_among_what_was_tried(tmp_path):
-    published = Published("thing", "a.txt", "https://example.org", archives=("inner",), account="none")
-    with pytest.raises(Mistake, match=f"no {tmp_path}/a.txt or {tmp_path}/inner/a.txt; found in {tmp_path}: nothing"):
+    published = Archive("thing", "a.txt", "https://example.org", archives=("inner",), account="none")
+    with pytest.raises(UserError, match=f"no {tmp_path}/a.txt or {tmp_path}/inner/a.txt; found in {tmp_path}: nothing"):
         published.find(tmp_path, "a.txt")
     originals.put(tmp_path / "inner" / "a.txt", "")
     assert published.find(tmp_path, "a.txt") == tmp_path / "inner" / "a.txt"

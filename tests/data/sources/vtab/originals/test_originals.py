@@ -11,8 +11,8 @@ from scipy.io import savemat
 
 from helpers import tfrecords as records
 from helpers import vtab_originals as originals
-from vitrun.data.sources.vtab.originals import ORIGINALS
-from vitrun.errors import Exit, Mistake
+from vitrun.data.sources.vtab.originals import SPLIT_READERS
+from vitrun.errors import ExitCode, UserError
 
 CLASSES = {
     "caltech101": {"label": 102}, "cifar100": {"label": 100}, "dtd": {"label": 47}, "oxford_flowers102": {"label": 102},
@@ -45,20 +45,20 @@ def pixels(image: bytes | np.ndarray) -> bytes | list:
 
 def mistake(name: str, root: Path, split: str = "train") -> str:
     """What the reader says of a folder that it cannot read."""
-    with pytest.raises(Mistake) as caught:
-        ORIGINALS[name](root, split).image(0)
-    assert caught.value.status == Exit.DATA and "\n" not in str(caught.value)
+    with pytest.raises(UserError) as caught:
+        SPLIT_READERS[name](root, split).image(0)
+    assert caught.value.status == ExitCode.DATA and "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_there_is_a_reader_for_each_of_the_sixteen_originals():
-    assert set(ORIGINALS) == set(originals.MAKERS) == set(CLASSES) and len(ORIGINALS) == 16
+    assert set(SPLIT_READERS) == set(originals.MAKERS) == set(CLASSES) and len(SPLIT_READERS) == 16
 
 
-@pytest.mark.parametrize("name", ORIGINALS)
+@pytest.mark.parametrize("name", SPLIT_READERS)
 def test_an_original_as_published_gives_its_keys_labels_and_pixels(name, tmp_path):
     for split, expected in make(name, tmp_path).items():
-        found = ORIGINALS[name](tmp_path, split)
+        found = SPLIT_READERS[name](tmp_path, split)
         places = {key: place for place, key in enumerate(found.keys)}
         assert sorted(found.keys) == sorted(key for key, _, _ in expected) and len(places) == len(expected)
         for key, labels, image in expected[:: max(1, len(expected) // 200)]:
@@ -69,7 +69,7 @@ def test_an_original_as_published_gives_its_keys_labels_and_pixels(name, tmp_pat
         assert str(tmp_path) in found.where and "\n" not in found.where
 
 
-@pytest.mark.parametrize("name", ORIGINALS)
+@pytest.mark.parametrize("name", SPLIT_READERS)
 def test_an_empty_folder_is_refused_with_what_belongs_there_and_where_it_comes_from(name, tmp_path):
     root = tmp_path / "empty"
     for found in ("no such folder", "nothing", "holiday.txt"):
@@ -203,7 +203,7 @@ def test_what_is_missing_or_broken_is_said_in_one_sentence(case, tmp_path):
 def test_what_lies_in_the_folder_of_its_archive_is_found_as_well(tmp_path):
     expected = originals.dtd(tmp_path)
     for root in (tmp_path, tmp_path / "dtd"):
-        assert ORIGINALS["dtd"](root, "test").keys == [key for key, _, _ in expected["test"]]
+        assert SPLIT_READERS["dtd"](root, "test").keys == [key for key, _, _ in expected["test"]]
 
 
 def test_gzipped_matrices_are_read_as_plain_ones_are(tmp_path):
@@ -211,7 +211,7 @@ def test_gzipped_matrices_are_read_as_plain_ones_are(tmp_path):
     for path in list(tmp_path.iterdir()):
         originals.put(Path(f"{path}.gz"), gzip.compress(path.read_bytes()))
         path.unlink()
-    found = ORIGINALS["smallnorb"](tmp_path, "test")
+    found = SPLIT_READERS["smallnorb"](tmp_path, "test")
     assert [pixels(found.image(n)) for n in range(3)] == [pixels(image) for _, _, image in expected["test"]]
     path = tmp_path / f"{DAT}.gz"
     path.write_bytes(path.read_bytes()[:-5000])

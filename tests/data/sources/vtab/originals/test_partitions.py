@@ -6,7 +6,7 @@ import numpy as np
 
 from helpers import vtab_originals as originals
 from helpers.vtab_originals import KITTI_FRAMES
-from vitrun.data.sources.vtab.originals import ORIGINALS, kitti
+from vitrun.data.sources.vtab.originals import SPLIT_READERS, kitti
 
 
 def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
@@ -18,7 +18,7 @@ def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
         for n in range(31):
             (folder / f"thing_{name:02d}" / f"image_{n:04d}.jpg").touch()
     originals.put(folder / "BACKGROUND_Google" / "tmp", "")  # a file that is no image, as the published archive has one
-    train, test = (ORIGINALS["caltech101"](tmp_path, split) for split in ("train", "test"))
+    train, test = (SPLIT_READERS["caltech101"](tmp_path, split) for split in ("train", "test"))
     every = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.jpg")}
     assert set(train.keys) | set(test.keys) == every and not set(train.keys) & set(test.keys)
     counts = np.bincount(train.labels["label"], minlength=102)
@@ -39,13 +39,13 @@ def test_sun_lists_are_taken_from_an_installed_package_that_is_not_run(tmp_path,
         name = f"sun397_tfds_{short}.txt"
         shutil.move(tmp_path / name, package / "image_classification" / name)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    found = ORIGINALS["sun397"](tmp_path, "validation")
+    found = SPLIT_READERS["sun397"](tmp_path, "validation")
     assert list(found.keys) == [key for key, _, _ in expected["validation"]] and str(package) in found.where
 
 
 def test_the_draw_of_videos_gives_the_published_sizes():
     videos = {f"video {place:03d}": frames for place, frames in enumerate(KITTI_FRAMES)}
-    split = kitti.partition(set(videos))
+    split = kitti.split_videos(set(videos))
     assert {name: sum(videos[video] for video in part) for name, part in split.items()} == {
         "train": 6347, "validation": 423, "test": 711,
     }  # fmt: skip
@@ -54,7 +54,7 @@ def test_the_draw_of_videos_gives_the_published_sizes():
 
 def test_images_of_one_video_share_a_split(tmp_path):
     originals.kitti(tmp_path)
-    videos = kitti.videos_of_images(tmp_path / "mapping/train_rand.txt", tmp_path / "mapping/train_mapping.txt")
+    videos = kitti.read_videos(tmp_path / "mapping/train_rand.txt", tmp_path / "mapping/train_mapping.txt")
     splits = ("train", "validation", "test")
-    found = [{videos[int(key[:6])] for key in ORIGINALS["kitti"](tmp_path, split).keys} for split in splits]
+    found = [{videos[int(key[:6])] for key in SPLIT_READERS["kitti"](tmp_path, split).keys} for split in splits]
     assert sum(map(len, found)) == len(set.union(*found)) == 20

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-PUBLISHED = Published(
+ARCHIVE = Archive(
     "caltech101",
     "101_ObjectCategories/<Class>/image_<nnnn>.jpg of 101_ObjectCategories.tar.gz in caltech-101.zip, and where the "
     "published partition is known, caltech101_train.txt and caltech101_test.txt beside it, with a line "
@@ -23,34 +22,34 @@ SHOTS = 30
 SEED = 1234
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """The images of ``train`` or ``test``, keyed ``<Class>/<file>``: as listed, or as drawn here."""
-    folder = PUBLISHED.find(root, "101_ObjectCategories")
-    folders = PUBLISHED.classes(folder, 102)
+    folder = ARCHIVE.find(root, "101_ObjectCategories")
+    folders = ARCHIVE.class_folders(folder, 102)
     classes = sorted(folders, key=str.lower)
-    if any(file for place in PUBLISHED.places(root) for file in place.glob("caltech101_*.txt")):
-        path, keys = PUBLISHED.find(root, f"caltech101_{split}.txt"), keys_of(root, split)
+    if any(file for place in ARCHIVE.search_folders(root) for file in place.glob("caltech101_*.txt")):
+        path, keys = ARCHIVE.find(root, f"caltech101_{split}.txt"), read_keys(root, split)
         where = f"{folder}, the partition that {path} lists, of {len(keys)} {split} images"
     else:
-        path, keys = folder, [key for key, train in draw(folder, folders) if train == (split == "train")]
+        path, keys = folder, [key for key, train in draw_partition(folder, folders) if train == (split == "train")]
         where = f"{folder}; partition drawn here over sorted names; not known to be the published one"
-    with PUBLISHED.reading(path):
+    with ARCHIVE.explain_errors(path):
         found = np.array([classes.index(key.split("/")[0]) for key in keys], dtype=np.int64)
-    return Original(
+    return OriginalSplit(
         keys=keys,
         labels={"label": found},
         classes={"label": tuple(name.lower() for name in classes)},
         where=where,
-        **PUBLISHED.images(folder, keys),
+        **ARCHIVE.image_files(folder, keys),
     )
 
 
-def keys_of(root: Path, split: str) -> list[str]:
+def read_keys(root: Path, split: str) -> list[str]:
     """The keys of a split in the list that lies with the images."""
-    return PUBLISHED.lines(PUBLISHED.find(root, f"caltech101_{split}.txt"))
+    return ARCHIVE.read_lines(ARCHIVE.find(root, f"caltech101_{split}.txt"))
 
 
-def draw(folder: Path, classes: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
+def draw_partition(folder: Path, classes: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
     """Each image, and whether it is one of those drawn for training, by the generator of tensorflow_datasets 3.0.1.
 
     As there, files that are no images can be drawn too, and are then left out.
@@ -59,6 +58,6 @@ def draw(folder: Path, classes: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
     for name in classes:
         files = sorted(file.name for file in (folder / name).iterdir())
         if len(files) < SHOTS:
-            raise PUBLISHED.broken(folder / name, f"it has {len(files)} images, fewer than the {SHOTS} to draw")
+            raise ARCHIVE.damaged_error(folder / name, f"it has {len(files)} images, fewer than the {SHOTS} to draw")
         drawn = set(random.choice(len(files), SHOTS, replace=False))
         yield from ((f"{name}/{file}", n in drawn) for n, file in enumerate(files) if file.endswith(".jpg"))

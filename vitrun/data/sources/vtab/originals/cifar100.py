@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-PUBLISHED = Published(
+ARCHIVE = Archive(
     "cifar100",
     "train.bin, test.bin and fine_label_names.txt of cifar-100-binary.tar.gz (not the python version: its files are "
     "pickles, which may run code and are never read)",
@@ -17,17 +16,17 @@ PUBLISHED = Published(
 RECORD = 2 + 3 * 32 * 32
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """The images of ``train`` or ``test``, keyed by row number, with their fine labels."""
-    path = PUBLISHED.find(root, f"{split}.bin")
+    path = ARCHIVE.find(root, f"{split}.bin")
     if path.stat().st_size == 0 or path.stat().st_size % RECORD:
-        raise PUBLISHED.broken(path, f"its {path.stat().st_size} bytes are no whole number of records of {RECORD}")
-    names = PUBLISHED.find(root, "fine_label_names.txt")
-    classes = tuple(PUBLISHED.lines(names))
+        raise ARCHIVE.damaged_error(path, f"its {path.stat().st_size} bytes are no whole number of records of {RECORD}")
+    names = ARCHIVE.find(root, "fine_label_names.txt")
+    classes = tuple(ARCHIVE.read_lines(names))
     if len(classes) != 100:
-        raise PUBLISHED.broken(names, f"it has {len(classes)} names, not 100")
+        raise ARCHIVE.damaged_error(names, f"it has {len(classes)} names, not 100")
     records = np.memmap(path, np.uint8, "r").reshape(-1, RECORD)
-    return Original(
+    return OriginalSplit(
         keys=[str(row) for row in range(len(records))],
         labels={"label": records[:, 1].astype(np.int64)},
         classes={"label": classes},

@@ -4,38 +4,37 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vitrun.data.sources.vtab.originals import labels
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals import vtab_labels
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-PUBLISHED = Published(
+ARCHIVE = Archive(
     "clevr",
     "images/{train,val}/*.png and scenes/CLEVR_{train,val}_scenes.json of CLEVR_v1.0.zip",
     "https://cs.stanford.edu/people/jcjohns/clevr/",
     archives=("CLEVR_v1.0",),
 )
-PARTS = {"train": "train", "validation": "val"}  # the scenes of CLEVR's own test images are not published
+SPLIT_NAMES = {"train": "train", "validation": "val"}  # the scenes of CLEVR's own test images are not published
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """The scenes of a split, keyed by file name, with the number of objects and the distance of the nearest."""
-    part = PARTS[split]
-    path = PUBLISHED.find(root, f"scenes/CLEVR_{part}_scenes.json")
-    with PUBLISHED.reading(path), open(path, encoding="utf-8") as file:
-        scenes = json.load(file, object_hook=essence)["scenes"]
+    part = SPLIT_NAMES[split]
+    path = ARCHIVE.find(root, f"scenes/CLEVR_{part}_scenes.json")
+    with ARCHIVE.explain_errors(path), open(path, encoding="utf-8") as file:
+        scenes = json.load(file, object_hook=reduce_object)["scenes"]
         keys, depths = [name for name, _ in scenes], [objects for _, objects in scenes]
-        counts = labels.clevr_count([len(objects) for objects in depths])
-        distances = labels.clevr_distance(depths)
-    return Original(
+        counts = vtab_labels.clevr_count([len(objects) for objects in depths])
+        distances = vtab_labels.clevr_distance(depths)
+    return OriginalSplit(
         keys=keys,
         labels={"count_all": counts, "closest_object_distance": distances},
-        classes={"count_all": labels.CLEVR_COUNTS, "closest_object_distance": labels.CLEVR_DISTANCES},
+        classes={"count_all": vtab_labels.CLEVR_COUNTS, "closest_object_distance": vtab_labels.CLEVR_DISTANCES},
         where=str(path),
-        **PUBLISHED.images(PUBLISHED.find(root, f"images/{part}"), keys),
+        **ARCHIVE.image_files(ARCHIVE.find(root, f"images/{part}"), keys),
     )
 
 
-def essence(found: dict[str, Any]) -> Any:
+def reduce_object(found: dict[str, Any]) -> Any:
     """An object as its depth, a scene as its file name and its objects: the rest of the JSON would fill gigabytes."""
     if "pixel_coords" in found:
         return found["pixel_coords"][2]

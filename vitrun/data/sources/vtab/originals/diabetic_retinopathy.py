@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-PUBLISHED = Published(
+ARCHIVE = Archive(
     "diabetic_retinopathy",
     "train/<id>_<left|right>.jpeg and test/<id>_<left|right>.jpeg, processed as the configuration btgraham-300 of "
     "tensorflow_datasets does (radius 300 pixels, local average subtracted, cropped to 0.9 of the radius), "
@@ -20,41 +19,43 @@ PUBLISHED = Published(
     account="an account at Kaggle is needed",
 )
 USAGES = {"validation": "Public", "test": "Private"}  # rows of the solution, by the leaderboard that they counted for
-SIDE = 540  # pixels, at most, of a processed image: twice 0.9 of the radius
+MAX_SIDE = 540  # pixels, at most, of a processed image: twice 0.9 of the radius
 GRADES = ("no retinopathy", "mild", "moderate", "severe", "proliferative")
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """The processed photographs of a split, keyed by their names without ``.jpeg``."""
-    path = list_of(root, split)
-    keys, grades = graded(path, split)
-    folder = PUBLISHED.find(root, "train" if split == "train" else "test")
-    files = PUBLISHED.images(folder, [f"{key}.jpeg" for key in keys])
-    original = Original(keys, {"label": grades}, {"label": GRADES}, where=str(path), **files)
+    path = find_list(root, split)
+    keys, grades = read_grades(path, split)
+    folder = ARCHIVE.find(root, "train" if split == "train" else "test")
+    files = ARCHIVE.image_files(folder, [f"{key}.jpeg" for key in keys])
+    original = OriginalSplit(keys, {"label": grades}, {"label": GRADES}, where=str(path), **files)
     check_processed(folder / f"{keys[0]}.jpeg", original.image(0))
     return original
 
 
-def keys_of(root: Path, split: str) -> list[str]:
+def read_keys(root: Path, split: str) -> list[str]:
     """The keys of a split."""
-    return graded(list_of(root, split), split)[0]
+    return read_grades(find_list(root, split), split)[0]
 
 
-def list_of(root: Path, split: str) -> Path:
+def find_list(root: Path, split: str) -> Path:
     """The file that lists a split, perhaps among others."""
-    return PUBLISHED.find(root, "trainLabels.csv" if split == "train" else "retinopathy_solution.csv")
+    return ARCHIVE.find(root, "trainLabels.csv" if split == "train" else "retinopathy_solution.csv")
 
 
-def graded(path: Path, split: str) -> tuple[list[str], np.ndarray]:
+def read_grades(path: Path, split: str) -> tuple[list[str], np.ndarray]:
     """The images of a split that a CSV file lists, and their grades [N]."""
-    with PUBLISHED.reading(path), open(path, newline="", encoding="utf-8") as file:
+    with ARCHIVE.explain_errors(path), open(path, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if split == "train" or row["Usage"] == USAGES[split]]
         return [row["image"] for row in rows], np.array([int(row["level"]) for row in rows], dtype=np.int64)
 
 
 def check_processed(path: Path, data: bytes) -> None:
-    """A Mistake where an image is as large as a photograph that was not processed."""
-    with PUBLISHED.reading(path), Image.open(BytesIO(data)) as image:
+    """A UserError where an image is as large as a photograph that was not processed."""
+    with ARCHIVE.explain_errors(path), Image.open(BytesIO(data)) as image:
         width, height = image.size
-    if max(width, height) > SIDE:
-        raise PUBLISHED.broken(path, f"it is {width} by {height} pixels, where processed images have {SIDE} at most")
+    if max(width, height) > MAX_SIDE:
+        raise ARCHIVE.damaged_error(
+            path, f"it is {width} by {height} pixels, where processed images have {MAX_SIDE} at most"
+        )

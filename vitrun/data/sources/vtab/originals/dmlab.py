@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from vitrun.data.sources.vtab.originals import tfrecord
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-PUBLISHED = Published(
+ARCHIVE = Archive(
     "dmlab",
     "dmlab-{train,validation,test}.tfrecord-* of dmlab.tar.gz",
     "https://storage.googleapis.com/dmlab-vtab/dmlab.tar.gz",
@@ -18,14 +17,14 @@ PUBLISHED = Published(
 CLASSES = tuple(f"class {number}" for number in range(6))
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """The frames of a split, keyed by the field ``filename``; the image's bytes stay where they are until asked for."""
     keys, labels, places = [], [], []
-    paths = PUBLISHED.find_all(root, f"*{split}*.tfrecord*")
+    paths = ARCHIVE.find_all(root, f"*{split}*.tfrecord*")
     for path in paths:
-        with PUBLISHED.reading(path), open(path, "rb") as file:
-            for start, record in tfrecord.records(file):
-                example = tfrecord.example(record)
+        with ARCHIVE.explain_errors(path), open(path, "rb") as file:
+            for start, record in tfrecord.read_records(file):
+                example = tfrecord.parse_example(record)
                 place = example["image"]
                 keys.append(bytes(record[example["filename"]]).decode())
                 labels.append(example["label"])
@@ -33,11 +32,11 @@ def read(root: Path, split: str) -> Original:
 
     def image(index: int) -> bytes:
         path, start, length = places[index]
-        with PUBLISHED.reading(path), open(path, "rb") as file:
+        with ARCHIVE.explain_errors(path), open(path, "rb") as file:
             file.seek(start)
             return file.read(length)
 
-    return Original(
+    return OriginalSplit(
         keys=keys,
         labels={"label": np.array(labels, dtype=np.int64)},
         classes={"label": CLASSES},

@@ -13,56 +13,55 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from vitrun.data.sources.vtab.originals import labels
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals import vtab_labels
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-NAME = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
-PUBLISHED = Published("dsprites", NAME, "https://github.com/google-deepmind/dsprites-dataset")
+FILE_NAME = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
+ARCHIVE = Archive("dsprites", FILE_NAME, "https://github.com/google-deepmind/dsprites-dataset")
 SIDE = 64
-BLOCK = 256  # images that are deflated together
+BLOCK_SIZE = 256  # images that are deflated together
 LOCK = Lock()  # images are asked for by many threads, and the first unpacks for all
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """All images, keyed by row number: tensorflow_datasets has one split, ``train``."""
-    path = PUBLISHED.find(root, NAME)
-    with PUBLISHED.reading(path), np.load(path, allow_pickle=False) as archive:
+    path = ARCHIVE.find(root, FILE_NAME)
+    with ARCHIVE.explain_errors(path), np.load(path, allow_pickle=False) as archive:
         classes = archive["latents_classes"]  # [N, 6]: colour, shape, scale, orientation, x, y
         rows = np.arange(len(classes))
-        in_order = np.array_equal(classes[:, 1:].T, labels.dsprites_factors(rows))
+        in_order = np.array_equal(classes[:, 1:].T, vtab_labels.dsprites_factors(rows))
     if not in_order:
-        raise PUBLISHED.broken(path, "its images are not in the order of their factors, y fastest")
-    return Original(
+        raise ARCHIVE.damaged_error(path, "its images are not in the order of their factors, y fastest")
+    return OriginalSplit(
         keys=[str(row) for row in rows],
         labels={
-            "label_x_position": labels.dsprites_x_position(rows),
-            "label_orientation": labels.dsprites_orientation(rows),
+            "label_x_position": vtab_labels.dsprites_x_position(rows),
+            "label_orientation": vtab_labels.dsprites_orientation(rows),
         },
-        classes={"label_x_position": labels.DSPRITES_BINS, "label_orientation": labels.DSPRITES_BINS},
-        image=lambda index: image(path, index),
+        classes={"label_x_position": vtab_labels.DSPRITES_BINS, "label_orientation": vtab_labels.DSPRITES_BINS},
+        image=lambda index: unpack_image(path, index),
         where=str(path),
     )
 
 
-def image(path: Path, index: int) -> np.ndarray:
+def unpack_image(path: Path, index: int) -> np.ndarray:
     """The image at a row: [64, 64] uint8 of 0 and 255."""
     with LOCK:
-        unpacked = blocks(path)
-    bits = zlib.decompress(unpacked[index // BLOCK])
-    first = index % BLOCK * SIDE * SIDE // 8
+        unpacked = read_blocks(path)
+    bits = zlib.decompress(unpacked[index // BLOCK_SIZE])
+    first = index % BLOCK_SIZE * SIDE * SIDE // 8
     return 255 * np.unpackbits(np.frombuffer(bits, np.uint8)[first : first + SIDE * SIDE // 8]).reshape(SIDE, SIDE)
 
 
 @cache
-def blocks(path: Path) -> list[bytes]:
+def read_blocks(path: Path) -> list[bytes]:
     """The bits of all images, deflated a block: read through once, and kept for all who ask."""
-    with PUBLISHED.reading(path), ZipFile(path) as archive, archive.open("imgs.npy") as file:
+    with ARCHIVE.explain_errors(path), ZipFile(path) as archive, archive.open("imgs.npy") as file:
         np.lib.format.read_magic(file)
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
         if shape[1:] != (SIDE, SIDE) or kind != np.uint8:
-            raise PUBLISHED.broken(path, f"imgs is {list(shape)} of {kind}, not [N, {SIDE}, {SIDE}] of uint8")
+            raise ARCHIVE.damaged_error(path, f"imgs is {list(shape)} of {kind}, not [N, {SIDE}, {SIDE}] of uint8")
         found = []
-        while pixels := file.read(BLOCK * SIDE * SIDE):
+        while pixels := file.read(BLOCK_SIZE * SIDE * SIDE):
             found.append(zlib.compress(np.packbits(np.frombuffer(pixels, np.uint8)), 1))
         return found

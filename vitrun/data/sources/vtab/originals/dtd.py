@@ -4,39 +4,38 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-PUBLISHED = Published(
+ARCHIVE = Archive(
     "dtd",
     "images/<class>/*.jpg and labels/{train1,val1,test1}.txt of dtd-r1.0.1.tar.gz",
     "https://www.robots.ox.ac.uk/~vgg/data/dtd/",
     archives=("dtd",),
 )
-LISTS = {"train": "train1", "validation": "val1", "test": "test1"}
+SPLIT_LISTS = {"train": "train1", "validation": "val1", "test": "test1"}
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """The images of a split of the first partition, keyed by their lines in its list."""
-    path, keys = list_of(root, split), keys_of(root, split)
-    images = PUBLISHED.find(root, "images")
-    classes = PUBLISHED.classes(images, 47)
-    with PUBLISHED.reading(path):
+    path, keys = find_list(root, split), read_keys(root, split)
+    images = ARCHIVE.find(root, "images")
+    classes = ARCHIVE.class_folders(images, 47)
+    with ARCHIVE.explain_errors(path):
         found = np.array([classes.index(key.split("/")[0]) for key in keys], dtype=np.int64)
-    return Original(
+    return OriginalSplit(
         keys=keys,
         labels={"label": found},
         classes={"label": classes},
         where=str(path),
-        **PUBLISHED.images(images, keys),
+        **ARCHIVE.image_files(images, keys),
     )
 
 
-def keys_of(root: Path, split: str) -> list[str]:
+def read_keys(root: Path, split: str) -> list[str]:
     """The keys of a split."""
-    return PUBLISHED.lines(list_of(root, split))
+    return ARCHIVE.read_lines(find_list(root, split))
 
 
-def list_of(root: Path, split: str) -> Path:
+def find_list(root: Path, split: str) -> Path:
     """The file that lists a split."""
-    return PUBLISHED.find(root, f"labels/{LISTS[split]}.txt")
+    return ARCHIVE.find(root, f"labels/{SPLIT_LISTS[split]}.txt")

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from vitrun.data.sources.vtab.originals import pool
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-PUBLISHED = Published(
+ARCHIVE = Archive(
     "eurosat",
     "2750/<Class>/<Class>_<n>.jpg of EuroSAT.zip, the version in colour",
     "https://github.com/phelber/EuroSAT",
@@ -14,6 +13,6 @@ PUBLISHED = Published(
 )
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """All images: tensorflow_datasets has one split, ``train``."""
-    return pool.read(PUBLISHED, PUBLISHED.find(root, "AnnualCrop").parent, 10)
+    return pool.read_pool(ARCHIVE, ARCHIVE.find(root, "AnnualCrop").parent, 10)

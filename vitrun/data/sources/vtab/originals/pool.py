@@ -4,18 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
 
-def read(published: Published, folder: Path, number: int) -> Original:
+def read_pool(published: Archive, folder: Path, number: int) -> OriginalSplit:
     """All images of a pool of ``number`` classes, keyed ``<class>_<file>``."""
-    classes = published.classes(folder, number)
+    classes = published.class_folders(folder, number)
     files = [(label, file.name) for label, name in enumerate(classes) for file in sorted((folder / name).glob("*.jpg"))]
-    return Original(
+    return OriginalSplit(
         keys=[f"{classes[label]}_{file}" for label, file in files],
         labels={"label": np.array([label for label, _ in files], dtype=np.int64)},
         classes={"label": classes},
         where=f"{folder}/*/*.jpg",
-        **published.images(folder, [f"{classes[label]}/{file}" for label, file in files]),
+        **published.image_files(folder, [f"{classes[label]}/{file}" for label, file in files]),
     )

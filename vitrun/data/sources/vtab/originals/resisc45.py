@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from vitrun.data.sources.vtab.originals import pool
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-PUBLISHED = Published(
+ARCHIVE = Archive(
     "resisc45",
     "NWPU-RESISC45/<class>/<class>_<nnn>.jpg of NWPU-RESISC45.rar",
     "https://1drv.ms/u/s!AmgKYzARBl5ca3HNaHIlzp_IXjs",
@@ -15,6 +14,6 @@ PUBLISHED = Published(
 )
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """All images: tensorflow_datasets has one split, ``train``."""
-    return pool.read(PUBLISHED, PUBLISHED.find(root, "airplane").parent, 45)
+    return pool.read_pool(ARCHIVE, ARCHIVE.find(root, "airplane").parent, 45)

@@ -10,56 +10,58 @@ from typing import BinaryIO
 
 import numpy as np
 
-from vitrun.data.sources.vtab.originals import labels
-from vitrun.data.sources.vtab.originals.original import Original
-from vitrun.data.sources.vtab.originals.published import Published
+from vitrun.data.sources.vtab.originals import vtab_labels
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
-PUBLISHED = Published(
+ARCHIVE = Archive(
     "smallnorb",
     "smallnorb-5x46789x9x18x6x2x96x96-training-{dat,info}.mat and smallnorb-5x01235x9x18x6x2x96x96-testing-{dat,info}"
     ".mat, or .mat.gz",
     "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",
 )
 STEMS = {"train": "smallnorb-5x46789x9x18x6x2x96x96-training", "test": "smallnorb-5x01235x9x18x6x2x96x96-testing"}
-CHUNK = 256  # rows unpacked at a time
+CHUNK_ROWS = 256  # rows unpacked at a time
 TYPES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 
 
-def read(root: Path, split: str) -> Original:
+def read_split(root: Path, split: str) -> OriginalSplit:
     """The first camera's images of ``train`` or ``test``, keyed by row number, with azimuth and elevation."""
-    path = PUBLISHED.find(root, f"{STEMS[split]}-dat.mat", f"{STEMS[split]}-dat.mat.gz")
-    images = matrix(path, (2, 96, 96))
-    info = matrix(PUBLISHED.find(root, f"{STEMS[split]}-info.mat", f"{STEMS[split]}-info.mat.gz"), (4,))
+    path = ARCHIVE.find(root, f"{STEMS[split]}-dat.mat", f"{STEMS[split]}-dat.mat.gz")
+    images = read_matrix(path, (2, 96, 96))
+    info = read_matrix(ARCHIVE.find(root, f"{STEMS[split]}-info.mat", f"{STEMS[split]}-info.mat.gz"), (4,))
     if len(images) != len(info):
-        raise PUBLISHED.broken(path, f"it has {len(images)} images, but the info file beside it {len(info)} rows")
-    return Original(
+        raise ARCHIVE.damaged_error(path, f"it has {len(images)} images, but the info file beside it {len(info)} rows")
+    return OriginalSplit(
         keys=[str(row) for row in range(len(images))],
-        labels={"label_azimuth": labels.smallnorb_azimuth(info), "label_elevation": labels.smallnorb_elevation(info)},
-        classes={"label_azimuth": labels.AZIMUTHS, "label_elevation": labels.ELEVATIONS},
+        labels={
+            "label_azimuth": vtab_labels.smallnorb_azimuth(info),
+            "label_elevation": vtab_labels.smallnorb_elevation(info),
+        },
+        classes={"label_azimuth": vtab_labels.AZIMUTHS, "label_elevation": vtab_labels.ELEVATIONS},
         image=lambda index: images[index, 0],
         where=str(path),
     )
 
 
-def matrix(path: Path, row: tuple[int, ...]) -> np.ndarray:
+def read_matrix(path: Path, row: tuple[int, ...]) -> np.ndarray:
     """The matrix [N, *row] in a file: mapped, or where it is gzipped in memory."""
-    with PUBLISHED.reading(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        kind, shape = header(path, file)
+    with ARCHIVE.explain_errors(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        kind, shape = read_header(path, file)
         if shape[1:] != row:
-            raise PUBLISHED.broken(path, f"it holds {list(shape)}, not [N, {', '.join(map(str, row))}]")
+            raise ARCHIVE.damaged_error(path, f"it holds {list(shape)}, not [N, {', '.join(map(str, row))}]")
         if path.suffix != ".gz":
             return np.memmap(file, kind, "r", file.tell(), shape)
         found = np.empty(shape, kind)
-        for first in range(0, shape[0], CHUNK):
-            some = found[first : first + CHUNK]
+        for first in range(0, shape[0], CHUNK_ROWS):
+            some = found[first : first + CHUNK_ROWS]
             some[:] = np.frombuffer(file.read(some.nbytes), kind).reshape(some.shape)
         return found
 
 
-def header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
+def read_header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
     """The type and the dimensions of the matrix in ``file``, which then stands before its numbers."""
     magic, number = np.frombuffer(file.read(8), "<i4").tolist()
     if magic not in TYPES:
-        raise PUBLISHED.broken(path, f"it begins with {magic:#010x}, which is no matrix of bytes or of integers")
+        raise ARCHIVE.damaged_error(path, f"it begins with {magic:#010x}, which is no matrix of bytes or of integers")
     dimensions = np.frombuffer(file.read(4 * max(number, 3)), "<i4").tolist()
     return TYPES[magic], tuple(dimensions[:number])

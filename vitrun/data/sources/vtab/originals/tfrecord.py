@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 POLYNOMIAL = 0x82F63B78  # of CRC-32C, reflected
-MASK = 0xA282EAD8  # added to a rotated CRC, so that the CRC of data with CRCs in it is no special number
+CRC_MASK = 0xA282EAD8  # added to a rotated CRC, so that the CRC of data with CRCs in it is no special number
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 
 
-def records(file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
+def read_records(file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
     """The messages of a file, each with its place in it; a ValueError where a length is damaged or the file ends."""
     while header := file.read(12):
         if len(header) < 12:
@@ -37,53 +37,53 @@ def masked_crc(data: bytes) -> int:
         for _ in range(8):
             crc = crc >> 1 ^ POLYNOMIAL * (crc & 1)
     crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + MASK) & 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + CRC_MASK) & 0xFFFFFFFF
 
 
-def example(message: memoryview) -> dict[str, int | slice]:
+def parse_example(message: memoryview) -> dict[str, int | slice]:
     """The first value of each feature of a ``tf.Example``: an integer, or where in ``message`` its bytes are."""
     found = {}
-    for features in parts(message, slice(0, len(message)), 1):
-        for entry in parts(message, features, 1):
-            (name,), (feature,) = parts(message, entry, 1), parts(message, entry, 2)
-            found[bytes(message[name]).decode()] = value(message, feature)
+    for features in select_fields(message, slice(0, len(message)), 1):
+        for entry in select_fields(message, features, 1):
+            (name,), (feature,) = select_fields(message, entry, 1), select_fields(message, entry, 2)
+            found[bytes(message[name]).decode()] = parse_value(message, feature)
     return found
 
 
-def value(message: memoryview, feature: slice) -> int | slice:
+def parse_value(message: memoryview, feature: slice) -> int | slice:
     """The first of a Feature's bytes or integers."""
-    for number, values in fields(message, feature):
-        inner = [found for field, found in fields(message, values) if field == 1]
+    for number, values in parse_fields(message, feature):
+        inner = [found for field, found in parse_fields(message, values) if field == 1]
         if number == 1:
             return inner[0]
         if number == 3:  # integers are packed one after another, or each a field of its own
-            return signed(varint(message, inner[0].start)[0] if isinstance(inner[0], slice) else inner[0])
+            return as_signed(parse_varint(message, inner[0].start)[0] if isinstance(inner[0], slice) else inner[0])
     raise ValueError("a feature holds neither bytes nor integers")
 
 
-def parts(message: memoryview, inside: slice, number: int) -> list[slice]:
+def select_fields(message: memoryview, inside: slice, number: int) -> list[slice]:
     """The fields ``number`` of the message at ``inside``, which are messages or bytes."""
-    return [found for field, found in fields(message, inside) if field == number]
+    return [found for field, found in parse_fields(message, inside) if field == number]
 
 
-def fields(message: memoryview, inside: slice) -> Iterator[tuple[int, int | slice]]:
+def parse_fields(message: memoryview, inside: slice) -> Iterator[tuple[int, int | slice]]:
     """The fields of the message at ``inside``: their numbers, and integers or places of bytes."""
     at = inside.start
     while at < inside.stop:
-        tag, at = varint(message, at)
+        tag, at = parse_varint(message, at)
         number, kind = tag >> 3, tag & 7
         if kind == VARINT:
-            found, at = varint(message, at)
+            found, at = parse_varint(message, at)
             yield number, found
             continue
-        length, at = varint(message, at) if kind == BYTES else ({FIXED64: 8, FIXED32: 4}[kind], at)
+        length, at = parse_varint(message, at) if kind == BYTES else ({FIXED64: 8, FIXED32: 4}[kind], at)
         if at + length > inside.stop:
             raise ValueError(f"a field of {length} bytes does not fit its message")
         yield number, slice(at, at + length)
         at += length
 
 
-def varint(message: memoryview, at: int) -> tuple[int, int]:
+def parse_varint(message: memoryview, at: int) -> tuple[int, int]:
     """The number in base 128 at ``at``, its low digits first, and where it ends."""
     number, shift = 0, 0
     while message[at] & 0x80:
@@ -92,6 +92,6 @@ def varint(message: memoryview, at: int) -> tuple[int, int]:
     return number | message[at] << shift, at + 1
 
 
-def signed(number: int) -> int:
+def as_signed(number: int) -> int:
     """A 64-bit number with its sign."""
     return number - 2**64 if number >= 2**63 else number

@@ -11,20 +11,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitrun import data, models, recipes
-from vitrun.engine.inference import features, read
-from vitrun.engine.inputs import seen
+from vitrun.engine.inference import compute_features, run_inference
+from vitrun.engine.inputs import make_eval_batches
 from vitrun.models.checkpoint_file import save_tensors
-from vitrun.runs.lookup import weights_code
+from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
 
-def embed(
+def extract_features(
     recipe: recipes.Fewshot | recipes.Dedup,
     run: Run,
     machine: Machine,
-    loaded: models.Loaded,
+    loaded: models.LoadedModel,
     source: recipes.Data,
     part: str,
     split: data.Split,
@@ -36,21 +36,23 @@ def embed(
     """
 
     def compute() -> dict[str, Tensor]:
-        batches = seen(split, loaded.res, recipe.view, recipe.batch, machine)
+        batches = make_eval_batches(split, loaded.res, recipe.view, recipe.batch, machine)
         network = loaded.network.to(machine.device)
         with run.screen.progress("features", len(split), 0) as bar:
-            found, labels = features(network, batches, machine, run.counter(bar))
+            found, labels = compute_features(network, batches, machine, run.progress_callback(bar))
         return {"features": torch.from_numpy(found), "labels": torch.from_numpy(labels)}
 
-    found = kept("features", facts(recipe, machine, loaded, source, part, split), compute, len(split), run)
+    found = cached(
+        "features", features_cache_key(recipe, machine, loaded, source, part, split), compute, len(split), run
+    )
     return found["features"], found["labels"]
 
 
-def embed_layers(
+def extract_layer_features(
     recipe: recipes.Fewshot,
     run: Run,
     machine: Machine,
-    loaded: models.Loaded,
+    loaded: models.LoadedModel,
     part: str,
     split: data.Split,
     layers: Sequence[int],
@@ -63,43 +65,43 @@ def embed_layers(
     prefix, pooling = loaded.network.prefix, recipe.linear.pooling
 
     def pooled(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        tokens = models.layered(loaded.network, images)
+        tokens = models.hidden_states(loaded.network, images)
         normed = [functional.layer_norm(tokens[layer].float(), tokens[layer].shape[-1:]) for layer in layers]
         return *(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed), labels
 
     def compute() -> dict[str, Tensor]:
-        batches = seen(split, loaded.res, recipe.view, recipe.batch, machine)
+        batches = make_eval_batches(split, loaded.res, recipe.view, recipe.batch, machine)
         network = loaded.network.to(machine.device)
         with run.screen.progress("features", len(split), 0) as bar:
-            *found, labels, _ = read(network, batches, pooled, machine, run.counter(bar))
+            *found, labels, _ = run_inference(network, batches, pooled, machine, run.progress_callback(bar))
         tensors = {f"layer{layer}": torch.from_numpy(x) for layer, x in zip(layers, found)}
         return tensors | {"labels": torch.from_numpy(labels)}
 
-    where = (*facts(recipe, machine, loaded, recipe.data, part, split), pooling, tuple(layers))
-    found = kept("features", where, compute, len(split), run)
+    where = (*features_cache_key(recipe, machine, loaded, recipe.data, part, split), pooling, tuple(layers))
+    found = cached("features", where, compute, len(split), run)
     return {layer: found[f"layer{layer}"] for layer in layers}, found["labels"]
 
 
-def facts(
+def features_cache_key(
     recipe: recipes.Fewshot | recipes.Dedup,
     machine: Machine,
-    loaded: models.Loaded,
+    loaded: models.LoadedModel,
     source: recipes.Data,
     part: str,
     split: data.Split,
 ) -> tuple[Any, ...]:
     """What features depend on: weights, images, view and precision."""
-    weights = weights_code(recipe.init, recipe.runs)
+    weights = weights_fingerprint(recipe.init, recipe.runs)
     return weights, repr(source), part, split.fingerprint, loaded.res, repr(recipe.view), str(machine.dtype)
 
 
-def kept(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run) -> dict:
-    """The tensors that ``compute`` makes, read from a file named after ``facts`` where they were made before."""
+def cached(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run) -> dict:
+    """The tensors that ``compute`` makes, read from a file named after ``features_cache_key`` where they were made before."""
     file = run.recipe.runs / what / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.safetensors"
-    if distributed.once(file.exists):
+    if distributed.call_on_rank_zero(file.exists):
         try:
-            tensors = find(file)
-            run.say(f"{what} of {images} images read from {file}")
+            tensors = load_cached(file)
+            run.log(f"{what} of {images} images read from {file}")
             return tensors
         except (SafetensorError, OSError, ValueError) as error:
             run.warn(f"{file} is damaged ({error}): made again")
@@ -107,22 +109,22 @@ def kept(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tens
     if distributed.rank() == 0:
         try:
             file.parent.mkdir(exist_ok=True)
-            save_tensors(file, tensors, {"sha256": digest(tensors)})
+            save_tensors(file, tensors, {"sha256": hash_tensors(tensors)})
         except (SafetensorError, OSError) as error:
-            raise run.unwritable(file, error) from None
+            raise run.unwritable_error(file, error) from None
     return tensors
 
 
-def find(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file that :func:`kept` wrote; a ValueError where they are others."""
+def load_cached(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file that :func:`cached` wrote; a ValueError where they are others."""
     with safe_open(file, "pt") as kept:
         tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
-        if (kept.metadata() or {}).get("sha256") != digest(tensors):
+        if (kept.metadata() or {}).get("sha256") != hash_tensors(tensors):
             raise ValueError("the content is not what was saved")
     return tensors
 
 
-def digest(tensors: dict[str, Tensor]) -> str:
+def hash_tensors(tensors: dict[str, Tensor]) -> str:
     """The SHA-256 of the tensors' bytes, in the order of their names."""
     code = hashlib.sha256()
     for name in sorted(tensors):

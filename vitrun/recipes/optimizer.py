@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from vitrun.recipes.base import Fraction, recipe
+from vitrun.recipes.base import Fraction, frozen_dataclass
 
 DURATIONS = ("steps", "epochs", "examples")
 Decay = Literal["kernels", "all"]  # what is decayed: kernels alone, or biases, norms, class token and positions too
 
 
-@recipe
+@frozen_dataclass
 class Adam:
     """Adam; ``adamw`` decouples the weight decay, ``adam`` adds it to the gradient."""
 
@@ -27,7 +27,7 @@ class Adam:
             raise ValueError("optim.decay_units=big_vision is for decoupled decay: choose optim=adamw")
 
 
-@recipe
+@frozen_dataclass
 class Sgd:
     """Stochastic gradient descent with momentum."""
 
@@ -41,7 +41,7 @@ class Sgd:
 Optim = Annotated[Adam | Sgd, Field(discriminator="kind")]
 
 
-def warm_up(value: object) -> object:
+def parse_warmup(value: object) -> object:
     """A number of steps, or a share of the run from 0% to 100%."""
     share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
     if share and float(share[1]) <= 100 or isinstance(value, int) and value >= 0:
@@ -63,7 +63,7 @@ def check_schedule(recipe: Any) -> None:
         raise ValueError(f"schedule_end={recipe.schedule_end:g} is not below optim.lr={recipe.optim.lr:g}")
 
 
-def lengths(recipe: Any, images: int) -> tuple[int, int]:
+def count_steps(recipe: Any, images: int) -> tuple[int, int]:
     """Steps of a run and of its warm-up, where an epoch has ``images``; a ValueError where nothing is left of it."""
     if recipe.steps:
         steps, told = recipe.steps, f"steps={recipe.steps}"

@@ -6,37 +6,39 @@ from typing import Any
 
 from vitrun.config import provenance, resolve, unused
 from vitrun.runtime import distributed
-from vitrun.runtime.console import Screen, readable, table
+from vitrun.runtime.console import Screen, format_table, format_value
 
 
-def main(jobs: list[list[str]], cfg: bool, carry_out: Callable[[Any], dict], as_json: bool) -> None:
+def run_datasets(jobs: list[list[str]], cfg: bool, carry_out: Callable[[Any], dict], as_json: bool) -> None:
     """Carry out each of ``jobs``, all checked before the first; at the end a table of them, or one JSON object."""
-    with distributed.together(), distributed.first():
-        recipes = [resolve.load("fewshot", job, running=not cfg) for job in jobs]
-        unused.check("fewshot", list(zip(jobs, recipes)))
+    with distributed.propagate_errors(), distributed.rank_zero_first():
+        recipes = [resolve.resolve_recipe("fewshot", job, running=not cfg) for job in jobs]
+        unused.check_unused("fewshot", list(zip(jobs, recipes)))
     screen = Screen(as_json=as_json)
     if cfg:
         if distributed.rank() == 0:
-            print("\n\n".join(provenance.show("fewshot", job, recipe) for job, recipe in zip(jobs, recipes)))
+            print("\n\n".join(provenance.format_config("fewshot", job, recipe) for job, recipe in zip(jobs, recipes)))
         return
-    names = [next(word.removeprefix("data=") for word in job if word.startswith("data=")) for job in jobs]
+    names = [next(override.removeprefix("data=") for override in job if override.startswith("data=")) for job in jobs]
     found = {name: carry_out(recipe) for name, recipe in zip(names, recipes)}
     if as_json:
-        screen.result(found)
+        screen.print_result(found)
     else:
-        screen.say(side_by_side(found))
+        screen.log(format_results(found))
 
 
-def side_by_side(found: dict[str, dict]) -> str:
+def format_results(found: dict[str, dict]) -> str:
     """A row a data set, and a column for each number of shots or layer, in percent; of a rehearsal its numbers."""
     columns = list(dict.fromkeys(key for result in found.values() for key in result))
     measured = [key for key in columns if re.fullmatch(r"(shot|layer)\d+|last", key)]
 
     def cell(result: dict, key: str) -> str:
         if key not in measured:
-            return readable(result.get(key, ""))
+            return format_value(result.get(key, ""))
         spread = f" +- {100 * result[f'{key}_std']:.1f}" if f"{key}_std" in result else ""
         return f"{100 * result[key]:.1f}{spread}" if key in result else ""
 
     shown = measured or columns
-    return table(["data", *shown], [[name, *(cell(result, key) for key in shown)] for name, result in found.items()])
+    return format_table(
+        ["data", *shown], [[name, *(cell(result, key) for key in shown)] for name, result in found.items()]
+    )

@@ -1,19 +1,19 @@
-"""What every verb that makes a run is told."""
+"""What every command that makes a run is told."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from vitrun.recipes.base import recipe
+from vitrun.recipes.base import frozen_dataclass
 from vitrun.recipes.view import View
 
-NATIVE = 224  # pixels, where neither a recipe nor weights name a resolution
+DEFAULT_RES = 224  # pixels, where neither a recipe nor weights name a resolution
 
 
-@recipe
-class Running:
-    """What every verb that makes a run is told."""
+@frozen_dataclass
+class RunRecipe:
+    """What every command that makes a run is told."""
 
     res: Annotated[int, Field(ge=8)] | None
     view: View
@@ -23,4 +23,4 @@ class Running:
     runs: Path  # the folder that holds all run folders
 
     # These change how a run is carried out, not what it computes: the run's name does not depend on them.
-    how = ("device", "runs")
+    execution_options = ("device", "runs")
