@@ -128,7 +128,7 @@ def test_a_file_that_finds_no_room_ends_the_run_with_a_sentence(tmp_path, monkey
     with pytest.raises(UserError, match=f"Cannot write .*{file}: No space left on device. Make room") as error:
         there.write_file(file, lambda path: path.write_text("x"))
     assert error.value.status == ExitCode.SPACE
-    assert not [path for path in there.folder.iterdir() if path.name.startswith(f".{file}")], "nothing half is left"
+    assert not [path for path in there.folder.iterdir() if path.name.startswith(f".tmp-{file}")], "nothing half is left"
 
 
 def test_a_run_whose_checkpoint_finds_no_room_does_not_begin(run_command, tmp_path, monkeypatch):

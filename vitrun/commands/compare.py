@@ -14,7 +14,7 @@ from vitrun.recipes import options
 from vitrun.runs import describe, results
 from vitrun.runs.results import Cell
 from vitrun.runtime.console import Screen, format_table
-from vitrun.runtime.files import write_atomic
+from vitrun.runtime.files import write_text_atomic
 
 DEFAULT_FIELDS = {"positions": "learned", "positions_at": "stem"}  # what a number is of that does not name them
 # The figures of results that are shares.
@@ -216,7 +216,7 @@ def write_tables(
         "published": [asdict(number) for number in paper.numbers],
     }
     try:
-        write_atomic(save.with_name(f"{save.name}.csv"), text.getvalue())
-        write_atomic(save.with_name(f"{save.name}.json"), json.dumps(found, indent=2))
+        write_text_atomic(save.with_name(f"{save.name}.csv"), text.getvalue())
+        write_text_atomic(save.with_name(f"{save.name}.json"), json.dumps(found, indent=2))
     except OSError as error:
         raise UserError(f"save={save}: cannot write there: {error.strerror}.", ExitCode.SPACE) from None

@@ -1,7 +1,6 @@
 """Our own files of weights: one ``.safetensors`` that says itself which network it holds."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from vitrun.models.formats import native
 from vitrun.models.load_report import describe_model, format_names
 from vitrun.models.tensor_files import read_weights
 from vitrun.recipes import BiT, Timm, ViT
+from vitrun.runtime.files import write_atomic
 
 
 def save_model(
@@ -37,15 +37,13 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) 
     """Write a ``.safetensors`` file, whole or not at all, with the permissions that the umask gives."""
     from safetensors.torch import save_file
 
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            mode = os.fstat(file.fileno()).st_mode  # safetensors itself makes files for the owner alone
-        save_file(tensors, aside, facts)
-        aside.chmod(mode)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    def write(partial: Path) -> None:
+        partial.touch()
+        mode = partial.stat().st_mode  # safetensors itself makes files that only their owner can read
+        save_file(tensors, partial, facts)
+        partial.chmod(mode)
+
+    write_atomic(path, write)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun.errors import ExitCode, UserError
-from vitrun.runtime.files import sha256_file, sync_to_disk, write_atomic
+from vitrun.runtime.files import sha256_file, write_atomic, write_text_atomic
 
 SCHEMA = 1
 NEWER_SCHEMA = "from a newer vitrun"
@@ -20,29 +20,22 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
 
     Raises OSError where the disk does not take it; what was there before then still stands.
     """
-    final = folder / f"step-{step:08d}"
-    if final.exists():
-        return final
-    aside = folder / f".tmp-{final.name}-{os.getpid()}"
-    aside.mkdir(parents=True)
-    try:
-        write(aside)
-        files = {f.name: {"sha256": sha256_file(f), "size": f.stat().st_size} for f in sorted(aside.iterdir())}
-        for name in files:
-            sync_to_disk(aside / name)
-        write_atomic(
-            aside / "MANIFEST.json", json.dumps({"schema": SCHEMA, "step": step, **facts, "files": files}, indent=2)
-        )
-        sync_to_disk(aside)
-        os.replace(aside, final)
-        sync_to_disk(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    write_atomic(folder / "LATEST", final.name + "\n")
+    checkpoint = folder / f"step-{step:08d}"
+    if checkpoint.exists():
+        return checkpoint
+
+    def write_with_manifest(partial: Path) -> None:
+        partial.mkdir(parents=True)
+        write(partial)
+        files = {f.name: {"sha256": sha256_file(f), "size": f.stat().st_size} for f in sorted(partial.iterdir())}
+        manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
+        (partial / "MANIFEST.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+
+    write_atomic(checkpoint, write_with_manifest)
+    write_text_atomic(folder / "LATEST", checkpoint.name + "\n")
     for old in list_checkpoints(folder)[:-KEEP_LAST]:
         shutil.rmtree(old)
-    return final
+    return checkpoint
 
 
 def keep_only(folder: Path, last: Path) -> None:

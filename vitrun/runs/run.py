@@ -19,10 +19,10 @@ from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.recipes import trees
 from vitrun.runs import checkpoints
 from vitrun.runs.lookup import load_result, load_saved_recipe, model_name_of, weights_fingerprint
-from vitrun.runtime import distributed, files
+from vitrun.runtime import distributed
 from vitrun.runtime.console import Progress, Screen
 from vitrun.runtime.environment import describe_environment
-from vitrun.runtime.files import read_json
+from vitrun.runtime.files import read_json, write_atomic
 from vitrun.runtime.process import handle_stop_signals, hold_lock
 
 MAX_FAILED_SAVES = 3  # in a row, before a run gives up
@@ -242,19 +242,14 @@ class Run:
                 ) from None
             return False
 
-    def write_file(self, file: str, put: Callable[[Path], None]) -> None:
-        """A file of the run, written aside by ``put`` and renamed; a UserError (exit 6) where it cannot be."""
+    def write_file(self, file: str, write: Callable[[Path], object]) -> None:
+        """Write a file of the run with :func:`write_atomic`; raise UserError (exit 6) if it cannot be written."""
         if not self.writes:
             return
-        aside = self.folder / f".{file}.{os.getpid()}"
         try:
-            put(aside)
-            files.sync_to_disk(aside)
-            os.replace(aside, self.folder / file)
+            write_atomic(self.folder / file, write)
         except OSError as error:
             raise self.unwritable_error(self.folder / file, error.strerror or error) from None
-        finally:
-            aside.unlink(missing_ok=True)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``: from now on the run is finished."""

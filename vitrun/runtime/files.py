@@ -3,33 +3,57 @@
 import hashlib
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from vitrun.errors import ExitCode, UserError
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Put ``text`` at ``path``: the whole of it, or what was there before."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file or folder next to ``path``, then rename it: ``path`` appears whole or stays as it was.
+
+    The content is on the disk before the new name is. Raises whatever ``write`` raises, and OSError if the disk is
+    full; the partial file is then removed.
+    """
+    partial = path.with_name(f".tmp-{path.name}-{os.getpid()}")
     try:
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        write(partial)
+        move_into_place(partial, path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        remove(partial)
         raise
 
 
+def write_text_atomic(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as UTF-8: the whole of it, or ``path`` stays as it was."""
+    write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def move_into_place(partial: Path, path: Path) -> None:
+    """Rename a finished file or folder to ``path``, with its content on the disk before and its name after."""
+    for file in (*partial.rglob("*"), partial):
+        sync_to_disk(file)
+    os.replace(partial, path)
+    sync_to_disk(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it; do nothing if there is neither."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_to_disk(path: Path) -> None:
-    """Make the system write a file's, or a folder's, content to the disk."""
+    """Flush a file or folder to the disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -38,13 +62,13 @@ def sync_to_disk(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict | None:
-    """The content of a JSON file, or None where there is no such file; a UserError where it is no JSON object."""
+    """Return the object in a JSON file, or None if there is no such file; raise UserError if it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except ValueError:
-        found = ()
-    if not isinstance(found, dict | None):
+        content = ()
+    if not isinstance(content, dict | None):
         raise UserError(
-            f"{path} is damaged: it holds no JSON object. Delete it, or what it belongs to.", ExitCode.CHECKPOINT
+            f"{path} is damaged: it is not a JSON object. Delete it, or the folder it belongs to.", ExitCode.CHECKPOINT
         )
-    return found
+    return content

@@ -16,7 +16,7 @@ from vitrun.data.sources.messages import first_line
 from vitrun.data.sources.parquet import parse_split_name, source_split_name
 from vitrun.errors import ExitCode, UserError, explain_unknown
 from vitrun.runtime.console import Screen
-from vitrun.runtime.files import read_json, write_atomic
+from vitrun.runtime.files import read_json, write_text_atomic
 
 COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
 HUB_TIMEOUT = 10  # for an answer of the Hub
@@ -48,7 +48,7 @@ def write_receipt(receipt: Path, shards: list[HubFile], screen: Screen) -> None:
     """Write down that the files were compared; a cache that takes no writing works too, but is compared each time."""
     try:
         receipt.parent.mkdir(exist_ok=True)
-        write_atomic(receipt, json.dumps({"files": [asdict(shard) for shard in shards]}, indent=2))
+        write_text_atomic(receipt, json.dumps({"files": [asdict(shard) for shard in shards]}, indent=2))
     except OSError as error:
         screen.warn(f"{receipt} cannot be written ({error.strerror}): the next start will compare all files again.")
 

@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 from vitrun.data.sources.shards.index import user_cache_folder
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
+from vitrun.runtime.files import move_into_place
 
 PARALLEL_DOWNLOADS = 4  # files
 MAX_TRIES = 4
@@ -69,7 +70,8 @@ def download_file(address: str, file: Path, tick: Callable[[], None]) -> None:
                 fcntl.flock(part, fcntl.LOCK_EX)  # another process may want the same file
                 if not file.exists():
                     resume_download(address, part, tick)
-                    os.replace(part.name, file)
+                    part.flush()
+                    move_into_place(Path(part.name), file)
                     Path(f"{part.name}.version").unlink(missing_ok=True)
             return
         except HTTPError as error:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,6 +15,7 @@ import numpy as np
 from vitrun.data.sources.shards.tar import read_members
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
+from vitrun.runtime.files import write_atomic
 
 INDEX_FORMAT = 1  # of the index; another number makes every index anew
 ARRAYS = ("starts", "offsets", "sizes", "labels", "letters", "ends")
@@ -98,23 +98,21 @@ def write_index(folder: Path, shards: Sequence[str], found: Iterable[list[tuple[
 
 
 def write_arrays(folder: Path, arrays: dict[str, np.ndarray], code: str) -> None:
-    """Write arrays and fingerprint aside, then rename; what another process wrote meanwhile is the same, and stays."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        aside.mkdir(parents=True, exist_ok=True)
+    """Write arrays and fingerprint; if another process has written the same folder meanwhile, leave that one."""
+
+    def write(partial: Path) -> None:
+        partial.mkdir(parents=True)
         for name, array in arrays.items():
-            np.save(aside / f"{name}.npy", array)
-        (aside / "fingerprint").write_text(code, encoding="ascii")
-        if not folder.is_dir():
-            os.replace(aside, folder)
+            np.save(partial / f"{name}.npy", array)
+        (partial / "fingerprint").write_text(code, encoding="ascii")
+
+    try:
+        write_atomic(folder, write)
     except OSError as error:
-        if folder.is_dir():
-            return
-        raise UserError(
-            f"The index {folder} cannot be written: {error.strerror}. Make room for it.", ExitCode.SPACE
-        ) from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if not folder.is_dir():
+            raise UserError(
+                f"The index {folder} cannot be written: {error.strerror}. Make room for it.", ExitCode.SPACE
+            ) from None
 
 
 def pack_samples(samples: list[tuple[str, int, int, list[int]]]) -> tuple[np.ndarray, ...]:

@@ -20,7 +20,7 @@ from vitrun.data.sources.vtab.tasks import BUILDERS, NAMES_LOST, TASKS, UNKNOWN_
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen, format_table
-from vitrun.runtime.files import write_atomic
+from vitrun.runtime.files import write_text_atomic
 
 ORDER_EXACT = "exact"
 ORDER_DIFFERS = "differs"
@@ -121,6 +121,6 @@ def write_keys(found: dict[str, Finding], save: Path) -> None:
         for name, task in TASKS.items()
     }
     try:
-        write_atomic(save, json.dumps(tree, indent=0))
+        write_text_atomic(save, json.dumps(tree, indent=0))
     except OSError as error:
         raise UserError(f"save={save}: cannot write there: {error.strerror}.", ExitCode.SPACE) from None
