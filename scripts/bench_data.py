@@ -84,7 +84,7 @@ def write_images(recipe: Pretrain, place: Path) -> None:
     for index, label in enumerate(split.labels.tolist()):
         folder = place / f"{label:05d}"
         folder.mkdir(exist_ok=True)
-        (folder / f"{index:08d}.jpg").write_bytes(split.encoded(index))
+        (folder / f"{index:08d}.jpg").write_bytes(split.read_encoded(index))
 
 
 def measure(batches: Iterator[torch.Tensor], seconds: float) -> dict:

@@ -25,7 +25,7 @@ def test_the_held_out_images_are_drawn_from_all_of_a_sorted_set_and_every_run_ho
 def test_a_cached_image_is_decoded_once_and_comes_out_the_same():
     asked = []
     pixels = [np.random.default_rng(n).integers(0, 256, (4 + n, 6, 3), dtype=np.uint8) for n in range(3)]
-    one = split([0, 1, 0], encoded=lambda index: (asked.append(index), pixels[index])[1])
+    one = split([0, 1, 0], read_encoded=lambda index: (asked.append(index), pixels[index])[1])
     two = cache_decoded(one)
     for _ in range(3):
         assert all((two.decode(n) == pixels[n].transpose(2, 0, 1)).all() for n in range(3))
@@ -36,7 +36,7 @@ def test_images_are_cached_up_to_a_limit_only(monkeypatch):
     asked = []
     pixels = np.zeros((4, 6, 3), np.uint8)
     monkeypatch.setattr("vitrun.data.in_memory.MAX_PIXEL_BYTES", 2 * pixels.nbytes)
-    two = cache_decoded(split([0, 1, 0], encoded=lambda index: (asked.append(index), pixels)[1]))
+    two = cache_decoded(split([0, 1, 0], read_encoded=lambda index: (asked.append(index), pixels)[1]))
     for _ in range(3):
         [two.decode(n) for n in range(3)]
     assert asked == [0, 1, 2, 2, 2] and MAX_PIXEL_BYTES == 2**30

@@ -43,7 +43,7 @@ def test_the_ranks_see_what_one_alone_sees_and_of_shards_no_image_twice_in_an_ep
         as_rank(rank, 3)
         parts.append(seen())
     for step, shares in zip(alone, zip(*parts)):
-        assert [part.first for part in shares] == [rank_range(batch, rank, 3)[0] for rank in range(3)]
+        assert [part.offset for part in shares] == [rank_range(batch, rank, 3)[0] for rank in range(3)]
         assert (np.concatenate([part.indices for part in shares]) == step.indices).all()
         assert (np.concatenate([part.images for part in shares]) == step.images.numpy()).all()
     indices = np.concatenate([part.indices for shares in zip(*parts) for part in shares])

@@ -11,11 +11,11 @@ from vitrun.runtime import random
 
 def test_images_in_shards_keep_their_order_without_those_left_out():
     split = data.Split(
-        [f"{n}" for n in range(10)], np.arange(10), ("x",), encoded=lambda index: bytes([index]),
-        shards=Order(np.array([0, 4, 10]), 3), code="x",
+        [f"{n}" for n in range(10)], np.arange(10), ("x",), read_encoded=lambda index: bytes([index]),
+        shard_order=Order(np.array([0, 4, 10]), 3), index_fingerprint="x",
     )  # fmt: skip
     left = split.exclude({"1", "4", "9"})
-    assert list(left.keys) == left.keys[0:7] == list("0235678") and left.encoded(2) == bytes([3])
+    assert list(left.keys) == left.keys[0:7] == list("0235678") and left.read_encoded(2) == bytes([3])
     assert left.order.starts.tolist() == [0, 3, 7] and left.fingerprint != split.exclude({"1"}).fingerprint
     assert sorted(left.order.indices(0, 0, np.arange(7)).tolist()) == list(range(7))
     with pytest.raises(UserError, match="nothing to train on"):

@@ -22,7 +22,9 @@ def test_a_bad_image_is_named_with_the_reason_and_the_way_out(what):
 
 
 def test_a_file_that_is_gone_is_no_bad_image_but_stops_at_once(tmp_path):
-    gone = data.Split(["cat/1.jpg"], np.zeros(1, int), ("cat",), encoded=lambda _: (tmp_path / "1.jpg").read_bytes())
+    gone = data.Split(
+        ["cat/1.jpg"], np.zeros(1, int), ("cat",), read_encoded=lambda _: (tmp_path / "1.jpg").read_bytes()
+    )
     with pytest.raises(UserError, match=r"cat/1.jpg cannot be read: .*No such file") as error:
         gone.decode(0)
     assert error.value.status == ExitCode.DATA and not isinstance(error.value, BadImage)

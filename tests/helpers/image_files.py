@@ -51,4 +51,4 @@ BAD = {
 def split(files: list[bytes], directory: str = "train") -> data.Split:
     """Return a split of these files, of three classes in turn."""
     keys = [f"{directory}/{number}.jpg" for number in range(len(files))]
-    return data.Split(keys, np.arange(len(files)) % 3, ("a", "b", "c"), encoded=files.__getitem__)
+    return data.Split(keys, np.arange(len(files)) % 3, ("a", "b", "c"), read_encoded=files.__getitem__)

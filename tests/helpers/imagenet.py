@@ -40,4 +40,6 @@ def opened(name: str, root: Path, **changes) -> data.Split:
 
 def lists(split: data.Split) -> dict[str, set[int]]:
     """Return the labels that count as right, by file name."""
-    return {key.split("/")[-1]: {n for n in row if n >= 0} for key, row in zip(split.keys, split.right.tolist())}
+    return {
+        key.split("/")[-1]: {n for n in row if n >= 0} for key, row in zip(split.keys, split.correct_labels.tolist())
+    }

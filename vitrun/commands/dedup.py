@@ -34,7 +34,7 @@ def execute(recipe: recipes.Dedup, run: Run) -> dict[str, Any]:
         f"data: {len(test)} test images of {recipe.against.name}, {len(train)} training images of {recipe.data.name}"
     )
     run.update_about(
-        train_data=train.fingerprint, test_data=test.fingerprint, test_identity=test.identity, source=train.where
+        train_data=train.fingerprint, test_data=test.fingerprint, test_identity=test.identity, source=train.location
     )
     loaded = weights.load_init(recipe.init, recipe.runs, 0, run.log, res=recipe.res) if recipe.init else None
     if run.dry:

@@ -32,7 +32,8 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     network = match_classes(loaded, test, recipe.init, recipe.data.name)
     check_class_names(loaded.names, test, recipe.init, run.warn)
     if network is not loaded.network:
-        run.log(f"answers: the likeliest of {len(np.unique(test.among))} of the model's {loaded.classes:,} classes")
+        allowed = len(np.unique(test.imagenet_labels))
+        run.log(f"answers: the likeliest of {allowed} of the model's {loaded.classes:,} classes")
     loss = (load_saved_recipe(recipe.init, recipe.runs) or {}).get("loss", "softmax")
     check_loss(loss, test)
     if run.dry:
@@ -41,7 +42,7 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     with run.screen.progress(run.command, len(test), 0) as bar:
         found = predict(network.to(machine.device), batches, LOSSES[loss], machine, run.progress_callback(bar))
     run.write_file("preds.parquet", lambda path: write_predictions(path, found, test))
-    right = test.right[found.indices]
+    right = test.correct_labels[found.indices]
     accuracy = {"top1": found.accuracy(1, right), "top5": found.accuracy(5, right)}
     if test.accepted is None:  # a loss against one of several right labels would mean nothing
         accuracy["loss"] = float(found.losses.mean())
@@ -55,15 +56,15 @@ def find_duplicates(recipe: recipes.Eval, test: data.Split) -> np.ndarray:
     """Which test images the dedup run found in a training set [N]; a UserError where it looked for others."""
     keys = exclude.load_duplicate_keys(recipe.dedup, recipe.runs, test.identity)
     doubled = np.array([key in keys for key in test.keys])
-    if not (test.right[~doubled] >= 0).any():
+    if not (test.correct_labels[~doubled] >= 0).any():
         raise UserError(f"dedup={recipe.dedup}: every test image is a duplicate, so that none is left.", ExitCode.DATA)
     return doubled
 
 
 def match_classes(loaded: models.LoadedModel, test: data.Split, init: str, name: str) -> nn.Module:
     """The network, with answers among the classes of the test set where those are ImageNet's; a UserError where not."""
-    if test.among is not None and loaded.classes == data.IMAGENET_CLASSES:
-        return ClassSubset(loaded.network, test.among)
+    if test.imagenet_labels is not None and loaded.classes == data.IMAGENET_CLASSES:
+        return ClassSubset(loaded.network, test.imagenet_labels)
     if loaded.classes == len(test.classes):
         return loaded.network
     if not loaded.classes:
@@ -72,7 +73,7 @@ def match_classes(loaded: models.LoadedModel, test: data.Split, init: str, name:
             f"init={init}).",
             ExitCode.COMMAND,
         )
-    of_imagenet = test.among is not None or len(test.classes) == data.IMAGENET_CLASSES
+    of_imagenet = test.imagenet_labels is not None or len(test.classes) == data.IMAGENET_CLASSES
     raise UserError(
         f"{init} has a head of {loaded.classes} classes, but {name} has {len(test.classes)}: fine-tune first "
         f"(vitrun finetune data={'imagenet' if of_imagenet else name}), or give the init of such a model.",
@@ -86,7 +87,7 @@ def check_class_names(names: Sequence[str], test: data.Split, init: str, warn: C
     A UserError where they are the same in another order. Numbers are no names.
     """
     called = test.classes
-    if called == names or not names or test.among is not None or all(map(str.isdecimal, [*names, *called])):
+    if called == names or not names or test.imagenet_labels is not None or all(map(str.isdecimal, [*names, *called])):
         return
     number, (own, other) = next((i, pair) for i, pair in enumerate(zip(names, called)) if pair[0] != pair[1])
     if sorted(names) == sorted(called):
@@ -119,7 +120,7 @@ def write_predictions(path: Any, found: Any, test: data.Split) -> None:
     labels = found.labels.tolist() if found.labels.ndim == 1 else strip_padding(found.labels)
     columns = {"id": [test.keys[i] for i in found.indices], "label": labels, "top5": found.top_classes.tolist()}
     if test.accepted is not None:
-        columns["right"] = strip_padding(test.right[found.indices])
+        columns["right"] = strip_padding(test.correct_labels[found.indices])
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
 
 

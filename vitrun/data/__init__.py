@@ -48,7 +48,7 @@ def make_placeholder_split(data: recipes.Files | recipes.Shards, part: str) -> S
     else:
         where = f"{data.hub}, as published: not downloaded"
     rows, classes = np.zeros(images, np.int64), tuple(map(str, range(data.classes)))
-    return Split(KeySubset([""], rows), rows, classes, where=where, code="as published")
+    return Split(KeySubset([""], rows), rows, classes, location=where, index_fingerprint="as published")
 
 
 def open_split(
@@ -65,7 +65,7 @@ def open_split(
         data = hub.download_split(data, part, screen, tick)
     split = registry.open_source(data, part, tick)
     if len(split) == 0:
-        where = f" (from {split.where})" if split.where else ""
+        where = f" (from {split.location})" if split.location else ""
         raise UserError(f"data={data.name}: its {part} part has no images{where}.", ExitCode.DATA)
     if split.labels.reshape(len(split), -1)[:, 0].min() < 0:
         raise UserError(

@@ -38,8 +38,8 @@ def read_or_next(split: Split, index: int, bad: Callable[[int, BadImage], None])
 class BadImageBudget:
     """Counts the bad images of a split, each once, and ends the run at more than a ``share`` of all."""
 
-    def __init__(self, split: Split, share: float, tell: Callable[[str, str], None], known: Iterable[str] = ()):
-        self.split, self.share, self.tell = split, share, tell
+    def __init__(self, split: Split, share: float, report: Callable[[str, str], None], known: Iterable[str] = ()):
+        self.split, self.share, self.report = split, share, report
         self.keys = set(known)  # those met before the run was resumed
         self.unsynced: list[tuple[str, str]] = []  # that the other ranks have not heard
         self.lock = Lock()
@@ -56,12 +56,12 @@ class BadImageBudget:
             self.count(key, sentence)
 
     def count(self, key: str, sentence: str) -> None:
-        """Count and tell of an image; a UserError where it is one too many."""
+        """Count and report of an image; a UserError where it is one too many."""
         with self.lock:
             if key not in self.keys:
                 self.keys.add(key)
                 self.unsynced.append((key, sentence))
-                self.tell(key, sentence)
+                self.report(key, sentence)
             if len(self.keys) > self.share * len(self.split):
                 more = f", first {', '.join(sorted(self.keys)[:MAX_NAMED])}" if len(self.keys) > 1 else ""
                 raise UserError(
@@ -98,14 +98,14 @@ def find_bad_images(split: Split) -> dict[int, BadImage]:
     )
 
 
-def drop_bad_images(split: Split, tell: Callable[[str], None]) -> Split:
-    """The split without its bad images, each of which ``tell`` is told."""
+def drop_bad_images(split: Split, report: Callable[[str], None]) -> Split:
+    """The split without its bad images, each of which ``report`` is told."""
     bad = find_bad_images(split)
     if split.pixels is not None:
         return split
     if len(bad) == len(split):
         raise UserError(f"None of {len(bad)} images can be read: {bad[0]}", ExitCode.DATA)
     for mistake in bad.values():
-        tell(f"skipped: {mistake}")
-    sound = split.only(np.setdiff1d(np.arange(len(split)), list(bad)))
-    return decode_to_memory(replace(sound, skipped=len(bad), whole=split.identity))
+        report(f"skipped: {mistake}")
+    sound = split.select(np.setdiff1d(np.arange(len(split)), list(bad)))
+    return decode_to_memory(replace(sound, skipped=len(bad), full_identity=split.identity))

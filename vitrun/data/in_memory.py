@@ -28,7 +28,7 @@ def cache_decoded(split: Split) -> Split:
                 taken += image.nbytes
         return image
 
-    return replace(split, encoded=encoded)
+    return replace(split, read_encoded=encoded)
 
 
 def decode_to_memory(split: Split) -> Split:
@@ -50,7 +50,7 @@ def decode_to_memory(split: Split) -> Split:
     _, height, width = probe[0].shape
     spread = map if height * width <= TINY_PIXELS else DECODE_POOL.map
     fits = all(spread(place, range(0, len(split), DECODE_CHUNK)))
-    return replace(split, pixels=torch.from_numpy(pixels), encoded=None) if fits else split
+    return replace(split, pixels=torch.from_numpy(pixels), read_encoded=None) if fits else split
 
 
 def try_decode(split: Split, row: int) -> np.ndarray | None:

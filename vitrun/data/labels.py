@@ -107,8 +107,9 @@ def map_to_imagenet_200(data: recipes.Files, split: Split) -> Split:
     if labels.min(initial=0) < 0:
         key = split.keys[int(labels.argmin())]
         raise UserError(f"data={data.name}: {key} is of none of the {len(chosen)} classes of this set.", ExitCode.DATA)
-    among = np.array(chosen)[:, None]
-    return replace(split, labels=labels, classes=tuple(synsets[label] for label in chosen), among=among)
+    imagenet_labels = np.array(chosen)[:, None]
+    classes = tuple(synsets[label] for label in chosen)
+    return replace(split, labels=labels, classes=classes, imagenet_labels=imagenet_labels)
 
 
 def map_objectnet(data: recipes.Files, split: Split) -> Split:
@@ -128,9 +129,9 @@ def map_objectnet(data: recipes.Files, split: Split) -> Split:
     names = sorted(meanings)
     place = np.array([names.index(name) if name in meanings else -1 for name in split.classes])
     most = max(map(len, meanings.values()))
-    among = np.array([(meanings[name] * most)[:most] for name in names])
-    shared = split.only(np.flatnonzero(place[split.labels] >= 0))
-    return replace(shared, labels=place[shared.labels], classes=tuple(names), among=among)
+    imagenet_labels = np.array([(meanings[name] * most)[:most] for name in names])
+    shared = split.select(np.flatnonzero(place[split.labels] >= 0))
+    return replace(shared, labels=place[shared.labels], classes=tuple(names), imagenet_labels=imagenet_labels)
 
 
 def read_objectnet_mappings(folder: Path) -> dict[str, list[int]]:

@@ -35,9 +35,9 @@ class Batch:
     indices: np.ndarray
     inputs: tuple[Tensor, ...] = ()
     targets: tuple[Tensor, ...] = ()
-    first: int = 0  # the place of the first image in the batch of all ranks
+    offset: int = 0  # the place of the first image in the batch of all ranks
 
-    def part(self, rows: slice | np.ndarray, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
+    def micro_batch(self, rows: slice | np.ndarray, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
         """What the network is given of the images at ``rows``, and what the loss is, on ``device``."""
         parts = ((self.images, *self.inputs), (self.labels, *self.targets))
         inputs, targets = ([tensor[rows].to(device, non_blocking=True) for tensor in part] for part in parts)
@@ -69,7 +69,7 @@ def train_batches(
             shown, indices[here] = load_views(split, view, chosen, epoch, bad)
             images.append(shown)
         shown = images[0] if len(images) == 1 else torch.cat(images)
-        yield Batch(shown, split.targets(indices), indices, first=int(seen[0]) - step * batch)
+        yield Batch(shown, split.targets(indices), indices, offset=int(seen[0]) - step * batch)
 
 
 def test_batches(split: Split, view: Callable, batch: int) -> Iterator[Batch]:

@@ -28,7 +28,7 @@ def print_summary(data: recipes.Data, screen: Screen) -> None:
         named = [part for part in ("train", "test") if getattr(data, part, part)]
         parts, overrides = {part: registry.open_source(data, part) for part in named}, []
     screen.print(format_table(HEADER, [[name, *summarize_split(split)] for name, split in parts.items()]))
-    for place in dict.fromkeys(split.where for split in parts.values() if split.where):
+    for place in dict.fromkeys(split.location for split in parts.values() if split.location):
         screen.log(f"from {place}")
     if overrides:
         screen.log(f"To use it: {shlex.join(overrides)}")
@@ -105,14 +105,14 @@ def inspect_image(split: Split, index: int) -> tuple[str, int, int]:
     """Format, width and height of an image, read from its first bytes; that of bare pixels is ``pixels``."""
     if split.pixels is not None:
         return "pixels", split.pixels.shape[3], split.pixels.shape[2]
-    encoded = split.read(index)
+    encoded = split.load_encoded(index)
     if isinstance(encoded, np.ndarray):
         return "pixels", encoded.shape[1], encoded.shape[0]
     try:
         with open_image(encoded) as image:
             return image.format, image.width, image.height
     except Exception as error:  # whatever a decoder raises
-        raise split.bad(index, encoded, error) from None
+        raise split.bad_image_error(index, encoded, error) from None
 
 
 def format_range(numbers: object) -> str:

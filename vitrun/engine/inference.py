@@ -68,7 +68,7 @@ def run_inference(
 
         @torch.inference_mode()
         def work(piece: np.ndarray, batch: Batch = batch) -> list[np.ndarray]:
-            inputs, targets = batch.part(piece, machine.device)
+            inputs, targets = batch.micro_batch(piece, machine.device)
             with machine.autocast():
                 return [tensor.cpu().numpy() for tensor in function(*inputs, *targets)]
 

@@ -47,7 +47,7 @@ def open_parts(
         run.log(f"left out: {left:,} of {len(whole):,} {PART_NAMES[parts[0]]} images, by {', '.join(excluded)}")
     sizes = " and ".join(f"{len(split)} {PART_NAMES[part]}" for part, split in zip(parts, splits))
     run.log(f"data: {source.name}, {sizes} images, {len(splits[0].classes)} classes")
-    places = [place for place in dict.fromkeys(split.where for split in splits) if place]
+    places = [place for place in dict.fromkeys(split.location for split in splits) if place]
     for place in places:
         run.log(f"from {place}")
     fingerprints = {f"{part}_data": split.fingerprint for part, split in zip(parts, splits)}

@@ -121,7 +121,7 @@ def accumulate(
         loss = torch.zeros((), device=machine.device)
         total = [torch.zeros_like(p) for p in parameters]  # its own memory: autograd's gradients may share theirs
         for start in starts[lane::lanes]:
-            inputs, targets = batch.part(slice(start, start + micro), machine.device)
+            inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
             with machine.autocast():
                 outputs = state.network(*inputs)
             part = objective(outputs, *targets).sum() / images

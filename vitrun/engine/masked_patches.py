@@ -50,7 +50,7 @@ class MaskedPatchObjective:
 
     def prepare(self, batch: Batch, step: int) -> Batch:
         """The batch that training sees at a step: its patches corrupted as drawn from (seed, step, place in it)."""
-        return self.corrupt(batch, "corrupt", step, batch.first + np.arange(len(batch.images)))
+        return self.corrupt(batch, "corrupt", step, batch.offset + np.arange(len(batch.images)))
 
     def corrupt(self, batch: Batch, purpose: str, number: int, places: np.ndarray) -> Batch:
         """The batch whose labels are its own images, with the corruption of each [N] for network and loss."""

@@ -21,7 +21,7 @@ def test_one_folder_says_which_of_its_images_are_for_testing(tmp_path):
     split = local_files.open_path(tables.load_data_row("folder", path=tmp_path), "test")
     assert (
         0 < len(split) < 15
-        and split.where == f"{tmp_path}, of whose images a tenth, by a hash of their names, is for testing"
+        and split.location == f"{tmp_path}, of whose images a tenth, by a hash of their names, is for testing"
     )
 
 

@@ -53,9 +53,9 @@ def open_folders(data: recipes.Files, part: str) -> Split:
         [*keys],
         np.array(labels, dtype=np.int64),
         tuple(map(escape_name, names)),
-        encoded=lambda index: Path(paths[index]).read_bytes(),
+        read_encoded=lambda index: Path(paths[index]).read_bytes(),
         sizes=np.array(sizes, dtype=np.int64),
-        where=where,
+        location=where,
     )
 
 

@@ -110,7 +110,7 @@ def split_from_table(data: recipes.Files, table: Any) -> Split:
 
     sizes = compute.fill_null(compute.binary_length(encoded), -1).to_numpy().astype(np.int64)
     accepted = None if lists is None else pad_labels(lists)
-    return Split(keys, labels, tuple(names), encoded=read_bytes, accepted=accepted, sizes=sizes)
+    return Split(keys, labels, tuple(names), read_encoded=read_bytes, accepted=accepted, sizes=sizes)
 
 
 def check_columns(data: recipes.Files, features: Any) -> None:

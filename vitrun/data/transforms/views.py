@@ -144,10 +144,10 @@ def pad_crop(
 
 
 def square_crop(
-    numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int, kept: float = SQUARE_SHARE
+    numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int, share: float = SQUARE_SHARE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The whole image squashed to a square of which ``kept`` of each side is cut out at random."""
-    side = round(res / kept)
+    """The whole image squashed to a square of which ``share`` of each side is cut out at random."""
+    side = round(res / share)
     places = np.minimum(np.floor(numbers[:, -3:-1] * (side - res + 1)), side - res)
     return whole_image_boxes(sides), np.concatenate([np.full_like(sides, side), places.astype(np.int64)], 1)
 
@@ -165,6 +165,6 @@ CROPS = {
     "random_resized": random_resized_crop,
     "pad": pad_crop,
     "square": square_crop,
-    "small_square": partial(square_crop, kept=SMALL_SQUARE_SHARE),
+    "small_square": partial(square_crop, share=SMALL_SQUARE_SHARE),
     "none": no_crop,
 }

@@ -28,7 +28,7 @@ def test_images_labels_and_names_come_back(tmp_path):
     assert list(found.keys) == [f"train-0.tar/{name}" for name in ("deep/a.b/one", "deep/two", "three", "four")]
     assert found.keys[-1] == found.keys[3:][0] and len(found.keys) == 4 and found.classes == tuple("01234")
     assert found.targets(np.array([3, 1])).tolist() == [3, 1] and found.targets(np.array([0])).dtype == torch.int64
-    assert [found.encoded(n) for n in range(4)] == pictures
+    assert [found.read_encoded(n) for n in range(4)] == pictures
     assert (found.decode(1) == np.array([7, 1, 80])[:, None, None]).all()
 
 

@@ -26,7 +26,7 @@ def test_the_second_known_partition_of_caltech_is_read_and_said_to_be_another_dr
     caltech101(tmp_path)
     monkeypatch.setattr("vitrun.data.sources.vtab.copies.CLIP_BENCHMARK_SIZES", {("caltech101", "test"): 1})
     test = read_part(TASKS["caltech101"], tmp_path, "test")
-    assert "1 images: differs from the published split of 6084, another draw" in test.where
+    assert "1 images: differs from the published split of 6084, another draw" in test.location
     with pytest.raises(
         UserError, match="4 images of 102 classes, but the published train split of caltech101 has 3060"
     ):
@@ -56,7 +56,9 @@ def test_of_a_copy_without_names_the_order_cannot_be_known_unless_it_is_surely_a
         check_data(recipe, Screen())
     assert row(capsys.readouterr().out, "cifar100") == ["50000, 10000", order]
     train = read_part(TASKS["cifar100"], tmp_path / "cifar100", "train800")
-    assert list(train.keys)[:2] == ["train/16399", "train/1680"] and "lost their names, only their rows" in train.where
+    assert (
+        list(train.keys)[:2] == ["train/16399", "train/1680"] and "lost their names, only their rows" in train.location
+    )
 
 
 def test_a_copy_whose_keys_are_names_is_of_no_use_without_them(tmp_path, capsys):
@@ -98,7 +100,7 @@ def test_a_copy_in_parquet_is_ordered_by_the_names_of_its_images_and_says_where_
     every = [f"{name}/image_{n:04d}.jpg" for name in classes for n in range(30)]
     assert list(train.keys) == [f"train/{every[row]}" for row in tfds_order(every, "train")[:800]]
     assert train.labels.tolist() == [classes.index(key.split("/")[1]) for key in train.keys]
-    assert len(test) == 204 and "differs from the published split of 6084" in test.where
+    assert len(test) == 204 and "differs from the published split of 6084" in test.location
     with pytest.raises(UserError, match="not what is published, as said above: caltech101"):
         check_data(
             resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]),

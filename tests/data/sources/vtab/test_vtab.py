@@ -23,7 +23,7 @@ from vitrun.runs import run
 def test_a_task_is_opened_in_order_with_its_labels_and_the_classes_that_are_absent(root):
     recipe = resolve.resolve_recipe("pretrain", ["data=vtab/flowers102", f"data.root={root}"]).data
     train, test = (data.open_split(recipe, part) for part in ("train", "test"))
-    assert (len(train), len(test), len(train.classes)) == (1000, 6149, 102) and train.where
+    assert (len(train), len(test), len(train.classes)) == (1000, 6149, 102) and train.location
     assert not set(train.keys) & set(test.keys) and len(set(train.keys)) == 1000
     assert [key.split("/")[0] for key in train.keys] == ["train"] * 800 + ["validation"] * 200
     names = [key.split("/")[1] for key in train.keys]
@@ -70,7 +70,7 @@ def test_a_partition_that_no_file_lists_is_drawn_and_reported_as_drawn(tmp_path,
         for n in range(1, 32):
             os.link(images / "Faces" / "image_0001.jpg", place / f"image_{n:04d}.jpg")
     drawn = read_part(TASKS["caltech101"], tmp_path / "caltech101", "train800val200")
-    assert len(drawn) == 1000 and "not known to be the published one" in drawn.where
+    assert len(drawn) == 1000 and "not known to be the published one" in drawn.location
     said, splits = check(tmp_path, tmp_path / "splits.json", capsys)
     assert row(said, "caltech101")[1] == "cannot be known from this copy" and splits["caltech101"]["test"] is None
 

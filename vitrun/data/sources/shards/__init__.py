@@ -55,7 +55,14 @@ def open_shards(data: recipes.Shards, part: str, tick: Callable[[], None] = lamb
     check_label_range(data, keys)
     names = tuple(str(n) for n in range(data.classes))
     order = Order(found.starts, data.buffer)
-    return Split(keys, found.labels, names, encoded=make_reader(root, keys), shards=order, code=found.fingerprint)
+    return Split(
+        keys,
+        found.labels,
+        names,
+        read_encoded=make_reader(root, keys),
+        shard_order=order,
+        index_fingerprint=found.fingerprint,
+    )
 
 
 def locate_shards(data: recipes.Shards, part: str) -> tuple[Path, list[str], str]:

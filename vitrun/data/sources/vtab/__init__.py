@@ -49,7 +49,7 @@ def read_part(task: Task, folder: Path, part: str) -> Split:
     sizes = np.array([originals[split].sizes[row] for split, row in places], dtype=np.int64) if sized else None
     classes = originals[pieces[0][0]].classes[task.label]
     where = "; ".join(dict.fromkeys(original.where for original in originals.values()))
-    return Split(keys, labels, classes, encoded=encoded, sizes=sizes, where=where)
+    return Split(keys, labels, classes, read_encoded=encoded, sizes=sizes, location=where)
 
 
 def read_complete_split(task: Task, folder: Path, split: str) -> OriginalSplit:

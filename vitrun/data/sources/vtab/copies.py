@@ -62,4 +62,6 @@ def read_copy(builder: str, folder: Path, split: str) -> OriginalSplit:
             [str(row) for row in range(len(names))],
             f"{where}; {NAMES_LOST}, only their rows tell their order",
         )
-    return OriginalSplit(keys, {"label": found.labels}, {"label": found.classes}, found.encoded, where, found.sizes)
+    return OriginalSplit(
+        keys, {"label": found.labels}, {"label": found.classes}, found.read_encoded, where, found.sizes
+    )

@@ -81,6 +81,6 @@ def test_the_remaining_labels_are_counted_as_vtab_counts_them():
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)])
 def test_an_original_may_hold_pixels_grey_ones_for_all_three_channels(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    image = Split(["k"], np.zeros(1, np.int64), ("a",), encoded=lambda index: pixels).decode(0)
+    image = Split(["k"], np.zeros(1, np.int64), ("a",), read_encoded=lambda index: pixels).decode(0)
     expected = pixels if len(shape) == 3 else np.stack([pixels] * 3, 2)
     assert image.shape == (3, 4, 6) and (image == expected.transpose(2, 0, 1)).all()
