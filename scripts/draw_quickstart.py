@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("svg")
-from matplotlib import pyplot  # noqa: E402  # the backend is chosen first
+from matplotlib import pyplot
 
 NAMES = {"vit_nano8, shapes": "pretrained on drawn shapes", "vit_nano8, scratch": "untrained"}
 CELL = re.compile(r"([\d.]+) ± ([\d.]+)")
