@@ -1,0 +1,277 @@
+"""Compare the recipes that conf/ offers before and after a change: only what is renamed below may differ.
+
+    python scripts/check_recipes.py write FILE            # JSON lines, compressed where FILE ends in .gz; some minutes
+    python scripts/check_recipes.py compare BEFORE AFTER
+
+``write`` resolves every command with the choices of its config groups. The product of all would have a million
+combinations, nearly all of choices that no file combines. Of these are resolved:
+
+- each protocol, and none, with each data set and each model; with some models of each family alone where the data set
+  is one that the papers fine-tune on and the command pretrains, or the other way round;
+- each protocol with the tasks of VTAB and the sets for evaluation, for one model; the first task with each model;
+- ``augment`` with each protocol, the ImageNets and two models: those for which recipes choose an augmentation;
+- ``optim`` and ``objective`` with each protocol, the ImageNets and the first task; ``objective`` with each model;
+- ``fewshot``, ``eval``, ``dedup`` and ``export`` with each data set and each model, one at a time.
+
+Fine-tuning finds its model by ``init=random:MODEL``. The choices are the files in the folders of ``conf/``; files of
+recipes are not listed, for what they set is seen in the recipes. No data, weights or GPU is needed.
+
+A line is ``["COMMAND OVERRIDE ...", {option: value, ...}]``, or ``["...", {"error": STATUS}]`` where the command line
+refuses the overrides. ``compare`` prints each distinct difference with the number of its combinations and the first of
+them, and exits with 1 where there is any. A combination that one file lacks is a difference if the other composes it.
+"""
+
+import gc
+import gzip
+import json
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+CONF = ROOT / "conf"
+
+# RENAMES: what may differ. A key is an option, as "optim.lr", or one of a single command, as "finetune protocol"; in
+# VALUES, NEW and GONE it may be "command". Overrides and recipes are renamed alike.
+OPTIONS: dict[str, str] = {}  # {option of BEFORE: its name in AFTER}
+VALUES: dict[str, dict[Any, Any]] = {}  # {option of BEFORE: {value: its name in AFTER}}
+REMOVED: dict[str, Any] = {}  # {option of BEFORE alone: the value that it has wherever it is}
+ADDED: dict[str, Any] = {}  # {option of AFTER alone: the value that it has wherever it is}
+GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
+NEW: dict[str, list[str]] = {}  # {option of AFTER: choices that were not there}: their combinations are left out
+
+MODEL, DATA = "vit_b16", "imagenet"  # with what is tried for one model or data set alone
+FAMILIES = ["bit_r50x1", "r50_vit_b16", "swin_t", "vit_b16", "vit_h14"]  # some models of each family
+AUGMENTED = ["vit_b16", "vit_s16"]  # models for which recipes choose an augmentation
+FINETUNED = ["cifar10", "cifar100", "digits", "flowers102", "folder", "parquet", "pets", "vtab"]  # not pretrained on
+CHUNK = 200  # combinations of one process: Hydra's trees are cached, and never freed
+SHOWN = 3  # combinations of a difference
+
+Line = tuple[str, dict[str, Any]]  # the combination as text, and its recipe
+
+
+def resolve(command: str, overrides: list[str]) -> dict[str, Any]:
+    """Return the recipe of a command as ``{dotted option: value}``, or ``{"error": exit status}``.
+
+    The only function that knows the package.
+    """
+    from vitrun import choices, start
+    from vitrun.mistakes import Mistake
+
+    try:
+        tree = choices.plain(start.load(command, overrides, running=False))
+    except Mistake as error:
+        return {"error": int(error.status)}
+    return {option: choices.reach(tree, option) for option in choices.leaves(tree)}
+
+
+def combinations() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each command with its overrides; some of them more than once."""
+    for command in names("", nested=False):
+        for axes in products(command):
+            for values in product(*axes.values()):
+                pairs = zip(axes, values, strict=True)
+                yield command, tuple(sorted(f"{key}={value}" for key, value in pairs if value is not None))
+
+
+def products(command: str) -> list[dict[str, list]]:
+    """Return the products of a command: ``{option: the values to combine}``, where None leaves the option out."""
+    data, weights = names("data"), [f"random:{model}" for model in names("model")]
+    if command in ("pretrain", "finetune"):
+        return training(command)
+    if command in ("fewshot", "eval"):
+        return [{"init": weights, "data": [DATA]}, {"init": [f"random:{MODEL}"], "data": data}]
+    if command == "dedup":
+        return [{"data": data}, {"against": data}, {"data": [DATA], "against": data}, {"init": weights}]
+    if command == "export":
+        return [{"init": weights}]
+    return [{}, {"name": data}] if command == "data" else [{}]
+
+
+def training(command: str) -> list[dict[str, list]]:
+    """Return the products of a command that trains."""
+    data, pretrains = names("data"), command == "pretrain"
+    tasks = [name for name in data if "/" in name]
+    trained = [name for name in data if name not in tasks and not is_for_evaluation(name)]
+    own = [name for name in trained if (name in FINETUNED) != pretrains or name == DATA]
+    imagenets = [name for name in trained if name.startswith("imagenet")]
+
+    def models(some: list[str]) -> dict[str, list]:
+        return {"model": some} if pretrains else {"init": [f"random:{name}" for name in some]}
+
+    protocol, every, one = {"protocol": [None, *protocols(command)]}, models(names("model")), models([MODEL])
+    found = [
+        {**protocol, "data": own, **every},
+        {**protocol, "data": [name for name in trained if name not in own], **models(FAMILIES)},
+        {**protocol, "data": [name for name in data if name not in trained], **one},
+        {**protocol, "data": tasks[:1], **every},
+        {**protocol, "data": imagenets, "augment": names("augment"), **models(AUGMENTED)},
+        {**protocol, "data": [*imagenets, *tasks[:1]], "optim": names("optim"), **one},
+    ]
+    objectives = {"objective": names("objective")}
+    if not pretrains:
+        return found
+    return [{}, *found, {**protocol, "data": imagenets, **objectives, **one}, {**objectives, **every}]
+
+
+def names(folder: str, nested: bool = True) -> list[str]:
+    """Return the names of the files in a folder of ``conf/``, as ``vtab/pets`` for nested ones; not those with an _."""
+    place = CONF / folder
+    found = [file.relative_to(place).with_suffix("") for file in place.glob("**/*.yaml" if nested else "*.yaml")]
+    return sorted(name.as_posix() for name in found if not any(part.startswith("_") for part in name.parts))
+
+
+def protocols(command: str) -> list[str]:
+    """Return the names of a command's protocols: those in its own folder, or all where it has none."""
+    own = f"protocol/{command}"
+    return names(own if (CONF / own).is_dir() else "protocol", nested=False)
+
+
+def is_for_evaluation(name: str) -> bool:
+    """Whether the file of a data set says that it has no training images."""
+    row = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return row.get("train", "") is None
+
+
+def write(file: Path) -> None:
+    """Resolve all combinations in two processes and write them sorted, the same bytes for the same recipes."""
+    began = time.monotonic()
+    sys.path.insert(0, str(ROOT))  # the package of this checkout, beside its conf/
+    yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # reads the same values in less time
+    resolve("pretrain", [])  # import once what each process needs
+    todo = list(dict.fromkeys(combinations()))
+    chunks = [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]
+    with multiprocessing.get_context("fork").Pool(2, gc.disable, maxtasksperchild=1) as pool:
+        lines = sorted(line for part in pool.imap_unordered(resolved, chunks) for line in part)
+    text = "".join(f"{line}\n" for line in lines).encode()
+    file.write_bytes(gzip.compress(text, mtime=0) if file.suffix == ".gz" else text)
+    count(str(file), read(file))
+    print(f"{time.monotonic() - began:.0f} seconds")
+
+
+def resolved(chunk: list[tuple[str, tuple[str, ...]]]) -> list[str]:
+    """Return the lines of some combinations."""
+    return [
+        json.dumps([" ".join([command, *overrides]), resolve(command, list(overrides))], sort_keys=True)
+        for command, overrides in chunk
+    ]
+
+
+def read(file: Path) -> list[Line]:
+    """Return the lines of a file."""
+    content = file.read_bytes()
+    text = gzip.decompress(content) if file.suffix == ".gz" else content
+    return [(key, recipe) for key, recipe in map(json.loads, text.splitlines())]
+
+
+def count(name: str, lines: Iterable[Line]) -> None:
+    """Print how many combinations of each command compose, and how many are refused."""
+    found = Counter((key.split()[0], "error" in recipe) for key, recipe in lines)
+    print(f"{name}: {found.total():,} combinations")
+    for command in sorted({command for command, _ in found}):
+        print(f"  {command:12} {found[command, False]:6,} compose {found[command, True]:6,} refused")
+
+
+def compare(before: list[Line], after: list[Line]) -> bool:
+    """Print each distinct difference; return whether there is any."""
+    earlier = [renamed(*line) for line in before if not has_choice(line[0], GONE)]
+    later = [(key, without(ADDED, key, recipe)) for key, recipe in after if not has_choice(key, NEW)]
+    old, new = dict(earlier), dict(later)
+    found: dict[str, list[str]] = {}
+    for key in sorted(old.keys() | new.keys()):
+        for difference in differences(old.get(key), new.get(key)):
+            found.setdefault(difference, []).append(key)
+    if joined := [key for key, number in Counter(key for key, _ in earlier).items() if number > 1]:
+        found["RENAMES gives two combinations of BEFORE one name"] = joined
+    for difference, keys in found.items():
+        more = f"; and {len(keys) - SHOWN:,} more" * (len(keys) > SHOWN)
+        print(f"{difference}\n    {len(keys):,} combinations: {'; '.join(keys[:SHOWN])}{more}")
+    left_out = f"left out {len(before) - len(earlier):,} of BEFORE, {len(after) - len(later):,} of AFTER"
+    print(f"{len(found):,} distinct differences; {left_out}")
+    return bool(found)
+
+
+def renamed(key: str, recipe: dict[str, Any]) -> Line:
+    """Return a line of BEFORE by the names of AFTER."""
+    command, *overrides = key.split()
+    pairs = (override.split("=", 1) for override in overrides)
+    now = sorted("=".join(rename(command, *pair)) for pair in pairs)
+    options = dict(rename(command, *item) for item in without(REMOVED, key, recipe).items())
+    return " ".join([rename(command, "command", command)[1], *now]), options
+
+
+def rename(command: str, option: str, value: Any) -> tuple[str, Any]:
+    """Return an option of BEFORE and its value by their names in AFTER."""
+    values = entry(VALUES, command, option) or {}
+    new = values.get(value, value) if isinstance(value, str | int | float | None) else value
+    return entry(OPTIONS, command, option) or option, new
+
+
+def without(table: dict[str, Any], key: str, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe without the options that ``table`` has with the same value."""
+    command = key.split()[0]
+    there = {option for option in recipe if {option, f"{command} {option}"} & table.keys()}
+    same = {option for option in there if show(entry(table, command, option)) == show(recipe[option])}
+    return {option: value for option, value in recipe.items() if option not in same}
+
+
+def has_choice(key: str, table: dict[str, list[str]]) -> bool:
+    """Whether a combination makes one of the choices in ``table``."""
+    command, *overrides = key.split()
+    pairs = [["command", command], *(override.split("=", 1) for override in overrides)]
+    return any(value in (entry(table, command, option) or ()) for option, value in pairs)
+
+
+def entry(table: dict[str, Any], command: str, option: str) -> Any:
+    """Return what a table has of an option for a command, or else for all; None where it has nothing."""
+    return table.get(f"{command} {option}", table.get(option))
+
+
+def differences(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Iterator[str]:
+    """Yield each difference of two recipes in words; None stands for a combination that a file lacks."""
+    outcomes = outcome(old), outcome(new)
+    if outcomes != ("composes", "composes"):
+        if outcomes[0] != outcomes[1] and ("composes" in outcomes or None not in (old, new)):
+            yield "BEFORE {}, AFTER {}".format(*outcomes)
+        return
+    for option in sorted(old.keys() | new.keys()):
+        values = [show(recipe[option]) if option in recipe else "(absent)" for recipe in (old, new)]
+        if values[0] != values[1]:
+            yield f"{option}: {values[0]} -> {values[1]}"
+
+
+def outcome(recipe: dict[str, Any] | None) -> str:
+    """Return what a file says of a combination."""
+    if recipe is None:
+        return "lacks it"
+    return f"refuses it with {recipe['error']}" if "error" in recipe else "composes"
+
+
+def show(value: Any) -> str:
+    """Return a value as JSON, in which 1, 1.0 and true differ."""
+    return json.dumps(value, sort_keys=True)
+
+
+def main() -> None:
+    """Write a file, or compare two and exit with 1 where they differ."""
+    match sys.argv[1:]:
+        case ["write", file]:
+            write(Path(file))
+        case ["compare", before, after]:
+            lines = read(Path(before)), read(Path(after))
+            for file, found in zip((before, after), lines, strict=True):
+                count(file, found)
+            sys.exit(compare(*lines))
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
