@@ -40,7 +40,7 @@ CONF = ROOT / "conf"
 
 # RENAMES: what may differ. A key is an option, as "optim.lr", or one of a single command, as "finetune protocol"; in
 # VALUES, NEW and GONE it may be "command". Overrides and recipes are renamed alike.
-OPTIONS: dict[str, str] = {}  # {option of BEFORE: its name in AFTER}
+OPTIONS: dict[str, str] = {"compare verbs": "commands"}  # {option of BEFORE: its name in AFTER}
 VALUES: dict[str, dict[Any, Any]] = {}  # {option of BEFORE: {value: its name in AFTER}}
 REMOVED: dict[str, Any] = {}  # {option of BEFORE alone: the value that it has wherever it is}
 ADDED: dict[str, Any] = {}  # {option of AFTER alone: the value that it has wherever it is}
@@ -62,14 +62,15 @@ def resolve(command: str, overrides: list[str]) -> dict[str, Any]:
 
     The only function that knows the package.
     """
-    from vitrun import choices, start
-    from vitrun.mistakes import Mistake
+    from vitrun.config import resolve as resolver
+    from vitrun.errors import UserError
+    from vitrun.recipes import trees
 
     try:
-        tree = choices.plain(start.load(command, overrides, running=False))
-    except Mistake as error:
+        tree = trees.to_plain_tree(resolver.resolve_recipe(command, overrides, running=False))
+    except UserError as error:
         return {"error": int(error.status)}
-    return {option: choices.reach(tree, option) for option in choices.leaves(tree)}
+    return {option: trees.get_value(tree, option) for option in trees.iterate_keys(tree)}
 
 
 def combinations() -> Iterator[tuple[str, tuple[str, ...]]]:
