@@ -2,20 +2,38 @@
 
 import pytest
 
+from vitrun.config import compose
+from vitrun.errors import UserError
 from vitrun.papers import names
 from vitrun.recipes import tables
 
+PAPER_NAMES = {
+    name: paper for name in tables.list_group_files("model") if (paper := tables.load_model_info(name).paper)
+}
 
-def test_every_row_that_has_a_published_name_is_in_the_model_table():
-    assert names.MODELS.keys() <= tables.list_group_files("model").keys()
 
-
-@pytest.mark.parametrize("row", names.MODELS)
-def test_a_row_has_its_published_name_and_a_changed_one_its_own(row):
+@pytest.mark.parametrize("row, paper", PAPER_NAMES.items())
+def test_a_row_has_its_published_name_and_a_changed_one_its_own(row, paper):
     options = tables.read_row("model", row)
-    assert names.paper_model_name(options["name"], options) == names.MODELS[row][0]
+    assert names.paper_model_name(options["name"], options) == paper
     if "depth" in options:
         assert names.paper_model_name(options["name"], options | {"depth": 1}) == row
+
+
+def test_two_rows_share_a_published_name_only_where_they_are_one_model_at_two_resolutions():
+    shared = {row for row, paper in PAPER_NAMES.items() if list(PAPER_NAMES.values()).count(paper) > 1}
+    assert shared == {"swin_b", "swin_b384", "swin_l", "swin_l384"}
+
+
+def test_names_and_published_weights_are_no_part_of_a_recipe():
+    assert not {"paper", "weights"} & tables.read_row("model", "vit_b16").keys()
+    assert not {"paper", "weights"} & compose.compose_config("pretrain", ["model=vit_b16"])["model"].keys()
+
+
+def test_wrong_metadata_of_a_model_is_refused_with_its_file(monkeypatch):
+    monkeypatch.setattr(tables, "read_conf_file", lambda path: {"kind": "timm", "name": "x", "weights": "timm:x.y"})
+    with pytest.raises(UserError, match=r"conf/model/mine\.yaml .*weights"):
+        tables.load_model_info("mine")
 
 
 PUBLIC = [

@@ -61,7 +61,7 @@ def test_a_wrong_name_offers_the_nearest():
 
 
 def test_every_model_and_data_set_of_a_table_is_one_of_ours():
-    ours = {written for written, *_ in names.MODELS.values()}
+    ours = {tables.load_model_info(name).paper for name in tables.list_group_files("model")}
     data = {tables.read_row("data", name).get("paper") for name in tables.list_group_files("data")}
     data |= {
         *names.VTAB_TASKS.values(),
@@ -120,11 +120,11 @@ def test_table_5_repeats_table_6_but_for_the_largest_model():
 
 
 def test_the_cost_in_table_6_is_that_of_our_networks():
-    rows = {written[0]: row for row, written in names.MODELS.items()}
+    rows = {tables.load_model_info(name).paper: row for name, row in tables.load_model_rows().items()}
     seen = 0
     for number in (number for number in papers.load_table("table6").numbers if not number.percent):
         model, epochs = number.fields["model"], number.fields["pretrain_epochs"]
-        row = tables.load_model_rows()[rows[model]]
+        row = rows[model]
         macs = models.count_macs(row, 21843 if row.kind == "bit" else 1000, 224)
         ratio = float(epochs) * JFT * 6 * macs / 1e18 / number.value
         if (model, epochs) == WRONG:

@@ -1,9 +1,10 @@
 """``vitrun models``: the table of models."""
 
+from collections.abc import Sequence
+
 from vitrun import recipes
 from vitrun.errors import UserError
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
-from vitrun.models.published_weights import list_published_weights
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen, format_table
 
@@ -24,7 +25,10 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> None:
     order = {"name": lambda one: one[0], "parameters": lambda one: one[2], "gmac": lambda one: one[3]}
     rows = [
         [name, row.kind, f"{count:,}" if count else "-", f"{cost / 1e9:.3f}" if count else "-"]
-        + [str(count_tokens(row, recipe.res) or "") if count else "-", summarize_sources(list_published_weights(name))]
+        + [
+            str(count_tokens(row, recipe.res) or "") if count else "-",
+            summarize_sources(tables.load_model_info(name).weights),
+        ]
         for name, row, count, cost in sorted(found, key=order[recipe.sort])
     ]
     screen.print(format_table(HEADER, rows))
@@ -33,6 +37,6 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> None:
     )
 
 
-def summarize_sources(sources: list[str]) -> str:
+def summarize_sources(sources: Sequence[str]) -> str:
     """The first of some sources, and how many there are besides."""
     return sources[0] + (f" and {len(sources) - 1} more" if len(sources) > 1 else "") if sources else ""

@@ -133,6 +133,9 @@ def compose_with_hydra(command: str, overrides: tuple[str, ...]) -> Any:
     with open_dict(found):
         for key in METADATA_KEYS:
             found.pop(key, None)
+        for group, keys in tables.ROW_METADATA.items():
+            for key in keys if found.get(group) else ():
+                found[group].pop(key, None)
     return found
 
 

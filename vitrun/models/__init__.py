@@ -13,7 +13,6 @@ from vitrun.models.hub import check_tag as check_tag
 from vitrun.models.load import load, with_dropout
 from vitrun.models.load_report import LoadReport
 from vitrun.models.masked import MASKED, UNCHANGED, build_masked
-from vitrun.models.published_weights import list_published_weights
 from vitrun.models.tensor_files import Weights, read_weights
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "load",
     "count_macs",
     "count_parameters",
-    "list_published_weights",
     "read_weights",
     "save_model",
     "token_stride",

@@ -23,7 +23,7 @@ from vitrun.recipes.data import (
     describe_origin,
     is_url,
 )
-from vitrun.recipes.model import BiT, Model, Timm, ViT
+from vitrun.recipes.model import BiT, Model, ModelInfo, Timm, ViT
 from vitrun.recipes.objective import Labels, Masked, SimMim
 from vitrun.recipes.optimizer import DURATIONS, Adam, Sgd, count_steps
 from vitrun.recipes.probe import Layers, LinearProbe, OnlineProbe, check_layers
@@ -47,6 +47,7 @@ __all__ = [
 __all__ += [
     "Masked",
     "Model",
+    "ModelInfo",
     "OnlineProbe",
     "DescribedDataset",
     "Sgd",

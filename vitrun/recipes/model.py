@@ -1,4 +1,4 @@
-"""What a network is told: the row of ``conf/model`` that describes it."""
+"""Model architectures: the rows of ``conf/model``."""
 
 from typing import Annotated, Literal
 
@@ -69,6 +69,14 @@ class Timm:
 
     kind: Literal["timm"]
     name: str
+
+
+@frozen_dataclass
+class ModelInfo:
+    """What the file of a model says beyond its options; it is no part of a recipe."""
+
+    paper: str | None = None  # the model's name in papers, as in "B/16"
+    weights: tuple[str, ...] = ()  # published weights, each as ``init=`` takes it
 
 
 Model = Annotated[ViT | BiT | Timm, Field(discriminator="kind")]

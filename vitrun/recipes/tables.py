@@ -16,6 +16,7 @@ PACKAGE = Path(vitrun.__file__).parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # wheel, else checkout
 # The groups whose files lie elsewhere than in the folder of their name, in some for each command.
 GROUP_FOLDERS = {"against": "data", "protocol": "protocol/{command}"}
+ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
 
 
 @cache
@@ -54,27 +55,40 @@ def read_conf_file(path: str) -> dict:
 
 
 def read_row(group: str, name: str) -> dict:
-    """The plain values of ``conf/<group>/<name>.yaml``."""
+    """Return the options of ``conf/<group>/<name>.yaml`` as plain values, without the group's metadata."""
     lookup(list_group_files(group), name, group)
-    return read_conf_file(f"{group}/{name}")
+    row = read_conf_file(f"{group}/{name}")
+    return {key: value for key, value in row.items() if key not in ROW_METADATA.get(group, ())}
 
 
 def load_model_rows() -> dict[str, Any]:
-    """The model table: one row for each file of ``conf/model``."""
+    """Return the model table: one row for each file of ``conf/model``."""
     return {name: load_model_row(name) for name in list_group_files("model")}
 
 
 def load_model_row(name: str) -> Any:
-    """The row that ``conf/model/<name>.yaml`` describes."""
+    """Return the model that ``conf/model/<name>.yaml`` describes."""
     return check_model_row(read_row("model", name), f"conf/model/{name}.yaml")
 
 
+def load_model_info(name: str) -> recipes.ModelInfo:
+    """Return the metadata of ``conf/model/<name>.yaml``: the model's name in papers and its published weights."""
+    row = read_conf_file(f"model/{name}")
+    metadata = {key: row[key] for key in ROW_METADATA["model"] if key in row}
+    return validate_row(recipes.ModelInfo, metadata, f"conf/model/{name}.yaml")
+
+
 def check_model_row(tree: dict, place: str) -> Any:
-    """The row of the model table that a plain tree describes; a UserError that names its ``place`` where not."""
+    """Return the model that a plain tree describes. Raise a UserError that names ``place`` if it is not valid."""
+    return validate_row(recipes.Model, tree, place)
+
+
+def validate_row(kind: Any, tree: dict, place: str) -> Any:
+    """Return ``tree`` as an instance of ``kind``. Raise a UserError that names ``place`` if it is not valid."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(recipes.Model).validate_python(tree)
+        return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{place} is unsound: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
