@@ -94,7 +94,7 @@ def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
         "vitrun.runs.lookup.find_latest_run", lambda runs, command: next(names)
     )  # a third would be another's
     asked = []
-    monkeypatch.setattr(subprocesses, "run_command", lambda command, overrides: asked.append(overrides) or 0)
+    monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides: asked.append(overrides) or 0)
     overrides = ["seed=0,1", "data=digits", f"runs={tmp_path}"]
     assert multirun.run_combinations("finetune", overrides, False, ["--quiet"], True) == 0
     assert asked == [[f"seed={n}", *overrides[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]

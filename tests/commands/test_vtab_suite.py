@@ -94,7 +94,7 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
 
 def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path, monkeypatch, capsys):
     recipe = load(root, tmp_path, "data.tasks=dtd,flowers102")
-    monkeypatch.setattr(subprocesses, "run_command", lambda command, overrides, silent: ExitCode.NUMERICS)
+    monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides, silent: ExitCode.NUMERICS)
     run_command(expand.expand_suite(recipe)["flowers102"])
     for _ in range(2):
         with pytest.raises(UserError, match="1 of 2 tasks failed: dtd. The reasons are above") as error:
@@ -123,7 +123,7 @@ def test_a_task_of_the_suite_has_the_recipe_that_its_own_overrides_make(root, tm
 
 
 def test_the_suite_stops_with_its_task(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(subprocesses, "run_command", lambda command, overrides, silent: ExitCode.INTERRUPTED)
+    monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides, silent: ExitCode.INTERRUPTED)
     with pytest.raises(run.Interrupted) as stopped:
         run_command(load(root, tmp_path, "data.tasks=dtd"))
     assert stopped.value.status == ExitCode.INTERRUPTED

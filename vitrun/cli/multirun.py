@@ -27,7 +27,7 @@ def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[
     failed, status = [], 0
     for number, (job, recipe, place) in enumerate(zip(combinations, checked, places), 1):
         print_to_stderr(f"job {number}/{len(combinations)}: {command} {shlex.join(job)}")
-        status = subprocesses.run_command(command, [*pin_init(job, recipe), *flags])
+        status = subprocesses.run_process(command, [*pin_init(job, recipe), *flags])
         if status in subprocesses.STOP_CODES:
             print_to_stderr(f"Stopped at job {number} of {len(combinations)}. The same command goes on.")
             break

@@ -70,7 +70,7 @@ def run_task(title: str, task: Finetune, run: Run) -> int:
     """The exit status of a task's process; Stopped where it was asked to end."""
     run.raise_if_interrupted()
     run.log(title)
-    status = subprocesses.run_command("finetune", build_overrides(task), silent=run.screen.quiet)
+    status = subprocesses.run_process("finetune", build_overrides(task), silent=run.screen.quiet)
     if status in subprocesses.STOP_CODES:
         raise Interrupted(ExitCode(status))
     run.log_metrics({"part": title, "status": status})

@@ -1,4 +1,4 @@
-"""This process: that it is alone in a folder, and how it is asked to end."""
+"""The lock of a folder, and signals that ask this process to stop."""
 
 import fcntl
 import os
@@ -12,43 +12,47 @@ from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 
-DEBOUNCE_SECONDS = (
-    1.0  # seconds in which one request may come by two ways: from its group, and from the sweep that it is a job of
-)
+DEBOUNCE_SECONDS = 1.0  # one request may arrive twice: for the process group, and passed on by a parent process
 
 
 @contextmanager
 def hold_lock(lock: Path, name: str) -> Iterator[None]:
-    """Hold the lock of the run ``name``; a UserError where another process holds it."""
+    """Hold the lock file of the run ``name``; raise UserError if another process holds it."""
     with open(lock, "ab+", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise UserError(f"{name} is running already ({file.read().decode()}). Wait for it, or stop it.") from None
-        with suppress(OSError):  # on a full disk it says nothing, and holds all the same
+            owner = file.read().decode()
+            raise UserError(f"{name} is already running ({owner}). Wait until it ends, or stop it.") from None
+        with suppress(OSError):  # on a full disk the lock works without a text
             file.truncate(0)
             file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode())
         yield
 
 
 @contextmanager
-def handle_stop_signals(ask: Callable[[ExitCode], None]) -> Iterator[None]:
-    """``ask`` at the first Ctrl-C or SIGTERM, with the exit status for it; a later one ends the process at once."""
-    asked: float | None = None
+def handle_stop_signals(
+    request: Callable[[ExitCode], None], insist: Callable[[ExitCode], None] = os._exit
+) -> Iterator[None]:
+    """Call ``request`` with the exit code on the first SIGINT or SIGTERM, and ``insist`` on each later one.
 
-    def hear(number: int, _: Any) -> None:
-        nonlocal asked
+    By default a second signal ends the process at once. Signals within ``DEBOUNCE_SECONDS`` of the first count as one.
+    """
+    first: float | None = None
+
+    def on_signal(number: int, _: Any) -> None:
+        nonlocal first
         status = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
-        if asked is None:
-            asked = time.monotonic()
-            ask(status)
-        elif time.monotonic() - asked > DEBOUNCE_SECONDS:
-            os._exit(status)
+        if first is None:
+            first = time.monotonic()
+            request(status)
+        elif time.monotonic() - first > DEBOUNCE_SECONDS:
+            insist(status)
 
-    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,34 +1,36 @@
-"""Other processes of vitrun, one at a time: the jobs of a sweep, and the tasks of a suite."""
+"""``vitrun`` commands in processes of their own."""
 
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from vitrun.errors import ExitCode
+from vitrun.runtime.process import handle_stop_signals
 
-STOP_CODES = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)  # of a job that saved what it had, as it was asked to
+STOP_CODES = (
+    ExitCode.INTERRUPTED,
+    ExitCode.TERMINATED,
+)  # of a process that saved its state because it was asked to end
 
 
-def run_command(command: str, overrides: Sequence[str], silent: bool = False) -> int:
-    """The exit status of ``vitrun <command>`` with ``overrides``, waited for while it saves; silent without its output.
+def run_process(command: str, overrides: Sequence[str], silent: bool = False) -> int:
+    """Run ``vitrun <command> <overrides>`` and return its exit code; ``silent`` drops its standard output.
 
-    Ctrl-C reaches it anyway, SIGTERM is passed on. Where it comes too late for this job, it counts for what follows.
+    On Ctrl-C, which reaches both processes, or SIGTERM, which is passed on, wait until the process has saved its state
+    and return ``STOP_CODES``'s code, even if the process had just finished: the caller is to stop as well.
     """
-    asked: list[int] = []
+    requests: list[ExitCode] = []
 
-    def hear(number: int, _: Any) -> None:
-        asked.append(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
-        if number == signal.SIGTERM:
-            process.send_signal(number)
+    def pass_on(status: ExitCode) -> None:
+        requests.append(status)
+        if status == ExitCode.TERMINATED:
+            process.send_signal(signal.SIGTERM)
 
     output = subprocess.DEVNULL if silent else None
-    with subprocess.Popen([sys.executable, "-P", "-m", "vitrun", command, *overrides], stdout=output) as process:
-        before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            status = process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-    return asked[0] if asked else status if status >= 0 else 128 - status  # as a shell counts the end by a signal
+    arguments = [sys.executable, "-P", "-m", "vitrun", command, *overrides]
+    with subprocess.Popen(arguments, stdout=output) as process, handle_stop_signals(pass_on, insist=pass_on):
+        status = process.wait()
+    if requests:
+        return requests[0]
+    return status if status >= 0 else 128 - status  # as a shell reports the end by a signal
