@@ -88,7 +88,7 @@ class Meter:
         self.data_seconds += step.data_seconds
         self.step_seconds += step.step_seconds
         left = (self.steps - step.number) * self.batch / self.speed
-        self.run.log(
+        self.run.log_metrics(
             {"step": step.number, "loss": step.loss, "norm": step.norm, "lr": step.lr, "seconds": step.step_seconds}
         )
         share = self.data_seconds / self.step_seconds

@@ -53,7 +53,7 @@ def test_wrong_bytes_twice_are_an_error_and_stay_nowhere(hub, client, put):
 
 def test_files_that_are_not_in_lfs_are_compared_too(hub, client, put, monkeypatch):
     name = put("small")
-    monkeypatch.setattr("small_hub.LFS", 10**9)
+    monkeypatch.setattr("helpers.small_hub.LFS", 10**9)
     hub.order("bytes", "wrong")
     assert client.open(name)["labels"] == [0, 1, 2] and "other bytes" in client.said()
 
@@ -81,7 +81,7 @@ def test_a_download_that_the_disk_cannot_hold_does_not_start(hub, client, put):
         def __len__(self) -> int:
             return 10**18
 
-    answer = client.open(put("huge", {TEST: Huge(hub.files["vit/plain"][TEST])}))
+    answer = client.open(put("huge", {TEST: Huge(hub.files[f"vit/{put('plain')}"][TEST])}))
     assert answer["status"] == ExitCode.SPACE and "1000000000.0 GB of vit/huge are to come" in answer["mistake"]
     assert hub.asked == ["GET tree plain"]
 

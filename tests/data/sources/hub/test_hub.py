@@ -39,7 +39,7 @@ def test_a_split_that_lies_in_data_and_at_the_top_is_that_in_data(hub, client, o
 
 
 def test_a_long_list_of_files_is_read_page_by_page(hub, client, put, monkeypatch):
-    monkeypatch.setattr("small_hub.PAGE", 1)
+    monkeypatch.setattr("helpers.small_hub.PAGE", 1)
     assert client.open(put("paged"), "train")["labels"] == [0, 0, 1, 2, 1]
     assert hub.asked.count("GET tree plain") == 3
 
