@@ -29,7 +29,7 @@ from vitrun import data, models
 from vitrun.config import resolve
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
-from vitrun.engine.loop import fit
+from vitrun.engine.loop import FitOptions, fit
 from vitrun.engine.state import TrainState
 from vitrun.models.export import export_model
 from vitrun.recipes import tables
@@ -90,13 +90,15 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
     taken = fit(
         TrainState(network, optim.build_optimizer(recipe.optim, network), None, 0, batch // machine.workers),
         given,
-        lr=optim.build_schedule(recipe.schedule, recipe.optim.lr, steps, 0),
-        objective=partial(functional.cross_entropy, reduction="none"),  # ours computes in float32
-        clip=recipe.clip,
-        decay=None,
-        seed=recipe.seed,
-        machine=machine,
-        tick=lambda images: None,
+        FitOptions(
+            loss=partial(functional.cross_entropy, reduction="none"),  # ours computes in float32
+            lr=optim.build_schedule(recipe.schedule, recipe.optim.lr, steps, 0),
+            clip=recipe.clip,
+            ema_decay=None,
+            seed=recipe.seed,
+            machine=machine,
+            tick=lambda images: None,
+        ),
     )
     optimizer = create_optimizer_v2(other, "adamw", lr=recipe.optim.lr, weight_decay=recipe.optim.weight_decay)
     cosine = CosineLRScheduler(optimizer, steps, t_in_epochs=False)

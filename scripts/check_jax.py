@@ -22,7 +22,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -65,13 +64,13 @@ class Recorder:
     batches: list[data.Batch] = field(default_factory=list)
     steps: list[loop.Step] = field(default_factory=list)
 
-    def fit(self, state: TrainState, batches: Iterable[data.Batch], **options: Any) -> Iterator[loop.Step]:
+    def fit(self, state: TrainState, batches: Iterable[data.Batch], options: loop.FitOptions) -> Iterator[loop.Step]:
         """:func:`loop.fit`, kept."""
         row = state.network.row
         self.row, self.classes = row, state.network.head.out_features
         self.bias = state.network.head.bias[0].item()
         export_model(state.network, row, self.classes, state.network.side * row.stride, "npz", self.network, "")
-        for step in loop.fit(state, self.kept(batches), **options):
+        for step in loop.fit(state, self.kept(batches), options):
             self.steps.append(step)
             yield step
 

@@ -17,6 +17,7 @@ ROOMS = (  # from high to low: a room imports those after it only
     "cli",
     "commands",
     "config",
+    "objectives",
     "probes",
     "engine",
     "runs",
@@ -38,8 +39,8 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "datasets": ("data",),
     "h5py": ("data.sources",),
     "huggingface_hub": ("data.sources.hub", "models", "runs.lookup"),
-    "scipy": ("data", "engine.ridge"),
-    "sklearn": ("engine.logistic", "data.sources.synthetic"),
+    "scipy": ("data", "probes.ridge"),
+    "sklearn": ("probes.logistic", "data.sources.synthetic"),
 }
 TALKS = ("runtime.distributed",)  # may use torch.distributed
 

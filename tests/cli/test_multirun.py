@@ -107,4 +107,4 @@ def test_a_sweep_that_is_stopped_lets_its_job_save_and_begins_no_other(tmp_path,
     process = launch(tmp_path, "-m", "seed=0,1")
     output = stop_after(process, tmp_path, 3, number, send)
     assert process.returncode == (ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
-    assert "saved step" in output and "job 2/2" not in output and "Traceback" not in output
+    assert "Saved step" in output and "job 2/2" not in output and "Traceback" not in output

@@ -24,7 +24,7 @@ def test_an_online_probe_reads_its_data_as_fewshot_does(tmp_path):
 @pytest.mark.parametrize(
     "overrides, told",
     [
-        (["model=bit_r50x1"], "masks patches of the image, which bit_r50x1 has none of"),
+        (["model=bit_r50x1"], "masks patches of the image, which bit_r50x1 does not have"),
         (["model=r26_vit_s32"], "choose a pure vision transformer"),
         (["model=vit_nano8", "augment=light2"], "augment.mixup=0.2 is for labels"),
         (["model=vit_nano8", "smoothing=0.1"], "smoothing=0.1 is for labels"),

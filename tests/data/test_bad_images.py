@@ -88,7 +88,7 @@ def test_a_run_counts_and_names_what_it_replaced_and_evaluation_what_it_skipped(
     )
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["bad_image"] for line in lines if "bad_image" in line] == ["cat/2.png"]
-    assert "replaced in training: cat/2.png is no readable image" in (folder / "log.txt").read_text()
+    assert "Replaced in training: cat/2.png is no readable image" in (folder / "log.txt").read_text()
 
     (photographs / "test" / "dog" / "1.png").write_bytes(b"")
     with pytest.raises(UserError, match="1 of 8 test images cannot be read: dog/1.png"):  # before a step is done

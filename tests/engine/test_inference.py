@@ -8,7 +8,7 @@ from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.engine.inference import Predictions, predict
-from vitrun.engine.losses import LOSSES
+from vitrun.objectives.labels import LOSSES
 
 
 def test_an_answer_is_right_that_is_among_the_labels():

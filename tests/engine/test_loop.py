@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from helpers.training import batch, small, state_of, train
-from vitrun.engine.losses import LOSSES, LabelObjective
 from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.objectives.labels import LOSSES, LabelObjective
 
 
 def test_a_step_that_is_stopped_leaves_the_statistics_of_batches_as_they_were():
@@ -45,10 +45,10 @@ def test_the_step_does_not_depend_on_the_micro_batch(micro):
 @pytest.mark.parametrize("micro", [1, 3, 8])
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 def test_the_step_of_a_mixed_batch_does_not_depend_on_the_micro_batch(micro, loss):
-    aim = LabelObjective(loss, smoothing=0.1, mixup=0.5, seed=0)
-    mixed = [aim.prepare(batch(8, seed=step), step) for step in range(2)]
+    objective = LabelObjective(loss, smoothing=0.1, mixup=0.5, seed=0)
+    mixed = [objective.prepare(batch(8, seed=step), step) for step in range(2)]
     whole, parts = state_of(small(), 8), state_of(small(), micro)
-    first, second = (train(state, mixed, objective=aim.loss) for state in (whole, parts))
+    first, second = (train(state, mixed, loss=objective.loss) for state in (whole, parts))
     assert [s.loss for s in second] == pytest.approx([s.loss for s in first], rel=1e-5)
     for a, b in zip(whole.network.parameters(), parts.network.parameters()):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
@@ -85,7 +85,7 @@ def test_a_batch_that_is_repeated_draws_what_the_first_try_drew(monkeypatch):
                 raise torch.OutOfMemoryError
             return LOSSES["softmax"](logits, labels)
 
-        train(state_of(network, micro=8 if fails else 4), [batch(8)], objective=loss)
+        train(state_of(network, micro=8 if fails else 4), [batch(8)], loss=loss)
         return network.head.weight.detach()
 
     torch.testing.assert_close(after(True), after(False), rtol=0, atol=0)

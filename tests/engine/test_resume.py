@@ -28,7 +28,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     assert process.returncode == ExitCode.TERMINATED and "To go on from here: vitrun pretrain" in output
     process = launch(killed)
     output = process.communicate()[0]
-    assert process.returncode == 0 and "resumes from step" in output
+    assert process.returncode == 0 and "Resuming from step" in output
     assert weights(whole) == weights(killed) and len(weights(whole)) == 2
 
 

@@ -6,7 +6,10 @@ import torch
 
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.engine import trainer, weights
+from vitrun.engine import weights
+from vitrun.engine.loop import fit
+from vitrun.engine.trainer import Trainer
+from vitrun.objectives.labels import LabelObjective
 from vitrun.runs.run import Run
 from vitrun.runtime.console import Screen
 from vitrun.runtime.device import Machine
@@ -31,13 +34,10 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp
     x, y = images(reference["io/images_nhwc"]), torch.from_numpy(reference["io/labels"]).long()  # [25, 8, ...], [25, 8]
     batches = [data.Batch(*step, np.arange(8)) for step in zip(x, y)]
     machine = Machine(recipe.device, recipe.precision)
-    plan = trainer.Plan(loaded.network, loaded.model, loaded.res, None, None)
-    state = trainer.build_state(recipe, plan, run, machine)
-    steps = list(
-        trainer.fit_with_recipe(
-            recipe, plan, state, batches, *trainer.count_steps(recipe, 25 * 8), machine, run.raise_if_interrupted
-        )
-    )
+    objective = LabelObjective.from_recipe(recipe)
+    trainer = Trainer(recipe, loaded, objective, batches * 8, [], run, machine)  # whose length is read alone
+    options = trainer.fit_options(run.raise_if_interrupted)
+    steps = list(fit(trainer.state, trainer.prepare_batches(batches), options))
     np.testing.assert_allclose([s.lr for s in steps], reference["io/lr"], rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose([s.loss for s in steps], reference["io/loss"], rtol=1e-4)
     np.testing.assert_allclose([s.norm for s in steps], reference["io/grad_norm"], rtol=1e-4)

@@ -2,7 +2,7 @@
 
 import torch
 
-from vitrun.engine.ridge import Features
+from vitrun.probes.ridge import Features
 
 
 def clusters(number: int, classes: int = 3, width: int = 6, seed: int = 0) -> Features:

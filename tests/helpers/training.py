@@ -8,9 +8,9 @@ import torch
 from vitrun import data, models
 from vitrun.config import resolve
 from vitrun.engine import optim
-from vitrun.engine.loop import fit
-from vitrun.engine.losses import LOSSES
+from vitrun.engine.loop import FitOptions, fit
 from vitrun.engine.state import TrainState
+from vitrun.objectives.labels import LOSSES
 from vitrun.recipes import tables
 from vitrun.runtime.device import Machine
 
@@ -38,7 +38,6 @@ def state_of(network, micro=8, kind="sgd", **options) -> TrainState:
     return TrainState(network, optim.build_optimizer(recipe, network), None, 0, micro)
 
 
-def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, objective=LOSSES["softmax"], tick=lambda _: None):
+def train(state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, loss=LOSSES["softmax"], tick=lambda _: None):
     """Train on ``batches`` at a constant learning rate; return the steps."""
-    options = {"objective": objective, "clip": clip, "decay": decay, "seed": 0, "machine": machine}
-    return list(fit(state, batches, lr=lambda step: lr, tick=tick, **options))
+    return list(fit(state, batches, FitOptions(loss, lambda step: lr, clip, decay, 0, machine, tick)))

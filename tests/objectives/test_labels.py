@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from vitrun import data
-from vitrun.engine.losses import LabelObjective, encode_multi_hot, sigmoid_loss
+from vitrun.objectives.labels import LabelObjective, encode_multi_hot, sigmoid_loss
 from vitrun.runtime import random
 
 
@@ -18,8 +18,8 @@ def batch(size: int = 6, classes: int = 5) -> data.Batch:
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_mixup_is_the_loss_of_the_mixed_targets(kind, smoothing):
-    aim, plain = LabelObjective(kind, smoothing, 0.4, seed=3), batch()
-    mixed = aim.prepare(plain, 17)
+    objective, plain = LabelObjective(kind, smoothing, 0.4, seed=3), batch()
+    mixed = objective.prepare(plain, 17)
     drawn = random.make_generator(3, "mixup", 17).beta(0.4, 0.4)
     share = max(drawn, 1 - drawn)
     expected = share * plain.images + (1 - share) * torch.roll(plain.images, 1, 0)
@@ -30,7 +30,7 @@ def test_mixup_is_the_loss_of_the_mixed_targets(kind, smoothing):
         by_hand = functional.cross_entropy(logits, targets, reduction="none")
     else:
         by_hand = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
-    torch.testing.assert_close(aim.loss(logits, mixed.labels, *mixed.targets), by_hand)
+    torch.testing.assert_close(objective.loss(logits, mixed.labels, *mixed.targets), by_hand)
 
 
 def test_without_mixup_a_batch_is_left_as_it_is():
@@ -39,8 +39,8 @@ def test_without_mixup_a_batch_is_left_as_it_is():
 
 
 def test_shares_of_mixup_are_at_least_a_half_and_differ_between_steps():
-    aim = LabelObjective("softmax", 0.0, 0.2, 0)
-    shares = [float(aim.prepare(batch(), step).targets[1][0]) for step in range(50)]
+    objective = LabelObjective("softmax", 0.0, 0.2, 0)
+    shares = [float(objective.prepare(batch(), step).targets[1][0]) for step in range(50)]
     assert min(shares) >= 0.5 and len(set(shares)) > 40
 
 

@@ -13,17 +13,18 @@ from helpers.masked import COLOUR, network
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.transforms.views import CenterCropView
-from vitrun.engine.masked_patches import MaskedPatchObjective, patchify
 from vitrun.models import MASKED, UNCHANGED
 from vitrun.models.export.hugging_face_folder import write_hugging_face
-from vitrun.recipes import SimMim
+from vitrun.objectives.masked import MaskedObjective
+from vitrun.objectives.patches import patchify
+from vitrun.objectives.simmim import SimMimObjective
 from vitrun.runtime.device import Machine
 
-SIMMIM = SimMim(kind="simmim", share=0.5)
+SIMMIM = SimMimObjective(share=0.5, patch=8, seed=0)
 
 
-def masking(target: str = "colour", patch: int = 8) -> MaskedPatchObjective:
-    return MaskedPatchObjective(SIMMIM if target == "simmim" else replace(COLOUR, target=target), patch, seed=0)
+def masking(target: str = "colour") -> MaskedObjective:
+    return MaskedObjective(replace(COLOUR, target=target), patch=8, seed=0)
 
 
 def of_colours(*patches: tuple[int, int, int], side: int = 8) -> torch.Tensor:
@@ -77,24 +78,24 @@ def test_half_is_corrupted_and_of_that_80_10_10_is_masked_strange_and_kept():
 
 
 def test_simmim_masks_all_that_is_corrupted():
-    corruption = masking("simmim").prepare(blank(10), 0).inputs[0]
+    corruption = SIMMIM.prepare(blank(10), 0).inputs[0]
     assert set(corruption.unique().tolist()) == {UNCHANGED, MASKED} and ((corruption == MASKED).sum(1) == 98).all()
 
 
 def test_a_corruption_belongs_to_its_step_and_the_tests_to_its_image():
-    aim = masking()
-    first, again, other = (aim.prepare(blank(4), step).inputs[0] for step in (5, 5, 6))
+    objective = masking()
+    first, again, other = (objective.prepare(blank(4), step).inputs[0] for step in (5, 5, 6))
     assert torch.equal(first, again) and not torch.equal(first, other)
-    whole = aim.corrupt(blank(4), "corrupt the test", 0, np.arange(4)).inputs[0]
-    assert torch.equal(aim.corrupt(blank(2), "corrupt the test", 0, np.array([2, 3])).inputs[0], whole[2:])
+    whole = objective.corrupt(blank(4), "corrupt the test", 0, np.arange(4)).inputs[0]
+    assert torch.equal(objective.corrupt(blank(2), "corrupt the test", 0, np.array([2, 3])).inputs[0], whole[2:])
 
 
 @pytest.mark.parametrize("target", ["colour", "colours", "pixels", "simmim"])
 def test_the_loss_is_that_of_the_corrupted_patches(target):
-    aim = masking(target)
-    batch = aim.prepare(data.Batch(torch.rand(3, 3, 32, 32) * 2 - 1, torch.zeros(3), np.arange(3)), 0)
-    outputs = torch.randn(3, 16, aim.output_size)
-    losses = aim.loss(outputs, batch.labels, *batch.targets)
+    objective = SIMMIM if target == "simmim" else masking(target)
+    batch = objective.prepare(data.Batch(torch.rand(3, 3, 32, 32) * 2 - 1, torch.zeros(3), np.arange(3)), 0)
+    outputs = torch.randn(3, 16, 192 if target == "simmim" else objective.output_size)
+    losses = objective.loss(outputs, batch.labels, *batch.targets)
     for row in range(3):
         each = []
         for place in (batch.inputs[0][row] != UNCHANGED).nonzero().flatten().tolist():
@@ -106,17 +107,17 @@ def test_the_loss_is_that_of_the_corrupted_patches(target):
             elif target == "pixels":
                 each.append((said.view(3, 8, 8) - (patch + 1) / 2).square().mean())
             else:
-                classes = aim.colour_classes(patch[None])[0]
+                classes = objective.colour_classes(patch[None])[0]
                 each.append(torch.nn.functional.cross_entropy(said.view(len(classes), 512), classes))
         assert float(losses[row]) == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)
     changed = outputs.clone()
     changed[batch.inputs[0] == UNCHANGED] += 5
-    torch.testing.assert_close(aim.loss(changed, batch.labels, *batch.targets), losses)
+    torch.testing.assert_close(objective.loss(changed, batch.labels, *batch.targets), losses)
 
 
 def test_simmim_is_the_loss_of_transformers(tmp_path):
     transformers = pytest.importorskip("transformers")
-    aim, made = masking("simmim"), network(masking("simmim").output_size)
+    objective, made = SIMMIM, network(192)
     write_hugging_face(tmp_path, made, made.row, [], 16)
     facts = json.loads((tmp_path / "config.json").read_text()) | {"encoder_stride": 8}
     theirs = transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**facts)).eval()
@@ -124,15 +125,15 @@ def test_simmim_is_the_loss_of_transformers(tmp_path):
     state |= {"decoder.0.weight": made.decoder.weight[:, :, None, None], "decoder.0.bias": made.decoder.bias}
     prefixed = transformers.ViTForImageClassification.from_pretrained(tmp_path).state_dict()
     theirs.load_state_dict(prefixed | {name: state[name] for name in theirs.state_dict() if name not in prefixed})
-    batch = aim.prepare(data.Batch(torch.rand(4, 3, 16, 16) * 2 - 1, torch.zeros(4), np.arange(4)), 0)
+    batch = objective.prepare(data.Batch(torch.rand(4, 3, 16, 16) * 2 - 1, torch.zeros(4), np.arange(4)), 0)
     with torch.no_grad():
-        ours = aim.loss(made(batch.images, *batch.inputs), batch.labels, *batch.targets).mean()
+        ours = objective.loss(made(batch.images, *batch.inputs), batch.labels, *batch.targets).mean()
         expected = theirs(batch.images, bool_masked_pos=batch.inputs[0] != UNCHANGED).loss
     torch.testing.assert_close(ours, expected)
 
 
 def test_accuracy_counts_right_colours():
-    aim, image = masking(), of_colours((0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255))
+    objective, image = masking(), of_colours((0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255))
     batch = data.Batch(image, torch.zeros(1), np.arange(1))
     told = masking().colour_classes(patchify(image, 8)[0]).flatten()
 
@@ -140,5 +141,5 @@ def test_accuracy_counts_right_colours():
         def forward(self, images, corruption):
             return torch.nn.functional.one_hot(told, 512)[None].float() * 9
 
-    result = aim.evaluate(Knows(), [batch], Machine("cpu", "fp32"), lambda _: None)
+    result = objective.evaluate(Knows(), [batch], Machine("cpu", "fp32"), lambda _: None)
     assert result["colour_accuracy"] == 1 and result["masked_loss"] < 0.1 and result["test_images"] == 1

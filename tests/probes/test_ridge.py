@@ -6,9 +6,9 @@ import torch
 from scipy import stats
 
 from helpers.features import clusters
-from vitrun.engine import ridge
-from vitrun.engine.ridge import Features
 from vitrun.errors import ExitCode, UserError
+from vitrun.probes import ridge
+from vitrun.probes.ridge import Features
 
 
 def test_each_l2_is_solved_as_if_it_were_alone():

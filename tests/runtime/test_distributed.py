@@ -103,10 +103,10 @@ def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_pa
     stop(ranks, cut, 10, signal.SIGTERM)
     statuses, output = ended(ranks)
     assert (
-        statuses == [ExitCode.TERMINATED] * 2 and output.count("saved step") == output.count("To go on from here") == 1
+        statuses == [ExitCode.TERMINATED] * 2 and output.count("Saved step") == output.count("To go on from here") == 1
     )
     statuses, output = ended(ranks)
-    assert statuses == [0, 0] and output.count("resumes from step") == 1
+    assert statuses == [0, 0] and output.count("Resuming from step") == 1
     assert weights(whole) == weights(cut) and len(weights(whole)) == 2
 
 
@@ -137,7 +137,7 @@ def test_bad_images_are_counted_over_all_ranks(tmp_path):
     both = launch(2, *([*overrides, f"bad_images={share}", f"runs={tmp_path / str(share)}"] for share in (0.15, 0.14)))
     statuses, output = ended(both)
     assert statuses == [0, 0] and json.loads(output[output.index("{") :])["bad_images"] == 3
-    assert output.count("replaced in training") == 3
+    assert output.count("Replaced in training") == 3
     assert ended(both)[0] == [ExitCode.DATA] * 2
 
 

@@ -11,8 +11,8 @@ from vitrun import data, models, recipes
 from vitrun.engine import weights
 from vitrun.engine.inference import predict
 from vitrun.engine.inputs import make_eval_batches, open_parts
-from vitrun.engine.losses import LOSSES, check_loss
 from vitrun.errors import ExitCode, UserError
+from vitrun.objectives.labels import LOSSES, check_loss
 from vitrun.runs import exclude
 from vitrun.runs.lookup import load_saved_recipe
 from vitrun.runs.run import Run

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from vitrun import data, models, recipes
-from vitrun.engine import ridge, weights
+from vitrun.engine import weights
 from vitrun.engine.inputs import open_parts
 from vitrun.errors import UserError
-from vitrun.probes import logistic
+from vitrun.probes import logistic, ridge
 from vitrun.probes.feature_cache import extract_features, extract_layer_features
 from vitrun.recipes import ViT
 from vitrun.runs.run import Run

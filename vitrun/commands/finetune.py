@@ -1,16 +1,21 @@
 """``vitrun finetune``: adapt pretrained weights to a data set."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from vitrun import data, models, recipes
 from vitrun.commands import lr_search, vtab_suite
-from vitrun.engine import trainer, weights
+from vitrun.engine import weights
+from vitrun.engine.inputs import open_training_data
+from vitrun.engine.trainer import Trainer
+from vitrun.objectives.labels import LabelObjective
 from vitrun.runs.run import Run
+from vitrun.runtime.device import Machine
 
 
 def execute(recipe: recipes.Finetune, run: Run) -> dict[str, Any]:
-    """The result of fine-tuning once; by a grid and seeds; or on each task of a suite."""
+    """Fine-tune once, or by a grid and seeds, or on each task of a suite; return the metrics."""
     if recipe.data.source == "suite":
         return vtab_suite.run_suite(recipe, run, execute)
     if recipe.grid or recipe.seeds:
@@ -21,12 +26,14 @@ def execute(recipe: recipes.Finetune, run: Run) -> dict[str, Any]:
 def finetune_once(
     recipe: recipes.Finetune, run: Run, open_split: Callable[..., data.Split] = data.open_split
 ) -> dict[str, Any]:
-    """The result of fine-tuning the weights ``recipe.init`` on ``recipe.data``: a new zero head, the rest kept."""
+    """Train the weights ``recipe.init`` with a new zero head; return the metrics, or what the run costs if it is dry."""
     weights.check_init(recipe.init, recipe.res)
-    train, test = trainer.open_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
-    loaded = weights.load_init(
-        recipe.init, recipe.runs, recipe.seed, run.log, classes=len(train.classes), res=recipe.res
-    )
-    loaded = models.with_dropout(loaded, recipe.dropout)
-    plan = trainer.Plan(loaded.network, loaded.model, loaded.res, train, test)
-    return trainer.train(recipe, plan, run)
+    machine = Machine(recipe.device, recipe.precision)
+    objective = LabelObjective.from_recipe(recipe)
+    train, test = open_training_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
+    objective.check_data(train, test)
+    classes = len(train.classes)
+    loaded = weights.load_init(recipe.init, recipe.runs, recipe.seed, run.log, classes=classes, res=recipe.res)
+    loaded = replace(models.with_dropout(loaded, recipe.dropout), names=train.classes)
+    trainer = Trainer(recipe, loaded, objective, train, test, run, machine)
+    return trainer.rehearse() if run.dry else trainer.train()

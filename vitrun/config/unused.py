@@ -28,7 +28,7 @@ UNUSED_RULES = (
         lambda r: getattr(r.data, "path", None) is not None,
         "is for the Hub, and data.path for images here: take one of them out",
     ),
-    ("pretrain", ("loss=",), lambda r: not r.uses_labels, "is for labels: take it out, or the objective"),
+    ("pretrain", ("loss=",), lambda r: not r.objective.uses_labels, "is for labels: take it out, or the objective"),
     ("pretrain", ("fewshot.",), lambda r: r.fewshot.every is None, "probes nothing by itself: add fewshot.every=25%"),
     (
         "pretrain finetune",

@@ -8,6 +8,7 @@ import numpy as np
 from vitrun import data, recipes
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.errors import ExitCode, UserError
+from vitrun.recipes import Training
 from vitrun.runs import exclude
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
@@ -57,6 +58,33 @@ def open_parts(
         )
     run.update_about(**fingerprints, source="; ".join(places))
     return splits
+
+
+def open_training_data(
+    recipe: Training,
+    run: Run,
+    excluded: Sequence[str] = (),
+    dev: float = 0.0,
+    score: str = "test",
+    open_split: Callable[..., data.Split] = data.open_split,
+) -> tuple[data.Split, data.Split]:
+    """Return the images to train on and those to test on.
+
+    ``excluded`` names dedup runs or files of keys, whose images are left out. The share ``dev`` of the training images
+    is held out; with ``score="dev"`` it is what is tested.
+    """
+    if recipe.batch < distributed.world_size():
+        raise UserError(
+            f"batch={recipe.batch} is less than one image for each of {distributed.world_size()} ranks: give a larger "
+            "batch."
+        )
+    parts = ("train",) if dev and score == "dev" else ("train", "test")
+    train, *others = open_parts(recipe.data, parts, run, excluded=excluded, open_split=open_split)
+    held_out = train
+    if dev:
+        train, held_out = data.hold_out(train, dev)
+        run.log(f"held out: {len(held_out)} random training images{'' if others else ', to be scored on'}")
+    return train, others[0] if others else held_out
 
 
 def check_train_and_test(source: recipes.Data, train: data.Split, test: data.Split) -> None:

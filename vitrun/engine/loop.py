@@ -1,12 +1,11 @@
 """The training loop."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from math import isfinite
 from time import perf_counter
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,133 +19,134 @@ from vitrun.runtime.random import derive_seed
 
 
 @dataclass(frozen=True)
+class FitOptions:
+    """How :func:`fit` computes a step."""
+
+    loss: Callable[..., Tensor]  # loss(outputs, *targets) -> the loss of each image [B]
+    lr: Callable[[int], float]  # the learning rate at a step
+    clip: float | None  # bound on the gradient's global norm
+    ema_decay: float | None
+    seed: int  # of dropout and stochastic depth
+    machine: Machine
+    tick: Callable[[int], None]  # called with the number of images after each micro-batch; may raise Interrupted
+
+
+@dataclass(frozen=True)
 class Step:
     """What one step did."""
 
-    number: int  # steps done with this one
+    number: int  # steps done, this one included
     loss: float
-    norm: float  # of the gradient, before the clip
+    norm: float  # of the gradient, before clipping
     lr: float
     images: int
-    data_seconds: float  # seconds for data
-    step_seconds: float  # seconds in all
+    data_seconds: float  # spent waiting for the batch
+    step_seconds: float  # in all
 
 
-def fit(
-    state: TrainState,
-    batches: Iterable[Batch],
-    *,
-    lr: Callable[[int], float],
-    objective: Callable[..., Tensor],
-    clip: float | None,
-    decay: float | None,
-    seed: int,
-    machine: Machine,
-    tick: Callable[[int], None],
-) -> Iterator[Step]:
-    """Train on ``batches``, one step each, and tell of every step; with several ranks each has its share of a batch.
+def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Iterator[Step]:
+    """Train on ``batches``, one step each, and yield a report of every step.
 
-    ``objective(outputs, *targets)`` is the loss of each image [B], of what the network makes of a batch's inputs.
-    ``tick(images)`` is called after each micro-batch and may raise: the step is then not done, and ``state`` is whole.
-    Raises a UserError (exit 5) before the update where the loss or the gradient is not finite.
+    With several ranks each rank passes its share of a batch. If ``options.tick`` raises, the step is not taken and
+    ``state`` is that of the step before. Raise UserError (exit code 5) before the update if the loss or the gradient is
+    not finite.
     """
     parameters = [p for p in state.network.parameters() if p.requires_grad]
     state.network.train()
-    asked = perf_counter()
+    requested = perf_counter()
     for batch in batches:
-        got = perf_counter()
+        received = perf_counter()
         images = sum(distributed.all_gather_object(len(batch.labels)))
-        rate = lr(state.step)
-        set_lr(state.optimizer, rate)
-        dropout = derive_seed(seed, f"dropout {distributed.rank()}" if distributed.rank() else "dropout", state.step)
-        work = partial(accumulate, state, parameters, batch, images, objective, machine, dropout, tick)
-        loss = sum(distributed.all_gather_object(retry_on_oom(state, work)))
+        lr = options.lr(state.step)
+        set_lr(state.optimizer, lr)
+        loss = None
+        while loss is None:
+            with halve_on_oom(state):
+                loss = accumulate(state, parameters, batch, images, options)
+        loss = sum(distributed.all_gather_object(loss))
         distributed.all_reduce([p.grad for p in parameters])
-        norm = float(nn.utils.clip_grad_norm_(parameters, clip or torch.inf))
+        norm = float(nn.utils.clip_grad_norm_(parameters, options.clip or torch.inf))
         if not (isfinite(loss) and isfinite(norm)):
-            raise non_finite_error(state.step, loss, norm, rate, batch.indices, clip)
+            raise non_finite_error(state.step, loss, norm, batch, options)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         if state.ema is not None:
-            update_ema(state.ema, state.network, decay)
+            update_ema(state.ema, state.network, options.ema_decay)
         state.step += 1
         now = perf_counter()
-        yield Step(state.step, loss, norm, rate, images, got - asked, now - asked)
-        asked = perf_counter()
-
-
-def retry_on_oom(state: TrainState, work: Callable[[], float]) -> float:
-    """What ``work`` returns; on a GPU that runs out of memory the micro-batch is halved and the batch begun again.
-
-    Where it does not come to its end, the statistics that layers keep of batches are as they were.
-    """
-    before = [(buffer, buffer.clone()) for buffer in state.network.buffers()]
-    while True:
-        try:
-            return work()
-        except (Interrupted, torch.OutOfMemoryError) as error:
-            for buffer, kept in before:
-                buffer.copy_(kept)
-            if isinstance(error, Interrupted):
-                raise
-            if state.micro_batch == 1:
-                reason = f"Out of memory with one image at a time: {error}. Use a smaller model or res."
-                raise UserError(reason, ExitCode.SPACE) from None
-            state.micro_batch = (state.micro_batch + 1) // 2
-            torch.cuda.empty_cache()
+        yield Step(state.step, loss, norm, lr, images, received - requested, now - requested)
+        requested = perf_counter()
 
 
 def accumulate(
-    state: TrainState,
-    parameters: list[nn.Parameter],
-    batch: Batch,
-    images: int,
-    objective: Callable[..., Tensor],
-    machine: Machine,
-    dropout: int,
-    tick: Callable[[int], None],
+    state: TrainState, parameters: list[nn.Parameter], batch: Batch, images: int, options: FitOptions
 ) -> float:
-    """Put into ``p.grad`` the batch's share of the gradient of the mean loss of ``images``; and its share of the loss.
+    """Set ``p.grad`` to the batch's share of the gradient of the mean loss of ``images``; return its share of the loss.
 
-    That does not depend on the micro-batch; with one rank the batch has all images, else the ranks' shares are to add.
-    Each lane adds up its own micro-batches, and the lanes are added in order; ``dropout`` is the seed of what layers
-    draw: the same bits every time.
+    With one rank ``batch`` holds all images, with several the shares of the ranks add up. The result does not depend on
+    the micro-batch size. It is the same to the last bit every time: each worker sums its own micro-batches, and the
+    workers' sums are added in order.
     """
-    torch.manual_seed(dropout)
-    micro = state.micro_batch
+    machine, micro = options.machine, state.micro_batch
+    torch.manual_seed(dropout_seed(options.seed, state.step))
     starts = list(range(0, len(batch.labels), micro))
-    lanes = min(machine.workers_for(state.network), len(starts))
+    workers = min(machine.workers_for(state.network), len(starts))
 
-    def work(lane: int) -> tuple[Tensor, list[Tensor]]:
-        loss = torch.zeros((), device=machine.device)
-        total = [torch.zeros_like(p) for p in parameters]  # its own memory: autograd's gradients may share theirs
-        for start in starts[lane::lanes]:
+    def compute_gradients(worker: int) -> tuple[Tensor, list[Tensor]]:
+        loss_sum = torch.zeros((), device=machine.device)
+        gradient_sums = [torch.zeros_like(p) for p in parameters]  # autograd's own gradients may share memory
+        for start in starts[worker::workers]:
             inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
             with machine.autocast():
                 outputs = state.network(*inputs)
-            part = objective(outputs, *targets).sum() / images
-            torch._foreach_add_(total, torch.autograd.grad(part, parameters))
-            loss += part.detach()
-            tick(len(inputs[0]))
-        return loss, total
+            loss = options.loss(outputs, *targets).sum() / images
+            torch._foreach_add_(gradient_sums, torch.autograd.grad(loss, parameters))
+            loss_sum += loss.detach()
+            options.tick(len(inputs[0]))
+        return loss_sum, gradient_sums
 
-    (loss, total), *others = machine.map(work, range(lanes), lanes)
-    for more, gradients in others:
-        loss += more
-        torch._foreach_add_(total, gradients)
-    for parameter, gradient in zip(parameters, total):
+    (loss_sum, gradient_sums), *others = machine.map(compute_gradients, range(workers), workers)
+    for loss, gradients in others:
+        loss_sum += loss
+        torch._foreach_add_(gradient_sums, gradients)
+    for parameter, gradient in zip(parameters, gradient_sums):
         parameter.grad = gradient
-    return float(loss)
+    return float(loss_sum)
 
 
-def non_finite_error(
-    step: int, loss: float, norm: float, lr: float, indices: np.ndarray, clip: float | None
-) -> UserError:
-    """The error for a step that must not be taken."""
-    clipped = "" if clip else ", or clip=1"
-    shown = ", ".join(map(str, indices[:8].tolist()))
+def dropout_seed(seed: int, step: int) -> int:
+    """Return the seed of what layers draw in a step: another one for each rank."""
+    return derive_seed(seed, f"dropout {distributed.rank()}" if distributed.rank() else "dropout", step)
+
+
+@contextmanager
+def halve_on_oom(state: TrainState) -> Iterator[None]:
+    """Suppress an out-of-memory error of the GPU inside and halve the micro-batch, for the caller to try again.
+
+    On that error, and on Interrupted, the buffers of the network (the statistics of batch norm) are reset to what they
+    were. Raise UserError if the micro-batch is one image already.
+    """
+    buffers = [(buffer, buffer.clone()) for buffer in state.network.buffers()]
+    try:
+        yield
+    except (Interrupted, torch.OutOfMemoryError) as error:
+        for buffer, value in buffers:
+            buffer.copy_(value)
+        if isinstance(error, Interrupted):
+            raise
+        if state.micro_batch == 1:
+            reason = f"Out of memory with one image at a time: {error}. Use a smaller model or res."
+            raise UserError(reason, ExitCode.SPACE) from None
+        state.micro_batch = (state.micro_batch + 1) // 2
+        torch.cuda.empty_cache()
+
+
+def non_finite_error(step: int, loss: float, norm: float, batch: Batch, options: FitOptions) -> UserError:
+    """Return the error of a step whose loss or gradient is not finite."""
+    images = ", ".join(map(str, batch.indices[:8].tolist()))
+    clip_hint = "" if options.clip else ", or clip=1"
     return UserError(
-        f"Step {step} has loss {loss:.4g} and gradient norm {norm:.4g} at lr {lr:.3g} (images {shown}, ...): "
-        f"stopped before the update. Try a smaller optim.lr, or a longer warmup{clipped}.",
+        f"Step {step} has loss {loss:.4g} and gradient norm {norm:.4g} at lr {options.lr(step):.3g} "
+        f"(images {images}, ...): stopped before the update. Try a smaller optim.lr, or a longer warmup{clip_hint}.",
         ExitCode.NUMERICS,
     )

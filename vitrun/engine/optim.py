@@ -1,84 +1,98 @@
-"""Optimizers, schedules, and what is decayed."""
+"""Optimizers, learning-rate schedules, weight decay and the Polyak average."""
 
 from collections.abc import Callable, Sequence
 from math import cos, pi
+from typing import Any
 
 import torch
 from torch import nn
 
-from vitrun import recipes
+from vitrun.recipes import Adam, Sgd
+
+# An optimizer is a function of its parameter groups and of the recipe's options (recipes/optimizer.py).
+OPTIMIZERS: dict[str, Callable[[list, Any], torch.optim.Optimizer]] = {
+    "adam": lambda groups, options: torch.optim.Adam(groups, options.lr, betas=options.betas, fused=True),
+    "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, betas=options.betas, fused=True),
+    "sgd": lambda groups, options: torch.optim.SGD(groups, options.lr, momentum=options.momentum, fused=True),
+}
 
 
-def build_optimizer(optim: recipes.Adam | recipes.Sgd, network: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all parameters of ``network``; weight decay where ``is_decayed`` says so, or on all."""
+def build_optimizer(options: Adam | Sgd, network: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of all parameters of ``network`` that need a gradient.
+
+    Weight decay applies to the parameters of :func:`is_decayed`, or with ``decay=all`` to all.
+    """
     named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    chosen = [optim.decay == "all" or is_decayed(name, p) for name, p in named]
+    decayed = [options.decay == "all" or is_decayed(name, p) for name, p in named]
     groups = [
-        {"params": [p for (_, p), c in zip(named, chosen) if c], "weight_decay": convert_weight_decay(optim)},
-        {"params": [p for (_, p), c in zip(named, chosen) if not c], "weight_decay": 0.0},
+        {"params": [p for (_, p), d in zip(named, decayed) if d], "weight_decay": convert_weight_decay(options)},
+        {"params": [p for (_, p), d in zip(named, decayed) if not d], "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
-    if optim.kind == "sgd":
-        return torch.optim.SGD(groups, optim.lr, momentum=optim.momentum, fused=True)
-    kind = torch.optim.AdamW if optim.kind == "adamw" else torch.optim.Adam
-    return kind(groups, optim.lr, betas=optim.betas, fused=True)
+    return OPTIMIZERS[options.kind]([group for group in groups if group["params"]], options)
 
 
-def convert_weight_decay(optim: recipes.Adam | recipes.Sgd) -> float:
-    """The rate as torch's optimizers take it.
+def count_moments(options: Adam | Sgd) -> int:
+    """Return how many numbers an optimizer stores for each weight, found by one step on a single weight."""
+    weight = nn.Parameter(torch.zeros(1, 1, device="cpu"))
+    weight.grad = torch.zeros_like(weight)
+    optimizer = OPTIMIZERS[options.kind]([weight], options)
+    optimizer.step()
+    return sum(torch.is_tensor(value) and value.shape == weight.shape for value in optimizer.state[weight].values())
+
+
+def convert_weight_decay(options: Adam | Sgd) -> float:
+    """Return the weight decay as torch's optimizers expect it.
 
     A step of AdamW takes ``lr(t) * rate`` of each weight, which is what the paper's rates mean (arXiv 2106.10270,
-    section 3.3): they are taken as they are. In big_vision (optax.py) the decay is added behind the multiplication by
-    the highest learning rate, and before that by the schedule s(t), which is 1 at most: a step takes ``s(t) * rate``.
-    As lr(t) = lr * s(t), both are the same where big_vision's rate is divided by the highest learning rate.
+    section 3.3): they are used as they are. In big_vision (optax.py) the decay is added after the multiplication by the
+    highest learning rate, and before that by the schedule s(t), which is 1 at most: a step takes ``s(t) * rate``. As
+    lr(t) = lr * s(t), both are the same if big_vision's rate is divided by the highest learning rate.
     """
-    if optim.kind != "sgd" and optim.decay_units == "big_vision":
-        return optim.weight_decay / optim.lr
-    return optim.weight_decay
+    if getattr(options, "decay_units", "paper") == "big_vision":
+        return options.weight_decay / options.lr
+    return options.weight_decay
 
 
 def is_decayed(name: str, parameter: torch.Tensor) -> bool:
-    """Kernels are decayed; biases, norms, tokens and position tables are not (big_vision's ``.*/kernel``)."""
+    """Return whether a parameter is a kernel: biases, norms, tokens and positions are not (big_vision's ``.*/kernel``)."""
     return parameter.ndim > 1 and name.endswith("weight")
 
 
-def cosine_decay(progress: float) -> float:
-    """From 1 to 0 along half a cosine."""
-    return 0.5 * (1 + cos(pi * progress))
-
-
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "cosine": cosine_decay,
-    "linear": lambda progress: 1 - progress,
+# A schedule is a function of the highest learning rate, the one to end at, the share of the decay that is done, in
+# [0, 1), and the number of drops that are passed.
+SCHEDULES: dict[str, Callable[[float, float, float, int], float]] = {
+    "cosine": lambda lr, end, progress, drops: end + (lr - end) * (0.5 * (1 + cos(pi * progress))),
+    "linear": lambda lr, end, progress, drops: end + (lr - end) * (1 - progress),
+    "staircase": lambda lr, end, progress, drops: lr / 10**drops,
+    "constant": lambda lr, end, progress, drops: lr,
 }
 
 
 def build_schedule(
     kind: str, lr: float, steps: int, warmup: int, end: float = 0.0, drops: Sequence[int] = ()
 ) -> Callable[[int], float]:
-    """The learning rate as a pure function of the step, counted from 0.
+    """Return the learning rate as a pure function of the step, counted from 0.
 
-    It rises from 0 at step 0 to ``lr`` at step ``warmup``: with a warm-up the first step moves nothing but the
-    momenta, as in the public code (vision_transformer, utils.py). Then it falls along ``kind`` towards ``end`` at step
-    ``steps``, which no step reaches; or to a tenth after each of ``drops`` (big_transfer, bit_hyperrule.py); or stays.
+    It rises from 0 at step 0 to ``lr`` at step ``warmup``: with a warm-up the first step changes nothing but the
+    moments, as in the public code (vision_transformer, utils.py). Then it falls as ``SCHEDULES[kind]`` says: to ``end``
+    at step ``steps``, which no step reaches, or to a tenth after each of ``drops`` (big_transfer, bit_hyperrule.py).
     """
 
-    def at(step: int) -> float:
+    def lr_at(step: int) -> float:
         if step < warmup:
             return lr * step / warmup
-        if kind in SCHEDULES:
-            return end + (lr - end) * SCHEDULES[kind]((step - warmup) / (steps - warmup))
-        return lr / 10 ** sum(step > drop for drop in drops)
+        progress = (step - warmup) / (steps - warmup)
+        return SCHEDULES[kind](lr, end, progress, sum(step > drop for drop in drops))
 
-    return at
+    return lr_at
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give every parameter group this learning rate."""
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = lr
 
 
 def update_ema(ema: list[torch.Tensor], network: nn.Module, decay: float) -> None:
-    """Move the Polyak average towards the weights: ``ema = decay * ema + (1 - decay) * weights``."""
+    """Update the Polyak average in place: ``ema = decay * ema + (1 - decay) * weights``."""
     torch._foreach_lerp_(ema, [p.detach() for p in network.parameters()], 1 - decay)

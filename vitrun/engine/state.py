@@ -1,7 +1,6 @@
-"""What training changes, and how it is saved and found again."""
+"""What training changes, and its checkpoints."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vitrun import models
-from vitrun.recipes import BiT, Timm, ViT
 from vitrun.runs.run import Run
 
 
@@ -23,11 +21,11 @@ class TrainState:
     optimizer: torch.optim.Optimizer
     ema: list[Tensor] | None  # the Polyak average, in the order of ``network.parameters()``
     step: int  # steps done
-    micro_batch: int
+    micro_batch: int  # images computed at once
 
 
 class use_ema:
-    """Inside, the network has its averaged weights, where there are any."""
+    """Swap in the averaged weights inside the context; do nothing if there is no average."""
 
     def __init__(self, state: TrainState):
         self.state = state
@@ -39,50 +37,52 @@ class use_ema:
         self.swap()
 
     def swap(self) -> None:
+        """Exchange the weights and their average."""
         if self.state.ema is not None:
-            for parameter, mean in zip(self.state.network.parameters(), self.state.ema):
-                kept = parameter.data
-                parameter.data = mean.data
-                mean.data = kept
+            for parameter, average in zip(self.state.network.parameters(), self.state.ema):
+                parameter.data, average.data = average.data, parameter.data
 
 
-def save_checkpoint(
-    state: TrainState, model: ViT | BiT | Timm, names: Sequence[str], res: int, run: Run, final: bool = False
-) -> bool:
-    """Save a checkpoint, and tell if that worked; the final one has no optimizer state, and replaces all others.
+def save_checkpoint(state: TrainState, loaded: models.LoadedModel, run: Run, final: bool = False) -> bool:
+    """Save a checkpoint of ``loaded.network``; return whether that worked.
 
-    ``names`` are those of the classes.
+    The ``final`` one has no optimizer state and replaces all others.
     """
     moments = {} if final else state.optimizer.state_dict()["state"]
-    packed = {
-        f"{i}.{kind}": value for i, entry in moments.items() for kind, value in entry.items() if value is not None
-    }
+    tensors = {f"{i}.{key}": value for i, entry in moments.items() for key, value in entry.items() if value is not None}
+
+    def write_weights(path: Path) -> None:
+        models.save_model(path, state.network, loaded.model, loaded.classes, loaded.res, loaded.names)
 
     def write(folder: Path) -> None:
-        models.save_model(folder / "model.safetensors", state.network, model, len(names), res, names)
+        write_weights(folder / "model.safetensors")
         if state.ema is not None:
             with use_ema(state):
-                models.save_model(folder / "ema.safetensors", state.network, model, len(names), res, names)
-        if packed:
-            save_file(
-                {name: tensor.contiguous() for name, tensor in packed.items()}, folder / "train_state.safetensors"
-            )
-        facts = {"step": state.step, "micro_batch": state.micro_batch}
-        (folder / "train_state.json").write_text(json.dumps(facts), encoding="utf-8")
+                write_weights(folder / "ema.safetensors")
+        if tensors:
+            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+            save_file(contiguous, folder / "train_state.safetensors")
+        counters = {"step": state.step, "micro_batch": state.micro_batch}
+        (folder / "train_state.json").write_text(json.dumps(counters), encoding="utf-8")
 
-    facts = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}  # which memory may halve
-    return run.save_checkpoint(state.step, write, checkpoint_size(state, final), final, facts)
+    # run.computing has the micro-batch of the start, which running out of memory may have halved
+    manifest = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}
+    size = checkpoint_size(state, 0 if final else count_bytes(tensors.values()))
+    return run.save_checkpoint(state.step, write, size, final, manifest)
 
 
-def checkpoint_size(state: TrainState, final: bool = False) -> int:
-    """The bytes of a checkpoint: weights, their average, and but for the ``final`` one the optimizer's moments."""
-    moments = 1 if isinstance(state.optimizer, torch.optim.SGD) else 2
-    weights = sum(p.numel() * p.element_size() for p in state.network.parameters())
-    return weights * (1 + (state.ema is not None) + (0 if final else moments))
+def checkpoint_size(state: TrainState, moments: int) -> int:
+    """Return the bytes of a checkpoint: the weights, their average, and ``moments`` bytes of the optimizer."""
+    return count_bytes(state.network.parameters()) * (1 + (state.ema is not None)) + moments
+
+
+def count_bytes(tensors: Any) -> int:
+    """Return the bytes of some tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
-    """Put a checkpoint's content into ``state``."""
+    """Load the content of the folder ``checkpoint`` into ``state``."""
     models.restore_weights(state.network, checkpoint / "model.safetensors")
     if state.ema is not None:
         weights = [p.detach().clone() for p in state.network.parameters()]
@@ -90,12 +90,12 @@ def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
         state.ema = [p.detach().clone() for p in state.network.parameters()]
         for parameter, weight in zip(state.network.parameters(), weights):
             parameter.data.copy_(weight)
-    facts = json.loads((checkpoint / "train_state.json").read_text(encoding="utf-8"))
-    state.step, state.micro_batch = facts["step"], facts["micro_batch"]
-    if (checkpoint / "train_state.safetensors").exists():  # a run's last checkpoint has none: there is no step to come
-        packed: dict[int, dict[str, torch.Tensor]] = {}
+    counters = json.loads((checkpoint / "train_state.json").read_text(encoding="utf-8"))
+    state.step, state.micro_batch = counters["step"], counters["micro_batch"]
+    if (checkpoint / "train_state.safetensors").exists():  # a run's last checkpoint has none: no step follows
+        moments: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in load_file(checkpoint / "train_state.safetensors").items():
-            number, _, kind = name.partition(".")
-            packed.setdefault(int(number), {})[kind] = tensor
+            number, _, key = name.partition(".")
+            moments.setdefault(int(number), {})[key] = tensor
         groups = state.optimizer.state_dict()["param_groups"]
-        state.optimizer.load_state_dict({"state": packed, "param_groups": groups})
+        state.optimizer.load_state_dict({"state": moments, "param_groups": groups})

@@ -1,10 +1,10 @@
-"""What pretraining and fine-tuning share: one run from its data, network and recipe to its result."""
+"""Train one network: from its recipe, data and objective to the result of its run."""
 
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,250 +14,228 @@ from vitrun import data, models, recipes
 from vitrun.data.transforms.randaugment import RandAugment
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
-from vitrun.engine.inputs import make_eval_batches, open_parts
-from vitrun.engine.loop import Step, fit
-from vitrun.engine.losses import LabelObjective, check_loss
-from vitrun.engine.masked_patches import MaskedPatchObjective
-from vitrun.engine.online_probe import OnlineProbe
+from vitrun.engine.inputs import make_eval_batches
+from vitrun.engine.interfaces import Objective, Probe
+from vitrun.engine.loop import FitOptions, fit
 from vitrun.engine.progress import Meter
-from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint, save_checkpoint, use_ema
-from vitrun.errors import ExitCode, UserError
-from vitrun.recipes import BiT, Fewshot, Timm, Training, ViT
-from vitrun.runs.run import Interrupted, Run
+from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
+from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.recipes import Training
+from vitrun.runs.run import Run
 from vitrun.runtime import distributed
-from vitrun.runtime.device import Machine, choose_device, choose_micro_batch
+from vitrun.runtime.device import Machine, choose_micro_batch
 from vitrun.runtime.files import read_json
 
-RESNET_TOKENS = 197  # taken for a network that has none: the positions of a ResNet's middle stage at 224 pixels
+RESNET_TOKENS = 197  # assumed for a network without tokens: the positions of a ResNet's middle stage at 224 pixels
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A network, what it is, and what it is trained on."""
+@dataclass
+class Trainer:
+    """One training run: what is trained, on what, for what, and where its results go.
 
-    network: nn.Module
-    model: ViT | BiT | Timm
-    res: int
-    train: data.Split
-    test: data.Split
-    masking: MaskedPatchObjective | None = None  # none where it is trained for labels
-    probes: Mapping[str, Fewshot] = field(default_factory=dict)  # how it is probed on the way, by the name of the data
-    probed_every: int | str | None = None  # steps, or a share of the run
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of what the network tells apart; none where it is trained without labels."""
-        return () if self.masking else self.train.classes
-
-
-def open_data(
-    recipe: Training,
-    run: Run,
-    excluded: Sequence[str] = (),
-    dev: float = 0.0,
-    score: str = "test",
-    open_split: Callable[..., data.Split] = data.open_split,
-) -> tuple[data.Split, data.Split]:
-    """The training part without what is ``excluded`` and the share ``dev``; and the test part, or that share to score.
-
-    They are opened where the device is there, and returned where the loss, if it reads labels, fits them.
-
-    A UserError at the start of a run where a test image cannot be read, for all of the training would come before that.
+    The same recipe and data give the same weights to the last bit, however often the run is stopped and resumed.
     """
-    choose_device(recipe.device)
-    if recipe.batch < distributed.world_size():
-        raise UserError(
-            f"batch={recipe.batch} is less than an image for each of {distributed.world_size()} ranks: give a larger one."
+
+    recipe: Training
+    loaded: models.LoadedModel  # the network, the row that describes it, its resolution and class names
+    objective: Objective
+    train_data: data.Split
+    test_data: data.Split
+    run: Run
+    machine: Machine
+    probes: tuple[Probe, ...] = ()
+    steps: int = field(init=False)
+    warmup: int = field(init=False)
+    state: TrainState = field(init=False)
+
+    def __post_init__(self):
+        self.steps, self.warmup = count_steps(self.recipe, len(self.train_data))
+        self.state = build_state(self.recipe, self.loaded, self.machine)
+        moments = optim.count_moments(self.recipe.optim) * count_bytes(self.loaded.network.parameters())
+        self.run.check_disk_space(checkpoint_size(self.state, moments))
+
+    def train(self) -> dict[str, Any]:
+        """Train from the newest checkpoint, or from step 0, to the last step, then test; return the metrics of both.
+
+        On Interrupted save a checkpoint and raise it again.
+        """
+        check_test_images(self.test_data, self.run)
+        self.resume()
+        self.log_plan()
+        for probe in self.probes:
+            probe.open(self.steps)
+        meter = Meter(self.run, self.state.step, self.steps, self.recipe.batch)
+        bad_images = self.build_bad_image_budget()
+        steps = fit(self.state, self.make_batches(bad_images), self.fit_options(meter.tick))
+        saved = time.monotonic()
+        try:
+            with meter:
+                self.probe_if_due(meter)
+                for step in steps:
+                    meter.record_step(step)
+                    bad_images.sync()
+                    self.probe_if_due(meter)
+                    if self.is_save_due(saved) and step.number < self.steps:
+                        save_checkpoint(self.state, self.loaded, self.run)
+                        saved = time.monotonic()
+        except Interrupted:
+            if save_checkpoint(self.state, self.loaded, self.run):
+                self.run.log(f"Saved step {self.state.step} of {self.steps}")
+            raise
+        speed = meter.summary()  # before the test, whose time is not that of training
+        save_checkpoint(self.state, self.loaded, self.run, final=True)
+        metrics = {**self.test(), **speed, **bad_images.summary()}
+        for probe in self.probes:
+            metrics |= probe.summary()
+        return metrics
+
+    def resume(self) -> None:
+        """Load the newest checkpoint of the run, if it has one; record the device, precision, ranks and threads."""
+        checkpoint = self.run.newest_checkpoint()
+        if checkpoint is not None:
+            restore_checkpoint(self.state, checkpoint)
+            if self.recipe.micro_batch != "auto":
+                self.state.micro_batch = self.recipe.micro_batch
+        self.run.computing = {
+            "device": self.machine.device.type,
+            "precision": "bf16" if self.machine.dtype == torch.bfloat16 else "fp32",
+            "ranks": distributed.world_size(),
+            "threads": self.machine.cores,
+            "micro_batch": self.state.micro_batch,
+        }
+        if checkpoint is not None:
+            before = read_json(checkpoint / "MANIFEST.json")
+            changes = [
+                f"{key} {now}, not {before[key]}" for key, now in self.run.computing.items() if before[key] != now
+            ]
+            warning = f" with {'; '.join(changes)}: the bits may differ from here on" if changes else ""
+            self.run.log(f"Resuming from step {self.state.step} ({checkpoint.name}){warning}")
+        self.run.update_about(computing=self.run.computing)
+
+    def log_plan(self) -> None:
+        """Log the size of the network and of the run."""
+        row, res, batch = self.loaded.model, self.loaded.res, self.recipe.batch
+        parameters = sum(parameter.numel() for parameter in self.loaded.network.parameters())
+        macs = models.count_macs(row, self.loaded.classes, res)
+        self.run.log(
+            f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters, {macs / 1e9:.3g} GMAC an image"
         )
-    parts = ("train",) if dev and score == "dev" else ("train", "test")
-    train, *opened = open_parts(recipe.data, parts, run, excluded=excluded, open_split=open_split)
-    held = train
-    if dev:
-        train, held = data.hold_out(train, dev)
-        run.log(f"held out: {len(held)} of the training images, by a draw{'' if opened else ', to be scored on'}")
-    test = opened[0] if opened else held
-    if recipe.uses_labels:
-        check_loss(recipe.loss, train, test)
-    if not (distributed.rank() or run.can_resume or run.dry) and (bad := data.find_bad_images(test)):
-        raise UserError(
-            f"{len(bad)} of {len(test)} test images cannot be read: {next(iter(bad.values()))}", ExitCode.DATA
+        images = self.steps * batch
+        self.run.log(
+            f"plan: {self.steps} steps of {batch} images ({images / len(self.train_data):.1f} epochs, "
+            f"{images * macs * 6 / 1e18:.2g} exaFLOP), micro-batch {self.state.micro_batch}, on {self.machine}"
         )
-    return train, test
 
+    def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
+        """Yield the batch of each step that is left."""
+        recipe, source, augment = self.recipe, self.recipe.data, self.recipe.augment
+        randaugment = None
+        if augment.layers:
+            randaugment = RandAugment(augment.randaugment, augment.layers, augment.magnitude, recipe.seed)
+        res, antialias = self.loaded.res, recipe.view.antialias
+        view = CropView(res, source.crop, source.area, source.flip, recipe.seed, antialias, randaugment)
+        start = self.state.step
+        batches = data.train_batches(self.train_data, view, recipe.batch, recipe.seed, start, self.steps, bad_images)
+        return self.prepare_batches(batches)
 
-def train(recipe: Training, plan: Plan, run: Run) -> dict[str, Any]:
-    """Train as the recipe says, from where the run stands; the result of the test that follows."""
-    machine = Machine(recipe.device, recipe.precision)
-    steps, warmup = count_steps(recipe, len(plan.train))
-    state = build_state(recipe, plan, run, machine)
-    log_plan(recipe, plan, run, machine, state, steps)
-    if run.dry:
-        return rehearse(recipe, plan, run, machine, state, steps)
-    probing = OnlineProbe(plan.probes, plan.probed_every, steps, run, machine)
-    meter = Meter(run, state.step, steps, recipe.batch)
-    bad = build_bad_image_budget(recipe, plan, run)
-    batches = data.train_batches(
-        plan.train, build_training_view(recipe, plan), recipe.batch, recipe.seed, state.step, steps, bad
-    )
-    done = fit_with_recipe(recipe, plan, state, batches, steps, warmup, machine, meter.tick)
-    saved = time.monotonic()
-    try:
-        with meter:
-            probing.probe_if_due(state, plan.res, meter)
-            for step in done:
-                meter.record_step(step)
-                bad.sync()
-                probing.probe_if_due(state, plan.res, meter)
-                due, *_ = distributed.all_gather_object(
-                    time.monotonic() - saved >= recipe.save_minutes * 60
-                )  # by the first one's clock
-                if due and step.number < steps:
-                    save_checkpoint(state, plan.model, plan.classes, plan.res, run)
-                    saved = time.monotonic()
-    except Interrupted:
-        if save_checkpoint(state, plan.model, plan.classes, plan.res, run):
-            run.log(f"saved step {state.step} of {steps}")
-        raise
-    measured = meter.summary()  # before the test, whose time is not that of training
-    save_checkpoint(state, plan.model, plan.classes, plan.res, run, final=True)
-    return {**run_test(recipe, plan, state, run, machine), **measured, **bad.summary(), **probing.summary()}
+    def prepare_batches(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
+        """Yield ``batches`` as the objective trains on them, computed ahead in a thread."""
+        start, prepare = self.state.step, self.objective.prepare
+        prepared = (prepare(batch, step) for step, batch in enumerate(batches, start))
+        return data.prefetch(prepared, self.machine.loader_threads)
 
+    def fit_options(self, tick: Callable[[int], None]) -> FitOptions:
+        """Return how the recipe computes a step; ``tick`` is called after each micro-batch."""
+        recipe = self.recipe
+        lr = optim.build_schedule(
+            recipe.schedule, recipe.optim.lr, self.steps, self.warmup, recipe.schedule_end, recipe.drops
+        )
+        return FitOptions(self.objective.loss, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
 
-def fit_with_recipe(
-    recipe: Training,
-    plan: Plan,
-    state: TrainState,
-    batches: Iterable[data.Batch],
-    steps: int,
-    warmup: int,
-    machine: Machine,
-    tick: Callable[[int], None],
-) -> Iterator[Step]:
-    """:func:`fit` with the objective, schedule, clip, Polyak average and seed of the recipe; batches made ahead."""
-    aim = build_objective(recipe, plan)
-    return fit(
-        state,
-        data.prefetch(
-            (aim.prepare(batch, step) for step, batch in enumerate(batches, state.step)), machine.loader_threads
-        ),
-        lr=optim.build_schedule(recipe.schedule, recipe.optim.lr, steps, warmup, recipe.schedule_end, recipe.drops),
-        objective=aim.loss,
-        clip=recipe.clip,
-        decay=recipe.ema,
-        seed=recipe.seed,
-        machine=machine,
-        tick=tick,
-    )
+    def build_bad_image_budget(self) -> data.BadImageBudget:
+        """Return the count of bad training images, which begins with those of earlier attempts."""
 
+        def report(key: str, sentence: str) -> None:
+            self.run.log_metrics({"bad_image": key})
+            self.run.warn(f"Replaced in training: {sentence}")
 
-def build_training_view(recipe: Training, plan: Plan) -> CropView:
-    """What a training image looks like: the data set's crop and flip, then RandAugment where there is any."""
-    asked, seed = recipe.augment, recipe.seed
-    augment = RandAugment(asked.randaugment, asked.layers, asked.magnitude, seed) if asked.layers else None
-    crop = recipe.data
-    return CropView(plan.res, crop.crop, crop.area, crop.flip, seed, recipe.view.antialias, augment)
+        known = [line["bad_image"] for line in self.run.read_metrics("bad_image")]
+        return data.BadImageBudget(self.train_data, self.recipe.bad_images, report, known)
 
+    def probe_if_due(self, meter: Meter) -> None:
+        """Run each probe that is due at this step."""
+        for probe in self.probes:
+            probe.probe_if_due(self.state, meter)
 
-def build_objective(recipe: Training, plan: Plan) -> LabelObjective | MaskedPatchObjective:
-    """What the network is trained for."""
-    return plan.masking or LabelObjective(recipe.loss, recipe.smoothing, recipe.augment.mixup, recipe.seed)
+    def is_save_due(self, saved: float) -> bool:
+        """Return whether the recipe's minutes have passed since ``saved``, by the clock of rank 0."""
+        due, *_ = distributed.all_gather_object(time.monotonic() - saved >= self.recipe.save_minutes * 60)
+        return due
+
+    def test(self) -> dict[str, Any]:
+        """Return the objective's metrics of the test images, with the averaged weights if there are any."""
+        batches = make_eval_batches(self.test_data, self.loaded.res, self.recipe.view, self.recipe.batch, self.machine)
+        with use_ema(self.state):
+            return self.objective.evaluate(self.state.network, batches, self.machine, self.run.raise_if_interrupted)
+
+    def rehearse(self) -> dict[str, Any]:
+        """Return what the run costs: its ``steps``, ``seconds_a_step``, ``hours`` and ``memory_gb``.
+
+        Two steps of a few blank images are measured, one micro-batch a worker. That is an upper bound: the update of
+        the weights, which a step has once, is counted as often as these images fit into a batch.
+        """
+        self.log_plan()
+        share = self.recipe.batch // distributed.world_size()
+        few = min(share, self.state.micro_batch * self.machine.workers_for(self.loaded.network))
+        images = torch.zeros(few, 3, self.loaded.res, self.loaded.res)
+        blank = data.Batch(images, torch.zeros(few, dtype=torch.long), torch.zeros(few).numpy())
+        blank = self.objective.prepare(blank, 0)
+        options = replace(self.fit_options(self.run.raise_if_interrupted), lr=lambda step: 0.0)
+        *_, last = fit(self.state, [blank, blank], options)
+        seconds = last.step_seconds * share / few
+        hours = seconds * self.steps / 3600
+        memory = peak_memory(self.machine.device) / 1e9
+        return {"steps": self.steps, "seconds_a_step": seconds, "hours": hours, "memory_gb": memory}
 
 
 def count_steps(recipe: Training, images: int) -> tuple[int, int]:
-    """Steps of the run and of its warm-up; a UserError where the images are too few for them."""
+    """Return the steps of the run and of its warm-up; raise UserError if there are too few images for them."""
     try:
         return recipes.count_steps(recipe, images)
     except ValueError as error:
         raise UserError(str(error)) from None
 
 
-def build_bad_image_budget(recipe: Training, plan: Plan, run: Run) -> data.BadImageBudget:
-    """What counts the bad training images, from those that the run has met before."""
-
-    def tell(key: str, sentence: str) -> None:
-        run.log_metrics({"bad_image": key})
-        run.warn(f"replaced in training: {sentence}")
-
-    return data.BadImageBudget(
-        plan.train, recipe.bad_images, tell, [line["bad_image"] for line in run.read_metrics("bad_image")]
-    )
-
-
-def build_state(recipe: Training, plan: Plan, run: Run, machine: Machine) -> TrainState:
-    """The state at the newest checkpoint, or at step 0."""
-    if distributed.world_size() > 1 and any(
-        isinstance(module, nn.modules.batchnorm._BatchNorm) for module in plan.network.modules()
-    ):
+def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) -> TrainState:
+    """Return the state at step 0, with the network on the device of ``machine``."""
+    network = loaded.network.to(machine.device)
+    ranks = distributed.world_size()
+    if ranks > 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
         raise UserError(
-            f"{plan.model.name} keeps statistics of batches, which each rank would have its own of: use one."
+            f"{loaded.model.name} has batch norm, whose statistics would differ between ranks: use one rank."
         )
-    plan.network.to(machine.device)
-    optimizer = optim.build_optimizer(recipe.optim, plan.network)
-    micro, share = recipe.micro_batch, recipe.batch // distributed.world_size()
-    if micro == "auto":
-        tokens, width = models.count_tokens(plan.model, plan.res) or RESNET_TOKENS, plan.network.head.in_features
-        micro = choose_micro_batch(share, tokens, width, machine.device, machine.workers_for(plan.network))
-    ema = [p.detach().clone() for p in plan.network.parameters()] if recipe.ema is not None else None
-    state = TrainState(plan.network, optimizer, ema, 0, micro)
-    run.check_disk_space(checkpoint_size(state))
-    checkpoint = run.newest_checkpoint()
-    if checkpoint is not None:
-        restore_checkpoint(state, checkpoint)
-        if recipe.micro_batch != "auto":
-            state.micro_batch = recipe.micro_batch
-    run.computing = {
-        "device": machine.device.type,
-        "precision": "bf16" if machine.dtype == torch.bfloat16 else "fp32",
-        "ranks": distributed.world_size(),
-        "threads": machine.cores,
-        "micro_batch": state.micro_batch,
-    }
-    if checkpoint is not None:
-        before = read_json(checkpoint / "MANIFEST.json")
-        others = [f"{key} {now}, not {before[key]}" for key, now in run.computing.items() if before[key] != now]
-        said = f" with {'; '.join(others)}: from here on perhaps not to the same bits" if others else ""
-        run.log(f"resumes from step {state.step} ({checkpoint.name}){said}")
-    run.update_about(computing=run.computing)
-    return state
+    micro_batch = recipe.micro_batch
+    if micro_batch == "auto":
+        tokens, width = models.count_tokens(loaded.model, loaded.res) or RESNET_TOKENS, network.head.in_features
+        workers = machine.workers_for(network)
+        micro_batch = choose_micro_batch(recipe.batch // ranks, tokens, width, machine.device, workers)
+    optimizer = optim.build_optimizer(recipe.optim, network)
+    ema = [p.detach().clone() for p in network.parameters()] if recipe.ema is not None else None
+    return TrainState(network, optimizer, ema, 0, micro_batch)
 
 
-def run_test(recipe: Training, plan: Plan, state: TrainState, run: Run, machine: Machine) -> dict[str, Any]:
-    """What the objective tells of every test image: of labels top-1, top-5 and loss."""
-    batches = make_eval_batches(plan.test, plan.res, recipe.view, recipe.batch, machine)
-    with use_ema(state):
-        return build_objective(recipe, plan).evaluate(state.network, batches, machine, run.raise_if_interrupted)
+def check_test_images(test: data.Split, run: Run) -> None:
+    """Raise UserError (exit code 3) at the first start of a run if a test image cannot be read, not after training."""
+    if distributed.rank() or run.can_resume:
+        return
+    if bad := data.find_bad_images(test):
+        first = next(iter(bad.values()))
+        raise UserError(f"{len(bad)} of {len(test)} test images cannot be read: {first}", ExitCode.DATA)
 
 
-def log_plan(recipe: Training, plan: Plan, run: Run, machine: Machine, state: TrainState, steps: int) -> None:
-    """Tell what will be computed."""
-    count = sum(parameter.numel() for parameter in plan.network.parameters())
-    macs = models.count_macs(plan.model, len(plan.classes), plan.res)
-    run.log(
-        f"model: {plan.model.name} at {plan.res} px, {count / 1e6:.1f} M parameters, {macs / 1e9:.3g} GMAC an image"
-    )
-    images, per_epoch = steps * recipe.batch, len(plan.train)
-    run.log(
-        f"plan: {steps} steps of {recipe.batch} images ({images / per_epoch:.1f} epochs, "
-        f"{images * macs * 6 / 1e18:.2g} exaFLOP), micro-batch {state.micro_batch}, on {machine}"
-    )
-
-
-def rehearse(recipe: Training, plan: Plan, run: Run, machine: Machine, state: TrainState, steps: int) -> dict[str, Any]:
-    """Two steps of a few made-up images, a micro-batch a lane: what a step costs at most, and so the whole run.
-
-    At most, for the optimizer's part, which a step has once, is counted as often as there are such few images in it.
-    """
-    share = recipe.batch // distributed.world_size()
-    few = min(share, state.micro_batch * machine.workers_for(plan.network))
-    images = torch.zeros(few, 3, plan.res, plan.res)
-    batch = data.Batch(images, torch.zeros(few, dtype=torch.long), torch.zeros(few).numpy())
-    aim = build_objective(recipe, plan)
-    batch = aim.prepare(batch, 0)
-    taken = fit(state, [batch, batch], lr=lambda step: 0.0, objective=aim.loss, clip=recipe.clip,
-                decay=recipe.ema, seed=recipe.seed, machine=machine, tick=run.raise_if_interrupted)  # fmt: skip
-    seconds = [step.step_seconds for step in taken][-1] * share / few
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes used so far: of the GPU, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
     # ru_maxrss is in kilobytes on Linux, in bytes on macOS
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    if machine.device.type == "cuda":
-        memory = torch.cuda.max_memory_allocated()
-    return {"steps": steps, "seconds_a_step": seconds, "hours": seconds * steps / 3600, "memory_gb": memory / 1e9}
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

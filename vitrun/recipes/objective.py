@@ -1,24 +1,39 @@
-"""What a recipe says of what a network is trained for."""
+"""Options of what a network is trained for: those of vitrun and of installed packages."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field
 
 from vitrun.recipes.base import frozen_dataclass
+from vitrun.recipes.model import Model, ViT
+from vitrun.runtime.plugins import find_plugins, load_plugin
 
 Share = Annotated[float, Field(gt=0, le=1)]
+PLUGIN_GROUP = "vitrun.objective_options"  # the entry points by which an installed package adds to OPTIONS
 
 
 @frozen_dataclass
-class Labels:
-    """To tell the label of an image."""
+class ObjectiveOptions:
+    """What vitrun asks of the options of any objective."""
+
+    uses_labels = False  # whether the options of labels are read: loss, smoothing, augment.mixup, head_bias
+
+    def check_model(self, model: Model) -> None:
+        """Raise ValueError if the objective cannot train this model."""
+
+
+@frozen_dataclass
+class Labels(ObjectiveOptions):
+    """Predict the labels of an image."""
 
     kind: Literal["labels"]
 
+    uses_labels = True
+
 
 @frozen_dataclass
-class Masked:
-    """To tell what corrupted patches showed, as the paper (arXiv 2010.11929, section 4.6 and appendix B.1.2)."""
+class Masked(ObjectiveOptions):
+    """Predict what corrupted patches showed, as the paper (arXiv 2010.11929, section 4.6 and appendix B.1.2)."""
 
     kind: Literal["masked"]
     target: Literal["colour", "colours", "pixels"]  # of a patch: its mean colour, 4 by 4 mean colours, or its pixels
@@ -29,16 +44,39 @@ class Masked:
     def __post_init__(self):
         if self.mask + self.other > 1:
             raise ValueError(
-                f"objective.mask={self.mask} and objective.other={self.other} cannot be: together they are at most 1"
+                f"objective.mask={self.mask} and objective.other={self.other} are shares of the same patches: together "
+                "they are at most 1"
             )
+
+    def check_model(self, model: Model) -> None:
+        """Raise ValueError unless the model is a pure ViT."""
+        check_has_patches(self.kind, model)
 
 
 @frozen_dataclass
-class SimMim:
-    """To paint masked patches, as transformers' ``ViTForMaskedImageModeling`` (SimMIM, arXiv 2111.09886)."""
+class SimMim(ObjectiveOptions):
+    """Predict masked patches, as transformers' ``ViTForMaskedImageModeling`` (SimMIM, arXiv 2111.09886)."""
 
     kind: Literal["simmim"]
     share: Share  # of the patches that are masked
 
+    def check_model(self, model: Model) -> None:
+        """Raise ValueError unless the model is a pure ViT."""
+        check_has_patches(self.kind, model)
 
-Objective = Annotated[Labels | Masked | SimMim, Field(discriminator="kind")]
+
+def check_has_patches(kind: str, model: Model) -> None:
+    """Raise ValueError if a model does not cut images into patches."""
+    if not isinstance(model, ViT) or model.stem:
+        raise ValueError(
+            f"objective={kind} masks patches of the image, which {model.name} does not have: choose a pure vision "
+            "transformer, as model=vit_b16"
+        )
+
+
+OPTIONS: dict[str, Any] = {"labels": Labels, "masked": Masked, "simmim": SimMim}
+if TYPE_CHECKING:
+    Objective = Labels | Masked | SimMim
+else:
+    _plugins = [load_plugin(entry) for name, entry in sorted(find_plugins(PLUGIN_GROUP).items()) if name not in OPTIONS]
+    Objective = Annotated[Union[*OPTIONS.values(), *_plugins], Field(discriminator="kind")]

@@ -16,7 +16,7 @@ from vitrun.recipes.data import (
     count_train_images,
 )
 from vitrun.recipes.model import Model, ViT
-from vitrun.recipes.objective import Labels, Objective
+from vitrun.recipes.objective import Objective
 from vitrun.recipes.optimizer import DURATIONS, Optim, check_schedule, count_steps, parse_warmup
 from vitrun.recipes.probe import OnlineProbe, check_online_probe
 from vitrun.recipes.run_recipe import RunRecipe
@@ -48,11 +48,6 @@ class Training(RunRecipe):
     bad_images: Fraction  # of the training images that may be unreadable: the next one stands in for each
 
     execution_options = (*RunRecipe.execution_options, "micro_batch", "save_minutes", "bad_images")
-
-    @property
-    def uses_labels(self) -> bool:
-        """Whether the labels are trained for."""
-        return True
 
     @property
     def holds_out(self) -> bool:
@@ -91,11 +86,6 @@ class Pretrain(Training):
     exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are left out
     fewshot: OnlineProbe
 
-    @property
-    def uses_labels(self) -> bool:
-        """Whether the labels are trained for."""
-        return isinstance(self.objective, Labels)
-
     def __post_init__(self):
         super().__post_init__()
         check_not_suite(self.data)
@@ -104,22 +94,19 @@ class Pretrain(Training):
             raise ValueError("model=timm needs an architecture: add model.name=NAME, any that timm.list_models() has")
         if isinstance(self.model, ViT) and self.res and (why := self.model.explain_misfit(self.res)):
             raise ValueError(why)
-        if not self.uses_labels:
-            self.check_unlabelled()
+        self.objective.check_model(self.model)
+        if not self.objective.uses_labels:
+            self.check_no_label_options()
 
-    def check_unlabelled(self) -> None:
-        """A ValueError where something needs labels, or the model has no patches to mask."""
-        kind = self.objective.kind
-        if not isinstance(self.model, ViT) or self.model.stem:
-            raise ValueError(
-                f"objective={kind} masks patches of the image, which {self.model.name} has none of: choose a pure "
-                "vision transformer, as model=vit_b16"
-            )
-        without = {"smoothing": 0, "augment.mixup": 0, "head_bias": None}
+    def check_no_label_options(self) -> None:
+        """Raise ValueError if an option is set that only an objective with labels reads."""
+        unset = {"smoothing": 0, "augment.mixup": 0, "head_bias": None}
         given = {"smoothing": self.smoothing, "augment.mixup": self.augment.mixup, "head_bias": self.head_bias}
-        for option, value in without.items():
+        for option, value in unset.items():
             if given[option] != value:
-                raise ValueError(f"{option}={given[option]} is for labels, and objective={kind} has none: leave it out")
+                raise ValueError(
+                    f"{option}={given[option]} is for labels, and objective={self.objective.kind} uses none: leave it out"
+                )
 
 
 @frozen_dataclass

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.overrides import TINY
 from vitrun.engine import progress
-from vitrun.engine.online_probe import is_probe_due
+from vitrun.probes.online_probe import is_probe_due
 from vitrun.runs import run
 from vitrun.runtime import files
 

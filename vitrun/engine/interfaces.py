@@ -1,0 +1,47 @@
+"""What the trainer asks of an objective and of a probe: it gets both as objects from the command."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from vitrun import models
+from vitrun.data import Batch, Split
+from vitrun.engine.progress import Meter
+from vitrun.engine.state import TrainState
+from vitrun.recipes import Model
+from vitrun.runtime.device import Machine
+
+
+class Objective(Protocol):
+    """What a network is trained for: one file each in ``objectives/``."""
+
+    def check_data(self, *splits: Split) -> None:
+        """Raise UserError if a split lacks what the objective needs, such as one label an image."""
+
+    def build_model(self, model: Model, train: Split, res: int) -> models.LoadedModel:
+        """Return an untrained network for images of ``res`` pixels, with what the objective adds to it."""
+
+    def prepare(self, batch: Batch, step: int) -> Batch:
+        """Return the batch with the inputs and targets of a training step; draw from (seed, step) only."""
+
+    def loss(self, outputs: Any, *targets: Tensor) -> Tensor:
+        """Return the loss of each image [B] for what the network outputs."""
+
+    def evaluate(
+        self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
+    ) -> dict[str, Any]:
+        """Return the metrics of the test images, each image counted once."""
+
+
+class Probe(Protocol):
+    """A measurement of the network during training, which does not change what is trained."""
+
+    def open(self, steps: int) -> None:
+        """Open the images before a run of ``steps`` steps starts."""
+
+    def probe_if_due(self, state: TrainState, meter: Meter) -> None:
+        """Measure the network if that is due at this step, and leave it in training mode."""
+
+    def summary(self) -> dict[str, Any]:
+        """Return the metrics of the last measurement, for the result."""

@@ -1,0 +1,122 @@
+"""Predict the labels of an image: losses, label smoothing and mixup."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vitrun import models
+from vitrun.data import Batch, Split
+from vitrun.engine.inference import predict
+from vitrun.errors import UserError
+from vitrun.recipes import Model, Training
+from vitrun.runtime import random
+from vitrun.runtime.device import Machine
+
+# The head's first bias under the sigmoid loss: every class is rare at first (big_vision, configs/vit_i21k.py)
+RARE_CLASS_BIAS = -10.0
+
+
+@dataclass(frozen=True)
+class LabelObjective:
+    """Predict an image's labels, or with mixup the shares of two images' labels."""
+
+    loss_name: str  # of LOSSES
+    smoothing: float = 0.0
+    mixup: float = 0.0  # a in Beta(a, a), from which a batch's share is drawn; 0 for no mixing
+    seed: int = 0
+    head_bias: float | None = None  # of an untrained head; None for the loss's own
+
+    @classmethod
+    def from_recipe(cls, recipe: Training) -> "LabelObjective":
+        """Return the objective of a recipe of pretraining or fine-tuning."""
+        head_bias = getattr(recipe, "head_bias", None)  # fine-tuning has a zero head
+        return cls(recipe.loss, recipe.smoothing, recipe.augment.mixup, recipe.seed, head_bias)
+
+    def check_data(self, *splits: Split) -> None:
+        """Raise UserError if images have several labels and the loss handles only one."""
+        check_loss(self.loss_name, *splits)
+
+    def build_model(self, model: Model, train: Split, res: int) -> models.LoadedModel:
+        """Return an untrained network with a head of the training images' classes."""
+        bias = self.head_bias
+        if bias is None:
+            bias = RARE_CLASS_BIAS if self.loss_name == "sigmoid" else 0.0
+        classes = len(train.classes)
+        network = models.build(model, classes, res, bias)
+        return models.LoadedModel(network, model, classes, res, None, train.classes)
+
+    def prepare(self, batch: Batch, step: int) -> Batch:
+        """Return the batch of a training step: with ``mixup`` each image is mixed with the one before it.
+
+        One share a batch, the larger of l and 1 - l with l from Beta(mixup, mixup) (big_vision/utils.py,
+        ``get_mixup``), drawn from (seed, step). Losses are linear in the targets, so the labels stay as they are and
+        ``loss`` mixes. Before a rank's first image comes its last: several ranks mix other pairs than one does.
+        """
+        if not self.mixup:
+            return batch
+        drawn = random.make_generator(self.seed, "mixup", step).beta(self.mixup, self.mixup)
+        share = max(drawn, 1 - drawn)
+        images = batch.images.lerp(batch.images.roll(1, 0), 1 - share)
+        targets = (batch.labels.roll(1, 0), torch.full((len(images),), share))
+        return replace(batch, images=images, targets=targets)
+
+    def loss(self, logits: Tensor, labels: Tensor, others: Tensor | None = None, share: Tensor | None = None) -> Tensor:
+        """Return the loss of each image, with mixup the mean of both its labels' by their shares: [B, C], [B] -> [B]."""
+        loss = LOSSES[self.loss_name]
+        of_labels = loss(logits, labels, self.smoothing)
+        if others is None:
+            return of_labels
+        return share * of_labels + (1 - share) * loss(logits, others, self.smoothing)
+
+    def evaluate(
+        self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
+    ) -> dict[str, Any]:
+        """Return top-1, top-5 and the loss without smoothing of all images of ``batches``."""
+        predictions = predict(network, batches, LOSSES[self.loss_name], machine, tick)
+        return {
+            "top1": predictions.accuracy(1),
+            "top5": predictions.accuracy(5),
+            "loss": float(predictions.losses.mean()),
+            "test_images": len(predictions.labels),
+        }
+
+
+def softmax_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the softmax cross-entropy of each image: [B, C], [B] -> [B]."""
+    return functional.cross_entropy(logits.float(), labels, reduction="none", label_smoothing=smoothing)
+
+
+def sigmoid_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the sigmoid cross-entropy of each image, summed over classes: [B, C], [B] or [B, K] -> [B] (big_vision).
+
+    torch's own form computes x from log sigmoid(x), which at a head's first bias of -10 loses three digits of each
+    class.
+    """
+    logits = logits.float()
+    targets = encode_multi_hot(labels, logits.shape[1])
+    if smoothing:
+        targets = targets * (1 - smoothing) + smoothing / logits.shape[1]  # as softmax_loss smooths them
+    return (functional.softplus(logits) - targets * logits).sum(1)
+
+
+LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
+
+
+def encode_multi_hot(labels: Tensor, classes: int) -> Tensor:
+    """Return 1 for each class of an image, else 0: [B], or [B, K] padded with -1, -> float32 [B, C]."""
+    labels = labels.reshape(len(labels), -1)
+    targets = torch.zeros(len(labels), classes + 1, device=labels.device)
+    return targets.scatter_(1, labels.where(labels >= 0, classes), 1)[:, :classes]
+
+
+def check_loss(loss_name: str, *splits: Split) -> None:
+    """Raise UserError if a split has images of several labels and the loss handles only one."""
+    if loss_name == "softmax" and any(split.labels.ndim > 1 for split in splits):
+        raise UserError(
+            "loss=softmax needs one label an image, but the data has images with several: use loss=sigmoid, or for "
+            "vitrun eval the init of a run that was trained with it."
+        )

@@ -1,0 +1,49 @@
+"""Corrupted patches of images, which masked.py and simmim.py predict."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitrun import models
+from vitrun.data import Batch
+from vitrun.models import UNCHANGED
+from vitrun.recipes import ViT
+from vitrun.runtime import random
+
+DRAWS = 3  # random numbers of a patch: whether it is corrupted, how, and with which other patch
+
+
+def build_masked_model(model: ViT, outputs: int, res: int) -> models.LoadedModel:
+    """Return an untrained ViT with a mask token and, in place of a head, a layer of ``outputs`` numbers a patch."""
+    network = models.build_masked(model, outputs, res)
+    return models.LoadedModel(network, network.row, 0, res, None)
+
+
+def draw_numbers(seed: int, purpose: str, step: int, places: np.ndarray, tokens: int) -> np.ndarray:
+    """Return numbers in [0, 1) for each patch of the images at ``places`` [B]: [B, DRAWS, N]."""
+    return random.uniform(seed, purpose, step, places, DRAWS * tokens).reshape(-1, DRAWS, tokens)
+
+
+def choose_patches(numbers: np.ndarray, share: float) -> np.ndarray:
+    """Return which patches are corrupted, the same number in every image so that each counts alike: [B, N] -> [B, N]."""
+    return numbers.argsort(1).argsort(1) < max(1, round(share * numbers.shape[1]))
+
+
+def add_corruption(batch: Batch, corruption: np.ndarray) -> Batch:
+    """Return the batch whose labels are its own images, with ``corruption`` [B, N] for the network and for the loss."""
+    tensor = torch.from_numpy(corruption)
+    return replace(batch, labels=batch.images, inputs=(tensor,), targets=(tensor,))
+
+
+def select_corrupted(outputs: Tensor, images: Tensor, corruption: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    """Return the outputs at the M corrupted patches, and these patches: [M, O] and [M, 3, P, P]."""
+    corrupted = corruption != UNCHANGED
+    return outputs[corrupted].float(), patchify(images, patch)[corrupted]
+
+
+def patchify(images: Tensor, patch: int) -> Tensor:
+    """Cut images into patches, row by row: [B, 3, R, R] -> [B, N, 3, P, P]."""
+    rows = images.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))  # [B, 3, R/P, P, R/P, P]
+    return rows.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)

@@ -1,0 +1,93 @@
+"""Few-shot accuracy of a network's features during training."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from vitrun import data
+from vitrun.engine.inference import compute_features
+from vitrun.engine.inputs import make_eval_batches
+from vitrun.engine.progress import Meter
+from vitrun.engine.state import TrainState, use_ema
+from vitrun.errors import UserError
+from vitrun.probes import ridge
+from vitrun.recipes import Fewshot
+from vitrun.runs.run import Run
+from vitrun.runtime import distributed
+from vitrun.runtime.device import Machine
+
+SECONDS_KEY = "fewshot_seconds"
+
+
+class OnlineProbe:
+    """Probe a network at step 0, at every multiple of ``every`` and at the last step, each once also if it resumes.
+
+    All images are read at step 0, so that an unreadable one ends a run at its start.
+    """
+
+    def __init__(self, recipes: Mapping[str, Fewshot], every: int | str, res: int, run: Run, machine: Machine):
+        self.recipes, self.every, self.res, self.run, self.machine = recipes, every, res, run, machine
+        self.steps = 0
+        self.splits: dict[str, tuple[data.Split, data.Split]] = {}  # training and test part by the name of the data
+        self.done: dict[int, dict] = {}  # the metrics of each probe by its step
+
+    def open(self, steps: int) -> None:
+        """Open the data sets before a run of ``steps`` steps starts; read which probes are done."""
+        self.steps = steps
+        with distributed.rank_zero_first():
+            self.splits = {name: self.open_parts(recipe) for name, recipe in self.recipes.items()}
+        self.done = {line["step"]: line for line in self.run.read_metrics(SECONDS_KEY)}
+
+    def open_parts(self, recipe: Fewshot) -> tuple[data.Split, data.Split]:
+        """Return the training and the test part of a data set; raise UserError if images have several labels."""
+        train, test = (
+            data.open_split(recipe.data, part, self.run.screen, self.run.raise_if_interrupted)
+            for part in ("train", "test")
+        )
+        if train.labels.ndim > 1 or test.labels.ndim > 1:
+            raise UserError(
+                f"fewshot.data={recipe.data.name} has images with several labels; the probe needs one label an image."
+            )
+        self.run.log(f"few-shot probe: {recipe.data.name}, {len(train)} training and {len(test)} test images")
+        return train, test
+
+    def probe_if_due(self, state: TrainState, meter: Meter) -> None:
+        """Probe the network, or its Polyak average, if that is due and not done; training continues as without it."""
+        step = state.step
+        if step in self.done or not is_probe_due(step, self.every, self.steps):
+            return
+        start = time.monotonic()
+        metrics: dict[str, Any] = {}
+        with use_ema(state):
+            for name, recipe in self.recipes.items():
+                features = [self.compute_features(state, recipe, split) for split in self.splits[name]]
+                draws = ridge.evaluate_few_shot(*features, recipe.shots, recipe.seeds, recipe.l2)
+                summary = ridge.summarize_draws(draws, len(recipe.l2) > 1)
+                for shots in recipe.shots:
+                    accuracy = ridge.format_accuracy(f"shot{shots}", summary)
+                    meter.log(f"step {step}/{self.steps}  {name} {shots}-shot {accuracy} %")
+                metrics |= {f"fewshot_{name.replace('/', '_')}_{key[4:]}": value for key, value in summary.items()}
+        state.network.train()
+        seconds = time.monotonic() - start
+        meter.pause(seconds)
+        self.done[step] = {"step": step, **metrics, SECONDS_KEY: round(seconds, 2)}
+        self.run.log_metrics(self.done[step])
+
+    def compute_features(self, state: TrainState, recipe: Fewshot, split: data.Split) -> ridge.Features:
+        """Return the network's features of a split, whose images look as in ``vitrun fewshot``."""
+        batches = make_eval_batches(split, self.res, recipe.view, recipe.batch, self.machine)
+        x, y = compute_features(state.network, batches, self.machine, self.run.raise_if_interrupted)
+        return ridge.Features(torch.from_numpy(x), torch.from_numpy(y), len(split.classes))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the metrics of the last probe, and the seconds of all, which the run's own speed leaves out."""
+        last = {key: value for key, value in self.done[self.steps].items() if key.startswith("fewshot_")}
+        return last | {SECONDS_KEY: round(sum(line[SECONDS_KEY] for line in self.done.values()), 1)}
+
+
+def is_probe_due(step: int, every: int | str, steps: int) -> bool:
+    """Return whether a step is the first, the last, or nearest to a multiple of ``every`` (steps, or a share of all)."""
+    interval = max(1, float(every[:-1]) / 100 * steps if isinstance(every, str) else every)
+    return step in (0, steps) or step == round(round(step / interval) * interval)

@@ -1,0 +1,23 @@
+"""Entry points, by which installed packages add to vitrun's tables."""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from vitrun.errors import UserError
+
+
+def find_plugins(group: str) -> dict[str, EntryPoint]:
+    """Return the entry points of a group by name; nothing is imported."""
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def load_plugin(entry: EntryPoint) -> Any:
+    """Import what an entry point names; raise UserError if that fails."""
+    try:
+        return entry.load()
+    except Exception as error:  # whatever the code of another package raises on import
+        package = entry.dist.name if entry.dist else entry.module
+        raise UserError(
+            f"The installed package {package} adds {entry.name} to vitrun, but {entry.value} cannot be loaded: "
+            f"{type(error).__name__}: {error}. Mend or uninstall it."
+        ) from error
