@@ -8,7 +8,6 @@ import yaml
 
 from vitrun.commands import compare
 from vitrun.config import resolve
-from vitrun.recipes import trees
 from vitrun.runs import run
 from vitrun.runtime.console import Screen
 
@@ -23,7 +22,7 @@ def finish(tmp_path):
         made = resolve.resolve_recipe(command, [*rest, f"runs={tmp_path / 'runs'}"])
         folder = tmp_path / "runs" / run.run_name(command, made)
         folder.mkdir()
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(trees.to_plain_tree(made) | more))
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(run.Run(command, made, Screen()).saved_recipe | more))
         (folder / "about.json").write_text(json.dumps({"train_data": images, "torch": "2"}))
         (folder / "result.json").write_text(json.dumps({"result": result, "finished": 0.0}))
         return folder.name

@@ -7,9 +7,9 @@ import yaml
 from vitrun import recipes
 from vitrun.engine import weights
 from vitrun.models.export import export_model
-from vitrun.runs.lookup import load_result, load_saved_recipe, model_name_of
+from vitrun.runs.lookup import model_name_of
+from vitrun.runs.run_files import load_about, load_recipe, load_result
 from vitrun.runtime.console import Screen
-from vitrun.runtime.files import read_json
 
 HOW_TO_LOAD = {
     "timm": 'timm.create_model("local-dir:{path}", pretrained=True)',
@@ -21,7 +21,7 @@ HOW_TO_LOAD = {
 
 def execute(recipe: recipes.Export, screen: Screen) -> None:
     """Write the network behind ``recipe.init``, with a card that says what it is and how to load it."""
-    path = recipe.path or Path(f"{model_name_of(recipe.init)}.{recipe.to}")
+    path = recipe.path or Path(f"{model_name_of(recipe.init, recipe.runs)}.{recipe.to}")
     how = HOW_TO_LOAD[recipe.to].format(path=path)
     loaded = weights.load_init(recipe.init, recipe.runs, 0, screen.log)
     about = build_model_card(recipe, loaded.res, how)
@@ -36,11 +36,11 @@ def build_model_card(recipe: recipes.Export, res: int, how: str) -> str:
         f"Exported by vitrun. Images are [B, 3, {res}, {res}] in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB, squared.",
         f"## To load\n\n```\n{how}\n```",
     ]
-    if made := load_saved_recipe(recipe.init, recipe.runs):
-        folder = recipe.runs / recipe.init
+    folder = recipe.runs / recipe.init
+    if made := load_recipe(folder):
         facts = {
             "Results": load_result(folder)["result"],
-            "Data and surroundings": read_json(folder / "about.json"),
+            "Data and surroundings": load_about(folder),
             "Recipe": made,
         }
         parts += [f"## {title}\n\n```yaml\n{yaml.safe_dump(fact, sort_keys=False)}```" for title, fact in facts.items()]

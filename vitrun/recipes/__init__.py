@@ -27,7 +27,7 @@ from vitrun.recipes.model import BiT, Model, ModelInfo, Timm, ViT
 from vitrun.recipes.objective import Labels, Masked, SimMim
 from vitrun.recipes.optimizer import DURATIONS, Adam, Sgd, count_steps
 from vitrun.recipes.probe import Layers, LinearProbe, OnlineProbe, check_layers
-from vitrun.recipes.run_recipe import DEFAULT_RES, RunRecipe
+from vitrun.recipes.run_recipe import DEFAULT_RES, RECIPE_FILE, RunRecipe
 from vitrun.recipes.training import Finetune, Pretrain, Training
 from vitrun.recipes.view import Augment, View
 
@@ -59,7 +59,7 @@ __all__ += [
     "Training",
 ]
 __all__ += ["ViT", "View", "Vtab", "check_not_suite", "check_trainable", "count_held_out", "count_steps", "is_url"]
-__all__ += ["DIGITS_IMAGES", "DEFAULT_RES", "describe_origin"]
+__all__ += ["DIGITS_IMAGES", "DEFAULT_RES", "RECIPE_FILE", "describe_origin"]
 
 
 @frozen_dataclass

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt
 from vitrun.recipes.base import frozen_dataclass
 from vitrun.recipes.view import View
 
+RECIPE_FILE = "recipe.yaml"  # the recipe in the folder of a run, by which the folder is known
 DEFAULT_RES = 224  # pixels, where neither a recipe nor weights name a resolution
 
 

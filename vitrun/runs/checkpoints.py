@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: written aside, hashed, renamed; read only when every hash agrees."""
+"""Checkpoints: written atomically with a manifest of hashes, and read only if every hash agrees."""
 
 import json
 import os
@@ -12,7 +12,10 @@ from vitrun.runtime.files import sha256_file, write_atomic, write_text_atomic
 
 SCHEMA = 1
 NEWER_SCHEMA = "from a newer vitrun"
-KEEP_LAST = 2  # a damaged newest one must leave one to fall back to
+KEEP_LAST = 2  # so that a damaged newest one leaves one to fall back to
+MANIFEST_FILE = "MANIFEST.json"  # step, facts, and the size and hash of each file
+MODEL_FILE = "model.safetensors"
+EMA_FILE = "ema.safetensors"  # the Polyak average of the weights, if the run has one
 
 
 def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str, Any]) -> Path:
@@ -29,7 +32,7 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
         write(partial)
         files = {f.name: {"sha256": sha256_file(f), "size": f.stat().st_size} for f in sorted(partial.iterdir())}
         manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
-        (partial / "MANIFEST.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        (partial / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
 
     write_atomic(checkpoint, write_with_manifest)
     write_text_atomic(folder / "LATEST", checkpoint.name + "\n")
@@ -52,10 +55,21 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
 
 
+def weights_file(checkpoint: Path) -> Path:
+    """Return the file of the weights to use: the EMA if there is one."""
+    ema = checkpoint / EMA_FILE
+    return ema if ema.exists() else checkpoint / MODEL_FILE
+
+
+def load_manifest(checkpoint: Path) -> dict[str, Any]:
+    """Return a checkpoint's manifest; raise OSError or ValueError if it cannot be read."""
+    return json.loads((checkpoint / MANIFEST_FILE).read_text(encoding="utf-8"))
+
+
 def find_problem(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, or None where every file has the recorded size and hash."""
     try:
-        manifest = json.loads((checkpoint / "MANIFEST.json").read_text(encoding="utf-8"))
+        manifest = load_manifest(checkpoint)
         if manifest["schema"] > SCHEMA:
             return f"it has schema {manifest['schema']}, {NEWER_SCHEMA} than this one ({SCHEMA})"
         for name, entry in manifest["files"].items():
@@ -67,7 +81,7 @@ def find_problem(checkpoint: Path) -> str | None:
             if sha256_file(file) != entry["sha256"]:
                 return f"the content of {name} is not what was saved (SHA-256 differs)"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"MANIFEST.json cannot be read ({error.__class__.__name__})"
+        return f"{MANIFEST_FILE} cannot be read ({error.__class__.__name__})"
     return None
 
 

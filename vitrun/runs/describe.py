@@ -25,7 +25,7 @@ def describe_run(command: str, options: dict, runs: Path) -> dict[str, str | Non
         "command": command,
         "model": names.paper_model_name(network["name"], network)
         if root
-        else names.paper_model_name(model_name_of(init)),
+        else names.paper_model_name(model_name_of(init, runs)),
         "data": names.paper_data_name(options["data"]),
         "upstream": describe_upstream(command, init, runs),
         "res": find_resolution(options, runs),
@@ -49,7 +49,7 @@ def describe_run(command: str, options: dict, runs: Path) -> dict[str, str | Non
 
 def find_pretraining_options(options: dict, runs: Path) -> dict | None:
     """The recipe of the pretraining run at the beginning; None where the weights are not from a run here."""
-    return options if "model" in options else pretraining_recipe(options["init"], runs)[0]
+    return options if options["command"] == "pretrain" else pretraining_recipe(options["init"], runs)[0]
 
 
 def describe_upstream(command: str, init: str | None, runs: Path) -> str:

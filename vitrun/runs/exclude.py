@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vitrun.errors import ExitCode, UserError, explain_unknown
-from vitrun.runs.lookup import find_finished_runs
+from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe
 from vitrun.runtime import files
-from vitrun.runtime.files import read_json
 
 DUPLICATES_FILE = "duplicates.parquet"  # in a dedup run: the pairs
 EXCLUDED_KEYS_FILE = "exclude.txt"  # in a dedup run: a key of a training image a line
@@ -25,7 +24,7 @@ def resolve_exclude(override: str, runs: Path) -> str:
 
 def find_dedup_run(option: str, override: str, runs: Path) -> str:
     """The name of a finished dedup run; a UserError where there is none of that name."""
-    known = [run.name for run in find_finished_runs(runs) if run.name.startswith("dedup-")]
+    known = [run.name for run in find_finished_runs(runs) if load_recipe(run)["command"] == "dedup"]
     name = Path(override).name
     if name in known:
         return name
@@ -43,7 +42,7 @@ def load_excluded_keys(overrides: Sequence[str], runs: Path, fingerprint: str) -
     found = set()
     for override in overrides:
         file = Path(override.rpartition("#")[0]) if "#" in override else runs / override / EXCLUDED_KEYS_FILE
-        if "#" not in override and read_json(runs / override / "about.json")["train_data"] != fingerprint:
+        if "#" not in override and load_about(runs / override)["train_data"] != fingerprint:
             raise UserError(
                 f"exclude={override}: that run searched other training images than these: give the data "
                 "that was given to it.",
@@ -58,7 +57,7 @@ def load_duplicate_keys(run: str, runs: Path, identity: str) -> set[str]:
     """The keys of the test images that a dedup run found; a UserError where those it looked for are not these."""
     import pyarrow.parquet
 
-    if read_json(runs / run / "about.json")["test_identity"] != identity:
+    if load_about(runs / run)["test_identity"] != identity:
         raise UserError(
             f"dedup={run}: that run looked for other test images than these: run `vitrun dedup` against this set.",
             ExitCode.DATA,

@@ -9,10 +9,10 @@ from typing import Any
 from vitrun import recipes
 from vitrun.errors import UserError
 from vitrun.papers import names
-from vitrun.recipes import trees
+from vitrun.recipes import RECIPE_FILE, trees
 from vitrun.runs.describe import describe_run
-from vitrun.runs.lookup import find_finished_runs, load_result, load_saved_recipe
-from vitrun.runtime.files import read_json
+from vitrun.runs.lookup import load_saved_recipe
+from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe, load_result
 
 
 @dataclass(frozen=True)
@@ -66,27 +66,27 @@ def load_finished_runs(
     """
     found = []
     for folder in find_finished_runs(runs):
-        if folder.name.split("-")[0] in commands:
-            try:
-                found.append(load_finished_run(folder, runs, repeats))
-            except UserError as mistake:
-                warn(f"left out: {folder.name}: {mistake}")
-            except (KeyError, TypeError, AttributeError) as error:
-                what = f"{type(error).__name__} {error}"
-                warn(f"left out: {folder.name}: its recipe.yaml is of another vitrun, or written by hand ({what})")
+        try:
+            found.append(load_finished_run(folder, commands, repeats))
+        except UserError as error:
+            warn(f"left out: {folder.name}: {error}")
+        except (KeyError, TypeError, AttributeError) as error:
+            reason = f"{type(error).__name__} {error}"
+            warn(f"left out: {folder.name}: its {RECIPE_FILE} is of another vitrun, or written by hand ({reason})")
     return [run for run in found if run]
 
 
-def load_finished_run(folder: Path, runs: Path, repeats: bool) -> FinishedRun | None:
-    """The run in a folder; None where its result is not its own."""
-    command, options = folder.name.split("-")[0], load_saved_recipe(folder.name, runs)
-    if command == "finetune" and has_no_own_result(options):
+def load_finished_run(folder: Path, commands: tuple[str, ...], repeats: bool) -> FinishedRun | None:
+    """Return the run in a folder; None if it is not of ``commands``, or its result is not its own."""
+    options, runs = load_recipe(folder), folder.parent
+    command = options["command"]
+    if command not in commands or command == "finetune" and has_no_own_result(options):
         return None
     source = load_saved_recipe(options["init"], runs) if command == "eval" else None
     if not repeats and source is not None and source["data"] == options["data"]:
         return None
     result = {key: value for key, value in load_result(folder)["result"].items() if isinstance(value, int | float)}
-    about = read_json(folder / "about.json") or {}
+    about = load_about(folder)
     images = {key: value for key, value in about.items() if key.endswith("_data")}
     if "computing" in about:  # what precision=auto was there
         options["precision"] = about["computing"]["precision"]
@@ -132,15 +132,11 @@ def list_computed_options(run: FinishedRun) -> list[tuple[str, Any]]:
     idle = recipes.RECIPES[run.command].execution_options
     if len(run.options.get("l2", ())) == 1:  # else l2 is chosen by images that no number of shots holds
         idle = (*idle, "shots")
-    return (
-        [("command", run.command)]
-        + [
-            (key, trees.get_value(run.options, key))
-            for key in trees.iterate_keys(run.options)
-            if key.split(".")[0] not in idle
-        ]
-        + list(run.images.items())
-    )
+    return [
+        (key, trees.get_value(run.options, key))
+        for key in trees.iterate_keys(run.options)
+        if key.split(".")[0] not in idle
+    ] + list(run.images.items())
 
 
 def average_seeds(row: tuple[str, ...], column: tuple[str, ...], value: str, group: list[FinishedRun]) -> Cell:

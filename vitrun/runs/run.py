@@ -16,13 +16,24 @@ from typing import Any
 import yaml
 
 from vitrun.errors import ExitCode, Interrupted, UserError
-from vitrun.recipes import trees
+from vitrun.recipes import RECIPE_FILE, trees
 from vitrun.runs import checkpoints
-from vitrun.runs.lookup import load_result, load_saved_recipe, model_name_of, weights_fingerprint
+from vitrun.runs.lookup import model_name_of, weights_fingerprint
+from vitrun.runs.run_files import (
+    ABOUT_FILE,
+    CHECKPOINTS_FOLDER,
+    LOCK_FILE,
+    LOG_FILE,
+    METRICS_FILE,
+    RESULT_FILE,
+    load_about,
+    load_recipe,
+    load_result,
+)
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Progress, Screen
 from vitrun.runtime.environment import describe_environment
-from vitrun.runtime.files import read_json, write_atomic
+from vitrun.runtime.files import write_atomic
 from vitrun.runtime.process import handle_stop_signals, hold_lock
 
 MAX_FAILED_SAVES = 3  # in a row, before a run gives up
@@ -36,7 +47,7 @@ class Run:
         self.writes = not dry and distributed.rank() == 0
         self.name = run_name(command, recipe)
         self.folder = recipe.runs / self.name
-        self.checkpoints = self.folder / "checkpoints"
+        self.checkpoints = self.folder / CHECKPOINTS_FOLDER
         self.requested_exit: ExitCode | None = None
         self.failed_saves = 0
         self.log_writable = True  # until a line could not be written
@@ -50,6 +61,14 @@ class Run:
         return load_result(self.folder)
 
     @property
+    def saved_recipe(self) -> dict[str, Any]:
+        """What ``recipe.yaml`` says: the command, every option, and the model's name where that is no option."""
+        tree = {"command": self.command, **trees.to_plain_tree(self.recipe)}
+        if "model" not in tree and getattr(self.recipe, "init", None):
+            tree["model"] = {"name": model_name_of(self.recipe.init, self.recipe.runs)}
+        return tree
+
+    @property
     def can_resume(self) -> bool:
         """Whether there is a checkpoint, or a finished part, to go on from."""
         return any(self.checkpoints.glob("step-*")) or any(self.read_metrics("part"))
@@ -58,11 +77,11 @@ class Run:
         """Make the folder, its recipe and its log."""
         if not self.writes:
             return
-        text = yaml.safe_dump(trees.to_plain_tree(self.recipe), sort_keys=False)
+        text = yaml.safe_dump(self.saved_recipe, sort_keys=False)
         self.attempt = 1 + sum(1 for _ in self.read_metrics("started"))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.write_file("recipe.yaml", lambda aside: aside.write_text(text, encoding="utf-8"))
+            self.write_file(RECIPE_FILE, lambda partial: partial.write_text(text, encoding="utf-8"))
             self.update_about(weights=self.weights_fingerprint)
         except OSError as error:
             raise self.unwritable_error(self.folder, error.strerror) from None
@@ -78,16 +97,16 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Inside, the folder is there and no other process works in it."""
         self.prepare_folder()
-        with hold_lock(self.folder / "lock", self.name) if self.writes else nullcontext():
+        with hold_lock(self.folder / LOCK_FILE, self.name) if self.writes else nullcontext():
             yield
 
     def write_log_line(self, text: str) -> None:
         """Add a line to ``log.txt``."""
-        self.append_line("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}")
+        self.append_line(LOG_FILE, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}")
 
     def log_metrics(self, figures: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``. A resumed run repeats steps under a higher attempt: the last one counts."""
-        self.append_line("metrics.jsonl", json.dumps({"attempt": self.attempt, **figures}))
+        self.append_line(METRICS_FILE, json.dumps({"attempt": self.attempt, **figures}))
 
     def append_line(self, file: str, line: str) -> None:
         """Add a line to a file of the run, behind what a killed process may have left of one.
@@ -111,7 +130,7 @@ class Run:
 
     def read_metrics(self, key: str) -> Iterator[dict]:
         """The lines of ``metrics.jsonl`` that have ``key``."""
-        path = self.folder / "metrics.jsonl"
+        path = self.folder / METRICS_FILE
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
             try:
                 figures = json.loads(line)
@@ -136,15 +155,15 @@ class Run:
         """A UserError where the folder of this name holds another recipe, or the same on weights that were others."""
         there = None
         with suppress(UserError):  # a damaged one is written anew
-            there = load_saved_recipe(self.name, self.recipe.runs)
+            there = load_recipe(self.folder)
         if there is not None and serialize_computed_options(there, self.recipe) != serialize_computed_options(
-            trees.to_plain_tree(self.recipe), self.recipe
+            self.saved_recipe, self.recipe
         ):
             raise UserError(
-                f"{self.folder / 'recipe.yaml'} is not what this command computes. Choose another place: runs=FOLDER",
+                f"{self.folder / RECIPE_FILE} is not what this command computes. Choose another place: runs=FOLDER",
                 ExitCode.CHECKPOINT,
             )
-        before, now = (read_json(self.folder / "about.json") or {}).get("weights"), self.weights_fingerprint
+        before, now = load_about(self.folder).get("weights"), self.weights_fingerprint
         if before and now and before != now:
             raise UserError(
                 f"The weights of init={self.recipe.init} changed since {self.name} began from them: their code is "
@@ -156,8 +175,7 @@ class Run:
         """Write ``about.json``: code, libraries, machine, weights and data; stop where the data changed since then."""
         if not self.writes:
             return
-        path = self.folder / "about.json"
-        before = read_json(path) or {}
+        before = load_about(self.folder)
         for key, value in facts.items():
             if key.endswith("data") and before.get(key, value) != value:
                 raise UserError(
@@ -165,8 +183,8 @@ class Run:
                     f"Restore it, or delete {self.folder} to start afresh.",
                     ExitCode.DATA,
                 )
-        found = {**before, "vitrun": version("vitrun"), **describe_environment(), **facts}
-        self.write_file("about.json", lambda aside: aside.write_text(json.dumps(found, indent=2), encoding="utf-8"))
+        about = {**before, "vitrun": version("vitrun"), **describe_environment(), **facts}
+        self.write_json(ABOUT_FILE, about)
 
     def check_disk_space(self, needed: int) -> None:
         """A UserError (exit 6) where the disk has not the ``needed`` bytes of a checkpoint."""
@@ -251,10 +269,13 @@ class Run:
         except OSError as error:
             raise self.unwritable_error(self.folder / file, error.strerror or error) from None
 
+    def write_json(self, file: str, content: dict[str, Any]) -> None:
+        """Write a JSON file of the run with :meth:`write_file`."""
+        self.write_file(file, lambda partial: partial.write_text(json.dumps(content, indent=2), encoding="utf-8"))
+
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``: from now on the run is finished."""
-        finished = {"result": result, "finished": time.time()}
-        self.write_file("result.json", lambda aside: aside.write_text(json.dumps(finished, indent=2), encoding="utf-8"))
+        self.write_json(RESULT_FILE, {"result": result, "finished": time.time()})
 
     def remove_if_unstarted(self) -> None:
         """Remove the folder of a run that failed before it had done anything."""
@@ -308,5 +329,5 @@ def run_name(command: str, recipe: Any) -> str:
     if hasattr(recipe, "against"):
         first = recipe.against.name
     else:
-        first = recipe.model.name if hasattr(recipe, "model") else model_name_of(recipe.init)
+        first = recipe.model.name if hasattr(recipe, "model") else model_name_of(recipe.init, recipe.runs)
     return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{command}-{first}-{recipe.data.name}-{code}")

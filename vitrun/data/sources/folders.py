@@ -22,7 +22,6 @@ IMAGE_SUFFIXES = READABLE_SUFFIXES | {
     ".jxl",
 }  # those that cannot be read are not to go unseen
 ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".gz", ".rar", ".7z"}
-RUN_MARKER = "recipe.yaml"  # what a run's folder has
 TEST_NAMES = ("test", "val", "validation")  # what people call the folder of images that are not trained on
 PART_NAME = re.compile(r"(train|test|val|valid)(ing|ation)?", re.IGNORECASE)  # a name that no class has
 TEST_SHARE = 0.1  # of the files, where one folder has to serve both parts
@@ -147,9 +146,8 @@ def class_names(root: Path) -> list[str]:
 
 
 def has_runs(folder: Path) -> bool:
-    """Whether a folder holds those of runs, whose names have four parts."""
-    with os.scandir(folder) as entries:
-        return any(entry.name.count("-") > 2 and os.path.exists(f"{entry.path}/{RUN_MARKER}") for entry in entries)
+    """Return whether a folder contains the folders of runs."""
+    return any(folder.glob(f"*/{recipes.RECIPE_FILE}"))
 
 
 def scan_classes(root: Path, names: Sequence[str]) -> list[ImageFile]:

@@ -9,7 +9,6 @@ import numpy as np
 
 from vitrun import recipes
 from vitrun.data.labels import pad_labels
-from vitrun.data.sources import folders
 from vitrun.data.sources.messages import abbreviate, first_line
 from vitrun.data.split import BadImage, Split
 from vitrun.errors import ExitCode, UserError
@@ -70,7 +69,7 @@ def parse_split_name(file: Path) -> tuple[str, int | None]:
 
 def find_parquet_files(root: Path) -> list[Path]:
     """The parquet files below a folder, without what ``vitrun eval`` writes into the runs there."""
-    return [file for file in sorted(root.rglob("*.parquet")) if not (file.parent / folders.RUN_MARKER).exists()]
+    return [file for file in sorted(root.rglob("*.parquet")) if not (file.parent / recipes.RECIPE_FILE).exists()]
 
 
 def check_file_count(data: recipes.Files, files: Sequence[Path]) -> None:
