@@ -10,7 +10,7 @@ combinations, nearly all of choices that no file combines. Of these are resolved
   is one that the papers fine-tune on and the command pretrains, or the other way round;
 - each protocol with the tasks of VTAB and the sets for evaluation, for one model; the first task with each model;
 - ``augment`` with each protocol, the ImageNets and two models: those for which recipes choose an augmentation;
-- ``optim`` and ``objective`` with each protocol, the ImageNets and the first task; ``objective`` with each model;
+- ``optim`` and ``objective`` with each protocol and the ImageNets; ``objective`` with each model too;
 - ``fewshot``, ``eval``, ``dedup`` and ``export`` with each data set and each model, one at a time.
 
 Fine-tuning finds its model by ``init=random:MODEL``. The choices are the files in the folders of ``conf/``; files of
