@@ -62,12 +62,12 @@ def resolve(command: str, overrides: list[str]) -> dict[str, Any]:
 
     The only function that knows the package.
     """
-    from vitrun.config import resolve as resolver
+    from vitrun.config import resolve as config_resolve
     from vitrun.errors import UserError
     from vitrun.recipes import trees
 
     try:
-        tree = trees.to_plain_tree(resolver.resolve_recipe(command, overrides, running=False))
+        tree = trees.to_plain_tree(config_resolve.resolve_recipe(command, overrides, running=False))
     except UserError as error:
         return {"error": int(error.status)}
     return {option: trees.get_value(tree, option) for option in trees.iterate_keys(tree)}

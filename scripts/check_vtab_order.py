@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tensorflow_datasets.core.hashing import Hasher
 
+from vitrun.data.sources.vtab.builders import BUILDERS
 from vitrun.data.sources.vtab.keys import KNOWN_BUILDERS, published_keys
-from vitrun.data.sources.vtab.tasks import BUILDERS
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 
 LISTS = {"train": "tr", "validation": "va", "test": "te"}

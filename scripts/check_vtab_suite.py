@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from helpers.tfrecords import example, masked
 from helpers.vtab_originals import KITTI_FRAMES, NORB, PETS, SCENES, matrix, photo, put, table
-from vitrun.data.sources.vtab.tasks import BUILDERS, TASKS
+from vitrun.data.sources.vtab.builders import BUILDERS
+from vitrun.papers.vtab_tasks import TASKS
 
 WORDS = [
     "data=vtab",

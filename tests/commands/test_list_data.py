@@ -10,9 +10,9 @@ from helpers.overrides import DATA_ROWS
 from vitrun.commands import list_data
 from vitrun.config import resolve
 from vitrun.data.sources import local_files
-from vitrun.data.sources.vtab import tasks
 from vitrun.data.sources.vtab.originals import ARCHIVES
 from vitrun.errors import ExitCode, UserError
+from vitrun.papers import vtab_tasks
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen
 
@@ -154,9 +154,9 @@ def test_a_published_set_says_where_it_comes_from_if_an_account_is_needed_and_if
     assert not row.get("hub") or row["hub"] in shown(capsys, name).splitlines()[-1]
 
 
-@pytest.mark.parametrize("task", tasks.TASKS)
+@pytest.mark.parametrize("task", vtab_tasks.TASKS)
 def test_a_task_of_vtab_shows_what_its_folder_has_where_that_comes_from_and_if_an_account_is_needed(task, capsys):
-    published = ARCHIVES[tasks.TASKS[task].builder]
+    published = ARCHIVES[vtab_tasks.TASKS[task].builder]
     said = shown(capsys, f"vtab/{task}")
     assert published.layout in said and f"{published.page} ({published.account})" in said
     assert "needed" in published.account

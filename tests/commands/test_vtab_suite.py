@@ -12,8 +12,8 @@ from PIL import Image
 
 from vitrun.commands import compare, finetune, vtab_suite
 from vitrun.config import expand, resolve
-from vitrun.data.sources.vtab.tasks import TASKS
 from vitrun.errors import ExitCode, UserError
+from vitrun.papers.vtab_tasks import TASKS
 from vitrun.recipes import tables
 from vitrun.runs import run
 from vitrun.runtime import subprocesses

@@ -6,7 +6,6 @@ from typing import get_args
 import pytest
 
 from vitrun import models, papers, recipes
-from vitrun.data.sources.vtab.tasks import TASKS
 from vitrun.errors import UserError
 from vitrun.papers import names
 from vitrun.recipes import tables
@@ -75,11 +74,6 @@ def test_every_model_and_data_set_of_a_table_is_one_of_ours():
         for number in papers.load_table(name).numbers:
             assert number.fields.get("model", "B/16") in ours
             assert number.fields.get("data") in data or not number.percent, number
-
-
-def test_the_tasks_of_vtab_and_their_groups_are_those_of_the_data():
-    ours = {task: {"specialized": "specialised"}.get(row.group, row.group) for task, row in TASKS.items()}
-    assert {task: group for group, tasks in names.VTAB.items() for task in tasks} == ours
 
 
 @pytest.mark.parametrize("model, upstream", [("H/14", "JFT-300M"), ("L/16", "JFT-300M"), ("L/16", "ImageNet-21k")])

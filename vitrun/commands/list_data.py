@@ -5,8 +5,9 @@ from operator import itemgetter
 from vitrun import recipes
 from vitrun.config import data_args
 from vitrun.data.sources import synthetic
-from vitrun.data.sources.vtab import check, originals, tasks
+from vitrun.data.sources.vtab import builders, check, originals
 from vitrun.data.summary import print_summary
+from vitrun.papers import vtab_tasks
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen, format_table
 
@@ -17,7 +18,7 @@ SIZES_BY_SOURCE = {  # classes, training and test images of a row, by its source
     "digits": lambda row: (10, recipes.DIGITS_IMAGES - row["test_images"], row["test_images"]),
     "files": PUBLISHED_SIZES,
     "shards": PUBLISHED_SIZES,
-    "vtab": lambda row: tasks.task_sizes(row["task"]),
+    "vtab": lambda row: builders.task_sizes(row["task"]),
     "suite": lambda row: (None, None, None),  # its tasks have rows of their own
 }
 
@@ -51,7 +52,7 @@ def describe_rows(name: str | None) -> str:
         )
     row, said = tables.read_row("data", name), f"{name}: {tables.list_groups('data')['data'][name]}."
     if row["source"] == "vtab":
-        published = originals.ARCHIVES[tasks.TASKS[row["task"]].builder]
+        published = originals.ARCHIVES[vtab_tasks.TASKS[row["task"]].builder]
         return f"{said} Its folder has {published.layout}; it comes from {published.home}."
     return said + recipes.describe_origin(name, row.get("home"), row.get("hub"))
 
@@ -62,5 +63,5 @@ def format_row(row: dict) -> list[str]:
     revision = f"@{row['revision'][:4]}" if row.get("revision") else ""
     hub = f"{row['hub']}{revision}" if row.get("hub") else "-"
     vtab = row["source"] == "vtab"
-    licence = tasks.task_licence(row["task"]) if vtab else row.get("licence") or "-"
+    licence = builders.task_licence(row["task"]) if vtab else row.get("licence") or "-"
     return [*numbers, hub, licence, row.get("paper") or ("VTAB" if row["source"] in ("vtab", "suite") else "-")]

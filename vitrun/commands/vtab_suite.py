@@ -5,14 +5,13 @@ from statistics import mean, stdev
 from typing import Any
 
 from vitrun.config import expand
-from vitrun.data.sources.vtab.tasks import TASKS
 from vitrun.errors import ExitCode, UserError
+from vitrun.papers.vtab_tasks import GROUPS, TASKS
 from vitrun.recipes import Finetune, tables, trees
 from vitrun.runs.run import Interrupted, Run, execute_run
 from vitrun.runtime import distributed, subprocesses
 from vitrun.runtime.console import Screen, format_table
 
-TASK_GROUPS = {row.group: [name for name, task in TASKS.items() if task.group == row.group] for row in TASKS.values()}
 SEED_PREFIX = "top1_seed"  # begins the names of what each seed of a task gave
 Result = dict[str, Any]
 
@@ -96,7 +95,7 @@ def summarize_suite(results: dict[str, Result]) -> Result:
     flat = {}
     for name, result in results.items():
         flat |= {name + key: result[f"top1{key}"] for key in ("", "_std") if f"top1{key}" in result}
-    for group, names in TASK_GROUPS.items():
+    for group, names in GROUPS.items():
         if all(name in results for name in names):
             flat |= average_tasks(group, [results[name] for name in names])
     if len(results) == len(TASKS):
@@ -118,7 +117,7 @@ def format_results(results: dict[str, Result], states: dict[str, str]) -> str:
     """A table of all tasks, and below them the means; a task without a result has its state."""
     flat = summarize_suite(results)
     rows = [[name, TASKS[name].group, format_percent(flat, name) or state] for name, state in states.items()]
-    for group, names in TASK_GROUPS.items():
+    for group, names in GROUPS.items():
         there = sum(name in results for name in names)
         rows.append(["mean", f"{group} ({there}/{len(names)})", format_percent(flat, group) or "-"])
     total = "mean19" if "mean19" in flat else "mean"

@@ -3,6 +3,7 @@
 import re
 from functools import cache
 
+from vitrun.papers.vtab_tasks import GROUPS, TASKS
 from vitrun.recipes import tables
 
 SHAPE_OPTIONS = (
@@ -16,35 +17,8 @@ SHAPE_OPTIONS = (
     "blocks",
     "width_factor",
 )  # what a name stands for
-VTAB = {  # group: its tasks in our words and in those of table 9
-    "natural": {
-        "caltech101": "Caltech101",
-        "cifar100": "CIFAR-100",
-        "dtd": "DTD",
-        "flowers102": "Flowers102",
-        "pets": "Pets",
-        "sun397": "Sun397",
-        "svhn": "SVHN",
-    },
-    "specialised": {
-        "camelyon": "Camelyon",
-        "eurosat": "EuroSAT",
-        "resisc45": "Resisc45",
-        "retinopathy": "Retinopathy",
-    },
-    "structured": {
-        "clevr_count": "Clevr-Count",
-        "clevr_dist": "Clevr-Dist",
-        "dmlab": "DMLab",
-        "dspr_loc": "dSpr-Loc",
-        "dspr_ori": "dSpr-Ori",
-        "kitti_dist": "KITTI-Dist",
-        "snorb_azim": "sNORB-Azim",
-        "snorb_elev": "sNORB-Elev",
-    },
-}
-VTAB_TASKS = {f"vtab/{task}": f"VTAB {name}" for tasks in VTAB.values() for task, name in tasks.items()}
-VTAB_GROUPS = {f"VTAB {group}": [f"VTAB {name}" for name in tasks.values()] for group, tasks in VTAB.items()}
+VTAB_TASKS = {f"vtab/{name}": f"VTAB {task.paper}" for name, task in TASKS.items()}
+VTAB_GROUPS = {f"VTAB {group}": [f"VTAB {TASKS[name].paper}" for name in tasks] for group, tasks in GROUPS.items()}
 VTAB_MEAN = "VTAB (19)"
 TIMM_TAG = r"\.(orig|augreg2?|goog|ms|fb)_"  # in timm's names
 TRAINING_DATA = (  # what the public weights were trained on, in order; by their tag, file or repository

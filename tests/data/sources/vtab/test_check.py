@@ -37,7 +37,7 @@ def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path
     file = place / "2750" / "Forest" / "Forest_1.jpg"
     file.rename(file.with_name("Forest_3001.jpg"))
     try:
-        with pytest.raises(UserError, match="not what is published, as said above: eurosat") as error:
+        with pytest.raises(UserError, match="see above.: eurosat") as error:
             check(place.parent, tmp_path / "splits.json", capsys)
     finally:
         file.with_name("Forest_3001.jpg").rename(file)
@@ -46,13 +46,13 @@ def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path
 
 def test_an_original_that_is_incomplete_is_distinguished_from_one_that_is_missing(tmp_path, capsys):
     (tmp_path / "kitti" / "mapping").mkdir(parents=True)
-    with pytest.raises(UserError, match="not what is published, as said above: kitti") as error:
+    with pytest.raises(UserError, match="see above.: kitti") as error:
         check_data(
             resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]),
             Screen(),
         )
     said = capsys.readouterr().out
-    assert row(said, "kitti_dist") == ["not whole", "-"] and row(said, "dmlab") == ["missing", "-"]
+    assert row(said, "kitti_dist") == ["incomplete", "-"] and row(said, "dmlab") == ["missing", "-"]
     assert error.value.status == ExitCode.DATA
 
 
@@ -69,11 +69,11 @@ def test_images_of_more_or_fewer_classes_than_published_differ(root, tmp_path, c
         os.symlink(root / "oxford_flowers102" / name, place / name)
     labels = loadmat(root / "oxford_flowers102" / "imagelabels.mat")["labels"]
     savemat(place / "imagelabels.mat", {"labels": np.maximum(labels, 20)})
-    with pytest.raises(UserError, match="as said above: oxford_flowers102"):
+    with pytest.raises(UserError, match="see above.: oxford_flowers102"):
         check_data(
             resolve.resolve_recipe("data", ["vtab", f"data.root={place.parent}", f"save={tmp_path / 's.json'}"]),
             Screen(),
         )
     said = capsys.readouterr().out
     assert row(said, "flowers102")[1] == "differs"
-    assert "val200 has images of 71 classes, where the published one has them of 90" in said
+    assert "val200 has images of 71 classes, the published one of 90" in said

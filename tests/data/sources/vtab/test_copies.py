@@ -16,9 +16,9 @@ from vitrun.data.sources.vtab import read_part
 from vitrun.data.sources.vtab.copies import read_original_or_copy as read_copy
 from vitrun.data.sources.vtab.keys import KEY_DIGESTS, digest_parts, split_into_parts
 from vitrun.data.sources.vtab.originals import KEY_READERS
-from vitrun.data.sources.vtab.tasks import TASKS
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 from vitrun.errors import UserError
+from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runtime.console import Screen
 
 
@@ -26,7 +26,7 @@ def test_the_second_known_partition_of_caltech_is_read_and_said_to_be_another_dr
     caltech101(tmp_path)
     monkeypatch.setattr("vitrun.data.sources.vtab.copies.CLIP_BENCHMARK_SIZES", {("caltech101", "test"): 1})
     test = read_part(TASKS["caltech101"], tmp_path, "test")
-    assert "1 images: differs from the published split of 6084, another draw" in test.location
+    assert "1 images: differs from the published split of 6084" in test.location
     with pytest.raises(
         UserError, match="4 images of 102 classes, but the published train split of caltech101 has 3060"
     ):
@@ -52,12 +52,13 @@ def test_of_a_copy_without_names_the_order_cannot_be_known_unless_it_is_surely_a
     copy(tmp_path / "cifar100", "fine_label", "train", [None] * 50000, labels, 100)
     copy(tmp_path / "cifar100", "fine_label", "test", [None] * 10000, labels[:10000], 100)
     recipe = resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"])
-    with nullcontext() if moved == 0 else pytest.raises(UserError, match="as said above: cifar100"):
+    with nullcontext() if moved == 0 else pytest.raises(UserError, match="see above.: cifar100"):
         check_data(recipe, Screen())
     assert row(capsys.readouterr().out, "cifar100") == ["50000, 10000", order]
     train = read_part(TASKS["cifar100"], tmp_path / "cifar100", "train800")
     assert (
-        list(train.keys)[:2] == ["train/16399", "train/1680"] and "lost their names, only their rows" in train.location
+        list(train.keys)[:2] == ["train/16399", "train/1680"]
+        and "lost their names, so that only the order of its rows" in train.location
     )
 
 
@@ -66,7 +67,7 @@ def test_a_copy_whose_keys_are_names_is_of_no_use_without_them(tmp_path, capsys)
         copy(tmp_path / "oxford_flowers102", "label", split, [None] * number, [n % 102 for n in range(number)], 102)
     said, splits = check(tmp_path, tmp_path / "splits.json", capsys)
     assert row(said, "flowers102")[1] == "cannot be known from this copy" and splits["flowers102"]["test"] is None
-    with pytest.raises(UserError, match="lost their names.* from which VTAB's subset follows: fetch the original"):
+    with pytest.raises(UserError, match="lost their names.* fetch the original"):
         read_part(TASKS["flowers102"], tmp_path / "oxford_flowers102", "train800")
 
 
@@ -101,11 +102,11 @@ def test_a_copy_in_parquet_is_ordered_by_the_names_of_its_images_and_says_where_
     assert list(train.keys) == [f"train/{every[row]}" for row in tfds_order(every, "train")[:800]]
     assert train.labels.tolist() == [classes.index(key.split("/")[1]) for key in train.keys]
     assert len(test) == 204 and "differs from the published split of 6084" in test.location
-    with pytest.raises(UserError, match="not what is published, as said above: caltech101"):
+    with pytest.raises(UserError, match="see above.: caltech101"):
         check_data(
             resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]),
             Screen(),
         )
     assert row(capsys.readouterr().out, "caltech101") == ["3060, 204 (published 6084)", "differs"]
-    with pytest.raises(UserError, match="a copy in parquet, from which the keys of clevr do not follow"):
+    with pytest.raises(UserError, match="a copy in parquet, which lacks the keys of clevr"):
         read_part(TASKS["clevr_count"], tmp_path / "caltech101", "train800")

@@ -3,9 +3,10 @@
 import pytest
 
 from vitrun.config import resolve
+from vitrun.data.sources.vtab.builders import BUILDERS, part_slices
 from vitrun.data.sources.vtab.keys import PARTS
 from vitrun.data.sources.vtab.originals import SPLIT_READERS
-from vitrun.data.sources.vtab.tasks import BUILDERS, TASKS, part_slices
+from vitrun.papers.vtab_tasks import TASKS
 from vitrun.recipes import tables
 
 # VTAB's published sizes of train, val and test (task_adaptation, data/*_test.py), group and classes
@@ -56,6 +57,11 @@ def test_there_are_seven_natural_four_specialized_and_eight_structured_tasks():
     assert set(TASKS) == set(PUBLISHED) and {task.builder for task in TASKS.values()} == set(BUILDERS) == set(
         SPLIT_READERS
     )
+
+
+def test_the_rows_of_conf_are_those_of_the_table():
+    rows = {name for name in tables.list_group_files("data") if name.startswith("vtab/")}
+    assert rows == {f"vtab/{name}" for name in TASKS} and tables.read_row("data", "vtab")["tasks"] == list(TASKS)
 
 
 @pytest.mark.parametrize("builder", BUILDERS)

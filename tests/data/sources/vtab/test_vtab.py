@@ -15,8 +15,8 @@ from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.sources.vtab import read_part
 from vitrun.data.sources.vtab.keys import published_keys
-from vitrun.data.sources.vtab.tasks import TASKS
 from vitrun.errors import ExitCode, UserError
+from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runs import run
 
 
@@ -79,7 +79,7 @@ def test_lists_tell_the_keys_without_the_images(root, tmp_path, capsys):
     place = tmp_path / "originals" / "oxford_flowers102"
     place.mkdir(parents=True)
     os.symlink(root / "oxford_flowers102" / "setid.mat", place / "setid.mat")
-    with pytest.raises(UserError, match="as said above: oxford_flowers102"):
+    with pytest.raises(UserError, match="see above.: oxford_flowers102"):
         check(place.parent, tmp_path / "splits.json", capsys)
     _, whole = check(root, tmp_path / "whole.json", capsys)
     assert json.loads((tmp_path / "splits.json").read_text())["flowers102"] == whole["flowers102"]

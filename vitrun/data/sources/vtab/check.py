@@ -1,12 +1,16 @@
-"""``vitrun data vtab data.root=FOLDER``: which originals of VTAB-1k lie there, and whether they are as published."""
+"""``vitrun data vtab data.root=FOLDER``: which originals of VTAB-1k are in a folder, and whether they are as published."""
 
 import json
 from dataclasses import dataclass
+from enum import Enum, StrEnum
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import numpy as np
 
 from vitrun.data.sources.vtab import copies
+from vitrun.data.sources.vtab.builders import BUILDERS, part_slices
 from vitrun.data.sources.vtab.keys import (
     CLASS_COUNTS,
     KEY_DIGESTS,
@@ -16,109 +20,136 @@ from vitrun.data.sources.vtab.keys import (
     split_into_parts,
 )
 from vitrun.data.sources.vtab.originals import KEY_READERS, OriginalSplit
-from vitrun.data.sources.vtab.tasks import BUILDERS, NAMES_LOST, TASKS, UNKNOWN_PARTITION, part_slices
+from vitrun.data.sources.vtab.originals.archive import Status
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 from vitrun.errors import ExitCode, UserError
+from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runtime.console import Screen, format_table
 from vitrun.runtime.files import write_text_atomic
 
-ORDER_EXACT = "exact"
-ORDER_DIFFERS = "differs"
-ORDER_UNKNOWN = "cannot be known from this copy"
-ORDER_UNPUBLISHED = "order computed, no published check value"
-KEYS_ONLY = "known without its images"
-MISSING = "missing"
-DAMAGED = "not whole"
+PartKeys = dict[str, list[str]]  # part -> its keys in order
+
+
+class State(Enum):
+    """Whether an original can be read."""
+
+    COMPLETE = "complete"
+    MISSING = "missing"
+    DAMAGED = "incomplete"
+
+
+class Order(StrEnum):
+    """How the order of an original's images compares with the published one, as the table shows it."""
+
+    EXACT = "exact"
+    DIFFERS = "differs"
+    UNKNOWN = "cannot be known from this copy"
+    UNCONFIRMED = "order computed, no published check value"
+    KEYS_ONLY = "known without its images"
+    NONE = "-"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one original: the images found, whether their order is the published one, and its keys."""
+    """The result of checking one original."""
 
-    images: str
-    order: str  # one of those above
-    keys: dict[str, list[str]]  # part -> keys in order; empty where neither the folder nor the names tell them
+    state: State
+    images: str  # their number, of each split
+    order: Order
+    keys: PartKeys  # empty if neither the folder nor the published names give them
     note: str
 
 
 def check_originals(root: Path, save: Path, screen: Screen) -> None:
-    """Print a row a task, say what is missing, and write the keys of all that can be known to ``save``."""
-    found = {builder: examine_original(builder, root / builder) for builder in BUILDERS}
-    rows = [
-        [name, task.group, task.builder, found[task.builder].images, found[task.builder].order]
-        for name, task in TASKS.items()
-    ]
+    """Print one row per task and a note per original, and write all keys that are known to ``save``.
+
+    Raise a UserError if an original is damaged or differs from the published one.
+    """
+    findings = {builder: examine_original(builder, root / builder) for builder in BUILDERS}
+    by_task = {name: findings[task.builder] for name, task in TASKS.items()}
+    rows = [[name, task.group, task.builder, by_task[name].images, by_task[name].order] for name, task in TASKS.items()]
     screen.print(format_table(["task", "group", "original", "images", "order"], rows))
-    for finding in found.values():
+    for finding in findings.values():
         screen.log(finding.note)
-    write_keys(found, save)
-    here = sum(found[task.builder].images not in (MISSING, DAMAGED) for task in TASKS.values())
-    known = sum(bool(found[task.builder].keys) for task in TASKS.values())
-    screen.log(f"{here} of {len(TASKS)} tasks found. The keys of {known} written to {save}")
-    if wrong := [
-        builder for builder, finding in found.items() if finding.images == DAMAGED or finding.order == ORDER_DIFFERS
-    ]:
-        raise UserError(f"data.root={root}: not what is published, as said above: {', '.join(wrong)}.", ExitCode.DATA)
+    write_keys(by_task, save)
+    complete = sum(finding.state is State.COMPLETE for finding in by_task.values())
+    known = sum(bool(finding.keys) for finding in by_task.values())
+    screen.log(f"{complete} of {len(TASKS)} tasks found. The keys of {known} written to {save}")
+    wrong = [name for name, found in findings.items() if State.DAMAGED is found.state or Order.DIFFERS is found.order]
+    if wrong:
+        raise UserError(f"data.root={root}: not as published (see above): {', '.join(wrong)}.", ExitCode.DATA)
 
 
 def examine_original(builder: str, folder: Path) -> Finding:
-    """What lies in the folder of an original."""
+    """Return what is in the folder of an original."""
     published = published_part_keys(builder)
     try:
         originals = {split: copies.read_original_or_copy(builder, folder, split) for split in BUILDERS[builder].splits}
-    except UserError as mistake:
-        state, keys = DAMAGED if folder.is_dir() else MISSING, published or read_listed_keys(builder, folder)
-        return Finding(state, KEYS_ONLY if keys else "-", keys, str(mistake))
+    except UserError as error:
+        state = State.DAMAGED if folder.is_dir() else State.MISSING
+        keys = published or read_listed_keys(builder, folder)
+        return Finding(state, state.value, Order.KEYS_ONLY if keys else Order.NONE, keys, str(error))
     sizes = {split: len(original.keys) for split, original in originals.items()}
     images = ", ".join(format_count(number, BUILDERS[builder].splits[split]) for split, number in sizes.items())
-    source = f"{builder}: {'; '.join(dict.fromkeys(original.where for original in originals.values()))}"
-    if UNKNOWN_PARTITION in source or NAMES_LOST in source and not published:
-        return Finding(images, ORDER_UNKNOWN, {}, source)
-    if sizes != BUILDERS[builder].splits:
-        return Finding(images, ORDER_DIFFERS, published or {}, source)
-    if others := describe_class_mismatch(builder, originals):
-        return Finding(images, ORDER_DIFFERS, published or {}, f"{source}; {others}")
-    if NAMES_LOST in source:
-        return Finding(images, ORDER_UNKNOWN, published, source)
+    note = f"{builder}: {'; '.join(dict.fromkeys(original.location for original in originals.values()))}"
+    order, keys = Order.DIFFERS, published or {}
+    status = reduce(or_, (original.status for original in originals.values()))
+    if Status.UNKNOWN_PARTITION in status or Status.NAMES_LOST in status and not published:
+        order, keys = Order.UNKNOWN, {}
+    elif sizes == BUILDERS[builder].splits:
+        if mismatch := describe_class_mismatch(builder, originals):
+            note = f"{note}; {mismatch}"
+        elif Status.NAMES_LOST in status:
+            order = Order.UNKNOWN
+        else:
+            order, keys = compare_order(builder, originals, published)
+    return Finding(State.COMPLETE, images, order, keys, note)
+
+
+def compare_order(
+    builder: str, originals: dict[str, OriginalSplit], published: PartKeys | None
+) -> tuple[Order, PartKeys]:
+    """Return how the order of a complete original compares with the published one, and the keys of its parts."""
     keys = split_into_parts(builder, {split: list(original.keys) for split, original in originals.items()})
     expected = digest_parts(published) if published else KEY_DIGESTS.get(builder)
-    order = ORDER_UNPUBLISHED if expected is None else ORDER_EXACT if digest_parts(keys) == expected else ORDER_DIFFERS
-    return Finding(images, order, published or keys, source)
+    if expected is None:
+        return Order.UNCONFIRMED, keys
+    return Order.EXACT if digest_parts(keys) == expected else Order.DIFFERS, published or keys
 
 
-def read_listed_keys(builder: str, folder: Path) -> dict[str, list[str]]:
-    """The keys of the parts as files without an image list them; none where there are no such files, or others."""
+def read_listed_keys(builder: str, folder: Path) -> PartKeys:
+    """Return the keys of the parts as the original's lists give them; empty if it has no lists, or incomplete ones."""
+    if builder not in KEY_READERS:
+        return {}
     try:
-        keys = {
-            split: KEY_READERS[builder](folder, split) for split in BUILDERS[builder].splits if builder in KEY_READERS
-        }
+        keys = {split: KEY_READERS[builder](folder, split) for split in BUILDERS[builder].splits}
     except UserError:
         return {}
-    whole = {split: len(found) for split, found in keys.items()} == BUILDERS[builder].splits
-    return split_into_parts(builder, keys) if whole else {}
+    complete = {split: len(names) for split, names in keys.items()} == BUILDERS[builder].splits
+    return split_into_parts(builder, keys) if complete else {}
 
 
 def describe_class_mismatch(builder: str, originals: dict[str, OriginalSplit]) -> str:
-    """Which parts have images of more or fewer classes than a build of TFDS; nothing where all are as there."""
+    """Return which parts have images of more or fewer classes than a build of TFDS; empty if none."""
     orders = {split: tfds_order(originals[split].keys, split) for split in originals if builder in CLASS_COUNTS}
-    found = []
+    mismatches = []
     for part, published in CLASS_COUNTS.get(builder, {}).items():
         labels = [originals[split].labels["label"][orders[split][rows]] for split, rows in part_slices(builder, part)]
         if (classes := len(np.unique(np.concatenate(labels)))) != published:
-            found.append(f"{part} has images of {classes} classes, where the published one has them of {published}")
-    return "; ".join(found)
+            mismatches.append(f"{part} has images of {classes} classes, the published one of {published}")
+    return "; ".join(mismatches)
 
 
-def format_count(found: int, published: int) -> str:
-    """A number of images, beside the published one where it is another."""
-    return f"{found}" if found == published else f"{found} (published {published})"
+def format_count(number: int, published: int) -> str:
+    """Return a number of images, with the published one if it differs."""
+    return f"{number}" if number == published else f"{number} (published {published})"
 
 
-def write_keys(found: dict[str, Finding], save: Path) -> None:
-    """The keys of every task as JSON: task -> builder, and the keys of each part in order; null where unknown."""
+def write_keys(findings: dict[str, Finding], save: Path) -> None:
+    """Write the keys of every task as JSON: task -> builder, and the keys of each part in order; null if unknown."""
     tree = {
-        name: {"builder": task.builder, **{part: found[task.builder].keys.get(part) for part in PARTS}}
-        for name, task in TASKS.items()
+        name: {"builder": TASKS[name].builder, **{part: finding.keys.get(part) for part in PARTS}}
+        for name, finding in findings.items()
     }
     try:
         write_text_atomic(save, json.dumps(tree, indent=0))

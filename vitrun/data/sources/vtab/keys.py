@@ -3,7 +3,7 @@
 import hashlib
 from functools import cache
 
-from vitrun.data.sources.vtab.tasks import BUILDERS, part_slices
+from vitrun.data.sources.vtab.builders import BUILDERS, part_slices
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 
 PARTS = ("train800", "val200", "test")  # that share no image

@@ -66,7 +66,7 @@ def test_an_original_as_published_gives_its_keys_labels_and_pixels(name, tmp_pat
             assert pixels(found.image(places[key])) == pixels(image), key
         assert {label: len(names) for label, names in found.classes.items()} == CLASSES[name]
         assert all(values.dtype == np.int64 for values in found.labels.values())
-        assert str(tmp_path) in found.where and "\n" not in found.where
+        assert str(tmp_path) in found.location and "\n" not in found.location
 
 
 @pytest.mark.parametrize("name", SPLIT_READERS)
@@ -140,7 +140,7 @@ WRONG = {
     "cifar100 cut": (cut("cifar-100-binary/train.bin"), "5533 bytes are no whole number of records of 3074"),
     "cifar100 python": (moved("cifar-100-binary", "cifar-100-python"), "pickles, which may run code and are never"),
     "cifar100 empty": (holds("cifar-100-binary/train.bin", b""), "0 bytes are no whole number of records"),
-    "cifar100 label": (holds("cifar-100-binary/train.bin", bytes([0, 100, *[0] * 3072])), "0 has the label 100, which"),
+    "cifar100 label": (holds("cifar-100-binary/train.bin", bytes([0, 100, *[0] * 3072])), "0 has the label 100, not one"),
     "cifar100 names": (holds("cifar-100-binary/fine_label_names.txt", "apple\n"), "it has 1 names, not 100"),
     "dtd image": (gone("dtd/images/banded/banded_0000.jpg"), "1 of 2 images are missing, the first banded/"),
     "dtd list": (gone("dtd/labels/train1.txt"), "{root}/dtd/labels/train1.txt"),
@@ -172,7 +172,7 @@ WRONG = {
     "dmlab cut": (cut(TFRECORD), "it ends within the record at byte"),
     "dmlab length": (holds(TFRECORD, bytes(16)), "the length of the record at byte 0 does not match its checksum"),
     "dmlab fields": (holds(TFRECORD, records.record(b"\x0a\x09")), "a field of 9 bytes does not fit its message"),
-    "dmlab label": (holds(TFRECORD, frame(label=6)), "a has the label 6, which is none of the classes 0 to 5"),
+    "dmlab label": (holds(TFRECORD, frame(label=6)), "a has the label 6, not one of the classes 0 to 5"),
     "dsprites cut": (cut(NPZ), "is not as published: BadZipFile"),
     "dsprites order": (sprites(latents_classes=np.zeros((2, 6), np.int64)), "not in the order of their factors"),
     "dsprites pickle": (sprites(latents_classes=np.array([None])), "Object arrays cannot be loaded"),
@@ -186,7 +186,7 @@ WRONG = {
     "smallnorb cut": (cut(DAT), "dat.mat is not as published: ValueError"),
     "smallnorb rows": (holds(INFO, originals.matrix(np.zeros((2, 4), "<i4"))), "3 images, but the info file beside it"),
     "smallnorb swapped": (moved(INFO, DAT), "[3, 4], not [N, 2, 96, 96]"),
-    "smallnorb angle": (holds(INFO, originals.matrix(np.full((3, 4), 36, "<i4"))), "0 has the label_azimuth 18, which"),
+    "smallnorb angle": (holds(INFO, originals.matrix(np.full((3, 4), 36, "<i4"))), "0 has the label_azimuth 18, not"),
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from helpers import vtab_originals as originals
 from helpers.vtab_originals import KITTI_FRAMES
 from vitrun.data.sources.vtab.originals import SPLIT_READERS, kitti
+from vitrun.data.sources.vtab.originals.archive import Status
 
 
 def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
@@ -23,7 +24,8 @@ def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
     assert set(train.keys) | set(test.keys) == every and not set(train.keys) & set(test.keys)
     counts = np.bincount(train.labels["label"], minlength=102)
     assert set(np.delete(counts, 1)) == {30} and counts[1] in (29, 30)
-    assert "partition drawn here over sorted names; not known to be the published one" in train.where
+    assert "partition drawn here over sorted names; not known to be the published one" in train.location
+    assert train.status == test.status == Status.UNKNOWN_PARTITION
     np.random.seed(1234)  # as tensorflow_datasets has it
     for name in sorted(path.name for path in folder.iterdir())[:3]:
         drawn = np.random.choice(sorted(path.name for path in (folder / name).iterdir()), 30, replace=False)
@@ -40,7 +42,7 @@ def test_sun_lists_are_taken_from_an_installed_package_that_is_not_run(tmp_path,
         shutil.move(tmp_path / name, package / "image_classification" / name)
     monkeypatch.syspath_prepend(tmp_path / "site")
     found = SPLIT_READERS["sun397"](tmp_path, "validation")
-    assert list(found.keys) == [key for key, _, _ in expected["validation"]] and str(package) in found.where
+    assert list(found.keys) == [key for key, _, _ in expected["validation"]] and str(package) in found.location
 
 
 def test_the_draw_of_videos_gives_the_published_sizes():

@@ -1,6 +1,7 @@
-"""Caltech-101: photographs in a folder a class, of which tensorflow_datasets draws thirty a class for training.
+"""Caltech-101: photographs in a folder per class, of which tensorflow_datasets draws thirty per class for training.
 
-It draws from folders as the file system lists them, so its partition cannot be drawn again; a list can say it.
+It draws from the files in the order in which the file system lists them, so its partition cannot be drawn again; only
+a list can give it.
 """
 
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
+from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit, Status
 
 ARCHIVE = Archive(
     "caltech101",
@@ -23,36 +24,38 @@ SEED = 1234
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The images of ``train`` or ``test``, keyed ``<Class>/<file>``: as listed, or as drawn here."""
+    """Return ``train`` or ``test``, keyed ``<Class>/<file>``: as a list gives it, else as drawn here."""
     folder = ARCHIVE.find(root, "101_ObjectCategories")
     folders = ARCHIVE.class_folders(folder, 102)
     classes = sorted(folders, key=str.lower)
     if any(file for place in ARCHIVE.search_folders(root) for file in place.glob("caltech101_*.txt")):
         path, keys = ARCHIVE.find(root, f"caltech101_{split}.txt"), read_keys(root, split)
-        where = f"{folder}, the partition that {path} lists, of {len(keys)} {split} images"
+        location, status = f"{folder}, partition of {path}, {len(keys)} {split} images", Status.AS_PUBLISHED
     else:
         path, keys = folder, [key for key, train in draw_partition(folder, folders) if train == (split == "train")]
-        where = f"{folder}; partition drawn here over sorted names; not known to be the published one"
+        location = f"{folder}; partition drawn here over sorted names; not known to be the published one"
+        status = Status.UNKNOWN_PARTITION
     with ARCHIVE.explain_errors(path):
-        found = np.array([classes.index(key.split("/")[0]) for key in keys], dtype=np.int64)
+        labels = np.array([classes.index(key.split("/")[0]) for key in keys], dtype=np.int64)
     return OriginalSplit(
         keys=keys,
-        labels={"label": found},
+        labels={"label": labels},
         classes={"label": tuple(name.lower() for name in classes)},
-        where=where,
+        location=location,
+        status=status,
         **ARCHIVE.image_files(folder, keys),
     )
 
 
 def read_keys(root: Path, split: str) -> list[str]:
-    """The keys of a split in the list that lies with the images."""
+    """Return the keys of a split from the list beside the images."""
     return ARCHIVE.read_lines(ARCHIVE.find(root, f"caltech101_{split}.txt"))
 
 
 def draw_partition(folder: Path, classes: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
-    """Each image, and whether it is one of those drawn for training, by the generator of tensorflow_datasets 3.0.1.
+    """Yield each image and whether it is drawn for training, by the generator of tensorflow_datasets 3.0.1.
 
-    As there, files that are no images can be drawn too, and are then left out.
+    As there, files that are not images can be drawn too, and are then left out.
     """
     random = np.random.RandomState(SEED)
     for name in classes:

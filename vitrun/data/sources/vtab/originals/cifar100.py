@@ -31,5 +31,5 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         labels={"label": records[:, 1].astype(np.int64)},
         classes={"label": classes},
         image=lambda index: records[index, 2:].reshape(3, 32, 32).transpose(1, 2, 0),
-        where=str(path),
+        location=str(path),
     )

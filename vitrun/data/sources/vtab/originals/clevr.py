@@ -29,7 +29,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         keys=keys,
         labels={"count_all": counts, "closest_object_distance": distances},
         classes={"count_all": vtab_labels.CLEVR_COUNTS, "closest_object_distance": vtab_labels.CLEVR_DISTANCES},
-        where=str(path),
+        location=str(path),
         **ARCHIVE.image_files(ARCHIVE.find(root, f"images/{part}"), keys),
     )
 

@@ -41,6 +41,6 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         labels={"label": np.array(labels, dtype=np.int64)},
         classes={"label": CLASSES},
         image=image,
-        where=f"{paths[0].parent}: {len(paths)} files *{split}*.tfrecord*",
+        location=f"{paths[0].parent}: {len(paths)} files *{split}*.tfrecord*",
         sizes=np.array([length for _, _, length in places], dtype=np.int64),
     )

@@ -40,7 +40,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         },
         classes={"label_x_position": vtab_labels.DSPRITES_BINS, "label_orientation": vtab_labels.DSPRITES_BINS},
         image=lambda index: unpack_image(path, index),
-        where=str(path),
+        location=str(path),
     )
 
 

@@ -26,7 +26,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         keys=keys,
         labels={"label": found},
         classes={"label": classes},
-        where=str(path),
+        location=str(path),
         **ARCHIVE.image_files(images, keys),
     )
 

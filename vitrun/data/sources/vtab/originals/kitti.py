@@ -31,7 +31,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         keys=keys,
         labels={"label": found},
         classes={"label": vtab_labels.KITTI_DISTANCES},
-        where=f"{folder}, split by the videos in {ARCHIVE.find(root, MAPPING)}",
+        location=f"{folder}, split by the videos in {ARCHIVE.find(root, MAPPING)}",
         **ARCHIVE.image_files(ARCHIVE.find(root, "training/image_2"), keys),
     )
 

@@ -29,7 +29,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         keys=keys,
         labels={"label": vtab_labels.zero_based(classes.reshape(-1)[numbers - 1])},
         classes={"label": tuple(f"flower {number}" for number in range(1, 103))},
-        where=f"{path}, {SPLIT_ARRAYS[split]}",
+        location=f"{path}, {SPLIT_ARRAYS[split]}",
         **ARCHIVE.image_files(ARCHIVE.find(root, "jpg"), keys),
     )
 

@@ -21,7 +21,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         keys=keys,
         labels={"label": vtab_labels.zero_based([breed for _, breed in read_list(path)])},
         classes={"label": read_breeds(ARCHIVE.find(root, "annotations/trainval.txt"))},
-        where=str(path),
+        location=str(path),
         **ARCHIVE.image_files(ARCHIVE.find(root, "images"), keys),
     )
 

@@ -37,7 +37,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         labels={"label": found},
         classes={"label": ("no tumour", "tumour")},
         image=image,
-        where=str(path),
+        location=str(path),
     )
 
 

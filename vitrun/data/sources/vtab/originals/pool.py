@@ -15,6 +15,6 @@ def read_pool(published: Archive, folder: Path, number: int) -> OriginalSplit:
         keys=[f"{classes[label]}_{file}" for label, file in files],
         labels={"label": np.array([label for label, _ in files], dtype=np.int64)},
         classes={"label": classes},
-        where=f"{folder}/*/*.jpg",
+        location=f"{folder}/*/*.jpg",
         **published.image_files(folder, [f"{classes[label]}/{file}" for label, file in files]),
     )

@@ -39,7 +39,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         },
         classes={"label_azimuth": vtab_labels.AZIMUTHS, "label_elevation": vtab_labels.ELEVATIONS},
         image=lambda index: images[index, 0],
-        where=str(path),
+        location=str(path),
     )
 
 

@@ -32,7 +32,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         keys=keys,
         labels={"label": found},
         classes={"label": classes},
-        where=f"{names.parent} as listed in {path}",
+        location=f"{names.parent} as listed in {path}",
         **ARCHIVE.image_files(names.parent, [key.lstrip("/") for key in keys]),
     )
 

@@ -25,5 +25,5 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         labels={"label": vtab_labels.svhn_digit(digits)},
         classes={"label": tuple("0123456789")},
         image=lambda index: images[..., index],
-        where=str(path),
+        location=str(path),
     )
