@@ -7,7 +7,7 @@ import pytest
 from helpers.overrides import DATA_ROWS, SCRATCH, SUITES, needed
 from vitrun.config import compose, protocols, resolve
 from vitrun.errors import UserError
-from vitrun.recipes import RECIPES, tables
+from vitrun.recipes import RECIPES, composition, tables
 from vitrun.runs import lookup
 
 MODELS = tables.list_group_files("model")
@@ -23,7 +23,7 @@ CHOICES = [
     if (command == "eval" or group == "against" or name not in TO_EVALUATE)
     and (command == "finetune" or name not in SUITES)
 ]
-RECIPE_FILES = sorted(path.relative_to(tables.CONF) for path in tables.CONF.glob("recipe/*/**/*.yaml"))
+RECIPE_FILES = sorted(path.relative_to(composition.CONF) for path in composition.CONF.glob("recipe/*/**/*.yaml"))
 
 
 @pytest.mark.parametrize("command", RECIPES)
@@ -42,7 +42,8 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
         )
     recipe = resolve.resolve_recipe(command, needed(command, [f"{group}={name}", *more], tmp_path))
     folder = tables.group_folder(command, group)
-    chosen, row = getattr(recipe, group), tables.read_row(folder, name)
+    chosen, row = getattr(recipe, group), composition.read_config_file(f"{folder}/{name}")
+    row = row if group == "protocol" else tables.read_row(folder, name)
     tags = {"data": "source", "augment": "randaugment"}
     assert (chosen if group == "protocol" else getattr(chosen, tags.get(folder, "kind"))) in row.values()
     assert tables.list_groups(command)[group][name], "its first line is a comment that says what it is"
@@ -97,19 +98,34 @@ def test_the_order_of_overrides_does_not_matter():
     assert resolve.resolve_recipe("pretrain", overrides) == resolve.resolve_recipe("pretrain", overrides[::-1])
 
 
-def test_a_copied_row_is_called_as_its_file_and_an_unsound_one_is_named(tmp_path, monkeypatch):
-    shutil.copytree(tables.CONF, tmp_path / "conf")
-    copy = tmp_path / "conf" / "model" / "mine.yaml"
-    shutil.copy(tmp_path / "conf" / "model" / "vit_nano8.yaml", copy)
-    monkeypatch.setattr(tables, "CONF", tmp_path / "conf")
-    for cached in (tables.list_groups, compose.list_known_options, compose.compute_defaults_list):
-        cached.cache_clear()
-    try:
-        with pytest.raises(UserError, match="conf/model/mine.yaml has the name vit_nano8: write name: mine"):
-            resolve.resolve_recipe("pretrain", ["model=mine"])
-    finally:
-        for cached in (tables.list_groups, compose.list_known_options, compose.compute_defaults_list):
-            cached.cache_clear()
+@pytest.fixture
+def conf(tmp_path, monkeypatch):
+    """Return a copy of conf/ that is composed in its place."""
+    shutil.copytree(composition.CONF, tmp_path / "conf")
+    monkeypatch.setattr(composition, "CONF", tmp_path / "conf")
+    return tmp_path / "conf"
+
+
+def test_a_copied_row_is_called_as_its_file_and_an_unsound_one_is_named(conf):
+    copy = conf / "model" / "mine.yaml"
+    shutil.copy(conf / "model" / "vit_nano8.yaml", copy)
+    with pytest.raises(UserError, match="conf/model/mine.yaml has the name vit_nano8: write name: mine"):
+        resolve.resolve_recipe("pretrain", ["model=mine"])
     copy.write_text(copy.read_text() + "extra: 1\n")
     with pytest.raises(UserError, match="conf/model/mine.yaml is unsound: .*extra"):
         tables.load_model_rows()
+
+
+@pytest.mark.parametrize("group, parent", [("model", "vit_nano8"), ("data", "digits")])
+def test_a_row_may_inherit_from_another_wherever_it_is_read(conf, group, parent):
+    (conf / group / "_half.yaml").write_text(f"defaults: [{parent}, _self_]\n")
+    (conf / group / "mine.yaml").write_text("defaults: [_half, _self_]\nname: mine\n")
+    row = tables.read_row(group, parent) | {"name": "mine"}
+    assert tables.read_row(group, "mine") == tables.read_rows(group)["mine"] == row
+    assert "_half" not in tables.list_group_files(group)
+    if group == "model":
+        assert resolve.resolve_recipe("pretrain", ["model=mine"]).model == tables.load_model_row("mine")
+        recipe = resolve.resolve_recipe("finetune", ["init=random:mine", "res=32"])
+        assert lookup.find_architecture(recipe.init, recipe.runs) == tables.load_model_rows()["mine"]
+    else:
+        assert resolve.resolve_recipe("eval", [SCRATCH, "data=mine"]).data.name == "mine"

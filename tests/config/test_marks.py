@@ -5,7 +5,7 @@ import re
 import pytest
 
 from helpers.overrides import SCRATCH, first_lines
-from vitrun.recipes import tables
+from vitrun.recipes import composition
 
 MARKS = [
     ("pretrain", ["model=vit_l16", "data=imagenet21k", "data.path=/", "seed=3", "runs=x", "micro_batch=8"], []),
@@ -78,8 +78,8 @@ def test_what_the_paper_ran_too_is_marked_as_published(command, row, too, there)
 
 
 def test_whatever_a_file_calls_published_is_among_these():
-    files = {file.relative_to(tables.CONF).with_suffix("") for file in tables.CONF.rglob("*.yaml")}
-    listed = {variant for file in files for variant in tables.read_conf_file(str(file)).get("published", ())}
+    files = {file.relative_to(composition.CONF).with_suffix("") for file in composition.CONF.rglob("*.yaml")}
+    listed = {variant for file in files for variant in composition.read_config_file(str(file)).get("published", ())}
     assert {re.sub(r"_(?=\d)|[\[\]]", "", variant) for variant in listed} <= {
         re.sub(r"[\[\]]", "", too) for *_, too, _ in PUBLISHED
     }

@@ -27,7 +27,7 @@ def finetuning(data: str, *overrides: str) -> list[str]:
 
 
 OWN = {command: [SCRATCH] if command in ("finetune", "fewshot", "eval", "export") else [] for command in RECIPES}
-DATA_ROWS = {name: tables.read_row("data", name) for name in tables.list_group_files("data")}
+DATA_ROWS = tables.read_rows("data")
 WITHOUT_HUB = [
     name
     for name, row in DATA_ROWS.items()

@@ -5,7 +5,7 @@ import pytest
 from vitrun.config import compose
 from vitrun.errors import UserError
 from vitrun.papers import names
-from vitrun.recipes import tables
+from vitrun.recipes import composition, tables
 
 PAPER_NAMES = {
     name: paper for name in tables.list_group_files("model") if (paper := tables.load_model_info(name).paper)
@@ -31,7 +31,9 @@ def test_names_and_published_weights_are_no_part_of_a_recipe():
 
 
 def test_wrong_metadata_of_a_model_is_refused_with_its_file(monkeypatch):
-    monkeypatch.setattr(tables, "read_conf_file", lambda path: {"kind": "timm", "name": "x", "weights": "timm:x.y"})
+    monkeypatch.setattr(
+        composition, "read_config_file", lambda path: {"kind": "timm", "name": "x", "weights": "timm:x.y"}
+    )
     with pytest.raises(UserError, match=r"conf/model/mine\.yaml .*weights"):
         tables.load_model_info("mine")
 

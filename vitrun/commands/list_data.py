@@ -32,7 +32,7 @@ def execute(recipe: recipes.ListData, screen: Screen) -> None:
             if whole
             else print_summary(recipe.data, screen)
         )
-    named = {name: tables.read_row("data", name) for name in tables.list_group_files("data")}
+    named = tables.read_rows("data")
     if recipe.name == data_args.VTAB:
         named = {name: row for name, row in named.items() if row["source"] == data_args.VTAB}
     elif recipe.name:

@@ -79,7 +79,7 @@ def run_task(title: str, task: Finetune, run: Run) -> int:
 def build_overrides(recipe: Finetune) -> list[str]:
     """The overrides that make a recipe, and nothing else: the files of its groups, then every option."""
     tree = trees.to_plain_tree(recipe)
-    kinds = {tables.read_row("optim", name)["kind"]: name for name in tables.list_group_files("optim")}
+    kinds = {row["kind"]: name for name, row in tables.read_rows("optim").items()}
     files = [f"data={recipe.data.name}", f"optim={kinds[recipe.optim.kind]}"]
     return files + [f"{key}={trees.format_value(trees.get_value(tree, key))}" for key in trees.iterate_keys(tree)]
 

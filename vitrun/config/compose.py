@@ -1,14 +1,13 @@
-"""Turns ``key=value`` overrides into a recipe. The only module that calls Hydra."""
+"""Turns ``key=value`` overrides into a plain tree of options."""
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from vitrun.config import data_args, protocols
 from vitrun.config.overrides import is_quoted, split_override, split_values
 from vitrun.errors import UserError, explain_unknown, lookup
-from vitrun.recipes import DURATIONS, options, tables, trees
+from vitrun.recipes import DURATIONS, composition, options, tables, trees
 
 METADATA_KEYS = ("row_for", "published")  # what files of protocols and recipes say of themselves, and no option
 DISCRIMINATORS = (
@@ -31,10 +30,8 @@ def compose_config(command: str, overrides: Sequence[str], weights: str | None =
 
     ``weights``: the row of the model table that ``init`` is of, for which a recipe may have a file.
     """
-    from omegaconf import OmegaConf
-
     pairs = parse_overrides(command, overrides)
-    tree = OmegaConf.to_container(compose_dictconfig(command, pairs, weights), resolve=True)
+    tree = compose_tree(command, pairs, weights)
     for name in DURATIONS:  # a duration on the command line replaces the one in the files, whatever its unit
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
@@ -89,54 +86,29 @@ def parse_overrides(command: str, overrides: Sequence[str]) -> dict[str, str]:
 def explain_other_choice(command: str, key: str, chosen: str | None) -> str:
     """A sentence for an option that some choices of its group have, and this one has not."""
     group, _, name = key.partition(".")
-    place = tables.group_folder(command, group)
-    having = [
-        one
-        for one in tables.list_groups(command)[group]
-        if name.split(".")[0] in tables.read_conf_file(f"{place}/{one}")
-    ]
+    rows = tables.read_rows(tables.group_folder(command, group))
+    having = [one for one, row in rows.items() if name.split(".")[0] in row]
     whose = f"{group}={chosen}" if chosen else f"the {group} here"
     more = " and others" * (len(having) > 3)
     return f"No option {key!r} of {whose}: it is one of {', '.join(f'{group}={one}' for one in having[:3])}{more}."
 
 
-@cache
 def list_known_options(command: str, chosen: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """The options that a command has once the choices of its groups are made, with their values in the files."""
-    tree = compose_dictconfig(command, dict(chosen))
+    tree = compose_tree(command, dict(chosen))
     return {**tables.list_groups(command), **{key: trees.get_value(tree, key) for key in trees.iterate_keys(tree)}}
 
 
-def compose_dictconfig(command: str, pairs: dict[str, str], weights: str | None = None) -> Any:
-    """What Hydra composes from the command's files and overrides."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
+def compose_tree(command: str, pairs: dict[str, str], weights: str | None = None) -> dict:
+    """Return the plain tree that Hydra composes from the command's files and overrides."""
     try:
-        return compose_with_hydra(
+        tree = composition.compose(
             command, (*to_hydra_overrides(command, pairs), *infer_overrides(command, pairs, weights))
         )
-    except (HydraException, OmegaConfBaseException):
+    except composition.CompositionError:
         overrides = " ".join(f"{key}={value}" for key, value in pairs.items())
         raise UserError(f"{overrides} cannot be read: check its brackets, quotes and commas.") from None
-
-
-@cache
-def compose_with_hydra(command: str, overrides: tuple[str, ...]) -> Any:
-    """Hydra's answer, which takes it a tenth of a second."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from omegaconf import open_dict
-
-    with initialize_config_dir(str(tables.CONF), version_base="1.3"):
-        found = hydra_compose(command, list(overrides))
-    with open_dict(found):
-        for key in METADATA_KEYS:
-            found.pop(key, None)
-        for group, keys in tables.ROW_METADATA.items():
-            for key in keys if found.get(group) else ():
-                found[group].pop(key, None)
-    return found
+    return {key: tables.drop_metadata(key, value) for key, value in tree.items() if key not in METADATA_KEYS}
 
 
 def to_hydra_overrides(command: str, pairs: dict[str, str]) -> list[str]:
@@ -164,22 +136,9 @@ def infer_overrides(command: str, pairs: dict[str, str], weights: str | None) ->
     return overrides + [f"recipe/{command}@_global_={file}"] * (file is not None)
 
 
-def list_config_files(command: str, pairs: dict[str, str], weights: str | None = None) -> list[tuple[str, str, str]]:
+def list_config_files(command: str, pairs: dict[str, str], weights: str | None = None) -> list[composition.ConfigFile]:
     """The files that make a recipe, the later over the earlier: path in ``conf/``, part that it sets, who names it."""
     chosen = {key: value for key, value in pairs.items() if key in tables.list_groups(command)}
-    return compute_defaults_list(
+    return composition.list_composed_files(
         command, (*to_hydra_overrides(command, chosen), *infer_overrides(command, chosen, weights))
     )
-
-
-@cache
-def compute_defaults_list(command: str, overrides: tuple[str, ...]) -> list[tuple[str, str, str]]:
-    """Hydra's list of files."""
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.types import RunMode
-
-    with initialize_config_dir(str(tables.CONF), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        found = loader.compute_defaults_list(command, list(overrides), RunMode.RUN).defaults
-    return [(f.config_path, f.package, f.parent) for f in found if not f.config_path.startswith("hydra/")]

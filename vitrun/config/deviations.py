@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vitrun.config import compose, provenance
-from vitrun.recipes import DURATIONS, RECIPES, tables, trees
+from vitrun.recipes import DURATIONS, RECIPES, composition, tables, trees
 from vitrun.runs import lookup
 
 NAMING_GROUPS = ("protocol", "model", "data")  # the choices that name a recipe; all other overrides change it
@@ -21,8 +21,8 @@ def describe_deviations(command: str, overrides: Sequence[str], recipe: Any) -> 
     pairs, weights = compose.parse_overrides(command, overrides), lookup.model_row_of(recipe)
     naming = {key: value for key, value in pairs.items() if key in NAMING_GROUPS}
     files = list_recipe_files(command, naming, weights)
-    about = tables.read_header(tables.CONF / f"{files[-1]}.yaml").rstrip(".")
-    if len(files) == 1 and set(tables.read_conf_file(files[0])) <= {
+    about = composition.read_header(files[-1]).rstrip(".")
+    if len(files) == 1 and set(composition.read_config_file(files[0])) <= {
         "protocol",
         *compose.METADATA_KEYS,
     }:  # nothing to differ from
@@ -57,7 +57,7 @@ def find_published_variants(
     """
     found = []
     for overrides in (
-        overrides.split() for file in files for overrides in tables.read_conf_file(file).get("published", ())
+        overrides.split() for file in files for overrides in composition.read_config_file(file).get("published", ())
     ):
         keys = [override.partition("=")[0] for override in overrides]
         if set(keys) & set(differ):

@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from vitrun.errors import UserError
-from vitrun.recipes import tables
+from vitrun.recipes import composition, tables
 
 FALLBACK_PROTOCOL = (
     "small"  # nobody's: taken where no override names a protocol and that of the command's file has no row
@@ -25,7 +25,7 @@ class ProtocolRow(NamedTuple):
 
 def choose_row(command: str, pairs: dict[str, str]) -> ProtocolRow:
     """The row that a command's overrides name; what they do not, its file does."""
-    listed = [item for item in tables.read_conf_file(command)["defaults"] if isinstance(item, dict)]
+    listed = [item for item in composition.read_config_file(command)["defaults"] if isinstance(item, dict)]
     keys = {"protocol": f"protocol/{command}@_global_", "data": "data", "model": "model"}
     default = {name: next((item[key] for item in listed if key in item), None) for name, key in keys.items()}
     row = ProtocolRow(**{name: pairs.get(name, default[name]) for name in keys})
@@ -40,7 +40,7 @@ def has_row(command: str, row: ProtocolRow) -> bool:
 
 def list_rows(command: str, protocol: str) -> list[str]:
     """The names of a protocol's rows: data sets, patterns of such that its own file is for, or ``DATA/MODEL``."""
-    own = tables.read_conf_file(f"{tables.group_folder(command, 'protocol')}/{protocol}").get("row_for", [])
+    own = composition.read_config_file(f"{tables.group_folder(command, 'protocol')}/{protocol}").get("row_for", [])
     files = tables.list_group_files(f"recipe/{command}/{protocol}")
     return [*own, *(name for name in files if not name.startswith(f"{ANY_DATA}/"))]
 

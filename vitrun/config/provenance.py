@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vitrun.config import compose
-from vitrun.recipes import tables, trees
+from vitrun.recipes import composition, tables, trees
 from vitrun.runs import lookup
 
 COMMAND_LINE = "command line"
@@ -49,7 +49,7 @@ def trace_sources(command: str, overrides: Sequence[str], weights: str | None) -
     pairs = compose.parse_overrides(command, overrides)
     found: dict[str, Any] = {}
     for path, package, parent in compose.list_config_files(command, pairs, weights):
-        tree = tables.read_conf_file(path)
+        tree = composition.read_config_file(path)
         prefix = f"{package}." if package else ""
         told = [key for key in trees.iterate_keys(tree) if key[:5] != "view." or trees.get_value(tree, key) is not None]
         found |= {f"{prefix}{key}": f"conf/{path}.yaml" for key in told}

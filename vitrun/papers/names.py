@@ -40,8 +40,8 @@ def list_name_prefixes() -> dict[str, str]:
     in the paper without signs, as in ``R50_L_32``.
     """
     prefixes = {}
-    for row in tables.list_group_files("model"):
-        info, options = tables.load_model_info(row), tables.read_row("model", row)
+    for row, options in tables.read_rows("model").items():
+        info = tables.load_model_info(row)
         tags = [source.partition(":")[2] for source in info.weights]
         if info.paper and options["kind"] == "timm":
             tags.append(options["name"])

@@ -5,65 +5,75 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-import vitrun
 from vitrun import recipes
 from vitrun.errors import UserError, lookup
-from vitrun.recipes import RECIPES
+from vitrun.recipes import RECIPES, composition
 
-PACKAGE = Path(vitrun.__file__).parent
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # wheel, else checkout
 # The groups whose files lie elsewhere than in the folder of their name, in some for each command.
 GROUP_FOLDERS = {"against": "data", "protocol": "protocol/{command}"}
 ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
 
 
-@cache
 def list_groups(command: str) -> dict[str, dict[str, str]]:
-    """The config groups a command can choose from: ``{"model": {"vit_b16": "its first comment line", ...}, ...}``."""
-    names = sorted(f.name for f in fields(RECIPES[command]))
-    found = {
-        name: list_group_files(group_folder(command, name))
-        for name in names
-        if (CONF / group_folder(command, name)).is_dir()
+    """Return the config groups of a command: ``{"model": {"vit_b16": "its first comment line", ...}, ...}``."""
+    return list_groups_in(command, tuple(composition.config_folders()))
+
+
+@cache
+def list_groups_in(command: str, folders: tuple[Path, ...]) -> dict[str, dict[str, str]]:
+    """Return :func:`list_groups` of these folders, read once."""
+    names = sorted(field.name for field in fields(RECIPES[command]))
+    groups = {name: list_group_files(group_folder(command, name)) for name in names}
+    return {
+        group: {name: composition.read_header(f"{group_folder(command, group)}/{name}") for name in files}
+        for group, files in groups.items()
+        if files
     }
-    return {group: {name: read_header(file) for name, file in files.items()} for group, files in found.items()}
 
 
 def group_folder(command: str, group: str) -> str:
-    """The folder of ``conf/`` that holds the files of a group."""
+    """Return the folder of ``conf/`` that holds the files of a group."""
     return GROUP_FOLDERS.get(group, group).format(command=command)
 
 
-def read_header(file: Path) -> str:
-    """The first comment line of a YAML file, but for the one that Hydra reads; empty where it begins without any."""
-    lines = file.read_text(encoding="utf-8").removeprefix("# @package _global_\n").partition("\n")
-    return lines[0].removeprefix("#").strip() if lines[0].startswith("#") else ""
-
-
 def list_group_files(folder: str) -> dict[str, Path]:
-    """The files of a config group by name; ``vtab/pets`` for one in a folder of the group, after those outside."""
-    place = CONF / folder
-    files = sorted(place.rglob("*.yaml"), key=lambda file: (len(file.parts), file))
-    return {file.relative_to(place).with_suffix("").as_posix(): file for file in files}
-
-
-def read_conf_file(path: str) -> dict:
-    """The plain values of ``conf/<path>.yaml``."""
-    return yaml.safe_load((CONF / f"{path}.yaml").read_text(encoding="utf-8")) or {}
+    """Return the files in a folder of ``conf/`` by name, as ``vtab/pets`` for a nested one."""
+    return composition.list_config_names(folder)
 
 
 def read_row(group: str, name: str) -> dict:
-    """Return the options of ``conf/<group>/<name>.yaml`` as plain values, without the group's metadata."""
+    """Return the options of ``conf/<group>/<name>.yaml`` and of the files that it inherits from, without metadata.
+
+    Raise UserError if there is no such file, or if Hydra cannot compose it.
+    """
     lookup(list_group_files(group), name, group)
-    row = read_conf_file(f"{group}/{name}")
+    try:
+        row = composition.compose(None, [f"+{group}@row={name}"])["row"]
+    except composition.CompositionError as error:
+        raise UserError(f"conf/{group}/{name}.yaml is unsound: {' '.join(str(error).split())}") from None
+    return drop_metadata(group, row)
+
+
+def read_rows(group: str) -> dict[str, dict]:
+    """Return :func:`read_row` of every file of a group, composed at once in half a second."""
+    names = list(list_group_files(group))
+    try:
+        rows = composition.compose(None, [f"+{group}@row{number}={name}" for number, name in enumerate(names)])
+    except composition.CompositionError:  # one by one, to say which
+        return {name: read_row(group, name) for name in names}
+    return {name: drop_metadata(group, rows[f"row{number}"]) for number, name in enumerate(names)}
+
+
+def drop_metadata(group: str, row: Any) -> Any:
+    """Return the options of a row without the metadata of its group; anything but a row as it is."""
+    if not isinstance(row, dict):
+        return row
     return {key: value for key, value in row.items() if key not in ROW_METADATA.get(group, ())}
 
 
 def load_model_rows() -> dict[str, Any]:
     """Return the model table: one row for each file of ``conf/model``."""
-    return {name: load_model_row(name) for name in list_group_files("model")}
+    return {name: check_model_row(row, f"conf/model/{name}.yaml") for name, row in read_rows("model").items()}
 
 
 def load_model_row(name: str) -> Any:
@@ -72,8 +82,11 @@ def load_model_row(name: str) -> Any:
 
 
 def load_model_info(name: str) -> recipes.ModelInfo:
-    """Return the metadata of ``conf/model/<name>.yaml``: the model's name in papers and its published weights."""
-    row = read_conf_file(f"model/{name}")
+    """Return the metadata of ``conf/model/<name>.yaml``: the model's name in papers and its published weights.
+
+    They are the file's own: a model that inherits from another is not published with it.
+    """
+    row = composition.read_config_file(f"model/{name}")
     metadata = {key: row[key] for key in ROW_METADATA["model"] if key in row}
     return validate_row(recipes.ModelInfo, metadata, f"conf/model/{name}.yaml")
 
@@ -95,7 +108,7 @@ def validate_row(kind: Any, tree: dict, place: str) -> Any:
 
 
 def load_data_row(name: str, **changes: Any) -> recipes.Files:
-    """The data set of images in files that ``conf/data/<name>.yaml`` describes, with some values changed."""
+    """Return the data set of images in files that ``conf/data/<name>.yaml`` describes, with some values changed."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(recipes.Files).validate_python(read_row("data", name) | changes)

@@ -1,0 +1,128 @@
+"""Find the files of ``conf/`` and compose them with Hydra. The only module that calls Hydra.
+
+Commands and rows of tables are composed here alike, so a ``defaults:`` list works in any file. Hydra is imported when
+something is composed: names and headers need none of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+import vitrun
+
+PACKAGE = Path(vitrun.__file__).parent
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # wheel, else checkout
+
+
+class ConfigFile(NamedTuple):
+    """A file that a composition consists of."""
+
+    path: str  # in conf/, without .yaml
+    package: str  # the option that it sets, "" for the whole tree
+    parent: str  # the file whose defaults list names it
+
+
+class CompositionError(Exception):
+    """What Hydra could not compose, in its own words."""
+
+
+def config_folders() -> list[Path]:
+    """Return the folders that hold config files; a file in an earlier one hides those of its name in later ones."""
+    return [CONF]
+
+
+def find_config_file(path: str) -> Path:
+    """Return the file ``<path>.yaml`` of the first folder that has it, or else where it would be in the last."""
+    files = [folder / f"{path}.yaml" for folder in config_folders()]
+    return next((file for file in files if file.is_file()), files[-1])
+
+
+def list_config_names(folder: str) -> dict[str, Path]:
+    """Return the files of a folder by name; ``vtab/pets`` for one in a folder of it, after those outside.
+
+    Names with a part that begins with ``_`` are fragments, which other files inherit from, and are not listed.
+    """
+    found: dict[str, Path] = {}
+    for place in (root / folder for root in config_folders()):
+        for file in sorted(place.rglob("*.yaml"), key=lambda file: (len(file.parts), file)):
+            if not is_fragment(name := file.relative_to(place).with_suffix("").as_posix()):
+                found.setdefault(name, file)
+    return found
+
+
+def is_fragment(path: str) -> bool:
+    """Return whether a file is there for others to inherit from: a part of its path begins with ``_``."""
+    return any(part.startswith("_") for part in path.split("/"))
+
+
+def read_header(path: str) -> str:
+    """Return the first comment line of a file, but for the one that Hydra reads; "" if it begins without any."""
+    text = find_config_file(path).read_text(encoding="utf-8").removeprefix("# @package _global_\n")
+    first = text.partition("\n")[0]
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def read_config_file(path: str) -> dict:
+    """Return the plain values of one file, without those that it inherits."""
+    return parse_config_file(find_config_file(path))
+
+
+@cache
+def parse_config_file(file: Path) -> dict:
+    """Return the content of a YAML file."""
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+
+
+def compose(config: str | None, overrides: Sequence[str]) -> dict:
+    """Return the plain tree that Hydra composes of a config file and overrides in its grammar; cached.
+
+    Raise CompositionError if Hydra cannot.
+    """
+    return deepcopy(compose_cached(config, tuple(overrides), tuple(config_folders())))
+
+
+@cache
+def compose_cached(config: str | None, overrides: tuple[str, ...], folders: tuple[Path, ...]) -> dict:
+    """Compose once in a process: it takes Hydra about a tenth of a second."""
+    from hydra import compose as hydra_compose
+    from omegaconf import OmegaConf
+
+    with hydra_session(folders):
+        return OmegaConf.to_container(hydra_compose(config, list(overrides)), resolve=True)
+
+
+def list_composed_files(config: str, overrides: Sequence[str]) -> list[ConfigFile]:
+    """Return the files of a composition in the order in which they are merged, without composing them; cached."""
+    return list(compute_defaults_list(config, tuple(overrides), tuple(config_folders())))
+
+
+@cache
+def compute_defaults_list(config: str, overrides: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[ConfigFile, ...]:
+    """Return Hydra's final defaults list."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    with hydra_session(folders):
+        loader = GlobalHydra.instance().config_loader()
+        found = loader.compute_defaults_list(config, list(overrides), RunMode.RUN).defaults
+    files = (ConfigFile(item.config_path, item.package or "", item.parent) for item in found)
+    return tuple(file for file in files if not file.path.startswith("hydra/"))
+
+
+@contextmanager
+def hydra_session(folders: tuple[Path, ...]) -> Iterator[None]:
+    """Initialize Hydra with the folders; raise CompositionError for its own errors and those of YAML."""
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(str(folders[0]), version_base="1.3"):
+            yield
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise CompositionError(str(error)) from None
