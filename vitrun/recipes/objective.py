@@ -1,4 +1,9 @@
-"""Options of what a network is trained for: those of vitrun and of installed packages."""
+"""Options of what a network is trained for: those of vitrun and of installed packages.
+
+Beside its options each has ``kind``, the name of the objective; ``uses_labels``, whether the options of labels are read
+(loss, smoothing, augment.mixup, head_bias); and ``check_model``, which raises ValueError for a model that it cannot
+train.
+"""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -13,26 +18,19 @@ PLUGIN_GROUP = "vitrun.objective_options"  # the entry points by which an instal
 
 
 @frozen_dataclass
-class ObjectiveOptions:
-    """What vitrun asks of the options of any objective."""
-
-    uses_labels = False  # whether the options of labels are read: loss, smoothing, augment.mixup, head_bias
-
-    def check_model(self, model: Model) -> None:
-        """Raise ValueError if the objective cannot train this model."""
-
-
-@frozen_dataclass
-class Labels(ObjectiveOptions):
+class Labels:
     """Predict the labels of an image."""
 
     kind: Literal["labels"]
 
     uses_labels = True
 
+    def check_model(self, model: Model) -> None:
+        """Accept any model."""
+
 
 @frozen_dataclass
-class Masked(ObjectiveOptions):
+class Masked:
     """Predict what corrupted patches showed, as the paper (arXiv 2010.11929, section 4.6 and appendix B.1.2)."""
 
     kind: Literal["masked"]
@@ -40,6 +38,8 @@ class Masked(ObjectiveOptions):
     share: Share  # of the patches that are corrupted
     mask: Annotated[float, Field(ge=0, le=1)]  # share of these that become the mask token,
     other: Annotated[float, Field(ge=0, le=1)]  # and that become another patch; the rest stays as it is
+
+    uses_labels = False
 
     def __post_init__(self):
         if self.mask + self.other > 1:
@@ -54,11 +54,13 @@ class Masked(ObjectiveOptions):
 
 
 @frozen_dataclass
-class SimMim(ObjectiveOptions):
+class SimMim:
     """Predict masked patches, as transformers' ``ViTForMaskedImageModeling`` (SimMIM, arXiv 2111.09886)."""
 
     kind: Literal["simmim"]
     share: Share  # of the patches that are masked
+
+    uses_labels = False
 
     def check_model(self, model: Model) -> None:
         """Raise ValueError unless the model is a pure ViT."""
