@@ -1,4 +1,4 @@
-"""``vitrun data vtab data.root=FOLDER``: which originals of VTAB-1k are in a folder, and whether they are as published."""
+"""``vitrun data vtab data.root=FOLDER``: the originals of VTAB-1k in a folder, compared with the published ones."""
 
 import json
 from dataclasses import dataclass

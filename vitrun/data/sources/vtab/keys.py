@@ -1,4 +1,4 @@
-"""The TFDS keys that follow from numbers and names alone, so that VTAB's slices are known without any image."""
+"""TFDS keys that are known without any image: numbers, and names of files as published."""
 
 import hashlib
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 from vitrun.data.sources.vtab.builders import BUILDERS, part_slices
 from vitrun.data.sources.vtab.tfds_order import tfds_order
 
-PARTS = ("train800", "val200", "test")  # that share no image
+PARTS = ("train800", "val200", "test")  # no two share an image
 # How the builder of each split names its example number 0, 1, 2 ... (tfds image_classification/*.py, image/clevr.py)
 KEY_FORMATS = {
     "cifar100": {"train": "{}", "test": "{}"},
@@ -31,19 +31,19 @@ RESISC45_CLASSES = (
     "stadium", "storage_tank", "tennis_court", "terrace", "thermal_power_station", "wetland",
 )  # fmt: skip
 KNOWN_BUILDERS = (*KEY_FORMATS, "eurosat", "resisc45")
-# The classes that the images of a part are of, in a build of TFDS (task_adaptation #21)
+# The number of classes with an image in a part, in a build of TFDS (task_adaptation #21)
 CLASS_COUNTS = {
     "caltech101": {"val200": 86},
     "cifar100": {"val200": 90},
     "oxford_flowers102": {"val200": 90},
     "sun397": {"train800": 309, "train800val200": 325},
 }
-# The codes of the parts of a builder that is not in KNOWN, from the lists that tensorflow_datasets 4.9.10 ships
+# The digests of other builders' parts, from the lists that tensorflow_datasets 4.9.10 ships
 KEY_DIGESTS = {"sun397": {"train800": "bbfe318c912bf278", "val200": "ed3f4079a4f342a7", "test": "e6ff58577ca493eb"}}
 
 
 def published_keys(builder: str, split: str) -> list[str]:
-    """The keys of a split of a ``KNOWN_BUILDERS`` builder, in the order of the original."""
+    """Return the keys of a split of one of ``KNOWN_BUILDERS``, in the order of the original."""
     if builder == "eurosat":
         return [f"{name}_{name}_{n}.jpg" for name, number in EUROSAT_CLASS_SIZES.items() for n in range(1, number + 1)]
     if builder == "resisc45":
@@ -52,24 +52,24 @@ def published_keys(builder: str, split: str) -> list[str]:
 
 
 def order_keys(keys: list[str], split: str) -> list[str]:
-    """The keys in TFDS's order of the split."""
+    """Return the keys in TFDS's order of the split."""
     return [keys[row] for row in tfds_order(keys, split)]
 
 
 def split_into_parts(builder: str, keys: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The keys of ``train800``, ``val200`` and ``test`` of a builder, from those of each of its splits."""
+    """Return the keys of ``train800``, ``val200`` and ``test`` of a builder, given those of each of its splits."""
     order = {split: order_keys(keys[split], split) for split in keys}
     return {part: [key for split, rows in part_slices(builder, part) for key in order[split][rows]] for part in PARTS}
 
 
 @cache
 def published_part_keys(builder: str) -> dict[str, list[str]] | None:
-    """The keys of the parts of a builder as they follow from its names; None where only its files tell them."""
+    """Return the keys of the parts of a builder; None if they are known only from its files."""
     if builder not in KNOWN_BUILDERS:
         return None
     return split_into_parts(builder, {split: published_keys(builder, split) for split in BUILDERS[builder].splits})
 
 
 def digest_parts(keys: dict[str, list[str]]) -> dict[str, str]:
-    """For each part, 16 hex digits of the SHA-256 of its keys in order, a line each."""
-    return {part: hashlib.sha256("\n".join(found).encode()).hexdigest()[:16] for part, found in keys.items()}
+    """Return for each part 16 hex digits of the SHA-256 of its keys in order, one per line."""
+    return {part: hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] for part, names in keys.items()}

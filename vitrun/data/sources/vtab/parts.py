@@ -16,7 +16,7 @@ from vitrun.papers.vtab_tasks import TASKS, Task
 
 
 def open_vtab(data: recipes.Vtab, part: str) -> Split:
-    """Return a part of a task; ``train`` and ``test`` stand for the parts that ``data.train`` and ``data.test`` name."""
+    """Return a part of a task; ``train`` and ``test`` are the parts that ``data.train`` and ``data.test`` name."""
     task = TASKS[data.task]
     folder = data.path or data.root / task.builder
     return read_part(task, folder, {"train": data.train, "test": data.test}.get(part, part))

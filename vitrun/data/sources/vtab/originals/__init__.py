@@ -1,5 +1,7 @@
-"""VTAB's sixteen originals, read as their authors publish them: the folder of one and a split of tensorflow_datasets
-(``train``, ``validation``, ``test``) to an ``OriginalSplit``, by the name that it has in tensorflow_datasets."""
+"""Readers of VTAB's sixteen originals as their authors publish them, by their names in tensorflow_datasets.
+
+A reader takes the folder of an original and a split of tensorflow_datasets (``train``, ``validation``, ``test``).
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +36,7 @@ ARCHIVES: dict[str, Archive] = {reader.ARCHIVE.name: reader.ARCHIVE for reader i
 SPLIT_READERS: dict[str, Callable[[Path, str], OriginalSplit]] = {
     reader.ARCHIVE.name: reader.read_split for reader in READER_MODULES
 }
-# The keys alone, of those of which files without an image list them; as above, and a UserError where these are missing
+# Readers of the keys alone, for originals with lists of them; they raise a UserError if these are missing
 KEY_READERS: dict[str, Callable[[Path, str], list[str]]] = {
     reader.ARCHIVE.name: reader.read_keys
     for reader in (caltech101, dtd, oxford_flowers102, oxford_iiit_pet, sun397, diabetic_retinopathy, kitti)

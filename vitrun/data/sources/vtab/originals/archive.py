@@ -122,7 +122,7 @@ class Archive:
             return [arrays[name] for name in names]
 
     def class_folders(self, folder: Path, number: int) -> tuple[str, ...]:
-        """Return the sorted names of the folders in ``folder``. Raise a UserError if there are not ``number`` of them."""
+        """Return the sorted names of the folders in ``folder``. Raise a UserError if they are not ``number``."""
         names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
         if len(names) != number:
             raise self.damaged_error(folder, f"it has {len(names)} folders, not one for each of {number} classes")

@@ -1,4 +1,4 @@
-"""CIFAR-100 in its binary version: a record an image of one byte coarse label, one byte fine label, 3072 of pixels."""
+"""CIFAR-100 in its binary version: per image a record of coarse label (1 byte), fine label (1) and pixels (3072)."""
 
 from pathlib import Path
 
@@ -17,10 +17,10 @@ RECORD = 2 + 3 * 32 * 32
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The images of ``train`` or ``test``, keyed by row number, with their fine labels."""
+    """Return ``train`` or ``test``, keyed by row number, with fine labels."""
     path = ARCHIVE.find(root, f"{split}.bin")
     if path.stat().st_size == 0 or path.stat().st_size % RECORD:
-        raise ARCHIVE.damaged_error(path, f"its {path.stat().st_size} bytes are no whole number of records of {RECORD}")
+        raise ARCHIVE.damaged_error(path, f"its {path.stat().st_size} bytes are not a multiple of a record's {RECORD}")
     names = ARCHIVE.find(root, "fine_label_names.txt")
     classes = tuple(ARCHIVE.read_lines(names))
     if len(classes) != 100:

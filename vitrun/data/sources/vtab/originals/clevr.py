@@ -1,4 +1,4 @@
-"""CLEVR: rendered scenes, and a JSON file a split that tells every object in them."""
+"""CLEVR: rendered scenes, and a JSON file per split that lists the objects in them."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ SPLIT_NAMES = {"train": "train", "validation": "val"}  # the scenes of CLEVR's o
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The scenes of a split, keyed by file name, with the number of objects and the distance of the nearest."""
+    """Return a split, keyed by file name, with the number of objects and the distance of the nearest."""
     part = SPLIT_NAMES[split]
     path = ARCHIVE.find(root, f"scenes/CLEVR_{part}_scenes.json")
     with ARCHIVE.explain_errors(path), open(path, encoding="utf-8") as file:
@@ -34,10 +34,10 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     )
 
 
-def reduce_object(found: dict[str, Any]) -> Any:
-    """An object as its depth, a scene as its file name and its objects: the rest of the JSON would fill gigabytes."""
-    if "pixel_coords" in found:
-        return found["pixel_coords"][2]
-    if "image_filename" in found:
-        return found["image_filename"], found["objects"]
-    return found if "scenes" in found else None
+def reduce_object(node: dict[str, Any]) -> Any:
+    """Return an object as its depth, and a scene as file name and objects: the whole JSON would take gigabytes."""
+    if "pixel_coords" in node:
+        return node["pixel_coords"][2]
+    if "image_filename" in node:
+        return node["image_filename"], node["objects"]
+    return node if "scenes" in node else None

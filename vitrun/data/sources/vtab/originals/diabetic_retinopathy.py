@@ -18,13 +18,13 @@ ARCHIVE = Archive(
     "https://www.kaggle.com/c/diabetic-retinopathy-detection/data",
     account="an account at Kaggle is needed",
 )
-USAGES = {"validation": "Public", "test": "Private"}  # rows of the solution, by the leaderboard that they counted for
-MAX_SIDE = 540  # pixels, at most, of a processed image: twice 0.9 of the radius
+USAGES = {"validation": "Public", "test": "Private"}  # split -> the leaderboard in the solution's column Usage
+MAX_SIDE = 540  # pixels of a processed image at most: twice 0.9 of the radius
 GRADES = ("no retinopathy", "mild", "moderate", "severe", "proliferative")
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The processed photographs of a split, keyed by their names without ``.jpeg``."""
+    """Return the processed photographs of a split, keyed by file name without ``.jpeg``."""
     path = find_list(root, split)
     keys, grades = read_grades(path, split)
     folder = ARCHIVE.find(root, "train" if split == "train" else "test")
@@ -35,27 +35,27 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 
 def read_keys(root: Path, split: str) -> list[str]:
-    """The keys of a split."""
+    """Return the keys of a split."""
     return read_grades(find_list(root, split), split)[0]
 
 
 def find_list(root: Path, split: str) -> Path:
-    """The file that lists a split, perhaps among others."""
+    """Return the file that lists a split; one file lists both validation and test."""
     return ARCHIVE.find(root, "trainLabels.csv" if split == "train" else "retinopathy_solution.csv")
 
 
 def read_grades(path: Path, split: str) -> tuple[list[str], np.ndarray]:
-    """The images of a split that a CSV file lists, and their grades [N]."""
+    """Return the keys of a split in a CSV file, and their grades: [N] int64."""
     with ARCHIVE.explain_errors(path), open(path, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if split == "train" or row["Usage"] == USAGES[split]]
         return [row["image"] for row in rows], np.array([int(row["level"]) for row in rows], dtype=np.int64)
 
 
 def check_processed(path: Path, data: bytes) -> None:
-    """A UserError where an image is as large as a photograph that was not processed."""
+    """Raise a UserError if an image is larger than a processed one can be."""
     with ARCHIVE.explain_errors(path), Image.open(BytesIO(data)) as image:
         width, height = image.size
     if max(width, height) > MAX_SIDE:
         raise ARCHIVE.damaged_error(
-            path, f"it is {width} by {height} pixels, where processed images have {MAX_SIDE} at most"
+            path, f"it is {width} by {height} pixels, but processed images have {MAX_SIDE} at most"
         )

@@ -13,25 +13,25 @@ ARCHIVE = Archive(
     "https://storage.googleapis.com/dmlab-vtab/dmlab.tar.gz",
     archives=("dmlab",),
 )
-# {close, far, very far} x {positive, negative reward}; the authors do not say which is which number.
+# {close, far, very far} x {positive, negative reward}; the authors do not say which number is which.
 CLASSES = tuple(f"class {number}" for number in range(6))
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The frames of a split, keyed by the field ``filename``; the image's bytes stay where they are until asked for."""
-    keys, labels, places = [], [], []
+    """Return the frames of a split, keyed by the field ``filename``; images are read from the files when needed."""
+    keys, labels, ranges = [], [], []  # ranges: file, first byte and length of each image
     paths = ARCHIVE.find_all(root, f"*{split}*.tfrecord*")
     for path in paths:
         with ARCHIVE.explain_errors(path), open(path, "rb") as file:
             for start, record in tfrecord.read_records(file):
                 example = tfrecord.parse_example(record)
-                place = example["image"]
+                image_bytes = example["image"]
                 keys.append(bytes(record[example["filename"]]).decode())
                 labels.append(example["label"])
-                places.append((path, start + place.start, place.stop - place.start))
+                ranges.append((path, start + image_bytes.start, image_bytes.stop - image_bytes.start))
 
     def image(index: int) -> bytes:
-        path, start, length = places[index]
+        path, start, length = ranges[index]
         with ARCHIVE.explain_errors(path), open(path, "rb") as file:
             file.seek(start)
             return file.read(length)
@@ -42,5 +42,5 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         classes={"label": CLASSES},
         image=image,
         location=f"{paths[0].parent}: {len(paths)} files *{split}*.tfrecord*",
-        sizes=np.array([length for _, _, length in places], dtype=np.int64),
+        sizes=np.array([length for _, _, length in ranges], dtype=np.int64),
     )

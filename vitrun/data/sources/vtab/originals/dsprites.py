@@ -1,8 +1,8 @@
 """dSprites: every combination of six factors drawn once, in one deflated archive of NumPy arrays.
 
-The images are three gigabytes of zeros and ones, deflated as one stream that can only be read from its beginning. It
-is read once, at the first image that is asked for, and kept as bits, deflated again in blocks: some ten megabytes, of
-which any image is a fraction of a millisecond away.
+The images are three gigabytes of zeros and ones, deflated as one stream that can only be read from its start. The
+first image that is read unpacks them all and stores them as bits, deflated in blocks: about ten megabytes, from which
+any image is read in a fraction of a millisecond.
 """
 
 import zlib
@@ -20,11 +20,11 @@ FILE_NAME = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 ARCHIVE = Archive("dsprites", FILE_NAME, "https://github.com/google-deepmind/dsprites-dataset")
 SIDE = 64
 BLOCK_SIZE = 256  # images that are deflated together
-LOCK = Lock()  # images are asked for by many threads, and the first unpacks for all
+LOCK = Lock()  # many threads read images, and the first unpacks for all
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """All images, keyed by row number: tensorflow_datasets has one split, ``train``."""
+    """Return all images, keyed by row number: tensorflow_datasets has one split, ``train``."""
     path = ARCHIVE.find(root, FILE_NAME)
     with ARCHIVE.explain_errors(path), np.load(path, allow_pickle=False) as archive:
         classes = archive["latents_classes"]  # [N, 6]: colour, shape, scale, orientation, x, y
@@ -45,23 +45,23 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 
 def unpack_image(path: Path, index: int) -> np.ndarray:
-    """The image at a row: [64, 64] uint8 of 0 and 255."""
+    """Return the image at a row: [64, 64] uint8 of 0 and 255."""
     with LOCK:
-        unpacked = read_blocks(path)
-    bits = zlib.decompress(unpacked[index // BLOCK_SIZE])
+        blocks = read_blocks(path)
+    bits = zlib.decompress(blocks[index // BLOCK_SIZE])
     first = index % BLOCK_SIZE * SIDE * SIDE // 8
     return 255 * np.unpackbits(np.frombuffer(bits, np.uint8)[first : first + SIDE * SIDE // 8]).reshape(SIDE, SIDE)
 
 
 @cache
 def read_blocks(path: Path) -> list[bytes]:
-    """The bits of all images, deflated a block: read through once, and kept for all who ask."""
+    """Return the bits of all images in deflated blocks; the file is read only once."""
     with ARCHIVE.explain_errors(path), ZipFile(path) as archive, archive.open("imgs.npy") as file:
         np.lib.format.read_magic(file)
         shape, _, kind = np.lib.format.read_array_header_1_0(file)
         if shape[1:] != (SIDE, SIDE) or kind != np.uint8:
             raise ARCHIVE.damaged_error(path, f"imgs is {list(shape)} of {kind}, not [N, {SIDE}, {SIDE}] of uint8")
-        found = []
+        blocks = []
         while pixels := file.read(BLOCK_SIZE * SIDE * SIDE):
-            found.append(zlib.compress(np.packbits(np.frombuffer(pixels, np.uint8)), 1))
-        return found
+            blocks.append(zlib.compress(np.packbits(np.frombuffer(pixels, np.uint8)), 1))
+        return blocks

@@ -1,4 +1,4 @@
-"""Describable Textures: a folder a class, and ten partitions in text files, of which the first counts."""
+"""Describable Textures: a folder per class, and ten partitions in text files, of which the first is used."""
 
 from pathlib import Path
 
@@ -16,15 +16,15 @@ SPLIT_LISTS = {"train": "train1", "validation": "val1", "test": "test1"}
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The images of a split of the first partition, keyed by their lines in its list."""
+    """Return a split of the first partition, keyed by the lines of its list."""
     path, keys = find_list(root, split), read_keys(root, split)
     images = ARCHIVE.find(root, "images")
     classes = ARCHIVE.class_folders(images, 47)
     with ARCHIVE.explain_errors(path):
-        found = np.array([classes.index(key.split("/")[0]) for key in keys], dtype=np.int64)
+        labels = np.array([classes.index(key.split("/")[0]) for key in keys], dtype=np.int64)
     return OriginalSplit(
         keys=keys,
-        labels={"label": found},
+        labels={"label": labels},
         classes={"label": classes},
         location=str(path),
         **ARCHIVE.image_files(images, keys),
@@ -32,10 +32,10 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 
 def read_keys(root: Path, split: str) -> list[str]:
-    """The keys of a split."""
+    """Return the keys of a split."""
     return ARCHIVE.read_lines(find_list(root, split))
 
 
 def find_list(root: Path, split: str) -> Path:
-    """The file that lists a split."""
+    """Return the file that lists a split."""
     return ARCHIVE.find(root, f"labels/{SPLIT_LISTS[split]}.txt")

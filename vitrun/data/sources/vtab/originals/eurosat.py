@@ -1,4 +1,4 @@
-"""EuroSAT in colour: one pool of satellite images, in a folder a class."""
+"""EuroSAT in colour: one pool of satellite images, in a folder per class."""
 
 from pathlib import Path
 
@@ -14,5 +14,5 @@ ARCHIVE = Archive(
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """All images: tensorflow_datasets has one split, ``train``."""
+    """Return all images: tensorflow_datasets has one split, ``train``."""
     return pool.read_pool(ARCHIVE, ARCHIVE.find(root, "AnnualCrop").parent, 10)

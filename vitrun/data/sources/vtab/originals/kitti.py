@@ -17,19 +17,18 @@ ARCHIVE = Archive(
 )
 MAPPING = "mapping/train_mapping.txt"
 SEED = 123
-TEST_PERCENT = 10  # percent of the videos, for testing and again for validation
-DEPTH_COLUMN = (
-    13  # the column of z in a line of labels: type, truncated, occluded, alpha, box, sizes, x, y, z, rotation
-)
+TEST_PERCENT = 10  # of the videos, for testing; and as many for validation
+# z in a line of labels: type, truncated, occluded, alpha, box (4), sizes (3), x, y, z, rotation
+DEPTH_COLUMN = 13
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The images of a split, keyed ``<nnnnnn>.png``, with the distance of the nearest vehicle."""
+    """Return a split, keyed ``<nnnnnn>.png``, with the distance of the nearest vehicle."""
     keys, folder = read_keys(root, split), ARCHIVE.find(root, "training/label_2")
-    found = vtab_labels.kitti_distance([read_depths(folder / key.replace(".png", ".txt")) for key in keys])
+    labels = vtab_labels.kitti_distance([read_depths(folder / key.replace(".png", ".txt")) for key in keys])
     return OriginalSplit(
         keys=keys,
-        labels={"label": found},
+        labels={"label": labels},
         classes={"label": vtab_labels.KITTI_DISTANCES},
         location=f"{folder}, split by the videos in {ARCHIVE.find(root, MAPPING)}",
         **ARCHIVE.image_files(ARCHIVE.find(root, "training/image_2"), keys),
@@ -37,27 +36,30 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 
 def read_keys(root: Path, split: str) -> list[str]:
-    """The keys of a split."""
+    """Return the keys of a split."""
     videos = read_videos(ARCHIVE.find(root, "mapping/train_rand.txt"), ARCHIVE.find(root, MAPPING))
     chosen = split_videos(set(videos))[split]
     return [f"{number:06d}.png" for number, video in enumerate(videos) if video in chosen]
 
 
 def read_videos(order: Path, mapping: Path) -> list[str]:
-    """The video of each image: ``order`` has its line in ``mapping``, from 1, and the line's second word the video."""
+    """Return the video of each image.
+
+    ``order`` gives each image's line in ``mapping``, counted from 1; the second field of that line is the video.
+    """
     lines = ARCHIVE.read_lines(mapping)
     with ARCHIVE.explain_errors(order):
-        places = [int(number) for number in order.read_text(encoding="utf-8").split(",")]
-        if min(places) < 1 or max(places) > len(lines):
-            raise ARCHIVE.damaged_error(order, f"it names lines {min(places)} to {max(places)} of {len(lines)}")
+        numbers = [int(number) for number in order.read_text(encoding="utf-8").split(",")]
+        if min(numbers) < 1 or max(numbers) > len(lines):
+            raise ARCHIVE.damaged_error(order, f"it names lines {min(numbers)} to {max(numbers)} of {len(lines)}")
     with ARCHIVE.explain_errors(mapping):
-        return [lines[place - 1].split(" ")[1] for place in places]
+        return [lines[number - 1].split(" ")[1] for number in numbers]
 
 
 def split_videos(videos: set[str]) -> dict[str, set[str]]:
-    """The videos of each split: a tenth of the sorted ones drawn for testing, then as many of the rest for validation.
+    """Return the videos of each split, as object_detection/kitti.py of tensorflow_datasets draws them.
 
-    tensorflow_datasets' object_detection/kitti.py.
+    A tenth of the sorted videos is drawn for testing, then as many of the rest for validation.
     """
     random = np.random.RandomState(SEED)
     number = max(1, TEST_PERCENT * len(videos) // 100)
@@ -67,7 +69,7 @@ def split_videos(videos: set[str]) -> dict[str, set[str]]:
 
 
 def read_depths(path: Path) -> list[float]:
-    """The distances of an image's vehicles along the camera's axis, in metres."""
+    """Return the distances of an image's vehicles along the camera's axis, in metres."""
     with ARCHIVE.explain_errors(path):
         objects = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-        return [float(words[DEPTH_COLUMN]) for words in objects if words and words[0] in vtab_labels.KITTI_VEHICLES]
+        return [float(line[DEPTH_COLUMN]) for line in objects if line and line[0] in vtab_labels.KITTI_VEHICLES]

@@ -17,7 +17,7 @@ SPLIT_ARRAYS = {"train": "trnid", "validation": "valid", "test": "tstid"}
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The images of a split, keyed by file name; the files name no classes, so they are called by their numbers."""
+    """Return a split, keyed by file name. Classes are called by their numbers, since the files do not name them."""
     path, numbers = ARCHIVE.find(root, "setid.mat"), read_image_numbers(root, split)
     (classes,) = ARCHIVE.read_matrices(ARCHIVE.find(root, "imagelabels.mat"), "labels")
     if numbers.min(initial=1) < 1 or numbers.max(initial=1) > classes.size:
@@ -35,10 +35,10 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 
 def read_keys(root: Path, split: str) -> list[str]:
-    """The keys of a split."""
+    """Return the keys of a split."""
     return [f"image_{number:05d}.jpg" for number in read_image_numbers(root, split)]
 
 
 def read_image_numbers(root: Path, split: str) -> np.ndarray:
-    """The numbers of a split's images, from 1: [N]."""
+    """Return the numbers of a split's images, counted from 1: [N]."""
     return ARCHIVE.read_matrices(ARCHIVE.find(root, "setid.mat"), SPLIT_ARRAYS[split])[0].reshape(-1)

@@ -1,4 +1,4 @@
-"""Oxford-IIIT Pet: photographs in one folder, and a text file a split with a line an image."""
+"""Oxford-IIIT Pet: photographs in one folder, and a text file per split with a line per image."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SPLIT_LISTS = {"train": "trainval", "test": "test"}
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The images of ``train`` (which the authors call trainval) or ``test``, keyed by file name."""
+    """Return ``train`` (which the authors call trainval) or ``test``, keyed by file name."""
     path, keys = find_list(root, split), read_keys(root, split)
     return OriginalSplit(
         keys=keys,
@@ -27,24 +27,24 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 
 def read_keys(root: Path, split: str) -> list[str]:
-    """The keys of a split."""
+    """Return the keys of a split."""
     return [f"{name}.jpg" for name, _ in read_list(find_list(root, split))]
 
 
 def find_list(root: Path, split: str) -> Path:
-    """The file that lists a split."""
+    """Return the file that lists a split."""
     return ARCHIVE.find(root, f"annotations/{SPLIT_LISTS[split]}.txt")
 
 
 def read_list(path: Path) -> list[tuple[str, int]]:
-    """Name and breed, counted from 1, of each line ``name breed species number``; lines with # are comments."""
+    """Return name and breed (from 1) of each line ``name breed species number``; lines with # are comments."""
     lines = [line.split() for line in ARCHIVE.read_lines(path) if not line.startswith("#")]
     with ARCHIVE.explain_errors(path):
         return [(name, int(breed)) for name, breed, _, _ in lines]
 
 
 def read_breeds(path: Path) -> tuple[str, ...]:
-    """The names of the 37 breeds, which are those of their images without the number."""
+    """Return the names of the 37 breeds: their images' names without the number."""
     names = {number: name.rpartition("_")[0] for name, number in read_list(path)}
     if sorted(names) != list(range(1, 38)):
         raise ARCHIVE.damaged_error(path, f"it has images of {len(names)} breeds, not of 37")

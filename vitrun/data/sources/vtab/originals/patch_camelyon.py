@@ -1,4 +1,4 @@
-"""PatchCamelyon: patches of lymph nodes, in an HDF5 file a split for the images and another for the labels."""
+"""PatchCamelyon: patches of lymph nodes, in an HDF5 file of images and one of labels per split."""
 
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,15 @@ SPLIT_NAMES = {"train": "train", "validation": "valid", "test": "test"}
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The images of a split, keyed ``<part>_<row>``."""
+    """Return a split, keyed ``<part>_<row>``."""
     part = SPLIT_NAMES[split]
     path, images = open_hdf5(root, f"camelyonpatch_level_2_split_{part}_x.h5", "x")
     _, labels = open_hdf5(root, f"camelyonpatch_level_2_split_{part}_y.h5", "y")
     with ARCHIVE.explain_errors(path):
-        found = np.asarray(labels).reshape(-1).astype(np.int64)
-    if images.shape != (len(found), 96, 96, 3):
+        labels = np.asarray(labels).reshape(-1).astype(np.int64)
+    if images.shape != (len(labels), 96, 96, 3):
         raise ARCHIVE.damaged_error(
-            path, f"x is {list(images.shape)}, not [{len(found)}, 96, 96, 3] as the labels have it"
+            path, f"x is {list(images.shape)}, not [{len(labels)}, 96, 96, 3] as the labels are"
         )
 
     def image(index: int) -> np.ndarray:
@@ -33,8 +33,8 @@ def read_split(root: Path, split: str) -> OriginalSplit:
             return images[index]
 
     return OriginalSplit(
-        keys=[f"{part}_{row}" for row in range(len(found))],
-        labels={"label": found},
+        keys=[f"{part}_{row}" for row in range(len(labels))],
+        labels={"label": labels},
         classes={"label": ("no tumour", "tumour")},
         image=image,
         location=str(path),
@@ -42,10 +42,12 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 
 def open_hdf5(root: Path, file: str, name: str) -> tuple[Path, Any]:
-    """The path of an HDF5 file and its data set ``name``, of which rows are read as they are asked for."""
+    """Return the path of an HDF5 file and its data set ``name``, whose rows are read when indexed."""
     path = ARCHIVE.find(root, file, f"{file}.gz")
     if path.suffix == ".gz":
-        raise UserError(f"{ARCHIVE.name}: {path} is packed, and HDF5 is read from place: gunzip {path}", ExitCode.DATA)
+        raise UserError(
+            f"{ARCHIVE.name}: {path} is compressed, but HDF5 is read in place: gunzip {path}", ExitCode.DATA
+        )
     try:
         import h5py
     except ImportError:

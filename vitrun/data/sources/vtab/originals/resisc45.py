@@ -1,4 +1,4 @@
-"""NWPU-RESISC45: one pool of aerial images, in a folder a class."""
+"""NWPU-RESISC45: one pool of aerial images, in a folder per class."""
 
 from pathlib import Path
 
@@ -15,5 +15,5 @@ ARCHIVE = Archive(
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """All images: tensorflow_datasets has one split, ``train``."""
+    """Return all images: tensorflow_datasets has one split, ``train``."""
     return pool.read_pool(ARCHIVE, ARCHIVE.find(root, "airplane").parent, 45)

@@ -1,7 +1,7 @@
 """Small NORB: toys under six lights from 162 angles, in NORB's own binary matrices, gzipped or not.
 
-A matrix is a magic number, the number of its dimensions, the dimensions (three at least), and the numbers, all
-little-endian, as https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/ says.
+A matrix is a magic number, the number of dimensions, the dimensions (at least three), and the values, all
+little-endian (https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/).
 """
 
 import gzip
@@ -20,12 +20,12 @@ ARCHIVE = Archive(
     "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",
 )
 STEMS = {"train": "smallnorb-5x46789x9x18x6x2x96x96-training", "test": "smallnorb-5x01235x9x18x6x2x96x96-testing"}
-CHUNK_ROWS = 256  # rows unpacked at a time
+CHUNK_ROWS = 256  # rows that are unpacked at a time
 TYPES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The first camera's images of ``train`` or ``test``, keyed by row number, with azimuth and elevation."""
+    """Return the first camera's images of ``train`` or ``test``, keyed by row number, with azimuth and elevation."""
     path = ARCHIVE.find(root, f"{STEMS[split]}-dat.mat", f"{STEMS[split]}-dat.mat.gz")
     images = read_matrix(path, (2, 96, 96))
     info = read_matrix(ARCHIVE.find(root, f"{STEMS[split]}-info.mat", f"{STEMS[split]}-info.mat.gz"), (4,))
@@ -44,24 +44,24 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 
 def read_matrix(path: Path, row: tuple[int, ...]) -> np.ndarray:
-    """The matrix [N, *row] in a file: mapped, or where it is gzipped in memory."""
+    """Return the matrix [N, *row] in a file: memory-mapped, or in memory if the file is gzipped."""
     with ARCHIVE.explain_errors(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         kind, shape = read_header(path, file)
         if shape[1:] != row:
             raise ARCHIVE.damaged_error(path, f"it holds {list(shape)}, not [N, {', '.join(map(str, row))}]")
         if path.suffix != ".gz":
             return np.memmap(file, kind, "r", file.tell(), shape)
-        found = np.empty(shape, kind)
+        matrix = np.empty(shape, kind)
         for first in range(0, shape[0], CHUNK_ROWS):
-            some = found[first : first + CHUNK_ROWS]
-            some[:] = np.frombuffer(file.read(some.nbytes), kind).reshape(some.shape)
-        return found
+            chunk = matrix[first : first + CHUNK_ROWS]
+            chunk[:] = np.frombuffer(file.read(chunk.nbytes), kind).reshape(chunk.shape)
+        return matrix
 
 
 def read_header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
-    """The type and the dimensions of the matrix in ``file``, which then stands before its numbers."""
+    """Return the type and the dimensions of the matrix in ``file``, and leave ``file`` at its first value."""
     magic, number = np.frombuffer(file.read(8), "<i4").tolist()
     if magic not in TYPES:
-        raise ARCHIVE.damaged_error(path, f"it begins with {magic:#010x}, which is no matrix of bytes or of integers")
+        raise ARCHIVE.damaged_error(path, f"it starts with {magic:#010x}, which is no matrix of bytes or integers")
     dimensions = np.frombuffer(file.read(4 * max(number, 3)), "<i4").tolist()
     return TYPES[magic], tuple(dimensions[:number])

@@ -19,7 +19,7 @@ SPLIT_LISTS = {"train": "tr", "validation": "va", "test": "te"}
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The images of a split of tensorflow_datasets, keyed ``/<letter>/<class>/<file>``, at their original size."""
+    """Return a split of tensorflow_datasets, keyed ``/<letter>/<class>/<file>``, at the images' original size."""
     names = ARCHIVE.find(root, "ClassName.txt")
     classes = tuple(ARCHIVE.read_lines(names))
     if len(classes) != 397:
@@ -27,10 +27,10 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     path, keys = find_list(root, split), read_keys(root, split)
     numbers = {name: number for number, name in enumerate(classes)}
     with ARCHIVE.explain_errors(path):
-        found = np.array([numbers[key.rpartition("/")[0]] for key in keys], dtype=np.int64)
+        labels = np.array([numbers[key.rpartition("/")[0]] for key in keys], dtype=np.int64)
     return OriginalSplit(
         keys=keys,
-        labels={"label": found},
+        labels={"label": labels},
         classes={"label": classes},
         location=f"{names.parent} as listed in {path}",
         **ARCHIVE.image_files(names.parent, [key.lstrip("/") for key in keys]),
@@ -38,15 +38,19 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 
 def read_keys(root: Path, split: str) -> list[str]:
-    """The keys of a split."""
+    """Return the keys of a split."""
     return ARCHIVE.read_lines(find_list(root, split))
 
 
 def find_list(root: Path, split: str) -> Path:
-    """A list of tensorflow_datasets: the one that lies with the images, or that of the installed package."""
+    """Return a list of tensorflow_datasets: the one beside the images, else that of the installed package."""
     name = f"sun397_tfds_{SPLIT_LISTS[split]}.txt"
-    package = find_spec("tensorflow_datasets")  # which finds it without running it
+    package = find_spec("tensorflow_datasets")  # finds it without running it
     installed = Path(package.origin).parent / "image_classification" / name if package else None
-    if installed and installed.exists() and not any((place / name).exists() for place in ARCHIVE.search_folders(root)):
+    if (
+        installed
+        and installed.exists()
+        and not any((folder / name).exists() for folder in ARCHIVE.search_folders(root))
+    ):
         return installed
     return ARCHIVE.find(root, name)

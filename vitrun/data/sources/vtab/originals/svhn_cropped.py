@@ -1,4 +1,4 @@
-"""Street View House Numbers, cropped to single digits: a MATLAB file a split."""
+"""Street View House Numbers, cropped to single digits: a MATLAB file per split."""
 
 from pathlib import Path
 
@@ -13,13 +13,13 @@ ARCHIVE = Archive(
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
-    """The images of ``train`` or ``test``, keyed by row number."""
+    """Return ``train`` or ``test``, keyed by row number."""
     path = ARCHIVE.find(root, f"{split}_32x32.mat")
     images, digits = ARCHIVE.read_matrices(path, "X", "y")
     if images.shape != (32, 32, 3, digits.size):
-        raise ARCHIVE.damaged_error(path, f"X is {list(images.shape)}, not [32, 32, 3, {digits.size}] as y has it")
+        raise ARCHIVE.damaged_error(path, f"X is {list(images.shape)}, not [32, 32, 3, {digits.size}] as y is")
     if digits.min() < 1 or digits.max() > 10:
-        raise ARCHIVE.damaged_error(path, f"y goes from {digits.min()} to {digits.max()}, where digits are 1 to 10")
+        raise ARCHIVE.damaged_error(path, f"y goes from {digits.min()} to {digits.max()}, but digits are 1 to 10")
     return OriginalSplit(
         keys=[str(row) for row in range(digits.size)],
         labels={"label": vtab_labels.svhn_digit(digits)},

@@ -1,4 +1,4 @@
-"""TFRecord files and the ``tf.Example`` messages in them, as far as single values need: without TensorFlow.
+"""TFRecord files and the ``tf.Example`` messages in them, without TensorFlow; of a feature, the first value only.
 
 A record is its length (8 bytes, little-endian), the masked CRC-32C of that, the message, and the message's CRC
 (tensorflow/core/lib/io/record_writer.h). A message is protobuf's wire format (protobuf.dev/programming-guides/encoding)
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 POLYNOMIAL = 0x82F63B78  # of CRC-32C, reflected
-CRC_MASK = 0xA282EAD8  # added to a rotated CRC, so that the CRC of data with CRCs in it is no special number
+CRC_MASK = 0xA282EAD8  # is added to a rotated CRC, since a CRC of data that contains CRCs is problematic
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 
 
 def read_records(file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
-    """The messages of a file, each with its place in it; a ValueError where a length is damaged or the file ends."""
+    """Yield the messages of a file and their offsets. Raise ValueError if a length is damaged or the file is cut."""
     while header := file.read(12):
         if len(header) < 12:
             raise ValueError(f"it ends within the length of a record, at byte {file.tell()}")
@@ -30,7 +30,7 @@ def read_records(file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
 
 
 def masked_crc(data: bytes) -> int:
-    """The CRC-32C of a few bytes, masked as TFRecord has it."""
+    """Return the CRC-32C of a few bytes, masked as in TFRecord."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= byte
@@ -41,40 +41,40 @@ def masked_crc(data: bytes) -> int:
 
 
 def parse_example(message: memoryview) -> dict[str, int | slice]:
-    """The first value of each feature of a ``tf.Example``: an integer, or where in ``message`` its bytes are."""
-    found = {}
+    """Return the first value of each feature of a ``tf.Example``: an integer, or the slice of its bytes."""
+    values = {}
     for features in select_fields(message, slice(0, len(message)), 1):
         for entry in select_fields(message, features, 1):
             (name,), (feature,) = select_fields(message, entry, 1), select_fields(message, entry, 2)
-            found[bytes(message[name]).decode()] = parse_value(message, feature)
-    return found
+            values[bytes(message[name]).decode()] = parse_value(message, feature)
+    return values
 
 
 def parse_value(message: memoryview, feature: slice) -> int | slice:
-    """The first of a Feature's bytes or integers."""
-    for number, values in parse_fields(message, feature):
-        inner = [found for field, found in parse_fields(message, values) if field == 1]
+    """Return the first of a Feature's bytes or integers. Raise ValueError if it has neither."""
+    for number, content in parse_fields(message, feature):
+        inner = [value for field, value in parse_fields(message, content) if field == 1]
         if number == 1:
             return inner[0]
-        if number == 3:  # integers are packed one after another, or each a field of its own
+        if number == 3:  # integers are packed one after another, or each is a field
             return as_signed(parse_varint(message, inner[0].start)[0] if isinstance(inner[0], slice) else inner[0])
     raise ValueError("a feature holds neither bytes nor integers")
 
 
 def select_fields(message: memoryview, inside: slice, number: int) -> list[slice]:
-    """The fields ``number`` of the message at ``inside``, which are messages or bytes."""
-    return [found for field, found in parse_fields(message, inside) if field == number]
+    """Return the fields ``number`` of the message at ``inside``, each a message or bytes."""
+    return [value for field, value in parse_fields(message, inside) if field == number]
 
 
 def parse_fields(message: memoryview, inside: slice) -> Iterator[tuple[int, int | slice]]:
-    """The fields of the message at ``inside``: their numbers, and integers or places of bytes."""
+    """Yield the fields of the message at ``inside``: the number, and an integer or the slice of its bytes."""
     at = inside.start
     while at < inside.stop:
         tag, at = parse_varint(message, at)
         number, kind = tag >> 3, tag & 7
         if kind == VARINT:
-            found, at = parse_varint(message, at)
-            yield number, found
+            value, at = parse_varint(message, at)
+            yield number, value
             continue
         length, at = parse_varint(message, at) if kind == BYTES else ({FIXED64: 8, FIXED32: 4}[kind], at)
         if at + length > inside.stop:
@@ -84,7 +84,7 @@ def parse_fields(message: memoryview, inside: slice) -> Iterator[tuple[int, int 
 
 
 def parse_varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The number in base 128 at ``at``, its low digits first, and where it ends."""
+    """Return the number in base 128 at ``at`` (low digits first), and the position after it."""
     number, shift = 0, 0
     while message[at] & 0x80:
         number |= (message[at] & 0x7F) << shift
@@ -93,5 +93,5 @@ def parse_varint(message: memoryview, at: int) -> tuple[int, int]:
 
 
 def as_signed(number: int) -> int:
-    """A 64-bit number with its sign."""
+    """Return an unsigned 64-bit number read as a signed one."""
     return number - 2**64 if number >= 2**63 else number
