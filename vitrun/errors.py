@@ -1,17 +1,16 @@
-"""What the user asked for and cannot have, said so that the next try works."""
+"""The errors that end a command with a sentence instead of a traceback, their exit codes, and suggestions."""
 
-import re
 from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher, get_close_matches
 from enum import IntEnum
 from typing import TypeVar
 
 T = TypeVar("T")
-MAX_NAMES = 40  # names, where none is near
+MAX_NAMES = 20  # a longer list of choices is shortened
 
 
 class ExitCode(IntEnum):
-    """The exit status of the command line, by the kind of what went wrong."""
+    """Exit codes of the process."""
 
     COMMAND = 2
     DATA = 3
@@ -24,47 +23,63 @@ class ExitCode(IntEnum):
 
 
 class UserError(Exception):
-    """A user's error: one message that says what, why and the way out, and the exit status of its kind."""
+    """An error that the user can correct: what is wrong, why, and the way out.
 
-    def __init__(self, message: str, status: ExitCode = ExitCode.COMMAND):
+    Args:
+        message: The sentences to print. Where ``value`` is given, ``option=value: `` is printed before them.
+        status: The exit code of the process.
+        option: The option at fault, as in ``data.path``.
+        value: The value of that option, as typed.
+    """
+
+    def __init__(
+        self, message: str, status: ExitCode = ExitCode.COMMAND, option: str | None = None, value: str | None = None
+    ):
         super().__init__(message)
+        self.message = message
         self.status = status
+        self.option = option
+        self.value = value
+
+    def __str__(self) -> str:
+        return self.message if self.value is None else f"{self.option}={self.value}: {self.message}"
 
 
 class Interrupted(Exception):
-    """The user, or the cluster, asked the run to end; what was done is saved."""
+    """The run was stopped by a signal; its last checkpoint is saved."""
 
     def __init__(self, status: ExitCode):
         super().__init__()
         self.status = status
 
 
-def lookup(table: Mapping[str, T], name: str, what: str) -> T:
-    """``table[name]``, or a mistake that offers the nearest names."""
+def lookup(table: Mapping[str, T], name: str, kind: str, option: str | None = None) -> T:
+    """Return ``table[name]``; raise a UserError about ``option`` that suggests the nearest names if it is not there."""
     if name in table:
         return table[name]
-    raise UserError(explain_unknown(what, name, table))
+    raise UserError(f"Unknown {kind} {name!r}. {suggest(name, table)}", option=option)
 
 
-def explain_unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """A sentence that offers names near ``name``: first those with the same last part (``lr`` for ``optim.lr``)."""
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the known names nearest to ``name``, or with all of them if none is near.
+
+    Names with the same last part come first: ``lr`` suggests ``optim.lr``.
+    """
     known = list(known)
     near = [k for k in known if k.split(".")[-1] == name] or find_close_names(name, known)
     if near:
-        return f"No {what} {name!r}. Did you mean {' or '.join(near)}?"
+        return f"Did you mean {' or '.join(near)}?"
     if not known:
-        return f"No {what} {name!r}: there are none."
-    more = f" and {len(known) - MAX_NAMES} more" if len(known) > MAX_NAMES else ""
-    return f"No {what} {name!r}. There are {', '.join(known[:MAX_NAMES])}{more}."
+        return "There are none to choose from."
+    groups = list(dict.fromkeys(k.partition(".")[0] + ".*" * ("." in k) for k in known))
+    choices = known if len(known) <= MAX_NAMES else groups
+    if len(choices) > 2 * MAX_NAMES:
+        choices = find_close_names(name, known, cutoff=0) + ["..."]
+    return f"Choose one of {', '.join(choices)}."
 
 
-def rename_group(group: str, sentence: str) -> str:
-    """A sentence about the options of ``data`` as one about those of ``group``, which describe a data set too."""
-    return re.sub(r"\bdata([.=])", rf"{group}\1", sentence)
-
-
-def find_close_names(name: str, known: list[str]) -> list[str]:
-    """Up to three names about as near to ``name`` as the nearest is."""
-    near = get_close_matches(name, known, n=3, cutoff=0.5)
-    likeness = [SequenceMatcher(None, name, k).ratio() for k in near]
-    return [k for k, ratio in zip(near, likeness) if ratio > likeness[0] - 0.05]
+def find_close_names(name: str, known: list[str], cutoff: float = 0.5) -> list[str]:
+    """Return up to three names about as similar to ``name`` as the most similar one is."""
+    near = get_close_matches(name, known, n=3, cutoff=cutoff)
+    ratios = [SequenceMatcher(None, name, k).ratio() for k in near]
+    return [k for k, ratio in zip(near, ratios) if ratio > ratios[0] - 0.05]

@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 from vitrun import papers, recipes
-from vitrun.errors import ExitCode, UserError, explain_unknown
+from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.papers import PaperNumber, PaperTable
 from vitrun.recipes import options
 from vitrun.runs import describe, results
@@ -44,7 +44,7 @@ def execute(recipe: recipes.Compare, screen: Screen) -> None:
         check_field_name(name, paper)
     found = results.load_finished_runs(recipe.runs, commands, screen.warn, repeats=bool(recipe.commands))
     if (told := {name for run in found for name in run.result}) and not told & {*recipe.values}:
-        raise UserError(explain_unknown("value of the runs", recipe.values[0], told))
+        raise UserError(f"The runs have no {recipe.values[0]!r}. {suggest(recipe.values[0], told)}", option="values")
     if not found and not paper.numbers:
         raise UserError(f"No finished {' or '.join(commands)} run in {recipe.runs.absolute()}.", ExitCode.DATA)
     values = (*recipe.values, *{number.metric for number in paper.numbers} - {*recipe.values})
@@ -70,7 +70,7 @@ def check_field_name(name: str, paper: PaperTable) -> None:
         [*describe.FACT_NAMES, *(field for number in paper.numbers for field in number.fields), *keys]
     )
     if name not in known:
-        raise UserError(explain_unknown("option to compare by", name, known))
+        raise UserError(f"Unknown option {name!r} to compare by. {suggest(name, known)}")
 
 
 def match_published(cell: Cell, paper: PaperTable) -> list[PublishedMatch]:

@@ -10,7 +10,6 @@ from vitrun import data, recipes
 from vitrun.data import near_duplicates
 from vitrun.data.near_duplicates import Pairs
 from vitrun.engine import weights
-from vitrun.errors import UserError, rename_group
 from vitrun.probes.feature_cache import cached, extract_features
 from vitrun.runs.exclude import DUPLICATES_FILE, EXCLUDED_KEYS_FILE
 from vitrun.runs.run import Run
@@ -26,10 +25,8 @@ def execute(recipe: recipes.Dedup, run: Run) -> dict[str, Any]:
     machine = Machine(recipe.device, recipe.precision)
     if recipe.init:
         weights.check_init(recipe.init, recipe.res)
-    test, train = (
-        open_test_images(recipe, run),
-        data.open_split(recipe.data, "train", run.screen, run.raise_if_interrupted),
-    )
+    test = data.open_split(recipe.against, "test", run.screen, run.raise_if_interrupted)
+    train = data.open_split(recipe.data, "train", run.screen, run.raise_if_interrupted)
     run.log(
         f"data: {len(test)} test images of {recipe.against.name}, {len(train)} training images of {recipe.data.name}"
     )
@@ -64,16 +61,6 @@ def execute(recipe: recipes.Dedup, run: Run) -> dict[str, Any]:
         "excluded": len(excluded),
         "train_images": len(train),
     }
-
-
-def open_test_images(recipe: recipes.Dedup, run: Run) -> data.Split:
-    """The test images; what is wrong with them is said of the options of ``against``."""
-    try:
-        return data.open_split(recipe.against, "test", run.screen, run.raise_if_interrupted)
-    except UserError as mistake:
-        if recipe.against == recipe.data:
-            raise
-        raise UserError(rename_group("against", str(mistake)), mistake.status) from None
 
 
 def hash_split(source: recipes.Data, part: str, split: data.Split, run: Run) -> dict[str, Tensor]:

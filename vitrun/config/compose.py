@@ -6,7 +6,7 @@ from typing import Any
 
 from vitrun.config import data_args, protocols
 from vitrun.config.overrides import is_quoted, split_override, split_values
-from vitrun.errors import UserError, explain_unknown, lookup
+from vitrun.errors import UserError, lookup, suggest
 from vitrun.recipes import DURATIONS, composition, options, tables, trees
 
 METADATA_KEYS = ("row_for", "published")  # what files of protocols and recipes say of themselves, and no option
@@ -62,7 +62,7 @@ def parse_overrides(command: str, overrides: Sequence[str]) -> dict[str, str]:
                 + quoted
             )
         if key in groups:
-            lookup(groups[key], value, key)
+            lookup(groups[key], value, key, key)
     known = list_known_options(command, tuple((key, value) for key, value in pairs.items() if key in groups))
     for key in pairs:
         group, _, name = key.partition(".")
@@ -73,7 +73,7 @@ def parse_overrides(command: str, overrides: Sequence[str]) -> dict[str, str]:
                 f"No option 'model' here: the weights bring theirs, as in init=RUN or init=random:{pairs[key]}"
             )
         if key not in known:
-            raise UserError(explain_unknown("option", key, known))
+            raise UserError(f"Unknown option {key!r}. {suggest(key, known)}", option=key)
         named = name == "name" and group in ROW_GROUPS and known.get(f"{group}.kind") != "timm"
         if (name in DISCRIMINATORS or named) and pairs[key] != str(known[key]):
             raise UserError(

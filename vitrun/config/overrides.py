@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import product
 
-from vitrun.errors import UserError, explain_unknown
+from vitrun.errors import UserError, suggest
 from vitrun.recipes import options, tables
 
 OVERRIDE = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
@@ -29,7 +29,7 @@ def split_override(command: str, override: str, overrides: Sequence[str]) -> tup
     known = [*options.list_options(command), *tables.list_groups(command)]
     right = next((k for k in (*known, *get_close_matches(key, known, 1)) if key in (k, k.split(".")[-1])), None)
     if right is None:
-        raise UserError(f"{override!r} is not KEY=VALUE. {explain_unknown('option', key, known)}")
+        raise UserError(f"{override!r} is not KEY=VALUE. Unknown option {key!r}. {suggest(key, known)}")
     raise UserError(f"{override!r} is not KEY=VALUE: options have no dashes and no spaces. Write {right}={value}")
 
 

@@ -1,7 +1,6 @@
 """From overrides to a recipe that can start: ``init`` resolved, data and device looked for."""
 
 import os
-import re
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from vitrun import errors
 from vitrun.config import compose, data_args, provenance, validate
 from vitrun.config.expand import expand_search, expand_suite
-from vitrun.errors import ExitCode, UserError, rename_group
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, is_url, tables, trees
 from vitrun.runs import exclude, lookup
 from vitrun.runtime.environment import why_no_gpu
@@ -66,27 +65,27 @@ def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> 
     if command == "finetune":
         for whole in expand_suite(recipe).values() if isinstance(recipe.data, Suite) else [recipe]:
             expand_search(whole)  # a wrong one is told before the first starts
-    if tree.get("init") and tree.get("res") and (why := explain_network_misfit(recipe)):
-        raise UserError(why)  # told here too, where torch is not needed
+    if tree.get("init") and tree.get("res"):
+        check_resolution(recipe)  # before torch is imported
     if command == "pretrain":
         resolve_probe_recipes(recipe, running)  # a wrong one is told before training starts
     return recipe
 
 
-def explain_network_misfit(recipe: Any) -> str | None:
-    """Why the network behind ``recipe.init`` takes no images of ``recipe.res`` pixels, where its row is known."""
-    network = lookup.find_architecture(recipe.init, recipe.runs)
-    return network.explain_misfit(recipe.res) if isinstance(network, ViT) else None
+def check_resolution(recipe: Any) -> None:
+    """Raise a UserError if the model of ``recipe.init``, if it is known, takes no images of ``recipe.res`` pixels."""
+    model = lookup.find_architecture(recipe.init, recipe.runs)
+    if isinstance(model, ViT):
+        model.check_resolution(recipe.res)
 
 
 def freeze_checked(command: str, tree: dict, running: bool) -> Any:
-    """The recipe that a tree describes; a UserError where one that is ``running`` does not say where its images are."""
+    """Return the recipe of a tree; raise a UserError if one that is ``running`` does not say where its images are."""
     recipe = validate.freeze_recipe(command, tree)
     for group in ("data", "against") if running else ():
-        needed = ("test",) if command in ("eval", "data") or group == "against" else ("train", "test")
         source = getattr(recipe, group, None)
-        if source is not None and (why := source.explain_missing(needed)):
-            raise UserError(rename_group(group, why))
+        if source is not None:
+            source.check_complete(("test",) if command in ("eval", "data") or group == "against" else ("train", "test"))
     return recipe
 
 
@@ -100,12 +99,11 @@ def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, F
         return {}
     own = [name for name in known if matches_row(name, recipe.data)][:1]
     if not (asked.data or own):
-        raise UserError(
-            f"fewshot.every={asked.every} needs to know on what: {recipe.data.name} is none of the data sets."
-        )
+        why = f"needs a data set: {recipe.data.name} is none of conf/data. Add fewshot.data=NAME."
+        raise UserError(why, option="fewshot.every", value=str(asked.every))
     found = {}
     for name, path in zip_longest(asked.data or own, asked.paths):
-        errors.lookup(known, name, "fewshot.data")
+        errors.lookup(known, name, "data set", "fewshot.data")
         tree = compose.compose_config("fewshot", [f"data={name}", *[f"data.path={path}"] * (path is not None)])
         if path is None and matches_row(name, recipe.data):
             tree["data"] = trees.to_plain_tree(recipe.data)
@@ -113,11 +111,22 @@ def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, F
         tree |= {"init": "", "batch": recipe.batch, **given}
         try:
             resolve_paths("data.", tree["data"])
-            found[name] = freeze_checked("fewshot", tree, running)
-        except UserError as mistake:
-            sentence = re.sub(r"\bdata(\.path)?=", lambda m: f"fewshot.{'paths' if m[1] else 'data'}=", str(mistake))
-            raise UserError(sentence, mistake.status) from None
+            found[name] = validate.freeze_recipe("fewshot", tree)
+        except UserError as error:
+            option, value = ("fewshot.paths", path) if error.option == "data.path" else ("fewshot.data", name)
+            raise UserError(error.message, error.status, option, str(value)) from None
+        if running:
+            check_probe_data(found[name].data)
     return found
+
+
+def check_probe_data(data: Data) -> None:
+    """Raise a UserError about ``fewshot.data`` if the images of that data set are nowhere."""
+    try:
+        data.check_complete(("train", "test"))
+    except UserError:
+        why = "needs a folder of images: add fewshot.paths=FOLDER."
+        raise UserError(why, option="fewshot.data", value=data.name) from None
 
 
 def matches_row(name: str, data: Data) -> bool:
@@ -134,11 +143,12 @@ def check_model_filter(only: list) -> None:
 
 def resolve_paths(prefix: str, data: dict) -> None:
     """Make the paths of a data set absolute; a UserError where there is nothing."""
-    for option, kind, there in PATH_OPTIONS:
+    for option, kind, exists in PATH_OPTIONS:
         if given := data.get(option):
             given = os.path.expanduser(given)
             data[option] = str(Path(given).absolute())
-            kept = option == "path" and any(is_url(str(data.get(part))) for part in ("train", "test"))
-            if not there(Path(given)) and not kept:  # a folder for downloads is made
+            downloads = option == "path" and any(is_url(str(data.get(part))) for part in ("train", "test"))
+            if not exists(Path(given)) and not downloads:  # the folder of downloads is created
                 source = describe_origin(data["name"], data.get("home"), data.get("hub")) if option == "path" else ""
-                raise UserError(f"{prefix}{option}={given}: there is no {kind} {data[option]}.{source}", ExitCode.DATA)
+                why = f"there is no {kind} {data[option]}.{source}"
+                raise UserError(why, ExitCode.DATA, f"{prefix}{option}", given)

@@ -1,60 +1,62 @@
-"""Freeze a plain tree of options into a recipe, with one sentence for the first that is unsound."""
+"""Freeze a plain tree of options into a recipe, or explain the first option that is wrong."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from vitrun.errors import UserError, rename_group
+from vitrun.errors import UserError
 from vitrun.recipes import RECIPES, options, trees
+from vitrun.recipes.base import OptionError
 
-ERROR_MESSAGES = {  # what pydantic says less well
-    "path_type": "it should be a path",
-    "tuple_type": "it should be a list",
-    "bool_parsing": "it should be true or false",
-    "too_short": "it needs a value at least",
+ERROR_MESSAGES = {  # clearer than those of pydantic
+    "path_type": "must be a path",
+    "tuple_type": "must be a list",
+    "bool_parsing": "must be true or false",
+    "too_short": "needs at least one value",
 }
 
 
 def freeze_recipe(command: str, tree: dict) -> Any:
-    """The recipe that a plain tree of options describes; a UserError for the first option that is unsound."""
+    """Return the recipe of a command from a plain tree of options; raise a UserError about the first wrong option."""
     from pydantic import TypeAdapter, ValidationError
 
-    for key in trees.iterate_keys(tree):  # pydantic would take true for 1
+    for key in trees.iterate_keys(tree):  # pydantic would read true as 1
         value = trees.get_value(tree, key)
-        on_or_off = any(isinstance(part, bool) for part in (value if isinstance(value, list) else [value]))
-        if on_or_off and bool not in options.flatten_union(options.list_options(command).get(key)):
-            raise UserError(f"{key}={trees.format_value(value)} cannot be: only options that are on or off take that")
+        has_bool = any(isinstance(part, bool) for part in (value if isinstance(value, list) else [value]))
+        if has_bool and bool not in options.flatten_union(options.list_options(command).get(key)):
+            raise UserError("must not be true or false.", option=key, value=trees.format_value(value))
     try:
         return TypeAdapter(RECIPES[command]).validate_python(tree)
     except ValidationError as error:
-        raise UserError(explain_error(command, error.errors()[0])) from None
+        raise explain_error(command, error.errors()[0]) from None
 
 
-def explain_error(command: str, error: dict) -> str:
-    """One sentence for what pydantic found."""
-    if error["type"] == "value_error":
-        return rename_group(error["loc"][0] if error["loc"] else "data", error["msg"].removeprefix("Value error, "))
-    where = find_option(command, error["loc"])
-    if error["type"] == "union_tag_invalid":
-        tag = error["ctx"]["discriminator"].strip("'")
-        return f"{where}.{tag}={error['ctx']['tag']} cannot be: it should be one of {error['ctx']['expected_tags']}"
-    if (
-        error["type"] == "unexpected_keyword_argument"
-    ):  # overrides are known to the choice that they are for: a file set it
-        wanted = f"the protocol sets it, and this {error['loc'][0]} has no {where}: choose another of the two"
-        return f"{where}={trees.format_value(error['input'])} cannot be: {wanted}"
-    if error["type"] == "missing" and isinstance(error["loc"][-1], int):
+def explain_error(command: str, error: dict) -> UserError:
+    """Return the UserError for an error of pydantic."""
+    kind, cause = error["type"], error.get("ctx", {}).get("error")
+    option, value = find_option(command, error["loc"]), trees.format_value(error["input"])
+    if isinstance(cause, OptionError):
+        return UserError(cause.message, option=f"{option}.{cause.option}".lstrip("."), value=cause.value)
+    if kind == "value_error":
+        return UserError(str(cause), option=option, value=value) if option else UserError(str(cause))
+    if kind == "union_tag_invalid":
+        option += "." + error["ctx"]["discriminator"].strip("'")
+        why = f"must be one of {error['ctx']['expected_tags']}."
+        return UserError(why, option=option, value=error["ctx"]["tag"])
+    if kind == "unexpected_keyword_argument":  # an override is known to the choice of its group: a file set this one
+        group = error["loc"][0]
+        why = f"is set by the protocol, but the chosen {group} has no such option: choose another {group} or protocol."
+        return UserError(why, option=option, value=value)
+    if kind == "missing" and isinstance(error["loc"][-1], int):
         number = len(error["input"])
-        return (
-            f"{where} needs more than {number} value{'s' * (number != 1)}: {where}={trees.format_value(error['input'])}"
-        )
-    if error["type"] == "missing":
-        return f"{where} is required: add {where}=..."
-    wanted = ERROR_MESSAGES.get(error["type"], error["msg"].replace("Input should", "it should"))
-    return f"{where}={trees.format_value(error['input'])} cannot be: {wanted}"
+        return UserError(f"needs more than {number} value{'s' * (number != 1)}.", option=option, value=value)
+    if kind == "missing":
+        return UserError(f"{option} is required: add {option}=VALUE.", option=option)
+    why = ERROR_MESSAGES.get(kind, error["msg"].removeprefix("Input should ").replace("be", "must be", 1))
+    return UserError(f"{why}.", option=option, value=value)
 
 
 def find_option(command: str, location: Sequence) -> str:
-    """The option at pydantic's place, which names members of unions and numbers of list entries too."""
+    """Return the option at a location of pydantic's, which also names members of unions and indices of lists."""
     names: list[str] = []
     for part in map(str, location):
         dotted = ".".join([*names, part])

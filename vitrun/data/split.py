@@ -175,9 +175,6 @@ def hold_out(split: Split, share: float) -> tuple[Split, Split]:
 
     It is drawn, for sets are sorted by class, and is the same for every run.
     """
-    try:
-        number = count_held_out(len(split), share)
-    except ValueError as error:
-        raise UserError(f"{error}.", ExitCode.DATA) from None
+    number = count_held_out(len(split), share)
     drawn = random.make_generator(0, "dev").permutation(len(split))
     return split.select(np.sort(drawn[number:])), split.select(np.sort(drawn[:number]))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitrun import data, models, recipes
+from vitrun import data, models
 from vitrun.data.transforms.randaugment import RandAugment
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
@@ -20,7 +20,7 @@ from vitrun.engine.loop import FitOptions, fit
 from vitrun.engine.progress import Meter
 from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
 from vitrun.errors import ExitCode, Interrupted, UserError
-from vitrun.recipes import Training
+from vitrun.recipes import Training, count_steps
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, choose_micro_batch
@@ -196,14 +196,6 @@ class Trainer:
         hours = seconds * self.steps / 3600
         memory = peak_memory(self.machine.device) / 1e9
         return {"steps": self.steps, "seconds_a_step": seconds, "hours": hours, "memory_gb": memory}
-
-
-def count_steps(recipe: Training, images: int) -> tuple[int, int]:
-    """Return the steps of the run and of its warm-up; raise UserError if there are too few images for them."""
-    try:
-        return recipes.count_steps(recipe, images)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) -> TrainState:

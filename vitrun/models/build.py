@@ -64,8 +64,7 @@ def token_stride(model: ViTRow | BiTRow | TimmRow) -> int:
 
 def grid_side(model: ViTRow, res: int) -> int:
     """The tokens along an image's edge; a UserError with the two nearest resolutions where it is no whole number."""
-    if why := model.explain_misfit(res):
-        raise UserError(why)
+    model.check_resolution(res)
     return res // model.stride
 
 

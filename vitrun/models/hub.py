@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from vitrun.errors import ExitCode, UserError, explain_unknown
+from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.models.assemble import LoadedModel, adapt_timm_network, assemble_network
 from vitrun.models.formats import recognise
 from vitrun.models.formats.timm_names import GOOGLE_TAGS
@@ -53,7 +53,7 @@ def check_tag(tag: str) -> None:
     name = tag.split(".")[0]
     tags = (timm.list_pretrained(f"{name}.*") or timm.list_pretrained(name)) if name else []
     if tag not in tags:
-        near = f"timm has no weights for {name}. {explain_unknown('model of timm', name, timm.list_models(pretrained=False))}"
+        near = f"timm has no weights for {name}. {suggest(name, timm.list_models(pretrained=False))}"
         known = f"There are {', '.join(tags)}." if tags else near if name else "Write init=timm:MODEL.TAG"
         raise UserError(f"timm:{tag} names no weights. {known}", ExitCode.CHECKPOINT)
 

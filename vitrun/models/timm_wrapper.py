@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vitrun.errors import ExitCode, UserError, explain_unknown
+from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.recipes import Timm as Row
 
 
@@ -52,7 +52,7 @@ def create_timm_network(name: str, res: int, **options) -> nn.Module:
     import timm
 
     if not timm.is_model(name.split(".")[0]):
-        raise UserError(explain_unknown("timm model", name, timm.list_models()))
+        raise UserError(f"Unknown timm model {name!r}. {suggest(name, timm.list_models())}", option="model.name")
     if timm.get_pretrained_cfg(name.split(".")[0]).fixed_input_size:
         options["img_size"] = res
     try:

@@ -22,12 +22,14 @@ from vitrun.recipes.data import (
     count_held_out,
     describe_origin,
     is_url,
+    set_group,
 )
 from vitrun.recipes.model import BiT, Model, ModelInfo, Timm, ViT
 from vitrun.recipes.objective import Labels, Masked, SimMim
-from vitrun.recipes.optimizer import DURATIONS, Adam, Sgd, count_steps
+from vitrun.recipes.optimizer import Adam, Sgd
 from vitrun.recipes.probe import Layers, LinearProbe, OnlineProbe, check_layers
 from vitrun.recipes.run_recipe import DEFAULT_RES, RECIPE_FILE, RunRecipe
+from vitrun.recipes.schedule import DURATIONS, count_steps
 from vitrun.recipes.training import Finetune, Pretrain, Training
 from vitrun.recipes.view import Augment, View
 
@@ -108,6 +110,8 @@ class Dedup(RunRecipe):
     similarity: Annotated[float, Field(gt=0, le=1)]  # least cosine of the features of near-duplicates
 
     def __post_init__(self):
+        if self.against != self.data:
+            object.__setattr__(self, "against", set_group(self.against, "against"))
         check_not_suite(self.data)
         check_not_suite(self.against)
         check_trainable(self.data)

@@ -1,9 +1,12 @@
-"""What all parts of a recipe are: frozen, checked, every field required."""
+"""The base of all parts of a recipe: frozen dataclasses that check their values and have no defaults."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from vitrun.errors import UserError
+from vitrun.recipes.trees import format_value
 
 frozen_dataclass = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 
@@ -12,7 +15,17 @@ NonEmpty = Annotated[tuple[T, ...], Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
+class OptionError(UserError, ValueError):
+    """A UserError about one option, which pydantic collects (as a ValueError).
+
+    Raised by a part of a recipe, it names the option within that part: ``area``, where the user sets ``data.area``.
+    """
+
+    def __init__(self, option: str, value: Any, message: str):
+        super().__init__(message, option=option, value=format_value(value))
+
+
 def check_unique(option: str, values: tuple) -> None:
-    """A ValueError where a list has a value twice."""
+    """Raise an OptionError if a list has a value twice."""
     if repeated := [value for value in values if values.count(value) > 1]:
-        raise ValueError(f"{option} has {repeated[0]} twice: keep one")
+        raise OptionError(option, values, f"{repeated[0]} is there twice: keep one.")

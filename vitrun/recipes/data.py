@@ -1,11 +1,12 @@
-"""What a data set is told: the row of ``conf/data`` that describes it."""
+"""Data sets, as the rows of ``conf/data`` describe them."""
 
+import copy
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from vitrun.recipes.base import frozen_dataclass
+from vitrun.recipes.base import OptionError, frozen_dataclass
 
 Part = Literal["train", "test"]
 Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
@@ -13,7 +14,9 @@ Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "
 
 @frozen_dataclass
 class Dataset:
-    """What every data set is told: its name, and what a training image of it looks like."""
+    """The options of every data set: its name, and how its training images are cropped and flipped."""
+
+    group = "data"  # the option that chose this data set, for messages; ``against`` for the second one of dedup
 
     name: str
     crop: Crop
@@ -23,19 +26,18 @@ class Dataset:
     def __post_init__(self):
         low, high = self.area
         if not low <= high <= 1:
-            raise ValueError(f"data.area=[{low},{high}] cannot be: it should go up, to 1 at most, as in [0.05,1]")
+            raise OptionError("area", self.area, "must be two increasing numbers up to 1, as in [0.05,1].")
 
-    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
-        """What it takes besides to read these parts, and how to say it; None where that is nothing."""
-        return None
+    def check_complete(self, parts: tuple[Part, ...]) -> None:
+        """Raise a UserError if an option is missing without which these parts cannot be read."""
 
 
 @frozen_dataclass
 class Shapes(Dataset):
-    """Images drawn by a seeded generator, so that a first run needs no download."""
+    """Images drawn by a seeded generator: a first run needs no download."""
 
     source: Literal["shapes"]
-    target: Literal["shape", "colour", "count", "position", "orientation"]  # what the label tells
+    target: Literal["shape", "colour", "count", "position", "orientation"]  # what the label names
     size: Annotated[int, Field(ge=16, le=1024)]  # side of a drawn image, in pixels
     train_images: PositiveInt
     test_images: PositiveInt
@@ -54,18 +56,18 @@ class Digits(Dataset):
 
 @frozen_dataclass
 class DescribedDataset(Dataset):
-    """What is known of a data set before it is opened; none where only its source knows."""
+    """What is known of a data set before it is opened; None if only its source knows."""
 
     classes: PositiveInt | None
     train_images: PositiveInt | None
     test_images: PositiveInt | None
     licence: str | None
-    paper: str | None  # what the paper (arXiv 2010.11929) calls it
-    home: str | None  # the page where it comes from, what to fetch there, and whether an account is needed
+    paper: str | None  # its name in the paper (arXiv 2010.11929)
+    home: str | None  # its home page, what to download there, and whether an account is needed
 
 
 def describe_origin(name: str, home: str | None, hub: str | None = None) -> str:
-    """The sentence that says where a data set comes from, behind a space; nothing where its row does not know."""
+    """Return " NAME comes from HOME." to append to a message; an empty string if its row names no home page."""
     if home is None:
         return ""
     return f" {name} comes from {home}" + (f"; without a path it is read from {hub} on the Hub." if hub else ".")
@@ -73,61 +75,63 @@ def describe_origin(name: str, home: str | None, hub: str | None = None) -> str:
 
 @frozen_dataclass
 class Files(DescribedDataset):
-    """Images on the Hub, or in ``path``: the Hub's parquet layout, or a folder a class."""
+    """Images on the Hub, or in ``path``: parquet files in the layout of the Hub, or one folder per class."""
 
     source: Literal["files"]
-    path: Path | None
-    hub: str | None
+    path: Path | None  # None to read them from the Hub
+    hub: str | None  # ORG/NAME
     config: str | None
     revision: str | None
     image: str  # the column of images
     label: str  # the column of labels
-    labels: Literal["original", "real", "imagenet_a", "imagenet_r", "objectnet"]  # how they are read
-    real: Path | None  # a file of ReaL's labels; none for the data set's own or the published ones
-    train: str | None  # what the source calls its training split; none where it is for evaluation only
+    labels: Literal["original", "real", "imagenet_a", "imagenet_r", "objectnet"]  # how they are numbered
+    real: Path | None  # a file of ReaL's labels; None for the data set's own or the published ones
+    train: str | None  # the name of the training split in the source; None for an evaluation-only data set
     test: str
 
     def __post_init__(self):
         super().__post_init__()
         if self.real is not None and self.labels != "real":
-            raise ValueError(f"data.real={self.real} is read with data.labels=real only: add that")
+            raise OptionError(
+                "labels", self.labels, f"does not use real={self.real}: choose labels real, or leave out real."
+            )
 
-    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
-        """The place of the images, where it is neither here nor on the Hub."""
-        if self.path is not None or self.hub is not None:
-            return None
-        source = describe_origin(self.name, self.home)
-        return f"data={self.name} needs to know where the images are: add data.path=FOLDER.{source}"
+    def check_complete(self, parts: tuple[Part, ...]) -> None:
+        """Raise a UserError if the images are neither in ``path`` nor on the Hub."""
+        if self.path is None and self.hub is None:
+            source = describe_origin(self.name, self.home)
+            raise OptionError(self.group, self.name, f"needs a folder of images: add {self.group}.path=FOLDER.{source}")
 
 
 def is_url(pattern: str) -> bool:
-    """Whether a pattern of shards names addresses, and not files."""
+    """Return whether a pattern of shards names URLs rather than files."""
     return pattern.startswith(("http://", "https://"))
 
 
 @frozen_dataclass
 class Shards(DescribedDataset):
-    """Tar shards in WebDataset's layout: files in ``path``, or addresses on the net, whose files are kept there."""
+    """Tar shards in the layout of WebDataset: files in ``path``, or URLs that are downloaded to it."""
 
     source: Literal["shards"]
-    path: Path | None  # none for a folder in the user's cache
-    train: str  # the training shards: a file or an address with {000..127}, or files with *
+    path: Path | None  # None for a folder in the user's cache
+    train: str  # the training shards: a file or a URL with {000..127}, or files with *
     test: str
     label: str  # "cls" for the member of that name; any other name is a field of the json member
-    buffer: PositiveInt  # images that are shuffled together: more is better mixed, fewer touch fewer shards at a time
+    buffer: (
+        PositiveInt  # images shuffled together: a larger buffer mixes better, a smaller one reads fewer shards at once
+    )
 
-    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
-        """The place of the shards where they are neither here nor on the net, or the number of classes."""
-        here = [part for part in parts if not is_url(getattr(self, part))]
-        if here and self.path is None:
-            addresses = " ".join(f"data.{part}=https://HOST/{part}-{{000..127}}.tar" for part in here)
-            return (
-                f"data={self.name} needs to know where the shards are.{describe_origin(self.name, self.home)} Add "
-                f"data.path=FOLDER, or addresses, as in {addresses}"
-            )
+    def check_complete(self, parts: tuple[Part, ...]) -> None:
+        """Raise a UserError if the shards are neither in ``path`` nor at URLs, or the number of classes is unknown."""
+        group = self.group
+        local = [part for part in parts if not is_url(getattr(self, part))]
+        if local and self.path is None:
+            urls = " ".join(f"{group}.{part}=https://HOST/{part}-{{000..127}}.tar" for part in local)
+            source = describe_origin(self.name, self.home)
+            way_out = f"add {group}.path=FOLDER, or URLs, as in {urls}."
+            raise OptionError(group, self.name, f"needs the place of its shards: {way_out}{source}")
         if self.classes is None:
-            return f"data={self.name} needs to know the number of classes: add data.classes=NUMBER"
-        return None
+            raise OptionError(group, self.name, f"needs the number of classes: add {group}.classes=NUMBER.")
 
 
 @frozen_dataclass
@@ -137,8 +141,8 @@ class Vtab(Dataset):
     source: Literal["vtab"]
     task: str
     path: Path | None  # the folder of this task's original
-    root: Path | None  # the folder of all originals, each in one named after its TFDS builder; ``path`` wins
-    protocol: Literal["vit", "vpt"]  # whose training view: the ViT paper's, or that of visual prompt tuning
+    root: Path | None  # the folder of all originals, each in a folder named after its TFDS builder; ``path`` wins
+    protocol: Literal["vit", "vpt"]  # the training view of the ViT paper, or of visual prompt tuning
     train: str
     test: str
 
@@ -146,65 +150,70 @@ class Vtab(Dataset):
         super().__post_init__()
         for key, parts in VTAB_PARTS.items():
             if getattr(self, key) not in parts:
-                raise ValueError(f"data.{key}={getattr(self, key)} cannot be: it should be {' or '.join(parts)}")
+                raise OptionError(key, getattr(self, key), f"must be {' or '.join(parts)}.")
         if (self.train, self.test) == ("train800val200", "val200"):
-            raise ValueError("data.test=val200 is trained on: add data.train=train800")
+            raise OptionError("test", "val200", "is part of train=train800val200: choose train800 to train on.")
         if self.protocol == "vpt" and (self.crop != "none" or self.flip):
-            raise ValueError(
-                "data.protocol=vpt squares the whole image: add data.crop=none data.flip=false, or protocol=vpt for all"
-            )
+            raise OptionError("protocol", "vpt", "squares the whole image: it needs crop=none and flip=false.")
 
-    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
-        """The place of the original."""
-        if self.path is not None or self.root is not None:
-            return None
-        return (
-            f"data={self.name} needs to know where its original is: add data.path=FOLDER, or data.root=FOLDER that "
-            "holds a folder for each original of VTAB"
-        )
+    def check_complete(self, parts: tuple[Part, ...]) -> None:
+        """Raise a UserError if the folder of the original is not given."""
+        if self.path is None and self.root is None:
+            way_out = f"add {self.group}.path=FOLDER, or {self.group}.root=FOLDER with one folder for each original"
+            raise OptionError(self.group, self.name, f"needs the folder of its original: {way_out}.")
 
 
 @frozen_dataclass
 class Suite:
-    """Tasks of VTAB-1k that are fine-tuned one after another, each as its own row of ``conf/data`` says."""
+    """Tasks of VTAB-1k that are fine-tuned one after another, each with the options of its own row of ``conf/data``."""
+
+    group = "data"
 
     source: Literal["suite"]
     name: str
     root: Path | None  # the folder of all originals, as of each task
     tasks: tuple[str, ...]
     protocol: Literal["vit", "vpt"]
-    crop: Crop | None  # these three for all tasks; none for each one's own
+    crop: Crop | None  # these three apply to all tasks; None for those of each task
     area: tuple[PositiveFloat, PositiveFloat] | None
     flip: bool | None
 
     def __post_init__(self):
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            raise ValueError(f"data.tasks=[{','.join(self.tasks)}] cannot be: it should name some tasks, each once")
+            raise OptionError("tasks", self.tasks, "must name at least one task, and each only once.")
 
-    def explain_missing(self, parts: tuple[Part, ...]) -> str | None:
-        """The place of the originals."""
-        if self.root is not None:
-            return None
-        return f"data={self.name} needs to know where the originals are: add data.root=FOLDER"
+    def check_complete(self, parts: tuple[Part, ...]) -> None:
+        """Raise a UserError if the folder of the originals is not given."""
+        if self.root is None:
+            raise OptionError("data", self.name, "needs the folder of the originals: add data.root=FOLDER.")
 
 
-VTAB_FINAL_PARTS = ("train800val200", "test")  # what a final run is trained and tested on
-# The training parts with their images, and the test parts, whose images differ from task to task.
+VTAB_FINAL_PARTS = ("train800val200", "test")  # the training and the test part of a final run
+# The training parts with their number of images, and the test parts, whose numbers differ from task to task.
 VTAB_PARTS = {"train": {"train800val200": 1_000, "train800": 800}, "test": ("test", "val200")}
 Data = Annotated[Shapes | Digits | Files | Shards | Vtab | Suite, Field(discriminator="source")]
 
 
+DataT = TypeVar("DataT", bound=Dataset | Suite)
+
+
+def set_group(data: DataT, group: str) -> DataT:
+    """Return an equal data set whose messages name the options of ``group``."""
+    data = copy.copy(data)
+    object.__setattr__(data, "group", group)  # which is no option, so that two equal data sets stay equal
+    return data
+
+
 def check_not_suite(data: Data) -> None:
-    """A ValueError where the data set is a suite of several."""
+    """Raise an OptionError if the data set is a suite of several tasks."""
     if isinstance(data, Suite):
-        raise ValueError(
-            f"data={data.name} is a suite of {len(data.tasks)} tasks, for vitrun finetune only: choose one of them, "
-            f"as in data={data.name}/{data.tasks[0]}"
-        )
+        task = f"{data.group}={data.name}/{data.tasks[0]}"
+        why = f"is a suite of {len(data.tasks)} tasks, for vitrun finetune only: choose one of them, as in {task}."
+        raise OptionError(data.group, data.name, why)
 
 
 def count_train_images(data: Data) -> int | None:
-    """The training images of a data set, where that is known before it is opened."""
+    """Return the number of training images; None if it is not known before the data set is opened."""
     if isinstance(data, Digits):
         return DIGITS_IMAGES - data.test_images
     if isinstance(data, Vtab):
@@ -213,15 +222,15 @@ def count_train_images(data: Data) -> int | None:
 
 
 def count_held_out(images: int, share: float) -> int:
-    """How many of the training images a share of them is, one at least; a ValueError where none are left."""
+    """Return the number of images in a share of the training images, at least 1; raise an OptionError if it is all."""
     number = max(1, round(images * share))
     if number >= images:
-        raise ValueError(f"dev={share:g} of {images} training images leaves none to train on: give a smaller share")
+        raise OptionError("dev", share, f"leaves none of {images} training images to train on: give a smaller share.")
     return number
 
 
 def check_trainable(data: Data) -> None:
-    """A ValueError where the data set is for evaluation only."""
+    """Raise an OptionError if the data set is for evaluation only."""
     if isinstance(data, Files) and (data.train is None or data.labels != "original"):
-        why = "it has" if data.train is None else f"with data.labels={data.labels} there are"
-        raise ValueError(f"data={data.name} is for vitrun eval only: {why} no training images")
+        why = "it has" if data.train is None else f"with {data.group}.labels={data.labels} there are"
+        raise OptionError(data.group, data.name, f"is for vitrun eval only: {why} no training images.")

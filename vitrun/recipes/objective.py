@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field
 
-from vitrun.recipes.base import frozen_dataclass
+from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.recipes.model import Model, ViT
 from vitrun.runtime.plugins import find_plugins, load_plugin
 
@@ -34,22 +34,19 @@ class Masked:
     """Predict what corrupted patches showed, as the paper (arXiv 2010.11929, section 4.6 and appendix B.1.2)."""
 
     kind: Literal["masked"]
-    target: Literal["colour", "colours", "pixels"]  # of a patch: its mean colour, 4 by 4 mean colours, or its pixels
+    target: Literal["colour", "colours", "pixels"]  # of each patch: its mean colour, 4 by 4 mean colours, or its pixels
     share: Share  # of the patches that are corrupted
-    mask: Annotated[float, Field(ge=0, le=1)]  # share of these that become the mask token,
-    other: Annotated[float, Field(ge=0, le=1)]  # and that become another patch; the rest stays as it is
+    mask: Annotated[float, Field(ge=0, le=1)]  # share of these that are replaced by the mask token,
+    other: Annotated[float, Field(ge=0, le=1)]  # and by another patch; the rest is unchanged
 
     uses_labels = False
 
     def __post_init__(self):
         if self.mask + self.other > 1:
-            raise ValueError(
-                f"objective.mask={self.mask} and objective.other={self.other} are shares of the same patches: together "
-                "they are at most 1"
-            )
+            raise OptionError("mask", self.mask, f"with objective.other={self.other} is more than 1.")
 
     def check_model(self, model: Model) -> None:
-        """Raise ValueError unless the model is a pure ViT."""
+        """Raise an OptionError unless the model is a pure ViT."""
         check_has_patches(self.kind, model)
 
 
@@ -63,17 +60,15 @@ class SimMim:
     uses_labels = False
 
     def check_model(self, model: Model) -> None:
-        """Raise ValueError unless the model is a pure ViT."""
+        """Raise an OptionError unless the model is a pure ViT."""
         check_has_patches(self.kind, model)
 
 
 def check_has_patches(kind: str, model: Model) -> None:
-    """Raise ValueError if a model does not cut images into patches."""
+    """Raise an OptionError if a model does not cut images into patches."""
     if not isinstance(model, ViT) or model.stem:
-        raise ValueError(
-            f"objective={kind} masks patches of the image, which {model.name} does not have: choose a pure vision "
-            "transformer, as model=vit_b16"
-        )
+        why = f"masks patches, and {model.name} has none: choose a pure vision transformer, as model=vit_b16."
+        raise OptionError("objective", kind, why)
 
 
 OPTIONS: dict[str, Any] = {"labels": Labels, "masked": Masked, "simmim": SimMim}

@@ -1,4 +1,4 @@
-"""What every command that makes a run is told."""
+"""The options of every command that makes a run."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,12 +9,12 @@ from vitrun.recipes.base import frozen_dataclass
 from vitrun.recipes.view import View
 
 RECIPE_FILE = "recipe.yaml"  # the recipe in the folder of a run, by which the folder is known
-DEFAULT_RES = 224  # pixels, where neither a recipe nor weights name a resolution
+DEFAULT_RES = 224  # pixels, if neither the recipe nor the weights give a resolution
 
 
 @frozen_dataclass
 class RunRecipe:
-    """What every command that makes a run is told."""
+    """The options of every command that makes a run."""
 
     res: Annotated[int, Field(ge=8)] | None
     view: View
@@ -23,5 +23,5 @@ class RunRecipe:
     device: Literal["auto", "cpu", "cuda", "mps"]
     runs: Path  # the folder that holds all run folders
 
-    # These change how a run is carried out, not what it computes: the run's name does not depend on them.
+    # These change how a run is executed, not what it computes: its name does not depend on them.
     execution_options = ("device", "runs")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitrun.errors import ExitCode, UserError, explain_unknown
+from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe
 from vitrun.runtime import files
 
@@ -28,11 +28,7 @@ def find_dedup_run(option: str, override: str, runs: Path) -> str:
     name = Path(override).name
     if name in known:
         return name
-    hint = (
-        explain_unknown("dedup run", name, known)
-        if known
-        else f"There is none in {runs.absolute()}: run `vitrun dedup`."
-    )
+    hint = suggest(name, known) if known else f"There is none in {runs.absolute()}: run `vitrun dedup`."
     what = "no finished dedup run, and no file of keys" if option == "exclude" else "no finished dedup run"
     raise UserError(f"{option}={override} is {what}. {hint}", ExitCode.DATA)
 

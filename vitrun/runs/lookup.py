@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vitrun.errors import ExitCode, UserError, explain_unknown
+from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.papers import names
 from vitrun.recipes import RECIPE_FILE, tables
 from vitrun.runs import checkpoints
@@ -69,7 +69,7 @@ def find_run(init: str, runs: Path) -> str:
                 f"init={init} is not in runs={runs}. Use runs={path.parent} init={path.name}", ExitCode.CHECKPOINT
             )
         known = [run.name for run in find_finished_runs(runs) if has_weights(run)]
-        hint = explain_unknown("run", init, known) if known else f"There is no finished run in {runs.absolute()}."
+        hint = suggest(init, known) if known else f"There is no finished run in {runs.absolute()}."
         raise UserError(
             f"init={init} is not a run, a file or folder of weights, timm:TAG, hf:ORG/NAME or random:MODEL. {hint}",
             ExitCode.CHECKPOINT,

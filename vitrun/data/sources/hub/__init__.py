@@ -14,7 +14,7 @@ from vitrun.data.sources import messages
 from vitrun.data.sources.hub.transfer import RETRY_WAITS, HubFile, download_files, has_same_size, http_status
 from vitrun.data.sources.messages import first_line
 from vitrun.data.sources.parquet import parse_split_name, source_split_name
-from vitrun.errors import ExitCode, UserError, explain_unknown
+from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.runtime.console import Screen
 from vitrun.runtime.files import read_json, write_text_atomic
 
@@ -100,13 +100,17 @@ def list_split_files(data: recipes.Files, split: str) -> list[HubFile]:
     if splits:
         part = next(part for part in ("train", "test") if source_split_name(data, part) == split)
         raise UserError(
-            f"{data.hub}: {explain_unknown('split', split, splits)} Choose: data.{part}=NAME", ExitCode.DATA
+            f"{data.hub} has no split {split!r}. {suggest(split, splits)} Set {data.group}.{part}=NAME.",
+            ExitCode.DATA,
+            f"{data.group}.{part}",
         )
     others = [entry["path"] for entry in list_hub_folder(data, "") if entry["type"] == "directory"]
     config = data.config or "default"
     if config not in others and (others := [name for name in others if name not in candidate_folders(data)]):
         raise UserError(
-            f"{data.hub}: {explain_unknown('config', config, others)} Choose: data.config=NAME", ExitCode.DATA
+            f"{data.hub} has no config {config!r}. {suggest(config, others)} Set {data.group}.config=NAME.",
+            ExitCode.DATA,
+            f"{data.group}.config",
         )
     where = " or ".join(place or "its top folder" for place in candidate_folders(data))
     raise UserError(
