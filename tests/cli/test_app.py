@@ -39,7 +39,9 @@ def test_the_help_of_a_command_lists_its_options_and_their_choices(vitrun):
 
 
 def test_a_user_error_ends_with_status_2_and_one_line(vitrun, tmp_path):
-    assert error_line(vitrun("pretrain", "lr=0.1"), 2) == "vitrun pretrain: No option 'lr'. Did you mean optim.lr?\n"
+    assert (
+        error_line(vitrun("pretrain", "lr=0.1"), 2) == "vitrun pretrain: Unknown option 'lr'. Did you mean optim.lr?\n"
+    )
     assert "Write optim.lr=0.1" in error_line(vitrun("pretrain", "--lr", "0.1"), 2)
     assert not list(tmp_path.iterdir()), "and nothing was written"
 

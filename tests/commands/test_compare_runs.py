@@ -23,7 +23,7 @@ def test_runs_on_other_images_are_never_averaged(finish, show):
 
 def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(finish, show):
     finish(("pretrain",), {"top1": 0.5, "loss": 1.25}, {})
-    with pytest.raises(UserError, match="No value of the runs 'top7'. Did you mean top1"):
+    with pytest.raises(UserError, match="no 'top7'. Did you mean top1"):
         show("commands=pretrain", "values=top7", "paper=none")
     cells, _ = show("commands=pretrain", "rows=data", "columns=model", "values=top1,loss", "paper=none")
     assert (cells["shapes", "vit_nano8"], cells["shapes loss", "vit_nano8"]) == ("50.00", "1.25")
@@ -36,7 +36,7 @@ def test_figures_that_are_no_shares_are_shown_as_they_are_and_texts_not_at_all(f
     assert show(*overrides)[0]["digits last", "vit_nano8"] == "50.00", "a linear probe is shown without values="
     cells, _ = show(*overrides, "values=images_used,seconds")
     assert (cells["digits images_used", "vit_nano8"], cells["digits seconds", "vit_nano8"]) == ("500", "0.75")
-    with pytest.raises(UserError, match="No value of the runs 'best_layer'"):
+    with pytest.raises(UserError, match="no 'best_layer'"):
         show(*overrides, "values=best_layer")
     with pytest.raises(UserError, match="values"):
         show(*overrides, "values=[]")

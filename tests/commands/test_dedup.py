@@ -185,13 +185,13 @@ def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_o
 
 # overrides, parts of the message
 WRONG = [
-    ("dedup against=shapse", ["No against 'shapse'", "shapes"]),
-    ("dedup against=folder", ["against=folder needs to know", "add against.path=FOLDER"]),
+    ("dedup against=shapse", ["Unknown against 'shapse'", "shapes"]),
+    ("dedup against=folder", ["against=folder: ", "add against.path=FOLDER"]),
     ("dedup against=folder against.path=/nowhere", ["against.path=/nowhere: there is no folder"]),
     ("dedup against.path=/nowhere", ["No option 'against.path'"]),
-    ("dedup distance=65", ["distance=65 cannot be"]),
-    ("dedup similarity=2", ["similarity=2 cannot be"]),
-    ("dedup data=imagenet_real data.path=/", ["data=imagenet_real is for vitrun eval only"]),
+    ("dedup distance=65", ["distance=65: "]),
+    ("dedup similarity=2", ["similarity=2: "]),
+    ("dedup data=imagenet_real data.path=/", ["data=imagenet_real: is for vitrun eval only"]),
     ("dedup against=shapes against.source=files", ["it comes with the choice of against=NAME, here shapes"]),
     ("pretrain exclude=nothing", ["exclude=nothing is no finished dedup run, and no file of keys", "vitrun dedup"]),
     ("eval init=random:vit_nano8 data=digits dedup=nothing", ["dedup=nothing is no finished dedup run. There is none"]),

@@ -81,8 +81,8 @@ def test_of_several_data_sets_one_path_is_refused_and_all_are_checked_before_the
     command = CliRunner()
     for overrides, sentence in (
         (["data=digits,folder", "data.path=."], "data.path=. cannot be with data=digits,folder"),
-        (["data=digits,digitz"], "No data 'digitz'"),
-        (["data=digits,folder"], "data=folder needs to know where the images are"),
+        (["data=digits,digitz"], "Unknown data 'digitz'"),
+        (["data=digits,folder"], "data=folder: needs a folder of images"),
         (["data=digits,digits"], "has digits twice"),
     ):
         told = command.invoke(app.app, ["fewshot", *FEW, *overrides, f"runs={tmp_path}"])

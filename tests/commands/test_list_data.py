@@ -51,7 +51,7 @@ def test_a_name_shows_its_row_and_where_it_comes_from(capsys):
 
 
 WRONG = [
-    (["peets"], "No data set 'peets'. Did you mean pets"),
+    (["peets"], "Unknown data set 'peets'. Did you mean pets"),
     (["cifar10", "pets"], "cifar10 and pets: name one data set"),
     (["data.path=/"], "name it first"),
     (["cifar10", "data.crop=none"], "add data.path=FOLDER"),

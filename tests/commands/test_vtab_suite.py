@@ -177,8 +177,8 @@ def test_only_finetune_takes_a_suite(command):
 
 # overrides, the message
 WRONG = [
-    ("data=vtab", "data=vtab needs to know where the originals are: add data.root=FOLDER"),
-    ("data=vtab data.root=/ data.tasks=pest", "No data 'vtab/pest'. Did you mean vtab/pets"),
+    ("data=vtab", "data=vtab: needs the folder of the originals: add data.root=FOLDER"),
+    ("data=vtab data.root=/ data.tasks=pest", "Unknown data 'vtab/pest'. Did you mean vtab/pets"),
     ("data=vtab data.root=/ data.tasks=pets,pets", "it should name some tasks, each once"),
     ("data=vtab data.root=/ data.tasks=[]", "it should name some tasks, each once"),
     ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "squares the whole image"),

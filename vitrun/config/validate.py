@@ -11,6 +11,9 @@ ERROR_MESSAGES = {  # clearer than those of pydantic
     "path_type": "must be a path",
     "tuple_type": "must be a list",
     "bool_parsing": "must be true or false",
+    "int_parsing": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_parsing": "must be a number",
     "too_short": "needs at least one value",
 }
 

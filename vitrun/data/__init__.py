@@ -66,10 +66,11 @@ def open_split(
     split = registry.open_source(data, part, tick)
     if len(split) == 0:
         where = f" (from {split.location})" if split.location else ""
-        raise UserError(f"data={data.name}: its {part} part has no images{where}.", ExitCode.DATA)
+        raise UserError(f"{data.group}={data.name}: its {part} part has no images{where}.", ExitCode.DATA)
     if split.labels.reshape(len(split), -1)[:, 0].min() < 0:
         raise UserError(
-            f"data={data.name}: its {part} part has images without a label (-1): choose another split.", ExitCode.DATA
+            f"{data.group}={data.name}: its {part} part has images without a label (-1): choose another split.",
+            ExitCode.DATA,
         )
     if split.pixels is None:
         split = decode_to_memory(split)

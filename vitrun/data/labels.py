@@ -36,7 +36,7 @@ def use_real_labels(data: recipes.Files, split: Split) -> Split:
     agreement = (accepted[listed] == split.labels[listed, None]).any(1).mean() if listed.any() else 0.0
     if agreement < MIN_AGREEMENT:
         raise UserError(
-            f"data={data.name}: ReaL's lists hold the original label of {agreement:.1%} of the images, "
+            f"{data.group}={data.name}: ReaL's lists hold the original label of {agreement:.1%} of the images, "
             "where it should be about 90%: lists and images do not belong together.",
             ExitCode.DATA,
         )
@@ -52,16 +52,16 @@ def match_by_number(data: recipes.Files, split: Split) -> list[list[int]]:
         found = VALIDATION_NUMBER.search(key)
         if found is None or not 1 <= int(found[1]) <= imagenet.VALIDATION_IMAGES:
             raise UserError(
-                f"data={data.name}: {key} is no name as ILSVRC2012_val_00000001.JPEG, by whose number ReaL's lists are "
+                f"{data.group}={data.name}: {key} is no name as ILSVRC2012_val_00000001.JPEG, by whose number ReaL's lists are "
                 "matched: use a copy that kept the file names of ImageNet's validation images.",
                 ExitCode.DATA,
             )
         numbers.append(int(found[1]))
-    lists = read_real_lists(file)
+    lists = read_real_lists(data, file)
     return [lists[number - 1] for number in numbers]
 
 
-def read_real_lists(file: Path | None) -> list[list[int]]:
+def read_real_lists(data: recipes.Files, file: Path | None) -> list[list[int]]:
     """The 50,000 lists of a file, or the published ones."""
     try:
         lists = imagenet.read_real_json(file)
@@ -71,9 +71,11 @@ def read_real_lists(file: Path | None) -> list[list[int]]:
         sound = False
     if not sound:
         raise UserError(
-            f"data.real={file} is not ReaL's real.json: a list of {imagenet.VALIDATION_IMAGES:,} lists of labels from 0 to "
-            f"{imagenet.CLASSES - 1}. Leave data.real out to use the published one.",
+            f"must be ReaL's real.json, a list of {imagenet.VALIDATION_IMAGES:,} lists of labels from 0 to "
+            f"{imagenet.CLASSES - 1}. Leave it out to use the published one.",
             ExitCode.DATA,
+            f"{data.group}.real",
+            str(file),
         )
     return lists
 
@@ -98,7 +100,7 @@ def map_to_imagenet_200(data: recipes.Files, split: Split) -> Split:
         own = range(imagenet.CLASSES)
     else:
         raise UserError(
-            f"data={data.name}: its classes are {abbreviate(names)}, not those of this set, which its authors name "
+            f"{data.group}={data.name}: its classes are {abbreviate(names)}, not those of this set, which its authors name "
             f"{synsets[chosen[0]]}, {synsets[chosen[1]]} ...: give the folder that they publish.",
             ExitCode.DATA,
         )
@@ -106,7 +108,9 @@ def map_to_imagenet_200(data: recipes.Files, split: Split) -> Split:
     labels = np.array([place.get(label, -1) for label in own])[split.labels]
     if labels.min(initial=0) < 0:
         key = split.keys[int(labels.argmin())]
-        raise UserError(f"data={data.name}: {key} is of none of the {len(chosen)} classes of this set.", ExitCode.DATA)
+        raise UserError(
+            f"{data.group}={data.name}: {key} is of none of the {len(chosen)} classes of this set.", ExitCode.DATA
+        )
     imagenet_labels = np.array(chosen)[:, None]
     classes = tuple(synsets[label] for label in chosen)
     return replace(split, labels=labels, classes=classes, imagenet_labels=imagenet_labels)
@@ -122,7 +126,7 @@ def map_objectnet(data: recipes.Files, split: Split) -> Split:
         meanings = read_objectnet_mappings(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"data={data.name}: cannot read which of its classes ImageNet has from {folder} ({type(error).__name__}: "
+            f"{data.group}={data.name}: cannot read which of its classes ImageNet has from {folder} ({type(error).__name__}: "
             f"{error}). Expected the folder objectnet-1.0 of the official archive, with images and mappings.",
             ExitCode.DATA,
         ) from None

@@ -29,10 +29,12 @@ class ViT:
 
     def __post_init__(self):
         if self.width % self.heads:
-            raise OptionError("width", self.width, f"must be a multiple of heads={self.heads}.")
+            raise OptionError("width", self.width, f"must be a multiple of model.heads={self.heads}.")
         parts = {"2d": 2, "sincos2d": 4}.get(self.positions, 1)  # a row and a column, a sine and a cosine of each
         if self.width % parts:
-            raise OptionError("width", self.width, f"must be a multiple of {parts} for positions={self.positions}.")
+            raise OptionError(
+                "width", self.width, f"must be a multiple of {parts} for model.positions={self.positions}."
+            )
         if self.stem % 32:
             raise OptionError("stem", self.stem, "must be a multiple of 32, the groups of its normalisation.")
         if self.resnet and not self.stem:

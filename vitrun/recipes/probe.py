@@ -38,7 +38,7 @@ class OnlineProbe:
             check_unique(option, getattr(self, option))
         for option in ("data", "paths"):
             if (given := getattr(self, option)) and self.every is None:
-                why = "has no use without fewshot.every: add fewshot.every=25%, or a number of steps."
+                why = "has no effect without fewshot.every: add fewshot.every=25%, or a number of steps."
                 raise OptionError(option, given, why)
         if self.paths and len(self.paths) != len(self.data):
             why = f"has {len(self.paths)} paths for {len(self.data)} names in fewshot.data: give one for each, or null."

@@ -23,7 +23,7 @@ def check_schedule(recipe: "Training") -> None:
     """Raise an OptionError if the options of the learning rate contradict each other."""
     drops, schedule, end = list(recipe.drops), recipe.schedule, recipe.schedule_end
     if drops and schedule != "staircase":
-        raise OptionError("drops", drops, f"has no use with schedule={schedule}: add drops=[].")
+        raise OptionError("drops", drops, f"has no effect with schedule={schedule}: add drops=[].")
     if schedule == "staircase" and not drops:
         why = "needs the steps after which the learning rate falls to a tenth: add drops=[STEP,STEP]."
         raise OptionError("schedule", schedule, why)

@@ -172,7 +172,7 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
         (tiny(positions_at="every"), "npz", "learned at every"),
         (tiny(stem=32, patch=4), "timm", "no hybrid with stages"),
         (SMALL_BIT, "timm", "only resnetv2_50x1_bit"),
-        (tiny(), "tensorflow", "There are timm, hf, npz, onnx"),
+        (tiny(), "tensorflow", "Choose one of timm, hf, npz, onnx"),
     ],
 )
 def test_what_the_other_library_lacks_is_refused_and_nothing_is_left(tmp_path, row, to, said):

@@ -39,10 +39,10 @@ def open_folders(data: recipes.Files, part: str) -> Split:
         filter(list_subfolders, tests), tests[0] if tests else None
     )  # ImageNet's own test images have no classes
     if data.train is None:
-        names, files = list_class_folders(test or data.path)
+        names, files = list_class_folders(data, test or data.path)
     elif train is None and test is None:
-        check_not_parts(data.path, list(inside))
-        names, files = list_class_folders(data.path)
+        check_not_parts(data, list(inside))
+        names, files = list_class_folders(data, data.path)
         files = [file for file in files if is_test_file(file) == (part != "train")]
         where = f"{data.path}, of whose images a tenth, by a hash of their names, is for testing"
     else:
@@ -58,14 +58,13 @@ def open_folders(data: recipes.Files, part: str) -> Split:
     )
 
 
-def check_not_parts(root: Path, names: Sequence[str]) -> None:
+def check_not_parts(data: recipes.Files, names: Sequence[str]) -> None:
     """A UserError where all folders are called as parts are, and none as a class."""
     if names and all(map(PART_NAME.fullmatch, names)):
-        overrides = [
-            f"data.train={name}" if name.lower().startswith("train") else f"data.test={name}" for name in names
-        ]
+        parts = {name: "train" if name.lower().startswith("train") else "test" for name in names}
+        overrides = [f"{data.group}.{part}={name}" for name, part in parts.items()]
         raise UserError(
-            f"data.path={root} has {abbreviate(names)}, which are parts and no classes: add {' '.join(overrides)}",
+            f"{data.group}.path={data.path} has {abbreviate(names)}, which are parts and no classes: add {' '.join(overrides)}",
             ExitCode.DATA,
         )
 
@@ -78,12 +77,12 @@ def list_part(
     if root is None:
         wanted = data.train if part == "train" else " or ".join(dict.fromkeys((data.test, *TEST_NAMES)))
         raise UserError(
-            f"data.path={data.path} has a folder {(train or test).name}, but none of the {part} images: it should be "
+            f"{data.group}.path={data.path} has a folder {(train or test).name}, but none of the {part} images: it should be "
             f"called {wanted}. Or take the class folders out of {(train or test).name}: a tenth is then for testing.",
             ExitCode.DATA,
         )
     if train is None or part == "train":
-        return list_class_folders(root)
+        return list_class_folders(data, root)
     names = class_names(train)
     others = [name for name in class_names(root) if name not in names]
     if others:
@@ -91,14 +90,14 @@ def list_part(
     return names, list_images(root, names)
 
 
-def list_class_folders(root: Path) -> tuple[list[str], list[ImageFile]]:
+def list_class_folders(data: recipes.Files, root: Path) -> tuple[list[str], list[ImageFile]]:
     """The classes and files of a folder; a UserError where it is not a folder a class."""
     names = class_names(root)
     files = list_images(root, names)
     if len(names) == 1:
         raise UserError(
             f"{root} has one class only, the folder {names[0]}: there should be two or more to tell apart. "
-            f"Perhaps data.path={root / names[0]} is meant, or the folder above.",
+            f"Perhaps {data.group}.path={root / names[0]} is meant, or the folder above.",
             ExitCode.DATA,
         )
     full = {label for _, _, label, _ in files}

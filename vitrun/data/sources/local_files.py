@@ -15,7 +15,7 @@ def open_files(data: recipes.Files, part: str) -> Split:
         check_image_count(data, part, len(split))
         if data.classes is not None and len(split.classes) != data.classes:
             raise UserError(
-                f"data={data.name} has {data.classes:,} classes, but its source has {len(split.classes):,}.",
+                f"{data.group}={data.name} has {data.classes:,} classes, but its source has {len(split.classes):,}.",
                 ExitCode.DATA,
             )
     except UserError as mistake:
@@ -35,7 +35,7 @@ def check_image_count(data: recipes.DescribedDataset, part: str, found: int) -> 
     published = data.train_images if part == "train" else data.test_images
     if published is not None and found != published:
         raise UserError(
-            f"data={data.name} has {published:,} {part} images as published, but its source has {found:,}: fetch it "
-            f"again, or add data.{part}_images={found} where that is what you mean.",
+            f"{data.group}={data.name} has {published:,} {part} images as published, but its source has {found:,}: fetch it "
+            f"again, or add {data.group}.{part}_images={found} where that is what you mean.",
             ExitCode.DATA,
         )

@@ -29,21 +29,23 @@ def open_parquet(data: recipes.Files, part: str) -> Split:
     split, shards = source_split_name(data, part), find_parquet_splits(data.path, data.config)
     if split not in shards:
         raise UserError(
-            f"data.path={data.path} has no split {split!r}, but {abbreviate(sorted(shards))}. Name its {part} split: "
-            f"data.{part}=NAME.",
+            f"{data.group}.path={data.path} has no split {split!r}, but {abbreviate(sorted(shards))}. Name its {part} split: "
+            f"{data.group}.{part}=NAME.",
             ExitCode.DATA,
         )
     check_file_count(data, shards[split])
     files = [str(file) for file in shards[split]]
     try:
         if not any(pyarrow.parquet.read_metadata(file).num_rows for file in files):  # which datasets cannot read
-            raise UserError(f"data.path={data.path}: its split {split!r} has no images.", ExitCode.DATA)
+            raise UserError(f"{data.group}.path={data.path}: its split {split!r} has no images.", ExitCode.DATA)
         table = datasets.load_dataset("parquet", data_files={split: files}, split=split)
     except UserError:
         raise
     except Exception as error:
         why = first_line(error.__cause__ or error)
-        raise UserError(f"data.path={data.path}: its parquet files cannot be read: {why}.", ExitCode.DATA) from None
+        raise UserError(
+            f"{data.group}.path={data.path}: its parquet files cannot be read: {why}.", ExitCode.DATA
+        ) from None
     return split_from_table(data, table)
 
 
@@ -77,7 +79,7 @@ def check_file_count(data: recipes.Files, files: Sequence[Path]) -> None:
     counts = {count for file in files if (count := parse_split_name(file)[1])}
     if counts and counts != {len(files)}:
         raise UserError(
-            f"data.path={data.path} has {len(files)} files as {files[0].name}, whose names speak of "
+            f"{data.group}.path={data.path} has {len(files)} files as {files[0].name}, whose names speak of "
             f"{' and '.join(map(str, sorted(counts)))}: fetch what is missing, and keep other versions elsewhere.",
             ExitCode.DATA,
         )
@@ -93,7 +95,9 @@ def split_from_table(data: recipes.Files, table: Any) -> Split:
     labels = np.asarray(check_integer_labels(data, table.data.column(data.label)), dtype=np.int64)
     names = getattr(feature, "names", None) or number_classes(data, labels.max())
     if labels.max() >= len(names):
-        raise UserError(f"data={data.name} has a label {labels.max()} among {len(names)} classes.", ExitCode.DATA)
+        raise UserError(
+            f"{data.group}={data.name} has a label {labels.max()} among {len(names)} classes.", ExitCode.DATA
+        )
     images = table.cast_column(data.image, datasets.Image(decode=False)).data.column(data.image)
     encoded, paths = compute.struct_field(images, "bytes"), compute.struct_field(images, "path")
     keys = [
@@ -119,13 +123,13 @@ def check_columns(data: recipes.Files, features: Any) -> None:
     for option, column in (("image", data.image), ("label", data.label)):
         if column not in features:
             raise UserError(
-                f"data={data.name}: no column {column!r} among {', '.join(features)}: add data.{option}=COLUMN.",
+                f"{data.group}={data.name}: no column {column!r} among {', '.join(features)}: add {data.group}.{option}=COLUMN.",
                 ExitCode.DATA,
             )
     kind = features[data.image]
     if not isinstance(kind, datasets.Image | dict) and getattr(kind, "dtype", "") not in ("binary", "string"):
         raise UserError(
-            f"data={data.name}: the column {data.image!r} holds no images, but {kind}: add data.image=COLUMN.",
+            f"{data.group}={data.name}: the column {data.image!r} holds no images, but {kind}: add {data.group}.image=COLUMN.",
             ExitCode.DATA,
         )
 
@@ -137,8 +141,8 @@ def check_integer_labels(data: recipes.Files, column: Any) -> Any:
     if not pyarrow.types.is_integer(column.type) or column.null_count:
         what = f"{column.null_count} empty places" if column.null_count else str(column.type)
         raise UserError(
-            f"data={data.name}: the column {data.label!r} should hold a whole number an image, but it holds {what}: "
-            "add data.label=COLUMN.",
+            f"{data.group}={data.name}: the column {data.label!r} should hold a whole number an image, but it holds {what}: "
+            f"add {data.group}.label=COLUMN.",
             ExitCode.DATA,
         )
     return column
@@ -148,7 +152,7 @@ def number_classes(data: recipes.Files, last: int) -> list[str]:
     """Classes that have no names, up to the label ``last``; a UserError where that is none."""
     if last >= MAX_CLASSES:
         raise UserError(
-            f"data={data.name}: the column {data.label!r} goes up to {last}, which is no class: add data.label=COLUMN.",
+            f"{data.group}={data.name}: the column {data.label!r} goes up to {last}, which is no class: add {data.group}.label=COLUMN.",
             ExitCode.DATA,
         )
     return [str(number) for number in range(last + 1)]

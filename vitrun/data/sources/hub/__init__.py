@@ -60,8 +60,8 @@ def check_pinned(data: recipes.Files) -> None:
     if not COMMIT_HASH.fullmatch(data.revision or ""):
         commit = HfApi().dataset_info(data.hub, revision=data.revision, timeout=HUB_TIMEOUT).sha
         raise UserError(
-            f"data.revision={data.revision or 'null'} is no commit, so its images may change: "
-            f"pin it with data.revision={commit}, which it is now.",
+            f"{data.group}.revision={data.revision or 'null'} is no commit, so its images may change: "
+            f"pin it with {data.group}.revision={commit}, which it is now.",
             ExitCode.DATA,
         )
 
@@ -115,7 +115,7 @@ def list_split_files(data: recipes.Files, split: str) -> list[HubFile]:
     where = " or ".join(place or "its top folder" for place in candidate_folders(data))
     raise UserError(
         f"{data.hub} has no parquet files of a split in {where}, but {messages.abbreviate(there)}: fetch what it has, and "
-        "give data.path=FOLDER",
+        f"give {data.group}.path=FOLDER",
         ExitCode.DATA,
     )
 
@@ -169,8 +169,8 @@ def translate_hub_errors(data: recipes.Files, split: str) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError, HTTPError) as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         raise UserError(
-            f"data={data.name}: {split} of {data.hub} cannot be had from the Hub: {explain_hub_error(data, error)}. "
-            "A local copy does instead: data.path=FOLDER",
+            f"{data.group}={data.name}: {split} of {data.hub} cannot be had from the Hub: {explain_hub_error(data, error)}. "
+            f"A local copy does instead: {data.group}.path=FOLDER",
             ExitCode.SPACE if full else ExitCode.DATA,
         ) from None
 

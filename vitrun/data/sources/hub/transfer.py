@@ -67,7 +67,7 @@ def download_files(
     free = shutil.disk_usage(snapshot).free
     if missing > free:
         raise UserError(
-            f"data={data.name}: {missing / 1e9:.1f} GB of {data.hub} are to come, and {snapshot} has room for "
+            f"{data.group}={data.name}: {missing / 1e9:.1f} GB of {data.hub} are to come, and {snapshot} has room for "
             f"{free / 1e9:.1f} GB. Make room, or choose another place for the cache: HF_HOME=FOLDER",
             ExitCode.SPACE,
         )
@@ -94,8 +94,8 @@ def download_verified(data: recipes.Files, shard: HubFile, file: Path, screen: S
         file.resolve().unlink(missing_ok=True)
         file.unlink(missing_ok=True)
     raise UserError(
-        f"data={data.name}: {shard.path} of {data.hub} came twice with other bytes than the Hub lists (SHA-256 "
-        f"{shard.code[:16]}). A proxy or mirror between may be at fault: try without it, or data.path=FOLDER",
+        f"{data.group}={data.name}: {shard.path} of {data.hub} came twice with other bytes than the Hub lists (SHA-256 "
+        f"{shard.code[:16]}). A proxy or mirror between may be at fault: try without it, or {data.group}.path=FOLDER",
         ExitCode.DATA,
     )
 

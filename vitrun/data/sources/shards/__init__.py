@@ -73,8 +73,8 @@ def locate_shards(data: recipes.Shards, part: str) -> tuple[Path, list[str], str
         both := shard_paths(data, pattern, shards) & shard_paths(data, data.test, list_shards(data, data.test))
     ):
         raise UserError(
-            f"data={data.name}: {min(both)} is a training and a test shard. Tell them apart: data.train=, "
-            "data.test=; addresses whose files have the same names have each a folder of their own without data.path",
+            f"{data.group}={data.name}: {min(both)} is a training and a test shard. Tell them apart: {data.group}.train=, "
+            f"{data.group}.test=; addresses whose files have the same names have each a folder of their own without data.path",
             ExitCode.DATA,
         )
     return shard_folder(data, pattern), shards, pattern
@@ -118,9 +118,9 @@ def check_shards_exist(data: recipes.Shards, root: Path, shards: Sequence[str], 
     there = sorted(str(file.relative_to(root)) for place in ("*.tar", "*/*.tar") for file in root.glob(place))
     what = f"{len(missing)} of the {len(shards)} shards, {missing[0]} first" if missing else f"all of {pattern}"
     raise UserError(
-        f"data.path={root} lacks {what}; it has {messages.abbreviate(there)}.{recipes.describe_origin(data.name, data.home)} "
+        f"{data.group}.path={root} lacks {what}; it has {messages.abbreviate(there)}.{recipes.describe_origin(data.name, data.home)} "
         "Name the training and the test shards: "
-        "data.train=PATTERN data.test=PATTERN, as in a-{000..127}.tar or a-*.tar",
+        f"{data.group}.train=PATTERN {data.group}.test=PATTERN, as in a-{{000..127}}.tar or a-*.tar",
         ExitCode.DATA,
     )
 
@@ -177,7 +177,7 @@ def check_label_range(data: recipes.Shards, keys: ShardKeys) -> None:
     if labels.max() >= data.classes:
         image = int(np.flatnonzero(labels.reshape(len(keys), -1).max(1) >= data.classes)[0])
         raise UserError(
-            f"data={data.name} has {data.classes} classes, numbered from 0, but {keys[image]} has the class "
-            f"{labels[image].max()}. Give their number: data.classes={labels.max() + 1}",
+            f"{data.group}={data.name} has {data.classes} classes, numbered from 0, but {keys[image]} has the class "
+            f"{labels[image].max()}. Give their number: {data.group}.classes={labels.max() + 1}",
             ExitCode.DATA,
         )
