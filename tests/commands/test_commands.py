@@ -53,7 +53,7 @@ UNFIT = [
     ("pretrain", ["model=timm", "model.name=convnext_atto", "res=8"], "convnext_atto takes no images of res=8"),
     ("pretrain", ["model=timm", "model.name=vit_tiny_r_s16_p8_224", "res=40"], "at res=40: that size does not fit it"),
     ("finetune", ["init=timm:vit_base_patch61_224.x"], "timm has no weights for vit_base_patch61_224"),
-    ("fewshot", ["init=random:vit_b16", "res=100"], "res=100 is no multiple of 16"),
+    ("fewshot", ["init=random:vit_b16", "res=100"], "res=100: is not a multiple of 16"),
     ("eval", ["init=timm:resnet50.x"], "timm:resnet50.x names no weights"),
     ("dedup", ["init=timm:resnet50.x"], "timm:resnet50.x names no weights"),
 ]

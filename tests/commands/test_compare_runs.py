@@ -96,7 +96,7 @@ def test_no_table_and_no_run_is_an_error(finish, show):
     with pytest.raises(UserError, match="No finished") as caught:
         show("paper=none")
     assert caught.value.status == ExitCode.DATA
-    with pytest.raises(UserError, match="paper=tabel5 cannot be.*'table5'"):
+    with pytest.raises(UserError, match="paper=tabel5: must be .*'table5'"):
         resolve.resolve_recipe("compare", ["paper=tabel5"])
 
 

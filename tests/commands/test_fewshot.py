@@ -43,8 +43,8 @@ def test_every_layer_is_probed_whether_read_in_one_pass_or_in_many(run_command, 
 @pytest.mark.parametrize(
     "overrides, sentence",
     [
-        (["layers=all"], "layers=all is for probe=linear"),
-        (["probe=linear", "layers=all,1"], "it should be last, or all, or numbers alone"),
+        (["layers=all"], "is for the linear probe: add probe=linear"),
+        (["probe=linear", "layers=all,1"], "must be last, or all, or numbers alone"),
         (["probe=linear", "layers=99"], "vit_nano8 has layers 0 to"),
     ],
 )

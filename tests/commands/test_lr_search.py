@@ -152,24 +152,24 @@ def test_without_a_grid_the_held_out_images_are_left_out_and_the_test_part_is_te
 
 
 EPOCH, THOUSAND = "epochs=1 batch=100", "data.test_images=797"  # digits are 1,797
-STEPS = "steps that epochs=1 of the %d images not held out in batches of 100 make"
+STEPS = "steps of epochs=1 of the %d images not held out in batches of 100"
 # overrides, the message
 WRONG = [
-    ("grid=0.1,0.1 dev=0.1", "grid has 0.1 twice"),
-    ("seeds=1,1", "seeds has 1 twice"),
-    ("decays=0,0.1 dev=0.1", "decays are tried with learning rates: add grid="),
-    ("grid=0.1,0.2", "grid needs images to choose on: add their share of the training images, as in dev=0.02"),
-    ("score=dev", "score=dev is for one run that holds images out"),
-    ("score=dev dev=0.1 seeds=0", "score=dev is for one run that holds images out"),
-    ("dev=1", "dev=1 cannot be: it should be less than 1"),
-    ("data=vtab/pets data.root=/ dev=0.2", "dev=0.2 cannot be: each task of VTAB has 200 images of its own"),
-    ("data=vtab/pets data.root=/ grid=0.1 data.train=train800", "grid chooses on val200 by itself"),
+    ("grid=0.1,0.1 dev=0.1", "grid=[0.1,0.1]: 0.1 is there twice"),
+    ("seeds=1,1", "seeds=[1,1]: 1 is there twice"),
+    ("decays=0,0.1 dev=0.1", "needs learning rates to search with: add grid="),
+    ("grid=0.1,0.2", "needs held-out images: add their share, as in dev=0.02"),
+    ("score=dev", "score=dev: is for a single run that holds images out"),
+    ("score=dev dev=0.1 seeds=0", "score=dev: is for a single run that holds images out"),
+    ("dev=1", "dev=1: must be less than 1"),
+    ("data=vtab/pets data.root=/ dev=0.2", "dev=0.2: must be 0"),
+    ("data=vtab/pets data.root=/ grid=0.1 data.train=train800", "searches on val200 itself"),
     # a run of the grid has fewer images than the final ones, so that less of it is left behind the warm-up
-    (f"data=vtab/dtd data.root=/ grid=0.1,0.2 {EPOCH} warmup=9", f"warmup=9 leaves nothing of the 8 {STEPS % 800}"),
-    (f"{THOUSAND} grid=0.1,0.2 dev=0.3 {EPOCH} warmup=8", f"warmup=8 leaves nothing of the 7 {STEPS % 700}"),
-    (f"{THOUSAND} dev=0.3 {EPOCH} warmup=8", f"warmup=8 leaves nothing of the 7 {STEPS % 700}"),
+    (f"data=vtab/dtd data.root=/ grid=0.1,0.2 {EPOCH} warmup=9", f"warmup=9: leaves no step of the 8 {STEPS % 800}"),
+    (f"{THOUSAND} grid=0.1,0.2 dev=0.3 {EPOCH} warmup=8", f"warmup=8: leaves no step of the 7 {STEPS % 700}"),
+    (f"{THOUSAND} dev=0.3 {EPOCH} warmup=8", f"warmup=8: leaves no step of the 7 {STEPS % 700}"),
     (f"{THOUSAND} grid=0.1 dev=0.3 {EPOCH} warmup=1 schedule=staircase drops=8", f"and the end of the 7 {STEPS % 700}"),
-    (f"{THOUSAND} grid=0.1 dev=0.9999", "dev=0.9999 of 1000 training images leaves none to train on: give a smaller"),
+    (f"{THOUSAND} grid=0.1 dev=0.9999", "dev=0.9999: leaves none of 1000 training images to train on"),
 ]
 
 
@@ -187,7 +187,7 @@ def test_of_own_images_that_are_too_few_it_is_said_before_the_first_step(run_com
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(place / f"{n}.png")
     data = ["data=folder", f"data.path={tmp_path / 'own'}", "grid=0.1,0.2", "dev=0.2"]
-    with pytest.raises(UserError, match="of the 5 steps that epochs=1 of the 24 images not held out") as error:
+    with pytest.raises(UserError, match="of the 5 steps of epochs=1 of the 24 images not held out") as error:
         run_command("finetune", "init=random:vit_nano8", *data, "epochs=1", "batch=5", "warmup=5")
     assert error.value.status == ExitCode.COMMAND and not any((tmp_path / "runs").iterdir())
 

@@ -169,7 +169,7 @@ def test_where_a_task_is_missing_no_mean_is_called_that_of_nineteen_or_of_its_gr
 def test_only_finetune_takes_a_suite(command):
     overrides = ["data=vtab", *[SCRATCH] * (command in ("fewshot", "eval")), *["against=digits"] * (command == "dedup")]
     with pytest.raises(
-        UserError, match="data=vtab is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
+        UserError, match="data=vtab: is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
     ) as error:
         resolve.resolve_recipe(command, overrides)
     assert error.value.status == ExitCode.COMMAND
@@ -179,11 +179,11 @@ def test_only_finetune_takes_a_suite(command):
 WRONG = [
     ("data=vtab", "data=vtab: needs the folder of the originals: add data.root=FOLDER"),
     ("data=vtab data.root=/ data.tasks=pest", "Unknown data 'vtab/pest'. Did you mean vtab/pets"),
-    ("data=vtab data.root=/ data.tasks=pets,pets", "it should name some tasks, each once"),
-    ("data=vtab data.root=/ data.tasks=[]", "it should name some tasks, each once"),
+    ("data=vtab data.root=/ data.tasks=pets,pets", "must name at least one task"),
+    ("data=vtab data.root=/ data.tasks=[]", "must name at least one task"),
     ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "squares the whole image"),
-    ("data=vtab data.root=/ grid=0.1,0.2 epochs=1 batch=100 warmup=9", "warmup=9 leaves nothing of the 8 steps"),
-    ("data=vtab data.root=/ dev=0.1", "each task of VTAB has 200 images of its own"),
+    ("data=vtab data.root=/ grid=0.1,0.2 epochs=1 batch=100 warmup=9", "warmup=9: leaves no step of the 8 steps"),
+    ("data=vtab data.root=/ dev=0.1", "each task of VTAB has 200 held-out images"),
 ]
 
 

@@ -54,7 +54,7 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
 @pytest.mark.parametrize("command", ["pretrain", "finetune", "fewshot", "dedup"])
 @pytest.mark.parametrize("name", TO_EVALUATE)
 def test_nothing_is_trained_on_a_set_for_evaluation(command, name, tmp_path):
-    with pytest.raises(UserError, match=f"data={name} is for vitrun eval only"):
+    with pytest.raises(UserError, match=f"data={name}: is for vitrun eval only"):
         resolve.resolve_recipe(command, needed(command, [f"data={name}"], tmp_path))
 
 

@@ -75,7 +75,7 @@ def test_real_refuses_images_that_its_lists_cannot_be_matched_with(kind, tmp_pat
 def test_a_file_that_is_not_reals_is_refused(text, tmp_path):
     root = validation(tmp_path / "c", [named(number) for number in NUMBERS], LABELS)
     (root / "real.json").write_text(text)
-    with pytest.raises(UserError, match="real.json is not ReaL's real.json") as error:
+    with pytest.raises(UserError, match="real.json: must be ReaL's real.json") as error:
         opened("imagenet_real", root, test_images=None)
     assert error.value.status == ExitCode.DATA
 

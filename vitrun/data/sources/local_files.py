@@ -18,8 +18,9 @@ def open_files(data: recipes.Files, part: str) -> Split:
                 f"{data.group}={data.name} has {data.classes:,} classes, but its source has {len(split.classes):,}.",
                 ExitCode.DATA,
             )
-    except UserError as mistake:
-        raise UserError(f"{mistake}{recipes.describe_origin(data.name, data.home, data.hub)}", mistake.status) from None
+    except UserError as error:
+        message = error.message + recipes.describe_origin(data.name, data.home, data.hub)
+        raise UserError(message, error.status, error.option, error.value) from None
     return split
 
 
