@@ -20,7 +20,7 @@ from vitrun.engine.loop import FitOptions, fit
 from vitrun.engine.progress import Meter
 from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
 from vitrun.errors import ExitCode, Interrupted, UserError
-from vitrun.recipes import Training, count_steps
+from vitrun.recipes import Training
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, choose_micro_batch
@@ -49,7 +49,7 @@ class Trainer:
     state: TrainState = field(init=False)
 
     def __post_init__(self):
-        self.steps, self.warmup = count_steps(self.recipe, len(self.train_data))
+        self.steps, self.warmup = self.recipe.count_steps(len(self.train_data))
         self.state = build_state(self.recipe, self.loaded, self.machine)
         moments = optim.count_moments(self.recipe.optim) * count_bytes(self.loaded.network.parameters())
         self.run.check_disk_space(checkpoint_size(self.state, moments))

@@ -24,13 +24,14 @@ from vitrun.recipes.data import (
     is_url,
     set_group,
 )
+from vitrun.recipes.finetune import Finetune
 from vitrun.recipes.model import BiT, Model, ModelInfo, Timm, ViT
 from vitrun.recipes.objective import Labels, Masked, SimMim
 from vitrun.recipes.optimizer import Adam, Sgd
+from vitrun.recipes.pretrain import Pretrain
 from vitrun.recipes.probe import Layers, LinearProbe, OnlineProbe, check_layers
 from vitrun.recipes.run_recipe import DEFAULT_RES, RECIPE_FILE, RunRecipe
-from vitrun.recipes.schedule import DURATIONS, count_steps
-from vitrun.recipes.training import Finetune, Pretrain, Training
+from vitrun.recipes.training import DURATIONS, Training
 from vitrun.recipes.view import Augment, View
 
 __all__ = [
@@ -60,7 +61,7 @@ __all__ += [
     "Timm",
     "Training",
 ]
-__all__ += ["ViT", "View", "Vtab", "check_not_suite", "check_trainable", "count_held_out", "count_steps", "is_url"]
+__all__ += ["ViT", "View", "Vtab", "check_not_suite", "check_trainable", "count_held_out", "is_url"]
 __all__ += ["DIGITS_IMAGES", "DEFAULT_RES", "RECIPE_FILE", "describe_origin"]
 
 

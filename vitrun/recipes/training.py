@@ -1,28 +1,26 @@
-"""The recipes of the commands that train a network."""
+"""The options of the commands that train a network."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from vitrun.errors import UserError
-from vitrun.recipes.base import Fraction, OptionError, check_unique, frozen_dataclass
-from vitrun.recipes.data import (
-    VTAB_FINAL_PARTS,
-    Data,
-    Suite,
-    Vtab,
-    check_not_suite,
-    check_trainable,
-    count_held_out,
-    count_train_images,
-)
-from vitrun.recipes.model import Model, ViT
-from vitrun.recipes.objective import Objective
+from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
+from vitrun.recipes.data import Data, check_trainable, count_train_images
 from vitrun.recipes.optimizer import Optim
-from vitrun.recipes.probe import OnlineProbe
 from vitrun.recipes.run_recipe import RunRecipe
-from vitrun.recipes.schedule import DURATIONS, check_schedule, count_steps, parse_warmup
 from vitrun.recipes.view import Augment
+
+DURATIONS = ("steps", "epochs", "examples")
+
+
+def parse_warmup(value: object) -> object:
+    """Return ``value`` if it is a number of steps, or a share of the run from 0% to 100%; raise a ValueError if not."""
+    share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
+    if share and float(share[1]) <= 100 or isinstance(value, int) and value >= 0:
+        return value
+    raise ValueError("must be a number of steps, or a share of the run as in 10%.")
 
 
 @frozen_dataclass
@@ -67,92 +65,48 @@ class Training(RunRecipe):
         if len(given) != 1:
             why = f"A run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}."
             raise UserError(why, option=(given or DURATIONS)[0])
-        check_schedule(self)
+        self.check_schedule()
         images = self.images
         if images or not self.epochs:
-            count_steps(self, images or 0)
+            self.count_steps(images or 0)
         if isinstance(self.micro_batch, int) and (rest := self.batch % self.micro_batch):
             why = f"must divide batch={self.batch}, but leaves {rest}: choose a divisor, or micro_batch=auto."
             raise OptionError("micro_batch", self.micro_batch, why)
 
+    def check_schedule(self) -> None:
+        """Raise an OptionError if the options of the learning rate contradict each other."""
+        drops, schedule, end = list(self.drops), self.schedule, self.schedule_end
+        if drops and schedule != "staircase":
+            raise OptionError("drops", drops, f"has no effect with schedule={schedule}: add drops=[].")
+        if schedule == "staircase" and not drops:
+            why = "needs the steps after which the learning rate falls to a tenth: add drops=[STEP,STEP]."
+            raise OptionError("schedule", schedule, why)
+        if drops != sorted(set(drops)):
+            raise OptionError("drops", drops, "must be increasing.")
+        if end and schedule not in ("cosine", "linear"):
+            raise OptionError("schedule", schedule, "has no final learning rate: add schedule_end=0.")
+        if end >= self.optim.lr:
+            raise OptionError("schedule_end", end, f"must be below optim.lr={self.optim.lr:g}.")
 
-@frozen_dataclass
-class Pretrain(Training):
-    """Train a model from scratch."""
+    def count_steps(self, images: int) -> tuple[int, int]:
+        """Return the steps of a run and of its warm-up, for epochs of ``images``.
 
-    model: Model
-    objective: Objective
-    head_bias: float | None  # initial bias of the head; None for the one that suits the loss
-    exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are excluded
-    fewshot: OnlineProbe
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_not_suite(self.data)
-        if not self.model.name:
-            why = "needs an architecture: add model.name=NAME, any of timm.list_models()."
-            raise OptionError("model", "timm", why)
-        if isinstance(self.model, ViT) and self.res:
-            self.model.check_resolution(self.res)
-        self.objective.check_model(self.model)
-        if not self.objective.uses_labels:
-            self.check_no_label_options()
-
-    def check_no_label_options(self) -> None:
-        """Raise an OptionError if an option is set that only an objective with labels reads."""
-        unset = {"smoothing": 0, "augment.mixup": 0, "head_bias": None}
-        given = {"smoothing": self.smoothing, "augment.mixup": self.augment.mixup, "head_bias": self.head_bias}
-        for option, value in unset.items():
-            if given[option] != value:
-                why = f"is for labels, and objective={self.objective.kind} has none: leave it out."
-                raise OptionError(option, given[option], why)
-
-
-@frozen_dataclass
-class Finetune(Training):
-    """Adapt pretrained weights to a data set."""
-
-    init: str
-    dropout: Fraction | None  # of a ViT; None for that of its pretraining, or 0 if it is not known
-    grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out part; empty for that of ``optim``
-    decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from; empty for that of ``optim``
-    dev: Fraction  # share of the training images held out; the tasks of VTAB have 200 of their own
-    seeds: tuple[NonNegativeInt, ...]  # of the final runs; empty for ``seed`` alone
-    score: Literal["test", "dev"]  # the images to evaluate on: the test part, or those held out
-
-    @property
-    def holds_out(self) -> bool:
-        """Return whether part of the training images is held out; the final runs of a grid train on all."""
-        return bool(self.dev and not self.grid) or isinstance(self.data, Vtab) and self.data.test == "val200"
-
-    @property
-    def images(self) -> int | None:
-        """Return the number of images to train on, or None; raise an OptionError if all are held out."""
-        images = super().images
-        return images - count_held_out(images, self.dev) if images and self.dev and not self.grid else images
-
-    def __post_init__(self):
-        super().__post_init__()
-        for key in ("grid", "decays", "seeds"):
-            check_unique(key, getattr(self, key))
-        if self.seeds and self.seed:
-            raise OptionError("seed", self.seed, "has no effect beside seeds: leave one of the two out.")
-        if self.grid and self.schedule_end >= min(self.grid):
-            why = f"must be below {min(self.grid):g}, the lowest learning rate of the grid."
-            raise OptionError("schedule_end", self.schedule_end, why)
-        self.check_held_out()
-
-    def check_held_out(self):
-        """Raise an OptionError if a search or ``score=dev`` has no held-out images, or VTAB's would not be used."""
-        vtab = isinstance(self.data, Vtab | Suite)
-        if vtab and self.dev:
-            raise OptionError("dev", self.dev, "must be 0: each task of VTAB has 200 held-out images of its own.")
-        if self.decays and not self.grid:
-            raise OptionError("decays", self.decays, "needs learning rates to search with: add grid=[LR,LR].")
-        if self.grid and not vtab and not self.dev:
-            raise OptionError("grid", self.grid, "needs held-out images: add their share, as in dev=0.02.")
-        if self.grid and isinstance(self.data, Vtab) and (self.data.train, self.data.test) != VTAB_FINAL_PARTS:
-            raise OptionError("grid", self.grid, "searches on val200 itself: leave out data.train and data.test.")
-        if self.score == "dev" and (self.grid or self.seeds or not self.holds_out):
-            why = "is for a single run that holds images out: add dev=SHARE, leave out grid and seeds."
-            raise OptionError("score", self.score, why)
+        Raise an OptionError if the warm-up or a drop of the learning rate does not lie within the run.
+        """
+        if self.steps:
+            steps, duration = self.steps, f"steps={self.steps}"
+        else:
+            steps = max(1, round((self.examples or (self.epochs or 0) * images) / self.batch))
+            epoch = f"the {images:,} images not held out" if self.holds_out else f"{images:,} images"
+            length = f"epochs={self.epochs:g} of {epoch}" if self.epochs else f"examples={self.examples}"
+            duration = f"the {steps:,} step{'s' * (steps > 1)} of {length} in batches of {self.batch}"
+        warmup = self.warmup
+        if isinstance(warmup, str):
+            warmup = int(float(warmup[:-1]) / 100 * steps)
+        if warmup >= steps:
+            why = f"leaves no step of {duration}: make the run longer or the warm-up shorter, as in warmup=10%."
+            raise OptionError("warmup", self.warmup, why)
+        if self.drops and not warmup < self.drops[0] <= self.drops[-1] < steps:
+            why = f"must lie between the {warmup} warm-up steps and the end of {duration}."
+            raise OptionError("drops", self.drops, why)
+        return steps, warmup

@@ -1,0 +1,59 @@
+"""The recipe of ``vitrun finetune``."""
+
+from typing import Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+
+from vitrun.recipes.base import Fraction, OptionError, check_unique, frozen_dataclass
+from vitrun.recipes.data import VTAB_FINAL_PARTS, Suite, Vtab, count_held_out
+from vitrun.recipes.training import Training
+
+
+@frozen_dataclass
+class Finetune(Training):
+    """Adapt pretrained weights to a data set."""
+
+    init: str
+    dropout: Fraction | None  # of a ViT; None for that of its pretraining, or 0 if it is not known
+    grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out part; empty for that of ``optim``
+    decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from; empty for that of ``optim``
+    dev: Fraction  # share of the training images held out; the tasks of VTAB have 200 of their own
+    seeds: tuple[NonNegativeInt, ...]  # of the final runs; empty for ``seed`` alone
+    score: Literal["test", "dev"]  # the images to evaluate on: the test part, or those held out
+
+    @property
+    def holds_out(self) -> bool:
+        """Return whether part of the training images is held out; the final runs of a grid train on all."""
+        return bool(self.dev and not self.grid) or isinstance(self.data, Vtab) and self.data.test == "val200"
+
+    @property
+    def images(self) -> int | None:
+        """Return the number of images to train on, or None; raise an OptionError if all are held out."""
+        images = super().images
+        return images - count_held_out(images, self.dev) if images and self.dev and not self.grid else images
+
+    def __post_init__(self):
+        super().__post_init__()
+        for key in ("grid", "decays", "seeds"):
+            check_unique(key, getattr(self, key))
+        if self.seeds and self.seed:
+            raise OptionError("seed", self.seed, "has no effect beside seeds: leave one of the two out.")
+        if self.grid and self.schedule_end >= min(self.grid):
+            why = f"must be below {min(self.grid):g}, the lowest learning rate of the grid."
+            raise OptionError("schedule_end", self.schedule_end, why)
+        self.check_held_out()
+
+    def check_held_out(self):
+        """Raise an OptionError if a search or ``score=dev`` has no held-out images, or VTAB's would not be used."""
+        vtab = isinstance(self.data, Vtab | Suite)
+        if vtab and self.dev:
+            raise OptionError("dev", self.dev, "must be 0: each task of VTAB has 200 held-out images of its own.")
+        if self.decays and not self.grid:
+            raise OptionError("decays", self.decays, "needs learning rates to search with: add grid=[LR,LR].")
+        if self.grid and not vtab and not self.dev:
+            raise OptionError("grid", self.grid, "needs held-out images: add their share, as in dev=0.02.")
+        if self.grid and isinstance(self.data, Vtab) and (self.data.train, self.data.test) != VTAB_FINAL_PARTS:
+            raise OptionError("grid", self.grid, "searches on val200 itself: leave out data.train and data.test.")
+        if self.score == "dev" and (self.grid or self.seeds or not self.holds_out):
+            why = "is for a single run that holds images out: add dev=SHARE, leave out grid and seeds."
+            raise OptionError("score", self.score, why)

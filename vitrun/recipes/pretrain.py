@@ -1,0 +1,40 @@
+"""The recipe of ``vitrun pretrain``."""
+
+from vitrun.recipes.base import OptionError, frozen_dataclass
+from vitrun.recipes.data import check_not_suite
+from vitrun.recipes.model import Model, ViT
+from vitrun.recipes.objective import Objective
+from vitrun.recipes.probe import OnlineProbe
+from vitrun.recipes.training import Training
+
+
+@frozen_dataclass
+class Pretrain(Training):
+    """Train a model from scratch."""
+
+    model: Model
+    objective: Objective
+    head_bias: float | None  # initial bias of the head; None for the one that suits the loss
+    exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are excluded
+    fewshot: OnlineProbe
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_not_suite(self.data)
+        if not self.model.name:
+            why = "needs an architecture: add model.name=NAME, any of timm.list_models()."
+            raise OptionError("model", "timm", why)
+        if isinstance(self.model, ViT) and self.res:
+            self.model.check_resolution(self.res)
+        self.objective.check_model(self.model)
+        if not self.objective.uses_labels:
+            self.check_no_label_options()
+
+    def check_no_label_options(self) -> None:
+        """Raise an OptionError if an option is set that only an objective with labels reads."""
+        unset = {"smoothing": 0, "augment.mixup": 0, "head_bias": None}
+        given = {"smoothing": self.smoothing, "augment.mixup": self.augment.mixup, "head_bias": self.head_bias}
+        for option, value in unset.items():
+            if given[option] != value:
+                why = f"is for labels, and objective={self.objective.kind} has none: leave it out."
+                raise OptionError(option, given[option], why)
