@@ -12,7 +12,8 @@ import torch
 from helpers.imagenet import SYNSETS, lists, named, opened, validation
 from helpers.images import class_folders
 from vitrun import data, models
-from vitrun.data.sources import imagenet, local_files
+from vitrun.data.sources import imagenet
+from vitrun.data.sources.registry import open_source
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.errors import ExitCode, UserError
 from vitrun.models.build import build
@@ -72,10 +73,8 @@ def test_475_of_500_real_images_have_labels_and_the_lists_agree(run_command, sha
     overrides = ("data=imagenet_real", f"data.path={root}", "data.test=test", "data.test_images=500")
     recipe, result = run_command("eval", f"init={thousand}", *overrides)
     assert (result["images_used"], result["images_expected"]) == (475, 500)
-    column = local_files.open_files(recipe.data, "test")
-    numbered = local_files.open_files(
-        replace(recipe.data, real=imagenet.locate_timm_file("imagenet_real_labels.json")), "test"
-    )
+    column = open_source(recipe.data, "test")
+    numbered = open_source(replace(recipe.data, real=imagenet.locate_timm_file("imagenet_real_labels.json")), "test")
     assert lists(column) == lists(numbered)
 
 

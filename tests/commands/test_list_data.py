@@ -10,6 +10,7 @@ from helpers.overrides import DATA_ROWS
 from vitrun.commands import list_data
 from vitrun.config import resolve
 from vitrun.data.sources import local_files
+from vitrun.data.sources.registry import open_source
 from vitrun.data.sources.vtab.originals import ARCHIVES
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers import vtab_tasks
@@ -83,7 +84,7 @@ def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
     said = shown(capsys, "folder", f"data.path={shared / 'data' / name}")
     assert all(fact in said for fact in facts), said
     row = tables.load_data_row("parquet", path=shared / "data" / name, image="img" if name == "cifar10" else "image")
-    assert local_files.open_files(row, "test").fingerprint in said, "as a run would record it"
+    assert open_source(row, "test").fingerprint in said, "as a run would record it"
 
 
 def test_class_folders_are_described(tmp_path, capsys):

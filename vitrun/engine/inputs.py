@@ -30,7 +30,12 @@ def open_parts(
     A UserError (exit 3) where the data changed since the run began, or where training and test images are the same or
     have not the same classes. A rehearsal has the sizes of what it would download.
     """
-    if run.dry and not excluded and (known := [find_published_split(source, part) for part in parts]) and all(known):
+    if (
+        run.dry
+        and not excluded
+        and (known := [data.make_placeholder_split(source, part) for part in parts])
+        and all(known)
+    ):
         splits = known
     else:
         with distributed.rank_zero_first():
@@ -104,11 +109,6 @@ def check_train_and_test(source: recipes.Data, train: data.Split, test: data.Spl
             f"data={source.name}: the training and the test part are the same images. Choose another for one of them.",
             ExitCode.DATA,
         )
-
-
-def find_published_split(source: recipes.Data, part: str) -> data.Split | None:
-    """A part as it is published, where opening it would be a download or the index of many shards; else None."""
-    return data.make_placeholder_split(source, part) if isinstance(source, recipes.Files | recipes.Shards) else None
 
 
 def make_eval_batches(

@@ -107,8 +107,12 @@ def validate_row(kind: Any, tree: dict, place: str) -> Any:
         raise UserError(f"{place} is unsound: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
 
 
-def load_data_row(name: str, **changes: Any) -> recipes.Files:
-    """Return the data set of images in files that ``conf/data/<name>.yaml`` describes, with some values changed."""
-    from pydantic import TypeAdapter
+def load_data_rows() -> dict[str, recipes.Data]:
+    """Return the data sets that the files of ``conf/data`` describe."""
+    rows = read_rows("data").items()
+    return {name: validate_row(recipes.Data, row, f"conf/data/{name}.yaml") for name, row in rows}
 
-    return TypeAdapter(recipes.Files).validate_python(read_row("data", name) | changes)
+
+def load_data_row(name: str, **changes: Any) -> recipes.Data:
+    """Return the data set that ``conf/data/<name>.yaml`` describes, with some values changed."""
+    return validate_row(recipes.Data, read_row("data", name) | changes, f"conf/data/{name}.yaml")

@@ -11,6 +11,7 @@ from helpers.images import IMAGE, class_folders, flat, picture, write_parquet
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.sources import local_files
+from vitrun.data.sources.registry import open_source
 from vitrun.data.split import BadImage
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
@@ -180,9 +181,9 @@ def test_files_of_an_operating_system_are_no_class_and_no_image(tmp_path):
 def test_a_new_image_moves_no_other_between_training_and_testing(tmp_path):
     class_folders(tmp_path, ["cat", "dog"], each=30)
     row = tables.load_data_row("folder", path=tmp_path)
-    before = {part: set(local_files.open_files(row, part).keys) for part in ("train", "test")}
+    before = {part: set(open_source(row, part).keys) for part in ("train", "test")}
     (tmp_path / "cat" / "new.png").write_bytes(picture(0))
-    after = {part: set(local_files.open_files(row, part).keys) - {"cat/new.png"} for part in ("train", "test")}
+    after = {part: set(open_source(row, part).keys) - {"cat/new.png"} for part in ("train", "test")}
     assert before == after and before["test"] and not before["train"] & before["test"]
 
 

@@ -20,7 +20,7 @@ def test_a_source_of_another_size_than_published_says_both_numbers(tmp_path):
     write_parquet(tmp_path / "test-00000-of-00001.parquet")
     pets = tables.load_data_row("pets", path=tmp_path)
     with pytest.raises(
-        UserError, match=r"3,669 test images as published, but its source has 2: .*data.test_images=2 "
+        UserError, match=r"3,669 test images as published, but its source has 2. .*data.test_images=2 "
     ) as error:
         data.open_split(pets, "test")
     assert error.value.status == ExitCode.DATA

@@ -1,15 +1,24 @@
-"""A data set in a local folder: parquet files in the Hub's layout, or a folder a class."""
+"""Images in files: on the Hub, or in a folder with parquet files in the Hub's layout or with a folder per class."""
+
+from collections.abc import Callable
 
 from vitrun import recipes
 from vitrun.data.labels import LABEL_MAPPINGS
 from vitrun.data.sources import folders
+from vitrun.data.sources.hub.snapshot import download_split
 from vitrun.data.sources.parquet import find_parquet_files, open_parquet
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.console import Screen
 
 
-def open_files(data: recipes.Files, part: str) -> Split:
-    """One part of a data set with its labels as ``data.labels`` says; a UserError where it is not as published."""
+def open_files(data: recipes.Files, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
+    """Return a part of a data set with its labels as ``data.labels`` says; without a ``path`` it is downloaded first.
+
+    Raise UserError if it has another number of images or classes than published.
+    """
+    if data.path is None:
+        data = download_split(data, part, screen, tick)
     try:
         split = LABEL_MAPPINGS[data.labels](data, open_path(data, part))
         check_image_count(data, part, len(split))
@@ -24,19 +33,24 @@ def open_files(data: recipes.Files, part: str) -> Split:
     return split
 
 
+def pending_download(data: recipes.Files, part: str) -> str | None:
+    """Return where a part would be downloaded from; None if it lies in ``data.path``."""
+    return None if data.path is not None else f"{data.hub}, as published: not downloaded"
+
+
 def open_path(data: recipes.Files, part: str) -> Split:
-    """One part as the files in ``data.path`` have it."""
+    """Return a part as the files in ``data.path`` have it."""
     if any(find_parquet_files(data.path)):
         return open_parquet(data, part)
     return folders.open_folders(data, part)
 
 
-def check_image_count(data: recipes.DescribedDataset, part: str, found: int) -> None:
-    """A UserError where a part has another number of images than is published."""
+def check_image_count(data: recipes.DescribedDataset, part: str, number: int) -> None:
+    """Raise UserError if a part has another number of images than published."""
     published = data.train_images if part == "train" else data.test_images
-    if published is not None and found != published:
+    if published is not None and number != published:
         raise UserError(
-            f"{data.group}={data.name} has {published:,} {part} images as published, but its source has {found:,}: fetch it "
-            f"again, or add {data.group}.{part}_images={found} where that is what you mean.",
+            f"{data.group}={data.name} has {published:,} {part} images as published, but its source has {number:,}. "
+            f"Download it again or, if this is what you mean, add {data.group}.{part}_images={number}",
             ExitCode.DATA,
         )

@@ -1,19 +1,44 @@
-"""Where the images of each kind of data set come from."""
+"""The sources of images: one row of ``SOURCES`` for each ``source`` that a file of ``conf/data`` may name."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from vitrun import recipes
-from vitrun.data.sources import local_files, shards, synthetic, vtab
+from vitrun.data.sources import local_files, synthetic, vtab
+from vitrun.data.sources.facts import Facts, published_facts
+from vitrun.data.sources.shards import locate, shard_split
+from vitrun.data.sources.vtab.task_facts import suite_facts, task_facts
 from vitrun.data.split import Split
+from vitrun.runtime.console import Screen
+
+Tick = Callable[[], None]  # called again and again during long work; may raise to stop it
+
+
+@dataclass(frozen=True)
+class Source:
+    """The functions of one kind of data set; each takes the data set's row of ``conf/data`` first.
+
+    What a row still needs before it can be opened, such as a path, its dataclass in ``recipes`` says
+    (``explain_missing``), because that is checked before torch is imported.
+    """
+
+    open: Callable[[Any, str, Screen, Tick], Split]  # the ``train`` or ``test`` part
+    facts: Callable[[Any], Facts]  # what is published about the data set
+    pending_work: Callable[[Any, str], str | None] = lambda data, part: None  # the download or scan that `open` starts
+    caches_training: bool = False  # whether decoded training images stay in memory, because they are few
+
 
 SOURCES = {
-    "shapes": synthetic.open_shapes,
-    "digits": synthetic.open_digits,
-    "files": local_files.open_files,
-    "vtab": vtab.open_vtab,
+    "shapes": Source(synthetic.open_shapes, synthetic.shapes_facts),
+    "digits": Source(synthetic.open_digits, synthetic.digits_facts),
+    "files": Source(local_files.open_files, published_facts, local_files.pending_download),
+    "shards": Source(shard_split.open_shards, published_facts, locate.pending_index),
+    "vtab": Source(vtab.open_vtab, task_facts, caches_training=True),
+    "suite": Source(vtab.open_suite, suite_facts),
 }
 
 
-def open_source(data: recipes.Data, part: str, tick: Callable[[], None] = lambda: None) -> Split:
-    """A part as it lies on this machine, for which an index of shards may have to be made, calling ``tick``."""
-    return shards.open_shards(data, part, tick) if data.source == "shards" else SOURCES[data.source](data, part)
+def open_source(data: recipes.Data, part: str, screen: Screen = Screen(quiet=True), tick: Tick = lambda: None) -> Split:
+    """Return the ``train`` or ``test`` part of a data set as its source has it, without further checks."""
+    return SOURCES[data.source].open(data, part, screen, tick)

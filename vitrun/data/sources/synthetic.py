@@ -6,8 +6,10 @@ import numpy as np
 import torch
 
 from vitrun import recipes
+from vitrun.data.sources.facts import Facts
 from vitrun.data.split import Split
 from vitrun.runtime import random
+from vitrun.runtime.console import Screen
 
 COLOURS = {
     "red": (220, 40, 40), "orange": (240, 150, 30), "yellow": (235, 220, 50), "green": (50, 170, 70),
@@ -119,7 +121,7 @@ def target_classes(target: str) -> tuple[str, ...]:
     }[target]
 
 
-def open_shapes(data: recipes.Shapes, part: str) -> Split:
+def open_shapes(data: recipes.Shapes, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
     """The drawn images of one part: each a function of its part, number and size alone."""
     number = data.train_images if part == "train" else data.test_images
     names, label = target_classes(data.target), np.empty(number, dtype=np.int64)
@@ -129,6 +131,11 @@ def open_shapes(data: recipes.Shapes, part: str) -> Split:
         pixels[indices], label[indices] = draw_images(data.target, part, indices, data.size)
     keys = [f"{part}-{i:07d}-{data.target}-{data.size}" for i in range(number)]
     return Split(keys, label, names, pixels=torch.from_numpy(pixels))
+
+
+def shapes_facts(data: recipes.Shapes) -> Facts:
+    """Return the number of classes and images."""
+    return Facts(len(target_classes(data.target)), data.train_images, data.test_images)
 
 
 def draw_images(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +192,7 @@ def render_coverage(
     return np.clip(0.5 - distance * (radius * size)[:, None, None], 0, 1)
 
 
-def open_digits(data: recipes.Digits, part: str) -> Split:
+def open_digits(data: recipes.Digits, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
     """The digits of one part: the last ``test_images`` of a fixed shuffle are the test part."""
     from sklearn.datasets import load_digits
 
@@ -197,3 +204,8 @@ def open_digits(data: recipes.Digits, part: str) -> Split:
     pixels = torch.from_numpy(grey)[:, None].repeat(1, 3, 1, 1)
     keys = [f"digit-{i:04d}" for i in chosen]
     return Split(keys, source.target[chosen].astype(np.int64), tuple("0123456789"), pixels=pixels)
+
+
+def digits_facts(data: recipes.Digits) -> Facts:
+    """Return the number of classes and images."""
+    return Facts(10, recipes.DIGITS_IMAGES - data.test_images, data.test_images)

@@ -40,13 +40,13 @@ def test_wrong_bytes_of_the_right_number_are_fetched_again(hub, client, put):
     name = put("wrong")
     hub.order("bytes", "wrong")
     assert client.open(name)["labels"] == [0, 1, 2]
-    assert f"{TEST} of vit/wrong has other bytes than the Hub lists: removed." in client.said()
+    assert f"{TEST} of vit/wrong does not match the Hub's checksum: deleted." in client.said()
 
 
 def test_wrong_bytes_twice_are_an_error_and_stay_nowhere(hub, client, put):
     name = put("twice")
     hub.order("bytes", "wrong", "wrong")
-    assert f"{TEST} of vit/twice came twice with other bytes" in client.refused(name)
+    assert f"{TEST} of vit/twice was downloaded twice" in client.refused(name)
     assert not [file for file in client.cache(name).rglob("*") if file.is_file() or file.is_symlink()]
     assert client.open(name)["labels"] == [0, 1, 2]
 
@@ -55,7 +55,7 @@ def test_files_that_are_not_in_lfs_are_compared_too(hub, client, put, monkeypatc
     name = put("small")
     monkeypatch.setattr("helpers.small_hub.LFS", 10**9)
     hub.order("bytes", "wrong")
-    assert client.open(name)["labels"] == [0, 1, 2] and "other bytes" in client.said()
+    assert client.open(name)["labels"] == [0, 1, 2] and "checksum" in client.said()
 
 
 def test_a_cached_file_that_lost_its_end_is_fetched_again(hub, client, put):
@@ -82,7 +82,7 @@ def test_a_download_that_the_disk_cannot_hold_does_not_start(hub, client, put):
             return 10**18
 
     answer = client.open(put("huge", {TEST: Huge(hub.files[f"vit/{put('plain')}"][TEST])}))
-    assert answer["status"] == ExitCode.SPACE and "1000000000.0 GB of vit/huge are to come" in answer["mistake"]
+    assert answer["status"] == ExitCode.SPACE and "vit/huge needs 1000000000.0 GB" in answer["mistake"]
     assert hub.asked == ["GET tree plain"]
 
 
@@ -91,7 +91,7 @@ def test_a_cache_that_takes_no_receipt_is_compared_at_each_start(hub, client, pu
     answer = client.open(name)
     (client.cache(name) / "vitrun").rename(client.cache(name) / "receipts")
     (client.cache(name) / "vitrun").touch()
-    assert client.open(name) == answer and "will compare all files again" in client.said()
+    assert client.open(name) == answer and "will verify all files again" in client.said()
     assert len(hub.asked) == 4, "the bytes came once"
 
 
@@ -106,4 +106,4 @@ def test_a_file_named_after_its_split_is_whole_by_itself_and_one_of_several_is_n
         file.unlink()
     assert offline.open(name, "test", "data.config=null") == answer
     for overrides in (["data.config=null", "data.test=train"], ["data.config=data/more", "data.test=more"]):
-        assert "the cache has not all of it" in offline.refused(name, *overrides)
+        assert "the cache does not hold all of it" in offline.refused(name, *overrides)

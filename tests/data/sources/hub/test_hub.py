@@ -61,20 +61,20 @@ def test_a_gate_opens_to_an_account_that_accepted_the_terms(hub, client, put):
 def test_a_token_that_is_not_valid_is_said(hub, client, put):
     name = put("token")
     hub.order("tree", "401")
-    assert "the Hub refuses your token, log in anew with `hf auth login`" in client.refused(name)
+    assert "the Hub rejects your token; log in again with `hf auth login`" in client.refused(name)
 
 
 WRONG = [
-    ([], "nothing", "vit/nothing cannot be had.* it is not on http://.*/datasets, or it is private"),
-    (["data.revision=" + "0" * 40], "plain", f"has no revision {'0' * 40}, those it has are on "),
-    (["data.revision=main"], "plain", f"data.revision=main is no commit.* pin it with data.revision={COMMIT}"),
-    (["data.revision=null"], "plain", f"pin it with data.revision={COMMIT}"),
+    ([], "nothing", "vit/nothing from the Hub: it is not on http://.*/datasets, or it is private"),
+    (["data.revision=" + "0" * 40], "plain", f"has no revision {'0' * 40}, its revisions are listed on "),
+    (["data.revision=main"], "plain", f"data.revision=main is not a commit.* data.revision={COMMIT}"),
+    (["data.revision=null"], "plain", f"data.revision=null is not a commit.* data.revision={COMMIT}"),
     (["data.config=plane"], "plain", "no config 'plane'. Did you mean plain[?] Set data.config=NAME"),
     (["data.config=null"], "plain", "no config 'default'. Choose one of plain. Set"),
     (["data.test=tets"], "plain", "no split 'tets'. Did you mean test[?] Set data.test=NAME"),
-    (["data.config=null"], "readme", "vit/readme has no parquet files.* but data/cats.tar, README.md: fetch"),
+    (["data.config=null"], "readme", "vit/readme has no parquet files.* but data/cats.tar, README.md. Download"),
     (["data.config=null"], "single", "no split 'test'. Choose one of validation. Set data.test=NAME"),
-    ([], "single", "vit/single has no parquet files of a split in plain, but plain/test: fetch what it has"),
+    ([], "single", "vit/single has no parquet files in plain, but plain/test. Download"),
     (["data.hub=vit/plain/x"], "plain", "Repo id must be"),
     (["data.label=class"], "plain", "no column 'class'"),
 ]
@@ -110,13 +110,13 @@ def test_a_cache_that_another_tool_filled_is_checked_and_needs_no_network(client
     blob = (client.cache("filled") / "snapshots" / COMMIT / TRAIN[0]).resolve()
     blob.write_bytes(bytes(blob.stat().st_size + 1))
     assert "HF_HUB_OFFLINE is set" in offline.refused("filled", part="train")
-    assert "other bytes than the Hub lists" in offline.said()
+    assert "does not match the Hub's checksum" in offline.said()
 
 
 def test_without_network_and_cache_a_local_copy_is_asked_for(client, offline, put):
     client.open(put("half"))
     why = offline.refused("half", part="train")
-    assert "HF_HUB_OFFLINE is set, and the cache has not all of it" in why and "data.path=FOLDER" in why
+    assert "HF_HUB_OFFLINE is set, and the cache does not hold all of it" in why and "data.path=FOLDER" in why
 
 
 def test_a_command_downloads_what_it_needs_and_prints_nothing_but_its_result(hub, client, put, tmp_path):

@@ -108,7 +108,7 @@ def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp
     found = data.open_split(recipe.data, "train")
     assert len(found) == 9 and {key.split("/")[0] for key in found.keys} == {"part-0", "part-1"}
     same = [f"data.train={address}/part-0/data.tar", f"data.test={address}/part-1/data.tar"]
-    with pytest.raises(UserError, match="kept/data.tar is a training and a test shard"):
+    with pytest.raises(UserError, match="kept/data.tar is both a training and a test shard"):
         data.open_split(resolve.resolve_recipe("pretrain", [*overrides, *same]).data, "train")
     twice = [f"data.train={address}/{{0..1}}/../train-0.tar", "data.test=http://h/v.tar"]
     with pytest.raises(UserError, match="train-0.tar is named twice"):

@@ -10,7 +10,7 @@ import torch
 
 from helpers.overrides import TINY
 from helpers.tars import opened, picture, refused, sample, write
-from vitrun.data.sources.shards import expand_ranges
+from vitrun.data.sources.shards.locate import expand_ranges
 from vitrun.errors import UserError
 from vitrun.runs import run
 
@@ -55,7 +55,7 @@ def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
     assert "lacks 2 of the 5 shards, train-3.tar first" in refused(shards, "data.train=train-{0..4}.tar")
     assert "lacks all of t-*.tar; it has train-0.tar" in refused(shards, "data.train=t-*.tar")
     for overrides in (["data.train=*.tar"], ["data.train=**/*.tar", "data.test=./val-0.tar"]):
-        assert "val-0.tar is a training and a test shard" in refused(shards, *overrides)
+        assert "val-0.tar is both a training and a test shard" in refused(shards, *overrides)
     for shard in shards.glob("train-*.tar"):
         shard.unlink()
     assert len(opened(shards, "test")) == 6, "a test needs no training shards"
@@ -87,7 +87,7 @@ def test_shards_are_tested_on_without_any_to_train_on(run_command, tmp_path):
     overrides = ["data=shards", f"data.path={tmp_path / 'set'}", "data.test=*.tar", "data.classes=5"]
     _, result = run_command("eval", *overrides)
     assert result["images_used"] == 10
-    with pytest.raises(UserError, match="is a training and a test shard"):
+    with pytest.raises(UserError, match="is both a training and a test shard"):
         run_command("finetune", *overrides, "steps=1", "warmup=0")
 
 
@@ -123,7 +123,11 @@ WRONG = [
     ([("a.cls", b"1")], [], "a has no image: there are cls, but none of jpg"),
     ([("a.png", picture(1)), ("a.cls", b"cat")], [], "the class of a is 'cat'"),
     ([*ONE, *ONE], [], "a.png is in it twice"),
-    ([("a.png", picture(1)), ("a.cls", b"5")], [], "train.tar/a has the class 5. Give their number: data.classes=6"),
+    (
+        [("a.png", picture(1)), ("a.cls", b"5")],
+        [],
+        "train.tar/a has the label 5. Set the number of classes: data.classes=6",
+    ),
     ([("a.png", b"<html>"), ("a.cls", b"1")], [], "train.tar/a is no readable image"),
 ]
 

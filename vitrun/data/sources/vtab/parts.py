@@ -1,5 +1,6 @@
 """The parts of a VTAB-1k task: its training, validation and test images in the order of TFDS."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,15 @@ from vitrun.data.sources.vtab.tfds_order import tfds_order
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import TASKS, Task
+from vitrun.runtime.console import Screen
 
 
-def open_vtab(data: recipes.Vtab, part: str) -> Split:
+def open_suite(data: recipes.Suite, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
+    """Raise UserError: a suite is several data sets."""
+    raise UserError(f"data={data.name} is a suite of tasks: open one, as in data={data.name}/{data.tasks[0]}")
+
+
+def open_vtab(data: recipes.Vtab, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
     """Return a part of a task; ``train`` and ``test`` are the parts that ``data.train`` and ``data.test`` name."""
     task = TASKS[data.task]
     folder = data.path or data.root / task.builder
@@ -64,7 +71,7 @@ def read_complete_split(task: Task, folder: Path, split: str) -> OriginalSplit:
         raise UserError(
             f"{original.location}: {images} images of {classes} classes, but the published {split} split of "
             f"{task.builder} has {published} of {task.classes}, and VTAB's subset is chosen from all of them. "
-            "Fetch the whole original; `vitrun data vtab data.root=FOLDER` says where it comes from.",
+            f"Fetch the whole original; `vitrun data vtab {data.group}.root=FOLDER` says where it comes from.",
             ExitCode.DATA,
         )
     return original

@@ -1,0 +1,52 @@
+"""Data sets, opened through the table of sources."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from vitrun import recipes
+from vitrun.data.in_memory import cache_decoded, decode_to_memory
+from vitrun.data.sources.registry import SOURCES, open_source
+from vitrun.data.split import KeySubset, Split
+from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.console import Screen
+
+
+def open_split(
+    data: recipes.Data, part: str, screen: Screen = Screen(quiet=True), tick: Callable[[], None] = lambda: None
+) -> Split:
+    """Return the ``train`` or ``test`` part of a data set; small sets of equally sized images are decoded into memory.
+
+    Downloads show their progress on ``screen``. Long work (a download, the indexing of many shards) calls ``tick``
+    again and again, which may raise to stop it. Raise UserError if the part cannot be read, is empty or has no labels.
+    """
+    split = open_source(data, part, screen, tick)
+    if len(split) == 0:
+        where = f" (from {split.location})" if split.location else ""
+        raise UserError(f"{data.group}={data.name}: its {part} part has no images{where}.", ExitCode.DATA)
+    if split.labels.reshape(len(split), -1)[:, 0].min() < 0:
+        raise UserError(
+            f"{data.group}={data.name}: its {part} part has images without a label (-1): choose another split.",
+            ExitCode.DATA,
+        )
+    if split.pixels is None:
+        split = decode_to_memory(split)
+    if split.pixels is None and part == "train" and SOURCES[data.source].caches_training:
+        split = cache_decoded(split)
+    return split
+
+
+def make_placeholder_split(data: recipes.Data, part: str) -> Split | None:
+    """Return a split with the published number of images and classes whose images cannot be read.
+
+    A dry run computes with it, so that it downloads nothing and indexes no shards. Return None if the part can be
+    opened without that work, or if the numbers are not known.
+    """
+    source = SOURCES[data.source]
+    facts = source.facts(data)
+    images = facts.count_images(part)
+    if images is None or facts.classes is None or (location := source.pending_work(data, part)) is None:
+        return None
+    labels = np.zeros(images, np.int64)
+    classes = tuple(map(str, range(facts.classes)))
+    return Split(KeySubset([""], labels), labels, classes, location=location, index_fingerprint="as published")

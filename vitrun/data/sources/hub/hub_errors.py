@@ -1,0 +1,51 @@
+"""What the errors of the Hub's client mean, and what to do about them."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from vitrun import recipes
+from vitrun.data.sources.messages import first_line
+from vitrun.errors import ExitCode, UserError
+
+
+@contextmanager
+def translate_hub_errors(data: recipes.Files, split: str) -> Iterator[None]:
+    """Turn what the Hub's client raises into a UserError that says what to do."""
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, HTTPError) as error:
+        disk_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        raise UserError(
+            f"{data.group}={data.name}: cannot get the split {split} of {data.hub} from the Hub: "
+            f"{explain_hub_error(data, error)}. To use a local copy: {data.group}.path=FOLDER",
+            ExitCode.SPACE if disk_full else ExitCode.DATA,
+        ) from None
+
+
+def explain_hub_error(data: recipes.Files, error: Exception) -> str:
+    """Return what an error of the Hub's client means, and the way out."""
+    from huggingface_hub import constants, errors
+
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        error = error.__cause__ or error
+    page = f"{constants.ENDPOINT}/datasets/{data.hub}"
+    if isinstance(error, errors.GatedRepoError):
+        return f"it is gated; accept its terms on {page} and log in to that account with `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return f"it is not on {constants.ENDPOINT}/datasets, or it is private; log in with `hf auth login`"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"it has no revision {data.revision}; its revisions are listed on {page}/commits/main"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set, and the cache does not hold all of it"
+    if http_status(error) == 401:
+        return "the Hub rejects your token; log in again with `hf auth login`"
+    incomplete = ", and the cache does not hold all of it" if isinstance(error, errors.HTTPError) else ""
+    return first_line(error) + incomplete
+
+
+def http_status(error: Exception) -> int | None:
+    """Return the HTTP status that the Hub answered with, or None if there was no answer."""
+    return getattr(getattr(error, "response", None), "status_code", None)

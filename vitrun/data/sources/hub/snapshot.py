@@ -1,0 +1,64 @@
+"""One split of a data set on the Hub: downloaded at a pinned commit, its bytes verified."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from urllib.parse import quote
+
+from vitrun import recipes
+from vitrun.data.sources.hub.hub_errors import translate_hub_errors
+from vitrun.data.sources.hub.listing import HUB_TIMEOUT, list_or_find_cached
+from vitrun.data.sources.hub.transfer import HubFile, download_files, has_same_size
+from vitrun.data.sources.parquet import source_split_name
+from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.console import Screen
+from vitrun.runtime.files import read_json, write_text_atomic
+
+COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
+
+
+def download_split(data: recipes.Files, part: str, screen: Screen, tick: Callable[[], None]) -> recipes.Files:
+    """Return the data set with ``path`` set to a part's files in the cache, which are byte for byte the Hub's.
+
+    A receipt next to the cached files records that they were verified; with it, opening the part again needs neither
+    the network nor hashing. Raise UserError if the Hub does not have the split or cannot be reached.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    split = source_split_name(data, part)
+    with translate_hub_errors(data, split):
+        check_pinned(data)
+        cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=data.hub, repo_type="dataset")
+        snapshot = cache / "snapshots" / data.revision
+        receipt = cache / "vitrun" / (quote(f"{data.revision} {data.config or 'default'} {split}", safe=" ") + ".json")
+        files = [HubFile(**file) for file in (read_json(receipt) or {"files": []})["files"]]
+        if not files or not all(has_same_size(snapshot, file) for file in files):
+            files = list_or_find_cached(data, split, snapshot)
+            download_files(data, split, files, snapshot, screen, tick)
+            write_receipt(receipt, files, screen)
+    return replace(data, path=(snapshot / files[0].path).parent)
+
+
+def write_receipt(receipt: Path, files: list[HubFile], screen: Screen) -> None:
+    """Record that the files were verified; warn if the cache is read-only, where they are verified at each start."""
+    try:
+        receipt.parent.mkdir(exist_ok=True)
+        write_text_atomic(receipt, json.dumps({"files": [asdict(file) for file in files]}, indent=2))
+    except OSError as error:
+        screen.warn(f"{receipt} cannot be written ({error.strerror}): the next start will verify all files again.")
+
+
+def check_pinned(data: recipes.Files) -> None:
+    """Raise a UserError that names the current commit if the revision is not one: its images could change."""
+    from huggingface_hub import HfApi
+
+    if not COMMIT_HASH.fullmatch(data.revision or ""):
+        commit = HfApi().dataset_info(data.hub, revision=data.revision, timeout=HUB_TIMEOUT).sha
+        raise UserError(
+            f"{data.group}.revision={data.revision or 'null'} is not a commit, so its images may change. "
+            f"Pin the current commit: {data.group}.revision={commit}",
+            ExitCode.DATA,
+        )

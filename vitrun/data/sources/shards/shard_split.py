@@ -1,0 +1,110 @@
+"""A split whose images lie in tar shards."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vitrun import recipes
+from vitrun.data.sampler import Order
+from vitrun.data.sources.local_files import check_image_count
+from vitrun.data.sources.shards import download, index
+from vitrun.data.sources.shards.index import Index
+from vitrun.data.sources.shards.locate import check_shards_exist, locate_shards
+from vitrun.data.split import Split
+from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.console import Screen
+
+INFO_FILE = "_info.json"  # timm writes it beside its shards: the number of images in each
+
+
+@dataclass(frozen=True)
+class ShardKeys(Sequence):
+    """SHARD/NAME of every image, built on access."""
+
+    shards: Sequence[str]
+    index: Index
+
+    def __len__(self) -> int:
+        return len(self.index.ends)
+
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        image = range(len(self))[at]
+        return f"{self.shards[self.index.shard(image)]}/{self.index.name(image)}"
+
+
+def open_shards(data: recipes.Shards, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
+    """Return a part of a data set in shards; download those that are missing, and index them the first time.
+
+    Download and indexing call ``tick``, which may raise to stop them.
+    """
+    root, shards, pattern = locate_shards(data, part)
+    if recipes.is_url(pattern):
+        shards = download.download_missing(shards, root, tick)
+    check_shards_exist(data, root, shards, pattern)
+    images = index.open_index(root, shards, data.label, tick)
+    keys = ShardKeys(shards, images)
+    check_shard_lengths(root, shards, images)
+    check_image_count(data, part, len(keys))
+    check_label_range(data, keys)
+    return Split(
+        keys,
+        images.labels,
+        tuple(str(n) for n in range(data.classes)),
+        read_encoded=make_reader(root, keys),
+        shard_order=Order(images.starts, data.buffer),
+        index_fingerprint=images.fingerprint,
+    )
+
+
+def make_reader(root: Path, keys: ShardKeys) -> Callable[[int], bytes]:
+    """Return a function that reads the bytes of one image from its shard."""
+    images = keys.index
+
+    def read_encoded(image: int) -> bytes:
+        shard, size = root / keys.shards[images.shard(image)], int(images.sizes[image])
+        try:
+            with open(shard, "rb", buffering=0) as file:
+                file.seek(int(images.offsets[image]))
+                return file.read(size)
+        except OSError as error:
+            raise UserError(f"The shard {shard} cannot be read: {error.strerror}.", ExitCode.DATA) from None
+
+    return read_encoded
+
+
+def check_shard_lengths(root: Path, shards: Sequence[str], images: Index) -> None:
+    """Raise UserError if a shard has another number of images than the ``_info.json`` beside it says."""
+    file = root / INFO_FILE
+    if not file.is_file():
+        return
+    try:
+        splits = json.loads(file.read_bytes())["splits"].values()
+        lengths = {name: n for split in splits for name, n in zip(split["filenames"], split["shard_lengths"])}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file} does not have the format of timm ({error!r}): repair or delete it.", ExitCode.DATA
+        ) from None
+    for shard, number in zip(shards, np.diff(images.starts).tolist()):
+        if lengths.get(shard, number) != number:
+            raise UserError(
+                f"The shard {root / shard} has {number} images, but {INFO_FILE} says {lengths[shard]}: download it "
+                "again.",
+                ExitCode.DATA,
+            )
+
+
+def check_label_range(data: recipes.Shards, keys: ShardKeys) -> None:
+    """Raise a UserError that names an image whose label is not below ``data.classes``."""
+    labels = keys.index.labels
+    if labels.max() >= data.classes:
+        image = int(np.flatnonzero(labels.reshape(len(keys), -1).max(1) >= data.classes)[0])
+        raise UserError(
+            f"{data.group}={data.name} has {data.classes} classes, numbered from 0, but {keys[image]} has the label "
+            f"{labels[image].max()}. Set the number of classes: {data.group}.classes={labels.max() + 1}",
+            ExitCode.DATA,
+        )
