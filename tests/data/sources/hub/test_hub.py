@@ -66,7 +66,7 @@ def test_a_token_that_is_not_valid_is_said(hub, client, put):
 
 WRONG = [
     ([], "nothing", "vit/nothing from the Hub: it is not on http://.*/datasets, or it is private"),
-    (["data.revision=" + "0" * 40], "plain", f"has no revision {'0' * 40}, its revisions are listed on "),
+    (["data.revision=" + "0" * 40], "plain", f"has no revision {'0' * 40}; its revisions are listed on "),
     (["data.revision=main"], "plain", f"data.revision=main is not a commit.* data.revision={COMMIT}"),
     (["data.revision=null"], "plain", f"data.revision=null is not a commit.* data.revision={COMMIT}"),
     (["data.config=plane"], "plain", "no config 'plane'. Did you mean plain[?] Set data.config=NAME"),

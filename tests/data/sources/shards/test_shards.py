@@ -158,4 +158,4 @@ def test_the_sizes_that_timm_wrote_are_checked(shards):
     (shards / "_info.json").write_text(json.dumps(said))
     assert "train-1.tar has 7 images, but _info.json says 8" in refused(shards)
     (shards / "_info.json").write_text("[]")
-    assert "not what timm writes" in refused(shards)
+    assert "format of timm" in refused(shards)
