@@ -104,7 +104,8 @@ def download_verified(
         path.unlink(missing_ok=True)
     raise UserError(
         f"{data.group}={data.name}: {hub_file.path} of {data.hub} was downloaded twice, and never matched the Hub's "
-        f"checksum ({hub_file.code[:16]}...). A proxy or mirror may be the cause: try without it, or use {data.group}.path=FOLDER",
+        f"checksum ({hub_file.code[:16]}...). A proxy or mirror may be the cause: try without it, or use "
+        f"{data.group}.path=FOLDER",
         ExitCode.DATA,
     )
 

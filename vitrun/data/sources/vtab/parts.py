@@ -71,7 +71,7 @@ def read_complete_split(task: Task, folder: Path, split: str) -> OriginalSplit:
         raise UserError(
             f"{original.location}: {images} images of {classes} classes, but the published {split} split of "
             f"{task.builder} has {published} of {task.classes}, and VTAB's subset is chosen from all of them. "
-            f"Fetch the whole original; `vitrun data vtab {data.group}.root=FOLDER` says where it comes from.",
+            "Fetch the whole original; `vitrun data vtab data.root=FOLDER` says where it comes from.",
             ExitCode.DATA,
         )
     return original
