@@ -73,7 +73,7 @@ def test_the_objective_of_the_page_trains_and_its_weights_are_fine_tuned(workpla
     [
         ("objective.turns=9", "objective.turns=9"),
         ("objective.turn=2", "objective.turns"),
-        ("smoothing=0.1", "smoothing=0.1 is for labels"),
+        ("smoothing=0.1", "smoothing=0.1: is for labels"),
     ],
 )
 def test_the_options_of_the_page_are_checked_like_vitruns_own(workplace, override, message):

@@ -1,6 +1,6 @@
 """The errors that end a command with a sentence instead of a traceback, their exit codes, and suggestions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from enum import IntEnum
 from typing import TypeVar
@@ -32,6 +32,8 @@ class UserError(Exception):
         value: The value of that option, as typed.
     """
 
+    reported_by: Sequence[int] | None = None  # the ranks that print it; None until all ranks know it
+
     def __init__(
         self, message: str, status: ExitCode = ExitCode.COMMAND, option: str | None = None, value: str | None = None
     ):
@@ -47,6 +49,8 @@ class UserError(Exception):
 
 class Interrupted(Exception):
     """The run was stopped by a signal; its last checkpoint is saved."""
+
+    reported_by: Sequence[int] | None = None
 
     def __init__(self, status: ExitCode):
         super().__init__()

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+import vitrun as package
 from helpers.processes import error_line
 from vitrun.cli.app import COMMAND_HELP
+from vitrun.cli.dispatch import RUN_COMMANDS
 
 FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 
@@ -38,6 +40,25 @@ def test_the_help_of_a_command_lists_its_options_and_their_choices(vitrun):
     assert "cifar100" in done.stdout and "CIFAR-100 (Krizhevsky 2009)" in done.stdout
 
 
+def test_version_prints_that_of_the_package(vitrun):
+    done = vitrun("--version")
+    assert (done.returncode, done.stdout) == (0, f"vitrun {package.__version__}\n")
+
+
+@pytest.mark.parametrize("command", COMMAND_HELP)
+def test_usage_names_overrides_once_and_flags_without_a_type(command, vitrun):
+    done = vitrun(command, "--help")
+    usage = "[NAME | KEY=VALUE]..." if command == "data" else "[KEY=VALUE]..."
+    assert f"Usage: vitrun {command} [OPTIONS] {usage}" in done.stdout
+    assert "<bool>" not in done.stdout and "<list" not in done.stdout
+    assert ("--dry-run" in done.stdout) == ("--json" in done.stdout) == (command in RUN_COMMANDS)
+
+
+def test_an_option_near_to_none_is_answered_with_the_groups_of_options(vitrun):
+    line = error_line(vitrun("pretrain", "zzz=1"), 2)
+    assert "model.*" in line and "model.width" not in line and len(line) < 500
+
+
 def test_a_user_error_ends_with_status_2_and_one_line(vitrun, tmp_path):
     assert (
         error_line(vitrun("pretrain", "lr=0.1"), 2) == "vitrun pretrain: Unknown option 'lr'. Did you mean optim.lr?\n"
@@ -57,7 +78,7 @@ def test_a_missing_path_ends_with_status_3(vitrun, tmp_path):
 
 
 def test_wrong_weights_end_with_status_4(vitrun, tmp_path):
-    assert "there is no file" in error_line(vitrun("finetune", "init=nothing.safetensors"), 4)
+    assert "no such file" in error_line(vitrun("finetune", "init=nothing.safetensors"), 4)
     assert not list(tmp_path.iterdir())
 
 

@@ -15,4 +15,4 @@ def test_quickstart_stops_with_one_sentence(tmp_path):
     process.send_signal(signal.SIGTERM)
     output = process.communicate()[0]
     assert process.returncode == ExitCode.TERMINATED and "Traceback" not in output
-    assert output.splitlines()[-1].startswith("Stopped. To go on from here: vitrun quickstart runs=")
+    assert output.splitlines()[-1].startswith("Stopped. To continue: vitrun quickstart runs=")

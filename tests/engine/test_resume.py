@@ -25,7 +25,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     assert process.returncode == -signal.SIGKILL and not list(killed.glob("*/result.json"))
     process = launch(killed)
     output = stop_after(process, killed, 20, signal.SIGTERM)
-    assert process.returncode == ExitCode.TERMINATED and "To go on from here: vitrun pretrain" in output
+    assert process.returncode == ExitCode.TERMINATED and "To continue: vitrun pretrain" in output
     process = launch(killed)
     output = process.communicate()[0]
     assert process.returncode == 0 and "Resuming from step" in output

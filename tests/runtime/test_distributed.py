@@ -102,9 +102,7 @@ def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_pa
     assert statuses == [ExitCode.DEVICE, -signal.SIGKILL] and output.count("another rank has ended") == 1
     stop(ranks, cut, 10, signal.SIGTERM)
     statuses, output = ended(ranks)
-    assert (
-        statuses == [ExitCode.TERMINATED] * 2 and output.count("Saved step") == output.count("To go on from here") == 1
-    )
+    assert statuses == [ExitCode.TERMINATED] * 2 and output.count("Saved step") == output.count("To continue") == 1
     statuses, output = ended(ranks)
     assert statuses == [0, 0] and output.count("Resuming from step") == 1
     assert weights(whole) == weights(cut) and len(weights(whole)) == 2
@@ -113,7 +111,7 @@ def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_pa
 def test_a_user_error_is_printed_once_and_ends_all_ranks(tmp_path):
     mistakes = (
         (ExitCode.COMMAND, "Did you mean model", tiny("modle=vit_b16")),
-        (ExitCode.COMMAND, "an image for each of 2 ranks", tiny("batch=1")),
+        (ExitCode.COMMAND, "image for each of 2 ranks", tiny("batch=1")),
         (ExitCode.COMMAND, "start it without torchrun", ["compare"]),
         (ExitCode.NUMERICS, "Step 2 has loss nan", tiny("optim.lr=1e30", "warmup=1", "clip=null")),
     )

@@ -1,17 +1,19 @@
-"""Carry out one command: load its recipe, run it, report its result and its errors."""
+"""Execute one command: resolve its recipe, run it, print its result or its error."""
 
 import os
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
 from vitrun import commands
 from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.recipes import Recipe, RunRecipe
 from vitrun.runtime import distributed
+from vitrun.runtime.console import Screen
 
 NEXT_COMMAND = {
     "pretrain": "vitrun finetune",
@@ -20,98 +22,152 @@ NEXT_COMMAND = {
     "eval": "vitrun compare",
     "dedup": "vitrun pretrain exclude={run}",
 }
-RUN_COMMANDS = ("pretrain", "finetune", "fewshot", "eval", "dedup")
+RUN_COMMANDS = tuple(NEXT_COMMAND)  # those that make a run folder
+DISTRIBUTED_COMMANDS = ("pretrain", "finetune", "fewshot", "eval")  # those that torchrun may start
+
+
+class Flags(NamedTuple):
+    """The flags of a command."""
+
+    cfg: bool = False
+    dry_run: bool = False
+    multirun: bool = False
+    quiet: bool = False
+    json: bool = False
+
+
+def execute_command(command: str, overrides: list[str], flags: Flags) -> None:
+    """Execute ``vitrun COMMAND OVERRIDES FLAGS``; raise typer.Exit with the exit code if it is not 0."""
+    prepare_process(command)
+    with exit_code_of_errors(command):
+        check_flags(command, flags)
+        if flags.multirun:
+            from vitrun.cli.multirun import run_combinations
+
+            passed = [f"--{flag}" for flag in ("dry-run", "quiet", "json") if getattr(flags, flag.replace("-", "_"))]
+            code = run_combinations(command, overrides, flags.cfg, passed, has_folder=command in RUN_COMMANDS)
+            raise typer.Exit(code)
+        run_command(command, overrides, flags)
+
+
+def prepare_process(command: str) -> None:
+    """Set what has to be set before torch is imported, and make the standard streams safe to write to."""
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # the Hub's client logs every attempt; vitrun logs the outcome
+    if command in (*RUN_COMMANDS, "quickstart"):
+        from vitrun.runtime import environment
+
+        environment.keep_freed_memory()
+        environment.share_cores()
+    if sys.stdout is None:  # it was closed before the process started
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a terminal without ± shows another character
+        stream.reconfigure(errors="replace")
 
 
 @contextmanager
-def exit_rank() -> Iterator[None]:
-    """One of several ranks ends here, with the exit status of what is inside."""
-    status = 0
-    try:
-        yield
-    except typer.Exit as end:
-        if distributed.world_size() == 1:
-            raise
-        status = end.exit_code
-    distributed.exit_process(status)
+def exit_code_of_errors(command: str) -> Iterator[None]:
+    """Join the other ranks, run the body, print its UserError to stderr, and exit with its code.
 
-
-@contextmanager
-def report_errors(command: str) -> Iterator[None]:
-    """A UserError inside is a sentence on standard error, of one rank where there are several, and an exit status."""
+    Under torchrun rank 0 prints errors that all ranks know. No rank leaves before that, as torchrun kills the others
+    when the first one fails.
+    """
+    code = 0
     try:
+        distributed.init_process_group()
         yield
-    except UserError as mistake:
-        if distributed.rank() in getattr(mistake, "reported_by", (0,)):
-            typer.echo(f"vitrun {command}: {mistake}", err=True)
-        raise typer.Exit(mistake.status) from None
-    except Interrupted as stopped:
-        raise typer.Exit(stopped.status) from None
+    except UserError as error:
+        if distributed.rank() in (error.reported_by or (0,)):
+            typer.echo(f"vitrun {command}: {error}", err=True)
+        code = error.status
+    except Interrupted as error:
+        code = error.status
     except KeyboardInterrupt:
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        code = ExitCode.INTERRUPTED
+    except typer.Exit as end:
+        code = end.exit_code
+    except BrokenPipeError:  # the reader of stdout has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        distributed.destroy_process_group()
+    distributed.exit_process(code)
+    if code:
+        raise typer.Exit(code)
 
 
-def run_command(command: str, overrides: list[str], cfg: bool, dry: bool, quiet: bool, as_json: bool) -> None:
-    """Carry out one command and show what it found."""
+def check_flags(command: str, flags: Flags) -> None:
+    """Raise a UserError about a flag that the command does not have, or a command that torchrun cannot start."""
+    for flag, given in (("--dry-run", flags.dry_run), ("--json", flags.json)):
+        if given and command not in RUN_COMMANDS:
+            raise UserError(f"{flag} is for {', '.join(RUN_COMMANDS)} only: leave it out.")
+    if distributed.world_size() > 1 and (flags.multirun or command not in DISTRIBUTED_COMMANDS):
+        what = "-m" if flags.multirun else f"vitrun {command}"
+        raise UserError(f"{what} runs in one process, not in {distributed.world_size()}: start it without torchrun.")
+
+
+def run_command(command: str, overrides: list[str], flags: Flags) -> None:
+    """Resolve the recipe of a command, execute it and print its result; with --cfg print the recipe only."""
     from vitrun.cli import multi_dataset
     from vitrun.config import provenance, resolve, unused
     from vitrun.config.overrides import expand_data_list
-    from vitrun.runs import run
-    from vitrun.runtime.console import Screen
 
+    screen = Screen(flags.quiet, flags.json)
     with distributed.propagate_errors(), distributed.rank_zero_first():
         jobs = expand_data_list(overrides) if command == "fewshot" else [overrides]
         if len(jobs) == 1:
-            recipe = resolve.resolve_recipe(command, overrides, running=not cfg)
+            recipe = resolve.resolve_recipe(command, overrides, running=not flags.cfg)
             unused.check_unused(command, [(overrides, recipe)])
     if len(jobs) > 1:
-        multi_dataset.run_datasets(
-            jobs, cfg, lambda recipe: execute_recipe(command, overrides, recipe, Screen(quiet, as_json), dry), as_json
-        )
-        return
-    if cfg:
+
+        def execute(recipe: Recipe) -> dict[str, Any]:
+            return execute_recipe(command, overrides, recipe, Screen(flags.quiet, flags.json), flags.dry_run) or {}
+
+        multi_dataset.run_datasets(jobs, flags.cfg, execute, flags.json)
+    elif flags.cfg:
         if distributed.rank() == 0:
             typer.echo(provenance.format_config(command, overrides, recipe))
-        return
-    screen = Screen(quiet, as_json)
-    result = execute_recipe(command, overrides, recipe, screen, dry)
-    name = run.run_name(command, recipe) if command in RUN_COMMANDS and not dry else None
+    else:
+        result = execute_recipe(command, overrides, recipe, screen, flags.dry_run)
+        print_result(command, overrides, recipe, result, screen, flags)
+
+
+def print_result(
+    command: str, overrides: list[str], recipe: Recipe, result: dict[str, Any] | None, screen: Screen, flags: Flags
+) -> None:
+    """Print the result of a command, its run folder, and the next command to type."""
+    from vitrun.runs.run import run_name
+
+    name = run_name(command, recipe) if isinstance(recipe, RunRecipe) and not flags.dry_run else None
     if result is not None:
-        screen.print_result({"run": name, **result} if name and as_json else result)
+        screen.print_result({"run": name, **result} if name and flags.json else result)
     if name:
-        own = [
-            override
-            for override in overrides
-            if override.startswith(("runs=", *["data=", "data."] * (command == "dedup")))
-        ]
-        screen.log(
-            f"In {recipe.runs / name}. Next: {shlex.join([*NEXT_COMMAND[command].format(run=name).split(), *own])}"
-        )
+        prefixes = ("runs=", "data=", "data.") if command == "dedup" else ("runs=",)
+        arguments = [override for override in overrides if override.startswith(prefixes)]
+        next_command = shlex.join([*NEXT_COMMAND[command].format(run=name).split(), *arguments])
+        screen.log(f"In {recipe.runs / name}. Next: {next_command}")
     if screen.stdout_error:
-        raise UserError(
-            f"Standard output took no more lines: {screen.stdout_error}. Make room for them.", ExitCode.SPACE
-        )
+        raise UserError(f"Standard output cannot be written: {screen.stdout_error}. Make room for it.", ExitCode.SPACE)
 
 
-def execute_recipe(command: str, overrides: list[str], recipe: Any, screen: Any, dry: bool) -> dict | None:
-    """What a command found; None for one that makes no run. Where the user stops it, how to go on is said."""
+def execute_recipe(
+    command: str, overrides: list[str], recipe: Recipe, screen: Screen, dry_run: bool
+) -> dict[str, Any] | None:
+    """Return the result of a command; None for a command that makes no run.
+
+    If it is interrupted, print how to continue and raise typer.Exit.
+    """
     from vitrun.config.deviations import describe_deviations
-    from vitrun.runs import run
+    from vitrun.runs.run import execute_run
 
-    def main(
-        recipe: Any, place: Any
-    ) -> Any:  # the command's module brings torch: it is imported when there is work to do
+    def execute(recipe: Recipe, output: Any) -> Any:
         for line in describe_deviations(command, overrides, recipe):
-            place.log(line)
-        return commands.import_command(command).execute(recipe, place)
+            output.log(line)
+        return commands.import_command(command).execute(recipe, output)  # imports torch, so it comes last
 
     try:
         if command not in RUN_COMMANDS:
-            return main(recipe, screen)
+            return execute(recipe, screen)
         with distributed.propagate_errors():
-            return run.execute_run(command, recipe, screen, main, dry)
-    except Interrupted as stopped:
-        screen.warn(f"Stopped. To go on from here: vitrun {command} {shlex.join(overrides)}".rstrip())
-        raise typer.Exit(stopped.status) from None
+            return execute_run(command, recipe, screen, execute, dry_run)
+    except Interrupted as interrupt:
+        screen.warn(f"Stopped. To continue: vitrun {command} {shlex.join(overrides)}".rstrip())
+        raise typer.Exit(interrupt.status) from None

@@ -62,7 +62,7 @@ __all__ += [
     "Training",
 ]
 __all__ += ["ViT", "View", "Vtab", "check_not_suite", "check_trainable", "count_held_out", "is_url"]
-__all__ += ["DIGITS_IMAGES", "DEFAULT_RES", "RECIPE_FILE", "describe_origin"]
+__all__ += ["DIGITS_IMAGES", "DEFAULT_RES", "Recipe", "RunRecipe", "RECIPE_FILE", "describe_origin"]
 
 
 @frozen_dataclass
@@ -173,7 +173,8 @@ class ListData:
     save: Path  # where the keys of VTAB-1k's images go, as JSON
 
 
-RECIPES = {
+Recipe = Pretrain | Finetune | Fewshot | Eval | Dedup | Compare | Quickstart | Export | ListModels | ListData
+RECIPES: dict[str, type[Recipe]] = {
     "pretrain": Pretrain,
     "finetune": Finetune,
     "fewshot": Fewshot,

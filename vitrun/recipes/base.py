@@ -1,6 +1,6 @@
 """The base of all parts of a recipe: frozen dataclasses that check their values and have no defaults."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -8,11 +8,16 @@ from pydantic.dataclasses import dataclass
 from vitrun.errors import UserError
 from vitrun.recipes.trees import format_value
 
-frozen_dataclass = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
-
 T = TypeVar("T")
 NonEmpty = Annotated[tuple[T, ...], Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def frozen_dataclass(cls: type[T]) -> type[T]:
+    """Make a class a frozen dataclass without defaults, whose values pydantic checks; unknown keys are errors."""
+    config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    return dataclass(cls, frozen=True, kw_only=True, config=config)  # type: ignore[return-value]
 
 
 class OptionError(UserError, ValueError):

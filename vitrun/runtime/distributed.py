@@ -38,11 +38,9 @@ def rank() -> int:
     return int(os.environ["RANK"]) if world_size() > 1 else 0
 
 
-@contextmanager
-def process_group() -> Iterator[None]:
-    """Inside, the ranks can tell each other things; none leaves before rank 0."""
+def init_process_group() -> None:
+    """Join the other ranks, if there are any; raise a UserError if they cannot be reached."""
     if world_size() == 1:
-        yield
         return
     import torch
     from torch import distributed
@@ -50,9 +48,15 @@ def process_group() -> Iterator[None]:
     with catch_lost_rank(f"rank {rank()} cannot meet the others: start them by torchrun"):
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, timeout=TIMEOUT)
-    try:
-        yield
-    finally:
+
+
+def destroy_process_group() -> None:
+    """Leave the other ranks once all of them are here."""
+    if world_size() == 1:
+        return
+    from torch import distributed
+
+    if distributed.is_initialized():
         with suppress(UserError):
             all_gather_bytes()
         distributed.destroy_process_group()
@@ -92,7 +96,7 @@ def propagate_errors() -> Iterator[None]:
         yield
         all_gather_bytes()
     except BaseException as error:
-        if world_size() == 1 or hasattr(error, "reported_by"):
+        if world_size() == 1 or getattr(error, "reported_by", None) is not None:
             raise
         if isinstance(error, KeyboardInterrupt):
             error = Interrupted(ExitCode.INTERRUPTED)
