@@ -5,15 +5,17 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from vitrun import commands
 from vitrun.errors import ExitCode, Interrupted, UserError
-from vitrun.recipes import Recipe, RunRecipe
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
+
+if TYPE_CHECKING:  # an import takes a while, and fails if that of a plug-in does: not before errors are reported
+    from vitrun.recipes import Recipe
 
 NEXT_COMMAND = {
     "pretrain": "vitrun finetune",
@@ -118,7 +120,7 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
             unused.check_unused(command, [(overrides, recipe)])
     if len(jobs) > 1:
 
-        def execute(recipe: Recipe) -> dict[str, Any]:
+        def execute(recipe: "Recipe") -> dict[str, Any]:
             return execute_recipe(command, overrides, recipe, Screen(flags.quiet, flags.json), flags.dry_run) or {}
 
         multi_dataset.run_datasets(jobs, flags.cfg, execute, flags.json)
@@ -131,9 +133,10 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
 
 
 def print_result(
-    command: str, overrides: list[str], recipe: Recipe, result: dict[str, Any] | None, screen: Screen, flags: Flags
+    command: str, overrides: list[str], recipe: "Recipe", result: dict[str, Any] | None, screen: Screen, flags: Flags
 ) -> None:
     """Print the result of a command, its run folder, and the next command to type."""
+    from vitrun.recipes import RunRecipe
     from vitrun.runs.run import run_name
 
     name = run_name(command, recipe) if isinstance(recipe, RunRecipe) and not flags.dry_run else None
@@ -149,7 +152,7 @@ def print_result(
 
 
 def execute_recipe(
-    command: str, overrides: list[str], recipe: Recipe, screen: Screen, dry_run: bool
+    command: str, overrides: list[str], recipe: "Recipe", screen: Screen, dry_run: bool
 ) -> dict[str, Any] | None:
     """Return the result of a command; None for a command that makes no run.
 
@@ -158,7 +161,7 @@ def execute_recipe(
     from vitrun.config.deviations import describe_deviations
     from vitrun.runs.run import execute_run
 
-    def execute(recipe: Recipe, output: Any) -> Any:
+    def execute(recipe: "Recipe", output: Any) -> Any:
         for line in describe_deviations(command, overrides, recipe):
             output.log(line)
         return commands.import_command(command).execute(recipe, output)  # imports torch, so it comes last
