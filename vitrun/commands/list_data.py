@@ -2,7 +2,7 @@
 
 from vitrun import recipes
 from vitrun.config import data_args
-from vitrun.data.sources.registry import SOURCES
+from vitrun.data.sources.registry import find_source
 from vitrun.data.sources.vtab.check import check_originals
 from vitrun.data.summary import print_summary
 from vitrun.recipes import tables
@@ -38,11 +38,11 @@ def describe_rows(name: str | None) -> str:
             "vitrun data NAME. What a folder holds: vitrun data NAME data.path=FOLDER"
         )
     row = tables.load_data_row(name)
-    return f"{name}: {tables.list_groups('data')['data'][name]}.{SOURCES[row.source].facts(row).origin}"
+    return f"{name}: {tables.list_groups('data')['data'][name]}.{find_source(row).facts(row).origin}"
 
 
 def format_row(row: recipes.Data) -> list[str]:
     """Return the cells of a data set's row after its name."""
-    facts = SOURCES[row.source].facts(row)
+    facts = find_source(row).facts(row)
     numbers = [f"{number:,}" if number else "-" for number in (facts.classes, facts.train_images, facts.test_images)]
     return [*numbers, *(text or "-" for text in (facts.hub, facts.licence, facts.paper))]

@@ -6,7 +6,7 @@ import numpy as np
 
 from vitrun import recipes
 from vitrun.data.in_memory import cache_decoded, decode_to_memory
-from vitrun.data.sources.registry import SOURCES, open_source
+from vitrun.data.sources.registry import find_source
 from vitrun.data.split import KeySubset, Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
@@ -20,7 +20,8 @@ def open_split(
     Downloads show their progress on ``screen``. Long work (a download, the indexing of many shards) calls ``tick``
     again and again, which may raise to stop it. Raise UserError if the part cannot be read, is empty or has no labels.
     """
-    split = open_source(data, part, screen, tick)
+    source = find_source(data)
+    split = source.open(data, part, screen, tick)
     if len(split) == 0:
         where = f" (from {split.location})" if split.location else ""
         raise UserError(f"{data.group}={data.name}: its {part} part has no images{where}.", ExitCode.DATA)
@@ -31,7 +32,7 @@ def open_split(
         )
     if split.pixels is None:
         split = decode_to_memory(split)
-    if split.pixels is None and part == "train" and SOURCES[data.source].caches_training:
+    if split.pixels is None and part == "train" and source.caches_training:
         split = cache_decoded(split)
     return split
 
@@ -42,7 +43,7 @@ def make_placeholder_split(data: recipes.Data, part: str) -> Split | None:
     A dry run computes with it, so that it downloads nothing and indexes no shards. Return None if the part can be
     opened without that work, or if the numbers are not known.
     """
-    source = SOURCES[data.source]
+    source = find_source(data)
     facts = source.facts(data)
     images = facts.count_images(part)
     if images is None or facts.classes is None or (location := source.pending_work(data, part)) is None:

@@ -1,4 +1,4 @@
-"""What a data set has in its folder: its parts, sizes, classes, and for a folder of any kind the overrides that read it."""
+"""Summary of a data set's files: its splits, their sizes and classes, and the overrides that read them."""
 
 import shlex
 from collections import Counter
@@ -15,53 +15,60 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen, format_table
 
-MAX_INSPECTED = 5000  # images of a split, evenly spread, whose sizes are read
-OWN_FOLDER_ROWS = ("folder", "parquet")  # the rows for a folder of which nothing is known before
+MAX_INSPECTED = 5000  # images of a split, evenly spread, whose format and size are read
+OWN_FOLDER_ROWS = ("folder", "parquet")  # the rows of conf/data for a folder of any data set
 HEADER = ["split", "images", "classes", "a class", "format", "width", "height", "fingerprint"]
 
 
 def print_summary(data: recipes.Data, screen: Screen) -> None:
-    """Print one row a part of a data set as its folder has it; of a folder of one's own every split, and its overrides."""
+    """Print one row per part of a data set as its folder has it.
+
+    Of a folder of any data set it shows every split, and the overrides that read it.
+    """
     if data.name in OWN_FOLDER_ROWS:
         parts, overrides = open_unknown_folder(data)
     else:
         named = [part for part in ("train", "test") if getattr(data, part, part)]
         parts, overrides = {part: registry.open_source(data, part) for part in named}, []
     screen.print(format_table(HEADER, [[name, *summarize_split(split)] for name, split in parts.items()]))
-    for place in dict.fromkeys(split.location for split in parts.values() if split.location):
-        screen.log(f"from {place}")
+    for location in dict.fromkeys(split.location for split in parts.values() if split.location):
+        screen.log(f"from {location}")
     if overrides:
         screen.log(f"To use it: {shlex.join(overrides)}")
     if any(len(split) > MAX_INSPECTED for split in parts.values()):
-        screen.log(f"Formats and sizes are those of up to {MAX_INSPECTED:,} images a split, evenly spread.")
+        screen.log(f"Formats and sizes are those of up to {MAX_INSPECTED:,} images per split, evenly spread.")
 
 
 def open_unknown_folder(data: recipes.Files) -> tuple[dict[str, Split], list[str]]:
-    """Every split of a folder in the Hub's layout, or the parts of one of class folders, and the overrides that read it.
+    """Return every split of a parquet folder, or the two parts of class folders, and the overrides that read them.
 
-    Columns that ``data`` names are taken where they are there, else the first of images and of labels.
+    The columns of a parquet folder are those that ``data`` names if it has them, else the first of images and labels.
     """
-    shards = parquet.find_parquet_splits(data.path, None)
-    if not shards:
-        usual = tables.load_data_row("folder", path=data.path)
-        row = replace(usual, train=data.train, test=data.test)
+    with local_files.reading_folder(data):
+        files = parquet.find_parquet_splits(data.path, None)
+    if not files:
+        default = tables.load_data_row("folder", path=data.path)
+        row = replace(default, train=data.train, test=data.test)
         parts = {part: local_files.open_path(row, part) for part in ("train", "test")}
-        own = [f"data.{part}={name}" for part in parts if (name := getattr(row, part)) != getattr(usual, part)]
-        return parts, ["data=folder", f"data.path={data.path}", *own]
-    row = guess_parquet_row(data, next(iter(shards.values()))[0])
-    parts = {name: local_files.open_path(replace(row, test=name), "test") for name in sorted(shards)}
+        changes = [f"data.{part}={name}" for part in parts if (name := getattr(row, part)) != getattr(default, part)]
+        return parts, ["data=folder", f"data.path={data.path}", *changes]
+    row = guess_parquet_row(data, next(iter(files.values()))[0])
+    parts = {name: local_files.open_path(replace(row, test=name), "test") for name in sorted(files)}
     overrides = ["data=parquet", f"data.path={data.path}", f"data.image={row.image}", f"data.label={row.label}"]
     return parts, overrides + [f"data.{part}=NAME" for part in ("train", "test") if part not in parts]
 
 
 def guess_parquet_row(data: recipes.Files, file: Path) -> recipes.Files:
-    """The recipe row that reads a folder of parquet files, with the columns that one of them has."""
+    """Return the data set that reads a folder of parquet files, with the columns of ``file``, one of them.
+
+    Raise UserError if it cannot be read, or has no column of images or of labels.
+    """
     import datasets
     import pyarrow.parquet
 
     try:
         features = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(file))
-    except (OSError, ValueError) as error:  # pyarrow's own kinds are of these
+    except (OSError, ValueError) as error:  # the base classes of pyarrow's errors
         raise UserError(f"{file} cannot be read: {messages.first_line(error)}.", ExitCode.DATA) from None
     images = [
         name
@@ -72,29 +79,26 @@ def guess_parquet_row(data: recipes.Files, file: Path) -> recipes.Files:
     labels += [name for name, kind in features.items() if getattr(kind, "dtype", "") in ("int64", "int32")]
     if not images or not labels:
         missing = "images" if not images else "labels"
-        raise UserError(f"{file} has no column of {missing}: it has {', '.join(features)}.", ExitCode.DATA)
-    image, label = (
-        named if named in found else found[0] for named, found in ((data.image, images), (data.label, labels))
-    )
+        raise UserError(f"{file} has no column of {missing}, only {', '.join(features)}.", ExitCode.DATA)
+    image = data.image if data.image in images else images[0]
+    label = data.label if data.label in labels else labels[0]
     return tables.load_data_row("parquet", path=data.path, image=image, label=label)
 
 
 def summarize_split(split: Split) -> list[str]:
-    """The cells of a split's row behind its name."""
+    """Return the cells of a split's row after its name."""
     if not len(split):
         return ["0", str(len(split.classes)), "", "", "", "", ""]
     present = np.unique_counts(split.labels[split.labels >= 0]).counts
-    whole = len(present) == len(split.classes)
-    classes = f"{len(split.classes):,}" if whole else f"{len(present):,} of {len(split.classes):,}"
-    formats, widths, heights = zip(
-        *(inspect_image(split, i) for i in range(0, len(split), -(-len(split) // MAX_INSPECTED)))
-    )
-    kinds = " ".join(kind for kind, _ in Counter(formats).most_common())
+    complete = len(present) == len(split.classes)
+    classes = f"{len(split.classes):,}" if complete else f"{len(present):,} of {len(split.classes):,}"
+    rows = range(0, len(split), -(-len(split) // MAX_INSPECTED))
+    formats, widths, heights = zip(*(inspect_image(split, row) for row in rows))
     return [
         f"{len(split):,}",
         classes,
         format_range(present),
-        kinds,
+        " ".join(name for name, _ in Counter(formats).most_common()),
         format_range(widths),
         format_range(heights),
         split.fingerprint,
@@ -102,7 +106,7 @@ def summarize_split(split: Split) -> list[str]:
 
 
 def inspect_image(split: Split, index: int) -> tuple[str, int, int]:
-    """Format, width and height of an image, read from its first bytes; that of bare pixels is ``pixels``."""
+    """Return format, width and height of an image, read from its first bytes; ``pixels`` is the format of raw pixels."""
     if split.pixels is not None:
         return "pixels", split.pixels.shape[3], split.pixels.shape[2]
     encoded = split.load_encoded(index)
@@ -116,6 +120,6 @@ def inspect_image(split: Split, index: int) -> tuple[str, int, int]:
 
 
 def format_range(numbers: object) -> str:
-    """``224``, or ``102-1280`` where they differ."""
+    """Return ``224``, or ``102-1280`` if the numbers differ."""
     low, high = min(numbers), max(numbers)
     return f"{low}" if low == high else f"{low}-{high}"

@@ -2,11 +2,12 @@
 
 import copy
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
+from vitrun.runtime.plugins import load_plugins
 
 Part = Literal["train", "test"]
 Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
@@ -191,7 +192,19 @@ class Suite:
 VTAB_FINAL_PARTS = ("train800val200", "test")  # the training and the test part of a final run
 # The training parts with their number of images, and the test parts, whose numbers differ from task to task.
 VTAB_PARTS = {"train": {"train800val200": 1_000, "train800": 800}, "test": ("test", "val200")}
-Data = Annotated[Shapes | Digits | Files | Shards | Vtab | Suite, Field(discriminator="source")]
+OPTIONS: dict[str, Any] = {
+    "shapes": Shapes,
+    "digits": Digits,
+    "files": Files,
+    "shards": Shards,
+    "vtab": Vtab,
+    "suite": Suite,
+}
+PLUGIN_GROUP = "vitrun.data_options"  # the entry points by which an installed package adds to OPTIONS
+if TYPE_CHECKING:
+    Data = Shapes | Digits | Files | Shards | Vtab | Suite
+else:
+    Data = Annotated[Union[*OPTIONS.values(), *load_plugins(PLUGIN_GROUP, OPTIONS)], Field(discriminator="source")]
 
 
 DataT = TypeVar("DataT", bound=Dataset | Suite)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.recipes.model import Model, ViT
-from vitrun.runtime.plugins import find_plugins, load_plugin
+from vitrun.runtime.plugins import load_plugins
 
 Share = Annotated[float, Field(gt=0, le=1)]
 PLUGIN_GROUP = "vitrun.objective_options"  # the entry points by which an installed package adds to OPTIONS
@@ -75,5 +75,4 @@ OPTIONS: dict[str, Any] = {"labels": Labels, "masked": Masked, "simmim": SimMim}
 if TYPE_CHECKING:
     Objective = Labels | Masked | SimMim
 else:
-    _plugins = [load_plugin(entry) for name, entry in sorted(find_plugins(PLUGIN_GROUP).items()) if name not in OPTIONS]
-    Objective = Annotated[Union[*OPTIONS.values(), *_plugins], Field(discriminator="kind")]
+    Objective = Annotated[Union[*OPTIONS.values(), *load_plugins(PLUGIN_GROUP, OPTIONS)], Field(discriminator="kind")]

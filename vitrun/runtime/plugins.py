@@ -1,5 +1,6 @@
 """Entry points, by which installed packages add to vitrun's tables."""
 
+from collections.abc import Container
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -21,3 +22,8 @@ def load_plugin(entry: EntryPoint) -> Any:
             f"The installed package {package} adds {entry.name} to vitrun, but {entry.value} cannot be loaded: "
             f"{type(error).__name__}: {error}. Mend or uninstall it."
         ) from error
+
+
+def load_plugins(group: str, known: Container[str]) -> list[Any]:
+    """Import what the entry points of a group name, sorted by name, but for those whose names are ``known``."""
+    return [load_plugin(entry) for name, entry in sorted(find_plugins(group).items()) if name not in known]

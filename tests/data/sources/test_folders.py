@@ -1,6 +1,8 @@
 """Folders of images become the right split; what is wrong with a folder is said."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow
@@ -219,3 +221,22 @@ def test_a_name_that_is_no_text_is_shown_and_hashed(photographs):
     for part in (photographs, photographs / "train"):
         split = data.open_split(resolve.resolve_recipe("pretrain", ["data=folder", f"data.path={part}"]).data, "train")
         assert len(split.fingerprint) == 16 and sum(r"caf\xe9.jpg" in key for key in split.keys) <= 1
+
+
+def test_the_whole_file_system_is_refused_at_once():
+    with pytest.raises(UserError) as error:
+        open_source(tables.load_data_row("folder", path=Path("/")), "train")
+    assert (error.value.status, error.value.option) == (ExitCode.DATA, "data.path")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can list")
+def test_a_folder_that_cannot_be_listed_is_named():
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # of an ended process some of /proc cannot be listed
+    try:
+        with pytest.raises(UserError) as error:
+            open_source(tables.load_data_row("folder", path=Path(f"/proc/{dead.pid}")), "train")
+    finally:
+        dead.wait()
+    assert (error.value.status, error.value.option) == (ExitCode.DATA, "data.path")
+    assert f"cannot list /proc/{dead.pid}/" in str(error.value)

@@ -1,6 +1,7 @@
 """Images in files: on the Hub, or in a folder with parquet files in the Hub's layout or with a folder per class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from vitrun import recipes
 from vitrun.data.labels import LABEL_MAPPINGS
@@ -40,9 +41,32 @@ def pending_download(data: recipes.Files, part: str) -> str | None:
 
 def open_path(data: recipes.Files, part: str) -> Split:
     """Return a part as the files in ``data.path`` have it."""
-    if any(find_parquet_files(data.path)):
-        return open_parquet(data, part)
-    return folders.open_folders(data, part)
+    with reading_folder(data):
+        if any(find_parquet_files(data.path)):
+            return open_parquet(data, part)
+        return folders.open_folders(data, part)
+
+
+@contextmanager
+def reading_folder(data: recipes.Files) -> Iterator[None]:
+    """Raise UserError if ``data.path`` is the root of the file system, or if something in it cannot be listed."""
+    if data.path == data.path.parent:
+        raise UserError(
+            "is the whole file system. Give the folder of the images.",
+            ExitCode.DATA,
+            f"{data.group}.path",
+            str(data.path),
+        )
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot list {error.filename or 'it'}: {error.strerror}. Make it readable, or give a folder that holds "
+            "the images alone.",
+            ExitCode.DATA,
+            f"{data.group}.path",
+            str(data.path),
+        ) from None
 
 
 def check_image_count(data: recipes.DescribedDataset, part: str, number: int) -> None:

@@ -1,4 +1,4 @@
-"""The sources of images: one row of ``SOURCES`` for each ``source`` that a file of ``conf/data`` may name."""
+"""The sources of images: one row of ``SOURCES`` for each ``source`` of ``conf/data``. docs/extending.md adds one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from vitrun.data.sources.facts import Facts, published_facts
 from vitrun.data.sources.shards import locate, shard_split
 from vitrun.data.sources.vtab.task_facts import suite_facts, task_facts
 from vitrun.data.split import Split
+from vitrun.errors import lookup
 from vitrun.runtime.console import Screen
+from vitrun.runtime.plugins import find_plugins, load_plugin
 
 Tick = Callable[[], None]  # called again and again during long work; may raise to stop it
 
@@ -39,6 +41,17 @@ SOURCES = {
 }
 
 
+PLUGIN_GROUP = "vitrun.sources"  # the entry points by which an installed package adds to SOURCES
+
+
+def find_source(data: recipes.Data) -> Source:
+    """Return the source of a data set, of vitrun or of an installed package."""
+    plugins = find_plugins(PLUGIN_GROUP)
+    if data.source not in SOURCES and data.source in plugins:
+        return load_plugin(plugins[data.source])
+    return lookup(SOURCES, data.source, "source of images", f"{data.group}.source")
+
+
 def open_source(data: recipes.Data, part: str, screen: Screen = Screen(quiet=True), tick: Tick = lambda: None) -> Split:
     """Return the ``train`` or ``test`` part of a data set as its source has it, without further checks."""
-    return SOURCES[data.source].open(data, part, screen, tick)
+    return find_source(data).open(data, part, screen, tick)
