@@ -16,6 +16,7 @@ from helpers.paths import ROOT
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([^`\n]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
+PACKAGES = ("vitrun-rotation", "vitrun-stripes")
 COMMANDS = re.findall(r"^vitrun (.*)$", PAGE, re.MULTILINE)
 
 
@@ -29,7 +30,8 @@ def workplace(tmp_path_factory) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    install(folder / "vitrun-rotation")
+    for package in PACKAGES:
+        install(folder / package)
     return folder
 
 
@@ -47,14 +49,15 @@ def install(package: Path) -> None:
 
 def vitrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run the command line in ``folder``."""
-    path = os.pathsep.join([str(folder), str(folder / "vitrun-rotation")])
+    path = os.pathsep.join([str(folder), *(str(folder / package) for package in PACKAGES)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "vitrun", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def test_the_page_has_the_files_of_a_package_and_the_commands_that_use_it():
-    assert len(FILES) == 4 and COMMANDS == ["pretrain objective=rotation", "finetune"]
+    assert len(FILES) == 8
+    assert COMMANDS == ["pretrain objective=rotation", "finetune", "data stripes", "pretrain data=stripes"]
 
 
 def test_the_objective_of_the_page_trains_and_its_weights_are_fine_tuned(workplace):
@@ -66,6 +69,17 @@ def test_the_objective_of_the_page_trains_and_its_weights_are_fine_tuned(workpla
     result = json.loads(pretrained.stdout)
     assert 0 < result["rotation_top1"] <= 1 and result["test_images"] == 50
     assert 0 <= json.loads(tuned.stdout)["top1"] <= 1
+
+
+def test_the_source_of_the_page_is_listed_and_trained_on(workplace):
+    listed = vitrun(workplace, *COMMANDS[2].split())
+    assert listed.returncode == 0 and "stripes" in listed.stdout and "| 2 " in listed.stdout, listed.stderr
+    overrides = [override for override in TINY if not override.startswith("data.")]
+    trained = vitrun(workplace, *COMMANDS[3].split(), *overrides, "data.size=24", "--json")
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads(trained.stdout)["test_images"] == 16
+    wrong = vitrun(workplace, *COMMANDS[3].split(), "data.size=0")
+    assert wrong.returncode == 2 and "data.size=0" in wrong.stderr and len(wrong.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
