@@ -55,7 +55,7 @@ def test_layers_that_cannot_be_are_refused(run_command, overrides, sentence):
 
 def test_only_the_last_layer_of_a_network_of_timm_or_bit_can_be_read(run_command):
     overrides = ["init=random:bit_r50x1", "res=32", "data=shapes", "data.train_images=130", "data.test_images=10"]
-    with pytest.raises(UserError, match="bit_r50x1 is none of .*Use layers=last"):
+    with pytest.raises(UserError, match="bit_r50x1 is not one of .*Use layers=last"):
         run_command("fewshot", *overrides, "probe=linear", "layers=all", dry=True)
     assert 0 <= run_command("fewshot", *LINEAR, "layers=last")[1]["last"] <= 1
 

@@ -28,7 +28,7 @@ def parquet(place, *more: str) -> list[str]:
 @pytest.mark.parametrize(
     "train, test, told",
     [
-        (([0, 1, 2], None), ([0, 3], None), "3 classes, the test images 1 that they have not, 3 first"),
+        (([0, 1, 2], None), ([0, 3], None), "3 classes, the test images 1 others, such as 3"),
         (([0, 1], ["cat", "dog"]), ([0, 1], ["dog", "cat"]), "the same in another order"),
     ],
 )

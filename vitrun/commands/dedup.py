@@ -10,7 +10,7 @@ from vitrun import data, recipes
 from vitrun.data import near_duplicates
 from vitrun.data.near_duplicates import Pairs
 from vitrun.engine import weights
-from vitrun.probes.feature_cache import cached, extract_features
+from vitrun.probes.feature_cache import FeatureExtractor, cached
 from vitrun.runs.exclude import DUPLICATES_FILE, EXCLUDED_KEYS_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
@@ -45,9 +45,8 @@ def execute(recipe: recipes.Dedup, run: Run) -> dict[str, Any]:
         )
     if loaded:
         both = ((recipe.against, "test", test), (recipe.data, "train", train))
-        vectors = [
-            near_duplicates.normalize_features(extract_features(recipe, run, machine, loaded, *one)[0]) for one in both
-        ]
+        extractor = FeatureExtractor(recipe, run, machine, loaded)
+        vectors = [near_duplicates.normalize_features(extractor.extract(*one)[0]) for one in both]
         found["features"] = near_duplicates.match_by_cosine(
             *vectors, near_duplicates.normalize_features, recipe.similarity, machine.device
         )

@@ -26,7 +26,7 @@ def execute(recipe: recipes.Finetune, run: Run) -> dict[str, Any]:
 def finetune_once(
     recipe: recipes.Finetune, run: Run, open_split: Callable[..., data.Split] = data.open_split
 ) -> dict[str, Any]:
-    """Train the weights ``recipe.init`` with a new zero head; return the metrics, or what the run costs if it is dry."""
+    """Train the weights ``recipe.init`` with a new zero head; return the metrics, or the cost if it is a dry run."""
     weights.check_init(recipe.init, recipe.res)
     machine = Machine(recipe.device, recipe.precision)
     objective = LabelObjective.from_recipe(recipe)

@@ -17,7 +17,7 @@ from vitrun.runtime.device import Machine
 
 
 def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
-    """Train ``recipe.model`` on ``recipe.data``; return the metrics, or what the run costs if it is a dry run."""
+    """Train ``recipe.model`` on ``recipe.data``; return the metrics, or the cost if it is a dry run."""
     res = recipe.res or DEFAULT_RES
     models.check_model(recipe.model, res)
     machine = Machine(recipe.device, recipe.precision)

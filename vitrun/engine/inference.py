@@ -1,4 +1,4 @@
-"""Read a trained network: its answers and its features."""
+"""Run a trained network on all images of a split: its predictions and its features."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,52 +14,64 @@ from vitrun.runtime.device import Machine
 
 @dataclass
 class Predictions:
-    """What a network said of N images: the five likeliest classes of each (or all, where fewer), and its loss."""
+    """What a network predicted for N images."""
 
-    labels: np.ndarray  # [N] or [N, K] padded with -1
+    labels: np.ndarray  # [N], or [N, K] padded with -1
     indices: np.ndarray  # [N] places in the split
-    top_classes: np.ndarray  # [N, 5] classes, likeliest first
+    top_classes: np.ndarray  # [N, 5] the likeliest classes, likeliest first; all classes if there are fewer
     losses: np.ndarray = field(repr=False)  # [N]
 
-    def accuracy(self, k: int, right: np.ndarray | None = None) -> float:
-        """The share of images of which a right label is among the ``k`` likeliest classes.
+    def accuracy(self, k: int, correct: np.ndarray | None = None) -> float:
+        """Return the share of images with a correct label among the ``k`` likeliest classes.
 
-        ``right`` [N, A] holds the right labels of each, then -1; images without any do not count. None: their labels.
+        ``correct`` [N, A] holds the correct labels of each image, padded with -1; None stands for ``labels``. Images
+        without any do not count.
         """
-        right = self.labels.reshape(len(self.labels), -1) if right is None else right
-        hits = (self.top_classes[:, :k, None] == right[:, None]).any((1, 2))
-        return float(hits[(right >= 0).any(1)].mean())
+        correct = self.labels.reshape(len(self.labels), -1) if correct is None else correct
+        hits = (self.top_classes[:, :k, None] == correct[:, None]).any((1, 2))
+        return float(hits[(correct >= 0).any(1)].mean())
 
 
 def predict(
-    network: nn.Module, batches: Iterable[Batch], objective: Callable, machine: Machine, tick: Callable
+    network: nn.Module,
+    batches: Iterable[Batch],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    machine: Machine,
+    tick: Callable[[int], None],
 ) -> Predictions:
-    """The answers of ``network`` for every image of ``batches``, each exactly once."""
+    """Return the predictions of ``network`` for every image of ``batches``, each exactly once."""
 
-    def answer(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    def classify(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         logits = network(images).float()
-        return logits.topk(min(5, logits.shape[1])).indices, objective(logits, labels), labels
+        return logits.topk(min(5, logits.shape[1])).indices, loss(logits, labels), labels
 
-    top, losses, labels, indices = run_inference(network, batches, answer, machine, tick)
-    return Predictions(labels, indices, top, losses)
+    top_classes, losses, labels, indices = run_inference(network, batches, classify, machine, tick)
+    return Predictions(labels, indices, top_classes, losses)
 
 
 def compute_features(
-    network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable
+    network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the head reads, float32 [N, D], and the labels [N], of every image of ``batches``."""
-    found, labels, _ = run_inference(
-        network, batches, lambda x, labels: (network.features(x).float(), labels), machine, tick
-    )
-    return found, labels
+    """Return what the head reads, float32 [N, D], and the labels [N], of every image of ``batches``."""
+
+    def extract(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return network.features(images).float(), labels
+
+    features, labels, _ = run_inference(network, batches, extract, machine, tick)
+    return features, labels
 
 
 def run_inference(
-    network: nn.Module, batches: Iterable[Batch], function: Callable, machine: Machine, tick: Callable[[int], None]
+    network: nn.Module,
+    batches: Iterable[Batch],
+    function: Callable[..., tuple[Tensor, ...]],
+    machine: Machine,
+    tick: Callable[[int], None],
 ) -> Sequence[np.ndarray]:
-    """``function(*inputs, *targets)``, a tuple of tensors, over all batches, each joined; and the indices behind.
+    """Apply ``function(*inputs, *targets)`` to every batch; return its outputs concatenated, and the images' indices.
 
-    Every rank is given what all of them found, in the order of the split.
+    The network is in evaluation mode. Every rank gets the outputs of all ranks, in the order of the split. ``tick`` is
+    called with the number of images after each batch.
     """
     network.eval()
     parts = []
@@ -72,7 +84,7 @@ def run_inference(
             with machine.autocast():
                 return [tensor.cpu().numpy() for tensor in function(*inputs, *targets)]
 
-        for piece, found in zip(pieces, machine.map(work, pieces, len(pieces))):
-            parts.append((*found, batch.indices[piece]))
+        for piece, outputs in zip(pieces, machine.map(work, pieces, len(pieces))):
+            parts.append((*outputs, batch.indices[piece]))
         tick(len(batch.images))
     return distributed.all_gather_arrays([np.concatenate(column) for column in zip(*parts)])

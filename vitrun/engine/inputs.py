@@ -1,4 +1,4 @@
-"""The images that a command works on: opened, said aloud, and recorded in its run."""
+"""Open the images that a command works on, log them, and record them in its run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -17,54 +17,6 @@ from vitrun.runtime.device import Machine
 PART_NAMES = {"train": "training", "test": "test"}
 
 
-def open_parts(
-    source: recipes.Data,
-    parts: Sequence[str],
-    run: Run,
-    skip_bad: bool = False,
-    excluded: Sequence[str] = (),
-    open_split: Callable[..., data.Split] = data.open_split,
-) -> list[data.Split]:
-    """The ``parts`` of a data set, where ``skip_bad`` without images that cannot be read, the first less ``excluded``.
-
-    A UserError (exit 3) where the data changed since the run began, or where training and test images are the same or
-    have not the same classes. A rehearsal has the sizes of what it would download.
-    """
-    if (
-        run.dry
-        and not excluded
-        and (known := [data.make_placeholder_split(source, part) for part in parts])
-        and all(known)
-    ):
-        splits = known
-    else:
-        with distributed.rank_zero_first():
-            splits = [open_split(source, part, run.screen, run.raise_if_interrupted) for part in parts]
-        if len(parts) == 2:
-            check_train_and_test(source, *splits)
-    if skip_bad and not run.dry:
-        splits = [data.drop_bad_images(split, run.warn) for split in splits]
-    if excluded:
-        whole, splits[0] = (
-            splits[0],
-            splits[0].exclude(exclude.load_excluded_keys(excluded, run.recipe.runs, splits[0].fingerprint)),
-        )
-        left = len(whole) - len(splits[0])
-        run.log(f"left out: {left:,} of {len(whole):,} {PART_NAMES[parts[0]]} images, by {', '.join(excluded)}")
-    sizes = " and ".join(f"{len(split)} {PART_NAMES[part]}" for part, split in zip(parts, splits))
-    run.log(f"data: {source.name}, {sizes} images, {len(splits[0].classes)} classes")
-    places = [place for place in dict.fromkeys(split.location for split in splits) if place]
-    for place in places:
-        run.log(f"from {place}")
-    fingerprints = {f"{part}_data": split.fingerprint for part, split in zip(parts, splits)}
-    if any(others != fingerprints for others in distributed.all_gather_object(fingerprints)):
-        raise UserError(
-            f"data={source.name}: not all ranks see the same images. Give them all the same.", ExitCode.DATA
-        )
-    run.update_about(**fingerprints, source="; ".join(places))
-    return splits
-
-
 def open_training_data(
     recipe: Training,
     run: Run,
@@ -78,11 +30,9 @@ def open_training_data(
     ``excluded`` names dedup runs or files of keys, whose images are left out. The share ``dev`` of the training images
     is held out; with ``score="dev"`` it is what is tested.
     """
-    if recipe.batch < distributed.world_size():
-        raise UserError(
-            f"batch={recipe.batch} is less than one image for each of {distributed.world_size()} ranks: give a larger "
-            "batch."
-        )
+    ranks = distributed.world_size()
+    if recipe.batch < ranks:
+        raise UserError(f"batch={recipe.batch} is less than one image for each of {ranks} ranks: give a larger batch.")
     parts = ("train",) if dev and score == "dev" else ("train", "test")
     train, *others = open_parts(recipe.data, parts, run, excluded=excluded, open_split=open_split)
     held_out = train
@@ -92,15 +42,63 @@ def open_training_data(
     return train, others[0] if others else held_out
 
 
+def open_parts(
+    source: recipes.Data,
+    parts: Sequence[str],
+    run: Run,
+    skip_bad: bool = False,
+    excluded: Sequence[str] = (),
+    open_split: Callable[..., data.Split] = data.open_split,
+) -> list[data.Split]:
+    """Return the ``parts`` of a data set; with ``skip_bad`` without unreadable images, the first without ``excluded``.
+
+    Raise UserError (exit code 3) if the data changed since the run began, or if training and test images are the same
+    or have different classes. A dry run gets published sizes for what it would have to download.
+    """
+    published = [data.make_placeholder_split(source, part) for part in parts] if run.dry and not excluded else []
+    if published and all(published):
+        splits = published
+    else:
+        with distributed.rank_zero_first():
+            splits = [open_split(source, part, run.screen, run.raise_if_interrupted) for part in parts]
+        if len(parts) == 2:
+            check_train_and_test(source, *splits)
+    if skip_bad and not run.dry:
+        splits = [data.drop_bad_images(split, run.warn) for split in splits]
+    if excluded:
+        every = splits[0]
+        splits[0] = every.exclude(exclude.load_excluded_keys(excluded, run.recipe.runs, every.fingerprint))
+        number = len(every) - len(splits[0])
+        run.log(f"left out: {number:,} of {len(every):,} {PART_NAMES[parts[0]]} images, by {', '.join(excluded)}")
+    record_parts(source, dict(zip(parts, splits)), run)
+    return splits
+
+
+def record_parts(source: recipes.Data, splits: dict[str, data.Split], run: Run) -> None:
+    """Log the parts of a data set and write their fingerprints to ``about.json``; raise UserError if ranks differ."""
+    sizes = " and ".join(f"{len(split)} {PART_NAMES[part]}" for part, split in splits.items())
+    first, *_ = splits.values()
+    run.log(f"data: {source.name}, {sizes} images, {len(first.classes)} classes")
+    locations = [location for location in dict.fromkeys(split.location for split in splits.values()) if location]
+    for location in locations:
+        run.log(f"from {location}")
+    fingerprints = {f"{part}_data": split.fingerprint for part, split in splits.items()}
+    if any(others != fingerprints for others in distributed.all_gather_object(fingerprints)):
+        raise UserError(
+            f"data={source.name}: not all ranks see the same images. Give them all the same files.", ExitCode.DATA
+        )
+    run.update_about(**fingerprints, source="; ".join(locations))
+
+
 def check_train_and_test(source: recipes.Data, train: data.Split, test: data.Split) -> None:
-    """A UserError where a test class is none of the training images', or where both parts are the same images."""
+    """Raise UserError if a test class is none of the training images', or if both parts are the same images."""
     number = len(train.classes)
     if len(test.classes) > number or test.classes != train.classes[: len(test.classes)]:
-        others = [name for name in test.classes if name not in train.classes]
-        what = f"{len(others)} that they have not, {others[0]} first" if others else "the same in another order"
+        unknown = [name for name in test.classes if name not in train.classes]
+        difference = f"{len(unknown)} others, such as {unknown[0]}" if unknown else "the same in another order"
         raise UserError(
-            f"data={source.name}: the training images have {number} classes, the test images {what}. Both need the "
-            "same, in the same order.",
+            f"data={source.name}: the training images have {number} classes, the test images {difference}. Both need "
+            "the same classes in the same order.",
             ExitCode.DATA,
         )
     rows = {0, len(train) // 2, len(train) - 1}
@@ -114,5 +112,5 @@ def check_train_and_test(source: recipes.Data, train: data.Split, test: data.Spl
 def make_eval_batches(
     split: data.Split, res: int, view: recipes.View, batch: int, machine: Machine
 ) -> Iterator[data.Batch]:
-    """Batches of every image of a split once, as ``view`` shows a test image at ``res``, made ahead of the network."""
+    """Yield batches of every image of a split once, as test images look under ``view`` at ``res``, computed ahead."""
     return data.prefetch(data.test_batches(split, CenterCropView(res, **asdict(view)), batch), machine.loader_threads)

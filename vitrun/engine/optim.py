@@ -54,7 +54,7 @@ def convert_weight_decay(options: Adam | Sgd) -> float:
 
 
 def is_decayed(name: str, parameter: torch.Tensor) -> bool:
-    """Return whether a parameter is a kernel: biases, norms, tokens and positions are not (big_vision's ``.*/kernel``)."""
+    """Return whether a parameter is a kernel (big_vision's ``.*/kernel``): no bias, norm, token or position is one."""
     return parameter.ndim > 1 and name.endswith("weight")
 
 

@@ -1,4 +1,4 @@
-"""How training goes: shown, recorded, foretold, and stopped where the user asked."""
+"""Progress of training: a bar, a line of metrics a step, an ETA, and the stop that a user asks for."""
 
 import time
 from typing import Any
@@ -8,18 +8,18 @@ from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.console import format_duration, format_speed
 
-SLOW_STEP_SECONDS = 10  # seconds of a step, after which its images are counted
-LONG_RUN_SECONDS = 20 * 60  # seconds of training from which the first estimate is worth a line of its own
-ETA_SECONDS = 20  # seconds after which that estimate is made even if no step is done,
-ETA_MICRO_BATCHES = 4  # and micro-batches; the very first, which finds nothing prepared, counts for neither
+SLOW_STEP_SECONDS = 10  # after so long in a step the bar counts its images
+LONG_RUN_SECONDS = 20 * 60  # a run of at least so long gets a line with its ETA,
+ETA_SECONDS = 20  # after so many seconds, even if no step is done,
+ETA_MICRO_BATCHES = 4  # and micro-batches. The first, whose batch was not computed ahead, counts for neither
 
 
 class Meter:
-    """Shows and records how training goes, and stops it where the user asked."""
+    """Show and record the progress of training, and raise Interrupted if the user asked to stop."""
 
     def __init__(self, run: Run, start: int, steps: int, batch: int):
         self.run, self.steps, self.batch, self.start, self.number = run, steps, batch, start, start
-        self.began = self.last_shown = time.monotonic()
+        self.started = self.last_shown = time.monotonic()
         self.images = self.data_seconds = self.step_seconds = 0.0
         self.ticks, self.first_tick = 0, (0.0, 0.0)  # when the first micro-batch was done, and its images
         self.eta_printed = False
@@ -33,7 +33,7 @@ class Meter:
         self.progress.__exit__(*error)
 
     def tick(self, images: int) -> None:
-        """Count a micro-batch; end the step unfinished where the run is asked to stop."""
+        """Count a micro-batch of so many images; raise Interrupted if the user asked to stop."""
         self.images += images * distributed.world_size()
         self.ticks += 1
         self.run.raise_if_interrupted(images)
@@ -52,15 +52,15 @@ class Meter:
             self.print_eta()
 
     def print_eta(self) -> None:
-        """Say once how long the run will take, from the speed so far."""
+        """Print once how long the run will take at the speed so far."""
         self.eta_printed = True
-        now, (began, images) = time.monotonic(), self.first_tick
-        measured = (self.images - images) / (now - began)
-        left = (self.steps - self.start) * self.batch / measured
+        now, (start, images) = time.monotonic(), self.first_tick
+        speed = (self.images - images) / (now - start)
+        left = (self.steps - self.start) * self.batch / speed
         if left > LONG_RUN_SECONDS:
             self.progress.log(
-                f"this takes about {format_duration(left)}, at the {format_speed(measured)} images/s measured so far. "
-                "Ctrl-C stops and saves; the same command goes on."
+                f"This takes about {format_duration(left)} at the {format_speed(speed)} images/s measured so far. "
+                "Ctrl-C stops and saves; the same command resumes."
             )
 
     def log(self, text: str) -> None:
@@ -68,22 +68,22 @@ class Meter:
         self.progress.log(text)
 
     def pause(self, seconds: float) -> None:
-        """Leave out of speed and duration what has just taken so long and was no training."""
-        self.began += seconds
+        """Leave the last ``seconds``, which were not training, out of speed and duration."""
+        self.started += seconds
         self.first_tick = self.first_tick[0] + seconds, self.first_tick[1]
 
     @property
     def speed(self) -> float:
-        """Images a second since the start."""
-        return self.images / (time.monotonic() - self.began)
+        """Return the images a second since the start."""
+        return self.images / (time.monotonic() - self.started)
 
     def update_bar(self, note: str) -> None:
-        """Move the bar to the steps done."""
+        """Move the bar to the steps done, with a ``note`` behind it."""
         self.last_shown = time.monotonic()
         self.progress.update(self.number, note)
 
     def record_step(self, step: Step) -> None:
-        """Record a step and show it."""
+        """Write a step to ``metrics.jsonl`` and show it."""
         self.number = step.number
         self.data_seconds += step.data_seconds
         self.step_seconds += step.step_seconds
@@ -98,8 +98,8 @@ class Meter:
             self.run.log(f"step {step.number}/{self.steps}  {note}")
 
     def summary(self) -> dict[str, Any]:
-        """Speed and share of waiting, for the result; what an earlier attempt did is not in them."""
-        seconds = time.monotonic() - self.began
+        """Return the speed and the share of time waiting for data, of this attempt alone."""
+        seconds = time.monotonic() - self.started
         share = self.data_seconds / self.step_seconds if self.step_seconds else 0.0
         return {
             "steps": self.steps,

@@ -1,4 +1,4 @@
-"""Where ``init`` gets its weights: a run, a file, a tag, or fresh ones for comparison."""
+"""Load the weights that ``init`` names: of a run, a file or a tag, or random ones for comparison."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from vitrun.runtime import distributed, random
 
 
 def check_init(init: str, res: int | None = None) -> None:
-    """A UserError where timm has no such tag, or no untrained network of ``init`` takes ``res``: nothing is fetched."""
+    """Raise UserError if timm has no such tag, or if an untrained network cannot take ``res``; download nothing."""
     if init.startswith("timm:"):
         models.check_tag(init.removeprefix("timm:"))
     if init.startswith("random:"):
@@ -22,9 +22,9 @@ def check_init(init: str, res: int | None = None) -> None:
 def load_init(
     init: str, runs: Path, seed: int, log: Callable[[str], None], classes: int | None = None, res: int | None = None
 ) -> models.LoadedModel:
-    """The network behind a resolved ``init``, and aloud what was kept, resized, dropped and new.
+    """Return the network of a resolved ``init``; log which tensors were loaded, resized, dropped and are new.
 
-    ``classes`` puts a new zero head on; ``res`` resamples the position tables. None leaves either as it is.
+    ``classes`` puts a new zero head on; ``res`` resamples the position table. None leaves either as it is.
     """
     if init.startswith("random:"):
         model = tables.load_model_row(init.removeprefix("random:"))

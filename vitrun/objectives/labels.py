@@ -65,7 +65,7 @@ class LabelObjective:
         return replace(batch, images=images, targets=targets)
 
     def loss(self, logits: Tensor, labels: Tensor, others: Tensor | None = None, share: Tensor | None = None) -> Tensor:
-        """Return the loss of each image, with mixup the mean of both its labels' by their shares: [B, C], [B] -> [B]."""
+        """Return the loss of each image, with mixup the weighted mean of both its labels': [B, C], [B] -> [B]."""
         loss = LOSSES[self.loss_name]
         of_labels = loss(logits, labels, self.smoothing)
         if others is None:

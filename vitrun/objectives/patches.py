@@ -27,7 +27,7 @@ def draw_numbers(seed: int, purpose: str, step: int, places: np.ndarray, tokens:
 
 
 def choose_patches(numbers: np.ndarray, share: float) -> np.ndarray:
-    """Return which patches are corrupted, the same number in every image so that each counts alike: [B, N] -> [B, N]."""
+    """Return which patches are corrupted, equally many in each image so that all count alike: [B, N] -> [B, N]."""
     return numbers.argsort(1).argsort(1) < max(1, round(share * numbers.shape[1]))
 
 

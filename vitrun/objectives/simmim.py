@@ -43,11 +43,11 @@ class SimMimObjective:
         return build_masked_model(model, 3 * self.patch * self.patch, res)
 
     def prepare(self, batch: Batch, step: int) -> Batch:
-        """Return the batch of a training step, masked as drawn from (seed, step, place in the batch of all ranks)."""
+        """Return the batch of a training step, masked by (seed, step, place in the batch of all ranks)."""
         return self.corrupt(batch, "corrupt", step, batch.offset + np.arange(len(batch.images)))
 
     def corrupt(self, batch: Batch, purpose: str, step: int, places: np.ndarray) -> Batch:
-        """Return the batch masked as drawn from (seed, purpose, step, places [B])."""
+        """Return the batch masked by (seed, purpose, step, places [B])."""
         tokens = (batch.images.shape[2] // self.patch) ** 2
         order = draw_numbers(self.seed, purpose, step, places, tokens)[:, 0]
         return add_corruption(batch, np.where(choose_patches(order, self.share), MASKED, UNCHANGED))

@@ -1,7 +1,8 @@
-"""What is computed of all images of a split once, and kept: their features, or anything as costly."""
+"""Features of whole splits, computed once and cached in files; and the same for other tensors as costly."""
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,91 +21,89 @@ from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
 
-def extract_features(
-    recipe: recipes.Fewshot | recipes.Dedup,
-    run: Run,
-    machine: Machine,
-    loaded: models.LoadedModel,
-    source: recipes.Data,
-    part: str,
-    split: data.Split,
-) -> tuple[Tensor, Tensor]:
-    """Features [N, D] and labels [N] of a split; kept in a file that weights, images and view name.
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """Compute a network's features of splits, or read them from files that name weights, images and view."""
 
-    Two sets may have the same keys and labels (a corrupted copy of one, another column of images): the options of their
-    ``source`` tell them apart, and its ``part`` the two of a source.
+    recipe: recipes.Fewshot | recipes.Dedup
+    run: Run
+    machine: Machine
+    loaded: models.LoadedModel
+
+    def extract(self, source: recipes.Data, part: str, split: data.Split) -> tuple[Tensor, Tensor]:
+        """Return the features [N, D] that the head reads, and the labels [N], of the ``part`` of a data set."""
+
+        def compute() -> dict[str, Tensor]:
+            batches, network = self.start(split)
+            with self.run.screen.progress("features", len(split), 0) as bar:
+                tick = self.run.progress_callback(bar)
+                features, labels = compute_features(network, batches, self.machine, tick)
+            return {"features": torch.from_numpy(features), "labels": torch.from_numpy(labels)}
+
+        key = self.cache_key(source, part, split)
+        tensors = cached("features", key, compute, len(split), self.run)
+        return tensors["features"], tensors["labels"]
+
+    def extract_layers(
+        self, source: recipes.Data, part: str, split: data.Split, layers: Sequence[int]
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        """Return the features [N, D] of each of ``layers``, and the labels [N], of the ``part`` of a data set.
+
+        With ``linear.pooling=mean`` that is the mean over the patches' tokens, each normed as the next layer would norm
+        it (ImageGPT, Chen et al. 2020, section 2.3; without the norm's own scale and shift, which standardizing
+        undoes); with ``token`` it is the class token, normed.
+        """
+        prefix, pooling = self.loaded.network.prefix, self.recipe.linear.pooling
+
+        def pool_layers(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+            tokens = models.hidden_states(self.loaded.network, images)
+            normed = [functional.layer_norm(tokens[layer].float(), tokens[layer].shape[-1:]) for layer in layers]
+            return *(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed), labels
+
+        def compute() -> dict[str, Tensor]:
+            batches, network = self.start(split)
+            with self.run.screen.progress("features", len(split), 0) as bar:
+                tick = self.run.progress_callback(bar)
+                *features, labels, _ = run_inference(network, batches, pool_layers, self.machine, tick)
+            tensors = {f"layer{layer}": torch.from_numpy(x) for layer, x in zip(layers, features)}
+            return tensors | {"labels": torch.from_numpy(labels)}
+
+        key = (*self.cache_key(source, part, split), pooling, tuple(layers))
+        tensors = cached("features", key, compute, len(split), self.run)
+        return {layer: tensors[f"layer{layer}"] for layer in layers}, tensors["labels"]
+
+    def start(self, split: data.Split) -> tuple[Any, torch.nn.Module]:
+        """Return the batches of a split and the network on its device."""
+        batches = make_eval_batches(split, self.loaded.res, self.recipe.view, self.recipe.batch, self.machine)
+        return batches, self.loaded.network.to(self.machine.device)
+
+    def cache_key(self, source: recipes.Data, part: str, split: data.Split) -> tuple[Any, ...]:
+        """Return all that features depend on: weights, images, view and precision.
+
+        Two data sets may have the same keys and labels (a corrupted copy of one, another column of images): the options
+        of their ``source`` tell them apart, and ``part`` the two of a data set.
+        """
+        weights = weights_fingerprint(self.recipe.init, self.recipe.runs)
+        view, precision = repr(self.recipe.view), str(self.machine.dtype)
+        return weights, repr(source), part, split.fingerprint, self.loaded.res, view, precision
+
+
+def cached(
+    folder: str, cache_key: tuple[Any, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run
+) -> dict[str, Tensor]:
+    """Return the tensors that ``compute`` makes of so many ``images``, from a file if they were made before.
+
+    The file lies in ``folder`` among the runs, is named after ``cache_key``, and is written again if it is damaged.
     """
-
-    def compute() -> dict[str, Tensor]:
-        batches = make_eval_batches(split, loaded.res, recipe.view, recipe.batch, machine)
-        network = loaded.network.to(machine.device)
-        with run.screen.progress("features", len(split), 0) as bar:
-            found, labels = compute_features(network, batches, machine, run.progress_callback(bar))
-        return {"features": torch.from_numpy(found), "labels": torch.from_numpy(labels)}
-
-    found = cached(
-        "features", features_cache_key(recipe, machine, loaded, source, part, split), compute, len(split), run
-    )
-    return found["features"], found["labels"]
-
-
-def extract_layer_features(
-    recipe: recipes.Fewshot,
-    run: Run,
-    machine: Machine,
-    loaded: models.LoadedModel,
-    part: str,
-    split: data.Split,
-    layers: Sequence[int],
-) -> tuple[dict[int, Tensor], Tensor]:
-    """Features [N, D] of each of some layers, and labels [N], of a split; kept in a file as those of the head.
-
-    ``mean`` is that over the patches' tokens, each normed as the next layer would (ImageGPT, Chen et al. 2020, section
-    2.3; the norm's own scale and shift are left out, for standardising undoes them); ``token`` the class token, normed.
-    """
-    prefix, pooling = loaded.network.prefix, recipe.linear.pooling
-
-    def pooled(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        tokens = models.hidden_states(loaded.network, images)
-        normed = [functional.layer_norm(tokens[layer].float(), tokens[layer].shape[-1:]) for layer in layers]
-        return *(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed), labels
-
-    def compute() -> dict[str, Tensor]:
-        batches = make_eval_batches(split, loaded.res, recipe.view, recipe.batch, machine)
-        network = loaded.network.to(machine.device)
-        with run.screen.progress("features", len(split), 0) as bar:
-            *found, labels, _ = run_inference(network, batches, pooled, machine, run.progress_callback(bar))
-        tensors = {f"layer{layer}": torch.from_numpy(x) for layer, x in zip(layers, found)}
-        return tensors | {"labels": torch.from_numpy(labels)}
-
-    where = (*features_cache_key(recipe, machine, loaded, recipe.data, part, split), pooling, tuple(layers))
-    found = cached("features", where, compute, len(split), run)
-    return {layer: found[f"layer{layer}"] for layer in layers}, found["labels"]
-
-
-def features_cache_key(
-    recipe: recipes.Fewshot | recipes.Dedup,
-    machine: Machine,
-    loaded: models.LoadedModel,
-    source: recipes.Data,
-    part: str,
-    split: data.Split,
-) -> tuple[Any, ...]:
-    """What features depend on: weights, images, view and precision."""
-    weights = weights_fingerprint(recipe.init, recipe.runs)
-    return weights, repr(source), part, split.fingerprint, loaded.res, repr(recipe.view), str(machine.dtype)
-
-
-def cached(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run) -> dict:
-    """The tensors that ``compute`` makes, read from a file named after ``features_cache_key`` where they were made before."""
-    file = run.recipe.runs / what / f"{hashlib.sha256(repr(facts).encode()).hexdigest()[:16]}.safetensors"
+    name = hashlib.sha256(repr(cache_key).encode()).hexdigest()[:16]
+    file = run.recipe.runs / folder / f"{name}.safetensors"
     if distributed.call_on_rank_zero(file.exists):
         try:
             tensors = load_cached(file)
-            run.log(f"{what} of {images} images read from {file}")
+            run.log(f"{folder} of {images} images read from {file}")
             return tensors
         except (SafetensorError, OSError, ValueError) as error:
-            run.warn(f"{file} is damaged ({error}): made again")
+            run.warn(f"{file} is damaged ({error}): computing it again")
     tensors = compute()
     if distributed.rank() == 0:
         try:
@@ -116,17 +115,17 @@ def cached(what: str, facts: tuple[Any, ...], compute: Callable[[], dict[str, Te
 
 
 def load_cached(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file that :func:`cached` wrote; a ValueError where they are others."""
-    with safe_open(file, "pt") as kept:
-        tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
-        if (kept.metadata() or {}).get("sha256") != hash_tensors(tensors):
+    """Return the tensors of a file that :func:`cached` wrote; raise ValueError if they are not what was saved."""
+    with safe_open(file, "pt") as content:
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        if (content.metadata() or {}).get("sha256") != hash_tensors(tensors):
             raise ValueError("the content is not what was saved")
     return tensors
 
 
 def hash_tensors(tensors: dict[str, Tensor]) -> str:
-    """The SHA-256 of the tensors' bytes, in the order of their names."""
-    code = hashlib.sha256()
+    """Return the SHA-256 of the tensors' bytes, in the order of their names."""
+    digest = hashlib.sha256()
     for name in sorted(tensors):
-        code.update(tensors[name].numpy().data)
-    return code.hexdigest()
+        digest.update(tensors[name].numpy().data)
+    return digest.hexdigest()
