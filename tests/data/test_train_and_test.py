@@ -52,7 +52,7 @@ def test_the_training_images_are_no_test_images(run_command, tmp_path):
     (tmp_path / "all" / "test").symlink_to(tmp_path / "all" / "train")
     folder = [*WORDS, "data=folder", f"data.path={tmp_path / 'all'}"]
     for overrides in (parquet(tmp_path / "set", "data.test=train"), folder):
-        with pytest.raises(UserError, match="the training and the test part are the same images"):
+        with pytest.raises(UserError, match="The training and the test part are the same images"):
             run_command("pretrain", *overrides)
 
 

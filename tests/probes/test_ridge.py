@@ -37,7 +37,7 @@ def test_l2_is_chosen_by_training_images_that_no_draw_of_the_seed_holds_and_neve
 
 
 def test_where_no_image_is_left_to_choose_by_that_is_said():
-    with pytest.raises(UserError, match=r"l2=\[1,2\]: with 9 shots no training image is left") as error:
+    with pytest.raises(UserError, match=r"l2=\[1,2\]: With 9 shots no training image is left") as error:
         ridge.evaluate_few_shot(clusters(27), clusters(9), (9,), (0,), (1.0, 2.0))
     assert error.value.status == ExitCode.DATA
 

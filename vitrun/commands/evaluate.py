@@ -59,9 +59,7 @@ def find_duplicates(recipe: recipes.Eval, test: data.Split) -> np.ndarray:
     keys = exclude.load_duplicate_keys(recipe.dedup, recipe.runs, test.identity)
     duplicates = np.array([key in keys for key in test.keys])
     if not (test.correct_labels[~duplicates] >= 0).any():
-        raise UserError(
-            f"dedup={recipe.dedup}: every test image is a duplicate, which leaves none to test.", ExitCode.DATA
-        )
+        raise UserError("Every test image is a duplicate, which leaves none.", ExitCode.DATA, "dedup", recipe.dedup)
     return duplicates
 
 
@@ -101,8 +99,8 @@ def check_class_names(names: Sequence[str], test: data.Split, init: str, warn: C
     number, (trained, here) = next((i, pair) for i, pair in enumerate(zip(names, test_names)) if pair[0] != pair[1])
     if sorted(names) == sorted(test_names):
         raise UserError(
-            f"{init} was trained on these classes in another order: its class {number} is {trained}, here it is {here}. "
-            "Name the folders, or label the images, so that the order is the same.",
+            f"{init} was trained on these classes in another order: its class {number} is {trained}, here it is "
+            f"{here}. Name the folders, or label the images, so that the order is the same.",
             ExitCode.DATA,
         )
     warn(f"class {number} is {trained} for {init} and {here} here: classes are matched by order")
@@ -122,7 +120,7 @@ class ClassSubset(nn.Module):
 
 
 def write_predictions(path: Path, predictions: Predictions, test: data.Split) -> None:
-    """Write a Parquet table of each image's id, labels, likeliest classes, and accepted labels if the set lists them."""
+    """Write a Parquet table of each image's id, labels, likeliest classes, and right labels if the set lists them."""
     import pyarrow
     import pyarrow.parquet
 

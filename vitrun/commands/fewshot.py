@@ -26,7 +26,8 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     weights.check_init(recipe.init, recipe.res)
     train, test = open_parts(recipe.data, ("train", "test"), run, recipe.bad_images == "skip")
     if train.labels.ndim > 1 or test.labels.ndim > 1:
-        raise UserError(f"data={recipe.data.name} has images with several labels; fewshot needs one label an image.")
+        why = "has images with several labels; fewshot needs one label an image."
+        raise UserError(why, option="data", value=recipe.data.name)
     loaded = weights.load_init(recipe.init, recipe.runs, 0, run.log, res=recipe.res)
     layers = choose_layers(recipe, loaded)
     if run.dry:
@@ -113,14 +114,17 @@ def choose_layers(recipe: recipes.Fewshot, loaded: models.LoadedModel) -> list[i
     layers = ",".join(map(str, recipe.layers))
     if not isinstance(loaded.model, ViT):
         raise UserError(
-            f"layers={layers}: {loaded.model.name} is not one of vitrun's own vision transformers, and of others only "
-            "the input of the head is known. Use layers=last."
+            f"{loaded.model.name} is not one of vitrun's own vision transformers, and of others only the input of the "
+            "head is known. Use layers=last.",
+            option="layers",
+            value=layers,
         )
     if recipe.linear.pooling == "token" and not loaded.network.prefix:
-        raise UserError(f"linear.pooling=token: {loaded.model.name} has no class token. Use linear.pooling=mean.")
+        why = f"{loaded.model.name} has no class token. Use linear.pooling=mean."
+        raise UserError(why, option="linear.pooling", value="token")
     depth = loaded.model.depth
     if recipe.layers == ("all",):
         return list(range(depth + 1))
     if max(recipe.layers) > depth:
-        raise UserError(f"layers={layers}: {loaded.model.name} has layers 0 to {depth}.")
+        raise UserError(f"{loaded.model.name} has layers 0 to {depth}.", option="layers", value=layers)
     return list(dict.fromkeys(recipe.layers))

@@ -32,7 +32,8 @@ def open_training_data(
     """
     ranks = distributed.world_size()
     if recipe.batch < ranks:
-        raise UserError(f"batch={recipe.batch} is less than one image for each of {ranks} ranks: give a larger batch.")
+        why = f"is less than one image for each of {ranks} ranks: give a larger batch."
+        raise UserError(why, option="batch", value=str(recipe.batch))
     parts = ("train",) if dev and score == "dev" else ("train", "test")
     train, *others = open_parts(recipe.data, parts, run, excluded=excluded, open_split=open_split)
     held_out = train
@@ -84,9 +85,8 @@ def record_parts(source: recipes.Data, splits: dict[str, data.Split], run: Run) 
         run.log(f"from {location}")
     fingerprints = {f"{part}_data": split.fingerprint for part, split in splits.items()}
     if any(others != fingerprints for others in distributed.all_gather_object(fingerprints)):
-        raise UserError(
-            f"data={source.name}: not all ranks see the same images. Give them all the same files.", ExitCode.DATA
-        )
+        why = "Not all ranks see the same images. Give them all the same files."
+        raise UserError(why, ExitCode.DATA, "data", source.name)
     run.update_about(**fingerprints, source="; ".join(locations))
 
 
@@ -97,16 +97,16 @@ def check_train_and_test(source: recipes.Data, train: data.Split, test: data.Spl
         unknown = [name for name in test.classes if name not in train.classes]
         difference = f"{len(unknown)} others, such as {unknown[0]}" if unknown else "the same in another order"
         raise UserError(
-            f"data={source.name}: the training images have {number} classes, the test images {difference}. Both need "
-            "the same classes in the same order.",
+            f"The training images have {number} classes, the test images {difference}. Both need the same classes in "
+            "the same order.",
             ExitCode.DATA,
+            "data",
+            source.name,
         )
     rows = {0, len(train) // 2, len(train) - 1}
     if train.fingerprint == test.fingerprint and all(np.array_equal(train.raw(row), test.raw(row)) for row in rows):
-        raise UserError(
-            f"data={source.name}: the training and the test part are the same images. Choose another for one of them.",
-            ExitCode.DATA,
-        )
+        why = "The training and the test part are the same images. Choose another for one of them."
+        raise UserError(why, ExitCode.DATA, "data", source.name)
 
 
 def make_eval_batches(

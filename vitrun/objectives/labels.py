@@ -117,6 +117,8 @@ def check_loss(loss_name: str, *splits: Split) -> None:
     """Raise UserError if a split has images of several labels and the loss handles only one."""
     if loss_name == "softmax" and any(split.labels.ndim > 1 for split in splits):
         raise UserError(
-            "loss=softmax needs one label an image, but the data has images with several: use loss=sigmoid, or for "
-            "vitrun eval the init of a run that was trained with it."
+            "needs one label an image, but the data has images with several labels: use loss=sigmoid, or for vitrun "
+            "eval the init of a run that was trained with it.",
+            option="loss",
+            value=loss_name,
         )

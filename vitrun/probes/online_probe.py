@@ -47,9 +47,8 @@ class OnlineProbe:
             for part in ("train", "test")
         )
         if train.labels.ndim > 1 or test.labels.ndim > 1:
-            raise UserError(
-                f"fewshot.data={recipe.data.name} has images with several labels; the probe needs one label an image."
-            )
+            why = "has images with several labels; the probe needs one label an image."
+            raise UserError(why, option="fewshot.data", value=recipe.data.name)
         self.run.log(f"few-shot probe: {recipe.data.name}, {len(train)} training and {len(test)} test images")
         return train, test
 

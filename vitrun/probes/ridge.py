@@ -69,8 +69,8 @@ def evaluate_few_shot(
             held_out = concatenate_rows(rows[max(shots) :][:HELD_OUT_PER_CLASS] for rows in order)
             if len(held_out) == 0:
                 values = ",".join(f"{l2:g}" for l2 in l2s)
-                reason = f"with {max(shots)} shots no training image is left to choose on: give one l2, or fewer shots."
-                raise UserError(f"l2=[{values}]: {reason}", ExitCode.DATA)
+                why = f"With {max(shots)} shots no training image is left to choose on: give one l2, or fewer shots."
+                raise UserError(why, ExitCode.DATA, "l2", f"[{values}]")
         for number in shots:
             rows = concatenate_rows(rows[:number] for rows in order)
             classifiers = fit_classifiers(train.x[rows], train.y[rows], train.classes, l2s)
