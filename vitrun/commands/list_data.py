@@ -19,12 +19,14 @@ def execute(recipe: recipes.ListData, screen: Screen) -> None:
         else:
             print_summary(recipe.data, screen)
         return
-    rows = tables.load_data_rows()
+    rows, errors = tables.load_rows("data", recipes.Data)
     if recipe.name == data_args.VTAB:
         rows = {name: row for name, row in rows.items() if isinstance(row, recipes.Vtab)}
     elif recipe.name:
         rows = {recipe.name: rows[recipe.name]}
     screen.print(format_table(HEADER, [[name, *format_row(row)] for name, row in rows.items()]))
+    for error in [] if recipe.name else errors:
+        screen.warn(f"Not listed: {error}")
     screen.log(describe_rows(recipe.name))
 
 

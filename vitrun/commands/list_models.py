@@ -14,7 +14,8 @@ HEADER = ["model=", "kind", "parameters", "GMAC", "tokens", "published weights (
 def execute(recipe: recipes.ListModels, screen: Screen) -> None:
     """Print one row a model: its size and cost at a resolution, ``-`` where that does not fit, and its weights."""
     found = []
-    for name, row in tables.load_model_rows().items():
+    models, errors = tables.load_rows("model", recipes.Model)
+    for name, row in models.items():
         wanted = not recipe.only or any(override in name or override in row.kind for override in recipe.only)
         if wanted and row.name:
             try:
@@ -32,6 +33,8 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> None:
         for name, row, count, cost in sorted(found, key=order[recipe.sort])
     ]
     screen.print(format_table(HEADER, rows))
+    for error in errors:
+        screen.warn(f"Not listed: {error}")
     screen.log(
         f"With {recipe.classes} classes, at {recipe.res} pixels. model=timm model.name=NAME builds any other of timm."
     )

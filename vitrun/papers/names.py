@@ -40,11 +40,11 @@ def list_name_prefixes() -> dict[str, str]:
     in the paper without signs, as in ``R50_L_32``.
     """
     prefixes = {}
-    for row, options in tables.read_rows("model").items():
+    for row, model in tables.load_model_rows().items():
         info = tables.load_model_info(row)
         tags = [source.partition(":")[2] for source in info.weights]
-        if info.paper and options["kind"] == "timm":
-            tags.append(options["name"])
+        if info.paper and model.kind == "timm":
+            tags.append(model.name)
         elif info.paper:
             prefixes[re.sub("[+/]", "_", info.paper)] = row
         if info.paper or tags:

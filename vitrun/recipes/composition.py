@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
 import vitrun
+from vitrun.errors import UserError
+from vitrun.recipes import own_folder
 
 PACKAGE = Path(vitrun.__file__).parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # wheel, else checkout
@@ -33,7 +35,19 @@ class CompositionError(Exception):
 
 def config_folders() -> list[Path]:
     """Return the folders that hold config files; a file in an earlier one hides those of its name in later ones."""
-    return [CONF]
+    own = own_folder.find_own_folder(CONF)
+    return [CONF] if own is None else [own, CONF]
+
+
+def is_own(file: Path) -> bool:
+    """Return whether a config file is the user's and not vitrun's."""
+    return not file.is_relative_to(CONF)
+
+
+def format_config_path(path: str) -> str:
+    """Return how messages name the file ``path``: ``conf/model/vit_b16.yaml``, ``./conf/model/mine.yaml`` if own."""
+    file = find_config_file(path)
+    return own_folder.format_path(file) if is_own(file) else f"conf/{path}.yaml"
 
 
 def find_config_file(path: str) -> Path:
@@ -62,7 +76,7 @@ def is_fragment(path: str) -> bool:
 
 def read_header(path: str) -> str:
     """Return the first comment line of a file, but for the one that Hydra reads; "" if it begins without any."""
-    text = find_config_file(path).read_text(encoding="utf-8").removeprefix("# @package _global_\n")
+    text = find_config_file(path).read_text(encoding="utf-8", errors="replace").removeprefix("# @package _global_\n")
     first = text.partition("\n")[0]
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
@@ -74,8 +88,14 @@ def read_config_file(path: str) -> dict:
 
 @cache
 def parse_config_file(file: Path) -> dict:
-    """Return the content of a YAML file."""
-    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    """Return the content of a YAML file. Raise UserError if it is not YAML with options."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{own_folder.format_path(file)} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{own_folder.format_path(file)} has no options, as in name: mine")
+    return content
 
 
 def compose(config: str | None, overrides: Sequence[str]) -> dict:
@@ -121,8 +141,30 @@ def hydra_session(folders: tuple[Path, ...]) -> Iterator[None]:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    *own, package = folders
+    search_path_plugin().folders = tuple(own)
     try:
-        with initialize_config_dir(str(folders[0]), version_base="1.3"):
+        with initialize_config_dir(str(package), version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise CompositionError(str(error)) from None
+
+
+@cache
+def search_path_plugin() -> Any:
+    """Return the plugin, registered with Hydra, that has it search ``folders`` before that of ``initialize``.
+
+    The option ``hydra.searchpath`` could only add folders behind it.
+    """
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class OwnFolders(SearchPathPlugin):
+        folders: tuple[Path, ...] = ()
+
+        def manipulate_search_path(self, search_path: Any) -> None:
+            for folder in reversed(self.folders):
+                search_path.prepend(provider="vitrun", path=f"file://{folder}", anchor="main")
+
+    Plugins.instance().register(OwnFolders)
+    return OwnFolders

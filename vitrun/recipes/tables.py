@@ -1,14 +1,16 @@
 """The tables in ``conf/``: the config groups of each command, their files, and their rows."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from vitrun import recipes
 from vitrun.errors import UserError, lookup
 from vitrun.recipes import RECIPES, composition
 
+T = TypeVar("T")
 # The groups whose files lie elsewhere than in the folder of their name, in some for each command.
 GROUP_FOLDERS = {"against": "data", "protocol": "protocol/{command}"}
 ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
@@ -47,21 +49,50 @@ def read_row(group: str, name: str) -> dict:
     Raise UserError if there is no such file, or if Hydra cannot compose it.
     """
     lookup(list_group_files(group), name, group)
+    place = composition.format_config_path(f"{group}/{name}")
     try:
-        row = composition.compose(None, [f"+{group}@row={name}"])["row"]
+        row = composition.compose(None, [f"+{group}@row={name}"]).get("row")
     except composition.CompositionError as error:
-        raise UserError(f"conf/{group}/{name}.yaml is unsound: {' '.join(str(error).split())}") from None
+        raise UserError(f"{place} is unsound: {' '.join(str(error).split())}") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{place} is unsound: it sets no options of {group}.")
     return drop_metadata(group, row)
 
 
 def read_rows(group: str) -> dict[str, dict]:
-    """Return :func:`read_row` of every file of a group, composed at once in half a second."""
-    names = list(list_group_files(group))
+    """Return :func:`read_row` of every file of a group, composed at once in half a second.
+
+    Own files that are no rows are left out: a folder ``conf`` may have been made for something else too.
+    """
+    files = list_group_files(group)
     try:
-        rows = composition.compose(None, [f"+{group}@row{number}={name}" for number, name in enumerate(names)])
-    except composition.CompositionError:  # one by one, to say which
-        return {name: read_row(group, name) for name in names}
-    return {name: drop_metadata(group, rows[f"row{number}"]) for number, name in enumerate(names)}
+        rows = composition.compose(None, [f"+{group}@row{number}={name}" for number, name in enumerate(files)])
+        return {name: drop_metadata(group, rows[f"row{number}"]) for number, name in enumerate(files)}
+    except (composition.CompositionError, KeyError, AttributeError):  # one by one, to find out which
+        return sound_rows(files, lambda name: read_row(group, name))[0]
+
+
+def sound_rows(files: dict[str, Path], read: Callable[[str], T]) -> tuple[dict[str, T], list[UserError]]:
+    """Return what ``read`` returns for each name, and the errors of own files; raise that of a file of vitrun."""
+    rows, errors = {}, []
+    for name, file in files.items():
+        try:
+            rows[name] = read(name)
+        except UserError as error:
+            if not composition.is_own(file):
+                raise
+            errors.append(error)
+    return rows, errors
+
+
+def load_rows(group: str, kind: Any) -> tuple[dict[str, Any], list[UserError]]:
+    """Return the rows of a group as instances of ``kind``, and the errors of own files that are none."""
+    rows = read_rows(group)
+
+    def load(name: str) -> Any:
+        return check_row(kind, group, name, rows[name] if name in rows else read_row(group, name))
+
+    return sound_rows(list_group_files(group), load)
 
 
 def drop_metadata(group: str, row: Any) -> Any:
@@ -73,12 +104,12 @@ def drop_metadata(group: str, row: Any) -> Any:
 
 def load_model_rows() -> dict[str, Any]:
     """Return the model table: one row for each file of ``conf/model``."""
-    return {name: check_model_row(row, f"conf/model/{name}.yaml") for name, row in read_rows("model").items()}
+    return load_rows("model", recipes.Model)[0]
 
 
 def load_model_row(name: str) -> Any:
     """Return the model that ``conf/model/<name>.yaml`` describes."""
-    return check_model_row(read_row("model", name), f"conf/model/{name}.yaml")
+    return check_row(recipes.Model, "model", name, read_row("model", name))
 
 
 def load_model_info(name: str) -> recipes.ModelInfo:
@@ -88,12 +119,12 @@ def load_model_info(name: str) -> recipes.ModelInfo:
     """
     row = composition.read_config_file(f"model/{name}")
     metadata = {key: row[key] for key in ROW_METADATA["model"] if key in row}
-    return validate_row(recipes.ModelInfo, metadata, f"conf/model/{name}.yaml")
+    return check_row(recipes.ModelInfo, "model", name, metadata)
 
 
-def check_model_row(tree: dict, place: str) -> Any:
-    """Return the model that a plain tree describes. Raise a UserError that names ``place`` if it is not valid."""
-    return validate_row(recipes.Model, tree, place)
+def check_row(kind: Any, group: str, name: str, tree: dict) -> Any:
+    """Return ``tree``, read from a file of a group, as an instance of ``kind``; raise UserError if it is not valid."""
+    return validate_row(kind, tree, composition.format_config_path(f"{group}/{name}"))
 
 
 def validate_row(kind: Any, tree: dict, place: str) -> Any:
@@ -104,15 +135,18 @@ def validate_row(kind: Any, tree: dict, place: str) -> Any:
         return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{place} is unsound: {'.'.join(map(str, first['loc']))} {first['msg']}") from None
+        what = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
+        raise UserError(f"{place} is unsound: {what}") from None
 
 
-def load_data_rows() -> dict[str, recipes.Data]:
-    """Return the data sets that the files of ``conf/data`` describe."""
-    rows = read_rows("data").items()
-    return {name: validate_row(recipes.Data, row, f"conf/data/{name}.yaml") for name, row in rows}
+def check_own_row(command: str, group: str, name: str) -> None:
+    """Raise a UserError that names the file if ``group=name`` of a command is an own file, and no sound row."""
+    folder = group_folder(command, group)
+    if group != "protocol" and composition.is_own(composition.find_config_file(f"{folder}/{name}")):
+        kind = get_type_hints(RECIPES[command], include_extras=True)[group]
+        check_row(kind, folder, name, read_row(folder, name))
 
 
 def load_data_row(name: str, **changes: Any) -> recipes.Data:
     """Return the data set that ``conf/data/<name>.yaml`` describes, with some values changed."""
-    return validate_row(recipes.Data, read_row("data", name) | changes, f"conf/data/{name}.yaml")
+    return check_row(recipes.Data, "data", name, read_row("data", name) | changes)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.papers import names
-from vitrun.recipes import RECIPE_FILE, tables
+from vitrun.recipes import RECIPE_FILE, Model, tables
 from vitrun.runs import checkpoints
 from vitrun.runs.run_files import CHECKPOINTS_FOLDER, find_finished_runs, find_runs, load_recipe, load_result
 from vitrun.runtime.files import sha256_file
@@ -162,7 +162,7 @@ def find_architecture(init: str, runs: Path) -> Any:
     """
     source, init = pretraining_recipe(init, runs)
     if source is not None:
-        return tables.check_model_row(source["model"], f"the model of {init}")
+        return tables.validate_row(Model, source["model"], f"the model of {init}")
     return tables.load_model_row(model_name_of(init, runs)) if init.startswith("random:") else None
 
 

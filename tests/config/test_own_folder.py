@@ -1,0 +1,73 @@
+"""Config files of one's own: which folder is searched, before vitrun's, and what its files may do."""
+
+import pytest
+
+from vitrun.config import resolve
+from vitrun.errors import UserError
+from vitrun.recipes import Model, composition, own_folder, tables
+from vitrun.runs import lookup
+
+MODEL = "# A tiny ViT\ndefaults: [_vit_ti, _self_]\nname: mine\npatch: 8\ndepth: 2\n"
+FOREIGN = "_target_: torchvision.models.resnet18\nclasses: ${data.classes}\n"  # of another Hydra application
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """Work in a folder with one's own model; return a function that writes files into its conf/."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(own_folder.VARIABLE, raising=False)
+
+    def write(path: str, text: str, folder: str = "conf"):
+        file = tmp_path / folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    write("model/mine.yaml", MODEL)
+    return write
+
+
+def test_a_model_of_ones_own_inherits_from_vitruns_and_is_found_wherever_a_model_is_named(workplace):
+    model = resolve.resolve_recipe("pretrain", ["model=mine"]).model
+    assert (model.width, model.depth) == (192, 2)
+    assert tables.list_groups("pretrain")["model"]["mine"] == "A tiny ViT"
+    assert tables.load_model_rows()["mine"] == tables.load_model_row("mine") == model
+    recipe = resolve.resolve_recipe("finetune", ["init=random:mine", "res=32"])
+    assert lookup.find_architecture(recipe.init, recipe.runs) == model
+
+
+def test_a_named_folder_is_searched_instead_and_an_empty_name_searches_none(workplace, tmp_path, monkeypatch):
+    workplace("model/other.yaml", MODEL.replace("mine", "other"), "configs of 'mine'")
+    monkeypatch.setenv(own_folder.VARIABLE, "configs of 'mine'")
+    assert resolve.resolve_recipe("pretrain", ["model=other"]).model.name == "other"
+    assert "mine" not in tables.list_groups("pretrain")["model"]
+    monkeypatch.setenv(own_folder.VARIABLE, "")
+    assert composition.config_folders() == [composition.CONF]
+
+
+@pytest.mark.parametrize("folder", ["nowhere", "."])
+def test_a_named_folder_that_is_missing_or_replaces_a_command_is_refused(workplace, monkeypatch, folder):
+    workplace("pretrain.yaml", "defaults: [model: mine]\n", ".")
+    monkeypatch.setenv(own_folder.VARIABLE, folder)
+    with pytest.raises(UserError) as error:
+        composition.config_folders()
+    assert (error.value.option, error.value.status) == (own_folder.VARIABLE, 2)
+
+
+def test_vitruns_own_folder_and_that_of_another_application_are_none_of_the_users(workplace, monkeypatch):
+    workplace("config.yaml", "# @package _global_\ndefaults:\n  - model: mine\n")
+    assert composition.config_folders() == [composition.CONF]
+    monkeypatch.chdir(composition.CONF.parent)
+    assert composition.config_folders() == [composition.CONF]
+
+
+@pytest.mark.parametrize("content", [FOREIGN, "- a list\n", "a: [\n", "# @package _global_\nlr: 1\n", ""])
+def test_own_files_that_are_no_rows_are_left_out_and_refused_by_name_if_used(workplace, content):
+    workplace("model/foreign.yaml", content)
+    workplace("data/foreign.yaml", content)
+    rows, errors = tables.load_rows("model", Model)
+    assert "mine" in rows and "foreign" not in rows and len(errors) == 1
+    assert "./conf/model/foreign.yaml" in str(errors[0])
+    assert resolve.resolve_recipe("pretrain", ["model=mine"]).data.name == "shapes"
+    with pytest.raises(UserError, match="./conf/model/foreign.yaml"):
+        tables.load_model_row("foreign")
