@@ -39,7 +39,7 @@ def write(folder: Path) -> list[Path]:
     torch.manual_seed(0)
     row = tables.load_model_rows()["vit_b16"]
     network = models.build(row, 21_843, 224)
-    export_model(network, row, 21_843, 224, "npz", folder / "w.npz", "")
+    export_model(network, 224, "npz", folder / "w.npz", "")
     models.save_model(folder / "w.safetensors", network, row, 21_843, 224)
     return [folder / "w.npz", folder / "w.safetensors"]
 

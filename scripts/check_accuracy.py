@@ -76,7 +76,7 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
     )
     network = models.build(recipe.model, 10, recipe.res)
     with tempfile.TemporaryDirectory() as name:
-        export_model(network, recipe.model, 10, recipe.res, "timm", Path(name) / "first", "")
+        export_model(network, recipe.res, "timm", Path(name) / "first", "")
         file = str(Path(name) / "first" / "model.safetensors")
         other = create_model("vit_tiny_patch16_224", num_classes=10, img_size=32, patch_size=4, act_layer="gelu_tanh",
                              checkpoint_path=file).train()  # fmt: skip
@@ -129,7 +129,7 @@ def timm(script: Path, images: Path, epochs: int, seed: int, scratch: Path) -> f
     row = tables.load_model_rows()["vit_ti4"]
     torch.manual_seed(random.derive_seed(seed, "weights"))
     first = scratch / f"first{seed}"
-    export_model(models.build(row, 10, 32), row, 10, 32, "timm", first, "")
+    export_model(models.build(row, 10, 32), 32, "timm", first, "")
     command = [sys.executable, script, images, *TIMM_WORDS, *AMP, "--epochs", epochs, "--seed", seed]
     command += ["--initial-checkpoint", first / "model.safetensors", "--output", scratch / "timm"]
     output, _ = measured([str(part) for part in command], UNFUSED)

@@ -69,7 +69,7 @@ class Recorder:
         row = state.network.row
         self.row, self.classes = row, state.network.head.out_features
         self.bias = state.network.head.bias[0].item()
-        export_model(state.network, row, self.classes, state.network.side * row.stride, "npz", self.network, "")
+        export_model(state.network, state.network.side * row.stride, "npz", self.network, "")
         for step in loop.fit(state, self.kept(batches), options):
             self.steps.append(step)
             yield step
@@ -123,7 +123,7 @@ def vitrun(command: str, code: str, overrides: list[str], folder: Path) -> dict[
         (folder / "weights.npz").write_bytes(Path(recipe.init.partition("#")[0]).read_bytes())
     else:
         trained = models.load(next(folder.glob("*/checkpoints/*/model.safetensors")))
-        export_model(trained.network, trained.model, trained.classes, trained.res, "npz", folder / "trained.npz", "")
+        export_model(trained.network, trained.res, "npz", folder / "trained.npz", "")
     plain = trees.to_plain_tree(recipe)
     case = {key: plain[key] for key in ("optim", "loss", "schedule", "schedule_end", "clip", "steps", "warmup")}
     case |= {"code": code, "model": asdict(recorder.row), "classes": recorder.classes, "head_bias": recorder.bias}

@@ -45,7 +45,7 @@ def compare(name: str) -> list[float]:
     images = torch.rand(2, 3, RES, RES) * 2 - 1
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.npz"
-        export_model(random_network(row), row, CLASSES, RES, "npz", path, "")
+        export_model(random_network(row), RES, "npz", path, "")
         ours = models.load(path, res=RES).network.eval()
         told = timm_network(theirs, path, options)
         plain = timm_network(theirs, path, {})

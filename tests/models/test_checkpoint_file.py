@@ -81,19 +81,19 @@ HOSTILE = [
     (planted_pickle, "w.pth", "could run code"),
     (planted_pickle, "w.pt", "could run code"),
     (planted_npz, "w.npz", "Python objects"),
-    (planted_pickle, "w.npz", "no whole .npz file"),
-    (planted_pickle, "w.safetensors", "no whole .safetensors file"),
-    (cut_off, "w.safetensors", "no whole .safetensors file"),
-    (lying_header, "w.safetensors", "no whole .safetensors file"),
-    (cut_off_npz, "w.npz", "no whole .npz file"),
-    (lying_npz, "w.npz", "has another size"),
+    (planted_pickle, "w.npz", "not a complete .npz file"),
+    (planted_pickle, "w.safetensors", "not a complete .safetensors file"),
+    (cut_off, "w.safetensors", "not a complete .safetensors file"),
+    (lying_header, "w.safetensors", "not a complete .safetensors file"),
+    (cut_off_npz, "w.npz", "not a complete .npz file"),
+    (lying_npz, "w.npz", "another size"),
     (web_page, "w.npz", "web page"),
     (web_page, "w.safetensors", "web page"),
     (web_page, "w.pt", "web page"),
     (git_lfs, "w.npz", "git lfs pull"),
-    (nothing, "w.npz", "no whole .npz file"),
-    (nothing, "w.safetensors", "no whole .safetensors file"),
-    (nothing, "w.pt", "no whole file"),
+    (nothing, "w.npz", "not a complete .npz file"),
+    (nothing, "w.safetensors", "not a complete .safetensors file"),
+    (nothing, "w.pt", "not a complete file"),
     (text, "w.npz", "not numbers"),
     (web_page, "w.bin", "vitrun reads .safetensors, .npz, .pt, .pth"),
 ]
@@ -160,7 +160,7 @@ def test_a_file_with_bytes_changed_loads_or_is_one_clear_error(tmp_path, name, r
 
 def as_npz(path, network, row, classes, res):
     """Export, with the card out of the way."""
-    export_model(network, row, classes, res, "npz", path, "")
+    export_model(network, res, "npz", path, "")
 
 
 def as_torch(path, network, row, classes, res):

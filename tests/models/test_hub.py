@@ -26,7 +26,7 @@ def hub(tmp_path_factory):
     network = models.build(row, 120, 32)
     torch.nn.init.normal_(network.head.weight)
     models.save_model(folder / "own.safetensors", network, row, 120, 32)
-    export_model(network, row, 120, 32, "hf", folder / "hf", "card")
+    export_model(network, 32, "hf", folder / "hf", "card")
     with serve() as hub:
         hub.files["vit/tiny"] = {file.name: file.read_bytes() for file in (folder / "hf").iterdir()}
         hub.files["vit/gated"] = hub.files["vit/tiny"]

@@ -1,4 +1,4 @@
-"""``vitrun export``: write weights in the form that another library reads."""
+"""``vitrun export``: write weights in the format of another library."""
 
 from pathlib import Path
 
@@ -20,21 +20,21 @@ HOW_TO_LOAD = {
 
 
 def execute(recipe: recipes.Export, screen: Screen) -> None:
-    """Write the network behind ``recipe.init``, with a card that says what it is and how to load it."""
+    """Write the network of ``recipe.init``, with a model card."""
     path = recipe.path or Path(f"{model_name_of(recipe.init, recipe.runs)}.{recipe.to}")
-    how = HOW_TO_LOAD[recipe.to].format(path=path)
+    code = HOW_TO_LOAD[recipe.to].format(path=path)
     loaded = weights.load_init(recipe.init, recipe.runs, 0, screen.log)
-    about = build_model_card(recipe, loaded.res, how)
-    export_model(loaded.network, loaded.model, loaded.classes, loaded.res, recipe.to, path, about, loaded.names)
-    screen.log(f"Written to {path}. To load it: {how}")
+    card = build_model_card(recipe, loaded.res, code)
+    export_model(loaded.network, loaded.res, recipe.to, path, card, loaded.names)
+    screen.log(f"Written to {path}. Load it with {code}")
 
 
-def build_model_card(recipe: recipes.Export, res: int, how: str) -> str:
-    """The model card: where the weights come from, how to load them, results, data, recipe."""
+def build_model_card(recipe: recipes.Export, res: int, code: str) -> str:
+    """Return the model card: where the weights come from, how to load them, results, data, recipe."""
     parts = [
         f"# {Path(recipe.init).name}",
-        f"Exported by vitrun. Images are [B, 3, {res}, {res}] in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB, squared.",
-        f"## To load\n\n```\n{how}\n```",
+        f"Exported by vitrun. Images are [B, 3, {res}, {res}] in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB, squashed.",
+        f"## To load\n\n```\n{code}\n```",
     ]
     folder = recipe.runs / recipe.init
     if made := load_recipe(folder):

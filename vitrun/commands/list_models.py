@@ -1,6 +1,7 @@
 """``vitrun models``: the table of models."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vitrun import recipes
 from vitrun.errors import UserError
@@ -11,28 +12,30 @@ from vitrun.runtime.console import Screen, format_table
 HEADER = ["model=", "kind", "parameters", "GMAC", "tokens", "published weights (init=)"]
 
 
+@dataclass(frozen=True)
+class Size:
+    """Size and cost of a network: parameters, multiply-adds and tokens of an image (None if it has no tokens)."""
+
+    parameters: int = 0
+    gmac: int = 0  # multiply-adds, shown in billions
+    tokens: int | None = None
+
+
 def execute(recipe: recipes.ListModels, screen: Screen) -> None:
-    """Print one row a model: its size and cost at a resolution, ``-`` where that does not fit, and its weights."""
-    found = []
-    models, errors = tables.load_rows("model", recipes.Model)
-    for name, row in models.items():
-        wanted = not recipe.only or any(override in name or override in row.kind for override in recipe.only)
-        if wanted and row.name:
-            try:
-                size = (count_parameters(row, recipe.classes, recipe.res), count_macs(row, recipe.classes, recipe.res))
-            except UserError:
-                size = (0, 0)
-            found.append((name, row, *size))
-    order = {"name": lambda one: one[0], "parameters": lambda one: one[2], "gmac": lambda one: one[3]}
-    rows = [
-        [name, row.kind, f"{count:,}" if count else "-", f"{cost / 1e9:.3f}" if count else "-"]
-        + [
-            str(count_tokens(row, recipe.res) or "") if count else "-",
-            summarize_sources(tables.load_model_info(name).weights),
-        ]
-        for name, row, count, cost in sorted(found, key=order[recipe.sort])
+    """Print one row per model: its size and cost at ``recipe.res`` (``-`` if that does not fit) and its weights."""
+    rows, errors = tables.load_rows("model", recipes.Model)
+    models = {
+        name: row
+        for name, row in rows.items()
+        if not recipe.only or any(part in name or part in row.kind for part in recipe.only)
+    }
+    sizes = {name: measure(row, recipe.classes, recipe.res) for name, row in models.items()}
+    names = sorted(models, key=None if recipe.sort == "name" else lambda name: getattr(sizes[name], recipe.sort))
+    cells = [
+        [name, models[name].kind, *format_size(sizes[name]), summarize_sources(tables.load_model_info(name).weights)]
+        for name in names
     ]
-    screen.print(format_table(HEADER, rows))
+    screen.print(format_table(HEADER, cells))
     for error in errors:
         screen.warn(f"Not listed: {error}")
     screen.log(
@@ -40,6 +43,22 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> None:
     )
 
 
+def measure(row: recipes.ViT | recipes.BiT | recipes.Timm, classes: int, res: int) -> Size:
+    """Return the size of a network; zeros if it does not take images of ``res`` pixels."""
+    try:
+        return Size(count_parameters(row, classes, res), count_macs(row, classes, res), count_tokens(row, res))
+    except UserError:
+        return Size()
+
+
+def format_size(size: Size) -> list[str]:
+    """Return the cells of parameters, GMAC and tokens."""
+    if not size.parameters:
+        return ["-", "-", "-"]
+    return [f"{size.parameters:,}", f"{size.gmac / 1e9:.3f}", str(size.tokens or "")]
+
+
 def summarize_sources(sources: Sequence[str]) -> str:
-    """The first of some sources, and how many there are besides."""
-    return sources[0] + (f" and {len(sources) - 1} more" if len(sources) > 1 else "") if sources else ""
+    """Return the first source, and the number of others."""
+    more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+    return sources[0] + more if sources else ""

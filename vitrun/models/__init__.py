@@ -1,7 +1,7 @@
-"""Every network of the paper and of its comparisons, built and loaded exactly as published.
+"""The networks of the paper and of its comparisons, built and loaded exactly as published.
 
-Images are [B, 3, R, R] in [-1, 1]. A network maps them to logits [B, C], and its ``features`` [B, D] are what its
-``head`` reads.
+Images are [B, 3, R, R] in [-1, 1]. A network maps them to logits [B, C]; ``network.features(images)`` [B, D] is the
+input of its ``head``.
 """
 
 from vitrun.models.assemble import LoadedModel

@@ -1,4 +1,4 @@
-"""From published weights to a network that computes what they were trained for, and an account of every tensor."""
+"""Assemble a network from published weights, and report on every tensor."""
 
 from dataclasses import dataclass, replace
 from math import isqrt
@@ -15,23 +15,23 @@ from vitrun.models.timm_wrapper import TimmNetwork, resize_timm_network, zero_li
 from vitrun.models.vit import fixed_positions
 from vitrun.recipes import BiT, Timm, ViT
 
-DEFAULT_RES = 224  # of weights that do not tell theirs: the resolution of pretraining (arXiv 2010.11929, section 4.1)
+DEFAULT_RES = 224  # for weights of unknown resolution: that of pretraining (arXiv 2010.11929, section 4.1)
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network with weights from a file, the row that describes it, and what became of each tensor."""
+    """A network with loaded weights, its row, and the report on each tensor."""
 
     network: nn.Module
     model: ViT | BiT | Timm
     classes: int
     res: int
     report: LoadReport
-    names: tuple[str, ...] = ()  # of the classes, where they are known
+    names: tuple[str, ...] = ()  # of the classes, if known
 
 
 def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | None) -> LoadedModel:
-    """The network of what was found in a file."""
+    """Return the network of a file whose layout is known."""
     if isinstance(source.model, Timm):
         return assemble_timm_network(source, classes, res)
     require_head(source, classes)
@@ -39,11 +39,11 @@ def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | 
     if classes is not None and isinstance(model, ViT):
         model = replace(model, pre_logits=False)
     network = build_uninitialized(model, classes or source.classes, res)
-    found, dropped = match_tensors(source, network, classes is not None)
+    mappings, dropped = match_tensors(source, network, classes is not None)
     tensors, resized = {}, {}
     for name, like in network.state_dict().items():
-        if name in found:
-            tensors[name] = convert_tensor(source, found[name], like.shape, resized)
+        if name in mappings:
+            tensors[name] = convert_tensor(source, mappings[name], like.shape, resized)
         else:
             tensors[name] = fixed_positions(model, network.side) if name == "pos_embed" else torch.zeros(like.shape)
     if source.normalization:
@@ -52,92 +52,97 @@ def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | 
     new = {f"zero head of {classes} classes": ["head.weight", "head.bias"]} if classes is not None else {}
     notes = source.notes if classes is not None else source.notes + note_zero_head(network)
     report = LoadReport(
-        describe_model(model), len(found) - sum(map(len, resized.values())), resized, dropped, new, notes
+        describe_model(model), len(mappings) - sum(map(len, resized.values())), resized, dropped, new, notes
     )
     return LoadedModel(network, model, classes or source.classes, res, report, source.names if classes is None else ())
 
 
 def assemble_timm_network(source: IdentifiedWeights, classes: int | None, res: int | None) -> LoadedModel:
-    """timm's own network of what was found in a file."""
+    """Return the network of timm of a file whose layout is known."""
     require_head(source, classes)
     network = build_uninitialized(source.model, source.classes or 1, source.res)
-    found, dropped = match_tensors(source, network, classes is not None)
+    mappings, dropped = match_tensors(source, network, classes is not None)
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    tensors = {name: convert_tensor(source, entry, shapes[name], {}) for name, entry in found.items()}
+    tensors = {name: convert_tensor(source, mapping, shapes[name], {}) for name, mapping in mappings.items()}
     network.load_state_dict(tensors, strict=False)
     if source.normalization:
         network.set_normalization(*source.normalization)
-    found = adapt_timm_network(network, source.classes, source.res, classes, res, dropped)
-    return replace(found, names=source.names if classes is None else ())
+    loaded = adapt_timm_network(network, source.classes, source.res, classes, res, dropped)
+    return replace(loaded, names=source.names if classes is None else ())
 
 
 def adapt_timm_network(
-    network: TimmNetwork, had: int | None, own: int, classes: int | None, res: int | None, dropped: dict
+    network: TimmNetwork, old_classes: int | None, old_res: int, classes: int | None, res: int | None, dropped: dict
 ) -> LoadedModel:
-    """timm's own network with its weights, brought to a resolution by timm's means, its head kept or replaced."""
+    """Return a network of timm with another resolution and another head, unless ``res`` or ``classes`` is None."""
     tensors, resized, new = network.state_dict(), {}, {}
-    if res not in (None, own) and (names := resize_timm_network(network, own, res)):
+    if res not in (None, old_res) and (names := resize_timm_network(network, old_res, res)):
         resized = {f"for {res} by timm": names}
     if classes is not None:
         new = {f"zero head of {classes} classes": ["head.weight", "head.bias"]}
         network.head = zero_linear(network.head.in_features, classes)
-    kept = len(tensors) - sum(map(len, [*resized.values(), *new.values()]))
-    report = LoadReport(describe_model(network.row), kept, resized, dropped, new, [])
-    return LoadedModel(network, network.row, classes or had, res or own, report)
+    unchanged = len(tensors) - sum(map(len, [*resized.values(), *new.values()]))
+    report = LoadReport(describe_model(network.row), unchanged, resized, dropped, new, [])
+    return LoadedModel(network, network.row, classes or old_classes, res or old_res, report)
 
 
 def match_tensors(
     source: IdentifiedWeights, network: nn.Module, new_head: bool
 ) -> tuple[dict[str, TensorMapping], dict[str, list[str]]]:
-    """The entry of each tensor to be taken, and the names in the file that go unused, by reason.
+    """Return the mapping of each tensor to load, and the unused names in the file by reason.
 
-    A UserError where the file lacks a tensor of the network, or has one that has no place.
+    Raise a UserError if the file lacks a tensor of the network, or has one that the network has not.
     """
-    found, dropped = {}, {}
-    given = set()  # tensors that need not come from the file
+    mappings, dropped = {}, {}
+    computed = set()  # tensors that need not come from the file
     if isinstance(source.model, ViT) and source.model.positions == "sincos2d":
-        given = {"pos_embed"}
+        computed = {"pos_embed"}
     elif isinstance(source.model, Timm) and source.normalization:
-        given = {"scale", "shift"}
-    for entry in source.mappings:
-        here = [name for name in entry.theirs if name in source.weights]
-        if new_head and entry.ours.startswith("head."):
-            given.add(entry.ours)
-            dropped.setdefault(f"head of {source.classes or 'no'} classes", []).extend(here)
-        elif new_head and entry.ours.startswith("pre_logits."):
-            dropped.setdefault("pre-logits layer", []).extend(here)
-        elif entry.ours not in given:
-            found[entry.ours] = entry
-    lacking = [name for entry in found.values() for name in entry.theirs if name not in source.weights]
-    lacking += [name for name in network.state_dict() if name not in found and name not in given]
-    if lacking:
+        computed = {"scale", "shift"}
+    for mapping in source.mappings:
+        present = [name for name in mapping.theirs if name in source.weights]
+        if new_head and mapping.ours.startswith("head."):
+            computed.add(mapping.ours)
+            dropped.setdefault(f"head of {source.classes or 'no'} classes", []).extend(present)
+        elif new_head and mapping.ours.startswith("pre_logits."):
+            dropped.setdefault("pre-logits layer", []).extend(present)
+        elif mapping.ours not in computed:
+            mappings[mapping.ours] = mapping
+    missing = [name for mapping in mappings.values() for name in mapping.theirs if name not in source.weights]
+    missing += [name for name in network.state_dict() if name not in mappings and name not in computed]
+    if missing:
         raise weights_error(
-            source.weights.path, f"these weights are {describe_model(source.model)}, and lack {format_names(lacking)}."
+            source.weights.path, f"these weights are {describe_model(source.model)}, and lack {format_names(missing)}."
         )
-    if left := source.unused_names():
-        what = f"{describe_model(source.model)}, which has no place for {format_names(left)}"
+    if unexpected := source.unused_names():
+        what = f"{describe_model(source.model)}, which has no place for {format_names(unexpected)}"
         raise weights_error(source.weights.path, f"these weights are {what}.")
-    return found, {why: names for why, names in {**dropped, **source.ignored}.items() if names}
+    return mappings, {reason: names for reason, names in {**dropped, **source.ignored}.items() if names}
 
 
 def convert_tensor(
-    source: IdentifiedWeights, entry: TensorMapping, shape: torch.Size, resized: dict[str, list[str]]
+    source: IdentifiedWeights, mapping: TensorMapping, shape: torch.Size, resized: dict[str, list[str]]
 ) -> Tensor:
-    """The tensor of an entry, its positions resampled where their number differs, which ``resized`` then tells."""
+    """Return a tensor of the network; resample a position table of another size, and add its name to ``resized``.
+
+    Raise a UserError if the shape does not fit.
+    """
     try:
-        tensor = entry.convert(*[source.weights[name] for name in entry.theirs]).float().contiguous()
+        tensor = mapping.convert(*[source.weights[name] for name in mapping.theirs]).float().contiguous()
     except (RuntimeError, IndexError) as error:
-        raise weights_error(source.weights.path, f"{entry.theirs[0]} has a shape that does not fit: {error}") from None
+        raise weights_error(
+            source.weights.path, f"{mapping.theirs[0]} has a shape that does not fit: {error}"
+        ) from None
     if tensor.shape == shape:
         return tensor
-    if entry.ours.startswith("pos_embed") and tensor.dim() == 3 and tensor.shape[2] == shape[2]:
-        return resample_positions(tensor, entry.ours, source.model, shape[1], resized).contiguous()
-    what = f"{format_names(list(entry.theirs))} makes {tuple(tensor.shape)}, not {tuple(shape)}"
+    if mapping.ours.startswith("pos_embed") and tensor.dim() == 3 and tensor.shape[2] == shape[2]:
+        return resample_positions(tensor, mapping.ours, source.model, shape[1], resized).contiguous()
+    what = f"{format_names(list(mapping.theirs))} gives the shape {tuple(tensor.shape)}, not {tuple(shape)}"
     raise weights_error(source.weights.path, f"these weights are {describe_model(source.model)}, and {what}.")
 
 
 def resample_positions(table: Tensor, name: str, model: ViT, rows: int, resized: dict[str, list[str]]) -> Tensor:
-    """A position table [L, n, D] for another resolution, [L, rows, D]; ``resized`` gets a line that gives the sizes."""
+    """Resample a position table [L, n, D] to [L, rows, D], and add its name to ``resized`` with both sizes."""
     old = table.shape[1]
     if model.positions != "learned":
         kind = "relative offsets" if model.positions == "relative" else "rows and columns"
@@ -150,7 +155,7 @@ def resample_positions(table: Tensor, name: str, model: ViT, rows: int, resized:
 
 
 def fold_normalization(tensors: dict[str, Tensor], source: IdentifiedWeights) -> None:
-    """Change the patch embedding so that it takes images in [-1, 1] as it took ``(image - mean) / std`` of [0, 1]."""
+    """Change the patch embedding for images in [-1, 1], if it was trained on ``(image - mean) / std`` of [0, 1]."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in source.normalization)
     kernels = tensors["patch_embed.proj.weight"]
     tensors["patch_embed.proj.bias"] += (kernels * ((0.5 - mean) / std)).sum((1, 2, 3))
@@ -158,16 +163,14 @@ def fold_normalization(tensors: dict[str, Tensor], source: IdentifiedWeights) ->
 
 
 def require_head(source: IdentifiedWeights, classes: int | None) -> None:
-    """A UserError where a head is to be kept and there is none."""
+    """Raise a UserError if ``classes`` is None, which keeps the head, and the weights have no head."""
     if classes is None and source.classes is None:
         what = f"{describe_model(source.model)} without a head"
-        raise weights_error(source.weights.path, f"{what}: fit for fine-tuning, not for testing.")
+        raise weights_error(source.weights.path, f"{what}: use it for fine-tuning, not for testing.")
 
 
 def note_zero_head(network: nn.Module) -> list[str]:
-    """A note where the kept head is all zeros, as Google published its ImageNet-21k models of 2020."""
-    return (
-        []
-        if network.head.weight.any() or not len(network.head.weight)
-        else ["the head is all zeros, as some were published: it predicts nothing"]
-    )
+    """Return a note if the head is all zeros, as in Google's ImageNet-21k models of 2020; else no note."""
+    if network.head.weight.any() or not len(network.head.weight):
+        return []
+    return ["the head is all zeros, as in some published weights: it predicts nothing"]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-EPSILON = 1e-6  # of every LayerNorm: flax's default, which the published weights were trained with
+EPSILON = 1e-6  # of every LayerNorm: flax's default, with which the published weights were trained
 
 
 class Attention(nn.Module):
@@ -17,7 +17,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
-        """[B, N, D], and for relative positions their table [2N-1, D] -> [B, N, D], or the first ``outputs`` tokens."""
+        """[B, N, D] -> [B, N, D], or the first ``outputs`` tokens; ``offsets`` [2N-1, D] are relative positions."""
         q, k, v = self.split(x) if outputs is None else self.split_first(x, outputs)
         if offsets is None and fused_is_faster(q):
             mixed = functional.scaled_dot_product_attention(q, k, v)
@@ -26,11 +26,11 @@ class Attention(nn.Module):
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values [B, H, N, D/H] of [B, N, D]."""
+        """Return queries, keys and values: [B, N, D] -> three of [B, H, N, D/H]."""
         return self.split_heads(self.qkv(x))
 
     def split_first(self, x: Tensor, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
-        """As ``split``, with queries for the first ``outputs`` tokens only."""
+        """Return what :meth:`split` does, with queries of the first ``outputs`` tokens only."""
         D, weight, bias = x.shape[2], self.qkv.weight, self.qkv.bias
         (q,) = self.split_heads(functional.linear(x[:, :outputs], weight[:D], bias[:D]))
         return q, *self.split_heads(functional.linear(x, weight[D:], bias[D:]))
@@ -42,12 +42,12 @@ class Attention(nn.Module):
 
 
 def fused_is_faster(q: Tensor) -> bool:
-    """Fused attention's backward in bf16 is the slow one on a CPU; in float32, and on a GPU always, fused wins."""
+    """Return whether fused attention is faster: always on a GPU, on a CPU in float32 but not in bf16 (backward)."""
     return q.is_cuda or (q.dtype == torch.float32 and not torch.is_autocast_enabled(q.device.type))
 
 
 def attention_weights(q: Tensor, k: Tensor, offsets: Tensor | None = None) -> Tensor:
-    """The softmax over keys of the scaled products: [B, H, Q, D/H], [B, H, N, D/H] -> [B, H, Q, N], rows sum to 1."""
+    """Return the softmax over keys of the scaled products: [B, H, Q, D/H], [B, H, N, D/H] -> [B, H, Q, N]."""
     q = q * q.shape[-1] ** -0.5
     logits = q @ k.transpose(-2, -1)
     if offsets is not None:
@@ -56,20 +56,20 @@ def attention_weights(q: Tensor, k: Tensor, offsets: Tensor | None = None) -> Te
 
 
 def relative_logits(q: Tensor, offsets: Tensor) -> Tensor:
-    """What the first Q queries [B, H, Q, D/H] make of each key's distance, by a table [2N-1, D] -> [B, H, Q, N].
+    """Return the logits of the first Q queries for relative positions: [B, H, Q, D/H], [2N-1, D] -> [B, H, Q, N].
 
-    One embedding an offset p_q - p_k, used as a key beside the content (arXiv 2010.11929, appendix D.4).
+    Each offset p_q - p_k has one embedding, used as a key beside the content (arXiv 2010.11929, appendix D.4).
     """
     B, H, Q, d = q.shape
     N = (len(offsets) + 1) // 2
     keys = offsets.view(2 * N - 1, H, d).permute(1, 2, 0)  # [H, D/H, 2N-1]
     position = torch.arange(N, device=q.device)
-    row = position[:Q, None] - position[None, :] + N - 1  # [Q, N], the row of the table for query and key
+    row = position[:Q, None] - position[None, :] + N - 1  # [Q, N], row of the table for each query and key
     return (q @ keys).gather(3, row.expand(B, H, Q, N))
 
 
 class Mlp(nn.Module):
-    """Two dense layers around GELU in its tanh form (flax's default), dropout after each."""
+    """Two dense layers around the tanh form of GELU (flax's default), with dropout after each."""
 
     def __init__(self, width: int, hidden: int, dropout: float):
         super().__init__()
@@ -83,7 +83,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm encoder block; in training each of its branches is left out of an image with probability ``skip``."""
+    """A pre-norm encoder block. In training each branch is dropped for an image with probability ``skip``."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float, skip: float):
         super().__init__()
@@ -95,12 +95,12 @@ class Block(nn.Module):
         self.skip = skip
 
     def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
-        """[B, N, D] -> [B, N, D], or of these only the first ``outputs`` tokens, which attend to all."""
+        """[B, N, D] -> [B, N, D], or only the first ``outputs`` tokens, which attend to all."""
         x = x[:, :outputs] + self.drop_path(self.dropout(self.attn(self.norm1(x), offsets, outputs)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def drop_path(self, branch: Tensor) -> Tensor:
-        """[B, N, D] with the images left out at zero and the others scaled up to the same mean (arXiv 1603.09382)."""
+        """Set dropped images of [B, N, D] to 0, and scale the others to keep the mean (arXiv 1603.09382)."""
         if not (self.training and self.skip):
             return branch
         keep = 1 - self.skip
@@ -108,7 +108,7 @@ class Block(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Big_vision's MAP head: one learned query attends to all tokens, then an MLP (arXiv 2106.04560, section 2.3)."""
+    """MAP head of big_vision: one learned query attends to all tokens, then an MLP (arXiv 2106.04560, section 2.3)."""
 
     def __init__(self, width: int, heads: int, hidden: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a vision transformer looks at: its attention and its tokens as data."""
+"""Attention maps and tokens of each layer of a vision transformer."""
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,14 @@ from vitrun.models.vit import ViT
 
 @torch.no_grad()
 def attention_and_tokens(network: nn.Module, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """Each layer's attention [B, H, N, N], rows summing to 1, and the tokens [B, N, D] that it gives, for [B, 3, R, R].
+    """Return each layer's attention [B, H, N, N], rows summing to 1, and its output tokens [B, N, D].
 
-    Computed beside the forward pass and so the same whether that uses fused attention or not; a UserError for a network
-    that is no transformer of ours.
+    ``images`` are [B, 3, R, R]. The maps are computed apart from the forward pass, so they do not depend on fused
+    attention. Raise a UserError if the network is not a vision transformer of vitrun.
     """
     if not isinstance(network, ViT):
         raise UserError(
-            f"{describe_model(network.row)} has no attention to show: only vision transformers of vitrun's own do."
+            f"{describe_model(network.row)} has no attention maps: only vitrun's own vision transformers have."
         )
     attention, tokens = [], []
     x = network.embed(images)
@@ -33,8 +33,8 @@ def attention_and_tokens(network: nn.Module, images: Tensor) -> tuple[list[Tenso
 
 @torch.no_grad()
 def hidden_states(network: ViT, images: Tensor) -> list[Tensor]:
-    """The embedded tokens of [B, 3, R, R], and what each layer makes of them: L + 1 of [B, N, D]."""
-    found = [network.embed(images)]
+    """Return the embedded tokens of ``images`` [B, 3, R, R] and the output of each layer: L + 1 of [B, N, D]."""
+    states = [network.embed(images)]
     for layer in range(len(network.blocks)):
-        found.append(network.run_layer(layer, found[-1]))
-    return found
+        states.append(network.run_layer(layer, states[-1]))
+    return states

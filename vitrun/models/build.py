@@ -1,4 +1,4 @@
-"""From a row of the model table to a network with weights drawn as published."""
+"""Build the network of a row of the model table, with weights initialized as published."""
 
 from math import sqrt
 
@@ -16,10 +16,10 @@ from vitrun.recipes import ViT as ViTRow
 
 
 def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: float = 0.0) -> nn.Module:
-    """A network [B, 3, res, res] -> [B, classes], its weights drawn as published from torch's global generator.
+    """Return a network [B, 3, res, res] -> [B, classes], initialized as published from torch's global generator.
 
-    ``network.features(images)`` is what its head reads, [B, D] in float; ``network.head`` is its last nn.Linear, zeros
-    with every bias at ``head_bias``. Under ``torch.device("meta")`` it has shapes alone.
+    ``network.head`` is its last nn.Linear, with weights 0 and every bias ``head_bias``; ``network.features(images)``
+    is the input of the head, [B, D] in float32. Under ``torch.device("meta")`` no weights are made.
     """
     network = build_uninitialized(model, classes, res)
     device = torch.get_default_device()
@@ -34,7 +34,7 @@ def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: f
 
 
 def build_uninitialized(model: ViTRow | BiTRow | TimmRow, classes: int, res: int) -> nn.Module:
-    """The network with ours on the meta device: shapes without weights; a UserError where ``res`` does not fit."""
+    """Return a network, unless it is timm's on the meta device. Raise a UserError if ``res`` does not fit."""
     if isinstance(model, TimmRow):
         return wrap_timm_network(model, classes, res)
     with torch.device("meta"):
@@ -42,7 +42,7 @@ def build_uninitialized(model: ViTRow | BiTRow | TimmRow, classes: int, res: int
 
 
 def check_model(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
-    """A UserError where there is no such network, or where it takes no images of side ``res``; no weights are made."""
+    """Raise a UserError if there is no such network, or if it takes no images of side ``res``. No weights are made."""
     if isinstance(model, ViTRow):
         grid_side(model, res)
     if isinstance(model, TimmRow):
@@ -51,26 +51,26 @@ def check_model(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
             try:
                 network(torch.empty(1, 3, res, res))
             except (AssertionError, ValueError, RuntimeError) as error:
-                raise UserError(f"{model.name} takes no images of res={res}: {error}") from error
+                raise UserError(f"res={res}: {model.name} does not take images of this size: {error}") from error
 
 
 def token_stride(model: ViTRow | BiTRow | TimmRow) -> int:
-    """The pixels along a side of a token, of which a ViT's resolution is a multiple.
+    """Return the side of a token in pixels, of which a ViT's resolution must be a multiple.
 
-    Networks without tokens take any resolution: 32 is the stride of BiT and of the named baselines of timm.
+    Networks without tokens take any resolution: 32 is the stride of BiT and of the baselines of timm in the table.
     """
     return model.stride if isinstance(model, ViTRow) else 32
 
 
 def grid_side(model: ViTRow, res: int) -> int:
-    """The tokens along an image's edge; a UserError with the two nearest resolutions where it is no whole number."""
+    """Return the number of patches along an image's side. Raise a UserError if it is not a whole number."""
     model.check_resolution(res)
     return res // model.stride
 
 
 @torch.no_grad()
 def init_weights(network: nn.Module) -> None:
-    """Draw every weight as the published code does (flax's defaults, vit_jax/models_vit.py, big_vision/models)."""
+    """Initialize every weight as published (flax's defaults, vit_jax/models_vit.py, big_vision/models)."""
     for module in network.modules():
         if isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
             module.reset_parameters()
@@ -78,7 +78,7 @@ def init_weights(network: nn.Module) -> None:
             lecun_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    for module in network.modules():  # what differs from flax's default, after it
+    for module in network.modules():  # exceptions to flax's defaults
         if isinstance(module, (Attention, AttentionPool, Mlp)):
             init_dense(module)
         elif isinstance(module, PostActBottleneck):
@@ -88,13 +88,13 @@ def init_weights(network: nn.Module) -> None:
 
 
 def lecun_normal_(weight: nn.Parameter) -> None:
-    """A normal cut at two deviations and widened so that its variance is 1/fan_in (flax's ``lecun_normal_``)."""
+    """Fill with a normal truncated at two deviations and scaled to the variance 1/fan_in (flax's ``lecun_normal``)."""
     deviation = sqrt(1 / weight.shape[1:].numel()) / 0.87962566103423978
     nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
 
 
 def init_dense(module: nn.Module) -> None:
-    """Xavier-uniform kernels, queries, keys and values each on its own; MLP biases of deviation 1e-6."""
+    """Initialize kernels Xavier-uniform, queries, keys and values separately, and MLP biases with deviation 1e-6."""
     for name, layer in module.named_children():
         if not isinstance(layer, nn.Linear):
             continue
@@ -105,7 +105,7 @@ def init_dense(module: nn.Module) -> None:
 
 
 def init_tokens(network: ViT) -> None:
-    """A class token of zeros, positions of deviation 0.02 (the fixed ones as they are), a Xavier-uniform MAP query."""
+    """Initialize the class token with 0, learned positions with deviation 0.02 and a MAP query Xavier-uniform."""
     if network.prefix:
         nn.init.zeros_(network.cls_token)
     if network.row.head == "map":

@@ -1,4 +1,4 @@
-"""Our own files of weights: one ``.safetensors`` that says itself which network it holds."""
+"""vitrun's own weights: one ``.safetensors`` file whose metadata describes the network."""
 
 import json
 from collections.abc import Sequence
@@ -24,23 +24,23 @@ def save_model(
     res: int,
     names: Sequence[str] = (),
 ) -> None:
-    """Write the network's tensors to one ``.safetensors`` file that stands alone: whole, or what was there before.
+    """Write the network's tensors and its description to a ``.safetensors`` file, atomically.
 
-    ``names`` are those of the classes, where they have any.
+    ``names`` are those of the classes, if they have any.
     """
-    facts = {"model": asdict(model), "classes": classes, "names": [*names], "res": res}
+    description = {"model": asdict(model), "classes": classes, "names": [*names], "res": res}
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_tensors(Path(path), tensors, {"vitrun": json.dumps(facts)})
+    save_tensors(Path(path), tensors, {"vitrun": json.dumps(description)})
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) -> None:
-    """Write a ``.safetensors`` file, whole or not at all, with the permissions that the umask gives."""
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a ``.safetensors`` file atomically, with the permissions of the umask."""
     from safetensors.torch import save_file
 
     def write(partial: Path) -> None:
         partial.touch()
-        mode = partial.stat().st_mode  # safetensors itself makes files that only their owner can read
-        save_file(tensors, partial, facts)
+        mode = partial.stat().st_mode  # safetensors makes files that only their owner can read
+        save_file(tensors, partial, metadata)
         partial.chmod(mode)
 
     write_atomic(path, write)
@@ -48,14 +48,14 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, str]) 
 
 @torch.no_grad()
 def restore_weights(network: nn.Module, path: str | Path) -> None:
-    """Give a network the tensors of a file that :func:`save_model` wrote; a UserError where they are another network's."""
-    weights, own = read_weights(path), network.state_dict()
-    names = sorted(own.keys() | weights.keys())
-    differing = [name for name in names if name not in own or weights.shapes.get(name) != tuple(own[name].shape)]
+    """Copy the tensors of a file of :func:`save_model` into a network. Raise a UserError if they do not fit."""
+    weights, tensors = read_weights(path), network.state_dict()
+    names = sorted(tensors.keys() | weights.keys())
+    differing = [name for name in names if name not in tensors or weights.shapes.get(name) != tensors[name].shape]
     if differing:
         source = native.recognise(weights)
-        there = f"these weights are {describe_model(source.model)}" if source else "these weights are not of vitrun"
-        here = f"the network is {describe_model(network.row)}"
-        raise UserError(f"{path}: {there}; {here}. They differ in {format_names(differing)}.", ExitCode.CHECKPOINT)
-    for name, tensor in own.items():
+        file = f"these weights are {describe_model(source.model)}" if source else "these weights are not of vitrun"
+        expected = f"the network is {describe_model(network.row)}"
+        raise UserError(f"{path}: {file}; {expected}. They differ in {format_names(differing)}.", ExitCode.CHECKPOINT)
+    for name, tensor in tensors.items():
         tensor.copy_(weights[name])

@@ -1,4 +1,4 @@
-"""How large a network is and what one image costs it, from its row alone."""
+"""Parameters, tokens and multiply-adds of a network, from its row alone."""
 
 import torch
 
@@ -9,18 +9,18 @@ from vitrun.recipes import BiT, Timm, ViT
 
 
 def count_parameters(model: ViT | BiT | Timm, classes: int, res: int) -> int:
-    """The learned numbers of the network for images of side ``res``."""
+    """Return the number of parameters of the network for images of side ``res``."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build_uninitialized(model, classes, res).parameters())
 
 
 def count_tokens(model: ViT | BiT | Timm, res: int) -> int | None:
-    """N, the tokens of an image with the class token; None for a network without tokens of ours."""
+    """Return N, the number of tokens of an image with the class token; None if the network is not a ViT of vitrun."""
     return grid_side(model, res) ** 2 + (model.head == "token") if isinstance(model, ViT) else None
 
 
 def count_macs(model: ViT | BiT | Timm, classes: int, res: int) -> int:
-    """Multiply-adds of one forward pass of one image: its matrix products and convolutions."""
+    """Return the multiply-adds of the matrix products and convolutions in one forward pass of one image."""
     if isinstance(model, Timm):
         return count_timm_macs(model, classes, res)
     if isinstance(model, BiT):
@@ -31,7 +31,7 @@ def count_macs(model: ViT | BiT | Timm, classes: int, res: int) -> int:
 
 
 def count_vit_macs(model: ViT, classes: int, grid: int, res: int) -> int:
-    """The closed formula: a block of N tokens takes 4 N D^2 + 2 N^2 D for attention and 2 N D M for the MLP."""
+    """Return the multiply-adds of a ViT; a block takes 4 N D^2 + 2 N^2 D for attention and 2 N D M for the MLP."""
     N, D, M = grid**2 + (model.head == "token"), model.width, model.mlp
     products, channels = 0, 3
     if model.stem:
@@ -47,7 +47,7 @@ def count_vit_macs(model: ViT, classes: int, grid: int, res: int) -> int:
 
 
 def count_resnet_macs(stem: int, blocks: tuple[int, ...], res: int) -> tuple[int, int, int]:
-    """Multiply-adds of a bottleneck ResNet, and the side and channels of the map that it ends in."""
+    """Return the multiply-adds of a bottleneck ResNet, and the side and channels of its last feature map."""
     edge = -(-res // 2)
     products, channels = edge**2 * 7 * 7 * 3 * stem, stem
     edge = -(-edge // 2)
@@ -63,7 +63,7 @@ def count_resnet_macs(stem: int, blocks: tuple[int, ...], res: int) -> tuple[int
 
 
 def count_timm_macs(model: Timm, classes: int, res: int) -> int:
-    """The count of a network of timm's, by one image through it on the meta device."""
+    """Return the multiply-adds of a network of timm, counted with one image on the meta device."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
@@ -72,5 +72,5 @@ def count_timm_macs(model: Timm, classes: int, res: int) -> int:
             try:
                 network(torch.empty(1, 3, res, res))
             except RuntimeError as error:
-                raise UserError(f"{model.name} takes no images of res={res}: {error}") from error
+                raise UserError(f"res={res}: {model.name} does not take images of this size: {error}") from error
     return counter.get_total_flops() // 2

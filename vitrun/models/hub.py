@@ -1,4 +1,4 @@
-"""Weights by timm's tags, Google's as our own networks and all others as timm's, and by repositories on the Hub."""
+"""Load weights from the Hub: by timm's tags, or by repository."""
 
 from dataclasses import replace
 
@@ -10,32 +10,32 @@ from vitrun.models.tensor_files import read_weights
 from vitrun.models.timm_wrapper import TimmNetwork, create_timm_network, to_linear
 from vitrun.recipes import Timm
 
-REPOSITORY_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")  # what is read of a repository
+REPOSITORY_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")  # the files that are read
 
 
 def load_tag(tag: str, classes: int | None, res: int | None) -> LoadedModel:
-    """The network of ``timm:NAME.TAG``."""
+    """Return the network of ``timm:NAME.TAG``: of Google's weights vitrun's own, of all others timm's."""
     import timm
 
     check_tag(tag)
-    facts = timm.get_pretrained_cfg(tag)
-    own = facts.input_size[-1]
+    config = timm.get_pretrained_cfg(tag)
+    old_res = config.input_size[-1]
     if GOOGLE_TAGS.fullmatch(tag):
-        source = recognise(read_weights(fetch_tag(tag, facts.hf_hub_id)))
-        return assemble_network(replace(source, res=source.res or own, notes=[]), classes, res)
+        source = recognise(read_weights(fetch_tag(tag, config.hf_hub_id)))
+        return assemble_network(replace(source, res=source.res or old_res, notes=[]), classes, res)
     try:
-        body = create_timm_network(tag, own, pretrained=True)
+        body = create_timm_network(tag, old_res, pretrained=True)
     except OSError as error:
         raise fetch_error(f"timm:{tag}", error) from None
     head = to_linear(body.get_classifier(), tag)
     body.reset_classifier(0)
     network = TimmNetwork(Timm(kind="timm", name=tag.split(".")[0]), body, head)
-    network.set_normalization(facts.mean, facts.std)
-    return adapt_timm_network(network, head.out_features, own, classes, res, {})
+    network.set_normalization(config.mean, config.std)
+    return adapt_timm_network(network, head.out_features, old_res, classes, res, {})
 
 
 def load_repository(name: str, classes: int | None, res: int | None) -> LoadedModel:
-    """The network of ``hf:ORG/NAME@REVISION``, a folder of timm or transformers on the Hub."""
+    """Return the network of ``hf:ORG/NAME@REVISION``, a folder of timm or transformers on the Hub."""
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")
@@ -47,30 +47,35 @@ def load_repository(name: str, classes: int | None, res: int | None) -> LoadedMo
 
 
 def check_tag(tag: str) -> None:
-    """A UserError that lists the tags, unless this is one: without a tag timm takes its own favourite."""
+    """Raise a UserError that lists the tags if this is none; without a tag timm would choose one itself."""
     import timm
 
     name = tag.split(".")[0]
     tags = (timm.list_pretrained(f"{name}.*") or timm.list_pretrained(name)) if name else []
     if tag not in tags:
-        near = f"timm has no weights for {name}. {suggest(name, timm.list_models(pretrained=False))}"
-        known = f"There are {', '.join(tags)}." if tags else near if name else "Write init=timm:MODEL.TAG"
-        raise UserError(f"timm:{tag} names no weights. {known}", ExitCode.CHECKPOINT)
+        if tags:
+            hint = f"There are {', '.join(tags)}."
+        elif name:
+            hint = f"timm has no weights for {name}. {suggest(name, timm.list_models(pretrained=False))}"
+        else:
+            hint = "Write init=timm:MODEL.TAG"
+        raise UserError(f"timm:{tag} names no weights. {hint}", ExitCode.CHECKPOINT)
 
 
 def fetch_tag(tag: str, repository: str) -> str:
-    """The path of the weights on this machine, downloaded where they are not there yet."""
+    """Return the path of the weights on this machine; download them if they are not cached."""
     from huggingface_hub import hf_hub_download
 
     try:
         return hf_hub_download(repository, "model.safetensors")
-    except Exception as error:  # the Hub's client, its cache and the network below it each fail in classes of their own
+    except Exception as error:  # the Hub's client, its cache and the network each raise classes of their own
         raise fetch_error(f"timm:{tag}", error) from None
 
 
 def fetch_error(init: str, error: Exception) -> UserError:
-    """What to do where the Hub is out of reach."""
+    """Return a UserError for weights that the Hub did not give."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return UserError(
-        f"{init} could not be fetched: {reason} Fetch its model.safetensors elsewhere: init=FILE", ExitCode.CHECKPOINT
+        f"{init} could not be fetched: {reason} Fetch its model.safetensors by other means, and give init=FILE.",
+        ExitCode.CHECKPOINT,
     )

@@ -1,4 +1,4 @@
-"""Published weights by whatever names them: a file, a folder, a tag of timm's, a repository on the Hub."""
+"""Load published weights: a file, a folder, a tag of timm, or a repository on the Hub."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,12 @@ from vitrun.recipes import ViT
 
 
 def load(source: str | Path, classes: int | None = None, res: int | None = None) -> LoadedModel:
-    """The network [B, 3, res, res] -> [B, classes] of published weights, every tensor of them accounted for.
+    """Return the network [B, 3, res, res] -> [B, classes] of published weights, with a report of every tensor.
 
     ``source`` is a file (``.npz``, ``.safetensors``, ``.pt``), a folder of timm or transformers, ``timm:NAME.TAG``,
-    or ``hf:ORG/NAME@REVISION``, such a folder on the Hub.
-    ``classes=None`` keeps the head; a number puts a zero head in the place of it and of the pre-logits layer (section
-    3.2). ``res=None`` is the weights' own resolution; another resamples the position table.
+    or such a folder on the Hub, ``hf:ORG/NAME@REVISION``. With ``classes=None`` the head stays; a number replaces it
+    and the pre-logits layer by a zero head (section 3.2). ``res=None`` is the weights' own resolution; for another the
+    position table is resampled. Raise a UserError if the weights are damaged, or of no network that is known.
     """
     if str(source).startswith("timm:"):
         return load_tag(str(source).removeprefix("timm:"), classes, res)
@@ -29,14 +29,16 @@ def load(source: str | Path, classes: int | None = None, res: int | None = None)
 
 
 def with_dropout(loaded: LoadedModel, rate: float | None) -> LoadedModel:
-    """The same network, a ViT, with dropout of this rate in all its places; None leaves it as it is.
+    """Set the rate of all dropout layers of a ViT; None leaves them as they are.
 
-    Others have none, so that a rate of 0 is theirs too.
+    Other networks have none: for them raise a UserError if the rate is not 0.
     """
     if rate is None or not rate and not isinstance(loaded.model, ViT):
         return loaded
     if not isinstance(loaded.model, ViT):
-        raise UserError(f"dropout={rate:g} is for vision transformers of vitrun's own; {loaded.model.name} is none.")
+        raise UserError(
+            f"dropout={rate:g}: {loaded.model.name} has no dropout, only vitrun's own vision transformers have."
+        )
     for module in loaded.network.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate

@@ -1,4 +1,4 @@
-"""What became of the tensors of a file, in words."""
+"""The report on the tensors of a loaded file, as text."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ MAX_NAMES = 6  # names in a message
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of each tensor of a file."""
+    """What happened to each tensor of a file."""
 
     model: str
     loaded: int
-    resized: dict[str, list[str]]  # what became of them: names in the network
-    dropped: dict[str, list[str]]  # why: names in the file
-    new: dict[str, list[str]]  # why: names in the network
+    resized: dict[str, list[str]]  # change -> names in the network
+    dropped: dict[str, list[str]]  # reason -> names in the file
+    new: dict[str, list[str]]  # reason -> names in the network
     notes: list[str]
 
     def lines(self) -> list[str]:
-        """One line each for kept, resized, dropped and new, with counts and reasons, and one a note."""
+        """Return one line each for loaded, resized, dropped and new, with counts and reasons, and one per note."""
         return [
-            f"kept {self.loaded} tensors of {self.model}",
+            f"loaded {self.loaded} tensors of {self.model}",
             format_counts("resized", self.resized),
             format_counts("dropped", self.dropped),
             format_counts("new", self.new),
@@ -29,20 +29,20 @@ class LoadReport:
         ]
 
 
-def format_counts(command: str, reasons: dict[str, list[str]]) -> str:
-    """``dropped 3: head of 10 classes (2), mask token (1)``."""
-    told = ", ".join(f"{why} ({len(names)})" for why, names in reasons.items())
-    return f"{command} {sum(map(len, reasons.values()))}" + (f": {told}" if told else "")
+def format_counts(action: str, reasons: dict[str, list[str]]) -> str:
+    """Return ``dropped 3: head of 10 classes (2), mask token (1)``."""
+    details = ", ".join(f"{reason} ({len(names)})" for reason, names in reasons.items())
+    return f"{action} {sum(map(len, reasons.values()))}" + (f": {details}" if details else "")
 
 
 def describe_model(model: ViT | BiT | Timm) -> str:
-    """A network in a few words: ``vit_b16, 768 wide``."""
+    """Return a short description of a network: ``vit_b16, 768 wide``."""
     if isinstance(model, ViT):
         return f"{model.name}, {model.width} wide"
     return model.name if isinstance(model, BiT) else f"timm's {model.name}"
 
 
 def format_names(names: list[str]) -> str:
-    """The names, the first few of many."""
-    some = ", ".join(names[:MAX_NAMES])
-    return some if len(names) <= MAX_NAMES else f"{some} and {len(names) - MAX_NAMES} more"
+    """Return the names, or the first of many and the number of the others."""
+    first = ", ".join(names[:MAX_NAMES])
+    return first if len(names) <= MAX_NAMES else f"{first} and {len(names) - MAX_NAMES} more"

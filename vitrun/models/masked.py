@@ -1,4 +1,4 @@
-"""A vision transformer that tells what its corrupted patches showed (arXiv 2010.11929, section 4.6)."""
+"""A vision transformer that predicts the content of corrupted patches (arXiv 2010.11929, section 4.6)."""
 
 from dataclasses import replace
 
@@ -9,20 +9,17 @@ from vitrun.models.build import grid_side, init_weights
 from vitrun.models.vit import ViT
 from vitrun.recipes import ViT as Row
 
-UNCHANGED, MASKED = -2, -1  # what stands at a patch: itself, untold; the mask token; else the place of the patch there
-HEAD_MODULES = (
-    "head",
-    "pre_logits",
-    "attn_pool",
-)  # what reads the tokens of the network that it becomes, untrained here
+# Values of ``corruption`` for a patch: left as it is, replaced by the mask token; else the index of its replacement.
+UNCHANGED, MASKED = -2, -1
+HEAD_MODULES = ("head", "pre_logits", "attn_pool")  # of the ViT that it becomes; not trained here
 
 
 class MaskedViT(ViT):
-    """[B, 3, R, R] and a corruption [B, N] of its patches -> what it tells of each [B, N, ``outputs``].
+    """Images [B, 3, R, R] and the corruption [B, N] of their patches -> a prediction for each, [B, N, ``outputs``].
 
-    It is the ViT that it becomes, with a head of no classes, and two things that are dropped then: the mask token, put
-    in the place of an embedded patch before positions are added and the class token set before them (the paper does
-    not say; as BERT and transformers), and one linear layer over the normed tokens, the class token's left out.
+    It is the ViT that fine-tuning uses, with a head of no classes and two parts that fine-tuning drops: the mask token,
+    which replaces an embedded patch before the class token and positions are added (the paper does not say; as in BERT
+    and transformers), and a linear layer on the normed tokens but the class token.
     """
 
     def __init__(self, row: Row, outputs: int, side: int):
@@ -41,15 +38,15 @@ class MaskedViT(ViT):
         return self.decoder(self.norm(x[:, self.prefix :]))
 
     def corrupt(self, patches: Tensor, corruption: Tensor) -> Tensor:
-        """Embedded patches [B, N, D] with what ``corruption`` [B, N] puts in their places."""
-        own = torch.arange(corruption.shape[1], device=corruption.device)
-        sources = torch.where(corruption < 0, own, corruption)
+        """Return embedded patches [B, N, D] with those replaced that ``corruption`` [B, N] says."""
+        unmoved = torch.arange(corruption.shape[1], device=corruption.device)
+        sources = torch.where(corruption < 0, unmoved, corruption)
         moved = patches.gather(1, sources[:, :, None].expand_as(patches))
         return torch.where((corruption == MASKED)[:, :, None], self.mask_token.to(moved.dtype), moved)
 
 
 def build_masked(model: Row, outputs: int, res: int) -> MaskedViT:
-    """The network with its weights drawn as a ViT's, its mask token as its positions, its decoder zeros as a head."""
+    """Return a network initialized as a ViT, with the mask token as positions are and the decoder 0 as a head is."""
     with torch.device("meta"):
         network = MaskedViT(model, outputs, grid_side(model, res))
     network.to_empty(device=torch.get_default_device())

@@ -1,7 +1,7 @@
 """Bottleneck ResNets with group norm and weight standardisation: the trunk of the hybrids, and BiT.
 
-Modules are named as in timm's ``ResNetV2``; the arithmetic is that of vit_jax/models_resnet.py and big_transfer, which
-timm's own variant misses by 1e-4 of a logit.
+Modules are named as in timm's ``ResNetV2``. The arithmetic is that of vit_jax/models_resnet.py and big_transfer, from
+which timm's logits differ by 1e-4.
 """
 
 import torch
@@ -11,15 +11,15 @@ from torch.nn import functional
 from vitrun.recipes import BiT as Row
 
 GROUPS = 32
-TINY = 1e-30  # around the image: onnxruntime merges a border of true zeros into the max-pool, which then ignores it
+TINY = 1e-30  # the border's value: onnxruntime would merge a border of zeros into the max-pool, and ignore it
 EXPANSION = 4  # the output of a unit has four times the channels of its 3x3 convolution
 
 
 class StdConv(nn.Conv2d):
-    """A convolution of kernels brought to mean 0 and deviation 1, without bias.
+    """A convolution whose kernels are standardised to mean 0 and deviation 1, without bias.
 
-    ``same`` is the hybrids' kind: XLA's SAME padding, and an epsilon of 1e-5 on the deviation (vit_jax); the other kind
-    pads evenly, with 1e-10 in the variance (big_transfer).
+    With ``same``, as in hybrids, it has XLA's SAME padding and adds 1e-5 to the deviation (vit_jax); without it pads
+    evenly and adds 1e-10 to the variance (big_transfer).
     """
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, same: bool = False):
@@ -37,14 +37,14 @@ class StdConv(nn.Conv2d):
         )
 
     def standardized_weight(self) -> Tensor:
-        """The kernels in use, [out, c, k, k]."""
+        """Return the standardised kernels [out, c, k, k]."""
         variance, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
         deviation = variance.sqrt() + 1e-5 if self.same else (variance + 1e-10).sqrt()
         return (self.weight - mean) / deviation
 
 
 class Stem(nn.Module):
-    """The 7x7 convolution and 3x3 max-pool at the image, each of stride 2; the hybrids' has a norm between them."""
+    """The 7x7 convolution and 3x3 max-pool of the image, each with stride 2; hybrids have a norm in between."""
 
     def __init__(self, channels: int, same: bool, border: str):
         super().__init__()
@@ -64,7 +64,7 @@ class Stem(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """The 1x1 convolution that brings a unit's input to the shape of its output, normed where ``same``."""
+    """The 1x1 convolution that gives a unit's input the shape of its output, with a norm if ``same``."""
 
     def __init__(self, channels: int, out: int, stride: int, same: bool):
         super().__init__()
@@ -77,7 +77,7 @@ class Shortcut(nn.Module):
 
 
 class PostActBottleneck(nn.Module):
-    """A bottleneck with the activation last, as the hybrids have it (vit_jax/models_resnet.py)."""
+    """A bottleneck with the activation last, as in hybrids (vit_jax/models_resnet.py)."""
 
     def __init__(self, channels: int, middle: int, stride: int):
         super().__init__()
@@ -121,7 +121,7 @@ class PreActBottleneck(nn.Module):
 
 
 class Stage(nn.Module):
-    """Units at one scale, the first of which halves it, except in the first stage."""
+    """Units at one scale; the first has the ``stride``."""
 
     def __init__(self, unit: type[nn.Module], channels: int, middle: int, units: int, stride: int):
         super().__init__()
@@ -134,16 +134,16 @@ class Stage(nn.Module):
 
 
 def build_stages(unit: type[nn.Module], channels: int, blocks: tuple[int, ...]) -> nn.Sequential:
-    """One stage for each entry of ``blocks``, the middle channels doubling from ``channels``."""
-    built, width = nn.Sequential(), channels
+    """Return one stage of ``blocks[i]`` units for each i; the middle channels double from ``channels`` on."""
+    stages, width = nn.Sequential(), channels
     for index, units in enumerate(blocks):
-        built.append(Stage(unit, width, channels * 2**index, units, 1 if index == 0 else 2))
+        stages.append(Stage(unit, width, channels * 2**index, units, 1 if index == 0 else 2))
         width = EXPANSION * channels * 2**index
-    return built
+    return stages
 
 
 class ResNet(nn.Module):
-    """The hybrids' trunk: [B, 3, R, R] -> [B, channels, R/stride, R/stride]."""
+    """The trunk of a hybrid: [B, 3, R, R] -> [B, channels, R/stride, R/stride]."""
 
     def __init__(self, stem: int, blocks: tuple[int, ...]):
         super().__init__()
@@ -157,7 +157,7 @@ class ResNet(nn.Module):
 
 
 class BiT(nn.Module):
-    """Big Transfer's ResNet (arXiv 1912.11370): [B, 3, R, R] -> logits [B, C]."""
+    """The ResNet of Big Transfer (arXiv 1912.11370): [B, 3, R, R] -> logits [B, C]."""
 
     def __init__(self, row: Row, classes: int):
         super().__init__()
@@ -174,7 +174,7 @@ class BiT(nn.Module):
         return self.head(self.pooled(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D] in float: what the head reads."""
+        """[B, 3, R, R] -> [B, D] in float32: the input of the head."""
         return self.pooled(images).float()
 
     def pooled(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Any network of timm behind the interface of ours."""
+"""Networks of timm with the interface of vitrun's networks."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from vitrun.recipes import Timm as Row
 
 
 class TimmNetwork(nn.Module):
-    """timm's network without its classifier, and a linear head: [B, 3, R, R] -> logits [B, C].
+    """A network of timm without its classifier, and a linear head: [B, 3, R, R] -> logits [B, C].
 
-    Images come in [-1, 1] as everywhere here; ``scale`` and ``shift`` bring them to what timm trained the network on.
+    Images are in [-1, 1], as for all networks; ``scale`` and ``shift`` normalise them as timm did in training.
     """
 
     def __init__(self, row: Row, body: nn.Module, head: nn.Linear):
@@ -26,7 +26,7 @@ class TimmNetwork(nn.Module):
         return self.head(self.pooled(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D] in float: what the head reads."""
+        """[B, 3, R, R] -> [B, D] in float32: the input of the head."""
         return self.pooled(images).float()
 
     def pooled(self, images: Tensor) -> Tensor:
@@ -35,20 +35,20 @@ class TimmNetwork(nn.Module):
 
     @torch.no_grad()
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Give timm's network ``(image - mean) / std`` of the image in [0, 1], which is what its weights expect."""
+        """Set ``scale`` and ``shift`` so that timm's network gets ``(image - mean) / std`` of the image in [0, 1]."""
         mean, std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
         self.scale.copy_(0.5 / std)
         self.shift.copy_((0.5 - mean) / std)
 
 
 def wrap_timm_network(row: Row, classes: int, res: int) -> TimmNetwork:
-    """timm's network ``row.name`` for images of side ``res``, untrained; a UserError for what timm refuses."""
+    """Return timm's network ``row.name``, untrained, for images of side ``res``. Raise a UserError if timm has none."""
     body = create_timm_network(row.name, res, num_classes=0)
     return TimmNetwork(row, body, nn.Linear(body.head_hidden_size, classes))
 
 
 def create_timm_network(name: str, res: int, **options) -> nn.Module:
-    """``timm.create_model`` at a resolution, its refusals told as a UserError."""
+    """Call ``timm.create_model`` for images of side ``res``. Raise a UserError if timm cannot build it."""
     import timm
 
     if not timm.is_model(name.split(".")[0]):
@@ -58,29 +58,27 @@ def create_timm_network(name: str, res: int, **options) -> nn.Module:
     try:
         return timm.create_model(name, **options)
     except (AssertionError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"timm cannot build {name} at res={res}: {str(error) or 'that size does not fit it'}"
-        ) from error
+        raise UserError(f"timm cannot build {name} at res={res}: {str(error) or 'the size does not fit'}") from error
 
 
 def resize_timm_network(network: TimmNetwork, old: int, res: int) -> list[str]:
-    """Bring the network to another resolution by timm's own means, and say what of it changed."""
+    """Let timm change the network's resolution; return the names of the tensors that changed their shape."""
     import timm
 
     if not timm.get_pretrained_cfg(network.row.name).fixed_input_size:
         return []
     if not hasattr(network.body, "set_input_size"):
-        raise UserError(f"timm's {network.row.name} takes images of {old} only, not res={res}.", ExitCode.CHECKPOINT)
+        raise UserError(f"res={res}: timm's {network.row.name} takes images of {old} pixels only.", ExitCode.CHECKPOINT)
     before = {name: tensor.shape for name, tensor in network.body.state_dict().items()}
     try:
         network.body.set_input_size((res, res))
     except (AssertionError, ValueError, RuntimeError) as error:
-        raise UserError(f"timm cannot bring {network.row.name} to res={res}: {error}", ExitCode.CHECKPOINT) from error
+        raise UserError(f"res={res}: timm cannot resize {network.row.name}: {error}", ExitCode.CHECKPOINT) from error
     return [name for name, tensor in network.body.state_dict().items() if before.get(name) != tensor.shape]
 
 
 def to_linear(classifier: nn.Module, name: str) -> nn.Linear:
-    """A classifier as a linear layer [D] -> [C], a 1x1 convolution included; a UserError for any other kind."""
+    """Return a linear or 1x1 convolution classifier as a linear layer [D] -> [C]. Raise a UserError for any other."""
     weight = getattr(classifier, "weight", None)
     if not isinstance(classifier, (nn.Linear, nn.Conv2d)) or weight[0].numel() != weight.shape[1]:
         raise UserError(
@@ -94,7 +92,7 @@ def to_linear(classifier: nn.Module, name: str) -> nn.Linear:
 
 
 def zero_linear(width: int, classes: int) -> nn.Linear:
-    """A linear layer [D] -> [C] of zeros."""
+    """Return a linear layer [D] -> [C] of zeros."""
     head = nn.Linear(width, classes)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)

@@ -11,7 +11,7 @@ from vitrun.recipes import ViT as Row
 
 
 class PatchEmbed(nn.Module):
-    """Patches of the image, or in a hybrid of a ResNet's feature map, as tokens."""
+    """Embed patches of the image, or of a ResNet's feature map in a hybrid, as tokens."""
 
     def __init__(self, row: Row):
         super().__init__()
@@ -19,16 +19,16 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(self.backbone.channels if row.stem else 3, row.width, row.patch, row.patch)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, N-P, D], row by row."""
+        """[B, 3, R, R] -> [B, N-P, D], in rows from the top left."""
         maps = images if self.backbone is None else self.backbone(images)
         return self.proj(maps).flatten(2).transpose(1, 2)
 
 
 class Head(nn.Linear):
-    """The last layer; it may have no classes, and of that torch would warn that there is nothing to draw."""
+    """The last layer. It may have no classes, for which torch's initialization would warn."""
 
     def reset_parameters(self) -> None:
-        """Leave the weights to who builds the network."""
+        """Do nothing: :func:`build` initializes the weights."""
 
 
 class ViT(nn.Module):
@@ -53,7 +53,7 @@ class ViT(nn.Module):
         self.head = Head(row.width, classes)
 
     def add_positions(self) -> None:
-        """The tables of ``row.positions``, one a layer (L of them) where the layers do not share one."""
+        """Add the position tables of ``row.positions``: one per layer (L) if ``positions_at`` is "every", else one."""
         row, tokens = self.row, self.prefix + self.side**2
         layers = row.depth if row.positions_at == "every" else 1
         if row.positions == "learned":
@@ -68,7 +68,7 @@ class ViT(nn.Module):
             self.register_buffer("pos_embed", torch.empty(1, tokens, row.width))
 
     def positions(self) -> Tensor | None:
-        """What the tokens get added, [1 or L, N, D]; None where nothing is."""
+        """Return the table that is added to the tokens, [1 or L, N, D]; None if there is none."""
         if self.row.positions in ("none", "relative"):
             return None
         if self.row.positions != "2d":
@@ -82,7 +82,7 @@ class ViT(nn.Module):
         return self.head(self.pooled(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D] in float: what the head reads."""
+        """[B, 3, R, R] -> [B, D] in float32: the input of the head."""
         return self.pooled(images).float()
 
     def pooled(self, images: Tensor) -> Tensor:
@@ -90,23 +90,23 @@ class ViT(nn.Module):
         x = self.embed(images)
         for layer in range(self.row.depth - 1):
             x = self.run_layer(layer, x)
-        # Nothing reads the other tokens of the last layer: training does without them, and is 7 % faster (12 layers).
-        alone = self.training and self.row.head == "token"
-        x = self.run_layer(self.row.depth - 1, x, outputs=1 if alone else None)
+        # Only the class token of the last layer is used: training skips the others, and is 7 % faster (12 layers).
+        class_token_only = self.training and self.row.head == "token"
+        x = self.run_layer(self.row.depth - 1, x, outputs=1 if class_token_only else None)
         if self.row.head == "token":
             x = self.norm(x[:, 0])
         elif self.row.head == "gap":
-            x = self.norm(x).mean(1)  # as the published code: timm norms after pooling
+            x = self.norm(x).mean(1)  # as in the published code; timm applies the norm after pooling
         else:
             x = self.attn_pool(self.norm(x))
         return torch.tanh(self.pre_logits(x)) if self.row.pre_logits else x
 
     def embed(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> the first layer's tokens [B, N, D]."""
+        """[B, 3, R, R] -> tokens of the first layer [B, N, D]."""
         return self.prepare_tokens(self.patch_embed(images))
 
     def prepare_tokens(self, x: Tensor) -> Tensor:
-        """Embedded patches [B, N-P, D] -> tokens [B, N, D]: the class token before them, positions added."""
+        """Prepend the class token and add positions: embedded patches [B, N-P, D] -> tokens [B, N, D]."""
         if self.prefix:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         if self.row.positions_at == "stem" and (table := self.positions()) is not None:
@@ -114,22 +114,22 @@ class ViT(nn.Module):
         return self.dropout(x)
 
     def run_layer(self, layer: int, x: Tensor, outputs: int | None = None) -> Tensor:
-        """[B, N, D] -> [B, N, D], or of these only the first ``outputs`` tokens."""
+        """[B, N, D] -> [B, N, D], or only the first ``outputs`` of these tokens."""
         return self.blocks[layer](self.add_layer_positions(layer, x), self.relative_table(layer), outputs)
 
     def add_layer_positions(self, layer: int, x: Tensor) -> Tensor:
-        """[B, N, D] with the layer's own or shared positions added, where ``positions_at`` is not the stem alone."""
+        """Add the layer's positions, its own or shared, to [B, N, D], unless ``positions_at`` is the stem."""
         if self.row.positions_at == "stem" or (table := self.positions()) is None:
             return x
         return x + (table[layer] if len(table) > 1 else table[0])
 
     def relative_table(self, layer: int) -> Tensor | None:
-        """The layer's table of relative positions [2N-1, D], if it has one."""
+        """Return the layer's table of relative positions [2N-1, D]; None if it has none."""
         if self.row.positions != "relative":
             return None
         return self.pos_embed[layer] if len(self.pos_embed) > 1 else self.pos_embed[0]
 
 
 def fixed_positions(row: Row, side: int) -> Tensor:
-    """The table [1, N, D] of sines and cosines, with nothing added to the class token (big_vision/models/vit.py)."""
+    """Return the table [1, N, D] of sines and cosines, 0 for the class token (big_vision/models/vit.py)."""
     return functional.pad(sincos2d(side, row.width), (0, 0, int(row.head == "token"), 0))

@@ -36,7 +36,7 @@ def test_timm_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
     import timm
 
     network = built(row, res=64)
-    export_model(network, row, 5, 64, "timm", tmp_path / "it", "# a card")
+    export_model(network, 64, "timm", tmp_path / "it", "# a card")
     theirs = timm.create_model(f"local-dir:{tmp_path / 'it'}", pretrained=True)
     assert difference(logits(theirs, images(64)), logits(network, images(64))) < 1e-5
     back = models.load(tmp_path / "it")
@@ -49,7 +49,7 @@ def test_timm_computes_an_exported_bit_exactly(tmp_path):
     import timm
 
     network = built(MODEL_ROWS["bit_r50x1"], res=32)
-    export_model(network, MODEL_ROWS["bit_r50x1"], 5, 32, "timm", tmp_path / "it", "")
+    export_model(network, 32, "timm", tmp_path / "it", "")
     theirs = timm.create_model(f"local-dir:{tmp_path / 'it'}", pretrained=True).double()
     assert torch.equal(logits(models.load(tmp_path / "it").network, images()), logits(network, images()))
     # In double precision: fifty layers of norms over maps of one pixel make float32 alone differ by 1e-4.
@@ -62,7 +62,7 @@ def test_a_baseline_of_timm_goes_back_to_timm(tmp_path):
     row = replace(MODEL_ROWS["timm"], name="convnext_atto")
     network = built(row, res=64)
     network.set_normalization([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
-    export_model(network, row, 5, 64, "timm", tmp_path / "it", "")
+    export_model(network, 64, "timm", tmp_path / "it", "")
     theirs = timm.create_model(f"local-dir:{tmp_path / 'it'}", pretrained=True)
     facts = theirs.pretrained_cfg
     mean, std = torch.tensor(facts["mean"]).view(3, 1, 1), torch.tensor(facts["std"]).view(3, 1, 1)
@@ -75,7 +75,7 @@ def test_a_baseline_of_timm_goes_back_to_timm(tmp_path):
 def test_transformers_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     network = built(row)
-    export_model(network, row, 5, 32, "hf", tmp_path / "it", "# a card")
+    export_model(network, 32, "hf", tmp_path / "it", "# a card")
     theirs = transformers.ViTForImageClassification.from_pretrained(tmp_path / "it")
     assert difference(logits(lambda_of(theirs), images()), logits(network, images())) < 1e-5
 
@@ -92,7 +92,7 @@ def lambda_of(theirs):
 
 def test_a_folder_for_transformers_comes_back(tmp_path):
     network = built(tiny())
-    export_model(network, tiny(), 5, 32, "hf", tmp_path / "it", "# a card")
+    export_model(network, 32, "hf", tmp_path / "it", "# a card")
     back = models.load(tmp_path / "it")
     assert torch.equal(logits(back.network, images()), logits(network, images()))
     assert len(back.report.lines()) == 4  # nothing is computed otherwise
@@ -116,7 +116,7 @@ def test_a_folder_for_transformers_comes_back(tmp_path):
 )
 def test_an_npz_comes_back(tmp_path, row):
     network = built(row, res=64)
-    export_model(network, row, 5, 64, "npz", tmp_path / "it.npz", "# a card")
+    export_model(network, 64, "npz", tmp_path / "it.npz", "# a card")
     back = models.load(tmp_path / "it.npz", res=64)
     assert replace(back.model, name=row.name) == row
     assert torch.equal(logits(back.network, images(64)), logits(network, images(64)))
@@ -130,7 +130,7 @@ def test_timms_own_reader_of_npz_takes_ours(tmp_path, row):
     from timm.models.vision_transformer import VisionTransformer
 
     network = built(row)
-    export_model(network, row, 5, 32, "npz", tmp_path / "it.npz", "")
+    export_model(network, 32, "npz", tmp_path / "it.npz", "")
     map_head = row.head == "map"
     theirs = VisionTransformer(
         img_size=32, patch_size=8, embed_dim=48, depth=2, num_heads=3, mlp_ratio=2, num_classes=5,
@@ -152,7 +152,7 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
     import onnxruntime
 
     network = built(row, res=64)
-    export_model(network, row, 5, 64, "onnx", tmp_path / "it.onnx", "# a card")
+    export_model(network, 64, "onnx", tmp_path / "it.onnx", "# a card")
     session = onnxruntime.InferenceSession(tmp_path / "it.onnx")
     for count in (1, 3):
         pixels = images(64, count)
@@ -178,13 +178,13 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
 def test_what_the_other_library_lacks_is_refused_and_nothing_is_left(tmp_path, row, to, said):
     path = tmp_path / (f"it.{to}" if to == "npz" else "it")
     with pytest.raises(UserError, match=said):
-        export_model(built(row), row, 5, 32, to, path, "")
+        export_model(built(row), 32, to, path, "")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_path_that_is_taken_or_of_another_kind_is_refused(tmp_path):
     (tmp_path / "it").mkdir()
-    with pytest.raises(UserError, match="exists already"):
-        export_model(built(tiny()), tiny(), 5, 32, "timm", tmp_path / "it", "")
-    with pytest.raises(UserError, match=r"ends in \.npz"):
-        export_model(built(tiny()), tiny(), 5, 32, "npz", tmp_path / "it.onnx", "")
+    with pytest.raises(UserError, match="already exists"):
+        export_model(built(tiny()), 32, "timm", tmp_path / "it", "")
+    with pytest.raises(UserError, match=r"end in \.npz"):
+        export_model(built(tiny()), 32, "npz", tmp_path / "it.onnx", "")

@@ -1,4 +1,4 @@
-"""A folder that transformers' ``ViTForImageClassification.from_pretrained`` loads."""
+"""Folders for ``ViTForImageClassification.from_pretrained`` of transformers."""
 
 import json
 from collections.abc import Sequence
@@ -16,22 +16,23 @@ from vitrun.recipes import BiT, Timm, ViT
 def write_hugging_face(
     folder: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int
 ) -> None:
-    """``config.json``, ``preprocessor_config.json`` and ``model.safetensors``."""
+    """Write ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``.
+
+    Raise a UserError if transformers has no such network.
+    """
     if not isinstance(model, ViT) or model.stem or model.head != "token":
-        raise UserError(
-            "transformers' ViT is the one with a class token and no ResNet. Export with to=timm, npz or onnx."
-        )
+        raise UserError("to=hf: transformers' ViT has a class token and no ResNet. Export with to=timm, npz or onnx.")
     require_no_pre_logits(model, "transformers")
     model, tensors = with_learned_positions(network, model, "transformers")
-    found = export_tensors(hugging_face.map_tensors(model), tensors)
-    prefixed = {name if name.startswith("classifier.") else f"vit.{name}": tensor for name, tensor in found.items()}
+    exported = export_tensors(hugging_face.map_tensors(model), tensors)
+    prefixed = {name if name.startswith("classifier.") else f"vit.{name}": tensor for name, tensor in exported.items()}
     save_tensors(folder / "model.safetensors", prefixed, {"format": "pt"})
     (folder / "config.json").write_text(json.dumps(model_config(model, names, res), indent=2), encoding="utf-8")
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor_config(res), indent=2), encoding="utf-8")
 
 
 def model_config(model: ViT, names: Sequence[str], res: int) -> dict:
-    """The network in transformers' words; the epsilon and the GELU are the published ones, not its defaults."""
+    """Return transformers' ``config.json``, with the published epsilon and GELU instead of its defaults."""
     return {
         "architectures": ["ViTForImageClassification"],
         "model_type": "vit",
@@ -54,7 +55,7 @@ def model_config(model: ViT, names: Sequence[str], res: int) -> dict:
 
 
 def preprocessor_config(res: int) -> dict:
-    """Images as the network takes them: squared to ``res`` and in [-1, 1]."""
+    """Return transformers' ``preprocessor_config.json``: images squashed to ``res`` by ``res`` and in [-1, 1]."""
     return {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,

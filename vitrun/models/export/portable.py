@@ -1,4 +1,4 @@
-"""What a network comes to in a library that knows one learned position table at the stem."""
+"""Convert networks for libraries that have one learned position table at the stem."""
 
 from dataclasses import replace
 
@@ -10,11 +10,14 @@ from vitrun.recipes import ViT
 
 
 def with_learned_positions(network: nn.Module, model: ViT, to: str) -> tuple[ViT, dict[str, Tensor]]:
-    """The row and tensors of the same network with a learned table; a UserError where its positions are no such table."""
+    """Return model and tensors of the same network with a learned position table.
+
+    Raise a UserError if its positions cannot be written as such a table.
+    """
     tensors = dict(network.state_dict())
     if model.positions == "relative" or (model.positions_at != "stem" and model.positions != "none"):
         kind = f"model.positions={model.positions} at {model.positions_at}"
-        raise UserError(f"{to} has no network with {kind}. Export it with to=onnx, which keeps every network.")
+        raise UserError(f"{to} has no network with {kind}. Export it with to=onnx, which has every network.")
     table = network.positions()
     for name in [name for name in tensors if name.startswith("pos_embed")]:
         del tensors[name]
@@ -24,18 +27,18 @@ def with_learned_positions(network: nn.Module, model: ViT, to: str) -> tuple[ViT
 
 
 def require_no_pre_logits(model: ViT, to: str) -> None:
-    """A UserError for a network with the layer that the library lacks (``spec`` of timm and transformers)."""
+    """Raise a UserError for a network with a pre-logits layer, which timm and transformers do not have."""
     if model.pre_logits:
         raise UserError(
             f"{to} has no pre-logits layer before its head. Export with to=npz or to=onnx, or fine-tune first."
         )
 
 
-def export_tensors(entries: list[TensorMapping], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by the other library's names and in its shapes."""
-    found = {}
-    for entry in entries:
-        for name, tensor in zip(entry.theirs, entry.invert(tensors[entry.ours]), strict=True):
+def export_tensors(mappings: list[TensorMapping], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors by the other library's names and in its shapes."""
+    exported = {}
+    for mapping in mappings:
+        for name, tensor in zip(mapping.theirs, mapping.invert(tensors[mapping.ours]), strict=True):
             if tensor.numel():  # a head of no classes is left out
-                found[name] = tensor.contiguous().clone()  # parts of one tensor must not share memory in a file
-    return found
+                exported[name] = tensor.contiguous().clone()  # parts of one tensor must not share memory in a file
+    return exported

@@ -1,4 +1,4 @@
-"""A folder that ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads."""
+"""Folders for ``timm.create_model("local-dir:FOLDER", pretrained=True)``."""
 
 import json
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ VITS = {
     "vit_giant14": "vit_giant_patch14_224",
     "vit_gigantic14": "vit_gigantic_patch14_224",
 }
-DEFAULT_VIT = "vit_base_patch16_224"  # with every size given it makes any other
-HYBRIDS = {  # by the stages of the ResNet
+DEFAULT_VIT = "vit_base_patch16_224"  # for all others: every size is given as an option
+HYBRIDS = {  # units of each stage of the ResNet -> timm's name
     (): "vit_tiny_r_s16_p8_224",
     (2, 2, 2, 2): "vit_small_r26_s32_224",
     (3, 4, 9): "vit_base_r50_s16_224",
     (3, 4, 6, 3): "vit_large_r50_s32_224",
 }
-BITS = {  # by the units of each stage and the width
+BITS = {  # units of each stage and width factor -> timm's name
     ((3, 4, 6, 3), 1): "resnetv2_50x1_bit",
     ((3, 4, 6, 3), 3): "resnetv2_50x3_bit",
     ((3, 4, 23, 3), 1): "resnetv2_101x1_bit",
@@ -48,9 +48,9 @@ BITS = {  # by the units of each stage and the width
 
 
 def write_timm(folder: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int) -> None:
-    """``config.json`` and ``model.safetensors``."""
-    describe = {ViT: convert_vit, BiT: convert_bit, Timm: convert_timm_network}[type(model)]
-    config, tensors = describe(network, model, res)
+    """Write ``config.json`` and ``model.safetensors``. Raise a UserError if timm has no such network."""
+    convert = {ViT: convert_vit, BiT: convert_bit, Timm: convert_timm_network}[type(model)]
+    config, tensors = convert(network, model, res)
     config["num_classes"] = config["pretrained_cfg"]["num_classes"] = len(names)
     config["label_names"] = [*names]
     save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
@@ -58,7 +58,7 @@ def write_timm(folder: Path, network: nn.Module, model: ViT | BiT | Timm, names:
 
 
 def convert_vit(network: nn.Module, model: ViT, res: int) -> ConfigAndTensors:
-    """A ViT or hybrid, with every size given so that no default of timm's comes in."""
+    """Convert a ViT or hybrid; every size is given, so that no default of timm matters."""
     require_no_pre_logits(model, "timm")
     options = {
         "img_size": res,
@@ -66,7 +66,7 @@ def convert_vit(network: nn.Module, model: ViT, res: int) -> ConfigAndTensors:
         "embed_dim": model.width,
         "depth": model.depth,
         "num_heads": model.heads,
-        "mlp_ratio": (model.mlp + 0.5) / model.width,  # timm cuts the product off to a whole number
+        "mlp_ratio": (model.mlp + 0.5) / model.width,  # timm rounds the product down
         "act_layer": "gelu_tanh",
         "class_token": model.head == "token",
         "global_pool": POOLS[model.head],
@@ -76,7 +76,7 @@ def convert_vit(network: nn.Module, model: ViT, res: int) -> ConfigAndTensors:
     if model.stem:
         if model.resnet not in HYBRIDS or model.stem != 64:
             raise UserError(
-                f"timm has no hybrid with stages {list(model.resnet)} of {model.stem} channels. Try to=npz."
+                f"to=timm: timm has no hybrid with stages {list(model.resnet)} of {model.stem} channels. Try to=npz."
             )
         architecture = HYBRIDS[model.resnet]
     model, tensors = with_learned_positions(network, model, "timm")
@@ -89,27 +89,30 @@ def convert_vit(network: nn.Module, model: ViT, res: int) -> ConfigAndTensors:
 
 
 def convert_bit(network: nn.Module, model: BiT, res: int) -> ConfigAndTensors:
-    """A BiT of the six that timm has."""
+    """Convert a BiT, if it is one of the six that timm has."""
     name = BITS.get((model.blocks, model.width_factor))
     if name is None or model.border != "zero":
-        raise UserError(f"timm has no {model.name} with a border of {model.border}, only {', '.join(BITS.values())}.")
+        raise UserError(
+            f"to=timm: timm has no {model.name} with border={model.border}, only "
+            f"{', '.join(BITS.values())}. Try to=npz."
+        )
     tensors = export_tensors(timm_names.map_bit_tensors(model, True), dict(network.state_dict()))
     return timm_config(name, {}, res, "stem.conv", "head.fc"), tensors
 
 
 def convert_timm_network(network: nn.Module, model: Timm, res: int) -> ConfigAndTensors:
-    """timm's own network, its classifier put back where timm has it, in the shape that timm has."""
+    """Convert timm's own network: put its classifier back, with the name and shape that timm has."""
     import timm
 
-    facts = timm.get_pretrained_cfg(model.name)
+    pretrained = timm.get_pretrained_cfg(model.name)
     with torch.device("meta"):
-        whole = create_timm_network(model.name, res, num_classes=network.head.out_features).state_dict()
+        expected = create_timm_network(model.name, res, num_classes=network.head.out_features).state_dict()
     tensors = {name.removeprefix("body."): t for name, t in network.state_dict().items() if name.startswith("body.")}
     for part in ("weight", "bias"):
-        name = f"{facts.classifier}.{part}"
-        tensors[name] = getattr(network.head, part).detach().view(whole[name].shape)
-    options = {"img_size": res} if facts.fixed_input_size else {}
-    config = timm_config(model.name, options, res, facts.first_conv, facts.classifier)
+        name = f"{pretrained.classifier}.{part}"
+        tensors[name] = getattr(network.head, part).detach().view(expected[name].shape)
+    options = {"img_size": res} if pretrained.fixed_input_size else {}
+    config = timm_config(model.name, options, res, pretrained.first_conv, pretrained.classifier)
     del config[timm_names.SCALED_KEY]
     std = 0.5 / network.scale.flatten()
     mean = 0.5 - network.shift.flatten() * std
@@ -118,7 +121,7 @@ def convert_timm_network(network: nn.Module, model: Timm, res: int) -> ConfigAnd
 
 
 def timm_config(architecture: str, options: dict, res: int, first: str, classifier: str) -> dict:
-    """timm's description of a network, its images squared to ``res`` and in [-1, 1]."""
+    """Return timm's ``config.json``: images are squashed to ``res`` by ``res`` and in [-1, 1]."""
     return {
         "architecture": architecture,
         timm_names.SCALED_KEY: True,

@@ -1,17 +1,14 @@
-"""transformers' ViTForImageClassification and ViTModel, in a file or a folder."""
-
-import re
+"""ViTForImageClassification and ViTModel of transformers, in a file or a folder."""
 
 import torch
-from torch import Tensor
 
 from vitrun.models.build import token_stride
 from vitrun.models.formats.identify import lookup_heads, name_model, position_grid_side
-from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, parse_normalization
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, parse_normalization, rename
 from vitrun.models.tensor_files import Weights
 from vitrun.recipes import ViT
 
-RENAMES = (  # from the names in memory since transformers 5 to those in files
+RENAMES = (  # names in memory, since transformers 5 -> names in files
     (r"^vit\.", ""),
     (r"^layers\.(\d+)\.attention\.(q|k|v)_proj\.", r"encoder.layer.\1.attention.attention.\2."),
     (r"\.attention\.q\.", ".attention.query."),
@@ -26,8 +23,8 @@ PATCH_EMBEDDING = "embeddings.patch_embeddings.projection"
 
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
-    """The ViT in the file, or None where its names are not of this layout."""
-    weights = rename_tensors(weights)
+    """Return the ViT in a file; None if its names are not of this layout."""
+    weights = weights.rename({rename(name, RENAMES): name for name in weights})
     if f"{PATCH_EMBEDDING}.weight" not in weights or "encoder.layer.0.intermediate.dense.weight" not in weights:
         return None
     shapes, config = weights.shapes, weights.metadata.get("config", {})
@@ -47,7 +44,7 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
             stem=0,
             resnet=(),
             head="token",
-            pre_logits=not head and "pooler.dense.weight" in shapes,  # beside a classifier the pooler is not read
+            pre_logits=not head and "pooler.dense.weight" in shapes,  # with a classifier the pooler is not used
             positions="learned",
             positions_at="stem",
             dropout=0.0,
@@ -55,12 +52,12 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
         )
     )
     ignored = {
-        "pooler that the classifier does not read": [n for n in shapes if n.startswith("pooler.")] if head else []
+        "pooler that the classifier does not use": [n for n in shapes if n.startswith("pooler.")] if head else [],
+        "mask token of pretraining": [name for name in shapes if name == "embeddings.mask_token"],
     }
-    mask = [name for name in shapes if name == "embeddings.mask_token"]
     res = position_grid_side(shapes["embeddings.position_embeddings"][1]) * token_stride(model)
     classes = shapes["classifier.weight"][0] if head else None
-    ignored = {why: names for why, names in {**ignored, "mask token of pretraining": mask}.items() if names}
+    ignored = {reason: names for reason, names in ignored.items() if names}
     return IdentifiedWeights(
         weights,
         model,
@@ -74,39 +71,25 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
 
 
 def image_normalization(weights: Weights) -> tuple[list[float], list[float]] | None:
-    """The normalisation of the training images that the folder's ``preprocessor_config.json`` gives."""
+    """Return the normalisation of the training images in the folder's ``preprocessor_config.json``."""
     return parse_normalization(weights.metadata.get("preprocessor", {}), "image_mean", "image_std")
 
 
 def describe_differences(config: dict) -> list[str]:
-    """What transformers computed otherwise than this network does."""
+    """Return notes on what transformers computes in another way than this network."""
     notes = []
     if config.get("hidden_act", "gelu") == "gelu":
-        notes.append(
-            "GELU in its tanh form, which Google's weights were trained with; transformers' default is the exact form"
-        )
+        notes.append("using the tanh form of GELU, with which Google trained; transformers' default is the exact form")
     if config.get("layer_norm_eps", 1e-6) != 1e-6:
         notes.append(
-            f"LayerNorm epsilon 1e-6, as Google trained; the file's config.json says {config['layer_norm_eps']:g}"
+            f"using LayerNorm epsilon 1e-6, as Google did; the file's config.json has {config['layer_norm_eps']:g}"
         )
     return notes
 
 
-def rename_tensors(weights: Weights) -> Weights:
-    """The same tensors by the names of files without the ``vit.`` before them."""
-    places = {}
-    for name in weights:
-        short = name
-        for old, new in RENAMES:
-            short = re.sub(old, new, short)
-        places[short] = name
-    shapes = {short: weights.shapes[name] for short, name in places.items()}
-    return Weights(weights.path, shapes, lambda short: weights[places[short]], weights.metadata)
-
-
 def map_tensors(model: ViT) -> list[TensorMapping]:
-    """Where each tensor of the network is."""
-    found = [map_same("cls_token", "embeddings.cls_token"), map_same("pos_embed", "embeddings.position_embeddings")]
+    """Return the mapping of each tensor."""
+    mappings = [map_same("cls_token", "embeddings.cls_token"), map_same("pos_embed", "embeddings.position_embeddings")]
     pairs = [("patch_embed.proj", PATCH_EMBEDDING), ("norm", "layernorm"), ("head", "classifier")]
     pairs += [("pre_logits", "pooler.dense")] if model.pre_logits else []
     for layer in range(model.depth):
@@ -118,20 +101,15 @@ def map_tensors(model: ViT) -> list[TensorMapping]:
             (f"{ours}.mlp.fc1", f"{theirs}.intermediate.dense"),
             (f"{ours}.mlp.fc2", f"{theirs}.output.dense"),
         ]
-        found += [
+        mappings += [
             map_qkv(f"{ours}.attn.qkv.{part}", f"{theirs}.attention.attention", part) for part in ("weight", "bias")
         ]
-    return found + [
+    return mappings + [
         map_same(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias")
     ]
 
 
 def map_qkv(ours: str, theirs: str, part: str) -> TensorMapping:
-    """Queries, keys and values in one dense layer, of three apart."""
-
-    def take(*parts: Tensor) -> Tensor:
-        return torch.cat(parts)
-
-    return TensorMapping(
-        ours, tuple(f"{theirs}.{name}.{part}" for name in ("query", "key", "value")), take, lambda t: t.chunk(3)
-    )
+    """Map one dense layer of queries, keys and values and three separate ones."""
+    sources = tuple(f"{theirs}.{name}.{part}" for name in ("query", "key", "value"))
+    return TensorMapping(ours, sources, lambda *parts: torch.cat(parts), lambda t: t.chunk(3))

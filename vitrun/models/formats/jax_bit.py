@@ -1,16 +1,12 @@
-"""BiT as big_transfer's TensorFlow dumps and as big_vision write it."""
-
-import re
-
-from torch import Tensor
+"""BiT in the layouts of big_transfer's TensorFlow dumps and of big_vision."""
 
 from vitrun.models.formats.identify import name_model
 from vitrun.models.formats.jax_resnet import count_units, map_norm
-from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_kernel, map_same
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_kernel, map_same, rename
 from vitrun.models.tensor_files import Weights
 from vitrun.recipes import BiT
 
-TENSORFLOW_RENAMES = (  # names of the dumps, as big_vision has them (models/bit_paper.py)
+TENSORFLOW_RENAMES = (  # names of the dumps -> those of big_vision (models/bit_paper.py)
     (r"/standardized_conv2d(_\d+)?/", "/"),
     (r"^resnet/root_block/kernel$", "root_block/conv_root/kernel"),
     (r"^resnet/group_norm/", "norm-pre-head/"),
@@ -25,12 +21,12 @@ TENSORFLOW_RENAMES = (  # names of the dumps, as big_vision has them (models/bit
 
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
-    """The BiT in the file, or None where its names are not of these layouts."""
-    dumped = any(name.startswith("resnet/root_block/") for name in weights)
+    """Return the BiT in a file; None if its names are not of these layouts."""
+    is_dump = any(name.startswith("resnet/root_block/") for name in weights)
     prefix = next((prefix for prefix in ("params/", "") if f"{prefix}root_block/conv_root/kernel" in weights), None)
-    if not dumped and prefix is None:
+    if not is_dump and prefix is None:
         return None
-    weights, ignored = rename_tensors(weights, "" if dumped else prefix)
+    weights, ignored = rename_tensors(weights, "" if is_dump else prefix)
     shapes = weights.shapes
     model = name_model(
         BiT(
@@ -38,7 +34,7 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
             name="",
             blocks=count_units(shapes),
             width_factor=shapes["root_block/conv_root/kernel"][-1] / 64,
-            border="zero" if dumped else "none",
+            border="zero" if is_dump else "none",
         )
     )
     classes = shapes["head/bias"][0] if "head/bias" in shapes else None
@@ -46,38 +42,26 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
 
 
 def rename_tensors(weights: Weights, prefix: str) -> tuple[Weights, dict[str, list[str]]]:
-    """The same tensors by big_vision's names, and the names of no use."""
-    places, ignored = {}, {}
-    for name in weights:
-        if name.startswith("io/"):
-            ignored.setdefault("inputs and outputs", []).append(name)
-            continue
-        short = name.removeprefix(prefix)
-        for old, new in TENSORFLOW_RENAMES:
-            short = re.sub(old, new, short)
-        places[short] = name
-    shapes = {short: weights.shapes[name] for short, name in places.items()}
-    return Weights(weights.path, shapes, lambda short: weights[places[short]], weights.metadata), ignored
+    """Return the tensors by big_vision's names, and the names of tensors that are not used, by reason."""
+    unused = [name for name in weights if name.startswith("io/")]
+    sources = {rename(name.removeprefix(prefix), TENSORFLOW_RENAMES): name for name in weights if name not in unused}
+    return weights.rename(sources), {"inputs and outputs": unused} if unused else {}
 
 
 def map_tensors(model: BiT) -> list[TensorMapping]:
-    """Where each tensor of the network is, by big_vision's names."""
-    found = [map_kernel("stem.conv.weight", "root_block/conv_root/kernel")]
+    """Return the mapping of each tensor, by big_vision's names."""
+    mappings = [map_kernel("stem.conv.weight", "root_block/conv_root/kernel")]
     for stage, blocks in enumerate(model.blocks):
         for unit in range(blocks):
-            place, theirs = f"stages.{stage}.blocks.{unit}", f"block{stage + 1}/unit{unit + 1:02d}"
+            ours, theirs = f"stages.{stage}.blocks.{unit}", f"block{stage + 1}/unit{unit + 1:02d}"
             for part in (1, 2, 3):
-                found.append(map_kernel(f"{place}.conv{part}.weight", f"{theirs}/conv{part}/kernel"))
-                found += map_norm(f"{place}.norm{part}", f"{theirs}/gn{part}", ones=3)
+                mappings.append(map_kernel(f"{ours}.conv{part}.weight", f"{theirs}/conv{part}/kernel"))
+                mappings += map_norm(f"{ours}.norm{part}", f"{theirs}/gn{part}", ones=3)
             if unit == 0:
-                found.append(map_kernel(f"{place}.downsample.conv.weight", f"{theirs}/conv_proj/kernel"))
-    return [*found, *map_norm("norm", "norm-pre-head", ones=3), map_head(), map_same("head.bias", "head/bias")]
+                mappings.append(map_kernel(f"{ours}.downsample.conv.weight", f"{theirs}/conv_proj/kernel"))
+    return [*mappings, *map_norm("norm", "norm-pre-head", ones=3), map_head(), map_same("head.bias", "head/bias")]
 
 
 def map_head() -> TensorMapping:
-    """The head's weight [C, D] of a dense kernel [D, C], or of a 1x1 convolution's [1, 1, D, C]."""
-
-    def take(kernel: Tensor) -> Tensor:
-        return kernel.flatten(0, -2).T
-
-    return TensorMapping("head.weight", ("head/kernel",), take, lambda weight: (weight.T,))
+    """Map the head's weight [C, D] and a dense kernel [D, C]; read the kernel of a 1x1 convolution [1, 1, D, C] too."""
+    return TensorMapping("head.weight", ("head/kernel",), lambda k: k.flatten(0, -2).T, lambda weight: (weight.T,))

@@ -1,4 +1,4 @@
-"""ViTs and hybrids as google-research/vision_transformer and big_vision write them."""
+"""ViTs and hybrids in the layouts of google-research/vision_transformer and big_vision."""
 
 import re
 from functools import cache
@@ -10,14 +10,14 @@ from torch.nn import functional
 from vitrun.models.build import token_stride
 from vitrun.models.formats.identify import is_square, name_model, position_grid_side
 from vitrun.models.formats.jax_resnet import count_units, map_norm, map_resnet
-from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_dense, map_kernel, map_same
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_dense, map_kernel, map_same, rename
 from vitrun.models.tensor_files import Weights, weights_error
 from vitrun.recipes import ViT
 
 BLOCK, ATTENTION = "Transformer/encoderblock_{}", "MultiHeadDotProductAttention_0"
 
-PREFIXES = ("opt/target/", "params/img/", "params/", "")  # of a training state; of a text-image model; of big_vision
-RENAMES = (  # from older numbering and places to those of flax.linen
+PREFIXES = ("opt/target/", "params/img/", "params/", "")  # a training state, an image-text model, big_vision, none
+RENAMES = (  # older names -> those of flax.linen
     (r"^Transformer/(posembed_input/)?pos_embedding$", "pos_embedding"),
     (r"(encoderblock(_\d+)?)/MultiHeadDotProductAttention_1/", r"\1/MultiHeadDotProductAttention_0/"),
     (r"(encoderblock(_\d+)?)/LayerNorm_2/", r"\1/LayerNorm_1/"),
@@ -27,7 +27,7 @@ RENAMES = (  # from older numbering and places to those of flax.linen
 
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
-    """The ViT in the file, or None where its names are not of this layout."""
+    """Return the ViT in a file; None if its names are not of this layout."""
     prefix = next((prefix for prefix in PREFIXES if f"{prefix}embedding/kernel" in weights), None)
     if prefix is None:
         return None
@@ -38,42 +38,43 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
 
 
 def rename_tensors(weights: Weights, prefix: str) -> tuple[Weights, dict[str, list[str]]]:
-    """The same tensors by their flax.linen names, stacked layers (big_vision's scan) apart; and the names of no use."""
-    places, shapes, ignored = {}, {}, {}
+    """Return the tensors by flax.linen names, and the names that are not used, by reason.
+
+    Stacked layers, as by big_vision's scan, are split.
+    """
+    sources, shapes, ignored = {}, {}, {}
     for name, shape in weights.shapes.items():
         if name.startswith("io/") or not name.startswith(prefix):
             ignored.setdefault("inputs and outputs" if name.startswith("io/") else f"outside {prefix}", []).append(name)
             continue
-        short = name.removeprefix(prefix)
-        for old, new in RENAMES:
-            short = re.sub(old, new, short)
-        if not short.startswith("Transformer/encoderblock/"):
-            places[short], shapes[short] = (name, None), shape
+        new_name = rename(name.removeprefix(prefix), RENAMES)
+        if not new_name.startswith("Transformer/encoderblock/"):
+            sources[new_name], shapes[new_name] = (name, None), shape
             continue
         for layer in range(shape[0]):
-            apart = short.replace("encoderblock/", f"encoderblock_{layer}/")
-            places[apart], shapes[apart] = (name, layer), shape[1:]
+            layer_name = new_name.replace("encoderblock/", f"encoderblock_{layer}/")
+            sources[layer_name], shapes[layer_name] = (name, layer), shape[1:]
 
-    stack = cache(weights.__getitem__)  # every layer takes its part of the same array
+    read_stack = cache(weights.__getitem__)  # all layers are parts of one array
 
     def get(name: str) -> Tensor:
-        place, layer = places[name]
-        return weights[place] if layer is None else stack(place)[layer]
+        source, layer = sources[name]
+        return weights[source] if layer is None else read_stack(source)[layer]
 
     return Weights(weights.path, shapes, get, weights.metadata), ignored
 
 
 def infer_model(weights: Weights) -> tuple[ViT, int | None, list[str]]:
-    """The row, the resolution (None where nothing tells), and what had to be assumed."""
+    """Return the model, the resolution (None if unknown), and notes on what was assumed."""
     shapes, notes = weights.shapes, []
     query = shapes.get(f"{BLOCK.format(0)}/{ATTENTION}/query/kernel")
     hidden = shapes.get(f"{BLOCK.format(0)}/MlpBlock_0/Dense_0/kernel")
     if query is None or hidden is None:
-        raise weights_error(weights.path, "it has a patch embedding and no encoder block.")
+        raise weights_error(weights.path, "it has a patch embedding, but no encoder block.")
     patch, _, _, width = shapes["embedding/kernel"]
     table = shapes.get("pos_embedding")
     if table is None:
-        notes.append("no position table in the file: big_vision's fixed sincos2d taken")
+        notes.append("no position table in the file: using big_vision's fixed sincos2d")
     model = name_model(
         ViT(
             kind="vit",
@@ -99,38 +100,38 @@ def infer_model(weights: Weights) -> tuple[ViT, int | None, list[str]]:
 
 
 def map_tensors(model: ViT) -> list[TensorMapping]:
-    """Where each tensor of the network is, by flax.linen names."""
+    """Return the mapping of each tensor, by flax.linen names."""
     stem = map_resnet(model) if model.stem else []
     patches = [
         map_kernel("patch_embed.proj.weight", "embedding/kernel"),
         map_same("patch_embed.proj.bias", "embedding/bias"),
     ]
     token = [map_same("cls_token", "cls")] if model.head == "token" else []
-    places = [map_positions(model)] if model.positions == "learned" else []
+    positions = [map_positions(model)] if model.positions == "learned" else []
     blocks = [
-        entry
+        mapping
         for layer in range(model.depth)
-        for entry in map_block(f"blocks.{layer}", BLOCK.format(layer), model.heads)
+        for mapping in map_block(f"blocks.{layer}", BLOCK.format(layer), model.heads)
     ]
     pool = map_attention_pool(model.heads) if model.head == "map" else []
     pre_logits = map_dense("pre_logits", "pre_logits") if model.pre_logits else []
     final = [*map_norm("norm", "Transformer/encoder_norm"), *pool, *pre_logits, *map_dense("head", "head")]
-    return [*stem, *patches, *token, *places, *blocks, *final]
+    return [*stem, *patches, *token, *positions, *blocks, *final]
 
 
 def map_positions(model: ViT) -> TensorMapping:
-    """The table, with a row of zeros for the class token where it was added before that."""
+    """Map the position table; add a row of zeros for the class token if the file has none."""
 
-    def take(table: Tensor) -> Tensor:
+    def convert(table: Tensor) -> Tensor:
         if model.head == "token" and is_square(table.shape[1]):
             return functional.pad(table, (0, 0, 1, 0))
         return table
 
-    return TensorMapping("pos_embed", ("pos_embedding",), take, lambda table: (table,))
+    return TensorMapping("pos_embed", ("pos_embedding",), convert, lambda table: (table,))
 
 
 def map_block(ours: str, theirs: str, heads: int) -> list[TensorMapping]:
-    """One encoder block."""
+    """Map an encoder block."""
     attention = f"{theirs}/{ATTENTION}"
     return [
         *map_norm(f"{ours}.norm1", f"{theirs}/LayerNorm_0"),
@@ -143,7 +144,7 @@ def map_block(ours: str, theirs: str, heads: int) -> list[TensorMapping]:
 
 
 def map_attention_pool(heads: int) -> list[TensorMapping]:
-    """The MAP head."""
+    """Map the MAP head."""
     attention = f"MAPHead_0/{ATTENTION}"
     return [
         map_same("attn_pool.latent", "MAPHead_0/probe"),
@@ -157,9 +158,9 @@ def map_attention_pool(heads: int) -> list[TensorMapping]:
 
 
 def map_projections(ours: str, theirs: str, parts: tuple[str, ...], heads: int) -> list[TensorMapping]:
-    """One dense layer [parts * D, D] of kernels [D, H, D/H] apart, and its bias."""
+    """Map a dense layer [len(parts) * D, D] and separate kernels [D, H, D/H], and its bias."""
 
-    def give(weight: Tensor) -> tuple[Tensor, ...]:
+    def invert(weight: Tensor) -> tuple[Tensor, ...]:
         return tuple(part.T.unflatten(1, (heads, -1)) for part in weight.chunk(len(parts)))
 
     return [
@@ -167,7 +168,7 @@ def map_projections(ours: str, theirs: str, parts: tuple[str, ...], heads: int) 
             f"{ours}.weight",
             tuple(f"{theirs}/{part}/kernel" for part in parts),
             lambda *kernels: torch.cat([kernel.flatten(1).T for kernel in kernels]),
-            give,
+            invert,
         ),
         TensorMapping(
             f"{ours}.bias",
@@ -179,7 +180,7 @@ def map_projections(ours: str, theirs: str, parts: tuple[str, ...], heads: int) 
 
 
 def map_output_projection(ours: str, theirs: str, heads: int) -> list[TensorMapping]:
-    """The dense layer [D, D] after attention, of a kernel [H, D/H, D], and its bias."""
+    """Map the dense layer [D, D] after attention and a kernel [H, D/H, D], and its bias."""
     weight = TensorMapping(
         f"{ours}.weight",
         (f"{theirs}/kernel",),

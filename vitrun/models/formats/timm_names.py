@@ -1,4 +1,4 @@
-"""ViTs, hybrids and BiT by timm's names, in a state dict or a folder of timm's; any other network in a folder."""
+"""ViTs, hybrids and BiT by timm's names, in a state dict or a folder of timm; any other network in a folder."""
 
 import re
 
@@ -15,19 +15,19 @@ from vitrun.recipes import BiT, Timm, ViT
 
 GOOGLE_TAGS = re.compile(
     r"vit_\w+\.(orig_in21k|augreg_in|sam_in)\w*|resnetv2_\w+_bit\.goog_\w+"
-)  # published; timm converted them
-SCALED_KEY = "vitrun_scaled"  # in config.json: tensors were scaled to meet timm's epsilons
+)  # Google's weights, converted by timm
+SCALED_KEY = "vitrun_scaled"  # in config.json: tensors were scaled for timm's epsilons
 TRUNK = "patch_embed.backbone"
 UNIT_PATTERN = r"stages\.(\d+)\.blocks\.(\d+)\."
 EXACT_GELU_NOTE = (
-    "GELU in its tanh form, as Google trained; weights that timm trained need the folder, with config.json"
+    "using the tanh form of GELU, as Google did; for weights that timm trained give the folder, with config.json"
 )
 
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
-    """The network in the file: ours where timm's is not meant, timm's own where its folder names it, else None.
+    """Return the network in a file; None if its names are not timm's.
 
-    A folder of Google's weights, or of our export, is meant as published; any other as timm computes it.
+    It is vitrun's for a file, a folder of Google's weights or an export of vitrun; for any other folder it is timm's.
     """
     config = weights.metadata.get("config", {})
     if "architecture" in config and not is_published(config):
@@ -40,14 +40,14 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
 
 
 def is_published(config: dict) -> bool:
-    """Whether timm's folder holds a published network: an export of ours, or Google's weights by their tag."""
+    """Return whether a folder of timm has a published network: an export of vitrun, or Google's weights by tag."""
     tag = (config.get("pretrained_cfg") or {}).get("tag")
     return SCALED_KEY in config or GOOGLE_TAGS.fullmatch(f"{config['architecture']}.{tag}") is not None
 
 
 def identify_vit(weights: Weights, config: dict) -> IdentifiedWeights:
-    """The ViT or hybrid of timm's ``VisionTransformer``; ``config`` is what its folder says of it."""
-    options, facts = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
+    """Return the ViT or hybrid of timm's ``VisionTransformer``; ``config`` is its folder's ``config.json``."""
+    options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
     shapes = weights.shapes
     width, _, patch, _ = shapes["patch_embed.proj.weight"]
     stem = shapes.get(f"{TRUNK}.stem.conv.weight") or shapes.get(f"{TRUNK}.conv.weight") or [0]
@@ -75,39 +75,41 @@ def identify_vit(weights: Weights, config: dict) -> IdentifiedWeights:
     )
     notes = [] if config else [EXACT_GELU_NOTE]
     if table and model.head == "token" and is_square(table[1]):
-        notes.append("positions were added before the class token: its own is zero")
+        notes.append("positions were added before the class token: its own position is zero")
     res = position_grid_side(table[1]) * token_stride(model) if table else options.get("img_size")
     classes = shapes["head.weight"][0] if "head.weight" in shapes else None
-    found = map_vit_tensors(model, SCALED_KEY in config)
-    return IdentifiedWeights(
-        weights, model, res, classes, found, {}, notes, foldable_normalization(facts, model, weights)
-    )
+    mappings = map_vit_tensors(model, SCALED_KEY in config)
+    normalization = foldable_normalization(pretrained, model, weights)
+    return IdentifiedWeights(weights, model, res, classes, mappings, {}, notes, normalization)
 
 
-def foldable_normalization(facts: dict, model: ViT, weights: Weights) -> tuple[list[float], list[float]] | None:
-    """The normalisation of the training images, which a patch embedding can take over and a padded stem cannot."""
-    found = parse_normalization(facts, "mean", "std")
-    if found and model.stem:
+def foldable_normalization(pretrained: dict, model: ViT, weights: Weights) -> tuple[list[float], list[float]] | None:
+    """Return the normalisation of the training images, to be folded into the patch embedding.
+
+    Raise a UserError for a hybrid with one, since its padding is zero in the normalised image.
+    """
+    normalization = parse_normalization(pretrained, "mean", "std")
+    if normalization and model.stem:
         raise weights_error(
-            weights.path, "a hybrid trained on images of another mean than 0.5, which its padding keeps so."
+            weights.path, "a hybrid that was trained on images with another mean or std than 0.5 cannot be converted."
         )
-    return found
+    return normalization
 
 
 def map_vit_tensors(model: ViT, scaled: bool) -> list[TensorMapping]:
-    """Where each tensor of the network is: at its own name, except around a stem alone."""
+    """Return the mapping of each tensor: the names are the same, but for a stem without stages."""
     names = build_uninitialized(model, 1, 4 * token_stride(model)).state_dict()
-    found = [map_same(name, name if model.resnet else name.replace(f"{TRUNK}.stem.", f"{TRUNK}.")) for name in names]
+    mappings = [map_same(name, name if model.resnet else name.replace(f"{TRUNK}.stem.", f"{TRUNK}.")) for name in names]
     table = map_positions(model)
-    found = [
-        TensorMapping("pos_embed", ("pos_embed",), table.convert, table.invert) if e.ours == "pos_embed" else e
-        for e in found
+    mappings = [
+        TensorMapping("pos_embed", ("pos_embed",), table.convert, table.invert) if m.ours == "pos_embed" else m
+        for m in mappings
     ]
-    return rescale_for_timm(found, hybrid=True) if model.stem and scaled else found
+    return rescale_for_timm(mappings, hybrid=True) if model.stem and scaled else mappings
 
 
 def identify_bit(weights: Weights, config: dict) -> IdentifiedWeights:
-    """The BiT of timm's ``ResNetV2``; ``config`` is what its folder says of it."""
+    """Return the BiT of timm's ``ResNetV2``; ``config`` is its folder's ``config.json``."""
     model = name_model(
         BiT(
             kind="bit",
@@ -123,31 +125,32 @@ def identify_bit(weights: Weights, config: dict) -> IdentifiedWeights:
 
 
 def map_bit_tensors(model: BiT, scaled: bool) -> list[TensorMapping]:
-    """Where each tensor of the network is: at its own name, the head a 1x1 convolution."""
+    """Return the mapping of each tensor: the names are the same, but the head is a 1x1 convolution."""
     names = [name for name in build_uninitialized(model, 1, 224).state_dict() if not name.startswith("head.")]
-    found = [map_same(name, name) for name in names]
+    body = [map_same(name, name) for name in names]
     head = [map_classifier("head.weight", "head.fc.weight"), map_same("head.bias", "head.fc.bias")]
-    return (rescale_for_timm(found, hybrid=False) if scaled else found) + head
+    return (rescale_for_timm(body, hybrid=False) if scaled else body) + head
 
 
 def map_classifier(ours: str, theirs: str) -> TensorMapping:
-    """A dense weight [C, D] of one, or of a 1x1 convolution [C, D, 1, 1]; given as the convolution."""
+    """Map a dense weight [C, D] and a 1x1 convolution [C, D, 1, 1]; read a dense weight too."""
     return TensorMapping(ours, (theirs,), lambda kernel: kernel.flatten(1), lambda weight: (weight[:, :, None, None],))
 
 
 def identify_timm_network(weights: Weights, config: dict) -> IdentifiedWeights:
-    """timm's own network by the name in its folder."""
-    options, facts = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
+    """Return timm's own network by the name in its folder."""
+    options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
     if set(options) - {"img_size"}:
         raise weights_error(
-            weights.path, f"timm built it with {options}; vitrun keeps the name of a timm network only."
+            weights.path,
+            f"timm built it with {options}, but vitrun builds timm's networks without options.",
         )
     model = Timm(kind="timm", name=config["architecture"])
-    res, classifier = facts.get("input_size", (3, 224, 224))[-1], facts.get("classifier", "head")
+    res, classifier = pretrained.get("input_size", (3, 224, 224))[-1], pretrained.get("classifier", "head")
     with torch.device("meta"):
         names = build_uninitialized(model, 1, res).body.state_dict()
-    found = [map_same(f"body.{name}", name) for name in names]
-    found += [map_classifier("head.weight", f"{classifier}.weight"), map_same("head.bias", f"{classifier}.bias")]
+    mappings = [map_same(f"body.{name}", name) for name in names]
+    mappings += [map_classifier("head.weight", f"{classifier}.weight"), map_same("head.bias", f"{classifier}.bias")]
     classes = weights.shapes.get(f"{classifier}.weight", [None])[0]
-    images = parse_normalization(facts, "mean", "std") or ([0.5] * 3, [0.5] * 3)
-    return IdentifiedWeights(weights, model, res, classes, found, normalization=images)
+    normalization = parse_normalization(pretrained, "mean", "std") or ([0.5] * 3, [0.5] * 3)
+    return IdentifiedWeights(weights, model, res, classes, mappings, normalization=normalization)

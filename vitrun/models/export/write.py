@@ -1,0 +1,50 @@
+"""Write a network in the format of another library, with a model card."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError
+from torch import nn
+
+from vitrun.errors import ExitCode, UserError, lookup
+from vitrun.models.export.hugging_face_folder import write_hugging_face
+from vitrun.models.export.npz_file import write_npz
+from vitrun.models.export.onnx_file import write_onnx
+from vitrun.models.export.timm_folder import write_timm
+from vitrun.recipes import BiT, Timm, ViT
+from vitrun.runtime.files import write_atomic, write_text_atomic
+
+Writer = Callable[[Path, nn.Module, ViT | BiT | Timm, Sequence[str], int], None]
+FOLDER_WRITERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face}
+FILE_WRITERS: dict[str, Writer] = {"npz": write_npz, "onnx": write_onnx}
+
+
+def export_model(network: nn.Module, res: int, to: str, path: Path, card: str, names: Sequence[str] = ()) -> None:
+    """Write ``network``, for images of side ``res``, in the format ``to``: timm, hf, npz or onnx.
+
+    timm and hf make the folder ``path`` with the ``card`` as its README.md; they store the ``names`` of the classes,
+    or numbers if there are none. npz and onnx make the file ``path``, with the card beside it as ``NAME.md``. Raise a
+    UserError if the other library has no such network, or if ``path`` exists.
+    """
+    writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format")
+    path = Path(path)
+    if to in FILE_WRITERS and path.suffix != f".{to}":
+        raise UserError(f"path={path}: an export to={to} is a file, and its name must end in .{to}.")
+    if path.exists():
+        raise UserError(f"path={path} already exists. Choose another path, or delete it.")
+    names = names or [str(number) for number in range(network.head.out_features)]
+
+    def write(partial: Path) -> None:
+        if to in FOLDER_WRITERS:
+            partial.mkdir()
+            (partial / "README.md").write_text(card, encoding="utf-8")
+        writer(partial, network.eval(), network.row, names, res)
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, write)
+        if to in FILE_WRITERS:
+            write_text_atomic(path.with_suffix(".md"), card)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"path={path}: cannot write there: {reason}.", ExitCode.SPACE) from error
