@@ -33,7 +33,7 @@ def test_the_help_of_a_command_lists_its_options_and_their_choices(vitrun):
         "Choices of data=:",
         "Choices of optim=:",
         "cosine | linear | staircase | constant",
-        "Options that other choices have:",
+        "Options of other choices:",
         "data.path=",
     ):
         assert expected in done.stdout

@@ -5,10 +5,11 @@ from typing import get_args
 
 import pytest
 
-from vitrun import models, papers, recipes
+from vitrun import models, papers
 from vitrun.errors import UserError
 from vitrun.papers import names
 from vitrun.recipes import tables
+from vitrun.recipes.tools import PublishedTable
 from vitrun.runs.describe import FACT_NAMES
 
 JFT = 303e6  # images
@@ -51,7 +52,7 @@ def test_what_a_table_matches_is_a_fact_of_a_run_or_the_metric(name):
 
 
 def test_compare_takes_every_table_and_no_other():
-    assert set(get_args(recipes.PublishedTable)) == set(papers.find_table_files())
+    assert set(get_args(PublishedTable)) == set(papers.find_table_files())
 
 
 def test_a_wrong_name_offers_the_nearest():

@@ -35,7 +35,7 @@ class Group(TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the flags; the help shows no type, as they have no values."""
-        params = super().get_params(ctx)
+        params: list[Any] = super().get_params(ctx)
         for param in params:
             param.metavar = ""
         return params
@@ -46,7 +46,7 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters as the help of this command shows them."""
-        params = super().get_params(ctx)
+        params: list[Any] = super().get_params(ctx)
         for param in params:
             if param.param_type_name == "argument":
                 param.metavar = "NAME | KEY=VALUE" if self.name == "data" else "KEY=VALUE"

@@ -139,14 +139,14 @@ def print_result(
     from vitrun.recipes import RunRecipe
     from vitrun.runs.run import run_name
 
-    name = run_name(command, recipe) if isinstance(recipe, RunRecipe) and not flags.dry_run else None
+    folder = recipe.runs / run_name(command, recipe) if isinstance(recipe, RunRecipe) and not flags.dry_run else None
     if result is not None:
-        screen.print_result({"run": name, **result} if name and flags.json else result)
-    if name:
+        screen.print_result({"run": folder.name, **result} if folder and flags.json else result)
+    if folder:
         prefixes = ("runs=", "data=", "data.") if command == "dedup" else ("runs=",)
         arguments = [override for override in overrides if override.startswith(prefixes)]
-        next_command = shlex.join([*NEXT_COMMAND[command].format(run=name).split(), *arguments])
-        screen.log(f"In {recipe.runs / name}. Next: {next_command}")
+        next_command = shlex.join([*NEXT_COMMAND[command].format(run=folder.name).split(), *arguments])
+        screen.log(f"In {folder}. Next: {next_command}")
     if screen.stdout_error:
         raise UserError(f"Standard output cannot be written: {screen.stdout_error}. Make room for it.", ExitCode.SPACE)
 

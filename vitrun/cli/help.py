@@ -1,4 +1,4 @@
-"""What a command can be told, for its help and for the completion of overrides."""
+"""The options of a command and their values, for its help and for shell completion."""
 
 from collections.abc import Sequence
 from textwrap import wrap
@@ -6,50 +6,49 @@ from textwrap import wrap
 from vitrun.config import compose, data_args
 from vitrun.recipes import options, tables, trees
 
-LINE_WIDTH, VALUES_COLUMN = 100, 32  # characters of a line, and before the overrides that an option takes
+LINE_WIDTH, VALUES_COLUMN = 100, 32  # characters: of a line, and before the allowed values of an option
 
 
 def describe_options(command: str) -> str:
-    """The options of a command as overrides with their values, and the choices of each of its groups."""
+    """Return the options of a command as overrides with their values, and the choices of each of its groups."""
+    groups = tables.list_groups(command)
     tree = compose.compose_config(command, [])
-    offered = {f"{group}=": names for group, names in tables.list_groups(command).items()}
-    if command == "data":
-        offered = {"NAME": data_args.list_datasets()}
+    keys = [key for key in trees.iterate_keys(tree) if key not in groups]
     lines = ["Options, with their values:"]
-    keys = [key for key in trees.iterate_keys(tree) if key not in tables.list_groups(command)]
     lines += [format_option(command, key, trees.get_value(tree, key)) for key in keys]
-    others = [
-        f"{key}=" for key in options.list_options(command) if key not in keys and key not in tables.list_groups(command)
-    ]
+    others = [f"{key}=" for key in options.list_options(command) if key not in keys and key not in groups]
     if others:
-        lines += ["", "Options that other choices have:"]
+        lines += ["", "Options of other choices:"]
         lines += wrap("  ".join(others), LINE_WIDTH, initial_indent="  ", subsequent_indent="  ")
-    for what, files in offered.items():
-        lines += ["", f"Choices of {what}:"]
-        width = max(map(len, files))
-        lines += [f"  {name.ljust(width)}  {about}" for name, about in files.items()]
+    choices = {f"{group}=": names for group, names in groups.items()}
+    if command == "data":
+        choices = {"NAME": data_args.list_datasets()}
+    for title, names in choices.items():
+        width = max(map(len, names))
+        lines += ["", f"Choices of {title}:"]
+        lines += [f"  {name.ljust(width)}  {header}" for name, header in names.items()]
     return "\n".join(lines)
 
 
 def format_option(command: str, key: str, value: object) -> str:
-    """An option as a override with its value, and the overrides that it takes where it takes no others."""
+    """Return an option as an override with its value, and its allowed values if there is a list of them."""
     override = f"  {key}={trees.format_value(value)}"
-    overrides = options.list_allowed_values(command, key)
-    return f"{override.ljust(VALUES_COLUMN)}  {' | '.join(overrides)}" if len(overrides) > 1 else override
+    allowed = options.list_allowed_values(command, key)
+    return f"{override.ljust(VALUES_COLUMN)}  {' | '.join(allowed)}" if len(allowed) > 1 else override
 
 
 def list_completions(command: str, typed: Sequence[str]) -> list[str]:
-    """The overrides that may come behind those typed: options, and the files of a group.
+    """Return the possible overrides after those ``typed``: options, and the choices of groups.
 
-    Bash cuts ``model=vi`` into ``model``, ``=`` and ``vi`` (and drops a trailing ``=``); other shells do not cut.
+    Bash splits ``model=vi`` into ``model``, ``=`` and ``vi`` (and drops a trailing ``=``); other shells do not.
     """
     keys = [f"{key}=" for key in options.list_options(command)]
     if command == "data":
         return keys if typed else list(data_args.list_datasets())
-    files = tables.list_groups(command)
+    groups = tables.list_groups(command)
     before, last = ["", "", *typed][-2:]
     if last == "=":
-        return list(files.get(before, []))
+        return list(groups.get(before, []))
     if last and before != "=" and "=" not in last:
-        return list(files.get(last, []))
-    return [f"{group}={name}" for group, names in files.items() for name in names] + keys
+        return list(groups.get(last, []))
+    return [f"{group}={name}" for group, names in groups.items() for name in names] + keys

@@ -30,7 +30,7 @@ class OptionError(UserError, ValueError):
         super().__init__(message, option=option, value=format_value(value))
 
 
-def check_unique(option: str, values: tuple) -> None:
+def check_unique(option: str, values: tuple[object, ...]) -> None:
     """Raise an OptionError if a list has a value twice."""
     if repeated := [value for value in values if values.count(value) > 1]:
         raise OptionError(option, values, f"{repeated[0]} is there twice: keep one.")

@@ -24,7 +24,7 @@ class Dataset:
     area: tuple[PositiveFloat, PositiveFloat]  # shares of the image that an inception or random_resized crop takes
     flip: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = self.area
         if not low <= high <= 1:
             raise OptionError("area", self.area, "must be two increasing numbers up to 1, as in [0.05,1].")
@@ -90,7 +90,7 @@ class Files(DescribedDataset):
     train: str | None  # the name of the training split in the source; None for an evaluation-only data set
     test: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.real is not None and self.labels != "real":
             raise OptionError(
@@ -147,11 +147,11 @@ class Vtab(Dataset):
     train: str
     test: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        for key, parts in VTAB_PARTS.items():
-            if getattr(self, key) not in parts:
-                raise OptionError(key, getattr(self, key), f"must be {' or '.join(parts)}.")
+        for option, value, parts in (("train", self.train, VTAB_TRAIN_PARTS), ("test", self.test, VTAB_TEST_PARTS)):
+            if value not in parts:
+                raise OptionError(option, value, f"must be {' or '.join(parts)}.")
         if (self.train, self.test) == ("train800val200", "val200"):
             raise OptionError("test", "val200", "is part of train=train800val200: choose train800 to train on.")
         if self.protocol == "vpt" and (self.crop != "none" or self.flip):
@@ -179,7 +179,7 @@ class Suite:
     area: tuple[PositiveFloat, PositiveFloat] | None
     flip: bool | None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise OptionError("tasks", self.tasks, "must name at least one task, and each only once.")
 
@@ -191,7 +191,8 @@ class Suite:
 
 VTAB_FINAL_PARTS = ("train800val200", "test")  # the training and the test part of a final run
 # The training parts with their number of images, and the test parts, whose numbers differ from task to task.
-VTAB_PARTS = {"train": {"train800val200": 1_000, "train800": 800}, "test": ("test", "val200")}
+VTAB_TRAIN_PARTS = {"train800val200": 1_000, "train800": 800}
+VTAB_TEST_PARTS = ("test", "val200")
 OPTIONS: dict[str, Any] = {
     "shapes": Shapes,
     "digits": Digits,
@@ -230,8 +231,8 @@ def count_train_images(data: Data) -> int | None:
     if isinstance(data, Digits):
         return DIGITS_IMAGES - data.test_images
     if isinstance(data, Vtab):
-        return VTAB_PARTS["train"][data.train]
-    return getattr(data, "train_images", None)
+        return VTAB_TRAIN_PARTS[data.train]
+    return getattr(data, "train_images", None)  # an installed package may add data sets without it
 
 
 def count_held_out(images: int, share: float) -> int:

@@ -32,7 +32,7 @@ class Finetune(Training):
         images = super().images
         return images - count_held_out(images, self.dev) if images and self.dev and not self.grid else images
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for key in ("grid", "decays", "seeds"):
             check_unique(key, getattr(self, key))
@@ -43,7 +43,7 @@ class Finetune(Training):
             raise OptionError("schedule_end", self.schedule_end, why)
         self.check_held_out()
 
-    def check_held_out(self):
+    def check_held_out(self) -> None:
         """Raise an OptionError if a search or ``score=dev`` has no held-out images, or VTAB's would not be used."""
         vtab = isinstance(self.data, Vtab | Suite)
         if vtab and self.dev:

@@ -27,7 +27,7 @@ class ViT:
     dropout: Fraction
     stochastic_depth: Fraction
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.width % self.heads:
             raise OptionError("width", self.width, f"must be a multiple of model.heads={self.heads}.")
         parts = {"2d": 2, "sincos2d": 4}.get(self.positions, 1)  # a row and a column, a sine and a cosine of each

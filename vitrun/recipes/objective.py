@@ -41,7 +41,7 @@ class Masked:
 
     uses_labels = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.mask + self.other > 1:
             raise OptionError("mask", self.mask, f"with objective.other={self.other} is more than 1.")
 

@@ -20,7 +20,7 @@ class Adam:
     decay: Decay
     betas: tuple[Fraction, Fraction]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind == "adam" and self.decay_units == "big_vision":
             raise OptionError("decay_units", self.decay_units, "is for decoupled weight decay: choose optim=adamw.")
 

@@ -1,7 +1,7 @@
 """The options of each command, with their types."""
 
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from types import UnionType
@@ -18,7 +18,8 @@ def list_options(command: str) -> dict[str, Any]:
 
 
 def walk_options(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, kind in get_type_hints(cls).items():
+    types = get_type_hints(cls)
+    for name, kind in ((field.name, types[field.name]) for field in fields(cls)):
         for part in (parts := flatten_union(kind)):
             if is_dataclass(part):
                 yield from walk_options(part, f"{prefix}{name}.")

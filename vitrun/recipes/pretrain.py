@@ -18,7 +18,7 @@ class Pretrain(Training):
     exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are excluded
     fewshot: OnlineProbe
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_not_suite(self.data)
         if not self.model.name:

@@ -33,7 +33,7 @@ class OnlineProbe:
     seeds: NonEmpty[NonNegativeInt]
     l2: NonEmpty[PositiveFloat]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for option in ("data", "shots", "seeds", "l2"):
             check_unique(option, getattr(self, option))
         for option in ("data", "paths"):

@@ -1,7 +1,7 @@
 """The options of every command that makes a run."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -24,4 +24,4 @@ class RunRecipe:
     runs: Path  # the folder that holds all run folders
 
     # These change how a run is executed, not what it computes: its name does not depend on them.
-    execution_options = ("device", "runs")
+    execution_options: ClassVar[tuple[str, ...]] = ("device", "runs")

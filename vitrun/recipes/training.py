@@ -1,7 +1,7 @@
 """The options of the commands that train a network."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -47,7 +47,12 @@ class Training(RunRecipe):
     save_minutes: NonNegativeFloat
     bad_images: Fraction  # maximum share of unreadable training images; each is replaced by the next
 
-    execution_options = (*RunRecipe.execution_options, "micro_batch", "save_minutes", "bad_images")
+    execution_options: ClassVar[tuple[str, ...]] = (
+        *RunRecipe.execution_options,
+        "micro_batch",
+        "save_minutes",
+        "bad_images",
+    )
 
     @property
     def holds_out(self) -> bool:
@@ -59,7 +64,7 @@ class Training(RunRecipe):
         """Return the number of images to train on; None if it is not known before they are opened."""
         return count_train_images(self.data)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_trainable(self.data)
         given = [name for name in DURATIONS if getattr(self, name) is not None]
         if len(given) != 1:

@@ -27,7 +27,7 @@ class Augment:
     magnitude: Annotated[int, Field(ge=0, le=30)]
     mixup: NonNegativeFloat  # a in Beta(a, a), from which the share of each batch is drawn; 0 for no mixup
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (self.randaugment == "none") != (self.layers == 0):
             way_out = "augment.randaugment=big_vision augment.layers=2 augment.magnitude=10, or none and 0"
             why = f"contradicts augment.layers={self.layers}: choose both, as in {way_out}."

@@ -1,0 +1,27 @@
+"""The recipe of ``vitrun dedup``."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from vitrun.recipes.base import frozen_dataclass
+from vitrun.recipes.data import Data, check_not_suite, check_trainable, set_group
+from vitrun.recipes.run_recipe import RunRecipe
+
+
+@frozen_dataclass
+class Dedup(RunRecipe):
+    """Find the test images that are also in a training set."""
+
+    data: Data  # whose training images are searched
+    against: Data  # whose test images are looked for
+    distance: Annotated[int, Field(ge=0, le=64)]  # maximum Hamming distance of the 128-bit hashes of near-duplicates
+    init: str | None  # weights whose features are compared too; None for hashes only
+    similarity: Annotated[float, Field(gt=0, le=1)]  # minimum cosine of the features of near-duplicates
+
+    def __post_init__(self) -> None:
+        if self.against != self.data:
+            object.__setattr__(self, "against", set_group(self.against, "against"))
+        check_not_suite(self.data)
+        check_not_suite(self.against)
+        check_trainable(self.data)

@@ -1,0 +1,20 @@
+"""The recipe of ``vitrun eval``."""
+
+from typing import Literal
+
+from vitrun.recipes.base import frozen_dataclass
+from vitrun.recipes.data import Data, check_not_suite
+from vitrun.recipes.run_recipe import RunRecipe
+
+
+@frozen_dataclass
+class Eval(RunRecipe):
+    """Measure the accuracy of a model on a test set."""
+
+    init: str
+    data: Data
+    bad_images: Literal["stop", "skip"]  # what to do at an unreadable image
+    dedup: str | None  # a dedup run against this test set, to evaluate without its duplicates too
+
+    def __post_init__(self) -> None:
+        check_not_suite(self.data)
