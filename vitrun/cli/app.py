@@ -1,12 +1,15 @@
 """The command line: commands and flags. Every command is a recipe plus ``KEY=VALUE`` overrides."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 import vitrun
-from vitrun.cli.dispatch import RUN_COMMANDS, Flags, execute_command
+from vitrun.cli.dispatch import RUN_COMMANDS, Flags, execute_command, exit_code_of_errors
+from vitrun.errors import UserError
 
 # One line for each command, here and not in the recipes, so that `vitrun --help` does not import them.
 COMMAND_HELP = {
@@ -27,7 +30,10 @@ def complete_override(ctx: typer.Context) -> list[str]:
     """Return all possible next overrides; Typer selects those that begin as typed."""
     from vitrun.cli import help
 
-    return help.list_completions(ctx.info_name or "", ctx.params["overrides"] or ())
+    try:
+        return help.list_completions(ctx.info_name or "", ctx.params["overrides"] or ())
+    except UserError:  # about the user's config files: the command will report it
+        return []
 
 
 class Group(TyperGroup):
@@ -50,7 +56,7 @@ class Command(TyperCommand):
         for param in params:
             if param.param_type_name == "argument":
                 param.metavar = "NAME | KEY=VALUE" if self.name == "data" else "KEY=VALUE"
-            else:
+            elif param.name != "config_dir":
                 param.metavar = ""
                 param.hidden = param.name in ("dry_run", "json") and self.name not in RUN_COMMANDS
         return params
@@ -59,8 +65,10 @@ class Command(TyperCommand):
         """Print Typer's help, then the options."""
         from vitrun.cli import help
 
+        with exit_code_of_errors(ctx.info_name):
+            options = help.describe_options(ctx.info_name)
         super().format_help(ctx, formatter)
-        typer.echo(help.describe_options(ctx.info_name))
+        typer.echo(options)
 
 
 app = typer.Typer(
@@ -88,6 +96,14 @@ def read_global_flags(
     """Read the flags before the command."""
 
 
+def use_config_dir(folder: Path | None) -> None:
+    """Search a folder before vitrun's own, here and in the processes that vitrun starts."""
+    if folder is not None:
+        from vitrun.recipes import own_folder
+
+        os.environ[own_folder.VARIABLE] = str(folder.absolute())
+
+
 def execute(
     ctx: typer.Context,
     overrides: Annotated[list[str], typer.Argument(autocompletion=complete_override, hidden=True)] = [],
@@ -98,6 +114,15 @@ def execute(
     multirun: Annotated[bool, typer.Option("-m", "--multirun", help="Run every combination of KEY=A,B.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
+    config_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="A folder with models, data sets and recipes of your own. Default: ./conf, if there is one.",
+            callback=use_config_dir,
+            is_eager=True,
+        ),
+    ] = None,
 ) -> None:
     """Execute the command that Typer read from the command line."""
     execute_command(ctx.info_name or "", overrides, Flags(cfg, dry_run, multirun, quiet, json))

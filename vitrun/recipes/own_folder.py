@@ -32,10 +32,10 @@ def find_own_folder(package: Path) -> Path | None:
     if named == "" or not (folder.is_dir() or named) or (folder.is_dir() and folder.samefile(package)):
         return None
     if named and not folder.is_dir():
-        raise UserError(f"there is no folder {folder.absolute()}.", option=VARIABLE, value=named)
+        raise UserError(f"--config-dir, or {VARIABLE}: there is no folder {folder.absolute()}.", option=VARIABLE)
     if named and (commands := {file.name for file in package.glob("*.yaml")} & set(os.listdir(folder))):
-        why = f"{sorted(commands)[0]} would replace vitrun's: only files in its folders, as in model/, are searched."
-        raise UserError(why, option=VARIABLE, value=named)
+        why = f"{folder / min(commands)} would replace vitrun's. Only folders of it are searched, as model/: move it away."
+        raise UserError(f"--config-dir, or {VARIABLE}: {why}", option=VARIABLE)
     return folder.absolute() if named or not is_application(folder) else None
 
 
