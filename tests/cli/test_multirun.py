@@ -11,7 +11,7 @@ import time
 import pytest
 
 from helpers.paths import ROOT
-from helpers.processes import error_line, launch, stop_after
+from helpers.processes import error_line, signal_after_steps, start_pretraining
 from vitrun.cli import multirun
 from vitrun.cli.dispatch import RUN_COMMANDS
 from vitrun.config import resolve
@@ -104,7 +104,7 @@ def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
     "number, send", [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.killpg), (signal.SIGTERM, os.kill)]
 )
 def test_a_sweep_that_is_stopped_lets_its_job_save_and_begins_no_other(tmp_path, number, send):
-    process = launch(tmp_path, "-m", "seed=0,1")
-    output = stop_after(process, tmp_path, 3, number, send)
+    process = start_pretraining(tmp_path, "-m", "seed=0,1")
+    output = signal_after_steps(process, tmp_path, 3, number, send)
     assert process.returncode == (ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
     assert "Saved step" in output and "job 2/2" not in output and "Traceback" not in output

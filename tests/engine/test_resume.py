@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from helpers.overrides import TINY
-from helpers.processes import launch, stop_after
+from helpers.processes import signal_after_steps, start_pretraining
 from helpers.runs import weights
 from vitrun.commands import pretrain
 from vitrun.config import resolve
@@ -19,15 +19,17 @@ from vitrun.runtime.console import Screen
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert launch(whole).wait() == 0
-    process = launch(killed)
-    stop_after(process, killed, 5, signal.SIGKILL)
+    uninterrupted = start_pretraining(whole)
+    output = uninterrupted.wait()
+    assert uninterrupted.returncode == 0, output
+    process = start_pretraining(killed)
+    signal_after_steps(process, killed, 5, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL and not list(killed.glob("*/result.json"))
-    process = launch(killed)
-    output = stop_after(process, killed, 20, signal.SIGTERM)
+    process = start_pretraining(killed)
+    output = signal_after_steps(process, killed, 20, signal.SIGTERM)
     assert process.returncode == ExitCode.TERMINATED and "To continue: vitrun pretrain" in output
-    process = launch(killed)
-    output = process.communicate()[0]
+    process = start_pretraining(killed)
+    output = process.wait()
     assert process.returncode == 0 and "Resuming from step" in output
     assert weights(whole) == weights(killed) and len(weights(whole)) == 2
 

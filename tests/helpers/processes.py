@@ -1,37 +1,99 @@
-"""Start commands as processes, stop them, and read how they ended."""
+"""Run commands as processes, send them signals, and read how they ended.
 
+A process is a fork of a server that has imported what commands import: it starts in milliseconds instead of seconds.
+Tests of starting itself, and of what an interpreter does at its end, use ``subprocess``.
+"""
+
+import multiprocessing
 import os
-import subprocess
-import sys
+import socket
 import time
+from multiprocessing.connection import Connection
+from pathlib import Path
 
+from helpers.forked_app import run_app
 from helpers.overrides import TINY
 
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["vitrun.commands.pretrain", "vitrun.commands.evaluate", "hydra", "torch._dynamo"])
+LONG_RUN = [
+    *(override for override in TINY if not override.startswith(("steps=", "warmup="))),
+    *("steps=40", "warmup=4", "ema=0.9", "save_minutes=0", "model.dropout=0.1"),
+]
 
-def error_line(done: subprocess.CompletedProcess, status: int) -> str:
-    """Return the one line on standard error with which a command ended."""
+
+class CommandProcess:
+    """``vitrun ARGUMENTS`` in a process and a process group of its own."""
+
+    returncode: int  # this and the output are set by ``wait``
+    stdout: str
+    stderr: str
+
+    def __init__(self, *arguments: str, folder: Path | None = None, **environment: str):
+        readers, writers = zip(*(FORKS.Pipe(duplex=False) for _ in range(2)))
+        place = None if folder is None else str(folder)
+        self.process = FORKS.Process(target=run_app, args=(arguments, *writers, place, environment), daemon=True)
+        self.process.start()
+        self.pid, self.pipes = self.process.pid, readers
+        for writer in writers:
+            writer.close()
+
+    def is_running(self) -> bool:
+        """Return whether the process has not ended."""
+        return self.process.is_alive()
+
+    def wait(self) -> str:
+        """Wait for the end; return standard output followed by standard error."""
+        self.stdout, self.stderr = map(read_pipe, self.pipes)
+        self.process.join()
+        self.returncode = self.process.exitcode
+        return self.stdout + self.stderr
+
+
+def read_pipe(pipe: Connection) -> str:
+    """Return the text that comes out of a pipe until its end."""
+    with open(pipe.fileno(), encoding="utf-8", closefd=False) as file:
+        return file.read()
+
+
+def start_pretraining(runs: Path, *overrides: str) -> CommandProcess:
+    """Start a pretraining run of 40 steps, which saves a checkpoint after each."""
+    return CommandProcess("pretrain", *LONG_RUN, *overrides, f"runs={runs}")
+
+
+def start_ranks(count: int, *arguments: str) -> list[CommandProcess]:
+    """Start a command as several ranks, which meet by the environment as those of torchrun do."""
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "OMP_NUM_THREADS": "1"}
+    ranks = ({"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)} for rank in range(count))
+    return [CommandProcess(*arguments, **address, **rank) for rank in ranks]
+
+
+def find_free_port() -> int:
+    """Return a port that no process listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for_steps(runs: Path, steps: int) -> None:
+    """Wait until the run in a folder of runs has saved that many steps, for at most a minute."""
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit and not any(
+        int(path.name[5:]) >= steps for path in runs.glob("*/checkpoints/step-*")
+    ):
+        time.sleep(0.01)
+
+
+def signal_after_steps(process: CommandProcess, runs: Path, steps: int, number: int, send=os.kill) -> str:
+    """Send a signal once that many steps are saved; return the output."""
+    wait_for_steps(runs, steps)
+    send(process.pid, number)
+    return process.wait()
+
+
+def error_line(done, status: int) -> str:
+    """Return the one line on standard error with which a command ended; ``done`` has ``returncode`` and ``stderr``."""
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     return done.stderr
-
-
-RUN = [*TINY, "steps=40", "warmup=4", "ema=0.9", "save_minutes=0", "model.dropout=0.1"]
-
-
-def launch(folder, *more: str, command: str = "pretrain") -> subprocess.Popen:
-    """Start a command in a process group of its own, as a shell does."""
-    overrides = [w for w in RUN if w not in ("steps=6", "warmup=2")] if command == "pretrain" else []
-    arguments = [sys.executable, "-m", "vitrun", command, *overrides, *more, f"runs={folder}"]
-    return subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-
-
-def stop_after(process, folder, steps: int, number: int, send=os.kill) -> str:
-    """Send a signal once that many steps are saved; return the output."""
-    limit = time.monotonic() + 60
-    while time.monotonic() < limit and not [p for p in folder.glob("*/checkpoints/step-*") if int(p.name[5:]) >= steps]:
-        time.sleep(0.01)
-    send(process.pid, number)
-    return process.communicate()[0]
