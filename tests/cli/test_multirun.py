@@ -15,7 +15,6 @@ from helpers.processes import error_line, signal_after_steps, start_pretraining
 from vitrun.cli import multirun
 from vitrun.cli.dispatch import RUN_COMMANDS
 from vitrun.config import resolve
-from vitrun.config.overrides import expand_sweep
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs import run
 from vitrun.runtime import subprocesses
@@ -34,11 +33,11 @@ def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
     done = vitrun("fewshot", "-m", *FEWSHOT[1:], "res=32", "init=half.safetensors,random:vit_nano8", "--json")
     lines = done.stderr.splitlines()
     assert done.returncode == 4 and "Traceback" not in done.stderr
-    assert lines[0].startswith("job 1/2: fewshot ") and lines[0].endswith("init=half.safetensors")
+    assert lines[0].startswith("[1/2] vitrun fewshot ") and lines[0].endswith("init=half.safetensors")
     assert "half.safetensors: this is no whole .safetensors file" in lines[1]
-    assert any(line.startswith("job 2/2: fewshot ") and line.endswith("init=random:vit_nano8") for line in lines)
-    assert lines[-1].startswith("failed with exit status 4: vitrun fewshot ")
-    assert lines[-1].endswith("init=half.safetensors")
+    assert any(line.startswith("[2/2] vitrun fewshot ") and line.endswith("init=random:vit_nano8") for line in lines)
+    assert any("init=half.safetensors failed: exit status 4" in line for line in lines)
+    assert "1 of 2 jobs failed: vitrun fewshot " in lines[-1] and "init=half.safetensors." in lines[-1]
     (folder,) = (path.parent for path in (tmp_path / "runs").glob("fewshot-*/result.json"))
     found = json.loads(done.stdout)
     assert found["run"] == folder.name and 0 < found["shot1"] < 1
@@ -55,15 +54,13 @@ SAME = [
 
 @pytest.mark.parametrize("command, overrides, said", SAME, ids=[overrides for _, overrides, _ in SAME])
 def test_two_jobs_that_are_the_same_are_refused_with_the_overrides_that_differ(command, overrides, said):
-    combinations = expand_sweep(command, overrides.split())
-    recipes = [resolve.resolve_recipe(command, job) for job in combinations]
+    combinations = multirun.check_combinations(command, overrides.split(), command in RUN_COMMANDS, running=True)
     if said is None:
-        assert len(set(multirun.check_distinct_runs(command, combinations, recipes, command in RUN_COMMANDS))) == len(
-            combinations
-        )
+        multirun.check_distinct(combinations)
+        assert len({job.folder for job in combinations}) == len(combinations) == 2
         return
     with pytest.raises(UserError, match=re.escape(said)) as error:
-        multirun.check_distinct_runs(command, combinations, recipes, command in RUN_COMMANDS)
+        multirun.check_distinct(combinations)
     assert error.value.status == 2
 
 
@@ -81,11 +78,10 @@ def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_o
     os.killpg(process.pid, signal.SIGINT)
     error_line = process.communicate()[1]
     assert process.returncode == 130 and "Traceback" not in error_line
-    assert "Stopped at job 2 of 2. The same command goes on." in error_line
+    assert error_line.splitlines()[-1].startswith("Stopped. To continue: vitrun pretrain -m data.train_images=64 ")
     assert any((metrics.parent / "checkpoints").iterdir()), "what it had done is saved"
-    failed, log = error_line.splitlines()[-1].removesuffix(")").split(" (its log is in ")
-    assert failed.startswith("failed with exit status 5: vitrun pretrain ") and failed.endswith("optim.lr=1e30")
-    assert "stopped: Step " in (tmp_path / log / "log.txt").read_text()
+    (failed,) = re.findall(r"vitrun pretrain .*optim.lr=1e30 failed: exit status 5, see (.*)", error_line)
+    assert "stopped: Step " in (tmp_path / failed).read_text()
 
 
 def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
@@ -94,9 +90,9 @@ def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
         "vitrun.runs.lookup.find_latest_run", lambda runs, command: next(names)
     )  # a third would be another's
     asked = []
-    monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides: asked.append(overrides) or 0)
+    monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides, silent: asked.append(overrides) or 0)
     overrides = ["seed=0,1", "data=digits", f"runs={tmp_path}"]
-    assert multirun.run_combinations("finetune", overrides, False, ["--quiet"], True) == 0
+    multirun.run_combinations("finetune", overrides, False, ["--quiet"], True)
     assert asked == [[f"seed={n}", *overrides[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]
 
 
@@ -107,4 +103,4 @@ def test_a_sweep_that_is_stopped_lets_its_job_save_and_begins_no_other(tmp_path,
     process = start_pretraining(tmp_path, "-m", "seed=0,1")
     output = signal_after_steps(process, tmp_path, 3, number, send)
     assert process.returncode == (ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
-    assert "Saved step" in output and "job 2/2" not in output and "Traceback" not in output
+    assert "Saved step" in output and "[2/2]" not in output and "Traceback" not in output

@@ -8,7 +8,7 @@ import yaml
 
 from vitrun.commands import compare
 from vitrun.config import resolve
-from vitrun.runs import run
+from vitrun.runs import metrics, run
 from vitrun.runtime.console import Screen
 
 
@@ -24,7 +24,8 @@ def finish(tmp_path):
         folder.mkdir()
         (folder / "recipe.yaml").write_text(yaml.safe_dump(run.Run(command, made, Screen()).saved_recipe | more))
         (folder / "about.json").write_text(json.dumps({"train_data": images, "torch": "2"}))
-        (folder / "result.json").write_text(json.dumps({"result": result, "finished": 0.0}))
+        stored = metrics.to_plain(result)
+        (folder / "result.json").write_text(json.dumps({"result": stored, "finished": 0.0}))
         return folder.name
 
     return finish

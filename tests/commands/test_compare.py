@@ -6,6 +6,7 @@ import pytest
 
 from vitrun import papers
 from vitrun.papers import names
+from vitrun.runs.metrics import Metric
 
 PRETRAIN = ("pretrain", "model=vit_l16", "data=imagenet21k", "data.path={here}", "epochs=90", "steps=null")
 PAPER = {"protocol": "paper"}
@@ -16,9 +17,9 @@ def finetune(pretrained: str, *overrides: str, res: int = 384) -> tuple[str, ...
 
 
 def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
-    pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
+    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, PAPER)
     for seed, top1 in enumerate((0.92, 0.93, 0.94)):
-        finish(finetune(pretrained, "data=cifar100", f"seed={seed}"), {"top1": top1}, PAPER)
+        finish(finetune(pretrained, "data=cifar100", f"seed={seed}"), {"top1": Metric(top1, "share")}, PAPER)
     cells, text = show("paper=table2")
     assert cells["CIFAR-100", "ours: L/16, ImageNet-21k"] == "93.00 ± 1.00 (-0.25)"
     assert cells["CIFAR-100", "L/16, ImageNet-21k"] == "93.25 ± 0.05"
@@ -33,18 +34,22 @@ def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
 
 
 def test_what_differs_is_said_and_has_no_gap(finish, show):
-    pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
-    finish(finetune(pretrained, "data=cifar100", res=224), {"top1": 0.93}, {"protocol": "single"})
+    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, PAPER)
+    finish(finetune(pretrained, "data=cifar100", res=224), {"top1": Metric(0.93, "share")}, {"protocol": "single"})
     cells, text = show("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, L/16"] == "93.00"
     assert "res 224, not 384; protocol single, not paper" in text
 
 
 def test_another_model_data_set_or_pretraining_is_no_match(finish, show):
-    tiny = finish((*PRETRAIN, "model.depth=2"), {"top1": 0.4}, PAPER)
-    finish(finetune(tiny, "data=cifar100"), {"top1": 0.93}, PAPER)
-    finish(("finetune", "init=random:vit_l16", "res=384", "data=cifar100"), {"top1": 0.5}, PAPER)
-    finish(finetune(finish(PRETRAIN, {"top1": 0.4}, PAPER), "data=digits"), {"top1": 0.9}, PAPER)
+    tiny = finish((*PRETRAIN, "model.depth=2"), {"top1": Metric(0.4, "share")}, PAPER)
+    finish(finetune(tiny, "data=cifar100"), {"top1": Metric(0.93, "share")}, PAPER)
+    finish(("finetune", "init=random:vit_l16", "res=384", "data=cifar100"), {"top1": Metric(0.5, "share")}, PAPER)
+    finish(
+        finetune(finish(PRETRAIN, {"top1": Metric(0.4, "share")}, PAPER), "data=digits"),
+        {"top1": Metric(0.9, "share")},
+        PAPER,
+    )
     cells, text = show("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, vit_l16"] == "93.00"
     assert cells["CIFAR-100", "ours: scratch, L/16"] == "50.00"
@@ -54,9 +59,9 @@ def test_another_model_data_set_or_pretraining_is_no_match(finish, show):
 
 def test_positions_other_than_the_usual_are_no_gap_but_in_their_table(finish, show):
     overrides = (*(override.replace("vit_l16", "vit_b16") for override in PRETRAIN), "model.positions=2d")
-    pretrained = finish(overrides, {"top1": 0.4}, PAPER)
-    finish(finetune(pretrained, "data=cifar100"), {"top1": 0.93}, PAPER)
-    finish(("fewshot", f"init={pretrained}", "data=imagenet", "res=224"), {"shot5": 0.65, "shot5_std": 0.01}, {})
+    pretrained = finish(overrides, {"top1": Metric(0.4, "share")}, PAPER)
+    finish(finetune(pretrained, "data=cifar100"), {"top1": Metric(0.93, "share")}, PAPER)
+    finish(("fewshot", f"init={pretrained}", "data=imagenet", "res=224"), {"shot5": Metric(0.65, "share", 0.01)}, {})
     cells, text = show("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, B/16"] == "93.00" and "positions 2d, not learned" in text
     cells, _ = show("paper=table8")
@@ -64,16 +69,18 @@ def test_positions_other_than_the_usual_are_no_gap_but_in_their_table(finish, sh
 
 
 def test_the_largest_model_has_its_gap_at_the_resolution_of_its_recipe(finish, show):
-    pretrained = finish(tuple(override.replace("vit_l16", "vit_h14") for override in PRETRAIN), {"top1": 0.4}, PAPER)
+    pretrained = finish(
+        tuple(override.replace("vit_l16", "vit_h14") for override in PRETRAIN), {"top1": Metric(0.4, "share")}, PAPER
+    )
     overrides = ("finetune", f"init={pretrained}", "protocol=paper", "data=cifar100", "grid=[]", "dev=0", "seeds=[]")
-    finish(overrides, {"top1": 0.94}, {})
+    finish(overrides, {"top1": Metric(0.94, "share")}, {})
     cells, _ = show("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, H/14"] == "94.00 (+0.18)"
 
 
 def test_an_ablation_has_no_gap_to_the_whole_recipe(finish, show):
     overrides = ("pretrain", "protocol=better_vit", "model=vit_s16", "data=imagenet")
-    finish(overrides, {"top1": 0.77}, {})
+    finish(overrides, {"top1": Metric(0.77, "share")}, {})
     cells, _ = show("paper=better_vit")
     assert cells["better_vit, ImageNet", "ours: 90"] == "77.00 (+0.50)"
     told = {
@@ -84,24 +91,28 @@ def test_an_ablation_has_no_gap_to_the_whole_recipe(finish, show):
         "model.pre_logits=false": "pre_logits false, not true",
     }
     for number, override in enumerate(told):
-        finish((*overrides, override, f"seed={number + 1}"), {"top1": 0.75}, {})
+        finish((*overrides, override, f"seed={number + 1}"), {"top1": Metric(0.75, "share")}, {})
     _, text = show("paper=better_vit", "columns=pretrain_epochs,seed")
     assert all(sentence in text for sentence in told.values())
 
 
 def test_a_run_is_shown_once_and_trials_of_a_grid_never(finish, show):
-    pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
+    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, PAPER)
     for number, more in enumerate(({}, {"score": "dev"}, {"grid": [0.01, 0.03]}, {"seeds": [0, 1, 2]})):
-        finish(finetune(pretrained, "data=cifar100", f"seed={number}"), {"top1": 0.9 + number / 100}, PAPER | more)
+        finish(
+            finetune(pretrained, "data=cifar100", f"seed={number}"),
+            {"top1": Metric(0.9 + number / 100, "share")},
+            PAPER | more,
+        )
     cells, _ = show("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, L/16"].startswith("90.00 (")
 
 
 def test_an_eval_counts_for_other_labels_than_those_it_was_tuned_on(finish, show):
-    pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
-    tuned = finish(finetune(pretrained, "data=imagenet"), {"top1": 0.85}, PAPER)
-    finish(("eval", f"init={tuned}", "data=imagenet"), {"top1": 0.85}, {})
-    finish(("eval", f"init={tuned}", "data=imagenet_real", "data.path={here}"), {"top1": 0.89}, {})
+    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, PAPER)
+    tuned = finish(finetune(pretrained, "data=imagenet"), {"top1": Metric(0.85, "share")}, PAPER)
+    finish(("eval", f"init={tuned}", "data=imagenet"), {"top1": Metric(0.85, "share")}, {})
+    finish(("eval", f"init={tuned}", "data=imagenet_real", "data.path={here}"), {"top1": Metric(0.89, "share")}, {})
     cells, _ = show("paper=table5")
     assert cells["ImageNet ReaL", "ours: ImageNet-21k, L/16"] == "89.00 (+0.60)"
     assert cells["ImageNet", "ours: ImageNet-21k, L/16"] == "85.00 (-0.15)"
@@ -110,7 +121,7 @@ def test_an_eval_counts_for_other_labels_than_those_it_was_tuned_on(finish, show
 @pytest.fixture
 def suite(finish):
     """Finishes tasks of VTAB, each as a run a seed that is one point above table 9 but for the seed's own tenth."""
-    pretrained = finish(PRETRAIN, {"top1": 0.4}, PAPER)
+    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, PAPER)
     table = papers.load_table("vtab").numbers
     value = {n.fields["data"]: n.value for n in table if n.fields["upstream"] == "ImageNet-21k"}
 
@@ -119,7 +130,7 @@ def suite(finish):
             for seed in seeds:
                 overrides = finetune(pretrained, f"data={task}", "data.root={here}", f"seed={seed}")
                 top1 = (value[names.VTAB_TASKS[task]] + 1 + 0.2 * seed) / 100
-                finish(overrides, {"top1": top1}, {"protocol": "vit"})
+                finish(overrides, {"top1": Metric(top1, "share")}, {"protocol": "vit"})
 
     return suite
 
@@ -146,15 +157,19 @@ def test_a_suite_with_a_task_missing_says_so_and_has_no_gap(suite, show):
 
 
 def test_public_weights_are_counted_by_their_tag(finish, show):
-    finish(("eval", "init=timm:vit_base_patch16_224.orig_in21k_ft_in1k", "data=imagenet"), {"top1": 0.818}, {})
+    finish(
+        ("eval", "init=timm:vit_base_patch16_224.orig_in21k_ft_in1k", "data=imagenet"),
+        {"top1": Metric(0.818, "share")},
+        {},
+    )
     cells, _ = show("paper=timm")
     assert cells["timm:vit_base_patch16_224.orig_in21k_ft_in1k", "ours: ImageNet, 224"] == "81.80 (+0.02)"
 
 
 def test_dropout_tells_two_published_numbers_of_one_thing_apart(finish, show):
     overrides = ("finetune", "init=timm:vit_base_patch16_224.orig_in21k", "res=384", "data=cifar10", "steps=10000")
-    finish((*overrides, "epochs=null"), {"top1": 0.99}, {"protocol": "public"})
-    finish((*overrides, "epochs=null", "dropout=0.1"), {"top1": 0.99}, {"protocol": "public"})
+    finish((*overrides, "epochs=null"), {"top1": Metric(0.99, "share")}, {"protocol": "public"})
+    finish((*overrides, "epochs=null", "dropout=0.1"), {"top1": Metric(0.99, "share")}, {"protocol": "public"})
     cells, _ = show("paper=replications")
     row = "B/16, CIFAR-10, 384, 10000"
     assert cells[row, "ours: 0.0"] == "99.00 (-0.02)" and cells[row, "ours: 0.1"] == "99.00 (+0.24)"

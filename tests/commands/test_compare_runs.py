@@ -8,12 +8,13 @@ import yaml
 from vitrun.commands import compare
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
+from vitrun.runs.metrics import Metric
 from vitrun.runtime.console import Screen
 
 
 def test_runs_on_other_images_are_never_averaged(finish, show):
     for seed, images in enumerate(("b1c3", "b1c3", "ffff")):
-        finish(("pretrain", f"seed={seed}"), {"top1": 0.5 + seed / 10}, {}, images)
+        finish(("pretrain", f"seed={seed}"), {"top1": Metric(0.5 + seed / 10, "share")}, {}, images)
     cells, _ = show("commands=pretrain", "rows=data", "columns=model", "paper=none")
     assert {cells["shapes", f"vit_nano8, train_data={images}"] for images in ("b1c3", "ffff")} == {
         "55.00 ± 7.07",
@@ -22,7 +23,7 @@ def test_runs_on_other_images_are_never_averaged(finish, show):
 
 
 def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(finish, show):
-    finish(("pretrain",), {"top1": 0.5, "loss": 1.25}, {})
+    finish(("pretrain",), {"top1": Metric(0.5, "share"), "loss": Metric(1.25)}, {})
     with pytest.raises(UserError, match="no 'top7'. Did you mean top1"):
         show("commands=pretrain", "values=top7", "paper=none")
     cells, _ = show("commands=pretrain", "rows=data", "columns=model", "values=top1,loss", "paper=none")
@@ -30,7 +31,12 @@ def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(finish, 
 
 
 def test_figures_that_are_no_shares_are_shown_as_they_are_and_texts_not_at_all(finish, show):
-    found = {"last": 0.5, "best_layer": "layer2", "images_used": 500, "seconds": 0.75}
+    found = {
+        "last": Metric(0.5, "share"),
+        "best_layer": "layer2",
+        "images_used": 500,
+        "seconds": Metric(0.75, "seconds"),
+    }
     finish(("fewshot", "init=random:vit_nano8"), found, {})
     overrides = ("commands=fewshot", "rows=data", "columns=model", "paper=none")
     assert show(*overrides)[0]["digits last", "vit_nano8"] == "50.00", "a linear probe is shown without values="
@@ -43,15 +49,19 @@ def test_figures_that_are_no_shares_are_shown_as_they_are_and_texts_not_at_all(f
 
 
 def test_how_many_other_shots_were_asked_for_tells_no_runs_apart(finish, show):
-    finish(("fewshot", "init=random:vit_nano8", "shots=5"), {"shot5": 0.5}, {})
-    finish(("fewshot", "init=random:vit_nano8", "shots=1,5"), {"shot1": 0.2, "shot5": 0.5}, {})
+    finish(("fewshot", "init=random:vit_nano8", "shots=5"), {"shot5": Metric(0.5, "share")}, {})
+    finish(
+        ("fewshot", "init=random:vit_nano8", "shots=1,5"),
+        {"shot1": Metric(0.2, "share"), "shot5": Metric(0.5, "share")},
+        {},
+    )
     cells, _ = show("commands=fewshot", "rows=data", "columns=model", "paper=none")
     assert (cells["digits shot1", "vit_nano8"], cells["digits shot5", "vit_nano8"]) == ("20.00", "50.00")
 
 
 def test_runs_in_two_precisions_are_never_averaged(finish, show, tmp_path):
     for seed, precision in enumerate(("bf16", "fp32")):
-        name = finish(("pretrain", f"seed={seed}"), {"top1": 0.5 + seed / 10}, {})
+        name = finish(("pretrain", f"seed={seed}"), {"top1": Metric(0.5 + seed / 10, "share")}, {})
         about = {"computing": {"precision": precision}}
         (tmp_path / "runs" / name / "about.json").write_text(json.dumps(about))
     cells, _ = show("commands=pretrain", "rows=data", "columns=model", "paper=none")
@@ -59,15 +69,15 @@ def test_runs_in_two_precisions_are_never_averaged(finish, show, tmp_path):
 
 
 def test_a_run_without_a_resolution_of_its_own_is_one_of_224_pixels(finish, show):
-    finish(("pretrain", "res=null", "model.patch=56"), {"top1": 0.5}, {})
+    finish(("pretrain", "res=null", "model.patch=56"), {"top1": Metric(0.5, "share")}, {})
     cells, _ = show("commands=pretrain", "rows=data", "columns=res", "paper=none")
     assert cells["shapes", "224"] == "50.00"
 
 
 @pytest.mark.parametrize("file, content", [("recipe.yaml", "seed: 1"), ("result.json", "{}"), ("recipe.yaml", "")])
 def test_a_run_of_another_program_is_named_and_the_others_are_compared(finish, show, tmp_path, capsys, file, content):
-    finish(("pretrain",), {"top1": 0.5}, {})
-    other = finish(("pretrain", "seed=1"), {"top1": 0.7}, {})
+    finish(("pretrain",), {"top1": Metric(0.5, "share")}, {})
+    other = finish(("pretrain", "seed=1"), {"top1": Metric(0.7, "share")}, {})
     (tmp_path / "runs" / other / file).write_text(content)
     overrides = ["commands=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
     compare.execute(resolve.resolve_recipe("compare", overrides), Screen())
@@ -76,8 +86,8 @@ def test_a_run_of_another_program_is_named_and_the_others_are_compared(finish, s
 
 
 def test_a_recipe_that_lacks_an_option_is_left_out_by_name(finish, show, tmp_path, capsys):
-    finish(("pretrain",), {"top1": 0.5}, {})
-    other = finish(("pretrain", "seed=1"), {"top1": 0.7}, {})
+    finish(("pretrain",), {"top1": Metric(0.5, "share")}, {})
+    other = finish(("pretrain", "seed=1"), {"top1": Metric(0.7, "share")}, {})
     file = tmp_path / "runs" / other / "recipe.yaml"
     file.write_text(yaml.safe_dump({k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "augment"}))
     overrides = ["commands=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]

@@ -50,24 +50,26 @@ def done(tmp_path_factory):
 
 def test_the_result_has_the_chosen_learning_rate_the_mean_over_seeds_and_what_led_to_them(done):
     recipe, result, _ = done
-    scores = {lr: result[f"dev_{lr:g}"] for lr in recipe.grid}
+    scores = {trial["lr"]: trial["top1"] for trial in result["trials"]}
+    assert scores.keys() == set(recipe.grid)
     assert result["lr"] == max(sorted(scores), key=scores.get) and result["test_images"] == 40
-    seeds = [result["top1_seed0"], result["top1_seed1"]]
+    seeds = [final["top1"] for final in result["finals"]]
+    assert [final["seed"] for final in result["finals"]] == [0, 1]
     assert result["top1"] == pytest.approx(np.mean(seeds))
-    assert result["top1_std"] == pytest.approx(np.std(seeds, ddof=1))
+    assert result["metrics"]["top1"]["std"] == pytest.approx(np.std(seeds, ddof=1))
 
 
 def test_each_part_of_it_is_an_ordinary_run_and_its_final_ones_are_what_the_overrides_would_have_made(done):
     recipe, result, _ = done
-    for lr in recipe.grid:
-        overrides = [*FAST, f"optim.lr={lr}", "dev=0.1", "score=dev", f"runs={recipe.runs}"]
+    for trial in result["trials"]:
+        overrides = [*FAST, f"optim.lr={trial['lr']}", "dev=0.1", "score=dev", f"runs={recipe.runs}"]
         place = recipe.runs / run.run_name("finetune", resolve.resolve_recipe("finetune", overrides))
         found = json.loads((place / "result.json").read_text())["result"]
-        assert found["top1"] == result[f"dev_{lr:g}"] and found["test_images"] == round(0.1 * (1797 - 40))
-    for seed in (0, 1):
-        overrides = [*FAST, f"optim.lr={result['lr']}", f"seed={seed}", f"runs={recipe.runs}"]
+        assert found["top1"] == trial["top1"] and found["test_images"] == round(0.1 * (1797 - 40))
+    for final in result["finals"]:
+        overrides = [*FAST, f"optim.lr={result['lr']}", f"seed={final['seed']}", f"runs={recipe.runs}"]
         place = recipe.runs / run.run_name("finetune", resolve.resolve_recipe("finetune", overrides))
-        assert json.loads((place / "result.json").read_text())["result"]["top1"] == result[f"top1_seed{seed}"]
+        assert json.loads((place / "result.json").read_text())["result"]["top1"] == final["top1"]
     assert len(list(recipe.runs.iterdir())) == 2 + 2 + 1, "and the procedure itself is one"
 
 
@@ -107,13 +109,14 @@ def test_of_equal_learning_rates_the_smallest_is_chosen(best, tmp_path):
 
     recipe = resolve.resolve_recipe("finetune", [*FAST, "grid=[0.1,0.01,0.03]", "dev=0.1", f"runs={tmp_path}"])
     found = run.execute_run("finetune", recipe, Screen(quiet=True), partial(lr_search.search_learning_rate, tune=tune))
-    assert found["lr"] == best and "top1_std" not in found, "one run has no deviation"
+    assert found["lr"] == best and found["metrics"]["top1"]["std"] is None, "one run has no deviation"
 
 
 def test_a_learning_rate_that_breaks_down_is_said_to_and_the_others_go_on(run_command, capsys):
     recipe, result = run_command("finetune", *FAST, "grid=1e30,0.1", "dev=0.1")
-    assert result["lr"] == 0.1 and result["dev_1e+30"] == "failed" and 0 <= result["dev_0.1"] <= 1
-    assert "learning rate 1e+30 failed, the others go on: Step" in capsys.readouterr().err
+    scores = {trial["lr"]: trial["top1"] for trial in result["trials"]}
+    assert result["lr"] == 0.1 and scores[1e30] is None and 0 <= scores[0.1] <= 1
+    assert "learning rate 1e+30 failed: Step" in capsys.readouterr().err
 
 
 def test_where_every_learning_rate_breaks_down_so_does_the_procedure(run_command):
@@ -136,7 +139,7 @@ def test_ctrl_c_stops_inside_a_part_and_the_same_command_goes_on(tmp_path):
         )
     assert len(list(tmp_path.glob("*/result.json"))) == 2, "the grid is finished"
     result = run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute)
-    assert result["top1_std"] >= 0 and sorted(attempts(tmp_path).values()) == [1, 1, 1, 2, 2]
+    assert result["metrics"]["top1"]["std"] >= 0 and sorted(attempts(tmp_path).values()) == [1, 1, 1, 2, 2]
 
 
 def test_a_dry_run_estimates_all_runs_and_writes_nothing(run_command, tmp_path):
@@ -195,7 +198,8 @@ def test_of_own_images_that_are_too_few_it_is_said_before_the_first_step(run_com
 def test_a_weight_decay_is_chosen_with_the_learning_rate(run_command):
     recipe, result = run_command("finetune", *FAST, "grid=0.01,0.1", "decays=0,0.01", "dev=0.1")
     grid = [(lr, decay) for lr in (0.01, 0.1) for decay in (0.0, 0.01)]
-    scores = {point: result["dev_{:g}_{:g}".format(*point)] for point in grid}
+    scores = {(trial["lr"], trial["weight_decay"]): trial["top1"] for trial in result["trials"]}
+    assert scores.keys() == set(grid)
     assert (result["lr"], result["weight_decay"]) == max(sorted(scores), key=scores.get)
     overrides = [
         *FAST,

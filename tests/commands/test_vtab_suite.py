@@ -15,7 +15,8 @@ from vitrun.config import expand, resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import TASKS
 from vitrun.recipes import tables
-from vitrun.runs import run
+from vitrun.runs import metrics, run
+from vitrun.runs.metrics import Metric
 from vitrun.runtime import subprocesses
 from vitrun.runtime.console import Screen
 
@@ -60,8 +61,8 @@ def test_each_task_has_a_process_and_none_is_repeated(root, tmp_path, capfd):
     dtd = run_command(expand.expand_suite(recipe)["dtd"])  # as an earlier start, killed after this task, has left it
     result = run_command(recipe, Screen())
     said = capfd.readouterr().out
-    assert "task 2/2: flowers102" in said and "task 1/2" not in said, "dtd is there already"
-    assert (result["dtd"], result["dtd_std"]) == (dtd["top1"], dtd["top1_std"])
+    assert "[1/1] flowers102" in said, "dtd is there already"
+    assert result["metrics"]["dtd"] == dtd["metrics"]["top1"]
     assert result["mean"] == pytest.approx((result["dtd"] + result["flowers102"]) / 2)
     assert result["tasks"] == "2/19" and not {"mean19", "natural"} & set(result)
     assert re.search(r"\| pets +\| natural +\| missing", said) and "all (2/19)" in said
@@ -82,11 +83,11 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
         assert (found["tasks"], found["missing"]) == ("1/19", "flowers102")
         assert re.search(r"\| flowers102 +\| natural +\| missing", shown[-1]) and "is finished" not in shown[-1]
         assert "VTAB (1/19)" in shown[-1] and "VTAB (19)" not in shown[-1]
-    assert ["task 1/1: dtd" in said for said in shown] == [True, False]
+    assert ["[1/1] dtd" in said for said in shown] == [True, False]
     shutil.copytree(root / "oxford_flowers102", originals / "oxford_flowers102")
     both = run_command(recipe, Screen())
     said = capfd.readouterr().out
-    assert "task 2/2: flowers102" in said and "task 1/2" not in said, "dtd is there already"
+    assert "[1/1] flowers102" in said, "dtd is there already"
     assert both["dtd"] == found["dtd"] and both["tasks"] == "2/19" and "missing" not in both
     assert run.Run("finetune", recipe, Screen()).result["result"] == both == run_command(recipe, Screen())
     assert "is finished; this is its result" in capfd.readouterr().out
@@ -97,10 +98,10 @@ def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path
     monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides, silent: ExitCode.NUMERICS)
     run_command(expand.expand_suite(recipe)["flowers102"])
     for _ in range(2):
-        with pytest.raises(UserError, match="1 of 2 tasks failed: dtd. The reasons are above") as error:
+        with pytest.raises(UserError, match="1 of 2 jobs failed: dtd") as error:
             run_command(recipe, Screen())
         said = capsys.readouterr().out
-        assert error.value.status == ExitCode.NUMERICS and "task 1/2: dtd" in said
+        assert error.value.status == ExitCode.NUMERICS and "[1/1] dtd" in said
         assert re.search(r"\| dtd +\| natural +\| failed \(5\)", said) and "all (1/19)" in said
 
 
@@ -132,11 +133,11 @@ def test_the_suite_stops_with_its_task(root, tmp_path, monkeypatch):
 def test_a_dry_run_estimates_all_tasks_and_writes_nothing(root, tmp_path):
     recipe = load(root, tmp_path, "data.tasks=dtd,flowers102,pets")
     found = run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute, dry=True)
-    assert found["tasks"] == 2 and found["runs"] == 2 and found["hours"] > 0 and not any(tmp_path.iterdir())
+    assert found["tasks"] == 2 and found["runs"] == 4 and found["hours"] > 0 and not any(tmp_path.iterdir())
 
 
 def test_without_any_original_it_says_where_it_looked(tmp_path):
-    with pytest.raises(UserError, match="holds none of the originals") as error:
+    with pytest.raises(UserError, match="has none of the originals") as error:
         run_command(load(tmp_path, tmp_path / "runs"))
     assert error.value.status == ExitCode.DATA
 
@@ -144,7 +145,12 @@ def test_without_any_original_it_says_where_it_looked(tmp_path):
 def results(**changes: dict | None) -> dict[str, dict]:
     """Made-up results of all tasks at two seeds: accuracy n / 100, one more and one less."""
     whole = {
-        name: {"top1": n / 100, "top1_std": 0.01, "top1_seed0": (n - 1) / 100, "top1_seed1": (n + 1) / 100}
+        name: metrics.to_plain(
+            {
+                "top1": Metric(n / 100, "share", 0.01),
+                "finals": [{"seed": seed, "top1": (n + step) / 100} for seed, step in ((0, -1), (1, 1))],
+            }
+        )
         for n, name in enumerate(TASKS, 30)
     }
     return {name: result for name, result in (whole | changes).items() if result}
@@ -152,8 +158,9 @@ def results(**changes: dict | None) -> dict[str, dict]:
 
 def test_the_mean_of_nineteen_is_that_of_all_tasks_and_its_deviation_that_of_the_seeds_means():
     found = vtab_suite.summarize_suite(results())
-    assert found["mean19"] == pytest.approx(0.39) and found["mean19_std"] == pytest.approx(np.std([0.38, 0.40], ddof=1))
-    groups = [found[name] for name in ("natural", "specialized", "structured")]
+    assert found["mean19"].mean == pytest.approx(0.39)
+    assert found["mean19"].std == pytest.approx(np.std([0.38, 0.40], ddof=1))
+    groups = [found[name].mean for name in ("natural", "specialized", "structured")]
     assert groups == pytest.approx([0.33, 0.385, 0.445]) and "mean" not in found and "tasks" not in found
 
 

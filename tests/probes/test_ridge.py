@@ -47,11 +47,11 @@ def test_the_interval_is_students_and_one_draw_has_none():
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert ridge.ci95_half_width(values) == pytest.approx((high - low) / 2)
     draws = [ridge.DrawResult(seed, 5, torch.zeros(1), 1024, value) for seed, value in enumerate(values)]
-    found = ridge.summarize_draws(draws)
-    assert found["shot5_ci95"] == pytest.approx(high - 0.55) and "shot5_l2" not in found
-    assert ridge.format_accuracy("shot5", found) == "55.0 +- 5.0 (95 %: 42.6 to 67.4)"
-    alone = ridge.summarize_draws(draws[:1])
-    assert "shot5_ci95" not in alone and ridge.format_accuracy("shot5", alone) == "50.0"
+    found = ridge.summarize_draws(draws)[5]
+    assert found.ci95 == pytest.approx(high - 0.55) and found.std == pytest.approx(0.05)
+    assert ridge.format_accuracy(found) == "55.0 +- 5.0 (95 %: 42.6 to 67.4)"
+    alone = ridge.summarize_draws(draws[:1])[5]
+    assert alone.ci95 is None and ridge.format_accuracy(alone) == "50.0"
 
 
 @pytest.mark.shared

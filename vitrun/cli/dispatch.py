@@ -47,9 +47,9 @@ def execute_command(command: str, overrides: list[str], flags: Flags) -> None:
             from vitrun.cli.multirun import run_combinations
 
             passed = [f"--{flag}" for flag in ("dry-run", "quiet", "json") if getattr(flags, flag.replace("-", "_"))]
-            code = run_combinations(command, overrides, flags.cfg, passed, has_folder=command in RUN_COMMANDS)
-            raise typer.Exit(code)
-        run_command(command, overrides, flags)
+            run_combinations(command, overrides, flags.cfg, passed, has_folder=command in RUN_COMMANDS)
+        else:
+            run_command(command, overrides, flags)
 
 
 def prepare_process(command: str) -> None:
@@ -123,7 +123,7 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
         def execute(recipe: "Recipe") -> dict[str, Any]:
             return execute_recipe(command, overrides, recipe, Screen(flags.quiet, flags.json), flags.dry_run) or {}
 
-        multi_dataset.run_datasets(jobs, flags.cfg, execute, flags.json)
+        multi_dataset.run_datasets(jobs, flags.cfg, execute, screen)
     elif flags.cfg:
         if distributed.rank() == 0:
             typer.echo(provenance.format_config(command, overrides, recipe))

@@ -2,63 +2,90 @@
 
 import shlex
 import sys
+from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vitrun.config import data_args, provenance, resolve, unused
 from vitrun.config.overrides import expand_sweep
-from vitrun.errors import UserError
+from vitrun.errors import Interrupted, UserError
 from vitrun.runs import run
-from vitrun.runtime import subprocesses
+from vitrun.runs.jobs import check_all_succeeded, execute_as_process, run_jobs, tabulate_results
 
 
-def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[str], has_folder: bool) -> int:
-    """Run every combination, all checked before the first; the highest of their exit statuses.
+@dataclass(frozen=True)
+class Combination:
+    """One combination of overrides, its recipe, and the folder of its run; None if the command makes none."""
 
-    ``has_folder``: the command makes a run folder, of which no two combinations may share one.
+    overrides: list[str]
+    recipe: Any
+    folder: Path | None
+
+
+def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[str], has_folder: bool) -> None:
+    """Run every combination, all checked before the first; print a table of the results of commands that make a run.
+
+    Raise UserError at the end if a combination failed, and Interrupted if one was asked to stop.
     """
-    combinations = expand_sweep(command, data_args.expand_bare_name(overrides) if command == "data" else overrides)
-    checked = [resolve.resolve_recipe(command, job, running=not cfg) for job in combinations]
-    unused.check_unused(command, list(zip(combinations, checked)))
+    combinations = check_combinations(command, overrides, has_folder, running=not cfg)
     if cfg:
-        print("\n\n".join(provenance.format_config(command, job, recipe) for job, recipe in zip(combinations, checked)))
-        return 0
-    places = check_distinct_runs(command, combinations, checked, has_folder)
-    failed, status = [], 0
-    for number, (job, recipe, place) in enumerate(zip(combinations, checked, places), 1):
-        print_to_stderr(f"job {number}/{len(combinations)}: {command} {shlex.join(job)}")
-        status = subprocesses.run_process(command, [*pin_init(job, recipe), *flags])
-        if status in subprocesses.STOP_CODES:
-            print_to_stderr(f"Stopped at job {number} of {len(combinations)}. The same command goes on.")
-            break
-        if status:
-            failed.append((status, f"{command} {shlex.join(job)}", place))
-    for code, job, place in failed:
-        log = f" (its log is in {place})" if has_folder and place.is_dir() else ""
-        print_to_stderr(f"failed with exit status {code}: vitrun {job}{log}")
-    return status if status in subprocesses.STOP_CODES else max((code for code, *_ in failed), default=0)
+        print("\n\n".join(provenance.format_config(command, job.overrides, job.recipe) for job in combinations))
+        return
+    check_distinct(combinations)
+
+    def execute(job: Combination) -> dict[str, Any] | None:
+        return execute_as_process(command, [*pin_init(job.overrides, job.recipe), *flags], job.folder)
+
+    jobs = {f"vitrun {command} {shlex.join(job.overrides)}": job for job in combinations}
+    try:
+        results, errors = run_jobs(jobs, execute, print_to_stderr, print_to_stderr)
+    except Interrupted:
+        print_to_stderr(f"Stopped. To continue: vitrun {command} -m {shlex.join([*overrides, *flags])}")
+        raise
+    common = set.intersection(*(set(job.overrides) for job in combinations))
+    rows = {
+        " ".join(override for override in jobs[name].overrides if override not in common): result
+        for name, result in results.items()
+        if result is not None
+    }
+    if len(rows) > 1 and not flags:
+        print(tabulate_results(rows, command))
+    check_all_succeeded(errors, len(jobs))
+
+
+def check_combinations(command: str, overrides: list[str], has_folder: bool, running: bool) -> list[Combination]:
+    """Return all combinations with their recipes; raise UserError if one of them is wrong."""
+    jobs = expand_sweep(command, data_args.expand_bare_name(overrides) if command == "data" else overrides)
+    recipes = [resolve.resolve_recipe(command, job, running=running) for job in jobs]
+    unused.check_unused(command, list(zip(jobs, recipes)))
+    return [
+        Combination(job, recipe, recipe.runs / run.run_name(command, recipe) if has_folder else None)
+        for job, recipe in zip(jobs, recipes)
+    ]
 
 
 def pin_init(overrides: list[str], recipe: Any) -> list[str]:
-    """The overrides with the weights as they were found for all jobs: while one runs, another run may become the latest."""
+    """Return overrides that name the resolved weights: another run may become ``init=latest`` while one runs."""
     if getattr(recipe, "init", None) is None:
         return overrides
     return [*(override for override in overrides if not override.startswith("init=")), f"init={recipe.init}"]
 
 
-def check_distinct_runs(command: str, combinations: list[list[str]], recipes: list[Any], has_folder: bool) -> list[Any]:
-    """Of each combination the folder of its run, or the recipe of one without; a UserError where two are the same."""
-    places = [recipe.runs / run.run_name(command, recipe) if has_folder else recipe for recipe in recipes]
-    seen: dict[Any, list[str]] = {}
-    for job, place in zip(combinations, places):
-        other = seen.setdefault(place, job)
-        if other is not job:
-            one, two = (" ".join(w for w in a if w not in b) for a, b in ((other, job), (job, other)))
-            what = f"run, {place.name}" if isinstance(place, Path) else "job"
-            raise UserError(f"{one} and {two} are the same {what}: keep one.")
-    return places
+def check_distinct(combinations: list[Combination]) -> None:
+    """Raise UserError if two combinations are the same run or, for a command without runs, the same recipe."""
+    first: dict[Hashable, Combination] = {}
+    for job in combinations:
+        same = first.setdefault(job.folder or job.recipe, job)
+        if same is not job:
+            one, two = (
+                " ".join(override for override in a.overrides if override not in b.overrides)
+                for a, b in ((same, job), (job, same))
+            )
+            what = f"run, {job.folder.name}" if job.folder else "job"
+            raise UserError(f"{one} and {two} are the same {what}: remove one of them.")
 
 
-def print_to_stderr(sentence: str) -> None:
-    """A line on standard error, as jobs have standard output for themselves."""
-    print(sentence, file=sys.stderr, flush=True)
+def print_to_stderr(text: str) -> None:
+    """Print a line on standard error; the jobs have standard output for themselves."""
+    print(text, file=sys.stderr, flush=True)

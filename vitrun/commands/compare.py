@@ -17,10 +17,6 @@ from vitrun.runtime.console import Screen, format_table
 from vitrun.runtime.files import write_text_atomic
 
 DEFAULT_FIELDS = {"positions": "learned", "positions_at": "stem"}  # what a number is of that does not name them
-# The figures of results that are shares.
-SHARE_KEYS = re.compile(
-    r"top\d+(_dedup)?|shot\d+(_std|_ci95)?|layer\d+|last|colour_accuracy|waiting|fewshot_(?!seconds).*"
-)
 MAX_NOTES = 5  # sentences on runs that are near a number
 
 
@@ -43,8 +39,9 @@ def execute(recipe: recipes.Compare, screen: Screen) -> None:
     for name in (*rows, *columns):
         check_field_name(name, paper)
     found = results.load_finished_runs(recipe.runs, commands, screen.warn, repeats=bool(recipe.commands))
-    if (told := {name for run in found for name in run.result}) and not told & {*recipe.values}:
-        raise UserError(f"The runs have no {recipe.values[0]!r}. {suggest(recipe.values[0], told)}", option="values")
+    known = {name for run in found for name in run.metrics}
+    if known and not known & {*recipe.values}:
+        raise UserError(f"The runs have no {recipe.values[0]!r}. {suggest(recipe.values[0], known)}", option="values")
     if not found and not paper.numbers:
         raise UserError(f"No finished {' or '.join(commands)} run in {recipe.runs.absolute()}.", ExitCode.DATA)
     values = (*recipe.values, *{number.metric for number in paper.numbers} - {*recipe.values})
@@ -136,7 +133,7 @@ def join_labels(labels: tuple[str, ...]) -> str:
 
 def format_cell(cell: Cell) -> str:
     """``85.30 ± 0.02``: accuracies and other shares in percent, what is counted or measured as it is."""
-    scale = 100 if SHARE_KEYS.fullmatch(cell.metric) else 1
+    scale = 100 if cell.unit == "share" else 1
     if scale == 1 and cell.std is None and cell.mean == int(cell.mean):
         return f"{cell.mean:,.0f}"
     return f"{scale * cell.mean:.2f}" + (f" ± {scale * cell.std:.2f}" if cell.std is not None else "")

@@ -16,6 +16,7 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.objectives.labels import LOSSES, check_loss
 from vitrun.runs import exclude
 from vitrun.runs.lookup import load_saved_recipe
+from vitrun.runs.metrics import Metric
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
 
@@ -44,14 +45,15 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
         predictions = predict(network.to(machine.device), batches, LOSSES[loss], machine, run.progress_callback(bar))
     run.write_file("preds.parquet", lambda path: write_predictions(path, predictions, test))
     correct = test.correct_labels[predictions.indices]
-    accuracy = {"top1": predictions.accuracy(1, correct), "top5": predictions.accuracy(5, correct)}
+    result: dict[str, Any] = {f"top{k}": Metric(predictions.accuracy(k, correct), "share") for k in (1, 5)}
     if test.accepted is None:  # a loss against one of several correct labels would mean nothing
-        accuracy["loss"] = float(predictions.losses.mean())
+        result["loss"] = Metric(float(predictions.losses.mean()))
     if duplicates is not None:
         is_duplicate = duplicates[predictions.indices]
-        accuracy["top1_dedup"] = predictions.accuracy(1, np.where(is_duplicate[:, None], -1, correct))
-        accuracy["dups"] = int(is_duplicate.sum())
-    return {**accuracy, "images_used": int((correct >= 0).any(1).sum()), "images_expected": len(test) + test.skipped}
+        correct_alone = np.where(is_duplicate[:, None], -1, correct)
+        result["top1_dedup"] = Metric(predictions.accuracy(1, correct_alone), "share")
+        result["dups"] = int(is_duplicate.sum())
+    return {**result, "images_used": int((correct >= 0).any(1).sum()), "images_expected": len(test) + test.skipped}
 
 
 def find_duplicates(recipe: recipes.Eval, test: data.Split) -> np.ndarray:

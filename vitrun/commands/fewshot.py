@@ -14,6 +14,7 @@ from vitrun.errors import UserError
 from vitrun.probes import logistic, ridge
 from vitrun.probes.feature_cache import FeatureExtractor
 from vitrun.recipes import ViT
+from vitrun.runs.metrics import Metric
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
 
@@ -55,14 +56,15 @@ def run_few_shot(extractor: FeatureExtractor, train: data.Split, test: data.Spli
     draws = ridge.evaluate_few_shot(*features, recipe.shots, recipe.seeds, recipe.l2)
     drawn = {f"seed {draw.seed}, {draw.shots} shots": [train.keys[i] for i in draw.rows.tolist()] for draw in draws}
     run.write_file("drawn.json", lambda path: path.write_text(json.dumps(drawn), encoding="utf-8"))
-    metrics = ridge.summarize_draws(draws, chosen=len(recipe.l2) > 1)
+    accuracies = ridge.summarize_draws(draws)
     largest_class = int(torch.bincount(features[0].y).max())  # in images
     for shots in recipe.shots:
         note = f" (all images each time: no class has more than {largest_class})" if shots >= largest_class else ""
         name = f"{shots} shot{'s' * (shots > 1)}"
         number = f"{len(recipe.seeds)} draw{'s' * (len(recipe.seeds) > 1)}"
-        run.log(f"{name}: {ridge.format_accuracy(f'shot{shots}', metrics)} % over {number}{note}")
-    return metrics
+        run.log(f"{name}: {ridge.format_accuracy(accuracies[shots])} % over {number}{note}")
+    result: dict[str, Any] = {f"shot{shots}": accuracy for shots, accuracy in accuracies.items()}
+    return result | ({"l2": ridge.list_chosen_l2(draws)} if len(recipe.l2) > 1 else {})
 
 
 def run_linear_probe(
@@ -76,12 +78,12 @@ def run_linear_probe(
         probe = results[name] = logistic.evaluate_linear_probe(*tensors, classes, recipe.linear.l2)
         note = "" if probe.converged else f"; not converged in {logistic.MAX_ITERATIONS} iterations"
         run.log(f"{name}: {probe.accuracy:.2%} (l2 {probe.l2:g}, held out {probe.held_out:.2%}{note})")
-    metrics: dict[str, Any] = {name: probe.accuracy for name, probe in results.items()}
-    metrics |= {f"{name}_l2": probe.l2 for name, probe in results.items()}
+    result: dict[str, Any] = {name: Metric(probe.accuracy, "share") for name, probe in results.items()}
+    result["l2"] = {name: probe.l2 for name, probe in results.items()}
     if len(results) > 1:
-        metrics["best_layer"] = max(results, key=lambda name: results[name].held_out)
+        result["best_layer"] = max(results, key=lambda name: results[name].held_out)
     converged = sum(probe.converged for probe in results.values())
-    return metrics | {"converged": f"{converged} of {len(results)}"}
+    return result | {"converged": f"{converged} of {len(results)}"}
 
 
 def iterate_features(

@@ -1,6 +1,6 @@
-"""The paper's whole procedure (arXiv 2010.11929, appendix B.1.1): a learning rate is chosen on images held out of
-training, then each seed has a run on all training images, which reads the test images once. Where ``decays`` are given
-(as in visual prompt tuning, arXiv 2203.12119) a weight decay is chosen with it."""
+"""The paper's procedure (arXiv 2010.11929, appendix B.1.1): choose a learning rate on images held out of training, then
+train on all training images for each seed, and read the test images once. With ``decays`` a weight decay is chosen
+as well (as in visual prompt tuning, arXiv 2203.12119)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,49 +11,111 @@ from vitrun import data, recipes
 from vitrun.config.expand import GridPoint, list_grid_points, make_final_run, make_trial
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Finetune
+from vitrun.runs import jobs
+from vitrun.runs.metrics import Metric
 from vitrun.runs.run import Run, execute_run, run_name
 from vitrun.runtime.console import Screen
 
+Result = dict[str, Any]
 
-def search_learning_rate(recipe: Finetune, run: Run, tune: Callable[..., dict]) -> dict[str, Any]:
-    """The chosen point of the grid, its mean test accuracy and deviation over the seeds, and what led to them.
 
-    Each run of it, ``tune(recipe, run, open_split)``, has a folder of its own, and one that is finished is not
-    repeated; all share the images in memory. A point at which training breaks down (exit 5) is not chosen.
+def search_learning_rate(recipe: Finetune, run: Run, tune: Callable[..., Result]) -> Result:
+    """Return the chosen point of the grid, the test accuracy there over the seeds, and what led to them.
+
+    Each part of it, ``tune(recipe, run, open_split)``, is a run with a folder of its own, not repeated if finished;
+    all share the images in memory. A point at which training breaks down (exit code 5) is not chosen.
     """
     tune = partial(tune, open_split=cache_open_split())
 
-    def carry(part: Finetune) -> dict[str, Any]:
+    def execute(part: Finetune) -> Result:
         run.raise_if_interrupted()
         return execute_run("finetune", part, Screen(run.screen.quiet, run.screen.as_json), tune, run.dry)
 
     seeds = recipe.seeds or (recipe.seed,)
+    grid = list_grid_points(recipe)
+    default = (recipe.optim.lr, recipe.optim.weight_decay)
     if run.dry:
-        return rehearse_search(recipe, seeds, carry)
-    if recipe.grid:
-        run.log(f"grid: {format_points(recipe, list_grid_points(recipe))} are tried on held-out images")
-    scores = try_points(recipe, run, carry)
-    # of equals the first, of the smallest learning rate
-    best = max(sorted(scores), key=scores.get) if scores else (recipe.optim.lr, recipe.optim.weight_decay)
-    finals = {}
-    for seed in seeds:
-        last = make_final_run(recipe, best, seed)
-        run.log(f"final run at {format_points(recipe, [best])}, seed {seed}: {run_name('finetune', last)}")
-        finals[seed] = carry(last)
-        run.log_metrics(
-            {"part": "final", "seed": seed, "lr": best[0], "weight_decay": best[1], "top1": finals[seed]["top1"]}
-        )
-    return summarize_search(recipe, best, scores, finals)
+        final = make_final_run(recipe, grid[0] if grid else default, seeds[0])
+        trials = [(make_trial(recipe, grid[0]), len(grid))] if grid else []
+        return jobs.estimate([*trials, (final, len(seeds))], execute)
+    scores = try_points(recipe, run, execute)
+    # of equal scores the first, of the smallest learning rate
+    best = max(sorted(scores), key=scores.get) if scores else default
+    finals = {seed: make_final_run(recipe, best, seed) for seed in seeds}
+    results = run_finals(recipe, run, best, finals, execute)
+    return summarize_search(recipe, best, scores, results)
 
 
-def format_points(recipe: Finetune, some: list[GridPoint]) -> str:
-    """Points of the grid in overrides; the weight decay only where it is chosen too."""
-    rates, decays = (", ".join(f"{value:g}" for value in dict.fromkeys(values)) for values in zip(*some))
+def try_points(recipe: Finetune, run: Run, execute: Callable[[Finetune], Result]) -> dict[GridPoint, float]:
+    """Return the accuracy on the held-out images at each point of the grid at which training does not break down."""
+    grid = list_grid_points(recipe)
+    scores = {}
+
+    def execute_trial(point: GridPoint) -> None:
+        top1 = execute(make_trial(recipe, point))["top1"]
+        scores[point] = top1
+        run.log(f"{format_points(recipe, [point])}: top-1 {top1:.4f} on the held-out images")
+        run.log_metrics({"part": "trial", "lr": point[0], "weight_decay": point[1], "top1": top1})
+
+    if grid:
+        run.log(f"grid: {format_points(recipe, grid)}, each tested on held-out images")
+    trials = {format_points(recipe, [point]): point for point in grid}
+    jobs.run_jobs(trials, execute_trial, run.log, run.warn, tolerated=[ExitCode.NUMERICS])
+    if grid and not scores:
+        raise UserError(f"All {len(grid)} points of the grid failed: use smaller learning rates.", ExitCode.NUMERICS)
+    return scores
+
+
+def run_finals(
+    recipe: Finetune,
+    run: Run,
+    best: GridPoint,
+    finals: dict[int, Finetune],
+    execute: Callable[[Finetune], Result],
+) -> dict[int, Result]:
+    """Return the result of the final run of each seed."""
+
+    def execute_final(seed: int) -> Result:
+        result = execute(finals[seed])
+        run.log_metrics({"part": "final", "seed": seed, "lr": best[0], "weight_decay": best[1], "top1": result["top1"]})
+        return result
+
+    at = f"final run at {format_points(recipe, [best])}"
+    seeds = {f"{at}, seed {seed}: {run_name('finetune', final)}": seed for seed, final in finals.items()}
+    results, _ = jobs.run_jobs(seeds, execute_final, run.log, run.warn, tolerated=[])
+    return {seeds[title]: result for title, result in results.items()}
+
+
+def summarize_search(
+    recipe: Finetune, best: GridPoint, scores: dict[GridPoint, float], results: dict[int, Result]
+) -> Result:
+    """Return the means over the seeds, and what each seed (``finals``) and each point of the grid (``trials``) gave."""
+    top1, top5 = ([result[name] for result in results.values()] for name in ("top1", "top5"))
+    trials = [describe_point(recipe, point) | {"top1": scores.get(point)} for point in list_grid_points(recipe)]
+    return {
+        **describe_point(recipe, best),
+        "top1": Metric(mean(top1), "share", stdev(top1) if len(top1) > 1 else None),
+        "top5": Metric(mean(top5), "share", stdev(top5) if len(top5) > 1 else None),
+        "finals": [{"seed": seed, "top1": result["top1"]} for seed, result in results.items()],
+        **({"trials": trials} if trials else {}),
+        "test_images": next(iter(results.values()))["test_images"],
+    }
+
+
+def describe_point(recipe: Finetune, point: GridPoint) -> dict[str, float]:
+    """Return a point of the grid as options; the weight decay only if it is chosen too."""
+    lr, weight_decay = point
+    return {"lr": lr} | ({"weight_decay": weight_decay} if recipe.decays else {})
+
+
+def format_points(recipe: Finetune, points: list[GridPoint]) -> str:
+    """Return ``learning rate 0.01, 0.1``, with the weight decays if they are chosen too."""
+    rates, decays = (", ".join(f"{value:g}" for value in dict.fromkeys(values)) for values in zip(*points))
     return f"learning rate {rates}" + (f" with weight decay {decays}" if recipe.decays else "")
 
 
 def cache_open_split() -> Callable[..., data.Split]:
-    """``data.open_split`` that opens, and decodes, every part once."""
+    """Return ``data.open_split`` with a cache: each part is opened, and decoded, once."""
     opened: dict[tuple[recipes.Data, str], data.Split] = {}
 
     def open_split(source: recipes.Data, part: str, screen: Screen, tick: Callable[[], None]) -> data.Split:
@@ -62,54 +124,3 @@ def cache_open_split() -> Callable[..., data.Split]:
         return opened[source, part]
 
     return open_split
-
-
-def try_points(recipe: Finetune, run: Run, carry: Callable[[Finetune], dict]) -> dict[GridPoint, float]:
-    """The accuracy on the held-out images at each point of the grid at which training does not break down."""
-    scores, grid = {}, list_grid_points(recipe)
-    for number, point in enumerate(grid, 1):
-        here = format_points(recipe, [point])
-        run.log(f"grid {number}/{len(grid)}: {here}")
-        try:
-            scores[point] = carry(make_trial(recipe, point))["top1"]
-        except UserError as mistake:
-            if mistake.status != ExitCode.NUMERICS:
-                raise
-            run.warn(f"{here} failed, the others go on: {mistake}")
-        else:
-            run.log(f"{here}: top-1 {scores[point]:.4f} on the held-out images")
-            run.log_metrics({"part": "trial", "lr": point[0], "weight_decay": point[1], "top1": scores[point]})
-    if grid and not scores:
-        raise UserError(f"All {len(grid)} points of the grid failed: give smaller learning rates.", ExitCode.NUMERICS)
-    return scores
-
-
-def summarize_search(
-    recipe: Finetune, best: GridPoint, scores: dict[GridPoint, float], finals: dict[int, dict]
-) -> dict[str, Any]:
-    """The result: means over the seeds, and what each seed and each point of the grid gave."""
-    top1 = [found["top1"] for found in finals.values()]
-    return {
-        "lr": best[0],
-        **({"weight_decay": best[1]} if recipe.decays else {}),
-        "top1": mean(top1),
-        **({"top1_std": stdev(top1)} if len(top1) > 1 else {}),
-        "top5": mean(found["top5"] for found in finals.values()),
-        **{f"top1_seed{seed}": found["top1"] for seed, found in finals.items()},
-        **{
-            f"dev_{lr:g}" + (f"_{decay:g}" if recipe.decays else ""): scores.get((lr, decay), "failed")
-            for lr, decay in list_grid_points(recipe)
-        },
-        "test_images": next(iter(finals.values()))["test_images"],
-    }
-
-
-def rehearse_search(recipe: Finetune, seeds: tuple[int, ...], carry: Callable[[Finetune], dict]) -> dict[str, Any]:
-    """What all runs together take, from a rehearsal of one of each kind."""
-    grid = list_grid_points(recipe)
-    point = grid[0] if grid else (recipe.optim.lr, recipe.optim.weight_decay)
-    last = carry(make_final_run(recipe, point, seeds[0]))
-    first = carry(make_trial(recipe, point)) if grid else last
-    hours = len(grid) * first["hours"] + len(seeds) * last["hours"]
-    memory = max(first["memory_gb"], last["memory_gb"])
-    return {"runs": len(grid) + len(seeds), "steps": last["steps"], "hours": hours, "memory_gb": memory}

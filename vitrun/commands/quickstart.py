@@ -1,8 +1,10 @@
 """``vitrun quickstart``: the whole chain with a small model on the embedded data."""
 
+import shlex
+
 from vitrun import commands, recipes
 from vitrun.config import resolve
-from vitrun.runs import run
+from vitrun.runs import jobs, run
 from vitrun.runtime.console import Screen
 
 SCRATCH = ["init=random:vit_nano8", "res=32"]  # the default model, untrained, for comparison
@@ -10,16 +12,22 @@ CHAIN = (("pretrain", []), ("finetune", []), ("finetune", SCRATCH), ("fewshot", 
 
 
 def execute(recipe: recipes.Quickstart, screen: Screen) -> None:
-    """Pretrain on shapes, fine-tune and few-shot-test on digits, both also from untrained weights; then the table."""
-    own: list[str] = []  # the weights of its own pretraining: the folder may have later runs
-    for command, overrides in CHAIN:
-        screen.log(f"\n$ {' '.join(['vitrun', command, *overrides])}")
-        made = resolve.resolve_recipe(command, [*(overrides or own), f"runs={recipe.runs}"])
-        own = own or [f"init={run.run_name(command, made)}"]
+    """Pretrain on shapes, fine-tune and few-shot-test on digits, both also from untrained weights; then compare."""
+    runs = f"runs={recipe.runs}"
+    pretrained: list[str] = []  # init= of the chain's own pretraining: the folder may have later runs
+
+    def execute_step(step: tuple[str, list[str]]) -> None:
+        command, overrides = step
+        step_recipe = resolve.resolve_recipe(command, [*(overrides or pretrained), runs])
+        if not pretrained:
+            pretrained.append(f"init={run.run_name(command, step_recipe)}")
         screen.listeners.clear()
-        screen.print_result(run.execute_run(command, made, screen, commands.import_command(command).execute))
+        screen.print_result(run.execute_run(command, step_recipe, screen, commands.import_command(command).execute))
+
+    steps = {shlex.join(["vitrun", command, *overrides]): (command, overrides) for command, overrides in CHAIN}
+    jobs.run_jobs(steps, execute_step, lambda line: screen.log(f"\n{line}"), screen.warn, tolerated=())
     screen.listeners.clear()
-    screen.log("\n$ vitrun compare")
-    made = resolve.resolve_recipe("compare", [f"runs={recipe.runs}", "paper=none"])
-    commands.import_command("compare").execute(made, screen)
+    screen.log("\nvitrun compare")
+    compare_recipe = resolve.resolve_recipe("compare", [runs, "paper=none"])
+    commands.import_command("compare").execute(compare_recipe, screen)
     screen.log("\nNext, the same on CIFAR-10:\n  vitrun pretrain model=vit_ti4 data=cifar10 epochs=3")

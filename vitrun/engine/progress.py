@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from vitrun.engine.loop import Step
+from vitrun.runs.metrics import Metric
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.console import format_duration, format_speed
@@ -103,7 +104,7 @@ class Meter:
         share = self.data_seconds / self.step_seconds if self.step_seconds else 0.0
         return {
             "steps": self.steps,
-            "seconds": round(seconds, 1),
-            "images_per_second": self.images / seconds,
-            "waiting": share,
+            "seconds": Metric(round(seconds, 1), "seconds"),
+            "images_per_second": Metric(self.images / seconds, "images/s"),
+            "waiting": Metric(share, "share"),
         }

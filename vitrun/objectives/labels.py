@@ -13,6 +13,7 @@ from vitrun.data import Batch, Split
 from vitrun.engine.inference import predict
 from vitrun.errors import UserError
 from vitrun.recipes import Model, Training
+from vitrun.runs.metrics import Metric
 from vitrun.runtime import random
 from vitrun.runtime.device import Machine
 
@@ -78,9 +79,9 @@ class LabelObjective:
         """Return top-1, top-5 and the loss without smoothing of all images of ``batches``."""
         predictions = predict(network, batches, LOSSES[self.loss_name], machine, tick)
         return {
-            "top1": predictions.accuracy(1),
-            "top5": predictions.accuracy(5),
-            "loss": float(predictions.losses.mean()),
+            "top1": Metric(predictions.accuracy(1), "share"),
+            "top5": Metric(predictions.accuracy(5), "share"),
+            "loss": Metric(float(predictions.losses.mean())),
             "test_images": len(predictions.labels),
         }
 

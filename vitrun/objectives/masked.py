@@ -24,6 +24,7 @@ from vitrun.objectives.patches import (
     select_corrupted,
 )
 from vitrun.recipes import Masked, Pretrain, ViT
+from vitrun.runs.metrics import Metric
 from vitrun.runtime.device import Machine
 
 LEVELS_PER_CHANNEL = 8  # 3 bits of each colour channel
@@ -121,8 +122,10 @@ class MaskedObjective:
 
         corrupted = (self.corrupt(batch, "corrupt the test", 0, batch.indices) for batch in batches)
         losses, accuracies, indices = run_inference(network, corrupted, measure, machine, tick)
-        colours = {} if self.options.target == "pixels" else {"colour_accuracy": float(accuracies.mean())}
-        return {"masked_loss": float(losses.mean()), **colours, "test_images": len(indices)}
+        colours = (
+            {} if self.options.target == "pixels" else {"colour_accuracy": Metric(float(accuracies.mean()), "share")}
+        )
+        return {"masked_loss": Metric(float(losses.mean())), **colours, "test_images": len(indices)}
 
     def colour_accuracy(self, outputs: Tensor, images: Tensor, corruption: Tensor) -> Tensor:
         """Return the share of each image's corrupted patches whose colours are right: [B]; zeros for pixels."""

@@ -19,6 +19,7 @@ from vitrun.objectives.patches import (
     select_corrupted,
 )
 from vitrun.recipes import Pretrain, ViT
+from vitrun.runs.metrics import Metric
 from vitrun.runtime.device import Machine
 
 
@@ -67,4 +68,4 @@ class SimMimObjective:
 
         masked = (self.corrupt(batch, "corrupt the test", 0, batch.indices) for batch in batches)
         losses, indices = run_inference(network, masked, measure, machine, tick)
-        return {"masked_loss": float(losses.mean()), "test_images": len(indices)}
+        return {"masked_loss": Metric(float(losses.mean())), "test_images": len(indices)}

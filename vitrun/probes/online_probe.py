@@ -14,6 +14,7 @@ from vitrun.engine.state import TrainState, use_ema
 from vitrun.errors import UserError
 from vitrun.probes import ridge
 from vitrun.recipes import Fewshot
+from vitrun.runs.metrics import Metric, from_plain, to_plain
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
@@ -63,15 +64,17 @@ class OnlineProbe:
             for name, recipe in self.recipes.items():
                 features = [self.compute_features(state, recipe, split) for split in self.splits[name]]
                 draws = ridge.evaluate_few_shot(*features, recipe.shots, recipe.seeds, recipe.l2)
-                summary = ridge.summarize_draws(draws, len(recipe.l2) > 1)
-                for shots in recipe.shots:
-                    accuracy = ridge.format_accuracy(f"shot{shots}", summary)
-                    meter.log(f"step {step}/{self.steps}  {name} {shots}-shot {accuracy} %")
-                metrics |= {f"fewshot_{name.replace('/', '_')}_{key[4:]}": value for key, value in summary.items()}
+                prefix = f"fewshot_{name.replace('/', '_')}"
+                for shots, accuracy in ridge.summarize_draws(draws).items():
+                    text = ridge.format_accuracy(accuracy)
+                    meter.log(f"step {step}/{self.steps}  {name} {shots}-shot {text} %")
+                    metrics[f"{prefix}_{shots}"] = accuracy
+                if len(recipe.l2) > 1:
+                    metrics[f"{prefix}_l2"] = ridge.list_chosen_l2(draws)
         state.network.train()
         seconds = time.monotonic() - start
         meter.pause(seconds)
-        self.done[step] = {"step": step, **metrics, SECONDS_KEY: round(seconds, 2)}
+        self.done[step] = {"step": step, **to_plain(metrics), SECONDS_KEY: round(seconds, 2)}
         self.run.log_metrics(self.done[step])
 
     def compute_features(self, state: TrainState, recipe: Fewshot, split: data.Split) -> ridge.Features:
@@ -82,8 +85,10 @@ class OnlineProbe:
 
     def summary(self) -> dict[str, Any]:
         """Return the metrics of the last probe, and the seconds of all, which the run's own speed leaves out."""
-        last = {key: value for key, value in self.done[self.steps].items() if key.startswith("fewshot_")}
-        return last | {SECONDS_KEY: round(sum(line[SECONDS_KEY] for line in self.done.values()), 1)}
+        last = from_plain(self.done[self.steps])
+        seconds = sum(line[SECONDS_KEY] for line in self.done.values())
+        metrics = {name: value for name, value in last.items() if name not in ("attempt", "step")}
+        return metrics | {SECONDS_KEY: Metric(round(seconds, 1), "seconds")}
 
 
 def is_probe_due(step: int, every: int | str, steps: int) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitrun.errors import ExitCode, UserError
+from vitrun.runs.metrics import Metric
 
 BIAS_FEATURE = 100.0  # the constant feature that stands for the bias: the ridge on the bias is l2 / 10^4
 HELD_OUT_PER_CLASS = 25  # images a class at most that one of several l2 is chosen on
@@ -117,22 +118,28 @@ def solve_ridge(x: Tensor, y: Tensor, classes: int, l2s: Sequence[float]) -> lis
     return [(x.T @ inverse if wide else inverse).float() for inverse in inverses]
 
 
-def summarize_draws(draws: Sequence[DrawResult], chosen: bool = False) -> dict[str, float | str]:
-    """Return ``shot5``, the mean accuracy over the seeds, its deviation and half its 95 % interval for each number.
+def summarize_draws(draws: Sequence[DrawResult]) -> dict[int, Metric]:
+    """Return the accuracy for each number of shots: mean, deviation and 95 % interval over the seeds."""
+    return {
+        shots: summarize_accuracies([draw.accuracy for draw in draws if draw.shots == shots])
+        for shots in dict.fromkeys(draw.shots for draw in draws)
+    }
 
-    If l2 was ``chosen``, ``shot5_l2`` lists what each draw used, in the order of the seeds.
-    """
-    metrics: dict[str, float | str] = {}
-    for shots in dict.fromkeys(draw.shots for draw in draws):
-        same_shots = [draw for draw in draws if draw.shots == shots]
-        values = [draw.accuracy for draw in same_shots]
-        metrics[f"shot{shots}"] = float(np.mean(values))
-        if len(values) > 1:
-            metrics[f"shot{shots}_std"] = float(np.std(values, ddof=1))
-            metrics[f"shot{shots}_ci95"] = ci95_half_width(values)
-        if chosen:
-            metrics[f"shot{shots}_l2"] = " ".join(f"{draw.l2:g}" for draw in same_shots)
-    return metrics
+
+def summarize_accuracies(values: Sequence[float]) -> Metric:
+    """Return the mean of accuracies with its deviation and 95 % interval, if there are several."""
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Metric(mean, "share")
+    return Metric(mean, "share", float(np.std(values, ddof=1)), ci95_half_width(values))
+
+
+def list_chosen_l2(draws: Sequence[DrawResult]) -> dict[str, list[float]]:
+    """Return the l2 of each draw by its number of shots, in the order of the seeds."""
+    return {
+        str(shots): [draw.l2 for draw in draws if draw.shots == shots]
+        for shots in dict.fromkeys(draw.shots for draw in draws)
+    }
 
 
 def ci95_half_width(values: Sequence[float]) -> float:
@@ -147,9 +154,9 @@ def ci95_half_width(values: Sequence[float]) -> float:
     return float(point * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def format_accuracy(name: str, metrics: dict[str, float | str]) -> str:
-    """Return the mean, deviation and interval of ``name`` in percent: ``57.3 +- 5.2 (95 %: 44.4 to 70.2)``."""
-    mean, std, half = (100 * metrics.get(f"{name}{part}", 0.0) for part in ("", "_std", "_ci95"))
-    if not half:
-        return f"{mean:.1f}"
+def format_accuracy(accuracy: Metric) -> str:
+    """Return ``57.3 +- 5.2 (95 %: 44.4 to 70.2)``: the mean, the deviation and the interval, in percent."""
+    if not accuracy.ci95:
+        return f"{100 * accuracy.mean:.1f}"
+    mean, std, half = 100 * accuracy.mean, 100 * accuracy.std, 100 * accuracy.ci95
     return f"{mean:.1f} +- {std:.1f} (95 %: {mean - half:.1f} to {mean + half:.1f})"

@@ -19,6 +19,7 @@ from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.recipes import RECIPE_FILE, trees
 from vitrun.runs import checkpoints
 from vitrun.runs.lookup import model_name_of, weights_fingerprint
+from vitrun.runs.metrics import to_plain
 from vitrun.runs.run_files import (
     ABOUT_FILE,
     CHECKPOINTS_FOLDER,
@@ -292,7 +293,7 @@ def execute_run(command: str, recipe: Any, screen: Screen, main: Callable[[Any, 
     run = Run(command, recipe, screen, dry)
     if dry:
         run.log(f"{command}: a rehearsal of {run.name}; nothing is written")
-        return main(recipe, run)
+        return to_plain(main(recipe, run))
     if set(distributed.all_gather_object(run.name)) != {run.name}:
         raise UserError("The ranks do not begin from the same weights: name them, as in init=RUN.", ExitCode.CHECKPOINT)
     run.check_unchanged()
@@ -307,7 +308,7 @@ def execute_run(command: str, recipe: Any, screen: Screen, main: Callable[[Any, 
     with handle_stop_signals(run.request_exit), run.locked():
         run.log(f"{command}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")
         try:
-            result = main(recipe, run)
+            result = to_plain(main(recipe, run))
         except UserError as mistake:
             run.write_log_line(f"stopped: {mistake}")
             run.remove_if_unstarted()

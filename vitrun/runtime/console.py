@@ -59,9 +59,7 @@ class Screen:
         if self.as_json:
             self.print(json.dumps(result, indent=2))
             return
-        width = max((len(key) for key in result), default=0)
-        lines = [f"  {key.ljust(width)}  {format_value(value)}" for key, value in result.items()]
-        for line in lines:
+        for line in format_result(result):
             for listener in self.listeners:
                 listener(line)
             self.print(line)
@@ -132,8 +130,24 @@ def track_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
             print(f"{number}/{total} {what}", file=sys.stderr, flush=True)
 
 
+def format_result(result: dict[str, Any]) -> list[str]:
+    """Return a line for each value of a plain result; a metric that has a deviation is shown with it."""
+    metrics = result.get("metrics", {})
+    values = [(name, value) for name, value in result.items() if name != "metrics"]
+    width = max((len(name) for name, _ in values), default=0)
+    lines = []
+    for name, value in values:
+        std = metrics.get(name, {}).get("std")
+        for item in value if isinstance(value, list) else [value]:
+            spread = "" if std is None else f" ± {format_value(std)}"
+            lines.append(f"  {name.ljust(width)}  {format_value(item)}{spread}")
+    return lines
+
+
 def format_value(value: Any) -> str:
-    """A value for people: shares as they are, floats with four digits."""
+    """Return a value for people: floats with four digits, dicts as ``lr 0.003, top1 0.91``."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {format_value(item)}" for name, item in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

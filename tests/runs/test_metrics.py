@@ -1,0 +1,22 @@
+"""Results are written and read back without loss, flat for scripts and in full for code."""
+
+import json
+
+from vitrun.runs import metrics
+from vitrun.runs.metrics import Metric
+from vitrun.runtime.console import format_result
+
+RESULT = {"shot5": Metric(0.5, "share", 0.1, 0.25), "loss": Metric(1.25), "images": 40, "best_layer": "layer2"}
+
+
+def test_a_result_survives_json_and_has_each_mean_under_its_name():
+    plain = json.loads(json.dumps(metrics.to_plain(RESULT)))
+    assert (plain["shot5"], plain["loss"], plain["images"]) == (0.5, 1.25, 40)
+    assert metrics.from_plain(plain) == RESULT
+    assert metrics.read_metrics(plain) == {"shot5": RESULT["shot5"], "loss": RESULT["loss"], "images": Metric(40)}
+
+
+def test_a_deviation_is_shown_beside_its_mean_and_a_list_a_line_an_item():
+    lines = format_result(metrics.to_plain(RESULT | {"trials": [{"lr": 0.1, "top1": 0.5}, {"lr": 1.0, "top1": None}]}))
+    assert lines[0].split() == ["shot5", "0.5", "±", "0.1"]
+    assert [line.split(maxsplit=1)[1] for line in lines[-2:]] == ["lr 0.1, top1 0.5", "lr 1, top1 None"]

@@ -1,0 +1,49 @@
+"""The result of a run: measured values with their spread and unit, and facts (counts, names, choices).
+
+A command returns a dict whose values are a :class:`Metric` or a fact. ``result.json`` and ``--json`` have it as
+:func:`to_plain` writes it: each metric's mean under its name, and all that is known of it under ``metrics``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+METRICS_KEY = "metrics"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured value; if it is a mean over seeds or draws, with their sample standard deviation.
+
+    ``unit`` is ``"share"`` for what is shown in percent, as an accuracy; ``"seconds"``, ``"images/s"`` ...; or empty.
+    """
+
+    mean: float
+    unit: str = ""
+    std: float | None = None
+    ci95: float | None = None  # half the width of the 95 % confidence interval of the mean
+
+    def percent(self) -> str:
+        """Return ``85.30 ± 0.02`` of a share, in percent."""
+        return f"{100 * self.mean:.2f}" + ("" if self.std is None else f" ± {100 * self.std:.2f}")
+
+
+def to_plain(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result as plain values, as JSON has them."""
+    metrics = {name: value for name, value in result.items() if isinstance(value, Metric)}
+    values = {name: value.mean if name in metrics else value for name, value in result.items()}
+    details = {name: asdict(metric) for name, metric in metrics.items()}
+    return values | ({METRICS_KEY: details} if details else {})
+
+
+def from_plain(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result that :func:`to_plain` wrote."""
+    metrics = {name: Metric(**fields) for name, fields in result.get(METRICS_KEY, {}).items()}
+    return {name: metrics.get(name, value) for name, value in result.items() if name != METRICS_KEY}
+
+
+def read_metrics(result: Mapping[str, Any]) -> dict[str, Metric]:
+    """Return the metrics of a result that :func:`to_plain` wrote, and its numeric facts as metrics without a unit."""
+    values = from_plain(result)
+    numbers = {name: Metric(value) for name, value in values.items() if isinstance(value, int | float)}
+    return numbers | {name: value for name, value in values.items() if isinstance(value, Metric)}
