@@ -97,7 +97,7 @@ def test_an_image_that_cannot_be_read_is_named_and_like_no_other(run_command, do
     (doubled / "train/a/002.png").write_bytes(b"<html>500</html>")
     recipe, result = run_command("dedup", "data=folder", f"data.path={doubled}")
     assert not {"a/000.png", "a/002.png"} & {pair["train"] for pair in pairs(recipe)} and result["duplicates"]
-    assert "compared by its bytes alone: a/000.png is no readable image" in (place(recipe) / "log.txt").read_text()
+    assert "compared by its bytes alone: a/000.png is not a readable image" in (place(recipe) / "log.txt").read_text()
 
 
 def test_a_mirrored_copy_counts_only_where_training_mirrors(run_command, doubled):
@@ -149,7 +149,7 @@ def test_a_list_of_other_images_is_refused(run_command, doubled, tmp_path):
         run_command("pretrain", *TINY, f"exclude={run.run_name('dedup', searched)}")
     assert error.value.status == ExitCode.DATA
     (tmp_path / "keys.txt").write_text("train-0000001-shape-32\nnone\n")
-    with pytest.raises(UserError, match="1 of the 2 images to leave out are none of the training images, as none"):
+    with pytest.raises(UserError, match="1 of the 2 images to exclude are not training images, such as none"):
         run_command("pretrain", *TINY, f"exclude={tmp_path / 'keys.txt'}")
 
 

@@ -101,7 +101,7 @@ def test_a_bad_image_is_described_as_any_command_would(what, tmp_path, capsys):
     (tmp_path / "cat" / "1.png").write_bytes(BAD[what][0])
     with pytest.raises(UserError) as error:
         shown(capsys, "folder", f"data.path={tmp_path}")
-    with pytest.raises(UserError, match="cat/1.png is no readable image") as expected:
+    with pytest.raises(UserError, match="cat/1.png is not a readable image") as expected:
         local_files.open_path(tables.load_data_row("folder", path=tmp_path, train=None), "test").decode(1)
     assert str(error.value) == str(expected.value) and error.value.status == ExitCode.DATA
 
@@ -127,7 +127,7 @@ def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
 def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read_them(tmp_path, capsys):
     for part in ("Train", "Testing"):
         class_folders(tmp_path / part, ["cat", "dog"], 3)
-    with pytest.raises(UserError, match="which are parts and no classes: add data.test=Testing data.train=Train"):
+    with pytest.raises(UserError, match="which are parts and not classes: add data.test=Testing data.train=Train"):
         shown(capsys, "folder", f"data.path={tmp_path}")
     overrides = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
     said = shown(capsys, "folder", *overrides)
@@ -137,7 +137,7 @@ def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read
 def test_a_link_that_leads_nowhere_is_named(tmp_path, capsys):
     class_folders(tmp_path, ["cat", "dog"], 3)
     (tmp_path / "cat" / "4.jpg").symlink_to("nowhere.jpg")
-    with pytest.raises(UserError, match="cat/4.jpg cannot be read: .*Bring it back, or remove what names it") as error:
+    with pytest.raises(UserError, match="cat/4.jpg cannot be read: .*Restore the file") as error:
         shown(capsys, "folder", f"data.path={tmp_path}")
     assert error.value.status == ExitCode.DATA
 

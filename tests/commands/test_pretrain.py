@@ -61,7 +61,7 @@ def test_images_in_one_folder_with_the_runs_are_read_again_and_again(monkeypatch
 
 def test_a_damaged_image_is_named(run_command, photographs):
     (photographs / "train" / "cat" / "0.jpg").write_bytes(b"<html>404</html>")
-    with pytest.raises(UserError, match=r"cat/0.jpg is no readable image \(16 bytes.*html") as error:
+    with pytest.raises(UserError, match=r"cat/0.jpg is not a readable image \(16 bytes.*html") as error:
         run_command(
             "pretrain", "model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=12", "steps=2", "warmup=0"
         )

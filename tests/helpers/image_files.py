@@ -32,19 +32,19 @@ PNG = encoded(PIXELS, "PNG")
 # what, the file, parts of the sentence
 BAD = {
     "cut short, JPEG": (JPEG[:-900], ["truncated"]),
-    "cut short in the header, JPEG": (JPEG[:100], [r"(100 bytes, beginning with '\xff\xd8\xff"]),
+    "cut short in the header, JPEG": (JPEG[:100], [r"(100 bytes, starting with '\xff\xd8\xff"]),
     "cut short, PNG": (PNG[: len(PNG) // 2], ["truncated"]),
     "cut short, GIF": (encoded(PIXELS, "GIF")[:900], ["truncated"]),
     "empty": (b"", ["(0 bytes", "the file is empty"]),
-    "a web page": (b"<html><body>404 Not Found", ["beginning with '<html>", "no image format"]),
-    "text": ("größer".encode(), ["no image format"]),
-    "no magic": (b"\0\0" + JPEG[2:], ["no image format"]),
-    "the magic alone": (b"\xff\xd8\xff" + bytes(50), ["no image format"]),
-    "no pixels": (png(0, 7, 8, 2, b""), ["is no readable image"]),
-    "broken PNG data": (PNG[:60] + bytes(500) + PNG[560:], ["is no readable image"]),
+    "a web page": (b"<html><body>404 Not Found", ["starting with '<html>", "unknown image format"]),
+    "text": ("größer".encode(), ["unknown image format"]),
+    "no magic": (b"\0\0" + JPEG[2:], ["unknown image format"]),
+    "the magic alone": (b"\xff\xd8\xff" + bytes(50), ["unknown image format"]),
+    "no pixels": (png(0, 7, 8, 2, b""), ["is not a readable image"]),
+    "broken PNG data": (PNG[:60] + bytes(500) + PNG[560:], ["is not a readable image"]),
     "a bomb": (png(60000, 60000, 1, 0, b""), ["3600000000 pixels", "bomb"]),
-    "PostScript, which is a program": (encoded(PIXELS, "EPS"), ["no image format", "JPEG, PNG"]),
-    "floats": (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), ["nothing says which of its F values"]),
+    "PostScript, which is a program": (encoded(PIXELS, "EPS"), ["unknown image format", "JPEG, PNG"]),
+    "floats": (encoded(Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), ["its mode F has no defined white"]),
 }
 
 

@@ -1,4 +1,4 @@
-"""``vitrun dedup``: find the test images that a training set holds too."""
+"""``vitrun dedup``: find the test images that are in a training set too."""
 
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from vitrun import data, recipes
 from vitrun.data import near_duplicates
 from vitrun.data.near_duplicates import Pairs
 from vitrun.engine import weights
+from vitrun.models import LoadedModel
 from vitrun.probes.feature_cache import FeatureExtractor, cached
 from vitrun.runs.exclude import DUPLICATES_FILE, EXCLUDED_KEYS_FILE
 from vitrun.runs.run import Run
@@ -17,10 +18,10 @@ from vitrun.runtime.device import Machine
 
 
 def execute(recipe: recipes.Dedup, run: Run) -> dict[str, Any]:
-    """How many test images have duplicates by each detector; the pairs, and the keys of the training images in them.
+    """Return how many test images have duplicates by each detector; write the pairs and the keys of training images.
 
-    A mirrored copy counts as near where training mirrors images. The pairs are, of each image that has any, that with
-    its nearest.
+    Each image that has duplicates is paired with its nearest one. A mirrored copy counts as near if training mirrors
+    images.
     """
     machine = Machine(recipe.device, recipe.precision)
     if recipe.init:
@@ -36,39 +37,48 @@ def execute(recipe: recipes.Dedup, run: Run) -> dict[str, Any]:
     loaded = weights.load_init(recipe.init, recipe.runs, 0, run.log, res=recipe.res) if recipe.init else None
     if run.dry:
         return {"test_images": len(test), "train_images": len(train)}
-    tests, trains = hash_split(recipe.against, "test", test, run), hash_split(recipe.data, "train", train, run)
-    found = {"exact": near_duplicates.match_exact(tests["exact"], trains["exact"])}
-    for how in ("near", "mirrored") if recipe.data.flip else ("near",):
-        mirrored = how == "mirrored"
-        found[how] = near_duplicates.match_by_hash(
-            tests["near"], trains["near"], recipe.distance, mirrored, machine.device
-        )
-    if loaded:
-        both = ((recipe.against, "test", test), (recipe.data, "train", train))
-        extractor = FeatureExtractor(recipe, run, machine, loaded)
-        vectors = [near_duplicates.normalize_features(extractor.extract(*one)[0]) for one in both]
-        found["features"] = near_duplicates.match_by_cosine(
-            *vectors, near_duplicates.normalize_features, recipe.similarity, machine.device
-        )
-    run.write_file(DUPLICATES_FILE, lambda path: write_pairs(path, found, test, train))
-    excluded = sorted({row for pairs in found.values() for row in pairs.trains.tolist()})
+    pairs = find_pairs(recipe, run, machine, loaded, test, train)
+    run.write_file(DUPLICATES_FILE, lambda path: write_pairs(path, pairs, test, train))
+    excluded = sorted({row for some in pairs.values() for row in some.trains.tolist()})
     run.write_file(EXCLUDED_KEYS_FILE, lambda path: write_keys(path, [train.keys[row] for row in excluded]))
     return {
-        **{how: count_test_images(found, how) for how in ("exact", "near", "features") if how in found},
-        "duplicates": count_test_images(found, *found),
+        **{how: count_test_images(pairs, how) for how in ("exact", "near", "features") if how in pairs},
+        "duplicates": count_test_images(pairs, *pairs),
         "test_images": len(test),
         "excluded": len(excluded),
         "train_images": len(train),
     }
 
 
+def find_pairs(
+    recipe: recipes.Dedup, run: Run, machine: Machine, loaded: LoadedModel | None, test: data.Split, train: data.Split
+) -> dict[str, Pairs]:
+    """Return the pairs that each detector finds; ``features`` is one of them if there is a ``loaded`` model."""
+    tests, trains = hash_split(recipe.against, "test", test, run), hash_split(recipe.data, "train", train, run)
+    near, distance = (tests["near"], trains["near"]), recipe.distance
+    pairs = {
+        "exact": near_duplicates.match_exact(tests["exact"], trains["exact"]),
+        "near": near_duplicates.match_by_hash(*near, distance, False, machine.device),
+    }
+    if recipe.data.flip:
+        pairs["mirrored"] = near_duplicates.match_by_hash(*near, distance, True, machine.device)
+    if loaded:
+        splits = ((recipe.against, "test", test), (recipe.data, "train", train))
+        extractor = FeatureExtractor(recipe, run, machine, loaded)
+        vectors = [near_duplicates.normalize_features(extractor.extract(*split)[0]) for split in splits]
+        pairs["features"] = near_duplicates.match_by_cosine(
+            *vectors, near_duplicates.normalize_features, recipe.similarity, machine.device
+        )
+    return pairs
+
+
 def hash_split(source: recipes.Data, part: str, split: data.Split, run: Run) -> dict[str, Tensor]:
-    """The hashes of a split, kept in a file, so that a training set is read once for all test sets."""
+    """Return the hashes of a split, cached in a file, so that a training set is read once for all test sets."""
 
     def compute() -> dict[str, Tensor]:
         with run.screen.progress(f"hashes of {source.name} {part}", len(split), 0) as bar:
             return near_duplicates.hash_images(
-                split, run.progress_callback(bar), lambda mistake: run.warn(f"compared by its bytes alone: {mistake}")
+                split, run.progress_callback(bar), lambda error: run.warn(f"compared by its bytes alone: {error}")
             )
 
     return cached(
@@ -77,13 +87,13 @@ def hash_split(source: recipes.Data, part: str, split: data.Split, run: Run) -> 
 
 
 def count_test_images(found: dict[str, Pairs], *hows: str) -> int:
-    """The test images that some detectors found; mirrored ones are near."""
+    """Return the number of test images that any of these detectors found; ``near`` includes mirrored ones."""
     hows = (*hows, "mirrored") if "near" in hows else hows
     return len(np.unique(np.concatenate([pairs.tests for how, pairs in found.items() if how in hows])))
 
 
 def write_pairs(path: Path, found: dict[str, Pairs], test: data.Split, train: data.Split) -> None:
-    """A Parquet table, a row a pair: the keys of both images, how it was found, and the bits or 1 - cosine between."""
+    """Write a Parquet table with a row per pair: both keys, the detector, and the distance in bits or 1 - cosine."""
     import pyarrow
     import pyarrow.parquet
 
@@ -98,5 +108,5 @@ def write_pairs(path: Path, found: dict[str, Pairs], test: data.Split, train: da
 
 
 def write_keys(path: Path, keys: list[str]) -> None:
-    """A key a line."""
+    """Write one key per line."""
     path.write_text("".join(f"{key}\n" for key in keys), encoding="utf-8", errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""Bad images in training: which image stands in for one, and how many may be."""
+"""Images that cannot be decoded: replaced in training up to a share, found, dropped."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -13,99 +13,108 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.runtime import distributed
 from vitrun.runtime.console import track_progress
 
-MAX_NAMED = 10  # bad images that the last sentence of a run names
+MAX_NAMED = 10  # bad images that an error names
 
 
-def raise_bad_image(index: int, mistake: BadImage) -> None:
-    """What is done about a bad image where none may be."""
-    raise mistake
+def raise_bad_image(index: int, error: BadImage) -> None:
+    """Raise ``error``: the handler of bad images where none are allowed."""
+    raise error
 
 
 def read_or_next(split: Split, index: int, bad: Callable[[int, BadImage], None]) -> tuple[int, np.ndarray]:
-    """The image at ``index``, or where it is bad the next that is not, after the last the first; and its place.
+    """Return the image at ``index`` or, if it is bad, the next readable one (cyclically), with its index before it.
 
-    So the split alone decides which image is seen, and a resumed run sees the same. ``bad`` may raise to end the run.
+    The split alone decides which image that is, so a resumed run reads the same. ``bad`` is called with the index and
+    the error of each bad image, and may raise to end the run.
     """
-    for place in chain(range(index, len(split)), range(index)):
+    for row in chain(range(index, len(split)), range(index)):
         try:
-            return place, split.decode(place)
-        except BadImage as mistake:
-            bad(place, mistake)
-            last = mistake
+            return row, split.decode(row)
+        except BadImage as error:
+            bad(row, error)
+            last = error
     raise last
 
 
 class BadImageBudget:
-    """Counts the bad images of a split, each once, and ends the run at more than a ``share`` of all."""
+    """Count the bad images of a split, each once; raise UserError if they are more than a ``share`` of all.
+
+    Args:
+        report: Called with the key and the message of each bad image.
+        known: Keys of the bad images that were found before the run was resumed.
+    """
 
     def __init__(self, split: Split, share: float, report: Callable[[str, str], None], known: Iterable[str] = ()):
         self.split, self.share, self.report = split, share, report
-        self.keys = set(known)  # those met before the run was resumed
-        self.unsynced: list[tuple[str, str]] = []  # that the other ranks have not heard
+        self.keys = set(known)
+        self.unsynced: list[tuple[str, str]] = []  # key and message of those that the other ranks do not know yet
         self.lock = Lock()
 
-    def __call__(self, index: int, mistake: BadImage) -> None:
+    def __call__(self, index: int, error: BadImage) -> None:
         """Count the image at ``index``."""
-        self.count(self.split.keys[index], str(mistake))
+        self.count(self.split.keys[index], str(error))
 
     def sync(self) -> None:
-        """Count what the other ranks met, too."""
+        """Count the bad images that other ranks found."""
         with self.lock:
-            news, self.unsynced = self.unsynced, []
-        for key, sentence in chain.from_iterable(distributed.all_gather_object(news)):
-            self.count(key, sentence)
+            unsynced, self.unsynced = self.unsynced, []
+        for key, message in chain.from_iterable(distributed.all_gather_object(unsynced)):
+            self.count(key, message)
 
-    def count(self, key: str, sentence: str) -> None:
-        """Count and report of an image; a UserError where it is one too many."""
+    def count(self, key: str, message: str) -> None:
+        """Count and report a bad image; raise UserError if there are too many."""
         with self.lock:
             if key not in self.keys:
                 self.keys.add(key)
-                self.unsynced.append((key, sentence))
-                self.report(key, sentence)
+                self.unsynced.append((key, message))
+                self.report(key, message)
             if len(self.keys) > self.share * len(self.split):
-                more = f", first {', '.join(sorted(self.keys)[:MAX_NAMED])}" if len(self.keys) > 1 else ""
+                names = f" ({', '.join(sorted(self.keys)[:MAX_NAMED])})" if len(self.keys) > 1 else ""
                 raise UserError(
-                    f"{len(self.keys)} of {len(self.split)} training images cannot be read{more}, which is more than "
-                    f"bad_images={self.share:g} of them: {sentence}",
+                    f"{len(self.keys)} of {len(self.split)} training images cannot be read{names}, more than the share "
+                    f"bad_images={self.share:g} allows. {message}",
                     ExitCode.DATA,
                 )
 
     def summary(self) -> dict[str, int | str]:
-        """For the result: how many images were bad, and which."""
+        """Return the entries of the result: the number of bad images, and their keys."""
         names = {"bad_images_replaced": ", ".join(sorted(self.keys))} if self.keys else {}
         return {"bad_images": len(self.keys), **names}
 
 
 def find_bad_images(split: Split) -> dict[int, BadImage]:
-    """What is wrong with each bad image, by its place; every image is decoded to find them."""
+    """Return the error of each bad image by its index; decode every image to find them."""
     if split.pixels is not None:
         return {}
 
     def check(start: int) -> list[tuple[int, BadImage]]:
-        found = []
+        errors = []
         for row in range(start, min(start + DECODE_CHUNK, len(split))):
             try:
                 split.decode(row)
-            except BadImage as mistake:
-                found.append((row, mistake))
-        return found
+            except BadImage as error:
+                errors.append((row, error))
+        return errors
 
     starts = range(0, len(split), DECODE_CHUNK)
     return dict(
         chain.from_iterable(
-            track_progress(DECODE_POOL.map(check, starts), len(starts), f"times {DECODE_CHUNK} images checked")
+            track_progress(DECODE_POOL.map(check, starts), len(starts), f"x {DECODE_CHUNK} images checked")
         )
     )
 
 
 def drop_bad_images(split: Split, report: Callable[[str], None]) -> Split:
-    """The split without its bad images, each of which ``report`` is told."""
+    """Return the split without its bad images; call ``report`` with a line for each.
+
+    Raise UserError if none can be read.
+    """
     bad = find_bad_images(split)
     if split.pixels is not None:
         return split
     if len(bad) == len(split):
         raise UserError(f"None of {len(bad)} images can be read: {bad[0]}", ExitCode.DATA)
-    for mistake in bad.values():
-        report(f"skipped: {mistake}")
-    sound = split.select(np.setdiff1d(np.arange(len(split)), list(bad)))
-    return decode_to_memory(replace(sound, skipped=len(bad), full_identity=split.identity))
+    for error in bad.values():
+        report(f"skipped: {error}")
+    readable = split.select(np.setdiff1d(np.arange(len(split)), list(bad)))
+    return decode_to_memory(replace(readable, skipped=len(bad), full_identity=split.identity))

@@ -1,4 +1,4 @@
-"""Splits whose images stay in memory once they are decoded."""
+"""Splits whose images are decoded once and stay in memory."""
 
 from dataclasses import replace
 
@@ -7,39 +7,37 @@ import torch
 
 from vitrun.data.split import DECODE_POOL, BadImage, Split
 
-MAX_PIXEL_BYTES = 2**30  # bytes of pixels that a split of equal images may take to be decoded once
-DECODE_CHUNK = 500  # images a thread decodes at a time
-TINY_PIXELS = (
-    32 * 32
-)  # pixels: decoding no more takes less time than threads lose by handing Python's lock to each other
+MAX_PIXEL_BYTES = 2**30  # bytes of pixels up to which a split is decoded into memory
+DECODE_CHUNK = 500  # images per task of a thread
+TINY_PIXELS = 32 * 32  # up to this size decoding takes less time than threads lose by passing Python's lock around
 
 
 def cache_decoded(split: Split) -> Split:
-    """The split whose images stay in memory once they are decoded, as many as take ``MAX_PIXEL_BYTES`` bytes."""
+    """Return the split with a cache of its decoded images, up to ``MAX_PIXEL_BYTES`` bytes."""
     images: dict[int, np.ndarray] = {}
-    taken = 0
+    cached_bytes = 0
 
-    def encoded(index: int) -> np.ndarray:
-        nonlocal taken
+    def read_encoded(index: int) -> np.ndarray:
+        nonlocal cached_bytes
         if (image := images.get(index)) is None:
             image = split.decode(index).transpose(1, 2, 0)  # [h, w, 3]
-            if taken + image.nbytes <= MAX_PIXEL_BYTES:  # threads may count one image twice, and keep it once
+            if cached_bytes + image.nbytes <= MAX_PIXEL_BYTES:  # two threads may count one image twice: harmless
                 images[index] = image
-                taken += image.nbytes
+                cached_bytes += image.nbytes
         return image
 
-    return replace(split, read_encoded=encoded)
+    return replace(split, read_encoded=read_encoded)
 
 
 def decode_to_memory(split: Split) -> Split:
-    """The split with its pixels in memory, where its images are of one size, few enough and sound; else as it is."""
+    """Return the split with its pixels in memory if its images are readable, of one size, and few; else unchanged."""
     probe = [try_decode(split, row) for row in range(0, len(split), max(1, len(split) // 16))]
     sides = {image.shape if image is not None else None for image in probe}
     if len(sides) > 1 or None in sides or probe[0].size * len(split) > MAX_PIXEL_BYTES:
         return split
     pixels = np.empty((len(split), *probe[0].shape), dtype=np.uint8)
 
-    def place(start: int) -> bool:
+    def decode_chunk(start: int) -> bool:
         for row in range(start, min(start + DECODE_CHUNK, len(split))):
             image = try_decode(split, row)
             if image is None or image.shape != pixels.shape[1:]:
@@ -48,13 +46,13 @@ def decode_to_memory(split: Split) -> Split:
         return True
 
     _, height, width = probe[0].shape
-    spread = map if height * width <= TINY_PIXELS else DECODE_POOL.map
-    fits = all(spread(place, range(0, len(split), DECODE_CHUNK)))
+    map_chunks = map if height * width <= TINY_PIXELS else DECODE_POOL.map
+    fits = all(map_chunks(decode_chunk, range(0, len(split), DECODE_CHUNK)))
     return replace(split, pixels=torch.from_numpy(pixels), read_encoded=None) if fits else split
 
 
 def try_decode(split: Split, row: int) -> np.ndarray | None:
-    """The image at ``row``, or None where it is bad."""
+    """Return the image at ``row``, or None if it is bad."""
     try:
         return split.decode(row)
     except BadImage:

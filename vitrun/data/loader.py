@@ -1,4 +1,4 @@
-"""Batches: which images a step sees is arithmetic, and they are made while the step before is computed."""
+"""Batches of views of images, made by threads while the previous step is computed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,17 +17,17 @@ from vitrun.data.split import DECODE_POOL, BadImage, Split
 from vitrun.runtime import distributed
 
 T = TypeVar("T")
-PREFETCHED_BATCHES = 2  # batches made before they are asked for
-POLL_SECONDS = 0.1  # seconds between two looks whether a batch is still wanted
-VIEW_CHUNK_IN_MEMORY = 128  # images in memory viewed at a time: many, to share the calls, yet few enough for the caches
-VIEW_CHUNK = 16  # images a thread reads and views at a time: enough to share the calls, few enough to busy all threads
+PREFETCHED_BATCHES = 2  # batches made in advance
+POLL_SECONDS = 0.1  # seconds between checks whether a batch is still needed
+VIEW_CHUNK_IN_MEMORY = 128  # images in memory per call: many, to share its cost, few enough for the CPU's caches
+VIEW_CHUNK = 16  # images per task of a thread: many, to share the cost of a call, few enough to use all threads
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images [B, 3, R, R] in [-1, 1], their labels [B] or [B, K] padded with -1, and their places in the split [B].
+    """Images [B, 3, R, R] in [-1, 1], labels [B] or [B, K] padded with -1, and indices in the split [B].
 
-    What an objective needs besides has as many rows: ``inputs`` go to the network, ``targets`` to the loss.
+    What an objective adds has B rows too: ``inputs`` go to the network, ``targets`` to the loss.
     """
 
     images: Tensor
@@ -35,10 +35,10 @@ class Batch:
     indices: np.ndarray
     inputs: tuple[Tensor, ...] = ()
     targets: tuple[Tensor, ...] = ()
-    offset: int = 0  # the place of the first image in the batch of all ranks
+    offset: int = 0  # index of the first image in the batch of all ranks
 
     def micro_batch(self, rows: slice | np.ndarray, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
-        """What the network is given of the images at ``rows``, and what the loss is, on ``device``."""
+        """Return the inputs of the network and the targets of the loss for ``rows``, on ``device``."""
         parts = ((self.images, *self.inputs), (self.labels, *self.targets))
         inputs, targets = ([tensor[rows].to(device, non_blocking=True) for tensor in part] for part in parts)
         return inputs, targets
@@ -53,29 +53,30 @@ def train_batches(
     steps: int,
     bad: Callable[[int, BadImage], None] = raise_bad_image,
 ) -> Iterator[Batch]:
-    """The batches of steps ``start`` to ``steps``: every epoch is a new order of all images, no image is left out.
+    """Yield the batches of steps ``start`` to ``steps``; every epoch has all images in a new order.
 
-    Step s sees positions s*batch to (s+1)*batch of the endless row of epochs, so a run continues from any step. Each
-    rank reads its share of them, side by side; what an image looks like does not depend on the ranks.
-    ``bad`` is told of each image that cannot be read, before the next of the split stands in for it.
+    Step s has positions s*batch to (s+1)*batch, counted over all epochs, so a run resumes from any step. Each rank
+    reads a contiguous share of them; the view of an image does not depend on the ranks. ``bad`` is called for each
+    image that cannot be read; the next readable one replaces it.
     """
     for step in range(start, steps):
-        seen = step_positions(step, batch, distributed.rank(), distributed.world_size())
-        epochs, places = np.divmod(seen, len(split))
-        images, indices = [], np.empty(len(places), dtype=np.int64)
+        positions = step_positions(step, batch, distributed.rank(), distributed.world_size())
+        epochs, epoch_positions = np.divmod(positions, len(split))
+        images, indices = [], np.empty(len(positions), dtype=np.int64)
         for epoch in np.unique(epochs).tolist():
             here = epochs == epoch
-            chosen = split.order.indices(seed, epoch, places[here])
-            shown, indices[here] = load_views(split, view, chosen, epoch, bad)
-            images.append(shown)
-        shown = images[0] if len(images) == 1 else torch.cat(images)
-        yield Batch(shown, split.targets(indices), indices, offset=int(seen[0]) - step * batch)
+            order = split.order.indices(seed, epoch, epoch_positions[here])
+            views, indices[here] = load_views(split, view, order, epoch, bad)
+            images.append(views)
+        views = images[0] if len(images) == 1 else torch.cat(images)
+        yield Batch(views, split.targets(indices), indices, offset=int(positions[0]) - step * batch)
 
 
 def test_batches(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
-    """Every image of the split once, in order; the last batch is as small as it has to be.
+    """Yield every image of the split once, in order; the last batch may be smaller.
 
-    Each rank has its share of the images, side by side, in batches as much smaller; none where there are too few.
+    Each rank yields a contiguous share of the images, in batches of about batch / world size; none if there are too
+    few images for all ranks.
     """
     start, end = rank_range(len(split), distributed.rank(), distributed.world_size())
     batch = -(-batch // distributed.world_size())
@@ -88,35 +89,36 @@ def test_batches(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
 def load_views(
     split: Split, view: Callable, indices: np.ndarray, epoch: int | None, bad: Callable[[int, BadImage], None]
 ) -> tuple[Tensor, np.ndarray]:
-    """What ``view`` shows of the images at ``indices``, [B, 3, R, R], and the places [B] that they were read from."""
+    """Return the views [B, 3, R, R] of the images at ``indices``, and the indices [B] that were read in their place.
 
-    def drawn(part: np.ndarray) -> tuple:
-        return () if epoch is None else (epoch, part)
+    The two differ for bad images. ``epoch`` is None for views without random draws.
+    """
 
-    # NumPy asks for huge pages: else mapping the fresh memory of a batch takes as long as resizing its images.
+    # NumPy allocates huge pages: otherwise mapping the new memory of a batch takes as long as resizing its images.
     images = torch.from_numpy(np.empty((len(indices), 3, view.res, view.res), np.float32))
-    places = indices.copy()
+    read = indices.copy()
 
-    def work(piece: slice) -> None:
+    def load_chunk(chunk: slice) -> None:
         if split.pixels is not None:
-            found = split.pixels.index_select(0, torch.from_numpy(indices[piece]))
+            pixels = split.pixels.index_select(0, torch.from_numpy(indices[chunk]))
         else:
-            places[piece], pixels = zip(*(read_or_next(split, index, bad) for index in indices[piece].tolist()))
-            found = [torch.from_numpy(image) for image in pixels]
-        view(found, *drawn(indices[piece]), out=images[piece])
+            read[chunk], decoded = zip(*(read_or_next(split, index, bad) for index in indices[chunk].tolist()))
+            pixels = [torch.from_numpy(image) for image in decoded]
+        draws = () if epoch is None else (epoch, indices[chunk])
+        view(pixels, *draws, out=images[chunk])
 
-    size, spread = (VIEW_CHUNK, DECODE_POOL.map) if split.pixels is None else (VIEW_CHUNK_IN_MEMORY, map)
-    list(spread(work, [slice(first, first + size) for first in range(0, len(indices), size)]))
-    return images, places
+    size, map_chunks = (VIEW_CHUNK, DECODE_POOL.map) if split.pixels is None else (VIEW_CHUNK_IN_MEMORY, map)
+    list(map_chunks(load_chunk, [slice(first, first + size) for first in range(0, len(indices), size)]))
+    return images, read
 
 
 def prefetch(items: Iterator[T], cores: int = 1) -> Iterator[T]:
-    """The same items, made by a thread of their own that computes on ``cores``; an error there is raised here."""
+    """Yield the same items, made in advance by a thread that computes on ``cores``; raise the errors of that thread."""
     queue: Queue = Queue(PREFETCHED_BATCHES)
     done = Event()
 
     def offer(item: T | None, error: BaseException | None) -> bool:
-        # Python waits for this thread at its end: a daemon would be cut off inside torch, which aborts the process.
+        # Not a daemon thread: Python would cut it off inside torch at exit, which aborts the process.
         while main_thread().is_alive() and not done.is_set():
             with suppress(Full):
                 queue.put((item, error), timeout=POLL_SECONDS)

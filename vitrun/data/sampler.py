@@ -1,4 +1,4 @@
-"""Which image stands where in an epoch: arithmetic, so that seed, epoch and position are enough to go on."""
+"""The order of images: a pure function of seed, epoch and position, so that a run resumes without saved state."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,35 +10,35 @@ from vitrun.runtime import random
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """Shards in a new order every epoch, their images one after the other, shuffled inside windows of ``buffer``.
+    """The order of an epoch: shards shuffled, their images in sequence, then shuffled inside windows of ``buffer``.
 
-    Images that lie in no shards are one shard and one window: then all of them are in a new order every epoch.
+    Images that are not in shards are one shard and one window, so that all of them are shuffled every epoch.
     """
 
-    starts: np.ndarray  # [S + 1] the first image of each shard, and behind them the number of images
+    starts: np.ndarray  # [S + 1] the first image of each shard, then the number of images
     buffer: int
 
     @property
     def windows(self) -> int:
-        """How many windows an epoch has."""
+        """The number of windows in an epoch."""
         return -(-int(self.starts[-1]) // self.buffer)
 
     def indices(self, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
-        """The images that stand at ``step_positions`` of an epoch: [B] -> [B]."""
+        """Return the images at ``positions`` of an epoch: [B] -> [B]."""
         numbers = positions // self.buffer
-        found = np.empty(len(positions), dtype=np.int64)
+        images = np.empty(len(positions), dtype=np.int64)
         for number in np.unique(numbers):
             here = numbers == number
-            found[here] = shuffle_window(self, seed, epoch, int(number))[positions[here] - number * self.buffer]
-        return found
+            images[here] = shuffle_window(self, seed, epoch, int(number))[positions[here] - number * self.buffer]
+        return images
 
 
-@lru_cache(maxsize=2)  # a batch may see the end of one and the beginning of the next
+@lru_cache(maxsize=2)  # a batch may span two windows
 def shuffle_window(order: Order, seed: int, epoch: int, number: int) -> np.ndarray:
-    """The images of one window in their order: [``order.buffer``], fewer in the last."""
+    """Return the shuffled images of a window: [``order.buffer``], fewer in the last one."""
     first = number * order.buffer
     size = min(order.buffer, int(order.starts[-1]) - first)
-    # The windows of all epochs are one endless row, so that an epoch of one window has the epoch's number.
+    # Windows are numbered over all epochs: if an epoch is one window, that has the number of the epoch.
     positions = first + random.make_generator(seed, "order", epoch * order.windows + number).permutation(size)
     shards = random.make_generator(seed, "shards", epoch).permutation(len(order.starts) - 1)
     lengths = np.diff(order.starts)[shards]
@@ -48,11 +48,11 @@ def shuffle_window(order: Order, seed: int, epoch: int, number: int) -> np.ndarr
 
 
 def step_positions(step: int, batch: int, rank: int = 0, world: int = 1) -> np.ndarray:
-    """The places in the endless row of epochs that one of ``world`` ranks sees at a step: about batch / world."""
+    """Return the positions, counted over all epochs, that a rank reads at a step: about batch / world of them."""
     first, end = rank_range(batch, rank, world)
     return np.arange(step * batch + first, step * batch + end)
 
 
 def rank_range(number: int, rank: int, world: int) -> tuple[int, int]:
-    """The first and the end of what one of ``world`` ranks has of a row: about number / world."""
+    """Return start and end of the part of ``number`` items that one of ``world`` ranks has: about number / world."""
     return rank * number // world, (rank + 1) * number // world

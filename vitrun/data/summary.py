@@ -106,7 +106,7 @@ def summarize_split(split: Split) -> list[str]:
 
 
 def inspect_image(split: Split, index: int) -> tuple[str, int, int]:
-    """Return format, width and height of an image, read from its first bytes; ``pixels`` is the format of raw pixels."""
+    """Return format, width and height of an image from its first bytes; the format of raw pixels is ``pixels``."""
     if split.pixels is not None:
         return "pixels", split.pixels.shape[3], split.pixels.shape[2]
     encoded = split.load_encoded(index)

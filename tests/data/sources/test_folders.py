@@ -24,7 +24,7 @@ def test_one_folder_says_which_of_its_images_are_for_testing(tmp_path):
     split = local_files.open_path(tables.load_data_row("folder", path=tmp_path), "test")
     assert (
         0 < len(split) < 15
-        and split.location == f"{tmp_path}, of whose images a tenth, by a hash of their names, is for testing"
+        and split.location == f"{tmp_path}; a tenth of its images, chosen by a hash of their names, is for testing"
     )
 
 
@@ -35,7 +35,7 @@ def test_a_photograph_of_a_kind_that_cannot_be_read_is_named_and_one_of_another_
     (tmp_path / "cat" / "3.heic").write_bytes(b"\0\0\0\x18ftypheic")
     split = local_files.open_path(tables.load_data_row("folder", path=tmp_path, train=None), "test")
     said = {key: tried(split, row) for row, key in enumerate(split.keys)}
-    assert "cat/3.heic is no readable image" in said["cat/3.heic"]
+    assert "cat/3.heic is not a readable image" in said["cat/3.heic"]
     assert "cat/2.JFIF" in said and [key for key, sentence in said.items() if sentence] == ["cat/3.heic"]
 
 
@@ -74,71 +74,71 @@ def other_files(root: Path) -> None:
 # kind: what is in the folder, the part of it that is asked for, and parts of the sentence
 WRONG = {
     "empty": (lambda root: None, "train", ["has no class folders with images: it has nothing", "CLASS/*.jpg"]),
-    "images without class folders": (flat, "train", ["its images lie in it without one", "Sort them"]),
+    "images without class folders": (flat, "train", ["its images are not in class folders", "Sort them"]),
     "an archive": (archive, "train", ["it has images.tar.gz. Unpack that first"]),
-    "no format we read": (other_files, "train", ["it has cat", "images end in .bmp"]),
+    "no format we read": (other_files, "train", ["it has cat", "the suffixes of images are .bmp"]),
     "one level too high": (
         lambda root: untested(root / "pets"),
         "train",
-        ["one class only", "data.path=", "/pets is meant"],
+        ["only one class", "data.path=", "/pets, or"],
     ),
-    "a class without images": (classless, "train", ["class folders without an image: bird"]),
-    "no test folder": (untested, "test", ["has a folder train, but none of the test images", "test or val"]),
+    "a class without images": (classless, "train", ["class folders without images: bird"]),
+    "no test folder": (untested, "test", ["has a folder train, but no folder of test images", "test or val"]),
     "no training folder": (
         lambda root: class_folders(root / "val", ["cat", "dog"]),
         "train",
-        ["has a folder val, but none of the train images", "called train"],
+        ["has a folder val, but no folder of train images", "name it train"],
     ),
-    "classes to test that were not trained": (unlike, "test", ["has classes that", "has not: bird"]),
+    "classes to test that were not trained": (unlike, "test", ["has classes that", "does not have: bird"]),
     "a split of another name": (
         lambda root: write_parquet(root / "validation-00000-of-00001.parquet"),
         "test",
-        ["has no split 'test', but validation", "data.test=NAME"],
+        ["has no split 'test', only validation", "data.test=NAME"],
     ),
     "half a download": (
         lambda root: write_parquet(root / "data" / "train-00000-of-00002.parquet"),
         "train",
-        ["has 1 files as train-00000-of-00002.parquet", "speak of 2", "fetch what is missing"],
+        ["has 1 files such as train-00000-of-00002.parquet", "say 2", "Download what is missing"],
     ),
     "two versions in one": (
         lambda root: [write_parquet(root / f"train-00000-of-0000{n}.parquet") for n in (1, 2)],
         "train",
-        ["has 2 files as", "speak of 1 and 2", "keep other versions elsewhere"],
+        ["has 2 files such as", "say 1 and 2", "move other versions elsewhere"],
     ),
     "two configurations in one": (
         lambda root: [write_parquet(root / name / "train.parquet") for name in ("fine", "coarse")],
         "train",
-        ["has 2 files as train.parquet", "speak of 1", "keep other versions elsewhere"],
+        ["has 2 files such as train.parquet", "say 1", "move other versions elsewhere"],
     ),
     "other columns": (
         lambda root: write_parquet(root / "train.parquet", fine_label=[0, 1], label=["cat", "dog"]),
         "train",
-        ["the column 'label' should hold a whole number an image, but it holds", "string", "data.label=COLUMN"],
+        ["the column 'label' must hold an integer per image, but has", "string", "data.label=COLUMN"],
     ),
     "labels left out": (
         lambda root: write_parquet(root / "train.parquet", label=[0, None]),
         "train",
-        ["but it holds 1 empty places"],
+        ["but has 1 empty rows"],
     ),
     "no images in the column": (
         lambda root: write_parquet(root / "train.parquet", image=[1, 2]),
         "train",
-        ["the column 'image' holds no images", "data.image=COLUMN"],
+        ["the column 'image' holds", "data.image=COLUMN"],
     ),
     "no such column": (
         lambda root: pyarrow.parquet.write_table(pyarrow.table({"img": [1], "label": [0]}), root / "train.parquet"),
         "train",
-        ["no column 'image' among img, label"],
+        ["has no column 'image', only img, label"],
     ),
     "images that were left elsewhere": (
         lambda root: write_parquet(root / "train.parquet", image=[{"bytes": None, "path": "/nowhere/1.jpg"}] * 2),
         "train",
-        ["holds no bytes of this image", "/nowhere/1.jpg"],
+        ["only a path to this image", "/nowhere/1.jpg"],
     ),
     "identities for labels": (
         lambda root: write_parquet(root / "train.parquet", label=[0, 2**40]),
         "train",
-        ["the column 'label' goes up to 1099511627776, which is no class", "data.label=COLUMN"],
+        ["the column 'label' goes up to 1099511627776, too large for a label", "data.label=COLUMN"],
     ),
     "a table without rows": (
         lambda root: write_parquet(
@@ -150,7 +150,7 @@ WRONG = {
     "test images that have no classes": (
         lambda root: [class_folders(root / "train", ["cat", "dog"]), (root / "test").mkdir(), flat(root / "test")],
         "test",
-        ["its images lie in it without one", "Sort them"],
+        ["its images are not in class folders", "Sort them"],
     ),
     "no parquet at all": (
         lambda root: (root / "train.parquet").write_text("<html>"),

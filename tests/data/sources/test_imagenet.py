@@ -54,10 +54,10 @@ def test_real_is_the_file_given_then_the_column_then_the_file_beside_the_images(
 
 # what the copy looks like: names and labels, and a part of the sentence
 MISFITS = {
-    "names lost": ([f"{n}.JPEG" for n in NUMBERS], LABELS, "/2.JPEG is no name as ILSVRC2012_val_00000001.JPEG"),
-    "no names": ([None for _ in NUMBERS], LABELS, "use a copy that kept the file names"),
-    "training images": ([f"n01440764_{n}.JPEG" for n in NUMBERS], LABELS, "is no name as"),
-    "no such number": ([named(n + 50_000) for n in NUMBERS], LABELS, "is no name as"),
+    "names lost": ([f"{n}.JPEG" for n in NUMBERS], LABELS, "/2.JPEG is not named like ILSVRC2012_val_00000001.JPEG"),
+    "no names": ([None for _ in NUMBERS], LABELS, "Use a copy with the original file names"),
+    "training images": ([f"n01440764_{n}.JPEG" for n in NUMBERS], LABELS, "is not named like"),
+    "no such number": ([named(n + 50_000) for n in NUMBERS], LABELS, "is not named like"),
     "shifted by one": ([named(n + 1) for n in NUMBERS], LABELS, "lists and images do not belong together"),
     "labels of another order": ([named(n) for n in NUMBERS], [999 - n for n in LABELS], "do not belong together"),
 }
@@ -94,7 +94,7 @@ def test_labels_of_all_of_imagenet_become_places_among_the_two_hundred(tmp_path)
         "imagenet_a", validation(tmp_path / "c", names, chosen[:5].tolist()), test="validation", test_images=5
     )
     assert split.labels.tolist() == [0, 1, 2, 3, 4]
-    with pytest.raises(UserError, match="3.jpg is of none of the 200 classes"):
+    with pytest.raises(UserError, match="3.jpg is in none of its 200 published classes"):
         opened(
             "imagenet_a",
             validation(tmp_path / "d", names, [6, 11, 13, 0, 15]),

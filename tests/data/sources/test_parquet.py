@@ -37,7 +37,7 @@ def test_an_image_that_a_table_only_names_is_read_from_beside_it_and_one_that_it
     split = data.open_split(tables.load_data_row("parquet", path=tmp_path), "test")
     assert split.decode(0).shape == decode_image(picture(1)).shape
     assert list(data.find_bad_images(split)) == [1, 2]
-    assert "00000001/ is no readable image: its place in the table is empty" in str(data.find_bad_images(split)[1])
+    assert "00000001/ is not a readable image: its row in the table is empty" in str(data.find_bad_images(split)[1])
 
 
 def test_the_hub_layout_is_read_from_a_local_copy(tmp_path):

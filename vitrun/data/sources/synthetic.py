@@ -15,36 +15,36 @@ COLOURS = {
     "red": (220, 40, 40), "orange": (240, 150, 30), "yellow": (235, 220, 50), "green": (50, 170, 70),
     "cyan": (50, 190, 200), "blue": (50, 80, 210), "purple": (140, 60, 180), "white": (240, 240, 240),
 }  # fmt: skip
-MAX_OBJECTS = 5  # objects in an image, where their count is the label
+MAX_OBJECTS = 5  # objects in an image if their count is the label
 ORIENTATIONS = 8
 GRID_CELLS = 3  # positions are the cells of a grid of 3 by 3
-NUMBERS_PER_IMAGE = 16 + 3 * MAX_OBJECTS  # drawn for each image
+NUMBERS_PER_IMAGE = 16 + 3 * MAX_OBJECTS  # random numbers
 
 
 def box_distance(x: np.ndarray, y: np.ndarray, half_width: float, half_height: float) -> np.ndarray:
-    """A signed distance to a box around the origin, negative inside."""
+    """Return the signed distance to a box around the origin, negative inside."""
     return np.maximum(np.abs(x) - half_width, np.abs(y) - half_height)
 
 
 def star_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """About the distance to a star of five points."""
+    """Return about the signed distance to a star of five points."""
     radius, angle = np.hypot(x, y), np.arctan2(x, -y)
     wave = np.abs((angle * 5 / (2 * np.pi)) % 1 - 0.5) * 2  # 1 at a point, 0 between two
     return (radius - (0.42 + 0.58 * wave)) * 0.7
 
 
 def band_distance(x: np.ndarray, y: np.ndarray, slope: float, half_width: float) -> np.ndarray:
-    """A signed distance to an endless band along ``y = slope * x``."""
+    """Return the signed distance to an infinite band along ``y = slope * x``."""
     return np.abs(y - slope * x) / np.hypot(1, slope) - half_width
 
 
 def circle_distance(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
-    """A signed distance to a circle's line around the origin."""
+    """Return the signed distance to a circular line around the origin."""
     return np.abs(np.hypot(x, y) - radius) - 0.17
 
 
 def make_scribble(number: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """About the signed distance to a line through four points, the ``number``-th of an endless row."""
+    """Return a function for about the signed distance to a random line through four points, seeded by ``number``."""
     turns, radii = random.uniform(0, "scribble", 0, np.array([number]), 8).reshape(2, 4)
     points = np.stack([np.cos(turns * 2 * np.pi), np.sin(turns * 2 * np.pi)], 1) * (0.45 + 0.45 * radii[:, None])
 
@@ -55,7 +55,7 @@ def make_scribble(number: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def segment_distance(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The distance to the segment between two points."""
+    """Return the distance to the segment between two points."""
     (dx, dy), x, y = last - first, x - first[0], y - first[1]
     along = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
     return np.hypot(x - along * dx, y - along * dy)
@@ -98,20 +98,12 @@ SHAPES = {
     ),
 }
 SHAPES |= {f"scribble {n}": make_scribble(n) for n in range(1, 101)}
-ORIENTED_SHAPES = (
-    "triangle",
-    "arc",
-    "corner",
-    "tee",
-    "arrow",
-    "vee",
-    "gate",
-    "cup",
-)  # of which an orientation can be told
+# Shapes without rotational symmetry
+ORIENTED_SHAPES = ("triangle", "arc", "corner", "tee", "arrow", "vee", "gate", "cup")
 
 
 def target_classes(target: str) -> tuple[str, ...]:
-    """The class names for what the label tells."""
+    """Return the class names of a ``data.target``."""
     return {
         "shape": tuple(SHAPES),
         "colour": tuple(COLOURS),
@@ -122,7 +114,7 @@ def target_classes(target: str) -> tuple[str, ...]:
 
 
 def open_shapes(data: recipes.Shapes, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
-    """The drawn images of one part: each a function of its part, number and size alone."""
+    """Return a part of the drawn images; each is a function of its part, number and size alone."""
     number = data.train_images if part == "train" else data.test_images
     names, label = target_classes(data.target), np.empty(number, dtype=np.int64)
     pixels = np.empty((number, 3, data.size, data.size), dtype=np.uint8)
@@ -139,9 +131,9 @@ def shapes_facts(data: recipes.Shapes) -> Facts:
 
 
 def draw_images(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images [B, 3, S, S] uint8 and labels [B]: one object on a noisy ground, or as many as the label counts."""
+    """Return images, uint8 [B, 3, S, S], and labels [B]: one object on a noisy ground, or several to be counted."""
     u = random.uniform(0, f"shapes-{part}", size, indices, NUMBERS_PER_IMAGE).astype(np.float32)
-    u = np.minimum(u, np.nextafter(np.float32(1), np.float32(0)))  # rounding may have made it 1
+    u = np.minimum(u, np.nextafter(np.float32(1), np.float32(0)))  # rounding to float32 may have made it 1
     choices = [list(SHAPES).index(name) for name in (ORIENTED_SHAPES if target == "orientation" else SHAPES)]
     kind = np.array(choices)[(u[:, 0] * len(choices)).astype(int)]
     colour = (u[:, 1] * len(COLOURS)).astype(int)
@@ -180,7 +172,7 @@ def draw_images(target: str, part: str, indices: np.ndarray, size: int) -> tuple
 def render_coverage(
     kind: np.ndarray, centre: np.ndarray, radius: np.ndarray, angle: np.ndarray, size: int
 ) -> np.ndarray:
-    """The coverage in [0, 1] of one object an image, its edge one pixel soft: [B, S, S]."""
+    """Return the coverage in [0, 1] of one object per image, with edges one pixel soft: [B, S, S]."""
     grid = (np.arange(size, dtype=np.float32) + 0.5) / size
     x = (grid[None, None, :] - centre[:, 0, None, None].astype(np.float32)) / radius[:, None, None]
     y = (grid[None, :, None] - centre[:, 1, None, None].astype(np.float32)) / radius[:, None, None]
@@ -193,7 +185,7 @@ def render_coverage(
 
 
 def open_digits(data: recipes.Digits, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
-    """The digits of one part: the last ``test_images`` of a fixed shuffle are the test part."""
+    """Return a part of the digits: the last ``test_images`` of a fixed shuffle are the test part."""
     from sklearn.datasets import load_digits
 
     source = load_digits()

@@ -1,1 +1,1 @@
-"""What is done to images: crops, resizing, RandAugment."""
+"""Transforms of images: crops, resizing, RandAugment."""

@@ -1,4 +1,4 @@
-"""Boxes of images, resized: bilinear, each axis a product with a small matrix, or one image at a time by torch."""
+"""Bilinear resizing of boxes of images: by a small matrix for each axis, or one image at a time by torch."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-MAX_RESIZE_RATIO = 16  # times the pixels kept, from which on a resized image is not made as a whole
+MAX_RESIZE_RATIO = 16  # times R * R pixels; a larger resized image is not made as a whole
 
 
 def with_full_frames(boxes: np.ndarray, res: int) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes that become all of the image, and the frames that say so: both [B, 4]."""
+    """Return boxes and the frames that make each of them the whole output: both [B, 4]."""
     return boxes, np.tile([res, res, 0, 0], (len(boxes), 1))
 
 
@@ -25,13 +25,18 @@ def resample(
     frames: np.ndarray | None = None,
     area: bool = False,
 ) -> Tensor:
-    """Bilinear: each box to [3, R, R], mirrored where ``flips``, scaled to [-1, 1].
+    """Resize a box of each image to [3, R, R], bilinearly, and scale it to [-1, 1].
 
-    A box is its top, left, height and width in whole pixels; beyond the image its edge is repeated.
-    Without ``antialias`` a pixel is made of its four neighbours however much the image shrinks, as TensorFlow's
-    ``resize`` does; with ``area`` of all that it covers, as by TensorFlow's method of that name. ``frames`` [B, 4] is
-    the height and width that a box is resized to, and the top and left of the [R, R] that is kept of that; none for all
-    of R by R. Images of one size are resampled together, by two small matrices each; others one by one.
+    Args:
+        pixels: uint8 [B, 3, H, W], which are resized together by two small matrices each; or B images [3, h, w], which
+            are resized one by one.
+        boxes: [B, 4] top, left, height and width in whole pixels; outside of the image its edge is repeated.
+        flips: [B] whether to mirror.
+        antialias: If False, a pixel is made of its four neighbours however much the image shrinks, as TensorFlow's
+            ``resize`` does by default.
+        frames: [B, 4] the height and width that a box is resized to, and top and left of the [R, R] that is cut out of
+            it; None for R, R, 0, 0.
+        area: Whether a pixel is the mean of the area that it covers, as in TensorFlow's method of that name.
     """
     out = torch.empty(len(boxes), 3, res, res) if out is None else out
     frames = with_full_frames(boxes, res)[1] if frames is None else frames
@@ -41,35 +46,35 @@ def resample(
             pixels = functional.pad(pixels.float(), [int(beyond)] * 4, mode="replicate")
             boxes = boxes + [beyond, beyond, 0, 0]
         high, wide = pixels.shape[2:]
-        found = torch.from_numpy(resize_weights(boxes, frames, flips, (high, wide), res, antialias, area))
-        rows, columns = found[0, :, :, :high], found[1, :, :, :wide]  # [B, R, H], [B, R, W]
+        weights = torch.from_numpy(resize_weights(boxes, frames, flips, (high, wide), res, antialias, area))
+        rows, columns = weights[0, :, :, :high], weights[1, :, :, :wide]  # [B, R, H], [B, R, W]
         narrow = pixels.float().flatten(1, 2) @ columns.mT  # [B, 3H, R]
         torch.matmul(rows[:, None], narrow.unflatten(1, (3, high)), out=out)  # [B, 3, R, R]
         scale_pixels(out, out)
     else:
         for row, image in enumerate(pixels):
-            one = slice(row, row + 1)
+            index = slice(row, row + 1)
             if area or frames[row, :2].prod() > MAX_RESIZE_RATIO * res**2:
-                resample(image[None], boxes[one], flips[one], res, out[one], antialias, frames[one], area)
+                resample(image[None], boxes[index], flips[index], res, out[index], antialias, frames[index], area)
             else:
                 scale_pixels(resample_one(image, boxes[row], frames[row], flips[row], res, antialias), out[row])
     return out
 
 
 def scale_pixels(images: Tensor, out: Tensor) -> None:
-    """Write values from 0 to 255 as -1 to 1."""
+    """Scale values from [0, 255] to [-1, 1], into ``out``."""
     torch.sub(images, 127.5, out=out).div_(127.5)
 
 
 def resample_one(image: Tensor, box: np.ndarray, frame: np.ndarray, flip: bool, res: int, antialias: bool) -> Tensor:
-    """One image [3, h, w] to [3, R, R], uint8."""
+    """Resize a box of one image: uint8 [3, h, w] -> uint8 [3, R, R]."""
     top, left, height, width = (int(side) for side in box)
     cut = image[None, :, max(top, 0) : top + height, max(left, 0) : left + width]
-    if cut.shape[2:] != (height, width):  # beyond the image its edge is repeated
+    if cut.shape[2:] != (height, width):  # outside of the image its edge is repeated
         rows = torch.arange(top, top + height).clamp(0, image.shape[1] - 1)
         columns = torch.arange(left, left + width).clamp(0, image.shape[2] - 1)
         cut = image[None, :, rows[:, None], columns]
-    cut = cut.contiguous(memory_format=torch.channels_last)  # as decoders leave pixels: else torch works plane by plane
+    cut = cut.contiguous(memory_format=torch.channels_last)  # as decoders lay out pixels: torch is slow on planes
     height, width, top, left = frame.tolist()
     out = functional.interpolate(cut, (height, width), mode="bilinear", antialias=antialias)[0]
     out = out[:, top : top + res, left : left + res]
@@ -85,10 +90,10 @@ def resize_weights(
     antialias: bool,
     area: bool,
 ) -> np.ndarray:
-    """The weights that take images of ``sides`` to [R, R] along both axes: [2, B, R, the longer side].
+    """Return the weights that resize images of ``sides`` (height, width) to [R, R]: [2, B, R, the longer side].
 
-    A triangle filter as wide as a pixel of the output (with ``antialias``, else of the input), cut off at the box and
-    normalised, as PIL has it, or with ``area`` a rectangle; the columns mirrored where ``flips``.
+    The filter is a triangle as wide as a pixel of the output (without ``antialias``, of the input), cut off at the box
+    and normalized as in PIL; with ``area`` it is a rectangle. The columns are mirrored for ``flips``.
     """
     start, length = boxes.T.astype(np.float32).reshape(2, 2, -1, 1)  # [2, B, 1]
     resized, first = frames.T.astype(np.float32).reshape(2, 2, -1, 1)
@@ -103,16 +108,16 @@ def resize_weights(
     if antialias and longest > res:
         return triangle_weights(centre, start, end, scale, longest)
     below = np.floor(centre)
-    part = centre - below  # of the pixel behind; none at the end of the box
-    found = np.zeros((part.size, longest), np.float32)
+    part = centre - below  # weight of the next pixel; 0 at the end of the box
+    weights = np.zeros((part.size, longest), np.float32)
     lines, taps = np.arange(part.size), below.astype(np.int64).ravel()
-    found[lines, np.minimum(taps + 1, longest - 1)] = part.ravel()
-    found[lines, taps] += 1 - part.ravel()
-    return found.reshape(*part.shape, longest)
+    weights[lines, np.minimum(taps + 1, longest - 1)] = part.ravel()
+    weights[lines, taps] += 1 - part.ravel()
+    return weights.reshape(*part.shape, longest)
 
 
 def area_weights(begin: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
-    """The weight of each pixel in what lies from ``begin`` [2, B, R] on, ``scale_pixels`` [2, B, 1] long: [2, B, R, size]."""
+    """Return the weights of intervals from ``begin`` [2, B, R], ``scale`` [2, B, 1] pixels long: [2, B, R, size]."""
     index = np.arange(size, dtype=np.float32)
     begin, end = begin[..., None], (begin + scale)[..., None]
     weight = (np.minimum(index + 1, end) - np.maximum(index, begin)).clip(0)
@@ -122,7 +127,10 @@ def area_weights(begin: np.ndarray, scale: np.ndarray, size: int) -> np.ndarray:
 def triangle_weights(
     centre: np.ndarray, start: np.ndarray, end: np.ndarray, scale: np.ndarray, size: int
 ) -> np.ndarray:
-    """The weights of triangles ``scale_pixels`` [2, B, 1] wide, a pixel at least: centres [2, B, R] -> [2, B, R, ``size``]."""
+    """Return the weights of triangles around ``centre`` [2, B, R], ``scale`` [2, B, 1] wide: [2, B, R, size].
+
+    A triangle is at least a pixel wide.
+    """
     index = np.arange(size, dtype=np.float32)
     weight = 1 - np.abs(index - centre[..., None]) / np.maximum(scale, 1)[..., None]
     weight *= (weight > 0) & (index >= start[..., None]) & (index <= end[..., None])

@@ -111,7 +111,7 @@ def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp
     with pytest.raises(UserError, match="kept/data.tar is both a training and a test shard"):
         data.open_split(resolve.resolve_recipe("pretrain", [*overrides, *same]).data, "train")
     twice = [f"data.train={address}/{{0..1}}/../train-0.tar", "data.test=http://h/v.tar"]
-    with pytest.raises(UserError, match="train-0.tar is named twice"):
+    with pytest.raises(UserError, match="train-0.tar is listed twice"):
         data.open_split(resolve.resolve_recipe("pretrain", [*overrides, *twice]).data, "train")
 
 

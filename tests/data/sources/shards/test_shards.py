@@ -115,20 +115,20 @@ ONE = [("a.png", picture(1)), ("a.cls", b"1")]
 # what is in the shard, overrides, parts of the message
 WRONG = [
     ([], [], "has no images"),
-    ([("a.png", picture(1))], [], "a has no class: there are png, but no cls"),
+    ([("a.png", picture(1))], [], "a has no label: it has png, but no cls"),
     ([("a.png", picture(1)), ("a.json", b"{}")], ["data.label=label"], "a.json has no field 'label'"),
-    ([("a.png", picture(1)), ("a.json", b"[")], ["data.label=label"], "it is no json object"),
-    ([("a.png", picture(1)), ("a.json", b'{"label": []}')], ["data.label=label"], "the class of a is []"),
-    ([("a.png", picture(1)), ("a.json", b'{"label": -1}')], ["data.label=label"], "the class of a is -1"),
-    ([("a.cls", b"1")], [], "a has no image: there are cls, but none of jpg"),
-    ([("a.png", picture(1)), ("a.cls", b"cat")], [], "the class of a is 'cat'"),
+    ([("a.png", picture(1)), ("a.json", b"[")], ["data.label=label"], "it is not a json object"),
+    ([("a.png", picture(1)), ("a.json", b'{"label": []}')], ["data.label=label"], "the label of a is []"),
+    ([("a.png", picture(1)), ("a.json", b'{"label": -1}')], ["data.label=label"], "the label of a is -1"),
+    ([("a.cls", b"1")], [], "a has no image: it has cls, but none of jpg"),
+    ([("a.png", picture(1)), ("a.cls", b"cat")], [], "the label of a is 'cat'"),
     ([*ONE, *ONE], [], "a.png is in it twice"),
     (
         [("a.png", picture(1)), ("a.cls", b"5")],
         [],
         "train.tar/a has the label 5. Set the number of classes: data.classes=6",
     ),
-    ([("a.png", b"<html>"), ("a.cls", b"1")], [], "train.tar/a is no readable image"),
+    ([("a.png", b"<html>"), ("a.cls", b"1")], [], "train.tar/a is not a readable image"),
 ]
 
 
@@ -143,11 +143,11 @@ def test_a_shard_that_is_cut_off_is_no_shard(shards):
     end = whole.rstrip(b"\0")
     for size in (700, len(end) // 512 * 512 + 512, 3 * 512, 0):
         (shards / "train-1.tar").write_bytes(whole[:size])
-        assert "train-1.tar cannot be used: it is cut off" in refused(shards)
+        assert "train-1.tar cannot be used: it is truncated" in refused(shards)
     (shards / "train-1.tar").write_bytes(whole[:2048] + b"#" * 512 + whole[2560:])
-    assert "damaged after" in refused(shards) or "cut off" in refused(shards)
+    assert "damaged after" in refused(shards) or "truncated" in refused(shards)
     (shards / "train-1.tar").write_bytes(b"\x1f\x8b" + whole[2:])
-    assert "it is no tar" in refused(shards)
+    assert "it is not a tar" in refused(shards)
 
 
 def test_the_sizes_that_timm_wrote_are_checked(shards):

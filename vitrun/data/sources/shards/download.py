@@ -1,4 +1,4 @@
-"""Files from the net, each downloaded once: what a broken connection left is gone on with."""
+"""Download of files by URL, each once; an interrupted download is resumed."""
 
 import fcntl
 import hashlib
@@ -19,49 +19,52 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
 from vitrun.runtime.files import move_into_place
 
-PARALLEL_DOWNLOADS = 4  # files
+PARALLEL_DOWNLOADS = 4
 MAX_TRIES = 4
-RETRY_SECONDS = 1.0  # seconds before the second try; each further one waits twice as long
-TIMEOUT_SECONDS = 60  # seconds without a byte
+RETRY_SECONDS = 1.0  # before the second try; doubled for each further one
+TIMEOUT_SECONDS = 60  # without receiving a byte
 CHUNK_BYTES = 2**20
-TRANSIENT_STATUS = (408, 429)  # of the HTTP status that blame the request, those that a later try may not meet
+TRANSIENT_STATUS = (408, 429)  # client errors after which a retry may succeed
 
 
 def download_folder(address: str) -> Path:
-    """Where the files of one address are kept, where the user names no folder."""
+    """Return the default folder for the files of a URL, in the user's cache."""
     return user_cache_folder() / "shards" / hashlib.sha256(address.rpartition("/")[0].encode()).hexdigest()[:16]
 
 
 def local_names(addresses: Sequence[str]) -> list[str]:
-    """What the files at some addresses are called where they are kept: as there, with folders where names repeat."""
+    """Return the local names of files: those in their URLs, with folders if names repeat.
+
+    Raise UserError if a URL is repeated.
+    """
     paths = [normpath(urlsplit(address).path) for address in addresses]
-    short = [basename(path) for path in paths]
-    if len(set(short)) == len(short):
-        return short
+    names = [basename(path) for path in paths]
+    if len(set(names)) == len(names):
+        return names
     if len(set(paths)) < len(paths):
-        again = next(path for number, path in enumerate(paths) if path in paths[:number])
-        raise UserError(f"{again} is named twice among the shards' addresses: give each one once.", ExitCode.DATA)
+        repeated = next(path for number, path in enumerate(paths) if path in paths[:number])
+        raise UserError(f"{repeated} is listed twice among the URLs of shards: list each one once.", ExitCode.DATA)
     return [relpath(path, commonpath(paths)) for path in paths]
 
 
 def download_missing(addresses: Sequence[str], root: Path, tick: Callable[[], None]) -> list[str]:
-    """The names in ``root`` of the files at ``addresses``, those that are not there yet downloaded."""
-    found = local_names(addresses)
-    missing = [(address, root / name) for address, name in zip(addresses, found) if not (root / name).exists()]
+    """Download the files that are missing in ``root``; return the names of all."""
+    names = local_names(addresses)
+    missing = [(address, root / name) for address, name in zip(addresses, names) if not (root / name).exists()]
     if missing:
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS, "download") as threads:
             try:
                 for _ in track_progress(
-                    threads.map(lambda one: download_file(*one, tick), missing), len(missing), "shards downloaded"
+                    threads.map(lambda file: download_file(*file, tick), missing), len(missing), "shards downloaded"
                 ):
                     pass
             finally:
                 threads.shutdown(cancel_futures=True)
-    return found
+    return names
 
 
 def download_file(address: str, file: Path, tick: Callable[[], None]) -> None:
-    """Download ``address`` to ``file``, which appears when it is whole; a UserError where that cannot be."""
+    """Download ``address`` to ``file``, which appears when it is complete; raise UserError if all tries fail."""
     for attempt in range(MAX_TRIES):
         time.sleep(RETRY_SECONDS * 2 ** (attempt - 1) if attempt else 0)
         try:
@@ -75,29 +78,29 @@ def download_file(address: str, file: Path, tick: Callable[[], None]) -> None:
                     Path(f"{part.name}.version").unlink(missing_ok=True)
             return
         except HTTPError as error:
-            problem = f"the server says {error.code} {error.reason}"
+            problem = f"the server answers {error.code} {error.reason}"
             if error.code < 500 and error.code not in TRANSIENT_STATUS:
                 break
         except (OSError, HTTPException) as error:
             problem = str(error) or type(error).__name__
     raise UserError(
-        f"{address} cannot be downloaded: {problem}. Look at the address, and run again to go on. What needs an "
-        "account download by its owner's tool, and give data.path=FOLDER.",
+        f"{address} cannot be downloaded: {problem}. Check the URL; the same command resumes the download. If it needs "
+        "an account, download it with the tool of its owner and set data.path=FOLDER.",
         ExitCode.DATA,
     )
 
 
 def resume_download(address: str, part: BinaryIO, tick: Callable[[], None]) -> None:
-    """Add to ``part`` what it lacks of ``address``; an OSError where the connection ends before that."""
+    """Append to ``part`` the bytes that it lacks; raise OSError if the connection ends before that."""
     have = part.seek(0, os.SEEK_END)
-    version = Path(f"{part.name}.version")  # of the file that the bytes are from: those of another are not joined
+    version = Path(f"{part.name}.version")  # of the file on the server: bytes of two versions are never joined
     known = version.read_text(encoding="utf-8") if version.exists() else ""
     headers = {"Range": f"bytes={have}-"} if have else {}
     wanted = Request(address, headers=headers | ({"If-Range": known} if have and known else {}))
     try:
         answer = urlopen(wanted, timeout=TIMEOUT_SECONDS)
     except HTTPError as error:
-        if error.code != 416:  # the range is not there: the file was whole, or is another now
+        if error.code != 416:  # no such range: the file was complete already, or has changed
             raise
         answer = urlopen(address, timeout=TIMEOUT_SECONDS)
     with answer:
@@ -107,10 +110,10 @@ def resume_download(address: str, part: BinaryIO, tick: Callable[[], None]) -> N
             tags = [answer.headers[name] or "" for name in ("ETag", "Last-Modified")]
             version.write_text(next((tag for tag in tags if tag and tag[:2] != "W/"), ""), encoding="utf-8")
         length = answer.headers.get("Content-Length")
-        while piece := answer.read(CHUNK_BYTES):
+        while chunk := answer.read(CHUNK_BYTES):
             tick()
-            part.write(piece)
+            part.write(chunk)
     part.flush()
-    found = os.path.getsize(part.name)
-    if length is not None and found != have + int(length):
-        raise OSError(f"it ended after {found} of {have + int(length)} bytes")
+    size = os.path.getsize(part.name)
+    if length is not None and size != have + int(length):
+        raise OSError(f"it ended after {size} of {have + int(length)} bytes")

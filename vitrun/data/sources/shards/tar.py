@@ -1,57 +1,52 @@
-"""The headers of a tar file, read without what lies between them."""
+"""The headers of a tar file, read without the content between them."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
 
 BLOCK = 512
 EMPTY_BLOCK = bytes(BLOCK)
-REGULAR_FILE_TYPES = (b"0", b"\0", b"7")  # the kinds of a regular file
-METADATA_TYPES = (
-    b"x",
-    b"L",
-    b"g",
-    b"K",
-)  # the kinds that tell of what follows: pax and GNU names, pax of all, GNU links
-CUT_OFF = "it is cut off: download or make it again"
+REGULAR_FILE_TYPES = (b"0", b"\0", b"7")  # type flags of regular files
+METADATA_TYPES = (b"x", b"L", b"g", b"K")  # pax header, GNU long name, global pax header, GNU long link
+TRUNCATED = "it is truncated: download or make it again"
 
 
 def read_members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
-    """Name, offset and size of each regular file in a tar of ``size`` bytes; a ValueError where it is none or cut off.
+    """Yield name, offset and size of each regular file in a tar of ``size`` bytes.
+
+    Raise ValueError if it is not a tar, damaged or truncated.
 
     The layout is POSIX.1-2001's (``pax``, "ustar Interchange Format"), with the long names of pax and of GNU tar.
     """
-    at, given = 0, {}
+    at, metadata = 0, {}
     while True:
         file.seek(at)
         header = file.read(BLOCK)
         if header == EMPTY_BLOCK:
             return
         if len(header) < BLOCK:
-            raise ValueError(CUT_OFF)
+            raise ValueError(TRUNCATED)
         if not has_valid_checksum(header):
-            raise ValueError(
-                f"it is damaged after {at} bytes" if at else "it is no tar (or a compressed one: unpack it)"
-            )
+            raise ValueError(f"it is damaged after {at} bytes" if at else "it is not a tar (or compressed: unpack it)")
         kind, at = header[156:157], at + BLOCK
         length = (
             parse_number(header[124:136])
             if kind in METADATA_TYPES
-            else int(given.get("size") or parse_number(header[124:136]))
+            else int(metadata.get("size") or parse_number(header[124:136]))
         )
         if not 0 <= length <= size - at:
-            raise ValueError(CUT_OFF)
+            raise ValueError(TRUNCATED)
         if kind in (b"x", b"L"):
             content = file.read(length)
-            given |= parse_pax_records(content) if kind == b"x" else {"path": parse_text(content)}
+            metadata |= parse_pax_records(content) if kind == b"x" else {"path": parse_text(content)}
         elif kind not in METADATA_TYPES:
             if kind in REGULAR_FILE_TYPES:
-                yield given.get("path") or parse_name(header), at, length
-            given = {}
+                yield metadata.get("path") or parse_name(header), at, length
+            metadata = {}
         at += -(-length // BLOCK) * BLOCK
 
 
 def has_valid_checksum(header: bytes) -> bool:
-    """Whether a header's checksum is right: the sum of its bytes, its own eight counted as spaces."""
+    """Return whether a header's checksum is correct: the sum of its bytes, its own eight bytes counted as spaces."""
     try:
         return parse_number(header[148:156]) == sum(header) - sum(header[148:156]) + 8 * ord(" ")
     except ValueError:
@@ -59,31 +54,31 @@ def has_valid_checksum(header: bytes) -> bool:
 
 
 def parse_number(field: bytes) -> int:
-    """A number in octal digits; or in bytes, where the first bit says so (GNU tar, for sizes of 8 GiB and more)."""
+    """Return a number in octal digits or, if the first bit is set (GNU tar, from 8 GiB), in big-endian bytes."""
     if field[0] & 0x80:
         return int.from_bytes(field[1:], "big")
     return int(field.strip(b" \0") or b"0", 8)
 
 
 def parse_text(field: bytes) -> str:
-    """The text of a field before its first zero byte."""
+    """Return the text of a field up to its first zero byte."""
     return field.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 
 
 def parse_name(header: bytes) -> str:
-    """The name in a header, behind its prefix where POSIX's format has one."""
+    """Return the name in a header, with its prefix in POSIX's format."""
     prefix = parse_text(header[345:500]) if header[257:263] == b"ustar\0" else ""
     return f"{prefix}/{parse_text(header[:100])}" if prefix else parse_text(header[:100])
 
 
 def parse_pax_records(content: bytes) -> dict[str, str]:
-    """The records of a pax header: each is its own length in bytes, a space, KEY=VALUE and a line feed."""
-    found = {}
+    """Return the records of a pax header, each its own length in bytes, a space, KEY=VALUE and a line feed."""
+    records = {}
     while content.strip(b"\0"):
         length = int(content.partition(b" ")[0])
         if length < 1:
             raise ValueError("it is damaged: a pax record has no length")
         key, _, value = content[:length].partition(b" ")[2].partition(b"=")
-        found[parse_text(key)] = parse_text(value.removesuffix(b"\n"))
+        records[parse_text(key)] = parse_text(value.removesuffix(b"\n"))
         content = content[length:]
-    return found
+    return records

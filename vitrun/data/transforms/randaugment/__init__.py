@@ -1,4 +1,4 @@
-"""RandAugment (arXiv 1909.13719) as two libraries have it: a few operations an image, drawn anew for each."""
+"""RandAugment (arXiv 1909.13719) as in two libraries: a few random operations for each image."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from vitrun.runtime import random
 
-NUMBERS_PER_OPERATION = 4  # numbers an operation: which one it is, its sign, the row and the column of its place
+NUMBERS_PER_OPERATION = 4  # random numbers: the operation, its sign, the row and the column of its place
 
 
 @dataclass(frozen=True)
 class RandAugment:
-    """``layers`` operations of ``library``, big_vision or torchvision, at ``magnitude``."""
+    """``layers`` operations of ``library`` (``big_vision`` or ``torchvision``) at ``magnitude``."""
 
     library: str
     layers: int
@@ -22,11 +22,11 @@ class RandAugment:
     seed: int
 
     def __call__(self, images: Tensor, epoch: int, indices: np.ndarray) -> None:
-        """Change [B, 3, R, R] in [-1, 1] where it lies, rounded to 8 bits; drawn from (seed, epoch, index)."""
+        """Augment [B, 3, R, R] in [-1, 1] in place, rounded to 8 bits; a function of (seed, epoch, index)."""
         operations = import_module(f"vitrun.data.transforms.randaugment.{self.library}").OPERATIONS
         numbers = random.uniform(self.seed, "randaugment", epoch, indices, NUMBERS_PER_OPERATION * self.layers)
         pixels = images.mul(127.5).add_(127.5).round_().to(torch.uint8).numpy()  # [B, 3, R, R]
-        for image, place, drawn in zip(pixels, images, numbers.reshape(-1, self.layers, NUMBERS_PER_OPERATION)):
-            for which, *rest in drawn.tolist():
+        for image, target, draws in zip(pixels, images, numbers.reshape(-1, self.layers, NUMBERS_PER_OPERATION)):
+            for which, *rest in draws.tolist():
                 image = operations[int(which * len(operations))](image, self.magnitude, *rest)
-            torch.sub(torch.from_numpy(image), 127.5, out=place).div_(127.5)
+            torch.sub(torch.from_numpy(image), 127.5, out=target).div_(127.5)

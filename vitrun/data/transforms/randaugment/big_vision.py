@@ -1,26 +1,26 @@
 """The sixteen operations of big_vision's RandAugment (pp/autoaugment.py, forked from TensorFlow's EfficientNet).
 
-None of them is the identity; what comes into the image from outside is grey, 128. Two known faults are kept, because
-every published model that was trained with this code saw them: ``contrast`` turns around a grey of R * R / 256 (196 at
-224 pixels) and not around the image's mean (issue 109 there), and ``solarize`` takes its threshold modulo 256, so that
-magnitude 10 inverts all of the image and a smaller one less of it the larger it is (issue 110).
+None of them is the identity; pixels from outside of the image are grey, 128. Two known faults are reproduced, because
+every published model that was trained with this code has them: ``contrast`` blends with a grey of R * R / 256 (196 at
+224 pixels) and not with the image's mean (issue 109 there), and ``solarize`` takes its threshold modulo 256, so that
+magnitude 10 inverts the whole image, and below that a larger magnitude inverts less (issue 110).
 
-An operation takes pixels [3, R, R], a magnitude and three draws in [0, 1): its sign, and the row and the column of its
-place. Numbers of pixels are those of the code whatever R is.
+An operation takes pixels [3, R, R], a magnitude and three random numbers in [0, 1): its sign, and the row and column of
+its place. Distances in pixels are those of the code for any R.
 """
 
 from math import cos, pi, sin
 
 import numpy as np
 
-FULL_MAGNITUDE = 10.0  # the magnitude that is called 1
+FULL_MAGNITUDE = 10.0  # the magnitude that stands for 1
 GREY = 128
 LUMA = np.array([0.2989, 0.587, 0.114], np.float32)[:, None, None]  # of red, green and blue (tf.image.rgb_to_grayscale)
 VALUES = np.arange(256)
 
 
 def autocontrast(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Each channel stretched from 0 to 255."""
+    """Stretch each channel to 0 to 255."""
     out = np.empty_like(image)
     for channel, place in zip(image, out):
         low, high = np.float32(channel.min()), np.float32(channel.max())
@@ -31,7 +31,7 @@ def autocontrast(image: np.ndarray, magnitude: float, sign: float, row: float, c
 
 
 def equalize(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Each channel with a flat histogram, as PIL counts it."""
+    """Equalize the histogram of each channel, as PIL does."""
     out = image.copy()
     for channel, place in zip(image, out):
         counts = np.bincount(channel.ravel(), minlength=256)
@@ -43,45 +43,45 @@ def equalize(image: np.ndarray, magnitude: float, sign: float, row: float, colum
 
 
 def invert(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """255 less the pixel."""
+    """Return 255 minus the pixels."""
     return 255 - image
 
 
 def posterize(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """The upper 4 bits at magnitude 10, all at 20; TensorFlow shifts by at most 7, so that one is always left."""
+    """Keep the upper 4 bits at magnitude 10, all 8 at 20, and at least one: TensorFlow shifts by at most 7."""
     shift = min(max(8 - int(magnitude / FULL_MAGNITUDE * 4), 0), 7)
     return image >> shift << shift
 
 
 def solarize(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Inverted from a threshold on."""
+    """Invert the pixels from a threshold on."""
     return np.where(image < int(magnitude / FULL_MAGNITUDE * 256) % 256, image, 255 - image)
 
 
 def solarize_add(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Up to 110 brighter (at magnitude 10) below 128."""
+    """Brighten pixels below 128 by up to 110 (at magnitude 10)."""
     table = np.where(VALUES < 128, VALUES + int(magnitude / FULL_MAGNITUDE * 110), VALUES).clip(0, 255)
     return np.take(table.astype(np.uint8), image)
 
 
 def color(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Away from the image in grey."""
+    """Blend with the grey image."""
     light = (image / np.float32(255) * LUMA).sum(0, dtype=np.float32, keepdims=True)  # [1, R, R]
     return blend(np.trunc(light * np.float32(255.5)), image, magnitude)
 
 
 def contrast(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Away from one grey, which the number of pixels alone tells."""
+    """Blend with one grey, which depends on the number of pixels alone."""
     return blend(np.float32(min(image[0].size // 256, 255)), image, magnitude)
 
 
 def brightness(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Away from black."""
+    """Blend with black."""
     return blend(np.float32(0), image, magnitude)
 
 
 def sharpness(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Away from the image smoothed (a pixel counts 5, its eight neighbours 1 each); the border stays as it is."""
+    """Blend with the smoothed image (weight 5 for a pixel, 1 for its eight neighbours); the border is unchanged."""
     wide = image.astype(np.float32)
     lines = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
     sums = lines[:, :, :-2] + lines[:, :, 1:-1] + lines[:, :, 2:] + 4 * wide[:, 1:-1, 1:-1]
@@ -91,13 +91,13 @@ def sharpness(image: np.ndarray, magnitude: float, sign: float, row: float, colu
 
 
 def blend(base: np.ndarray, image: np.ndarray, magnitude: float) -> np.ndarray:
-    """From ``base`` towards the image, and from factor 1 on (magnitude 5) past it."""
+    """Interpolate from ``base`` to the image, and extrapolate beyond it from factor 1 (magnitude 5)."""
     factor = np.float32(magnitude / FULL_MAGNITUDE * 1.8 + 0.1)
     return (base + factor * (image - base)).clip(0, 255).astype(np.uint8)
 
 
 def rotate(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """About its centre by 30 degrees at magnitude 10."""
+    """Rotate about the centre, by 30 degrees at magnitude 10."""
     angle = apply_sign(magnitude / FULL_MAGNITUDE * 30 * pi / 180, sign)
     middle, turn, rise = (image.shape[2] - 1) / 2, cos(angle), sin(angle)
     return transform_affine(
@@ -106,32 +106,32 @@ def rotate(image: np.ndarray, magnitude: float, sign: float, row: float, column:
 
 
 def shear_x(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Each row shifted by 0.3 of its number at magnitude 10."""
+    """Shift each row by 0.3 times its number at magnitude 10."""
     return transform_affine(image, 1, apply_sign(magnitude / FULL_MAGNITUDE * 0.3, sign), 0, 0, 1, 0)
 
 
 def shear_y(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Each column shifted by 0.3 of its number at magnitude 10."""
+    """Shift each column by 0.3 times its number at magnitude 10."""
     return transform_affine(image, 1, 0, 0, apply_sign(magnitude / FULL_MAGNITUDE * 0.3, sign), 1, 0)
 
 
 def translate_x(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """To the side by 100 pixels at magnitude 10."""
+    """Shift horizontally, by 100 pixels at magnitude 10."""
     return transform_affine(image, 1, 0, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign), 0, 1, 0)
 
 
 def translate_y(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Up or down by 100 pixels at magnitude 10."""
+    """Shift vertically, by 100 pixels at magnitude 10."""
     return transform_affine(image, 1, 0, 0, 0, 1, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign))
 
 
 def apply_sign(size: float, sign: float) -> float:
-    """Negative every other time."""
+    """Return ``size``, negative with probability 1/2."""
     return size if sign >= 0.5 else -size
 
 
 def transform_affine(image: np.ndarray, a: float, b: float, c: float, d: float, e: float, f: float) -> np.ndarray:
-    """At (x, y) the pixel nearest to (ax + by + c, dx + ey + f), grey where that is outside."""
+    """Return at (x, y) the pixel nearest to (ax + by + c, dx + ey + f), or grey if that is outside."""
     side = image.shape[2]
     x, y = np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32)[:, None]
     across, down = (np.float32(k) * x + np.float32(m) * y + np.float32(n) for k, m, n in ((a, b, c), (d, e, f)))
@@ -142,7 +142,7 @@ def transform_affine(image: np.ndarray, a: float, b: float, c: float, d: float, 
 
 
 def cutout(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """A grey square of 80 pixels at magnitude 10, anywhere, as far as it lies in the image."""
+    """Cover a random square with grey, 80 pixels wide at magnitude 10, clipped at the border."""
     side, pad = image.shape[2], int(magnitude / FULL_MAGNITUDE * 40)
     top, left = (int(place * side) for place in (row, column))
     out = image.copy()

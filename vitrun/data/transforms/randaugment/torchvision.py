@@ -1,7 +1,7 @@
 """The fourteen operations of ``torchvision.transforms.v2.RandAugment``, the identity among them.
 
-Nearest pixels, and black where nothing is, as is its default; magnitudes of 31 (0 to 30). An operation takes pixels
-[3, R, R], a magnitude and three draws in [0, 1), of which the first is its sign.
+Interpolation is nearest and the fill black, as by its defaults; magnitudes are 0 to 30. An operation takes pixels
+[3, R, R], a magnitude and three random numbers in [0, 1), the first of which is its sign.
 """
 
 from collections.abc import Callable
@@ -13,33 +13,33 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-MAX_MAGNITUDE = 30  # the largest magnitude
+MAX_MAGNITUDE = 30
 Operation = Callable[[Tensor, float], Tensor]
 
 
 def shear_and_shift(image: Tensor, shear: list[float], shift: list[int], center: list[float] | None) -> Tensor:
-    """The image sheared by degrees and shifted by pixels."""
+    """Shear by degrees and shift by pixels."""
     return functional.affine(image, 0.0, shift, 1.0, shear, center=center)
 
 
 def apply_operation(
     function: Operation, least: float, most: float, either: bool, image: np.ndarray, magnitude: int, sign: float, *_
 ) -> np.ndarray:
-    """``function`` with a strength between ``least`` and ``most``, where ``either`` with a minus every other time."""
+    """Apply ``function`` with a strength between ``least`` and ``most``, of ``either`` sign if set."""
     strength = float(torch.linspace(least, most, MAX_MAGNITUDE + 1)[magnitude])
     strength = -strength if either and sign <= 0.5 else strength
     return function(torch.from_numpy(image), strength).numpy()
 
 
 def translate(along: int, image: Tensor, strength: float) -> Tensor:
-    """Shifted by a share of its side."""
+    """Shift by a share of the side."""
     shift = [0, 0]
     shift[along] = int(strength * image.shape[-1])
     return shear_and_shift(image, [0.0, 0.0], shift, None)
 
 
 def posterize(image: Tensor, strength: float) -> Tensor:
-    """The upper bits, as many as ``strength`` rounded."""
+    """Keep the upper ``strength`` bits, rounded."""
     return functional.posterize(image, int(torch.tensor(strength).round()))
 
 
