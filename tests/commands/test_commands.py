@@ -50,8 +50,8 @@ def test_the_five_commands_follow_each_other(run_command, tmp_path, capsys):
 
 UNFIT = [
     ("pretrain", ["model=timm", "model.name=resnet5O"], "Unknown timm model 'resnet5O'"),
-    ("pretrain", ["model=timm", "model.name=convnext_atto", "res=8"], "convnext_atto takes no images of res=8"),
-    ("pretrain", ["model=timm", "model.name=vit_tiny_r_s16_p8_224", "res=40"], "at res=40: that size does not fit it"),
+    ("pretrain", ["model=timm", "model.name=convnext_atto", "res=8"], "res=8: convnext_atto does not take images"),
+    ("pretrain", ["model=timm", "model.name=vit_tiny_r_s16_p8_224", "res=40"], "at res=40: the size does not fit"),
     ("finetune", ["init=timm:vit_base_patch61_224.x"], "timm has no weights for vit_base_patch61_224"),
     ("fewshot", ["init=random:vit_b16", "res=100"], "res=100: is not a multiple of 16"),
     ("eval", ["init=timm:resnet50.x"], "timm:resnet50.x names no weights"),

@@ -14,10 +14,10 @@ def check(root: Path, save: Path, capsys) -> tuple[str, dict]:
     try:
         check_data(recipe, Screen())
     finally:
-        said = capsys.readouterr().out
-    return said, json.loads(save.read_text())
+        output = capsys.readouterr().out
+    return output, json.loads(save.read_text())
 
 
-def row(said: str, task: str) -> list[str]:
+def row(output: str, task: str) -> list[str]:
     """Return the cells of a task in what ``check`` printed: the number of images, and the order."""
-    return next([cell.strip() for cell in line.split("|")[4:6]] for line in said.splitlines() if f"| {task} " in line)
+    return next([cell.strip() for cell in line.split("|")[4:6]] for line in output.splitlines() if f"| {task} " in line)

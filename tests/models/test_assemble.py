@@ -66,18 +66,18 @@ def test_a_new_head_and_resolution_are_reported_with_counts_and_sizes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "line"),
     [
         ("2d", "resized 2: rows and columns 4 -> 6 (2)"),
         ("relative", "resized 1: relative offsets 33 -> 73 (1)"),
         ("learned", "resized 1: position table 4x4 -> 6x6 (1)"),
     ],
 )
-def test_every_kind_of_positions_follows_the_resolution(tmp_path, kind, told):
+def test_every_kind_of_positions_follows_the_resolution(tmp_path, kind, line):
     row = tiny(positions=kind, positions_at="every")
     models.save_model(tmp_path / "w.safetensors", built(row), row, 5, 32)
     loaded = models.load(tmp_path / "w.safetensors", res=48)
-    assert told == loaded.report.lines()[1]
+    assert line == loaded.report.lines()[1]
     assert logits(loaded.network, images(48)).shape == (2, 5)
 
 
@@ -98,9 +98,9 @@ def test_tensors_left_over_or_lacking_are_named(tmp_path):
     row, network = tiny(), built(tiny())
     arrays = jax_arrays(row, network)
     np.savez(tmp_path / "w.npz", **arrays, register_token=np.zeros(3))
-    with pytest.raises(UserError, match="vit_48x2p8, 48 wide, which has no place for register_token") as mistake:
+    with pytest.raises(UserError, match="vit_48x2p8, 48 wide, which has no place for register_token") as error:
         models.load(tmp_path / "w.npz")
-    assert mistake.value.status == ExitCode.CHECKPOINT
+    assert error.value.status == ExitCode.CHECKPOINT
     del arrays["Transformer/encoder_norm/scale"]
     np.savez(tmp_path / "w.npz", **arrays)
     with pytest.raises(UserError, match="lack Transformer/encoder_norm/scale"):
@@ -109,11 +109,9 @@ def test_tensors_left_over_or_lacking_are_named(tmp_path):
 
 def test_weights_of_another_network_are_named(tmp_path):
     models.save_model(tmp_path / "w.safetensors", built(MODEL_ROWS["vit_ti4"], res=8), MODEL_ROWS["vit_ti4"], 5, 8)
-    with pytest.raises(
-        UserError, match=r"these weights are vit_ti4, 192 wide; the network is tiny, 48 wide"
-    ) as mistake:
+    with pytest.raises(UserError, match=r"these weights are vit_ti4, 192 wide; the network is tiny, 48 wide") as error:
         models.restore_weights(built(tiny()), tmp_path / "w.safetensors")
-    assert mistake.value.status == ExitCode.CHECKPOINT
+    assert error.value.status == ExitCode.CHECKPOINT
 
 
 def test_a_saved_file_has_the_permissions_that_the_umask_gives(tmp_path):

@@ -14,7 +14,7 @@ from vitrun.errors import UserError
 
 
 def test_a_resolution_between_strides_is_refused_with_the_two_nearest():
-    with pytest.raises(UserError, match="res=384 .* multiple of 14.* 378 and 392"):
+    with pytest.raises(UserError, match="res=384: .* multiple of 14.* 378 and 392"):
         models.build(MODEL_ROWS["vit_h14"], 10, 384)
     with torch.device("meta"):
         assert models.build(MODEL_ROWS["vit_h14"], 10, 518).pos_embed.shape == (1, 1 + 37**2, 1280)
@@ -75,24 +75,24 @@ def test_first_weights_of_the_map_head_and_of_resnets_are_drawn_as_published():
 
 
 def spread_uniformly(weight, bound):
-    """The weights fill [-bound, bound] evenly."""
+    """Assert that the weights are uniform in [-bound, bound]."""
     assert bound * 0.97 < weight.abs().max() <= bound
     assert weight.std().item() == pytest.approx(bound / sqrt(3), rel=four_sigma(weight))
 
 
 def spread_normally(weight, deviation, cut):
-    """The weights have this deviation, and none is further out than ``cut`` of them."""
+    """Assert that the weights have this deviation, and none exceeds ``cut`` deviations."""
     assert weight.std().item() == pytest.approx(deviation, rel=four_sigma(weight))
     assert weight.abs().max() <= cut * deviation * 1.001
 
 
 def four_sigma(weight):
-    """How far off the deviation of n draws may be, in parts of it: its sampling error is 1/sqrt(2n)."""
+    """Return the relative tolerance for the deviation of n draws: its sampling error is 1/sqrt(2n)."""
     return 4 / sqrt(2 * weight.numel())
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"heads": 5}, "heads=5"),
         ({"width": 42, "positions": "sincos2d"}, "multiple of 4"),
@@ -100,8 +100,8 @@ def four_sigma(weight):
         ({"resnet": (1,)}, "needs a stem"),
     ],
 )
-def test_a_row_that_makes_no_network_is_refused(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_row_that_makes_no_network_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
         tiny(**options)
 
 

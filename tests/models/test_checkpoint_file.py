@@ -1,4 +1,4 @@
-"""A file that is not whole, not weights, or means harm gives one clear error, and nothing of it runs."""
+"""A file that is truncated, not weights, or hostile gives one clear error, and none of its code runs."""
 
 import os
 import pickle
@@ -100,15 +100,15 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "said"), HOSTILE, ids=[f"{make.__name__}-{name}" for make, name, _ in HOSTILE]
+    ("make", "name", "expected"), HOSTILE, ids=[f"{make.__name__}-{name}" for make, name, _ in HOSTILE]
 )
-def test_a_hostile_or_broken_file_is_one_clear_error_and_runs_nothing(tmp_path, make, name, said):
+def test_a_hostile_or_broken_file_is_one_clear_error_and_runs_nothing(tmp_path, make, name, expected):
     marker = tmp_path / "it-ran"
     make(tmp_path / name, marker)
-    with pytest.raises(UserError, match=said) as mistake:
+    with pytest.raises(UserError, match=expected) as error:
         models.load(tmp_path / name)
-    assert mistake.value.status == ExitCode.CHECKPOINT
-    assert str(tmp_path / name) in str(mistake.value)
+    assert error.value.status == ExitCode.CHECKPOINT
+    assert str(tmp_path / name) in str(error.value)
     assert not marker.exists()
 
 
@@ -154,15 +154,15 @@ def test_a_file_with_bytes_changed_loads_or_is_one_clear_error(tmp_path, name, r
         path.write_bytes(changed)
         try:
             models.load(path)
-        except UserError as mistake:
-            assert "\n" not in str(mistake)
+        except UserError as error:
+            assert "\n" not in str(error)
 
 
 def as_npz(path, network, row, classes, res):
-    """Export, with the card out of the way."""
+    """Export as ``.npz``, with an empty card."""
     export_model(network, res, "npz", path, "")
 
 
 def as_torch(path, network, row, classes, res):
-    """A plain state dict by timm's names."""
+    """Save a plain state dict by timm's names."""
     torch.save(export_tensors(timm_names.map_bit_tensors(row, scaled=False), network.state_dict()), path)

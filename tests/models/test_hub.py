@@ -14,12 +14,12 @@ from vitrun import models
 from vitrun.models.export import export_model
 from vitrun.recipes import tables
 
-WORDS = ["data=shapes", "data.train_images=20", "data.test_images=20", "precision=fp32", "--json"]
+OVERRIDES = ["data=shapes", "data.train_images=20", "data.test_images=20", "precision=fp32", "--json"]
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """A Hub with the model vit/tiny, and its file of weights of our own."""
+    """Yield a Hub with the model vit/tiny, and the same weights in vitrun's own file."""
     folder = tmp_path_factory.mktemp("model")
     row = replace(tables.load_model_rows()["vit_nano8"], depth=1)
     torch.manual_seed(0)
@@ -49,16 +49,16 @@ def vitrun(hub, tmp_path):
 
 
 def test_weights_on_the_hub_are_pinned_cached_and_the_same_as_from_a_file(hub, vitrun, tmp_path):
-    found = vitrun("eval", "init=hf:vit/tiny", *WORDS)
-    assert found.returncode == 0, found.stderr
+    first = vitrun("eval", "init=hf:vit/tiny", *OVERRIDES)
+    assert first.returncode == 0, first.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"init: hf:vit/tiny@{COMMIT}" in (folder / "recipe.yaml").read_text()
-    own = vitrun("eval", f"init={hub[1]}", *WORDS)
-    assert json.loads(own.stdout)["loss"] == pytest.approx(json.loads(found.stdout)["loss"], rel=1e-5)
+    own = vitrun("eval", f"init={hub[1]}", *OVERRIDES)
+    assert json.loads(own.stdout)["loss"] == pytest.approx(json.loads(first.stdout)["loss"], rel=1e-5)
 
     hub[0].asked.clear()
-    again = vitrun("eval", "init=hf:vit/tiny", *WORDS, HF_HUB_OFFLINE="1")
-    assert (again.returncode, again.stdout, hub[0].asked) == (0, found.stdout, []), "no network is needed again"
+    again = vitrun("eval", "init=hf:vit/tiny", *OVERRIDES, HF_HUB_OFFLINE="1")
+    assert (again.returncode, again.stdout, hub[0].asked) == (0, first.stdout, []), "no network is needed again"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,6 @@ def test_weights_on_the_hub_are_pinned_cached_and_the_same_as_from_a_file(hub, v
     ],
 )
 def test_weights_that_cannot_be_had_are_one_sentence(vitrun, name, parts):
-    done = vitrun("eval", f"init=hf:{name}", *WORDS)
+    done = vitrun("eval", f"init=hf:{name}", *OVERRIDES)
     assert done.returncode == 4 and len(done.stderr.splitlines()) == 1, done.stderr
     assert all(part in done.stderr for part in parts), done.stderr

@@ -7,19 +7,19 @@ from vitrun.models import MASKED, UNCHANGED
 
 
 def test_the_network_sees_what_the_corruption_says():
-    made, image = network(), torch.rand(1, 3, 16, 16) * 2 - 1
-    patches = made.patch_embed(image)
-    seen = made.corrupt(patches, torch.tensor([[UNCHANGED, MASKED, 0, 3]]))
+    model, image = network(), torch.rand(1, 3, 16, 16) * 2 - 1
+    patches = model.patch_embed(image)
+    seen = model.corrupt(patches, torch.tensor([[UNCHANGED, MASKED, 0, 3]]))
     torch.testing.assert_close(seen[0, 0], patches[0, 0])
-    torch.testing.assert_close(seen[0, 1], made.mask_token[0, 0])
+    torch.testing.assert_close(seen[0, 1], model.mask_token[0, 0])
     torch.testing.assert_close(seen[0, 2], patches[0, 0])
     torch.testing.assert_close(seen[0, 3], patches[0, 3])
 
 
 def test_a_masked_patch_is_predicted_from_the_others_alone():
-    made, image = network(), torch.rand(1, 3, 16, 16) * 2 - 1
+    model, image = network(), torch.rand(1, 3, 16, 16) * 2 - 1
     other = image.clone()
     other[:, :, :8, :8] = 0.3
-    masked, kept = torch.tensor([[MASKED, UNCHANGED, UNCHANGED, UNCHANGED]]), torch.full((1, 4), UNCHANGED)
-    torch.testing.assert_close(made(image, masked), made(other, masked))
-    assert (made(image, kept) - made(other, kept)).abs().max() > 1e-3
+    masked, unchanged = torch.tensor([[MASKED, UNCHANGED, UNCHANGED, UNCHANGED]]), torch.full((1, 4), UNCHANGED)
+    torch.testing.assert_close(model(image, masked), model(other, masked))
+    assert (model(image, unchanged) - model(other, unchanged)).abs().max() > 1e-3

@@ -1,4 +1,4 @@
-"""Weights by timm's tags: named, fetched, and Google's as our own networks."""
+"""Weights by timm's tags: checked, fetched, and Google's loaded as vitrun's own networks."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_published_weights_are_tags_of_timm():
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A cache of the Hub that holds what is put in, and no network behind it."""
+    """Return a function that puts tensors into the Hub's cache, with the Hub offline."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
@@ -71,6 +71,6 @@ def test_other_weights_by_tag_are_timms_network_on_images_as_timm_takes_them(hub
 
 def test_weights_that_cannot_be_fetched_say_what_to_do(hub):
     for tag in ("vit_tiny_patch16_224.augreg_in21k", "test_vit3.r160_in1k"):
-        with pytest.raises(UserError, match="could not be fetched.* init=FILE") as mistake:
+        with pytest.raises(UserError, match="could not be fetched.* init=FILE") as error:
             models.load(f"timm:{tag}")
-        assert mistake.value.status == ExitCode.CHECKPOINT
+        assert error.value.status == ExitCode.CHECKPOINT

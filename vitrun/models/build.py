@@ -51,7 +51,9 @@ def check_model(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
             try:
                 network(torch.empty(1, 3, res, res))
             except (AssertionError, ValueError, RuntimeError) as error:
-                raise UserError(f"res={res}: {model.name} does not take images of this size: {error}") from error
+                raise UserError(
+                    f"{model.name} does not take images of this size: {error}", option="res", value=str(res)
+                ) from error
 
 
 def token_stride(model: ViTRow | BiTRow | TimmRow) -> int:

@@ -72,5 +72,7 @@ def count_timm_macs(model: Timm, classes: int, res: int) -> int:
             try:
                 network(torch.empty(1, 3, res, res))
             except RuntimeError as error:
-                raise UserError(f"res={res}: {model.name} does not take images of this size: {error}") from error
+                raise UserError(
+                    f"{model.name} does not take images of this size: {error}", option="res", value=str(res)
+                ) from error
     return counter.get_total_flops() // 2

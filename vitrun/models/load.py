@@ -37,7 +37,9 @@ def with_dropout(loaded: LoadedModel, rate: float | None) -> LoadedModel:
         return loaded
     if not isinstance(loaded.model, ViT):
         raise UserError(
-            f"dropout={rate:g}: {loaded.model.name} has no dropout, only vitrun's own vision transformers have."
+            f"{loaded.model.name} has no dropout, only vitrun's own vision transformers have.",
+            option="dropout",
+            value=f"{rate:g}",
         )
     for module in loaded.network.modules():
         if isinstance(module, nn.Dropout):

@@ -68,12 +68,16 @@ def resize_timm_network(network: TimmNetwork, old: int, res: int) -> list[str]:
     if not timm.get_pretrained_cfg(network.row.name).fixed_input_size:
         return []
     if not hasattr(network.body, "set_input_size"):
-        raise UserError(f"res={res}: timm's {network.row.name} takes images of {old} pixels only.", ExitCode.CHECKPOINT)
+        raise UserError(
+            f"timm's {network.row.name} takes images of {old} pixels only.", ExitCode.CHECKPOINT, "res", str(res)
+        )
     before = {name: tensor.shape for name, tensor in network.body.state_dict().items()}
     try:
         network.body.set_input_size((res, res))
     except (AssertionError, ValueError, RuntimeError) as error:
-        raise UserError(f"res={res}: timm cannot resize {network.row.name}: {error}", ExitCode.CHECKPOINT) from error
+        raise UserError(
+            f"timm cannot resize {network.row.name}: {error}", ExitCode.CHECKPOINT, "res", str(res)
+        ) from error
     return [name for name, tensor in network.body.state_dict().items() if before.get(name) != tensor.shape]
 
 

@@ -17,13 +17,13 @@ SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0
 
 
 def logits(network, pixels):
-    """[B, C]."""
+    """Return the logits [B, C] in evaluation mode."""
     with torch.no_grad():
         return network.eval()(pixels)
 
 
 def difference(one, other):
-    """The largest."""
+    """Return the largest absolute difference."""
     return (one - other).abs().max().item()
 
 
@@ -81,7 +81,7 @@ def test_transformers_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
 
 
 def lambda_of(theirs):
-    """A network of transformers as [B, 3, R, R] -> [B, C]."""
+    """Wrap a network of transformers as [B, 3, R, R] -> [B, C]."""
 
     class Logits(torch.nn.Module):
         def forward(self, pixels):
@@ -162,7 +162,7 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
 
 
 @pytest.mark.parametrize(
-    ("row", "to", "said"),
+    ("row", "to", "message"),
     [
         (tiny(pre_logits=True), "timm", "no pre-logits layer"),
         (tiny(pre_logits=True), "hf", "no pre-logits layer"),
@@ -175,9 +175,9 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
         (tiny(), "tensorflow", "Choose one of timm, hf, npz, onnx"),
     ],
 )
-def test_what_the_other_library_lacks_is_refused_and_nothing_is_left(tmp_path, row, to, said):
+def test_what_the_other_library_lacks_is_refused_and_nothing_is_left(tmp_path, row, to, message):
     path = tmp_path / (f"it.{to}" if to == "npz" else "it")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         export_model(built(row), 32, to, path, "")
     assert not list(tmp_path.iterdir())
 

@@ -17,8 +17,8 @@ def test_weights_of_transformers_are_the_same_network(tmp_path, names):
     from safetensors.torch import save_file
 
     row, network = tiny(), built(tiny())
-    found = export_tensors(hugging_face.map_tensors(row), network.state_dict())
-    found = {name if name.startswith("classifier") else f"vit.{name}": tensor for name, tensor in found.items()}
+    tensors = export_tensors(hugging_face.map_tensors(row), network.state_dict())
+    tensors = {name if name.startswith("classifier") else f"vit.{name}": tensor for name, tensor in tensors.items()}
     if names == "memory":  # transformers 5 renamed its modules and writes files by the older names
         renames = [("encoder.layer.", "layers."), ("attention.attention.query", "attention.q_proj")]
         renames += [("attention.attention.key", "attention.k_proj"), ("attention.attention.value", "attention.v_proj")]
@@ -28,8 +28,8 @@ def test_weights_of_transformers_are_the_same_network(tmp_path, names):
             ("output.dense", "mlp.fc2"),
         ]
         for old, new in renames:
-            found = {name.replace(old, new): tensor for name, tensor in found.items()}
-    save_file(found, tmp_path / "model.safetensors")
+            tensors = {name.replace(old, new): tensor for name, tensor in tensors.items()}
+    save_file(tensors, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(
         json.dumps({"num_attention_heads": 3, "hidden_act": "gelu", "layer_norm_eps": 1e-12})
     )
@@ -56,9 +56,9 @@ def test_a_base_model_of_transformers_brings_its_pooler_as_the_pre_logits_layer(
     from safetensors.torch import save_file
 
     row, network = tiny(pre_logits=True), built(tiny(pre_logits=True))
-    found = export_tensors(hugging_face.map_tensors(row), network.state_dict())
+    tensors = export_tensors(hugging_face.map_tensors(row), network.state_dict())
     save_file(
-        {name: tensor for name, tensor in found.items() if not name.startswith("classifier")},
+        {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier")},
         tmp_path / "m.safetensors",
     )
     with pytest.raises(UserError, match="how many heads"):

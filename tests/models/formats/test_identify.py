@@ -1,4 +1,4 @@
-"""Weights tell which row of the table they are of."""
+"""The row of the table is identified by the weights."""
 
 import numpy as np
 
@@ -14,6 +14,6 @@ def test_rows_of_the_table_are_recognised(tmp_path):
         models.save_model(tmp_path / "w.safetensors", network, MODEL_ROWS[name], 5, 32)
         assert models.load(tmp_path / "w.safetensors").model == MODEL_ROWS[name]
         layout = jax_bit if name.startswith("bit") else jax_vit
-        found = export_tensors(layout.map_tensors(MODEL_ROWS[name]), network.state_dict())
-        np.savez(tmp_path / "w.npz", **{key: tensor.detach().numpy() for key, tensor in found.items()})
+        tensors = export_tensors(layout.map_tensors(MODEL_ROWS[name]), network.state_dict())
+        np.savez(tmp_path / "w.npz", **{key: tensor.detach().numpy() for key, tensor in tensors.items()})
         assert models.load(tmp_path / "w.npz").model.name == name

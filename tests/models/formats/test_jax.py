@@ -18,13 +18,13 @@ GOLDEN = SHARED / "golden"
 
 
 def reference(test):
-    """Mark a test that compares with what the published code gave."""
+    """Mark a test that compares with outputs of the published code."""
     absent = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the reference vectors (../shared/golden) are not here")
     return pytest.mark.shared(absent(test))
 
 
 def numbered_as_2020(name):
-    """The numbering of the files of 2020 and of AugReg."""
+    """Return a tensor's name in the files of 2020 and of AugReg."""
     name = name.replace("pos_embedding", "Transformer/posembed_input/pos_embedding")
     name = name.replace("MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention_1")
     return name.replace("LayerNorm_1", "LayerNorm_2").replace("MlpBlock_0", "MlpBlock_3")
@@ -130,7 +130,7 @@ def test_bfloat16_of_big_vision_is_read(tmp_path):
 
 
 def dumped(name):
-    """big_vision's name of a BiT's tensor as the TensorFlow dumps have it."""
+    """Return the name in the TensorFlow dumps of a BiT's tensor, given big_vision's."""
     for part, letter in enumerate("abc", 1):
         name = name.replace(f"/conv{part}/", f"/{letter}/standardized_conv2d_{part}/")
         name = name.replace(f"/gn{part}/", f"/{letter}/group_norm/")
@@ -144,8 +144,8 @@ def dumped(name):
 def test_a_bit_is_the_same_network_by_the_names_of_both_its_libraries(tmp_path, border, rename):
     row = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 2, 1, 1), width_factor=0.5, border=border)
     network = built(row)
-    found = export_tensors(jax_bit.map_tensors(row), network.state_dict())
-    np.savez(tmp_path / "w.npz", **{rename(name): tensor.detach().numpy() for name, tensor in found.items()})
+    arrays = export_tensors(jax_bit.map_tensors(row), network.state_dict())
+    np.savez(tmp_path / "w.npz", **{rename(name): tensor.detach().numpy() for name, tensor in arrays.items()})
     loaded = models.load(tmp_path / "w.npz", res=32)
     assert replace(loaded.model, name=row.name) == row
     assert torch.equal(logits(loaded.network, images()), logits(network, images()))

@@ -17,7 +17,9 @@ from vitrun.models.formats import timm_names
     "options", [{}, {"head": "map"}, {"patch": 4, "stem": 32}, {"patch": 1, "stem": 32, "resnet": (1, 1)}]
 )
 def test_a_plain_file_by_timms_names_is_the_same_network(tmp_path, options, suffix):
-    row = tiny(width=192, depth=12, mlp=768, **options)  # whose heads the model table tells, as the file does not
+    row = tiny(
+        width=192, depth=12, mlp=768, **options
+    )  # the file does not give the heads: they come from the model table
     network = built(row)
     write_timm_names(tmp_path / f"w{suffix}", row, network)
     loaded = models.load(tmp_path / f"w{suffix}")
@@ -26,14 +28,14 @@ def test_a_plain_file_by_timms_names_is_the_same_network(tmp_path, options, suff
 
 
 def write_timm_names(path, row, network):
-    """A plain state dict as timm has it."""
+    """Save a plain state dict with timm's names."""
     from safetensors.torch import save_file
 
-    found = export_tensors(timm_names.map_vit_tensors(row, scaled=False), network.state_dict())
+    tensors = export_tensors(timm_names.map_vit_tensors(row, scaled=False), network.state_dict())
     if path.suffix == ".safetensors":
-        save_file(found, path)
+        save_file(tensors, path)
     else:
-        torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in found.items()}}, path)
+        torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in tensors.items()}}, path)
 
 
 @pytest.mark.parametrize(

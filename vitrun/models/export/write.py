@@ -26,12 +26,12 @@ def export_model(network: nn.Module, res: int, to: str, path: Path, card: str, n
     or numbers if there are none. npz and onnx make the file ``path``, with the card beside it as ``NAME.md``. Raise a
     UserError if the other library has no such network, or if ``path`` exists.
     """
-    writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format")
+    writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format", "to")
     path = Path(path)
     if to in FILE_WRITERS and path.suffix != f".{to}":
-        raise UserError(f"path={path}: an export to={to} is a file, and its name must end in .{to}.")
+        raise UserError(f"an export to={to} is a file, and its name must end in .{to}.", option="path", value=str(path))
     if path.exists():
-        raise UserError(f"path={path} already exists. Choose another path, or delete it.")
+        raise UserError("it already exists. Choose another path, or delete it.", option="path", value=str(path))
     names = names or [str(number) for number in range(network.head.out_features)]
 
     def write(partial: Path) -> None:
@@ -47,4 +47,4 @@ def export_model(network: nn.Module, res: int, to: str, path: Path, card: str, n
             write_text_atomic(path.with_suffix(".md"), card)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"path={path}: cannot write there: {reason}.", ExitCode.SPACE) from error
+        raise UserError(f"cannot write there: {reason}.", ExitCode.SPACE, "path", str(path)) from error

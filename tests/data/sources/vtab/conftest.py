@@ -14,7 +14,7 @@ from vitrun.data.sources.vtab.tfds_order import tfds_order
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory) -> Path:
-    """A folder with all of Flowers102 and of EuroSAT by name and label, a colour a class; every other is missing."""
+    """Return a folder with all of Flowers102 and EuroSAT, one colour per class; the other originals are missing."""
     root = tmp_path_factory.mktemp("originals")
     colours = []
     for label in range(102):
@@ -23,10 +23,10 @@ def root(tmp_path_factory) -> Path:
     flowers = root / "oxford_flowers102"
     (flowers / "jpg").mkdir(parents=True)
     order = np.random.default_rng(0).permutation(np.arange(1, 8190, dtype=np.uint16))
-    found = labels_of(order)
-    for n, label in enumerate(found, 1):
+    labels = labels_of(order)
+    for n, label in enumerate(labels, 1):
         os.link(colours[label], flowers / "jpg" / f"image_{n:05d}.jpg")
-    savemat(flowers / "imagelabels.mat", {"labels": (found + 1).astype(np.uint8)[None]})
+    savemat(flowers / "imagelabels.mat", {"labels": (labels + 1).astype(np.uint8)[None]})
     savemat(
         flowers / "setid.mat",
         {"trnid": order[None, :1020], "valid": order[None, 1020:2040], "tstid": order[None, 2040:]},
@@ -40,8 +40,8 @@ def root(tmp_path_factory) -> Path:
 
 def labels_of(order: np.ndarray) -> np.ndarray:
     """Labels of the flowers 1, 2 ..., of which val200 has 90 classes, as the published one."""
-    found = np.arange(8189) % 102
-    held = order[1020:2040]
-    val200 = held[tfds_order([f"image_{n:05d}.jpg" for n in held], "validation")[:200]]
-    found[val200 - 1] = np.arange(200) % 90
-    return found
+    labels = np.arange(8189) % 102
+    validation = order[1020:2040]
+    val200 = validation[tfds_order([f"image_{n:05d}.jpg" for n in validation], "validation")[:200]]
+    labels[val200 - 1] = np.arange(200) % 90
+    return labels

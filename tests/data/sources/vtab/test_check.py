@@ -14,19 +14,22 @@ from vitrun.runtime.console import Screen
 
 
 def test_the_check_says_what_is_there_what_is_exact_and_what_is_missing(root, tmp_path, capsys):
-    said, splits = check(root, tmp_path / "splits.json", capsys)
-    assert row(said, "eurosat") == ["27000", "exact"]
-    assert row(said, "flowers102") == ["1020, 1020, 6149", "order computed, no published check value"]
-    assert row(said, "clevr_dist") == ["missing", "known without its images"] and row(said, "dtd") == ["missing", "-"]
-    assert "2 of 19 tasks found" in said and "https://cs.stanford.edu/people/jcjohns/clevr" in said
-    assert f"{root / 'dtd'}" in said and "no such folder" in said
+    output, splits = check(root, tmp_path / "splits.json", capsys)
+    assert row(output, "eurosat") == ["27000", "exact"]
+    assert row(output, "flowers102") == ["1020, 1020, 6149", "order computed, no published check value"]
+    assert row(output, "clevr_dist") == ["missing", "known without its images"] and row(output, "dtd") == [
+        "missing",
+        "-",
+    ]
+    assert "2 of 19 tasks found" in output and "https://cs.stanford.edu/people/jcjohns/clevr" in output
+    assert f"{root / 'dtd'}" in output and "no such folder" in output
     assert len(splits) == 19 and len(splits["flowers102"]["test"]) == 6149 and splits["dtd"]["train800"] is None
     assert splits["cifar100"]["train800"][:2] == ["16399", "1680"]
 
 
 def test_the_keys_of_eleven_tasks_are_written_without_any_image(tmp_path, capsys):
-    said, splits = check(tmp_path, tmp_path / "splits.json", capsys)
-    assert "0 of 19 tasks found" in said and "keys of 11" in said
+    output, splits = check(tmp_path, tmp_path / "splits.json", capsys)
+    assert "0 of 19 tasks found" in output and "keys of 11" in output
     assert sum(task["test"] is not None for task in splits.values()) == 11
 
 
@@ -51,8 +54,8 @@ def test_an_original_that_is_incomplete_is_distinguished_from_one_that_is_missin
             resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]),
             Screen(),
         )
-    said = capsys.readouterr().out
-    assert row(said, "kitti_dist") == ["incomplete", "-"] and row(said, "dmlab") == ["missing", "-"]
+    output = capsys.readouterr().out
+    assert row(output, "kitti_dist") == ["incomplete", "-"] and row(output, "dmlab") == ["missing", "-"]
     assert error.value.status == ExitCode.DATA
 
 
@@ -74,6 +77,6 @@ def test_images_of_more_or_fewer_classes_than_published_differ(root, tmp_path, c
             resolve.resolve_recipe("data", ["vtab", f"data.root={place.parent}", f"save={tmp_path / 's.json'}"]),
             Screen(),
         )
-    said = capsys.readouterr().out
-    assert row(said, "flowers102")[1] == "differs"
-    assert "val200 has images of 71 classes, the published one of 90" in said
+    output = capsys.readouterr().out
+    assert row(output, "flowers102")[1] == "differs"
+    assert "val200 has images of 71 classes, the published one of 90" in output

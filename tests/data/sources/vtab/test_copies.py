@@ -34,7 +34,7 @@ def test_the_second_known_partition_of_caltech_is_read_and_said_to_be_another_dr
 
 
 def copy(folder: Path, column: str, split: str, paths: list[str | None], labels: list[int], classes: int) -> None:
-    """A split of a copy in the Hub's layout, all of whose images are the same."""
+    """Write a split of a copy in the Hub's layout; all images are the same."""
     names = datasets.ClassLabel(num_classes=classes)
     rows = {"image": [{"bytes": photo(0), "path": path} for path in paths], column: labels}
     table = datasets.Dataset.from_dict(rows, datasets.Features({"image": datasets.Image(), column: names}))
@@ -65,8 +65,8 @@ def test_of_a_copy_without_names_the_order_cannot_be_known_unless_it_is_surely_a
 def test_a_copy_whose_keys_are_names_is_of_no_use_without_them(tmp_path, capsys):
     for split, number in (("train", 1020), ("validation", 1020), ("test", 6149)):
         copy(tmp_path / "oxford_flowers102", "label", split, [None] * number, [n % 102 for n in range(number)], 102)
-    said, splits = check(tmp_path, tmp_path / "splits.json", capsys)
-    assert row(said, "flowers102")[1] == "cannot be known from this copy" and splits["flowers102"]["test"] is None
+    output, splits = check(tmp_path, tmp_path / "splits.json", capsys)
+    assert row(output, "flowers102")[1] == "cannot be known from this copy" and splits["flowers102"]["test"] is None
     with pytest.raises(UserError, match="lost their names.* fetch the original"):
         read_part(TASKS["flowers102"], tmp_path / "oxford_flowers102", "train800")
 

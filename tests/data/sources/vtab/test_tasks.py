@@ -34,7 +34,7 @@ PUBLISHED = {
 
 
 def positions(builder: str, part: str) -> list[tuple[str, int]]:
-    """The split and the place in its order of every image of a part."""
+    """Return the split and the position in its order of every image of a part."""
     return [
         (split, n) for split, rows in part_slices(builder, part) for n in range(BUILDERS[builder].splits[split])[rows]
     ]

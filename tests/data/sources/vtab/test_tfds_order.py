@@ -69,11 +69,11 @@ GOLDEN = {
 
 @pytest.mark.parametrize("builder", GOLDEN)
 def test_the_keys_of_a_part_are_the_published_ones_in_the_published_order(builder):
-    golden, found = iter(GOLDEN[builder]), published_part_keys(builder)
+    golden, keys = iter(GOLDEN[builder]), published_part_keys(builder)
     for part in PARTS:
         first, code = next(golden), next(golden)
-        assert found[part][: len(first)] == first, part
-        assert hashlib.sha256("\n".join(found[part]).encode()).hexdigest()[:16] == code, part
+        assert keys[part][: len(first)] == first, part
+        assert hashlib.sha256("\n".join(keys[part]).encode()).hexdigest()[:16] == code, part
 
 
 def test_every_order_that_names_alone_tell_has_a_golden_value():

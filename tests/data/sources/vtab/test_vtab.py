@@ -71,8 +71,8 @@ def test_a_partition_that_no_file_lists_is_drawn_and_reported_as_drawn(tmp_path,
             os.link(images / "Faces" / "image_0001.jpg", place / f"image_{n:04d}.jpg")
     drawn = read_part(TASKS["caltech101"], tmp_path / "caltech101", "train800val200")
     assert len(drawn) == 1000 and "not known to be the published one" in drawn.location
-    said, splits = check(tmp_path, tmp_path / "splits.json", capsys)
-    assert row(said, "caltech101")[1] == "cannot be known from this copy" and splits["caltech101"]["test"] is None
+    output, splits = check(tmp_path, tmp_path / "splits.json", capsys)
+    assert row(output, "caltech101")[1] == "cannot be known from this copy" and splits["caltech101"]["test"] is None
 
 
 def test_lists_tell_the_keys_without_the_images(root, tmp_path, capsys):

@@ -77,7 +77,7 @@ def check_originals(root: Path, save: Path, screen: Screen) -> None:
     screen.log(f"{complete} of {len(TASKS)} tasks found. The keys of {known} written to {save}")
     wrong = [name for name, found in findings.items() if State.DAMAGED is found.state or Order.DIFFERS is found.order]
     if wrong:
-        raise UserError(f"data.root={root}: not as published (see above): {', '.join(wrong)}.", ExitCode.DATA)
+        raise UserError(f"not as published (see above): {', '.join(wrong)}.", ExitCode.DATA, "data.root", str(root))
 
 
 def examine_original(builder: str, folder: Path) -> Finding:
@@ -154,4 +154,4 @@ def write_keys(findings: dict[str, Finding], save: Path) -> None:
     try:
         write_text_atomic(save, json.dumps(tree, indent=0))
     except OSError as error:
-        raise UserError(f"save={save}: cannot write there: {error.strerror}.", ExitCode.SPACE) from None
+        raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(save)) from None

@@ -11,6 +11,6 @@ def test_a_black_and_white_image_costs_a_block_and_not_the_archive(tmp_path):
     originals.dsprites(tmp_path)
     from vitrun.data.sources.vtab.originals import dsprites
 
-    found = dsprites.read_blocks(tmp_path / NPZ)
-    assert len(found) == 13 and sum(map(len, found)) < 64 * 64 * 3200 / 100
-    assert {len(zlib.decompress(block)) for block in found[:-1]} == {dsprites.BLOCK_SIZE * 64 * 64 // 8}
+    blocks = dsprites.read_blocks(tmp_path / NPZ)
+    assert len(blocks) == 13 and sum(map(len, blocks)) < 64 * 64 * 3200 / 100
+    assert {len(zlib.decompress(block)) for block in blocks[:-1]} == {dsprites.BLOCK_SIZE * 64 * 64 // 8}

@@ -31,15 +31,15 @@ def test_a_dsprites_row_counts_y_fastest_then_x_orientation_scale_and_shape():
 
 
 def test_eurosat_has_the_classes_of_the_published_thousand():
-    found = [key.split("_")[0] for part in ("train800", "val200") for key in published_part_keys("eurosat")[part]]
-    assert {name: found.count(name) for name in set(found)} == {
+    classes = [key.split("_")[0] for part in ("train800", "val200") for key in published_part_keys("eurosat")[part]]
+    assert {name: classes.count(name) for name in set(classes)} == {
         "HerbaceousVegetation": 119, "Residential": 118, "Forest": 116, "AnnualCrop": 107, "SeaLake": 105,
         "Highway": 96, "Industrial": 95, "River": 94, "PermanentCrop": 92, "Pasture": 58,
     }  # fmt: skip
 
 
 def around(edge: float) -> list[float]:
-    """The float32 numbers just below, at and just above an edge."""
+    """Return the float32 numbers just below, at and just above an edge."""
     return [float(np.nextafter(np.float32(edge), np.float32(side))) for side in (-np.inf, edge, np.inf)]
 
 

@@ -33,7 +33,7 @@ ACCOUNTS = {"kitti": "registration", "diabetic_retinopathy": "account at Kaggle"
 
 
 def make(name: str, root: Path) -> dict[str, originals.Found]:
-    """A tiny original, where its format can be written here."""
+    """Make a tiny original; skip the test if a package for its format is missing."""
     if name == "patch_camelyon":
         pytest.importorskip("h5py")
     return originals.MAKERS[name](root)
@@ -43,8 +43,8 @@ def pixels(image: bytes | np.ndarray) -> bytes | list:
     return image if isinstance(image, bytes) else [image.dtype, image.tolist()]
 
 
-def mistake(name: str, root: Path, split: str = "train") -> str:
-    """What the reader says of a folder that it cannot read."""
+def read_error(name: str, root: Path, split: str = "train") -> str:
+    """Return the message of the UserError that reading a folder raises."""
     with pytest.raises(UserError) as caught:
         SPLIT_READERS[name](root, split).image(0)
     assert caught.value.status == ExitCode.DATA and "\n" not in str(caught.value)
@@ -58,73 +58,75 @@ def test_there_is_a_reader_for_each_of_the_sixteen_originals():
 @pytest.mark.parametrize("name", SPLIT_READERS)
 def test_an_original_as_published_gives_its_keys_labels_and_pixels(name, tmp_path):
     for split, expected in make(name, tmp_path).items():
-        found = SPLIT_READERS[name](tmp_path, split)
-        places = {key: place for place, key in enumerate(found.keys)}
-        assert sorted(found.keys) == sorted(key for key, _, _ in expected) and len(places) == len(expected)
+        original = SPLIT_READERS[name](tmp_path, split)
+        places = {key: place for place, key in enumerate(original.keys)}
+        assert sorted(original.keys) == sorted(key for key, _, _ in expected) and len(places) == len(expected)
         for key, labels, image in expected[:: max(1, len(expected) // 200)]:
-            assert {label: values[places[key]] for label, values in found.labels.items()} == labels, key
-            assert pixels(found.image(places[key])) == pixels(image), key
-        assert {label: len(names) for label, names in found.classes.items()} == CLASSES[name]
-        assert all(values.dtype == np.int64 for values in found.labels.values())
-        assert str(tmp_path) in found.location and "\n" not in found.location
+            assert {label: values[places[key]] for label, values in original.labels.items()} == labels, key
+            assert pixels(original.image(places[key])) == pixels(image), key
+        assert {label: len(names) for label, names in original.classes.items()} == CLASSES[name]
+        assert all(values.dtype == np.int64 for values in original.labels.values())
+        assert str(tmp_path) in original.location and "\n" not in original.location
 
 
 @pytest.mark.parametrize("name", SPLIT_READERS)
 def test_an_empty_folder_is_refused_with_what_belongs_there_and_where_it_comes_from(name, tmp_path):
     root = tmp_path / "empty"
-    for found in ("no such folder", "nothing", "holiday.txt"):
-        said = mistake(name, root)
-        assert said.startswith(f"{name}: there is no {root}/") and f"found in {root}: {found}." in said
-        assert "Expected there: " in said and SOURCES[name] in said and ACCOUNTS.get(name, "no account") in said
+    for content in ("no such folder", "nothing", "holiday.txt"):
+        message = read_error(name, root)
+        assert message.startswith(f"{name}: there is no {root}/") and f"found in {root}: {content}." in message
+        assert (
+            "Expected there: " in message and SOURCES[name] in message and ACCOUNTS.get(name, "no account") in message
+        )
         root.mkdir(exist_ok=True)
-        if found == "nothing":
+        if content == "nothing":
             originals.put(root / "holiday.txt", "")
 
 
 def cut(path: str):
-    """The end of the file is lost."""
+    """Cut off the end of a file."""
     return lambda root: originals.put(root / path, (root / path).read_bytes()[: (root / path).stat().st_size * 3 // 5])
 
 
 def gone(path: str):
-    """The file or folder is missing."""
+    """Delete a file or folder."""
     return lambda root: shutil.rmtree(root / path) if (root / path).is_dir() else (root / path).unlink()
 
 
 def holds(path: str, data: bytes | str):
-    """The file has something else in it."""
+    """Write something else into a file."""
     return lambda root: originals.put(root / path, data)
 
 
 def replaced(path: str, old: str, new: str):
-    """A text file says something else."""
+    """Replace a part of a text file."""
     return lambda root: originals.put(root / path, (root / path).read_text().replace(old, new))
 
 
 def huge(root: Path) -> None:
-    """The photographs are as a camera took them."""
+    """Put photographs in full size into the folder."""
     originals.put(root / "train" / "10_left.jpeg", originals.photo(1, size=(3888, 2592)))
 
 
 def digits(value: int):
-    """A MATLAB file with one image of this digit."""
+    """Write a MATLAB file with one image of this digit."""
     matrices = {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.full((2, 1), value, np.uint8)}
     return lambda root: savemat(root / "train_32x32.mat", matrices)
 
 
 def frame(label: int) -> bytes:
-    """A TFRecord file of one frame."""
+    """Return a TFRecord file of one frame."""
     return records.record(records.example({"image": b"", "filename": b"a", "label": label}))
 
 
 def sprites(**arrays: np.ndarray):
-    """An archive of two sprites, but for ``arrays``."""
+    """Write an archive of two sprites with some ``arrays`` replaced."""
     whole = {"imgs": np.zeros((2, 64, 64), np.uint8), "latents_classes": np.eye(2, 6, 5, dtype=np.int64)[::-1]} | arrays
     return lambda root: np.savez_compressed(root / NPZ, **whole)
 
 
 def moved(old: str, new: str):
-    """The file or folder has another name."""
+    """Rename a file or folder."""
     return lambda root: (root / old).rename(root / new)
 
 
@@ -195,9 +197,10 @@ def test_what_is_missing_or_broken_is_said_in_one_sentence(case, tmp_path):
     name, (spoil, part) = case.split()[0], WRONG[case]
     make(name, tmp_path)
     spoil(tmp_path)
-    said = mistake(name, tmp_path)
-    assert part.replace("{root}", str(tmp_path)) in said
-    assert str(tmp_path) in said and ("Fetch it again" in said or "Expected there" in said or "gunzip" in said)
+    message = read_error(name, tmp_path)
+    assert part.replace("{root}", str(tmp_path)) in message
+    assert str(tmp_path) in message
+    assert any(hint in message for hint in ("Fetch it again", "Expected there", "gunzip"))
 
 
 def test_what_lies_in_the_folder_of_its_archive_is_found_as_well(tmp_path):
@@ -211,14 +214,14 @@ def test_gzipped_matrices_are_read_as_plain_ones_are(tmp_path):
     for path in list(tmp_path.iterdir()):
         originals.put(Path(f"{path}.gz"), gzip.compress(path.read_bytes()))
         path.unlink()
-    found = SPLIT_READERS["smallnorb"](tmp_path, "test")
-    assert [pixels(found.image(n)) for n in range(3)] == [pixels(image) for _, _, image in expected["test"]]
+    original = SPLIT_READERS["smallnorb"](tmp_path, "test")
+    assert [pixels(original.image(n)) for n in range(3)] == [pixels(image) for _, _, image in expected["test"]]
     path = tmp_path / f"{DAT}.gz"
     path.write_bytes(path.read_bytes()[:-5000])
-    assert "dat.mat.gz is not as published" in mistake("smallnorb", tmp_path)
+    assert "dat.mat.gz is not as published" in read_error("smallnorb", tmp_path)
 
 
 def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
     originals.put(tmp_path / f"{PCAM}_x.h5", b"")
     monkeypatch.setitem(sys.modules, "h5py", None)
-    assert "pip install 'vitrun[vtab]'" in mistake("patch_camelyon", tmp_path)
+    assert "pip install 'vitrun[vtab]'" in read_error("patch_camelyon", tmp_path)

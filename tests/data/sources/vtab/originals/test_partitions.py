@@ -41,8 +41,8 @@ def test_sun_lists_are_taken_from_an_installed_package_that_is_not_run(tmp_path,
         name = f"sun397_tfds_{short}.txt"
         shutil.move(tmp_path / name, package / "image_classification" / name)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    found = SPLIT_READERS["sun397"](tmp_path, "validation")
-    assert list(found.keys) == [key for key, _, _ in expected["validation"]] and str(package) in found.location
+    original = SPLIT_READERS["sun397"](tmp_path, "validation")
+    assert list(original.keys) == [key for key, _, _ in expected["validation"]] and str(package) in original.location
 
 
 def test_the_draw_of_videos_gives_the_published_sizes():
@@ -58,5 +58,5 @@ def test_images_of_one_video_share_a_split(tmp_path):
     originals.kitti(tmp_path)
     videos = kitti.read_videos(tmp_path / "mapping/train_rand.txt", tmp_path / "mapping/train_mapping.txt")
     splits = ("train", "validation", "test")
-    found = [{videos[int(key[:6])] for key in SPLIT_READERS["kitti"](tmp_path, split).keys} for split in splits]
-    assert sum(map(len, found)) == len(set.union(*found)) == 20
+    groups = [{videos[int(key[:6])] for key in SPLIT_READERS["kitti"](tmp_path, split).keys} for split in splits]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 20
