@@ -22,5 +22,7 @@ def test_an_answer_is_right_that_is_among_the_labels():
 def test_every_test_image_counts_exactly_once(size):
     recipe = resolve.resolve_recipe("pretrain", ["data.test_images=37"]).data
     test, network = data.open_split(recipe, "test"), small(120)
-    found = predict(network, data.test_batches(test, CenterCropView(32), size), LOSSES["softmax"], CPU, lambda _: None)
-    assert sorted(found.indices) == list(range(37)) and (found.labels == test.labels).all()
+    predictions = predict(
+        network, data.test_batches(test, CenterCropView(32), size), LOSSES["softmax"], CPU, lambda _: None
+    )
+    assert sorted(predictions.indices) == list(range(37)) and (predictions.labels == test.labels).all()

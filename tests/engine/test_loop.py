@@ -14,16 +14,16 @@ def test_a_step_that_is_stopped_leaves_the_statistics_of_batches_as_they_were():
     state = state_of(torch.nn.Sequential(*layers))
     train(state, [batch(16)])
     before = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
-    seen = []
+    means = []
 
     def stop_in_the_second_micro_batch(images):
-        seen.append(layers[1].running_mean.clone())
-        if len(seen) == 2:
+        means.append(layers[1].running_mean.clone())
+        if len(means) == 2:
             raise Interrupted(ExitCode.INTERRUPTED)
 
     with pytest.raises(Interrupted):
         train(state, [batch(16)], tick=stop_in_the_second_micro_batch)
-    assert not torch.equal(seen[1], before["1.running_mean"]), "they had moved"
+    assert not torch.equal(means[1], before["1.running_mean"]), "it had changed"
     assert all(torch.equal(tensor, before[name]) for name, tensor in state.network.state_dict().items())
 
 
@@ -74,7 +74,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_step():
 
 
 def test_a_batch_that_is_repeated_draws_what_the_first_try_drew(monkeypatch):
-    """Where a GPU ran out of memory in the midst of a batch, the dropout of the step is the same."""
+    """After running out of GPU memory within a batch, the dropout of the step is the same."""
 
     def after(fails: bool) -> torch.Tensor:
         network = small(dropout=0.3)

@@ -18,8 +18,8 @@ def test_a_linear_decay_ends_at_its_end_and_starts_at_zero():
 
 def test_a_staircase_falls_after_its_drops_as_bit_hyper_rule_does():
     lr = optim.build_schedule("staircase", 0.003, steps=500, warmup=100, drops=(200, 300, 400))
-    found = [lr(step) for step in (0, 50, 100, 200, 201, 300, 301, 400, 401, 499)]
-    assert found == pytest.approx([0, 0.0015, 3e-3, 3e-3, 3e-4, 3e-4, 3e-5, 3e-5, 3e-6, 3e-6])
+    rates = [lr(step) for step in (0, 50, 100, 200, 201, 300, 301, 400, 401, 499)]
+    assert rates == pytest.approx([0, 0.0015, 3e-3, 3e-3, 3e-4, 3e-4, 3e-5, 3e-5, 3e-6, 3e-6])
 
 
 def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kernel():
@@ -71,3 +71,9 @@ def test_decoupled_decay_shrinks_the_kernels_by_lr_times_rate():
     train(state, [blank], lr=0.01)
     step = (kernel.detach() - before * (1 - 0.01 * 0.5)).abs().max()
     assert step <= 0.01 * 1.01, "Adam's own step is bounded by the learning rate"
+
+
+@pytest.mark.parametrize("kind, moments", [("sgd", 1), ("adam", 2), ("adamw", 2)])
+def test_the_moments_of_each_weight_are_counted_for_the_size_of_a_checkpoint(kind, moments):
+    options = resolve.resolve_recipe("pretrain", [f"optim={kind}"]).optim
+    assert kind in optim.OPTIMIZERS and optim.count_moments(options) == moments

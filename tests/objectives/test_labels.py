@@ -70,5 +70,5 @@ def test_the_sigmoid_loss_sums_over_classes():
 @pytest.mark.parametrize("classes", [10, 1000, 21_843])
 def test_the_sigmoid_loss_of_a_fresh_head_is_exact(classes):
     logits, labels = torch.full((2, classes), -10.0), torch.tensor([0, 3])
-    found = sigmoid_loss(logits, labels)
-    assert found.tolist() == pytest.approx([10 + classes * np.log1p(np.exp(-10.0))] * 2, rel=3e-6)
+    losses = sigmoid_loss(logits, labels)
+    assert losses.tolist() == pytest.approx([10 + classes * np.log1p(np.exp(-10.0))] * 2, rel=3e-6)

@@ -66,15 +66,18 @@ def blank(size: int, res: int = 112) -> data.Batch:
     return data.Batch(images, torch.zeros(size, dtype=torch.long), np.arange(size))
 
 
-def test_half_is_corrupted_and_of_that_80_10_10_is_masked_strange_and_kept():
+def test_half_is_corrupted_and_of_that_80_10_10_is_masked_replaced_and_unchanged():
     corruption = masking().prepare(blank(200), 3).inputs[0]  # [200, 196]
     assert ((corruption != UNCHANGED).sum(1) == 98).all(), "the same number in every image"
-    told = corruption[corruption != UNCHANGED]
-    own = torch.arange(196).expand(200, -1)[corruption != UNCHANGED]
-    shares = [float(part.float().mean()) for part in (told == MASKED, (told >= 0) & (told != own), told == own)]
+    corrupted = corruption[corruption != UNCHANGED]
+    places = torch.arange(196).expand(200, -1)[corruption != UNCHANGED]
+    shares = [
+        float(part.float().mean())
+        for part in (corrupted == MASKED, (corrupted >= 0) & (corrupted != places), corrupted == places)
+    ]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
-    strangers = told[(told >= 0) & (told != own)]
-    assert strangers.float().mean() == pytest.approx(97.5, abs=5) and strangers.min() < 5 and strangers.max() > 190
+    others = corrupted[(corrupted >= 0) & (corrupted != places)]
+    assert others.float().mean() == pytest.approx(97.5, abs=5) and others.min() < 5 and others.max() > 190
 
 
 def test_simmim_masks_all_that_is_corrupted():
@@ -101,14 +104,14 @@ def test_the_loss_is_that_of_the_corrupted_patches(target):
         for place in (batch.inputs[0][row] != UNCHANGED).nonzero().flatten().tolist():
             top, left = divmod(place, 4)
             patch = batch.images[row, :, top * 8 : top * 8 + 8, left * 8 : left * 8 + 8]
-            said = outputs[row, place]
+            output = outputs[row, place]
             if target == "simmim":
-                each.append((said.view(3, 8, 8) - patch).abs().mean())
+                each.append((output.view(3, 8, 8) - patch).abs().mean())
             elif target == "pixels":
-                each.append((said.view(3, 8, 8) - (patch + 1) / 2).square().mean())
+                each.append((output.view(3, 8, 8) - (patch + 1) / 2).square().mean())
             else:
                 classes = objective.colour_classes(patch[None])[0]
-                each.append(torch.nn.functional.cross_entropy(said.view(len(classes), 512), classes))
+                each.append(torch.nn.functional.cross_entropy(output.view(len(classes), 512), classes))
         assert float(losses[row]) == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)
     changed = outputs.clone()
     changed[batch.inputs[0] == UNCHANGED] += 5
@@ -135,11 +138,11 @@ def test_simmim_is_the_loss_of_transformers(tmp_path):
 def test_accuracy_counts_right_colours():
     objective, image = masking(), of_colours((0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255))
     batch = data.Batch(image, torch.zeros(1), np.arange(1))
-    told = masking().colour_classes(patchify(image, 8)[0]).flatten()
+    classes = masking().colour_classes(patchify(image, 8)[0]).flatten()
 
     class Knows(torch.nn.Module):
         def forward(self, images, corruption):
-            return torch.nn.functional.one_hot(told, 512)[None].float() * 9
+            return torch.nn.functional.one_hot(classes, 512)[None].float() * 9
 
     result = objective.evaluate(Knows(), [batch], Machine("cpu", "fp32"), lambda _: None)
     assert result["colour_accuracy"].mean == 1 and result["masked_loss"].mean < 0.1 and result["test_images"] == 1

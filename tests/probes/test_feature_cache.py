@@ -1,4 +1,4 @@
-"""Features are cached by the images and weights they come from, and computed again where a file is damaged."""
+"""Features are cached by the images and weights they come from, and computed again if a file is damaged."""
 
 import os
 import shutil
@@ -57,11 +57,11 @@ def test_features_are_read_from_their_file_the_second_time(run_command, tmp_path
     assert "read from" in (run_folder(recipe, "fewshot") / "log.txt").read_text()
 
 
-def test_features_of_other_images_with_the_same_names_and_labels_are_not_taken(run_command, photographs, tmp_path):
+def test_features_of_other_images_with_the_same_names_and_labels_are_not_used(run_command, photographs, tmp_path):
     shutil.copytree(photographs, tmp_path / "grey")
     for file in (tmp_path / "grey").rglob("*.jpg"):
         Image.open(file).convert("L").save(file)
     for folder in (photographs, tmp_path / "grey"):
         run_command("fewshot", "init=random:vit_nano8", "res=32", "data=folder", f"data.path={folder}", "shots=1")
-    kept = [load_file(file)["features"] for file in (tmp_path / "runs" / "features").iterdir()]
-    assert len(kept) == 4 and not any((a.shape == b.shape and (a == b).all()) for a, b in combinations(kept, 2))
+    features = [load_file(file)["features"] for file in (tmp_path / "runs" / "features").iterdir()]
+    assert len(features) == 4 and not any((a.shape == b.shape and (a == b).all()) for a, b in combinations(features, 2))

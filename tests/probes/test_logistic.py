@@ -19,6 +19,6 @@ def test_the_linear_probe_reaches_the_minimum_that_scikit_learn_finds():
 
 def test_the_linear_probe_never_chooses_by_the_test_part():
     train, test, l2s = clusters(200), clusters(90, seed=1), (10.0, 0.01, 1e-4)
-    found = logistic.evaluate_linear_probe(train.x, train.y, test.x, test.y, 3, l2s)
+    result = logistic.evaluate_linear_probe(train.x, train.y, test.x, test.y, 3, l2s)
     other = logistic.evaluate_linear_probe(train.x, train.y, -test.x, test.y, 3, l2s)
-    assert (found.l2, found.held_out) == (other.l2, other.held_out) and found.accuracy > 0.7 > other.accuracy
+    assert (result.l2, result.held_out) == (other.l2, other.held_out) and result.accuracy > 0.7 > other.accuracy

@@ -14,8 +14,8 @@ from vitrun.runtime import files
 
 def test_a_probe_whose_line_could_not_be_written_is_in_the_result_all_the_same(run_command, monkeypatch):
     monkeypatch.setattr(run.Run, "append_line", lambda self, file, line: None)
-    _, found = run_command("pretrain", *TINY, "fewshot.every=50%", "fewshot.data=[digits]", "fewshot.shots=[1]")
-    assert 0 < found["fewshot_digits_1"] < 1
+    _, result = run_command("pretrain", *TINY, "fewshot.every=50%", "fewshot.data=[digits]", "fewshot.shots=[1]")
+    assert 0 < result["fewshot_digits_1"] < 1
 
 
 SMALL = [override for override in TINY if override not in ("steps=6", "batch=32")] + ["batch=16", "steps=5", "ema=0.5"]
@@ -23,10 +23,12 @@ PROBED = ["fewshot.every=2", "fewshot.data=shapes,digits", "fewshot.shots=1,2", 
 
 
 def probes(folder) -> dict[int, list[dict]]:
-    """The lines of probes in ``metrics.jsonl``, by step."""
+    """Return the lines of probes in ``metrics.jsonl``, by step."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    found = [line for line in lines if "fewshot_seconds" in line]
-    return {step: [line for line in found if line["step"] == step] for step in {line["step"] for line in found}}
+    probe_lines = [line for line in lines if "fewshot_seconds" in line]
+    return {
+        step: [line for line in probe_lines if line["step"] == step] for step in {line["step"] for line in probe_lines}
+    }
 
 
 def weights(folder) -> dict[str, str]:
@@ -40,12 +42,12 @@ def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_equals_fewshot(
     assert folder != other and weights(folder) == weights(other) and len(weights(folder)) == 2
     assert without["loss"] == result["loss"]
 
-    found = probes(folder)
-    assert found.keys() == {0, 2, 4, 5} and all(len(lines) == 1 for lines in found.values())
+    lines_by_step = probes(folder)
+    assert lines_by_step.keys() == {0, 2, 4, 5} and all(len(lines) == 1 for lines in lines_by_step.values())
     sets = {"fewshot_digits_1", "fewshot_digits_2", "fewshot_shapes_1", "fewshot_shapes_2"}
-    assert sets <= found[0][0].keys() and all(result[key] == found[5][0][key] for key in sets)
+    assert sets <= lines_by_step[0][0].keys() and all(result[key] == lines_by_step[5][0][key] for key in sets)
     assert result["fewshot_seconds"] == pytest.approx(
-        sum(lines[0]["fewshot_seconds"] for lines in found.values()), abs=0.1
+        sum(lines[0]["fewshot_seconds"] for lines in lines_by_step.values()), abs=0.1
     )
 
     _, fewshot = run_command("fewshot", f"init={folder.name}", "shots=1,2", "seeds=0", "data=digits")
@@ -72,7 +74,7 @@ def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command,
         run_command("pretrain", *overrides)
     monkeypatch.undo()
     assert probes(folder).keys() == {0, 2}
-    shutil.rmtree(folder / "checkpoints" / "step-00000003")  # the run goes on from before a probe that it has made
+    shutil.rmtree(folder / "checkpoints" / "step-00000003")  # the run resumes from before a probe that is done
     run_command("pretrain", *overrides)
     again = probes(folder)
     assert weights(folder) == ended and all(len(lines) == 1 for lines in again.values())

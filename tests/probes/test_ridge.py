@@ -28,12 +28,12 @@ def test_l2_is_chosen_by_training_images_that_no_draw_of_the_seed_holds_and_neve
     assert [one.l2 for one in ridge.evaluate_few_shot(train, spoilt, (1, 5), (0, 1), l2s)] == [one.l2 for one in chosen]
     for one in chosen:
         order = ridge.shuffle_by_class(train.y.numpy(), one.seed)
-        held = np.concatenate([rows[5 : 5 + ridge.HELD_OUT_PER_CLASS] for rows in order])
-        assert len(held) == 3 * 25 and not set(held) & set(one.rows.tolist())
-        alone = {l2: ridge.fit_classifiers(train.x[one.rows], train.y[one.rows], 3, (l2,))[0] for l2 in l2s}
-        scores = {l2: alone[l2].accuracy(train.x[held], train.y[held]) for l2 in l2s}
+        held_out = np.concatenate([rows[5 : 5 + ridge.HELD_OUT_PER_CLASS] for rows in order])
+        assert len(held_out) == 3 * 25 and not set(held_out) & set(one.rows.tolist())
+        single = {l2: ridge.fit_classifiers(train.x[one.rows], train.y[one.rows], 3, (l2,))[0] for l2 in l2s}
+        scores = {l2: single[l2].accuracy(train.x[held_out], train.y[held_out]) for l2 in l2s}
         assert scores[one.l2] == max(scores.values())
-        assert one.accuracy == alone[one.l2].accuracy(test.x, test.y)
+        assert one.accuracy == single[one.l2].accuracy(test.x, test.y)
 
 
 def test_where_no_image_is_left_to_choose_by_that_is_said():
@@ -47,11 +47,11 @@ def test_the_interval_is_students_and_one_draw_has_none():
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert ridge.ci95_half_width(values) == pytest.approx((high - low) / 2)
     draws = [ridge.DrawResult(seed, 5, torch.zeros(1), 1024, value) for seed, value in enumerate(values)]
-    found = ridge.summarize_draws(draws)[5]
-    assert found.ci95 == pytest.approx(high - 0.55) and found.std == pytest.approx(0.05)
-    assert ridge.format_accuracy(found) == "55.0 +- 5.0 (95 %: 42.6 to 67.4)"
-    alone = ridge.summarize_draws(draws[:1])[5]
-    assert alone.ci95 is None and ridge.format_accuracy(alone) == "50.0"
+    metric = ridge.summarize_draws(draws)[5]
+    assert metric.ci95 == pytest.approx(high - 0.55) and metric.std == pytest.approx(0.05)
+    assert ridge.format_accuracy(metric) == "55.0 +- 5.0 (95 %: 42.6 to 67.4)"
+    single = ridge.summarize_draws(draws[:1])[5]
+    assert single.ci95 is None and ridge.format_accuracy(single) == "50.0"
 
 
 @pytest.mark.shared
@@ -80,8 +80,8 @@ def test_ridge_solves_its_normal_equations_when_wide_and_when_tall():
 
 def test_features_are_standardised_by_the_subset_and_followed_by_the_constant():
     x = torch.randn(50, 3) * 4 + 2
-    found = ridge.standardize(x, x.mean(0), x.std(0, correction=0) + 1e-5)
-    assert found[:, :3].mean(0).abs().max() < 1e-5 and (found[:, 3] == 100).all()
+    standardized = ridge.standardize(x, x.mean(0), x.std(0, correction=0) + 1e-5)
+    assert standardized[:, :3].mean(0).abs().max() < 1e-5 and (standardized[:, 3] == 100).all()
 
 
 def test_shots_are_nested_within_a_seed_and_differ_between_seeds():
