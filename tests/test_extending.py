@@ -1,4 +1,4 @@
-"""The package that docs/extending.md adds in front of the reader works as it stands there."""
+"""The packages that docs/extending.md adds in front of the reader work as they stand there."""
 
 import json
 import os
@@ -22,10 +22,8 @@ COMMANDS = re.findall(r"^vitrun (.*)$", PAGE, re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
-    """Write the page's files; return a folder to start vitrun in, with the package on the path as if installed."""
+    """Write the page's files; return their folder, to start vitrun in."""
     folder = tmp_path_factory.mktemp("extending")
-    (folder / "vitrun").symlink_to(ROOT / "vitrun")
-    shutil.copytree(ROOT / "conf", folder / "conf")
     for name, text in FILES.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,8 +46,8 @@ def install(package: Path) -> None:
 
 
 def vitrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run the command line in ``folder``."""
-    path = os.pathsep.join([str(folder), *(str(folder / package) for package in PACKAGES)])
+    """Run the command line in ``folder``, with its packages on the path as if installed."""
+    path = os.pathsep.join([str(ROOT), *(str(folder / package) for package in PACKAGES)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "vitrun", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -97,7 +95,7 @@ def test_the_options_of_the_page_are_checked_like_vitruns_own(workplace, overrid
 
 
 def test_a_package_that_cannot_be_imported_is_named(workplace, tmp_path):
-    shutil.copytree(workplace, tmp_path / "broken", symlinks=True)
+    shutil.copytree(workplace, tmp_path / "broken", ignore=shutil.ignore_patterns("runs"))
     (tmp_path / "broken/vitrun-rotation/vitrun_rotation/options.py").write_text("import nowhere", encoding="utf-8")
     done = vitrun(tmp_path / "broken", "pretrain")
     assert done.returncode == 2 and "vitrun-rotation" in done.stderr and "Traceback" not in done.stderr
