@@ -116,7 +116,7 @@ def test_the_same_seed_draws_the_same_network():
 
 def test_building_a_vit_does_not_import_timm():
     code = (
-        "import sys; from vitrun import models; from vitrun.recipes import tables; models.build(tables.load_model_rows()['vit_ti4'], 2, 8); "
-        "sys.exit('timm' in sys.modules)"
+        "import sys; from vitrun import models; from vitrun.recipes import tables; "
+        "models.build(tables.load_model_row('vit_ti4'), 2, 8); sys.exit('timm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

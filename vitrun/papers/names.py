@@ -1,4 +1,4 @@
-"""What papers call our models, our data sets and the public weights."""
+"""Names in papers of models, data sets and public weights."""
 
 import re
 from functools import cache
@@ -6,27 +6,18 @@ from functools import cache
 from vitrun.papers.vtab_tasks import GROUPS, TASKS
 from vitrun.recipes import tables
 
-SHAPE_OPTIONS = (
-    "patch",
-    "width",
-    "depth",
-    "heads",
-    "mlp",
-    "stem",
-    "resnet",
-    "blocks",
-    "width_factor",
-)  # what a name stands for
+# The options that a model's name in papers fixes
+SHAPE_OPTIONS = ("patch", "width", "depth", "heads", "mlp", "stem", "resnet", "blocks", "width_factor")
 VTAB_TASKS = {f"vtab/{name}": f"VTAB {task.paper}" for name, task in TASKS.items()}
 VTAB_GROUPS = {f"VTAB {group}": [f"VTAB {TASKS[name].paper}" for name in tasks] for group, tasks in GROUPS.items()}
 VTAB_MEAN = "VTAB (19)"
 TIMM_TAG = r"\.(orig|augreg2?|goog|ms|fb)_"  # in timm's names
-TRAINING_DATA = (  # what the public weights were trained on, in order; by their tag, file or repository
+TRAINING_DATA = (  # pattern of a tag, file or repository -> the data sets that the weights were trained on, in order
     (rf"{TIMM_TAG}in2[12]k_ft_in1k|-i21k-.*--imagenet2012|hf:google/vit-[^@]*(224|384)(@|$)", "ImageNet-21k, ImageNet"),
     (rf"{TIMM_TAG}in2[12]k(@|$)|-i21k-|hf:google/vit-.*-in21k|/imagenet21k/|BiT-M-", "ImageNet-21k"),
     (rf"{TIMM_TAG}in1k|-i1k-|BiT-S-", "ImageNet"),
 )
-PRETRAINING_PROTOCOLS = (
+PRETRAINING_PROTOCOLS = (  # pattern of a tag, file or repository -> the protocol of pretraining
     (r"\.orig_|hf:google/vit-|/imagenet21k/ViT-", "paper"),
     (r"\.augreg2?_|-i21k-|-i1k-", "augreg"),
 )
@@ -80,15 +71,15 @@ def paper_model_name(name: str, options: dict | None = None) -> str:
 
 
 def paper_data_name(options: dict) -> str:
-    """What the paper calls a data set; else our own name."""
+    """Return a data set's name in papers; its own name if it has none."""
     return VTAB_TASKS.get(options["name"]) or options.get("paper") or options["name"]
 
 
 def training_data_of(init: str) -> str | None:
-    """The data sets that public weights were trained on, in order; None where their name does not say."""
-    return next((found for pattern, found in TRAINING_DATA if re.search(pattern, init)), None)
+    """Return the data sets that public weights were trained on, in order; None if their name does not tell."""
+    return next((data for pattern, data in TRAINING_DATA if re.search(pattern, init)), None)
 
 
 def pretraining_protocol_of(init: str) -> str | None:
-    """Whose recipe public weights were pretrained by; None where their name does not say."""
-    return next((found for pattern, found in PRETRAINING_PROTOCOLS if re.search(pattern, init)), None)
+    """Return the protocol by which public weights were pretrained; None if their name does not tell."""
+    return next((protocol for pattern, protocol in PRETRAINING_PROTOCOLS if re.search(pattern, init)), None)

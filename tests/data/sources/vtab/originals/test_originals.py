@@ -142,7 +142,7 @@ WRONG = {
     "cifar100 cut": (cut("cifar-100-binary/train.bin"), "5533 bytes are not a multiple of a record's 3074"),
     "cifar100 python": (moved("cifar-100-binary", "cifar-100-python"), "pickles, which may run code and are never"),
     "cifar100 empty": (holds("cifar-100-binary/train.bin", b""), "0 bytes are not a multiple of a record"),
-    "cifar100 label": (holds("cifar-100-binary/train.bin", bytes([0, 100, *[0] * 3072])), "0 has the label 100, not one"),
+    "cifar100 label": (holds("cifar-100-binary/train.bin", bytes([0, 100, *[0] * 3072])), "0 has the label 100, not"),
     "cifar100 names": (holds("cifar-100-binary/fine_label_names.txt", "apple\n"), "it has 1 names, not 100"),
     "dtd image": (gone("dtd/images/banded/banded_0000.jpg"), "1 of 2 images are missing, the first banded/"),
     "dtd list": (gone("dtd/labels/train1.txt"), "{root}/dtd/labels/train1.txt"),
