@@ -42,7 +42,7 @@ def execute(recipe: recipes.Dedup, run: Run) -> dict[str, Any]:
     excluded = sorted({row for some in pairs.values() for row in some.trains.tolist()})
     run.write_file(EXCLUDED_KEYS_FILE, lambda path: write_keys(path, [train.keys[row] for row in excluded]))
     return {
-        **{how: count_test_images(pairs, how) for how in ("exact", "near", "features") if how in pairs},
+        **{name: count_test_images(pairs, name) for name in ("exact", "near", "features") if name in pairs},
         "duplicates": count_test_images(pairs, *pairs),
         "test_images": len(test),
         "excluded": len(excluded),
@@ -86,22 +86,22 @@ def hash_split(source: recipes.Data, part: str, split: data.Split, run: Run) -> 
     )
 
 
-def count_test_images(found: dict[str, Pairs], *hows: str) -> int:
+def count_test_images(pairs: dict[str, Pairs], *detectors: str) -> int:
     """Return the number of test images that any of these detectors found; ``near`` includes mirrored ones."""
-    hows = (*hows, "mirrored") if "near" in hows else hows
-    return len(np.unique(np.concatenate([pairs.tests for how, pairs in found.items() if how in hows])))
+    detectors = (*detectors, "mirrored") if "near" in detectors else detectors
+    return len(np.unique(np.concatenate([some.tests for detector, some in pairs.items() if detector in detectors])))
 
 
-def write_pairs(path: Path, found: dict[str, Pairs], test: data.Split, train: data.Split) -> None:
+def write_pairs(path: Path, pairs: dict[str, Pairs], test: data.Split, train: data.Split) -> None:
     """Write a Parquet table with a row per pair: both keys, the detector, and the distance in bits or 1 - cosine."""
     import pyarrow
     import pyarrow.parquet
 
     columns = {
-        "test": [test.keys[place] for pairs in found.values() for place in pairs.tests.tolist()],
-        "train": [train.keys[row] for pairs in found.values() for row in pairs.trains.tolist()],
-        "how": [how for how, pairs in found.items() for _ in pairs.tests],
-        "distance": np.concatenate([pairs.distances for pairs in found.values()]),
+        "test": [test.keys[row] for some in pairs.values() for row in some.tests.tolist()],
+        "train": [train.keys[row] for some in pairs.values() for row in some.trains.tolist()],
+        "how": [detector for detector, some in pairs.items() for _ in some.tests],
+        "distance": np.concatenate([some.distances for some in pairs.values()]),
     }
     kinds = (pyarrow.string(), pyarrow.string(), pyarrow.string(), pyarrow.float64())
     pyarrow.parquet.write_table(pyarrow.table(columns, pyarrow.schema(zip(columns, kinds))), path)
