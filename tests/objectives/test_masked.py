@@ -121,7 +121,7 @@ def test_the_loss_is_that_of_the_corrupted_patches(target):
 def test_simmim_is_the_loss_of_transformers(tmp_path):
     transformers = pytest.importorskip("transformers")
     objective, made = SIMMIM, network(192)
-    write_hugging_face(tmp_path, made, made.row, [], 16)
+    write_hugging_face(tmp_path, made, [], 16)
     facts = json.loads((tmp_path / "config.json").read_text()) | {"encoder_stride": 8}
     theirs = transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**facts)).eval()
     state = load_file(tmp_path / "model.safetensors") | {"vit.embeddings.mask_token": made.mask_token}

@@ -4,14 +4,16 @@ from dataclasses import dataclass, replace
 from math import isqrt
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitrun.models.build import build_uninitialized
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping
 from vitrun.models.load_report import LoadReport, describe_model, format_names
+from vitrun.models.network import Network
 from vitrun.models.positions import resample_grid, resample_line
 from vitrun.models.tensor_files import weights_error
-from vitrun.models.timm_wrapper import TimmNetwork, resize_timm_network, zero_linear
+from vitrun.models.timm_wrapper import TimmNetwork, resize_timm_network, wrap_timm_network, zero_linear
+from vitrun.models.vit import ViT as ViTNetwork
 from vitrun.models.vit import fixed_positions
 from vitrun.recipes import BiT, Timm, ViT
 
@@ -22,7 +24,7 @@ DEFAULT_RES = 224  # for weights of unknown resolution: that of pretraining (arX
 class LoadedModel:
     """A network with loaded weights, its row, and the report on each tensor."""
 
-    network: nn.Module
+    network: Network
     model: ViT | BiT | Timm
     classes: int
     res: int
@@ -33,49 +35,54 @@ class LoadedModel:
 def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | None) -> LoadedModel:
     """Return the network of a file whose layout is known."""
     if isinstance(source.model, Timm):
-        return assemble_timm_network(source, classes, res)
-    require_head(source, classes)
+        return assemble_timm_network(source, source.model, classes, res)
+    number = count_classes(source, classes)
     model, res = source.model, res or source.res or DEFAULT_RES
     if classes is not None and isinstance(model, ViT):
         model = replace(model, pre_logits=False)
-    network = build_uninitialized(model, classes or source.classes, res)
+    network = build_uninitialized(model, number, res)
     mappings, dropped = match_tensors(source, network, classes is not None)
-    tensors, resized = {}, {}
+    tensors: dict[str, Tensor] = {}
+    resized: dict[str, list[str]] = {}
     for name, like in network.state_dict().items():
         if name in mappings:
             tensors[name] = convert_tensor(source, mappings[name], like.shape, resized)
+        elif name == "pos_embed" and isinstance(network, ViTNetwork):
+            tensors[name] = fixed_positions(network.row, network.side)
         else:
-            tensors[name] = fixed_positions(model, network.side) if name == "pos_embed" else torch.zeros(like.shape)
+            tensors[name] = torch.zeros(like.shape)
     if source.normalization:
-        fold_normalization(tensors, source)
+        fold_normalization(tensors, *source.normalization)
     network.load_state_dict(tensors, assign=True)
     new = {f"zero head of {classes} classes": ["head.weight", "head.bias"]} if classes is not None else {}
     notes = source.notes if classes is not None else source.notes + note_zero_head(network)
     report = LoadReport(
         describe_model(model), len(mappings) - sum(map(len, resized.values())), resized, dropped, new, notes
     )
-    return LoadedModel(network, model, classes or source.classes, res, report, source.names if classes is None else ())
+    return LoadedModel(network, model, number, res, report, source.names if classes is None else ())
 
 
-def assemble_timm_network(source: IdentifiedWeights, classes: int | None, res: int | None) -> LoadedModel:
+def assemble_timm_network(source: IdentifiedWeights, model: Timm, classes: int | None, res: int | None) -> LoadedModel:
     """Return the network of timm of a file whose layout is known."""
-    require_head(source, classes)
-    network = build_uninitialized(source.model, source.classes or 1, source.res)
+    number, old_res = count_classes(source, classes), source.res or DEFAULT_RES
+    network = wrap_timm_network(model, source.classes or 1, old_res)
     mappings, dropped = match_tensors(source, network, classes is not None)
     shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
     tensors = {name: convert_tensor(source, mapping, shapes[name], {}) for name, mapping in mappings.items()}
     network.load_state_dict(tensors, strict=False)
     if source.normalization:
         network.set_normalization(*source.normalization)
-    loaded = adapt_timm_network(network, source.classes, source.res, classes, res, dropped)
-    return replace(loaded, names=source.names if classes is None else ())
+    loaded = adapt_timm_network(network, old_res, classes, res, dropped)
+    return replace(loaded, classes=number, names=source.names if classes is None else ())
 
 
 def adapt_timm_network(
-    network: TimmNetwork, old_classes: int | None, old_res: int, classes: int | None, res: int | None, dropped: dict
+    network: TimmNetwork, old_res: int, classes: int | None, res: int | None, dropped: dict[str, list[str]]
 ) -> LoadedModel:
     """Return a network of timm with another resolution and another head, unless ``res`` or ``classes`` is None."""
-    tensors, resized, new = network.state_dict(), {}, {}
+    tensors = network.state_dict()
+    resized: dict[str, list[str]] = {}
+    new: dict[str, list[str]] = {}
     if res not in (None, old_res) and (names := resize_timm_network(network, old_res, res)):
         resized = {f"for {res} by timm": names}
     if classes is not None:
@@ -83,17 +90,18 @@ def adapt_timm_network(
         network.head = zero_linear(network.head.in_features, classes)
     unchanged = len(tensors) - sum(map(len, [*resized.values(), *new.values()]))
     report = LoadReport(describe_model(network.row), unchanged, resized, dropped, new, [])
-    return LoadedModel(network, network.row, classes or old_classes, res or old_res, report)
+    return LoadedModel(network, network.row, network.head.out_features, res or old_res, report)
 
 
 def match_tensors(
-    source: IdentifiedWeights, network: nn.Module, new_head: bool
+    source: IdentifiedWeights, network: Network, new_head: bool
 ) -> tuple[dict[str, TensorMapping], dict[str, list[str]]]:
     """Return the mapping of each tensor to load, and the unused names in the file by reason.
 
     Raise a UserError if the file lacks a tensor of the network, or has one that the network has not.
     """
-    mappings, dropped = {}, {}
+    mappings: dict[str, TensorMapping] = {}
+    dropped: dict[str, list[str]] = {}
     computed = set()  # tensors that need not come from the file
     if isinstance(source.model, ViT) and source.model.positions == "sincos2d":
         computed = {"pos_embed"}
@@ -135,7 +143,8 @@ def convert_tensor(
         ) from None
     if tensor.shape == shape:
         return tensor
-    if mapping.ours.startswith("pos_embed") and tensor.dim() == 3 and tensor.shape[2] == shape[2]:
+    is_table = mapping.ours.startswith("pos_embed") and tensor.dim() == 3 and tensor.shape[2] == shape[2]
+    if is_table and isinstance(source.model, ViT):
         return resample_positions(tensor, mapping.ours, source.model, shape[1], resized).contiguous()
     what = f"{format_names(list(mapping.theirs))} gives the shape {tuple(tensor.shape)}, not {tuple(shape)}"
     raise weights_error(source.weights.path, f"these weights are {describe_model(source.model)}, and {what}.")
@@ -154,22 +163,27 @@ def resample_positions(table: Tensor, name: str, model: ViT, rows: int, resized:
     return resample_grid(table, after, prefix)
 
 
-def fold_normalization(tensors: dict[str, Tensor], source: IdentifiedWeights) -> None:
-    """Change the patch embedding for images in [-1, 1], if it was trained on ``(image - mean) / std`` of [0, 1]."""
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in source.normalization)
+def fold_normalization(tensors: dict[str, Tensor], means: list[float], stds: list[float]) -> None:
+    """Change a patch embedding that was trained on ``(image - mean) / std`` of [0, 1] for images in [-1, 1]."""
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (means, stds))
     kernels = tensors["patch_embed.proj.weight"]
     tensors["patch_embed.proj.bias"] += (kernels * ((0.5 - mean) / std)).sum((1, 2, 3))
     tensors["patch_embed.proj.weight"] = kernels * (0.5 / std)
 
 
-def require_head(source: IdentifiedWeights, classes: int | None) -> None:
-    """Raise a UserError if ``classes`` is None, which keeps the head, and the weights have no head."""
-    if classes is None and source.classes is None:
+def count_classes(source: IdentifiedWeights, classes: int | None) -> int:
+    """Return the number of classes of the network: ``classes``, or those of the head of the weights.
+
+    Raise a UserError if the weights have no head.
+    """
+    number = classes or source.classes
+    if number is None:
         what = f"{describe_model(source.model)} without a head"
         raise weights_error(source.weights.path, f"{what}: use it for fine-tuning, not for testing.")
+    return number
 
 
-def note_zero_head(network: nn.Module) -> list[str]:
+def note_zero_head(network: Network) -> list[str]:
     """Return a note if the head is all zeros, as in Google's ImageNet-21k models of 2020; else no note."""
     if network.head.weight.any() or not len(network.head.weight):
         return []

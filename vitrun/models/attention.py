@@ -27,13 +27,15 @@ class Attention(nn.Module):
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values: [B, N, D] -> three of [B, H, N, D/H]."""
-        return self.split_heads(self.qkv(x))
+        q, k, v = self.split_heads(self.qkv(x))
+        return q, k, v
 
     def split_first(self, x: Tensor, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return what :meth:`split` does, with queries of the first ``outputs`` tokens only."""
         D, weight, bias = x.shape[2], self.qkv.weight, self.qkv.bias
         (q,) = self.split_heads(functional.linear(x[:, :outputs], weight[:D], bias[:D]))
-        return q, *self.split_heads(functional.linear(x, weight[D:], bias[D:]))
+        k, v = self.split_heads(functional.linear(x, weight[D:], bias[D:]))
+        return q, k, v
 
     def split_heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """[B, N, k D] -> k of [B, H, N, D/H]."""

@@ -1,16 +1,19 @@
 """Attention maps and tokens of each layer of a vision transformer."""
 
+from typing import cast
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitrun.errors import UserError
-from vitrun.models.attention import attention_weights
+from vitrun.models.attention import Block, attention_weights
 from vitrun.models.load_report import describe_model
+from vitrun.models.network import Network
 from vitrun.models.vit import ViT
 
 
 @torch.no_grad()
-def attention_and_tokens(network: nn.Module, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+def attention_and_tokens(network: Network, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Return each layer's attention [B, H, N, N], rows summing to 1, and its output tokens [B, N, D].
 
     ``images`` are [B, 3, R, R]. The maps are computed apart from the forward pass, so they do not depend on fused
@@ -22,7 +25,7 @@ def attention_and_tokens(network: nn.Module, images: Tensor) -> tuple[list[Tenso
         )
     attention, tokens = [], []
     x = network.embed(images)
-    for layer, block in enumerate(network.blocks):
+    for layer, block in enumerate(cast(list[Block], network.blocks)):
         x, offsets = network.add_layer_positions(layer, x), network.relative_table(layer)
         q, k, _ = block.attn.split(block.norm1(x))
         attention.append(attention_weights(q, k, offsets))

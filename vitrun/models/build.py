@@ -3,10 +3,11 @@
 from math import sqrt
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vitrun.errors import UserError
 from vitrun.models.attention import Attention, AttentionPool, Mlp
+from vitrun.models.network import Network
 from vitrun.models.resnet import BiT, PostActBottleneck
 from vitrun.models.timm_wrapper import wrap_timm_network
 from vitrun.models.vit import ViT, fixed_positions
@@ -15,7 +16,7 @@ from vitrun.recipes import Timm as TimmRow
 from vitrun.recipes import ViT as ViTRow
 
 
-def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: float = 0.0) -> nn.Module:
+def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: float = 0.0) -> Network:
     """Return a network [B, 3, res, res] -> [B, classes], initialized as published from torch's global generator.
 
     ``network.head`` is its last nn.Linear, with weights 0 and every bias ``head_bias``; ``network.features(images)``
@@ -33,7 +34,7 @@ def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: f
     return network
 
 
-def build_uninitialized(model: ViTRow | BiTRow | TimmRow, classes: int, res: int) -> nn.Module:
+def build_uninitialized(model: ViTRow | BiTRow | TimmRow, classes: int, res: int) -> Network:
     """Return a network, unless it is timm's on the meta device. Raise a UserError if ``res`` does not fit."""
     if isinstance(model, TimmRow):
         return wrap_timm_network(model, classes, res)
@@ -89,7 +90,7 @@ def init_weights(network: nn.Module) -> None:
         init_tokens(network)
 
 
-def lecun_normal_(weight: nn.Parameter) -> None:
+def lecun_normal_(weight: Tensor) -> None:
     """Fill with a normal truncated at two deviations and scaled to the variance 1/fan_in (flax's ``lecun_normal``)."""
     deviation = sqrt(1 / weight.shape[1:].numel()) / 0.87962566103423978
     nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)

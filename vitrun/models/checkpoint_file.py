@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vitrun.errors import ExitCode, UserError
 from vitrun.models.formats import native
 from vitrun.models.load_report import describe_model, format_names
+from vitrun.models.network import Network
 from vitrun.models.tensor_files import read_weights
 from vitrun.recipes import BiT, Timm, ViT
 from vitrun.runtime.files import write_atomic
@@ -47,7 +48,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 
 
 @torch.no_grad()
-def restore_weights(network: nn.Module, path: str | Path) -> None:
+def restore_weights(network: Network, path: str | Path) -> None:
     """Copy the tensors of a file of :func:`save_model` into a network. Raise a UserError if they do not fit."""
     weights, tensors = read_weights(path), network.state_dict()
     names = sorted(tensors.keys() | weights.keys())

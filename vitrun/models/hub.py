@@ -7,18 +7,16 @@ from vitrun.models.assemble import LoadedModel, adapt_timm_network, assemble_net
 from vitrun.models.formats import recognise
 from vitrun.models.formats.timm_names import GOOGLE_TAGS
 from vitrun.models.tensor_files import read_weights
-from vitrun.models.timm_wrapper import TimmNetwork, create_timm_network, to_linear
+from vitrun.models.timm_wrapper import TimmNetwork, create_timm_network, pretrained_config, to_linear
 from vitrun.recipes import Timm
 
-REPOSITORY_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")  # the files that are read
+REPOSITORY_FILES = ["config.json", "preprocessor_config.json", "model.safetensors"]  # the files that are read
 
 
 def load_tag(tag: str, classes: int | None, res: int | None) -> LoadedModel:
     """Return the network of ``timm:NAME.TAG``: of Google's weights vitrun's own, of all others timm's."""
-    import timm
-
     check_tag(tag)
-    config = timm.get_pretrained_cfg(tag)
+    config = pretrained_config(tag)
     old_res = config.input_size[-1]
     if GOOGLE_TAGS.fullmatch(tag):
         source = recognise(read_weights(fetch_tag(tag, config.hf_hub_id)))
@@ -31,7 +29,7 @@ def load_tag(tag: str, classes: int | None, res: int | None) -> LoadedModel:
     body.reset_classifier(0)
     network = TimmNetwork(Timm(kind="timm", name=tag.split(".")[0]), body, head)
     network.set_normalization(config.mean, config.std)
-    return adapt_timm_network(network, head.out_features, old_res, classes, res, {})
+    return adapt_timm_network(network, old_res, classes, res, {})
 
 
 def load_repository(name: str, classes: int | None, res: int | None) -> LoadedModel:

@@ -30,7 +30,7 @@ class MaskedViT(ViT):
             if hasattr(self, name):
                 getattr(self, name).requires_grad_(False)
 
-    def forward(self, images: Tensor, corruption: Tensor) -> Tensor:
+    def forward(self, images: Tensor, corruption: Tensor) -> Tensor:  # type: ignore[override]  # it needs both
         """[B, 3, R, R], [B, N] -> [B, N, O]."""
         x = self.prepare_tokens(self.corrupt(self.patch_embed(images), corruption))
         for layer in range(self.row.depth):

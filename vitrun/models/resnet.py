@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitrun.models.network import Network
 from vitrun.recipes import BiT as Row
 
 GROUPS = 32
@@ -156,8 +157,10 @@ class ResNet(nn.Module):
         return self.stages(self.stem(images))
 
 
-class BiT(nn.Module):
+class BiT(Network):
     """The ResNet of Big Transfer (arXiv 1912.11370): [B, 3, R, R] -> logits [B, C]."""
+
+    row: Row
 
     def __init__(self, row: Row, classes: int):
         super().__init__()
@@ -168,14 +171,6 @@ class BiT(nn.Module):
         self.stages = build_stages(PreActBottleneck, width, row.blocks)
         self.norm = nn.GroupNorm(GROUPS, channels)
         self.head = nn.Linear(channels, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C]."""
-        return self.head(self.pooled(images))
-
-    def features(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D] in float32: the input of the head."""
-        return self.pooled(images).float()
 
     def pooled(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, D]."""

@@ -17,7 +17,7 @@ from vitrun.errors import ExitCode, UserError
 Shapes = dict[str, tuple[int, ...]]
 
 
-class Weights(Mapping):
+class Weights(Mapping[str, Any]):
     """The tensors of a file by name, each read when it is needed; ``shapes`` and ``metadata`` are read at once."""
 
     def __init__(self, path: Path, shapes: Shapes, get_tensor: Callable[[str], Tensor], metadata: dict[str, Any]):

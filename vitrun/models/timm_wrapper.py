@@ -1,33 +1,32 @@
 """Networks of timm with the interface of vitrun's networks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vitrun.errors import ExitCode, UserError, suggest
+from vitrun.models.network import Network
 from vitrun.recipes import Timm as Row
 
 
-class TimmNetwork(nn.Module):
+class TimmNetwork(Network):
     """A network of timm without its classifier, and a linear head: [B, 3, R, R] -> logits [B, C].
 
     Images are in [-1, 1], as for all networks; ``scale`` and ``shift`` normalise them as timm did in training.
     """
 
-    def __init__(self, row: Row, body: nn.Module, head: nn.Linear):
+    row: Row
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, row: Row, body: Any, head: nn.Linear):
         super().__init__()
-        self.row, self.body, self.head = row, body, head
+        self.row, self.head = row, head
+        self.body: Any = body  # each class of timm has its own attributes
         self.register_buffer("scale", torch.ones(3, 1, 1))
         self.register_buffer("shift", torch.zeros(3, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C]."""
-        return self.head(self.pooled(images))
-
-    def features(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D] in float32: the input of the head."""
-        return self.pooled(images).float()
 
     def pooled(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, D]."""
@@ -36,9 +35,9 @@ class TimmNetwork(nn.Module):
     @torch.no_grad()
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Set ``scale`` and ``shift`` so that timm's network gets ``(image - mean) / std`` of the image in [0, 1]."""
-        mean, std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
-        self.scale.copy_(0.5 / std)
-        self.shift.copy_((0.5 - mean) / std)
+        center, deviation = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
+        self.scale.copy_(0.5 / deviation)
+        self.shift.copy_((0.5 - center) / deviation)
 
 
 def wrap_timm_network(row: Row, classes: int, res: int) -> TimmNetwork:
@@ -47,13 +46,13 @@ def wrap_timm_network(row: Row, classes: int, res: int) -> TimmNetwork:
     return TimmNetwork(row, body, nn.Linear(body.head_hidden_size, classes))
 
 
-def create_timm_network(name: str, res: int, **options) -> nn.Module:
+def create_timm_network(name: str, res: int, **options: Any) -> Any:
     """Call ``timm.create_model`` for images of side ``res``. Raise a UserError if timm cannot build it."""
     import timm
 
     if not timm.is_model(name.split(".")[0]):
         raise UserError(f"Unknown timm model {name!r}. {suggest(name, timm.list_models())}", option="model.name")
-    if timm.get_pretrained_cfg(name.split(".")[0]).fixed_input_size:
+    if pretrained_config(name.split(".")[0]).fixed_input_size:
         options["img_size"] = res
     try:
         return timm.create_model(name, **options)
@@ -61,11 +60,16 @@ def create_timm_network(name: str, res: int, **options) -> nn.Module:
         raise UserError(f"timm cannot build {name} at res={res}: {str(error) or 'the size does not fit'}") from error
 
 
-def resize_timm_network(network: TimmNetwork, old: int, res: int) -> list[str]:
-    """Let timm change the network's resolution; return the names of the tensors that changed their shape."""
+def pretrained_config(name: str) -> Any:
+    """Return timm's description of a network that it has: its input size, mean, std, classifier ..."""
     import timm
 
-    if not timm.get_pretrained_cfg(network.row.name).fixed_input_size:
+    return timm.get_pretrained_cfg(name)
+
+
+def resize_timm_network(network: TimmNetwork, old: int, res: int) -> list[str]:
+    """Let timm change the network's resolution; return the names of the tensors that changed their shape."""
+    if not pretrained_config(network.row.name).fixed_input_size:
         return []
     if not hasattr(network.body, "set_input_size"):
         raise UserError(
@@ -83,11 +87,11 @@ def resize_timm_network(network: TimmNetwork, old: int, res: int) -> list[str]:
 
 def to_linear(classifier: nn.Module, name: str) -> nn.Linear:
     """Return a linear or 1x1 convolution classifier as a linear layer [D] -> [C]. Raise a UserError for any other."""
-    weight = getattr(classifier, "weight", None)
-    if not isinstance(classifier, (nn.Linear, nn.Conv2d)) or weight[0].numel() != weight.shape[1]:
+    if not isinstance(classifier, (nn.Linear, nn.Conv2d)) or classifier.weight[0].numel() != classifier.weight.shape[1]:
         raise UserError(
             f"timm's {name} ends in {type(classifier).__name__}, not in one linear layer.", ExitCode.CHECKPOINT
         )
+    weight = classifier.weight
     head = nn.Linear(weight.shape[1], weight.shape[0])
     with torch.no_grad():
         head.weight.copy_(weight.flatten(1))

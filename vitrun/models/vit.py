@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrun.models.attention import EPSILON, AttentionPool, Block
+from vitrun.models.network import Network
 from vitrun.models.positions import sincos2d
 from vitrun.models.resnet import ResNet
 from vitrun.recipes import ViT as Row
@@ -16,7 +17,7 @@ class PatchEmbed(nn.Module):
     def __init__(self, row: Row):
         super().__init__()
         self.backbone = ResNet(row.stem, row.resnet) if row.stem else None
-        self.proj = nn.Conv2d(self.backbone.channels if row.stem else 3, row.width, row.patch, row.patch)
+        self.proj = nn.Conv2d(self.backbone.channels if self.backbone else 3, row.width, row.patch, row.patch)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, N-P, D], in rows from the top left."""
@@ -31,8 +32,11 @@ class Head(nn.Linear):
         """Do nothing: :func:`build` initializes the weights."""
 
 
-class ViT(nn.Module):
+class ViT(Network):
     """[B, 3, R, R] -> logits [B, C]; ``side`` is the number of patches along an edge of the image."""
+
+    row: Row
+    pos_embed: Tensor
 
     def __init__(self, row: Row, classes: int, side: int):
         super().__init__()
@@ -76,14 +80,6 @@ class ViT(nn.Module):
         x = self.pos_embed_x[:, None].expand(-1, self.side, -1, -1)  # [L, side, side, D/2]
         y = self.pos_embed_y[:, :, None].expand(-1, -1, self.side, -1)
         return torch.cat([self.pos_embed_class, torch.cat([x, y], 3).flatten(1, 2)], 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C]."""
-        return self.head(self.pooled(images))
-
-    def features(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D] in float32: the input of the head."""
-        return self.pooled(images).float()
 
     def pooled(self, images: Tensor) -> Tensor:
         """[B, 3, R, R] -> [B, D]."""

@@ -32,7 +32,7 @@ class OnlineProbe:
         self.recipes, self.every, self.res, self.run, self.machine = recipes, every, res, run, machine
         self.steps = 0
         self.splits: dict[str, tuple[data.Split, data.Split]] = {}  # training and test part by the name of the data
-        self.done: dict[int, dict] = {}  # the metrics of each probe by its step
+        self.done: dict[int, dict[str, Any]] = {}  # the metrics of each probe by its step
 
     def open(self, steps: int) -> None:
         """Open the data sets before a run of ``steps`` steps starts; read which probes are done."""

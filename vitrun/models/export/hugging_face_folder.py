@@ -3,27 +3,26 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-
-from torch import nn
+from typing import Any
 
 from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
 from vitrun.models.formats import hugging_face
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.models.network import Network
+from vitrun.models.vit import ViT
+from vitrun.recipes import ViT as Row
 
 
-def write_hugging_face(
-    folder: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int
-) -> None:
+def write_hugging_face(folder: Path, network: Network, names: Sequence[str], res: int) -> None:
     """Write ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``.
 
     Raise a UserError if transformers has no such network.
     """
-    if not isinstance(model, ViT) or model.stem or model.head != "token":
+    if not isinstance(network, ViT) or network.row.stem or network.row.head != "token":
         raise UserError("to=hf: transformers' ViT has a class token and no ResNet. Export with to=timm, npz or onnx.")
-    require_no_pre_logits(model, "transformers")
-    model, tensors = with_learned_positions(network, model, "transformers")
+    require_no_pre_logits(network.row, "transformers")
+    model, tensors = with_learned_positions(network, "transformers")
     exported = export_tensors(hugging_face.map_tensors(model), tensors)
     prefixed = {name if name.startswith("classifier.") else f"vit.{name}": tensor for name, tensor in exported.items()}
     save_tensors(folder / "model.safetensors", prefixed, {"format": "pt"})
@@ -31,7 +30,7 @@ def write_hugging_face(
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor_config(res), indent=2), encoding="utf-8")
 
 
-def model_config(model: ViT, names: Sequence[str], res: int) -> dict:
+def model_config(model: Row, names: Sequence[str], res: int) -> dict[str, Any]:
     """Return transformers' ``config.json``, with the published epsilon and GELU instead of its defaults."""
     return {
         "architectures": ["ViTForImageClassification"],
@@ -54,7 +53,7 @@ def model_config(model: ViT, names: Sequence[str], res: int) -> dict:
     }
 
 
-def preprocessor_config(res: int) -> dict:
+def preprocessor_config(res: int) -> dict[str, Any]:
     """Return transformers' ``preprocessor_config.json``: images squashed to ``res`` by ``res`` and in [-1, 1]."""
     return {
         "image_processor_type": "ViTImageProcessor",

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitrun.errors import UserError
 from vitrun.models.export.portable import export_tensors, with_learned_positions
 from vitrun.models.formats import jax_bit, jax_vit
 from vitrun.models.formats.mapping import rename
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.models.network import Network
+from vitrun.models.resnet import BiT
+from vitrun.models.vit import ViT
 
 PUBLISHED_RENAMES = (  # flax.linen names -> those of the published files, which every reader of them converts
     (r"^pos_embedding$", "Transformer/posembed_input/pos_embedding"),
@@ -29,23 +31,24 @@ DUMP_RENAMES = (  # big_vision's names -> those of big_transfer's TensorFlow dum
 )
 
 
-def write_npz(path: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int) -> None:
+def write_npz(path: Path, network: Network, names: Sequence[str], res: int) -> None:
     """Write the tensors with the names and axes of the published files. Raise a UserError for a network of timm."""
     import numpy as np
 
-    if isinstance(model, Timm):
-        raise UserError(f"to=npz: there is no such layout of timm's {model.name}. Export it with to=timm or to=onnx.")
-    arrays = {name: array.float().cpu().numpy() for name, array in npz_tensors(network, model).items()}
+    arrays = {name: array.float().cpu().numpy() for name, array in npz_tensors(network).items()}
     with path.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub reads them as ``allow_pickle``
 
 
-def npz_tensors(network: nn.Module, model: ViT | BiT) -> dict[str, Tensor]:
-    """Return the tensors by their names in the file."""
-    if isinstance(model, BiT):
-        exported = export_tensors(jax_bit.map_tensors(model), dict(network.state_dict()))
-        return dump_tensors(exported) if model.border == "zero" else exported  # each layout implies a border
-    model, tensors = with_learned_positions(network, model, "npz")
+def npz_tensors(network: Network) -> dict[str, Tensor]:
+    """Return the tensors by their names in the file. Raise a UserError for a network of timm."""
+    if isinstance(network, BiT):
+        exported = export_tensors(jax_bit.map_tensors(network.row), dict(network.state_dict()))
+        return dump_tensors(exported) if network.row.border == "zero" else exported  # each layout implies a border
+    if not isinstance(network, ViT):
+        name = network.row.name
+        raise UserError(f"to=npz: there is no such layout of timm's {name}. Export it with to=timm or to=onnx.")
+    model, tensors = with_learned_positions(network, "npz")
     exported = export_tensors(jax_vit.map_tensors(model), tensors)
     if model.head == "map":  # only big_vision has it, with its own names
         return exported

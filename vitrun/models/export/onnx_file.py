@@ -4,23 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from vitrun.errors import UserError
 from vitrun.models.load_report import describe_model
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.models.network import Network
 
 MAX_BYTES = 2_000_000_000  # protocol buffers are limited to 2 GiB
 
 
-def write_onnx(path: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int) -> None:
+def write_onnx(path: Path, network: Network, names: Sequence[str], res: int) -> None:
     """Write the network: ``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes].
 
     Raise a UserError if it is too large for a file, or if the packages for it are missing.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if size > MAX_BYTES:
-        raise UserError(f"to=onnx: {describe_model(model)} has {size / 1e9:.1f} GB of weights, but the limit is 2.")
+        raise UserError(
+            f"to=onnx: {describe_model(network.row)} has {size / 1e9:.1f} GB of weights, but the limit is 2."
+        )
     try:
         import onnxscript  # noqa: F401
     except ImportError:

@@ -2,19 +2,20 @@
 
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitrun.errors import UserError
 from vitrun.models.formats.mapping import TensorMapping
+from vitrun.models.vit import ViT as ViTNetwork
 from vitrun.recipes import ViT
 
 
-def with_learned_positions(network: nn.Module, model: ViT, to: str) -> tuple[ViT, dict[str, Tensor]]:
-    """Return model and tensors of the same network with a learned position table.
+def with_learned_positions(network: ViTNetwork, to: str) -> tuple[ViT, dict[str, Tensor]]:
+    """Return row and tensors of the same network with a learned position table.
 
     Raise a UserError if its positions cannot be written as such a table.
     """
-    tensors = dict(network.state_dict())
+    model, tensors = network.row, dict(network.state_dict())
     if model.positions == "relative" or (model.positions_at != "stem" and model.positions != "none"):
         kind = f"model.positions={model.positions} at {model.positions_at}"
         raise UserError(f"{to} has no network with {kind}. Export it with to=onnx, which has every network.")

@@ -3,18 +3,21 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
 from vitrun.models.formats import timm_names
-from vitrun.models.timm_wrapper import create_timm_network
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.models.network import Network
+from vitrun.models.resnet import BiT
+from vitrun.models.timm_wrapper import TimmNetwork, create_timm_network, pretrained_config
+from vitrun.models.vit import ViT
 
-ConfigAndTensors = tuple[dict, dict[str, Tensor]]  # config.json, and the tensors by timm's names
+ConfigAndTensors = tuple[dict[str, Any], dict[str, Tensor]]  # config.json, and the tensors by timm's names
 POOLS = {"token": "token", "gap": "avg", "map": "map"}
 VITS = {
     "vit_ti16": "vit_tiny_patch16_224",
@@ -31,13 +34,13 @@ VITS = {
     "vit_gigantic14": "vit_gigantic_patch14_224",
 }
 DEFAULT_VIT = "vit_base_patch16_224"  # for all others: every size is given as an option
-HYBRIDS = {  # units of each stage of the ResNet -> timm's name
+HYBRIDS: dict[tuple[int, ...], str] = {  # units of each stage of the ResNet -> timm's name
     (): "vit_tiny_r_s16_p8_224",
     (2, 2, 2, 2): "vit_small_r26_s32_224",
     (3, 4, 9): "vit_base_r50_s16_224",
     (3, 4, 6, 3): "vit_large_r50_s32_224",
 }
-BITS = {  # units of each stage and width factor -> timm's name
+BITS: dict[tuple[tuple[int, ...], float], str] = {  # units of each stage and width factor -> timm's name
     ((3, 4, 6, 3), 1): "resnetv2_50x1_bit",
     ((3, 4, 6, 3), 3): "resnetv2_50x3_bit",
     ((3, 4, 23, 3), 1): "resnetv2_101x1_bit",
@@ -47,18 +50,25 @@ BITS = {  # units of each stage and width factor -> timm's name
 }
 
 
-def write_timm(folder: Path, network: nn.Module, model: ViT | BiT | Timm, names: Sequence[str], res: int) -> None:
+def write_timm(folder: Path, network: Network, names: Sequence[str], res: int) -> None:
     """Write ``config.json`` and ``model.safetensors``. Raise a UserError if timm has no such network."""
-    convert = {ViT: convert_vit, BiT: convert_bit, Timm: convert_timm_network}[type(model)]
-    config, tensors = convert(network, model, res)
+    if isinstance(network, ViT):
+        config, tensors = convert_vit(network, res)
+    elif isinstance(network, BiT):
+        config, tensors = convert_bit(network, res)
+    elif isinstance(network, TimmNetwork):
+        config, tensors = convert_timm_network(network, res)
+    else:
+        raise TypeError(type(network))
     config["num_classes"] = config["pretrained_cfg"]["num_classes"] = len(names)
     config["label_names"] = [*names]
     save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
-def convert_vit(network: nn.Module, model: ViT, res: int) -> ConfigAndTensors:
+def convert_vit(network: ViT, res: int) -> ConfigAndTensors:
     """Convert a ViT or hybrid; every size is given, so that no default of timm matters."""
+    model = network.row
     require_no_pre_logits(model, "timm")
     options = {
         "img_size": res,
@@ -79,7 +89,7 @@ def convert_vit(network: nn.Module, model: ViT, res: int) -> ConfigAndTensors:
                 f"to=timm: timm has no hybrid with stages {list(model.resnet)} of {model.stem} channels. Try to=npz."
             )
         architecture = HYBRIDS[model.resnet]
-    model, tensors = with_learned_positions(network, model, "timm")
+    model, tensors = with_learned_positions(network, "timm")
     first = "patch_embed.proj"
     if model.stem:
         first = f"{timm_names.TRUNK}.stem.conv" if model.resnet else f"{timm_names.TRUNK}.conv"
@@ -88,8 +98,9 @@ def convert_vit(network: nn.Module, model: ViT, res: int) -> ConfigAndTensors:
     )
 
 
-def convert_bit(network: nn.Module, model: BiT, res: int) -> ConfigAndTensors:
+def convert_bit(network: BiT, res: int) -> ConfigAndTensors:
     """Convert a BiT, if it is one of the six that timm has."""
+    model = network.row
     name = BITS.get((model.blocks, model.width_factor))
     if name is None or model.border != "zero":
         raise UserError(
@@ -100,11 +111,10 @@ def convert_bit(network: nn.Module, model: BiT, res: int) -> ConfigAndTensors:
     return timm_config(name, {}, res, "stem.conv", "head.fc"), tensors
 
 
-def convert_timm_network(network: nn.Module, model: Timm, res: int) -> ConfigAndTensors:
+def convert_timm_network(network: TimmNetwork, res: int) -> ConfigAndTensors:
     """Convert timm's own network: put its classifier back, with the name and shape that timm has."""
-    import timm
-
-    pretrained = timm.get_pretrained_cfg(model.name)
+    model = network.row
+    pretrained = pretrained_config(model.name)
     with torch.device("meta"):
         expected = create_timm_network(model.name, res, num_classes=network.head.out_features).state_dict()
     tensors = {name.removeprefix("body."): t for name, t in network.state_dict().items() if name.startswith("body.")}
@@ -120,7 +130,7 @@ def convert_timm_network(network: nn.Module, model: Timm, res: int) -> ConfigAnd
     return config, {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def timm_config(architecture: str, options: dict, res: int, first: str, classifier: str) -> dict:
+def timm_config(architecture: str, options: dict[str, Any], res: int, first: str, classifier: str) -> dict[str, Any]:
     """Return timm's ``config.json``: images are squashed to ``res`` by ``res`` and in [-1, 1]."""
     return {
         "architecture": architecture,

@@ -4,22 +4,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
-from torch import nn
 
 from vitrun.errors import ExitCode, UserError, lookup
 from vitrun.models.export.hugging_face_folder import write_hugging_face
 from vitrun.models.export.npz_file import write_npz
 from vitrun.models.export.onnx_file import write_onnx
 from vitrun.models.export.timm_folder import write_timm
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.models.network import Network
 from vitrun.runtime.files import write_atomic, write_text_atomic
 
-Writer = Callable[[Path, nn.Module, ViT | BiT | Timm, Sequence[str], int], None]
+Writer = Callable[[Path, Network, Sequence[str], int], None]
 FOLDER_WRITERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face}
 FILE_WRITERS: dict[str, Writer] = {"npz": write_npz, "onnx": write_onnx}
 
 
-def export_model(network: nn.Module, res: int, to: str, path: Path, card: str, names: Sequence[str] = ()) -> None:
+def export_model(network: Network, res: int, to: str, path: Path, card: str, names: Sequence[str] = ()) -> None:
     """Write ``network``, for images of side ``res``, in the format ``to``: timm, hf, npz or onnx.
 
     timm and hf make the folder ``path`` with the ``card`` as its README.md; they store the ``names`` of the classes,
@@ -38,7 +37,7 @@ def export_model(network: nn.Module, res: int, to: str, path: Path, card: str, n
         if to in FOLDER_WRITERS:
             partial.mkdir()
             (partial / "README.md").write_text(card, encoding="utf-8")
-        writer(partial, network.eval(), network.row, names, res)
+        writer(partial, network.eval(), names, res)
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """ViTForImageClassification and ViTModel of transformers, in a file or a folder."""
 
+from typing import Any
+
 import torch
 
 from vitrun.models.build import token_stride
@@ -75,7 +77,7 @@ def image_normalization(weights: Weights) -> tuple[list[float], list[float]] | N
     return parse_normalization(weights.metadata.get("preprocessor", {}), "image_mean", "image_std")
 
 
-def describe_differences(config: dict) -> list[str]:
+def describe_differences(config: dict[str, Any]) -> list[str]:
     """Return notes on what transformers computes in another way than this network."""
     notes = []
     if config.get("hidden_act", "gelu") == "gelu":

@@ -3,18 +3,20 @@
 from dataclasses import replace
 from math import isqrt
 from pathlib import Path
+from typing import TypeVar
 
 from vitrun.models.tensor_files import weights_error
 from vitrun.recipes import BiT, ViT
 from vitrun.recipes.tables import load_model_rows
 
+Row = TypeVar("Row", ViT, BiT)
 ARCHITECTURE_FIELDS = {  # the fields by which a row is identified; the others are options
     ViT: ("patch", "width", "depth", "heads", "mlp", "stem", "resnet"),
     BiT: ("blocks", "width_factor"),
 }
 
 
-def name_model(model: ViT | BiT) -> ViT | BiT:
+def name_model(model: Row) -> Row:
     """Return the model with the name of the row of its shape, or with one that describes the shape."""
     for name, row in load_model_rows().items():
         if type(row) is type(model) and all(

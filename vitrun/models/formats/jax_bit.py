@@ -24,15 +24,17 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     """Return the BiT in a file; None if its names are not of these layouts."""
     is_dump = any(name.startswith("resnet/root_block/") for name in weights)
     prefix = next((prefix for prefix in ("params/", "") if f"{prefix}root_block/conv_root/kernel" in weights), None)
-    if not is_dump and prefix is None:
+    if is_dump:
+        prefix = ""
+    if prefix is None:
         return None
-    weights, ignored = rename_tensors(weights, "" if is_dump else prefix)
+    weights, ignored = rename_tensors(weights, prefix)
     shapes = weights.shapes
     model = name_model(
         BiT(
             kind="bit",
             name="",
-            blocks=count_units(shapes),
+            blocks=count_units(shapes),  # type: ignore[arg-type]  # pydantic checks that there are four
             width_factor=shapes["root_block/conv_root/kernel"][-1] / 64,
             border="zero" if is_dump else "none",
         )

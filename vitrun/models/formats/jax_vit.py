@@ -11,7 +11,7 @@ from vitrun.models.build import token_stride
 from vitrun.models.formats.identify import is_square, name_model, position_grid_side
 from vitrun.models.formats.jax_resnet import count_units, map_norm, map_resnet
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_dense, map_kernel, map_same, rename
-from vitrun.models.tensor_files import Weights, weights_error
+from vitrun.models.tensor_files import Shapes, Weights, weights_error
 from vitrun.recipes import ViT
 
 BLOCK, ATTENTION = "Transformer/encoderblock_{}", "MultiHeadDotProductAttention_0"
@@ -34,7 +34,7 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     weights, ignored = rename_tensors(weights, prefix)
     model, res, notes = infer_model(weights)
     head = weights.shapes.get("head/kernel")
-    return IdentifiedWeights(weights, model, res, head and head[-1], map_tensors(model), ignored, notes)
+    return IdentifiedWeights(weights, model, res, head[-1] if head else None, map_tensors(model), ignored, notes)
 
 
 def rename_tensors(weights: Weights, prefix: str) -> tuple[Weights, dict[str, list[str]]]:
@@ -42,7 +42,9 @@ def rename_tensors(weights: Weights, prefix: str) -> tuple[Weights, dict[str, li
 
     Stacked layers, as by big_vision's scan, are split.
     """
-    sources, shapes, ignored = {}, {}, {}
+    sources: dict[str, tuple[str, int | None]] = {}  # name -> the array that has it, and the layer if it is a stack
+    shapes: Shapes = {}
+    ignored: dict[str, list[str]] = {}
     for name, shape in weights.shapes.items():
         if name.startswith("io/") or not name.startswith(prefix):
             ignored.setdefault("inputs and outputs" if name.startswith("io/") else f"outside {prefix}", []).append(name)
@@ -66,7 +68,8 @@ def rename_tensors(weights: Weights, prefix: str) -> tuple[Weights, dict[str, li
 
 def infer_model(weights: Weights) -> tuple[ViT, int | None, list[str]]:
     """Return the model, the resolution (None if unknown), and notes on what was assumed."""
-    shapes, notes = weights.shapes, []
+    shapes = weights.shapes
+    notes: list[str] = []
     query = shapes.get(f"{BLOCK.format(0)}/{ATTENTION}/query/kernel")
     hidden = shapes.get(f"{BLOCK.format(0)}/MlpBlock_0/Dense_0/kernel")
     if query is None or hidden is None:
@@ -96,7 +99,7 @@ def infer_model(weights: Weights) -> tuple[ViT, int | None, list[str]]:
     )
     if table and model.head == "token" and is_square(table[1]):
         notes.append("positions were added before the class token, as big_vision does: its own position is zero")
-    return model, table and position_grid_side(table[1]) * token_stride(model), notes
+    return model, position_grid_side(table[1]) * token_stride(model) if table else None, notes
 
 
 def map_tensors(model: ViT) -> list[TensorMapping]:

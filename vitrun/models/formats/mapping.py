@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -62,10 +63,10 @@ def map_dense(ours: str, theirs: str) -> list[TensorMapping]:
     return [weight, map_same(f"{ours}.bias", f"{theirs}/bias")]
 
 
-def parse_normalization(config: dict, mean: str, std: str) -> tuple[list[float], list[float]] | None:
+def parse_normalization(config: dict[str, Any], mean: str, std: str) -> tuple[list[float], list[float]] | None:
     """Return mean and std of three channels from ``config``; None for 0.5, which is images in [-1, 1]."""
-    values = tuple([float(value) for value in config.get(key) or [0.5] * 3] for key in (mean, std))
-    return None if values == ([0.5] * 3, [0.5] * 3) else values
+    means, stds = ([float(value) for value in config.get(key) or [0.5] * 3] for key in (mean, std))
+    return None if means == stds == [0.5] * 3 else (means, stds)
 
 
 def rename(name: str, rules: Iterable[tuple[str, str]]) -> str:

@@ -1,6 +1,7 @@
 """ViTs, hybrids and BiT by timm's names, in a state dict or a folder of timm; any other network in a folder."""
 
 import re
+from typing import Any
 
 import torch
 
@@ -11,6 +12,7 @@ from vitrun.models.formats.jax_vit import map_positions
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, parse_normalization
 from vitrun.models.formats.timm_epsilons import rescale_for_timm
 from vitrun.models.tensor_files import Weights, weights_error
+from vitrun.models.timm_wrapper import wrap_timm_network
 from vitrun.recipes import BiT, Timm, ViT
 
 GOOGLE_TAGS = re.compile(
@@ -39,13 +41,13 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     return None
 
 
-def is_published(config: dict) -> bool:
+def is_published(config: dict[str, Any]) -> bool:
     """Return whether a folder of timm has a published network: an export of vitrun, or Google's weights by tag."""
     tag = (config.get("pretrained_cfg") or {}).get("tag")
     return SCALED_KEY in config or GOOGLE_TAGS.fullmatch(f"{config['architecture']}.{tag}") is not None
 
 
-def identify_vit(weights: Weights, config: dict) -> IdentifiedWeights:
+def identify_vit(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
     """Return the ViT or hybrid of timm's ``VisionTransformer``; ``config`` is its folder's ``config.json``."""
     options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
     shapes = weights.shapes
@@ -83,7 +85,9 @@ def identify_vit(weights: Weights, config: dict) -> IdentifiedWeights:
     return IdentifiedWeights(weights, model, res, classes, mappings, {}, notes, normalization)
 
 
-def foldable_normalization(pretrained: dict, model: ViT, weights: Weights) -> tuple[list[float], list[float]] | None:
+def foldable_normalization(
+    pretrained: dict[str, Any], model: ViT, weights: Weights
+) -> tuple[list[float], list[float]] | None:
     """Return the normalisation of the training images, to be folded into the patch embedding.
 
     Raise a UserError for a hybrid with one, since its padding is zero in the normalised image.
@@ -108,13 +112,13 @@ def map_vit_tensors(model: ViT, scaled: bool) -> list[TensorMapping]:
     return rescale_for_timm(mappings, hybrid=True) if model.stem and scaled else mappings
 
 
-def identify_bit(weights: Weights, config: dict) -> IdentifiedWeights:
+def identify_bit(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
     """Return the BiT of timm's ``ResNetV2``; ``config`` is its folder's ``config.json``."""
     model = name_model(
         BiT(
             kind="bit",
             name="",
-            blocks=count_units(weights.shapes, UNIT_PATTERN),
+            blocks=count_units(weights.shapes, UNIT_PATTERN),  # type: ignore[arg-type]  # pydantic checks it
             width_factor=weights.shapes["stem.conv.weight"][0] / 64,
             border="zero",
         )
@@ -137,7 +141,7 @@ def map_classifier(ours: str, theirs: str) -> TensorMapping:
     return TensorMapping(ours, (theirs,), lambda kernel: kernel.flatten(1), lambda weight: (weight[:, :, None, None],))
 
 
-def identify_timm_network(weights: Weights, config: dict) -> IdentifiedWeights:
+def identify_timm_network(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
     """Return timm's own network by the name in its folder."""
     options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
     if set(options) - {"img_size"}:
@@ -148,7 +152,7 @@ def identify_timm_network(weights: Weights, config: dict) -> IdentifiedWeights:
     model = Timm(kind="timm", name=config["architecture"])
     res, classifier = pretrained.get("input_size", (3, 224, 224))[-1], pretrained.get("classifier", "head")
     with torch.device("meta"):
-        names = build_uninitialized(model, 1, res).body.state_dict()
+        names = wrap_timm_network(model, 1, res).body.state_dict()
     mappings = [map_same(f"body.{name}", name) for name in names]
     mappings += [map_classifier("head.weight", f"{classifier}.weight"), map_same("head.bias", f"{classifier}.bias")]
     classes = weights.shapes.get(f"{classifier}.weight", [None])[0]

@@ -1,0 +1,27 @@
+"""The interface of every network."""
+
+from torch import Tensor, nn
+
+from vitrun.recipes import BiT, Timm, ViT
+
+
+class Network(nn.Module):
+    """Map images [B, 3, R, R] to logits [B, C].
+
+    ``row`` is the row of the model table, and ``head`` the last layer, which reads ``features``.
+    """
+
+    row: ViT | BiT | Timm
+    head: nn.Linear
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, C]."""
+        return self.head(self.pooled(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, D] in float32: the input of the head."""
+        return self.pooled(images).float()
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """[B, 3, R, R] -> [B, D]."""
+        raise NotImplementedError
