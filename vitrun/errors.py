@@ -53,7 +53,7 @@ class Interrupted(Exception):
     reported_by: Sequence[int] | None = None
 
     def __init__(self, status: ExitCode):
-        super().__init__()
+        super().__init__(status)  # so that it can be pickled, from rank to rank
         self.status = status
 
 

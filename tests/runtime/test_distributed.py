@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from PIL import Image
 from helpers.overrides import TINY
 from helpers.processes import CommandProcess, start_ranks, wait_for_steps
 from helpers.runs import weights
-from vitrun.errors import ExitCode
+from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runs import run
 from vitrun.runtime import distributed
 
@@ -61,7 +62,9 @@ def test_every_test_image_counts_exactly_once_whatever_the_ranks(run_command, tm
         statuses, output = run_ranks(count, ["eval", *EXACT, f"batch={batch}", *runs])
         result = json.loads(output)
         assert statuses == [0] * count and result.pop("run").startswith("eval-")
-        assert result == pytest.approx(expected, rel=1e-5)
+        assert result.pop("metrics").keys() == expected["metrics"].keys()
+        assert result == pytest.approx({name: expected[name] for name in result}, rel=1e-5)
+        assert result.keys() | {"metrics"} == expected.keys()
     _, output = run_ranks(3, tiny(*few, "--json"))
     assert json.loads(output)["test_images"] == 2, "fewer images than ranks"
     first, *others = map(pyarrow.parquet.read_table, (tmp_path / "runs").glob("eval-*/preds.parquet"))
@@ -127,3 +130,11 @@ def test_torchrun_starts_them(tmp_path):
 
 def test_a_run_alone_asks_no_other():
     assert (distributed.rank(), distributed.world_size(), distributed.all_gather_object(3)) == (0, 1, [3])
+
+
+@pytest.mark.parametrize(
+    "error", [UserError("too large.", ExitCode.DATA, option="lr", value="1e9"), Interrupted(ExitCode.TERMINATED)]
+)
+def test_an_error_reaches_the_other_ranks_whole(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error) and vars(copy) == vars(error) and str(copy) == str(error)

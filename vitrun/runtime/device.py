@@ -64,11 +64,6 @@ class Machine:
                 return 1
         return self.workers
 
-    def synchronise(self) -> None:
-        """Wait until the device has done what it was told."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
 
 def choose_device(name: str) -> torch.device:
     """The device of that name, for ``auto`` the fastest there is; each rank has a GPU of its own.
