@@ -7,21 +7,35 @@ import sys
 import pytest
 
 from helpers.paths import ROOT
+from helpers.processes import CommandProcess
 
-# What the installed `vitrun` runs, so that these tests need no installation.
-SCRIPT = "import sys; sys.argv[0] = 'vitrun'; from vitrun.cli.app import app; app()"
+TERMINAL = {"COLUMNS": "200", "NO_COLOR": "1"}
 
 
 @pytest.fixture
 def vitrun(tmp_path):
-    """Run ``python -m vitrun`` in an empty folder."""
+    """Run a command of ``vitrun`` in an empty folder, in a forked process; return the process at its end."""
 
-    def vitrun(*arguments: str, script: bool = False, **environment: str) -> subprocess.CompletedProcess:
-        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        settings = os.environ | {"PYTHONPATH": paths, "COLUMNS": "200", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
-        start = [sys.executable, *(["-c", SCRIPT] if script else ["-m", "vitrun"])]
-        return subprocess.run(
-            [*start, *arguments], cwd=tmp_path, env=settings | environment, capture_output=True, text=True
-        )
+    def vitrun(*arguments: str, **environment: str) -> CommandProcess:
+        process = CommandProcess(*arguments, folder=tmp_path, **TERMINAL, **environment)
+        process.wait()
+        return process
 
     return vitrun
+
+
+@pytest.fixture
+def python_m_vitrun(tmp_path):
+    """Run ``python -m vitrun`` in an empty folder, in a new interpreter."""
+
+    def python_m_vitrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        return subprocess.run(
+            [sys.executable, "-m", "vitrun", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": paths} | TERMINAL | environment,
+            capture_output=True,
+            text=True,
+        )
+
+    return python_m_vitrun

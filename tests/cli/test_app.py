@@ -16,8 +16,8 @@ def has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists() or Path("/proc/driver/nvidia/version").exists()
 
 
-def test_help_lists_the_commands(vitrun):
-    done = vitrun("--help")
+def test_help_lists_the_commands(python_m_vitrun):
+    done = python_m_vitrun("--help")
     assert done.returncode == 0 and all(command in done.stdout for command in COMMAND_HELP)
     assert "Usage: vitrun " in done.stdout
 
@@ -59,9 +59,10 @@ def test_an_option_near_to_none_is_answered_with_the_groups_of_options(vitrun):
     assert "model.*" in line and "model.width" not in line and len(line) < 500
 
 
-def test_a_user_error_ends_with_status_2_and_one_line(vitrun, tmp_path):
+def test_a_user_error_ends_with_status_2_and_one_line(python_m_vitrun, vitrun, tmp_path):
     assert (
-        error_line(vitrun("pretrain", "lr=0.1"), 2) == "vitrun pretrain: Unknown option 'lr'. Did you mean optim.lr?\n"
+        error_line(python_m_vitrun("pretrain", "lr=0.1"), 2)
+        == "vitrun pretrain: Unknown option 'lr'. Did you mean optim.lr?\n"
     )
     assert "Write optim.lr=0.1" in error_line(vitrun("pretrain", "--lr", "0.1"), 2)
     assert not list(tmp_path.iterdir()), "and nothing was written"
@@ -103,8 +104,8 @@ def test_cfg_prints_overrides_and_runs_nothing(vitrun, tmp_path):
     assert lines["seed=3"] == "command line" and lines["batch=128"] == "conf/pretrain.yaml"
 
 
-def test_a_stream_without_a_sign_shows_another(vitrun):
-    done = vitrun("compare", PYTHONIOENCODING="ascii")
+def test_a_stream_without_a_sign_shows_another(python_m_vitrun):
+    done = python_m_vitrun("compare", PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and "99.42 ? 0.03" in done.stdout, done.stderr
 
 
@@ -127,5 +128,5 @@ WORDS = [
 
 @pytest.mark.parametrize("line, place, offered", WORDS, ids=[line for line, *_ in WORDS])
 def test_completion_in_bash_offers_commands_options_and_choices(vitrun, line, place, offered):
-    done = vitrun(script=True, _VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(place))
+    done = vitrun(_VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(place))
     assert done.stdout.split() == offered, done.stderr
