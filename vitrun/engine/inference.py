@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch
+from vitrun.models import Network
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
@@ -50,7 +51,7 @@ def predict(
 
 
 def compute_features(
-    network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
+    network: Network, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what the head reads, float32 [N, D], and the labels [N], of every image of ``batches``."""
 

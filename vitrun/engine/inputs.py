@@ -57,9 +57,8 @@ def open_parts(
     or have different classes. A dry run gets published sizes for what it would have to download.
     """
     published = [data.make_placeholder_split(source, part) for part in parts] if run.dry and not excluded else []
-    if published and all(published):
-        splits = published
-    else:
+    splits = [split for split in published if split is not None]
+    if len(splits) < len(parts):
         with distributed.rank_zero_first():
             splits = [open_split(source, part, run.screen, run.raise_if_interrupted) for part in parts]
         if len(parts) == 2:

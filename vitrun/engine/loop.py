@@ -64,13 +64,13 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
             with halve_on_oom(state):
                 loss = accumulate(state, parameters, batch, images, options)
         loss = sum(distributed.all_gather_object(loss))
-        distributed.all_reduce([p.grad for p in parameters])
+        distributed.all_reduce([p.grad for p in parameters if p.grad is not None])
         norm = float(nn.utils.clip_grad_norm_(parameters, options.clip or torch.inf))
         if not (isfinite(loss) and isfinite(norm)):
             raise non_finite_error(state.step, loss, norm, batch, options)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
-        if state.ema is not None:
+        if state.ema is not None and options.ema_decay is not None:
             update_ema(state.ema, state.network, options.ema_decay)
         state.step += 1
         now = perf_counter()

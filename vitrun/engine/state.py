@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from vitrun import models
 from vitrun.runs.run import Run
@@ -17,7 +17,7 @@ from vitrun.runs.run import Run
 class TrainState:
     """What training changes, and all that a checkpoint has to hold."""
 
-    network: nn.Module
+    network: models.Network
     optimizer: torch.optim.Optimizer
     ema: list[Tensor] | None  # the Polyak average, in the order of ``network.parameters()``
     step: int  # steps done

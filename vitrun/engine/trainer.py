@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from vitrun.engine.loop import FitOptions, fit
 from vitrun.engine.progress import Meter
 from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
 from vitrun.errors import ExitCode, Interrupted, UserError
-from vitrun.recipes import Training
+from vitrun.recipes import Dataset, Training
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, choose_micro_batch
@@ -48,7 +48,7 @@ class Trainer:
     warmup: int = field(init=False)
     state: TrainState = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.steps, self.warmup = self.recipe.count_steps(len(self.train_data))
         self.state = build_state(self.recipe, self.loaded, self.machine)
         moments = optim.count_moments(self.recipe.optim) * count_bytes(self.loaded.network.parameters())
@@ -104,7 +104,7 @@ class Trainer:
             "micro_batch": self.state.micro_batch,
         }
         if checkpoint is not None:
-            before = read_json(checkpoint / "MANIFEST.json")
+            before = read_json(checkpoint / "MANIFEST.json") or {}
             changes = [
                 f"{key} {now}, not {before[key]}" for key, now in self.run.computing.items() if before[key] != now
             ]
@@ -128,7 +128,8 @@ class Trainer:
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
         """Yield the batch of each step that is left."""
-        recipe, source, augment = self.recipe, self.recipe.data, self.recipe.augment
+        recipe, augment = self.recipe, self.recipe.augment
+        source = cast(Dataset, recipe.data)  # a suite is fine-tuned task by task
         randaugment = None
         if augment.layers:
             randaugment = RandAugment(augment.randaugment, augment.layers, augment.magnitude, recipe.seed)

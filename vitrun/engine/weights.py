@@ -36,6 +36,6 @@ def load_init(
     with distributed.rank_zero_first():
         loaded = models.load(find_weights_file(init, runs), classes, res)
     log(f"weights: {loaded.model.name} at {loaded.res} px from {init}")
-    for line in loaded.report.lines():
+    for line in loaded.report.lines() if loaded.report else ():
         log(f"  {line}")
     return loaded

@@ -13,6 +13,7 @@ from vitrun.models.hub import check_tag as check_tag
 from vitrun.models.load import load, with_dropout
 from vitrun.models.load_report import LoadReport
 from vitrun.models.masked import MASKED, UNCHANGED, build_masked
+from vitrun.models.network import Network
 from vitrun.models.tensor_files import Weights, read_weights
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "MASKED",
     "LoadedModel",
     "LoadReport",
+    "Network",
     "Weights",
     "attention_and_tokens",
     "build",

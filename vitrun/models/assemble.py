@@ -28,7 +28,7 @@ class LoadedModel:
     model: ViT | BiT | Timm
     classes: int
     res: int
-    report: LoadReport
+    report: LoadReport | None  # None for random weights
     names: tuple[str, ...] = ()  # of the classes, if known
 
 

@@ -69,7 +69,7 @@ class LabelObjective:
         """Return the loss of each image, with mixup the weighted mean of both its labels': [B, C], [B] -> [B]."""
         loss = LOSSES[self.loss_name]
         of_labels = loss(logits, labels, self.smoothing)
-        if others is None:
+        if others is None or share is None:
             return of_labels
         return share * of_labels + (1 - share) * loss(logits, others, self.smoothing)
 

@@ -5,7 +5,7 @@ The paper's code was never released; where its text is silent, the choice made h
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -48,7 +48,8 @@ class MaskedObjective:
     @classmethod
     def from_recipe(cls, recipe: Pretrain) -> "MaskedObjective":
         """Return the objective of a recipe."""
-        return cls(recipe.objective, recipe.model.patch, recipe.seed)
+        options, model = cast(Masked, recipe.objective), cast(ViT, recipe.model)  # as the recipe has checked
+        return cls(options, model.patch, recipe.seed)
 
     @property
     def output_size(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from vitrun.objectives.patches import (
     draw_numbers,
     select_corrupted,
 )
-from vitrun.recipes import Pretrain, ViT
+from vitrun.recipes import Pretrain, SimMim, ViT
 from vitrun.runs.metrics import Metric
 from vitrun.runtime.device import Machine
 
@@ -34,7 +34,8 @@ class SimMimObjective:
     @classmethod
     def from_recipe(cls, recipe: Pretrain) -> "SimMimObjective":
         """Return the objective of a recipe."""
-        return cls(recipe.objective.share, recipe.model.patch, recipe.seed)
+        options, model = cast(SimMim, recipe.objective), cast(ViT, recipe.model)  # as the recipe has checked
+        return cls(options.share, model.patch, recipe.seed)
 
     def check_data(self, *splits: Split) -> None:
         """Accept any images."""

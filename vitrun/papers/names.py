@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from typing import Any
 
 from vitrun.papers.vtab_tasks import GROUPS, TASKS
 from vitrun.recipes import tables
@@ -58,11 +59,11 @@ def match_model_row(name: str) -> str | None:
     return max(matches)[1] if matches else None
 
 
-def paper_model_name(name: str, options: dict | None = None) -> str:
+def paper_model_name(name: str, options: dict[str, Any] | None = None) -> str:
     """Return a model's name in papers; its own name if it has none or its ``options`` make it another model."""
     row = match_model_row(name)
-    paper = row and tables.load_model_info(row).paper
-    if paper is None:
+    paper = tables.load_model_info(row).paper if row else None
+    if row is None or paper is None:
         return name
     published = tables.read_row("model", row)
     if options and any(options.get(key) != published[key] for key in SHAPE_OPTIONS if key in published):
@@ -70,7 +71,7 @@ def paper_model_name(name: str, options: dict | None = None) -> str:
     return paper
 
 
-def paper_data_name(options: dict) -> str:
+def paper_data_name(options: dict[str, Any]) -> str:
     """Return a data set's name in papers; its own name if it has none."""
     return VTAB_TASKS.get(options["name"]) or options.get("paper") or options["name"]
 

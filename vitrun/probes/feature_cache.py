@@ -1,10 +1,10 @@
 """Features of whole splits, computed once and cached in files; and the same for other tensors as costly."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +15,7 @@ from vitrun import data, models, recipes
 from vitrun.engine.inference import compute_features, run_inference
 from vitrun.engine.inputs import make_eval_batches
 from vitrun.models.checkpoint_file import save_tensors
+from vitrun.models.vit import ViT
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
@@ -53,15 +54,16 @@ class FeatureExtractor:
         it (ImageGPT, Chen et al. 2020, section 2.3; without the norm's own scale and shift, which standardizing
         undoes); with ``token`` it is the class token, normed.
         """
-        prefix, pooling = self.loaded.network.prefix, self.recipe.linear.pooling
+        network = cast(ViT, self.loaded.network)  # other networks have no layers of tokens
+        prefix, pooling = network.prefix, cast(recipes.Fewshot, self.recipe).linear.pooling
 
         def pool_layers(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-            tokens = models.hidden_states(self.loaded.network, images)
+            tokens = models.hidden_states(network, images)
             normed = [functional.layer_norm(tokens[layer].float(), tokens[layer].shape[-1:]) for layer in layers]
             return *(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed), labels
 
         def compute() -> dict[str, Tensor]:
-            batches, network = self.start(split)
+            batches, _ = self.start(split)
             with self.run.screen.progress("features", len(split), 0) as bar:
                 tick = self.run.progress_callback(bar)
                 *features, labels, _ = run_inference(network, batches, pool_layers, self.machine, tick)
@@ -72,7 +74,7 @@ class FeatureExtractor:
         tensors = cached("features", key, compute, len(split), self.run)
         return {layer: tensors[f"layer{layer}"] for layer in layers}, tensors["labels"]
 
-    def start(self, split: data.Split) -> tuple[Any, torch.nn.Module]:
+    def start(self, split: data.Split) -> tuple[Iterator[data.Batch], models.Network]:
         """Return the batches of a split and the network on its device."""
         batches = make_eval_batches(split, self.loaded.res, self.recipe.view, self.recipe.batch, self.machine)
         return batches, self.loaded.network.to(self.machine.device)
@@ -83,7 +85,7 @@ class FeatureExtractor:
         Two data sets may have the same keys and labels (a corrupted copy of one, another column of images): the options
         of their ``source`` tell them apart, and ``part`` the two of a data set.
         """
-        weights = weights_fingerprint(self.recipe.init, self.recipe.runs)
+        weights = weights_fingerprint(cast(str, self.recipe.init), self.recipe.runs)
         view, precision = repr(self.recipe.view), str(self.machine.dtype)
         return weights, repr(source), part, split.fingerprint, self.loaded.res, view, precision
 

@@ -43,7 +43,7 @@ def evaluate_linear_probe(
     for l2 in l2s:
         weights, _ = fit_logistic(x[rest], y[rest], classes, l2)
         scores[l2] = compute_accuracy(x[held_out], y[held_out], weights)
-    best = max(scores, key=scores.get)
+    best = max(scores, key=lambda l2: scores[l2])
     weights, converged = fit_logistic(x, y, classes, best)
     return LinearProbeResult(compute_accuracy(x_test, y_test, weights), scores[best], best, converged)
 
@@ -73,6 +73,7 @@ def fit_logistic(x: Tensor, y: Tensor, classes: int, l2: float) -> tuple[Tensor,
 
     optimizer.step(compute_loss)
     compute_loss()
+    assert weights.grad is not None  # it is that of the last loss
     return weights.detach(), bool(weights.grad.abs().max() <= 10 * GRADIENT_TOLERANCE)
 
 

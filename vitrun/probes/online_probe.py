@@ -62,8 +62,8 @@ class OnlineProbe:
         metrics: dict[str, Any] = {}
         with use_ema(state):
             for name, recipe in self.recipes.items():
-                features = [self.compute_features(state, recipe, split) for split in self.splits[name]]
-                draws = ridge.evaluate_few_shot(*features, recipe.shots, recipe.seeds, recipe.l2)
+                train, test = (self.compute_features(state, recipe, split) for split in self.splits[name])
+                draws = ridge.evaluate_few_shot(train, test, recipe.shots, recipe.seeds, recipe.l2)
                 prefix = f"fewshot_{name.replace('/', '_')}"
                 for shots, accuracy in ridge.summarize_draws(draws).items():
                     text = ridge.format_accuracy(accuracy)

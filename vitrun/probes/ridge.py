@@ -156,7 +156,7 @@ def ci95_half_width(values: Sequence[float]) -> float:
 
 def format_accuracy(accuracy: Metric) -> str:
     """Return ``57.3 +- 5.2 (95 %: 44.4 to 70.2)``: the mean, the deviation and the interval, in percent."""
-    if not accuracy.ci95:
+    if accuracy.std is None or not accuracy.ci95:
         return f"{100 * accuracy.mean:.1f}"
     mean, std, half = 100 * accuracy.mean, 100 * accuracy.std, 100 * accuracy.ci95
     return f"{mean:.1f} +- {std:.1f} (95 %: {mean - half:.1f} to {mean + half:.1f})"
