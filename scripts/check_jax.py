@@ -47,7 +47,7 @@ CASES = {  # name: the command, whose model, the overrides of a published recipe
         "pretrain", "big_vision", [*IMAGENET, "model.head=map", "model.pre_logits=false", "optim.lr=1e-3"], SHAPES
     ),
     "finetune": (
-        "finetune", "vision_transformer", ["init=random:vit_b16", "data=cifar100", "protocol=paper"],
+        "finetune", "vision_transformer", ["init=random:vit_b16", "data=cifar100", "protocol=paper_table4"],
         ["data=digits", "res=48", *SMALL],
     ),
 }  # fmt: skip

@@ -41,11 +41,32 @@ CONF = ROOT / "conf"
 # RENAMES: what may differ. A key is an option, as "optim.lr", or one of a single command, as "finetune protocol"; in
 # VALUES, NEW and GONE it may be "command". Overrides and recipes are renamed alike.
 OPTIONS: dict[str, str] = {"compare verbs": "commands"}  # {option of BEFORE: its name in AFTER}
-VALUES: dict[str, dict[Any, Any]] = {}  # {option of BEFORE: {value: its name in AFTER}}
+DATA_SETS = {"shards": "jft300m", "imagenet-w21": "imagenet_w21"}
+VALUES: dict[str, dict[Any, Any]] = {  # {option of BEFORE: {value: its name in AFTER}}
+    "data": DATA_SETS,
+    "data.name": DATA_SETS,
+    "against": DATA_SETS,
+    "against.name": DATA_SETS,
+    "data name": DATA_SETS,
+    "pretrain protocol": {"paper": "paper_table3"},
+    "finetune protocol": {
+        "paper": "paper_table4",
+        "table2": "paper_table2",
+        "public": "public_code",
+        "single": "quick",
+        "vit": "paper_vtab",
+        "vpt": "vpt_vtab",
+        "bit": "bit_hyperrule",
+    },
+}
 REMOVED: dict[str, Any] = {}  # {option of BEFORE alone: the value that it has wherever it is}
 ADDED: dict[str, Any] = {}  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
-NEW: dict[str, list[str]] = {}  # {option of AFTER: choices that were not there}: their combinations are left out
+NEW: dict[str, list[str]] = {
+    "data": ["shards"],
+    "against": ["shards"],
+    "data name": ["shards"],
+}  # {option of AFTER: choices that were not there}: their combinations are left out
 
 MODEL, DATA = "vit_b16", "imagenet"  # with what is tried for one model or data set alone
 FAMILIES = ["bit_r50x1", "r50_vit_b16", "swin_t", "vit_b16", "vit_h14"]  # some models of each family
@@ -130,9 +151,12 @@ def names(folder: str, nested: bool = True) -> list[str]:
 
 
 def protocols(command: str) -> list[str]:
-    """Return the names of a command's protocols: those in its own folder, or all where it has none."""
+    """Return the names of a command's protocols: those in its own folder, or else those that say they are for it."""
     own = f"protocol/{command}"
-    return names(own if (CONF / own).is_dir() else "protocol", nested=False)
+    if (CONF / own).is_dir():
+        return names(own, nested=False)
+    files = {name: CONF / "protocol" / f"{name}.yaml" for name in names("protocol", nested=False)}
+    return [name for name, file in files.items() if command in yaml.safe_load(file.read_text("utf-8"))["commands"]]
 
 
 def is_for_evaluation(name: str) -> bool:

@@ -9,7 +9,7 @@ from vitrun.papers import names
 from vitrun.runs.metrics import Metric
 
 PRETRAIN = ("pretrain", "model=vit_l16", "data=imagenet21k", "data.path={here}", "epochs=90", "steps=null")
-PAPER = {"protocol": "paper"}
+PAPER = {"protocol": "paper_table4"}
 
 
 def finetune(pretrained: str, *overrides: str, res: int = 384) -> tuple[str, ...]:
@@ -35,10 +35,10 @@ def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
 
 def test_what_differs_is_said_and_has_no_gap(finish, show):
     pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, PAPER)
-    finish(finetune(pretrained, "data=cifar100", res=224), {"top1": Metric(0.93, "share")}, {"protocol": "single"})
+    finish(finetune(pretrained, "data=cifar100", res=224), {"top1": Metric(0.93, "share")}, {"protocol": "quick"})
     cells, text = show("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, L/16"] == "93.00"
-    assert "res 224, not 384; protocol single, not paper" in text
+    assert "res 224, not 384; protocol quick, not paper_table4" in text
 
 
 def test_another_model_data_set_or_pretraining_is_no_match(finish, show):
@@ -72,7 +72,15 @@ def test_the_largest_model_has_its_gap_at_the_resolution_of_its_recipe(finish, s
     pretrained = finish(
         tuple(override.replace("vit_l16", "vit_h14") for override in PRETRAIN), {"top1": Metric(0.4, "share")}, PAPER
     )
-    overrides = ("finetune", f"init={pretrained}", "protocol=paper", "data=cifar100", "grid=[]", "dev=0", "seeds=[]")
+    overrides = (
+        "finetune",
+        f"init={pretrained}",
+        "protocol=paper_table4",
+        "data=cifar100",
+        "grid=[]",
+        "dev=0",
+        "seeds=[]",
+    )
     finish(overrides, {"top1": Metric(0.94, "share")}, {})
     cells, _ = show("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, H/14"] == "94.00 (+0.18)"
@@ -130,7 +138,7 @@ def suite(finish):
             for seed in seeds:
                 overrides = finetune(pretrained, f"data={task}", "data.root={here}", f"seed={seed}")
                 top1 = (value[names.VTAB_TASKS[task]] + 1 + 0.2 * seed) / 100
-                finish(overrides, {"top1": Metric(top1, "share")}, {"protocol": "vit"})
+                finish(overrides, {"top1": Metric(top1, "share")}, {"protocol": "paper_vtab"})
 
     return suite
 
@@ -168,8 +176,8 @@ def test_public_weights_are_counted_by_their_tag(finish, show):
 
 def test_dropout_tells_two_published_numbers_of_one_thing_apart(finish, show):
     overrides = ("finetune", "init=timm:vit_base_patch16_224.orig_in21k", "res=384", "data=cifar10", "steps=10000")
-    finish((*overrides, "epochs=null"), {"top1": Metric(0.99, "share")}, {"protocol": "public"})
-    finish((*overrides, "epochs=null", "dropout=0.1"), {"top1": Metric(0.99, "share")}, {"protocol": "public"})
+    finish((*overrides, "epochs=null"), {"top1": Metric(0.99, "share")}, {"protocol": "public_code"})
+    finish((*overrides, "epochs=null", "dropout=0.1"), {"top1": Metric(0.99, "share")}, {"protocol": "public_code"})
     cells, _ = show("paper=replications")
     row = "B/16, CIFAR-10, 384, 10000"
     assert cells[row, "ours: 0.0"] == "99.00 (-0.02)" and cells[row, "ours: 0.1"] == "99.00 (+0.24)"

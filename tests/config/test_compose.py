@@ -3,14 +3,14 @@
 import shutil
 
 import pytest
+import yaml
 
 from helpers.overrides import DATA_ROWS, SCRATCH, SUITES, needed
 from vitrun.config import compose, protocols, resolve
 from vitrun.errors import UserError
-from vitrun.recipes import RECIPES, composition, tables
+from vitrun.recipes import RECIPES, composition, tables, trees
 from vitrun.runs import lookup
 
-MODELS = tables.list_group_files("model")
 TO_EVALUATE = [name for name, row in DATA_ROWS.items() if row["source"] == "files" and row["train"] is None]
 CHOICES = [
     (command, group, name)
@@ -34,14 +34,11 @@ def test_every_command_has_a_recipe_without_any_choice(command, tmp_path):
 @pytest.mark.parametrize("command, group, name", CHOICES)
 def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, name, tmp_path):
     more = ["res=224"] * (group == "model")
-    if group == "protocol" and "*" not in protocols.list_rows(command, name):
-        more += (
-            ["data=vtab/pets"]
-            if name in ("vit", "vpt")
-            else ["data=imagenet", *["model=vit_s16"] * (command == "pretrain")]
-        )
+    if group == "protocol" and "*" not in (own := composition.read_config_file(f"protocol/{name}").get("for_data", [])):
+        model = ["model=vit_s16"] if name in ("augreg", "better_vit") else ["model=vit_b16"]
+        more += ["data=vtab/pets"] if own and "vtab" in own else ["data=imagenet", *model * (command == "pretrain")]
     recipe = resolve.resolve_recipe(command, needed(command, [f"{group}={name}", *more], tmp_path))
-    folder = tables.group_folder(command, group)
+    folder = tables.group_folder(group)
     chosen, row = getattr(recipe, group), composition.read_config_file(f"{folder}/{name}")
     row = row if group == "protocol" else tables.read_row(folder, name)
     tags = {"data": "source", "augment": "randaugment"}
@@ -59,30 +56,28 @@ def test_nothing_is_trained_on_a_set_for_evaluation(command, name, tmp_path):
 
 
 @pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
-def test_every_recipe_file_is_applied_to_the_choice_it_is_named_after(file, tmp_path):
-    _, command, *names = file.with_suffix("").parts
-    protocol, name = ("", *names) if command == "fewshot" else (names[0], "/".join(names[1:]))
-    data, _, model = name.rpartition("/") if name.split("/")[-1] in MODELS else (name, "", "")
-    if data == "any":  # that has no file of its own for the model
-        rows = (protocols.ProtocolRow(protocol, one, None) for one in tables.list_group_files("data"))
-        there = (row for row in rows if protocols.has_row(command, row))
-        data = next(
-            row.data
-            for row in there
-            if protocols.find_weights_recipe(command, row, model).startswith(f"{protocol}/any/")
-        )
-    chosen = {"protocol": protocol, "data": data} | ({"model": model} if command == "pretrain" else {})
-    overrides = needed(command, [f"{key}={value}" for key, value in chosen.items() if value], tmp_path)
-    if command == "finetune" and model:
-        overrides = [f"init=random:{model}", *(override for override in overrides if override != SCRATCH)]
-    recipe = resolve.resolve_recipe(command, overrides)
-    paths = [
-        path
-        for path, *_ in compose.list_config_files(
+def test_every_recipe_file_is_applied_to_the_choices_that_it_is_for(file, tmp_path):
+    path, (_, command, *names) = file.with_suffix("").as_posix(), file.with_suffix("").parts
+    protocol, *names = names if command != "fewshot" else ("", *names)
+    chosen = {"protocol": protocol, "data": "/".join(names)}
+    models = protocols.list_models(path)
+    assert set(models) <= tables.list_group_files("model").keys()
+    for model in models or ["vit_b16"]:
+        naming = chosen | ({"model": model} if command == "pretrain" else {})
+        overrides = needed(command, [f"{key}={value}" for key, value in naming.items() if value], tmp_path)
+        if command == "finetune":
+            overrides = [f"init=random:{model}", *(override for override in overrides if override != SCRATCH)]
+        recipe = resolve.resolve_recipe(command, overrides)
+        layers = compose.choose_layers(
             command, compose.parse_overrides(command, overrides), lookup.model_row_of(recipe)
         )
-    ]
-    assert str(file.with_suffix("")) == paths[-1] and recipe.data.name == data
+        files = [file.path for file in compose.list_files(command, layers.choices)]
+        assert path == [file for file in files if file.startswith("recipe/")][-1] and recipe.data.name == chosen["data"]
+        tree = trees.to_plain_tree(recipe)
+        for key, value in layers.values.items():
+            assert trees.format_value(trees.get_value(tree, key)) == trees.format_value(yaml.safe_load(value)) or float(
+                trees.get_value(tree, key)
+            ) == float(value)
 
 
 @pytest.mark.parametrize("data", ["shapes", "cifar10", "imagenet"])  # whose files give steps, epochs, epochs

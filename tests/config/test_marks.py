@@ -18,7 +18,7 @@ MARKS = [
     ("pretrain", ["model=vit_b16", "data=imagenet", "optim=sgd"], ["optim=sgd (there adamw)"]),
     ("pretrain", ["model=vit_b16", "data=imagenet", "data.area=0.08,1"], ["data.area=[0.08,1] (there [0.05,1.0])"]),
     ("pretrain", ["model=vit_s16", "steps=9"], []),  # no recipe, nothing to differ from
-    ("finetune", [SCRATCH, "data=cifar10", "protocol=paper", "grid=0.01"],
+    ("finetune", [SCRATCH, "data=cifar10", "protocol=paper_table4", "grid=0.01"],
      ["grid=[0.01] (there [0.001,0.003,0.01,0.03])"]),
     ("eval", [SCRATCH, "data=cifar10"], None),
 ]  # fmt: skip
@@ -34,11 +34,11 @@ def test_the_first_lines_mark_what_differs_from_the_recipe_and_nothing_else(comm
 
 
 L16 = ["model=vit_l16", "data=imagenet21k", "data.path=/"]
-SHARDS = ["data=shards", "data.path=/", "data.classes=9"]
+SHARDS = ["data=jft300m", "data.path=/", "data.classes=9"]
 AUGREG = ["protocol=augreg", "model=vit_s32", "data=imagenet"]
 MASKED = ["protocol=masked", "model=vit_b16", *SHARDS]
-PUBLIC = ["protocol=public", "data=cifar10"]
-BIT = [SCRATCH, "protocol=bit", "data=folder", "data.path=/"]
+PUBLIC = ["protocol=public_code", "data=cifar10"]
+BIT = [SCRATCH, "protocol=bit_hyperrule", "data=folder", "data.path=/"]
 # The overrides of a row, those that its paper ran too, and what the row has in their place.
 PUBLISHED = [
     ("pretrain", L16, "epochs=30", "90"),
@@ -59,12 +59,12 @@ PUBLISHED = [
       for level in ("none", "light1", "light2", "medium2", "strong1", "strong2")),
     ("pretrain", MASKED, "objective.target=colours", "colour"),
     ("pretrain", MASKED, "objective.target=pixels", "colour"),
-    ("finetune", [SCRATCH, "protocol=paper", "data=imagenet"], "grid=[0.003,0.01,0.03,0.06]", "[0.003,0.01,0.03]"),
+    ("finetune", [SCRATCH, "protocol=paper_table4", "data=imagenet"], "grid=[0.003,0.01,0.03,0.06]", "[0.003,0.01,0.03]"),
     ("finetune", ["init=random:vit_b32", *PUBLIC], "dropout=0.1", "0.0"),
     ("finetune", ["init=random:vit_l16", *PUBLIC], "dropout=0.0", "0.1"),
     ("finetune", ["init=random:vit_l16", *PUBLIC], "dropout=0", "0.1"),
     ("finetune", ["init=random:vit_b16", *PUBLIC], "steps=500 warmup=50", "10000 500"),
-    ("finetune", ["init=random:vit_b16", "protocol=public", "data=cifar100"], "steps=1000 warmup=100", "10000 500"),
+    ("finetune", ["init=random:vit_b16", "protocol=public_code", "data=cifar100"], "steps=1000 warmup=100", "10000 500"),
     ("finetune", BIT, "steps=10000 warmup=500 drops=[3000,6000,9000] augment.mixup=0.1", "500 100 [200,300,400] 0.0"),
     ("finetune", BIT, "steps=20000 warmup=500 drops=[6000,12000,18000] augment.mixup=0.1", "500 100 [200,300,400] 0.0"),
     ("finetune", BIT, "res=128 data.crop=small_square", "384 square"),
@@ -79,7 +79,9 @@ def test_what_the_paper_ran_too_is_marked_as_published(command, row, too, there)
 
 def test_whatever_a_file_calls_published_is_among_these():
     files = {file.relative_to(composition.CONF).with_suffix("") for file in composition.CONF.rglob("*.yaml")}
-    listed = {variant for file in files for variant in composition.read_config_file(str(file)).get("published", ())}
+    contents = [composition.read_config_file(str(file)) for file in files]
+    entries = [entry for content in contents for entry in content.get("by_model", {}).values() if entry]
+    listed = {variant for content in (*contents, *entries) for variant in content.get("published", ())}
     assert {re.sub(r"_(?=\d)|[\[\]]", "", variant) for variant in listed} <= {
         re.sub(r"[\[\]]", "", too) for *_, too, _ in PUBLISHED
     }

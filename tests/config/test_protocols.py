@@ -9,46 +9,50 @@ from vitrun.config import protocols, provenance, resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables, trees
 
-NO_ROW = [  # overrides, for what there are rows, protocols that have one
+NO_RECIPE = [  # overrides, for what there are recipes, protocols that have one
     ("pretrain", ["protocol=better_vit", "model=vit_b16", "data=imagenet"], "imagenet (vit_s16)", "augreg or masked"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet21k"], "imagenet (vit_s16)", "augreg"),
     ("pretrain", ["protocol=augreg", "data=cifar10"], "imagenet, imagenet21k", "masked or small"),
-    ("pretrain", ["protocol=paper"], "imagenet-w21, imagenet, imagenet21k, shards (bit_r101x1, ", "masked or small"),
-    ("pretrain", ["protocol=paper", "data=shards", "model=vit_s16"], "vit_l16, vit_l32)", "masked or small"),
-    ("finetune", ["protocol=public"], "cifar10, cifar100, flowers102, imagenet, pets", "single"),
-    ("finetune", ["protocol=paper", "data=folder"], "cifar10, cifar100, flowers102, imagenet, pets", "bit or single"),
-    ("finetune", ["protocol=paper", "data=vtab/pets"], "cifar10, ", "bit or single or vit or vpt"),
-    ("finetune", ["protocol=table2", "data=cifar10"], "imagenet", "bit or paper or public or single"),
-    ("finetune", ["protocol=vit", "data=cifar10"], "vtab, vtab/*", "bit or paper or public or single"),
-    ("finetune", ["protocol=vpt", "data=cifar10", "data.path=/"], "vtab, vtab/*", "bit or paper or public or single"),
-    ("finetune", ["protocol=bit", "data=vtab", "data.root=/"], "vtab/*, cifar10, ", "single or vit or vpt"),
-    ("finetune", ["protocol=bit", "data=shards"], "vtab/*, cifar10, ", "single"),
+    ("pretrain", ["protocol=paper_table3"], "imagenet21k, imagenet_w21, jft300m (vit_b16, ", "masked or small"),
+    ("pretrain", ["protocol=paper_table3", "data=jft300m", "model=vit_s16"], "bit_r200x3)", "masked or small"),
+    ("finetune", ["protocol=public_code"], "cifar10, cifar100, flowers102, imagenet, pets", "quick"),
+    ("finetune", ["protocol=paper_table4", "data=folder"], "cifar10, cifar100, flowers102, ", "bit_hyperrule or quick"),
+    ("finetune", ["protocol=paper_table4", "data=vtab/pets"], "cifar10, ", "bit_hyperrule or paper_vtab or quick or "),
+    ("finetune", ["protocol=paper_table2", "data=cifar10"], "imagenet", "bit_hyperrule or paper_table4 or public_code"),
+    ("finetune", ["protocol=paper_vtab", "data=cifar10"], "vtab, vtab/*", "bit_hyperrule or paper_table4 or public_code"),
+    ("finetune", ["protocol=vpt_vtab", "data=cifar10", "data.path=/"], "vtab, vtab/*", "bit_hyperrule or paper_table4"),
+    ("finetune", ["protocol=bit_hyperrule", "data=vtab", "data.root=/"], "vtab/*, cifar10, ", "paper_vtab or quick"),
+    ("finetune", ["protocol=bit_hyperrule", "data=shards"], "vtab/*, cifar10, ", "quick"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "command, overrides, there, others", NO_ROW, ids=[" ".join(overrides) for _, overrides, *_ in NO_ROW]
+    "command, overrides, there, others", NO_RECIPE, ids=[" ".join(overrides) for _, overrides, *_ in NO_RECIPE]
 )
-def test_a_protocol_that_is_named_and_has_no_row_is_refused_with_those_there_are(command, overrides, there, others):
+def test_a_protocol_that_is_named_and_has_no_recipe_is_refused_with_those_there_are(command, overrides, there, others):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe(command, overrides)
-    said = str(error.value)
-    assert (
-        said.startswith(f"{overrides[0]} has no row for ") and there in said and f"another protocol, {others}" in said
-    )
-    assert error.value.status == ExitCode.COMMAND
+    assert there in str(error.value) and f"another protocol, {others}" in str(error.value)
+    assert (error.value.status, error.value.option) == (ExitCode.COMMAND, "protocol")
+
+
+@pytest.mark.parametrize("command, name", [("pretrain", "bit_hyperrule"), ("finetune", "augreg")])
+def test_a_protocol_of_the_other_command_is_refused_with_those_that_fit(command, name):
+    with pytest.raises(UserError, match=", ".join(tables.list_groups(command)["protocol"])) as error:
+        resolve.resolve_recipe(command, [f"protocol={name}"])
+    assert (error.value.status, error.value.option) == (ExitCode.COMMAND, "protocol")
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
-def test_every_protocol_has_rows_and_every_folder_of_recipes_a_protocol(command):
-    assert all(protocols.list_rows(command, protocol) for protocol in tables.list_groups(command)["protocol"])
+def test_every_protocol_has_recipes_and_every_folder_of_recipes_a_protocol(command):
+    assert all(protocols.describe_recipes(command, protocol) for protocol in tables.list_groups(command)["protocol"])
     folders = {path.split("/")[0] for path in tables.list_group_files(f"recipe/{command}")}
     assert folders <= set(tables.list_groups(command)["protocol"])
 
 
 @pytest.mark.parametrize("data", ["folder", "parquet"])
 def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is(data):
-    overrides = [SCRATCH, f"data={data}", "data.path=/", "protocol=bit"]
+    overrides = [SCRATCH, f"data={data}", "data.path=/", "protocol=bit_hyperrule"]
     recipe = resolve.resolve_recipe("finetune", overrides)
     assert (recipe.steps, recipe.drops, recipe.data.crop) == (500, (200, 300, 400), "square")
     assert (
@@ -58,23 +62,23 @@ def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is
 
 # What the papers and the public code have for one model alone: init, protocol, data, what it is.
 FOR_ONE = [
-    ("random:vit_b16", "public", "cifar10", {"optim.lr": 0.01, "dropout": 0}),
-    ("random:vit_b32", "public", "cifar10", {"optim.lr": 0.03, "dropout": 0}),
-    ("random:vit_b16", "public", "cifar100", {"optim.lr": 0.03}),
-    ("timm:vit_base_patch16_224.orig_in21k", "public", "cifar10", {"optim.lr": 0.01}),
-    *((f"random:{model}", "public", data, {"dropout": 0.1, "optim.lr": 0.03})
+    ("random:vit_b16", "public_code", "cifar10", {"optim.lr": 0.01, "dropout": 0}),
+    ("random:vit_b32", "public_code", "cifar10", {"optim.lr": 0.03, "dropout": 0}),
+    ("random:vit_b16", "public_code", "cifar100", {"optim.lr": 0.03}),
+    ("timm:vit_base_patch16_224.orig_in21k", "public_code", "cifar10", {"optim.lr": 0.01}),
+    *((f"random:{model}", "public_code", data, {"dropout": 0.1, "optim.lr": 0.03})
       for model in ("vit_l16", "vit_h14", "r50_vit_b16") for data in ("cifar10", "cifar100", "imagenet")),
-    ("random:vit_l16", "public", "pets", {"dropout": 0}),  # big_vision's, which has none
-    *((f"random:{model}", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)})
+    ("random:vit_l16", "public_code", "pets", {"dropout": 0}),  # big_vision's, which has none
+    *((f"random:{model}", "paper_table4", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)})
       for model in tables.list_group_files("model") if model.startswith(("bit_", "r50_", "r26_", "r_"))),
-    ("timm:resnetv2_50x1_bit.goog_in21k", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)}),
-    ("random:vit_l16", "paper", "imagenet", {"grid": (0.003, 0.01, 0.03)}),
-    ("random:r50_vit_b16", "paper", "pets", {"grid": (0.001, 0.003, 0.01, 0.03)}),
-    ("random:vit_h14", "table2", "imagenet", {"res": 518, "ema": 0.9999}),
-    ("random:vit_l16", "table2", "imagenet", {"res": 512}),
-    ("random:vit_h14", "paper", "pets", {"res": 378, "grid": (0.001, 0.003, 0.01, 0.03), "steps": 500}),
-    ("random:vit_h14", "paper", "imagenet", {"res": 378, "grid": (0.003, 0.01, 0.03), "dropout": None}),
-    *(("random:vit_h14", "public", data, {"res": 378}) for data in ("cifar100", "imagenet", "flowers102")),
+    ("timm:resnetv2_50x1_bit.goog_in21k", "paper_table4", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)}),
+    ("random:vit_l16", "paper_table4", "imagenet", {"grid": (0.003, 0.01, 0.03)}),
+    ("random:r50_vit_b16", "paper_table4", "pets", {"grid": (0.001, 0.003, 0.01, 0.03)}),
+    ("random:vit_h14", "paper_table2", "imagenet", {"res": 518, "ema": 0.9999}),
+    ("random:vit_l16", "paper_table2", "imagenet", {"res": 512}),
+    ("random:vit_h14", "paper_table4", "pets", {"res": 378, "grid": (0.001, 0.003, 0.01, 0.03), "steps": 500}),
+    ("random:vit_h14", "paper_table4", "imagenet", {"res": 378, "grid": (0.003, 0.01, 0.03), "dropout": None}),
+    *(("random:vit_h14", "public_code", data, {"res": 378}) for data in ("cifar100", "imagenet", "flowers102")),
 ]  # fmt: skip
 
 
@@ -90,27 +94,25 @@ def test_fine_tuning_knows_what_was_published_for_the_model_of_its_weights(weigh
 def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
     file = tmp_path / "ViT-B_16.npz"
     file.write_bytes(b"weights")
-    overrides = ["protocol=public", "data=cifar10", f"runs={tmp_path}"]
+    overrides = ["protocol=public_code", "data=cifar10", f"runs={tmp_path}"]
     assert resolve.resolve_recipe("finetune", [f"init={file}", *overrides]).optim.lr == 0.01
     for name, recipe in (
         ("pretrain-one", {"model": tables.read_row("model", "vit_b16")}),
         ("finetune-two", {"init": "pretrain-one"}),
     ):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "recipe.yaml").write_text(json.dumps({"data": {}, **recipe}))
+        (tmp_path / name / "recipe.yaml").write_text(json.dumps({"command": name.split("-")[0], "data": {}, **recipe}))
         (tmp_path / name / "result.json").write_text(json.dumps({"result": {}, "finished": 0.0}))
         assert resolve.resolve_recipe("finetune", [f"init={name}", *overrides]).optim.lr == 0.01
 
 
-def test_the_first_lines_and_cfg_name_the_file_for_the_model_of_the_weights():
-    overrides, file = (
-        ["init=random:vit_b16", "protocol=public", "data=cifar10"],
-        "conf/recipe/finetune/public/cifar10/vit_b16",
-    )
+def test_the_first_lines_and_cfg_name_the_file_with_values_for_the_model_of_the_weights():
+    overrides = ["init=random:vit_b16", "protocol=public_code", "data=cifar10"]
+    file = "conf/recipe/finetune/public_code/cifar10.yaml"
     (line,) = first_lines("finetune", overrides)
-    assert line.startswith(f"recipe: {file}.yaml (Public code: CIFAR-10 with ViT-B_16")
+    assert line.startswith(f"recipe: {file} (Public code: CIFAR-10")
     assert first_lines("finetune", [*overrides, "optim.lr=0.03"])[1:] == [
         "differs from the recipe: optim.lr=0.03 (there 0.01)"
     ]
     shown = provenance.format_config("finetune", overrides, resolve.resolve_recipe("finetune", overrides)).splitlines()
-    assert [line.split()[-1] for line in shown if line.startswith("optim.lr=0.01 ")] == [f"{file}.yaml"]
+    assert [line.split("# ")[1] for line in shown if line.startswith("optim.lr=0.01 ")] == [f"{file}, by_model"]

@@ -25,7 +25,7 @@ SHOWN = [
     ("pretrain", ["augment=light2", "augment.randaugment=none", "augment.layers=0"]),
     ("eval", [SCRATCH, "data=cifar100"]),
     ("pretrain", ["runs=my runs"]),
-    ("finetune", [SCRATCH, "data=vtab/pets", "data.root=/", "protocol=vpt"]),
+    ("finetune", [SCRATCH, "data=vtab/pets", "data.root=/", "protocol=vpt_vtab"]),
     ("finetune", [SCRATCH, "data=vtab", "data.root=/"]),
     (
         "dedup",
@@ -68,7 +68,7 @@ MISSING = [  # what does not say all yet, the option that shows it, what is said
     ),
     ("pretrain", ["data=shards", "data.path=/"], "data.classes", "the number of classes: add data.classes=NUMBER"),
     ("finetune", [SCRATCH, "data=folder"], "data.path", "needs a folder of images: add data.path=FOLDER"),
-    ("finetune", [SCRATCH, "data=vtab", "protocol=vit"], "data.root", "add data.root=FOLDER"),
+    ("finetune", [SCRATCH, "data=vtab", "protocol=paper_vtab"], "data.root", "add data.root=FOLDER"),
     ("fewshot", [SCRATCH, "data=vtab/pets"], "data.root", "add data.path=FOLDER, or data.root="),
     ("eval", [SCRATCH, "data=imagenet21k"], "data.path", "as in data.test=https://HOST/test-{000..127}.tar"),
     (
@@ -98,12 +98,14 @@ def test_cfg_names_the_file_or_the_override_that_set_each_option():
     overrides = ["data=cifar10", "seed=3"]
     shown = provenance.format_config("pretrain", overrides, resolve.resolve_recipe("pretrain", overrides))
     parts = [line.rpartition("  # ") for line in shown.splitlines()]
-    where = {shlex.split(override)[0].partition("=")[0]: source for override, _, source in parts}
+    where = {shlex.split(override)[0].partition("=")[0]: source for override, _, source in parts if override}
     assert where["seed"] == "command line"
     assert where["batch"] == "conf/pretrain.yaml"
     assert where["data.hub"] == "conf/data/cifar10.yaml"
     assert where["data.area"] == where["epochs"] == where["steps"] == "conf/recipe/pretrain/small/cifar10.yaml"
-    assert where["model.patch"] == "conf/model/vit_nano8.yaml"
+    assert (where["model.patch"], where["model.stem"]) == ("conf/model/vit_nano8.yaml", "conf/model/_vit.yaml")
+    assert where["protocol"] == "conf/pretrain.yaml: paper_table3 has no recipe for vit_nano8 on cifar10"
+    assert shown.splitlines()[-1] == "# 3,906 steps of 128 images"
 
 
 UNREAD = [

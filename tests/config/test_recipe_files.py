@@ -11,16 +11,16 @@ VITS = ("vit_b16", "vit_b32", "vit_l16", "vit_l32")
 HYBRIDS = ("r50_vit_b16", "r50_vit_b32", "r50_vit_l16", "r50_vit_l32")
 # Table 3 of arXiv 2010.11929: models, data, epochs, learning rate, decay, weight decay, dropout, clip (caption).
 TABLE3 = [
-    (("vit_b16", "vit_b32"), "shards", 7, 8e-4, "linear", 0.1, 0.0, None),
-    (("vit_l32",), "shards", 7, 6e-4, "linear", 0.1, 0.0, None),
-    (("vit_l16",), "shards", 7, 4e-4, "linear", 0.1, 0.0, None),
-    (("vit_h14",), "shards", 14, 3e-4, "linear", 0.1, 0.0, None),
-    (("bit_r50x1", "bit_r50x2"), "shards", 7, 1e-3, "linear", 0.1, 0.0, None),
-    (("bit_r101x1",), "shards", 7, 8e-4, "linear", 0.1, 0.0, None),
-    (("bit_r152x1", "bit_r152x2"), "shards", 7, 6e-4, "linear", 0.1, 0.0, None),
-    (("r50_vit_b16", "r50_vit_b32"), "shards", 7, 8e-4, "linear", 0.1, 0.0, None),
-    (("r50_vit_l32",), "shards", 7, 2e-4, "linear", 0.1, 0.0, None),
-    (("r50_vit_l16",), "shards", 7, 4e-4, "linear", 0.1, 0.0, None),
+    (("vit_b16", "vit_b32"), "jft300m", 7, 8e-4, "linear", 0.1, 0.0, None),
+    (("vit_l32",), "jft300m", 7, 6e-4, "linear", 0.1, 0.0, None),
+    (("vit_l16",), "jft300m", 7, 4e-4, "linear", 0.1, 0.0, None),
+    (("vit_h14",), "jft300m", 14, 3e-4, "linear", 0.1, 0.0, None),
+    (("bit_r50x1", "bit_r50x2"), "jft300m", 7, 1e-3, "linear", 0.1, 0.0, None),
+    (("bit_r101x1",), "jft300m", 7, 8e-4, "linear", 0.1, 0.0, None),
+    (("bit_r152x1", "bit_r152x2"), "jft300m", 7, 6e-4, "linear", 0.1, 0.0, None),
+    (("r50_vit_b16", "r50_vit_b32"), "jft300m", 7, 8e-4, "linear", 0.1, 0.0, None),
+    (("r50_vit_l32",), "jft300m", 7, 2e-4, "linear", 0.1, 0.0, None),
+    (("r50_vit_l16",), "jft300m", 7, 4e-4, "linear", 0.1, 0.0, None),
     ((*VITS, *HYBRIDS), "imagenet21k", 90, 1e-3, "linear", 0.03, 0.1, None),
     ((*VITS, "vit_h14", *HYBRIDS), "imagenet", 300, 3e-3, "cosine", 0.3, 0.1, 1.0),
 ]
@@ -75,18 +75,18 @@ def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     if recipe.model.kind == "vit":
         assert (recipe.model.dropout, recipe.model.pre_logits) == (dropout, True)
     (line,) = first_lines("pretrain", overrides)
-    assert line.startswith(f"recipe: conf/recipe/pretrain/paper/{data}/{model}.yaml (Table 3: ")
+    assert line.startswith(f"recipe: conf/recipe/pretrain/paper_table3/{data}.yaml (Table 3: ")
 
 
 @pytest.mark.parametrize("data, model", [
     ("imagenet21k", "vit_h14"), ("imagenet21k", "bit_r50x1"), ("imagenet", "swin_b"), ("imagenet", "bit_r152x2"),
-    ("shards", "bit_r200x3"), ("shards", "vit_s16"), ("shapes", "vit_ti16"), ("cifar10", "vit_ti4"),
+    ("jft300m", "bit_r200x3"), ("jft300m", "vit_s16"), ("shapes", "vit_ti16"), ("cifar10", "vit_ti4"),
     ("shapes", "vit_nano8"),
 ])  # fmt: skip
 def test_where_table_3_has_no_row_the_run_composes_and_the_first_lines_say_so(data, model):
     overrides = pretraining(data, model)
     assert resolve.resolve_recipe("pretrain", overrides).protocol == (
-        "paper" if data.startswith("image") or "bit" in model else "small"
+        "paper_table3" if data.startswith("image") or "bit" in model else "small"
     )
     assert "no row" in first_lines("pretrain", overrides)[0].lower()
 
@@ -133,10 +133,10 @@ def test_better_plain_vit_is_that_of_its_authors(epochs):
 
 
 def test_masked_patches_are_trained_as_in_the_paper():
-    recipe = resolve.resolve_recipe("pretrain", pretraining("shards", "vit_b16", "protocol=masked"))
+    recipe = resolve.resolve_recipe("pretrain", pretraining("jft300m", "vit_b16", "protocol=masked"))
     assert (recipe.objective.kind, recipe.steps, recipe.batch, recipe.warmup) == ("masked", 1_000_000, 4096, 10_000)
     assert (recipe.optim.lr, recipe.schedule) == (2e-4, "cosine")
-    overrides = pretraining("shards", "vit_b16", "protocol=masked", "objective=simmim")
+    overrides = pretraining("jft300m", "vit_b16", "protocol=masked", "objective=simmim")
     assert resolve.resolve_recipe("pretrain", overrides).objective.kind == "simmim"
     assert "differs from the recipe: objective=simmim (there masked)" in first_lines("pretrain", overrides)
 
@@ -144,9 +144,9 @@ def test_masked_patches_are_trained_as_in_the_paper():
 @pytest.mark.parametrize("data", TABLE4)
 def test_fine_tuning_as_the_paper_is_table_4(data):
     steps, grid, dev, warmup, lr = TABLE4[data]
-    recipe = resolve.resolve_recipe("finetune", finetuning(data, "protocol=paper"))
+    recipe = resolve.resolve_recipe("finetune", finetuning(data, "protocol=paper_table4"))
     assert (recipe.steps, recipe.grid, recipe.dev, recipe.seeds) == (steps, grid, dev, (0, 1, 2))
-    public = resolve.resolve_recipe("finetune", finetuning(data, "protocol=public"))
+    public = resolve.resolve_recipe("finetune", finetuning(data, "protocol=public_code"))
     assert (public.steps, public.grid, public.dev, public.seeds, public.optim.lr) == (steps, (), dev, (), lr)
     for found in (recipe, public):
         assert (found.res, found.batch, found.warmup, found.schedule, found.clip) == (384, 512, warmup, "cosine", 1)
@@ -156,20 +156,21 @@ def test_fine_tuning_as_the_paper_is_table_4(data):
 
 def test_table_2_is_table_4_at_512_pixels_with_a_polyak_average():
     paper, table2 = (
-        resolve.resolve_recipe("finetune", finetuning("imagenet", f"protocol={p}")) for p in ("paper", "table2")
+        resolve.resolve_recipe("finetune", finetuning("imagenet", f"protocol={p}"))
+        for p in ("paper_table4", "paper_table2")
     )
     tree = trees.to_plain_tree(table2)
     assert (tree["res"], tree["ema"]) == (512, 0.9999)
-    assert tree | {"res": 384, "ema": None, "protocol": "paper"} == trees.to_plain_tree(paper)
+    assert tree | {"res": 384, "ema": None, "protocol": "paper_table4"} == trees.to_plain_tree(paper)
 
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets", "vtab/dspr_ori"])
 def test_vtab_has_one_setting_for_all_tasks(data):
-    overrides = finetuning(data, "protocol=vit")
+    overrides = finetuning(data, "protocol=paper_vtab")
     recipe = resolve.resolve_recipe("finetune", overrides)
     assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, 384, (0, 1, 2))
     assert recipe.data.protocol == "vit" and not recipe.grid
-    assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/finetune/vit.yaml (VTAB-1k as ")
+    assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/paper_vtab.yaml (VTAB-1k as ")
     large = resolve.resolve_recipe("finetune", ["init=random:vit_h14", *overrides[1:]])
     assert large.res == 378 and trees.to_plain_tree(large) | {"res": 384, "init": SCRATCH[5:]} == trees.to_plain_tree(
         recipe
@@ -178,19 +179,19 @@ def test_vtab_has_one_setting_for_all_tasks(data):
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets"])
 def test_prompt_tuning_chooses_among_sixteen_and_has_five_seeds(data):
-    overrides = finetuning(data, "protocol=vpt")
+    overrides = finetuning(data, "protocol=vpt_vtab")
     recipe = resolve.resolve_recipe("finetune", overrides)
     assert [lr * 256 / recipe.batch for lr in recipe.grid] == pytest.approx([1e-4, 5e-4, 1e-3, 5e-3])
     assert recipe.decays == (0, 1e-4, 1e-3, 1e-2) and recipe.seeds == (42, 44, 82, 100, 800)
     assert (recipe.optim.kind, recipe.epochs, recipe.warmup, recipe.res) == ("adamw", 100, "5%", 224)
     for one in expand.expand_suite(recipe).values() if data == "vtab" else [recipe]:
         assert (one.data.protocol, one.data.crop, one.data.flip) == ("vpt", "none", False)
-    assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/finetune/vpt.yaml (VTAB-1k as ")
+    assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/vpt_vtab.yaml (VTAB-1k as ")
 
 
 @pytest.mark.parametrize("data", HYPER_RULE)
 def test_bit_follows_its_hyper_rule(data):
-    recipe = resolve.resolve_recipe("finetune", finetuning(data, "protocol=bit"))
+    recipe = resolve.resolve_recipe("finetune", finetuning(data, "protocol=bit_hyperrule"))
     found = recipe.steps, recipe.warmup, recipe.drops, recipe.augment.mixup, recipe.res
     assert found == HYPER_RULE[data]
     assert (recipe.schedule, recipe.optim.lr, recipe.batch, recipe.optim.weight_decay) == ("staircase", 0.003, 512, 0)

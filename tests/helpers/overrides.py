@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from vitrun.config import resolve
-from vitrun.config.deviations import describe_deviations
+from vitrun.config import provenance, resolve
 from vitrun.recipes import RECIPES, tables
 
 TINY = ["model=vit_nano8", "data.train_images=96", "data.test_images=50", "batch=32", "steps=6", "warmup=2"]
@@ -12,13 +11,13 @@ SCRATCH = "init=random:vit_nano8"
 
 def pretraining(data: str, model: str, *overrides: str) -> list[str]:
     """Return the overrides of a pretraining run, with those that its data needs."""
-    more = {"shards": ["data.path=/", "data.classes=18291"], "imagenet21k": ["data.path=/"]}.get(data, [])
+    more = {"jft300m": ["data.path=/", "data.classes=18291"], "imagenet21k": ["data.path=/"]}.get(data, [])
     return [f"data={data}", f"model={model}", *more, *overrides]
 
 
 def first_lines(command: str, overrides: list[str]) -> list[str]:
     """Return what the first lines of a run say of its recipe."""
-    return describe_deviations(command, overrides, resolve.resolve_recipe(command, overrides))
+    return provenance.describe_deviations(command, overrides, resolve.resolve_recipe(command, overrides))
 
 
 def finetuning(data: str, *overrides: str) -> list[str]:
@@ -42,7 +41,7 @@ def needed(command: str, overrides: list[str], folder: Path) -> list[str]:
     places = []
     for group in ("data", "against"):
         places += [f"{group}.path={folder}"] * any(f"{group}={name}" in overrides for name in WITHOUT_HUB)
-        places += [f"{group}.classes=3"] * (f"{group}=shards" in overrides)
+        places += [f"{group}.classes=3"] * bool({f"{group}=shards", f"{group}=jft300m"} & set(overrides))
         places += [f"{group}.root={folder}"] * any(f"{group}={name}" in overrides for name in SUITES)
     data = ["data=digits"] * (command in ("fewshot", "eval") and "data=" not in given)
     return [*OWN[command], *data, *places, *overrides]

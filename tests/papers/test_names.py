@@ -39,14 +39,14 @@ def test_wrong_metadata_of_a_model_is_refused_with_its_file(monkeypatch):
 
 
 PUBLIC = [
-    ("timm:vit_base_patch16_224.orig_in21k", "B/16", "ImageNet-21k", "paper"),
+    ("timm:vit_base_patch16_224.orig_in21k", "B/16", "ImageNet-21k", "paper_table3"),
     ("timm:vit_base_patch16_384.augreg_in21k_ft_in1k", "B/16", "ImageNet-21k, ImageNet", "augreg"),
     ("timm:vit_base_patch16_clip_224.openai", "timm:vit_base_patch16_clip_224.openai", None, None),
     ("timm:resnetv2_50x1_bit.goog_in21k", "R50x1", "ImageNet-21k", None),
     ("timm:swin_base_patch4_window12_384.ms_in22k_ft_in1k", "Swin-B", "ImageNet-21k, ImageNet", None),
     ("timm:convnext_tiny.fb_in1k", "ConvNeXt-T", "ImageNet", None),
-    ("hf:google/vit-base-patch16-224-in21k@0123", "B/16", "ImageNet-21k", "paper"),
-    ("hf:google/vit-base-patch16-384@0123", "B/16", "ImageNet-21k, ImageNet", "paper"),
+    ("hf:google/vit-base-patch16-224-in21k@0123", "B/16", "ImageNet-21k", "paper_table3"),
+    ("hf:google/vit-base-patch16-384@0123", "B/16", "ImageNet-21k, ImageNet", "paper_table3"),
     ("/weights/imagenet21k/R50+ViT-B_16.npz", None, "ImageNet-21k", None),
     ("/weights/B_32-i21k-300ep-lr_0.001-aug_light1-wd_0.1-do_0.0-sd_0.0.npz", None, "ImageNet-21k", "augreg"),
     ("/weights/ViT-B_16.npz", None, None, None),

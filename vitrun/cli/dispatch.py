@@ -158,7 +158,7 @@ def execute_recipe(
 
     If it is interrupted, print how to continue and raise typer.Exit.
     """
-    from vitrun.config.deviations import describe_deviations
+    from vitrun.config.provenance import describe_deviations, describe_fallback
     from vitrun.runs.run import execute_run
 
     def execute(recipe: "Recipe", output: Any) -> Any:
@@ -170,7 +170,8 @@ def execute_recipe(
         if command not in RUN_COMMANDS:
             return execute(recipe, screen)
         with distributed.propagate_errors():
-            return execute_run(command, recipe, screen, execute, dry_run)
+            note = describe_fallback(command, overrides)
+            return execute_run(command, recipe, screen, execute, dry_run, note)
     except Interrupted as interrupt:
         screen.warn(f"Stopped. To continue: vitrun {command} {shlex.join(overrides)}".rstrip())
         raise typer.Exit(interrupt.status) from None

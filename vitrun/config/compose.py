@@ -1,34 +1,34 @@
-"""Turns ``key=value`` overrides into a plain tree of options."""
+"""Turn ``key=value`` overrides into a plain tree of options: choose the files, let Hydra compose them."""
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from vitrun.config import data_args, protocols
+from vitrun.config import data_args, protocols, recipe_file
 from vitrun.config.overrides import is_quoted, split_override, split_values
 from vitrun.errors import UserError, lookup, suggest
 from vitrun.recipes import DURATIONS, composition, options, tables, trees
 
-METADATA_KEYS = ("row_for", "published")  # what files of protocols and recipes say of themselves, and no option
-DISCRIMINATORS = (
-    "kind",
-    "source",
-    "task",
-)  # say which kind of model, optimizer or data set a file of their group describes
-ROW_GROUPS = (
-    "model",
-    "data",
-    "against",
-)  # the groups whose files are rows with the name of the file; timm's have timm's
-# How Hydra names a group whose files lie elsewhere, or set any options; and one that recipe files choose from too,
-# so that a override adds its choice behind theirs.
-HYDRA_KEYS = {"against": "data@against", "protocol": "protocol/{command}@_global_", "augment": "+augment"}
+DISCRIMINATORS = ("kind", "source", "task")  # options that a file of a group sets, and only it
+ROW_GROUPS = ("model", "data", "against")  # groups whose files have the name of the file; those of timm have timm's
+HYDRA_KEYS = {"against": "data@against"}  # what Hydra calls a group whose files lie elsewhere
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What overrides and protocol choose beside the command's file."""
+
+    choices: dict[str, str]  # of groups: those of the overrides, the protocol, and those that it makes for the model
+    entries: Sequence[protocols.ModelEntry]  # what the files say of the model
+    values: dict[str, str]  # options that they set for it, but for those of the overrides
 
 
 def compose_config(command: str, overrides: Sequence[str], weights: str | None = None) -> dict:
-    """The plain tree of options after files and overrides, every override known and given once.
+    """Return the plain tree of options after files and overrides; every override is known, and given once.
 
-    ``weights``: the row of the model table that ``init`` is of, for which a recipe may have a file.
+    Args:
+        weights: The row of the model table that ``init`` is of, for which a protocol may have values.
     """
     pairs = parse_overrides(command, overrides)
     tree = compose_tree(command, pairs, weights)
@@ -43,80 +43,134 @@ def compose_config(command: str, overrides: Sequence[str], weights: str | None =
 
 
 def parse_overrides(command: str, overrides: Sequence[str]) -> dict[str, str]:
-    """``{key: value}`` of overrides that are well formed, known to the command, no sweeps, and given once."""
-    pairs = {}
+    """Return ``{key: value}`` of overrides that are well formed, known to the command, no sweeps, and given once.
+
+    Those of ``recipe=FILE`` are among them.
+    """
+    pairs: dict[str, str] = {}
     overrides = data_args.expand_bare_name(overrides) if command == "data" else overrides
     for override in overrides:
         key, value = split_override(command, override, overrides)
         if key in pairs:
             raise UserError(f"{key} is given twice, as {pairs[key]} and as {value}: keep one.")
         pairs[key] = value
-    groups = tables.list_groups(command)
     for key, value in pairs.items():
-        if "${" in value:
-            raise UserError(f"{key}={value} cannot be: write the value itself, not a reference to another.")
-        if len(split_values(value)) > 1 and not options.is_list(command, key):
-            quoted = f" Where the comma is part of it, quote it twice: {key}=\"'...'\"" * options.is_text(command, key)
-            raise UserError(
-                f"{key}={value} is a sweep over {len(split_values(value))} values: add -m to run every combination."
-                + quoted
-            )
-        if key in groups:
-            lookup(groups[key], value, key, key)
-    known = list_known_options(command, tuple((key, value) for key, value in pairs.items() if key in groups))
+        check_value(command, key, value)
+    if recipe_file.KEY not in pairs:
+        check_keys(command, pairs)
+        return pairs
+    file = pairs.pop(recipe_file.KEY)
+    below = recipe_file.read_recipe_file(file)
+    if any(key in DURATIONS for key in pairs):
+        below = {key: value for key, value in below.items() if key not in DURATIONS}
+    try:
+        for key, value in below.items():
+            check_value(command, key, value)
+        check_keys(command, below | pairs)
+    except UserError as error:
+        if error.option in pairs:
+            raise
+        raise UserError(f"In {file}: {error}", error.status, option=error.option) from None
+    return below | pairs
+
+
+def check_value(command: str, key: str, value: str) -> None:
+    """Raise a UserError if a value is a reference, a sweep, or no choice of its group."""
+    groups = tables.list_groups(command)
+    if "${" in value:
+        why = "write the value itself, not a reference to another."
+        raise UserError(why, option=key, value=value)
+    if len(split_values(value)) > 1 and not options.is_list(command, key):
+        quoted = f" Where the comma is part of it, quote it twice: {key}=\"'...'\"" * options.is_text(command, key)
+        why = f"{key}={value} is a sweep over {len(split_values(value))} values: add -m to run every combination."
+        raise UserError(why + quoted, option=key)
+    if key in groups and key != "protocol":
+        lookup(groups[key], value, key, key)
+
+
+def check_keys(command: str, pairs: dict[str, str]) -> None:
+    """Raise a UserError about the first key that is no option once the choices of ``pairs`` are made."""
+    protocols.check_protocol(command, pairs)
+    groups = tables.list_groups(command)
+    known = list_known_options(command, {key: value for key, value in pairs.items() if key in groups})
     for key in pairs:
         group, _, name = key.partition(".")
         if key not in known and key in options.list_options(command) and group in groups:
-            raise UserError(explain_other_choice(command, key, pairs.get(group)))
+            raise UserError(explain_other_choice(command, key, pairs.get(group)), option=key)
         if key == "model" and "init" in known:
-            raise UserError(
-                f"No option 'model' here: the weights bring theirs, as in init=RUN or init=random:{pairs[key]}"
-            )
+            why = f"No option 'model' here: the weights bring theirs, as in init=RUN or init=random:{pairs[key]}"
+            raise UserError(why, option=key)
         if key not in known:
-            raise UserError(f"Unknown option {key!r}. {suggest(key, known)}", option=key)
+            raise UserError(f"Unknown option {key!r}. {suggest(key, [*known, recipe_file.KEY])}", option=key)
         named = name == "name" and group in ROW_GROUPS and known.get(f"{group}.kind") != "timm"
         if (name in DISCRIMINATORS or named) and pairs[key] != str(known[key]):
-            raise UserError(
-                f"{key}={pairs[key]} cannot be: it comes with the choice of {group}=NAME, here {known[key]}."
-            )
-    protocols.check_protocol(command, pairs)
-    return pairs
+            why = f"comes with the choice of {group}=NAME, here {known[key]}: choose another of these."
+            raise UserError(why, option=key, value=pairs[key])
 
 
 def explain_other_choice(command: str, key: str, chosen: str | None) -> str:
-    """A sentence for an option that some choices of its group have, and this one has not."""
+    """Return the message about an option that some choices of its group have, and this one does not."""
     group, _, name = key.partition(".")
-    rows = tables.read_rows(tables.group_folder(command, group))
+    rows = tables.read_rows(tables.group_folder(group))
     having = [one for one, row in rows.items() if name.split(".")[0] in row]
     whose = f"{group}={chosen}" if chosen else f"the {group} here"
     more = " and others" * (len(having) > 3)
-    return f"No option {key!r} of {whose}: it is one of {', '.join(f'{group}={one}' for one in having[:3])}{more}."
+    return (
+        f"No option {key!r} of {whose}: it is an option of {', '.join(f'{group}={one}' for one in having[:3])}{more}."
+    )
 
 
-def list_known_options(command: str, chosen: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """The options that a command has once the choices of its groups are made, with their values in the files."""
-    tree = compose_tree(command, dict(chosen))
+def list_known_options(command: str, choices: dict[str, str]) -> dict[str, Any]:
+    """Return the options of a command once the choices of its groups are made, with their values in the files."""
+    tree = compose_tree(command, choices)
     return {**tables.list_groups(command), **{key: trees.get_value(tree, key) for key in trees.iterate_keys(tree)}}
 
 
 def compose_tree(command: str, pairs: dict[str, str], weights: str | None = None) -> dict:
-    """Return the plain tree that Hydra composes from the command's files and overrides."""
+    """Return the plain tree that Hydra composes from the command's files and overrides, without metadata."""
+    layers = choose_layers(command, pairs, weights)
+    given = {key: value for key, value in pairs.items() if key not in layers.choices}
     try:
-        tree = composition.compose(
-            command, (*to_hydra_overrides(command, pairs), *infer_overrides(command, pairs, weights))
-        )
+        tree = composition.compose(command, to_hydra_overrides(command, {**layers.choices, **layers.values, **given}))
     except composition.CompositionError:
         overrides = " ".join(f"{key}={value}" for key, value in pairs.items())
         raise UserError(f"{overrides} cannot be read: check its brackets, quotes and commas.") from None
-    return {key: tables.drop_metadata(key, value) for key, value in tree.items() if key not in METADATA_KEYS}
+    if "protocol" in tables.list_groups(command):
+        tree = {key: value for key, value in tree.items() if key not in protocols.METADATA_KEYS}
+    return {key: tables.drop_metadata(key, value) for key, value in tree.items()}
+
+
+def choose_layers(command: str, pairs: dict[str, str], weights: str | None = None) -> Layers:
+    """Return what overrides choose, with what they leave open: the protocol, and its values for the model."""
+    groups = tables.list_groups(command)
+    choices = {key: value for key, value in pairs.items() if key in groups}
+    if "protocol" not in groups:
+        return Layers(choices, (), {})
+    choice = protocols.choose_recipe(command, pairs)
+    choices["protocol"] = choice.protocol
+    paths = [file.path for file in list_files(command, choices)]
+    entries = protocols.list_model_entries(paths, choice.model or weights)
+    model_pairs = {key: value for entry in entries for key, value in entry.pairs.items() if key not in pairs}
+    values = {key: value for key, value in model_pairs.items() if key not in groups}
+    choices |= {key: value for key, value in model_pairs.items() if key in groups}
+    return Layers(choices, entries, values)
+
+
+def list_files(command: str, choices: dict[str, str]) -> list[composition.ConfigFile]:
+    """Return the files that choices of groups select, in the order in which they are merged."""
+    try:
+        return composition.list_composed_files(command, to_hydra_overrides(command, choices))
+    except composition.CompositionError as error:
+        shown = " ".join(f"{key}={value}" for key, value in choices.items())
+        raise UserError(f"The files of {shown} do not fit together: {' '.join(str(error).split())}") from None
 
 
 def to_hydra_overrides(command: str, pairs: dict[str, str]) -> list[str]:
-    """The pairs in Hydra's grammar: lists in brackets, free text quoted (a path may hold any character)."""
+    """Return overrides in Hydra's grammar: lists in brackets, free text quoted (a path may hold any character)."""
     overrides = []
     for key, value in pairs.items():
         if key in tables.list_groups(command):
-            key = HYDRA_KEYS.get(key, key).format(command=command)
+            key = HYDRA_KEYS.get(key, key)
         elif options.is_list(command, key) and not value.startswith("[") and value != "null":
             value = f"[{value}]"
         elif options.is_text(command, key) and value != "null" and not is_quoted(value):
@@ -124,21 +178,3 @@ def to_hydra_overrides(command: str, pairs: dict[str, str]) -> list[str]:
             value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
         overrides.append(f"{key}={value}")
     return overrides
-
-
-def infer_overrides(command: str, pairs: dict[str, str], weights: str | None) -> list[str]:
-    """In Hydra's grammar what the pairs leave open: the protocol, and its row for just these weights."""
-    if "protocol" not in tables.list_groups(command):
-        return []
-    row = protocols.choose_row(command, pairs)
-    overrides = [f"{HYDRA_KEYS['protocol'].format(command=command)}={row.protocol}"] * ("protocol" not in pairs)
-    file = protocols.find_weights_recipe(command, row, weights)
-    return overrides + [f"recipe/{command}@_global_={file}"] * (file is not None)
-
-
-def list_config_files(command: str, pairs: dict[str, str], weights: str | None = None) -> list[composition.ConfigFile]:
-    """The files that make a recipe, the later over the earlier: path in ``conf/``, part that it sets, who names it."""
-    chosen = {key: value for key, value in pairs.items() if key in tables.list_groups(command)}
-    return composition.list_composed_files(
-        command, (*to_hydra_overrides(command, chosen), *infer_overrides(command, chosen, weights))
-    )

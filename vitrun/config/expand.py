@@ -4,7 +4,7 @@ from itertools import product
 from typing import Any
 
 from vitrun.config import validate
-from vitrun.recipes import Finetune, Vtab, tables, trees
+from vitrun.recipes import Finetune, Suite, Vtab, tables, trees
 
 GridPoint = tuple[float, float]  # of a grid: a learning rate and a weight decay
 
@@ -24,6 +24,12 @@ def expand_suite(recipe: Finetune) -> dict[str, Finetune]:
 def list_grid_points(recipe: Finetune) -> list[GridPoint]:
     """The grid; empty where no learning rates are given."""
     return list(product(recipe.grid, recipe.decays or (recipe.optim.weight_decay,)))
+
+
+def count_runs(recipe: Finetune) -> int:
+    """Return the number of runs that a recipe is carried out in: of each task the points of the grid, and the seeds."""
+    tasks = len(recipe.data.tasks) if isinstance(recipe.data, Suite) else 1
+    return tasks * (len(list_grid_points(recipe)) + len(recipe.seeds or (recipe.seed,)))
 
 
 def expand_search(recipe: Finetune) -> list[Finetune]:

@@ -1,19 +1,30 @@
-"""Whose recipe a run follows: for which models and data sets a protocol has one, its rows."""
+"""Choose the protocol of a run, and what its files set for one model.
 
+Files of ``conf/protocol`` and ``conf/recipe`` say more than options, in keys that are taken out of what is composed:
+
+- ``commands``: those that a protocol is for;
+- ``for_data``: patterns of data sets that the protocol's own file is for; others need a file in ``conf/recipe``;
+- ``by_model``: ``{"vit_b16 vit_b32": {option: value, ...}, ...}``, over the values of the files; in an entry, ``about``
+  is shown with the recipe, and the name of a group chooses in it, as in ``augment: light1``;
+- ``other_models``: of models in no entry what is shown of them, or ``refused``;
+- ``published``: overrides that the paper ran too.
+"""
+
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from vitrun.errors import UserError
-from vitrun.recipes import composition, tables
+from vitrun.errors import UserError, lookup
+from vitrun.recipes import composition, tables, trees
 
-FALLBACK_PROTOCOL = (
-    "small"  # nobody's: taken where no override names a protocol and that of the command's file has no row
-)
-ANY_DATA = "any"  # in the place of a data set: the files of a protocol for one model, whatever its data
+METADATA_KEYS = ("commands", "for_data", "by_model", "other_models", "published")
+MODEL_METADATA_KEYS = ("about", "published")  # of an entry of by_model
+REFUSED = "refused"
+FALLBACK_PROTOCOL = "small"  # if no protocol is named and that of the command's file has no recipe
 
 
-class ProtocolRow(NamedTuple):
-    """What names a row: a protocol, a data set, and a model where the command chooses one."""
+class Choice(NamedTuple):
+    """What selects a recipe: a protocol, a data set, and a model if the command chooses one."""
 
     protocol: str
     data: str
@@ -23,51 +34,112 @@ class ProtocolRow(NamedTuple):
         return f"{self.model} on {self.data}" if self.model else self.data
 
 
-def choose_row(command: str, pairs: dict[str, str]) -> ProtocolRow:
-    """The row that a command's overrides name; what they do not, its file does."""
-    listed = [item for item in composition.read_config_file(command)["defaults"] if isinstance(item, dict)]
-    keys = {"protocol": f"protocol/{command}@_global_", "data": "data", "model": "model"}
-    default = {name: next((item[key] for item in listed if key in item), None) for name, key in keys.items()}
-    row = ProtocolRow(**{name: pairs.get(name, default[name]) for name in keys})
-    return row if "protocol" in pairs or has_row(command, row) else row._replace(protocol=FALLBACK_PROTOCOL)
+class ModelEntry(NamedTuple):
+    """What a file sets for one model."""
+
+    path: str  # of the file in conf/
+    pairs: dict[str, str]  # overrides
+    about: str | None
+    published: Sequence[str]
 
 
-def has_row(command: str, row: ProtocolRow) -> bool:
-    """Whether the protocol has such a row."""
-    names = list_rows(command, row.protocol)
-    return f"{row.data}/{row.model}" in names or any(fnmatchcase(row.data, pattern) for pattern in names)
+def default_choice(command: str, pairs: dict[str, str]) -> Choice:
+    """Return the choice that overrides make, and otherwise the command's file."""
+    items = [item for item in composition.read_config_file(command)["defaults"] if isinstance(item, dict)]
+    defaults = {group: name for item in items for group, name in item.items()}
+    return Choice(*(pairs.get(group, defaults.get(group)) for group in Choice._fields))
 
 
-def list_rows(command: str, protocol: str) -> list[str]:
-    """The names of a protocol's rows: data sets, patterns of such that its own file is for, or ``DATA/MODEL``."""
-    own = composition.read_config_file(f"{tables.group_folder(command, 'protocol')}/{protocol}").get("row_for", [])
-    files = tables.list_group_files(f"recipe/{command}/{protocol}")
-    return [*own, *(name for name in files if not name.startswith(f"{ANY_DATA}/"))]
+def choose_recipe(command: str, pairs: dict[str, str]) -> Choice:
+    """Return :func:`default_choice`, or the fallback protocol if none is named and the default has no recipe."""
+    choice = default_choice(command, pairs)
+    if "protocol" in pairs or has_recipe(command, choice):
+        return choice
+    return choice._replace(protocol=FALLBACK_PROTOCOL)
 
 
-def find_weights_recipe(command: str, row: ProtocolRow, weights: str | None) -> str | None:
-    """The file of ``conf/recipe/<command>`` for weights of that model in a row; None where it has none."""
-    names = (f"{row.protocol}/{data}/{weights}" for data in (row.data, ANY_DATA))
-    return next((name for name in names if name in tables.list_group_files(f"recipe/{command}")), None)
+def explain_fallback(command: str, pairs: dict[str, str]) -> str | None:
+    """Return why a run follows the fallback protocol, which it did not name; None if it does not."""
+    if "protocol" not in tables.list_groups(command) or "protocol" in pairs:
+        return None
+    default = default_choice(command, pairs)
+    return None if has_recipe(command, default) else f"{default.protocol} has no recipe for {default}"
 
 
-def check_protocol(command: str, pairs: dict[str, str]) -> None:
-    """A UserError where a override names a protocol that has no row for the model and the data."""
-    if "protocol" not in pairs or has_row(command, row := choose_row(command, pairs)):
-        return
-    others = [name for name in tables.list_groups(command)["protocol"] if has_row(command, row._replace(protocol=name))]
-    raise UserError(
-        f"protocol={row.protocol} has no row for {row}, only for {describe_rows(command, row)}: choose one of these, or for {row} "
-        f"another protocol, {' or '.join(others)}."
+def has_recipe(command: str, choice: Choice) -> bool:
+    """Return whether a protocol has a recipe for the data set and the model."""
+    protocol = composition.read_config_file(f"protocol/{choice.protocol}")
+    if any(fnmatchcase(choice.data, pattern) for pattern in protocol.get("for_data", ())):
+        return True
+    path = f"recipe/{command}/{choice.protocol}/{choice.data}"
+    return composition.find_config_file(path).is_file() and (
+        choice.model is None
+        or composition.read_config_file(path).get("other_models") != REFUSED
+        or choice.model in list_models(path)
     )
 
 
-def describe_rows(command: str, row: ProtocolRow) -> str:
-    """The rows of a protocol in overrides, with the models of those that are for some alone."""
-    names, known = list_rows(command, row.protocol), tables.list_group_files("model")
-    found: dict[str, list[str]] = {}
-    for name in names:
-        data, _, model = name.rpartition("/") if name.split("/")[-1] in known else (name, "", "")
-        if not any(fnmatchcase(data, pattern) for pattern in names if pattern != data):
-            found.setdefault(data, []).append(model)
-    return ", ".join(data if "" in models else f"{data} ({', '.join(models)})" for data, models in found.items())
+def list_models(path: str) -> list[str]:
+    """Return the models that a file has entries for."""
+    by_model = composition.read_config_file(path).get("by_model", {})
+    return list(
+        dict.fromkeys(model for models, values in by_model.items() if values is not None for model in models.split())
+    )
+
+
+def list_model_entries(paths: Iterable[str], model: str | None) -> list[ModelEntry]:
+    """Return what files set for a model, in their order, later over earlier.
+
+    A file that inherits from another takes an entry of that out with ``null``.
+    """
+    entries: dict[tuple[str, int], ModelEntry] = {}
+    for path in paths:
+        for models, values in composition.read_config_file(path).get("by_model", {}).items():
+            if values is None:
+                entries = {key: entry for key, entry in entries.items() if key[0] != models}
+            elif model in models.split():
+                keys = (key for key in trees.iterate_keys(values) if key not in MODEL_METADATA_KEYS)
+                pairs = {key: trees.format_value(trees.get_value(values, key)) for key in keys}
+                published = values.get("published", ())
+                entries[models, len(entries)] = ModelEntry(path, pairs, values.get("about"), published)
+    return list(entries.values())
+
+
+def describe_model(paths: Sequence[str], model: str | None) -> str | None:
+    """Return what files say of their recipe for a model, or of models that they have none for."""
+    entries = list_model_entries(paths, model)
+    others = [text for path in paths if (text := composition.read_config_file(path).get("other_models"))]
+    if not entries:
+        return others[-1] if others and model else None
+    return "; ".join(entry.about for entry in entries if entry.about) or None
+
+
+def check_protocol(command: str, pairs: dict[str, str]) -> None:
+    """Raise a UserError if a named protocol is of another command, or has no recipe for the data set and the model."""
+    if "protocol" not in pairs:
+        return
+    name, known = pairs["protocol"], tables.list_groups(command)["protocol"]
+    if name not in known and name in tables.list_group_files("protocol"):
+        commands = composition.read_config_file(f"protocol/{name}")["commands"]
+        why = f"is for vitrun {' and '.join(commands)}: choose one of {', '.join(known)}."
+        raise UserError(why, option="protocol", value=name)
+    lookup(known, name, "protocol", "protocol")
+    choice = choose_recipe(command, pairs)
+    if has_recipe(command, choice):
+        return
+    others = [name for name in known if has_recipe(command, choice._replace(protocol=name))]
+    why = (
+        f"has no recipe for {choice}, only for {describe_recipes(command, choice.protocol)}: choose one of these, or for "
+        f"{choice} another protocol, {' or '.join(others)}."
+    )
+    raise UserError(why, option="protocol", value=name)
+
+
+def describe_recipes(command: str, protocol: str) -> str:
+    """Return the data sets that a protocol has recipes for, with the models of those that are for some alone."""
+    patterns = composition.read_config_file(f"protocol/{protocol}").get("for_data", [])
+    folder = f"recipe/{command}/{protocol}"
+    names = [name for name in tables.list_group_files(folder) if not any(fnmatchcase(name, p) for p in patterns)]
+    refused = {name: composition.read_config_file(f"{folder}/{name}").get("other_models") == REFUSED for name in names}
+    some = {name: f" ({', '.join(list_models(f'{folder}/{name}'))})" if refused[name] else "" for name in names}
+    return ", ".join([*patterns, *(f"{name}{some[name]}" for name in names)])

@@ -1,63 +1,178 @@
-"""Where every option of a recipe got its value: the file, the override, or the run behind ``init``."""
+"""Where each option of a recipe got its value, and what differs from the recipe that the overrides name."""
 
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from vitrun.config import compose
-from vitrun.recipes import composition, tables, trees
+from vitrun.config import compose, protocols, recipe_file
+from vitrun.config.expand import count_runs
+from vitrun.recipes import DURATIONS, RECIPES, Finetune, Training, composition, tables, trees
 from vitrun.runs import lookup
 
 COMMAND_LINE = "command line"
-IMPLIED_SOURCES = {  # where no file or override is
+IMPLIED_SOURCES = {  # of options that neither a file nor an override sets
     "data": "the run that init names",
     "view": "the run that init names, or all of the image",
     "against": "data, whose test part it is",
 }
+NAMING_GROUPS = ("protocol", "model", "data")  # the choices that name a recipe; other overrides may differ from it
+IGNORED_OPTIONS = ("seed", "init", "data.path", "data.root")  # no recipe says these
 
 
 def format_config(command: str, overrides: Sequence[str], recipe: Any) -> str:
-    """Every option as a pasteable override, with the file or override that set it; first the choices of groups."""
+    """Return every option as a pasteable override, with the file or override that set it; first the choices of groups."""
     own, tree = select_init_data_overrides(command, overrides), trees.to_plain_tree(recipe)
-    where = trace_sources(
-        command, [override for override in overrides if override not in own], lookup.model_row_of(recipe)
-    )
-    where |= {override.partition("=")[0]: COMMAND_LINE for override in own}
-    chosen = {
-        group: where[group] if group in where else (tree[group]["name"], IMPLIED_SOURCES[group])
-        for group in tables.list_groups(command)
+    others = [override for override in overrides if override not in own]
+    sources = trace_sources(command, others, lookup.model_row_of(recipe))
+    sources |= {override.partition("=")[0]: COMMAND_LINE for override in own}
+    groups = tables.list_groups(command)
+    lines = [
+        (group, *(sources[group] if group in sources else (tree[group]["name"], IMPLIED_SOURCES[group])))
+        for group in groups
         if tree[group] is not None
-    }
-    found = [(group, *choice) for group, choice in chosen.items()]
-    found += [
-        (key, trees.format_value(trees.get_value(tree, key)), where.get(key) or IMPLIED_SOURCES[key.split(".")[0]])
-        for key in trees.iterate_keys(tree)
-        if key not in tables.list_groups(command)
     ]
-    return "\n".join(f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in found)
+    lines += [
+        (key, trees.format_value(trees.get_value(tree, key)), sources.get(key) or IMPLIED_SOURCES[key.split(".")[0]])
+        for key in trees.iterate_keys(tree)
+        if key not in groups
+    ]
+    lines = [f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in lines]
+    return "\n".join([*lines, *describe_length(recipe)])
+
+
+def describe_length(recipe: Any) -> list[str]:
+    """Return the steps of a run as a comment, if the number of its images is known before they are opened."""
+    if not isinstance(recipe, Training) or not (recipe.images or recipe.epochs is None):
+        return []
+    steps, _ = recipe.count_steps(recipe.images or 0)
+    runs = count_runs(recipe) if isinstance(recipe, Finetune) else 1
+    return [f"# {f'{runs} runs of ' * (runs > 1)}{steps:,} steps of {recipe.batch:,} images"]
 
 
 def select_init_data_overrides(command: str, overrides: Sequence[str]) -> list[str]:
-    """The overrides about the data that ``init`` brings: those of ``eval`` where no override names a data set."""
+    """Return the overrides about the data that ``init`` brings: those of ``eval`` if no override names a data set."""
     if command != "eval" or any(override.startswith("data=") for override in overrides):
         return []
     return [override for override in overrides if override.startswith("data.")]
 
 
 def trace_sources(command: str, overrides: Sequence[str], weights: str | None) -> dict[str, Any]:
-    """Where each option got its value: the last file, or the override, that set it; for a group its choice too."""
+    """Return the last file, or the override, that set each option; of a group ``(choice, source)``."""
     pairs = compose.parse_overrides(command, overrides)
+    layers = compose.choose_layers(command, pairs, weights)
+    found = trace_files(command, compose.list_files(command, layers.choices))
+    groups, file = tables.list_groups(command), recipe_file.find_recipe_file(overrides)
+    for entry in layers.entries:
+        for key, value in entry.pairs.items():
+            source = f"conf/{entry.path}.yaml, by_model"
+            found[key] = (value, source) if key in groups else source
+    if why := protocols.explain_fallback(command, pairs):
+        found["protocol"] = (layers.choices["protocol"], f"conf/{command}.yaml: {why}")
+    typed = {override.partition("=")[0] for override in overrides} if file else pairs.keys()
+    for key, value in pairs.items():
+        source = COMMAND_LINE if key in typed else file
+        found[key] = (value, source) if key in groups else source
+    return found
+
+
+def trace_files(command: str, files: Sequence[composition.ConfigFile]) -> dict[str, Any]:
+    """Return the last file that set each option; of a group the choice, and the file that makes it."""
     found: dict[str, Any] = {}
-    for path, package, parent in compose.list_config_files(command, pairs, weights):
+    for path, package, parent in files:
         tree = composition.read_config_file(path)
         prefix = f"{package}." if package else ""
-        told = [key for key in trees.iterate_keys(tree) if key[:5] != "view." or trees.get_value(tree, key) is not None]
-        found |= {f"{prefix}{key}": f"conf/{path}.yaml" for key in told}
+        metadata = protocols.METADATA_KEYS if is_recipe(path) else ()
+        keys = [key for key in trees.iterate_keys(tree) if key.partition(".")[0] not in metadata]
+        set_here = [key for key in keys if key[:5] != "view." or trees.get_value(tree, key) is not None]
+        found |= {f"{prefix}{key}": f"conf/{path}.yaml" for key in set_here}
         for group in tables.list_groups(command):
-            folder = tables.group_folder(command, group)
-            if path.startswith(f"{folder}/") and package.partition(".")[0] == ("" if group == "protocol" else group):
-                choice = path.removeprefix(f"{folder}/")
-                found[group] = (choice, COMMAND_LINE if group in pairs else f"conf/{parent}.yaml")
-            elif group not in pairs and any(f"override /{group}" in item for item in tree.get("defaults", ())):
+            folder = tables.group_folder(group)
+            sets_group = package.partition(".")[0] == ("" if group == "protocol" else group)
+            if path.startswith(f"{folder}/") and sets_group and not composition.is_fragment(path):
+                found[group] = (path.removeprefix(f"{folder}/"), f"conf/{parent}.yaml")
+            elif any(f"override /{group}" in item for item in tree.get("defaults", ())):
                 found[group] = (found[group][0], f"conf/{path}.yaml")
-    return found | {key: COMMAND_LINE for key in pairs if key not in tables.list_groups(command)}
+    return found
+
+
+def describe_deviations(command: str, overrides: Sequence[str], recipe: Any) -> list[str]:
+    """Return the line that names the recipe of a command with protocols, and one for every override that differs from it.
+
+    What the paper ran too, as the files of the recipe list it, is called a published variant.
+    """
+    if "protocol" not in tables.list_groups(command):
+        return []
+    pairs, weights = compose.parse_overrides(command, overrides), lookup.model_row_of(recipe)
+    naming = {key: value for key, value in pairs.items() if key in NAMING_GROUPS}
+    layers = compose.choose_layers(command, naming, weights)
+    files = [file.path for file in compose.list_files(command, layers.choices) if is_recipe(file.path)]
+    first = describe_recipe(command, files, layers, naming.get("model") or weights)
+    if file := recipe_file.find_recipe_file(overrides):
+        first = f"{first}, changed by {file}"
+    if not sets_anything(files, layers):  # nothing to differ from
+        return [f"recipe: {first}"]
+    before, now = (collect_values(command, some, weights) for some in (naming, pairs))
+    ignored = (*NAMING_GROUPS, *IGNORED_OPTIONS, *RECIPES[command].execution_options)
+    differ = [key for key in pairs if key not in ignored and now[key] != before.get(key)]
+    differ = [key for key in differ if not (key.startswith("data.") and before.get(key, "") is None)]
+    published = {key for some in list_variants(command, files, layers) if some.items() <= now.items() for key in some}
+    marks = {key: "a published variant" if key in published else "differs from the recipe" for key in differ}
+    lines = [
+        f"{marks[key]}: {key}={trees.format_value(now[key])} (there {format_before(before, key)})" for key in differ
+    ]
+    return [f"recipe: {first}", *lines]
+
+
+def describe_fallback(command: str, overrides: Sequence[str]) -> str:
+    """Return the words that name a protocol that nobody chose, and why it is followed; "" if it was chosen."""
+    pairs = compose.parse_overrides(command, overrides)
+    why = protocols.explain_fallback(command, pairs)
+    return f" by protocol={protocols.FALLBACK_PROTOCOL} ({why})" if why else ""
+
+
+def is_recipe(path: str) -> bool:
+    """Return whether a file is one of a protocol, and not a row or a command's."""
+    return path.startswith(("recipe/", "protocol/"))
+
+
+def describe_recipe(command: str, files: Sequence[str], layers: compose.Layers, model: str | None) -> str:
+    """Return the file of a recipe with what it says of itself and of the model."""
+    about = composition.read_header(files[-1]).rstrip(".")
+    if not sets_anything(files, layers):
+        return f"conf/{command}.yaml ({about})"
+    more = protocols.describe_model(files, model)
+    return f"conf/{files[-1]}.yaml ({about}{f'; {more}' if more else ''})"
+
+
+def sets_anything(files: Sequence[str], layers: compose.Layers) -> bool:
+    """Return whether a recipe sets an option beside the name of its protocol."""
+    keys = {key for path in files for key in composition.read_config_file(path)}
+    return bool(keys - {"protocol", *protocols.METADATA_KEYS} or layers.values)
+
+
+def list_variants(command: str, files: Sequence[str], layers: compose.Layers) -> list[dict[str, Any]]:
+    """Return what the paper ran too, as the files of a recipe list it: options that belong together, with their values."""
+    texts = [text for path in files for text in composition.read_config_file(path).get("published", ())]
+    texts += [text for entry in layers.entries for text in entry.published]
+    variants = []
+    for text in texts:
+        pairs = dict(override.split("=", 1) for override in text.split())
+        variants.append(dict(map(composition.parse_override, compose.to_hydra_overrides(command, pairs))))
+    return variants
+
+
+def collect_values(command: str, pairs: dict[str, str], weights: str | None) -> dict[str, Any]:
+    """Return the value of every option, and the choice of every group."""
+    tree = compose.compose_tree(command, pairs, weights)
+    layers = compose.choose_layers(command, pairs, weights)
+    sources = trace_files(command, compose.list_files(command, layers.choices))
+    choices = {group: sources[group][0] for group in tables.list_groups(command) if group in sources}
+    return {key: trees.get_value(tree, key) for key in trees.iterate_keys(tree)} | choices | layers.choices
+
+
+def format_before(before: dict[str, Any], key: str) -> str:
+    """Return what a recipe says in the place of an override; a duration in its own unit."""
+    if key in DURATIONS:
+        unit = next(unit for unit in DURATIONS if before[unit] is not None)
+        return f"{unit}={trees.format_value(before[unit])}".removeprefix(f"{key}=")
+    return trees.format_value(before[key]) if key in before else "none"

@@ -1,11 +1,12 @@
-"""Overrides that nothing would read beside the others: who types one expects something of it."""
+"""Refuse overrides that have no effect beside the others."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from vitrun.config import compose
+from vitrun.config import compose, recipe_file
 from vitrun.errors import UserError
-from vitrun.recipes import trees
+from vitrun.recipes import tables, trees
+from vitrun.runs import lookup
 
 AREA_CROPS = ("inception", "random_resized")  # the crops that data.area is for
 # Of some commands: how overrides begin, when nothing reads them, and what is missing for that.
@@ -55,25 +56,28 @@ UNUSED_RULES = (
 
 
 def check_unused(command: str, jobs: Sequence[tuple[list[str], Any]]) -> None:
-    """A UserError where a override changes what nothing reads, in none of the ``jobs`` (overrides and recipe) that have it.
+    """Raise a UserError about an override that has no effect in any of the ``jobs`` (overrides and recipe) that have it.
 
-    One that says what the files say is no matter.
+    One that says what the files say is no error.
     """
     for override in dict.fromkeys(override for overrides, _ in jobs for override in overrides):
         reasons = [
             explain_unused(command, override, overrides, recipe) for overrides, recipe in jobs if override in overrides
         ]
         if all(reasons):
-            raise UserError(f"{override} {reasons[0]}.")
+            raise UserError(f"{override} {reasons[0]}.", option=override.partition("=")[0])
 
 
 def explain_unused(command: str, override: str, overrides: list[str], recipe: Any) -> str | None:
-    """What a override lacks that nothing reads in this recipe; None for one that is read, or changes nothing."""
-    for commands, beginnings, idle, way in UNUSED_RULES:
-        if command in commands.split() and override.startswith(beginnings) and idle(recipe):
-            key = override.partition("=")[0]
-            before = compose.compose_config(command, [other for other in overrides if other != override])
-            known = key in trees.iterate_keys(before)  # eval may have its data from the weights alone
-            if not known or trees.get_value(trees.to_plain_tree(recipe), key) != trees.get_value(before, key):
-                return way
+    """Return what an override without effect lacks in a recipe; None if it has one, or changes nothing."""
+    key = override.partition("=")[0]
+    for commands, beginnings, is_unused, reason in UNUSED_RULES:
+        if command in commands.split() and override.startswith(beginnings) and is_unused(recipe):
+            groups = (*tables.list_groups(command), recipe_file.KEY)
+            pairs = compose.parse_overrides(command, [one for one in overrides if one.partition("=")[0] in groups])
+            choices = {key: value for key, value in pairs.items() if key in groups}
+            files = compose.compose_tree(command, choices, lookup.model_row_of(recipe))
+            known = key in trees.iterate_keys(files)  # eval may have its data from the weights alone
+            if not known or trees.get_value(trees.to_plain_tree(recipe), key) != trees.get_value(files, key):
+                return reason
     return None

@@ -19,7 +19,7 @@ TRAINING_DATA = (  # pattern of a tag, file or repository -> the data sets that 
     (rf"{TIMM_TAG}in1k|-i1k-|BiT-S-", "ImageNet"),
 )
 PRETRAINING_PROTOCOLS = (  # pattern of a tag, file or repository -> the protocol of pretraining
-    (r"\.orig_|hf:google/vit-|/imagenet21k/ViT-", "paper"),
+    (r"\.orig_|hf:google/vit-|/imagenet21k/ViT-", "paper_table3"),
     (r"\.augreg2?_|-i21k-|-i1k-", "augreg"),
 )
 

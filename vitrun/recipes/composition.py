@@ -134,6 +134,14 @@ def compute_defaults_list(config: str, overrides: tuple[str, ...], folders: tupl
     return tuple(file for file in files if not file.path.startswith("hydra/"))
 
 
+def parse_override(override: str) -> tuple[str, Any]:
+    """Return key and value of an override in Hydra's grammar, the value as it would be composed."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_override(override)
+    return parsed.key_or_group, parsed.value()
+
+
 @contextmanager
 def hydra_session(folders: tuple[Path, ...]) -> Iterator[None]:
     """Initialize Hydra with the folders; raise CompositionError for its own errors and those of YAML."""

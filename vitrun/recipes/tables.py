@@ -11,8 +11,7 @@ from vitrun.errors import UserError, lookup
 from vitrun.recipes import RECIPES, composition
 
 T = TypeVar("T")
-# The groups whose files lie elsewhere than in the folder of their name, in some for each command.
-GROUP_FOLDERS = {"against": "data", "protocol": "protocol/{command}"}
+GROUP_FOLDERS = {"against": "data"}  # groups whose files lie elsewhere than in the folder of their name
 ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
 
 
@@ -25,17 +24,22 @@ def list_groups(command: str) -> dict[str, dict[str, str]]:
 def list_groups_in(command: str, folders: tuple[Path, ...]) -> dict[str, dict[str, str]]:
     """Return :func:`list_groups` of these folders, read once."""
     names = sorted(field.name for field in fields(RECIPES[command]))
-    groups = {name: list_group_files(group_folder(command, name)) for name in names}
+    groups = {name: list_group_files(group_folder(name)) for name in names}
+    if "protocol" in groups:  # a file says which commands it is for
+        rows = {name: composition.read_config_file(f"protocol/{name}") for name in groups["protocol"]}
+        groups["protocol"] = {
+            name: file for name, file in groups["protocol"].items() if command in rows[name].get("commands", [command])
+        }
     return {
-        group: {name: composition.read_header(f"{group_folder(command, group)}/{name}") for name in files}
+        group: {name: composition.read_header(f"{group_folder(group)}/{name}") for name in files}
         for group, files in groups.items()
         if files
     }
 
 
-def group_folder(command: str, group: str) -> str:
+def group_folder(group: str) -> str:
     """Return the folder of ``conf/`` that holds the files of a group."""
-    return GROUP_FOLDERS.get(group, group).format(command=command)
+    return GROUP_FOLDERS.get(group, group)
 
 
 def list_group_files(folder: str) -> dict[str, Path]:

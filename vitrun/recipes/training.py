@@ -27,7 +27,7 @@ def parse_warmup(value: object) -> object:
 class Training(RunRecipe):
     """The options that pretraining and fine-tuning share."""
 
-    protocol: str  # a file of conf/protocol/<command>
+    protocol: str  # a file of conf/protocol
     data: Data
     optim: Optim
     steps: PositiveInt | None  # the duration, in one of three units

@@ -285,14 +285,16 @@ class Run:
             shutil.rmtree(self.folder)
 
 
-def execute_run(command: str, recipe: Any, screen: Screen, main: Callable[[Any, Run], dict], dry: bool = False) -> dict:
+def execute_run(
+    command: str, recipe: Any, screen: Screen, main: Callable[[Any, Run], dict], dry: bool = False, note: str = ""
+) -> dict:
     """The result of a command in its run folder: begun, resumed, or read where it is finished already.
 
     A result that names something ``missing`` is not the last override: the command goes on from it as from a part.
     """
     run = Run(command, recipe, screen, dry)
     if dry:
-        run.log(f"{command}: a rehearsal of {run.name}; nothing is written")
+        run.log(f"{command}: a rehearsal of {run.name}{note}; nothing is written")
         return to_plain(main(recipe, run))
     if set(distributed.all_gather_object(run.name)) != {run.name}:
         raise UserError("The ranks do not begin from the same weights: name them, as in init=RUN.", ExitCode.CHECKPOINT)
@@ -306,7 +308,7 @@ def execute_run(command: str, recipe: Any, screen: Screen, main: Callable[[Any, 
         return done["result"]
     begun = done is not None or distributed.call_on_rank_zero(lambda: run.can_resume)
     with handle_stop_signals(run.request_exit), run.locked():
-        run.log(f"{command}: {'resumes' if begun else 'starts'} {run.name}, writes {run.folder}")
+        run.log(f"{command}: {'resumes' if begun else 'starts'} {run.name}{note}, writes {run.folder}")
         try:
             result = to_plain(main(recipe, run))
         except UserError as mistake:

@@ -93,6 +93,6 @@ def test_a_task_is_cropped_and_mirrored_as_published_and_never_where_that_would_
 @pytest.mark.parametrize("name", ["caltech101", "snorb_azim", "dmlab", "dspr_loc"])
 def test_visual_prompt_tuning_sees_whole_images_of_every_task(name, tmp_path):
     recipe = resolve.resolve_recipe(
-        "finetune", [f"data=vtab/{name}", f"data.root={tmp_path}", "protocol=vpt", "init=random:vit_nano8"]
+        "finetune", [f"data=vtab/{name}", f"data.root={tmp_path}", "protocol=vpt_vtab", "init=random:vit_nano8"]
     ).data
     assert (recipe.crop, recipe.flip) == ("none", False)

@@ -1,0 +1,36 @@
+"""``recipe=FILE``: values in a YAML file of one's own, over those of ``conf/`` and under the other overrides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from vitrun.errors import UserError
+from vitrun.recipes import trees
+
+KEY = "recipe"
+
+
+def find_recipe_file(overrides: Sequence[str]) -> str | None:
+    """Return the file that ``recipe=FILE`` names; None if no override does."""
+    return next((override.partition("=")[2] for override in overrides if override.startswith(f"{KEY}=")), None)
+
+
+def read_recipe_file(name: str) -> dict[str, str]:
+    """Return the values of a file as ``{key: value}``, as overrides have them: the name of a group is a choice in it."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        way = "It takes the path of a YAML file; protocol=NAME chooses a published recipe."
+        raise UserError(f"there is no file {path.absolute()}. {way}", option=KEY, value=name)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"is not YAML: {' '.join(str(error).split())}", option=KEY, value=name) from None
+    if not isinstance(tree, dict):
+        raise UserError("must hold options, as in batch: 512", option=KEY, value=name)
+    if "defaults" in tree:
+        why = (
+            "has a defaults list, which only files of conf/ have: choose by the name of the group, as in model: vit_b16"
+        )
+        raise UserError(why, option=KEY, value=name)
+    return {key: trees.format_value(trees.get_value(tree, key)) for key in trees.iterate_keys(tree)}
