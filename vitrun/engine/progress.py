@@ -79,7 +79,7 @@ class Meter:
         return self.images / (time.monotonic() - self.started)
 
     def update_bar(self, note: str) -> None:
-        """Move the bar to the steps done, with a ``note`` behind it."""
+        """Move the bar to the steps done, followed by ``note``."""
         self.last_shown = time.monotonic()
         self.progress.update(self.number, note)
 
