@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 # Of Pillow's other formats one starts a program (EPS), and none holds photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
-MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # per image; beyond it Pillow suspects a decompression bomb
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # per image; beyond it Pillow suspects a decompression bomb
 warnings.simplefilter("error", Image.DecompressionBombWarning)  # a warning would not name the image
 SIZE_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # JPEG markers that give the size (ITU-T T.81, table B.1)
 
@@ -30,8 +30,9 @@ def decode_image(data: bytes | memoryview | np.ndarray) -> np.ndarray:
     """
     if isinstance(data, np.ndarray):
         pixels = data.copy() if data.ndim == 3 else np.repeat(data[:, :, None], 3, 2)
-    elif bytes(data[:3]) != b"\xff\xd8\xff" or (pixels := decode_jpeg(data)) is None:
-        pixels = decode_with_pillow(data)
+    else:
+        decoded = decode_jpeg(data) if bytes(data[:3]) == b"\xff\xd8\xff" else None
+        pixels = decode_with_pillow(data) if decoded is None else decoded
     return pixels.transpose(2, 0, 1)
 
 

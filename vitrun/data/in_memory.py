@@ -1,6 +1,7 @@
 """Splits whose images are decoded once and stay in memory."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import torch
@@ -32,10 +33,11 @@ def cache_decoded(split: Split) -> Split:
 def decode_to_memory(split: Split) -> Split:
     """Return the split with its pixels in memory if its images are readable, of one size, and few; else unchanged."""
     probe = [try_decode(split, row) for row in range(0, len(split), max(1, len(split) // 16))]
-    sides = {image.shape if image is not None else None for image in probe}
-    if len(sides) > 1 or None in sides or probe[0].size * len(split) > MAX_PIXEL_BYTES:
+    shapes = {image.shape if image is not None else None for image in probe}
+    shape = shapes.pop()
+    if shapes or shape is None or prod(shape) * len(split) > MAX_PIXEL_BYTES:
         return split
-    pixels = np.empty((len(split), *probe[0].shape), dtype=np.uint8)
+    pixels = np.empty((len(split), *shape), dtype=np.uint8)
 
     def decode_chunk(start: int) -> bool:
         for row in range(start, min(start + DECODE_CHUNK, len(split))):
@@ -45,7 +47,7 @@ def decode_to_memory(split: Split) -> Split:
             pixels[row] = image
         return True
 
-    _, height, width = probe[0].shape
+    _, height, width = shape
     map_chunks = map if height * width <= TINY_PIXELS else DECODE_POOL.map
     fits = all(map_chunks(decode_chunk, range(0, len(split), DECODE_CHUNK)))
     return replace(split, pixels=torch.from_numpy(pixels), read_encoded=None) if fits else split

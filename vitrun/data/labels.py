@@ -100,7 +100,7 @@ def map_to_imagenet_200(data: recipes.Files, split: Split) -> Split:
     elif len(names) == len(subset) or numbered and len(names) < len(subset):
         imagenet_label = subset
     elif len(names) == imagenet.CLASSES or numbered:
-        imagenet_label = range(imagenet.CLASSES)
+        imagenet_label = list(range(imagenet.CLASSES))
     else:
         raise UserError(
             f"{data.group}={data.name}: its classes are {abbreviate(names)} instead of {synsets[subset[0]]}, "

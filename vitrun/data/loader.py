@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from queue import Full, Queue
 from threading import Event, Thread, main_thread
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,17 @@ PREFETCHED_BATCHES = 2  # batches made in advance
 POLL_SECONDS = 0.1  # seconds between checks whether a batch is still needed
 VIEW_CHUNK_IN_MEMORY = 128  # images in memory per call: many, to share its cost, few enough for the CPU's caches
 VIEW_CHUNK = 16  # images per task of a thread: many, to share the cost of a call, few enough to use all threads
+
+
+class View(Protocol):
+    """A function of images that returns their views, float32 [B, 3, res, res] in [-1, 1]."""
+
+    @property
+    def res(self) -> int:
+        """The side of a view in pixels."""
+
+    def __call__(self, *args: Any, **options: Any) -> Tensor:
+        """Return the views of B images, by epoch and index if they are random."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class Batch:
 
 def train_batches(
     split: Split,
-    view: Callable,
+    view: View,
     batch: int,
     seed: int,
     start: int,
@@ -72,7 +83,7 @@ def train_batches(
         yield Batch(views, split.targets(indices), indices, offset=int(positions[0]) - step * batch)
 
 
-def test_batches(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
+def test_batches(split: Split, view: View, batch: int) -> Iterator[Batch]:
     """Yield every image of the split once, in order; the last batch may be smaller.
 
     Each rank yields a contiguous share of the images, in batches of about batch / world size; none if there are too
@@ -87,7 +98,7 @@ def test_batches(split: Split, view: Callable, batch: int) -> Iterator[Batch]:
 
 
 def load_views(
-    split: Split, view: Callable, indices: np.ndarray, epoch: int | None, bad: Callable[[int, BadImage], None]
+    split: Split, view: View, indices: np.ndarray, epoch: int | None, bad: Callable[[int, BadImage], None]
 ) -> tuple[Tensor, np.ndarray]:
     """Return the views [B, 3, R, R] of the images at ``indices``, and the indices [B] that were read in their place.
 
@@ -100,7 +111,7 @@ def load_views(
 
     def load_chunk(chunk: slice) -> None:
         if split.pixels is not None:
-            pixels = split.pixels.index_select(0, torch.from_numpy(indices[chunk]))
+            pixels: Any = split.pixels.index_select(0, torch.from_numpy(indices[chunk]))
         else:
             read[chunk], decoded = zip(*(read_or_next(split, index, bad) for index in indices[chunk].tolist()))
             pixels = [torch.from_numpy(image) for image in decoded]
@@ -114,7 +125,7 @@ def load_views(
 
 def prefetch(items: Iterator[T], cores: int = 1) -> Iterator[T]:
     """Yield the same items, made in advance by a thread that computes on ``cores``; raise the errors of that thread."""
-    queue: Queue = Queue(PREFETCHED_BATCHES)
+    queue: Queue[tuple[Any, BaseException | None]] = Queue(PREFETCHED_BATCHES)
     done = Event()
 
     def offer(item: T | None, error: BaseException | None) -> bool:

@@ -119,8 +119,8 @@ def match_exact(tests: Tensor, trains: Tensor) -> Pairs:
     first = {code: row for code, row in reversed(equal)}
     pairs = {(places[code][0], row) for code, row in equal}
     pairs |= {(place, row) for code, row in first.items() for place in places[code]}
-    tests, trains = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
-    return Pairs(tests, trains, np.zeros(len(tests)))
+    test_rows, train_rows = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
+    return Pairs(test_rows, train_rows, np.zeros(len(test_rows)))
 
 
 def match_by_cosine(
@@ -142,8 +142,8 @@ def match_by_cosine(
                 update_nearest(of_train, row, cosines.T, place)
     pairs = {(place, int(of_test[1, place])): float(of_test[0, place]) for place in matched_rows(of_test, least)}
     pairs |= {(int(of_train[1, row]), row): float(of_train[0, row]) for row in matched_rows(of_train, least)}
-    tests, trains = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
-    return Pairs(tests, trains, np.maximum(0, 1 - np.array([pairs[pair] for pair in sorted(pairs)])))
+    test_rows, train_rows = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
+    return Pairs(test_rows, train_rows, np.maximum(0, 1 - np.array([pairs[pair] for pair in sorted(pairs)])))
 
 
 def update_nearest(best: Tensor, first: int, cosines: Tensor, other: int) -> None:

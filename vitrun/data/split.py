@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class BadImage(UserError):
 
 
 @dataclass(frozen=True)
-class KeySubset(Sequence):
+class KeySubset(Sequence[str]):
     """Some of the keys of a split, looked up on access."""
 
     keys: Sequence[str]
@@ -38,7 +39,7 @@ class KeySubset(Sequence):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, at: int | slice) -> str | list[str]:
+    def __getitem__(self, at: Any) -> Any:  # an index or a slice
         rows = self.rows[at]
         return [self.keys[row] for row in rows.tolist()] if isinstance(at, slice) else self.keys[int(rows)]
 
@@ -113,6 +114,7 @@ class Split:
 
     def load_encoded(self, index: int) -> Encoded:
         """Return the image at ``index`` as its source has it; raise UserError (not BadImage) if it cannot be read."""
+        assert self.read_encoded is not None
         try:
             return self.read_encoded(index)
         except OSError as error:
@@ -134,6 +136,7 @@ class Split:
         """Return the image at ``index`` as it is stored: its bytes, or its pixels if these are in memory."""
         if self.pixels is not None:
             return self.pixels[index].numpy()
+        assert self.read_encoded is not None
         data = self.read_encoded(index)
         return data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
 

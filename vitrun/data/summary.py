@@ -2,8 +2,10 @@
 
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -25,7 +27,7 @@ def print_summary(data: recipes.Data, screen: Screen) -> None:
 
     Of a folder of any data set it shows every split, and the overrides that read it.
     """
-    if data.name in OWN_FOLDER_ROWS:
+    if isinstance(data, recipes.Files) and data.name in OWN_FOLDER_ROWS:
         parts, overrides = open_unknown_folder(data)
     else:
         named = [part for part in ("train", "test") if getattr(data, part, part)]
@@ -45,9 +47,9 @@ def open_unknown_folder(data: recipes.Files) -> tuple[dict[str, Split], list[str
     The columns of a parquet folder are those that ``data`` names if it has them, else the first of images and labels.
     """
     with local_files.reading_folder(data):
-        files = parquet.find_parquet_splits(data.path, None)
+        files = parquet.find_parquet_splits(data.folder, None)
     if not files:
-        default = tables.load_data_row("folder", path=data.path)
+        default = cast(recipes.Files, tables.load_data_row("folder", path=data.path))
         row = replace(default, train=data.train, test=data.test)
         parts = {part: local_files.open_path(row, part) for part in ("train", "test")}
         changes = [f"data.{part}={name}" for part in parts if (name := getattr(row, part)) != getattr(default, part)]
@@ -82,7 +84,7 @@ def guess_parquet_row(data: recipes.Files, file: Path) -> recipes.Files:
         raise UserError(f"{file} has no column of {missing}, only {', '.join(features)}.", ExitCode.DATA)
     image = data.image if data.image in images else images[0]
     label = data.label if data.label in labels else labels[0]
-    return tables.load_data_row("parquet", path=data.path, image=image, label=label)
+    return cast(recipes.Files, tables.load_data_row("parquet", path=data.path, image=image, label=label))
 
 
 def summarize_split(split: Split) -> list[str]:
@@ -114,12 +116,13 @@ def inspect_image(split: Split, index: int) -> tuple[str, int, int]:
         return "pixels", encoded.shape[1], encoded.shape[0]
     try:
         with open_image(encoded) as image:
-            return image.format, image.width, image.height
+            return image.format or "", image.width, image.height
     except Exception as error:  # whatever a decoder raises
         raise split.bad_image_error(index, encoded, error) from None
 
 
-def format_range(numbers: object) -> str:
+def format_range(numbers: Iterable[int]) -> str:
     """Return ``224``, or ``102-1280`` if the numbers differ."""
-    low, high = min(numbers), max(numbers)
+    ordered = sorted(numbers)
+    low, high = ordered[0], ordered[-1]
     return f"{low}" if low == high else f"{low}-{high}"

@@ -97,6 +97,18 @@ class Files(DescribedDataset):
                 "labels", self.labels, f"does not use real={self.real}: choose labels real, or leave out real."
             )
 
+    @property
+    def folder(self) -> Path:
+        """Return ``path`` of a data set in files."""
+        assert self.path is not None
+        return self.path
+
+    @property
+    def repository(self) -> str:
+        """Return ``hub`` of a data set on the Hub."""
+        assert self.hub is not None
+        return self.hub
+
     def check_complete(self, parts: tuple[Part, ...]) -> None:
         """Raise a UserError if the images are neither in ``path`` nor on the Hub."""
         if self.path is None and self.hub is None:

@@ -30,16 +30,16 @@ def open_folders(data: recipes.Files, part: str) -> Split:
     Raise UserError if the folders are not laid out like that.
     """
     location = ""
-    subfolders = {folder.name: folder for folder in list_subfolders(data.path)}
-    train = subfolders.get(data.train)
+    subfolders = {folder.name: folder for folder in list_subfolders(data.folder)}
+    train = subfolders.get(data.train or "")
     tests = [subfolders[name] for name in (data.test, *TEST_NAMES) if name in subfolders]
     # The first with class folders: the folder ``test`` of ImageNet has none.
     test = next(filter(list_subfolders, tests), tests[0] if tests else None)
     if data.train is None:
-        names, files = list_class_folders(data, test or data.path)
+        names, files = list_class_folders(data, test or data.folder)
     elif train is None and test is None:
         check_not_parts(data, list(subfolders))
-        names, files = list_class_folders(data, data.path)
+        names, files = list_class_folders(data, data.folder)
         files = [file for file in files if is_test_file(file) == (part != "train")]
         location = f"{data.path}; a tenth of its images, chosen by a hash of their names, is for testing"
     else:
@@ -76,7 +76,7 @@ def list_part(
     """
     root = train if part == "train" else test
     if root is None:
-        other = (train or test).name
+        other = next(folder.name for folder in (train, test) if folder)
         name = data.train if part == "train" else " or ".join(dict.fromkeys((data.test, *TEST_NAMES)))
         raise UserError(
             f"{data.group}.path={data.path} has a folder {other}, but no folder of {part} images: name it {name}. "
@@ -177,7 +177,7 @@ def walk_images(folder: str) -> Iterator[tuple[str, int]]:
             yield name, file_size(entry)
 
 
-def is_folder(entry: os.DirEntry) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is a folder, or a link to one that does not contain the link (an endless loop)."""
     if not entry.is_symlink():
         return entry.is_dir()
@@ -185,7 +185,7 @@ def is_folder(entry: os.DirEntry) -> bool:
     return os.path.isdir(entry.path) and not parent.startswith(target)
 
 
-def file_size(entry: os.DirEntry) -> int:
+def file_size(entry: os.DirEntry[str]) -> int:
     """Return the size of a file; -1 for a broken link, which is an error when the image is read."""
     try:
         return entry.stat().st_size

@@ -12,7 +12,9 @@ VALIDATION_IMAGES = 50_000  # numbered from 1 in their names
 
 def locate_timm_file(name: str) -> Path:
     """Return the path of a file of class lists in the installed timm."""
-    return Path(find_spec("timm").submodule_search_locations[0]) / "data" / "_info" / name
+    package = find_spec("timm")  # finds it without importing it
+    assert package and package.origin
+    return Path(package.origin).parent / "data" / "_info" / name
 
 
 def read_synsets() -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def pending_download(data: recipes.Files, part: str) -> str | None:
 def open_path(data: recipes.Files, part: str) -> Split:
     """Return a part as the files in ``data.path`` have it."""
     with reading_folder(data):
-        if any(find_parquet_files(data.path)):
+        if any(find_parquet_files(data.folder)):
             return open_parquet(data, part)
         return folders.open_folders(data, part)
 
@@ -50,7 +50,7 @@ def open_path(data: recipes.Files, part: str) -> Split:
 @contextmanager
 def reading_folder(data: recipes.Files) -> Iterator[None]:
     """Raise UserError if ``data.path`` is the root of the file system, or if something in it cannot be listed."""
-    if data.path == data.path.parent:
+    if data.folder == data.folder.parent:
         raise UserError(
             "is the whole file system. Give the folder of the images.",
             ExitCode.DATA,

@@ -27,7 +27,7 @@ def open_parquet(data: recipes.Files, part: str) -> Split:
     import pyarrow.parquet
 
     datasets.disable_progress_bars()
-    split, splits = source_split_name(data, part), find_parquet_splits(data.path, data.config)
+    split, splits = source_split_name(data, part), find_parquet_splits(data.folder, data.config)
     if split not in splits:
         raise UserError(
             f"{data.group}.path={data.path} has no split {split!r}, only {abbreviate(sorted(splits))}. Name its {part} "
@@ -43,7 +43,7 @@ def open_parquet(data: recipes.Files, part: str) -> Split:
     except UserError:
         raise
     except Exception as error:
-        why = first_line(error.__cause__ or error)
+        why = first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
         raise UserError(
             f"{data.group}.path={data.path}: its parquet files cannot be read: {why}.", ExitCode.DATA
         ) from None
@@ -66,8 +66,8 @@ def parse_split_name(file: Path) -> tuple[str, int | None]:
     """
     if file.stem.isdigit():
         return file.parent.name, None
-    split, number = FILE_NAME.fullmatch(file.stem).groups()
-    return split, int(number or 1)
+    match = FILE_NAME.fullmatch(file.stem)
+    return (match[1], int(match[2] or 1)) if match else (file.stem, 1)
 
 
 def find_parquet_files(root: Path) -> list[Path]:
@@ -108,7 +108,7 @@ def split_from_table(data: recipes.Files, table: Any) -> Split:
 
     def read_bytes(index: int) -> bytes:
         image = encoded[index].as_py()
-        return image if image is not None else read_linked_image(data.path, keys[index], paths[index].as_py())
+        return image if image is not None else read_linked_image(data.folder, keys[index], paths[index].as_py())
 
     sizes = compute.fill_null(compute.binary_length(encoded), -1).to_numpy().astype(np.int64)
     accepted = None if lists is None else pad_labels(lists)
@@ -177,4 +177,4 @@ def read_linked_image(folder: Path, key: str, path: str | None) -> bytes:
 
 def source_split_name(data: recipes.Files, part: str) -> str:
     """Return the source's name of a part."""
-    return data.train if part == "train" else data.test
+    return (data.train or "") if part == "train" else data.test

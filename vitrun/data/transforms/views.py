@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import log
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -166,7 +167,7 @@ def no_crop(
 
 
 # Each maps random numbers [B, NUMBERS_PER_CROP] and sides [B, 2] to the boxes and frames of ``resample``.
-CROPS = {
+CROPS: dict[str, Callable[..., Any]] = {
     "inception": inception_crop,
     "random_resized": random_resized_crop,
     "pad": pad_crop,

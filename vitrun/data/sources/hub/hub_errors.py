@@ -30,7 +30,7 @@ def explain_hub_error(data: recipes.Files, error: Exception) -> str:
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.LocalEntryNotFoundError):
-        error = error.__cause__ or error
+        error = error.__cause__ if isinstance(error.__cause__, Exception) else error
     page = f"{constants.ENDPOINT}/datasets/{data.hub}"
     if isinstance(error, errors.GatedRepoError):
         return f"it is gated; accept its terms on {page} and log in to that account with `hf auth login`"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from vitrun import recipes
@@ -69,7 +70,7 @@ def list_split_files(data: recipes.Files, split: str) -> list[HubFile]:
     )
 
 
-def group_by_split(entries: list[dict]) -> dict[str, list[HubFile]]:
+def group_by_split(entries: list[dict[str, Any]]) -> dict[str, list[HubFile]]:
     """Return the parquet files of each split among the entries of a folder."""
     splits: dict[str, list[HubFile]] = {}
     for entry in entries:
@@ -80,14 +81,14 @@ def group_by_split(entries: list[dict]) -> dict[str, list[HubFile]]:
     return splits
 
 
-def list_hub_folder(data: recipes.Files, folder: str) -> list[dict]:
+def list_hub_folder(data: recipes.Files, folder: str) -> list[dict[str, Any]]:
     """Return the entries of a folder of the data set from the Hub's API; an empty list if there is no such folder."""
     from huggingface_hub import constants
     from huggingface_hub.errors import EntryNotFoundError
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
-    url = f"{constants.ENDPOINT}/api/datasets/{data.hub}/tree/{data.revision}/{quote(folder)}".rstrip("/")
-    entries: list[dict] = []
+    url: str | None = f"{constants.ENDPOINT}/api/datasets/{data.hub}/tree/{data.revision}/{quote(folder)}".rstrip("/")
+    entries: list[dict[str, Any]] = []
     try:
         while url:
             response = http_backoff(

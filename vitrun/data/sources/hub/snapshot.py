@@ -31,8 +31,8 @@ def download_split(data: recipes.Files, part: str, screen: Screen, tick: Callabl
     split = source_split_name(data, part)
     with translate_hub_errors(data, split):
         check_pinned(data)
-        cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=data.hub, repo_type="dataset")
-        snapshot = cache / "snapshots" / data.revision
+        cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=data.repository, repo_type="dataset")
+        snapshot = cache / "snapshots" / str(data.revision)
         receipt = cache / "vitrun" / (quote(f"{data.revision} {data.config or 'default'} {split}", safe=" ") + ".json")
         files = [HubFile(**file) for file in (read_json(receipt) or {"files": []})["files"]]
         if not files or not all(has_same_size(snapshot, file) for file in files):
@@ -56,7 +56,7 @@ def check_pinned(data: recipes.Files) -> None:
     from huggingface_hub import HfApi
 
     if not COMMIT_HASH.fullmatch(data.revision or ""):
-        commit = HfApi().dataset_info(data.hub, revision=data.revision, timeout=HUB_TIMEOUT).sha
+        commit = HfApi().dataset_info(data.repository, revision=data.revision, timeout=HUB_TIMEOUT).sha
         raise UserError(
             f"{data.group}.revision={data.revision or 'null'} is not a commit, so its images may change. "
             f"Pin the current commit: {data.group}.revision={commit}",

@@ -126,7 +126,7 @@ def download_with_retries(data: recipes.Files, hub_file: HubFile, screen: Screen
         try:
             meter.move(start)
             hf_hub_download(
-                data.hub,
+                data.repository,
                 hub_file.path,
                 repo_type="dataset",
                 revision=data.revision,

@@ -55,7 +55,9 @@ def download_missing(addresses: Sequence[str], root: Path, tick: Callable[[], No
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS, "download") as threads:
             try:
                 for _ in track_progress(
-                    threads.map(lambda file: download_file(*file, tick), missing), len(missing), "shards downloaded"
+                    threads.map(lambda file: download_file(file[0], file[1], tick), missing),
+                    len(missing),
+                    "shards downloaded",
                 ):
                     pass
             finally:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -155,13 +156,17 @@ def scan_shard(shard: Path, label: str) -> list[Sample]:
 
 def read_samples(file: BinaryIO, size: int, label: str) -> Iterator[Sample]:
     """Yield the samples of a tar: consecutive files with the same name up to the first dot."""
-    members = ((MEMBER_NAME.fullmatch(name), offset, length) for name, offset, length in read_members(file, size))
-    for key, group in groupby((m for m in members if m[0]), key=lambda m: m[0][1]):
+    members = (
+        (match[1], match[2], offset, length)
+        for name, offset, length in read_members(file, size)
+        if (match := MEMBER_NAME.fullmatch(name))
+    )
+    for key, group in groupby(members, key=itemgetter(0)):
         parts: dict[str, tuple[int, int]] = {}
-        for match, offset, length in group:
-            if match[2].lower() in parts:
-                raise ValueError(f"{key}.{match[2]} is in it twice")
-            parts[match[2].lower()] = offset, length
+        for _, extension, offset, length in group:
+            if extension.lower() in parts:
+                raise ValueError(f"{key}.{extension} is in it twice")
+            parts[extension.lower()] = offset, length
         image = next((parts[extension] for extension in IMAGE_EXTENSIONS if extension in parts), None)
         if image is None:
             raise ValueError(

@@ -17,7 +17,8 @@ def read_members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
 
     The layout is POSIX.1-2001's (``pax``, "ustar Interchange Format"), with the long names of pax and of GNU tar.
     """
-    at, metadata = 0, {}
+    at = 0
+    metadata: dict[str, str] = {}
     while True:
         file.seek(at)
         header = file.read(BLOCK)

@@ -4,7 +4,6 @@ Slices and sizes are those of google-research/task_adaptation (d7630d3, data/*.p
 as TensorFlow Datasets writes it, and counts positions in TFDS's order of the split.
 """
 
-import re
 from dataclasses import dataclass
 
 from vitrun.papers.vtab_tasks import TASKS
@@ -69,5 +68,6 @@ def task_licence(name: str) -> str:
 
 def parse_slice(text: str) -> tuple[str, slice]:
     """Return the split and the positions of a slice such as ``train[5:9]``; without brackets it is the whole split."""
-    split, start, stop = re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?", text).groups()
+    split, _, positions = text.removesuffix("]").partition("[")
+    start, _, stop = positions.partition(":")
     return split, slice(int(start or 0), int(stop) if stop else None)

@@ -6,7 +6,9 @@ A copy gives the exact subset if its images still have their names and none is m
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+from vitrun import recipes
 from vitrun.data.sources import local_files
 from vitrun.data.sources.vtab.builders import BUILDERS
 from vitrun.data.sources.vtab.originals import SPLIT_READERS
@@ -59,9 +61,8 @@ def read_copy(builder: str, folder: Path, split: str) -> OriginalSplit:
             ExitCode.DATA,
         )
     image, label, pattern = COPY_COLUMNS[builder]
-    rows = local_files.open_path(
-        tables.load_data_row("parquet", path=folder, test=split, image=image, label=label), "test"
-    )
+    row = tables.load_data_row("parquet", path=folder, test=split, image=image, label=label)
+    rows = local_files.open_path(cast(recipes.Files, row), "test")
     paths = [key.partition("/")[2] for key in rows.keys]
     matches = [pattern and re.search(pattern, f"/{path}") for path in paths]
     keys = [match[0] for match in matches if match]
@@ -70,5 +71,11 @@ def read_copy(builder: str, folder: Path, split: str) -> OriginalSplit:
         keys, status = [str(row) for row in range(len(rows))], Status.NAMES_LOST
         location += "; its images have lost their names, so that only the order of its rows is known"
     return OriginalSplit(
-        keys, {"label": rows.labels}, {"label": rows.classes}, rows.read_encoded, location, status, rows.sizes
+        keys,
+        {"label": rows.labels},
+        {"label": rows.classes},
+        cast(Any, rows.read_encoded),
+        location,
+        status,
+        rows.sizes,
     )

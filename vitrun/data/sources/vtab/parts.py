@@ -25,7 +25,7 @@ def open_suite(data: recipes.Suite, part: str, screen: Screen, tick: Callable[[]
 def open_vtab(data: recipes.Vtab, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
     """Return a part of a task; ``train`` and ``test`` are the parts that ``data.train`` and ``data.test`` name."""
     task = TASKS[data.task]
-    folder = data.path or data.root / task.builder
+    folder = data.path or Path(data.root or "") / task.builder
     return read_part(task, folder, {"train": data.train, "test": data.test}.get(part, part))
 
 
@@ -46,8 +46,10 @@ def read_part(task: Task, folder: Path, part: str) -> Split:
 
     keys = [f"{split}/{originals[split].keys[row]}" for split, row in rows]
     labels = np.array([originals[split].labels[task.label][row] for split, row in rows], dtype=np.int64)
-    has_sizes = all(original.sizes is not None for original in originals.values())
-    sizes = np.array([originals[split].sizes[row] for split, row in rows], dtype=np.int64) if has_sizes else None
+    known_sizes = {split: original.sizes for split, original in originals.items() if original.sizes is not None}
+    sizes = None
+    if len(known_sizes) == len(originals):
+        sizes = np.array([known_sizes[split][row] for split, row in rows], dtype=np.int64)
     classes = originals[slices[0][0]].classes[task.label]
     location = "; ".join(dict.fromkeys(original.location for original in originals.values()))
     return Split(keys, labels, classes, read_encoded=read_encoded, sizes=sizes, location=location)

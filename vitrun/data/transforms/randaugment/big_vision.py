@@ -90,7 +90,7 @@ def sharpness(image: np.ndarray, magnitude: float, sign: float, row: float, colu
     return blend(smooth, image, magnitude)
 
 
-def blend(base: np.ndarray, image: np.ndarray, magnitude: float) -> np.ndarray:
+def blend(base: np.ndarray | np.floating, image: np.ndarray, magnitude: float) -> np.ndarray:
     """Interpolate from ``base`` to the image, and extrapolate beyond it from factor 1 (magnitude 5)."""
     factor = np.float32(magnitude / FULL_MAGNITUDE * 1.8 + 0.1)
     return (base + factor * (image - base)).clip(0, 255).astype(np.uint8)

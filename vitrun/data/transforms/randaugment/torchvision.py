@@ -23,7 +23,14 @@ def shear_and_shift(image: Tensor, shear: list[float], shift: list[int], center:
 
 
 def apply_operation(
-    function: Operation, least: float, most: float, either: bool, image: np.ndarray, magnitude: int, sign: float, *_
+    function: Operation,
+    least: float,
+    most: float,
+    either: bool,
+    image: np.ndarray,
+    magnitude: int,
+    sign: float,
+    *_: float,
 ) -> np.ndarray:
     """Apply ``function`` with a strength between ``least`` and ``most``, of ``either`` sign if set."""
     strength = float(torch.linspace(least, most, MAX_MAGNITUDE + 1)[magnitude])

@@ -37,7 +37,7 @@ class OriginalSplit:
     status: Status = Status.AS_PUBLISHED
     sizes: np.ndarray | None = None  # [N] bytes of each image's file, if each has one
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.keys:
             raise UserError(f"{self.location}: there are no images. Fetch it again.", ExitCode.DATA)
         for name, labels in self.labels.items():

@@ -30,7 +30,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     folder = ARCHIVE.find(root, "train" if split == "train" else "test")
     files = ARCHIVE.image_files(folder, [f"{key}.jpeg" for key in keys])
     original = OriginalSplit(keys, {"label": grades}, {"label": GRADES}, location=str(path), **files)
-    check_processed(folder / f"{keys[0]}.jpeg", original.image(0))
+    check_processed(folder / f"{keys[0]}.jpeg", bytes(original.image(0)))
     return original
 
 

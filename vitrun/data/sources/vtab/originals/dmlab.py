@@ -25,8 +25,10 @@ def read_split(root: Path, split: str) -> OriginalSplit:
         with ARCHIVE.explain_errors(path), open(path, "rb") as file:
             for start, record in tfrecord.read_records(file):
                 example = tfrecord.parse_example(record)
-                image_bytes = example["image"]
-                keys.append(bytes(record[example["filename"]]).decode())
+                image_bytes, name = example["image"], example["filename"]
+                if not (isinstance(image_bytes, slice) and isinstance(name, slice)):
+                    raise ValueError("its features image and filename are not bytes")
+                keys.append(bytes(record[name]).decode())
                 labels.append(example["label"])
                 ranges.append((path, start + image_bytes.start, image_bytes.stop - image_bytes.start))
 

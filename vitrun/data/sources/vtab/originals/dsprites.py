@@ -63,5 +63,5 @@ def read_blocks(path: Path) -> list[bytes]:
             raise ARCHIVE.damaged_error(path, f"imgs is {list(shape)} of {kind}, not [N, {SIDE}, {SIDE}] of uint8")
         blocks = []
         while pixels := file.read(BLOCK_SIZE * SIDE * SIDE):
-            blocks.append(zlib.compress(np.packbits(np.frombuffer(pixels, np.uint8)), 1))
+            blocks.append(zlib.compress(np.packbits(np.frombuffer(pixels, np.uint8)).data, 1))
         return blocks

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from vitrun.data.sources.vtab.originals import vtab_labels
 from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 
@@ -19,7 +21,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     path, keys = find_list(root, split), read_keys(root, split)
     return OriginalSplit(
         keys=keys,
-        labels={"label": vtab_labels.zero_based([breed for _, breed in read_list(path)])},
+        labels={"label": vtab_labels.zero_based(np.array([breed for _, breed in read_list(path)]))},
         classes={"label": read_breeds(ARCHIVE.find(root, "annotations/trainval.txt"))},
         location=str(path),
         **ARCHIVE.image_files(ARCHIVE.find(root, "images"), keys),

@@ -6,7 +6,7 @@ little-endian (https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/).
 
 import gzip
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ ARCHIVE = Archive(
 )
 STEMS = {"train": "smallnorb-5x46789x9x18x6x2x96x96-training", "test": "smallnorb-5x01235x9x18x6x2x96x96-testing"}
 CHUNK_ROWS = 256  # rows that are unpacked at a time
-TYPES = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
+TYPES: dict[int, np.dtype] = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 
 
 def read_split(root: Path, split: str) -> OriginalSplit:
@@ -43,9 +43,14 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     )
 
 
+def open_binary(path: Path) -> BinaryIO:
+    """Open a file to read it, through gzip if it is compressed."""
+    return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else open(path, "rb")
+
+
 def read_matrix(path: Path, row: tuple[int, ...]) -> np.ndarray:
     """Return the matrix [N, *row] in a file: memory-mapped, or in memory if the file is gzipped."""
-    with ARCHIVE.explain_errors(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+    with ARCHIVE.explain_errors(path), open_binary(path) as file:
         kind, shape = read_header(path, file)
         if shape[1:] != row:
             raise ARCHIVE.damaged_error(path, f"it holds {list(shape)}, not [N, {', '.join(map(str, row))}]")

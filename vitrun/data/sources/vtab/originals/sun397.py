@@ -46,7 +46,7 @@ def find_list(root: Path, split: str) -> Path:
     """Return a list of tensorflow_datasets: the one beside the images, else that of the installed package."""
     name = f"sun397_tfds_{SPLIT_LISTS[split]}.txt"
     package = find_spec("tensorflow_datasets")  # finds it without running it
-    installed = Path(package.origin).parent / "image_classification" / name if package else None
+    installed = Path(package.origin).parent / "image_classification" / name if package and package.origin else None
     if (
         installed
         and installed.exists()

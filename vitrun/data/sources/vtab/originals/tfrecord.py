@@ -53,6 +53,8 @@ def parse_example(message: memoryview) -> dict[str, int | slice]:
 def parse_value(message: memoryview, feature: slice) -> int | slice:
     """Return the first of a Feature's bytes or integers. Raise ValueError if it has neither."""
     for number, content in parse_fields(message, feature):
+        if not isinstance(content, slice):
+            continue
         inner = [value for field, value in parse_fields(message, content) if field == 1]
         if number == 1:
             return inner[0]
@@ -63,7 +65,8 @@ def parse_value(message: memoryview, feature: slice) -> int | slice:
 
 def select_fields(message: memoryview, inside: slice, number: int) -> list[slice]:
     """Return the fields ``number`` of the message at ``inside``, each a message or bytes."""
-    return [value for field, value in parse_fields(message, inside) if field == number]
+    fields = (value for field, value in parse_fields(message, inside) if field == number)
+    return [value for value in fields if isinstance(value, slice)]
 
 
 def parse_fields(message: memoryview, inside: slice) -> Iterator[tuple[int, int | slice]]:

@@ -3,7 +3,7 @@
 TA is google-research/task_adaptation at d7630d3; comparisons are in float32, as with TensorFlow there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def last_edge_below(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
     return np.searchsorted(edges32, np.asarray(values, dtype=np.float32), side="left").astype(np.int64) - 1
 
 
-def clevr_count(objects: np.ndarray) -> np.ndarray:
+def clevr_count(objects: Sequence[int]) -> np.ndarray:
     """Return classes 0 to 7 for 3 to 10 objects per image: [N] -> [N] (TA data/clevr.py, count_all)."""
     return np.asarray(objects, dtype=np.int64) - 3
 
