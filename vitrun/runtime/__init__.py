@@ -1,1 +1,1 @@
-"""What a process runs on: device, ranks, files, console, random draws."""
+"""What a process works with: device, ranks, files, console, random draws."""

@@ -1,4 +1,4 @@
-"""What a person sees: lines, a progress bar on a terminal, plain lines elsewhere."""
+"""Output for people: lines, and progress as a bar on a terminal or as plain lines elsewhere."""
 
 import json
 import os
@@ -10,33 +10,33 @@ from typing import Any, TypeVar
 from vitrun.runtime import distributed
 
 T = TypeVar("T")
-BAR_MIN_WIDTH = 110  # characters, beyond which there is room for a bar beside the figures
-PROGRESS_LINE_SECONDS = 30  # between two lines of progress where there is no terminal
+BAR_MIN_WIDTH = 110  # characters; a wider terminal has room for a bar beside the numbers
+PROGRESS_LINE_SECONDS = 30  # between two lines of progress without a terminal
 
 
 class Screen:
-    """Standard output of one command; ``quiet`` keeps the result only, ``as_json`` turns the result into JSON.
+    """Standard output of one command: with ``quiet`` the result only, with ``as_json`` as JSON.
 
-    Of several ranks the first alone has one; that of the others shows nothing.
+    Only rank 0 prints.
     """
 
     def __init__(self, quiet: bool = False, as_json: bool = False):
         self.enabled = distributed.rank() == 0
         self.quiet = quiet or as_json or not self.enabled
         self.as_json = as_json
-        self.listeners: list[Callable[[str], None]] = []  # a run's log file hears every line too
+        self.listeners: list[Callable[[str], None]] = []  # called with every line, as to write a run's log file
         self.is_terminal = sys.stdout.isatty()
-        self.stdout_error: str | None = None  # why lines could not be printed, where their reader is still there
+        self.stdout_error: str | None = None  # why lines could not be printed, unless their reader has gone
 
     def log(self, text: str) -> None:
-        """Print a line, now."""
+        """Print a line, unless the command is quiet."""
         for listener in self.listeners:
             listener(text)
         if not self.quiet:
             self.print(text)
 
     def print(self, text: str) -> None:
-        """Print a line, even of a quiet command; where nobody reads any more the work goes on unseen."""
+        """Print a line, even if the command is quiet; if the reader has gone, continue without output."""
         if not self.enabled:
             return
         try:
@@ -46,14 +46,14 @@ class Screen:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def warn(self, text: str) -> None:
-        """Print a line that even a quiet command shows, on standard error."""
+        """Print a line on standard error, even if the command is quiet."""
         for listener in self.listeners:
             listener(text)
         if self.enabled:
             print(text, file=sys.stderr, flush=True)
 
     def print_result(self, result: dict[str, Any]) -> None:
-        """Print what a command found: JSON, or a line a value."""
+        """Print a result as JSON, or one line for each value."""
         if not self.enabled:
             return
         if self.as_json:
@@ -65,12 +65,12 @@ class Screen:
             self.print(line)
 
     def progress(self, what: str, total: int, done: int = 0) -> "Progress":
-        """A bar or lines for ``total`` steps, of which ``done`` are done."""
+        """Return a bar, or lines, for ``total`` steps of which ``done`` are done."""
         return Progress(self, what, total, done)
 
 
 class Progress:
-    """How far a loop is. ``with screen.progress(...) as bar: bar.update(step, "loss 1.2")``."""
+    """The progress of a loop: ``with screen.progress(...) as bar: bar.update(step, "loss 1.2")``."""
 
     def __init__(self, screen: Screen, what: str, total: int, done: int):
         self.screen, self.what, self.total, self.done = screen, what, total, done
@@ -85,10 +85,10 @@ class Progress:
             from rich.table import Column
 
             console = Console(no_color="NO_COLOR" in os.environ)
-            whole = Column(no_wrap=True, min_width=len(f"{self.what} {self.total}/{self.total}"))
+            counter = Column(no_wrap=True, min_width=len(f"{self.what} {self.total}/{self.total}"))
             bar = [BarColumn(min(40, console.width - BAR_MIN_WIDTH))] if console.width > BAR_MIN_WIDTH else []
             columns = (
-                TextColumn("{task.description} {task.completed:.0f}/{task.total:.0f}", table_column=whole),
+                TextColumn("{task.description} {task.completed:.0f}/{task.total:.0f}", table_column=counter),
                 *bar,
                 TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             )
@@ -102,7 +102,7 @@ class Progress:
             self.bar.stop()
 
     def update(self, done: int, note: str) -> None:
-        """Show ``done`` of the total, with a note of figures."""
+        """Show ``done`` of the total, with a note."""
         self.done = done
         if self.bar:
             self.bar.update(self.task, completed=done, note=note)
@@ -121,7 +121,7 @@ class Progress:
 
 
 def track_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """The same items; what takes long says every half a minute, on standard error, how many are done."""
+    """Yield the items; print on standard error, every half a minute, how many are done."""
     last_line = time.monotonic()
     for number, item in enumerate(items, 1):
         yield item
@@ -152,12 +152,12 @@ def format_value(value: Any) -> str:
 
 
 def format_speed(value: float) -> str:
-    """Images a second in three digits, never as a power of ten."""
+    """Return images per second with three digits, never as a power of ten."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as people say them: ``42 s``, ``3 min``, ``1.5 h``, ``2.1 days``."""
+    """Return seconds as ``42 s``, ``3 min``, ``1.5 h`` or ``2.1 days``."""
     for limit, unit, size in ((90, "s", 1), (90 * 60, "min", 60), (48 * 3600, "h", 3600)):
         if seconds < limit:
             return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
@@ -165,7 +165,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table with aligned columns."""
+    """Return a Markdown table with aligned columns."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in [header, *rows]]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])

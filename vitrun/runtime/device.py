@@ -1,4 +1,4 @@
-"""What the machine at hand is, and how work is laid out on it to be fast there."""
+"""The device, its precision, and how many micro-batches are computed on it side by side."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -13,19 +13,19 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.runtime import distributed
 
 T = TypeVar("T")
-# One micro-batch of a CPU lane, as measured fastest for ViT-Ti/8 (64 of 17 tokens), Ti/4 (16 of 65), B/16 (8 of 197):
-CACHED_FEATURES = 2**19  # features of a layer, tokens times width, that still lie in the caches
-MIN_MICRO_BATCH = 8  # images, below which products get too thin
-MAX_WORKER_TOKENS = 2048  # that bound the memory of a lane
+# One micro-batch of a CPU worker, as measured fastest for ViT-Ti/8 (64 of 17 tokens), Ti/4 (16 of 65), B/16 (8 of 197):
+CACHED_FEATURES = 2**19  # features of a layer, tokens times width, that still fit into the caches
+MIN_MICRO_BATCH = 8  # images; with fewer, matrix products get too thin
+MAX_WORKER_TOKENS = 2048  # bounds the memory of a worker
 DEVICE_HINT = "Use device=cpu, or leave device out."
-MAX_WORKERS = 8  # each lane holds gradients of its own
+MAX_WORKERS = 8  # each worker holds gradients of its own
 
 
 class Machine:
-    """A device, the type its products are computed in, and how many lanes work side by side on it.
+    """A device, the data type of its matrix products, and the number of its workers.
 
-    On a CPU each lane is a thread that computes whole micro-batches with its share of the cores: measured 5 to 20 %
-    faster than all cores on one micro-batch, since small operations do not split well. A GPU has one lane.
+    On a CPU a worker is a thread that computes whole micro-batches with its share of the cores: measured 5 to 20 %
+    faster than all cores on one micro-batch, since small operations do not split well. A GPU has one worker.
     """
 
     def __init__(self, device: str, precision: str):
@@ -34,21 +34,21 @@ class Machine:
         self.cores = torch.get_num_threads()
         self.workers = min(self.cores, MAX_WORKERS) if self.device.type == "cpu" else 1
         self.pool: ThreadPoolExecutor | None = None
-        # Cores that make batches: threads that wait for busy cores are slow, so beside a network on the CPU it is one.
+        # Threads that make batches: one beside a network on the CPU, since threads that wait for busy cores are slow.
         self.loader_threads = 1 if self.device.type == "cpu" else self.cores
 
     def __str__(self) -> str:
-        what = torch.cuda.get_device_name() if self.device.type == "cuda" else f"{self.device.type}, {self.cores} cores"
-        many = f"{distributed.world_size()} ranks, each on " if distributed.world_size() > 1 else ""
-        return f"{many}{what}, {'bf16' if self.dtype == torch.bfloat16 else 'fp32'}"
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else f"{self.device.type}, {self.cores} cores"
+        ranks = f"{distributed.world_size()} ranks, each on " if distributed.world_size() > 1 else ""
+        return f"{ranks}{name}, {'bf16' if self.dtype == torch.bfloat16 else 'fp32'}"
 
-    def autocast(self) -> AbstractContextManager:
-        """Products in ``dtype`` inside."""
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return a context in which matrix products are computed in ``dtype``."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
-    def map(self, function: Callable[[Any], T], items: Sequence[Any], lanes: int) -> list[T]:
-        """``function`` of every item, in order; items are taken by ``lanes`` threads."""
-        if lanes == 1:
+    def map(self, function: Callable[[Any], T], items: Sequence[Any], workers: int) -> list[T]:
+        """Return ``function`` of every item, in order, computed by this number of ``workers``."""
+        if workers == 1:
             return [function(item) for item in items]
         if self.pool is None:
             share = max(1, self.cores // self.workers)
@@ -56,7 +56,7 @@ class Machine:
         return list(self.pool.map(function, items))
 
     def workers_for(self, network: nn.Module) -> int:
-        """How many lanes may train ``network``: one where a layer draws random numbers or keeps statistics."""
+        """Return the number of workers that can train ``network``: one if a layer draws random numbers or has statistics."""
         random = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
         for module in network.modules():
             depth = getattr(module, "skip", 0) or getattr(module, "drop_prob", 0)  # stochastic, ours and timm's
@@ -66,45 +66,52 @@ class Machine:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name, for ``auto`` the fastest there is; each rank has a GPU of its own.
+    """Return the device of that name, for ``auto`` the fastest one; each rank has a GPU of its own.
 
-    A UserError where there is none.
+    Raise UserError (exit code 7) if there is no such device.
     """
     if name == "auto":
-        alone = torch.backends.mps.is_available() and distributed.world_size() == 1
-        name = "cuda" if torch.cuda.is_available() else "mps" if alone else "cpu"
+        use_mps = torch.backends.mps.is_available() and distributed.world_size() == 1
+        name = "cuda" if torch.cuda.is_available() else "mps" if use_mps else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            f"device=cuda: torch {torch.__version__} finds no GPU that it can use. {DEVICE_HINT}", ExitCode.DEVICE
+            f"torch {torch.__version__} finds no GPU that it can use. {DEVICE_HINT}", ExitCode.DEVICE, "device", name
         )
     if name == "mps" and not torch.backends.mps.is_available():
-        raise UserError(f"device=mps: this machine has no Apple GPU. {DEVICE_HINT}", ExitCode.DEVICE)
+        raise UserError(f"this machine has no Apple GPU. {DEVICE_HINT}", ExitCode.DEVICE, "device", name)
     if distributed.world_size() == 1 or name == "cpu":
         return torch.device(name)
     if name == "mps":
         raise UserError(
-            f"device=mps: the one Apple GPU is for one rank, not {distributed.world_size()}. {DEVICE_HINT}",
+            f"the Apple GPU can serve one rank, not {distributed.world_size()}. {DEVICE_HINT}",
             ExitCode.DEVICE,
+            "device",
+            name,
         )
-    here = int(os.environ.get("LOCAL_RANK", 0))
-    if here >= (found := torch.cuda.device_count()):
-        raise UserError(f"device=cuda: {found} GPUs are not one for each rank here: start {found}.", ExitCode.DEVICE)
-    torch.cuda.set_device(here)
-    return torch.device("cuda", here)
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    if local_rank >= (gpus := torch.cuda.device_count()):
+        raise UserError(
+            f"this machine has {gpus} GPUs, and each rank needs one: start {gpus} ranks.",
+            ExitCode.DEVICE,
+            "device",
+            name,
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """bf16 where asked for, or for ``auto`` where the device computes it faster than float32."""
+    """Return the dtype of a precision; ``auto`` is bf16 if the device computes it faster than float32."""
     if precision == "auto":
         native = torch.cpu._is_avx512_bf16_supported() if device.type == "cpu" else device.type == "cuda"
         precision = "bf16" if native else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def choose_micro_batch(batch: int, tokens: int, width: int, device: torch.device, lanes: int) -> int:
-    """Images computed at once: all of the batch on a GPU; on a CPU what stays in the caches, for every lane."""
+def choose_micro_batch(batch: int, tokens: int, width: int, device: torch.device, workers: int) -> int:
+    """Return the images to compute at once: on a GPU the whole batch; on a CPU what fits into a worker's caches."""
     if device.type != "cpu":
         return batch
     fast = max(MIN_MICRO_BATCH, CACHED_FEATURES // (tokens * width))
-    micro = max(1, min(batch // lanes, fast, MAX_WORKER_TOKENS // tokens))
+    micro = max(1, min(batch // workers, fast, MAX_WORKER_TOKENS // tokens))
     return max(m for m in range(1, micro + 1) if batch % m == 0)

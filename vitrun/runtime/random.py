@@ -1,4 +1,4 @@
-"""Every random draw, as a pure function of what it is for: nothing has to be saved to continue a run exactly."""
+"""Every random draw is a pure function of its seed, purpose and index: a run resumes exactly without saved state."""
 
 import hashlib
 
@@ -8,23 +8,23 @@ GOLDEN, MIX1, MIX2 = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E
 
 
 def derive_seed(seed: int, purpose: str, *numbers: int) -> int:
-    """A 63-bit integer that belongs to this seed, purpose and these numbers, and to no other."""
+    """Return a 63-bit integer derived from the seed, a purpose and numbers such as the epoch or step."""
     text = "/".join(map(str, (seed, purpose, *numbers)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def make_generator(seed: int, purpose: str, *numbers: int) -> np.random.Generator:
-    """NumPy's generator for one purpose."""
+    """Return NumPy's generator for one purpose."""
     return np.random.Generator(np.random.Philox(derive_seed(seed, purpose, *numbers)))
 
 
 def uniform(seed: int, purpose: str, epoch: int, indices: np.ndarray, count: int) -> np.ndarray:
-    """``count`` numbers in [0, 1) for each index: [B] -> [B, count] float64, whatever the other indices are.
+    """Return ``count`` numbers in [0, 1) for each index, independent of the other indices: [B] -> [B, count] float64.
 
     SplitMix64 (Steele, Lea and Flood 2014) as a hash of (seed, purpose, epoch, index, position).
     """
     positions = indices.astype(np.uint64)[:, None] * np.uint64(count) + np.arange(count, dtype=np.uint64)
-    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is what the hash is made of
+    with np.errstate(over="ignore"):  # the hash is arithmetic modulo 2^64
         z = np.uint64(derive_seed(seed, purpose, epoch)) + (positions + np.uint64(1)) * GOLDEN
         z = (z ^ (z >> np.uint64(30))) * MIX1
         z = (z ^ (z >> np.uint64(27))) * MIX2
