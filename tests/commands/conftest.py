@@ -8,7 +8,7 @@ import yaml
 
 from vitrun.commands import compare
 from vitrun.config import resolve
-from vitrun.runs import metrics, run
+from vitrun.runs import metrics, naming, run
 from vitrun.runtime.console import Screen
 
 
@@ -22,7 +22,7 @@ def finish(tmp_path):
         made = resolve.resolve_recipe(command, [*rest, f"runs={tmp_path / 'runs'}"])
         folder = tmp_path / "runs" / run.run_name(command, made)
         folder.mkdir()
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(run.Run(command, made, Screen()).saved_recipe | more))
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(naming.to_saved_tree(command, made) | more))
         (folder / "about.json").write_text(json.dumps({"train_data": images, "torch": "2"}))
         stored = metrics.to_plain(result)
         (folder / "result.json").write_text(json.dumps({"result": stored, "finished": 0.0}))

@@ -164,7 +164,7 @@ def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):
     assert result["dups"] == found["duplicates"] == len(dups)
     assert result["top1"] == pytest.approx(np.mean(list(right.values())))
     assert result["top1_dedup"] == pytest.approx(np.mean([hit for key, hit in right.items() if key not in dups]))
-    with pytest.raises(UserError, match="that run looked for other test images than these"):
+    with pytest.raises(UserError, match="this run looked for other test images"):
         run_command(
             "eval", "init=random:vit_nano8", "data=digits", "res=32", f"dedup={run.run_name('dedup', searched)}"
         )
@@ -179,7 +179,7 @@ def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_o
     _, result = run_command("eval", asked, "bad_images=skip")
     assert result["images_used"] == 14 and result["dups"] == found["duplicates"] > 0
     others = folder(tmp_path / "others", list(scenes(15, 7)), list(scenes(4, 8)))
-    with pytest.raises(UserError, match="that run looked for other test images than these"):
+    with pytest.raises(UserError, match="this run looked for other test images"):
         run_command("eval", asked, f"data.path={others}")
 
 
@@ -193,8 +193,11 @@ WRONG = [
     ("dedup similarity=2", ["similarity=2: "]),
     ("dedup data=imagenet_real data.path=/", ["data=imagenet_real: is for vitrun eval only"]),
     ("dedup against=shapes against.source=files", ["it comes with the choice of against=NAME, here shapes"]),
-    ("pretrain exclude=nothing", ["exclude=nothing is no finished dedup run, and no file of keys", "vitrun dedup"]),
-    ("eval init=random:vit_nano8 data=digits dedup=nothing", ["dedup=nothing is no finished dedup run. There is none"]),
+    ("pretrain exclude=nothing", ["exclude=nothing: not a finished dedup run or a file of keys", "vitrun dedup"]),
+    (
+        "eval init=random:vit_nano8 data=digits dedup=nothing",
+        ["dedup=nothing: not a finished dedup run. There is none"],
+    ),
 ]
 
 

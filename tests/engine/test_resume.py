@@ -66,6 +66,6 @@ def test_a_run_refuses_to_go_on_with_other_data(run_command, tmp_path):
     os.remove(folder / "result.json")
     about = folder / "about.json"
     about.write_text(about.read_text().replace('"train_data": "', '"train_data": "0'))
-    with pytest.raises(UserError, match="The data changed") as error:
+    with pytest.raises(UserError, match="The data have changed") as error:
         run_command("pretrain", *TINY)
     assert error.value.status == ExitCode.DATA

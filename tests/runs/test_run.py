@@ -53,13 +53,13 @@ def open_run(tmp_path) -> run.Run:
 
 
 def test_a_line_that_cannot_be_written_costs_one_warning_and_no_run(tmp_path, monkeypatch):
-    there, told = open_run(tmp_path), []
-    monkeypatch.setattr(there, "warn", told.append)
+    there, warnings = open_run(tmp_path), []
+    monkeypatch.setattr(there, "warn", warnings.append)
     (there.folder / "metrics.jsonl").unlink()
     (there.folder / "metrics.jsonl").mkdir()
     for step in range(3):
         there.log_metrics({"step": step})
-    assert len(told) == 1 and "metrics.jsonl" in told[0] and "goes on" in told[0]
+    assert len(warnings) == 1 and "metrics.jsonl" in warnings[0]
 
 
 def test_after_half_a_line_the_next_attempt_begins_a_line_of_its_own(tmp_path):
@@ -87,7 +87,7 @@ def test_a_run_whose_last_step_cannot_be_saved_is_not_finished(run_command, tmp_
         return saved
 
     monkeypatch.setattr(checkpoints, "save", broken)
-    with pytest.raises(UserError, match="Could not save the last step, 6.*make room, and the same command") as error:
+    with pytest.raises(UserError, match="Cannot save the last step, 6: ") as error:
         run_command("pretrain", *TINY, "save_minutes=0.00001")
     assert error.value.status == ExitCode.SPACE
     (folder,) = (tmp_path / "runs").glob("pretrain-*")
@@ -103,7 +103,7 @@ def test_a_finished_run_whose_weights_have_changed_since_is_refused(run_command,
     assert run_command(*overrides)[1] == found, "as long as they are the same it is shown"
     row = tables.read_row("model", "vit_nano8") | {"width": 96}
     monkeypatch.setattr(lookup.tables, "read_row", lambda group, name: row)
-    with pytest.raises(UserError, match="weights of init=random:vit_nano8 changed since fewshot-vit_nano8") as error:
+    with pytest.raises(UserError, match="init=random:vit_nano8: the weights have changed since fewshot-") as error:
         run_command(*overrides)
     assert error.value.status == ExitCode.CHECKPOINT
 
@@ -112,7 +112,7 @@ def test_a_folder_of_this_name_with_another_recipe_is_not_taken_for_the_run(run_
     recipe, _ = run_command("pretrain", *TINY)
     file = recipe.runs / run.run_name("pretrain", recipe) / "recipe.yaml"
     file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
-    with pytest.raises(UserError, match="recipe.yaml is not what this command computes"):
+    with pytest.raises(UserError, match="recipe.yaml is not the recipe of this command"):
         run_command("pretrain", *TINY)
     file.write_text("a damaged one is written anew, and costs nothing")
     assert run_command("pretrain", *TINY)[1]["steps"] == 6

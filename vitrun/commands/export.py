@@ -7,8 +7,8 @@ import yaml
 from vitrun import recipes
 from vitrun.engine import weights
 from vitrun.models.export import export_model
-from vitrun.runs.lookup import model_name_of
-from vitrun.runs.run_files import load_about, load_recipe, load_result
+from vitrun.runs.lookup import load_saved_recipe, model_name_of
+from vitrun.runs.run_files import load_about, load_result
 from vitrun.runtime.console import Screen
 
 HOW_TO_LOAD = {
@@ -37,9 +37,9 @@ def build_model_card(recipe: recipes.Export, res: int, code: str) -> str:
         f"## To load\n\n```\n{code}\n```",
     ]
     folder = recipe.runs / recipe.init
-    if made := load_recipe(folder):
+    if made := load_saved_recipe(recipe.init, recipe.runs):
         facts = {
-            "Results": load_result(folder)["result"],
+            "Results": load_result(folder),
             "Data and surroundings": load_about(folder),
             "Recipe": made,
         }

@@ -58,8 +58,8 @@ def run_suite(recipe: Finetune, run: Run, finetune: Callable[[Finetune, Run], Re
 
 def load_task_results(tasks: Mapping[str, Finetune]) -> dict[str, Result]:
     """Return the results of the finished tasks."""
-    contents = {name: Run("finetune", task, Screen(quiet=True)).result for name, task in tasks.items()}
-    return {name: content["result"] for name, content in contents.items() if content is not None}
+    results = {name: Run("finetune", task, Screen(quiet=True)).result for name, task in tasks.items()}
+    return {name: result for name, result in results.items() if result is not None}
 
 
 def has_original(task: Finetune) -> bool:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vitrun import models
+from vitrun.runs.checkpoints import EMA_FILE, MODEL_FILE
 from vitrun.runs.run import Run
 
 
@@ -55,10 +56,10 @@ def save_checkpoint(state: TrainState, loaded: models.LoadedModel, run: Run, fin
         models.save_model(path, state.network, loaded.model, loaded.classes, loaded.res, loaded.names)
 
     def write(folder: Path) -> None:
-        write_weights(folder / "model.safetensors")
+        write_weights(folder / MODEL_FILE)
         if state.ema is not None:
             with use_ema(state):
-                write_weights(folder / "ema.safetensors")
+                write_weights(folder / EMA_FILE)
         if tensors:
             contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
             save_file(contiguous, folder / "train_state.safetensors")
@@ -83,10 +84,10 @@ def count_bytes(tensors: Any) -> int:
 
 def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
     """Load the content of the folder ``checkpoint`` into ``state``."""
-    models.restore_weights(state.network, checkpoint / "model.safetensors")
+    models.restore_weights(state.network, checkpoint / MODEL_FILE)
     if state.ema is not None:
         weights = [p.detach().clone() for p in state.network.parameters()]
-        models.restore_weights(state.network, checkpoint / "ema.safetensors")
+        models.restore_weights(state.network, checkpoint / EMA_FILE)
         state.ema = [p.detach().clone() for p in state.network.parameters()]
         for parameter, weight in zip(state.network.parameters(), weights):
             parameter.data.copy_(weight)

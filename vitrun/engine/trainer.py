@@ -21,10 +21,10 @@ from vitrun.engine.progress import Meter
 from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.recipes import Dataset, Training
+from vitrun.runs.checkpoints import load_manifest
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, choose_micro_batch
-from vitrun.runtime.files import read_json
 
 RESNET_TOKENS = 197  # assumed for a network without tokens: the positions of a ResNet's middle stage at 224 pixels
 
@@ -104,7 +104,7 @@ class Trainer:
             "micro_batch": self.state.micro_batch,
         }
         if checkpoint is not None:
-            before = read_json(checkpoint / "MANIFEST.json") or {}
+            before = load_manifest(checkpoint)
             changes = [
                 f"{key} {now}, not {before[key]}" for key, now in self.run.computing.items() if before[key] != now
             ]

@@ -10,18 +10,18 @@ from typing import Any
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.files import sha256_file, write_atomic, write_text_atomic
 
-SCHEMA = 1
-NEWER_SCHEMA = "from a newer vitrun"
+SCHEMA = 1  # of the manifest; a later vitrun may write a higher one
 KEEP_LAST = 2  # so that a damaged newest one leaves one to fall back to
 MANIFEST_FILE = "MANIFEST.json"  # step, facts, and the size and hash of each file
+QUARANTINE_FOLDER = "quarantine"
 MODEL_FILE = "model.safetensors"
 EMA_FILE = "ema.safetensors"  # the Polyak average of the weights, if the run has one
 
 
 def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str, Any]) -> Path:
-    """``folder/step-N``, holding what ``write`` put into it and a manifest of sizes and hashes; older ones thinned out.
+    """Save ``folder/step-N``: what ``write`` puts into a folder, and a manifest; delete all but the newest two.
 
-    Raises OSError where the disk does not take it; what was there before then still stands.
+    Raise OSError if it cannot be written; the checkpoints before it are then intact.
     """
     checkpoint = folder / f"step-{step:08d}"
     if checkpoint.exists():
@@ -42,16 +42,16 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
 
 
 def keep_only(folder: Path, last: Path) -> None:
-    """Remove every checkpoint but ``last``, which is verified first: an OSError where it is not as it was written."""
-    if (why := find_problem(last)) is not None:
-        raise OSError(why)
+    """Delete every checkpoint but ``last``, which is verified first; raise OSError if it is damaged."""
+    if (problem := find_problem(last)) is not None:
+        raise OSError(problem)
     for old in list_checkpoints(folder):
         if old != last:
             shutil.rmtree(old)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in ``folder``, by step."""
+    """Return the checkpoints in ``folder``, by step."""
     return sorted(folder.glob("step-*"))
 
 
@@ -67,12 +67,9 @@ def load_manifest(checkpoint: Path) -> dict[str, Any]:
 
 
 def find_problem(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, or None where every file has the recorded size and hash."""
+    """Return what is wrong with a checkpoint; None if every file has its recorded size and hash."""
     try:
-        manifest = load_manifest(checkpoint)
-        if manifest["schema"] > SCHEMA:
-            return f"it has schema {manifest['schema']}, {NEWER_SCHEMA} than this one ({SCHEMA})"
-        for name, entry in manifest["files"].items():
+        for name, entry in load_manifest(checkpoint)["files"].items():
             file = checkpoint / name
             if not file.exists():
                 return f"{name} is missing"
@@ -85,31 +82,44 @@ def find_problem(checkpoint: Path) -> str | None:
     return None
 
 
-def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) -> Path | None:
-    """The newest checkpoint that verifies; damaged ones are named, and put into ``quarantine`` by who is to ``tidy``.
+def check_schema(checkpoint: Path) -> None:
+    """Raise UserError if a later vitrun wrote the checkpoint, which is sound for that version and stays where it is."""
+    try:
+        schema = load_manifest(checkpoint)["schema"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # it is damaged, as find_problem will say
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise UserError(
+            f"{checkpoint} is of a later vitrun (schema {schema}, this one reads {SCHEMA}). Continue with that version.",
+            ExitCode.CHECKPOINT,
+        )
 
-    None where there never was one; a UserError where there are some and none is sound.
+
+def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) -> Path | None:
+    """Return the newest checkpoint that is sound; None if there never was one.
+
+    With ``tidy`` delete partial ones and move damaged ones to ``quarantine``, with a warning each. Raise UserError if
+    there are checkpoints and none is sound.
     """
     for partial in folder.glob(".tmp-step-*") if tidy else ():
-        warn(f"Removed {partial.name}: its save was cut off.")
+        warn(f"Removed {partial.name}, a checkpoint that was not completed.")
         shutil.rmtree(partial)
-    bad = []
+    quarantine = folder / QUARANTINE_FOLDER
+    problems = []
     for checkpoint in reversed(list_checkpoints(folder)):
-        reason = find_problem(checkpoint)
-        if reason is None:
+        check_schema(checkpoint)
+        problem = find_problem(checkpoint)
+        if problem is None:
             return checkpoint
-        bad.append(f"{checkpoint.name}: {reason}")
-        if NEWER_SCHEMA in reason:  # sound for the program that wrote it: it stays where it is
-            raise UserError(f"{checkpoint}: {reason}. Go on with that version.", ExitCode.CHECKPOINT)
-        if not tidy:
-            continue
-        warn(f"Rejected {checkpoint.name}: {reason}. Moved to quarantine.")
-        (folder / "quarantine").mkdir(exist_ok=True)
-        os.replace(checkpoint, folder / "quarantine" / f"{checkpoint.name}-{os.getpid()}")
-    if bad or any((folder / "quarantine").glob("step-*")):
-        listed = "; ".join(bad) or "all are in its quarantine"
+        problems.append(f"{checkpoint.name}: {problem}")
+        if tidy:
+            warn(f"Rejected {checkpoint.name}: {problem}. Moved it to {QUARANTINE_FOLDER}.")
+            quarantine.mkdir(exist_ok=True)
+            os.replace(checkpoint, quarantine / f"{checkpoint.name}-{os.getpid()}")
+    if problems or any(quarantine.glob("step-*")):
+        reasons = "; ".join(problems) or f"all are in its {QUARANTINE_FOLDER}"
         raise UserError(
-            f"No checkpoint in {folder} is sound ({listed}). Delete the run's folder to start afresh.",
+            f"No checkpoint in {folder} is sound ({reasons}). Delete the folder of the run to start again.",
             ExitCode.CHECKPOINT,
         )
     return None

@@ -1,61 +1,71 @@
-"""What ``exclude`` and ``dedup`` name: finished dedup runs, and files of keys."""
+"""The images that ``exclude`` and ``dedup`` name, by a finished dedup run or a file of keys."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from vitrun.errors import ExitCode, UserError, suggest
+from vitrun.runs.lookup import HASH_DIGITS
 from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe
-from vitrun.runtime import files
+from vitrun.runtime.files import sha256_file
 
-DUPLICATES_FILE = "duplicates.parquet"  # in a dedup run: the pairs
-EXCLUDED_KEYS_FILE = "exclude.txt"  # in a dedup run: a key of a training image a line
+DUPLICATES_FILE = "duplicates.parquet"  # of a dedup run: the pairs
+EXCLUDED_KEYS_FILE = "exclude.txt"  # of a dedup run: the keys of training images, one a line
 
 
-def resolve_exclude(override: str, runs: Path) -> str:
-    """A dedup run's name, or ``FILE#HASH``."""
-    path, _, given = override.partition("#")
+def resolve_exclude(name: str, runs: Path) -> str:
+    """Return the name of a dedup run, or ``FILE#HASH``; raise UserError if there is neither."""
+    path, _, given = name.partition("#")
     if not Path(path).is_file():
-        return find_dedup_run("exclude", override, runs)
-    code = files.sha256_file(Path(path))[:12]
-    if given and given != code:
-        raise UserError(f"exclude={override}: the file's SHA-256 now begins with {code}.", ExitCode.DATA)
-    return f"{Path(path).absolute()}#{code}"
+        return find_dedup_run("exclude", name, runs)
+    digits = sha256_file(Path(path))[:HASH_DIGITS]
+    if given and given != digits:
+        raise UserError(
+            f"the file has changed; its SHA-256 now begins with {digits}.",
+            ExitCode.DATA,
+            option="exclude",
+            value=name,
+        )
+    return f"{Path(path).absolute()}#{digits}"
 
 
-def find_dedup_run(option: str, override: str, runs: Path) -> str:
-    """The name of a finished dedup run; a UserError where there is none of that name."""
+def find_dedup_run(option: str, path: str, runs: Path) -> str:
+    """Return the name of a finished dedup run; raise UserError about ``option`` if there is none of that name."""
     known = [run.name for run in find_finished_runs(runs) if load_recipe(run)["command"] == "dedup"]
-    name = Path(override).name
+    name = Path(path).name
     if name in known:
         return name
-    hint = suggest(name, known) if known else f"There is none in {runs.absolute()}: run `vitrun dedup`."
-    what = "no finished dedup run, and no file of keys" if option == "exclude" else "no finished dedup run"
-    raise UserError(f"{option}={override} is {what}. {hint}", ExitCode.DATA)
+    hint = suggest(name, known) if known else f"There is none in {runs.absolute()}: run `vitrun dedup` first."
+    expected = "a finished dedup run or a file of keys" if option == "exclude" else "a finished dedup run"
+    raise UserError(f"not {expected}. {hint}", ExitCode.DATA, option, path)
 
 
-def load_excluded_keys(overrides: Sequence[str], runs: Path, fingerprint: str) -> set[str]:
-    """The keys that all of them name; a UserError where a dedup run searched images of another ``fingerprint``."""
-    found = set()
-    for override in overrides:
-        file = Path(override.rpartition("#")[0]) if "#" in override else runs / override / EXCLUDED_KEYS_FILE
-        if "#" not in override and load_about(runs / override)["train_data"] != fingerprint:
+def load_excluded_keys(names: Sequence[str], runs: Path, fingerprint: str) -> set[str]:
+    """Return the keys that dedup runs and files name.
+
+    Raise UserError if a dedup run searched training images with another ``fingerprint``.
+    """
+    keys: set[str] = set()
+    for name in names:
+        is_file = "#" in name
+        file = Path(name.rpartition("#")[0]) if is_file else runs / name / EXCLUDED_KEYS_FILE
+        if not is_file and load_about(runs / name)["train_data"] != fingerprint:
             raise UserError(
-                f"exclude={override}: that run searched other training images than these: give the data "
-                "that was given to it.",
-                ExitCode.DATA,
+                "this run searched other training images. Use the data= of that run.", ExitCode.DATA, "exclude", name
             )
         text = file.read_text(encoding="utf-8", errors="surrogateescape")
-        found |= {line for line in text.split("\n") if line}
-    return found
+        keys |= {line for line in text.split("\n") if line}
+    return keys
 
 
 def load_duplicate_keys(run: str, runs: Path, identity: str) -> set[str]:
-    """The keys of the test images that a dedup run found; a UserError where those it looked for are not these."""
+    """Return the keys of test images that a dedup run found; raise UserError if it looked for other test images."""
     import pyarrow.parquet
 
     if load_about(runs / run)["test_identity"] != identity:
         raise UserError(
-            f"dedup={run}: that run looked for other test images than these: run `vitrun dedup` against this set.",
+            "this run looked for other test images. Run `vitrun dedup` against this data set.",
             ExitCode.DATA,
+            "dedup",
+            run,
         )
     return {*pyarrow.parquet.read_table(runs / run / DUPLICATES_FILE, columns=["test"])["test"].to_pylist()}

@@ -54,8 +54,7 @@ def execute_as_process(
     if status:
         log = f", see {folder / LOG_FILE}" if folder and (folder / LOG_FILE).exists() else ""
         raise UserError(f"exit status {status}{log}", status)
-    content = load_result(folder) if folder else None
-    return content and content["result"]
+    return load_result(folder) if folder else None
 
 
 def check_all_succeeded(errors: Mapping[str, UserError], total: int) -> None:

@@ -10,7 +10,14 @@ from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.papers import names
 from vitrun.recipes import RECIPE_FILE, Model, tables
 from vitrun.runs import checkpoints
-from vitrun.runs.run_files import CHECKPOINTS_FOLDER, find_finished_runs, find_runs, load_recipe, load_result
+from vitrun.runs.run_files import (
+    CHECKPOINTS_FOLDER,
+    find_finished_runs,
+    find_runs,
+    finish_time,
+    load_recipe,
+    load_result,
+)
 from vitrun.runtime.files import sha256_file
 
 WEIGHTS_SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
@@ -101,7 +108,7 @@ def pin_hub_commit(init: str) -> str:
 def find_latest_run(runs: Path, command: str) -> str:
     """Return the name of the newest finished pretraining run; for ``eval`` and ``export`` also of fine-tuning runs."""
     commands = ("pretrain", "finetune") if command in ("eval", "export") else ("pretrain",)
-    newest_first = sorted(find_finished_runs(runs), key=lambda run: load_result(run)["finished"], reverse=True)
+    newest_first = sorted(find_finished_runs(runs), key=finish_time, reverse=True)
     for run in newest_first:
         if load_recipe(run)["command"] in commands and has_weights(run):
             return run.name
@@ -123,7 +130,8 @@ def has_weights(run: Path) -> bool:
 
 def load_saved_recipe(init: str, runs: Path) -> dict[str, Any] | None:
     """Return the recipe of the run that a resolved ``init`` names; None if it names no run."""
-    return load_recipe(runs / init)
+    folder = runs / init
+    return load_recipe(folder) if (folder / RECIPE_FILE).is_file() else None
 
 
 def model_name_of(init: str, runs: Path) -> str:
@@ -136,7 +144,7 @@ def model_name_of(init: str, runs: Path) -> str:
     return recipe["model"]["name"] if recipe else init
 
 
-def pretraining_recipe(init: str, runs: Path) -> tuple[dict | None, str]:
+def pretraining_recipe(init: str, runs: Path) -> tuple[dict[str, Any] | None, str]:
     """Return the recipe of the pretraining run at the beginning of a resolved ``init``, and that run's name.
 
     If the weights do not come from a pretraining run here: None, and the ``init`` of the first run.
@@ -195,5 +203,5 @@ def weights_fingerprint(init: str, runs: Path) -> str:
         return init
     if "#" in init:
         return init.partition("#")[2]
-    file = find_weights_file(init, runs)
+    file = Path(find_weights_file(init, runs))
     return checkpoints.load_manifest(file.parent)["files"][file.name]["sha256"]

@@ -87,7 +87,7 @@ def load_finished_run(folder: Path, commands: tuple[str, ...], repeats: bool) ->
     source = load_saved_recipe(options["init"], runs) if command == "eval" else None
     if not repeats and source is not None and source["data"] == options["data"]:
         return None
-    metrics = read_metrics(load_result(folder)["result"])
+    metrics = read_metrics(load_result(folder) or {})
     about = load_about(folder)
     images = {key: value for key, value in about.items() if key.endswith("_data")}
     if "computing" in about:  # what precision=auto meant there

@@ -1,5 +1,8 @@
 """The files of a run folder, and how they are read."""
 
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +31,17 @@ def find_finished_runs(runs: Path) -> list[Path]:
     return [folder for folder in find_runs(runs) if (folder / RESULT_FILE).exists()]
 
 
-def load_recipe(folder: Path) -> dict[str, Any] | None:
+def load_recipe(folder: Path) -> dict[str, Any]:
     """Return ``recipe.yaml``: ``command``, ``model`` (at least its ``name``) and every option of the command.
 
-    None if there is no such file; raise UserError if it is damaged.
+    Raise UserError if there is no such file or it is damaged.
     """
     path = folder / RECIPE_FILE
-    if not path.is_file():
-        return None
     try:
         recipe = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
         if not isinstance(recipe, dict) or "command" not in recipe or not isinstance(recipe.get("data"), dict):
             raise ValueError("it is not the recipe of a run")
-    except (ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{path} is damaged ({reason}). Delete its folder and run again.", ExitCode.CHECKPOINT
@@ -49,18 +50,47 @@ def load_recipe(folder: Path) -> dict[str, Any] | None:
 
 
 def load_result(folder: Path) -> dict[str, Any] | None:
-    """Return ``result.json``: the ``result``, and the time at which the run ``finished``; None if it is not finished."""
+    """Return the result of a run as :mod:`vitrun.runs.metrics` describes it; None if it is not finished."""
+    content = load_result_file(folder)
+    return content and content["result"]
+
+
+def finish_time(folder: Path) -> float:
+    """Return when a run finished, in seconds since 1970; 0 if it is not finished."""
+    content = load_result_file(folder)
+    return content["finished"] if content else 0.0
+
+
+def load_result_file(folder: Path) -> dict[str, Any] | None:
+    """Return ``result.json``; None if there is none; raise UserError if it is damaged."""
     content = read_json(folder / RESULT_FILE)
-    if content is None:
-        return None
-    if not (isinstance(content.get("result"), dict) and isinstance(content.get("finished"), float)):
-        raise UserError(
-            f"{folder / RESULT_FILE} is not a result of vitrun. Delete {folder}, or move it out of {folder.parent}.",
-            ExitCode.CHECKPOINT,
-        )
-    return content
+    if content is None or isinstance(content.get("result"), dict) and isinstance(content.get("finished"), float):
+        return content
+    raise UserError(
+        f"{folder / RESULT_FILE} is not a result of vitrun. Delete {folder}, or move it out of {folder.parent}.",
+        ExitCode.CHECKPOINT,
+    )
 
 
 def load_about(folder: Path) -> dict[str, Any]:
     """Return ``about.json``; empty if there is none."""
     return read_json(folder / ABOUT_FILE) or {}
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file, after ending a half line that a killed process may have left; may raise OSError."""
+    with open(path, "ab+") as file:
+        if file.tell() and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
+            file.write(b"\n")
+        file.write(f"{line}\n".encode(errors="backslashreplace"))
+
+
+def read_json_lines(path: Path, key: str) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a file that are JSON objects with ``key``; none if there is no file."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        try:
+            values = json.loads(line)
+        except ValueError:  # a killed process may leave half a line
+            continue
+        if key in values:
+            yield values
