@@ -281,7 +281,7 @@ def execute_run(
         return finished
     resuming = finished is not None or distributed.call_on_rank_zero(lambda: run.can_resume)
     with handle_stop_signals(run.request_exit), run.locked():
-        run.log(f"{command}: {'resuming' if resuming else 'starting'} {run.name}{note} in {run.folder}")
+        run.log(f"{command}: {'resuming' if resuming else 'starting'} {run.name}{note}, writing to {run.folder}")
         try:
             result = to_plain(execute(recipe, run))
         except UserError as error:
