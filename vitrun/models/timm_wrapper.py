@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.models.network import Network
 from vitrun.recipes import Timm as Row
+from vitrun.runtime.plugins import find_plugins, load_plugin
+
+PLUGIN_GROUP = "vitrun.models"  # the entry points by which an installed package adds networks to timm's registry
 
 
 class TimmNetwork(Network):
@@ -50,9 +53,13 @@ def create_timm_network(name: str, res: int, **options: Any) -> Any:
     """Call ``timm.create_model`` for images of side ``res``. Raise a UserError if timm cannot build it."""
     import timm
 
-    if not timm.is_model(name.split(".")[0]):
-        raise UserError(f"Unknown timm model {name!r}. {suggest(name, timm.list_models())}", option="model.name")
-    if pretrained_config(name.split(".")[0]).fixed_input_size:
+    architecture, plugins = name.split(".")[0], find_plugins(PLUGIN_GROUP)
+    if not timm.is_model(architecture) and architecture in plugins:
+        load_plugin(plugins[architecture])  # which registers it with timm
+    if not timm.is_model(architecture):
+        known = [*timm.list_models(), *plugins]
+        raise UserError(f"Unknown timm model {name!r}. {suggest(name, known)}", option="model.name")
+    if pretrained_config(architecture).fixed_input_size:
         options["img_size"] = res
     try:
         return timm.create_model(name, **options)
@@ -61,10 +68,10 @@ def create_timm_network(name: str, res: int, **options: Any) -> Any:
 
 
 def pretrained_config(name: str) -> Any:
-    """Return timm's description of a network that it has: its input size, mean, std, classifier ..."""
+    """Return timm's description of a network: its input size, mean, std, classifier ...; its defaults if it has none."""
     import timm
 
-    return timm.get_pretrained_cfg(name)
+    return timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
 
 
 def resize_timm_network(network: TimmNetwork, old: int, res: int) -> list[str]:
