@@ -1,4 +1,4 @@
-"""The packages that docs/extending.md adds in front of the reader work as they stand there."""
+"""The files that docs/extending.md adds in front of the reader work as they stand there."""
 
 import json
 import os
@@ -9,20 +9,25 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from helpers.overrides import TINY
 from helpers.paths import ROOT
+from vitrun.engine import optim
+from vitrun.recipes import Adam
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([^`\n]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
-PACKAGES = ("vitrun-rotation", "vitrun-stripes")
-COMMANDS = re.findall(r"^vitrun (.*)$", PAGE, re.MULTILINE)
+PACKAGES = ("vitrun-rotation", "vitrun-stripes", "vitrun-patches")
+COMMANDS = [line.split() for line in re.findall(r"^vitrun (.*)$", PAGE, re.MULTILINE)]
+ENTRIES = re.findall(r'^("\w+": lambda .*),$', PAGE, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
-    """Write the page's files; return their folder, to start vitrun in."""
+    """Write the page's files and some photographs; return the folder to start vitrun in."""
     folder = tmp_path_factory.mktemp("extending")
     for name, text in FILES.items():
         path = folder / name
@@ -30,6 +35,10 @@ def workplace(tmp_path_factory) -> Path:
         path.write_text(text, encoding="utf-8")
     for package in PACKAGES:
         install(folder / package)
+    generator = np.random.default_rng(0)
+    for file in (f"{part}/{label}/{n}.png" for part in ("train", "test") for label in ("cat", "dog") for n in range(8)):
+        (path := folder / "photographs" / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(path)
     return folder
 
 
@@ -53,30 +62,58 @@ def vitrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_the_page_has_the_files_of_a_package_and_the_commands_that_use_it():
-    assert len(FILES) == 8
-    assert COMMANDS == ["pretrain objective=rotation", "finetune", "data stripes", "pretrain data=stripes"]
+def train(folder: Path, command: list[str], *overrides: str) -> dict:
+    """Return the result of a command of the page, with overrides for a short run."""
+    assert command in COMMANDS
+    short = ["batch=8", "steps=3", "epochs=null", "warmup=1"]
+    done = vitrun(folder, *command, *short, *overrides, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_file_and_command_of_the_page_is_tested_here():
+    assert len(FILES) == 13 and len(COMMANDS) == 9 and len(ENTRIES) == 2
+
+
+def test_the_model_of_the_page_is_listed_trained_and_fine_tuned_on_the_data_set_of_the_page(workplace):
+    listed = vitrun(workplace, "models", "only=[tiny]", "res=32")
+    assert "| tiny " in listed.stdout and listed.returncode == 0, listed.stderr
+    row = vitrun(workplace, "data", "pairs")
+    assert "| pairs " in row.stdout and "Our photographs of cats and dogs" in row.stdout, row.stderr
+    result = train(workplace, ["pretrain", "model=tiny"], "data.train_images=32", "data.test_images=16")
+    assert 0 <= result["top1"] <= 1
+    command = ["finetune", "init=random:tiny", "data=pairs", "res=32"]
+    assert train(workplace, command)["test_images"] == 16
+    shown = vitrun(workplace, *command, "--cfg")
+    assert re.search(r"^data.flip=false +# \./conf/data/pairs\.yaml$", shown.stdout, re.MULTILINE), shown.stdout
+
+
+def test_the_network_of_the_page_is_built_through_timm(workplace):
+    result = train(workplace, ["pretrain", "model=mean_of_patches"], "data.train_images=32", "data.test_images=16")
+    assert 0 <= result["top1"] <= 1
+
+
+def test_the_optimizer_and_the_schedule_of_the_page_fit_into_their_tables():
+    entries = eval(f"{{{', '.join(ENTRIES)}}}", vars(optim))
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    options = Adam(kind="adamw", lr=0.1, weight_decay=0, decay_units="paper", decay="kernels", betas=(0.9, 0.999))
+    entries["adamax"]([parameter], options).step()
+    assert (parameter < 1).all()
+    assert [entries["sqrt"](0.1, 0.0, progress, 0) for progress in (0, 0.75)] == [0.1, 0.05]
 
 
 def test_the_objective_of_the_page_trains_and_its_weights_are_fine_tuned(workplace):
-    pretrained, tuned = (
-        vitrun(workplace, *COMMANDS[0].split(), *TINY, "--json"),
-        vitrun(workplace, *COMMANDS[1].split(), "steps=3", "epochs=null", "batch=8", "warmup=1", "--json"),
-    )
-    assert pretrained.returncode == tuned.returncode == 0, pretrained.stderr + tuned.stderr
-    result = json.loads(pretrained.stdout)
+    result = train(workplace, ["pretrain", "objective=rotation"], "data.train_images=96", "data.test_images=50")
     assert 0 < result["rotation_top1"] <= 1 and result["test_images"] == 50
-    assert 0 <= json.loads(tuned.stdout)["top1"] <= 1
+    assert 0 <= train(workplace, ["finetune"])["top1"] <= 1
 
 
 def test_the_source_of_the_page_is_listed_and_trained_on(workplace):
-    listed = vitrun(workplace, *COMMANDS[2].split())
+    listed = vitrun(workplace, "data", "stripes")
     assert listed.returncode == 0 and "stripes" in listed.stdout and "| 2 " in listed.stdout, listed.stderr
-    overrides = [override for override in TINY if not override.startswith("data.")]
-    trained = vitrun(workplace, *COMMANDS[3].split(), *overrides, "data.size=24", "--json")
-    assert trained.returncode == 0, trained.stderr
-    assert json.loads(trained.stdout)["test_images"] == 16
-    wrong = vitrun(workplace, *COMMANDS[3].split(), "data.size=0")
+    assert train(workplace, ["pretrain", "data=stripes"], "data.size=24")["test_images"] == 16
+    wrong = vitrun(workplace, "pretrain", "data=stripes", "data.size=0")
     assert wrong.returncode == 2 and "data.size=0" in wrong.stderr and len(wrong.stderr.splitlines()) == 1
 
 

@@ -38,7 +38,8 @@ def compose_config(command: str, overrides: Sequence[str], weights: str | None =
     for group in ROW_GROUPS:
         row = tree.get(group) if group in pairs else None
         if row and row.get("kind") != "timm" and row["name"] != pairs[group]:
-            raise UserError(f"conf/{group}/{pairs[group]}.yaml has the name {row['name']}: write name: {pairs[group]}")
+            place = composition.format_config_path(f"{tables.group_folder(group)}/{pairs[group]}")
+            raise UserError(f"{place} has the name {row['name']}: write name: {pairs[group]}")
     return tree
 
 

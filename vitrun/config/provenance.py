@@ -64,7 +64,7 @@ def trace_sources(command: str, overrides: Sequence[str], weights: str | None) -
     groups, file = tables.list_groups(command), recipe_file.find_recipe_file(overrides)
     for entry in layers.entries:
         for key, value in entry.pairs.items():
-            source = f"conf/{entry.path}.yaml, by_model"
+            source = f"{composition.format_config_path(entry.path)}, by_model"
             found[key] = (value, source) if key in groups else source
     if why := protocols.explain_fallback(command, pairs):
         found["protocol"] = (layers.choices["protocol"], f"conf/{command}.yaml: {why}")
@@ -84,14 +84,14 @@ def trace_files(command: str, files: Sequence[composition.ConfigFile]) -> dict[s
         metadata = protocols.METADATA_KEYS if is_recipe(path) else ()
         keys = [key for key in trees.iterate_keys(tree) if key.partition(".")[0] not in metadata]
         set_here = [key for key in keys if key[:5] != "view." or trees.get_value(tree, key) is not None]
-        found |= {f"{prefix}{key}": f"conf/{path}.yaml" for key in set_here}
+        found |= {f"{prefix}{key}": composition.format_config_path(path) for key in set_here}
         for group in tables.list_groups(command):
             folder = tables.group_folder(group)
             sets_group = package.partition(".")[0] == ("" if group == "protocol" else group)
             if path.startswith(f"{folder}/") and sets_group and not composition.is_fragment(path):
-                found[group] = (path.removeprefix(f"{folder}/"), f"conf/{parent}.yaml")
+                found[group] = (path.removeprefix(f"{folder}/"), composition.format_config_path(parent))
             elif any(f"override /{group}" in item for item in tree.get("defaults", ())):
-                found[group] = (found[group][0], f"conf/{path}.yaml")
+                found[group] = (found[group][0], composition.format_config_path(path))
     return found
 
 
@@ -141,7 +141,7 @@ def describe_recipe(command: str, files: Sequence[str], layers: compose.Layers, 
     if not sets_anything(files, layers):
         return f"conf/{command}.yaml ({about})"
     more = protocols.describe_model(files, model)
-    return f"conf/{files[-1]}.yaml ({about}{f'; {more}' if more else ''})"
+    return f"{composition.format_config_path(files[-1])} ({about}{f'; {more}' if more else ''})"
 
 
 def sets_anything(files: Sequence[str], layers: compose.Layers) -> bool:
