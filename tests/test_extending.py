@@ -72,7 +72,7 @@ def train(folder: Path, command: list[str], *overrides: str) -> dict:
 
 
 def test_every_file_and_command_of_the_page_is_tested_here():
-    assert len(FILES) == 13 and len(COMMANDS) == 9 and len(ENTRIES) == 2
+    assert len(FILES) == 14 and len(COMMANDS) == 10 and len(ENTRIES) == 2
 
 
 def test_the_model_of_the_page_is_listed_trained_and_fine_tuned_on_the_data_set_of_the_page(workplace):
@@ -84,7 +84,8 @@ def test_the_model_of_the_page_is_listed_trained_and_fine_tuned_on_the_data_set_
     assert 0 <= result["top1"] <= 1
     command = ["finetune", "init=random:tiny", "data=pairs", "res=32"]
     assert train(workplace, command)["test_images"] == 16
-    shown = vitrun(workplace, *command, "--cfg")
+    shown = vitrun(workplace, *command, "protocol=brief", "--cfg")
+    assert re.search(r"^steps=40 +# \./conf/protocol/brief\.yaml$", shown.stdout, re.MULTILINE), shown.stdout
     assert re.search(r"^data.flip=false +# \./conf/data/pairs\.yaml$", shown.stdout, re.MULTILINE), shown.stdout
 
 

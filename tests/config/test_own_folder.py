@@ -2,7 +2,7 @@
 
 import pytest
 
-from vitrun.config import resolve
+from vitrun.config import own_files, provenance, resolve
 from vitrun.errors import UserError
 from vitrun.recipes import Model, composition, own_folder, tables
 from vitrun.runs import lookup
@@ -71,3 +71,52 @@ def test_own_files_that_are_no_rows_are_left_out_and_refused_by_name_if_used(wor
     assert resolve.resolve_recipe("pretrain", ["model=mine"]).data.name == "shapes"
     with pytest.raises(UserError, match="./conf/model/foreign.yaml"):
         tables.load_model_row("foreign")
+
+
+def test_a_file_named_as_one_of_vitruns_replaces_it_and_the_first_lines_of_a_run_say_so(workplace):
+    workplace("model/vit_nano8.yaml", MODEL.replace("mine", "vit_nano8"))
+    workplace("optim/_half.yaml", "lr: 0.5\n")
+    for command, overrides in (("pretrain", ["model=vit_nano8"]), ("finetune", ["init=random:vit_nano8"])):
+        recipe = resolve.resolve_recipe(command, overrides)
+        lines = own_files.describe_replaced_files(command, overrides, recipe)
+        assert lines == ["./conf/model/vit_nano8.yaml replaces vitrun's file of that name"]
+    assert not own_files.describe_replaced_files(
+        "pretrain", ["model=mine"], resolve.resolve_recipe("pretrain", ["model=mine"])
+    )
+
+
+PROTOCOL = "# @package _global_\n# Mine\ncommands: [pretrain]\nfor_data: ['*']\nprotocol: mine\n"
+
+
+def test_a_protocol_of_ones_own_is_listed_and_composed(workplace):
+    workplace("protocol/mine.yaml", PROTOCOL + "batch: 7\n")
+    assert tables.list_groups("pretrain")["protocol"]["mine"] == "Mine"
+    assert "mine" not in tables.list_groups("finetune")["protocol"]
+    overrides = ["model=mine", "protocol=mine"]
+    recipe = resolve.resolve_recipe("pretrain", overrides)
+    assert recipe.batch == 7
+    shown = provenance.format_config("pretrain", overrides, recipe)
+    assert any(line.split() == ["batch=7", "#", "./conf/protocol/mine.yaml"] for line in shown.splitlines())
+
+
+@pytest.mark.parametrize(
+    "path, text, override",
+    [
+        ("model/bad.yaml", MODEL.replace("mine", "bad") + "widht: 3\n", "model=bad"),
+        ("model/bad.yaml", MODEL.replace("mine", "bad") + "width: -3\n", "model=bad"),
+        ("model/bad.yaml", "a: [\n", "model=bad"),
+        ("data/bad.yaml", "defaults: [nowhere, _self_]\nname: bad\n", "data=bad"),
+        ("optim/bad.yaml", "kind: lamb\n", "optim=bad"),
+        ("protocol/bad.yaml", PROTOCOL + "batch: -1\n", "protocol=bad"),
+        ("protocol/bad.yaml", PROTOCOL + "bacth: 1\n", "protocol=bad"),
+        ("protocol/bad.yaml", "a: [\n", "protocol=bad"),
+        ("protocol/bad.yaml", PROTOCOL.replace("for_data: ['*']\n", ""), "protocol=bad"),
+    ],
+)
+def test_an_error_in_a_file_of_ones_own_names_the_file(workplace, path, text, override):
+    workplace(path, text)
+    assert resolve.resolve_recipe("pretrain", ["model=mine"])
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe("pretrain", [override])
+    assert error.value.status == 2 and "\n" not in str(error.value)
+    assert f"./conf/{path}" in str(error.value)

@@ -158,11 +158,14 @@ def execute_recipe(
 
     If it is interrupted, print how to continue and raise typer.Exit.
     """
+    from vitrun.config.own_files import describe_replaced_files
     from vitrun.config.provenance import describe_deviations, describe_fallback
+    from vitrun.recipes import own_folder
     from vitrun.runs.run import execute_run
 
     def execute(recipe: "Recipe", output: Any) -> Any:
-        for line in describe_deviations(command, overrides, recipe):
+        lines = describe_deviations(command, overrides, recipe)
+        for line in [*lines, *describe_replaced_files(command, overrides, recipe)]:
             output.log(line)
         return commands.import_command(command).execute(recipe, output)  # imports torch, so it comes last
 
@@ -173,5 +176,7 @@ def execute_recipe(
             note = describe_fallback(command, overrides)
             return execute_run(command, recipe, screen, execute, dry_run, note)
     except Interrupted as interrupt:
-        screen.warn(f"Stopped. To continue: vitrun {command} {shlex.join(overrides)}".rstrip())
+        screen.warn(
+            f"Stopped. To continue: vitrun {command} {shlex.join([*overrides, *own_folder.list_flags()])}".rstrip()
+        )
         raise typer.Exit(interrupt.status) from None

@@ -10,6 +10,7 @@ from typing import Any
 from vitrun.config import data_args, provenance, resolve, unused
 from vitrun.config.overrides import expand_sweep
 from vitrun.errors import Interrupted, UserError
+from vitrun.recipes import own_folder
 from vitrun.runs import run
 from vitrun.runs.jobs import check_all_succeeded, execute_as_process, run_jobs, tabulate_results
 
@@ -41,7 +42,9 @@ def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[
     try:
         results, errors = run_jobs(jobs, execute, print_to_stderr, print_to_stderr)
     except Interrupted:
-        print_to_stderr(f"Stopped. To continue: vitrun {command} -m {shlex.join([*overrides, *flags])}")
+        print_to_stderr(
+            f"Stopped. To continue: vitrun {command} -m {shlex.join([*overrides, *flags, *own_folder.list_flags()])}"
+        )
         raise
     common = set.intersection(*(set(job.overrides) for job in combinations))
     rows = {

@@ -1,7 +1,8 @@
 """Turn ``key=value`` overrides into a plain tree of options: choose the files, let Hydra compose them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +88,7 @@ def check_value(command: str, key: str, value: str) -> None:
         raise UserError(why + quoted, option=key)
     if key in groups and key != "protocol":
         lookup(groups[key], value, key, key)
+        tables.check_own_row(command, key, value)
 
 
 def check_keys(command: str, pairs: dict[str, str]) -> None:
@@ -134,6 +136,7 @@ def compose_tree(command: str, pairs: dict[str, str], weights: str | None = None
     try:
         tree = composition.compose(command, to_hydra_overrides(command, {**layers.choices, **layers.values, **given}))
     except composition.CompositionError:
+        compose_files(command, layers.choices)
         overrides = " ".join(f"{key}={value}" for key, value in pairs.items())
         raise UserError(f"{overrides} cannot be read: check its brackets, quotes and commas.") from None
     if "protocol" in tables.list_groups(command):
@@ -159,8 +162,21 @@ def choose_layers(command: str, pairs: dict[str, str], weights: str | None = Non
 
 def list_files(command: str, choices: dict[str, str]) -> list[composition.ConfigFile]:
     """Return the files that choices of groups select, in the order in which they are merged."""
-    try:
+    with readable_files(choices):
         return composition.list_composed_files(command, to_hydra_overrides(command, choices))
+
+
+def compose_files(command: str, choices: dict[str, str]) -> dict:
+    """Return the tree of the files that choices of groups select, without any other override."""
+    with readable_files(choices):
+        return composition.compose(command, to_hydra_overrides(command, choices))
+
+
+@contextmanager
+def readable_files(choices: dict[str, str]) -> Iterator[None]:
+    """Raise a UserError in place of Hydra's error about the files that choices of groups select."""
+    try:
+        yield
     except composition.CompositionError as error:
         shown = " ".join(f"{key}={value}" for key, value in choices.items())
         raise UserError(f"The files of {shown} do not fit together: {' '.join(str(error).split())}") from None

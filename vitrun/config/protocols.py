@@ -127,6 +127,10 @@ def check_protocol(command: str, pairs: dict[str, str]) -> None:
     choice = choose_recipe(command, pairs)
     if has_recipe(command, choice):
         return
+    if not describe_recipes(command, choice.protocol):
+        file = composition.format_config_path(f"protocol/{name}")
+        why = f"is for no data set yet: add those that it fits to {file}, as in for_data: ['*']."
+        raise UserError(why, option="protocol", value=name)
     others = [name for name in known if has_recipe(command, choice._replace(protocol=name))]
     why = (
         f"has no recipe for {choice}, only for {describe_recipes(command, choice.protocol)}: choose one of these, or for "

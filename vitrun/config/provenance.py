@@ -84,14 +84,15 @@ def trace_files(command: str, files: Sequence[composition.ConfigFile]) -> dict[s
         metadata = protocols.METADATA_KEYS if is_recipe(path) else ()
         keys = [key for key in trees.iterate_keys(tree) if key.partition(".")[0] not in metadata]
         set_here = [key for key in keys if key[:5] != "view." or trees.get_value(tree, key) is not None]
-        found |= {f"{prefix}{key}": composition.format_config_path(path) for key in set_here}
+        source = composition.format_config_path(path)
+        found |= {f"{prefix}{key}": source for key in set_here}
         for group in tables.list_groups(command):
             folder = tables.group_folder(group)
             sets_group = package.partition(".")[0] == ("" if group == "protocol" else group)
             if path.startswith(f"{folder}/") and sets_group and not composition.is_fragment(path):
                 found[group] = (path.removeprefix(f"{folder}/"), composition.format_config_path(parent))
             elif any(f"override /{group}" in item for item in tree.get("defaults", ())):
-                found[group] = (found[group][0], composition.format_config_path(path))
+                found[group] = (found[group][0], source)
     return found
 
 

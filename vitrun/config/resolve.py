@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun import errors
-from vitrun.config import compose, data_args, provenance, validate
+from vitrun.config import compose, data_args, own_files, provenance, validate
 from vitrun.config.expand import expand_search, expand_suite
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, is_url, tables, trees
@@ -22,6 +22,14 @@ def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> 
 
     One that is not ``running``, but shown, may leave open where the images are.
     """
+    try:
+        return resolve_tree(command, overrides, running)
+    except UserError as error:
+        raise own_files.name_own_file(command, overrides, error) from None
+
+
+def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
+    """Return :func:`resolve_recipe`; errors name options, but not the files that set them."""
     own = provenance.select_init_data_overrides(command, overrides)
     tree = compose.compose_config(command, [override for override in overrides if override not in own])
     runs = Path(tree.get("runs") or "")

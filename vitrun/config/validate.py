@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from vitrun.errors import UserError
+from vitrun.errors import UserError, suggest
 from vitrun.recipes import RECIPES, options, trees
 from vitrun.recipes.base import OptionError
 
@@ -45,6 +45,9 @@ def explain_error(command: str, error: dict) -> UserError:
         option += "." + error["ctx"]["discriminator"].strip("'")
         why = f"must be one of {error['ctx']['expected_tags']}."
         return UserError(why, option=option, value=error["ctx"]["tag"])
+    if kind == "unexpected_keyword_argument" and option.split(".")[-1] != error["loc"][-1]:
+        key = f"{option}.{error['loc'][-1]}".lstrip(".")
+        return UserError(f"Unknown option {key!r}. {suggest(key, options.list_options(command))}", option=key)
     if kind == "unexpected_keyword_argument":  # an override is known to the choice of its group: a file set this one
         group = error["loc"][0]
         why = f"is set by the protocol, but the chosen {group} has no such option: choose another {group} or protocol."

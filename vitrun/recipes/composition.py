@@ -116,13 +116,15 @@ def compose_cached(config: str | None, overrides: tuple[str, ...], folders: tupl
         return OmegaConf.to_container(hydra_compose(config, list(overrides)), resolve=True)
 
 
-def list_composed_files(config: str, overrides: Sequence[str]) -> list[ConfigFile]:
+def list_composed_files(config: str | None, overrides: Sequence[str]) -> list[ConfigFile]:
     """Return the files of a composition in the order in which they are merged, without composing them; cached."""
     return list(compute_defaults_list(config, tuple(overrides), tuple(config_folders())))
 
 
 @cache
-def compute_defaults_list(config: str, overrides: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[ConfigFile, ...]:
+def compute_defaults_list(
+    config: str | None, overrides: tuple[str, ...], folders: tuple[Path, ...]
+) -> tuple[ConfigFile, ...]:
     """Return Hydra's final defaults list."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode

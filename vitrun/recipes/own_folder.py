@@ -39,6 +39,11 @@ def find_own_folder(package: Path) -> Path | None:
     return folder.absolute() if named or not is_application(folder) else None
 
 
+def list_flags() -> list[str]:
+    """Return the flags that make another command search the folder that was named for this one."""
+    return ["--config-dir", os.environ[VARIABLE]] if os.environ.get(VARIABLE) else []
+
+
 def is_application(folder: Path) -> bool:
     """Return whether a folder has the configuration of a Hydra application: a defaults list in a file at its top."""
     files = (file for file in folder.glob("*.yaml") if file.is_file())

@@ -26,9 +26,9 @@ def list_groups_in(command: str, folders: tuple[Path, ...]) -> dict[str, dict[st
     names = sorted(field.name for field in fields(RECIPES[command]))
     groups = {name: list_group_files(group_folder(name)) for name in names}
     if "protocol" in groups:  # a file says which commands it is for
-        rows = {name: composition.read_config_file(f"protocol/{name}") for name in groups["protocol"]}
+        rows, _ = sound_rows(groups["protocol"], lambda name: composition.read_config_file(f"protocol/{name}"))
         groups["protocol"] = {
-            name: file for name, file in groups["protocol"].items() if command in rows[name].get("commands", [command])
+            name: groups["protocol"][name] for name, row in rows.items() if command in row.get("commands", [command])
         }
     return {
         group: {name: composition.read_header(f"{group_folder(group)}/{name}") for name in files}
@@ -145,7 +145,7 @@ def validate_row(kind: Any, tree: dict, place: str) -> Any:
 
 def check_own_row(command: str, group: str, name: str) -> None:
     """Raise a UserError that names the file if ``group=name`` of a command is an own file, and no sound row."""
-    folder = group_folder(command, group)
+    folder = group_folder(group)
     if group != "protocol" and composition.is_own(composition.find_config_file(f"{folder}/{name}")):
         kind = get_type_hints(RECIPES[command], include_extras=True)[group]
         check_row(kind, folder, name, read_row(folder, name))
