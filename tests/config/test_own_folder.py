@@ -105,6 +105,7 @@ def test_a_protocol_of_ones_own_is_listed_and_composed(workplace):
         ("model/bad.yaml", MODEL.replace("mine", "bad") + "widht: 3\n", "model=bad"),
         ("model/bad.yaml", MODEL.replace("mine", "bad") + "width: -3\n", "model=bad"),
         ("model/bad.yaml", "a: [\n", "model=bad"),
+        ("model/bad.yaml", MODEL.replace("mine", "bad") + "width: -3\n", "init=random:bad"),
         ("data/bad.yaml", "defaults: [nowhere, _self_]\nname: bad\n", "data=bad"),
         ("optim/bad.yaml", "kind: lamb\n", "optim=bad"),
         ("protocol/bad.yaml", PROTOCOL + "batch: -1\n", "protocol=bad"),
@@ -117,6 +118,6 @@ def test_an_error_in_a_file_of_ones_own_names_the_file(workplace, path, text, ov
     workplace(path, text)
     assert resolve.resolve_recipe("pretrain", ["model=mine"])
     with pytest.raises(UserError) as error:
-        resolve.resolve_recipe("pretrain", [override])
+        resolve.resolve_recipe("finetune" if override.startswith("init=") else "pretrain", [override])
     assert error.value.status == 2 and "\n" not in str(error.value)
     assert f"./conf/{path}" in str(error.value)

@@ -28,15 +28,15 @@ def find_own_folder(package: Path) -> Path | None:
         UserError: The named folder does not exist, or has a file that would replace one of a command.
     """
     named = os.environ.get(VARIABLE)
-    folder = Path(named).expanduser() if named else DEFAULT
+    folder = Path(os.path.abspath(Path(named).expanduser() if named else DEFAULT))
     if named == "" or not (folder.is_dir() or named) or (folder.is_dir() and folder.samefile(package)):
         return None
     if named and not folder.is_dir():
-        raise UserError(f"--config-dir, or {VARIABLE}: there is no folder {folder.absolute()}.", option=VARIABLE)
+        raise UserError(f"--config-dir, or {VARIABLE}: there is no folder {folder}.", option=VARIABLE)
     if named and (commands := {file.name for file in package.glob("*.yaml")} & set(os.listdir(folder))):
         why = f"{folder / min(commands)} would replace vitrun's. Only folders of it are searched, as model/: move it away."
         raise UserError(f"--config-dir, or {VARIABLE}: {why}", option=VARIABLE)
-    return folder.absolute() if named or not is_application(folder) else None
+    return folder if named or not is_application(folder) else None
 
 
 def list_flags() -> list[str]:

@@ -34,7 +34,7 @@ def resolve_init(init: str, runs: Path, command: str) -> str:
     if init == "latest":
         return find_latest_run(runs, command)
     if init.startswith("random:"):
-        tables.read_row("model", init.removeprefix("random:"))
+        tables.load_model_row(init.removeprefix("random:"))
         return init
     if init.startswith("timm:"):
         return init
