@@ -2,8 +2,11 @@
 
 import shutil
 
+import hydra
 import pytest
 import yaml
+from hydra import initialize_config_dir
+from omegaconf import OmegaConf, open_dict
 
 from helpers.overrides import DATA_ROWS, SCRATCH, SUITES, needed
 from vitrun.config import compose, protocols, resolve
@@ -124,3 +127,13 @@ def test_a_row_may_inherit_from_another_wherever_it_is_read(conf, group, parent)
         assert lookup.find_architecture(recipe.init, recipe.runs) == tables.load_model_rows()["mine"]
     else:
         assert resolve.resolve_recipe("eval", [SCRATCH, "data=mine"]).data.name == "mine"
+
+
+def test_composing_equals_that_of_stock_hydra_and_leaves_hydra_as_it_was():
+    ours = composition.compose("pretrain", ["data=cifar10", "optim=sgd", "optim.lr=0.5"])
+    with initialize_config_dir(str(composition.CONF), version_base="1.3"):
+        stock = hydra.compose("pretrain", ["data=cifar10", "optim=sgd", "optim.lr=0.5"], return_hydra_config=True)
+    assert stock.hydra.launcher and stock.hydra.job_logging, "Hydra's own groups"
+    with open_dict(stock):
+        del stock.hydra
+    assert OmegaConf.to_container(stock, resolve=True) == ours

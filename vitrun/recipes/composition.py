@@ -7,6 +7,7 @@ something is composed: names and headers need none of it.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,7 +109,7 @@ def compose(config: str | None, overrides: Sequence[str]) -> dict:
 
 @cache
 def compose_cached(config: str | None, overrides: tuple[str, ...], folders: tuple[Path, ...]) -> dict:
-    """Compose once in a process: it takes Hydra about a tenth of a second."""
+    """Compose once in a process: it takes Hydra about 30 ms."""
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
@@ -145,6 +146,32 @@ def parse_override(override: str) -> tuple[str, Any]:
 
 
 @contextmanager
+def without_hydra_groups() -> Iterator[None]:
+    """Leave out the files of Hydra's own groups (logging, launcher, help ...): loading them takes half of composing.
+
+    Outside, Hydra is as it was, for other programs in this process.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    stored = ConfigStore.instance().repo["hydra"]
+    original = stored["config.yaml"]
+    stored["config.yaml"] = replace(original, node=bare_hydra_config())
+    try:
+        yield
+    finally:
+        stored["config.yaml"] = original
+
+
+@cache
+def bare_hydra_config() -> Any:
+    """Return Hydra's own options with an empty defaults list."""
+    from hydra.conf import HydraConf
+    from omegaconf import OmegaConf
+
+    return OmegaConf.structured(HydraConf(defaults=[]))
+
+
+@contextmanager
 def hydra_session(folders: tuple[Path, ...]) -> Iterator[None]:
     """Initialize Hydra with the folders; raise CompositionError for its own errors and those of YAML."""
     from hydra import initialize_config_dir
@@ -154,7 +181,7 @@ def hydra_session(folders: tuple[Path, ...]) -> Iterator[None]:
     *own, package = folders
     search_path_plugin().folders = tuple(own)
     try:
-        with initialize_config_dir(str(package), version_base="1.3"):
+        with without_hydra_groups(), initialize_config_dir(str(package), version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise CompositionError(str(error)) from None
