@@ -35,7 +35,7 @@ class UserError(Exception):
     reported_by: Sequence[int] | None = None  # the ranks that print it; None until all ranks know it
 
     def __init__(
-        self, message: str, status: ExitCode = ExitCode.COMMAND, option: str | None = None, value: str | None = None
+        self, message: str, status: int = ExitCode.COMMAND, option: str | None = None, value: str | None = None
     ):
         super().__init__(message)
         self.message = message

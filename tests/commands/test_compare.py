@@ -24,7 +24,7 @@ def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
     cells, text = show("paper=table2")
     assert cells["CIFAR-100", "ours: L/16, ImageNet-21k"] == "93.00 ± 1.00 (-0.25)"
     assert cells["CIFAR-100", "L/16, ImageNet-21k"] == "93.25 ± 0.05"
-    assert "arXiv 2010.11929v2, table 2" in text and "Nothing else is matched" in text
+    assert "arXiv 2010.11929v2, table 2" in text and "Nothing else is compared" in text
     cells, _ = show("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, L/16"] == "93.00 ± 1.00 (-0.44)"
     found = json.loads((tmp_path / "table.json").read_text())

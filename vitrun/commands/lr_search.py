@@ -40,7 +40,7 @@ def search_learning_rate(recipe: Finetune, run: Run, tune: Callable[..., Result]
         return jobs.estimate([*trials, (final, len(seeds))], execute)
     scores = try_points(recipe, run, execute)
     # of equal scores the first, of the smallest learning rate
-    best = max(sorted(scores), key=scores.get) if scores else default
+    best = max(sorted(scores), key=scores.__getitem__) if scores else default
     finals = {seed: make_final_run(recipe, best, seed) for seed in seeds}
     results = run_finals(recipe, run, best, finals, execute)
     return summarize_search(recipe, best, scores, results)
@@ -91,7 +91,7 @@ def summarize_search(
 ) -> Result:
     """Return the means over the seeds, and what each seed (``finals``) and each point of the grid (``trials``) gave."""
     top1, top5 = ([result[name] for result in results.values()] for name in ("top1", "top5"))
-    trials = [describe_point(recipe, point) | {"top1": scores.get(point)} for point in list_grid_points(recipe)]
+    trials = [{**describe_point(recipe, point), "top1": scores.get(point)} for point in list_grid_points(recipe)]
     return {
         **describe_point(recipe, best),
         "top1": Metric(mean(top1), "share", stdev(top1) if len(top1) > 1 else None),

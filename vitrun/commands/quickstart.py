@@ -8,7 +8,13 @@ from vitrun.runs import jobs, run
 from vitrun.runtime.console import Screen
 
 SCRATCH = ["init=random:vit_nano8", "res=32"]  # the default model, untrained, for comparison
-CHAIN = (("pretrain", []), ("finetune", []), ("finetune", SCRATCH), ("fewshot", []), ("fewshot", SCRATCH))
+CHAIN: tuple[tuple[str, list[str]], ...] = (
+    ("pretrain", []),
+    ("finetune", []),
+    ("finetune", SCRATCH),
+    ("fewshot", []),
+    ("fewshot", SCRATCH),
+)
 
 
 def execute(recipe: recipes.Quickstart, screen: Screen) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from vitrun.config import expand
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import GROUPS, TASKS
-from vitrun.recipes import Finetune, tables, trees
+from vitrun.recipes import Finetune, Suite, Vtab, tables, trees
 from vitrun.runs import jobs
 from vitrun.runs.metrics import Metric, from_plain
 from vitrun.runs.run import Run, execute_run
@@ -25,6 +25,7 @@ def run_suite(recipe: Finetune, run: Run, finetune: Callable[[Finetune, Run], Re
     """
     if distributed.world_size() > 1:
         raise UserError("A suite runs each task as a process, one after another: start it without torchrun.")
+    assert isinstance(recipe.data, Suite)
     tasks = expand.expand_suite(recipe)
     results = load_task_results(tasks)
     todo = {name: task for name, task in tasks.items() if name not in results and has_original(task)}
@@ -64,7 +65,8 @@ def load_task_results(tasks: Mapping[str, Finetune]) -> dict[str, Result]:
 
 def has_original(task: Finetune) -> bool:
     """Return whether the folder of a task's original is there."""
-    return (task.data.root / TASKS[task.data.task].builder).is_dir()
+    data = task.data
+    return isinstance(data, Vtab) and data.root is not None and (data.root / TASKS[data.task].builder).is_dir()
 
 
 def build_overrides(recipe: Finetune) -> list[str]:

@@ -1,13 +1,14 @@
-"""What a finished run is of, in the overrides of the papers: model, data, what its weights were pretrained on, and how."""
+"""What a run is of, in the terms of papers: model, data, and how and on what its weights were pretrained."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 from vitrun.papers import names
 from vitrun.recipes import DEFAULT_RES
 from vitrun.runs.lookup import load_saved_recipe, model_name_of, pretraining_recipe
 
-FACT_NAMES = (  # what is known of a run beside its own options
+FACT_NAMES = (  # what is known of a run besides its options
     "command", "model", "data", "upstream", "res", "protocol", "objective", "positions", "positions_at",
     "head", "pre_logits", "init", "steps", "dropout", "pretrain_protocol", "pretrain_epochs", "pretrain_batch",
     "pretrain_mixup", "pretrain_optimizer",
@@ -15,56 +16,68 @@ FACT_NAMES = (  # what is known of a run beside its own options
 PAPER_OPTIMIZERS = {"adamw": "adam"}  # the paper's Adam decouples the weight decay (arXiv 2106.10270, section 3.3)
 
 
-def describe_run(command: str, options: dict, runs: Path) -> dict[str, str | None]:
-    """What a run is of, each of ``FACT_NAMES`` in the overrides of the papers; None where it is not known."""
-    init, root = options.get("init"), find_pretraining_options(options, runs)
-    network = root["model"] if root else {}
-    optimizer = root["optim"]["kind"] if root else None
-    tuned = (load_saved_recipe(init, runs) or {}) if command in ("eval", "fewshot") else options
-    written = {
+Options = dict[str, Any]  # of a saved recipe
+
+
+def describe_run(command: str, options: Options, runs: Path) -> dict[str, str | None]:
+    """Return each of ``FACT_NAMES`` for a run, in the terms of papers; None for what is not known."""
+    init = options.get("init")
+    pretraining = find_pretraining_options(options, runs)
+    tuning = options if command not in ("eval", "fewshot") or init is None else load_saved_recipe(init, runs) or {}
+    model = pretraining["model"] if pretraining else {}
+    facts = {
         "command": command,
-        "model": names.paper_model_name(network["name"], network)
-        if root
-        else names.paper_model_name(model_name_of(init, runs)),
+        "model": names.paper_model_name(model["name"] if pretraining else model_name_of(init or "", runs), model),
         "data": names.paper_data_name(options["data"]),
         "upstream": describe_upstream(command, init, runs),
         "res": find_resolution(options, runs),
-        "protocol": tuned.get("protocol"),
-        "objective": root["objective"]["kind"] if root and "objective" in root else "labels",
-        "positions": network.get("positions"),
-        "positions_at": network.get("positions_at"),
-        "head": network.get("head"),
-        "pre_logits": str(network["pre_logits"]).lower() if "pre_logits" in network else None,
+        "protocol": tuning.get("protocol"),
+        "objective": pretraining["objective"]["kind"] if pretraining and "objective" in pretraining else "labels",
+        "positions": model.get("positions"),
+        "positions_at": model.get("positions_at"),
+        "head": model.get("head"),
+        "pre_logits": str(model["pre_logits"]).lower() if "pre_logits" in model else None,
         "init": init,
         "steps": str(options["steps"]) if options.get("steps") else None,
-        "dropout": str(network.get("dropout", 0.0) if tuned.get("dropout") is None else tuned["dropout"]),
-        "pretrain_protocol": root.get("protocol") if root else names.pretraining_protocol_of(init),
-        "pretrain_epochs": f"{root['epochs']:g}" if root and root["epochs"] else None,
-        "pretrain_batch": str(root["batch"]) if root else None,
-        "pretrain_mixup": f"{root['augment']['mixup']:g}" if root else None,
+        "dropout": str(model.get("dropout", 0.0) if tuning.get("dropout") is None else tuning["dropout"]),
+        **describe_pretraining(pretraining, init),
+    }
+    return {name: facts[name] for name in FACT_NAMES}
+
+
+def describe_pretraining(options: Options | None, init: str | None) -> dict[str, str | None]:
+    """Return how weights were pretrained: by the options of a run here, or as the name of public weights tells."""
+    if options is None:
+        numbers = ("pretrain_epochs", "pretrain_batch", "pretrain_mixup", "pretrain_optimizer")
+        return {"pretrain_protocol": names.pretraining_protocol_of(init or ""), **dict.fromkeys(numbers)}
+    optimizer = options["optim"]["kind"]
+    return {
+        "pretrain_protocol": options.get("protocol"),
+        "pretrain_epochs": f"{options['epochs']:g}" if options["epochs"] else None,
+        "pretrain_batch": str(options["batch"]),
+        "pretrain_mixup": f"{options['augment']['mixup']:g}",
         "pretrain_optimizer": PAPER_OPTIMIZERS.get(optimizer, optimizer),
     }
-    return {name: written[name] for name in FACT_NAMES}
 
 
-def find_pretraining_options(options: dict, runs: Path) -> dict | None:
-    """The recipe of the pretraining run at the beginning; None where the weights are not from a run here."""
+def find_pretraining_options(options: Options, runs: Path) -> Options | None:
+    """Return the recipe of the first pretraining run of the weights; None if they do not come from a run here."""
     return options if options["command"] == "pretrain" else pretraining_recipe(options["init"], runs)[0]
 
 
 def describe_upstream(command: str, init: str | None, runs: Path) -> str:
-    """What weights were pretrained on: data sets, a file, a tag, or nothing (scratch).
+    """Return what weights were pretrained on: data sets, a file, a tag, or ``scratch``.
 
-    What ``eval`` counts was fine-tuned on the last of its data sets, which is not called pretraining.
+    For ``eval`` the last data set is not part of it, as that is what the weights were fine-tuned on.
     """
     stages = list_upstream_data(init, runs)
-    if command == "eval" and (names.training_data_of(init) or load_saved_recipe(init, runs)):
+    if command == "eval" and init and (names.training_data_of(init) or load_saved_recipe(init, runs)):
         stages = stages[:-1]
     return ", ".join(stages) or "scratch"
 
 
 def list_upstream_data(init: str | None, runs: Path) -> list[str]:
-    """The data sets behind weights, in order; their file or tag where its name does not say."""
+    """Return the data sets that weights were trained on, in order; their file or tag if its name does not tell."""
     if init is None or init.startswith("random:"):
         return []
     source = load_saved_recipe(init, runs)
@@ -74,14 +87,15 @@ def list_upstream_data(init: str | None, runs: Path) -> list[str]:
     return [*list_upstream_data(source.get("init"), runs), names.paper_data_name(source["data"])]
 
 
-def find_resolution(options: dict, runs: Path) -> str | None:
-    """The side of the images, given or that of the weights; None where neither their run nor their name says it."""
+def find_resolution(options: Options, runs: Path) -> str | None:
+    """Return the side of the images, of the run or of its weights; None if neither a recipe nor a name tells."""
     if options["res"]:
         return str(options["res"])
-    if (options.get("init") or "random:").startswith("random:"):
+    init = options.get("init") or "random:"
+    if init.startswith("random:"):
         return str(DEFAULT_RES)
-    source = load_saved_recipe(options["init"], runs)
+    source = load_saved_recipe(init, runs)
     if source is not None:
         return find_resolution(source, runs)
-    found = re.search(r"[-_](\d{3})(?=[-.@#]|$)", options["init"])
-    return found and found[1]
+    match = re.search(r"[-_](\d{3})(?=[-.@#]|$)", init)
+    return match[1] if match else None

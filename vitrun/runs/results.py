@@ -95,7 +95,7 @@ def load_finished_run(folder: Path, commands: tuple[str, ...], repeats: bool) ->
     return FinishedRun(folder.name, command, options, metrics, describe_run(command, options, runs), images)
 
 
-def has_no_own_result(options: dict) -> bool:
+def has_no_own_result(options: dict[str, Any]) -> bool:
     """Return whether a fine-tuning run is a trial of a grid, or is made of runs with folders of their own."""
     is_compound = options.get("grid") or options.get("seeds") or options["data"]["source"] == "suite"
     return bool(is_compound) or options.get("score") == "dev"
@@ -111,7 +111,7 @@ def tabulate(
     """
     added: list[str] = []
     while True:
-        groups: dict[tuple, list[FinishedRun]] = {}
+        groups: dict[tuple[tuple[str, ...], tuple[str, ...], str], list[FinishedRun]] = {}
         for run in runs:
             for value in (value for value in values if value in run.metrics):
                 row = tuple(run.label(name) for name in rows)
@@ -119,25 +119,26 @@ def tabulate(
                 groups.setdefault((row, column, value), []).append(run)
         clash = next((k for group in groups.values() if (k := find_difference(group, [*rows, *columns, *added]))), None)
         if clash is None:
-            return [average_seeds(*labels, group) for labels, group in groups.items()]
+            return [average_seeds(row, column, metric, group) for (row, column, metric), group in groups.items()]
         added.append(clash)
 
 
 def find_difference(group: list[FinishedRun], known: list[str]) -> str | None:
     """Return an option or fingerprint, other than the seed and the ``known`` labels, in which runs of a group differ."""
     options = [dict(list_computed_options(run)) for run in group]
-    names = dict.fromkeys(name for run_options in options for name in run_options)
-    others = (name for name in names if name not in ("seed", *known))
+    all_names = dict.fromkeys(name for run_options in options for name in run_options)
+    others = (name for name in all_names if name not in ("seed", *known))
     return next((name for name in others if len({str(run_options.get(name)) for run_options in options}) > 1), None)
 
 
 def list_computed_options(run: FinishedRun) -> list[tuple[str, Any]]:
     """Return the command, every option that changes what a run computes, and its fingerprints of images."""
-    ignored = recipes.RECIPES[run.command].execution_options
+    kind = recipes.RECIPES[run.command]
+    ignored = kind.execution_options if issubclass(kind, recipes.RunRecipe) else ()
     if len(run.options.get("l2", ())) == 1:  # else l2 is chosen by images that no number of shots holds
         ignored = (*ignored, "shots")
-    names = [name for name in trees.iterate_keys(run.options) if name.split(".")[0] not in ignored]
-    return [(name, trees.get_value(run.options, name)) for name in names] + list(run.images.items())
+    computed = [name for name in trees.iterate_keys(run.options) if name.split(".")[0] not in ignored]
+    return [(name, trees.get_value(run.options, name)) for name in computed] + list(run.images.items())
 
 
 def average_seeds(row: tuple[str, ...], column: tuple[str, ...], metric: str, group: list[FinishedRun]) -> Cell:
@@ -145,9 +146,9 @@ def average_seeds(row: tuple[str, ...], column: tuple[str, ...], metric: str, gr
     first = group[0]
     by_seed = {run.options.get("seed"): run.metrics[metric].mean for run in group}
     std = stdev(by_seed.values()) if len(by_seed) > 1 else first.metrics[metric].std
-    names = tuple(run.name for run in group)
+    run_names = tuple(run.name for run in group)
     unit = first.metrics[metric].unit
-    return Cell(row, column, metric, unit, by_seed, std, names, first.facts, serialize_setting(first))
+    return Cell(row, column, metric, unit, by_seed, std, run_names, first.facts, serialize_setting(first))
 
 
 def serialize_setting(run: FinishedRun) -> str:
@@ -166,11 +167,12 @@ def vtab_means(cells: list[Cell], labels: tuple[str, ...]) -> list[Cell]:
     if "data" not in labels:
         return []
     at = labels.index("data")
-    columns: dict[tuple, dict[str, Cell]] = {}
+    columns: dict[tuple[str, ...], dict[str, Cell]] = {}
     for cell in cells:
-        if cell.metric == "top1" and cell.facts["data"] in names.VTAB_TASKS.values():
+        task = cell.facts["data"]
+        if cell.metric == "top1" and task and task in names.VTAB_TASKS.values():
             texts = (*cell.row, *cell.column)
-            columns.setdefault((cell.setting, *texts[:at], *texts[at + 1 :]), {})[cell.facts["data"]] = cell
+            columns.setdefault((cell.setting, *texts[:at], *texts[at + 1 :]), {})[task] = cell
     return [
         average_tasks(label, members) for tasks in columns.values() for label, members in group_tasks(tasks).items()
     ]

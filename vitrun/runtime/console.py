@@ -5,9 +5,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vitrun.runtime import distributed
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 T = TypeVar("T")
 BAR_MIN_WIDTH = 110  # characters; a wider terminal has room for a bar beside the numbers
@@ -74,25 +77,24 @@ class Progress:
 
     def __init__(self, screen: Screen, what: str, total: int, done: int):
         self.screen, self.what, self.total, self.done = screen, what, total, done
-        self.bar = None
+        self.bar: RichProgress | None = None
         self.last_line = time.monotonic()
 
     def __enter__(self) -> "Progress":
         if self.screen.is_terminal and not self.screen.quiet:
+            from rich import progress
             from rich.console import Console
-            from rich.progress import BarColumn, TextColumn
-            from rich.progress import Progress as RichProgress
             from rich.table import Column
 
             console = Console(no_color="NO_COLOR" in os.environ)
             counter = Column(no_wrap=True, min_width=len(f"{self.what} {self.total}/{self.total}"))
-            bar = [BarColumn(min(40, console.width - BAR_MIN_WIDTH))] if console.width > BAR_MIN_WIDTH else []
+            bar = [progress.BarColumn(min(40, console.width - BAR_MIN_WIDTH))] if console.width > BAR_MIN_WIDTH else []
             columns = (
-                TextColumn("{task.description} {task.completed:.0f}/{task.total:.0f}", table_column=counter),
+                progress.TextColumn("{task.description} {task.completed:.0f}/{task.total:.0f}", table_column=counter),
                 *bar,
-                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+                progress.TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             )
-            self.bar = RichProgress(*columns, console=console, transient=True)
+            self.bar = progress.Progress(*columns, console=console, transient=True)
             self.bar.start()
             self.task = self.bar.add_task(self.what, total=self.total, completed=self.done, note="")
         return self

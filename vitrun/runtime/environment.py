@@ -22,8 +22,9 @@ def keep_freed_memory() -> None:
     threads that read images would wait for one another.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for parameter, value in MALLOC_OPTIONS.items() if mallopt and why_no_gpu() else ():
-        mallopt(parameter, value)
+    if mallopt and why_no_gpu():
+        for parameter, value in MALLOC_OPTIONS.items():
+            mallopt(parameter, value)
 
 
 def share_cores() -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 
@@ -61,7 +62,7 @@ def sync_to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def read_json(path: Path) -> dict | None:
+def read_json(path: Path) -> dict[str, Any] | None:
     """Return the object in a JSON file, or None if there is no such file; raise UserError if it is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

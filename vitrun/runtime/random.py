@@ -25,7 +25,7 @@ def uniform(seed: int, purpose: str, epoch: int, indices: np.ndarray, count: int
     """
     positions = indices.astype(np.uint64)[:, None] * np.uint64(count) + np.arange(count, dtype=np.uint64)
     with np.errstate(over="ignore"):  # the hash is arithmetic modulo 2^64
-        z = np.uint64(derive_seed(seed, purpose, epoch)) + (positions + np.uint64(1)) * GOLDEN
+        z: np.ndarray = np.uint64(derive_seed(seed, purpose, epoch)) + (positions + np.uint64(1)) * GOLDEN
         z = (z ^ (z >> np.uint64(30))) * MIX1
         z = (z ^ (z >> np.uint64(27))) * MIX2
         z = z ^ (z >> np.uint64(31))
