@@ -34,3 +34,12 @@ def test_every_row_says_what_is_done_where_and_how_it_was_checked():
     for row in ROWS:
         cells = [cell.strip() for cell in row.strip("| ").split(" | ")]
         assert len(cells) == 5 and all(cells), row
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_to_files(page):
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (page.parent / link).exists()]

@@ -7,5 +7,5 @@ COMMAND_MODULES = {"eval": "evaluate", "models": "list_models", "data": "list_da
 
 
 def import_command(command: str) -> ModuleType:
-    """Import the module of a command, whose ``main`` runs it."""
+    """Import the module of a command, whose ``execute`` runs it."""
     return import_module(f"vitrun.commands.{COMMAND_MODULES.get(command, command)}")
