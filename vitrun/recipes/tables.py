@@ -138,9 +138,18 @@ def validate_row(kind: Any, tree: dict, place: str) -> Any:
     try:
         return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        what = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
-        raise UserError(f"{place} is unsound: {what}") from None
+        raise UserError(f"{place} is unsound: {explain_error(error.errors()[0])}") from None
+
+
+def explain_error(error: dict) -> str:
+    """Return what is wrong with a row, by pydantic's error."""
+    option = str(error["loc"][-1]) if error["loc"] else ""
+    if error["type"] == "unexpected_keyword_argument":
+        return f"unknown option {option!r}."
+    if error["type"] == "missing":
+        return f"{option} is missing."
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{option}={error['input']}: {message}" if option and not isinstance(error["input"], dict) else message
 
 
 def check_own_row(command: str, group: str, name: str) -> None:
