@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from textwrap import wrap
 
-from vitrun.config import compose, data_args
+from vitrun.config import compose, data_args, recipe_file
 from vitrun.recipes import options, tables, trees
 
 LINE_WIDTH, VALUES_COLUMN = 100, 32  # characters: of a line, and before the allowed values of an option
@@ -23,6 +23,7 @@ def describe_options(command: str) -> str:
     choices = {f"{group}=": names for group, names in groups.items()}
     if command == "data":
         choices = {"NAME": data_args.list_datasets()}
+    lines += ["", f"{recipe_file.KEY}=FILE reads options of your own from a YAML file, under those that are typed."]
     for title, names in choices.items():
         width = max(map(len, names))
         lines += ["", f"Choices of {title}:"]
@@ -42,7 +43,7 @@ def list_completions(command: str, typed: Sequence[str]) -> list[str]:
 
     Bash splits ``model=vi`` into ``model``, ``=`` and ``vi`` (and drops a trailing ``=``); other shells do not.
     """
-    keys = [f"{key}=" for key in options.list_options(command)]
+    keys = [f"{key}=" for key in (*options.list_options(command), recipe_file.KEY)]
     if command == "data":
         return keys if typed else list(data_args.list_datasets())
     groups = tables.list_groups(command)

@@ -11,13 +11,33 @@ Files of ``conf/protocol`` and ``conf/recipe`` say more than options, in keys th
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import field, fields
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field
 
 from vitrun.errors import UserError, lookup
 from vitrun.recipes import composition, tables, trees
+from vitrun.recipes.base import frozen_dataclass
 
-METADATA_KEYS = ("commands", "for_data", "by_model", "other_models", "published")
+Variant = Annotated[str, Field(pattern=r"^\S+=\S+( \S+=\S+)*$")]  # overrides that belong together
+
+
+@frozen_dataclass
+class Metadata:
+    """What a file says beside options."""
+
+    commands: tuple[str, ...] | None = None
+    for_data: tuple[str, ...] = ()
+    by_model: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    other_models: str | None = None
+    published: tuple[Variant, ...] = ()
+
+
+METADATA_KEYS = tuple(entry.name for entry in fields(Metadata))
 MODEL_METADATA_KEYS = ("about", "published")  # of an entry of by_model
 REFUSED = "refused"
 FALLBACK_PROTOCOL = "small"  # if no protocol is named and that of the command's file has no recipe
@@ -41,6 +61,23 @@ class ModelEntry(NamedTuple):
     pairs: dict[str, str]  # overrides
     about: str | None
     published: Sequence[str]
+
+
+def read_metadata(path: str) -> Metadata:
+    """Return the metadata of the file ``path`` in ``conf/``, which it does not inherit; raise UserError if it is wrong."""
+    return read_file_metadata(path, composition.find_config_file(path))
+
+
+@cache
+def read_file_metadata(path: str, file: Path) -> Metadata:
+    """Return the metadata of a file, checked once."""
+    content = composition.parse_config_file(file)
+    place = composition.format_config_path(path)
+    metadata = {key: value for key, value in content.items() if key in METADATA_KEYS}
+    checked = tables.validate_row(Metadata, metadata, place)
+    for values in filter(None, checked.by_model.values()):
+        tables.validate_row(Metadata, {"published": values.get("published", ())}, place)
+    return checked
 
 
 def default_choice(command: str, pairs: dict[str, str]) -> Choice:
@@ -68,20 +105,17 @@ def explain_fallback(command: str, pairs: dict[str, str]) -> str | None:
 
 def has_recipe(command: str, choice: Choice) -> bool:
     """Return whether a protocol has a recipe for the data set and the model."""
-    protocol = composition.read_config_file(f"protocol/{choice.protocol}")
-    if any(fnmatchcase(choice.data, pattern) for pattern in protocol.get("for_data", ())):
+    if any(fnmatchcase(choice.data, pattern) for pattern in read_metadata(f"protocol/{choice.protocol}").for_data):
         return True
     path = f"recipe/{command}/{choice.protocol}/{choice.data}"
     return composition.find_config_file(path).is_file() and (
-        choice.model is None
-        or composition.read_config_file(path).get("other_models") != REFUSED
-        or choice.model in list_models(path)
+        choice.model is None or read_metadata(path).other_models != REFUSED or choice.model in list_models(path)
     )
 
 
 def list_models(path: str) -> list[str]:
     """Return the models that a file has entries for."""
-    by_model = composition.read_config_file(path).get("by_model", {})
+    by_model = read_metadata(path).by_model
     return list(
         dict.fromkeys(model for models, values in by_model.items() if values is not None for model in models.split())
     )
@@ -94,7 +128,7 @@ def list_model_entries(paths: Iterable[str], model: str | None) -> list[ModelEnt
     """
     entries: dict[tuple[str, int], ModelEntry] = {}
     for path in paths:
-        for models, values in composition.read_config_file(path).get("by_model", {}).items():
+        for models, values in read_metadata(path).by_model.items():
             if values is None:
                 entries = {key: entry for key, entry in entries.items() if key[0] != models}
             elif model in models.split():
@@ -108,7 +142,7 @@ def list_model_entries(paths: Iterable[str], model: str | None) -> list[ModelEnt
 def describe_model(paths: Sequence[str], model: str | None) -> str | None:
     """Return what files say of their recipe for a model, or of models that they have none for."""
     entries = list_model_entries(paths, model)
-    others = [text for path in paths if (text := composition.read_config_file(path).get("other_models"))]
+    others = [text for path in paths if (text := read_metadata(path).other_models)]
     if not entries:
         return others[-1] if others and model else None
     return "; ".join(entry.about for entry in entries if entry.about) or None
@@ -120,7 +154,7 @@ def check_protocol(command: str, pairs: dict[str, str]) -> None:
         return
     name, known = pairs["protocol"], tables.list_groups(command)["protocol"]
     if name not in known and name in tables.list_group_files("protocol"):
-        commands = composition.read_config_file(f"protocol/{name}")["commands"]
+        commands = read_metadata(f"protocol/{name}").commands or ()
         why = f"is for vitrun {' and '.join(commands)}: choose one of {', '.join(known)}."
         raise UserError(why, option="protocol", value=name)
     lookup(known, name, "protocol", "protocol")
@@ -141,9 +175,9 @@ def check_protocol(command: str, pairs: dict[str, str]) -> None:
 
 def describe_recipes(command: str, protocol: str) -> str:
     """Return the data sets that a protocol has recipes for, with the models of those that are for some alone."""
-    patterns = composition.read_config_file(f"protocol/{protocol}").get("for_data", [])
+    patterns = read_metadata(f"protocol/{protocol}").for_data
     folder = f"recipe/{command}/{protocol}"
     names = [name for name in tables.list_group_files(folder) if not any(fnmatchcase(name, p) for p in patterns)]
-    refused = {name: composition.read_config_file(f"{folder}/{name}").get("other_models") == REFUSED for name in names}
+    refused = {name: read_metadata(f"{folder}/{name}").other_models == REFUSED for name in names}
     some = {name: f" ({', '.join(list_models(f'{folder}/{name}'))})" if refused[name] else "" for name in names}
     return ", ".join([*patterns, *(f"{name}{some[name]}" for name in names)])

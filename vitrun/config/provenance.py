@@ -153,7 +153,7 @@ def sets_anything(files: Sequence[str], layers: compose.Layers) -> bool:
 
 def list_variants(command: str, files: Sequence[str], layers: compose.Layers) -> list[dict[str, Any]]:
     """Return what the paper ran too, as the files of a recipe list it: options that belong together, with their values."""
-    texts = [text for path in files for text in composition.read_config_file(path).get("published", ())]
+    texts = [text for path in files for text in protocols.read_metadata(path).published]
     texts += [text for entry in layers.entries for text in entry.published]
     variants = []
     for text in texts:
