@@ -17,7 +17,7 @@ def vitrun(tmp_path):
     """Run a command of ``vitrun`` in an empty folder, in a forked process; return the process at its end."""
 
     def vitrun(*arguments: str, **environment: str) -> CommandProcess:
-        process = CommandProcess(*arguments, folder=tmp_path, **TERMINAL, **environment)
+        process = CommandProcess(*arguments, folder=tmp_path, environment=os.environ | TERMINAL | environment)
         process.wait()
         return process
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.processes import run_forked
 from vitrun.commands import compare, finetune, vtab_suite
 from vitrun.config import expand, resolve
 from vitrun.errors import ExitCode, UserError
@@ -68,7 +69,8 @@ def test_each_task_has_a_process_and_none_is_repeated(root, tmp_path, capfd):
     assert re.search(r"\| pets +\| natural +\| missing", said) and "all (2/19)" in said
 
 
-def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tmp_path, capfd):
+def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(subprocesses, "run_process", run_forked)
     originals, runs = tmp_path / "originals", tmp_path / "runs"
     shutil.copytree(root / "dtd", originals / "dtd")
     recipe = load(originals, runs, "data.tasks=dtd,flowers102")

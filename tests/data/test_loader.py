@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from helpers.images import random_images
+from helpers.processes import CommandProcess
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.sampler import Order, rank_range
@@ -65,13 +66,8 @@ def test_reading_images_leaves_the_network_all_cores(tmp_path):
         "warmup=1",
         "--dry-run",
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "vitrun", "pretrain", *overrides],
-        env=os.environ | {"OMP_NUM_THREADS": "2"},
-        capture_output=True,
-        text=True,
-    )
-    assert "on cpu, 2 cores" in done.stdout, done.stdout + done.stderr
+    output = CommandProcess("pretrain", *overrides, environment=os.environ | {"OMP_NUM_THREADS": "2"}).wait()
+    assert "on cpu, 2 cores" in output
 
 
 def split(number: int) -> data.Split:

@@ -4,23 +4,24 @@ import os
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from vitrun.cli.app import app
 
 
 def run_app(
-    arguments: Sequence[str], stdout: Connection, stderr: Connection, folder: str | None, environment: dict[str, str]
+    arguments: Sequence[str], stdout: Connection, stderr: Connection, folder: Path, environment: dict[str, str]
 ) -> None:
-    """Run ``vitrun ARGUMENTS`` in a folder, the process leading its own group, with its output in two pipes."""
+    """Run ``vitrun ARGUMENTS`` in a folder and an environment, as leader of a process group, its output in two pipes."""
     os.setsid()
     for pipe, descriptor in ((stdout, 1), (stderr, 2)):
         os.dup2(pipe.fileno(), descriptor)
         pipe.close()
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
-    if folder is not None:
-        os.chdir(folder)
-    os.environ |= environment
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
     if "OMP_NUM_THREADS" in environment and "torch" in sys.modules:  # which read it when it was imported
         sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))
     app(list(arguments), prog_name="vitrun")

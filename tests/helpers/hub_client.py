@@ -14,11 +14,14 @@ TEST = "plain/test-00000-of-00001.parquet"  # in a data set of two splits
 TRAIN = [f"plain/train-{n:05d}-of-00002.parquet" for n in range(2)]
 # The Hub's client reads its environment when it is imported: one process for all tests, which opens split after split.
 CLIENT = """
-import json, sys
+import json, sys, time
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runtime.console import Screen
+
+sleep = time.sleep
+time.sleep = lambda seconds: sleep(seconds / 10)  # a retry waits seconds
 
 for line in sys.stdin:
     overrides, part, ticks = json.loads(line)

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import socket
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -29,10 +30,10 @@ class CommandProcess:
     stdout: str
     stderr: str
 
-    def __init__(self, *arguments: str, folder: Path | None = None, **environment: str):
+    def __init__(self, *arguments: str, folder: Path | None = None, environment: dict[str, str] | None = None):
         readers, writers = zip(*(FORKS.Pipe(duplex=False) for _ in range(2)))
-        place = None if folder is None else str(folder)
-        self.process = FORKS.Process(target=run_app, args=(arguments, *writers, place, environment), daemon=True)
+        place = (folder or Path.cwd(), environment or dict(os.environ))  # where it runs, and its whole environment
+        self.process = FORKS.Process(target=run_app, args=(arguments, *writers, *place), daemon=True)
         self.process.start()
         self.pid, self.pipes = self.process.pid, readers
         for writer in writers:
@@ -56,6 +57,15 @@ def read_pipe(pipe: Connection) -> str:
         return file.read()
 
 
+def run_forked(command: str, overrides: Sequence[str], silent: bool = False) -> int:
+    """Stand in for ``subprocesses.run_process`` where it is not the point that a job is a process of its own."""
+    process = CommandProcess(command, *overrides)
+    output = process.wait()
+    if not silent:
+        print(output, end="")
+    return process.returncode
+
+
 def start_pretraining(runs: Path, *overrides: str) -> CommandProcess:
     """Start a pretraining run of 40 steps, which saves a checkpoint after each."""
     return CommandProcess("pretrain", *LONG_RUN, *overrides, f"runs={runs}")
@@ -65,7 +75,7 @@ def start_ranks(count: int, *arguments: str) -> list[CommandProcess]:
     """Start a command as several ranks, which meet by the environment as those of torchrun do."""
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "OMP_NUM_THREADS": "1"}
     ranks = ({"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)} for rank in range(count))
-    return [CommandProcess(*arguments, **address, **rank) for rank in ranks]
+    return [CommandProcess(*arguments, environment=os.environ | address | rank) for rank in ranks]
 
 
 def find_free_port() -> int:

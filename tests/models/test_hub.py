@@ -1,14 +1,13 @@
 """Weights from the Hub: ``init=hf:ORG/NAME`` against a small Hub on this machine, as the command line runs it."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
 from helpers.hub_client import environment
+from helpers.processes import CommandProcess
 from helpers.small_hub import COMMIT, serve
 from vitrun import models
 from vitrun.models.export import export_model
@@ -36,14 +35,11 @@ def hub(tmp_path_factory):
 
 @pytest.fixture
 def vitrun(hub, tmp_path):
-    def vitrun(*overrides: str, **more: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", "vitrun", *overrides],
-            cwd=tmp_path,
-            env=environment(tmp_path / "hf", hub[0].endpoint, **more),
-            capture_output=True,
-            text=True,
-        )
+    def vitrun(*arguments: str, **more: str) -> CommandProcess:
+        settings = environment(tmp_path / "hf", hub[0].endpoint, **more)
+        process = CommandProcess(*arguments, folder=tmp_path, environment=settings)
+        process.wait()
+        return process
 
     return vitrun
 

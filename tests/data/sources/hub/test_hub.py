@@ -2,12 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
 from helpers.hub_client import TEST, TRAIN, environment
+from helpers.processes import CommandProcess
 from helpers.small_hub import COMMIT, TOKEN
 
 
@@ -123,13 +122,9 @@ def test_a_command_downloads_what_it_needs_and_prints_nothing_but_its_result(hub
     name = put("command")
     overrides = ["init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data=folder", f"data.hub=vit/{name}"]
     overrides += [f"data.revision={COMMIT}", "data.config=plain", "device=cpu", "batch=8"]
-    done = subprocess.run(
-        [sys.executable, "-m", "vitrun", "fewshot", "--json", *overrides],
-        cwd=tmp_path,
-        env=environment(client.home, hub.endpoint),
-        capture_output=True,
-        text=True,
-    )
+    settings = environment(client.home, hub.endpoint)
+    done = CommandProcess("fewshot", "--json", *overrides, folder=tmp_path, environment=settings)
+    done.wait()
     assert done.stderr == "" and json.loads(done.stdout)["images_used"] == 3
     log = next((tmp_path / "runs").glob("fewshot-*/log.txt")).read_text()
     assert "test of vit/command, 1 file, " in log and "train of vit/command, 2 files, " in log
