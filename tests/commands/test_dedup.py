@@ -192,7 +192,7 @@ WRONG = [
     ("dedup distance=65", ["distance=65: "]),
     ("dedup similarity=2", ["similarity=2: "]),
     ("dedup data=imagenet_real data.path=/", ["data=imagenet_real: is for vitrun eval only"]),
-    ("dedup against=shapes against.source=files", ["it comes with the choice of against=NAME, here shapes"]),
+    ("dedup against=shapes against.source=files", ["comes with the choice of against=NAME, here shapes"]),
     ("pretrain exclude=nothing", ["exclude=nothing: not a finished dedup run or a file of keys", "vitrun dedup"]),
     (
         "eval init=random:vit_nano8 data=digits dedup=nothing",

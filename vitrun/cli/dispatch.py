@@ -120,8 +120,9 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
             unused.check_unused(command, [(overrides, recipe)])
     if len(jobs) > 1:
 
-        def execute(recipe: "Recipe") -> dict[str, Any]:
-            return execute_recipe(command, overrides, recipe, Screen(flags.quiet, flags.json), flags.dry_run) or {}
+        def execute(job: list[str], recipe: "Recipe") -> dict[str, Any]:
+            output = Screen(flags.quiet, flags.json)
+            return execute_recipe(command, overrides, recipe, output, flags.dry_run, job) or {}
 
         multi_dataset.run_datasets(jobs, flags.cfg, execute, screen)
     elif flags.cfg:
@@ -152,11 +153,14 @@ def print_result(
 
 
 def execute_recipe(
-    command: str, overrides: list[str], recipe: "Recipe", screen: Screen, dry_run: bool
+    command: str, overrides: list[str], recipe: "Recipe", screen: Screen, dry_run: bool, job: list[str] | None = None
 ) -> dict[str, Any] | None:
     """Return the result of a command; None for a command that makes no run.
 
     If it is interrupted, print how to continue and raise typer.Exit.
+
+    Args:
+        job: The overrides of this recipe, if ``overrides`` are of several.
     """
     from vitrun.config.own_files import describe_replaced_files
     from vitrun.config.provenance import describe_deviations, describe_fallback
@@ -164,8 +168,8 @@ def execute_recipe(
     from vitrun.runs.run import execute_run
 
     def execute(recipe: "Recipe", output: Any) -> Any:
-        lines = describe_deviations(command, overrides, recipe)
-        for line in [*lines, *describe_replaced_files(command, overrides, recipe)]:
+        lines = describe_deviations(command, job or overrides, recipe)
+        for line in [*lines, *describe_replaced_files(command, job or overrides, recipe)]:
             output.log(line)
         return commands.import_command(command).execute(recipe, output)  # imports torch, so it comes last
 
@@ -173,7 +177,7 @@ def execute_recipe(
         if command not in RUN_COMMANDS:
             return execute(recipe, screen)
         with distributed.propagate_errors():
-            note = describe_fallback(command, overrides)
+            note = describe_fallback(command, job or overrides)
             return execute_run(command, recipe, screen, execute, dry_run, note)
     except Interrupted as interrupt:
         screen.warn(

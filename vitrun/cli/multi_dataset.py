@@ -9,8 +9,10 @@ from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
 
 
-def run_datasets(jobs: list[list[str]], cfg: bool, execute: Callable[[Any], dict[str, Any]], screen: Screen) -> None:
-    """Execute the recipe of each data set, all checked before the first; print a table, or one JSON object."""
+def run_datasets(
+    jobs: list[list[str]], cfg: bool, execute: Callable[[list[str], Any], dict[str, Any]], screen: Screen
+) -> None:
+    """Execute the overrides and recipe of each data set, all checked before the first; print a table, or one JSON object."""
     with distributed.propagate_errors(), distributed.rank_zero_first():
         recipes = [resolve.resolve_recipe("fewshot", job, running=not cfg) for job in jobs]
         unused.check_unused("fewshot", list(zip(jobs, recipes)))
@@ -19,7 +21,7 @@ def run_datasets(jobs: list[list[str]], cfg: bool, execute: Callable[[Any], dict
             print("\n\n".join(provenance.format_config("fewshot", *pair) for pair in zip(jobs, recipes)))
         return
     names = [next(override.removeprefix("data=") for override in job if override.startswith("data=")) for job in jobs]
-    results, errors = run_jobs(dict(zip(names, recipes)), execute, screen.log, screen.warn)
+    results, errors = run_jobs(dict(zip(names, zip(jobs, recipes))), lambda job: execute(*job), screen.log, screen.warn)
     if screen.as_json:
         screen.print_result(results)
     elif results:
