@@ -27,7 +27,7 @@ class UserError(Exception):
 
     Args:
         message: The sentences to print. Where ``value`` is given, ``option=value: `` is printed before them.
-        status: The exit code of the process.
+        status: The exit code of the process: one of ``ExitCode``, or that of a process that failed.
         option: The option at fault, as in ``data.path``.
         value: The value of that option, as typed.
     """
@@ -52,7 +52,7 @@ class Interrupted(Exception):
 
     reported_by: Sequence[int] | None = None
 
-    def __init__(self, status: ExitCode):
+    def __init__(self, status: int):
         super().__init__(status)  # so that it can be pickled, from rank to rank
         self.status = status
 

@@ -65,9 +65,9 @@ def find_pairs(
     if loaded:
         splits = ((recipe.against, "test", test), (recipe.data, "train", train))
         extractor = FeatureExtractor(recipe, run, machine, loaded)
-        vectors = [near_duplicates.normalize_features(extractor.extract(*split)[0]) for split in splits]
+        tests_x, trains_x = (near_duplicates.normalize_features(extractor.extract(*split)[0]) for split in splits)
         pairs["features"] = near_duplicates.match_by_cosine(
-            *vectors, near_duplicates.normalize_features, recipe.similarity, machine.device
+            tests_x, trains_x, near_duplicates.normalize_features, recipe.similarity, machine.device
         )
     return pairs
 

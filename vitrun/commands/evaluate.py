@@ -29,11 +29,11 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     machine = Machine(recipe.device, recipe.precision)
     weights.check_init(recipe.init, recipe.res)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
-    duplicates = find_duplicates(recipe, test) if recipe.dedup else None
+    duplicates = find_duplicates(recipe, recipe.dedup, test) if recipe.dedup else None
     loaded = weights.load_init(recipe.init, recipe.runs, 0, run.log, res=recipe.res)
     network = match_classes(loaded, test, recipe.init, recipe.data.name)
     check_class_names(loaded.names, test, recipe.init, run.warn)
-    if network is not loaded.network:
+    if network is not loaded.network and test.imagenet_labels is not None:
         allowed = len(np.unique(test.imagenet_labels))
         run.log(f"answers: the likeliest of {allowed} of the model's {loaded.classes:,} classes")
     loss = (load_saved_recipe(recipe.init, recipe.runs) or {}).get("loss", "softmax")
@@ -56,12 +56,12 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     return {**result, "images_used": int((correct >= 0).any(1).sum()), "images_expected": len(test) + test.skipped}
 
 
-def find_duplicates(recipe: recipes.Eval, test: data.Split) -> np.ndarray:
+def find_duplicates(recipe: recipes.Eval, dedup: str, test: data.Split) -> np.ndarray:
     """Return which test images [N] the dedup run found in a training set; raise UserError if none would be left."""
-    keys = exclude.load_duplicate_keys(recipe.dedup, recipe.runs, test.identity)
+    keys = exclude.load_duplicate_keys(dedup, recipe.runs, test.identity)
     duplicates = np.array([key in keys for key in test.keys])
     if not (test.correct_labels[~duplicates] >= 0).any():
-        raise UserError("Every test image is a duplicate, which leaves none.", ExitCode.DATA, "dedup", recipe.dedup)
+        raise UserError("Every test image is a duplicate, which leaves none.", ExitCode.DATA, "dedup", dedup)
     return duplicates
 
 

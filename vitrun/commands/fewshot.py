@@ -35,7 +35,7 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
         return {"train_images": len(train), "test_images": len(test)}
     extractor = FeatureExtractor(recipe, run, machine, loaded)
     if recipe.probe == "ridge":
-        metrics = run_few_shot(extractor, train, test)
+        metrics = run_few_shot(recipe, extractor, train, test)
     else:
         metrics = run_linear_probe(recipe, run, iterate_features(extractor, train, test, layers), len(train.classes))
     return {
@@ -46,18 +46,20 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     }
 
 
-def run_few_shot(extractor: FeatureExtractor, train: data.Split, test: data.Split) -> dict[str, Any]:
+def run_few_shot(
+    recipe: recipes.Fewshot, extractor: FeatureExtractor, train: data.Split, test: data.Split
+) -> dict[str, Any]:
     """Return the accuracy at each number of shots (mean, deviation, 95 % interval over the seeds); write drawn.json."""
-    recipe, run = extractor.recipe, extractor.run
-    features = [
+    run = extractor.run
+    train_features, test_features = (
         ridge.Features(*extractor.extract(recipe.data, part, split), len(train.classes))
         for part, split in (("train", train), ("test", test))
-    ]
-    draws = ridge.evaluate_few_shot(*features, recipe.shots, recipe.seeds, recipe.l2)
+    )
+    draws = ridge.evaluate_few_shot(train_features, test_features, recipe.shots, recipe.seeds, recipe.l2)
     drawn = {f"seed {draw.seed}, {draw.shots} shots": [train.keys[i] for i in draw.rows.tolist()] for draw in draws}
     run.write_file("drawn.json", lambda path: path.write_text(json.dumps(drawn), encoding="utf-8"))
     accuracies = ridge.summarize_draws(draws)
-    largest_class = int(torch.bincount(features[0].y).max())  # in images
+    largest_class = int(torch.bincount(train_features.y).max())  # in images
     for shots in recipe.shots:
         note = f" (all images each time: no class has more than {largest_class})" if shots >= largest_class else ""
         name = f"{shots} shot{'s' * (shots > 1)}"
@@ -73,9 +75,9 @@ def run_linear_probe(
     """Return the accuracy and l2 of each layer, and of several the best by the held-out tenth, not by the test."""
     run.log("linear probe on all training images: shots, seeds and l2 are not used")
     results = {}
-    for name, tensors in features:
+    for name, (x, y, x_test, y_test) in features:
         run.raise_if_interrupted()
-        probe = results[name] = logistic.evaluate_linear_probe(*tensors, classes, recipe.linear.l2)
+        probe = results[name] = logistic.evaluate_linear_probe(x, y, x_test, y_test, classes, recipe.linear.l2)
         note = "" if probe.converged else f"; not converged in {logistic.MAX_ITERATIONS} iterations"
         run.log(f"{name}: {probe.accuracy:.2%} (l2 {probe.l2:g}, held out {probe.held_out:.2%}{note})")
     result: dict[str, Any] = {name: Metric(probe.accuracy, "share") for name, probe in results.items()}
@@ -127,6 +129,7 @@ def choose_layers(recipe: recipes.Fewshot, loaded: models.LoadedModel) -> list[i
     depth = loaded.model.depth
     if recipe.layers == ("all",):
         return list(range(depth + 1))
-    if max(recipe.layers) > depth:
+    numbers = [layer for layer in recipe.layers if isinstance(layer, int)]
+    if max(numbers) > depth:
         raise UserError(f"{loaded.model.name} has layers 0 to {depth}.", option="layers", value=layers)
-    return list(dict.fromkeys(recipe.layers))
+    return list(dict.fromkeys(numbers))

@@ -1,5 +1,8 @@
 """``vitrun data``: the table of data sets, one row of it, or what a folder holds."""
 
+from pathlib import Path
+from typing import cast
+
 from vitrun import recipes
 from vitrun.config import data_args
 from vitrun.data.sources.registry import find_source
@@ -15,7 +18,8 @@ def execute(recipe: recipes.ListData, screen: Screen) -> None:
     """Print one row per data set: its sizes, where it comes from and its name in the paper; or summarize a folder."""
     if recipe.data is not None:
         if recipe.name == data_args.VTAB:
-            check_originals(recipe.data.root, recipe.save, screen)
+            root = cast(recipes.Vtab, recipe.data).root
+            check_originals(Path(root or ""), recipe.save, screen)
         else:
             print_summary(recipe.data, screen)
         return

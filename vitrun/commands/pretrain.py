@@ -25,7 +25,8 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     train, test = open_training_data(recipe, run, recipe.exclude)
     objective.check_data(train, test)
     probes = resolve.resolve_probe_recipes(recipe)
-    online = (OnlineProbe(probes, recipe.fewshot.every, res, run, machine),) if probes else ()
+    every = recipe.fewshot.every
+    online = () if every is None else (OnlineProbe(probes, every, res, run, machine),)
     torch.manual_seed(random.derive_seed(recipe.seed, "weights"))
     loaded = objective.build_model(recipe.model, train, res)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine, online)

@@ -25,7 +25,7 @@ class Layers:
     values: dict[str, str]  # options that they set for it, but for those of the overrides
 
 
-def compose_config(command: str, overrides: Sequence[str], weights: str | None = None) -> dict:
+def compose_config(command: str, overrides: Sequence[str], weights: str | None = None) -> dict[str, Any]:
     """Return the plain tree of options after files and overrides; every override is known, and given once.
 
     Args:
@@ -129,7 +129,7 @@ def list_known_options(command: str, choices: dict[str, str]) -> dict[str, Any]:
     return {**tables.list_groups(command), **{key: trees.get_value(tree, key) for key in trees.iterate_keys(tree)}}
 
 
-def compose_tree(command: str, pairs: dict[str, str], weights: str | None = None) -> dict:
+def compose_tree(command: str, pairs: dict[str, str], weights: str | None = None) -> dict[str, Any]:
     """Return the plain tree that Hydra composes from the command's files and overrides, without metadata."""
     layers = choose_layers(command, pairs, weights)
     given = {key: value for key, value in pairs.items() if key not in layers.choices}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from vitrun.errors import UserError, lookup
 from vitrun.recipes import tables
@@ -33,13 +34,14 @@ def expand_bare_name(overrides: Sequence[str]) -> list[str]:
     return [*(override for override in overrides if override != f"data={row}"), f"data={row}"]
 
 
-def select_dataset(overrides: Sequence[str], tree: dict) -> dict | None:
+def select_dataset(overrides: Sequence[str], tree: dict[str, Any]) -> dict[str, Any] | None:
     """The options of the data set to look into; None where no override is about them, for then its row is shown.
 
     A UserError where they do not say which folder. That of VTAB's originals is all that its tasks can be told at once.
     """
-    own, data = [override for override in overrides if override.startswith("data.")], tree.get("data")
-    if not own:
+    own = [override for override in overrides if override.startswith("data.")]
+    data: dict[str, Any] | None = tree.get("data")
+    if not own or data is None:
         return None
     if tree["name"] == VTAB:
         row = tables.read_row("data", data["name"])

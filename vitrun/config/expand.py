@@ -1,7 +1,7 @@
 """Recipes made of a recipe: the trials and final runs of a learning-rate search, the tasks of a suite."""
 
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 from vitrun.config import validate
 from vitrun.recipes import Finetune, Suite, Vtab, tables, trees
@@ -11,7 +11,7 @@ GridPoint = tuple[float, float]  # of a grid: a learning rate and a weight decay
 
 def expand_suite(recipe: Finetune) -> dict[str, Finetune]:
     """The recipe of each task of a suite: that of the suite, with the task's own row of ``conf/data`` for its data."""
-    tree, suite = trees.to_plain_tree(recipe), recipe.data
+    tree, suite = trees.to_plain_tree(recipe), cast(Suite, recipe.data)
     given = {
         key: value
         for key, value in tree["data"].items()

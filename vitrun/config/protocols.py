@@ -84,7 +84,8 @@ def default_choice(command: str, pairs: dict[str, str]) -> Choice:
     """Return the choice that overrides make, and otherwise the command's file."""
     items = [item for item in composition.read_config_file(command)["defaults"] if isinstance(item, dict)]
     defaults = {group: name for item in items for group, name in item.items()}
-    return Choice(*(pairs.get(group, defaults.get(group)) for group in Choice._fields))
+    protocol, data, model = (pairs.get(group, defaults.get(group)) for group in Choice._fields)
+    return Choice(protocol or "", data or "", model)
 
 
 def choose_recipe(command: str, pairs: dict[str, str]) -> Choice:

@@ -6,7 +6,7 @@ from typing import Any
 
 from vitrun.config import compose, protocols, recipe_file
 from vitrun.config.expand import count_runs
-from vitrun.recipes import DURATIONS, RECIPES, Finetune, Training, composition, tables, trees
+from vitrun.recipes import DURATIONS, Finetune, Recipe, Training, composition, tables, trees
 from vitrun.runs import lookup
 
 COMMAND_LINE = "command line"
@@ -19,28 +19,28 @@ NAMING_GROUPS = ("protocol", "model", "data")  # the choices that name a recipe;
 IGNORED_OPTIONS = ("seed", "init", "data.path", "data.root")  # no recipe says these
 
 
-def format_config(command: str, overrides: Sequence[str], recipe: Any) -> str:
+def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str:
     """Return every option as a pasteable override, with the file or override that set it; first the choices of groups."""
     own, tree = select_init_data_overrides(command, overrides), trees.to_plain_tree(recipe)
     others = [override for override in overrides if override not in own]
     sources = trace_sources(command, others, lookup.model_row_of(recipe))
     sources |= {override.partition("=")[0]: COMMAND_LINE for override in own}
     groups = tables.list_groups(command)
-    lines = [
+    rows = [
         (group, *(sources[group] if group in sources else (tree[group]["name"], IMPLIED_SOURCES[group])))
         for group in groups
         if tree[group] is not None
     ]
-    lines += [
+    rows += [
         (key, trees.format_value(trees.get_value(tree, key)), sources.get(key) or IMPLIED_SOURCES[key.split(".")[0]])
         for key in trees.iterate_keys(tree)
         if key not in groups
     ]
-    lines = [f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in lines]
+    lines = [f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in rows]
     return "\n".join([*lines, *describe_length(recipe)])
 
 
-def describe_length(recipe: Any) -> list[str]:
+def describe_length(recipe: Recipe) -> list[str]:
     """Return the steps of a run as a comment, if the number of its images is known before they are opened."""
     if not isinstance(recipe, Training) or not (recipe.images or recipe.epochs is None):
         return []
@@ -70,7 +70,7 @@ def trace_sources(command: str, overrides: Sequence[str], weights: str | None) -
         found["protocol"] = (layers.choices["protocol"], f"conf/{command}.yaml: {why}")
     typed = {override.partition("=")[0] for override in overrides} if file else pairs.keys()
     for key, value in pairs.items():
-        source = COMMAND_LINE if key in typed else file
+        source = COMMAND_LINE if key in typed else str(file)
         found[key] = (value, source) if key in groups else source
     return found
 
@@ -96,7 +96,7 @@ def trace_files(command: str, files: Sequence[composition.ConfigFile]) -> dict[s
     return found
 
 
-def describe_deviations(command: str, overrides: Sequence[str], recipe: Any) -> list[str]:
+def describe_deviations(command: str, overrides: Sequence[str], recipe: Recipe) -> list[str]:
     """Return the line that names the recipe of a command with protocols, and one for every override that differs from it.
 
     What the paper ran too, as the files of the recipe list it, is called a published variant.
@@ -113,7 +113,7 @@ def describe_deviations(command: str, overrides: Sequence[str], recipe: Any) -> 
     if not sets_anything(files, layers):  # nothing to differ from
         return [f"recipe: {first}"]
     before, now = (collect_values(command, some, weights) for some in (naming, pairs))
-    ignored = (*NAMING_GROUPS, *IGNORED_OPTIONS, *RECIPES[command].execution_options)
+    ignored = (*NAMING_GROUPS, *IGNORED_OPTIONS, *Training.execution_options)
     differ = [key for key in pairs if key not in ignored and now[key] != before.get(key)]
     differ = [key for key in differ if not (key.startswith("data.") and before.get(key, "") is None)]
     published = {key for some in list_variants(command, files, layers) if some.items() <= now.items() for key in some}

@@ -87,7 +87,7 @@ def check_resolution(recipe: Any) -> None:
         model.check_resolution(recipe.res)
 
 
-def freeze_checked(command: str, tree: dict, running: bool) -> Any:
+def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
     """Return the recipe of a tree; raise a UserError if one that is ``running`` does not say where its images are."""
     recipe = validate.freeze_recipe(command, tree)
     for group in ("data", "against") if running else ():
@@ -143,13 +143,13 @@ def matches_row(name: str, data: Data) -> bool:
     return (row["name"], row["source"]) == (data.name, data.source)
 
 
-def check_model_filter(only: list) -> None:
+def check_model_filter(only: list[Any]) -> None:
     """A UserError where no model has one of the overrides ``only`` in its name."""
     if only and not any(str(override) in name for override in only for name in tables.list_group_files("model")):
         raise UserError(f"No model has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")
 
 
-def resolve_paths(prefix: str, data: dict) -> None:
+def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
     """Make the paths of a data set absolute; a UserError where there is nothing."""
     for option, kind, exists in PATH_OPTIONS:
         if given := data.get(option):

@@ -18,7 +18,7 @@ ERROR_MESSAGES = {  # clearer than those of pydantic
 }
 
 
-def freeze_recipe(command: str, tree: dict) -> Any:
+def freeze_recipe(command: str, tree: dict[str, Any]) -> Any:
     """Return the recipe of a command from a plain tree of options; raise a UserError about the first wrong option."""
     from pydantic import TypeAdapter, ValidationError
 
@@ -30,10 +30,10 @@ def freeze_recipe(command: str, tree: dict) -> Any:
     try:
         return TypeAdapter(RECIPES[command]).validate_python(tree)
     except ValidationError as error:
-        raise explain_error(command, error.errors()[0]) from None
+        raise explain_error(command, dict(error.errors()[0])) from None
 
 
-def explain_error(command: str, error: dict) -> UserError:
+def explain_error(command: str, error: dict[str, Any]) -> UserError:
     """Return the UserError for an error of pydantic."""
     kind, cause = error["type"], error.get("ctx", {}).get("error")
     option, value = find_option(command, error["loc"]), trees.format_value(error["input"])
@@ -61,7 +61,7 @@ def explain_error(command: str, error: dict) -> UserError:
     return UserError(f"{why}.", option=option, value=value)
 
 
-def find_option(command: str, location: Sequence) -> str:
+def find_option(command: str, location: Sequence[Any]) -> str:
     """Return the option at a location of pydantic's, which also names members of unions and indices of lists."""
     names: list[str] = []
     for part in map(str, location):

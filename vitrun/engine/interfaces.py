@@ -25,8 +25,9 @@ class Objective(Protocol):
     def prepare(self, batch: Batch, step: int) -> Batch:
         """Return the batch with the inputs and targets of a training step; draw from (seed, step) only."""
 
-    def loss(self, outputs: Any, *targets: Tensor) -> Tensor:
-        """Return the loss of each image [B] for what the network outputs."""
+    @property
+    def loss(self) -> Callable[..., Tensor]:
+        """Return the function of what the network outputs, and of the targets, that gives each image's loss [B]."""
 
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import yaml
 
@@ -82,13 +82,13 @@ def read_header(path: str) -> str:
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
-def read_config_file(path: str) -> dict:
+def read_config_file(path: str) -> dict[str, Any]:
     """Return the plain values of one file, without those that it inherits."""
     return parse_config_file(find_config_file(path))
 
 
 @cache
-def parse_config_file(file: Path) -> dict:
+def parse_config_file(file: Path) -> dict[str, Any]:
     """Return the content of a YAML file. Raise UserError if it is not YAML with options."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
@@ -99,7 +99,7 @@ def parse_config_file(file: Path) -> dict:
     return content
 
 
-def compose(config: str | None, overrides: Sequence[str]) -> dict:
+def compose(config: str | None, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the plain tree that Hydra composes of a config file and overrides in its grammar; cached.
 
     Raise CompositionError if Hydra cannot.
@@ -108,13 +108,13 @@ def compose(config: str | None, overrides: Sequence[str]) -> dict:
 
 
 @cache
-def compose_cached(config: str | None, overrides: tuple[str, ...], folders: tuple[Path, ...]) -> dict:
+def compose_cached(config: str | None, overrides: tuple[str, ...], folders: tuple[Path, ...]) -> dict[str, Any]:
     """Compose once in a process: it takes Hydra about 30 ms."""
     from hydra import compose as hydra_compose
     from omegaconf import OmegaConf
 
     with hydra_session(folders):
-        return OmegaConf.to_container(hydra_compose(config, list(overrides)), resolve=True)
+        return cast(dict[str, Any], OmegaConf.to_container(hydra_compose(config, list(overrides)), resolve=True))
 
 
 def list_composed_files(config: str | None, overrides: Sequence[str]) -> list[ConfigFile]:

@@ -47,7 +47,7 @@ def list_group_files(folder: str) -> dict[str, Path]:
     return composition.list_config_names(folder)
 
 
-def read_row(group: str, name: str) -> dict:
+def read_row(group: str, name: str) -> dict[str, Any]:
     """Return the options of ``conf/<group>/<name>.yaml`` and of the files that it inherits from, without metadata.
 
     Raise UserError if there is no such file, or if Hydra cannot compose it.
@@ -63,7 +63,7 @@ def read_row(group: str, name: str) -> dict:
     return drop_metadata(group, row)
 
 
-def read_rows(group: str) -> dict[str, dict]:
+def read_rows(group: str) -> dict[str, dict[str, Any]]:
     """Return :func:`read_row` of every file of a group, composed at once in half a second.
 
     Own files that are no rows are left out: a folder ``conf`` may have been made for something else too.
@@ -126,12 +126,12 @@ def load_model_info(name: str) -> recipes.ModelInfo:
     return check_row(recipes.ModelInfo, "model", name, metadata)
 
 
-def check_row(kind: Any, group: str, name: str, tree: dict) -> Any:
+def check_row(kind: Any, group: str, name: str, tree: dict[str, Any]) -> Any:
     """Return ``tree``, read from a file of a group, as an instance of ``kind``; raise UserError if it is not valid."""
     return validate_row(kind, tree, composition.format_config_path(f"{group}/{name}"))
 
 
-def validate_row(kind: Any, tree: dict, place: str) -> Any:
+def validate_row(kind: Any, tree: dict[str, Any], place: str) -> Any:
     """Return ``tree`` as an instance of ``kind``. Raise a UserError that names ``place`` if it is not valid."""
     from pydantic import TypeAdapter, ValidationError
 

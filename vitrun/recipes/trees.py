@@ -15,7 +15,7 @@ def iterate_keys(tree: Any, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def get_value(tree: dict, key: str) -> Any:
+def get_value(tree: dict[str, Any], key: str) -> Any:
     """The value at a dotted name."""
     for part in key.split("."):
         tree = tree[part]
@@ -34,7 +34,7 @@ def format_value(value: Any) -> str:
     return f"'{text}'" if set(text) & set(",[](){}") else text  # which would make lists of it, and sweeps
 
 
-def to_plain_tree(recipe: Any) -> dict:
+def to_plain_tree(recipe: Any) -> dict[str, Any]:
     """A recipe as a tree of plain values, as YAML and JSON write it."""
     return {key: to_plain_value(value) for key, value in asdict(recipe).items()}
 
