@@ -126,6 +126,8 @@ def describe_deviations(command: str, overrides: Sequence[str], recipe: Recipe) 
 
 def describe_fallback(command: str, overrides: Sequence[str]) -> str:
     """Return the words that name a protocol that nobody chose, and why it is followed; "" if it was chosen."""
+    if "protocol" not in tables.list_groups(command):
+        return ""
     pairs = compose.parse_overrides(command, overrides)
     why = protocols.explain_fallback(command, pairs)
     return f" by protocol={protocols.FALLBACK_PROTOCOL} ({why})" if why else ""
