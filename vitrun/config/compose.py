@@ -166,7 +166,7 @@ def list_files(command: str, choices: dict[str, str]) -> list[composition.Config
         return composition.list_composed_files(command, to_hydra_overrides(command, choices))
 
 
-def compose_files(command: str, choices: dict[str, str]) -> dict:
+def compose_files(command: str, choices: dict[str, str]) -> dict[str, Any]:
     """Return the tree of the files that choices of groups select, without any other override."""
     with readable_files(choices):
         return composition.compose(command, to_hydra_overrides(command, choices))

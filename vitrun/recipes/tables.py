@@ -138,10 +138,10 @@ def validate_row(kind: Any, tree: dict[str, Any], place: str) -> Any:
     try:
         return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
-        raise UserError(f"{place} is unsound: {explain_error(error.errors()[0])}") from None
+        raise UserError(f"{place} is unsound: {explain_error(dict(error.errors()[0]))}") from None
 
 
-def explain_error(error: dict) -> str:
+def explain_error(error: dict[str, Any]) -> str:
     """Return what is wrong with a row, by pydantic's error."""
     option = str(error["loc"][-1]) if error["loc"] else ""
     if error["type"] == "unexpected_keyword_argument":
