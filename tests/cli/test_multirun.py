@@ -52,14 +52,14 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize("command, overrides, said", SAME, ids=[overrides for _, overrides, _ in SAME])
-def test_two_jobs_that_are_the_same_are_refused_with_the_overrides_that_differ(command, overrides, said):
+@pytest.mark.parametrize("command, overrides, message", SAME, ids=[overrides for _, overrides, _ in SAME])
+def test_two_jobs_that_are_the_same_are_refused_with_the_overrides_that_differ(command, overrides, message):
     combinations = multirun.check_combinations(command, overrides.split(), command in RUN_COMMANDS, running=True)
-    if said is None:
+    if message is None:
         multirun.check_distinct(combinations)
         assert len({job.folder for job in combinations}) == len(combinations) == 2
         return
-    with pytest.raises(UserError, match=re.escape(said)) as error:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         multirun.check_distinct(combinations)
     assert error.value.status == 2
 

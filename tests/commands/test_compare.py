@@ -92,17 +92,17 @@ def test_an_ablation_has_no_gap_to_the_whole_recipe(finish, show):
     finish(overrides, {"top1": Metric(0.77, "share")}, {})
     cells, _ = show("paper=better_vit")
     assert cells["better_vit, ImageNet", "ours: 90"] == "77.00 (+0.50)"
-    told = {
+    notes = {
         "batch=4096": "pretrain_batch 4096, not 1024",
         "augment=none": "pretrain_mixup 0, not 0.2",
         "model.head=token": "head token, not gap",
         "model.positions=learned": "positions learned, not sincos2d",
         "model.pre_logits=false": "pre_logits false, not true",
     }
-    for number, override in enumerate(told):
+    for number, override in enumerate(notes):
         finish((*overrides, override, f"seed={number + 1}"), {"top1": Metric(0.75, "share")}, {})
     _, text = show("paper=better_vit", "columns=pretrain_epochs,seed")
-    assert all(sentence in text for sentence in told.values())
+    assert all(sentence in text for sentence in notes.values())
 
 
 def test_a_run_is_shown_once_and_trials_of_a_grid_never(finish, show):

@@ -28,7 +28,7 @@ def lines(recipe) -> list[dict]:
 
 
 def attempts(runs: Path) -> dict[str, int]:
-    """How often each run was begun."""
+    """Return how often each run was started."""
     return {file.parent.name: file.read_text().count('"started"') for file in runs.glob("*/metrics.jsonl")}
 
 
@@ -176,11 +176,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("overrides, said", WRONG, ids=[overrides for overrides, _ in WRONG])
-def test_a_procedure_that_cannot_be_is_refused_before_it_starts(overrides, said):
+@pytest.mark.parametrize("overrides, message", WRONG, ids=[overrides for overrides, _ in WRONG])
+def test_a_procedure_that_cannot_be_is_refused_before_it_starts(overrides, message):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe("finetune", ["init=random:vit_nano8", *overrides.split()])
-    assert said in str(error.value) and error.value.status == ExitCode.COMMAND
+    assert message in str(error.value) and error.value.status == ExitCode.COMMAND
 
 
 def test_of_own_images_that_are_too_few_it_is_said_before_the_first_step(run_command, tmp_path):

@@ -1,4 +1,4 @@
-"""VTAB as a suite: a process a task, what is missing said to be, and means that are called what they are."""
+"""VTAB as a suite: a process a task, what is missing is named, and means are named after what they are of."""
 
 import re
 import shutil
@@ -61,12 +61,12 @@ def test_each_task_has_a_process_and_none_is_repeated(root, tmp_path, capfd):
     recipe = load(root, tmp_path, "data.tasks=pets,dtd,flowers102")
     dtd = run_command(expand.expand_suite(recipe)["dtd"])  # as an earlier start, killed after this task, has left it
     result = run_command(recipe, Screen())
-    said = capfd.readouterr().out
-    assert "[1/1] flowers102" in said, "dtd is there already"
+    output = capfd.readouterr().out
+    assert "[1/1] flowers102" in output, "dtd is there already"
     assert result["metrics"]["dtd"] == dtd["metrics"]["top1"]
     assert result["mean"] == pytest.approx((result["dtd"] + result["flowers102"]) / 2)
     assert result["tasks"] == "2/19" and not {"mean19", "natural"} & set(result)
-    assert re.search(r"\| pets +\| natural +\| missing", said) and "all (2/19)" in said
+    assert re.search(r"\| pets +\| natural +\| missing", output) and "all (2/19)" in output
 
 
 def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tmp_path, capfd, monkeypatch):
@@ -85,11 +85,11 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
         assert (found["tasks"], found["missing"]) == ("1/19", "flowers102")
         assert re.search(r"\| flowers102 +\| natural +\| missing", shown[-1]) and "is finished" not in shown[-1]
         assert "VTAB (1/19)" in shown[-1] and "VTAB (19)" not in shown[-1]
-    assert ["[1/1] dtd" in said for said in shown] == [True, False]
+    assert ["[1/1] dtd" in output for output in shown] == [True, False]
     shutil.copytree(root / "oxford_flowers102", originals / "oxford_flowers102")
     both = run_command(recipe, Screen())
-    said = capfd.readouterr().out
-    assert "[1/1] flowers102" in said, "dtd is there already"
+    output = capfd.readouterr().out
+    assert "[1/1] flowers102" in output, "dtd is there already"
     assert both["dtd"] == found["dtd"] and both["tasks"] == "2/19" and "missing" not in both
     assert run.Run("finetune", recipe, Screen()).result == both == run_command(recipe, Screen())
     assert "is finished" in capfd.readouterr().out
@@ -102,9 +102,9 @@ def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path
     for _ in range(2):
         with pytest.raises(UserError, match="1 of 2 jobs failed: dtd") as error:
             run_command(recipe, Screen())
-        said = capsys.readouterr().out
-        assert error.value.status == ExitCode.NUMERICS and "[1/1] dtd" in said
-        assert re.search(r"\| dtd +\| natural +\| failed \(5\)", said) and "all (1/19)" in said
+        output = capsys.readouterr().out
+        assert error.value.status == ExitCode.NUMERICS and "[1/1] dtd" in output
+        assert re.search(r"\| dtd +\| natural +\| failed \(5\)", output) and "all (1/19)" in output
 
 
 def test_the_overrides_of_a_task_make_its_recipe_and_nothing_else(root, tmp_path):
@@ -196,11 +196,11 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("overrides, said", WRONG, ids=[overrides for overrides, _ in WRONG])
-def test_a_suite_that_cannot_be_is_refused_before_its_first_task(overrides, said):
+@pytest.mark.parametrize("overrides, message", WRONG, ids=[overrides for overrides, _ in WRONG])
+def test_a_suite_that_cannot_be_is_refused_before_its_first_task(overrides, message):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe("finetune", [SCRATCH, *overrides.split()])
-    assert said in str(error.value) and error.value.status == ExitCode.COMMAND
+    assert message in str(error.value) and error.value.status == ExitCode.COMMAND
 
 
 def test_a_task_of_a_suite_is_named_as_one_alone(root, tmp_path):

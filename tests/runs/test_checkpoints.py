@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_rejected_with_the_reason_and_the_one_before_is_
     )
     assert [path.name.split("-")[1] for path in (folder / "quarantine").iterdir()] == ["00000020"], "kept for a look"
     warnings.clear()
-    assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000010" and not warnings, "said once"
+    assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000010" and not warnings, "one warning"
 
 
 def test_every_single_flipped_bit_of_a_file_is_found(folder):

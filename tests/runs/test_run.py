@@ -45,7 +45,7 @@ def test_runs_of_two_protocols_never_have_one_name():
 
 
 def open_run(tmp_path) -> run.Run:
-    """A run that has begun."""
+    """Return a run that has started."""
     recipe = resolve.resolve_recipe("pretrain", [*TINY, f"runs={tmp_path}"])
     found = run.Run("pretrain", recipe, Screen(quiet=True))
     found.prepare_folder()
@@ -144,7 +144,7 @@ def test_a_run_whose_checkpoint_finds_no_room_does_not_begin(run_command, tmp_pa
     assert not any((tmp_path / "runs").iterdir())
 
 
-def test_what_a_resumed_run_computes_otherwise_is_said_and_a_typed_micro_batch_taken(
+def test_a_resumed_run_logs_what_it_computes_differently_and_uses_a_given_micro_batch(
     run_command, tmp_path, monkeypatch
 ):
     save, overrides = checkpoints.save, (*TINY, "save_minutes=0.00001")

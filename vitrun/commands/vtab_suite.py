@@ -36,8 +36,8 @@ def run_suite(recipe: Finetune, run: Run, finetune: Callable[[Finetune, Run], Re
             ExitCode.DATA,
         )
     run.log(
-        f"suite: {len(results) + len(todo)} of {len(tasks)} tasks are there, {len(results)} finished; each is a process "
-        "of its own"
+        f"suite: {len(results) + len(todo)} of {len(tasks)} tasks are there, {len(results)} are finished; each is a "
+        "process of its own"
     )
     if run.dry:
         return rehearse_suite([task for name, task in tasks.items() if name in results or name in todo], run, finetune)

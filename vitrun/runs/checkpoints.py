@@ -90,7 +90,7 @@ def check_schema(checkpoint: Path) -> None:
         return  # it is damaged, as find_problem will say
     if isinstance(schema, int) and schema > SCHEMA:
         raise UserError(
-            f"{checkpoint} is of a later vitrun (schema {schema}, this one reads {SCHEMA}). Continue with that version.",
+            f"{checkpoint} is of a later vitrun (schema {schema}, this one reads {SCHEMA}). Continue with that one.",
             ExitCode.CHECKPOINT,
         )
 

@@ -63,8 +63,8 @@ def load_finished_runs(
 ) -> list[FinishedRun]:
     """Return the finished runs of ``commands`` that have a result of their own.
 
-    That leaves out the trials of a grid, and suites and searches, whose tasks and final runs stand for them; and, unless
-    ``repeats``, evaluations of a fine-tuning run on the data that it has tested itself. Warn of damaged runs.
+    That leaves out the trials of a grid, and suites and searches, whose tasks and final runs stand for them; and,
+    unless ``repeats``, evaluations of a fine-tuning run on the data that it has tested itself. Warn of damaged runs.
     """
     loaded = []
     for folder in find_finished_runs(runs):
@@ -124,7 +124,7 @@ def tabulate(
 
 
 def find_difference(group: list[FinishedRun], known: list[str]) -> str | None:
-    """Return an option or fingerprint, other than the seed and the ``known`` labels, in which runs of a group differ."""
+    """Return an option or fingerprint, but for the seed and ``known`` labels, in which runs of a group differ."""
     options = [dict(list_computed_options(run)) for run in group]
     all_names = dict.fromkeys(name for run_options in options for name in run_options)
     others = (name for name in all_names if name not in ("seed", *known))

@@ -134,8 +134,8 @@ class Run:
         before, now = run_files.load_about(self.folder).get("weights"), self.weights_fingerprint
         if before and now and before != now:
             raise UserError(
-                f"the weights have changed since {self.name} started from them: their fingerprint is {now[:12]}, it was "
-                f"{before[:12]}. Delete {self.folder} to start again.",
+                f"the weights have changed since {self.name} started from them: their fingerprint is {now[:12]}, it "
+                f"was {before[:12]}. Delete {self.folder} to start again.",
                 ExitCode.CHECKPOINT,
                 option="init",
                 value=self.recipe.init,
@@ -224,8 +224,8 @@ class Run:
         last = "the last step, " if final else ""
         tries = "" if final else f" ({MAX_FAILED_SAVES} times in a row)"
         raise UserError(
-            f"Cannot save {last}{step}{tries}: {error}. Make room and run the same command again: it continues from the "
-            "newest checkpoint.",
+            f"Cannot save {last}{step}{tries}: {error}. Make room and run the same command again: it continues from "
+            "the newest checkpoint.",
             ExitCode.SPACE,
         ) from None
 

@@ -56,7 +56,7 @@ class Machine:
         return list(self.pool.map(function, items))
 
     def workers_for(self, network: nn.Module) -> int:
-        """Return the number of workers that can train ``network``: one if a layer draws random numbers or has statistics."""
+        """Return how many workers can train ``network``: one if a layer draws random numbers or has statistics."""
         random = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
         for module in network.modules():
             depth = getattr(module, "skip", 0) or getattr(module, "drop_prob", 0)  # stochastic, ours and timm's
