@@ -1,4 +1,4 @@
-"""Draw docs/quickstart.svg: few-shot accuracy of the quickstart's two networks, from the CSV that `vitrun compare` writes.
+"""Draw docs/quickstart.svg: few-shot accuracy of the quickstart's networks, from the CSV of `vitrun compare`.
 
     vitrun quickstart && python scripts/draw_quickstart.py compare.csv docs/quickstart.svg
 

@@ -19,7 +19,12 @@ NO_RECIPE = [  # overrides, for what there are recipes, protocols that have one
     ("finetune", ["protocol=paper_table4", "data=folder"], "cifar10, cifar100, flowers102, ", "bit_hyperrule or quick"),
     ("finetune", ["protocol=paper_table4", "data=vtab/pets"], "cifar10, ", "bit_hyperrule or paper_vtab or quick or "),
     ("finetune", ["protocol=paper_table2", "data=cifar10"], "imagenet", "bit_hyperrule or paper_table4 or public_code"),
-    ("finetune", ["protocol=paper_vtab", "data=cifar10"], "vtab, vtab/*", "bit_hyperrule or paper_table4 or public_code"),
+    (
+        "finetune",
+        ["protocol=paper_vtab", "data=cifar10"],
+        "vtab, vtab/*",
+        "bit_hyperrule or paper_table4 or public_code",
+    ),
     ("finetune", ["protocol=vpt_vtab", "data=cifar10", "data.path=/"], "vtab, vtab/*", "bit_hyperrule or paper_table4"),
     ("finetune", ["protocol=bit_hyperrule", "data=vtab", "data.root=/"], "vtab/*, cifar10, ", "paper_vtab or quick"),
     ("finetune", ["protocol=bit_hyperrule", "data=shards"], "vtab/*, cifar10, ", "quick"),

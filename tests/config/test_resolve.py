@@ -48,7 +48,11 @@ REFUSED = [
     ("pretrain", ["batch=100", "micro_batch=32"], ["micro_batch=32: must divide batch=100, but leaves 4"]),
     ("finetune", finetuning("pets", "protocol=bit_hyperrule", "steps=300"),
      ["drops=[200,300,400]: must lie between the 100 warm-up steps and the end of steps=300"]),
-    ("finetune", finetuning("pets", "protocol=bit_hyperrule", "schedule=cosine"), ["drops=[200,300,400]", "add drops=[]"]),
+    (
+        "finetune",
+        finetuning("pets", "protocol=bit_hyperrule", "schedule=cosine"),
+        ["drops=[200,300,400]", "add drops=[]"],
+    ),
     ("pretrain", ["schedule=staircase"], ["schedule=staircase", "add drops=[STEP,STEP]"]),
     ("pretrain", ["schedule=constant", "schedule_end=1e-5"], ["schedule=constant", "add schedule_end=0"]),
     ("pretrain", ["schedule_end=0.1"], ["schedule_end=0.1: must be below optim.lr=0.004"]),

@@ -12,7 +12,7 @@ from vitrun.cli.app import app
 def run_app(
     arguments: Sequence[str], stdout: Connection, stderr: Connection, folder: Path, environment: dict[str, str]
 ) -> None:
-    """Run ``vitrun ARGUMENTS`` in a folder and an environment, as leader of a process group, its output in two pipes."""
+    """Run ``vitrun ARGUMENTS`` in a folder and an environment, as leader of a process group with two output pipes."""
     os.setsid()
     for pipe, descriptor in ((stdout, 1), (stderr, 2)):
         os.dup2(pipe.fileno(), descriptor)

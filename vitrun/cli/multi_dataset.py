@@ -12,7 +12,7 @@ from vitrun.runtime.console import Screen
 def run_datasets(
     jobs: list[list[str]], cfg: bool, execute: Callable[[list[str], Any], dict[str, Any]], screen: Screen
 ) -> None:
-    """Execute the overrides and recipe of each data set, all checked before the first; print a table, or one JSON object."""
+    """Execute the recipe of each data set, all checked before the first; print a table, or one JSON object."""
     with distributed.propagate_errors(), distributed.rank_zero_first():
         recipes = [resolve.resolve_recipe("fewshot", job, running=not cfg) for job in jobs]
         unused.check_unused("fewshot", list(zip(jobs, recipes)))

@@ -64,7 +64,7 @@ class ModelEntry(NamedTuple):
 
 
 def read_metadata(path: str) -> Metadata:
-    """Return the metadata of the file ``path`` in ``conf/``, which it does not inherit; raise UserError if it is wrong."""
+    """Return the metadata of the file ``path`` in ``conf/``, which is not inherited; raise UserError if it is wrong."""
     return read_file_metadata(path, composition.find_config_file(path))
 
 
@@ -168,7 +168,8 @@ def check_protocol(command: str, pairs: dict[str, str]) -> None:
         raise UserError(why, option="protocol", value=name)
     others = [name for name in known if has_recipe(command, choice._replace(protocol=name))]
     why = (
-        f"has no recipe for {choice}, only for {describe_recipes(command, choice.protocol)}: choose one of these, or for "
+        f"has no recipe for {choice}, only for {describe_recipes(command, choice.protocol)}: choose one of these, or "
+        "for "
         f"{choice} another protocol, {' or '.join(others)}."
     )
     raise UserError(why, option="protocol", value=name)

@@ -34,7 +34,9 @@ def find_own_folder(package: Path) -> Path | None:
     if named and not folder.is_dir():
         raise UserError(f"--config-dir, or {VARIABLE}: there is no folder {folder}.", option=VARIABLE)
     if named and (commands := {file.name for file in package.glob("*.yaml")} & set(os.listdir(folder))):
-        why = f"{folder / min(commands)} would replace vitrun's. Only folders of it are searched, as model/: move it away."
+        why = (
+            f"{folder / min(commands)} would replace vitrun's. Only folders such as model/ are searched: move it away."
+        )
         raise UserError(f"--config-dir, or {VARIABLE}: {why}", option=VARIABLE)
     return folder if named or not is_application(folder) else None
 
