@@ -68,7 +68,7 @@ def create_timm_network(name: str, res: int, **options: Any) -> Any:
 
 
 def pretrained_config(name: str) -> Any:
-    """Return timm's description of a network (input size, mean, std, classifier ...), or the defaults if it has none."""
+    """Return timm's description of a network (input size, mean, std ...), or defaults if it has none."""
     import timm
 
     return timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
