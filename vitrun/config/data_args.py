@@ -17,7 +17,7 @@ def list_datasets() -> dict[str, str]:
 
 
 def expand_bare_name(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides of ``vitrun data [NAME] [data.KEY=VALUE]...`` with the bare name as the choices it stands for."""
+    """Return the overrides of ``vitrun data [NAME] [data.KEY=VALUE]...``, with the choices the bare name stands for."""
     overrides = list(overrides)
     if overrides and BARE_NAME.fullmatch(overrides[0]):
         overrides[0] = f"name={overrides[0]}"
