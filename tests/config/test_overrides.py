@@ -20,7 +20,7 @@ WRONG = [
     ("pretrain", "lr = 0.1", None, ["no spaces", "Write optim.lr=0.1"], 2),
     ("pretrain", "seed", None, ["'seed' is not KEY=VALUE", "Write seed="], 2),
     ("pretrain", "resme", None, ["is not KEY=VALUE", "Did you mean res"], 2),
-    ("pretrain", "+x=1", None, ["+x=1 cannot be", "vitrun pretrain --cfg"], 2),
+    ("pretrain", "+x=1", None, ["vitrun pretrain --cfg"], 2),
     ("pretrain", "++seed=1", None, ["the set of options is closed"], 2),
     ("pretrain", "~model", None, ["the set of options is closed"], 2),
     ("pretrain", "hydra.run.dir=x", "hydra.run.dir", ["Unknown option 'hydra.run.dir'"], 2),

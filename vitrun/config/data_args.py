@@ -1,4 +1,4 @@
-"""What is typed after ``vitrun data``: the bare name of a row of the table, and the options of that data set."""
+"""The arguments of ``vitrun data``: the name of a data set without a key, and the options of that data set."""
 
 import re
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from typing import Any
 from vitrun.errors import UserError, lookup
 from vitrun.recipes import tables
 
-VTAB = "vtab"  # stands for all rows that begin so
+VTAB = "vtab"  # stands for all rows whose names begin with it
 BARE_NAME = re.compile(r"[A-Za-z][^=]*")
 
 
 def list_datasets() -> dict[str, str]:
-    """Every name that may be typed, with what it stands for."""
+    """Return every name that may be typed, with the header of its file."""
     return {**tables.list_groups("data")["data"], VTAB: "the nineteen tasks of VTAB-1k"}
 
 
 def expand_bare_name(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides of ``vitrun data [NAME] [data.KEY=VALUE]...``, with the choices the bare name stands for."""
+    """Return the overrides of ``vitrun data [NAME] [data.KEY=VALUE]...``, the bare name replaced by choices."""
     overrides = list(overrides)
     if overrides and BARE_NAME.fullmatch(overrides[0]):
         overrides[0] = f"name={overrides[0]}"
@@ -25,7 +25,7 @@ def expand_bare_name(overrides: Sequence[str]) -> list[str]:
     own = [override for override in overrides if re.match(r"data[.=]", override)]
     if name == "null":
         if own:
-            raise UserError(f"{own[0]} is about one data set: name it first, as in vitrun data folder data.path=FOLDER")
+            raise UserError(f"{own[0]} is about one data set: name it first, as in `vitrun data folder`.")
         return overrides
     lookup(names := list_datasets(), name, "data set")
     row = next(row for row in names if row.startswith(f"{VTAB}/")) if name == VTAB else name
@@ -35,9 +35,9 @@ def expand_bare_name(overrides: Sequence[str]) -> list[str]:
 
 
 def select_dataset(overrides: Sequence[str], tree: dict[str, Any]) -> dict[str, Any] | None:
-    """The options of the data set to look into; None where no override is about them, for then its row is shown.
+    """Return the options of the data set to look into; None if no override is about them: then its row is shown.
 
-    A UserError where they do not say which folder. That of VTAB's originals is all that its tasks can be told at once.
+    Raise a UserError if they do not name a folder, or if they set anything but that for all tasks of VTAB at once.
     """
     own = [override for override in overrides if override.startswith("data.")]
     data: dict[str, Any] | None = tree.get("data")
@@ -46,9 +46,9 @@ def select_dataset(overrides: Sequence[str], tree: dict[str, Any]) -> dict[str, 
     if tree["name"] == VTAB:
         row = tables.read_row("data", data["name"])
         if other := next((key for key in row if key != "root" and data[key] != row[key]), None):
-            raise UserError(f"data.{other} is an option of one task: name that, as in vitrun data {row['name']}")
+            raise UserError(f"data.{other} is an option of one task: name that, as in vitrun data {row['name']}.")
         if not data["root"]:
-            raise UserError("vitrun data vtab needs the folder of the originals to look into: add data.root=FOLDER")
+            raise UserError("vitrun data vtab needs the folder of the originals: add data.root=FOLDER.")
     elif "path" in data and not (data["path"] or data.get("root")):
-        raise UserError(f"{own[0]} needs a folder to look into: add data.path=FOLDER")
+        raise UserError(f"{own[0]} needs a folder to look into: add data.path=FOLDER.")
     return data

@@ -1,4 +1,4 @@
-"""Recipes made of a recipe: the trials and final runs of a learning-rate search, the tasks of a suite."""
+"""Make recipes of a recipe: the trials and final runs of a learning-rate search, the tasks of a suite."""
 
 from itertools import product
 from typing import Any, cast
@@ -10,7 +10,7 @@ GridPoint = tuple[float, float]  # of a grid: a learning rate and a weight decay
 
 
 def expand_suite(recipe: Finetune) -> dict[str, Finetune]:
-    """The recipe of each task of a suite: that of the suite, with the task's own row of ``conf/data`` for its data."""
+    """Return the recipe of each task of a suite: that of the suite, with the task's row of ``conf/data``."""
     tree, suite = trees.to_plain_tree(recipe), cast(Suite, recipe.data)
     given = {
         key: value
@@ -22,7 +22,7 @@ def expand_suite(recipe: Finetune) -> dict[str, Finetune]:
 
 
 def list_grid_points(recipe: Finetune) -> list[GridPoint]:
-    """The grid; empty where no learning rates are given."""
+    """Return the points of the grid; none if no learning rates are given."""
     return list(product(recipe.grid, recipe.decays or (recipe.optim.weight_decay,)))
 
 
@@ -33,25 +33,25 @@ def count_runs(recipe: Finetune) -> int:
 
 
 def expand_search(recipe: Finetune) -> list[Finetune]:
-    """The runs of a procedure: one at each point of the grid, then one for each seed, as if the first was chosen."""
+    """Return the runs of a search: one at each point of the grid, then one for each seed, at the first."""
     first, *_ = list_grid_points(recipe) or [(recipe.optim.lr, recipe.optim.weight_decay)]
     finals = [make_final_run(recipe, first, seed) for seed in recipe.seeds or (recipe.seed,)]
     return [make_trial(recipe, point) for point in list_grid_points(recipe)] + finals
 
 
 def make_trial(recipe: Finetune, point: GridPoint) -> Finetune:
-    """A run of the grid: it trains without the held-out images and is scored on them."""
+    """Return a run of the grid: it trains without the held-out images and is scored on them."""
     own = {"train": "train800", "test": "val200"} if isinstance(recipe.data, Vtab) else {}
     return make_single_run(recipe, point, data=trees.to_plain_tree(recipe.data) | own, score="dev")
 
 
 def make_final_run(recipe: Finetune, point: GridPoint, seed: int) -> Finetune:
-    """A run that counts: on all training images where a grid has chosen the point, else on all but those held out."""
+    """Return a final run: on all training images if a grid has chosen the point, else on all but those held out."""
     return make_single_run(recipe, point, seed=seed, dev=0.0 if recipe.grid else recipe.dev)
 
 
 def make_single_run(recipe: Finetune, point: GridPoint, **options: Any) -> Finetune:
-    """A single run of a procedure, at a point of the grid."""
+    """Return a single run of a search, at a point of the grid."""
     tree, (lr, decay) = trees.to_plain_tree(recipe), point
     optim = tree["optim"] | {"lr": lr, "weight_decay": decay}
     return validate.freeze_recipe(

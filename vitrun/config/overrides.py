@@ -12,57 +12,59 @@ OVERRIDE = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
 def split_override(command: str, override: str, overrides: Sequence[str]) -> tuple[str, str]:
-    """``key`` and ``value`` of a override; a UserError that shows the right spelling where it is written otherwise."""
+    """Return ``key`` and ``value`` of an override; raise a UserError that shows the right spelling otherwise."""
     match = OVERRIDE.fullmatch(override)
     if match and match[2]:
         return match[1], match[2]
     if override[:1] in "+~":
         raise UserError(
-            f"{override} cannot be: the set of options is closed. `vitrun {command} --cfg` prints them all."
+            f"{override}: the set of options is closed; write KEY=VALUE. `vitrun {command} --cfg` prints them all."
         )
     key, _, value = override.lstrip("-").partition("=")
-    behind = overrides[list(overrides).index(override) + 1 :]
-    if match and (not behind or OVERRIDE.fullmatch(behind[0])):
-        raise UserError(f"{override} has no value: write it behind the =, or leave {key} out.")
+    following = overrides[list(overrides).index(override) + 1 :]
+    if match and (not following or OVERRIDE.fullmatch(following[0])):
+        raise UserError(f"{override} has no value: write it after the =, or leave {key} out.")
     if not value:  # "--lr 0.1" and "lr = 0.1" come as several overrides
-        value = next((w for w in behind if w != "="), "...").removeprefix("=")
+        value = next((text for text in following if text != "="), "...").removeprefix("=")
     known = [*options.list_options(command), *tables.list_groups(command)]
-    right = next((k for k in (*known, *get_close_matches(key, known, 1)) if key in (k, k.split(".")[-1])), None)
+    right = next(
+        (name for name in (*known, *get_close_matches(key, known, 1)) if key in (name, name.split(".")[-1])), None
+    )
     if right is None:
         raise UserError(f"{override!r} is not KEY=VALUE. Unknown option {key!r}. {suggest(key, known)}")
     raise UserError(f"{override!r} is not KEY=VALUE: options have no dashes and no spaces. Write {right}={value}")
 
 
 def split_values(text: str) -> list[str]:
-    """The parts of ``text`` between commas that stand outside brackets and quotes."""
+    """Return the parts of ``text`` between commas outside brackets and quotes."""
     if is_quoted(text):
         return [text]
     return re.findall(r"(?:\[[^\]]*\]|\([^)]*\)|[^,\[(])+", text)
 
 
 def is_quoted(text: str) -> bool:
-    """Whether a value stands in quotes."""
+    """Return whether a value stands in quotes."""
     return len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
 
 
 def expand_sweep(command: str, overrides: Sequence[str]) -> list[list[str]]:
-    """One list of overrides for each job of a sweep: ``seed=0,1`` becomes ``seed=0`` and ``seed=1``."""
+    """Return the overrides of each job of a sweep: ``seed=0,1`` becomes two jobs."""
     axes = []
     for override in overrides:
         key, value = split_override(command, override, overrides)
         sweep = split_values(value)
         if options.is_list(command, key) and not value.startswith("["):
             sweep = [value]
-        if repeated := [v for v in sweep if sweep.count(v) > 1]:
+        if repeated := [text for text in sweep if sweep.count(text) > 1]:
             raise UserError(f"{override}: the list has {repeated[0]} twice: keep one.")
         if ",".join(sweep) != value:
-            raise UserError(f"{override}: the sweep has an empty value: take out the comma too many.")
-        axes.append([f"{key}={v}" for v in sweep])
+            raise UserError(f"{override}: the sweep has an empty value: remove the extra comma.")
+        axes.append([f"{key}={text}" for text in sweep])
     return [list(job) for job in product(*axes)]
 
 
 def expand_data_list(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of ``vitrun fewshot`` for each data set: commas in ``data`` make a list there, and no sweep."""
+    """Return the overrides of ``vitrun fewshot`` for each data set: commas in ``data`` are no sweep there."""
     listed = next(
         (override for override in overrides if override.startswith("data=") and len(split_values(override[5:])) > 1),
         None,
@@ -72,6 +74,6 @@ def expand_data_list(overrides: Sequence[str]) -> list[list[str]]:
     jobs = expand_sweep("fewshot", [listed])
     if path := next((override for override in overrides if override.startswith("data.path=")), None):
         raise UserError(
-            f"{path} cannot be with {listed}: the images of which? Give data sets with a path one at a time."
+            f"{path} is the folder of one data set, but {listed} names several: give those with a path alone."
         )
     return [[job[0] if override is listed else override for override in overrides] for job in jobs]

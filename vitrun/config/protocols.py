@@ -169,8 +169,7 @@ def check_protocol(command: str, pairs: dict[str, str]) -> None:
     others = [name for name in known if has_recipe(command, choice._replace(protocol=name))]
     why = (
         f"has no recipe for {choice}, only for {describe_recipes(command, choice.protocol)}: choose one of these, or "
-        "for "
-        f"{choice} another protocol, {' or '.join(others)}."
+        f"for {choice} another protocol, {' or '.join(others)}."
     )
     raise UserError(why, option="protocol", value=name)
 

@@ -20,7 +20,7 @@ IGNORED_OPTIONS = ("seed", "init", "data.path", "data.root")  # no recipe says t
 
 
 def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str:
-    """Return every option as an override to paste, with the file or override that set it; group choices come first."""
+    """Return every option as a pasteable override, with the file or override that set it; choices of groups first."""
     own, tree = select_init_data_overrides(command, overrides), trees.to_plain_tree(recipe)
     others = [override for override in overrides if override not in own]
     sources = trace_sources(command, others, lookup.model_row_of(recipe))
@@ -97,7 +97,7 @@ def trace_files(command: str, files: Sequence[composition.ConfigFile]) -> dict[s
 
 
 def describe_deviations(command: str, overrides: Sequence[str], recipe: Recipe) -> list[str]:
-    """Return a line that names the recipe of a command with protocols, and one for every override that differs from it.
+    """Return the line that names the recipe of a command with protocols, and one for each override that differs.
 
     What the paper ran too, as the files of the recipe list it, is called a published variant.
     """
@@ -154,7 +154,7 @@ def sets_anything(files: Sequence[str], layers: compose.Layers) -> bool:
 
 
 def list_variants(command: str, files: Sequence[str], layers: compose.Layers) -> list[dict[str, Any]]:
-    """Return what the paper ran too, as the recipe's files list it: options that belong together, with their values."""
+    """Return what the paper ran too, as the files of a recipe list it: the values of options that belong together."""
     texts = [text for path in files for text in protocols.read_metadata(path).published]
     texts += [text for entry in layers.entries for text in entry.published]
     variants = []

@@ -17,7 +17,7 @@ def find_recipe_file(overrides: Sequence[str]) -> str | None:
 
 
 def read_recipe_file(name: str) -> dict[str, str]:
-    """Return the values of a file as ``{key: value}`` of overrides; the name of a group is a choice in it."""
+    """Return the values of a file as ``{key: value}``, as overrides have them: ``model: vit_b16`` chooses a row."""
     path = Path(name).expanduser()
     if not path.is_file():
         way = "It takes the path of a YAML file; protocol=NAME chooses a published recipe."

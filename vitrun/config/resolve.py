@@ -1,4 +1,4 @@
-"""From overrides to a recipe that can start: ``init`` resolved, data and device looked for."""
+"""Turn overrides into a recipe that can start: resolve ``init``, check that data and device exist."""
 
 import os
 from itertools import zip_longest
@@ -13,14 +13,15 @@ from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin,
 from vitrun.runs import exclude, lookup
 from vitrun.runtime.environment import why_no_gpu
 
-DEFAULT_VIEW = {"resize": "square", "crop": 1.0, "antialias": True}  # the view of weights that do not tell theirs
+DEFAULT_VIEW = {"resize": "square", "crop": 1.0, "antialias": True}  # of weights that do not say theirs
 PATH_OPTIONS = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
 def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> Any:
-    """The checked recipe of a command, with ``init`` resolved and the data that it brings filled in.
+    """Return the checked recipe of a command, with ``init`` resolved and the data set that it brings.
 
-    One that is not ``running``, but shown, may leave open where the images are.
+    Args:
+        running: Whether the recipe is to run; one that is only shown may leave open where the images are.
     """
     try:
         return resolve_tree(command, overrides, running)
@@ -30,37 +31,19 @@ def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> 
 
 def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
     """Return :func:`resolve_recipe`; errors name options, but not the files that set them."""
-    own = provenance.select_init_data_overrides(command, overrides)
-    tree = compose.compose_config(command, [override for override in overrides if override not in own])
-    runs = Path(tree.get("runs") or "")
-    if "against" in tables.list_groups(command) and tree.get("against") is None:
+    init_data = provenance.select_init_data_overrides(command, overrides)
+    tree = compose.compose_config(command, [override for override in overrides if override not in init_data])
+    groups, runs = tables.list_groups(command), Path(tree.get("runs") or "")
+    if "against" in groups and tree.get("against") is None:
         tree["against"] = dict(tree["data"])
-    seen = {option: value for option, value in tree.get("view", {}).items() if value is not None}
-    if "view" in tree:
-        tree["view"] = DEFAULT_VIEW | seen
     if tree.get("init") is not None:
-        if tree.get("data") is not None or "data" not in tables.list_groups(command):
-            freeze_checked(command, tree, running)  # a wrong value is told before a file is hashed or the Hub asked
-        tree["init"] = lookup.resolve_init(str(tree["init"]), runs, command)
-        source = lookup.load_saved_recipe(tree["init"], runs)
-        if "protocol" in tables.list_groups(command):  # which may have a row for just these weights
-            tree = compose.compose_config(command, overrides, lookup.model_row_name(tree["init"], runs)) | {
-                "init": tree["init"]
-            }
-            seen = tree["view"]
-        if "view" in tree:  # with eval, whose files leave it open, that of the run
-            tree["view"] = DEFAULT_VIEW | (source or {}).get("view", {}) | seen
-        if "data" in tables.list_groups(command) and tree.get("data") is None:
-            if source is None:
-                raise UserError(f"init={tree['init']} does not say which data to use: add data=NAME.")
-            tree["data"] = source["data"]
-            if own:
-                changed = compose.compose_config(command, [*overrides, f"data={source['data']['name']}"])["data"]
-                tree["data"] |= {key: changed[key] for key in (override[5:].partition("=")[0] for override in own)}
+        tree = resolve_init(command, overrides, init_data, tree, running)
+    elif "view" in tree:
+        tree["view"] = fill_view(tree, {})
     if tree.get("dedup") is not None:
         tree["dedup"] = exclude.find_dedup_run("dedup", str(tree["dedup"]), runs)
     if isinstance(tree.get("exclude"), list):
-        tree["exclude"] = [exclude.resolve_exclude(str(override), runs) for override in tree["exclude"]]
+        tree["exclude"] = [exclude.resolve_exclude(str(value), runs) for value in tree["exclude"]]
     if command == "data":
         tree["data"] = data_args.select_dataset(overrides, tree)
     for group in ("data", "against"):
@@ -68,16 +51,53 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
     if command == "models":
         check_model_filter(tree["only"])
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
-        raise UserError(f"device=cuda: {why} Use device=cpu, or leave device out.", ExitCode.DEVICE)
+        raise UserError(f"{why} Use device=cpu, or leave device out.", ExitCode.DEVICE, "device", "cuda")
     recipe = freeze_checked(command, tree, running)
+    check_before_start(command, recipe, running)
+    return recipe
+
+
+def resolve_init(command: str, overrides: list[str], init_data: list[str], tree: dict, running: bool) -> dict:
+    """Return a tree with ``init`` resolved, and the protocol's values, view and data set that follow from it.
+
+    Args:
+        init_data: The overrides about the data set that ``init`` brings.
+    """
+    groups, runs = tables.list_groups(command), Path(tree["runs"])
+    if tree.get("data") is not None or "data" not in groups:  # report a wrong value before a file is hashed
+        freeze_checked(command, tree | ({"view": fill_view(tree, {})} if "view" in tree else {}), running)
+    init = lookup.resolve_init(str(tree["init"]), runs, command)
+    source = lookup.load_saved_recipe(init, runs)
+    if "protocol" in groups:  # it may have values for the model of these weights
+        tree = compose.compose_config(command, overrides, lookup.model_row_name(init, runs))
+    tree["init"] = init
+    if "view" in tree:
+        tree["view"] = fill_view(tree, (source or {}).get("view", {}))
+    if "data" in groups and tree.get("data") is None:
+        if source is None:
+            raise UserError("does not say which data to use: add data=NAME.", option="init", value=init)
+        tree["data"] = source["data"]
+        if init_data:
+            changed = compose.compose_config(command, [*overrides, f"data={source['data']['name']}"])["data"]
+            keys = (override[5:].partition("=")[0] for override in init_data)
+            tree["data"] |= {key: changed[key] for key in keys}
+    return tree
+
+
+def fill_view(tree: dict, view: dict) -> dict:
+    """Return the view of a tree, with what it leaves open from the ``view`` of the weights, or the default one."""
+    return DEFAULT_VIEW | view | {option: value for option, value in tree["view"].items() if value is not None}
+
+
+def check_before_start(command: str, recipe: Any, running: bool) -> None:
+    """Raise a UserError if a run that a recipe is made of, or that comes later in it, is wrong."""
     if command == "finetune":
-        for whole in expand_suite(recipe).values() if isinstance(recipe.data, Suite) else [recipe]:
-            expand_search(whole)  # a wrong one is told before the first starts
-    if tree.get("init") and tree.get("res"):
+        for part in expand_suite(recipe).values() if isinstance(recipe.data, Suite) else [recipe]:
+            expand_search(part)
+    if getattr(recipe, "init", None) and getattr(recipe, "res", None):
         check_resolution(recipe)  # before torch is imported
     if command == "pretrain":
-        resolve_probe_recipes(recipe, running)  # a wrong one is told before training starts
-    return recipe
+        resolve_probe_recipes(recipe, running)
 
 
 def check_resolution(recipe: Any) -> None:
@@ -98,9 +118,9 @@ def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
 
 
 def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, Fewshot]:
-    """The recipe of each probe on the way, by the name of its data: that of ``vitrun fewshot data=NAME``.
+    """Return the recipe of each online probe by its data set, as ``vitrun fewshot data=NAME`` has it.
 
-    Shots, seeds and l2 are the run's; where the data is what the run trains on, so are its options.
+    Shots, seeds and l2 are those of the run; so are the options of the data set if the run trains on it.
     """
     asked, known = recipe.fewshot, tables.list_group_files("data")
     if asked.every is None:
@@ -138,19 +158,19 @@ def check_probe_data(data: Data) -> None:
 
 
 def matches_row(name: str, data: Data) -> bool:
-    """Whether a data set is that of ``conf/data/<name>.yaml``, with whatever options."""
+    """Return whether a data set is that of ``conf/data/<name>.yaml``, whatever its options."""
     row = tables.read_row("data", name)
     return (row["name"], row["source"]) == (data.name, data.source)
 
 
 def check_model_filter(only: list[Any]) -> None:
-    """A UserError where no model has one of the overrides ``only`` in its name."""
-    if only and not any(str(override) in name for override in only for name in tables.list_group_files("model")):
+    """Raise a UserError if no model has one of the texts ``only`` in its name."""
+    if only and not any(str(text) in name for text in only for name in tables.list_group_files("model")):
         raise UserError(f"No model has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")
 
 
 def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
-    """Make the paths of a data set absolute; a UserError where there is nothing."""
+    """Make the paths of a data set absolute, in place; raise a UserError about the first that does not exist."""
     for option, kind, exists in PATH_OPTIONS:
         if given := data.get(option):
             given = os.path.expanduser(given)

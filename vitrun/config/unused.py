@@ -56,7 +56,7 @@ UNUSED_RULES = (
 
 
 def check_unused(command: str, jobs: Sequence[tuple[list[str], Any]]) -> None:
-    """Raise UserError about an override that has no effect in any of the ``jobs`` (overrides, recipe) that have it.
+    """Raise a UserError about an override that has no effect in any job (overrides and recipe) that has it.
 
     One that says what the files say is no error.
     """

@@ -13,11 +13,12 @@ from vitrun.recipes.trees import format_value
 
 @cache
 def list_options(command: str) -> dict[str, Any]:
-    """Every dotted option that some choice of groups gives a command, with its type."""
+    """Return every dotted option of a command, whatever the choices of its groups, with its type."""
     return dict(walk_options(RECIPES[command]))
 
 
 def walk_options(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the options of a dataclass and of those in its fields, each with its type."""
     types = get_type_hints(cls)
     for name, kind in ((field.name, types[field.name]) for field in fields(cls)):
         for part in (parts := flatten_union(kind)):
@@ -28,7 +29,7 @@ def walk_options(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def flatten_union(kind: Any) -> list[Any]:
-    """The members of a union of types, looking through annotations; none of them None."""
+    """Return the members of a union of types without None, looking through annotations."""
     if get_origin(kind) is Annotated:
         return flatten_union(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
@@ -37,17 +38,17 @@ def flatten_union(kind: Any) -> list[Any]:
 
 
 def is_list(command: str, key: str) -> bool:
-    """Whether commas make a list of this option (and not a sweep)."""
+    """Return whether an option is a list, so that its commas make no sweep."""
     return any(get_origin(part) is tuple for part in flatten_union(list_options(command).get(key)))
 
 
 def list_allowed_values(command: str, key: str) -> list[str]:
-    """The overrides that this option takes, where it takes no others but true, false, numbers and null."""
-    found = [get_args(part) for part in flatten_union(list_options(command).get(key)) if get_origin(part) is Literal]
-    return [format_value(override) for overrides in found for override in overrides]
+    """Return the words that an option allows, if it allows no others but true, false, numbers and null."""
+    choices = [get_args(part) for part in flatten_union(list_options(command).get(key)) if get_origin(part) is Literal]
+    return [format_value(value) for values in choices for value in values]
 
 
 def is_text(command: str, key: str) -> bool:
-    """Whether this option takes free text."""
+    """Return whether an option takes free text."""
     kinds = flatten_union(list_options(command).get(key))
     return bool(kinds) and all(part in (str, Path) for part in kinds)

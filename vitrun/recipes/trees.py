@@ -7,7 +7,7 @@ from typing import Any
 
 
 def iterate_keys(tree: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted names of all values in a tree of options."""
+    """Yield the dotted names of all values in a tree of options."""
     for key, value in tree.items():
         if hasattr(value, "items"):
             yield from iterate_keys(value, f"{prefix}{key}.")
@@ -16,14 +16,14 @@ def iterate_keys(tree: Any, prefix: str = "") -> Iterator[str]:
 
 
 def get_value(tree: dict[str, Any], key: str) -> Any:
-    """The value at a dotted name."""
+    """Return the value at a dotted name."""
     for part in key.split("."):
         tree = tree[part]
     return tree
 
 
 def format_value(value: Any) -> str:
-    """A value as it is typed in a override."""
+    """Return a value as it is typed in an override."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -35,11 +35,12 @@ def format_value(value: Any) -> str:
 
 
 def to_plain_tree(recipe: Any) -> dict[str, Any]:
-    """A recipe as a tree of plain values, as YAML and JSON write it."""
+    """Return a recipe as a tree of plain values, as YAML and JSON write it."""
     return {key: to_plain_value(value) for key, value in asdict(recipe).items()}
 
 
 def to_plain_value(value: Any) -> Any:
+    """Return a value of a recipe with dicts, lists and text for dataclasses, tuples and paths."""
     if isinstance(value, dict):
         return {key: to_plain_value(v) for key, v in value.items()}
     if isinstance(value, tuple):
