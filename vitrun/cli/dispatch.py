@@ -164,7 +164,7 @@ def execute_recipe(
     """
     from vitrun.config.own_files import describe_replaced_files
     from vitrun.config.provenance import describe_deviations, describe_fallback
-    from vitrun.recipes import own_folder
+    from vitrun.recipes import RunRecipe, own_folder
     from vitrun.runs.run import execute_run
 
     def execute(recipe: "Recipe", output: Any) -> Any:
@@ -174,7 +174,7 @@ def execute_recipe(
         return commands.import_command(command).execute(recipe, output)  # imports torch, so it comes last
 
     try:
-        if command not in RUN_COMMANDS:
+        if not isinstance(recipe, RunRecipe):
             return execute(recipe, screen)
         with distributed.propagate_errors():
             note = describe_fallback(command, job or overrides)

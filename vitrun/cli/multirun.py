@@ -10,7 +10,7 @@ from typing import Any
 from vitrun.config import data_args, provenance, resolve, unused
 from vitrun.config.overrides import expand_sweep
 from vitrun.errors import Interrupted, UserError
-from vitrun.recipes import own_folder
+from vitrun.recipes import Recipe, own_folder
 from vitrun.runs import run
 from vitrun.runs.jobs import check_all_succeeded, execute_as_process, run_jobs, tabulate_results
 
@@ -20,7 +20,7 @@ class Combination:
     """One combination of overrides, its recipe, and the folder of its run; None if the command makes none."""
 
     overrides: list[str]
-    recipe: Any
+    recipe: Recipe
     folder: Path | None
 
 
@@ -68,11 +68,12 @@ def check_combinations(command: str, overrides: list[str], has_folder: bool, run
     ]
 
 
-def pin_init(overrides: list[str], recipe: Any) -> list[str]:
+def pin_init(overrides: list[str], recipe: Recipe) -> list[str]:
     """Return overrides that name the resolved weights: another run may become ``init=latest`` while one runs."""
-    if getattr(recipe, "init", None) is None:
+    init = getattr(recipe, "init", None)
+    if init is None:
         return overrides
-    return [*(override for override in overrides if not override.startswith("init=")), f"init={recipe.init}"]
+    return [*(override for override in overrides if not override.startswith("init=")), f"init={init}"]
 
 
 def check_distinct(combinations: list[Combination]) -> None:

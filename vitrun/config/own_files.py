@@ -1,17 +1,16 @@
 """What a command reads of the user's own folder of config files: in the first lines of a run, and in errors."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from vitrun.config import compose, provenance
 from vitrun.errors import UserError
-from vitrun.recipes import composition, own_folder
+from vitrun.recipes import Recipe, composition, own_folder
 from vitrun.runs import lookup
 
 RANDOM = "random:"  # how an ``init`` begins that names a row of the model table
 
 
-def describe_replaced_files(command: str, overrides: Sequence[str], recipe: Any) -> list[str]:
+def describe_replaced_files(command: str, overrides: Sequence[str], recipe: Recipe) -> list[str]:
     """Return a line for each file that a command reads from the user's folder instead of vitrun's of the same name."""
     if len(composition.config_folders()) == 1:
         return []

@@ -63,6 +63,7 @@ __all__ = [
     "RECIPE_FILE",
     "Recipe",
     "RunRecipe",
+    "RunnableRecipe",
     "Sgd",
     "Shapes",
     "Shards",
@@ -80,7 +81,8 @@ __all__ = [
     "is_url",
 ]
 
-Recipe = Pretrain | Finetune | Fewshot | Eval | Dedup | Compare | Quickstart | Export | ListModels | ListData
+RunnableRecipe = Pretrain | Finetune | Fewshot | Eval | Dedup  # of the commands that make a run
+Recipe = RunnableRecipe | Compare | Quickstart | Export | ListModels | ListData
 RECIPES: dict[str, type[Recipe]] = {
     "pretrain": Pretrain,
     "finetune": Finetune,

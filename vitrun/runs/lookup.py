@@ -8,7 +8,7 @@ from typing import Any
 
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.papers import names
-from vitrun.recipes import RECIPE_FILE, Model, tables
+from vitrun.recipes import RECIPE_FILE, Dedup, Eval, Export, Fewshot, Finetune, Model, Recipe, tables
 from vitrun.runs import checkpoints
 from vitrun.runs.run_files import (
     CHECKPOINTS_FOLDER,
@@ -174,9 +174,11 @@ def find_architecture(init: str, runs: Path) -> Any:
     return tables.load_model_row(model_name_of(init, runs)) if init.startswith("random:") else None
 
 
-def model_row_of(recipe: Any) -> str | None:
+def model_row_of(recipe: Recipe) -> str | None:
     """Return :func:`model_row_name` of a recipe's ``init``; None if it has none."""
-    return model_row_name(recipe.init, recipe.runs) if getattr(recipe, "init", None) else None
+    if isinstance(recipe, Finetune | Fewshot | Eval | Dedup | Export) and recipe.init:
+        return model_row_name(recipe.init, recipe.runs)
+    return None
 
 
 def find_weights_file(init: str, runs: Path) -> Path | str:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from vitrun.errors import ExitCode, Interrupted, UserError
-from vitrun.recipes import RECIPE_FILE
+from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import checkpoints, run_files
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.metrics import to_plain
@@ -34,7 +34,7 @@ class Run:
     Files appear in it by this class alone, but for the lock. A ``dry`` run writes nothing.
     """
 
-    def __init__(self, command: str, recipe: Any, screen: Screen, dry: bool = False):
+    def __init__(self, command: str, recipe: RunnableRecipe, screen: Screen, dry: bool = False):
         self.command, self.recipe, self.screen, self.dry = command, recipe, screen, dry
         self.writes = not dry and distributed.rank() == 0
         self.name = run_name(command, recipe)
@@ -111,11 +111,16 @@ class Run:
         return UserError(f"Cannot write {path}: {reason}. Make room, {OTHER_FOLDER}", ExitCode.SPACE)
 
     @property
+    def init(self) -> str | None:
+        """The weights that the run starts from; None if it starts from none."""
+        return getattr(self.recipe, "init", None)
+
+    @property
     def weights_fingerprint(self) -> str | None:
         """The fingerprint of the weights of ``init``; None without ``init``, or if the weights are gone."""
-        if getattr(self.recipe, "init", None):
+        if self.init:
             with suppress(UserError):
-                return weights_fingerprint(self.recipe.init, self.recipe.runs)
+                return weights_fingerprint(self.init, self.recipe.runs)
         return None
 
     def check_unchanged(self) -> None:
@@ -138,7 +143,7 @@ class Run:
                 f"was {before[:12]}. Delete {self.folder} to start again.",
                 ExitCode.CHECKPOINT,
                 option="init",
-                value=self.recipe.init,
+                value=self.init,
             )
 
     def update_about(self, **facts: Any) -> None:
@@ -255,7 +260,7 @@ class Run:
 
 def execute_run(
     command: str,
-    recipe: Any,
+    recipe: RunnableRecipe,
     screen: Screen,
     execute: Callable[[Any, Run], dict[str, Any]],
     dry: bool = False,
