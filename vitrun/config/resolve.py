@@ -57,7 +57,9 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
     return recipe
 
 
-def resolve_init(command: str, overrides: list[str], init_data: list[str], tree: dict[str, Any], running: bool) -> dict:
+def resolve_init(
+    command: str, overrides: list[str], init_data: list[str], tree: dict[str, Any], running: bool
+) -> dict[str, Any]:
     """Return a tree with ``init`` resolved, and the protocol's values, view and data set that follow from it.
 
     Args:
@@ -84,7 +86,7 @@ def resolve_init(command: str, overrides: list[str], init_data: list[str], tree:
     return tree
 
 
-def fill_view(tree: dict[str, Any], view: dict) -> dict:
+def fill_view(tree: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
     """Return the view of a tree, with what it leaves open from the ``view`` of the weights, or the default one."""
     return DEFAULT_VIEW | view | {option: value for option, value in tree["view"].items() if value is not None}
 
