@@ -27,8 +27,8 @@ from scipy.io import savemat
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from helpers.tfrecords import example, masked
-from helpers.vtab_originals import KITTI_FRAMES, NORB, PETS, SCENES, matrix, photo, put, table
+from helpers.tfrecords import encode_example, mask_crc
+from helpers.vtab_originals import KITTI_FRAMES, NORB, PETS, SCENES, encode_norb_matrix, make_photo, to_csv, write_file
 from vitrun.data.sources.vtab.builders import BUILDERS
 from vitrun.papers.vtab_tasks import TASKS
 
@@ -51,7 +51,7 @@ KILLED_AT = 33  # finished runs, of 4 a task
 def base(root: Path, number: int, kind: str) -> Path:
     """The file of an image, to be linked to."""
     path = root.parent / "images" / f"{number}.{kind.lower()}"
-    put(path, photo(number, kind))
+    write_file(path, make_photo(number, kind))
     return path
 
 
@@ -67,7 +67,7 @@ def link(root: Path, paths: list[str], kind: str = "JPEG") -> None:
 def lists(root: Path, names: dict[str, str], keys: dict[str, list[str]]) -> None:
     """A file a split that lists its keys."""
     for split, name in names.items():
-        put(root / name, "\n".join(keys[split]) + "\n")
+        write_file(root / name, "\n".join(keys[split]) + "\n")
 
 
 def numbered(classes: list[str], sizes: dict[str, int], form: str) -> dict[str, list[str]]:
@@ -90,8 +90,8 @@ def cifar100(root: Path, sizes: dict[str, int]) -> None:
         records = np.zeros((size, 2 + 3 * 32 * 32), np.uint8)
         records[:, 1] = np.arange(size) % 100
         records[:, 2:] = records[:, 1:2]
-        put(root / f"{split}.bin", records.tobytes())
-    put(root / "fine_label_names.txt", "".join(f"thing {n}\n" for n in range(100)))
+        write_file(root / f"{split}.bin", records.tobytes())
+    write_file(root / "fine_label_names.txt", "".join(f"thing {n}\n" for n in range(100)))
 
 
 def dtd(root: Path, sizes: dict[str, int]) -> None:
@@ -119,7 +119,7 @@ def oxford_iiit_pet(root: Path, sizes: dict[str, int]) -> None:
 def sun397(root: Path, sizes: dict[str, int]) -> None:
     keys = numbered(list(SCENES), sizes, "{name}/sun_{n:06d}.jpg")
     link(root / "SUN397", [key[1:] for key in sum(keys.values(), [])])
-    put(root / "SUN397" / "ClassName.txt", "".join(f"{name}\n" for name in SCENES))
+    write_file(root / "SUN397" / "ClassName.txt", "".join(f"{name}\n" for name in SCENES))
     names = {split: f"sun397_tfds_{split[:2]}.txt" for split in sizes}
     lists(root, names, keys)
 
@@ -160,10 +160,10 @@ def diabetic_retinopathy(root: Path, sizes: dict[str, int]) -> None:
     link(root / "train", [f"{key}.jpeg" for key in keys["train"]])
     link(root / "test", [f"{key}.jpeg" for key in keys["validation"] + keys["test"]])
     grade = {key: str(n % 5) for n, key in enumerate(sum(keys.values(), []))}
-    put(root / "trainLabels.csv", table([{"image": key, "level": grade[key]} for key in keys["train"]]))
+    write_file(root / "trainLabels.csv", to_csv([{"image": key, "level": grade[key]} for key in keys["train"]]))
     usages = {"validation": "Public", "test": "Private"}
     rows = [{"image": k, "level": grade[k], "Usage": use} for split, use in usages.items() for k in keys[split]]
-    put(root / "retinopathy_solution.csv", table(rows))
+    write_file(root / "retinopathy_solution.csv", to_csv(rows))
 
 
 def clevr(root: Path, sizes: dict[str, int]) -> None:
@@ -174,21 +174,25 @@ def clevr(root: Path, sizes: dict[str, int]) -> None:
             {"image_filename": name, "objects": [{"pixel_coords": [1, 1, 7.9 + n % 5 / 2]}] * (3 + n % 8)}
             for n, name in enumerate(names)
         ]
-        put(root / "scenes" / f"CLEVR_{part}_scenes.json", json.dumps({"scenes": scenes}))
+        write_file(root / "scenes" / f"CLEVR_{part}_scenes.json", json.dumps({"scenes": scenes}))
 
 
 def dmlab(root: Path, sizes: dict[str, int]) -> None:
     """Records whose own checksums are zero, which no reader here looks at: that of their length counts."""
-    length = cache(lambda size: struct.pack("<Q", size) + masked(struct.pack("<Q", size)))
+    length = cache(lambda size: struct.pack("<Q", size) + mask_crc(struct.pack("<Q", size)))
     for split, size in sizes.items():
         frames = [
-            example(
-                {"filename": f"level_{split}_{n:06d}.png".encode(), "image": photo(n % COLOURS, "PNG"), "label": n % 6}
+            encode_example(
+                {
+                    "filename": f"level_{split}_{n:06d}.png".encode(),
+                    "image": make_photo(n % COLOURS, "PNG"),
+                    "label": n % 6,
+                }
             )
             for n in range(size)
         ]
         whole = b"".join(length(len(frame)) + frame + bytes(4) for frame in frames)
-        put(root / f"dmlab-{split}.tfrecord-00000-of-00001", whole)
+        write_file(root / f"dmlab-{split}.tfrecord-00000-of-00001", whole)
 
 
 def dsprites(root: Path, sizes: dict[str, int]) -> None:
@@ -204,21 +208,24 @@ def dsprites(root: Path, sizes: dict[str, int]) -> None:
 def kitti(root: Path, sizes: dict[str, int]) -> None:
     videos = [f"2011_09_26_drive_{n:04d}_sync" for n in range(len(KITTI_FRAMES))]
     lines = [f"2011_09_26 {video} {n:010d}" for video, frames in zip(videos, KITTI_FRAMES) for n in range(frames)]
-    put(root / "mapping" / "train_mapping.txt", "\n".join(lines) + "\n")
-    put(root / "mapping" / "train_rand.txt", ",".join(str(n + 1) for n in range(len(lines))))
+    write_file(root / "mapping" / "train_mapping.txt", "\n".join(lines) + "\n")
+    write_file(root / "mapping" / "train_rand.txt", ",".join(str(n + 1) for n in range(len(lines))))
     link(root / "training" / "image_2", [f"{n:06d}.png" for n in range(len(lines))], "PNG")
     for n in range(len(lines)):
         things = f"Car 0 0 0 1 2 3 4 1 1 1 0 0 {5 + n % 3 * 10} 0\n" if n % 4 else ""
-        put(root / "training" / "label_2" / f"{n:06d}.txt", things)
+        write_file(root / "training" / "label_2" / f"{n:06d}.txt", things)
 
 
 def smallnorb(root: Path, sizes: dict[str, int]) -> None:
     """Black images: the file is as long as it should be, and takes no space."""
     for split, size in sizes.items():
-        put(root / f"{NORB[split]}-dat.mat", struct.pack("<6i", 0x1E3D4C55, 4, size, 2, 96, 96))
+        write_file(root / f"{NORB[split]}-dat.mat", struct.pack("<6i", 0x1E3D4C55, 4, size, 2, 96, 96))
         os.truncate(root / f"{NORB[split]}-dat.mat", 24 + size * 2 * 96 * 96)
         n = np.arange(size)
-        put(root / f"{NORB[split]}-info.mat", matrix(np.stack([n % 5, n % 9, n % 18 * 2, n % 6], 1).astype("<i4")))
+        write_file(
+            root / f"{NORB[split]}-info.mat",
+            encode_norb_matrix(np.stack([n % 5, n % 9, n % 18 * 2, n % 6], 1).astype("<i4")),
+        )
 
 
 MAKERS = (

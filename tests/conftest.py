@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.paths import SHARED
-from helpers.tars import sample, write
+from helpers.tars import make_sample, write_tar
 from vitrun import commands
 from vitrun.config import resolve
 from vitrun.runs import run
@@ -53,7 +53,7 @@ def shards(tmp_path) -> Path:
     """Write three training shards of 10, 7 and 12 images, and a test shard of 6."""
     numbers = iter(range(100))
     for name, images in (("train-0", 10), ("train-1", 7), ("train-2", 12), ("val-0", 6)):
-        write(tmp_path / "set" / f"{name}.tar", [f for _ in range(images) for f in sample(next(numbers))])
+        write_tar(tmp_path / "set" / f"{name}.tar", [f for _ in range(images) for f in make_sample(next(numbers))])
     return tmp_path / "set"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import vitrun as package
-from helpers.processes import error_line
+from helpers.processes import read_error_line
 from vitrun.cli.app import COMMAND_HELP
 from vitrun.cli.dispatch import RUN_COMMANDS
 
@@ -55,16 +55,16 @@ def test_usage_names_overrides_once_and_flags_without_a_type(command, vitrun):
 
 
 def test_an_option_near_to_none_is_answered_with_the_groups_of_options(vitrun):
-    line = error_line(vitrun("pretrain", "zzz=1"), 2)
+    line = read_error_line(vitrun("pretrain", "zzz=1"), 2)
     assert "model.*" in line and "model.width" not in line and len(line) < 500
 
 
 def test_a_user_error_ends_with_status_2_and_one_line(python_m_vitrun, vitrun, tmp_path):
     assert (
-        error_line(python_m_vitrun("pretrain", "lr=0.1"), 2)
+        read_error_line(python_m_vitrun("pretrain", "lr=0.1"), 2)
         == "vitrun pretrain: Unknown option 'lr'. Did you mean optim.lr?\n"
     )
-    assert "Write optim.lr=0.1" in error_line(vitrun("pretrain", "--lr", "0.1"), 2)
+    assert "Write optim.lr=0.1" in read_error_line(vitrun("pretrain", "--lr", "0.1"), 2)
     assert not list(tmp_path.iterdir()), "and nothing was written"
 
 
@@ -74,19 +74,19 @@ def test_an_unknown_command_ends_with_status_2_and_the_nearest(vitrun):
 
 
 def test_a_missing_path_ends_with_status_3(vitrun, tmp_path):
-    assert "there is no folder" in error_line(vitrun("pretrain", "data=folder", "data.path=nowhere"), 3)
+    assert "there is no folder" in read_error_line(vitrun("pretrain", "data=folder", "data.path=nowhere"), 3)
     assert not list(tmp_path.iterdir())
 
 
 def test_wrong_weights_end_with_status_4(vitrun, tmp_path):
-    assert "no such file" in error_line(vitrun("finetune", "init=nothing.safetensors"), 4)
+    assert "no such file" in read_error_line(vitrun("finetune", "init=nothing.safetensors"), 4)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU")
 def test_a_device_that_is_not_there_ends_with_status_7(vitrun):
     done = vitrun("fewshot", *FEWSHOT, "device=cuda")
-    assert "device=cuda: " in error_line(done, 7) and "device=cpu" in done.stderr
+    assert "device=cuda: " in read_error_line(done, 7) and "device=cpu" in done.stderr
 
 
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"], ["data=imagenet21k,folder", "-m"]], ids=" ".join)
@@ -94,7 +94,7 @@ def test_cfg_looks_at_a_recipe_whose_images_are_nowhere_and_a_run_does_not(more,
     arguments = ["pretrain", "model=vit_l16", *["data=imagenet21k"] * ("data=imagenet21k,folder" not in more), *more]
     done = vitrun(*arguments, "--cfg")
     assert done.returncode == 0 and "data.path=null" in done.stdout
-    assert "dd data.path=FOLDER" in error_line(vitrun(*arguments, "--dry-run"), 2)
+    assert "dd data.path=FOLDER" in read_error_line(vitrun(*arguments, "--dry-run"), 2)
 
 
 def test_cfg_prints_overrides_and_runs_nothing(vitrun, tmp_path):
@@ -111,7 +111,9 @@ def test_a_stream_without_a_sign_shows_another(python_m_vitrun):
 
 @pytest.mark.parametrize("arguments", [("compare", "--dry-run"), ("data", "--json"), ("quickstart", "-m", "--dry-run")])
 def test_a_flag_that_a_command_does_not_have_is_refused(vitrun, tmp_path, arguments):
-    assert f"{arguments[-1]} is for pretrain, finetune, fewshot, eval, dedup only" in error_line(vitrun(*arguments), 2)
+    assert f"{arguments[-1]} is for pretrain, finetune, fewshot, eval, dedup only" in read_error_line(
+        vitrun(*arguments), 2
+    )
     assert not list(tmp_path.iterdir())
 
 

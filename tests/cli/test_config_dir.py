@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from helpers.processes import error_line
+from helpers.processes import read_error_line
 
 PROTOCOL = (
     "# @package _global_\n# Two steps\ncommands: [pretrain]\nfor_data: ['*']\nprotocol: two\nsteps: 2\nwarmup: 0\n"
@@ -35,4 +35,4 @@ def test_the_jobs_of_a_multirun_search_the_folder_too(vitrun, configs):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg"], []])
 def test_a_folder_that_is_not_there_is_one_sentence(vitrun, arguments):
-    assert "nowhere" in error_line(vitrun("pretrain", "--config-dir", "nowhere", *arguments), 2)
+    assert "nowhere" in read_error_line(vitrun("pretrain", "--config-dir", "nowhere", *arguments), 2)

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from helpers.paths import ROOT
-from helpers.processes import error_line, signal_after_steps, start_pretraining
+from helpers.processes import read_error_line, signal_after_steps, start_pretraining
 from vitrun.cli import multirun
 from vitrun.cli.dispatch import RUN_COMMANDS
 from vitrun.config import resolve
@@ -23,7 +23,7 @@ FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 
 
 def test_a_sweep_is_checked_before_its_first_job(vitrun, tmp_path):
-    assert "seed=x: " in error_line(vitrun("pretrain", "-m", "seed=0,x"), 2)
+    assert "seed=x: " in read_error_line(vitrun("pretrain", "-m", "seed=0,x"), 2)
     assert not list(tmp_path.iterdir())
 
 
@@ -76,11 +76,11 @@ def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_o
     while process.poll() is None and not (metrics.exists() and '"step"' in metrics.read_text()):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    error_line = process.communicate()[1]
-    assert process.returncode == 130 and "Traceback" not in error_line
-    assert error_line.splitlines()[-1].startswith("Stopped. To continue: vitrun pretrain -m data.train_images=64 ")
+    errors = process.communicate()[1]
+    assert process.returncode == 130 and "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("Stopped. To continue: vitrun pretrain -m data.train_images=64 ")
     assert any((metrics.parent / "checkpoints").iterdir()), "what it had done is saved"
-    (failed,) = re.findall(r"vitrun pretrain .*optim.lr=1e30 failed: exit status 5, see (.*)", error_line)
+    (failed,) = re.findall(r"vitrun pretrain .*optim.lr=1e30 failed: exit status 5, see (.*)", errors)
     assert "stopped: Step " in (tmp_path / failed).read_text()
 
 

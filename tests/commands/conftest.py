@@ -13,11 +13,11 @@ from vitrun.runtime.console import Screen
 
 
 @pytest.fixture
-def finish(tmp_path):
+def make_finished_run(tmp_path):
     """Make the folder of a finished run with this result, some options set afterwards; return its name."""
     (tmp_path / "runs").mkdir()
 
-    def finish(overrides: tuple[str, ...], result: dict, more: dict, images: str = "") -> str:
+    def make_finished_run(overrides: tuple[str, ...], result: dict, more: dict, images: str = "") -> str:
         command, *rest = (override.format(here=tmp_path) for override in overrides)
         made = resolve.resolve_recipe(command, [*rest, f"runs={tmp_path / 'runs'}"])
         folder = tmp_path / "runs" / run.run_name(command, made)
@@ -28,14 +28,14 @@ def finish(tmp_path):
         (folder / "result.json").write_text(json.dumps({"result": stored, "finished": 0.0}))
         return folder.name
 
-    return finish
+    return make_finished_run
 
 
 @pytest.fixture
-def show(tmp_path, capsys):
+def run_compare(tmp_path, capsys):
     """Return what `compare` prints: the cells of its table by row and column, and the text."""
 
-    def show(*overrides: str, save: str = "table") -> tuple[dict[tuple[str, str], str], str]:
+    def run_compare(*overrides: str, save: str = "table") -> tuple[dict[tuple[str, str], str], str]:
         compare.execute(
             resolve.resolve_recipe("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / save}", *overrides]),
             Screen(),
@@ -45,4 +45,4 @@ def show(tmp_path, capsys):
         first = next(iter(rows[0]))
         return {(row[first], k): text for row in rows for k, text in row.items() if text}, capsys.readouterr().out
 
-    return show
+    return run_compare

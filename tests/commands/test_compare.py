@@ -17,15 +17,15 @@ def finetune(pretrained: str, *overrides: str, res: int = 384) -> tuple[str, ...
     return ("finetune", f"init={pretrained}", f"res={res}", *overrides)
 
 
-def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
-    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
+def test_a_run_of_the_same_thing_has_its_gap_in_points(make_finished_run, run_compare, tmp_path):
+    pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
     for seed, top1 in enumerate((0.92, 0.93, 0.94)):
-        finish(finetune(pretrained, "data=cifar100", f"seed={seed}"), {"top1": Metric(top1, "share")}, PAPER)
-    cells, text = show("paper=table2")
+        make_finished_run(finetune(pretrained, "data=cifar100", f"seed={seed}"), {"top1": Metric(top1, "share")}, PAPER)
+    cells, text = run_compare("paper=table2")
     assert cells["CIFAR-100", "ours: L/16, ImageNet-21k"] == "93.00 ± 1.00 (-0.25)"
     assert cells["CIFAR-100", "L/16, ImageNet-21k"] == "93.25 ± 0.05"
     assert "arXiv 2010.11929v2, table 2" in text and "Nothing else is compared" in text
-    cells, _ = show("paper=table5")
+    cells, _ = run_compare("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, L/16"] == "93.00 ± 1.00 (-0.44)"
     found = json.loads((tmp_path / "table.json").read_text())
     (ours,) = found["ours"]
@@ -34,43 +34,49 @@ def test_a_run_of_the_same_thing_has_its_gap_in_points(finish, show, tmp_path):
     assert all(number["source"] for number in found["published"])
 
 
-def test_what_differs_is_said_and_has_no_gap(finish, show):
-    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
-    finish(finetune(pretrained, "data=cifar100", res=224), {"top1": Metric(0.93, "share")}, {"protocol": "quick"})
-    cells, text = show("paper=table5")
+def test_what_differs_is_said_and_has_no_gap(make_finished_run, run_compare):
+    pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
+    make_finished_run(
+        finetune(pretrained, "data=cifar100", res=224), {"top1": Metric(0.93, "share")}, {"protocol": "quick"}
+    )
+    cells, text = run_compare("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, L/16"] == "93.00"
     assert "res 224, not 384; protocol quick, not paper_table4" in text
 
 
-def test_another_model_data_set_or_pretraining_is_no_match(finish, show):
-    tiny = finish((*PRETRAIN, "model.depth=2"), {"top1": Metric(0.4, "share")}, TABLE3)
-    finish(finetune(tiny, "data=cifar100"), {"top1": Metric(0.93, "share")}, PAPER)
-    finish(("finetune", "init=random:vit_l16", "res=384", "data=cifar100"), {"top1": Metric(0.5, "share")}, PAPER)
-    finish(
-        finetune(finish(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3), "data=digits"),
+def test_another_model_data_set_or_pretraining_is_no_match(make_finished_run, run_compare):
+    tiny = make_finished_run((*PRETRAIN, "model.depth=2"), {"top1": Metric(0.4, "share")}, TABLE3)
+    make_finished_run(finetune(tiny, "data=cifar100"), {"top1": Metric(0.93, "share")}, PAPER)
+    make_finished_run(
+        ("finetune", "init=random:vit_l16", "res=384", "data=cifar100"), {"top1": Metric(0.5, "share")}, PAPER
+    )
+    make_finished_run(
+        finetune(make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3), "data=digits"),
         {"top1": Metric(0.9, "share")},
         PAPER,
     )
-    cells, text = show("paper=table5")
+    cells, text = run_compare("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, vit_l16"] == "93.00"
     assert cells["CIFAR-100", "ours: scratch, L/16"] == "50.00"
     assert cells["digits", "ours: ImageNet-21k, L/16"] == "90.00"
     assert "In brackets" not in text and "No gap" not in text
 
 
-def test_positions_other_than_the_usual_are_no_gap_but_in_their_table(finish, show):
+def test_positions_other_than_the_usual_are_no_gap_but_in_their_table(make_finished_run, run_compare):
     overrides = (*(override.replace("vit_l16", "vit_b16") for override in PRETRAIN), "model.positions=2d")
-    pretrained = finish(overrides, {"top1": Metric(0.4, "share")}, TABLE3)
-    finish(finetune(pretrained, "data=cifar100"), {"top1": Metric(0.93, "share")}, PAPER)
-    finish(("fewshot", f"init={pretrained}", "data=imagenet", "res=224"), {"shot5": Metric(0.65, "share", 0.01)}, {})
-    cells, text = show("paper=table5")
+    pretrained = make_finished_run(overrides, {"top1": Metric(0.4, "share")}, TABLE3)
+    make_finished_run(finetune(pretrained, "data=cifar100"), {"top1": Metric(0.93, "share")}, PAPER)
+    make_finished_run(
+        ("fewshot", f"init={pretrained}", "data=imagenet", "res=224"), {"shot5": Metric(0.65, "share", 0.01)}, {}
+    )
+    cells, text = run_compare("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, B/16"] == "93.00" and "positions 2d, not learned" in text
-    cells, _ = show("paper=table8")
+    cells, _ = run_compare("paper=table8")
     assert cells["2d shot5", "ours: stem"] == "65.00 ± 1.00 (+1.00)"
 
 
-def test_the_largest_model_has_its_gap_at_the_resolution_of_its_recipe(finish, show):
-    pretrained = finish(
+def test_the_largest_model_has_its_gap_at_the_resolution_of_its_recipe(make_finished_run, run_compare):
+    pretrained = make_finished_run(
         tuple(override.replace("vit_l16", "vit_h14") for override in PRETRAIN), {"top1": Metric(0.4, "share")}, TABLE3
     )
     overrides = (
@@ -82,15 +88,15 @@ def test_the_largest_model_has_its_gap_at_the_resolution_of_its_recipe(finish, s
         "dev=0",
         "seeds=[]",
     )
-    finish(overrides, {"top1": Metric(0.94, "share")}, {})
-    cells, _ = show("paper=table5")
+    make_finished_run(overrides, {"top1": Metric(0.94, "share")}, {})
+    cells, _ = run_compare("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, H/14"] == "94.00 (+0.18)"
 
 
-def test_an_ablation_has_no_gap_to_the_whole_recipe(finish, show):
+def test_an_ablation_has_no_gap_to_the_whole_recipe(make_finished_run, run_compare):
     overrides = ("pretrain", "protocol=better_vit", "model=vit_s16", "data=imagenet")
-    finish(overrides, {"top1": Metric(0.77, "share")}, {})
-    cells, _ = show("paper=better_vit")
+    make_finished_run(overrides, {"top1": Metric(0.77, "share")}, {})
+    cells, _ = run_compare("paper=better_vit")
     assert cells["better_vit, ImageNet", "ours: 90"] == "77.00 (+0.50)"
     notes = {
         "batch=4096": "pretrain_batch 4096, not 1024",
@@ -100,37 +106,39 @@ def test_an_ablation_has_no_gap_to_the_whole_recipe(finish, show):
         "model.pre_logits=false": "pre_logits false, not true",
     }
     for number, override in enumerate(notes):
-        finish((*overrides, override, f"seed={number + 1}"), {"top1": Metric(0.75, "share")}, {})
-    _, text = show("paper=better_vit", "columns=pretrain_epochs,seed")
+        make_finished_run((*overrides, override, f"seed={number + 1}"), {"top1": Metric(0.75, "share")}, {})
+    _, text = run_compare("paper=better_vit", "columns=pretrain_epochs,seed")
     assert all(sentence in text for sentence in notes.values())
 
 
-def test_a_run_is_shown_once_and_trials_of_a_grid_never(finish, show):
-    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
+def test_a_run_is_shown_once_and_trials_of_a_grid_never(make_finished_run, run_compare):
+    pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
     for number, more in enumerate(({}, {"score": "dev"}, {"grid": [0.01, 0.03]}, {"seeds": [0, 1, 2]})):
-        finish(
+        make_finished_run(
             finetune(pretrained, "data=cifar100", f"seed={number}"),
             {"top1": Metric(0.9 + number / 100, "share")},
             PAPER | more,
         )
-    cells, _ = show("paper=table5")
+    cells, _ = run_compare("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, L/16"].startswith("90.00 (")
 
 
-def test_an_eval_counts_for_other_labels_than_those_it_was_tuned_on(finish, show):
-    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
-    tuned = finish(finetune(pretrained, "data=imagenet"), {"top1": Metric(0.85, "share")}, PAPER)
-    finish(("eval", f"init={tuned}", "data=imagenet"), {"top1": Metric(0.85, "share")}, {})
-    finish(("eval", f"init={tuned}", "data=imagenet_real", "data.path={here}"), {"top1": Metric(0.89, "share")}, {})
-    cells, _ = show("paper=table5")
+def test_an_eval_counts_for_other_labels_than_those_it_was_tuned_on(make_finished_run, run_compare):
+    pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
+    tuned = make_finished_run(finetune(pretrained, "data=imagenet"), {"top1": Metric(0.85, "share")}, PAPER)
+    make_finished_run(("eval", f"init={tuned}", "data=imagenet"), {"top1": Metric(0.85, "share")}, {})
+    make_finished_run(
+        ("eval", f"init={tuned}", "data=imagenet_real", "data.path={here}"), {"top1": Metric(0.89, "share")}, {}
+    )
+    cells, _ = run_compare("paper=table5")
     assert cells["ImageNet ReaL", "ours: ImageNet-21k, L/16"] == "89.00 (+0.60)"
     assert cells["ImageNet", "ours: ImageNet-21k, L/16"] == "85.00 (-0.15)"
 
 
 @pytest.fixture
-def suite(finish):
+def suite(make_finished_run):
     """Finishes tasks of VTAB, each as a run a seed that is one point above table 9 but for the seed's own tenth."""
-    pretrained = finish(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
+    pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
     table = papers.load_table("vtab").numbers
     value = {n.fields["data"]: n.value for n in table if n.fields["upstream"] == "ImageNet-21k"}
 
@@ -139,53 +147,55 @@ def suite(finish):
             for seed in seeds:
                 overrides = finetune(pretrained, f"data={task}", "data.root={here}", f"seed={seed}")
                 top1 = (value[names.VTAB_TASKS[task]] + 1 + 0.2 * seed) / 100
-                finish(overrides, {"top1": Metric(top1, "share")}, {"protocol": "paper_vtab"})
+                make_finished_run(overrides, {"top1": Metric(top1, "share")}, {"protocol": "paper_vtab"})
 
     return suite
 
 
-def test_vtab_has_its_tasks_its_groups_and_its_mean_beside_table_9(suite, show):
+def test_vtab_has_its_tasks_its_groups_and_its_mean_beside_table_9(suite, run_compare):
     suite(list(names.VTAB_TASKS))
-    cells, _ = show("paper=vtab")
+    cells, _ = run_compare("paper=vtab")
     ours, paper = "ours: L/16, ImageNet-21k", "L/16, ImageNet-21k"
     assert cells["VTAB Caltech101", ours] == "91.90 ± 0.14 (+1.10)"
     assert (cells["VTAB natural", paper], cells["VTAB structured", paper]) == ("83.27", "57.50")
     assert cells["VTAB natural", ours] == "84.37 ± 0.14 (+1.10)"
     assert cells["VTAB (19)", ours] == "73.81 ± 0.14 (+1.11)", "the paper prints 72.7 for 72.71"
-    cells, _ = show("paper=table2")
+    cells, _ = run_compare("paper=table2")
     assert cells["VTAB (19)", ours] == "73.81 ± 0.14 (+1.09)"
 
 
-def test_a_suite_with_a_task_missing_says_so_and_has_no_gap(suite, show):
+def test_a_suite_with_a_task_missing_says_so_and_has_no_gap(suite, run_compare):
     suite([task for task in names.VTAB_TASKS if task != "vtab/svhn"], seeds=(0,))
-    cells, _ = show("paper=vtab")
+    cells, _ = run_compare("paper=vtab")
     rows = {row for row, column in cells if column.startswith("ours")}
     assert "VTAB (18/19)" in rows and not rows & {"VTAB (19)", "VTAB natural", "VTAB SVHN"}
     assert "(" not in cells["VTAB (18/19)", "ours: L/16, ImageNet-21k"]
     assert cells["VTAB structured", "ours: L/16, ImageNet-21k"] == "58.50 (+1.00)"
 
 
-def test_public_weights_are_counted_by_their_tag(finish, show):
-    finish(
+def test_public_weights_are_counted_by_their_tag(make_finished_run, run_compare):
+    make_finished_run(
         ("eval", "init=timm:vit_base_patch16_224.orig_in21k_ft_in1k", "data=imagenet"),
         {"top1": Metric(0.818, "share")},
         {},
     )
-    cells, _ = show("paper=timm")
+    cells, _ = run_compare("paper=timm")
     assert cells["timm:vit_base_patch16_224.orig_in21k_ft_in1k", "ours: ImageNet, 224"] == "81.80 (+0.02)"
 
 
-def test_dropout_tells_two_published_numbers_of_one_thing_apart(finish, show):
+def test_dropout_tells_two_published_numbers_of_one_thing_apart(make_finished_run, run_compare):
     overrides = ("finetune", "init=timm:vit_base_patch16_224.orig_in21k", "res=384", "data=cifar10", "steps=10000")
-    finish((*overrides, "epochs=null"), {"top1": Metric(0.99, "share")}, {"protocol": "public_code"})
-    finish((*overrides, "epochs=null", "dropout=0.1"), {"top1": Metric(0.99, "share")}, {"protocol": "public_code"})
-    cells, _ = show("paper=replications")
+    make_finished_run((*overrides, "epochs=null"), {"top1": Metric(0.99, "share")}, {"protocol": "public_code"})
+    make_finished_run(
+        (*overrides, "epochs=null", "dropout=0.1"), {"top1": Metric(0.99, "share")}, {"protocol": "public_code"}
+    )
+    cells, _ = run_compare("paper=replications")
     row = "B/16, CIFAR-10, 384, 10000"
     assert cells[row, "ours: 0.0"] == "99.00 (-0.02)" and cells[row, "ours: 0.1"] == "99.00 (+0.24)"
 
 
 @pytest.mark.parametrize("name", [name for name in papers.find_table_files() if name != "none"])
-def test_every_table_is_printed_alone_where_there_is_no_run(name, show, tmp_path):
-    cells, text = show(f"paper={name}")
+def test_every_table_is_printed_alone_where_there_is_no_run(name, run_compare, tmp_path):
+    cells, text = run_compare(f"paper={name}")
     assert len(cells) > 2 and "no finished" in text
     assert all(number.source in text for number in papers.load_table(name).numbers)

@@ -12,72 +12,74 @@ from vitrun.runs.metrics import Metric
 from vitrun.runtime.console import Screen
 
 
-def test_runs_on_other_images_are_never_averaged(finish, show):
+def test_runs_on_other_images_are_never_averaged(make_finished_run, run_compare):
     for seed, images in enumerate(("b1c3", "b1c3", "ffff")):
-        finish(("pretrain", f"seed={seed}"), {"top1": Metric(0.5 + seed / 10, "share")}, {}, images)
-    cells, _ = show("commands=pretrain", "rows=data", "columns=model", "paper=none")
+        make_finished_run(("pretrain", f"seed={seed}"), {"top1": Metric(0.5 + seed / 10, "share")}, {}, images)
+    cells, _ = run_compare("commands=pretrain", "rows=data", "columns=model", "paper=none")
     assert {cells["shapes", f"vit_nano8, train_data={images}"] for images in ("b1c3", "ffff")} == {
         "55.00 ± 7.07",
         "70.00",
     }
 
 
-def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(finish, show):
-    finish(("pretrain",), {"top1": Metric(0.5, "share"), "loss": Metric(1.25)}, {})
+def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(make_finished_run, run_compare):
+    make_finished_run(("pretrain",), {"top1": Metric(0.5, "share"), "loss": Metric(1.25)}, {})
     with pytest.raises(UserError, match="no 'top7'. Did you mean top1"):
-        show("commands=pretrain", "values=top7", "paper=none")
-    cells, _ = show("commands=pretrain", "rows=data", "columns=model", "values=top1,loss", "paper=none")
+        run_compare("commands=pretrain", "values=top7", "paper=none")
+    cells, _ = run_compare("commands=pretrain", "rows=data", "columns=model", "values=top1,loss", "paper=none")
     assert (cells["shapes", "vit_nano8"], cells["shapes loss", "vit_nano8"]) == ("50.00", "1.25")
 
 
-def test_figures_that_are_no_shares_are_shown_as_they_are_and_texts_not_at_all(finish, show):
+def test_figures_that_are_no_shares_are_shown_as_they_are_and_texts_not_at_all(make_finished_run, run_compare):
     found = {
         "last": Metric(0.5, "share"),
         "best_layer": "layer2",
         "images_used": 500,
         "seconds": Metric(0.75, "seconds"),
     }
-    finish(("fewshot", "init=random:vit_nano8"), found, {})
+    make_finished_run(("fewshot", "init=random:vit_nano8"), found, {})
     overrides = ("commands=fewshot", "rows=data", "columns=model", "paper=none")
-    assert show(*overrides)[0]["digits last", "vit_nano8"] == "50.00", "a linear probe is shown without values="
-    cells, _ = show(*overrides, "values=images_used,seconds")
+    assert run_compare(*overrides)[0]["digits last", "vit_nano8"] == "50.00", "a linear probe is shown without values="
+    cells, _ = run_compare(*overrides, "values=images_used,seconds")
     assert (cells["digits images_used", "vit_nano8"], cells["digits seconds", "vit_nano8"]) == ("500", "0.75")
     with pytest.raises(UserError, match="no 'best_layer'"):
-        show(*overrides, "values=best_layer")
+        run_compare(*overrides, "values=best_layer")
     with pytest.raises(UserError, match="values"):
-        show(*overrides, "values=[]")
+        run_compare(*overrides, "values=[]")
 
 
-def test_how_many_other_shots_were_asked_for_tells_no_runs_apart(finish, show):
-    finish(("fewshot", "init=random:vit_nano8", "shots=5"), {"shot5": Metric(0.5, "share")}, {})
-    finish(
+def test_how_many_other_shots_were_asked_for_tells_no_runs_apart(make_finished_run, run_compare):
+    make_finished_run(("fewshot", "init=random:vit_nano8", "shots=5"), {"shot5": Metric(0.5, "share")}, {})
+    make_finished_run(
         ("fewshot", "init=random:vit_nano8", "shots=1,5"),
         {"shot1": Metric(0.2, "share"), "shot5": Metric(0.5, "share")},
         {},
     )
-    cells, _ = show("commands=fewshot", "rows=data", "columns=model", "paper=none")
+    cells, _ = run_compare("commands=fewshot", "rows=data", "columns=model", "paper=none")
     assert (cells["digits shot1", "vit_nano8"], cells["digits shot5", "vit_nano8"]) == ("20.00", "50.00")
 
 
-def test_runs_in_two_precisions_are_never_averaged(finish, show, tmp_path):
+def test_runs_in_two_precisions_are_never_averaged(make_finished_run, run_compare, tmp_path):
     for seed, precision in enumerate(("bf16", "fp32")):
-        name = finish(("pretrain", f"seed={seed}"), {"top1": Metric(0.5 + seed / 10, "share")}, {})
+        name = make_finished_run(("pretrain", f"seed={seed}"), {"top1": Metric(0.5 + seed / 10, "share")}, {})
         about = {"computing": {"precision": precision}}
         (tmp_path / "runs" / name / "about.json").write_text(json.dumps(about))
-    cells, _ = show("commands=pretrain", "rows=data", "columns=model", "paper=none")
+    cells, _ = run_compare("commands=pretrain", "rows=data", "columns=model", "paper=none")
     assert cells["shapes", "vit_nano8, precision=bf16"] == "50.00"
 
 
-def test_a_run_without_a_resolution_of_its_own_is_one_of_224_pixels(finish, show):
-    finish(("pretrain", "res=null", "model.patch=56"), {"top1": Metric(0.5, "share")}, {})
-    cells, _ = show("commands=pretrain", "rows=data", "columns=res", "paper=none")
+def test_a_run_without_a_resolution_of_its_own_is_one_of_224_pixels(make_finished_run, run_compare):
+    make_finished_run(("pretrain", "res=null", "model.patch=56"), {"top1": Metric(0.5, "share")}, {})
+    cells, _ = run_compare("commands=pretrain", "rows=data", "columns=res", "paper=none")
     assert cells["shapes", "224"] == "50.00"
 
 
 @pytest.mark.parametrize("file, content", [("recipe.yaml", "seed: 1"), ("result.json", "{}"), ("recipe.yaml", "")])
-def test_a_run_of_another_program_is_named_and_the_others_are_compared(finish, show, tmp_path, capsys, file, content):
-    finish(("pretrain",), {"top1": Metric(0.5, "share")}, {})
-    other = finish(("pretrain", "seed=1"), {"top1": Metric(0.7, "share")}, {})
+def test_a_run_of_another_program_is_named_and_the_others_are_compared(
+    make_finished_run, run_compare, tmp_path, capsys, file, content
+):
+    make_finished_run(("pretrain",), {"top1": Metric(0.5, "share")}, {})
+    other = make_finished_run(("pretrain", "seed=1"), {"top1": Metric(0.7, "share")}, {})
     (tmp_path / "runs" / other / file).write_text(content)
     overrides = ["commands=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
     compare.execute(resolve.resolve_recipe("compare", overrides), Screen())
@@ -85,9 +87,9 @@ def test_a_run_of_another_program_is_named_and_the_others_are_compared(finish, s
     assert f"left out: {other}" in shown.err and "50.00" in shown.out and "70.00" not in shown.out
 
 
-def test_a_recipe_that_lacks_an_option_is_left_out_by_name(finish, show, tmp_path, capsys):
-    finish(("pretrain",), {"top1": Metric(0.5, "share")}, {})
-    other = finish(("pretrain", "seed=1"), {"top1": Metric(0.7, "share")}, {})
+def test_a_recipe_that_lacks_an_option_is_left_out_by_name(make_finished_run, run_compare, tmp_path, capsys):
+    make_finished_run(("pretrain",), {"top1": Metric(0.5, "share")}, {})
+    other = make_finished_run(("pretrain", "seed=1"), {"top1": Metric(0.7, "share")}, {})
     file = tmp_path / "runs" / other / "recipe.yaml"
     file.write_text(yaml.safe_dump({k: v for k, v in yaml.safe_load(file.read_text()).items() if k != "augment"}))
     overrides = ["commands=pretrain", f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"]
@@ -95,22 +97,22 @@ def test_a_recipe_that_lacks_an_option_is_left_out_by_name(finish, show, tmp_pat
     assert f"left out: {other}: its recipe.yaml is of another vitrun" in capsys.readouterr().err
 
 
-def test_rows_and_columns_are_as_one_likes(finish, show):
-    cells, _ = show("paper=table5", "rows=model", "columns=upstream,data")
+def test_rows_and_columns_are_as_one_likes(make_finished_run, run_compare):
+    cells, _ = run_compare("paper=table5", "rows=model", "columns=upstream,data")
     assert cells["L/16", "ImageNet-21k, CIFAR-10"] == "99.16"
     with pytest.raises(UserError, match="Did you mean upstream"):
-        show("paper=table5", "rows=upsteam")
+        run_compare("paper=table5", "rows=upsteam")
 
 
-def test_no_table_and_no_run_is_an_error(finish, show):
+def test_no_table_and_no_run_is_an_error(make_finished_run, run_compare):
     with pytest.raises(UserError, match="No finished") as caught:
-        show("paper=none")
+        run_compare("paper=none")
     assert caught.value.status == ExitCode.DATA
     with pytest.raises(UserError, match="paper=tabel5: must be .*'table5'"):
         resolve.resolve_recipe("compare", ["paper=tabel5"])
 
 
-def test_the_files_are_refused_where_they_cannot_be_written(show):
+def test_the_files_are_refused_where_they_cannot_be_written(run_compare):
     with pytest.raises(UserError, match="cannot write there") as caught:
-        show("paper=table8", save="nowhere/table")
+        run_compare("paper=table8", save="nowhere/table")
     assert caught.value.status == ExitCode.SPACE

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from helpers.images import scenes
+from helpers.images import make_scenes
 from helpers.overrides import TINY
 from vitrun.config import provenance, resolve
 from vitrun.errors import ExitCode, UserError
@@ -66,9 +66,9 @@ def place(recipe, command: str = "dedup") -> Path:
 @pytest.fixture
 def doubled(tmp_path) -> Path:
     """A folder whose first test images are copies of the training images of the same number, each made otherwise."""
-    train = scenes(NUMBER, 0)
+    train = make_scenes(NUMBER, 0)
     copies = [change(train[number]) for number, (change, _) in enumerate(COPIES.values())]
-    return folder(tmp_path / "doubled", [*copies, *scenes(6, 1)], list(train))
+    return folder(tmp_path / "doubled", [*copies, *make_scenes(6, 1)], list(train))
 
 
 def test_each_kind_of_copy_is_found_as_what_it_is_and_nothing_else(run_command, doubled):
@@ -115,7 +115,7 @@ def test_features_find_what_they_are_given_weights_for(run_command, doubled):
 
 def test_hashes_of_a_training_set_are_computed_once_for_all_test_sets(run_command, doubled, tmp_path):
     overrides = ("data=folder", f"data.path={doubled}")
-    other = folder(tmp_path / "other", list(scenes(4, 0)), list(scenes(4, 5)))
+    other = folder(tmp_path / "other", list(make_scenes(4, 0)), list(make_scenes(4, 5)))
     run_command("dedup", *overrides)
     recipe, result = run_command("dedup", *overrides, "against=folder", f"against.path={other}")
     assert (result["exact"], result["duplicates"], result["test_images"]) == (4, 4, 4)
@@ -178,7 +178,7 @@ def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_o
     asked = f"dedup={run.run_name('dedup', searched)}"
     _, result = run_command("eval", asked, "bad_images=skip")
     assert result["images_used"] == 14 and result["dups"] == found["duplicates"] > 0
-    others = folder(tmp_path / "others", list(scenes(15, 7)), list(scenes(4, 8)))
+    others = folder(tmp_path / "others", list(make_scenes(15, 7)), list(make_scenes(4, 8)))
     with pytest.raises(UserError, match="this run looked for other test images"):
         run_command("eval", asked, f"data.path={others}")
 

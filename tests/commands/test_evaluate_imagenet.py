@@ -9,8 +9,8 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from helpers.imagenet import SYNSETS, lists, named, opened, validation
-from helpers.images import class_folders
+from helpers.imagenet import SYNSETS, open_data_row, valid_labels_by_file, validation_file_name, write_validation_set
+from helpers.images import write_class_folders
 from vitrun import data, models
 from vitrun.data.sources import imagenet
 from vitrun.data.sources.registry import open_source
@@ -46,13 +46,13 @@ def answered(recipe) -> dict:
 
 
 def test_an_image_without_right_labels_counts_neither_as_right_nor_as_wrong(run_command, thousand, tmp_path):
-    names, labels = [named(number) for number in range(1, 13)], list(range(12))
-    likeliest = logits(thousand, opened("imagenet", validation(tmp_path / "a", names, labels), test_images=12)).argmax(
-        1
-    )
+    names, labels = [validation_file_name(number) for number in range(1, 13)], list(range(12))
+    likeliest = logits(
+        thousand, open_data_row("imagenet", write_validation_set(tmp_path / "a", names, labels), test_images=12)
+    ).argmax(1)
     right = [[int(top), 5] if n < 5 else [(int(top) + 1) % 1000] if n < 8 else [] for n, top in enumerate(likeliest)]
     labels = [(accepted or [7])[0] for accepted in right]
-    root = validation(tmp_path / "b", names, labels, real_labels=right)
+    root = write_validation_set(tmp_path / "b", names, labels, real_labels=right)
     overrides = (f"init={thousand}", f"data.path={root}", "data.test_images=12", "precision=fp32")
     recipe, result = run_command("eval", "data=imagenet_real", *overrides)
     assert result["top1"] == 5 / 8 and (result["images_used"], result["images_expected"]) == (8, 12)
@@ -75,13 +75,13 @@ def test_475_of_500_real_images_have_labels_and_the_lists_agree(run_command, sha
     assert (result["images_used"], result["images_expected"]) == (475, 500)
     column = open_source(recipe.data, "test")
     numbered = open_source(replace(recipe.data, real=imagenet.locate_timm_file("imagenet_real_labels.json")), "test")
-    assert lists(column) == lists(numbered)
+    assert valid_labels_by_file(column) == valid_labels_by_file(numbered)
 
 
 @pytest.mark.parametrize("name", ["imagenet_a", "imagenet_r"])
 def test_a_model_of_a_thousand_classes_answers_among_the_two_hundred(name, run_command, thousand, tmp_path):
     chosen = imagenet.read_subset_labels(name)
-    root = class_folders(tmp_path / "images", [SYNSETS[label] for label in chosen])
+    root = write_class_folders(tmp_path / "images", [SYNSETS[label] for label in chosen])
     (root / "README.txt").write_text("as in the archive")
     overrides = (f"data={name}", f"data.path={root}", "data.test_images=200", "precision=fp32")
     recipe, result = run_command("eval", f"init={thousand}", *overrides)
@@ -95,7 +95,9 @@ def test_a_model_of_a_thousand_classes_answers_among_the_two_hundred(name, run_c
 
 
 def test_a_model_of_other_classes_cannot_answer(run_command, tmp_path):
-    root = class_folders(tmp_path / "images", [SYNSETS[label] for label in imagenet.read_subset_labels("imagenet_a")])
+    root = write_class_folders(
+        tmp_path / "images", [SYNSETS[label] for label in imagenet.read_subset_labels("imagenet_a")]
+    )
     with pytest.raises(UserError, match=r"has a head of 1 classes, but imagenet_a has 200: .*data=imagenet\)"):
         run_command("eval", "init=random:vit_nano8", "data=imagenet_a", f"data.path={root}", "data.test_images=200")
 
@@ -104,7 +106,7 @@ def test_a_model_of_other_classes_cannot_answer(run_command, tmp_path):
 def objectnet(tmp_path) -> Path:
     """ObjectNet as its archive has it, small: four folders, of which three are ImageNet's, by four of its classes."""
     root = tmp_path / "objectnet-1.0"
-    class_folders(root / "images", ["air_freshener", "bench", "chair", "teapot"], each=6)
+    write_class_folders(root / "images", ["air_freshener", "bench", "chair", "teapot"], each=6)
     (root / "mappings").mkdir()
     titles = {"air_freshener": "Air freshener", "bench": "Bench", "chair": "Chair", "teapot": "Teapot"}
     shared = {"Chair": "label 20, seat; label 30", "Bench": "label 10", "Teapot": "label 40"}
@@ -135,5 +137,5 @@ def test_an_answer_on_objectnet_is_right_by_any_of_the_classes_that_stand_for_it
 def test_objectnet_without_its_mappings_says_what_is_missing(objectnet):
     (objectnet / "mappings" / "objectnet_to_imagenet_1k.json").unlink()
     with pytest.raises(UserError, match=r"objectnet_to_imagenet_1k.json.*with images and mappings") as error:
-        opened("objectnet", objectnet)
+        open_data_row("objectnet", objectnet)
     assert error.value.status == ExitCode.DATA

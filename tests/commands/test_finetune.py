@@ -2,12 +2,12 @@
 
 import pytest
 
-from helpers.runs import finished
+from helpers.runs import pretrain_tiny
 from vitrun.errors import UserError
 
 
 def test_a_dry_run_leaves_a_damaged_checkpoint_where_it_is(run_command):
-    folder = finished(run_command)
+    folder = pretrain_tiny(run_command)
     manifest = next((folder / "checkpoints").glob("step-*")) / "MANIFEST.json"
     manifest.write_text("{")
     with pytest.raises(UserError, match="No checkpoint in .* is sound"):

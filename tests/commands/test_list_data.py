@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from helpers.image_files import BAD
-from helpers.images import class_folders
+from helpers.image_files import BAD_FILES
+from helpers.images import write_class_folders
 from helpers.overrides import DATA_ROWS
 from vitrun.commands import list_data
 from vitrun.config import resolve
@@ -88,8 +88,8 @@ def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
 
 
 def test_class_folders_are_described(tmp_path, capsys):
-    class_folders(tmp_path / "train", ["cat", "dog"], each=3)
-    class_folders(tmp_path / "val", ["cat", "dog"], each=2)
+    write_class_folders(tmp_path / "train", ["cat", "dog"], each=3)
+    write_class_folders(tmp_path / "val", ["cat", "dog"], each=2)
     said = shown(capsys, "folder", f"data.path={tmp_path}")
     assert "| train | 6      | 2       | 3 " in said and "| test  | 4      | 2       | 2 " in said and "PNG" in said
     assert f"data=folder data.path={tmp_path}" in said
@@ -97,8 +97,8 @@ def test_class_folders_are_described(tmp_path, capsys):
 
 @pytest.mark.parametrize("what", ["empty", "a web page", "a bomb"])
 def test_a_bad_image_is_described_as_any_command_would(what, tmp_path, capsys):
-    class_folders(tmp_path, ["cat", "dog"])
-    (tmp_path / "cat" / "1.png").write_bytes(BAD[what][0])
+    write_class_folders(tmp_path, ["cat", "dog"])
+    (tmp_path / "cat" / "1.png").write_bytes(BAD_FILES[what][0])
     with pytest.raises(UserError) as error:
         shown(capsys, "folder", f"data.path={tmp_path}")
     with pytest.raises(UserError, match="cat/1.png is not a readable image") as expected:
@@ -107,8 +107,8 @@ def test_a_bad_image_is_described_as_any_command_would(what, tmp_path, capsys):
 
 
 def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
-    class_folders(tmp_path / "train", ["cat", "dog"], each=3)
-    class_folders(tmp_path / "test", ["cat", "dog"], each=2)
+    write_class_folders(tmp_path / "train", ["cat", "dog"], each=3)
+    write_class_folders(tmp_path / "test", ["cat", "dog"], each=2)
     with pytest.raises(UserError, match="3,680 train images as published, but its source has 6") as error:
         shown(capsys, "pets", f"data.path={tmp_path}")
     assert error.value.status == ExitCode.DATA
@@ -126,7 +126,7 @@ def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
 
 def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read_them(tmp_path, capsys):
     for part in ("Train", "Testing"):
-        class_folders(tmp_path / part, ["cat", "dog"], 3)
+        write_class_folders(tmp_path / part, ["cat", "dog"], 3)
     with pytest.raises(UserError, match="which are parts and not classes: add data.test=Testing data.train=Train"):
         shown(capsys, "folder", f"data.path={tmp_path}")
     overrides = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
@@ -135,7 +135,7 @@ def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read
 
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path, capsys):
-    class_folders(tmp_path, ["cat", "dog"], 3)
+    write_class_folders(tmp_path, ["cat", "dog"], 3)
     (tmp_path / "cat" / "4.jpg").symlink_to("nowhere.jpg")
     with pytest.raises(UserError, match="cat/4.jpg cannot be read: .*Restore the file") as error:
         shown(capsys, "folder", f"data.path={tmp_path}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.masked import COLOUR
+from helpers.masked import COLOUR_OBJECTIVE
 from helpers.overrides import TINY
 from vitrun.commands import export
 from vitrun.config import resolve
@@ -21,7 +21,7 @@ MASKED_RUNS = [
 def test_what_masked_patches_trained_is_fine_tuned_like_any_run(run_command, tmp_path, overrides):
     recipe, result = run_command("pretrain", *TINY, *overrides)
     assert result["masked_loss"] > 0 and "top1" not in result
-    assert ("colour_accuracy" in result) == (recipe.objective == COLOUR)
+    assert ("colour_accuracy" in result) == (recipe.objective == COLOUR_OBJECTIVE)
     name = run.run_name("pretrain", recipe)
     tuned, result = run_command("finetune", "steps=3", "epochs=null", "batch=32", "warmup=1", "data.test_images=40")
     assert tuned.init == name and 0 <= result["top1"] <= 1

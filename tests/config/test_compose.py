@@ -8,7 +8,7 @@ import yaml
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
-from helpers.overrides import DATA_ROWS, SCRATCH, SUITES, needed
+from helpers.overrides import DATA_ROWS, SCRATCH, SUITES, add_required_overrides
 from vitrun.config import compose, protocols, resolve
 from vitrun.errors import UserError
 from vitrun.recipes import RECIPES, composition, tables, trees
@@ -31,7 +31,7 @@ RECIPE_FILES = sorted(path.relative_to(composition.CONF) for path in composition
 
 @pytest.mark.parametrize("command", RECIPES)
 def test_every_command_has_a_recipe_without_any_choice(command, tmp_path):
-    assert type(resolve.resolve_recipe(command, needed(command, [], tmp_path))) is RECIPES[command]
+    assert type(resolve.resolve_recipe(command, add_required_overrides(command, [], tmp_path))) is RECIPES[command]
 
 
 @pytest.mark.parametrize("command, group, name", CHOICES)
@@ -40,7 +40,7 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
     if group == "protocol" and "*" not in (own := composition.read_config_file(f"protocol/{name}").get("for_data", [])):
         model = ["model=vit_s16"] if name in ("augreg", "better_vit") else ["model=vit_b16"]
         more += ["data=vtab/pets"] if own and "vtab" in own else ["data=imagenet", *model * (command == "pretrain")]
-    recipe = resolve.resolve_recipe(command, needed(command, [f"{group}={name}", *more], tmp_path))
+    recipe = resolve.resolve_recipe(command, add_required_overrides(command, [f"{group}={name}", *more], tmp_path))
     folder = tables.group_folder(group)
     chosen, row = getattr(recipe, group), composition.read_config_file(f"{folder}/{name}")
     row = row if group == "protocol" else tables.read_row(folder, name)
@@ -55,7 +55,7 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
 @pytest.mark.parametrize("name", TO_EVALUATE)
 def test_nothing_is_trained_on_a_set_for_evaluation(command, name, tmp_path):
     with pytest.raises(UserError, match=f"data={name}: is for vitrun eval only"):
-        resolve.resolve_recipe(command, needed(command, [f"data={name}"], tmp_path))
+        resolve.resolve_recipe(command, add_required_overrides(command, [f"data={name}"], tmp_path))
 
 
 @pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
@@ -67,7 +67,9 @@ def test_every_recipe_file_is_applied_to_the_choices_that_it_is_for(file, tmp_pa
     assert set(models) <= tables.list_group_files("model").keys()
     for model in models or ["vit_b16"]:
         naming = chosen | ({"model": model} if command == "pretrain" else {})
-        overrides = needed(command, [f"{key}={value}" for key, value in naming.items() if value], tmp_path)
+        overrides = add_required_overrides(
+            command, [f"{key}={value}" for key, value in naming.items() if value], tmp_path
+        )
         if command == "finetune":
             overrides = [f"init=random:{model}", *(override for override in overrides if override != SCRATCH)]
         recipe = resolve.resolve_recipe(command, overrides)

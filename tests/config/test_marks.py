@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from helpers.overrides import SCRATCH, first_lines
+from helpers.overrides import SCRATCH, list_deviations
 from vitrun.recipes import composition
 
 MARKS = [
@@ -26,7 +26,7 @@ MARKS = [
 
 @pytest.mark.parametrize("command, overrides, changes", MARKS, ids=[" ".join(overrides) for _, overrides, _ in MARKS])
 def test_the_first_lines_mark_what_differs_from_the_recipe_and_nothing_else(command, overrides, changes):
-    lines = first_lines(command, overrides)
+    lines = list_deviations(command, overrides)
     if changes is None:
         assert lines == []
     else:
@@ -84,7 +84,7 @@ PUBLISHED = [
 @pytest.mark.parametrize("command, row, too, there", PUBLISHED, ids=[f"{row[0]} {too}" for _, row, too, _ in PUBLISHED])
 def test_what_the_paper_ran_too_is_marked_as_published(command, row, too, there):
     told = [f"a published variant: {override} (there {value})" for override, value in zip(too.split(), there.split())]
-    assert first_lines(command, [*row, *too.split()])[1:] == told
+    assert list_deviations(command, [*row, *too.split()])[1:] == told
 
 
 def test_whatever_a_file_calls_published_is_among_these():
@@ -112,4 +112,4 @@ def test_a_part_of_what_was_published_differs(command, row, some, there):
     told = [
         f"differs from the recipe: {override} (there {value})" for override, value in zip(some.split(), there.split())
     ]
-    assert first_lines(command, [*row, *some.split()])[1:] == told
+    assert list_deviations(command, [*row, *some.split()])[1:] == told

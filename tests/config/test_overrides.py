@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.overrides import needed
+from helpers.overrides import add_required_overrides
 from vitrun.config import resolve
 from vitrun.config.overrides import expand_sweep
 from vitrun.errors import ExitCode, UserError
@@ -177,7 +177,9 @@ LISTS = [
 
 @pytest.mark.parametrize("command, key, text, value", LISTS)
 def test_commas_make_lists_where_the_option_is_a_list(command, key, text, value):
-    tree = trees.to_plain_tree(resolve.resolve_recipe(command, needed(command, [f"{key}={text}"], Path())))
+    tree = trees.to_plain_tree(
+        resolve.resolve_recipe(command, add_required_overrides(command, [f"{key}={text}"], Path()))
+    )
     assert trees.get_value(tree, key) == list(value)
 
 

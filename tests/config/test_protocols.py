@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers.overrides import SCRATCH, first_lines
+from helpers.overrides import SCRATCH, list_deviations
 from vitrun.config import protocols, provenance, resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables, trees
@@ -61,7 +61,8 @@ def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is
     recipe = resolve.resolve_recipe("finetune", overrides)
     assert (recipe.steps, recipe.drops, recipe.data.crop) == (500, (200, 300, 400), "square")
     assert (
-        "its part for under 20,000 training images, whatever their number here" in first_lines("finetune", overrides)[0]
+        "its part for under 20,000 training images, whatever their number here"
+        in list_deviations("finetune", overrides)[0]
     )
 
 
@@ -114,9 +115,9 @@ def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
 def test_the_first_lines_and_cfg_name_the_file_with_values_for_the_model_of_the_weights():
     overrides = ["init=random:vit_b16", "protocol=public_code", "data=cifar10"]
     file = "conf/recipe/finetune/public_code/cifar10.yaml"
-    (line,) = first_lines("finetune", overrides)
+    (line,) = list_deviations("finetune", overrides)
     assert line.startswith(f"recipe: {file} (Public code: CIFAR-10")
-    assert first_lines("finetune", [*overrides, "optim.lr=0.03"])[1:] == [
+    assert list_deviations("finetune", [*overrides, "optim.lr=0.03"])[1:] == [
         "differs from the recipe: optim.lr=0.03 (there 0.01)"
     ]
     shown = provenance.format_config("finetune", overrides, resolve.resolve_recipe("finetune", overrides)).splitlines()

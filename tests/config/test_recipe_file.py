@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.overrides import SCRATCH, first_lines
+from helpers.overrides import SCRATCH, list_deviations
 from vitrun.config import provenance, resolve
 from vitrun.config.overrides import expand_sweep
 from vitrun.errors import ExitCode, UserError
@@ -50,7 +50,7 @@ def test_cfg_and_the_first_lines_name_the_recipe_file(mine):
     sources = {line.partition("=")[0]: line.rpartition("  # ")[2] for line in shown.splitlines()}
     assert sources["optim.lr"] == sources["model"] == sources["epochs"] == "mine.yaml"
     assert (sources["batch"], sources["clip"]) == ("command line", "conf/pretrain.yaml")
-    lines = first_lines("pretrain", overrides)
+    lines = list_deviations("pretrain", overrides)
     assert lines[0].endswith(", changed by mine.yaml")
     assert "differs from the recipe: optim.lr=0.002 (there 0.001)" in lines
 

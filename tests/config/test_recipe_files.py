@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.overrides import SCRATCH, finetuning, first_lines, pretraining
+from helpers.overrides import SCRATCH, finetune_overrides, list_deviations, pretrain_overrides
 from vitrun.config import expand, resolve
 from vitrun.engine import optim
 from vitrun.recipes import trees
@@ -66,7 +66,7 @@ HYPER_RULE = {
 @pytest.mark.parametrize("row", ROWS, ids=[f"{model}-{data}" for model, data, *_ in ROWS])
 def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     model, data, epochs, lr, schedule, decay, dropout, clip = row
-    overrides = pretraining(data, model)
+    overrides = pretrain_overrides(data, model)
     recipe = resolve.resolve_recipe("pretrain", overrides)
     assert (recipe.epochs, recipe.steps, recipe.batch, recipe.warmup, recipe.res) == (epochs, None, 4096, 10_000, 224)
     assert (recipe.optim.lr, recipe.schedule, recipe.clip, recipe.loss) == (lr, schedule, clip, "sigmoid")
@@ -74,7 +74,7 @@ def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     assert recipe.schedule_end == (1e-5 if data == "imagenet21k" else 0)
     if recipe.model.kind == "vit":
         assert (recipe.model.dropout, recipe.model.pre_logits) == (dropout, True)
-    (line,) = first_lines("pretrain", overrides)
+    (line,) = list_deviations("pretrain", overrides)
     assert line.startswith(f"recipe: conf/recipe/pretrain/paper_table3/{data}.yaml (Table 3: ")
 
 
@@ -84,18 +84,18 @@ def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     ("shapes", "vit_nano8"),
 ])  # fmt: skip
 def test_where_table_3_has_no_row_the_run_composes_and_the_first_lines_say_so(data, model):
-    overrides = pretraining(data, model)
+    overrides = pretrain_overrides(data, model)
     assert resolve.resolve_recipe("pretrain", overrides).protocol == (
         "paper_table3" if data.startswith("image") or "bit" in model else "small"
     )
-    assert "no row" in first_lines("pretrain", overrides)[0].lower()
+    assert "no row" in list_deviations("pretrain", overrides)[0].lower()
 
 
 @pytest.mark.parametrize("model", AUGREG)
 @pytest.mark.parametrize("data", ["imagenet", "imagenet21k"])
 def test_augreg_augments_each_model_as_big_vision_does(data, model):
     level = AUGREG[model][data == "imagenet21k"]
-    recipe = resolve.resolve_recipe("pretrain", pretraining(data, model, "protocol=augreg"))
+    recipe = resolve.resolve_recipe("pretrain", pretrain_overrides(data, model, "protocol=augreg"))
     found = recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup
     assert found == LEVELS[level]
     assert (recipe.epochs, recipe.batch, recipe.warmup, recipe.schedule, recipe.clip) == (
@@ -111,10 +111,12 @@ def test_augreg_augments_each_model_as_big_vision_does(data, model):
 
 @pytest.mark.parametrize("level", ["none", "medium2", "strong2"])
 def test_an_override_chooses_another_level_than_the_recipe_and_is_marked(level):
-    overrides = pretraining("imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1")
+    overrides = pretrain_overrides(
+        "imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1"
+    )
     augment = resolve.resolve_recipe("pretrain", overrides).augment
     assert (augment.layers, augment.magnitude, augment.mixup) == LEVELS[level]
-    lines = first_lines("pretrain", overrides)[1:]
+    lines = list_deviations("pretrain", overrides)[1:]
     assert (f"a published variant: augment={level} (there medium2)" in lines) == (level != "medium2")
     assert "differs from the recipe: model.stochastic_depth=0.1 (there 0.0)" in lines
 
@@ -122,7 +124,7 @@ def test_an_override_chooses_another_level_than_the_recipe_and_is_marked(level):
 @pytest.mark.parametrize("epochs", [90, 150, 300])
 def test_better_plain_vit_is_that_of_its_authors(epochs):
     recipe = resolve.resolve_recipe(
-        "pretrain", pretraining("imagenet", "vit_s16", "protocol=better_vit", f"epochs={epochs}")
+        "pretrain", pretrain_overrides("imagenet", "vit_s16", "protocol=better_vit", f"epochs={epochs}")
     )
     assert (recipe.epochs, recipe.batch, recipe.warmup, recipe.schedule) == (epochs, 1024, 10_000, "cosine")
     assert (recipe.model.head, recipe.model.positions, recipe.model.pre_logits) == ("gap", "sincos2d", True)
@@ -133,20 +135,20 @@ def test_better_plain_vit_is_that_of_its_authors(epochs):
 
 
 def test_masked_patches_are_trained_as_in_the_paper():
-    recipe = resolve.resolve_recipe("pretrain", pretraining("jft300m", "vit_b16", "protocol=masked"))
+    recipe = resolve.resolve_recipe("pretrain", pretrain_overrides("jft300m", "vit_b16", "protocol=masked"))
     assert (recipe.objective.kind, recipe.steps, recipe.batch, recipe.warmup) == ("masked", 1_000_000, 4096, 10_000)
     assert (recipe.optim.lr, recipe.schedule) == (2e-4, "cosine")
-    overrides = pretraining("jft300m", "vit_b16", "protocol=masked", "objective=simmim")
+    overrides = pretrain_overrides("jft300m", "vit_b16", "protocol=masked", "objective=simmim")
     assert resolve.resolve_recipe("pretrain", overrides).objective.kind == "simmim"
-    assert "differs from the recipe: objective=simmim (there masked)" in first_lines("pretrain", overrides)
+    assert "differs from the recipe: objective=simmim (there masked)" in list_deviations("pretrain", overrides)
 
 
 @pytest.mark.parametrize("data", TABLE4)
 def test_fine_tuning_as_the_paper_is_table_4(data):
     steps, grid, dev, warmup, lr = TABLE4[data]
-    recipe = resolve.resolve_recipe("finetune", finetuning(data, "protocol=paper_table4"))
+    recipe = resolve.resolve_recipe("finetune", finetune_overrides(data, "protocol=paper_table4"))
     assert (recipe.steps, recipe.grid, recipe.dev, recipe.seeds) == (steps, grid, dev, (0, 1, 2))
-    public = resolve.resolve_recipe("finetune", finetuning(data, "protocol=public_code"))
+    public = resolve.resolve_recipe("finetune", finetune_overrides(data, "protocol=public_code"))
     assert (public.steps, public.grid, public.dev, public.seeds, public.optim.lr) == (steps, (), dev, (), lr)
     for found in (recipe, public):
         assert (found.res, found.batch, found.warmup, found.schedule, found.clip) == (384, 512, warmup, "cosine", 1)
@@ -156,7 +158,7 @@ def test_fine_tuning_as_the_paper_is_table_4(data):
 
 def test_table_2_is_table_4_at_512_pixels_with_a_polyak_average():
     paper, table2 = (
-        resolve.resolve_recipe("finetune", finetuning("imagenet", f"protocol={p}"))
+        resolve.resolve_recipe("finetune", finetune_overrides("imagenet", f"protocol={p}"))
         for p in ("paper_table4", "paper_table2")
     )
     tree = trees.to_plain_tree(table2)
@@ -166,11 +168,11 @@ def test_table_2_is_table_4_at_512_pixels_with_a_polyak_average():
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets", "vtab/dspr_ori"])
 def test_vtab_has_one_setting_for_all_tasks(data):
-    overrides = finetuning(data, "protocol=paper_vtab")
+    overrides = finetune_overrides(data, "protocol=paper_vtab")
     recipe = resolve.resolve_recipe("finetune", overrides)
     assert (recipe.steps, recipe.batch, recipe.optim.lr, recipe.res, recipe.seeds) == (2500, 512, 0.01, 384, (0, 1, 2))
     assert recipe.data.protocol == "vit" and not recipe.grid
-    assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/paper_vtab.yaml (VTAB-1k as ")
+    assert list_deviations("finetune", overrides)[0].startswith("recipe: conf/protocol/paper_vtab.yaml (VTAB-1k as ")
     large = resolve.resolve_recipe("finetune", ["init=random:vit_h14", *overrides[1:]])
     assert large.res == 378 and trees.to_plain_tree(large) | {"res": 384, "init": SCRATCH[5:]} == trees.to_plain_tree(
         recipe
@@ -179,19 +181,19 @@ def test_vtab_has_one_setting_for_all_tasks(data):
 
 @pytest.mark.parametrize("data", ["vtab", "vtab/pets"])
 def test_prompt_tuning_chooses_among_sixteen_and_has_five_seeds(data):
-    overrides = finetuning(data, "protocol=vpt_vtab")
+    overrides = finetune_overrides(data, "protocol=vpt_vtab")
     recipe = resolve.resolve_recipe("finetune", overrides)
     assert [lr * 256 / recipe.batch for lr in recipe.grid] == pytest.approx([1e-4, 5e-4, 1e-3, 5e-3])
     assert recipe.decays == (0, 1e-4, 1e-3, 1e-2) and recipe.seeds == (42, 44, 82, 100, 800)
     assert (recipe.optim.kind, recipe.epochs, recipe.warmup, recipe.res) == ("adamw", 100, "5%", 224)
     for one in expand.expand_suite(recipe).values() if data == "vtab" else [recipe]:
         assert (one.data.protocol, one.data.crop, one.data.flip) == ("vpt", "none", False)
-    assert first_lines("finetune", overrides)[0].startswith("recipe: conf/protocol/vpt_vtab.yaml (VTAB-1k as ")
+    assert list_deviations("finetune", overrides)[0].startswith("recipe: conf/protocol/vpt_vtab.yaml (VTAB-1k as ")
 
 
 @pytest.mark.parametrize("data", HYPER_RULE)
 def test_bit_follows_its_hyper_rule(data):
-    recipe = resolve.resolve_recipe("finetune", finetuning(data, "protocol=bit_hyperrule"))
+    recipe = resolve.resolve_recipe("finetune", finetune_overrides(data, "protocol=bit_hyperrule"))
     found = recipe.steps, recipe.warmup, recipe.drops, recipe.augment.mixup, recipe.res
     assert found == HYPER_RULE[data]
     assert (recipe.schedule, recipe.optim.lr, recipe.batch, recipe.optim.weight_decay) == ("staircase", 0.003, 512, 0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.overrides import SCRATCH, finetuning
+from helpers.overrides import SCRATCH, finetune_overrides
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
 
@@ -41,16 +41,16 @@ def test_options_that_masked_patches_do_not_have_are_refused(overrides, told):
 REFUSED = [
     ("finetune", [SCRATCH, "epochs=1", "batch=512", "warmup=500"],
      ["warmup=500: leaves no step of the 3 steps of epochs=1 of 1,297 images in batches of 512", "warmup=10%"]),
-    ("finetune", finetuning("vtab/pets", "epochs=2", "batch=100", "warmup=20", "data.train=train800"),
+    ("finetune", finetune_overrides("vtab/pets", "epochs=2", "batch=100", "warmup=20", "data.train=train800"),
      ["the 16 steps of epochs=2 of 800 images in batches of 100"]),
     ("pretrain", ["data=cifar10", "epochs=1", "batch=4096", "warmup=10000"], ["12 steps", "50,000 images"]),
     ("pretrain", ["examples=100", "batch=100", "warmup=1"], ["the 1 step of examples=100 in batches of 100"]),
     ("pretrain", ["batch=100", "micro_batch=32"], ["micro_batch=32: must divide batch=100, but leaves 4"]),
-    ("finetune", finetuning("pets", "protocol=bit_hyperrule", "steps=300"),
+    ("finetune", finetune_overrides("pets", "protocol=bit_hyperrule", "steps=300"),
      ["drops=[200,300,400]: must lie between the 100 warm-up steps and the end of steps=300"]),
     (
         "finetune",
-        finetuning("pets", "protocol=bit_hyperrule", "schedule=cosine"),
+        finetune_overrides("pets", "protocol=bit_hyperrule", "schedule=cosine"),
         ["drops=[200,300,400]", "add drops=[]"],
     ),
     ("pretrain", ["schedule=staircase"], ["schedule=staircase", "add drops=[STEP,STEP]"]),

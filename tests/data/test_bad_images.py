@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.image_files import JPEG, PIXELS, encoded, split
+from helpers.image_files import JPEG, PIXELS, encode_image, make_split
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.split import BadImage
@@ -19,7 +19,7 @@ SPOILT = (3, 4, 11)  # of twelve images: two in a row, and the last
 
 
 def spoilt() -> data.Split:
-    return split([JPEG[:-900] if n in SPOILT else encoded(np.roll(PIXELS, n, 0), "PNG") for n in range(12)])
+    return make_split([JPEG[:-900] if n in SPOILT else encode_image(np.roll(PIXELS, n, 0), "PNG") for n in range(12)])
 
 
 def batches(start: int = 0, told: list | None = None) -> list[data.Batch]:
@@ -60,7 +60,7 @@ def test_a_test_set_stops_at_a_bad_image_and_never_sees_a_neighbour():
     assert len(told) == 3 and rest.pixels is not None and rest.fingerprint != spoilt().fingerprint
     assert np.array_equal(rest.labels, [n % 3 for n in range(12) if n not in SPOILT])
     with pytest.raises(UserError, match="None of 2 images can be read: train/0.jpg is not a readable image"):
-        data.drop_bad_images(split([b"", b"<html>"]), told.append)
+        data.drop_bad_images(make_split([b"", b"<html>"]), told.append)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def photographs(tmp_path) -> Path:
             for n in range(number):
                 place = tmp_path / "photographs" / part / name / f"{n}.png"
                 place.parent.mkdir(parents=True, exist_ok=True)
-                place.write_bytes(encoded(np.roll(PIXELS, n, 1)[n:], "PNG"))
+                place.write_bytes(encode_image(np.roll(PIXELS, n, 1)[n:], "PNG"))
     return tmp_path / "photographs"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.image_files import JPEG, PIXELS, PNG, encoded, png
+from helpers.image_files import JPEG, PIXELS, PNG, encode_image, encode_png
 from vitrun.data.decode import decode_image
 
 SMOOTH = np.stack(np.broadcast_arrays(np.arange(51) * 5, np.arange(37)[:, None] * 6, 90), 2).astype(np.uint8)
@@ -28,43 +28,46 @@ def with_alpha(pixels: np.ndarray) -> np.ndarray:
 def turned() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6  # shown a quarter turn to the right by what heeds it
-    return encoded(SMOOTH, "JPEG", exif=exif)
+    return encode_image(SMOOTH, "JPEG", exif=exif)
 
 
 def damaged_inside() -> bytes:
     """A JPEG whose compressed data has a hole, which libjpeg warns of and fills."""
-    file = bytearray(encoded(PIXELS, "JPEG"))
+    file = bytearray(encode_image(PIXELS, "JPEG"))
     file[-400:-300] = b"\xf7" * 100
     return bytes(file)
 
 
 INKS = Image.fromarray(SMOOTH).quantize(16)
 RGB_16 = b"".join(b"\0" + row.astype(">u2").tobytes() for row in np.stack([DEEP, DEEP.T.reshape(37, 51), DEEP], 2))
-CMYK = encoded(Image.fromarray(SMOOTH).convert("CMYK"), "JPEG")
+CMYK = encode_image(Image.fromarray(SMOOTH).convert("CMYK"), "JPEG")
 # what, the file, the pixels that it should give
 ODD = {
     "a JPEG": (JPEG, pillow(JPEG)),
-    "a JPEG of full chroma": (file := encoded(PIXELS, "JPEG", quality=95, subsampling=0), pillow(file)),
-    "a progressive JPEG": (file := encoded(PIXELS, "JPEG", progressive=True), pillow(file)),
-    "a grey JPEG": (file := encoded(PIXELS[:, :, 0], "JPEG"), pillow(file)),
+    "a JPEG of full chroma": (file := encode_image(PIXELS, "JPEG", quality=95, subsampling=0), pillow(file)),
+    "a progressive JPEG": (file := encode_image(PIXELS, "JPEG", progressive=True), pillow(file)),
+    "a grey JPEG": (file := encode_image(PIXELS[:, :, 0], "JPEG"), pillow(file)),
     "a CMYK JPEG": (CMYK, pillow(CMYK)),
     "a JPEG that EXIF turns": (turned(), pillow(turned())),
     "a JPEG with bytes after its end": (JPEG + b"more", pillow(JPEG)),
     "a JPEG that is damaged inside": (damaged_inside(), pillow(damaged_inside())),
     "a PNG": (PNG, PIXELS),
-    "a PNG with alpha": (encoded(with_alpha(PIXELS), "PNG"), PIXELS),
-    "a grey PNG": (encoded(PIXELS[:, :, 0], "PNG"), grey(PIXELS[:, :, 0])),
-    "a grey PNG with alpha": (encoded(Image.fromarray(PIXELS[:, :, :2], "LA"), "PNG"), grey(PIXELS[:, :, 0])),
-    "a PNG of one bit": (encoded(Image.fromarray(PIXELS[:, :, 0] > 127), "PNG"), grey((PIXELS[:, :, 0] > 127) * 255)),
-    "a palette": (encoded(INKS, "PNG"), np.array(INKS.convert("RGB"))),
+    "a PNG with alpha": (encode_image(with_alpha(PIXELS), "PNG"), PIXELS),
+    "a grey PNG": (encode_image(PIXELS[:, :, 0], "PNG"), grey(PIXELS[:, :, 0])),
+    "a grey PNG with alpha": (encode_image(Image.fromarray(PIXELS[:, :, :2], "LA"), "PNG"), grey(PIXELS[:, :, 0])),
+    "a PNG of one bit": (
+        encode_image(Image.fromarray(PIXELS[:, :, 0] > 127), "PNG"),
+        grey((PIXELS[:, :, 0] > 127) * 255),
+    ),
+    "a palette": (encode_image(INKS, "PNG"), np.array(INKS.convert("RGB"))),
     "a palette with alpha": (
-        encoded(INKS, "PNG", transparency=bytes(range(0, 256, 16))),
+        encode_image(INKS, "PNG", transparency=bytes(range(0, 256, 16))),
         np.array(INKS.convert("RGB")),
     ),
-    "grey of 16 bits": (encoded(DEEP, "PNG"), grey(DEEP // 256)),
-    "RGB of 16 bits": (png(51, 37, 16, 2, RGB_16), np.stack([DEEP, DEEP.T.reshape(37, 51), DEEP], 2) // 256),
+    "grey of 16 bits": (encode_image(DEEP, "PNG"), grey(DEEP // 256)),
+    "RGB of 16 bits": (encode_png(51, 37, 16, 2, RGB_16), np.stack([DEEP, DEEP.T.reshape(37, 51), DEEP], 2) // 256),
     "an animation": (
-        encoded(INKS, "GIF", save_all=True, append_images=[Image.new("P", (51, 37))]),
+        encode_image(INKS, "GIF", save_all=True, append_images=[Image.new("P", (51, 37))]),
         np.array(INKS.convert("RGB")),
     ),
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.images import scenes
+from helpers.images import make_scenes
 from vitrun import data
 from vitrun.data import near_duplicates
 
@@ -20,7 +20,7 @@ def test_mirroring_an_image_changes_the_signs_that_mirror_names():
 
 
 def test_no_two_of_500_unrelated_images_are_taken_for_copies():
-    images = torch.from_numpy(scenes(500, 2)).permute(0, 3, 1, 2)
+    images = torch.from_numpy(make_scenes(500, 2)).permute(0, 3, 1, 2)
     keys = [str(n) for n in range(500)]
     hashes = near_duplicates.hash_images(
         data.Split(keys, np.zeros(500), ("x",), pixels=images), lambda _: None, pytest.fail

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.image_files import BAD, JPEG, PIXELS, encoded, split
+from helpers.image_files import BAD_FILES, JPEG, PIXELS, encode_image, make_split
 from vitrun import data
 from vitrun.data.decode import decode_image
 from vitrun.data.in_memory import decode_to_memory
@@ -11,11 +11,11 @@ from vitrun.data.split import BadImage
 from vitrun.errors import ExitCode, UserError
 
 
-@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("what", BAD_FILES)
 def test_a_bad_image_is_named_with_the_reason_and_the_way_out(what):
-    file, parts = BAD[what]
+    file, parts = BAD_FILES[what]
     with pytest.raises(BadImage) as error:
-        split([JPEG, file]).decode(1)
+        make_split([JPEG, file]).decode(1)
     assert error.value.status == ExitCode.DATA
     for part in ("train/1.jpg is not a readable image", *parts, "Replace or remove it."):
         assert part in str(error.value)
@@ -32,9 +32,9 @@ def test_a_file_that_is_gone_is_no_bad_image_but_stops_at_once(tmp_path):
 
 @pytest.mark.parametrize("pixels", [PIXELS, PIXELS[:32, :32]], ids=["by several threads", "tiny"])
 def test_images_of_one_size_are_cached_in_memory_only_where_all_are_sound(pixels):
-    files = [encoded(pixels, kind) for kind in ("PNG", "JPEG")] * 300
-    found = decode_to_memory(split(files)).pixels
+    files = [encode_image(pixels, kind) for kind in ("PNG", "JPEG")] * 300
+    found = decode_to_memory(make_split(files)).pixels
     assert np.array_equal(found[598], pixels.transpose(2, 0, 1))
     assert all(np.array_equal(found[row], decode_image(files[row])) for row in range(0, 600, 7))
     files[533] = files[0][:50]
-    assert decode_to_memory(split(files)).pixels is None
+    assert decode_to_memory(make_split(files)).pixels is None

@@ -4,7 +4,7 @@ import datasets
 import pytest
 from PIL import Image
 
-from helpers.images import drawn, folders
+from helpers.images import random_pil_images, write_part_folders
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
@@ -17,7 +17,7 @@ def table(place, split: str, labels: list[int], names: list[str] | None = None, 
     place.mkdir(exist_ok=True)
     label = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
     features = datasets.Features({"image": datasets.Image(), "label": label})
-    rows = {"image": drawn(len(labels), seed, size), "label": labels}
+    rows = {"image": random_pil_images(len(labels), seed, size), "label": labels}
     datasets.Dataset.from_dict(rows, features).to_parquet(place / f"{split}-00000-of-00001.parquet")
 
 
@@ -48,7 +48,7 @@ def test_test_images_need_not_be_of_all_classes(run_command, tmp_path):
 
 def test_the_training_images_are_no_test_images(run_command, tmp_path):
     table(tmp_path / "set", "train", [0, 1, 2, 0])
-    folders(tmp_path / "all", {"train": 0})
+    write_part_folders(tmp_path / "all", {"train": 0})
     (tmp_path / "all" / "test").symlink_to(tmp_path / "all" / "train")
     folder = [*WORDS, "data=folder", f"data.path={tmp_path / 'all'}"]
     for overrides in (parquet(tmp_path / "set", "data.test=train"), folder):
@@ -57,7 +57,7 @@ def test_the_training_images_are_no_test_images(run_command, tmp_path):
 
 
 def test_an_image_that_was_replaced_is_another(tmp_path):
-    folders(tmp_path / "all", {"train": 0, "test": 1})
+    write_part_folders(tmp_path / "all", {"train": 0, "test": 1})
     table(tmp_path / "set", "train", [0, 1, 2, 0])
     table(tmp_path / "set", "test", [0, 1, 2, 0], seed=1)
     rows = (["data=folder", f"data.path={tmp_path / 'all'}"], ["data=parquet", f"data.path={tmp_path / 'set'}"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.training import CPU, small
+from helpers.training import CPU, build_small_vit
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.transforms.views import CenterCropView
@@ -21,7 +21,7 @@ def test_an_answer_is_right_that_is_among_the_labels():
 @pytest.mark.parametrize("size", [1, 3, 7, 50])
 def test_every_test_image_counts_exactly_once(size):
     recipe = resolve.resolve_recipe("pretrain", ["data.test_images=37"]).data
-    test, network = data.open_split(recipe, "test"), small(120)
+    test, network = data.open_split(recipe, "test"), build_small_vit(120)
     predictions = predict(
         network, data.test_batches(test, CenterCropView(32), size), LOSSES["softmax"], CPU, lambda _: None
     )

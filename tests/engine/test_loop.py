@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.training import batch, small, state_of, train
+from helpers.training import build_small_vit, make_state, random_batch, train_steps
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.objectives.labels import LOSSES, LabelObjective
 
 
 def test_a_step_that_is_stopped_leaves_the_statistics_of_batches_as_they_were():
     layers = [torch.nn.Conv2d(3, 8, 8, 8), torch.nn.BatchNorm2d(8), torch.nn.Flatten(), torch.nn.Linear(128, 10)]
-    state = state_of(torch.nn.Sequential(*layers))
-    train(state, [batch(16)])
+    state = make_state(torch.nn.Sequential(*layers))
+    train_steps(state, [random_batch(16)])
     before = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
     means = []
 
@@ -22,21 +22,21 @@ def test_a_step_that_is_stopped_leaves_the_statistics_of_batches_as_they_were():
             raise Interrupted(ExitCode.INTERRUPTED)
 
     with pytest.raises(Interrupted):
-        train(state, [batch(16)], tick=stop_in_the_second_micro_batch)
+        train_steps(state, [random_batch(16)], tick=stop_in_the_second_micro_batch)
     assert not torch.equal(means[1], before["1.running_mean"]), "it had changed"
     assert all(torch.equal(tensor, before[name]) for name, tensor in state.network.state_dict().items())
 
 
 def test_a_model_overfits_eight_images():
-    steps = train(state_of(small()), [batch(8)] * 60)
+    steps = train_steps(make_state(build_small_vit()), [random_batch(8)] * 60)
     assert steps[0].loss == pytest.approx(np.log(10), abs=0.01), "a zero head is undecided"
     assert steps[-1].loss < 0.05
 
 
 @pytest.mark.parametrize("micro", [1, 3, 4, 8])
 def test_the_step_does_not_depend_on_the_micro_batch(micro):
-    whole, parts = state_of(small(), 8), state_of(small(), micro)
-    first, second = (train(state, [batch(8), batch(8, seed=1)]) for state in (whole, parts))
+    whole, parts = make_state(build_small_vit(), 8), make_state(build_small_vit(), micro)
+    first, second = (train_steps(state, [random_batch(8), random_batch(8, seed=1)]) for state in (whole, parts))
     assert [s.loss for s in second] == pytest.approx([s.loss for s in first], rel=1e-5)
     for a, b in zip(whole.network.parameters(), parts.network.parameters()):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
@@ -46,9 +46,9 @@ def test_the_step_does_not_depend_on_the_micro_batch(micro):
 @pytest.mark.parametrize("loss", ["softmax", "sigmoid"])
 def test_the_step_of_a_mixed_batch_does_not_depend_on_the_micro_batch(micro, loss):
     objective = LabelObjective(loss, smoothing=0.1, mixup=0.5, seed=0)
-    mixed = [objective.prepare(batch(8, seed=step), step) for step in range(2)]
-    whole, parts = state_of(small(), 8), state_of(small(), micro)
-    first, second = (train(state, mixed, loss=objective.loss) for state in (whole, parts))
+    mixed = [objective.prepare(random_batch(8, seed=step), step) for step in range(2)]
+    whole, parts = make_state(build_small_vit(), 8), make_state(build_small_vit(), micro)
+    first, second = (train_steps(state, mixed, loss=objective.loss) for state in (whole, parts))
     assert [s.loss for s in second] == pytest.approx([s.loss for s in first], rel=1e-5)
     for a, b in zip(whole.network.parameters(), parts.network.parameters()):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
@@ -56,19 +56,22 @@ def test_the_step_of_a_mixed_batch_does_not_depend_on_the_micro_batch(micro, los
 
 def test_a_step_repeats_to_the_last_bit_in_whatever_order_the_workers_finish():
     losses = {
-        tuple(s.loss for s in train(state_of(small(), 2), [batch(16, seed=n) for n in range(3)])) for _ in range(3)
+        tuple(
+            s.loss for s in train_steps(make_state(build_small_vit(), 2), [random_batch(16, seed=n) for n in range(3)])
+        )
+        for _ in range(3)
     }
     assert len(losses) == 1
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_step():
-    state = state_of(small())
-    train(state, [batch(8)])
+    state = make_state(build_small_vit())
+    train_steps(state, [random_batch(8)])
     before = [p.detach().clone() for p in state.network.parameters()]
-    bad = batch(8)
+    bad = random_batch(8)
     bad.images[3] = float("nan")
     with pytest.raises(UserError, match="Step 1 has loss nan") as error:
-        train(state, [bad])
+        train_steps(state, [bad])
     assert error.value.status == ExitCode.NUMERICS
     assert all(torch.equal(a, b) for a, b in zip(before, state.network.parameters()))
 
@@ -77,7 +80,7 @@ def test_a_batch_that_is_repeated_draws_what_the_first_try_drew(monkeypatch):
     """After running out of GPU memory within a batch, the dropout of the step is the same."""
 
     def after(fails: bool) -> torch.Tensor:
-        network = small(dropout=0.3)
+        network = build_small_vit(dropout=0.3)
         calls = iter([fails])
 
         def loss(logits, labels):
@@ -85,7 +88,7 @@ def test_a_batch_that_is_repeated_draws_what_the_first_try_drew(monkeypatch):
                 raise torch.OutOfMemoryError
             return LOSSES["softmax"](logits, labels)
 
-        train(state_of(network, micro=8 if fails else 4), [batch(8)], loss=loss)
+        train_steps(make_state(network, micro=8 if fails else 4), [random_batch(8)], loss=loss)
         return network.head.weight.detach()
 
     torch.testing.assert_close(after(True), after(False), rtol=0, atol=0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.training import small, state_of, train
+from helpers.training import build_small_vit, make_state, train_steps
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.engine import optim
@@ -57,18 +57,18 @@ def test_warm_up_rises_from_zero_and_the_decay_ends_at_zero():
 
 @pytest.mark.parametrize("options", [{}, {"positions": "2d"}, {"positions": "relative"}, {"head": "map"}])
 def test_biases_norms_tokens_and_positions_are_not_decayed(options):
-    network = small(**options)
+    network = build_small_vit(**options)
     names = {name for name, p in network.named_parameters() if optim.is_decayed(name, p)}
     assert names and all(name.endswith("weight") and "norm" not in name for name in names)
 
 
 def test_decoupled_decay_shrinks_the_kernels_by_lr_times_rate():
-    network = small()
+    network = build_small_vit()
     kernel = network.blocks[0].mlp.fc1.weight
-    before, state = kernel.detach().clone(), state_of(network, kind="adamw", weight_decay=0.5)
+    before, state = kernel.detach().clone(), make_state(network, kind="adamw", weight_decay=0.5)
     blank = data.Batch(torch.zeros(4, 3, 32, 32), torch.zeros(4, dtype=torch.long), np.arange(4))
     kernel.requires_grad_(True)
-    train(state, [blank], lr=0.01)
+    train_steps(state, [blank], lr=0.01)
     step = (kernel.detach() - before * (1 - 0.01 * 0.5)).abs().max()
     assert step <= 0.01 * 1.01, "Adam's own step is bounded by the learning rate"
 

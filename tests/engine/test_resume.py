@@ -9,7 +9,7 @@ import pytest
 
 from helpers.overrides import TINY
 from helpers.processes import signal_after_steps, start_pretraining
-from helpers.runs import weights
+from helpers.runs import hash_weights
 from vitrun.commands import pretrain
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
@@ -31,7 +31,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     process = start_pretraining(killed)
     output = process.wait()
     assert process.returncode == 0 and "Resuming from step" in output
-    assert weights(whole) == weights(killed) and len(weights(whole)) == 2
+    assert hash_weights(whole) == hash_weights(killed) and len(hash_weights(whole)) == 2
 
 
 LONG = [*(override for override in TINY if override != "steps=6"), "steps=30", "save_minutes=0"]
@@ -57,7 +57,7 @@ def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, overr
     with pytest.raises(run.Interrupted):
         perform("stopped")
     perform("stopped")
-    assert weights(tmp_path / "whole") == weights(tmp_path / "stopped")
+    assert hash_weights(tmp_path / "whole") == hash_weights(tmp_path / "stopped")
 
 
 def test_a_run_refuses_to_go_on_with_other_data(run_command, tmp_path):

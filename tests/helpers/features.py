@@ -5,7 +5,7 @@ import torch
 from vitrun.probes.ridge import Features
 
 
-def clusters(number: int, classes: int = 3, width: int = 6, seed: int = 0) -> Features:
+def make_clusters(number: int, classes: int = 3, width: int = 6, seed: int = 0) -> Features:
     """Return noisy points around one mean a class."""
     generator = torch.Generator().manual_seed(seed)
     y = torch.arange(number) % classes

@@ -10,8 +10,8 @@ from helpers.paths import ROOT
 from helpers.small_hub import COMMIT
 from vitrun.errors import ExitCode
 
-TEST = "plain/test-00000-of-00001.parquet"  # in a data set of two splits
-TRAIN = [f"plain/train-{n:05d}-of-00002.parquet" for n in range(2)]
+TEST_FILE = "plain/test-00000-of-00001.parquet"  # in a data set of two splits
+TRAIN_FILES = [f"plain/train-{n:05d}-of-00002.parquet" for n in range(2)]
 # The Hub's client reads its environment when it is imported: one process for all tests, which opens split after split.
 CLIENT = """
 import json, sys, time
@@ -33,19 +33,19 @@ for line in sys.stdin:
     try:
         split = data.open_split(resolve.resolve_recipe("pretrain", overrides).data, part, Screen(quiet=True), tick)
         answer = {"labels": split.labels.tolist(), "classes": split.classes}
-    except UserError as mistake:
-        answer = {"mistake": str(mistake), "status": mistake.status}
-    except Interrupted as stopped:
-        answer = {"stopped": stopped.status}
+    except UserError as error:
+        answer = {"error": str(error), "status": error.status}
+    except Interrupted as interrupted:
+        answer = {"interrupted": interrupted.status}
     print(json.dumps(answer), flush=True)
 """
 
 
-def environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+def client_environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     ours = {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "NO_PROXY": "*", "OMP_NUM_THREADS": "1"}
-    return kept | ours | {"PYTHONPATH": paths} | more
+    return inherited | ours | {"PYTHONPATH": paths} | more
 
 
 class Client:
@@ -57,14 +57,14 @@ class Client:
         with open(self.errors, "a") as errors:  # so that it can be emptied between
             self.process = subprocess.Popen(
                 [sys.executable, "-c", CLIENT],
-                env=environment(home, endpoint, **more),
+                env=client_environment(home, endpoint, **more),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
             )
 
-    def open(self, name: str, part: str = "test", *overrides: str, ticks: int = 0) -> dict:
+    def open_split(self, name: str, part: str = "test", *overrides: str, ticks: int = 0) -> dict:
         """Open a part of a data set of the Hub; return its labels and classes, or the error."""
         os.truncate(self.errors, 0)
         required = {"data": "folder", "data.hub": f"vit/{name}", "data.revision": COMMIT, "data.config": "plain"}
@@ -74,18 +74,18 @@ class Client:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def refused(self, name: str, *overrides: str, part: str = "test") -> str:
+    def expect_data_error(self, name: str, *overrides: str, part: str = "test") -> str:
         """Return the message with which opening fails, its exit status that of data."""
-        answer = self.open(name, part, *overrides)
+        answer = self.open_split(name, part, *overrides)
         assert answer["status"] == ExitCode.DATA
-        return answer["mistake"]
+        return answer["error"]
 
-    def said(self) -> str:
+    def read_stderr(self) -> str:
         return self.errors.read_text()
 
-    def cache(self, name: str) -> Path:
+    def cache_folder(self, name: str) -> Path:
         return self.home / "hub" / f"datasets--vit--{name}"
 
-    def end(self) -> None:
+    def kill(self) -> None:
         self.process.kill()
         self.process.communicate()

@@ -10,54 +10,54 @@ import torch
 from PIL import Image
 
 
-def scenes(number: int, seed: int) -> np.ndarray:
+def make_scenes(number: int, seed: int) -> np.ndarray:
     """Return smooth random images, which share as little as photographs of different things: uint8 [N, 96, 96, 3]."""
     rough = torch.from_numpy(np.random.default_rng(seed).uniform(0, 255, (number, 3, 12, 12)))
     smooth = torch.nn.functional.interpolate(rough, (96, 96), mode="bicubic").clamp(0, 255)
     return smooth.byte().permute(0, 2, 3, 1).numpy().copy()
 
 
-def picture(number: int) -> bytes:
+def make_png(number: int) -> bytes:
     """Return a small PNG of random pixels, which ``number`` decides."""
     file = BytesIO()
     Image.fromarray(np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(file, "PNG")
     return file.getvalue()
 
 
-def class_folders(root: Path, names: list[str], each: int = 1) -> Path:
+def write_class_folders(root: Path, names: list[str], each: int = 1) -> Path:
     """Write a folder a class, of ``each`` images; return ``root``."""
     for number, name in enumerate(names):
         (root / name).mkdir(parents=True)
         for n in range(each):
-            (root / name / f"{n}.png").write_bytes(picture(number * each + n))
+            (root / name / f"{n}.png").write_bytes(make_png(number * each + n))
     return root
 
 
-IMAGE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+IMAGE_TYPE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
 
 
 def write_parquet(file: Path, **columns) -> None:
     """Write a parquet file, of two images where no columns are given."""
-    columns = {"image": [{"bytes": picture(n), "path": f"{n}.png"} for n in range(2)], "label": [0, 1]} | columns
+    columns = {"image": [{"bytes": make_png(n), "path": f"{n}.png"} for n in range(2)], "label": [0, 1]} | columns
     file.parent.mkdir(parents=True, exist_ok=True)
     pyarrow.parquet.write_table(pyarrow.table(columns), file)
 
 
-def flat(root: Path) -> None:
+def write_flat_folder(root: Path) -> None:
     """Write an image without a class folder."""
-    (root / "1.jpg").write_bytes(picture(1))
+    (root / "1.jpg").write_bytes(make_png(1))
 
 
-def drawn(number: int, seed: int, size: int = 16) -> list[Image.Image]:
+def random_pil_images(number: int, seed: int, size: int = 16) -> list[Image.Image]:
     """Return images of random pixels."""
     pixels = np.random.default_rng(seed).integers(0, 255, (number, size, size, 3), dtype=np.uint8)
     return [Image.fromarray(one) for one in pixels]
 
 
-def folders(place, seeds: dict[str, int]) -> None:
+def write_part_folders(place, seeds: dict[str, int]) -> None:
     """Write class folders of uncompressed images, of the same names and sizes in every part."""
     for part, seed in seeds.items():
-        for number, image in enumerate(drawn(8, seed)):
+        for number, image in enumerate(random_pil_images(8, seed)):
             folder = place / part / "ab"[number % 2]
             folder.mkdir(parents=True, exist_ok=True)
             image.save(folder / f"{number}.bmp")

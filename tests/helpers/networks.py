@@ -12,14 +12,14 @@ from vitrun.recipes.tables import load_model_rows
 MODEL_ROWS = load_model_rows()
 
 
-def tiny(**options):
+def tiny_vit_row(**options):
     """Return the row of a small ViT, with some of its options replaced."""
     return replace(
         MODEL_ROWS["vit_s16"], name="tiny", **{"width": 48, "depth": 2, "heads": 3, "mlp": 96, "patch": 8, **options}
     )
 
 
-def built(row, classes=5, res=32, seed=0):
+def build_randomized(row, classes=5, res=32, seed=0):
     """Build the network of a row in a state where every tensor matters: nothing zero, nothing one."""
     torch.manual_seed(seed)
     network = models.build(row, classes, res).eval()
@@ -29,18 +29,18 @@ def built(row, classes=5, res=32, seed=0):
     return network
 
 
-def images(res=32, count=2):
+def make_inputs(res=32, count=2):
     """Return random images [count, 3, res, res] in [-1, 1]."""
     return torch.rand(count, 3, res, res, generator=torch.Generator().manual_seed(1)) * 2 - 1
 
 
-def logits(network, pixels):
+def compute_logits(network, pixels):
     """Return the logits [B, C] of a network in evaluation mode."""
     with torch.no_grad():
         return network.eval()(pixels)
 
 
-def jax_arrays(row, network, rename=lambda name: name, prefix=""):
+def to_jax_arrays(row, network, rename=lambda name: name, prefix=""):
     """Return the arrays of a ViT as a published ``.npz`` has them."""
     found = export_tensors(jax_vit.map_tensors(row), network.state_dict())
     return {prefix + rename(name): tensor.detach().numpy() for name, tensor in found.items()}

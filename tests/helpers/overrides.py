@@ -9,23 +9,25 @@ TINY = ["model=vit_nano8", "data.train_images=96", "data.test_images=50", "batch
 SCRATCH = "init=random:vit_nano8"
 
 
-def pretraining(data: str, model: str, *overrides: str) -> list[str]:
+def pretrain_overrides(data: str, model: str, *overrides: str) -> list[str]:
     """Return the overrides of a pretraining run, with those that its data needs."""
     more = {"jft300m": ["data.path=/", "data.classes=18291"], "imagenet21k": ["data.path=/"]}.get(data, [])
     return [f"data={data}", f"model={model}", *more, *overrides]
 
 
-def first_lines(command: str, overrides: list[str]) -> list[str]:
+def list_deviations(command: str, overrides: list[str]) -> list[str]:
     """Return what the first lines of a run say of its recipe."""
     return provenance.describe_deviations(command, overrides, resolve.resolve_recipe(command, overrides))
 
 
-def finetuning(data: str, *overrides: str) -> list[str]:
+def finetune_overrides(data: str, *overrides: str) -> list[str]:
     """Return the overrides of a fine-tuning run from random weights."""
     return [SCRATCH, f"data={data}", *["data.root=/"] * data.startswith("vtab"), *overrides]
 
 
-OWN = {command: [SCRATCH] if command in ("finetune", "fewshot", "eval", "export") else [] for command in RECIPES}
+REQUIRED_OVERRIDES = {
+    command: [SCRATCH] if command in ("finetune", "fewshot", "eval", "export") else [] for command in RECIPES
+}
 DATA_ROWS = tables.read_rows("data")
 WITHOUT_HUB = [
     name
@@ -35,7 +37,7 @@ WITHOUT_HUB = [
 SUITES = [name for name, row in DATA_ROWS.items() if row["source"] == "suite"]
 
 
-def needed(command: str, overrides: list[str], folder: Path) -> list[str]:
+def add_required_overrides(command: str, overrides: list[str], folder: Path) -> list[str]:
     """Return ``overrides``, and those without which the command cannot run."""
     given = " ".join(overrides)
     places = []
@@ -44,4 +46,4 @@ def needed(command: str, overrides: list[str], folder: Path) -> list[str]:
         places += [f"{group}.classes=3"] * bool({f"{group}=shards", f"{group}=jft300m"} & set(overrides))
         places += [f"{group}.root={folder}"] * any(f"{group}={name}" in overrides for name in SUITES)
     data = ["data=digits"] * (command in ("fewshot", "eval") and "data=" not in given)
-    return [*OWN[command], *data, *places, *overrides]
+    return [*REQUIRED_OVERRIDES[command], *data, *places, *overrides]

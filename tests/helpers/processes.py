@@ -101,7 +101,7 @@ def signal_after_steps(process: CommandProcess, runs: Path, steps: int, number: 
     return process.wait()
 
 
-def error_line(done, status: int) -> str:
+def read_error_line(done, status: int) -> str:
     """Return the one line on standard error with which a command ended; ``done`` has ``returncode`` and ``stderr``."""
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""A small Hub on this machine: as much of its HTTP interface as reading data and weights takes, faults to order."""
+"""A small Hub on this machine: the part of its HTTP interface that reads data and weights, with faults on request."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "c0ffee" + "0" * 34
 TOKEN = "hf_test"
-LFS = 500  # bytes; smaller files are in git itself
-PAGE = 1000  # entries in one answer
+LFS_THRESHOLD = 500  # bytes; smaller files are in git itself
+PAGE_SIZE = 1000  # entries in one answer
 
 
 @dataclass
@@ -26,7 +26,7 @@ class SmallHub:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    asked: list[str] = field(default_factory=list)  # "GET tree folder", "HEAD file", "GET bytes file 0-"
+    requests: list[str] = field(default_factory=list)  # "GET tree folder", "HEAD file", "GET bytes file 0-"
 
     @property
     def endpoint(self) -> str:
@@ -34,12 +34,12 @@ class SmallHub:
 
     @property
     def store(self) -> str:
-        """Where the bytes are: another origin, as with the Hub."""
+        """Return where the bytes are: another origin, as with the Hub."""
         return f"http://localhost:{self.port}"
 
-    def order(self, kind: str, *faults: str) -> None:
-        """The next requests of ``kind`` (tree, file or bytes) meet these faults; the log of requests starts anew."""
-        self.asked.clear()
+    def set_faults(self, kind: str, *faults: str) -> None:
+        """Answer the next requests of ``kind`` (tree, file or bytes) with these faults; clear the log of requests."""
+        self.requests.clear()
         self.faults.clear()
         self.faults[kind] = list(faults)
 
@@ -59,89 +59,93 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         if parts[0] == "store":
-            self.stored("/".join(parts[1:3]), "/".join(parts[3:]))
+            self.send_stored_file("/".join(parts[1:3]), "/".join(parts[3:]))
         elif parts[0] == "api" and parts[1] in ("datasets", "models"):
-            self.api("/".join(parts[2:4]), *parts[4:])
+            self.send_api("/".join(parts[2:4]), *parts[4:])
         elif parts[0] == "datasets":
-            self.file("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
+            self.send_redirect("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
         elif parts[2:3] == ["resolve"]:
-            self.file("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
+            self.send_redirect("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
         else:  # the client asks for other things too, which have nothing to do with either
-            self.error(404)
+            self.send_json_error(404)
 
-    def api(self, name: str, what: str = "revision", revision: str = "main", *folder: str) -> None:
-        self.hub.asked.append(f"{self.command} {what} {'/'.join(folder)}".strip())
-        if self.fault(what) or self.refused(name, revision, open_to_all=True):
+    def send_api(self, name: str, what: str = "revision", revision: str = "main", *folder: str) -> None:
+        self.hub.requests.append(f"{self.command} {what} {'/'.join(folder)}".strip())
+        if self.send_fault(what) or self.reject(name, revision, open_to_all=True):
             return
         if what == "revision":
-            self.json({"id": name, "sha": COMMIT, "siblings": [{"rfilename": path} for path in self.hub.files[name]]})
+            self.send_json(
+                {"id": name, "sha": COMMIT, "siblings": [{"rfilename": path} for path in self.hub.files[name]]}
+            )
             return
-        entries = list(tree(self.hub.files[name], "/".join(folder)))
+        entries = list(list_tree(self.hub.files[name], "/".join(folder)))
         if folder and not entries:
-            self.error(404, "EntryNotFound")
+            self.send_json_error(404, "EntryNotFound")
             return
         first = int(parse_qs(urlsplit(self.path).query).get("cursor", ["0"])[0])
-        more = f'<{self.hub.endpoint}{urlsplit(self.path).path}?cursor={first + PAGE}>; rel="next"'
-        self.json(entries[first : first + PAGE], {"Link": more} if first + PAGE < len(entries) else {})
+        more = f'<{self.hub.endpoint}{urlsplit(self.path).path}?cursor={first + PAGE_SIZE}>; rel="next"'
+        self.send_json(entries[first : first + PAGE_SIZE], {"Link": more} if first + PAGE_SIZE < len(entries) else {})
 
-    def file(self, name: str, revision: str, path: str) -> None:
-        self.hub.asked.append(f"{self.command} {path}")
-        if self.fault("file") or self.refused(name, revision):
+    def send_redirect(self, name: str, revision: str, path: str) -> None:
+        self.hub.requests.append(f"{self.command} {path}")
+        if self.send_fault("file") or self.reject(name, revision):
             return
         content = self.hub.files[name][path]
         code = hashlib.sha256(content).hexdigest()
         headers = {"X-Repo-Commit": COMMIT, "X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{code}"'}
-        self.send(302, b"", headers | {"Location": f"{self.hub.store}/store/{name}/{path}"})
+        self.send_content(302, b"", headers | {"Location": f"{self.hub.store}/store/{name}/{path}"})
 
-    def stored(self, name: str, path: str) -> None:
+    def send_stored_file(self, name: str, path: str) -> None:
         content = self.hub.files[name][path]
         first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
-        self.hub.asked.append(f"{self.command} bytes {path} {first}-")
+        self.hub.requests.append(f"{self.command} bytes {path} {first}-")
         assert "Authorization" not in self.headers, "a token stays with the Hub"
         fault = self.hub.faults["bytes"].pop(0) if self.hub.faults["bytes"] else None
         if fault and fault.isdigit():
-            self.error(int(fault))
+            self.send_json_error(int(fault))
         elif fault in ("cut", "reset"):
-            self.send(200, content[: len(content) * 9 // 10], length=len(content))
+            self.send_content(200, content[: len(content) * 9 // 10], length=len(content))
             if fault == "reset":  # closed at once and with nothing to linger for, a socket sends RST, not FIN
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 os.close(self.connection.detach())
             self.close_connection = True
         elif fault == "wrong":
-            self.send(200, bytes(len(content)))
+            self.send_content(200, bytes(len(content)))
         elif first:
             where = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"}
-            self.send(206, content[first:], where)
+            self.send_content(206, content[first:], where)
         else:
-            self.send(200, content)
+            self.send_content(200, content)
 
-    def refused(self, name: str, revision: str, open_to_all: bool = False) -> bool:
-        """Whether the data set, its revision or its gate forbid an answer, and if so the answer."""
+    def reject(self, name: str, revision: str, open_to_all: bool = False) -> bool:
+        """Reject a request for an unknown or gated data set or an unknown revision; return whether it was."""
         if name not in self.hub.files:
-            self.error(401, "RepoNotFound")
+            self.send_json_error(401, "RepoNotFound")
         elif revision not in (COMMIT, "main"):
-            self.error(404, "RevisionNotFound")
+            self.send_json_error(404, "RevisionNotFound")
         elif name in self.hub.gated and not open_to_all and self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            self.error(403 if "Authorization" in self.headers else 401, "GatedRepo")
+            self.send_json_error(403 if "Authorization" in self.headers else 401, "GatedRepo")
         else:
             return False
         return True
 
-    def fault(self, kind: str) -> bool:
-        """Whether a fault of this kind was due, and if so the answer."""
+    def send_fault(self, kind: str) -> bool:
+        """Answer with the next fault of this kind, if there is one; return whether there was."""
         if not self.hub.faults[kind]:
             return False
         status, _, wait = self.hub.faults[kind].pop(0).partition(" after ")
-        self.error(int(status), headers={"Retry-After": wait} if wait else {})
+        self.send_json_error(int(status), headers={"Retry-After": wait} if wait else {})
         return True
 
-    def json(self, content: object, headers: dict[str, str] | None = None) -> None:
-        self.send(200, json.dumps(content).encode(), {"Content-Type": "application/json"} | (headers or {}))
+    def send_json(self, content: object, headers: dict[str, str] | None = None) -> None:
+        self.send_content(200, json.dumps(content).encode(), {"Content-Type": "application/json"} | (headers or {}))
 
-    def error(self, status: int, code: str = "", headers: dict[str, str] | None = None) -> None:
-        self.send(status, b'{"error": "no"}', {"X-Error-Code": code} | (headers or {}))
+    def send_json_error(self, status: int, code: str = "", headers: dict[str, str] | None = None) -> None:
+        self.send_content(status, b'{"error": "no"}', {"X-Error-Code": code} | (headers or {}))
 
-    def send(self, status: int, content: bytes, headers: dict[str, str] | None = None, length: int | None = None):
+    def send_content(
+        self, status: int, content: bytes, headers: dict[str, str] | None = None, length: int | None = None
+    ):
         self.send_response(status)
         for key, value in (headers or {}).items():
             self.send_header(key, value)
@@ -151,8 +155,8 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
-def tree(files: dict[str, bytes], folder: str):
-    """The entries of a folder as the API of the Hub lists them."""
+def list_tree(files: dict[str, bytes], folder: str):
+    """Yield the entries of a folder as the API of the Hub lists them."""
     prefix, folders = f"{folder}/" if folder else "", set()
     for path, content in files.items():
         first, _, rest = path.removeprefix(prefix).partition("/")
@@ -161,7 +165,7 @@ def tree(files: dict[str, bytes], folder: str):
         if rest and first not in folders:
             folders.add(first)
             yield {"type": "directory", "path": prefix + first, "oid": "0" * 40, "size": 0}
-        elif not rest and len(content) < LFS:
+        elif not rest and len(content) < LFS_THRESHOLD:
             code = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             yield {"type": "file", "path": path, "oid": code, "size": len(content)}
         elif not rest:
@@ -171,8 +175,8 @@ def tree(files: dict[str, bytes], folder: str):
 
 
 @contextmanager
-def serve():
-    """A small Hub that answers until the block ends."""
+def serve_small_hub():
+    """Run a small Hub until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     Handler.hub = SmallHub(server.server_address[1])

@@ -3,7 +3,7 @@
 import struct
 
 
-def varint(number: int) -> bytes:
+def encode_varint(number: int) -> bytes:
     """A number in base 128, its low digits first."""
     digits = []
     while number >= 128:
@@ -12,25 +12,29 @@ def varint(number: int) -> bytes:
     return bytes([*digits, number])
 
 
-def message(**fields: bytes) -> bytes:
+def encode_message(**fields: bytes) -> bytes:
     """A protobuf message of fields ``f1``, ``f2`` ... that hold bytes."""
-    return b"".join(varint(int(name[1:]) << 3 | 2) + varint(len(data)) + data for name, data in fields.items())
+    return b"".join(
+        encode_varint(int(name[1:]) << 3 | 2) + encode_varint(len(data)) + data for name, data in fields.items()
+    )
 
 
-def example(features: dict[str, bytes | int]) -> bytes:
+def encode_example(features: dict[str, bytes | int]) -> bytes:
     """A ``tf.Example`` of bytes and integers."""
     entries = []
     for name, value in features.items():
         packed = isinstance(value, int) and value % 2  # both forms of a list of integers are legal
         if isinstance(value, bytes):
-            feature = message(f1=message(f1=value))
+            feature = encode_message(f1=encode_message(f1=value))
         else:
-            feature = message(f3=message(f1=varint(value)) if packed else varint(1 << 3) + varint(value))
-        entries.append(message(f1=message(f1=name.encode(), f2=feature)))
-    return message(f1=b"".join(entries))
+            feature = encode_message(
+                f3=encode_message(f1=encode_varint(value)) if packed else encode_varint(1 << 3) + encode_varint(value)
+            )
+        entries.append(encode_message(f1=encode_message(f1=name.encode(), f2=feature)))
+    return encode_message(f1=b"".join(entries))
 
 
-def crc32c(data: bytes) -> int:
+def compute_crc32c(data: bytes) -> int:
     """The CRC of Castagnoli's polynomial 0x1EDC6F41, bit by bit from the highest: the other way from the reader's."""
     crc = 0xFFFFFFFF
     for byte in data:
@@ -40,13 +44,13 @@ def crc32c(data: bytes) -> int:
     return int(f"{crc:032b}"[::-1], 2) ^ 0xFFFFFFFF
 
 
-def masked(data: bytes) -> bytes:
+def mask_crc(data: bytes) -> bytes:
     """The CRC as TFRecord writes it: rotated right by 15 bits, plus a constant."""
-    crc = crc32c(data)
+    crc = compute_crc32c(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32)
 
 
-def record(data: bytes) -> bytes:
+def encode_record(data: bytes) -> bytes:
     """A record of a TFRecord file."""
     length = struct.pack("<Q", len(data))
-    return length + masked(length) + data + masked(data)
+    return length + mask_crc(length) + data + mask_crc(data)

@@ -8,7 +8,7 @@ from vitrun.config import resolve
 from vitrun.runtime.console import Screen
 
 
-def check(root: Path, save: Path, capsys) -> tuple[str, dict]:
+def run_data_check(root: Path, save: Path, capsys) -> tuple[str, dict]:
     """Run ``vitrun data vtab data.root=ROOT save=SAVE``; return what it prints and what it saves."""
     recipe = resolve.resolve_recipe("data", ["vtab", f"data.root={root}", f"save={save}"])
     try:
@@ -18,6 +18,6 @@ def check(root: Path, save: Path, capsys) -> tuple[str, dict]:
     return output, json.loads(save.read_text())
 
 
-def row(output: str, task: str) -> list[str]:
+def find_row(output: str, task: str) -> list[str]:
     """Return the cells of a task in what ``check`` printed: the number of images, and the order."""
     return next([cell.strip() for cell in line.split("|")[4:6]] for line in output.splitlines() if f"| {task} " in line)

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from helpers.tfrecords import example, record
+from helpers.tfrecords import encode_example, encode_record
 
-Found = list[tuple[str, dict[str, int], bytes | np.ndarray]]  # key, labels and image of each
+ExpectedSamples = list[tuple[str, dict[str, int], bytes | np.ndarray]]  # key, labels and image of each
 PETS = tuple(f"Breed_{n:02d}" if n % 2 else f"breed_{n:02d}_cat" for n in range(1, 38))
 SCENES = tuple(sorted(["/a/abbey", "/c/car_interior/backseat"] + [f"/z/scene_{n:03d}" for n in range(395)]))
 NORB = {"train": "smallnorb-5x46789x9x18x6x2x96x96-training", "test": "smallnorb-5x01235x9x18x6x2x96x96-testing"}
@@ -22,38 +22,38 @@ RANDOM = np.random.default_rng(0)
 
 
 @cache
-def photo(number: int, kind: str = "JPEG", size: tuple[int, int] = (9, 7)) -> bytes:
+def make_photo(number: int, kind: str = "JPEG", size: tuple[int, int] = (9, 7)) -> bytes:
     """An image file of one colour."""
     file = BytesIO()
     Image.new("RGB", size, (number * 37 % 256, number * 91 % 256, 128)).save(file, kind)
     return file.getvalue()
 
 
-def put(path: Path, data: bytes | str) -> None:
+def write_file(path: Path, data: bytes | str) -> None:
     """A file, with the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def noise(*shape: int) -> np.ndarray:
+def random_pixels(*shape: int) -> np.ndarray:
     return RANDOM.integers(0, 256, shape, np.uint8)
 
 
-def folders(root: Path, classes: list[str], files: dict[str, int]) -> None:
+def write_class_folders(root: Path, classes: list[str], files: dict[str, int]) -> None:
     """A folder a class, and images by their paths below ``root``."""
     for name in classes:
         (root / name).mkdir(parents=True, exist_ok=True)
     for path, number in files.items():
-        put(root / path, photo(number))
+        write_file(root / path, make_photo(number))
 
 
-def caltech101(root: Path) -> dict[str, Found]:
+def caltech101(root: Path) -> dict[str, ExpectedSamples]:
     classes = ["BACKGROUND_Google", "Faces", "accordion"] + [f"thing_{n:02d}" for n in range(99)]
     names = [f"{name}/image_{n:04d}.jpg" for name in classes[:3] for n in range(1, 32)]
-    folders(root / "101_ObjectCategories", classes, {name: n % 31 for n, name in enumerate(names)})
+    write_class_folders(root / "101_ObjectCategories", classes, {name: n % 31 for n, name in enumerate(names)})
     train = [f"{name}/image_{n:04d}.jpg" for name in ("Faces", "accordion") for n in (3, 5)]
-    put(root / "caltech101_train.txt", "\n".join(train) + "\n")
-    put(root / "caltech101_test.txt", "BACKGROUND_Google/image_0031.jpg\n")
+    write_file(root / "caltech101_train.txt", "\n".join(train) + "\n")
+    write_file(root / "caltech101_test.txt", "BACKGROUND_Google/image_0031.jpg\n")
     labels = {"accordion": 0, "BACKGROUND_Google": 1, "Faces": 2}  # as their names in small letters are sorted
     return {
         split: [
@@ -64,80 +64,80 @@ def caltech101(root: Path) -> dict[str, Found]:
     }
 
 
-def cifar100(root: Path) -> dict[str, Found]:
+def cifar100(root: Path) -> dict[str, ExpectedSamples]:
     found = {}
     for split, fine in {"train": [99, 0, 7], "test": [5, 5]}.items():
-        images = noise(len(fine), 3, 32, 32)
+        images = random_pixels(len(fine), 3, 32, 32)
         records = [bytes([1, label]) + image.tobytes() for label, image in zip(fine, images)]
-        put(root / "cifar-100-binary" / f"{split}.bin", b"".join(records))
+        write_file(root / "cifar-100-binary" / f"{split}.bin", b"".join(records))
         found[split] = [(str(n), {"label": label}, images[n].transpose(1, 2, 0)) for n, label in enumerate(fine)]
-    put(root / "cifar-100-binary" / "fine_label_names.txt", "".join(f"thing {n}\n" for n in range(100)))
+    write_file(root / "cifar-100-binary" / "fine_label_names.txt", "".join(f"thing {n}\n" for n in range(100)))
     return found
 
 
-def dtd(root: Path) -> dict[str, Found]:
+def dtd(root: Path) -> dict[str, ExpectedSamples]:
     classes = ["banded", "zigzagged"] + [f"texture{n:02d}" for n in range(45)]
     lists = {"train": "train1", "validation": "val1", "test": "test1"}
     found = {}
     for n, (split, name) in enumerate(lists.items()):
         keys = [f"banded/banded_{n:04d}.jpg", f"zigzagged/zigzagged_{n:04d}.jpg"]
-        folders(root / "dtd" / "images", classes, {key: n + 9 for key in keys})
-        put(root / "dtd" / "labels" / f"{name}.txt", "\n".join(keys) + "\n")
-        found[split] = [(key, {"label": label}, photo(n + 9)) for key, label in zip(keys, (0, 46))]
-    put(root / "dtd" / "labels" / "train2.txt", "banded/banded_0001.jpg\n")
+        write_class_folders(root / "dtd" / "images", classes, {key: n + 9 for key in keys})
+        write_file(root / "dtd" / "labels" / f"{name}.txt", "\n".join(keys) + "\n")
+        found[split] = [(key, {"label": label}, make_photo(n + 9)) for key, label in zip(keys, (0, 46))]
+    write_file(root / "dtd" / "labels" / "train2.txt", "banded/banded_0001.jpg\n")
     return found
 
 
-def oxford_flowers102(root: Path) -> dict[str, Found]:
+def oxford_flowers102(root: Path) -> dict[str, ExpectedSamples]:
     labels, sets = [77, 102, 1, 5], {"train": ("trnid", [2, 4]), "validation": ("valid", [1]), "test": ("tstid", [3])}
     for n in range(1, 5):
-        put(root / "jpg" / f"image_{n:05d}.jpg", photo(n))
+        write_file(root / "jpg" / f"image_{n:05d}.jpg", make_photo(n))
     savemat(root / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
     savemat(root / "setid.mat", {name: np.array([ids], np.uint16) for name, ids in sets.values()})
     return {
-        split: [(f"image_{n:05d}.jpg", {"label": labels[n - 1] - 1}, photo(n)) for n in ids]
+        split: [(f"image_{n:05d}.jpg", {"label": labels[n - 1] - 1}, make_photo(n)) for n in ids]
         for split, (_, ids) in sets.items()
     }
 
 
-def oxford_iiit_pet(root: Path) -> dict[str, Found]:
+def oxford_iiit_pet(root: Path) -> dict[str, ExpectedSamples]:
     rows = {"train": [(f"{breed}_100", n) for n, breed in enumerate(PETS)], "test": [(f"{PETS[36]}_7", 36)]}
     for split, name in (("train", "trainval"), ("test", "test")):
         lines = [f"{image} {label + 1} 1 2" for image, label in rows[split]]
-        put(root / "annotations" / f"{name}.txt", "\n".join(lines) + "\n")
+        write_file(root / "annotations" / f"{name}.txt", "\n".join(lines) + "\n")
         for image, label in rows[split]:
-            put(root / "images" / f"{image}.jpg", photo(label))
-    return {split: [(f"{i}.jpg", {"label": n}, photo(n)) for i, n in some] for split, some in rows.items()}
+            write_file(root / "images" / f"{image}.jpg", make_photo(label))
+    return {split: [(f"{i}.jpg", {"label": n}, make_photo(n)) for i, n in some] for split, some in rows.items()}
 
 
-def sun397(root: Path) -> dict[str, Found]:
-    put(root / "SUN397" / "ClassName.txt", "".join(f"{name}\n" for name in SCENES))
+def sun397(root: Path) -> dict[str, ExpectedSamples]:
+    write_file(root / "SUN397" / "ClassName.txt", "".join(f"{name}\n" for name in SCENES))
     found = {}
     for n, (split, short) in enumerate({"train": "tr", "validation": "va", "test": "te"}.items()):
         keys = [f"/a/abbey/sun_{split}.jpg", f"/c/car_interior/backseat/sun_{split}.jpg"]
-        folders(root / "SUN397", [], {key[1:]: n for key in keys})
-        put(root / f"sun397_tfds_{short}.txt", "\n".join(keys) + "\n")
-        found[split] = [(key, {"label": label}, photo(n)) for key, label in zip(keys, (0, 1))]
+        write_class_folders(root / "SUN397", [], {key[1:]: n for key in keys})
+        write_file(root / f"sun397_tfds_{short}.txt", "\n".join(keys) + "\n")
+        found[split] = [(key, {"label": label}, make_photo(n)) for key, label in zip(keys, (0, 1))]
     return found
 
 
-def svhn_cropped(root: Path) -> dict[str, Found]:
+def svhn_cropped(root: Path) -> dict[str, ExpectedSamples]:
     root.mkdir(parents=True, exist_ok=True)
     found = {}
     for split, digits in {"train": [10, 1, 9], "test": [4]}.items():
-        images = noise(32, 32, 3, len(digits))
+        images = random_pixels(32, 32, 3, len(digits))
         savemat(root / f"{split}_32x32.mat", {"X": images, "y": np.array(digits, np.uint8)[:, None]})
         found[split] = [(str(n), {"label": y % 10}, images[..., n]) for n, y in enumerate(digits)]
     return found
 
 
-def patch_camelyon(root: Path) -> dict[str, Found]:
+def patch_camelyon(root: Path) -> dict[str, ExpectedSamples]:
     import h5py
 
     root.mkdir(parents=True, exist_ok=True)
     found = {}
     for split, part in {"train": "train", "validation": "valid", "test": "test"}.items():
-        images, labels = noise(3, 96, 96, 3), [1, 0, 1]
+        images, labels = random_pixels(3, 96, 96, 3), [1, 0, 1]
         with h5py.File(root / f"camelyonpatch_level_2_split_{part}_x.h5", "w") as file:
             file["x"] = images
         with h5py.File(root / f"camelyonpatch_level_2_split_{part}_y.h5", "w") as file:
@@ -146,22 +146,22 @@ def patch_camelyon(root: Path) -> dict[str, Found]:
     return found
 
 
-def eurosat(root: Path) -> dict[str, Found]:
+def eurosat(root: Path) -> dict[str, ExpectedSamples]:
     classes = ["AnnualCrop", "Forest"] + [f"Land{n}" for n in range(8)]
     files = {"AnnualCrop/AnnualCrop_1.jpg": 1, "AnnualCrop/AnnualCrop_2.jpg": 2, "Forest/Forest_687.jpg": 3}
-    folders(root / "2750", classes, files)
+    write_class_folders(root / "2750", classes, files)
     keys = ["AnnualCrop_AnnualCrop_1.jpg", "AnnualCrop_AnnualCrop_2.jpg", "Forest_Forest_687.jpg"]
-    return {"train": [(key, {"label": n // 2}, photo(n + 1)) for n, key in enumerate(keys)]}
+    return {"train": [(key, {"label": n // 2}, make_photo(n + 1)) for n, key in enumerate(keys)]}
 
 
-def resisc45(root: Path) -> dict[str, Found]:
+def resisc45(root: Path) -> dict[str, ExpectedSamples]:
     classes = ["airplane", "palace"] + [f"view_{n:02d}" for n in range(43)]
-    folders(root / "NWPU-RESISC45", classes, {"airplane/airplane_001.jpg": 1, "palace/palace_207.jpg": 2})
+    write_class_folders(root / "NWPU-RESISC45", classes, {"airplane/airplane_001.jpg": 1, "palace/palace_207.jpg": 2})
     keys = ["airplane_airplane_001.jpg", "palace_palace_207.jpg"]
-    return {"train": [(key, {"label": n}, photo(n + 1)) for n, key in enumerate(keys)]}
+    return {"train": [(key, {"label": n}, make_photo(n + 1)) for n, key in enumerate(keys)]}
 
 
-def table(rows: list[dict[str, str]]) -> str:
+def to_csv(rows: list[dict[str, str]]) -> str:
     """Rows as CSV."""
     file = StringIO()
     writer = csv.DictWriter(file, list(rows[0]))
@@ -170,21 +170,23 @@ def table(rows: list[dict[str, str]]) -> str:
     return file.getvalue()
 
 
-def diabetic_retinopathy(root: Path) -> dict[str, Found]:
+def diabetic_retinopathy(root: Path) -> dict[str, ExpectedSamples]:
     train, test = {"10_left": 0, "10_right": 4}, {"1_left": ("Public", 2), "1_right": ("Private", 3)}
-    put(root / "trainLabels.csv", table([{"image": name, "level": str(level)} for name, level in train.items()]))
+    write_file(
+        root / "trainLabels.csv", to_csv([{"image": name, "level": str(level)} for name, level in train.items()])
+    )
     rows = [{"image": name, "level": str(level), "Usage": usage} for name, (usage, level) in test.items()]
-    put(root / "retinopathy_solution.csv", table(rows))
+    write_file(root / "retinopathy_solution.csv", to_csv(rows))
     for n, name in enumerate([*train, *test]):
-        put(root / ("train" if name in train else "test") / f"{name}.jpeg", photo(n))
+        write_file(root / ("train" if name in train else "test") / f"{name}.jpeg", make_photo(n))
     return {
-        "train": [("10_left", {"label": 0}, photo(0)), ("10_right", {"label": 4}, photo(1))],
-        "validation": [("1_left", {"label": 2}, photo(2))],
-        "test": [("1_right", {"label": 3}, photo(3))],
+        "train": [("10_left", {"label": 0}, make_photo(0)), ("10_right", {"label": 4}, make_photo(1))],
+        "validation": [("1_left", {"label": 2}, make_photo(2))],
+        "test": [("1_right", {"label": 3}, make_photo(3))],
     }
 
 
-def clevr(root: Path) -> dict[str, Found]:
+def clevr(root: Path) -> dict[str, ExpectedSamples]:
     base = root / "CLEVR_v1.0"
     scenes = {  # depths of the objects, and the labels of number and distance
         "train": [([12.5, 8.0, 9.0], 0, 0), ([8.6, 8.5, 9.0, 11.0], 1, 1), ([10.5] * 10, 7, 5)],
@@ -195,7 +197,7 @@ def clevr(root: Path) -> dict[str, Found]:
         described, found[split] = [], []
         for n, (depths, count, distance) in enumerate(scenes[split]):
             name = f"CLEVR_{part}_{n:06d}.png"
-            put(base / "images" / part / name, photo(n, "PNG"))
+            write_file(base / "images" / part / name, make_photo(n, "PNG"))
             objects = [
                 {"color": "red", "3d_coords": [0, 0, 0.7], "pixel_coords": [100, 90, depth], "rotation": 1.0}
                 for depth in depths
@@ -206,29 +208,29 @@ def clevr(root: Path) -> dict[str, Found]:
                  "directions": {"right": [0.6, 0.8, 0.0]}, "split": part}
             )  # fmt: skip
             labels = {"count_all": count, "closest_object_distance": distance}
-            found[split].append((name, labels, photo(n, "PNG")))
+            found[split].append((name, labels, make_photo(n, "PNG")))
         whole = {"info": {"split": part, "license": "CC BY 4.0"}, "scenes": described}
-        put(base / "scenes" / f"CLEVR_{part}_scenes.json", json.dumps(whole))
+        write_file(base / "scenes" / f"CLEVR_{part}_scenes.json", json.dumps(whole))
     return found
 
 
-def dmlab(root: Path) -> dict[str, Found]:
+def dmlab(root: Path) -> dict[str, ExpectedSamples]:
     shards = {"train": ((0, 1), (2,)), "validation": ((3,),), "test": ((4, 5),)}
     for split, some in shards.items():
         for shard, numbers in enumerate(some):
             rows = []
             for n in numbers:
-                features = {"filename": f"level_{n:03d}.jpg".encode(), "image": photo(n), "label": n}
+                features = {"filename": f"level_{n:03d}.jpg".encode(), "image": make_photo(n), "label": n}
                 order = sorted(features, reverse=bool(n % 2))  # a map has none
-                rows.append(record(example({name: features[name] for name in order})))
-            put(root / f"dmlab-{split}.tfrecord-{shard:05d}-of-{len(some):05d}", b"".join(rows))
+                rows.append(encode_record(encode_example({name: features[name] for name in order})))
+            write_file(root / f"dmlab-{split}.tfrecord-{shard:05d}-of-{len(some):05d}", b"".join(rows))
     return {
-        split: [(f"level_{n:03d}.jpg", {"label": n}, photo(n)) for numbers in some for n in numbers]
+        split: [(f"level_{n:03d}.jpg", {"label": n}, make_photo(n)) for numbers in some for n in numbers]
         for split, some in shards.items()
     }
 
 
-def dsprites(root: Path) -> dict[str, Found]:
+def dsprites(root: Path) -> dict[str, ExpectedSamples]:
     """The first 3,200 images: one shape and scale, orientations 0 to 3."""
     root.mkdir(parents=True, exist_ok=True)
     factors = list(product(range(4), range(32), range(32)))[:3200]
@@ -256,45 +258,45 @@ KITTI_FRAMES = (
 )  # fmt: skip
 
 
-def kitti(root: Path) -> dict[str, Found]:
+def kitti(root: Path) -> dict[str, ExpectedSamples]:
     """Forty images of twenty videos, two of them drawn for testing and two for validation."""
     videos = [f"2011_09_26_drive_{number:04d}_sync" for number in range(20)]
     lines = [f"2011_09_26 {video} {frame:010d}" for video in videos for frame in (5, 9)]
     order = np.random.default_rng(1).permutation(40)  # the line of each image
-    put(root / "mapping" / "train_mapping.txt", "\n".join(lines) + "\n")
-    put(root / "mapping" / "train_rand.txt", ",".join(str(line + 1) for line in order))
+    write_file(root / "mapping" / "train_mapping.txt", "\n".join(lines) + "\n")
+    write_file(root / "mapping" / "train_rand.txt", ",".join(str(line + 1) for line in order))
     cases = (("Car 7.5", 0), ("Van 8.0", 0), ("Truck 20.5;Car 30", 2), ("Car 9;Van 20", 1), ("Tram 3", 3), ("", 3))
     for number in range(40):
-        put(root / "training" / "image_2" / f"{number:06d}.png", photo(number, "PNG"))
+        write_file(root / "training" / "image_2" / f"{number:06d}.png", make_photo(number, "PNG"))
         objects = [thing.split() for thing in f"{cases[number % 6][0]};DontCare -1000".strip(";").split(";")]
         text = "".join(f"{kind} 0.00 0 -1.57 1 2 3 4 1.5 1.6 3.9 -2.1 1.4 {z} -1.56\n" for kind, z in objects)
-        put(root / "training" / "label_2" / f"{number:06d}.txt", text)
+        write_file(root / "training" / "label_2" / f"{number:06d}.txt", text)
     np.random.seed(123)  # as tensorflow_datasets has it
     test = np.random.choice(sorted(videos), 2, replace=False)
     validation = np.random.choice(sorted(set(videos) - set(test)), 2, replace=False)
     part = {**dict.fromkeys(videos, "train"), **dict.fromkeys(test, "test"), **dict.fromkeys(validation, "validation")}
     found = {"train": [], "validation": [], "test": []}
     for number, line in enumerate(order):
-        row = (f"{number:06d}.png", {"label": cases[number % 6][1]}, photo(number, "PNG"))
+        row = (f"{number:06d}.png", {"label": cases[number % 6][1]}, make_photo(number, "PNG"))
         found[part[videos[line // 2]]].append(row)
     return found
 
 
-def matrix(array: np.ndarray) -> bytes:
+def encode_norb_matrix(array: np.ndarray) -> bytes:
     """NORB's binary format: a magic number, the number of dimensions, three dimensions at least, the numbers."""
     magic = {"u1": 0x1E3D4C55, "i4": 0x1E3D4C54}[array.dtype.str[1:]]
     dimensions = [*array.shape, *[1] * (3 - array.ndim)]
     return struct.pack(f"<{2 + len(dimensions)}i", magic, array.ndim, *dimensions) + array.tobytes()
 
 
-def smallnorb(root: Path) -> dict[str, Found]:
+def smallnorb(root: Path) -> dict[str, ExpectedSamples]:
     found = {}
     for split, stem in NORB.items():
-        images = noise(3, 2, 96, 96)
+        images = random_pixels(3, 2, 96, 96)
         info = np.array([[4, 0, 0, 0], [6, 8, 34, 5], [7, 3, 12, 1]], "<i4")  # instance, elevation, azimuth, lighting
-        put(root / f"{stem}-dat.mat", matrix(images))
-        put(root / f"{stem}-cat.mat", matrix(np.array([0, 1, 2], "<i4")))
-        put(root / f"{stem}-info.mat", matrix(info))
+        write_file(root / f"{stem}-dat.mat", encode_norb_matrix(images))
+        write_file(root / f"{stem}-cat.mat", encode_norb_matrix(np.array([0, 1, 2], "<i4")))
+        write_file(root / f"{stem}-info.mat", encode_norb_matrix(info))
         found[split] = [
             (str(n), {"label_azimuth": azimuth, "label_elevation": elevation}, images[n, 0])
             for n, (azimuth, elevation) in enumerate([(0, 0), (17, 8), (6, 3)])

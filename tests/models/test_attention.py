@@ -2,13 +2,13 @@
 
 import torch
 
-from helpers.networks import built, images, tiny
+from helpers.networks import build_randomized, make_inputs, tiny_vit_row
 from vitrun.models import attention
 
 
 def test_fused_and_plain_attention_agree(monkeypatch):
-    network = built(tiny())
+    network = build_randomized(tiny_vit_row())
     with torch.no_grad():
-        fused = network(images())
+        fused = network(make_inputs())
         monkeypatch.setattr(attention, "fused_is_faster", lambda q: False)
-        torch.testing.assert_close(network(images()), fused)
+        torch.testing.assert_close(network(make_inputs()), fused)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.networks import MODEL_ROWS, built, images, tiny
+from helpers.networks import MODEL_ROWS, build_randomized, make_inputs, tiny_vit_row
 from vitrun import models
 from vitrun.errors import UserError
 from vitrun.recipes import tables
@@ -13,23 +13,25 @@ from vitrun.recipes import tables
 
 def test_the_last_layer_gives_what_the_head_reads():
     network = models.build(tables.load_model_rows()["vit_nano8"], 1, 32).eval()
-    images = torch.randn(2, 3, 32, 32)
-    tokens = models.hidden_states(network, images)
+    pixels = torch.randn(2, 3, 32, 32)
+    tokens = models.hidden_states(network, pixels)
     assert len(tokens) == len(network.blocks) + 1
-    torch.testing.assert_close(network.norm(tokens[-1])[:, 0], network.features(images))
+    torch.testing.assert_close(network.norm(tokens[-1])[:, 0], network.features(pixels))
 
 
 @pytest.mark.parametrize("options", [{}, {"positions": "relative"}, {"positions": "2d", "positions_at": "shared"}])
 def test_attention_and_tokens_are_those_of_the_forward_pass(options):
-    network = built(tiny(**options))
-    attended, tokens = models.attention_and_tokens(network, images())
+    network = build_randomized(tiny_vit_row(**options))
+    attended, tokens = models.attention_and_tokens(network, make_inputs())
     assert [a.shape for a in attended] == [(2, 3, 17, 17)] * 2 and [t.shape for t in tokens] == [(2, 17, 48)] * 2
     for weights in attended:
         torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 17))
     with torch.no_grad():
-        torch.testing.assert_close(network.head(network.norm(tokens[-1][:, 0])), network(images()))
+        torch.testing.assert_close(network.head(network.norm(tokens[-1][:, 0])), network(make_inputs()))
 
 
 def test_a_network_without_attention_says_so():
     with pytest.raises(UserError, match="no attention"):
-        models.attention_and_tokens(built(replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1))), images())
+        models.attention_and_tokens(
+            build_randomized(replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1))), make_inputs()
+        )

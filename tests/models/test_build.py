@@ -8,7 +8,7 @@ from math import sqrt
 import pytest
 import torch
 
-from helpers.networks import MODEL_ROWS, tiny
+from helpers.networks import MODEL_ROWS, tiny_vit_row
 from vitrun import models
 from vitrun.errors import UserError
 
@@ -69,7 +69,7 @@ def test_first_weights_of_the_map_head_and_of_resnets_are_drawn_as_published():
     spread_uniformly(pool.latent, sqrt(6 / (1 + 192)))
     for part in (pool.q.weight, *pool.kv.weight.split(192)):
         spread_uniformly(part, sqrt(6 / (192 + 192)))
-    unit = models.build(tiny(patch=1, stem=64, resnet=(2, 1)), 7, 32).patch_embed.backbone.stages[0].blocks[1]
+    unit = models.build(tiny_vit_row(patch=1, stem=64, resnet=(2, 1)), 7, 32).patch_embed.backbone.stages[0].blocks[1]
     assert not unit.norm3.weight.any() and (unit.norm2.weight == 1).all()  # the last norm of a unit starts at zero
     spread_normally(unit.conv2.weight, sqrt(1 / (64 * 9)), cut=2 / 0.8796)
 
@@ -102,14 +102,14 @@ def four_sigma(weight):
 )
 def test_a_row_that_makes_no_network_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        tiny(**options)
+        tiny_vit_row(**options)
 
 
 def test_the_same_seed_draws_the_same_network():
     networks = []
     for _ in range(2):
         torch.manual_seed(3)
-        networks.append(models.build(tiny(), 5, 32))
+        networks.append(models.build(tiny_vit_row(), 5, 32))
     for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
         assert torch.equal(one, other)
 

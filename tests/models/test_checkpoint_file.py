@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.networks import MODEL_ROWS, built, tiny
+from helpers.networks import MODEL_ROWS, build_randomized, tiny_vit_row
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
 from vitrun.models.export import export_model
@@ -41,7 +41,7 @@ def planted_npz(path, marker):
 
 
 def cut_off(path, marker):
-    models.save_model(path, built(tiny()), tiny(), 5, 32)
+    models.save_model(path, build_randomized(tiny_vit_row()), tiny_vit_row(), 5, 32)
     path.write_bytes(path.read_bytes()[:-100])
 
 
@@ -140,9 +140,11 @@ def test_tensors_of_no_known_network_are_named(tmp_path):
 SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0.5)
 
 
-@pytest.mark.parametrize(("name", "row"), [("w.safetensors", tiny()), ("w.npz", tiny()), ("w.pt", SMALL_BIT)])
+@pytest.mark.parametrize(
+    ("name", "row"), [("w.safetensors", tiny_vit_row()), ("w.npz", tiny_vit_row()), ("w.pt", SMALL_BIT)]
+)
 def test_a_file_with_bytes_changed_loads_or_is_one_clear_error(tmp_path, name, row):
-    path, network, draw = tmp_path / name, built(row), random.Random(0)
+    path, network, draw = tmp_path / name, build_randomized(row), random.Random(0)
     {".safetensors": models.save_model, ".npz": as_npz, ".pt": as_torch}[path.suffix](path, network, row, 5, 32)
     models.load(path)
     whole = path.read_bytes()

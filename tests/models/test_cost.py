@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers.networks import MODEL_ROWS, tiny
+from helpers.networks import MODEL_ROWS, tiny_vit_row
 from vitrun import models
 from vitrun.models import attention
 
@@ -86,7 +86,7 @@ def test_the_formula_of_multiply_adds_equals_the_count(name, monkeypatch):
     ],
 )
 def test_the_formula_holds_for_every_option(options, monkeypatch):
-    row = tiny(**options)
+    row = tiny_vit_row(**options)
     assert models.count_macs(row, 7, 64) == counted(row, 7, 64, monkeypatch)
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.hub_client import environment
+from helpers.hub_client import client_environment
 from helpers.processes import CommandProcess
-from helpers.small_hub import COMMIT, serve
+from helpers.small_hub import COMMIT, serve_small_hub
 from vitrun import models
 from vitrun.models.export import export_model
 from vitrun.recipes import tables
@@ -26,7 +26,7 @@ def hub(tmp_path_factory):
     torch.nn.init.normal_(network.head.weight)
     models.save_model(folder / "own.safetensors", network, row, 120, 32)
     export_model(network, 32, "hf", folder / "hf", "card")
-    with serve() as hub:
+    with serve_small_hub() as hub:
         hub.files["vit/tiny"] = {file.name: file.read_bytes() for file in (folder / "hf").iterdir()}
         hub.files["vit/gated"] = hub.files["vit/tiny"]
         hub.gated.add("vit/gated")
@@ -36,7 +36,7 @@ def hub(tmp_path_factory):
 @pytest.fixture
 def vitrun(hub, tmp_path):
     def vitrun(*arguments: str, **more: str) -> CommandProcess:
-        settings = environment(tmp_path / "hf", hub[0].endpoint, **more)
+        settings = client_environment(tmp_path / "hf", hub[0].endpoint, **more)
         process = CommandProcess(*arguments, folder=tmp_path, environment=settings)
         process.wait()
         return process
@@ -52,9 +52,9 @@ def test_weights_on_the_hub_are_pinned_cached_and_the_same_as_from_a_file(hub, v
     own = vitrun("eval", f"init={hub[1]}", *OVERRIDES)
     assert json.loads(own.stdout)["loss"] == pytest.approx(json.loads(first.stdout)["loss"], rel=1e-5)
 
-    hub[0].asked.clear()
+    hub[0].requests.clear()
     again = vitrun("eval", "init=hf:vit/tiny", *OVERRIDES, HF_HUB_OFFLINE="1")
-    assert (again.returncode, again.stdout, hub[0].asked) == (0, first.stdout, []), "no network is needed again"
+    assert (again.returncode, again.stdout, hub[0].requests) == (0, first.stdout, []), "no network is needed again"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,12 @@
 
 import torch
 
-from helpers.masked import network
+from helpers.masked import build_masked_network
 from vitrun.models import MASKED, UNCHANGED
 
 
 def test_the_network_sees_what_the_corruption_says():
-    model, image = network(), torch.rand(1, 3, 16, 16) * 2 - 1
+    model, image = build_masked_network(), torch.rand(1, 3, 16, 16) * 2 - 1
     patches = model.patch_embed(image)
     seen = model.corrupt(patches, torch.tensor([[UNCHANGED, MASKED, 0, 3]]))
     torch.testing.assert_close(seen[0, 0], patches[0, 0])
@@ -17,7 +17,7 @@ def test_the_network_sees_what_the_corruption_says():
 
 
 def test_a_masked_patch_is_predicted_from_the_others_alone():
-    model, image = network(), torch.rand(1, 3, 16, 16) * 2 - 1
+    model, image = build_masked_network(), torch.rand(1, 3, 16, 16) * 2 - 1
     other = image.clone()
     other[:, :, :8, :8] = 0.3
     masked, unchanged = torch.tensor([[MASKED, UNCHANGED, UNCHANGED, UNCHANGED]]), torch.full((1, 4), UNCHANGED)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.networks import MODEL_ROWS, built, images, logits
+from helpers.networks import MODEL_ROWS, build_randomized, compute_logits, make_inputs
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
@@ -46,11 +46,13 @@ def hub(tmp_path, monkeypatch):
 
 def test_googles_weights_by_tag_are_our_own_network(hub):
     row = MODEL_ROWS["vit_ti16"]
-    network = built(row, classes=21_843, res=224)
+    network = build_randomized(row, classes=21_843, res=224)
     hub("timm/vit_tiny_patch16_224.augreg_in21k", dict(network.state_dict()))
     loaded = models.load("timm:vit_tiny_patch16_224.augreg_in21k")
     assert (loaded.model, loaded.classes, loaded.res) == (row, 21_843, 224)
-    assert torch.equal(logits(loaded.network, images(224, 1)), logits(network, images(224, 1)))
+    assert torch.equal(
+        compute_logits(loaded.network, make_inputs(224, 1)), compute_logits(network, make_inputs(224, 1))
+    )
     assert len(loaded.report.lines()) == 4
 
 
@@ -61,8 +63,10 @@ def test_other_weights_by_tag_are_timms_network_on_images_as_timm_takes_them(hub
     hub("timm/test_vit3.r160_in1k", theirs.state_dict())
     loaded = models.load("timm:test_vit3.r160_in1k")
     mean, std = (torch.tensor(theirs.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
-    pixels = images(loaded.res)
-    torch.testing.assert_close(logits(loaded.network, pixels), logits(theirs, ((pixels + 1) / 2 - mean) / std))
+    pixels = make_inputs(loaded.res)
+    torch.testing.assert_close(
+        compute_logits(loaded.network, pixels), compute_logits(theirs, ((pixels + 1) / 2 - mean) / std)
+    )
     assert (
         loaded.model.name == "test_vit3"
         and not models.load("timm:test_vit3.r160_in1k", classes=3).network.head.weight.any()

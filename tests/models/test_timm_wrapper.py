@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.networks import MODEL_ROWS, images
+from helpers.networks import MODEL_ROWS, make_inputs
 from vitrun import models
 from vitrun.errors import UserError
 
@@ -15,8 +15,8 @@ def test_any_network_of_timm_is_a_row():
     torch.manual_seed(0)
     network = models.build(replace(MODEL_ROWS["timm"], name="convnext_atto"), 4, 64).eval()
     with torch.no_grad():
-        assert network(images(64)).shape == (2, 4) and not network(images(64)).any()
-        assert network.features(images(64)).shape == (2, network.head.in_features)
+        assert network(make_inputs(64)).shape == (2, 4) and not network(make_inputs(64)).any()
+        assert network.features(make_inputs(64)).shape == (2, network.head.in_features)
     assert models.count_parameters(network.row, 4, 64) == sum(p.numel() for p in network.parameters())
 
 

@@ -5,49 +5,51 @@ import threading
 import pytest
 import torch
 
-from helpers.networks import built, images, tiny
+from helpers.networks import build_randomized, make_inputs, tiny_vit_row
 
 
 @pytest.mark.parametrize("head", ["token", "gap", "map"])
 @pytest.mark.parametrize("kind", ["learned", "none", "2d", "relative", "sincos2d"])
 @pytest.mark.parametrize("at", ["stem", "every", "shared"])
 def test_every_option_runs_and_its_head_reads_its_features(head, kind, at):
-    network = built(tiny(head=head, positions=kind, positions_at=at, pre_logits=at == "every"))
+    network = build_randomized(tiny_vit_row(head=head, positions=kind, positions_at=at, pre_logits=at == "every"))
     with torch.no_grad():
-        logits, features = network(images()), network.features(images())
+        logits, features = network(make_inputs()), network.features(make_inputs())
     assert logits.shape == (2, 5) and features.shape == (2, 48) and features.dtype == torch.float32
     torch.testing.assert_close(network.head(features), logits)
 
 
 @pytest.mark.parametrize(
-    "row", [tiny(), tiny(head="map"), tiny(patch=1, stem=32, resnet=(1, 1))], ids=["vit", "map", "hybrid"]
+    "row",
+    [tiny_vit_row(), tiny_vit_row(head="map"), tiny_vit_row(patch=1, stem=32, resnet=(1, 1))],
+    ids=["vit", "map", "hybrid"],
 )
 def test_bfloat16_autocast_stays_near_float32(row):
-    network = built(row)
+    network = build_randomized(row)
     with torch.no_grad():
-        exact = network.features(images())
+        exact = network.features(make_inputs())
         with torch.autocast("cpu", torch.bfloat16):
-            near = network.features(images())
+            near = network.features(make_inputs())
     assert near.dtype == torch.float32
     assert (near - exact).norm() / exact.norm() < 0.05
 
 
 def test_dropout_and_stochastic_depth_act_in_training_alone():
-    network = built(tiny(dropout=0.1, stochastic_depth=0.5))
+    network = build_randomized(tiny_vit_row(dropout=0.1, stochastic_depth=0.5))
     assert [block.skip for block in network.blocks] == [0.0, 0.5]  # linear in depth
     with torch.no_grad():
-        assert torch.equal(network(images()), network(images()))
+        assert torch.equal(network(make_inputs()), network(make_inputs()))
         network.train()
-        assert not torch.equal(network(images()), network(images()))
+        assert not torch.equal(network(make_inputs()), network(make_inputs()))
 
 
 @pytest.mark.parametrize("options", [{}, {"positions": "relative"}, {"head": "gap"}, {"positions_at": "every"}])
 def test_training_without_the_unread_tokens_changes_neither_logits_nor_gradients(options):
-    network = built(tiny(**options))
-    whole = network(images())
+    network = build_randomized(tiny_vit_row(**options))
+    whole = network(make_inputs())
     wanted = torch.autograd.grad(whole.square().sum(), list(network.parameters()))
     network.train()
-    logits = network(images())
+    logits = network(make_inputs())
     found = torch.autograd.grad(logits.square().sum(), list(network.parameters()))
     assert torch.allclose(logits, whole, atol=1e-5)
     for gradient, expected in zip(found, wanted):
@@ -55,7 +57,7 @@ def test_training_without_the_unread_tokens_changes_neither_logits_nor_gradients
 
 
 def test_stochastic_depth_leaves_out_whole_images_and_keeps_the_mean():
-    block = built(tiny(stochastic_depth=0.5)).blocks[1].train()
+    block = build_randomized(tiny_vit_row(stochastic_depth=0.5)).blocks[1].train()
     thinned = block.drop_path(torch.ones(4000, 2, 3))
     assert set(thinned.unique().tolist()) == {0.0, 2.0}
     assert (thinned == thinned[:, :1, :1]).all()
@@ -63,10 +65,10 @@ def test_stochastic_depth_leaves_out_whole_images_and_keeps_the_mean():
 
 
 def test_threads_share_one_network():
-    network, found = built(tiny()).train(), {}
+    network, found = build_randomized(tiny_vit_row()).train(), {}
 
     def run(index):
-        loss = network(images(count=index + 1)).square().sum()
+        loss = network(make_inputs(count=index + 1)).square().sum()
         found[index] = torch.autograd.grad(loss, list(network.parameters()))
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(3)]
@@ -75,6 +77,6 @@ def test_threads_share_one_network():
     for thread in threads:
         thread.join()
     for index in range(3):
-        alone = torch.autograd.grad(network(images(count=index + 1)).square().sum(), list(network.parameters()))
+        alone = torch.autograd.grad(network(make_inputs(count=index + 1)).square().sum(), list(network.parameters()))
         for one, other in zip(found[index], alone, strict=True):
             torch.testing.assert_close(one, other)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from helpers.masked import COLOUR, network
+from helpers.masked import COLOUR_OBJECTIVE, build_masked_network
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.transforms.views import CenterCropView
@@ -24,7 +24,7 @@ SIMMIM = SimMimObjective(share=0.5, patch=8, seed=0)
 
 
 def masking(target: str = "colour") -> MaskedObjective:
-    return MaskedObjective(replace(COLOUR, target=target), patch=8, seed=0)
+    return MaskedObjective(replace(COLOUR_OBJECTIVE, target=target), patch=8, seed=0)
 
 
 def of_colours(*patches: tuple[int, int, int], side: int = 8) -> torch.Tensor:
@@ -120,7 +120,7 @@ def test_the_loss_is_that_of_the_corrupted_patches(target):
 
 def test_simmim_is_the_loss_of_transformers(tmp_path):
     transformers = pytest.importorskip("transformers")
-    objective, made = SIMMIM, network(192)
+    objective, made = SIMMIM, build_masked_network(192)
     write_hugging_face(tmp_path, made, [], 16)
     facts = json.loads((tmp_path / "config.json").read_text()) | {"encoder_stride": 8}
     theirs = transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**facts)).eval()

@@ -7,12 +7,12 @@ from itertools import combinations
 from PIL import Image
 from safetensors.numpy import load_file
 
-from helpers.images import folders
-from helpers.runs import finished, run_folder
+from helpers.images import write_part_folders
+from helpers.runs import pretrain_tiny, run_folder
 
 
 def test_damaged_features_are_made_again(run_command, tmp_path):
-    finished(run_command)
+    pretrain_tiny(run_command)
     overrides = ["data=digits", "shots=1"]
     run_command("fewshot", *overrides, "seeds=0")
     files = sorted((tmp_path / "runs" / "features").iterdir())
@@ -41,7 +41,7 @@ def umask() -> int:
 
 
 def test_parts_of_the_same_names_and_sizes_have_features_of_their_own(run_command, tmp_path):
-    folders(tmp_path / "all", {"train": 0, "test": 1})
+    write_part_folders(tmp_path / "all", {"train": 0, "test": 1})
     overrides = ["init=random:vit_nano8", "res=32", "data=folder", f"data.path={tmp_path / 'all'}", "shots=4"]
     for more in ((), ("probe=linear", "layers=2", "linear.l2=0.00001")):
         _, result = run_command("fewshot", *overrides, *more)

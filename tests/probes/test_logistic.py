@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from helpers.features import clusters
+from helpers.features import make_clusters
 from vitrun.probes import logistic
 
 
 def test_the_linear_probe_reaches_the_minimum_that_scikit_learn_finds():
     from sklearn.linear_model import LogisticRegression
 
-    train = clusters(200)
+    train = make_clusters(200)
     weights, converged = logistic.fit_logistic(train.x, train.y, 3, 0.01)
     reference = LogisticRegression(C=1 / (200 * 0.01), tol=1e-8, max_iter=10_000).fit(train.x.numpy(), train.y.numpy())
     assert converged
@@ -18,7 +18,7 @@ def test_the_linear_probe_reaches_the_minimum_that_scikit_learn_finds():
 
 
 def test_the_linear_probe_never_chooses_by_the_test_part():
-    train, test, l2s = clusters(200), clusters(90, seed=1), (10.0, 0.01, 1e-4)
+    train, test, l2s = make_clusters(200), make_clusters(90, seed=1), (10.0, 0.01, 1e-4)
     result = logistic.evaluate_linear_probe(train.x, train.y, test.x, test.y, 3, l2s)
     other = logistic.evaluate_linear_probe(train.x, train.y, -test.x, test.y, 3, l2s)
     assert (result.l2, result.held_out) == (other.l2, other.held_out) and result.accuracy > 0.7 > other.accuracy

@@ -5,14 +5,14 @@ import pytest
 import torch
 from scipy import stats
 
-from helpers.features import clusters
+from helpers.features import make_clusters
 from vitrun.errors import ExitCode, UserError
 from vitrun.probes import ridge
 from vitrun.probes.ridge import Features
 
 
 def test_each_l2_is_solved_as_if_it_were_alone():
-    train, test = clusters(60), clusters(90, seed=1)
+    train, test = make_clusters(60), make_clusters(90, seed=1)
     l2s = (1e-3, 1.0, 1e6)
     together = ridge.fit_classifiers(train.x, train.y, 3, l2s)
     for l2, one in zip(l2s, together):
@@ -21,7 +21,7 @@ def test_each_l2_is_solved_as_if_it_were_alone():
 
 
 def test_l2_is_chosen_by_training_images_that_no_draw_of_the_seed_holds_and_never_by_the_test_part():
-    train, test = clusters(120), clusters(90, seed=1)
+    train, test = make_clusters(120), make_clusters(90, seed=1)
     l2s = (1e-3, 10.0, 1e6)
     chosen = ridge.evaluate_few_shot(train, test, (1, 5), (0, 1), l2s)
     spoilt = Features(-test.x, test.y, 3)
@@ -38,7 +38,7 @@ def test_l2_is_chosen_by_training_images_that_no_draw_of_the_seed_holds_and_neve
 
 def test_where_no_image_is_left_to_choose_by_that_is_said():
     with pytest.raises(UserError, match=r"l2=\[1,2\]: With 9 shots no training image is left") as error:
-        ridge.evaluate_few_shot(clusters(27), clusters(9), (9,), (0,), (1.0, 2.0))
+        ridge.evaluate_few_shot(make_clusters(27), make_clusters(9), (9,), (0,), (1.0, 2.0))
     assert error.value.status == ExitCode.DATA
 
 

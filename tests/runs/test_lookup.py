@@ -2,21 +2,21 @@
 
 import pytest
 
-from helpers.runs import finished
+from helpers.runs import pretrain_tiny
 from vitrun.config import resolve
 from vitrun.errors import UserError
 from vitrun.runs import lookup, run, run_files
 
 
 def test_a_run_in_another_folder_is_refused_with_the_overrides_that_name_it(run_command, tmp_path):
-    folder = finished(run_command)
+    folder = pretrain_tiny(run_command)
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe("finetune", [f"init={folder}", f"runs={tmp_path / 'elsewhere'}"])
     assert f"runs={folder.parent} init={folder.name}" in str(error.value)
 
 
 def test_a_run_whose_folder_was_renamed_is_still_what_its_recipe_says(run_command):
-    folder = finished(run_command)
+    folder = pretrain_tiny(run_command)
     folder = folder.rename(folder.with_name("mine"))
     assert lookup.resolve_init("latest", folder.parent, "finetune") == "mine"
     recipe, _ = run_command("finetune", "init=mine", "steps=1")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.runs import finished
+from helpers.runs import pretrain_tiny
 from vitrun.commands import compare
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
@@ -13,7 +13,7 @@ from vitrun.runtime.console import Screen
 
 @pytest.mark.parametrize("file, content", [("result.json", ""), ("result.json", "[]"), ("recipe.yaml", "a: [b")])
 def test_a_damaged_run_is_named_and_other_runs_are_compared_without_it(run_command, tmp_path, capsys, file, content):
-    bad, _ = finished(run_command), finished(run_command, "seed=1")
+    bad, _ = pretrain_tiny(run_command), pretrain_tiny(run_command, "seed=1")
     (bad / file).write_text(content)
     with pytest.raises(UserError, match=f"{file} is damaged") as error:
         run_command("finetune", f"init={bad.name}", "steps=1")

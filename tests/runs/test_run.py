@@ -8,7 +8,7 @@ from errno import ENOSPC
 import pytest
 
 from helpers.overrides import SCRATCH, TINY
-from helpers.runs import finished
+from helpers.runs import pretrain_tiny
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables, trees
@@ -27,7 +27,7 @@ def test_a_run_is_named_after_what_it_computes():
 
 
 def test_a_byte_that_is_no_text_in_the_metrics_is_passed_over(run_command):
-    folder = finished(run_command)
+    folder = pretrain_tiny(run_command)
     with open(folder / "metrics.jsonl", "ab") as file:
         file.write(b"\xff\xfe\n")
     (folder / "result.json").unlink()

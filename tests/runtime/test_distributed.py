@@ -16,7 +16,7 @@ from PIL import Image
 
 from helpers.overrides import TINY
 from helpers.processes import CommandProcess, start_ranks, wait_for_steps
-from helpers.runs import weights
+from helpers.runs import hash_weights
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runs import run
 from vitrun.runtime import distributed
@@ -89,7 +89,7 @@ def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_pa
     assert statuses == [ExitCode.TERMINATED] * 2 and output.count("Saved step") == output.count("To continue") == 1
     statuses, output = run_ranks(2, [*overrides, f"runs={cut}"])
     assert statuses == [0, 0] and output.count("Resuming from step") == 1
-    assert weights(whole) == weights(cut) and len(weights(whole)) == 2
+    assert hash_weights(whole) == hash_weights(cut) and len(hash_weights(whole)) == 2
 
 
 def test_a_user_error_is_printed_once_and_ends_all_ranks(tmp_path):

@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from helpers.images import IMAGE, class_folders, flat, picture, write_parquet
+from helpers.images import IMAGE_TYPE, make_png, write_class_folders, write_flat_folder, write_parquet
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.sources import local_files
@@ -20,7 +20,7 @@ from vitrun.recipes import tables
 
 
 def test_one_folder_says_which_of_its_images_are_for_testing(tmp_path):
-    class_folders(tmp_path, ["cat", "dog"], 30)
+    write_class_folders(tmp_path, ["cat", "dog"], 30)
     split = local_files.open_path(tables.load_data_row("folder", path=tmp_path), "test")
     assert (
         0 < len(split) < 15
@@ -29,7 +29,7 @@ def test_one_folder_says_which_of_its_images_are_for_testing(tmp_path):
 
 
 def test_a_photograph_of_a_kind_that_cannot_be_read_is_named_and_one_of_another_name_read(tmp_path):
-    class_folders(tmp_path, ["cat", "dog"])
+    write_class_folders(tmp_path, ["cat", "dog"])
     jpeg = (tmp_path / "cat" / "0.png").read_bytes()
     (tmp_path / "cat" / "2.JFIF").write_bytes(jpeg)
     (tmp_path / "cat" / "3.heic").write_bytes(b"\0\0\0\x18ftypheic")
@@ -53,17 +53,17 @@ def archive(root: Path) -> None:
 
 
 def classless(root: Path) -> None:
-    class_folders(root, ["cat", "dog"])
+    write_class_folders(root, ["cat", "dog"])
     (root / "bird").mkdir()
 
 
 def untested(root: Path) -> None:
-    class_folders(root / "train", ["cat", "dog"])
+    write_class_folders(root / "train", ["cat", "dog"])
 
 
 def unlike(root: Path) -> None:
     untested(root)
-    class_folders(root / "test", ["cat", "bird"])
+    write_class_folders(root / "test", ["cat", "bird"])
 
 
 def other_files(root: Path) -> None:
@@ -74,7 +74,7 @@ def other_files(root: Path) -> None:
 # kind: what is in the folder, the part of it that is asked for, and parts of the sentence
 WRONG = {
     "empty": (lambda root: None, "train", ["has no class folders with images: it has nothing", "CLASS/*.jpg"]),
-    "images without class folders": (flat, "train", ["its images are not in class folders", "Sort them"]),
+    "images without class folders": (write_flat_folder, "train", ["its images are not in class folders", "Sort them"]),
     "an archive": (archive, "train", ["it has images.tar.gz. Unpack that first"]),
     "no format we read": (other_files, "train", ["it has cat", "the suffixes of images are .bmp"]),
     "one level too high": (
@@ -85,7 +85,7 @@ WRONG = {
     "a class without images": (classless, "train", ["class folders without images: bird"]),
     "no test folder": (untested, "test", ["has a folder train, but no folder of test images", "test or val"]),
     "no training folder": (
-        lambda root: class_folders(root / "val", ["cat", "dog"]),
+        lambda root: write_class_folders(root / "val", ["cat", "dog"]),
         "train",
         ["has a folder val, but no folder of train images", "name it train"],
     ),
@@ -142,13 +142,17 @@ WRONG = {
     ),
     "a table without rows": (
         lambda root: write_parquet(
-            root / "train.parquet", image=pyarrow.array([], IMAGE), label=pyarrow.array([], "int64")
+            root / "train.parquet", image=pyarrow.array([], IMAGE_TYPE), label=pyarrow.array([], "int64")
         ),
         "train",
         ["its split 'train' has no images"],
     ),
     "test images that have no classes": (
-        lambda root: [class_folders(root / "train", ["cat", "dog"]), (root / "test").mkdir(), flat(root / "test")],
+        lambda root: [
+            write_class_folders(root / "train", ["cat", "dog"]),
+            (root / "test").mkdir(),
+            write_flat_folder(root / "test"),
+        ],
         "test",
         ["its images are not in class folders", "Sort them"],
     ),
@@ -172,41 +176,41 @@ def test_a_wrong_folder_is_refused_with_what_is_wrong(kind, tmp_path):
 
 
 def test_files_of_an_operating_system_are_no_class_and_no_image(tmp_path):
-    class_folders(tmp_path, ["cat", "dog"])
+    write_class_folders(tmp_path, ["cat", "dog"])
     for name in (".ipynb_checkpoints", "__MACOSX"):
-        class_folders(tmp_path, [name])
+        write_class_folders(tmp_path, [name])
     (tmp_path / "cat" / "._0.png").write_bytes(b"not an image")
     split = local_files.open_path(tables.load_data_row("folder", path=tmp_path, train=None), "test")
     assert split.classes == ("cat", "dog") and split.keys == ["cat/0.png", "dog/0.png"]
 
 
 def test_a_new_image_moves_no_other_between_training_and_testing(tmp_path):
-    class_folders(tmp_path, ["cat", "dog"], each=30)
+    write_class_folders(tmp_path, ["cat", "dog"], each=30)
     row = tables.load_data_row("folder", path=tmp_path)
     before = {part: set(open_source(row, part).keys) for part in ("train", "test")}
-    (tmp_path / "cat" / "new.png").write_bytes(picture(0))
+    (tmp_path / "cat" / "new.png").write_bytes(make_png(0))
     after = {part: set(open_source(row, part).keys) - {"cat/new.png"} for part in ("train", "test")}
     assert before == after and before["test"] and not before["train"] & before["test"]
 
 
 def test_a_class_without_test_images_keeps_its_label(tmp_path):
-    class_folders(tmp_path / "train", ["cat", "dog", "owl"])
-    class_folders(tmp_path / "test", ["owl", "cat"])
+    write_class_folders(tmp_path / "train", ["cat", "dog", "owl"])
+    write_class_folders(tmp_path / "test", ["owl", "cat"])
     split = data.open_split(tables.load_data_row("folder", path=tmp_path), "test")
     assert split.classes == ("cat", "dog", "owl") and split.labels.tolist() == [0, 2]
 
 
 def test_imagenets_own_test_images_which_have_no_classes_are_passed_over(tmp_path):
-    class_folders(tmp_path / "train", ["cat", "dog"])
-    class_folders(tmp_path / "val", ["cat", "dog"])
+    write_class_folders(tmp_path / "train", ["cat", "dog"])
+    write_class_folders(tmp_path / "val", ["cat", "dog"])
     (tmp_path / "test").mkdir()
-    (tmp_path / "test" / "ILSVRC2012_test_00000001.png").write_bytes(picture(0))
+    (tmp_path / "test" / "ILSVRC2012_test_00000001.png").write_bytes(make_png(0))
     assert len(data.open_split(tables.load_data_row("folder", path=tmp_path), "test")) == 2
 
 
 def test_links_to_folders_are_followed_but_not_back(tmp_path):
-    class_folders(tmp_path / "elsewhere", ["more"], each=3)
-    class_folders(tmp_path / "all", ["cat", "dog"])
+    write_class_folders(tmp_path / "elsewhere", ["more"], each=3)
+    write_class_folders(tmp_path / "all", ["cat", "dog"])
     (tmp_path / "all" / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "more")
     (tmp_path / "all" / "cat" / "back").symlink_to(tmp_path / "all")
     (tmp_path / "all" / "cat" / "itself").symlink_to(tmp_path / "all" / "cat" / "itself")

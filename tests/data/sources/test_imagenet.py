@@ -5,16 +5,25 @@ import json
 import numpy as np
 import pytest
 
-from helpers.imagenet import LABELS, LISTS, NUMBERS, SYNSETS, lists, named, opened, validation
-from helpers.images import class_folders
+from helpers.imagenet import (
+    LABELS,
+    NUMBERS,
+    REAL_LABELS,
+    SYNSETS,
+    open_data_row,
+    valid_labels_by_file,
+    validation_file_name,
+    write_validation_set,
+)
+from helpers.images import write_class_folders
 from vitrun.data.sources import imagenet
 from vitrun.errors import ExitCode, UserError
 
 
 def test_the_published_lists_are_as_published():
-    empty = sum(not labels for labels in LISTS)
-    assert (len(LISTS), empty, max(map(len, LISTS))) == (50_000, 3163, 9)
-    assert LISTS[:4] == [[], [970, 795], [230, 231], [809]]
+    empty = sum(not labels for labels in REAL_LABELS)
+    assert (len(REAL_LABELS), empty, max(map(len, REAL_LABELS))) == (50_000, 3163, 9)
+    assert REAL_LABELS[:4] == [[], [970, 795], [230, 231], [809]]
     assert len(SYNSETS) == 1000 and SYNSETS[0] == "n01440764" and list(SYNSETS) == sorted(SYNSETS)
     a, r = imagenet.read_subset_labels("imagenet_a"), imagenet.read_subset_labels("imagenet_r")
     assert len(a) == len(r) == 200 and len({*a} & {*r}) == 86 and (np.diff(a) > 0).all() and (np.diff(r) > 0).all()
@@ -22,34 +31,36 @@ def test_the_published_lists_are_as_published():
 
 def test_real_goes_by_the_number_in_the_name_in_any_order(tmp_path):
     order = np.random.default_rng(0).permutation(len(NUMBERS))
-    shuffled = validation(tmp_path / "s", [named(NUMBERS[i]) for i in order], [LABELS[i] for i in order])
-    straight = validation(tmp_path / "t", [named(number) for number in NUMBERS], LABELS)
-    expected = {named(number).split("/")[-1]: set(LISTS[number - 1]) for number in NUMBERS}
-    assert lists(opened("imagenet_real", shuffled, test_images=None)) == expected
-    assert lists(opened("imagenet_real", straight, test_images=None)) == expected
+    shuffled = write_validation_set(
+        tmp_path / "s", [validation_file_name(NUMBERS[i]) for i in order], [LABELS[i] for i in order]
+    )
+    straight = write_validation_set(tmp_path / "t", [validation_file_name(number) for number in NUMBERS], LABELS)
+    expected = {validation_file_name(number).split("/")[-1]: set(REAL_LABELS[number - 1]) for number in NUMBERS}
+    assert valid_labels_by_file(open_data_row("imagenet_real", shuffled, test_images=None)) == expected
+    assert valid_labels_by_file(open_data_row("imagenet_real", straight, test_images=None)) == expected
 
 
 def test_real_knows_names_with_a_synset_which_is_eight_digits_too(tmp_path):
     names = [f"ILSVRC2012_val_{n:08d}_{SYNSETS[label]}.JPEG" for n, label in zip(NUMBERS, LABELS)]
-    split = opened("imagenet_real", validation(tmp_path / "c", names, LABELS), test_images=None)
-    assert list(lists(split).values()) == [set(LISTS[number - 1]) for number in NUMBERS]
+    split = open_data_row("imagenet_real", write_validation_set(tmp_path / "c", names, LABELS), test_images=None)
+    assert list(valid_labels_by_file(split).values()) == [set(REAL_LABELS[number - 1]) for number in NUMBERS]
 
 
 def test_real_is_the_file_given_then_the_column_then_the_file_beside_the_images(tmp_path):
     own = [[label, 1] for label in LABELS]
-    other = LISTS.copy()
+    other = REAL_LABELS.copy()
     for number, label in zip(NUMBERS, LABELS):
         other[number - 1] = [label, 2]
-    names = [named(number) for number in NUMBERS]
-    root = validation(tmp_path / "c", names, LABELS, real_labels=own)
-    assert opened("imagenet_real", root, test_images=None).accepted[:, 1].tolist() == [1] * len(NUMBERS)
+    names = [validation_file_name(number) for number in NUMBERS]
+    root = write_validation_set(tmp_path / "c", names, LABELS, real_labels=own)
+    assert open_data_row("imagenet_real", root, test_images=None).accepted[:, 1].tolist() == [1] * len(NUMBERS)
     (tmp_path / "real.json").write_text(json.dumps(other))
-    given = opened("imagenet_real", root, test_images=None, real=tmp_path / "real.json")
+    given = open_data_row("imagenet_real", root, test_images=None, real=tmp_path / "real.json")
     assert given.accepted[:, 1].tolist() == [2] * len(NUMBERS)
-    beside = validation(tmp_path / "d", names, LABELS)
+    beside = write_validation_set(tmp_path / "d", names, LABELS)
     (beside / "real.json").write_text(json.dumps(other))
-    assert opened("imagenet_real", beside, test_images=None).accepted[:, 1].tolist() == [2] * len(NUMBERS)
-    assert len({given.fingerprint, opened("imagenet_real", root, test_images=None).fingerprint}) == 2
+    assert open_data_row("imagenet_real", beside, test_images=None).accepted[:, 1].tolist() == [2] * len(NUMBERS)
+    assert len({given.fingerprint, open_data_row("imagenet_real", root, test_images=None).fingerprint}) == 2
 
 
 # what the copy looks like: names and labels, and a part of the sentence
@@ -57,9 +68,17 @@ MISFITS = {
     "names lost": ([f"{n}.JPEG" for n in NUMBERS], LABELS, "/2.JPEG is not named like ILSVRC2012_val_00000001.JPEG"),
     "no names": ([None for _ in NUMBERS], LABELS, "Use a copy with the original file names"),
     "training images": ([f"n01440764_{n}.JPEG" for n in NUMBERS], LABELS, "is not named like"),
-    "no such number": ([named(n + 50_000) for n in NUMBERS], LABELS, "is not named like"),
-    "shifted by one": ([named(n + 1) for n in NUMBERS], LABELS, "lists and images do not belong together"),
-    "labels of another order": ([named(n) for n in NUMBERS], [999 - n for n in LABELS], "do not belong together"),
+    "no such number": ([validation_file_name(n + 50_000) for n in NUMBERS], LABELS, "is not named like"),
+    "shifted by one": (
+        [validation_file_name(n + 1) for n in NUMBERS],
+        LABELS,
+        "lists and images do not belong together",
+    ),
+    "labels of another order": (
+        [validation_file_name(n) for n in NUMBERS],
+        [999 - n for n in LABELS],
+        "do not belong together",
+    ),
 }
 
 
@@ -67,22 +86,22 @@ MISFITS = {
 def test_real_refuses_images_that_its_lists_cannot_be_matched_with(kind, tmp_path):
     names, labels, part = MISFITS[kind]
     with pytest.raises(UserError) as error:
-        opened("imagenet_real", validation(tmp_path / "c", names, labels), test_images=None)
+        open_data_row("imagenet_real", write_validation_set(tmp_path / "c", names, labels), test_images=None)
     assert part in str(error.value) and error.value.status == ExitCode.DATA
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[[1]]", json.dumps([[1000]] * 50_000), json.dumps([["a"]] * 50_000)])
 def test_a_file_that_is_not_reals_is_refused(text, tmp_path):
-    root = validation(tmp_path / "c", [named(number) for number in NUMBERS], LABELS)
+    root = write_validation_set(tmp_path / "c", [validation_file_name(number) for number in NUMBERS], LABELS)
     (root / "real.json").write_text(text)
     with pytest.raises(UserError, match="real.json: must be ReaL's real.json") as error:
-        opened("imagenet_real", root, test_images=None)
+        open_data_row("imagenet_real", root, test_images=None)
     assert error.value.status == ExitCode.DATA
 
 
 def test_folders_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path):
-    root = class_folders(tmp_path / "v2", [str(n) for n in range(12)])
-    split = opened("imagenet_v2", root, classes=12, test_images=12)
+    root = write_class_folders(tmp_path / "v2", [str(n) for n in range(12)])
+    split = open_data_row("imagenet_v2", root, classes=12, test_images=12)
     assert split.classes == tuple(map(str, range(12)))
     assert [key.split("/")[0] for key in split.keys] == [str(label) for label in split.labels]
 
@@ -90,14 +109,14 @@ def test_folders_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path):
 def test_labels_of_all_of_imagenet_become_places_among_the_two_hundred(tmp_path):
     chosen = imagenet.read_subset_labels("imagenet_a")
     names = [f"{n}.jpg" for n in range(5)]
-    split = opened(
-        "imagenet_a", validation(tmp_path / "c", names, chosen[:5].tolist()), test="validation", test_images=5
+    split = open_data_row(
+        "imagenet_a", write_validation_set(tmp_path / "c", names, chosen[:5].tolist()), test="validation", test_images=5
     )
     assert split.labels.tolist() == [0, 1, 2, 3, 4]
     with pytest.raises(UserError, match="3.jpg is in none of its 200 published classes"):
-        opened(
+        open_data_row(
             "imagenet_a",
-            validation(tmp_path / "d", names, [6, 11, 13, 0, 15]),
+            write_validation_set(tmp_path / "d", names, [6, 11, 13, 0, 15]),
             test="validation",
             test_images=5,
         )

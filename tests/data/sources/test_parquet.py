@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from helpers.images import IMAGE, picture, write_parquet
+from helpers.images import IMAGE_TYPE, make_png, write_parquet
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.decode import decode_image
@@ -31,11 +31,11 @@ def test_a_source_of_another_size_than_published_says_both_numbers(tmp_path):
 
 def test_an_image_that_a_table_only_names_is_read_from_beside_it_and_one_that_it_leaves_out_is_bad(tmp_path):
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "1.png").write_bytes(picture(1))
+    (tmp_path / "photos" / "1.png").write_bytes(make_png(1))
     cells = [{"bytes": None, "path": "photos/1.png"}, {"bytes": None, "path": None}, None]
-    write_parquet(tmp_path / "test.parquet", image=pyarrow.array(cells, IMAGE), label=[0, 1, 1])
+    write_parquet(tmp_path / "test.parquet", image=pyarrow.array(cells, IMAGE_TYPE), label=[0, 1, 1])
     split = data.open_split(tables.load_data_row("parquet", path=tmp_path), "test")
-    assert split.decode(0).shape == decode_image(picture(1)).shape
+    assert split.decode(0).shape == decode_image(make_png(1)).shape
     assert list(data.find_bad_images(split)) == [1, 2]
     assert "00000001/ is not a readable image: its row in the table is empty" in str(data.find_bad_images(split)[1])
 

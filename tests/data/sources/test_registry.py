@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.images import flat, write_parquet
+from helpers.images import write_flat_folder, write_parquet
 from helpers.overrides import DATA_ROWS
 from vitrun import data
 from vitrun.config import resolve
@@ -12,7 +12,7 @@ OWN = ("folder", "parquet", "shards")  # the rows for what anybody has
 ABSENT = {
     "nowhere": lambda root: root.rmdir(),
     "empty": lambda root: None,
-    "of images without class folders": flat,
+    "of images without class folders": write_flat_folder,
     "of another split": lambda root: write_parquet(root / "other.parquet"),
 }
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.networks import MODEL_ROWS, built, images, tiny
+from helpers.networks import MODEL_ROWS, build_randomized, make_inputs, tiny_vit_row
 from vitrun import models
 from vitrun.errors import UserError
 from vitrun.models.export import export_model
 
-HYBRID = tiny(patch=1, stem=64, resnet=(2, 2, 2, 2))
-STEM = tiny(patch=4, stem=64)
+HYBRID = tiny_vit_row(patch=1, stem=64, resnet=(2, 2, 2, 2))
+STEM = tiny_vit_row(patch=4, stem=64)
 SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0.5)
 
 
@@ -29,18 +29,26 @@ def difference(one, other):
 
 @pytest.mark.parametrize(
     "row",
-    [tiny(), tiny(head="gap"), tiny(head="map", mlp=100), tiny(positions="2d"), tiny(positions="none"), HYBRID, STEM],
+    [
+        tiny_vit_row(),
+        tiny_vit_row(head="gap"),
+        tiny_vit_row(head="map", mlp=100),
+        tiny_vit_row(positions="2d"),
+        tiny_vit_row(positions="none"),
+        HYBRID,
+        STEM,
+    ],
     ids=["token", "gap", "map", "2d", "none", "hybrid", "stem"],
 )
 def test_timm_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
     import timm
 
-    network = built(row, res=64)
+    network = build_randomized(row, res=64)
     export_model(network, 64, "timm", tmp_path / "it", "# a card")
     theirs = timm.create_model(f"local-dir:{tmp_path / 'it'}", pretrained=True)
-    assert difference(logits(theirs, images(64)), logits(network, images(64))) < 1e-5
+    assert difference(logits(theirs, make_inputs(64)), logits(network, make_inputs(64))) < 1e-5
     back = models.load(tmp_path / "it")
-    assert difference(logits(back.network, images(64)), logits(network, images(64))) < 1e-5
+    assert difference(logits(back.network, make_inputs(64)), logits(network, make_inputs(64))) < 1e-5
     assert back.res == 64 and (tmp_path / "it" / "README.md").read_text() == "# a card"
     assert not any("GELU" in line for line in back.report.lines())
 
@@ -48,36 +56,39 @@ def test_timm_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
 def test_timm_computes_an_exported_bit_exactly(tmp_path):
     import timm
 
-    network = built(MODEL_ROWS["bit_r50x1"], res=32)
+    network = build_randomized(MODEL_ROWS["bit_r50x1"], res=32)
     export_model(network, 32, "timm", tmp_path / "it", "")
     theirs = timm.create_model(f"local-dir:{tmp_path / 'it'}", pretrained=True).double()
-    assert torch.equal(logits(models.load(tmp_path / "it").network, images()), logits(network, images()))
+    assert torch.equal(logits(models.load(tmp_path / "it").network, make_inputs()), logits(network, make_inputs()))
     # In double precision: fifty layers of norms over maps of one pixel make float32 alone differ by 1e-4.
-    assert difference(logits(theirs, images().double()), logits(network.double(), images().double())) < 1e-5
+    assert difference(logits(theirs, make_inputs().double()), logits(network.double(), make_inputs().double())) < 1e-5
 
 
 def test_a_baseline_of_timm_goes_back_to_timm(tmp_path):
     import timm
 
     row = replace(MODEL_ROWS["timm"], name="convnext_atto")
-    network = built(row, res=64)
+    network = build_randomized(row, res=64)
     network.set_normalization([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
     export_model(network, 64, "timm", tmp_path / "it", "")
     theirs = timm.create_model(f"local-dir:{tmp_path / 'it'}", pretrained=True)
     facts = theirs.pretrained_cfg
     mean, std = torch.tensor(facts["mean"]).view(3, 1, 1), torch.tensor(facts["std"]).view(3, 1, 1)
-    normalised = ((images(64) + 1) / 2 - mean) / std
-    assert difference(logits(theirs, normalised), logits(network, images(64))) < 1e-5
-    assert difference(logits(models.load(tmp_path / "it").network, images(64)), logits(network, images(64))) < 1e-5
+    normalised = ((make_inputs(64) + 1) / 2 - mean) / std
+    assert difference(logits(theirs, normalised), logits(network, make_inputs(64))) < 1e-5
+    assert (
+        difference(logits(models.load(tmp_path / "it").network, make_inputs(64)), logits(network, make_inputs(64)))
+        < 1e-5
+    )
 
 
-@pytest.mark.parametrize("row", [tiny(), tiny(positions="sincos2d")], ids=["learned", "sincos2d"])
+@pytest.mark.parametrize("row", [tiny_vit_row(), tiny_vit_row(positions="sincos2d")], ids=["learned", "sincos2d"])
 def test_transformers_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    network = built(row)
+    network = build_randomized(row)
     export_model(network, 32, "hf", tmp_path / "it", "# a card")
     theirs = transformers.ViTForImageClassification.from_pretrained(tmp_path / "it")
-    assert difference(logits(lambda_of(theirs), images()), logits(network, images())) < 1e-5
+    assert difference(logits(lambda_of(theirs), make_inputs()), logits(network, make_inputs())) < 1e-5
 
 
 def lambda_of(theirs):
@@ -91,10 +102,10 @@ def lambda_of(theirs):
 
 
 def test_a_folder_for_transformers_comes_back(tmp_path):
-    network = built(tiny())
+    network = build_randomized(tiny_vit_row())
     export_model(network, 32, "hf", tmp_path / "it", "# a card")
     back = models.load(tmp_path / "it")
-    assert torch.equal(logits(back.network, images()), logits(network, images()))
+    assert torch.equal(logits(back.network, make_inputs()), logits(network, make_inputs()))
     assert len(back.report.lines()) == 4  # nothing is computed otherwise
     config = json.loads((tmp_path / "it" / "config.json").read_text())
     assert (config["layer_norm_eps"], config["hidden_act"]) == (1e-6, "gelu_pytorch_tanh")
@@ -103,10 +114,10 @@ def test_a_folder_for_transformers_comes_back(tmp_path):
 @pytest.mark.parametrize(
     "row",
     [
-        tiny(),
-        tiny(head="gap"),
-        tiny(head="map"),
-        tiny(pre_logits=True),
+        tiny_vit_row(),
+        tiny_vit_row(head="gap"),
+        tiny_vit_row(head="map"),
+        tiny_vit_row(pre_logits=True),
         HYBRID,
         STEM,
         SMALL_BIT,
@@ -115,21 +126,21 @@ def test_a_folder_for_transformers_comes_back(tmp_path):
     ids=["token", "gap", "map", "pre-logits", "hybrid", "stem", "bit", "bit-of-big-vision"],
 )
 def test_an_npz_comes_back(tmp_path, row):
-    network = built(row, res=64)
+    network = build_randomized(row, res=64)
     export_model(network, 64, "npz", tmp_path / "it.npz", "# a card")
     back = models.load(tmp_path / "it.npz", res=64)
     assert replace(back.model, name=row.name) == row
-    assert torch.equal(logits(back.network, images(64)), logits(network, images(64)))
+    assert torch.equal(logits(back.network, make_inputs(64)), logits(network, make_inputs(64)))
     assert (tmp_path / "it.md").read_text() == "# a card"
 
 
-@pytest.mark.parametrize("row", [tiny(), tiny(head="map")], ids=["vit_jax", "big_vision"])
+@pytest.mark.parametrize("row", [tiny_vit_row(), tiny_vit_row(head="map")], ids=["vit_jax", "big_vision"])
 def test_timms_own_reader_of_npz_takes_ours(tmp_path, row):
     from functools import partial
 
     from timm.models.vision_transformer import VisionTransformer
 
-    network = built(row)
+    network = build_randomized(row)
     export_model(network, 32, "npz", tmp_path / "it.npz", "")
     map_head = row.head == "map"
     theirs = VisionTransformer(
@@ -138,12 +149,12 @@ def test_timms_own_reader_of_npz_takes_ours(tmp_path, row):
         global_pool="map" if map_head else "token",
     )  # fmt: skip
     theirs.load_pretrained(tmp_path / "it.npz")
-    assert difference(logits(theirs, images()), logits(network, images())) < 1e-5
+    assert difference(logits(theirs, make_inputs()), logits(network, make_inputs())) < 1e-5
 
 
 @pytest.mark.parametrize(
     "row",
-    [tiny(positions="relative", depth=1), tiny(patch=1, stem=32, resnet=(1,), depth=1), SMALL_BIT],
+    [tiny_vit_row(positions="relative", depth=1), tiny_vit_row(patch=1, stem=32, resnet=(1,), depth=1), SMALL_BIT],
     ids=["relative", "hybrid", "bit"],
 )
 def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
@@ -151,11 +162,11 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
         pytest.importorskip(package, reason=f"{package} is not installed")
     import onnxruntime
 
-    network = built(row, res=64)
+    network = build_randomized(row, res=64)
     export_model(network, 64, "onnx", tmp_path / "it.onnx", "# a card")
     session = onnxruntime.InferenceSession(tmp_path / "it.onnx")
     for count in (1, 3):
-        pixels = images(64, count)
+        pixels = make_inputs(64, count)
         theirs = torch.from_numpy(session.run(["logits"], {"images": pixels.numpy()})[0])
         assert difference(theirs, logits(network, pixels)) < 1e-4
     assert sorted(file.name for file in tmp_path.iterdir()) == ["it.md", "it.onnx"]
@@ -164,27 +175,27 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
 @pytest.mark.parametrize(
     ("row", "to", "message"),
     [
-        (tiny(pre_logits=True), "timm", "no pre-logits layer"),
-        (tiny(pre_logits=True), "hf", "no pre-logits layer"),
-        (tiny(head="gap"), "hf", "class token"),
+        (tiny_vit_row(pre_logits=True), "timm", "no pre-logits layer"),
+        (tiny_vit_row(pre_logits=True), "hf", "no pre-logits layer"),
+        (tiny_vit_row(head="gap"), "hf", "class token"),
         (HYBRID, "hf", "no ResNet"),
-        (tiny(positions="relative"), "timm", "positions=relative"),
-        (tiny(positions_at="every"), "npz", "learned at every"),
-        (tiny(stem=32, patch=4), "timm", "no hybrid with stages"),
+        (tiny_vit_row(positions="relative"), "timm", "positions=relative"),
+        (tiny_vit_row(positions_at="every"), "npz", "learned at every"),
+        (tiny_vit_row(stem=32, patch=4), "timm", "no hybrid with stages"),
         (SMALL_BIT, "timm", "only resnetv2_50x1_bit"),
-        (tiny(), "tensorflow", "Choose one of timm, hf, npz, onnx"),
+        (tiny_vit_row(), "tensorflow", "Choose one of timm, hf, npz, onnx"),
     ],
 )
 def test_what_the_other_library_lacks_is_refused_and_nothing_is_left(tmp_path, row, to, message):
     path = tmp_path / (f"it.{to}" if to == "npz" else "it")
     with pytest.raises(UserError, match=message):
-        export_model(built(row), 32, to, path, "")
+        export_model(build_randomized(row), 32, to, path, "")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_path_that_is_taken_or_of_another_kind_is_refused(tmp_path):
     (tmp_path / "it").mkdir()
     with pytest.raises(UserError, match="already exists"):
-        export_model(built(tiny()), 32, "timm", tmp_path / "it", "")
+        export_model(build_randomized(tiny_vit_row()), 32, "timm", tmp_path / "it", "")
     with pytest.raises(UserError, match=r"end in \.npz"):
-        export_model(built(tiny()), 32, "npz", tmp_path / "it.onnx", "")
+        export_model(build_randomized(tiny_vit_row()), 32, "npz", tmp_path / "it.onnx", "")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.networks import MODEL_ROWS, built, images, jax_arrays, logits, tiny
+from helpers.networks import MODEL_ROWS, build_randomized, compute_logits, make_inputs, tiny_vit_row, to_jax_arrays
 from helpers.paths import SHARED
 from vitrun import models
 from vitrun.models import positions
@@ -38,7 +38,7 @@ def test_logits_and_features_are_those_of_the_published_code(name):
     pixels = torch.from_numpy(arrays["io/image_nhwc"]).permute(0, 3, 1, 2)
     tolerance = 2e-5 if name.startswith("vit") else 1e-4
     assert loaded.classes == 10 and (loaded.model.kind == "bit" or loaded.res == pixels.shape[-1])
-    assert (logits(loaded.network, pixels) - torch.from_numpy(arrays["io/logits"])).abs().max() < tolerance
+    assert (compute_logits(loaded.network, pixels) - torch.from_numpy(arrays["io/logits"])).abs().max() < tolerance
     with torch.no_grad():
         features = loaded.network.features(pixels)
     assert (features - torch.from_numpy(arrays["io/features"])).abs().max() < tolerance
@@ -60,73 +60,79 @@ def test_resampled_positions_are_those_of_the_published_code(sizes):
     ids=["token", "gap", "pre-logits", "hybrid", "stem"],
 )
 def test_an_npz_of_vision_transformer_is_the_same_network(tmp_path, options, rename, prefix):
-    row = tiny(**options)
-    network = built(row, res=64)
-    np.savez(tmp_path / "w.npz", **jax_arrays(row, network, rename, prefix))
+    row = tiny_vit_row(**options)
+    network = build_randomized(row, res=64)
+    np.savez(tmp_path / "w.npz", **to_jax_arrays(row, network, rename, prefix))
     loaded = models.load(tmp_path / "w.npz")
     assert replace(loaded.model, name="tiny") == row and (loaded.res, loaded.classes) == (64, 5)
-    assert torch.equal(logits(loaded.network, images(64)), logits(network, images(64)))
+    assert torch.equal(compute_logits(loaded.network, make_inputs(64)), compute_logits(network, make_inputs(64)))
 
 
 def test_a_group_norm_of_old_files_may_be_wrapped_in_axes_of_one(tmp_path):
-    row = tiny(patch=1, stem=32, resnet=(1,))
-    network = built(row)
-    arrays = jax_arrays(row, network)
+    row = tiny_vit_row(patch=1, stem=32, resnet=(1,))
+    network = build_randomized(row)
+    arrays = to_jax_arrays(row, network)
     for name in arrays:
         if re.search(r"gn(\d|_root|_proj)/", name):
             arrays[name] = arrays[name][None, None, None]
     np.savez(tmp_path / "w.npz", **arrays)
-    assert torch.equal(logits(models.load(tmp_path / "w.npz").network, images()), logits(network, images()))
+    assert torch.equal(
+        compute_logits(models.load(tmp_path / "w.npz").network, make_inputs()), compute_logits(network, make_inputs())
+    )
 
 
 @pytest.mark.parametrize("inlined", [False, True])
 def test_a_map_head_of_big_vision_is_the_same_network(tmp_path, inlined):
-    row = tiny(head="map")
-    network = built(row)
-    np.savez(tmp_path / "w.npz", **jax_arrays(row, network, lambda n: n.replace("MAPHead_0/", "") if inlined else n))
+    row = tiny_vit_row(head="map")
+    network = build_randomized(row)
+    np.savez(tmp_path / "w.npz", **to_jax_arrays(row, network, lambda n: n.replace("MAPHead_0/", "") if inlined else n))
     loaded = models.load(tmp_path / "w.npz")
     assert loaded.model.head == "map"
-    assert torch.equal(logits(loaded.network, images()), logits(network, images()))
+    assert torch.equal(compute_logits(loaded.network, make_inputs()), compute_logits(network, make_inputs()))
 
 
 def test_positions_added_before_the_class_token_are_loaded(tmp_path):
-    row, network = tiny(), built(tiny())
+    row, network = tiny_vit_row(), build_randomized(tiny_vit_row())
     with torch.no_grad():
         network.pos_embed[:, 0] = 0
-    arrays = jax_arrays(row, network)
+    arrays = to_jax_arrays(row, network)
     arrays["pos_embedding"] = arrays["pos_embedding"][:, 1:]
     np.savez(tmp_path / "w.npz", **arrays)
     loaded = models.load(tmp_path / "w.npz")
-    assert torch.equal(logits(loaded.network, images()), logits(network, images()))
+    assert torch.equal(compute_logits(loaded.network, make_inputs()), compute_logits(network, make_inputs()))
     assert any("before the class token" in line for line in loaded.report.lines())
 
 
 def test_layers_stacked_by_scan_are_taken_apart(tmp_path):
-    row, network = tiny(head="gap"), built(tiny(head="gap"))
-    arrays = jax_arrays(row, network)
+    row, network = tiny_vit_row(head="gap"), build_randomized(tiny_vit_row(head="gap"))
+    arrays = to_jax_arrays(row, network)
     for name in [name for name in arrays if "encoderblock_0/" in name]:
         layers = [arrays.pop(name.replace("block_0", f"block_{layer}")) for layer in range(row.depth)]
         arrays[name.replace("encoderblock_0", "encoderblock")] = np.stack(layers)
     np.savez(tmp_path / "w.npz", **arrays)
-    assert torch.equal(logits(models.load(tmp_path / "w.npz").network, images()), logits(network, images()))
+    assert torch.equal(
+        compute_logits(models.load(tmp_path / "w.npz").network, make_inputs()), compute_logits(network, make_inputs())
+    )
 
 
 def test_a_file_without_positions_has_the_fixed_ones(tmp_path):
-    row = tiny(head="gap", positions="sincos2d")
-    network = built(row, res=48)
-    np.savez(tmp_path / "w.npz", **{"params/" + name: array for name, array in jax_arrays(row, network).items()})
+    row = tiny_vit_row(head="gap", positions="sincos2d")
+    network = build_randomized(row, res=48)
+    np.savez(tmp_path / "w.npz", **{"params/" + name: array for name, array in to_jax_arrays(row, network).items()})
     loaded = models.load(tmp_path / "w.npz", res=48)
     assert loaded.model.positions == "sincos2d"
-    assert torch.equal(logits(loaded.network, images(48)), logits(network, images(48)))
+    assert torch.equal(compute_logits(loaded.network, make_inputs(48)), compute_logits(network, make_inputs(48)))
 
 
 def test_bfloat16_of_big_vision_is_read(tmp_path):
-    row, network = tiny(), built(tiny()).bfloat16().float()
-    arrays = jax_arrays(row, network)
+    row, network = tiny_vit_row(), build_randomized(tiny_vit_row()).bfloat16().float()
+    arrays = to_jax_arrays(row, network)
     for name, array in arrays.items():
         arrays[name] = torch.from_numpy(array).bfloat16().view(torch.int16).numpy().view("V2")
     np.savez(tmp_path / "w.npz", **arrays)
-    assert torch.equal(logits(models.load(tmp_path / "w.npz").network, images()), logits(network, images()))
+    assert torch.equal(
+        compute_logits(models.load(tmp_path / "w.npz").network, make_inputs()), compute_logits(network, make_inputs())
+    )
 
 
 def dumped(name):
@@ -143,9 +149,9 @@ def dumped(name):
 @pytest.mark.parametrize(("border", "rename"), [("zero", dumped), ("none", str), ("none", "params/{}".format)])
 def test_a_bit_is_the_same_network_by_the_names_of_both_its_libraries(tmp_path, border, rename):
     row = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 2, 1, 1), width_factor=0.5, border=border)
-    network = built(row)
+    network = build_randomized(row)
     arrays = export_tensors(jax_bit.map_tensors(row), network.state_dict())
     np.savez(tmp_path / "w.npz", **{rename(name): tensor.detach().numpy() for name, tensor in arrays.items()})
     loaded = models.load(tmp_path / "w.npz", res=32)
     assert replace(loaded.model, name=row.name) == row
-    assert torch.equal(logits(loaded.network, images()), logits(network, images()))
+    assert torch.equal(compute_logits(loaded.network, make_inputs()), compute_logits(network, make_inputs()))

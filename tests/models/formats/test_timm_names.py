@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.networks import built, images, logits, tiny
+from helpers.networks import build_randomized, compute_logits, make_inputs, tiny_vit_row
 from vitrun import models
 from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import timm_names
@@ -17,14 +17,14 @@ from vitrun.models.formats import timm_names
     "options", [{}, {"head": "map"}, {"patch": 4, "stem": 32}, {"patch": 1, "stem": 32, "resnet": (1, 1)}]
 )
 def test_a_plain_file_by_timms_names_is_the_same_network(tmp_path, options, suffix):
-    row = tiny(
+    row = tiny_vit_row(
         width=192, depth=12, mlp=768, **options
     )  # the file does not give the heads: they come from the model table
-    network = built(row)
+    network = build_randomized(row)
     write_timm_names(tmp_path / f"w{suffix}", row, network)
     loaded = models.load(tmp_path / f"w{suffix}")
     assert replace(loaded.model, name="tiny") == row
-    assert torch.equal(logits(loaded.network, images()), logits(network, images()))
+    assert torch.equal(compute_logits(loaded.network, make_inputs()), compute_logits(network, make_inputs()))
 
 
 def write_timm_names(path, row, network):
@@ -55,5 +55,7 @@ def test_a_folder_of_timms_is_its_own_network_unless_google_published_it(tmp_pat
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_224", **config}))
     loaded = models.load(tmp_path)
     assert (loaded.model.kind, loaded.res) == (kind, 224) and len(loaded.report.lines()) == 4
-    difference = (logits(loaded.network, images(224)) - logits(theirs, images(224))).abs().max()
+    difference = (
+        (compute_logits(loaded.network, make_inputs(224)) - compute_logits(theirs, make_inputs(224))).abs().max()
+    )
     assert difference < 1e-6 if kind == "timm" else 1e-6 < difference < 1e-3  # GELU: the exact form, the tanh form

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.hub_client import TEST, TRAIN, Client
-from helpers.small_hub import serve
+from helpers.hub_client import TEST_FILE, TRAIN_FILES, Client
+from helpers.small_hub import serve_small_hub
 
 
 @pytest.fixture(scope="session")
 def hub():
-    with serve() as hub:
+    with serve_small_hub() as hub:
         yield hub
 
 
@@ -18,26 +18,26 @@ def hub():
 def client(hub, tmp_path_factory):
     client = Client(tmp_path_factory.mktemp("online"), hub.endpoint)
     yield client
-    client.end()
+    client.kill()
 
 
 @pytest.fixture(scope="session", autouse=True)  # from the first test on, so that it starts while others wait
-def offline(client, hub):
+def offline_client(client, hub):
     """A client with the same cache and no network."""
-    offline = Client(client.home, hub.endpoint, HF_HUB_OFFLINE="1")
-    yield offline
-    offline.end()
+    offline_client = Client(client.home, hub.endpoint, HF_HUB_OFFLINE="1")
+    yield offline_client
+    offline_client.kill()
 
 
 @pytest.fixture(scope="session")
-def parquet(tmp_path_factory):
-    """Makes a parquet file of small images with these labels, and ``padding`` bytes beside them."""
+def make_parquet(tmp_path_factory):
+    """Return a maker of parquet files of small images with these labels, and ``padding`` bytes beside them."""
     import datasets
 
     features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog", "owl"])}
     place = tmp_path_factory.mktemp("parquet") / "file"
 
-    def parquet(labels: list[int], padding: int = 0) -> bytes:
+    def make_parquet(labels: list[int], padding: int = 0) -> bytes:
         generator = np.random.default_rng(len(labels))
         images = [Image.fromarray(generator.integers(0, 255, (8, 8, 3), dtype=np.uint8)) for _ in labels]
         rows = {"image": images, "label": labels, "extra": [generator.bytes(padding)] * len(labels)}
@@ -45,17 +45,22 @@ def parquet(tmp_path_factory):
         table.to_parquet(place)
         return place.read_bytes()
 
-    return parquet
+    return make_parquet
 
 
 @pytest.fixture(scope="session")
-def put(hub, parquet):
+def publish(hub, make_parquet):
     """Puts a data set of two splits onto the Hub."""
-    small = {TEST: parquet([0, 1, 2]), TRAIN[0]: parquet([0, 0]), TRAIN[1]: parquet([1, 2, 1]), "README.md": b"# cats"}
+    small = {
+        TEST_FILE: make_parquet([0, 1, 2]),
+        TRAIN_FILES[0]: make_parquet([0, 0]),
+        TRAIN_FILES[1]: make_parquet([1, 2, 1]),
+        "README.md": b"# cats",
+    }
 
-    def put(name: str, files: dict[str, bytes] = small) -> str:
+    def publish(name: str, files: dict[str, bytes] = small) -> str:
         hub.files[f"vit/{name}"] = files
-        hub.order("bytes")
+        hub.set_faults("bytes")
         return name
 
-    return put
+    return publish

@@ -5,62 +5,64 @@ import re
 
 import pytest
 
-from helpers.hub_client import TEST, TRAIN, environment
+from helpers.hub_client import TEST_FILE, TRAIN_FILES, client_environment
 from helpers.processes import CommandProcess
 from helpers.small_hub import COMMIT, TOKEN
 
 
-def test_only_the_files_of_the_split_are_asked_for_and_only_once(hub, client, put):
-    name = put("plain")
-    answer = client.open(name)
+def test_only_the_files_of_the_split_are_asked_for_and_only_once(hub, client, publish):
+    name = publish("plain")
+    answer = client.open_split(name)
     assert answer == {"labels": [0, 1, 2], "classes": ["cat", "dog", "owl"]}
-    assert hub.asked == ["GET tree plain", f"HEAD {TEST}", f"GET bytes {TEST} 0-"]
-    hub.asked.clear()
-    assert client.open(name) == answer and hub.asked == []
-    assert client.open(name, "train")["labels"] == [0, 0, 1, 2, 1]
-    assert [line for line in hub.asked if "bytes" in line] == [f"GET bytes {file} 0-" for file in TRAIN]
-    assert client.said() == ""
+    assert hub.requests == ["GET tree plain", f"HEAD {TEST_FILE}", f"GET bytes {TEST_FILE} 0-"]
+    hub.requests.clear()
+    assert client.open_split(name) == answer and hub.requests == []
+    assert client.open_split(name, "train")["labels"] == [0, 0, 1, 2, 1]
+    assert [line for line in hub.requests if "bytes" in line] == [f"GET bytes {file} 0-" for file in TRAIN_FILES]
+    assert client.read_stderr() == ""
 
 
 SIMPLE = ["data/test-00000-of-00001-0123456789abcdef.parquet", "test-00000-of-00001.parquet"]
 
 
 @pytest.mark.parametrize("path", [*SIMPLE, "data/test.parquet", "test.parquet"])
-def test_a_data_set_without_configurations_keeps_its_files_in_data_or_at_the_top(client, put, parquet, path):
-    name = put(f"simple{len(path)}", {path: parquet([1, 0])})
-    assert client.open(name, "test", "data.config=null")["labels"] == [1, 0]
+def test_a_data_set_without_configurations_keeps_its_files_in_data_or_at_the_top(client, publish, make_parquet, path):
+    name = publish(f"simple{len(path)}", {path: make_parquet([1, 0])})
+    assert client.open_split(name, "test", "data.config=null")["labels"] == [1, 0]
 
 
-def test_a_split_that_lies_in_data_and_at_the_top_is_that_in_data(hub, client, offline, put, parquet):
-    name = put("both", {"data/test.parquet": parquet([1, 0]), "test-00000-of-00001.parquet": parquet([2])})
-    assert client.open(name, "test", "data.config=null")["labels"] == [1, 0]
-    assert [line for line in hub.asked if "bytes" in line] == ["GET bytes data/test.parquet 0-"]
+def test_a_split_that_lies_in_data_and_at_the_top_is_that_in_data(hub, client, offline_client, publish, make_parquet):
+    name = publish(
+        "both", {"data/test.parquet": make_parquet([1, 0]), "test-00000-of-00001.parquet": make_parquet([2])}
+    )
+    assert client.open_split(name, "test", "data.config=null")["labels"] == [1, 0]
+    assert [line for line in hub.requests if "bytes" in line] == ["GET bytes data/test.parquet 0-"]
 
 
-def test_a_long_list_of_files_is_read_page_by_page(hub, client, put, monkeypatch):
-    monkeypatch.setattr("helpers.small_hub.PAGE", 1)
-    assert client.open(put("paged"), "train")["labels"] == [0, 0, 1, 2, 1]
-    assert hub.asked.count("GET tree plain") == 3
+def test_a_long_list_of_files_is_read_page_by_page(hub, client, publish, monkeypatch):
+    monkeypatch.setattr("helpers.small_hub.PAGE_SIZE", 1)
+    assert client.open_split(publish("paged"), "train")["labels"] == [0, 0, 1, 2, 1]
+    assert hub.requests.count("GET tree plain") == 3
 
 
-def test_a_gate_opens_to_an_account_that_accepted_the_terms(hub, client, put):
-    name = put("gated")
+def test_a_gate_opens_to_an_account_that_accepted_the_terms(hub, client, publish):
+    name = publish("gated")
     hub.gated.add("vit/gated")
     token = client.home / "token"  # what `hf auth login` writes
     for text in (None, "hf_stranger"):
         if text:
             token.write_text(text)
-        assert f"accept its terms on {hub.endpoint}/datasets/vit/gated" in (why := client.refused(name))
+        assert f"accept its terms on {hub.endpoint}/datasets/vit/gated" in (why := client.expect_data_error(name))
         assert "`hf auth login`" in why
     token.write_text(TOKEN)
-    assert client.open(name)["labels"] == [0, 1, 2]
+    assert client.open_split(name)["labels"] == [0, 1, 2]
     token.unlink()
 
 
-def test_a_token_that_is_not_valid_is_said(hub, client, put):
-    name = put("token")
-    hub.order("tree", "401")
-    assert "the Hub rejects your token; log in again with `hf auth login`" in client.refused(name)
+def test_a_token_that_is_not_valid_is_said(hub, client, publish):
+    name = publish("token")
+    hub.set_faults("tree", "401")
+    assert "the Hub rejects your token; log in again with `hf auth login`" in client.expect_data_error(name)
 
 
 WRONG = [
@@ -82,47 +84,47 @@ WRONG = [
 @pytest.mark.parametrize(
     "overrides, name, answer", WRONG, ids=[" ".join(overrides) or name for overrides, name, _ in WRONG]
 )
-def test_what_is_missing_is_named_beside_what_is_there(client, put, overrides, name, answer):
-    put("plain")
-    put("readme", {"README.md": b"# cats", "data/cats.tar": b"cats"})
-    put("single", {"data/validation.parquet": b"cats", "plain/test/0000.parquet": b"cats"})
-    assert re.search(answer, client.refused(name, *overrides))
+def test_what_is_missing_is_named_beside_what_is_there(client, publish, overrides, name, answer):
+    publish("plain")
+    publish("readme", {"README.md": b"# cats", "data/cats.tar": b"cats"})
+    publish("single", {"data/validation.parquet": b"cats", "plain/test/0000.parquet": b"cats"})
+    assert re.search(answer, client.expect_data_error(name, *overrides))
 
 
-def test_images_without_labels_are_refused(client, put, parquet):
-    name = put("unlabelled", {TEST: parquet([-1, -1])})
-    assert "images without a label (-1): choose another split" in client.refused(name)
+def test_images_without_labels_are_refused(client, publish, make_parquet):
+    name = publish("unlabelled", {TEST_FILE: make_parquet([-1, -1])})
+    assert "images without a label (-1): choose another split" in client.expect_data_error(name)
 
 
-def test_a_full_cache_needs_no_network(client, offline, hub, put):
-    answer = client.open(put("kept"))
-    hub.asked.clear()
-    assert offline.open("kept") == answer and hub.asked == []
+def test_a_full_cache_needs_no_network(client, offline_client, hub, publish):
+    answer = client.open_split(publish("kept"))
+    hub.requests.clear()
+    assert offline_client.open_split("kept") == answer and hub.requests == []
 
 
-def test_a_cache_that_another_tool_filled_is_checked_and_needs_no_network(client, offline, put):
-    answer = client.open(put("filled"), "train")
-    receipts = client.cache("filled") / "vitrun"
+def test_a_cache_that_another_tool_filled_is_checked_and_needs_no_network(client, offline_client, publish):
+    answer = client.open_split(publish("filled"), "train")
+    receipts = client.cache_folder("filled") / "vitrun"
     for file in receipts.iterdir():
         file.unlink()
-    assert offline.open("filled", "train") == answer and len(list(receipts.iterdir())) == 1
-    blob = (client.cache("filled") / "snapshots" / COMMIT / TRAIN[0]).resolve()
+    assert offline_client.open_split("filled", "train") == answer and len(list(receipts.iterdir())) == 1
+    blob = (client.cache_folder("filled") / "snapshots" / COMMIT / TRAIN_FILES[0]).resolve()
     blob.write_bytes(bytes(blob.stat().st_size + 1))
-    assert "HF_HUB_OFFLINE is set" in offline.refused("filled", part="train")
-    assert "does not match the Hub's checksum" in offline.said()
+    assert "HF_HUB_OFFLINE is set" in offline_client.expect_data_error("filled", part="train")
+    assert "does not match the Hub's checksum" in offline_client.read_stderr()
 
 
-def test_without_network_and_cache_a_local_copy_is_asked_for(client, offline, put):
-    client.open(put("half"))
-    why = offline.refused("half", part="train")
+def test_without_network_and_cache_a_local_copy_is_asked_for(client, offline_client, publish):
+    client.open_split(publish("half"))
+    why = offline_client.expect_data_error("half", part="train")
     assert "HF_HUB_OFFLINE is set, and the cache does not hold all of it" in why and "data.path=FOLDER" in why
 
 
-def test_a_command_downloads_what_it_needs_and_prints_nothing_but_its_result(hub, client, put, tmp_path):
-    name = put("command")
+def test_a_command_downloads_what_it_needs_and_prints_nothing_but_its_result(hub, client, publish, tmp_path):
+    name = publish("command")
     overrides = ["init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data=folder", f"data.hub=vit/{name}"]
     overrides += [f"data.revision={COMMIT}", "data.config=plain", "device=cpu", "batch=8"]
-    settings = environment(client.home, hub.endpoint)
+    settings = client_environment(client.home, hub.endpoint)
     done = CommandProcess("fewshot", "--json", *overrides, folder=tmp_path, environment=settings)
     done.wait()
     assert done.stderr == "" and json.loads(done.stdout)["images_used"] == 3

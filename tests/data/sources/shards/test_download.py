@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from helpers.tars import opened, refused, sample, write
+from helpers.tars import expect_data_error, make_sample, open_shards, write_tar
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.sources.shards import download
@@ -72,7 +72,10 @@ def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_pa
     ]
     recipe = resolve.resolve_recipe("pretrain", overrides).data
     found = data.open_split(recipe, "train")
-    assert len(found) == 17 and found.fingerprint == opened(shards, "train", "data.train=train-{0..1}.tar").fingerprint
+    assert (
+        len(found) == 17
+        and found.fingerprint == open_shards(shards, "train", "data.train=train-{0..1}.tar").fingerprint
+    )
     assert "train-0.tar from 20000" in asked, "what a broken connection left is kept"
     number = len(asked)
     data.open_split(recipe, "train")
@@ -97,8 +100,9 @@ def test_what_is_left_of_a_download_is_not_joined_to_another_file(serve, shards,
 def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     for number in (0, 1):
-        write(
-            shards / f"part-{number}" / "data.tar", [f for n in range(4 + number) for f in sample(40 + 9 * number + n)]
+        write_tar(
+            shards / f"part-{number}" / "data.tar",
+            [f for n in range(4 + number) for f in make_sample(40 + 9 * number + n)],
         )
     address, _ = serve(most=10**6)
     overrides = ["data=shards", "data.classes=5", f"data.path={tmp_path / 'kept'}"]
@@ -140,5 +144,5 @@ def test_a_download_and_an_index_can_be_stopped(shards, serve, tmp_path, monkeyp
 def test_a_shard_that_the_net_does_not_have_is_named(serve, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address, _ = serve(most=10**9)
-    message = refused(tmp_path, f"data.train={address}/train-{{8..9}}.tar")
+    message = expect_data_error(tmp_path, f"data.train={address}/train-{{8..9}}.tar")
     assert f"{address}/train-" in message and "404" in message

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from helpers.overrides import TINY
-from helpers.tars import opened, picture, refused, sample, write
+from helpers.tars import expect_data_error, make_coloured_image, make_sample, open_shards, write_tar
 from vitrun.data.sources.shards.locate import expand_ranges
 from vitrun.errors import UserError
 from vitrun.runs import run
@@ -18,13 +18,13 @@ from vitrun.runs import run
 def test_images_labels_and_names_come_back(tmp_path):
     kinds = ["jpeg", "png", "webp", "jpeg"]
     names = ["deep/a.b/one.jpg", "deep/two.png", "three.WEBP", "four.jpeg"]
-    pictures = [picture(n, kind, 16 + n) for n, kind in enumerate(kinds)]
+    pictures = [make_coloured_image(n, kind, 16 + n) for n, kind in enumerate(kinds)]
     files = [
         f for n, name in enumerate(names)
         for f in ((f"{name.rpartition('.')[0]}.cls", b"%d\n" % n), (name, pictures[n]), ("__notes", b"no sample"))
     ]  # fmt: skip
-    write(tmp_path / "train-0.tar", files)
-    found = opened(tmp_path, "train")
+    write_tar(tmp_path / "train-0.tar", files)
+    found = open_shards(tmp_path, "train")
     assert list(found.keys) == [f"train-0.tar/{name}" for name in ("deep/a.b/one", "deep/two", "three", "four")]
     assert found.keys[-1] == found.keys[3:][0] and len(found.keys) == 4 and found.classes == tuple("01234")
     assert found.targets(np.array([3, 1])).tolist() == [3, 1] and found.targets(np.array([0])).dtype == torch.int64
@@ -33,32 +33,32 @@ def test_images_labels_and_names_come_back(tmp_path):
 
 
 def test_an_index_is_made_once_and_again_when_a_shard_changes(shards):
-    first = opened(shards, "train")
+    first = open_shards(shards, "train")
     (folder,) = (shards / ".vitrun-index").iterdir()
     made = folder.stat().st_mtime_ns
-    again = opened(shards, "train")
+    again = open_shards(shards, "train")
     assert [f.stat().st_mtime_ns for f in (shards / ".vitrun-index").iterdir()] == [made]
     assert again.fingerprint == first.fingerprint and list(again.keys) == list(first.keys)
     os.utime(shards / "train-0.tar", ns=(0, 0))
-    assert opened(shards, "train").fingerprint == first.fingerprint, "the time of a file is not its content"
-    write(shards / "train-1.tar", sample(99))
-    changed = opened(shards, "train")
+    assert open_shards(shards, "train").fingerprint == first.fingerprint, "the time of a file is not its content"
+    write_tar(shards / "train-1.tar", make_sample(99))
+    changed = open_shards(shards, "train")
     assert len(changed) == 23 and changed.fingerprint != first.fingerprint
     newest = max((shards / ".vitrun-index").iterdir(), key=lambda f: f.stat().st_mtime_ns)
     (newest / "offsets.npy").write_bytes(b"half")
-    assert "delete it" in refused(shards)
+    assert "delete it" in expect_data_error(shards)
 
 
 def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
     assert expand_ranges("a-{08..11}-{0..1}.tar") == [f"a-{n}-{m}.tar" for n in ("08", "09", "10", "11") for m in "01"]
-    assert len(opened(shards, "train", "data.train=train-{0..1}.tar")) == 17
-    assert "lacks 2 of the 5 shards, train-3.tar first" in refused(shards, "data.train=train-{0..4}.tar")
-    assert "lacks all of t-*.tar; it has train-0.tar" in refused(shards, "data.train=t-*.tar")
+    assert len(open_shards(shards, "train", "data.train=train-{0..1}.tar")) == 17
+    assert "lacks 2 of the 5 shards, train-3.tar first" in expect_data_error(shards, "data.train=train-{0..4}.tar")
+    assert "lacks all of t-*.tar; it has train-0.tar" in expect_data_error(shards, "data.train=t-*.tar")
     for overrides in (["data.train=*.tar"], ["data.train=**/*.tar", "data.test=./val-0.tar"]):
-        assert "val-0.tar is both a training and a test shard" in refused(shards, *overrides)
+        assert "val-0.tar is both a training and a test shard" in expect_data_error(shards, *overrides)
     for shard in shards.glob("train-*.tar"):
         shard.unlink()
-    assert len(opened(shards, "test")) == 6, "a test needs no training shards"
+    assert len(open_shards(shards, "test")) == 6, "a test needs no training shards"
 
 
 WORDS = ("model=vit_nano8", "data=shards", "data.classes=5", "batch=8", "steps=3", "warmup=1", "data.buffer=6")
@@ -68,7 +68,7 @@ def test_shards_train_by_one_override(run_command, shards):
     recipe, result = run_command("pretrain", *WORDS, f"data.path={shards}")
     assert result["test_images"] == 6 and result["steps"] == 3
     facts = json.loads((recipe.runs / run.run_name("pretrain", recipe) / "about.json").read_text())
-    assert facts["train_data"] == opened(shards, "train").fingerprint
+    assert facts["train_data"] == open_shards(shards, "train").fingerprint
 
 
 def test_a_dry_run_indexes_no_shards_of_published_sizes(run_command, shards):
@@ -81,8 +81,8 @@ def test_a_dry_run_indexes_no_shards_of_published_sizes(run_command, shards):
 
 def test_shards_are_tested_on_without_any_to_train_on(run_command, tmp_path):
     for number in range(2):
-        samples = [file for n in range(5) for file in sample(5 * number + n)]
-        write(tmp_path / "set" / f"imagenet-train-{number}.tar", samples)
+        samples = [file for n in range(5) for file in make_sample(5 * number + n)]
+        write_tar(tmp_path / "set" / f"imagenet-train-{number}.tar", samples)
     run_command("pretrain", *TINY, "data.target=count")
     overrides = ["data=shards", f"data.path={tmp_path / 'set'}", "data.test=*.tar", "data.classes=5"]
     _, result = run_command("eval", *overrides)
@@ -93,10 +93,10 @@ def test_shards_are_tested_on_without_any_to_train_on(run_command, tmp_path):
 
 def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(run_command, tmp_path):
     labels = [[n % 5] if n % 3 else [n % 5, (n + 2) % 5, n % 5] for n in range(30)]
-    write(tmp_path / "set" / "train.tar", [f for n in range(24) for f in sample(n, labels[n])])
-    write(tmp_path / "set" / "val.tar", [f for n in range(24, 30) for f in sample(n, labels[n])])
+    write_tar(tmp_path / "set" / "train.tar", [f for n in range(24) for f in make_sample(n, labels[n])])
+    write_tar(tmp_path / "set" / "val.tar", [f for n in range(24, 30) for f in make_sample(n, labels[n])])
     overrides = (*WORDS, f"data.path={tmp_path / 'set'}", "data.label=labels")
-    assert opened(tmp_path / "set", "train", "data.label=labels").labels[:3].tolist() == [[0, 2], [1, -1], [2, -1]]
+    assert open_shards(tmp_path / "set", "train", "data.label=labels").labels[:3].tolist() == [[0, 2], [1, -1], [2, -1]]
     with pytest.raises(UserError, match="use loss=sigmoid"):
         run_command("pretrain", *overrides)
     _, masked = run_command("pretrain", *overrides, "objective=masked")
@@ -111,20 +111,20 @@ def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(run_command,
         run_command("fewshot", f"data.path={tmp_path / 'set'}", "data=shards", "data.label=labels", "data.classes=5")
 
 
-ONE = [("a.png", picture(1)), ("a.cls", b"1")]
+ONE = [("a.png", make_coloured_image(1)), ("a.cls", b"1")]
 # what is in the shard, overrides, parts of the message
 WRONG = [
     ([], [], "has no images"),
-    ([("a.png", picture(1))], [], "a has no label: it has png, but no cls"),
-    ([("a.png", picture(1)), ("a.json", b"{}")], ["data.label=label"], "a.json has no field 'label'"),
-    ([("a.png", picture(1)), ("a.json", b"[")], ["data.label=label"], "it is not a json object"),
-    ([("a.png", picture(1)), ("a.json", b'{"label": []}')], ["data.label=label"], "the label of a is []"),
-    ([("a.png", picture(1)), ("a.json", b'{"label": -1}')], ["data.label=label"], "the label of a is -1"),
+    ([("a.png", make_coloured_image(1))], [], "a has no label: it has png, but no cls"),
+    ([("a.png", make_coloured_image(1)), ("a.json", b"{}")], ["data.label=label"], "a.json has no field 'label'"),
+    ([("a.png", make_coloured_image(1)), ("a.json", b"[")], ["data.label=label"], "it is not a json object"),
+    ([("a.png", make_coloured_image(1)), ("a.json", b'{"label": []}')], ["data.label=label"], "the label of a is []"),
+    ([("a.png", make_coloured_image(1)), ("a.json", b'{"label": -1}')], ["data.label=label"], "the label of a is -1"),
     ([("a.cls", b"1")], [], "a has no image: it has cls, but none of jpg"),
-    ([("a.png", picture(1)), ("a.cls", b"cat")], [], "the label of a is 'cat'"),
+    ([("a.png", make_coloured_image(1)), ("a.cls", b"cat")], [], "the label of a is 'cat'"),
     ([*ONE, *ONE], [], "a.png is in it twice"),
     (
-        [("a.png", picture(1)), ("a.cls", b"5")],
+        [("a.png", make_coloured_image(1)), ("a.cls", b"5")],
         [],
         "train.tar/a has the label 5. Set the number of classes: data.classes=6",
     ),
@@ -134,8 +134,8 @@ WRONG = [
 
 @pytest.mark.parametrize("files, overrides, told", WRONG, ids=[told for *_, told in WRONG])
 def test_what_is_wrong_with_a_shard_is_named(files, overrides, told, tmp_path):
-    write(tmp_path / "train.tar", files)
-    assert told in refused(tmp_path, *overrides)
+    write_tar(tmp_path / "train.tar", files)
+    assert told in expect_data_error(tmp_path, *overrides)
 
 
 def test_a_shard_that_is_cut_off_is_no_shard(shards):
@@ -143,19 +143,19 @@ def test_a_shard_that_is_cut_off_is_no_shard(shards):
     end = whole.rstrip(b"\0")
     for size in (700, len(end) // 512 * 512 + 512, 3 * 512, 0):
         (shards / "train-1.tar").write_bytes(whole[:size])
-        assert "train-1.tar cannot be used: it is truncated" in refused(shards)
+        assert "train-1.tar cannot be used: it is truncated" in expect_data_error(shards)
     (shards / "train-1.tar").write_bytes(whole[:2048] + b"#" * 512 + whole[2560:])
-    assert "damaged after" in refused(shards) or "truncated" in refused(shards)
+    assert "damaged after" in expect_data_error(shards) or "truncated" in expect_data_error(shards)
     (shards / "train-1.tar").write_bytes(b"\x1f\x8b" + whole[2:])
-    assert "it is not a tar" in refused(shards)
+    assert "it is not a tar" in expect_data_error(shards)
 
 
 def test_the_sizes_that_timm_wrote_are_checked(shards):
     said = {"splits": {"train": {"filenames": ["train-0.tar", "train-1.tar"], "shard_lengths": [10, 7]}}}
     (shards / "_info.json").write_text(json.dumps(said))
-    assert len(opened(shards, "train")) == 29
+    assert len(open_shards(shards, "train")) == 29
     said["splits"]["train"]["shard_lengths"] = [10, 8]
     (shards / "_info.json").write_text(json.dumps(said))
-    assert "train-1.tar has 7 images, but _info.json says 8" in refused(shards)
+    assert "train-1.tar has 7 images, but _info.json says 8" in expect_data_error(shards)
     (shards / "_info.json").write_text("[]")
-    assert "format of timm" in refused(shards)
+    assert "format of timm" in expect_data_error(shards)

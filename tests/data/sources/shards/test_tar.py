@@ -6,7 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from helpers.tars import write
+from helpers.tars import write_tar
 from vitrun.data.sources.shards import tar
 
 
@@ -14,7 +14,7 @@ from vitrun.data.sources.shards import tar
 def test_headers_are_read_as_the_standard_library_reads_them(layout, tmp_path):
     names = ["a.jpg", "deep/" * 12 + "b.cls", "äöü.png"]
     names += ["x" * 180 + ".jpg", "d" * 90 + "/" + "y" * 170] * (layout != tarfile.USTAR_FORMAT)
-    path = write(tmp_path / "a.tar", [(name, b"x" * n * 300) for n, name in enumerate(names)], layout)
+    path = write_tar(tmp_path / "a.tar", [(name, b"x" * n * 300) for n, name in enumerate(names)], layout)
     with tarfile.open(path, "a", format=layout) as archive:
         archive.add(tmp_path, "folder", recursive=False)
     with tarfile.open(path) as archive, open(path, "rb") as file:
@@ -23,7 +23,7 @@ def test_headers_are_read_as_the_standard_library_reads_them(layout, tmp_path):
 
 
 def test_a_damaged_header_ends_in_an_answer_and_not_in_an_endless_search(tmp_path):
-    path = write(tmp_path / "a.tar", [("x" * 120 + ".jpg", b"x" * 700), ("b.cls", b"1")], tarfile.PAX_FORMAT)
+    path = write_tar(tmp_path / "a.tar", [("x" * 120 + ".jpg", b"x" * 700), ("b.cls", b"1")], tarfile.PAX_FORMAT)
     whole, generator = path.read_bytes(), np.random.default_rng(0)
     for record in (b"0 path=a\n", b"12 size=-99\n", b"-3 size=9\n"):
         for blocks in (whole, whole[:512] + record.ljust(512, b"\0") + whole[1024:]):

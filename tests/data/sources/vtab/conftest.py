@@ -23,7 +23,7 @@ def root(tmp_path_factory) -> Path:
     flowers = root / "oxford_flowers102"
     (flowers / "jpg").mkdir(parents=True)
     order = np.random.default_rng(0).permutation(np.arange(1, 8190, dtype=np.uint16))
-    labels = labels_of(order)
+    labels = flower_labels(order)
     for n, label in enumerate(labels, 1):
         os.link(colours[label], flowers / "jpg" / f"image_{n:05d}.jpg")
     savemat(flowers / "imagelabels.mat", {"labels": (labels + 1).astype(np.uint8)[None]})
@@ -38,7 +38,7 @@ def root(tmp_path_factory) -> Path:
     return root
 
 
-def labels_of(order: np.ndarray) -> np.ndarray:
+def flower_labels(order: np.ndarray) -> np.ndarray:
     """Labels of the flowers 1, 2 ..., of which val200 has 90 classes, as the published one."""
     labels = np.arange(8189) % 102
     validation = order[1020:2040]

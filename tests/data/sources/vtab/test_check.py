@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from helpers.vtab_check import check, row
+from helpers.vtab_check import find_row, run_data_check
 from vitrun.commands.list_data import execute as check_data
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
@@ -14,10 +14,10 @@ from vitrun.runtime.console import Screen
 
 
 def test_the_check_says_what_is_there_what_is_exact_and_what_is_missing(root, tmp_path, capsys):
-    output, splits = check(root, tmp_path / "splits.json", capsys)
-    assert row(output, "eurosat") == ["27000", "exact"]
-    assert row(output, "flowers102") == ["1020, 1020, 6149", "order computed, no published check value"]
-    assert row(output, "clevr_dist") == ["missing", "known without its images"] and row(output, "dtd") == [
+    output, splits = run_data_check(root, tmp_path / "splits.json", capsys)
+    assert find_row(output, "eurosat") == ["27000", "exact"]
+    assert find_row(output, "flowers102") == ["1020, 1020, 6149", "order computed, no published check value"]
+    assert find_row(output, "clevr_dist") == ["missing", "known without its images"] and find_row(output, "dtd") == [
         "missing",
         "-",
     ]
@@ -28,7 +28,7 @@ def test_the_check_says_what_is_there_what_is_exact_and_what_is_missing(root, tm
 
 
 def test_the_keys_of_eleven_tasks_are_written_without_any_image(tmp_path, capsys):
-    output, splits = check(tmp_path, tmp_path / "splits.json", capsys)
+    output, splits = run_data_check(tmp_path, tmp_path / "splits.json", capsys)
     assert "0 of 19 tasks found" in output and "keys of 11" in output
     assert sum(task["test"] is not None for task in splits.values()) == 11
 
@@ -41,7 +41,7 @@ def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path
     file.rename(file.with_name("Forest_3001.jpg"))
     try:
         with pytest.raises(UserError, match="see above.: eurosat") as error:
-            check(place.parent, tmp_path / "splits.json", capsys)
+            run_data_check(place.parent, tmp_path / "splits.json", capsys)
     finally:
         file.with_name("Forest_3001.jpg").rename(file)
     assert error.value.status == ExitCode.DATA
@@ -55,7 +55,7 @@ def test_an_original_that_is_incomplete_is_distinguished_from_one_that_is_missin
             Screen(),
         )
     output = capsys.readouterr().out
-    assert row(output, "kitti_dist") == ["incomplete", "-"] and row(output, "dmlab") == ["missing", "-"]
+    assert find_row(output, "kitti_dist") == ["incomplete", "-"] and find_row(output, "dmlab") == ["missing", "-"]
     assert error.value.status == ExitCode.DATA
 
 
@@ -78,5 +78,5 @@ def test_images_of_more_or_fewer_classes_than_published_differ(root, tmp_path, c
             Screen(),
         )
     output = capsys.readouterr().out
-    assert row(output, "flowers102")[1] == "differs"
+    assert find_row(output, "flowers102")[1] == "differs"
     assert "val200 has images of 71 classes, the published one of 90" in output

@@ -8,8 +8,8 @@ import datasets
 import numpy as np
 import pytest
 
-from helpers.vtab_check import check, row
-from helpers.vtab_originals import caltech101, photo
+from helpers.vtab_check import find_row, run_data_check
+from helpers.vtab_originals import caltech101, make_photo
 from vitrun.commands.list_data import execute as check_data
 from vitrun.config import resolve
 from vitrun.data.sources.vtab import read_part
@@ -36,7 +36,7 @@ def test_the_second_known_partition_of_caltech_is_read_and_said_to_be_another_dr
 def copy(folder: Path, column: str, split: str, paths: list[str | None], labels: list[int], classes: int) -> None:
     """Write a split of a copy in the Hub's layout; all images are the same."""
     names = datasets.ClassLabel(num_classes=classes)
-    rows = {"image": [{"bytes": photo(0), "path": path} for path in paths], column: labels}
+    rows = {"image": [{"bytes": make_photo(0), "path": path} for path in paths], column: labels}
     table = datasets.Dataset.from_dict(rows, datasets.Features({"image": datasets.Image(), column: names}))
     if column == "fine_label":
         table = table.rename_column("image", "img")
@@ -54,7 +54,7 @@ def test_of_a_copy_without_names_the_order_cannot_be_known_unless_it_is_surely_a
     recipe = resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"])
     with nullcontext() if moved == 0 else pytest.raises(UserError, match="see above.: cifar100"):
         check_data(recipe, Screen())
-    assert row(capsys.readouterr().out, "cifar100") == ["50000, 10000", order]
+    assert find_row(capsys.readouterr().out, "cifar100") == ["50000, 10000", order]
     train = read_part(TASKS["cifar100"], tmp_path / "cifar100", "train800")
     assert (
         list(train.keys)[:2] == ["train/16399", "train/1680"]
@@ -65,8 +65,10 @@ def test_of_a_copy_without_names_the_order_cannot_be_known_unless_it_is_surely_a
 def test_a_copy_whose_keys_are_names_is_of_no_use_without_them(tmp_path, capsys):
     for split, number in (("train", 1020), ("validation", 1020), ("test", 6149)):
         copy(tmp_path / "oxford_flowers102", "label", split, [None] * number, [n % 102 for n in range(number)], 102)
-    output, splits = check(tmp_path, tmp_path / "splits.json", capsys)
-    assert row(output, "flowers102")[1] == "cannot be known from this copy" and splits["flowers102"]["test"] is None
+    output, splits = run_data_check(tmp_path, tmp_path / "splits.json", capsys)
+    assert (
+        find_row(output, "flowers102")[1] == "cannot be known from this copy" and splits["flowers102"]["test"] is None
+    )
     with pytest.raises(UserError, match="lost their names.* fetch the original"):
         read_part(TASKS["flowers102"], tmp_path / "oxford_flowers102", "train800")
 
@@ -99,7 +101,7 @@ def test_a_copy_in_parquet_is_ordered_by_the_names_of_its_images_and_says_where_
         table.to_parquet(tmp_path / "caltech101" / f"{split}-00000-of-00001.parquet")
     train, test = (read_part(TASKS["caltech101"], tmp_path / "caltech101", part) for part in ("train800", "test"))
     every = [f"{name}/image_{n:04d}.jpg" for name in classes for n in range(30)]
-    assert list(train.keys) == [f"train/{every[row]}" for row in tfds_order(every, "train")[:800]]
+    assert list(train.keys) == [f"train/{every[index]}" for index in tfds_order(every, "train")[:800]]
     assert train.labels.tolist() == [classes.index(key.split("/")[1]) for key in train.keys]
     assert len(test) == 204 and "differs from the published split of 6084" in test.location
     with pytest.raises(UserError, match="see above.: caltech101"):
@@ -107,6 +109,6 @@ def test_a_copy_in_parquet_is_ordered_by_the_names_of_its_images_and_says_where_
             resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"]),
             Screen(),
         )
-    assert row(capsys.readouterr().out, "caltech101") == ["3060, 204 (published 6084)", "differs"]
+    assert find_row(capsys.readouterr().out, "caltech101") == ["3060, 204 (published 6084)", "differs"]
     with pytest.raises(UserError, match="a copy in parquet, which lacks the keys of clevr"):
         read_part(TASKS["clevr_count"], tmp_path / "caltech101", "train800")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from helpers.vtab_check import check, row
+from helpers.vtab_check import find_row, run_data_check
 from helpers.vtab_originals import caltech101
 from vitrun import data
 from vitrun.config import resolve
@@ -71,8 +71,10 @@ def test_a_partition_that_no_file_lists_is_drawn_and_reported_as_drawn(tmp_path,
             os.link(images / "Faces" / "image_0001.jpg", place / f"image_{n:04d}.jpg")
     drawn = read_part(TASKS["caltech101"], tmp_path / "caltech101", "train800val200")
     assert len(drawn) == 1000 and "not known to be the published one" in drawn.location
-    output, splits = check(tmp_path, tmp_path / "splits.json", capsys)
-    assert row(output, "caltech101")[1] == "cannot be known from this copy" and splits["caltech101"]["test"] is None
+    output, splits = run_data_check(tmp_path, tmp_path / "splits.json", capsys)
+    assert (
+        find_row(output, "caltech101")[1] == "cannot be known from this copy" and splits["caltech101"]["test"] is None
+    )
 
 
 def test_lists_tell_the_keys_without_the_images(root, tmp_path, capsys):
@@ -80,8 +82,8 @@ def test_lists_tell_the_keys_without_the_images(root, tmp_path, capsys):
     place.mkdir(parents=True)
     os.symlink(root / "oxford_flowers102" / "setid.mat", place / "setid.mat")
     with pytest.raises(UserError, match="see above.: oxford_flowers102"):
-        check(place.parent, tmp_path / "splits.json", capsys)
-    _, whole = check(root, tmp_path / "whole.json", capsys)
+        run_data_check(place.parent, tmp_path / "splits.json", capsys)
+    _, whole = run_data_check(root, tmp_path / "whole.json", capsys)
     assert json.loads((tmp_path / "splits.json").read_text())["flowers102"] == whole["flowers102"]
 
 

@@ -11,5 +11,5 @@ def test_a_missing_archive_folder_is_named_among_what_was_tried(tmp_path):
     published = Archive("thing", "a.txt", "https://example.org", archives=("inner",), account="none")
     with pytest.raises(UserError, match=f"no {tmp_path}/a.txt or {tmp_path}/inner/a.txt; found in {tmp_path}: nothing"):
         published.find(tmp_path, "a.txt")
-    originals.put(tmp_path / "inner" / "a.txt", "")
+    originals.write_file(tmp_path / "inner" / "a.txt", "")
     assert published.find(tmp_path, "a.txt") == tmp_path / "inner" / "a.txt"

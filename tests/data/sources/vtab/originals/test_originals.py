@@ -32,7 +32,7 @@ SOURCES = {
 ACCOUNTS = {"kitti": "registration", "diabetic_retinopathy": "account at Kaggle"}
 
 
-def make(name: str, root: Path) -> dict[str, originals.Found]:
+def make(name: str, root: Path) -> dict[str, originals.ExpectedSamples]:
     """Make a tiny original; skip the test if a package for its format is missing."""
     if name == "patch_camelyon":
         pytest.importorskip("h5py")
@@ -80,12 +80,14 @@ def test_an_empty_folder_is_refused_with_what_belongs_there_and_where_it_comes_f
         )
         root.mkdir(exist_ok=True)
         if content == "nothing":
-            originals.put(root / "holiday.txt", "")
+            originals.write_file(root / "holiday.txt", "")
 
 
 def cut(path: str):
     """Cut off the end of a file."""
-    return lambda root: originals.put(root / path, (root / path).read_bytes()[: (root / path).stat().st_size * 3 // 5])
+    return lambda root: originals.write_file(
+        root / path, (root / path).read_bytes()[: (root / path).stat().st_size * 3 // 5]
+    )
 
 
 def gone(path: str):
@@ -95,17 +97,17 @@ def gone(path: str):
 
 def holds(path: str, data: bytes | str):
     """Write something else into a file."""
-    return lambda root: originals.put(root / path, data)
+    return lambda root: originals.write_file(root / path, data)
 
 
 def replaced(path: str, old: str, new: str):
     """Replace a part of a text file."""
-    return lambda root: originals.put(root / path, (root / path).read_text().replace(old, new))
+    return lambda root: originals.write_file(root / path, (root / path).read_text().replace(old, new))
 
 
 def huge(root: Path) -> None:
     """Put photographs in full size into the folder."""
-    originals.put(root / "train" / "10_left.jpeg", originals.photo(1, size=(3888, 2592)))
+    originals.write_file(root / "train" / "10_left.jpeg", originals.make_photo(1, size=(3888, 2592)))
 
 
 def digits(value: int):
@@ -116,7 +118,7 @@ def digits(value: int):
 
 def frame(label: int) -> bytes:
     """Return a TFRecord file of one frame."""
-    return records.record(records.example({"image": b"", "filename": b"a", "label": label}))
+    return records.encode_record(records.encode_example({"image": b"", "filename": b"a", "label": label}))
 
 
 def sprites(**arrays: np.ndarray):
@@ -173,7 +175,8 @@ WRONG = {
     "clevr image": (gone("CLEVR_v1.0/images/train/CLEVR_train_000001.png"), "1 of 3 images are missing, the first C"),
     "dmlab cut": (cut(TFRECORD), "it ends within the record at byte"),
     "dmlab length": (holds(TFRECORD, bytes(16)), "the length of the record at byte 0 does not match its checksum"),
-    "dmlab fields": (holds(TFRECORD, records.record(b"\x0a\x09")), "a field of 9 bytes does not fit its message"),
+    "dmlab fields": (holds(TFRECORD, records.encode_record(b"\x0a\x09")),
+                     "a field of 9 bytes does not fit its message"),
     "dmlab label": (holds(TFRECORD, frame(label=6)), "a has the label 6, not one of the classes 0 to 5"),
     "dsprites cut": (cut(NPZ), "is not as published: BadZipFile"),
     "dsprites order": (sprites(latents_classes=np.zeros((2, 6), np.int64)), "not in the order of their factors"),
@@ -186,9 +189,11 @@ WRONG = {
     "kitti text": (holds("mapping/train_rand.txt", "<html>"), "train_rand.txt is not as published: ValueError"),
     "smallnorb magic": (holds(DAT, bytes(24)), "it starts with 0x00000000, which is no matrix of bytes or integers"),
     "smallnorb cut": (cut(DAT), "dat.mat is not as published: ValueError"),
-    "smallnorb rows": (holds(INFO, originals.matrix(np.zeros((2, 4), "<i4"))), "3 images, but the info file beside it"),
+    "smallnorb rows": (holds(INFO, originals.encode_norb_matrix(np.zeros((2, 4), "<i4"))),
+                       "3 images, but the info file beside it"),
     "smallnorb swapped": (moved(INFO, DAT), "[3, 4], not [N, 2, 96, 96]"),
-    "smallnorb angle": (holds(INFO, originals.matrix(np.full((3, 4), 36, "<i4"))), "0 has the label_azimuth 18, not"),
+    "smallnorb angle": (holds(INFO, originals.encode_norb_matrix(np.full((3, 4), 36, "<i4"))),
+                        "0 has the label_azimuth 18, not"),
 }  # fmt: skip
 
 
@@ -212,7 +217,7 @@ def test_what_lies_in_the_folder_of_its_archive_is_found_as_well(tmp_path):
 def test_gzipped_matrices_are_read_as_plain_ones_are(tmp_path):
     expected = originals.smallnorb(tmp_path)
     for path in list(tmp_path.iterdir()):
-        originals.put(Path(f"{path}.gz"), gzip.compress(path.read_bytes()))
+        originals.write_file(Path(f"{path}.gz"), gzip.compress(path.read_bytes()))
         path.unlink()
     original = SPLIT_READERS["smallnorb"](tmp_path, "test")
     assert [pixels(original.image(n)) for n in range(3)] == [pixels(image) for _, _, image in expected["test"]]
@@ -222,6 +227,6 @@ def test_gzipped_matrices_are_read_as_plain_ones_are(tmp_path):
 
 
 def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
-    originals.put(tmp_path / f"{PCAM}_x.h5", b"")
+    originals.write_file(tmp_path / f"{PCAM}_x.h5", b"")
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert "pip install 'vitrun[vtab]'" in read_error("patch_camelyon", tmp_path)

@@ -18,7 +18,9 @@ def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
     for name in range(99):
         for n in range(31):
             (folder / f"thing_{name:02d}" / f"image_{n:04d}.jpg").touch()
-    originals.put(folder / "BACKGROUND_Google" / "tmp", "")  # a file that is no image, as the published archive has one
+    originals.write_file(
+        folder / "BACKGROUND_Google" / "tmp", ""
+    )  # a file that is no image, as the published archive has one
     train, test = (SPLIT_READERS["caltech101"](tmp_path, split) for split in ("train", "test"))
     every = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.jpg")}
     assert set(train.keys) | set(test.keys) == every and not set(train.keys) & set(test.keys)
@@ -35,7 +37,7 @@ def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
 def test_sun_lists_are_taken_from_an_installed_package_that_is_not_run(tmp_path, monkeypatch):
     expected = originals.sun397(tmp_path)
     package = tmp_path / "site" / "tensorflow_datasets"
-    originals.put(package / "__init__.py", "raise SystemExit('run')")
+    originals.write_file(package / "__init__.py", "raise SystemExit('run')")
     for short in ("tr", "va", "te"):
         (package / "image_classification").mkdir(exist_ok=True)
         name = f"sun397_tfds_{short}.txt"
