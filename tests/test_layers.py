@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import vitrun
+from helpers.paths import ROOT
 from vitrun.cli.app import COMMAND_HELP
 from vitrun.commands import COMMAND_MODULES as COMMANDS
 
@@ -161,3 +162,12 @@ def test_a_recipe_is_checked_without_torch():
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not (SLOW - {"hydra", "omegaconf"}) & set(loaded)
+
+
+def test_no_test_file_imports_another():
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    tests = [file for file in files if file.name.startswith("test_") or file.name == "conftest.py"]
+    names = {file.stem for file in tests}
+    for file in tests:
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        assert not {part for name in imports(nodes) for part in name.split(".")} & names, file
