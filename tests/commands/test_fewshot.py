@@ -80,7 +80,7 @@ def test_several_data_sets_are_probed_by_one_command_each_in_its_own_folder(tmp_
 def test_of_several_data_sets_one_path_is_refused_and_all_are_checked_before_the_first(tmp_path):
     command = CliRunner()
     for overrides, sentence in (
-        (["data=digits,folder", "data.path=."], "data.path=. cannot be with data=digits,folder"),
+        (["data=digits,folder", "data.path=."], "data.path=. is the folder of one data set"),
         (["data=digits,digitz"], "Unknown data 'digitz'"),
         (["data=digits,folder"], "data=folder: needs a folder of images"),
         (["data=digits,digits"], "has digits twice"),
