@@ -60,24 +60,24 @@ def trace_sources(command: str, overrides: Sequence[str], weights: str | None) -
     """Return the last file, or the override, that set each option; of a group ``(choice, source)``."""
     pairs = compose.parse_overrides(command, overrides)
     layers = compose.choose_layers(command, pairs, weights)
-    found = trace_files(command, compose.list_files(command, layers.choices))
+    result = trace_files(command, compose.list_files(command, layers.choices))
     groups, file = tables.list_groups(command), recipe_file.find_recipe_file(overrides)
     for entry in layers.entries:
         for key, value in entry.pairs.items():
             source = f"{composition.format_config_path(entry.path)}, by_model"
-            found[key] = (value, source) if key in groups else source
+            result[key] = (value, source) if key in groups else source
     if why := protocols.explain_fallback(command, pairs):
-        found["protocol"] = (layers.choices["protocol"], f"conf/{command}.yaml: {why}")
+        result["protocol"] = (layers.choices["protocol"], f"conf/{command}.yaml: {why}")
     typed = {override.partition("=")[0] for override in overrides} if file else pairs.keys()
     for key, value in pairs.items():
         source = COMMAND_LINE if key in typed else str(file)
-        found[key] = (value, source) if key in groups else source
-    return found
+        result[key] = (value, source) if key in groups else source
+    return result
 
 
 def trace_files(command: str, files: Sequence[composition.ConfigFile]) -> dict[str, Any]:
     """Return the last file that set each option; of a group the choice, and the file that makes it."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for path, package, parent in files:
         tree = composition.read_config_file(path)
         prefix = f"{package}." if package else ""
@@ -85,15 +85,15 @@ def trace_files(command: str, files: Sequence[composition.ConfigFile]) -> dict[s
         keys = [key for key in trees.iterate_keys(tree) if key.partition(".")[0] not in metadata]
         set_here = [key for key in keys if key[:5] != "view." or trees.get_value(tree, key) is not None]
         source = composition.format_config_path(path)
-        found |= {f"{prefix}{key}": source for key in set_here}
+        result |= {f"{prefix}{key}": source for key in set_here}
         for group in tables.list_groups(command):
             folder = tables.group_folder(group)
             sets_group = package.partition(".")[0] == ("" if group == "protocol" else group)
             if path.startswith(f"{folder}/") and sets_group and not composition.is_fragment(path):
-                found[group] = (path.removeprefix(f"{folder}/"), composition.format_config_path(parent))
+                result[group] = (path.removeprefix(f"{folder}/"), composition.format_config_path(parent))
             elif any(f"override /{group}" in item for item in tree.get("defaults", ())):
-                found[group] = (found[group][0], source)
-    return found
+                result[group] = (result[group][0], source)
+    return result
 
 
 def describe_deviations(command: str, overrides: Sequence[str], recipe: Recipe) -> list[str]:

@@ -131,7 +131,7 @@ def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, F
     if not (asked.data or own):
         why = f"needs a data set: {recipe.data.name} is none of conf/data. Add fewshot.data=NAME."
         raise UserError(why, option="fewshot.every", value=str(asked.every))
-    found = {}
+    result = {}
     for name, path in zip_longest(asked.data or own, asked.paths):
         errors.lookup(known, name, "data set", "fewshot.data")
         tree = compose.compose_config("fewshot", [f"data={name}", *[f"data.path={path}"] * (path is not None)])
@@ -141,13 +141,13 @@ def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, F
         tree |= {"init": "", "batch": recipe.batch, **given}
         try:
             resolve_paths("data.", tree["data"])
-            found[name] = validate.freeze_recipe("fewshot", tree)
+            result[name] = validate.freeze_recipe("fewshot", tree)
         except UserError as error:
             option, value = ("fewshot.paths", path) if error.option == "data.path" else ("fewshot.data", name)
             raise UserError(error.message, error.status, option, str(value)) from None
         if running:
-            check_probe_data(found[name].data)
-    return found
+            check_probe_data(result[name].data)
+    return result
 
 
 def check_probe_data(data: Data) -> None:

@@ -107,20 +107,20 @@ def load_views(
 
     # NumPy allocates huge pages: otherwise mapping the new memory of a batch takes as long as resizing its images.
     images = torch.from_numpy(np.empty((len(indices), 3, view.res, view.res), np.float32))
-    read = indices.copy()
+    indices_read = indices.copy()
 
     def load_chunk(chunk: slice) -> None:
         if split.pixels is not None:
             pixels: Any = split.pixels.index_select(0, torch.from_numpy(indices[chunk]))
         else:
-            read[chunk], decoded = zip(*(read_or_next(split, index, bad) for index in indices[chunk].tolist()))
+            indices_read[chunk], decoded = zip(*(read_or_next(split, index, bad) for index in indices[chunk].tolist()))
             pixels = [torch.from_numpy(image) for image in decoded]
         draws = () if epoch is None else (epoch, indices[chunk])
         view(pixels, *draws, out=images[chunk])
 
     size, map_chunks = (VIEW_CHUNK, DECODE_POOL.map) if split.pixels is None else (VIEW_CHUNK_IN_MEMORY, map)
     list(map_chunks(load_chunk, [slice(first, first + size) for first in range(0, len(indices), size)]))
-    return images, read
+    return images, indices_read
 
 
 def prefetch(items: Iterator[T], cores: int = 1) -> Iterator[T]:

@@ -62,12 +62,12 @@ def list_config_names(folder: str) -> dict[str, Path]:
 
     Names with a part that begins with ``_`` are fragments, which other files inherit from, and are not listed.
     """
-    found: dict[str, Path] = {}
+    result: dict[str, Path] = {}
     for place in (root / folder for root in config_folders()):
         for file in sorted(place.rglob("*.yaml"), key=lambda file: (len(file.parts), file)):
             if not is_fragment(name := file.relative_to(place).with_suffix("").as_posix()):
-                found.setdefault(name, file)
-    return found
+                result.setdefault(name, file)
+    return result
 
 
 def is_fragment(path: str) -> bool:
@@ -132,8 +132,8 @@ def compute_defaults_list(
 
     with hydra_session(folders):
         loader = GlobalHydra.instance().config_loader()
-        found = loader.compute_defaults_list(config, list(overrides), RunMode.RUN).defaults
-    files = (ConfigFile(item.config_path, item.package or "", item.parent) for item in found)
+        result = loader.compute_defaults_list(config, list(overrides), RunMode.RUN).defaults
+    files = (ConfigFile(item.config_path, item.package or "", item.parent) for item in result)
     return tuple(file for file in files if not file.path.startswith("hydra/"))
 
 

@@ -75,7 +75,7 @@ def check_originals(root: Path, save: Path, screen: Screen) -> None:
     complete = sum(finding.state is State.COMPLETE for finding in by_task.values())
     known = sum(bool(finding.keys) for finding in by_task.values())
     screen.log(f"{complete} of {len(TASKS)} tasks found. The keys of {known} written to {save}")
-    wrong = [name for name, found in findings.items() if State.DAMAGED is found.state or Order.DIFFERS is found.order]
+    wrong = [name for name, one in findings.items() if State.DAMAGED is one.state or Order.DIFFERS is one.order]
     if wrong:
         raise UserError(f"not as published (see above): {', '.join(wrong)}.", ExitCode.DATA, "data.root", str(root))
 
