@@ -57,26 +57,26 @@ MODULES = {name_of(file): ast.parse(file.read_text(encoding="utf-8")) for file i
 
 def imports(nodes) -> set[str]:
     """Return the dotted names that import statements name; ``from a import b`` is a.b where that is a module."""
-    found = set()
+    names = set()
     for node in nodes:
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             whole = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {w if w.removeprefix("vitrun.") in MODULES else node.module for w in whole}
-    return found
+            names |= {w if w.removeprefix("vitrun.") in MODULES else node.module for w in whole}
+    return names
 
 
 def at_the_top(tree: ast.Module) -> list[ast.AST]:
     """Return all nodes that run on import: those outside functions."""
-    found, todo = [], [tree]
+    nodes, todo = [], [tree]
     while todo:
         for node in ast.iter_child_nodes(todo.pop()):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-                found.append(node)
+                nodes.append(node)
                 todo.append(node)
-    return found
+    return nodes
 
 
 def own(names: set[str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""What the scripts take from the package and from the tests is there: they run for minutes, and by hand alone."""
+"""What the scripts take from the package and from the tests exists. They are run by hand only, and take minutes."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 
 
 def chains(tree: ast.Module) -> set[str]:
-    """The dotted names of all that a script takes from what is ours: what it imports, and what stands behind that."""
+    """Return the dotted names of what a script takes from vitrun and helpers: its imports and their attributes."""
     here = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
@@ -22,32 +22,32 @@ def chains(tree: ast.Module) -> set[str]:
         for alias in node.names
     }
     dotted = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    behind = (name.split(".") for name in dotted if re.fullmatch(r"[\w.]+", name))  # of a name, and of no call
-    return {*here.values(), *(".".join([here[first], *rest]) for first, *rest in behind if first in here)}
+    attributes = (name.split(".") for name in dotted if re.fullmatch(r"[\w.]+", name))  # of names, not of calls
+    return {*here.values(), *(".".join([here[first], *rest]) for first, *rest in attributes if first in here)}
 
 
-def there(name: str) -> bool:
-    """Whether a dotted name leads to something, by way of modules as far as there are any."""
+def name_exists(name: str) -> bool:
+    """Return whether a dotted name exists: modules first, then attributes."""
     parts = name.split(".")
     modules = [n for n in range(1, len(parts) + 1) if is_module(".".join(parts[:n]))]
-    found = import_module(".".join(parts[: modules[-1]]))
+    value = import_module(".".join(parts[: modules[-1]]))
     for part in parts[modules[-1] :]:
-        if isinstance(found, type) and not hasattr(found, part):
-            return part in getattr(found, "__annotations__", {})
-        if not hasattr(found, part):
+        if isinstance(value, type) and not hasattr(value, part):
+            return part in getattr(value, "__annotations__", {})
+        if not hasattr(value, part):
             return False
-        found = getattr(found, part)
+        value = getattr(value, part)
     return True
 
 
 def is_module(name: str) -> bool:
-    """Whether a module has that dotted name."""
+    """Return whether a module has that dotted name."""
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is none, or no package
+    except ModuleNotFoundError:  # its parent does not exist, or is no package
         return False
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_a_script_finds_all_that_it_takes(script):
-    assert not [name for name in chains(ast.parse(script.read_text(encoding="utf-8"))) if not there(name)]
+    assert not [name for name in chains(ast.parse(script.read_text(encoding="utf-8"))) if not name_exists(name)]

@@ -39,8 +39,8 @@ def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
     assert any("init=half.safetensors failed: exit status 4" in line for line in lines)
     assert "1 of 2 jobs failed: vitrun fewshot " in lines[-1] and "init=half.safetensors." in lines[-1]
     (folder,) = (path.parent for path in (tmp_path / "runs").glob("fewshot-*/result.json"))
-    found = json.loads(done.stdout)
-    assert found["run"] == folder.name and 0 < found["shot1"] < 1
+    result = json.loads(done.stdout)
+    assert result["run"] == folder.name and 0 < result["shot1"] < 1
 
 
 SAME = [
@@ -89,11 +89,11 @@ def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "vitrun.runs.lookup.find_latest_run", lambda runs, command: next(names)
     )  # a third would be another's
-    asked = []
-    monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides, silent: asked.append(overrides) or 0)
+    started = []
+    monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides, silent: started.append(overrides) or 0)
     overrides = ["seed=0,1", "data=digits", f"runs={tmp_path}"]
     multirun.run_combinations("finetune", overrides, False, ["--quiet"], True)
-    assert asked == [[f"seed={n}", *overrides[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]
+    assert started == [[f"seed={n}", *overrides[1:], "init=pretrain-a-b-1", "--quiet"] for n in (0, 1)]
 
 
 @pytest.mark.parametrize(

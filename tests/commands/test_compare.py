@@ -27,11 +27,11 @@ def test_a_run_of_the_same_thing_has_its_gap_in_points(make_finished_run, run_co
     assert "arXiv 2010.11929v2, table 2" in text and "Nothing else is compared" in text
     cells, _ = run_compare("paper=table5")
     assert cells["CIFAR-100", "ours: ImageNet-21k, L/16"] == "93.00 ± 1.00 (-0.44)"
-    found = json.loads((tmp_path / "table.json").read_text())
-    (ours,) = found["ours"]
+    table = json.loads((tmp_path / "table.json").read_text())
+    (ours,) = table["ours"]
     assert len(ours["runs"]) == 3 and ours["published"][0]["gap"] == pytest.approx(-0.44)
-    assert len(found["published"]) == len(papers.load_table("table5").numbers) == 84
-    assert all(number["source"] for number in found["published"])
+    assert len(table["published"]) == len(papers.load_table("table5").numbers) == 84
+    assert all(number["source"] for number in table["published"])
 
 
 def test_what_differs_is_said_and_has_no_gap(make_finished_run, run_compare):

@@ -31,13 +31,13 @@ def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(make_fin
 
 
 def test_figures_that_are_no_shares_are_shown_as_they_are_and_texts_not_at_all(make_finished_run, run_compare):
-    found = {
+    result = {
         "last": Metric(0.5, "share"),
         "best_layer": "layer2",
         "images_used": 500,
         "seconds": Metric(0.75, "seconds"),
     }
-    make_finished_run(("fewshot", "init=random:vit_nano8"), found, {})
+    make_finished_run(("fewshot", "init=random:vit_nano8"), result, {})
     overrides = ("commands=fewshot", "rows=data", "columns=model", "paper=none")
     assert run_compare(*overrides)[0]["digits last", "vit_nano8"] == "50.00", "a linear probe is shown without values="
     cells, _ = run_compare(*overrides, "values=images_used,seconds")

@@ -73,17 +73,17 @@ def doubled(tmp_path) -> Path:
 
 def test_each_kind_of_copy_is_found_as_what_it_is_and_nothing_else(run_command, doubled):
     recipe, result = run_command("dedup", "data=folder", f"data.path={doubled}")
-    found = {}
+    kinds = {}
     for pair in pairs(recipe):
         assert pair["test"] == pair["train"], "copies have the number of their original"
-        found.setdefault(int(pair["test"][2:5]), []).append(pair["how"])
-    wanted = {
+        kinds.setdefault(int(pair["test"][2:5]), []).append(pair["how"])
+    expected = {
         number: [*["exact"] * (how == "exact"), "mirrored" if how == "mirrored" else "near"]
         for number, (_, how) in enumerate(COPIES.values())
         if how
     }
-    assert found == wanted
-    count = len(wanted)
+    assert kinds == expected
+    count = len(expected)
     assert result == {
         "exact": 1, "near": count, "duplicates": count, "test_images": len(COPIES) + 6, "excluded": count,
         "train_images": NUMBER,
@@ -108,8 +108,8 @@ def test_a_mirrored_copy_counts_only_where_training_mirrors(run_command, doubled
 def test_features_find_what_they_are_given_weights_for(run_command, doubled):
     overrides = ("data=folder", f"data.path={doubled}", "init=random:vit_nano8", "res=32", "precision=fp32")
     recipe, result = run_command("dedup", *overrides, "similarity=0.999")
-    found = {pair["test"]: pair["train"] for pair in pairs(recipe) if pair["how"] == "features"}
-    assert result["features"] == len(found) >= 1 and found["a/000.png"] == "a/000.png"
+    matches = {pair["test"]: pair["train"] for pair in pairs(recipe) if pair["how"] == "features"}
+    assert result["features"] == len(matches) >= 1 and matches["a/000.png"] == "a/000.png"
     assert run_command("dedup", *overrides, "similarity=0.5")[1]["features"] >= result["features"]
 
 
@@ -130,14 +130,14 @@ def test_a_dry_run_finds_the_images_and_writes_nothing(run_command, doubled, tmp
 
 def test_what_a_dedup_run_found_is_left_out_of_pretraining(run_command, doubled):
     overrides = ("data=folder", f"data.path={doubled}")
-    searched, found = run_command("dedup", *overrides)
+    searched, counts = run_command("dedup", *overrides)
     training = (*overrides, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
     whole, _ = run_command("pretrain", *training)
     for exclude in (run.run_name("dedup", searched), str(place(searched) / "exclude.txt")):
         recipe, _ = run_command("pretrain", *training, f"exclude={exclude}")
         log = (place(recipe, "pretrain") / "log.txt").read_text()
-        left = NUMBER - found["excluded"]
-        assert f"left out: {found['excluded']} of {NUMBER} training images" in log
+        left = NUMBER - counts["excluded"]
+        assert f"left out: {counts['excluded']} of {NUMBER} training images" in log
         assert f"{left} training and" in log
         abouts = [(place(r, "pretrain") / "about.json").read_text() for r in (whole, recipe)]
         assert len({text.partition('"train_data"')[2][:22] for text in abouts}) == 2, "another fingerprint"
@@ -156,12 +156,12 @@ def test_a_list_of_other_images_is_refused(run_command, doubled, tmp_path):
 def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):
     overrides = ("data=folder", f"data.path={doubled}")
     run_command("pretrain", *overrides, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
-    searched, found = run_command("dedup", *overrides)
+    searched, counts = run_command("dedup", *overrides)
     recipe, result = run_command("eval", f"dedup={run.run_name('dedup', searched)}")
     answers = pyarrow.parquet.read_table(place(recipe, "eval") / "preds.parquet").to_pylist()
     dups = {pair["test"] for pair in pairs(searched)}
     right = {answer["id"]: answer["label"] == answer["top5"][0] for answer in answers}
-    assert result["dups"] == found["duplicates"] == len(dups)
+    assert result["dups"] == counts["duplicates"] == len(dups)
     assert result["top1"] == pytest.approx(np.mean(list(right.values())))
     assert result["top1_dedup"] == pytest.approx(np.mean([hit for key, hit in right.items() if key not in dups]))
     with pytest.raises(UserError, match="this run looked for other test images"):
@@ -174,13 +174,13 @@ def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_o
     overrides = ("data=folder", f"data.path={doubled}")
     run_command("pretrain", *overrides, "model=vit_nano8", "batch=8", "steps=1", "warmup=0")
     (doubled / "test" / "a" / "014.png").write_bytes(b"no image")
-    searched, found = run_command("dedup", *overrides)
-    asked = f"dedup={run.run_name('dedup', searched)}"
-    _, result = run_command("eval", asked, "bad_images=skip")
-    assert result["images_used"] == 14 and result["dups"] == found["duplicates"] > 0
+    searched, counts = run_command("dedup", *overrides)
+    override = f"dedup={run.run_name('dedup', searched)}"
+    _, result = run_command("eval", override, "bad_images=skip")
+    assert result["images_used"] == 14 and result["dups"] == counts["duplicates"] > 0
     others = folder(tmp_path / "others", list(make_scenes(15, 7)), list(make_scenes(4, 8)))
     with pytest.raises(UserError, match="this run looked for other test images"):
-        run_command("eval", asked, f"data.path={others}")
+        run_command("eval", override, f"data.path={others}")
 
 
 # overrides, parts of the message

@@ -128,8 +128,8 @@ def test_an_answer_on_objectnet_is_right_by_any_of_the_classes_that_stand_for_it
     split = data.open_split(recipe.data, "test")
     assert split.classes == ("bench", "chair", "teapot") and np.bincount(split.labels).tolist() == [6, 6, 6]
     assert [set(row) for row in split.imagenet_labels.tolist()] == [{9}, {19, 29}, {39}]
-    asked = np.array([9, 19, 29, 39])
-    own = np.array([0, 1, 1, 2])[logits(thousand, split)[:, asked].argmax(1)]
+    classes = np.array([9, 19, 29, 39])
+    own = np.array([0, 1, 1, 2])[logits(thousand, split)[:, classes].argmax(1)]
     assert result["top1"] == pytest.approx((own == split.labels).mean())
     assert result["images_used"] == result["images_expected"] == 18
 

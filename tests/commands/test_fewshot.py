@@ -65,8 +65,8 @@ def test_several_data_sets_are_probed_by_one_command_each_in_its_own_folder(tmp_
     command = CliRunner()
     first = command.invoke(app.app, ["fewshot", *overrides, "--json"])
     assert first.exit_code == 0, first.output
-    found = json.loads(first.stdout)
-    assert found.keys() == {"digits", "shapes"} and len(list(tmp_path.glob("fewshot-*/result.json"))) == 2
+    results = json.loads(first.stdout)
+    assert results.keys() == {"digits", "shapes"} and len(list(tmp_path.glob("fewshot-*/result.json"))) == 2
     logs = {file.parent.name.split("-")[2]: file.read_text() for file in tmp_path.glob("fewshot-*/log.txt")}
     assert "data: digits" in logs["digits"] and "data: shapes" not in logs["digits"]
 
@@ -74,7 +74,7 @@ def test_several_data_sets_are_probed_by_one_command_each_in_its_own_folder(tmp_
     assert again.output.count("is finished") == 2, "nothing is repeated"
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in again.output.splitlines()[-4:]]
     assert rows[0] == ["data", "shot1"] and [rows[2][0], rows[3][0]] == ["digits", "shapes"]
-    assert rows[2][1].startswith(f"{100 * found['digits']['shot1']:.1f} +- ")
+    assert rows[2][1].startswith(f"{100 * results['digits']['shot1']:.1f} +- ")
 
 
 def test_of_several_data_sets_one_path_is_refused_and_all_are_checked_before_the_first(tmp_path):
@@ -85,5 +85,5 @@ def test_of_several_data_sets_one_path_is_refused_and_all_are_checked_before_the
         (["data=digits,folder"], "data=folder: needs a folder of images"),
         (["data=digits,digits"], "has digits twice"),
     ):
-        told = command.invoke(app.app, ["fewshot", *FEW, *overrides, f"runs={tmp_path}"])
-        assert told.exit_code == 2 and sentence in told.output and not list(tmp_path.iterdir())
+        done = command.invoke(app.app, ["fewshot", *FEW, *overrides, f"runs={tmp_path}"])
+        assert done.exit_code == 2 and sentence in done.output and not list(tmp_path.iterdir())

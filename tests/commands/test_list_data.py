@@ -20,7 +20,7 @@ from vitrun.runtime.console import Screen
 FROM_FILES = [name for name, row in DATA_ROWS.items() if row["source"] == "files"]
 
 
-def shown(capsys, *overrides: str) -> str:
+def describe(capsys, *overrides: str) -> str:
     """What ``vitrun data`` prints."""
     list_data.execute(resolve.resolve_recipe("data", [*overrides]), Screen())
     return capsys.readouterr().out
@@ -34,7 +34,7 @@ def test_a_set_on_the_hub_is_pinned_to_a_commit(name):
 
 
 def test_the_table_fits_a_screen_and_has_a_row_for_every_set(capsys):
-    lines = shown(capsys).splitlines()
+    lines = describe(capsys).splitlines()
     assert max(map(len, lines[: len(FROM_FILES)])) <= 120
     assert set(FROM_FILES) | {"shapes", "digits"} <= {line.split("|")[1].strip() for line in lines if "|" in line}
     pets = next(line for line in lines if line.startswith("| pets"))
@@ -42,12 +42,14 @@ def test_the_table_fits_a_screen_and_has_a_row_for_every_set(capsys):
 
 
 def test_a_name_shows_its_row_and_where_it_comes_from(capsys):
-    said = shown(capsys, "pets")
-    assert "https://www.robots.ox.ac.uk/~vgg/data/pets/" in said and "cifar" not in said and "vtab" not in said
-    assert "https://github.com/hendrycks/imagenet-r" in shown(capsys, "imagenet_r"), "also where it needs a path"
-    said = shown(capsys, "vtab")
-    assert said.count("| vtab/") == 19 and "cifar10 " not in said
-    licences = {line.split("|")[1].strip(): line.split("|")[6].strip() for line in said.splitlines() if "vtab/" in line}
+    output = describe(capsys, "pets")
+    assert "https://www.robots.ox.ac.uk/~vgg/data/pets/" in output and "cifar" not in output and "vtab" not in output
+    assert "https://github.com/hendrycks/imagenet-r" in describe(capsys, "imagenet_r"), "also where it needs a path"
+    output = describe(capsys, "vtab")
+    assert output.count("| vtab/") == 19 and "cifar10 " not in output
+    licences = {
+        line.split("|")[1].strip(): line.split("|")[6].strip() for line in output.splitlines() if "vtab/" in line
+    }
     assert licences["vtab/pets"] == "CC BY-SA" and licences["vtab/kitti_dist"] == "gated" and all(licences.values())
 
 
@@ -81,18 +83,20 @@ def test_a_wrong_argument_of_data_is_refused_in_one_sentence(overrides, sentence
     ],
 )
 def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
-    said = shown(capsys, "folder", f"data.path={shared / 'data' / name}")
-    assert all(fact in said for fact in facts), said
+    output = describe(capsys, "folder", f"data.path={shared / 'data' / name}")
+    assert all(fact in output for fact in facts), output
     row = tables.load_data_row("parquet", path=shared / "data" / name, image="img" if name == "cifar10" else "image")
-    assert open_source(row, "test").fingerprint in said, "as a run would record it"
+    assert open_source(row, "test").fingerprint in output, "as a run would record it"
 
 
 def test_class_folders_are_described(tmp_path, capsys):
     write_class_folders(tmp_path / "train", ["cat", "dog"], each=3)
     write_class_folders(tmp_path / "val", ["cat", "dog"], each=2)
-    said = shown(capsys, "folder", f"data.path={tmp_path}")
-    assert "| train | 6      | 2       | 3 " in said and "| test  | 4      | 2       | 2 " in said and "PNG" in said
-    assert f"data=folder data.path={tmp_path}" in said
+    output = describe(capsys, "folder", f"data.path={tmp_path}")
+    assert (
+        "| train | 6      | 2       | 3 " in output and "| test  | 4      | 2       | 2 " in output and "PNG" in output
+    )
+    assert f"data=folder data.path={tmp_path}" in output
 
 
 @pytest.mark.parametrize("what", ["empty", "a web page", "a bomb"])
@@ -100,7 +104,7 @@ def test_a_bad_image_is_described_as_any_command_would(what, tmp_path, capsys):
     write_class_folders(tmp_path, ["cat", "dog"])
     (tmp_path / "cat" / "1.png").write_bytes(BAD_FILES[what][0])
     with pytest.raises(UserError) as error:
-        shown(capsys, "folder", f"data.path={tmp_path}")
+        describe(capsys, "folder", f"data.path={tmp_path}")
     with pytest.raises(UserError, match="cat/1.png is not a readable image") as expected:
         local_files.open_path(tables.load_data_row("folder", path=tmp_path, train=None), "test").decode(1)
     assert str(error.value) == str(expected.value) and error.value.status == ExitCode.DATA
@@ -110,17 +114,17 @@ def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
     write_class_folders(tmp_path / "train", ["cat", "dog"], each=3)
     write_class_folders(tmp_path / "test", ["cat", "dog"], each=2)
     with pytest.raises(UserError, match="3,680 train images as published, but its source has 6") as error:
-        shown(capsys, "pets", f"data.path={tmp_path}")
+        describe(capsys, "pets", f"data.path={tmp_path}")
     assert error.value.status == ExitCode.DATA
     sizes = ["data.train_images=6", "data.test_images=4", "data.classes=2"]
-    said = shown(capsys, "pets", f"data.path={tmp_path}", *sizes)
-    assert "| train | 6      | 2       | 3 " in said and "To use it" not in said
-    assert "| train | 1,297  | 10 " in shown(capsys, "digits", "data.test_images=500") and "pixels" not in said
+    output = describe(capsys, "pets", f"data.path={tmp_path}", *sizes)
+    assert "| train | 6      | 2       | 3 " in output and "To use it" not in output
+    assert "| train | 1,297  | 10 " in describe(capsys, "digits", "data.test_images=500") and "pixels" not in output
 
 
 def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
     with pytest.raises(UserError, match="there is no folder") as error:
-        shown(capsys, "folder", f"data.path={tmp_path / 'nowhere'}")
+        describe(capsys, "folder", f"data.path={tmp_path / 'nowhere'}")
     assert error.value.status == ExitCode.DATA
 
 
@@ -128,17 +132,17 @@ def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read
     for part in ("Train", "Testing"):
         write_class_folders(tmp_path / part, ["cat", "dog"], 3)
     with pytest.raises(UserError, match="which are parts and not classes: add data.test=Testing data.train=Train"):
-        shown(capsys, "folder", f"data.path={tmp_path}")
+        describe(capsys, "folder", f"data.path={tmp_path}")
     overrides = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
-    said = shown(capsys, "folder", *overrides)
-    assert f"To use it: data=folder {' '.join(overrides)}" in said and "| train | 6      | 2 " in said
+    output = describe(capsys, "folder", *overrides)
+    assert f"To use it: data=folder {' '.join(overrides)}" in output and "| train | 6      | 2 " in output
 
 
 def test_a_link_that_leads_nowhere_is_named(tmp_path, capsys):
     write_class_folders(tmp_path, ["cat", "dog"], 3)
     (tmp_path / "cat" / "4.jpg").symlink_to("nowhere.jpg")
     with pytest.raises(UserError, match="cat/4.jpg cannot be read: .*Restore the file") as error:
-        shown(capsys, "folder", f"data.path={tmp_path}")
+        describe(capsys, "folder", f"data.path={tmp_path}")
     assert error.value.status == ExitCode.DATA
 
 
@@ -149,15 +153,15 @@ NAMES = [name for name, row in DATA_ROWS.items() if row["source"] in ("files", "
 @pytest.mark.parametrize("name", NAMES)
 def test_a_published_set_says_where_it_comes_from_if_an_account_is_needed_and_if_no_revision_is_pinned(name, capsys):
     row = DATA_ROWS[name]
-    assert re.search(r"https://.* account .*needed", row["home"]) and row["home"] in shown(capsys, name)
+    assert re.search(r"https://.* account .*needed", row["home"]) and row["home"] in describe(capsys, name)
     assert (row["licence"] == "gated") == ("no account" not in row["home"])
     assert ("huggingface.co" in row["home"]) == ("no revision is pinned" in row["home"])
-    assert not row.get("hub") or row["hub"] in shown(capsys, name).splitlines()[-1]
+    assert not row.get("hub") or row["hub"] in describe(capsys, name).splitlines()[-1]
 
 
 @pytest.mark.parametrize("task", vtab_tasks.TASKS)
 def test_a_task_of_vtab_shows_what_its_folder_has_where_that_comes_from_and_if_an_account_is_needed(task, capsys):
     published = ARCHIVES[vtab_tasks.TASKS[task].builder]
-    said = shown(capsys, f"vtab/{task}")
-    assert published.layout in said and f"{published.page} ({published.account})" in said
+    output = describe(capsys, f"vtab/{task}")
+    assert published.layout in output and f"{published.page} ({published.account})" in output
     assert "needed" in published.account

@@ -64,8 +64,8 @@ def test_each_part_of_it_is_an_ordinary_run_and_its_final_ones_are_what_the_over
     for trial in result["trials"]:
         overrides = [*FAST, f"optim.lr={trial['lr']}", "dev=0.1", "score=dev", f"runs={recipe.runs}"]
         place = recipe.runs / run.run_name("finetune", resolve.resolve_recipe("finetune", overrides))
-        found = json.loads((place / "result.json").read_text())["result"]
-        assert found["top1"] == trial["top1"] and found["test_images"] == round(0.1 * (1797 - 40))
+        stored = json.loads((place / "result.json").read_text())["result"]
+        assert stored["top1"] == trial["top1"] and stored["test_images"] == round(0.1 * (1797 - 40))
     for final in result["finals"]:
         overrides = [*FAST, f"optim.lr={result['lr']}", f"seed={final['seed']}", f"runs={recipe.runs}"]
         place = recipe.runs / run.run_name("finetune", resolve.resolve_recipe("finetune", overrides))
@@ -96,8 +96,8 @@ def test_what_is_finished_is_not_repeated(done):
 
 def test_the_newest_model_is_a_final_one(done):
     recipe, _, _ = done
-    found = lookup.load_saved_recipe(lookup.find_latest_run(recipe.runs, "eval"), recipe.runs)
-    assert found["score"] == "test" and not found["grid"] and not found["seeds"]
+    newest = lookup.load_saved_recipe(lookup.find_latest_run(recipe.runs, "eval"), recipe.runs)
+    assert newest["score"] == "test" and not newest["grid"] and not newest["seeds"]
 
 
 @pytest.mark.parametrize("best", [0.01, 0.03, 0.1])
@@ -108,8 +108,8 @@ def test_of_equal_learning_rates_the_smallest_is_chosen(best, tmp_path):
         return {"top1": tied[recipe.optim.lr], "top5": 1.0, "test_images": 1}
 
     recipe = resolve.resolve_recipe("finetune", [*FAST, "grid=[0.1,0.01,0.03]", "dev=0.1", f"runs={tmp_path}"])
-    found = run.execute_run("finetune", recipe, Screen(quiet=True), partial(lr_search.search_learning_rate, tune=tune))
-    assert found["lr"] == best and found["metrics"]["top1"]["std"] is None, "one run has no deviation"
+    result = run.execute_run("finetune", recipe, Screen(quiet=True), partial(lr_search.search_learning_rate, tune=tune))
+    assert result["lr"] == best and result["metrics"]["top1"]["std"] is None, "one run has no deviation"
 
 
 def test_a_learning_rate_that_breaks_down_is_said_to_and_the_others_go_on(run_command, capsys):

@@ -79,10 +79,10 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
     )
     shown = []
     for _ in range(2):
-        found = run_command(recipe, Screen())
+        first = run_command(recipe, Screen())
         compare.execute(compared, Screen())
         shown.append(capfd.readouterr().out)
-        assert (found["tasks"], found["missing"]) == ("1/19", "flowers102")
+        assert (first["tasks"], first["missing"]) == ("1/19", "flowers102")
         assert re.search(r"\| flowers102 +\| natural +\| missing", shown[-1]) and "is finished" not in shown[-1]
         assert "VTAB (1/19)" in shown[-1] and "VTAB (19)" not in shown[-1]
     assert ["[1/1] dtd" in output for output in shown] == [True, False]
@@ -90,7 +90,7 @@ def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tm
     both = run_command(recipe, Screen())
     output = capfd.readouterr().out
     assert "[1/1] flowers102" in output, "dtd is there already"
-    assert both["dtd"] == found["dtd"] and both["tasks"] == "2/19" and "missing" not in both
+    assert both["dtd"] == first["dtd"] and both["tasks"] == "2/19" and "missing" not in both
     assert run.Run("finetune", recipe, Screen()).result == both == run_command(recipe, Screen())
     assert "is finished" in capfd.readouterr().out
 
@@ -134,8 +134,8 @@ def test_the_suite_stops_with_its_task(root, tmp_path, monkeypatch):
 
 def test_a_dry_run_estimates_all_tasks_and_writes_nothing(root, tmp_path):
     recipe = load(root, tmp_path, "data.tasks=dtd,flowers102,pets")
-    found = run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute, dry=True)
-    assert found["tasks"] == 2 and found["runs"] == 4 and found["hours"] > 0 and not any(tmp_path.iterdir())
+    estimate = run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute, dry=True)
+    assert estimate["tasks"] == 2 and estimate["runs"] == 4 and estimate["hours"] > 0 and not any(tmp_path.iterdir())
 
 
 def test_without_any_original_it_says_where_it_looked(tmp_path):
@@ -159,16 +159,16 @@ def results(**changes: dict | None) -> dict[str, dict]:
 
 
 def test_the_mean_of_nineteen_is_that_of_all_tasks_and_its_deviation_that_of_the_seeds_means():
-    found = vtab_suite.summarize_suite(results())
-    assert found["mean19"].mean == pytest.approx(0.39)
-    assert found["mean19"].std == pytest.approx(np.std([0.38, 0.40], ddof=1))
-    groups = [found[name].mean for name in ("natural", "specialized", "structured")]
-    assert groups == pytest.approx([0.33, 0.385, 0.445]) and "mean" not in found and "tasks" not in found
+    summary = vtab_suite.summarize_suite(results())
+    assert summary["mean19"].mean == pytest.approx(0.39)
+    assert summary["mean19"].std == pytest.approx(np.std([0.38, 0.40], ddof=1))
+    groups = [summary[name].mean for name in ("natural", "specialized", "structured")]
+    assert groups == pytest.approx([0.33, 0.385, 0.445]) and "mean" not in summary and "tasks" not in summary
 
 
 def test_where_a_task_is_missing_no_mean_is_called_that_of_nineteen_or_of_its_group():
-    found = vtab_suite.summarize_suite(results(pets=None))
-    assert found["tasks"] == "18/19" and "mean" in found and not {"mean19", "natural", "pets"} & set(found)
+    summary = vtab_suite.summarize_suite(results(pets=None))
+    assert summary["tasks"] == "18/19" and "mean" in summary and not {"mean19", "natural", "pets"} & set(summary)
     shown = vtab_suite.format_results(results(pets=None), dict.fromkeys(TASKS, "missing"))
     assert re.search(r"\| pets +\| natural +\| missing +\|", shown) and "all (18/19)" in shown
     assert re.search(r"\| mean +\| natural \(6/7\) +\| - +\|", shown) and "30.00 ± 1.00" in shown

@@ -89,8 +89,8 @@ def test_every_recipe_file_is_applied_to_the_choices_that_it_is_for(file, tmp_pa
 @pytest.mark.parametrize("override", ["steps=7", "epochs=7", "examples=7"])
 def test_a_duration_override_replaces_the_duration_of_the_files(data, override):
     recipe = resolve.resolve_recipe("pretrain", [f"data={data}", override, "warmup=0"])
-    found = {unit: getattr(recipe, unit) for unit in ("steps", "epochs", "examples")}
-    assert {unit: value for unit, value in found.items() if value is not None} == {override.split("=")[0]: 7}
+    durations = {unit: getattr(recipe, unit) for unit in ("steps", "epochs", "examples")}
+    assert {unit: value for unit, value in durations.items() if value is not None} == {override.split("=")[0]: 7}
 
 
 def test_the_order_of_overrides_does_not_matter():

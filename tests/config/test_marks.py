@@ -47,8 +47,8 @@ PUBLISHED = [
     ("pretrain", ["model=r50_vit_l16", *SHARDS], "epochs=14", "7"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], "epochs=150", "90"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], "epochs=300", "90"),
-    *(("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], override, there)
-      for override, there in (("augment=none", "better_vit"), ("batch=4096", "1024"), ("model.head=token", "gap"),
+    *(("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet"], override, value)
+      for override, value in (("augment=none", "better_vit"), ("batch=4096", "1024"), ("model.head=token", "gap"),
                           ("model.positions=learned", "sincos2d"), ("model.pre_logits=false", "true"))),
     ("pretrain", ["model=bit_r152x2", *SHARDS], "epochs=14", "7"),
     ("pretrain", ["protocol=augreg", *L16], "epochs=30", "300"),
@@ -81,10 +81,12 @@ PUBLISHED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command, row, too, there", PUBLISHED, ids=[f"{row[0]} {too}" for _, row, too, _ in PUBLISHED])
-def test_what_the_paper_ran_too_is_marked_as_published(command, row, too, there):
-    told = [f"a published variant: {override} (there {value})" for override, value in zip(too.split(), there.split())]
-    assert list_deviations(command, [*row, *too.split()])[1:] == told
+@pytest.mark.parametrize("command, row, variants, values", PUBLISHED, ids=[f"{p[1][0]} {p[2]}" for p in PUBLISHED])
+def test_what_the_paper_ran_too_is_marked_as_published(command, row, variants, values):
+    expected = [
+        f"a published variant: {override} (there {value})" for override, value in zip(variants.split(), values.split())
+    ]
+    assert list_deviations(command, [*row, *variants.split()])[1:] == expected
 
 
 def test_whatever_a_file_calls_published_is_among_these():
@@ -93,11 +95,11 @@ def test_whatever_a_file_calls_published_is_among_these():
     entries = [entry for content in contents for entry in content.get("by_model", {}).values() if entry]
     listed = {variant for content in (*contents, *entries) for variant in content.get("published", ())}
     assert {re.sub(r"_(?=\d)|[\[\]]", "", variant) for variant in listed} <= {
-        re.sub(r"[\[\]]", "", too) for *_, too, _ in PUBLISHED
+        re.sub(r"[\[\]]", "", variants) for *_, variants, _ in PUBLISHED
     }
 
 
-SOME = [  # of what was published together, or for another row
+PARTS = [  # of what was published together, or for another row
     ("pretrain", AUGREG, "model.dropout=0.1", "0.0"),
     ("pretrain", AUGREG, "model.dropout=0.1 model.stochastic_depth=0.2", "0.0 0.0"),
     ("pretrain", AUGREG, "epochs=60", "300"),
@@ -107,9 +109,10 @@ SOME = [  # of what was published together, or for another row
 ]
 
 
-@pytest.mark.parametrize("command, row, some, there", SOME, ids=[some for _, _, some, _ in SOME])
-def test_a_part_of_what_was_published_differs(command, row, some, there):
-    told = [
-        f"differs from the recipe: {override} (there {value})" for override, value in zip(some.split(), there.split())
+@pytest.mark.parametrize("command, row, changed, values", PARTS, ids=[changed for _, _, changed, _ in PARTS])
+def test_a_part_of_what_was_published_differs(command, row, changed, values):
+    expected = [
+        f"differs from the recipe: {override} (there {value})"
+        for override, value in zip(changed.split(), values.split())
     ]
-    assert list_deviations(command, [*row, *some.split()])[1:] == told
+    assert list_deviations(command, [*row, *changed.split()])[1:] == expected

@@ -32,12 +32,14 @@ NO_RECIPE = [  # overrides, for what there are recipes, protocols that have one
 
 
 @pytest.mark.parametrize(
-    "command, overrides, there, others", NO_RECIPE, ids=[" ".join(overrides) for _, overrides, *_ in NO_RECIPE]
+    "command, overrides, choices, others", NO_RECIPE, ids=[" ".join(overrides) for _, overrides, *_ in NO_RECIPE]
 )
-def test_a_protocol_that_is_named_and_has_no_recipe_is_refused_with_those_there_are(command, overrides, there, others):
+def test_a_protocol_that_is_named_and_has_no_recipe_is_refused_with_those_there_are(
+    command, overrides, choices, others
+):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe(command, overrides)
-    assert there in str(error.value) and f"another protocol, {others}" in str(error.value)
+    assert choices in str(error.value) and f"another protocol, {others}" in str(error.value)
     assert (error.value.status, error.value.option) == (ExitCode.COMMAND, "protocol")
 
 

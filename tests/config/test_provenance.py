@@ -82,14 +82,14 @@ MISSING = [  # what does not say all yet, the option that shows it, what is said
 
 
 @pytest.mark.parametrize(
-    "command, overrides, key, said", MISSING, ids=[" ".join(overrides) for _, overrides, *_ in MISSING]
+    "command, overrides, key, message", MISSING, ids=[" ".join(overrides) for _, overrides, *_ in MISSING]
 )
-def test_cfg_shows_what_is_missing_and_pasted_back_it_is_refused(command, overrides, key, said):
+def test_cfg_shows_what_is_missing_and_pasted_back_it_is_refused(command, overrides, key, message):
     shown = provenance.format_config(command, overrides, resolve.resolve_recipe(command, overrides, running=False))
     pasted = [override for line in shown.splitlines() for override in shlex.split(line.rpartition("  # ")[0])]
     assert f"{key}=[]" in pasted if key == "fewshot.paths" else f"{key}=null" in pasted
     for some in (overrides, pasted):
-        with pytest.raises(UserError, match=re.escape(said)) as error:
+        with pytest.raises(UserError, match=re.escape(message)) as error:
             resolve.resolve_recipe(command, some)
         assert error.value.status == ExitCode.COMMAND
 
@@ -132,14 +132,14 @@ UNREAD = [
 
 
 @pytest.mark.parametrize(
-    "command, overrides, said", UNREAD, ids=[f"{command} {overrides}" for command, overrides, _ in UNREAD]
+    "command, overrides, message", UNREAD, ids=[f"{command} {overrides}" for command, overrides, _ in UNREAD]
 )
-def test_an_override_that_nothing_reads_is_refused(command, overrides, said):
+def test_an_override_that_nothing_reads_is_refused(command, overrides, message):
     job = (overrides.split(), resolve.resolve_recipe(command, overrides.split()))
-    if said is None:
+    if message is None:
         unused.check_unused(command, [job])
         return
-    with pytest.raises(UserError, match=re.escape(said)) as error:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
         unused.check_unused(command, [job])
     assert error.value.status == ExitCode.COMMAND
 

@@ -96,8 +96,7 @@ def test_where_table_3_has_no_row_the_run_composes_and_the_first_lines_say_so(da
 def test_augreg_augments_each_model_as_big_vision_does(data, model):
     level = AUGREG[model][data == "imagenet21k"]
     recipe = resolve.resolve_recipe("pretrain", pretrain_overrides(data, model, "protocol=augreg"))
-    found = recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup
-    assert found == LEVELS[level]
+    assert (recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup) == LEVELS[level]
     assert (recipe.epochs, recipe.batch, recipe.warmup, recipe.schedule, recipe.clip) == (
         300,
         4096,
@@ -150,10 +149,10 @@ def test_fine_tuning_as_the_paper_is_table_4(data):
     assert (recipe.steps, recipe.grid, recipe.dev, recipe.seeds) == (steps, grid, dev, (0, 1, 2))
     public = resolve.resolve_recipe("finetune", finetune_overrides(data, "protocol=public_code"))
     assert (public.steps, public.grid, public.dev, public.seeds, public.optim.lr) == (steps, (), dev, (), lr)
-    for found in (recipe, public):
-        assert (found.res, found.batch, found.warmup, found.schedule, found.clip) == (384, 512, warmup, "cosine", 1)
-        assert (found.optim.kind, found.optim.momentum, found.optim.weight_decay) == ("sgd", 0.9, 0)
-        assert (found.loss, found.ema, found.data.area) == ("softmax", None, (0.05, 1))
+    for one in (recipe, public):
+        assert (one.res, one.batch, one.warmup, one.schedule, one.clip) == (384, 512, warmup, "cosine", 1)
+        assert (one.optim.kind, one.optim.momentum, one.optim.weight_decay) == ("sgd", 0.9, 0)
+        assert (one.loss, one.ema, one.data.area) == ("softmax", None, (0.05, 1))
 
 
 def test_table_2_is_table_4_at_512_pixels_with_a_polyak_average():
@@ -194,7 +193,7 @@ def test_prompt_tuning_chooses_among_sixteen_and_has_five_seeds(data):
 @pytest.mark.parametrize("data", HYPER_RULE)
 def test_bit_follows_its_hyper_rule(data):
     recipe = resolve.resolve_recipe("finetune", finetune_overrides(data, "protocol=bit_hyperrule"))
-    found = recipe.steps, recipe.warmup, recipe.drops, recipe.augment.mixup, recipe.res
-    assert found == HYPER_RULE[data]
+    values = recipe.steps, recipe.warmup, recipe.drops, recipe.augment.mixup, recipe.res
+    assert values == HYPER_RULE[data]
     assert (recipe.schedule, recipe.optim.lr, recipe.batch, recipe.optim.weight_decay) == ("staircase", 0.003, 512, 0)
     assert recipe.data.crop == ("small_square" if recipe.res == 128 else "square") and recipe.clip is None

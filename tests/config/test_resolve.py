@@ -9,12 +9,12 @@ from vitrun.errors import ExitCode, UserError
 
 def test_an_online_probe_reads_its_data_as_fewshot_does(tmp_path):
     overrides = ["data=shapes", "data.train_images=99", "fewshot.every=5%", "fewshot.data=shapes,digits,cifar10"]
-    found = resolve.resolve_probe_recipes(
+    probes = resolve.resolve_probe_recipes(
         resolve.resolve_recipe("pretrain", [*overrides, f"fewshot.paths=[null,null,{tmp_path}]"])
     )
-    assert found["shapes"].data.train_images == 99 and found["shapes"].view.crop == 0.875
-    assert found["digits"].view.crop == 1 and not found["digits"].view.antialias
-    assert found["cifar10"].data.path == tmp_path
+    assert probes["shapes"].data.train_images == 99 and probes["shapes"].view.crop == 0.875
+    assert probes["digits"].view.crop == 1 and not probes["digits"].view.antialias
+    assert probes["cifar10"].data.path == tmp_path
     assert list(
         resolve.resolve_probe_recipes(resolve.resolve_recipe("pretrain", ["data=digits", "fewshot.every=7"]))
     ) == ["digits"]
@@ -22,7 +22,7 @@ def test_an_online_probe_reads_its_data_as_fewshot_does(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "overrides, told",
+    "overrides, message",
     [
         (["model=bit_r50x1"], "masks patches, and bit_r50x1 has none"),
         (["model=r26_vit_s32"], "choose a pure vision transformer"),
@@ -32,8 +32,8 @@ def test_an_online_probe_reads_its_data_as_fewshot_does(tmp_path):
         (["model=vit_nano8", "objective.mask=0.95"], "with objective.other=0.1 is more than 1"),
     ],
 )
-def test_options_that_masked_patches_do_not_have_are_refused(overrides, told):
-    with pytest.raises(UserError, match=told) as error:
+def test_options_that_masked_patches_do_not_have_are_refused(overrides, message):
+    with pytest.raises(UserError, match=message) as error:
         resolve.resolve_recipe("pretrain", ["objective=masked", "res=32", *overrides])
     assert error.value.status == ExitCode.COMMAND
 

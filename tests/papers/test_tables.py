@@ -79,27 +79,27 @@ def test_every_model_and_data_set_of_a_table_is_one_of_ours():
 
 @pytest.mark.parametrize("model, upstream", [("H/14", "JFT-300M"), ("L/16", "JFT-300M"), ("L/16", "ImageNet-21k")])
 def test_the_tasks_of_table_9_average_to_table_2(model, upstream):
-    found = numbers("vtab", model=model, upstream=upstream)
-    average = mean(found[task] for task in names.VTAB_TASKS.values())
+    accuracies = numbers("vtab", model=model, upstream=upstream)
+    average = mean(accuracies[task] for task in names.VTAB_TASKS.values())
     assert average == pytest.approx(numbers("table2", model=model, upstream=upstream)["VTAB (19)"], abs=0.0101)
-    assert average == pytest.approx(found["VTAB (19)"], abs=0.05)
-    groups = [found[group] * len(tasks) for group, tasks in names.VTAB_GROUPS.items()]
+    assert average == pytest.approx(accuracies["VTAB (19)"], abs=0.05)
+    groups = [accuracies[group] * len(tasks) for group, tasks in names.VTAB_GROUPS.items()]
     assert sum(groups) / 19 == pytest.approx(average)
 
 
 def test_the_groups_of_big_transfer_average_to_its_score():
     for model in ("R152x4", "R101x3"):
-        found = numbers("bit", model=model)
-        groups = [found[group] * len(tasks) for group, tasks in names.VTAB_GROUPS.items()]
-        assert sum(groups) / 19 == pytest.approx(found["VTAB (19)"], abs=0.02)
+        accuracies = numbers("bit", model=model)
+        groups = [accuracies[group] * len(tasks) for group, tasks in names.VTAB_GROUPS.items()]
+        assert sum(groups) / 19 == pytest.approx(accuracies["VTAB (19)"], abs=0.02)
 
 
 def test_table_7_averages_its_five_data_sets_and_repeats_table_6():
     for model in ("R50x1", "R152x2"):
         for optimizer in ("adam", "sgd"):
-            found = numbers("table7", model=model, pretrain_optimizer=optimizer)
-            average = found.pop("Average")
-            assert len(found) == 5 and mean(found.values()) == pytest.approx(average, abs=0.0051)
+            accuracies = numbers("table7", model=model, pretrain_optimizer=optimizer)
+            average = accuracies.pop("Average")
+            assert len(accuracies) == 5 and mean(accuracies.values()) == pytest.approx(average, abs=0.0051)
         adam = numbers("table7", model=model, pretrain_optimizer="adam")
         table6 = numbers("table6", model=model, pretrain_epochs="7")
         assert all(adam[name] == table6[name] for name in adam if name != "Average")

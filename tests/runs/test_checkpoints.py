@@ -61,10 +61,10 @@ NAMES = ["truncated", "bit", "missing", "no manifest", "half a manifest", "empty
 
 
 def test_what_is_saved_is_found_whole(folder, warnings):
-    found = checkpoints.find_newest(folder, warnings.append)
-    assert found == folder / "step-00000020" and not warnings
-    assert (found / "model.bin").read_bytes() == CONTENT
-    assert json.loads((found / "MANIFEST.json").read_text())["recipe"] == "x"
+    newest = checkpoints.find_newest(folder, warnings.append)
+    assert newest == folder / "step-00000020" and not warnings
+    assert (newest / "model.bin").read_bytes() == CONTENT
+    assert json.loads((newest / "MANIFEST.json").read_text())["recipe"] == "x"
 
 
 def test_where_there_never_was_a_checkpoint_there_is_none(tmp_path, warnings):

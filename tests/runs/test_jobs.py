@@ -16,20 +16,20 @@ def execute(status: ExitCode | None) -> int:
 
 def test_a_failed_job_is_named_with_its_error_and_the_others_are_executed():
     lines, warnings = [], []
-    asked = {"a": None, "b": ExitCode.DATA, "c": ExitCode.NUMERICS, "d": None}
-    results, errors = jobs.run_jobs(asked, execute, lines.append, warnings.append)
+    statuses = {"a": None, "b": ExitCode.DATA, "c": ExitCode.NUMERICS, "d": None}
+    results, errors = jobs.run_jobs(statuses, execute, lines.append, warnings.append)
     assert results == {"a": 1, "d": 1} and errors.keys() == {"b", "c"}
     assert lines == ["[1/4] a", "[2/4] b", "[3/4] c", "[4/4] d"] and warnings[0] == "b failed: a reason."
     with pytest.raises(UserError, match="2 of 4 jobs failed: b; c") as error:
-        jobs.check_all_succeeded(errors, len(asked))
+        jobs.check_all_succeeded(errors, len(statuses))
     assert error.value.status == ExitCode.NUMERICS
 
 
 def test_an_error_that_is_not_tolerated_stops_all():
-    asked = {"a": ExitCode.NUMERICS, "b": ExitCode.DATA, "c": None}
+    statuses = {"a": ExitCode.NUMERICS, "b": ExitCode.DATA, "c": None}
     lines = []
     with pytest.raises(UserError) as error:
-        jobs.run_jobs(asked, execute, lines.append, lines.append, tolerated=[ExitCode.NUMERICS])
+        jobs.run_jobs(statuses, execute, lines.append, lines.append, tolerated=[ExitCode.NUMERICS])
     assert error.value.status == ExitCode.DATA and not any("c" in line.split() for line in lines)
 
 
@@ -38,9 +38,9 @@ def test_an_estimate_counts_every_run_of_each_kind():
         "trial": {"steps": 5, "hours": 1.0, "memory_gb": 2.0},
         "final": {"steps": 9, "hours": 4.0, "memory_gb": 1.0},
     }
-    found = jobs.estimate([("trial", 3), ("final", 2)], costs.get)
-    assert found == {"runs": 5, "steps": 9, "hours": 11.0, "memory_gb": 2.0}
-    assert jobs.estimate([("search", 19)], {"search": found}.get)["runs"] == 95
+    estimate = jobs.estimate([("trial", 3), ("final", 2)], costs.get)
+    assert estimate == {"runs": 5, "steps": 9, "hours": 11.0, "memory_gb": 2.0}
+    assert jobs.estimate([("search", 19)], {"search": estimate}.get)["runs"] == 95
 
 
 def test_results_are_tabulated_by_their_shares_in_percent():

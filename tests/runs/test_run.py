@@ -47,24 +47,24 @@ def test_runs_of_two_protocols_never_have_one_name():
 def open_run(tmp_path) -> run.Run:
     """Return a run that has started."""
     recipe = resolve.resolve_recipe("pretrain", [*TINY, f"runs={tmp_path}"])
-    found = run.Run("pretrain", recipe, Screen(quiet=True))
-    found.prepare_folder()
-    return found
+    started = run.Run("pretrain", recipe, Screen(quiet=True))
+    started.prepare_folder()
+    return started
 
 
 def test_a_line_that_cannot_be_written_costs_one_warning_and_no_run(tmp_path, monkeypatch):
-    there, warnings = open_run(tmp_path), []
-    monkeypatch.setattr(there, "warn", warnings.append)
-    (there.folder / "metrics.jsonl").unlink()
-    (there.folder / "metrics.jsonl").mkdir()
+    opened, warnings = open_run(tmp_path), []
+    monkeypatch.setattr(opened, "warn", warnings.append)
+    (opened.folder / "metrics.jsonl").unlink()
+    (opened.folder / "metrics.jsonl").mkdir()
     for step in range(3):
-        there.log_metrics({"step": step})
+        opened.log_metrics({"step": step})
     assert len(warnings) == 1 and "metrics.jsonl" in warnings[0]
 
 
 def test_after_half_a_line_the_next_attempt_begins_a_line_of_its_own(tmp_path):
-    there = open_run(tmp_path)
-    with open(there.folder / "metrics.jsonl", "a") as file:
+    opened = open_run(tmp_path)
+    with open(opened.folder / "metrics.jsonl", "a") as file:
         file.write('{"attempt": 1, "st')  # as a killed process leaves it
     again = open_run(tmp_path)
     again.log_metrics({"step": 7})
@@ -99,8 +99,8 @@ def test_a_run_whose_last_step_cannot_be_saved_is_not_finished(run_command, tmp_
 
 def test_a_finished_run_whose_weights_have_changed_since_is_refused(run_command, tmp_path, monkeypatch):
     overrides = ["fewshot", "init=random:vit_nano8", "res=32", "shots=1", "data.test_images=1700"]
-    recipe, found = run_command(*overrides)
-    assert run_command(*overrides)[1] == found, "as long as they are the same it is shown"
+    recipe, result = run_command(*overrides)
+    assert run_command(*overrides)[1] == result, "as long as they are the same it is shown"
     row = tables.read_row("model", "vit_nano8") | {"width": 96}
     monkeypatch.setattr(lookup.tables, "read_row", lambda group, name: row)
     with pytest.raises(UserError, match="init=random:vit_nano8: the weights have changed since fewshot-") as error:
@@ -120,16 +120,18 @@ def test_a_folder_of_this_name_with_another_recipe_is_not_taken_for_the_run(run_
 
 @pytest.mark.parametrize("file", ["recipe.yaml", "about.json", "preds.parquet", "result.json"])
 def test_a_file_that_finds_no_room_ends_the_run_with_a_sentence(tmp_path, monkeypatch, file):
-    there = open_run(tmp_path)
+    opened = open_run(tmp_path)
 
     def refuse(path):
         raise OSError(ENOSPC, os.strerror(ENOSPC))
 
     monkeypatch.setattr(files, "sync_to_disk", refuse)
     with pytest.raises(UserError, match=f"Cannot write .*{file}: No space left on device. Make room") as error:
-        there.write_file(file, lambda path: path.write_text("x"))
+        opened.write_file(file, lambda path: path.write_text("x"))
     assert error.value.status == ExitCode.SPACE
-    assert not [path for path in there.folder.iterdir() if path.name.startswith(f".tmp-{file}")], "nothing half is left"
+    assert not [path for path in opened.folder.iterdir() if path.name.startswith(f".tmp-{file}")], (
+        "nothing half is left"
+    )
 
 
 def test_a_run_whose_checkpoint_finds_no_room_does_not_begin(run_command, tmp_path, monkeypatch):

@@ -54,8 +54,8 @@ def test_the_numbers_are_those_of_split_mix_64_on_every_machine():
     assert split_mix_64(1234567 + golden) == 6457827717110365317, "as published for seed 1234567"
     start = random.derive_seed(0, "crop", 1)
     assert start == int.from_bytes(hashlib.sha256(b"0/crop/1").digest()[:8], "little") // 2
-    found = random.uniform(0, "crop", 1, np.array([0, 9, 10**7]), 2)
-    for row, index in zip(found, (0, 9, 10**7)):
+    draws = random.uniform(0, "crop", 1, np.array([0, 9, 10**7]), 2)
+    for row, index in zip(draws, (0, 9, 10**7)):
         for position, number in enumerate(row, index * 2):
             assert number == split_mix_64((start + (position + 1) * golden) % 2**64) // 2**11 / 2**53
 
