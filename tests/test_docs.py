@@ -12,14 +12,14 @@ ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and not line
 TESTS = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
 
 
-def test_every_file_that_the_page_names_has_what_it_is_named_for():
+def test_every_file_and_definition_that_the_page_names_exists():
     absent = [file for file, _ in NAMED if not (ROOT / file).is_file()]
     assert not absent
     missing = [(file, name) for file, name in NAMED if not re.search(rf"\b{name}\b", (ROOT / file).read_text())]
     assert not missing
 
 
-def test_every_test_that_the_page_names_is_one():
+def test_every_test_that_the_page_names_exists():
     named = [name for file, name in NAMED if file.startswith("tests/") and name]
     assert len(named) > 50 and not [name for name in named if f"def {name}(" not in TESTS]
 

@@ -11,7 +11,7 @@ def test_an_error_shows_its_option_and_value_before_the_reason():
     assert (error.status, error.option) == (ExitCode.COMMAND, "optim.lr")
 
 
-def test_a_name_that_is_not_in_a_table_is_answered_with_the_nearest():
+def test_a_name_that_is_not_in_a_table_is_refused_with_the_nearest():
     with pytest.raises(UserError, match="Unknown model 'vit_b61'. Did you mean vit_b16?") as error:
         lookup({"vit_b16": 1, "vit_l16": 2}, "vit_b61", "model", "model")
     assert error.value.option == "model"
@@ -21,14 +21,14 @@ def test_the_last_part_of_an_option_is_enough_to_suggest_it():
     assert suggest("lr", ["data.path", "optim.lr"]) == "Did you mean optim.lr?"
 
 
-def test_few_names_are_all_listed_and_many_by_group():
+def test_a_few_names_are_listed_in_full_and_many_by_group():
     assert suggest("x", ["seed", "data.path"]) == "Choose one of seed, data.path."
     many = [f"{group}.{number}" for group in ("data", "optim") for number in range(100)]
     assert suggest("x", many) == "Choose one of data.*, optim.*."
     assert suggest("x", []) == "There are none to choose from."
 
 
-def test_of_very_many_names_without_groups_the_nearest_are_shown():
+def test_the_nearest_of_very_many_names_without_groups_are_shown():
     answer = suggest("zzz", [f"name_{number}" for number in range(1000)])
     assert answer.endswith("...") or "Did you mean" in answer
     assert len(answer) < 100

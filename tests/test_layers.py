@@ -107,7 +107,7 @@ def test_a_room_imports_only_rooms_below_it(room):
         assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
 
 
-def test_the_readers_of_originals_know_nothing_of_the_runner():
+def test_the_readers_of_originals_do_not_import_the_runner():
     folder = "data.sources.vtab.originals"
     allowed = {"errors", "data.sources.messages", "data.sources.folders"}
     for module in (name for name in MODULES if name.startswith(f"{folder}.")):
@@ -115,7 +115,7 @@ def test_the_readers_of_originals_know_nothing_of_the_runner():
         assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
 
 
-def test_no_module_waits_for_itself_on_import():
+def test_imports_have_no_cycle():
     graph = {name: own(imports(at_the_top(tree))) - {name} for name, tree in MODULES.items()}
     try:
         TopologicalSorter(graph).prepare()
@@ -124,13 +124,13 @@ def test_no_module_waits_for_itself_on_import():
 
 
 @pytest.mark.parametrize("package", OWNERS)
-def test_one_room_knows_each_outside_package(package):
+def test_each_outside_package_is_imported_by_its_owners_only(package):
     used = {module: {name.split(".")[0] for name in imports(ast.walk(tree))} for module, tree in MODULES.items()}
     users = {module for module, packages in used.items() if package in packages}
     assert users and not {module for module in users if not within(module, OWNERS[package])}
 
 
-def test_one_module_talks_to_other_processes():
+def test_one_module_uses_torch_distributed():
     def knows(tree: ast.Module) -> bool:
         nodes = list(ast.walk(tree))
         froms = {f"{n.module}.{alias.name}" for n in nodes if isinstance(n, ast.ImportFrom) for alias in n.names}
@@ -142,7 +142,7 @@ def test_one_module_talks_to_other_processes():
 
 
 @pytest.mark.parametrize("room", LIGHT)
-def test_what_the_command_line_needs_imports_nothing_slow_by_itself(room):
+def test_rooms_that_the_command_line_needs_import_nothing_slow(room):
     for module in (name for name in MODULES if within(name, (room,))):
         slow = {name.split(".")[0] for name in imports(at_the_top(MODULES[module]))} & SLOW
         assert not slow, f"vitrun.{module} imports {', '.join(sorted(slow))}"

@@ -49,5 +49,5 @@ def is_module(name: str) -> bool:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-def test_a_script_finds_all_that_it_takes(script):
+def test_every_name_that_a_script_imports_exists(script):
     assert not [name for name in chains(ast.parse(script.read_text(encoding="utf-8"))) if not name_exists(name)]

@@ -40,7 +40,7 @@ def test_the_help_of_a_command_lists_its_options_and_their_choices(vitrun):
     assert "cifar100" in done.stdout and "CIFAR-100 (Krizhevsky 2009)" in done.stdout
 
 
-def test_version_prints_that_of_the_package(vitrun):
+def test_version_prints_the_version_of_the_package(vitrun):
     done = vitrun("--version")
     assert (done.returncode, done.stdout) == (0, f"vitrun {package.__version__}\n")
 
@@ -54,7 +54,7 @@ def test_usage_names_overrides_once_and_flags_without_a_type(command, vitrun):
     assert ("--dry-run" in done.stdout) == ("--json" in done.stdout) == (command in RUN_COMMANDS)
 
 
-def test_an_option_near_to_none_is_answered_with_the_groups_of_options(vitrun):
+def test_an_option_unlike_any_other_is_refused_with_the_groups_of_options(vitrun):
     line = read_error_line(vitrun("pretrain", "zzz=1"), 2)
     assert "model.*" in line and "model.width" not in line and len(line) < 500
 
@@ -84,13 +84,13 @@ def test_wrong_weights_end_with_status_4(vitrun, tmp_path):
 
 
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU")
-def test_a_device_that_is_not_there_ends_with_status_7(vitrun):
+def test_a_missing_device_ends_with_status_7(vitrun):
     done = vitrun("fewshot", *FEWSHOT, "device=cuda")
     assert "device=cuda: " in read_error_line(done, 7) and "device=cpu" in done.stderr
 
 
 @pytest.mark.parametrize("more", [[], ["-m", "seed=0,1"], ["data=imagenet21k,folder", "-m"]], ids=" ".join)
-def test_cfg_looks_at_a_recipe_whose_images_are_nowhere_and_a_run_does_not(more, vitrun):
+def test_cfg_shows_a_recipe_without_a_data_path_and_a_run_refuses_it(more, vitrun):
     arguments = ["pretrain", "model=vit_l16", *["data=imagenet21k"] * ("data=imagenet21k,folder" not in more), *more]
     done = vitrun(*arguments, "--cfg")
     assert done.returncode == 0 and "data.path=null" in done.stdout
@@ -104,7 +104,7 @@ def test_cfg_prints_overrides_and_runs_nothing(vitrun, tmp_path):
     assert lines["seed=3"] == "command line" and lines["batch=128"] == "conf/pretrain.yaml"
 
 
-def test_a_stream_without_a_sign_shows_another(python_m_vitrun):
+def test_characters_that_the_output_cannot_encode_are_replaced(python_m_vitrun):
     done = python_m_vitrun("compare", PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and "99.42 ? 0.03" in done.stdout, done.stderr
 

@@ -34,5 +34,5 @@ def test_the_jobs_of_a_multirun_search_the_folder_too(vitrun, configs):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg"], []])
-def test_a_folder_that_is_not_there_is_one_sentence(vitrun, arguments):
+def test_a_missing_folder_is_refused_in_one_sentence(vitrun, arguments):
     assert "nowhere" in read_error_line(vitrun("pretrain", "--config-dir", "nowhere", *arguments), 2)

@@ -64,7 +64,7 @@ def test_two_jobs_that_are_the_same_are_refused_with_the_overrides_that_differ(c
     assert error.value.status == 2
 
 
-def test_ctrl_c_stops_a_sweep_which_names_what_failed_and_leaves_the_job_to_go_on(tmp_path):
+def test_ctrl_c_stops_a_sweep_which_names_failed_jobs_and_can_be_continued(tmp_path):
     overrides = ["data.train_images=64", "data.test_images=20", "batch=8", "steps=2000", "warmup=1"]
     name = run.run_name("pretrain", resolve.resolve_recipe("pretrain", [*overrides, "optim.lr=0.001"]))
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -99,7 +99,7 @@ def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "number, send", [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.killpg), (signal.SIGTERM, os.kill)]
 )
-def test_a_sweep_that_is_stopped_lets_its_job_save_and_begins_no_other(tmp_path, number, send):
+def test_a_stopped_sweep_lets_its_job_save_and_starts_no_other(tmp_path, number, send):
     process = start_pretraining(tmp_path, "-m", "seed=0,1")
     output = signal_after_steps(process, tmp_path, 3, number, send)
     assert process.returncode == (ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)

@@ -17,7 +17,7 @@ def finetune(pretrained: str, *overrides: str, res: int = 384) -> tuple[str, ...
     return ("finetune", f"init={pretrained}", f"res={res}", *overrides)
 
 
-def test_a_run_of_the_same_thing_has_its_gap_in_points(make_finished_run, run_compare, tmp_path):
+def test_a_run_of_a_published_setting_has_its_gap_in_points(make_finished_run, run_compare, tmp_path):
     pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
     for seed, top1 in enumerate((0.92, 0.93, 0.94)):
         make_finished_run(finetune(pretrained, "data=cifar100", f"seed={seed}"), {"top1": Metric(top1, "share")}, PAPER)
@@ -34,7 +34,7 @@ def test_a_run_of_the_same_thing_has_its_gap_in_points(make_finished_run, run_co
     assert all(number["source"] for number in table["published"])
 
 
-def test_what_differs_is_said_and_has_no_gap(make_finished_run, run_compare):
+def test_a_run_of_another_setting_is_shown_with_the_differences_and_without_a_gap(make_finished_run, run_compare):
     pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
     make_finished_run(
         finetune(pretrained, "data=cifar100", res=224), {"top1": Metric(0.93, "share")}, {"protocol": "quick"}
@@ -62,7 +62,7 @@ def test_another_model_data_set_or_pretraining_is_no_match(make_finished_run, ru
     assert "In brackets" not in text and "No gap" not in text
 
 
-def test_positions_other_than_the_usual_are_no_gap_but_in_their_table(make_finished_run, run_compare):
+def test_runs_with_2d_positions_have_a_gap_only_in_the_table_of_positions(make_finished_run, run_compare):
     overrides = (*(override.replace("vit_l16", "vit_b16") for override in PRETRAIN), "model.positions=2d")
     pretrained = make_finished_run(overrides, {"top1": Metric(0.4, "share")}, TABLE3)
     make_finished_run(finetune(pretrained, "data=cifar100"), {"top1": Metric(0.93, "share")}, PAPER)
@@ -75,7 +75,7 @@ def test_positions_other_than_the_usual_are_no_gap_but_in_their_table(make_finis
     assert cells["2d shot5", "ours: stem"] == "65.00 ± 1.00 (+1.00)"
 
 
-def test_the_largest_model_has_its_gap_at_the_resolution_of_its_recipe(make_finished_run, run_compare):
+def test_vit_h14_has_its_gap_at_the_resolution_of_its_recipe(make_finished_run, run_compare):
     pretrained = make_finished_run(
         tuple(override.replace("vit_l16", "vit_h14") for override in PRETRAIN), {"top1": Metric(0.4, "share")}, TABLE3
     )
@@ -93,7 +93,7 @@ def test_the_largest_model_has_its_gap_at_the_resolution_of_its_recipe(make_fini
     assert cells["CIFAR-100", "ours: ImageNet-21k, H/14"] == "94.00 (+0.18)"
 
 
-def test_an_ablation_has_no_gap_to_the_whole_recipe(make_finished_run, run_compare):
+def test_an_ablation_has_no_gap_to_the_full_recipe(make_finished_run, run_compare):
     overrides = ("pretrain", "protocol=better_vit", "model=vit_s16", "data=imagenet")
     make_finished_run(overrides, {"top1": Metric(0.77, "share")}, {})
     cells, _ = run_compare("paper=better_vit")
@@ -111,7 +111,7 @@ def test_an_ablation_has_no_gap_to_the_whole_recipe(make_finished_run, run_compa
     assert all(sentence in text for sentence in notes.values())
 
 
-def test_a_run_is_shown_once_and_trials_of_a_grid_never(make_finished_run, run_compare):
+def test_a_run_is_shown_once_and_trials_of_a_grid_are_not_shown(make_finished_run, run_compare):
     pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
     for number, more in enumerate(({}, {"score": "dev"}, {"grid": [0.01, 0.03]}, {"seeds": [0, 1, 2]})):
         make_finished_run(
@@ -123,7 +123,7 @@ def test_a_run_is_shown_once_and_trials_of_a_grid_never(make_finished_run, run_c
     assert cells["CIFAR-100", "ours: ImageNet-21k, L/16"].startswith("90.00 (")
 
 
-def test_an_eval_counts_for_other_labels_than_those_it_was_tuned_on(make_finished_run, run_compare):
+def test_an_eval_is_compared_only_on_labels_that_the_model_was_not_tuned_on(make_finished_run, run_compare):
     pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
     tuned = make_finished_run(finetune(pretrained, "data=imagenet"), {"top1": Metric(0.85, "share")}, PAPER)
     make_finished_run(("eval", f"init={tuned}", "data=imagenet"), {"top1": Metric(0.85, "share")}, {})
@@ -164,7 +164,7 @@ def test_vtab_has_its_tasks_its_groups_and_its_mean_beside_table_9(suite, run_co
     assert cells["VTAB (19)", ours] == "73.81 ± 0.14 (+1.09)"
 
 
-def test_a_suite_with_a_task_missing_says_so_and_has_no_gap(suite, run_compare):
+def test_a_suite_with_a_missing_task_shows_its_count_and_has_no_gap(suite, run_compare):
     suite([task for task in names.VTAB_TASKS if task != "vtab/svhn"], seeds=(0,))
     cells, _ = run_compare("paper=vtab")
     rows = {row for row, column in cells if column.startswith("ours")}
@@ -173,7 +173,7 @@ def test_a_suite_with_a_task_missing_says_so_and_has_no_gap(suite, run_compare):
     assert cells["VTAB structured", "ours: L/16, ImageNet-21k"] == "58.50 (+1.00)"
 
 
-def test_public_weights_are_counted_by_their_tag(make_finished_run, run_compare):
+def test_public_weights_are_compared_by_their_tag(make_finished_run, run_compare):
     make_finished_run(
         ("eval", "init=timm:vit_base_patch16_224.orig_in21k_ft_in1k", "data=imagenet"),
         {"top1": Metric(0.818, "share")},
@@ -183,7 +183,7 @@ def test_public_weights_are_counted_by_their_tag(make_finished_run, run_compare)
     assert cells["timm:vit_base_patch16_224.orig_in21k_ft_in1k", "ours: ImageNet, 224"] == "81.80 (+0.02)"
 
 
-def test_dropout_tells_two_published_numbers_of_one_thing_apart(make_finished_run, run_compare):
+def test_dropout_distinguishes_two_published_numbers(make_finished_run, run_compare):
     overrides = ("finetune", "init=timm:vit_base_patch16_224.orig_in21k", "res=384", "data=cifar10", "steps=10000")
     make_finished_run((*overrides, "epochs=null"), {"top1": Metric(0.99, "share")}, {"protocol": "public_code"})
     make_finished_run(
@@ -195,7 +195,7 @@ def test_dropout_tells_two_published_numbers_of_one_thing_apart(make_finished_ru
 
 
 @pytest.mark.parametrize("name", [name for name in papers.find_table_files() if name != "none"])
-def test_every_table_is_printed_alone_where_there_is_no_run(name, run_compare, tmp_path):
+def test_every_table_is_printed_without_runs(name, run_compare, tmp_path):
     cells, text = run_compare(f"paper={name}")
     assert len(cells) > 2 and "no finished" in text
     assert all(number.source in text for number in papers.load_table(name).numbers)

@@ -22,7 +22,7 @@ def test_runs_on_other_images_are_never_averaged(make_finished_run, run_compare)
     }
 
 
-def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(make_finished_run, run_compare):
+def test_a_value_that_no_run_has_is_refused_and_a_loss_is_not_a_percentage(make_finished_run, run_compare):
     make_finished_run(("pretrain",), {"top1": Metric(0.5, "share"), "loss": Metric(1.25)}, {})
     with pytest.raises(UserError, match="no 'top7'. Did you mean top1"):
         run_compare("commands=pretrain", "values=top7", "paper=none")
@@ -30,7 +30,7 @@ def test_a_value_that_no_run_has_is_refused_and_a_loss_is_no_percentage(make_fin
     assert (cells["shapes", "vit_nano8"], cells["shapes loss", "vit_nano8"]) == ("50.00", "1.25")
 
 
-def test_figures_that_are_no_shares_are_shown_as_they_are_and_texts_not_at_all(make_finished_run, run_compare):
+def test_values_that_are_not_shares_are_shown_unscaled_and_texts_are_refused(make_finished_run, run_compare):
     result = {
         "last": Metric(0.5, "share"),
         "best_layer": "layer2",
@@ -48,7 +48,7 @@ def test_figures_that_are_no_shares_are_shown_as_they_are_and_texts_not_at_all(m
         run_compare(*overrides, "values=[]")
 
 
-def test_how_many_other_shots_were_asked_for_tells_no_runs_apart(make_finished_run, run_compare):
+def test_fewshot_runs_with_other_shots_share_a_column(make_finished_run, run_compare):
     make_finished_run(("fewshot", "init=random:vit_nano8", "shots=5"), {"shot5": Metric(0.5, "share")}, {})
     make_finished_run(
         ("fewshot", "init=random:vit_nano8", "shots=1,5"),
@@ -68,7 +68,7 @@ def test_runs_in_two_precisions_are_never_averaged(make_finished_run, run_compar
     assert cells["shapes", "vit_nano8, precision=bf16"] == "50.00"
 
 
-def test_a_run_without_a_resolution_of_its_own_is_one_of_224_pixels(make_finished_run, run_compare):
+def test_a_run_with_res_null_is_compared_as_224_pixels(make_finished_run, run_compare):
     make_finished_run(("pretrain", "res=null", "model.patch=56"), {"top1": Metric(0.5, "share")}, {})
     cells, _ = run_compare("commands=pretrain", "rows=data", "columns=res", "paper=none")
     assert cells["shapes", "224"] == "50.00"
@@ -97,7 +97,7 @@ def test_a_recipe_that_lacks_an_option_is_left_out_by_name(make_finished_run, ru
     assert f"left out: {other}: its recipe.yaml is of another vitrun" in capsys.readouterr().err
 
 
-def test_rows_and_columns_are_as_one_likes(make_finished_run, run_compare):
+def test_rows_and_columns_can_be_chosen(make_finished_run, run_compare):
     cells, _ = run_compare("paper=table5", "rows=model", "columns=upstream,data")
     assert cells["L/16", "ImageNet-21k, CIFAR-10"] == "99.16"
     with pytest.raises(UserError, match="Did you mean upstream"):
@@ -112,7 +112,7 @@ def test_no_table_and_no_run_is_an_error(make_finished_run, run_compare):
         resolve.resolve_recipe("compare", ["paper=tabel5"])
 
 
-def test_the_files_are_refused_where_they_cannot_be_written(run_compare):
+def test_files_that_cannot_be_written_are_refused(run_compare):
     with pytest.raises(UserError, match="cannot write there") as caught:
         run_compare("paper=table8", save="nowhere/table")
     assert caught.value.status == ExitCode.SPACE

@@ -71,7 +71,7 @@ def doubled(tmp_path) -> Path:
     return folder(tmp_path / "doubled", [*copies, *make_scenes(6, 1)], list(train))
 
 
-def test_each_kind_of_copy_is_found_as_what_it_is_and_nothing_else(run_command, doubled):
+def test_each_kind_of_copy_is_found_and_nothing_else(run_command, doubled):
     recipe, result = run_command("dedup", "data=folder", f"data.path={doubled}")
     kinds = {}
     for pair in pairs(recipe):
@@ -92,7 +92,7 @@ def test_each_kind_of_copy_is_found_as_what_it_is_and_nothing_else(run_command, 
     assert sorted(excluded) == sorted({pair["train"] for pair in pairs(recipe)})
 
 
-def test_an_image_that_cannot_be_read_is_named_and_like_no_other(run_command, doubled):
+def test_an_image_that_cannot_be_decoded_is_named_and_matches_no_other(run_command, doubled):
     (doubled / "train/a/000.png").write_bytes(b"<html>404</html>")
     (doubled / "train/a/002.png").write_bytes(b"<html>500</html>")
     recipe, result = run_command("dedup", "data=folder", f"data.path={doubled}")
@@ -105,7 +105,7 @@ def test_a_mirrored_copy_counts_only_where_training_mirrors(run_command, doubled
     assert {pair["how"] for pair in pairs(recipe)} == {"exact", "near"}
 
 
-def test_features_find_what_they_are_given_weights_for(run_command, doubled):
+def test_features_find_copies_and_more_of_them_at_a_lower_similarity(run_command, doubled):
     overrides = ("data=folder", f"data.path={doubled}", "init=random:vit_nano8", "res=32", "precision=fp32")
     recipe, result = run_command("dedup", *overrides, "similarity=0.999")
     matches = {pair["test"]: pair["train"] for pair in pairs(recipe) if pair["how"] == "features"}
@@ -128,7 +128,7 @@ def test_a_dry_run_finds_the_images_and_writes_nothing(run_command, doubled, tmp
     assert result == {"test_images": len(COPIES) + 6, "train_images": NUMBER} and not (tmp_path / "runs").exists()
 
 
-def test_what_a_dedup_run_found_is_left_out_of_pretraining(run_command, doubled):
+def test_pretraining_leaves_out_the_duplicates_of_a_dedup_run(run_command, doubled):
     overrides = ("data=folder", f"data.path={doubled}")
     searched, counts = run_command("dedup", *overrides)
     training = (*overrides, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
@@ -170,7 +170,7 @@ def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):
         )
 
 
-def test_duplicates_are_those_of_the_same_images_bad_ones_among_them_and_of_no_others(run_command, doubled, tmp_path):
+def test_eval_accepts_a_dedup_run_of_the_same_images_with_bad_ones_and_refuses_others(run_command, doubled, tmp_path):
     overrides = ("data=folder", f"data.path={doubled}")
     run_command("pretrain", *overrides, "model=vit_nano8", "batch=8", "steps=1", "warmup=0")
     (doubled / "test" / "a" / "014.png").write_bytes(b"no image")
@@ -209,12 +209,12 @@ def test_a_wrong_override_of_dedup_is_refused_with_a_suggestion(line, parts, tmp
     assert all(part in str(error.value) for part in parts), str(error.value)
 
 
-def test_what_is_wrong_with_the_test_set_is_said_of_its_own_options(run_command, doubled):
+def test_an_error_in_the_test_set_names_its_options(run_command, doubled):
     with pytest.raises(UserError, match="against=folder has 3 test images as published.*against.test_images=15"):
         run_command("dedup", "against=folder", f"against.path={doubled}", "against.test_images=3")
 
 
-def test_cfg_shows_both_data_sets_and_where_each_came_from(tmp_path):
+def test_cfg_shows_both_data_sets_and_their_sources(tmp_path):
     overrides = ["against=digits", "against.test_images=9", "data.train_images=20"]
     shown = provenance.format_config("dedup", overrides, resolve.resolve_recipe("dedup", overrides))
     sources = {line.split("=")[0]: line.rpartition("# ")[2] for line in shown.splitlines()}

@@ -13,7 +13,7 @@ from vitrun.config import provenance, resolve
 from vitrun.errors import UserError
 
 
-def test_eval_sees_images_as_the_run_did_unless_overridden(run_command):
+def test_eval_takes_the_view_of_the_run_unless_overridden(run_command):
     seen = ("view.resize=small", "view.crop=0.5", "view.antialias=false")
     _, trained = run_command("pretrain", *TINY, *seen)
     recipe, result = run_command("eval")
@@ -37,13 +37,13 @@ def test_eval_takes_the_data_of_the_run_with_what_the_overrides_change(run_comma
     assert where["data.test_images"] == "command line" and where["data.size"] == "the run that init names"
 
 
-def test_a_head_of_other_classes_is_refused(run_command):
+def test_a_head_with_another_number_of_classes_is_refused(run_command):
     run_command("pretrain", *TINY)
     with pytest.raises(UserError, match="120 classes, but digits has 10"):
         run_command("eval", "data=digits")
 
 
-def test_classes_of_other_names_are_warned_of_and_of_another_order_refused(run_command, photographs, tmp_path, capsys):
+def test_other_class_names_cause_a_warning_and_another_order_an_error(run_command, photographs, tmp_path, capsys):
     overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
     run_command("pretrain", *overrides)
     other = shutil.copytree(photographs, tmp_path / "other")

@@ -45,7 +45,7 @@ def answered(recipe) -> dict:
     return pyarrow.parquet.read_table(recipe.runs / run.run_name("eval", recipe) / "preds.parquet").to_pydict()
 
 
-def test_an_image_without_right_labels_counts_neither_as_right_nor_as_wrong(run_command, thousand, tmp_path):
+def test_an_image_without_real_labels_is_not_counted(run_command, thousand, tmp_path):
     names, labels = [validation_file_name(number) for number in range(1, 13)], list(range(12))
     likeliest = logits(
         thousand, open_data_row("imagenet", write_validation_set(tmp_path / "a", names, labels), test_images=12)
@@ -79,7 +79,7 @@ def test_475_of_500_real_images_have_labels_and_the_lists_agree(run_command, sha
 
 
 @pytest.mark.parametrize("name", ["imagenet_a", "imagenet_r"])
-def test_a_model_of_a_thousand_classes_answers_among_the_two_hundred(name, run_command, thousand, tmp_path):
+def test_a_model_of_a_thousand_classes_predicts_among_the_two_hundred(name, run_command, thousand, tmp_path):
     chosen = imagenet.read_subset_labels(name)
     root = write_class_folders(tmp_path / "images", [SYNSETS[label] for label in chosen])
     (root / "README.txt").write_text("as in the archive")
@@ -94,7 +94,7 @@ def test_a_model_of_a_thousand_classes_answers_among_the_two_hundred(name, run_c
     assert result["loss"] == pytest.approx(float(loss), rel=1e-4) and result["images_used"] == 200
 
 
-def test_a_model_of_other_classes_cannot_answer(run_command, tmp_path):
+def test_a_model_of_other_classes_is_refused(run_command, tmp_path):
     root = write_class_folders(
         tmp_path / "images", [SYNSETS[label] for label in imagenet.read_subset_labels("imagenet_a")]
     )
@@ -122,7 +122,7 @@ def objectnet(tmp_path) -> Path:
     return root
 
 
-def test_an_answer_on_objectnet_is_right_by_any_of_the_classes_that_stand_for_its_own(run_command, thousand, objectnet):
+def test_a_prediction_on_objectnet_is_correct_if_it_is_any_matching_class_of_imagenet(run_command, thousand, objectnet):
     overrides = ("data=objectnet", f"data.path={objectnet}", "data.classes=3", "precision=fp32")
     recipe, result = run_command("eval", f"init={thousand}", *overrides)
     split = data.open_split(recipe.data, "test")

@@ -10,7 +10,7 @@ from vitrun.config import resolve
 from vitrun.runtime.console import Screen
 
 
-def test_what_export_writes_for_timm_and_transformers_is_an_init(run_command, tmp_path):
+def test_exports_for_timm_and_transformers_can_be_used_as_init(run_command, tmp_path):
     _, trained = run_command("pretrain", *TINY)
     for to in ("timm", "hf"):
         export.execute(

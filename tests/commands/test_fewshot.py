@@ -29,7 +29,7 @@ def test_a_run_saves_the_keys_of_each_draw_and_prints_the_l2_of_each(run_command
 LINEAR = [*FEW, "data=shapes", "data.target=shape", "data.train_images=60", "probe=linear", "linear.l2=0.1,1"]
 
 
-def test_every_layer_is_probed_whether_read_in_one_pass_or_in_many(run_command, monkeypatch):
+def test_probes_of_all_layers_are_the_same_in_one_pass_and_in_many(run_command, monkeypatch):
     recipe, result = run_command("fewshot", *LINEAR, "layers=all")
     names = [f"layer{n}" for n in range(tables.load_model_rows()["vit_nano8"].depth + 1)]
     assert list(result["metrics"]) == list(result["l2"]) == names
@@ -48,19 +48,19 @@ def test_every_layer_is_probed_whether_read_in_one_pass_or_in_many(run_command, 
         (["probe=linear", "layers=99"], "vit_nano8 has layers 0 to"),
     ],
 )
-def test_layers_that_cannot_be_are_refused(run_command, overrides, sentence):
+def test_layers_that_do_not_exist_are_refused(run_command, overrides, sentence):
     with pytest.raises(UserError, match=sentence):
         run_command("fewshot", *FEW, *overrides)
 
 
-def test_only_the_last_layer_of_a_network_of_timm_or_bit_can_be_read(run_command):
+def test_only_the_last_layer_of_a_network_of_timm_or_bit_can_be_probed(run_command):
     overrides = ["init=random:bit_r50x1", "res=32", "data=shapes", "data.train_images=130", "data.test_images=10"]
     with pytest.raises(UserError, match="bit_r50x1 is not one of .*Use layers=last"):
         run_command("fewshot", *overrides, "probe=linear", "layers=all", dry=True)
     assert 0 <= run_command("fewshot", *LINEAR, "layers=last")[1]["last"] <= 1
 
 
-def test_several_data_sets_are_probed_by_one_command_each_in_its_own_folder(tmp_path):
+def test_one_command_probes_several_data_sets_in_folders_of_their_own(tmp_path):
     overrides = [*FEW, "data=digits,shapes", "shots=1", "seeds=0,1", f"runs={tmp_path}"]
     command = CliRunner()
     first = command.invoke(app.app, ["fewshot", *overrides, "--json"])
@@ -77,7 +77,7 @@ def test_several_data_sets_are_probed_by_one_command_each_in_its_own_folder(tmp_
     assert rows[2][1].startswith(f"{100 * results['digits']['shot1']:.1f} +- ")
 
 
-def test_of_several_data_sets_one_path_is_refused_and_all_are_checked_before_the_first(tmp_path):
+def test_one_path_for_several_data_sets_is_refused_and_all_are_checked_before_the_first(tmp_path):
     command = CliRunner()
     for overrides, sentence in (
         (["data=digits,folder", "data.path=."], "data.path=. is the folder of one data set"),

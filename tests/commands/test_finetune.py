@@ -6,7 +6,7 @@ from helpers.runs import pretrain_tiny
 from vitrun.errors import UserError
 
 
-def test_a_dry_run_leaves_a_damaged_checkpoint_where_it_is(run_command):
+def test_a_dry_run_does_not_move_a_damaged_checkpoint(run_command):
     folder = pretrain_tiny(run_command)
     manifest = next((folder / "checkpoints").glob("step-*")) / "MANIFEST.json"
     manifest.write_text("{")

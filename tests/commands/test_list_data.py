@@ -33,7 +33,7 @@ def test_a_set_on_the_hub_is_pinned_to_a_commit(name):
     assert row["home"] or name in ("folder", "parquet"), "every set says where it comes from"
 
 
-def test_the_table_fits_a_screen_and_has_a_row_for_every_set(capsys):
+def test_the_table_fits_120_columns_and_has_a_row_for_every_set(capsys):
     lines = describe(capsys).splitlines()
     assert max(map(len, lines[: len(FROM_FILES)])) <= 120
     assert set(FROM_FILES) | {"shapes", "digits"} <= {line.split("|")[1].strip() for line in lines if "|" in line}
@@ -122,13 +122,13 @@ def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
     assert "| train | 1,297  | 10 " in describe(capsys, "digits", "data.test_images=500") and "pixels" not in output
 
 
-def test_a_folder_that_is_not_there_cannot_be_described(tmp_path, capsys):
+def test_a_missing_folder_is_refused(tmp_path, capsys):
     with pytest.raises(UserError, match="there is no folder") as error:
         describe(capsys, "folder", f"data.path={tmp_path / 'nowhere'}")
     assert error.value.status == ExitCode.DATA
 
 
-def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read_them(tmp_path, capsys):
+def test_folders_named_like_splits_are_not_classes_and_the_suggested_overrides_read_them(tmp_path, capsys):
     for part in ("Train", "Testing"):
         write_class_folders(tmp_path / part, ["cat", "dog"], 3)
     with pytest.raises(UserError, match="which are parts and not classes: add data.test=Testing data.train=Train"):
@@ -138,7 +138,7 @@ def test_folders_called_as_parts_are_no_classes_and_the_suggested_overrides_read
     assert f"To use it: data=folder {' '.join(overrides)}" in output and "| train | 6      | 2 " in output
 
 
-def test_a_link_that_leads_nowhere_is_named(tmp_path, capsys):
+def test_a_broken_link_is_named(tmp_path, capsys):
     write_class_folders(tmp_path, ["cat", "dog"], 3)
     (tmp_path / "cat" / "4.jpg").symlink_to("nowhere.jpg")
     with pytest.raises(UserError, match="cat/4.jpg cannot be read: .*Restore the file") as error:
@@ -151,7 +151,7 @@ NAMES = [name for name, row in DATA_ROWS.items() if row["source"] in ("files", "
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_published_set_says_where_it_comes_from_if_an_account_is_needed_and_if_no_revision_is_pinned(name, capsys):
+def test_a_published_set_names_its_source_and_whether_it_needs_an_account_and_has_a_revision(name, capsys):
     row = DATA_ROWS[name]
     assert re.search(r"https://.* account .*needed", row["home"]) and row["home"] in describe(capsys, name)
     assert (row["licence"] == "gated") == ("no account" not in row["home"])
@@ -160,7 +160,7 @@ def test_a_published_set_says_where_it_comes_from_if_an_account_is_needed_and_if
 
 
 @pytest.mark.parametrize("task", vtab_tasks.TASKS)
-def test_a_task_of_vtab_shows_what_its_folder_has_where_that_comes_from_and_if_an_account_is_needed(task, capsys):
+def test_a_task_of_vtab_shows_its_layout_its_source_and_whether_an_account_is_needed(task, capsys):
     published = ARCHIVES[vtab_tasks.TASKS[task].builder]
     output = describe(capsys, f"vtab/{task}")
     assert published.layout in output and f"{published.page} ({published.account})" in output

@@ -48,7 +48,7 @@ def done(tmp_path_factory):
         return recipe, run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute), opened
 
 
-def test_the_result_has_the_chosen_learning_rate_the_mean_over_seeds_and_what_led_to_them(done):
+def test_the_result_has_the_trials_the_chosen_learning_rate_the_final_runs_and_their_mean(done):
     recipe, result, _ = done
     scores = {trial["lr"]: trial["top1"] for trial in result["trials"]}
     assert scores.keys() == set(recipe.grid)
@@ -59,7 +59,7 @@ def test_the_result_has_the_chosen_learning_rate_the_mean_over_seeds_and_what_le
     assert result["metrics"]["top1"]["std"] == pytest.approx(np.std(seeds, ddof=1))
 
 
-def test_each_part_of_it_is_an_ordinary_run_and_its_final_ones_are_what_the_overrides_would_have_made(done):
+def test_trials_and_final_runs_equal_single_runs_with_the_same_overrides(done):
     recipe, result, _ = done
     for trial in result["trials"]:
         overrides = [*FAST, f"optim.lr={trial['lr']}", "dev=0.1", "score=dev", f"runs={recipe.runs}"]
@@ -73,7 +73,7 @@ def test_each_part_of_it_is_an_ordinary_run_and_its_final_ones_are_what_the_over
     assert len(list(recipe.runs.iterdir())) == 2 + 2 + 1, "and the procedure itself is one"
 
 
-def test_the_images_are_opened_once_and_the_test_part_only_when_the_choice_is_made(done):
+def test_the_images_are_opened_once_and_the_test_split_only_after_the_choice(done):
     recipe, _, opened = done
     assert opened == ["train", "test"]
     assert [line["part"] for line in lines(recipe) if "part" in line] == ["trial", "trial", "final", "final"]
@@ -83,7 +83,7 @@ def test_the_images_are_opened_once_and_the_test_part_only_when_the_choice_is_ma
             assert "test_data" not in json.loads(about.read_text())
 
 
-def test_what_is_finished_is_not_repeated(done):
+def test_finished_parts_are_not_repeated(done):
     recipe, result, _ = done
     before = attempts(recipe.runs)
     (recipe.runs / run.run_name("finetune", recipe) / "result.json").unlink()  # as if it was killed before its end
@@ -94,14 +94,14 @@ def test_what_is_finished_is_not_repeated(done):
     assert changed == {run.run_name("finetune", recipe), last.name} and set(before.values()) == {1}
 
 
-def test_the_newest_model_is_a_final_one(done):
+def test_the_newest_model_is_a_final_run(done):
     recipe, _, _ = done
     newest = lookup.load_saved_recipe(lookup.find_latest_run(recipe.runs, "eval"), recipe.runs)
     assert newest["score"] == "test" and not newest["grid"] and not newest["seeds"]
 
 
 @pytest.mark.parametrize("best", [0.01, 0.03, 0.1])
-def test_of_equal_learning_rates_the_smallest_is_chosen(best, tmp_path):
+def test_the_smallest_of_equal_learning_rates_is_chosen(best, tmp_path):
     tied = {0.1: 0.5, 0.03: 0.5, 0.01: 0.5} | {best: 0.7 if best != 0.01 else 0.5}
 
     def tune(recipe, run, open_split):
@@ -112,20 +112,20 @@ def test_of_equal_learning_rates_the_smallest_is_chosen(best, tmp_path):
     assert result["lr"] == best and result["metrics"]["top1"]["std"] is None, "one run has no deviation"
 
 
-def test_a_learning_rate_that_breaks_down_is_said_to_and_the_others_go_on(run_command, capsys):
+def test_a_learning_rate_that_diverges_is_reported_and_the_others_continue(run_command, capsys):
     recipe, result = run_command("finetune", *FAST, "grid=1e30,0.1", "dev=0.1")
     scores = {trial["lr"]: trial["top1"] for trial in result["trials"]}
     assert result["lr"] == 0.1 and scores[1e30] is None and 0 <= scores[0.1] <= 1
     assert "learning rate 1e+30 failed: Step" in capsys.readouterr().err
 
 
-def test_where_every_learning_rate_breaks_down_so_does_the_procedure(run_command):
+def test_a_search_fails_if_every_learning_rate_diverges(run_command):
     with pytest.raises(UserError, match="All 2 points of the grid failed") as error:
         run_command("finetune", *FAST, "grid=1e30,1e31", "dev=0.1")
     assert error.value.status == ExitCode.NUMERICS
 
 
-def test_ctrl_c_stops_inside_a_part_and_the_same_command_goes_on(tmp_path):
+def test_ctrl_c_stops_a_search_and_the_same_command_continues_it(tmp_path):
     recipe = resolve.resolve_recipe("finetune", [*WHOLE, f"runs={tmp_path}"])
 
     def interrupted(recipe, run, open_split):
@@ -148,7 +148,7 @@ def test_a_dry_run_estimates_all_runs_and_writes_nothing(run_command, tmp_path):
     assert whole["runs"] == 4 and whole["hours"] > one["hours"] and not (tmp_path / "runs").exists()
 
 
-def test_without_a_grid_the_held_out_images_are_left_out_and_the_test_part_is_tested(run_command):
+def test_a_single_run_leaves_out_the_held_out_images_and_is_tested_on_the_test_split(run_command):
     recipe, result = run_command("finetune", *FAST, "dev=0.2")
     log = (recipe.runs / run.run_name("finetune", recipe) / "log.txt").read_text()
     assert result["test_images"] == 40 and "held out: 351 random training images" in log
@@ -177,13 +177,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize("overrides, message", WRONG, ids=[overrides for overrides, _ in WRONG])
-def test_a_procedure_that_cannot_be_is_refused_before_it_starts(overrides, message):
+def test_an_impossible_search_is_refused_before_it_starts(overrides, message):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe("finetune", ["init=random:vit_nano8", *overrides.split()])
     assert message in str(error.value) and error.value.status == ExitCode.COMMAND
 
 
-def test_of_own_images_that_are_too_few_it_is_said_before_the_first_step(run_command, tmp_path):
+def test_too_few_own_images_are_refused_before_the_first_step(run_command, tmp_path):
     generator = np.random.default_rng(0)
     for n in range(40):
         place = tmp_path / "own" / ("train", "test")[n % 4 == 0] / "ab"[n % 2 == 0]

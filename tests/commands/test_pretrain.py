@@ -11,7 +11,7 @@ from vitrun.runs import run
 from vitrun.runtime.console import Screen
 
 
-def test_a_run_says_what_it_did_and_is_tested_without_augmentation(run_command):
+def test_a_run_with_augmentation_is_tested_without_it(run_command):
     overrides = ("augment=strong2", "smoothing=0.1", "loss=sigmoid", "head_bias=-6.9", "data.flip=true")
     recipe, result = run_command("pretrain", *TINY, *overrides)
     assert recipe.augment.mixup == 0.8 and result["loss"] > 0 and result["test_images"] == 50
@@ -37,13 +37,13 @@ def test_a_dry_run_estimates_by_the_published_sizes_and_downloads_nothing(run_co
     assert result["steps"] == round(1_281_167 / 32) and result["hours"] > 0
 
 
-def test_your_own_folder_trains_by_one_override(run_command, photographs):
+def test_a_folder_of_ones_own_is_trained_on_with_one_override(run_command, photographs):
     overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
     _, result = run_command("pretrain", *overrides)
     assert result["test_images"] == 8
 
 
-def test_images_in_one_folder_with_the_runs_are_read_again_and_again(monkeypatch, photographs, tmp_path):
+def test_images_beside_the_runs_folder_are_found_by_every_command(monkeypatch, photographs, tmp_path):
     overrides = ("model=vit_nano8", "data=folder", "data.path=.", "batch=4", "warmup=1")
     for place in (photographs, photographs / "train"):  # split by folders, and by names
         monkeypatch.chdir(place)

@@ -18,7 +18,7 @@ MASKED_RUNS = [
 
 
 @pytest.mark.parametrize("overrides", MASKED_RUNS)
-def test_what_masked_patches_trained_is_fine_tuned_like_any_run(run_command, tmp_path, overrides):
+def test_a_network_pretrained_on_masked_patches_is_fine_tuned_like_any_other(run_command, tmp_path, overrides):
     recipe, result = run_command("pretrain", *TINY, *overrides)
     assert result["masked_loss"] > 0 and "top1" not in result
     assert ("colour_accuracy" in result) == (recipe.objective == COLOUR_OBJECTIVE)

@@ -57,7 +57,7 @@ def run_command(recipe, screen=Screen(quiet=True)) -> dict:
     return run.execute_run("finetune", recipe, screen, finetune.execute)
 
 
-def test_each_task_has_a_process_and_none_is_repeated(root, tmp_path, capfd):
+def test_finished_tasks_are_not_repeated_and_missing_ones_are_named(root, tmp_path, capfd):
     recipe = load(root, tmp_path, "data.tasks=pets,dtd,flowers102")
     dtd = run_command(expand.expand_suite(recipe)["dtd"])  # as an earlier start, killed after this task, has left it
     result = run_command(recipe, Screen())
@@ -69,7 +69,7 @@ def test_each_task_has_a_process_and_none_is_repeated(root, tmp_path, capfd):
     assert re.search(r"\| pets +\| natural +\| missing", output) and "all (2/19)" in output
 
 
-def test_a_task_whose_original_has_come_since_is_run_and_no_other_again(root, tmp_path, capfd, monkeypatch):
+def test_a_task_whose_original_was_added_is_run_and_finished_tasks_are_not_repeated(root, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(subprocesses, "run_process", run_forked)
     originals, runs = tmp_path / "originals", tmp_path / "runs"
     shutil.copytree(root / "dtd", originals / "dtd")
@@ -107,7 +107,7 @@ def test_a_failed_task_stops_no_other_is_named_and_is_tried_again(root, tmp_path
         assert re.search(r"\| dtd +\| natural +\| failed \(5\)", output) and "all (1/19)" in output
 
 
-def test_the_overrides_of_a_task_make_its_recipe_and_nothing_else(root, tmp_path):
+def test_the_overrides_of_a_task_resolve_to_its_recipe(root, tmp_path):
     adamw = ["optim=adamw", "optim.betas=[0.9,0.95]", "ema=0.9", "save_minutes=0.5"]
     for overrides in ([], adamw, [*VPT, "grid=0.1,0.2"]):
         recipe = load(root, tmp_path, "data.tasks=pets,dspr_loc", *overrides)
@@ -138,7 +138,7 @@ def test_a_dry_run_estimates_all_tasks_and_writes_nothing(root, tmp_path):
     assert estimate["tasks"] == 2 and estimate["runs"] == 4 and estimate["hours"] > 0 and not any(tmp_path.iterdir())
 
 
-def test_without_any_original_it_says_where_it_looked(tmp_path):
+def test_a_suite_without_any_original_is_refused(tmp_path):
     with pytest.raises(UserError, match="has none of the originals") as error:
         run_command(load(tmp_path, tmp_path / "runs"))
     assert error.value.status == ExitCode.DATA
@@ -158,7 +158,7 @@ def results(**changes: dict | None) -> dict[str, dict]:
     return {name: result for name, result in (whole | changes).items() if result}
 
 
-def test_the_mean_of_nineteen_is_that_of_all_tasks_and_its_deviation_that_of_the_seeds_means():
+def test_mean19_is_over_all_tasks_and_its_deviation_over_the_means_of_seeds():
     summary = vtab_suite.summarize_suite(results())
     assert summary["mean19"].mean == pytest.approx(0.39)
     assert summary["mean19"].std == pytest.approx(np.std([0.38, 0.40], ddof=1))
@@ -166,7 +166,7 @@ def test_the_mean_of_nineteen_is_that_of_all_tasks_and_its_deviation_that_of_the
     assert groups == pytest.approx([0.33, 0.385, 0.445]) and "mean" not in summary and "tasks" not in summary
 
 
-def test_where_a_task_is_missing_no_mean_is_called_that_of_nineteen_or_of_its_group():
+def test_a_mean_with_a_missing_task_is_not_named_mean19_or_after_its_group():
     summary = vtab_suite.summarize_suite(results(pets=None))
     assert summary["tasks"] == "18/19" and "mean" in summary and not {"mean19", "natural", "pets"} & set(summary)
     shown = vtab_suite.format_results(results(pets=None), dict.fromkeys(TASKS, "missing"))
@@ -175,7 +175,7 @@ def test_where_a_task_is_missing_no_mean_is_called_that_of_nineteen_or_of_its_gr
 
 
 @pytest.mark.parametrize("command", ["pretrain", "fewshot", "eval", "dedup"])
-def test_only_finetune_takes_a_suite(command):
+def test_only_finetune_accepts_a_suite(command):
     overrides = ["data=vtab", *[SCRATCH] * (command in ("fewshot", "eval")), *["against=digits"] * (command == "dedup")]
     with pytest.raises(
         UserError, match="data=vtab: is a suite of 19 tasks, for vitrun finetune only: .* data=vtab/"
@@ -197,13 +197,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize("overrides, message", WRONG, ids=[overrides for overrides, _ in WRONG])
-def test_a_suite_that_cannot_be_is_refused_before_its_first_task(overrides, message):
+def test_an_impossible_suite_is_refused_before_its_first_task(overrides, message):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe("finetune", [SCRATCH, *overrides.split()])
     assert message in str(error.value) and error.value.status == ExitCode.COMMAND
 
 
-def test_a_task_of_a_suite_is_named_as_one_alone(root, tmp_path):
+def test_a_task_of_a_suite_has_the_run_name_of_a_single_task(root, tmp_path):
     task = expand.expand_suite(load(root, tmp_path))["dtd"]
     assert (
         run.run_name("finetune", task)

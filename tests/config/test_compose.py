@@ -30,7 +30,7 @@ RECIPE_FILES = sorted(path.relative_to(composition.CONF) for path in composition
 
 
 @pytest.mark.parametrize("command", RECIPES)
-def test_every_command_has_a_recipe_without_any_choice(command, tmp_path):
+def test_every_command_has_a_recipe_without_optional_overrides(command, tmp_path):
     assert type(resolve.resolve_recipe(command, add_required_overrides(command, [], tmp_path))) is RECIPES[command]
 
 
@@ -59,7 +59,7 @@ def test_nothing_is_trained_on_a_set_for_evaluation(command, name, tmp_path):
 
 
 @pytest.mark.parametrize("file", RECIPE_FILES, ids=str)
-def test_every_recipe_file_is_applied_to_the_choices_that_it_is_for(file, tmp_path):
+def test_every_recipe_file_is_applied_to_its_protocol_data_and_models(file, tmp_path):
     path, (_, command, *names) = file.with_suffix("").as_posix(), file.with_suffix("").parts
     protocol, *names = names if command != "fewshot" else ("", *names)
     chosen = {"protocol": protocol, "data": "/".join(names)}
@@ -106,7 +106,7 @@ def conf(tmp_path, monkeypatch):
     return tmp_path / "conf"
 
 
-def test_a_copied_row_is_called_as_its_file_and_an_unsound_one_is_named(conf):
+def test_a_row_must_have_the_name_of_its_file_and_an_invalid_one_is_named(conf):
     copy = conf / "model" / "mine.yaml"
     shutil.copy(conf / "model" / "vit_nano8.yaml", copy)
     with pytest.raises(UserError, match="conf/model/mine.yaml has the name vit_nano8: write name: mine"):
@@ -131,7 +131,7 @@ def test_a_row_may_inherit_from_another_wherever_it_is_read(conf, group, parent)
         assert resolve.resolve_recipe("eval", [SCRATCH, "data=mine"]).data.name == "mine"
 
 
-def test_composing_equals_that_of_stock_hydra_and_leaves_hydra_as_it_was():
+def test_composing_equals_stock_hydra_and_restores_its_state():
     ours = composition.compose("pretrain", ["data=cifar10", "optim=sgd", "optim.lr=0.5"])
     with initialize_config_dir(str(composition.CONF), version_base="1.3"):
         stock = hydra.compose("pretrain", ["data=cifar10", "optim=sgd", "optim.lr=0.5"], return_hydra_config=True)

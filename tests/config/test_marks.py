@@ -25,7 +25,7 @@ MARKS = [
 
 
 @pytest.mark.parametrize("command, overrides, changes", MARKS, ids=[" ".join(overrides) for _, overrides, _ in MARKS])
-def test_the_first_lines_mark_what_differs_from_the_recipe_and_nothing_else(command, overrides, changes):
+def test_the_first_lines_mark_exactly_the_differences_from_the_recipe(command, overrides, changes):
     lines = list_deviations(command, overrides)
     if changes is None:
         assert lines == []
@@ -82,14 +82,14 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize("command, row, variants, values", PUBLISHED, ids=[f"{p[1][0]} {p[2]}" for p in PUBLISHED])
-def test_what_the_paper_ran_too_is_marked_as_published(command, row, variants, values):
+def test_variants_that_the_paper_ran_are_marked_as_published(command, row, variants, values):
     expected = [
         f"a published variant: {override} (there {value})" for override, value in zip(variants.split(), values.split())
     ]
     assert list_deviations(command, [*row, *variants.split()])[1:] == expected
 
 
-def test_whatever_a_file_calls_published_is_among_these():
+def test_every_published_variant_of_a_file_is_tested():
     files = {file.relative_to(composition.CONF).with_suffix("") for file in composition.CONF.rglob("*.yaml")}
     contents = [composition.read_config_file(str(file)) for file in files]
     entries = [entry for content in contents for entry in content.get("by_model", {}).values() if entry]
@@ -110,7 +110,7 @@ PARTS = [  # of what was published together, or for another row
 
 
 @pytest.mark.parametrize("command, row, changed, values", PARTS, ids=[changed for _, _, changed, _ in PARTS])
-def test_a_part_of_what_was_published_differs(command, row, changed, values):
+def test_a_part_of_a_published_variant_is_marked_as_different(command, row, changed, values):
     expected = [
         f"differs from the recipe: {override} (there {value})"
         for override, value in zip(changed.split(), values.split())

@@ -154,7 +154,7 @@ def test_every_wrong_override_is_refused_with_a_suggestion(command, overrides, o
 
 
 @pytest.mark.parametrize("override", ["seed=0,", "seed=[1,2", "model.patch=8)", "seed=,", "runs=null"])
-def test_an_unreadable_value_is_shown_back_without_the_terms_of_a_parser(override):
+def test_a_value_that_cannot_be_parsed_is_shown_without_the_terms_of_a_parser(override):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe("pretrain", [override])
     sentence = str(error.value)
@@ -199,13 +199,13 @@ def test_commas_are_sweeps_everywhere_else(command, overrides, jobs):
     assert expand_sweep(command, overrides) == jobs
 
 
-def test_a_sweep_names_no_value_twice():
+def test_a_sweep_with_a_repeated_value_is_refused():
     with pytest.raises(UserError, match="has 0 twice"):
         expand_sweep("pretrain", ["seed=0,1,0"])
 
 
 @pytest.mark.parametrize("text", ["10000", "1e4", "10_000", "1.0e4"])
-def test_a_whole_number_may_be_written_as_people_write_it(text):
+def test_an_integer_may_be_written_with_an_exponent_or_underscores(text):
     recipe = resolve.resolve_recipe("pretrain", [f"steps={text}", f"batch={text}"])
     assert (recipe.steps, recipe.batch) == (10_000, 10_000) and type(recipe.steps) is type(recipe.batch) is int
 

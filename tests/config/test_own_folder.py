@@ -36,7 +36,7 @@ def test_a_model_of_ones_own_inherits_from_vitruns_and_is_found_wherever_a_model
     assert lookup.find_architecture(recipe.init, recipe.runs) == model
 
 
-def test_a_named_folder_is_searched_instead_and_an_empty_name_searches_none(workplace, tmp_path, monkeypatch):
+def test_a_named_folder_replaces_the_default_one_and_an_empty_name_disables_both(workplace, tmp_path, monkeypatch):
     workplace("model/other.yaml", MODEL.replace("mine", "other"), "configs of 'mine'")
     monkeypatch.setenv(own_folder.VARIABLE, "configs of 'mine'")
     assert resolve.resolve_recipe("pretrain", ["model=other"]).model.name == "other"
@@ -54,7 +54,7 @@ def test_a_named_folder_that_is_missing_or_replaces_a_command_is_refused(workpla
     assert (error.value.option, error.value.status) == (own_folder.VARIABLE, 2)
 
 
-def test_vitruns_own_folder_and_that_of_another_application_are_none_of_the_users(workplace, monkeypatch):
+def test_vitruns_own_folder_and_that_of_another_application_are_not_searched(workplace, monkeypatch):
     workplace("config.yaml", "# @package _global_\ndefaults:\n  - model: mine\n")
     assert composition.config_folders() == [composition.CONF]
     monkeypatch.chdir(composition.CONF.parent)
@@ -62,7 +62,7 @@ def test_vitruns_own_folder_and_that_of_another_application_are_none_of_the_user
 
 
 @pytest.mark.parametrize("content", [FOREIGN, "- a list\n", "a: [\n", "# @package _global_\nlr: 1\n", ""])
-def test_own_files_that_are_no_rows_are_left_out_and_refused_by_name_if_used(workplace, content):
+def test_own_files_that_are_not_rows_are_skipped_and_refused_by_name_if_used(workplace, content):
     workplace("model/foreign.yaml", content)
     workplace("data/foreign.yaml", content)
     rows, errors = tables.load_rows("model", Model)
@@ -73,7 +73,7 @@ def test_own_files_that_are_no_rows_are_left_out_and_refused_by_name_if_used(wor
         tables.load_model_row("foreign")
 
 
-def test_a_file_named_as_one_of_vitruns_replaces_it_and_the_first_lines_of_a_run_say_so(workplace):
+def test_a_file_with_the_name_of_vitruns_replaces_it_and_the_first_lines_of_a_run_say_so(workplace):
     workplace("model/vit_nano8.yaml", MODEL.replace("mine", "vit_nano8"))
     workplace("optim/_half.yaml", "lr: 0.5\n")
     for command, overrides in (("pretrain", ["model=vit_nano8"]), ("finetune", ["init=random:vit_nano8"])):

@@ -34,9 +34,7 @@ NO_RECIPE = [  # overrides, for what there are recipes, protocols that have one
 @pytest.mark.parametrize(
     "command, overrides, choices, others", NO_RECIPE, ids=[" ".join(overrides) for _, overrides, *_ in NO_RECIPE]
 )
-def test_a_protocol_that_is_named_and_has_no_recipe_is_refused_with_those_there_are(
-    command, overrides, choices, others
-):
+def test_a_chosen_protocol_without_a_recipe_is_refused_with_those_that_have_one(command, overrides, choices, others):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe(command, overrides)
     assert choices in str(error.value) and f"another protocol, {others}" in str(error.value)
@@ -44,7 +42,7 @@ def test_a_protocol_that_is_named_and_has_no_recipe_is_refused_with_those_there_
 
 
 @pytest.mark.parametrize("command, name", [("pretrain", "bit_hyperrule"), ("finetune", "augreg")])
-def test_a_protocol_of_the_other_command_is_refused_with_those_that_fit(command, name):
+def test_a_protocol_of_another_command_is_refused_with_those_of_this_one(command, name):
     with pytest.raises(UserError, match=", ".join(tables.list_groups(command)["protocol"])) as error:
         resolve.resolve_recipe(command, [f"protocol={name}"])
     assert (error.value.status, error.value.option) == (ExitCode.COMMAND, "protocol")
@@ -58,7 +56,7 @@ def test_every_protocol_has_recipes_and_every_folder_of_recipes_a_protocol(comma
 
 
 @pytest.mark.parametrize("data", ["folder", "parquet"])
-def test_bit_hyper_rule_on_own_images_crops_as_it_does_and_says_which_part_it_is(data):
+def test_bit_hyper_rule_on_own_images_names_the_part_of_the_rule_it_applies(data):
     overrides = [SCRATCH, f"data={data}", "data.path=/", "protocol=bit_hyperrule"]
     recipe = resolve.resolve_recipe("finetune", overrides)
     assert (recipe.steps, recipe.drops, recipe.data.crop) == (500, (200, 300, 400), "square")
@@ -91,7 +89,7 @@ FOR_ONE = [
 
 
 @pytest.mark.parametrize("weights, protocol, data, values", FOR_ONE, ids=["-".join(case[:3]) for case in FOR_ONE])
-def test_fine_tuning_knows_what_was_published_for_the_model_of_its_weights(weights, protocol, data, values):
+def test_fine_tuning_takes_the_values_published_for_the_model_of_its_weights(weights, protocol, data, values):
     recipe = resolve.resolve_recipe("finetune", [f"init={weights}", f"protocol={protocol}", f"data={data}"])
     tree = trees.to_plain_tree(recipe)
     assert {key: trees.get_value(tree, key) for key in values} == {
@@ -99,7 +97,7 @@ def test_fine_tuning_knows_what_was_published_for_the_model_of_its_weights(weigh
     }
 
 
-def test_a_run_and_a_file_of_weights_are_known_by_their_model_too(tmp_path):
+def test_values_by_model_apply_to_the_model_of_a_run_and_of_a_file_of_weights(tmp_path):
     file = tmp_path / "ViT-B_16.npz"
     file.write_bytes(b"weights")
     overrides = ["protocol=public_code", "data=cifar10", f"runs={tmp_path}"]

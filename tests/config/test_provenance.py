@@ -50,7 +50,7 @@ SHOWN = [
 @pytest.mark.parametrize(
     "command, overrides", SHOWN, ids=[" ".join([command, *overrides]) for command, overrides in SHOWN]
 )
-def test_what_cfg_shows_pastes_back_to_the_same_recipe(command, overrides):
+def test_the_output_of_cfg_resolves_to_the_same_recipe(command, overrides):
     recipe = resolve.resolve_recipe(command, overrides)
     shown = provenance.format_config(command, overrides, recipe)
     pasted = [override for line in shown.splitlines() for override in shlex.split(line.rpartition("  # ")[0])]
@@ -84,7 +84,7 @@ MISSING = [  # what does not say all yet, the option that shows it, what is said
 @pytest.mark.parametrize(
     "command, overrides, key, message", MISSING, ids=[" ".join(overrides) for _, overrides, *_ in MISSING]
 )
-def test_cfg_shows_what_is_missing_and_pasted_back_it_is_refused(command, overrides, key, message):
+def test_cfg_shows_missing_options_as_null_and_a_run_refuses_them(command, overrides, key, message):
     shown = provenance.format_config(command, overrides, resolve.resolve_recipe(command, overrides, running=False))
     pasted = [override for line in shown.splitlines() for override in shlex.split(line.rpartition("  # ")[0])]
     assert f"{key}=[]" in pasted if key == "fewshot.paths" else f"{key}=null" in pasted
@@ -134,7 +134,7 @@ UNREAD = [
 @pytest.mark.parametrize(
     "command, overrides, message", UNREAD, ids=[f"{command} {overrides}" for command, overrides, _ in UNREAD]
 )
-def test_an_override_that_nothing_reads_is_refused(command, overrides, message):
+def test_an_unused_override_is_refused(command, overrides, message):
     job = (overrides.split(), resolve.resolve_recipe(command, overrides.split()))
     if message is None:
         unused.check_unused(command, [job])

@@ -38,7 +38,7 @@ def test_a_recipe_file_has_the_values_of_the_same_overrides(mine):
     assert resolve.resolve_recipe("pretrain", [mine()]) == resolve.resolve_recipe("pretrain", overrides)
 
 
-def test_overrides_go_over_a_recipe_file_and_a_duration_over_one_in_another_unit(mine):
+def test_overrides_replace_values_of_a_recipe_file_and_its_duration_in_another_unit(mine):
     recipe = resolve.resolve_recipe("pretrain", ["batch=32", mine(), "steps=9", "warmup=0", "augment=none"])
     assert (recipe.batch, recipe.steps, recipe.epochs, recipe.augment.layers) == (32, 9, None, 0)
     assert recipe.optim.lr == 2e-3
@@ -78,7 +78,7 @@ def test_a_wrong_recipe_file_is_refused_with_its_name(mine, content, option, mes
     assert message in str(error.value)
 
 
-def test_a_recipe_file_that_is_missing_is_refused_with_what_it_takes():
+def test_a_missing_recipe_file_is_refused_with_the_option_for_published_recipes():
     with pytest.raises(UserError, match="protocol=NAME chooses a published recipe") as error:
         resolve.resolve_recipe("finetune", [SCRATCH, "recipe=paper_table4"])
     assert (error.value.option, error.value.status) == ("recipe", ExitCode.COMMAND)

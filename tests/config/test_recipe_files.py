@@ -83,7 +83,7 @@ def test_pretraining_takes_the_row_of_table_3_by_itself(row):
     ("jft300m", "bit_r200x3"), ("jft300m", "vit_s16"), ("shapes", "vit_ti16"), ("cifar10", "vit_ti4"),
     ("shapes", "vit_nano8"),
 ])  # fmt: skip
-def test_where_table_3_has_no_row_the_run_composes_and_the_first_lines_say_so(data, model):
+def test_a_run_without_a_row_in_table_3_composes_and_its_first_lines_say_so(data, model):
     overrides = pretrain_overrides(data, model)
     assert resolve.resolve_recipe("pretrain", overrides).protocol == (
         "paper_table3" if data.startswith("image") or "bit" in model else "small"
@@ -109,7 +109,7 @@ def test_augreg_augments_each_model_as_big_vision_does(data, model):
 
 
 @pytest.mark.parametrize("level", ["none", "medium2", "strong2"])
-def test_an_override_chooses_another_level_than_the_recipe_and_is_marked(level):
+def test_an_override_of_the_augmentation_level_is_marked(level):
     overrides = pretrain_overrides(
         "imagenet", "vit_b16", "protocol=augreg", f"augment={level}", "model.stochastic_depth=0.1"
     )
@@ -121,7 +121,7 @@ def test_an_override_chooses_another_level_than_the_recipe_and_is_marked(level):
 
 
 @pytest.mark.parametrize("epochs", [90, 150, 300])
-def test_better_plain_vit_is_that_of_its_authors(epochs):
+def test_better_vit_has_the_values_of_its_authors(epochs):
     recipe = resolve.resolve_recipe(
         "pretrain", pretrain_overrides("imagenet", "vit_s16", "protocol=better_vit", f"epochs={epochs}")
     )
@@ -143,7 +143,7 @@ def test_masked_patches_are_trained_as_in_the_paper():
 
 
 @pytest.mark.parametrize("data", TABLE4)
-def test_fine_tuning_as_the_paper_is_table_4(data):
+def test_fine_tuning_protocols_have_the_values_of_table_4_and_of_the_public_code(data):
     steps, grid, dev, warmup, lr = TABLE4[data]
     recipe = resolve.resolve_recipe("finetune", finetune_overrides(data, "protocol=paper_table4"))
     assert (recipe.steps, recipe.grid, recipe.dev, recipe.seeds) == (steps, grid, dev, (0, 1, 2))
@@ -191,7 +191,7 @@ def test_prompt_tuning_chooses_among_sixteen_and_has_five_seeds(data):
 
 
 @pytest.mark.parametrize("data", HYPER_RULE)
-def test_bit_follows_its_hyper_rule(data):
+def test_bit_hyper_rule_has_the_values_of_its_paper(data):
     recipe = resolve.resolve_recipe("finetune", finetune_overrides(data, "protocol=bit_hyperrule"))
     values = recipe.steps, recipe.warmup, recipe.drops, recipe.augment.mixup, recipe.res
     assert values == HYPER_RULE[data]

@@ -65,7 +65,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("command, overrides, parts", REFUSED, ids=[" ".join(overrides) for _, overrides, _ in REFUSED])
-def test_what_cannot_be_is_refused_with_its_arithmetic(command, overrides, parts):
+def test_impossible_combinations_are_refused_with_their_arithmetic(command, overrides, parts):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe(command, overrides)
     assert all(part in str(error.value) for part in parts), str(error.value)

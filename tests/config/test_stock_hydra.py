@@ -78,7 +78,7 @@ def test_every_choice_of_a_group_is_one_of_stock_hydra(group):
 ACCEPTANCE = ["protocol=augreg", "model=vit_b16", "data=imagenet", "optim.lr=0.1", "augment=none"]
 
 
-def test_a_run_and_what_it_says_of_its_recipe_take_three_trees_at_most():
+def test_a_run_and_its_provenance_compose_at_most_three_trees():
     composition.compose_cached.cache_clear()
     recipe = resolve.resolve_recipe("pretrain", ACCEPTANCE)
     unused.check_unused("pretrain", [(ACCEPTANCE, recipe)])

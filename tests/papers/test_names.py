@@ -13,19 +13,19 @@ PAPER_NAMES = {
 
 
 @pytest.mark.parametrize("row, paper", PAPER_NAMES.items())
-def test_a_row_has_its_published_name_and_a_changed_one_its_own(row, paper):
+def test_a_row_has_its_published_name_and_a_changed_row_does_not(row, paper):
     options = tables.read_row("model", row)
     assert names.paper_model_name(options["name"], options) == paper
     if "depth" in options:
         assert names.paper_model_name(options["name"], options | {"depth": 1}) == row
 
 
-def test_two_rows_share_a_published_name_only_where_they_are_one_model_at_two_resolutions():
+def test_rows_share_a_published_name_only_if_they_are_one_model_at_two_resolutions():
     shared = {row for row, paper in PAPER_NAMES.items() if list(PAPER_NAMES.values()).count(paper) > 1}
     assert shared == {"swin_b", "swin_b384", "swin_l", "swin_l384"}
 
 
-def test_names_and_published_weights_are_no_part_of_a_recipe():
+def test_paper_names_and_published_weights_are_not_in_a_recipe():
     assert not {"paper", "weights"} & tables.read_row("model", "vit_b16").keys()
     assert not {"paper", "weights"} & compose.compose_config("pretrain", ["model=vit_b16"])["model"].keys()
 
@@ -54,11 +54,11 @@ PUBLIC = [
 
 
 @pytest.mark.parametrize("init, model, trained, protocol", PUBLIC)
-def test_public_weights_are_known_by_their_names(init, model, trained, protocol):
+def test_public_weights_are_recognized_by_their_names(init, model, trained, protocol):
     assert names.training_data_of(init) == trained
     assert model is None or (names.paper_model_name(init), names.pretraining_protocol_of(init)) == (model, protocol)
 
 
-def test_files_of_public_weights_are_known_by_their_stems():
+def test_files_of_public_weights_are_recognized_by_their_stems():
     for stem, model in (("R50+ViT-B_16", "R50+B/16"), ("R50_L_32-i21k-300ep", "R50+L/32"), ("BiT-M-R152x4", "R152x4")):
         assert names.paper_model_name(stem) == model

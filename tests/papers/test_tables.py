@@ -40,22 +40,22 @@ def test_every_table_loads_and_every_number_has_a_source(name):
 
 
 @pytest.mark.parametrize("name", papers.find_table_files())
-def test_no_number_stands_twice_in_a_place_of_its_table(name):
+def test_no_cell_of_a_table_has_two_numbers(name):
     table = papers.load_table(name)
     places = [tuple(number.fields.get(field) for field in (*table.rows, *table.columns)) for number in table.numbers]
     assert len(places) == len(set(places))
 
 
 @pytest.mark.parametrize("name", papers.find_table_files())
-def test_what_a_table_matches_is_a_fact_of_a_run_or_the_metric(name):
+def test_the_keys_that_a_table_matches_are_facts_of_a_run_or_the_metric(name):
     assert set(papers.load_table(name).match) <= {*FACT_NAMES, "metric"}
 
 
-def test_compare_takes_every_table_and_no_other():
+def test_compare_accepts_exactly_the_tables_of_the_package():
     assert set(get_args(PublishedTable)) == set(papers.find_table_files())
 
 
-def test_a_wrong_name_offers_the_nearest():
+def test_a_wrong_table_name_is_refused_with_the_nearest():
     with pytest.raises(UserError, match="Did you mean table5"):
         papers.load_table("tabel5")
 
@@ -87,7 +87,7 @@ def test_the_tasks_of_table_9_average_to_table_2(model, upstream):
     assert sum(groups) / 19 == pytest.approx(average)
 
 
-def test_the_groups_of_big_transfer_average_to_its_score():
+def test_the_groups_of_the_bit_table_average_to_its_score():
     for model in ("R152x4", "R101x3"):
         accuracies = numbers("bit", model=model)
         groups = [accuracies[group] * len(tasks) for group, tasks in names.VTAB_GROUPS.items()]
@@ -114,7 +114,7 @@ def test_table_5_repeats_table_6_but_for_the_largest_model():
     assert 0 < max(apart.values()) < 0.5
 
 
-def test_the_cost_in_table_6_is_that_of_our_networks():
+def test_the_cost_in_table_6_is_that_of_our_models():
     rows = {tables.load_model_info(name).paper: row for name, row in tables.load_model_rows().items()}
     seen = 0
     for number in (number for number in papers.load_table("table6").numbers if not number.percent):

@@ -60,14 +60,14 @@ DAMAGE = [
 NAMES = ["truncated", "bit", "missing", "no manifest", "half a manifest", "empty", "a list", "no keys"]
 
 
-def test_what_is_saved_is_found_whole(folder, warnings):
+def test_a_saved_checkpoint_is_found_complete(folder, warnings):
     newest = checkpoints.find_newest(folder, warnings.append)
     assert newest == folder / "step-00000020" and not warnings
     assert (newest / "model.bin").read_bytes() == CONTENT
     assert json.loads((newest / "MANIFEST.json").read_text())["recipe"] == "x"
 
 
-def test_where_there_never_was_a_checkpoint_there_is_none(tmp_path, warnings):
+def test_a_missing_folder_has_no_checkpoint(tmp_path, warnings):
     assert checkpoints.find_newest(tmp_path / "nowhere", warnings.append) is None and not warnings
 
 
@@ -92,7 +92,7 @@ def test_every_single_flipped_bit_of_a_file_is_found(folder):
     assert checkpoints.find_problem(checkpoint) is None
 
 
-def test_no_flipped_bit_of_the_manifest_vouches_for_other_content_or_ends_in_a_traceback(folder):
+def test_a_flipped_bit_of_the_manifest_never_passes_as_other_content_or_ends_in_a_traceback(folder):
     checkpoint = folder / "step-00000020"
     files = json.loads((checkpoint / "MANIFEST.json").read_text())["files"]
     for bit in range(0, (checkpoint / "MANIFEST.json").stat().st_size * 8, 7):
@@ -102,7 +102,7 @@ def test_no_flipped_bit_of_the_manifest_vouches_for_other_content_or_ends_in_a_t
         flip(checkpoint / "MANIFEST.json", bit)
 
 
-def test_where_none_is_sound_the_run_ends_and_keeps_ending(folder, warnings):
+def test_a_run_without_a_sound_checkpoint_is_refused_every_time(folder, warnings):
     for name in ("step-00000010", "step-00000020"):
         hurt(folder / name, flip)
     for _ in range(2):
@@ -126,7 +126,7 @@ def test_latest_is_only_a_hint(folder, warnings, hint):
     assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000020" and not warnings
 
 
-def test_the_newest_two_remain(folder):
+def test_the_newest_two_checkpoints_remain(folder):
     for step in (30, 40, 100):
         checkpoints.save(folder, step, write, {})
         assert len(checkpoints.list_checkpoints(folder)) == checkpoints.KEEP_LAST == 2
@@ -166,7 +166,7 @@ def test_a_step_is_saved_once(folder):
     assert checkpoints.save(folder, 20, never, {}) == folder / "step-00000020"
 
 
-def test_a_checkpoint_of_a_later_vitrun_is_refused_and_left_where_it_is(folder):
+def test_a_checkpoint_of_a_later_vitrun_is_refused_and_not_moved(folder):
     path = folder / "step-00000020" / "MANIFEST.json"
     manifest = json.loads(path.read_text()) | {"schema": checkpoints.SCHEMA + 1}
     path.write_text(json.dumps(manifest))
@@ -192,7 +192,7 @@ checkpoints.save(Path(sys.argv[1]), 30, write, {})
 """
 
 
-def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_whole(folder, warnings):
+def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_sound(folder, warnings):
     with subprocess.Popen([sys.executable, "-c", KILLED, folder], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "writing\n"
         process.send_signal(signal.SIGKILL)

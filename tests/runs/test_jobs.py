@@ -43,7 +43,7 @@ def test_an_estimate_counts_every_run_of_each_kind():
     assert jobs.estimate([("search", 19)], {"search": estimate}.get)["runs"] == 95
 
 
-def test_results_are_tabulated_by_their_shares_in_percent():
+def test_results_are_tabulated_with_shares_in_percent():
     results = {
         "digits": metrics.to_plain({"shot1": Metric(0.5, "share", 0.01), "images_used": 40}),
         "shapes": metrics.to_plain({"shot5": Metric(0.25, "share"), "loss": Metric(1.0)}),

@@ -15,7 +15,7 @@ def test_a_run_in_another_folder_is_refused_with_the_overrides_that_name_it(run_
     assert f"runs={folder.parent} init={folder.name}" in str(error.value)
 
 
-def test_a_run_whose_folder_was_renamed_is_still_what_its_recipe_says(run_command):
+def test_a_renamed_run_is_described_by_its_recipe(run_command):
     folder = pretrain_tiny(run_command)
     folder = folder.rename(folder.with_name("mine"))
     assert lookup.resolve_init("latest", folder.parent, "finetune") == "mine"

@@ -16,7 +16,7 @@ def test_a_result_survives_json_and_has_each_mean_under_its_name():
     assert metrics.read_metrics(plain) == {"shot5": RESULT["shot5"], "loss": RESULT["loss"], "images": Metric(40)}
 
 
-def test_a_deviation_is_shown_beside_its_mean_and_a_list_a_line_an_item():
+def test_a_result_prints_deviations_beside_means_and_one_line_per_item_of_a_list():
     lines = format_result(metrics.to_plain(RESULT | {"trials": [{"lr": 0.1, "top1": 0.5}, {"lr": 1.0, "top1": None}]}))
     assert lines[0].split() == ["shot5", "0.5", "±", "0.1"]
     assert [line.split(maxsplit=1)[1] for line in lines[-2:]] == ["lr 0.1, top1 0.5", "lr 1, top1 None"]

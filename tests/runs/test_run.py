@@ -26,7 +26,7 @@ def test_a_run_is_named_after_what_it_computes():
     assert name("model=timm", "model.name=../a b").startswith("pretrain-.._a_b-shapes-")
 
 
-def test_a_byte_that_is_no_text_in_the_metrics_is_passed_over(run_command):
+def test_bytes_in_the_metrics_that_are_not_text_are_ignored(run_command):
     folder = pretrain_tiny(run_command)
     with open(folder / "metrics.jsonl", "ab") as file:
         file.write(b"\xff\xfe\n")
@@ -52,7 +52,7 @@ def open_run(tmp_path) -> run.Run:
     return started
 
 
-def test_a_line_that_cannot_be_written_costs_one_warning_and_no_run(tmp_path, monkeypatch):
+def test_metrics_that_cannot_be_written_cause_one_warning_and_do_not_end_the_run(tmp_path, monkeypatch):
     opened, warnings = open_run(tmp_path), []
     monkeypatch.setattr(opened, "warn", warnings.append)
     (opened.folder / "metrics.jsonl").unlink()
@@ -62,7 +62,7 @@ def test_a_line_that_cannot_be_written_costs_one_warning_and_no_run(tmp_path, mo
     assert len(warnings) == 1 and "metrics.jsonl" in warnings[0]
 
 
-def test_after_half_a_line_the_next_attempt_begins_a_line_of_its_own(tmp_path):
+def test_an_attempt_starts_a_new_line_after_an_incomplete_one(tmp_path):
     opened = open_run(tmp_path)
     with open(opened.folder / "metrics.jsonl", "a") as file:
         file.write('{"attempt": 1, "st')  # as a killed process leaves it
@@ -108,7 +108,7 @@ def test_a_finished_run_whose_weights_have_changed_since_is_refused(run_command,
     assert error.value.status == ExitCode.CHECKPOINT
 
 
-def test_a_folder_of_this_name_with_another_recipe_is_not_taken_for_the_run(run_command):
+def test_a_folder_with_the_name_of_the_run_but_another_recipe_is_refused(run_command):
     recipe, _ = run_command("pretrain", *TINY)
     file = recipe.runs / run.run_name("pretrain", recipe) / "recipe.yaml"
     file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
@@ -119,7 +119,7 @@ def test_a_folder_of_this_name_with_another_recipe_is_not_taken_for_the_run(run_
 
 
 @pytest.mark.parametrize("file", ["recipe.yaml", "about.json", "preds.parquet", "result.json"])
-def test_a_file_that_finds_no_room_ends_the_run_with_a_sentence(tmp_path, monkeypatch, file):
+def test_a_full_disk_ends_the_run_with_one_sentence(tmp_path, monkeypatch, file):
     opened = open_run(tmp_path)
 
     def refuse(path):
@@ -134,7 +134,7 @@ def test_a_file_that_finds_no_room_ends_the_run_with_a_sentence(tmp_path, monkey
     )
 
 
-def test_a_run_whose_checkpoint_finds_no_room_does_not_begin(run_command, tmp_path, monkeypatch):
+def test_a_run_does_not_start_without_room_for_a_checkpoint(run_command, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: usage._replace(free=10**6))
     for dry in (True, False):

@@ -14,7 +14,7 @@ from vitrun.runtime.console import Screen
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_how_far_a_run_is_can_be_read_on_any_terminal(monkeypatch, capsys, width):
+def test_progress_is_readable_on_a_terminal_of_any_width(monkeypatch, capsys, width):
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
     screen = Screen()
@@ -27,7 +27,7 @@ def test_how_far_a_run_is_can_be_read_on_any_terminal(monkeypatch, capsys, width
     assert "pretrain 29/1500 12 min left" in re.sub(r"[ \u2501\u2578\u257a]+", " ", shown)
 
 
-def test_training_goes_on_when_nobody_reads_what_it_prints(tmp_path):
+def test_training_continues_when_its_output_is_closed(tmp_path):
     overrides = [*TINY, f"runs={tmp_path / 'runs'}"]
     process = subprocess.Popen([sys.executable, "-m", "vitrun", "pretrain", *overrides], stdout=subprocess.PIPE)
     process.stdout.readline()
@@ -38,7 +38,7 @@ def test_training_goes_on_when_nobody_reads_what_it_prints(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
-def test_a_result_that_cannot_be_printed_is_no_success():
+def test_a_result_that_cannot_be_printed_is_an_error():
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "vitrun", "data"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == ExitCode.SPACE and done.stderr.count("\n") == 1 and "No space left" in done.stderr

@@ -21,7 +21,7 @@ def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_worker(toke
     assert batch_size % micro == 0 and micro <= max(1, batch_size // 2)
 
 
-def test_what_draws_random_numbers_trains_with_one_worker():
+def test_a_network_with_dropout_trains_with_one_worker():
     machine = Machine("cpu", "fp32")
     machine.workers = 4
     row = tables.load_model_rows()["vit_nano8"]
@@ -47,7 +47,7 @@ with ThreadPoolExecutor(1) as pool:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than GNU's")
-def test_memory_that_a_worker_frees_is_reused_by_the_next_step(tmp_path):
+def test_memory_that_a_worker_frees_is_reused(tmp_path):
     overrides = ["pretrain", *TINY, "steps=1", "warmup=0", f"runs={tmp_path}", "--quiet"]
     without_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(

@@ -45,7 +45,7 @@ def losses(folder: Path) -> list[float]:
     return [line["loss"] for line in map(json.loads, metrics.read_text().splitlines()) if "loss" in line]
 
 
-def test_several_ranks_train_as_one_does(run_command, tmp_path):
+def test_several_ranks_train_like_one(run_command, tmp_path):
     recipe, _ = run_command(*tiny("batch=31"))
     statuses, output = run_ranks(2, tiny("batch=31", f"runs={tmp_path / 'two'}"))
     assert statuses == [0, 0], output
@@ -54,7 +54,7 @@ def test_several_ranks_train_as_one_does(run_command, tmp_path):
     assert (tmp_path / "two" / run.run_name("pretrain", recipe)).is_dir(), "its name does not depend on the ranks"
 
 
-def test_every_test_image_counts_exactly_once_whatever_the_ranks(run_command, tmp_path):
+def test_every_test_image_counts_exactly_once_for_any_number_of_ranks(run_command, tmp_path):
     runs, few = [f"runs={tmp_path / 'runs'}", "--json"], ["data.test_images=2", "batch=5", f"runs={tmp_path / 'few'}"]
     run_command(*tiny())
     expected = run_command("eval", *EXACT)[1]
@@ -72,7 +72,7 @@ def test_every_test_image_counts_exactly_once_whatever_the_ranks(run_command, tm
     assert len(others) == 2 and all(other == first for other in others)
 
 
-def test_what_ends_one_rank_ends_all_and_the_run_goes_on_to_the_same_bits(tmp_path):
+def test_the_end_of_one_rank_ends_all_and_the_resumed_run_has_the_same_bits(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     overrides = tiny("steps=20", "model.dropout=0.1", "ema=0.9", "save_minutes=0")
     assert run_ranks(2, [*overrides, f"runs={whole}"])[0] == [0, 0]
@@ -122,19 +122,19 @@ def test_bad_images_are_counted_over_all_ranks(tmp_path):
     assert run_ranks(2, [*overrides, "bad_images=0.14", f"runs={tmp_path / 'fewer'}"])[0] == [ExitCode.DATA] * 2
 
 
-def test_torchrun_starts_them(tmp_path):
+def test_torchrun_starts_the_ranks(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "vitrun"]
     subprocess.run([*command, *tiny("steps=2", "warmup=0", f"runs={tmp_path}")], check=True, timeout=120)
     assert len(list(tmp_path.glob("*/result.json"))) == 1
 
 
-def test_a_run_alone_asks_no_other():
+def test_a_single_process_is_rank_0_of_1():
     assert (distributed.rank(), distributed.world_size(), distributed.all_gather_object(3)) == (0, 1, [3])
 
 
 @pytest.mark.parametrize(
     "error", [UserError("too large.", ExitCode.DATA, option="lr", value="1e9"), Interrupted(ExitCode.TERMINATED)]
 )
-def test_an_error_reaches_the_other_ranks_whole(error):
+def test_an_error_reaches_the_other_ranks_unchanged(error):
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is type(error) and vars(copy) == vars(error) and str(copy) == str(error)

@@ -13,7 +13,7 @@ def test_a_file_is_replaced_whole_and_no_partial_file_is_left(tmp_path):
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_a_write_that_fails_leaves_what_was_there_before(tmp_path, folder):
+def test_a_failed_write_leaves_the_old_content(tmp_path, folder):
     def write(partial, text="new"):
         if folder:
             partial.mkdir()

@@ -10,7 +10,7 @@ from vitrun.runtime import random
 INDICES = np.arange(2000)
 
 
-def test_a_number_belongs_to_its_index_whatever_else_is_asked_for():
+def test_a_number_depends_on_its_index_and_not_on_the_others_drawn_with_it():
     whole = random.uniform(0, "crop", 3, INDICES, 4)
     mixed = np.random.default_rng(0).permutation(INDICES)
     assert np.array_equal(random.uniform(0, "crop", 3, mixed, 4), whole[mixed])
@@ -18,7 +18,7 @@ def test_a_number_belongs_to_its_index_whatever_else_is_asked_for():
         assert np.array_equal(random.uniform(0, "crop", 3, np.asarray(part), 4), whole[part])
 
 
-def test_the_type_of_the_index_does_not_matter():
+def test_the_integer_type_of_the_index_does_not_matter():
     wide, narrow = (random.uniform(0, "crop", 0, INDICES.astype(kind), 2) for kind in (np.int64, np.int32))
     assert np.array_equal(wide, narrow)
 
@@ -30,7 +30,7 @@ def test_another_seed_purpose_or_epoch_gives_unrelated_numbers(other):
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.1
 
 
-def test_numbers_are_about_uniform_in_the_unit_interval_and_do_not_repeat():
+def test_numbers_are_uniform_in_the_unit_interval_and_do_not_repeat():
     numbers = random.uniform(5, "crop", 0, np.arange(20_000), 3)  # [20000, 3]
     assert numbers.shape == (20_000, 3) and numbers.dtype == np.float64
     assert numbers.min() >= 0 and numbers.max() < 1
@@ -49,7 +49,7 @@ def split_mix_64(state: int) -> int:
     return z ^ z >> 31
 
 
-def test_the_numbers_are_those_of_split_mix_64_on_every_machine():
+def test_the_numbers_are_those_of_split_mix_64():
     golden = 0x9E3779B97F4A7C15
     assert split_mix_64(1234567 + golden) == 6457827717110365317, "as published for seed 1234567"
     start = random.derive_seed(0, "crop", 1)
