@@ -22,10 +22,10 @@ def raise_bad_image(index: int, error: BadImage) -> None:
 
 
 def read_or_next(split: Split, index: int, bad: Callable[[int, BadImage], None]) -> tuple[int, np.ndarray]:
-    """Return the image at ``index`` or, if it is bad, the next readable one (cyclically), with its index before it.
+    """Return ``index`` and its image or, if that is bad, those of the next readable image (cyclically).
 
-    The split alone decides which image that is, so a resumed run reads the same. ``bad`` is called with the index and
-    the error of each bad image, and may raise to end the run.
+    Which image that is depends on the split alone, so a resumed run reads the same. ``bad`` is called with the index
+    and the error of each bad image, and may raise to end the run.
     """
     for row in chain(range(index, len(split)), range(index)):
         try:

@@ -18,7 +18,7 @@ def open_split(
     """Return the ``train`` or ``test`` part of a data set; small sets of equally sized images are decoded into memory.
 
     Downloads show their progress on ``screen``. Long work (a download, the indexing of many shards) calls ``tick``
-    again and again, which may raise to stop it. Raise UserError if the part cannot be read, is empty or has no labels.
+    repeatedly, which may raise to stop it. Raise UserError if the part cannot be read, is empty or has no labels.
     """
     source = find_source(data)
     split = source.open(data, part, screen, tick)

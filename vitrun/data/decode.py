@@ -2,7 +2,7 @@
 
 The first bytes of a file decide its format, not its name. Grey is repeated in all three channels, palettes are looked
 up, alpha is dropped and not blended, CMYK and YCCK are converted to RGB as Pillow does, 16 bits are cut to the upper 8,
-and of an animation the first frame is taken. The EXIF orientation is ignored. torchvision's ImageFolder, timm and,
+and an animation is read as its first frame. The EXIF orientation is ignored. torchvision's ImageFolder, timm and,
 except for CMYK, ``tf.io.decode_image(channels=3)`` do the same; Hugging Face ``datasets`` rotates images by EXIF, which
 changes results. A truncated file is an error. Damage inside a JPEG that libjpeg conceals is not, because published data
 sets contain such files (beagle_116 and chihuahua_121 of Oxford Pets).

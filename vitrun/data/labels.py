@@ -1,4 +1,4 @@
-"""Mappings of a data set's labels: none, to ReaL's lists, or to some of ImageNet's classes."""
+"""Replacement of a data set's labels: by ReaL's lists, by some of ImageNet's classes, or none."""
 
 import json
 import re
@@ -120,7 +120,7 @@ def map_to_imagenet_200(data: recipes.Files, split: Split) -> Split:
 
 
 def map_objectnet(data: recipes.Files, split: Split) -> Split:
-    """Return the images of the classes that ImageNet has too, with the ImageNet labels that stand for each class.
+    """Return the images of the classes that ImageNet has too, with the ImageNet labels of each class.
 
     The mapping is read from the four files in ``mappings`` of the official archive.
     """
@@ -143,16 +143,18 @@ def map_objectnet(data: recipes.Files, split: Split) -> Split:
 
 
 def read_objectnet_mappings(folder: Path) -> dict[str, list[int]]:
-    """Return the ImageNet labels that stand for each image folder of ObjectNet; folders without any are omitted."""
+    """Return the ImageNet labels that mean the same as each image folder of ObjectNet; omit folders without any."""
 
-    def read(name: str) -> str:
+    def read_text(name: str) -> str:
         return (folder / name).read_text(encoding="utf-8")
 
-    folder_of = {name: folder for folder, name in json.loads(read("folder_to_objectnet_label.json")).items()}
-    label_of_id = {number: int(label) for label, number in json.loads(read("pytorch_to_imagenet_2012_id.json")).items()}
-    lines = read("imagenet_to_label_2012_v2").splitlines()
+    folder_of = {name: folder for folder, name in json.loads(read_text("folder_to_objectnet_label.json")).items()}
+    label_of_id = {
+        number: int(label) for label, number in json.loads(read_text("pytorch_to_imagenet_2012_id.json")).items()
+    }
+    lines = read_text("imagenet_to_label_2012_v2").splitlines()
     label_of = {line.strip(): label_of_id[number] for number, line in enumerate(lines)}
-    shared = json.loads(read("objectnet_to_imagenet_1k.json"))
+    shared = json.loads(read_text("objectnet_to_imagenet_1k.json"))
     return {folder_of[name]: [label_of[synset] for synset in names.split("; ")] for name, names in shared.items()}
 
 

@@ -1,4 +1,4 @@
-"""Batches of views of images, made by threads while the previous step is computed."""
+"""Batches of views of images, computed by threads during the previous step."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,7 +17,7 @@ from vitrun.data.split import DECODE_POOL, BadImage, Split
 from vitrun.runtime import distributed
 
 T = TypeVar("T")
-PREFETCHED_BATCHES = 2  # batches made in advance
+PREFETCHED_BATCHES = 2  # batches computed in advance
 POLL_SECONDS = 0.1  # seconds between checks whether a batch is still needed
 VIEW_CHUNK_IN_MEMORY = 128  # images in memory per call: many, to share its cost, few enough for the CPU's caches
 VIEW_CHUNK = 16  # images per task of a thread: many, to share the cost of a call, few enough to use all threads
@@ -28,7 +28,7 @@ class View(Protocol):
 
     @property
     def res(self) -> int:
-        """The side of a view in pixels."""
+        """Return the side of a view in pixels."""
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
         """Return the views of B images, by epoch and index if they are random."""
@@ -124,7 +124,7 @@ def load_views(
 
 
 def prefetch(items: Iterator[T], cores: int = 1) -> Iterator[T]:
-    """Yield the same items, made in advance by a thread that computes on ``cores``; raise the errors of that thread."""
+    """Yield the same items, computed in advance by a thread that uses ``cores``; raise the errors of that thread."""
     queue: Queue[tuple[Any, BaseException | None]] = Queue(PREFETCHED_BATCHES)
     done = Event()
 

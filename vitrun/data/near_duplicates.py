@@ -1,11 +1,11 @@
 """Test images that are in a training set too: exact copies, and near-duplicates by a perceptual hash or by features.
 
 The paper removes near-duplicates "following BiT" (section 4.1), and BiT (arXiv 1912.11370, appendix C) publishes
-neither its detector nor a list: these detectors are different, and so are their counts.
+neither its detector nor a list of the images: the detectors here are others, and find other numbers of images.
 
 The hash is the signs of the lowest frequencies of the discrete cosine transform of a small grey view, after Zauner
 2010 ("Implementation and benchmarking of perceptual image hash functions", section 3.2.1), which has 64 of them
-and compares with their median. Mirroring an image changes the signs of the odd horizontal frequencies, and no other.
+and compares with their median. Mirroring an image changes the signs of the odd horizontal frequencies only.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ COSINES = torch.cos(
 MIRROR_SIGNS = torch.from_numpy(
     1.0 - 2.0 * (ACROSS[LOWEST_FREQUENCIES] % 2)
 ).float()  # [HASH_BITS] 1, or -1 if mirroring changes the sign
-BLANK_VIEW = torch.zeros(HASH_SIDE, HASH_SIDE)  # stands for an image that cannot be read
+BLANK_VIEW = torch.zeros(HASH_SIDE, HASH_SIDE)  # in place of an image that cannot be read
 
 
 @dataclass(frozen=True)

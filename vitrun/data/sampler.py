@@ -20,7 +20,7 @@ class Order:
 
     @property
     def windows(self) -> int:
-        """The number of windows in an epoch."""
+        """Return the number of windows in an epoch."""
         return -(-int(self.starts[-1]) // self.buffer)
 
     def indices(self, seed: int, epoch: int, positions: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def shuffle_window(order: Order, seed: int, epoch: int, number: int) -> np.ndarr
     """Return the shuffled images of a window: [``order.buffer``], fewer in the last one."""
     first = number * order.buffer
     size = min(order.buffer, int(order.starts[-1]) - first)
-    # Windows are numbered over all epochs: if an epoch is one window, that has the number of the epoch.
+    # Windows are numbered over all epochs: if an epoch is one window, its number is that of the epoch.
     positions = first + random.make_generator(seed, "order", epoch * order.windows + number).permutation(size)
     shards = random.make_generator(seed, "shards", epoch).permutation(len(order.starts) - 1)
     lengths = np.diff(order.starts)[shards]

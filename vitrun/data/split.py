@@ -19,8 +19,8 @@ from vitrun.recipes import count_held_out
 from vitrun.runtime import random
 
 Encoded = bytes | memoryview | np.ndarray  # an image file's bytes, or its pixels: uint8 [h, w] or [h, w, 3]
-# A thread that sets its number of threads sets it for all threads that have not read theirs yet: the main thread reads
-# its own first, so that it keeps its number.
+# torch.set_num_threads also sets the number of all threads that have not read theirs yet: the main thread reads its own
+# here, before the threads of the pool start, so that it does not change.
 torch.get_num_threads()
 DECODE_POOL = ThreadPoolExecutor(os.cpu_count(), "decode", partial(torch.set_num_threads, 1))
 
@@ -56,9 +56,9 @@ class Split:
     sizes: np.ndarray | None = None  # [N] bytes of each encoded image, if known without reading it
     skipped: int = 0  # number of bad images that were dropped
     full_identity: str = ""  # ``identity`` before they were dropped
-    location: str = ""  # the files that it comes from, if a user should know
+    location: str = ""  # the files that it was read from, if a user should know
     accepted: np.ndarray | None = None  # [N, A] labels that count as correct, padded with -1; None for `labels`
-    imagenet_labels: np.ndarray | None = None  # [C, A] ImageNet labels that stand for each class, if they do
+    imagenet_labels: np.ndarray | None = None  # [C, A] ImageNet labels that mean the same as each class, if any
     shard_order: Order | None = None  # the order for training, if reading at random is slow
     index_fingerprint: str | None = None  # of keys and labels, if an index has it
 
@@ -67,17 +67,17 @@ class Split:
 
     @property
     def correct_labels(self) -> np.ndarray:
-        """The labels that count as correct: [N, A], padded with -1; an image without any is not counted."""
+        """Return the labels that count as correct, [N, A] padded with -1; an image without any is not counted."""
         return self.labels.reshape(len(self), -1) if self.accepted is None else self.accepted
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits of a SHA-256 over classes, keys, labels, correct labels, and file sizes."""
+        """Return 16 hex digits of a SHA-256 over classes, keys, labels, correct labels, and file sizes."""
         return self.hash_facts(self.labels, self.accepted, self.imagenet_labels, self.sizes)
 
     @cached_property
     def identity(self) -> str:
-        """16 hex digits of a SHA-256 over classes, keys and file sizes, of bad images too, but not over labels."""
+        """Return 16 hex digits of a SHA-256 over classes, keys and file sizes, of bad images too, but not labels."""
         return self.full_identity or self.hash_facts(self.sizes)
 
     def hash_facts(self, *facts: np.ndarray | None) -> str:
@@ -95,7 +95,7 @@ class Split:
 
     @cached_property
     def order(self) -> Order:
-        """The order in which training reads the images."""
+        """Return the order in which training reads the images."""
         return self.shard_order or Order(np.array([0, len(self)]), len(self))
 
     def targets(self, indices: np.ndarray) -> Tensor:
@@ -133,7 +133,7 @@ class Split:
         )
 
     def raw(self, index: int) -> np.ndarray:
-        """Return the image at ``index`` as it is stored: its bytes, or its pixels if these are in memory."""
+        """Return the image at ``index`` as stored: its bytes, or its pixels if they are in memory."""
         if self.pixels is not None:
             return self.pixels[index].numpy()
         assert self.read_encoded is not None

@@ -25,7 +25,7 @@ HEADER = ["split", "images", "classes", "a class", "format", "width", "height", 
 def print_summary(data: recipes.Data, screen: Screen) -> None:
     """Print one row per part of a data set as its folder has it.
 
-    Of a folder of any data set it shows every split, and the overrides that read it.
+    For a folder that is not a known data set, print every split, and the overrides that read it.
     """
     if isinstance(data, recipes.Files) and data.name in OWN_FOLDER_ROWS:
         parts, overrides = open_unknown_folder(data)

@@ -15,17 +15,17 @@ from vitrun.runtime.device import Machine
 
 @dataclass
 class Predictions:
-    """What a network predicted for N images."""
+    """Predictions of a network for N images."""
 
     labels: np.ndarray  # [N], or [N, K] padded with -1
-    indices: np.ndarray  # [N] places in the split
+    indices: np.ndarray  # [N] indices in the split
     top_classes: np.ndarray  # [N, 5] the likeliest classes, likeliest first; all classes if there are fewer
     losses: np.ndarray = field(repr=False)  # [N]
 
     def accuracy(self, k: int, correct: np.ndarray | None = None) -> float:
         """Return the share of images with a correct label among the ``k`` likeliest classes.
 
-        ``correct`` [N, A] holds the correct labels of each image, padded with -1; None stands for ``labels``. Images
+        ``correct`` [N, A] holds the correct labels of each image, padded with -1; None means ``labels``. Images
         without any do not count.
         """
         correct = self.labels.reshape(len(self.labels), -1) if correct is None else correct
@@ -53,7 +53,7 @@ def predict(
 def compute_features(
     network: Network, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the head reads, float32 [N, D], and the labels [N], of every image of ``batches``."""
+    """Return the input of the head, float32 [N, D], and the label, [N], of every image of ``batches``."""
 
     def extract(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return network.features(images).float(), labels
@@ -71,8 +71,8 @@ def run_inference(
 ) -> Sequence[np.ndarray]:
     """Apply ``function(*inputs, *targets)`` to every batch; return its outputs concatenated, and the images' indices.
 
-    The network is in evaluation mode. Every rank gets the outputs of all ranks, in the order of the split. ``tick`` is
-    called with the number of images after each batch.
+    The network is put into evaluation mode. Every rank gets the outputs of all ranks, in the order of the split.
+    ``tick`` is called with the number of images after each batch.
     """
     network.eval()
     parts = []

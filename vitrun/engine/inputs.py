@@ -28,7 +28,7 @@ def open_training_data(
     """Return the images to train on and those to test on.
 
     ``excluded`` names dedup runs or files of keys, whose images are left out. The share ``dev`` of the training images
-    is held out; with ``score="dev"`` it is what is tested.
+    is held out; with ``score="dev"`` it is the test part.
     """
     ranks = distributed.world_size()
     if recipe.batch < ranks:
@@ -53,8 +53,8 @@ def open_parts(
 ) -> list[data.Split]:
     """Return the ``parts`` of a data set; with ``skip_bad`` without unreadable images, the first without ``excluded``.
 
-    Raise UserError (exit code 3) if the data changed since the run began, or if training and test images are the same
-    or have different classes. A dry run gets published sizes for what it would have to download.
+    Raise UserError (exit code 3) if the data has changed since the run started, or if training and test images are the
+    same or have different classes. A dry run gets published sizes for what it would have to download.
     """
     published = [data.make_placeholder_split(source, part) for part in parts] if run.dry and not excluded else []
     splits = [split for split in published if split is not None]
@@ -111,5 +111,5 @@ def check_train_and_test(source: recipes.Data, train: data.Split, test: data.Spl
 def make_eval_batches(
     split: data.Split, res: int, view: recipes.View, batch: int, machine: Machine
 ) -> Iterator[data.Batch]:
-    """Yield batches of every image of a split once, as test images look under ``view`` at ``res``, computed ahead."""
+    """Yield batches of every image of a split once, as ``view`` shows test images at ``res``, computed in advance."""
     return data.prefetch(data.test_batches(split, CenterCropView(res, **asdict(view)), batch), machine.loader_threads)

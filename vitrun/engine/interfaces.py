@@ -1,4 +1,4 @@
-"""What the trainer asks of an objective and of a probe: it gets both as objects from the command."""
+"""Interfaces of objectives and probes, which a command builds and passes to the trainer."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from vitrun.runtime.device import Machine
 
 
 class Objective(Protocol):
-    """What a network is trained for: one file each in ``objectives/``."""
+    """Training objective: its loss, its batches and its metrics. Each is one file in ``objectives/``."""
 
     def check_data(self, *splits: Split) -> None:
         """Raise UserError if a split lacks what the objective needs, such as one label an image."""
@@ -27,7 +27,7 @@ class Objective(Protocol):
 
     @property
     def loss(self) -> Callable[..., Tensor]:
-        """Return the function of what the network outputs, and of the targets, that gives each image's loss [B]."""
+        """Return the loss function: outputs of the network and targets -> the loss of each image, [B]."""
 
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]

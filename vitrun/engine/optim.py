@@ -44,7 +44,7 @@ def convert_weight_decay(options: Adam | Sgd) -> float:
     """Return the weight decay as torch's optimizers expect it.
 
     A step of AdamW takes ``lr(t) * rate`` of each weight, which is what the paper's rates mean (arXiv 2106.10270,
-    section 3.3): they are used as they are. In big_vision (optax.py) the decay is added after the multiplication by the
+    section 3.3): they are used unchanged. In big_vision (optax.py) the decay is added after the multiplication by the
     highest learning rate, and before that by the schedule s(t), which is 1 at most: a step takes ``s(t) * rate``. As
     lr(t) = lr * s(t), both are the same if big_vision's rate is divided by the highest learning rate.
     """
@@ -58,8 +58,8 @@ def is_decayed(name: str, parameter: torch.Tensor) -> bool:
     return parameter.ndim > 1 and name.endswith("weight")
 
 
-# A schedule is a function of the highest learning rate, the one to end at, the share of the decay that is done, in
-# [0, 1), and the number of drops that are passed.
+# A schedule is a function of the highest learning rate, the last one, the share of the decay that is done, in [0, 1),
+# and the number of drops so far.
 SCHEDULES: dict[str, Callable[[float, float, float, int], float]] = {
     "cosine": lambda lr, end, progress, drops: end + (lr - end) * (0.5 * (1 + cos(pi * progress))),
     "linear": lambda lr, end, progress, drops: end + (lr - end) * (1 - progress),

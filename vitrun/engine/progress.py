@@ -1,4 +1,4 @@
-"""Progress of training: a bar, a line of metrics a step, an ETA, and the stop that a user asks for."""
+"""Progress of training: a bar, a line of metrics per step, an ETA, and the check for a request to stop."""
 
 import time
 from typing import Any
@@ -9,10 +9,12 @@ from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.console import format_duration, format_speed
 
-SLOW_STEP_SECONDS = 10  # after so long in a step the bar counts its images
-LONG_RUN_SECONDS = 20 * 60  # a run of at least so long gets a line with its ETA,
-ETA_SECONDS = 20  # after so many seconds, even if no step is done,
-ETA_MICRO_BATCHES = 4  # and micro-batches. The first, whose batch was not computed ahead, counts for neither
+SLOW_STEP_SECONDS = 10  # after so many seconds in a step the bar counts its images
+LONG_RUN_SECONDS = 20 * 60  # a run that takes longer gets a line with its ETA
+# The ETA is printed after so many seconds and micro-batches, even if no step is done yet. Neither counts the first
+# micro-batch, whose images were not computed in advance.
+ETA_SECONDS = 20
+ETA_MICRO_BATCHES = 4
 
 
 class Meter:
@@ -34,7 +36,7 @@ class Meter:
         self.progress.__exit__(*error)
 
     def tick(self, images: int) -> None:
-        """Count a micro-batch of so many images; raise Interrupted if the user asked to stop."""
+        """Count a micro-batch of ``images`` on this rank; raise Interrupted if the user asked to stop."""
         self.images += images * distributed.world_size()
         self.ticks += 1
         self.run.raise_if_interrupted(images)
@@ -69,7 +71,7 @@ class Meter:
         self.progress.log(text)
 
     def pause(self, seconds: float) -> None:
-        """Leave the last ``seconds``, which were not training, out of speed and duration."""
+        """Exclude the last ``seconds``, which were not training, from speed and duration."""
         self.started += seconds
         self.first_tick = self.first_tick[0] + seconds, self.first_tick[1]
 

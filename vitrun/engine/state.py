@@ -1,4 +1,4 @@
-"""What training changes, and its checkpoints."""
+"""The state of training, and its checkpoints."""
 
 import json
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from vitrun.runs.run import Run
 
 @dataclass
 class TrainState:
-    """What training changes, and all that a checkpoint has to hold."""
+    """Everything that training changes, and that a checkpoint therefore stores."""
 
     network: models.Network
     optimizer: torch.optim.Optimizer

@@ -24,7 +24,7 @@ def load_init(
 ) -> models.LoadedModel:
     """Return the network of a resolved ``init``; log which tensors were loaded, resized, dropped and are new.
 
-    ``classes`` puts a new zero head on; ``res`` resamples the position table. None leaves either as it is.
+    ``classes`` puts a new zero head on; ``res`` resamples the position table. None leaves either unchanged.
     """
     if init.startswith("random:"):
         model = tables.load_model_row(init.removeprefix("random:"))

@@ -63,7 +63,7 @@ def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | 
 
 
 def assemble_timm_network(source: IdentifiedWeights, model: Timm, classes: int | None, res: int | None) -> LoadedModel:
-    """Return the network of timm of a file whose layout is known."""
+    """Return timm's network of a file whose layout is known."""
     number, old_res = count_classes(source, classes), source.res or DEFAULT_RES
     network = wrap_timm_network(model, source.classes or 1, old_res)
     mappings, dropped = match_tensors(source, network, classes is not None)
@@ -79,7 +79,7 @@ def assemble_timm_network(source: IdentifiedWeights, model: Timm, classes: int |
 def adapt_timm_network(
     network: TimmNetwork, old_res: int, classes: int | None, res: int | None, dropped: dict[str, list[str]]
 ) -> LoadedModel:
-    """Return a network of timm with another resolution and another head, unless ``res`` or ``classes`` is None."""
+    """Return a network of timm with the resolution ``res`` and a new head of ``classes``, unless these are None."""
     tensors = network.state_dict()
     resized: dict[str, list[str]] = {}
     new: dict[str, list[str]] = {}
@@ -98,7 +98,7 @@ def match_tensors(
 ) -> tuple[dict[str, TensorMapping], dict[str, list[str]]]:
     """Return the mapping of each tensor to load, and the unused names in the file by reason.
 
-    Raise a UserError if the file lacks a tensor of the network, or has one that the network has not.
+    Raise a UserError if the file lacks a tensor of the network, or has one that the network lacks.
     """
     mappings: dict[str, TensorMapping] = {}
     dropped: dict[str, list[str]] = {}
@@ -164,7 +164,7 @@ def resample_positions(table: Tensor, name: str, model: ViT, rows: int, resized:
 
 
 def fold_normalization(tensors: dict[str, Tensor], means: list[float], stds: list[float]) -> None:
-    """Change a patch embedding that was trained on ``(image - mean) / std`` of [0, 1] for images in [-1, 1]."""
+    """Adapt a patch embedding that was trained on ``(image - mean) / std`` of [0, 1] for images in [-1, 1]."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (means, stds))
     kernels = tensors["patch_embed.proj.weight"]
     tensors["patch_embed.proj.bias"] += (kernels * ((0.5 - mean) / std)).sum((1, 2, 3))

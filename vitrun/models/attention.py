@@ -17,7 +17,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
-        """[B, N, D] -> [B, N, D], or the first ``outputs`` tokens; ``offsets`` [2N-1, D] are relative positions."""
+        """Map [B, N, D] to [B, N, D], or the first ``outputs`` tokens; ``offsets`` [2N-1, D] are relative positions."""
         q, k, v = self.split(x) if outputs is None else self.split_first(x, outputs)
         if offsets is None and fused_is_faster(q):
             mixed = functional.scaled_dot_product_attention(q, k, v)
@@ -31,14 +31,14 @@ class Attention(nn.Module):
         return q, k, v
 
     def split_first(self, x: Tensor, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what :meth:`split` does, with queries of the first ``outputs`` tokens only."""
+        """Return the same as :meth:`split`, but the queries of the first ``outputs`` tokens only."""
         D, weight, bias = x.shape[2], self.qkv.weight, self.qkv.bias
         (q,) = self.split_heads(functional.linear(x[:, :outputs], weight[:D], bias[:D]))
         k, v = self.split_heads(functional.linear(x, weight[D:], bias[D:]))
         return q, k, v
 
     def split_heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """[B, N, k D] -> k of [B, H, N, D/H]."""
+        """Map [B, N, k D] to k of [B, H, N, D/H]."""
         size = self.proj.in_features // self.heads
         return x.unflatten(2, (-1, self.heads, size)).permute(2, 0, 3, 1, 4).unbind()
 
@@ -80,7 +80,7 @@ class Mlp(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, N, D] -> [B, N, D]."""
+        """Map [B, N, D] to [B, N, D]."""
         return self.dropout(self.fc2(self.dropout(functional.gelu(self.fc1(x), approximate="tanh"))))
 
 
@@ -97,7 +97,7 @@ class Block(nn.Module):
         self.skip = skip
 
     def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
-        """[B, N, D] -> [B, N, D], or only the first ``outputs`` tokens, which attend to all."""
+        """Map [B, N, D] to [B, N, D], or only the first ``outputs`` tokens, which attend to all."""
         x = x[:, :outputs] + self.drop_path(self.dropout(self.attn(self.norm1(x), offsets, outputs)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
@@ -123,7 +123,7 @@ class AttentionPool(nn.Module):
         self.mlp = Mlp(width, hidden, 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, N, D] -> [B, D]."""
+        """Map [B, N, D] to [B, D]."""
         B, N, D = x.shape
         q = self.q(self.latent).view(1, 1, self.heads, D // self.heads).transpose(1, 2).expand(B, -1, -1, -1)
         k, v = self.kv(x).view(B, N, 2, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)  # [B, H, N, D/H] each

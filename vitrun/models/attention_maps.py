@@ -16,12 +16,12 @@ from vitrun.models.vit import ViT
 def attention_and_tokens(network: Network, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
     """Return each layer's attention [B, H, N, N], rows summing to 1, and its output tokens [B, N, D].
 
-    ``images`` are [B, 3, R, R]. The maps are computed apart from the forward pass, so they do not depend on fused
-    attention. Raise a UserError if the network is not a vision transformer of vitrun.
+    ``images`` are [B, 3, R, R]. The maps are computed separately from the forward pass, so that they do not
+    depend on fused attention. Raise a UserError if the network is not a vision transformer of vitrun.
     """
     if not isinstance(network, ViT):
         raise UserError(
-            f"{describe_model(network.row)} has no attention maps: only vitrun's own vision transformers have."
+            f"{describe_model(network.row)} has no attention maps: only vitrun's own vision transformers have them."
         )
     attention, tokens = [], []
     x = network.embed(images)

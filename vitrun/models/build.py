@@ -58,7 +58,7 @@ def check_model(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
 
 
 def token_stride(model: ViTRow | BiTRow | TimmRow) -> int:
-    """Return the side of a token in pixels, of which a ViT's resolution must be a multiple.
+    """Return the side of a token in pixels, which must divide the resolution of a ViT.
 
     Networks without tokens take any resolution: 32 is the stride of BiT and of the baselines of timm in the table.
     """

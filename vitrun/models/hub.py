@@ -14,7 +14,7 @@ REPOSITORY_FILES = ["config.json", "preprocessor_config.json", "model.safetensor
 
 
 def load_tag(tag: str, classes: int | None, res: int | None) -> LoadedModel:
-    """Return the network of ``timm:NAME.TAG``: of Google's weights vitrun's own, of all others timm's."""
+    """Return the network of ``timm:NAME.TAG``: vitrun's own network for Google's weights, timm's for all others."""
     check_tag(tag)
     config = pretrained_config(tag)
     old_res = config.input_size[-1]
@@ -45,7 +45,7 @@ def load_repository(name: str, classes: int | None, res: int | None) -> LoadedMo
 
 
 def check_tag(tag: str) -> None:
-    """Raise a UserError that lists the tags if this is none; without a tag timm would choose one itself."""
+    """Raise a UserError that lists timm's tags if ``tag`` is none of them; without a tag timm would choose one."""
     import timm
 
     name = tag.split(".")[0]
@@ -71,7 +71,7 @@ def fetch_tag(tag: str, repository: str) -> str:
 
 
 def fetch_error(init: str, error: Exception) -> UserError:
-    """Return a UserError for weights that the Hub did not give."""
+    """Return a UserError for weights that could not be fetched from the Hub."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return UserError(
         f"{init} could not be fetched: {reason} Fetch its model.safetensors by other means, and give init=FILE.",

@@ -19,7 +19,7 @@ def load(source: str | Path, classes: int | None = None, res: int | None = None)
     ``source`` is a file (``.npz``, ``.safetensors``, ``.pt``), a folder of timm or transformers, ``timm:NAME.TAG``,
     or such a folder on the Hub, ``hf:ORG/NAME@REVISION``. With ``classes=None`` the head stays; a number replaces it
     and the pre-logits layer by a zero head (section 3.2). ``res=None`` is the weights' own resolution; for another the
-    position table is resampled. Raise a UserError if the weights are damaged, or of no network that is known.
+    position table is resampled. Raise a UserError if the weights are damaged, or of an unknown network.
     """
     if str(source).startswith("timm:"):
         return load_tag(str(source).removeprefix("timm:"), classes, res)
@@ -29,7 +29,7 @@ def load(source: str | Path, classes: int | None = None, res: int | None = None)
 
 
 def with_dropout(loaded: LoadedModel, rate: float | None) -> LoadedModel:
-    """Set the rate of all dropout layers of a ViT; None leaves them as they are.
+    """Set the rate of all dropout layers of a ViT; None leaves them unchanged.
 
     Other networks have none: for them raise a UserError if the rate is not 0.
     """
@@ -37,7 +37,7 @@ def with_dropout(loaded: LoadedModel, rate: float | None) -> LoadedModel:
         return loaded
     if not isinstance(loaded.model, ViT):
         raise UserError(
-            f"{loaded.model.name} has no dropout, only vitrun's own vision transformers have.",
+            f"{loaded.model.name} has no dropout, only vitrun's own vision transformers have it.",
             option="dropout",
             value=f"{rate:g}",
         )

@@ -9,7 +9,7 @@ MAX_NAMES = 6  # names in a message
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What happened to each tensor of a file."""
+    """Report on the tensors of a file: the number loaded, and the names of those resized, dropped or new."""
 
     model: str
     loaded: int

@@ -9,7 +9,7 @@ from vitrun.models.build import grid_side, init_weights
 from vitrun.models.vit import ViT
 from vitrun.recipes import ViT as Row
 
-# Values of ``corruption`` for a patch: left as it is, replaced by the mask token; else the index of its replacement.
+# Values of ``corruption`` for a patch: unchanged, or replaced by the mask token; else the index of its replacement.
 UNCHANGED, MASKED = -2, -1
 HEAD_MODULES = ("head", "pre_logits", "attn_pool")  # of the ViT that it becomes; not trained here
 
@@ -19,7 +19,7 @@ class MaskedViT(ViT):
 
     It is the ViT that fine-tuning uses, with a head of no classes and two parts that fine-tuning drops: the mask token,
     which replaces an embedded patch before the class token and positions are added (the paper does not say; as in BERT
-    and transformers), and a linear layer on the normed tokens but the class token.
+    and transformers), and a linear layer on all normed tokens except the class token.
     """
 
     def __init__(self, row: Row, outputs: int, side: int):
@@ -31,14 +31,14 @@ class MaskedViT(ViT):
                 getattr(self, name).requires_grad_(False)
 
     def forward(self, images: Tensor, corruption: Tensor) -> Tensor:  # type: ignore[override]  # it needs both
-        """[B, 3, R, R], [B, N] -> [B, N, O]."""
+        """Map [B, 3, R, R], [B, N] to [B, N, O]."""
         x = self.prepare_tokens(self.corrupt(self.patch_embed(images), corruption))
         for layer in range(self.row.depth):
             x = self.run_layer(layer, x)
         return self.decoder(self.norm(x[:, self.prefix :]))
 
     def corrupt(self, patches: Tensor, corruption: Tensor) -> Tensor:
-        """Return embedded patches [B, N, D] with those replaced that ``corruption`` [B, N] says."""
+        """Replace embedded patches [B, N, D] as ``corruption`` [B, N] says."""
         unmoved = torch.arange(corruption.shape[1], device=corruption.device)
         sources = torch.where(corruption < 0, unmoved, corruption)
         moved = patches.gather(1, sources[:, :, None].expand_as(patches))
@@ -46,7 +46,7 @@ class MaskedViT(ViT):
 
 
 def build_masked(model: Row, outputs: int, res: int) -> MaskedViT:
-    """Return a network initialized as a ViT, with the mask token as positions are and the decoder 0 as a head is."""
+    """Return a network initialized as a ViT: the mask token like learned positions, the decoder with 0 like a head."""
     with torch.device("meta"):
         network = MaskedViT(model, outputs, grid_side(model, res))
     network.to_empty(device=torch.get_default_device())

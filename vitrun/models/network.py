@@ -15,13 +15,13 @@ class Network(nn.Module):
     head: nn.Linear
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, C]."""
+        """Map [B, 3, R, R] to [B, C]."""
         return self.head(self.pooled(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D] in float32: the input of the head."""
+        """Map [B, 3, R, R] to [B, D] in float32: the input of the head."""
         return self.pooled(images).float()
 
     def pooled(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D]."""
+        """Map [B, 3, R, R] to [B, D]."""
         raise NotImplementedError

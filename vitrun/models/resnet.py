@@ -30,7 +30,7 @@ class StdConv(nn.Conv2d):
         self.before, self.after = margin // 2, margin - margin // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, c, h, h] -> [B, out, h/stride, h/stride]."""
+        """Map [B, c, h, h] to [B, out, h/stride, h/stride]."""
         if self.before == self.after:
             return functional.conv2d(x, self.standardized_weight(), None, self.stride, self.before)
         return functional.conv2d(
@@ -55,7 +55,7 @@ class Stem(nn.Module):
         self.border = border
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, c, R/4, R/4]."""
+        """Map [B, 3, R, R] to [B, c, R/4, R/4]."""
         x = self.conv(images)
         if self.conv.same:
             return functional.max_pool2d(functional.pad(self.norm(x).relu(), (0, 1, 0, 1)), 3, 2)
@@ -73,7 +73,7 @@ class Shortcut(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, out, 1e-6) if same else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, c, h, h] -> [B, out, h/stride, h/stride]."""
+        """Map [B, c, h, h] to [B, out, h/stride, h/stride]."""
         return self.norm(self.conv(x))
 
 
@@ -92,7 +92,7 @@ class PostActBottleneck(nn.Module):
         self.norm3 = nn.GroupNorm(GROUPS, out, 1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, c, h, h] -> [B, 4 middle, h/stride, h/stride]."""
+        """Map [B, c, h, h] to [B, 4 middle, h/stride, h/stride]."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.norm1(self.conv1(x)).relu()
         x = self.norm2(self.conv2(x)).relu()
@@ -114,7 +114,7 @@ class PreActBottleneck(nn.Module):
         self.conv3 = StdConv(middle, out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, c, h, h] -> [B, 4 middle, h/stride, h/stride]."""
+        """Map [B, c, h, h] to [B, 4 middle, h/stride, h/stride]."""
         first = self.norm1(x).relu()
         shortcut = x if self.downsample is None else self.downsample(first)
         x = self.conv2(self.norm2(self.conv1(first)).relu())
@@ -130,7 +130,7 @@ class Stage(nn.Module):
         self.blocks = nn.Sequential(first, *[unit(EXPANSION * middle, middle, 1) for _ in range(units - 1)])
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, c, h, h] -> [B, 4 middle, h/stride, h/stride]."""
+        """Map [B, c, h, h] to [B, 4 middle, h/stride, h/stride]."""
         return self.blocks(x)
 
 
@@ -153,7 +153,7 @@ class ResNet(nn.Module):
         self.stages = build_stages(PostActBottleneck, stem, blocks)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, channels, R/stride, R/stride]."""
+        """Map [B, 3, R, R] to [B, channels, R/stride, R/stride]."""
         return self.stages(self.stem(images))
 
 
@@ -173,5 +173,5 @@ class BiT(Network):
         self.head = nn.Linear(channels, classes)
 
     def pooled(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D]."""
+        """Map [B, 3, R, R] to [B, D]."""
         return self.norm(self.stages(self.stem(images))).relu().mean((2, 3))

@@ -79,7 +79,7 @@ def read_folder(path: Path) -> Weights:
     """Return the weights of a folder of timm or transformers, with its ``config.json`` in the metadata."""
     config, file = path / "config.json", path / "model.safetensors"
     if not (config.is_file() and file.is_file()):
-        raise weights_error(path, "a folder of weights has config.json and model.safetensors, and this one has not.")
+        raise weights_error(path, "a folder of weights has config.json and model.safetensors, but this one does not.")
     weights = read_weights(file)
     weights.metadata["config"] = read_config_json(config)
     if (preprocessor := path / "preprocessor_config.json").is_file():
@@ -88,7 +88,7 @@ def read_folder(path: Path) -> Weights:
 
 
 def read_config_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file. Raise a UserError if it is none."""
+    """Return the object in a JSON file. Raise a UserError if the file contains none."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:

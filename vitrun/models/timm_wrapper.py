@@ -32,7 +32,7 @@ class TimmNetwork(Network):
         self.register_buffer("shift", torch.zeros(3, 1, 1))
 
     def pooled(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D]."""
+        """Map [B, 3, R, R] to [B, D]."""
         return self.body(images * self.scale + self.shift)
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(self.backbone.channels if self.backbone else 3, row.width, row.patch, row.patch)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, N-P, D], in rows from the top left."""
+        """Map [B, 3, R, R] to [B, N-P, D], in rows from the top left."""
         maps = images if self.backbone is None else self.backbone(images)
         return self.proj(maps).flatten(2).transpose(1, 2)
 
@@ -82,7 +82,7 @@ class ViT(Network):
         return torch.cat([self.pos_embed_class, torch.cat([x, y], 3).flatten(1, 2)], 1)
 
     def pooled(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, D]."""
+        """Map [B, 3, R, R] to [B, D]."""
         x = self.embed(images)
         for layer in range(self.row.depth - 1):
             x = self.run_layer(layer, x)
@@ -98,7 +98,7 @@ class ViT(Network):
         return torch.tanh(self.pre_logits(x)) if self.row.pre_logits else x
 
     def embed(self, images: Tensor) -> Tensor:
-        """[B, 3, R, R] -> tokens of the first layer [B, N, D]."""
+        """Map [B, 3, R, R] to tokens of the first layer [B, N, D]."""
         return self.prepare_tokens(self.patch_embed(images))
 
     def prepare_tokens(self, x: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class ViT(Network):
         return self.dropout(x)
 
     def run_layer(self, layer: int, x: Tensor, outputs: int | None = None) -> Tensor:
-        """[B, N, D] -> [B, N, D], or only the first ``outputs`` of these tokens."""
+        """Map [B, N, D] to [B, N, D], or only the first ``outputs`` of these tokens."""
         return self.blocks[layer](self.add_layer_positions(layer, x), self.relative_table(layer), outputs)
 
     def add_layer_positions(self, layer: int, x: Tensor) -> Tensor:

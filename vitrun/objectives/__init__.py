@@ -1,4 +1,4 @@
-"""What a network is trained for: one file an objective. docs/extending.md adds one."""
+"""Training objectives, one file each. docs/extending.md shows how to add one."""
 
 from typing import Any
 

@@ -27,9 +27,9 @@ class LabelObjective:
 
     loss_name: str  # of LOSSES
     smoothing: float = 0.0
-    mixup: float = 0.0  # a in Beta(a, a), from which a batch's share is drawn; 0 for no mixing
+    mixup: float = 0.0  # a in Beta(a, a), the distribution of a batch's share; 0 for no mixing
     seed: int = 0
-    head_bias: float | None = None  # of an untrained head; None for the loss's own
+    head_bias: float | None = None  # of an untrained head; None for the default of the loss
 
     @classmethod
     def from_recipe(cls, recipe: Training) -> "LabelObjective":
@@ -54,8 +54,8 @@ class LabelObjective:
         """Return the batch of a training step: with ``mixup`` each image is mixed with the one before it.
 
         One share a batch, the larger of l and 1 - l with l from Beta(mixup, mixup) (big_vision/utils.py,
-        ``get_mixup``), drawn from (seed, step). Losses are linear in the targets, so the labels stay as they are and
-        ``loss`` mixes. Before a rank's first image comes its last: several ranks mix other pairs than one does.
+        ``get_mixup``), drawn from (seed, step). Losses are linear in the targets, so ``loss`` mixes the losses of both
+        labels. A rank's first image is mixed with its last, so the pairs depend on the number of ranks.
         """
         if not self.mixup:
             return batch
@@ -66,7 +66,7 @@ class LabelObjective:
         return replace(batch, images=images, targets=targets)
 
     def loss(self, logits: Tensor, labels: Tensor, others: Tensor | None = None, share: Tensor | None = None) -> Tensor:
-        """Return the loss of each image, with mixup the weighted mean of both its labels': [B, C], [B] -> [B]."""
+        """Return the loss of each image, with mixup the weighted mean of its two labels' losses: [B, C], [B] -> [B]."""
         loss = LOSSES[self.loss_name]
         of_labels = loss(logits, labels, self.smoothing)
         if others is None or share is None:

@@ -1,4 +1,4 @@
-"""Predict what corrupted patches showed: the paper's masked patch prediction (arXiv 2010.11929, section 4.6, B.1.2).
+"""Predict the content of corrupted patches: the paper's masked patch prediction (arXiv 2010.11929, section 4.6, B.1.2).
 
 The paper's code was never released; where its text is silent, the choice made here is marked as such.
 """
@@ -73,10 +73,10 @@ class MaskedObjective:
         return add_corruption(batch, self.draw_corruption(draw_numbers(self.seed, purpose, step, places, tokens)))
 
     def draw_corruption(self, numbers: np.ndarray) -> np.ndarray:
-        """Return what replaces each patch: [B, 3, N] of [0, 1) -> [B, N] of UNCHANGED, MASKED or the place of a patch.
+        """Return what replaces each patch: [B, 3, N] of [0, 1) -> [B, N] of UNCHANGED, MASKED or a patch's index.
 
-        "Another random patch" is another of the same image (our choice). A patch that is left as it is has its own
-        place: the loss counts it too.
+        "Another random patch" is another of the same image (our choice). A chosen patch that stays unchanged has
+        its own index: the loss counts it too.
         """
         order, action, other = numbers[:, 0], numbers[:, 1], numbers[:, 2]
         tokens = order.shape[1]
@@ -87,10 +87,10 @@ class MaskedObjective:
         return np.where(choose_patches(order, self.options.share), replaced, UNCHANGED)
 
     def loss(self, outputs: Tensor, images: Tensor, corruption: Tensor) -> Tensor:
-        """Return the mean over each image's corrupted patches: [B, N, O], [B, 3, R, R], [B, N] -> [B].
+        """Return each image's mean loss over its corrupted patches: [B, N, O], [B, 3, R, R], [B, N] -> [B].
 
-        That is of the cross-entropy of the colour, or of 4 by 4 colours; for pixels of the squared difference in
-        [0, 1] (our choice), of which a patch has the mean.
+        The loss of a patch is the cross-entropy of its colour or colours, or the mean squared difference of its pixels
+        in [0, 1] (our choice).
         """
         predicted, patches = select_corrupted(outputs, images, corruption, self.patch)  # [M, O], [M, 3, P, P]
         if self.options.target == "pixels":
@@ -104,8 +104,8 @@ class MaskedObjective:
     def colour_classes(self, patches: Tensor) -> Tensor:
         """Return the colours of patches as classes: [M, 3, P, P] in [-1, 1] -> [M, 1], or [M, 16] row by row.
 
-        That is the mean of red, green and blue over the patch, or over each of 4 by 4 parts of it (which overlap by a
-        pixel if 4 does not divide P), each in 8 equal bins (our choice): class 64 r + 8 g + b.
+        A colour is the mean of red, green and blue over the patch, or over each of its 4 by 4 parts (which overlap by
+        a pixel if 4 does not divide P), each in one of 8 equal bins (our choice): class 64 r + 8 g + b.
         """
         side = 1 if self.options.target == "colour" else COLOUR_GRID
         colours = functional.adaptive_avg_pool2d((patches + 1) / 2, side)  # [M, 3, S, S] in [0, 1]

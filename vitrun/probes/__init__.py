@@ -1,1 +1,1 @@
-"""probes"""
+"""Linear classifiers of frozen features: ridge and logistic regression, after or during training."""

@@ -1,4 +1,4 @@
-"""Features of whole splits, computed once and cached in files; and the same for other tensors as costly."""
+"""Features of whole splits, and other tensors that are costly to compute, cached in files."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ from vitrun.runtime.device import Machine
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """Compute a network's features of splits, or read them from files that name weights, images and view."""
+    """Compute a network's features of splits, or read them from a cache keyed by weights, images and view."""
 
     recipe: recipes.Fewshot | recipes.Dedup
     run: Run
@@ -32,7 +32,7 @@ class FeatureExtractor:
     loaded: models.LoadedModel
 
     def extract(self, source: recipes.Data, part: str, split: data.Split) -> tuple[Tensor, Tensor]:
-        """Return the features [N, D] that the head reads, and the labels [N], of the ``part`` of a data set."""
+        """Return the features [N, D], the input of the head, and the labels [N], of the ``part`` of a data set."""
 
         def compute() -> dict[str, Tensor]:
             batches, network = self.start(split)
@@ -50,9 +50,9 @@ class FeatureExtractor:
     ) -> tuple[dict[int, Tensor], Tensor]:
         """Return the features [N, D] of each of ``layers``, and the labels [N], of the ``part`` of a data set.
 
-        With ``linear.pooling=mean`` that is the mean over the patches' tokens, each normed as the next layer would norm
-        it (ImageGPT, Chen et al. 2020, section 2.3; without the norm's own scale and shift, which standardizing
-        undoes); with ``token`` it is the class token, normed.
+        With ``linear.pooling=mean`` these are the mean over the patches' tokens, each normed as the next layer would
+        norm it (ImageGPT, Chen et al. 2020, section 2.3; without the norm's own scale and shift, which standardizing
+        undoes); with ``token`` they are the class token, normed.
         """
         network = cast(ViT, self.loaded.network)  # other networks have no layers of tokens
         prefix, pooling = network.prefix, cast(recipes.Fewshot, self.recipe).linear.pooling
@@ -93,9 +93,10 @@ class FeatureExtractor:
 def cached(
     folder: str, cache_key: tuple[Any, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run
 ) -> dict[str, Tensor]:
-    """Return the tensors that ``compute`` makes of so many ``images``, from a file if they were made before.
+    """Return the tensors of ``compute()``, from a file if they were computed before.
 
-    The file lies in ``folder`` among the runs, is named after ``cache_key``, and is written again if it is damaged.
+    The file is in ``folder`` beside the runs, is named by a hash of ``cache_key``, and is replaced if it is damaged.
+    ``images`` is the number of images, for the log.
     """
     name = hashlib.sha256(repr(cache_key).encode()).hexdigest()[:16]
     file = run.recipe.runs / folder / f"{name}.safetensors"
@@ -117,7 +118,7 @@ def cached(
 
 
 def load_cached(file: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file that :func:`cached` wrote; raise ValueError if they are not what was saved."""
+    """Return the tensors of a file that :func:`cached` wrote; raise ValueError if it has changed since."""
     with safe_open(file, "pt") as content:
         tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
         if (content.metadata() or {}).get("sha256") != hash_tensors(tensors):

@@ -73,7 +73,7 @@ def fit_logistic(x: Tensor, y: Tensor, classes: int, l2: float) -> tuple[Tensor,
 
     optimizer.step(compute_loss)
     compute_loss()
-    assert weights.grad is not None  # it is that of the last loss
+    assert weights.grad is not None  # computed by compute_loss
     return weights.detach(), bool(weights.grad.abs().max() <= 10 * GRADIENT_TOLERANCE)
 
 

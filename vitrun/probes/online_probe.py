@@ -23,7 +23,7 @@ SECONDS_KEY = "fewshot_seconds"
 
 
 class OnlineProbe:
-    """Probe a network at step 0, at every multiple of ``every`` and at the last step, each once also if it resumes.
+    """Probe a network at step 0, at every multiple of ``every`` and at the last step; not twice if a run is resumed.
 
     All images are read at step 0, so that an unreadable one ends a run at its start.
     """

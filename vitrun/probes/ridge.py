@@ -15,8 +15,8 @@ from torch.nn import functional
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.metrics import Metric
 
-BIAS_FEATURE = 100.0  # the constant feature that stands for the bias: the ridge on the bias is l2 / 10^4
-HELD_OUT_PER_CLASS = 25  # images a class at most that one of several l2 is chosen on
+BIAS_FEATURE = 100.0  # the constant feature whose weight is the bias: the ridge on the bias is l2 / 10^4
+HELD_OUT_PER_CLASS = 25  # most images of a class that serve to choose one of several l2
 CONFIDENCE = 0.95
 
 
@@ -58,9 +58,10 @@ def evaluate_few_shot(
 ) -> list[DrawResult]:
     """Fit a classifier to a draw for each seed and number of shots, and measure it on all of ``test``.
 
-    Of several ``l2s`` each draw uses the best, of equal ones the first, on held-out training images: of each class the
-    25 (or as many as there are) that follow the largest number of shots in the seed's order. So these images are the
-    same for all shots of a seed, and no draw of the seed contains one. Raise UserError (exit code 3) if there are none.
+    If there are several ``l2s``, each draw uses the one that is best on held-out training images, the first of equal
+    ones. Held out are the 25 images of each class (or as many as there are) that follow the largest number of shots in
+    the seed's order: the same for all shots of a seed, and in none of its draws. Raise UserError (exit code 3) if there
+    are none.
     """
     draws = []
     for seed in seeds:
@@ -83,7 +84,7 @@ def evaluate_few_shot(
 
 
 def shuffle_by_class(labels: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Return each class's rows in random order, the first k of which are the k shots: a seed's subsets are nested."""
+    """Return each class's rows in random order. The first k are the k shots, so a seed's subsets are nested."""
     generator = np.random.default_rng(seed)
     return [generator.permutation(np.flatnonzero(labels == label)) for label in range(labels.max() + 1)]
 
@@ -109,7 +110,7 @@ def solve_ridge(x: Tensor, y: Tensor, classes: int, l2s: Sequence[float]) -> lis
 
     One eigendecomposition, of X'X or of XX', whichever is smaller, serves all.
     """
-    x = x.double()  # in a float32 Gram matrix the constant's 10^4 N would stand beside ones
+    x = x.double()  # a float32 Gram matrix would hold 10^4 N, of the constant, beside values near 1
     targets = functional.one_hot(y, classes).to(x) * 2 - 1
     wide = len(x) < x.shape[1]
     values, vectors = torch.linalg.eigh(x @ x.T if wide else x.T @ x)

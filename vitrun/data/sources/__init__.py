@@ -1,1 +1,1 @@
-"""Where images come from, one module or package a source."""
+"""Sources of images, one module or package each."""

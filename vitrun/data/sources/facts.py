@@ -1,4 +1,4 @@
-"""What is published about a data set, known without opening it."""
+"""Published facts about a data set, known without opening it."""
 
 from dataclasses import dataclass
 

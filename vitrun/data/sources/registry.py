@@ -1,4 +1,7 @@
-"""The sources of images: one row of ``SOURCES`` for each ``source`` of ``conf/data``. docs/extending.md adds one."""
+"""The sources of images: one row of ``SOURCES`` for each ``source`` of ``conf/data``.
+
+docs/extending.md shows how to add one.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,15 +17,15 @@ from vitrun.errors import lookup
 from vitrun.runtime.console import Screen
 from vitrun.runtime.plugins import find_plugins, load_plugin
 
-Tick = Callable[[], None]  # called again and again during long work; may raise to stop it
+Tick = Callable[[], None]  # called repeatedly during long work; may raise to stop it
 
 
 @dataclass(frozen=True)
 class Source:
     """The functions of one kind of data set; each takes the data set's row of ``conf/data`` first.
 
-    What a row still needs before it can be opened, such as a path, its dataclass in ``recipes`` says
-    (``explain_missing``), because that is checked before torch is imported.
+    Whether a row lacks something that opening it needs, such as a path, is checked by ``explain_missing`` of its
+    dataclass in ``recipes``, before torch is imported.
     """
 
     open: Callable[[Any, str, Screen, Tick], Split]  # the ``train`` or ``test`` part

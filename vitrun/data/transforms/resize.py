@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-MAX_RESIZE_RATIO = 16  # times R * R pixels; a larger resized image is not made as a whole
+MAX_RESIZE_RATIO = 16  # times R * R pixels; of a larger resized image only the part that is cut out is computed
 
 
 def with_full_frames(boxes: np.ndarray, res: int) -> tuple[np.ndarray, np.ndarray]:

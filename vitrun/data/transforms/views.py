@@ -12,7 +12,7 @@ from torch import Tensor
 from vitrun.data.transforms.resize import resample, with_full_frames
 from vitrun.runtime import random
 
-CROP_TRIES = 10  # tries for a crop that fits, before the whole image is taken
+CROP_TRIES = 10  # tries for a crop that fits, before the whole image is used
 INCEPTION_ASPECT = (0.75, 1.33)  # width by height: the defaults of TensorFlow's sample_distorted_bounding_box
 TORCHVISION_ASPECT = (3 / 4, 4 / 3)  # of torchvision's RandomResizedCrop (arXiv 1409.4842, section 6)
 ROUNDING = 0.5 - 1e-7  # added to the image's width, so that a crop of that width after rounding is possible
@@ -153,7 +153,7 @@ def pad_crop(
 def square_crop(
     numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int, share: float = SQUARE_SHARE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the whole images, squashed to a square of which a random crop has ``share`` of each side."""
+    """Return the whole images, squashed to a square from which a random crop cuts ``share`` of each side."""
     side = round(res / share)
     places = np.minimum(np.floor(numbers[:, -3:-1] * (side - res + 1)), side - res)
     return whole_image_boxes(sides), np.concatenate([np.full_like(sides, side), places.astype(np.int64)], 1)

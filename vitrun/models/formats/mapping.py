@@ -23,7 +23,7 @@ class TensorMapping:
 
 @dataclass(frozen=True)
 class IdentifiedWeights:
-    """The network in a file, and which tensors make it."""
+    """The network in a file, and the tensors that it is made of."""
 
     weights: Weights  # by the names that ``mappings`` use
     model: ViT | BiT | Timm

@@ -12,9 +12,9 @@ def recognise(weights: Weights) -> IdentifiedWeights:
     for layout in FORMATS:
         try:
             source = layout.recognise(weights)
-        except (ValueError, KeyError, IndexError, TypeError) as error:  # the layout's names, with shapes that misfit
+        except (ValueError, KeyError, IndexError, TypeError) as error:  # the layout's names, but shapes that do not fit
             reason = str(error).replace("\n", " ")
-            raise weights_error(weights.path, f"its tensors make no network: {reason}") from None
+            raise weights_error(weights.path, f"its tensors do not form a network: {reason}") from None
         if source is not None:
             return source
     examples = ", ".join(list(weights)[:4])

@@ -101,7 +101,7 @@ def foldable_normalization(
 
 
 def map_vit_tensors(model: ViT, scaled: bool) -> list[TensorMapping]:
-    """Return the mapping of each tensor: the names are the same, but for a stem without stages."""
+    """Return the mapping of each tensor: the names are the same, except for a stem without stages."""
     names = build_uninitialized(model, 1, 4 * token_stride(model)).state_dict()
     mappings = [map_same(name, name if model.resnet else name.replace(f"{TRUNK}.stem.", f"{TRUNK}.")) for name in names]
     table = map_positions(model)
@@ -129,7 +129,7 @@ def identify_bit(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
 
 
 def map_bit_tensors(model: BiT, scaled: bool) -> list[TensorMapping]:
-    """Return the mapping of each tensor: the names are the same, but the head is a 1x1 convolution."""
+    """Return the mapping of each tensor: the names are the same; the head is a 1x1 convolution."""
     names = [name for name in build_uninitialized(model, 1, 224).state_dict() if not name.startswith("head.")]
     body = [map_same(name, name) for name in names]
     head = [map_classifier("head.weight", "head.fc.weight"), map_same("head.bias", "head.fc.bias")]

@@ -1,4 +1,4 @@
-"""What the errors of the Hub's client mean, and what to do about them."""
+"""Explanations of the errors of the Hub's client, and the way out of each."""
 
 import errno
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""Tar shards in WebDataset's layout: on disk, or at web addresses and then downloaded once."""
+"""Tar shards in WebDataset's layout: on disk, or at URLs from which they are downloaded once."""

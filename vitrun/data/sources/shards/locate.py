@@ -1,4 +1,4 @@
-"""Where the tar shards of a part are: files on this machine, or the web addresses to download them from."""
+"""Location of the tar shards of a part: files on this machine, or URLs to download them from."""
 
 import os
 import re

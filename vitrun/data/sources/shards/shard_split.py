@@ -26,7 +26,7 @@ class ShardKeys(Sequence[str]):
     """SHARD/NAME of every image, built on access."""
 
     shards: Sequence[str]
-    index: Index  # type: ignore[assignment]  # nobody looks for a key's place
+    index: Index  # type: ignore[assignment]  # hides Sequence.index, which is not used
 
     def __len__(self) -> int:
         return len(self.index.ends)

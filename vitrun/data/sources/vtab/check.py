@@ -31,7 +31,7 @@ PartKeys = dict[str, list[str]]  # part -> its keys in order
 
 
 class State(Enum):
-    """Whether an original can be read."""
+    """State of the folder of an original."""
 
     COMPLETE = "complete"
     MISSING = "missing"
@@ -39,7 +39,7 @@ class State(Enum):
 
 
 class Order(StrEnum):
-    """How the order of an original's images compares with the published one, as the table shows it."""
+    """Comparison of the order of an original's images with the published one, as printed in the table."""
 
     EXACT = "exact"
     DIFFERS = "differs"
@@ -51,7 +51,7 @@ class Order(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of checking one original."""
+    """Result of checking one original."""
 
     state: State
     images: str  # their number, of each split

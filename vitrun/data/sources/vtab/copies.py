@@ -50,9 +50,9 @@ def read_original_or_copy(builder: str, folder: Path, split: str) -> OriginalSpl
 
 
 def read_copy(builder: str, folder: Path, split: str) -> OriginalSplit:
-    """Return a split of a copy in parquet, keyed by what is left of its images' names, else by row numbers.
+    """Return a split of a copy in parquet, keyed by its images' names or, if the copy has lost them, by row numbers.
 
-    Raise a UserError if the keys of this builder are not in the copies of it.
+    Raise a UserError if copies of this builder's data set lack its keys.
     """
     if builder not in COPY_COLUMNS:
         raise UserError(

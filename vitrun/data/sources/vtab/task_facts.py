@@ -1,4 +1,4 @@
-"""What the table of data sets says about a task of VTAB-1k, and about the suite of all."""
+"""Published facts about a task of VTAB-1k, and about the suite of all tasks."""
 
 from vitrun import recipes
 from vitrun.data.sources.facts import Facts

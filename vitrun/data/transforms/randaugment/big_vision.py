@@ -13,7 +13,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
-FULL_MAGNITUDE = 10.0  # the magnitude that stands for 1
+FULL_MAGNITUDE = 10.0  # the magnitude at which an operation has its full strength
 GREY = 128
 LUMA = np.array([0.2989, 0.587, 0.114], np.float32)[:, None, None]  # of red, green and blue (tf.image.rgb_to_grayscale)
 VALUES = np.arange(256)
@@ -91,7 +91,7 @@ def sharpness(image: np.ndarray, magnitude: float, sign: float, row: float, colu
 
 
 def blend(base: np.ndarray | np.floating, image: np.ndarray, magnitude: float) -> np.ndarray:
-    """Interpolate from ``base`` to the image, and extrapolate beyond it from factor 1 (magnitude 5)."""
+    """Interpolate from ``base`` to the image; extrapolate beyond the image if the factor is over 1 (magnitude 5)."""
     factor = np.float32(magnitude / FULL_MAGNITUDE * 1.8 + 0.1)
     return (base + factor * (image - base)).clip(0, 255).astype(np.uint8)
 

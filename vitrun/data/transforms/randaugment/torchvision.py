@@ -1,7 +1,7 @@
 """The fourteen operations of ``torchvision.transforms.v2.RandAugment``, the identity among them.
 
 Interpolation is nearest and the fill black, as by its defaults; magnitudes are 0 to 30. An operation takes pixels
-[3, R, R], a magnitude and three random numbers in [0, 1), the first of which is its sign.
+[3, R, R], a magnitude and three random numbers in [0, 1): its sign, and two that are not used.
 """
 
 from collections.abc import Callable

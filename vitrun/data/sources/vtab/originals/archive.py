@@ -1,4 +1,4 @@
-"""An original: where it is published, how it lies on disk, and what one of its splits holds."""
+"""Original data sets: where each is published, its files, and the content of one of its splits."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from vitrun.errors import ExitCode, UserError
 
 
 class Status(Flag):
-    """How a split that was read differs from the published one."""
+    """Differences between a split that was read and the published one."""
 
     AS_PUBLISHED = 0
     UNKNOWN_PARTITION = auto()  # no file lists which images are in the split
@@ -53,7 +53,7 @@ class OriginalSplit:
 
 @dataclass(frozen=True)
 class Archive:
-    """One original: what a complete folder holds, and where it comes from."""
+    """One original: the files of a complete folder, and where they are published."""
 
     name: str
     layout: str  # the files of a complete folder

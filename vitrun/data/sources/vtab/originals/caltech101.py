@@ -1,4 +1,4 @@
-"""Caltech-101: photographs in a folder per class, of which tensorflow_datasets draws thirty per class for training.
+"""Caltech-101: photographs in a folder per class. tensorflow_datasets draws thirty per class for training.
 
 It draws from the files in the order in which the file system lists them, so its partition cannot be drawn again; only
 a list can give it.

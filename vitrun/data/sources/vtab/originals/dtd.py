@@ -1,4 +1,4 @@
-"""Describable Textures: a folder per class, and ten partitions in text files, of which the first is used."""
+"""Describable Textures: a folder per class, and ten partitions in text files. Only the first is used."""
 
 from pathlib import Path
 

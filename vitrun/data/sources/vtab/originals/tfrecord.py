@@ -1,4 +1,4 @@
-"""TFRecord files and the ``tf.Example`` messages in them, without TensorFlow; of a feature, the first value only.
+"""TFRecord files and the ``tf.Example`` messages in them, without TensorFlow: the first value of each feature.
 
 A record is its length (8 bytes, little-endian), the masked CRC-32C of that, the message, and the message's CRC
 (tensorflow/core/lib/io/record_writer.h). A message is protobuf's wire format (protobuf.dev/programming-guides/encoding)
