@@ -92,6 +92,7 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
         given,
         FitOptions(
             loss=partial(functional.cross_entropy, reduction="none"),  # ours computes in float32
+            images=batch,
             lr=optim.build_schedule(recipe.schedule, recipe.optim.lr, steps, 0),
             clip=recipe.clip,
             ema_decay=None,

@@ -105,7 +105,7 @@ def test_cfg_names_the_file_or_the_override_that_set_each_option():
     assert where["data.area"] == where["epochs"] == where["steps"] == "conf/recipe/pretrain/small/cifar10.yaml"
     assert (where["model.patch"], where["model.stem"]) == ("conf/model/vit_nano8.yaml", "conf/model/_vit.yaml")
     assert where["protocol"] == "conf/pretrain.yaml: paper_table3 has no recipe for vit_nano8 on cifar10"
-    assert shown.splitlines()[-1] == "# 3,906 steps of 128 images"
+    assert shown.splitlines()[-1] == "# 3,906 steps of 128 images, 1.1e-05 exaFLOP"
 
 
 UNREAD = [

@@ -6,7 +6,20 @@ from typing import Any
 
 from vitrun.config import compose, protocols, recipe_file
 from vitrun.config.expand import count_runs
-from vitrun.recipes import DURATIONS, Finetune, Recipe, Training, composition, tables, trees
+from vitrun.recipes import (
+    DURATIONS,
+    BiT,
+    Finetune,
+    Model,
+    Pretrain,
+    Recipe,
+    Training,
+    ViT,
+    composition,
+    macs,
+    tables,
+    trees,
+)
 from vitrun.runs import lookup
 
 COMMAND_LINE = "command line"
@@ -37,16 +50,31 @@ def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str
         if key not in groups
     ]
     lines = [f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in rows]
-    return "\n".join([*lines, *describe_length(recipe)])
+    return "\n".join([*lines, *describe_cost(recipe)])
 
 
-def describe_length(recipe: Recipe) -> list[str]:
-    """Return the steps of a run as a comment, if the number of its images is known before they are opened."""
+def describe_cost(recipe: Recipe) -> list[str]:
+    """Return the steps and exaFLOP of a run as a comment, if its number of images is known before they are opened.
+
+    They are those of a ViT or BiT whose row and resolution are known; ``--dry-run`` counts those of any network.
+    """
     if not isinstance(recipe, Training) or not (recipe.images or recipe.epochs is None):
         return []
     steps, _ = recipe.count_steps(recipe.images or 0)
     runs = count_runs(recipe) if isinstance(recipe, Finetune) else 1
-    return [f"# {f'{runs} runs of ' * (runs > 1)}{steps:,} steps of {recipe.batch:,} images"]
+    row, images, cost = find_model_row(recipe), runs * steps * recipe.batch, ""
+    if isinstance(row, ViT | BiT) and recipe.res:
+        classes = getattr(recipe.data, "classes", None) or 0
+        cost = f", {macs.count_exaflop(macs.count_macs(row, classes, recipe.res), images):.2g} exaFLOP"
+    return [f"# {f'{runs} runs of ' * (runs > 1)}{steps:,} steps of {recipe.batch:,} images{cost}"]
+
+
+def find_model_row(recipe: Training) -> Model | None:
+    """Return the row of the network that is trained; None if it is only known once the weights are loaded."""
+    if isinstance(recipe, Pretrain):
+        return recipe.model
+    name = lookup.model_row_of(recipe)
+    return tables.load_model_row(name) if name else None
 
 
 def select_init_data_overrides(command: str, overrides: Sequence[str]) -> list[str]:

@@ -10,7 +10,6 @@ import numpy as np
 from vitrun.data.in_memory import DECODE_CHUNK, decode_to_memory
 from vitrun.data.split import DECODE_POOL, BadImage, Split
 from vitrun.errors import ExitCode, UserError
-from vitrun.runtime import distributed
 from vitrun.runtime.console import track_progress
 
 MAX_NAMED = 10  # bad images that an error names
@@ -47,18 +46,22 @@ class BadImageBudget:
     def __init__(self, split: Split, share: float, report: Callable[[str, str], None], known: Iterable[str] = ()):
         self.split, self.share, self.report = split, share, report
         self.keys = set(known)
-        self.unsynced: list[tuple[str, str]] = []  # key and message of those that the other ranks do not know yet
+        self.new: list[tuple[str, str]] = []  # key and message of those that the other ranks do not know yet
         self.lock = Lock()
 
     def __call__(self, index: int, error: BadImage) -> None:
         """Count the image at ``index``."""
         self.count(self.split.keys[index], str(error))
 
-    def sync(self) -> None:
-        """Count the bad images that other ranks found."""
+    def pop_new(self) -> list[tuple[str, str]]:
+        """Return the key and the message of each bad image that other ranks do not know yet."""
         with self.lock:
-            unsynced, self.unsynced = self.unsynced, []
-        for key, message in chain.from_iterable(distributed.all_gather_object(unsynced)):
+            new, self.new = self.new, []
+        return new
+
+    def count_all(self, images: Iterable[tuple[str, str]]) -> None:
+        """Count the bad images that :meth:`pop_new` returned on another rank."""
+        for key, message in images:
             self.count(key, message)
 
     def count(self, key: str, message: str) -> None:
@@ -66,7 +69,7 @@ class BadImageBudget:
         with self.lock:
             if key not in self.keys:
                 self.keys.add(key)
-                self.unsynced.append((key, message))
+                self.new.append((key, message))
                 self.report(key, message)
             if len(self.keys) > self.share * len(self.split):
                 names = f" ({', '.join(sorted(self.keys)[:MAX_NAMED])})" if len(self.keys) > 1 else ""

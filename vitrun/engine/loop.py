@@ -23,6 +23,7 @@ class FitOptions:
     """How :func:`fit` computes a step."""
 
     loss: Callable[..., Tensor]  # loss(outputs, *targets) -> the loss of each image [B]
+    images: int  # in the batch of a step, over all ranks
     lr: Callable[[int], float]  # the learning rate at a step
     clip: float | None  # bound on the gradient's global norm
     ema_decay: float | None
@@ -39,7 +40,6 @@ class Step:
     loss: float
     norm: float  # of the gradient, before clipping
     lr: float
-    images: int
     data_seconds: float  # spent waiting for the batch
     step_seconds: float  # in all
 
@@ -56,13 +56,12 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
     requested = perf_counter()
     for batch in batches:
         received = perf_counter()
-        images = sum(distributed.all_gather_object(len(batch.labels)))
         lr = options.lr(state.step)
         set_lr(state.optimizer, lr)
         loss = None
         while loss is None:
             with halve_on_oom(state):
-                loss = accumulate(state, parameters, batch, images, options)
+                loss = accumulate(state, parameters, batch, options)
         loss = sum(distributed.all_gather_object(loss))
         distributed.all_reduce([p.grad for p in parameters if p.grad is not None])
         norm = float(nn.utils.clip_grad_norm_(parameters, options.clip or torch.inf))
@@ -74,14 +73,12 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
             update_ema(state.ema, state.network, options.ema_decay)
         state.step += 1
         now = perf_counter()
-        yield Step(state.step, loss, norm, lr, images, received - requested, now - requested)
+        yield Step(state.step, loss, norm, lr, received - requested, now - requested)
         requested = perf_counter()
 
 
-def accumulate(
-    state: TrainState, parameters: list[nn.Parameter], batch: Batch, images: int, options: FitOptions
-) -> float:
-    """Set ``p.grad`` to the batch's share of the gradient of the mean loss of ``images``; return its share of the loss.
+def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, options: FitOptions) -> float:
+    """Set ``p.grad`` to the batch's share of the gradient of a step's mean loss; return its share of that loss.
 
     With one rank ``batch`` holds all images, with several the shares of the ranks add up. The result does not depend on
     the micro-batch size. It is the same to the last bit every time: each worker sums its own micro-batches, and the
@@ -99,7 +96,7 @@ def accumulate(
             inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
             with machine.autocast():
                 outputs = state.network(*inputs)
-            loss = options.loss(outputs, *targets).sum() / images
+            loss = options.loss(outputs, *targets).sum() / options.images
             torch._foreach_add_(gradient_sums, torch.autograd.grad(loss, parameters))
             loss_sum += loss.detach()
             options.tick(len(inputs[0]))

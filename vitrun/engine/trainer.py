@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -21,6 +22,7 @@ from vitrun.engine.progress import Meter
 from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.recipes import Dataset, Training
+from vitrun.recipes.macs import count_exaflop
 from vitrun.runs.checkpoints import load_manifest
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
@@ -73,9 +75,9 @@ class Trainer:
                 self.probe_if_due(meter)
                 for step in steps:
                     meter.record_step(step)
-                    bad_images.sync()
+                    save_due = self.share_step(bad_images, saved)
                     self.probe_if_due(meter)
-                    if self.is_save_due(saved) and step.number < self.steps:
+                    if save_due and step.number < self.steps:
                         save_checkpoint(self.state, self.loaded, self.run)
                         saved = time.monotonic()
         except Interrupted:
@@ -123,7 +125,7 @@ class Trainer:
         images = self.steps * batch
         self.run.log(
             f"plan: {self.steps} steps of {batch} images ({images / len(self.train_data):.1f} epochs, "
-            f"{images * macs * 6 / 1e18:.2g} exaFLOP), micro-batch {self.state.micro_batch}, on {self.machine}"
+            f"{count_exaflop(macs, images):.2g} exaFLOP), micro-batch {self.state.micro_batch}, on {self.machine}"
         )
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
@@ -151,7 +153,8 @@ class Trainer:
         lr = optim.build_schedule(
             recipe.schedule, recipe.optim.lr, self.steps, self.warmup, recipe.schedule_end, recipe.drops
         )
-        return FitOptions(self.objective.loss, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
+        loss = self.objective.loss
+        return FitOptions(loss, recipe.batch, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
 
     def build_bad_image_budget(self) -> data.BadImageBudget:
         """Return the count of bad training images, which begins with those of earlier attempts."""
@@ -168,10 +171,16 @@ class Trainer:
         for probe in self.probes:
             probe.probe_if_due(self.state, meter)
 
-    def is_save_due(self, saved: float) -> bool:
-        """Return whether the recipe's minutes have passed since ``saved``, by the clock of rank 0."""
-        due, *_ = distributed.all_gather_object(time.monotonic() - saved >= self.recipe.save_minutes * 60)
-        return due
+    def share_step(self, bad_images: data.BadImageBudget, saved: float) -> bool:
+        """Count the bad images that other ranks found; return whether a save is due ``save_minutes`` after ``saved``.
+
+        One collective serves both. The clock is that of rank 0.
+        """
+        seconds = time.monotonic() - saved
+        due = seconds >= self.recipe.save_minutes * 60
+        ranks = distributed.all_gather_object((due, bad_images.pop_new()))
+        bad_images.count_all(chain.from_iterable(new for _, new in ranks))
+        return ranks[0][0]
 
     def test(self) -> dict[str, Any]:
         """Return the objective's metrics of the test images, with the averaged weights if there are any."""
@@ -186,12 +195,13 @@ class Trainer:
         the weights, which a step has once, is counted as often as these images fit into a batch.
         """
         self.log_plan()
-        share = self.recipe.batch // distributed.world_size()
+        ranks = distributed.world_size()
+        share = self.recipe.batch // ranks
         few = min(share, self.state.micro_batch * self.machine.workers_for(self.loaded.network))
         images = torch.zeros(few, 3, self.loaded.res, self.loaded.res)
         blank = data.Batch(images, torch.zeros(few, dtype=torch.long), torch.zeros(few).numpy())
         blank = self.objective.prepare(blank, 0)
-        options = replace(self.fit_options(self.run.raise_if_interrupted), lr=lambda step: 0.0)
+        options = replace(self.fit_options(self.run.raise_if_interrupted), images=few * ranks, lr=lambda step: 0.0)
         *_, last = fit(self.state, [blank, blank], options)
         seconds = last.step_seconds * share / few
         hours = seconds * self.steps / 3600

@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from vitrun.models.network import Network
 from vitrun.recipes import BiT as Row
+from vitrun.recipes.model import EXPANSION
 
 GROUPS = 32
 TINY = 1e-30  # the border's value: onnxruntime would merge a border of zeros into the max-pool, and ignore it
-EXPANSION = 4  # the output of a unit has four times the channels of its 3x3 convolution
 
 
 class StdConv(nn.Conv2d):

@@ -6,6 +6,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
 
+EXPANSION = 4  # the output of a unit of a ResNet has four times the channels of its 3x3 convolution
+
 
 @frozen_dataclass
 class ViT:

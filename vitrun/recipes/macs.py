@@ -1,0 +1,54 @@
+"""Multiply-adds of a network, computed from its row alone."""
+
+from vitrun.recipes.model import EXPANSION, BiT, ViT
+
+
+def count_macs(model: ViT | BiT, classes: int, res: int) -> int:
+    """Return the multiply-adds of the matrix products and convolutions in one forward pass of one image.
+
+    Raise an OptionError if the tokens of a ViT do not tile images of side ``res``.
+    """
+    if isinstance(model, BiT):
+        width = int(64 * model.width_factor)
+        products, _, channels = count_resnet_macs(width, model.blocks, res)
+        return products + channels * classes
+    model.check_resolution(res)
+    return count_vit_macs(model, classes, res)
+
+
+def count_vit_macs(model: ViT, classes: int, res: int) -> int:
+    """Return the multiply-adds of a ViT; a block takes 4 N D^2 + 2 N^2 D for attention and 2 N D M for the MLP."""
+    grid = res // model.stride
+    N, D, M = grid**2 + (model.head == "token"), model.width, model.mlp
+    products, channels = 0, 3
+    if model.stem:
+        products, _, channels = count_resnet_macs(model.stem, model.resnet, res)
+    products += grid**2 * model.patch**2 * channels * D
+    block = 4 * N * D * D + 2 * N * N * D + 2 * N * D * M
+    if model.positions == "relative":
+        block += N * (2 * N - 1) * D
+    products += model.depth * block
+    if model.head == "map":  # one query: its own projection, keys and values, two products, output, MLP
+        products += D * D + 2 * N * D * D + 2 * N * D + D * D + 2 * D * M
+    return products + (D * D if model.pre_logits else 0) + D * classes
+
+
+def count_resnet_macs(stem: int, blocks: tuple[int, ...], res: int) -> tuple[int, int, int]:
+    """Return the multiply-adds of a bottleneck ResNet, and the side and channels of its last feature map."""
+    edge = -(-res // 2)
+    products, channels = edge**2 * 7 * 7 * 3 * stem, stem
+    edge = -(-edge // 2)
+    for stage, units in enumerate(blocks):
+        middle = stem * 2**stage
+        for unit in range(units):
+            before, edge = edge, -(-edge // 2) if stage and unit == 0 else edge
+            products += before**2 * channels * middle + edge**2 * (9 * middle + EXPANSION * middle) * middle
+            if unit == 0:
+                products += edge**2 * channels * EXPANSION * middle
+            channels = EXPANSION * middle
+    return products, edge, channels
+
+
+def count_exaflop(macs: int, images: int) -> float:
+    """Return the exaFLOP of training on so many images: two for each multiply-add, the backward pass as two forward."""
+    return 6 * macs * images / 1e18
