@@ -54,25 +54,30 @@ def main() -> None:
         loader, files = options.one
         print(json.dumps(measure(LOADERS[loader](recipe, Path(files)), options.seconds)))
         return
-    found: dict[str, list[dict]] = {name: [] for name in LOADERS}
+    measurements: dict[str, list[dict]] = {name: [] for name in LOADERS}
     with tempfile.TemporaryDirectory() as scratch:
         write_images(recipe, Path(scratch))
         for number in range(options.rounds):
-            for name, runs in found.items():
+            for name, runs in measurements.items():
                 command = [sys.executable, __file__, "--seconds", str(options.seconds), *options.overrides]
                 output = subprocess.check_output([*command, "--one", name, scratch], text=True)
                 runs.append(json.loads(output.splitlines()[-1]))
-            print(f"round {number + 1}", {name: round(runs[-1]["speed"]) for name, runs in found.items()}, flush=True)
+            print(
+                f"round {number + 1}",
+                {name: round(runs[-1]["speed"]) for name, runs in measurements.items()},
+                flush=True,
+            )
     header = ["", "images/s", "vitrun is faster by", "images/s of processor time", "by", "first batch", "memory"]
-    print(format_table(header, [row(name, found) for name in found]))
+    print(format_table(header, [row(name, measurements) for name in measurements]))
 
 
-def row(name: str, found: dict[str, list[dict]]) -> list[str]:
+def row(name: str, measurements: dict[str, list[dict]]) -> list[str]:
     """Medians of one loader, and the medians of the ratios round by round."""
-    runs = found[name]
+    runs = measurements[name]
     speed, busy, first, memory = (median(run[key] for run in runs) for key in ("speed", "busy", "first", "memory"))
     faster, lighter = (
-        median(ours[key] / theirs[key] for ours, theirs in zip(found["vitrun"], runs)) for key in ("speed", "busy")
+        median(ours[key] / theirs[key] for ours, theirs in zip(measurements["vitrun"], runs))
+        for key in ("speed", "busy")
     )
     figures = [f"{speed:,.0f}", f"{faster:.2f}", f"{busy:,.0f}", f"{lighter:.2f}", f"{first:.2f} s"]
     return [name, *figures, f"{memory / 1e9:.2f} GB"]

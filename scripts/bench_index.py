@@ -70,20 +70,20 @@ def measure(root: Path, shards: int) -> None:
     began, before = perf_counter(), memory()
     split = registry.open_source(recipe, "train")  # as open_split, which would decode a few images first
     missing = split.labels.min() < 0
-    tell("opened", began, before)
+    print_usage("opened", began, before)
     began = perf_counter()
     print(
         f"{len(split):,} images, the last is {split.keys[-1]}, fingerprint {split.fingerprint}, unlabelled: {missing}"
     )
     for step in range(20):
         split.targets(split.order.indices(0, 0, sampler.step_positions(step, BATCH)))
-    tell(f"20 steps of {BATCH} drawn", began, before)
+    print_usage(f"20 steps of {BATCH} drawn", began, before)
 
 
-def tell(what: str, began: float, before: dict[str, float]) -> None:
+def print_usage(what: str, began: float, before: dict[str, float]) -> None:
     """Print seconds since ``began``, and the memory that was taken since ``before``."""
-    taken = ", ".join(f"{kind} {mb - before[kind]:.0f} MB" for kind, mb in memory().items())
-    print(f"{what} in {perf_counter() - began:.2f} s; {taken}", flush=True)
+    memory_used = ", ".join(f"{kind} {mb - before[kind]:.0f} MB" for kind, mb in memory().items())
+    print(f"{what} in {perf_counter() - began:.2f} s; {memory_used}", flush=True)
 
 
 def memory() -> dict[str, float]:

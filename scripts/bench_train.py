@@ -34,29 +34,36 @@ TIMM = {
     **({"timm --amp": (AMP, {})} if AMP else {}),
     f"timm{' --amp' if AMP else ''}, fused attention off": (AMP, UNFUSED),
 }
-TIMM_WORDS = (
+TIMM_ARGUMENTS = (
     "--model vit_tiny_patch16_224 --input-size 3 32 32 --model-kwargs patch_size=4 img_size=32 act_layer=gelu_tanh "
     f"--num-classes 10 --device cpu --workers 2 --batch-size {BATCH} --epochs 1 --opt adamw --lr 1e-3 "
     "--weight-decay 0.05 --sched cosine --warmup-epochs 0 --clip-grad 1 --hflip 0.5 --scale 0.35 1 --ratio 0.75 1.3333 "
     "--color-jitter 0 --train-interpolation bilinear --mean 0.5 0.5 0.5 --std 0.5 0.5 0.5 --log-interval 1"
 ).split()
-VITRUN_WORDS = f"model=vit_ti4 data=folder batch={BATCH} warmup=0 optim.weight_decay=0.05 data.area=[0.35,1]".split()
+VITRUN_ARGUMENTS = (
+    f"model=vit_ti4 data=folder batch={BATCH} warmup=0 optim.weight_decay=0.05 data.area=[0.35,1]".split()
+)
 
 
 def main() -> None:
     options = arguments(__doc__, rounds=3, steps=20)
-    found: dict[str, list[dict]] = {}
+    measurements: dict[str, list[dict]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         images = write_images(Path(scratch), options.overrides, {"train": options.steps * BATCH, "test": 100})
         for number in range(options.rounds):
-            found.setdefault("vitrun", []).append(vitrun(images, options.steps, Path(scratch) / f"runs{number}"))
+            measurements.setdefault("vitrun", []).append(vitrun(images, options.steps, Path(scratch) / f"runs{number}"))
             for name, (flags, environment) in TIMM.items():
-                found.setdefault(name, []).append(timm(options.timm, images, flags, environment, Path(scratch)))
+                measurements.setdefault(name, []).append(timm(options.timm, images, flags, environment, Path(scratch)))
             print(
-                f"round {number + 1}", {name: round(runs[-1]["speed"], 1) for name, runs in found.items()}, flush=True
+                f"round {number + 1}",
+                {name: round(runs[-1]["speed"], 1) for name, runs in measurements.items()},
+                flush=True,
             )
     print(
-        format_table(["", "images/s", "waiting", "peak memory", "vitrun is faster by"], [row(n, found) for n in found])
+        format_table(
+            ["", "images/s", "waiting", "peak memory", "vitrun is faster by"],
+            [row(n, measurements) for n in measurements],
+        )
     )
 
 
@@ -70,11 +77,11 @@ def arguments(about: str, **numbers: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def row(name: str, found: dict[str, list[dict]]) -> list[str]:
+def row(name: str, measurements: dict[str, list[dict]]) -> list[str]:
     """Medians of one setting, and the median of the ratios round by round."""
-    runs = found[name]
+    runs = measurements[name]
     speed, waiting, memory = (median(run[key] for run in runs) for key in ("speed", "waiting", "memory"))
-    ratio = median(ours["speed"] / theirs["speed"] for ours, theirs in zip(found["vitrun"], runs))
+    ratio = median(ours["speed"] / theirs["speed"] for ours, theirs in zip(measurements["vitrun"], runs))
     return [name, f"{speed:.1f}", f"{waiting:.1%}", f"{memory / 1e9:.2f} GB", f"{ratio:.2f}"]
 
 
@@ -93,7 +100,7 @@ def write_images(scratch: Path, overrides: list[str], sizes: dict[str, int]) -> 
 
 def vitrun(images: Path, steps: int, runs: Path) -> dict:
     """One run of ours."""
-    overrides = [*VITRUN_WORDS, f"data.path={images}", f"steps={steps}", f"runs={runs}", "--json"]
+    overrides = [*VITRUN_ARGUMENTS, f"data.path={images}", f"steps={steps}", f"runs={runs}", "--json"]
     output, memory = measured([sys.executable, "-m", "vitrun", "pretrain", *overrides], {})
     result = json.loads(output)
     return {"speed": result["images_per_second"], "waiting": result["waiting"], "memory": memory}
@@ -101,7 +108,7 @@ def vitrun(images: Path, steps: int, runs: Path) -> dict:
 
 def timm(script: Path, images: Path, flags: list[str], environment: dict, scratch: Path) -> dict:
     """One run of timm's train.py; it logs the mean seconds of a step and of its waiting for data."""
-    command = [sys.executable, script, images, *TIMM_WORDS, *flags, "--output", scratch / "timm"]
+    command = [sys.executable, script, images, *TIMM_ARGUMENTS, *flags, "--output", scratch / "timm"]
     output, memory = measured([str(part) for part in command], environment)
     times = re.findall(r"\(\s*([\d.]+)s,\s*([\d.]+)/s\).*?Data:\s*[\d.]+\s*\(([\d.]+)\)", output)
     seconds, speed, waiting = (float(figure) for figure in times[-1])

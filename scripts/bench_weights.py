@@ -46,17 +46,17 @@ def write(folder: Path) -> list[Path]:
 
 def report(what: str, source: Path, size: int | None) -> None:
     """One row: medians over repeats."""
-    found = []
+    measurements = []
     for _ in range(REPEATS):
         if size:
             forget(source)
         started = time.perf_counter()
         output = subprocess.run([sys.executable, __file__, str(source)], check=True, capture_output=True, text=True)
         imports, own, before, peak = map(float, output.stdout.split())
-        found.append((own, time.perf_counter() - started, imports, peak - before, peak))
-    own, whole, imports, over, peak = (sorted(column)[REPEATS // 2] for column in zip(*found, strict=True))
+        measurements.append((own, time.perf_counter() - started, imports, peak - before, peak))
+    own, total, imports, over, peak = (sorted(column)[REPEATS // 2] for column in zip(*measurements, strict=True))
     memory = f"{over * 1e6 / size:.2f}" if size else "-"
-    print(f"| {what} | {own:.2f} ({whole:.2f} with the start of Python) | {imports:.2f} | {memory} | {peak:.0f} |")
+    print(f"| {what} | {own:.2f} ({total:.2f} with the start of Python) | {imports:.2f} | {memory} | {peak:.0f} |")
 
 
 def forget(path: Path) -> None:

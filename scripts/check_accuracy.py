@@ -39,7 +39,7 @@ from vitrun.runtime.device import Machine
 
 IMAGES, BATCH = 10_000, 100
 RECIPE = {"optim.lr": "1e-3", "optim.weight_decay": "0.05", "warmup": "0", "clip": "1", "schedule": "cosine"}
-TIMM_WORDS = (
+TIMM_ARGUMENTS = (
     "--model vit_tiny_patch16_224 --input-size 3 32 32 --model-kwargs patch_size=4 img_size=32 act_layer=gelu_tanh "
     f"--num-classes 10 --device cpu --workers 2 --batch-size {BATCH} --opt adamw --lr 1e-3 "
     "--weight-decay 0.05 --sched cosine --sched-on-updates --warmup-epochs 0 --min-lr 0 --clip-grad 1 --smoothing 0 "
@@ -60,8 +60,8 @@ def main() -> None:
             theirs.append(timm(options.timm, images, options.epochs, seed, scratch))
             print(f"seed {seed}: vitrun {ours[-1]:.2f}, timm {theirs[-1]:.2f}", flush=True)
     rows = [
-        [name, *(f"{top1:.2f}" for top1 in found), f"{mean(found):.2f}", f"{stdev(found):.2f}"]
-        for name, found in (("vitrun", ours), ("timm", theirs))
+        [name, *(f"{top1:.2f}" for top1 in accuracies), f"{mean(accuracies):.2f}", f"{stdev(accuracies):.2f}"]
+        for name, accuracies in (("vitrun", ours), ("timm", theirs))
     ]
     print(format_table(["", *(f"seed {seed}" for seed in range(options.seeds)), "mean", "deviation"], rows))
     print(f"difference of the means {mean(ours) - mean(theirs):+.2f} points")
@@ -82,14 +82,14 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
                              checkpoint_path=file).train()  # fmt: skip
     split = data.open_split(recipe.data, "train")
     view = CropView(recipe.res, recipe.data.crop, recipe.data.area, recipe.data.flip, recipe.seed)
-    given = [
+    batches = [
         replace(one, images=one.images.double())
         for one in data.train_batches(split, view, batch, recipe.seed, 0, steps)
     ]
     machine = Machine("cpu", "fp32")
-    taken = fit(
+    own_steps = fit(
         TrainState(network, optim.build_optimizer(recipe.optim, network), None, 0, batch // machine.workers),
-        given,
+        batches,
         FitOptions(
             loss=partial(functional.cross_entropy, reduction="none"),  # ours computes in float32
             images=batch,
@@ -104,7 +104,7 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
     optimizer = create_optimizer_v2(other, "adamw", lr=recipe.optim.lr, weight_decay=recipe.optim.weight_decay)
     cosine = CosineLRScheduler(optimizer, steps, t_in_epochs=False)
     largest = 0.0
-    for step, one in zip(taken, given):
+    for step, one in zip(own_steps, batches):
         loss = functional.cross_entropy(other(one.images), one.labels)
         loss.backward()
         dispatch_clip_grad(other.parameters(), recipe.clip)
@@ -131,7 +131,7 @@ def timm(script: Path, images: Path, epochs: int, seed: int, scratch: Path) -> f
     torch.manual_seed(random.derive_seed(seed, "weights"))
     first = scratch / f"first{seed}"
     export_model(models.build(row, 10, 32), 32, "timm", first, "")
-    command = [sys.executable, script, images, *TIMM_WORDS, *AMP, "--epochs", epochs, "--seed", seed]
+    command = [sys.executable, script, images, *TIMM_ARGUMENTS, *AMP, "--epochs", epochs, "--seed", seed]
     command += ["--initial-checkpoint", first / "model.safetensors", "--output", scratch / "timm"]
     output, _ = measured([str(part) for part in command], UNFUSED)
     return float(re.findall(r"Test:.*?Acc@1:\s*[\d.]+\s*\(\s*([\d.]+)\)", output)[-1])

@@ -70,11 +70,11 @@ class Recorder:
         self.row, self.classes = row, state.network.head.out_features
         self.bias = state.network.head.bias[0].item()
         export_model(state.network, state.network.side * row.stride, "npz", self.network, "")
-        for step in loop.fit(state, self.kept(batches), options):
+        for step in loop.fit(state, self.record_batches(batches), options):
             self.steps.append(step)
             yield step
 
-    def kept(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
+    def record_batches(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
         """The batches as they come."""
         for batch in batches:
             self.batches.append(batch)
@@ -96,7 +96,7 @@ def main() -> None:
         for case, (command, code, published, small) in CASES.items():
             folder = Path(name) / case
             folder.mkdir()
-            overrides = [*taken(command, published), *small]
+            overrides = [*overrides_of_taken(command, published), *small]
             if command == "finetune":
                 overrides = [*overrides, f"init={weights}"]
             weights = weights or folder / "trained.npz"
@@ -106,7 +106,7 @@ def main() -> None:
     sys.exit(not all(agreed))
 
 
-def taken(command: str, published: list[str]) -> list[str]:
+def overrides_of_taken(command: str, published: list[str]) -> list[str]:
     """The overrides that say what ``TAKEN`` is in a published recipe."""
     tree = trees.to_plain_tree(resolve.resolve_recipe(command, published))
     here = set(trees.iterate_keys(tree))
@@ -155,10 +155,10 @@ def compared(case: str, overrides: list[str], ours: dict, theirs: dict) -> bool:
     )
     for kind, what in (("backwards", "rounding"), ("published", "their momentum in bfloat16, as published")):
         if f"loss_{kind}" in theirs:
-            found = [
+            numbers = [
                 f"{apart(theirs[f'{key}_{kind}'], theirs[key]).max():.1e} in the {key}" for key in ("loss", "norm")
             ]
-            print(f"{what}: {', '.join(found)}")
+            print(f"{what}: {', '.join(numbers)}")
     return agree
 
 

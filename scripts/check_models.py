@@ -47,12 +47,12 @@ def compare(name: str) -> list[float]:
         path = Path(folder) / "weights.npz"
         export_model(random_network(row), RES, "npz", path, "")
         ours = models.load(path, res=RES).network.eval()
-        told = timm_network(theirs, path, options)
+        configured = timm_network(theirs, path, options)
         plain = timm_network(theirs, path, {})
     logits = ours(images)
     as_it_comes = largest(plain(images) - logits)
-    float32 = largest(told(images) - logits)
-    float64 = largest(told.double()(images.double()) - ours.double()(images.double()))
+    float32 = largest(configured(images) - logits)
+    float64 = largest(configured.double()(images.double()) - ours.double()(images.double()))
     return [largest(logits), float32, float64, as_it_comes]
 
 

@@ -129,7 +129,7 @@ def training(command: str) -> list[dict[str, list]]:
         return {"model": some} if pretrains else {"init": [f"random:{name}" for name in some]}
 
     protocol, every, one = {"protocol": [None, *protocols(command)]}, models(names("model")), models([MODEL])
-    found = [
+    grids = [
         {**protocol, "data": own, **every},
         {**protocol, "data": [name for name in trained if name not in own], **models(FAMILIES)},
         {**protocol, "data": [name for name in data if name not in trained], **one},
@@ -139,15 +139,15 @@ def training(command: str) -> list[dict[str, list]]:
     ]
     objectives = {"objective": names("objective")}
     if not pretrains:
-        return found
-    return [{}, *found, {**protocol, "data": imagenets, **objectives, **one}, {**objectives, **every}]
+        return grids
+    return [{}, *grids, {**protocol, "data": imagenets, **objectives, **one}, {**objectives, **every}]
 
 
 def names(folder: str, nested: bool = True) -> list[str]:
     """Return the names of the files in a folder of ``conf/``, as ``vtab/pets`` for nested ones; not those with an _."""
     place = CONF / folder
-    found = [file.relative_to(place).with_suffix("") for file in place.glob("**/*.yaml" if nested else "*.yaml")]
-    return sorted(name.as_posix() for name in found if not any(part.startswith("_") for part in name.parts))
+    files = [file.relative_to(place).with_suffix("") for file in place.glob("**/*.yaml" if nested else "*.yaml")]
+    return sorted(name.as_posix() for name in files if not any(part.startswith("_") for part in name.parts))
 
 
 def protocols(command: str) -> list[str]:
@@ -177,7 +177,7 @@ def write(file: Path) -> None:
         lines = sorted(line for part in pool.imap_unordered(resolved, chunks) for line in part)
     text = "".join(f"{line}\n" for line in lines).encode()
     file.write_bytes(gzip.compress(text, mtime=0) if file.suffix == ".gz" else text)
-    count(str(file), read(file))
+    count(str(file), read_lines(file))
     print(f"{time.monotonic() - began:.0f} seconds")
 
 
@@ -189,7 +189,7 @@ def resolved(chunk: list[tuple[str, tuple[str, ...]]]) -> list[str]:
     ]
 
 
-def read(file: Path) -> list[Line]:
+def read_lines(file: Path) -> list[Line]:
     """Return the lines of a file."""
     content = file.read_bytes()
     text = gzip.decompress(content) if file.suffix == ".gz" else content
@@ -198,10 +198,10 @@ def read(file: Path) -> list[Line]:
 
 def count(name: str, lines: Iterable[Line]) -> None:
     """Print how many combinations of each command compose, and how many are refused."""
-    found = Counter((key.split()[0], "error" in recipe) for key, recipe in lines)
-    print(f"{name}: {found.total():,} combinations")
-    for command in sorted({command for command, _ in found}):
-        print(f"  {command:12} {found[command, False]:6,} compose {found[command, True]:6,} refused")
+    counts = Counter((key.split()[0], "error" in recipe) for key, recipe in lines)
+    print(f"{name}: {counts.total():,} combinations")
+    for command in sorted({command for command, _ in counts}):
+        print(f"  {command:12} {counts[command, False]:6,} compose {counts[command, True]:6,} refused")
 
 
 def compare(before: list[Line], after: list[Line]) -> bool:
@@ -209,18 +209,18 @@ def compare(before: list[Line], after: list[Line]) -> bool:
     earlier = [renamed(*line) for line in before if not has_choice(line[0], GONE)]
     later = [(key, without(ADDED, key, recipe)) for key, recipe in after if not has_choice(key, NEW)]
     old, new = dict(earlier), dict(later)
-    found: dict[str, list[str]] = {}
+    keys_by_difference: dict[str, list[str]] = {}
     for key in sorted(old.keys() | new.keys()):
         for difference in differences(old.get(key), new.get(key)):
-            found.setdefault(difference, []).append(key)
+            keys_by_difference.setdefault(difference, []).append(key)
     if joined := [key for key, number in Counter(key for key, _ in earlier).items() if number > 1]:
-        found["RENAMES gives two combinations of BEFORE one name"] = joined
-    for difference, keys in found.items():
+        keys_by_difference["RENAMES gives two combinations of BEFORE one name"] = joined
+    for difference, keys in keys_by_difference.items():
         more = f"; and {len(keys) - SHOWN:,} more" * (len(keys) > SHOWN)
         print(f"{difference}\n    {len(keys):,} combinations: {'; '.join(keys[:SHOWN])}{more}")
     left_out = f"left out {len(before) - len(earlier):,} of BEFORE, {len(after) - len(later):,} of AFTER"
-    print(f"{len(found):,} distinct differences; {left_out}")
-    return bool(found)
+    print(f"{len(keys_by_difference):,} distinct differences; {left_out}")
+    return bool(keys_by_difference)
 
 
 def renamed(key: str, recipe: dict[str, Any]) -> Line:
@@ -242,8 +242,8 @@ def rename(command: str, option: str, value: Any) -> tuple[str, Any]:
 def without(table: dict[str, Any], key: str, recipe: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe without the options that ``table`` has with the same value."""
     command = key.split()[0]
-    there = {option for option in recipe if {option, f"{command} {option}"} & table.keys()}
-    same = {option for option in there if show(entry(table, command, option)) == show(recipe[option])}
+    listed = {option for option in recipe if {option, f"{command} {option}"} & table.keys()}
+    same = {option for option in listed if show(entry(table, command, option)) == show(recipe[option])}
     return {option: value for option, value in recipe.items() if option not in same}
 
 
@@ -290,9 +290,9 @@ def main() -> None:
         case ["write", file]:
             write(Path(file))
         case ["compare", before, after]:
-            lines = read(Path(before)), read(Path(after))
-            for file, found in zip((before, after), lines, strict=True):
-                count(file, found)
+            lines = read_lines(Path(before)), read_lines(Path(after))
+            for file, combinations in zip((before, after), lines, strict=True):
+                count(file, combinations)
             sys.exit(compare(*lines))
         case _:
             sys.exit(__doc__)

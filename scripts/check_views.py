@@ -56,11 +56,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "theirs.npz"
-        asked = repr((SHAPES, AREA, DRAWS, SIDES, str(file)))
-        subprocess.run([options.python, "-c", THEIRS, asked], check=True)
+        arguments = repr((SHAPES, AREA, DRAWS, SIDES, str(file)))
+        subprocess.run([options.python, "-c", THEIRS, arguments], check=True)
         theirs = dict(np.load(file))
     rows = [row for shape in SHAPES for row in crops(shape, theirs[f"{shape[0]} {shape[1]}"])]
-    rows += [resized(*sides, method, theirs[f"{method} {sides[0]} {sides[1]}"]) for sides in SIDES for method in HOW]
+    rows += [
+        resized(*sides, method, theirs[f"{method} {sides[0]} {sides[1]}"]) for sides in SIDES for method in METHODS
+    ]
     print(format_table(["what", "of", "TensorFlow", "vitrun", "apart", "at most"], rows))
     sys.exit(any(float(row[-2]) > float(row[-1]) for row in rows))
 
@@ -93,7 +95,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(shares[0] - shares[1]).max())
 
 
-HOW = ("area", "bilinear")
+METHODS = ("area", "bilinear")
 
 
 def resized(high: int, wide: int, short: int, method: str, theirs: np.ndarray) -> list[str]:

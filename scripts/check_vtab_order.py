@@ -40,10 +40,10 @@ def compare(builder: str, split: str, keys: list) -> bool:
     hasher = Hasher(split)
     theirs = [int(key) if isinstance(key, str) and key.isdigit() else key for key in keys]
     expected = sorted(range(len(keys)), key=lambda row: hasher.hash_key(theirs[row]))
-    found = tfds_order(keys, split).tolist()
-    code = hashlib.sha256(repr([keys[row] for row in found]).encode()).hexdigest()[:16]
-    kind, same = type(theirs[0]).__name__, found == expected
-    print(f"| {builder} | {split} | {len(keys)} | {kind} | {keys[found[0]]} | {code} | {'yes' if same else 'NO'} |")
+    order = tfds_order(keys, split).tolist()
+    code = hashlib.sha256(repr([keys[row] for row in order]).encode()).hexdigest()[:16]
+    kind, same = type(theirs[0]).__name__, order == expected
+    print(f"| {builder} | {split} | {len(keys)} | {kind} | {keys[order[0]]} | {code} | {'yes' if same else 'NO'} |")
     return same
 
 

@@ -32,7 +32,7 @@ from helpers.vtab_originals import KITTI_FRAMES, NORB, PETS, SCENES, encode_norb
 from vitrun.data.sources.vtab.builders import BUILDERS
 from vitrun.papers.vtab_tasks import TASKS
 
-WORDS = [
+OVERRIDES = [
     "data=vtab",
     "init=random:vit_nano8",
     "res=16",
@@ -247,7 +247,7 @@ def make(root: Path) -> None:
 
 def start(folder: Path) -> subprocess.Popen:
     """The one command, in a process group of its own."""
-    overrides = [*WORDS, f"data.root={folder / 'originals'}", f"runs={folder / 'runs'}"]
+    overrides = [*OVERRIDES, f"data.root={folder / 'originals'}", f"runs={folder / 'runs'}"]
     command = [sys.executable, "-m", "vitrun", "finetune", *overrides]
     return subprocess.Popen(command, start_new_session=True)
 
@@ -282,9 +282,9 @@ def main() -> None:
     after = results(folder)
     assert all(after[run] == finished and attempts(folder, run) == 1 for run, finished in before.items())
     (suite,) = (folder / "runs").glob("finetune-vit_nano8-vtab-*/result.json")
-    found = json.loads(suite.read_text(encoding="utf-8"))["result"]
-    assert set(found) >= {*TASKS, "natural", "specialized", "structured", "mean19"}
-    assert found["metrics"]["mean19"]["std"] > 0
+    result = json.loads(suite.read_text(encoding="utf-8"))["result"]
+    assert set(result) >= {*TASKS, "natural", "specialized", "structured", "mean19"}
+    assert result["metrics"]["mean19"]["std"] > 0
     print(f"19 tasks x 3 seeds in {seconds:.0f} s; none of the {len(before)} finished runs was repeated")
     assert seconds < 600, "it should take less than ten minutes"
 

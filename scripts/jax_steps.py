@@ -20,11 +20,11 @@ import optax
 from ml_collections import ConfigDict
 
 FOLDER, *CHECKOUTS = map(Path, sys.argv[1:])
-ABSENT = ("clu", "flaxformer", "flaxformer.architectures.bert", "tensorflow_datasets", "tensorflow_text")
+MISSING = ("clu", "flaxformer", "flaxformer.architectures.bert", "tensorflow_datasets", "tensorflow_text")
 tensorflow = MagicMock()
 tensorflow.io.gfile.GFile = open
 sys.modules |= {"tensorflow": tensorflow, "tensorflow.io": tensorflow.io, "tensorflow.io.gfile": tensorflow.io.gfile}
-sys.modules |= {name: MagicMock() for name in ABSENT}
+sys.modules |= {name: MagicMock() for name in MISSING}
 sys.path += map(str, CHECKOUTS)
 
 from big_vision import optax as big_vision_optax  # noqa: E402
@@ -43,10 +43,10 @@ def main() -> None:
     case = json.loads((FOLDER / "case.json").read_text())
     batches = dict(np.load(FOLDER / "batches.npz"))
     backwards = {name: array[:, ::-1] for name, array in batches.items()}
-    found = curves("", case, batches) | curves("_backwards", case, backwards)
+    results = curves("", case, batches) | curves("_backwards", case, backwards)
     if case["optim"]["kind"] == "sgd":
-        found |= curves("_published", case, batches)
-    np.savez(FOLDER / "theirs.npz", **found)
+        results |= curves("_published", case, batches)
+    np.savez(FOLDER / "theirs.npz", **results)
 
 
 def curves(suffix: str, case: dict, batches: dict) -> dict[str, np.ndarray]:
@@ -131,11 +131,11 @@ def vision_transformer(case: dict, images: np.ndarray) -> tuple[Callable, dict]:
         "representation_size": row["width"] if row["pre_logits"] else None,
     })  # fmt: skip
     model = models_vit.VisionTransformer(case["classes"], head_bias_init=case["head_bias"], **options)
-    drawn = model.init(jax.random.PRNGKey(0), images, train=False)["params"]
-    read = checkpoint.load_pretrained(
-        pretrained_path=FOLDER / "weights.npz", init_params=flax.core.unfreeze(drawn), model_config=options
+    initial = model.init(jax.random.PRNGKey(0), images, train=False)["params"]
+    loaded = checkpoint.load_pretrained(
+        pretrained_path=FOLDER / "weights.npz", init_params=flax.core.unfreeze(initial), model_config=options
     )
-    return lambda params, x: model.apply({"params": params}, x, train=True), flax.core.unfreeze(read)
+    return lambda params, x: model.apply({"params": params}, x, train=True), flax.core.unfreeze(loaded)
 
 
 def big_vision_model(case: dict, images: np.ndarray) -> tuple[Callable, dict]:
@@ -146,10 +146,10 @@ def big_vision_model(case: dict, images: np.ndarray) -> tuple[Callable, dict]:
                "pool_type": HEADS[row["head"]], "posemb": POSITIONS[row["positions"]],
                "rep_size": row["pre_logits"]}  # fmt: skip
     model = big_vision_vit.Model(case["classes"], **options)
-    drawn = model.init(jax.random.PRNGKey(0), images)["params"]
+    initial = model.init(jax.random.PRNGKey(0), images)["params"]
     computed = ["pos_embedding"] if row["positions"] == "sincos2d" else []  # theirs by themselves, not read
-    read = big_vision_vit.load(flax.core.unfreeze(drawn), str(FOLDER / "weights.npz"), options, computed)
-    return lambda params, x: model.apply({"params": params}, x, train=True)[0], read
+    loaded = big_vision_vit.load(flax.core.unfreeze(initial), str(FOLDER / "weights.npz"), options, computed)
+    return lambda params, x: model.apply({"params": params}, x, train=True)[0], loaded
 
 
 MODELS = {"vision_transformer": vision_transformer, "big_vision": big_vision_model}

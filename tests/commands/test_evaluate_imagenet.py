@@ -106,7 +106,7 @@ def test_a_model_of_other_classes_is_refused(run_command, tmp_path):
 def objectnet(tmp_path) -> Path:
     """ObjectNet as its archive has it, small: four folders, of which three are ImageNet's, by four of its classes."""
     root = tmp_path / "objectnet-1.0"
-    write_class_folders(root / "images", ["air_freshener", "bench", "chair", "teapot"], each=6)
+    write_class_folders(root / "images", ["air_freshener", "bench", "chair", "teapot"], count=6)
     (root / "mappings").mkdir()
     titles = {"air_freshener": "Air freshener", "bench": "Bench", "chair": "Chair", "teapot": "Teapot"}
     shared = {"Chair": "label 20, seat; label 30", "Bench": "label 10", "Teapot": "label 40"}

@@ -90,8 +90,8 @@ def test_a_copy_in_the_hubs_layout_is_described(name, facts, shared, capsys):
 
 
 def test_class_folders_are_described(tmp_path, capsys):
-    write_class_folders(tmp_path / "train", ["cat", "dog"], each=3)
-    write_class_folders(tmp_path / "val", ["cat", "dog"], each=2)
+    write_class_folders(tmp_path / "train", ["cat", "dog"], count=3)
+    write_class_folders(tmp_path / "val", ["cat", "dog"], count=2)
     output = describe(capsys, "folder", f"data.path={tmp_path}")
     assert (
         "| train | 6      | 2       | 3 " in output and "| test  | 4      | 2       | 2 " in output and "PNG" in output
@@ -111,8 +111,8 @@ def test_a_bad_image_is_described_as_any_command_would(what, tmp_path, capsys):
 
 
 def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
-    write_class_folders(tmp_path / "train", ["cat", "dog"], each=3)
-    write_class_folders(tmp_path / "test", ["cat", "dog"], each=2)
+    write_class_folders(tmp_path / "train", ["cat", "dog"], count=3)
+    write_class_folders(tmp_path / "test", ["cat", "dog"], count=2)
     with pytest.raises(UserError, match="3,680 train images as published, but its source has 6") as error:
         describe(capsys, "pets", f"data.path={tmp_path}")
     assert error.value.status == ExitCode.DATA

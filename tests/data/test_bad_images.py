@@ -22,25 +22,25 @@ def spoilt() -> data.Split:
     return make_split([JPEG[:-900] if n in SPOILT else encode_image(np.roll(PIXELS, n, 0), "PNG") for n in range(12)])
 
 
-def batches(start: int = 0, told: list | None = None) -> list[data.Batch]:
-    budget = data.BadImageBudget(spoilt(), 0.5, lambda *one: told.append(one) if told is not None else None)
+def batches(start: int = 0, reports: list | None = None) -> list[data.Batch]:
+    budget = data.BadImageBudget(spoilt(), 0.5, lambda *one: reports.append(one) if reports is not None else None)
     return list(data.train_batches(spoilt(), VIEW, 4, 7, start, 9, budget))
 
 
 def test_in_training_a_bad_image_is_replaced_by_the_next_with_its_own_label_and_reported_once():
-    told = []
-    found = batches(0, told)
-    for batch in found:
+    reports = []
+    trained = batches(0, reports)
+    for batch in trained:
         assert np.array_equal(batch.labels, batch.indices % 3)
-    seen = np.concatenate([batch.indices for batch in found])  # three epochs
-    assert np.bincount(seen, minlength=12).tolist() == [6, 3, 3, 0, 0, 9, 3, 3, 3, 3, 3, 0]
-    assert sorted(key for key, _ in told) == ["train/11.jpg", "train/3.jpg", "train/4.jpg"]
-    assert all("truncated" in sentence for _, sentence in told)
+    indices = np.concatenate([batch.indices for batch in trained])  # three epochs
+    assert np.bincount(indices, minlength=12).tolist() == [6, 3, 3, 0, 0, 9, 3, 3, 3, 3, 3, 0]
+    assert sorted(key for key, _ in reports) == ["train/11.jpg", "train/3.jpg", "train/4.jpg"]
+    assert all("truncated" in reason for _, reason in reports)
 
 
 def test_a_resumed_run_sees_the_same_replacements():
-    for whole, later in zip(batches()[5:], batches(5), strict=True):
-        assert np.array_equal(whole.indices, later.indices) and whole.images.equal(later.images)
+    for expected, resumed in zip(batches()[5:], batches(5), strict=True):
+        assert np.array_equal(expected.indices, resumed.indices) and expected.images.equal(resumed.images)
 
 
 @pytest.mark.parametrize("known", [(), ("train/3.jpg", "train/4.jpg")], ids=["at first", "resumed"])
@@ -54,13 +54,13 @@ def test_more_bad_images_than_allowed_end_the_run(known):
 def test_a_test_set_stops_at_a_bad_image_and_never_sees_a_neighbour():
     with pytest.raises(BadImage, match="train/3.jpg"):
         list(data.test_batches(spoilt(), CenterCropView(8), 5))
-    told = []
-    rest = data.drop_bad_images(spoilt(), told.append)
-    assert len(rest) == 9 and not {f"train/{n}.jpg" for n in SPOILT} & set(rest.keys)
-    assert len(told) == 3 and rest.pixels is not None and rest.fingerprint != spoilt().fingerprint
-    assert np.array_equal(rest.labels, [n % 3 for n in range(12) if n not in SPOILT])
+    reports = []
+    remaining = data.drop_bad_images(spoilt(), reports.append)
+    assert len(remaining) == 9 and not {f"train/{n}.jpg" for n in SPOILT} & set(remaining.keys)
+    assert len(reports) == 3 and remaining.pixels is not None and remaining.fingerprint != spoilt().fingerprint
+    assert np.array_equal(remaining.labels, [n % 3 for n in range(12) if n not in SPOILT])
     with pytest.raises(UserError, match="None of 2 images can be read: train/0.jpg is not a readable image"):
-        data.drop_bad_images(make_split([b"", b"<html>"]), told.append)
+        data.drop_bad_images(make_split([b"", b"<html>"]), reports.append)
 
 
 @pytest.fixture

@@ -81,5 +81,5 @@ def test_pixels_need_no_decoding():
 @pytest.mark.parametrize("what", ODD)
 def test_an_odd_image_becomes_the_right_pixels(what):
     file, expected = ODD[what]
-    found = decode_image(file)
-    assert found.dtype == np.uint8 and np.array_equal(found, expected.transpose(2, 0, 1))
+    decoded = decode_image(file)
+    assert decoded.dtype == np.uint8 and np.array_equal(decoded, expected.transpose(2, 0, 1))

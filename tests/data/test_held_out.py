@@ -13,30 +13,32 @@ def split(labels: list[int], **fields) -> Split:
 
 
 def test_the_held_out_images_are_drawn_from_all_of_a_sorted_set_and_every_run_holds_out_the_same():
-    whole = split([0] * 500 + [1] * 500)
-    (rest, held), (again, _) = hold_out(whole, 0.1), hold_out(whole, 0.1)
-    assert len(held) == 100 and 30 < held.labels.sum() < 70 and list(rest.keys) == list(again.keys)
-    assert sorted([*rest.keys, *held.keys]) == sorted(whole.keys) and not set(rest.keys) & set(held.keys)
-    assert len(hold_out(whole, 0.0001)[1]) == 1
+    images = split([0] * 500 + [1] * 500)
+    (training, held_out), (again, _) = hold_out(images, 0.1), hold_out(images, 0.1)
+    assert len(held_out) == 100 and 30 < held_out.labels.sum() < 70 and list(training.keys) == list(again.keys)
+    assert sorted([*training.keys, *held_out.keys]) == sorted(images.keys) and not set(training.keys) & set(
+        held_out.keys
+    )
+    assert len(hold_out(images, 0.0001)[1]) == 1
     with pytest.raises(UserError, match="dev=0.9999: leaves none of 1000 training images"):
-        hold_out(whole, 0.9999)
+        hold_out(images, 0.9999)
 
 
 def test_a_cached_image_is_decoded_once_and_comes_out_the_same():
-    asked = []
+    reads = []
     pixels = [np.random.default_rng(n).integers(0, 256, (4 + n, 6, 3), dtype=np.uint8) for n in range(3)]
-    one = split([0, 1, 0], read_encoded=lambda index: (asked.append(index), pixels[index])[1])
+    one = split([0, 1, 0], read_encoded=lambda index: (reads.append(index), pixels[index])[1])
     two = cache_decoded(one)
     for _ in range(3):
         assert all((two.decode(n) == pixels[n].transpose(2, 0, 1)).all() for n in range(3))
-    assert asked == [0, 1, 2]
+    assert reads == [0, 1, 2]
 
 
 def test_images_are_cached_up_to_a_limit_only(monkeypatch):
-    asked = []
+    reads = []
     pixels = np.zeros((4, 6, 3), np.uint8)
     monkeypatch.setattr("vitrun.data.in_memory.MAX_PIXEL_BYTES", 2 * pixels.nbytes)
-    two = cache_decoded(split([0, 1, 0], read_encoded=lambda index: (asked.append(index), pixels)[1]))
+    two = cache_decoded(split([0, 1, 0], read_encoded=lambda index: (reads.append(index), pixels)[1]))
     for _ in range(3):
         [two.decode(n) for n in range(3)]
-    assert asked == [0, 1, 2, 2, 2] and MAX_PIXEL_BYTES == 2**30
+    assert reads == [0, 1, 2, 2, 2] and MAX_PIXEL_BYTES == 2**30

@@ -36,14 +36,14 @@ def test_the_ranks_see_what_one_alone_sees_and_of_shards_no_image_twice_in_an_ep
     split.__dict__["order"] = Order(np.array([0, 5, 20, 21, 45]), 8)  # in shards
     view = CropView(16, "inception", (0.05, 1.0), True, 0)
 
-    def seen() -> list[data.Batch]:
+    def load_batches() -> list[data.Batch]:
         return list(data.train_batches(split, view, batch, 0, 0, 20))
 
-    alone, parts = seen(), []
+    single, parts = load_batches(), []
     for rank in range(3):
         as_rank(rank, 3)
-        parts.append(seen())
-    for step, shares in zip(alone, zip(*parts)):
+        parts.append(load_batches())
+    for step, shares in zip(single, zip(*parts)):
         assert [part.offset for part in shares] == [rank_range(batch, rank, 3)[0] for rank in range(3)]
         assert (np.concatenate([part.indices for part in shares]) == step.indices).all()
         assert (np.concatenate([part.images for part in shares]) == step.images.numpy()).all()
@@ -77,18 +77,18 @@ def split(number: int) -> data.Split:
 
 def test_every_epoch_has_every_image_once_in_an_order_of_its_own():
     view = CropView(8, "none", (1.0, 1.0), False, 0)
-    found = np.concatenate([b.indices for b in data.train_batches(split(10), view, 4, 0, 0, 10)])
-    epochs = found.reshape(4, 10)
+    indices = np.concatenate([b.indices for b in data.train_batches(split(10), view, 4, 0, 0, 10)])
+    epochs = indices.reshape(4, 10)
     assert (np.sort(epochs, 1) == np.arange(10)).all() and len({tuple(e) for e in epochs}) == 4
 
 
 def test_batches_from_a_later_step_are_those_of_the_whole_run():
     view = CropView(8, "inception", (0.3, 1.0), True, 0)
-    whole = list(data.train_batches(split(10), view, 4, 7, 0, 9))
+    batches = list(data.train_batches(split(10), view, 4, 7, 0, 9))
     later = list(data.prefetch(data.train_batches(split(10), view, 4, 7, 5, 9)))
     assert all(
         torch.equal(a.images, b.images) and (a.indices == b.indices).all()
-        for a, b in zip(whole[5:], later, strict=True)
+        for a, b in zip(batches[5:], later, strict=True)
     )
 
 
@@ -97,15 +97,15 @@ def test_an_error_in_the_batch_thread_reaches_the_loop():
         yield 1
         raise ValueError("spoilt")
 
-    made = data.prefetch(broken())
-    assert next(made) == 1
+    batches = data.prefetch(broken())
+    assert next(batches) == 1
     with pytest.raises(ValueError, match="spoilt"):
-        next(made)
+        next(batches)
 
 
 def test_a_process_ends_in_peace_with_a_batch_half_made():
     code = (
         "import itertools, torch; from vitrun import data;"
-        "made = data.prefetch(torch.randn(400, 400).logdet() for _ in itertools.count()); next(made)"
+        "batches = data.prefetch(torch.randn(400, 400).logdet() for _ in itertools.count()); next(batches)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

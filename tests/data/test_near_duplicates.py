@@ -26,8 +26,8 @@ def test_no_two_of_500_unrelated_images_are_taken_for_copies():
         data.Split(keys, np.zeros(500), ("x",), pixels=images), lambda _: None, pytest.fail
     )["near"]
     for mirrored in (False, True):
-        found = near_duplicates.match_by_hash(hashes[:250], hashes[250:], 24, mirrored, CPU)
-        assert len(found.tests) == 0
+        matches = near_duplicates.match_by_hash(hashes[:250], hashes[250:], 24, mirrored, CPU)
+        assert len(matches.tests) == 0
 
 
 def test_hashes_are_as_far_apart_as_the_bits_in_which_they_differ(monkeypatch):
@@ -37,14 +37,14 @@ def test_hashes_are_as_far_apart_as_the_bits_in_which_they_differ(monkeypatch):
     trains[::3] = tests[:10] ^ (generator.integers(0, 256, (10, 16)) & generator.integers(0, 30, (10, 1))).astype("u1")
     bits = np.bitwise_count(tests[:, None] ^ trains[None]).sum(-1)
     for distance in (0, 12, 30, 64):
-        found = near_duplicates.match_by_hash(torch.from_numpy(tests), torch.from_numpy(trains), distance, False, CPU)
-        assert found.distances.tolist() == bits[found.tests, found.trains].tolist()
-        assert set(found.tests) == set(np.flatnonzero(bits.min(1) <= distance))
-        assert set(found.trains) == set(np.flatnonzero(bits.min(0) <= distance))
+        matches = near_duplicates.match_by_hash(torch.from_numpy(tests), torch.from_numpy(trains), distance, False, CPU)
+        assert matches.distances.tolist() == bits[matches.tests, matches.trains].tolist()
+        assert set(matches.tests) == set(np.flatnonzero(bits.min(1) <= distance))
+        assert set(matches.trains) == set(np.flatnonzero(bits.min(0) <= distance))
 
 
 def test_equal_images_are_found_however_many_there_are():
     tests, trains = (torch.tensor(codes, dtype=torch.uint8)[:, None] for codes in ([1, 2, 2, 3], [2, 9, 1, 2, 2]))
-    found = near_duplicates.match_exact(tests, trains)
-    assert set(found.tests) == {0, 1, 2} and set(found.trains) == {0, 2, 3, 4} and not found.distances.any()
+    matches = near_duplicates.match_exact(tests, trains)
+    assert set(matches.tests) == {0, 1, 2} and set(matches.trains) == {0, 2, 3, 4} and not matches.distances.any()
     assert len(near_duplicates.match_exact(tests[3:], trains).tests) == 0

@@ -33,8 +33,8 @@ def test_a_file_that_is_gone_is_no_bad_image_but_stops_at_once(tmp_path):
 @pytest.mark.parametrize("pixels", [PIXELS, PIXELS[:32, :32]], ids=["by several threads", "tiny"])
 def test_images_of_one_size_are_cached_in_memory_only_where_all_are_sound(pixels):
     files = [encode_image(pixels, kind) for kind in ("PNG", "JPEG")] * 300
-    found = decode_to_memory(make_split(files)).pixels
-    assert np.array_equal(found[598], pixels.transpose(2, 0, 1))
-    assert all(np.array_equal(found[row], decode_image(files[row])) for row in range(0, 600, 7))
+    cached = decode_to_memory(make_split(files)).pixels
+    assert np.array_equal(cached[598], pixels.transpose(2, 0, 1))
+    assert all(np.array_equal(cached[row], decode_image(files[row])) for row in range(0, 600, 7))
     files[533] = files[0][:50]
     assert decode_to_memory(make_split(files)).pixels is None

@@ -9,7 +9,7 @@ from vitrun import data
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
 
-WORDS = ["model=vit_nano8", "steps=2", "warmup=0", "batch=4"]
+OVERRIDES = ["model=vit_nano8", "steps=2", "warmup=0", "batch=4"]
 
 
 def table(place, split: str, labels: list[int], names: list[str] | None = None, seed: int = 0, size: int = 16) -> None:
@@ -22,20 +22,20 @@ def table(place, split: str, labels: list[int], names: list[str] | None = None, 
 
 
 def parquet(place, *more: str) -> list[str]:
-    return [*WORDS, "data=parquet", f"data.path={place}", *more]
+    return [*OVERRIDES, "data=parquet", f"data.path={place}", *more]
 
 
 @pytest.mark.parametrize(
-    "train, test, told",
+    "train, test, message",
     [
         (([0, 1, 2], None), ([0, 3], None), "3 classes, the test images 1 others, such as 3"),
         (([0, 1], ["cat", "dog"]), ([0, 1], ["dog", "cat"]), "the same in another order"),
     ],
 )
-def test_test_images_of_other_classes_end_a_run_before_its_first_step(run_command, tmp_path, train, test, told):
+def test_test_images_of_other_classes_end_a_run_before_its_first_step(run_command, tmp_path, train, test, message):
     table(tmp_path / "set", "train", *train)
     table(tmp_path / "set", "test", *test, seed=1)
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         run_command("pretrain", *parquet(tmp_path / "set"))
     assert error.value.status == ExitCode.DATA
 
@@ -50,7 +50,7 @@ def test_the_training_images_are_no_test_images(run_command, tmp_path):
     table(tmp_path / "set", "train", [0, 1, 2, 0])
     write_part_folders(tmp_path / "all", {"train": 0})
     (tmp_path / "all" / "test").symlink_to(tmp_path / "all" / "train")
-    folder = [*WORDS, "data=folder", f"data.path={tmp_path / 'all'}"]
+    folder = [*OVERRIDES, "data=folder", f"data.path={tmp_path / 'all'}"]
     for overrides in (parquet(tmp_path / "set", "data.test=train"), folder):
         with pytest.raises(UserError, match="The training and the test part are the same images"):
             run_command("pretrain", *overrides)
@@ -61,9 +61,9 @@ def test_an_image_that_was_replaced_is_another(tmp_path):
     table(tmp_path / "set", "train", [0, 1, 2, 0])
     table(tmp_path / "set", "test", [0, 1, 2, 0], seed=1)
     rows = (["data=folder", f"data.path={tmp_path / 'all'}"], ["data=parquet", f"data.path={tmp_path / 'set'}"])
-    read = [resolve.resolve_recipe("pretrain", overrides).data for overrides in rows]
-    before = [data.open_split(one, "train").fingerprint for one in read]
-    assert before == [data.open_split(one, "train").fingerprint for one in read]
+    recipes = [resolve.resolve_recipe("pretrain", overrides).data for overrides in rows]
+    before = [data.open_split(one, "train").fingerprint for one in recipes]
+    assert before == [data.open_split(one, "train").fingerprint for one in recipes]
     Image.new("RGB", (20, 20)).save(tmp_path / "all/train/a/0.bmp")
     table(tmp_path / "set", "train", [0, 1, 2, 0], size=20)
-    assert all(data.open_split(one, "train").fingerprint != old for one, old in zip(read, before))
+    assert all(data.open_split(one, "train").fingerprint != old for one, old in zip(recipes, before))

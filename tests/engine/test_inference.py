@@ -13,8 +13,8 @@ from vitrun.objectives.labels import LOSSES
 
 def test_an_answer_is_right_that_is_among_the_labels():
     top = np.array([[2, 1], [0, 1], [3, 2]])
-    several = Predictions(np.array([[0, 2], [3, -1], [2, -1]]), np.arange(3), top, np.zeros(3))
-    assert several.accuracy(1) == pytest.approx(1 / 3) and several.accuracy(2) == pytest.approx(2 / 3)
+    predictions = Predictions(np.array([[0, 2], [3, -1], [2, -1]]), np.arange(3), top, np.zeros(3))
+    assert predictions.accuracy(1) == pytest.approx(1 / 3) and predictions.accuracy(2) == pytest.approx(2 / 3)
     assert Predictions(np.array([2, 1, 0]), np.arange(3), top, np.zeros(3)).accuracy(2) == pytest.approx(2 / 3)
 
 

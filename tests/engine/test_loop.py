@@ -35,10 +35,10 @@ def test_a_model_overfits_eight_images():
 
 @pytest.mark.parametrize("micro", [1, 3, 4, 8])
 def test_the_step_does_not_depend_on_the_micro_batch(micro):
-    whole, parts = make_state(build_small_vit(), 8), make_state(build_small_vit(), micro)
-    first, second = (train_steps(state, [random_batch(8), random_batch(8, seed=1)]) for state in (whole, parts))
+    full, parts = make_state(build_small_vit(), 8), make_state(build_small_vit(), micro)
+    first, second = (train_steps(state, [random_batch(8), random_batch(8, seed=1)]) for state in (full, parts))
     assert [s.loss for s in second] == pytest.approx([s.loss for s in first], rel=1e-5)
-    for a, b in zip(whole.network.parameters(), parts.network.parameters()):
+    for a, b in zip(full.network.parameters(), parts.network.parameters()):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
 
@@ -47,10 +47,10 @@ def test_the_step_does_not_depend_on_the_micro_batch(micro):
 def test_the_step_of_a_mixed_batch_does_not_depend_on_the_micro_batch(micro, loss):
     objective = LabelObjective(loss, smoothing=0.1, mixup=0.5, seed=0)
     mixed = [objective.prepare(random_batch(8, seed=step), step) for step in range(2)]
-    whole, parts = make_state(build_small_vit(), 8), make_state(build_small_vit(), micro)
-    first, second = (train_steps(state, mixed, loss=objective.loss) for state in (whole, parts))
+    full, parts = make_state(build_small_vit(), 8), make_state(build_small_vit(), micro)
+    first, second = (train_steps(state, mixed, loss=objective.loss) for state in (full, parts))
     assert [s.loss for s in second] == pytest.approx([s.loss for s in first], rel=1e-5)
-    for a, b in zip(whole.network.parameters(), parts.network.parameters()):
+    for a, b in zip(full.network.parameters(), parts.network.parameters()):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
 

@@ -18,8 +18,8 @@ from vitrun.runtime.console import Screen
 
 
 def test_a_killed_run_ends_with_the_same_bits(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    uninterrupted = start_pretraining(whole)
+    complete, killed = tmp_path / "complete", tmp_path / "killed"
+    uninterrupted = start_pretraining(complete)
     output = uninterrupted.wait()
     assert uninterrupted.returncode == 0, output
     process = start_pretraining(killed)
@@ -31,7 +31,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
     process = start_pretraining(killed)
     output = process.wait()
     assert process.returncode == 0 and "Resuming from step" in output
-    assert hash_weights(whole) == hash_weights(killed) and len(hash_weights(whole)) == 2
+    assert hash_weights(complete) == hash_weights(killed) and len(hash_weights(complete)) == 2
 
 
 LONG = [*(override for override in TINY if override != "steps=6"), "steps=30", "save_minutes=0"]

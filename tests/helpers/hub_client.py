@@ -32,12 +32,12 @@ for line in sys.stdin:
             raise Interrupted(ExitCode.INTERRUPTED)
     try:
         split = data.open_split(resolve.resolve_recipe("pretrain", overrides).data, part, Screen(quiet=True), tick)
-        answer = {"labels": split.labels.tolist(), "classes": split.classes}
+        result = {"labels": split.labels.tolist(), "classes": split.classes}
     except UserError as error:
-        answer = {"error": str(error), "status": error.status}
+        result = {"error": str(error), "status": error.status}
     except Interrupted as interrupted:
-        answer = {"interrupted": interrupted.status}
-    print(json.dumps(answer), flush=True)
+        result = {"interrupted": interrupted.status}
+    print(json.dumps(result), flush=True)
 """
 
 
@@ -76,9 +76,9 @@ class Client:
 
     def expect_data_error(self, name: str, *overrides: str, part: str = "test") -> str:
         """Return the message with which opening fails, its exit status that of data."""
-        answer = self.open_split(name, part, *overrides)
-        assert answer["status"] == ExitCode.DATA
-        return answer["error"]
+        result = self.open_split(name, part, *overrides)
+        assert result["status"] == ExitCode.DATA
+        return result["error"]
 
     def read_stderr(self) -> str:
         return self.errors.read_text()

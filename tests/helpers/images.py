@@ -24,12 +24,12 @@ def make_png(number: int) -> bytes:
     return file.getvalue()
 
 
-def write_class_folders(root: Path, names: list[str], each: int = 1) -> Path:
+def write_class_folders(root: Path, names: list[str], count: int = 1) -> Path:
     """Write a folder a class, of ``each`` images; return ``root``."""
     for number, name in enumerate(names):
         (root / name).mkdir(parents=True)
-        for n in range(each):
-            (root / name / f"{n}.png").write_bytes(make_png(number * each + n))
+        for n in range(count):
+            (root / name / f"{n}.png").write_bytes(make_png(number * count + n))
     return root
 
 

@@ -11,6 +11,6 @@ COLOUR_OBJECTIVE = Masked(kind="masked", target="colour", share=0.5, mask=0.8, o
 def build_masked_network(outputs: int = 512):
     """Return a tiny ViT with a mask token and a random decoder of ``outputs`` values, in evaluation mode."""
     torch.manual_seed(0)
-    made = models.build_masked(tables.load_model_rows()["vit_nano8"], outputs, 16)
-    torch.nn.init.normal_(made.decoder.weight, std=0.1)
-    return made.eval()
+    network = models.build_masked(tables.load_model_rows()["vit_nano8"], outputs, 16)
+    torch.nn.init.normal_(network.decoder.weight, std=0.1)
+    return network.eval()

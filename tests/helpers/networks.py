@@ -42,5 +42,5 @@ def compute_logits(network, pixels):
 
 def to_jax_arrays(row, network, rename=lambda name: name, prefix=""):
     """Return the arrays of a ViT as a published ``.npz`` has them."""
-    found = export_tensors(jax_vit.map_tensors(row), network.state_dict())
-    return {prefix + rename(name): tensor.detach().numpy() for name, tensor in found.items()}
+    exported = export_tensors(jax_vit.map_tensors(row), network.state_dict())
+    return {prefix + rename(name): tensor.detach().numpy() for name, tensor in exported.items()}

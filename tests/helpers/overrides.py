@@ -39,11 +39,11 @@ SUITES = [name for name, row in DATA_ROWS.items() if row["source"] == "suite"]
 
 def add_required_overrides(command: str, overrides: list[str], folder: Path) -> list[str]:
     """Return ``overrides``, and those without which the command cannot run."""
-    given = " ".join(overrides)
+    joined = " ".join(overrides)
     places = []
     for group in ("data", "against"):
         places += [f"{group}.path={folder}"] * any(f"{group}={name}" in overrides for name in WITHOUT_HUB)
         places += [f"{group}.classes=3"] * bool({f"{group}=shards", f"{group}=jft300m"} & set(overrides))
         places += [f"{group}.root={folder}"] * any(f"{group}={name}" in overrides for name in SUITES)
-    data = ["data=digits"] * (command in ("fewshot", "eval") and "data=" not in given)
+    data = ["data=digits"] * (command in ("fewshot", "eval") and "data=" not in joined)
     return [*REQUIRED_OVERRIDES[command], *data, *places, *overrides]

@@ -159,16 +159,16 @@ def list_tree(files: dict[str, bytes], folder: str):
     """Yield the entries of a folder as the API of the Hub lists them."""
     prefix, folders = f"{folder}/" if folder else "", set()
     for path, content in files.items():
-        first, _, rest = path.removeprefix(prefix).partition("/")
+        first, _, remainder = path.removeprefix(prefix).partition("/")
         if not path.startswith(prefix):
             continue
-        if rest and first not in folders:
+        if remainder and first not in folders:
             folders.add(first)
             yield {"type": "directory", "path": prefix + first, "oid": "0" * 40, "size": 0}
-        elif not rest and len(content) < LFS_THRESHOLD:
+        elif not remainder and len(content) < LFS_THRESHOLD:
             code = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             yield {"type": "file", "path": path, "oid": code, "size": len(content)}
-        elif not rest:
+        elif not remainder:
             code = hashlib.sha256(content).hexdigest()
             lfs = {"oid": code, "size": len(content), "pointerSize": 130}
             yield {"type": "file", "path": path, "oid": "0" * 40, "size": len(content), "lfs": lfs}

@@ -65,27 +65,27 @@ def caltech101(root: Path) -> dict[str, ExpectedSamples]:
 
 
 def cifar100(root: Path) -> dict[str, ExpectedSamples]:
-    found = {}
+    samples = {}
     for split, fine in {"train": [99, 0, 7], "test": [5, 5]}.items():
         images = random_pixels(len(fine), 3, 32, 32)
         records = [bytes([1, label]) + image.tobytes() for label, image in zip(fine, images)]
         write_file(root / "cifar-100-binary" / f"{split}.bin", b"".join(records))
-        found[split] = [(str(n), {"label": label}, images[n].transpose(1, 2, 0)) for n, label in enumerate(fine)]
+        samples[split] = [(str(n), {"label": label}, images[n].transpose(1, 2, 0)) for n, label in enumerate(fine)]
     write_file(root / "cifar-100-binary" / "fine_label_names.txt", "".join(f"thing {n}\n" for n in range(100)))
-    return found
+    return samples
 
 
 def dtd(root: Path) -> dict[str, ExpectedSamples]:
     classes = ["banded", "zigzagged"] + [f"texture{n:02d}" for n in range(45)]
     lists = {"train": "train1", "validation": "val1", "test": "test1"}
-    found = {}
+    samples = {}
     for n, (split, name) in enumerate(lists.items()):
         keys = [f"banded/banded_{n:04d}.jpg", f"zigzagged/zigzagged_{n:04d}.jpg"]
         write_class_folders(root / "dtd" / "images", classes, {key: n + 9 for key in keys})
         write_file(root / "dtd" / "labels" / f"{name}.txt", "\n".join(keys) + "\n")
-        found[split] = [(key, {"label": label}, make_photo(n + 9)) for key, label in zip(keys, (0, 46))]
+        samples[split] = [(key, {"label": label}, make_photo(n + 9)) for key, label in zip(keys, (0, 46))]
     write_file(root / "dtd" / "labels" / "train2.txt", "banded/banded_0001.jpg\n")
-    return found
+    return samples
 
 
 def oxford_flowers102(root: Path) -> dict[str, ExpectedSamples]:
@@ -112,38 +112,38 @@ def oxford_iiit_pet(root: Path) -> dict[str, ExpectedSamples]:
 
 def sun397(root: Path) -> dict[str, ExpectedSamples]:
     write_file(root / "SUN397" / "ClassName.txt", "".join(f"{name}\n" for name in SCENES))
-    found = {}
+    samples = {}
     for n, (split, short) in enumerate({"train": "tr", "validation": "va", "test": "te"}.items()):
         keys = [f"/a/abbey/sun_{split}.jpg", f"/c/car_interior/backseat/sun_{split}.jpg"]
         write_class_folders(root / "SUN397", [], {key[1:]: n for key in keys})
         write_file(root / f"sun397_tfds_{short}.txt", "\n".join(keys) + "\n")
-        found[split] = [(key, {"label": label}, make_photo(n)) for key, label in zip(keys, (0, 1))]
-    return found
+        samples[split] = [(key, {"label": label}, make_photo(n)) for key, label in zip(keys, (0, 1))]
+    return samples
 
 
 def svhn_cropped(root: Path) -> dict[str, ExpectedSamples]:
     root.mkdir(parents=True, exist_ok=True)
-    found = {}
+    samples = {}
     for split, digits in {"train": [10, 1, 9], "test": [4]}.items():
         images = random_pixels(32, 32, 3, len(digits))
         savemat(root / f"{split}_32x32.mat", {"X": images, "y": np.array(digits, np.uint8)[:, None]})
-        found[split] = [(str(n), {"label": y % 10}, images[..., n]) for n, y in enumerate(digits)]
-    return found
+        samples[split] = [(str(n), {"label": y % 10}, images[..., n]) for n, y in enumerate(digits)]
+    return samples
 
 
 def patch_camelyon(root: Path) -> dict[str, ExpectedSamples]:
     import h5py
 
     root.mkdir(parents=True, exist_ok=True)
-    found = {}
+    samples = {}
     for split, part in {"train": "train", "validation": "valid", "test": "test"}.items():
         images, labels = random_pixels(3, 96, 96, 3), [1, 0, 1]
         with h5py.File(root / f"camelyonpatch_level_2_split_{part}_x.h5", "w") as file:
             file["x"] = images
         with h5py.File(root / f"camelyonpatch_level_2_split_{part}_y.h5", "w") as file:
             file["y"] = np.array(labels, np.uint8).reshape(-1, 1, 1, 1)
-        found[split] = [(f"{part}_{n}", {"label": labels[n]}, images[n]) for n in range(3)]
-    return found
+        samples[split] = [(f"{part}_{n}", {"label": labels[n]}, images[n]) for n in range(3)]
+    return samples
 
 
 def eurosat(root: Path) -> dict[str, ExpectedSamples]:
@@ -192,9 +192,9 @@ def clevr(root: Path) -> dict[str, ExpectedSamples]:
         "train": [([12.5, 8.0, 9.0], 0, 0), ([8.6, 8.5, 9.0, 11.0], 1, 1), ([10.5] * 10, 7, 5)],
         "validation": [([9.2, 9.75, 13.0], 0, 3)],
     }
-    found = {}
+    samples = {}
     for split, part in {"train": "train", "validation": "val"}.items():
-        described, found[split] = [], []
+        described, samples[split] = [], []
         for n, (depths, count, distance) in enumerate(scenes[split]):
             name = f"CLEVR_{part}_{n:06d}.png"
             write_file(base / "images" / part / name, make_photo(n, "PNG"))
@@ -208,10 +208,10 @@ def clevr(root: Path) -> dict[str, ExpectedSamples]:
                  "directions": {"right": [0.6, 0.8, 0.0]}, "split": part}
             )  # fmt: skip
             labels = {"count_all": count, "closest_object_distance": distance}
-            found[split].append((name, labels, make_photo(n, "PNG")))
-        whole = {"info": {"split": part, "license": "CC BY 4.0"}, "scenes": described}
-        write_file(base / "scenes" / f"CLEVR_{part}_scenes.json", json.dumps(whole))
-    return found
+            samples[split].append((name, labels, make_photo(n, "PNG")))
+        content = {"info": {"split": part, "license": "CC BY 4.0"}, "scenes": described}
+        write_file(base / "scenes" / f"CLEVR_{part}_scenes.json", json.dumps(content))
+    return samples
 
 
 def dmlab(root: Path) -> dict[str, ExpectedSamples]:
@@ -275,11 +275,11 @@ def kitti(root: Path) -> dict[str, ExpectedSamples]:
     test = np.random.choice(sorted(videos), 2, replace=False)
     validation = np.random.choice(sorted(set(videos) - set(test)), 2, replace=False)
     part = {**dict.fromkeys(videos, "train"), **dict.fromkeys(test, "test"), **dict.fromkeys(validation, "validation")}
-    found = {"train": [], "validation": [], "test": []}
+    samples = {"train": [], "validation": [], "test": []}
     for number, line in enumerate(order):
         row = (f"{number:06d}.png", {"label": cases[number % 6][1]}, make_photo(number, "PNG"))
-        found[part[videos[line // 2]]].append(row)
-    return found
+        samples[part[videos[line // 2]]].append(row)
+    return samples
 
 
 def encode_norb_matrix(array: np.ndarray) -> bytes:
@@ -290,18 +290,18 @@ def encode_norb_matrix(array: np.ndarray) -> bytes:
 
 
 def smallnorb(root: Path) -> dict[str, ExpectedSamples]:
-    found = {}
+    samples = {}
     for split, stem in NORB.items():
         images = random_pixels(3, 2, 96, 96)
         info = np.array([[4, 0, 0, 0], [6, 8, 34, 5], [7, 3, 12, 1]], "<i4")  # instance, elevation, azimuth, lighting
         write_file(root / f"{stem}-dat.mat", encode_norb_matrix(images))
         write_file(root / f"{stem}-cat.mat", encode_norb_matrix(np.array([0, 1, 2], "<i4")))
         write_file(root / f"{stem}-info.mat", encode_norb_matrix(info))
-        found[split] = [
+        samples[split] = [
             (str(n), {"label_azimuth": azimuth, "label_elevation": elevation}, images[n, 0])
             for n, (azimuth, elevation) in enumerate([(0, 0), (17, 8), (6, 3)])
         ]
-    return found
+    return samples
 
 
 MAKERS = {

@@ -147,12 +147,12 @@ def test_a_file_with_bytes_changed_loads_or_is_one_clear_error(tmp_path, name, r
     path, network, draw = tmp_path / name, build_randomized(row), random.Random(0)
     {".safetensors": models.save_model, ".npz": as_npz, ".pt": as_torch}[path.suffix](path, network, row, 5, 32)
     models.load(path)
-    whole = path.read_bytes()
+    content = path.read_bytes()
     for _ in range(30):
-        changed = bytearray(whole)
+        changed = bytearray(content)
         for _ in range(draw.randrange(1, 5)):
-            near = draw.randrange(min(2000, len(whole)))  # where the descriptions are: at both ends
-            changed[draw.choice([near, len(whole) - 1 - near])] = draw.randrange(256)
+            offset = draw.randrange(min(2000, len(content)))  # where the descriptions are: at both ends
+            changed[draw.choice([offset, len(content) - 1 - offset])] = draw.randrange(256)
         path.write_bytes(changed)
         try:
             models.load(path)

@@ -9,11 +9,11 @@ from vitrun.models import MASKED, UNCHANGED
 def test_the_network_sees_what_the_corruption_says():
     model, image = build_masked_network(), torch.rand(1, 3, 16, 16) * 2 - 1
     patches = model.patch_embed(image)
-    seen = model.corrupt(patches, torch.tensor([[UNCHANGED, MASKED, 0, 3]]))
-    torch.testing.assert_close(seen[0, 0], patches[0, 0])
-    torch.testing.assert_close(seen[0, 1], model.mask_token[0, 0])
-    torch.testing.assert_close(seen[0, 2], patches[0, 0])
-    torch.testing.assert_close(seen[0, 3], patches[0, 3])
+    corrupted = model.corrupt(patches, torch.tensor([[UNCHANGED, MASKED, 0, 3]]))
+    torch.testing.assert_close(corrupted[0, 0], patches[0, 0])
+    torch.testing.assert_close(corrupted[0, 1], model.mask_token[0, 0])
+    torch.testing.assert_close(corrupted[0, 2], patches[0, 0])
+    torch.testing.assert_close(corrupted[0, 3], patches[0, 3])
 
 
 def test_a_masked_patch_is_predicted_from_the_others_alone():

@@ -10,12 +10,14 @@ from helpers.networks import build_randomized, make_inputs, tiny_vit_row
 from vitrun.models import attention, positions
 
 
-@pytest.mark.parametrize(("kind", "told_apart"), [("learned", True), ("2d", True), ("sincos2d", True), ("none", False)])
-def test_positions_alone_tell_patches_apart(kind, told_apart):
+@pytest.mark.parametrize(
+    ("kind", "distinguishes"), [("learned", True), ("2d", True), ("sincos2d", True), ("none", False)]
+)
+def test_positions_alone_tell_patches_apart(kind, distinguishes):
     network = build_randomized(tiny_vit_row(positions=kind))
     shuffled = make_inputs().unflatten(2, (4, 8)).flip(2).flatten(2, 3)  # the rows of patches in reverse
     with torch.no_grad():
-        assert torch.allclose(network(make_inputs()), network(shuffled), atol=1e-5) != told_apart
+        assert torch.allclose(network(make_inputs()), network(shuffled), atol=1e-5) != distinguishes
 
 
 def test_relative_positions_add_the_query_times_the_embedding_of_the_offset():

@@ -32,7 +32,7 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
-    def put(repository, tensors):
+    def write_weights(repository, tensors):
         from safetensors.torch import save_file
 
         place = tmp_path / f"models--{repository.replace('/', '--')}"
@@ -41,7 +41,7 @@ def hub(tmp_path, monkeypatch):
         (place / "snapshots" / ("0" * 40)).mkdir(parents=True)
         save_file(tensors, place / "snapshots" / ("0" * 40) / "model.safetensors")
 
-    return put
+    return write_weights
 
 
 def test_googles_weights_by_tag_are_our_own_network(hub):

@@ -46,13 +46,13 @@ def test_dropout_and_stochastic_depth_act_in_training_alone():
 @pytest.mark.parametrize("options", [{}, {"positions": "relative"}, {"head": "gap"}, {"positions_at": "every"}])
 def test_training_without_the_unread_tokens_changes_neither_logits_nor_gradients(options):
     network = build_randomized(tiny_vit_row(**options))
-    whole = network(make_inputs())
-    wanted = torch.autograd.grad(whole.square().sum(), list(network.parameters()))
+    expected_logits = network(make_inputs())
+    expected_gradients = torch.autograd.grad(expected_logits.square().sum(), list(network.parameters()))
     network.train()
     logits = network(make_inputs())
-    found = torch.autograd.grad(logits.square().sum(), list(network.parameters()))
-    assert torch.allclose(logits, whole, atol=1e-5)
-    for gradient, expected in zip(found, wanted):
+    gradients = torch.autograd.grad(logits.square().sum(), list(network.parameters()))
+    assert torch.allclose(logits, expected_logits, atol=1e-5)
+    for gradient, expected in zip(gradients, expected_gradients):
         assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item() + 1e-6)
 
 
@@ -65,11 +65,11 @@ def test_stochastic_depth_leaves_out_whole_images_and_keeps_the_mean():
 
 
 def test_threads_share_one_network():
-    network, found = build_randomized(tiny_vit_row()).train(), {}
+    network, gradients = build_randomized(tiny_vit_row()).train(), {}
 
     def run(index):
         loss = network(make_inputs(count=index + 1)).square().sum()
-        found[index] = torch.autograd.grad(loss, list(network.parameters()))
+        gradients[index] = torch.autograd.grad(loss, list(network.parameters()))
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(3)]
     for thread in threads:
@@ -77,6 +77,6 @@ def test_threads_share_one_network():
     for thread in threads:
         thread.join()
     for index in range(3):
-        alone = torch.autograd.grad(network(make_inputs(count=index + 1)).square().sum(), list(network.parameters()))
-        for one, other in zip(found[index], alone, strict=True):
-            torch.testing.assert_close(one, other)
+        expected = torch.autograd.grad(network(make_inputs(count=index + 1)).square().sum(), list(network.parameters()))
+        for actual, reference in zip(gradients[index], expected, strict=True):
+            torch.testing.assert_close(actual, reference)

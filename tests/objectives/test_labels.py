@@ -20,12 +20,12 @@ def batch(size: int = 6, classes: int = 5) -> data.Batch:
 def test_mixup_is_the_loss_of_the_mixed_targets(kind, smoothing):
     objective, plain = LabelObjective(kind, smoothing, 0.4, seed=3), batch()
     mixed = objective.prepare(plain, 17)
-    drawn = random.make_generator(3, "mixup", 17).beta(0.4, 0.4)
-    share = max(drawn, 1 - drawn)
+    draw = random.make_generator(3, "mixup", 17).beta(0.4, 0.4)
+    share = max(draw, 1 - draw)
     expected = share * plain.images + (1 - share) * torch.roll(plain.images, 1, 0)
     torch.testing.assert_close(mixed.images, expected)
-    logits, hot = torch.randn(6, 5), functional.one_hot(plain.labels, 5).float()
-    targets = (share * hot + (1 - share) * hot.roll(1, 0)) * (1 - smoothing) + smoothing / 5
+    logits, one_hot = torch.randn(6, 5), functional.one_hot(plain.labels, 5).float()
+    targets = (share * one_hot + (1 - share) * one_hot.roll(1, 0)) * (1 - smoothing) + smoothing / 5
     if kind == "softmax":
         by_hand = functional.cross_entropy(logits, targets, reduction="none")
     else:

@@ -89,8 +89,8 @@ def test_a_corruption_belongs_to_its_step_and_the_tests_to_its_image():
     objective = masking()
     first, again, other = (objective.prepare(blank(4), step).inputs[0] for step in (5, 5, 6))
     assert torch.equal(first, again) and not torch.equal(first, other)
-    whole = objective.corrupt(blank(4), "corrupt the test", 0, np.arange(4)).inputs[0]
-    assert torch.equal(objective.corrupt(blank(2), "corrupt the test", 0, np.array([2, 3])).inputs[0], whole[2:])
+    expected = objective.corrupt(blank(4), "corrupt the test", 0, np.arange(4)).inputs[0]
+    assert torch.equal(objective.corrupt(blank(2), "corrupt the test", 0, np.array([2, 3])).inputs[0], expected[2:])
 
 
 @pytest.mark.parametrize("target", ["colour", "colours", "pixels", "simmim"])
@@ -100,19 +100,19 @@ def test_the_loss_is_that_of_the_corrupted_patches(target):
     outputs = torch.randn(3, 16, 192 if target == "simmim" else objective.output_size)
     losses = objective.loss(outputs, batch.labels, *batch.targets)
     for row in range(3):
-        each = []
+        patch_losses = []
         for place in (batch.inputs[0][row] != UNCHANGED).nonzero().flatten().tolist():
             top, left = divmod(place, 4)
             patch = batch.images[row, :, top * 8 : top * 8 + 8, left * 8 : left * 8 + 8]
             output = outputs[row, place]
             if target == "simmim":
-                each.append((output.view(3, 8, 8) - patch).abs().mean())
+                patch_losses.append((output.view(3, 8, 8) - patch).abs().mean())
             elif target == "pixels":
-                each.append((output.view(3, 8, 8) - (patch + 1) / 2).square().mean())
+                patch_losses.append((output.view(3, 8, 8) - (patch + 1) / 2).square().mean())
             else:
                 classes = objective.colour_classes(patch[None])[0]
-                each.append(torch.nn.functional.cross_entropy(output.view(len(classes), 512), classes))
-        assert float(losses[row]) == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)
+                patch_losses.append(torch.nn.functional.cross_entropy(output.view(len(classes), 512), classes))
+        assert float(losses[row]) == pytest.approx(float(torch.stack(patch_losses).mean()), rel=1e-5)
     changed = outputs.clone()
     changed[batch.inputs[0] == UNCHANGED] += 5
     torch.testing.assert_close(objective.loss(changed, batch.labels, *batch.targets), losses)
@@ -120,17 +120,17 @@ def test_the_loss_is_that_of_the_corrupted_patches(target):
 
 def test_simmim_is_the_loss_of_transformers(tmp_path):
     transformers = pytest.importorskip("transformers")
-    objective, made = SIMMIM, build_masked_network(192)
-    write_hugging_face(tmp_path, made, [], 16)
+    objective, network = SIMMIM, build_masked_network(192)
+    write_hugging_face(tmp_path, network, [], 16)
     facts = json.loads((tmp_path / "config.json").read_text()) | {"encoder_stride": 8}
     theirs = transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**facts)).eval()
-    state = load_file(tmp_path / "model.safetensors") | {"vit.embeddings.mask_token": made.mask_token}
-    state |= {"decoder.0.weight": made.decoder.weight[:, :, None, None], "decoder.0.bias": made.decoder.bias}
+    state = load_file(tmp_path / "model.safetensors") | {"vit.embeddings.mask_token": network.mask_token}
+    state |= {"decoder.0.weight": network.decoder.weight[:, :, None, None], "decoder.0.bias": network.decoder.bias}
     prefixed = transformers.ViTForImageClassification.from_pretrained(tmp_path).state_dict()
     theirs.load_state_dict(prefixed | {name: state[name] for name in theirs.state_dict() if name not in prefixed})
     batch = objective.prepare(data.Batch(torch.rand(4, 3, 16, 16) * 2 - 1, torch.zeros(4), np.arange(4)), 0)
     with torch.no_grad():
-        ours = objective.loss(made(batch.images, *batch.inputs), batch.labels, *batch.targets).mean()
+        ours = objective.loss(network(batch.images, *batch.inputs), batch.labels, *batch.targets).mean()
         expected = theirs(batch.images, bool_masked_pos=batch.inputs[0] != UNCHANGED).loss
     torch.testing.assert_close(ours, expected)
 

@@ -60,7 +60,7 @@ def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command,
     overrides = [*SMALL, *PROBED[:1], "fewshot.seeds=0", "save_minutes=0"]
     recipe, _ = run_command("pretrain", *overrides)
     folder = recipe.runs / run.run_name("pretrain", recipe)
-    whole, ended = probes(folder), weights(folder)
+    uninterrupted, expected_weights = probes(folder), weights(folder)
     shutil.rmtree(folder)
     step = progress.Meter.record_step
 
@@ -76,11 +76,12 @@ def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command,
     assert probes(folder).keys() == {0, 2}
     shutil.rmtree(folder / "checkpoints" / "step-00000003")  # the run resumes from before a probe that is done
     run_command("pretrain", *overrides)
-    again = probes(folder)
-    assert weights(folder) == ended and all(len(lines) == 1 for lines in again.values())
+    resumed = probes(folder)
+    assert weights(folder) == expected_weights and all(len(lines) == 1 for lines in resumed.values())
     untimed = {"attempt", "fewshot_seconds"}
     values = [
-        {n: {k: v for k, v in lines[0].items() if k not in untimed} for n, lines in f.items()} for f in (whole, again)
+        {n: {k: v for k, v in lines[0].items() if k not in untimed} for n, lines in f.items()}
+        for f in (uninterrupted, resumed)
     ]
     assert values[0] == values[1]
 

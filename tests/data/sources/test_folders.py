@@ -34,17 +34,17 @@ def test_a_photograph_of_a_kind_that_cannot_be_read_is_named_and_one_of_another_
     (tmp_path / "cat" / "2.JFIF").write_bytes(jpeg)
     (tmp_path / "cat" / "3.heic").write_bytes(b"\0\0\0\x18ftypheic")
     split = local_files.open_path(tables.load_data_row("folder", path=tmp_path, train=None), "test")
-    said = {key: tried(split, row) for row, key in enumerate(split.keys)}
-    assert "cat/3.heic is not a readable image" in said["cat/3.heic"]
-    assert "cat/2.JFIF" in said and [key for key, sentence in said.items() if sentence] == ["cat/3.heic"]
+    errors = {key: decoding_error(split, row) for row, key in enumerate(split.keys)}
+    assert "cat/3.heic is not a readable image" in errors["cat/3.heic"]
+    assert "cat/2.JFIF" in errors and [key for key, error in errors.items() if error] == ["cat/3.heic"]
 
 
-def tried(split, row: int) -> str:
+def decoding_error(split, row: int) -> str:
     """What is wrong with an image."""
     try:
         split.decode(row)
-    except BadImage as mistake:
-        return str(mistake)
+    except BadImage as error:
+        return str(error)
     return ""
 
 
@@ -185,7 +185,7 @@ def test_files_of_an_operating_system_are_no_class_and_no_image(tmp_path):
 
 
 def test_a_new_image_moves_no_other_between_training_and_testing(tmp_path):
-    write_class_folders(tmp_path, ["cat", "dog"], each=30)
+    write_class_folders(tmp_path, ["cat", "dog"], count=30)
     row = tables.load_data_row("folder", path=tmp_path)
     before = {part: set(open_source(row, part).keys) for part in ("train", "test")}
     (tmp_path / "cat" / "new.png").write_bytes(make_png(0))
@@ -209,7 +209,7 @@ def test_imagenets_own_test_images_which_have_no_classes_are_passed_over(tmp_pat
 
 
 def test_links_to_folders_are_followed_but_not_back(tmp_path):
-    write_class_folders(tmp_path / "elsewhere", ["more"], each=3)
+    write_class_folders(tmp_path / "elsewhere", ["more"], count=3)
     write_class_folders(tmp_path / "all", ["cat", "dog"])
     (tmp_path / "all" / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "more")
     (tmp_path / "all" / "cat" / "back").symlink_to(tmp_path / "all")

@@ -55,12 +55,12 @@ def test_real_is_the_file_given_then_the_column_then_the_file_beside_the_images(
     root = write_validation_set(tmp_path / "c", names, LABELS, real_labels=own)
     assert open_data_row("imagenet_real", root, test_images=None).accepted[:, 1].tolist() == [1] * len(NUMBERS)
     (tmp_path / "real.json").write_text(json.dumps(other))
-    given = open_data_row("imagenet_real", root, test_images=None, real=tmp_path / "real.json")
-    assert given.accepted[:, 1].tolist() == [2] * len(NUMBERS)
+    split = open_data_row("imagenet_real", root, test_images=None, real=tmp_path / "real.json")
+    assert split.accepted[:, 1].tolist() == [2] * len(NUMBERS)
     beside = write_validation_set(tmp_path / "d", names, LABELS)
     (beside / "real.json").write_text(json.dumps(other))
     assert open_data_row("imagenet_real", beside, test_images=None).accepted[:, 1].tolist() == [2] * len(NUMBERS)
-    assert len({given.fingerprint, open_data_row("imagenet_real", root, test_images=None).fingerprint}) == 2
+    assert len({split.fingerprint, open_data_row("imagenet_real", root, test_images=None).fingerprint}) == 2
 
 
 # what the copy looks like: names and labels, and a part of the sentence

@@ -9,7 +9,7 @@ from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
 
 OWN = ("folder", "parquet", "shards")  # the rows for what anybody has
-ABSENT = {
+MISSING = {
     "nowhere": lambda root: root.rmdir(),
     "empty": lambda root: None,
     "of images without class folders": write_flat_folder,
@@ -17,10 +17,10 @@ ABSENT = {
 }
 
 
-@pytest.mark.parametrize("kind", ABSENT)
+@pytest.mark.parametrize("kind", MISSING)
 @pytest.mark.parametrize("name", ["pets", "imagenet", "imagenet_a", "objectnet", "imagenet21k", *OWN])
 def test_a_published_set_that_is_not_there_says_where_it_comes_from_and_one_of_ones_own_does_not(kind, name, tmp_path):
-    ABSENT[kind](tmp_path)
+    MISSING[kind](tmp_path)
     overrides = [name, f"data.path={tmp_path}", *["data.classes=2"] * (name == "shards")]
     with pytest.raises(UserError) as error:
         data.open_split(resolve.resolve_recipe("data", overrides).data, "test")

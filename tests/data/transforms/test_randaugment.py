@@ -45,9 +45,9 @@ def test_big_visions_operations_are_sixteen_without_the_identity_and_keep_the_im
     assert len(set(big_vision.OPERATIONS)) == 16
     for operation in big_vision.OPERATIONS:
         image = known(64)
-        made = operation(image, 10, 0.9, 0.5, 0.5)
-        assert made.shape == image.shape and made.dtype == np.uint8 and (image == known(64)).all()
-        assert (made != image).any(), operation.__name__
+        result = operation(image, 10, 0.9, 0.5, 0.5)
+        assert result.shape == image.shape and result.dtype == np.uint8 and (image == known(64)).all()
+        assert (result != image).any(), operation.__name__
 
 
 def test_autocontrast_stretches_each_channel():
@@ -115,10 +115,10 @@ def test_geometry_moves_pixels_and_fills_with_grey():
 
 
 def test_cutout_is_a_square_that_may_hang_over_the_edge():
-    made = apply("cutout", row=0.0, column=0.5, side=224)
+    result = apply("cutout", row=0.0, column=0.5, side=224)
     expected = known(224)
     expected[:, :40, 72:152] = 128
-    assert (made == expected).all() and (apply("cutout", 0) == known()).all()
+    assert (result == expected).all() and (apply("cutout", 0) == known()).all()
 
 
 def outcomes(function, times: int) -> set[str]:
@@ -128,11 +128,11 @@ def outcomes(function, times: int) -> set[str]:
 @pytest.mark.parametrize("magnitude", [10, 30])
 def test_torchvisions_operations_are_those_of_its_class(magnitude):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 37, 37), dtype=np.uint8)
-    theirs_ = v2.RandAugment(1, magnitude)
+    torchvision_op = v2.RandAugment(1, magnitude)
 
     def theirs(number: int) -> np.ndarray:
         torch.manual_seed(number)
-        return theirs_(torch.from_numpy(pixels)).numpy()
+        return torchvision_op(torch.from_numpy(pixels)).numpy()
 
     def ours(number: int) -> np.ndarray:
         which, sign = divmod(number, 2)

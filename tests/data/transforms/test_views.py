@@ -39,8 +39,8 @@ def test_a_flip_is_the_mirror_image():
 def test_a_test_view_is_the_whole_image_squared_or_its_centre():
     batch = random_images(1, 20, 20)
     assert torch.allclose((CenterCropView(20)(batch) + 1) * 127.5, batch.float(), atol=1e-3)
-    kept = (CenterCropView(14, crop=0.7)(batch) + 1) * 127.5
-    assert torch.allclose(kept, batch[:, :, 3:17, 3:17].float(), atol=1e-3)
+    actual = (CenterCropView(14, crop=0.7)(batch) + 1) * 127.5
+    assert torch.allclose(actual, batch[:, :, 3:17, 3:17].float(), atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (9, 50), (16, 16)])
@@ -52,9 +52,9 @@ def test_a_test_view_is_the_resized_image_cropped(shape, antialias):
         resized = functional.interpolate(batch.float(), sides, mode="bilinear", antialias=antialias)
         top, left = ((side - 14) // 2 for side in sides)
         view = CenterCropView(14, 0.875, resize, antialias)
-        for found, near in ((view(batch), 1e-2), (view(list(batch)), 1.01)):
+        for actual, near in ((view(batch), 1e-2), (view(list(batch)), 1.01)):
             cropped = resized[:, :, top : top + 14, left : left + 14]
-            assert ((found + 1) * 127.5 - cropped).abs().max() < near
+            assert ((actual + 1) * 127.5 - cropped).abs().max() < near
 
 
 @pytest.mark.parametrize("res", [9, 40])
@@ -62,14 +62,14 @@ def test_a_training_crop_without_antialias_is_made_of_four_neighbours(res):
     batch, box = random_images(1, 40, 30), np.array([[3, 5, 20, 11]], float)
     expected = functional.interpolate(batch[:, :, 3:23, 5:16].float(), (res, res), mode="bilinear", antialias=False)
     for pixels, near in ((batch, 1e-2), (list(batch), 1.01)):
-        found = (resample(pixels, box, np.array([False]), res, antialias=False) + 1) * 127.5
-        assert (found - expected).abs().max() < near
+        actual = (resample(pixels, box, np.array([False]), res, antialias=False) + 1) * 127.5
+        assert (actual - expected).abs().max() < near
 
 
 def test_a_view_that_keeps_the_aspect_does_not_squash():
     batch = random_images(1, 20, 60)
-    kept = (CenterCropView(20, resize="small")(batch) + 1) * 127.5
-    assert torch.allclose(kept, batch[:, :, :, 20:40].float(), atol=1e-3)
+    actual = (CenterCropView(20, resize="small")(batch) + 1) * 127.5
+    assert torch.allclose(actual, batch[:, :, :, 20:40].float(), atol=1e-3)
 
 
 @pytest.mark.parametrize("crop", ["inception", "random_resized"])
@@ -101,8 +101,8 @@ def test_random_boxes_are_drawn_as_elsewhere(crop, high, wide):
     if expected is None:
         torch.manual_seed(0)
         image = torch.empty(0, high, wide)
-        drawn = [RandomResizedCrop.get_params(image, [0.05, 1.0], [3 / 4, 4 / 3]) for _ in range(5000)]
-        expected = figures(np.array(drawn), high, wide)
+        theirs = [RandomResizedCrop.get_params(image, [0.05, 1.0], [3 / 4, 4 / 3]) for _ in range(5000)]
+        expected = figures(np.array(theirs), high, wide)
     np.testing.assert_allclose(figures(boxes, high, wide), expected, rtol=0.03)
 
 
@@ -121,22 +121,22 @@ def test_a_view_of_mean_areas_counts_each_pixel_by_what_is_covered_of_it():
         )
     thirds = torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])  # of three pixels for two
     small = random_images(1, 3, 3)
-    found = (CenterCropView(2, resize="small_area")(small) + 1) * 127.5
-    torch.testing.assert_close(found, thirds @ small.float() @ thirds.T, atol=1e-3, rtol=0)
+    actual = (CenterCropView(2, resize="small_area")(small) + 1) * 127.5
+    torch.testing.assert_close(actual, thirds @ small.float() @ thirds.T, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("crop, whole, kept", [("square", 28, 24), ("small_square", 30, 24)])
-def test_a_square_crop_is_what_a_crop_of_the_squashed_image_is(crop, whole, kept):
+@pytest.mark.parametrize("crop, resized, res", [("square", 28, 24), ("small_square", 30, 24)])
+def test_a_square_crop_is_what_a_crop_of_the_squashed_image_is(crop, resized, res):
     image = random_images(1, 56, 84)
-    squashed = (resample(image, np.array([[0, 0, 56, 84]], float), np.array([False]), whole)[0] + 1) * 127.5
-    spare = whole - kept
-    for top, left in ((0, 0), (1, 3), (spare, spare)):
+    squashed = (resample(image, np.array([[0, 0, 56, 84]], float), np.array([False]), resized)[0] + 1) * 127.5
+    margin = resized - res
+    for top, left in ((0, 0), (1, 3), (margin, margin)):
         numbers = np.zeros((1, NUMBERS_PER_CROP))
-        numbers[0, -3:-1] = top / spare, left / spare
-        box, frame = CROPS[crop](numbers, np.array([[56, 84]]), (1.0, 1.0), kept)
+        numbers[0, -3:-1] = top / margin, left / margin
+        box, frame = CROPS[crop](numbers, np.array([[56, 84]]), (1.0, 1.0), res)
         for pixels, near in ((image, 1e-2), (list(image), 1.01)):
-            cropped = (resample(pixels, box, np.array([False]), kept, frames=frame)[0] + 1) * 127.5
-            assert (cropped - squashed[:, top : top + kept, left : left + kept]).abs().max() < near
+            cropped = (resample(pixels, box, np.array([False]), res, frames=frame)[0] + 1) * 127.5
+            assert (cropped - squashed[:, top : top + res, left : left + res]).abs().max() < near
 
 
 @pytest.mark.parametrize("crop", CROPS)
@@ -151,12 +151,12 @@ def test_a_pad_crop_shifts_the_image_and_repeats_its_edge():
     shifted = (CropView(32, "pad", (1.0, 1.0), False, seed=1)(batch, 0, indices) + 1) * 127.5
     shifted = shifted.round()
     wide = functional.pad(batch.float(), (4, 4, 4, 4), mode="replicate")
-    found = set()
+    shifts = set()
     for image, padded in zip(shifted, wide):
         places = [(y, x) for y in range(9) for x in range(9) if torch.equal(image, padded[:, y : y + 32, x : x + 32])]
         assert len(places) == 1
-        found |= set(places)
-    assert len(found) > 30
+        shifts |= set(places)
+    assert len(shifts) > 30
 
 
 def test_a_pad_crop_takes_every_shift_as_often():
@@ -168,13 +168,13 @@ def test_a_pad_crop_takes_every_shift_as_often():
 
 def test_of_a_thin_image_only_what_is_seen_is_resized():
     thin = random_images(1, 1, 5000)
-    seen = CenterCropView(32, 1.0, "small")(list(thin))
-    torch.testing.assert_close(seen, CenterCropView(32, 1.0, "small")(thin))
+    actual = CenterCropView(32, 1.0, "small")(list(thin))
+    torch.testing.assert_close(actual, CenterCropView(32, 1.0, "small")(thin))
 
 
 def test_a_view_is_drawn_from_seed_epoch_and_index_alone():
     view = CropView(16, "inception", (0.05, 1.0), True, seed=3)
     batch, indices = random_images(6, 32, 32), np.arange(6)
-    whole = view(batch, 2, indices)
-    torch.testing.assert_close(view(batch[4:], 2, indices[4:]), whole[4:])
-    assert not torch.equal(view(batch, 3, indices), whole)
+    expected = view(batch, 2, indices)
+    torch.testing.assert_close(view(batch[4:], 2, indices[4:]), expected[4:])
+    assert not torch.equal(view(batch, 3, indices), expected)

@@ -84,17 +84,17 @@ def test_a_download_that_the_disk_cannot_hold_does_not_start(hub, client, publis
         def __len__(self) -> int:
             return 10**18
 
-    answer = client.open_split(publish("huge", {TEST_FILE: Huge(hub.files[f"vit/{publish('plain')}"][TEST_FILE])}))
-    assert answer["status"] == ExitCode.SPACE and "vit/huge needs 1000000000.0 GB" in answer["error"]
+    result = client.open_split(publish("huge", {TEST_FILE: Huge(hub.files[f"vit/{publish('plain')}"][TEST_FILE])}))
+    assert result["status"] == ExitCode.SPACE and "vit/huge needs 1000000000.0 GB" in result["error"]
     assert hub.requests == ["GET tree plain"]
 
 
 def test_a_cache_that_takes_no_receipt_is_compared_at_each_start(hub, client, publish):
     name = publish("readonly")
-    answer = client.open_split(name)
+    result = client.open_split(name)
     (client.cache_folder(name) / "vitrun").rename(client.cache_folder(name) / "receipts")
     (client.cache_folder(name) / "vitrun").touch()
-    assert client.open_split(name) == answer and "will verify all files again" in client.read_stderr()
+    assert client.open_split(name) == result and "will verify all files again" in client.read_stderr()
     assert len(hub.requests) == 4, "the bytes came once"
 
 
@@ -104,11 +104,11 @@ def test_a_file_named_after_its_split_is_whole_by_itself_and_one_of_several_is_n
     cat = make_parquet([1, 0])
     files = ["data/test.parquet", "data/train-00000-of-00002.parquet", "data/more/0000.parquet"]
     name = publish("alone", dict.fromkeys(files, cat))
-    answer = client.open_split(name, "test", "data.config=null")
+    result = client.open_split(name, "test", "data.config=null")
     client.open_split(name, "train", "data.config=null")
     client.open_split(name, "test", "data.config=data/more", "data.test=more")
     for file in (client.cache_folder(name) / "vitrun").iterdir():
         file.unlink()
-    assert offline_client.open_split(name, "test", "data.config=null") == answer
+    assert offline_client.open_split(name, "test", "data.config=null") == result
     for overrides in (["data.config=null", "data.test=train"], ["data.config=data/more", "data.test=more"]):
         assert "the cache does not hold all of it" in offline_client.expect_data_error(name, *overrides)

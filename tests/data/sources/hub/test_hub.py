@@ -12,11 +12,11 @@ from helpers.small_hub import COMMIT, TOKEN
 
 def test_only_the_files_of_the_split_are_asked_for_and_only_once(hub, client, publish):
     name = publish("plain")
-    answer = client.open_split(name)
-    assert answer == {"labels": [0, 1, 2], "classes": ["cat", "dog", "owl"]}
+    result = client.open_split(name)
+    assert result == {"labels": [0, 1, 2], "classes": ["cat", "dog", "owl"]}
     assert hub.requests == ["GET tree plain", f"HEAD {TEST_FILE}", f"GET bytes {TEST_FILE} 0-"]
     hub.requests.clear()
-    assert client.open_split(name) == answer and hub.requests == []
+    assert client.open_split(name) == result and hub.requests == []
     assert client.open_split(name, "train")["labels"] == [0, 0, 1, 2, 1]
     assert [line for line in hub.requests if "bytes" in line] == [f"GET bytes {file} 0-" for file in TRAIN_FILES]
     assert client.read_stderr() == ""
@@ -82,13 +82,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize(
-    "overrides, name, answer", WRONG, ids=[" ".join(overrides) or name for overrides, name, _ in WRONG]
+    "overrides, name, message", WRONG, ids=[" ".join(overrides) or name for overrides, name, _ in WRONG]
 )
-def test_what_is_missing_is_named_beside_what_is_there(client, publish, overrides, name, answer):
+def test_what_is_missing_is_named_beside_what_is_there(client, publish, overrides, name, message):
     publish("plain")
     publish("readme", {"README.md": b"# cats", "data/cats.tar": b"cats"})
     publish("single", {"data/validation.parquet": b"cats", "plain/test/0000.parquet": b"cats"})
-    assert re.search(answer, client.expect_data_error(name, *overrides))
+    assert re.search(message, client.expect_data_error(name, *overrides))
 
 
 def test_images_without_labels_are_refused(client, publish, make_parquet):
@@ -97,17 +97,17 @@ def test_images_without_labels_are_refused(client, publish, make_parquet):
 
 
 def test_a_full_cache_needs_no_network(client, offline_client, hub, publish):
-    answer = client.open_split(publish("kept"))
+    result = client.open_split(publish("kept"))
     hub.requests.clear()
-    assert offline_client.open_split("kept") == answer and hub.requests == []
+    assert offline_client.open_split("kept") == result and hub.requests == []
 
 
 def test_a_cache_that_another_tool_filled_is_checked_and_needs_no_network(client, offline_client, publish):
-    answer = client.open_split(publish("filled"), "train")
+    result = client.open_split(publish("filled"), "train")
     receipts = client.cache_folder("filled") / "vitrun"
     for file in receipts.iterdir():
         file.unlink()
-    assert offline_client.open_split("filled", "train") == answer and len(list(receipts.iterdir())) == 1
+    assert offline_client.open_split("filled", "train") == result and len(list(receipts.iterdir())) == 1
     blob = (client.cache_folder("filled") / "snapshots" / COMMIT / TRAIN_FILES[0]).resolve()
     blob.write_bytes(bytes(blob.stat().st_size + 1))
     assert "HF_HUB_OFFLINE is set" in offline_client.expect_data_error("filled", part="train")

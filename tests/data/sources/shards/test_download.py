@@ -19,8 +19,8 @@ from vitrun.runs.run import Interrupted
 class Server(BaseHTTPRequestHandler):
     """Gives the files of a folder, in ranges; each answer ends after ``most`` bytes at the latest."""
 
-    def __init__(self, *args, folder: Path, asked: list[str], most: int):
-        self.folder, self.asked, self.most = folder, asked, most
+    def __init__(self, *args, folder: Path, requests: list[str], most: int):
+        self.folder, self.requests, self.most = folder, requests, most
         super().__init__(*args)
 
     def do_GET(self) -> None:
@@ -31,7 +31,7 @@ class Server(BaseHTTPRequestHandler):
         version = f'"{hashlib.md5(file.read_bytes()).hexdigest()}"'
         first = first if self.headers.get("If-Range", version) == version else 0
         content = file.read_bytes()[first:]
-        self.asked.append(f"{file.name} from {first}")
+        self.requests.append(f"{file.name} from {first}")
         self.send_response(206 if first else 200)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("ETag", version)
@@ -48,11 +48,11 @@ def serve(shards):
     servers = []
 
     def serve(most: int) -> tuple[str, list[str]]:
-        asked: list[str] = []
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, folder=shards, asked=asked, most=most))
+        requests: list[str] = []
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, folder=shards, requests=requests, most=most))
         Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}", asked
+        return f"http://127.0.0.1:{server.server_port}", requests
 
     yield serve
     for server in servers:
@@ -63,7 +63,7 @@ def serve(shards):
 def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    address, asked = serve(most=20_000)
+    address, requests = serve(most=20_000)
     overrides = [
         "data=shards",
         "data.classes=5",
@@ -71,21 +71,21 @@ def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_pa
         "data.test=http://h/val.tar",
     ]
     recipe = resolve.resolve_recipe("pretrain", overrides).data
-    found = data.open_split(recipe, "train")
+    split = data.open_split(recipe, "train")
     assert (
-        len(found) == 17
-        and found.fingerprint == open_shards(shards, "train", "data.train=train-{0..1}.tar").fingerprint
+        len(split) == 17
+        and split.fingerprint == open_shards(shards, "train", "data.train=train-{0..1}.tar").fingerprint
     )
-    assert "train-0.tar from 20000" in asked, "what a broken connection left is kept"
-    number = len(asked)
+    assert "train-0.tar from 20000" in requests, "what a broken connection left is kept"
+    number = len(requests)
     data.open_split(recipe, "train")
-    assert len(asked) == number
+    assert len(requests) == number
 
 
 def test_what_is_left_of_a_download_is_not_joined_to_another_file(serve, shards, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(download, "MAX_TRIES", 1)
-    address, asked = serve(most=20_000)
+    address, _ = serve(most=20_000)
     file = tmp_path / "train-0.tar"
     with pytest.raises(UserError, match="ended after 20000"):
         download.download_file(f"{address}/train-0.tar", file, lambda: None)
@@ -109,8 +109,8 @@ def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp
     recipe = resolve.resolve_recipe(
         "pretrain", [*overrides, f"data.train={address}/part-{{0..1}}/data.tar", "data.test=http://h/v.tar"]
     )
-    found = data.open_split(recipe.data, "train")
-    assert len(found) == 9 and {key.split("/")[0] for key in found.keys} == {"part-0", "part-1"}
+    split = data.open_split(recipe.data, "train")
+    assert len(split) == 9 and {key.split("/")[0] for key in split.keys} == {"part-0", "part-1"}
     same = [f"data.train={address}/part-0/data.tar", f"data.test={address}/part-1/data.tar"]
     with pytest.raises(UserError, match="kept/data.tar is both a training and a test shard"):
         data.open_split(resolve.resolve_recipe("pretrain", [*overrides, *same]).data, "train")

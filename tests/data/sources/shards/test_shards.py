@@ -24,20 +24,20 @@ def test_images_labels_and_names_come_back(tmp_path):
         for f in ((f"{name.rpartition('.')[0]}.cls", b"%d\n" % n), (name, pictures[n]), ("__notes", b"no sample"))
     ]  # fmt: skip
     write_tar(tmp_path / "train-0.tar", files)
-    found = open_shards(tmp_path, "train")
-    assert list(found.keys) == [f"train-0.tar/{name}" for name in ("deep/a.b/one", "deep/two", "three", "four")]
-    assert found.keys[-1] == found.keys[3:][0] and len(found.keys) == 4 and found.classes == tuple("01234")
-    assert found.targets(np.array([3, 1])).tolist() == [3, 1] and found.targets(np.array([0])).dtype == torch.int64
-    assert [found.read_encoded(n) for n in range(4)] == pictures
-    assert (found.decode(1) == np.array([7, 1, 80])[:, None, None]).all()
+    split = open_shards(tmp_path, "train")
+    assert list(split.keys) == [f"train-0.tar/{name}" for name in ("deep/a.b/one", "deep/two", "three", "four")]
+    assert split.keys[-1] == split.keys[3:][0] and len(split.keys) == 4 and split.classes == tuple("01234")
+    assert split.targets(np.array([3, 1])).tolist() == [3, 1] and split.targets(np.array([0])).dtype == torch.int64
+    assert [split.read_encoded(n) for n in range(4)] == pictures
+    assert (split.decode(1) == np.array([7, 1, 80])[:, None, None]).all()
 
 
 def test_an_index_is_made_once_and_again_when_a_shard_changes(shards):
     first = open_shards(shards, "train")
     (folder,) = (shards / ".vitrun-index").iterdir()
-    made = folder.stat().st_mtime_ns
+    modified = folder.stat().st_mtime_ns
     again = open_shards(shards, "train")
-    assert [f.stat().st_mtime_ns for f in (shards / ".vitrun-index").iterdir()] == [made]
+    assert [f.stat().st_mtime_ns for f in (shards / ".vitrun-index").iterdir()] == [modified]
     assert again.fingerprint == first.fingerprint and list(again.keys) == list(first.keys)
     os.utime(shards / "train-0.tar", ns=(0, 0))
     assert open_shards(shards, "train").fingerprint == first.fingerprint, "the time of a file is not its content"
@@ -61,18 +61,18 @@ def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
     assert len(open_shards(shards, "test")) == 6, "a test needs no training shards"
 
 
-WORDS = ("model=vit_nano8", "data=shards", "data.classes=5", "batch=8", "steps=3", "warmup=1", "data.buffer=6")
+OVERRIDES = ("model=vit_nano8", "data=shards", "data.classes=5", "batch=8", "steps=3", "warmup=1", "data.buffer=6")
 
 
 def test_shards_train_by_one_override(run_command, shards):
-    recipe, result = run_command("pretrain", *WORDS, f"data.path={shards}")
+    recipe, result = run_command("pretrain", *OVERRIDES, f"data.path={shards}")
     assert result["test_images"] == 6 and result["steps"] == 3
     facts = json.loads((recipe.runs / run.run_name("pretrain", recipe) / "about.json").read_text())
     assert facts["train_data"] == open_shards(shards, "train").fingerprint
 
 
 def test_a_dry_run_indexes_no_shards_of_published_sizes(run_command, shards):
-    overrides = (*WORDS, f"data.path={shards}", "data.train_images=29", "data.test_images=6")
+    overrides = (*OVERRIDES, f"data.path={shards}", "data.train_images=29", "data.test_images=6")
     run_command("pretrain", *overrides, dry=True)
     assert not (shards / ".vitrun-index").exists()
     with pytest.raises(UserError, match="lacks all of"):
@@ -95,7 +95,7 @@ def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(run_command,
     labels = [[n % 5] if n % 3 else [n % 5, (n + 2) % 5, n % 5] for n in range(30)]
     write_tar(tmp_path / "set" / "train.tar", [f for n in range(24) for f in make_sample(n, labels[n])])
     write_tar(tmp_path / "set" / "val.tar", [f for n in range(24, 30) for f in make_sample(n, labels[n])])
-    overrides = (*WORDS, f"data.path={tmp_path / 'set'}", "data.label=labels")
+    overrides = (*OVERRIDES, f"data.path={tmp_path / 'set'}", "data.label=labels")
     assert open_shards(tmp_path / "set", "train", "data.label=labels").labels[:3].tolist() == [[0, 2], [1, -1], [2, -1]]
     with pytest.raises(UserError, match="use loss=sigmoid"):
         run_command("pretrain", *overrides)
@@ -132,30 +132,30 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("files, overrides, told", WRONG, ids=[told for *_, told in WRONG])
-def test_what_is_wrong_with_a_shard_is_named(files, overrides, told, tmp_path):
+@pytest.mark.parametrize("files, overrides, message", WRONG, ids=[message for *_, message in WRONG])
+def test_what_is_wrong_with_a_shard_is_named(files, overrides, message, tmp_path):
     write_tar(tmp_path / "train.tar", files)
-    assert told in expect_data_error(tmp_path, *overrides)
+    assert message in expect_data_error(tmp_path, *overrides)
 
 
 def test_a_shard_that_is_cut_off_is_no_shard(shards):
-    whole = (shards / "train-1.tar").read_bytes()
-    end = whole.rstrip(b"\0")
+    content = (shards / "train-1.tar").read_bytes()
+    end = content.rstrip(b"\0")
     for size in (700, len(end) // 512 * 512 + 512, 3 * 512, 0):
-        (shards / "train-1.tar").write_bytes(whole[:size])
+        (shards / "train-1.tar").write_bytes(content[:size])
         assert "train-1.tar cannot be used: it is truncated" in expect_data_error(shards)
-    (shards / "train-1.tar").write_bytes(whole[:2048] + b"#" * 512 + whole[2560:])
+    (shards / "train-1.tar").write_bytes(content[:2048] + b"#" * 512 + content[2560:])
     assert "damaged after" in expect_data_error(shards) or "truncated" in expect_data_error(shards)
-    (shards / "train-1.tar").write_bytes(b"\x1f\x8b" + whole[2:])
+    (shards / "train-1.tar").write_bytes(b"\x1f\x8b" + content[2:])
     assert "it is not a tar" in expect_data_error(shards)
 
 
 def test_the_sizes_that_timm_wrote_are_checked(shards):
-    said = {"splits": {"train": {"filenames": ["train-0.tar", "train-1.tar"], "shard_lengths": [10, 7]}}}
-    (shards / "_info.json").write_text(json.dumps(said))
+    info = {"splits": {"train": {"filenames": ["train-0.tar", "train-1.tar"], "shard_lengths": [10, 7]}}}
+    (shards / "_info.json").write_text(json.dumps(info))
     assert len(open_shards(shards, "train")) == 29
-    said["splits"]["train"]["shard_lengths"] = [10, 8]
-    (shards / "_info.json").write_text(json.dumps(said))
+    info["splits"]["train"]["shard_lengths"] = [10, 8]
+    (shards / "_info.json").write_text(json.dumps(info))
     assert "train-1.tar has 7 images, but _info.json says 8" in expect_data_error(shards)
     (shards / "_info.json").write_text("[]")
     assert "format of timm" in expect_data_error(shards)

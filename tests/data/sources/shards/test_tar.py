@@ -24,11 +24,11 @@ def test_headers_are_read_as_the_standard_library_reads_them(layout, tmp_path):
 
 def test_a_damaged_header_ends_in_an_answer_and_not_in_an_endless_search(tmp_path):
     path = write_tar(tmp_path / "a.tar", [("x" * 120 + ".jpg", b"x" * 700), ("b.cls", b"1")], tarfile.PAX_FORMAT)
-    whole, generator = path.read_bytes(), np.random.default_rng(0)
+    content, generator = path.read_bytes(), np.random.default_rng(0)
     for record in (b"0 path=a\n", b"12 size=-99\n", b"-3 size=9\n"):
-        for blocks in (whole, whole[:512] + record.ljust(512, b"\0") + whole[1024:]):
+        for blocks in (content, content[:512] + record.ljust(512, b"\0") + content[1024:]):
             changed = bytearray(blocks)
-            for at in generator.integers(0, len(changed), 20 * (blocks is whole)):
+            for at in generator.integers(0, len(changed), 20 * (blocks is content)):
                 changed[at] ^= 0xFF
             try:
                 assert len(list(tar.read_members(io.BytesIO(bytes(changed)), len(changed)))) <= 3

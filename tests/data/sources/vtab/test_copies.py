@@ -82,10 +82,10 @@ def test_a_copy_of_sun397_has_its_keys_by_the_folders_of_its_images(tmp_path):
 @pytest.mark.skipif(find_spec("tensorflow_datasets") is None, reason="needs the lists of tensorflow_datasets")
 def test_the_lists_of_sun397_cover_the_published_classes(tmp_path):
     keys = {split: KEY_READERS["sun397"](tmp_path, split) for split in ("train", "validation", "test")}
-    found = split_into_parts("sun397", keys)
-    assert digest_parts(found) == KEY_DIGESTS["sun397"]
-    classes = {part: len({key.rpartition("/")[0] for key in found[part]}) for part in found}
-    both = {key.rpartition("/")[0] for part in ("train800", "val200") for key in found[part]}
+    keys_by_part = split_into_parts("sun397", keys)
+    assert digest_parts(keys_by_part) == KEY_DIGESTS["sun397"]
+    classes = {part: len({key.rpartition("/")[0] for key in keys_by_part[part]}) for part in keys_by_part}
+    both = {key.rpartition("/")[0] for part in ("train800", "val200") for key in keys_by_part[part]}
     assert (classes["train800"], len(both)) == (309, 325)
 
 

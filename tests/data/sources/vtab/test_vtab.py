@@ -69,8 +69,8 @@ def test_a_partition_that_no_file_lists_is_drawn_and_reported_as_drawn(tmp_path,
     for place in images.glob("thing_*"):
         for n in range(1, 32):
             os.link(images / "Faces" / "image_0001.jpg", place / f"image_{n:04d}.jpg")
-    drawn = read_part(TASKS["caltech101"], tmp_path / "caltech101", "train800val200")
-    assert len(drawn) == 1000 and "not known to be the published one" in drawn.location
+    split = read_part(TASKS["caltech101"], tmp_path / "caltech101", "train800val200")
+    assert len(split) == 1000 and "not known to be the published one" in split.location
     output, splits = run_data_check(tmp_path, tmp_path / "splits.json", capsys)
     assert (
         find_row(output, "caltech101")[1] == "cannot be known from this copy" and splits["caltech101"]["test"] is None
@@ -83,8 +83,8 @@ def test_lists_tell_the_keys_without_the_images(root, tmp_path, capsys):
     os.symlink(root / "oxford_flowers102" / "setid.mat", place / "setid.mat")
     with pytest.raises(UserError, match="see above.: oxford_flowers102"):
         run_data_check(place.parent, tmp_path / "splits.json", capsys)
-    _, whole = run_data_check(root, tmp_path / "whole.json", capsys)
-    assert json.loads((tmp_path / "splits.json").read_text())["flowers102"] == whole["flowers102"]
+    _, result = run_data_check(root, tmp_path / "result.json", capsys)
+    assert json.loads((tmp_path / "splits.json").read_text())["flowers102"] == result["flowers102"]
 
 
 def test_an_image_that_was_replaced_is_another(root, tmp_path):

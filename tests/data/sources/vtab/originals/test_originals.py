@@ -123,8 +123,11 @@ def frame(label: int) -> bytes:
 
 def sprites(**arrays: np.ndarray):
     """Write an archive of two sprites with some ``arrays`` replaced."""
-    whole = {"imgs": np.zeros((2, 64, 64), np.uint8), "latents_classes": np.eye(2, 6, 5, dtype=np.int64)[::-1]} | arrays
-    return lambda root: np.savez_compressed(root / NPZ, **whole)
+    contents = {
+        "imgs": np.zeros((2, 64, 64), np.uint8),
+        "latents_classes": np.eye(2, 6, 5, dtype=np.int64)[::-1],
+    } | arrays
+    return lambda root: np.savez_compressed(root / NPZ, **contents)
 
 
 def moved(old: str, new: str):

@@ -30,8 +30,10 @@ def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
     assert train.status == test.status == Status.UNKNOWN_PARTITION
     np.random.seed(1234)  # as tensorflow_datasets has it
     for name in sorted(path.name for path in folder.iterdir())[:3]:
-        drawn = np.random.choice(sorted(path.name for path in (folder / name).iterdir()), 30, replace=False)
-        assert {key for key in train.keys if key.startswith(f"{name}/")} == {f"{name}/{d}" for d in drawn if d != "tmp"}
+        chosen = np.random.choice(sorted(path.name for path in (folder / name).iterdir()), 30, replace=False)
+        assert {key for key in train.keys if key.startswith(f"{name}/")} == {
+            f"{name}/{d}" for d in chosen if d != "tmp"
+        }
 
 
 def test_sun_lists_are_taken_from_an_installed_package_that_is_not_run(tmp_path, monkeypatch):
