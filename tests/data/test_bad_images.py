@@ -27,7 +27,7 @@ def batches(start: int = 0, reports: list | None = None) -> list[data.Batch]:
     return list(data.train_batches(spoilt(), VIEW, 4, 7, start, 9, budget))
 
 
-def test_in_training_a_bad_image_is_replaced_by_the_next_with_its_own_label_and_reported_once():
+def test_training_replaces_a_bad_image_by_the_next_with_its_own_label_and_reports_it_once():
     reports = []
     trained = batches(0, reports)
     for batch in trained:
@@ -51,7 +51,7 @@ def test_more_bad_images_than_allowed_end_the_run(known):
     assert error.value.status == ExitCode.DATA
 
 
-def test_a_test_set_stops_at_a_bad_image_and_never_sees_a_neighbour():
+def test_a_bad_test_image_is_an_error_or_dropped_but_never_replaced():
     with pytest.raises(BadImage, match="train/3.jpg"):
         list(data.test_batches(spoilt(), CenterCropView(8), 5))
     reports = []
@@ -75,7 +75,7 @@ def photographs(tmp_path) -> Path:
     return tmp_path / "photographs"
 
 
-def test_a_run_counts_and_names_what_it_replaced_and_evaluation_what_it_skipped(run_command, photographs):
+def test_a_run_reports_the_images_it_replaced_and_evaluation_those_it_skipped(run_command, photographs):
     overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=10", "steps=3", "warmup=1")
     (photographs / "train" / "cat" / "2.png").write_bytes(b"<html>")
     with pytest.raises(UserError, match="1 of 10 training images cannot be read.*bad_images=0.001.*cat/2.png"):

@@ -79,7 +79,7 @@ def test_pixels_need_no_decoding():
 
 
 @pytest.mark.parametrize("what", ODD)
-def test_an_odd_image_becomes_the_right_pixels(what):
+def test_unusual_image_formats_are_decoded_to_the_expected_pixels(what):
     file, expected = ODD[what]
     decoded = decode_image(file)
     assert decoded.dtype == np.uint8 and np.array_equal(decoded, expected.transpose(2, 0, 1))

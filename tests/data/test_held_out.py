@@ -12,7 +12,7 @@ def split(labels: list[int], **fields) -> Split:
     return Split([str(n) for n in range(len(labels))], np.array(labels), ("a", "b"), **fields)
 
 
-def test_the_held_out_images_are_drawn_from_all_of_a_sorted_set_and_every_run_holds_out_the_same():
+def test_held_out_images_are_drawn_from_the_whole_set_and_are_the_same_in_every_run():
     images = split([0] * 500 + [1] * 500)
     (training, held_out), (again, _) = hold_out(images, 0.1), hold_out(images, 0.1)
     assert len(held_out) == 100 and 30 < held_out.labels.sum() < 70 and list(training.keys) == list(again.keys)
@@ -24,7 +24,7 @@ def test_the_held_out_images_are_drawn_from_all_of_a_sorted_set_and_every_run_ho
         hold_out(images, 0.9999)
 
 
-def test_a_cached_image_is_decoded_once_and_comes_out_the_same():
+def test_a_cached_image_is_decoded_once_and_stays_the_same():
     reads = []
     pixels = [np.random.default_rng(n).integers(0, 256, (4 + n, 6, 3), dtype=np.uint8) for n in range(3)]
     one = split([0, 1, 0], read_encoded=lambda index: (reads.append(index), pixels[index])[1])
@@ -34,7 +34,7 @@ def test_a_cached_image_is_decoded_once_and_comes_out_the_same():
     assert reads == [0, 1, 2]
 
 
-def test_images_are_cached_up_to_a_limit_only(monkeypatch):
+def test_images_are_cached_only_up_to_a_limit(monkeypatch):
     reads = []
     pixels = np.zeros((4, 6, 3), np.uint8)
     monkeypatch.setattr("vitrun.data.in_memory.MAX_PIXEL_BYTES", 2 * pixels.nbytes)

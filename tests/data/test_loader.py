@@ -29,7 +29,7 @@ def as_rank(monkeypatch):
 
 
 @pytest.mark.parametrize("batch", [6, 7])
-def test_the_ranks_see_what_one_alone_sees_and_of_shards_no_image_twice_in_an_epoch(as_rank, batch):
+def test_all_ranks_together_see_the_batches_of_a_single_rank_and_each_image_once_an_epoch(as_rank, batch):
     split = data.open_split(
         resolve.resolve_recipe("pretrain", ["data.train_images=45", "data.test_images=2"]).data, "train"
     )
@@ -51,7 +51,7 @@ def test_the_ranks_see_what_one_alone_sees_and_of_shards_no_image_twice_in_an_ep
     assert all(sorted(epoch) == list(range(45)) for epoch in indices[:90].reshape(2, 45))
 
 
-def test_reading_images_leaves_the_network_all_cores(tmp_path):
+def test_reading_images_does_not_reduce_the_cores_of_the_network(tmp_path):
     for part in ("train", "test"):
         for name in ("cat", "dog"):
             (tmp_path / part / name).mkdir(parents=True)
@@ -75,14 +75,14 @@ def split(number: int) -> data.Split:
     return data.Split([f"k{n}" for n in range(number)], np.arange(number) % 3, ("a", "b", "c"), pixels=pixels)
 
 
-def test_every_epoch_has_every_image_once_in_an_order_of_its_own():
+def test_every_epoch_has_every_image_once_in_a_new_order():
     view = CropView(8, "none", (1.0, 1.0), False, 0)
     indices = np.concatenate([b.indices for b in data.train_batches(split(10), view, 4, 0, 0, 10)])
     epochs = indices.reshape(4, 10)
     assert (np.sort(epochs, 1) == np.arange(10)).all() and len({tuple(e) for e in epochs}) == 4
 
 
-def test_batches_from_a_later_step_are_those_of_the_whole_run():
+def test_batches_from_a_later_step_equal_those_of_the_full_run():
     view = CropView(8, "inception", (0.3, 1.0), True, 0)
     batches = list(data.train_batches(split(10), view, 4, 7, 0, 9))
     later = list(data.prefetch(data.train_batches(split(10), view, 4, 7, 5, 9)))
@@ -103,7 +103,7 @@ def test_an_error_in_the_batch_thread_reaches_the_loop():
         next(batches)
 
 
-def test_a_process_ends_in_peace_with_a_batch_half_made():
+def test_a_process_exits_cleanly_while_a_batch_is_being_made():
     code = (
         "import itertools, torch; from vitrun import data;"
         "batches = data.prefetch(torch.randn(400, 400).logdet() for _ in itertools.count()); next(batches)"

@@ -11,7 +11,7 @@ from vitrun.data import near_duplicates
 CPU = torch.device("cpu")
 
 
-def test_mirroring_an_image_changes_the_signs_that_mirror_names():
+def test_mirroring_an_image_flips_the_signs_listed_for_mirroring():
     views = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (5, 32, 32)).astype(np.float32))
     straight, mirrored = (
         near_duplicates.unpack_signs(near_duplicates.perceptual_hash(v)) for v in (views, views.flip(2))
@@ -19,7 +19,7 @@ def test_mirroring_an_image_changes_the_signs_that_mirror_names():
     assert torch.equal(straight * near_duplicates.MIRROR_SIGNS, mirrored)
 
 
-def test_no_two_of_500_unrelated_images_are_taken_for_copies():
+def test_none_of_500_unrelated_images_match():
     images = torch.from_numpy(make_scenes(500, 2)).permute(0, 3, 1, 2)
     keys = [str(n) for n in range(500)]
     hashes = near_duplicates.hash_images(
@@ -30,7 +30,7 @@ def test_no_two_of_500_unrelated_images_are_taken_for_copies():
         assert len(matches.tests) == 0
 
 
-def test_hashes_are_as_far_apart_as_the_bits_in_which_they_differ(monkeypatch):
+def test_the_distance_of_two_hashes_is_their_number_of_differing_bits(monkeypatch):
     monkeypatch.setattr(near_duplicates, "COMPARE_CHUNK", 7)  # several blocks of both
     generator = np.random.default_rng(0)
     tests, trains = (generator.integers(0, 256, (number, 16), dtype=np.uint8) for number in (20, 30))
@@ -43,7 +43,7 @@ def test_hashes_are_as_far_apart_as_the_bits_in_which_they_differ(monkeypatch):
         assert set(matches.trains) == set(np.flatnonzero(bits.min(0) <= distance))
 
 
-def test_equal_images_are_found_however_many_there_are():
+def test_all_equal_images_are_matched():
     tests, trains = (torch.tensor(codes, dtype=torch.uint8)[:, None] for codes in ([1, 2, 2, 3], [2, 9, 1, 2, 2]))
     matches = near_duplicates.match_exact(tests, trains)
     assert set(matches.tests) == {0, 1, 2} and set(matches.trains) == {0, 2, 3, 4} and not matches.distances.any()

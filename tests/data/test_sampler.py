@@ -9,7 +9,7 @@ from vitrun.errors import UserError
 from vitrun.runtime import random
 
 
-def test_images_in_shards_keep_their_order_without_those_left_out():
+def test_images_in_shards_keep_their_order_when_some_are_excluded():
     split = data.Split(
         [f"{n}" for n in range(10)], np.arange(10), ("x",), read_encoded=lambda index: bytes([index]),
         shard_order=Order(np.array([0, 4, 10]), 3), index_fingerprint="x",
@@ -27,7 +27,7 @@ ORDER = Order(np.cumsum([0, 10, 7, 12, 1, 30]), 8)  # 60 images in windows of 8
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("batch", [1, 7, 32])
-def test_every_image_is_seen_once_an_epoch_by_one_rank(world, batch):
+def test_every_image_is_seen_once_an_epoch_by_exactly_one_rank(world, batch):
     images = []
     for step in range(-(-120 // batch)):
         places = [step_positions(step, batch, rank, world) for rank in range(world)]
@@ -37,7 +37,7 @@ def test_every_image_is_seen_once_an_epoch_by_one_rank(world, batch):
     assert sorted(images[:120]) == [(epoch, image) for epoch in (0, 1) for image in range(60)]
 
 
-def test_a_position_is_enough_to_go_on_from_and_seed_and_epoch_decide():
+def test_the_order_depends_only_on_position_seed_and_epoch():
     places = np.arange(60)
     expected = ORDER.indices(3, 2, places)
     assert np.array_equal(ORDER.indices(3, 2, places[23:41]), expected[23:41])
@@ -46,7 +46,7 @@ def test_a_position_is_enough_to_go_on_from_and_seed_and_epoch_decide():
         assert not np.array_equal(other, expected) and sorted(other) == sorted(expected)
 
 
-def test_a_window_reads_shards_that_follow_each_other_only():
+def test_a_window_reads_only_consecutive_shards():
     order = Order(np.arange(0, 10_001, 100), 250)  # a hundred shards of a hundred
     shards = order.indices(0, 5, np.arange(10_000)).reshape(-1, 250) // 100
     assert max(len(np.unique(window)) for window in shards) <= 4
@@ -63,6 +63,6 @@ def test_a_set_without_shards_is_one_window():
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("images", [1, 2, 50])
-def test_the_shares_of_the_ranks_are_the_whole_row(images, size):
+def test_the_shares_of_all_ranks_make_up_the_whole_batch(images, size):
     shares = [rank_range(images, rank, size) for rank in range(size)]
     assert [place for first, end in shares for place in range(first, end)] == list(range(images))

@@ -12,7 +12,7 @@ from vitrun.errors import ExitCode, UserError
 
 
 @pytest.mark.parametrize("what", BAD_FILES)
-def test_a_bad_image_is_named_with_the_reason_and_the_way_out(what):
+def test_a_bad_image_error_gives_the_file_the_reason_and_the_way_out(what):
     file, parts = BAD_FILES[what]
     with pytest.raises(BadImage) as error:
         make_split([JPEG, file]).decode(1)
@@ -21,7 +21,7 @@ def test_a_bad_image_is_named_with_the_reason_and_the_way_out(what):
         assert part in str(error.value)
 
 
-def test_a_file_that_is_gone_is_no_bad_image_but_stops_at_once(tmp_path):
+def test_a_deleted_file_is_an_error_and_not_a_bad_image(tmp_path):
     gone = data.Split(
         ["cat/1.jpg"], np.zeros(1, int), ("cat",), read_encoded=lambda _: (tmp_path / "1.jpg").read_bytes()
     )
@@ -31,7 +31,7 @@ def test_a_file_that_is_gone_is_no_bad_image_but_stops_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("pixels", [PIXELS, PIXELS[:32, :32]], ids=["by several threads", "tiny"])
-def test_images_of_one_size_are_cached_in_memory_only_where_all_are_sound(pixels):
+def test_images_of_one_size_are_cached_in_memory_only_if_all_can_be_decoded(pixels):
     files = [encode_image(pixels, kind) for kind in ("PNG", "JPEG")] * 300
     cached = decode_to_memory(make_split(files)).pixels
     assert np.array_equal(cached[598], pixels.transpose(2, 0, 1))

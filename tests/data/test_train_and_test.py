@@ -32,7 +32,7 @@ def parquet(place, *more: str) -> list[str]:
         (([0, 1], ["cat", "dog"]), ([0, 1], ["dog", "cat"]), "the same in another order"),
     ],
 )
-def test_test_images_of_other_classes_end_a_run_before_its_first_step(run_command, tmp_path, train, test, message):
+def test_test_images_of_other_classes_are_refused_before_the_first_step(run_command, tmp_path, train, test, message):
     table(tmp_path / "set", "train", *train)
     table(tmp_path / "set", "test", *test, seed=1)
     with pytest.raises(UserError, match=message) as error:
@@ -46,7 +46,7 @@ def test_test_images_need_not_be_of_all_classes(run_command, tmp_path):
     run_command("pretrain", *parquet(tmp_path / "set"))
 
 
-def test_the_training_images_are_no_test_images(run_command, tmp_path):
+def test_testing_on_the_training_images_is_refused(run_command, tmp_path):
     table(tmp_path / "set", "train", [0, 1, 2, 0])
     write_part_folders(tmp_path / "all", {"train": 0})
     (tmp_path / "all" / "test").symlink_to(tmp_path / "all" / "train")
@@ -56,7 +56,7 @@ def test_the_training_images_are_no_test_images(run_command, tmp_path):
             run_command("pretrain", *overrides)
 
 
-def test_an_image_that_was_replaced_is_another(tmp_path):
+def test_replacing_an_image_changes_the_fingerprint(tmp_path):
     write_part_folders(tmp_path / "all", {"train": 0, "test": 1})
     table(tmp_path / "set", "train", [0, 1, 2, 0])
     table(tmp_path / "set", "test", [0, 1, 2, 0], seed=1)

@@ -11,7 +11,7 @@ from vitrun.engine.inference import Predictions, predict
 from vitrun.objectives.labels import LOSSES
 
 
-def test_an_answer_is_right_that_is_among_the_labels():
+def test_a_prediction_is_correct_if_it_is_among_the_labels():
     top = np.array([[2, 1], [0, 1], [3, 2]])
     predictions = Predictions(np.array([[0, 2], [3, -1], [2, -1]]), np.arange(3), top, np.zeros(3))
     assert predictions.accuracy(1) == pytest.approx(1 / 3) and predictions.accuracy(2) == pytest.approx(2 / 3)

@@ -9,7 +9,7 @@ from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.objectives.labels import LOSSES, LabelObjective
 
 
-def test_a_step_that_is_stopped_leaves_the_statistics_of_batches_as_they_were():
+def test_an_interrupted_step_leaves_the_batch_norm_statistics_unchanged():
     layers = [torch.nn.Conv2d(3, 8, 8, 8), torch.nn.BatchNorm2d(8), torch.nn.Flatten(), torch.nn.Linear(128, 10)]
     state = make_state(torch.nn.Sequential(*layers))
     train_steps(state, [random_batch(16)])
@@ -54,7 +54,7 @@ def test_the_step_of_a_mixed_batch_does_not_depend_on_the_micro_batch(micro, los
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
 
 
-def test_a_step_repeats_to_the_last_bit_in_whatever_order_the_workers_finish():
+def test_a_step_is_bit_exact_in_whatever_order_the_workers_finish():
     losses = {
         tuple(
             s.loss for s in train_steps(make_state(build_small_vit(), 2), [random_batch(16, seed=n) for n in range(3)])
@@ -64,7 +64,7 @@ def test_a_step_repeats_to_the_last_bit_in_whatever_order_the_workers_finish():
     assert len(losses) == 1
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_step():
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_update_and_names_the_step():
     state = make_state(build_small_vit())
     train_steps(state, [random_batch(8)])
     before = [p.detach().clone() for p in state.network.parameters()]
@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_the_step():
     assert all(torch.equal(a, b) for a, b in zip(before, state.network.parameters()))
 
 
-def test_a_batch_that_is_repeated_draws_what_the_first_try_drew(monkeypatch):
+def test_a_repeated_batch_has_the_draws_of_the_first_attempt(monkeypatch):
     """After running out of GPU memory within a batch, the dropout of the step is the same."""
 
     def after(fails: bool) -> torch.Tensor:

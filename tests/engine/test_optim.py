@@ -10,19 +10,19 @@ from vitrun.config import resolve
 from vitrun.engine import optim
 
 
-def test_a_linear_decay_ends_at_its_end_and_starts_at_zero():
+def test_a_linear_schedule_warms_up_from_zero_and_ends_at_the_final_rate():
     lr = optim.build_schedule("linear", 1e-3, steps=110, warmup=10, end=1e-5)
     assert [lr(0), lr(5), lr(10)] == pytest.approx([0, 5e-4, 1e-3])
     assert lr(60) == pytest.approx((1e-3 + 1e-5) / 2) and lr(110) == pytest.approx(1e-5)
 
 
-def test_a_staircase_falls_after_its_drops_as_bit_hyper_rule_does():
+def test_a_staircase_schedule_drops_as_in_bit_hyperrule():
     lr = optim.build_schedule("staircase", 0.003, steps=500, warmup=100, drops=(200, 300, 400))
     rates = [lr(step) for step in (0, 50, 100, 200, 201, 300, 301, 400, 401, 499)]
     assert rates == pytest.approx([0, 0.0015, 3e-3, 3e-3, 3e-4, 3e-4, 3e-5, 3e-5, 3e-6, 3e-6])
 
 
-def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kernel():
+def test_the_decay_of_big_vision_is_scaled_by_the_schedule_and_shrinks_each_kernel():
     layer, step, steps = torch.nn.Linear(4, 4), 30, 100
     overrides = ["optim.lr=0.01", "optim.weight_decay=0.05", "optim.decay_units=big_vision"]
     recipe = resolve.resolve_recipe("pretrain", overrides).optim
@@ -37,7 +37,7 @@ def test_big_visions_decay_takes_the_schedules_share_of_its_rate_from_each_kerne
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
-def test_all_parameters_are_decayed_where_asked_for(kind):
+def test_all_parameters_are_decayed_if_requested(kind):
     layer = torch.nn.Linear(4, 4)
     for decay, names in (("kernels", 1), ("all", 2)):
         recipe = resolve.resolve_recipe(
@@ -74,6 +74,6 @@ def test_decoupled_decay_shrinks_the_kernels_by_lr_times_rate():
 
 
 @pytest.mark.parametrize("kind, moments", [("sgd", 1), ("adam", 2), ("adamw", 2)])
-def test_the_moments_of_each_weight_are_counted_for_the_size_of_a_checkpoint(kind, moments):
+def test_the_checkpoint_size_counts_the_moments_of_each_weight(kind, moments):
     options = resolve.resolve_recipe("pretrain", [f"optim={kind}"]).optim
     assert kind in optim.OPTIMIZERS and optim.count_moments(options) == moments

@@ -42,7 +42,7 @@ DRAWN = [
 
 
 @pytest.mark.parametrize("overrides", DRAWN)
-def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, overrides):
+def test_a_resumed_run_ends_with_the_same_bits_for_every_source_of_randomness(tmp_path, overrides):
     def perform(name: str) -> None:
         recipe = resolve.resolve_recipe("pretrain", [*LONG, *overrides, f"runs={tmp_path / name}"])
         run.execute_run("pretrain", recipe, Screen(quiet=True), pretrain.execute)
@@ -60,7 +60,7 @@ def test_whatever_is_drawn_a_stopped_run_ends_with_the_same_bits(tmp_path, overr
     assert hash_weights(tmp_path / "whole") == hash_weights(tmp_path / "stopped")
 
 
-def test_a_run_refuses_to_go_on_with_other_data(run_command, tmp_path):
+def test_a_run_refuses_to_resume_with_other_data(run_command, tmp_path):
     recipe, _ = run_command("pretrain", *TINY)
     folder = recipe.runs / run.run_name("pretrain", recipe)
     os.remove(folder / "result.json")

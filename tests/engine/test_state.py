@@ -6,7 +6,7 @@ from helpers.training import build_small_vit, make_state, random_batch, train_st
 from vitrun.engine.state import use_ema
 
 
-def test_polyak_averaging_follows_its_formula_and_is_what_is_tested():
+def test_polyak_averaging_follows_its_formula_and_is_used_for_evaluation():
     state = make_state(build_small_vit())
     state.ema = [p.detach().clone() for p in state.network.parameters()]
     expected = [p.clone() for p in state.ema]

@@ -15,7 +15,7 @@ from vitrun.errors import ExitCode, UserError
 
 @pytest.mark.parametrize("kind", ["learned", "2d", "relative", "sincos2d", "none"])
 @pytest.mark.parametrize("at", ["stem", "every"])
-def test_our_own_file_stands_alone(tmp_path, kind, at):
+def test_a_saved_file_describes_its_network_completely(tmp_path, kind, at):
     row = tiny_vit_row(positions=kind, positions_at=at, dropout=0.1, stochastic_depth=0.2, head="map", pre_logits=True)
     network = build_randomized(row)
     models.save_model(tmp_path / "w.safetensors", network, row, 5, 32)
@@ -28,7 +28,7 @@ def test_our_own_file_stands_alone(tmp_path, kind, at):
     assert torch.equal(compute_logits(other, make_inputs()), compute_logits(network, make_inputs()))
 
 
-def test_a_baseline_of_timm_keeps_its_weights_and_what_images_it_takes(tmp_path):
+def test_a_timm_baseline_keeps_its_weights_and_its_image_normalization(tmp_path):
     row = replace(MODEL_ROWS["timm"], name="convnext_atto")
     network = build_randomized(row, res=64)
     network.set_normalization([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
@@ -41,7 +41,7 @@ def test_a_baseline_of_timm_keeps_its_weights_and_what_images_it_takes(tmp_path)
     assert again.report.lines()[2:] == ["dropped 2: head of 5 classes (2)", "new 2: zero head of 3 classes (2)"]
 
 
-def test_a_baseline_of_timm_changes_its_resolution_by_timms_means(tmp_path):
+def test_the_resolution_of_a_timm_baseline_is_changed_by_timm(tmp_path):
     row = replace(MODEL_ROWS["timm"], name="deit_tiny_patch16_224")
     network = build_randomized(row, res=32)
     models.save_model(tmp_path / "w.safetensors", network, row, 5, 32)
@@ -94,7 +94,7 @@ def test_a_head_of_zeros_is_reported(tmp_path):
     assert "all zeros" in models.load(tmp_path / "w.safetensors").report.lines()[-1]
 
 
-def test_tensors_left_over_or_lacking_are_named(tmp_path):
+def test_the_error_names_unexpected_and_missing_tensors(tmp_path):
     row, network = tiny_vit_row(), build_randomized(tiny_vit_row())
     arrays = to_jax_arrays(row, network)
     np.savez(tmp_path / "w.npz", **arrays, register_token=np.zeros(3))
@@ -107,7 +107,7 @@ def test_tensors_left_over_or_lacking_are_named(tmp_path):
         models.load(tmp_path / "w.npz")
 
 
-def test_weights_of_another_network_are_named(tmp_path):
+def test_the_error_for_weights_of_another_network_names_it(tmp_path):
     models.save_model(
         tmp_path / "w.safetensors", build_randomized(MODEL_ROWS["vit_ti4"], res=8), MODEL_ROWS["vit_ti4"], 5, 8
     )
@@ -116,7 +116,7 @@ def test_weights_of_another_network_are_named(tmp_path):
     assert error.value.status == ExitCode.CHECKPOINT
 
 
-def test_a_saved_file_has_the_permissions_that_the_umask_gives(tmp_path):
+def test_a_saved_file_has_the_permissions_of_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         models.save_model(tmp_path / "w.safetensors", build_randomized(tiny_vit_row()), tiny_vit_row(), 5, 32)
@@ -129,7 +129,7 @@ def test_a_saved_file_has_the_permissions_that_the_umask_gives(tmp_path):
     ) | {"resnet": []}
 
 
-def test_dropout_is_set_in_all_its_places():
+def test_dropout_is_set_in_every_dropout_layer():
     row = tiny_vit_row()
     loaded = models.LoadedModel(build_randomized(row), row, 5, 32, None)
     dropped = models.with_dropout(loaded, 0.25)

@@ -13,7 +13,7 @@ from vitrun import models
 from vitrun.errors import UserError
 
 
-def test_a_resolution_between_strides_is_refused_with_the_two_nearest():
+def test_a_resolution_that_is_no_multiple_of_the_stride_is_refused_with_the_two_nearest():
     with pytest.raises(UserError, match="res=384: .* multiple of 14.* 378 and 392"):
         models.build(MODEL_ROWS["vit_h14"], 10, 384)
     with torch.device("meta"):
@@ -23,11 +23,11 @@ def test_a_resolution_between_strides_is_refused_with_the_two_nearest():
 @pytest.mark.parametrize(
     ("name", "stride"), [("vit_h14", 14), ("r50_vit_b16", 16), ("r50_vit_b32", 32), ("r_vit_ti16", 32)]
 )
-def test_the_stride_is_that_of_the_whole_network(name, stride):
+def test_the_stride_is_the_total_stride_of_the_network(name, stride):
     assert models.token_stride(MODEL_ROWS[name]) == stride
 
 
-def test_every_row_is_named_by_its_file_and_builds():
+def test_every_row_has_the_name_of_its_file_and_builds():
     for name, row in MODEL_ROWS.items():
         assert row.kind == "timm" or row.name == name
         with torch.device("meta"):
@@ -35,7 +35,7 @@ def test_every_row_is_named_by_its_file_and_builds():
                 assert models.build(row, 3, 224).head.out_features == 3
 
 
-def test_first_weights_are_drawn_as_published():
+def test_initial_weights_have_the_published_distribution():
     torch.manual_seed(0)
     row = replace(MODEL_ROWS["vit_ti16"], depth=2, pre_logits=True)
     network = models.build(row, 7, 224, head_bias=-10.0)
@@ -63,7 +63,7 @@ def test_first_weights_are_drawn_as_published():
         assert (norm.weight == 1).all() and not norm.bias.any() and norm.eps == 1e-6
 
 
-def test_first_weights_of_the_map_head_and_of_resnets_are_drawn_as_published():
+def test_initial_weights_of_the_map_head_and_of_resnets_have_the_published_distribution():
     torch.manual_seed(0)
     pool = models.build(replace(MODEL_ROWS["vit_ti16"], depth=1, head="map"), 7, 32).attn_pool
     spread_uniformly(pool.latent, sqrt(6 / (1 + 192)))
@@ -100,12 +100,12 @@ def four_sigma(weight):
         ({"resnet": (1,)}, "needs a stem"),
     ],
 )
-def test_a_row_that_makes_no_network_is_refused(options, message):
+def test_an_invalid_model_row_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         tiny_vit_row(**options)
 
 
-def test_the_same_seed_draws_the_same_network():
+def test_the_same_seed_gives_the_same_initial_network():
     networks = []
     for _ in range(2):
         torch.manual_seed(3)

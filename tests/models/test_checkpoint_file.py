@@ -102,7 +102,7 @@ HOSTILE = [
 @pytest.mark.parametrize(
     ("make", "name", "expected"), HOSTILE, ids=[f"{make.__name__}-{name}" for make, name, _ in HOSTILE]
 )
-def test_a_hostile_or_broken_file_is_one_clear_error_and_runs_nothing(tmp_path, make, name, expected):
+def test_a_hostile_or_broken_file_is_one_clear_error_and_runs_no_code(tmp_path, make, name, expected):
     marker = tmp_path / "it-ran"
     make(tmp_path / name, marker)
     with pytest.raises(UserError, match=expected) as error:
@@ -112,7 +112,7 @@ def test_a_hostile_or_broken_file_is_one_clear_error_and_runs_nothing(tmp_path, 
     assert not marker.exists()
 
 
-def test_a_folder_or_file_that_is_not_there_says_so(tmp_path):
+def test_a_missing_folder_or_file_is_one_clear_error(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         models.load(tmp_path / "w.npz")
     with pytest.raises(UserError, match=r"config\.json"):
@@ -131,7 +131,7 @@ def test_a_damaged_description_is_reported(tmp_path):
         models.load(tmp_path / "w.safetensors")
 
 
-def test_tensors_of_no_known_network_are_named(tmp_path):
+def test_the_error_names_tensors_of_an_unknown_network(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1), "layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"conv1\.weight, layer1\.0\.conv1\.weight"):
         models.load(tmp_path / "w.pt")
@@ -143,7 +143,7 @@ SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0
 @pytest.mark.parametrize(
     ("name", "row"), [("w.safetensors", tiny_vit_row()), ("w.npz", tiny_vit_row()), ("w.pt", SMALL_BIT)]
 )
-def test_a_file_with_bytes_changed_loads_or_is_one_clear_error(tmp_path, name, row):
+def test_a_file_with_changed_bytes_loads_or_is_one_clear_error(tmp_path, name, row):
     path, network, draw = tmp_path / name, build_randomized(row), random.Random(0)
     {".safetensors": models.save_model, ".npz": as_npz, ".pt": as_torch}[path.suffix](path, network, row, 5, 32)
     models.load(path)

@@ -47,14 +47,14 @@ BIT = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_parameters_and_gmac_equal_the_published(name):
+def test_parameters_and_gmac_equal_the_published_ones(name):
     parameters, gmac, with_head = PUBLISHED[name]
     assert parameters in (None, models.count_parameters(MODEL_ROWS[name], 1000, 224))
     assert round(models.count_macs(MODEL_ROWS[name], 1000 if with_head else 0, 224) / 1e9, 3) == gmac
 
 
 @pytest.mark.parametrize("name", BIT)
-def test_parameters_and_gmac_of_bit_equal_the_published(name):
+def test_parameters_and_gmac_of_bit_equal_the_published_ones(name):
     parameters, gmac = BIT[name]
     assert models.count_parameters(MODEL_ROWS[name], 21_843, 224) == parameters
     assert round(models.count_macs(MODEL_ROWS[name], 21_843, 224) / 1e9, 3) == gmac
@@ -70,7 +70,7 @@ def test_a_gap_model_with_fixed_positions_has_the_parameters_of_better_plain_vit
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_formula_of_multiply_adds_equals_the_count(name, monkeypatch):
+def test_the_formula_for_multiply_adds_equals_the_count(name, monkeypatch):
     assert models.count_macs(MODEL_ROWS[name], 10, 224) == counted(MODEL_ROWS[name], 10, 224, monkeypatch)
 
 

@@ -44,7 +44,7 @@ def vitrun(hub, tmp_path):
     return vitrun
 
 
-def test_weights_on_the_hub_are_pinned_cached_and_the_same_as_from_a_file(hub, vitrun, tmp_path):
+def test_weights_from_the_hub_are_pinned_cached_and_equal_to_those_of_a_file(hub, vitrun, tmp_path):
     first = vitrun("eval", "init=hf:vit/tiny", *OVERRIDES)
     assert first.returncode == 0, first.stderr
     (folder,) = (tmp_path / "runs").iterdir()
@@ -65,7 +65,7 @@ def test_weights_on_the_hub_are_pinned_cached_and_the_same_as_from_a_file(hub, v
         ("vit/tiny@nowhere", ["hf:vit/tiny@nowhere"]),
     ],
 )
-def test_weights_that_cannot_be_had_are_one_sentence(vitrun, name, parts):
+def test_weights_that_cannot_be_downloaded_are_one_clear_error(vitrun, name, parts):
     done = vitrun("eval", f"init=hf:{name}", *OVERRIDES)
     assert done.returncode == 4 and len(done.stderr.splitlines()) == 1, done.stderr
     assert all(part in done.stderr for part in parts), done.stderr

@@ -6,7 +6,7 @@ from helpers.masked import build_masked_network
 from vitrun.models import MASKED, UNCHANGED
 
 
-def test_the_network_sees_what_the_corruption_says():
+def test_the_input_of_the_network_follows_the_corruption():
     model, image = build_masked_network(), torch.rand(1, 3, 16, 16) * 2 - 1
     patches = model.patch_embed(image)
     corrupted = model.corrupt(patches, torch.tensor([[UNCHANGED, MASKED, 0, 3]]))
@@ -16,7 +16,7 @@ def test_the_network_sees_what_the_corruption_says():
     torch.testing.assert_close(corrupted[0, 3], patches[0, 3])
 
 
-def test_a_masked_patch_is_predicted_from_the_others_alone():
+def test_a_masked_patch_is_predicted_only_from_the_others():
     model, image = build_masked_network(), torch.rand(1, 3, 16, 16) * 2 - 1
     other = image.clone()
     other[:, :, :8, :8] = 0.3

@@ -13,7 +13,7 @@ from vitrun.models import attention, positions
 @pytest.mark.parametrize(
     ("kind", "distinguishes"), [("learned", True), ("2d", True), ("sincos2d", True), ("none", False)]
 )
-def test_positions_alone_tell_patches_apart(kind, distinguishes):
+def test_only_position_embeddings_distinguish_patches(kind, distinguishes):
     network = build_randomized(tiny_vit_row(positions=kind))
     shuffled = make_inputs().unflatten(2, (4, 8)).flip(2).flatten(2, 3)  # the rows of patches in reverse
     with torch.no_grad():
@@ -33,7 +33,7 @@ def test_relative_positions_add_the_query_times_the_embedding_of_the_offset():
     torch.testing.assert_close(attention.attention_weights(q, k, table), logits.softmax(-1))
 
 
-def test_fixed_positions_are_those_of_big_vision():
+def test_fixed_positions_equal_those_of_big_vision():
     side, width = 5, 16
     y, x = np.mgrid[:side, :side].reshape(2, -1)
     omega = 10_000 ** -(np.arange(width // 4) / (width // 4 - 1))

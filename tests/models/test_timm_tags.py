@@ -9,14 +9,14 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
 
 
-def test_a_timm_name_without_its_tag_is_refused_with_the_tags():
+def test_a_timm_name_without_a_tag_is_refused_with_the_list_of_tags():
     with pytest.raises(UserError, match=r"vit_base_patch16_224\.orig_in21k"):
         models.load("timm:vit_base_patch16_224")
     with pytest.raises(UserError, match="timm has no weights for vit_base_patch61_224"):
         models.load("timm:vit_base_patch61_224.augreg_in21k")
 
 
-def test_published_weights_are_tags_of_timm():
+def test_published_weights_are_timm_tags():
     import timm
 
     weights = [source for name in tables.list_group_files("model") for source in tables.load_model_info(name).weights]
@@ -44,7 +44,7 @@ def hub(tmp_path, monkeypatch):
     return write_weights
 
 
-def test_googles_weights_by_tag_are_our_own_network(hub):
+def test_weights_of_google_by_timm_tag_load_as_our_own_network(hub):
     row = MODEL_ROWS["vit_ti16"]
     network = build_randomized(row, classes=21_843, res=224)
     hub("timm/vit_tiny_patch16_224.augreg_in21k", dict(network.state_dict()))
@@ -56,7 +56,7 @@ def test_googles_weights_by_tag_are_our_own_network(hub):
     assert len(loaded.report.lines()) == 4
 
 
-def test_other_weights_by_tag_are_timms_network_on_images_as_timm_takes_them(hub):
+def test_other_weights_by_timm_tag_load_as_timm_networks_with_their_normalization(hub):
     import timm
 
     theirs = timm.create_model("test_vit3.r160_in1k")
@@ -73,7 +73,7 @@ def test_other_weights_by_tag_are_timms_network_on_images_as_timm_takes_them(hub
     )
 
 
-def test_weights_that_cannot_be_fetched_say_what_to_do(hub):
+def test_the_error_for_weights_that_cannot_be_downloaded_says_what_to_do(hub):
     for tag in ("vit_tiny_patch16_224.augreg_in21k", "test_vit3.r160_in1k"):
         with pytest.raises(UserError, match="could not be fetched.* init=FILE") as error:
             models.load(f"timm:{tag}")

@@ -11,7 +11,7 @@ from helpers.networks import build_randomized, make_inputs, tiny_vit_row
 @pytest.mark.parametrize("head", ["token", "gap", "map"])
 @pytest.mark.parametrize("kind", ["learned", "none", "2d", "relative", "sincos2d"])
 @pytest.mark.parametrize("at", ["stem", "every", "shared"])
-def test_every_option_runs_and_its_head_reads_its_features(head, kind, at):
+def test_every_option_runs_and_the_head_applied_to_the_features_gives_the_logits(head, kind, at):
     network = build_randomized(tiny_vit_row(head=head, positions=kind, positions_at=at, pre_logits=at == "every"))
     with torch.no_grad():
         logits, features = network(make_inputs()), network.features(make_inputs())
@@ -34,7 +34,7 @@ def test_bfloat16_autocast_stays_near_float32(row):
     assert (near - exact).norm() / exact.norm() < 0.05
 
 
-def test_dropout_and_stochastic_depth_act_in_training_alone():
+def test_dropout_and_stochastic_depth_act_only_in_training():
     network = build_randomized(tiny_vit_row(dropout=0.1, stochastic_depth=0.5))
     assert [block.skip for block in network.blocks] == [0.0, 0.5]  # linear in depth
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_dropout_and_stochastic_depth_act_in_training_alone():
 
 
 @pytest.mark.parametrize("options", [{}, {"positions": "relative"}, {"head": "gap"}, {"positions_at": "every"}])
-def test_training_without_the_unread_tokens_changes_neither_logits_nor_gradients(options):
+def test_skipping_the_unused_tokens_in_training_changes_neither_logits_nor_gradients(options):
     network = build_randomized(tiny_vit_row(**options))
     expected_logits = network(make_inputs())
     expected_gradients = torch.autograd.grad(expected_logits.square().sum(), list(network.parameters()))
@@ -56,7 +56,7 @@ def test_training_without_the_unread_tokens_changes_neither_logits_nor_gradients
         assert torch.allclose(gradient, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item() + 1e-6)
 
 
-def test_stochastic_depth_leaves_out_whole_images_and_keeps_the_mean():
+def test_stochastic_depth_drops_whole_images_and_preserves_the_mean():
     block = build_randomized(tiny_vit_row(stochastic_depth=0.5)).blocks[1].train()
     thinned = block.drop_path(torch.ones(4000, 2, 3))
     assert set(thinned.unique().tolist()) == {0.0, 2.0}
@@ -64,7 +64,7 @@ def test_stochastic_depth_leaves_out_whole_images_and_keeps_the_mean():
     assert thinned.mean().item() == pytest.approx(1, abs=0.1)
 
 
-def test_threads_share_one_network():
+def test_threads_can_share_one_network():
     network, gradients = build_randomized(tiny_vit_row()).train(), {}
 
     def run(index):

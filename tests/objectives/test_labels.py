@@ -17,7 +17,7 @@ def batch(size: int = 6, classes: int = 5) -> data.Batch:
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_mixup_is_the_loss_of_the_mixed_targets(kind, smoothing):
+def test_the_mixup_loss_equals_the_loss_of_the_mixed_targets(kind, smoothing):
     objective, plain = LabelObjective(kind, smoothing, 0.4, seed=3), batch()
     mixed = objective.prepare(plain, 17)
     draw = random.make_generator(3, "mixup", 17).beta(0.4, 0.4)
@@ -33,24 +33,24 @@ def test_mixup_is_the_loss_of_the_mixed_targets(kind, smoothing):
     torch.testing.assert_close(objective.loss(logits, mixed.labels, *mixed.targets), by_hand)
 
 
-def test_without_mixup_a_batch_is_left_as_it_is():
+def test_a_batch_without_mixup_is_unchanged():
     plain = batch()
     assert LabelObjective("softmax").prepare(plain, 3) is plain
 
 
-def test_shares_of_mixup_are_at_least_a_half_and_differ_between_steps():
+def test_mixup_shares_are_at_least_a_half_and_differ_between_steps():
     objective = LabelObjective("softmax", 0.0, 0.2, 0)
     shares = [float(objective.prepare(batch(), step).targets[1][0]) for step in range(50)]
     assert min(shares) >= 0.5 and len(set(shares)) > 40
 
 
-def test_smoothing_is_that_of_torch():
+def test_label_smoothing_equals_that_of_torch():
     logits, labels = torch.randn(4, 7), torch.tensor([0, 3, 6, 3])
     ours = LabelObjective("softmax", 0.1).loss(logits, labels).mean()
     torch.testing.assert_close(ours, torch.nn.CrossEntropyLoss(label_smoothing=0.1)(logits, labels))
 
 
-def test_several_labels_are_several_ones():
+def test_several_labels_become_a_multi_hot_target():
     labels = torch.tensor([[0, 2], [3, -1]])
     assert encode_multi_hot(labels, 4).tolist() == [[1, 0, 1, 0], [0, 0, 0, 1]]
     assert torch.equal(encode_multi_hot(torch.tensor([1, 3]), 4), torch.eye(4)[[1, 3]])

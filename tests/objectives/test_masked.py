@@ -38,7 +38,7 @@ def test_patches_are_cut_row_by_row():
     assert patchify(image, 8).mean((3, 4)).tolist() == [[[-1, -1, -1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]]
 
 
-def test_the_classes_of_known_colours_are_three_bits_of_red_green_and_blue():
+def test_colour_classes_are_three_bits_of_red_green_and_blue():
     image = of_colours((0, 0, 0), (255, 255, 255), (255, 31, 64), (32, 128, 223))
     patches = patchify(image, 8)[0]
     expected = [0, 511, 64 * 7 + 8 * 0 + 2, 64 * 1 + 8 * 4 + 6]
@@ -46,7 +46,7 @@ def test_the_classes_of_known_colours_are_three_bits_of_red_green_and_blue():
     assert masking("colours").colour_classes(patches).tolist() == [[value] * 16 for value in expected]
 
 
-def test_targets_come_in_the_range_that_a_view_gives():
+def test_targets_have_the_range_of_the_view():
     """A target that no image reaches, or all do, would train without a complaint (lucidrains/vit-pytorch, issue 97)."""
     split = data.open_split(resolve.resolve_recipe("pretrain", ["data.test_images=40"]).data, "test")
     (batch,) = data.test_batches(split, CenterCropView(32), 40)
@@ -66,7 +66,7 @@ def blank(size: int, res: int = 112) -> data.Batch:
     return data.Batch(images, torch.zeros(size, dtype=torch.long), np.arange(size))
 
 
-def test_half_is_corrupted_and_of_that_80_10_10_is_masked_replaced_and_unchanged():
+def test_half_of_the_patches_are_corrupted_80_10_10_as_masked_replaced_and_unchanged():
     corruption = masking().prepare(blank(200), 3).inputs[0]  # [200, 196]
     assert ((corruption != UNCHANGED).sum(1) == 98).all(), "the same number in every image"
     corrupted = corruption[corruption != UNCHANGED]
@@ -80,12 +80,12 @@ def test_half_is_corrupted_and_of_that_80_10_10_is_masked_replaced_and_unchanged
     assert others.float().mean() == pytest.approx(97.5, abs=5) and others.min() < 5 and others.max() > 190
 
 
-def test_simmim_masks_all_that_is_corrupted():
+def test_simmim_masks_all_corrupted_patches():
     corruption = SIMMIM.prepare(blank(10), 0).inputs[0]
     assert set(corruption.unique().tolist()) == {UNCHANGED, MASKED} and ((corruption == MASKED).sum(1) == 98).all()
 
 
-def test_a_corruption_belongs_to_its_step_and_the_tests_to_its_image():
+def test_a_corruption_depends_on_the_step_in_training_and_on_the_image_in_testing():
     objective = masking()
     first, again, other = (objective.prepare(blank(4), step).inputs[0] for step in (5, 5, 6))
     assert torch.equal(first, again) and not torch.equal(first, other)
@@ -94,7 +94,7 @@ def test_a_corruption_belongs_to_its_step_and_the_tests_to_its_image():
 
 
 @pytest.mark.parametrize("target", ["colour", "colours", "pixels", "simmim"])
-def test_the_loss_is_that_of_the_corrupted_patches(target):
+def test_the_loss_is_the_mean_over_the_corrupted_patches(target):
     objective = SIMMIM if target == "simmim" else masking(target)
     batch = objective.prepare(data.Batch(torch.rand(3, 3, 32, 32) * 2 - 1, torch.zeros(3), np.arange(3)), 0)
     outputs = torch.randn(3, 16, 192 if target == "simmim" else objective.output_size)
@@ -118,7 +118,7 @@ def test_the_loss_is_that_of_the_corrupted_patches(target):
     torch.testing.assert_close(objective.loss(changed, batch.labels, *batch.targets), losses)
 
 
-def test_simmim_is_the_loss_of_transformers(tmp_path):
+def test_the_simmim_loss_equals_that_of_transformers(tmp_path):
     transformers = pytest.importorskip("transformers")
     objective, network = SIMMIM, build_masked_network(192)
     write_hugging_face(tmp_path, network, [], 16)
@@ -135,7 +135,7 @@ def test_simmim_is_the_loss_of_transformers(tmp_path):
     torch.testing.assert_close(ours, expected)
 
 
-def test_accuracy_counts_right_colours():
+def test_accuracy_counts_correct_colours():
     objective, image = masking(), of_colours((0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255))
     batch = data.Batch(image, torch.zeros(1), np.arange(1))
     classes = masking().colour_classes(patchify(image, 8)[0]).flatten()

@@ -11,7 +11,7 @@ from helpers.images import write_part_folders
 from helpers.runs import pretrain_tiny, run_folder
 
 
-def test_damaged_features_are_made_again(run_command, tmp_path):
+def test_damaged_features_are_recomputed(run_command, tmp_path):
     pretrain_tiny(run_command)
     overrides = ["data=digits", "shots=1"]
     run_command("fewshot", *overrides, "seeds=0")
@@ -22,7 +22,7 @@ def test_damaged_features_are_made_again(run_command, tmp_path):
     assert files and all(load_file(file) for file in files)
 
 
-def test_features_with_a_flipped_bit_are_made_again_and_all_may_read_them(run_command, tmp_path):
+def test_features_with_a_flipped_bit_are_recomputed_and_readable_by_all(run_command, tmp_path):
     overrides = ["fewshot", "init=random:vit_nano8", "res=32", "data.test_images=1700"]
     _, first = run_command(*overrides, "shots=1")
     files = sorted((tmp_path / "runs" / "features").iterdir())
@@ -40,7 +40,7 @@ def umask() -> int:
     return now
 
 
-def test_parts_of_the_same_names_and_sizes_have_features_of_their_own(run_command, tmp_path):
+def test_parts_of_equal_names_and_sizes_have_separate_features(run_command, tmp_path):
     write_part_folders(tmp_path / "all", {"train": 0, "test": 1})
     overrides = ["init=random:vit_nano8", "res=32", "data=folder", f"data.path={tmp_path / 'all'}", "shots=4"]
     for more in ((), ("probe=linear", "layers=2", "linear.l2=0.00001")):
@@ -48,7 +48,7 @@ def test_parts_of_the_same_names_and_sizes_have_features_of_their_own(run_comman
         assert result.get("shot4", result.get("layer2")) < 1, "as it would be on the training images"
 
 
-def test_features_are_read_from_their_file_the_second_time(run_command, tmp_path):
+def test_features_are_read_from_the_cache_the_second_time(run_command, tmp_path):
     overrides = ("init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data.test_images=40")
     run_command("fewshot", *overrides)
     files = {f: f.stat().st_mtime_ns for f in (tmp_path / "runs" / "features").iterdir()}

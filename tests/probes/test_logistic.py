@@ -6,7 +6,7 @@ from helpers.features import make_clusters
 from vitrun.probes import logistic
 
 
-def test_the_linear_probe_reaches_the_minimum_that_scikit_learn_finds():
+def test_the_linear_probe_reaches_the_minimum_of_scikit_learn():
     from sklearn.linear_model import LogisticRegression
 
     train = make_clusters(200)
@@ -17,7 +17,7 @@ def test_the_linear_probe_reaches_the_minimum_that_scikit_learn_finds():
     np.testing.assert_allclose(weights[-1] - weights[-1].mean(), reference.intercept_, atol=2e-3)
 
 
-def test_the_linear_probe_never_chooses_by_the_test_part():
+def test_the_linear_probe_never_chooses_by_test_accuracy():
     train, test, l2s = make_clusters(200), make_clusters(90, seed=1), (10.0, 0.01, 1e-4)
     result = logistic.evaluate_linear_probe(train.x, train.y, test.x, test.y, 3, l2s)
     other = logistic.evaluate_linear_probe(train.x, train.y, -test.x, test.y, 3, l2s)

@@ -12,7 +12,7 @@ from vitrun.runs import run
 from vitrun.runtime import files
 
 
-def test_a_probe_whose_line_could_not_be_written_is_in_the_result_all_the_same(run_command, monkeypatch):
+def test_a_probe_is_in_the_result_even_if_its_line_could_not_be_written(run_command, monkeypatch):
     monkeypatch.setattr(run.Run, "append_line", lambda self, file, line: None)
     _, result = run_command("pretrain", *TINY, "fewshot.every=50%", "fewshot.data=[digits]", "fewshot.shots=[1]")
     assert 0 < result["fewshot_digits_1"] < 1
@@ -56,7 +56,7 @@ def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_equals_fewshot(
     )
 
 
-def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command, monkeypatch):
+def test_a_killed_and_resumed_run_has_each_probe_once_with_the_same_values(run_command, monkeypatch):
     overrides = [*SMALL, *PROBED[:1], "fewshot.seeds=0", "save_minutes=0"]
     recipe, _ = run_command("pretrain", *overrides)
     folder = recipe.runs / run.run_name("pretrain", recipe)
@@ -86,7 +86,7 @@ def test_after_a_kill_each_probe_is_there_once_with_the_same_values(run_command,
     assert values[0] == values[1]
 
 
-def test_a_network_that_learns_without_labels_is_probed_too(run_command):
+def test_a_network_trained_without_labels_is_probed_too(run_command):
     recipe, result = run_command("pretrain", *SMALL, "objective=masked", "fewshot.every=50%", "fewshot.seeds=0")
     assert 0 <= result["fewshot_shapes_5"] <= 1
     folder = recipe.runs / run.run_name("pretrain", recipe)
@@ -103,5 +103,5 @@ def test_a_network_that_learns_without_labels_is_probed_too(run_command):
         (9, 5, [0, 5]),
     ],
 )
-def test_a_share_of_the_run_is_its_nearest_steps(every, steps, due):
+def test_probes_at_a_share_of_the_run_are_at_the_nearest_steps(every, steps, due):
     assert [step for step in range(steps + 1) if is_probe_due(step, every, steps)] == due

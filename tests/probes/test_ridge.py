@@ -11,7 +11,7 @@ from vitrun.probes import ridge
 from vitrun.probes.ridge import Features
 
 
-def test_each_l2_is_solved_as_if_it_were_alone():
+def test_each_l2_is_solved_independently_of_the_others():
     train, test = make_clusters(60), make_clusters(90, seed=1)
     l2s = (1e-3, 1.0, 1e6)
     together = ridge.fit_classifiers(train.x, train.y, 3, l2s)
@@ -20,7 +20,7 @@ def test_each_l2_is_solved_as_if_it_were_alone():
     assert len({one.accuracy(test.x, test.y) for one in together}) > 1
 
 
-def test_l2_is_chosen_by_training_images_that_no_draw_of_the_seed_holds_and_never_by_the_test_part():
+def test_l2_is_chosen_on_training_images_outside_every_draw_of_the_seed_and_never_on_test_images():
     train, test = make_clusters(120), make_clusters(90, seed=1)
     l2s = (1e-3, 10.0, 1e6)
     chosen = ridge.evaluate_few_shot(train, test, (1, 5), (0, 1), l2s)
@@ -36,13 +36,13 @@ def test_l2_is_chosen_by_training_images_that_no_draw_of_the_seed_holds_and_neve
         assert one.accuracy == single[one.l2].accuracy(test.x, test.y)
 
 
-def test_where_no_image_is_left_to_choose_by_that_is_said():
+def test_too_few_images_to_choose_l2_is_an_error():
     with pytest.raises(UserError, match=r"l2=\[1,2\]: With 9 shots no training image is left") as error:
         ridge.evaluate_few_shot(make_clusters(27), make_clusters(9), (9,), (0,), (1.0, 2.0))
     assert error.value.status == ExitCode.DATA
 
 
-def test_the_interval_is_students_and_one_draw_has_none():
+def test_the_interval_is_that_of_student_and_one_draw_has_none():
     values = [0.5, 0.6, 0.55]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert ridge.ci95_half_width(values) == pytest.approx((high - low) / 2)
@@ -68,7 +68,7 @@ def test_few_shot_accuracies_equal_the_published_solver(shared, shots):
         )
 
 
-def test_ridge_solves_its_normal_equations_when_wide_and_when_tall():
+def test_ridge_solves_its_normal_equations_for_wide_and_tall_matrices():
     torch.manual_seed(0)
     for number, width in ((20, 50), (60, 10)):
         x, y = torch.randn(number, width), torch.arange(number) % 4
@@ -78,7 +78,7 @@ def test_ridge_solves_its_normal_equations_when_wide_and_when_tall():
         torch.testing.assert_close(ridge.solve_ridge(x, y, 4, (7.0,))[0].double(), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_features_are_standardised_by_the_subset_and_followed_by_the_constant():
+def test_features_are_standardized_by_the_subset_and_followed_by_a_constant():
     x = torch.randn(50, 3) * 4 + 2
     standardized = ridge.standardize(x, x.mean(0), x.std(0, correction=0) + 1e-5)
     assert standardized[:, :3].mean(0).abs().max() < 1e-5 and (standardized[:, 3] == 100).all()

@@ -19,7 +19,7 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
 
 
-def test_one_folder_says_which_of_its_images_are_for_testing(tmp_path):
+def test_a_single_folder_reports_which_of_its_images_are_for_testing(tmp_path):
     write_class_folders(tmp_path, ["cat", "dog"], 30)
     split = local_files.open_path(tables.load_data_row("folder", path=tmp_path), "test")
     assert (
@@ -28,7 +28,7 @@ def test_one_folder_says_which_of_its_images_are_for_testing(tmp_path):
     )
 
 
-def test_a_photograph_of_a_kind_that_cannot_be_read_is_named_and_one_of_another_name_read(tmp_path):
+def test_images_of_an_unsupported_format_are_reported_and_an_unusual_extension_is_read(tmp_path):
     write_class_folders(tmp_path, ["cat", "dog"])
     jpeg = (tmp_path / "cat" / "0.png").read_bytes()
     (tmp_path / "cat" / "2.JFIF").write_bytes(jpeg)
@@ -165,7 +165,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_a_wrong_folder_is_refused_with_what_is_wrong(kind, tmp_path):
+def test_the_error_for_a_wrong_folder_says_what_is_wrong(kind, tmp_path):
     make, part, expected = WRONG[kind]
     make(tmp_path)
     with pytest.raises(UserError) as error:
@@ -175,7 +175,7 @@ def test_a_wrong_folder_is_refused_with_what_is_wrong(kind, tmp_path):
     assert all(part in sentence for part in expected), sentence
 
 
-def test_files_of_an_operating_system_are_no_class_and_no_image(tmp_path):
+def test_files_of_the_operating_system_are_ignored(tmp_path):
     write_class_folders(tmp_path, ["cat", "dog"])
     for name in (".ipynb_checkpoints", "__MACOSX"):
         write_class_folders(tmp_path, [name])
@@ -184,7 +184,7 @@ def test_files_of_an_operating_system_are_no_class_and_no_image(tmp_path):
     assert split.classes == ("cat", "dog") and split.keys == ["cat/0.png", "dog/0.png"]
 
 
-def test_a_new_image_moves_no_other_between_training_and_testing(tmp_path):
+def test_a_new_image_does_not_move_others_between_training_and_testing(tmp_path):
     write_class_folders(tmp_path, ["cat", "dog"], count=30)
     row = tables.load_data_row("folder", path=tmp_path)
     before = {part: set(open_source(row, part).keys) for part in ("train", "test")}
@@ -200,7 +200,7 @@ def test_a_class_without_test_images_keeps_its_label(tmp_path):
     assert split.classes == ("cat", "dog", "owl") and split.labels.tolist() == [0, 2]
 
 
-def test_imagenets_own_test_images_which_have_no_classes_are_passed_over(tmp_path):
+def test_the_unlabelled_test_images_of_imagenet_are_ignored(tmp_path):
     write_class_folders(tmp_path / "train", ["cat", "dog"])
     write_class_folders(tmp_path / "val", ["cat", "dog"])
     (tmp_path / "test").mkdir()
@@ -208,7 +208,7 @@ def test_imagenets_own_test_images_which_have_no_classes_are_passed_over(tmp_pat
     assert len(data.open_split(tables.load_data_row("folder", path=tmp_path), "test")) == 2
 
 
-def test_links_to_folders_are_followed_but_not_back(tmp_path):
+def test_links_to_folders_are_followed_but_not_in_cycles(tmp_path):
     write_class_folders(tmp_path / "elsewhere", ["more"], count=3)
     write_class_folders(tmp_path / "all", ["cat", "dog"])
     (tmp_path / "all" / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "more")
@@ -218,7 +218,7 @@ def test_links_to_folders_are_followed_but_not_back(tmp_path):
     assert split.keys == ["cat/0.png", "cat/more/0.png", "cat/more/1.png", "cat/more/2.png", "dog/0.png"]
 
 
-def test_a_name_that_is_no_text_is_shown_and_hashed(photographs):
+def test_a_file_name_that_is_not_utf8_is_displayed_and_hashed(photographs):
     (photographs / "train" / "cat" / "0.jpg").rename(
         os.fsdecode(bytes(photographs / "train" / "cat") + b"/caf\xe9.jpg")
     )
@@ -234,7 +234,7 @@ def test_the_whole_file_system_is_refused_at_once():
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can list")
-def test_a_folder_that_cannot_be_listed_is_named():
+def test_the_error_names_a_folder_that_cannot_be_listed():
     dead = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # of an ended process some of /proc cannot be listed
     try:

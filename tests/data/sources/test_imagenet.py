@@ -20,7 +20,7 @@ from vitrun.data.sources import imagenet
 from vitrun.errors import ExitCode, UserError
 
 
-def test_the_published_lists_are_as_published():
+def test_the_lists_of_imagenet_classes_equal_the_published_ones():
     empty = sum(not labels for labels in REAL_LABELS)
     assert (len(REAL_LABELS), empty, max(map(len, REAL_LABELS))) == (50_000, 3163, 9)
     assert REAL_LABELS[:4] == [[], [970, 795], [230, 231], [809]]
@@ -29,7 +29,7 @@ def test_the_published_lists_are_as_published():
     assert len(a) == len(r) == 200 and len({*a} & {*r}) == 86 and (np.diff(a) > 0).all() and (np.diff(r) > 0).all()
 
 
-def test_real_goes_by_the_number_in_the_name_in_any_order(tmp_path):
+def test_real_labels_are_matched_by_the_number_in_the_file_name(tmp_path):
     order = np.random.default_rng(0).permutation(len(NUMBERS))
     shuffled = write_validation_set(
         tmp_path / "s", [validation_file_name(NUMBERS[i]) for i in order], [LABELS[i] for i in order]
@@ -40,13 +40,13 @@ def test_real_goes_by_the_number_in_the_name_in_any_order(tmp_path):
     assert valid_labels_by_file(open_data_row("imagenet_real", straight, test_images=None)) == expected
 
 
-def test_real_knows_names_with_a_synset_which_is_eight_digits_too(tmp_path):
+def test_real_labels_are_matched_when_the_file_name_includes_a_synset(tmp_path):
     names = [f"ILSVRC2012_val_{n:08d}_{SYNSETS[label]}.JPEG" for n, label in zip(NUMBERS, LABELS)]
     split = open_data_row("imagenet_real", write_validation_set(tmp_path / "c", names, LABELS), test_images=None)
     assert list(valid_labels_by_file(split).values()) == [set(REAL_LABELS[number - 1]) for number in NUMBERS]
 
 
-def test_real_is_the_file_given_then_the_column_then_the_file_beside_the_images(tmp_path):
+def test_real_labels_come_from_the_given_file_then_the_column_then_the_file_beside_the_images(tmp_path):
     own = [[label, 1] for label in LABELS]
     other = REAL_LABELS.copy()
     for number, label in zip(NUMBERS, LABELS):
@@ -83,7 +83,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("kind", MISFITS)
-def test_real_refuses_images_that_its_lists_cannot_be_matched_with(kind, tmp_path):
+def test_images_that_cannot_be_matched_with_real_labels_are_refused(kind, tmp_path):
     names, labels, part = MISFITS[kind]
     with pytest.raises(UserError) as error:
         open_data_row("imagenet_real", write_validation_set(tmp_path / "c", names, labels), test_images=None)
@@ -91,7 +91,7 @@ def test_real_refuses_images_that_its_lists_cannot_be_matched_with(kind, tmp_pat
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[[1]]", json.dumps([[1000]] * 50_000), json.dumps([["a"]] * 50_000)])
-def test_a_file_that_is_not_reals_is_refused(text, tmp_path):
+def test_a_file_without_real_labels_is_refused(text, tmp_path):
     root = write_validation_set(tmp_path / "c", [validation_file_name(number) for number in NUMBERS], LABELS)
     (root / "real.json").write_text(text)
     with pytest.raises(UserError, match="real.json: must be ReaL's real.json") as error:
@@ -99,14 +99,14 @@ def test_a_file_that_is_not_reals_is_refused(text, tmp_path):
     assert error.value.status == ExitCode.DATA
 
 
-def test_folders_named_by_numbers_are_in_the_order_of_the_numbers(tmp_path):
+def test_numbered_folders_are_in_numerical_order(tmp_path):
     root = write_class_folders(tmp_path / "v2", [str(n) for n in range(12)])
     split = open_data_row("imagenet_v2", root, classes=12, test_images=12)
     assert split.classes == tuple(map(str, range(12)))
     assert [key.split("/")[0] for key in split.keys] == [str(label) for label in split.labels]
 
 
-def test_labels_of_all_of_imagenet_become_places_among_the_two_hundred(tmp_path):
+def test_imagenet_labels_are_mapped_to_the_two_hundred_classes_of_a_subset(tmp_path):
     chosen = imagenet.read_subset_labels("imagenet_a")
     names = [f"{n}.jpg" for n in range(5)]
     split = open_data_row(

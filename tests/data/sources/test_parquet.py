@@ -16,7 +16,7 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
 
 
-def test_a_source_of_another_size_than_published_says_both_numbers(tmp_path):
+def test_the_error_for_an_unexpected_size_gives_both_numbers(tmp_path):
     write_parquet(tmp_path / "test-00000-of-00001.parquet")
     pets = tables.load_data_row("pets", path=tmp_path)
     with pytest.raises(
@@ -29,7 +29,7 @@ def test_a_source_of_another_size_than_published_says_both_numbers(tmp_path):
     assert len(data.open_split(replace(pets, test_images=None, classes=2), "test")) == 2
 
 
-def test_an_image_that_a_table_only_names_is_read_from_beside_it_and_one_that_it_leaves_out_is_bad(tmp_path):
+def test_an_image_given_by_path_is_read_from_beside_its_table_and_a_missing_one_is_bad(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "1.png").write_bytes(make_png(1))
     cells = [{"bytes": None, "path": "photos/1.png"}, {"bytes": None, "path": None}, None]

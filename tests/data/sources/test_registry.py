@@ -19,7 +19,7 @@ MISSING = {
 
 @pytest.mark.parametrize("kind", MISSING)
 @pytest.mark.parametrize("name", ["pets", "imagenet", "imagenet_a", "objectnet", "imagenet21k", *OWN])
-def test_a_published_set_that_is_not_there_says_where_it_comes_from_and_one_of_ones_own_does_not(kind, name, tmp_path):
+def test_the_error_for_a_missing_data_set_says_where_published_ones_come_from(kind, name, tmp_path):
     MISSING[kind](tmp_path)
     overrides = [name, f"data.path={tmp_path}", *["data.classes=2"] * (name == "shards")]
     with pytest.raises(UserError) as error:

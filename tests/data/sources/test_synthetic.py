@@ -7,7 +7,7 @@ from vitrun import data
 
 
 @pytest.mark.parametrize("target", ["shape", "colour", "count", "position", "orientation"])
-def test_shapes_are_drawn_the_same_every_time_with_every_label(target):
+def test_shapes_are_deterministic_and_have_every_label(target):
     from vitrun.config import resolve
 
     recipe = resolve.resolve_recipe(

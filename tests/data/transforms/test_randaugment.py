@@ -35,13 +35,13 @@ def apply(name: str, magnitude: int = 10, sign: float = 0.9, row: float = 0.5, c
 
 
 @pytest.mark.parametrize("name, level", LEVEL.items())
-def test_the_levels_are_the_published_ones(name, level):
+def test_the_augmentation_levels_equal_the_published_ones(name, level):
     row = tables.read_row("augment", name)
     assert (row["layers"], row["magnitude"], row["mixup"]) == level
     assert row["randaugment"] == ("big_vision" if level[0] else "none")
 
 
-def test_big_visions_operations_are_sixteen_without_the_identity_and_keep_the_image_they_are_given():
+def test_big_vision_has_sixteen_operations_and_each_changes_a_copy_of_the_image():
     assert len(set(big_vision.OPERATIONS)) == 16
     for operation in big_vision.OPERATIONS:
         image = known(64)
@@ -57,7 +57,7 @@ def test_autocontrast_stretches_each_channel():
     assert (big_vision.autocontrast(np.full((3, 4, 4), 7, np.uint8), 10, 0, 0, 0) == 7).all()
 
 
-def test_equalize_is_that_of_pil():
+def test_equalize_equals_pil():
     from PIL import Image, ImageOps
 
     image = np.random.default_rng(0).integers(0, 90, (3, 40, 40), dtype=np.uint8)
@@ -81,13 +81,13 @@ def test_pixel_operations_do_arithmetic():
     )
 
 
-def test_contrast_turns_around_a_grey_of_the_number_of_pixels():
+def test_contrast_blends_with_a_grey_of_the_number_of_pixels_over_256():
     grey = np.float32(224 * 224 // 256)  # 196 at 224 (big_vision, issue 109)
     expected = (grey + np.float32(1.9) * (known(224) - grey)).clip(0, 255).astype(np.uint8)
     assert grey == 196 and (apply("contrast", side=224) == expected).all()
 
 
-def test_colour_and_sharpness_leave_a_grey_and_a_flat_image_alone():
+def test_colour_keeps_a_grey_image_and_sharpness_a_flat_one():
     grey = np.full((3, 6, 6), 90, np.uint8)
     assert np.abs(big_vision.color(grey, 10, 0, 0, 0).astype(int) - 90).max() <= 1
     assert (big_vision.sharpness(grey, 10, 0, 0, 0) == 90).all()
@@ -114,7 +114,7 @@ def test_geometry_moves_pixels_and_fills_with_grey():
     assert (apply("rotate", 0) == known()).all()
 
 
-def test_cutout_is_a_square_that_may_hang_over_the_edge():
+def test_cutout_is_a_square_that_may_cross_the_edge():
     result = apply("cutout", row=0.0, column=0.5, side=224)
     expected = known(224)
     expected[:, :40, 72:152] = 128
@@ -126,7 +126,7 @@ def outcomes(function, times: int) -> set[str]:
 
 
 @pytest.mark.parametrize("magnitude", [10, 30])
-def test_torchvisions_operations_are_those_of_its_class(magnitude):
+def test_torchvision_operations_equal_its_randaugment(magnitude):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 37, 37), dtype=np.uint8)
     torchvision_op = v2.RandAugment(1, magnitude)
 
@@ -142,7 +142,7 @@ def test_torchvisions_operations_are_those_of_its_class(magnitude):
 
 
 @pytest.mark.parametrize("library", ["big_vision", "torchvision"])
-def test_every_operation_is_as_likely_and_the_draws_belong_to_the_image(library):
+def test_operations_are_drawn_uniformly_and_the_draws_depend_on_the_image_index(library):
     images = torch.from_numpy(np.random.default_rng(0).random((1, 3, 16, 16), dtype=np.float32)) * 2 - 1
     many = images.repeat(2000, 1, 1, 1)
     RandAugment(library, 1, 4, seed=1)(many, 0, np.arange(2000))

@@ -14,7 +14,7 @@ from vitrun.data.transforms.views import CROPS, NUMBERS_PER_CROP, CenterCropView
 
 @pytest.mark.parametrize("box", [(0, 0, 40, 30), (3, 5, 20, 11), (10, 2, 8, 8), (0, 0, 16, 16)])
 @pytest.mark.parametrize("res", [16, 37])
-def test_a_crop_resized_is_what_pil_makes_of_it(box, res):
+def test_a_resized_crop_equals_that_of_pil(box, res):
     image = random_images(1, 40, 30)
     ours = (resample(image, np.array([box], float), np.array([False]), res)[0] + 1) * 127.5
     top, left, height, width = box
@@ -23,7 +23,7 @@ def test_a_crop_resized_is_what_pil_makes_of_it(box, res):
     assert (ours - theirs).abs().max() < 1.01, "PIL rounds to whole numbers, twice"
 
 
-def test_images_of_one_size_and_of_many_are_resampled_alike():
+def test_batches_of_one_and_of_many_sizes_are_resampled_alike():
     batch, boxes = random_images(2, 40, 30), np.array([[3, 5, 20, 11], [0, 0, 40, 30]], float)
     together = resample(batch, boxes, np.array([True, False]), 16)
     single = resample(list(batch), boxes, np.array([True, False]), 16)
@@ -36,7 +36,7 @@ def test_a_flip_is_the_mirror_image():
     torch.testing.assert_close(plain.flip(3), mirrored)
 
 
-def test_a_test_view_is_the_whole_image_squared_or_its_centre():
+def test_a_test_view_is_the_whole_image_made_square_or_its_center():
     batch = random_images(1, 20, 20)
     assert torch.allclose((CenterCropView(20)(batch) + 1) * 127.5, batch.float(), atol=1e-3)
     actual = (CenterCropView(14, crop=0.7)(batch) + 1) * 127.5
@@ -66,7 +66,7 @@ def test_a_training_crop_without_antialias_is_made_of_four_neighbours(res):
         assert (actual - expected).abs().max() < near
 
 
-def test_a_view_that_keeps_the_aspect_does_not_squash():
+def test_a_test_view_can_preserve_the_aspect_ratio():
     batch = random_images(1, 20, 60)
     actual = (CenterCropView(20, resize="small")(batch) + 1) * 127.5
     assert torch.allclose(actual, batch[:, :, :, 20:40].float(), atol=1e-3)
@@ -74,7 +74,7 @@ def test_a_view_that_keeps_the_aspect_does_not_squash():
 
 @pytest.mark.parametrize("crop", ["inception", "random_resized"])
 @pytest.mark.parametrize("sides", [(32, 32), (40, 90), (200, 30)])
-def test_random_boxes_lie_inside_and_have_the_areas_asked_for(crop, sides):
+def test_random_boxes_lie_inside_the_image_and_have_the_requested_areas(crop, sides):
     numbers = np.random.default_rng(0).random((2000, NUMBERS_PER_CROP))
     boxes, _ = CROPS[crop](numbers, np.tile(sides, (2000, 1)), (0.2, 0.6), 32)
     assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= sides).all()
@@ -94,7 +94,7 @@ LAWS = {
 
 
 @pytest.mark.parametrize("crop, high, wide", LAWS)
-def test_random_boxes_are_drawn_as_elsewhere(crop, high, wide):
+def test_random_boxes_have_the_distribution_of_tensorflow_and_torchvision(crop, high, wide):
     sides = np.tile((high, wide), (20000, 1))
     boxes, _ = CROPS[crop](np.random.default_rng(0).random((20000, NUMBERS_PER_CROP)), sides, (0.05, 1.0), 32)
     expected = LAWS[crop, high, wide]
@@ -112,7 +112,7 @@ def figures(boxes: np.ndarray, high: int, wide: int) -> list[float]:
     return [float(x.mean()) for x in (height, height * width / high / wide, width / height, top, left)]
 
 
-def test_a_view_of_mean_areas_counts_each_pixel_by_what_is_covered_of_it():
+def test_area_resizing_weights_each_pixel_by_its_covered_share():
     image = random_images(1, 30, 60)
     expected = functional.avg_pool2d(image[:, :, :, 15:45].float(), 3)
     for pixels in (image, list(image)):
@@ -126,7 +126,7 @@ def test_a_view_of_mean_areas_counts_each_pixel_by_what_is_covered_of_it():
 
 
 @pytest.mark.parametrize("crop, resized, res", [("square", 28, 24), ("small_square", 30, 24)])
-def test_a_square_crop_is_what_a_crop_of_the_squashed_image_is(crop, resized, res):
+def test_a_square_crop_equals_a_crop_of_the_squashed_image(crop, resized, res):
     image = random_images(1, 56, 84)
     squashed = (resample(image, np.array([[0, 0, 56, 84]], float), np.array([False]), resized)[0] + 1) * 127.5
     margin = resized - res
@@ -140,7 +140,7 @@ def test_a_square_crop_is_what_a_crop_of_the_squashed_image_is(crop, resized, re
 
 
 @pytest.mark.parametrize("crop", CROPS)
-def test_a_crop_is_the_same_whether_images_are_in_memory_or_come_one_by_one(crop):
+def test_a_crop_is_the_same_from_memory_and_from_single_images(crop):
     batch, indices = random_images(8, 40, 30), np.arange(8)
     view = CropView(24, crop, (0.05, 1.0), True, seed=1)
     assert (view(batch, 0, indices) - view(list(batch), 0, indices)).abs().max() * 127.5 < 1.01
@@ -159,20 +159,20 @@ def test_a_pad_crop_shifts_the_image_and_repeats_its_edge():
     assert len(shifts) > 30
 
 
-def test_a_pad_crop_takes_every_shift_as_often():
+def test_a_pad_crop_draws_every_shift_equally_often():
     numbers = np.random.default_rng(0).random((90_000, NUMBERS_PER_CROP))
     (boxes, _) = CROPS["pad"](numbers, np.full((90_000, 2), 32), (1.0, 1.0), 32)
     shifts, counts = np.unique(boxes[:, 0], return_counts=True)
     assert shifts.tolist() == list(range(-4, 5)) and np.ptp(counts) < 600, "10,000 each, 94 the deviation"
 
 
-def test_of_a_thin_image_only_what_is_seen_is_resized():
+def test_a_thin_image_is_resized_only_where_it_is_visible():
     thin = random_images(1, 1, 5000)
     actual = CenterCropView(32, 1.0, "small")(list(thin))
     torch.testing.assert_close(actual, CenterCropView(32, 1.0, "small")(thin))
 
 
-def test_a_view_is_drawn_from_seed_epoch_and_index_alone():
+def test_a_view_depends_only_on_seed_epoch_and_index():
     view = CropView(16, "inception", (0.05, 1.0), True, seed=3)
     batch, indices = random_images(6, 32, 32), np.arange(6)
     expected = view(batch, 2, indices)

@@ -64,7 +64,7 @@ def test_timm_computes_an_exported_bit_exactly(tmp_path):
     assert difference(logits(theirs, make_inputs().double()), logits(network.double(), make_inputs().double())) < 1e-5
 
 
-def test_a_baseline_of_timm_goes_back_to_timm(tmp_path):
+def test_a_timm_baseline_is_exported_to_timm(tmp_path):
     import timm
 
     row = replace(MODEL_ROWS["timm"], name="convnext_atto")
@@ -101,7 +101,7 @@ def lambda_of(theirs):
     return Logits()
 
 
-def test_a_folder_for_transformers_comes_back(tmp_path):
+def test_a_folder_exported_for_transformers_is_loaded_again(tmp_path):
     network = build_randomized(tiny_vit_row())
     export_model(network, 32, "hf", tmp_path / "it", "# a card")
     back = models.load(tmp_path / "it")
@@ -125,7 +125,7 @@ def test_a_folder_for_transformers_comes_back(tmp_path):
     ],
     ids=["token", "gap", "map", "pre-logits", "hybrid", "stem", "bit", "bit-of-big-vision"],
 )
-def test_an_npz_comes_back(tmp_path, row):
+def test_an_exported_npz_is_loaded_again(tmp_path, row):
     network = build_randomized(row, res=64)
     export_model(network, 64, "npz", tmp_path / "it.npz", "# a card")
     back = models.load(tmp_path / "it.npz", res=64)
@@ -135,7 +135,7 @@ def test_an_npz_comes_back(tmp_path, row):
 
 
 @pytest.mark.parametrize("row", [tiny_vit_row(), tiny_vit_row(head="map")], ids=["vit_jax", "big_vision"])
-def test_timms_own_reader_of_npz_takes_ours(tmp_path, row):
+def test_timm_reads_an_exported_npz(tmp_path, row):
     from functools import partial
 
     from timm.models.vision_transformer import VisionTransformer
@@ -186,14 +186,14 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
         (tiny_vit_row(), "tensorflow", "Choose one of timm, hf, npz, onnx"),
     ],
 )
-def test_what_the_other_library_lacks_is_refused_and_nothing_is_left(tmp_path, row, to, message):
+def test_a_network_that_the_other_library_lacks_is_refused_and_nothing_is_written(tmp_path, row, to, message):
     path = tmp_path / (f"it.{to}" if to == "npz" else "it")
     with pytest.raises(UserError, match=message):
         export_model(build_randomized(row), 32, to, path, "")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_path_that_is_taken_or_of_another_kind_is_refused(tmp_path):
+def test_an_existing_path_or_one_of_another_format_is_refused(tmp_path):
     (tmp_path / "it").mkdir()
     with pytest.raises(UserError, match="already exists"):
         export_model(build_randomized(tiny_vit_row()), 32, "timm", tmp_path / "it", "")

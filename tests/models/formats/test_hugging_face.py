@@ -13,7 +13,7 @@ from vitrun.models.formats import hugging_face
 
 
 @pytest.mark.parametrize("names", ["files", "memory"])
-def test_weights_of_transformers_are_the_same_network(tmp_path, names):
+def test_weights_of_transformers_load_as_the_same_network(tmp_path, names):
     from safetensors.torch import save_file
 
     row, network = tiny_vit_row(), build_randomized(tiny_vit_row())
@@ -38,7 +38,7 @@ def test_weights_of_transformers_are_the_same_network(tmp_path, names):
     assert "GELU" in loaded.report.lines()[4] and "1e-12" in loaded.report.lines()[5]
 
 
-def test_images_of_another_mean_are_folded_into_the_patches(tmp_path):
+def test_another_image_normalization_is_folded_into_the_patch_embedding(tmp_path):
     from safetensors.torch import save_file
 
     row, network = tiny_vit_row(), build_randomized(tiny_vit_row())
@@ -55,7 +55,7 @@ def test_images_of_another_mean_are_folded_into_the_patches(tmp_path):
     )
 
 
-def test_a_base_model_of_transformers_brings_its_pooler_as_the_pre_logits_layer(tmp_path):
+def test_the_pooler_of_a_transformers_base_model_becomes_the_pre_logits_layer(tmp_path):
     from safetensors.torch import save_file
 
     row, network = tiny_vit_row(pre_logits=True), build_randomized(tiny_vit_row(pre_logits=True))

@@ -8,7 +8,7 @@ from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import jax_bit, jax_vit
 
 
-def test_rows_of_the_table_are_recognised(tmp_path):
+def test_rows_of_the_table_are_identified_by_their_tensors(tmp_path):
     for name in ("vit_ti4", "r_vit_ti16", "bit_r50x1"):
         network = build_randomized(MODEL_ROWS[name], res=32)
         models.save_model(tmp_path / "w.safetensors", network, MODEL_ROWS[name], 5, 32)

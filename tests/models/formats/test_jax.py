@@ -32,7 +32,7 @@ def numbered_as_2020(name):
 
 @reference
 @pytest.mark.parametrize("name", ["vit_token", "vit_token_representation", "hybrid_stage3", "bit_tiny"])
-def test_logits_and_features_are_those_of_the_published_code(name):
+def test_logits_and_features_equal_those_of_the_published_code(name):
     arrays = np.load(GOLDEN / f"{name}.npz")
     loaded = models.load(GOLDEN / f"{name}.npz")
     pixels = torch.from_numpy(arrays["io/image_nhwc"]).permute(0, 3, 1, 2)
@@ -46,7 +46,7 @@ def test_logits_and_features_are_those_of_the_published_code(name):
 
 @reference
 @pytest.mark.parametrize("sizes", [(4, 7), (14, 24), (7, 4)])
-def test_resampled_positions_are_those_of_the_published_code(sizes):
+def test_resampled_positions_equal_those_of_the_published_code(sizes):
     arrays, (old, new) = np.load(GOLDEN / "posemb_zoom.npz"), sizes
     table = positions.resample_grid(torch.from_numpy(arrays[f"io/in_{old}_{new}"]), new, 1)
     assert (table - torch.from_numpy(arrays[f"io/out_{old}_{new}"])).abs().max() < 1e-5
@@ -59,7 +59,7 @@ def test_resampled_positions_are_those_of_the_published_code(sizes):
     [{}, {"head": "gap"}, {"pre_logits": True}, {"patch": 1, "stem": 32, "resnet": (1, 2)}, {"patch": 4, "stem": 32}],
     ids=["token", "gap", "pre-logits", "hybrid", "stem"],
 )
-def test_an_npz_of_vision_transformer_is_the_same_network(tmp_path, options, rename, prefix):
+def test_an_npz_of_vision_transformer_loads_as_the_same_network(tmp_path, options, rename, prefix):
     row = tiny_vit_row(**options)
     network = build_randomized(row, res=64)
     np.savez(tmp_path / "w.npz", **to_jax_arrays(row, network, rename, prefix))
@@ -68,7 +68,7 @@ def test_an_npz_of_vision_transformer_is_the_same_network(tmp_path, options, ren
     assert torch.equal(compute_logits(loaded.network, make_inputs(64)), compute_logits(network, make_inputs(64)))
 
 
-def test_a_group_norm_of_old_files_may_be_wrapped_in_axes_of_one(tmp_path):
+def test_group_norms_of_old_files_with_extra_axes_are_loaded(tmp_path):
     row = tiny_vit_row(patch=1, stem=32, resnet=(1,))
     network = build_randomized(row)
     arrays = to_jax_arrays(row, network)
@@ -82,7 +82,7 @@ def test_a_group_norm_of_old_files_may_be_wrapped_in_axes_of_one(tmp_path):
 
 
 @pytest.mark.parametrize("inlined", [False, True])
-def test_a_map_head_of_big_vision_is_the_same_network(tmp_path, inlined):
+def test_a_map_head_of_big_vision_loads_as_the_same_network(tmp_path, inlined):
     row = tiny_vit_row(head="map")
     network = build_randomized(row)
     np.savez(tmp_path / "w.npz", **to_jax_arrays(row, network, lambda n: n.replace("MAPHead_0/", "") if inlined else n))
@@ -103,7 +103,7 @@ def test_positions_added_before_the_class_token_are_loaded(tmp_path):
     assert any("before the class token" in line for line in loaded.report.lines())
 
 
-def test_layers_stacked_by_scan_are_taken_apart(tmp_path):
+def test_layers_stacked_by_scan_are_unstacked(tmp_path):
     row, network = tiny_vit_row(head="gap"), build_randomized(tiny_vit_row(head="gap"))
     arrays = to_jax_arrays(row, network)
     for name in [name for name in arrays if "encoderblock_0/" in name]:
@@ -115,7 +115,7 @@ def test_layers_stacked_by_scan_are_taken_apart(tmp_path):
     )
 
 
-def test_a_file_without_positions_has_the_fixed_ones(tmp_path):
+def test_a_file_without_positions_gets_the_fixed_ones(tmp_path):
     row = tiny_vit_row(head="gap", positions="sincos2d")
     network = build_randomized(row, res=48)
     np.savez(tmp_path / "w.npz", **{"params/" + name: array for name, array in to_jax_arrays(row, network).items()})
@@ -124,7 +124,7 @@ def test_a_file_without_positions_has_the_fixed_ones(tmp_path):
     assert torch.equal(compute_logits(loaded.network, make_inputs(48)), compute_logits(network, make_inputs(48)))
 
 
-def test_bfloat16_of_big_vision_is_read(tmp_path):
+def test_bfloat16_tensors_of_big_vision_are_read(tmp_path):
     row, network = tiny_vit_row(), build_randomized(tiny_vit_row()).bfloat16().float()
     arrays = to_jax_arrays(row, network)
     for name, array in arrays.items():
@@ -147,7 +147,7 @@ def dumped(name):
 
 
 @pytest.mark.parametrize(("border", "rename"), [("zero", dumped), ("none", str), ("none", "params/{}".format)])
-def test_a_bit_is_the_same_network_by_the_names_of_both_its_libraries(tmp_path, border, rename):
+def test_a_bit_loads_as_the_same_network_from_the_names_of_both_libraries(tmp_path, border, rename):
     row = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 2, 1, 1), width_factor=0.5, border=border)
     network = build_randomized(row)
     arrays = export_tensors(jax_bit.map_tensors(row), network.state_dict())

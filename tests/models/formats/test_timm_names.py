@@ -16,7 +16,7 @@ from vitrun.models.formats import timm_names
 @pytest.mark.parametrize(
     "options", [{}, {"head": "map"}, {"patch": 4, "stem": 32}, {"patch": 1, "stem": 32, "resnet": (1, 1)}]
 )
-def test_a_plain_file_by_timms_names_is_the_same_network(tmp_path, options, suffix):
+def test_a_plain_file_with_timm_names_loads_as_the_same_network(tmp_path, options, suffix):
     row = tiny_vit_row(
         width=192, depth=12, mlp=768, **options
     )  # the file does not give the heads: they come from the model table
@@ -46,7 +46,7 @@ def write_timm_names(path, row, network):
         ({}, "timm"),
     ],
 )
-def test_a_folder_of_timms_is_its_own_network_unless_google_published_it(tmp_path, config, kind):
+def test_a_timm_folder_loads_as_a_timm_network_unless_google_published_it(tmp_path, config, kind):
     import timm
     from safetensors.torch import save_file
 

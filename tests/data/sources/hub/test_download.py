@@ -9,7 +9,7 @@ from helpers.small_hub import COMMIT
 from vitrun.errors import ExitCode
 
 
-def test_a_cut_transfer_goes_on_where_it_was(hub, client, publish, make_parquet):
+def test_an_interrupted_transfer_is_resumed(hub, client, publish, make_parquet):
     name = publish("large", {TEST_FILE: make_parquet([0], padding=12_000_000)})
     hub.set_faults("bytes", "cut")
     assert client.open_split(name)["labels"] == [0]
@@ -23,7 +23,7 @@ FAULTS = [("file", "503"), ("bytes", "503"), ("bytes", "reset"), ("tree", "429 a
 
 
 @pytest.mark.parametrize("kind, fault", [*FAULTS, ("file", "429 after 1")], ids=str)
-def test_a_passing_fault_is_waited_for(hub, client, publish, kind, fault):
+def test_a_temporary_error_of_the_hub_is_retried(hub, client, publish, kind, fault):
     name = publish(f"{kind}{fault.split()[0]}")
     hub.set_faults(kind, fault)
     assert client.open_split(name)["labels"] == [0, 1, 2]
@@ -32,21 +32,21 @@ def test_a_passing_fault_is_waited_for(hub, client, publish, kind, fault):
     assert kind == "file" or "rying" in client.read_stderr() or "etry" in client.read_stderr(), "a wait is said"
 
 
-def test_the_hub_is_asked_four_times_and_no_more(hub, client, publish):
+def test_a_request_to_the_hub_is_tried_four_times(hub, client, publish):
     name = publish("down")
     hub.set_faults("tree", *["503"] * 9)
     assert "503" in (why := client.expect_data_error(name)) and why.endswith("data.path=FOLDER")
     assert hub.requests == ["GET tree plain"] * 4
 
 
-def test_wrong_bytes_of_the_right_number_are_fetched_again(hub, client, publish):
+def test_a_corrupt_file_of_the_right_size_is_downloaded_again(hub, client, publish):
     name = publish("wrong")
     hub.set_faults("bytes", "wrong")
     assert client.open_split(name)["labels"] == [0, 1, 2]
     assert f"{TEST_FILE} of vit/wrong does not match the Hub's checksum: deleted." in client.read_stderr()
 
 
-def test_wrong_bytes_twice_are_an_error_and_stay_nowhere(hub, client, publish):
+def test_a_file_that_is_corrupt_twice_is_an_error_and_not_cached(hub, client, publish):
     name = publish("twice")
     hub.set_faults("bytes", "wrong", "wrong")
     assert f"{TEST_FILE} of vit/twice was downloaded twice" in client.expect_data_error(name)
@@ -54,14 +54,14 @@ def test_wrong_bytes_twice_are_an_error_and_stay_nowhere(hub, client, publish):
     assert client.open_split(name)["labels"] == [0, 1, 2]
 
 
-def test_files_that_are_not_in_lfs_are_compared_too(hub, client, publish, monkeypatch):
+def test_files_outside_lfs_are_verified_too(hub, client, publish, monkeypatch):
     name = publish("small")
     monkeypatch.setattr("helpers.small_hub.LFS_THRESHOLD", 10**9)
     hub.set_faults("bytes", "wrong")
     assert client.open_split(name)["labels"] == [0, 1, 2] and "checksum" in client.read_stderr()
 
 
-def test_a_cached_file_that_lost_its_end_is_fetched_again(hub, client, publish):
+def test_a_truncated_cached_file_is_downloaded_again(hub, client, publish):
     name = publish("short")
     client.open_split(name)
     blob = (client.cache_folder(name) / "snapshots" / COMMIT / TEST_FILE).resolve()
@@ -70,7 +70,7 @@ def test_a_cached_file_that_lost_its_end_is_fetched_again(hub, client, publish):
     assert blob.stat().st_size == len(hub.files["vit/short"][TEST_FILE])
 
 
-def test_a_stopped_download_leaves_whole_files_only_and_goes_on_after_them(hub, client, publish):
+def test_an_interrupted_download_leaves_only_complete_files_and_resumes_after_them(hub, client, publish):
     name = publish("stopped")
     assert client.open_split(name, "train", ticks=5) == {"interrupted": ExitCode.INTERRUPTED}, "in the second file"
     assert len(list((client.cache_folder(name) / "blobs").iterdir())) == 1
@@ -79,7 +79,7 @@ def test_a_stopped_download_leaves_whole_files_only_and_goes_on_after_them(hub, 
     assert [line for line in hub.requests if "bytes" in line] == [f"GET bytes {TRAIN_FILES[1]} 0-"]
 
 
-def test_a_download_that_the_disk_cannot_hold_does_not_start(hub, client, publish):
+def test_a_download_larger_than_the_free_disk_space_does_not_start(hub, client, publish):
     class Huge(bytes):
         def __len__(self) -> int:
             return 10**18
@@ -89,7 +89,7 @@ def test_a_download_that_the_disk_cannot_hold_does_not_start(hub, client, publis
     assert hub.requests == ["GET tree plain"]
 
 
-def test_a_cache_that_takes_no_receipt_is_compared_at_each_start(hub, client, publish):
+def test_a_read_only_cache_is_verified_at_each_start(hub, client, publish):
     name = publish("readonly")
     result = client.open_split(name)
     (client.cache_folder(name) / "vitrun").rename(client.cache_folder(name) / "receipts")
@@ -98,7 +98,7 @@ def test_a_cache_that_takes_no_receipt_is_compared_at_each_start(hub, client, pu
     assert len(hub.requests) == 4, "the bytes came once"
 
 
-def test_a_file_named_after_its_split_is_whole_by_itself_and_one_of_several_is_not(
+def test_a_file_named_after_its_split_is_a_complete_split_and_a_numbered_part_is_not(
     client, offline_client, publish, make_parquet
 ):
     cat = make_parquet([1, 0])

@@ -10,7 +10,7 @@ from helpers.processes import CommandProcess
 from helpers.small_hub import COMMIT, TOKEN
 
 
-def test_only_the_files_of_the_split_are_asked_for_and_only_once(hub, client, publish):
+def test_only_the_files_of_the_split_are_downloaded_and_only_once(hub, client, publish):
     name = publish("plain")
     result = client.open_split(name)
     assert result == {"labels": [0, 1, 2], "classes": ["cat", "dog", "owl"]}
@@ -26,12 +26,12 @@ SIMPLE = ["data/test-00000-of-00001-0123456789abcdef.parquet", "test-00000-of-00
 
 
 @pytest.mark.parametrize("path", [*SIMPLE, "data/test.parquet", "test.parquet"])
-def test_a_data_set_without_configurations_keeps_its_files_in_data_or_at_the_top(client, publish, make_parquet, path):
+def test_a_data_set_without_configurations_has_its_files_in_data_or_at_the_top(client, publish, make_parquet, path):
     name = publish(f"simple{len(path)}", {path: make_parquet([1, 0])})
     assert client.open_split(name, "test", "data.config=null")["labels"] == [1, 0]
 
 
-def test_a_split_that_lies_in_data_and_at_the_top_is_that_in_data(hub, client, offline_client, publish, make_parquet):
+def test_the_split_in_data_is_preferred_to_that_at_the_top(hub, client, offline_client, publish, make_parquet):
     name = publish(
         "both", {"data/test.parquet": make_parquet([1, 0]), "test-00000-of-00001.parquet": make_parquet([2])}
     )
@@ -45,7 +45,7 @@ def test_a_long_list_of_files_is_read_page_by_page(hub, client, publish, monkeyp
     assert hub.requests.count("GET tree plain") == 3
 
 
-def test_a_gate_opens_to_an_account_that_accepted_the_terms(hub, client, publish):
+def test_a_gated_data_set_opens_for_an_account_that_accepted_the_terms(hub, client, publish):
     name = publish("gated")
     hub.gated.add("vit/gated")
     token = client.home / "token"  # what `hf auth login` writes
@@ -59,7 +59,7 @@ def test_a_gate_opens_to_an_account_that_accepted_the_terms(hub, client, publish
     token.unlink()
 
 
-def test_a_token_that_is_not_valid_is_said(hub, client, publish):
+def test_an_invalid_token_is_reported(hub, client, publish):
     name = publish("token")
     hub.set_faults("tree", "401")
     assert "the Hub rejects your token; log in again with `hf auth login`" in client.expect_data_error(name)
@@ -84,7 +84,7 @@ WRONG = [
 @pytest.mark.parametrize(
     "overrides, name, message", WRONG, ids=[" ".join(overrides) or name for overrides, name, _ in WRONG]
 )
-def test_what_is_missing_is_named_beside_what_is_there(client, publish, overrides, name, message):
+def test_the_error_for_a_missing_name_lists_the_available_ones(client, publish, overrides, name, message):
     publish("plain")
     publish("readme", {"README.md": b"# cats", "data/cats.tar": b"cats"})
     publish("single", {"data/validation.parquet": b"cats", "plain/test/0000.parquet": b"cats"})
@@ -102,7 +102,7 @@ def test_a_full_cache_needs_no_network(client, offline_client, hub, publish):
     assert offline_client.open_split("kept") == result and hub.requests == []
 
 
-def test_a_cache_that_another_tool_filled_is_checked_and_needs_no_network(client, offline_client, publish):
+def test_a_cache_filled_by_another_tool_is_verified_without_network(client, offline_client, publish):
     result = client.open_split(publish("filled"), "train")
     receipts = client.cache_folder("filled") / "vitrun"
     for file in receipts.iterdir():
@@ -114,13 +114,13 @@ def test_a_cache_that_another_tool_filled_is_checked_and_needs_no_network(client
     assert "does not match the Hub's checksum" in offline_client.read_stderr()
 
 
-def test_without_network_and_cache_a_local_copy_is_asked_for(client, offline_client, publish):
+def test_the_error_without_network_and_cache_suggests_a_local_copy(client, offline_client, publish):
     client.open_split(publish("half"))
     why = offline_client.expect_data_error("half", part="train")
     assert "HF_HUB_OFFLINE is set, and the cache does not hold all of it" in why and "data.path=FOLDER" in why
 
 
-def test_a_command_downloads_what_it_needs_and_prints_nothing_but_its_result(hub, client, publish, tmp_path):
+def test_a_command_downloads_what_it_needs_and_prints_only_its_result(hub, client, publish, tmp_path):
     name = publish("command")
     overrides = ["init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data=folder", f"data.hub=vit/{name}"]
     overrides += [f"data.revision={COMMIT}", "data.config=plain", "device=cpu", "batch=8"]

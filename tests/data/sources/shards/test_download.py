@@ -60,7 +60,7 @@ def serve(shards):
         server.server_close()
 
 
-def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_path, monkeypatch):
+def test_remote_shards_are_downloaded_once_and_resumed(shards, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address, requests = serve(most=20_000)
@@ -82,7 +82,7 @@ def test_shards_on_the_net_are_downloaded_once_and_resumed(shards, serve, tmp_pa
     assert len(requests) == number
 
 
-def test_what_is_left_of_a_download_is_not_joined_to_another_file(serve, shards, tmp_path, monkeypatch):
+def test_a_partial_download_is_not_joined_to_a_changed_file(serve, shards, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(download, "MAX_TRIES", 1)
     address, _ = serve(most=20_000)
@@ -97,7 +97,7 @@ def test_what_is_left_of_a_download_is_not_joined_to_another_file(serve, shards,
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("train-0")) == ["train-0.tar"]
 
 
-def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp_path, monkeypatch):
+def test_remote_shards_of_equal_name_are_separate_files(shards, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     for number in (0, 1):
         write_tar(
@@ -120,7 +120,7 @@ def test_shards_of_one_name_on_the_net_are_files_of_their_own(shards, serve, tmp
 
 
 @pytest.mark.parametrize("on_the_net", [True, False], ids=["download", "index"])
-def test_a_download_and_an_index_can_be_stopped(shards, serve, tmp_path, monkeypatch, on_the_net):
+def test_a_download_and_the_indexing_can_be_interrupted(shards, serve, tmp_path, monkeypatch, on_the_net):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = f"{serve(most=10**9)[0]}/" if on_the_net else ""
     overrides = [f"data.path={shards}", *["data.path=new"] * on_the_net][-1:]
@@ -141,7 +141,7 @@ def test_a_download_and_an_index_can_be_stopped(shards, serve, tmp_path, monkeyp
     assert len(data.open_split(recipe, "train")) == 17
 
 
-def test_a_shard_that_the_net_does_not_have_is_named(serve, tmp_path, monkeypatch):
+def test_the_error_names_a_remote_shard_that_does_not_exist(serve, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address, _ = serve(most=10**9)
     message = expect_data_error(tmp_path, f"data.train={address}/train-{{8..9}}.tar")

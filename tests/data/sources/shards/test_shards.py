@@ -15,7 +15,7 @@ from vitrun.errors import UserError
 from vitrun.runs import run
 
 
-def test_images_labels_and_names_come_back(tmp_path):
+def test_images_labels_and_names_are_read_from_shards(tmp_path):
     kinds = ["jpeg", "png", "webp", "jpeg"]
     names = ["deep/a.b/one.jpg", "deep/two.png", "three.WEBP", "four.jpeg"]
     pictures = [make_coloured_image(n, kind, 16 + n) for n, kind in enumerate(kinds)]
@@ -32,7 +32,7 @@ def test_images_labels_and_names_come_back(tmp_path):
     assert (split.decode(1) == np.array([7, 1, 80])[:, None, None]).all()
 
 
-def test_an_index_is_made_once_and_again_when_a_shard_changes(shards):
+def test_an_index_is_written_once_and_again_when_a_shard_changes(shards):
     first = open_shards(shards, "train")
     (folder,) = (shards / ".vitrun-index").iterdir()
     modified = folder.stat().st_mtime_ns
@@ -49,7 +49,7 @@ def test_an_index_is_made_once_and_again_when_a_shard_changes(shards):
     assert "delete it" in expect_data_error(shards)
 
 
-def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
+def test_ranges_expand_to_shards_in_order_and_missing_ones_are_an_error(shards):
     assert expand_ranges("a-{08..11}-{0..1}.tar") == [f"a-{n}-{m}.tar" for n in ("08", "09", "10", "11") for m in "01"]
     assert len(open_shards(shards, "train", "data.train=train-{0..1}.tar")) == 17
     assert "lacks 2 of the 5 shards, train-3.tar first" in expect_data_error(shards, "data.train=train-{0..4}.tar")
@@ -64,14 +64,14 @@ def test_ranges_name_shards_in_order_and_missing_ones_are_named(shards):
 OVERRIDES = ("model=vit_nano8", "data=shards", "data.classes=5", "batch=8", "steps=3", "warmup=1", "data.buffer=6")
 
 
-def test_shards_train_by_one_override(run_command, shards):
+def test_shards_are_trained_on_by_one_override(run_command, shards):
     recipe, result = run_command("pretrain", *OVERRIDES, f"data.path={shards}")
     assert result["test_images"] == 6 and result["steps"] == 3
     facts = json.loads((recipe.runs / run.run_name("pretrain", recipe) / "about.json").read_text())
     assert facts["train_data"] == open_shards(shards, "train").fingerprint
 
 
-def test_a_dry_run_indexes_no_shards_of_published_sizes(run_command, shards):
+def test_a_dry_run_does_not_index_shards_of_published_sizes(run_command, shards):
     overrides = (*OVERRIDES, f"data.path={shards}", "data.train_images=29", "data.test_images=6")
     run_command("pretrain", *overrides, dry=True)
     assert not (shards / ".vitrun-index").exists()
@@ -79,7 +79,7 @@ def test_a_dry_run_indexes_no_shards_of_published_sizes(run_command, shards):
         run_command("pretrain", *overrides, "data.train=nothing*.tar", dry=True)
 
 
-def test_shards_are_tested_on_without_any_to_train_on(run_command, tmp_path):
+def test_evaluation_needs_no_training_shards(run_command, tmp_path):
     for number in range(2):
         samples = [file for n in range(5) for file in make_sample(5 * number + n)]
         write_tar(tmp_path / "set" / f"imagenet-train-{number}.tar", samples)
@@ -91,7 +91,7 @@ def test_shards_are_tested_on_without_any_to_train_on(run_command, tmp_path):
         run_command("finetune", *overrides, "steps=1", "warmup=0")
 
 
-def test_images_of_several_labels_train_with_the_sigmoid_loss_alone(run_command, tmp_path):
+def test_images_with_several_labels_require_the_sigmoid_loss(run_command, tmp_path):
     labels = [[n % 5] if n % 3 else [n % 5, (n + 2) % 5, n % 5] for n in range(30)]
     write_tar(tmp_path / "set" / "train.tar", [f for n in range(24) for f in make_sample(n, labels[n])])
     write_tar(tmp_path / "set" / "val.tar", [f for n in range(24, 30) for f in make_sample(n, labels[n])])
@@ -133,12 +133,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize("files, overrides, message", WRONG, ids=[message for *_, message in WRONG])
-def test_what_is_wrong_with_a_shard_is_named(files, overrides, message, tmp_path):
+def test_the_error_says_what_is_wrong_with_a_shard(files, overrides, message, tmp_path):
     write_tar(tmp_path / "train.tar", files)
     assert message in expect_data_error(tmp_path, *overrides)
 
 
-def test_a_shard_that_is_cut_off_is_no_shard(shards):
+def test_a_truncated_shard_is_refused(shards):
     content = (shards / "train-1.tar").read_bytes()
     end = content.rstrip(b"\0")
     for size in (700, len(end) // 512 * 512 + 512, 3 * 512, 0):

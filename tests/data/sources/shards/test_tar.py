@@ -11,7 +11,7 @@ from vitrun.data.sources.shards import tar
 
 
 @pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_headers_are_read_as_the_standard_library_reads_them(layout, tmp_path):
+def test_headers_are_read_like_the_standard_library_reads_them(layout, tmp_path):
     names = ["a.jpg", "deep/" * 12 + "b.cls", "äöü.png"]
     names += ["x" * 180 + ".jpg", "d" * 90 + "/" + "y" * 170] * (layout != tarfile.USTAR_FORMAT)
     path = write_tar(tmp_path / "a.tar", [(name, b"x" * n * 300) for n, name in enumerate(names)], layout)
@@ -22,7 +22,7 @@ def test_headers_are_read_as_the_standard_library_reads_them(layout, tmp_path):
         assert list(tar.read_members(file, path.stat().st_size)) == expected and len(expected) == len(names)
 
 
-def test_a_damaged_header_ends_in_an_answer_and_not_in_an_endless_search(tmp_path):
+def test_a_damaged_header_never_causes_an_endless_loop(tmp_path):
     path = write_tar(tmp_path / "a.tar", [("x" * 120 + ".jpg", b"x" * 700), ("b.cls", b"1")], tarfile.PAX_FORMAT)
     content, generator = path.read_bytes(), np.random.default_rng(0)
     for record in (b"0 path=a\n", b"12 size=-99\n", b"-3 size=9\n"):

@@ -13,7 +13,7 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
 
 
-def test_the_check_says_what_is_there_what_is_exact_and_what_is_missing(root, tmp_path, capsys):
+def test_the_check_reports_what_is_present_exact_and_missing(root, tmp_path, capsys):
     output, splits = run_data_check(root, tmp_path / "splits.json", capsys)
     assert find_row(output, "eurosat") == ["27000", "exact"]
     assert find_row(output, "flowers102") == ["1020, 1020, 6149", "order computed, no published check value"]
@@ -47,7 +47,7 @@ def test_an_original_with_other_names_differs_and_the_check_fails(root, tmp_path
     assert error.value.status == ExitCode.DATA
 
 
-def test_an_original_that_is_incomplete_is_distinguished_from_one_that_is_missing(tmp_path, capsys):
+def test_the_check_distinguishes_incomplete_from_missing_originals(tmp_path, capsys):
     (tmp_path / "kitti" / "mapping").mkdir(parents=True)
     with pytest.raises(UserError, match="see above.: kitti") as error:
         check_data(
@@ -59,13 +59,13 @@ def test_an_original_that_is_incomplete_is_distinguished_from_one_that_is_missin
     assert error.value.status == ExitCode.DATA
 
 
-def test_the_check_of_a_folder_that_is_not_there_says_so(tmp_path):
+def test_the_check_refuses_a_folder_that_does_not_exist(tmp_path):
     with pytest.raises(UserError, match="there is no folder") as error:
         check_data(resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path / 'nowhere'}"]), Screen())
     assert error.value.status == ExitCode.DATA
 
 
-def test_images_of_more_or_fewer_classes_than_published_differ(root, tmp_path, capsys):
+def test_the_check_fails_for_more_or_fewer_classes_than_published(root, tmp_path, capsys):
     place = tmp_path / "originals" / "oxford_flowers102"
     place.mkdir(parents=True)
     for name in ("jpg", "setid.mat"):

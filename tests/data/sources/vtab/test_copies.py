@@ -22,7 +22,7 @@ from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runtime.console import Screen
 
 
-def test_the_second_known_partition_of_caltech_is_read_and_said_to_be_another_draw(tmp_path, monkeypatch):
+def test_the_second_known_partition_of_caltech_is_read_and_reported_as_another_draw(tmp_path, monkeypatch):
     caltech101(tmp_path)
     monkeypatch.setattr("vitrun.data.sources.vtab.copies.CLIP_BENCHMARK_SIZES", {("caltech101", "test"): 1})
     test = read_part(TASKS["caltech101"], tmp_path, "test")
@@ -45,7 +45,7 @@ def copy(folder: Path, column: str, split: str, paths: list[str | None], labels:
 
 
 @pytest.mark.parametrize("moved, order", [(0, "cannot be known from this copy"), (1, "differs")])
-def test_of_a_copy_without_names_the_order_cannot_be_known_unless_it_is_surely_another(tmp_path, moved, order, capsys):
+def test_the_order_of_a_copy_without_names_is_unknown_or_reported_as_different(tmp_path, moved, order, capsys):
     labels = np.arange(50000) % 100
     labels[tfds_order([str(n) for n in range(50000)], "train")[45000:45200]] = np.arange(200) % 90
     labels = np.roll(labels, moved).tolist()
@@ -62,7 +62,7 @@ def test_of_a_copy_without_names_the_order_cannot_be_known_unless_it_is_surely_a
     )
 
 
-def test_a_copy_whose_keys_are_names_is_of_no_use_without_them(tmp_path, capsys):
+def test_a_copy_without_the_names_that_are_its_keys_is_refused(tmp_path, capsys):
     for split, number in (("train", 1020), ("validation", 1020), ("test", 6149)):
         copy(tmp_path / "oxford_flowers102", "label", split, [None] * number, [n % 102 for n in range(number)], 102)
     output, splits = run_data_check(tmp_path, tmp_path / "splits.json", capsys)
@@ -73,7 +73,7 @@ def test_a_copy_whose_keys_are_names_is_of_no_use_without_them(tmp_path, capsys)
         read_part(TASKS["flowers102"], tmp_path / "oxford_flowers102", "train800")
 
 
-def test_a_copy_of_sun397_has_its_keys_by_the_folders_of_its_images(tmp_path):
+def test_the_keys_of_a_copy_of_sun397_include_the_folders_of_its_images(tmp_path):
     keys = ["/a/abbey/sun_1.jpg", "/c/car_interior/backseat/sun_2.jpg", "/z/zoo/sun_1.jpg"]
     copy(tmp_path, "label", "test", [f"SUN397{key}" for key in keys], [0, 1, 2], 397)
     assert read_copy("sun397", tmp_path, "test").keys == keys
@@ -89,7 +89,7 @@ def test_the_lists_of_sun397_cover_the_published_classes(tmp_path):
     assert (classes["train800"], len(both)) == (309, 325)
 
 
-def test_a_copy_in_parquet_is_ordered_by_the_names_of_its_images_and_says_where_it_differs(root, tmp_path, capsys):
+def test_a_copy_in_parquet_is_ordered_by_image_name_and_differences_are_reported(root, tmp_path, capsys):
     image, classes = (root / "0.jpg").read_bytes(), [f"class {n:03d}" for n in range(102)]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=classes)})
     for split, number in (("train", 30), ("test", 2)):

@@ -59,7 +59,7 @@ def test_there_are_seven_natural_four_specialized_and_eight_structured_tasks():
     )
 
 
-def test_the_rows_of_conf_are_those_of_the_table():
+def test_conf_has_one_row_for_each_task_of_the_table():
     rows = {name for name in tables.list_group_files("data") if name.startswith("vtab/")}
     assert rows == {f"vtab/{name}" for name in TASKS} and tables.read_row("data", "vtab")["tasks"] == list(TASKS)
 
@@ -91,7 +91,7 @@ def test_a_task_is_cropped_and_mirrored_as_published_and_never_where_that_would_
 
 
 @pytest.mark.parametrize("name", ["caltech101", "snorb_azim", "dmlab", "dspr_loc"])
-def test_visual_prompt_tuning_sees_whole_images_of_every_task(name, tmp_path):
+def test_the_vpt_protocol_uses_whole_images_for_every_task(name, tmp_path):
     recipe = resolve.resolve_recipe(
         "finetune", [f"data=vtab/{name}", f"data.root={tmp_path}", "protocol=vpt_vtab", "init=random:vit_nano8"]
     ).data

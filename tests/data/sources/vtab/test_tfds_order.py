@@ -68,7 +68,7 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("builder", GOLDEN)
-def test_the_keys_of_a_part_are_the_published_ones_in_the_published_order(builder):
+def test_the_keys_of_a_part_equal_the_published_ones_in_order(builder):
     golden, keys = iter(GOLDEN[builder]), published_part_keys(builder)
     for part in PARTS:
         first, code = next(golden), next(golden)
@@ -76,11 +76,11 @@ def test_the_keys_of_a_part_are_the_published_ones_in_the_published_order(builde
         assert hashlib.sha256("\n".join(keys[part]).encode()).hexdigest()[:16] == code, part
 
 
-def test_every_order_that_names_alone_tell_has_a_golden_value():
+def test_every_order_determined_by_names_has_a_golden_value():
     assert set(GOLDEN) == set(KNOWN_BUILDERS)
 
 
-def test_the_order_is_that_which_a_build_of_tfds_printed_for_cifar10():
+def test_the_order_of_cifar10_equals_that_printed_by_tfds():
     printed = [16399, 1680, 47917, 17307, 27051, 48736, 26263, 1456, 19135, 31598, 12970, 4223]
     assert tfds_order([str(n) for n in range(50000)], "train")[:12].tolist() == printed
 

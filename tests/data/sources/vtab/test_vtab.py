@@ -20,7 +20,7 @@ from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runs import run
 
 
-def test_a_task_is_opened_in_order_with_its_labels_and_the_classes_that_are_absent(root):
+def test_a_task_is_opened_in_order_with_its_labels_and_its_missing_classes(root):
     recipe = resolve.resolve_recipe("pretrain", ["data=vtab/flowers102", f"data.root={root}"]).data
     train, test = (data.open_split(recipe, part) for part in ("train", "test"))
     assert (len(train), len(test), len(train.classes)) == (1000, 6149, 102) and train.location
@@ -34,7 +34,7 @@ def test_a_task_is_opened_in_order_with_its_labels_and_the_classes_that_are_abse
     assert np.abs(colours - train.labels).max() <= 3, "each image comes with its own label"
 
 
-def test_a_learning_rate_is_chosen_on_images_that_are_not_trained_on(root, run_command):
+def test_a_learning_rate_is_chosen_on_images_outside_the_training_set(root, run_command):
     overrides = [
         "data=vtab/flowers102",
         f"data.path={root / 'oxford_flowers102'}",
@@ -49,7 +49,7 @@ def test_a_learning_rate_is_chosen_on_images_that_are_not_trained_on(root, run_c
     assert "800 training and 200 test images, 102 classes" in log and f"from {root / 'oxford_flowers102'}" in log
 
 
-def test_an_incomplete_original_is_refused_since_its_order_is_another(root, tmp_path):
+def test_an_incomplete_original_is_refused(root, tmp_path):
     some = tmp_path / "2750"
     for name in {key.split("_")[0] for key in published_keys("eurosat", "train")}:
         (some / name).mkdir(parents=True)
@@ -61,7 +61,7 @@ def test_an_incomplete_original_is_refused_since_its_order_is_another(root, tmp_
     assert error.value.status == ExitCode.DATA
 
 
-def test_a_partition_that_no_file_lists_is_drawn_and_reported_as_drawn(tmp_path, capsys):
+def test_a_partition_without_a_list_is_drawn_and_reported_as_drawn(tmp_path, capsys):
     caltech101(tmp_path / "caltech101")
     for part in ("train", "test"):
         (tmp_path / "caltech101" / f"caltech101_{part}.txt").unlink()
@@ -77,7 +77,7 @@ def test_a_partition_that_no_file_lists_is_drawn_and_reported_as_drawn(tmp_path,
     )
 
 
-def test_lists_tell_the_keys_without_the_images(root, tmp_path, capsys):
+def test_keys_are_computed_from_lists_without_any_image(root, tmp_path, capsys):
     place = tmp_path / "originals" / "oxford_flowers102"
     place.mkdir(parents=True)
     os.symlink(root / "oxford_flowers102" / "setid.mat", place / "setid.mat")
@@ -87,7 +87,7 @@ def test_lists_tell_the_keys_without_the_images(root, tmp_path, capsys):
     assert json.loads((tmp_path / "splits.json").read_text())["flowers102"] == result["flowers102"]
 
 
-def test_an_image_that_was_replaced_is_another(root, tmp_path):
+def test_replacing_an_image_changes_the_fingerprint(root, tmp_path):
     photos = tmp_path / "oxford_flowers102" / "jpg"
     shutil.copytree(root / "oxford_flowers102", photos.parent, copy_function=os.link)
     task = TASKS["flowers102"]

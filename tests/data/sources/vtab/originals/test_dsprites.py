@@ -7,7 +7,7 @@ from helpers import vtab_originals as originals
 NPZ, TFRECORD = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "dmlab-train.tfrecord-00000-of-00002"
 
 
-def test_a_black_and_white_image_costs_a_block_and_not_the_archive(tmp_path):
+def test_dsprites_is_stored_in_small_compressed_blocks(tmp_path):
     originals.dsprites(tmp_path)
     from vitrun.data.sources.vtab.originals import dsprites
 

@@ -8,7 +8,7 @@ from vitrun.data.sources.vtab.originals import vtab_labels
 from vitrun.data.split import Split
 
 
-def test_the_bins_of_dsprites_are_those_of_the_published_thousand():
+def test_the_bins_of_dsprites_equal_those_of_the_published_thousand():
     rows = np.array([int(key) for part in ("train800", "val200") for key in published_part_keys("dsprites")[part]])
     assert np.bincount(vtab_labels.dsprites_orientation(rows)).tolist() == [
         74, 56, 75, 58, 68, 55, 73, 51, 79, 48, 75, 50, 67, 40, 78, 53
@@ -49,7 +49,7 @@ def test_a_clevr_distance_belongs_to_the_class_of_the_largest_edge_strictly_belo
     assert vtab_labels.clevr_distance([[edge + 1e-9]]).tolist() == [below], "compared in float32"
 
 
-def test_clevr_has_classes_at_its_ends_and_counts_from_three():
+def test_clevr_distances_beyond_the_edges_have_classes_and_counts_start_at_three():
     assert vtab_labels.clevr_distance([[0.1], [99.0]]).tolist() == [0, 5]
     assert (
         vtab_labels.clevr_count(np.arange(3, 11)).tolist()
@@ -69,7 +69,7 @@ def test_a_kitti_image_without_a_vehicle_is_a_class_of_its_own():
     assert len(vtab_labels.KITTI_DISTANCES) == 4 and vtab_labels.KITTI_VEHICLES == ("Car", "Van", "Truck")
 
 
-def test_the_remaining_labels_are_counted_as_vtab_counts_them():
+def test_the_other_labels_equal_those_of_vtab():
     info = np.array([[4, 0, 0, 1], [9, 8, 34, 5], [6, 3, 14, 0]], dtype=np.int32)
     assert vtab_labels.smallnorb_elevation(info).tolist() == [0, 8, 3]
     assert vtab_labels.smallnorb_azimuth(info).tolist() == [0, 17, 7]
@@ -79,7 +79,7 @@ def test_the_remaining_labels_are_counted_as_vtab_counts_them():
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3)])
-def test_an_original_may_hold_pixels_grey_ones_for_all_three_channels(shape):
+def test_an_original_may_contain_pixels_and_grey_ones_fill_three_channels(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     image = Split(["k"], np.zeros(1, np.int64), ("a",), read_encoded=lambda index: pixels).decode(0)
     expected = pixels if len(shape) == 3 else np.stack([pixels] * 3, 2)

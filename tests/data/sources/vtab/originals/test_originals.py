@@ -56,7 +56,7 @@ def test_there_is_a_reader_for_each_of_the_sixteen_originals():
 
 
 @pytest.mark.parametrize("name", SPLIT_READERS)
-def test_an_original_as_published_gives_its_keys_labels_and_pixels(name, tmp_path):
+def test_a_published_original_is_read_to_its_keys_labels_and_pixels(name, tmp_path):
     for split, expected in make(name, tmp_path).items():
         original = SPLIT_READERS[name](tmp_path, split)
         places = {key: place for place, key in enumerate(original.keys)}
@@ -70,7 +70,7 @@ def test_an_original_as_published_gives_its_keys_labels_and_pixels(name, tmp_pat
 
 
 @pytest.mark.parametrize("name", SPLIT_READERS)
-def test_an_empty_folder_is_refused_with_what_belongs_there_and_where_it_comes_from(name, tmp_path):
+def test_the_error_for_an_empty_folder_says_what_is_missing_and_where_to_get_it(name, tmp_path):
     root = tmp_path / "empty"
     for content in ("no such folder", "nothing", "holiday.txt"):
         message = read_error(name, root)
@@ -201,7 +201,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_missing_or_broken_is_said_in_one_sentence(case, tmp_path):
+def test_a_missing_or_broken_file_is_one_clear_error(case, tmp_path):
     name, (spoil, part) = case.split()[0], WRONG[case]
     make(name, tmp_path)
     spoil(tmp_path)
@@ -211,13 +211,13 @@ def test_what_is_missing_or_broken_is_said_in_one_sentence(case, tmp_path):
     assert any(hint in message for hint in ("Fetch it again", "Expected there", "gunzip"))
 
 
-def test_what_lies_in_the_folder_of_its_archive_is_found_as_well(tmp_path):
+def test_files_are_also_found_in_the_folder_of_their_archive(tmp_path):
     expected = originals.dtd(tmp_path)
     for root in (tmp_path, tmp_path / "dtd"):
         assert SPLIT_READERS["dtd"](root, "test").keys == [key for key, _, _ in expected["test"]]
 
 
-def test_gzipped_matrices_are_read_as_plain_ones_are(tmp_path):
+def test_gzipped_matrices_are_read_like_plain_ones(tmp_path):
     expected = originals.smallnorb(tmp_path)
     for path in list(tmp_path.iterdir()):
         originals.write_file(Path(f"{path}.gz"), gzip.compress(path.read_bytes()))
@@ -229,7 +229,7 @@ def test_gzipped_matrices_are_read_as_plain_ones_are(tmp_path):
     assert "dat.mat.gz is not as published" in read_error("smallnorb", tmp_path)
 
 
-def test_without_h5py_the_extra_is_named(tmp_path, monkeypatch):
+def test_the_error_without_h5py_names_the_extra_to_install(tmp_path, monkeypatch):
     originals.write_file(tmp_path / f"{PCAM}_x.h5", b"")
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert "pip install 'vitrun[vtab]'" in read_error("patch_camelyon", tmp_path)

@@ -10,7 +10,7 @@ from vitrun.data.sources.vtab.originals import SPLIT_READERS, kitti
 from vitrun.data.sources.vtab.originals.archive import Status
 
 
-def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
+def test_caltech_without_a_list_is_drawn_here_and_reported_as_drawn(tmp_path):
     originals.caltech101(tmp_path)
     for split in ("train", "test"):
         (tmp_path / f"caltech101_{split}.txt").unlink()
@@ -36,7 +36,7 @@ def test_without_a_list_caltech_is_drawn_here_and_says_so(tmp_path):
         }
 
 
-def test_sun_lists_are_taken_from_an_installed_package_that_is_not_run(tmp_path, monkeypatch):
+def test_sun_lists_are_read_from_an_installed_package_without_importing_it(tmp_path, monkeypatch):
     expected = originals.sun397(tmp_path)
     package = tmp_path / "site" / "tensorflow_datasets"
     originals.write_file(package / "__init__.py", "raise SystemExit('run')")
@@ -49,7 +49,7 @@ def test_sun_lists_are_taken_from_an_installed_package_that_is_not_run(tmp_path,
     assert list(original.keys) == [key for key, _, _ in expected["validation"]] and str(package) in original.location
 
 
-def test_the_draw_of_videos_gives_the_published_sizes():
+def test_the_split_by_video_has_the_published_sizes():
     videos = {f"video {place:03d}": frames for place, frames in enumerate(KITTI_FRAMES)}
     split = kitti.split_videos(set(videos))
     assert {name: sum(videos[video] for video in part) for name, part in split.items()} == {
