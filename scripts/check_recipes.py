@@ -1,4 +1,4 @@
-"""Compare the recipes that conf/ offers before and after a change: only what is renamed below may differ.
+"""Compare the recipes that conf/ offers before and after a change: only what recipe_renames.py lists may differ.
 
     python scripts/check_recipes.py write FILE            # JSON lines, compressed where FILE ends in .gz; some minutes
     python scripts/check_recipes.py compare BEFORE AFTER
@@ -34,39 +34,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from recipe_renames import ADDED, GONE, NEW, Line, drop_options, format_json, has_choice, rename_line
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
-
-# RENAMES: what may differ. A key is an option, as "optim.lr", or one of a single command, as "finetune protocol"; in
-# VALUES, NEW and GONE it may be "command". Overrides and recipes are renamed alike.
-OPTIONS: dict[str, str] = {"compare verbs": "commands"}  # {option of BEFORE: its name in AFTER}
-DATA_SETS = {"shards": "jft300m", "imagenet-w21": "imagenet_w21"}
-VALUES: dict[str, dict[Any, Any]] = {  # {option of BEFORE: {value: its name in AFTER}}
-    "data": DATA_SETS,
-    "data.name": DATA_SETS,
-    "against": DATA_SETS,
-    "against.name": DATA_SETS,
-    "data name": DATA_SETS,
-    "pretrain protocol": {"paper": "paper_table3"},
-    "finetune protocol": {
-        "paper": "paper_table4",
-        "table2": "paper_table2",
-        "public": "public_code",
-        "single": "quick",
-        "vit": "paper_vtab",
-        "vpt": "vpt_vtab",
-        "bit": "bit_hyperrule",
-    },
-}
-REMOVED: dict[str, Any] = {}  # {option of BEFORE alone: the value that it has wherever it is}
-ADDED: dict[str, Any] = {}  # {option of AFTER alone: the value that it has wherever it is}
-GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
-NEW: dict[str, list[str]] = {
-    "data": ["shards"],
-    "against": ["shards"],
-    "data name": ["shards"],
-}  # {option of AFTER: choices that were not there}: their combinations are left out
 
 MODEL, DATA = "vit_b16", "imagenet"  # with what is tried for one model or data set alone
 FAMILIES = ["bit_r50x1", "r50_vit_b16", "swin_t", "vit_b16", "vit_h14"]  # some models of each family
@@ -74,8 +45,6 @@ AUGMENTED = ["vit_b16", "vit_s16"]  # models for which recipes choose an augment
 FINETUNED = ["cifar10", "cifar100", "digits", "flowers102", "folder", "parquet", "pets", "vtab"]  # not pretrained on
 CHUNK = 200  # combinations of one process: Hydra's trees are cached, and never freed
 SHOWN = 3  # combinations of a difference
-
-Line = tuple[str, dict[str, Any]]  # the combination as text, and its recipe
 
 
 def resolve(command: str, overrides: list[str]) -> dict[str, Any]:
@@ -206,57 +175,21 @@ def count(name: str, lines: Iterable[Line]) -> None:
 
 def compare(before: list[Line], after: list[Line]) -> bool:
     """Print each distinct difference; return whether there is any."""
-    earlier = [renamed(*line) for line in before if not has_choice(line[0], GONE)]
-    later = [(key, without(ADDED, key, recipe)) for key, recipe in after if not has_choice(key, NEW)]
+    earlier = [rename_line(*line) for line in before if not has_choice(line[0], GONE)]
+    later = [(key, drop_options(ADDED, key, recipe)) for key, recipe in after if not has_choice(key, NEW)]
     old, new = dict(earlier), dict(later)
     keys_by_difference: dict[str, list[str]] = {}
     for key in sorted(old.keys() | new.keys()):
         for difference in differences(old.get(key), new.get(key)):
             keys_by_difference.setdefault(difference, []).append(key)
     if joined := [key for key, number in Counter(key for key, _ in earlier).items() if number > 1]:
-        keys_by_difference["RENAMES gives two combinations of BEFORE one name"] = joined
+        keys_by_difference["recipe_renames.py gives two combinations of BEFORE one name"] = joined
     for difference, keys in keys_by_difference.items():
         more = f"; and {len(keys) - SHOWN:,} more" * (len(keys) > SHOWN)
         print(f"{difference}\n    {len(keys):,} combinations: {'; '.join(keys[:SHOWN])}{more}")
     left_out = f"left out {len(before) - len(earlier):,} of BEFORE, {len(after) - len(later):,} of AFTER"
     print(f"{len(keys_by_difference):,} distinct differences; {left_out}")
     return bool(keys_by_difference)
-
-
-def renamed(key: str, recipe: dict[str, Any]) -> Line:
-    """Return a line of BEFORE by the names of AFTER."""
-    command, *overrides = key.split()
-    pairs = (override.split("=", 1) for override in overrides)
-    now = sorted("=".join(rename(command, *pair)) for pair in pairs)
-    options = dict(rename(command, *item) for item in without(REMOVED, key, recipe).items())
-    return " ".join([rename(command, "command", command)[1], *now]), options
-
-
-def rename(command: str, option: str, value: Any) -> tuple[str, Any]:
-    """Return an option of BEFORE and its value by their names in AFTER."""
-    values = entry(VALUES, command, option) or {}
-    new = values.get(value, value) if isinstance(value, str | int | float | None) else value
-    return entry(OPTIONS, command, option) or option, new
-
-
-def without(table: dict[str, Any], key: str, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe without the options that ``table`` has with the same value."""
-    command = key.split()[0]
-    listed = {option for option in recipe if {option, f"{command} {option}"} & table.keys()}
-    same = {option for option in listed if show(entry(table, command, option)) == show(recipe[option])}
-    return {option: value for option, value in recipe.items() if option not in same}
-
-
-def has_choice(key: str, table: dict[str, list[str]]) -> bool:
-    """Whether a combination makes one of the choices in ``table``."""
-    command, *overrides = key.split()
-    pairs = [["command", command], *(override.split("=", 1) for override in overrides)]
-    return any(value in (entry(table, command, option) or ()) for option, value in pairs)
-
-
-def entry(table: dict[str, Any], command: str, option: str) -> Any:
-    """Return what a table has of an option for a command, or else for all; None where it has nothing."""
-    return table.get(f"{command} {option}", table.get(option))
 
 
 def differences(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Iterator[str]:
@@ -267,7 +200,7 @@ def differences(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Itera
             yield "BEFORE {}, AFTER {}".format(*outcomes)
         return
     for option in sorted(old.keys() | new.keys()):
-        values = [show(recipe[option]) if option in recipe else "(absent)" for recipe in (old, new)]
+        values = [format_json(recipe[option]) if option in recipe else "(absent)" for recipe in (old, new)]
         if values[0] != values[1]:
             yield f"{option}: {values[0]} -> {values[1]}"
 
@@ -277,11 +210,6 @@ def outcome(recipe: dict[str, Any] | None) -> str:
     if recipe is None:
         return "lacks it"
     return f"refuses it with {recipe['error']}" if "error" in recipe else "composes"
-
-
-def show(value: Any) -> str:
-    """Return a value as JSON, in which 1, 1.0 and true differ."""
-    return json.dumps(value, sort_keys=True)
 
 
 def main() -> None:

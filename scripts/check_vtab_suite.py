@@ -28,7 +28,9 @@ from scipy.io import savemat
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from helpers.tfrecords import encode_example, mask_crc
-from helpers.vtab_originals import KITTI_FRAMES, NORB, PETS, SCENES, encode_norb_matrix, make_photo, to_csv, write_file
+from helpers.vtab_files import make_photo, write_file
+from helpers.vtab_originals import PETS, SCENES, to_csv
+from helpers.vtab_structured import KITTI_FRAMES, NORB, encode_norb_matrix
 from vitrun.data.sources.vtab.builders import BUILDERS
 from vitrun.papers.vtab_tasks import TASKS
 

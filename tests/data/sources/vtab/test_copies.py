@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from helpers.vtab_check import find_row, run_data_check
-from helpers.vtab_originals import caltech101, make_photo
+from helpers.vtab_files import make_photo
+from helpers.vtab_originals import caltech101
 from vitrun.commands.list_data import execute as check_data
 from vitrun.config import resolve
 from vitrun.data.sources.vtab import read_part

@@ -11,6 +11,8 @@ from scipy.io import savemat
 
 from helpers import tfrecords as records
 from helpers import vtab_originals as originals
+from helpers.vtab_files import make_photo, write_file
+from helpers.vtab_structured import NORB, encode_norb_matrix
 from vitrun.data.sources.vtab.originals import SPLIT_READERS
 from vitrun.errors import ExitCode, UserError
 
@@ -80,14 +82,12 @@ def test_the_error_for_an_empty_folder_says_what_is_missing_and_where_to_get_it(
         )
         root.mkdir(exist_ok=True)
         if content == "nothing":
-            originals.write_file(root / "holiday.txt", "")
+            write_file(root / "holiday.txt", "")
 
 
 def cut(path: str):
     """Cut off the end of a file."""
-    return lambda root: originals.write_file(
-        root / path, (root / path).read_bytes()[: (root / path).stat().st_size * 3 // 5]
-    )
+    return lambda root: write_file(root / path, (root / path).read_bytes()[: (root / path).stat().st_size * 3 // 5])
 
 
 def gone(path: str):
@@ -97,17 +97,17 @@ def gone(path: str):
 
 def holds(path: str, data: bytes | str):
     """Write something else into a file."""
-    return lambda root: originals.write_file(root / path, data)
+    return lambda root: write_file(root / path, data)
 
 
 def replaced(path: str, old: str, new: str):
     """Replace a part of a text file."""
-    return lambda root: originals.write_file(root / path, (root / path).read_text().replace(old, new))
+    return lambda root: write_file(root / path, (root / path).read_text().replace(old, new))
 
 
 def huge(root: Path) -> None:
     """Put photographs in full size into the folder."""
-    originals.write_file(root / "train" / "10_left.jpeg", originals.make_photo(1, size=(3888, 2592)))
+    write_file(root / "train" / "10_left.jpeg", make_photo(1, size=(3888, 2592)))
 
 
 def digits(value: int):
@@ -137,7 +137,7 @@ def moved(old: str, new: str):
 
 PCAM, SCENES = "camelyonpatch_level_2_split_train", "CLEVR_v1.0/scenes/CLEVR_train_scenes.json"
 NPZ, TFRECORD = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "dmlab-train.tfrecord-00000-of-00002"
-DAT, INFO = f"{originals.NORB['train']}-dat.mat", f"{originals.NORB['train']}-info.mat"
+DAT, INFO = f"{NORB['train']}-dat.mat", f"{NORB['train']}-info.mat"
 # What is wrong with the folder of an original -> what makes it so, and a part of the answer.
 WRONG = {
     "caltech101 a class": (gone("101_ObjectCategories/Faces"), "101 folders, not one for each of 102 classes"),
@@ -192,10 +192,10 @@ WRONG = {
     "kitti text": (holds("mapping/train_rand.txt", "<html>"), "train_rand.txt is not as published: ValueError"),
     "smallnorb magic": (holds(DAT, bytes(24)), "it starts with 0x00000000, which is no matrix of bytes or integers"),
     "smallnorb cut": (cut(DAT), "dat.mat is not as published: ValueError"),
-    "smallnorb rows": (holds(INFO, originals.encode_norb_matrix(np.zeros((2, 4), "<i4"))),
+    "smallnorb rows": (holds(INFO, encode_norb_matrix(np.zeros((2, 4), "<i4"))),
                        "3 images, but the info file beside it"),
     "smallnorb swapped": (moved(INFO, DAT), "[3, 4], not [N, 2, 96, 96]"),
-    "smallnorb angle": (holds(INFO, originals.encode_norb_matrix(np.full((3, 4), 36, "<i4"))),
+    "smallnorb angle": (holds(INFO, encode_norb_matrix(np.full((3, 4), 36, "<i4"))),
                         "0 has the label_azimuth 18, not"),
 }  # fmt: skip
 
@@ -220,7 +220,7 @@ def test_files_are_also_found_in_the_folder_of_their_archive(tmp_path):
 def test_gzipped_matrices_are_read_like_plain_ones(tmp_path):
     expected = originals.smallnorb(tmp_path)
     for path in list(tmp_path.iterdir()):
-        originals.write_file(Path(f"{path}.gz"), gzip.compress(path.read_bytes()))
+        write_file(Path(f"{path}.gz"), gzip.compress(path.read_bytes()))
         path.unlink()
     original = SPLIT_READERS["smallnorb"](tmp_path, "test")
     assert [pixels(original.image(n)) for n in range(3)] == [pixels(image) for _, _, image in expected["test"]]
@@ -230,6 +230,6 @@ def test_gzipped_matrices_are_read_like_plain_ones(tmp_path):
 
 
 def test_the_error_without_h5py_names_the_extra_to_install(tmp_path, monkeypatch):
-    originals.write_file(tmp_path / f"{PCAM}_x.h5", b"")
+    write_file(tmp_path / f"{PCAM}_x.h5", b"")
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert "pip install 'vitrun[vtab]'" in read_error("patch_camelyon", tmp_path)

@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 
 from helpers import vtab_originals as originals
-from helpers.vtab_originals import KITTI_FRAMES
+from helpers.vtab_files import write_file
+from helpers.vtab_structured import KITTI_FRAMES
 from vitrun.data.sources.vtab.originals import SPLIT_READERS, kitti
 from vitrun.data.sources.vtab.originals.archive import Status
 
@@ -18,9 +19,7 @@ def test_caltech_without_a_list_is_drawn_here_and_reported_as_drawn(tmp_path):
     for name in range(99):
         for n in range(31):
             (folder / f"thing_{name:02d}" / f"image_{n:04d}.jpg").touch()
-    originals.write_file(
-        folder / "BACKGROUND_Google" / "tmp", ""
-    )  # a file that is no image, as the published archive has one
+    write_file(folder / "BACKGROUND_Google" / "tmp", "")  # a file that is no image, as the published archive has one
     train, test = (SPLIT_READERS["caltech101"](tmp_path, split) for split in ("train", "test"))
     every = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.jpg")}
     assert set(train.keys) | set(test.keys) == every and not set(train.keys) & set(test.keys)
@@ -39,7 +38,7 @@ def test_caltech_without_a_list_is_drawn_here_and_reported_as_drawn(tmp_path):
 def test_sun_lists_are_read_from_an_installed_package_without_importing_it(tmp_path, monkeypatch):
     expected = originals.sun397(tmp_path)
     package = tmp_path / "site" / "tensorflow_datasets"
-    originals.write_file(package / "__init__.py", "raise SystemExit('run')")
+    write_file(package / "__init__.py", "raise SystemExit('run')")
     for short in ("tr", "va", "te"):
         (package / "image_classification").mkdir(exist_ok=True)
         name = f"sun397_tfds_{short}.txt"

@@ -1,0 +1,79 @@
+"""The renamed, added and removed options that ``check_recipes.py compare`` allows between BEFORE and AFTER."""
+
+import json
+from typing import Any
+
+Line = tuple[str, dict[str, Any]]  # the combination as text, and its recipe
+
+# A key of these tables is an option such as "optim.lr", or one of a single command such as "finetune protocol"; in
+# VALUES, NEW and GONE it may also be "command". Overrides and recipes are renamed alike.
+OPTIONS: dict[str, str] = {"compare verbs": "commands"}  # {option of BEFORE: its name in AFTER}
+DATA_SETS = {"shards": "jft300m", "imagenet-w21": "imagenet_w21"}
+VALUES: dict[str, dict[Any, Any]] = {  # {option of BEFORE: {value: its name in AFTER}}
+    "data": DATA_SETS,
+    "data.name": DATA_SETS,
+    "against": DATA_SETS,
+    "against.name": DATA_SETS,
+    "data name": DATA_SETS,
+    "pretrain protocol": {"paper": "paper_table3"},
+    "finetune protocol": {
+        "paper": "paper_table4",
+        "table2": "paper_table2",
+        "public": "public_code",
+        "single": "quick",
+        "vit": "paper_vtab",
+        "vpt": "vpt_vtab",
+        "bit": "bit_hyperrule",
+    },
+}
+REMOVED: dict[str, Any] = {}  # {option of BEFORE alone: the value that it has wherever it is}
+ADDED: dict[str, Any] = {}  # {option of AFTER alone: the value that it has wherever it is}
+GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
+NEW: dict[str, list[str]] = {
+    "data": ["shards"],
+    "against": ["shards"],
+    "data name": ["shards"],
+}  # {option of AFTER: choices that were not there}: their combinations are left out
+
+
+def rename_line(key: str, recipe: dict[str, Any]) -> Line:
+    """Return a line of BEFORE by the names of AFTER."""
+    command, *overrides = key.split()
+    pairs = (override.split("=", 1) for override in overrides)
+    now = sorted("=".join(rename_option(command, *pair)) for pair in pairs)
+    options = dict(rename_option(command, *item) for item in drop_options(REMOVED, key, recipe).items())
+    return " ".join([rename_option(command, "command", command)[1], *now]), options
+
+
+def rename_option(command: str, option: str, value: Any) -> tuple[str, Any]:
+    """Return an option of BEFORE and its value by their names in AFTER."""
+    values = find_entry(VALUES, command, option) or {}
+    new = values.get(value, value) if isinstance(value, str | int | float | None) else value
+    return find_entry(OPTIONS, command, option) or option, new
+
+
+def drop_options(table: dict[str, Any], key: str, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe without the options that ``table`` has with the same value."""
+    command = key.split()[0]
+    listed = {option for option in recipe if {option, f"{command} {option}"} & table.keys()}
+    same = {
+        option for option in listed if format_json(find_entry(table, command, option)) == format_json(recipe[option])
+    }
+    return {option: value for option, value in recipe.items() if option not in same}
+
+
+def has_choice(key: str, table: dict[str, list[str]]) -> bool:
+    """Whether a combination makes one of the choices in ``table``."""
+    command, *overrides = key.split()
+    pairs = [["command", command], *(override.split("=", 1) for override in overrides)]
+    return any(value in (find_entry(table, command, option) or ()) for option, value in pairs)
+
+
+def find_entry(table: dict[str, Any], command: str, option: str) -> Any:
+    """Return what a table has of an option for a command, or else for all; None where it has nothing."""
+    return table.get(f"{command} {option}", table.get(option))
+
+
+def format_json(value: Any) -> str:
+    """Return a value as JSON, in which 1, 1.0 and true differ."""
+    return json.dumps(value, sort_keys=True)
