@@ -90,38 +90,38 @@ def cut(path: str):
     return lambda root: write_file(root / path, (root / path).read_bytes()[: (root / path).stat().st_size * 3 // 5])
 
 
-def gone(path: str):
+def remove(path: str):
     """Delete a file or folder."""
     return lambda root: shutil.rmtree(root / path) if (root / path).is_dir() else (root / path).unlink()
 
 
-def holds(path: str, data: bytes | str):
+def write(path: str, data: bytes | str):
     """Write something else into a file."""
     return lambda root: write_file(root / path, data)
 
 
-def replaced(path: str, old: str, new: str):
+def replace(path: str, old: str, new: str):
     """Replace a part of a text file."""
     return lambda root: write_file(root / path, (root / path).read_text().replace(old, new))
 
 
-def huge(root: Path) -> None:
+def write_huge(root: Path) -> None:
     """Put photographs in full size into the folder."""
     write_file(root / "train" / "10_left.jpeg", make_photo(1, size=(3888, 2592)))
 
 
-def digits(value: int):
+def write_digits(value: int):
     """Write a MATLAB file with one image of this digit."""
     matrices = {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.full((2, 1), value, np.uint8)}
     return lambda root: savemat(root / "train_32x32.mat", matrices)
 
 
-def frame(label: int) -> bytes:
+def encode_frame(label: int) -> bytes:
     """Return a TFRecord file of one frame."""
     return records.encode_record(records.encode_example({"image": b"", "filename": b"a", "label": label}))
 
 
-def sprites(**arrays: np.ndarray):
+def write_sprites(**arrays: np.ndarray):
     """Write an archive of two sprites with some ``arrays`` replaced."""
     contents = {
         "imgs": np.zeros((2, 64, 64), np.uint8),
@@ -130,7 +130,7 @@ def sprites(**arrays: np.ndarray):
     return lambda root: np.savez_compressed(root / NPZ, **contents)
 
 
-def moved(old: str, new: str):
+def move(old: str, new: str):
     """Rename a file or folder."""
     return lambda root: (root / old).rename(root / new)
 
@@ -138,64 +138,66 @@ def moved(old: str, new: str):
 PCAM, SCENES = "camelyonpatch_level_2_split_train", "CLEVR_v1.0/scenes/CLEVR_train_scenes.json"
 NPZ, TFRECORD = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "dmlab-train.tfrecord-00000-of-00002"
 DAT, INFO = f"{NORB['train']}-dat.mat", f"{NORB['train']}-info.mat"
-# What is wrong with the folder of an original -> what makes it so, and a part of the answer.
+# What is wrong with the folder of an original -> what makes it so, and a part of the message.
 WRONG = {
-    "caltech101 a class": (gone("101_ObjectCategories/Faces"), "101 folders, not one for each of 102 classes"),
-    "caltech101 image": (gone("101_ObjectCategories/Faces/image_0005.jpg"), "1 of 4 images are missing, the first Fa"),
-    "caltech101 one list": (gone("caltech101_train.txt"), "there is no {root}/caltech101_train.txt"),
-    "caltech101 a key": (holds("caltech101_train.txt", "Dog/image_0001.jpg"), "caltech101_train.txt is not as publish"),
+    "caltech101 a class": (remove("101_ObjectCategories/Faces"), "101 folders, not one for each of 102 classes"),
+    "caltech101 image": (remove("101_ObjectCategories/Faces/image_0005.jpg"),
+                         "1 of 4 images are missing, the first Faces/"),
+    "caltech101 one list": (remove("caltech101_train.txt"), "there is no {root}/caltech101_train.txt"),
+    "caltech101 a key": (write("caltech101_train.txt", "Dog/image_0001.jpg"), "caltech101_train.txt is not as publish"),
     "cifar100 cut": (cut("cifar-100-binary/train.bin"), "5533 bytes are not a multiple of a record's 3074"),
-    "cifar100 python": (moved("cifar-100-binary", "cifar-100-python"), "pickles, which may run code and are never"),
-    "cifar100 empty": (holds("cifar-100-binary/train.bin", b""), "0 bytes are not a multiple of a record"),
-    "cifar100 label": (holds("cifar-100-binary/train.bin", bytes([0, 100, *[0] * 3072])), "0 has the label 100, not"),
-    "cifar100 names": (holds("cifar-100-binary/fine_label_names.txt", "apple\n"), "it has 1 names, not 100"),
-    "dtd image": (gone("dtd/images/banded/banded_0000.jpg"), "1 of 2 images are missing, the first banded/"),
-    "dtd list": (gone("dtd/labels/train1.txt"), "{root}/dtd/labels/train1.txt"),
-    "dtd empty list": (holds("dtd/labels/train1.txt", ""), "train1.txt: there are no images"),
-    "oxford_flowers102 empty": (holds("setid.mat", b""), "setid.mat is not as published"),
-    "oxford_flowers102 page": (holds("imagelabels.mat", "<html>Not found"), "imagelabels.mat is not as published"),
-    "oxford_flowers102 image": (gone("jpg/image_00004.jpg"), "1 of 2 images are missing, the first image_00004.jpg"),
-    "oxford_iiit_pet breeds": (holds("annotations/trainval.txt", "Abyssinian_1 1 1 1"), "of 1 breeds, not of 37"),
-    "oxford_iiit_pet line": (holds("annotations/trainval.txt", "Abyssinian_1 one"), "trainval.txt is not as published"),
-    "oxford_iiit_pet image": (gone("images/Breed_01_100.jpg"), "1 of 37 images are missing, the first Breed_01"),
-    "sun397 names": (holds("SUN397/ClassName.txt", "/a/abbey\n"), "it has 1 names, not 397"),
-    "sun397 lists": (gone("sun397_tfds_tr.txt"), "sun397_tfds_{tr,va,te}.txt of the package tensorflow_datasets"),
-    "sun397 class": (holds("sun397_tfds_tr.txt", "/a/moon/sun_1.jpg"), "KeyError: '/a/moon'"),
-    "sun397 image": (gone("SUN397/a/abbey/sun_train.jpg"), "1 of 2 images are missing, the first a/abbey"),
+    "cifar100 python": (move("cifar-100-binary", "cifar-100-python"), "pickles, which may run code and are never"),
+    "cifar100 empty": (write("cifar-100-binary/train.bin", b""), "0 bytes are not a multiple of a record"),
+    "cifar100 label": (write("cifar-100-binary/train.bin", bytes([0, 100, *[0] * 3072])), "0 has the label 100, not"),
+    "cifar100 names": (write("cifar-100-binary/fine_label_names.txt", "apple\n"), "it has 1 names, not 100"),
+    "dtd image": (remove("dtd/images/banded/banded_0000.jpg"), "1 of 2 images are missing, the first banded/"),
+    "dtd list": (remove("dtd/labels/train1.txt"), "{root}/dtd/labels/train1.txt"),
+    "dtd empty list": (write("dtd/labels/train1.txt", ""), "train1.txt: there are no images"),
+    "oxford_flowers102 empty": (write("setid.mat", b""), "setid.mat is not as published"),
+    "oxford_flowers102 page": (write("imagelabels.mat", "<html>Not found"), "imagelabels.mat is not as published"),
+    "oxford_flowers102 image": (remove("jpg/image_00004.jpg"), "1 of 2 images are missing, the first image_00004.jpg"),
+    "oxford_iiit_pet breeds": (write("annotations/trainval.txt", "Abyssinian_1 1 1 1"), "of 1 breeds, not of 37"),
+    "oxford_iiit_pet line": (write("annotations/trainval.txt", "Abyssinian_1 one"), "trainval.txt is not as published"),
+    "oxford_iiit_pet image": (remove("images/Breed_01_100.jpg"), "1 of 37 images are missing, the first Breed_01"),
+    "sun397 names": (write("SUN397/ClassName.txt", "/a/abbey\n"), "it has 1 names, not 397"),
+    "sun397 lists": (remove("sun397_tfds_tr.txt"), "sun397_tfds_{tr,va,te}.txt of the package tensorflow_datasets"),
+    "sun397 class": (write("sun397_tfds_tr.txt", "/a/moon/sun_1.jpg"), "KeyError: '/a/moon'"),
+    "sun397 image": (remove("SUN397/a/abbey/sun_train.jpg"), "1 of 2 images are missing, the first a/abbey"),
     "svhn_cropped cut": (cut("train_32x32.mat"), "train_32x32.mat is not as published"),
-    "svhn_cropped digits": (digits(11), "y goes from 11 to 11, but digits are 1 to 10"),
+    "svhn_cropped digits": (write_digits(11), "y goes from 11 to 11, but digits are 1 to 10"),
     "patch_camelyon cut": (cut(f"{PCAM}_x.h5"), "_x.h5 is not as published: OSError"),
-    "patch_camelyon gzip": (moved(f"{PCAM}_y.h5", f"{PCAM}_y.h5.gz"), "gunzip {root}/camelyonpatch_level_2"),
-    "patch_camelyon swapped": (moved(f"{PCAM}_y.h5", f"{PCAM}_x.h5"), "{root}/camelyonpatch_level_2_split_train_x"),
-    "eurosat class": (gone("2750/Forest"), "9 folders, not one for each of 10 classes"),
-    "eurosat bands": (moved("2750", "EuroSATallBands"), "the version in colour"),
-    "resisc45 class": (gone("NWPU-RESISC45/palace"), "44 folders, not one for each of 45 classes"),
-    "diabetic_retinopathy raw": (huge, "3888 by 2592 pixels, but processed images have 540 at most"),
-    "diabetic_retinopathy level": (holds("trainLabels.csv", "image,level\n10_left,5\n"), "10_left has the label 5"),
-    "diabetic_retinopathy image": (gone("train/10_right.jpeg"), "1 of 2 images are missing, the first 10_right.jpeg"),
+    "patch_camelyon gzip": (move(f"{PCAM}_y.h5", f"{PCAM}_y.h5.gz"), "gunzip {root}/camelyonpatch_level_2"),
+    "patch_camelyon swapped": (move(f"{PCAM}_y.h5", f"{PCAM}_x.h5"), "{root}/camelyonpatch_level_2_split_train_x"),
+    "eurosat class": (remove("2750/Forest"), "9 folders, not one for each of 10 classes"),
+    "eurosat bands": (move("2750", "EuroSATallBands"), "the version in colour"),
+    "resisc45 class": (remove("NWPU-RESISC45/palace"), "44 folders, not one for each of 45 classes"),
+    "diabetic_retinopathy raw": (write_huge, "3888 by 2592 pixels, but processed images have 540 at most"),
+    "diabetic_retinopathy level": (write("trainLabels.csv", "image,level\n10_left,5\n"), "10_left has the label 5"),
+    "diabetic_retinopathy image": (remove("train/10_right.jpeg"), "1 of 2 images are missing, the first 10_right.jpeg"),
     "clevr cut": (cut(SCENES), "scenes.json is not as published: JSONDecodeError"),
-    "clevr depth": (replaced(SCENES, "90, 10.5]", "90]"), "scenes.json is not as published"),
-    "clevr image": (gone("CLEVR_v1.0/images/train/CLEVR_train_000001.png"), "1 of 3 images are missing, the first C"),
+    "clevr depth": (replace(SCENES, "90, 10.5]", "90]"), "scenes.json is not as published"),
+    "clevr image": (remove("CLEVR_v1.0/images/train/CLEVR_train_000001.png"), "1 of 3 images are missing, the first C"),
     "dmlab cut": (cut(TFRECORD), "it ends within the record at byte"),
-    "dmlab length": (holds(TFRECORD, bytes(16)), "the length of the record at byte 0 does not match its checksum"),
-    "dmlab fields": (holds(TFRECORD, records.encode_record(b"\x0a\x09")),
+    "dmlab length": (write(TFRECORD, bytes(16)), "the length of the record at byte 0 does not match its checksum"),
+    "dmlab fields": (write(TFRECORD, records.encode_record(b"\x0a\x09")),
                      "a field of 9 bytes does not fit its message"),
-    "dmlab label": (holds(TFRECORD, frame(label=6)), "a has the label 6, not one of the classes 0 to 5"),
+    "dmlab label": (write(TFRECORD, encode_frame(label=6)), "a has the label 6, not one of the classes 0 to 5"),
     "dsprites cut": (cut(NPZ), "is not as published: BadZipFile"),
-    "dsprites order": (sprites(latents_classes=np.zeros((2, 6), np.int64)), "not in the order of their factors"),
-    "dsprites pickle": (sprites(latents_classes=np.array([None])), "Object arrays cannot be loaded"),
-    "dsprites shape": (sprites(imgs=np.zeros((2, 32, 32), np.uint8)), "imgs is [2, 32, 32] of uint8, not [N, 64, 64]"),
-    "kitti image": (gone("training/image_2"), "{root}/data_object_image_2/training/image_2"),
-    "kitti labels": (gone("training/label_2/000000.txt"), "000000.txt is not as published: FileNotFoundError"),
-    "kitti line": (holds("training/label_2/000000.txt", "Car 0.00 0"), "000000.txt is not as published: IndexError"),
-    "kitti order": (holds("mapping/train_rand.txt", "1,41"), "it names lines 1 to 41 of 40"),
-    "kitti text": (holds("mapping/train_rand.txt", "<html>"), "train_rand.txt is not as published: ValueError"),
-    "smallnorb magic": (holds(DAT, bytes(24)), "it starts with 0x00000000, which is no matrix of bytes or integers"),
+    "dsprites order": (write_sprites(latents_classes=np.zeros((2, 6), np.int64)), "not in the order of their factors"),
+    "dsprites pickle": (write_sprites(latents_classes=np.array([None])), "Object arrays cannot be loaded"),
+    "dsprites shape": (write_sprites(imgs=np.zeros((2, 32, 32), np.uint8)),
+                       "imgs is [2, 32, 32] of uint8, not [N, 64, 64]"),
+    "kitti image": (remove("training/image_2"), "{root}/data_object_image_2/training/image_2"),
+    "kitti labels": (remove("training/label_2/000000.txt"), "000000.txt is not as published: FileNotFoundError"),
+    "kitti line": (write("training/label_2/000000.txt", "Car 0.00 0"), "000000.txt is not as published: IndexError"),
+    "kitti order": (write("mapping/train_rand.txt", "1,41"), "it names lines 1 to 41 of 40"),
+    "kitti text": (write("mapping/train_rand.txt", "<html>"), "train_rand.txt is not as published: ValueError"),
+    "smallnorb magic": (write(DAT, bytes(24)), "it starts with 0x00000000, which is no matrix of bytes or integers"),
     "smallnorb cut": (cut(DAT), "dat.mat is not as published: ValueError"),
-    "smallnorb rows": (holds(INFO, encode_norb_matrix(np.zeros((2, 4), "<i4"))),
+    "smallnorb rows": (write(INFO, encode_norb_matrix(np.zeros((2, 4), "<i4"))),
                        "3 images, but the info file beside it"),
-    "smallnorb swapped": (moved(INFO, DAT), "[3, 4], not [N, 2, 96, 96]"),
-    "smallnorb angle": (holds(INFO, encode_norb_matrix(np.full((3, 4), 36, "<i4"))),
+    "smallnorb swapped": (move(INFO, DAT), "[3, 4], not [N, 2, 96, 96]"),
+    "smallnorb angle": (write(INFO, encode_norb_matrix(np.full((3, 4), 36, "<i4"))),
                         "0 has the label_azimuth 18, not"),
 }  # fmt: skip
 
