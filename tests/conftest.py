@@ -22,7 +22,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exempt all that was imported from garbage collection, which takes a fifth of the time to compose otherwise."""
+    """Exempt imported modules from garbage collection, which otherwise takes a fifth of the time of composing."""
     gc.collect()
     gc.freeze()
 

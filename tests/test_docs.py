@@ -1,4 +1,4 @@
-"""The page of protocols, docs/protocols.md, speaks of what there is."""
+"""The files, tests and reference vectors that docs/protocols.md names exist."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Errors carry the option at fault; a wrong name is answered with the nearest ones."""
+"""Errors carry the option at fault; a wrong name is reported with the nearest ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The files that docs/extending.md adds in front of the reader work as they stand there."""
+"""The examples of docs/extending.md work as they are printed."""
 
 import json
 import os

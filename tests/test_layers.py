@@ -1,4 +1,4 @@
-"""Imports point one way, torch loads late, and one room touches each outside thing."""
+"""Rooms import rooms below them only, torch is imported late, and each outside package has its owners."""
 
 import ast
 import subprocess
@@ -43,7 +43,7 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "scipy": ("data", "probes.ridge"),
     "sklearn": ("probes.logistic", "data.sources.synthetic"),
 }
-TALKS = ("runtime.distributed",)  # may use torch.distributed
+DISTRIBUTED = ("runtime.distributed",)  # may use torch.distributed
 
 
 def name_of(file: Path) -> str:
@@ -55,7 +55,7 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file): ast.parse(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports(nodes) -> set[str]:
+def imported_names(nodes) -> set[str]:
     """Return the dotted names that import statements name; ``from a import b`` is a.b where that is a module."""
     names = set()
     for node in nodes:
@@ -63,12 +63,12 @@ def imports(nodes) -> set[str]:
             names |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            whole = [f"{node.module}.{alias.name}" for alias in node.names]
-            names |= {w if w.removeprefix("vitrun.") in MODULES else node.module for w in whole}
+            targets = [f"{node.module}.{alias.name}" for alias in node.names]
+            names |= {name if name.removeprefix("vitrun.") in MODULES else node.module for name in targets}
     return names
 
 
-def at_the_top(tree: ast.Module) -> list[ast.AST]:
+def nodes_run_on_import(tree: ast.Module) -> list[ast.AST]:
     """Return all nodes that run on import: those outside functions."""
     nodes, todo = [], [tree]
     while todo:
@@ -79,8 +79,8 @@ def at_the_top(tree: ast.Module) -> list[ast.AST]:
     return nodes
 
 
-def own(names: set[str]) -> set[str]:
-    """Return the modules of the package among ``names``, without its name."""
+def package_modules(names: set[str]) -> set[str]:
+    """Return the modules of the package among ``names``, without the prefix ``vitrun.``."""
     return {name.removeprefix("vitrun.") for name in names if name.startswith("vitrun.")}
 
 
@@ -102,7 +102,7 @@ def test_every_command_has_a_module():
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_rooms_below_it(room):
     for module in (name for name in MODULES if within(name, (room,))):
-        used = {name.split(".")[0] for name in own(imports(ast.walk(MODULES[module])))} - {room}
+        used = {name.split(".")[0] for name in package_modules(imported_names(ast.walk(MODULES[module])))} - {room}
         wrong = used - set(ROOMS[ROOMS.index(room) + 1 :])
         assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
 
@@ -111,12 +111,16 @@ def test_the_readers_of_originals_do_not_import_the_runner():
     folder = "data.sources.vtab.originals"
     allowed = {"errors", "data.sources.messages", "data.sources.folders"}
     for module in (name for name in MODULES if name.startswith(f"{folder}.")):
-        wrong = {name for name in own(imports(ast.walk(MODULES[module]))) if not name.startswith(folder)} - allowed
+        wrong = {
+            name for name in package_modules(imported_names(ast.walk(MODULES[module]))) if not name.startswith(folder)
+        } - allowed
         assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
 
 
 def test_imports_have_no_cycle():
-    graph = {name: own(imports(at_the_top(tree))) - {name} for name, tree in MODULES.items()}
+    graph = {
+        name: package_modules(imported_names(nodes_run_on_import(tree))) - {name} for name, tree in MODULES.items()
+    }
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -125,26 +129,26 @@ def test_imports_have_no_cycle():
 
 @pytest.mark.parametrize("package", OWNERS)
 def test_each_outside_package_is_imported_by_its_owners_only(package):
-    used = {module: {name.split(".")[0] for name in imports(ast.walk(tree))} for module, tree in MODULES.items()}
+    used = {module: {name.split(".")[0] for name in imported_names(ast.walk(tree))} for module, tree in MODULES.items()}
     users = {module for module, packages in used.items() if package in packages}
     assert users and not {module for module in users if not within(module, OWNERS[package])}
 
 
 def test_one_module_uses_torch_distributed():
-    def knows(tree: ast.Module) -> bool:
+    def uses_distributed(tree: ast.Module) -> bool:
         nodes = list(ast.walk(tree))
         froms = {f"{n.module}.{alias.name}" for n in nodes if isinstance(n, ast.ImportFrom) for alias in n.names}
         named = froms | {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
         named |= {ast.unparse(n) for n in nodes if isinstance(n, ast.Attribute)}
         return any(name.startswith("torch.distributed") for name in named)
 
-    assert tuple(name for name, tree in MODULES.items() if knows(tree)) == TALKS
+    assert tuple(name for name, tree in MODULES.items() if uses_distributed(tree)) == DISTRIBUTED
 
 
 @pytest.mark.parametrize("room", LIGHT)
 def test_rooms_that_the_command_line_needs_import_nothing_slow(room):
     for module in (name for name in MODULES if within(name, (room,))):
-        slow = {name.split(".")[0] for name in imports(at_the_top(MODULES[module]))} & SLOW
+        slow = {name.split(".")[0] for name in imported_names(nodes_run_on_import(MODULES[module]))} & SLOW
         assert not slow, f"vitrun.{module} imports {', '.join(sorted(slow))}"
 
 
@@ -170,4 +174,4 @@ def test_no_test_file_imports_another():
     names = {file.stem for file in tests}
     for file in tests:
         nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        assert not {part for name in imports(nodes) for part in name.split(".")} & names, file
+        assert not {part for name in imported_names(nodes) for part in name.split(".")} & names, file

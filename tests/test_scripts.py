@@ -13,9 +13,9 @@ OURS = ("vitrun", "helpers")
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 
 
-def chains(tree: ast.Module) -> set[str]:
+def imported_names(tree: ast.Module) -> set[str]:
     """Return the dotted names of what a script takes from vitrun and helpers: its imports and their attributes."""
-    here = {
+    imported = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in OURS
@@ -23,7 +23,10 @@ def chains(tree: ast.Module) -> set[str]:
     }
     dotted = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     attributes = (name.split(".") for name in dotted if re.fullmatch(r"[\w.]+", name))  # of names, not of calls
-    return {*here.values(), *(".".join([here[first], *rest]) for first, *rest in attributes if first in here)}
+    return {
+        *imported.values(),
+        *(".".join([imported[first], *rest]) for first, *rest in attributes if first in imported),
+    }
 
 
 def name_exists(name: str) -> bool:
@@ -50,4 +53,4 @@ def is_module(name: str) -> bool:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_every_name_that_a_script_imports_exists(script):
-    assert not [name for name in chains(ast.parse(script.read_text(encoding="utf-8"))) if not name_exists(name)]
+    assert not [name for name in imported_names(ast.parse(script.read_text("utf-8"))) if not name_exists(name)]

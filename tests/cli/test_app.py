@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes, their output and exit status."""
+"""The command line in real processes: output and exit status."""
 
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def test_a_user_error_ends_with_status_2_and_one_line(python_m_vitrun, vitrun, t
         == "vitrun pretrain: Unknown option 'lr'. Did you mean optim.lr?\n"
     )
     assert "Write optim.lr=0.1" in read_error_line(vitrun("pretrain", "--lr", "0.1"), 2)
-    assert not list(tmp_path.iterdir()), "and nothing was written"
+    assert not list(tmp_path.iterdir()), "nothing is written"
 
 
 def test_an_unknown_command_ends_with_status_2_and_the_nearest(vitrun):
@@ -117,10 +117,10 @@ def test_a_flag_that_a_command_does_not_have_is_refused(vitrun, tmp_path, argume
     assert not list(tmp_path.iterdir())
 
 
-WORDS = [
+COMPLETIONS = [
     ("vitrun pre", 1, ["pretrain"]),
     ("vitrun pretrain model=vit_na", 2, ["model=vit_nano8"]),
-    ("vitrun pretrain model = vit_na", 4, ["vit_nano8"]),  # as bash itself cuts it
+    ("vitrun pretrain model = vit_na", 4, ["vit_nano8"]),  # as bash splits it
     ("vitrun pretrain optim = ", 4, ["adam", "adamw", "sgd"]),
     ("vitrun finetune optim.l", 2, ["optim.lr="]),
     ("vitrun data cif", 2, ["cifar10", "cifar100"]),
@@ -128,7 +128,7 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize("line, place, offered", WORDS, ids=[line for line, *_ in WORDS])
-def test_completion_in_bash_offers_commands_options_and_choices(vitrun, line, place, offered):
-    done = vitrun(_VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(place))
+@pytest.mark.parametrize("line, position, offered", COMPLETIONS, ids=[line for line, *_ in COMPLETIONS])
+def test_completion_in_bash_offers_commands_options_and_choices(vitrun, line, position, offered):
+    done = vitrun(_VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(position))
     assert done.stdout.split() == offered, done.stderr

@@ -1,4 +1,4 @@
-"""``--config-dir``: help, completion, errors and the jobs of ``-m`` all see the files of the folder."""
+"""``--config-dir``: help, completion, errors and the jobs of ``-m`` use the files of the folder."""
 
 import re
 
@@ -13,7 +13,7 @@ PROTOCOL = (
 
 @pytest.fixture
 def configs(tmp_path):
-    """Write a protocol of one's own; return the flag that names its folder, which is not conf."""
+    """Write a protocol to a folder other than ./conf; return the flag that names the folder."""
     (tmp_path / "configs/protocol").mkdir(parents=True)
     (tmp_path / "configs/protocol/two.yaml").write_text(PROTOCOL)
     return ["--config-dir", "configs"]

@@ -28,7 +28,7 @@ def test_a_sweep_is_checked_before_its_first_job(vitrun, tmp_path):
 
 
 def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
-    # Damaged weights are found when the job reads them: this is their test too, since a process costs seconds.
+    # Damaged weights are found when a job loads them: tested here too, since a process takes seconds to start.
     (tmp_path / "half.safetensors").write_bytes(b"\x00" * 7)
     done = vitrun("fewshot", "-m", *FEWSHOT[1:], "res=32", "init=half.safetensors,random:vit_nano8", "--json")
     lines = done.stderr.splitlines()
@@ -79,16 +79,14 @@ def test_ctrl_c_stops_a_sweep_which_names_failed_jobs_and_can_be_continued(tmp_p
     errors = process.communicate()[1]
     assert process.returncode == 130 and "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("Stopped. To continue: vitrun pretrain -m data.train_images=64 ")
-    assert any((metrics.parent / "checkpoints").iterdir()), "what it had done is saved"
+    assert any((metrics.parent / "checkpoints").iterdir()), "the interrupted job saved a checkpoint"
     (failed,) = re.findall(r"vitrun pretrain .*optim.lr=1e30 failed: exit status 5, see (.*)", errors)
     assert "stopped: Step " in (tmp_path / failed).read_text()
 
 
 def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
-    names = iter(["pretrain-a-b-1", "pretrain-a-b-1"])
-    monkeypatch.setattr(
-        "vitrun.runs.lookup.find_latest_run", lambda runs, command: next(names)
-    )  # a third would be another's
+    names = iter(["pretrain-a-b-1", "pretrain-a-b-1"])  # a third lookup could find a newer run
+    monkeypatch.setattr("vitrun.runs.lookup.find_latest_run", lambda runs, command: next(names))
     started = []
     monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides, silent: started.append(overrides) or 0)
     overrides = ["seed=0,1", "data=digits", f"runs={tmp_path}"]

@@ -1,4 +1,4 @@
-"""Each command, end to end on a few images, after one another."""
+"""Each command runs end to end on a few images, one after another."""
 
 import json
 
@@ -48,7 +48,7 @@ def test_the_five_commands_follow_each_other(run_command, tmp_path, capsys):
     assert (tmp_path / "table.csv").exists() and json.loads((tmp_path / "table.json").read_text())
 
 
-UNFIT = [
+UNBUILDABLE = [
     ("pretrain", ["model=timm", "model.name=resnet5O"], "Unknown timm model 'resnet5O'"),
     ("pretrain", ["model=timm", "model.name=convnext_atto", "res=8"], "res=8: convnext_atto does not take images"),
     ("pretrain", ["model=timm", "model.name=vit_tiny_r_s16_p8_224", "res=40"], "at res=40: the size does not fit"),
@@ -60,11 +60,13 @@ UNFIT = [
 
 
 @pytest.mark.parametrize(
-    "command, overrides, sentence", UNFIT, ids=[" ".join([command, *overrides]) for command, overrides, _ in UNFIT]
+    "command, overrides, sentence",
+    UNBUILDABLE,
+    ids=[" ".join([command, *overrides]) for command, overrides, _ in UNBUILDABLE],
 )
 def test_a_network_that_cannot_be_built_is_refused_before_the_data_is_opened(
     command, overrides, sentence, run_command, tmp_path
 ):
     with pytest.raises(UserError, match=sentence):
         run_command(command, *overrides, "data=folder", f"data.path={tmp_path}")  # which has no images
-    assert not any((tmp_path / "runs").glob("*")), "nothing is left behind"
+    assert not any((tmp_path / "runs").glob("*")), "no folder is left"

@@ -1,4 +1,4 @@
-"""compare: which runs are averaged, and how their values are shown."""
+"""compare: which runs are averaged, and how values are shown."""
 
 import json
 

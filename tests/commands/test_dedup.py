@@ -1,4 +1,4 @@
-"""dedup finds copies between a training and a test set, whatever was done to them, and nothing else."""
+"""dedup finds changed copies between a training and a test set, and nothing else."""
 
 from io import BytesIO
 from pathlib import Path
@@ -17,27 +17,27 @@ from vitrun.runs import run
 NUMBER = 24  # of drawn scenes
 
 
-def encoded(image: np.ndarray, kind: str, quality: int = 75) -> bytes:
+def encode(image: np.ndarray, kind: str, quality: int = 75) -> bytes:
     buffer = BytesIO()
     Image.fromarray(image).save(buffer, kind, quality=quality)
     return buffer.getvalue()
 
 
-def decoded(image: np.ndarray, quality: int) -> np.ndarray:
-    return np.array(Image.open(BytesIO(encoded(image, "jpeg", quality))))
+def recompress(image: np.ndarray, quality: int) -> np.ndarray:
+    return np.array(Image.open(BytesIO(encode(image, "jpeg", quality))))
 
 
-def smaller(image: np.ndarray) -> np.ndarray:
+def shrink(image: np.ndarray) -> np.ndarray:
     return np.array(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR))
 
 
-# What may be done to a copy: how it is then found.
+# Each change of a copy, and how the copy is found.
 COPIES = {
     "nothing": (lambda image: image, "exact"),
-    "JPEG again": (lambda image: decoded(image, 50), "near"),
+    "JPEG again": (lambda image: recompress(image, 50), "near"),
     "brighter": (lambda image: (image * 0.8 + 40).astype(np.uint8), "near"),
     "a pixel aside": (lambda image: np.roll(image, 1, axis=1), "near"),
-    "smaller": (smaller, "near"),
+    "smaller": (shrink, "near"),
     "without colour": (lambda image: np.array(Image.fromarray(image).convert("L").convert("RGB")), "near"),
     "mirrored": (lambda image: image[:, ::-1], "mirrored"),
     "upside down": (lambda image: image[::-1], None),
@@ -45,36 +45,36 @@ COPIES = {
 }
 
 
-def folder(root: Path, test: list[np.ndarray], train: list[np.ndarray]) -> Path:
-    """Images as PNG in class folders: the even ones of class a, the others of class b."""
+def write_folder(root: Path, test: list[np.ndarray], train: list[np.ndarray]) -> Path:
+    """Write images as PNG in class folders, even ones in class a and odd ones in b; return ``root``."""
     for part, images in (("test", test), ("train", train)):
         for number, image in enumerate(images):
             file = root / part / "ab"[number % 2] / f"{number:03d}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(encoded(np.ascontiguousarray(image), "png"))
+            file.write_bytes(encode(np.ascontiguousarray(image), "png"))
     return root
 
 
-def pairs(recipe) -> list[dict]:
-    return pyarrow.parquet.read_table(place(recipe) / "duplicates.parquet").to_pylist()
+def load_pairs(recipe) -> list[dict]:
+    return pyarrow.parquet.read_table(folder_of(recipe) / "duplicates.parquet").to_pylist()
 
 
-def place(recipe, command: str = "dedup") -> Path:
+def folder_of(recipe, command: str = "dedup") -> Path:
     return recipe.runs / run.run_name(command, recipe)
 
 
 @pytest.fixture
 def doubled(tmp_path) -> Path:
-    """A folder whose first test images are copies of the training images of the same number, each made otherwise."""
+    """Write a folder whose first test images are copies of training images, each changed in another way."""
     train = make_scenes(NUMBER, 0)
     copies = [change(train[number]) for number, (change, _) in enumerate(COPIES.values())]
-    return folder(tmp_path / "doubled", [*copies, *make_scenes(6, 1)], list(train))
+    return write_folder(tmp_path / "doubled", [*copies, *make_scenes(6, 1)], list(train))
 
 
 def test_each_kind_of_copy_is_found_and_nothing_else(run_command, doubled):
     recipe, result = run_command("dedup", "data=folder", f"data.path={doubled}")
     kinds = {}
-    for pair in pairs(recipe):
+    for pair in load_pairs(recipe):
         assert pair["test"] == pair["train"], "copies have the number of their original"
         kinds.setdefault(int(pair["test"][2:5]), []).append(pair["how"])
     expected = {
@@ -88,38 +88,40 @@ def test_each_kind_of_copy_is_found_and_nothing_else(run_command, doubled):
         "exact": 1, "near": count, "duplicates": count, "test_images": len(COPIES) + 6, "excluded": count,
         "train_images": NUMBER,
     }  # fmt: skip
-    excluded = (place(recipe) / "exclude.txt").read_text().splitlines()
-    assert sorted(excluded) == sorted({pair["train"] for pair in pairs(recipe)})
+    excluded = (folder_of(recipe) / "exclude.txt").read_text().splitlines()
+    assert sorted(excluded) == sorted({pair["train"] for pair in load_pairs(recipe)})
 
 
 def test_an_image_that_cannot_be_decoded_is_named_and_matches_no_other(run_command, doubled):
     (doubled / "train/a/000.png").write_bytes(b"<html>404</html>")
     (doubled / "train/a/002.png").write_bytes(b"<html>500</html>")
     recipe, result = run_command("dedup", "data=folder", f"data.path={doubled}")
-    assert not {"a/000.png", "a/002.png"} & {pair["train"] for pair in pairs(recipe)} and result["duplicates"]
-    assert "compared by its bytes alone: a/000.png is not a readable image" in (place(recipe) / "log.txt").read_text()
+    assert not {"a/000.png", "a/002.png"} & {pair["train"] for pair in load_pairs(recipe)} and result["duplicates"]
+    assert (
+        "compared by its bytes alone: a/000.png is not a readable image" in (folder_of(recipe) / "log.txt").read_text()
+    )
 
 
 def test_a_mirrored_copy_counts_only_where_training_mirrors(run_command, doubled):
     recipe, _ = run_command("dedup", "data=folder", f"data.path={doubled}", "data.flip=false")
-    assert {pair["how"] for pair in pairs(recipe)} == {"exact", "near"}
+    assert {pair["how"] for pair in load_pairs(recipe)} == {"exact", "near"}
 
 
 def test_features_find_copies_and_more_of_them_at_a_lower_similarity(run_command, doubled):
     overrides = ("data=folder", f"data.path={doubled}", "init=random:vit_nano8", "res=32", "precision=fp32")
     recipe, result = run_command("dedup", *overrides, "similarity=0.999")
-    matches = {pair["test"]: pair["train"] for pair in pairs(recipe) if pair["how"] == "features"}
+    matches = {pair["test"]: pair["train"] for pair in load_pairs(recipe) if pair["how"] == "features"}
     assert result["features"] == len(matches) >= 1 and matches["a/000.png"] == "a/000.png"
     assert run_command("dedup", *overrides, "similarity=0.5")[1]["features"] >= result["features"]
 
 
 def test_hashes_of_a_training_set_are_computed_once_for_all_test_sets(run_command, doubled, tmp_path):
     overrides = ("data=folder", f"data.path={doubled}")
-    other = folder(tmp_path / "other", list(make_scenes(4, 0)), list(make_scenes(4, 5)))
+    other = write_folder(tmp_path / "other", list(make_scenes(4, 0)), list(make_scenes(4, 5)))
     run_command("dedup", *overrides)
     recipe, result = run_command("dedup", *overrides, "against=folder", f"against.path={other}")
     assert (result["exact"], result["duplicates"], result["test_images"]) == (4, 4, 4)
-    assert (place(recipe) / "log.txt").read_text().count("hashes of 24 images read from") == 1
+    assert (folder_of(recipe) / "log.txt").read_text().count("hashes of 24 images read from") == 1
     assert len(list((tmp_path / "runs" / "hashes").iterdir())) == 3
 
 
@@ -132,15 +134,15 @@ def test_pretraining_leaves_out_the_duplicates_of_a_dedup_run(run_command, doubl
     overrides = ("data=folder", f"data.path={doubled}")
     searched, counts = run_command("dedup", *overrides)
     training = (*overrides, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
-    whole, _ = run_command("pretrain", *training)
-    for exclude in (run.run_name("dedup", searched), str(place(searched) / "exclude.txt")):
+    unfiltered, _ = run_command("pretrain", *training)
+    for exclude in (run.run_name("dedup", searched), str(folder_of(searched) / "exclude.txt")):
         recipe, _ = run_command("pretrain", *training, f"exclude={exclude}")
-        log = (place(recipe, "pretrain") / "log.txt").read_text()
+        log = (folder_of(recipe, "pretrain") / "log.txt").read_text()
         left = NUMBER - counts["excluded"]
         assert f"left out: {counts['excluded']} of {NUMBER} training images" in log
         assert f"{left} training and" in log
-        abouts = [(place(r, "pretrain") / "about.json").read_text() for r in (whole, recipe)]
-        assert len({text.partition('"train_data"')[2][:22] for text in abouts}) == 2, "another fingerprint"
+        texts = [(folder_of(r, "pretrain") / "about.json").read_text() for r in (unfiltered, recipe)]
+        assert len({text.partition('"train_data"')[2][:22] for text in texts}) == 2, "the fingerprint differs"
 
 
 def test_a_list_of_other_images_is_refused(run_command, doubled, tmp_path):
@@ -158,8 +160,8 @@ def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):
     run_command("pretrain", *overrides, "model=vit_nano8", "batch=8", "steps=2", "warmup=0")
     searched, counts = run_command("dedup", *overrides)
     recipe, result = run_command("eval", f"dedup={run.run_name('dedup', searched)}")
-    answers = pyarrow.parquet.read_table(place(recipe, "eval") / "preds.parquet").to_pylist()
-    dups = {pair["test"] for pair in pairs(searched)}
+    answers = pyarrow.parquet.read_table(folder_of(recipe, "eval") / "preds.parquet").to_pylist()
+    dups = {pair["test"] for pair in load_pairs(searched)}
     right = {answer["id"]: answer["label"] == answer["top5"][0] for answer in answers}
     assert result["dups"] == counts["duplicates"] == len(dups)
     assert result["top1"] == pytest.approx(np.mean(list(right.values())))
@@ -178,7 +180,7 @@ def test_eval_accepts_a_dedup_run_of_the_same_images_with_bad_ones_and_refuses_o
     override = f"dedup={run.run_name('dedup', searched)}"
     _, result = run_command("eval", override, "bad_images=skip")
     assert result["images_used"] == 14 and result["dups"] == counts["duplicates"] > 0
-    others = folder(tmp_path / "others", list(make_scenes(15, 7)), list(make_scenes(4, 8)))
+    others = write_folder(tmp_path / "others", list(make_scenes(15, 7)), list(make_scenes(4, 8)))
     with pytest.raises(UserError, match="this run looked for other test images"):
         run_command("eval", override, f"data.path={others}")
 

@@ -1,4 +1,4 @@
-"""evaluate: data and view are those of the run, unless overridden."""
+"""evaluate: data and view come from the run unless overridden."""
 
 import shutil
 from dataclasses import replace
@@ -14,15 +14,15 @@ from vitrun.errors import UserError
 
 
 def test_eval_takes_the_view_of_the_run_unless_overridden(run_command):
-    seen = ("view.resize=small", "view.crop=0.5", "view.antialias=false")
-    _, trained = run_command("pretrain", *TINY, *seen)
+    view = ("view.resize=small", "view.crop=0.5", "view.antialias=false")
+    _, trained = run_command("pretrain", *TINY, *view)
     recipe, result = run_command("eval")
     assert (recipe.view.resize, recipe.view.crop, recipe.view.antialias) == ("small", 0.5, False)
     assert (result["top1"], result["loss"]) == (trained["top1"], pytest.approx(trained["loss"], rel=1e-3))
-    other, whole = run_command("eval", "view.crop=1")
-    assert (other.view.resize, other.view.crop) == ("small", 1.0) and whole["loss"] != result["loss"]
-    untold = resolve.resolve_recipe("eval", ["init=random:vit_nano8", "data=digits"])
-    assert (untold.view.resize, untold.view.crop, untold.view.antialias) == ("square", 1.0, True)
+    other, uncropped = run_command("eval", "view.crop=1")
+    assert (other.view.resize, other.view.crop) == ("small", 1.0) and uncropped["loss"] != result["loss"]
+    defaults = resolve.resolve_recipe("eval", ["init=random:vit_nano8", "data=digits"])
+    assert (defaults.view.resize, defaults.view.crop, defaults.view.antialias) == ("square", 1.0, True)
 
 
 def test_eval_takes_the_data_of_the_run_with_what_the_overrides_change(run_command):
@@ -58,10 +58,10 @@ def test_other_class_names_cause_a_warning_and_another_order_an_error(run_comman
     run_command("eval", "data=folder", f"data.path={other}", "batch=5")
     assert "matched by order" not in capsys.readouterr().err, "the same names in the same order"
     with pytest.raises(UserError, match="on these classes in another order: its class 0 is cat, here it is dog"):
-        check_class_names(("cat", "dog"), replace(opened_split(other), classes=("dog", "cat")), "it", print)
+        check_class_names(("cat", "dog"), replace(open_test_split(other), classes=("dog", "cat")), "it", print)
 
 
-def opened_split(root: Path) -> data.Split:
+def open_test_split(root: Path) -> data.Split:
     return data.open_split(
         resolve.resolve_recipe("eval", ["init=random:vit_nano8", "data=folder", f"data.path={root}"]).data, "test"
     )

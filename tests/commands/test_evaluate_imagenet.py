@@ -1,4 +1,4 @@
-"""evaluate on ImageNet's other test sets: several labels, none, and subsets of the classes."""
+"""evaluate on ImageNet's other test sets: several labels or none, and subsets of the classes."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ from vitrun.runs import run
 
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory) -> str:
-    """The file of a small network with answers in all 1,000 classes of ImageNet."""
+    """Return a file of a small network with the 1,000 classes of ImageNet."""
     torch.manual_seed(0)
     row = tables.load_model_rows()["vit_nano8"]
     network = build(row, 1000, 16)
@@ -33,21 +33,21 @@ def thousand(tmp_path_factory) -> str:
     return str(file)
 
 
-def logits(init: str, split: data.Split) -> torch.Tensor:
-    """The network's own answers to every image: [N, 1000]."""
+def compute_logits(init: str, split: data.Split) -> torch.Tensor:
+    """Return the network's logits of every image: [N, 1000]."""
     network = models.load(init).network.eval()
     with torch.inference_mode():
         return network(next(data.test_batches(split, CenterCropView(16), len(split))).images)
 
 
-def answered(recipe) -> dict:
-    """What a finished ``eval`` wrote of every image."""
+def load_predictions(recipe) -> dict:
+    """Return the predictions of a finished ``eval``, by column."""
     return pyarrow.parquet.read_table(recipe.runs / run.run_name("eval", recipe) / "preds.parquet").to_pydict()
 
 
 def test_an_image_without_real_labels_is_not_counted(run_command, thousand, tmp_path):
     names, labels = [validation_file_name(number) for number in range(1, 13)], list(range(12))
-    likeliest = logits(
+    likeliest = compute_logits(
         thousand, open_data_row("imagenet", write_validation_set(tmp_path / "a", names, labels), test_images=12)
     ).argmax(1)
     right = [[int(top), 5] if n < 5 else [(int(top) + 1) % 1000] if n < 8 else [] for n, top in enumerate(likeliest)]
@@ -57,9 +57,9 @@ def test_an_image_without_real_labels_is_not_counted(run_command, thousand, tmp_
     recipe, result = run_command("eval", "data=imagenet_real", *overrides)
     assert result["top1"] == 5 / 8 and (result["images_used"], result["images_expected"]) == (8, 12)
     assert "loss" not in result
-    answers = answered(recipe)
-    assert answers["right"] == right and answers["label"] == labels
-    hits = [bool({*top} & {*accepted}) for top, accepted in zip(answers["top5"], right) if accepted]
+    predictions = load_predictions(recipe)
+    assert predictions["right"] == right and predictions["label"] == labels
+    hits = [bool({*top} & {*accepted}) for top, accepted in zip(predictions["top5"], right) if accepted]
     assert result["top5"] == pytest.approx(np.mean(hits))
 
     same, other = (run_command("eval", "data=imagenet", *overrides, *more) for more in (["data.labels=real"], []))
@@ -87,8 +87,8 @@ def test_a_model_of_a_thousand_classes_predicts_among_the_two_hundred(name, run_
     recipe, result = run_command("eval", f"init={thousand}", *overrides)
     split = data.open_split(recipe.data, "test")
     assert split.labels.tolist() == list(range(200)) and split.classes == tuple(SYNSETS[label] for label in chosen)
-    among = logits(thousand, split)[:, chosen]
-    assert answered(recipe)["top5"] == among.topk(5).indices.tolist()
+    among = compute_logits(thousand, split)[:, chosen]
+    assert load_predictions(recipe)["top5"] == among.topk(5).indices.tolist()
     assert result["top1"] == pytest.approx((among.argmax(1).numpy() == split.labels).mean())
     loss = torch.nn.functional.cross_entropy(among, torch.arange(200))
     assert result["loss"] == pytest.approx(float(loss), rel=1e-4) and result["images_used"] == 200
@@ -104,13 +104,13 @@ def test_a_model_of_other_classes_is_refused(run_command, tmp_path):
 
 @pytest.fixture
 def objectnet(tmp_path) -> Path:
-    """ObjectNet as its archive has it, small: four folders, of which three are ImageNet's, by four of its classes."""
+    """Write a small ObjectNet as in its archive: four classes, three of which match four classes of ImageNet."""
     root = tmp_path / "objectnet-1.0"
     write_class_folders(root / "images", ["air_freshener", "bench", "chair", "teapot"], count=6)
     (root / "mappings").mkdir()
     titles = {"air_freshener": "Air freshener", "bench": "Bench", "chair": "Chair", "teapot": "Teapot"}
     shared = {"Chair": "label 20, seat; label 30", "Bench": "label 10", "Teapot": "label 40"}
-    lines = [f"label {n}{', seat' * (n == 20)}" for n in range(1000)]  # in the order of 2012, here one further
+    lines = [f"label {n}{', seat' * (n == 20)}" for n in range(1000)]  # in the order of 2012, shifted by one here
     files = {
         "folder_to_objectnet_label.json": json.dumps(titles),
         "objectnet_to_imagenet_1k.json": json.dumps(shared),
@@ -129,7 +129,7 @@ def test_a_prediction_on_objectnet_is_correct_if_it_is_any_matching_class_of_ima
     assert split.classes == ("bench", "chair", "teapot") and np.bincount(split.labels).tolist() == [6, 6, 6]
     assert [set(row) for row in split.imagenet_labels.tolist()] == [{9}, {19, 29}, {39}]
     classes = np.array([9, 19, 29, 39])
-    own = np.array([0, 1, 1, 2])[logits(thousand, split)[:, classes].argmax(1)]
+    own = np.array([0, 1, 1, 2])[compute_logits(thousand, split)[:, classes].argmax(1)]
     assert result["top1"] == pytest.approx((own == split.labels).mean())
     assert result["images_used"] == result["images_expected"] == 18
 

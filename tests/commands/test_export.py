@@ -1,4 +1,4 @@
-"""export: other libraries read what it writes, with the names of the classes."""
+"""export: its files load in other libraries, with the names of the classes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""finetune: what it takes from the run of its weights."""
+"""finetune, from damaged weights."""
 
 import pytest
 

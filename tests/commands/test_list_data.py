@@ -1,4 +1,4 @@
-"""data: the table of data sets, where each comes from, and what is wrong with a folder."""
+"""data: the table of data sets, their sources, and errors in a folder."""
 
 import re
 
@@ -21,7 +21,7 @@ FROM_FILES = [name for name, row in DATA_ROWS.items() if row["source"] == "files
 
 
 def describe(capsys, *overrides: str) -> str:
-    """What ``vitrun data`` prints."""
+    """Return the output of ``vitrun data``."""
     list_data.execute(resolve.resolve_recipe("data", [*overrides]), Screen())
     return capsys.readouterr().out
 
@@ -30,7 +30,7 @@ def describe(capsys, *overrides: str) -> str:
 def test_a_set_on_the_hub_is_pinned_to_a_commit(name):
     row = DATA_ROWS[name]
     assert bool(row["hub"]) == bool(row["revision"]) and re.fullmatch(r"[0-9a-f]{40}", row["revision"] or "0" * 40)
-    assert row["home"] or name in ("folder", "parquet"), "every set says where it comes from"
+    assert row["home"] or name in ("folder", "parquet"), "every set names its source"
 
 
 def test_the_table_fits_120_columns_and_has_a_row_for_every_set(capsys):
@@ -44,7 +44,7 @@ def test_the_table_fits_120_columns_and_has_a_row_for_every_set(capsys):
 def test_a_name_shows_its_row_and_where_it_comes_from(capsys):
     output = describe(capsys, "pets")
     assert "https://www.robots.ox.ac.uk/~vgg/data/pets/" in output and "cifar" not in output and "vtab" not in output
-    assert "https://github.com/hendrycks/imagenet-r" in describe(capsys, "imagenet_r"), "also where it needs a path"
+    assert "https://github.com/hendrycks/imagenet-r" in describe(capsys, "imagenet_r"), "also if it needs a path"
     output = describe(capsys, "vtab")
     assert output.count("| vtab/") == 19 and "cifar10 " not in output
     licences = {
@@ -146,7 +146,7 @@ def test_a_broken_link_is_named(tmp_path, capsys):
     assert error.value.status == ExitCode.DATA
 
 
-OWN = ("folder", "parquet", "shards", "jft300m")  # the rows for images of one's own
+OWN = ("folder", "parquet", "shards", "jft300m")  # rows for a user's own images
 NAMES = [name for name, row in DATA_ROWS.items() if row["source"] in ("files", "shards") and name not in OWN]
 
 

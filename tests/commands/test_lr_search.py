@@ -1,4 +1,4 @@
-"""The paper's whole procedure: a learning rate chosen on held-out images, then a run for each seed, nothing twice."""
+"""The paper's procedure: a learning rate chosen on held-out images, then one run per seed."""
 
 import json
 import os
@@ -21,20 +21,20 @@ FAST = ["init=random:vit_nano8", "res=16", "batch=64", "epochs=null", "steps=3",
 WHOLE = [*FAST, "grid=0.01,0.1", "dev=0.1", "seeds=0,1"]
 
 
-def lines(recipe) -> list[dict]:
-    """What the run of a recipe recorded."""
+def load_metrics(recipe) -> list[dict]:
+    """Return the metrics of the run of a recipe, a dict per line."""
     place = recipe.runs / run.run_name("finetune", recipe)
     return [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
 
 
-def attempts(runs: Path) -> dict[str, int]:
+def count_starts(runs: Path) -> dict[str, int]:
     """Return how often each run was started."""
     return {file.parent.name: file.read_text().count('"started"') for file in runs.glob("*/metrics.jsonl")}
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A finished procedure: its recipe, its result, and each part of a data set that was opened for it."""
+    """Run a search; return its recipe, its result, and the splits that were opened for it."""
     opened = []
     open_split = data.open_split
 
@@ -70,13 +70,13 @@ def test_trials_and_final_runs_equal_single_runs_with_the_same_overrides(done):
         overrides = [*FAST, f"optim.lr={result['lr']}", f"seed={final['seed']}", f"runs={recipe.runs}"]
         place = recipe.runs / run.run_name("finetune", resolve.resolve_recipe("finetune", overrides))
         assert json.loads((place / "result.json").read_text())["result"]["top1"] == final["top1"]
-    assert len(list(recipe.runs.iterdir())) == 2 + 2 + 1, "and the procedure itself is one"
+    assert len(list(recipe.runs.iterdir())) == 2 + 2 + 1, "and the search itself has a folder"
 
 
 def test_the_images_are_opened_once_and_the_test_split_only_after_the_choice(done):
     recipe, _, opened = done
     assert opened == ["train", "test"]
-    assert [line["part"] for line in lines(recipe) if "part" in line] == ["trial", "trial", "final", "final"]
+    assert [line["part"] for line in load_metrics(recipe) if "part" in line] == ["trial", "trial", "final", "final"]
     for place in recipe.runs.glob("*"):
         about = place / "about.json"
         if "score: dev" in (place / "recipe.yaml").read_text():
@@ -85,12 +85,12 @@ def test_the_images_are_opened_once_and_the_test_split_only_after_the_choice(don
 
 def test_finished_parts_are_not_repeated(done):
     recipe, result, _ = done
-    before = attempts(recipe.runs)
-    (recipe.runs / run.run_name("finetune", recipe) / "result.json").unlink()  # as if it was killed before its end
+    before = count_starts(recipe.runs)
+    (recipe.runs / run.run_name("finetune", recipe) / "result.json").unlink()  # as if killed before its end
     last = recipe.runs / run.run_name("finetune", expand.make_final_run(recipe, (result["lr"], 0.0), 1))
     (last / "result.json").unlink()
     assert run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute) == result
-    changed = {name for name, number in attempts(recipe.runs).items() if number != before[name]}
+    changed = {name for name, number in count_starts(recipe.runs).items() if number != before[name]}
     assert changed == {run.run_name("finetune", recipe), last.name} and set(before.values()) == {1}
 
 
@@ -139,13 +139,13 @@ def test_ctrl_c_stops_a_search_and_the_same_command_continues_it(tmp_path):
         )
     assert len(list(tmp_path.glob("*/result.json"))) == 2, "the grid is finished"
     result = run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute)
-    assert result["metrics"]["top1"]["std"] >= 0 and sorted(attempts(tmp_path).values()) == [1, 1, 1, 2, 2]
+    assert result["metrics"]["top1"]["std"] >= 0 and sorted(count_starts(tmp_path).values()) == [1, 1, 1, 2, 2]
 
 
 def test_a_dry_run_estimates_all_runs_and_writes_nothing(run_command, tmp_path):
     _, one = run_command("finetune", *FAST, dry=True)
-    _, whole = run_command("finetune", *WHOLE, dry=True)
-    assert whole["runs"] == 4 and whole["hours"] > one["hours"] and not (tmp_path / "runs").exists()
+    _, search = run_command("finetune", *WHOLE, dry=True)
+    assert search["runs"] == 4 and search["hours"] > one["hours"] and not (tmp_path / "runs").exists()
 
 
 def test_a_single_run_leaves_out_the_held_out_images_and_is_tested_on_the_test_split(run_command):
@@ -167,7 +167,7 @@ WRONG = [
     ("dev=1", "dev=1: must be less than 1"),
     ("data=vtab/pets data.root=/ dev=0.2", "dev=0.2: must be 0"),
     ("data=vtab/pets data.root=/ grid=0.1 data.train=train800", "searches on val200 itself"),
-    # a run of the grid has fewer images than the final ones, so that less of it is left behind the warm-up
+    # a trial has fewer images than the final runs, so fewer steps remain after the warm-up
     (f"data=vtab/dtd data.root=/ grid=0.1,0.2 {EPOCH} warmup=9", f"warmup=9: leaves no step of the 8 {STEPS % 800}"),
     (f"{THOUSAND} grid=0.1,0.2 dev=0.3 {EPOCH} warmup=8", f"warmup=8: leaves no step of the 7 {STEPS % 700}"),
     (f"{THOUSAND} dev=0.3 {EPOCH} warmup=8", f"warmup=8: leaves no step of the 7 {STEPS % 700}"),

@@ -31,7 +31,7 @@ def test_a_dry_run_writes_nothing(run_command, tmp_path):
 
 
 def test_a_dry_run_estimates_by_the_published_sizes_and_downloads_nothing(run_command, monkeypatch):
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # where nothing answers
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # no server
     overrides = ("model=vit_nano8", "data=imagenet", "res=32", "batch=32", "epochs=1", "warmup=1")
     _, result = run_command("pretrain", *overrides, dry=True)
     assert result["steps"] == round(1_281_167 / 32) and result["hours"] > 0
@@ -66,4 +66,4 @@ def test_a_damaged_image_is_named(run_command, photographs):
             "pretrain", "model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=12", "steps=2", "warmup=0"
         )
     assert error.value.status == ExitCode.DATA
-    assert not any((photographs.parent / "runs").iterdir()), "a run that has done nothing leaves nothing"
+    assert not any((photographs.parent / "runs").iterdir()), "a run without a step leaves no folder"

@@ -1,4 +1,4 @@
-"""pretrain on masked patches: any other command goes on from the run."""
+"""pretrain on masked patches: other commands use the run."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""VTAB as a suite: a process a task, what is missing is named, and means are named after what they are of."""
+"""VTAB as a suite: one process per task, missing tasks named, and means over groups and all tasks."""
 
 import re
 import shutil
@@ -32,7 +32,7 @@ COPIES = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """A folder with copies of two originals, of a few images of different sizes each; the others are missing."""
+    """Write copies of two originals, a few images of different sizes each; the other originals are missing."""
     root = tmp_path_factory.mktemp("originals")
     generator = np.random.default_rng(0)
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])})
@@ -59,10 +59,10 @@ def run_command(recipe, screen=Screen(quiet=True)) -> dict:
 
 def test_finished_tasks_are_not_repeated_and_missing_ones_are_named(root, tmp_path, capfd):
     recipe = load(root, tmp_path, "data.tasks=pets,dtd,flowers102")
-    dtd = run_command(expand.expand_suite(recipe)["dtd"])  # as an earlier start, killed after this task, has left it
+    dtd = run_command(expand.expand_suite(recipe)["dtd"])  # as if an earlier start was killed after this task
     result = run_command(recipe, Screen())
     output = capfd.readouterr().out
-    assert "[1/1] flowers102" in output, "dtd is there already"
+    assert "[1/1] flowers102" in output, "dtd is finished already"
     assert result["metrics"]["dtd"] == dtd["metrics"]["top1"]
     assert result["mean"] == pytest.approx((result["dtd"] + result["flowers102"]) / 2)
     assert result["tasks"] == "2/19" and not {"mean19", "natural"} & set(result)
@@ -89,7 +89,7 @@ def test_a_task_whose_original_was_added_is_run_and_finished_tasks_are_not_repea
     shutil.copytree(root / "oxford_flowers102", originals / "oxford_flowers102")
     both = run_command(recipe, Screen())
     output = capfd.readouterr().out
-    assert "[1/1] flowers102" in output, "dtd is there already"
+    assert "[1/1] flowers102" in output, "dtd is finished already"
     assert both["dtd"] == first["dtd"] and both["tasks"] == "2/19" and "missing" not in both
     assert run.Run("finetune", recipe, Screen()).result == both == run_command(recipe, Screen())
     assert "is finished" in capfd.readouterr().out
@@ -145,8 +145,8 @@ def test_a_suite_without_any_original_is_refused(tmp_path):
 
 
 def results(**changes: dict | None) -> dict[str, dict]:
-    """Made-up results of all tasks at two seeds: accuracy n / 100, one more and one less."""
-    whole = {
+    """Return results of all tasks at two seeds: the n-th has n percent, 30 for the first."""
+    complete = {
         name: metrics.to_plain(
             {
                 "top1": Metric(n / 100, "share", 0.01),
@@ -155,7 +155,7 @@ def results(**changes: dict | None) -> dict[str, dict]:
         )
         for n, name in enumerate(TASKS, 30)
     }
-    return {name: result for name, result in (whole | changes).items() if result}
+    return {name: result for name, result in (complete | changes).items() if result}
 
 
 def test_mean19_is_over_all_tasks_and_its_deviation_over_the_means_of_seeds():

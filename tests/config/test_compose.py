@@ -22,7 +22,7 @@ CHOICES = [
     for name in names
     if command != "data"  # data looks into folders
     if command in ("pretrain", "finetune", "eval")
-    or group not in ("data", "against")  # fewshot and dedup read as these
+    or group not in ("data", "against")  # fewshot and dedup compose these like pretrain
     if (command == "eval" or group == "against" or name not in TO_EVALUATE)
     and (command == "finetune" or name not in SUITES)
 ]
@@ -46,7 +46,7 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
     row = row if group == "protocol" else tables.read_row(folder, name)
     tags = {"data": "source", "augment": "randaugment"}
     assert (chosen if group == "protocol" else getattr(chosen, tags.get(folder, "kind"))) in row.values()
-    assert tables.list_groups(command)[group][name], "its first line is a comment that says what it is"
+    assert tables.list_groups(command)[group][name], "the first line is a comment that describes the file"
     if folder == "data" or group == "model" and chosen.kind != "timm":
         assert chosen.name == name
 

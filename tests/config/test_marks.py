@@ -17,7 +17,7 @@ MARKS = [
     ("pretrain", ["model=vit_b16", "data=imagenet", "steps=20000"], ["steps=20000 (there epochs=300)"]),
     ("pretrain", ["model=vit_b16", "data=imagenet", "optim=sgd"], ["optim=sgd (there adamw)"]),
     ("pretrain", ["model=vit_b16", "data=imagenet", "data.area=0.08,1"], ["data.area=[0.08,1] (there [0.05,1.0])"]),
-    ("pretrain", ["model=vit_s16", "steps=9"], []),  # no recipe, nothing to differ from
+    ("pretrain", ["model=vit_s16", "steps=9"], []),  # has no recipe to differ from
     ("finetune", [SCRATCH, "data=cifar10", "protocol=paper_table4", "grid=0.01"],
      ["grid=[0.01] (there [0.001,0.003,0.01,0.03])"]),
     ("eval", [SCRATCH, "data=cifar10"], None),
@@ -39,7 +39,7 @@ AUGREG = ["protocol=augreg", "model=vit_s32", "data=imagenet"]
 MASKED = ["protocol=masked", "model=vit_b16", *SHARDS]
 PUBLIC = ["protocol=public_code", "data=cifar10"]
 BIT = [SCRATCH, "protocol=bit_hyperrule", "data=folder", "data.path=/"]
-# The overrides of a row, those that its paper ran too, and what the row has in their place.
+# The overrides of a row, variants that its paper ran too, and the row's own values.
 PUBLISHED = [
     ("pretrain", L16, "epochs=30", "90"),
     ("pretrain", ["model=vit_l32", *L16[1:]], "epochs=30", "90"),
@@ -99,7 +99,7 @@ def test_every_published_variant_of_a_file_is_tested():
     }
 
 
-PARTS = [  # of what was published together, or for another row
+PARTS = [  # of variants published together, or published for another row
     ("pretrain", AUGREG, "model.dropout=0.1", "0.0"),
     ("pretrain", AUGREG, "model.dropout=0.1 model.stochastic_depth=0.2", "0.0 0.0"),
     ("pretrain", AUGREG, "epochs=60", "300"),

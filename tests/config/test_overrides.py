@@ -1,4 +1,4 @@
-"""A wrong override is refused with a suggestion; lists, sweeps and values are read as users write them."""
+"""A wrong override is refused with a suggestion; lists, sweeps and values are parsed as users write them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Config files of one's own: which folder is searched, before vitrun's, and what its files may do."""
+"""Users' config files: which folder is searched before vitrun's, and what its files may do."""
 
 import pytest
 
@@ -13,7 +13,7 @@ FOREIGN = "_target_: torchvision.models.resnet18\nclasses: ${data.classes}\n"  #
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """Work in a folder with one's own model; return a function that writes files into its conf/."""
+    """Change to a folder whose conf/ has a model; return a function that writes files into it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(own_folder.VARIABLE, raising=False)
 

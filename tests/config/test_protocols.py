@@ -1,4 +1,4 @@
-"""Which recipe file a run takes, by its protocol, model and data; where there is none, the run is refused."""
+"""A run takes the recipe file of its protocol, model and data, or is refused if there is none."""
 
 import json
 
@@ -9,7 +9,7 @@ from vitrun.config import protocols, provenance, resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables, trees
 
-NO_RECIPE = [  # overrides, for what there are recipes, protocols that have one
+NO_RECIPE = [  # overrides, the choices that have recipes, other protocols with a recipe
     ("pretrain", ["protocol=better_vit", "model=vit_b16", "data=imagenet"], "imagenet (vit_s16)", "augreg or masked"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet21k"], "imagenet (vit_s16)", "augreg"),
     ("pretrain", ["protocol=augreg", "data=cifar10"], "imagenet, imagenet21k", "masked or small"),
@@ -66,7 +66,7 @@ def test_bit_hyper_rule_on_own_images_names_the_part_of_the_rule_it_applies(data
     )
 
 
-# What the papers and the public code have for one model alone: init, protocol, data, what it is.
+# Values that the papers and the public code have for one model only: init, protocol, data, values.
 FOR_ONE = [
     ("random:vit_b16", "public_code", "cifar10", {"optim.lr": 0.01, "dropout": 0}),
     ("random:vit_b32", "public_code", "cifar10", {"optim.lr": 0.03, "dropout": 0}),
@@ -74,7 +74,7 @@ FOR_ONE = [
     ("timm:vit_base_patch16_224.orig_in21k", "public_code", "cifar10", {"optim.lr": 0.01}),
     *((f"random:{model}", "public_code", data, {"dropout": 0.1, "optim.lr": 0.03})
       for model in ("vit_l16", "vit_h14", "r50_vit_b16") for data in ("cifar10", "cifar100", "imagenet")),
-    ("random:vit_l16", "public_code", "pets", {"dropout": 0}),  # big_vision's, which has none
+    ("random:vit_l16", "public_code", "pets", {"dropout": 0}),  # big_vision's has no dropout
     *((f"random:{model}", "paper_table4", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)})
       for model in tables.list_group_files("model") if model.startswith(("bit_", "r50_", "r26_", "r_"))),
     ("timm:resnetv2_50x1_bit.goog_in21k", "paper_table4", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)}),

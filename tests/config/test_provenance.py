@@ -1,4 +1,4 @@
-"""`--cfg` prints a recipe that pastes back, and the source of each option; unread overrides are refused."""
+"""`--cfg` prints overrides that resolve to the same recipe, with their sources; unused overrides are refused."""
 
 import re
 import shlex
@@ -59,7 +59,7 @@ def test_the_output_of_cfg_resolves_to_the_same_recipe(command, overrides):
     assert all(source for source in (line.rpartition("  # ")[2] for line in shown.splitlines()))
 
 
-MISSING = [  # what does not say all yet, the option that shows it, what is said where it is to run
+MISSING = [  # incomplete overrides, the missing option, the message when they are to run
     (
         "pretrain",
         ["model=vit_l16", "data=imagenet21k"],
@@ -108,7 +108,7 @@ def test_cfg_names_the_file_or_the_override_that_set_each_option():
     assert shown.splitlines()[-1] == "# 3,906 steps of 128 images, 1.1e-05 exaFLOP"
 
 
-UNREAD = [
+UNUSED = [
     ("pretrain", "augment.magnitude=5", "augment.magnitude=5 is RandAugment's: add augment.layers=2."),
     ("finetune", f"{SCRATCH} grid=0.1,0.2 dev=0.1 optim.lr=0.3", "optim.lr=0.3 is chosen from the grid: put it there,"),
     ("pretrain", "objective=masked loss=sigmoid", "loss=sigmoid is for labels: take it out"),
@@ -124,7 +124,7 @@ UNREAD = [
     ("pretrain", "data=cifar10 data.path=. data.revision=main", "data.revision=main is for the Hub"),
     ("pretrain", "data.crop=random_resized data.area=[0.5,0.6]", None),
     ("pretrain", "objective=masked", None),
-    ("pretrain", "objective=masked loss=softmax", None),  # as the files have it
+    ("pretrain", "objective=masked loss=softmax", None),  # the value of the files
     ("pretrain", "fewshot.every=25% fewshot.shots=7", None),
     ("fewshot", f"{SCRATCH} probe=linear layers=all linear.pooling=token linear.l2=3", None),
     ("dedup", f"{SCRATCH} similarity=0.8", None),
@@ -132,7 +132,7 @@ UNREAD = [
 
 
 @pytest.mark.parametrize(
-    "command, overrides, message", UNREAD, ids=[f"{command} {overrides}" for command, overrides, _ in UNREAD]
+    "command, overrides, message", UNUSED, ids=[f"{command} {overrides}" for command, overrides, _ in UNUSED]
 )
 def test_an_unused_override_is_refused(command, overrides, message):
     job = (overrides.split(), resolve.resolve_recipe(command, overrides.split()))

@@ -1,4 +1,4 @@
-"""``recipe=FILE``: values of one's own, over those of conf/ and under the other overrides."""
+"""``recipe=FILE``: values that replace those of conf/ and are replaced by other overrides."""
 
 import pytest
 
@@ -22,7 +22,7 @@ runs: "a, b"
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
-    """Work in a folder; return a function that writes a recipe file of one's own, and returns its override."""
+    """Change to an empty folder; return a function that writes a recipe file and returns its override."""
     monkeypatch.chdir(tmp_path)
 
     def write(text: str = MINE) -> str:

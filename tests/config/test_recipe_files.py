@@ -1,4 +1,4 @@
-"""The files of recipes hold what was published: their values against the tables."""
+"""The values of the recipe files equal the published tables."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What depends on several options, or on the data, is resolved or refused."""
+"""Options that depend on each other or on the data are resolved or refused."""
 
 import pytest
 

@@ -38,15 +38,17 @@ def compose_with_stock_hydra(command: str, overrides: list[str]) -> dict:
         return OmegaConf.to_container(hydra_compose(command, overrides), resolve=True)
 
 
-def in_brackets(command: str, override: str) -> str:
-    """Return an override with the brackets that vitrun lets out of lists."""
+def add_brackets(command: str, override: str) -> str:
+    """Return an override with the brackets that vitrun does not require around a list."""
     key, _, value = override.partition("=")
     return f"{key}=[{value}]" if options.is_list(command, key) and not value.startswith("[") else override
 
 
-@pytest.mark.parametrize("command, overrides", COMMANDS, ids=[" ".join([name, *words]) for name, words in COMMANDS])
+@pytest.mark.parametrize(
+    "command, overrides", COMMANDS, ids=[" ".join([name, *overrides]) for name, overrides in COMMANDS]
+)
 def test_stock_hydra_composes_the_commands_of_the_readme(command, overrides):
-    tree = compose_with_stock_hydra(command, [in_brackets(command, override) for override in overrides])
+    tree = compose_with_stock_hydra(command, [add_brackets(command, override) for override in overrides])
     pairs = compose.parse_overrides(command, overrides)
     given = {key for key in pairs if key not in tables.list_groups(command)}
     assert given <= set(trees.iterate_keys(tree))
@@ -56,7 +58,7 @@ def test_the_readme_has_commands_to_compose():
     assert len(COMMANDS) >= 10
 
 
-@pytest.mark.parametrize("command, overrides", TAKEN, ids=[" ".join(words) for _, words in TAKEN])
+@pytest.mark.parametrize("command, overrides", TAKEN, ids=[" ".join(overrides) for _, overrides in TAKEN])
 def test_stock_hydra_composes_the_same_but_for_values_by_model(command, overrides):
     tree = compose_with_stock_hydra(command, overrides)
     pairs = compose.parse_overrides(command, overrides)

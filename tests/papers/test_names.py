@@ -1,4 +1,4 @@
-"""Names of models mean what papers mean."""
+"""Models and public weights have the names of their papers."""
 
 import pytest
 

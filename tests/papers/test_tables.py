@@ -1,4 +1,4 @@
-"""Published numbers: each has its source, and the sums of the paper come out."""
+"""Published numbers have sources, and agree with the means and costs that the papers state."""
 
 from statistics import mean
 from typing import get_args
@@ -19,8 +19,8 @@ HIGH = {"R": 0.055, "V": 0.0205}
 WRONG = ("R50+L/16", "7")  # 859 exaFLOPs, where half of the 1,668 for 14 epochs is 834
 
 
-def numbers(name: str, **fields: str) -> dict[str, float]:
-    """The accuracies of a table's numbers that have these fields, by data set."""
+def load_accuracies(name: str, **fields: str) -> dict[str, float]:
+    """Return the accuracies of a table that have these fields, by data set."""
     table = papers.load_table(name)
     return {
         number.fields["data"]: number.value
@@ -79,9 +79,9 @@ def test_every_model_and_data_set_of_a_table_is_one_of_ours():
 
 @pytest.mark.parametrize("model, upstream", [("H/14", "JFT-300M"), ("L/16", "JFT-300M"), ("L/16", "ImageNet-21k")])
 def test_the_tasks_of_table_9_average_to_table_2(model, upstream):
-    accuracies = numbers("vtab", model=model, upstream=upstream)
+    accuracies = load_accuracies("vtab", model=model, upstream=upstream)
     average = mean(accuracies[task] for task in names.VTAB_TASKS.values())
-    assert average == pytest.approx(numbers("table2", model=model, upstream=upstream)["VTAB (19)"], abs=0.0101)
+    assert average == pytest.approx(load_accuracies("table2", model=model, upstream=upstream)["VTAB (19)"], abs=0.0101)
     assert average == pytest.approx(accuracies["VTAB (19)"], abs=0.05)
     groups = [accuracies[group] * len(tasks) for group, tasks in names.VTAB_GROUPS.items()]
     assert sum(groups) / 19 == pytest.approx(average)
@@ -89,7 +89,7 @@ def test_the_tasks_of_table_9_average_to_table_2(model, upstream):
 
 def test_the_groups_of_the_bit_table_average_to_its_score():
     for model in ("R152x4", "R101x3"):
-        accuracies = numbers("bit", model=model)
+        accuracies = load_accuracies("bit", model=model)
         groups = [accuracies[group] * len(tasks) for group, tasks in names.VTAB_GROUPS.items()]
         assert sum(groups) / 19 == pytest.approx(accuracies["VTAB (19)"], abs=0.02)
 
@@ -97,20 +97,20 @@ def test_the_groups_of_the_bit_table_average_to_its_score():
 def test_table_7_averages_its_five_data_sets_and_repeats_table_6():
     for model in ("R50x1", "R152x2"):
         for optimizer in ("adam", "sgd"):
-            accuracies = numbers("table7", model=model, pretrain_optimizer=optimizer)
+            accuracies = load_accuracies("table7", model=model, pretrain_optimizer=optimizer)
             average = accuracies.pop("Average")
             assert len(accuracies) == 5 and mean(accuracies.values()) == pytest.approx(average, abs=0.0051)
-        adam = numbers("table7", model=model, pretrain_optimizer="adam")
-        table6 = numbers("table6", model=model, pretrain_epochs="7")
+        adam = load_accuracies("table7", model=model, pretrain_optimizer="adam")
+        table6 = load_accuracies("table6", model=model, pretrain_epochs="7")
         assert all(adam[name] == table6[name] for name in adam if name != "Average")
 
 
 def test_table_5_repeats_table_6_but_for_the_largest_model():
     for model, epochs in (("B/16", "7"), ("B/32", "7"), ("L/16", "14"), ("L/32", "7")):
-        table6 = numbers("table6", model=model, pretrain_epochs=epochs)
-        assert numbers("table5", model=model, upstream="JFT-300M") == table6
-    largest = numbers("table5", model="H/14", upstream="JFT-300M")
-    apart = {k: abs(largest[k] - v) for k, v in numbers("table6", model="H/14").items()}
+        table6 = load_accuracies("table6", model=model, pretrain_epochs=epochs)
+        assert load_accuracies("table5", model=model, upstream="JFT-300M") == table6
+    largest = load_accuracies("table5", model="H/14", upstream="JFT-300M")
+    apart = {k: abs(largest[k] - v) for k, v in load_accuracies("table6", model="H/14").items()}
     assert 0 < max(apart.values()) < 0.5
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or absent, whatever happens to the process and to the disk."""
+"""A checkpoint is complete or absent, whatever happens to the process and the disk."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def write(folder: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Checkpoints of steps 10 and 20."""
+    """Write checkpoints of steps 10 and 20; return their folder."""
     for step in (10, 20):
         checkpoints.save(tmp_path, step, write, {"recipe": "x"})
     return tmp_path
@@ -37,19 +37,19 @@ def truncate(file: Path) -> None:
     os.truncate(file, len(CONTENT) // 2)
 
 
-def flip(file: Path, bit: int = 4001) -> None:
+def flip_bit(file: Path, bit: int = 4001) -> None:
     content = bytearray(file.read_bytes())
     content[bit // 8] ^= 1 << bit % 8
     file.write_bytes(content)
 
 
-def hurt(checkpoint: Path, how) -> None:
+def damage(checkpoint: Path, how) -> None:
     how(checkpoint / "model.bin")
 
 
 DAMAGE = [
     (truncate, "model.bin has 512 bytes, not 1024"),
-    (flip, "the content of model.bin is not what was saved"),
+    (flip_bit, "the content of model.bin is not what was saved"),
     (Path.unlink, "model.bin is missing"),
     (lambda file: file.with_name("MANIFEST.json").unlink(), "MANIFEST.json cannot be read"),
     (lambda file: truncate(file.with_name("MANIFEST.json")), "MANIFEST.json cannot be read"),
@@ -73,12 +73,12 @@ def test_a_missing_folder_has_no_checkpoint(tmp_path, warnings):
 
 @pytest.mark.parametrize("how, reason", DAMAGE, ids=NAMES)
 def test_a_damaged_checkpoint_is_rejected_with_the_reason_and_the_one_before_is_used(folder, warnings, how, reason):
-    hurt(folder / "step-00000020", how)
+    damage(folder / "step-00000020", how)
     assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000010"
     assert (
         len(warnings) == 1 and "step-00000020" in warnings[0] and reason in warnings[0] and "quarantine" in warnings[0]
     )
-    assert [path.name.split("-")[1] for path in (folder / "quarantine").iterdir()] == ["00000020"], "kept for a look"
+    assert [path.name.split("-")[1] for path in (folder / "quarantine").iterdir()] == ["00000020"], "moved, not deleted"
     warnings.clear()
     assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000010" and not warnings, "one warning"
 
@@ -86,9 +86,9 @@ def test_a_damaged_checkpoint_is_rejected_with_the_reason_and_the_one_before_is_
 def test_every_single_flipped_bit_of_a_file_is_found(folder):
     checkpoint = folder / "step-00000020"
     for bit in range(0, len(CONTENT) * 8, 61):
-        flip(checkpoint / "model.bin", bit)
+        flip_bit(checkpoint / "model.bin", bit)
         assert "SHA-256" in checkpoints.find_problem(checkpoint), bit
-        flip(checkpoint / "model.bin", bit)
+        flip_bit(checkpoint / "model.bin", bit)
     assert checkpoints.find_problem(checkpoint) is None
 
 
@@ -96,15 +96,15 @@ def test_a_flipped_bit_of_the_manifest_never_passes_as_other_content_or_ends_in_
     checkpoint = folder / "step-00000020"
     files = json.loads((checkpoint / "MANIFEST.json").read_text())["files"]
     for bit in range(0, (checkpoint / "MANIFEST.json").stat().st_size * 8, 7):
-        flip(checkpoint / "MANIFEST.json", bit)
+        flip_bit(checkpoint / "MANIFEST.json", bit)
         if checkpoints.find_problem(checkpoint) is None:
             assert json.loads((checkpoint / "MANIFEST.json").read_text())["files"] == files
-        flip(checkpoint / "MANIFEST.json", bit)
+        flip_bit(checkpoint / "MANIFEST.json", bit)
 
 
 def test_a_run_without_a_sound_checkpoint_is_refused_every_time(folder, warnings):
     for name in ("step-00000010", "step-00000020"):
-        hurt(folder / name, flip)
+        damage(folder / name, flip_bit)
     for _ in range(2):
         with pytest.raises(UserError, match="No checkpoint in .* is sound") as error:
             checkpoints.find_newest(folder, warnings.append)
@@ -136,11 +136,11 @@ def test_the_newest_two_checkpoints_remain(folder):
 
 def test_a_single_checkpoint_survives_only_if_it_is_sound(folder):
     last = folder / "step-00000020"
-    hurt(last, flip)
+    damage(last, flip_bit)
     with pytest.raises(OSError, match="is not what was saved"):
         checkpoints.keep_only(folder, last)
     assert len(checkpoints.list_checkpoints(folder)) == 2
-    hurt(last, flip)  # back
+    damage(last, flip_bit)  # flips the bit back
     checkpoints.keep_only(folder, last)
     assert checkpoints.list_checkpoints(folder) == [last]
 
@@ -160,10 +160,10 @@ def test_a_writer_that_raises_leaves_no_file(folder, warnings, error):
 
 
 def test_a_step_is_saved_once(folder):
-    def never(place: Path) -> None:
+    def fail(place: Path) -> None:
         raise AssertionError("written twice")
 
-    assert checkpoints.save(folder, 20, never, {}) == folder / "step-00000020"
+    assert checkpoints.save(folder, 20, fail, {}) == folder / "step-00000020"
 
 
 def test_a_checkpoint_of_a_later_vitrun_is_refused_and_not_moved(folder):

@@ -1,4 +1,4 @@
-"""Results of several runs: averaged over seeds, damaged ones left out by name."""
+"""Results of several runs: averaged over seeds, damaged ones named and left out."""
 
 import numpy as np
 import pytest

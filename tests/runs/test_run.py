@@ -1,4 +1,4 @@
-"""The folder of a run: its name, and what happens where a file cannot be written or is damaged."""
+"""The folder of a run: its name, and files that are damaged or cannot be written."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def test_metrics_that_cannot_be_written_cause_one_warning_and_do_not_end_the_run
 def test_an_attempt_starts_a_new_line_after_an_incomplete_one(tmp_path):
     opened = open_run(tmp_path)
     with open(opened.folder / "metrics.jsonl", "a") as file:
-        file.write('{"attempt": 1, "st')  # as a killed process leaves it
+        file.write('{"attempt": 1, "st')  # as a killed process would
     again = open_run(tmp_path)
     again.log_metrics({"step": 7})
     assert again.attempt == 2
@@ -100,7 +100,7 @@ def test_a_run_whose_last_step_cannot_be_saved_is_not_finished(run_command, tmp_
 def test_a_finished_run_whose_weights_have_changed_since_is_refused(run_command, tmp_path, monkeypatch):
     overrides = ["fewshot", "init=random:vit_nano8", "res=32", "shots=1", "data.test_images=1700"]
     recipe, result = run_command(*overrides)
-    assert run_command(*overrides)[1] == result, "as long as they are the same it is shown"
+    assert run_command(*overrides)[1] == result, "shown while the weights are the same"
     row = tables.read_row("model", "vit_nano8") | {"width": 96}
     monkeypatch.setattr(lookup.tables, "read_row", lambda group, name: row)
     with pytest.raises(UserError, match="init=random:vit_nano8: the weights have changed since fewshot-") as error:
@@ -114,7 +114,7 @@ def test_a_folder_with_the_name_of_the_run_but_another_recipe_is_refused(run_com
     file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
     with pytest.raises(UserError, match="recipe.yaml is not the recipe of this command"):
         run_command("pretrain", *TINY)
-    file.write_text("a damaged one is written anew, and costs nothing")
+    file.write_text("a damaged one is replaced")
     assert run_command("pretrain", *TINY)[1]["steps"] == 6
 
 
@@ -130,7 +130,7 @@ def test_a_full_disk_ends_the_run_with_one_sentence(tmp_path, monkeypatch, file)
         opened.write_file(file, lambda path: path.write_text("x"))
     assert error.value.status == ExitCode.SPACE
     assert not [path for path in opened.folder.iterdir() if path.name.startswith(f".tmp-{file}")], (
-        "nothing half is left"
+        "no partial file is left"
     )
 
 

@@ -1,4 +1,4 @@
-"""Progress on any terminal, and output that nobody reads."""
+"""Progress on terminals of any width, and output that cannot be written."""
 
 import os
 import re

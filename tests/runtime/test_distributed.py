@@ -1,4 +1,4 @@
-"""Several ranks: the same images, the same run, one message, and one end."""
+"""Several ranks: the same images and run as one rank, one message, and one end."""
 
 import json
 import os
@@ -35,28 +35,28 @@ def wait_for_ranks(ranks: list[CommandProcess]) -> tuple[list[int], str]:
     return [rank.returncode for rank in ranks], output
 
 
-def tiny(*overrides: str) -> list[str]:
-    """The arguments of a small pretraining run, with some overrides replaced."""
+def tiny_arguments(*overrides: str) -> list[str]:
+    """Return the arguments of a small pretraining run, with some overrides replaced."""
     return [*{override.split("=")[0]: override for override in ("pretrain", *TINY, *EXACT, *overrides)}.values()]
 
 
-def losses(folder: Path) -> list[float]:
+def load_losses(folder: Path) -> list[float]:
     (metrics,) = folder.glob("*/metrics.jsonl")
     return [line["loss"] for line in map(json.loads, metrics.read_text().splitlines()) if "loss" in line]
 
 
 def test_several_ranks_train_like_one(run_command, tmp_path):
-    recipe, _ = run_command(*tiny("batch=31"))
-    statuses, output = run_ranks(2, tiny("batch=31", f"runs={tmp_path / 'two'}"))
+    recipe, _ = run_command(*tiny_arguments("batch=31"))
+    statuses, output = run_ranks(2, tiny_arguments("batch=31", f"runs={tmp_path / 'two'}"))
     assert statuses == [0, 0], output
     assert output.count("starting") == output.count("images_per_second") == 1
-    assert losses(tmp_path / "two") == pytest.approx(losses(recipe.runs), rel=1e-5)
+    assert load_losses(tmp_path / "two") == pytest.approx(load_losses(recipe.runs), rel=1e-5)
     assert (tmp_path / "two" / run.run_name("pretrain", recipe)).is_dir(), "its name does not depend on the ranks"
 
 
 def test_every_test_image_counts_exactly_once_for_any_number_of_ranks(run_command, tmp_path):
     runs, few = [f"runs={tmp_path / 'runs'}", "--json"], ["data.test_images=2", "batch=5", f"runs={tmp_path / 'few'}"]
-    run_command(*tiny())
+    run_command(*tiny_arguments())
     expected = run_command("eval", *EXACT)[1]
     for count, batch in ((2, 64), (3, 7)):
         statuses, output = run_ranks(count, ["eval", *EXACT, f"batch={batch}", *runs])
@@ -65,7 +65,7 @@ def test_every_test_image_counts_exactly_once_for_any_number_of_ranks(run_comman
         assert result.pop("metrics").keys() == expected["metrics"].keys()
         assert result == pytest.approx({name: expected[name] for name in result}, rel=1e-5)
         assert result.keys() | {"metrics"} == expected.keys()
-    _, output = run_ranks(3, tiny(*few, "--json"))
+    _, output = run_ranks(3, tiny_arguments(*few, "--json"))
     assert json.loads(output)["test_images"] == 2, "fewer images than ranks"
     first, *others = map(pyarrow.parquet.read_table, (tmp_path / "runs").glob("eval-*/preds.parquet"))
     assert len(first) == expected["images_used"] == 50 and len({*first["id"].to_pylist()}) == 50
@@ -73,9 +73,9 @@ def test_every_test_image_counts_exactly_once_for_any_number_of_ranks(run_comman
 
 
 def test_the_end_of_one_rank_ends_all_and_the_resumed_run_has_the_same_bits(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    overrides = tiny("steps=20", "model.dropout=0.1", "ema=0.9", "save_minutes=0")
-    assert run_ranks(2, [*overrides, f"runs={whole}"])[0] == [0, 0]
+    straight, cut = tmp_path / "whole", tmp_path / "cut"
+    overrides = tiny_arguments("steps=20", "model.dropout=0.1", "ema=0.9", "save_minutes=0")
+    assert run_ranks(2, [*overrides, f"runs={straight}"])[0] == [0, 0]
 
     def run_until(steps: int, number: int) -> tuple[list[int], str]:
         ranks = start_ranks(2, *overrides, f"runs={cut}")
@@ -89,15 +89,15 @@ def test_the_end_of_one_rank_ends_all_and_the_resumed_run_has_the_same_bits(tmp_
     assert statuses == [ExitCode.TERMINATED] * 2 and output.count("Saved step") == output.count("To continue") == 1
     statuses, output = run_ranks(2, [*overrides, f"runs={cut}"])
     assert statuses == [0, 0] and output.count("Resuming from step") == 1
-    assert hash_weights(whole) == hash_weights(cut) and len(hash_weights(whole)) == 2
+    assert hash_weights(straight) == hash_weights(cut) and len(hash_weights(straight)) == 2
 
 
 def test_a_user_error_is_printed_once_and_ends_all_ranks(tmp_path):
     errors = (
-        (ExitCode.COMMAND, "Did you mean model", tiny("modle=vit_b16")),
-        (ExitCode.COMMAND, "image for each of 2 ranks", tiny("batch=1")),
+        (ExitCode.COMMAND, "Did you mean model", tiny_arguments("modle=vit_b16")),
+        (ExitCode.COMMAND, "image for each of 2 ranks", tiny_arguments("batch=1")),
         (ExitCode.COMMAND, "start it without torchrun", ["compare"]),
-        (ExitCode.NUMERICS, "Step 2 has loss nan", tiny("optim.lr=1e30", "warmup=1", "clip=null")),
+        (ExitCode.NUMERICS, "Step 2 has loss nan", tiny_arguments("optim.lr=1e30", "warmup=1", "clip=null")),
     )
     for status, sentence, arguments in errors:
         statuses, output = run_ranks(2, [*arguments, f"runs={tmp_path / str(status)}"])
@@ -124,7 +124,7 @@ def test_bad_images_are_counted_over_all_ranks(tmp_path):
 
 def test_torchrun_starts_the_ranks(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "vitrun"]
-    subprocess.run([*command, *tiny("steps=2", "warmup=0", f"runs={tmp_path}")], check=True, timeout=120)
+    subprocess.run([*command, *tiny_arguments("steps=2", "warmup=0", f"runs={tmp_path}")], check=True, timeout=120)
     assert len(list(tmp_path.glob("*/result.json"))) == 1
 
 

@@ -1,4 +1,4 @@
-"""Random draws are functions of what they are for."""
+"""Random draws are functions of seed, purpose, epoch and index."""
 
 import hashlib
 
@@ -11,11 +11,11 @@ INDICES = np.arange(2000)
 
 
 def test_a_number_depends_on_its_index_and_not_on_the_others_drawn_with_it():
-    whole = random.uniform(0, "crop", 3, INDICES, 4)
+    numbers = random.uniform(0, "crop", 3, INDICES, 4)
     mixed = np.random.default_rng(0).permutation(INDICES)
-    assert np.array_equal(random.uniform(0, "crop", 3, mixed, 4), whole[mixed])
+    assert np.array_equal(random.uniform(0, "crop", 3, mixed, 4), numbers[mixed])
     for part in ([7], [1999, 7, 7], INDICES[500:900]):
-        assert np.array_equal(random.uniform(0, "crop", 3, np.asarray(part), 4), whole[part])
+        assert np.array_equal(random.uniform(0, "crop", 3, np.asarray(part), 4), numbers[part])
 
 
 def test_the_integer_type_of_the_index_does_not_matter():
@@ -43,7 +43,7 @@ def test_numbers_are_uniform_in_the_unit_interval_and_do_not_repeat():
 
 
 def split_mix_64(state: int) -> int:
-    """The output of SplitMix64 whose state is ``state``, in Python's whole numbers."""
+    """Return the output of SplitMix64 for a state, in Python's integers."""
     z = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
     return z ^ z >> 31

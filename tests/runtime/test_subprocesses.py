@@ -1,4 +1,4 @@
-"""Jobs that run as processes of their own."""
+"""Jobs in processes of their own."""
 
 import os
 import signal
