@@ -132,8 +132,18 @@ def test_the_options_of_the_page_are_checked_like_vitruns_own(workplace, overrid
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_package_that_cannot_be_imported_is_named(workplace, tmp_path):
+def test_a_package_that_cannot_be_imported_is_named_and_disturbs_neither_help_nor_completion(
+    workplace, tmp_path, monkeypatch
+):
     shutil.copytree(workplace, tmp_path / "broken", ignore=shutil.ignore_patterns("runs"))
     (tmp_path / "broken/vitrun-rotation/vitrun_rotation/options.py").write_text("import nowhere", encoding="utf-8")
-    done = vitrun(tmp_path / "broken", "pretrain")
-    assert done.returncode == 2 and "vitrun-rotation" in done.stderr and "Traceback" not in done.stderr
+    for arguments in (["pretrain"], ["pretrain", "--help"], ["pretrain", "--config-dir", "conf", "--cfg"]):
+        done = vitrun(tmp_path / "broken", *arguments)
+        assert done.returncode == 2 and "vitrun-rotation" in done.stderr and len(done.stderr.splitlines()) == 1
+    done = vitrun(tmp_path / "broken", "--help")
+    assert done.returncode == 0 and "pretrain" in done.stdout and not done.stderr
+    monkeypatch.setenv("_VITRUN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "vitrun pretrain mo")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    done = vitrun(tmp_path / "broken")
+    assert not done.stdout.strip() and not done.stderr

@@ -1,6 +1,5 @@
 """The command line: commands and flags. Every command is a recipe plus ``KEY=VALUE`` overrides."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 import vitrun
 from vitrun.cli.dispatch import RUN_COMMANDS, Flags, execute_command, exit_code_of_errors
 from vitrun.errors import UserError
+from vitrun.runtime import environment
 
 # One line for each command, here and not in the recipes, so that `vitrun --help` does not import them.
 COMMAND_HELP = {
@@ -28,11 +28,11 @@ COMMAND_HELP = {
 
 def complete_override(ctx: typer.Context) -> list[str]:
     """Return all possible next overrides; Typer selects those that begin as typed."""
-    from vitrun.cli import help
-
     try:
+        from vitrun.cli import help
+
         return help.list_completions(ctx.info_name or "", ctx.params["overrides"] or ())
-    except UserError:  # about the user's config files: the command will report it
+    except UserError:  # about the user's config files or an installed plug-in: the command will report it
         return []
 
 
@@ -59,13 +59,14 @@ class Command(TyperCommand):
             elif param.name != "config_dir":
                 param.metavar = ""
                 param.hidden = param.name in ("dry_run", "json") and self.name not in RUN_COMMANDS
+                param.is_eager = False  # --help too: it shows the files of --config-dir, wherever that is typed
         return params
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print Typer's help, then the options."""
-        from vitrun.cli import help
-
         with exit_code_of_errors(ctx.info_name):
+            from vitrun.cli import help
+
             options = help.describe_options(ctx.info_name)
         super().format_help(ctx, formatter)
         typer.echo(options)
@@ -99,9 +100,7 @@ def read_global_flags(
 def use_config_dir(folder: Path | None) -> None:
     """Search a folder before vitrun's own, here and in the processes that vitrun starts."""
     if folder is not None:
-        from vitrun.recipes import own_folder
-
-        os.environ[own_folder.VARIABLE] = str(folder.absolute())
+        environment.set_config_folder(folder)
 
 
 def execute(

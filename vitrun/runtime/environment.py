@@ -1,4 +1,4 @@
-"""What this process runs on: versions of libraries, machine, memory allocator, cores."""
+"""Environment of this process: versions of libraries, machine, memory allocator, cores, and ``VITRUN_CONF``."""
 
 import ctypes
 import os
@@ -11,6 +11,7 @@ from typing import Any
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "datasets", "safetensors", "pillow", "simplejpeg")
 # malloc.h: one arena (memory of others is always returned), no M_TRIM_THRESHOLD, no M_MMAP_MAX
 MALLOC_OPTIONS = {-8: 1, -1: -1, -4: 0}
+CONFIG_FOLDER = "VITRUN_CONF"  # names the user's folder of config files, also to the processes that vitrun starts
 SPIN_COUNT = "5000"  # some microseconds that a thread spins while it waits for work
 
 
@@ -35,6 +36,11 @@ def share_cores() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
+def set_config_folder(folder: Path) -> None:
+    """Name the user's folder of config files, for this process and those that it starts."""
+    os.environ[CONFIG_FOLDER] = str(folder.absolute())
 
 
 def why_no_gpu() -> str | None:
