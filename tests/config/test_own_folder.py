@@ -4,8 +4,9 @@ import pytest
 
 from vitrun.config import own_files, provenance, resolve
 from vitrun.errors import UserError
-from vitrun.recipes import Model, composition, own_folder, tables
+from vitrun.recipes import Model, composition, tables
 from vitrun.runs import lookup
+from vitrun.runtime import environment
 
 MODEL = "# A tiny ViT\ndefaults: [_vit_ti, _self_]\nname: mine\npatch: 8\ndepth: 2\n"
 FOREIGN = "_target_: torchvision.models.resnet18\nclasses: ${data.classes}\n"  # of another Hydra application
@@ -15,7 +16,7 @@ FOREIGN = "_target_: torchvision.models.resnet18\nclasses: ${data.classes}\n"  #
 def workplace(tmp_path, monkeypatch):
     """Change to a folder whose conf/ has a model; return a function that writes files into it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(own_folder.VARIABLE, raising=False)
+    monkeypatch.delenv(environment.CONFIG_FOLDER, raising=False)
 
     def write(path: str, text: str, folder: str = "conf"):
         file = tmp_path / folder / path
@@ -38,20 +39,20 @@ def test_a_model_of_ones_own_inherits_from_vitruns_and_is_found_wherever_a_model
 
 def test_a_named_folder_replaces_the_default_one_and_an_empty_name_disables_both(workplace, tmp_path, monkeypatch):
     workplace("model/other.yaml", MODEL.replace("mine", "other"), "configs of 'mine'")
-    monkeypatch.setenv(own_folder.VARIABLE, "configs of 'mine'")
+    monkeypatch.setenv(environment.CONFIG_FOLDER, "configs of 'mine'")
     assert resolve.resolve_recipe("pretrain", ["model=other"]).model.name == "other"
     assert "mine" not in tables.list_groups("pretrain")["model"]
-    monkeypatch.setenv(own_folder.VARIABLE, "")
+    monkeypatch.setenv(environment.CONFIG_FOLDER, "")
     assert composition.config_folders() == [composition.CONF]
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])
 def test_a_named_folder_that_is_missing_or_replaces_a_command_is_refused(workplace, monkeypatch, folder):
     workplace("pretrain.yaml", "defaults: [model: mine]\n", ".")
-    monkeypatch.setenv(own_folder.VARIABLE, folder)
+    monkeypatch.setenv(environment.CONFIG_FOLDER, folder)
     with pytest.raises(UserError) as error:
         composition.config_folders()
-    assert (error.value.option, error.value.status) == (own_folder.VARIABLE, 2)
+    assert (error.value.option, error.value.status) == (environment.CONFIG_FOLDER, 2)
 
 
 def test_vitruns_own_folder_and_that_of_another_application_are_not_searched(workplace, monkeypatch):
@@ -105,6 +106,8 @@ def test_a_protocol_of_ones_own_is_listed_and_composed(workplace):
         ("model/bad.yaml", MODEL.replace("mine", "bad") + "widht: 3\n", "model=bad"),
         ("model/bad.yaml", MODEL.replace("mine", "bad") + "width: -3\n", "model=bad"),
         ("model/bad.yaml", "a: [\n", "model=bad"),
+        ("model/bad.yaml", MODEL, "model=bad"),
+        ("model/bad.yaml", MODEL, "init=random:bad"),
         ("model/bad.yaml", MODEL.replace("mine", "bad") + "width: -3\n", "init=random:bad"),
         ("data/bad.yaml", "defaults: [nowhere, _self_]\nname: bad\n", "data=bad"),
         ("optim/bad.yaml", "kind: lamb\n", "optim=bad"),
@@ -121,3 +124,35 @@ def test_an_error_in_a_file_of_ones_own_names_the_file(workplace, path, text, ov
         resolve.resolve_recipe("finetune" if override.startswith("init=") else "pretrain", [override])
     assert error.value.status == 2 and "\n" not in str(error.value)
     assert f"./conf/{path}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "field, message",
+    [
+        ("widht: 3", "unknown option 'widht'. Did you mean width?"),
+        ("width: -3", "width=-3: must be greater than 0."),
+        ("width: much", "width=much: must be an integer."),
+        ("kind: vitt", "kind=vitt: must be one of 'vit', 'bit', 'timm'."),
+        ("width: 100", "width=100: must be a multiple of model.heads=3."),
+    ],
+)
+def test_a_wrong_field_of_a_row_is_answered_as_a_wrong_override_is(workplace, field, message):
+    workplace("model/bad.yaml", MODEL.replace("mine", "bad") + f"{field}\n")
+    with pytest.raises(UserError) as error:
+        tables.load_model_row("bad")
+    assert str(error.value) == f"./conf/model/bad.yaml is unsound: {message}"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("name: bad\n", "source is missing."),
+        ("defaults: [pets, _self_]\nname: bad\narea: [1]\n", "area=[1]: needs more than 1 value."),
+        ("defaults: [pets, _self_]\nname: bad\nflip: 7.5\n", "flip=7.5: must be true or false."),
+    ],
+)
+def test_a_wrong_field_of_a_data_set_is_answered_too(workplace, text, message):
+    workplace("data/bad.yaml", text)
+    with pytest.raises(UserError) as error:
+        tables.load_data_row("bad")
+    assert str(error.value) == f"./conf/data/bad.yaml is unsound: {message}"

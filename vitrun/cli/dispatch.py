@@ -43,6 +43,8 @@ def execute_command(command: str, overrides: list[str], flags: Flags) -> None:
     prepare_process(command)
     with exit_code_of_errors(command):
         check_flags(command, flags)
+        if not (flags.quiet or flags.json):
+            warn_of_skipped_folder()
         if flags.multirun:
             from vitrun.cli.multirun import run_combinations
 
@@ -104,6 +106,14 @@ def check_flags(command: str, flags: Flags) -> None:
     if distributed.world_size() > 1 and (flags.multirun or command not in DISTRIBUTED_COMMANDS):
         what = "-m" if flags.multirun else f"vitrun {command}"
         raise UserError(f"{what} runs in one process, not in {distributed.world_size()}: start it without torchrun.")
+
+
+def warn_of_skipped_folder() -> None:
+    """Warn if the folder ``conf`` is not searched, on standard error: standard output may be pasted or parsed."""
+    from vitrun.recipes import composition
+
+    if why := composition.explain_skipped_folder():
+        Screen().warn(why)
 
 
 def run_command(command: str, overrides: list[str], flags: Flags) -> None:

@@ -37,10 +37,8 @@ def compose_config(command: str, overrides: Sequence[str], weights: str | None =
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
     for group in ROW_GROUPS:
-        row = tree.get(group) if group in pairs else None
-        if row and row.get("kind") != "timm" and row["name"] != pairs[group]:
-            place = composition.format_config_path(f"{tables.group_folder(group)}/{pairs[group]}")
-            raise UserError(f"{place} has the name {row['name']}: write name: {pairs[group]}")
+        if group in pairs:
+            tables.check_row_name(tables.group_folder(group), pairs[group], tree[group])
     return tree
 
 

@@ -5,17 +5,7 @@ from typing import Any
 
 from vitrun.errors import UserError, suggest
 from vitrun.recipes import RECIPES, options, trees
-from vitrun.recipes.base import OptionError
-
-ERROR_MESSAGES = {  # clearer than those of pydantic
-    "path_type": "must be a path",
-    "tuple_type": "must be a list",
-    "bool_parsing": "must be true or false",
-    "int_parsing": "must be an integer",
-    "int_from_float": "must be an integer",
-    "float_parsing": "must be a number",
-    "too_short": "needs at least one value",
-}
+from vitrun.recipes.base import OptionError, describe_value_error, discriminator_of
 
 
 def freeze_recipe(command: str, tree: dict[str, Any]) -> Any:
@@ -42,9 +32,7 @@ def explain_error(command: str, error: dict[str, Any]) -> UserError:
     if kind == "value_error":
         return UserError(str(cause), option=option, value=value) if option else UserError(str(cause))
     if kind == "union_tag_invalid":
-        option += "." + error["ctx"]["discriminator"].strip("'")
-        why = f"must be one of {error['ctx']['expected_tags']}."
-        return UserError(why, option=option, value=error["ctx"]["tag"])
+        option, value = f"{option}.{discriminator_of(error)}", error["ctx"]["tag"]
     if kind == "unexpected_keyword_argument" and option.split(".")[-1] != error["loc"][-1]:
         key = f"{option}.{error['loc'][-1]}".lstrip(".")
         return UserError(f"Unknown option {key!r}. {suggest(key, options.list_options(command))}", option=key)
@@ -52,13 +40,9 @@ def explain_error(command: str, error: dict[str, Any]) -> UserError:
         group = error["loc"][0]
         why = f"is set by the protocol, but the chosen {group} has no such option: choose another {group} or protocol."
         return UserError(why, option=option, value=value)
-    if kind == "missing" and isinstance(error["loc"][-1], int):
-        number = len(error["input"])
-        return UserError(f"needs more than {number} value{'s' * (number != 1)}.", option=option, value=value)
-    if kind == "missing":
+    if kind == "missing" and not isinstance(error["loc"][-1], int):
         return UserError(f"{option} is required: add {option}=VALUE.", option=option)
-    why = ERROR_MESSAGES.get(kind, error["msg"].removeprefix("Input should ").replace("be", "must be", 1))
-    return UserError(f"{why}.", option=option, value=value)
+    return UserError(describe_value_error(error), option=option, value=value)
 
 
 def find_option(command: str, location: Sequence[Any]) -> str:

@@ -40,6 +40,11 @@ def config_folders() -> list[Path]:
     return [CONF] if own is None else [own, CONF]
 
 
+def explain_skipped_folder() -> str | None:
+    """Return why the folder ``conf`` of the user is not searched; None if it is, or there is none."""
+    return own_folder.explain_skipped_folder(CONF)
+
+
 def is_own(file: Path) -> bool:
     """Return whether a config file is the user's and not vitrun's."""
     return not file.is_relative_to(CONF)

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from vitrun.errors import UserError
+from vitrun.runtime.environment import CONFIG_FOLDER
 
-VARIABLE = "VITRUN_CONF"  # --config-dir sets it too, so that processes that vitrun starts search the same folder
 DEFAULT = Path("conf")
 PRIMARY = re.compile(r"^defaults:", re.MULTILINE)  # what a file at the top of an application's folder begins with
 
@@ -27,23 +27,43 @@ def find_own_folder(package: Path) -> Path | None:
     Raises:
         UserError: The named folder does not exist, or has a file that would replace one of a command.
     """
-    named = os.environ.get(VARIABLE)
-    folder = Path(os.path.abspath(Path(named).expanduser() if named else DEFAULT))
-    if named == "" or not (folder.is_dir() or named) or (folder.is_dir() and folder.samefile(package)):
+    named = os.environ.get(CONFIG_FOLDER)
+    if named is None:
+        folder = find_default_folder(package)
+        return None if folder is None or is_application(folder) else folder
+    folder = Path(named).expanduser().absolute()
+    if named == "" or (folder.is_dir() and folder.samefile(package)):
         return None
-    if named and not folder.is_dir():
-        raise UserError(f"--config-dir, or {VARIABLE}: there is no folder {folder}.", option=VARIABLE)
-    if named and (commands := {file.name for file in package.glob("*.yaml")} & set(os.listdir(folder))):
+    if not folder.is_dir():
+        raise UserError(f"--config-dir, or {CONFIG_FOLDER}: there is no folder {folder}.", option=CONFIG_FOLDER)
+    if commands := {file.name for file in package.glob("*.yaml")} & set(os.listdir(folder)):
         why = (
             f"{folder / min(commands)} would replace vitrun's. Only folders such as model/ are searched: move it away."
         )
-        raise UserError(f"--config-dir, or {VARIABLE}: {why}", option=VARIABLE)
-    return folder if named or not is_application(folder) else None
+        raise UserError(f"--config-dir, or {CONFIG_FOLDER}: {why}", option=CONFIG_FOLDER)
+    return folder
+
+
+def find_default_folder(package: Path) -> Path | None:
+    """Return the folder ``conf`` in the working folder; None if there is none, or it is the ``package``'s."""
+    folder = DEFAULT.absolute()
+    return folder if folder.is_dir() and not folder.samefile(package) else None
+
+
+def explain_skipped_folder(package: Path) -> str | None:
+    """Return why ``conf`` in the working folder is not searched, if that is another application's; None otherwise."""
+    folder = find_default_folder(package) if CONFIG_FOLDER not in os.environ else None
+    if folder is None or not is_application(folder):
+        return None
+    return (
+        f"{format_path(folder)} is not searched: it has a defaults list at its top, as the folder of another Hydra "
+        f"application. To search it: --config-dir {DEFAULT}"
+    )
 
 
 def list_flags() -> list[str]:
     """Return the flags that make another command search the folder that was named for this one."""
-    return ["--config-dir", os.environ[VARIABLE]] if os.environ.get(VARIABLE) else []
+    return ["--config-dir", os.environ[CONFIG_FOLDER]] if os.environ.get(CONFIG_FOLDER) else []
 
 
 def is_application(folder: Path) -> bool:

@@ -1,14 +1,16 @@
 """The tables in ``conf/``: the config groups of each command, their files, and their rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from vitrun import recipes
-from vitrun.errors import UserError, lookup
-from vitrun.recipes import RECIPES, composition
+from vitrun.errors import UserError, find_close_names, lookup
+from vitrun.recipes import RECIPES, composition, options
+from vitrun.recipes.base import describe_value_error, discriminator_of
+from vitrun.recipes.trees import format_value
 
 T = TypeVar("T")
 GROUP_FOLDERS = {"against": "data"}  # groups whose files lie elsewhere than in the folder of their name
@@ -76,12 +78,12 @@ def read_rows(group: str) -> dict[str, dict[str, Any]]:
         return sound_rows(files, lambda name: read_row(group, name))[0]
 
 
-def sound_rows(files: dict[str, Path], read: Callable[[str], T]) -> tuple[dict[str, T], list[UserError]]:
-    """Return what ``read`` returns for each name, and the errors of own files; raise that of a file of vitrun."""
+def sound_rows(files: dict[str, Path], load_row: Callable[[str], T]) -> tuple[dict[str, T], list[UserError]]:
+    """Return ``load_row(name)`` for each name, and the errors of own files; raise that of a file of vitrun."""
     rows, errors = {}, []
     for name, file in files.items():
         try:
-            rows[name] = read(name)
+            rows[name] = load_row(name)
         except UserError as error:
             if not composition.is_own(file):
                 raise
@@ -128,7 +130,16 @@ def load_model_info(name: str) -> recipes.ModelInfo:
 
 def check_row(kind: Any, group: str, name: str, tree: dict[str, Any]) -> Any:
     """Return ``tree``, read from a file of a group, as an instance of ``kind``; raise UserError if it is not valid."""
-    return validate_row(kind, tree, composition.format_config_path(f"{group}/{name}"))
+    row = validate_row(kind, tree, composition.format_config_path(f"{group}/{name}"))
+    check_row_name(group, name, tree)
+    return row
+
+
+def check_row_name(group: str, name: str, row: object) -> None:
+    """Raise a UserError if a row has another name than its file; a model of timm has the name that timm gives it."""
+    if isinstance(row, dict) and row.get("kind") != "timm" and row.get("name", name) != name:
+        place = composition.format_config_path(f"{group}/{name}")
+        raise UserError(f"{place} has the name {row['name']}: write name: {name}")
 
 
 def validate_row(kind: Any, tree: dict[str, Any], place: str) -> Any:
@@ -138,18 +149,26 @@ def validate_row(kind: Any, tree: dict[str, Any], place: str) -> Any:
     try:
         return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
-        raise UserError(f"{place} is unsound: {explain_error(dict(error.errors()[0]))}") from None
+        known = [field.name for part in options.flatten_union(kind) for field in fields(part)]
+        raise UserError(f"{place} is unsound: {explain_error(dict(error.errors()[0]), known)}") from None
 
 
-def explain_error(error: dict[str, Any]) -> str:
-    """Return what is wrong with a row, by pydantic's error."""
-    option = str(error["loc"][-1]) if error["loc"] else ""
-    if error["type"] == "unexpected_keyword_argument":
-        return f"unknown option {option!r}."
-    if error["type"] == "missing":
+def explain_error(error: Mapping[str, Any], known: list[str]) -> str:
+    """Return what is wrong with a row by pydantic's error, with the nearest ``known`` options for an unknown one."""
+    names = [part for part in error["loc"] if isinstance(part, str)]  # without indices of lists
+    option, kind = names[-1] if names else "", error["type"]
+    if kind == "unexpected_keyword_argument":
+        near = find_close_names(option, known)
+        return f"unknown option {option!r}." + (f" Did you mean {' or '.join(near)}?" if near else "")
+    if kind == "missing" and option == error["loc"][-1]:
         return f"{option} is missing."
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{option}={error['input']}: {message}" if option and not isinstance(error["input"], dict) else message
+    if kind == "value_error":  # of a check of the recipe, whose error names the option
+        return str(error["ctx"]["error"])
+    if kind == "union_tag_not_found":
+        return f"{discriminator_of(error)} is missing."
+    if kind == "union_tag_invalid":
+        return f"{discriminator_of(error)}={error['ctx']['tag']}: {describe_value_error(error)}"
+    return f"{option}={format_value(error['input'])}: {describe_value_error(error)}"
 
 
 def check_own_row(command: str, group: str, name: str) -> None:
