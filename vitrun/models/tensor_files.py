@@ -15,12 +15,13 @@ from torch import Tensor
 from vitrun.errors import ExitCode, UserError
 
 Shapes = dict[str, tuple[int, ...]]
+JsonObject = dict[str, Any]  # such as a config.json, whose values depend on the library that wrote it
 
 
-class Weights(Mapping[str, Any]):
+class Weights(Mapping[str, Tensor]):
     """The tensors of a file by name, each read when it is needed; ``shapes`` and ``metadata`` are read at once."""
 
-    def __init__(self, path: Path, shapes: Shapes, get_tensor: Callable[[str], Tensor], metadata: dict[str, Any]):
+    def __init__(self, path: Path, shapes: Shapes, get_tensor: Callable[[str], Tensor], metadata: JsonObject):
         self.path, self.shapes, self.get_tensor, self.metadata = path, shapes, get_tensor, metadata
 
     def __getitem__(self, name: str) -> Tensor:
@@ -87,7 +88,7 @@ def read_folder(path: Path) -> Weights:
     return weights
 
 
-def read_config_json(path: Path) -> dict[str, Any]:
+def read_config_json(path: Path) -> JsonObject:
     """Return the object in a JSON file. Raise a UserError if the file contains none."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))

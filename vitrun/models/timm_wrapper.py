@@ -49,7 +49,7 @@ def wrap_timm_network(row: Row, classes: int, res: int) -> TimmNetwork:
     return TimmNetwork(row, body, nn.Linear(body.head_hidden_size, classes))
 
 
-def create_timm_network(name: str, res: int, **options: Any) -> Any:
+def create_timm_network(name: str, res: int, **options: Any) -> Any:  # each class of timm has its own attributes
     """Call ``timm.create_model`` for images of side ``res``. Raise a UserError if timm cannot build it."""
     import timm
 

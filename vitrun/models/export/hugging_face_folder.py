@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
 from vitrun.models.formats import hugging_face
 from vitrun.models.network import Network
+from vitrun.models.tensor_files import JsonObject
 from vitrun.models.vit import ViT
 from vitrun.recipes import ViT as Row
 
@@ -30,7 +30,7 @@ def write_hugging_face(folder: Path, network: Network, names: Sequence[str], res
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor_config(res), indent=2), encoding="utf-8")
 
 
-def model_config(model: Row, names: Sequence[str], res: int) -> dict[str, Any]:
+def model_config(model: Row, names: Sequence[str], res: int) -> JsonObject:
     """Return transformers' ``config.json``, with the published epsilon and GELU instead of its defaults."""
     return {
         "architectures": ["ViTForImageClassification"],
@@ -53,7 +53,7 @@ def model_config(model: Row, names: Sequence[str], res: int) -> dict[str, Any]:
     }
 
 
-def preprocessor_config(res: int) -> dict[str, Any]:
+def preprocessor_config(res: int) -> JsonObject:
     """Return transformers' ``preprocessor_config.json``: images squashed to ``res`` by ``res`` and in [-1, 1]."""
     return {
         "image_processor_type": "ViTImageProcessor",

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +13,11 @@ from vitrun.models.export.portable import export_tensors, require_no_pre_logits,
 from vitrun.models.formats import timm_names
 from vitrun.models.network import Network
 from vitrun.models.resnet import BiT
+from vitrun.models.tensor_files import JsonObject
 from vitrun.models.timm_wrapper import TimmNetwork, create_timm_network, pretrained_config
 from vitrun.models.vit import ViT
 
-ConfigAndTensors = tuple[dict[str, Any], dict[str, Tensor]]  # config.json, and the tensors by timm's names
+ConfigAndTensors = tuple[JsonObject, dict[str, Tensor]]  # config.json, and the tensors by timm's names
 POOLS = {"token": "token", "gap": "avg", "map": "map"}
 VITS = {
     "vit_ti16": "vit_tiny_patch16_224",
@@ -130,7 +130,7 @@ def convert_timm_network(network: TimmNetwork, res: int) -> ConfigAndTensors:
     return config, {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def timm_config(architecture: str, options: dict[str, Any], res: int, first: str, classifier: str) -> dict[str, Any]:
+def timm_config(architecture: str, options: JsonObject, res: int, first: str, classifier: str) -> JsonObject:
     """Return timm's ``config.json``: images are squashed to ``res`` by ``res`` and in [-1, 1]."""
     return {
         "architecture": architecture,

@@ -1,13 +1,13 @@
 """ViTForImageClassification and ViTModel of transformers, in a file or a folder."""
 
-from typing import Any
+from dataclasses import replace
 
 import torch
 
 from vitrun.models.build import token_stride
-from vitrun.models.formats.identify import lookup_heads, name_model, position_grid_side
+from vitrun.models.formats.identify import PLAIN_VIT, lookup_heads, name_model, position_grid_side
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, parse_normalization, rename
-from vitrun.models.tensor_files import Weights
+from vitrun.models.tensor_files import JsonObject, Weights
 from vitrun.recipes import ViT
 
 RENAMES = (  # names in memory, since transformers 5 -> names in files
@@ -29,47 +29,41 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     weights = weights.rename({rename(name, RENAMES): name for name in weights})
     if f"{PATCH_EMBEDDING}.weight" not in weights or "encoder.layer.0.intermediate.dense.weight" not in weights:
         return None
+    model, config = infer_model(weights), weights.metadata.get("config", {})
+    res = position_grid_side(weights.shapes["embeddings.position_embeddings"][1]) * token_stride(model)
+    classes = weights.shapes.get("classifier.weight", (None,))[0]
+    notes, normalization = describe_differences(config), image_normalization(weights)
+    return IdentifiedWeights(
+        weights, model, res, classes, map_tensors(model), list_ignored(weights), notes, normalization
+    )
+
+
+def infer_model(weights: Weights) -> ViT:
+    """Return the model. Raise a UserError if the number of heads is unknown."""
     shapes, config = weights.shapes, weights.metadata.get("config", {})
     width, _, patch, _ = shapes[f"{PATCH_EMBEDDING}.weight"]
     depth = len({name.split(".")[2] for name in shapes if name.startswith("encoder.layer.")})
     mlp = shapes["encoder.layer.0.intermediate.dense.weight"][0]
-    head = "classifier.weight" in shapes
-    model = name_model(
-        ViT(
-            kind="vit",
-            name="",
+    has_pooler = "classifier.weight" not in shapes and "pooler.dense.weight" in shapes
+    return name_model(
+        replace(
+            PLAIN_VIT,
             patch=patch,
             width=width,
             depth=depth,
             heads=config.get("num_attention_heads") or lookup_heads(width, depth, mlp, weights.path),
             mlp=mlp,
-            stem=0,
-            resnet=(),
-            head="token",
-            pre_logits=not head and "pooler.dense.weight" in shapes,  # with a classifier the pooler is not used
-            positions="learned",
-            positions_at="stem",
-            dropout=0.0,
-            stochastic_depth=0.0,
+            pre_logits=has_pooler,
         )
     )
-    ignored = {
-        "pooler that the classifier does not use": [n for n in shapes if n.startswith("pooler.")] if head else [],
-        "mask token of pretraining": [name for name in shapes if name == "embeddings.mask_token"],
-    }
-    res = position_grid_side(shapes["embeddings.position_embeddings"][1]) * token_stride(model)
-    classes = shapes["classifier.weight"][0] if head else None
-    ignored = {reason: names for reason, names in ignored.items() if names}
-    return IdentifiedWeights(
-        weights,
-        model,
-        res,
-        classes,
-        map_tensors(model),
-        ignored,
-        describe_differences(config),
-        image_normalization(weights),
-    )
+
+
+def list_ignored(weights: Weights) -> dict[str, list[str]]:
+    """Return the names of the tensors that are not part of the network, by reason."""
+    poolers = [name for name in weights if name.startswith("pooler.") and "classifier.weight" in weights]
+    mask_tokens = [name for name in weights if name == "embeddings.mask_token"]
+    ignored = {"pooler that the classifier does not use": poolers, "mask token of pretraining": mask_tokens}
+    return {reason: names for reason, names in ignored.items() if names}
 
 
 def image_normalization(weights: Weights) -> tuple[list[float], list[float]] | None:
@@ -77,7 +71,7 @@ def image_normalization(weights: Weights) -> tuple[list[float], list[float]] | N
     return parse_normalization(weights.metadata.get("preprocessor", {}), "image_mean", "image_std")
 
 
-def describe_differences(config: dict[str, Any]) -> list[str]:
+def describe_differences(config: JsonObject) -> list[str]:
     """Return notes on what transformers computes in another way than this network."""
     notes = []
     if config.get("hidden_act", "gelu") == "gelu":

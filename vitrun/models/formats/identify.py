@@ -10,6 +10,24 @@ from vitrun.recipes import BiT, ViT
 from vitrun.recipes.tables import load_model_rows
 
 Row = TypeVar("Row", ViT, BiT)
+# The ViT of a file without a name, a ResNet, dropout and stochastic depth; a layout replaces what the file gives.
+PLAIN_VIT = ViT(
+    kind="vit",
+    name="",
+    patch=16,
+    width=768,
+    depth=12,
+    heads=12,
+    mlp=3072,
+    stem=0,
+    resnet=(),
+    head="token",
+    pre_logits=False,
+    positions="learned",
+    positions_at="stem",
+    dropout=0.0,
+    stochastic_depth=0.0,
+)
 ARCHITECTURE_FIELDS = {  # the fields by which a row is identified; the others are options
     ViT: ("patch", "width", "depth", "heads", "mlp", "stem", "resnet"),
     BiT: ("blocks", "width_factor"),

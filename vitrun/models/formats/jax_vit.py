@@ -1,6 +1,7 @@
 """ViTs and hybrids in the layouts of google-research/vision_transformer and big_vision."""
 
 import re
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitrun.models.build import token_stride
-from vitrun.models.formats.identify import is_square, name_model, position_grid_side
+from vitrun.models.formats.identify import PLAIN_VIT, is_square, name_model, position_grid_side
 from vitrun.models.formats.jax_resnet import count_units, map_norm, map_resnet
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_dense, map_kernel, map_same, rename
 from vitrun.models.tensor_files import Shapes, Weights, weights_error
@@ -79,9 +80,8 @@ def infer_model(weights: Weights) -> tuple[ViT, int | None, list[str]]:
     if table is None:
         notes.append("no position table in the file: using big_vision's fixed sincos2d")
     model = name_model(
-        ViT(
-            kind="vit",
-            name="",
+        replace(
+            PLAIN_VIT,
             patch=patch,
             width=width,
             depth=sum(bool(re.fullmatch(BLOCK.format(r"\d+") + "/LayerNorm_0/scale", name)) for name in shapes),
@@ -92,9 +92,6 @@ def infer_model(weights: Weights) -> tuple[ViT, int | None, list[str]]:
             head="token" if "cls" in shapes else "map" if "MAPHead_0/probe" in shapes else "gap",
             pre_logits="pre_logits/kernel" in shapes,
             positions="learned" if table else "sincos2d",
-            positions_at="stem",
-            dropout=0.0,
-            stochastic_depth=0.0,
         )
     )
     if table and model.head == "token" and is_square(table[1]):

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
-from vitrun.models.tensor_files import Weights
+from vitrun.models.tensor_files import JsonObject, Weights
 from vitrun.recipes import BiT, Timm, ViT
 
 
@@ -63,7 +62,7 @@ def map_dense(ours: str, theirs: str) -> list[TensorMapping]:
     return [weight, map_same(f"{ours}.bias", f"{theirs}/bias")]
 
 
-def parse_normalization(config: dict[str, Any], mean: str, std: str) -> tuple[list[float], list[float]] | None:
+def parse_normalization(config: JsonObject, mean: str, std: str) -> tuple[list[float], list[float]] | None:
     """Return mean and std of three channels from ``config``; None for 0.5, which is images in [-1, 1]."""
     means, stds = ([float(value) for value in config.get(key) or [0.5] * 3] for key in (mean, std))
     return None if means == stds == [0.5] * 3 else (means, stds)

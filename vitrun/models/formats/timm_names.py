@@ -1,17 +1,17 @@
 """ViTs, hybrids and BiT by timm's names, in a state dict or a folder of timm; any other network in a folder."""
 
 import re
-from typing import Any
+from dataclasses import replace
 
 import torch
 
 from vitrun.models.build import build_uninitialized, token_stride
-from vitrun.models.formats.identify import is_square, lookup_heads, name_model, position_grid_side
+from vitrun.models.formats.identify import PLAIN_VIT, is_square, lookup_heads, name_model, position_grid_side
 from vitrun.models.formats.jax_resnet import count_units
 from vitrun.models.formats.jax_vit import map_positions
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, parse_normalization
 from vitrun.models.formats.timm_epsilons import rescale_for_timm
-from vitrun.models.tensor_files import Weights, weights_error
+from vitrun.models.tensor_files import JsonObject, Weights, weights_error
 from vitrun.models.timm_wrapper import wrap_timm_network
 from vitrun.recipes import BiT, Timm, ViT
 
@@ -41,13 +41,13 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     return None
 
 
-def is_published(config: dict[str, Any]) -> bool:
+def is_published(config: JsonObject) -> bool:
     """Return whether a folder of timm has a published network: an export of vitrun, or Google's weights by tag."""
     tag = (config.get("pretrained_cfg") or {}).get("tag")
     return SCALED_KEY in config or GOOGLE_TAGS.fullmatch(f"{config['architecture']}.{tag}") is not None
 
 
-def identify_vit(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
+def identify_vit(weights: Weights, config: JsonObject) -> IdentifiedWeights:
     """Return the ViT or hybrid of timm's ``VisionTransformer``; ``config`` is its folder's ``config.json``."""
     options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
     shapes = weights.shapes
@@ -57,9 +57,8 @@ def identify_vit(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
     depth = len({name.split(".")[1] for name in shapes if name.startswith("blocks.")})
     mlp = shapes["blocks.0.mlp.fc1.weight"][0]
     model = name_model(
-        ViT(
-            kind="vit",
-            name="",
+        replace(
+            PLAIN_VIT,
             patch=patch,
             width=width,
             depth=depth,
@@ -68,11 +67,7 @@ def identify_vit(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
             stem=stem[0],
             resnet=count_units(shapes, rf"{TRUNK}\.{UNIT_PATTERN}"),
             head="token" if "cls_token" in shapes else "map" if "attn_pool.latent" in shapes else "gap",
-            pre_logits=False,
             positions="learned" if table else "none",
-            positions_at="stem",
-            dropout=0.0,
-            stochastic_depth=0.0,
         )
     )
     notes = [] if config else [EXACT_GELU_NOTE]
@@ -86,7 +81,7 @@ def identify_vit(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
 
 
 def foldable_normalization(
-    pretrained: dict[str, Any], model: ViT, weights: Weights
+    pretrained: JsonObject, model: ViT, weights: Weights
 ) -> tuple[list[float], list[float]] | None:
     """Return the normalisation of the training images, to be folded into the patch embedding.
 
@@ -112,7 +107,7 @@ def map_vit_tensors(model: ViT, scaled: bool) -> list[TensorMapping]:
     return rescale_for_timm(mappings, hybrid=True) if model.stem and scaled else mappings
 
 
-def identify_bit(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
+def identify_bit(weights: Weights, config: JsonObject) -> IdentifiedWeights:
     """Return the BiT of timm's ``ResNetV2``; ``config`` is its folder's ``config.json``."""
     model = name_model(
         BiT(
@@ -141,7 +136,7 @@ def map_classifier(ours: str, theirs: str) -> TensorMapping:
     return TensorMapping(ours, (theirs,), lambda kernel: kernel.flatten(1), lambda weight: (weight[:, :, None, None],))
 
 
-def identify_timm_network(weights: Weights, config: dict[str, Any]) -> IdentifiedWeights:
+def identify_timm_network(weights: Weights, config: JsonObject) -> IdentifiedWeights:
     """Return timm's own network by the name in its folder."""
     options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
     if set(options) - {"img_size"}:
