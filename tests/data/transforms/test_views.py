@@ -8,15 +8,21 @@ from torch.nn import functional
 from torchvision.transforms import RandomResizedCrop
 
 from helpers.images import random_images
-from vitrun.data.transforms.resize import resample
+from vitrun.data.loader import Pixels
+from vitrun.data.transforms.resize import Regions, resample, with_full_frames
 from vitrun.data.transforms.views import CROPS, NUMBERS_PER_CROP, CenterCropView, CropView
+
+
+def resize(pixels: Pixels, boxes: np.ndarray, flips: np.ndarray, res: int, antialias: bool = True) -> torch.Tensor:
+    """Return the boxes of images, resized to [3, res, res] each."""
+    return resample(pixels, Regions(*with_full_frames(boxes, res), flips), res, antialias=antialias)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 40, 30), (3, 5, 20, 11), (10, 2, 8, 8), (0, 0, 16, 16)])
 @pytest.mark.parametrize("res", [16, 37])
 def test_a_resized_crop_equals_that_of_pil(box, res):
     image = random_images(1, 40, 30)
-    ours = (resample(image, np.array([box], float), np.array([False]), res)[0] + 1) * 127.5
+    ours = (resize(image, np.array([box], float), np.array([False]), res)[0] + 1) * 127.5
     top, left, height, width = box
     cut = Image.fromarray(image[0].permute(1, 2, 0).numpy()).crop((left, top, left + width, top + height))
     theirs = torch.from_numpy(np.array(cut.resize((res, res), Image.Resampling.BILINEAR))).permute(2, 0, 1)
@@ -25,14 +31,14 @@ def test_a_resized_crop_equals_that_of_pil(box, res):
 
 def test_batches_of_one_and_of_many_sizes_are_resampled_alike():
     batch, boxes = random_images(2, 40, 30), np.array([[3, 5, 20, 11], [0, 0, 40, 30]], float)
-    together = resample(batch, boxes, np.array([True, False]), 16)
-    single = resample(list(batch), boxes, np.array([True, False]), 16)
+    together = resize(batch, boxes, np.array([True, False]), 16)
+    single = resize(list(batch), boxes, np.array([True, False]), 16)
     assert (together - single).abs().max() * 127.5 < 1.01
 
 
 def test_a_flip_is_the_mirror_image():
     batch, box = random_images(1, 8, 8), np.array([[0, 0, 8, 8]], float)
-    plain, mirrored = (resample(batch, box, np.array([flip]), 8) for flip in (False, True))
+    plain, mirrored = (resize(batch, box, np.array([flip]), 8) for flip in (False, True))
     torch.testing.assert_close(plain.flip(3), mirrored)
 
 
@@ -62,7 +68,7 @@ def test_a_training_crop_without_antialias_is_made_of_four_neighbours(res):
     batch, box = random_images(1, 40, 30), np.array([[3, 5, 20, 11]], float)
     expected = functional.interpolate(batch[:, :, 3:23, 5:16].float(), (res, res), mode="bilinear", antialias=False)
     for pixels, near in ((batch, 1e-2), (list(batch), 1.01)):
-        actual = (resample(pixels, box, np.array([False]), res, antialias=False) + 1) * 127.5
+        actual = (resize(pixels, box, np.array([False]), res, antialias=False) + 1) * 127.5
         assert (actual - expected).abs().max() < near
 
 
@@ -128,14 +134,14 @@ def test_area_resizing_weights_each_pixel_by_its_covered_share():
 @pytest.mark.parametrize("crop, resized, res", [("square", 28, 24), ("small_square", 30, 24)])
 def test_a_square_crop_equals_a_crop_of_the_squashed_image(crop, resized, res):
     image = random_images(1, 56, 84)
-    squashed = (resample(image, np.array([[0, 0, 56, 84]], float), np.array([False]), resized)[0] + 1) * 127.5
+    squashed = (resize(image, np.array([[0, 0, 56, 84]], float), np.array([False]), resized)[0] + 1) * 127.5
     margin = resized - res
     for top, left in ((0, 0), (1, 3), (margin, margin)):
         numbers = np.zeros((1, NUMBERS_PER_CROP))
         numbers[0, -3:-1] = top / margin, left / margin
         box, frame = CROPS[crop](numbers, np.array([[56, 84]]), (1.0, 1.0), res)
         for pixels, near in ((image, 1e-2), (list(image), 1.01)):
-            cropped = (resample(pixels, box, np.array([False]), res, frames=frame)[0] + 1) * 127.5
+            cropped = (resample(pixels, Regions(box, frame, np.array([False])), res)[0] + 1) * 127.5
             assert (cropped - squashed[:, top : top + res, left : left + res]).abs().max() < near
 
 

@@ -1,6 +1,7 @@
 """Bilinear resizing of boxes of images: by a small matrix for each axis, or one image at a time by torch."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,49 +16,68 @@ def with_full_frames(boxes: np.ndarray, res: int) -> tuple[np.ndarray, np.ndarra
     return boxes, np.tile([res, res, 0, 0], (len(boxes), 1))
 
 
+@dataclass(frozen=True)
+class Regions:
+    """The part of each of B images that becomes a view.
+
+    Args:
+        boxes: [B, 4] top, left, height and width in whole pixels; outside of the image its edge is repeated.
+        frames: [B, 4] the height and width that a box is resized to, and top and left of the [R, R] that is cut out of
+            it.
+        flips: [B] whether to mirror.
+    """
+
+    boxes: np.ndarray
+    frames: np.ndarray
+    flips: np.ndarray
+
+    def one(self, row: int) -> "Regions":
+        """Return the region of the image at ``row``, with B = 1."""
+        return Regions(*(array[row : row + 1] for array in (self.boxes, self.frames, self.flips)))
+
+
 def resample(
     pixels: Tensor | Sequence[Tensor],
-    boxes: np.ndarray,
-    flips: np.ndarray,
+    regions: Regions,
     res: int,
     out: Tensor | None = None,
     antialias: bool = True,
-    frames: np.ndarray | None = None,
     area: bool = False,
 ) -> Tensor:
-    """Resize a box of each image to [3, R, R], bilinearly, and scale it to [-1, 1].
+    """Resize the region of each image to [3, R, R], bilinearly, and scale it to [-1, 1].
 
     Args:
         pixels: uint8 [B, 3, H, W], which are resized together by two small matrices each; or B images [3, h, w], which
             are resized one by one.
-        boxes: [B, 4] top, left, height and width in whole pixels; outside of the image its edge is repeated.
-        flips: [B] whether to mirror.
         antialias: If False, a pixel is made of its four neighbours however much the image shrinks, as TensorFlow's
             ``resize`` does by default.
-        frames: [B, 4] the height and width that a box is resized to, and top and left of the [R, R] that is cut out of
-            it; None for R, R, 0, 0.
         area: Whether a pixel is the mean of the area that it covers, as in TensorFlow's method of that name.
     """
-    out = torch.empty(len(boxes), 3, res, res) if out is None else out
-    frames = with_full_frames(boxes, res)[1] if frames is None else frames
+    out = torch.empty(len(regions.boxes), 3, res, res) if out is None else out
     if isinstance(pixels, Tensor):
-        beyond = np.maximum(-boxes[:, :2], boxes[:, :2] + boxes[:, 2:] - pixels.shape[2:]).max()
-        if beyond > 0:  # the edge is repeated
-            pixels = functional.pad(pixels.float(), [int(beyond)] * 4, mode="replicate")
-            boxes = boxes + [beyond, beyond, 0, 0]
-        high, wide = pixels.shape[2:]
-        weights = torch.from_numpy(resize_weights(boxes, frames, flips, (high, wide), res, antialias, area))
-        rows, columns = weights[0, :, :, :high], weights[1, :, :, :wide]  # [B, R, H], [B, R, W]
-        narrow = pixels.float().flatten(1, 2) @ columns.mT  # [B, 3H, R]
-        torch.matmul(rows[:, None], narrow.unflatten(1, (3, high)), out=out)  # [B, 3, R, R]
-        scale_pixels(out, out)
-    else:
-        for row, image in enumerate(pixels):
-            index = slice(row, row + 1)
-            if area or frames[row, :2].prod() > MAX_RESIZE_RATIO * res**2:
-                resample(image[None], boxes[index], flips[index], res, out[index], antialias, frames[index], area)
-            else:
-                scale_pixels(resample_one(image, boxes[row], frames[row], flips[row], res, antialias), out[row])
+        return resample_together(pixels, regions, res, out, antialias, area)
+    for row, image in enumerate(pixels):
+        region = regions.one(row)
+        if area or region.frames[0, :2].prod() > MAX_RESIZE_RATIO * res**2:
+            resample_together(image[None], region, res, out[row : row + 1], antialias, area)
+        else:
+            scale_pixels(resample_one(image, region, res, antialias), out[row])
+    return out
+
+
+def resample_together(pixels: Tensor, regions: Regions, res: int, out: Tensor, antialias: bool, area: bool) -> Tensor:
+    """Resample images of one size, uint8 [B, 3, H, W], by a matrix for each axis."""
+    boxes = regions.boxes
+    beyond = np.maximum(-boxes[:, :2], boxes[:, :2] + boxes[:, 2:] - pixels.shape[2:]).max()
+    if beyond > 0:  # the edge is repeated
+        pixels = functional.pad(pixels.float(), [int(beyond)] * 4, mode="replicate")
+        boxes = boxes + [beyond, beyond, 0, 0]
+    high, wide = pixels.shape[2:]
+    weights = torch.from_numpy(resize_weights(replace(regions, boxes=boxes), (high, wide), res, antialias, area))
+    rows, columns = weights[0, :, :, :high], weights[1, :, :, :wide]  # [B, R, H], [B, R, W]
+    narrow = pixels.float().flatten(1, 2) @ columns.mT  # [B, 3H, R]
+    torch.matmul(rows[:, None], narrow.unflatten(1, (3, high)), out=out)  # [B, 3, R, R]
+    scale_pixels(out, out)
     return out
 
 
@@ -66,39 +86,31 @@ def scale_pixels(images: Tensor, out: Tensor) -> None:
     torch.sub(images, 127.5, out=out).div_(127.5)
 
 
-def resample_one(image: Tensor, box: np.ndarray, frame: np.ndarray, flip: bool, res: int, antialias: bool) -> Tensor:
-    """Resize a box of one image: uint8 [3, h, w] -> uint8 [3, R, R]."""
-    top, left, height, width = (int(side) for side in box)
+def resample_one(image: Tensor, region: Regions, res: int, antialias: bool) -> Tensor:
+    """Resize the region of one image: uint8 [3, h, w] -> uint8 [3, R, R]."""
+    top, left, height, width = (int(side) for side in region.boxes[0])
     cut = image[None, :, max(top, 0) : top + height, max(left, 0) : left + width]
     if cut.shape[2:] != (height, width):  # outside of the image its edge is repeated
         rows = torch.arange(top, top + height).clamp(0, image.shape[1] - 1)
         columns = torch.arange(left, left + width).clamp(0, image.shape[2] - 1)
         cut = image[None, :, rows[:, None], columns]
     cut = cut.contiguous(memory_format=torch.channels_last)  # as decoders lay out pixels: torch is slow on planes
-    height, width, top, left = frame.tolist()
+    height, width, top, left = region.frames[0].tolist()
     out = functional.interpolate(cut, (height, width), mode="bilinear", antialias=antialias)[0]
     out = out[:, top : top + res, left : left + res]
-    return out.flip(2) if flip else out
+    return out.flip(2) if region.flips[0] else out
 
 
-def resize_weights(
-    boxes: np.ndarray,
-    frames: np.ndarray,
-    flips: np.ndarray,
-    sides: tuple[int, int],
-    res: int,
-    antialias: bool,
-    area: bool,
-) -> np.ndarray:
+def resize_weights(regions: Regions, sides: tuple[int, int], res: int, antialias: bool, area: bool) -> np.ndarray:
     """Return the weights that resize images of ``sides`` (height, width) to [R, R]: [2, B, R, the longer side].
 
     The filter is a triangle as wide as a pixel of the output (without ``antialias``, of the input), cut off at the box
-    and normalized as in PIL; with ``area`` it is a rectangle. The columns are mirrored for ``flips``.
+    and normalized as in PIL; with ``area`` it is a rectangle. The columns of mirrored images are mirrored.
     """
-    start, length = boxes.T.astype(np.float32).reshape(2, 2, -1, 1)  # [2, B, 1]
-    resized, first = frames.T.astype(np.float32).reshape(2, 2, -1, 1)
+    start, length = regions.boxes.T.astype(np.float32).reshape(2, 2, -1, 1)  # [2, B, 1]
+    resized, first = regions.frames.T.astype(np.float32).reshape(2, 2, -1, 1)
     places = np.tile(np.arange(res, dtype=np.float32), (*start.shape[:2], 1))  # [2, B, R]
-    places[1, flips] = places[1, flips, ::-1]
+    places[1, regions.flips] = places[1, regions.flips, ::-1]
     scale = length / resized
     end = start + length - 1
     if area:

@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import log
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from vitrun.data.transforms.resize import resample, with_full_frames
+from vitrun.data.transforms.resize import Regions, resample, with_full_frames
 from vitrun.runtime import random
 
 CROP_TRIES = 10  # tries for a crop that fits, before the whole image is used
@@ -20,6 +19,8 @@ ROUNDING = 0.5 - 1e-7  # added to the image's width, so that a crop of that widt
 # (arXiv 1912.11370, section 3.3)
 SQUARE_SHARE, SMALL_SQUARE_SHARE = 384 / 448, 128 / 160
 PAD_SHARE = 1 / 8  # of the side, the maximum shift of a pad crop: 4 of 32 pixels
+# Random numbers [B, NUMBERS_PER_CROP], sides [B, 2], area and res -> boxes and frames of ``Regions``
+Crop = Callable[[np.ndarray, np.ndarray, tuple[float, float], int], tuple[np.ndarray, np.ndarray]]
 NUMBERS_PER_CROP = 2 * CROP_TRIES + 3  # random numbers: aspect and size of every try, two offsets, one flip
 
 
@@ -44,8 +45,8 @@ class CropView:
         """
         numbers = random.uniform(self.seed, "view", epoch, indices, NUMBERS_PER_CROP)
         boxes, frames = CROPS[self.crop](numbers, image_sizes(pixels), self.area, self.res)
-        flips = (numbers[:, -1] < 0.5) & self.flip
-        images = resample(pixels, boxes, flips, self.res, out, self.antialias, frames)
+        regions = Regions(boxes, frames, (numbers[:, -1] < 0.5) & self.flip)
+        images = resample(pixels, regions, self.res, out, self.antialias)
         if self.augment is not None:
             self.augment(images, epoch, indices)
         return images
@@ -72,8 +73,8 @@ class CenterCropView:
         if self.resize != "square":
             resized = np.rint(sides * (shorter / sides.min(1, keepdims=True))).astype(np.int64)
         frames = np.concatenate([resized, (resized - self.res) // 2], 1)
-        area, flips = self.resize == "small_area", np.zeros(len(sides), bool)
-        return resample(pixels, whole_image_boxes(sides), flips, self.res, out, self.antialias, frames, area)
+        regions = Regions(whole_image_boxes(sides), frames, np.zeros(len(sides), bool))
+        return resample(pixels, regions, self.res, out, self.antialias, area=self.resize == "small_area")
 
 
 def image_sizes(pixels: Tensor | Sequence[Tensor]) -> np.ndarray:
@@ -166,8 +167,7 @@ def no_crop(
     return with_full_frames(whole_image_boxes(sides), res)
 
 
-# Each maps random numbers [B, NUMBERS_PER_CROP] and sides [B, 2] to the boxes and frames of ``resample``.
-CROPS: dict[str, Callable[..., Any]] = {
+CROPS: dict[str, Crop] = {
     "inception": inception_crop,
     "random_resized": random_resized_crop,
     "pad": pad_crop,

@@ -13,6 +13,7 @@ from math import cos, pi, sin
 
 import numpy as np
 
+Coefficients = tuple[float, float, float]
 FULL_MAGNITUDE = 10.0  # the magnitude at which an operation has its full strength
 GREY = 128
 LUMA = np.array([0.2989, 0.587, 0.114], np.float32)[:, None, None]  # of red, green and blue (tf.image.rgb_to_grayscale)
@@ -101,28 +102,28 @@ def rotate(image: np.ndarray, magnitude: float, sign: float, row: float, column:
     angle = apply_sign(magnitude / FULL_MAGNITUDE * 30 * pi / 180, sign)
     middle, turn, rise = (image.shape[2] - 1) / 2, cos(angle), sin(angle)
     return transform_affine(
-        image, turn, -rise, middle - (turn - rise) * middle, rise, turn, middle - (rise + turn) * middle
+        image, (turn, -rise, middle - (turn - rise) * middle), (rise, turn, middle - (rise + turn) * middle)
     )
 
 
 def shear_x(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Shift each row by 0.3 times its number at magnitude 10."""
-    return transform_affine(image, 1, apply_sign(magnitude / FULL_MAGNITUDE * 0.3, sign), 0, 0, 1, 0)
+    return transform_affine(image, (1, apply_sign(magnitude / FULL_MAGNITUDE * 0.3, sign), 0), (0, 1, 0))
 
 
 def shear_y(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Shift each column by 0.3 times its number at magnitude 10."""
-    return transform_affine(image, 1, 0, 0, apply_sign(magnitude / FULL_MAGNITUDE * 0.3, sign), 1, 0)
+    return transform_affine(image, (1, 0, 0), (apply_sign(magnitude / FULL_MAGNITUDE * 0.3, sign), 1, 0))
 
 
 def translate_x(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Shift horizontally, by 100 pixels at magnitude 10."""
-    return transform_affine(image, 1, 0, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign), 0, 1, 0)
+    return transform_affine(image, (1, 0, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign)), (0, 1, 0))
 
 
 def translate_y(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Shift vertically, by 100 pixels at magnitude 10."""
-    return transform_affine(image, 1, 0, 0, 0, 1, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign))
+    return transform_affine(image, (1, 0, 0), (0, 1, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign)))
 
 
 def apply_sign(size: float, sign: float) -> float:
@@ -130,15 +131,18 @@ def apply_sign(size: float, sign: float) -> float:
     return size if sign >= 0.5 else -size
 
 
-def transform_affine(image: np.ndarray, a: float, b: float, c: float, d: float, e: float, f: float) -> np.ndarray:
-    """Return at (x, y) the pixel nearest to (ax + by + c, dx + ey + f), or grey if that is outside."""
+def transform_affine(image: np.ndarray, across: Coefficients, down: Coefficients) -> np.ndarray:
+    """Return at (x, y) the pixel nearest to (ax + by + c, dx + ey + f), or grey if that is outside.
+
+    ``across`` is (a, b, c), and ``down`` (d, e, f).
+    """
     side = image.shape[2]
     x, y = np.arange(side, dtype=np.float32), np.arange(side, dtype=np.float32)[:, None]
-    across, down = (np.float32(k) * x + np.float32(m) * y + np.float32(n) for k, m, n in ((a, b, c), (d, e, f)))
-    columns, rows = (np.trunc(v + np.copysign(np.float32(0.5), v)).astype(np.int64) for v in (across, down))
+    places = (np.float32(k) * x + np.float32(m) * y + np.float32(n) for k, m, n in (across, down))
+    columns, rows = (np.trunc(v + np.copysign(np.float32(0.5), v)).astype(np.int64) for v in places)
     inside = (columns >= 0) & (columns < side) & (rows >= 0) & (rows < side)
-    places = rows.clip(0, side - 1) * side + columns.clip(0, side - 1)
-    return np.where(inside, np.take(image.reshape(3, -1), places, axis=1), np.uint8(GREY))
+    indices = rows.clip(0, side - 1) * side + columns.clip(0, side - 1)
+    return np.where(inside, np.take(image.reshape(3, -1), indices, axis=1), np.uint8(GREY))
 
 
 def cutout(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:

@@ -5,6 +5,7 @@ Interpolation is nearest and the fill black, as by its defaults; magnitudes are 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from math import atan, degrees
 
@@ -14,7 +15,6 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional
 
 MAX_MAGNITUDE = 30
-Operation = Callable[[Tensor, float], Tensor]
 
 
 def shear_and_shift(image: Tensor, shear: list[float], shift: list[int], center: list[float] | None) -> Tensor:
@@ -22,20 +22,20 @@ def shear_and_shift(image: Tensor, shear: list[float], shift: list[int], center:
     return functional.affine(image, 0.0, shift, 1.0, shear, center=center)
 
 
-def apply_operation(
-    function: Operation,
-    least: float,
-    most: float,
-    either: bool,
-    image: np.ndarray,
-    magnitude: int,
-    sign: float,
-    *_: float,
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Operation:
     """Apply ``function`` with a strength between ``least`` and ``most``, of ``either`` sign if set."""
-    strength = float(torch.linspace(least, most, MAX_MAGNITUDE + 1)[magnitude])
-    strength = -strength if either and sign <= 0.5 else strength
-    return function(torch.from_numpy(image), strength).numpy()
+
+    function: Callable[[Tensor, float], Tensor]
+    least: float
+    most: float
+    either: bool
+
+    def __call__(self, image: np.ndarray, magnitude: int, sign: float, *_: float) -> np.ndarray:
+        """Return the image after the operation: uint8 [3, R, R]."""
+        strength = float(torch.linspace(self.least, self.most, MAX_MAGNITUDE + 1)[magnitude])
+        strength = -strength if self.either and sign <= 0.5 else strength
+        return self.function(torch.from_numpy(image), strength).numpy()
 
 
 def translate(along: int, image: Tensor, strength: float) -> Tensor:
@@ -50,20 +50,19 @@ def posterize(image: Tensor, strength: float) -> Tensor:
     return functional.posterize(image, int(torch.tensor(strength).round()))
 
 
-OPERATION_ROWS: tuple[tuple[Operation, float, float, bool], ...] = (
-    (lambda image, s: image, 0, 0, False),
-    (lambda image, s: shear_and_shift(image, [degrees(atan(s)), 0.0], [0, 0], [0, 0]), 0, 0.3, True),
-    (lambda image, s: shear_and_shift(image, [0.0, degrees(atan(s))], [0, 0], [0, 0]), 0, 0.3, True),
-    (partial(translate, 0), 0, 150 / 331, True),
-    (partial(translate, 1), 0, 150 / 331, True),
-    (functional.rotate, 0, 30, True),
-    (lambda image, s: functional.adjust_brightness(image, 1 + s), 0, 0.9, True),
-    (lambda image, s: functional.adjust_saturation(image, 1 + s), 0, 0.9, True),
-    (lambda image, s: functional.adjust_contrast(image, 1 + s), 0, 0.9, True),
-    (lambda image, s: functional.adjust_sharpness(image, 1 + s), 0, 0.9, True),
-    (posterize, 8, 4, False),
-    (lambda image, s: functional.solarize(image, 255 * s), 1, 0, False),
-    (lambda image, s: functional.autocontrast(image), 0, 0, False),
-    (lambda image, s: functional.equalize(image), 0, 0, False),
+OPERATIONS = (
+    Operation(lambda image, s: image, 0, 0, False),
+    Operation(lambda image, s: shear_and_shift(image, [degrees(atan(s)), 0.0], [0, 0], [0, 0]), 0, 0.3, True),
+    Operation(lambda image, s: shear_and_shift(image, [0.0, degrees(atan(s))], [0, 0], [0, 0]), 0, 0.3, True),
+    Operation(partial(translate, 0), 0, 150 / 331, True),
+    Operation(partial(translate, 1), 0, 150 / 331, True),
+    Operation(functional.rotate, 0, 30, True),
+    Operation(lambda image, s: functional.adjust_brightness(image, 1 + s), 0, 0.9, True),
+    Operation(lambda image, s: functional.adjust_saturation(image, 1 + s), 0, 0.9, True),
+    Operation(lambda image, s: functional.adjust_contrast(image, 1 + s), 0, 0.9, True),
+    Operation(lambda image, s: functional.adjust_sharpness(image, 1 + s), 0, 0.9, True),
+    Operation(posterize, 8, 4, False),
+    Operation(lambda image, s: functional.solarize(image, 255 * s), 1, 0, False),
+    Operation(lambda image, s: functional.autocontrast(image), 0, 0, False),
+    Operation(lambda image, s: functional.equalize(image), 0, 0, False),
 )
-OPERATIONS = tuple(partial(apply_operation, *row) for row in OPERATION_ROWS)
