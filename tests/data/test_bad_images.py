@@ -24,7 +24,7 @@ def spoilt() -> data.Split:
 
 def batches(start: int = 0, reports: list | None = None) -> list[data.Batch]:
     budget = data.BadImageBudget(spoilt(), 0.5, lambda *one: reports.append(one) if reports is not None else None)
-    return list(data.train_batches(spoilt(), VIEW, 4, 7, start, 9, budget))
+    return list(data.train_batches(spoilt(), VIEW, 4, 7, range(start, 9), budget))
 
 
 def test_training_replaces_a_bad_image_by_the_next_with_its_own_label_and_reports_it_once():
@@ -47,7 +47,7 @@ def test_a_resumed_run_sees_the_same_replacements():
 def test_more_bad_images_than_allowed_end_the_run(known):
     budget = data.BadImageBudget(spoilt(), 0.1, lambda *_: None, known)
     with pytest.raises(UserError, match="of 12 training images cannot be read.*bad_images=0.1") as error:
-        list(data.train_batches(spoilt(), VIEW, 4, 7, 0, 9, budget))
+        list(data.train_batches(spoilt(), VIEW, 4, 7, range(9), budget))
     assert error.value.status == ExitCode.DATA
 
 

@@ -37,7 +37,7 @@ def test_all_ranks_together_see_the_batches_of_a_single_rank_and_each_image_once
     view = CropView(16, "inception", (0.05, 1.0), True, 0)
 
     def load_batches() -> list[data.Batch]:
-        return list(data.train_batches(split, view, batch, 0, 0, 20))
+        return list(data.train_batches(split, view, batch, 0, range(20)))
 
     single, parts = load_batches(), []
     for rank in range(3):
@@ -77,15 +77,15 @@ def split(number: int) -> data.Split:
 
 def test_every_epoch_has_every_image_once_in_a_new_order():
     view = CropView(8, "none", (1.0, 1.0), False, 0)
-    indices = np.concatenate([b.indices for b in data.train_batches(split(10), view, 4, 0, 0, 10)])
+    indices = np.concatenate([b.indices for b in data.train_batches(split(10), view, 4, 0, range(10))])
     epochs = indices.reshape(4, 10)
     assert (np.sort(epochs, 1) == np.arange(10)).all() and len({tuple(e) for e in epochs}) == 4
 
 
 def test_batches_from_a_later_step_equal_those_of_the_full_run():
     view = CropView(8, "inception", (0.3, 1.0), True, 0)
-    batches = list(data.train_batches(split(10), view, 4, 7, 0, 9))
-    later = list(data.prefetch(data.train_batches(split(10), view, 4, 7, 5, 9)))
+    batches = list(data.train_batches(split(10), view, 4, 7, range(9)))
+    later = list(data.prefetch(data.train_batches(split(10), view, 4, 7, range(5, 9))))
     assert all(
         torch.equal(a.images, b.images) and (a.indices == b.indices).all()
         for a, b in zip(batches[5:], later, strict=True)

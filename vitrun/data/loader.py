@@ -1,8 +1,9 @@
 """Batches of views of images, computed by threads during the previous step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Full, Queue
 from threading import Event, Thread, main_thread
 from typing import Any, Protocol, TypeVar
@@ -23,15 +24,29 @@ VIEW_CHUNK_IN_MEMORY = 128  # images in memory per call: many, to share its cost
 VIEW_CHUNK = 16  # images per task of a thread: many, to share the cost of a call, few enough to use all threads
 
 
-class View(Protocol):
-    """A function of images that returns their views, float32 [B, 3, res, res] in [-1, 1]."""
+Pixels = Tensor | Sequence[Tensor]  # uint8 [B, 3, H, W], or B images [3, h, w]
+
+
+class RandomView(Protocol):
+    """The random views of training images: float32 [B, 3, res, res] in [-1, 1]."""
 
     @property
     def res(self) -> int:
         """Return the side of a view in pixels."""
 
-    def __call__(self, *args: Any, **options: Any) -> Tensor:
-        """Return the views of B images, by epoch and index if they are random."""
+    def __call__(self, pixels: Pixels, epoch: int, indices: np.ndarray, out: Tensor | None = None) -> Tensor:
+        """Return the views of B images, which depend on the epoch and the images' indices [B] only."""
+
+
+class FixedView(Protocol):
+    """The views of test images: float32 [B, 3, res, res] in [-1, 1]."""
+
+    @property
+    def res(self) -> int:
+        """Return the side of a view in pixels."""
+
+    def __call__(self, pixels: Pixels, out: Tensor | None = None) -> Tensor:
+        """Return the views of B images."""
 
 
 @dataclass(frozen=True)
@@ -57,33 +72,33 @@ class Batch:
 
 def train_batches(
     split: Split,
-    view: View,
+    view: RandomView,
     batch: int,
     seed: int,
-    start: int,
-    steps: int,
+    steps: range,
     bad: Callable[[int, BadImage], None] = raise_bad_image,
 ) -> Iterator[Batch]:
-    """Yield the batches of steps ``start`` to ``steps``; every epoch has all images in a new order.
+    """Yield the batches of ``steps``; every epoch has all images in a new order.
 
     Step s has positions s*batch to (s+1)*batch, counted over all epochs, so a run resumes from any step. Each rank
     reads a contiguous share of them; the view of an image does not depend on the ranks. ``bad`` is called for each
     image that cannot be read; the next readable one replaces it.
     """
-    for step in range(start, steps):
+    for step in steps:
         positions = step_positions(step, batch, distributed.rank(), distributed.world_size())
         epochs, epoch_positions = np.divmod(positions, len(split))
         images, indices = [], np.empty(len(positions), dtype=np.int64)
         for epoch in np.unique(epochs).tolist():
             here = epochs == epoch
             order = split.order.indices(seed, epoch, epoch_positions[here])
-            views, indices[here] = load_views(split, view, order, epoch, bad)
+            render = partial(render_views, view, epoch)
+            views, indices[here] = load_views(split, order, view.res, render, bad)
             images.append(views)
         views = images[0] if len(images) == 1 else torch.cat(images)
         yield Batch(views, split.targets(indices), indices, offset=int(positions[0]) - step * batch)
 
 
-def test_batches(split: Split, view: View, batch: int) -> Iterator[Batch]:
+def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
     """Yield every image of the split once, in order; the last batch may be smaller.
 
     Each rank yields a contiguous share of the images, in batches of about batch / world size; none if there are too
@@ -93,30 +108,37 @@ def test_batches(split: Split, view: View, batch: int) -> Iterator[Batch]:
     batch = -(-batch // distributed.world_size())
     for first in range(start, end, batch):
         indices = np.arange(first, min(first + batch, end))
-        images, _ = load_views(split, view, indices, None, raise_bad_image)
+        images, _ = load_views(split, indices, view.res, lambda pixels, _, out: view(pixels, out), raise_bad_image)
         yield Batch(images, split.targets(indices), indices)
 
 
+def render_views(view: RandomView, epoch: int, pixels: Pixels, indices: np.ndarray, out: Tensor) -> Tensor:
+    """Return the views of B images in an epoch."""
+    return view(pixels, epoch, indices, out)
+
+
 def load_views(
-    split: Split, view: View, indices: np.ndarray, epoch: int | None, bad: Callable[[int, BadImage], None]
+    split: Split,
+    indices: np.ndarray,
+    res: int,
+    render: Callable[[Pixels, np.ndarray, Tensor], Tensor],
+    bad: Callable[[int, BadImage], None],
 ) -> tuple[Tensor, np.ndarray]:
-    """Return the views [B, 3, R, R] of the images at ``indices``, and the indices [B] that were read in their place.
+    """Return the views [B, 3, res, res] of the images at ``indices``, and the indices [B] of the images that were read.
 
-    The two differ for bad images. ``epoch`` is None for views without random draws.
+    These differ from ``indices`` for bad images. ``render(pixels, indices, out)`` computes the views of a chunk.
     """
-
     # NumPy allocates huge pages: otherwise mapping the new memory of a batch takes as long as resizing its images.
-    images = torch.from_numpy(np.empty((len(indices), 3, view.res, view.res), np.float32))
+    images = torch.from_numpy(np.empty((len(indices), 3, res, res), np.float32))
     indices_read = indices.copy()
 
     def load_chunk(chunk: slice) -> None:
         if split.pixels is not None:
-            pixels: Any = split.pixels.index_select(0, torch.from_numpy(indices[chunk]))
+            pixels: Pixels = split.pixels.index_select(0, torch.from_numpy(indices[chunk]))
         else:
             indices_read[chunk], decoded = zip(*(read_or_next(split, index, bad) for index in indices[chunk].tolist()))
             pixels = [torch.from_numpy(image) for image in decoded]
-        draws = () if epoch is None else (epoch, indices[chunk])
-        view(pixels, *draws, out=images[chunk])
+        render(pixels, indices[chunk], images[chunk])
 
     size, map_chunks = (VIEW_CHUNK, DECODE_POOL.map) if split.pixels is None else (VIEW_CHUNK_IN_MEMORY, map)
     list(map_chunks(load_chunk, [slice(first, first + size) for first in range(0, len(indices), size)]))

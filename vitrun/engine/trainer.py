@@ -137,8 +137,8 @@ class Trainer:
             randaugment = RandAugment(augment.randaugment, augment.layers, augment.magnitude, recipe.seed)
         res, antialias = self.loaded.res, recipe.view.antialias
         view = CropView(res, source.crop, source.area, source.flip, recipe.seed, antialias, randaugment)
-        start = self.state.step
-        batches = data.train_batches(self.train_data, view, recipe.batch, recipe.seed, start, self.steps, bad_images)
+        steps = range(self.state.step, self.steps)
+        batches = data.train_batches(self.train_data, view, recipe.batch, recipe.seed, steps, bad_images)
         return self.prepare_batches(batches)
 
     def prepare_batches(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
