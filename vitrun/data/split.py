@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import overload
 
 import numpy as np
 import torch
@@ -39,7 +39,13 @@ class KeySubset(Sequence[str]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, at: Any) -> Any:  # an index or a slice
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+
+    def __getitem__(self, at: int | slice) -> str | list[str]:
         rows = self.rows[at]
         return [self.keys[row] for row in rows.tolist()] if isinstance(at, slice) else self.keys[int(rows)]
 

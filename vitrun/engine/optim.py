@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.optimizer import ParamsT
 
 from vitrun.recipes import Adam, Sgd
 
-# An optimizer is a function of its parameter groups and of the recipe's options (recipes/optimizer.py).
-OPTIMIZERS: dict[str, Callable[[list[Any], Any], torch.optim.Optimizer]] = {
+# An optimizer is a function of its parameter groups and of the recipe's options, whose class in recipes/optimizer.py
+# depends on the optimizer.
+OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
     "adam": lambda groups, options: torch.optim.Adam(groups, options.lr, betas=options.betas, fused=True),
     "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, betas=options.betas, fused=True),
     "sgd": lambda groups, options: torch.optim.SGD(groups, options.lr, momentum=options.momentum, fused=True),

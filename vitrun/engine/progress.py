@@ -32,7 +32,7 @@ class Meter:
         self.progress.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.progress.__exit__(*error)
 
     def tick(self, images: int) -> None:

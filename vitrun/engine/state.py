@@ -1,9 +1,9 @@
 """The state of training, and its checkpoints."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -34,7 +34,7 @@ class use_ema:
     def __enter__(self) -> None:
         self.swap()
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.swap()
 
     def swap(self) -> None:
@@ -77,7 +77,7 @@ def checkpoint_size(state: TrainState, moments: int) -> int:
     return count_bytes(state.network.parameters()) * (1 + (state.ema is not None)) + moments
 
 
-def count_bytes(tensors: Any) -> int:
+def count_bytes(tensors: Iterable[Tensor]) -> int:
     """Return the bytes of some tensors."""
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 

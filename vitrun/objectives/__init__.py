@@ -1,7 +1,6 @@
 """Training objectives, one file each. docs/extending.md shows how to add one."""
 
-from typing import Any
-
+from vitrun.engine.interfaces import Objective
 from vitrun.errors import lookup
 from vitrun.objectives.labels import LabelObjective
 from vitrun.objectives.masked import MaskedObjective
@@ -9,12 +8,16 @@ from vitrun.objectives.simmim import SimMimObjective
 from vitrun.recipes import Pretrain
 from vitrun.runtime.plugins import find_plugins, load_plugin
 
-OBJECTIVES: dict[str, Any] = {"labels": LabelObjective, "masked": MaskedObjective, "simmim": SimMimObjective}
+OBJECTIVES: dict[str, type[LabelObjective | MaskedObjective | SimMimObjective]] = {
+    "labels": LabelObjective,
+    "masked": MaskedObjective,
+    "simmim": SimMimObjective,
+}
 PLUGIN_GROUP = "vitrun.objectives"  # the entry points by which an installed package adds to OBJECTIVES
 
 
-def build_objective(recipe: Pretrain) -> Any:
-    """Return the objective of a recipe (engine/interfaces.py: Objective), of vitrun or of an installed package."""
+def build_objective(recipe: Pretrain) -> Objective:
+    """Return the objective of a recipe, of vitrun or of an installed package."""
     kind, plugins = recipe.objective.kind, find_plugins(PLUGIN_GROUP)
     if kind not in OBJECTIVES and kind in plugins:
         return load_plugin(plugins[kind]).from_recipe(recipe)

@@ -23,7 +23,7 @@ from vitrun.objectives.patches import (
     draw_numbers,
     select_corrupted,
 )
-from vitrun.recipes import Masked, Pretrain, ViT
+from vitrun.recipes import Masked, Model, Pretrain, ViT
 from vitrun.runs.metrics import Metric
 from vitrun.runtime.device import Machine
 
@@ -59,7 +59,7 @@ class MaskedObjective:
     def check_data(self, *splits: Split) -> None:
         """Accept any images."""
 
-    def build_model(self, model: ViT, train: Split, res: int) -> models.LoadedModel:
+    def build_model(self, model: Model, train: Split, res: int) -> models.LoadedModel:
         """Return an untrained network with a mask token and a linear layer for each token."""
         return build_masked_model(model, self.output_size, res)
 

@@ -1,6 +1,7 @@
 """Corrupted patches of images, which masked.py and simmim.py predict."""
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -9,15 +10,15 @@ from torch import Tensor
 from vitrun import models
 from vitrun.data import Batch
 from vitrun.models import UNCHANGED
-from vitrun.recipes import ViT
+from vitrun.recipes import Model, ViT
 from vitrun.runtime import random
 
 DRAWS = 3  # random numbers of a patch: whether it is corrupted, how, and with which other patch
 
 
-def build_masked_model(model: ViT, outputs: int, res: int) -> models.LoadedModel:
+def build_masked_model(model: Model, outputs: int, res: int) -> models.LoadedModel:
     """Return an untrained ViT with a mask token and, in place of a head, a layer of ``outputs`` numbers a patch."""
-    network = models.build_masked(model, outputs, res)
+    network = models.build_masked(cast(ViT, model), outputs, res)  # as the recipe has checked
     return models.LoadedModel(network, network.row, 0, res, None)
 
 

@@ -18,7 +18,7 @@ from vitrun.objectives.patches import (
     draw_numbers,
     select_corrupted,
 )
-from vitrun.recipes import Pretrain, SimMim, ViT
+from vitrun.recipes import Model, Pretrain, SimMim, ViT
 from vitrun.runs.metrics import Metric
 from vitrun.runtime.device import Machine
 
@@ -40,7 +40,7 @@ class SimMimObjective:
     def check_data(self, *splits: Split) -> None:
         """Accept any images."""
 
-    def build_model(self, model: ViT, train: Split, res: int) -> models.LoadedModel:
+    def build_model(self, model: Model, train: Split, res: int) -> models.LoadedModel:
         """Return an untrained network with a mask token and a linear layer for each token."""
         return build_masked_model(model, 3 * self.patch * self.patch, res)
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,10 @@ from vitrun.data.labels import pad_labels
 from vitrun.data.sources.messages import abbreviate, first_line
 from vitrun.data.split import BadImage, Split
 from vitrun.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow
 
 REAL_COLUMN = "real_labels"  # the column of ReaL's lists, if a copy has it
 MAX_CLASSES = 2**20  # a column with larger numbers holds something else, such as times or ids
@@ -86,8 +90,8 @@ def check_file_count(data: recipes.Files, files: Sequence[Path]) -> None:
         )
 
 
-def split_from_table(data: recipes.Files, table: Any) -> Split:
-    """Return a ``datasets.Dataset`` as a split that reads the bytes of an image on access."""
+def split_from_table(data: recipes.Files, table: "datasets.Dataset") -> Split:
+    """Return a table as a split that reads the bytes of an image on access."""
     import datasets
     import pyarrow.compute as compute
 
@@ -115,7 +119,7 @@ def split_from_table(data: recipes.Files, table: Any) -> Split:
     return Split(keys, labels, tuple(classes), read_encoded=read_bytes, accepted=accepted, sizes=sizes)
 
 
-def check_columns(data: recipes.Files, features: Any) -> None:
+def check_columns(data: recipes.Files, features: "datasets.Features") -> None:
     """Raise UserError if the columns of images and labels are missing, or hold something else."""
     import datasets
 
@@ -135,8 +139,8 @@ def check_columns(data: recipes.Files, features: Any) -> None:
         )
 
 
-def check_integer_labels(data: recipes.Files, column: Any) -> Any:
-    """Return the column of labels, an Arrow array; raise UserError if they are not all integers."""
+def check_integer_labels(data: recipes.Files, column: "pyarrow.ChunkedArray") -> "pyarrow.ChunkedArray":
+    """Return the column of labels; raise UserError if they are not all integers."""
     import pyarrow
 
     if not pyarrow.types.is_integer(column.type) or column.null_count:

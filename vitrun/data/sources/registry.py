@@ -28,6 +28,7 @@ class Source:
     dataclass in ``recipes``, before torch is imported.
     """
 
+    # Any stands for the row's dataclass, which differs between sources.
     open: Callable[[Any, str, Screen, Tick], Split]  # the ``train`` or ``test`` part
     facts: Callable[[Any], Facts]  # what is published about the data set
     pending_work: Callable[[Any, str], str | None] = lambda data, part: None  # the download or scan that `open` starts

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vitrun import recipes
 from vitrun.data.sources.hub.hub_errors import http_status
@@ -145,19 +144,19 @@ def make_byte_counter(count: Callable[[int], None]) -> type:
     """Return a class that stands in for the progress bar of the Hub's client and passes written bytes to ``count``."""
 
     class ByteCounter:
-        def __init__(self, *_: Any, **__: Any):
+        def __init__(self, *_: object, **__: object):
             pass
 
         def __enter__(self) -> "ByteCounter":
             return self
 
-        def __exit__(self, *_: Any) -> None:
+        def __exit__(self, *_: object) -> None:
             pass
 
         def update(self, size: float | None = 1) -> None:
             count(int(size or 0))
 
-        def update_transfer(self, *_: Any, **__: Any) -> None:  # bytes on the wire are not those of the file
+        def update_transfer(self, *_: object, **__: object) -> None:  # bytes on the wire are not those of the file
             pass
 
         close = set_postfix_str = set_transfer_postfix_str = update_transfer

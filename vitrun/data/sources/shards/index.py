@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -186,7 +186,7 @@ def read_samples(file: BinaryIO, size: int, label: str) -> Iterator[Sample]:
 def parse_classes(content: bytes, key: str, label: str) -> list[int]:
     """Return the labels of a sample: the number in its ``cls``, or a number or list in a field of its json."""
     try:
-        value: Any = int(content) if label == "cls" else json.loads(content)
+        value: object = int(content) if label == "cls" else json.loads(content)
     except (ValueError, RecursionError):
         value = content[:40].decode("utf-8", "replace")
     if label != "cls":

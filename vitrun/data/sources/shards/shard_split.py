@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import overload
 
 import numpy as np
 
@@ -31,7 +31,13 @@ class ShardKeys(Sequence[str]):
     def __len__(self) -> int:
         return len(self.index.ends)
 
-    def __getitem__(self, at: Any) -> Any:  # an index or a slice
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+
+    def __getitem__(self, at: int | slice) -> str | list[str]:
         if isinstance(at, slice):
             return [self[i] for i in range(*at.indices(len(self)))]
         image = range(len(self))[at]

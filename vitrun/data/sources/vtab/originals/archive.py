@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Flag, auto
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -49,6 +49,13 @@ class OriginalSplit:
                     f"0 to {len(self.classes[name]) - 1}. Fetch it again.",
                     ExitCode.DATA,
                 )
+
+
+class ImageFiles(TypedDict):
+    """The fields of an OriginalSplit whose images are files."""
+
+    image: Callable[[int], bytes]
+    sizes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ class Archive:
             raise self.damaged_error(folder, f"it has {len(names)} folders, not one for each of {number} classes")
         return tuple(names)
 
-    def image_files(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    def image_files(self, folder: Path, names: Sequence[str]) -> ImageFiles:
         """Return ``image`` and ``sizes`` of an OriginalSplit for the files ``names`` in ``folder``.
 
         Raise a UserError if one is missing.

@@ -34,7 +34,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     )
 
 
-def reduce_object(node: dict[str, Any]) -> Any:
+def reduce_object(node: dict[str, Any]) -> object:
     """Return an object as its depth, and a scene as file name and objects: the whole JSON would take gigabytes."""
     if "pixel_coords" in node:
         return node["pixel_coords"][2]

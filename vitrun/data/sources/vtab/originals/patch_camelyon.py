@@ -1,12 +1,15 @@
 """PatchCamelyon: patches of lymph nodes, in an HDF5 file of images and one of labels per split."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 from vitrun.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    import h5py
 
 ARCHIVE = Archive(
     "patch_camelyon",
@@ -41,7 +44,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     )
 
 
-def open_hdf5(root: Path, file: str, name: str) -> tuple[Path, Any]:
+def open_hdf5(root: Path, file: str, name: str) -> tuple[Path, "h5py.Dataset"]:
     """Return the path of an HDF5 file and its data set ``name``, whose rows are read when indexed."""
     path = ARCHIVE.find(root, file, f"{file}.gz")
     if path.suffix == ".gz":
