@@ -156,31 +156,36 @@ def test_a_single_run_leaves_out_the_held_out_images_and_is_tested_on_the_test_s
 
 EPOCH, THOUSAND = "epochs=1 batch=100", "data.test_images=797"  # digits are 1,797
 STEPS = "steps of epochs=1 of the %d images not held out in batches of 100"
-# overrides, the message
+# overrides, the option at fault, the message
 WRONG = [
-    ("grid=0.1,0.1 dev=0.1", "grid=[0.1,0.1]: 0.1 is there twice"),
-    ("seeds=1,1", "seeds=[1,1]: 1 is there twice"),
-    ("decays=0,0.1 dev=0.1", "needs learning rates to search with: add grid="),
-    ("grid=0.1,0.2", "needs held-out images: add their share, as in dev=0.02"),
-    ("score=dev", "score=dev: is for a single run that holds images out"),
-    ("score=dev dev=0.1 seeds=0", "score=dev: is for a single run that holds images out"),
-    ("dev=1", "dev=1: must be less than 1"),
-    ("data=vtab/pets data.root=/ dev=0.2", "dev=0.2: must be 0"),
-    ("data=vtab/pets data.root=/ grid=0.1 data.train=train800", "searches on val200 itself"),
+    ("grid=0.1,0.1 dev=0.1", "grid", "0.1 is there twice"),
+    ("seeds=1,1", "seeds", "1 is there twice"),
+    ("decays=0,0.1 dev=0.1", "decays", "needs learning rates to search with: add grid="),
+    ("grid=0.1,0.2", "grid", "needs held-out images: add their share, as in dev=0.02"),
+    ("score=dev", "score", "is for a single run that holds images out"),
+    ("score=dev dev=0.1 seeds=0", "score", "is for a single run that holds images out"),
+    ("dev=1", "dev", "must be less than 1"),
+    ("data=vtab/pets data.root=/ dev=0.2", "dev", "must be 0"),
+    ("data=vtab/pets data.root=/ grid=0.1 data.train=train800", "grid", "searches on val200 itself"),
     # a trial has fewer images than the final runs, so fewer steps remain after the warm-up
-    (f"data=vtab/dtd data.root=/ grid=0.1,0.2 {EPOCH} warmup=9", f"warmup=9: leaves no step of the 8 {STEPS % 800}"),
-    (f"{THOUSAND} grid=0.1,0.2 dev=0.3 {EPOCH} warmup=8", f"warmup=8: leaves no step of the 7 {STEPS % 700}"),
-    (f"{THOUSAND} dev=0.3 {EPOCH} warmup=8", f"warmup=8: leaves no step of the 7 {STEPS % 700}"),
-    (f"{THOUSAND} grid=0.1 dev=0.3 {EPOCH} warmup=1 schedule=staircase drops=8", f"and the end of the 7 {STEPS % 700}"),
-    (f"{THOUSAND} grid=0.1 dev=0.9999", "dev=0.9999: leaves none of 1000 training images to train on"),
+    (f"data=vtab/dtd data.root=/ grid=0.1,0.2 {EPOCH} warmup=9", "warmup", f"leaves no step of the 8 {STEPS % 800}"),
+    (f"{THOUSAND} grid=0.1,0.2 dev=0.3 {EPOCH} warmup=8", "warmup", f"leaves no step of the 7 {STEPS % 700}"),
+    (f"{THOUSAND} dev=0.3 {EPOCH} warmup=8", "warmup", f"leaves no step of the 7 {STEPS % 700}"),
+    (
+        f"{THOUSAND} grid=0.1 dev=0.3 {EPOCH} warmup=1 schedule=staircase drops=8",
+        "drops",
+        f"and the end of the 7 {STEPS % 700}",
+    ),
+    (f"{THOUSAND} grid=0.1 dev=0.9999", "dev", "leaves none of 1000 training images to train on"),
 ]
 
 
-@pytest.mark.parametrize("overrides, message", WRONG, ids=[overrides for overrides, _ in WRONG])
-def test_an_impossible_search_is_refused_before_it_starts(overrides, message):
+@pytest.mark.parametrize("overrides, option, message", WRONG, ids=[overrides for overrides, *_ in WRONG])
+def test_an_impossible_search_is_refused_before_it_starts(overrides, option, message):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe("finetune", ["init=random:vit_nano8", *overrides.split()])
-    assert message in str(error.value) and error.value.status == ExitCode.COMMAND
+    assert (error.value.option, error.value.status) == (option, ExitCode.COMMAND)
+    assert message in str(error.value)
 
 
 def test_too_few_own_images_are_refused_before_the_first_step(run_command, tmp_path):

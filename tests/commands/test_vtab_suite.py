@@ -184,23 +184,24 @@ def test_only_finetune_accepts_a_suite(command):
     assert error.value.status == ExitCode.COMMAND
 
 
-# overrides, the message
+# overrides, the option at fault, the message
 WRONG = [
-    ("data=vtab", "data=vtab: needs the folder of the originals: add data.root=FOLDER"),
-    ("data=vtab data.root=/ data.tasks=pest", "Unknown data 'vtab/pest'. Did you mean vtab/pets"),
-    ("data=vtab data.root=/ data.tasks=pets,pets", "must name at least one task"),
-    ("data=vtab data.root=/ data.tasks=[]", "must name at least one task"),
-    ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "squares the whole image"),
-    ("data=vtab data.root=/ grid=0.1,0.2 epochs=1 batch=100 warmup=9", "warmup=9: leaves no step of the 8 steps"),
-    ("data=vtab data.root=/ dev=0.1", "each task of VTAB has 200 held-out images"),
+    ("data=vtab", "data", "needs the folder of the originals: add data.root=FOLDER"),
+    ("data=vtab data.root=/ data.tasks=pest", None, "Unknown data 'vtab/pest'. Did you mean vtab/pets"),
+    ("data=vtab data.root=/ data.tasks=pets,pets", "data.tasks", "must name at least one task"),
+    ("data=vtab data.root=/ data.tasks=[]", "data.tasks", "must name at least one task"),
+    ("data=vtab data.root=/ data.protocol=vpt data.flip=true", "data.protocol", "squares the whole image"),
+    ("data=vtab data.root=/ grid=0.1,0.2 epochs=1 batch=100 warmup=9", "warmup", "leaves no step of the 8 steps"),
+    ("data=vtab data.root=/ dev=0.1", "dev", "each task of VTAB has 200 held-out images"),
 ]
 
 
-@pytest.mark.parametrize("overrides, message", WRONG, ids=[overrides for overrides, _ in WRONG])
-def test_an_impossible_suite_is_refused_before_its_first_task(overrides, message):
+@pytest.mark.parametrize("overrides, option, message", WRONG, ids=[overrides for overrides, *_ in WRONG])
+def test_an_impossible_suite_is_refused_before_its_first_task(overrides, option, message):
     with pytest.raises(UserError) as error:
         resolve.resolve_recipe("finetune", [SCRATCH, *overrides.split()])
-    assert message in str(error.value) and error.value.status == ExitCode.COMMAND
+    assert (error.value.option, error.value.status) == (option, ExitCode.COMMAND)
+    assert message in str(error.value)
 
 
 def test_a_task_of_a_suite_has_the_run_name_of_a_single_task(root, tmp_path):

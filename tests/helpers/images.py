@@ -25,7 +25,7 @@ def make_png(number: int) -> bytes:
 
 
 def write_class_folders(root: Path, names: list[str], count: int = 1) -> Path:
-    """Write a folder a class, of ``each`` images; return ``root``."""
+    """Write a folder of ``count`` images for each class; return ``root``."""
     for number, name in enumerate(names):
         (root / name).mkdir(parents=True)
         for n in range(count):
