@@ -1,7 +1,7 @@
 """Interfaces of objectives and probes, which a command builds and passes to the trainer."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from vitrun.data import Batch, Split
 from vitrun.engine.progress import Meter
 from vitrun.engine.state import TrainState
 from vitrun.recipes import Model
+from vitrun.runs.metrics import Result
 from vitrun.runtime.device import Machine
 
 
@@ -31,7 +32,7 @@ class Objective(Protocol):
 
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Return the metrics of the test images, each image counted once."""
 
 
@@ -44,5 +45,5 @@ class Probe(Protocol):
     def probe_if_due(self, state: TrainState, meter: Meter) -> None:
         """Measure the network if that is due at this step, and leave it in training mode."""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Result:
         """Return the metrics of the last measurement, for the result."""

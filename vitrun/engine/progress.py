@@ -1,10 +1,9 @@
 """Progress of training: a bar, a line of metrics per step, an ETA, and the check for a request to stop."""
 
 import time
-from typing import Any
 
 from vitrun.engine.loop import Step
-from vitrun.runs.metrics import Metric
+from vitrun.runs.metrics import Metric, Result
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.console import format_duration, format_speed
@@ -100,7 +99,7 @@ class Meter:
         if step.number == self.steps:
             self.run.log(f"step {step.number}/{self.steps}  {note}")
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Result:
         """Return the speed and the share of time waiting for data, of this attempt alone."""
         seconds = time.monotonic() - self.started
         share = self.data_seconds / self.step_seconds if self.step_seconds else 0.0

@@ -67,7 +67,7 @@ def create_timm_network(name: str, res: int, **options: Any) -> Any:  # each cla
         raise UserError(f"timm cannot build {name} at res={res}: {str(error) or 'the size does not fit'}") from error
 
 
-def pretrained_config(name: str) -> Any:
+def pretrained_config(name: str) -> Any:  # a PretrainedCfg, without the check that its optional fields are set
     """Return timm's description of a network (input size, mean, std ...), or defaults if it has none."""
     import timm
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from vitrun.data import Batch, Split
 from vitrun.engine.inference import predict
 from vitrun.errors import UserError
 from vitrun.recipes import Model, Training
-from vitrun.runs.metrics import Metric
+from vitrun.runs.metrics import Metric, Result
 from vitrun.runtime import random
 from vitrun.runtime.device import Machine
 
@@ -75,7 +74,7 @@ class LabelObjective:
 
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Return top-1, top-5 and the loss without smoothing of all images of ``batches``."""
         predictions = predict(network, batches, LOSSES[self.loss_name], machine, tick)
         return {

@@ -5,7 +5,7 @@ The paper's code was never released; where its text is silent, the choice made h
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from vitrun.objectives.patches import (
     select_corrupted,
 )
 from vitrun.recipes import Masked, Model, Pretrain, ViT
-from vitrun.runs.metrics import Metric
+from vitrun.runs.metrics import Metric, Result
 from vitrun.runtime.device import Machine
 
 LEVELS_PER_CHANNEL = 8  # 3 bits of each colour channel
@@ -114,7 +114,7 @@ class MaskedObjective:
 
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Return the loss on corrupted patches, the same ones every time, and the share of right colours."""
 
         def measure(images: Tensor, corruption: Tensor, *targets: Tensor) -> tuple[Tensor, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from vitrun.objectives.patches import (
     select_corrupted,
 )
 from vitrun.recipes import Model, Pretrain, SimMim, ViT
-from vitrun.runs.metrics import Metric
+from vitrun.runs.metrics import Metric, Result
 from vitrun.runtime.device import Machine
 
 
@@ -61,7 +61,7 @@ class SimMimObjective:
 
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
-    ) -> dict[str, Any]:
+    ) -> Result:
         """Return the loss on masked patches, the same ones every time."""
 
         def measure(images: Tensor, corruption: Tensor, *targets: Tensor) -> tuple[Tensor]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -79,7 +79,7 @@ class FeatureExtractor:
         batches = make_eval_batches(split, self.loaded.res, self.recipe.view, self.recipe.batch, self.machine)
         return batches, self.loaded.network.to(self.machine.device)
 
-    def cache_key(self, source: recipes.Data, part: str, split: data.Split) -> tuple[Any, ...]:
+    def cache_key(self, source: recipes.Data, part: str, split: data.Split) -> tuple[object, ...]:
         """Return all that features depend on: weights, images, view and precision.
 
         Two data sets may have the same keys and labels (a corrupted copy of one, another column of images): the options
@@ -91,7 +91,7 @@ class FeatureExtractor:
 
 
 def cached(
-    folder: str, cache_key: tuple[Any, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run
+    folder: str, cache_key: tuple[object, ...], compute: Callable[[], dict[str, Tensor]], images: int, run: Run
 ) -> dict[str, Tensor]:
     """Return the tensors of ``compute()``, from a file if they were computed before.
 

@@ -14,7 +14,7 @@ from vitrun.engine.state import TrainState, use_ema
 from vitrun.errors import UserError
 from vitrun.probes import ridge
 from vitrun.recipes import Fewshot
-from vitrun.runs.metrics import Metric, from_plain, to_plain
+from vitrun.runs.metrics import Metric, Result, from_plain, to_plain
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
@@ -32,7 +32,7 @@ class OnlineProbe:
         self.recipes, self.every, self.res, self.run, self.machine = recipes, every, res, run, machine
         self.steps = 0
         self.splits: dict[str, tuple[data.Split, data.Split]] = {}  # training and test part by the name of the data
-        self.done: dict[int, dict[str, Any]] = {}  # the metrics of each probe by its step
+        self.done: dict[int, dict[str, Any]] = {}  # the line of metrics.jsonl of each probe, by its step
 
     def open(self, steps: int) -> None:
         """Open the data sets before a run of ``steps`` steps starts; read which probes are done."""
@@ -59,7 +59,7 @@ class OnlineProbe:
         if step in self.done or not is_probe_due(step, self.every, self.steps):
             return
         start = time.monotonic()
-        metrics: dict[str, Any] = {}
+        metrics: Result = {}
         with use_ema(state):
             for name, recipe in self.recipes.items():
                 train, test = (self.compute_features(state, recipe, split) for split in self.splits[name])
@@ -83,7 +83,7 @@ class OnlineProbe:
         x, y = compute_features(state.network, batches, self.machine, self.run.raise_if_interrupted)
         return ridge.Features(torch.from_numpy(x), torch.from_numpy(y), len(split.classes))
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Result:
         """Return the metrics of the last probe, and the seconds of all, which the run's own speed leaves out."""
         last = from_plain(self.done[self.steps])
         seconds = sum(line[SECONDS_KEY] for line in self.done.values())

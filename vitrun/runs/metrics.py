@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 METRICS_KEY = "metrics"
+Result = dict[str, Any]  # a Metric or a fact by name; a fact may have any type that JSON has
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,6 @@ def infer_model(weights: Weights) -> ViT:
     width, _, patch, _ = shapes[f"{PATCH_EMBEDDING}.weight"]
     depth = len({name.split(".")[2] for name in shapes if name.startswith("encoder.layer.")})
     mlp = shapes["encoder.layer.0.intermediate.dense.weight"][0]
-    has_pooler = "classifier.weight" not in shapes and "pooler.dense.weight" in shapes
     return name_model(
         replace(
             PLAIN_VIT,
@@ -53,7 +52,8 @@ def infer_model(weights: Weights) -> ViT:
             depth=depth,
             heads=config.get("num_attention_heads") or lookup_heads(width, depth, mlp, weights.path),
             mlp=mlp,
-            pre_logits=has_pooler,
+            # With a classifier the pooler is not used.
+            pre_logits="pooler.dense.weight" in shapes and "classifier.weight" not in shapes,
         )
     )
 
