@@ -1,4 +1,4 @@
-"""The errors that end a command with a sentence instead of a traceback, their exit codes, and suggestions."""
+"""Errors that end a command with a sentence instead of a traceback, their exit codes, and suggestions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
 
 
 class UserError(Exception):
-    """An error that the user can correct: what is wrong, why, and the way out.
+    """Error that the user can correct: what is wrong, why, and the way out.
 
     Args:
         message: The sentences to print. Where ``value`` is given, ``option=value: `` is printed before them.
@@ -48,7 +48,7 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):
-    """The run was stopped by a signal; its last checkpoint is saved."""
+    """Raised when a signal stopped the run; its last checkpoint is saved."""
 
     reported_by: Sequence[int] | None = None
 

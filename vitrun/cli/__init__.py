@@ -1,1 +1,1 @@
-"""The command line: Typer commands, flags, help and exit codes."""
+"""Command line: Typer commands, flags, help and exit codes."""

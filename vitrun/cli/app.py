@@ -1,4 +1,4 @@
-"""The command line: commands and flags. Every command is a recipe plus ``KEY=VALUE`` overrides."""
+"""Command line: commands and flags. Every command is a recipe plus ``KEY=VALUE`` overrides."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,7 +48,7 @@ class Group(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command whose help ends with its options and the choices of its groups."""
+    """Command whose help ends with its options and the choices of its groups."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters as the help of this command shows them."""

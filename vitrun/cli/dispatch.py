@@ -29,7 +29,7 @@ DISTRIBUTED_COMMANDS = ("pretrain", "finetune", "fewshot", "eval")  # those that
 
 
 class Flags(NamedTuple):
-    """The flags of a command."""
+    """Flags of a command."""
 
     cfg: bool = False
     dry_run: bool = False

@@ -1,4 +1,4 @@
-"""The options of a command and their values, for its help and for shell completion."""
+"""Options of a command and their values, for its help and for shell completion."""
 
 from collections.abc import Sequence
 from textwrap import wrap

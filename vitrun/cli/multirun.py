@@ -17,7 +17,7 @@ from vitrun.runs.jobs import check_all_succeeded, execute_as_process, run_jobs, 
 
 @dataclass(frozen=True)
 class Combination:
-    """One combination of overrides, its recipe, and the folder of its run; None if the command makes none."""
+    """Combination of overrides, its recipe, and the folder of its run; None if the command makes none."""
 
     overrides: list[str]
     recipe: Recipe

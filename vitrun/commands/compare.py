@@ -24,7 +24,7 @@ MAX_NOTES = 5  # notes on runs that are near a published number
 
 @dataclass(frozen=True)
 class PublishedMatch:
-    """A published number of the same thing as a cell of ours, and how the two differ all the same."""
+    """Published number of the same thing as a cell of our runs, and in what the two differ nonetheless."""
 
     number: PaperNumber
     differences: tuple[str, ...]  # as in "res 224, not 384"

@@ -109,7 +109,7 @@ def check_class_names(names: Sequence[str], test: data.Split, init: str, warn: C
 
 
 class ClassSubset(nn.Module):
-    """A network that maps each class [C] to the likeliest of the ImageNet labels [C, A] that stand for it."""
+    """Network that maps each class [C] to the likeliest of the ImageNet labels [C, A] that stand for it."""
 
     def __init__(self, network: nn.Module, labels: np.ndarray):
         super().__init__()

@@ -18,7 +18,7 @@ HYDRA_KEYS = {"against": "data@against"}  # what Hydra calls a group whose files
 
 @dataclass(frozen=True)
 class Layers:
-    """What overrides and protocol choose beside the command's file."""
+    """Choices and values that overrides and the protocol add to the command's file."""
 
     choices: dict[str, str]  # of groups: those of the overrides, the protocol, and those that it makes for the model
     entries: Sequence[protocols.ModelEntry]  # what the files say of the model

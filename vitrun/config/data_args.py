@@ -1,4 +1,4 @@
-"""The arguments of ``vitrun data``: the name of a data set without a key, and the options of that data set."""
+"""Arguments of ``vitrun data``: the name of a data set without a key, and the options of that data set."""
 
 import re
 from collections.abc import Sequence

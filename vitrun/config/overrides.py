@@ -1,4 +1,4 @@
-"""The grammar of overrides: ``KEY=VALUE``, what its commas mean, and the jobs that they make."""
+"""Grammar of overrides: ``KEY=VALUE``, what its commas mean, and the jobs that they make."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a command reads of the user's own folder of config files: in the first lines of a run, and in errors."""
+"""Report which files a command reads from the user's own folder: in the first lines of a run, and in errors."""
 
 from collections.abc import Sequence
 

@@ -28,7 +28,7 @@ Variant = Annotated[str, Field(pattern=r"^\S+=\S+( \S+=\S+)*$")]  # overrides th
 
 @frozen_dataclass
 class Metadata:
-    """What a file says beside options."""
+    """Keys of a file that are not options."""
 
     commands: tuple[str, ...] | None = None
     for_data: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ FALLBACK_PROTOCOL = "small"  # if no protocol is named and that of the command's
 
 
 class Choice(NamedTuple):
-    """What selects a recipe: a protocol, a data set, and a model if the command chooses one."""
+    """Selection of a recipe: a protocol, a data set, and a model if the command chooses one."""
 
     protocol: str
     data: str
@@ -55,7 +55,7 @@ class Choice(NamedTuple):
 
 
 class ModelEntry(NamedTuple):
-    """What a file sets for one model."""
+    """Values that a file sets for one model."""
 
     path: str  # of the file in conf/
     pairs: dict[str, str]  # overrides

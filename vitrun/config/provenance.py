@@ -1,4 +1,4 @@
-"""Where each option of a recipe got its value, and what differs from the recipe that the overrides name."""
+"""Source of each option's value, and the options that differ from the recipe that the overrides name."""
 
 import shlex
 from collections.abc import Sequence

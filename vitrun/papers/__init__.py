@@ -16,7 +16,7 @@ TABLES_FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class PaperNumber:
-    """One published number: what it is of (model, upstream, data, ...), and where it is printed."""
+    """Published number: what it is of (model, upstream, data, ...), and where it is printed."""
 
     fields: dict[str, str]
     value: float
@@ -26,7 +26,7 @@ class PaperNumber:
 
     @property
     def metric(self) -> str:
-        """The name of the metric in our results."""
+        """Return the name of the metric in our results."""
         return self.fields.get("metric", "top1")
 
 

@@ -1,4 +1,4 @@
-"""The nineteen tasks of VTAB-1k (arXiv 1910.04867).
+"""Nineteen tasks of VTAB-1k (arXiv 1910.04867).
 
 Groups, classes and labels are those of google-research/task_adaptation (d7630d3, data/*.py and their tests); the
 names are those of table 9 of the ViT paper (arXiv 2010.11929).
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Task:
-    """One task: a label to predict for the images of a TFDS data set."""
+    """Task: a label to predict for the images of a TFDS data set."""
 
     paper: str  # its name in papers
     group: str

@@ -1,4 +1,4 @@
-"""The base of all parts of a recipe: frozen dataclasses that check their values and have no defaults."""
+"""Base of all parts of a recipe: frozen dataclasses that check their values and have no defaults."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, dataclass_transform
@@ -35,7 +35,7 @@ def frozen_dataclass(cls: type[T]) -> type[T]:
 
 
 class OptionError(UserError, ValueError):
-    """A UserError about one option, which pydantic collects (as a ValueError).
+    """UserError about one option, which pydantic collects (as a ValueError).
 
     Raised by a part of a recipe, it names the option within that part: ``area``, where the user sets ``data.area``.
     """

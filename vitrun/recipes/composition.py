@@ -23,7 +23,7 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "co
 
 
 class ConfigFile(NamedTuple):
-    """A file that a composition consists of."""
+    """File that a composition consists of."""
 
     path: str  # in conf/, without .yaml
     package: str  # the option that it sets, "" for the whole tree
@@ -31,7 +31,7 @@ class ConfigFile(NamedTuple):
 
 
 class CompositionError(Exception):
-    """What Hydra could not compose, in its own words."""
+    """Error of Hydra's while composing, with its message."""
 
 
 def config_folders() -> list[Path]:

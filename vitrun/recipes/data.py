@@ -15,7 +15,7 @@ Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "
 
 @frozen_dataclass
 class Dataset:
-    """The options of every data set: its name, and how its training images are cropped and flipped."""
+    """Options of every data set: its name, and how its training images are cropped and flipped."""
 
     group = "data"  # the option that chose this data set, for messages; ``against`` for the second one of dedup
 
@@ -57,7 +57,7 @@ class Digits(Dataset):
 
 @frozen_dataclass
 class DescribedDataset(Dataset):
-    """What is known of a data set before it is opened; None if only its source knows."""
+    """Facts about a data set that are known before it is opened; None if only its source knows."""
 
     classes: PositiveInt | None
     train_images: PositiveInt | None
@@ -149,7 +149,7 @@ class Shards(DescribedDataset):
 
 @frozen_dataclass
 class Vtab(Dataset):
-    """A task of VTAB-1k, read from its original files."""
+    """Task of VTAB-1k, read from its original files."""
 
     source: Literal["vtab"]
     task: str

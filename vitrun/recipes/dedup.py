@@ -1,4 +1,4 @@
-"""The recipe of ``vitrun dedup``."""
+"""Recipe of ``vitrun dedup``."""
 
 from typing import Annotated
 

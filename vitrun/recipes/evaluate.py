@@ -1,4 +1,4 @@
-"""The recipe of ``vitrun eval``."""
+"""Recipe of ``vitrun eval``."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The recipe of ``vitrun fewshot``."""
+"""Recipe of ``vitrun fewshot``."""
 
 from typing import Literal
 

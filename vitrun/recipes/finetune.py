@@ -1,4 +1,4 @@
-"""The recipe of ``vitrun finetune``."""
+"""Recipe of ``vitrun finetune``."""
 
 from typing import Literal
 

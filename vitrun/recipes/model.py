@@ -11,7 +11,7 @@ EXPANSION = 4  # the output of a unit of a ResNet has four times the channels of
 
 @frozen_dataclass
 class ViT:
-    """A vision transformer, or a hybrid if the ``stem`` of a ResNet precedes it."""
+    """Vision transformer, or a hybrid if the ``stem`` of a ResNet precedes it."""
 
     kind: Literal["vit"]
     name: str
@@ -58,7 +58,7 @@ class ViT:
 
 @frozen_dataclass
 class BiT:
-    """A pre-activation ResNet with group norm and weight standardisation (arXiv 1912.11370)."""
+    """Pre-activation ResNet with group norm and weight standardisation (arXiv 1912.11370)."""
 
     kind: Literal["bit"]
     name: str
@@ -77,7 +77,7 @@ class Timm:
 
 @frozen_dataclass
 class ModelInfo:
-    """What the file of a model says beyond its options; it is no part of a recipe."""
+    """Keys of a model's file that are not options and no part of a recipe."""
 
     paper: str | None = None  # the model's name in papers, as in "B/16"
     weights: tuple[str, ...] = ()  # published weights, each as ``init=`` takes it

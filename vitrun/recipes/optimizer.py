@@ -1,4 +1,4 @@
-"""The optimizers that a recipe can choose."""
+"""Optimizers that a recipe can choose."""
 
 from typing import Annotated, Literal
 

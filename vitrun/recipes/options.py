@@ -1,4 +1,4 @@
-"""The options of each command, with their types."""
+"""Options of each command, with their types."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass

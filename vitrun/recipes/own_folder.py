@@ -1,4 +1,4 @@
-"""The user's own folder of config files, which is searched before vitrun's.
+"""Folder of the user's config files, which is searched before vitrun's.
 
 It is the folder that ``VITRUN_CONF`` names, or else ``conf`` in the working folder. Its files lie in folders named as
 those of vitrun's ``conf/``: ``model/``, ``data/``, ``protocol/``, ``recipe/`` and so on.

@@ -1,4 +1,4 @@
-"""The recipe of ``vitrun pretrain``."""
+"""Recipe of ``vitrun pretrain``."""
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.recipes.data import check_not_suite

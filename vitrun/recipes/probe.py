@@ -24,7 +24,7 @@ def parse_interval(value: object) -> object:
 
 @frozen_dataclass
 class OnlineProbe:
-    """The closed-form probe of ``vitrun fewshot``, at the first step, at every multiple and at the end."""
+    """Closed-form probe of ``vitrun fewshot``, at the first step, at every multiple and at the end."""
 
     every: Annotated[int | str | None, BeforeValidator(parse_interval)]  # None for never
     data: tuple[str, ...]  # names of data sets; empty for the one that the run trains on
@@ -47,7 +47,7 @@ class OnlineProbe:
 
 @frozen_dataclass
 class LinearProbe:
-    """The linear probe, trained on all training images."""
+    """Linear probe, trained on all training images."""
 
     pooling: Literal["mean", "token"]  # of a layer's tokens: the mean over the patches, or the class token
     l2: NonEmpty[PositiveFloat]  # the one that is best on a tenth of the training images is used

@@ -1,4 +1,4 @@
-"""The options of every command that makes a run."""
+"""Options of every command that makes a run."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -14,7 +14,7 @@ DEFAULT_RES = 224  # pixels, if neither the recipe nor the weights give a resolu
 
 @frozen_dataclass
 class RunRecipe:
-    """The options of every command that makes a run."""
+    """Options of every command that makes a run."""
 
     res: Annotated[int, Field(ge=8)] | None
     view: View

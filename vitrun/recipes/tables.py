@@ -1,4 +1,4 @@
-"""The tables in ``conf/``: the config groups of each command, their files, and their rows."""
+"""Tables in ``conf/``: the config groups of each command, their files, and their rows."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""The recipes of the commands that make no run."""
+"""Recipes of the commands that make no run."""
 
 from pathlib import Path
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The options of the commands that train a network."""
+"""Options of the commands that train a network."""
 
 import re
 from typing import Annotated, ClassVar, Literal
@@ -25,7 +25,7 @@ def parse_warmup(value: object) -> object:
 
 @frozen_dataclass
 class Training(RunRecipe):
-    """The options that pretraining and fine-tuning share."""
+    """Options that pretraining and fine-tuning share."""
 
     protocol: str  # a file of conf/protocol
     data: Data

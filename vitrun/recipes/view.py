@@ -1,4 +1,4 @@
-"""How images are resized, cropped and augmented."""
+"""Options of how images are resized, cropped and augmented."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from vitrun.recipes.base import OptionError, frozen_dataclass
 
 @frozen_dataclass
 class View:
-    """How test images are resized and cropped, and how training images are resized."""
+    """Resizing and cropping of test images, and resizing of training images."""
 
     # Squashed to a square, or the shorter side resized and the aspect ratio preserved; small_area averages areas of
     # pixels, the others interpolate, with or without ``antialias``.
@@ -20,7 +20,7 @@ class View:
 
 @frozen_dataclass
 class Augment:
-    """What happens to training images after the data set's crop and flip."""
+    """Augmentation of training images, after the data set's crop and flip."""
 
     randaugment: Literal["none", "big_vision", "torchvision"]
     layers: NonNegativeInt  # operations applied to each image

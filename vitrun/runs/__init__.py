@@ -1,1 +1,1 @@
-"""The run folder, its checkpoints, and how runs are found."""
+"""Run folder, its checkpoints, and how runs are found."""

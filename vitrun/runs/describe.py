@@ -1,4 +1,4 @@
-"""What a run is of, in the terms of papers: model, data, and how and on what its weights were pretrained."""
+"""Description of a run in the terms of papers: model, data, and how and on what its weights were pretrained."""
 
 import re
 from pathlib import Path

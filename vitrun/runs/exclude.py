@@ -1,4 +1,4 @@
-"""The images that ``exclude`` and ``dedup`` name, by a finished dedup run or a file of keys."""
+"""Images that ``exclude`` and ``dedup`` name, by a finished dedup run or a file of keys."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The weights that ``init`` names: a run, a file, a tag, or fresh weights; found and checked before torch is loaded."""
+"""Weights that ``init`` names: a run, a file, a tag, or fresh weights; found and checked before torch is loaded."""
 
 import hashlib
 import json

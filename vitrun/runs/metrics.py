@@ -1,4 +1,4 @@
-"""The result of a run: measured values with their spread and unit, and facts (counts, names, choices).
+"""Result of a run: measured values with their spread and unit, and facts (counts, names, choices).
 
 A command returns a dict whose values are a :class:`Metric` or a fact. ``result.json`` and ``--json`` have it as
 :func:`to_plain` writes it: each metric's mean under its name, and all that is known of it under ``metrics``.
@@ -14,7 +14,7 @@ Result = dict[str, Any]  # a Metric or a fact by name; a fact may have any type 
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured value; if it is a mean over seeds or draws, with their sample standard deviation.
+    """Measured value; if it is a mean over seeds or draws, with their sample standard deviation.
 
     ``unit`` is ``"share"`` for what is shown in percent, as an accuracy; ``"seconds"``, ``"images/s"`` ...; or empty.
     """

@@ -1,4 +1,4 @@
-"""The name of a run, and the recipe that is written into its folder."""
+"""Name of a run, and the recipe that is written into its folder."""
 
 import hashlib
 import json

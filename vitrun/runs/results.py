@@ -1,4 +1,4 @@
-"""The metrics of finished runs in cells of a table, averaged over seeds and nothing else."""
+"""Metrics of finished runs in cells of a table, averaged over seeds and nothing else."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe, l
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: the options of its recipe, its metrics, and what it is of in the terms of papers."""
+    """Finished run: the options of its recipe, its metrics, and what it is of in the terms of papers."""
 
     name: str
     command: str
@@ -40,7 +40,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class Cell:
-    """One metric of runs that differ in the seed alone."""
+    """Metric of runs that differ in the seed alone."""
 
     row: tuple[str, ...]
     column: tuple[str, ...]
@@ -54,7 +54,7 @@ class Cell:
 
     @property
     def mean(self) -> float:
-        """The mean over the seeds."""
+        """Return the mean over the seeds."""
         return mean(self.by_seed.values())
 
 

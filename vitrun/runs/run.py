@@ -1,4 +1,4 @@
-"""A run: the folder of one recipe, and how a command is executed in it."""
+"""Run: the folder of one recipe, and how a command is executed in it."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ OTHER_FOLDER = "or use another folder: runs=FOLDER"
 
 
 class Run:
-    """The folder of one recipe, and what a command does there; only rank 0 writes.
+    """Folder of one recipe, and what a command does there; only rank 0 writes.
 
     Files appear in it by this class alone, but for the lock. A ``dry`` run writes nothing.
     """
@@ -49,12 +49,12 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The result of the finished run; None if it is not finished."""
+        """Return the result of the finished run; None if it is not finished."""
         return run_files.load_result(self.folder)
 
     @property
     def can_resume(self) -> bool:
-        """Whether there is a checkpoint, or a finished part, to continue from."""
+        """Return whether there is a checkpoint, or a finished part, to continue from."""
         return any(self.checkpoints.glob("step-*")) or any(self.read_metrics("part"))
 
     def prepare_folder(self) -> None:
@@ -112,12 +112,12 @@ class Run:
 
     @property
     def init(self) -> str | None:
-        """The weights that the run starts from; None if it starts from none."""
+        """Return the weights that the run starts from; None if it starts from none."""
         return getattr(self.recipe, "init", None)
 
     @property
     def weights_fingerprint(self) -> str | None:
-        """The fingerprint of the weights of ``init``; None without ``init``, or if the weights are gone."""
+        """Return the fingerprint of the weights of ``init``; None without ``init``, or if the weights are gone."""
         if self.init:
             with suppress(UserError):
                 return weights_fingerprint(self.init, self.recipe.runs)

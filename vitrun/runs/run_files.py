@@ -1,4 +1,4 @@
-"""The files of a run folder, and how they are read."""
+"""Files of a run folder, and how they are read."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""What a process works with: device, ranks, files, console, random draws."""
+"""Resources of a process: device, ranks, files, console, random draws."""

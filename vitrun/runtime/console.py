@@ -73,7 +73,7 @@ class Screen:
 
 
 class Progress:
-    """The progress of a loop: ``with screen.progress(...) as bar: bar.update(step, "loss 1.2")``."""
+    """Progress of a loop: ``with screen.progress(...) as bar: bar.update(step, "loss 1.2")``."""
 
     def __init__(self, screen: Screen, what: str, total: int, done: int):
         self.screen, self.what, self.total, self.done = screen, what, total, done

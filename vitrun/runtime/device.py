@@ -1,4 +1,4 @@
-"""The device, its precision, and how many micro-batches are computed on it side by side."""
+"""Device, its precision, and how many micro-batches are computed on it side by side."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ MAX_WORKERS = 8  # each worker holds gradients of its own
 
 
 class Machine:
-    """A device, the data type of its matrix products, and the number of its workers.
+    """Device, the data type of its matrix products, and the number of its workers.
 
     On a CPU a worker is a thread that computes whole micro-batches with its share of the cores: measured 5 to 20 %
     faster than all cores on one micro-batch, since small operations do not split well. A GPU has one worker.

@@ -1,4 +1,4 @@
-"""The ranks of one command, started by torchrun; no other module uses torch.distributed.
+"""Ranks of one command, started by torchrun; no other module uses torch.distributed.
 
 All ranks call the same functions in the same order. Every exchange of objects also carries errors: an error on one rank
 is raised on all ranks at their next exchange, so that none waits for a rank that has failed, and rank 0 prints it once.

@@ -1,4 +1,4 @@
-"""The lock of a folder, and signals that ask this process to stop."""
+"""Lock of a folder, and signals that ask this process to stop."""
 
 import fcntl
 import os

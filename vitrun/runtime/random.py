@@ -1,4 +1,4 @@
-"""Every random draw is a pure function of its seed, purpose and index: a run resumes exactly without saved state."""
+"""Random draws as pure functions of seed, purpose and index: a run resumes exactly without saved state."""
 
 import hashlib
 
