@@ -64,7 +64,7 @@ WRONG = [  # content, the option at fault, part of the message
     ("model: vit_b61", "model", "mine.yaml: Unknown model 'vit_b61'"),
     ("optim: {momentum: 0.9}", "optim.momentum", "mine.yaml: No option 'optim.momentum'"),
     ("seed: [1, 2", "recipe", "is not YAML"),
-    ("- seed", "recipe", "must hold options"),
+    ("- seed", "recipe", "has no options"),
     ("defaults: [/recipe/pretrain/small/cifar10]", "recipe", "has a defaults list"),
     ("protocol: bit_hyperrule", "protocol", "is for vitrun finetune"),
 ]

@@ -89,7 +89,7 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
         code = ExitCode.INTERRUPTED
     except typer.Exit as end:
         code = end.exit_code
-    except BrokenPipeError:  # the reader of stdout has gone, as with `| head`
+    except BrokenPipeError:  # the reader of stdout has closed it, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         distributed.destroy_process_group()

@@ -27,7 +27,7 @@ class Combination:
 def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[str], has_folder: bool) -> None:
     """Run every combination, all checked before the first; print a table of the results of commands that make a run.
 
-    Raise UserError at the end if a combination failed, and Interrupted if one was asked to stop.
+    Raise UserError at the end if a combination failed, and Interrupted if one was stopped by a signal.
     """
     combinations = check_combinations(command, overrides, has_folder, running=not cfg)
     if cfg:
@@ -91,5 +91,5 @@ def check_distinct(combinations: list[Combination]) -> None:
 
 
 def print_to_stderr(text: str) -> None:
-    """Print a line on standard error; the jobs have standard output for themselves."""
+    """Print a line on standard error; standard output is for the jobs."""
     print(text, file=sys.stderr, flush=True)

@@ -3,7 +3,11 @@
 from importlib import import_module
 from types import ModuleType
 
-COMMAND_MODULES = {"eval": "evaluate", "models": "list_models", "data": "list_data"}  # of commands named otherwise
+COMMAND_MODULES = {
+    "eval": "evaluate",
+    "models": "list_models",
+    "data": "list_data",
+}  # others have the command's name
 
 
 def import_command(command: str) -> ModuleType:

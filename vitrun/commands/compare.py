@@ -128,7 +128,7 @@ def format_row_label(labels: tuple[str, ...], metric: str) -> str:
 
 
 def format_column_heading(cell: Cell) -> str:
-    """Return ``ours: L/16, ImageNet-21k``: the heading of a cell of ours beside published ones."""
+    """Return ``ours: L/16, ImageNet-21k``: the heading of a cell of our runs beside published ones."""
     return f"ours: {join_labels(cell.column)}" if any(cell.column) else "ours"
 
 
@@ -204,7 +204,7 @@ def write_tables(save: Path, rows: list[list[str]], pairs: list[Pair], paper: Pa
 
 
 def describe_cell(cell: Cell, matches: list[PublishedMatch]) -> dict[str, Any]:
-    """Return a cell of ours as JSON has it, with the published numbers of the same thing."""
+    """Return a cell of our runs as a JSON object, with the published numbers of the same thing."""
     return {
         "row": join_labels(cell.row),
         "column": join_labels(cell.column),

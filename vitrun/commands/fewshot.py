@@ -93,7 +93,7 @@ def iterate_features(
 ) -> Iterator[tuple[str, list[Tensor]]]:
     """Yield a name, and features and labels of training, then of test images, for the head's input or each layer.
 
-    As many layers as 1 GiB holds are computed in one pass over the images, so that memory does not grow with their
+    As many layers as fit into 1 GiB are computed in one pass over the images, so that memory does not grow with their
     number.
     """
     source, device = extractor.recipe.data, extractor.machine.device

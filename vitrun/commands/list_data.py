@@ -1,4 +1,4 @@
-"""``vitrun data``: the table of data sets, one row of it, or what a folder holds."""
+"""``vitrun data``: the table of data sets, one row of it, or the content of a folder."""
 
 from pathlib import Path
 from typing import cast
@@ -41,7 +41,7 @@ def describe_rows(name: str | None) -> str:
     if name is None:
         return (
             "Rows without a Hub id need data.path=FOLDER; for the others it reads a local copy. More about one: "
-            "vitrun data NAME. What a folder holds: vitrun data NAME data.path=FOLDER"
+            "vitrun data NAME. The content of a folder: vitrun data NAME data.path=FOLDER"
         )
     row = tables.load_data_row(name)
     return f"{name}: {tables.list_groups('data')['data'][name]}.{find_source(row).facts(row).origin}"

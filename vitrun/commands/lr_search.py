@@ -1,5 +1,5 @@
-"""Procedure of the paper (arXiv 2010.11929, appendix B.1.1): choose a learning rate on images held out of training, then
-train on all training images for each seed, and read the test images once. With ``decays`` a weight decay is chosen
+"""Procedure of the paper (arXiv 2010.11929, appendix B.1.1): choose a learning rate on images held out of training,
+then train on all training images for each seed, and read the test images once. With ``decays`` a weight decay is chosen
 as well (as in visual prompt tuning, arXiv 2203.12119)."""
 
 from collections.abc import Callable

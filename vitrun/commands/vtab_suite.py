@@ -31,7 +31,7 @@ def run_suite(recipe: Finetune, run: Run, finetune: Callable[[Finetune, Run], Re
     todo = {name: task for name, task in tasks.items() if name not in results and has_original(task)}
     if not results and not todo:
         raise UserError(
-            f"data.root={recipe.data.root} has none of the originals: `vitrun data vtab data.root=FOLDER` says what "
+            f"data.root={recipe.data.root} has none of the originals: `vitrun data vtab data.root=FOLDER` lists what "
             "should be in it.",
             ExitCode.DATA,
         )
@@ -87,7 +87,7 @@ def rehearse_suite(tasks: list[Finetune], run: Run, finetune: Callable[[Finetune
 
 
 def summarize_suite(results: Mapping[str, Result]) -> Result:
-    """Return each task's accuracy, the mean of each complete group, and ``mean19``, or ``mean`` if a task lacks."""
+    """Return the accuracy of each task, the mean of each complete group, and ``mean19``; ``mean`` if one is missing."""
     summary: Result = {name: read_accuracy(result) for name, result in results.items()}
     for group, names in GROUPS.items():
         if all(name in results for name in names):

@@ -21,7 +21,7 @@ class Layers:
     """Choices and values that overrides and the protocol add to the command's file."""
 
     choices: dict[str, str]  # of groups: those of the overrides, the protocol, and those that it makes for the model
-    entries: Sequence[protocols.ModelEntry]  # what the files say of the model
+    entries: Sequence[protocols.ModelEntry]  # of the files, for the model
     values: dict[str, str]  # options that they set for it, but for those of the overrides
 
 
@@ -181,7 +181,7 @@ def readable_files(choices: dict[str, str]) -> Iterator[None]:
 
 
 def to_hydra_overrides(command: str, pairs: dict[str, str]) -> list[str]:
-    """Return overrides in Hydra's grammar: lists in brackets, free text quoted (a path may hold any character)."""
+    """Return overrides in Hydra's grammar: lists in brackets, free text quoted (a path may contain any character)."""
     overrides = []
     for key, value in pairs.items():
         if key in tables.list_groups(command):

@@ -7,7 +7,7 @@ from typing import Any
 from vitrun.errors import UserError, lookup
 from vitrun.recipes import tables
 
-VTAB = "vtab"  # stands for all rows whose names begin with it
+VTAB = "vtab"  # names all rows whose names begin with it
 BARE_NAME = re.compile(r"[A-Za-z][^=]*")
 
 

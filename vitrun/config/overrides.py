@@ -12,7 +12,7 @@ OVERRIDE = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
 def split_override(command: str, override: str, overrides: Sequence[str]) -> tuple[str, str]:
-    """Return ``key`` and ``value`` of an override; raise a UserError that shows the right spelling otherwise."""
+    """Return ``key`` and ``value`` of an override; raise a UserError with the right spelling if it is malformed."""
     match = OVERRIDE.fullmatch(override)
     if match and match[2]:
         return match[1], match[2]
@@ -43,7 +43,7 @@ def split_values(text: str) -> list[str]:
 
 
 def is_quoted(text: str) -> bool:
-    """Return whether a value stands in quotes."""
+    """Return whether a value is in quotes."""
     return len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
 
 
@@ -64,7 +64,7 @@ def expand_sweep(command: str, overrides: Sequence[str]) -> list[list[str]]:
 
 
 def expand_data_list(overrides: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of ``vitrun fewshot`` for each data set: commas in ``data`` are no sweep there."""
+    """Return the overrides of ``vitrun fewshot`` for each data set: there, commas in ``data`` are no sweep."""
     listed = next(
         (override for override in overrides if override.startswith("data=") and len(split_values(override[5:])) > 1),
         None,

@@ -1,12 +1,12 @@
 """Choose the protocol of a run, and what its files set for one model.
 
-Files of ``conf/protocol`` and ``conf/recipe`` say more than options, in keys that are taken out of what is composed:
+Beside options, files of ``conf/protocol`` and ``conf/recipe`` have metadata, which is removed from the composed tree:
 
 - ``commands``: those that a protocol is for;
 - ``for_data``: patterns of data sets that the protocol's own file is for; others need a file in ``conf/recipe``;
 - ``by_model``: ``{"vit_b16 vit_b32": {option: value, ...}, ...}``, over the values of the files; in an entry, ``about``
   is shown with the recipe, and the name of a group chooses in it, as in ``augment: light1``;
-- ``other_models``: of models in no entry what is shown of them, or ``refused``;
+- ``other_models``: a note that is shown for models in no entry, or ``refused``;
 - ``published``: overrides that the paper ran too.
 """
 
@@ -81,7 +81,7 @@ def read_file_metadata(path: str, file: Path) -> Metadata:
 
 
 def default_choice(command: str, pairs: dict[str, str]) -> Choice:
-    """Return the choice that overrides make, and otherwise the command's file."""
+    """Return the choices of the overrides; those of the command's file where they make none."""
     items = [item for item in composition.read_config_file(command)["defaults"] if isinstance(item, dict)]
     defaults = {group: name for item in items for group, name in item.items()}
     protocol, data, model = (pairs.get(group, defaults.get(group)) for group in Choice._fields)
@@ -125,7 +125,7 @@ def list_models(path: str) -> list[str]:
 def list_model_entries(paths: Iterable[str], model: str | None) -> list[ModelEntry]:
     """Return what files set for a model, in their order, later over earlier.
 
-    A file that inherits from another takes an entry of that out with ``null``.
+    A file that inherits from another removes an entry of that with ``null``.
     """
     entries: dict[tuple[str, int], ModelEntry] = {}
     for path in paths:
@@ -141,7 +141,7 @@ def list_model_entries(paths: Iterable[str], model: str | None) -> list[ModelEnt
 
 
 def describe_model(paths: Sequence[str], model: str | None) -> str | None:
-    """Return what files say of their recipe for a model, or of models that they have none for."""
+    """Return the notes of files on their recipe for a model, or on models without an entry."""
     entries = list_model_entries(paths, model)
     others = [text for path in paths if (text := read_metadata(path).other_models)]
     if not entries:

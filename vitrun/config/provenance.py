@@ -29,7 +29,7 @@ IMPLIED_SOURCES = {  # of options that neither a file nor an override sets
     "against": "data, whose test part it is",
 }
 NAMING_GROUPS = ("protocol", "model", "data")  # the choices that name a recipe; other overrides may differ from it
-IGNORED_OPTIONS = ("seed", "init", "data.path", "data.root")  # no recipe says these
+IGNORED_OPTIONS = ("seed", "init", "data.path", "data.root")  # no recipe sets these
 
 
 def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str:
@@ -153,7 +153,7 @@ def describe_deviations(command: str, overrides: Sequence[str], recipe: Recipe) 
 
 
 def describe_fallback(command: str, overrides: Sequence[str]) -> str:
-    """Return the words that name a protocol that nobody chose, and why it is followed; "" if it was chosen."""
+    """Return text that names a protocol that no override chose, and why it is used; "" if an override chose it."""
     if "protocol" not in tables.list_groups(command):
         return ""
     pairs = compose.parse_overrides(command, overrides)
@@ -167,7 +167,7 @@ def is_recipe(path: str) -> bool:
 
 
 def describe_recipe(command: str, files: Sequence[str], layers: compose.Layers, model: str | None) -> str:
-    """Return the file of a recipe with what it says of itself and of the model."""
+    """Return the file of a recipe with its header and its note on the model."""
     about = composition.read_header(files[-1]).rstrip(".")
     if not sets_anything(files, layers):
         return f"conf/{command}.yaml ({about})"
@@ -202,7 +202,7 @@ def collect_values(command: str, pairs: dict[str, str], weights: str | None) -> 
 
 
 def format_before(before: dict[str, Any], key: str) -> str:
-    """Return what a recipe says in the place of an override; a duration in its own unit."""
+    """Return the value that a recipe has for an overridden option; a duration in its own unit."""
     if key in DURATIONS:
         unit = next(unit for unit in DURATIONS if before[unit] is not None)
         return f"{unit}={trees.format_value(before[unit])}".removeprefix(f"{key}=")

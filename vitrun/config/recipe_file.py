@@ -1,4 +1,4 @@
-"""``recipe=FILE``: values in a YAML file of one's own, over those of ``conf/`` and under the other overrides."""
+"""``recipe=FILE``: values in a YAML file of the user's, over those of ``conf/`` and under the other overrides."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ def read_recipe_file(name: str) -> dict[str, str]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"is not YAML: {' '.join(str(error).split())}", option=KEY, value=name) from None
     if not isinstance(tree, dict):
-        raise UserError("must hold options, as in batch: 512", option=KEY, value=name)
+        raise UserError("has no options: write some, as in batch: 512", option=KEY, value=name)
     if "defaults" in tree:
         why = (
             "has a defaults list, which only files of conf/ have: choose by the name of the group, as in model: vit_b16"

@@ -13,7 +13,7 @@ from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin,
 from vitrun.runs import exclude, lookup
 from vitrun.runtime.environment import why_no_gpu
 
-DEFAULT_VIEW = {"resize": "square", "crop": 1.0, "antialias": True}  # of weights that do not say theirs
+DEFAULT_VIEW = {"resize": "square", "crop": 1.0, "antialias": True}  # of weights whose view is unknown
 PATH_OPTIONS = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
@@ -77,7 +77,7 @@ def resolve_init(
         tree["view"] = fill_view(tree, (source or {}).get("view", {}))
     if "data" in groups and tree.get("data") is None:
         if source is None:
-            raise UserError("does not say which data to use: add data=NAME.", option="init", value=init)
+            raise UserError("names no data set: add data=NAME.", option="init", value=init)
         tree["data"] = source["data"]
         if init_data:
             changed = compose.compose_config(command, [*overrides, f"data={source['data']['name']}"])["data"]
@@ -110,7 +110,7 @@ def check_resolution(recipe: Any) -> None:
 
 
 def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
-    """Return the recipe of a tree; raise a UserError if one that is ``running`` does not say where its images are."""
+    """Return the recipe of a tree; raise a UserError if it is ``running`` and the place of its images is not set."""
     recipe = validate.freeze_recipe(command, tree)
     for group in ("data", "against") if running else ():
         source = getattr(recipe, group, None)
@@ -124,20 +124,20 @@ def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, F
 
     Shots, seeds and l2 are those of the run; so are the options of the data set if the run trains on it.
     """
-    asked, known = recipe.fewshot, tables.list_group_files("data")
-    if asked.every is None:
+    probe, known = recipe.fewshot, tables.list_group_files("data")
+    if probe.every is None:
         return {}
     own = [name for name in known if matches_row(name, recipe.data)][:1]
-    if not (asked.data or own):
+    if not (probe.data or own):
         why = f"needs a data set: {recipe.data.name} is none of conf/data. Add fewshot.data=NAME."
-        raise UserError(why, option="fewshot.every", value=str(asked.every))
+        raise UserError(why, option="fewshot.every", value=str(probe.every))
     result = {}
-    for name, path in zip_longest(asked.data or own, asked.paths):
+    for name, path in zip_longest(probe.data or own, probe.paths):
         errors.lookup(known, name, "data set", "fewshot.data")
         tree = compose.compose_config("fewshot", [f"data={name}", *[f"data.path={path}"] * (path is not None)])
         if path is None and matches_row(name, recipe.data):
             tree["data"] = trees.to_plain_tree(recipe.data)
-        given = {key: value for key, value in trees.to_plain_tree(asked).items() if key in ("shots", "seeds", "l2")}
+        given = {key: value for key, value in trees.to_plain_tree(probe).items() if key in ("shots", "seeds", "l2")}
         tree |= {"init": "", "batch": recipe.batch, **given}
         try:
             resolve_paths("data.", tree["data"])

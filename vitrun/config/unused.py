@@ -9,7 +9,7 @@ from vitrun.recipes import tables, trees
 from vitrun.runs import lookup
 
 AREA_CROPS = ("inception", "random_resized")  # the crops that data.area is for
-# Of some commands: how overrides begin, when nothing reads them, and what is missing for that.
+# Commands, beginnings of overrides, the condition under which nothing reads them, and what to change.
 UNUSED_RULES = (
     (
         "pretrain finetune",
@@ -58,7 +58,7 @@ UNUSED_RULES = (
 def check_unused(command: str, jobs: Sequence[tuple[list[str], Any]]) -> None:
     """Raise a UserError about an override that has no effect in any job (overrides and recipe) that has it.
 
-    One that says what the files say is no error.
+    An override that sets the value that the files set is no error.
     """
     for override in dict.fromkeys(override for overrides, _ in jobs for override in overrides):
         reasons = [
@@ -69,7 +69,7 @@ def check_unused(command: str, jobs: Sequence[tuple[list[str], Any]]) -> None:
 
 
 def explain_unused(command: str, override: str, overrides: list[str], recipe: Any) -> str | None:
-    """Return what an override without effect lacks in a recipe; None if it has one, or changes nothing."""
+    """Return why an override has no effect in a recipe; None if it has one, or sets the value that the files set."""
     key = override.partition("=")[0]
     for commands, beginnings, is_unused, reason in UNUSED_RULES:
         if command in commands.split() and override.startswith(beginnings) and is_unused(recipe):

@@ -47,7 +47,7 @@ def list_name_prefixes() -> dict[str, str]:
 
 @cache
 def match_model_row(name: str) -> str | None:
-    """Return the row of the model table that a tag, a file's stem or a repository's name stands for; None if none."""
+    """Return the row of the model table that a tag, a file's stem or a repository's name means; None if none."""
     name = name.partition(":")[2] or name
     name = name.rpartition("/")[2].replace("vit-", "vit_").replace("-patch", "_patch")
     name = re.sub(r"^BiT-[MS]-|ViT-", "", name).replace("+", "_")  # Google's files: BiT-M-R50x1, R50+ViT-B_16
@@ -77,10 +77,10 @@ def paper_data_name(options: dict[str, Any]) -> str:
 
 
 def training_data_of(init: str) -> str | None:
-    """Return the data sets that public weights were trained on, in order; None if their name does not tell."""
+    """Return the data sets that public weights were trained on, in order; None if their name does not show them."""
     return next((data for pattern, data in TRAINING_DATA if re.search(pattern, init)), None)
 
 
 def pretraining_protocol_of(init: str) -> str | None:
-    """Return the protocol by which public weights were pretrained; None if their name does not tell."""
+    """Return the protocol by which public weights were pretrained; None if their name does not show it."""
     return next((protocol for pattern, protocol in PRETRAINING_PROTOCOLS if re.search(pattern, init)), None)

@@ -35,7 +35,7 @@ class CompositionError(Exception):
 
 
 def config_folders() -> list[Path]:
-    """Return the folders that hold config files; a file in an earlier one hides those of its name in later ones."""
+    """Return the folders of config files; a file in an earlier one hides those of its name in later ones."""
     own = own_folder.find_own_folder(CONF)
     return [CONF] if own is None else [own, CONF]
 
@@ -196,7 +196,7 @@ def hydra_session(folders: tuple[Path, ...]) -> Iterator[None]:
 def search_path_plugin() -> Any:
     """Return the plugin, registered with Hydra, that has it search ``folders`` before that of ``initialize``.
 
-    The option ``hydra.searchpath`` could only add folders behind it.
+    The option ``hydra.searchpath`` could only add folders after it.
     """
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin

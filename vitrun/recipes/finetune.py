@@ -37,7 +37,7 @@ class Finetune(Training):
         for key in ("grid", "decays", "seeds"):
             check_unique(key, getattr(self, key))
         if self.seeds and self.seed:
-            raise OptionError("seed", self.seed, "has no effect beside seeds: leave one of the two out.")
+            raise OptionError("seed", self.seed, "has no effect if seeds are given: leave one of the two out.")
         if self.grid and self.schedule_end >= min(self.grid):
             why = f"must be below {min(self.grid):g}, the lowest learning rate of the grid."
             raise OptionError("schedule_end", self.schedule_end, why)

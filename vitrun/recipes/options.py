@@ -43,7 +43,7 @@ def is_list(command: str, key: str) -> bool:
 
 
 def list_allowed_values(command: str, key: str) -> list[str]:
-    """Return the words that an option allows, if it allows no others but true, false, numbers and null."""
+    """Return the texts that an option allows beside true, false, numbers and null; none if it allows any text."""
     choices = [get_args(part) for part in flatten_union(list_options(command).get(key)) if get_origin(part) is Literal]
     return [format_value(value) for values in choices for value in values]
 

@@ -18,8 +18,8 @@ PRIMARY = re.compile(r"^defaults:", re.MULTILINE)  # what a file at the top of a
 def find_own_folder(package: Path) -> Path | None:
     """Return the user's folder of config files as an absolute path, or None if there is none.
 
-    A ``conf`` that nobody named, with a defaults list at its top, is the configuration of another Hydra application
-    and not searched. An empty ``VITRUN_CONF`` says that there is none.
+    A ``conf`` that was found and not named, with a defaults list at its top, is the configuration of another Hydra
+    application and not searched. An empty ``VITRUN_CONF`` turns the search off.
 
     Args:
         package: The folder of vitrun's own config files, which is none of the user's.

@@ -14,7 +14,7 @@ LAYERS = "must be last, or all, or numbers alone as in 0,6,12."
 def parse_interval(value: object) -> object:
     """Return ``value`` if it is None, a number of steps, or a share of the run above 0% and up to 100%.
 
-    Raise a ValueError otherwise.
+    Raise a ValueError for anything else.
     """
     share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
     if value is None or share and 0 < float(share[1]) <= 100 or isinstance(value, int) and value > 0:

@@ -21,7 +21,7 @@ class RunRecipe:
     batch: PositiveInt
     precision: Literal["auto", "fp32", "bf16"]
     device: Literal["auto", "cpu", "cuda", "mps"]
-    runs: Path  # the folder that holds all run folders
+    runs: Path  # the folder of all run folders
 
     # These change how a run is executed, not what it computes: its name does not depend on them.
     execution_options: ClassVar[tuple[str, ...]] = ("device", "runs")

@@ -27,7 +27,7 @@ def list_groups_in(command: str, folders: tuple[Path, ...]) -> dict[str, dict[st
     """Return :func:`list_groups` of these folders, read once."""
     names = sorted(field.name for field in fields(RECIPES[command]))
     groups = {name: list_group_files(group_folder(name)) for name in names}
-    if "protocol" in groups:  # a file says which commands it is for
+    if "protocol" in groups:  # a file lists the commands it is for
         rows, _ = sound_rows(groups["protocol"], lambda name: composition.read_config_file(f"protocol/{name}"))
         groups["protocol"] = {
             name: groups["protocol"][name] for name, row in rows.items() if command in row.get("commands", [command])
@@ -40,7 +40,7 @@ def list_groups_in(command: str, folders: tuple[Path, ...]) -> dict[str, dict[st
 
 
 def group_folder(group: str) -> str:
-    """Return the folder of ``conf/`` that holds the files of a group."""
+    """Return the folder of ``conf/`` with the files of a group."""
     return GROUP_FOLDERS.get(group, group)
 
 

@@ -20,8 +20,8 @@ class Compare:
 
     runs: Path
     commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # those whose results are shown
-    rows: tuple[str, ...]  # fields that tell the rows apart; empty, as the next two, for those of the published table
-    columns: tuple[str, ...]  # fields that tell the columns apart
+    rows: tuple[str, ...]  # fields that distinguish the rows; empty, as the next two, for those of the published table
+    columns: tuple[str, ...]  # fields that distinguish the columns
     values: NonEmpty[str]  # metrics of a result; each has a row of its own
     paper: PublishedTable
     save: Path  # where the table is written, as .csv and .json

@@ -87,7 +87,7 @@ def check_schema(checkpoint: Path) -> None:
     try:
         schema = load_manifest(checkpoint)["schema"]
     except (OSError, ValueError, KeyError, TypeError):
-        return  # it is damaged, as find_problem will say
+        return  # it is damaged, as find_problem will report
     if isinstance(schema, int) and schema > SCHEMA:
         raise UserError(
             f"{checkpoint} is of a later vitrun (schema {schema}, this one reads {SCHEMA}). Continue with that one.",

@@ -46,7 +46,7 @@ def describe_run(command: str, options: Options, runs: Path) -> dict[str, str | 
 
 
 def describe_pretraining(options: Options | None, init: str | None) -> dict[str, str | None]:
-    """Return how weights were pretrained: by the options of a run here, or as the name of public weights tells."""
+    """Return how weights were pretrained: by the options of a run here, or by the name of public weights."""
     if options is None:
         numbers = ("pretrain_epochs", "pretrain_batch", "pretrain_mixup", "pretrain_optimizer")
         return {"pretrain_protocol": names.pretraining_protocol_of(init or ""), **dict.fromkeys(numbers)}
@@ -77,7 +77,7 @@ def describe_upstream(command: str, init: str | None, runs: Path) -> str:
 
 
 def list_upstream_data(init: str | None, runs: Path) -> list[str]:
-    """Return the data sets that weights were trained on, in order; their file or tag if its name does not tell."""
+    """Return the data sets that weights were trained on, in order; their file or tag if its name does not show them."""
     if init is None or init.startswith("random:"):
         return []
     source = load_saved_recipe(init, runs)
@@ -88,7 +88,7 @@ def list_upstream_data(init: str | None, runs: Path) -> list[str]:
 
 
 def find_resolution(options: Options, runs: Path) -> str | None:
-    """Return the side of the images, of the run or of its weights; None if neither a recipe nor a name tells."""
+    """Return the side of the images, of the run or of its weights; None if neither a recipe nor a name gives it."""
     if options["res"]:
         return str(options["res"])
     init = options.get("init") or "random:"

@@ -46,7 +46,7 @@ def execute_as_process(
 ) -> dict[str, Any] | None:
     """Run ``vitrun <command> <overrides>`` as a process; return the result in its run ``folder``, if it makes one.
 
-    Raise UserError with the exit code of a process that failed, and Interrupted if it was asked to stop.
+    Raise UserError with the exit code of a process that failed, and Interrupted if a signal stopped it.
     """
     status = subprocesses.run_process(command, overrides, silent)
     if status in subprocesses.STOP_CODES:
@@ -67,7 +67,7 @@ def check_all_succeeded(errors: Mapping[str, UserError], total: int) -> None:
 
 
 def estimate(kinds: Sequence[tuple[Job, int]], rehearse: Callable[[Job], dict[str, Any]]) -> dict[str, Any]:
-    """Return what many runs cost together, from a dry run of one of each kind; ``kinds`` says how many there are."""
+    """Return what many runs cost together, from a dry run of one of each kind; ``kinds`` has the number of each."""
     costs = [(rehearse(job), count) for job, count in kinds]
     return {
         "runs": sum(count * cost.get("runs", 1) for cost, count in costs),

@@ -29,7 +29,7 @@ def resolve_init(init: str, runs: Path, command: str) -> str:
     """Return ``init`` made unambiguous, so that it names the same weights at any time.
 
     A run's name, ``FILE#HASH``, ``random:MODEL``, ``timm:TAG`` or ``hf:ORG/NAME@COMMIT``. A folder that timm or
-    transformers wrote stands for the weights in it. Raise UserError if there are no such weights.
+    transformers wrote names the weights in it. Raise UserError if there are no such weights.
     """
     if init == "latest":
         return find_latest_run(runs, command)

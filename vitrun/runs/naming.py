@@ -23,7 +23,7 @@ def run_name(command: str, recipe: RunnableRecipe) -> str:
 
 
 def to_saved_tree(command: str, recipe: RunnableRecipe) -> dict[str, Any]:
-    """Return what ``recipe.yaml`` says: the command, every option, and the model's name if that is not an option."""
+    """Return the content of ``recipe.yaml``: command, every option, and the model's name if that is not an option."""
     tree = {"command": command, **trees.to_plain_tree(recipe)}
     if not isinstance(recipe, Pretrain) and recipe.init:
         tree["model"] = {"name": model_name_of(recipe.init, recipe.runs)}

@@ -63,7 +63,7 @@ def load_finished_runs(
 ) -> list[FinishedRun]:
     """Return the finished runs of ``commands`` that have a result of their own.
 
-    That leaves out the trials of a grid, and suites and searches, whose tasks and final runs stand for them; and,
+    That leaves out the trials of a grid, and suites and searches, whose tasks and final runs are counted instead; and,
     unless ``repeats``, evaluations of a fine-tuning run on the data that it has tested itself. Warn of damaged runs.
     """
     loaded = []
@@ -135,7 +135,7 @@ def list_computed_options(run: FinishedRun) -> list[tuple[str, Any]]:
     """Return the command, every option that changes what a run computes, and its fingerprints of images."""
     kind = recipes.RECIPES[run.command]
     ignored = kind.execution_options if issubclass(kind, recipes.RunRecipe) else ()
-    if len(run.options.get("l2", ())) == 1:  # else l2 is chosen by images that no number of shots holds
+    if len(run.options.get("l2", ())) == 1:  # else l2 is chosen on images that are in none of the draws
         ignored = (*ignored, "shots")
     computed = [name for name in trees.iterate_keys(run.options) if name.split(".")[0] not in ignored]
     return [(name, trees.get_value(run.options, name)) for name in computed] + list(run.images.items())
@@ -161,8 +161,8 @@ def serialize_setting(run: FinishedRun) -> str:
 def vtab_means(cells: list[Cell], labels: tuple[str, ...]) -> list[Cell]:
     """Return the means of VTAB's groups and of all its tasks, if ``data`` is among the ``labels`` of the table.
 
-    Tasks that were trained in different settings have separate means. A group that lacks a task has none; the mean of
-    all says how many there are, as in ``VTAB (18/19)``.
+    Tasks that were trained in different settings have separate means. A group without all of its tasks has none; the
+    mean of all has their number, as in ``VTAB (18/19)``.
     """
     if "data" not in labels:
         return []

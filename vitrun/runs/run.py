@@ -117,7 +117,7 @@ class Run:
 
     @property
     def weights_fingerprint(self) -> str | None:
-        """Return the fingerprint of the weights of ``init``; None without ``init``, or if the weights are gone."""
+        """Return the fingerprint of the weights of ``init``; None without ``init``, or if the weights are deleted."""
         if self.init:
             with suppress(UserError):
                 return weights_fingerprint(self.init, self.recipe.runs)
@@ -182,7 +182,7 @@ class Run:
         self.requested_exit = status
 
     def raise_if_interrupted(self, _: int = 0) -> None:
-        """Raise Interrupted if the run was asked to stop."""
+        """Raise Interrupted if a signal has asked the run to stop."""
         if self.requested_exit is not None:
             raise Interrupted(self.requested_exit)
 
@@ -268,10 +268,10 @@ def execute_run(
 ) -> dict[str, Any]:
     """Execute a command in its run folder, from the start or from where it stopped; return the plain result.
 
-    The first line that is logged says what is executed, with a ``note`` on it.
+    The first line that is logged names what is executed, followed by ``note``.
 
     A finished run returns its result without executing anything, unless the result names something as ``missing``,
-    which may have come since. Raise Interrupted if it is asked to stop.
+    which may exist by now. Raise Interrupted if a signal stops it.
     """
     run = Run(command, recipe, screen, dry)
     if dry:

@@ -29,7 +29,7 @@ class Screen:
         self.as_json = as_json
         self.listeners: list[Callable[[str], None]] = []  # called with every line, as to write a run's log file
         self.is_terminal = sys.stdout.isatty()
-        self.stdout_error: str | None = None  # why lines could not be printed, unless their reader has gone
+        self.stdout_error: str | None = None  # why lines could not be printed, unless their reader has closed the pipe
 
     def log(self, text: str) -> None:
         """Print a line, unless the command is quiet."""
@@ -39,7 +39,7 @@ class Screen:
             self.print(text)
 
     def print(self, text: str) -> None:
-        """Print a line, even if the command is quiet; if the reader has gone, continue without output."""
+        """Print a line, even if the command is quiet; if the reader has closed the pipe, continue without output."""
         if not self.enabled:
             return
         try:

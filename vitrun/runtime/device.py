@@ -18,7 +18,7 @@ CACHED_FEATURES = 2**19  # features of a layer, tokens times width, that still f
 MIN_MICRO_BATCH = 8  # images; with fewer, matrix products get too thin
 MAX_WORKER_TOKENS = 2048  # bounds the memory of a worker
 DEVICE_HINT = "Use device=cpu, or leave device out."
-MAX_WORKERS = 8  # each worker holds gradients of its own
+MAX_WORKERS = 8  # each worker has gradients of its own
 
 
 class Machine:

@@ -11,7 +11,7 @@ from vitrun.runtime.process import handle_stop_signals
 STOP_CODES = (
     ExitCode.INTERRUPTED,
     ExitCode.TERMINATED,
-)  # of a process that saved its state because it was asked to end
+)  # of a process that a signal stopped, with its state saved
 
 
 def run_process(command: str, overrides: Sequence[str], silent: bool = False) -> int:
