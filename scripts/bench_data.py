@@ -1,12 +1,13 @@
-"""How fast training images are made: vitrun beside torchvision and timm, on the same files and cores, in turn.
+"""Measure the speed of making training images: vitrun, torchvision and timm, on the same files and cores, in turn.
 
     python scripts/bench_data.py data=folder data.path=PATH/TO/photographs res=224
     python scripts/bench_data.py data=cifar10 data.path=PATH/TO/cifar10 res=32
 
-Each round makes batches of random crops, flipped and normalised: by vitrun, by torchvision's ImageFolder and transforms
-on Pillow, and by timm's loader without colour jitter, these two with two workers. Each runs in a process of its own,
-and prints images a second, and a second of processor time, after the first batch; seconds to that first batch,
-libraries imported before; and the memory that its main process took since then. At the end the medians and ratios.
+Each round makes batches of random crops, flipped and normalized: by vitrun, by torchvision's ImageFolder and transforms
+on Pillow, and by timm's loader without colour jitter; the latter two use two workers. Each loader runs in a separate
+process that reports images per second and per second of processor time after the first batch, the seconds to that
+batch after importing the libraries, and the memory that its main process took since then. The script prints the
+medians and their ratios.
 """
 
 import argparse
@@ -68,11 +69,11 @@ def main() -> None:
                 flush=True,
             )
     header = ["", "images/s", "vitrun is faster by", "images/s of processor time", "by", "first batch", "memory"]
-    print(format_table(header, [row(name, measurements) for name in measurements]))
+    print(format_table(header, [format_row(name, measurements) for name in measurements]))
 
 
-def row(name: str, measurements: dict[str, list[dict]]) -> list[str]:
-    """Medians of one loader, and the medians of the ratios round by round."""
+def format_row(name: str, measurements: dict[str, list[dict]]) -> list[str]:
+    """Return the medians of one loader, and the medians of the ratios round by round."""
     runs = measurements[name]
     speed, busy, first, memory = (median(run[key] for run in runs) for key in ("speed", "busy", "first", "memory"))
     faster, lighter = (
@@ -84,7 +85,7 @@ def row(name: str, measurements: dict[str, list[dict]]) -> list[str]:
 
 
 def write_images(recipe: Pretrain, place: Path) -> None:
-    """The training images as they are encoded, one folder a class."""
+    """Write the training images as they are encoded, one folder for each class."""
     split = registry.open_source(recipe.data, "train")
     for index, label in enumerate(split.labels.tolist()):
         folder = place / f"{label:05d}"
@@ -93,7 +94,7 @@ def write_images(recipe: Pretrain, place: Path) -> None:
 
 
 def measure(batches: Iterator[torch.Tensor], seconds: float) -> dict:
-    """The figures of one loader, whose work begins with its first batch."""
+    """Measure one loader, whose work begins with its first batch."""
     memory, began = getrusage(RUSAGE_SELF).ru_maxrss, perf_counter()
     next(batches)
     first, busy, images = perf_counter(), processor_seconds(), 0
@@ -105,7 +106,7 @@ def measure(batches: Iterator[torch.Tensor], seconds: float) -> dict:
 
 
 def processor_seconds() -> float:
-    """What this process and its workers have computed so far."""
+    """Return the processor time that this process and its workers have used so far."""
     total = process_time()
     for worker in multiprocessing.active_children():
         fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
@@ -114,7 +115,7 @@ def processor_seconds() -> float:
 
 
 def vitrun(recipe: Pretrain, files: Path) -> Iterator[torch.Tensor]:
-    """Our batches, from where the recipe says."""
+    """Yield the batches of vitrun, from the data of the recipe."""
     split = data.open_split(recipe.data, "train")
     view = CropView(recipe.res, "random_resized", recipe.data.area, recipe.data.flip, recipe.seed)
     for batch in data.prefetch(
@@ -124,7 +125,7 @@ def vitrun(recipe: Pretrain, files: Path) -> Iterator[torch.Tensor]:
 
 
 def torchvision_(recipe: Pretrain, files: Path) -> Iterator[torch.Tensor]:
-    """ImageFolder, Pillow and the transforms of torchvision's training reference."""
+    """Yield the batches of ImageFolder with the transforms of torchvision's training reference."""
     chain = [
         transforms.RandomResizedCrop(recipe.res, scale=recipe.data.area),
         transforms.RandomHorizontalFlip(0.5 * recipe.data.flip),
@@ -140,7 +141,7 @@ def torchvision_(recipe: Pretrain, files: Path) -> Iterator[torch.Tensor]:
 
 
 def timm(recipe: Pretrain, files: Path) -> Iterator[torch.Tensor]:
-    """The loader of timm's train.py."""
+    """Yield the batches of the loader of timm's train.py."""
     loader = create_loader(
         ImageDataset(str(files)), (3, recipe.res, recipe.res), BATCH, is_training=True, use_prefetcher=False,
         scale=recipe.data.area, hflip=0.5 * recipe.data.flip, color_jitter=None, interpolation="bilinear",

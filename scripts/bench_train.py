@@ -1,11 +1,11 @@
-"""Training speed of vitrun beside timm's own train.py: the same images, model, batch and steps, in turn.
+"""Compare the training speed of vitrun with timm's train.py: the same images, model, batch and steps, in turn.
 
     python scripts/bench_train.py --timm PATH/TO/pytorch-image-models/train.py data.path=PATH/TO/cifar10
 
-Each round runs vitrun and three settings of timm, and prints images a second in training, the share of time waiting for
-data, and peak memory; at the end the median ratios. Both see the images as one folder a class, crop and flip alike, and
-train the published network, with GELU in its tanh form: timm's own erf form is cheaper on a CPU. Where the CPU has no
-instructions for bf16 there is no --amp: vitrun computes in float32 there, and timm would take hours.
+Each round runs vitrun and three settings of timm, and prints images per second of training, the share of time spent
+waiting for data, and peak memory; the median ratios follow at the end. Both read the images from class folders, crop
+and flip alike, and train the published network, with GELU in its tanh form: timm's own erf form is cheaper on a CPU.
+Without bf16 instructions in the CPU, --amp is omitted: vitrun computes in float32 there, and timm would take hours.
 """
 
 import argparse
@@ -46,7 +46,7 @@ VITRUN_ARGUMENTS = (
 
 
 def main() -> None:
-    options = arguments(__doc__, rounds=3, steps=20)
+    options = parse_arguments(__doc__, rounds=3, steps=20)
     measurements: dict[str, list[dict]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         images = write_images(Path(scratch), options.overrides, {"train": options.steps * BATCH, "test": 100})
@@ -62,13 +62,13 @@ def main() -> None:
     print(
         format_table(
             ["", "images/s", "waiting", "peak memory", "vitrun is faster by"],
-            [row(n, measurements) for n in measurements],
+            [format_row(n, measurements) for n in measurements],
         )
     )
 
 
-def arguments(about: str, **numbers: int) -> argparse.Namespace:
-    """What was typed: the path of timm's train.py, the ``numbers`` or their defaults, and overrides for the images."""
+def parse_arguments(about: str, **numbers: int) -> argparse.Namespace:
+    """Parse the path of timm's train.py, the ``numbers`` with their defaults, and overrides for the images."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--timm", type=Path, required=True, help="timm's train.py")
     for name, default in numbers.items():
@@ -77,8 +77,8 @@ def arguments(about: str, **numbers: int) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def row(name: str, measurements: dict[str, list[dict]]) -> list[str]:
-    """Medians of one setting, and the median of the ratios round by round."""
+def format_row(name: str, measurements: dict[str, list[dict]]) -> list[str]:
+    """Return the medians of one setting, and the median of the ratios round by round."""
     runs = measurements[name]
     speed, waiting, memory = (median(run[key] for run in runs) for key in ("speed", "waiting", "memory"))
     ratio = median(ours["speed"] / theirs["speed"] for ours, theirs in zip(measurements["vitrun"], runs))
@@ -86,12 +86,12 @@ def row(name: str, measurements: dict[str, list[dict]]) -> list[str]:
 
 
 def write_images(scratch: Path, overrides: list[str], sizes: dict[str, int]) -> Path:
-    """The first images of each part of CIFAR-10 as PNG files, one folder a class."""
+    """Write the first images of each part of CIFAR-10 as PNG files, one folder for each class."""
     row = resolve.resolve_recipe("pretrain", ["data=cifar10", *overrides]).data
     for part, size in sizes.items():
         split = data.open_split(row, part)
         for index in range(size):
-            name = {"train": "train", "test": "val"}[part]  # what timm and vitrun both call them
+            name = {"train": "train", "test": "val"}[part]  # the names that timm and vitrun both use
             folder = scratch / "images" / name / split.classes[split.labels[index]]
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(split.pixels[index].permute(1, 2, 0).numpy()).save(folder / f"{index:05d}.png")
@@ -99,24 +99,24 @@ def write_images(scratch: Path, overrides: list[str], sizes: dict[str, int]) -> 
 
 
 def vitrun(images: Path, steps: int, runs: Path) -> dict:
-    """One run of ours."""
+    """Run vitrun; return its speed, share of waiting and peak memory."""
     overrides = [*VITRUN_ARGUMENTS, f"data.path={images}", f"steps={steps}", f"runs={runs}", "--json"]
-    output, memory = measured([sys.executable, "-m", "vitrun", "pretrain", *overrides], {})
+    output, memory = run_measured([sys.executable, "-m", "vitrun", "pretrain", *overrides], {})
     result = json.loads(output)
     return {"speed": result["images_per_second"], "waiting": result["waiting"], "memory": memory}
 
 
 def timm(script: Path, images: Path, flags: list[str], environment: dict, scratch: Path) -> dict:
-    """One run of timm's train.py; it logs the mean seconds of a step and of its waiting for data."""
+    """Run timm's train.py, which logs the mean seconds of a step and of its waiting for data."""
     command = [sys.executable, script, images, *TIMM_ARGUMENTS, *flags, "--output", scratch / "timm"]
-    output, memory = measured([str(part) for part in command], environment)
+    output, memory = run_measured([str(part) for part in command], environment)
     times = re.findall(r"\(\s*([\d.]+)s,\s*([\d.]+)/s\).*?Data:\s*[\d.]+\s*\(([\d.]+)\)", output)
     seconds, speed, waiting = (float(figure) for figure in times[-1])
     return {"speed": speed, "waiting": waiting / seconds, "memory": memory}
 
 
-def measured(command: list[str], environment: dict) -> tuple[str, int]:
-    """What a command prints, and the peak memory of its process in bytes."""
+def run_measured(command: list[str], environment: dict) -> tuple[str, int]:
+    """Run a command; return its output, and the peak memory of its process in bytes."""
     with tempfile.TemporaryFile("w+") as output:
         errors = None if "--json" in command else output
         process = subprocess.Popen(command, stdout=output, stderr=errors, env=os.environ | environment, text=True)

@@ -1,9 +1,9 @@
-"""How long it takes, and how much memory, to load ViT-B/16 at 224 into 384, and to build ViT-G/14 on the meta device.
+"""Measure time and memory of loading ViT-B/16 at 224 into 384, and of building ViT-G/14 on the meta device.
 
     python scripts/bench_weights.py
 
-Each figure is of a process of its own; before each the system is told to forget the file. The limits of issue 2: ready
-in 3 s, memory of 2.5 times the weights, G/14 in 2 s. Prints a GitHub table.
+Each figure is measured in a separate process, after dropping the file from the system's cache. The targets: ready in
+3 s, memory of 2.5 times the weights, G/14 in 2 s. Prints a GitHub table.
 """
 
 import os
@@ -23,13 +23,13 @@ def main() -> None:
     print("| what | ready, s | of that importing torch and vitrun | peak over imports, in weights | peak in all, MB |")
     print("| --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        for path in write(Path(folder)):
-            report(f"vit_b16 224 -> 384, {path.suffix}", path, path.stat().st_size)
-    report("ViT-G/14 on the meta device", Path("vit_gigantic14"), None)
+        for path in write_files(Path(folder)):
+            print_row(f"vit_b16 224 -> 384, {path.suffix}", path, path.stat().st_size)
+    print_row("ViT-G/14 on the meta device", Path("vit_gigantic14"), None)
 
 
-def write(folder: Path) -> list[Path]:
-    """ViT-B/16 with a head of 21,843 classes in the published layout and in our own."""
+def write_files(folder: Path) -> list[Path]:
+    """Write ViT-B/16 with a head of 21,843 classes in the published layout and in our own."""
     import torch
 
     from vitrun import models
@@ -44,12 +44,12 @@ def write(folder: Path) -> list[Path]:
     return [folder / "w.npz", folder / "w.safetensors"]
 
 
-def report(what: str, source: Path, size: int | None) -> None:
-    """One row: medians over repeats."""
+def print_row(what: str, source: Path, size: int | None) -> None:
+    """Print the row of one case: medians over repeats."""
     measurements = []
     for _ in range(REPEATS):
         if size:
-            forget(source)
+            drop_from_cache(source)
         started = time.perf_counter()
         output = subprocess.run([sys.executable, __file__, str(source)], check=True, capture_output=True, text=True)
         imports, own, before, peak = map(float, output.stdout.split())
@@ -59,7 +59,7 @@ def report(what: str, source: Path, size: int | None) -> None:
     print(f"| {what} | {own:.2f} ({total:.2f} with the start of Python) | {imports:.2f} | {memory} | {peak:.0f} |")
 
 
-def forget(path: Path) -> None:
+def drop_from_cache(path: Path) -> None:
     """Have the system drop the file from its cache."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -75,17 +75,17 @@ def measure(source: str) -> None:
     from vitrun.recipes import tables
 
     rows = tables.load_model_rows()
-    imported, before = time.perf_counter(), memory()
+    imported, before = time.perf_counter(), peak_memory()
     if source in rows:
         with torch.device("meta"):
             models.build(rows[source], 1000, 224)
     else:
         models.load(source, classes=1000, res=384)
-    print(imported - started, time.perf_counter() - imported, before, memory())
+    print(imported - started, time.perf_counter() - imported, before, peak_memory())
 
 
-def memory() -> float:
-    """The most memory that this program has held, in MB: Linux's own count, which unlike rusage starts at exec."""
+def peak_memory() -> float:
+    """Return the peak memory of this process in MB, by Linux's own count, which unlike rusage starts at exec."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) / 1e3
 

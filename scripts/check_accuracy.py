@@ -1,11 +1,11 @@
-"""Test accuracy of vitrun beside timm's own train.py: the same first weights, images, optimizer, schedule and steps.
+"""Compare the test accuracy of vitrun with timm's train.py: the same initial weights, images, optimizer and steps.
 
     python scripts/check_accuracy.py --timm PATH/TO/pytorch-image-models/train.py data.path=PATH/TO/cifar10
 
-ViT-Ti/4 from scratch on the first 10,000 training images of CIFAR-10, written as one folder a class, tested on all test
-images; one run of each a seed, both in bf16 where the CPU has instructions for it, else in float32. What differs is the
-order of the images and the draws of crops and flips. Before that both are given the same batches, in float64, where
-rounding does not grow: then nothing should differ.
+Trains ViT-Ti/4 from scratch on the first 10,000 training images of CIFAR-10, written as class folders, and tests it on
+all test images; one run of each program for each seed, both in bf16 if the CPU has instructions for it, else in
+float32. The two differ in the order of the images and the draws of crops and flips. Before that both train on the same
+batches in float64, where rounding errors stay small: there the losses should be equal.
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-from bench_train import AMP, UNFUSED, arguments, measured, write_images
+from bench_train import AMP, UNFUSED, parse_arguments, run_measured, write_images
 from timm import create_model
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
@@ -49,7 +49,7 @@ TIMM_ARGUMENTS = (
 
 
 def main() -> None:
-    options = arguments(__doc__, seeds=3, epochs=2)
+    options = parse_arguments(__doc__, seeds=3, epochs=2)
     print(f"on the same batches the losses differ by {on_the_same_batches(options.overrides):.1e} at most", flush=True)
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as name:
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) -> float:
-    """The largest relative difference between a loss of ours and of timm's network, optimizer, clip and schedule."""
+    """Return the largest relative difference between the losses of vitrun and of timm on the same batches."""
     torch.set_default_dtype(torch.float64)
     options = [f"{key}={value}" for key, value in RECIPE.items()]
     recipe = resolve.resolve_recipe(
@@ -91,7 +91,7 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
         TrainState(network, optim.build_optimizer(recipe.optim, network), None, 0, batch // machine.workers),
         batches,
         FitOptions(
-            loss=partial(functional.cross_entropy, reduction="none"),  # ours computes in float32
+            loss=partial(functional.cross_entropy, reduction="none"),  # the loss of vitrun computes in float32
             images=batch,
             lr=optim.build_schedule(recipe.schedule, recipe.optim.lr, steps, 0),
             clip=recipe.clip,
@@ -117,23 +117,23 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
 
 
 def vitrun(images: Path, epochs: int, seed: int, scratch: Path) -> float:
-    """Top-1 in percent of one run of ours."""
+    """Return the top-1 accuracy in percent of one run of vitrun."""
     overrides = ["model=vit_ti4", "data=folder", f"data.path={images}", "data.area=[0.35,1]", f"batch={BATCH}"]
     overrides += [f"{key}={value}" for key, value in RECIPE.items()]
     overrides += [f"epochs={epochs}", f"seed={seed}", f"runs={scratch / 'runs'}", "--json"]
-    output, _ = measured([sys.executable, "-m", "vitrun", "pretrain", *overrides], {})
+    output, _ = run_measured([sys.executable, "-m", "vitrun", "pretrain", *overrides], {})
     return json.loads(output)["top1"] * 100
 
 
 def timm(script: Path, images: Path, epochs: int, seed: int, scratch: Path) -> float:
-    """Top-1 in percent of one run of timm's, begun from our first weights of the same seed, after its last epoch."""
+    """Return the final top-1 accuracy in percent of one run of timm, from our initial weights of the same seed."""
     row = tables.load_model_rows()["vit_ti4"]
     torch.manual_seed(random.derive_seed(seed, "weights"))
     first = scratch / f"first{seed}"
     export_model(models.build(row, 10, 32), 32, "timm", first, "")
     command = [sys.executable, script, images, *TIMM_ARGUMENTS, *AMP, "--epochs", epochs, "--seed", seed]
     command += ["--initial-checkpoint", first / "model.safetensors", "--output", scratch / "timm"]
-    output, _ = measured([str(part) for part in command], UNFUSED)
+    output, _ = run_measured([str(part) for part in command], UNFUSED)
     return float(re.findall(r"Test:.*?Acc@1:\s*[\d.]+\s*\(\s*([\d.]+)\)", output)[-1])
 
 

@@ -1,17 +1,17 @@
-"""Training steps of vitrun beside those of the published JAX code, from the same weights on the same batches.
+"""Compare training steps of vitrun with those of the published JAX code, from the same weights on the same batches.
 
     python scripts/check_jax.py --python JAX/bin/python --vision-transformer CHECKOUT --big-vision CHECKOUT
 
-Needs a Python with JAX, as of ``pip install "jax[cpu]" flax optax ml_collections einops packaging pandas scipy tqdm``,
-and checkouts of google-research/vision_transformer and google-research/big_vision. Ours are the steps of the command
-itself, ``vitrun pretrain`` or ``vitrun finetune``, with the values of published recipes and a small model; the weights
-go over as ``export to=npz`` writes them. Loss, optimizer, schedule and fixed positions on that side are theirs; images,
-labels and their order are ours.
+Needs a Python with ``pip install "jax[cpu]" flax optax ml_collections einops packaging pandas scipy tqdm``, and
+checkouts of google-research/vision_transformer and google-research/big_vision. The steps of vitrun are those of the
+commands ``vitrun pretrain`` and ``vitrun finetune``, with the values of published recipes and a small model; the
+weights are passed on by ``export to=npz``. Loss, optimizer, schedule and fixed positions of the other side are those of
+the published code; images, labels and their order are those of vitrun.
 
-The tolerance is that of the golden curve, 1e-4. Float32 alone leaves 1e-6: ``rounding`` is what the JAX code differs by
-from itself with the images of each batch in reverse order. A mistake leaves more: decay on all parameters 3e-2 in the
-loss, Adam's epsilon at 1e-7 1e-3, LayerNorm's at 1e-5 2e-3 in the norm; but the form of GELU only 1e-5 in a network as
-small as this, so that it is checked elsewhere. Takes three minutes of one core.
+The tolerance is that of the golden curve, 1e-4. Float32 alone leaves 1e-6: ``rounding`` is the difference of the JAX
+code from itself with the images of each batch in reverse order. An error in the implementation leaves more: decay of
+all parameters 3e-2 in the loss, Adam's epsilon at 1e-7 1e-3, LayerNorm's at 1e-5 2e-3 in the norm; but the form of GELU
+only 1e-5 in a network as small as this, so that it is checked elsewhere. Takes three minutes of one core.
 """
 
 import argparse
@@ -39,7 +39,7 @@ TOLERANCE = 1e-4  # relative, of a loss or a norm
 SMALL = ["steps=50", "warmup=10", "batch=64", "precision=fp32", "device=cpu"]
 SHAPES = ["model=vit_nano8", "data=shapes", "data.train_images=4000", "data.test_images=100", "res=32", *SMALL]
 IMAGENET = ["model=vit_b16", "data=imagenet"]
-CASES = {  # name: the command, whose model, the overrides of a published recipe, and what it is made small with
+CASES = {  # name: the command, the repository of the model, the overrides of a recipe, and those that make it small
     "imagenet21k": ("pretrain", "vision_transformer", ["model=vit_b16", "data=imagenet21k", "data.path=/"], SHAPES),
     "imagenet": ("pretrain", "vision_transformer", IMAGENET, SHAPES),
     "better_vit": ("pretrain", "big_vision", ["model=vit_s16", "data=imagenet", "protocol=better_vit"], SHAPES),
@@ -51,21 +51,21 @@ CASES = {  # name: the command, whose model, the overrides of a published recipe
         ["data=digits", "res=48", *SMALL],
     ),
 }  # fmt: skip
-# What a case takes of its published recipe; not dropout and augmentation, whose draws are others there.
-TAKEN = ("loss", "schedule", "schedule_end", "clip", "optim.lr", "optim.weight_decay", "optim.decay_units")
-TAKEN += ("model.head", "model.positions", "model.pre_logits")
+# The options that a case takes from its published recipe; not dropout and augmentation, whose draws differ there.
+PUBLISHED_OPTIONS = ("loss", "schedule", "schedule_end", "clip", "optim.lr", "optim.weight_decay", "optim.decay_units")
+PUBLISHED_OPTIONS += ("model.head", "model.positions", "model.pre_logits")
 
 
 @dataclass
 class Recorder:
-    """Stands between a command and ``fit``: keeps the network before the first step, the batches, and what they did."""
+    """Wrap ``fit`` of a command: save the network before the first step, and record the batches and the steps."""
 
     network: Path
     batches: list[data.Batch] = field(default_factory=list)
     steps: list[loop.Step] = field(default_factory=list)
 
     def fit(self, state: TrainState, batches: Iterable[data.Batch], options: loop.FitOptions) -> Iterator[loop.Step]:
-        """:func:`loop.fit`, kept."""
+        """Run :func:`loop.fit` and record its steps."""
         row = state.network.row
         self.row, self.classes = row, state.network.head.out_features
         self.bias = state.network.head.bias[0].item()
@@ -75,14 +75,14 @@ class Recorder:
             yield step
 
     def record_batches(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
-        """The batches as they come."""
+        """Yield the batches and record them."""
         for batch in batches:
             self.batches.append(batch)
             yield batch
 
 
 def main() -> None:
-    """Print a table and a verdict for each case, and leave with 1 where any differs."""
+    """Print a table and a verdict for each case; exit with 1 if any differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", required=True, help="a Python with JAX")
     parser.add_argument("--vision-transformer", type=Path, required=True, help="its checkout")
@@ -96,30 +96,30 @@ def main() -> None:
         for case, (command, code, published, small) in CASES.items():
             folder = Path(name) / case
             folder.mkdir()
-            overrides = [*overrides_of_taken(command, published), *small]
+            overrides = [*published_overrides(command, published), *small]
             if command == "finetune":
                 overrides = [*overrides, f"init={weights}"]
             weights = weights or folder / "trained.npz"
             ours = vitrun(command, code, [*overrides, f"runs={folder}"], folder)
             subprocess.run([*theirs, folder, *checkouts], check=True)
-            agreed.append(compared(case, overrides, ours, dict(np.load(folder / "theirs.npz"))))
+            agreed.append(compare_steps(case, overrides, ours, dict(np.load(folder / "theirs.npz"))))
     sys.exit(not all(agreed))
 
 
-def overrides_of_taken(command: str, published: list[str]) -> list[str]:
-    """The overrides that say what ``TAKEN`` is in a published recipe."""
+def published_overrides(command: str, published: list[str]) -> list[str]:
+    """Return the overrides that set ``PUBLISHED_OPTIONS`` as a published recipe does."""
     tree = trees.to_plain_tree(resolve.resolve_recipe(command, published))
     here = set(trees.iterate_keys(tree))
-    return [f"{key}={trees.format_value(trees.get_value(tree, key))}" for key in TAKEN if key in here]
+    return [f"{key}={trees.format_value(trees.get_value(tree, key))}" for key in PUBLISHED_OPTIONS if key in here]
 
 
 def vitrun(command: str, code: str, overrides: list[str], folder: Path) -> dict[str, np.ndarray]:
-    """The loss, norm and learning rate of each of our steps; in ``folder`` all that the other side needs."""
+    """Return loss, norm and learning rate of each step of vitrun; write inputs for ``jax_steps.py`` to ``folder``."""
     recipe = resolve.resolve_recipe(command, overrides)
     recorder = Recorder(folder / "weights.npz")
     trainer.fit = recorder.fit
     run.execute_run(command, recipe, Screen(quiet=True), commands.import_command(command).execute)
-    if command == "finetune":  # both adapt the same file: its head and its positions
+    if command == "finetune":  # both adapt the head and the positions of the same file
         (folder / "weights.npz").write_bytes(Path(recipe.init.partition("#")[0]).read_bytes())
     else:
         trained = models.load(next(folder.glob("*/checkpoints/*/model.safetensors")))
@@ -133,10 +133,10 @@ def vitrun(command: str, code: str, overrides: list[str], folder: Path) -> dict[
     return {key: np.array([getattr(step, key) for step in recorder.steps]) for key in ("loss", "norm", "lr")}
 
 
-def compared(case: str, overrides: list[str], ours: dict, theirs: dict) -> bool:
-    """Print the steps of one case side by side; whether all losses, norms and learning rates agree."""
+def compare_steps(case: str, overrides: list[str], ours: dict, theirs: dict) -> bool:
+    """Print the steps of one case side by side; return whether all losses, norms and learning rates agree."""
     print(f"\n{case}: {' '.join(override for override in overrides if not override.startswith('init='))}\n")
-    differences = {key: apart(ours[key], theirs[key]) for key in ("loss", "norm", "lr")}
+    differences = {key: relative_differences(ours[key], theirs[key]) for key in ("loss", "norm", "lr")}
     rows = [
         [str(step), f"{theirs['lr'][step]:.3g}"]
         + [
@@ -156,14 +156,15 @@ def compared(case: str, overrides: list[str], ours: dict, theirs: dict) -> bool:
     for kind, what in (("backwards", "rounding"), ("published", "their momentum in bfloat16, as published")):
         if f"loss_{kind}" in theirs:
             numbers = [
-                f"{apart(theirs[f'{key}_{kind}'], theirs[key]).max():.1e} in the {key}" for key in ("loss", "norm")
+                f"{relative_differences(theirs[f'{key}_{kind}'], theirs[key]).max():.1e} in the {key}"
+                for key in ("loss", "norm")
             ]
             print(f"{what}: {', '.join(numbers)}")
     return agree
 
 
-def apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Differences relative to ``second``, where that is not zero: [S]."""
+def relative_differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the differences relative to ``second``, absolute where that is zero: [S]."""
     return np.abs(first - second) / np.where(second == 0, 1, np.abs(second))
 
 

@@ -4,21 +4,21 @@
     python scripts/check_recipes.py compare BEFORE AFTER
 
 ``write`` resolves every command with the choices of its config groups. The product of all would have a million
-combinations, nearly all of choices that no file combines. Of these are resolved:
+combinations, most of which no recipe combines. The script resolves these:
 
-- each protocol, and none, with each data set and each model; with some models of each family alone where the data set
-  is one that the papers fine-tune on and the command pretrains, or the other way round;
+- each protocol, and none, with each data set and each model; with only some models of each family if the papers
+  fine-tune on the data set and the command pretrains, or the other way round;
 - each protocol with the tasks of VTAB and the sets for evaluation, for one model; the first task with each model;
 - ``augment`` with each protocol, the ImageNets and two models: those for which recipes choose an augmentation;
 - ``optim`` and ``objective`` with each protocol and the ImageNets; ``objective`` with each model too;
 - ``fewshot``, ``eval``, ``dedup`` and ``export`` with each data set and each model, one at a time.
 
-Fine-tuning finds its model by ``init=random:MODEL``. The choices are the files in the folders of ``conf/``; files of
-recipes are not listed, for what they set is seen in the recipes. No data, weights or GPU is needed.
+Fine-tuning finds its model by ``init=random:MODEL``. The choices are the files in the folders of ``conf/``; recipe
+files are not listed, since their values appear in the resolved recipes. No data, weights or GPU is needed.
 
 A line is ``["COMMAND OVERRIDE ...", {option: value, ...}]``, or ``["...", {"error": STATUS}]`` where the command line
 refuses the overrides. ``compare`` prints each distinct difference with the number of its combinations and the first of
-them, and exits with 1 where there is any. A combination that one file lacks is a difference if the other composes it.
+them, and exits with 1 if there is any. A combination that one file lacks is a difference if the other composes it.
 """
 
 import gc
@@ -39,7 +39,7 @@ from recipe_renames import ADDED, GONE, NEW, Line, drop_options, format_json, ha
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 
-MODEL, DATA = "vit_b16", "imagenet"  # with what is tried for one model or data set alone
+MODEL, DATA = "vit_b16", "imagenet"  # for combinations with a single model or data set
 FAMILIES = ["bit_r50x1", "r50_vit_b16", "swin_t", "vit_b16", "vit_h14"]  # some models of each family
 AUGMENTED = ["vit_b16", "vit_s16"]  # models for which recipes choose an augmentation
 FINETUNED = ["cifar10", "cifar100", "digits", "flowers102", "folder", "parquet", "pets", "vtab"]  # not pretrained on
@@ -65,7 +65,7 @@ def resolve(command: str, overrides: list[str]) -> dict[str, Any]:
 
 def combinations() -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each command with its overrides; some of them more than once."""
-    for command in names("", nested=False):
+    for command in list_names("", nested=False):
         for axes in products(command):
             for values in product(*axes.values()):
                 pairs = zip(axes, values, strict=True)
@@ -74,9 +74,9 @@ def combinations() -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def products(command: str) -> list[dict[str, list]]:
     """Return the products of a command: ``{option: the values to combine}``, where None leaves the option out."""
-    data, weights = names("data"), [f"random:{model}" for model in names("model")]
+    data, weights = list_names("data"), [f"random:{model}" for model in list_names("model")]
     if command in ("pretrain", "finetune"):
-        return training(command)
+        return training_products(command)
     if command in ("fewshot", "eval"):
         return [{"init": weights, "data": [DATA]}, {"init": [f"random:{MODEL}"], "data": data}]
     if command == "dedup":
@@ -86,9 +86,9 @@ def products(command: str) -> list[dict[str, list]]:
     return [{}, {"name": data}] if command == "data" else [{}]
 
 
-def training(command: str) -> list[dict[str, list]]:
+def training_products(command: str) -> list[dict[str, list]]:
     """Return the products of a command that trains."""
-    data, pretrains = names("data"), command == "pretrain"
+    data, pretrains = list_names("data"), command == "pretrain"
     tasks = [name for name in data if "/" in name]
     trained = [name for name in data if name not in tasks and not is_for_evaluation(name)]
     own = [name for name in trained if (name in FINETUNED) != pretrains or name == DATA]
@@ -97,34 +97,34 @@ def training(command: str) -> list[dict[str, list]]:
     def models(some: list[str]) -> dict[str, list]:
         return {"model": some} if pretrains else {"init": [f"random:{name}" for name in some]}
 
-    protocol, every, one = {"protocol": [None, *protocols(command)]}, models(names("model")), models([MODEL])
+    protocol, every, one = {"protocol": [None, *list_protocols(command)]}, models(list_names("model")), models([MODEL])
     grids = [
         {**protocol, "data": own, **every},
         {**protocol, "data": [name for name in trained if name not in own], **models(FAMILIES)},
         {**protocol, "data": [name for name in data if name not in trained], **one},
         {**protocol, "data": tasks[:1], **every},
-        {**protocol, "data": imagenets, "augment": names("augment"), **models(AUGMENTED)},
-        {**protocol, "data": [*imagenets, *tasks[:1]], "optim": names("optim"), **one},
+        {**protocol, "data": imagenets, "augment": list_names("augment"), **models(AUGMENTED)},
+        {**protocol, "data": [*imagenets, *tasks[:1]], "optim": list_names("optim"), **one},
     ]
-    objectives = {"objective": names("objective")}
+    objectives = {"objective": list_names("objective")}
     if not pretrains:
         return grids
     return [{}, *grids, {**protocol, "data": imagenets, **objectives, **one}, {**objectives, **every}]
 
 
-def names(folder: str, nested: bool = True) -> list[str]:
-    """Return the names of the files in a folder of ``conf/``, as ``vtab/pets`` for nested ones; not those with an _."""
+def list_names(folder: str, nested: bool = True) -> list[str]:
+    """Return the names of the files in a folder of ``conf/``, ``vtab/pets`` for nested ones, except those with _."""
     place = CONF / folder
     files = [file.relative_to(place).with_suffix("") for file in place.glob("**/*.yaml" if nested else "*.yaml")]
     return sorted(name.as_posix() for name in files if not any(part.startswith("_") for part in name.parts))
 
 
-def protocols(command: str) -> list[str]:
-    """Return the names of a command's protocols: those in its own folder, or else those that say they are for it."""
+def list_protocols(command: str) -> list[str]:
+    """Return the names of a command's protocols: those in its folder, or else those that list the command."""
     own = f"protocol/{command}"
     if (CONF / own).is_dir():
-        return names(own, nested=False)
-    files = {name: CONF / "protocol" / f"{name}.yaml" for name in names("protocol", nested=False)}
+        return list_names(own, nested=False)
+    files = {name: CONF / "protocol" / f"{name}.yaml" for name in list_names("protocol", nested=False)}
     return [name for name, file in files.items() if command in yaml.safe_load(file.read_text("utf-8"))["commands"]]
 
 
@@ -143,14 +143,14 @@ def write(file: Path) -> None:
     todo = list(dict.fromkeys(combinations()))
     chunks = [todo[i : i + CHUNK] for i in range(0, len(todo), CHUNK)]
     with multiprocessing.get_context("fork").Pool(2, gc.disable, maxtasksperchild=1) as pool:
-        lines = sorted(line for part in pool.imap_unordered(resolved, chunks) for line in part)
+        lines = sorted(line for part in pool.imap_unordered(format_lines, chunks) for line in part)
     text = "".join(f"{line}\n" for line in lines).encode()
     file.write_bytes(gzip.compress(text, mtime=0) if file.suffix == ".gz" else text)
     count(str(file), read_lines(file))
     print(f"{time.monotonic() - began:.0f} seconds")
 
 
-def resolved(chunk: list[tuple[str, tuple[str, ...]]]) -> list[str]:
+def format_lines(chunk: list[tuple[str, tuple[str, ...]]]) -> list[str]:
     """Return the lines of some combinations."""
     return [
         json.dumps([" ".join([command, *overrides]), resolve(command, list(overrides))], sort_keys=True)
@@ -193,8 +193,8 @@ def compare(before: list[Line], after: list[Line]) -> bool:
 
 
 def differences(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Iterator[str]:
-    """Yield each difference of two recipes in words; None stands for a combination that a file lacks."""
-    outcomes = outcome(old), outcome(new)
+    """Yield a description of each difference of two recipes; None stands for a combination that a file lacks."""
+    outcomes = describe_outcome(old), describe_outcome(new)
     if outcomes != ("composes", "composes"):
         if outcomes[0] != outcomes[1] and ("composes" in outcomes or None not in (old, new)):
             yield "BEFORE {}, AFTER {}".format(*outcomes)
@@ -205,8 +205,8 @@ def differences(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Itera
             yield f"{option}: {values[0]} -> {values[1]}"
 
 
-def outcome(recipe: dict[str, Any] | None) -> str:
-    """Return what a file says of a combination."""
+def describe_outcome(recipe: dict[str, Any] | None) -> str:
+    """Describe the outcome of a combination in a file."""
     if recipe is None:
         return "lacks it"
     return f"refuses it with {recipe['error']}" if "error" in recipe else "composes"

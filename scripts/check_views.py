@@ -1,11 +1,11 @@
-"""What images look like, by vitrun and by TensorFlow, on which vision_transformer and big_vision rest.
+"""Compare the crops and resizing of vitrun with those of TensorFlow, which vision_transformer and big_vision use.
 
     python scripts/check_views.py --python PYTHON_WITH_TENSORFLOW
 
-The inception crop is drawn by both for images of several shapes: their heights, areas, aspects and places should be
-distributed alike, so the largest distance between the two distributions (Kolmogorov and Smirnov's) is printed, and what
-two samples of one law would have at most, nearly always. Then one image is resized by both: by the mean of areas, and
-by four neighbours. Leaves with 1 where any is farther apart.
+Both draw the inception crop for images of several shapes. Heights, areas, aspect ratios and positions should have the
+same distribution: the script prints the Kolmogorov-Smirnov distance of the two samples, and the limit that two samples
+of one distribution rarely exceed. Then both resize one image, by the mean of areas and by four neighbours. Exits with 1
+if any difference is larger than its limit.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from vitrun.runtime.console import format_table
 SHAPES = ((32, 32), (375, 500), (500, 333), (40, 90), (200, 30), (7, 5))
 AREA = (0.05, 1.0)
 DRAWS = 20000
-NEARLY = 2.2 / np.sqrt(DRAWS / 2)  # farther apart are two samples of one law once in 8,000 times
+NEARLY = 2.2 / np.sqrt(DRAWS / 2)  # two samples of one law exceed it once in 8,000 times
 PIXELS = 0.01  # levels of 255
 SIDES = ((375, 500, 256), (96, 128, 256), (333, 500, 224))  # of an image, and of its shorter side afterwards
 THEIRS = """
@@ -50,7 +50,7 @@ np.savez(file, **found)
 
 
 def main() -> None:
-    """Print a row a comparison."""
+    """Print a row for each comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--python", required=True, help="the python of an environment that has tensorflow")
     options = parser.parse_args()
@@ -59,16 +59,18 @@ def main() -> None:
         arguments = repr((SHAPES, AREA, DRAWS, SIDES, str(file)))
         subprocess.run([options.python, "-c", THEIRS, arguments], check=True)
         theirs = dict(np.load(file))
-    rows = [row for shape in SHAPES for row in crops(shape, theirs[f"{shape[0]} {shape[1]}"])]
+    rows = [row for shape in SHAPES for row in compare_crops(shape, theirs[f"{shape[0]} {shape[1]}"])]
     rows += [
-        resized(*sides, method, theirs[f"{method} {sides[0]} {sides[1]}"]) for sides in SIDES for method in METHODS
+        compare_resizing(*sides, method, theirs[f"{method} {sides[0]} {sides[1]}"])
+        for sides in SIDES
+        for method in METHODS
     ]
     print(format_table(["what", "of", "TensorFlow", "vitrun", "apart", "at most"], rows))
     sys.exit(any(float(row[-2]) > float(row[-1]) for row in rows))
 
 
-def crops(shape: tuple[int, int], theirs: np.ndarray) -> list[list[str]]:
-    """A row a figure of the boxes of one shape."""
+def compare_crops(shape: tuple[int, int], theirs: np.ndarray) -> list[list[str]]:
+    """Return a row for each statistic of the boxes of one shape."""
     numbers = np.random.default_rng(1).random((DRAWS, NUMBERS_PER_CROP))
     ours, _ = CROPS["inception"](numbers, np.tile(shape, (DRAWS, 1)), AREA, 32)
     rows = []
@@ -89,7 +91,7 @@ FIGURES = {  # of boxes [N, 4]: top, left, height, width
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest distance of two samples' distribution functions."""
+    """Return the largest distance between the distribution functions of two samples."""
     both = np.sort(np.concatenate([a, b]))
     shares = [np.searchsorted(np.sort(sample), both, side="right") / len(sample) for sample in (a, b)]
     return float(np.abs(shares[0] - shares[1]).max())
@@ -98,8 +100,8 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 METHODS = ("area", "bilinear")
 
 
-def resized(high: int, wide: int, short: int, method: str, theirs: np.ndarray) -> list[str]:
-    """A row: the largest difference of pixels, of the square in the middle."""
+def compare_resizing(high: int, wide: int, short: int, method: str, theirs: np.ndarray) -> list[str]:
+    """Return the row of the largest pixel difference in the central square."""
     image = np.random.default_rng(0).integers(0, 256, (high, wide, 3)).astype(np.uint8)
     pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
     resize = "small_area" if method == "area" else "small"

@@ -1,9 +1,9 @@
-"""The side of ``check_jax.py`` that runs the published JAX code: its training steps on given weights and batches.
+"""Run training steps of the published JAX code on given weights and batches, for ``check_jax.py``.
 
     python scripts/jax_steps.py FOLDER VISION_TRANSFORMER BIG_VISION
 
 FOLDER holds case.json, weights.npz and batches.npz as ``check_jax.py`` writes them; theirs.npz is written there. The
-other two are checkouts. Model, loss, optimizer and schedule are theirs; what they import to read data is left out.
+other two are checkouts. Model, loss, optimizer and schedule are theirs; their imports for reading data are mocked.
 """
 
 import json
@@ -33,13 +33,13 @@ from big_vision.models import vit as big_vision_vit  # noqa: E402
 from vit_jax import checkpoint, models_vit, train  # noqa: E402
 from vit_jax import utils as vit_jax  # noqa: E402
 
-MOMENTUM = {"": "float32", "_published": "bfloat16"}  # how the fine-tuning code keeps it, in 8 bits of precision
+MOMENTUM = {"": "float32", "_published": "bfloat16"}  # the type of the fine-tuning code, with 8 bits of precision
 HEADS = {"token": "tok", "gap": "gap", "map": "map"}
 POSITIONS = {"learned": "learn", "sincos2d": "sincos2d"}
 
 
 def main() -> None:
-    """Write the loss, gradient norm and learning rate of each step, and what rounding alone makes of them."""
+    """Write the loss, gradient norm and learning rate of each step, and the effect of rounding on them."""
     case = json.loads((FOLDER / "case.json").read_text())
     batches = dict(np.load(FOLDER / "batches.npz"))
     backwards = {name: array[:, ::-1] for name, array in batches.items()}
@@ -50,24 +50,24 @@ def main() -> None:
 
 
 def curves(suffix: str, case: dict, batches: dict) -> dict[str, np.ndarray]:
-    """``loss``, ``norm`` and ``lr`` of every step, [S] each, under their names and ``suffix``."""
+    """Return ``loss``, ``norm`` and ``lr`` of every step, [S] each, by their names with ``suffix``."""
     steps = finetuning if case["optim"]["kind"] == "sgd" else pretraining
     rows = np.array(list(steps(case, one_hot(case, batches), MOMENTUM.get(suffix, "float32"))), np.float64)
     return {f"{name}{suffix}": column for name, column in zip(("loss", "norm", "lr"), rows.T)}
 
 
 def one_hot(case: dict, batches: dict) -> list[dict[str, np.ndarray]]:
-    """The batches as their pipelines give them: images [B, R, R, 3], labels [B, C]."""
+    """Return the batches in the layout of their pipelines: images [B, R, R, 3], labels [B, C]."""
     eye = np.eye(case["classes"], dtype=np.float32)
     return [{"image": x.transpose(0, 2, 3, 1), "label": eye[y]} for x, y in zip(batches["images"], batches["labels"])]
 
 
 def pretraining(case: dict, batches: list[dict], _: str) -> Iterator[tuple[float, float, float]]:
-    """big_vision's loss and optimizer, with the model of either repository."""
+    """Yield loss, norm and learning rate of each step of big_vision, with the model of either repository."""
     model, params = MODELS[case["code"]](case, batches[0]["image"])
     config = ConfigDict({"lr": case["optim"]["lr"], "optax_name": "scale_by_adam"})
     config.optax = dict(zip(("b1", "b2"), case["optim"]["betas"]))
-    per_lr = case["optim"]["decay_units"] == "paper"  # big_vision's own rate is not times the learning rate
+    per_lr = case["optim"]["decay_units"] == "paper"  # big_vision does not multiply its rate by the learning rate
     config.wd = case["optim"]["weight_decay"] * (case["optim"]["lr"] if per_lr else 1)
     end = case["schedule_end"] / case["optim"]["lr"]
     config.schedule = {"decay_type": case["schedule"], "warmup_steps": case["warmup"], "linear_end": end}
@@ -91,13 +91,13 @@ def pretraining(case: dict, batches: list[dict], _: str) -> Iterator[tuple[float
 
 
 def finetuning(case: dict, batches: list[dict], momentum: str) -> Iterator[tuple[float, float, float]]:
-    """vision_transformer's update, whole, and its optimizer; the momentum in the given type."""
+    """Yield loss, norm and learning rate of each step of vision_transformer, with the momentum in the given type."""
     model, params = vision_transformer(case, batches[0]["image"])
     schedule = vit_jax.create_learning_rate_schedule(
         case["steps"], case["optim"]["lr"], case["schedule"], case["warmup"]
     )
     tx = optax.chain(
-        noted_norm(),
+        record_norm(),
         optax.clip_by_global_norm(case["clip"]),
         optax.sgd(schedule, case["optim"]["momentum"], accumulator_dtype=momentum),
     )
@@ -114,13 +114,13 @@ def finetuning(case: dict, batches: list[dict], momentum: str) -> Iterator[tuple
         yield loss[0], state[0][0], schedule(step)
 
 
-def noted_norm() -> optax.GradientTransformation:
-    """Leaves the gradient as it is, and keeps its norm."""
+def record_norm() -> optax.GradientTransformation:
+    """Return a transformation that records the norm of the gradient and does not change it."""
     return optax.GradientTransformation(lambda _: 0.0, lambda updates, *_: (updates, optax.global_norm(updates)))
 
 
 def vision_transformer(case: dict, images: np.ndarray) -> tuple[Callable, dict]:
-    """vision_transformer's model as a function of parameters and images, and its parameters read by its own reader."""
+    """Return vision_transformer's model as a function of parameters and images, and the parameters that it loads."""
     row = case["model"]
     options = ConfigDict({
         "patches": {"size": (row["patch"], row["patch"])},
@@ -139,7 +139,7 @@ def vision_transformer(case: dict, images: np.ndarray) -> tuple[Callable, dict]:
 
 
 def big_vision_model(case: dict, images: np.ndarray) -> tuple[Callable, dict]:
-    """big_vision's model and its parameters, likewise."""
+    """Return big_vision's model and parameters in the same form."""
     row = case["model"]
     options = {"patch_size": (row["patch"], row["patch"]), "width": row["width"], "depth": row["depth"],
                "num_heads": row["heads"], "mlp_dim": row["mlp"], "dropout": row["dropout"],
@@ -147,7 +147,7 @@ def big_vision_model(case: dict, images: np.ndarray) -> tuple[Callable, dict]:
                "rep_size": row["pre_logits"]}  # fmt: skip
     model = big_vision_vit.Model(case["classes"], **options)
     initial = model.init(jax.random.PRNGKey(0), images)["params"]
-    computed = ["pos_embedding"] if row["positions"] == "sincos2d" else []  # theirs by themselves, not read
+    computed = ["pos_embedding"] if row["positions"] == "sincos2d" else []  # computed by the code, not read
     loaded = big_vision_vit.load(flax.core.unfreeze(initial), str(FOLDER / "weights.npz"), options, computed)
     return lambda params, x: model.apply({"params": params}, x, train=True)[0], loaded
 

@@ -18,18 +18,20 @@ VIEW = CropView(8, "inception", (0.3, 1.0), True, 0)
 SPOILT = (3, 4, 11)  # of twelve images: two in a row, and the last
 
 
-def spoilt() -> data.Split:
+def make_spoilt_split() -> data.Split:
     return make_split([JPEG[:-900] if n in SPOILT else encode_image(np.roll(PIXELS, n, 0), "PNG") for n in range(12)])
 
 
-def batches(start: int = 0, reports: list | None = None) -> list[data.Batch]:
-    budget = data.BadImageBudget(spoilt(), 0.5, lambda *one: reports.append(one) if reports is not None else None)
-    return list(data.train_batches(spoilt(), VIEW, 4, 7, range(start, 9), budget))
+def load_batches(start: int = 0, reports: list | None = None) -> list[data.Batch]:
+    budget = data.BadImageBudget(
+        make_spoilt_split(), 0.5, lambda *one: reports.append(one) if reports is not None else None
+    )
+    return list(data.train_batches(make_spoilt_split(), VIEW, 4, 7, range(start, 9), budget))
 
 
 def test_training_replaces_a_bad_image_by_the_next_with_its_own_label_and_reports_it_once():
     reports = []
-    trained = batches(0, reports)
+    trained = load_batches(0, reports)
     for batch in trained:
         assert np.array_equal(batch.labels, batch.indices % 3)
     indices = np.concatenate([batch.indices for batch in trained])  # three epochs
@@ -39,25 +41,27 @@ def test_training_replaces_a_bad_image_by_the_next_with_its_own_label_and_report
 
 
 def test_a_resumed_run_sees_the_same_replacements():
-    for expected, resumed in zip(batches()[5:], batches(5), strict=True):
+    for expected, resumed in zip(load_batches()[5:], load_batches(5), strict=True):
         assert np.array_equal(expected.indices, resumed.indices) and expected.images.equal(resumed.images)
 
 
 @pytest.mark.parametrize("known", [(), ("train/3.jpg", "train/4.jpg")], ids=["at first", "resumed"])
 def test_more_bad_images_than_allowed_end_the_run(known):
-    budget = data.BadImageBudget(spoilt(), 0.1, lambda *_: None, known)
+    budget = data.BadImageBudget(make_spoilt_split(), 0.1, lambda *_: None, known)
     with pytest.raises(UserError, match="of 12 training images cannot be read.*bad_images=0.1") as error:
-        list(data.train_batches(spoilt(), VIEW, 4, 7, range(9), budget))
+        list(data.train_batches(make_spoilt_split(), VIEW, 4, 7, range(9), budget))
     assert error.value.status == ExitCode.DATA
 
 
 def test_a_bad_test_image_is_an_error_or_dropped_but_never_replaced():
     with pytest.raises(BadImage, match="train/3.jpg"):
-        list(data.test_batches(spoilt(), CenterCropView(8), 5))
+        list(data.test_batches(make_spoilt_split(), CenterCropView(8), 5))
     reports = []
-    remaining = data.drop_bad_images(spoilt(), reports.append)
+    remaining = data.drop_bad_images(make_spoilt_split(), reports.append)
     assert len(remaining) == 9 and not {f"train/{n}.jpg" for n in SPOILT} & set(remaining.keys)
-    assert len(reports) == 3 and remaining.pixels is not None and remaining.fingerprint != spoilt().fingerprint
+    assert (
+        len(reports) == 3 and remaining.pixels is not None and remaining.fingerprint != make_spoilt_split().fingerprint
+    )
     assert np.array_equal(remaining.labels, [n % 3 for n in range(12) if n not in SPOILT])
     with pytest.raises(UserError, match="None of 2 images can be read: train/0.jpg is not a readable image"):
         data.drop_bad_images(make_split([b"", b"<html>"]), reports.append)

@@ -1,4 +1,4 @@
-"""Odd images decode to the right pixels."""
+"""Unusual image formats decode to the right pixels."""
 
 from io import BytesIO
 
@@ -13,26 +13,26 @@ SMOOTH = np.stack(np.broadcast_arrays(np.arange(51) * 5, np.arange(37)[:, None] 
 DEEP = np.arange(37 * 51, dtype=np.uint16).reshape(37, 51) * 34  # 16-bit grey, up to 64124
 
 
-def pillow(file: bytes) -> np.ndarray:
+def decode_with_pillow(file: bytes) -> np.ndarray:
     return np.array(Image.open(BytesIO(file)).convert("RGB"))
 
 
-def grey(pixels: np.ndarray) -> np.ndarray:
+def repeat_grey(pixels: np.ndarray) -> np.ndarray:
     return np.repeat(pixels[:, :, None], 3, 2)
 
 
-def with_alpha(pixels: np.ndarray) -> np.ndarray:
+def add_alpha(pixels: np.ndarray) -> np.ndarray:
     return np.dstack([pixels, pixels[:, :, 0]])
 
 
-def turned() -> bytes:
+def encode_rotated() -> bytes:
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown a quarter turn to the right by what heeds it
+    exif[0x0112] = 6  # a quarter turn to the right in programs that apply it
     return encode_image(SMOOTH, "JPEG", exif=exif)
 
 
-def damaged_inside() -> bytes:
-    """A JPEG whose compressed data has a hole, which libjpeg warns of and fills."""
+def encode_damaged() -> bytes:
+    """Return a JPEG with a hole in its compressed data, which libjpeg fills with a warning."""
     file = bytearray(encode_image(PIXELS, "JPEG"))
     file[-400:-300] = b"\xf7" * 100
     return bytes(file)
@@ -41,30 +41,36 @@ def damaged_inside() -> bytes:
 INKS = Image.fromarray(SMOOTH).quantize(16)
 RGB_16 = b"".join(b"\0" + row.astype(">u2").tobytes() for row in np.stack([DEEP, DEEP.T.reshape(37, 51), DEEP], 2))
 CMYK = encode_image(Image.fromarray(SMOOTH).convert("CMYK"), "JPEG")
-# what, the file, the pixels that it should give
+# format: the file and the expected pixels
 ODD = {
-    "a JPEG": (JPEG, pillow(JPEG)),
-    "a JPEG of full chroma": (file := encode_image(PIXELS, "JPEG", quality=95, subsampling=0), pillow(file)),
-    "a progressive JPEG": (file := encode_image(PIXELS, "JPEG", progressive=True), pillow(file)),
-    "a grey JPEG": (file := encode_image(PIXELS[:, :, 0], "JPEG"), pillow(file)),
-    "a CMYK JPEG": (CMYK, pillow(CMYK)),
-    "a JPEG that EXIF turns": (turned(), pillow(turned())),
-    "a JPEG with bytes after its end": (JPEG + b"more", pillow(JPEG)),
-    "a JPEG that is damaged inside": (damaged_inside(), pillow(damaged_inside())),
+    "a JPEG": (JPEG, decode_with_pillow(JPEG)),
+    "a JPEG of full chroma": (
+        file := encode_image(PIXELS, "JPEG", quality=95, subsampling=0),
+        decode_with_pillow(file),
+    ),
+    "a progressive JPEG": (file := encode_image(PIXELS, "JPEG", progressive=True), decode_with_pillow(file)),
+    "a grey JPEG": (file := encode_image(PIXELS[:, :, 0], "JPEG"), decode_with_pillow(file)),
+    "a CMYK JPEG": (CMYK, decode_with_pillow(CMYK)),
+    "a JPEG that EXIF turns": (encode_rotated(), decode_with_pillow(encode_rotated())),
+    "a JPEG with bytes after its end": (JPEG + b"more", decode_with_pillow(JPEG)),
+    "a JPEG that is damaged inside": (encode_damaged(), decode_with_pillow(encode_damaged())),
     "a PNG": (PNG, PIXELS),
-    "a PNG with alpha": (encode_image(with_alpha(PIXELS), "PNG"), PIXELS),
-    "a grey PNG": (encode_image(PIXELS[:, :, 0], "PNG"), grey(PIXELS[:, :, 0])),
-    "a grey PNG with alpha": (encode_image(Image.fromarray(PIXELS[:, :, :2], "LA"), "PNG"), grey(PIXELS[:, :, 0])),
+    "a PNG with alpha": (encode_image(add_alpha(PIXELS), "PNG"), PIXELS),
+    "a grey PNG": (encode_image(PIXELS[:, :, 0], "PNG"), repeat_grey(PIXELS[:, :, 0])),
+    "a grey PNG with alpha": (
+        encode_image(Image.fromarray(PIXELS[:, :, :2], "LA"), "PNG"),
+        repeat_grey(PIXELS[:, :, 0]),
+    ),
     "a PNG of one bit": (
         encode_image(Image.fromarray(PIXELS[:, :, 0] > 127), "PNG"),
-        grey((PIXELS[:, :, 0] > 127) * 255),
+        repeat_grey((PIXELS[:, :, 0] > 127) * 255),
     ),
     "a palette": (encode_image(INKS, "PNG"), np.array(INKS.convert("RGB"))),
     "a palette with alpha": (
         encode_image(INKS, "PNG", transparency=bytes(range(0, 256, 16))),
         np.array(INKS.convert("RGB")),
     ),
-    "grey of 16 bits": (encode_image(DEEP, "PNG"), grey(DEEP // 256)),
+    "grey of 16 bits": (encode_image(DEEP, "PNG"), repeat_grey(DEEP // 256)),
     "RGB of 16 bits": (encode_png(51, 37, 16, 2, RGB_16), np.stack([DEEP, DEEP.T.reshape(37, 51), DEEP], 2) // 256),
     "an animation": (
         encode_image(INKS, "GIF", save_all=True, append_images=[Image.new("P", (51, 37))]),
@@ -75,7 +81,7 @@ ODD = {
 
 def test_pixels_need_no_decoding():
     assert np.array_equal(decode_image(PIXELS), PIXELS.transpose(2, 0, 1))
-    assert np.array_equal(decode_image(PIXELS[:, :, 0]), grey(PIXELS[:, :, 0]).transpose(2, 0, 1))
+    assert np.array_equal(decode_image(PIXELS[:, :, 0]), repeat_grey(PIXELS[:, :, 0]).transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("what", ODD)

@@ -1,4 +1,4 @@
-"""Held-out images of a training set, and images that are decoded once."""
+"""Held-out images of a training set, and the cache of decoded images."""
 
 import numpy as np
 import pytest
@@ -8,12 +8,12 @@ from vitrun.data.split import Split, hold_out
 from vitrun.errors import UserError
 
 
-def split(labels: list[int], **fields) -> Split:
+def make_split(labels: list[int], **fields) -> Split:
     return Split([str(n) for n in range(len(labels))], np.array(labels), ("a", "b"), **fields)
 
 
 def test_held_out_images_are_drawn_from_the_whole_set_and_are_the_same_in_every_run():
-    images = split([0] * 500 + [1] * 500)
+    images = make_split([0] * 500 + [1] * 500)
     (training, held_out), (again, _) = hold_out(images, 0.1), hold_out(images, 0.1)
     assert len(held_out) == 100 and 30 < held_out.labels.sum() < 70 and list(training.keys) == list(again.keys)
     assert sorted([*training.keys, *held_out.keys]) == sorted(images.keys) and not set(training.keys) & set(
@@ -27,7 +27,7 @@ def test_held_out_images_are_drawn_from_the_whole_set_and_are_the_same_in_every_
 def test_a_cached_image_is_decoded_once_and_stays_the_same():
     reads = []
     pixels = [np.random.default_rng(n).integers(0, 256, (4 + n, 6, 3), dtype=np.uint8) for n in range(3)]
-    one = split([0, 1, 0], read_encoded=lambda index: (reads.append(index), pixels[index])[1])
+    one = make_split([0, 1, 0], read_encoded=lambda index: (reads.append(index), pixels[index])[1])
     two = cache_decoded(one)
     for _ in range(3):
         assert all((two.decode(n) == pixels[n].transpose(2, 0, 1)).all() for n in range(3))
@@ -38,7 +38,7 @@ def test_images_are_cached_only_up_to_a_limit(monkeypatch):
     reads = []
     pixels = np.zeros((4, 6, 3), np.uint8)
     monkeypatch.setattr("vitrun.data.in_memory.MAX_PIXEL_BYTES", 2 * pixels.nbytes)
-    two = cache_decoded(split([0, 1, 0], read_encoded=lambda index: (reads.append(index), pixels)[1]))
+    two = cache_decoded(make_split([0, 1, 0], read_encoded=lambda index: (reads.append(index), pixels)[1]))
     for _ in range(3):
         [two.decode(n) for n in range(3)]
     assert reads == [0, 1, 2, 2, 2] and MAX_PIXEL_BYTES == 2**30

@@ -1,4 +1,4 @@
-"""Labels of any number for each image."""
+"""Images with any number of labels."""
 
 from vitrun.data.labels import pad_labels
 

@@ -1,4 +1,4 @@
-"""Batches have the images they should, on one rank and on several."""
+"""Batches have the right images, on one rank and on several."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from vitrun.data.transforms.views import CropView
 
 @pytest.fixture
 def as_rank(monkeypatch):
-    """Makes this process one of several ranks, as far as it has to tell the others nothing."""
+    """Return a function that makes this process one of several ranks, without communication."""
 
     def as_rank(rank: int, size: int) -> None:
         monkeypatch.setenv("RANK", str(rank))
@@ -70,22 +70,22 @@ def test_reading_images_does_not_reduce_the_cores_of_the_network(tmp_path):
     assert "on cpu, 2 cores" in output
 
 
-def split(number: int) -> data.Split:
+def make_split(number: int) -> data.Split:
     pixels = random_images(number, 8, 8)
     return data.Split([f"k{n}" for n in range(number)], np.arange(number) % 3, ("a", "b", "c"), pixels=pixels)
 
 
 def test_every_epoch_has_every_image_once_in_a_new_order():
     view = CropView(8, "none", (1.0, 1.0), False, 0)
-    indices = np.concatenate([b.indices for b in data.train_batches(split(10), view, 4, 0, range(10))])
+    indices = np.concatenate([b.indices for b in data.train_batches(make_split(10), view, 4, 0, range(10))])
     epochs = indices.reshape(4, 10)
     assert (np.sort(epochs, 1) == np.arange(10)).all() and len({tuple(e) for e in epochs}) == 4
 
 
 def test_batches_from_a_later_step_equal_those_of_the_full_run():
     view = CropView(8, "inception", (0.3, 1.0), True, 0)
-    batches = list(data.train_batches(split(10), view, 4, 7, range(9)))
-    later = list(data.prefetch(data.train_batches(split(10), view, 4, 7, range(5, 9))))
+    batches = list(data.train_batches(make_split(10), view, 4, 7, range(9)))
+    later = list(data.prefetch(data.train_batches(make_split(10), view, 4, 7, range(5, 9))))
     assert all(
         torch.equal(a.images, b.images) and (a.indices == b.indices).all()
         for a, b in zip(batches[5:], later, strict=True)
@@ -93,11 +93,11 @@ def test_batches_from_a_later_step_equal_those_of_the_full_run():
 
 
 def test_an_error_in_the_batch_thread_reaches_the_loop():
-    def broken():
+    def raise_midway():
         yield 1
         raise ValueError("spoilt")
 
-    batches = data.prefetch(broken())
+    batches = data.prefetch(raise_midway())
     assert next(batches) == 1
     with pytest.raises(ValueError, match="spoilt"):
         next(batches)

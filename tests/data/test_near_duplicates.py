@@ -1,4 +1,4 @@
-"""Perceptual hashes: how far apart images are, and which of many are close."""
+"""Perceptual hashes: the distances of images, and the matches among many."""
 
 import numpy as np
 import pytest

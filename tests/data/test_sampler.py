@@ -1,4 +1,4 @@
-"""The order of an epoch: every image once, shuffled in windows, and computed from a position alone."""
+"""The order of an epoch: every image once, shuffled in windows, and a function of the position."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_the_order_depends_only_on_position_seed_and_epoch():
 
 
 def test_a_window_reads_only_consecutive_shards():
-    order = Order(np.arange(0, 10_001, 100), 250)  # a hundred shards of a hundred
+    order = Order(np.arange(0, 10_001, 100), 250)  # a hundred shards of a hundred images
     shards = order.indices(0, 5, np.arange(10_000)).reshape(-1, 250) // 100
     assert max(len(np.unique(window)) for window in shards) <= 4
     assert len({tuple(window) for window in np.sort(shards)}) == 40, "shards are in a new order"

@@ -1,4 +1,4 @@
-"""A split decodes its images, and names those that it cannot."""
+"""A split decodes its images, and the errors for bad ones."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Predictions on a test set: every image once, right by any of its labels."""
+"""Predictions on a test set: every image once, correct by any of its labels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A run that is stopped or killed ends with the same bits, and is never resumed on other data."""
+"""A run that is interrupted or killed ends with the same bits, and is never resumed on other data."""
 
 import os
 import signal

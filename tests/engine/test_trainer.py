@@ -1,4 +1,4 @@
-"""Fine-tuning agrees with the published JAX code, where its reference vectors are beside the checkout."""
+"""Fine-tuning agrees with the published JAX code, if its reference vectors are beside the checkout."""
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ from vitrun.runtime.console import Screen
 from vitrun.runtime.device import Machine
 
 
-def images(array: np.ndarray) -> torch.Tensor:
-    """NHWC to NCHW."""
+def to_nchw(array: np.ndarray) -> torch.Tensor:
+    """Convert NHWC to NCHW."""
     return torch.from_numpy(array).permute(*range(array.ndim - 3), -1, -3, -2).contiguous()
 
 
 @pytest.mark.shared
 def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp_path):
-    """Losses, norms and learning rates, from the overrides of a user through what ``train`` itself calls."""
+    """Compare losses, norms and learning rates, from the overrides of a user through the functions of ``train``."""
     weights_file = shared / "golden" / "finetune_curve.npz"
     reference = np.load(weights_file)
     overrides = ["steps=25", "warmup=5", "optim.lr=0.05", "batch=8", "micro_batch=4", "precision=fp32", "device=cpu"]
@@ -30,12 +30,15 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp
     run = Run("finetune", recipe, Screen(quiet=True), dry=True)
     loaded = weights.load_init(
         recipe.init, recipe.runs, recipe.seed, run.log
-    )  # with its head: the curve begins from it
-    x, y = images(reference["io/images_nhwc"]), torch.from_numpy(reference["io/labels"]).long()  # [25, 8, ...], [25, 8]
+    )  # with its head, from which the curve starts
+    x, y = (
+        to_nchw(reference["io/images_nhwc"]),
+        torch.from_numpy(reference["io/labels"]).long(),
+    )  # [25, 8, ...], [25, 8]
     batches = [data.Batch(*step, np.arange(8)) for step in zip(x, y)]
     machine = Machine(recipe.device, recipe.precision)
     objective = LabelObjective.from_recipe(recipe)
-    trainer = Trainer(recipe, loaded, objective, batches * 8, [], run, machine)  # whose length is read alone
+    trainer = Trainer(recipe, loaded, objective, batches * 8, [], run, machine)  # only its length is used
     options = trainer.fit_options(run.raise_if_interrupted)
     steps = list(fit(trainer.state, trainer.prepare_batches(batches), options))
     np.testing.assert_allclose([s.lr for s in steps], reference["io/lr"], rtol=1e-4, atol=1e-9)

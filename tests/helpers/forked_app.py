@@ -1,4 +1,4 @@
-"""What a forked process runs: the command line of vitrun."""
+"""The command line of vitrun, run in a forked process."""
 
 import os
 import sys

@@ -49,12 +49,12 @@ def client_environment(home: Path, endpoint: str, **more: str) -> dict[str, str]
 
 
 class Client:
-    """A process that opens splits, and its standard error."""
+    """A process that opens splits, with its standard error."""
 
     def __init__(self, home: Path, endpoint: str, **more: str):
         self.home, self.errors = home, home / f"stderr-{len(more)}"
         home.mkdir(exist_ok=True)
-        with open(self.errors, "a") as errors:  # so that it can be emptied between
+        with open(self.errors, "a") as errors:  # so that it can be truncated between calls
             self.process = subprocess.Popen(
                 [sys.executable, "-c", CLIENT],
                 env=client_environment(home, endpoint, **more),
@@ -75,7 +75,7 @@ class Client:
         return json.loads(self.process.stdout.readline())
 
     def expect_data_error(self, name: str, *overrides: str, part: str = "test") -> str:
-        """Return the message with which opening fails, its exit status that of data."""
+        """Return the message with which opening fails; assert that its exit code is that of data."""
         result = self.open_split(name, part, *overrides)
         assert result["status"] == ExitCode.DATA
         return result["error"]

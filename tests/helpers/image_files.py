@@ -1,4 +1,4 @@
-"""Image files, whole and broken, and a split that reads them."""
+"""Image files, valid and broken, and a split that reads them."""
 
 import struct
 import zlib
@@ -13,14 +13,14 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
 
 
 def encode_image(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
-    """Return the file of an image, in a format of Pillow."""
+    """Encode an image in a format of Pillow."""
     file = BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
     return file.getvalue()
 
 
 def encode_png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
-    """Return a PNG made chunk by chunk, for what Pillow cannot write."""
+    """Encode a PNG chunk by chunk, for variants that Pillow cannot write."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     parts = [struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks]
@@ -29,7 +29,7 @@ def encode_png(width: int, height: int, depth: int, colour: int, rows: bytes) ->
 
 JPEG = encode_image(PIXELS, "JPEG")
 PNG = encode_image(PIXELS, "PNG")
-# what, the file, parts of the sentence
+# kind: the file and parts of the message
 BAD_FILES = {
     "cut short, JPEG": (JPEG[:-900], ["truncated"]),
     "cut short in the header, JPEG": (JPEG[:100], [r"(100 bytes, starting with '\xff\xd8\xff"]),
@@ -49,6 +49,6 @@ BAD_FILES = {
 
 
 def make_split(files: list[bytes], directory: str = "train") -> data.Split:
-    """Return a split of these files, of three classes in turn."""
+    """Return a split of these files, with three classes in turn."""
     keys = [f"{directory}/{number}.jpg" for number in range(len(files))]
     return data.Split(keys, np.arange(len(files)) % 3, ("a", "b", "c"), read_encoded=files.__getitem__)

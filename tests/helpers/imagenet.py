@@ -1,4 +1,4 @@
-"""ImageNet's validation images, made up, and ReaL's labels of them."""
+"""Made-up validation images of ImageNet with ReaL labels."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ LABELS = [(REAL_LABELS[number - 1] or [7])[0] for number in NUMBERS]
 
 
 def write_validation_set(root: Path, names: list[str], labels: list[int], **columns) -> Path:
-    """Write a parquet file of ImageNet's validation images, by name and label."""
+    """Write a parquet file of validation images with the given names and labels."""
     import datasets
 
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=list(SYNSETS))})
@@ -39,7 +39,7 @@ def open_data_row(name: str, root: Path, **changes) -> data.Split:
 
 
 def valid_labels_by_file(split: data.Split) -> dict[str, set[int]]:
-    """Return the labels that count as right, by file name."""
+    """Return the labels that count as correct, by file name."""
     return {
         key.split("/")[-1]: {n for n in row if n >= 0} for key, row in zip(split.keys, split.correct_labels.tolist())
     }

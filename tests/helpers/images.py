@@ -1,4 +1,4 @@
-"""Images, and folders and tables of images."""
+"""Images, and folders and parquet files of images."""
 
 from io import BytesIO
 from pathlib import Path
@@ -11,14 +11,14 @@ from PIL import Image
 
 
 def make_scenes(number: int, seed: int) -> np.ndarray:
-    """Return smooth random images, which share as little as photographs of different things: uint8 [N, 96, 96, 3]."""
+    """Return smooth random images, as unlike each other as unrelated photographs: uint8 [N, 96, 96, 3]."""
     rough = torch.from_numpy(np.random.default_rng(seed).uniform(0, 255, (number, 3, 12, 12)))
     smooth = torch.nn.functional.interpolate(rough, (96, 96), mode="bicubic").clamp(0, 255)
     return smooth.byte().permute(0, 2, 3, 1).numpy().copy()
 
 
 def make_png(number: int) -> bytes:
-    """Return a small PNG of random pixels, which ``number`` decides."""
+    """Return a small PNG of random pixels with the seed ``number``."""
     file = BytesIO()
     Image.fromarray(np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(file, "PNG")
     return file.getvalue()
@@ -37,7 +37,7 @@ IMAGE_TYPE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.strin
 
 
 def write_parquet(file: Path, **columns) -> None:
-    """Write a parquet file, of two images where no columns are given."""
+    """Write a parquet file, with two images unless columns are given."""
     columns = {"image": [{"bytes": make_png(n), "path": f"{n}.png"} for n in range(2)], "label": [0, 1]} | columns
     file.parent.mkdir(parents=True, exist_ok=True)
     pyarrow.parquet.write_table(pyarrow.table(columns), file)
@@ -55,7 +55,7 @@ def random_pil_images(number: int, seed: int, size: int = 16) -> list[Image.Imag
 
 
 def write_part_folders(place, seeds: dict[str, int]) -> None:
-    """Write class folders of uncompressed images, of the same names and sizes in every part."""
+    """Write class folders of uncompressed images, with the same names and sizes in every part."""
     for part, seed in seeds.items():
         for number, image in enumerate(random_pil_images(8, seed)):
             folder = place / part / "ab"[number % 2]

@@ -20,7 +20,7 @@ def tiny_vit_row(**options):
 
 
 def build_randomized(row, classes=5, res=32, seed=0):
-    """Build the network of a row in a state where every tensor matters: nothing zero, nothing one."""
+    """Build the network of a row with random tensors, so that none is zero or one."""
     torch.manual_seed(seed)
     network = models.build(row, classes, res).eval()
     with torch.no_grad():
@@ -41,6 +41,6 @@ def compute_logits(network, pixels):
 
 
 def to_jax_arrays(row, network, rename=lambda name: name, prefix=""):
-    """Return the arrays of a ViT as a published ``.npz`` has them."""
+    """Return the arrays of a ViT in the layout of a published ``.npz``."""
     exported = export_tensors(jax_vit.map_tensors(row), network.state_dict())
     return {prefix + rename(name): tensor.detach().numpy() for name, tensor in exported.items()}

@@ -1,4 +1,4 @@
-"""Overrides that tests share: small runs, and what a command cannot do without."""
+"""Overrides that tests share: small runs, and the required overrides of each command."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ SCRATCH = "init=random:vit_nano8"
 
 
 def pretrain_overrides(data: str, model: str, *overrides: str) -> list[str]:
-    """Return the overrides of a pretraining run, with those that its data needs."""
+    """Return the overrides of a pretraining run, with those that its data requires."""
     more = {"jft300m": ["data.path=/", "data.classes=18291"], "imagenet21k": ["data.path=/"]}.get(data, [])
     return [f"data={data}", f"model={model}", *more, *overrides]
 
 
 def list_deviations(command: str, overrides: list[str]) -> list[str]:
-    """Return what the first lines of a run say of its recipe."""
+    """Return the lines with which a run reports how its recipe deviates from the published one."""
     return provenance.describe_deviations(command, overrides, resolve.resolve_recipe(command, overrides))
 
 
@@ -38,7 +38,7 @@ SUITES = [name for name, row in DATA_ROWS.items() if row["source"] == "suite"]
 
 
 def add_required_overrides(command: str, overrides: list[str], folder: Path) -> list[str]:
-    """Return ``overrides``, and those without which the command cannot run."""
+    """Return ``overrides`` and those that the command requires."""
     joined = " ".join(overrides)
     places = []
     for group in ("data", "against"):

@@ -3,4 +3,4 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared"  # reference vectors and images, where there are any
+SHARED = ROOT.parent / "shared"  # reference vectors and images, if present

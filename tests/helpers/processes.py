@@ -1,7 +1,7 @@
-"""Run commands as processes, send them signals, and read how they ended.
+"""Run commands as processes, send them signals, and read their output and exit codes.
 
 A process is a fork of a server that has imported what commands import: it starts in milliseconds instead of seconds.
-Tests of starting itself, and of what an interpreter does at its end, use ``subprocess``.
+Tests of the start and the exit of the interpreter use ``subprocess``.
 """
 
 import multiprocessing
@@ -26,13 +26,16 @@ LONG_RUN = [
 class CommandProcess:
     """``vitrun ARGUMENTS`` in a process and a process group of its own."""
 
-    returncode: int  # this and the output are set by ``wait``
+    returncode: int  # set by ``wait``, as is the output
     stdout: str
     stderr: str
 
     def __init__(self, *arguments: str, folder: Path | None = None, environment: dict[str, str] | None = None):
         readers, writers = zip(*(FORKS.Pipe(duplex=False) for _ in range(2)))
-        place = (folder or Path.cwd(), environment or dict(os.environ))  # where it runs, and its whole environment
+        place = (
+            folder or Path.cwd(),
+            environment or dict(os.environ),
+        )  # its working folder and its complete environment
         self.process = FORKS.Process(target=run_app, args=(arguments, *writers, *place), daemon=True)
         self.process.start()
         self.pid, self.pipes = self.process.pid, readers
@@ -44,7 +47,7 @@ class CommandProcess:
         return self.process.is_alive()
 
     def wait(self) -> str:
-        """Wait for the end; return standard output followed by standard error."""
+        """Wait for the process to end; return standard output followed by standard error."""
         self.stdout, self.stderr = map(read_pipe, self.pipes)
         self.process.join()
         self.returncode = self.process.exitcode
@@ -52,13 +55,13 @@ class CommandProcess:
 
 
 def read_pipe(pipe: Connection) -> str:
-    """Return the text that comes out of a pipe until its end."""
+    """Return the text of a pipe up to its end."""
     with open(pipe.fileno(), encoding="utf-8", closefd=False) as file:
         return file.read()
 
 
 def run_forked(command: str, overrides: Sequence[str], silent: bool = False) -> int:
-    """Stand in for ``subprocesses.run_process`` where it is not the point that a job is a process of its own."""
+    """Replace ``subprocesses.run_process`` in tests that do not need a separate interpreter."""
     process = CommandProcess(command, *overrides)
     output = process.wait()
     if not silent:
@@ -72,7 +75,7 @@ def start_pretraining(runs: Path, *overrides: str) -> CommandProcess:
 
 
 def start_ranks(count: int, *arguments: str) -> list[CommandProcess]:
-    """Start a command as several ranks, which meet by the environment as those of torchrun do."""
+    """Start a command as several ranks, with the environment variables that torchrun sets."""
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "OMP_NUM_THREADS": "1"}
     ranks = ({"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)} for rank in range(count))
     return [CommandProcess(*arguments, environment=os.environ | address | rank) for rank in ranks]
@@ -86,7 +89,7 @@ def find_free_port() -> int:
 
 
 def wait_for_steps(runs: Path, steps: int) -> None:
-    """Wait until the run in a folder of runs has saved that many steps, for at most a minute."""
+    """Wait up to a minute until the run in a folder of runs has saved ``steps`` steps."""
     limit = time.monotonic() + 60
     while time.monotonic() < limit and not any(
         int(path.name[5:]) >= steps for path in runs.glob("*/checkpoints/step-*")
@@ -102,7 +105,7 @@ def signal_after_steps(process: CommandProcess, runs: Path, steps: int, number: 
 
 
 def read_error_line(done, status: int) -> str:
-    """Return the one line on standard error with which a command ended; ``done`` has ``returncode`` and ``stderr``."""
+    """Return the single line of standard error of a failed command; ``done`` has ``returncode`` and ``stderr``."""
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr

@@ -1,4 +1,4 @@
-"""Finished runs: make one, find its folder, hash its weights."""
+"""Finished runs: pretrain one, return its folder, hash its weights."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A small Hub on this machine: the part of its HTTP interface that reads data and weights, with faults on request."""
+"""A small local Hub: the part of the HTTP interface that reads data and weights, with faults on request."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "c0ffee" + "0" * 34
 TOKEN = "hf_test"
-LFS_THRESHOLD = 500  # bytes; smaller files are in git itself
-PAGE_SIZE = 1000  # entries in one answer
+LFS_THRESHOLD = 500  # bytes; smaller files are not in LFS
+PAGE_SIZE = 1000  # entries in one response
 
 
 @dataclass
 class SmallHub:
-    """Data sets and models by name, each a table of files; ``faults`` are used up one a request of their kind."""
+    """Data sets and models by name, each a table of files; every request of a kind consumes one of its ``faults``."""
 
     port: int
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -34,18 +34,18 @@ class SmallHub:
 
     @property
     def store(self) -> str:
-        """Return where the bytes are: another origin, as with the Hub."""
+        """Return the origin that serves the bytes, which differs from the endpoint as it does for the Hub."""
         return f"http://localhost:{self.port}"
 
     def set_faults(self, kind: str, *faults: str) -> None:
-        """Answer the next requests of ``kind`` (tree, file or bytes) with these faults; clear the log of requests."""
+        """Answer the next requests of ``kind`` (tree, file or bytes) with these faults; clear ``requests``."""
         self.requests.clear()
         self.faults.clear()
         self.faults[kind] = list(faults)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as huggingface.co does, from the tables of ``hub``."""
+    """Handle requests as huggingface.co does, from the tables of ``hub``."""
 
     hub: SmallHub
     protocol_version = "HTTP/1.1"
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_redirect("/".join(parts[1:3]), parts[4], "/".join(parts[5:]))
         elif parts[2:3] == ["resolve"]:
             self.send_redirect("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
-        else:  # the client asks for other things too, which have nothing to do with either
+        else:  # other requests of the client, which do not concern files
             self.send_json_error(404)
 
     def send_api(self, name: str, what: str = "revision", revision: str = "main", *folder: str) -> None:
@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_json_error(int(fault))
         elif fault in ("cut", "reset"):
             self.send_content(200, content[: len(content) * 9 // 10], length=len(content))
-            if fault == "reset":  # closed at once and with nothing to linger for, a socket sends RST, not FIN
+            if fault == "reset":  # a socket closed with a linger time of zero sends RST, not FIN
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 os.close(self.connection.detach())
             self.close_connection = True
@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_content(200, content)
 
     def reject(self, name: str, revision: str, open_to_all: bool = False) -> bool:
-        """Reject a request for an unknown or gated data set or an unknown revision; return whether it was."""
+        """Reject a request for an unknown or gated data set or an unknown revision; return whether it was rejected."""
         if name not in self.hub.files:
             self.send_json_error(401, "RepoNotFound")
         elif revision not in (COMMIT, "main"):
@@ -130,7 +130,7 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def send_fault(self, kind: str) -> bool:
-        """Answer with the next fault of this kind, if there is one; return whether there was."""
+        """Answer with the next fault of this kind, if there is one; return whether there was one."""
         if not self.hub.faults[kind]:
             return False
         status, _, wait = self.hub.faults[kind].pop(0).partition(" after ")
@@ -176,7 +176,7 @@ def list_tree(files: dict[str, bytes], folder: str):
 
 @contextmanager
 def serve_small_hub():
-    """Run a small Hub until the block ends."""
+    """Serve a small Hub until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     Handler.hub = SmallHub(server.server_address[1])

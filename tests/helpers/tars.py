@@ -1,4 +1,4 @@
-"""Web shards, written as their makers write them, and opened."""
+"""Web shards: write them in the usual layouts, and open them."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from vitrun.errors import ExitCode, UserError
 
 
 def make_coloured_image(number: int, kind: str = "png", size: int = 16) -> bytes:
-    """Return the file of an image of one colour, which its number decides."""
+    """Return the file of an image of one colour, given by its number."""
     file = io.BytesIO()
     Image.new("RGB", (size, size), (number * 7 % 256, number % 256, 80)).save(file, kind)
     return file.getvalue()
@@ -48,7 +48,7 @@ def open_shards(folder: Path, part: str, *overrides: str) -> data.Split:
 
 
 def expect_data_error(folder: Path, *overrides: str) -> str:
-    """Return the message with which reading the training shards fails, its exit status that of data."""
+    """Return the message with which reading the training shards fails; assert that its exit code is that of data."""
     with pytest.raises(UserError) as error:
         open_shards(folder, "train", *overrides).decode(0)
     assert error.value.status == ExitCode.DATA

@@ -4,7 +4,7 @@ import struct
 
 
 def encode_varint(number: int) -> bytes:
-    """A number in base 128, its low digits first."""
+    """Encode a number in base 128, low digits first."""
     digits = []
     while number >= 128:
         digits.append(number % 128 + 128)
@@ -13,14 +13,14 @@ def encode_varint(number: int) -> bytes:
 
 
 def encode_message(**fields: bytes) -> bytes:
-    """A protobuf message of fields ``f1``, ``f2`` ... that hold bytes."""
+    """Encode a protobuf message of the byte fields ``f1``, ``f2`` ..."""
     return b"".join(
         encode_varint(int(name[1:]) << 3 | 2) + encode_varint(len(data)) + data for name, data in fields.items()
     )
 
 
 def encode_example(features: dict[str, bytes | int]) -> bytes:
-    """A ``tf.Example`` of bytes and integers."""
+    """Encode a ``tf.Example`` of bytes and integers."""
     entries = []
     for name, value in features.items():
         packed = isinstance(value, int) and value % 2  # both forms of a list of integers are legal
@@ -35,7 +35,7 @@ def encode_example(features: dict[str, bytes | int]) -> bytes:
 
 
 def compute_crc32c(data: bytes) -> int:
-    """The CRC of Castagnoli's polynomial 0x1EDC6F41, bit by bit from the highest: the other way from the reader's."""
+    """Return the CRC of Castagnoli's polynomial 0x1EDC6F41, bit by bit from the highest, unlike the reader's."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc ^= int(f"{byte:08b}"[::-1], 2) << 24
@@ -45,12 +45,12 @@ def compute_crc32c(data: bytes) -> int:
 
 
 def mask_crc(data: bytes) -> bytes:
-    """The CRC as TFRecord writes it: rotated right by 15 bits, plus a constant."""
+    """Return the CRC as TFRecord writes it: rotated right by 15 bits, plus a constant."""
     crc = compute_crc32c(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32)
 
 
 def encode_record(data: bytes) -> bytes:
-    """A record of a TFRecord file."""
+    """Encode a record of a TFRecord file."""
     length = struct.pack("<Q", len(data))
     return length + mask_crc(length) + data + mask_crc(data)

@@ -1,4 +1,4 @@
-"""What `vitrun data vtab` prints and writes."""
+"""The output and the file of `vitrun data vtab`."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from vitrun.runtime.console import Screen
 
 
 def run_data_check(root: Path, save: Path, capsys) -> tuple[str, dict]:
-    """Run ``vitrun data vtab data.root=ROOT save=SAVE``; return what it prints and what it saves."""
+    """Run ``vitrun data vtab data.root=ROOT save=SAVE``; return its output and the content of the saved file."""
     recipe = resolve.resolve_recipe("data", ["vtab", f"data.root={root}", f"save={save}"])
     try:
         check_data(recipe, Screen())
@@ -19,5 +19,5 @@ def run_data_check(root: Path, save: Path, capsys) -> tuple[str, dict]:
 
 
 def find_row(output: str, task: str) -> list[str]:
-    """Return the cells of a task in what ``check`` printed: the number of images, and the order."""
+    """Return the cells of a task in the printed table: the number of images, and the order."""
     return next([cell.strip() for cell in line.split("|")[4:6]] for line in output.splitlines() if f"| {task} " in line)

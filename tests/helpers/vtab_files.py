@@ -1,4 +1,4 @@
-"""Files that the tiny originals of VTAB are made of."""
+"""Files for the tiny originals of VTAB."""
 
 from functools import cache
 from io import BytesIO
@@ -13,14 +13,14 @@ RANDOM = np.random.default_rng(0)
 
 @cache
 def make_photo(number: int, kind: str = "JPEG", size: tuple[int, int] = (9, 7)) -> bytes:
-    """An image file of one colour."""
+    """Return an image file of one colour."""
     file = BytesIO()
     Image.new("RGB", size, (number * 37 % 256, number * 91 % 256, 128)).save(file, kind)
     return file.getvalue()
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """A file, with the folders above it."""
+    """Write a file and create the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.encode() if isinstance(data, str) else data)
 
@@ -30,7 +30,7 @@ def random_pixels(*shape: int) -> np.ndarray:
 
 
 def write_class_folders(root: Path, classes: list[str], files: dict[str, int]) -> None:
-    """A folder a class, and images by their paths below ``root``."""
+    """Write a folder for each class, and images by their paths below ``root``."""
     for name in classes:
         (root / name).mkdir(parents=True, exist_ok=True)
     for path, number in files.items():

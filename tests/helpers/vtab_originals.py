@@ -21,7 +21,7 @@ def caltech101(root: Path) -> dict[str, ExpectedSamples]:
     train = [f"{name}/image_{n:04d}.jpg" for name in ("Faces", "accordion") for n in (3, 5)]
     write_file(root / "caltech101_train.txt", "\n".join(train) + "\n")
     write_file(root / "caltech101_test.txt", "BACKGROUND_Google/image_0031.jpg\n")
-    labels = {"accordion": 0, "BACKGROUND_Google": 1, "Faces": 2}  # as their names in small letters are sorted
+    labels = {"accordion": 0, "BACKGROUND_Google": 1, "Faces": 2}  # sorted by lower-case name
     return {
         split: [
             (key, {"label": labels[key.split("/")[0]]}, (root / "101_ObjectCategories" / key).read_bytes())
@@ -129,7 +129,7 @@ def resisc45(root: Path) -> dict[str, ExpectedSamples]:
 
 
 def to_csv(rows: list[dict[str, str]]) -> str:
-    """Rows as CSV."""
+    """Return rows as CSV."""
     file = StringIO()
     writer = csv.DictWriter(file, list(rows[0]))
     writer.writeheader()

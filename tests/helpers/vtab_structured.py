@@ -48,7 +48,7 @@ def dmlab(root: Path) -> dict[str, ExpectedSamples]:
             rows = []
             for n in numbers:
                 features = {"filename": f"level_{n:03d}.jpg".encode(), "image": make_photo(n), "label": n}
-                order = sorted(features, reverse=bool(n % 2))  # a map has none
+                order = sorted(features, reverse=bool(n % 2))  # the fields of a map have no order
                 rows.append(encode_record(encode_example({name: features[name] for name in order})))
             write_file(root / f"dmlab-{split}.tfrecord-{shard:05d}-of-{len(some):05d}", b"".join(rows))
     return {
@@ -58,7 +58,7 @@ def dmlab(root: Path) -> dict[str, ExpectedSamples]:
 
 
 def dsprites(root: Path) -> dict[str, ExpectedSamples]:
-    """The first 3,200 images: one shape and scale, orientations 0 to 3."""
+    """Write the first 3,200 images: one shape and scale, orientations 0 to 3."""
     root.mkdir(parents=True, exist_ok=True)
     factors = list(product(range(4), range(32), range(32)))[:3200]
     images = np.zeros((3200, 64, 64), np.uint8)
@@ -86,7 +86,7 @@ KITTI_FRAMES = (
 
 
 def kitti(root: Path) -> dict[str, ExpectedSamples]:
-    """Forty images of twenty videos, two of them drawn for testing and two for validation."""
+    """Write forty images of twenty videos, two of them drawn for testing and two for validation."""
     videos = [f"2011_09_26_drive_{number:04d}_sync" for number in range(20)]
     lines = [f"2011_09_26 {video} {frame:010d}" for video in videos for frame in (5, 9)]
     order = np.random.default_rng(1).permutation(40)  # the line of each image
@@ -110,7 +110,7 @@ def kitti(root: Path) -> dict[str, ExpectedSamples]:
 
 
 def encode_norb_matrix(array: np.ndarray) -> bytes:
-    """NORB's binary format: a magic number, the number of dimensions, three dimensions at least, the numbers."""
+    """Encode NORB's binary format: a magic number, the number of dimensions, at least three dimensions, the numbers."""
     magic = {"u1": 0x1E3D4C55, "i4": 0x1E3D4C54}[array.dtype.str[1:]]
     dimensions = [*array.shape, *[1] * (3 - array.ndim)]
     return struct.pack(f"<{2 + len(dimensions)}i", magic, array.ndim, *dimensions) + array.tobytes()

@@ -1,4 +1,4 @@
-"""Weights take another head and resolution, and the load report counts what was loaded, resized, dropped and new."""
+"""Loading with another head and resolution; the load report counts loaded, resized, dropped and new tensors."""
 
 import json
 import os

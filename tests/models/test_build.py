@@ -1,4 +1,4 @@
-"""Every row builds the published network: its first weights, its options."""
+"""Every row builds the published network: its initial weights and options."""
 
 import subprocess
 import sys
@@ -40,16 +40,18 @@ def test_initial_weights_have_the_published_distribution():
     row = replace(MODEL_ROWS["vit_ti16"], depth=2, pre_logits=True)
     network = models.build(row, 7, 224, head_bias=-10.0)
     D, block = row.width, network.blocks[0]
-    for part in block.attn.qkv.weight.split(D):  # each on its own: a Xavier bound of the three together is sqrt(2) less
-        spread_uniformly(part, sqrt(6 / (D + D)))
-    spread_uniformly(block.attn.proj.weight, sqrt(6 / (D + D)))
-    spread_uniformly(block.mlp.fc1.weight, sqrt(6 / (D + row.mlp)))
-    spread_uniformly(block.mlp.fc2.weight, sqrt(6 / (D + row.mlp)))
+    for part in block.attn.qkv.weight.split(
+        D
+    ):  # each separately: a Xavier bound of the three together is smaller by sqrt(2)
+        assert_uniform(part, sqrt(6 / (D + D)))
+    assert_uniform(block.attn.proj.weight, sqrt(6 / (D + D)))
+    assert_uniform(block.mlp.fc1.weight, sqrt(6 / (D + row.mlp)))
+    assert_uniform(block.mlp.fc2.weight, sqrt(6 / (D + row.mlp)))
     for biases in (block.mlp.fc1.bias, block.mlp.fc2.bias):
-        spread_normally(biases, 1e-6, cut=6)
-    spread_normally(network.patch_embed.proj.weight, sqrt(1 / (3 * 16 * 16)), cut=2 / 0.8796)
-    spread_normally(network.pre_logits.weight, sqrt(1 / D), cut=2 / 0.8796)
-    spread_normally(network.pos_embed, 0.02, cut=6)
+        assert_normal(biases, 1e-6, cut=6)
+    assert_normal(network.patch_embed.proj.weight, sqrt(1 / (3 * 16 * 16)), cut=2 / 0.8796)
+    assert_normal(network.pre_logits.weight, sqrt(1 / D), cut=2 / 0.8796)
+    assert_normal(network.pos_embed, 0.02, cut=6)
     for zeros in (
         network.cls_token,
         network.head.weight,
@@ -66,21 +68,21 @@ def test_initial_weights_have_the_published_distribution():
 def test_initial_weights_of_the_map_head_and_of_resnets_have_the_published_distribution():
     torch.manual_seed(0)
     pool = models.build(replace(MODEL_ROWS["vit_ti16"], depth=1, head="map"), 7, 32).attn_pool
-    spread_uniformly(pool.latent, sqrt(6 / (1 + 192)))
+    assert_uniform(pool.latent, sqrt(6 / (1 + 192)))
     for part in (pool.q.weight, *pool.kv.weight.split(192)):
-        spread_uniformly(part, sqrt(6 / (192 + 192)))
+        assert_uniform(part, sqrt(6 / (192 + 192)))
     unit = models.build(tiny_vit_row(patch=1, stem=64, resnet=(2, 1)), 7, 32).patch_embed.backbone.stages[0].blocks[1]
     assert not unit.norm3.weight.any() and (unit.norm2.weight == 1).all()  # the last norm of a unit starts at zero
-    spread_normally(unit.conv2.weight, sqrt(1 / (64 * 9)), cut=2 / 0.8796)
+    assert_normal(unit.conv2.weight, sqrt(1 / (64 * 9)), cut=2 / 0.8796)
 
 
-def spread_uniformly(weight, bound):
+def assert_uniform(weight, bound):
     """Assert that the weights are uniform in [-bound, bound]."""
     assert bound * 0.97 < weight.abs().max() <= bound
     assert weight.std().item() == pytest.approx(bound / sqrt(3), rel=four_sigma(weight))
 
 
-def spread_normally(weight, deviation, cut):
+def assert_normal(weight, deviation, cut):
     """Assert that the weights have this deviation, and none exceeds ``cut`` deviations."""
     assert weight.std().item() == pytest.approx(deviation, rel=four_sigma(weight))
     assert weight.abs().max() <= cut * deviation * 1.001

@@ -19,7 +19,7 @@ from vitrun.models.formats import timm_names
 
 
 class Planted:
-    """Runs a command when unpickled."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, marker):
         self.marker = marker
@@ -145,13 +145,13 @@ SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0
 )
 def test_a_file_with_changed_bytes_loads_or_is_one_clear_error(tmp_path, name, row):
     path, network, draw = tmp_path / name, build_randomized(row), random.Random(0)
-    {".safetensors": models.save_model, ".npz": as_npz, ".pt": as_torch}[path.suffix](path, network, row, 5, 32)
+    {".safetensors": models.save_model, ".npz": export_npz, ".pt": save_torch}[path.suffix](path, network, row, 5, 32)
     models.load(path)
     content = path.read_bytes()
     for _ in range(30):
         changed = bytearray(content)
         for _ in range(draw.randrange(1, 5)):
-            offset = draw.randrange(min(2000, len(content)))  # where the descriptions are: at both ends
+            offset = draw.randrange(min(2000, len(content)))  # the metadata is at both ends
             changed[draw.choice([offset, len(content) - 1 - offset])] = draw.randrange(256)
         path.write_bytes(changed)
         try:
@@ -160,11 +160,11 @@ def test_a_file_with_changed_bytes_loads_or_is_one_clear_error(tmp_path, name, r
             assert "\n" not in str(error)
 
 
-def as_npz(path, network, row, classes, res):
+def export_npz(path, network, row, classes, res):
     """Export as ``.npz``, with an empty card."""
     export_model(network, res, "npz", path, "")
 
 
-def as_torch(path, network, row, classes, res):
+def save_torch(path, network, row, classes, res):
     """Save a plain state dict by timm's names."""
     torch.save(export_tensors(timm_names.map_bit_tensors(row, scaled=False), network.state_dict()), path)

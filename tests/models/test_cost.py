@@ -71,7 +71,7 @@ def test_a_gap_model_with_fixed_positions_has_the_parameters_of_better_plain_vit
 
 @pytest.mark.parametrize("name", OURS)
 def test_the_formula_for_multiply_adds_equals_the_count(name, monkeypatch):
-    assert models.count_macs(MODEL_ROWS[name], 10, 224) == counted(MODEL_ROWS[name], 10, 224, monkeypatch)
+    assert models.count_macs(MODEL_ROWS[name], 10, 224) == count_multiply_adds(MODEL_ROWS[name], 10, 224, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_the_formula_for_multiply_adds_equals_the_count(name, monkeypatch):
 )
 def test_the_formula_holds_for_every_option(options, monkeypatch):
     row = tiny_vit_row(**options)
-    assert models.count_macs(row, 7, 64) == counted(row, 7, 64, monkeypatch)
+    assert models.count_macs(row, 7, 64) == count_multiply_adds(row, 7, 64, monkeypatch)
 
 
-def counted(row, classes, res, monkeypatch):
-    """Multiply-adds of one image with fused attention off, counted by torch."""
+def count_multiply_adds(row, classes, res, monkeypatch):
+    """Return the multiply-adds of one image, counted by torch with fused attention off."""
     monkeypatch.setattr(attention, "fused_is_faster", lambda q: False)
     with torch.device("meta"):
         network = models.build(row, classes, res).eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Weights by timm's tags: checked, fetched, and Google's loaded as vitrun's own networks."""
+"""Weights by timm's tags: checked, downloaded, and those of Google loaded as vitrun's own networks."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What vision transformers compute: every option, precision, dropout and threads."""
+"""Forward and backward passes of vision transformers: every option, precision, dropout and threads."""
 
 import threading
 

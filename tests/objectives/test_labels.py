@@ -1,4 +1,4 @@
-"""The losses of labels, mixup and label smoothing are exact."""
+"""Exact values of the losses of labels, mixup and label smoothing."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from vitrun.objectives.labels import LabelObjective, encode_multi_hot, sigmoid_l
 from vitrun.runtime import random
 
 
-def batch(size: int = 6, classes: int = 5) -> data.Batch:
+def make_batch(size: int = 6, classes: int = 5) -> data.Batch:
     torch.manual_seed(0)
     return data.Batch(torch.rand(size, 3, 8, 8) * 2 - 1, torch.arange(size) % classes, np.arange(size))
 
@@ -18,7 +18,7 @@ def batch(size: int = 6, classes: int = 5) -> data.Batch:
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_the_mixup_loss_equals_the_loss_of_the_mixed_targets(kind, smoothing):
-    objective, plain = LabelObjective(kind, smoothing, 0.4, seed=3), batch()
+    objective, plain = LabelObjective(kind, smoothing, 0.4, seed=3), make_batch()
     mixed = objective.prepare(plain, 17)
     draw = random.make_generator(3, "mixup", 17).beta(0.4, 0.4)
     share = max(draw, 1 - draw)
@@ -34,13 +34,13 @@ def test_the_mixup_loss_equals_the_loss_of_the_mixed_targets(kind, smoothing):
 
 
 def test_a_batch_without_mixup_is_unchanged():
-    plain = batch()
+    plain = make_batch()
     assert LabelObjective("softmax").prepare(plain, 3) is plain
 
 
 def test_mixup_shares_are_at_least_a_half_and_differ_between_steps():
     objective = LabelObjective("softmax", 0.0, 0.2, 0)
-    shares = [float(objective.prepare(batch(), step).targets[1][0]) for step in range(50)]
+    shares = [float(objective.prepare(make_batch(), step).targets[1][0]) for step in range(50)]
     assert min(shares) >= 0.5 and len(set(shares)) > 40
 
 

@@ -1,4 +1,4 @@
-"""The table of objectives and that of their options have the same rows."""
+"""The tables of objectives and of their options have the same rows."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Features are cached by the images and weights they come from, and computed again if a file is damaged."""
+"""Features are cached by images and weights, and recomputed if a file is damaged."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The few-shot probe during pretraining changes no bit of the run and gives what `fewshot` gives."""
+"""The few-shot probe during pretraining changes no bit of the run and equals the result of `fewshot`."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ SMALL = [override for override in TINY if override not in ("steps=6", "batch=32"
 PROBED = ["fewshot.every=2", "fewshot.data=shapes,digits", "fewshot.shots=1,2", "fewshot.seeds=0"]
 
 
-def probes(folder) -> dict[int, list[dict]]:
+def read_probes(folder) -> dict[int, list[dict]]:
     """Return the lines of probes in ``metrics.jsonl``, by step."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     probe_lines = [line for line in lines if "fewshot_seconds" in line]
@@ -31,7 +31,7 @@ def probes(folder) -> dict[int, list[dict]]:
     }
 
 
-def weights(folder) -> dict[str, str]:
+def read_weights(folder) -> dict[str, str]:
     return {file.name: files.sha256_file(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
 
 
@@ -39,10 +39,10 @@ def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_equals_fewshot(
     plain, without = run_command("pretrain", *SMALL, "model.dropout=0.1")
     recipe, result = run_command("pretrain", *SMALL, "model.dropout=0.1", *PROBED)
     folder, other = (one.runs / run.run_name("pretrain", one) for one in (recipe, plain))
-    assert folder != other and weights(folder) == weights(other) and len(weights(folder)) == 2
+    assert folder != other and read_weights(folder) == read_weights(other) and len(read_weights(folder)) == 2
     assert without["loss"] == result["loss"]
 
-    lines_by_step = probes(folder)
+    lines_by_step = read_probes(folder)
     assert lines_by_step.keys() == {0, 2, 4, 5} and all(len(lines) == 1 for lines in lines_by_step.values())
     sets = {"fewshot_digits_1", "fewshot_digits_2", "fewshot_shapes_1", "fewshot_shapes_2"}
     assert sets <= lines_by_step[0][0].keys() and all(result[key] == lines_by_step[5][0][key] for key in sets)
@@ -60,24 +60,24 @@ def test_a_killed_and_resumed_run_has_each_probe_once_with_the_same_values(run_c
     overrides = [*SMALL, *PROBED[:1], "fewshot.seeds=0", "save_minutes=0"]
     recipe, _ = run_command("pretrain", *overrides)
     folder = recipe.runs / run.run_name("pretrain", recipe)
-    uninterrupted, expected_weights = probes(folder), weights(folder)
+    uninterrupted, expected_weights = read_probes(folder), read_weights(folder)
     shutil.rmtree(folder)
     step = progress.Meter.record_step
 
-    def killed(self, done):
+    def kill(self, done):
         if done.number == 4:
             raise KeyboardInterrupt
         step(self, done)
 
-    monkeypatch.setattr(progress.Meter, "record_step", killed)
+    monkeypatch.setattr(progress.Meter, "record_step", kill)
     with pytest.raises(KeyboardInterrupt):
         run_command("pretrain", *overrides)
     monkeypatch.undo()
-    assert probes(folder).keys() == {0, 2}
-    shutil.rmtree(folder / "checkpoints" / "step-00000003")  # the run resumes from before a probe that is done
+    assert read_probes(folder).keys() == {0, 2}
+    shutil.rmtree(folder / "checkpoints" / "step-00000003")  # so that the run resumes from before a finished probe
     run_command("pretrain", *overrides)
-    resumed = probes(folder)
-    assert weights(folder) == expected_weights and all(len(lines) == 1 for lines in resumed.values())
+    resumed = read_probes(folder)
+    assert read_weights(folder) == expected_weights and all(len(lines) == 1 for lines in resumed.values())
     untimed = {"attempt", "fewshot_seconds"}
     values = [
         {n: {k: v for k, v in lines[0].items() if k not in untimed} for n, lines in f.items()}
@@ -90,7 +90,7 @@ def test_a_network_trained_without_labels_is_probed_too(run_command):
     recipe, result = run_command("pretrain", *SMALL, "objective=masked", "fewshot.every=50%", "fewshot.seeds=0")
     assert 0 <= result["fewshot_shapes_5"] <= 1
     folder = recipe.runs / run.run_name("pretrain", recipe)
-    assert probes(folder).keys() == {0, 2, 5}, "steps 2.5 and 5 of 5, the last of which is not probed twice"
+    assert read_probes(folder).keys() == {0, 2, 5}, "steps 2.5 and 5 of 5, the last of which is not probed twice"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The ridge probe: its solution, its draws, and how l2 is chosen."""
+"""The ridge probe: its solution, its draws, and the choice of l2."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Folders of images become the right split; what is wrong with a folder is said."""
+"""Folders of images become the right split, and a wrong folder is an error."""
 
 import os
 import subprocess
@@ -34,13 +34,13 @@ def test_images_of_an_unsupported_format_are_reported_and_an_unusual_extension_i
     (tmp_path / "cat" / "2.JFIF").write_bytes(jpeg)
     (tmp_path / "cat" / "3.heic").write_bytes(b"\0\0\0\x18ftypheic")
     split = local_files.open_path(tables.load_data_row("folder", path=tmp_path, train=None), "test")
-    errors = {key: decoding_error(split, row) for row, key in enumerate(split.keys)}
+    errors = {key: read_decoding_error(split, row) for row, key in enumerate(split.keys)}
     assert "cat/3.heic is not a readable image" in errors["cat/3.heic"]
     assert "cat/2.JFIF" in errors and [key for key, error in errors.items() if error] == ["cat/3.heic"]
 
 
-def decoding_error(split, row: int) -> str:
-    """What is wrong with an image."""
+def read_decoding_error(split, row: int) -> str:
+    """Return the message with which decoding an image fails, empty if it succeeds."""
     try:
         split.decode(row)
     except BadImage as error:
@@ -48,48 +48,52 @@ def decoding_error(split, row: int) -> str:
     return ""
 
 
-def archive(root: Path) -> None:
+def write_archive(root: Path) -> None:
     (root / "images.tar.gz").write_bytes(b"packed")
 
 
-def classless(root: Path) -> None:
+def write_class_without_images(root: Path) -> None:
     write_class_folders(root, ["cat", "dog"])
     (root / "bird").mkdir()
 
 
-def untested(root: Path) -> None:
+def write_train_folder(root: Path) -> None:
     write_class_folders(root / "train", ["cat", "dog"])
 
 
-def unlike(root: Path) -> None:
-    untested(root)
+def write_other_test_classes(root: Path) -> None:
+    write_train_folder(root)
     write_class_folders(root / "test", ["cat", "bird"])
 
 
-def other_files(root: Path) -> None:
+def write_other_files(root: Path) -> None:
     (root / "cat").mkdir()
     (root / "cat" / "1.psd").write_bytes(b"?")
 
 
-# kind: what is in the folder, the part of it that is asked for, and parts of the sentence
+# kind: function that writes the folder, the part to open, and parts of the message
 WRONG = {
     "empty": (lambda root: None, "train", ["has no class folders with images: it has nothing", "CLASS/*.jpg"]),
     "images without class folders": (write_flat_folder, "train", ["its images are not in class folders", "Sort them"]),
-    "an archive": (archive, "train", ["it has images.tar.gz. Unpack that first"]),
-    "no format we read": (other_files, "train", ["it has cat", "the suffixes of images are .bmp"]),
+    "an archive": (write_archive, "train", ["it has images.tar.gz. Unpack that first"]),
+    "no format we read": (write_other_files, "train", ["it has cat", "the suffixes of images are .bmp"]),
     "one level too high": (
-        lambda root: untested(root / "pets"),
+        lambda root: write_train_folder(root / "pets"),
         "train",
         ["only one class", "data.path=", "/pets, or"],
     ),
-    "a class without images": (classless, "train", ["class folders without images: bird"]),
-    "no test folder": (untested, "test", ["has a folder train, but no folder of test images", "test or val"]),
+    "a class without images": (write_class_without_images, "train", ["class folders without images: bird"]),
+    "no test folder": (write_train_folder, "test", ["has a folder train, but no folder of test images", "test or val"]),
     "no training folder": (
         lambda root: write_class_folders(root / "val", ["cat", "dog"]),
         "train",
         ["has a folder val, but no folder of train images", "name it train"],
     ),
-    "classes to test that were not trained": (unlike, "test", ["has classes that", "does not have: bird"]),
+    "classes to test that were not trained": (
+        write_other_test_classes,
+        "test",
+        ["has classes that", "does not have: bird"],
+    ),
     "a split of another name": (
         lambda root: write_parquet(root / "validation-00000-of-00001.parquet"),
         "test",
@@ -236,7 +240,7 @@ def test_the_whole_file_system_is_refused_at_once():
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can list")
 def test_the_error_names_a_folder_that_cannot_be_listed():
     dead = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # of an ended process some of /proc cannot be listed
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # /proc of a process that ended cannot be listed
     try:
         with pytest.raises(UserError) as error:
             open_source(tables.load_data_row("folder", path=Path(f"/proc/{dead.pid}")), "train")

@@ -1,4 +1,4 @@
-"""ImageNet's other test sets: ReaL's labels go by the number in the name, and subsets by class."""
+"""Other test sets of ImageNet: ReaL labels are matched by the number in the name, and subsets by class."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_real_labels_come_from_the_given_file_then_the_column_then_the_file_besi
     assert len({split.fingerprint, open_data_row("imagenet_real", root, test_images=None).fingerprint}) == 2
 
 
-# what the copy looks like: names and labels, and a part of the sentence
+# case: file names and labels, and part of the message
 MISFITS = {
     "names lost": ([f"{n}.JPEG" for n in NUMBERS], LABELS, "/2.JPEG is not named like ILSVRC2012_val_00000001.JPEG"),
     "no names": ([None for _ in NUMBERS], LABELS, "Use a copy with the original file names"),

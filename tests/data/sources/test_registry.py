@@ -1,4 +1,4 @@
-"""A data set that is missing says where it comes from."""
+"""The error for a missing data set says where to get it."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from vitrun import data
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
 
-OWN = ("folder", "parquet", "shards")  # the rows for what anybody has
+OWN = ("folder", "parquet", "shards")  # the rows for a user's own data
 MISSING = {
     "nowhere": lambda root: root.rmdir(),
     "empty": lambda root: None,

@@ -1,4 +1,4 @@
-"""RandAugment does what the two libraries do, and every draw is a function of the image."""
+"""RandAugment equals that of the two libraries, and every draw is a function of the image index."""
 
 import hashlib
 
@@ -22,8 +22,8 @@ LEVEL = {
 LEVEL |= {"strong1": (2, 20, 0.5), "strong2": (2, 20, 0.8), "better_vit": (2, 10, 0.2)}
 
 
-def known(side: int = SIDE) -> np.ndarray:
-    """Red grows to the right, green downwards, blue is 40 with one pixel of 200."""
+def make_gradient(side: int = SIDE) -> np.ndarray:
+    """Return an image whose red grows to the right and green downwards; blue is 40 with one pixel of 200."""
     step = np.arange(side, dtype=np.uint8) * (240 // side)
     image = np.stack([np.tile(step, (side, 1)), np.tile(step[:, None], (1, side)), np.full((side, side), 40, np.uint8)])
     image[2, 2, 3] = 200
@@ -31,7 +31,7 @@ def known(side: int = SIDE) -> np.ndarray:
 
 
 def apply(name: str, magnitude: int = 10, sign: float = 0.9, row: float = 0.5, column: float = 0.5, side: int = SIDE):
-    return getattr(big_vision, name)(known(side), magnitude, sign, row, column)
+    return getattr(big_vision, name)(make_gradient(side), magnitude, sign, row, column)
 
 
 @pytest.mark.parametrize("name, level", LEVEL.items())
@@ -44,9 +44,9 @@ def test_the_augmentation_levels_equal_the_published_ones(name, level):
 def test_big_vision_has_sixteen_operations_and_each_changes_a_copy_of_the_image():
     assert len(set(big_vision.OPERATIONS)) == 16
     for operation in big_vision.OPERATIONS:
-        image = known(64)
+        image = make_gradient(64)
         result = operation(image, 10, 0.9, 0.5, 0.5)
-        assert result.shape == image.shape and result.dtype == np.uint8 and (image == known(64)).all()
+        assert result.shape == image.shape and result.dtype == np.uint8 and (image == make_gradient(64)).all()
         assert (result != image).any(), operation.__name__
 
 
@@ -63,11 +63,11 @@ def test_equalize_equals_pil():
     image = np.random.default_rng(0).integers(0, 90, (3, 40, 40), dtype=np.uint8)
     theirs = ImageOps.equalize(Image.fromarray(image.transpose(1, 2, 0)))
     assert (big_vision.equalize(image, 10, 0, 0, 0) == np.array(theirs).transpose(2, 0, 1)).all()
-    assert (apply("equalize")[2] == known()[2]).all(), "too few pixels of other values to tell steps apart"
+    assert (apply("equalize")[2] == make_gradient()[2]).all(), "too few pixels of other values to tell steps apart"
 
 
 def test_pixel_operations_do_arithmetic():
-    image = known().astype(int)
+    image = make_gradient().astype(int)
     assert (apply("invert") == 255 - image).all()
     assert (apply("posterize") == image // 16 * 16).all() and (apply("posterize", 20) == image).all()
     assert (apply("posterize", 0) == image // 128 * 128).all(), "TensorFlow shifts by 7 at most"
@@ -83,7 +83,7 @@ def test_pixel_operations_do_arithmetic():
 
 def test_contrast_blends_with_a_grey_of_the_number_of_pixels_over_256():
     grey = np.float32(224 * 224 // 256)  # 196 at 224 (big_vision, issue 109)
-    expected = (grey + np.float32(1.9) * (known(224) - grey)).clip(0, 255).astype(np.uint8)
+    expected = (grey + np.float32(1.9) * (make_gradient(224) - grey)).clip(0, 255).astype(np.uint8)
     assert grey == 196 and (apply("contrast", side=224) == expected).all()
 
 
@@ -95,11 +95,11 @@ def test_colour_keeps_a_grey_image_and_sharpness_a_flat_one():
     smooth = (40 * 8 + 200 * 5) // 13
     assert spot[2, 3] == min(int(smooth + np.float32(1.9) * (200 - smooth)), 255) and (spot[0] == 40).all()
     pure = apply("color", 5)  # factor 1
-    assert (pure == known()).all()
+    assert (pure == make_gradient()).all()
 
 
 def test_geometry_moves_pixels_and_fills_with_grey():
-    image = known(224)
+    image = make_gradient(224)
     right = apply("translate_x", side=224)  # x + 100 is shown at x
     assert (right[:, :, :124] == image[:, :, 100:]).all() and (right[:, :, 124:] == 128).all()
     down = apply("translate_y", 5, sign=0.1, side=224)
@@ -108,20 +108,20 @@ def test_geometry_moves_pixels_and_fills_with_grey():
     assert (sheared[:, 100, :194] == image[:, 100, 30:]).all() and (sheared[:, 100, 194:] == 128).all()
     sheared = apply("shear_y", sign=0.1, side=224)
     assert (sheared[:, 30:, 100] == image[:, :194, 100]).all() and (sheared[:, :30, 100] == 128).all()
-    assert (apply("rotate", 30) == np.rot90(known(), -1, (1, 2))).all() or (
-        apply("rotate", 30) == np.rot90(known(), 1, (1, 2))
+    assert (apply("rotate", 30) == np.rot90(make_gradient(), -1, (1, 2))).all() or (
+        apply("rotate", 30) == np.rot90(make_gradient(), 1, (1, 2))
     ).all()
-    assert (apply("rotate", 0) == known()).all()
+    assert (apply("rotate", 0) == make_gradient()).all()
 
 
 def test_cutout_is_a_square_that_may_cross_the_edge():
     result = apply("cutout", row=0.0, column=0.5, side=224)
-    expected = known(224)
+    expected = make_gradient(224)
     expected[:, :40, 72:152] = 128
-    assert (result == expected).all() and (apply("cutout", 0) == known()).all()
+    assert (result == expected).all() and (apply("cutout", 0) == make_gradient()).all()
 
 
-def outcomes(function, times: int) -> set[str]:
+def collect_outcomes(function, times: int) -> set[str]:
     return {hashlib.sha256(np.ascontiguousarray(function(n)).tobytes()).hexdigest() for n in range(times)}
 
 
@@ -138,7 +138,7 @@ def test_torchvision_operations_equal_its_randaugment(magnitude):
         which, sign = divmod(number, 2)
         return torchvision.OPERATIONS[which](pixels, magnitude, float(sign), 0.0, 0.0)
 
-    assert outcomes(ours, 28) == outcomes(theirs, 300)
+    assert collect_outcomes(ours, 28) == collect_outcomes(theirs, 300)
 
 
 @pytest.mark.parametrize("library", ["big_vision", "torchvision"])

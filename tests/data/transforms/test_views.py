@@ -1,4 +1,4 @@
-"""Crops and resizing give the pixels they should."""
+"""Crops and resizing give the right pixels."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_a_test_view_is_the_whole_image_made_square_or_its_center():
 @pytest.mark.parametrize("shape", [(40, 30), (9, 50), (16, 16)])
 @pytest.mark.parametrize("antialias", [True, False])
 def test_a_test_view_is_the_resized_image_cropped(shape, antialias):
-    """As torch resizes floats; without antialias that is TensorFlow's bilinear resize with half-pixel centres."""
+    """Compare with torch's resize of floats, which without antialias is TensorFlow's with half-pixel centers."""
     batch = random_images(2, *shape)
     for resize, sides in (("square", (16, 16)), ("small", tuple(round(16 * side / min(shape)) for side in shape))):
         resized = functional.interpolate(batch.float(), sides, mode="bilinear", antialias=antialias)
@@ -108,12 +108,12 @@ def test_random_boxes_have_the_distribution_of_tensorflow_and_torchvision(crop, 
         torch.manual_seed(0)
         image = torch.empty(0, high, wide)
         theirs = [RandomResizedCrop.get_params(image, [0.05, 1.0], [3 / 4, 4 / 3]) for _ in range(5000)]
-        expected = figures(np.array(theirs), high, wide)
-    np.testing.assert_allclose(figures(boxes, high, wide), expected, rtol=0.03)
+        expected = box_statistics(np.array(theirs), high, wide)
+    np.testing.assert_allclose(box_statistics(boxes, high, wide), expected, rtol=0.03)
 
 
-def figures(boxes: np.ndarray, high: int, wide: int) -> list[float]:
-    """Mean height, share of the area, aspect, top and left of boxes [N, 4]."""
+def box_statistics(boxes: np.ndarray, high: int, wide: int) -> list[float]:
+    """Return the mean height, share of the area, aspect ratio, top and left of boxes [N, 4]."""
     top, left, height, width = boxes.T
     return [float(x.mean()) for x in (height, height * width / high / wide, width / height, top, left)]
 
@@ -125,7 +125,7 @@ def test_area_resizing_weights_each_pixel_by_its_covered_share():
         torch.testing.assert_close(
             (CenterCropView(10, resize="small_area")(pixels) + 1) * 127.5, expected, atol=1e-3, rtol=0
         )
-    thirds = torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])  # of three pixels for two
+    thirds = torch.tensor([[2 / 3, 1 / 3, 0], [0, 1 / 3, 2 / 3]])  # weights of three pixels for each of two
     small = random_images(1, 3, 3)
     actual = (CenterCropView(2, resize="small_area")(small) + 1) * 127.5
     torch.testing.assert_close(actual, thirds @ small.float() @ thirds.T, atol=1e-3, rtol=0)

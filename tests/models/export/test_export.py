@@ -1,4 +1,4 @@
-"""What is exported gives the same logits in the other library, and again when it comes back."""
+"""An exported model gives the same logits in the other library, and again when vitrun loads it."""
 
 import json
 from dataclasses import replace
@@ -16,13 +16,13 @@ STEM = tiny_vit_row(patch=4, stem=64)
 SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0.5)
 
 
-def logits(network, pixels):
+def compute_logits(network, pixels):
     """Return the logits [B, C] in evaluation mode."""
     with torch.no_grad():
         return network.eval()(pixels)
 
 
-def difference(one, other):
+def largest_difference(one, other):
     """Return the largest absolute difference."""
     return (one - other).abs().max().item()
 
@@ -46,9 +46,12 @@ def test_timm_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
     network = build_randomized(row, res=64)
     export_model(network, 64, "timm", tmp_path / "it", "# a card")
     theirs = timm.create_model(f"local-dir:{tmp_path / 'it'}", pretrained=True)
-    assert difference(logits(theirs, make_inputs(64)), logits(network, make_inputs(64))) < 1e-5
+    assert largest_difference(compute_logits(theirs, make_inputs(64)), compute_logits(network, make_inputs(64))) < 1e-5
     back = models.load(tmp_path / "it")
-    assert difference(logits(back.network, make_inputs(64)), logits(network, make_inputs(64))) < 1e-5
+    assert (
+        largest_difference(compute_logits(back.network, make_inputs(64)), compute_logits(network, make_inputs(64)))
+        < 1e-5
+    )
     assert back.res == 64 and (tmp_path / "it" / "README.md").read_text() == "# a card"
     assert not any("GELU" in line for line in back.report.lines())
 
@@ -59,9 +62,16 @@ def test_timm_computes_an_exported_bit_exactly(tmp_path):
     network = build_randomized(MODEL_ROWS["bit_r50x1"], res=32)
     export_model(network, 32, "timm", tmp_path / "it", "")
     theirs = timm.create_model(f"local-dir:{tmp_path / 'it'}", pretrained=True).double()
-    assert torch.equal(logits(models.load(tmp_path / "it").network, make_inputs()), logits(network, make_inputs()))
+    assert torch.equal(
+        compute_logits(models.load(tmp_path / "it").network, make_inputs()), compute_logits(network, make_inputs())
+    )
     # In double precision: fifty layers of norms over maps of one pixel make float32 alone differ by 1e-4.
-    assert difference(logits(theirs, make_inputs().double()), logits(network.double(), make_inputs().double())) < 1e-5
+    assert (
+        largest_difference(
+            compute_logits(theirs, make_inputs().double()), compute_logits(network.double(), make_inputs().double())
+        )
+        < 1e-5
+    )
 
 
 def test_a_timm_baseline_is_exported_to_timm(tmp_path):
@@ -75,9 +85,12 @@ def test_a_timm_baseline_is_exported_to_timm(tmp_path):
     facts = theirs.pretrained_cfg
     mean, std = torch.tensor(facts["mean"]).view(3, 1, 1), torch.tensor(facts["std"]).view(3, 1, 1)
     normalised = ((make_inputs(64) + 1) / 2 - mean) / std
-    assert difference(logits(theirs, normalised), logits(network, make_inputs(64))) < 1e-5
+    assert largest_difference(compute_logits(theirs, normalised), compute_logits(network, make_inputs(64))) < 1e-5
     assert (
-        difference(logits(models.load(tmp_path / "it").network, make_inputs(64)), logits(network, make_inputs(64)))
+        largest_difference(
+            compute_logits(models.load(tmp_path / "it").network, make_inputs(64)),
+            compute_logits(network, make_inputs(64)),
+        )
         < 1e-5
     )
 
@@ -88,10 +101,15 @@ def test_transformers_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
     network = build_randomized(row)
     export_model(network, 32, "hf", tmp_path / "it", "# a card")
     theirs = transformers.ViTForImageClassification.from_pretrained(tmp_path / "it")
-    assert difference(logits(lambda_of(theirs), make_inputs()), logits(network, make_inputs())) < 1e-5
+    assert (
+        largest_difference(
+            compute_logits(wrap_transformers(theirs), make_inputs()), compute_logits(network, make_inputs())
+        )
+        < 1e-5
+    )
 
 
-def lambda_of(theirs):
+def wrap_transformers(theirs):
     """Wrap a network of transformers as [B, 3, R, R] -> [B, C]."""
 
     class Logits(torch.nn.Module):
@@ -105,8 +123,8 @@ def test_a_folder_exported_for_transformers_is_loaded_again(tmp_path):
     network = build_randomized(tiny_vit_row())
     export_model(network, 32, "hf", tmp_path / "it", "# a card")
     back = models.load(tmp_path / "it")
-    assert torch.equal(logits(back.network, make_inputs()), logits(network, make_inputs()))
-    assert len(back.report.lines()) == 4  # nothing is computed otherwise
+    assert torch.equal(compute_logits(back.network, make_inputs()), compute_logits(network, make_inputs()))
+    assert len(back.report.lines()) == 4  # it has no other option than its file
     config = json.loads((tmp_path / "it" / "config.json").read_text())
     assert (config["layer_norm_eps"], config["hidden_act"]) == (1e-6, "gelu_pytorch_tanh")
 
@@ -130,7 +148,7 @@ def test_an_exported_npz_is_loaded_again(tmp_path, row):
     export_model(network, 64, "npz", tmp_path / "it.npz", "# a card")
     back = models.load(tmp_path / "it.npz", res=64)
     assert replace(back.model, name=row.name) == row
-    assert torch.equal(logits(back.network, make_inputs(64)), logits(network, make_inputs(64)))
+    assert torch.equal(compute_logits(back.network, make_inputs(64)), compute_logits(network, make_inputs(64)))
     assert (tmp_path / "it.md").read_text() == "# a card"
 
 
@@ -149,7 +167,7 @@ def test_timm_reads_an_exported_npz(tmp_path, row):
         global_pool="map" if map_head else "token",
     )  # fmt: skip
     theirs.load_pretrained(tmp_path / "it.npz")
-    assert difference(logits(theirs, make_inputs()), logits(network, make_inputs())) < 1e-5
+    assert largest_difference(compute_logits(theirs, make_inputs()), compute_logits(network, make_inputs())) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -168,7 +186,7 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
     for count in (1, 3):
         pixels = make_inputs(64, count)
         theirs = torch.from_numpy(session.run(["logits"], {"images": pixels.numpy()})[0])
-        assert difference(theirs, logits(network, pixels)) < 1e-4
+        assert largest_difference(theirs, compute_logits(network, pixels)) < 1e-4
     assert sorted(file.name for file in tmp_path.iterdir()) == ["it.md", "it.onnx"]
 
 

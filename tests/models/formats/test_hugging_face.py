@@ -1,4 +1,4 @@
-"""Weights of transformers become the published network."""
+"""Weights of transformers load as the published network."""
 
 import json
 

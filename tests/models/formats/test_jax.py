@@ -1,4 +1,4 @@
-"""Published weights of JAX and of BiT become the published network, and every tensor is accounted for."""
+"""Published weights of JAX and of BiT load as the published network, and every tensor is used or reported."""
 
 import re
 from dataclasses import replace
@@ -18,12 +18,12 @@ GOLDEN = SHARED / "golden"
 
 
 def reference(test):
-    """Mark a test that compares with outputs of the published code."""
+    """Return the mark of a test that compares with outputs of the published code."""
     absent = pytest.mark.skipif(not GOLDEN.is_dir(), reason="the reference vectors (../shared/golden) are not here")
     return pytest.mark.shared(absent(test))
 
 
-def numbered_as_2020(name):
+def name_of_2020(name):
     """Return a tensor's name in the files of 2020 and of AugReg."""
     name = name.replace("pos_embedding", "Transformer/posembed_input/pos_embedding")
     name = name.replace("MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention_1")
@@ -53,7 +53,7 @@ def test_resampled_positions_equal_those_of_the_published_code(sizes):
 
 
 @pytest.mark.parametrize("prefix", ["", "opt/target/", "params/", "params/img/"])
-@pytest.mark.parametrize("rename", [str, numbered_as_2020], ids=["linen", "2020"])
+@pytest.mark.parametrize("rename", [str, name_of_2020], ids=["linen", "2020"])
 @pytest.mark.parametrize(
     "options",
     [{}, {"head": "gap"}, {"pre_logits": True}, {"patch": 1, "stem": 32, "resnet": (1, 2)}, {"patch": 4, "stem": 32}],
@@ -135,8 +135,8 @@ def test_bfloat16_tensors_of_big_vision_are_read(tmp_path):
     )
 
 
-def dumped(name):
-    """Return the name in the TensorFlow dumps of a BiT's tensor, given big_vision's."""
+def tensorflow_name(name):
+    """Return the name of a BiT tensor in the TensorFlow dumps, given that of big_vision."""
     for part, letter in enumerate("abc", 1):
         name = name.replace(f"/conv{part}/", f"/{letter}/standardized_conv2d_{part}/")
         name = name.replace(f"/gn{part}/", f"/{letter}/group_norm/")
@@ -146,7 +146,7 @@ def dumped(name):
     return "resnet/" + (name.replace("/scale", "/gamma").replace("/bias", "/beta") if "group_norm" in name else name)
 
 
-@pytest.mark.parametrize(("border", "rename"), [("zero", dumped), ("none", str), ("none", "params/{}".format)])
+@pytest.mark.parametrize(("border", "rename"), [("zero", tensorflow_name), ("none", str), ("none", "params/{}".format)])
 def test_a_bit_loads_as_the_same_network_from_the_names_of_both_libraries(tmp_path, border, rename):
     row = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 2, 1, 1), width_factor=0.5, border=border)
     network = build_randomized(row)

@@ -1,4 +1,4 @@
-"""Weights by timm's names become the published network."""
+"""Weights with timm's names load as the published network."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A small Hub, two clients of it, and data sets to put there."""
+"""A small Hub, two clients of it, and data sets for it."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def client(hub, tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)  # from the first test on, so that it starts while others wait
 def offline_client(client, hub):
-    """A client with the same cache and no network."""
+    """Return a client with the same cache and no network."""
     offline_client = Client(client.home, hub.endpoint, HF_HUB_OFFLINE="1")
     yield offline_client
     offline_client.kill()
@@ -31,7 +31,7 @@ def offline_client(client, hub):
 
 @pytest.fixture(scope="session")
 def make_parquet(tmp_path_factory):
-    """Return a maker of parquet files of small images with these labels, and ``padding`` bytes beside them."""
+    """Return a function that makes parquet files of small images with the given labels and ``padding`` extra bytes."""
     import datasets
 
     features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog", "owl"])}
@@ -50,7 +50,7 @@ def make_parquet(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def publish(hub, make_parquet):
-    """Puts a data set of two splits onto the Hub."""
+    """Return a function that publishes a data set of two splits on the Hub."""
     small = {
         TEST_FILE: make_parquet([0, 1, 2]),
         TRAIN_FILES[0]: make_parquet([0, 0]),

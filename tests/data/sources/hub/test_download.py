@@ -29,7 +29,7 @@ def test_a_temporary_error_of_the_hub_is_retried(hub, client, publish, kind, fau
     assert client.open_split(name)["labels"] == [0, 1, 2]
     again = [line for line in hub.requests if line.split()[1] == kind or kind == "file" and line.startswith("HEAD")]
     assert len(again) == 2
-    assert kind == "file" or "rying" in client.read_stderr() or "etry" in client.read_stderr(), "a wait is said"
+    assert kind == "file" or "rying" in client.read_stderr() or "etry" in client.read_stderr(), "waiting is reported"
 
 
 def test_a_request_to_the_hub_is_tried_four_times(hub, client, publish):

@@ -49,7 +49,7 @@ def test_a_gated_data_set_opens_for_an_account_that_accepted_the_terms(hub, clie
     name = publish("gated")
     hub.gated.add("vit/gated")
     token = client.home / "token"  # what `hf auth login` writes
-    for text in (None, "hf_stranger"):
+    for text in (None, "hf_other_account"):
         if text:
             token.write_text(text)
         assert f"accept its terms on {hub.endpoint}/datasets/vit/gated" in (why := client.expect_data_error(name))

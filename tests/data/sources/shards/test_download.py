@@ -1,4 +1,4 @@
-"""Web shards over HTTP: downloaded once, resumed after a broken connection, named where they are missing."""
+"""Web shards over HTTP: downloaded once, resumed after a broken connection, an error where they are missing."""
 
 import hashlib
 from functools import partial
@@ -17,7 +17,7 @@ from vitrun.runs.run import Interrupted
 
 
 class Server(BaseHTTPRequestHandler):
-    """Gives the files of a folder, in ranges; each answer ends after ``most`` bytes at the latest."""
+    """Serve the files of a folder with range requests; each response ends after at most ``most`` bytes."""
 
     def __init__(self, *args, folder: Path, requests: list[str], most: int):
         self.folder, self.requests, self.most = folder, requests, most
@@ -44,7 +44,7 @@ class Server(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def serve(shards):
-    """Starts a server of the shards: its address and what it is asked for."""
+    """Return a function that serves the shards and returns the address and the list of requests."""
     servers = []
 
     def serve(most: int) -> tuple[str, list[str]]:
@@ -76,7 +76,7 @@ def test_remote_shards_are_downloaded_once_and_resumed(shards, serve, tmp_path, 
         len(split) == 17
         and split.fingerprint == open_shards(shards, "train", "data.train=train-{0..1}.tar").fingerprint
     )
-    assert "train-0.tar from 20000" in requests, "what a broken connection left is kept"
+    assert "train-0.tar from 20000" in requests, "a partial download is resumed"
     number = len(requests)
     data.open_split(recipe, "train")
     assert len(requests) == number

@@ -1,4 +1,4 @@
-"""Web shards: images and labels come back, every image once an epoch; a bad shard is named."""
+"""Web shards: reading images and labels, every image once an epoch, and the errors for bad shards."""
 
 import json
 import os
@@ -112,7 +112,7 @@ def test_images_with_several_labels_require_the_sigmoid_loss(run_command, tmp_pa
 
 
 ONE = [("a.png", make_coloured_image(1)), ("a.cls", b"1")]
-# what is in the shard, overrides, parts of the message
+# files in the shard, overrides, part of the message
 WRONG = [
     ([], [], "has no images"),
     ([("a.png", make_coloured_image(1))], [], "a has no label: it has png, but no cls"),

@@ -1,4 +1,4 @@
-"""Headers of tar files, whole and damaged."""
+"""Headers of tar files, valid and damaged."""
 
 import io
 import tarfile

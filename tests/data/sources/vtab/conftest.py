@@ -39,7 +39,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def flower_labels(order: np.ndarray) -> np.ndarray:
-    """Labels of the flowers 1, 2 ..., of which val200 has 90 classes, as the published one."""
+    """Return the labels of the flowers 1, 2 ...; val200 has 90 classes, as in the published partition."""
     labels = np.arange(8189) % 102
     validation = order[1020:2040]
     val200 = validation[tfds_order([f"image_{n:05d}.jpg" for n in validation], "validation")[:200]]

@@ -1,4 +1,4 @@
-"""Copies of the originals in other formats: which keys they have, and what cannot be known from them."""
+"""Copies of the originals in other formats: their keys, and what they do not contain."""
 
 from contextlib import nullcontext
 from importlib.util import find_spec
@@ -34,7 +34,7 @@ def test_the_second_known_partition_of_caltech_is_read_and_reported_as_another_d
         read_part(TASKS["caltech101"], tmp_path, "train800")
 
 
-def copy(folder: Path, column: str, split: str, paths: list[str | None], labels: list[int], classes: int) -> None:
+def write_copy(folder: Path, column: str, split: str, paths: list[str | None], labels: list[int], classes: int) -> None:
     """Write a split of a copy in the Hub's layout; all images are the same."""
     names = datasets.ClassLabel(num_classes=classes)
     rows = {"image": [{"bytes": make_photo(0), "path": path} for path in paths], column: labels}
@@ -50,8 +50,8 @@ def test_the_order_of_a_copy_without_names_is_unknown_or_reported_as_different(t
     labels = np.arange(50000) % 100
     labels[tfds_order([str(n) for n in range(50000)], "train")[45000:45200]] = np.arange(200) % 90
     labels = np.roll(labels, moved).tolist()
-    copy(tmp_path / "cifar100", "fine_label", "train", [None] * 50000, labels, 100)
-    copy(tmp_path / "cifar100", "fine_label", "test", [None] * 10000, labels[:10000], 100)
+    write_copy(tmp_path / "cifar100", "fine_label", "train", [None] * 50000, labels, 100)
+    write_copy(tmp_path / "cifar100", "fine_label", "test", [None] * 10000, labels[:10000], 100)
     recipe = resolve.resolve_recipe("data", ["vtab", f"data.root={tmp_path}", f"save={tmp_path / 'splits.json'}"])
     with nullcontext() if moved == 0 else pytest.raises(UserError, match="see above.: cifar100"):
         check_data(recipe, Screen())
@@ -65,7 +65,9 @@ def test_the_order_of_a_copy_without_names_is_unknown_or_reported_as_different(t
 
 def test_a_copy_without_the_names_that_are_its_keys_is_refused(tmp_path, capsys):
     for split, number in (("train", 1020), ("validation", 1020), ("test", 6149)):
-        copy(tmp_path / "oxford_flowers102", "label", split, [None] * number, [n % 102 for n in range(number)], 102)
+        write_copy(
+            tmp_path / "oxford_flowers102", "label", split, [None] * number, [n % 102 for n in range(number)], 102
+        )
     output, splits = run_data_check(tmp_path, tmp_path / "splits.json", capsys)
     assert (
         find_row(output, "flowers102")[1] == "cannot be known from this copy" and splits["flowers102"]["test"] is None
@@ -76,7 +78,7 @@ def test_a_copy_without_the_names_that_are_its_keys_is_refused(tmp_path, capsys)
 
 def test_the_keys_of_a_copy_of_sun397_include_the_folders_of_its_images(tmp_path):
     keys = ["/a/abbey/sun_1.jpg", "/c/car_interior/backseat/sun_2.jpg", "/z/zoo/sun_1.jpg"]
-    copy(tmp_path, "label", "test", [f"SUN397{key}" for key in keys], [0, 1, 2], 397)
+    write_copy(tmp_path, "label", "test", [f"SUN397{key}" for key in keys], [0, 1, 2], 397)
     assert read_copy("sun397", tmp_path, "test").keys == keys
 
 

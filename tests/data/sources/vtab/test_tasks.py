@@ -1,4 +1,4 @@
-"""VTAB-1k's tasks are the published ones: sizes, classes and views."""
+"""VTAB-1k's tasks equal the published ones in sizes, classes and views."""
 
 import pytest
 
@@ -33,8 +33,8 @@ PUBLISHED = {
 }
 
 
-def positions(builder: str, part: str) -> list[tuple[str, int]]:
-    """Return the split and the position in its order of every image of a part."""
+def list_positions(builder: str, part: str) -> list[tuple[str, int]]:
+    """Return the split of every image of a part and its position in the order of that split."""
     return [
         (split, n) for split, rows in part_slices(builder, part) for n in range(BUILDERS[builder].splits[split])[rows]
     ]
@@ -46,7 +46,7 @@ def test_a_task_has_the_published_sizes_group_and_classes(name):
     task = TASKS[name]
     assert (task.group, task.classes) == (group, classes)
     assert sum(BUILDERS[task.builder].splits.values()) == train + val + test
-    assert [len(positions(task.builder, part)) for part in PARTS] == [800, 200, test]
+    assert [len(list_positions(task.builder, part)) for part in PARTS] == [800, 200, test]
     pool = part_slices(task.builder, "val200")[0]
     assert pool[0] != "train" or pool[1].start == train, "val is what follows train"
 
@@ -66,9 +66,11 @@ def test_conf_has_one_row_for_each_task_of_the_table():
 
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_train_val_and_test_share_no_image(builder):
-    train, val, test = (set(positions(builder, part)) for part in PARTS)
+    train, val, test = (set(list_positions(builder, part)) for part in PARTS)
     assert not train & val and not train & test and not val & test
-    assert positions(builder, "train800val200") == positions(builder, "train800") + positions(builder, "val200")
+    assert list_positions(builder, "train800val200") == list_positions(builder, "train800") + list_positions(
+        builder, "val200"
+    )
 
 
 # scenic, projects/baselines/plainvit/configs/vtab_plainvit_config.py: random crop, flip

@@ -1,4 +1,4 @@
-"""The order of images is that of TensorFlow Datasets, against values from elsewhere."""
+"""The order of images equals that of TensorFlow Datasets, compared with values computed by it."""
 
 import hashlib
 
@@ -16,9 +16,9 @@ def resisc(*names: str) -> list[str]:
     return [f"{name.rpartition('_')[0]}_{name}.jpg" for name in names]
 
 
-# The first keys of train800, val200 and test, and the first 16 hex digits of the SHA-256 of each part's keys, a line
-# each. EuroSAT and Resisc45 take their files to be numbered from 1. scripts/check_vtab_order.py compares whole orders
-# with those of TFDS's own hasher.
+# The first keys of train800, val200 and test, and the first 16 hex digits of the SHA-256 of the keys of each part.
+# For EuroSAT and Resisc45 the files are assumed to be numbered from 1. scripts/check_vtab_order.py compares complete
+# orders with those of TFDS's own hasher.
 GOLDEN = {
     "cifar100": (
         ["16399", "1680", "47917", "17307", "27051"], "5b25ee0661c3bc4a",

@@ -1,4 +1,4 @@
-"""Where the files of an archive are looked for."""
+"""The paths in which the files of an archive are searched."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The labels of VTAB's tasks are the published ones, against values from elsewhere."""
+"""The labels of VTAB's tasks equal the published ones, compared with values from other implementations."""
 
 import numpy as np
 import pytest
@@ -38,14 +38,18 @@ def test_eurosat_has_the_classes_of_the_published_thousand():
     }  # fmt: skip
 
 
-def around(edge: float) -> list[float]:
+def float32_neighbours(edge: float) -> list[float]:
     """Return the float32 numbers just below, at and just above an edge."""
     return [float(np.nextafter(np.float32(edge), np.float32(side))) for side in (-np.inf, edge, np.inf)]
 
 
 @pytest.mark.parametrize("edge, below", [(8.0, 0), (8.5, 1), (9.0, 2), (9.5, 3), (10.0, 4)])
 def test_a_clevr_distance_belongs_to_the_class_of_the_largest_edge_strictly_below_it(edge, below):
-    assert vtab_labels.clevr_distance([[99, depth, 50] for depth in around(edge)]).tolist() == [below, below, below + 1]
+    assert vtab_labels.clevr_distance([[99, depth, 50] for depth in float32_neighbours(edge)]).tolist() == [
+        below,
+        below,
+        below + 1,
+    ]
     assert vtab_labels.clevr_distance([[edge + 1e-9]]).tolist() == [below], "compared in float32"
 
 
@@ -61,7 +65,11 @@ def test_clevr_distances_beyond_the_edges_have_classes_and_counts_start_at_three
 
 @pytest.mark.parametrize("edge, below", [(8.0, 0), (20.0, 1)])
 def test_a_kitti_distance_belongs_to_the_class_of_the_largest_edge_strictly_below_it(edge, below):
-    assert vtab_labels.kitti_distance([[500, depth] for depth in around(edge)]).tolist() == [below, below, below + 1]
+    assert vtab_labels.kitti_distance([[500, depth] for depth in float32_neighbours(edge)]).tolist() == [
+        below,
+        below,
+        below + 1,
+    ]
 
 
 def test_a_kitti_image_without_a_vehicle_is_a_class_of_its_own():

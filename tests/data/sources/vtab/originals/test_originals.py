@@ -1,4 +1,4 @@
-"""VTAB's sixteen originals, tiny and as published: the readers find keys, labels and pixels, or say what is wrong."""
+"""VTAB's sixteen originals, tiny and in the published formats: keys, labels and pixels, or an error."""
 
 import gzip
 import shutil
@@ -96,7 +96,7 @@ def remove(path: str):
 
 
 def write(path: str, data: bytes | str):
-    """Write something else into a file."""
+    """Overwrite a file."""
     return lambda root: write_file(root / path, data)
 
 
@@ -106,7 +106,7 @@ def replace(path: str, old: str, new: str):
 
 
 def write_huge(root: Path) -> None:
-    """Put photographs in full size into the folder."""
+    """Write a photograph in full size into the folder."""
     write_file(root / "train" / "10_left.jpeg", make_photo(1, size=(3888, 2592)))
 
 
@@ -138,7 +138,7 @@ def move(old: str, new: str):
 PCAM, SCENES = "camelyonpatch_level_2_split_train", "CLEVR_v1.0/scenes/CLEVR_train_scenes.json"
 NPZ, TFRECORD = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz", "dmlab-train.tfrecord-00000-of-00002"
 DAT, INFO = f"{NORB['train']}-dat.mat", f"{NORB['train']}-info.mat"
-# What is wrong with the folder of an original -> what makes it so, and a part of the message.
+# case: function that damages the folder of an original, and part of the message
 WRONG = {
     "caltech101 a class": (remove("101_ObjectCategories/Faces"), "101 folders, not one for each of 102 classes"),
     "caltech101 image": (remove("101_ObjectCategories/Faces/image_0005.jpg"),
