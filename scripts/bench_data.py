@@ -119,7 +119,7 @@ def vitrun(recipe: Pretrain, files: Path) -> Iterator[torch.Tensor]:
     split = data.open_split(recipe.data, "train")
     view = CropView(recipe.res, "random_resized", recipe.data.area, recipe.data.flip, recipe.seed)
     for batch in data.prefetch(
-        data.train_batches(split, view, BATCH, recipe.seed, 0, sys.maxsize), torch.get_num_threads()
+        data.train_batches(split, view, BATCH, recipe.seed, range(sys.maxsize)), torch.get_num_threads()
     ):
         yield batch.images
 
