@@ -73,8 +73,7 @@ def find_model_row(recipe: Training) -> Model | None:
     """Return the row of the network that is trained; None if it is only known once the weights are loaded."""
     if isinstance(recipe, Pretrain):
         return recipe.model
-    name = lookup.model_row_of(recipe)
-    return tables.load_model_row(name) if name else None
+    return lookup.find_architecture(recipe.init, recipe.runs) if isinstance(recipe, Finetune) and recipe.init else None
 
 
 def select_init_data_overrides(command: str, overrides: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from vitrun.runtime.random import derive_seed
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How :func:`fit` computes a step."""
+    """Options of :func:`fit`."""
 
     loss: Callable[..., Tensor]  # loss(outputs, *targets) -> the loss of each image [B]
     images: int  # in the batch of a step, over all ranks
@@ -34,7 +34,7 @@ class FitOptions:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did."""
+    """Report of one step."""
 
     number: int  # steps done, this one included
     loss: float
