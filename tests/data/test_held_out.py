@@ -20,8 +20,9 @@ def test_held_out_images_are_drawn_from_the_whole_set_and_are_the_same_in_every_
         held_out.keys
     )
     assert len(hold_out(images, 0.0001)[1]) == 1
-    with pytest.raises(UserError, match="dev=0.9999: leaves none of 1000 training images"):
+    with pytest.raises(UserError, match="leaves none of 1000 training images") as error:
         hold_out(images, 0.9999)
+    assert (error.value.option, error.value.value) == ("dev", "0.9999")
 
 
 def test_a_cached_image_is_decoded_once_and_stays_the_same():

@@ -142,5 +142,6 @@ def test_dropout_is_set_in_every_dropout_layer():
     assert dropped.model.dropout == 0.25 and models.with_dropout(dropped, None) is dropped
     other = replace(loaded, model=MODEL_ROWS["bit_r50x1"])
     assert models.with_dropout(other, 0.0) is other, "which has none"
-    with pytest.raises(UserError, match="bit_r50x1 has no dropout"):
+    with pytest.raises(UserError, match="bit_r50x1 has no dropout") as error:
         models.with_dropout(other, 0.1)
+    assert (error.value.option, error.value.value) == ("dropout", "0.1")
