@@ -31,7 +31,7 @@ from vitrun.engine import loop, trainer
 from vitrun.engine.state import TrainState
 from vitrun.models.export import export_model
 from vitrun.recipes import trees
-from vitrun.runs import run
+from vitrun.runs import execution
 from vitrun.runtime.console import Screen, format_table
 
 STEPS, SHOWN = 50, 5  # of which every fifth is printed
@@ -118,7 +118,7 @@ def vitrun(command: str, code: str, overrides: list[str], folder: Path) -> dict[
     recipe = resolve.resolve_recipe(command, overrides)
     recorder = Recorder(folder / "weights.npz")
     trainer.fit = recorder.fit
-    run.execute_run(command, recipe, Screen(quiet=True), commands.import_command(command).execute)
+    execution.execute_run(command, recipe, Screen(quiet=True), commands.import_command(command).execute)
     if command == "finetune":  # both adapt the head and the positions of the same file
         (folder / "weights.npz").write_bytes(Path(recipe.init.partition("#")[0]).read_bytes())
     else:

@@ -12,7 +12,7 @@ from helpers.paths import SHARED
 from helpers.tars import make_sample, write_tar
 from vitrun import commands
 from vitrun.config import resolve
-from vitrun.runs import run
+from vitrun.runs import execution
 from vitrun.runtime.console import Screen
 
 
@@ -41,7 +41,7 @@ def run_command(tmp_path):
 
     def run_command(command: str, *overrides: str, dry: bool = False):
         recipe = resolve.resolve_recipe(command, [*overrides, f"runs={tmp_path / 'runs'}"])
-        return recipe, run.execute_run(
+        return recipe, execution.execute_run(
             command, recipe, Screen(quiet=True), commands.import_command(command).execute, dry
         )
 

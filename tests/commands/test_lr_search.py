@@ -14,7 +14,7 @@ from vitrun import data
 from vitrun.commands import finetune, lr_search
 from vitrun.config import expand, resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import lookup, run
+from vitrun.runs import execution, lookup, run
 from vitrun.runtime.console import Screen
 
 FAST = ["init=random:vit_nano8", "res=16", "batch=64", "epochs=null", "steps=3", "warmup=1", "data.test_images=40"]
@@ -45,7 +45,7 @@ def done(tmp_path_factory):
     recipe = resolve.resolve_recipe("finetune", [*WHOLE, f"runs={tmp_path_factory.mktemp('procedure')}"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "open_split", listed)
-        return recipe, run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute), opened
+        return recipe, execution.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute), opened
 
 
 def test_the_result_has_the_trials_the_chosen_learning_rate_the_final_runs_and_their_mean(done):
@@ -89,7 +89,7 @@ def test_finished_parts_are_not_repeated(done):
     (recipe.runs / run.run_name("finetune", recipe) / "result.json").unlink()  # as if killed before its end
     last = recipe.runs / run.run_name("finetune", expand.make_final_run(recipe, (result["lr"], 0.0), 1))
     (last / "result.json").unlink()
-    assert run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute) == result
+    assert execution.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute) == result
     changed = {name for name, number in count_starts(recipe.runs).items() if number != before[name]}
     assert changed == {run.run_name("finetune", recipe), last.name} and set(before.values()) == {1}
 
@@ -108,7 +108,9 @@ def test_the_smallest_of_equal_learning_rates_is_chosen(best, tmp_path):
         return {"top1": tied[recipe.optim.lr], "top5": 1.0, "test_images": 1}
 
     recipe = resolve.resolve_recipe("finetune", [*FAST, "grid=[0.1,0.01,0.03]", "dev=0.1", f"runs={tmp_path}"])
-    result = run.execute_run("finetune", recipe, Screen(quiet=True), partial(lr_search.search_learning_rate, tune=tune))
+    result = execution.execute_run(
+        "finetune", recipe, Screen(quiet=True), partial(lr_search.search_learning_rate, tune=tune)
+    )
     assert result["lr"] == best and result["metrics"]["top1"]["std"] is None, "one run has no deviation"
 
 
@@ -134,11 +136,11 @@ def test_ctrl_c_stops_a_search_and_the_same_command_continues_it(tmp_path):
         return finetune.finetune_once(recipe, run, open_split)
 
     with pytest.raises(run.Interrupted):
-        run.execute_run(
+        execution.execute_run(
             "finetune", recipe, Screen(quiet=True), partial(lr_search.search_learning_rate, tune=interrupted)
         )
     assert len(list(tmp_path.glob("*/result.json"))) == 2, "the grid is finished"
-    result = run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute)
+    result = execution.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute)
     assert result["metrics"]["top1"]["std"] >= 0 and sorted(count_starts(tmp_path).values()) == [1, 1, 1, 2, 2]
 
 

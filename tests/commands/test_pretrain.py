@@ -7,7 +7,7 @@ from helpers.runs import run_folder
 from vitrun import commands
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import run
+from vitrun.runs import execution
 from vitrun.runtime.console import Screen
 
 
@@ -53,10 +53,8 @@ def test_images_beside_the_runs_folder_are_found_by_every_command(monkeypatch, p
             ("pretrain", ("steps=2", *overrides)),
         ):
             made = resolve.resolve_recipe(command, [*more])
-            assert (
-                run.execute_run(command, made, Screen(quiet=True), commands.import_command(command).execute)["top5"]
-                == 1
-            )
+            result = execution.execute_run(command, made, Screen(quiet=True), commands.import_command(command).execute)
+            assert result["top5"] == 1
 
 
 def test_a_damaged_image_is_named(run_command, photographs):

@@ -16,7 +16,7 @@ from vitrun.config import expand, resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import TASKS
 from vitrun.recipes import tables
-from vitrun.runs import metrics, run
+from vitrun.runs import execution, metrics, run
 from vitrun.runs.metrics import Metric
 from vitrun.runtime import subprocesses
 from vitrun.runtime.console import Screen
@@ -54,7 +54,7 @@ def load(root: Path, runs: Path, *overrides: str):
 
 
 def run_command(recipe, screen=Screen(quiet=True)) -> dict:
-    return run.execute_run("finetune", recipe, screen, finetune.execute)
+    return execution.execute_run("finetune", recipe, screen, finetune.execute)
 
 
 def test_finished_tasks_are_not_repeated_and_missing_ones_are_named(root, tmp_path, capfd):
@@ -134,7 +134,7 @@ def test_the_suite_stops_with_its_task(root, tmp_path, monkeypatch):
 
 def test_a_dry_run_estimates_all_tasks_and_writes_nothing(root, tmp_path):
     recipe = load(root, tmp_path, "data.tasks=dtd,flowers102,pets")
-    estimate = run.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute, dry=True)
+    estimate = execution.execute_run("finetune", recipe, Screen(quiet=True), finetune.execute, dry=True)
     assert estimate["tasks"] == 2 and estimate["runs"] == 4 and estimate["hours"] > 0 and not any(tmp_path.iterdir())
 
 

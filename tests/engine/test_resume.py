@@ -13,7 +13,7 @@ from helpers.runs import hash_weights
 from vitrun.commands import pretrain
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import run
+from vitrun.runs import execution, run
 from vitrun.runtime.console import Screen
 
 
@@ -45,7 +45,7 @@ DRAWN = [
 def test_a_resumed_run_ends_with_the_same_bits_for_every_source_of_randomness(tmp_path, overrides):
     def perform(name: str) -> None:
         recipe = resolve.resolve_recipe("pretrain", [*LONG, *overrides, f"runs={tmp_path / name}"])
-        run.execute_run("pretrain", recipe, Screen(quiet=True), pretrain.execute)
+        execution.execute_run("pretrain", recipe, Screen(quiet=True), pretrain.execute)
 
     def stop_soon() -> None:
         while not [p for p in tmp_path.glob("stopped/*/checkpoints/step-*") if int(p.name[5:]) >= 3]:

@@ -175,7 +175,7 @@ def execute_recipe(
     from vitrun.config.own_files import describe_replaced_files
     from vitrun.config.provenance import describe_deviations, describe_fallback
     from vitrun.recipes import RunRecipe, own_folder
-    from vitrun.runs.run import execute_run
+    from vitrun.runs.execution import execute_run
 
     def execute(recipe: "Recipe", output: Any) -> Any:
         lines = describe_deviations(command, job or overrides, recipe)

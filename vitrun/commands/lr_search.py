@@ -12,8 +12,9 @@ from vitrun.config.expand import GridPoint, list_grid_points, make_final_run, ma
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Finetune
 from vitrun.runs import jobs
+from vitrun.runs.execution import execute_run
 from vitrun.runs.metrics import Metric
-from vitrun.runs.run import Run, execute_run, run_name
+from vitrun.runs.run import Run, run_name
 from vitrun.runtime.console import Screen
 
 Result = dict[str, Any]

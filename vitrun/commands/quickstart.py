@@ -4,7 +4,7 @@ import shlex
 
 from vitrun import commands, recipes
 from vitrun.config import resolve
-from vitrun.runs import jobs, run
+from vitrun.runs import execution, jobs, run
 from vitrun.runtime.console import Screen
 
 SCRATCH = ["init=random:vit_nano8", "res=32"]  # the default model, untrained, for comparison
@@ -28,7 +28,8 @@ def execute(recipe: recipes.Quickstart, screen: Screen) -> None:
         if not pretrained:
             pretrained.append(f"init={run.run_name(command, step_recipe)}")
         screen.listeners.clear()
-        screen.print_result(run.execute_run(command, step_recipe, screen, commands.import_command(command).execute))
+        execute = commands.import_command(command).execute
+        screen.print_result(execution.execute_run(command, step_recipe, screen, execute))
 
     steps = {shlex.join(["vitrun", command, *overrides]): (command, overrides) for command, overrides in CHAIN}
     jobs.run_jobs(steps, execute_step, lambda line: screen.log(f"\n{line}"), screen.warn, tolerated=())

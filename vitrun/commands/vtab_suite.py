@@ -9,8 +9,9 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import GROUPS, TASKS
 from vitrun.recipes import Finetune, Suite, Vtab, tables, trees
 from vitrun.runs import jobs
+from vitrun.runs.execution import execute_run
 from vitrun.runs.metrics import Metric, from_plain
-from vitrun.runs.run import Run, execute_run
+from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen, format_table
 

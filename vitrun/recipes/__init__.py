@@ -11,12 +11,10 @@ from vitrun.recipes.data import (
     Shards,
     Suite,
     Vtab,
-    check_not_suite,
-    check_trainable,
-    count_held_out,
     describe_origin,
     is_url,
 )
+from vitrun.recipes.data_checks import check_not_suite, check_trainable, count_held_out
 from vitrun.recipes.dedup import Dedup
 from vitrun.recipes.evaluate import Eval
 from vitrun.recipes.fewshot import Fewshot

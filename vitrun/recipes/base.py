@@ -40,7 +40,7 @@ class OptionError(UserError, ValueError):
     Raised by a part of a recipe, it names the option within that part: ``area``, where the user sets ``data.area``.
     """
 
-    def __init__(self, option: str, value: Any, message: str):
+    def __init__(self, option: str, value: object, message: str):
         super().__init__(message, option=option, value=format_value(value))
 
 

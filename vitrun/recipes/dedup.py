@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from vitrun.recipes.base import frozen_dataclass
-from vitrun.recipes.data import Data, check_not_suite, check_trainable, set_group
+from vitrun.recipes.data import Data, set_group
+from vitrun.recipes.data_checks import check_not_suite, check_trainable
 from vitrun.recipes.run_recipe import RunRecipe
 
 

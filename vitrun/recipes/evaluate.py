@@ -3,7 +3,8 @@
 from typing import Literal
 
 from vitrun.recipes.base import frozen_dataclass
-from vitrun.recipes.data import Data, check_not_suite
+from vitrun.recipes.data import Data
+from vitrun.recipes.data_checks import check_not_suite
 from vitrun.recipes.run_recipe import RunRecipe
 
 

@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from vitrun.recipes.base import NonEmpty, check_unique, frozen_dataclass
-from vitrun.recipes.data import Data, check_not_suite, check_trainable
+from vitrun.recipes.data import Data
+from vitrun.recipes.data_checks import check_not_suite, check_trainable
 from vitrun.recipes.probe import Layers, LinearProbe, check_layers
 from vitrun.recipes.run_recipe import RunRecipe
 

@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from vitrun.recipes.base import Fraction, OptionError, check_unique, frozen_dataclass
-from vitrun.recipes.data import VTAB_FINAL_PARTS, Suite, Vtab, count_held_out
+from vitrun.recipes.data import VTAB_FINAL_PARTS, Suite, Vtab
+from vitrun.recipes.data_checks import count_held_out
 from vitrun.recipes.training import Training
 
 

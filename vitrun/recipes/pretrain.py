@@ -1,7 +1,7 @@
 """Recipe of ``vitrun pretrain``."""
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
-from vitrun.recipes.data import check_not_suite
+from vitrun.recipes.data_checks import check_not_suite
 from vitrun.recipes.model import Model, ViT
 from vitrun.recipes.objective import Objective
 from vitrun.recipes.probe import OnlineProbe

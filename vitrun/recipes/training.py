@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, Positive
 
 from vitrun.errors import UserError
 from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
-from vitrun.recipes.data import Data, check_trainable, count_train_images
+from vitrun.recipes.data import Data
+from vitrun.recipes.data_checks import check_trainable, count_train_images
 from vitrun.recipes.optimizer import Optim
 from vitrun.recipes.run_recipe import RunRecipe
 from vitrun.recipes.view import Augment

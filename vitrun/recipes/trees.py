@@ -22,7 +22,7 @@ def get_value(tree: dict[str, Any], key: str) -> Any:
     return tree
 
 
-def format_value(value: Any) -> str:
+def format_value(value: object) -> str:
     """Return a value as it is typed in an override."""
     if value is None:
         return "null"

@@ -1,4 +1,4 @@
-"""Run: the folder of one recipe, and how a command is executed in it."""
+"""Run: the folder of one recipe, and what is written into it."""
 
 import json
 import shutil
@@ -16,13 +16,12 @@ from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import checkpoints, run_files
 from vitrun.runs.lookup import weights_fingerprint
-from vitrun.runs.metrics import to_plain
-from vitrun.runs.naming import run_name, serialize_computed_options, to_saved_tree
+from vitrun.runs.naming import run_name, to_saved_tree
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Progress, Screen
 from vitrun.runtime.environment import describe_environment
 from vitrun.runtime.files import write_atomic
-from vitrun.runtime.process import handle_stop_signals, hold_lock
+from vitrun.runtime.process import hold_lock
 
 MAX_FAILED_SAVES = 3  # in a row, before a run gives up
 OTHER_FOLDER = "or use another folder: runs=FOLDER"
@@ -106,7 +105,7 @@ class Run:
         """Yield the lines of ``metrics.jsonl`` that have ``key``."""
         return run_files.read_json_lines(self.folder / run_files.METRICS_FILE, key)
 
-    def unwritable_error(self, path: Path, reason: Any) -> UserError:
+    def unwritable_error(self, path: Path, reason: object) -> UserError:
         """Return the error for a file or folder of the run that cannot be written."""
         return UserError(f"Cannot write {path}: {reason}. Make room, {OTHER_FOLDER}", ExitCode.SPACE)
 
@@ -122,29 +121,6 @@ class Run:
             with suppress(UserError):
                 return weights_fingerprint(self.init, self.recipe.runs)
         return None
-
-    def check_unchanged(self) -> None:
-        """Raise UserError if the folder of this name has another recipe, or the weights of ``init`` have changed."""
-        saved = None
-        with suppress(UserError):  # a damaged recipe is replaced
-            saved = run_files.load_recipe(self.folder)
-        tree = to_saved_tree(self.command, self.recipe)
-        if saved is not None and (
-            serialize_computed_options(saved, self.recipe) != serialize_computed_options(tree, self.recipe)
-        ):
-            raise UserError(
-                f"{self.folder / RECIPE_FILE} is not the recipe of this command. Delete it, {OTHER_FOLDER}",
-                ExitCode.CHECKPOINT,
-            )
-        before, now = run_files.load_about(self.folder).get("weights"), self.weights_fingerprint
-        if before and now and before != now:
-            raise UserError(
-                f"the weights have changed since {self.name} started from them: their fingerprint is {now[:12]}, it "
-                f"was {before[:12]}. Delete {self.folder} to start again.",
-                ExitCode.CHECKPOINT,
-                option="init",
-                value=self.init,
-            )
 
     def update_about(self, **facts: Any) -> None:
         """Write ``about.json``: code, libraries, machine, weights, data; raise UserError if the data have changed."""
@@ -256,42 +232,3 @@ class Run:
         is_unstarted = self.attempt == 1 and not self.can_resume and not any(self.read_metrics("step"))
         if self.writes and is_unstarted and not self.checkpoints.exists():
             shutil.rmtree(self.folder)
-
-
-def execute_run(
-    command: str,
-    recipe: RunnableRecipe,
-    screen: Screen,
-    execute: Callable[[Any, Run], dict[str, Any]],
-    dry: bool = False,
-    note: str = "",
-) -> dict[str, Any]:
-    """Execute a command in its run folder, from the start or from where it stopped; return the plain result.
-
-    The first line that is logged names what is executed, followed by ``note``.
-
-    A finished run returns its result without executing anything, unless the result names something as ``missing``,
-    which may exist by now. Raise Interrupted if a signal stops it.
-    """
-    run = Run(command, recipe, screen, dry)
-    if dry:
-        run.log(f"{command}: dry run of {run.name}{note}; nothing is written")
-        return to_plain(execute(recipe, run))
-    if set(distributed.all_gather_object(run.name)) != {run.name}:
-        raise UserError("The ranks start from different weights. Name them, as in init=RUN.", ExitCode.CHECKPOINT)
-    run.check_unchanged()
-    finished = distributed.call_on_rank_zero(lambda: run.result)
-    if finished is not None and "missing" not in finished:
-        run.log(f"{command}: {run.name} is finished; this is its result (delete {run.folder} to run it again)")
-        return finished
-    resuming = finished is not None or distributed.call_on_rank_zero(lambda: run.can_resume)
-    with handle_stop_signals(run.request_exit), run.locked():
-        run.log(f"{command}: {'resuming' if resuming else 'starting'} {run.name}{note}, writing to {run.folder}")
-        try:
-            result = to_plain(execute(recipe, run))
-        except UserError as error:
-            run.write_log_line(f"stopped: {error}")
-            run.remove_if_unstarted()
-            raise
-        run.finish(result)
-    return result

@@ -99,7 +99,7 @@ class Progress:
             self.task = self.bar.add_task(self.what, total=self.total, completed=self.done, note="")
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.bar:
             self.bar.stop()
 
@@ -146,7 +146,7 @@ def format_result(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def format_value(value: Any) -> str:
+def format_value(value: object) -> str:
     """Return a value for people: floats with four digits, dicts as ``lr 0.003, top1 0.91``."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {format_value(item)}" for name, item in value.items())

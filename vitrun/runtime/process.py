@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 
@@ -41,7 +40,7 @@ def handle_stop_signals(
     """
     first: float | None = None
 
-    def on_signal(number: int, _: Any) -> None:
+    def on_signal(number: int, _: object) -> None:
         nonlocal first
         status = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
         if first is None:

@@ -1,0 +1,78 @@
+"""Execution of a command in its run folder: from the start, from where it stopped, or not at all if it is finished."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from vitrun.errors import ExitCode, UserError
+from vitrun.recipes import RECIPE_FILE, RunnableRecipe
+from vitrun.runs import run_files
+from vitrun.runs.metrics import to_plain
+from vitrun.runs.naming import serialize_computed_options, to_saved_tree
+from vitrun.runs.run import OTHER_FOLDER, Run
+from vitrun.runtime import distributed
+from vitrun.runtime.console import Screen
+from vitrun.runtime.process import handle_stop_signals
+
+
+def execute_run(
+    command: str,
+    recipe: RunnableRecipe,
+    screen: Screen,
+    execute: Callable[[Any, Run], dict[str, Any]],
+    dry: bool = False,
+    note: str = "",
+) -> dict[str, Any]:
+    """Execute a command in its run folder, from the start or from where it stopped; return the plain result.
+
+    The first line that is logged names what is executed, followed by ``note``.
+
+    A finished run returns its result without executing anything, unless the result names something as ``missing``,
+    which may exist by now. Raise Interrupted if a signal stops it.
+    """
+    run = Run(command, recipe, screen, dry)
+    if dry:
+        run.log(f"{command}: dry run of {run.name}{note}; nothing is written")
+        return to_plain(execute(recipe, run))
+    if set(distributed.all_gather_object(run.name)) != {run.name}:
+        raise UserError("The ranks start from different weights. Name them, as in init=RUN.", ExitCode.CHECKPOINT)
+    check_unchanged(run)
+    finished = distributed.call_on_rank_zero(lambda: run.result)
+    if finished is not None and "missing" not in finished:
+        run.log(f"{command}: {run.name} is finished; this is its result (delete {run.folder} to run it again)")
+        return finished
+    resuming = finished is not None or distributed.call_on_rank_zero(lambda: run.can_resume)
+    with handle_stop_signals(run.request_exit), run.locked():
+        run.log(f"{command}: {'resuming' if resuming else 'starting'} {run.name}{note}, writing to {run.folder}")
+        try:
+            result = to_plain(execute(recipe, run))
+        except UserError as error:
+            run.write_log_line(f"stopped: {error}")
+            run.remove_if_unstarted()
+            raise
+        run.finish(result)
+    return result
+
+
+def check_unchanged(run: Run) -> None:
+    """Raise UserError if the folder of a run has another recipe, or the weights of ``init`` have changed."""
+    saved = None
+    with suppress(UserError):  # a damaged recipe is replaced
+        saved = run_files.load_recipe(run.folder)
+    tree = to_saved_tree(run.command, run.recipe)
+    if saved is not None and (
+        serialize_computed_options(saved, run.recipe) != serialize_computed_options(tree, run.recipe)
+    ):
+        raise UserError(
+            f"{run.folder / RECIPE_FILE} is not the recipe of this command. Delete it, {OTHER_FOLDER}",
+            ExitCode.CHECKPOINT,
+        )
+    before, now = run_files.load_about(run.folder).get("weights"), run.weights_fingerprint
+    if before and now and before != now:
+        raise UserError(
+            f"the weights have changed since {run.name} started from them: their fingerprint is {now[:12]}, it "
+            f"was {before[:12]}. Delete {run.folder} to start again.",
+            ExitCode.CHECKPOINT,
+            option="init",
+            value=run.init,
+        )
