@@ -198,13 +198,14 @@ def search_path_plugin() -> Any:
 
     The option ``hydra.searchpath`` could only add folders after it.
     """
+    from hydra.core.config_search_path import ConfigSearchPath
     from hydra.core.plugins import Plugins
     from hydra.plugins.search_path_plugin import SearchPathPlugin
 
     class OwnFolders(SearchPathPlugin):
         folders: tuple[Path, ...] = ()
 
-        def manipulate_search_path(self, search_path: Any) -> None:
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
             for folder in reversed(self.folders):
                 search_path.prepend(provider="vitrun", path=f"file://{folder}", anchor="main")
 

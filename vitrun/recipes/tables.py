@@ -101,7 +101,7 @@ def load_rows(group: str, kind: Any) -> tuple[dict[str, Any], list[UserError]]:
     return sound_rows(list_group_files(group), load)
 
 
-def drop_metadata(group: str, row: Any) -> Any:
+def drop_metadata(group: str, row: object) -> Any:
     """Return the options of a row without the metadata of its group; anything but a row as it is."""
     if not isinstance(row, dict):
         return row
@@ -113,7 +113,7 @@ def load_model_rows() -> dict[str, Any]:
     return load_rows("model", recipes.Model)[0]
 
 
-def load_model_row(name: str) -> Any:
+def load_model_row(name: str) -> recipes.Model:
     """Return the model that ``conf/model/<name>.yaml`` describes."""
     return check_row(recipes.Model, "model", name, read_row("model", name))
 

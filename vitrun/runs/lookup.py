@@ -163,7 +163,7 @@ def model_row_name(init: str, runs: Path) -> str | None:
     return name if name in tables.list_group_files("model") else names.match_model_row(name)
 
 
-def find_architecture(init: str, runs: Path) -> Any:
+def find_architecture(init: str, runs: Path) -> Model | None:
     """Return the model row of a resolved ``init``: of its pretraining run, with its overrides, or of fresh weights.
 
     None for files and tags, whose architecture is known once they are opened.
