@@ -1,18 +1,55 @@
-"""vitrun: run the experiments of "An Image is Worth 16x16 Words" (arXiv 2010.11929) from the command line."""
+"""vitrun: run the experiments of "An Image is Worth 16x16 Words" (arXiv 2010.11929), from the command line or Python.
 
+There is a function for each command (docs/python.md). All are imported when they are first used, and torch with them.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitrun.models import build, load
+    from vitrun.api import (
+        Result,
+        build,
+        compare,
+        dedup,
+        export,
+        fewshot,
+        finetune,
+        list_data,
+        list_models,
+        load,
+        pretrain,
+        quickstart,
+    )
+    from vitrun.api import eval as eval
+    from vitrun.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build", "load"]
+__all__ = [  # without eval, so that `from vitrun import *` leaves Python's own
+    "Result",
+    "UserError",
+    "__version__",
+    "build",
+    "compare",
+    "dedup",
+    "export",
+    "fewshot",
+    "finetune",
+    "list_data",
+    "list_models",
+    "load",
+    "pretrain",
+    "quickstart",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``build`` and ``load`` with torch when they are first used."""
-    if name in ("build", "load"):
-        from vitrun import models
-
-        return getattr(models, name)
+    """Import a function when it is first used."""
+    if name == "eval" or name in __all__:
+        return getattr(import_module("vitrun.errors" if name == "UserError" else "vitrun.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return what the package offers, for completion."""
+    return sorted([*globals(), *__all__, "eval"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from vitrun import commands
+from vitrun.commands import RUN_COMMANDS, check_ranks
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
@@ -17,15 +17,13 @@ from vitrun.runtime.console import Screen
 if TYPE_CHECKING:  # an import takes a while, and fails if that of a plug-in does: not before errors are reported
     from vitrun.recipes import Recipe
 
-NEXT_COMMAND = {
+NEXT_COMMAND = {  # after a command that makes a run
     "pretrain": "vitrun finetune",
     "finetune": "vitrun eval",
     "fewshot": "vitrun compare",
     "eval": "vitrun compare",
     "dedup": "vitrun pretrain exclude={run}",
 }
-RUN_COMMANDS = tuple(NEXT_COMMAND)  # those that make a run folder
-DISTRIBUTED_COMMANDS = ("pretrain", "finetune", "fewshot", "eval")  # those that torchrun may start
 
 
 class Flags(NamedTuple):
@@ -103,9 +101,7 @@ def check_flags(command: str, flags: Flags) -> None:
     for flag, given in (("--dry-run", flags.dry_run), ("--json", flags.json)):
         if given and command not in RUN_COMMANDS:
             raise UserError(f"{flag} is for {', '.join(RUN_COMMANDS)} only: leave it out.")
-    if distributed.world_size() > 1 and (flags.multirun or command not in DISTRIBUTED_COMMANDS):
-        what = "-m" if flags.multirun else f"vitrun {command}"
-        raise UserError(f"{what} runs in one process, not in {distributed.world_size()}: start it without torchrun.")
+    check_ranks(command, flags.multirun)
 
 
 def warn_of_skipped_folder() -> None:
@@ -119,23 +115,22 @@ def warn_of_skipped_folder() -> None:
 def run_command(command: str, overrides: list[str], flags: Flags) -> None:
     """Resolve the recipe of a command, execute it and print its result; with --cfg print the recipe only."""
     from vitrun.cli import multi_dataset
-    from vitrun.config import provenance, resolve, unused
+    from vitrun.commands import runner
+    from vitrun.config import provenance
     from vitrun.config.overrides import expand_data_list
 
     screen = Screen(flags.quiet, flags.json)
-    with distributed.propagate_errors(), distributed.rank_zero_first():
+    with distributed.propagate_errors():
         jobs = expand_data_list(overrides) if command == "fewshot" else [overrides]
-        if len(jobs) == 1:
-            recipe = resolve.resolve_recipe(command, overrides, running=not flags.cfg)
-            unused.check_unused(command, [(overrides, recipe)])
     if len(jobs) > 1:
 
         def execute(job: list[str], recipe: "Recipe") -> dict[str, Any]:
-            output = Screen(flags.quiet, flags.json)
-            return execute_recipe(command, overrides, recipe, output, flags.dry_run, job) or {}
+            return execute_recipe(command, job, recipe, screen.renew(), flags.dry_run, overrides)
 
         multi_dataset.run_datasets(jobs, flags.cfg, execute, screen)
-    elif flags.cfg:
+        return
+    recipe = runner.resolve_recipe(command, overrides, running=not flags.cfg)
+    if flags.cfg:
         if distributed.rank() == 0:
             typer.echo(provenance.format_config(command, overrides, recipe))
     else:
@@ -144,14 +139,14 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
 
 
 def print_result(
-    command: str, overrides: list[str], recipe: "Recipe", result: dict[str, Any] | None, screen: Screen, flags: Flags
+    command: str, overrides: list[str], recipe: "Recipe", result: dict[str, Any], screen: Screen, flags: Flags
 ) -> None:
-    """Print the result of a command, its run folder, and the next command to type."""
+    """Print the result of a run, its folder, and the next command to type."""
     from vitrun.recipes import RunRecipe
     from vitrun.runs.run import run_name
 
     folder = recipe.runs / run_name(command, recipe) if isinstance(recipe, RunRecipe) and not flags.dry_run else None
-    if result is not None:
+    if isinstance(recipe, RunRecipe):
         screen.print_result({"run": folder.name, **result} if folder and flags.json else result)
     if folder:
         prefixes = ("runs=", "data=", "data.") if command == "dedup" else ("runs=",)
@@ -163,34 +158,19 @@ def print_result(
 
 
 def execute_recipe(
-    command: str, overrides: list[str], recipe: "Recipe", screen: Screen, dry_run: bool, job: list[str] | None = None
-) -> dict[str, Any] | None:
-    """Return the result of a command; None for a command that makes no run.
-
-    If it is interrupted, print how to continue and raise typer.Exit.
+    command: str, overrides: list[str], recipe: "Recipe", screen: Screen, dry_run: bool, typed: list[str] | None = None
+) -> dict[str, Any]:
+    """Return the result of a command; if it is interrupted, print how to continue and raise typer.Exit.
 
     Args:
-        job: The overrides of this recipe, if ``overrides`` are of several.
+        typed: The overrides on the command line, if they are of several recipes.
     """
-    from vitrun.config.own_files import describe_replaced_files
-    from vitrun.config.provenance import describe_deviations, describe_fallback
-    from vitrun.recipes import RunRecipe, own_folder
-    from vitrun.runs.execution import execute_run
-
-    def execute(recipe: "Recipe", output: Any) -> Any:
-        lines = describe_deviations(command, job or overrides, recipe)
-        for line in [*lines, *describe_replaced_files(command, job or overrides, recipe)]:
-            output.log(line)
-        return commands.import_command(command).execute(recipe, output)  # imports torch, so it comes last
+    from vitrun.commands import runner
+    from vitrun.recipes import own_folder
 
     try:
-        if not isinstance(recipe, RunRecipe):
-            return execute(recipe, screen)
-        with distributed.propagate_errors():
-            note = describe_fallback(command, job or overrides)
-            return execute_run(command, recipe, screen, execute, dry_run, note)
+        return runner.execute_recipe(command, overrides, recipe, screen, dry_run)
     except Interrupted as interrupt:
-        screen.warn(
-            f"Stopped. To continue: vitrun {command} {shlex.join([*overrides, *own_folder.list_flags()])}".rstrip()
-        )
+        arguments = [*(typed or overrides), *own_folder.list_flags()]
+        screen.warn(f"Stopped. To continue: vitrun {command} {shlex.join(arguments)}".rstrip())
         raise typer.Exit(interrupt.status) from None

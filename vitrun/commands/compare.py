@@ -33,8 +33,8 @@ class PublishedMatch:
 Pair = tuple[Cell, list[PublishedMatch]]
 
 
-def execute(recipe: recipes.Compare, screen: Screen) -> None:
-    """Print the table, and write it as ``save.csv`` and ``save.json``."""
+def execute(recipe: recipes.Compare, screen: Screen) -> dict[str, Any]:
+    """Print the table, and write it as ``save.csv`` and ``save.json``; return what the latter has."""
     paper = papers.load_table(recipe.paper)
     commands = recipe.commands or paper.commands
     rows, columns = recipe.rows or paper.rows, recipe.columns or paper.columns
@@ -54,8 +54,10 @@ def execute(recipe: recipes.Compare, screen: Screen) -> None:
         screen.log(note)
     if not runs:
         screen.log(f"There is no finished {' or '.join(commands)} run in {recipe.runs} yet.")
-    write_tables(recipe.save, [header, *body], pairs, paper)
+    content = describe_tables(pairs, paper)
+    write_tables(recipe.save, [header, *body], content)
     screen.log(f"Written to {recipe.save}.csv and {recipe.save}.json")
+    return content
 
 
 def check_field_name(name: str, paper: PaperTable) -> None:
@@ -187,15 +189,19 @@ def list_notes(pairs: list[Pair], paper: PaperTable) -> list[str]:
     return [*notes, *list(near)[:MAX_NOTES], *more]
 
 
-def write_tables(save: Path, rows: list[list[str]], pairs: list[Pair], paper: PaperTable) -> None:
-    """Write the table as CSV; and as JSON our cells with their runs and gaps, and the published numbers."""
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    content = {
+def describe_tables(pairs: list[Pair], paper: PaperTable) -> dict[str, Any]:
+    """Return our cells with their runs and gaps, and the published numbers, as JSON has them."""
+    return {
         "paper": paper.name,
         "ours": [describe_cell(cell, matches) for cell, matches in pairs],
         "published": [asdict(number) for number in paper.numbers],
     }
+
+
+def write_tables(save: Path, rows: list[list[str]], content: dict[str, Any]) -> None:
+    """Write the table as CSV, and its ``content`` as JSON."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
     try:
         write_text_atomic(save.with_name(f"{save.name}.csv"), text.getvalue())
         write_text_atomic(save.with_name(f"{save.name}.json"), json.dumps(content, indent=2))

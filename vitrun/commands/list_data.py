@@ -1,10 +1,12 @@
 """``vitrun data``: the table of data sets, one row of it, or the content of a folder."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from vitrun import recipes
 from vitrun.config import data_args
+from vitrun.data.sources.facts import Facts
 from vitrun.data.sources.registry import find_source
 from vitrun.data.sources.vtab.check import check_originals
 from vitrun.data.summary import print_summary
@@ -14,24 +16,27 @@ from vitrun.runtime.console import Screen, format_table
 HEADER = ["data=", "classes", "train", "test", "Hub id@revision", "licence", "in the paper"]
 
 
-def execute(recipe: recipes.ListData, screen: Screen) -> None:
-    """Print one row per data set: its sizes, where it comes from and its name in the paper; or summarize a folder."""
+def execute(recipe: recipes.ListData, screen: Screen) -> dict[str, Any]:
+    """Print one row per data set: its sizes, where it comes from and its name in the paper; or summarize a folder.
+
+    Return the rows, under ``data``, or what the folder holds, under ``splits`` or ``tasks``.
+    """
     if recipe.data is not None:
         if recipe.name == data_args.VTAB:
             root = cast(recipes.Vtab, recipe.data).root
-            check_originals(Path(root or ""), recipe.save, screen)
-        else:
-            print_summary(recipe.data, screen)
-        return
+            return {"tasks": check_originals(Path(root or ""), recipe.save, screen)}
+        return {"splits": print_summary(recipe.data, screen)}
     rows, errors = tables.load_rows("data", recipes.Data)
     if recipe.name == data_args.VTAB:
         rows = {name: row for name, row in rows.items() if isinstance(row, recipes.Vtab)}
     elif recipe.name:
         rows = {recipe.name: rows[recipe.name]}
-    screen.print(format_table(HEADER, [[name, *format_row(row)] for name, row in rows.items()]))
+    facts = {name: find_source(row).facts(row) for name, row in rows.items()}
+    screen.print(format_table(HEADER, [[name, *format_row(row)] for name, row in facts.items()]))
     for error in [] if recipe.name else errors:
         screen.warn(f"Not listed: {error}")
     screen.log(describe_rows(recipe.name))
+    return {"data": [{"name": name, **asdict(row)} for name, row in facts.items()]}
 
 
 def describe_rows(name: str | None) -> str:
@@ -47,8 +52,7 @@ def describe_rows(name: str | None) -> str:
     return f"{name}: {tables.list_groups('data')['data'][name]}.{find_source(row).facts(row).origin}"
 
 
-def format_row(row: recipes.Data) -> list[str]:
+def format_row(facts: Facts) -> list[str]:
     """Return the cells of a data set's row after its name."""
-    facts = find_source(row).facts(row)
     numbers = [f"{number:,}" if number else "-" for number in (facts.classes, facts.train_images, facts.test_images)]
     return [*numbers, *(text or "-" for text in (facts.hub, facts.licence, facts.paper))]

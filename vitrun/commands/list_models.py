@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vitrun import recipes
 from vitrun.errors import UserError
@@ -21,8 +22,11 @@ class Size:
     tokens: int | None = None
 
 
-def execute(recipe: recipes.ListModels, screen: Screen) -> None:
-    """Print one row per model: its size and cost at ``recipe.res`` (``-`` if that does not fit) and its weights."""
+def execute(recipe: recipes.ListModels, screen: Screen) -> dict[str, Any]:
+    """Print one row per model: its size and cost at ``recipe.res`` (``-`` if that does not fit) and its weights.
+
+    Return the rows, under ``models``.
+    """
     rows, errors = tables.load_rows("model", recipes.Model)
     models = {
         name: row
@@ -31,16 +35,28 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> None:
     }
     sizes = {name: measure(row, recipe.classes, recipe.res) for name, row in models.items()}
     names = sorted(models, key=None if recipe.sort == "name" else lambda name: getattr(sizes[name], recipe.sort))
-    cells = [
-        [name, models[name].kind, *format_size(sizes[name]), summarize_sources(tables.load_model_info(name).weights)]
-        for name in names
-    ]
+    weights = {name: tables.load_model_info(name).weights for name in names}
+    cells = [[name, models[name].kind, *format_size(sizes[name]), summarize_sources(weights[name])] for name in names]
     screen.print(format_table(HEADER, cells))
     for error in errors:
         screen.warn(f"Not listed: {error}")
     screen.log(
         f"With {recipe.classes} classes, at {recipe.res} pixels. model=timm model.name=NAME builds any other of timm."
     )
+    return {"models": [describe_row(name, models[name], sizes[name], weights[name]) for name in names]}
+
+
+def describe_row(name: str, row: recipes.Model, size: Size, sources: Sequence[str]) -> dict[str, Any]:
+    """Return a model as JSON has it; without its size if it does not take images of this resolution."""
+    fits = bool(size.parameters)
+    return {
+        "name": name,
+        "kind": row.kind,
+        "parameters": size.parameters if fits else None,
+        "macs": size.gmac if fits else None,
+        "tokens": size.tokens,
+        "weights": list(sources),
+    }
 
 
 def measure(row: recipes.ViT | recipes.BiT | recipes.Timm, classes: int, res: int) -> Size:

@@ -30,7 +30,7 @@ def search_learning_rate(recipe: Finetune, run: Run, tune: Callable[..., Result]
 
     def execute(part: Finetune) -> Result:
         run.raise_if_interrupted()
-        return execute_run("finetune", part, Screen(run.screen.quiet, run.screen.as_json), tune, run.dry)
+        return execute_run("finetune", part, run.screen.renew(), tune, run.dry)
 
     seeds = recipe.seeds or (recipe.seed,)
     grid = list_grid_points(recipe)

@@ -1,6 +1,7 @@
 """``vitrun quickstart``: the whole chain with a small model on the embedded data."""
 
 import shlex
+from typing import Any
 
 from vitrun import commands, recipes
 from vitrun.config import resolve
@@ -17,8 +18,11 @@ CHAIN: tuple[tuple[str, list[str]], ...] = (
 )
 
 
-def execute(recipe: recipes.Quickstart, screen: Screen) -> None:
-    """Pretrain on shapes, fine-tune and few-shot-test on digits, both also from untrained weights; then compare."""
+def execute(recipe: recipes.Quickstart, screen: Screen) -> dict[str, Any]:
+    """Pretrain on shapes, fine-tune and few-shot-test on digits, both also from untrained weights; then compare.
+
+    Return the table of ``vitrun compare``.
+    """
     runs = f"runs={recipe.runs}"
     pretrained: list[str] = []  # init= of the chain's own pretraining: the folder may have later runs
 
@@ -36,5 +40,6 @@ def execute(recipe: recipes.Quickstart, screen: Screen) -> None:
     screen.listeners.clear()
     screen.log("\nvitrun compare")
     compare_recipe = resolve.resolve_recipe("compare", [runs, "paper=none"])
-    commands.import_command("compare").execute(compare_recipe, screen)
+    table: dict[str, Any] = commands.import_command("compare").execute(compare_recipe, screen)
     screen.log("\nNext, the same on CIFAR-10:\n  vitrun pretrain model=vit_ti4 data=cifar10 epochs=3")
+    return table

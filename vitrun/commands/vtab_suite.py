@@ -80,7 +80,7 @@ def build_overrides(recipe: Finetune) -> list[str]:
 
 def rehearse_suite(tasks: list[Finetune], run: Run, finetune: Callable[[Finetune, Run], Result]) -> Result:
     """Return what all tasks cost, from a dry run of the first: they train on as many images for as many steps."""
-    screen = Screen(run.screen.quiet, run.screen.as_json)
+    screen = run.screen.renew()
     cost = jobs.estimate(
         [(tasks[0], len(tasks))], lambda task: execute_run("finetune", task, screen, finetune, dry=True)
     )

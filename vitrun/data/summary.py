@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,8 +22,8 @@ OWN_FOLDER_ROWS = ("folder", "parquet")  # the rows of conf/data for a folder of
 HEADER = ["split", "images", "classes", "a class", "format", "width", "height", "fingerprint"]
 
 
-def print_summary(data: recipes.Data, screen: Screen) -> None:
-    """Print one row per part of a data set as its folder has it.
+def print_summary(data: recipes.Data, screen: Screen) -> list[dict[str, Any]]:
+    """Print one row per part of a data set as its folder has it, and return the rows.
 
     For a folder that is not a known data set, print every split, and the overrides that read it.
     """
@@ -32,13 +32,16 @@ def print_summary(data: recipes.Data, screen: Screen) -> None:
     else:
         named = [part for part in ("train", "test") if getattr(data, part, part)]
         parts, overrides = {part: registry.open_source(data, part) for part in named}, []
-    screen.print(format_table(HEADER, [[name, *summarize_split(split)] for name, split in parts.items()]))
+    rows = [[name, *summarize_split(split)] for name, split in parts.items()]
+    screen.print(format_table(HEADER, rows))
     for location in dict.fromkeys(split.location for split in parts.values() if split.location):
         screen.log(f"from {location}")
     if overrides:
         screen.log(f"To use it: {shlex.join(overrides)}")
     if any(len(split) > MAX_INSPECTED for split in parts.values()):
         screen.log(f"Formats and sizes are those of up to {MAX_INSPECTED:,} images per split, evenly spread.")
+    counts = [{"images": len(split), "classes": len(split.classes)} for split in parts.values()]
+    return [dict(zip(HEADER, row)) | count for row, count in zip(rows, counts)]
 
 
 def open_unknown_folder(data: recipes.Files) -> tuple[dict[str, Split], list[str]]:

@@ -42,6 +42,13 @@ def is_list(command: str, key: str) -> bool:
     return any(get_origin(part) is tuple for part in flatten_union(list_options(command).get(key)))
 
 
+def is_scalar(command: str, key: str) -> bool:
+    """Return whether an option, or the choice of a group, takes one value and no list."""
+    return key in {field.name for field in fields(RECIPES[command])} | {*list_options(command)} and not is_list(
+        command, key
+    )
+
+
 def list_allowed_values(command: str, key: str) -> list[str]:
     """Return the texts that an option allows beside true, false, numbers and null; none if it allows any text."""
     choices = [get_args(part) for part in flatten_union(list_options(command).get(key)) if get_origin(part) is Literal]

@@ -42,7 +42,7 @@ def execute_run(
         run.log(f"{command}: {run.name} is finished; this is its result (delete {run.folder} to run it again)")
         return finished
     resuming = finished is not None or distributed.call_on_rank_zero(lambda: run.can_resume)
-    with handle_stop_signals(run.request_exit), run.locked():
+    with handle_stop_signals(run.request_exit, screen.end_process), run.locked():
         run.log(f"{command}: {'resuming' if resuming else 'starting'} {run.name}{note}, writing to {run.folder}")
         try:
             result = to_plain(execute(recipe, run))

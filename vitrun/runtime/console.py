@@ -28,8 +28,16 @@ class Screen:
         self.quiet = quiet or as_json or not self.enabled
         self.as_json = as_json
         self.listeners: list[Callable[[str], None]] = []  # called with every line, as to write a run's log file
-        self.is_terminal = sys.stdout.isatty()
+        self.is_terminal = sys.stdout is not None and sys.stdout.isatty()
         self.stdout_error: str | None = None  # why lines could not be printed, unless their reader has closed the pipe
+
+    def renew(self) -> "Screen":
+        """Return a screen for another run: like this one, but without its listeners."""
+        return type(self)(self.quiet, self.as_json)
+
+    def end_process(self, status: int) -> None:
+        """End the process at once: a run that is asked a second time to stop does not wait for its checkpoint."""
+        os._exit(status)
 
     def log(self, text: str) -> None:
         """Print a line, unless the command is quiet."""

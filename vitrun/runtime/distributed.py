@@ -7,6 +7,7 @@ A run that is resumed on as many ranks as before ends with the same bits. On ano
 float sums have another order, dropout other masks and mixup other pairs: without those two losses agree to rounding.
 """
 
+import atexit
 import os
 import sys
 import traceback
@@ -60,6 +61,17 @@ def destroy_process_group() -> None:
         with suppress(UserError):
             barrier()
         distributed.destroy_process_group()
+
+
+def join_for_good() -> None:
+    """Join the other ranks, if there are any and this process has not joined them, until it ends."""
+    if world_size() == 1:
+        return
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        init_process_group()
+        atexit.register(distributed.destroy_process_group)
 
 
 def exit_process(status: int) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import platform
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -37,7 +38,11 @@ def handle_stop_signals(
     """Call ``request`` with the exit code on the first SIGINT or SIGTERM, and ``insist`` on each later one.
 
     By default a second signal ends the process at once. Signals within ``DEBOUNCE_SECONDS`` of the first count as one.
+    A thread of a Python program cannot have handlers: signals then do what they do in that program.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     first: float | None = None
 
     def on_signal(number: int, _: object) -> None:

@@ -27,6 +27,7 @@ from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runtime.console import Screen, format_table
 from vitrun.runtime.files import write_text_atomic
 
+HEADER = ["task", "group", "original", "images", "order"]
 PartKeys = dict[str, list[str]]  # part -> its keys in order
 
 
@@ -60,15 +61,15 @@ class Finding:
     note: str
 
 
-def check_originals(root: Path, save: Path, screen: Screen) -> None:
+def check_originals(root: Path, save: Path, screen: Screen) -> list[dict[str, str]]:
     """Print one row per task and a note per original, and write all keys that are known to ``save``.
 
-    Raise a UserError if an original is damaged or differs from the published one.
+    Return the rows. Raise a UserError if an original is damaged or differs from the published one.
     """
     findings = {builder: examine_original(builder, root / builder) for builder in BUILDERS}
     by_task = {name: findings[task.builder] for name, task in TASKS.items()}
     rows = [[name, task.group, task.builder, by_task[name].images, by_task[name].order] for name, task in TASKS.items()]
-    screen.print(format_table(["task", "group", "original", "images", "order"], rows))
+    screen.print(format_table(HEADER, rows))
     for finding in findings.values():
         screen.log(finding.note)
     write_keys(by_task, save)
@@ -78,6 +79,7 @@ def check_originals(root: Path, save: Path, screen: Screen) -> None:
     wrong = [name for name, one in findings.items() if State.DAMAGED is one.state or Order.DIFFERS is one.order]
     if wrong:
         raise UserError(f"not as published (see above): {', '.join(wrong)}.", ExitCode.DATA, "data.root", str(root))
+    return [dict(zip(HEADER, row)) for row in rows]
 
 
 def examine_original(builder: str, folder: Path) -> Finding:

@@ -1,0 +1,47 @@
+"""Resolve the recipe of one command and execute it: what the command line and Python share."""
+
+from typing import Any
+
+from vitrun import commands
+from vitrun.config import provenance, resolve, unused
+from vitrun.config.own_files import describe_replaced_files
+from vitrun.recipes import Recipe, RunRecipe
+from vitrun.runs.execution import execute_run
+from vitrun.runtime import distributed
+from vitrun.runtime.console import Screen
+
+
+def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> Any:
+    """Return the checked recipe of a command; raise a UserError if an override is wrong or has no effect.
+
+    Rank 0 goes first, and all ranks raise the same error.
+
+    Args:
+        running: Whether the recipe is to run; one that is only shown may leave open where the images are.
+    """
+    with distributed.propagate_errors(), distributed.rank_zero_first():
+        recipe = resolve.resolve_recipe(command, overrides, running=running)
+        unused.check_unused(command, [(overrides, recipe)])
+    return recipe
+
+
+def execute_recipe(command: str, overrides: list[str], recipe: Recipe, screen: Screen, dry: bool) -> dict[str, Any]:
+    """Return the plain result of a command; raise Interrupted if it is asked to stop.
+
+    Args:
+        overrides: Those that ``recipe`` was resolved from, for the lines that say what differs from a paper's recipe.
+    """
+
+    def execute(recipe: Recipe, output: Any) -> Any:
+        for line in provenance.describe_deviations(command, overrides, recipe):
+            output.log(line)
+        for line in describe_replaced_files(command, overrides, recipe):
+            output.log(line)
+        return commands.import_command(command).execute(recipe, output)  # imports torch, so it comes last
+
+    if not isinstance(recipe, RunRecipe):
+        result: dict[str, Any] = execute(recipe, screen)
+        return result
+    with distributed.propagate_errors():
+        note = provenance.describe_fallback(command, overrides)
+        return execute_run(command, recipe, screen, execute, dry, note)
