@@ -16,6 +16,7 @@ from vitrun.commands import COMMAND_MODULES as COMMANDS
 PACKAGE = Path(vitrun.__file__).parent
 ROOMS = (  # from high to low: a room imports those after it only
     "cli",
+    "api",
     "commands",
     "config",
     "objectives",
@@ -29,7 +30,7 @@ ROOMS = (  # from high to low: a room imports those after it only
     "runtime",
     "errors",
 )
-LIGHT = ("cli", "config", "recipes", "runs", "papers", "errors")  # rooms that import nothing slow by themselves
+LIGHT = ("cli", "api", "config", "recipes", "runs", "papers", "errors")  # rooms that import nothing slow by themselves
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {  # outside package: the folders or modules that may import it
     "typer": ("cli",),
@@ -92,7 +93,7 @@ def within(module: str, folders: tuple[str, ...]) -> bool:
 def test_the_rooms_are_the_folders_of_the_package():
     assert {name.split(".")[0] for name in MODULES if name} == {*ROOMS, "__main__"}
     files = {file.name for file in PACKAGE.glob("*.py")}
-    assert files == {"__init__.py", "__main__.py", "errors.py"}
+    assert files == {"__init__.py", "__main__.py", "api.py", "errors.py"}
 
 
 def test_every_command_has_a_module():

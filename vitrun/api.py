@@ -84,7 +84,7 @@ def pretrain(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = F
         overrides: Options as the command line and ``--cfg`` write them, such as ``"optim.lr=0.1"``.
         quiet: Whether to print nothing; False prints what the command line prints, with its progress.
         dry_run: Check everything and return what it would cost; write nothing.
-        options: Options by name. Dotted ones as a dict, ``optim={"lr": 0.1}``, or ``**{"optim.lr": 0.1}``.
+        options: Options by name, dotted ones as ``optim__lr=0.1``, ``optim={"lr": 0.1}`` or ``**{"optim.lr": 0.1}``.
 
     Raises:
         UserError: An option, the data, the weights or the machine do not allow it.
@@ -231,11 +231,12 @@ def check_lists(command: str, pairs: Mapping[str, str]) -> None:
 
 def flatten_options(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield the dotted name of each option and its value as an override has it."""
-    for key, value in options.items():
+    for name, value in options.items():
+        key = f"{prefix}{name}".replace("__", ".")
         if isinstance(value, Mapping) and not isinstance(value, Result):
-            yield from flatten_options(value, f"{prefix}{key}.")
+            yield from flatten_options(value, f"{key}.")
         else:
-            yield f"{prefix}{key}", format_option(f"{prefix}{key}", value)
+            yield key, format_option(key, value)
 
 
 def format_option(key: str, value: Any) -> str:
