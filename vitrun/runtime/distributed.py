@@ -71,7 +71,17 @@ def join_for_good() -> None:
 
     if not distributed.is_initialized():
         init_process_group()
-        atexit.register(distributed.destroy_process_group)
+        atexit.register(leave_at_exit)
+
+
+def leave_at_exit() -> None:
+    """Leave the other ranks as the process ends; after an uncaught error without waiting for them."""
+    from torch import distributed
+
+    if not hasattr(sys, "last_value"):
+        destroy_process_group()
+    elif distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def exit_process(status: int) -> None:
