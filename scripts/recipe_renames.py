@@ -27,7 +27,11 @@ VALUES: dict[str, dict[Any, Any]] = {  # {option of BEFORE: {value: its name in 
     },
 }
 REMOVED: dict[str, Any] = {}  # {option of BEFORE alone: the value that it has wherever it is}
-ADDED: dict[str, Any] = {}  # {option of AFTER alone: the value that it has wherever it is}
+ADDED: dict[str, Any] = {
+    "model.gelu": "tanh",
+    "model.epsilon": 1e-6,
+    "model.norm_pre": False,
+}  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 NEW: dict[str, list[str]] = {
     "data": ["shards"],

@@ -1,10 +1,19 @@
 """Self-attention and the blocks around it, with the module names of timm's ``VisionTransformer``."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-EPSILON = 1e-6  # of every LayerNorm: flax's default, with which the published weights were trained
+from vitrun.recipes import ViT as Row
+
+GELUS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": partial(functional.gelu, approximate="tanh"),  # flax's default
+    "exact": functional.gelu,  # torch's default
+    "quick": lambda x: x * torch.sigmoid(1.702 * x),  # CLIP's
+}
 
 
 class Attention(nn.Module):
@@ -71,29 +80,30 @@ def relative_logits(q: Tensor, offsets: Tensor) -> Tensor:
 
 
 class Mlp(nn.Module):
-    """Two dense layers around the tanh form of GELU (flax's default), with dropout after each."""
+    """Two dense layers around a form of GELU, with dropout after each."""
 
-    def __init__(self, width: int, hidden: int, dropout: float):
+    def __init__(self, row: Row, dropout: float):
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.gelu = GELUS[row.gelu]
+        self.fc1 = nn.Linear(row.width, row.mlp)
+        self.fc2 = nn.Linear(row.mlp, row.width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, N, D] to [B, N, D]."""
-        return self.dropout(self.fc2(self.dropout(functional.gelu(self.fc1(x), approximate="tanh"))))
+        return self.dropout(self.fc2(self.dropout(self.gelu(self.fc1(x)))))
 
 
 class Block(nn.Module):
     """A pre-norm encoder block. In training each branch is dropped for an image with probability ``skip``."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float, skip: float):
+    def __init__(self, row: Row, skip: float):
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, EPSILON)
-        self.attn = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width, EPSILON)
-        self.mlp = Mlp(width, hidden, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.norm1 = nn.LayerNorm(row.width, row.epsilon)
+        self.attn = Attention(row.width, row.heads)
+        self.norm2 = nn.LayerNorm(row.width, row.epsilon)
+        self.mlp = Mlp(row, row.dropout)
+        self.dropout = nn.Dropout(row.dropout)
         self.skip = skip
 
     def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
@@ -112,15 +122,16 @@ class Block(nn.Module):
 class AttentionPool(nn.Module):
     """MAP head of big_vision: one learned query attends to all tokens, then an MLP (arXiv 2106.04560, section 2.3)."""
 
-    def __init__(self, width: int, heads: int, hidden: int):
+    def __init__(self, row: Row):
         super().__init__()
-        self.heads = heads
+        width = row.width
+        self.heads = row.heads
         self.latent = nn.Parameter(torch.empty(1, 1, width))
         self.q = nn.Linear(width, width)
         self.kv = nn.Linear(width, 2 * width)
         self.proj = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width, EPSILON)
-        self.mlp = Mlp(width, hidden, 0.0)
+        self.norm = nn.LayerNorm(width, row.epsilon)
+        self.mlp = Mlp(row, dropout=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, N, D] to [B, D]."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitrun.models.attention import EPSILON, AttentionPool, Block
+from vitrun.models.attention import AttentionPool, Block
 from vitrun.models.network import Network
 from vitrun.models.positions import sincos2d
 from vitrun.models.resnet import ResNet
@@ -17,7 +17,9 @@ class PatchEmbed(nn.Module):
     def __init__(self, row: Row):
         super().__init__()
         self.backbone = ResNet(row.stem, row.resnet) if row.stem else None
-        self.proj = nn.Conv2d(self.backbone.channels if self.backbone else 3, row.width, row.patch, row.patch)
+        channels = self.backbone.channels if self.backbone else 3
+        # No bias before a norm, as in CLIP and timm
+        self.proj = nn.Conv2d(channels, row.width, row.patch, row.patch, bias=not row.norm_pre)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, N-P, D], in rows from the top left."""
@@ -47,11 +49,13 @@ class ViT(Network):
             self.cls_token = nn.Parameter(torch.empty(1, 1, row.width))
         self.add_positions()
         self.dropout = nn.Dropout(row.dropout)
+        if row.norm_pre:
+            self.norm_pre = nn.LayerNorm(row.width, row.epsilon)
         skips = torch.linspace(0, row.stochastic_depth, row.depth, device="cpu").tolist()  # AugReg: linear in depth
-        self.blocks = nn.ModuleList(Block(row.width, row.heads, row.mlp, row.dropout, skip) for skip in skips)
-        self.norm = nn.LayerNorm(row.width, EPSILON)
+        self.blocks = nn.ModuleList(Block(row, skip) for skip in skips)
+        self.norm = nn.LayerNorm(row.width, row.epsilon)
         if row.head == "map":
-            self.attn_pool = AttentionPool(row.width, row.heads, row.mlp)
+            self.attn_pool = AttentionPool(row)
         if row.pre_logits:
             self.pre_logits = nn.Linear(row.width, row.width)
         self.head = Head(row.width, classes)
@@ -102,12 +106,13 @@ class ViT(Network):
         return self.prepare_tokens(self.patch_embed(images))
 
     def prepare_tokens(self, x: Tensor) -> Tensor:
-        """Prepend the class token and add positions: embedded patches [B, N-P, D] -> tokens [B, N, D]."""
+        """Prepend the class token, add positions and normalise: embedded patches [B, N-P, D] -> tokens [B, N, D]."""
         if self.prefix:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         if self.row.positions_at == "stem" and (table := self.positions()) is not None:
             x = x + table
-        return self.dropout(x)
+        x = self.dropout(x)
+        return self.norm_pre(x) if self.row.norm_pre else x
 
     def run_layer(self, layer: int, x: Tensor, outputs: int | None = None) -> Tensor:
         """Map [B, N, D] to [B, N, D], or only the first ``outputs`` of these tokens."""

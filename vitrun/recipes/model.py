@@ -26,6 +26,9 @@ class ViT:
     pre_logits: bool
     positions: Literal["learned", "none", "2d", "relative", "sincos2d"]
     positions_at: Literal["stem", "every", "shared"]
+    gelu: Literal["tanh", "exact", "quick"]  # activation of the MLPs: flax's GELU, torch's, or x sigmoid(1.702 x)
+    epsilon: PositiveFloat  # of every LayerNorm
+    norm_pre: bool  # a LayerNorm after the embeddings and positions, as in CLIP
     dropout: Fraction
     stochastic_depth: Fraction
 

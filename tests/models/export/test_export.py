@@ -37,8 +37,10 @@ def largest_difference(one, other):
         tiny_vit_row(positions="none"),
         HYBRID,
         STEM,
+        tiny_vit_row(gelu="exact", epsilon=1e-12),
+        tiny_vit_row(gelu="quick", epsilon=1e-3, norm_pre=True, head="map"),
     ],
-    ids=["token", "gap", "map", "2d", "none", "hybrid", "stem"],
+    ids=["token", "gap", "map", "2d", "none", "hybrid", "stem", "exact", "clip"],
 )
 def test_timm_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
     import timm
@@ -95,7 +97,11 @@ def test_a_timm_baseline_is_exported_to_timm(tmp_path):
     )
 
 
-@pytest.mark.parametrize("row", [tiny_vit_row(), tiny_vit_row(positions="sincos2d")], ids=["learned", "sincos2d"])
+@pytest.mark.parametrize(
+    "row",
+    [tiny_vit_row(), tiny_vit_row(positions="sincos2d"), tiny_vit_row(gelu="quick", epsilon=1e-3)],
+    ids=["learned", "sincos2d", "quick"],
+)
 def test_transformers_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     network = build_randomized(row)

@@ -22,6 +22,8 @@ def write_hugging_face(folder: Path, network: Network, names: Sequence[str], res
     if not isinstance(network, ViT) or network.row.stem or network.row.head != "token":
         raise UserError("to=hf: transformers' ViT has a class token and no ResNet. Export with to=timm, npz or onnx.")
     require_no_pre_logits(network.row, "transformers")
+    if network.row.norm_pre:
+        raise UserError("to=hf: transformers' ViT has no LayerNorm after its embeddings. Export with to=timm or onnx.")
     model, tensors = with_learned_positions(network, "transformers")
     exported = export_tensors(hugging_face.map_tensors(model), tensors)
     prefixed = {name if name.startswith("classifier.") else f"vit.{name}": tensor for name, tensor in exported.items()}
@@ -31,7 +33,7 @@ def write_hugging_face(folder: Path, network: Network, names: Sequence[str], res
 
 
 def model_config(model: Row, names: Sequence[str], res: int) -> JsonObject:
-    """Return transformers' ``config.json``, with the published epsilon and GELU instead of its defaults."""
+    """Return transformers' ``config.json``, with the network's epsilon and GELU."""
     return {
         "architectures": ["ViTForImageClassification"],
         "model_type": "vit",
@@ -42,8 +44,8 @@ def model_config(model: Row, names: Sequence[str], res: int) -> JsonObject:
         "num_hidden_layers": model.depth,
         "num_attention_heads": model.heads,
         "intermediate_size": model.mlp,
-        "hidden_act": "gelu_pytorch_tanh",
-        "layer_norm_eps": 1e-6,
+        "hidden_act": hugging_face.ACTIVATIONS[model.gelu],
+        "layer_norm_eps": model.epsilon,
         "qkv_bias": True,
         "hidden_dropout_prob": model.dropout,
         "attention_probs_dropout_prob": 0.0,

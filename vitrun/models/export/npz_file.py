@@ -48,6 +48,9 @@ def npz_tensors(network: Network) -> dict[str, Tensor]:
     if not isinstance(network, ViT):
         name = network.row.name
         raise UserError(f"to=npz: there is no such layout of timm's {name}. Export it with to=timm or to=onnx.")
+    if (network.row.gelu, network.row.epsilon, network.row.norm_pre) != ("tanh", 1e-6, False):
+        what = "have the tanh form of GELU, epsilon 1e-6 and no norm_pre, unlike this network"
+        raise UserError(f"to=npz: the networks of such files {what}. Export it with to=timm, hf or onnx.")
     model, tensors = with_learned_positions(network, "npz")
     exported = export_tensors(jax_vit.map_tensors(model), tensors)
     if model.head == "map":  # only big_vision has it, with its own names

@@ -18,6 +18,7 @@ from vitrun.models.timm_wrapper import TimmNetwork, create_timm_network, pretrai
 from vitrun.models.vit import ViT
 
 ConfigAndTensors = tuple[JsonObject, dict[str, Tensor]]  # config.json, and the tensors by timm's names
+ACTIVATIONS = {"tanh": "gelu_tanh", "exact": "gelu", "quick": "quick_gelu"}
 POOLS = {"token": "token", "gap": "avg", "map": "map"}
 VITS = {
     "vit_ti16": "vit_tiny_patch16_224",
@@ -77,7 +78,8 @@ def convert_vit(network: ViT, res: int) -> ConfigAndTensors:
         "depth": model.depth,
         "num_heads": model.heads,
         "mlp_ratio": (model.mlp + 0.5) / model.width,  # timm rounds the product down
-        "act_layer": "gelu_tanh",
+        "act_layer": ACTIVATIONS[model.gelu],
+        "pre_norm": model.norm_pre,
         "class_token": model.head == "token",
         "global_pool": POOLS[model.head],
         "fc_norm": False,  # the norm before pooling, as published
@@ -93,9 +95,8 @@ def convert_vit(network: ViT, res: int) -> ConfigAndTensors:
     first = "patch_embed.proj"
     if model.stem:
         first = f"{timm_names.TRUNK}.stem.conv" if model.resnet else f"{timm_names.TRUNK}.conv"
-    return timm_config(architecture, options, res, first, "head"), export_tensors(
-        timm_names.map_vit_tensors(model, True), tensors
-    )
+    config = timm_config(architecture, options, res, first, "head") | {timm_names.EPSILON_KEY: model.epsilon}
+    return config, export_tensors(timm_names.map_vit_tensors(model, True), tensors)
 
 
 def convert_bit(network: BiT, res: int) -> ConfigAndTensors:

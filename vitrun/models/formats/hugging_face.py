@@ -21,6 +21,7 @@ RENAMES = (  # names in memory, since transformers 5 -> names in files
     (r"^layers\.(\d+)\.mlp\.fc2\.", r"encoder.layer.\1.output.dense."),
     (r"^layers\.(\d+)\.", r"encoder.layer.\1."),
 )
+ACTIVATIONS = {"tanh": "gelu_pytorch_tanh", "exact": "gelu", "quick": "quick_gelu"}  # ``hidden_act`` of each GELU
 PATCH_EMBEDDING = "embeddings.patch_embeddings.projection"
 
 

@@ -25,6 +25,9 @@ PLAIN_VIT = ViT(
     pre_logits=False,
     positions="learned",
     positions_at="stem",
+    gelu="tanh",
+    epsilon=1e-6,
+    norm_pre=False,
     dropout=0.0,
     stochastic_depth=0.0,
 )

@@ -4,8 +4,11 @@ timm standardises kernels by ``sqrt(variance + 1e-8)``; big_transfer has 1e-10 t
 hybrids timm's group norm has 1e-5, vit_jax's 1e-6. Since kernels are standardised and activations normalised, scaling
 them changes nothing but the effect of the epsilons, and the right scale gives them the published effect. Only the
 first norm of a hybrid, whose input comes from the image, keeps timm's epsilon.
+
+The LayerNorms of timm's ViTs have the epsilon 1e-6; scaling all that is added to the tokens gives them another one.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
@@ -13,14 +16,37 @@ from math import sqrt
 from torch import Tensor
 
 from vitrun.models.formats.mapping import TensorMapping
+from vitrun.recipes import ViT
 
 BIT_SCALE = 8  # of a kernel: sqrt(1e-8 / 1e-10), to the nearest power of two so that nothing is rounded
+TIMM_EPSILON = 1e-6  # of every LayerNorm of timm's ViTs
+MAX_TOKEN_SCALE = 32  # the effect of epsilons below 1e-9 is smaller than float32's rounding, and float16 overflows
+TOKEN_TENSORS = re.compile(r"cls_token|pos_embed|norm_pre\..*|.*\.(proj|mlp\.fc2)\.(weight|bias)")
 ACTIVATION_SCALE = sqrt(1e-5 / 1e-6)  # of every activation of a hybrid's trunk
 
 
 def rescale_for_timm(mappings: list[TensorMapping], hybrid: bool) -> list[TensorMapping]:
     """Return the mappings of a network with a ResNet, with its tensors scaled to timm and back from it."""
     return [rescale_mapping(mapping, hybrid) for mapping in mappings]
+
+
+def rescale_tokens(mappings: list[TensorMapping], model: ViT) -> list[TensorMapping]:
+    """Return the mappings of a ViT with all that is added to its tokens scaled, for the epsilon of timm's LayerNorms.
+
+    The head of attention pooling, which reads tokens without a norm, is scaled back.
+    """
+    scale = min(sqrt(TIMM_EPSILON / model.epsilon), MAX_TOKEN_SCALE)
+    if scale == 1:
+        return mappings
+
+    def rescale(mapping: TensorMapping) -> TensorMapping:
+        if TOKEN_TENSORS.fullmatch(mapping.ours):
+            return with_scales(mapping, lambda _: scale, lambda _: 1 / scale)
+        if mapping.ours == "head.weight" and model.head == "map":
+            return with_scales(mapping, lambda _: 1 / scale, lambda _: scale)
+        return mapping
+
+    return [rescale(mapping) for mapping in mappings]
 
 
 def rescale_mapping(mapping: TensorMapping, hybrid: bool) -> TensorMapping:

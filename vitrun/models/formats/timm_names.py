@@ -10,7 +10,7 @@ from vitrun.models.formats.identify import PLAIN_VIT, is_square, lookup_heads, n
 from vitrun.models.formats.jax_resnet import count_units
 from vitrun.models.formats.jax_vit import map_positions
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, parse_normalization
-from vitrun.models.formats.timm_epsilons import rescale_for_timm
+from vitrun.models.formats.timm_epsilons import rescale_for_timm, rescale_tokens
 from vitrun.models.tensor_files import JsonObject, Weights, weights_error
 from vitrun.models.timm_wrapper import wrap_timm_network
 from vitrun.recipes import BiT, Timm, ViT
@@ -19,6 +19,8 @@ GOOGLE_TAGS = re.compile(
     r"vit_\w+\.(orig_in21k|augreg_in|sam_in)\w*|resnetv2_\w+_bit\.goog_\w+"
 )  # Google's weights, converted by timm
 SCALED_KEY = "vitrun_scaled"  # in config.json: tensors were scaled for timm's epsilons
+EPSILON_KEY = "vitrun_epsilon"  # in config.json: the epsilon of LayerNorm for which they were scaled
+GELUS = {"gelu_tanh": "tanh", "gelu": "exact", "quick_gelu": "quick"}  # ``act_layer`` of each form of GELU
 TRUNK = "patch_embed.backbone"
 UNIT_PATTERN = r"stages\.(\d+)\.blocks\.(\d+)\."
 EXACT_GELU_NOTE = (
@@ -68,6 +70,9 @@ def identify_vit(weights: Weights, config: JsonObject) -> IdentifiedWeights:
             resnet=count_units(shapes, rf"{TRUNK}\.{UNIT_PATTERN}"),
             head="token" if "cls_token" in shapes else "map" if "attn_pool.latent" in shapes else "gap",
             positions="learned" if table else "none",
+            gelu=GELUS.get(options.get("act_layer"), "tanh"),
+            epsilon=config.get(EPSILON_KEY, 1e-6),
+            norm_pre="norm_pre.weight" in shapes,
         )
     )
     notes = [] if config else [EXACT_GELU_NOTE]
@@ -104,6 +109,8 @@ def map_vit_tensors(model: ViT, scaled: bool) -> list[TensorMapping]:
         TensorMapping("pos_embed", ("pos_embed",), table.convert, table.invert) if m.ours == "pos_embed" else m
         for m in mappings
     ]
+    if scaled:
+        mappings = rescale_tokens(mappings, model)
     return rescale_for_timm(mappings, hybrid=True) if model.stem and scaled else mappings
 
 
