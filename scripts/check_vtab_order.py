@@ -16,7 +16,7 @@ from tensorflow_datasets.core.hashing import Hasher
 
 from vitrun.data.sources.vtab.builders import BUILDERS
 from vitrun.data.sources.vtab.keys import KNOWN_BUILDERS, published_keys
-from vitrun.data.sources.vtab.tfds_order import tfds_order
+from vitrun.data.tfds_order import tfds_order
 
 LISTS = {"train": "tr", "validation": "va", "test": "te"}
 ODD = [b"dmlab\\train_0001", "a\\b.jpg", "é.jpg", "4_left", "banded/banded_0002.jpg", "000012.png"]  # text and bytes

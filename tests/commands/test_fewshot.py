@@ -3,9 +3,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from vitrun import data
 from vitrun.cli import app
 from vitrun.commands import fewshot
 from vitrun.errors import UserError
@@ -24,6 +26,24 @@ def test_a_run_saves_the_keys_of_each_draw_and_prints_the_l2_of_each(run_command
     assert set(drawn["seed 0, 1 shots"]) < set(drawn["seed 0, 5 shots"])
     assert set(result["l2"]["5"]) <= {1, 1024} and len(result["l2"]["5"]) == 2
     assert "5 shots: " in (folder / "log.txt").read_text() and "(95 %: " in (folder / "log.txt").read_text()
+
+
+def test_draws_are_of_the_first_images_in_the_published_order(run_command, monkeypatch):
+    rows = np.arange(1757)[::-1]  # 40 of the 1797 digits are for the test
+
+    def find_reversed_half(source, train):
+        return data.DrawPool(train.select(np.arange(900)), rows[-900:], "draws start from the published order")
+
+    monkeypatch.setattr(data, "find_draw_pool", find_reversed_half)
+    recipe, _ = run_command("fewshot", *FEW, "shots=2", "seeds=0")
+    folder = recipe.runs / run.run_name("fewshot", recipe)
+    (drawn,) = json.loads((folder / "drawn.json").read_text()).values()
+    train = data.open_split(recipe.data, "train")
+    labels = train.labels[rows[-900:]]
+    generator = np.random.default_rng(0)
+    expected = [generator.permutation(np.flatnonzero(labels == label))[:2] for label in range(10)]
+    assert drawn == [train.keys[row] for row in rows[-900:][np.concatenate(expected)]]
+    assert "draws start from the published order" in (folder / "log.txt").read_text()
 
 
 LINEAR = [*FEW, "data=shapes", "data.target=shape", "data.train_images=60", "probe=linear", "linear.l2=0.1,1"]

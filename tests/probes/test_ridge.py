@@ -93,3 +93,17 @@ def test_shots_are_nested_within_a_seed_and_differ_between_seeds():
     )
     assert all((a == b).all() for a, b in zip(first, again)) and any((a != b).any() for a, b in zip(first, other))
     assert all((labels[rows] == label).all() for label, rows in enumerate(first))
+
+
+@pytest.mark.parametrize("images, columns", [(20, 64), (200, 8)])  # a wide and a tall system
+@pytest.mark.parametrize("constant", [0.1, 1.7, 37.3])  # float32 means of which have a rounding error
+def test_a_feature_that_is_constant_in_the_shots_has_no_effect_on_test_images(images, columns, constant):
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(images) % 3  # classes of unequal size
+    x = torch.randn(images, columns, generator=generator) + y[:, None]
+    x_test = torch.randn(300, columns, generator=generator)
+    odd = 100 * torch.randn(300, 4, generator=generator)
+    (plain,) = ridge.fit_classifiers(x, y, 3, (1024,))
+    (other,) = ridge.fit_classifiers(torch.cat([x, torch.full((images, 4), constant)], 1), y, 3, (1024,))
+    best = (ridge.standardize(x_test, plain.mean, plain.deviation) @ plain.weights).argmax(1)
+    assert other.accuracy(torch.cat([x_test, odd], 1), best) > 0.99

@@ -51,12 +51,16 @@ def run_few_shot(
 ) -> dict[str, Any]:
     """Return the accuracy at each number of shots (mean, deviation, 95 % interval over the seeds); write drawn.json."""
     run = extractor.run
-    train_features, test_features = (
-        ridge.Features(*extractor.extract(recipe.data, part, split), len(train.classes))
-        for part, split in (("train", train), ("test", test))
-    )
+    pool = data.find_draw_pool(recipe.data, train)
+    run.log(pool.note)
+    x, y = extractor.extract(recipe.data, "train", pool.split)
+    train_features = ridge.Features(x, y, len(train.classes)).select(pool.order)
+    test_features = ridge.Features(*extractor.extract(recipe.data, "test", test), len(train.classes))
     draws = ridge.evaluate_few_shot(train_features, test_features, recipe.shots, recipe.seeds, recipe.l2)
-    drawn = {f"seed {draw.seed}, {draw.shots} shots": [train.keys[i] for i in draw.rows.tolist()] for draw in draws}
+    drawn = {}
+    for draw in draws:
+        rows = pool.order[draw.rows.numpy()]
+        drawn[f"seed {draw.seed}, {draw.shots} shots"] = [pool.split.keys[row] for row in rows.tolist()]
     run.write_file("drawn.json", lambda path: path.write_text(json.dumps(drawn), encoding="utf-8"))
     accuracies = ridge.summarize_draws(draws)
     largest_class = int(torch.bincount(train_features.y).max())  # in images

@@ -2,6 +2,7 @@
 
 from vitrun.data.bad_images import BadImageBudget, drop_bad_images, find_bad_images
 from vitrun.data.dataset import make_placeholder_split, open_split
+from vitrun.data.draw_pool import DrawPool, find_draw_pool
 from vitrun.data.loader import Batch, prefetch, test_batches, train_batches
 from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES
 from vitrun.data.split import Split, hold_out
@@ -10,9 +11,11 @@ __all__ = [
     "IMAGENET_CLASSES",
     "BadImageBudget",
     "Batch",
+    "DrawPool",
     "Split",
     "drop_bad_images",
     "find_bad_images",
+    "find_draw_pool",
     "hold_out",
     "make_placeholder_split",
     "open_split",

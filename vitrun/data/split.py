@@ -67,6 +67,7 @@ class Split:
     imagenet_labels: np.ndarray | None = None  # [C, A] ImageNet labels that mean the same as each class, if any
     shard_order: Order | None = None  # the order for training, if reading at random is slow
     index_fingerprint: str | None = None  # of keys and labels, if an index has it
+    in_tfds_order: bool = False  # whether the images are in the order of TensorFlow Datasets, by keys that are known
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -31,7 +31,7 @@ class OnlineProbe:
     def __init__(self, recipes: Mapping[str, Fewshot], every: int | str, res: int, run: Run, machine: Machine):
         self.recipes, self.every, self.res, self.run, self.machine = recipes, every, res, run, machine
         self.steps = 0
-        self.splits: dict[str, tuple[data.Split, data.Split]] = {}  # training and test part by the name of the data
+        self.splits: dict[str, tuple[data.DrawPool, data.Split]] = {}  # training and test part by the name of the data
         self.done: dict[int, dict[str, Any]] = {}  # the line of metrics.jsonl of each probe, by its step
 
     def open(self, steps: int) -> None:
@@ -41,7 +41,7 @@ class OnlineProbe:
             self.splits = {name: self.open_parts(recipe) for name, recipe in self.recipes.items()}
         self.done = {line["step"]: line for line in self.run.read_metrics(SECONDS_KEY)}
 
-    def open_parts(self, recipe: Fewshot) -> tuple[data.Split, data.Split]:
+    def open_parts(self, recipe: Fewshot) -> tuple[data.DrawPool, data.Split]:
         """Return the training and the test part of a data set; raise UserError if images have several labels."""
         train, test = (
             data.open_split(recipe.data, part, self.run.screen, self.run.raise_if_interrupted)
@@ -50,8 +50,10 @@ class OnlineProbe:
         if train.labels.ndim > 1 or test.labels.ndim > 1:
             why = "has images with several labels; the probe needs one label an image."
             raise UserError(why, option="fewshot.data", value=recipe.data.name)
-        self.run.log(f"few-shot probe: {recipe.data.name}, {len(train)} training and {len(test)} test images")
-        return train, test
+        pool = data.find_draw_pool(recipe.data, train)
+        sizes = f"{len(pool.split)} training and {len(test)} test images"
+        self.run.log(f"few-shot probe: {recipe.data.name}, {sizes}; {pool.note}")
+        return pool, test
 
     def probe_if_due(self, state: TrainState, meter: Meter) -> None:
         """Probe the network, or its Polyak average, if that is due and not done; training continues as without it."""
@@ -62,7 +64,9 @@ class OnlineProbe:
         metrics: Result = {}
         with use_ema(state):
             for name, recipe in self.recipes.items():
-                train, test = (self.compute_features(state, recipe, split) for split in self.splits[name])
+                pool, test_split = self.splits[name]
+                train = self.compute_features(state, recipe, pool.split).select(pool.order)
+                test = self.compute_features(state, recipe, test_split)
                 draws = ridge.evaluate_few_shot(train, test, recipe.shots, recipe.seeds, recipe.l2)
                 prefix = f"fewshot_{name.replace('/', '_')}"
                 for shots, accuracy in ridge.summarize_draws(draws).items():

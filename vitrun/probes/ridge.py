@@ -28,6 +28,10 @@ class Features:
     y: Tensor
     classes: int
 
+    def select(self, rows: np.ndarray) -> "Features":
+        """Return the images at ``rows``, in their order."""
+        return Features(self.x[rows], self.y[rows], self.classes)
+
 
 @dataclass(frozen=True)
 class DrawResult:
@@ -95,8 +99,12 @@ def concatenate_rows(parts: Iterable[np.ndarray]) -> Tensor:
 
 
 def fit_classifiers(x: Tensor, y: Tensor, classes: int, l2s: Sequence[float]) -> list[Classifier]:
-    """Return the ridge classifier of features [N, D] and labels [N] for each l2."""
-    mean, deviation = x.mean(0), x.std(0, correction=0) + 1e-5
+    """Return the ridge classifier of features [N, D] and labels [N] for each l2.
+
+    A feature that is constant in these images gets the weight 0, since its mean in float64 is that constant. In float32
+    a rounding error of the mean, divided by 1e-5, would count as a feature.
+    """
+    mean, deviation = x.double().mean(0).float(), x.double().std(0, correction=0).float() + 1e-5
     return [Classifier(mean, deviation, w) for w in solve_ridge(standardize(x, mean, deviation), y, classes, l2s)]
 
 

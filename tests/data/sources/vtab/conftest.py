@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from vitrun.data.sources.vtab.keys import published_keys
-from vitrun.data.sources.vtab.tfds_order import tfds_order
+from vitrun.data.tfds_order import tfds_order
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from vitrun.data.sources.vtab import read_part
 from vitrun.data.sources.vtab.copies import read_original_or_copy as read_copy
 from vitrun.data.sources.vtab.keys import KEY_DIGESTS, digest_parts, split_into_parts
 from vitrun.data.sources.vtab.originals import KEY_READERS
-from vitrun.data.sources.vtab.tfds_order import tfds_order
+from vitrun.data.tfds_order import tfds_order
 from vitrun.errors import UserError
 from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runtime.console import Screen
@@ -60,6 +60,7 @@ def test_the_order_of_a_copy_without_names_is_unknown_or_reported_as_different(t
     assert (
         list(train.keys)[:2] == ["train/16399", "train/1680"]
         and "lost their names, so that only the order of its rows" in train.location
+        and not train.in_tfds_order
     )
 
 

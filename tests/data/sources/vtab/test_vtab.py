@@ -25,6 +25,8 @@ def test_a_task_is_opened_in_order_with_its_labels_and_its_missing_classes(root)
     train, test = (data.open_split(recipe, part) for part in ("train", "test"))
     assert (len(train), len(test), len(train.classes)) == (1000, 6149, 102) and train.location
     assert not set(train.keys) & set(test.keys) and len(set(train.keys)) == 1000
+    pool = data.find_draw_pool(recipe, train)
+    assert pool.order.tolist() == list(range(1000)) and pool.note.endswith("order of TensorFlow Datasets")
     assert [key.split("/")[0] for key in train.keys] == ["train"] * 800 + ["validation"] * 200
     names = [key.split("/")[1] for key in train.keys]
     assert sorted(names[:800], key=lambda key: hashlib.md5(b"train" + key.encode()).hexdigest()) == names[:800]
@@ -70,7 +72,7 @@ def test_a_partition_without_a_list_is_drawn_and_reported_as_drawn(tmp_path, cap
         for n in range(1, 32):
             os.link(images / "Faces" / "image_0001.jpg", place / f"image_{n:04d}.jpg")
     split = read_part(TASKS["caltech101"], tmp_path / "caltech101", "train800val200")
-    assert len(split) == 1000 and "not known to be the published one" in split.location
+    assert len(split) == 1000 and "not known to be the published one" in split.location and not split.in_tfds_order
     output, splits = run_data_check(tmp_path, tmp_path / "splits.json", capsys)
     assert (
         find_row(output, "caltech101")[1] == "cannot be known from this copy" and splits["caltech101"]["test"] is None

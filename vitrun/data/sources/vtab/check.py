@@ -21,7 +21,7 @@ from vitrun.data.sources.vtab.keys import (
 )
 from vitrun.data.sources.vtab.originals import KEY_READERS, OriginalSplit
 from vitrun.data.sources.vtab.originals.archive import Status
-from vitrun.data.sources.vtab.tfds_order import tfds_order
+from vitrun.data.tfds_order import tfds_order
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runtime.console import Screen, format_table

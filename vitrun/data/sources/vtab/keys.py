@@ -4,7 +4,7 @@ import hashlib
 from functools import cache
 
 from vitrun.data.sources.vtab.builders import BUILDERS, part_slices
-from vitrun.data.sources.vtab.tfds_order import tfds_order
+from vitrun.data.tfds_order import tfds_order
 
 PARTS = ("train800", "val200", "test")  # no two share an image
 # How the builder of each split names its example number 0, 1, 2 ... (tfds image_classification/*.py, image/clevr.py)

@@ -10,8 +10,8 @@ from vitrun.data.sources.vtab import copies
 from vitrun.data.sources.vtab.builders import BUILDERS, part_slices
 from vitrun.data.sources.vtab.keys import KEY_FORMATS
 from vitrun.data.sources.vtab.originals.archive import OriginalSplit, Status
-from vitrun.data.sources.vtab.tfds_order import tfds_order
 from vitrun.data.split import Split
+from vitrun.data.tfds_order import tfds_order
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import TASKS, Task
 from vitrun.runtime.console import Screen
@@ -52,7 +52,16 @@ def read_part(task: Task, folder: Path, part: str) -> Split:
         sizes = np.array([known_sizes[split][row] for split, row in rows], dtype=np.int64)
     classes = originals[slices[0][0]].classes[task.label]
     location = "; ".join(dict.fromkeys(original.location for original in originals.values()))
-    return Split(keys, labels, classes, read_encoded=read_encoded, sizes=sizes, location=location)
+    as_published = all(original.status is Status.AS_PUBLISHED for original in originals.values())
+    return Split(
+        keys,
+        labels,
+        classes,
+        read_encoded=read_encoded,
+        sizes=sizes,
+        location=location,
+        in_tfds_order=as_published,
+    )
 
 
 def read_complete_split(task: Task, folder: Path, split: str) -> OriginalSplit:

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from vitrun.data.sources.vtab.keys import KNOWN_BUILDERS, PARTS, published_part_keys
-from vitrun.data.sources.vtab.tfds_order import tfds_order
+from vitrun.data.tfds_order import tfds_order
 
 
 def eurosat(*names: str) -> list[str]:
