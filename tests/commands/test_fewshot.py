@@ -29,7 +29,7 @@ def test_a_run_saves_the_keys_of_each_draw_and_prints_the_l2_of_each(run_command
 
 
 def test_draws_are_of_the_first_images_in_the_published_order(run_command, monkeypatch):
-    rows = np.arange(1757)[::-1]  # 40 of the 1797 digits are for the test
+    rows = np.arange(1757)[::-1].copy()  # 40 of the 1797 digits are for the test
 
     def find_reversed_half(source, train):
         return data.DrawPool(train.select(np.arange(900)), rows[-900:], "draws start from the published order")

@@ -55,7 +55,7 @@ def test_images_without_names_keep_the_order_of_the_copy_and_the_note_says_so():
     for split in (make_split(names, 37), make_split(one_lost, 37), make_split(["Pug_1.jpg"] * 3_680, 37)):
         pool = find_draw_pool(ROW, split)
         np.testing.assert_array_equal(pool.order, np.arange(3_680))
-        assert "this copy's order" in pool.note and "needs file names such as Abyssinian_100.jpg" in pool.note
+        assert "the order of this copy" in pool.note and "needs file names such as Abyssinian_100.jpg" in pool.note
     own = find_draw_pool(ROW, make_split(names[:100], 37))
     np.testing.assert_array_equal(own.order, np.arange(100))
     assert "no published one is known" in own.note
@@ -90,7 +90,7 @@ def test_cifar_has_the_published_order_if_its_content_is_that_of_the_original_fi
     ):
         pool = find_draw_pool(ROW, other)
         np.testing.assert_array_equal(pool.order, np.arange(60))
-        assert "this copy's order" in pool.note
+        assert "the order of this copy" in pool.note
 
 
 def test_each_of_the_twenty_coarse_classes_of_cifar100_has_five_fine_ones():

@@ -70,11 +70,13 @@ def find_draw_pool(data: recipes.Data, train: Split) -> DrawPool:
     size = (len(train), len(train.classes))
     known = next((split for split in TRAINING_SPLITS if (split.images, split.classes) == size), None)
     if known is None:
-        return DrawPool(train, own, "draws start from the images' own order: no published one is known for them")
+        return DrawPool(
+            train, own, "draws start from the order of the images as they are read: no published one is known for them"
+        )
     keys = known.find_keys(train)
     if keys is None or len(set(keys)) < len(keys):
-        why = f"TensorFlow Datasets' order of {known.name} needs {known.needed}"
-        return DrawPool(train, own, f"draws start from this copy's order, not from the published one: {why}")
+        why = f"the order of TensorFlow Datasets ({known.name}) needs {known.needed}"
+        return DrawPool(train, own, f"draws start from the order of this copy and differ from big_vision's: {why}")
     salt = "validation" if str(getattr(data, "train", "")).startswith("val") else "train"
     first = known.first or known.images
     rows = tfds_order(keys, salt)[read_order(known.images, known.shards, first)]
@@ -111,7 +113,7 @@ def number_cifar(split: Split, digests: Sequence[str], coarse: Sequence[int] = (
     for file, digest in enumerate(digests):
         part = slice(file * rows, (file + 1) * rows)
         records = np.concatenate([heads[part], split.pixels[part].numpy().reshape(rows, -1)], 1)
-        if hashlib.sha1(records, usedforsecurity=False).hexdigest() != digest:
+        if hashlib.sha1(records.data, usedforsecurity=False).hexdigest() != digest:
             return None
     return [str(row) for row in range(len(split))]
 
@@ -120,7 +122,7 @@ def number_cifar(split: Split, digests: Sequence[str], coarse: Sequence[int] = (
 IMAGENET_NAME = re.compile(r"(n\d{8}_\d+)(?:_n\d{8})?(?:\.\w+)?")
 PET_NAME = re.compile(r"([A-Za-z]+(?:_[A-Za-z]+)*_\d+)(?:\.\w+)?")
 FLOWER_NAME = re.compile(r"(image_\d{5})(?:\.\w+)?")
-CIFAR_NEEDS = "the labels and pixels of the original binary files, row by row"
+CIFAR_NEEDS = "the labels and pixels of the original binary files, in their order"
 # Keys: tfds datasets/imagenet2012, image_classification/cifar.py, datasets/oxford_iiit_pet, datasets/oxford_flowers102.
 # ImageNet's first 65,000 have at least 30 images of each class (big_vision configs/common_fewshot.py).
 TRAINING_SPLITS = (
