@@ -41,8 +41,7 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "datasets": ("data",),
     "h5py": ("data.sources",),
     "huggingface_hub": ("data.sources.hub", "models", "runs.lookup"),
-    "scipy": ("data", "probes.ridge"),
-    "sklearn": ("probes.logistic", "data.sources.synthetic"),
+    "scipy": ("data.sources.vtab",),
 }
 DISTRIBUTED = ("runtime.distributed",)  # may use torch.distributed
 

@@ -79,6 +79,12 @@ def test_values_of_python_become_those_of_the_command_line():
     ]  # fmt: skip
 
 
+def test_a_call_in_one_of_several_processes_is_refused(runs, monkeypatch):
+    monkeypatch.setattr("vitrun.runtime.distributed.world_size", lambda: 2)
+    with pytest.raises(UserError, match="-m vitrun pretrain"):
+        vitrun.pretrain(**SMALL)
+
+
 def test_a_dry_run_returns_the_cost_and_writes_nothing(runs, capsys):
     cost = vitrun.pretrain(**SMALL, dry_run=True)
     assert cost["steps"] == 2 and cost["hours"] > 0 and not runs.exists()

@@ -205,11 +205,13 @@ def execute(
     pairs = dict(flatten_options(options))
     given = [overrides] if isinstance(overrides, str) else [*overrides]
     given += [f"{key}={value}" for key, value in pairs.items()]
-    distributed.join_for_good()
-    from vitrun import commands
+    if distributed.world_size() > 1:
+        raise UserError(
+            f"A Python program calls vitrun in one process, not in {distributed.world_size()}: start "
+            f"`torchrun ... -m vitrun {command}` for several."
+        )
     from vitrun.commands import runner
 
-    commands.check_ranks(command)
     check_lists(command, pairs)
     recipe = runner.resolve_recipe(command, given)
     try:

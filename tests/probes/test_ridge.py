@@ -42,6 +42,11 @@ def test_too_few_images_to_choose_l2_is_an_error():
     assert (error.value.option, error.value.value) == ("l2", "[1,2]") and error.value.status == ExitCode.DATA
 
 
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 30, 1001])
+def test_the_point_of_student_is_that_of_scipy(freedom):
+    assert ridge.student_point(freedom, 0.95) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-12)
+
+
 def test_the_interval_is_that_of_student_and_one_draw_has_none():
     values = [0.5, 0.6, 0.55]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))

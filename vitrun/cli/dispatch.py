@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from vitrun.commands import RUN_COMMANDS, check_ranks
+from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
@@ -101,7 +101,9 @@ def check_flags(command: str, flags: Flags) -> None:
     for flag, given in (("--dry-run", flags.dry_run), ("--json", flags.json)):
         if given and command not in RUN_COMMANDS:
             raise UserError(f"{flag} is for {', '.join(RUN_COMMANDS)} only: leave it out.")
-    check_ranks(command, flags.multirun)
+    if distributed.world_size() > 1 and (flags.multirun or command not in DISTRIBUTED_COMMANDS):
+        what = "-m" if flags.multirun else f"vitrun {command}"
+        raise UserError(f"{what} runs in one process, not in {distributed.world_size()}: start it without torchrun.")
 
 
 def warn_of_skipped_folder() -> None:

@@ -157,10 +157,29 @@ def ci95_half_width(values: Sequence[float]) -> float:
     t is the 97.5 % point of Student's distribution of n - 1 degrees of freedom ("Student", The probable error of a
     mean, Biometrika 6, 1908): 4.303 for three draws. The interval is about other draws of the same training images.
     """
-    from scipy.special import stdtrit
+    return float(student_point(len(values) - 1, CONFIDENCE) * np.std(values, ddof=1) / np.sqrt(len(values)))
 
-    point = stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)
-    return float(point * np.std(values, ddof=1) / np.sqrt(len(values)))
+
+def student_point(freedom: int, share: float) -> float:
+    """Return the t with P(|T| < t) = ``share`` of Student's distribution, by bisection.
+
+    The distribution for whole degrees of freedom: Abramowitz and Stegun, Handbook of Mathematical Functions (1964),
+    26.7.3 and 26.7.4.
+    """
+
+    def probability(angle: float) -> float:
+        """Return P(|T| < tan(angle) sqrt(freedom))."""
+        odd, cosine = freedom % 2, np.cos(angle)
+        powers = np.arange(odd, freedom - 1, 2)  # of the cosine
+        factors = np.cumprod(np.r_[1.0, (powers[:-1] + 1) / (powers[:-1] + 2)])[: len(powers)]
+        series = np.sin(angle) * float(np.sum(factors * cosine**powers))
+        return float(2 / np.pi * (angle + series) if odd else series)
+
+    low, high = 0.0, np.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if probability(middle) < share else (low, middle)
+    return float(np.tan(high) * np.sqrt(freedom))
 
 
 def format_accuracy(accuracy: Metric) -> str:

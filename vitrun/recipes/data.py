@@ -49,7 +49,7 @@ DIGITS_IMAGES = 1_797  # in all
 
 @frozen_dataclass
 class Digits(Dataset):
-    """scikit-learn's 1,797 scanned handwritten digits, 8 by 8 pixels."""
+    """The 1,797 scanned handwritten digits that scikit-learn has too, 8 by 8 pixels."""
 
     source: Literal["digits"]
     test_images: Annotated[int, Field(ge=1, lt=DIGITS_IMAGES)]

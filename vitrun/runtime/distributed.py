@@ -7,7 +7,6 @@ A run that is resumed on as many ranks as before ends with the same bits. On ano
 float sums have another order, dropout other masks and mixup other pairs: without those two losses agree to rounding.
 """
 
-import atexit
 import os
 import sys
 import traceback
@@ -60,27 +59,6 @@ def destroy_process_group() -> None:
     if distributed.is_initialized():
         with suppress(UserError):
             barrier()
-        distributed.destroy_process_group()
-
-
-def join_for_good() -> None:
-    """Join the other ranks, if there are any and this process has not joined them, until it ends."""
-    if world_size() == 1:
-        return
-    from torch import distributed
-
-    if not distributed.is_initialized():
-        init_process_group()
-        atexit.register(leave_at_exit)
-
-
-def leave_at_exit() -> None:
-    """Leave the other ranks as the process ends; after an uncaught error without waiting for them."""
-    from torch import distributed
-
-    if not hasattr(sys, "last_value"):
-        destroy_process_group()
-    elif distributed.is_initialized():
         distributed.destroy_process_group()
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import platform
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -55,7 +56,9 @@ def why_no_gpu() -> str | None:
 
 
 def read_git_commit() -> str | None:
-    """Return the git commit of this code; None if it is installed, even inside another repository."""
+    """Return the git commit of this code; None if it is installed, even inside another repository, or without git."""
+    if not shutil.which("git"):
+        return None
     file = Path(__file__)
 
     def git(*arguments: str) -> str:

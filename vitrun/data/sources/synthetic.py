@@ -1,6 +1,7 @@
-"""Data sets that need no download: drawn shapes, and the digits that ship with scikit-learn."""
+"""Data sets that need no download: drawn shapes, and scanned digits (digits_license.txt says whose)."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from vitrun.data.split import Split
 from vitrun.runtime import random
 from vitrun.runtime.console import Screen
 
+DIGITS_FILE = Path(__file__).with_name("digits.csv.gz")
 COLOURS = {
     "red": (220, 40, 40), "orange": (240, 150, 30), "yellow": (235, 220, 50), "green": (50, 170, 70),
     "cyan": (50, 190, 200), "blue": (50, 80, 210), "purple": (140, 60, 180), "white": (240, 240, 240),
@@ -186,16 +188,17 @@ def render_coverage(
 
 def open_digits(data: recipes.Digits, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
     """Return a part of the digits: the last ``test_images`` of a fixed shuffle are the test part."""
-    from sklearn.datasets import load_digits
-
-    source = load_digits()
-    order = np.random.default_rng(0).permutation(len(source.target))
+    table = np.loadtxt(
+        DIGITS_FILE, dtype=np.uint8, delimiter=","
+    )  # [1797, 65]: the pixels, 0..16 as scanned; the digit
+    images, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
+    order = np.random.default_rng(0).permutation(len(table))
     first = len(order) - data.test_images
     chosen = np.sort(order[:first] if part == "train" else order[first:])
-    grey = np.rint(source.images[chosen] * (255 / 16)).astype(np.uint8)  # 0..16 as scanned
+    grey = np.rint(images[chosen] * (255 / 16)).astype(np.uint8)
     pixels = torch.from_numpy(grey)[:, None].repeat(1, 3, 1, 1)
     keys = [f"digit-{i:04d}" for i in chosen]
-    return Split(keys, source.target[chosen].astype(np.int64), tuple("0123456789"), pixels=pixels)
+    return Split(keys, labels[chosen].astype(np.int64), tuple("0123456789"), pixels=pixels)
 
 
 def digits_facts(data: recipes.Digits) -> Facts:

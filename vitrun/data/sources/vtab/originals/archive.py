@@ -122,8 +122,13 @@ class Archive:
 
     def read_matrices(self, path: Path, *names: str) -> list[np.ndarray]:
         """Return the named arrays of a MATLAB file."""
-        from scipy.io import loadmat
-
+        try:
+            from scipy.io import loadmat
+        except ImportError:
+            raise UserError(
+                f"{self.name}: {path} is a MATLAB file, which needs the package scipy: pip install 'vitrun[vtab]'",
+                ExitCode.DATA,
+            ) from None
         with self.explain_errors(path):
             arrays = loadmat(path, variable_names=names)
             return [arrays[name] for name in names]
