@@ -238,6 +238,7 @@ def test_the_error_without_h5py_names_the_extra_to_install(tmp_path, monkeypatch
 
 
 def test_the_error_without_scipy_names_the_extra_to_install(tmp_path, monkeypatch):
-    write_file(tmp_path / "test_32x32.mat", b"")
+    for part in ("train", "test"):
+        write_file(tmp_path / f"{part}_32x32.mat", b"")
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     assert "pip install 'vitrun[vtab]'" in read_error("svhn_cropped", tmp_path)
