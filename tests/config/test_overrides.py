@@ -75,7 +75,7 @@ WRONG = [
     ("pretrain", "steps=10 epochs=1", "steps", "steps, epochs, examples", 2),
     ("pretrain", "steps=null", "steps", "one duration, not 0", 2),
     ("pretrain", "warmup=900 steps=800", "warmup", "", 2),
-    ("pretrain", "micro_batch=7", "micro_batch", "", 2),
+    ("pretrain", "micro_batch=0", "micro_batch", "", 2),
     ("pretrain", "model.heads=7", "model.width", "", 2),
     ("pretrain", "batch=${seed}", "batch", "write the value itself", 2),
     ("pretrain", "batch=${nope}", "batch", "write the value itself", 2),

@@ -60,7 +60,7 @@ REFUSED = [
         "the 12 steps of epochs=1 of 50,000 images",
     ),
     ("pretrain", ["examples=100", "batch=100", "warmup=1"], "warmup", "the 1 step of examples=100 in batches of 100"),
-    ("pretrain", ["batch=100", "micro_batch=32"], "micro_batch", "must divide batch=100, but leaves 4"),
+    ("pretrain", ["batch=100", "micro_batch=128"], "micro_batch", "is more than batch=100"),
     (
         "finetune",
         finetune_overrides("pets", "protocol=bit_hyperrule", "steps=300"),

@@ -12,13 +12,25 @@ import torch
 from helpers.overrides import TINY
 from vitrun import models
 from vitrun.recipes import tables
-from vitrun.runtime.device import Machine, choose_micro_batch
+from vitrun.runtime.device import Machine, choose_micro_batch, explain_single_image
 
 
-@pytest.mark.parametrize("tokens, width, batch_size", [(17, 64, 128), (65, 192, 128), (197, 768, 4096), (577, 1024, 7)])
+@pytest.mark.parametrize("tokens, width, batch_size", [(17, 64, 128), (65, 192, 128), (197, 768, 4096), (577, 1024, 8)])
 def test_the_micro_batch_divides_the_batch_and_leaves_work_for_every_worker(tokens, width, batch_size):
     micro = choose_micro_batch(batch_size, tokens, width, torch.device("cpu"), 2)
     assert batch_size % micro == 0 and micro <= max(1, batch_size // 2)
+
+
+@pytest.mark.parametrize("batch_size", [127, 254, 4093])
+def test_a_batch_that_nothing_divides_is_cut_into_equal_parts_and_a_smaller_one(batch_size):
+    micro = choose_micro_batch(batch_size, 197, 768, torch.device("cpu"), 2)
+    assert 4 < micro <= 8 and batch_size % micro > 0
+
+
+@pytest.mark.parametrize("batch_size, tokens, why", [(3, 197, "a batch of 3"), (64, 1025, "1025 tokens")])
+def test_the_reason_for_one_image_at_a_time_is_given(batch_size, tokens, why):
+    assert choose_micro_batch(batch_size, tokens, 768, torch.device("cpu"), 2) == 1
+    assert why in explain_single_image(batch_size, tokens, 2)
 
 
 def test_a_network_with_dropout_trains_with_one_worker():

@@ -18,6 +18,7 @@ from vitrun.engine import optim
 from vitrun.engine.inputs import make_eval_batches
 from vitrun.engine.interfaces import Objective, Probe
 from vitrun.engine.loop import FitOptions, fit
+from vitrun.engine.micro_batches import MicroBatchMonitor
 from vitrun.engine.progress import Meter
 from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
 from vitrun.errors import ExitCode, Interrupted, UserError
@@ -26,7 +27,7 @@ from vitrun.recipes.macs import count_exaflop
 from vitrun.runs.checkpoints import load_manifest
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
-from vitrun.runtime.device import Machine, choose_micro_batch
+from vitrun.runtime.device import Machine, choose_micro_batch, explain_single_image
 
 RESNET_TOKENS = 197  # assumed for a network without tokens: the positions of a ResNet's middle stage at 224 pixels
 
@@ -69,12 +70,13 @@ class Trainer:
         meter = Meter(self.run, self.state.step, self.steps, self.recipe.batch)
         bad_images = self.build_bad_image_budget()
         steps = fit(self.state, self.make_batches(bad_images), self.fit_options(meter.tick))
-        saved = time.monotonic()
+        monitor, saved = MicroBatchMonitor(self.run.warn, self.state.micro_batch), time.monotonic()
         try:
             with meter:
                 self.probe_if_due(meter)
                 for step in steps:
                     meter.record_step(step)
+                    monitor.record_step(step, self.state.micro_batch)
                     save_due = self.share_step(bad_images, saved)
                     self.probe_if_due(meter)
                     if save_due and step.number < self.steps:
@@ -127,6 +129,14 @@ class Trainer:
             f"plan: {self.steps} steps of {batch} images ({images / len(self.train_data):.1f} epochs, "
             f"{count_exaflop(macs, images):.2g} exaFLOP), micro-batch {self.state.micro_batch}, on {self.machine}"
         )
+        share = batch // distributed.world_size()
+        if (
+            self.state.micro_batch == 1 < share
+            and self.recipe.micro_batch == "auto"
+            and self.machine.device.type == "cpu"
+        ):
+            workers = self.machine.workers_for(self.loaded.network)
+            self.run.warn(f"one image at a time: {explain_single_image(share, count_tokens(self.loaded), workers)}")
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
         """Yield the batch of each step that is left."""
@@ -219,12 +229,16 @@ def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) 
         )
     micro_batch = recipe.micro_batch
     if micro_batch == "auto":
-        tokens, width = models.count_tokens(loaded.model, loaded.res) or RESNET_TOKENS, network.head.in_features
-        workers = machine.workers_for(network)
+        tokens, width, workers = count_tokens(loaded), network.head.in_features, machine.workers_for(network)
         micro_batch = choose_micro_batch(recipe.batch // ranks, tokens, width, machine.device, workers)
     optimizer = optim.build_optimizer(recipe.optim, network)
     ema = [p.detach().clone() for p in network.parameters()] if recipe.ema is not None else None
     return TrainState(network, optimizer, ema, 0, micro_batch)
+
+
+def count_tokens(loaded: models.LoadedModel) -> int:
+    """Return the tokens of an image, by which the micro-batch is chosen."""
+    return models.count_tokens(loaded.model, loaded.res) or RESNET_TOKENS
 
 
 def check_test_images(test: data.Split, run: Run) -> None:

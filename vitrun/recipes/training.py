@@ -44,6 +44,7 @@ class Training(RunRecipe):
     clip: PositiveFloat | None  # maximum global norm of the gradient
     ema: Fraction | None  # decay of the Polyak average of the weights
     seed: NonNegativeInt
+    # Images computed at once on a rank; if they do not divide its share of the batch, the last ones are fewer.
     micro_batch: PositiveInt | Literal["auto"]
     save_minutes: NonNegativeFloat
     bad_images: Fraction  # maximum share of unreadable training images; each is replaced by the next
@@ -75,8 +76,8 @@ class Training(RunRecipe):
         images = self.images
         if images or not self.epochs:
             self.count_steps(images or 0)
-        if isinstance(self.micro_batch, int) and (rest := self.batch % self.micro_batch):
-            why = f"must divide batch={self.batch}, but leaves {rest}: choose a divisor, or micro_batch=auto."
+        if isinstance(self.micro_batch, int) and self.micro_batch > self.batch:
+            why = f"is more than batch={self.batch}: choose at most that, or micro_batch=auto."
             raise OptionError("micro_batch", self.micro_batch, why)
 
     def check_schedule(self) -> None:

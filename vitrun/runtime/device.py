@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from math import ceil
 from typing import Any, TypeVar
 
 import torch
@@ -109,9 +110,21 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def choose_micro_batch(batch: int, tokens: int, width: int, device: torch.device, workers: int) -> int:
-    """Return the images to compute at once: on a GPU the whole batch; on a CPU what fits into a worker's caches."""
+    """Return the images to compute at once: on a GPU the whole batch; on a CPU what fits into a worker's caches.
+
+    A number that divides the batch is chosen if it is more than half of what fits; else the batch is cut into equal
+    parts, of which the last one may be smaller.
+    """
     if device.type != "cpu":
         return batch
     fast = max(MIN_MICRO_BATCH, CACHED_FEATURES // (tokens * width))
-    micro = max(1, min(batch // workers, fast, MAX_WORKER_TOKENS // tokens))
-    return max(m for m in range(1, micro + 1) if batch % m == 0)
+    fitting = max(1, min(batch // workers, fast, MAX_WORKER_TOKENS // tokens))
+    divisor = max(m for m in range(1, fitting + 1) if batch % m == 0)
+    return divisor if 2 * divisor > fitting else ceil(batch / ceil(batch / fitting))
+
+
+def explain_single_image(batch: int, tokens: int, workers: int) -> str:
+    """Return why :func:`choose_micro_batch` chose one image at a time."""
+    if batch < 2 * workers:
+        return f"a batch of {batch} has no more for each of {workers} workers"
+    return f"an image has {tokens} tokens, and a worker computes at most {MAX_WORKER_TOKENS} at once"
