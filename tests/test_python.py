@@ -79,6 +79,13 @@ def test_values_of_python_become_those_of_the_command_line():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["it's, here", "a (1) [b]", "back\\slash, {c}", "plain"])
+def test_a_folder_may_have_any_name(runs, photographs, name):
+    photographs.rename(photographs.with_name(name))
+    rows = vitrun.list_data("folder", data__path=photographs.with_name(name))
+    assert [(row["split"], row["images"], row["classes"]) for row in rows] == [("train", 12, 2), ("test", 8, 2)]
+
+
 def test_a_call_in_one_of_several_processes_is_refused(runs, monkeypatch):
     monkeypatch.setattr("vitrun.runtime.distributed.world_size", lambda: 2)
     with pytest.raises(UserError, match="-m vitrun pretrain"):

@@ -1,6 +1,5 @@
 """Turn ``key=value`` overrides into a plain tree of options: choose the files, let Hydra compose them."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,7 +188,6 @@ def to_hydra_overrides(command: str, pairs: dict[str, str]) -> list[str]:
         elif options.is_list(command, key) and not value.startswith("[") and value != "null":
             value = f"[{value}]"
         elif options.is_text(command, key) and value != "null" and not is_quoted(value):
-            # Hydra reads a backslash as one, except before a quote, where it wants two.
-            value = "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
+            value = trees.quote_text(value)
         overrides.append(f"{key}={value}")
     return overrides

@@ -1,5 +1,6 @@
 """Recipes as plain trees of options, and values as text."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -31,7 +32,12 @@ def format_value(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(format_value, value))}]"
     text = str(value)
-    return f"'{text}'" if set(text) & set(",[](){}") else text  # which would make lists of it, and sweeps
+    return quote_text(text) if set(text) & set(",[](){}") else text  # which would make lists of it, and sweeps
+
+
+def quote_text(text: str) -> str:
+    """Return text in quotes, as Hydra's grammar reads it: a backslash is one, but before a quote two are."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + match[2].replace("'", "\\'"), text) + "'"
 
 
 def to_plain_tree(recipe: Any) -> dict[str, Any]:
