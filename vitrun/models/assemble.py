@@ -55,6 +55,8 @@ def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | 
         fold_normalization(tensors, *source.normalization)
     network.load_state_dict(tensors, assign=True)
     new = {f"zero head of {classes} classes": ["head.weight", "head.bias"]} if classes is not None else {}
+    if source.zeros:
+        new["zero, since the network of the file has none"] = [*source.zeros]
     notes = source.notes if classes is not None else source.notes + note_zero_head(network)
     report = LoadReport(
         describe_model(model), len(mappings) - sum(map(len, resized.values())), resized, dropped, new, notes
@@ -72,7 +74,11 @@ def assemble_timm_network(source: IdentifiedWeights, model: Timm, classes: int |
     network.load_state_dict(tensors, strict=False)
     if source.normalization:
         network.set_normalization(*source.normalization)
+    if "head.bias" in source.zeros:
+        torch.nn.init.zeros_(network.head.bias)
     loaded = adapt_timm_network(network, old_res, classes, res, dropped)
+    if loaded.report:
+        loaded.report.notes.extend(source.notes)
     return replace(loaded, classes=number, names=source.names if classes is None else ())
 
 
@@ -102,11 +108,11 @@ def match_tensors(
     """
     mappings: dict[str, TensorMapping] = {}
     dropped: dict[str, list[str]] = {}
-    computed = set()  # tensors that need not come from the file
+    computed = set(source.zeros)  # tensors that need not come from the file
     if isinstance(source.model, ViT) and source.model.positions == "sincos2d":
-        computed = {"pos_embed"}
+        computed.add("pos_embed")
     elif isinstance(source.model, Timm) and source.normalization:
-        computed = {"scale", "shift"}
+        computed |= {"scale", "shift"}
     for mapping in source.mappings:
         present = [name for name in mapping.theirs if name in source.weights]
         if new_head and mapping.ours.startswith("head."):

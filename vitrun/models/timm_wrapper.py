@@ -45,7 +45,9 @@ class TimmNetwork(Network):
 
 def wrap_timm_network(row: Row, classes: int, res: int) -> TimmNetwork:
     """Return timm's network ``row.name``, untrained, for images of side ``res``. Raise a UserError if timm has none."""
-    body = create_timm_network(row.name, res, num_classes=0)
+    body = create_timm_network(row.name, res, num_classes=0, **row.options)
+    if getattr(body, "global_pool", None) == "":
+        raise UserError(f"timm's {row.name} without pooling gives a map, not one vector an image.")
     return TimmNetwork(row, body, nn.Linear(body.head_hidden_size, classes))
 
 
@@ -63,8 +65,9 @@ def create_timm_network(name: str, res: int, **options: Any) -> Any:  # each cla
         options["img_size"] = res
     try:
         return timm.create_model(name, **options)
-    except (AssertionError, ValueError, RuntimeError) as error:
-        raise UserError(f"timm cannot build {name} at res={res}: {str(error) or 'the size does not fit'}") from error
+    except (AssertionError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        reason = (str(error) or "the size does not fit").splitlines()[0]
+        raise UserError(f"timm cannot build {name} at res={res}: {reason}") from error
 
 
 def pretrained_config(name: str) -> Any:  # a PretrainedCfg, without the check that its optional fields are set

@@ -1,8 +1,9 @@
 """Model architectures: the rows of ``conf/model``."""
 
+from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
 
 from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
 
@@ -76,6 +77,7 @@ class Timm:
 
     kind: Literal["timm"]
     name: str
+    options: dict[str, JsonValue] = field(default_factory=dict)  # arguments of timm.create_model
 
 
 @frozen_dataclass

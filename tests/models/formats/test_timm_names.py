@@ -1,6 +1,5 @@
 """Weights with timm's names load as the published network."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 
 from helpers.networks import build_randomized, compute_logits, make_inputs, tiny_vit_row
 from vitrun import models
+from vitrun.errors import UserError
 from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import timm_names
 
@@ -38,24 +38,37 @@ def write_timm_names(path, row, network):
         torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in tensors.items()}}, path)
 
 
+def test_a_file_says_in_one_line_what_is_assumed(tmp_path):
+    row = tiny_vit_row(width=192, depth=12, mlp=768)
+    write_timm_names(tmp_path / "w.pth", row, build_randomized(row))
+    (note,) = [line for line in models.load(tmp_path / "w.pth").report.lines() if line.startswith("note: ")]
+    facts = ("3 heads", "square images of 32 pixels", "tanh form of GELU", "epsilon 1e-06", "[-1, 1]", "config.json")
+    assert all(fact in note for fact in facts)
+
+
 @pytest.mark.parametrize(
-    ("config", "kind"),
+    ("name", "shape", "reason"),
     [
-        ({"pretrained_cfg": {"tag": "augreg_in21k"}}, "vit"),
-        ({"pretrained_cfg": {"tag": "augreg2_in21k_ft_in1k"}}, "timm"),
-        ({}, "timm"),
+        ("patch_embed.proj.weight", (192, 3, 16, 8), "its patches are 16x8 pixels"),
+        ("patch_embed.proj.weight", (192, 1, 8, 8), "in_chans=1"),
+        ("pos_embed", (1, 13, 192), "13 rows, which is no square grid"),
     ],
 )
-def test_a_timm_folder_loads_as_a_timm_network_unless_google_published_it(tmp_path, config, kind):
-    import timm
-    from safetensors.torch import save_file
+def test_a_file_of_images_that_are_not_square_or_have_no_three_channels_is_refused(tmp_path, name, shape, reason):
+    row = tiny_vit_row(width=192, depth=12, mlp=768)
+    tensors = dict(build_randomized(row).state_dict()) | {name: torch.zeros(shape)}
+    torch.save(tensors, tmp_path / "w.pth")
+    with pytest.raises(UserError, match=reason):
+        models.load(tmp_path / "w.pth")
 
-    theirs = timm.create_model("vit_tiny_patch16_224", num_classes=3)
-    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_224", **config}))
-    loaded = models.load(tmp_path)
-    assert (loaded.model.kind, loaded.res) == (kind, 224) and len(loaded.report.lines()) == 4
-    difference = (
-        (compute_logits(loaded.network, make_inputs(224)) - compute_logits(theirs, make_inputs(224))).abs().max()
-    )
-    assert difference < 1e-6 if kind == "timm" else 1e-6 < difference < 1e-3  # GELU: the exact form, the tanh form
+
+def test_biases_that_the_file_lacks_in_every_layer_are_zero(tmp_path):
+    row = tiny_vit_row(width=192, depth=12, mlp=768)
+    network = build_randomized(row)
+    for block in network.blocks:
+        torch.nn.init.zeros_(block.attn.qkv.bias)
+    tensors = {name: t for name, t in network.state_dict().items() if not name.endswith(".qkv.bias")}
+    torch.save(tensors, tmp_path / "w.pth")
+    loaded = models.load(tmp_path / "w.pth")
+    assert torch.equal(compute_logits(loaded.network, make_inputs()), compute_logits(network, make_inputs()))
+    assert any("new 12: zero" in line for line in loaded.report.lines())

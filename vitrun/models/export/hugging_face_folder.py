@@ -8,6 +8,7 @@ from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
 from vitrun.models.formats import hugging_face
+from vitrun.models.formats.hugging_face_config import ACTIVATIONS
 from vitrun.models.network import Network
 from vitrun.models.tensor_files import JsonObject
 from vitrun.models.vit import ViT
@@ -44,7 +45,7 @@ def model_config(model: Row, names: Sequence[str], res: int) -> JsonObject:
         "num_hidden_layers": model.depth,
         "num_attention_heads": model.heads,
         "intermediate_size": model.mlp,
-        "hidden_act": hugging_face.ACTIVATIONS[model.gelu],
+        "hidden_act": ACTIVATIONS[model.gelu],
         "layer_norm_eps": model.epsilon,
         "qkv_bias": True,
         "hidden_dropout_prob": model.dropout,

@@ -117,12 +117,13 @@ def convert_timm_network(network: TimmNetwork, res: int) -> ConfigAndTensors:
     model = network.row
     pretrained = pretrained_config(model.name)
     with torch.device("meta"):
-        expected = create_timm_network(model.name, res, num_classes=network.head.out_features).state_dict()
+        classes = network.head.out_features
+        expected = create_timm_network(model.name, res, num_classes=classes, **model.options).state_dict()
     tensors = {name.removeprefix("body."): t for name, t in network.state_dict().items() if name.startswith("body.")}
     for part in ("weight", "bias"):
         name = f"{pretrained.classifier}.{part}"
         tensors[name] = getattr(network.head, part).detach().view(expected[name].shape)
-    options = {"img_size": res} if pretrained.fixed_input_size else {}
+    options = model.options | ({"img_size": res} if pretrained.fixed_input_size else {})
     config = timm_config(model.name, options, res, pretrained.first_conv, pretrained.classifier)
     del config[timm_names.SCALED_KEY]
     std = 0.5 / network.scale.flatten()

@@ -5,9 +5,23 @@ from dataclasses import replace
 import torch
 
 from vitrun.models.build import token_stride
-from vitrun.models.formats.identify import PLAIN_VIT, lookup_heads, name_model, position_grid_side
-from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, parse_normalization, rename
-from vitrun.models.tensor_files import JsonObject, Weights
+from vitrun.models.formats.hugging_face_config import (
+    check_config,
+    check_model_type,
+    class_names,
+    config_gelu,
+    config_normalization,
+)
+from vitrun.models.formats.identify import (
+    PLAIN_VIT,
+    describe_assumptions,
+    lookup_heads,
+    name_model,
+    patch_side,
+    position_grid_side,
+)
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, drop_absent, map_same, rename
+from vitrun.models.tensor_files import Weights
 from vitrun.recipes import ViT
 
 RENAMES = (  # names in memory, since transformers 5 -> names in files
@@ -21,40 +35,55 @@ RENAMES = (  # names in memory, since transformers 5 -> names in files
     (r"^layers\.(\d+)\.mlp\.fc2\.", r"encoder.layer.\1.output.dense."),
     (r"^layers\.(\d+)\.", r"encoder.layer.\1."),
 )
-ACTIVATIONS = {"tanh": "gelu_pytorch_tanh", "exact": "gelu", "quick": "quick_gelu"}  # ``hidden_act`` of each GELU
 PATCH_EMBEDDING = "embeddings.patch_embeddings.projection"
 
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
     """Return the ViT in a file; None if its names are not of this layout."""
+    config = weights.metadata.get("config", {})
+    if "architecture" not in config or "model_type" in config:  # no folder of timm
+        check_model_type(config, weights.path)
     weights = weights.rename({rename(name, RENAMES): name for name in weights})
     if f"{PATCH_EMBEDDING}.weight" not in weights or "encoder.layer.0.intermediate.dense.weight" not in weights:
         return None
-    model, config = infer_model(weights), weights.metadata.get("config", {})
-    res = position_grid_side(weights.shapes["embeddings.position_embeddings"][1]) * token_stride(model)
+    model, rows = infer_model(weights), weights.shapes["embeddings.position_embeddings"][1]
+    check_config(config, model, rows)
+    res = position_grid_side(rows) * token_stride(model)
     classes = weights.shapes.get("classifier.weight", (None,))[0]
-    notes, normalization = describe_differences(config), image_normalization(weights)
+    has_biases = config.get("qkv_bias", True)
+    mappings, zeros = drop_absent(map_tensors(model), weights, "none" if has_biases else ".qkv.bias")
     return IdentifiedWeights(
-        weights, model, res, classes, map_tensors(model), list_ignored(weights), notes, normalization
+        weights,
+        model,
+        res,
+        classes,
+        mappings,
+        list_ignored(weights),
+        describe_assumptions_of(weights, model, res),
+        config_normalization(weights.metadata.get("preprocessor", {})),
+        class_names(config, classes),
+        tuple(zeros),
     )
 
 
 def infer_model(weights: Weights) -> ViT:
     """Return the model. Raise a UserError if the number of heads is unknown."""
     shapes, config = weights.shapes, weights.metadata.get("config", {})
-    width, _, patch, _ = shapes[f"{PATCH_EMBEDDING}.weight"]
+    width, channels, *patch = shapes[f"{PATCH_EMBEDDING}.weight"]
     depth = len({name.split(".")[2] for name in shapes if name.startswith("encoder.layer.")})
     mlp = shapes["encoder.layer.0.intermediate.dense.weight"][0]
+    has_pooler = "classifier.weight" not in shapes and "pooler.dense.weight" in shapes
     return name_model(
         replace(
             PLAIN_VIT,
-            patch=patch,
+            patch=patch_side(patch, channels),
             width=width,
             depth=depth,
             heads=config.get("num_attention_heads") or lookup_heads(width, depth, mlp, weights.path),
             mlp=mlp,
-            # With a classifier the pooler is not used.
-            pre_logits="pooler.dense.weight" in shapes and "classifier.weight" not in shapes,
+            pre_logits=has_pooler,
+            gelu=config_gelu(config),
+            epsilon=config.get("layer_norm_eps", 1e-12),  # transformers' default
         )
     )
 
@@ -67,21 +96,14 @@ def list_ignored(weights: Weights) -> dict[str, list[str]]:
     return {reason: names for reason, names in ignored.items() if names}
 
 
-def image_normalization(weights: Weights) -> tuple[list[float], list[float]] | None:
-    """Return the normalisation of the training images in the folder's ``preprocessor_config.json``."""
-    return parse_normalization(weights.metadata.get("preprocessor", {}), "image_mean", "image_std")
-
-
-def describe_differences(config: JsonObject) -> list[str]:
-    """Return notes on what transformers computes in another way than this network."""
-    notes = []
-    if config.get("hidden_act", "gelu") == "gelu":
-        notes.append("using the tanh form of GELU, with which Google trained; transformers' default is the exact form")
-    if config.get("layer_norm_eps", 1e-6) != 1e-6:
-        notes.append(
-            f"using LayerNorm epsilon 1e-6, as Google did; the file's config.json has {config['layer_norm_eps']:g}"
-        )
-    return notes
+def describe_assumptions_of(weights: Weights, model: ViT, res: int) -> list[str]:
+    """Return a note on what the file or folder does not say."""
+    images = [] if "preprocessor" in weights.metadata else ["training images in [-1, 1]"]
+    if "config" not in weights.metadata:
+        return [describe_assumptions(model, res, *images)]
+    if images:
+        return ["assumed, as there is no preprocessor_config.json: training images in [-1, 1]"]
+    return []
 
 
 def map_tensors(model: ViT) -> list[TensorMapping]:

@@ -1,5 +1,6 @@
 """Identify rows of the model table by the shapes in a file."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import isqrt
 from pathlib import Path
@@ -55,8 +56,31 @@ def is_square(number: int) -> bool:
 
 
 def position_grid_side(rows: int) -> int:
-    """Return the side of the grid of a position table, with or without a row for the class token."""
-    return isqrt(rows)
+    """Return the side of the grid of a position table, with or without a row for the class token.
+
+    Raise a ValueError if the grid is not square.
+    """
+    side = isqrt(rows)
+    if rows - side**2 > 1:
+        raise ValueError(f"its position table has {rows} rows, which is no square grid; vitrun's images are square")
+    return side
+
+
+def patch_side(size: Sequence[int], channels: int) -> int:
+    """Return the side of the patches of images of three channels. Raise a ValueError for any other kernel."""
+    height, width = size
+    if height != width:
+        raise ValueError(f"its patches are {height}x{width} pixels; vitrun's are square")
+    if channels != 3:
+        raise ValueError(f"its images have in_chans={channels}; vitrun's have 3 channels")
+    return height
+
+
+def describe_assumptions(model: ViT, res: int | None, *facts: str) -> str:
+    """Return a note on what a file without ``config.json`` does not say of a ViT; ``facts`` are those of the layout."""
+    size = [f"square images of {res} pixels"] if res else []
+    assumed = [f"{model.heads} heads", *size, f"the {model.gelu} form of GELU", f"LayerNorm epsilon {model.epsilon:g}"]
+    return f"assumed, as the file does not say: {', '.join([*assumed, *facts])}; a folder with config.json says it"
 
 
 def lookup_heads(width: int, depth: int, mlp: int, path: Path) -> int:

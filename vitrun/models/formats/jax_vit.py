@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vitrun.models.build import token_stride
-from vitrun.models.formats.identify import PLAIN_VIT, is_square, name_model, position_grid_side
+from vitrun.models.formats.identify import PLAIN_VIT, is_square, name_model, patch_side, position_grid_side
 from vitrun.models.formats.jax_resnet import count_units, map_norm, map_resnet
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_dense, map_kernel, map_same, rename
 from vitrun.models.tensor_files import Shapes, Weights, weights_error
@@ -75,7 +75,8 @@ def infer_model(weights: Weights) -> tuple[ViT, int | None, list[str]]:
     hidden = shapes.get(f"{BLOCK.format(0)}/MlpBlock_0/Dense_0/kernel")
     if query is None or hidden is None:
         raise weights_error(weights.path, "it has a patch embedding, but no encoder block.")
-    patch, _, _, width = shapes["embedding/kernel"]
+    width, stem = shapes["embedding/kernel"][-1], shapes.get("conv_root/kernel")
+    patch = patch_side(shapes["embedding/kernel"][:2], (stem or shapes["embedding/kernel"])[2])
     table = shapes.get("pos_embedding")
     if table is None:
         notes.append("no position table in the file: using big_vision's fixed sincos2d")
@@ -87,7 +88,7 @@ def infer_model(weights: Weights) -> tuple[ViT, int | None, list[str]]:
             depth=sum(bool(re.fullmatch(BLOCK.format(r"\d+") + "/LayerNorm_0/scale", name)) for name in shapes),
             heads=query[1],
             mlp=hidden[-1],
-            stem=shapes["conv_root/kernel"][-1] if "conv_root/kernel" in shapes else 0,
+            stem=stem[-1] if stem else 0,
             resnet=count_units(shapes),
             head="token" if "cls" in shapes else "map" if "MAPHead_0/probe" in shapes else "gap",
             pre_logits="pre_logits/kernel" in shapes,

@@ -33,6 +33,7 @@ class IdentifiedWeights:
     notes: list[str] = field(default_factory=list)
     normalization: tuple[list[float], list[float]] | None = None  # mean and std of training images, if not 0.5
     names: tuple[str, ...] = ()  # of the classes, if the file gives them
+    zeros: tuple[str, ...] = ()  # tensors of vitrun that the file's network lacks, and that are zero for it
 
     def unused_names(self) -> list[str]:
         """Return the names in the file that are neither mapped nor ignored."""
@@ -60,6 +61,34 @@ def map_dense(ours: str, theirs: str) -> list[TensorMapping]:
     """Map a dense layer's weight [out, in] and JAX's kernel [in, out], and its bias."""
     weight = TensorMapping(f"{ours}.weight", (f"{theirs}/kernel",), lambda t: t.T, lambda t: (t.T,))
     return [weight, map_same(f"{ours}.bias", f"{theirs}/bias")]
+
+
+def map_classifier(ours: str, theirs: str) -> TensorMapping:
+    """Map a dense weight [C, D] and a 1x1 convolution [C, D, 1, 1]; read a dense weight too."""
+    return TensorMapping(ours, (theirs,), lambda kernel: kernel.flatten(1), lambda weight: (weight[:, :, None, None],))
+
+
+def label_names(config: JsonObject, classes: int | None) -> tuple[str, ...]:
+    """Return the names of the classes in timm's ``config.json``, in the order of the head; none if it has none.
+
+    Raise a ValueError if they are not as many as the classes.
+    """
+    labels = config.get("label_names") or (config.get("pretrained_cfg") or {}).get("label_names") or ()
+    by_number = labels if isinstance(labels, dict) else dict(enumerate(labels))
+    named = {int(number): str(name) for number, name in by_number.items()}
+    if not classes or not named:
+        return ()
+    if sorted(named) != list(range(classes)):
+        raise ValueError(f"config.json has {len(named)} label_names, but the head has {classes} classes")
+    return tuple(named[number] for number in range(classes))
+
+
+def drop_absent(mappings: list[TensorMapping], weights: Weights, part: str) -> tuple[list[TensorMapping], list[str]]:
+    """Return the mappings without those of the tensors ``part`` that the file has nowhere, and the names of these."""
+    absent = [m.ours for m in mappings if m.ours.endswith(part) and not any(name in weights for name in m.theirs)]
+    if len(absent) < sum(m.ours.endswith(part) for m in mappings):  # in some layers only: damaged
+        return mappings, []
+    return [m for m in mappings if m.ours not in absent], absent
 
 
 def parse_normalization(config: JsonObject, mean: str, std: str) -> tuple[list[float], list[float]] | None:

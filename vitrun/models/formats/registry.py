@@ -14,7 +14,7 @@ def recognise(weights: Weights) -> IdentifiedWeights:
             source = layout.recognise(weights)
         except (ValueError, KeyError, IndexError, TypeError) as error:  # the layout's names, but shapes that do not fit
             reason = str(error).replace("\n", " ")
-            raise weights_error(weights.path, f"its tensors do not form a network: {reason}") from None
+            raise weights_error(weights.path, f"vitrun cannot compute this network: {reason}") from None
         if source is not None:
             return source
     examples = ", ".join(list(weights)[:4])

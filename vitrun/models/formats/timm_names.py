@@ -2,39 +2,65 @@
 
 import re
 from dataclasses import replace
-
-import torch
+from typing import Literal
 
 from vitrun.models.build import build_uninitialized, token_stride
-from vitrun.models.formats.identify import PLAIN_VIT, is_square, lookup_heads, name_model, position_grid_side
+from vitrun.models.formats.identify import (
+    PLAIN_VIT,
+    describe_assumptions,
+    is_square,
+    lookup_heads,
+    name_model,
+    patch_side,
+    position_grid_side,
+)
 from vitrun.models.formats.jax_resnet import count_units
 from vitrun.models.formats.jax_vit import map_positions
-from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, parse_normalization
+from vitrun.models.formats.mapping import (
+    IdentifiedWeights,
+    TensorMapping,
+    drop_absent,
+    label_names,
+    map_classifier,
+    map_same,
+    parse_normalization,
+)
 from vitrun.models.formats.timm_epsilons import rescale_for_timm, rescale_tokens
+from vitrun.models.formats.timm_network import identify_timm_network
 from vitrun.models.tensor_files import JsonObject, Weights, weights_error
-from vitrun.models.timm_wrapper import wrap_timm_network
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.recipes import BiT, ViT
 
 GOOGLE_TAGS = re.compile(
     r"vit_\w+\.(orig_in21k|augreg_in|sam_in)\w*|resnetv2_\w+_bit\.goog_\w+"
 )  # Google's weights, converted by timm
 SCALED_KEY = "vitrun_scaled"  # in config.json: tensors were scaled for timm's epsilons
 EPSILON_KEY = "vitrun_epsilon"  # in config.json: the epsilon of LayerNorm for which they were scaled
-GELUS = {"gelu_tanh": "tanh", "gelu": "exact", "quick_gelu": "quick"}  # ``act_layer`` of each form of GELU
+# ``act_layer`` of each form of GELU
+GELUS: dict[str, Literal["tanh", "exact", "quick"]] = {"gelu_tanh": "tanh", "gelu": "exact", "quick_gelu": "quick"}
 TRUNK = "patch_embed.backbone"
 UNIT_PATTERN = r"stages\.(\d+)\.blocks\.(\d+)\."
-EXACT_GELU_NOTE = (
-    "using the tanh form of GELU, as Google did; for weights that timm trained give the folder, with config.json"
-)
+EXPORT_OPTIONS = {  # ``model_args`` of vitrun's exports; those of sizes equal the shapes of the tensors
+    "act_layer",
+    "class_token",
+    "depth",
+    "embed_dim",
+    "fc_norm",
+    "global_pool",
+    "img_size",
+    "mlp_ratio",
+    "num_heads",
+    "patch_size",
+    "pre_norm",
+}
 
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
     """Return the network in a file; None if its names are not timm's.
 
-    It is vitrun's for a file, a folder of Google's weights or an export of vitrun; for any other folder it is timm's.
+    It is vitrun's for a file or an export of vitrun; for any other folder it is timm's, as timm computes it.
     """
     config = weights.metadata.get("config", {})
-    if "architecture" in config and not is_published(config):
+    if "architecture" in config and SCALED_KEY not in config:
         return identify_timm_network(weights, config)
     if "patch_embed.proj.weight" in weights and "blocks.0.attn.qkv.weight" in weights:
         return identify_vit(weights, config)
@@ -43,46 +69,47 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     return None
 
 
-def is_published(config: JsonObject) -> bool:
-    """Return whether a folder of timm has a published network: an export of vitrun, or Google's weights by tag."""
-    tag = (config.get("pretrained_cfg") or {}).get("tag")
-    return SCALED_KEY in config or GOOGLE_TAGS.fullmatch(f"{config['architecture']}.{tag}") is not None
-
-
 def identify_vit(weights: Weights, config: JsonObject) -> IdentifiedWeights:
     """Return the ViT or hybrid of timm's ``VisionTransformer``; ``config`` is its folder's ``config.json``."""
     options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
-    shapes = weights.shapes
-    width, _, patch, _ = shapes["patch_embed.proj.weight"]
-    stem = shapes.get(f"{TRUNK}.stem.conv.weight") or shapes.get(f"{TRUNK}.conv.weight") or [0]
-    table = shapes.get("pos_embed")
+    if unknown := sorted(options.keys() - EXPORT_OPTIONS):
+        raise weights_error(weights.path, f"its model_args have {', '.join(unknown)}, which vitrun did not write.")
+    model, table = infer_vit(weights, config), weights.shapes.get("pos_embed")
+    res = position_grid_side(table[1]) * token_stride(model) if table else options.get("img_size")
+    notes = [] if config else [describe_assumptions(model, res, "training images in [-1, 1]")]
+    if table and model.head == "token" and is_square(table[1]):
+        notes.append("positions were added before the class token: its own position is zero")
+    classes = weights.shapes["head.weight"][0] if "head.weight" in weights else None
+    mappings, zeros = drop_absent(map_vit_tensors(model, SCALED_KEY in config), weights, ".qkv.bias")
+    normalization = foldable_normalization(pretrained, model, weights)
+    names = label_names(config, classes)
+    return IdentifiedWeights(weights, model, res, classes, mappings, {}, notes, normalization, names, tuple(zeros))
+
+
+def infer_vit(weights: Weights, config: JsonObject) -> ViT:
+    """Return the row of a ViT or hybrid. Raise a UserError if the number of heads is unknown."""
+    shapes, options = weights.shapes, config.get("model_args") or {}
+    width, channels, *patch = shapes["patch_embed.proj.weight"]
+    root = shapes.get(f"{TRUNK}.stem.conv.weight") or shapes.get(f"{TRUNK}.conv.weight")
     depth = len({name.split(".")[1] for name in shapes if name.startswith("blocks.")})
     mlp = shapes["blocks.0.mlp.fc1.weight"][0]
-    model = name_model(
+    return name_model(
         replace(
             PLAIN_VIT,
-            patch=patch,
+            patch=patch_side(patch, root[1] if root else channels),
             width=width,
             depth=depth,
             heads=options.get("num_heads") or lookup_heads(width, depth, mlp, weights.path),
             mlp=mlp,
-            stem=stem[0],
+            stem=root[0] if root else 0,
             resnet=count_units(shapes, rf"{TRUNK}\.{UNIT_PATTERN}"),
             head="token" if "cls_token" in shapes else "map" if "attn_pool.latent" in shapes else "gap",
-            positions="learned" if table else "none",
-            gelu=GELUS.get(options.get("act_layer"), "tanh"),
-            epsilon=config.get(EPSILON_KEY, 1e-6),
+            positions="learned" if "pos_embed" in shapes else "none",
+            gelu=GELUS[options.get("act_layer", "gelu_tanh")],
+            epsilon=config.get(EPSILON_KEY, PLAIN_VIT.epsilon),
             norm_pre="norm_pre.weight" in shapes,
         )
     )
-    notes = [] if config else [EXACT_GELU_NOTE]
-    if table and model.head == "token" and is_square(table[1]):
-        notes.append("positions were added before the class token: its own position is zero")
-    res = position_grid_side(table[1]) * token_stride(model) if table else options.get("img_size")
-    classes = shapes["head.weight"][0] if "head.weight" in shapes else None
-    mappings = map_vit_tensors(model, SCALED_KEY in config)
-    normalization = foldable_normalization(pretrained, model, weights)
-    return IdentifiedWeights(weights, model, res, classes, mappings, {}, notes, normalization)
 
 
 def foldable_normalization(
@@ -127,7 +154,8 @@ def identify_bit(weights: Weights, config: JsonObject) -> IdentifiedWeights:
     )
     classes = weights.shapes.get("head.fc.weight", [None])[0]
     res = (config.get("pretrained_cfg") or {}).get("input_size", [None])[-1]
-    return IdentifiedWeights(weights, model, res, classes, map_bit_tensors(model, SCALED_KEY in config))
+    mappings, names = map_bit_tensors(model, SCALED_KEY in config), label_names(config, classes)
+    return IdentifiedWeights(weights, model, res, classes, mappings, names=names)
 
 
 def map_bit_tensors(model: BiT, scaled: bool) -> list[TensorMapping]:
@@ -136,27 +164,3 @@ def map_bit_tensors(model: BiT, scaled: bool) -> list[TensorMapping]:
     body = [map_same(name, name) for name in names]
     head = [map_classifier("head.weight", "head.fc.weight"), map_same("head.bias", "head.fc.bias")]
     return (rescale_for_timm(body, hybrid=False) if scaled else body) + head
-
-
-def map_classifier(ours: str, theirs: str) -> TensorMapping:
-    """Map a dense weight [C, D] and a 1x1 convolution [C, D, 1, 1]; read a dense weight too."""
-    return TensorMapping(ours, (theirs,), lambda kernel: kernel.flatten(1), lambda weight: (weight[:, :, None, None],))
-
-
-def identify_timm_network(weights: Weights, config: JsonObject) -> IdentifiedWeights:
-    """Return timm's own network by the name in its folder."""
-    options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
-    if set(options) - {"img_size"}:
-        raise weights_error(
-            weights.path,
-            f"timm built it with {options}, but vitrun builds timm's networks without options.",
-        )
-    model = Timm(kind="timm", name=config["architecture"])
-    res, classifier = pretrained.get("input_size", (3, 224, 224))[-1], pretrained.get("classifier", "head")
-    with torch.device("meta"):
-        names = wrap_timm_network(model, 1, res).body.state_dict()
-    mappings = [map_same(f"body.{name}", name) for name in names]
-    mappings += [map_classifier("head.weight", f"{classifier}.weight"), map_same("head.bias", f"{classifier}.bias")]
-    classes = weights.shapes.get(f"{classifier}.weight", [None])[0]
-    normalization = parse_normalization(pretrained, "mean", "std") or ([0.5] * 3, [0.5] * 3)
-    return IdentifiedWeights(weights, model, res, classes, mappings, normalization=normalization)
