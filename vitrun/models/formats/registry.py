@@ -1,14 +1,23 @@
 """The known layouts of weights, and which of them a file has."""
 
+from dataclasses import replace
+
 from vitrun.models.formats import hugging_face, jax_bit, jax_vit, native, timm_names
 from vitrun.models.formats.mapping import IdentifiedWeights
-from vitrun.models.tensor_files import Weights, weights_error
+from vitrun.models.formats.wrappers import unwrap
+from vitrun.models.tensor_files import Weights, format_keys, weights_error
 
 FORMATS = (native, jax_vit, jax_bit, hugging_face, timm_names)
 
 
-def recognise(weights: Weights) -> IdentifiedWeights:
-    """Return the network in a file and where its tensors are. Raise a UserError if no layout has these tensors."""
+def recognise(weights: Weights, choice: str = "auto") -> IdentifiedWeights:
+    """Return the network in a file and where its tensors are.
+
+    ``choice`` is ``init_weights``: which of several weights to take. Raise a UserError if the file has none of them, or
+    if no layout has these tensors.
+    """
+    unwrapped = unwrap(weights, choice)
+    weights = unwrapped.weights
     for layout in FORMATS:
         try:
             source = layout.recognise(weights)
@@ -16,9 +25,10 @@ def recognise(weights: Weights) -> IdentifiedWeights:
             reason = str(error).replace("\n", " ")
             raise weights_error(weights.path, f"vitrun cannot compute this network: {reason}") from None
         if source is not None:
-            return source
-    examples = ", ".join(list(weights)[:4])
+            ignored, notes = {**unwrapped.beside, **source.ignored}, [*unwrapped.notes, *source.notes]
+            return replace(source, ignored=ignored, notes=notes)
     raise weights_error(
         weights.path,
-        f"no layout that vitrun knows has tensors named {examples}. For a network of timm use init=timm:NAME.TAG",
+        f"no layout that vitrun knows has tensors named {format_keys(weights)}. For a network of timm use "
+        'init=timm:NAME.TAG, or init=FOLDER after timm.models.save_for_hf(model, "FOLDER").',
     )

@@ -1,0 +1,127 @@
+"""Read files of ``torch.save``, whatever training program wrote them, without running code from them."""
+
+import argparse
+import io
+import json
+import pathlib
+import pickle
+import pickletools
+import shlex
+import types
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitrun.errors import UserError
+from vitrun.models.tensor_files.tensors import Weights, damaged_error, format_keys, weights_error
+
+MAKE_SCALAR = np.float64(0).__reduce__()[0]
+# What training programs save beside tensors, and torch does not allow by itself: options, paths, numbers of numpy.
+# All of them are data: to make or to change one runs no code of the file.
+INERT_TYPES = [
+    argparse.Namespace,
+    types.SimpleNamespace,
+    pathlib.PosixPath,
+    pathlib.PurePosixPath,
+    (pathlib.PosixPath, "pathlib._local.PosixPath"),  # as Python 3.13 names it
+    (MAKE_SCALAR, "numpy.core.multiarray.scalar"),  # numpy 1
+    (MAKE_SCALAR, "numpy._core.multiarray.scalar"),  # numpy 2
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
+]
+WRAPPING_KEYS = ("state_dict", "model_state_dict", "model", "module", "network")  # under which a file has its tensors
+MAX_DEPTH = 8  # of dicts in dicts; more is a dict that contains itself
+UNSAFE_SHOWN = 3  # classes in a message
+
+
+def read_torch(path: Path) -> Weights:
+    """Return the tensors of a file of ``torch.save``; those of a dict in a dict have names as ``state_dict.head.bias``.
+
+    Raise a UserError if reading it could run code, or if it has no tensors.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(INERT_TYPES):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as error:  # of any class: the bytes of a damaged file may mean anything
+        raise explain_failure(path, error) from None
+    if isinstance(content, Tensor) or not isinstance(content, dict):
+        raise weights_error(path, f"it is a {type(content).__name__}, not a dict of tensors by name.")
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in list_tensors(content):
+        if name in tensors:
+            raise weights_error(path, f"it has two tensors called {name}.")
+        tensors[name] = tensor
+    if not tensors:
+        raise weights_error(path, f"it has no tensors, but {format_keys(map(str, content)) or 'nothing'}.")
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    return Weights(path, shapes, lambda name: tensors[name].clone(), {})
+
+
+def list_tensors(content: dict[Any, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """Yield each tensor in a dict of dicts, with the keys that lead to it joined by points."""
+    for key, value in content.items():
+        if isinstance(value, Tensor):
+            yield f"{prefix}{key}", value.detach()
+        elif isinstance(value, dict) and depth < MAX_DEPTH:
+            yield from list_tensors(value, f"{prefix}{key}.", depth + 1)
+
+
+def explain_failure(path: Path, error: Exception) -> UserError:
+    """Return the UserError for a file that torch did not read: classes that could run code, or damage."""
+    try:
+        is_dict, strings = inspect_pickle(path)
+        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
+    except Exception:
+        return damaged_error(path, "file of torch.save", error)
+    if not unsafe and not isinstance(error, pickle.UnpicklingError):
+        return damaged_error(path, "file of torch.save", error)
+    classes = ", ".join(name.rpartition(".")[2] for name in sorted(unsafe)[:UNSAFE_SHOWN]) or "other objects"
+    more = f" and {len(unsafe) - UNSAFE_SHOWN} more classes" if len(unsafe) > UNSAFE_SHOWN else ""
+    key = next((key for key in WRAPPING_KEYS if key in strings), "state_dict")
+    taken = f"[{json.dumps(key)}]" if is_dict else ".state_dict()"
+    what = f"it holds {classes}{more} beside tensors" if is_dict else f"it is a pickled module ({classes}{more})"
+    command = save_command(f"torch.load({json.dumps(str(path))}, weights_only=False){taken}")
+    return weights_error(path, f"{what}, which could run code when read. If you trust it: {command}")
+
+
+def inspect_pickle(path: Path) -> tuple[bool, set[str]]:
+    """Return whether a file of ``torch.save`` is a dict, and the strings in it, without unpickling it."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
+            operations = list(pickletools.genops(io.BytesIO(archive.read(member))))
+    else:
+        with path.open("rb") as file:  # before torch 1.6: the format's number, its version, the machine, the content
+            operations = [list(pickletools.genops(file)) for _ in range(4)][-1]
+    first = next(argument or code.name for code, argument, _ in operations if code.name not in ("PROTO", "FRAME"))
+    strings = {argument for _, argument, _ in operations if isinstance(argument, str)}
+    return first in ("EMPTY_DICT", "collections OrderedDict"), strings
+
+
+def save_command(expression: str) -> str:
+    """Return the command that saves the tensors of a Python expression to ``weights.pt``."""
+    return "python -c " + shlex.quote(f'import torch; torch.save({expression}, "weights.pt")')
+
+
+def script_error(path: Path) -> UserError:
+    """Return the UserError for an archive of TorchScript."""
+    command = save_command(f"torch.jit.load({json.dumps(str(path))}).state_dict()")
+    return weights_error(path, f"this is a TorchScript archive, which contains a program. If you trust it: {command}")
+
+
+def program_error(path: Path) -> UserError:
+    """Return the UserError for an archive of ``torch.export``."""
+    command = save_command(f"torch.export.load({json.dumps(str(path))}).state_dict")
+    return weights_error(path, f"this is a program of torch.export, not weights. If you trust it: {command}")
+
+
+def pickle_error(path: Path) -> UserError:
+    """Return the UserError for a pickle that ``torch.save`` did not write."""
+    command = save_command(f"__import__('pickle').load(open({json.dumps(str(path))}, 'rb'))".replace("'", '"'))
+    return weights_error(path, f"this is a pickle, which could run code when read. If you trust it: {command}")
