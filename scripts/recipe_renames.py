@@ -28,6 +28,7 @@ VALUES: dict[str, dict[Any, Any]] = {  # {option of BEFORE: {value: its name in 
 }
 REMOVED: dict[str, Any] = {}  # {option of BEFORE alone: the value that it has wherever it is}
 ADDED: dict[str, Any] = {
+    "init_weights": "auto",
     "model.gelu": "tanh",
     "model.epsilon": 1e-6,
     "model.norm_pre": False,

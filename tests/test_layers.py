@@ -37,7 +37,7 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "hydra": ("recipes.composition",),  # below config: rows of models and data are read with Hydra too
     "omegaconf": ("recipes.composition",),
     "timm": ("models",),
-    "torchvision": ("data.transforms.randaugment",),
+    "torchvision": ("data.transforms.randaugment", "models.torchvision_weights"),
     "datasets": ("data",),
     "h5py": ("data.sources",),
     "huggingface_hub": ("data.sources.hub", "models", "runs.lookup"),

@@ -7,13 +7,27 @@ from helpers.networks import MODEL_ROWS, build_randomized, compute_logits, make_
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
+from vitrun.runs import lookup
 
 
-def test_a_timm_name_without_a_tag_is_refused_with_the_list_of_tags():
+def test_a_timm_name_without_a_tag_is_the_default_of_timm_and_older_names_are_known(tmp_path):
+    import timm
+
+    default = timm.get_pretrained_cfg("vit_base_patch16_224").tag
+    for name, tag in (
+        ("vit_base_patch16_224", f"vit_base_patch16_224.{default}"),
+        ("vit_base_patch16_224_in21k", "vit_base_patch16_224.augreg_in21k"),
+    ):
+        assert lookup.resolve_init(f"timm:{name}", tmp_path, "finetune") == f"timm:{tag}"
+
+
+def test_an_unknown_timm_name_or_tag_is_refused_with_those_there_are(tmp_path):
     with pytest.raises(UserError, match=r"vit_base_patch16_224\.orig_in21k"):
-        models.load("timm:vit_base_patch16_224")
+        models.load("timm:vit_base_patch16_224.mine")
     with pytest.raises(UserError, match="timm has no weights for vit_base_patch61_224"):
         models.load("timm:vit_base_patch61_224.augreg_in21k")
+    with pytest.raises(UserError, match="vit_base_patch16_224"):
+        lookup.resolve_init("timm:vit_base_patch61_224", tmp_path, "finetune")
 
 
 def test_published_weights_are_timm_tags():
@@ -53,7 +67,10 @@ def test_weights_of_google_by_timm_tag_load_as_our_own_network(hub):
     assert torch.equal(
         compute_logits(loaded.network, make_inputs(224, 1)), compute_logits(network, make_inputs(224, 1))
     )
-    assert len(loaded.report.lines()) == 4
+    pinned = f"timm:vit_tiny_patch16_224.augreg_in21k@{'0' * 40}"
+    assert loaded.commit == "0" * 40 and pinned in "".join(loaded.report.notes)
+    again = models.load(pinned)
+    assert again.commit == "0" * 40 and not again.report.notes
 
 
 def test_other_weights_by_timm_tag_load_as_timm_networks_with_their_normalization(hub):
@@ -62,6 +79,7 @@ def test_other_weights_by_timm_tag_load_as_timm_networks_with_their_normalizatio
     theirs = timm.create_model("test_vit3.r160_in1k")
     hub("timm/test_vit3.r160_in1k", theirs.state_dict())
     loaded = models.load("timm:test_vit3.r160_in1k")
+    assert models.load(f"timm:test_vit3.r160_in1k@{'0' * 40}").commit == loaded.commit == "0" * 40
     mean, std = (torch.tensor(theirs.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
     pixels = make_inputs(loaded.res)
     torch.testing.assert_close(

@@ -6,6 +6,7 @@ from math import isqrt
 import torch
 from torch import Tensor
 
+from vitrun.errors import ExitCode, UserError
 from vitrun.models.build import build_uninitialized
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping
 from vitrun.models.load_report import LoadReport, describe_model, format_names
@@ -30,6 +31,7 @@ class LoadedModel:
     res: int
     report: LoadReport | None  # None for random weights
     names: tuple[str, ...] = ()  # of the classes, if known
+    commit: str | None = None  # of weights from the Hub by a tag, if it is known
 
 
 def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | None) -> LoadedModel:
@@ -139,10 +141,13 @@ def convert_tensor(
 ) -> Tensor:
     """Return a tensor of the network; resample a position table of another size, and add its name to ``resized``.
 
-    Raise a UserError if the shape does not fit.
+    Raise a UserError if the shape does not fit, or a value is not finite.
     """
     try:
-        tensor = mapping.convert(*[source.weights[name] for name in mapping.theirs]).float().contiguous()
+        tensors = [source.weights[name] for name in mapping.theirs]
+        for name, tensor in zip(mapping.theirs, tensors):
+            check_finite(str(source.weights.path), name, tensor)
+        tensor = mapping.convert(*tensors).float().contiguous()
     except (RuntimeError, IndexError) as error:
         raise weights_error(
             source.weights.path, f"{mapping.theirs[0]} has a shape that does not fit: {error}"
@@ -154,6 +159,16 @@ def convert_tensor(
         return resample_positions(tensor, mapping.ours, source.model, shape[1], resized).contiguous()
     what = f"{format_names(list(mapping.theirs))} gives the shape {tuple(tensor.shape)}, not {tuple(shape)}"
     raise weights_error(source.weights.path, f"these weights are {describe_model(source.model)}, and {what}.")
+
+
+def check_finite(source: str, name: str, tensor: Tensor) -> None:
+    """Raise a UserError (exit code 5) that names a tensor if a value in it is not a finite number."""
+    if tensor.is_floating_point() and (number := int((~tensor.isfinite()).sum())):
+        why = f"{number:,} of the {tensor.numel():,} values of {name} are not finite numbers"
+        raise UserError(
+            f"{source}: {why}: the training that made these weights diverged, or the file is damaged. Use others.",
+            ExitCode.NUMERICS,
+        )
 
 
 def resample_positions(table: Tensor, name: str, model: ViT, rows: int, resized: dict[str, list[str]]) -> Tensor:

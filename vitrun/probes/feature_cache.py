@@ -85,7 +85,8 @@ class FeatureExtractor:
         Two data sets may have the same keys and labels (a corrupted copy of one, another column of images): the options
         of their ``source`` tell them apart, and ``part`` the two of a data set.
         """
-        weights = weights_fingerprint(cast(str, self.recipe.init), self.recipe.runs)
+        fingerprint = weights_fingerprint(cast(str, self.recipe.init), self.recipe.runs)
+        weights = (fingerprint, self.recipe.init_weights, self.loaded.commit)
         view, precision = repr(self.recipe.view), str(self.machine.dtype)
         return weights, repr(source), part, split.fingerprint, self.loaded.res, view, precision
 

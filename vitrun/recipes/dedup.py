@@ -18,6 +18,7 @@ class Dedup(RunRecipe):
     against: Data  # whose test images are looked for
     distance: Annotated[int, Field(ge=0, le=64)]  # maximum Hamming distance of the 128-bit hashes of near-duplicates
     init: str | None  # weights whose features are compared too; None for hashes only
+    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
     similarity: Annotated[float, Field(gt=0, le=1)]  # minimum cosine of the features of near-duplicates
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ class Eval(RunRecipe):
     """Measure the accuracy of a model on a test set."""
 
     init: str
+    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
     data: Data
     bad_images: Literal["stop", "skip"]  # what to do at an unreadable image
     dedup: str | None  # a dedup run against this test set, to evaluate without its duplicates too

@@ -16,6 +16,7 @@ class Fewshot(RunRecipe):
     """Measure frozen features with a linear classifier: closed-form on a few images per class, or trained on all."""
 
     init: str
+    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
     data: Data
     bad_images: Literal["stop", "skip"]  # what to do at an unreadable image
     probe: Literal["ridge", "linear"]

@@ -15,6 +15,7 @@ class Finetune(Training):
     """Adapt pretrained weights to a data set."""
 
     init: str
+    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
     dropout: Fraction | None  # of a ViT; None for that of its pretraining, or 0 if it is not known
     grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out part; empty for that of ``optim``
     decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from; empty for that of ``optim``

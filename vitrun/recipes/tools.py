@@ -39,6 +39,7 @@ class Export:
     """Write weights in the format of another library."""
 
     init: str
+    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
     to: Literal["timm", "hf", "npz", "onnx"]
     path: Path | None  # None for the name of the model, in the working folder
     runs: Path

@@ -55,10 +55,10 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"))
 
 
-def weights_file(checkpoint: Path) -> Path:
-    """Return the file of the weights to use: the EMA if there is one."""
+def weights_file(checkpoint: Path, plain: bool = False) -> Path:
+    """Return the file of the weights to use: the EMA if there is one and ``plain`` is not set."""
     ema = checkpoint / EMA_FILE
-    return ema if ema.exists() else checkpoint / MODEL_FILE
+    return ema if ema.exists() and not plain else checkpoint / MODEL_FILE
 
 
 def load_manifest(checkpoint: Path) -> dict[str, Any]:

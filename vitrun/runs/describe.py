@@ -83,7 +83,7 @@ def list_upstream_data(init: str | None, runs: Path) -> list[str]:
     source = load_saved_recipe(init, runs)
     if source is None:
         known = names.training_data_of(init)
-        return known.split(", ") if known else [Path(init.partition("#")[0]).name]
+        return known.split(", ") if known else [Path(init.rpartition("#")[0] or init).name]
     return [*list_upstream_data(source.get("init"), runs), names.paper_data_name(source["data"])]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,19 @@ from vitrun.runs.run_files import (
     load_recipe,
     load_result,
 )
-from vitrun.runtime.files import sha256_file
+from vitrun.runtime.weights_folder import hash_weights, is_weights_folder
 
-WEIGHTS_SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
-INIT_PREFIXES = ("random:", "timm:", "hf:")  # of names of weights that are not a file here
+WEIGHTS_SUFFIXES = (
+    ".npz",
+    ".safetensors",
+    ".pth.tar",
+    ".pth",
+    ".pt",
+    ".bin",
+    ".ckpt",
+)  # of files; any other is read too
+INIT_PREFIXES = ("random:", "timm:", "hf:", "torchvision:")  # of names of weights that are not a file here
+PINNED_FILE = re.compile(r"(.*)#([0-9a-f]{12})")  # a resolved ``init``: a path, and the first digits of its hash
 HASH_DIGITS = 12  # hex digits of a file's SHA-256 in a resolved ``init``
 
 
@@ -37,29 +47,53 @@ def resolve_init(init: str, runs: Path, command: str) -> str:
         tables.load_model_row(init.removeprefix("random:"))
         return init
     if init.startswith("timm:"):
-        return init
+        return init if "." in init else choose_default_tag(init)
+    if init.startswith("torchvision:"):
+        return init if "." in init else choose_default_weights(init)
     if init.startswith("hf:"):
         return pin_hub_commit(init)
     init = os.path.expanduser(init)
-    path = Path(init.partition("#")[0])
-    if path.name.endswith(WEIGHTS_SUFFIXES) or (path / "config.json").is_file():
+    path, _ = split_pinned_file(init)
+    try:
+        is_weights = path.is_file() or is_weights_folder(path)
+    except OSError as error:  # such as a folder without permission
+        raise UserError(f"init={init}: cannot be read: {error.strerror}.", ExitCode.CHECKPOINT) from None
+    if is_weights or path.name.lower().endswith(WEIGHTS_SUFFIXES):
         return pin_file(init)
-    if path.is_file():
-        raise UserError(
-            f"init={init}: not a file of weights. Their names end in {', '.join(WEIGHTS_SUFFIXES)}.",
-            ExitCode.CHECKPOINT,
-        )
     return find_run(init, runs)
+
+
+def choose_default_tag(init: str) -> str:
+    """Return ``timm:NAME.TAG`` of the weights that timm itself takes for ``timm:NAME``."""
+    from vitrun.models.hub import find_default_tag
+
+    return f"timm:{find_default_tag(init.removeprefix('timm:'))}"
+
+
+def choose_default_weights(init: str) -> str:
+    """Return ``torchvision:NAME.TAG`` of the first weights that torchvision published for ``torchvision:NAME``."""
+    from vitrun.models.torchvision_weights import find_published_weights
+
+    return f"torchvision:{find_published_weights(init.removeprefix('torchvision:')).name}"
+
+
+def split_pinned_file(init: str) -> tuple[Path, str]:
+    """Return the path in ``PATH#HASH``, and the hash, which is empty if there is none. A path may have a # too."""
+    pinned = PINNED_FILE.fullmatch(init)
+    if pinned and not Path(init).exists():
+        return Path(pinned[1]), pinned[2]
+    return Path(init), ""
 
 
 def pin_file(init: str) -> str:
     """Return ``PATH#HASH`` for a file or folder of weights; raise UserError if a given hash is not the file's."""
-    name, _, given = init.partition("#")
-    path = Path(name)
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"init={init}: no such file: {file.absolute()}.", ExitCode.CHECKPOINT)
-    digits = sha256_file(file)[:HASH_DIGITS]
+    path, given = split_pinned_file(init)
+    if not path.exists():
+        raise UserError(f"init={init}: no such file: {path.absolute()}.", ExitCode.CHECKPOINT)
+    try:
+        digits = hash_weights(path)[:HASH_DIGITS]
+    except OSError as error:
+        raise UserError(f"init={init}: cannot be read: {error.strerror}.", ExitCode.CHECKPOINT) from None
     if given and given != digits:
         raise UserError(
             f"init={init}: the file has changed; its SHA-256 now begins with {digits}.", ExitCode.CHECKPOINT
@@ -118,7 +152,7 @@ def find_latest_run(runs: Path, command: str) -> str:
     hint = f"Run the command of {unfinished[0]} again to finish it" if unfinished else "Run `vitrun pretrain` first"
     raise UserError(
         f"init=latest: no finished {' or '.join(commands)} run in {runs.absolute()}. {hint}, or use init=RUN, "
-        "init=FILE.npz, init=timm:TAG, init=hf:ORG/NAME or init=random:MODEL.",
+        "init=FILE, init=timm:TAG, init=hf:ORG/NAME or init=random:MODEL.",
         ExitCode.CHECKPOINT,
     )
 
@@ -138,10 +172,15 @@ def model_name_of(init: str, runs: Path) -> str:
     """Return the name of the model that a resolved ``init`` names."""
     if init.startswith(INIT_PREFIXES):
         return init.partition(":")[2].partition("@")[0]
-    if "#" in init:
-        return Path(init.partition("#")[0]).stem
+    if pinned := PINNED_FILE.fullmatch(init):
+        return strip_suffix(Path(pinned[1]).name)
     recipe = load_saved_recipe(init, runs)
     return recipe["model"]["name"] if recipe else init
+
+
+def strip_suffix(name: str) -> str:
+    """Return the name of a file of weights without its suffix; that of a folder as it is."""
+    return next((name[: -len(end)] for end in WEIGHTS_SUFFIXES if name.lower().endswith(end)), name)
 
 
 def pretraining_recipe(init: str, runs: Path) -> tuple[dict[str, Any] | None, str]:
@@ -181,19 +220,28 @@ def model_row_of(recipe: Recipe) -> str | None:
     return None
 
 
-def find_weights_file(init: str, runs: Path) -> Path | str:
-    """Return the file or folder of a resolved ``init`` (the EMA of a run that has one); tags as they are."""
+def find_weights_file(init: str, runs: Path, init_weights: str = "auto") -> Path | str:
+    """Return the file or folder of a resolved ``init``; tags as they are.
+
+    Of a run with an EMA it is the EMA, or with ``init_weights=plain`` the weights themselves.
+    """
     if init.startswith(INIT_PREFIXES):
         return init
-    if "#" in init:
-        return Path(init.partition("#")[0])
+    if pinned := PINNED_FILE.fullmatch(init):
+        return Path(pinned[1])
     checkpoint = checkpoints.find_newest(runs / init / CHECKPOINTS_FOLDER, lambda _: None, tidy=False)
     if checkpoint is None:
         raise UserError(
             f"init={init}: this run has no weights. If it had a grid or seeds, its log names the final runs that do.",
             ExitCode.CHECKPOINT,
         )
-    return checkpoints.weights_file(checkpoint)
+    if init_weights in ("auto", "plain"):
+        return checkpoints.weights_file(checkpoint, plain=init_weights == "plain")
+    file = checkpoints.weights_file(checkpoint)
+    if init_weights != "ema" or file.name != checkpoints.EMA_FILE:
+        why = f"the run {init} has no such weights: leave it out, or set plain."
+        raise UserError(why, ExitCode.CHECKPOINT, "init_weights", init_weights)
+    return file
 
 
 def weights_fingerprint(init: str, runs: Path) -> str:
@@ -203,7 +251,7 @@ def weights_fingerprint(init: str, runs: Path) -> str:
         return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
     if init.startswith(INIT_PREFIXES):
         return init
-    if "#" in init:
-        return init.partition("#")[2]
+    if pinned := PINNED_FILE.fullmatch(init):
+        return pinned[2]
     file = Path(find_weights_file(init, runs))
     return checkpoints.load_manifest(file.parent)["files"][file.name]["sha256"]

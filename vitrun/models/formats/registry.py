@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from vitrun.models.formats import hugging_face, jax_bit, jax_vit, native, timm_names
+from vitrun.models.formats import hugging_face, jax_bit, jax_vit, native, timm_names, torchvision
 from vitrun.models.formats.mapping import IdentifiedWeights
 from vitrun.models.formats.wrappers import unwrap
 from vitrun.models.tensor_files import Weights, format_keys, weights_error
 
-FORMATS = (native, jax_vit, jax_bit, hugging_face, timm_names)
+FORMATS = (native, jax_vit, jax_bit, hugging_face, timm_names, torchvision)
 
 
 def recognise(weights: Weights, choice: str = "auto") -> IdentifiedWeights:

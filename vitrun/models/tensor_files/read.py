@@ -37,8 +37,8 @@ PART = re.compile(r"-\d{5}-of-(\d{5})\.\w+$")  # how Hugging Face names the part
 def read_weights(path: str | Path) -> Weights:
     """Return the tensors of a file of safetensors, numpy or ``torch.save``, or of a folder of timm or transformers.
 
-    The content tells the format, not the name.  Raise a UserError if
-    there are no tensors, or if reading them could run code.
+    The content tells the format, not the name. Raise a UserError if there are no tensors, or if reading them could run
+    code.
     """
     path = Path(path)
     if path.is_dir():

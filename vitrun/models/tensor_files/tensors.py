@@ -11,7 +11,7 @@ from vitrun.errors import ExitCode, UserError
 Shapes = dict[str, tuple[int, ...]]
 JsonObject = dict[str, Any]  # such as a config.json, whose values depend on the library that wrote it
 MAX_KEYS = 4  # names of tensors in a message
-MAX_KEY_LENGTH = 60  # characters of a name in a message
+MAX_KEY_LENGTH = 40  # characters of a name in a message
 MAX_REASON_LENGTH = 120  # characters of another library's error in a message
 
 

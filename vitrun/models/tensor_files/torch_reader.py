@@ -10,7 +10,7 @@ import shlex
 import types
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from torch import Tensor
 from vitrun.errors import UserError
 from vitrun.models.tensor_files.tensors import Weights, damaged_error, format_keys, weights_error
 
-MAKE_SCALAR = np.float64(0).__reduce__()[0]
+MAKE_SCALAR: Any = np.float64(0).__reduce__()[0]  # numpy's function that makes a scalar of a type and bytes
 # What training programs save beside tensors, and torch does not allow by itself: options, paths, numbers of numpy.
 # All of them are data: to make or to change one runs no code of the file.
-INERT_TYPES = [
+INERT_TYPES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     argparse.Namespace,
     types.SimpleNamespace,
     pathlib.PosixPath,
