@@ -167,16 +167,18 @@ def load(
     res: int | None = None,
     runs: str | Path = "runs",
     seed: int = 0,
+    init_weights: str = "auto",
 ) -> "LoadedModel":
     """Return the network of weights, in eval mode, with its resolution, class names and a report on every tensor.
 
     Args:
         init: What ``init=`` takes: ``latest``, a run, a file, a folder, ``timm:TAG``, ``hf:ORG/NAME``,
-            ``random:MODEL``; or the :class:`Result` of a run.
+            ``torchvision:NAME``, ``random:MODEL``; or the :class:`Result` of a run.
         classes: Put a new zero head of so many classes on; None leaves that of the weights.
         res: Resample the positions for images of this side; None leaves those of the weights.
         runs: The folder that runs are looked up in.
         seed: The seed of ``random:MODEL``.
+        init_weights: Which of several weights in a file: ``auto`` (the averaged), ``ema``, ``plain``, or their name.
     """
     from vitrun.engine import weights
     from vitrun.runs import lookup
@@ -184,7 +186,7 @@ def load(
     folder = Path(init.folder.parent if isinstance(init, Result) else runs)
     resolved = lookup.resolve_init(format_option("init", init), folder, "export")
     weights.check_init(resolved, res)
-    loaded = weights.load_init(resolved, folder, seed, LOGGER.info, classes, res)
+    loaded = weights.load_init(weights.Source(resolved, folder, init_weights), LOGGER.info, seed, classes, res)
     loaded.network.eval()
     return loaded
 

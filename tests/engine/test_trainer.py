@@ -28,7 +28,7 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp
     overrides = ["steps=25", "warmup=5", "optim.lr=0.05", "batch=8", "micro_batch=4", "precision=fp32", "device=cpu"]
     recipe = resolve.resolve_recipe("finetune", [f"init={weights_file}", f"runs={tmp_path}", *overrides])
     run = Run("finetune", recipe, Screen(quiet=True), dry=True)
-    loaded = weights.load_init(recipe, run, recipe.seed)  # with its head, from which the curve starts
+    loaded = weights.load_for_run(recipe, run, recipe.seed)  # with its head, from which the curve starts
     x, y = (
         to_nchw(reference["io/images_nhwc"]),
         torch.from_numpy(reference["io/labels"]).long(),

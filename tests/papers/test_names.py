@@ -42,6 +42,7 @@ PUBLIC = [
     ("timm:vit_base_patch16_224.orig_in21k", "B/16", "ImageNet-21k", "paper_table3"),
     ("timm:vit_base_patch16_384.augreg_in21k_ft_in1k", "B/16", "ImageNet-21k, ImageNet", "augreg"),
     ("timm:vit_base_patch16_clip_224.openai", "timm:vit_base_patch16_clip_224.openai", None, None),
+    ("torchvision:vit_b_16.IMAGENET1K_V1", "B/16", "ImageNet", None),
     ("timm:resnetv2_50x1_bit.goog_in21k", "R50x1", "ImageNet-21k", None),
     ("timm:swin_base_patch4_window12_384.ms_in22k_ft_in1k", "Swin-B", "ImageNet-21k, ImageNet", None),
     ("timm:convnext_tiny.fb_in1k", "ConvNeXt-T", "ImageNet", None),

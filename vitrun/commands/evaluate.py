@@ -30,7 +30,7 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     weights.check_init(recipe.init, recipe.res)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
     duplicates = find_duplicates(recipe, recipe.dedup, test) if recipe.dedup else None
-    loaded = weights.load_init(recipe, run, res=recipe.res)
+    loaded = weights.load_for_run(recipe, run)
     network = match_classes(loaded, test, recipe.init, recipe.data.name)
     check_class_names(loaded.names, test, recipe.init, run.warn)
     if network is not loaded.network and test.imagenet_labels is not None:

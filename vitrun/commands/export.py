@@ -24,7 +24,7 @@ def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
     """Write the network of ``recipe.init``, with a model card; return its ``path`` and the code to ``load`` it."""
     path = recipe.path or Path(f"{model_name_of(recipe.init, recipe.runs)}.{recipe.to}")
     code = HOW_TO_LOAD[recipe.to].format(path=path)
-    loaded = weights.load_init(recipe, screen)
+    loaded = weights.load_init(weights.Source(recipe.init, recipe.runs, recipe.init_weights), screen.log)
     card = build_model_card(recipe, loaded.res, code)
     export_model(loaded.network, loaded.res, recipe.to, path, card, loaded.names)
     screen.log(f"Written to {path}. Load it with {code}")

@@ -33,7 +33,7 @@ def finetune_once(
     train, test = open_training_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
     objective.check_data(train, test)
     classes = len(train.classes)
-    loaded = weights.load_init(recipe, run, recipe.seed, classes=classes, res=recipe.res)
+    loaded = weights.load_for_run(recipe, run, recipe.seed, classes)
     loaded = replace(models.with_dropout(loaded, recipe.dropout), names=train.classes)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine)
     return trainer.rehearse() if run.dry else trainer.train()

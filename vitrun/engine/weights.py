@@ -1,13 +1,24 @@
 """Load the weights that ``init`` names: of a run, a file or a tag, or random ones for comparison."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
 import torch
 
 from vitrun import models
-from vitrun.recipes import DEFAULT_RES, Dedup, Eval, Export, Fewshot, Finetune, tables
+from vitrun.recipes import DEFAULT_RES, Dedup, Eval, Fewshot, Finetune, tables
 from vitrun.runs.lookup import find_weights_file, load_saved_recipe
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed, random
-from vitrun.runtime.console import Screen
+
+
+class Source(NamedTuple):
+    """Where weights are: a resolved ``init``, the folder of runs, and which of several weights (``init_weights``)."""
+
+    init: str
+    runs: Path
+    choice: str = "auto"
 
 
 def check_init(init: str, res: int | None = None) -> None:
@@ -18,33 +29,37 @@ def check_init(init: str, res: int | None = None) -> None:
         models.check_model(tables.load_model_row(init.removeprefix("random:")), res or DEFAULT_RES)
 
 
-def load_init(
-    recipe: Finetune | Fewshot | Eval | Dedup | Export,
-    output: Run | Screen,
-    seed: int = 0,
-    classes: int | None = None,
-    res: int | None = None,
+def load_for_run(
+    recipe: Finetune | Fewshot | Eval | Dedup, run: Run, seed: int = 0, classes: int | None = None
 ) -> models.LoadedModel:
-    """Return the network of a recipe's ``init``; log which tensors were loaded, resized, dropped and are new.
+    """Return the network of a recipe's ``init`` at its resolution; record the commit of weights from the Hub."""
+    source = Source(recipe.init or "", recipe.runs, recipe.init_weights)
+    loaded = load_init(source, run.log, seed, classes, recipe.res)
+    if loaded.commit:
+        run.update_about(weights_commit=loaded.commit)
+    return loaded
 
-    ``classes`` puts a new zero head on; ``res`` resamples the position table. None leaves either unchanged. A run
-    records the commit of weights from the Hub in ``about.json``.
+
+def load_init(
+    source: Source, log: Callable[[str], None], seed: int = 0, classes: int | None = None, res: int | None = None
+) -> models.LoadedModel:
+    """Return the network of a resolved ``init``; log which tensors were loaded, resized, dropped and are new.
+
+    ``classes`` puts a new zero head on; ``res`` resamples the position table. None leaves either unchanged.
     """
-    init = recipe.init or ""
+    init, runs, choice = source
     if init.startswith("random:"):
         model = tables.load_model_row(init.removeprefix("random:"))
         torch.manual_seed(random.derive_seed(seed, "weights"))
         res = res or DEFAULT_RES
-        output.log(f"weights: {model.name} at {res} px, untrained, drawn from seed {seed}")
+        log(f"weights: {model.name} at {res} px, untrained, drawn from seed {seed}")
         network = models.build(model, classes or 1, res)
         return models.LoadedModel(network, model, classes or 1, res, None)
-    source = find_weights_file(init, recipe.runs, recipe.init_weights)
-    is_run = load_saved_recipe(init, recipe.runs) is not None  # of whose files init_weights has chosen one
+    file = find_weights_file(init, runs, choice)
+    is_run = load_saved_recipe(init, runs) is not None  # of whose files init_weights has chosen one
     with distributed.rank_zero_first():
-        loaded = models.load(source, classes, res, "auto" if is_run else recipe.init_weights)
-    output.log(f"weights: {loaded.model.name} at {loaded.res} px from {init}")
+        loaded = models.load(file, classes, res, "auto" if is_run else choice)
+    log(f"weights: {loaded.model.name} at {loaded.res} px from {init}")
     for line in loaded.report.lines() if loaded.report else ():
-        output.log(f"  {line}")
-    if loaded.commit and isinstance(output, Run):
-        output.update_about(weights_commit=loaded.commit)
+        log(f"  {line}")
     return loaded

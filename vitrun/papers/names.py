@@ -16,7 +16,8 @@ TIMM_TAG = r"\.(orig|augreg2?|goog|ms|fb)_"  # in timm's names
 TRAINING_DATA = (  # pattern of a tag, file or repository -> the data sets that the weights were trained on, in order
     (rf"{TIMM_TAG}in2[12]k_ft_in1k|-i21k-.*--imagenet2012|hf:google/vit-[^@]*(224|384)(@|$)", "ImageNet-21k, ImageNet"),
     (rf"{TIMM_TAG}in2[12]k(@|$)|-i21k-|hf:google/vit-.*-in21k|/imagenet21k/|BiT-M-", "ImageNet-21k"),
-    (rf"{TIMM_TAG}in1k|-i1k-|BiT-S-", "ImageNet"),
+    (rf"{TIMM_TAG}in1k|-i1k-|BiT-S-|torchvision:vit_\w+\.IMAGENET1K_V1", "ImageNet"),
+    (r"torchvision:vit_\w+\.IMAGENET1K_SWAG", "IG-3.6B, ImageNet"),  # arXiv 2201.08371
 )
 PRETRAINING_PROTOCOLS = (  # pattern of a tag, file or repository -> the protocol of pretraining
     (r"\.orig_|hf:google/vit-|/imagenet21k/ViT-", "paper_table3"),

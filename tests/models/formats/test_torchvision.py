@@ -1,15 +1,17 @@
 """torchvision's vision transformers, in a file and by name."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 import torch
-from torchvision.models import VisionTransformer, vision_transformer
+from torchvision.models import VisionTransformer, get_model_weights, list_models
 
 from helpers.networks import compute_logits, make_inputs
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import torchvision_weights
+from vitrun.recipes import tables
 from vitrun.runs import lookup
 
 SIZE = {"image_size": 32, "patch_size": 8, "num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768}
@@ -50,33 +52,47 @@ def test_a_file_of_torchvision_gives_its_logits(tmp_path, theirs, published):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """Return torch's cache of downloads, without a network."""
+def published(tmp_path, monkeypatch):
+    """Return a file in torch's cache that stands for published weights, without a network."""
+    (tmp_path / "checkpoints").mkdir()
+    network = VisionTransformer(**SIZE, num_classes=5)
+    torch.nn.init.ones_(network.heads.head.weight)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    digits = hashlib.sha256((tmp_path / "w.pth").read_bytes()).hexdigest()[:8]
+    path = (tmp_path / "w.pth").rename(tmp_path / "checkpoints" / f"vit_b_16-{digits}.pth")
+    weights = replace(torchvision_weights.find_published_weights("vit_b_16"), url=f"https://example.org/{path.name}")
 
-    def refuse(url, path, *_, **__):
-        raise OSError(f"no network for {url}")
+    def refuse(url, *_, **__):
+        raise OSError("there is no network")
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    (tmp_path / "checkpoints").mkdir()
-    return tmp_path / "checkpoints"
+    monkeypatch.setattr(torchvision_weights, "find_published_weights", lambda name: weights)
+    return path
 
 
-def test_every_published_weights_of_a_vit_have_an_address_with_a_hash():
-    names = [f"{model}.{weights.name}" for model in MODELS for weights in torchvision_models(model)]
-    found = [torchvision_weights.find_published_weights(name) for name in names]
-    assert len(found) == 10 and [weights.name for weights in found] == names
+def test_weights_by_name_come_from_the_cache_of_torch_if_their_hash_is_the_published_one(published):
+    loaded = models.load("torchvision:vit_b_16")
+    assert loaded.model.gelu == "exact" and not loaded.report.notes
+    published.write_bytes(published.read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"no network.*https://example.org/{published.name}.*init=FILE") as error:
+        models.load("torchvision:vit_b_16")
+    assert error.value.status == ExitCode.CHECKPOINT
+
+
+def test_published_weights_are_those_of_the_table_of_models_and_have_an_address_with_a_hash():
+    listed = [name for row in tables.list_group_files("model") for name in tables.load_model_info(row).weights]
+    listed = {name.partition(":")[2] for name in listed if name.startswith("torchvision:")}
+    known = {f"{model}.{w.name}" for model in list_models(include="vit_*") for w in get_model_weights(model)}
+    found = [torchvision_weights.find_published_weights(name) for name in known]
+    assert listed == known == {weights.name for weights in found}
     assert all(torchvision_weights.HASH_IN_URL.search(weights.url) for weights in found)
 
 
-MODELS = ("vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32", "vit_h_14")
-
-
-def torchvision_models(model):
-    return vision_transformer.get_model_weights(model) if hasattr(vision_transformer, "get_model_weights") else get(model)
-
-
-def get(model):
-    from torchvision.models import get_model_weights
-
-    return get_model_weights(model)
+def test_a_name_without_weights_takes_the_default_of_torchvision(tmp_path):
+    for name, full in (("vit_b_16", "vit_b_16.IMAGENET1K_V1"), ("vit_h_14", "vit_h_14.IMAGENET1K_SWAG_E2E_V1")):
+        assert lookup.resolve_init(f"torchvision:{name}", tmp_path, "finetune") == f"torchvision:{full}"
+    for name, hint in (("vit_b_61", "vit_b_16"), ("vit_b_16.V1", "IMAGENET1K_SWAG_E2E_V1"), ("resnet50", "vit_b_16")):
+        with pytest.raises(UserError, match=hint) as error:
+            torchvision_weights.find_published_weights(name)
+        assert error.value.status == ExitCode.CHECKPOINT
