@@ -18,7 +18,7 @@ import numpy as np
 from vitrun.config import resolve
 from vitrun.data import sampler
 from vitrun.data.sources import registry
-from vitrun.data.sources.shards import index
+from vitrun.data.sources.shards import index, samples
 
 PATTERN, BATCH, CLASSES = "made-up-{:04d}.tar", 4096, 21841
 
@@ -46,7 +46,9 @@ def write_empty_shards(root: Path, images: int, shards: int) -> None:
         (root / name).touch()
     per_shard = np.diff(np.linspace(0, images, shards + 1).astype(int)).tolist()
     index.write_index(
-        index.index_folder(root, names, "cls"), names, (make_samples(n, number) for n, number in enumerate(per_shard))
+        index.index_folder(root, names, samples.Wanted()),
+        names,
+        (make_samples(n, number) for n, number in enumerate(per_shard)),
     )
 
 

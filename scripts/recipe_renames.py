@@ -32,6 +32,8 @@ ADDED: dict[str, Any] = {
     "model.gelu": "tanh",
     "model.epsilon": 1e-6,
     "model.norm_pre": False,
+    "data.image": None,
+    "against.image": None,
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 NEW: dict[str, list[str]] = {

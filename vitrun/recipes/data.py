@@ -129,7 +129,8 @@ class Shards(DescribedDataset):
     path: Path | None  # None for a folder in the user's cache
     train: str  # the training shards: a file or a URL with {000..127}, or files with *
     test: str
-    label: str  # "cls" for the member of that name; any other name is a field of the json member
+    image: str | None  # the extension of the image in a sample, such as left.jpg; None for the only image
+    label: str  # the extension of the member with the class, such as cls; else a field of the json member
     buffer: (
         PositiveInt  # images shuffled together: a larger buffer mixes better, a smaller one reads fewer shards at once
     )

@@ -10,9 +10,12 @@ import torch
 
 from helpers.overrides import TINY
 from helpers.tars import expect_data_error, make_coloured_image, make_sample, open_shards, write_tar
+from vitrun import data
+from vitrun.config import resolve
 from vitrun.data.sources.shards.locate import expand_ranges
 from vitrun.errors import UserError
 from vitrun.runs import run
+from vitrun.runtime.console import Screen
 
 
 def test_images_labels_and_names_are_read_from_shards(tmp_path):
@@ -129,6 +132,13 @@ WRONG = [
         "train.tar/a has the label 5. Set the number of classes: data.classes=6",
     ),
     ([("a.png", b"<html>"), ("a.cls", b"1")], [], "train.tar/a is not a readable image"),
+    ([ONE[0], ("b.png", b""), ONE[1], ("b.cls", b"1")], [], "the files of a are not side by side"),
+    ([("a.jpg", b""), *ONE], [], "a has several images: choose one of jpg, png by data.image=jpg"),
+    ([("a.left.png", b""), ("a.right.png", b""), ("a.cls", b"1")], [], "Name what to read: data.image=left.png"),
+    ([("a.in.jpg", b""), ("a.out.cls", b"1")], [], "data.image=in.jpg data.label=out.cls"),
+    ([(f"a.v1.{n}.{e}", b"1") for n in "01" for e in ("jpg", "cls")], [], "name ends at its first dot"),
+    ([("a.png", b""), ("a.txt", b"1")], [], "Choose where its number is: data.label=txt"),
+    (ONE, ["data.image=jpg"], "a has no jpg, which data.image names: it has png, cls"),
 ]
 
 
@@ -159,3 +169,17 @@ def test_the_sizes_that_timm_wrote_are_checked(shards):
     assert "train-1.tar has 7 images, but _info.json says 8" in expect_data_error(shards)
     (shards / "_info.json").write_text("[]")
     assert "format of timm" in expect_data_error(shards)
+
+
+def test_an_option_names_the_member_of_several_and_what_is_not_read_is_counted(tmp_path, capfd):
+    image = make_coloured_image(3)
+    sample = [("a.left.png", image), ("a.right.png", b"?"), ("a.txt", b" 02\n")]
+    write_tar(tmp_path / "train.tar", [("README.md", b"hello"), ("__meta__.json", b"{}"), *sample])
+    recipe = resolve.resolve_recipe(
+        "pretrain",
+        ["data=shards", f"data.path={tmp_path}", "data.classes=5", "data.image=left.png", "data.label=txt"],
+    )
+    for _ in range(2):  # with the index and without
+        split = data.open_split(recipe.data, "train", Screen())
+        assert split.labels.tolist() == [2] and (split.pixels[0, 0] == 21).all()
+        assert "files in the shards that are not read: 2, such as train.tar/README.md" in capfd.readouterr().out

@@ -34,3 +34,31 @@ def test_a_damaged_header_never_causes_an_endless_loop(tmp_path):
                 assert len(list(tar.read_members(io.BytesIO(bytes(changed)), len(changed)))) <= 3
             except ValueError as error:
                 assert str(error)
+
+
+def read_names(content: bytes) -> list[str]:
+    """Return the names of a tar's files."""
+    return [name for name, _, _ in tar.read_members(io.BytesIO(content), len(content))]
+
+
+def test_archives_one_behind_the_other_are_read_to_the_end(tmp_path):
+    parts = [write_tar(tmp_path / f"{n}.tar", [(f"{n}.jpg", b"x" * 700)]).read_bytes() for n in range(3)]
+    assert read_names(b"".join(parts)) == ["0.jpg", "1.jpg", "2.jpg"]
+    short = [part[: 512 + 1024 + 1024] for part in parts]  # as Go's and Rust's writers end: no record is filled up
+    assert read_names(b"".join(short)) == ["0.jpg", "1.jpg", "2.jpg"]
+    assert read_names(short[0][:-512]) == ["0.jpg"]
+
+
+def test_what_lies_behind_an_end_mark_is_refused_unless_it_is_an_archive(tmp_path):
+    files = [(f"{n}.jpg", b"x" * 9000) for n in range(6)]
+    content, step = write_tar(tmp_path / "a.tar", files).read_bytes(), 512 + 9216
+    damaged = {
+        "unfinished download": content[: 2 * step] + bytes(4 * step),
+        "more than 10,752 zeros": content + bytes(2**20),
+        "no second archive: it is damaged": content[:step] + bytes(512) + content[step + 512 :],
+        "end mark at byte 9728, but 38912": content[:step] + bytes(step) + content[2 * step : 6 * step],
+        "no second archive": content + b"<html>",
+    }
+    for message, blocks in damaged.items():
+        with pytest.raises(ValueError, match=message):
+            read_names(blocks)

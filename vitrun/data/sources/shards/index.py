@@ -3,28 +3,20 @@
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
-from vitrun.data.sources.shards.tar import read_members
+from vitrun.data.sources.shards.samples import PassedOver, Sample, Wanted, read_samples
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
 from vitrun.runtime.files import write_atomic
 
-INDEX_FORMAT = 1  # a new number makes vitrun scan all shards again
+INDEX_FORMAT = 2  # a new number makes vitrun scan all shards again
 ARRAYS = ("starts", "offsets", "sizes", "labels", "letters", "ends")
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
-MEMBER_NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")  # a sample's name ends at the first dot, as in WebDataset
 INDEX_FOLDER = ".vitrun-index"  # the folder beside the shards
-
-Sample = tuple[str, int, int, list[int]]  # name, offset, size and labels of an image
 
 
 @dataclass(frozen=True)
@@ -38,6 +30,7 @@ class Index:
     letters: np.ndarray  # uint8, the names of all images, concatenated
     ends: np.ndarray  # [N] int64, end of each name in `letters`
     fingerprint: str  # of names, labels and sizes, not of paths and times
+    passed_over: PassedOver  # the files in the shards that are not read
 
     def name(self, image: int) -> str:
         """Return the name of an image in its shard."""
@@ -49,36 +42,43 @@ class Index:
         return int(np.searchsorted(self.starts, image, side="right")) - 1
 
 
-def open_index(root: Path, shards: Sequence[str], label: str, tick: Callable[[], None] = lambda: None) -> Index:
+def open_index(root: Path, shards: Sequence[str], wanted: Wanted, tick: Callable[[], None] = lambda: None) -> Index:
     """Return the index of ``shards`` in ``root``, with memory-mapped arrays; scan the shards if there is none.
 
     The scan calls ``tick`` before each shard.
     """
-    folder = index_folder(root, shards, label)
+    folder = index_folder(root, shards, wanted)
+    passed_over = PassedOver()
 
     def scan() -> Iterator[list[Sample]]:
         for shard in shards:
             tick()
-            yield scan_shard(root / shard, label)
+            yield scan_shard(root / shard, wanted, passed_over)
 
     if not folder.is_dir():
-        write_index(folder, shards, scan())
+        write_index(folder, shards, scan(), passed_over)
     try:
         arrays = {name: np.asarray(np.load(folder / f"{name}.npy", "r", allow_pickle=False)) for name in ARRAYS}
-        return Index(**arrays, fingerprint=(folder / "fingerprint").read_text(encoding="ascii"))
-    except (OSError, ValueError) as error:
+        passed_over = PassedOver(**json.loads((folder / "passed_over.json").read_text(encoding="utf-8")))
+        fingerprint = (folder / "fingerprint").read_text(encoding="ascii")
+        return Index(**arrays, fingerprint=fingerprint, passed_over=passed_over)
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"The index {folder} is damaged ({error}): delete it, and it is made again.", ExitCode.DATA
         ) from None
 
 
-def index_folder(root: Path, shards: Sequence[str], label: str) -> Path:
+def index_folder(root: Path, shards: Sequence[str], wanted: Wanted) -> Path:
     """Return the folder of an index, named by a hash of the shards' names, sizes and times.
 
     It is next to the shards if that folder is writable, else in the user's cache.
     """
     states = [(root / shard).stat() for shard in shards]
-    facts = [INDEX_FORMAT, label, [(s, state.st_size, state.st_mtime_ns) for s, state in zip(shards, states)]]
+    facts = [
+        INDEX_FORMAT,
+        *astuple(wanted),
+        [(s, state.st_size, state.st_mtime_ns) for s, state in zip(shards, states)],
+    ]
     parent = root / INDEX_FOLDER if os.access(root, os.W_OK) else user_cache_folder() / "index"
     return parent / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -88,7 +88,9 @@ def user_cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrun"
 
 
-def write_index(folder: Path, shards: Sequence[str], shard_samples: Iterable[list[Sample]]) -> None:
+def write_index(
+    folder: Path, shards: Sequence[str], shard_samples: Iterable[list[Sample]], passed_over: PassedOver = PassedOver()
+) -> None:
     """Write the index made of the samples of each shard; the folder appears whole or not at all."""
     parts = [pack_samples(samples) for samples in track_progress(shard_samples, len(shards), "shards indexed")]
     columns = [np.concatenate([part[i] for part in parts]) for i in range(4)]
@@ -98,24 +100,28 @@ def write_index(folder: Path, shards: Sequence[str], shard_samples: Iterable[lis
     starts = np.cumsum([0, *(len(part[0]) for part in parts)])
     labels = labels[:, 0] if width == 1 else labels
     arrays = dict(zip(ARRAYS, (starts, offsets, sizes, labels, letters, np.cumsum(lengths, dtype=np.int64))))
-    write_arrays(folder, arrays, fingerprint_arrays(shards, arrays))
+    texts = {"fingerprint": fingerprint_arrays(shards, arrays), "passed_over.json": json.dumps(asdict(passed_over))}
+    write_arrays(folder, arrays, texts)
 
 
-def write_arrays(folder: Path, arrays: dict[str, np.ndarray], code: str) -> None:
-    """Write arrays and fingerprint; if another process has written the same folder meanwhile, leave that one."""
+def write_arrays(folder: Path, arrays: dict[str, np.ndarray], texts: dict[str, str]) -> None:
+    """Write arrays and short texts; if another process has written the same folder meanwhile, leave that one."""
 
     def write(partial: Path) -> None:
         partial.mkdir(parents=True)
         for name, array in arrays.items():
             np.save(partial / f"{name}.npy", array)
-        (partial / "fingerprint").write_text(code, encoding="ascii")
+        for name, text in texts.items():
+            (partial / name).write_text(text, encoding="utf-8")
 
     try:
         write_atomic(folder, write)
     except OSError as error:
         if not folder.is_dir():
             raise UserError(
-                f"The index {folder} cannot be written: {error.strerror}. Make room for it.", ExitCode.SPACE
+                f"The index {folder} cannot be written: {error.strerror}. Make room for it, or make that folder "
+                "writable.",
+                ExitCode.SPACE,
             ) from None
 
 
@@ -142,59 +148,16 @@ def fingerprint_arrays(shards: Sequence[str], arrays: dict[str, np.ndarray]) -> 
     return code.hexdigest()[:16]
 
 
-def scan_shard(shard: Path, label: str) -> list[Sample]:
+def scan_shard(shard: Path, wanted: Wanted, passed_over: PassedOver) -> list[Sample]:
     """Return the samples of a shard; raise a UserError that says what is wrong in it."""
     try:
         with open(shard, "rb") as file:
-            samples = list(read_samples(file, shard.stat().st_size, label))
+            here = PassedOver()
+            samples = list(read_samples(file, shard.stat().st_size, wanted, here))
     except (OSError, ValueError) as error:
         raise UserError(f"The shard {shard} cannot be used: {error}.", ExitCode.DATA) from None
     if not samples:
         raise UserError(f"The shard {shard} cannot be used: it has no images.", ExitCode.DATA)
+    passed_over.count += here.count
+    passed_over.example = passed_over.example or here.example and f"{shard.name}/{here.example}"
     return samples
-
-
-def read_samples(file: BinaryIO, size: int, label: str) -> Iterator[Sample]:
-    """Yield the samples of a tar: consecutive files with the same name up to the first dot."""
-    members = (
-        (match[1], match[2], offset, length)
-        for name, offset, length in read_members(file, size)
-        if (match := MEMBER_NAME.fullmatch(name))
-    )
-    for key, group in groupby(members, key=itemgetter(0)):
-        parts: dict[str, tuple[int, int]] = {}
-        for _, extension, offset, length in group:
-            if extension.lower() in parts:
-                raise ValueError(f"{key}.{extension} is in it twice")
-            parts[extension.lower()] = offset, length
-        image = next((parts[extension] for extension in IMAGE_EXTENSIONS if extension in parts), None)
-        if image is None:
-            raise ValueError(
-                f"{key} has no image: it has {', '.join(parts)}, but none of {', '.join(IMAGE_EXTENSIONS)}"
-            )
-        member = "cls" if label == "cls" else "json"
-        if member not in parts:
-            raise ValueError(
-                f"{key} has no label: it has {', '.join(parts)}, but no {member}. Set data.label=cls for the member of "
-                "that name, or data.label=NAME for a field of the json member"
-            )
-        offset, length = parts[member]
-        file.seek(offset)
-        yield key, *image, parse_classes(file.read(length), key, label)
-
-
-def parse_classes(content: bytes, key: str, label: str) -> list[int]:
-    """Return the labels of a sample: the number in its ``cls``, or a number or list in a field of its json."""
-    try:
-        value: object = int(content) if label == "cls" else json.loads(content)
-    except (ValueError, RecursionError):
-        value = content[:40].decode("utf-8", "replace")
-    if label != "cls":
-        if not isinstance(value, dict) or label not in value:
-            fields = f"it has {', '.join(value)}" if isinstance(value, dict) else "it is not a json object"
-            raise ValueError(f"{key}.json has no field {label!r}: {fields}. Name the field of the labels: data.label=")
-        value = value[label]
-    values = value if isinstance(value, list) else [value]
-    if not values or any(type(number) is not int or not 0 <= number < 2**31 for number in values):
-        raise ValueError(f"the label of {key} is {value!r}, but must be an integer from 0")
-    return list(dict.fromkeys(values))

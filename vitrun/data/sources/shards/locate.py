@@ -9,6 +9,7 @@ from pathlib import Path
 from vitrun import recipes
 from vitrun.data.sources.messages import abbreviate
 from vitrun.data.sources.shards import download, index
+from vitrun.data.sources.shards.samples import Wanted
 from vitrun.errors import ExitCode, UserError
 
 BRACE_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -57,7 +58,7 @@ def has_index(data: recipes.Shards, part: str) -> bool:
         if not all((root / shard).exists() for shard in shards):
             return False
     check_shards_exist(data, root, shards, pattern)
-    return index.index_folder(root, shards, data.label).is_dir()
+    return index.index_folder(root, shards, Wanted(data.label, data.image)).is_dir()
 
 
 def list_shards(data: recipes.Shards, pattern: str) -> list[str]:

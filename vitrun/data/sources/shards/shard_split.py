@@ -14,6 +14,7 @@ from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.shards import download, index
 from vitrun.data.sources.shards.index import Index
 from vitrun.data.sources.shards.locate import check_shards_exist, locate_shards
+from vitrun.data.sources.shards.samples import Wanted
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
@@ -53,7 +54,10 @@ def open_shards(data: recipes.Shards, part: str, screen: Screen, tick: Callable[
     if recipes.is_url(pattern):
         shards = download.download_missing(shards, root, tick)
     check_shards_exist(data, root, shards, pattern)
-    images = index.open_index(root, shards, data.label, tick)
+    images = index.open_index(root, shards, Wanted(data.label, data.image), tick)
+    if images.passed_over.count:
+        others = images.passed_over
+        screen.log(f"data: files in the shards that are not read: {others.count:,}, such as {others.example}")
     keys = ShardKeys(shards, images)
     check_shard_lengths(root, shards, images)
     check_image_count(data, part, len(keys))

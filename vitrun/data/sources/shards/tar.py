@@ -8,22 +8,28 @@ EMPTY_BLOCK = bytes(BLOCK)
 REGULAR_FILE_TYPES = (b"0", b"\0", b"7")  # type flags of regular files
 METADATA_TYPES = (b"x", b"L", b"g", b"K")  # pax header, GNU long name, global pax header, GNU long link
 TRUNCATED = "it is truncated: download or make it again"
+RECORD = 20 * BLOCK  # what tar and Python's tarfile fill up with zeros behind the end mark
+MOST_ZEROS = RECORD + BLOCK  # two empty blocks, the first of which may be the last of a record
 
 
 def read_members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
     """Yield name, offset and size of each regular file in a tar of ``size`` bytes.
 
-    Raise ValueError if it is not a tar, damaged or truncated.
+    Several archives one behind the other, as ``cat a.tar b.tar`` makes them, are read as one. Raise ValueError if it
+    is not a tar, damaged or truncated, or if something else lies behind the end mark.
 
     The layout is POSIX.1-2001's (``pax``, "ustar Interchange Format"), with the long names of pax and of GNU tar.
     """
-    at = 0
+    at = first = 0  # the next header, and that of this archive
     metadata: dict[str, str] = {}
     while True:
         file.seek(at)
         header = file.read(BLOCK)
         if header == EMPTY_BLOCK:
-            return
+            first = at = find_next_archive(file, first, at, size)
+            if at == size:
+                return
+            continue
         if len(header) < BLOCK:
             raise ValueError(TRUNCATED)
         if not has_valid_checksum(header):
@@ -44,6 +50,32 @@ def read_members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
                 yield metadata.get("path") or parse_name(header), at, length
             metadata = {}
         at += -(-length // BLOCK) * BLOCK
+
+
+def find_next_archive(file: BinaryIO, first: int, end: int, size: int) -> int:
+    """Return where the archive behind the end mark at ``end`` begins, ``size`` if there is none.
+
+    ``first`` is where the archive that ends begins. Raise ValueError if the zeros are no end mark, such as those of an
+    unfinished download, or if what lies behind them is no archive.
+    """
+    file.seek(end)
+    behind = file.read(MOST_ZEROS + BLOCK)
+    zeros = len(behind) - len(behind.lstrip(b"\0"))
+    if zeros == size - end <= MOST_ZEROS:
+        return size
+    if zeros > MOST_ZEROS:
+        raise ValueError(
+            f"it has more than {MOST_ZEROS:,} zeros from byte {end} on, as an unfinished download or a damaged disk "
+            f"leaves them: download it again. If it ends there: truncate -s {end + RECORD} FILE"
+        )
+    zeros -= zeros % BLOCK
+    header, mark = behind[zeros : zeros + BLOCK], zeros == 2 * BLOCK or (end + zeros - first) % RECORD == 0
+    if len(header) == BLOCK and zeros >= 2 * BLOCK and mark and has_valid_checksum(header):
+        return end + zeros
+    raise ValueError(
+        f"it has an end mark at byte {end}, but {size - end - zeros} bytes behind it that are no second archive: it is "
+        "damaged, or something was appended. Download or make it again"
+    )
 
 
 def has_valid_checksum(header: bytes) -> bool:
