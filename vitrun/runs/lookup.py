@@ -19,7 +19,7 @@ from vitrun.runs.run_files import (
     load_recipe,
     load_result,
 )
-from vitrun.runtime.weights_folder import hash_weights, is_weights_folder
+from vitrun.runtime.weights_folder import WEIGHTS_FILES, hash_weights, is_weights_folder
 
 WEIGHTS_SUFFIXES = (
     ".npz",
@@ -109,6 +109,8 @@ def find_run(init: str, runs: Path) -> str:
             raise UserError(
                 f"init={init} is not in runs={runs}. Use runs={path.parent} init={path.name}", ExitCode.CHECKPOINT
             )
+        if path.is_dir():
+            raise UserError(f"init={init}: {explain_folder(path)}", ExitCode.CHECKPOINT)
         known = [run.name for run in find_finished_runs(runs) if has_weights(run)]
         hint = suggest(init, known) if known else f"There is no finished run in {runs.absolute()}."
         raise UserError(
@@ -120,6 +122,13 @@ def find_run(init: str, runs: Path) -> str:
             f"init={init}: this run is not finished. Run its command again to finish it.", ExitCode.CHECKPOINT
         )
     return folder.name
+
+
+def explain_folder(path: Path) -> str:
+    """Return why a folder is not one of weights: what it should have, and the files in it that may be weights."""
+    files = [file.name for file in sorted(path.iterdir()) if file.name.lower().endswith(WEIGHTS_SUFFIXES)]
+    hint = f"Give one of its files: {', '.join(files[:3])}." if files else "Give a file of weights, or another folder."
+    return f"this folder has neither {RECIPE_FILE} of a run nor config.json with {' or '.join(WEIGHTS_FILES)}. {hint}"
 
 
 def pin_hub_commit(init: str) -> str:

@@ -46,7 +46,8 @@ def weights_error(path: Path, why: str) -> UserError:
 
 def damaged_error(path: Path, kind: str, error: Exception) -> UserError:
     """Return a UserError for a truncated or overwritten file, on which readers fail with errors of any class."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:MAX_REASON_LENGTH].rstrip(".")
+    text = str(error).rpartition("WeightsUnpickler error: ")[2]  # what torch found, without its advice before that
+    reason = (text.strip().splitlines() or [type(error).__name__])[0][:MAX_REASON_LENGTH].rstrip(".")
     return weights_error(path, f"this is not a complete {kind}: {reason}.")
 
 

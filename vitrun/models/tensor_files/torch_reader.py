@@ -4,8 +4,8 @@ import argparse
 import io
 import json
 import pathlib
-import pickle
 import pickletools
+import re
 import shlex
 import types
 import warnings
@@ -36,6 +36,7 @@ INERT_TYPES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
 ]
 WRAPPING_KEYS = ("state_dict", "model_state_dict", "model", "module", "network")  # under which a file has its tensors
+FOREIGN_CLASS = re.compile("GLOBAL|allowlist|safe_globals")  # in torch's error for a class that is not data
 MAX_DEPTH = 8  # of dicts in dicts; more is a dict that contains itself
 UNSAFE_SHOWN = 3  # classes in a message
 
@@ -79,7 +80,7 @@ def explain_failure(path: Path, error: Exception) -> UserError:
         unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
     except Exception:
         return damaged_error(path, "file of torch.save", error)
-    if not unsafe and not isinstance(error, pickle.UnpicklingError):
+    if not unsafe and not FOREIGN_CLASS.search(str(error)):
         return damaged_error(path, "file of torch.save", error)
     classes = ", ".join(name.rpartition(".")[2] for name in sorted(unsafe)[:UNSAFE_SHOWN]) or "other objects"
     more = f" and {len(unsafe) - UNSAFE_SHOWN} more classes" if len(unsafe) > UNSAFE_SHOWN else ""
