@@ -50,7 +50,7 @@ def test_a_file_says_in_one_line_what_is_assumed(tmp_path):
     ("name", "shape", "reason"),
     [
         ("patch_embed.proj.weight", (192, 3, 16, 8), "its patches are 16x8 pixels"),
-        ("patch_embed.proj.weight", (192, 1, 8, 8), "in_chans=1"),
+        ("patch_embed.proj.weight", (192, 1, 8, 8), "1 channel; "),
         ("pos_embed", (1, 13, 192), "13 rows, which is no square grid"),
     ],
 )
@@ -59,6 +59,13 @@ def test_a_file_of_images_that_are_not_square_or_have_no_three_channels_is_refus
     tensors = dict(build_randomized(row).state_dict()) | {name: torch.zeros(shape)}
     torch.save(tensors, tmp_path / "w.pth")
     with pytest.raises(UserError, match=reason):
+        models.load(tmp_path / "w.pth")
+
+
+def test_a_part_that_only_timm_has_is_named_with_the_way_out(tmp_path):
+    row = tiny_vit_row(width=192, depth=12, mlp=768)
+    torch.save(dict(build_randomized(row).state_dict()) | {"reg_token": torch.zeros(1, 4, 192)}, tmp_path / "w.pth")
+    with pytest.raises(UserError, match="it has registers.*save_for_hf"):
         models.load(tmp_path / "w.pth")
 
 

@@ -20,7 +20,7 @@ GELUS: dict[str, Gelu] = {  # of ``hidden_act``
     "quick_gelu": "quick",
 }
 ACTIVATIONS = {"tanh": "gelu_pytorch_tanh", "exact": "gelu", "quick": "quick_gelu"}  # ``hidden_act`` of each GELU
-SUPPORTED = "of transformers vitrun reads ViTForImageClassification and ViTModel (model_type vit)"
+SUPPORTED = "of transformers vitrun reads ViTForImageClassification, ViTModel and TimmWrapperForImageClassification"
 REFUSED_KEYS = ("auto_map", "quantization_config", "pruned_heads")  # change what the same tensors compute
 
 
@@ -35,10 +35,9 @@ def config_gelu(config: JsonObject) -> Gelu:
 def check_model_type(config: JsonObject, path: Path) -> None:
     """Raise a UserError that names the model of a folder of transformers that is no ViT."""
     kind = config.get("model_type")
-    if kind is not None and kind != "vit":
+    if kind not in (None, "vit", "timm_wrapper"):
         found = "/".join(config.get("architectures") or []) or "a network"
-        way = "; export it with timm" if kind == "timm_wrapper" else ""
-        raise weights_error(path, f"this is {found} of model_type={kind}; {SUPPORTED}{way}.")
+        raise weights_error(path, f"this is {found} of model_type={kind}; {SUPPORTED}.")
 
 
 def check_config(config: JsonObject, model: ViT, table_rows: int) -> None:

@@ -72,7 +72,7 @@ def patch_side(size: Sequence[int], channels: int) -> int:
     if height != width:
         raise ValueError(f"its patches are {height}x{width} pixels; vitrun's are square")
     if channels != 3:
-        raise ValueError(f"its images have in_chans={channels}; vitrun's have 3 channels")
+        raise ValueError(f"its images have {channels} channel{'s' * (channels != 1)}; vitrun's have 3")
     return height
 
 

@@ -39,6 +39,17 @@ EPSILON_KEY = "vitrun_epsilon"  # in config.json: the epsilon of LayerNorm for w
 GELUS: dict[str, Literal["tanh", "exact", "quick"]] = {"gelu_tanh": "tanh", "gelu": "exact", "quick_gelu": "quick"}
 TRUNK = "patch_embed.backbone"
 UNIT_PATTERN = r"stages\.(\d+)\.blocks\.(\d+)\."
+TIMM_PARTS = {  # the end of a tensor's name -> the part of a ViT that timm has and vitrun lacks
+    "dist_token": "a distillation token",
+    "reg_token": "registers",
+    "ls1.gamma": "layer scale",
+    "gamma_1": "layer scale",
+    "q_norm.weight": "norms of queries and keys",
+    "fc_norm.weight": "a norm after pooling",
+    "relative_position_bias_table": "relative position biases",
+    "mlp.fc1_g.weight": "gated MLPs",
+    "mlp.w12.weight": "gated MLPs",
+}
 EXPORT_OPTIONS = {  # ``model_args`` of vitrun's exports; those of sizes equal the shapes of the tensors
     "act_layer",
     "class_token",
@@ -69,8 +80,19 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     return None
 
 
+def check_parts(weights: Weights) -> None:
+    """Raise a UserError that names a part of timm's ``VisionTransformer`` that vitrun's ViT lacks."""
+    for tensor, part in TIMM_PARTS.items():
+        if name := next((name for name in weights if name.endswith(tensor)), None):
+            way = 'Give the folder of timm.models.save_for_hf(network, "FOLDER"), which is computed by timm.'
+            two_heads = "timm's network of it has two heads, and vitrun's have one."
+            why = f"it has {part} ({name}), which vitrun's ViT lacks. {two_heads if tensor == 'dist_token' else way}"
+            raise weights_error(weights.path, why)
+
+
 def identify_vit(weights: Weights, config: JsonObject) -> IdentifiedWeights:
     """Return the ViT or hybrid of timm's ``VisionTransformer``; ``config`` is its folder's ``config.json``."""
+    check_parts(weights)
     options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
     if unknown := sorted(options.keys() - EXPORT_OPTIONS):
         raise weights_error(weights.path, f"its model_args have {', '.join(unknown)}, which vitrun did not write.")

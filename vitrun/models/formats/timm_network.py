@@ -15,7 +15,7 @@ from vitrun.models.formats.mapping import (
     parse_normalization,
 )
 from vitrun.models.tensor_files import JsonObject, Weights, weights_error
-from vitrun.models.timm_wrapper import wrap_timm_network
+from vitrun.models.timm_wrapper import pretrained_config, wrap_timm_network
 from vitrun.recipes import Timm
 
 REFUSED_OPTIONS = {  # of ``timm.create_model``: they read other files, or build something else than a classifier
@@ -29,6 +29,7 @@ REFUSED_OPTIONS = {  # of ``timm.create_model``: they read other files, or build
     "pretrained_cfg_overlay",
     "pretrained_strict",
 }
+WRAPPER = "timm_wrapper"  # ``model_type`` of transformers' TimmWrapperForImageClassification
 IMPLIED_OPTIONS = {"num_classes", "img_size", "in_chans", "scriptable", "exportable", "no_jit"}  # from elsewhere
 
 
@@ -37,8 +38,10 @@ def identify_timm_network(weights: Weights, config: JsonObject) -> IdentifiedWei
 
     Raise a UserError if vitrun cannot build or feed it.
     """
-    options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
-    architecture = str(config["architecture"]).partition(".")[0]
+    if config.get("model_type") == WRAPPER:
+        weights = weights.rename({name.removeprefix("timm_model."): name for name in weights})
+    options, architecture = config.get("model_args") or {}, str(config["architecture"]).partition(".")[0]
+    pretrained = config.get("pretrained_cfg") or pretrained_config(architecture).to_dict()
     if refused := sorted(REFUSED_OPTIONS & options.keys()):
         raise weights_error(weights.path, f"its model_args have {', '.join(refused)}, which vitrun cannot follow.")
     res, notes = input_side(weights, options, pretrained), []
@@ -68,7 +71,8 @@ def input_side(weights: Weights, options: JsonObject, pretrained: JsonObject) ->
     if size := options.get("img_size"):
         height, width = (size, size) if isinstance(size, int) else size
     if channels != 3:
-        raise weights_error(weights.path, f"its images have in_chans={channels}; vitrun's have 3 channels.")
+        number = f"{channels} channel{'s' * (channels != 1)}"
+        raise weights_error(weights.path, f"its images have {number}; vitrun's have 3.")
     if height != width:
         raise weights_error(weights.path, f"its images are {height}x{width} pixels; vitrun's are square.")
     return int(height)
