@@ -34,6 +34,8 @@ ADDED: dict[str, Any] = {
     "model.norm_pre": False,
     "data.image": None,
     "against.image": None,
+    "optim.layer_decay": 1.0,
+    "train": "all",
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 NEW: dict[str, list[str]] = {

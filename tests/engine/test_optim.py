@@ -47,6 +47,20 @@ def test_all_parameters_are_decayed_if_requested(kind):
         assert (len(first["params"]), first["weight_decay"]) == (names, 0.1)
 
 
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_the_rate_of_a_layer_is_that_of_the_next_one_times_the_layer_decay(kind):
+    network = build_small_vit()
+    optimizer = make_state(network, kind=kind, layer_decay=0.5, weight_decay=0.1).optimizer
+    optim.set_lr(optimizer, 0.8)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    by_name = {name: rates[id(p)] for name, p in network.named_parameters()}
+    assert by_name["pos_embed"] == by_name["patch_embed.proj.bias"] == pytest.approx(0.1)
+    assert [by_name[f"blocks.{i}.mlp.fc1.weight"] for i in (0, 1)] == pytest.approx([0.2, 0.4])
+    assert by_name["norm.weight"] == by_name["head.weight"] == 0.8
+    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert all(decays[id(p)] == (0.1 if optim.is_decayed(name, p) else 0) for name, p in network.named_parameters())
+
+
 def test_warm_up_rises_from_zero_and_the_decay_ends_at_zero():
     for kind in ("cosine", "linear"):
         lr = optim.build_schedule(kind, 0.1, steps=110, warmup=10)

@@ -7,6 +7,7 @@ from typing import Any
 from vitrun import data, models, recipes
 from vitrun.commands import lr_search, vtab_suite
 from vitrun.engine import weights
+from vitrun.engine.freezing import freeze
 from vitrun.engine.inputs import open_training_data
 from vitrun.engine.trainer import Trainer
 from vitrun.objectives.labels import LabelObjective
@@ -35,5 +36,6 @@ def finetune_once(
     classes = len(train.classes)
     loaded = weights.load_for_run(recipe, run, recipe.seed, classes)
     loaded = replace(models.with_dropout(loaded, recipe.dropout), names=train.classes)
+    freeze(loaded.network, recipe.train)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine)
     return trainer.rehearse() if run.dry else trainer.train()

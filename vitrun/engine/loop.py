@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch
-from vitrun.engine.optim import set_lr, update_ema
+from vitrun.engine.freezing import set_training_mode
+from vitrun.engine.optim import list_trained, set_lr, update_ema
 from vitrun.engine.state import TrainState
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runtime import distributed
@@ -51,8 +52,8 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
     ``state`` is that of the step before. Raise UserError (exit code 5) before the update if the loss or the gradient is
     not finite.
     """
-    parameters = [p for p in state.network.parameters() if p.requires_grad]
-    state.network.train()
+    parameters = list_trained(state.network)
+    set_training_mode(state.network)
     requested = perf_counter()
     for batch in batches:
         received = perf_counter()

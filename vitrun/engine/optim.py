@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from math import cos, pi
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.optim.optimizer import ParamsT
 
+from vitrun.models import Network, number_layers
 from vitrun.recipes import Adam, Sgd
 
 # An optimizer is a function of its parameter groups and of the recipe's options, whose class in recipes/optimizer.py
@@ -22,15 +23,28 @@ OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
 def build_optimizer(options: Adam | Sgd, network: nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer of all parameters of ``network`` that need a gradient.
 
-    Weight decay applies to the parameters of :func:`is_decayed`, or with ``decay=all`` to all.
+    Weight decay applies to the parameters of :func:`is_decayed`, or with ``decay=all`` to all. With ``layer_decay`` the
+    learning rate of a layer is that factor times the rate of the next one: the head has the recipe's rate (BEiT, arXiv
+    2106.08254, its optim_factory.py; MAE, arXiv 2111.06377).
     """
-    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    decayed = [options.decay == "all" or is_decayed(name, p) for name, p in named]
+    layers = number_layers(cast(Network, network)) if options.layer_decay < 1 else {}
+    head = max(layers.values(), default=0)
+    members: dict[tuple[int, bool], list[nn.Parameter]] = {}  # by depth below the head, and whether not decayed
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            decayed = options.decay == "all" or is_decayed(name, parameter)
+            members.setdefault((head - layers.get(name, head), not decayed), []).append(parameter)
+    decay = convert_weight_decay(options)
     groups = [
-        {"params": [p for (_, p), d in zip(named, decayed) if d], "weight_decay": convert_weight_decay(options)},
-        {"params": [p for (_, p), d in zip(named, decayed) if not d], "weight_decay": 0.0},
+        {"params": members[key], "weight_decay": 0.0 if key[1] else decay, "lr_scale": options.layer_decay ** key[0]}
+        for key in sorted(members)
     ]
-    return OPTIMIZERS[options.kind]([group for group in groups if group["params"]], options)
+    return OPTIMIZERS[options.kind](groups, options)
+
+
+def list_trained(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that need a gradient."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 def count_moments(options: Adam | Sgd) -> int:
@@ -90,9 +104,9 @@ def build_schedule(
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate of every parameter group."""
+    """Set the learning rate of every parameter group: ``lr`` times its share ``lr_scale``."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_scale"]
 
 
 def update_ema(ema: list[torch.Tensor], network: nn.Module, decay: float) -> None:

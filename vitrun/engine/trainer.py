@@ -15,6 +15,7 @@ from vitrun import data, models
 from vitrun.data.transforms.randaugment import RandAugment
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
+from vitrun.engine.freezing import set_training_mode
 from vitrun.engine.inputs import make_eval_batches
 from vitrun.engine.interfaces import Objective, Probe
 from vitrun.engine.loop import FitOptions, fit
@@ -54,7 +55,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.steps, self.warmup = self.recipe.count_steps(len(self.train_data))
         self.state = build_state(self.recipe, self.loaded, self.machine)
-        moments = optim.count_moments(self.recipe.optim) * count_bytes(self.loaded.network.parameters())
+        moments = optim.count_moments(self.recipe.optim) * count_bytes(optim.list_trained(self.loaded.network))
         self.run.check_disk_space(checkpoint_size(self.state, moments))
 
     def train(self) -> dict[str, Any]:
@@ -120,9 +121,11 @@ class Trainer:
         """Log the size of the network and of the run."""
         row, res, batch = self.loaded.model, self.loaded.res, self.recipe.batch
         parameters = sum(parameter.numel() for parameter in self.loaded.network.parameters())
+        trained = sum(parameter.numel() for parameter in optim.list_trained(self.loaded.network))
+        part = f" ({trained / 1e6:.3g} M of them trained)" if trained < parameters else ""
         macs = models.count_macs(row, self.loaded.classes, res)
         self.run.log(
-            f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters, {macs / 1e9:.3g} GMAC an image"
+            f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters{part}, {macs / 1e9:.3g} GMAC an image"
         )
         images = self.steps * batch
         self.run.log(
@@ -223,7 +226,9 @@ def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) 
     """Return the state at step 0, with the network on the device of ``machine``."""
     network = loaded.network.to(machine.device)
     ranks = distributed.world_size()
-    if ranks > 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+    set_training_mode(network)
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    if ranks > 1 and any(norm.training for norm in norms):
         raise UserError(
             f"{loaded.model.name} has batch norm, whose statistics would differ between ranks: use one rank."
         )

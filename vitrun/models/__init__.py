@@ -10,6 +10,7 @@ from vitrun.models.build import build, check_model, token_stride
 from vitrun.models.checkpoint_file import restore_weights, save_model
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
 from vitrun.models.hub import check_tag as check_tag
+from vitrun.models.layers import number_layers
 from vitrun.models.load import load, with_dropout
 from vitrun.models.load_report import LoadReport
 from vitrun.models.masked import MASKED, UNCHANGED, build_masked
@@ -31,6 +32,7 @@ __all__ = [
     "restore_weights",
     "hidden_states",
     "load",
+    "number_layers",
     "count_macs",
     "count_parameters",
     "read_weights",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from vitrun import data
+from vitrun.engine.freezing import set_training_mode
 from vitrun.engine.inference import compute_features
 from vitrun.engine.inputs import make_eval_batches
 from vitrun.engine.progress import Meter
@@ -75,7 +76,7 @@ class OnlineProbe:
                     metrics[f"{prefix}_{shots}"] = accuracy
                 if len(recipe.l2) > 1:
                     metrics[f"{prefix}_l2"] = ridge.list_chosen_l2(draws)
-        state.network.train()
+        set_training_mode(state.network)
         seconds = time.monotonic() - start
         meter.pause(seconds)
         self.done[step] = {"step": step, **to_plain(metrics), SECONDS_KEY: round(seconds, 2)}

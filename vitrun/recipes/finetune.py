@@ -1,13 +1,21 @@
 """Recipe of ``vitrun finetune``."""
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from vitrun.recipes.base import Fraction, OptionError, check_unique, frozen_dataclass
 from vitrun.recipes.data import VTAB_FINAL_PARTS, Suite, Vtab
 from vitrun.recipes.data_checks import count_held_out
 from vitrun.recipes.training import Training
+
+
+def parse_train(value: object) -> object:
+    """Return ``value`` if it is ``all``, ``head`` or ``last:N``; raise a ValueError if not."""
+    if isinstance(value, str) and re.fullmatch(r"all|head|last:[1-9]\d*", value):
+        return value
+    raise ValueError("must be all, head, or last:N as in last:2.")
 
 
 @frozen_dataclass
@@ -16,6 +24,7 @@ class Finetune(Training):
 
     init: str
     init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
+    train: Annotated[str, BeforeValidator(parse_train)]  # parameters to train: all, head, or last:N blocks and the head
     dropout: Fraction | None  # of a ViT; None for that of its pretraining, or 0 if it is not known
     grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out part; empty for that of ``optim``
     decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from; empty for that of ``optim``

@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
 
+Factor = Annotated[float, Field(gt=0, le=1)]
 Decay = Literal["kernels", "all"]  # the parameters that are decayed; all: also biases, norms, class token, positions
 
 
@@ -18,6 +19,7 @@ class Adam:
     weight_decay: NonNegativeFloat
     decay_units: Literal["paper", "big_vision"]  # a rate relative to the learning rate, or times its highest value
     decay: Decay
+    layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
     betas: tuple[Fraction, Fraction]
 
     def __post_init__(self) -> None:
@@ -33,6 +35,7 @@ class Sgd:
     lr: PositiveFloat
     weight_decay: NonNegativeFloat
     decay: Decay
+    layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
     momentum: Fraction
 
 
