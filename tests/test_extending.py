@@ -98,7 +98,9 @@ def test_the_optimizer_and_the_schedule_of_the_page_fit_into_their_tables():
     entries = eval(f"{{{', '.join(ENTRIES)}}}", vars(optim))
     parameter = torch.nn.Parameter(torch.ones(2))
     parameter.grad = torch.ones(2)
-    options = Adam(kind="adamw", lr=0.1, weight_decay=0, decay_units="paper", decay="kernels", betas=(0.9, 0.999))
+    options = Adam(
+        kind="adamw", lr=0.1, weight_decay=0, decay_units="paper", decay="kernels", layer_decay=1, betas=(0.9, 0.999)
+    )
     entries["adamax"]([parameter], options).step()
     assert (parameter < 1).all()
     assert [entries["sqrt"](0.1, 0.0, progress, 0) for progress in (0, 0.75)] == [0.1, 0.05]
