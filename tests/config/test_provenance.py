@@ -117,6 +117,8 @@ UNUSED = [
     ("fewshot", f"{SCRATCH} probe=linear linear.pooling=token", "linear.pooling", "is for layers in between"),
     ("fewshot", f"{SCRATCH} probe=linear shots=7", "shots", "keep one of the two"),
     ("dedup", "similarity=0.8", "similarity", "add init="),
+    ("dedup", "init_weights=plain", "init_weights", "add init="),
+    ("eval", "init=random:vit_nano8 init_weights=plain data=shapes", "init_weights", "untrained"),
     ("dedup", "view.crop=0.5", "view.crop", "is for features"),
     ("pretrain", "data.crop=none data.area=[0.5,0.6]", "data.area", "is for the crops inception and random_r"),
     ("fewshot", f"{SCRATCH} data.flip=true", "data.flip", "is for training images"),

@@ -29,7 +29,7 @@ IMPLIED_SOURCES = {  # of options that neither a file nor an override sets
     "against": "data, whose test part it is",
 }
 NAMING_GROUPS = ("protocol", "model", "data")  # the choices that name a recipe; other overrides may differ from it
-IGNORED_OPTIONS = ("seed", "init", "data.path", "data.root")  # no recipe sets these
+IGNORED_OPTIONS = ("seed", "init", "init_weights", "data.path", "data.root")  # no recipe sets these
 
 
 def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str:

@@ -48,9 +48,15 @@ UNUSED_RULES = (
     ("fewshot", ("shots=", "seeds=", "l2="), lambda r: r.probe == "linear", "is for probe=ridge: keep one of the two"),
     (
         "dedup",
-        ("similarity=", "res=", "batch=", "view."),
+        ("similarity=", "res=", "batch=", "view.", "init_weights="),
         lambda r: r.init is None,
         "is for features: add init=",
+    ),
+    (
+        "finetune fewshot eval dedup export",
+        ("init_weights=",),
+        lambda r: (r.init or "").startswith("random:"),
+        "is for files with several weights, and untrained ones are drawn: take it out",
     ),
 )
 
