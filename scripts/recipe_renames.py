@@ -28,6 +28,8 @@ VALUES: dict[str, dict[Any, Any]] = {  # {option of BEFORE: {value: its name in 
 }
 REMOVED: dict[str, Any] = {}  # {option of BEFORE alone: the value that it has wherever it is}
 ADDED: dict[str, Any] = {
+    "view.interpolation": "bilinear",
+    "view.fill": [128, 128, 128],
     "init_weights": "auto",
     "model.gelu": "tanh",
     "model.epsilon": 1e-6,

@@ -14,7 +14,8 @@ from vitrun.engine.inference import Predictions, predict
 from vitrun.engine.inputs import make_eval_batches, open_parts
 from vitrun.errors import ExitCode, UserError
 from vitrun.objectives.labels import LOSSES, check_loss
-from vitrun.runs import exclude
+from vitrun.recipes import trees
+from vitrun.runs import exclude, weights_view
 from vitrun.runs.lookup import load_saved_recipe
 from vitrun.runs.metrics import Metric
 from vitrun.runs.run import Run
@@ -38,6 +39,7 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
         run.log(f"answers: the likeliest of {allowed} of the model's {loaded.classes:,} classes")
     loss = (load_saved_recipe(recipe.init, recipe.runs) or {}).get("loss", "softmax")
     check_loss(loss, test)
+    view = log_view(recipe, loaded.res, run)
     if run.dry:
         return {"test_images": len(test)}
     batches = make_eval_batches(test, loaded.res, recipe.view, recipe.batch, machine)
@@ -53,7 +55,30 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
         correct_alone = np.where(is_duplicate[:, None], -1, correct)
         result["top1_dedup"] = Metric(predictions.accuracy(1, correct_alone), "share")
         result["dups"] = int(is_duplicate.sum())
-    return {**result, "images_used": int((correct >= 0).any(1).sum()), "images_expected": len(test) + test.skipped}
+    return {
+        **result,
+        "view": view,
+        "images_used": int((correct >= 0).any(1).sum()),
+        "images_expected": len(test) + test.skipped,
+    }
+
+
+def log_view(recipe: recipes.Eval, res: int, run: Run) -> dict[str, Any]:
+    """Log how test images are shown and who says so; return the view, and ``whose`` it is: a key of the result."""
+    view = trees.to_plain_tree(recipe.view)
+    try:
+        own = weights_view.find_weights_view(recipe.init, recipe.runs, recipe.res)
+    except UserError:  # a view that vitrun lacks, for which the overrides give another
+        own = weights_view.WeightsView("the weights", {"resize": None})
+    changed = [option for option, value in own.options.items() if view[option] != value]
+    whose = "overrides" if changed else "weights" if own.source else "assumed"
+    reasons = {
+        "overrides": f"view.{' and view.'.join(changed)} chosen otherwise than by {own.source}",
+        "weights": f"of {own.source}",
+        "assumed": "assumed: the weights do not say",
+    }
+    run.log(f"view: {weights_view.describe_view(view)} at {res} px ({reasons[whose]})")
+    return {**view, "res": res, "whose": whose}
 
 
 def find_duplicates(recipe: recipes.Eval, dedup: str, test: data.Split) -> np.ndarray:

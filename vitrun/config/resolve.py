@@ -11,9 +11,16 @@ from vitrun.config.expand import expand_search, expand_suite
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, is_url, tables, trees
 from vitrun.runs import exclude, lookup
+from vitrun.runs.weights_view import WeightsView, find_weights_view
 from vitrun.runtime.environment import why_no_gpu
 
-DEFAULT_VIEW = {"resize": "square", "crop": 1.0, "antialias": True}  # of weights whose view is unknown
+DEFAULT_VIEW = {  # of weights whose view is unknown
+    "resize": "square",
+    "crop": 1.0,
+    "antialias": True,
+    "interpolation": "bilinear",
+    "fill": [128, 128, 128],
+}
 PATH_OPTIONS = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
@@ -74,7 +81,9 @@ def resolve_init(
         tree = compose.compose_config(command, overrides, lookup.model_row_name(init, runs))
     tree["init"] = init
     if "view" in tree:
-        tree["view"] = fill_view(tree, (source or {}).get("view", {}))
+        view = find_view(tree, init, runs)
+        tree["view"] = fill_view(tree, view.options)
+        tree["res"] = tree["res"] or view.res
     if "data" in groups and tree.get("data") is None:
         if source is None:
             raise UserError("names no data set: add data=NAME.", option="init", value=init)
@@ -89,6 +98,12 @@ def resolve_init(
 def fill_view(tree: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
     """Return the view of a tree, with what it leaves open from the ``view`` of the weights, or the default one."""
     return DEFAULT_VIEW | view | {option: value for option, value in tree["view"].items() if value is not None}
+
+
+def find_view(tree: dict[str, Any], init: str, runs: Path) -> WeightsView:
+    """Return the view of the weights, unless the tree leaves nothing of it open."""
+    is_open = any(tree["view"][option] is None for option in ("resize", "crop", "interpolation"))
+    return find_weights_view(init, runs, tree["res"]) if is_open else WeightsView("")
 
 
 def check_before_start(command: str, recipe: Any, running: bool) -> None:

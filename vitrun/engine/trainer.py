@@ -148,8 +148,10 @@ class Trainer:
         randaugment = None
         if augment.layers:
             randaugment = RandAugment(augment.randaugment, augment.layers, augment.magnitude, recipe.seed)
-        res, antialias = self.loaded.res, recipe.view.antialias
-        view = CropView(res, source.crop, source.area, source.flip, recipe.seed, antialias, randaugment)
+        res, look = self.loaded.res, recipe.view
+        view = CropView(
+            res, source.crop, source.area, source.flip, recipe.seed, look.antialias, randaugment, look.interpolation
+        )
         steps = range(self.state.step, self.steps)
         batches = data.train_batches(self.train_data, view, recipe.batch, recipe.seed, steps, bad_images)
         return self.prepare_batches(batches)

@@ -6,16 +6,26 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
 
+Level = Annotated[int, Field(ge=0, le=255)]
+
 
 @frozen_dataclass
 class View:
     """Resizing and cropping of test images, and resizing of training images."""
 
-    # Squashed to a square, or the shorter side resized and the aspect ratio preserved; small_area averages areas of
-    # pixels, the others interpolate, with or without ``antialias``.
-    resize: Literal["square", "small", "small_area"]
+    # Squashed to a square (square, squash), or the shorter side (small, shortest) or the longer (border) resized and
+    # the aspect ratio preserved. square, small and small_area round as the authors' TensorFlow code; squash, shortest
+    # and border as timm, shortest_edge as transformers. small_area averages areas of pixels, the others interpolate.
+    resize: Literal["square", "small", "small_area", "squash", "shortest", "shortest_edge", "border"]
     crop: Annotated[float, Field(gt=0, le=1)]  # side of the centre crop, as a share of the resized image's shorter side
     antialias: bool  # of training images too; without it as TensorFlow's bilinear resize
+    interpolation: Literal["bilinear", "bicubic"]  # of training images too; bicubic as PIL, with antialias only
+    fill: tuple[Level, Level, Level]  # red, green and blue (0 to 255) around the image, with resize=border
+
+    def __post_init__(self) -> None:
+        if self.interpolation == "bicubic" and not self.antialias:
+            why = "is made with antialias only, as PIL does: add view.antialias=true, or take bilinear."
+            raise OptionError("interpolation", self.interpolation, why)
 
 
 @frozen_dataclass

@@ -148,6 +148,17 @@ def pin_hub_commit(init: str) -> str:
     return f"hf:{repository}@{Path(description).parent.name}"
 
 
+def download_file(init: str, name: str) -> Path | None:
+    """Return a file of a resolved ``hf:ORG/NAME@COMMIT``, downloaded if it is not cached; None if it has no such."""
+    from huggingface_hub import hf_hub_download
+
+    repository, _, revision = init.removeprefix("hf:").partition("@")
+    try:
+        return Path(hf_hub_download(repository, name, revision=revision or None))
+    except Exception:  # as above; that weights cannot be downloaded is reported when they are
+        return None
+
+
 def find_latest_run(runs: Path, command: str) -> str:
     """Return the name of the newest finished pretraining run; for ``eval`` and ``export`` also of fine-tuning runs."""
     commands = ("pretrain", "finetune") if command in ("eval", "export") else ("pretrain",)

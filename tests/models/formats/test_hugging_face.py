@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,6 +11,7 @@ from vitrun import models
 from vitrun.errors import ExitCode, UserError
 from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import hugging_face
+from vitrun.models.formats.hugging_face_config import config_normalization
 
 ACT = {"hidden_act": "gelu_new", "layer_norm_eps": 1e-6}  # of the row of a tiny ViT
 SIZES = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 96}
@@ -124,3 +126,25 @@ def test_the_pooler_of_a_transformers_base_model_becomes_the_pre_logits_layer(tm
     with pytest.raises(UserError, match="without a head"):
         models.load(tmp_path)
     assert not models.load(tmp_path, classes=7).model.pre_logits
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"rescale_factor": 1 / 127.5, "image_mean": [1.0] * 3, "image_std": [1.0] * 3},
+        {"do_normalize": False},
+        {"do_rescale": False, "image_mean": [123.7, 116.3, 103.5], "image_std": [58.4, 57.1, 57.4]},
+        {"image_mean": 0.4, "image_std": 0.3},
+    ],
+)
+def test_pixels_are_rescaled_and_normalized_as_by_the_processor(options):
+    from PIL import Image
+    from transformers import ViTImageProcessor
+
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    processor = ViTImageProcessor(**options)
+    values = processor(Image.fromarray(pixels), do_resize=False, return_tensors="np")["pixel_values"][0]
+    normalization = config_normalization(options)
+    mean, std = np.array(normalization or ([0.5] * 3, [0.5] * 3))[:, :, None, None]
+    np.testing.assert_allclose((pixels.transpose(2, 0, 1) / 255 - mean) / std, values, rtol=1e-4, atol=1e-4)

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import log
+from math import floor, log
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vitrun.data.transforms.resize import Regions, resample, with_full_frames
@@ -35,6 +36,7 @@ class CropView:
     seed: int
     antialias: bool = True
     augment: Callable[[Tensor, int, np.ndarray], None] | None = None  # changes [B, 3, R, R] in [-1, 1] in place
+    interpolation: str = "bilinear"
 
     def __call__(
         self, pixels: Tensor | Sequence[Tensor], epoch: int, indices: np.ndarray, out: Tensor | None = None
@@ -46,7 +48,7 @@ class CropView:
         numbers = random.uniform(self.seed, "view", epoch, indices, NUMBERS_PER_CROP)
         boxes, frames = CROPS[self.crop](numbers, image_sizes(pixels), self.area, self.res)
         regions = Regions(boxes, frames, (numbers[:, -1] < 0.5) & self.flip)
-        images = resample(pixels, regions, self.res, out, self.antialias)
+        images = resample(pixels, regions, self.res, out, self.antialias, self.interpolation)
         if self.augment is not None:
             self.augment(images, epoch, indices)
         return images
@@ -56,25 +58,89 @@ class CropView:
 class CenterCropView:
     """The central ``res`` by ``res`` pixels of the resized image, a share ``crop`` of its shorter side.
 
-    ``square`` squashes the image to a square; ``small`` keeps its aspect; ``small_area`` does so too, each pixel the
-    mean of the area that it covers, as in big_vision's ``resize_small``.
+    ``resize`` is a key of ``FRAMES``, which says what is resized to what. With ``small_area`` each pixel is the mean of
+    the area that it covers, as in big_vision's ``resize_small``; with the others it is interpolated.
     """
 
     res: int
     crop: float = 1.0
     resize: str = "square"
     antialias: bool = True
+    interpolation: str = "bilinear"
+    fill: tuple[int, int, int] = (128, 128, 128)  # red, green and blue around an image that is smaller than the view
 
     def __call__(self, pixels: Tensor | Sequence[Tensor], out: Tensor | None = None) -> Tensor:
         """Return the views: uint8 [B, 3, H, W] or B images [3, h, w] -> float32 [B, 3, R, R]."""
         sides = image_sizes(pixels)
-        shorter = round(self.res / self.crop)
-        resized = np.full_like(sides, shorter)
-        if self.resize != "square":
-            resized = np.rint(sides * (shorter / sides.min(1, keepdims=True))).astype(np.int64)
-        frames = np.concatenate([resized, (resized - self.res) // 2], 1)
+        frames = FRAMES[self.resize](sides, self.res, self.crop)
         regions = Regions(whole_image_boxes(sides), frames, np.zeros(len(sides), bool))
-        return resample(pixels, regions, self.res, out, self.antialias, area=self.resize == "small_area")
+        method = "area" if self.resize == "small_area" else self.interpolation
+        if self.resize in TIMM_FRAMES and self.antialias:
+            method = f"pil_{method}"
+        images = resample(pixels, regions, self.res, out, self.antialias, method)
+        color = (torch.tensor(self.fill).view(3, 1, 1) - 127.5) / 127.5
+        for row in np.flatnonzero((frames[:, 2:] < 0).any(1)):
+            fill_border(images[row], frames[row], color)
+        return images
+
+
+def fill_border(image: Tensor, frame: np.ndarray, color: Tensor) -> None:
+    """Fill what lies outside of the resized image with ``color`` [3, 1, 1], in place: [3, R, R]."""
+    height, width, top, left = frame.tolist()
+    image[:, : max(-top, 0)] = color
+    image[:, height - top :] = color
+    image[:, :, : max(-left, 0)] = color
+    image[:, :, width - left :] = color
+
+
+def frame_square(sides: np.ndarray, res: int, crop: float) -> np.ndarray:
+    """Return frames of images squashed to a square: [B, 2] -> [B, 4]."""
+    resized = np.full_like(sides, round(res / crop))
+    return np.concatenate([resized, (resized - res) // 2], 1)
+
+
+def frame_small(sides: np.ndarray, res: int, crop: float) -> np.ndarray:
+    """Return frames of images whose shorter side is resized, in float32 as big_vision's ``resize_small``."""
+    ratio = np.float32(round(res / crop)) / sides.min(1, keepdims=True).astype(np.float32)
+    resized = np.rint(sides.astype(np.float32) * ratio).astype(np.int64)
+    return np.concatenate([resized, (resized - res) // 2], 1)
+
+
+def frame_shortest_edge(sides: np.ndarray, res: int, crop: float) -> np.ndarray:
+    """Return frames of images whose shorter side is resized as transformers does: every fraction is cut off."""
+    shorter = floor(res / crop)
+    resized = shorter * sides // sides.min(1, keepdims=True)
+    return np.concatenate([resized, (resized - res) // 2], 1)
+
+
+def frame_shortest(sides: np.ndarray, res: int, crop: float) -> np.ndarray:
+    """Return frames of images whose shorter side is resized, as torchvision's Resize and CenterCrop: timm's view."""
+    resized = frame_shortest_edge(sides, res, crop)[:, :2]
+    return np.concatenate([resized, np.rint((resized - res) / 2).astype(np.int64)], 1)
+
+
+def frame_squash(sides: np.ndarray, res: int, crop: float) -> np.ndarray:
+    """Return frames of images squashed to a square, as timm with ``crop_mode="squash"``."""
+    resized = np.full_like(sides, floor(res / crop))
+    return np.concatenate([resized, np.rint((resized - res) / 2).astype(np.int64)], 1)
+
+
+def frame_border(sides: np.ndarray, res: int, crop: float) -> np.ndarray:
+    """Return frames of images whose longer side is resized, as timm with ``crop_mode="border"``."""
+    ratio = (sides / floor(res / crop)).max(1, keepdims=True)
+    resized = np.rint(sides / ratio).astype(np.int64)
+    room = resized - res
+    return np.concatenate([resized, np.where(room < 0, -(-room // 2), np.rint(room / 2)).astype(np.int64)], 1)
+
+
+Frame = Callable[[np.ndarray, int, float], np.ndarray]  # sides [B, 2], res and share -> the frames of ``Regions``
+TIMM_FRAMES: dict[str, Frame] = {"shortest": frame_shortest, "squash": frame_squash, "border": frame_border}
+FRAMES = TIMM_FRAMES | {
+    "square": frame_square,
+    "small": frame_small,
+    "small_area": frame_small,
+    "shortest_edge": frame_shortest_edge,
+}
 
 
 def image_sizes(pixels: Tensor | Sequence[Tensor]) -> np.ndarray:
