@@ -1,6 +1,7 @@
 """Draw docs/quickstart.svg: few-shot accuracy of the quickstart's networks, from the CSV of `vitrun compare`.
 
-    vitrun quickstart && python scripts/draw_quickstart.py compare.csv docs/quickstart.svg
+    vitrun quickstart && vitrun compare paper=none save=quickstart.csv
+    python scripts/draw_quickstart.py quickstart.csv docs/quickstart.svg
 
 Needs matplotlib (`pip install matplotlib`).
 """

@@ -24,7 +24,7 @@ def test_the_help_cfg_and_completion_show_files_of_the_folder(vitrun, configs):
     assert re.search(r"^  two +Two steps$", vitrun("pretrain", "--help", *configs).stdout, re.MULTILINE)
     shown = vitrun("pretrain", "protocol=two", *configs, "--cfg").stdout
     assert re.search(r"^steps=2 +# \./configs/protocol/two\.yaml$", shown, re.MULTILINE)
-    assert "two" not in vitrun("pretrain", "--help").stdout
+    assert "Two steps" not in vitrun("pretrain", "--help").stdout
 
 
 def test_the_jobs_of_a_multirun_search_the_folder_too(vitrun, configs):

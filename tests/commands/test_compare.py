@@ -5,8 +5,11 @@ import json
 import pytest
 
 from vitrun import papers
+from vitrun.commands import compare
+from vitrun.config import resolve
 from vitrun.papers import names
 from vitrun.runs.metrics import Metric
+from vitrun.runtime.console import Screen
 
 PRETRAIN = ("pretrain", "model=vit_l16", "data=imagenet21k", "data.path={here}", "epochs=90", "steps=null")
 TABLE3 = {"protocol": "paper_table3"}
@@ -32,6 +35,18 @@ def test_a_run_of_a_published_setting_has_its_gap_in_points(make_finished_run, r
     assert len(ours["runs"]) == 3 and ours["published"][0]["gap"] == pytest.approx(-0.44)
     assert len(table["published"]) == len(papers.load_table("table5").numbers) == 84
     assert all(number["source"] for number in table["published"])
+
+
+def test_a_table_that_is_too_wide_is_split_and_nothing_is_written_unasked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.chdir(tmp_path)
+    compare.execute(resolve.resolve_recipe("compare", ["paper=table5"]), Screen())
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert max(map(len, lines)) <= 90 and not list(tmp_path.iterdir())
+    headings = [cell.strip() for line in lines if line.startswith("| data") for cell in line.strip("| ").split("|")]
+    assert headings.count("data") > 1 and len(set(headings)) == len(headings) - headings.count("data") + 1
+    compare.execute(resolve.resolve_recipe("compare", ["paper=table5", "save=mine.csv"]), Screen())
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.csv"]
 
 
 def test_a_run_of_another_setting_is_shown_with_the_differences_and_without_a_gap(make_finished_run, run_compare):

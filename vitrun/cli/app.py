@@ -62,20 +62,27 @@ class Command(TyperCommand):
                 param.is_eager = False  # --help too: it shows the files of --config-dir, wherever that is typed
         return params
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; the help shows the options after the overrides among them, wherever it is typed."""
+        ctx.meta["overrides"] = [argument for argument in args if not argument.startswith("-")]
+        return list(super().parse_args(ctx, args))
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print Typer's help, then the options."""
+        """Write Typer's help, then the options."""
         with exit_code_of_errors(ctx.info_name):
             from vitrun.cli import help
 
-            options = help.describe_options(ctx.info_name)
+            options = help.describe_options(ctx.info_name, ctx.meta["overrides"])
         super().format_help(ctx, formatter)
-        typer.echo(options)
+        formatter.write(f"\n{options}\n")
 
 
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text, in which help and pipes look alike, and which needs no import of rich
+    context_settings={"max_content_width": 100},
     help="Pretrain, fine-tune, test and compare vision transformers as the paper did. "
     "`vitrun COMMAND --help` lists the options of a command.",
 )
@@ -129,4 +136,6 @@ def execute(
 
 for _command, _help in COMMAND_HELP.items():
     # Unknown dashes are read as overrides, so that the error can show the right spelling.
-    app.command(_command, help=_help, cls=Command, context_settings={"ignore_unknown_options": True})(execute)
+    app.command(
+        _command, help=_help, cls=Command, context_settings={"ignore_unknown_options": True, "max_content_width": 100}
+    )(execute)

@@ -1,41 +1,160 @@
-"""Options of a command and their values, for its help and for shell completion."""
+"""Options of a command for its help: what each means, its value, and the choices of each group."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from textwrap import wrap
+from typing import Any
 
 from vitrun.config import compose, data_args, recipe_file
-from vitrun.recipes import options, tables, trees
+from vitrun.recipes import composition, descriptions, options, tables, trees
+from vitrun.recipes.descriptions import Option
 
-LINE_WIDTH, VALUES_COLUMN = 100, 32  # characters: of a line, and before the allowed values of an option
+LINE_WIDTH, DESCRIPTION_COLUMN = 100, 34  # characters: of a line, and before the description of an option
+MAX_VALUE = 60  # characters of a value; --cfg prints all
+# Options by section, the common ones first. A name wins over a pattern; an option of neither belongs to OTHER_SECTION.
+SECTIONS = {
+    "Common options": "init model data against name data.path data.root protocol steps epochs batch optim.lr res "
+    "shots to paper seed runs",
+    "Data": "data.* against.* exclude dev bad_images dedup match",
+    "Model": "model.* init_* dropout head_bias",
+    "Objective": "objective objective.* loss smoothing",
+    "Training": "examples warmup schedule schedule_end drops clip ema train balance class_weights",
+    "Optimizer": "optim optim.*",
+    "Search and seeds": "grid decays seeds score",
+    "Augmentation and resizing": "data.crop data.area data.flip augment augment.* view.*",
+    "Few-shot probe during the training": "fewshot.*",
+    "Running": "device precision micro_batch save_minutes",
+}
+OTHER_SECTION = {"pretrain": "Training", "finetune": "Training", "fewshot": "Probe", "eval": "Test", "dedup": "Search"}
+OTHER_OPTIONS = "Other options"
+LISTED_BY = {"model": "vitrun models", "data": "vitrun data", "against": "vitrun data"}  # groups with many choices
 
 
-def describe_options(command: str) -> str:
-    """Return the options of a command as overrides with their values, and the choices of each of its groups."""
-    groups = tables.list_groups(command)
-    tree = compose.compose_config(command, [])
-    keys = [key for key in trees.iterate_keys(tree) if key not in groups]
-    lines = ["Options, with their values:"]
-    lines += [format_option(command, key, trees.get_value(tree, key)) for key in keys]
-    others = [f"{key}=" for key in options.list_options(command) if key not in keys and key not in groups]
+def describe_options(command: str, overrides: Sequence[str] = ()) -> str:
+    """Return the options of a command, by section, with their descriptions and their values after the ``overrides``.
+
+    Other words among the overrides are passed over, but for the name of a data set of ``vitrun data``.
+    """
+    names = data_args.list_datasets() if command == "data" else {}
+    overrides = [override for override in overrides if "=" in override or override in names]
+    tree = compose.compose_config(command, overrides)
+    values = {key: trees.get_value(tree, key) for key in trees.iterate_keys(tree)} | list_chosen(command, overrides)
+    described = [option for option in descriptions.list_described(command) if is_settable(command, option)]
+    own = [option for option in described if option.key in values and is_chosen(option, values)]
+    others = [option for option in described if option.key not in {one.key for one in own}]
+    lines: list[str] = []
+    for section in dict.fromkeys([*SECTIONS, OTHER_SECTION.get(command, OTHER_OPTIONS)]):
+        keys = SECTIONS.get(section, "").split()
+        members = [option for option in own if section == find_section(command, option.key)]
+        members.sort(key=lambda option: keys.index(option.key) if option.key in keys else len(keys))
+        lines += ["", f"{section}:"] if members else []
+        for option in members:
+            lines += format_option(command, option, values[option.key])
     if others:
-        lines += ["", "Options of other choices:"]
-        lines += wrap("  ".join(others), LINE_WIDTH, initial_indent="  ", subsequent_indent="  ")
-    choices = {f"{group}=": names for group, names in groups.items()}
+        choice = "NAME" if command == "data" else f"{others[0].key.partition('.')[0]}=NAME"
+        lines += [
+            "",
+            f"Options that come with other choices; add one to see their values: vitrun {command} {choice} --help",
+        ]
+        lines += describe_others(command, others)
+    lines += ["", f"{recipe_file.KEY}=FILE reads options of your own from a YAML file; those that are typed win."]
+    return "\n".join([*lines[1:], *describe_choices(command)])
+
+
+def list_chosen(command: str, overrides: Sequence[str]) -> dict[str, str | None]:
+    """Return the choice of each group of a command."""
+    groups = tables.list_groups(command)
+    pairs = compose.parse_overrides(command, overrides)
+    files = compose.list_files(command, compose.choose_layers(command, pairs).choices)
+    chosen: dict[str, str | None] = dict.fromkeys(groups)
+    for path, package, _ in files:
+        folder = f"{tables.group_folder(package)}/"
+        if package in groups and path.startswith(folder) and path.removeprefix(folder) in groups[package]:
+            chosen[package] = path.removeprefix(folder)
+        if "protocol" in groups and path.startswith("protocol/"):
+            chosen["protocol"] = path.removeprefix("protocol/")
+    return chosen
+
+
+def is_settable(command: str, option: Option) -> bool:
+    """Return whether an option is a value or the choice of a group, and is not set by such a choice."""
+    group, _, name = option.key.rpartition(".")
+    if name in compose.DISCRIMINATORS or name == "name" and group in compose.ROW_GROUPS and "timm" not in option.kinds:
+        return False
+    return option.key in options.list_options(command) or option.key in tables.list_groups(command)
+
+
+def is_chosen(option: Option, values: dict[str, Any]) -> bool:
+    """Return whether an option is of the class that the choice of its group has."""
+    return not option.kinds or values.get(option.discriminator) in option.kinds
+
+
+def find_section(command: str, key: str) -> str:
+    """Return the section of an option."""
+    for matches in (lambda pattern: key == pattern, lambda pattern: fnmatch(key, pattern)):
+        for section, patterns in SECTIONS.items():
+            if any(map(matches, patterns.split())):
+                return section
+    return OTHER_SECTION.get(command, OTHER_OPTIONS)
+
+
+def format_option(command: str, option: Option, value: object = ...) -> list[str]:
+    """Return the lines of an option: the override that sets its value, if that is known, and its description."""
+    text = "" if value is ... else trees.format_value(value)
+    override = f"  {option.key}={text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 3] + '...'}"
+    allowed = options.list_allowed_values(command, option.key)
+    groups = tables.list_groups(command)
+    end = f" (one of {', '.join(allowed)})" if len(allowed) > 1 else ""
+    if option.key in groups:
+        end = f" ({len(groups[option.key])} choices, below)"
+    body = wrap(option.description + end, LINE_WIDTH - DESCRIPTION_COLUMN, break_long_words=False)
+    first = [] if len(override) > DESCRIPTION_COLUMN - 2 else [override.ljust(DESCRIPTION_COLUMN) + body.pop(0)]
+    return [*(first or [override]), *(" " * DESCRIPTION_COLUMN + line for line in body)]
+
+
+def describe_others(command: str, others: Sequence[Option]) -> Iterator[str]:
+    """Yield the lines of options that the chosen file of a group does not have, with the choices that have them."""
+    titles = dict.fromkeys((option.discriminator, option.kinds) for option in others)
+    for discriminator, kinds in titles:
+        group = discriminator.partition(".")[0]
+        if group in tables.GROUP_FOLDERS:
+            yield from ("", f"{group}= has the options of {tables.GROUP_FOLDERS[group]}=.")
+            return
+        names = [name for name in tables.list_groups(command).get(group, ()) if read_kind(group, name) in kinds]
+        few = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
+        yield from ("", f"With {group}={few}:")
+        for option in others:
+            if (option.discriminator, option.kinds) == (discriminator, kinds):
+                yield from format_option(command, option)
+
+
+def read_kind(group: str, name: str) -> str | None:
+    """Return the discriminator in a file of a group, or in the first that it inherits from; read without YAML."""
+    file = composition.find_config_file(f"{tables.group_folder(group)}/{name}")
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if found := re.search(rf"^({'|'.join(descriptions.DISCRIMINATORS)}): *(\w+)", text, re.MULTILINE):
+        return found[2]
+    parent = re.search(r"^defaults:\s*(?:\[|- )(?:/?data/)?([\w/]+)", text, re.MULTILINE)
+    return read_kind(group, f"{name.rpartition('/')[0]}/{parent[1]}".lstrip("/")) if parent else None
+
+
+def describe_choices(command: str) -> Iterator[str]:
+    """Yield the lines of the choices of each group: with what they are, or the command that lists them."""
+    choices = {f"{group}=": names for group, names in tables.list_groups(command).items()}
     if command == "data":
         choices = {"NAME": data_args.list_datasets()}
-    lines += ["", f"{recipe_file.KEY}=FILE reads options of your own from a YAML file, under those that are typed."]
     for title, names in choices.items():
-        width = max(map(len, names))
-        lines += ["", f"Choices of {title}:"]
-        lines += [f"  {name.ljust(width)}  {header}" for name, header in names.items()]
-    return "\n".join(lines)
-
-
-def format_option(command: str, key: str, value: object) -> str:
-    """Return an option as an override with its value, and its allowed values if there is a list of them."""
-    override = f"  {key}={trees.format_value(value)}"
-    allowed = options.list_allowed_values(command, key)
-    return f"{override.ljust(VALUES_COLUMN)}  {' | '.join(allowed)}" if len(allowed) > 1 else override
+        if lister := LISTED_BY.get(title.rstrip("=")):
+            yield from ("", f"Choices of {title} (`{lister}` describes them):")
+            yield from wrap("  ".join(names), LINE_WIDTH, initial_indent="  ", subsequent_indent="  ")
+            continue
+        yield from ("", f"Choices of {title}:")
+        width = max(map(len, names)) + 4
+        for name, header in names.items():
+            first, *rest = wrap(header, LINE_WIDTH - width) or [""]
+            yield f"  {name.ljust(width - 4)}  {first}".rstrip()
+            yield from (" " * width + line for line in rest)
 
 
 def list_completions(command: str, typed: Sequence[str]) -> list[str]:

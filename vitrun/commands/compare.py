@@ -15,7 +15,7 @@ from vitrun.papers import PaperNumber, PaperTable
 from vitrun.recipes import options
 from vitrun.runs import describe, results
 from vitrun.runs.results import Cell
-from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.console import Screen, find_width, split_table
 from vitrun.runtime.files import write_text_atomic
 
 DEFAULT_FIELDS = {"positions": "learned", "positions_at": "stem"}  # of a published number that does not name them
@@ -34,7 +34,7 @@ Pair = tuple[Cell, list[PublishedMatch]]
 
 
 def execute(recipe: recipes.Compare, screen: Screen) -> dict[str, Any]:
-    """Print the table, and write it as ``save.csv`` and ``save.json``; return what the latter has."""
+    """Print the table, and write it to ``save`` if that is given; return what its JSON has."""
     paper = papers.load_table(recipe.paper)
     commands = recipe.commands or paper.commands
     rows, columns = recipe.rows or paper.rows, recipe.columns or paper.columns
@@ -49,14 +49,15 @@ def execute(recipe: recipes.Compare, screen: Screen) -> dict[str, Any]:
     cells += results.vtab_means(cells, (*rows, *columns))
     pairs = [(cell, match_published(cell, paper)) for cell in cells]
     header, body = arrange_table(pairs, paper, rows, columns)
-    screen.print(format_table(header, body))
+    screen.print(split_table(header, body, find_width()))
     for note in list_notes(pairs, paper):
         screen.log(note)
     if not runs:
         screen.log(f"There is no finished {' or '.join(commands)} run in {recipe.runs} yet.")
     content = describe_tables(pairs, paper)
-    write_tables(recipe.save, [header, *body], content)
-    screen.log(f"Written to {recipe.save}.csv and {recipe.save}.json")
+    if recipe.save is not None:
+        written = write_tables(recipe.save, [header, *body], content)
+        screen.log(f"Written to {' and '.join(map(str, written))}")
     return content
 
 
@@ -185,7 +186,11 @@ def list_notes(pairs: list[Pair], paper: PaperTable) -> list[str]:
         for match in matches
         if all(other.differences for other in matches)
     )
-    more = [f"Nor for {len(near) - MAX_NOTES} more: see the .json file."] if len(near) > MAX_NOTES else []
+    more = (
+        [f"Nor for {len(near) - MAX_NOTES} more: add save=NAME to see all of them in NAME.json."]
+        if len(near) > MAX_NOTES
+        else []
+    )
     return [*notes, *list(near)[:MAX_NOTES], *more]
 
 
@@ -198,15 +203,22 @@ def describe_tables(pairs: list[Pair], paper: PaperTable) -> dict[str, Any]:
     }
 
 
-def write_tables(save: Path, rows: list[list[str]], content: dict[str, Any]) -> None:
-    """Write the table as CSV, and its ``content`` as JSON."""
+def write_tables(save: Path, rows: list[list[str]], content: dict[str, Any]) -> list[Path]:
+    """Write the table as CSV, and its ``content`` as JSON; if ``save`` ends in one of them, that alone.
+
+    Return the files.
+    """
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
+    texts = {".csv": text.getvalue(), ".json": json.dumps(content, indent=2, allow_nan=False)}
+    own = {save: texts[save.suffix]} if save.suffix in texts else {}
+    files = own or {save.with_name(f"{save.name}{suffix}"): one for suffix, one in texts.items()}
     try:
-        write_text_atomic(save.with_name(f"{save.name}.csv"), text.getvalue())
-        write_text_atomic(save.with_name(f"{save.name}.json"), json.dumps(content, indent=2))
+        for file, one in files.items():
+            write_text_atomic(file, one)
     except OSError as error:
         raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(save)) from None
+    return list(files)
 
 
 def describe_cell(cell: Cell, matches: list[PublishedMatch]) -> dict[str, Any]:

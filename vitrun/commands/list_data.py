@@ -13,7 +13,8 @@ from vitrun.data.summary import print_summary
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen, format_table
 
-HEADER = ["data=", "classes", "train", "test", "Hub id@revision", "licence", "in the paper"]
+HEADER = ["data=", "classes", "train", "test", "Hub id", "licence"]  # and of a single row the last one
+IN_PAPER = "in the paper"
 
 
 def execute(recipe: recipes.ListData, screen: Screen) -> dict[str, Any]:
@@ -32,7 +33,10 @@ def execute(recipe: recipes.ListData, screen: Screen) -> dict[str, Any]:
     elif recipe.name:
         rows = {recipe.name: rows[recipe.name]}
     facts = {name: find_source(row).facts(row) for name, row in rows.items()}
-    screen.print(format_table(HEADER, [[name, *format_row(row)] for name, row in facts.items()]))
+    cells = [[name, *format_row(row)] for name, row in facts.items()]
+    if recipe.name is None:  # no room: without revisions and names in the paper
+        cells = [[*row[:4], row[4].partition("@")[0], row[5]] for row in cells]
+    screen.print(format_table(HEADER if recipe.name is None else [*HEADER, IN_PAPER], cells))
     for error in [] if recipe.name else errors:
         screen.warn(f"Not listed: {error}")
     screen.log(describe_rows(recipe.name))

@@ -19,10 +19,10 @@ class Dataset:
 
     group = "data"  # the option that chose this data set, for messages; ``against`` for the second one of dedup
 
-    name: str
-    crop: Crop
-    area: tuple[PositiveFloat, PositiveFloat]  # shares of the image that an inception or random_resized crop takes
-    flip: bool
+    name: str  # comes with data=NAME
+    crop: Crop  # how training images are cropped
+    area: tuple[PositiveFloat, PositiveFloat]  # least and largest share of the image in a random crop
+    flip: bool  # mirror half of the training images
 
     def __post_init__(self) -> None:
         low, high = self.area
@@ -37,11 +37,11 @@ class Dataset:
 class Shapes(Dataset):
     """Images drawn by a seeded generator: a first run needs no download."""
 
-    source: Literal["shapes"]
+    source: Literal["shapes"]  # comes with data=NAME
     target: Literal["shape", "colour", "count", "position", "orientation"]  # what the label names
     size: Annotated[int, Field(ge=16, le=1024)]  # side of a drawn image, in pixels
-    train_images: PositiveInt
-    test_images: PositiveInt
+    train_images: PositiveInt  # images to draw for training
+    test_images: PositiveInt  # images to draw for testing
 
 
 DIGITS_IMAGES = 1_797  # in all
@@ -51,18 +51,18 @@ DIGITS_IMAGES = 1_797  # in all
 class Digits(Dataset):
     """The 1,797 scanned handwritten digits that scikit-learn has too, 8 by 8 pixels."""
 
-    source: Literal["digits"]
-    test_images: Annotated[int, Field(ge=1, lt=DIGITS_IMAGES)]
+    source: Literal["digits"]  # comes with data=NAME
+    test_images: Annotated[int, Field(ge=1, lt=DIGITS_IMAGES)]  # images to test on; the others are for training
 
 
 @frozen_dataclass
 class DescribedDataset(Dataset):
     """Facts about a data set that are known before it is opened; None if only its source knows."""
 
-    classes: PositiveInt | None
-    train_images: PositiveInt | None
-    test_images: PositiveInt | None
-    licence: str | None
+    classes: PositiveInt | None  # number of classes; null for that in the source
+    train_images: PositiveInt | None  # number of training images; null for that in the source
+    test_images: PositiveInt | None  # number of test images; null for that in the source
+    licence: str | None  # shown by vitrun data
     paper: str | None  # its name in the paper (arXiv 2010.11929)
     home: str | None  # its home page, what to download there, and whether an account is needed
 
@@ -78,17 +78,17 @@ def describe_origin(name: str, home: str | None, hub: str | None = None) -> str:
 class Files(DescribedDataset):
     """Images on the Hub, or in ``path``: parquet files in the layout of the Hub, or one folder per class."""
 
-    source: Literal["files"]
-    path: Path | None  # None to read them from the Hub
-    hub: str | None  # ORG/NAME
-    config: str | None
-    revision: str | None
+    source: Literal["files"]  # comes with data=NAME
+    path: Path | None  # folder with the images; null to read them from the Hub
+    hub: str | None  # ORG/NAME on the Hub
+    config: str | None  # name of a configuration on the Hub
+    revision: str | None  # commit, tag or branch on the Hub
     image: str  # the column of images
     label: str  # the column of labels
-    labels: Literal["original", "real", "imagenet_a", "imagenet_r", "objectnet"]  # how they are numbered
-    real: Path | None  # a file of ReaL's labels; None for the data set's own or the published ones
-    train: str | None  # the name of the training split in the source; None for an evaluation-only data set
-    test: str
+    labels: Literal["original", "real", "imagenet_a", "imagenet_r", "objectnet"]  # how classes are numbered
+    real: Path | None  # a file of ReaL's labels; null for the data set's own or the published ones
+    train: str | None  # the name of the training split in the source; null for an evaluation-only data set
+    test: str  # the name of the test split in the source
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,15 +125,14 @@ def is_url(pattern: str) -> bool:
 class Shards(DescribedDataset):
     """Tar shards in the layout of WebDataset: files in ``path``, or URLs that are downloaded to it."""
 
-    source: Literal["shards"]
-    path: Path | None  # None for a folder in the user's cache
+    source: Literal["shards"]  # comes with data=NAME
+    path: Path | None  # folder with the shards, or to download them to; null for one in the user's cache
     train: str  # the training shards: a file or a URL with {000..127}, or files with *
-    test: str
-    image: str | None  # the extension of the image in a sample, such as left.jpg; None for the only image
+    test: str  # the test shards, in the same way
+    image: str | None  # the extension of the image in a sample, such as left.jpg; null for the only image
     label: str  # the extension of the member with the class, such as cls; else a field of the json member
-    buffer: (
-        PositiveInt  # images shuffled together: a larger buffer mixes better, a smaller one reads fewer shards at once
-    )
+    # images shuffled together: a larger buffer mixes better, a smaller one reads fewer shards at once
+    buffer: PositiveInt
 
     def check_complete(self, parts: tuple[Part, ...]) -> None:
         """Raise a UserError if the shards are neither in ``path`` nor at URLs, or the number of classes is unknown."""
@@ -152,13 +151,13 @@ class Shards(DescribedDataset):
 class Vtab(Dataset):
     """Task of VTAB-1k, read from its original files."""
 
-    source: Literal["vtab"]
-    task: str
+    source: Literal["vtab"]  # comes with data=NAME
+    task: str  # comes with data=NAME
     path: Path | None  # the folder of this task's original
-    root: Path | None  # the folder of all originals, each in a folder named after its TFDS builder; ``path`` wins
+    root: Path | None  # the folder of all originals, each in a folder named after its TFDS builder
     protocol: Literal["vit", "vpt"]  # the training view of the ViT paper, or of visual prompt tuning
-    train: str
-    test: str
+    train: str  # train800val200 for the final run, or train800 to choose options
+    test: str  # test for the final run, or val200 to choose options
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -183,14 +182,14 @@ class Suite:
 
     group = "data"
 
-    source: Literal["suite"]
-    name: str
-    root: Path | None  # the folder of all originals, as of each task
-    tasks: tuple[str, ...]
-    protocol: Literal["vit", "vpt"]
-    crop: Crop | None  # these three apply to all tasks; None for those of each task
-    area: tuple[PositiveFloat, PositiveFloat] | None
-    flip: bool | None
+    source: Literal["suite"]  # comes with data=NAME
+    name: str  # comes with data=NAME
+    root: Path | None  # the folder of all originals, each in a folder named after its TFDS builder
+    tasks: tuple[str, ...]  # names of the tasks, without vtab/
+    protocol: Literal["vit", "vpt"]  # the training view of the ViT paper, or of visual prompt tuning
+    crop: Crop | None  # how training images are cropped; null for that of each task
+    area: tuple[PositiveFloat, PositiveFloat] | None  # shares of the image in a crop; null for those of each task
+    flip: bool | None  # mirror half of the training images; null for that of each task
 
     def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):

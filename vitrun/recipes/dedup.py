@@ -14,11 +14,11 @@ from vitrun.recipes.run_recipe import RunRecipe
 class Dedup(RunRecipe):
     """Find the test images that are also in a training set."""
 
-    data: Data  # whose training images are searched
-    against: Data  # whose test images are looked for
-    distance: Annotated[int, Field(ge=0, le=64)]  # maximum Hamming distance of the 128-bit hashes of near-duplicates
-    init: str | None  # weights whose features are compared too; None for hashes only
-    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
+    data: Data  # the data set whose training images are searched
+    against: Data  # the data set whose test images are looked for
+    distance: Annotated[int, Field(ge=0, le=64)]  # maximum Hamming distance of near-duplicates: bits of 128
+    init: str | None  # weights whose features are compared too; null for hashes only
+    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
     similarity: Annotated[float, Field(gt=0, le=1)]  # minimum cosine of the features of near-duplicates
 
     def __post_init__(self) -> None:

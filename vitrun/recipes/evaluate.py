@@ -12,11 +12,11 @@ from vitrun.recipes.run_recipe import RunRecipe
 class Eval(RunRecipe):
     """Measure the accuracy of a model on a test set."""
 
-    init: str
-    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
-    data: Data
+    init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
+    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    data: Data  # the data set to test on; as a rule that of the weights
     bad_images: Literal["stop", "skip"]  # what to do at an unreadable image
-    dedup: str | None  # a dedup run against this test set, to evaluate without its duplicates too
+    dedup: str | None  # a dedup run against this test set, to test without its duplicates too
 
     def __post_init__(self) -> None:
         check_not_suite(self.data)

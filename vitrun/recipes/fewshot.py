@@ -15,16 +15,16 @@ from vitrun.recipes.run_recipe import RunRecipe
 class Fewshot(RunRecipe):
     """Measure frozen features with a linear classifier: closed-form on a few images per class, or trained on all."""
 
-    init: str
-    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
-    data: Data
+    init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
+    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    data: Data  # the data set, or several: data=digits,cifar10
     bad_images: Literal["stop", "skip"]  # what to do at an unreadable image
-    probe: Literal["ridge", "linear"]
-    layers: Layers  # of probe=linear; last is the input of the head
-    linear: LinearProbe
-    shots: NonEmpty[PositiveInt]
-    seeds: NonEmpty[NonNegativeInt]
-    l2: NonEmpty[PositiveFloat]  # each draw uses the best of several, chosen on training images outside the draw
+    probe: Literal["ridge", "linear"]  # closed-form regression on a few images, or logistic regression on all
+    layers: Layers  # of probe=linear: numbers as in 0,6,12, all, or last, the input of the head
+    linear: LinearProbe  # options of probe=linear
+    shots: NonEmpty[PositiveInt]  # training images per class
+    seeds: NonEmpty[NonNegativeInt]  # seeds of the draws of these images, one each
+    l2: NonEmpty[PositiveFloat]  # L2 penalty; of several the best on training images outside the draw is used
 
     def __post_init__(self) -> None:
         check_not_suite(self.data)

@@ -22,14 +22,14 @@ def parse_train(value: object) -> object:
 class Finetune(Training):
     """Adapt pretrained weights to a data set."""
 
-    init: str
-    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
+    init: str  # pretrained weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
+    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
     train: Annotated[str, BeforeValidator(parse_train)]  # parameters to train: all, head, or last:N blocks and the head
-    dropout: Fraction | None  # of a ViT; None for that of its pretraining, or 0 if it is not known
-    grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out part; empty for that of ``optim``
-    decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from; empty for that of ``optim``
-    dev: Fraction  # share of the training images held out; the tasks of VTAB have 200 of their own
-    seeds: tuple[NonNegativeInt, ...]  # of the final runs; empty for ``seed`` alone
+    dropout: Fraction | None  # rate in a ViT; null for that of its pretraining, or 0 if it is not known
+    grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out images; [] for optim.lr alone
+    decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from; [] for optim.weight_decay alone
+    dev: Fraction  # share of the training images that is held out; each task of VTAB has 200 of its own
+    seeds: tuple[NonNegativeInt, ...]  # seeds of several final runs, whose results are averaged; [] for seed alone
     score: Literal["test", "dev"]  # the images to evaluate on: the test part, or those held out
 
     @property

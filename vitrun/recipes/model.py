@@ -14,24 +14,26 @@ EXPANSION = 4  # the output of a unit of a ResNet has four times the channels of
 class ViT:
     """Vision transformer, or a hybrid if the ``stem`` of a ResNet precedes it."""
 
-    kind: Literal["vit"]
-    name: str
+    kind: Literal["vit"]  # comes with model=NAME
+    name: str  # comes with model=NAME
     patch: PositiveInt  # side of a patch, in pixels of the image or of the ResNet's feature map
-    width: PositiveInt
-    depth: PositiveInt
-    heads: PositiveInt
-    mlp: PositiveInt
+    width: PositiveInt  # features of a token
+    depth: PositiveInt  # blocks
+    heads: PositiveInt  # heads of the attention
+    mlp: PositiveInt  # hidden features of the MLPs
     stem: NonNegativeInt  # channels of the stem of the ResNet before the transformer; 0 for a pure ViT
-    resnet: tuple[PositiveInt, ...]  # blocks in each stage of that ResNet; empty for a stem alone
-    head: Literal["token", "gap", "map"]
-    pre_logits: bool
+    resnet: tuple[PositiveInt, ...]  # blocks in each stage of that ResNet; [] for a stem alone
+    head: Literal["token", "gap", "map"]  # the features to classify: class token, mean of the tokens, attention pooling
+    pre_logits: bool  # a hidden layer with tanh before the head
+    # position embeddings: one a token, none, one a row and one a column, by the distance of two tokens, or fixed sines
     positions: Literal["learned", "none", "2d", "relative", "sincos2d"]
+    # where they are added: before the first block, or in every block, each with its own or all with the same
     positions_at: Literal["stem", "every", "shared"]
     gelu: Literal["tanh", "exact", "quick"]  # activation of the MLPs: flax's GELU, torch's, or x sigmoid(1.702 x)
-    epsilon: PositiveFloat  # of every LayerNorm
+    epsilon: PositiveFloat  # added to the variance in every LayerNorm
     norm_pre: bool  # a LayerNorm after the embeddings and positions, as in CLIP
-    dropout: Fraction
-    stochastic_depth: Fraction
+    dropout: Fraction  # rate, after the embeddings and in the MLPs
+    stochastic_depth: Fraction  # rate at which the last block is skipped; it rises linearly from 0
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -64,10 +66,10 @@ class ViT:
 class BiT:
     """Pre-activation ResNet with group norm and weight standardisation (arXiv 1912.11370)."""
 
-    kind: Literal["bit"]
-    name: str
-    blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
-    width_factor: PositiveFloat
+    kind: Literal["bit"]  # comes with model=NAME
+    name: str  # comes with model=NAME
+    blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]  # units in each of the four stages
+    width_factor: PositiveFloat  # times the channels of a ResNet
     border: Literal["zero", "none"]  # padding of the stem's max-pool: big_transfer and timm, big_vision
 
 
@@ -75,8 +77,8 @@ class BiT:
 class Timm:
     """Any architecture of timm, as a baseline."""
 
-    kind: Literal["timm"]
-    name: str
+    kind: Literal["timm"]  # comes with model=NAME
+    name: str  # the architecture, any of timm.list_models()
     options: dict[str, JsonValue] = field(default_factory=dict)  # arguments of timm.create_model
 
 

@@ -21,7 +21,7 @@ PLUGIN_GROUP = "vitrun.objective_options"  # the entry points by which an instal
 class Labels:
     """Predict the labels of an image."""
 
-    kind: Literal["labels"]
+    kind: Literal["labels"]  # comes with objective=NAME
 
     uses_labels = True
 
@@ -33,11 +33,11 @@ class Labels:
 class Masked:
     """Predict what corrupted patches showed, as the paper (arXiv 2010.11929, section 4.6 and appendix B.1.2)."""
 
-    kind: Literal["masked"]
-    target: Literal["colour", "colours", "pixels"]  # of each patch: its mean colour, 4 by 4 mean colours, or its pixels
-    share: Share  # of the patches that are corrupted
-    mask: Annotated[float, Field(ge=0, le=1)]  # share of these that are replaced by the mask token,
-    other: Annotated[float, Field(ge=0, le=1)]  # and by another patch; the rest is unchanged
+    kind: Literal["masked"]  # comes with objective=NAME
+    target: Literal["colour", "colours", "pixels"]  # of a patch: its mean colour, 4 by 4 mean colours, its pixels
+    share: Share  # share of the patches that are corrupted
+    mask: Annotated[float, Field(ge=0, le=1)]  # share of the corrupted patches that show the mask token
+    other: Annotated[float, Field(ge=0, le=1)]  # share that shows another patch; the rest is unchanged
 
     uses_labels = False
 
@@ -54,8 +54,8 @@ class Masked:
 class SimMim:
     """Predict masked patches, as transformers' ``ViTForMaskedImageModeling`` (SimMIM, arXiv 2111.09886)."""
 
-    kind: Literal["simmim"]
-    share: Share  # of the patches that are masked
+    kind: Literal["simmim"]  # comes with objective=NAME
+    share: Share  # share of the patches that are masked
 
     uses_labels = False
 

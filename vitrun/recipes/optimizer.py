@@ -14,13 +14,14 @@ Decay = Literal["kernels", "all"]  # the parameters that are decayed; all: also 
 class Adam:
     """Adam; ``adamw`` decouples the weight decay, ``adam`` adds it to the gradient."""
 
-    kind: Literal["adam", "adamw"]
-    lr: PositiveFloat
-    weight_decay: NonNegativeFloat
-    decay_units: Literal["paper", "big_vision"]  # a rate relative to the learning rate, or times its highest value
-    decay: Decay
+    kind: Literal["adam", "adamw"]  # comes with optim=NAME
+    lr: PositiveFloat  # highest learning rate, after the warm-up
+    weight_decay: NonNegativeFloat  # rate of weight decay, in decay_units
+    # how the rate is meant: times the learning rate (as torch), or times the learning rate's share of its highest value
+    decay_units: Literal["paper", "big_vision"]
+    decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
-    betas: tuple[Fraction, Fraction]
+    betas: tuple[Fraction, Fraction]  # decay of the means of the gradient and of its square
 
     def __post_init__(self) -> None:
         if self.kind == "adam" and self.decay_units == "big_vision":
@@ -31,12 +32,12 @@ class Adam:
 class Sgd:
     """Stochastic gradient descent with momentum."""
 
-    kind: Literal["sgd"]
-    lr: PositiveFloat
-    weight_decay: NonNegativeFloat
-    decay: Decay
+    kind: Literal["sgd"]  # comes with optim=NAME
+    lr: PositiveFloat  # highest learning rate, after the warm-up
+    weight_decay: NonNegativeFloat  # rate of weight decay, relative to the learning rate
+    decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
-    momentum: Fraction
+    momentum: Fraction  # decay of the mean of the gradients
 
 
 Optim = Annotated[Adam | Sgd, Field(discriminator="kind")]

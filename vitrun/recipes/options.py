@@ -14,18 +14,18 @@ from vitrun.recipes.trees import format_value
 @cache
 def list_options(command: str) -> dict[str, Any]:
     """Return every dotted option of a command, whatever the choices of its groups, with its type."""
-    return dict(walk_options(RECIPES[command]))
+    return {key: kind for key, kind, _ in walk_options(RECIPES[command])}
 
 
-def walk_options(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the options of a dataclass and of those in its fields, each with its type."""
+def walk_options(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any, type]]:
+    """Yield the options of a dataclass and of those in its fields, each with its type and the class that has it."""
     types = get_type_hints(cls)
     for name, kind in ((field.name, types[field.name]) for field in fields(cls)):
         for part in (parts := flatten_union(kind)):
             if is_dataclass(part):
-                yield from walk_options(part, f"{prefix}{name}.")
+                yield from walk_options(part, f"{prefix}{name}.")  # type: ignore[arg-type]
         if not all(is_dataclass(part) for part in parts):
-            yield f"{prefix}{name}", kind
+            yield f"{prefix}{name}", kind, cls
 
 
 def flatten_union(kind: Any) -> list[Any]:

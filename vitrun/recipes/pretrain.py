@@ -12,11 +12,11 @@ from vitrun.recipes.training import Training
 class Pretrain(Training):
     """Train a model from scratch."""
 
-    model: Model
-    objective: Objective
-    head_bias: float | None  # initial bias of the head; None for the one that suits the loss
+    model: Model  # the architecture
+    objective: Objective  # what the network is trained for
+    head_bias: float | None  # initial bias of the head; null for 0 with softmax and -10 with sigmoid
     exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are excluded
-    fewshot: OnlineProbe
+    fewshot: OnlineProbe  # few-shot accuracy on the way
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,12 +26,14 @@ def parse_interval(value: object) -> object:
 class OnlineProbe:
     """Closed-form probe of ``vitrun fewshot``, at the first step, at every multiple and at the end."""
 
-    every: Annotated[int | str | None, BeforeValidator(parse_interval)]  # None for never
-    data: tuple[str, ...]  # names of data sets; empty for the one that the run trains on
-    paths: tuple[Path | None, ...]  # the folder of each of them, or None; empty if none needs one
-    shots: NonEmpty[PositiveInt]
-    seeds: NonEmpty[NonNegativeInt]
-    l2: NonEmpty[PositiveFloat]
+    every: Annotated[
+        int | str | None, BeforeValidator(parse_interval)
+    ]  # steps between two probes, or a share of the run as in 25%; null for never
+    data: tuple[str, ...]  # names of data sets; [] for the one that the run trains on
+    paths: tuple[Path | None, ...]  # the folder of each of fewshot.data, or null; [] if none needs one
+    shots: NonEmpty[PositiveInt]  # training images per class
+    seeds: NonEmpty[NonNegativeInt]  # seeds of the draws of these images, one each
+    l2: NonEmpty[PositiveFloat]  # L2 penalty; of several the best on training images outside the draw is used
 
     def __post_init__(self) -> None:
         for option in ("data", "shots", "seeds", "l2"):
@@ -50,7 +52,7 @@ class LinearProbe:
     """Linear probe, trained on all training images."""
 
     pooling: Literal["mean", "token"]  # of a layer's tokens: the mean over the patches, or the class token
-    l2: NonEmpty[PositiveFloat]  # the one that is best on a tenth of the training images is used
+    l2: NonEmpty[PositiveFloat]  # L2 penalties; the best on a tenth of the training images is used
 
 
 def parse_layer(value: object) -> object:

@@ -16,11 +16,12 @@ DEFAULT_RES = 224  # pixels, if neither the recipe nor the weights give a resolu
 class RunRecipe:
     """Options of every command that makes a run."""
 
+    # side of the images that the network takes, in pixels; null for that of the weights, else 224
     res: Annotated[int, Field(ge=8)] | None
-    view: View
-    batch: PositiveInt
-    precision: Literal["auto", "fp32", "bf16"]
-    device: Literal["auto", "cpu", "cuda", "mps"]
+    view: View  # resizing and cropping of test images
+    batch: PositiveInt  # images in a step, on all ranks together
+    precision: Literal["auto", "fp32", "bf16"]  # number format to compute in; auto for bf16 where that is faster
+    device: Literal["auto", "cpu", "cuda", "mps"]  # where to compute; auto for the fastest there is
     runs: Path  # the folder of all run folders
 
     # These change how a run is executed, not what it computes: its name does not depend on them.

@@ -18,47 +18,48 @@ PublishedTable = Literal[  # one file each in vitrun/papers
 class Compare:
     """Show finished runs beside the paper's published numbers."""
 
-    runs: Path
-    commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # those whose results are shown
-    rows: tuple[str, ...]  # fields that distinguish the rows; empty, as the next two, for those of the published table
-    columns: tuple[str, ...]  # fields that distinguish the columns
+    runs: Path  # the folder of all run folders
+    # whose results are shown; [] for those of the published table
+    commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]
+    rows: tuple[str, ...]  # options that distinguish the rows; [] for those of the published table
+    columns: tuple[str, ...]  # options that distinguish the columns; [] for those of the published table
     values: NonEmpty[str]  # metrics of a result; each has a row of its own
-    paper: PublishedTable
-    save: Path  # where the table is written, as .csv and .json
+    paper: PublishedTable  # the published table
+    save: Path | None  # write NAME.csv and NAME.json, with every number; or one of them; null for no file
 
 
 @frozen_dataclass
 class Quickstart:
     """Run the whole chain with a small model on the embedded data, in minutes."""
 
-    runs: Path
+    runs: Path  # the folder of all run folders
 
 
 @frozen_dataclass
 class Export:
     """Write weights in the format of another library."""
 
-    init: str
-    init_weights: str  # of a file with several: auto (the averaged, as timm), ema, plain, or their name in it
-    to: Literal["timm", "hf", "npz", "onnx"]
-    path: Path | None  # None for the name of the model, in the working folder
-    runs: Path
+    init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
+    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    to: Literal["timm", "hf", "npz", "onnx"]  # the library; hf is transformers, npz the JAX code
+    path: Path | None  # the file or folder to write; null for the name of the model, in the working folder
+    runs: Path  # the folder of all run folders
 
 
 @frozen_dataclass
 class ListModels:
     """List the models, with their sizes at a resolution."""
 
-    res: PositiveInt
-    classes: PositiveInt
-    sort: Literal["name", "parameters", "gmac"]
-    only: tuple[str, ...]  # show the models whose name or kind contains one of these; empty for all
+    res: PositiveInt  # side of the images for which the cost is counted, in pixels
+    classes: PositiveInt  # outputs of the head
+    sort: Literal["name", "parameters", "gmac"]  # the order of the rows
+    only: tuple[str, ...]  # show the models whose name or kind contains one of these; [] for all
 
 
 @frozen_dataclass
 class ListData:
     """List the data sets, with their sizes and sources; or describe what is in a folder."""
 
-    name: str | None  # the row to show, ``vtab`` for the nineteen of VTAB; None for all
-    data: Data | None  # the options of that data set, to look into its images; None to show its row
-    save: Path  # where the keys of VTAB-1k's images are written, as JSON
+    name: str | None  # the data set to show, vtab for the nineteen of VTAB; null for all. name= may be left out
+    data: Data | None  # the options of that data set, to look into its images; null to show its row
+    save: Path | None  # write the keys of VTAB-1k's images to this file, as JSON; null for no file

@@ -28,25 +28,27 @@ def parse_warmup(value: object) -> object:
 class Training(RunRecipe):
     """Options that pretraining and fine-tuning share."""
 
-    protocol: str  # a file of conf/protocol
-    data: Data
-    optim: Optim
-    steps: PositiveInt | None  # the duration, in one of three units
-    epochs: PositiveFloat | None
-    examples: PositiveInt | None
-    warmup: Annotated[int | str, BeforeValidator(parse_warmup)]  # steps, or a share of the run
-    schedule: Literal["cosine", "linear", "staircase", "constant"]
+    protocol: str  # the published settings to follow
+    data: Data  # the data set
+    optim: Optim  # the optimizer
+    steps: PositiveInt | None  # duration in steps; the other two are null
+    epochs: PositiveFloat | None  # duration in passes over the training images, in place of steps
+    examples: PositiveInt | None  # duration in training images, in place of steps
+    warmup: Annotated[
+        int | str, BeforeValidator(parse_warmup)
+    ]  # linear rise of the learning rate from 0: steps, or a share of the run
+    schedule: Literal["cosine", "linear", "staircase", "constant"]  # the learning rate after the warm-up
     schedule_end: NonNegativeFloat  # the final learning rate of a cosine or linear decay
     drops: tuple[PositiveInt, ...]  # steps after which the learning rate of a staircase falls to a tenth
-    loss: Literal["softmax", "sigmoid"]
+    loss: Literal["softmax", "sigmoid"]  # cross-entropy over the classes, or binary cross-entropy of each
     smoothing: Fraction  # share of each target that is spread evenly over the classes
-    augment: Augment
-    clip: PositiveFloat | None  # maximum global norm of the gradient
-    ema: Fraction | None  # decay of the Polyak average of the weights
-    seed: NonNegativeInt
-    # Images computed at once on a rank; if they do not divide its share of the batch, the last ones are fewer.
+    augment: Augment  # augmentation of training images beyond crop and flip
+    clip: PositiveFloat | None  # maximum norm of the gradient of all parameters; null for no clipping
+    ema: Fraction | None  # decay of the average of the weights over steps, as in 0.9999; null for no average
+    seed: NonNegativeInt  # seed of every random draw
+    # images computed at once on a rank, auto for as many as fit; where they do not divide the batch, the last are fewer
     micro_batch: PositiveInt | Literal["auto"]
-    save_minutes: NonNegativeFloat
+    save_minutes: NonNegativeFloat  # minutes between two checkpoints
     bad_images: Fraction  # maximum share of unreadable training images; each is replaced by the next
 
     execution_options: ClassVar[tuple[str, ...]] = (

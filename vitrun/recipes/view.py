@@ -32,10 +32,10 @@ class View:
 class Augment:
     """Augmentation of training images, after the data set's crop and flip."""
 
-    randaugment: Literal["none", "big_vision", "torchvision"]
-    layers: NonNegativeInt  # operations applied to each image
-    magnitude: Annotated[int, Field(ge=0, le=30)]
-    mixup: NonNegativeFloat  # a in Beta(a, a), from which the share of each batch is drawn; 0 for no mixup
+    randaugment: Literal["none", "big_vision", "torchvision"]  # whose RandAugment; the published code is big_vision's
+    layers: NonNegativeInt  # operations of RandAugment on each image
+    magnitude: Annotated[int, Field(ge=0, le=30)]  # strength of these operations, 0 to 30
+    mixup: NonNegativeFloat  # a of Beta(a, a), from which the shares of two images are drawn; 0 for no mixup
 
     def __post_init__(self) -> None:
         if (self.randaugment == "none") != (self.layers == 0):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -172,6 +173,26 @@ def format_duration(seconds: float) -> str:
         if seconds < limit:
             return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
     return f"{seconds / 86400:.1f} days"
+
+
+def find_width() -> int:
+    """Return the columns of the terminal, or of ``COLUMNS``; 100 without either."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def split_table(header: list[str], rows: list[list[str]], width: int) -> str:
+    """Return a table as :func:`format_table` does; one wider than ``width`` as several, each with the first column."""
+    widths = [max(map(len, column)) + 3 for column in zip(header, *rows)]
+    blocks: list[list[int]] = [[]]
+    for column, size in enumerate(widths[1:], 1):
+        if blocks[-1] and 1 + widths[0] + sum(widths[one] for one in blocks[-1]) + size > width:
+            blocks.append([])
+        blocks[-1].append(column)
+    tables = []
+    for block in blocks:
+        parts = [[row[column] for column in (0, *block)] for row in rows if any(row[column] for column in block)]
+        tables.append(format_table([header[column] for column in (0, *block)], parts))
+    return "\n\n".join(tables)
 
 
 def format_table(header: list[str], rows: list[list[str]]) -> str:

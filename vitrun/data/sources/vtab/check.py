@@ -61,8 +61,8 @@ class Finding:
     note: str
 
 
-def check_originals(root: Path, save: Path, screen: Screen) -> list[dict[str, str]]:
-    """Print one row per task and a note per original, and write all keys that are known to ``save``.
+def check_originals(root: Path, save: Path | None, screen: Screen) -> list[dict[str, str]]:
+    """Print one row per task and a note per original, and write all keys that are known to ``save``, if it is given.
 
     Return the rows. Raise a UserError if an original is damaged or differs from the published one.
     """
@@ -72,10 +72,12 @@ def check_originals(root: Path, save: Path, screen: Screen) -> list[dict[str, st
     screen.print(format_table(HEADER, rows))
     for finding in findings.values():
         screen.log(finding.note)
-    write_keys(by_task, save)
     complete = sum(finding.state is State.COMPLETE for finding in by_task.values())
     known = sum(bool(finding.keys) for finding in by_task.values())
-    screen.log(f"{complete} of {len(TASKS)} tasks found. The keys of {known} written to {save}")
+    if save is not None:
+        write_keys(by_task, save)
+    keys = f"The keys of {known} written to {save}" if save else f"To write the keys of {known}: save=FILE.json"
+    screen.log(f"{complete} of {len(TASKS)} tasks found. {keys}")
     wrong = [name for name, one in findings.items() if State.DAMAGED is one.state or Order.DIFFERS is one.order]
     if wrong:
         raise UserError(f"not as published (see above): {', '.join(wrong)}.", ExitCode.DATA, "data.root", str(root))
