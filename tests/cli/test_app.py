@@ -112,7 +112,7 @@ COMPLETIONS = [
     ("vitrun pretrain model=vit_na", 2, ["model=vit_nano8"]),
     ("vitrun pretrain model = vit_na", 4, ["vit_nano8"]),  # as bash splits it
     ("vitrun pretrain optim = ", 4, ["adam", "adamw", "sgd"]),
-    ("vitrun finetune optim.l", 2, ["optim.lr="]),
+    ("vitrun finetune optim.lr", 2, ["optim.lr="]),
     ("vitrun data cif", 2, ["cifar10", "cifar100"]),
     ("vitrun data cifar10 data.pa", 3, ["data.paper=", "data.path="]),
 ]

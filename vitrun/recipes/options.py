@@ -23,7 +23,7 @@ def walk_options(cls: Any, prefix: str = "") -> Iterator[tuple[str, Any, type]]:
     for name, kind in ((field.name, types[field.name]) for field in fields(cls)):
         for part in (parts := flatten_union(kind)):
             if is_dataclass(part):
-                yield from walk_options(part, f"{prefix}{name}.")  # type: ignore[arg-type]
+                yield from walk_options(part, f"{prefix}{name}.")
         if not all(is_dataclass(part) for part in parts):
             yield f"{prefix}{name}", kind, cls
 
