@@ -1,8 +1,11 @@
 """Errors carry the option at fault; a wrong name is reported with the nearest ones."""
 
+import errno
+import os
+
 import pytest
 
-from vitrun.errors import ExitCode, UserError, lookup, suggest
+from vitrun.errors import ExitCode, UserError, described_os_errors, lookup, suggest
 
 
 def test_an_error_shows_its_option_and_value_before_the_reason():
@@ -32,3 +35,18 @@ def test_the_nearest_of_very_many_names_without_groups_are_shown():
     answer = suggest("zzz", [f"name_{number}" for number in range(1000)])
     assert answer.endswith("...") or "Did you mean" in answer
     assert len(answer) < 100
+
+
+@pytest.mark.parametrize(
+    "code, status", [(errno.EACCES, ExitCode.DATA), (errno.ENAMETOOLONG, ExitCode.DATA), (errno.ENOSPC, ExitCode.SPACE)]
+)
+def test_a_file_that_the_system_refuses_is_named_in_one_short_line(code, status):
+    with pytest.raises(UserError) as error, described_os_errors():
+        raise OSError(code, os.strerror(code), "a\n" + "b" * 5000)
+    text = str(error.value)
+    assert error.value.status == status and os.strerror(code) in text and "\n" not in text and len(text) < 400
+
+
+def test_an_error_of_the_system_without_a_file_is_not_described():
+    with pytest.raises(BrokenPipeError), described_os_errors():
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrun.errors import ExitCode, Interrupted, UserError
-from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
+from vitrun.runtime.ranks import read_ranks
 
 if TYPE_CHECKING:  # torch, and the tables of conf/
     from vitrun.models import LoadedModel, Network
@@ -207,9 +207,9 @@ def execute(
     pairs = dict(flatten_options(options))
     given = [overrides] if isinstance(overrides, str) else [*overrides]
     given += [f"{key}={value}" for key, value in pairs.items()]
-    if distributed.world_size() > 1:
+    if (ranks := read_ranks(os.environ).size) > 1:
         raise UserError(
-            f"A Python program calls vitrun in one process, not in {distributed.world_size()}: start "
+            f"A Python program calls vitrun in one process, not in {ranks}: start "
             f"`torchrun ... -m vitrun {command}` for several."
         )
     from vitrun.commands import runner

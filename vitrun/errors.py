@@ -1,11 +1,15 @@
 """Errors that end a command with a sentence instead of a traceback, their exit codes, and suggestions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import errno
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import SequenceMatcher, get_close_matches
 from enum import IntEnum
 from typing import TypeVar
 
 T = TypeVar("T")
+MAX_PATH = 200  # characters of a path in an error
 MAX_NAMES = 20  # a longer list of choices is shortened
 
 
@@ -55,6 +59,28 @@ class Interrupted(Exception):
     def __init__(self, status: int):
         super().__init__(status)  # so that it can be pickled, from rank to rank
         self.status = status
+
+
+def describe_os_error(error: OSError) -> UserError | None:
+    """Return the error for a file or folder that the operating system refuses; None if it names no file."""
+    if error.filename is None or error.strerror is None:
+        return None
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else str(error.filename)
+    shown = name if len(name) <= MAX_PATH else f"{name[:40]}...{name[-40:]}"
+    advice = "Make room, or use another folder" if full else "Check that it is the right one, and its permissions"
+    return UserError(f"{shown!r}: {error.strerror}. {advice}.", ExitCode.SPACE if full else ExitCode.DATA)
+
+
+@contextmanager
+def described_os_errors() -> Iterator[None]:
+    """Raise UserError instead of an OSError that names a file, as of a folder without permission."""
+    try:
+        yield
+    except OSError as error:
+        if described := describe_os_error(error):
+            raise described from None
+        raise
 
 
 def lookup(table: Mapping[str, T], name: str, kind: str, option: str | None = None) -> T:

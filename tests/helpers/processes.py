@@ -81,6 +81,13 @@ def start_ranks(count: int, *arguments: str) -> list[CommandProcess]:
     return [CommandProcess(*arguments, environment=os.environ | address | rank) for rank in ranks]
 
 
+def start_tasks(count: int, *arguments: str) -> list[CommandProcess]:
+    """Start a command as the tasks of a step of SLURM, with the environment variables that srun sets."""
+    step = {"SLURM_NTASKS": str(count), "SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": "localhost"}
+    tasks = ({"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)} for task in range(count))
+    return [CommandProcess(*arguments, environment=os.environ | {"OMP_NUM_THREADS": "1"} | step | t) for t in tasks]
+
+
 def find_free_port() -> int:
     """Return a port that no process listens on."""
     with socket.socket() as listener:

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from helpers.overrides import TINY
-from helpers.processes import CommandProcess, start_ranks, wait_for_steps
+from helpers.processes import CommandProcess, find_free_port, read_error_line, start_ranks, start_tasks, wait_for_steps
 from helpers.runs import hash_weights
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runs import run
@@ -126,6 +126,24 @@ def test_torchrun_starts_the_ranks(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m", "vitrun"]
     subprocess.run([*command, *tiny_arguments("steps=2", "warmup=0", f"runs={tmp_path}")], check=True, timeout=120)
     assert len(list(tmp_path.glob("*/result.json"))) == 1
+
+
+def test_srun_starts_the_ranks(tmp_path):
+    ranks = start_tasks(2, *tiny_arguments("steps=2", "warmup=0", f"runs={tmp_path}"))
+    statuses, output = wait_for_ranks(ranks)
+    assert statuses == [0, 0] and "on 2 ranks" in output
+    assert len(list(tmp_path.glob("*/result.json"))) == 1
+
+
+@pytest.mark.parametrize(
+    "rank, missing", [(0, "ranks did not start within 0.2 s: 1, 2"), (1, "cannot reach rank 0 at")]
+)
+def test_ranks_that_do_not_start_are_named_in_one_sentence(rank, missing):
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port()), "VITRUN_JOIN_SECONDS": "0.2"}
+    environment = os.environ | address | {"RANK": str(rank), "WORLD_SIZE": "3"}
+    process = CommandProcess("pretrain", environment=environment)
+    line = read_error_line((process.wait(), process)[1], ExitCode.DEVICE)
+    assert missing in line and "VITRUN_JOIN_SECONDS" in line
 
 
 def test_a_single_process_is_rank_0_of_1():

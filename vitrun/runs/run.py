@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,13 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Make the folder and hold its lock; raise UserError if another process holds it."""
         self.prepare_folder()
-        with hold_lock(self.folder / run_files.LOCK_FILE, self.name) if self.writes else nullcontext():
+        lock = self.folder / run_files.LOCK_FILE
+        with ExitStack() as stack:
+            if self.writes:
+                try:
+                    stack.enter_context(hold_lock(lock, self.name, self.warn))
+                except OSError as error:
+                    raise self.unwritable_error(lock, error.strerror) from None
             yield
 
     def write_log_line(self, text: str) -> None:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vitrun.runtime import distributed
@@ -62,7 +63,8 @@ class Screen:
         for listener in self.listeners:
             listener(text)
         if self.enabled:
-            print(text, file=sys.stderr, flush=True)
+            with suppress(OSError):  # its terminal may have been closed
+                print(text, file=sys.stderr, flush=True)
 
     def print_result(self, result: dict[str, Any]) -> None:
         """Print a result as JSON, or one line for each value."""

@@ -1,6 +1,5 @@
 """Device, its precision, and how many micro-batches are computed on it side by side."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from torch import nn
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime import distributed
+from vitrun.runtime.ranks import current_ranks
 
 T = TypeVar("T")
 # One micro-batch of a CPU worker, as measured fastest for ViT-Ti/8 (64 of 17 tokens), Ti/4 (16 of 65), B/16 (8 of 197):
@@ -89,8 +89,9 @@ def choose_device(name: str) -> torch.device:
             "device",
             name,
         )
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    if local_rank >= (gpus := torch.cuda.device_count()):
+    gpus, ranks = torch.cuda.device_count(), current_ranks()
+    local_rank = 0 if ranks.from_slurm and gpus == 1 else ranks.local_rank  # srun may show each task its own GPU only
+    if local_rank >= gpus:
         raise UserError(
             f"this machine has {gpus} GPUs, and each rank needs one: start {gpus} ranks.",
             ExitCode.DEVICE,

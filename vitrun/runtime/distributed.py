@@ -1,4 +1,4 @@
-"""Ranks of one command, started by torchrun; no other module uses torch.distributed.
+"""Ranks of one command, started by torchrun or srun; no other module uses torch.distributed.
 
 All ranks call the same functions in the same order. Every exchange of objects also carries errors: an error on one rank
 is raised on all ranks at their next exchange, so that none waits for a rank that has failed, and rank 0 prints it once.
@@ -9,6 +9,7 @@ float sums have another order, dropout other masks and mixup other pairs: withou
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,38 +17,97 @@ from datetime import timedelta
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.errors import MAX_NAMES, ExitCode, Interrupted, UserError, described_os_errors
+from vitrun.runtime.ranks import (
+    LAUNCHER_HINT,
+    POLL_SECONDS,
+    Patience,
+    Ranks,
+    current_ranks,
+    describe_way_out,
+    read_address,
+    read_ranks,
+    wait_for_rank_zero,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+    from torch.distributed import Store
 
 T = TypeVar("T")
 TIMEOUT = timedelta(days=1)  # rank 0 may download a data set while the others wait
+GRACE_SECONDS = 10  # that the others wait longer than rank 0
 BUCKET_NUMEL = 2**25  # numbers that are reduced at once
 LOST_RANK = "another rank has ended; run the same command again to continue from the last checkpoint"
 
 
 def world_size() -> int:
-    """Return the number of ranks: 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
+    """Return the number of ranks: 1 without torchrun or srun."""
+    return current_ranks().size
 
 
 def rank() -> int:
     """Return the number of this process among the ranks, from 0."""
-    return int(os.environ["RANK"]) if world_size() > 1 else 0
+    return current_ranks().rank
 
 
 def init_process_group() -> None:
-    """Join the other ranks, if there are any; raise UserError if they cannot be reached."""
-    if world_size() == 1:
+    """Join the other ranks, if there are any; raise UserError (exit code 7) if they do not start in time."""
+    ranks = read_ranks(os.environ)
+    if ranks.size == 1:
         return
     import torch
     from torch import distributed
 
-    with catch_lost_rank(f"rank {rank()} cannot reach the others: start them with torchrun"):
+    try:
+        store = open_store(ranks)
+    except UserError as error:
+        raise mark_reported(error, by=error.reported_by or range(ranks.size)) from None
+    with catch_lost_rank(f"rank {ranks.rank} cannot connect to the others"):
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        distributed.init_process_group(backend, timeout=TIMEOUT)
+        distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size, timeout=TIMEOUT)
+
+
+def open_store(ranks: Ranks) -> "Store":
+    """Return the store of rank 0, or of torchrun, once every rank has joined it."""
+    from torch import distributed
+
+    patience, (host, port) = Patience(), read_address(ranks)
+    serves = ranks.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    if not serves:
+        wait_for_rank_zero(ranks, host, port, patience)
+    with catch_lost_rank(f"rank {ranks.rank} cannot use {host}:{port} (MASTER_ADDR, MASTER_PORT)"):
+        limit = timedelta(seconds=patience.left)
+        server = distributed.TCPStore(host, port, ranks.size, serves, limit, wait_for_workers=False, multi_tenant=True)
+    # a restart by torchrun uses the same store
+    store = distributed.PrefixStore(f"vitrun {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", server)
+    with catch_lost_rank(f"rank {ranks.rank} has lost rank 0 before all ranks had started"):
+        wait_for_ranks(store, ranks, patience)
+        server.set_timeout(TIMEOUT)
+    return store
+
+
+def wait_for_ranks(store: "Store", ranks: Ranks, patience: Patience) -> None:
+    """Wait until every rank has joined the store; raise UserError if two have one number, or some do not start."""
+    if store.add(f"rank {ranks.rank}", 1) > 1:
+        raise UserError(f"Two processes are rank {ranks.rank}. {LAUNCHER_HINT}", ExitCode.DEVICE)
+    missing, problem = list(range(1, ranks.size)), ""
+    while ranks.rank == 0 and (missing := [number for number in missing if not store.check([f"rank {number}"])]):
+        names = ", ".join(map(str, missing[:MAX_NAMES])) + ", ..." * (len(missing) > MAX_NAMES)
+        if not patience.wait(f"{len(missing)} of {ranks.size} ranks: {names}"):
+            problem = f"{len(missing)} of {ranks.size} ranks did not start within {patience.seconds:g} s: {names}."
+            break
+    if ranks.rank == 0:
+        store.set("problem", problem)
+    patience.seconds += GRACE_SECONDS  # rank 0 gives up first, and says which ranks are missing
+    while not store.check(["problem"]):
+        if not patience.wait("rank 0 and all others"):
+            problem = f"Rank {ranks.rank} has found neither rank 0 nor others within {patience.seconds:g} s."
+            raise UserError(f"{problem} {describe_way_out(ranks)}", ExitCode.DEVICE)
+    if problem := store.get("problem").decode():
+        time.sleep(5 * POLL_SECONDS * (ranks.rank == 0))  # the store ends with rank 0: the others are to read it
+        raise mark_reported(UserError(f"{problem} {describe_way_out(ranks)}", ExitCode.DEVICE))
 
 
 def destroy_process_group() -> None:
@@ -90,7 +150,8 @@ def mark_reported(error: UserError | Interrupted, by: Sequence[int] = (0,)) -> U
 def propagate_errors() -> Iterator[None]:
     """Raise an error of one rank inside on all ranks, with the same message and exit code."""
     try:
-        yield
+        with described_os_errors():
+            yield
         barrier()
     except BaseException as error:
         if world_size() == 1 or getattr(error, "reported_by", None) is not None:

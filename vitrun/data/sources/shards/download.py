@@ -1,6 +1,5 @@
 """Download of files by URL, each once; an interrupted download is resumed."""
 
-import fcntl
 import hashlib
 import os
 import time
@@ -18,6 +17,7 @@ from vitrun.data.sources.shards.index import user_cache_folder
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
 from vitrun.runtime.files import move_into_place
+from vitrun.runtime.process import lock_file
 
 PARALLEL_DOWNLOADS = 4
 MAX_TRIES = 4
@@ -72,7 +72,7 @@ def download_file(address: str, file: Path, tick: Callable[[], None]) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with open(file.with_name(f"{file.name}.part"), "ab") as part:
-                fcntl.flock(part, fcntl.LOCK_EX)  # another process may want the same file
+                lock_file(part, wait=True)  # another process may want the same file
                 if not file.exists():
                     resume_download(address, part, tick)
                     part.flush()
