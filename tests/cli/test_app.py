@@ -122,3 +122,11 @@ COMPLETIONS = [
 def test_completion_in_bash_offers_commands_options_and_choices(vitrun, line, position, offered):
     done = vitrun(_VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(position))
     assert done.stdout.split() == offered, done.stderr
+
+
+def test_packages_and_modules_of_the_working_folder_are_not_imported(python_m_vitrun, tmp_path):
+    for name in ("datasets", "torch", "timm", "random", "typer"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit(9)")
+    done = python_m_vitrun("models", "only=vit_nano8")
+    assert done.returncode == 0, done.stderr

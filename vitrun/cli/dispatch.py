@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
-from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
 
@@ -76,7 +76,8 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
     code = 0
     try:
         distributed.init_process_group()
-        yield
+        with described_os_errors():
+            yield
     except UserError as error:
         if distributed.rank() in (error.reported_by or (0,)):
             typer.echo(f"vitrun {command}: {error}", err=True)

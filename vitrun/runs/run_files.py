@@ -22,7 +22,9 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, if PyYAML w
 
 
 def find_runs(runs: Path) -> list[Path]:
-    """Return the folders of all runs, by name."""
+    """Return the folders of all runs, by name; raise OSError if ``runs`` cannot be listed."""
+    if runs.is_dir():
+        os.listdir(runs)  # glob passes over a folder without permission
     return sorted(file.parent for file in runs.glob(f"*/{RECIPE_FILE}"))
 
 
