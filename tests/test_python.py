@@ -87,7 +87,8 @@ def test_a_folder_may_have_any_name(runs, photographs, name):
 
 
 def test_a_call_in_one_of_several_processes_is_refused(runs, monkeypatch):
-    monkeypatch.setattr("vitrun.runtime.distributed.world_size", lambda: 2)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="-m vitrun pretrain"):
         vitrun.pretrain(**SMALL)
 
