@@ -19,7 +19,6 @@ from vitrun.models.vit import ViT
 
 ConfigAndTensors = tuple[JsonObject, dict[str, Tensor]]  # config.json, and the tensors by timm's names
 ACTIVATIONS = {"tanh": "gelu_tanh", "exact": "gelu", "quick": "quick_gelu"}
-POOLS = {"token": "token", "gap": "avg", "map": "map"}
 VITS = {
     "vit_ti16": "vit_tiny_patch16_224",
     "vit_s32": "vit_small_patch32_224",
@@ -81,7 +80,7 @@ def convert_vit(network: ViT, res: int) -> ConfigAndTensors:
         "act_layer": ACTIVATIONS[model.gelu],
         "pre_norm": model.norm_pre,
         "class_token": model.head == "token",
-        "global_pool": POOLS[model.head],
+        "global_pool": timm_names.POOLS[model.head],
         "fc_norm": False,  # the norm before pooling, as published
     }
     architecture = VITS.get(model.name, DEFAULT_VIT)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from vitrun.models.formats.mapping import check_normalization
 from vitrun.models.tensor_files import JsonObject, weights_error
 from vitrun.recipes import ViT
 
@@ -95,9 +96,9 @@ def config_normalization(preprocessor: JsonObject) -> tuple[list[float], list[fl
     if not preprocessor.get("do_normalize", True):
         means, stds = [0.0] * 3, [1.0] * 3
     scale = 255 * preprocessor.get("rescale_factor", 1 / 255) if preprocessor.get("do_rescale", True) else 255
-    if abs(scale - 1) > 1e-6:  # the network gets (scale * image - mean) / std of the image in [0, 1]
+    if not abs(scale - 1) <= 1e-6:  # the network gets (scale * image - mean) / std of the image in [0, 1]
         means, stds = [mean / scale for mean in means], [std / scale for std in stds]
-    return None if means == stds == [0.5] * 3 else (means, stds)
+    return check_normalization(means, stds)
 
 
 def as_triple(values: Any) -> Iterator[float]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import isfinite
 
 from torch import Tensor
 
@@ -94,6 +95,13 @@ def drop_absent(mappings: list[TensorMapping], weights: Weights, part: str) -> t
 def parse_normalization(config: JsonObject, mean: str, std: str) -> tuple[list[float], list[float]] | None:
     """Return mean and std of three channels from ``config``; None for 0.5, which is images in [-1, 1]."""
     means, stds = ([float(value) for value in config.get(key) or [0.5] * 3] for key in (mean, std))
+    return check_normalization(means, stds)
+
+
+def check_normalization(means: list[float], stds: list[float]) -> tuple[list[float], list[float]] | None:
+    """Return mean and std; None for 0.5. Raise a ValueError if they are not those of three channels."""
+    if not len(means) == len(stds) == 3 or not all(map(isfinite, [*means, *stds])) or min(stds) <= 0:
+        raise ValueError(f"its images are normalised by mean {means} and std {stds}, not by three numbers each")
     return None if means == stds == [0.5] * 3 else (means, stds)
 
 

@@ -50,19 +50,7 @@ TIMM_PARTS = {  # the end of a tensor's name -> the part of a ViT that timm has 
     "mlp.fc1_g.weight": "gated MLPs",
     "mlp.w12.weight": "gated MLPs",
 }
-EXPORT_OPTIONS = {  # ``model_args`` of vitrun's exports; those of sizes equal the shapes of the tensors
-    "act_layer",
-    "class_token",
-    "depth",
-    "embed_dim",
-    "fc_norm",
-    "global_pool",
-    "img_size",
-    "mlp_ratio",
-    "num_heads",
-    "patch_size",
-    "pre_norm",
-}
+POOLS = {"token": "token", "gap": "avg", "map": "map"}  # ``global_pool`` of each head
 
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
@@ -94,9 +82,8 @@ def identify_vit(weights: Weights, config: JsonObject) -> IdentifiedWeights:
     """Return the ViT or hybrid of timm's ``VisionTransformer``; ``config`` is its folder's ``config.json``."""
     check_parts(weights)
     options, pretrained = config.get("model_args") or {}, config.get("pretrained_cfg") or {}
-    if unknown := sorted(options.keys() - EXPORT_OPTIONS):
-        raise weights_error(weights.path, f"its model_args have {', '.join(unknown)}, which vitrun did not write.")
     model, table = infer_vit(weights, config), weights.shapes.get("pos_embed")
+    check_options(options, model)
     res = position_grid_side(table[1]) * token_stride(model) if table else options.get("img_size")
     notes = [] if config else [describe_assumptions(model, res, "training images in [-1, 1]")]
     if table and model.head == "token" and is_square(table[1]):
@@ -106,6 +93,33 @@ def identify_vit(weights: Weights, config: JsonObject) -> IdentifiedWeights:
     normalization = foldable_normalization(pretrained, model, weights)
     names = label_names(config, classes)
     return IdentifiedWeights(weights, model, res, classes, mappings, {}, notes, normalization, names, tuple(zeros))
+
+
+def lookup_gelu(name: str) -> Literal["tanh", "exact", "quick"]:
+    """Return the form of GELU of timm's ``act_layer``. Raise a ValueError for any other activation."""
+    if name not in GELUS:
+        raise ValueError(f"config.json has act_layer={name!r}; vitrun's ViTs have {', '.join(GELUS)}")
+    return GELUS[name]
+
+
+def check_options(options: JsonObject, model: ViT) -> None:
+    """Raise a ValueError if ``model_args`` of an export of vitrun say something else than its tensors."""
+    expected = {
+        "act_layer": options.get("act_layer"),
+        "class_token": model.head == "token",
+        "depth": model.depth,
+        "embed_dim": model.width,
+        "fc_norm": False,
+        "global_pool": POOLS[model.head],
+        "img_size": options.get("img_size"),
+        "mlp_ratio": (model.mlp + 0.5) / model.width,  # timm rounds the product down
+        "num_heads": model.heads,
+        "patch_size": model.patch,
+        "pre_norm": model.norm_pre,
+    }
+    for name, value in options.items():
+        if name not in expected or value != expected[name]:
+            raise ValueError(f"config.json has {name}={value!r} in model_args, which is not what vitrun exported")
 
 
 def infer_vit(weights: Weights, config: JsonObject) -> ViT:
@@ -127,7 +141,7 @@ def infer_vit(weights: Weights, config: JsonObject) -> ViT:
             resnet=count_units(shapes, rf"{TRUNK}\.{UNIT_PATTERN}"),
             head="token" if "cls_token" in shapes else "map" if "attn_pool.latent" in shapes else "gap",
             positions="learned" if "pos_embed" in shapes else "none",
-            gelu=GELUS[options.get("act_layer", "gelu_tanh")],
+            gelu=lookup_gelu(options.get("act_layer", "gelu_tanh")),
             epsilon=config.get(EPSILON_KEY, PLAIN_VIT.epsilon),
             norm_pre="norm_pre.weight" in shapes,
         )
