@@ -63,6 +63,7 @@ class Split:
     skipped: int = 0  # number of bad images that were dropped
     full_identity: str = ""  # ``identity`` before they were dropped
     location: str = ""  # the files that it was read from, if a user should know
+    notes: tuple[str, ...] = ()  # what else a user should know of how it was read, such as files that were left out
     accepted: np.ndarray | None = None  # [N, A] labels that count as correct, padded with -1; None for `labels`
     imagenet_labels: np.ndarray | None = None  # [C, A] ImageNet labels that mean the same as each class, if any
     shard_order: Order | None = None  # the order for training, if reading at random is slow

@@ -11,7 +11,10 @@ import numpy as np
 
 from vitrun import recipes
 from vitrun.data.decode import open_image
-from vitrun.data.sources import local_files, messages, parquet, registry
+from vitrun.data.sources import local_files, registry
+from vitrun.data.sources.parquet import files
+from vitrun.data.sources.parquet.find import find_splits
+from vitrun.data.sources.parquet.table_types import is_text, may_be_images, may_be_labels
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
@@ -50,41 +53,33 @@ def open_unknown_folder(data: recipes.Files) -> tuple[dict[str, Split], list[str
     The columns of a parquet folder are those that ``data`` names if it has them, else the first of images and labels.
     """
     with local_files.reading_folder(data):
-        files = parquet.find_parquet_splits(data.folder, None)
-    if not files:
+        splits = find_splits(data.folder, None)
+    if not splits:
         default = cast(recipes.Files, tables.load_data_row("folder", path=data.path))
         row = replace(default, train=data.train, test=data.test)
         parts = {part: local_files.open_path(row, part) for part in ("train", "test")}
         changes = [f"data.{part}={name}" for part in parts if (name := getattr(row, part)) != getattr(default, part)]
         return parts, ["data=folder", f"data.path={data.path}", *changes]
-    row = guess_parquet_row(data, next(iter(files.values()))[0])
-    parts = {name: local_files.open_path(replace(row, test=name), "test") for name in sorted(files)}
+    row = guess_table_row(data, next(iter(splits.values()))[0])
+    parts = {name: local_files.open_path(replace(row, test=name), "test") for name in sorted(splits)}
     overrides = ["data=parquet", f"data.path={data.path}", f"data.image={row.image}", f"data.label={row.label}"]
     return parts, overrides + [f"data.{part}=NAME" for part in ("train", "test") if part not in parts]
 
 
-def guess_parquet_row(data: recipes.Files, file: Path) -> recipes.Files:
-    """Return the data set that reads a folder of parquet files, with the columns of ``file``, one of them.
+def guess_table_row(data: recipes.Files, file: Path) -> recipes.Files:
+    """Return the data set that reads a folder of tables, with the columns of ``file``, one of them.
 
     Raise UserError if it cannot be read, or has no column of images or of labels.
     """
-    import datasets
-    import pyarrow.parquet
-
-    try:
-        features = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(file))
-    except (OSError, ValueError) as error:  # the base classes of pyarrow's errors
-        raise UserError(f"{file} cannot be read: {messages.first_line(error)}.", ExitCode.DATA) from None
-    images = [
-        name
-        for name, kind in features.items()
-        if isinstance(kind, datasets.Image) or isinstance(kind, dict) and "bytes" in kind
-    ]
-    labels = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    labels += [name for name, kind in features.items() if getattr(kind, "dtype", "") in ("int64", "int32")]
+    header = files.read_header(file)
+    kinds = {field.name: field.type for field in header.schema}
+    images = [name for name, kind in kinds.items() if may_be_images(kind) and not is_text(kind)]
+    images += [name for name, kind in kinds.items() if is_text(kind) and name == data.image]
+    labels = [name for name, feature in header.features.items() if feature.get("_type") == "ClassLabel"]
+    labels += [name for name, kind in kinds.items() if may_be_labels(kind) and name not in images]
     if not images or not labels:
         missing = "images" if not images else "labels"
-        raise UserError(f"{file} has no column of {missing}, only {', '.join(features)}.", ExitCode.DATA)
+        raise UserError(f"{file} has no column of {missing}, only {files.list_columns(header)}.", ExitCode.DATA)
     image = data.image if data.image in images else images[0]
     label = data.label if data.label in labels else labels[0]
     return cast(recipes.Files, tables.load_data_row("parquet", path=data.path, image=image, label=label))

@@ -7,7 +7,8 @@ from vitrun import recipes
 from vitrun.data.labels import LABEL_MAPPINGS
 from vitrun.data.sources import folders
 from vitrun.data.sources.hub.snapshot import download_split
-from vitrun.data.sources.parquet import find_parquet_files, open_parquet
+from vitrun.data.sources.parquet.find import find_splits
+from vitrun.data.sources.parquet.open import open_table
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
@@ -42,8 +43,8 @@ def pending_download(data: recipes.Files, part: str) -> str | None:
 def open_path(data: recipes.Files, part: str) -> Split:
     """Return a part as the files in ``data.path`` have it."""
     with reading_folder(data):
-        if any(find_parquet_files(data.folder)):
-            return open_parquet(data, part)
+        if find_splits(data.folder, None):
+            return open_table(data, part)
         return folders.open_folders(data, part)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from vitrun import recipes
 from vitrun.data.sources.hub.transfer import RETRY_WAITS, HubFile
 from vitrun.data.sources.messages import abbreviate
-from vitrun.data.sources.parquet import parse_split_name, source_split_name
+from vitrun.data.sources.parquet.find import parse_split_name, source_split_name
 from vitrun.errors import ExitCode, UserError, suggest
 
 HUB_TIMEOUT = 10  # seconds

@@ -11,7 +11,7 @@ from vitrun import recipes
 from vitrun.data.sources.hub.hub_errors import translate_hub_errors
 from vitrun.data.sources.hub.listing import HUB_TIMEOUT, list_or_find_cached
 from vitrun.data.sources.hub.transfer import HubFile, download_files, has_same_size
-from vitrun.data.sources.parquet import source_split_name
+from vitrun.data.sources.parquet.find import source_split_name
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
 from vitrun.runtime.files import read_json, write_text_atomic
