@@ -38,6 +38,11 @@ ADDED: dict[str, Any] = {
     "against.image": None,
     "optim.layer_decay": 1.0,
     "train": "all",
+    "class_weights": "none",
+    "sampler": "uniform",
+    "augment.cutmix": 0.0,
+    "augment.switch_prob": 0.5,
+    "augment.erasing": 0.0,
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 NEW: dict[str, list[str]] = {

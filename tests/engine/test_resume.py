@@ -37,6 +37,7 @@ def test_a_killed_run_ends_with_the_same_bits(tmp_path):
 LONG = [*(override for override in TINY if override != "steps=6"), "steps=30", "save_minutes=0"]
 DRAWN = [
     ("model.dropout=0.1", "model.stochastic_depth=0.2", "augment=medium1", "data.crop=inception", "data.flip=true"),
+    ("optim.layer_decay=0.8", "augment.mixup=0.2", "augment.cutmix=1", "augment.erasing=0.5", "sampler=balanced"),
     ("objective=masked", "augment.randaugment=torchvision", "augment.layers=2", "augment.magnitude=9"),
 ]
 

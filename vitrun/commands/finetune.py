@@ -9,7 +9,9 @@ from vitrun.commands import lr_search, vtab_suite
 from vitrun.engine import weights
 from vitrun.engine.freezing import freeze
 from vitrun.engine.inputs import open_training_data
+from vitrun.engine.interfaces import Objective
 from vitrun.engine.trainer import Trainer
+from vitrun.objectives.class_weights import weigh_classes
 from vitrun.objectives.labels import LabelObjective
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
@@ -30,9 +32,10 @@ def finetune_once(
     """Train the weights ``recipe.init`` with a new zero head; return the metrics, or the cost if it is a dry run."""
     weights.check_init(recipe.init, recipe.res)
     machine = Machine(recipe.device, recipe.precision)
-    objective = LabelObjective.from_recipe(recipe)
+    objective: Objective = LabelObjective.from_recipe(recipe)
     train, test = open_training_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
     objective.check_data(train, test)
+    objective = weigh_classes(objective, recipe, train, run.log)
     classes = len(train.classes)
     loaded = weights.load_for_run(recipe, run, recipe.seed, classes)
     loaded = replace(models.with_dropout(loaded, recipe.dropout), names=train.classes)

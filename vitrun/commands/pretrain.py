@@ -9,6 +9,7 @@ from vitrun.config import resolve
 from vitrun.engine.inputs import open_training_data
 from vitrun.engine.trainer import Trainer
 from vitrun.objectives import build_objective
+from vitrun.objectives.class_weights import weigh_classes
 from vitrun.probes.online_probe import OnlineProbe
 from vitrun.recipes import DEFAULT_RES
 from vitrun.runs.run import Run
@@ -24,6 +25,7 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     objective = build_objective(recipe)
     train, test = open_training_data(recipe, run, recipe.exclude)
     objective.check_data(train, test)
+    objective = weigh_classes(objective, recipe, train, run.log)
     probes = resolve.resolve_probe_recipes(recipe)
     every = recipe.fewshot.every
     online = () if every is None else (OnlineProbe(probes, every, res, run, machine),)

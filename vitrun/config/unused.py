@@ -38,6 +38,12 @@ UNUSED_RULES = (
         "is RandAugment's: add augment.layers=2",
     ),
     (
+        "pretrain finetune",
+        ("augment.switch_prob=",),
+        lambda r: not (r.augment.mixup and r.augment.cutmix),
+        "chooses between mixup and CutMix: add augment.mixup=0.2 and augment.cutmix=1",
+    ),
+    (
         "finetune",
         ("optim.lr=",),
         lambda r: r.grid,

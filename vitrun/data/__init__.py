@@ -5,7 +5,7 @@ from vitrun.data.dataset import make_placeholder_split, open_split
 from vitrun.data.draw_pool import DrawPool, find_draw_pool
 from vitrun.data.loader import Batch, prefetch, test_batches, train_batches
 from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES
-from vitrun.data.split import Split, hold_out
+from vitrun.data.split import Split, balance_classes, hold_out
 
 __all__ = [
     "IMAGENET_CLASSES",
@@ -13,6 +13,7 @@ __all__ = [
     "Batch",
     "DrawPool",
     "Split",
+    "balance_classes",
     "drop_bad_images",
     "find_bad_images",
     "find_draw_pool",

@@ -86,15 +86,16 @@ def train_batches(
     """
     for step in steps:
         positions = step_positions(step, batch, distributed.rank(), distributed.world_size())
-        epochs, epoch_positions = np.divmod(positions, len(split))
+        epochs, order = split.order.draw(seed, positions)
         images, indices = [], np.empty(len(positions), dtype=np.int64)
         for epoch in np.unique(epochs).tolist():
             here = epochs == epoch
-            order = split.order.indices(seed, epoch, epoch_positions[here])
             render = partial(render_views, view, epoch)
-            views, indices[here] = load_views(split, order, view.res, render, bad)
+            views, indices[here] = load_views(split, order[here], view.res, render, bad)
             images.append(views)
         views = images[0] if len(images) == 1 else torch.cat(images)
+        if (epochs[1:] < epochs[:-1]).any():  # passes over classes of different sizes
+            views = views[torch.from_numpy(epochs.argsort(kind="stable").argsort())]
         yield Batch(views, split.targets(indices), indices, offset=int(positions[0]) - step * batch)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vitrun.data.decode import decode_image
-from vitrun.data.sampler import Order
+from vitrun.data.sampler import BalancedOrder, Order
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import count_held_out
 from vitrun.runtime import random
@@ -67,6 +67,7 @@ class Split:
     accepted: np.ndarray | None = None  # [N, A] labels that count as correct, padded with -1; None for `labels`
     imagenet_labels: np.ndarray | None = None  # [C, A] ImageNet labels that mean the same as each class, if any
     shard_order: Order | None = None  # the order for training, if reading at random is slow
+    balanced_order: BalancedOrder | None = None  # the order for training, if classes are to be equally often
     index_fingerprint: str | None = None  # of keys and labels, if an index has it
     in_tfds_order: bool = False  # whether the images are in the order of TensorFlow Datasets, by keys that are known
 
@@ -102,9 +103,9 @@ class Split:
         return code.hexdigest()[:16]
 
     @cached_property
-    def order(self) -> Order:
+    def order(self) -> Order | BalancedOrder:
         """Return the order in which training reads the images."""
-        return self.shard_order or Order(np.array([0, len(self)]), len(self))
+        return self.balanced_order or self.shard_order or Order(np.array([0, len(self)]), len(self))
 
     def targets(self, indices: np.ndarray) -> Tensor:
         """Return the labels at ``indices``: [B] or [B, K] int64."""
@@ -161,6 +162,7 @@ class Split:
             accepted=None if accepted is None else accepted[rows],
             sizes=None if sizes is None else sizes[rows],
             shard_order=None if shards is None else Order(np.searchsorted(rows, shards.starts), shards.buffer),
+            balanced_order=None,
             full_identity="",
             index_fingerprint=code and hashlib.sha256(code.encode() + rows.astype("<i8").tobytes()).hexdigest(),
         )
@@ -192,3 +194,9 @@ def hold_out(split: Split, share: float) -> tuple[Split, Split]:
     number = count_held_out(len(split), share)
     order = random.make_generator(0, "dev").permutation(len(split))
     return split.select(np.sort(order[number:])), split.select(np.sort(order[:number]))
+
+
+def balance_classes(split: Split) -> Split:
+    """Return the split in an order in which every class that has images comes equally often; each has one label."""
+    classes = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
+    return replace(split, balanced_order=BalancedOrder(tuple(classes)))

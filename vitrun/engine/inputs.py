@@ -40,7 +40,27 @@ def open_training_data(
     if dev:
         train, held_out = data.hold_out(train, dev)
         run.log(f"held out: {len(held_out)} random training images{'' if others else ', to be scored on'}")
-    return train, others[0] if others else held_out
+    test = others[0] if others else held_out
+    return balance_classes(train, run) if recipe.sampler == "balanced" else train, test
+
+
+def balance_classes(train: data.Split, run: Run) -> data.Split:
+    """Return the training images in an order with every class equally often; log how often images return.
+
+    Raise UserError if an image may have several labels.
+    """
+    if train.labels.ndim > 1:
+        why = "needs one label an image, but the data has images with several labels: leave it out."
+        raise UserError(why, option="sampler", value="balanced")
+    counts = np.bincount(train.labels)
+    present = np.flatnonzero(counts)
+    visits = len(train) / len(present)  # of each class in an epoch
+    least, most = present[counts[present].argmin()], present[counts[present].argmax()]
+    times = " and ".join(f"{visits / counts[n]:.3g} times if it is {train.classes[n]}" for n in (least, most))
+    run.log(f"sampler: {len(present)} classes equally often; an epoch has an image {times}")
+    if train.shard_order is not None:
+        run.warn("sampler=balanced reads the shards at random, which is slow on a disk that is far away")
+    return data.balance_classes(train)
 
 
 def open_parts(

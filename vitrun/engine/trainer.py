@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from vitrun import data, models
+from vitrun.data.transforms.erasing import RandomErasing
 from vitrun.data.transforms.randaugment import RandAugment
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
@@ -145,12 +146,14 @@ class Trainer:
         """Yield the batch of each step that is left."""
         recipe, augment = self.recipe, self.recipe.augment
         source = cast(Dataset, recipe.data)  # a suite is fine-tuned task by task
-        randaugment = None
+        operations: list[RandAugment | RandomErasing] = []
         if augment.layers:
-            randaugment = RandAugment(augment.randaugment, augment.layers, augment.magnitude, recipe.seed)
+            operations.append(RandAugment(augment.randaugment, augment.layers, augment.magnitude, recipe.seed))
+        if augment.erasing:
+            operations.append(RandomErasing(augment.erasing, recipe.seed))
         res, look = self.loaded.res, recipe.view
         view = CropView(
-            res, source.crop, source.area, source.flip, recipe.seed, look.antialias, randaugment, look.interpolation
+            res, source.crop, source.area, source.flip, recipe.seed, look.antialias, operations, look.interpolation
         )
         steps = range(self.state.step, self.steps)
         batches = data.train_batches(self.train_data, view, recipe.batch, recipe.seed, steps, bad_images)

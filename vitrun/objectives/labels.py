@@ -1,7 +1,7 @@
-"""Predict the labels of an image: losses, label smoothing and mixup."""
+"""Predict the labels of an image: losses, label smoothing, mixup and CutMix, class weights."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from vitrun import models
 from vitrun.data import Batch, Split
 from vitrun.engine.inference import predict
 from vitrun.errors import UserError
+from vitrun.objectives.mixing import blend_images, paste_images
 from vitrun.recipes import Model, Training
 from vitrun.runs.metrics import Metric, Result
 from vitrun.runtime import random
@@ -22,19 +23,24 @@ RARE_CLASS_BIAS = -10.0
 
 @dataclass(frozen=True)
 class LabelObjective:
-    """Predict an image's labels, or with mixup the shares of two images' labels."""
+    """Predict an image's labels, or with mixup and CutMix the shares of two images' labels."""
 
     loss_name: str  # of LOSSES
     smoothing: float = 0.0
-    mixup: float = 0.0  # a in Beta(a, a), the distribution of a batch's share; 0 for no mixing
+    mixup: float = 0.0  # a in Beta(a, a), the distribution of a batch's share; 0 for no mixup
     seed: int = 0
     head_bias: float | None = None  # of an untrained head; None for the default of the loss
+    cutmix: float = 0.0  # a in Beta(a, a); 0 for no CutMix
+    switch_prob: float = 0.5  # of CutMix in a step, if there is mixup too
+    class_weights: Tensor | None = field(default=None, compare=False)  # [C] of an image's loss, by its label
 
     @classmethod
     def from_recipe(cls, recipe: Training) -> "LabelObjective":
         """Return the objective of a recipe of pretraining or fine-tuning."""
         head_bias = getattr(recipe, "head_bias", None)  # fine-tuning has a zero head
-        return cls(recipe.loss, recipe.smoothing, recipe.augment.mixup, recipe.seed, head_bias)
+        augment = recipe.augment
+        options = (augment.mixup, recipe.seed, head_bias, augment.cutmix, augment.switch_prob)
+        return cls(recipe.loss, recipe.smoothing, *options)
 
     def check_data(self, *splits: Split) -> None:
         """Raise UserError if images have several labels and the loss handles only one."""
@@ -50,27 +56,38 @@ class LabelObjective:
         return models.LoadedModel(network, model, classes, res, None, train.classes)
 
     def prepare(self, batch: Batch, step: int) -> Batch:
-        """Return the batch of a training step: with ``mixup`` each image is mixed with the one before it.
+        """Return the batch of a training step: with ``mixup`` or ``cutmix`` images are mixed with the one before them.
 
-        One share a batch, the larger of l and 1 - l with l from Beta(mixup, mixup) (big_vision/utils.py,
-        ``get_mixup``), drawn from (seed, step). Losses are linear in the targets, so ``loss`` mixes the losses of both
-        labels. A rank's first image is mixed with its last, so the pairs depend on the number of ranks.
+        All draws are of (seed, step). Losses are linear in the targets, so ``loss`` mixes the losses of both labels. A
+        rank's first image is mixed with its last, so the pairs depend on the number of ranks.
         """
-        if not self.mixup:
+        if not self.mixup and not self.cutmix:
             return batch
-        drawn = random.make_generator(self.seed, "mixup", step).beta(self.mixup, self.mixup)
-        share = max(drawn, 1 - drawn)
-        images = batch.images.lerp(batch.images.roll(1, 0), 1 - share)
+        if self.uses_cutmix(step):
+            generator = random.make_generator(self.seed, "cutmix", step)
+            images, share = paste_images(batch.images, self.cutmix, generator)
+        else:
+            images, share = blend_images(batch.images, self.mixup, random.make_generator(self.seed, "mixup", step))
         targets = (batch.labels.roll(1, 0), torch.full((len(images),), share))
         return replace(batch, images=images, targets=targets)
 
+    def uses_cutmix(self, step: int) -> bool:
+        """Return whether a step has CutMix and not mixup: with both one of them is drawn, as timm does for a batch."""
+        if self.mixup and self.cutmix:
+            return bool(random.make_generator(self.seed, "switch", step).random() < self.switch_prob)
+        return bool(self.cutmix)
+
     def loss(self, logits: Tensor, labels: Tensor, others: Tensor | None = None, share: Tensor | None = None) -> Tensor:
-        """Return the loss of each image, with mixup the weighted mean of its two labels' losses: [B, C], [B] -> [B]."""
-        loss = LOSSES[self.loss_name]
-        of_labels = loss(logits, labels, self.smoothing)
+        """Return the loss of each image, mixed ones the weighted mean of two labels' losses: [B, C], [B] -> [B]."""
+        of_labels = self.label_loss(logits, labels)
         if others is None or share is None:
             return of_labels
-        return share * of_labels + (1 - share) * loss(logits, others, self.smoothing)
+        return share * of_labels + (1 - share) * self.label_loss(logits, others)
+
+    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each image, times the weight of its class if there are any: [B, C], [B] -> [B]."""
+        losses = LOSSES[self.loss_name](logits, labels, self.smoothing)
+        return losses if self.class_weights is None else losses * self.class_weights.to(labels.device)[labels]
 
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]

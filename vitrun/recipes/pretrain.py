@@ -1,5 +1,6 @@
 """Recipe of ``vitrun pretrain``."""
 
+from vitrun.recipes import trees
 from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.recipes.data_checks import check_not_suite
 from vitrun.recipes.model import Model, ViT
@@ -32,8 +33,15 @@ class Pretrain(Training):
 
     def check_no_label_options(self) -> None:
         """Raise an OptionError if an option is set that only an objective with labels reads."""
-        unset = {"smoothing": 0, "augment.mixup": 0, "head_bias": None}
-        given = {"smoothing": self.smoothing, "augment.mixup": self.augment.mixup, "head_bias": self.head_bias}
+        unset = {
+            "smoothing": 0,
+            "augment.mixup": 0,
+            "augment.cutmix": 0,
+            "head_bias": None,
+            "class_weights": "none",
+            "sampler": "uniform",
+        }
+        given = {option: trees.get_value(trees.to_plain_tree(self), option) for option in unset}
         for option, value in unset.items():
             if given[option] != value:
                 why = f"is for labels, and objective={self.objective.kind} has none: leave it out."

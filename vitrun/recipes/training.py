@@ -42,6 +42,8 @@ class Training(RunRecipe):
     drops: tuple[PositiveInt, ...]  # steps after which the learning rate of a staircase falls to a tenth
     loss: Literal["softmax", "sigmoid"]  # cross-entropy over the classes, or binary cross-entropy of each
     smoothing: Fraction  # share of each target that is spread evenly over the classes
+    class_weights: Literal["none", "balanced"]  # weight of an image's loss; balanced: the rarer its class, the higher
+    sampler: Literal["uniform", "balanced"]  # images of a step: each image, or each class (balanced), equally often
     augment: Augment  # augmentation of training images beyond crop and flip
     clip: PositiveFloat | None  # maximum norm of the gradient of all parameters; null for no clipping
     ema: Fraction | None  # decay of the average of the weights over steps, as in 0.9999; null for no average
@@ -75,6 +77,10 @@ class Training(RunRecipe):
             why = f"A run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}."
             raise UserError(why, option=(given or DURATIONS)[0])
         self.check_schedule()
+        if self.class_weights == self.sampler == "balanced":
+            raise OptionError(
+                "class_weights", "balanced", "corrects what sampler=balanced does already: keep one of them."
+            )
         images = self.images
         if images or not self.epochs:
             self.count_steps(images or 0)

@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from vitrun.recipes.base import OptionError, frozen_dataclass
 
 Level = Annotated[int, Field(ge=0, le=255)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 @frozen_dataclass
@@ -36,6 +37,9 @@ class Augment:
     layers: NonNegativeInt  # operations of RandAugment on each image
     magnitude: Annotated[int, Field(ge=0, le=30)]  # strength of these operations, 0 to 30
     mixup: NonNegativeFloat  # a of Beta(a, a), from which the shares of two images are drawn; 0 for no mixup
+    cutmix: NonNegativeFloat  # a of Beta(a, a), the share of an image that CutMix leaves of it; 0 for no CutMix
+    switch_prob: Probability  # probability that a step has CutMix and not mixup, if both are on
+    erasing: Probability  # probability that a random rectangle of an image is erased
 
     def __post_init__(self) -> None:
         if (self.randaugment == "none") != (self.layers == 0):

@@ -156,7 +156,7 @@ def test_operations_are_drawn_uniformly_and_the_draws_depend_on_the_image_index(
 
 def test_augmented_batches_are_the_same_in_memory_and_from_files():
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (6, 3, 20, 20), dtype=np.uint8))
-    view = CropView(20, "none", (1.0, 1.0), False, 0, True, RandAugment("big_vision", 2, 10, 0))
+    view = CropView(20, "none", (1.0, 1.0), False, 0, True, [RandAugment("big_vision", 2, 10, 0)])
     together = view(pixels, 1, np.arange(6))
     apart = view(list(pixels), 1, np.arange(6))
     assert torch.equal(together, apart)

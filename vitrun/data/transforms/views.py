@@ -27,7 +27,7 @@ NUMBERS_PER_CROP = 2 * CROP_TRIES + 3  # random numbers: aspect and size of ever
 
 @dataclass(frozen=True)
 class CropView:
-    """A random crop, mirrored with probability 1/2 if ``flip``, then augmented."""
+    """A random crop, mirrored with probability 1/2 if ``flip``, then augmented in turn."""
 
     res: int
     crop: str
@@ -35,7 +35,7 @@ class CropView:
     flip: bool
     seed: int
     antialias: bool = True
-    augment: Callable[[Tensor, int, np.ndarray], None] | None = None  # changes [B, 3, R, R] in [-1, 1] in place
+    augment: Sequence[Callable[[Tensor, int, np.ndarray], None]] = ()  # each changes [B, 3, R, R] in [-1, 1] in place
     interpolation: str = "bilinear"
 
     def __call__(
@@ -49,8 +49,8 @@ class CropView:
         boxes, frames = CROPS[self.crop](numbers, image_sizes(pixels), self.area, self.res)
         regions = Regions(boxes, frames, (numbers[:, -1] < 0.5) & self.flip)
         images = resample(pixels, regions, self.res, out, self.antialias, self.interpolation)
-        if self.augment is not None:
-            self.augment(images, epoch, indices)
+        for augment in self.augment:
+            augment(images, epoch, indices)
         return images
 
 
