@@ -14,7 +14,7 @@ def test_only_the_files_of_the_split_are_downloaded_and_only_once(hub, client, p
     name = publish("fresh")
     result = client.open_split(name)
     assert result == {"labels": [0, 1, 2], "classes": ["cat", "dog", "owl"]}
-    assert hub.requests == ["GET tree fresh", f"HEAD {TEST_FILE}", f"GET bytes {TEST_FILE} 0-"]
+    assert hub.requests == ["GET tree plain", f"HEAD {TEST_FILE}", f"GET bytes {TEST_FILE} 0-"]
     hub.requests.clear()
     assert client.open_split(name) == result and hub.requests == []
     assert client.open_split(name, "train")["labels"] == [0, 0, 1, 2, 1]
