@@ -1,0 +1,197 @@
+"""Small inputs of each kind, and random damages to them."""
+
+import os
+import random
+import tarfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+NAMES = ["a b", "ä", "x\ny", "\x1b[31mred", "-rf", "#1", "a=b", "[x]", "$HOME", "%s", "'", '"', ".hidden", "n" * 240]
+SUFFIXES = [".jpg", ".PNG", ".jpeg", ".txt", ".gif", "", ".tar", ".parquet", ".npz", ".safetensors", ".pth", ".bin"]
+Damage = Callable[[Path, random.Random], object]
+
+
+def encode_image(random_: random.Random) -> bytes:
+    """Return a small PNG or JPEG."""
+    from PIL import Image
+
+    image = Image.fromarray(np.frombuffer(random_.randbytes(16 * 16 * 3), np.uint8).reshape(16, 16, 3))
+    image.save(stream := BytesIO(), random_.choice(["PNG", "JPEG"]))
+    return stream.getvalue()
+
+
+def make_folders(root: Path, random_: random.Random) -> list[str]:
+    """Write class folders of images; return a command that reads them."""
+    for part in random_.choice([("",), ("train", "test")]):
+        for name in "abc":
+            folder = root / "in" / part / name
+            folder.mkdir(parents=True)
+            for number in range(5):
+                (folder / f"{number}.png").write_bytes(encode_image(random_))
+    return read_command("folder", random_)
+
+
+def make_parquet(root: Path, random_: random.Random) -> list[str]:
+    """Write parquet files of images and labels; return a command that reads them."""
+    import pyarrow
+    import pyarrow.parquet
+
+    (root / "in").mkdir()
+    for part in ("train", "test"):
+        images = [{"bytes": encode_image(random_), "path": None} for _ in range(12)]
+        labels = [["a", "b", "c"][i % 3] for i in range(12)] if random_.random() < 0.3 else [i % 3 for i in range(12)]
+        table = pyarrow.table({"image": images, "label": labels})
+        pyarrow.parquet.write_table(table, root / "in" / f"{part}-00000-of-00001.parquet")
+    return read_command("parquet", random_)
+
+
+def make_tars(root: Path, random_: random.Random) -> list[str]:
+    """Write web shards; return a command that reads them."""
+    (root / "in").mkdir()
+    for part in ("train-0", "train-1", "test-0"):
+        with tarfile.open(root / "in" / f"{part}.tar", "w") as tar:
+            for number in range(6):
+                for suffix, content in (("png", encode_image(random_)), ("cls", str(number % 3).encode())):
+                    member = tarfile.TarInfo(f"{number:04}.{suffix}")
+                    member.size = len(content)
+                    tar.addfile(member, BytesIO(content))
+    return [*read_command("shards", random_), "data.train=train-*.tar", "data.test=test-*.tar", "data.classes=3"]
+
+
+def read_command(source: str, random_: random.Random) -> list[str]:
+    """Return a command that lists or trains on the input."""
+    data = [f"data={source}", "data.path=in"]
+    if random_.random() < 0.5 and source != "shards":
+        return ["data", source, "data.path=in"]
+    model = ["model=vit_nano8", "res=16", "batch=4", "steps=1", "warmup=0", "device=cpu", "precision=fp32"]
+    return ["pretrain", *data, *model, "runs=runs"]
+
+
+def make_weights(root: Path, random_: random.Random) -> list[str]:
+    """Write the weights of a tiny network in a format; return a command that reads them."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1, embed_dim=64, num_heads=1, num_classes=3)
+    state = network.state_dict()
+    file = root / "in" / f"w{random_.choice(['.safetensors', '.pth', '.npz'])}"
+    file.parent.mkdir()
+    if file.suffix == ".safetensors":
+        save_file(state, file)
+    elif file.suffix == ".pth":
+        torch.save(random_.choice([state, {"state_dict": state, "epoch": 3}, {"model": state}]), file)
+    else:
+        np.savez(file, **{name: tensor.numpy() for name, tensor in state.items()})
+    return ["export", f"init=in/{file.name}", "to=npz", "path=out.npz"]
+
+
+def choose_file(root: Path, random_: random.Random) -> Path:
+    """Return a regular file of the input."""
+    files = sorted(path for path in (root / "in").rglob("*") if path.is_file() and not path.is_symlink())
+    return random_.choice(files) if files else root / "in" / "gone"
+
+
+def choose_folder(root: Path, random_: random.Random) -> Path:
+    """Return a folder of the input."""
+    return random_.choice([root / "in", *sorted(path for path in (root / "in").rglob("*") if path.is_dir())])
+
+
+def flip_bits(root: Path, random_: random.Random) -> None:
+    """Flip one to eight bits of a file, half the time in its first or last 200 bytes."""
+    content = bytearray((file := choose_file(root, random_)).read_bytes())
+    for _ in range(random_.randint(1, 8) if content else 0):
+        place = random_.choice([range(len(content)), range(min(200, len(content))), range(-min(200, len(content)), 0)])
+        content[random_.choice(place)] ^= 1 << random_.randrange(8)
+    file.write_bytes(content)
+
+
+def truncate(root: Path, random_: random.Random) -> None:
+    """Cut a file."""
+    content = (file := choose_file(root, random_)).read_bytes()
+    file.write_bytes(content[: random_.choice([0, 1, random_.randint(0, len(content)), max(0, len(content) - 1)])])
+
+
+def append_bytes(root: Path, random_: random.Random) -> None:
+    """Append zeros, random bytes, or the file itself to a file."""
+    content = (file := choose_file(root, random_)).read_bytes()
+    more = random_.choice([bytes(1024), random_.randbytes(random_.randint(1, 2000)), content])
+    file.write_bytes(content + more)
+
+
+def replace_content(root: Path, random_: random.Random) -> None:
+    """Replace a file by one of another kind."""
+    lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n"
+    choose_file(root, random_).write_bytes(random_.choice([b"", lfs, b"<html>", random_.randbytes(500), b"PK\x03\x04"]))
+
+
+def swap_parts(root: Path, random_: random.Random) -> None:
+    """Swap two blocks of 512 bytes of a file, as those of a tar's members."""
+    content = (file := choose_file(root, random_)).read_bytes()
+    blocks = [content[i : i + 512] for i in range(0, len(content), 512)]
+    if len(blocks) > 1:
+        i, j = random_.sample(range(len(blocks)), 2)
+        blocks[i], blocks[j] = blocks[j], blocks[i]
+    file.write_bytes(b"".join(blocks))
+
+
+def rename(root: Path, random_: random.Random) -> None:
+    """Give a file or folder another name or suffix."""
+    path = random_.choice([choose_file, choose_folder])(root, random_)
+    if path.exists() and path != root / "in":
+        name = random_.choice([random_.choice(NAMES) + path.suffix, path.stem + random_.choice(SUFFIXES)])
+        path.rename(path.with_name(name))
+
+
+def remove_something(root: Path, random_: random.Random) -> None:
+    """Delete a file, or all files of a folder."""
+    folder = choose_folder(root, random_)
+    for path in [choose_file(root, random_)] if random_.random() < 0.6 else list(folder.iterdir()):
+        if path.is_file():
+            path.unlink()
+
+
+def add_special(root: Path, random_: random.Random) -> None:
+    """Add a FIFO, a socket, links, a name that is not UTF-8, a deep folder, or a file without permission."""
+    path = choose_folder(root, random_) / (random_.choice(["x", "0", *NAMES]) + random_.choice(SUFFIXES))
+    if path.exists() or path.is_symlink():
+        return
+    kind = random_.randrange(8)
+    if kind == 0:
+        os.mkfifo(path)
+    elif kind == 1:
+        path.symlink_to(random_.choice(["gone", "..", ".", path.name, "/dev/zero", "/dev/null"]))
+    elif kind == 2:
+        os.makedirs(os.fsencode(path) + b"\xff\xfe", exist_ok=True)
+    elif kind == 3:
+        with open(os.fsencode(path) + b"\xe9.png", "wb") as file:
+            file.write(encode_image(random_))
+    elif kind == 4:
+        (path / "/".join(["d"] * 200)).mkdir(parents=True)
+    elif kind == 5:
+        path.mkdir()
+    elif kind == 6:
+        path.write_bytes(encode_image(random_))
+    else:
+        path.write_bytes(b"")
+
+
+def take_permission(root: Path, random_: random.Random) -> None:
+    """Make a file or folder unreadable (without effect for root)."""
+    path = random_.choice([choose_file, choose_folder])(root, random_)
+    if path.exists():
+        path.chmod(0)
+
+
+ANY_FILE = (flip_bits, truncate, replace_content, rename)
+WHOLE_FILE = (*ANY_FILE, append_bytes, swap_parts)
+KINDS: dict[str, tuple[Callable[[Path, random.Random], list[str]], tuple[Damage, ...]]] = {
+    "folders": (make_folders, (*ANY_FILE, add_special, add_special, remove_something, take_permission)),
+    "parquet": (make_parquet, (*WHOLE_FILE, add_special)),
+    "tars": (make_tars, (*WHOLE_FILE, add_special)),
+    "weights": (make_weights, WHOLE_FILE),
+}
