@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import pty
 import signal
 
 import pytest
@@ -56,3 +57,15 @@ def test_a_signal_that_is_ignored_as_under_nohup_stays_ignored():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_closes_takes_no_line_and_ends_no_run():
+    controller, terminal = pty.openpty()
+    process.drop_closed_terminals([terminal])
+    assert os.isatty(terminal)
+    os.close(controller)
+    with pytest.raises(OSError):
+        os.write(terminal, b"line")
+    process.drop_closed_terminals([terminal])
+    assert os.write(terminal, b"line") == 4
+    os.close(terminal)

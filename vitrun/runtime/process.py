@@ -7,7 +7,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -73,11 +73,13 @@ def handle_stop_signals(
         yield
         return
     first: float | None = None
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
     def on_signal(number: int, _: object) -> None:
         nonlocal first
         status = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
         if number in WARNING_SIGNALS:
+            drop_closed_terminals(terminals)
             request(status)
         elif first is None:
             first = time.monotonic()
@@ -92,3 +94,10 @@ def handle_stop_signals(
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def drop_closed_terminals(descriptors: Sequence[int]) -> None:
+    """Let those that were terminals, but are closed, lead nowhere: a line that cannot be printed must not end a run."""
+    for descriptor in descriptors:
+        if not os.isatty(descriptor):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
