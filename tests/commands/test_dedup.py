@@ -13,6 +13,7 @@ from helpers.overrides import TINY
 from vitrun.config import provenance, resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs import run
+from vitrun.runs.exclude import resolve_exclude
 
 NUMBER = 24  # of drawn scenes
 
@@ -153,6 +154,12 @@ def test_a_list_of_other_images_is_refused(run_command, doubled, tmp_path):
     (tmp_path / "keys.txt").write_text("train-0000001-shape-32\nnone\n")
     with pytest.raises(UserError, match="1 of the 2 images to exclude are not training images, such as none"):
         run_command("pretrain", *TINY, f"exclude={tmp_path / 'keys.txt'}")
+
+
+def test_a_hash_in_a_path_is_a_part_of_it_first(tmp_path):
+    (file := tmp_path / "a#123456789abc").write_text("train/1.png\n")
+    resolved = resolve_exclude(str(file), tmp_path)
+    assert resolved.startswith(f"{file}#") and resolve_exclude(resolved, tmp_path) == resolved
 
 
 def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):

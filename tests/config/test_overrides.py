@@ -6,9 +6,46 @@ import pytest
 
 from helpers.overrides import add_required_overrides
 from vitrun.config import resolve
+from vitrun.config.compose import compose_config
 from vitrun.config.overrides import expand_sweep
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import trees
+
+NAMES = [
+    "naïve/l.txt",
+    "a(1)=b#c.txt",
+    "b c",
+    "it's",
+    "a(1",
+    "[x]/y",
+    "$HOME",
+    "a\\b\\",
+    "123",
+    "@b",
+    "a:b",
+    "null.txt",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_any_characters_are_taken_in_lists_as_in_single_values(name):
+    for value in (name, f"[{name}]", f"{name},other", trees.quote_text(name), trees.format_value([name])):
+        tree = compose_config("pretrain", [f"exclude={value}", "data=folder", f"data.path={name}"])
+        assert tree["exclude"][0] == tree["data"]["path"] == name and len(tree["exclude"]) == 1 + ("other" in value)
+
+
+def test_a_comma_in_a_name_of_a_list_is_quoted():
+    assert compose_config("pretrain", ["exclude='a,b','c'"])["exclude"] == ["a,b", "c"]
+    with pytest.raises(UserError, match="empty value") as error:
+        compose_config("pretrain", ["exclude=a,,b"])
+    assert error.value.option == "exclude"
+
+
+def test_only_the_override_that_cannot_be_read_is_named():
+    with pytest.raises(UserError) as error:
+        compose_config("pretrain", ["seed=1", "fewshot.shots=[1,", "batch=8"])
+    assert error.value.option == "fewshot.shots" and "seed" not in str(error.value)
+
 
 # command, overrides, the option at fault, the suggestion in the message, exit status
 WRONG = [

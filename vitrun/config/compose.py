@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitrun.config import data_args, protocols, recipe_file
-from vitrun.config.overrides import is_quoted, split_override, split_values
+from vitrun.config.overrides import is_bracketed, is_quoted, split_list, split_override, split_values
 from vitrun.errors import UserError, lookup, suggest
 from vitrun.recipes import DURATIONS, composition, options, tables, trees
 
@@ -134,8 +134,10 @@ def compose_tree(command: str, pairs: dict[str, str], weights: str | None = None
         tree = composition.compose(command, to_hydra_overrides(command, {**layers.choices, **layers.values, **given}))
     except composition.CompositionError:
         compose_files(command, layers.choices)
-        overrides = " ".join(f"{key}={value}" for key, value in pairs.items())
-        raise UserError(f"{overrides} cannot be read: check its brackets, quotes and commas.") from None
+        wrong = [key for key in given if not composition.can_parse(*to_hydra_overrides(command, {key: given[key]}))]
+        overrides = " ".join(f"{key}={value}" for key, value in pairs.items() if key in wrong or not wrong)
+        why = f"{overrides} cannot be read: check its brackets, quotes and commas."
+        raise UserError(why, option=wrong[0] if wrong else None) from None
     if "protocol" in tables.list_groups(command):
         tree = {key: value for key, value in tree.items() if key not in protocols.METADATA_KEYS}
     return {key: tables.drop_metadata(key, value) for key, value in tree.items()}
@@ -179,14 +181,24 @@ def readable_files(choices: dict[str, str]) -> Iterator[None]:
         raise UserError(f"The files of {shown} do not fit together: {' '.join(str(error).split())}") from None
 
 
+def quote_list(command: str, key: str, value: str) -> str:
+    """Return a list in Hydra's grammar: in brackets, and if it is one of text with each in quotes."""
+    if not options.is_text_list(command, key):
+        return value if is_bracketed(value) else f"[{value}]"
+    parts = split_list(value)
+    if not all(parts):
+        raise UserError("has an empty value: remove the extra comma.", option=key, value=value)
+    return f"[{','.join(part if part == 'null' or is_quoted(part) else trees.quote_text(part) for part in parts)}]"
+
+
 def to_hydra_overrides(command: str, pairs: dict[str, str]) -> list[str]:
     """Return overrides in Hydra's grammar: lists in brackets, free text quoted (a path may contain any character)."""
     overrides = []
     for key, value in pairs.items():
         if key in tables.list_groups(command):
             key = HYDRA_KEYS.get(key, key)
-        elif options.is_list(command, key) and not value.startswith("[") and value != "null":
-            value = f"[{value}]"
+        elif options.is_list(command, key) and value != "null":
+            value = quote_list(command, key, value)
         elif options.is_text(command, key) and value != "null" and not is_quoted(value):
             value = trees.quote_text(value)
         overrides.append(f"{key}={value}")

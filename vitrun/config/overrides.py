@@ -8,6 +8,7 @@ from itertools import product
 from vitrun.errors import UserError, suggest
 from vitrun.recipes import options, tables
 
+QUOTES, BRACKETS = "'\"", {"[": "]", "(": ")", "{": "}"}
 OVERRIDE = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
 
@@ -36,15 +37,46 @@ def split_override(command: str, override: str, overrides: Sequence[str]) -> tup
 
 
 def split_values(text: str) -> list[str]:
-    """Return the parts of ``text`` between commas outside brackets and quotes."""
-    if is_quoted(text):
-        return [text]
-    return re.findall(r"(?:\[[^\]]*\]|\([^)]*\)|[^,\[(])+", text)
+    """Return the parts of ``text`` between commas outside brackets and quotes.
+
+    A bracket that is not closed is a character like others, as is a quote within a word: a path may have both.
+    """
+    parts, start, place = [], 0, 0
+    while place < len(text):
+        if text[place] == ",":
+            parts.append(text[start:place])
+            start = place + 1
+        place = find_end(text, place)
+    return [*parts, text[start:]]
+
+
+def find_end(text: str, start: int) -> int:
+    """Return where what begins at ``start`` ends: the text in quotes or brackets, or one character."""
+    if text[start] in QUOTES and text[:start].rstrip(" ")[-1:] in ("", *"[(,"):
+        closed = re.compile(rf"(?:\\.|[^\\{text[start]}])*{text[start]}", re.DOTALL).match(text, start + 1)
+        return closed.end() if closed else start + 1
+    if text[start] in BRACKETS:
+        place = start + 1
+        while place < len(text) and text[place] != BRACKETS[text[start]]:
+            place = find_end(text, place)
+        return place + 1 if place < len(text) else start + 1
+    return start + 1
 
 
 def is_quoted(text: str) -> bool:
     """Return whether a value is in quotes."""
-    return len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
+    return text[:1] in (*QUOTES,) and find_end(text, 0) == len(text) > 1
+
+
+def is_bracketed(text: str) -> bool:
+    """Return whether a value is a list in brackets."""
+    return text.startswith("[") and find_end(text, 0) == len(text) > 1
+
+
+def split_list(text: str) -> list[str]:
+    """Return the values of a list, with brackets or without."""
+    inner = text[1:-1] if is_bracketed(text) else text
+    return [part.strip() for part in split_values(inner)] if inner.strip() else []
 
 
 def expand_sweep(command: str, overrides: Sequence[str]) -> list[list[str]]:
@@ -53,11 +85,11 @@ def expand_sweep(command: str, overrides: Sequence[str]) -> list[list[str]]:
     for override in overrides:
         key, value = split_override(command, override, overrides)
         sweep = split_values(value)
-        if options.is_list(command, key) and not value.startswith("["):
+        if options.is_list(command, key) and not is_bracketed(sweep[0]):
             sweep = [value]
         if repeated := [text for text in sweep if sweep.count(text) > 1]:
             raise UserError(f"{override}: the list has {repeated[0]} twice: keep one.")
-        if ",".join(sweep) != value:
+        if not all(sweep):
             raise UserError(f"{override}: the sweep has an empty value: remove the extra comma.")
         axes.append([f"{key}={text}" for text in sweep])
     return [list(job) for job in product(*axes)]

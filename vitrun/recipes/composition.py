@@ -142,6 +142,17 @@ def compute_defaults_list(
     return tuple(file for file in files if not file.path.startswith("hydra/"))
 
 
+def can_parse(override: str) -> bool:
+    """Return whether Hydra's grammar has an override."""
+    from hydra.errors import HydraException
+
+    try:
+        parse_override(override)
+    except HydraException:
+        return False
+    return True
+
+
 def parse_override(override: str) -> tuple[str, Any]:
     """Return key and value of an override in Hydra's grammar, the value as it would be composed."""
     from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -42,6 +42,18 @@ def is_list(command: str, key: str) -> bool:
     return any(get_origin(part) is tuple for part in flatten_union(list_options(command).get(key)))
 
 
+def is_text_list(command: str, key: str) -> bool:
+    """Return whether an option is a list of text: of names, paths or choices."""
+    kinds = flatten_union(list_options(command).get(key))
+    values = [part for kind in kinds for part in get_args(kind) if part is not ...]
+    return is_list(command, key) and all(is_text_type(part) for value in values for part in flatten_union(value))
+
+
+def is_text_type(kind: Any) -> bool:
+    """Return whether a type is that of text, of a path or of choices."""
+    return kind in (str, Path) or get_origin(kind) is Literal
+
+
 def is_scalar(command: str, key: str) -> bool:
     """Return whether an option, or the choice of a group, takes one value and no list."""
     return key in {field.name for field in fields(RECIPES[command])} | {*list_options(command)} and not is_list(

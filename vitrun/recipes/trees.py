@@ -32,7 +32,8 @@ def format_value(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{','.join(map(format_value, value))}]"
     text = str(value)
-    return quote_text(text) if set(text) & set(",[](){}") else text  # which would make lists of it, and sweeps
+    plain = not set(text) & set(",[](){}") and text[:1] not in ("'", '"') and text == text.strip()
+    return text if plain else quote_text(text)  # which would be read as lists, as sweeps or as quoted
 
 
 def quote_text(text: str) -> str:

@@ -1,10 +1,11 @@
 """Images that ``exclude`` and ``dedup`` name, by a finished dedup run or a file of keys."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from vitrun.errors import ExitCode, UserError, suggest
-from vitrun.runs.lookup import HASH_DIGITS
+from vitrun.runs.lookup import HASH_DIGITS, split_pinned_file
 from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe
 from vitrun.runtime.files import sha256_file
 
@@ -14,10 +15,10 @@ EXCLUDED_KEYS_FILE = "exclude.txt"  # of a dedup run: the keys of training image
 
 def resolve_exclude(name: str, runs: Path) -> str:
     """Return the name of a dedup run, or ``FILE#HASH``; raise UserError if there is neither."""
-    path, _, given = name.partition("#")
-    if not Path(path).is_file():
+    path, given = split_pinned_file(os.path.expanduser(name))
+    if not path.is_file():
         return find_dedup_run("exclude", name, runs)
-    digits = sha256_file(Path(path))[:HASH_DIGITS]
+    digits = sha256_file(path)[:HASH_DIGITS]
     if given and given != digits:
         raise UserError(
             f"the file has changed; its SHA-256 now begins with {digits}.",
@@ -25,7 +26,7 @@ def resolve_exclude(name: str, runs: Path) -> str:
             option="exclude",
             value=name,
         )
-    return f"{Path(path).absolute()}#{digits}"
+    return f"{path.absolute()}#{digits}"
 
 
 def find_dedup_run(option: str, path: str, runs: Path) -> str:
