@@ -58,6 +58,16 @@ def test_timm_loads_the_folder_and_gives_the_same_logits(tmp_path, row):
     assert not any("GELU" in line for line in back.report.lines())
 
 
+@pytest.mark.parametrize("changed", [{"act_layer": "relu"}, {"depth": 3}, {"reg_tokens": 2}])
+def test_a_folder_of_ours_that_was_edited_is_refused_by_name(tmp_path, changed):
+    export_model(build_randomized(tiny_vit_row()), 32, "timm", tmp_path / "it", "")
+    config = json.loads((tmp_path / "it" / "config.json").read_text())
+    config["model_args"] |= changed
+    (tmp_path / "it" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=next(iter(changed))):
+        models.load(tmp_path / "it")
+
+
 def test_timm_computes_an_exported_bit_exactly(tmp_path):
     import timm
 

@@ -84,6 +84,8 @@ def test_a_position_table_of_another_size_than_config_json_says_gives_the_size_o
         ({"model_args": {**VIT, "act_layer": "no_such_layer"}}, "timm cannot build"),
         ({"model_args": {**VIT, "depth": 3}}, "lack blocks.2"),
         ({"label_names": ["dog", "cat"]}, "2 label_names"),
+        ({"pretrained_cfg": {"mean": [0.5]}}, "mean .0.5. and std"),
+        ({"pretrained_cfg": {"input_size": 32}}, "another kind than expected"),
         ({"pretrained_cfg": {"classifier": ["head", "head_dist"]}}, "head and head_dist"),
     ],
 )

@@ -141,7 +141,7 @@ def infer_vit(weights: Weights, config: JsonObject) -> ViT:
             resnet=count_units(shapes, rf"{TRUNK}\.{UNIT_PATTERN}"),
             head="token" if "cls_token" in shapes else "map" if "attn_pool.latent" in shapes else "gap",
             positions="learned" if "pos_embed" in shapes else "none",
-            gelu=lookup_gelu(options.get("act_layer", "gelu_tanh")),
+            gelu=lookup_gelu(options.get("act_layer", "gelu" if config else "gelu_tanh")),
             epsilon=config.get(EPSILON_KEY, PLAIN_VIT.epsilon),
             norm_pre="norm_pre.weight" in shapes,
         )
