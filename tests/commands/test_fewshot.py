@@ -5,14 +5,19 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from vitrun import data
+from helpers.networks import compute_logits, make_inputs
+from vitrun import data, models
 from vitrun.cli import app
-from vitrun.commands import fewshot
+from vitrun.commands import export, fewshot
+from vitrun.config import resolve
 from vitrun.errors import UserError
 from vitrun.recipes import tables
 from vitrun.runs import run
+from vitrun.runs.lookup import find_weights_file
+from vitrun.runtime.console import Screen
 
 FEW = ["init=random:vit_nano8", "res=32", "data.test_images=40"]
 
@@ -78,6 +83,29 @@ def test_only_the_last_layer_of_a_network_of_timm_or_bit_can_be_probed(run_comma
     with pytest.raises(UserError, match="bit_r50x1 is not one of .*Use layers=last"):
         run_command("fewshot", *overrides, "probe=linear", "layers=all", dry=True)
     assert 0 <= run_command("fewshot", *LINEAR, "layers=last")[1]["last"] <= 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_linear_probe_is_kept_as_weights_that_eval_and_export_take(run_command, tmp_path, precision):
+    recipe, result = run_command("fewshot", *LINEAR, f"precision={precision}")
+    init = run.run_name("fewshot", recipe)
+    evaluated, metrics = run_command("eval", f"init={init}", f"precision={precision}")
+    assert metrics["top1"] == result["last"] and (evaluated.view, evaluated.data) == (recipe.view, recipe.data)
+    if precision == "fp32":
+        runs, file = tmp_path / "runs", tmp_path / "probe.npz"
+        export.execute(
+            resolve.resolve_recipe("export", [f"init={init}", "to=npz", f"path={file}", f"runs={runs}"]), Screen()
+        )
+        weights = [models.load(find_weights_file(init, runs)), models.load(file)]
+        images = make_inputs()
+        torch.testing.assert_close(*[compute_logits(loaded.network, images) for loaded in weights])
+        assert len(weights[0].names) == weights[0].classes == weights[1].classes
+
+
+def test_a_probe_of_few_shots_or_of_a_layer_in_between_has_no_weights(run_command):
+    recipe, _ = run_command("fewshot", *LINEAR, "layers=2")
+    with pytest.raises(UserError, match="probe=linear layers=last"):
+        run_command("eval", f"init={run.run_name('fewshot', recipe)}")
 
 
 def test_one_command_probes_several_data_sets_in_folders_of_their_own(tmp_path):

@@ -37,7 +37,9 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     if network is not loaded.network and test.imagenet_labels is not None:
         allowed = len(np.unique(test.imagenet_labels))
         run.log(f"answers: the likeliest of {allowed} of the model's {loaded.classes:,} classes")
-    loss = (load_saved_recipe(recipe.init, recipe.runs) or {}).get("loss", "softmax")
+    made = load_saved_recipe(recipe.init, recipe.runs) or {}
+    loss = made.get("loss", "softmax")
+    loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted and tested in float32
     check_loss(loss, test)
     view = log_view(recipe, loaded.res, run)
     if run.dry:

@@ -2,18 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitrun import data, models, recipes
 from vitrun.engine import weights
 from vitrun.engine.inputs import open_parts
+from vitrun.engine.state import count_bytes
 from vitrun.errors import UserError
 from vitrun.probes import logistic, ridge
 from vitrun.probes.feature_cache import FeatureExtractor
 from vitrun.recipes import ViT
+from vitrun.runs.checkpoints import MODEL_FILE
 from vitrun.runs.metrics import Metric
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
@@ -37,7 +40,10 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     if recipe.probe == "ridge":
         metrics = run_few_shot(recipe, extractor, train, test)
     else:
-        metrics = run_linear_probe(recipe, run, iterate_features(extractor, train, test, layers), len(train.classes))
+        probes = fit_linear_probes(recipe, run, iterate_features(extractor, train, test, layers), len(train.classes))
+        metrics = summarize_probes(probes)
+        if "last" in probes:
+            save_probe(run, loaded, probes["last"].head, train.classes)
     return {
         **metrics,
         "train_skipped": train.skipped,
@@ -73,10 +79,10 @@ def run_few_shot(
     return result | ({"l2": ridge.list_chosen_l2(draws)} if len(recipe.l2) > 1 else {})
 
 
-def run_linear_probe(
+def fit_linear_probes(
     recipe: recipes.Fewshot, run: Run, features: Iterator[tuple[str, list[Tensor]]], classes: int
-) -> dict[str, Any]:
-    """Return the accuracy and l2 of each layer, and of several the best by the held-out tenth, not by the test."""
+) -> dict[str, logistic.LinearProbeResult]:
+    """Return the linear probe of each layer; log its accuracy."""
     run.log("linear probe on all training images: shots, seeds and l2 are not used")
     results = {}
     for name, (x, y, x_test, y_test) in features:
@@ -84,12 +90,30 @@ def run_linear_probe(
         probe = results[name] = logistic.evaluate_linear_probe(x, y, x_test, y_test, classes, recipe.linear.l2)
         note = "" if probe.converged else f"; not converged in {logistic.MAX_ITERATIONS} iterations"
         run.log(f"{name}: {probe.accuracy:.2%} (l2 {probe.l2:g}, held out {probe.held_out:.2%}{note})")
+    return results
+
+
+def summarize_probes(results: dict[str, logistic.LinearProbeResult]) -> dict[str, Any]:
+    """Return the accuracy and l2 of each layer, and of several the best by the held-out tenth, not by the test."""
     result: dict[str, Any] = {name: Metric(probe.accuracy, "share") for name, probe in results.items()}
     result["l2"] = {name: probe.l2 for name, probe in results.items()}
     if len(results) > 1:
         result["best_layer"] = max(results, key=lambda name: results[name].held_out)
     converged = sum(probe.converged for probe in results.values())
     return result | {"converged": f"{converged} of {len(results)}"}
+
+
+def save_probe(run: Run, loaded: models.LoadedModel, head: nn.Linear, names: tuple[str, ...]) -> None:
+    """Save the network with the probe as its head in the run, so that ``init`` can name it."""
+    network = loaded.network
+    network.head = head
+    size = count_bytes(network.state_dict().values())
+
+    def write(folder: Path) -> None:
+        models.save_model(folder / MODEL_FILE, network, loaded.model, len(names), loaded.res, names)
+
+    if run.save_checkpoint(0, write, size, final=True, facts={"torch": torch.__version__}):
+        run.log(f"weights with the probe as head: init={run.name}, for vitrun eval and vitrun export")
 
 
 def iterate_features(

@@ -1,5 +1,6 @@
 """The interface of every network."""
 
+import torch
 from torch import Tensor, nn
 
 from vitrun.recipes import BiT, Timm, ViT
@@ -13,9 +14,14 @@ class Network(nn.Module):
 
     row: ViT | BiT | Timm
     head: nn.Linear
+    precise_head: bool = False  # compute the head in float32 under autocast too
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, C]."""
+        if self.precise_head:
+            features = self.features(images)
+            with torch.autocast(features.device.type, enabled=False):
+                return self.head(features)
         return self.head(self.pooled(images))
 
     def features(self, images: Tensor) -> Tensor:

@@ -5,11 +5,11 @@ held-out images.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 MAX_ITERATIONS = 1000
@@ -19,12 +19,13 @@ HISTORY_SIZE = 10  # pairs of steps and gradients that L-BFGS stores
 
 @dataclass(frozen=True)
 class LinearProbeResult:
-    """Accuracy of a linear classifier on the test part and on the held-out tenth, its l2, and whether it converged."""
+    """A linear classifier with its accuracy on the test part and on the held-out tenth, and its l2."""
 
     accuracy: float
     held_out: float
     l2: float
     converged: bool
+    head: nn.Linear = field(repr=False, compare=False)  # the classifier of features that are not standardized
 
 
 def evaluate_linear_probe(
@@ -45,7 +46,18 @@ def evaluate_linear_probe(
         scores[l2] = compute_accuracy(x[held_out], y[held_out], weights)
     best = max(scores, key=lambda l2: scores[l2])
     weights, converged = fit_logistic(x, y, classes, best)
-    return LinearProbeResult(compute_accuracy(x_test, y_test, weights), scores[best], best, converged)
+    accuracy, head = compute_accuracy(x_test, y_test, weights), fold_standardization(weights, mean, deviation)
+    return LinearProbeResult(accuracy, scores[best], best, converged, head)
+
+
+def fold_standardization(weights: Tensor, mean: Tensor, deviation: Tensor) -> nn.Linear:
+    """Return the linear layer [D] -> [C] that maps features to what ``weights`` [D + 1, C] map standardized ones to."""
+    scaled = weights[:-1].double() / deviation.double()[:, None]
+    head = nn.Linear(len(scaled), scaled.shape[1], device=weights.device)
+    with torch.no_grad():
+        head.weight.copy_(scaled.T)
+        head.bias.copy_(weights[-1] - mean.double() @ scaled)
+    return head
 
 
 def fit_logistic(x: Tensor, y: Tensor, classes: int, l2: float) -> tuple[Tensor, bool]:

@@ -252,7 +252,8 @@ def find_weights_file(init: str, runs: Path, init_weights: str = "auto") -> Path
     checkpoint = checkpoints.find_newest(runs / init / CHECKPOINTS_FOLDER, lambda _: None, tidy=False)
     if checkpoint is None:
         raise UserError(
-            f"init={init}: this run has no weights. If it had a grid or seeds, its log names the final runs that do.",
+            f"init={init}: this run has no weights. If it had a grid or seeds, its log names the final runs that do. "
+            "Of fewshot those of probe=linear layers=last have them.",
             ExitCode.CHECKPOINT,
         )
     if init_weights in ("auto", "plain"):
