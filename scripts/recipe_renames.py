@@ -30,6 +30,8 @@ REMOVED: dict[str, Any] = {}  # {option of BEFORE alone: the value that it has w
 ADDED: dict[str, Any] = {
     "view.interpolation": "bilinear",
     "view.fill": [128, 128, 128],
+    "data.jpeg": "precise",
+    "against.jpeg": "precise",
     "init_weights": "auto",
     "model.gelu": "tanh",
     "model.epsilon": 1e-6,

@@ -198,6 +198,19 @@ def test_public_weights_are_compared_by_their_tag(make_finished_run, run_compare
     assert cells["timm:vit_base_patch16_224.orig_in21k_ft_in1k", "ours: ImageNet, 224"] == "81.80 (+0.02)"
 
 
+def test_an_eval_has_a_gap_only_with_the_view_of_the_published_number(make_finished_run, run_compare):
+    tag = "timm:swin_tiny_patch4_window7_224.ms_in1k"
+    for overrides, whose in ((), "weights"), (("view.crop=0.875",), "overrides"):
+        result = {"top1": Metric(0.813, "share"), "view": {"whose": whose}}
+        make_finished_run(("eval", f"init={tag}", "data=imagenet", *overrides), result, {})
+    cells, text = run_compare("paper=timm")
+    texts = [text for (row, column), text in cells.items() if row == tag and column.startswith("ours")]
+    assert sorted(texts) == ["81.30", "81.30 (-0.09)"] and "view_of overrides, not weights" in text
+    cells, text = run_compare("paper=baselines")
+    texts = [text for (row, column), text in cells.items() if row == "Swin-T, 224" and column.startswith("ours")]
+    assert sorted(texts) == ["81.30", "81.30 (+0.10, +0.00)"] and "view shortest 0.9 bicubic" in text
+
+
 def test_dropout_distinguishes_two_published_numbers(make_finished_run, run_compare):
     overrides = ("finetune", "init=timm:vit_base_patch16_224.orig_in21k", "res=384", "data=cifar10", "steps=10000")
     make_finished_run((*overrides, "epochs=null"), {"top1": Metric(0.99, "share")}, {"protocol": "public_code"})

@@ -73,7 +73,8 @@ FOR_ONE = [
     ("random:vit_b16", "public_code", "cifar100", {"optim.lr": 0.03}),
     ("timm:vit_base_patch16_224.orig_in21k", "public_code", "cifar10", {"optim.lr": 0.01}),
     *((f"random:{model}", "public_code", data, {"dropout": 0.1, "optim.lr": 0.03})
-      for model in ("vit_l16", "vit_h14", "r50_vit_b16") for data in ("cifar10", "cifar100", "imagenet")),
+      for model in ("vit_l16", "vit_h14", "r50_vit_b16", "r50_vit_l32")
+      for data in ("cifar10", "cifar100", "imagenet")),
     ("random:vit_l16", "public_code", "pets", {"dropout": 0}),  # big_vision's has no dropout
     *((f"random:{model}", "paper_table4", "imagenet", {"grid": (0.003, 0.01, 0.03, 0.06)})
       for model in tables.list_group_files("model") if model.startswith(("bit_", "r50_", "r26_", "r_"))),

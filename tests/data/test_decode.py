@@ -1,5 +1,7 @@
 """Unusual image formats decode to the right pixels."""
 
+import base64
+import hashlib
 from io import BytesIO
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 from PIL import Image
 
 from helpers.image_files import JPEG, PIXELS, PNG, encode_image, encode_png
+from vitrun.config.resolve import resolve_recipe
+from vitrun.data import open_split
 from vitrun.data.decode import decode_image
 
 SMOOTH = np.stack(np.broadcast_arrays(np.arange(51) * 5, np.arange(37)[:, None] * 6, 90), 2).astype(np.uint8)
@@ -89,3 +93,26 @@ def test_unusual_image_formats_are_decoded_to_the_expected_pixels(what):
     file, expected = ODD[what]
     decoded = decode_image(file)
     assert decoded.dtype == np.uint8 and np.array_equal(decoded, expected.transpose(2, 0, 1))
+
+
+SMALL_JPEG = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJBwYGCAsICQoKCgoKBggL"
+    "DAsKDAkKCgr/2wBDAQICAgICAgUDAwUKBwYHCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgr/wAAR"
+    "CAAQABADAREAAhEBAxEB/8QAFwAAAwEAAAAAAAAAAAAAAAAABAYHCP/EACgQAAAEBQEIAwAAAAAAAAAAAAECBAUAAwcIEQkGEhMUFRYicSEx"
+    "kf/EABcBAQEBAQAAAAAAAAAAAAAAAAcGAQj/xAAmEQABAwMEAgEFAAAAAAAAAAABAgMEAAURBgcIIRJBExQiQlFh/9oADAMBAAIRAxEAPwBk"
+    "ul1PGqqLf0nZJu5sBASn5cQNu59RUQ+LqNw7uxdJr4a+nIV93Wcd+6za3fa83+cFmCpCUHJ6qYUA1SWm0EyzuFsDDgImGXMEA+/cXm/vHiw8"
+    "gbbEt7U9CTFSE5yPXVOe5W4UTcJhlLKsKbGD/KzzcbTFZpLz06LaFaZ9M6H4ZRU+W7+wPaN5Fyt6obrMMfBgfj1RroDWlksVllx0xU+TiSAc"
+    "DIyKNo3ZLP1RknXkDwdp4XliSOMZ+YOpV01HoSc4sylK8z+zXK0fU83Sd8kvOKKg4okA+smv/9k="
+)
+FAST_PIXELS = "614de1e2eb97c7fa"  # SHA-256 of TensorFlow's tf.image.decode_jpeg(SMALL_JPEG),
+
+
+def test_fast_decoding_of_a_jpeg_gives_the_pixels_of_tensorflow(tmp_path):
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "a" / "1.jpg").write_bytes(SMALL_JPEG)
+    overrides = ["init=random:vit_nano8", "data=folder", f"data.path={tmp_path}", "data.test=train"]
+    found = []
+    for options in ([], ["data.jpeg=fast"]):
+        split = open_split(resolve_recipe("eval", [*overrides, *options]).data, "test")
+        found.append(hashlib.sha256(split.pixels[0].permute(1, 2, 0).contiguous().numpy().tobytes()).hexdigest()[:16])
+    assert found[1] == FAST_PIXELS != found[0]

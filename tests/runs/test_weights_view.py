@@ -105,3 +105,16 @@ def test_a_view_that_vitrun_lacks_is_refused_unless_overrides_choose_another(con
         resolve.resolve_recipe("eval", overrides)
     assert error.value.status == ExitCode.CHECKPOINT and len(str(error.value)) < 400
     assert resolve.resolve_recipe("eval", [*overrides, "view.crop=1"]).view.resize == "square"
+
+
+def test_the_view_of_weights_of_torchvision_is_that_of_its_transforms():
+    from torchvision.models import ViT_B_16_Weights
+
+    for name in ("IMAGENET1K_V1", "IMAGENET1K_SWAG_E2E_V1"):
+        preset = ViT_B_16_Weights[name].transforms()
+        preset.mean, preset.std = [0.0] * 3, [1 / 255] * 3
+        view = find_weights_view(f"torchvision:vit_b_16.{name}", Path("runs"))
+        np.testing.assert_allclose(
+            show(view, preset.crop_size[0]), np.stack([preset(scene) for scene in SCENES]), atol=0.01
+        )
+        assert view.res == preset.crop_size[0]

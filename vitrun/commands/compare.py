@@ -86,6 +86,8 @@ def match_published(cell: Cell, paper: PaperTable) -> list[PublishedMatch]:
         agrees = all(cell.facts.get(key) == fields[key] for key in paper.match if key in fields and key != "metric")
         if agrees and number.percent and number.metric == cell.metric:
             named = DEFAULT_FIELDS | fields | res_of_whole_patches(fields)
+            if cell.facts.get("view_of") and "view" not in fields:  # that of the weights is the published one
+                named["view_of"] = "weights"
             expected = {key: value for key, value in named.items() if cell.facts.get(key) or key in fields}
             matches.append(PublishedMatch(number, tuple(list_differences(cell, expected))))
     return matches
@@ -178,7 +180,7 @@ def list_notes(pairs: list[Pair], paper: PaperTable) -> list[str]:
         also = f" (and, if the number names it, {', '.join(others)})" if others else ""
         notes.append(
             f"In brackets: points above (+) or below (-) the published number of the same {', '.join(paper.match)}"
-            f"{also}. Nothing else is compared."
+            f"{also}, and of eval with the view that the weights bring. Nothing else is compared."
         )
     near = dict.fromkeys(
         f"No gap for {join_labels(cell.row)}, {format_column_heading(cell)}: {'; '.join(match.differences)}."

@@ -25,7 +25,8 @@ from vitrun.runs import lookup
 COMMAND_LINE = "command line"
 IMPLIED_SOURCES = {  # of options that neither a file nor an override sets
     "data": "the run that init names",
-    "view": "the run that init names, or all of the image",
+    "view": "the weights that init names, or all of the image",
+    "res": "the weights that init names",
     "against": "data, whose test part it is",
 }
 NAMING_GROUPS = ("protocol", "model", "data")  # the choices that name a recipe; other overrides may differ from it
@@ -110,7 +111,11 @@ def trace_files(command: str, files: Sequence[composition.ConfigFile]) -> dict[s
         prefix = f"{package}." if package else ""
         metadata = protocols.METADATA_KEYS if is_recipe(path) else ()
         keys = [key for key in trees.iterate_keys(tree) if key.partition(".")[0] not in metadata]
-        set_here = [key for key in keys if key[:5] != "view." or trees.get_value(tree, key) is not None]
+        set_here = [
+            key
+            for key in keys
+            if not (key == "res" or key.startswith("view.")) or trees.get_value(tree, key) is not None
+        ]
         source = composition.format_config_path(path)
         result |= {f"{prefix}{key}": source for key in set_here}
         for group in tables.list_groups(command):

@@ -1,6 +1,7 @@
 """Data sets, opened through the table of sources."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,6 +32,7 @@ def open_split(
             ExitCode.DATA,
         )
     if split.pixels is None:
+        split = replace(split, fast_jpeg=getattr(data, "jpeg", "") == "fast")
         split = decode_to_memory(split)
     if split.pixels is None and part == "train" and source.caches_training:
         split = cache_decoded(split)

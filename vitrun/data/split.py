@@ -60,6 +60,7 @@ class Split:
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
     read_encoded: Callable[[int], Encoded] | None = None
     sizes: np.ndarray | None = None  # [N] bytes of each encoded image, if known without reading it
+    fast_jpeg: bool = False  # whether to decode JPEGs as TensorFlow does
     skipped: int = 0  # number of bad images that were dropped
     full_identity: str = ""  # ``identity`` before they were dropped
     location: str = ""  # the files that it was read from, if a user should know
@@ -115,7 +116,7 @@ class Split:
         """Return the image at ``index``, uint8 [3, h, w]; raise a BadImage that names it if it cannot be decoded."""
         data = self.load_encoded(index)
         try:
-            return decode_image(data)
+            return decode_image(data, self.fast_jpeg)
         except MemoryError:  # not the image's fault
             raise
         except Exception as error:  # whatever a decoder raises

@@ -22,6 +22,9 @@ class PublishedWeights:
     name: str  # as in vit_b_16.IMAGENET1K_V1
     url: str
     normalization: tuple[list[float], list[float]]  # mean and std of training images
+    resized: int  # pixels of a test image's shorter side
+    res: int  # pixels of its centre crop
+    interpolation: str
 
 
 def load_published(name: str, classes: int | None, res: int | None) -> LoadedModel:
@@ -48,7 +51,8 @@ def find_published_weights(name: str) -> PublishedWeights:
         tags = ", ".join(f"{model}.{choice.name}" for choice in choices)
         raise UserError(f"torchvision:{name} names no weights. There are {tags}.", ExitCode.CHECKPOINT)
     view = choices[wanted].transforms()
-    return PublishedWeights(f"{model}.{wanted}", choices[wanted].url, (view.mean, view.std))
+    sizes, interpolation = (view.resize_size[0], view.crop_size[0]), view.interpolation.value
+    return PublishedWeights(f"{model}.{wanted}", choices[wanted].url, (view.mean, view.std), *sizes, interpolation)
 
 
 def download(weights: PublishedWeights) -> Path:

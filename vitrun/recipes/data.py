@@ -10,6 +10,7 @@ from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.runtime.plugins import load_plugins
 
 Part = Literal["train", "test"]
+Jpeg = Literal["precise", "fast"]
 Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
 
 
@@ -79,6 +80,7 @@ class Files(DescribedDataset):
     """Images on the Hub, or in ``path``: parquet files in the layout of the Hub, or one folder per class."""
 
     source: Literal["files"]  # comes with data=NAME
+    jpeg: Jpeg  # how JPEGs are decoded: precise as Pillow, or fast as TensorFlow by default, up to 5 levels apart
     path: Path | None  # folder with the images; null to read them from the Hub
     hub: str | None  # ORG/NAME on the Hub
     config: str | None  # name of a configuration on the Hub
@@ -126,6 +128,7 @@ class Shards(DescribedDataset):
     """Tar shards in the layout of WebDataset: files in ``path``, or URLs that are downloaded to it."""
 
     source: Literal["shards"]  # comes with data=NAME
+    jpeg: Jpeg  # how JPEGs are decoded: precise as Pillow, or fast as TensorFlow by default, up to 5 levels apart
     path: Path | None  # folder with the shards, or to download them to; null for one in the user's cache
     train: str  # the training shards: a file or a URL with {000..127}, or files with *
     test: str  # the test shards, in the same way
@@ -152,6 +155,7 @@ class Vtab(Dataset):
     """Task of VTAB-1k, read from its original files."""
 
     source: Literal["vtab"]  # comes with data=NAME
+    jpeg: Jpeg  # how JPEGs are decoded: precise as Pillow, or fast as TensorFlow by default, up to 5 levels apart
     task: str  # comes with data=NAME
     path: Path | None  # the folder of this task's original
     root: Path | None  # the folder of all originals, each in a folder named after its TFDS builder

@@ -7,11 +7,12 @@ from typing import Any
 from vitrun.papers import names
 from vitrun.recipes import DEFAULT_RES
 from vitrun.runs.lookup import load_saved_recipe, model_name_of, pretraining_recipe
+from vitrun.runs.weights_view import describe_view
 
 FACT_NAMES = (  # what is known of a run besides its options
     "command", "model", "data", "upstream", "res", "protocol", "objective", "positions", "positions_at",
     "head", "pre_logits", "init", "steps", "dropout", "pretrain_protocol", "pretrain_epochs", "pretrain_batch",
-    "pretrain_mixup", "pretrain_optimizer",
+    "pretrain_mixup", "pretrain_optimizer", "view", "view_of",
 )  # fmt: skip
 PAPER_OPTIMIZERS = {"adamw": "adam"}  # the paper's Adam decouples the weight decay (arXiv 2106.10270, section 3.3)
 
@@ -40,6 +41,8 @@ def describe_run(command: str, options: Options, runs: Path) -> dict[str, str | 
         "init": init,
         "steps": str(options["steps"]) if options.get("steps") else None,
         "dropout": str(model.get("dropout", 0.0) if tuning.get("dropout") is None else tuning["dropout"]),
+        "view": describe_view(options["view"]) if "view" in options else None,
+        "view_of": None,  # of eval: "weights", "overrides" or "assumed", which the result says
         **describe_pretraining(pretraining, init),
     }
     return {name: facts[name] for name in FACT_NAMES}

@@ -87,12 +87,14 @@ def load_finished_run(folder: Path, commands: tuple[str, ...], repeats: bool) ->
     source = load_saved_recipe(options["init"], runs) if command == "eval" else None
     if not repeats and source is not None and source["data"] == options["data"]:
         return None
-    metrics = read_metrics(load_result(folder) or {})
+    result = load_result(folder) or {}
+    metrics = read_metrics(result)
     about = load_about(folder)
     images = {key: value for key, value in about.items() if key.endswith("_data")}
     if "computing" in about:  # what precision=auto meant there
         options["precision"] = about["computing"]["precision"]
-    return FinishedRun(folder.name, command, options, metrics, describe_run(command, options, runs), images)
+    facts = describe_run(command, options, runs) | {"view_of": (result.get("view") or {}).get("whose")}
+    return FinishedRun(folder.name, command, options, metrics, facts, images)
 
 
 def has_no_own_result(options: dict[str, Any]) -> bool:

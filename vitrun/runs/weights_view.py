@@ -47,6 +47,8 @@ def find_weights_view(init: str, runs: Path, res: int | None = None) -> WeightsV
         return WeightsView("the run", recipe["view"])
     if init.startswith("timm:"):
         return read_timm_view(load_timm_config(init.removeprefix("timm:").partition("@")[0]), init, res)
+    if init.startswith("torchvision:"):
+        return read_torchvision_view(init.removeprefix("torchvision:"))
     if init.startswith("hf:"):
         return read_folder_view({name: read_json(download_file(init, name)) for name in CONFIG_FILES}, init, res)
     path = Path(find_weights_file(init, runs))
@@ -63,6 +65,16 @@ def load_timm_config(tag: str) -> dict[str, Any]:
     check_tag(tag)
     config: dict[str, Any] = pretrained_config(tag).to_dict()
     return config
+
+
+def read_torchvision_view(name: str) -> WeightsView:
+    """Return the view of the transforms that torchvision publishes with weights."""
+    from vitrun.models.torchvision_weights import find_published_weights
+
+    weights = find_published_weights(name)
+    share = find_share(weights.res, weights.resized)
+    options = {"resize": "shortest", "crop": share, "antialias": True, "interpolation": weights.interpolation}
+    return WeightsView("torchvision's transforms of these weights", options, weights.res)
 
 
 def read_json(path: Path | None) -> dict[str, Any]:

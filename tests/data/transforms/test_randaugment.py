@@ -71,6 +71,7 @@ def test_pixel_operations_do_arithmetic():
     assert (apply("invert") == 255 - image).all()
     assert (apply("posterize") == image // 16 * 16).all() and (apply("posterize", 20) == image).all()
     assert (apply("posterize", 0) == image // 128 * 128).all(), "TensorFlow shifts by 7 at most"
+    assert (apply("posterize", 22) == image).all() and (apply("posterize", 23) == image // 128 * 128).all()
     assert (apply("solarize") == 255 - image).all(), "256 is 0 in 8 bits (big_vision, issue 110)"
     assert (apply("solarize", 5) == np.where(image < 128, image, 255 - image)).all()
     assert (apply("solarize", 15) == apply("solarize", 5)).all() and (apply("solarize", 20) == 255 - image).all()

@@ -49,8 +49,11 @@ def invert(image: np.ndarray, magnitude: float, sign: float, row: float, column:
 
 
 def posterize(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
-    """Keep the upper 4 bits at magnitude 10, all 8 at 20, and at least one: TensorFlow shifts by at most 7."""
-    shift = min(max(8 - int(magnitude / FULL_MAGNITUDE * 4), 0), 7)
+    """Keep the upper 4 bits at magnitude 10, all 8 at 20, and at least one: TensorFlow shifts by at most 7.
+
+    It shifts by 7 from magnitude 23 on too, where the shift is negative and becomes 255 as an unsigned number.
+    """
+    shift = min((8 - int(magnitude / FULL_MAGNITUDE * 4)) % 256, 7)
     return image >> shift << shift
 
 
