@@ -120,7 +120,9 @@ def inspect_image(split: Split, index: int) -> tuple[str, int, int]:
 
 
 def format_range(numbers: Iterable[int]) -> str:
-    """Return ``224``, or ``102-1280`` if the numbers differ."""
+    """Return ``224``, or ``102-1280`` if the numbers differ; nothing if there are none."""
     ordered = sorted(numbers)
+    if not ordered:
+        return ""
     low, high = ordered[0], ordered[-1]
     return f"{low}" if low == high else f"{low}-{high}"

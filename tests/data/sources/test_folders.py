@@ -95,9 +95,9 @@ WRONG = {
         ["has classes that", "does not have: bird"],
     ),
     "a split of another name": (
-        lambda root: write_parquet(root / "validation-00000-of-00001.parquet"),
+        lambda root: write_parquet(root / "extra-00000-of-00001.parquet"),
         "test",
-        ["has no split 'test', only validation", "data.test=NAME"],
+        ["has no split 'test', only extra", "data.test=NAME"],
     ),
     "half a download": (
         lambda root: write_parquet(root / "data" / "train-00000-of-00002.parquet"),
@@ -115,14 +115,14 @@ WRONG = {
         ["has 2 files such as train.parquet", "say 1", "move other versions elsewhere"],
     ),
     "other columns": (
-        lambda root: write_parquet(root / "train.parquet", fine_label=[0, 1], label=["cat", "dog"]),
+        lambda root: write_parquet(root / "train.parquet", fine_label=[0, 1], label=[[0], [1]]),
         "train",
-        ["the column 'label' must hold an integer per image, but has", "string", "data.label=COLUMN"],
+        ["the column 'label' holds list", "data.label=COLUMN"],
     ),
     "labels left out": (
         lambda root: write_parquet(root / "train.parquet", label=[0, None]),
         "train",
-        ["but has 1 empty rows"],
+        ["is empty in 1 of 2 rows"],
     ),
     "no images in the column": (
         lambda root: write_parquet(root / "train.parquet", image=[1, 2]),
@@ -142,7 +142,7 @@ WRONG = {
     "identities for labels": (
         lambda root: write_parquet(root / "train.parquet", label=[0, 2**40]),
         "train",
-        ["the column 'label' goes up to 1099511627776, too large for a label", "data.label=COLUMN"],
+        ["the column 'label' holds numbers from 0 to 1099511627776, too large for labels", "data.label=COLUMN"],
     ),
     "a table without rows": (
         lambda root: write_parquet(
@@ -163,7 +163,7 @@ WRONG = {
     "no parquet at all": (
         lambda root: (root / "train.parquet").write_text("<html>"),
         "train",
-        ["its parquet files cannot be read"],
+        ["train.parquet cannot be read: it is not a parquet file"],
     ),
 }
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from vitrun import recipes
 from vitrun.data.labels import LABEL_MAPPINGS
 from vitrun.data.sources import folders
-from vitrun.data.sources.hub.snapshot import download_split
+from vitrun.data.sources.hub.snapshot import download_part
 from vitrun.data.sources.parquet.find import find_splits
 from vitrun.data.sources.parquet.open import open_table
 from vitrun.data.split import Split
@@ -20,7 +20,7 @@ def open_files(data: recipes.Files, part: str, screen: Screen, tick: Callable[[]
     Raise UserError if it has another number of images or classes than published.
     """
     if data.path is None:
-        data = download_split(data, part, screen, tick)
+        data = download_part(data, part, screen, tick)
     try:
         split = LABEL_MAPPINGS[data.labels](data, open_path(data, part))
         check_image_count(data, part, len(split))

@@ -14,6 +14,10 @@ from vitrun.errors import ExitCode, UserError, suggest
 HUB_TIMEOUT = 10  # seconds
 
 
+class NoParquetFiles(UserError):
+    """A data set on the Hub that has no parquet files, but others."""
+
+
 def list_or_find_cached(data: recipes.Files, split: str, snapshot: Path) -> list[HubFile]:
     """Return the files of a split as the Hub lists them or, if it cannot be reached, those in a complete cache."""
     from huggingface_hub.errors import HTTPError
@@ -63,7 +67,8 @@ def list_split_files(data: recipes.Files, split: str) -> list[HubFile]:
             f"{data.group}.config",
         )
     folders = " or ".join(folder or "its top folder" for folder in candidate_folders(data))
-    raise UserError(
+    kind = NoParquetFiles if any("." in Path(path).name[1:] for path in paths) else UserError
+    raise kind(
         f"{data.hub} has no parquet files in {folders}, but {abbreviate(paths)}. Download it by hand and add "
         f"{data.group}.path=FOLDER",
         ExitCode.DATA,

@@ -9,14 +9,48 @@ from urllib.parse import quote
 
 from vitrun import recipes
 from vitrun.data.sources.hub.hub_errors import translate_hub_errors
-from vitrun.data.sources.hub.listing import HUB_TIMEOUT, list_or_find_cached
+from vitrun.data.sources.hub.listing import HUB_TIMEOUT, NoParquetFiles, list_or_find_cached
 from vitrun.data.sources.hub.transfer import HubFile, download_files, has_same_size
-from vitrun.data.sources.parquet.find import source_split_name
+from vitrun.data.sources.parquet.find import find_splits, source_split_name
+from vitrun.data.sources.parquet.open import has_text_labels
+from vitrun.data.sources.parquet.stored import prepare
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
 from vitrun.runtime.files import read_json, write_text_atomic
 
 COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
+
+
+def download_part(data: recipes.Files, part: str, screen: Screen, tick: Callable[[], None]) -> recipes.Files:
+    """Return the data set with ``path`` set to a folder with a part's images in the cache.
+
+    These are the Hub's parquet files or, if it has none, what the reader of ``datasets`` for its format has made. If
+    labels are texts, both parts are downloaded, because both together give the classes.
+    """
+    try:
+        found = download_split(data, part, screen, tick)
+    except NoParquetFiles as error:
+        return replace(data, path=build_on_hub(data, screen, error))
+    file = next(file for files in find_splits(found.folder, None).values() for file in files)
+    other = "test" if part == "train" else "train"
+    if has_text_labels(data, file) and source_split_name(data, other):
+        download_split(data, other, screen, tick)
+    return found
+
+
+def build_on_hub(data: recipes.Files, screen: Screen, error: UserError) -> Path:
+    """Return the folder of Arrow files that ``datasets`` makes of a data set; raise ``error`` if it cannot."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        builder = datasets.load_dataset_builder(data.repository, data.config, revision=data.revision)
+    except Exception:  # whatever it raises: it knows no reader for these files either
+        raise error from None
+    size = (builder.info.download_size or 0) + (builder.info.dataset_size or 0)
+    screen.log(f"data: {data.hub} has no parquet files: `datasets` makes a copy in {builder.cache_dir}")
+    prepare(data, builder, "it has no parquet files on the Hub", size)
+    return Path(builder.cache_dir)
 
 
 def download_split(data: recipes.Files, part: str, screen: Screen, tick: Callable[[], None]) -> recipes.Files:

@@ -1,5 +1,6 @@
 """The files of each split of a folder: parquet files in the Hub's layout, or a folder that ``save_to_disk`` wrote."""
 
+import glob
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ FILE_NAME = re.compile(r"(.+?)(?:-\d+-of-(\d+).*)?")  # the split, and its numbe
 NUMBERED_NAME = re.compile(r"(train|training|test|val|valid|validation|dev)[-_.]?\d+", re.IGNORECASE)
 SPARK_NAME = re.compile(r"part-\d+.*")  # as Spark and Dask write them into a folder for each split
 TEST_NAMES = ("test", "validation", "val", "valid")  # of the split for testing, if it has none of the name wanted
+INFO_FILE = "dataset_info.json"  # in each folder of the cache of `datasets`: its name, among others
 STATE_FILE = "state.json"  # in each folder that Dataset.save_to_disk wrote: the names of its Arrow files
 
 
@@ -38,8 +40,24 @@ def split_numbers(name: str) -> list[tuple[int, str]]:
 
 def find_saved_splits(root: Path) -> dict[str, list[Path]]:
     """Return the Arrow files of each split of a folder that ``save_to_disk`` of ``datasets`` wrote."""
+    if built := find_built_splits(root):
+        return built
     folders = {folder.parent.name: folder.parent for folder in (*root.glob(STATE_FILE), *root.glob(f"*/{STATE_FILE}"))}
     return {name: list_saved_files(folder) for name, folder in sorted(folders.items())}
+
+
+def find_built_splits(root: Path) -> dict[str, list[Path]]:
+    """Return the Arrow files of each split in the cache of ``datasets``, ``NAME-SPLIT-00000-of-00002.arrow``."""
+    splits: dict[str, list[Path]] = {}
+    try:
+        info = json.loads((root / INFO_FILE).read_bytes())
+        name = str(info.get("dataset_name") or info["builder_name"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return splits
+    for file in sorted(root.glob(f"{glob.escape(name)}-*.arrow")):
+        match = FILE_NAME.fullmatch(file.stem.removeprefix(f"{name}-"))
+        splits.setdefault(match[1] if match else file.stem, []).append(file)
+    return splits
 
 
 def list_saved_files(folder: Path) -> list[Path]:

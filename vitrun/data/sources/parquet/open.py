@@ -1,6 +1,7 @@
 """Opening a part of a folder of tables as a split."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vitrun import recipes
@@ -112,4 +113,6 @@ def open_images(data: recipes.Files, headers: Mapping[Path, files.Header], tick:
         else:
             linked = files.read_paths(headers, column)
             return Images(image_bytes.make_reader(paths, ranges), ranges.sizes, linked)
-    return images_of_column(files.read_column(headers, column))
+    images = images_of_column(files.read_column(headers, column))
+    # The reader of `datasets` for folders of images gives their paths in the cache, which differ between machines.
+    return images if any(header.parquet for header in headers.values()) else replace(images, with_folders=False)

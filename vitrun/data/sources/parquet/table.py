@@ -30,12 +30,14 @@ class Images:
     read: Callable[[int], bytes | None]  # the bytes of an image, None if the table has only a path to it
     sizes: np.ndarray  # [N] int64, in bytes; -1 if the table has only a path
     paths: Sequence[str | None]  # [N]
+    with_folders: bool = True  # whether keys have the folders of paths, or only the names of the files
 
 
 def make_split(data: recipes.Files, images: Images, labels: ClassLabels, real: list[list[int]] | None) -> Split:
     """Return a table as a split that reads the bytes of an image on access; ``real`` are its labels of ReaL, if any."""
     check_not_base64(data, images)
-    keys = [f"{row:08d}/{path or ''}" for row, path in enumerate(images.paths)]  # paths may repeat, rows do not
+    names = images.paths if images.with_folders else [path and Path(path).name for path in images.paths]
+    keys = [f"{row:08d}/{name or ''}" for row, name in enumerate(names)]  # names may repeat, rows do not
 
     def read_bytes(index: int) -> bytes:
         image = images.read(index)
