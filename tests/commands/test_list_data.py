@@ -131,7 +131,7 @@ def test_a_missing_folder_is_refused(tmp_path, capsys):
 def test_folders_named_like_splits_are_not_classes_and_the_suggested_overrides_read_them(tmp_path, capsys):
     for part in ("Train", "Testing"):
         write_class_folders(tmp_path / part, ["cat", "dog"], 3)
-    with pytest.raises(UserError, match="which are parts and not classes: add data.test=Testing data.train=Train"):
+    with pytest.raises(UserError, match="which look like splits, not classes: add data.test=Testing data.train=Train"):
         describe(capsys, "folder", f"data.path={tmp_path}")
     overrides = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
     output = describe(capsys, "folder", *overrides)

@@ -169,7 +169,7 @@ def format_gaps(cell: Cell, matches: list[PublishedMatch]) -> str:
 
 def list_notes(pairs: list[Pair], paper: PaperTable) -> list[str]:
     """Return what the numbers are, where they are from, what was matched, and why near runs have no gap."""
-    notes = ["Top-1 in percent; ± is the deviation over seeds (few-shot: over draws)."]
+    notes = ["Top-1 in percent; ± is the standard deviation over seeds (few-shot: over draws)."]
     if not paper.numbers:
         return notes
     sources = dict.fromkeys(number.source for number in paper.numbers)

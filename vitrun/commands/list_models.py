@@ -18,7 +18,7 @@ class Size:
     """Size and cost of a network: parameters, multiply-adds and tokens of an image (None if it has no tokens)."""
 
     parameters: int = 0
-    gmac: int = 0  # multiply-adds, shown in billions
+    gmac: int = 0  # multiply-adds; the table shows billions of them, and sort=gmac sorts by it
     tokens: int | None = None
 
 

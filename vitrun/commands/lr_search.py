@@ -21,10 +21,10 @@ Result = dict[str, Any]
 
 
 def search_learning_rate(recipe: Finetune, run: Run, tune: Callable[..., Result]) -> Result:
-    """Return the chosen point of the grid, the test accuracy there over the seeds, and what led to them.
+    """Run a trial at each point of the grid, then fine-tune at the best one for each seed; return both and the choice.
 
-    Each part of it, ``tune(recipe, run, open_split)``, is a run with a folder of its own, not repeated if finished;
-    all share the images in memory. A point at which training breaks down (exit code 5) is not chosen.
+    Each trial and each final run, ``tune(recipe, run, open_split)``, has a run folder of its own and is not repeated if
+    finished; all share the images in memory. A point at which training breaks down (exit code 5) is not chosen.
     """
     tune = partial(tune, open_split=cache_open_split())
 

@@ -10,7 +10,10 @@ GridPoint = tuple[float, float]  # of a grid: a learning rate and a weight decay
 
 
 def expand_suite(recipe: Finetune) -> dict[str, Finetune]:
-    """Return the recipe of each task of a suite: that of the suite, with the task's row of ``conf/data``."""
+    """Return a recipe for each task of a suite: the suite's options with the data set of the task.
+
+    Options of ``data`` that the suite sets take precedence over those of the task's file.
+    """
     tree, suite = trees.to_plain_tree(recipe), cast(Suite, recipe.data)
     given = {
         key: value
@@ -27,13 +30,13 @@ def list_grid_points(recipe: Finetune) -> list[GridPoint]:
 
 
 def count_runs(recipe: Finetune) -> int:
-    """Return the number of runs that a recipe is carried out in: of each task the points of the grid, and the seeds."""
+    """Return the number of training runs of a recipe: for each task one per point of the grid, and one per seed."""
     tasks = len(recipe.data.tasks) if isinstance(recipe.data, Suite) else 1
     return tasks * (len(list_grid_points(recipe)) + len(recipe.seeds or (recipe.seed,)))
 
 
 def expand_search(recipe: Finetune) -> list[Finetune]:
-    """Return the runs of a search: one at each point of the grid, then one for each seed, at the first."""
+    """Return the trials of a search, then a final run for each seed at the first point, in place of the best."""
     first, *_ = list_grid_points(recipe) or [(recipe.optim.lr, recipe.optim.weight_decay)]
     finals = [make_final_run(recipe, first, seed) for seed in recipe.seeds or (recipe.seed,)]
     return [make_trial(recipe, point) for point in list_grid_points(recipe)] + finals

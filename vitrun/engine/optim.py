@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules, weight decay and the Polyak average."""
+"""Optimizers, learning-rate schedules, weight decay and the EMA of the weights."""
 
 from collections.abc import Callable, Sequence
 from math import cos, pi
@@ -110,5 +110,5 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def update_ema(ema: list[torch.Tensor], network: nn.Module, decay: float) -> None:
-    """Update the Polyak average in place: ``ema = decay * ema + (1 - decay) * weights``."""
+    """Update the exponential moving average of the weights in place: ``ema = decay * ema + (1 - decay) * weights``."""
     torch._foreach_lerp_(ema, [p.detach() for p in network.parameters()], 1 - decay)

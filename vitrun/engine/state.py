@@ -20,7 +20,7 @@ class TrainState:
 
     network: models.Network
     optimizer: torch.optim.Optimizer
-    ema: list[Tensor] | None  # the Polyak average, in the order of ``network.parameters()``
+    ema: list[Tensor] | None  # exponential moving average of the weights, in the order of ``network.parameters()``
     step: int  # steps done
     micro_batch: int  # images computed at once
 

@@ -57,7 +57,7 @@ class OnlineProbe:
         return pool, test
 
     def probe_if_due(self, state: TrainState, meter: Meter) -> None:
-        """Probe the network, or its Polyak average, if that is due and not done; training continues as without it."""
+        """Probe the network, or its EMA, if that is due and not done; training continues as without it."""
         step = state.step
         if step in self.done or not is_probe_due(step, self.every, self.steps):
             return

@@ -15,7 +15,7 @@ KEEP_LAST = 2  # so that a damaged newest one leaves one to fall back to
 MANIFEST_FILE = "MANIFEST.json"  # step, facts, and the size and hash of each file
 QUARANTINE_FOLDER = "quarantine"
 MODEL_FILE = "model.safetensors"
-EMA_FILE = "ema.safetensors"  # the Polyak average of the weights, if the run has one
+EMA_FILE = "ema.safetensors"  # exponential moving average of the weights, if the run has one
 
 
 def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str, Any]) -> Path:

@@ -234,7 +234,7 @@ def find_architecture(init: str, runs: Path) -> Model | None:
 
 
 def model_row_of(recipe: Recipe) -> str | None:
-    """Return :func:`model_row_name` of a recipe's ``init``; None if it has none."""
+    """Return the name in ``conf/model`` of the weights of ``init``; None without ``init`` or such a file."""
     if isinstance(recipe, Finetune | Fewshot | Eval | Dedup | Export) and recipe.init:
         return model_row_name(recipe.init, recipe.runs)
     return None

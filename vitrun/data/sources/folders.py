@@ -61,7 +61,7 @@ def check_not_parts(data: recipes.Files, names: Sequence[str]) -> None:
         parts = {name: "train" if name.lower().startswith("train") else "test" for name in names}
         overrides = [f"{data.group}.{part}={name}" for name, part in parts.items()]
         raise UserError(
-            f"{data.group}.path={data.path} has {abbreviate(names)}, which are parts and not classes: add "
+            f"{data.group}.path={data.path} has {abbreviate(names)}, which look like splits, not classes: add "
             f"{' '.join(overrides)}",
             ExitCode.DATA,
         )

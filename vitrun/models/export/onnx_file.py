@@ -15,12 +15,12 @@ MAX_BYTES = 2_000_000_000  # protocol buffers are limited to 2 GiB
 def write_onnx(path: Path, network: Network, names: Sequence[str], res: int) -> None:
     """Write the network: ``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes].
 
-    Raise a UserError if it is too large for a file, or if the packages for it are missing.
+    Raise a UserError if it is too large for one file, or if the packages for it are missing.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if size > MAX_BYTES:
         raise UserError(
-            f"to=onnx: {describe_model(network.row)} has {size / 1e9:.1f} GB of weights, but the limit is 2."
+            f"to=onnx: {describe_model(network.row)} has {size / 1e9:.1f} GB of weights, but an ONNX file holds 2 GB."
         )
     try:
         import onnxscript  # noqa: F401

@@ -117,6 +117,7 @@ def test_remote_shards_of_equal_name_are_separate_files(shards, serve, tmp_path,
     twice = [f"data.train={address}/{{0..1}}/../train-0.tar", "data.test=http://h/v.tar"]
     with pytest.raises(UserError, match="train-0.tar is listed twice"):
         data.open_split(resolve.resolve_recipe("pretrain", [*overrides, *twice]).data, "train")
+    assert download.local_names(["http://a/x.tar", "http://b/x.tar"]) == ["a/x.tar", "b/x.tar"]
 
 
 @pytest.mark.parametrize("on_the_net", [True, False], ids=["download", "index"])

@@ -33,16 +33,19 @@ def download_folder(address: str) -> Path:
 
 
 def local_names(addresses: Sequence[str]) -> list[str]:
-    """Return the local names of files: those in their URLs, with folders if names repeat.
+    """Return the local name of each URL: its last part, with folders if names repeat, with the host if paths repeat.
 
     Raise UserError if a URL is repeated.
     """
-    paths = [normpath(urlsplit(address).path) for address in addresses]
-    names = [basename(path) for path in paths]
+    urls = [urlsplit(address) for address in addresses]
+    names = [basename(url.path) for url in urls]
     if len(set(names)) == len(names):
         return names
+    paths = [normpath(url.path) for url in urls]
     if len(set(paths)) < len(paths):
-        repeated = next(path for number, path in enumerate(paths) if path in paths[:number])
+        paths = [normpath(f"/{url.netloc}{url.path}") for url in urls]
+    if len(set(paths)) < len(paths):
+        repeated = next(address for number, address in enumerate(addresses) if paths[number] in paths[:number])
         raise UserError(f"{repeated} is listed twice among the URLs of shards: list each one once.", ExitCode.DATA)
     return [relpath(path, commonpath(paths)) for path in paths]
 
