@@ -1,5 +1,6 @@
 """The command line in real processes: output and exit status."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_usage_names_overrides_once_and_flags_without_a_type(command, vitrun):
     usage = "[NAME | KEY=VALUE]..." if command == "data" else "[KEY=VALUE]..."
     assert f"Usage: vitrun {command} [OPTIONS] {usage}" in done.stdout
     assert "<bool>" not in done.stdout and "<list" not in done.stdout
-    assert ("--dry-run" in done.stdout) == ("--json" in done.stdout) == (command in RUN_COMMANDS)
+    assert "--json" in done.stdout and ("--dry-run" in done.stdout) == (command in RUN_COMMANDS)
 
 
 def test_an_option_unlike_any_other_is_refused_with_the_groups_of_options(vitrun):
@@ -99,12 +100,20 @@ def test_characters_that_the_output_cannot_encode_are_replaced(python_m_vitrun):
     assert done.returncode == 0 and "99.42 ? 0.03" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("compare", "--dry-run"), ("data", "--json"), ("quickstart", "-m", "--dry-run")])
+@pytest.mark.parametrize("arguments", [("compare", "--dry-run"), ("quickstart", "-m", "--dry-run")])
 def test_a_flag_that_a_command_does_not_have_is_refused(vitrun, tmp_path, arguments):
     assert f"{arguments[-1]} is for pretrain, finetune, fewshot, eval, dedup only" in read_error_line(
         vitrun(*arguments), 2
     )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments", [("data", "pets"), ("models", "only=[nano8]"), ("compare", "paper=table8")], ids=" ".join
+)
+def test_commands_without_runs_print_json_alone(vitrun, tmp_path, arguments):
+    done = vitrun(*arguments, "--json")
+    assert isinstance(json.loads(done.stdout), dict) and not list(tmp_path.iterdir())
 
 
 COMPLETIONS = [
@@ -113,13 +122,21 @@ COMPLETIONS = [
     ("vitrun pretrain model = vit_na", 4, ["vit_nano8"]),  # as bash splits it
     ("vitrun pretrain optim = ", 4, ["adam", "adamw", "sgd"]),
     ("vitrun finetune optim.lr", 2, ["optim.lr="]),
+    ("vitrun pretrain data.flip=t", 2, ["data.flip=true"]),
+    ("vitrun pretrain schedule = co", 4, ["cosine", "constant"]),
+    ("vitrun eval init=fine", 2, ["init=finetune-x"]),
+    ("vitrun eval init = fine", 4, ["finetune-x"]),
+    ("vitrun data cifar10 data.path=ru", 3, ["data.path=runs/"]),
     ("vitrun data cif", 2, ["cifar10", "cifar100"]),
     ("vitrun data cifar10 data.pa", 3, ["data.paper=", "data.path="]),
 ]
 
 
 @pytest.mark.parametrize("line, position, offered", COMPLETIONS, ids=[line for line, *_ in COMPLETIONS])
-def test_completion_in_bash_offers_commands_options_and_choices(vitrun, line, position, offered):
+def test_completion_in_bash_offers_commands_options_choices_runs_and_paths(vitrun, tmp_path, line, position, offered):
+    for file in ("recipe.yaml", "result.json"):
+        (tmp_path / "runs/finetune-x").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "runs/finetune-x" / file).write_text("{}")
     done = vitrun(_VITRUN_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(position))
     assert done.stdout.split() == offered, done.stderr
 

@@ -39,8 +39,32 @@ def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
     assert any("init=half.safetensors failed: exit status 4" in line for line in lines)
     assert "1 of 2 jobs failed: vitrun fewshot " in lines[-1] and "init=half.safetensors." in lines[-1]
     (folder,) = (path.parent for path in (tmp_path / "runs").glob("fewshot-*/result.json"))
-    result = json.loads(done.stdout)
+    failed, result = map(json.loads, done.stdout.splitlines())
+    assert failed["status"] == 4 and failed["overrides"][-1] == "init=half.safetensors"
     assert result["run"] == folder.name and 0 < result["shot1"] < 1
+
+
+def test_jobs_side_by_side_name_their_lines_and_end_with_a_table_of_what_varies(monkeypatch, capfd, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    overrides = ["data.train_images=16", "data.test_images=16", "batch=8", "warmup=0", "model=vit_nano8"]
+    multirun.run_combinations("pretrain", [*overrides, "steps=range(1,3)", "jobs=2"], False, ["--dry-run"], True)
+    shown = capfd.readouterr()
+    assert "[1/2] vitrun pretrain " in shown.err and re.search(r"^\[2/2\] plan: 2 steps", shown.out, re.MULTILINE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_prints_a_line_of_json_for_each_job(vitrun):
+    done = vitrun("models", "-m", "res=32,64", "only=[nano8]", "--json")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["overrides"] for row in rows] == [["res=32", "only=[nano8]"], ["res=64", "only=[nano8]"]]
+    assert all(row["models"][0]["name"] == "vit_nano8" for row in rows)
+
+
+@pytest.mark.parametrize("overrides", [["jobs=0"], ["jobs=x"], ["jobs=2", "jobs=2"]], ids=" ".join)
+def test_a_wrong_number_of_jobs_is_refused(overrides):
+    with pytest.raises(UserError) as error:
+        multirun.run_combinations("pretrain", [*overrides, "seed=0,1"], False, [], True)
+    assert error.value.option == "jobs" and error.value.status == 2
 
 
 SAME = [

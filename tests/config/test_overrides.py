@@ -34,6 +34,32 @@ def test_names_of_any_characters_are_taken_in_lists_as_in_single_values(name):
         assert tree["exclude"][0] == tree["data"]["path"] == name and len(tree["exclude"]) == 1 + ("other" in value)
 
 
+SWEEPS = {
+    "seed=range(0,3)": ["seed=0", "seed=1", "seed=2"],
+    "optim.lr=choice(0.1, 1e-3)": ["optim.lr=0.1", "optim.lr=1e-3"],
+    "ema=choice(null,0.99)": ["ema=null", "ema=0.99"],
+    "model=glob('vit_b[348]*')": ["model=vit_b32", "model=vit_b4", "model=vit_b8"],
+    "model=glob(vit_b*,exclude=[*2,*4,*8])": ["model=vit_b16"],
+    "fewshot.shots=choice([1],[2,5])": ["fewshot.shots=[1]", "fewshot.shots=[2,5]"],
+    "data.path=choice('a,b','c d')": ["data.path='a,b'", "data.path='c d'"],
+    "exclude=a(1).txt": ["exclude=a(1).txt"],
+}
+
+
+@pytest.mark.parametrize("override, jobs", SWEEPS.items(), ids=SWEEPS)
+def test_a_sweep_takes_range_choice_and_glob_as_hydra_does(override, jobs):
+    assert expand_sweep("pretrain", [override]) == [[job] for job in jobs]
+
+
+@pytest.mark.parametrize("value", ["range(0,0)", "range(a)", "choice(", "glob(*)"])
+def test_a_wrong_sweep_is_refused_with_its_option(value):
+    with pytest.raises(UserError) as error:
+        expand_sweep("pretrain", [f"seed={value}"])
+    assert error.value.option == "seed"
+    with pytest.raises(UserError, match="add -m"):
+        compose_config("pretrain", ["seed=range(0,3)"])
+
+
 def test_a_comma_in_a_name_of_a_list_is_quoted():
     assert compose_config("pretrain", ["exclude='a,b','c'"])["exclude"] == ["a,b", "c"]
     with pytest.raises(UserError, match="empty value") as error:

@@ -1,5 +1,6 @@
 """Progress on terminals of any width, and output that cannot be written."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 from helpers.overrides import TINY
 from vitrun.errors import ExitCode
 from vitrun.runtime import files
-from vitrun.runtime.console import Screen
+from vitrun.runtime.console import Screen, format_json, split_table
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -42,3 +43,21 @@ def test_a_result_that_cannot_be_printed_is_an_error():
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "vitrun", "data"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == ExitCode.SPACE and done.stderr.count("\n") == 1 and "No space left" in done.stderr
+
+
+def test_json_is_valid_with_numbers_that_are_not_finite():
+    text = format_json({"loss": float("nan"), "finals": [{"top1": 0.5}, {"top1": float("inf")}]})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    result = json.loads(text, parse_constant=refuse)
+    assert result["loss"] is None and result["finals"][0]["top1"] == 0.5
+    assert result["not_finite"] == {"loss": "nan", "finals.1.top1": "inf"}
+
+
+def test_a_wide_table_is_split_into_tables_with_the_first_column():
+    text = split_table(["row", "a", "b", "c"], [["x", "1" * 9, "2" * 9, "3" * 9], ["y", "1", "", ""]], 32)
+    first, second = text.split("\n\n")
+    assert all(len(line) <= 32 for line in text.splitlines()) and "| x" in first and "| x" in second
+    assert "1" in first and "2" in first and "3" in second and "| y" not in second

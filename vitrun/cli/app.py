@@ -26,12 +26,12 @@ COMMAND_HELP = {
 }
 
 
-def complete_override(ctx: typer.Context) -> list[str]:
+def complete_override(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return all possible next overrides; Typer selects those that begin as typed."""
     try:
-        from vitrun.cli import help
+        from vitrun.cli import completion
 
-        return help.list_completions(ctx.info_name or "", ctx.params["overrides"] or ())
+        return completion.list_completions(ctx.info_name or "", ctx.params["overrides"] or (), incomplete)
     except UserError:  # about the user's config files or an installed plug-in: the command will report it
         return []
 
@@ -58,7 +58,7 @@ class Command(TyperCommand):
                 param.metavar = "NAME | KEY=VALUE" if self.name == "data" else "KEY=VALUE"
             elif param.name != "config_dir":
                 param.metavar = ""
-                param.hidden = param.name in ("dry_run", "json") and self.name not in RUN_COMMANDS
+                param.hidden = param.name == "dry_run" and self.name not in RUN_COMMANDS
                 param.is_eager = False  # --help too: it shows the files of --config-dir, wherever that is typed
         return params
 
@@ -117,9 +117,13 @@ def execute(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, print what it would cost, write nothing.")
     ] = False,
-    multirun: Annotated[bool, typer.Option("-m", "--multirun", help="Run every combination of KEY=A,B.")] = False,
+    multirun: Annotated[
+        bool, typer.Option("-m", "--multirun", help="Run every combination of KEY=A,B; jobs=N runs N at once.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the result only.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON only.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON only; with -m a line for each job.")
+    ] = False,
     config_dir: Annotated[
         Path | None,
         typer.Option(

@@ -48,6 +48,10 @@ def execute_command(command: str, overrides: list[str], flags: Flags) -> None:
 
             passed = [f"--{flag}" for flag in ("dry-run", "quiet", "json") if getattr(flags, flag.replace("-", "_"))]
             run_combinations(command, overrides, flags.cfg, passed, has_folder=command in RUN_COMMANDS)
+        elif alone := [override for override in overrides if override.startswith("jobs=")]:
+            raise UserError(
+                f"{alone[0]} is for -m, which runs every combination: add -m, or leave it out.", option="jobs"
+            )
         else:
             run_command(command, overrides, flags)
 
@@ -99,9 +103,8 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
 
 def check_flags(command: str, flags: Flags) -> None:
     """Raise a UserError about a flag that the command does not have, or a command that torchrun cannot start."""
-    for flag, given in (("--dry-run", flags.dry_run), ("--json", flags.json)):
-        if given and command not in RUN_COMMANDS:
-            raise UserError(f"{flag} is for {', '.join(RUN_COMMANDS)} only: leave it out.")
+    if flags.dry_run and command not in RUN_COMMANDS:
+        raise UserError(f"--dry-run is for {', '.join(RUN_COMMANDS)} only: leave it out.")
     if distributed.world_size() > 1 and (flags.multirun or command not in DISTRIBUTED_COMMANDS):
         what = "-m" if flags.multirun else f"vitrun {command}"
         raise UserError(f"{what} runs in one process, not in {distributed.world_size()}: start it without torchrun.")
@@ -149,7 +152,7 @@ def print_result(
     from vitrun.runs.run import run_name
 
     folder = recipe.runs / run_name(command, recipe) if isinstance(recipe, RunRecipe) and not flags.dry_run else None
-    if isinstance(recipe, RunRecipe):
+    if isinstance(recipe, RunRecipe) or flags.json:
         screen.print_result({"run": folder.name, **result} if folder and flags.json else result)
     if folder:
         prefixes = ("runs=", "data=", "data.") if command == "dedup" else ("runs=",)

@@ -155,20 +155,3 @@ def describe_choices(command: str) -> Iterator[str]:
             first, *rest = wrap(header, LINE_WIDTH - width) or [""]
             yield f"  {name.ljust(width - 4)}  {first}".rstrip()
             yield from (" " * width + line for line in rest)
-
-
-def list_completions(command: str, typed: Sequence[str]) -> list[str]:
-    """Return the possible overrides after those ``typed``: options, and the choices of groups.
-
-    Bash splits ``model=vi`` into ``model``, ``=`` and ``vi`` (and drops a trailing ``=``); other shells do not.
-    """
-    keys = [f"{key}=" for key in (*options.list_options(command), recipe_file.KEY)]
-    if command == "data":
-        return keys if typed else list(data_args.list_datasets())
-    groups = tables.list_groups(command)
-    before, last = ["", "", *typed][-2:]
-    if last == "=":
-        return list(groups.get(before, []))
-    if last and before != "=" and "=" not in last:
-        return list(groups.get(last, []))
-    return [f"{group}={name}" for group, names in groups.items() for name in names] + keys

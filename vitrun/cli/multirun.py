@@ -1,18 +1,25 @@
 """``-m``: a command once for every combination of its overrides, each a process of its own."""
 
+import json
 import shlex
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vitrun.config import data_args, provenance, resolve, unused
 from vitrun.config.overrides import expand_sweep
-from vitrun.errors import Interrupted, UserError
+from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.recipes import Recipe, own_folder
 from vitrun.runs import run
-from vitrun.runs.jobs import check_all_succeeded, execute_as_process, run_jobs, tabulate_results
+from vitrun.runs.jobs import check_all_succeeded, check_status, execute_as_process, run_jobs, tabulate_sweep
+from vitrun.runs.run_files import load_result
+from vitrun.runtime.console import format_json
+from vitrun.runtime.process_pool import run_pool
+from vitrun.runtime.subprocesses import STOP_CODES
+
+AT_ONCE = "jobs"  # jobs=N: the number of processes at a time
 
 
 @dataclass(frozen=True)
@@ -29,32 +36,101 @@ def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[
 
     Raise UserError at the end if a combination failed, and Interrupted if one was stopped by a signal.
     """
-    combinations = check_combinations(command, overrides, has_folder, running=not cfg)
+    given, at_once = take_at_once(overrides)
+    combinations = check_combinations(command, given, has_folder, running=not cfg)
     if cfg:
         print("\n\n".join(provenance.format_config(command, job.overrides, job.recipe) for job in combinations))
         return
     check_distinct(combinations)
-
-    def execute(job: Combination) -> dict[str, Any] | None:
-        return execute_as_process(command, [*pin_init(job.overrides, job.recipe), *flags], job.folder)
-
     jobs = {f"vitrun {command} {shlex.join(job.overrides)}": job for job in combinations}
     try:
-        results, errors = run_jobs(jobs, execute, print_to_stderr, print_to_stderr)
+        if at_once == 1 and "--json" not in flags:
+            results, errors = run_in_turn(command, jobs, flags)
+        else:
+            results, errors = run_side_by_side(command, jobs, flags, at_once)
     except Interrupted:
         print_to_stderr(
             f"Stopped. To continue: vitrun {command} -m {shlex.join([*overrides, *flags, *own_folder.list_flags()])}"
         )
         raise
-    common = set.intersection(*(set(job.overrides) for job in combinations))
-    rows = {
-        " ".join(override for override in jobs[name].overrides if override not in common): result
-        for name, result in results.items()
-        if result is not None
-    }
-    if len(rows) > 1 and not flags:
-        print(tabulate_results(rows, command))
+    rows = {name: result for name, result in results.items() if result is not None}
+    if len(rows) > 1 and not {"--json", "--quiet"} & {*flags}:
+        print(tabulate_sweep({name: list_varied(jobs[name], combinations) for name in rows}, rows))
     check_all_succeeded(errors, len(jobs))
+
+
+Outcome = tuple[Mapping[str, dict[str, Any] | None], Mapping[str, UserError]]  # results and errors, by job
+
+
+def run_in_turn(command: str, jobs: Mapping[str, Combination], flags: list[str]) -> Outcome:
+    """Return the results and the errors of jobs that are run one after another, and print on this screen."""
+
+    def execute(job: Combination) -> dict[str, Any] | None:
+        return execute_as_process(command, [*pin_init(job.overrides, job.recipe), *flags], job.folder)
+
+    return run_jobs(jobs, execute, print_to_stderr, print_to_stderr)
+
+
+def run_side_by_side(command: str, jobs: Mapping[str, Combination], flags: list[str], at_once: int) -> Outcome:
+    """Return the results and the errors of jobs of which ``at_once`` run at a time.
+
+    With ``--json`` print a line of JSON for each job that ends; else all that they print, with their numbers.
+    """
+    as_json = "--json" in flags
+    names = {f"[{number}/{len(jobs)}]": name for number, name in enumerate(jobs, 1)}
+    results: dict[str, dict[str, Any] | None] = {}
+    errors: dict[str, UserError] = {}
+    stops: list[int] = []  # exit codes of jobs that a signal stopped, with their state saved
+
+    def on_end(number: str, status: int, output: str) -> None:
+        name = names[number]
+        job = jobs[name]
+        if status in STOP_CODES:
+            stops.append(status)
+            return
+        try:
+            check_status(status, job.folder)
+        except UserError as error:
+            errors[name] = error
+            print_to_stderr(f"{name} failed: {error}")
+            content: dict[str, Any] = {"error": str(error), "status": status}
+        else:
+            content = json.loads(output) if as_json else {}
+            results[name] = load_result(job.folder) if job.folder and "--dry-run" not in flags else content or None
+        if as_json:
+            print(format_json({"overrides": job.overrides, **content}), flush=True)
+
+    commands = {
+        number: [command, *pin_init(jobs[name].overrides, jobs[name].recipe), *flags] for number, name in names.items()
+    }
+    stopped = run_pool(commands, at_once, lambda number: print_to_stderr(f"{number} {names[number]}"), on_end, as_json)
+    if stopped is not None or stops:
+        raise Interrupted(ExitCode(stopped or stops[0]))
+    return results, errors
+
+
+def take_at_once(overrides: Sequence[str]) -> tuple[list[str], int]:
+    """Return the overrides without ``jobs=N``, and N; 1 if it is not among them."""
+    given = [override for override in overrides if override.startswith(f"{AT_ONCE}=")]
+    for override in given:
+        if not override.partition("=")[2].isdecimal() or override == f"{AT_ONCE}=0" or len(given) > 1:
+            raise UserError(
+                "give the number of jobs to run at once, as in jobs=2.", ExitCode.COMMAND, *split_text(override)
+            )
+    at_once = int(given[0].partition("=")[2]) if given else 1
+    return [override for override in overrides if override not in given], at_once
+
+
+def list_varied(job: Combination, combinations: Sequence[Combination]) -> dict[str, str]:
+    """Return the options of a job, with their values, that all combinations do not share."""
+    common = set.intersection(*(set(one.overrides) for one in combinations))
+    return dict(split_text(override) for override in job.overrides if override not in common)
+
+
+def split_text(override: str) -> tuple[str, str]:
+    """Return option and value of an override."""
+    key, _, value = override.partition("=")
+    return key, value
 
 
 def check_combinations(command: str, overrides: list[str], has_folder: bool, running: bool) -> list[Combination]:

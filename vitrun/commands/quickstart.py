@@ -33,7 +33,9 @@ def execute(recipe: recipes.Quickstart, screen: Screen) -> dict[str, Any]:
             pretrained.append(f"init={run.run_name(command, step_recipe)}")
         screen.listeners.clear()
         execute = commands.import_command(command).execute
-        screen.print_result(execution.execute_run(command, step_recipe, screen, execute))
+        result = execution.execute_run(command, step_recipe, screen, execute)
+        if not screen.as_json:
+            screen.print_result(result)
 
     steps = {shlex.join(["vitrun", command, *overrides]): (command, overrides) for command, overrides in CHAIN}
     jobs.run_jobs(steps, execute_step, lambda line: screen.log(f"\n{line}"), screen.warn, tolerated=())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitrun.config import data_args, protocols, recipe_file
-from vitrun.config.overrides import is_bracketed, is_quoted, split_list, split_override, split_values
+from vitrun.config.overrides import is_bracketed, is_function, is_quoted, split_list, split_override, split_values
 from vitrun.errors import UserError, lookup, suggest
 from vitrun.recipes import DURATIONS, composition, options, tables, trees
 
@@ -79,9 +79,12 @@ def check_value(command: str, key: str, value: str) -> None:
     if "${" in value:
         why = "write the value itself, not a reference to another."
         raise UserError(why, option=key, value=value)
-    if len(split_values(value)) > 1 and not options.is_list(command, key):
-        quoted = f" Where the comma is part of it, quote it twice: {key}=\"'...'\"" * options.is_text(command, key)
-        why = f"{key}={value} is a sweep over {len(split_values(value))} values: add -m to run every combination."
+    several = len(split_values(value)) > 1 and not options.is_list(command, key)
+    if several or is_function(value) and not options.is_text_list(command, key):
+        part = "comma" if several else "bracket"
+        quoted = f" Where the {part} is part of it, quote it twice: {key}=\"'...'\"" * options.is_text(command, key)
+        over = f" over {len(split_values(value))} values" if several else ""
+        why = f"{key}={value} is a sweep{over}: add -m to run every combination."
         raise UserError(why + quoted, option=key)
     if key in groups and key != "protocol":
         lookup(groups[key], value, key, key)

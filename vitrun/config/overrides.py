@@ -6,8 +6,9 @@ from difflib import get_close_matches
 from itertools import product
 
 from vitrun.errors import UserError, suggest
-from vitrun.recipes import options, tables
+from vitrun.recipes import composition, options, tables
 
+FUNCTION = re.compile(r"(range|choice|glob|shuffle|sort)\(")  # of Hydra's sweeps
 QUOTES, BRACKETS = "'\"", {"[": "]", "(": ")", "{": "}"}
 OVERRIDE = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 
@@ -79,13 +80,37 @@ def split_list(text: str) -> list[str]:
     return [part.strip() for part in split_values(inner)] if inner.strip() else []
 
 
+def is_function(value: str) -> bool:
+    """Return whether a value is a sweep by a function of Hydra's, as ``range(0,5)``."""
+    return bool(FUNCTION.match(value)) and find_end(value, value.index("(")) == len(value)
+
+
+def expand_function(command: str, key: str, value: str) -> list[str]:
+    """Return the values of ``range(0,5)``, ``choice(a,b)`` or ``glob(vit_*)``, as Hydra's grammar has them."""
+    if value.startswith("choice(") and value.endswith(")"):  # Hydra's has no null
+        return split_list(value.removeprefix("choice(")[:-1])
+    names = tables.list_groups(command).get(key)
+    if value.startswith("glob(") and names is None:
+        groups = ", ".join(tables.list_groups(command))
+        raise UserError(f"glob chooses among the files of {groups}: list the values instead.", option=key, value=value)
+    try:
+        values = composition.parse_sweep(f"{key}={value}", list(names or ()))
+    except composition.CompositionError as error:
+        raise UserError(f"is not a sweep of Hydra's: {error}", option=key, value=value) from None
+    if not values:
+        raise UserError("matches nothing.", option=key, value=value)
+    return values
+
+
 def expand_sweep(command: str, overrides: Sequence[str]) -> list[list[str]]:
     """Return the overrides of each job of a sweep: ``seed=0,1`` becomes two jobs."""
     axes = []
     for override in overrides:
         key, value = split_override(command, override, overrides)
         sweep = split_values(value)
-        if options.is_list(command, key) and not is_bracketed(sweep[0]):
+        if is_function(value):
+            sweep = expand_function(command, key, value)
+        elif options.is_list(command, key) and not is_bracketed(sweep[0]):
             sweep = [value]
         if repeated := [text for text in sweep if sweep.count(text) > 1]:
             raise UserError(f"{override}: the list has {repeated[0]} twice: keep one.")

@@ -142,6 +142,25 @@ def compute_defaults_list(
     return tuple(file for file in files if not file.path.startswith("hydra/"))
 
 
+def parse_sweep(override: str, names: list[str]) -> list[str]:
+    """Return the values of a sweep in Hydra's grammar, each as it is typed; ``glob`` selects from ``names``.
+
+    Raise CompositionError if it is none.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob, Transformer
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        value = parsed.value()
+        if isinstance(value, Glob):
+            return list(value.filter(names))
+        return [str(one) for one in parsed.sweep_iterator(transformer=Transformer.encode)]
+    except (HydraException, TypeError, ValueError) as error:
+        raise CompositionError(str(error).splitlines()[0]) from None
+
+
 def can_parse(override: str) -> bool:
     """Return whether Hydra's grammar has an override."""
     from hydra.errors import HydraException

@@ -11,8 +11,9 @@ from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runs.metrics import METRICS_KEY, read_metrics
 from vitrun.runs.run_files import LOG_FILE, load_result
 from vitrun.runtime import subprocesses
-from vitrun.runtime.console import format_table, format_value
+from vitrun.runtime.console import draw_table, format_table, format_value
 
+COSTS = ("waiting",)  # shares that say nothing of the network
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -51,10 +52,15 @@ def execute_as_process(
     status = subprocesses.run_process(command, overrides, silent)
     if status in subprocesses.STOP_CODES:
         raise Interrupted(ExitCode(status))
+    check_status(status, folder)
+    return load_result(folder) if folder else None
+
+
+def check_status(status: int, folder: Path | None) -> None:
+    """Raise UserError, which names the log of the run ``folder``, if the exit code of a process is not 0."""
     if status:
         log = f", see {folder / LOG_FILE}" if folder and (folder / LOG_FILE).exists() else ""
         raise UserError(f"exit status {status}{log}", status)
-    return load_result(folder) if folder else None
 
 
 def check_all_succeeded(errors: Mapping[str, UserError], total: int) -> None:
@@ -78,12 +84,34 @@ def estimate(kinds: Sequence[tuple[Job, int]], rehearse: Callable[[Job], dict[st
 
 
 def tabulate_results(results: Mapping[str, dict[str, Any]], first_column: str) -> str:
-    """Return a table with a row for each result and a column for each of its shares, in percent.
+    """Return a table with a row for each result and a column for each of its main values."""
+    columns, cells = select_cells(results)
+    rows = [[row, *(cells.get((row, name), "") for name in columns)] for row in results]
+    return format_table([first_column, *columns], rows)
+
+
+def tabulate_sweep(varied: Mapping[str, Mapping[str, str]], results: Mapping[str, dict[str, Any]]) -> str:
+    """Return a table with a row for each job, columns for the options that vary, and for its main values."""
+    columns, cells = select_cells(results)
+    keys = list(dict.fromkeys(key for options in varied.values() for key in options))
+    rows = [
+        [*(varied[name].get(key, "") for key in keys), *(cells.get((name, column), "") for column in columns)]
+        for name in results
+    ]
+    return draw_table([*keys, *columns], rows, len(keys))
+
+
+def select_cells(results: Mapping[str, dict[str, Any]]) -> tuple[list[str], dict[tuple[str, str], str]]:
+    """Return the columns of a table of results and its cells by row and column: the shares of each, in percent.
 
     Of results without shares, as those of dry runs, it has a column for each value.
     """
     shares = {
-        row: {name: metric for name, metric in read_metrics(result).items() if metric.unit == "share"}
+        row: {
+            name: metric
+            for name, metric in read_metrics(result).items()
+            if metric.unit == "share" and name not in COSTS
+        }
         for row, result in results.items()
     }
     columns = list(dict.fromkeys(name for metrics in shares.values() for name in metrics))
@@ -96,5 +124,4 @@ def tabulate_results(results: Mapping[str, dict[str, Any]], first_column: str) -
     else:
         columns = list(dict.fromkeys(name for result in results.values() for name in result if name != METRICS_KEY))
         cells = {(row, name): format_value(value) for row, result in results.items() for name, value in result.items()}
-    rows = [[row, *(cells.get((row, name), "") for name in columns)] for row in results]
-    return format_table([first_column, *columns], rows)
+    return columns, cells

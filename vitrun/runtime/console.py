@@ -1,11 +1,12 @@
 """Output for people: lines, and progress as a bar on a terminal or as plain lines elsewhere."""
 
 import json
+import math
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,7 +50,12 @@ class Screen:
             self.print(text)
 
     def print(self, text: str) -> None:
-        """Print a line, even if the command is quiet; if the reader has closed the pipe, continue without output."""
+        """Print a line, even if the command is quiet, unless JSON is to be printed."""
+        if not self.as_json:
+            self.write(text)
+
+    def write(self, text: str) -> None:
+        """Write a line to standard output; if its reader has closed the pipe, continue without output."""
         if not self.enabled:
             return
         try:
@@ -71,7 +77,7 @@ class Screen:
         if not self.enabled:
             return
         if self.as_json:
-            self.print(json.dumps(result, indent=2))
+            self.write(format_json(result, indent=2))
             return
         for line in format_result(result):
             for listener in self.listeners:
@@ -143,6 +149,24 @@ def track_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
             print(f"{number}/{total} {what}", file=sys.stderr, flush=True)
 
 
+def format_json(result: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return a result as valid JSON: a number that is not finite is null, and named in ``not_finite`` with its text."""
+    missing: dict[str, str] = {}
+
+    def clean(value: Any, name: str) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): clean(item, f"{name}.{key}") for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [clean(item, f"{name}.{number}") for number, item in enumerate(value)]
+        if isinstance(value, float) and not math.isfinite(value):
+            missing[name.removeprefix(".")] = str(value)
+            return None
+        return value
+
+    content = clean(result, "")
+    return json.dumps(content | ({"not_finite": missing} if missing else {}), indent=indent, default=str)
+
+
 def format_result(result: dict[str, Any]) -> list[str]:
     """Return a line for each value of a plain result; a metric that has a deviation is shown with it."""
     metrics = result.get("metrics", {})
@@ -195,6 +219,25 @@ def split_table(header: list[str], rows: list[list[str]], width: int) -> str:
         parts = [[row[column] for column in (0, *block)] for row in rows if any(row[column] for column in block)]
         tables.append(format_table([header[column] for column in (0, *block)], parts))
     return "\n\n".join(tables)
+
+
+def draw_table(header: list[str], rows: list[list[str]], names: int) -> str:
+    """Return a table: with rules and colour for a terminal, else in Markdown; the first ``names`` are labels."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return format_table(header, rows)
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number < names else "right", style="cyan" if number < names else None)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(no_color="NO_COLOR" in os.environ, width=find_width())
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip("\n")
 
 
 def format_table(header: list[str], rows: list[list[str]]) -> str:
