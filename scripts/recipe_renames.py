@@ -45,6 +45,10 @@ ADDED: dict[str, Any] = {
     "augment.cutmix": 0.0,
     "augment.switch_prob": 0.5,
     "augment.erasing": 0.0,
+    **{f"{group}.test_share": 0.1 for group in ("data", "against")},
+    **{f"{group}.split_seed": 0 for group in ("data", "against")},
+    **{f"{group}.exif": False for group in ("data", "against")},  # but true for own images: folder, parquet
+    "eval match": "name",
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 NEW: dict[str, list[str]] = {

@@ -13,7 +13,7 @@ from helpers.overrides import TINY
 from vitrun.config import provenance, resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs import run
-from vitrun.runs.exclude import resolve_exclude
+from vitrun.runs.exclude import load_excluded_keys, resolve_exclude
 
 NUMBER = 24  # of drawn scenes
 
@@ -160,6 +160,11 @@ def test_a_hash_in_a_path_is_a_part_of_it_first(tmp_path):
     (file := tmp_path / "a#123456789abc").write_text("train/1.png\n")
     resolved = resolve_exclude(str(file), tmp_path)
     assert resolved.startswith(f"{file}#") and resolve_exclude(resolved, tmp_path) == resolved
+
+
+def test_a_list_may_have_a_byte_order_mark_and_line_ends_of_windows(tmp_path):
+    (tmp_path / "keys.txt").write_bytes(b"\xef\xbb\xbfcat/1.jpg\r\ncat/2.jpg\r\n\r\n")
+    assert load_excluded_keys([f"{tmp_path / 'keys.txt'}#0"], tmp_path, "") == {"cat/1.jpg", "cat/2.jpg"}
 
 
 def test_eval_counts_with_and_without_the_duplicates(run_command, doubled):

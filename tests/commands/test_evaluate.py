@@ -4,13 +4,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
 from helpers.overrides import TINY
-from vitrun import data
-from vitrun.commands.evaluate import check_class_names
 from vitrun.config import provenance, resolve
-from vitrun.errors import UserError
+from vitrun.errors import ExitCode, UserError
 
 
 def test_eval_takes_the_view_of_the_run_unless_overridden(run_command):
@@ -43,25 +42,28 @@ def test_a_head_with_another_number_of_classes_is_refused(run_command):
         run_command("eval", "data=digits")
 
 
-def test_other_class_names_cause_a_warning_and_another_order_an_error(run_command, photographs, tmp_path, capsys):
+def test_classes_are_matched_by_name(run_command, photographs, tmp_path, capsys):
     overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
     run_command("pretrain", *overrides)
-    other = shutil.copytree(photographs, tmp_path / "other")
-    for part in other.iterdir():
-        (part / "dog").rename(part / "wolf")
-    run_command("eval", "data=folder", f"data.path={other}")
-    assert "class 1 is dog for pretrain-" in capsys.readouterr().err
-    for part in other.iterdir():
-        (part / "cat").rename(part / "zebra")
-        (part / "wolf").rename(part / "cat")
-        (part / "zebra").rename(part / "dog")
-    run_command("eval", "data=folder", f"data.path={other}", "batch=5")
-    assert "matched by order" not in capsys.readouterr().err, "the same names in the same order"
-    with pytest.raises(UserError, match="on these classes in another order: its class 0 is cat, here it is dog"):
-        check_class_names(("cat", "dog"), replace(open_test_split(other), classes=("dog", "cat")), "it", print)
+    everything, _ = load_predictions(run_command, photographs)
+    other = shutil.copytree(photographs / "test", tmp_path / "other")
+    some, result = load_predictions(run_command, other, "data.train=null", "batch=5")
+    assert some == everything
+    (other / "dog").rename(other / "ant")
+    refused = "folder has 1 classes that .* was not trained on: ant.* match=known .* match=order"
+    with pytest.raises(UserError, match=refused) as error:
+        run_command("eval", "data=folder", f"data.path={other}", "data.train=null")
+    assert (error.value.status, error.value.option) == (ExitCode.DATA, "match")
+    known, result = load_predictions(run_command, other, "data.train=null", "match=known")
+    assert known == {key: label for key, label in everything.items() if key.startswith("cat/")}
+    assert result["images_used"] == len(known) < result["images_expected"]
+    load_predictions(run_command, other, "data.train=null", "match=order")
+    assert "class 0 is cat for pretrain-" in capsys.readouterr().err
 
 
-def open_test_split(root: Path) -> data.Split:
-    return data.open_split(
-        resolve.resolve_recipe("eval", ["init=random:vit_nano8", "data=folder", f"data.path={root}"]).data, "test"
-    )
+def load_predictions(run_command, folder: Path, *overrides: str) -> tuple[dict[str, tuple], dict]:
+    """Return the label and the answers of each image by its key, and the result of ``vitrun eval``."""
+    recipe, result = run_command("eval", "data=folder", f"data.path={folder}", *overrides)
+    file = max(recipe.runs.glob("eval-*/preds.parquet"), key=lambda path: path.stat().st_mtime_ns)
+    table = pyarrow.parquet.read_table(file).to_pylist()
+    return {row["id"]: (row["label"], row["top5"]) for row in table}, result

@@ -128,14 +128,14 @@ def test_a_missing_folder_is_refused(tmp_path, capsys):
     assert error.value.status == ExitCode.DATA
 
 
-def test_folders_named_like_splits_are_not_classes_and_the_suggested_overrides_read_them(tmp_path, capsys):
-    for part in ("Train", "Testing"):
+def test_the_suggested_overrides_read_the_folder_as_the_summary_did(tmp_path, capsys):
+    for part in ("mine", "yours"):
         write_class_folders(tmp_path / part, ["cat", "dog"], 3)
-    with pytest.raises(UserError, match="which look like splits, not classes: add data.test=Testing data.train=Train"):
-        describe(capsys, "folder", f"data.path={tmp_path}")
-    overrides = [f"data.path={tmp_path}", "data.train=Train", "data.test=Testing"]
+    (tmp_path / "mine" / "notes.txt").write_text("")
+    overrides = [f"data.path={tmp_path}", "data.train=mine", "data.test=yours", "data.exif=false"]
     output = describe(capsys, "folder", *overrides)
     assert f"To use it: data=folder {' '.join(overrides)}" in output and "| train | 6      | 2 " in output
+    assert "left out in mine: files that are no images 1 (notes.txt)" in output
 
 
 def test_a_broken_link_is_named(tmp_path, capsys):

@@ -112,7 +112,7 @@ WRONG = [
     ("pretrain", "batch=0", "batch", "greater than 0", 2),
     ("pretrain", "optim.lr=-1", "optim.lr", "greater than 0", 2),
     ("pretrain", "optim.lr=inf", "optim.lr", "finite", 2),
-    ("pretrain", "bad_images=1", "bad_images", "less than 1", 2),
+    ("pretrain", "bad_images=1.5", "bad_images", "a share below 1", 2),
     ("eval", "init=random:vit_nano8 data=digits bad_images=drop", "bad_images", "'stop' or 'skip'", 2),
     ("pretrain", "data.area=0.5", "data.area", "", 2),
     ("pretrain", "ema=1", "ema", "less than 1", 2),

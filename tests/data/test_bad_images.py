@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.image_files import JPEG, PIXELS, encode_image, make_split
+from helpers.image_files import JPEG, PIXELS, PNG, encode_image, make_split
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.split import BadImage
@@ -53,6 +53,41 @@ def test_more_bad_images_than_allowed_end_the_run(known):
     assert error.value.status == ExitCode.DATA
 
 
+@pytest.mark.parametrize("limit, allowed", [(3, True), (2, False), (0.25, True), (0.24, False), (0, False)])
+def test_the_limit_is_a_number_or_a_share_and_checked_before_training(limit, allowed):
+    reports = []
+    budget = data.BadImageBudget(make_spoilt_split(), limit, lambda *one: reports.append(one))
+    if allowed:
+        assert data.check_before_training(make_spoilt_split(), budget) == (
+            "checked: all 12 training images can be read, but 3"
+        )
+    else:
+        with pytest.raises(UserError, match=f"3 of 12 .*train/11.jpg, train/3.jpg, train/4.jpg.*={limit:g} allows"):
+            data.check_before_training(make_spoilt_split(), budget)
+    assert len(reports) == 3 and len(budget.pop_new()) == 3
+
+
+def test_a_large_set_is_checked_by_a_sample(monkeypatch):
+    monkeypatch.setattr("vitrun.data.bad_images.CHECK_SECONDS", 0)
+    split = make_split([PNG] * 2000)
+    assert "checked: 64 of 2,000 training images" in data.check_before_training(
+        split, data.BadImageBudget(split, 0, lambda *_: None)
+    )
+
+
+@pytest.mark.parametrize("value", ["3", "0", "0.01", "1"])
+def test_bad_images_is_a_number_or_a_share(value):
+    recipe = resolve.resolve_recipe("pretrain", ["model=vit_nano8", "data=shapes", f"bad_images={value}"])
+    assert str(recipe.bad_images) == value
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "many"])
+def test_bad_images_is_nothing_else(value):
+    with pytest.raises(UserError, match="must be a number of images, as in 3, or a share below 1") as error:
+        resolve.resolve_recipe("pretrain", ["model=vit_nano8", "data=shapes", f"bad_images={value}"])
+    assert error.value.option == "bad_images"
+
+
 def test_a_bad_test_image_is_an_error_or_dropped_but_never_replaced():
     with pytest.raises(BadImage, match="train/3.jpg"):
         list(data.test_batches(make_spoilt_split(), CenterCropView(8), 5))
@@ -90,6 +125,7 @@ def test_a_run_reports_the_images_it_replaced_and_evaluation_those_it_skipped(ru
     assert folder.name == run.run_name(
         "pretrain", resolve.resolve_recipe("pretrain", [*overrides, f"runs={recipe.runs}"])
     )
+    assert "checked: all 10 training images can be read, but 1" in (folder / "log.txt").read_text()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["bad_image"] for line in lines if "bad_image" in line] == ["cat/2.png"]
     assert "Replaced in training: cat/2.png is not a readable image" in (folder / "log.txt").read_text()

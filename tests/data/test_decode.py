@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from helpers.image_files import JPEG, PIXELS, PNG, encode_image, encode_png
 from vitrun.config.resolve import resolve_recipe
@@ -116,3 +116,21 @@ def test_fast_decoding_of_a_jpeg_gives_the_pixels_of_tensorflow(tmp_path):
         split = open_split(resolve_recipe("eval", [*overrides, *options]).data, "test")
         found.append(hashlib.sha256(split.pixels[0].permute(1, 2, 0).contiguous().numpy().tobytes()).hexdigest()[:16])
     assert found[1] == FAST_PIXELS != found[0]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "progressive CMYK"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_as_pillow_turns_them_by_exif_or_not_at_all(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(PIXELS).convert("CMYK" if "CMYK" in kind else "RGB")
+    file = encode_image(image, kind if kind.isupper() else "JPEG", exif=exif)
+    with Image.open(BytesIO(file)) as opened:
+        expected = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
+    assert np.array_equal(decode_image(file, exif=True).transpose(1, 2, 0), expected)
+    assert decode_image(file).shape == (3, 37, 51) or kind == "TIFF"
+
+
+def test_damaged_exif_does_not_spoil_an_image():
+    file = encode_image(PIXELS, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\1\x12")
+    assert np.array_equal(decode_image(file, exif=True), decode_image(file))

@@ -7,6 +7,7 @@ from PIL import Image
 from helpers.images import random_pil_images, write_part_folders
 from vitrun import data
 from vitrun.config import resolve
+from vitrun.engine import inputs
 from vitrun.errors import ExitCode, UserError
 
 OVERRIDES = ["model=vit_nano8", "steps=2", "warmup=0", "batch=4"]
@@ -30,8 +31,8 @@ def parquet_overrides(place, *more: str) -> list[str]:
 @pytest.mark.parametrize(
     "train, test, message",
     [
-        (([0, 1, 2], None), ([0, 3], None), "3 classes, the test images 1 others, such as 3"),
-        (([0, 1], ["cat", "dog"]), ([0, 1], ["dog", "cat"]), "the same in another order"),
+        (([0, 1, 2], None), ([0, 3], None), "1 classes that the training images lack: 3. These have 3: 0, 1, 2"),
+        (([0, 1], ["cat", "dog"]), ([0, 1], ["dog", "ant"]), "1 classes that the training images lack: ant"),
     ],
 )
 def test_test_images_of_other_classes_are_refused_before_the_first_step(run_command, tmp_path, train, test, message):
@@ -40,6 +41,15 @@ def test_test_images_of_other_classes_are_refused_before_the_first_step(run_comm
     with pytest.raises(UserError, match=message) as error:
         run_command("pretrain", *parquet_overrides(tmp_path / "set"))
     assert error.value.status == ExitCode.DATA
+
+
+def test_test_classes_in_another_order_are_matched_by_name(tmp_path):
+    write_table(tmp_path / "set", "train", [0, 1, 2], ["cat", "dog", "owl"])
+    write_table(tmp_path / "set", "test", [0, 1, 1], ["owl", "cat"], seed=1)
+    source = resolve.resolve_recipe("pretrain", parquet_overrides(tmp_path / "set")).data
+    train, test = (data.open_split(source, part) for part in ("train", "test"))
+    matched = inputs.match_test_classes(source, train, test)
+    assert matched.classes == train.classes and matched.labels.tolist() == [2, 0, 0]
 
 
 def test_test_images_need_not_be_of_all_classes(run_command, tmp_path):

@@ -1,14 +1,12 @@
 """``vitrun eval``: count how often a model's answers on a test set are correct."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from vitrun import data, models, recipes
+from vitrun import data, recipes
+from vitrun.commands.class_matching import match_classes
 from vitrun.engine import weights
 from vitrun.engine.inference import Predictions, predict
 from vitrun.engine.inputs import make_eval_batches, open_parts
@@ -30,13 +28,10 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     machine = Machine(recipe.device, recipe.precision)
     weights.check_init(recipe.init, recipe.res)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
-    duplicates = find_duplicates(recipe, recipe.dedup, test) if recipe.dedup else None
+    keys = find_duplicates(recipe, recipe.dedup, test) if recipe.dedup else None
     loaded = weights.load_for_run(recipe, run)
-    network = match_classes(loaded, test, recipe.init, recipe.data.name)
-    check_class_names(loaded.names, test, recipe.init, run.warn)
-    if network is not loaded.network and test.imagenet_labels is not None:
-        allowed = len(np.unique(test.imagenet_labels))
-        run.log(f"answers: the likeliest of {allowed} of the model's {loaded.classes:,} classes")
+    network, test = match_classes(recipe, loaded, test, run)
+    duplicates = None if keys is None else np.array([key in keys for key in test.keys])
     made = load_saved_recipe(recipe.init, recipe.runs) or {}
     loss = made.get("loss", "softmax")
     loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted and tested in float32
@@ -83,69 +78,13 @@ def log_view(recipe: recipes.Eval, res: int, run: Run) -> dict[str, Any]:
     return {**view, "res": res, "whose": whose}
 
 
-def find_duplicates(recipe: recipes.Eval, dedup: str, test: data.Split) -> np.ndarray:
-    """Return which test images [N] the dedup run found in a training set; raise UserError if none would be left."""
+def find_duplicates(recipe: recipes.Eval, dedup: str, test: data.Split) -> set[str]:
+    """Return the keys of test images that the dedup run found in a training set; raise UserError if none are left."""
     keys = exclude.load_duplicate_keys(dedup, recipe.runs, test.identity)
     duplicates = np.array([key in keys for key in test.keys])
     if not (test.correct_labels[~duplicates] >= 0).any():
         raise UserError("Every test image is a duplicate, which leaves none.", ExitCode.DATA, "dedup", dedup)
-    return duplicates
-
-
-def match_classes(loaded: models.LoadedModel, test: data.Split, init: str, name: str) -> nn.Module:
-    """Return the network, restricted to the test set's classes if these are some of ImageNet's.
-
-    Raise UserError (exit code 2) if its head has other classes.
-    """
-    if test.imagenet_labels is not None and loaded.classes == data.IMAGENET_CLASSES:
-        return ClassSubset(loaded.network, test.imagenet_labels)
-    if loaded.classes == len(test.classes):
-        return loaded.network
-    if not loaded.classes:
-        raise UserError(
-            f"{init} was trained without labels and has no head: fine-tune it first (vitrun finetune data={name} "
-            f"init={init}).",
-            ExitCode.COMMAND,
-        )
-    of_imagenet = test.imagenet_labels is not None or len(test.classes) == data.IMAGENET_CLASSES
-    raise UserError(
-        f"{init} has a head of {loaded.classes} classes, but {name} has {len(test.classes)}: fine-tune first "
-        f"(vitrun finetune data={'imagenet' if of_imagenet else name}), or give the init of such a model.",
-        ExitCode.COMMAND,
-    )
-
-
-def check_class_names(names: Sequence[str], test: data.Split, init: str, warn: Callable[[str], None]) -> None:
-    """Warn if the test set's class names differ from those of the weights; classes are matched by their order.
-
-    Raise UserError (exit code 3) if they are the same names in another order. Numbers do not count as names.
-    """
-    test_names = test.classes
-    if test_names == names or not names or test.imagenet_labels is not None:
-        return
-    if all(map(str.isdecimal, [*names, *test_names])):
-        return
-    number, (trained, here) = next((i, pair) for i, pair in enumerate(zip(names, test_names)) if pair[0] != pair[1])
-    if sorted(names) == sorted(test_names):
-        raise UserError(
-            f"{init} was trained on these classes in another order: its class {number} is {trained}, here it is "
-            f"{here}. Name the folders, or label the images, so that the order is the same.",
-            ExitCode.DATA,
-        )
-    warn(f"class {number} is {trained} for {init} and {here} here: classes are matched by order")
-
-
-class ClassSubset(nn.Module):
-    """Network that maps each class [C] to the likeliest of the ImageNet labels [C, A] that stand for it."""
-
-    def __init__(self, network: nn.Module, labels: np.ndarray):
-        super().__init__()
-        self.network = network
-        self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits: [B, 3, R, R] -> [B, C]."""
-        return self.network(images)[:, self.labels].amax(-1)  # [B, C, A] -> [B, C]
+    return keys
 
 
 def write_predictions(path: Path, predictions: Predictions, test: data.Split) -> None:

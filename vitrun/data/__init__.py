@@ -1,6 +1,7 @@
 """Data: sources of images, splits, batches and transforms."""
 
-from vitrun.data.bad_images import BadImageBudget, drop_bad_images, find_bad_images
+from vitrun.data.bad_images import BadImageBudget, check_before_training, drop_bad_images, find_bad_images
+from vitrun.data.class_names import describe_missing_classes, find_classes, is_unnamed, relabel
 from vitrun.data.dataset import make_placeholder_split, open_split
 from vitrun.data.draw_pool import DrawPool, find_draw_pool
 from vitrun.data.loader import Batch, prefetch, test_batches, train_batches
@@ -14,13 +15,18 @@ __all__ = [
     "DrawPool",
     "Split",
     "balance_classes",
+    "check_before_training",
+    "describe_missing_classes",
     "drop_bad_images",
     "find_bad_images",
+    "find_classes",
     "find_draw_pool",
     "hold_out",
+    "is_unnamed",
     "make_placeholder_split",
     "open_split",
     "prefetch",
+    "relabel",
     "test_batches",
     "train_batches",
 ]

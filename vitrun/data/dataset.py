@@ -8,7 +8,7 @@ import numpy as np
 from vitrun import recipes
 from vitrun.data.in_memory import cache_decoded, decode_to_memory
 from vitrun.data.sources.registry import find_source
-from vitrun.data.split import KeySubset, Split
+from vitrun.data.split import PLACEHOLDER, KeySubset, Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
 
@@ -52,4 +52,4 @@ def make_placeholder_split(data: recipes.Data, part: str) -> Split | None:
         return None
     labels = np.zeros(images, np.int64)
     classes = tuple(map(str, range(facts.classes)))
-    return Split(KeySubset([""], labels), labels, classes, location=location, index_fingerprint="as published")
+    return Split(KeySubset([""], labels), labels, classes, location=location, index_fingerprint=PLACEHOLDER)

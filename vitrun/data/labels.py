@@ -146,7 +146,7 @@ def read_objectnet_mappings(folder: Path) -> dict[str, list[int]]:
     """Return the ImageNet labels that mean the same as each image folder of ObjectNet; omit folders without any."""
 
     def read_text(name: str) -> str:
-        return (folder / name).read_text(encoding="utf-8")
+        return (folder / name).read_text(encoding="utf-8-sig")
 
     folder_of = {name: folder for folder, name in json.loads(read_text("folder_to_objectnet_label.json")).items()}
     label_of_id = {

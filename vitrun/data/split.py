@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vitrun.data.decode import decode_image
 from vitrun.data.sampler import BalancedOrder, Order
+from vitrun.data.sources.messages import first_line, shorten
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import count_held_out
 from vitrun.runtime import random
@@ -23,6 +24,8 @@ Encoded = bytes | memoryview | np.ndarray  # an image file's bytes, or its pixel
 # here, before the threads of the pool start, so that it does not change.
 torch.get_num_threads()
 DECODE_POOL = ThreadPoolExecutor(os.cpu_count(), "decode", partial(torch.set_num_threads, 1))
+
+PLACEHOLDER = "as published"  # the index fingerprint of a split whose images are not there
 
 
 class BadImage(UserError):
@@ -65,6 +68,7 @@ class Split:
     full_identity: str = ""  # ``identity`` before they were dropped
     location: str = ""  # the files that it was read from, if a user should know
     notes: tuple[str, ...] = ()  # what else a user should know of how it was read, such as files that were left out
+    exif: bool = False  # whether images are turned as their EXIF orientation says
     accepted: np.ndarray | None = None  # [N, A] labels that count as correct, padded with -1; None for `labels`
     imagenet_labels: np.ndarray | None = None  # [C, A] ImageNet labels that mean the same as each class, if any
     shard_order: Order | None = None  # the order for training, if reading at random is slow
@@ -82,8 +86,9 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return 16 hex digits of a SHA-256 over classes, keys, labels, correct labels, and file sizes."""
-        return self.hash_facts(self.labels, self.accepted, self.imagenet_labels, self.sizes)
+        """Return 16 hex digits of a SHA-256 over classes, keys, labels, correct labels, file sizes, and ``exif``."""
+        turned = np.ones(1) if self.exif else None
+        return self.hash_facts(self.labels, self.accepted, self.imagenet_labels, self.sizes, turned)
 
     @cached_property
     def identity(self) -> str:
@@ -116,7 +121,7 @@ class Split:
         """Return the image at ``index``, uint8 [3, h, w]; raise a BadImage that names it if it cannot be decoded."""
         data = self.load_encoded(index)
         try:
-            return decode_image(data, self.fast_jpeg)
+            return decode_image(data, self.fast_jpeg, self.exif)
         except MemoryError:  # not the image's fault
             raise
         except Exception as error:  # whatever a decoder raises
@@ -136,9 +141,10 @@ class Split:
     def bad_image_error(self, index: int, data: Encoded, error: Exception) -> BadImage:
         """Return the BadImage that says why the ``data`` of the image at ``index`` cannot be decoded."""
         start = bytes(data[:16]).decode("latin-1").strip().encode("unicode_escape").decode()
+        why, way_out = explain_content(bytes(data[:100])) or (first_line(error), "Replace or remove it.")
         return BadImage(
-            f"{self.keys[index]} is not a readable image ({len(data)} bytes, starting with '{start}'): {error}. "
-            "Replace or remove it.",
+            f"{shorten(self.keys[index], 120)} is not a readable image ({len(data)} bytes, starting with '{start}'): "
+            f"{why}. {way_out}",
             ExitCode.DATA,
         )
 
@@ -185,6 +191,18 @@ class Split:
         if not selected.any():
             raise UserError("All training images are excluded: there is nothing to train on.", ExitCode.DATA)
         return self.select(np.flatnonzero(selected))
+
+
+def explain_content(start: bytes) -> tuple[str, str] | None:
+    """Return what a file is instead of an image, by its first bytes, and what to do; None if that is not known."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS and not the image", "Fetch it with git lfs pull, or remove it."
+    if text.startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, which a download saved in place of the image", "Download it again, or remove it."
+    if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheif", b"ftyphevc"):
+        return "it is a HEIC photograph, which cannot be read", "Convert it to JPEG, or remove it."
+    return None
 
 
 def hold_out(split: Split, share: float) -> tuple[Split, Split]:

@@ -10,7 +10,8 @@ from typing import Any, cast
 import numpy as np
 
 from vitrun import recipes
-from vitrun.data.decode import open_image
+from vitrun.data.class_names import describe_missing_classes
+from vitrun.data.decode import open_image, read_orientation
 from vitrun.data.sources import local_files, registry
 from vitrun.data.sources.parquet import files
 from vitrun.data.sources.parquet.find import find_splits
@@ -18,10 +19,12 @@ from vitrun.data.sources.parquet.table_types import is_text, may_be_images, may_
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
+from vitrun.recipes.trees import format_value
 from vitrun.runtime.console import Screen, format_table
 
 MAX_INSPECTED = 5000  # images of a split, evenly spread, whose format and size are read
 OWN_FOLDER_ROWS = ("folder", "parquet")  # the rows of conf/data for a folder of any data set
+FOLDER_OPTIONS = ("train", "test", "test_share", "split_seed", "exif")  # that a folder may need besides its path
 HEADER = ["split", "images", "classes", "a class", "format", "width", "height", "fingerprint"]
 
 
@@ -39,6 +42,11 @@ def print_summary(data: recipes.Data, screen: Screen) -> list[dict[str, Any]]:
     screen.print(format_table(HEADER, rows))
     for location in dict.fromkeys(split.location for split in parts.values() if split.location):
         screen.log(f"from {location}")
+    for note in dict.fromkeys(note for split in parts.values() for note in split.notes):
+        screen.log(note)
+    for name, split in parts.items():
+        if missing := describe_missing_classes(split):
+            screen.log(f"no {name} images of {missing}")
     if overrides:
         screen.log(f"To use it: {shlex.join(overrides)}")
     if any(len(split) > MAX_INSPECTED for split in parts.values()):
@@ -54,12 +62,18 @@ def open_unknown_folder(data: recipes.Files) -> tuple[dict[str, Split], list[str
     """
     with local_files.reading_folder(data):
         splits = find_splits(data.folder, None)
-    if not splits:
+        has_tables = local_files.holds_tables(data)
+    if not has_tables:
         default = cast(recipes.Files, tables.load_data_row("folder", path=data.path))
-        row = replace(default, train=data.train, test=data.test)
+        values = {name: getattr(data, name) for name in FOLDER_OPTIONS if getattr(data, name) != name}
+        row = replace(default, **values)
         parts = {part: local_files.open_path(row, part) for part in ("train", "test")}
-        changes = [f"data.{part}={name}" for part in parts if (name := getattr(row, part)) != getattr(default, part)]
-        return parts, ["data=folder", f"data.path={data.path}", *changes]
+        changes = {name: value for name, value in values.items() if value != getattr(default, name)}
+        return parts, [
+            "data=folder",
+            f"data.path={data.path}",
+            *(f"data.{k}={format_value(v)}" for k, v in changes.items()),
+        ]
     row = guess_table_row(data, next(iter(splits.values()))[0])
     parts = {name: local_files.open_path(replace(row, test=name), "test") for name in sorted(splits)}
     overrides = ["data=parquet", f"data.path={data.path}", f"data.image={row.image}", f"data.label={row.label}"]
@@ -114,7 +128,9 @@ def inspect_image(split: Split, index: int) -> tuple[str, int, int]:
         return "pixels", encoded.shape[1], encoded.shape[0]
     try:
         with open_image(encoded) as image:
-            return image.format or "", image.width, image.height
+            turned = split.exif and image.format != "TIFF" and read_orientation(image) >= 5  # by a quarter
+            width, height = (image.height, image.width) if turned else image.size
+            return image.format or "", width, height
     except Exception as error:  # whatever a decoder raises
         raise split.bad_image_error(index, encoded, error) from None
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import numpy as np
 
 from vitrun import data, recipes
+from vitrun.data.sources.messages import abbreviate
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Training
@@ -82,7 +83,8 @@ def open_parts(
         with distributed.rank_zero_first():
             splits = [open_split(source, part, run.screen, run.raise_if_interrupted) for part in parts]
         if len(parts) == 2:
-            check_train_and_test(source, *splits)
+            splits[1] = match_test_classes(source, *splits)
+            check_not_same(source, *splits)
     if skip_bad and not run.dry:
         splits = [data.drop_bad_images(split, run.warn) for split in splits]
     if excluded:
@@ -98,10 +100,16 @@ def record_parts(source: recipes.Data, splits: dict[str, data.Split], run: Run) 
     """Log the parts of a data set and write their fingerprints to ``about.json``; raise UserError if ranks differ."""
     sizes = " and ".join(f"{len(split)} {PART_NAMES[part]}" for part, split in splits.items())
     first, *_ = splits.values()
-    run.log(f"data: {source.name}, {sizes} images, {len(first.classes)} classes")
+    turned = ", turned by their EXIF orientation (data.exif=true)" if first.exif else ""
+    run.log(f"data: {source.name}, {sizes} images, {len(first.classes)} classes{turned}")
     locations = [location for location in dict.fromkeys(split.location for split in splits.values()) if location]
     for location in locations:
         run.log(f"from {location}")
+    for note in dict.fromkeys(note for split in splits.values() for note in split.notes):
+        run.log(note)
+    for part, split in splits.items():
+        if missing := data.describe_missing_classes(split):
+            run.log(f"no {PART_NAMES[part]} images of {missing}")
     fingerprints = {f"{part}_data": split.fingerprint for part, split in splits.items()}
     if any(others != fingerprints for others in distributed.all_gather_object(fingerprints)):
         why = "Not all ranks see the same images. Give them all the same files."
@@ -109,19 +117,28 @@ def record_parts(source: recipes.Data, splits: dict[str, data.Split], run: Run) 
     run.update_about(**fingerprints, source="; ".join(locations))
 
 
-def check_train_and_test(source: recipes.Data, train: data.Split, test: data.Split) -> None:
-    """Raise UserError if a test class is none of the training images', or if both parts are the same images."""
-    number = len(train.classes)
-    if len(test.classes) > number or test.classes != train.classes[: len(test.classes)]:
-        unknown = [name for name in test.classes if name not in train.classes]
-        difference = f"{len(unknown)} others, such as {unknown[0]}" if unknown else "the same in another order"
+def match_test_classes(source: recipes.Data, train: data.Split, test: data.Split) -> data.Split:
+    """Return the test images labelled by the training images' classes, matched by name.
+
+    Raise UserError if a test class is none of them.
+    """
+    if test.classes == train.classes[: len(test.classes)]:
+        return test
+    positions = data.find_classes(train.classes, test.classes)
+    unknown = [name for name, position in zip(test.classes, positions) if position < 0]
+    if unknown:
         raise UserError(
-            f"The training images have {number} classes, the test images {difference}. Both need the same classes in "
-            "the same order.",
+            f"has test images of {len(unknown):,} classes that the training images lack: {abbreviate(unknown)}. These "
+            f"have {len(train.classes):,}: {abbreviate(train.classes)}. Classes are matched by name.",
             ExitCode.DATA,
             "data",
             source.name,
         )
+    return data.relabel(test, train.classes, positions)
+
+
+def check_not_same(source: recipes.Data, train: data.Split, test: data.Split) -> None:
+    """Raise UserError if both parts are the same images."""
     rows = {0, len(train) // 2, len(train) - 1}
     if train.fingerprint == test.fingerprint and all(np.array_equal(train.raw(row), test.raw(row)) for row in rows):
         why = "The training and the test part are the same images. Choose another for one of them."

@@ -64,13 +64,13 @@ class Trainer:
 
         On Interrupted save a checkpoint and raise it again.
         """
-        check_test_images(self.test_data, self.run)
+        bad_images = self.build_bad_image_budget()
+        self.check_images(bad_images)
         self.resume()
         self.log_plan()
         for probe in self.probes:
             probe.open(self.steps)
         meter = Meter(self.run, self.state.step, self.steps, self.recipe.batch)
-        bad_images = self.build_bad_image_budget()
         steps = fit(self.state, self.make_batches(bad_images), self.fit_options(meter.tick))
         monitor, saved = MicroBatchMonitor(self.run.warn, self.state.micro_batch), time.monotonic()
         try:
@@ -94,6 +94,14 @@ class Trainer:
         for probe in self.probes:
             metrics |= probe.summary()
         return metrics
+
+    def check_images(self, bad_images: data.BadImageBudget) -> None:
+        """Raise UserError (exit code 3) at the first start of a run if images cannot be read, and not after hours."""
+        if distributed.rank() or self.run.can_resume:
+            return
+        check_test_images(self.test_data)
+        if done := data.check_before_training(self.train_data, bad_images):
+            self.run.log(done)
 
     def resume(self) -> None:
         """Load the newest checkpoint of the run, if it has one; record the device, precision, ranks and threads."""
@@ -251,10 +259,8 @@ def count_tokens(loaded: models.LoadedModel) -> int:
     return models.count_tokens(loaded.model, loaded.res) or RESNET_TOKENS
 
 
-def check_test_images(test: data.Split, run: Run) -> None:
-    """Raise UserError (exit code 3) at the first start of a run if a test image cannot be read, not after training."""
-    if distributed.rank() or run.can_resume:
-        return
+def check_test_images(test: data.Split) -> None:
+    """Raise UserError (exit code 3) if a test image cannot be read."""
     if bad := data.find_bad_images(test):
         first = next(iter(bad.values()))
         raise UserError(f"{len(bad)} of {len(test)} test images cannot be read: {first}", ExitCode.DATA)

@@ -1,6 +1,7 @@
 """Recipes: the options of each command, with their types and checks. The values live in ``conf/``."""
 
 from vitrun.recipes.data import (
+    AUTO,
     DIGITS_IMAGES,
     Data,
     Dataset,
@@ -30,6 +31,7 @@ from vitrun.recipes.training import DURATIONS, Training
 from vitrun.recipes.view import Augment, View
 
 __all__ = [
+    "AUTO",
     "Adam",
     "Augment",
     "BiT",

@@ -4,13 +4,14 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.runtime.plugins import load_plugins
 
 Part = Literal["train", "test"]
 Jpeg = Literal["precise", "fast"]
+AUTO = "auto"  # the split or folder of a usual name
 Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
 
 
@@ -89,8 +90,11 @@ class Files(DescribedDataset):
     label: str  # the column of labels
     labels: Literal["original", "real", "imagenet_a", "imagenet_r", "objectnet"]  # how classes are numbered
     real: Path | None  # a file of ReaL's labels; null for the data set's own or the published ones
-    train: str | None  # the name of the training split in the source; null for an evaluation-only data set
-    test: str  # the name of the test split in the source
+    train: str | None  # training split or folder, auto for that of a usual name; null for an evaluation-only data set
+    test: str  # test split or folder, auto for the first of test, val, valid, validation with class folders
+    test_share: Annotated[float, Field(gt=0, lt=1)]  # share of each class to test on, if one folder serves both parts
+    split_seed: NonNegativeInt  # seed of the choice of that share
+    exif: bool  # turn images as their EXIF orientation says
 
     def __post_init__(self) -> None:
         super().__post_init__()

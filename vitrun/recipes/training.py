@@ -24,6 +24,14 @@ def parse_warmup(value: object) -> object:
     raise ValueError("must be a number of steps, or a share of the run as in 10%.")
 
 
+def parse_bad_images(value: object) -> object:
+    """Return ``value`` if it is a number of images, or a share from 0 to 1; raise a ValueError if not."""
+    number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if number or isinstance(value, float) and 0 <= value < 1:
+        return value
+    raise ValueError("must be a number of images, as in 3, or a share below 1, as in 0.01.")
+
+
 @frozen_dataclass
 class Training(RunRecipe):
     """Options that pretraining and fine-tuning share."""
@@ -51,7 +59,8 @@ class Training(RunRecipe):
     # images computed at once on a rank, auto for as many as fit; where they do not divide the batch, the last are fewer
     micro_batch: PositiveInt | Literal["auto"]
     save_minutes: NonNegativeFloat  # minutes between two checkpoints
-    bad_images: Fraction  # maximum share of unreadable training images; each is replaced by the next
+    # unreadable training images that are allowed, each replaced by the next: a number as in 3, or a share as in 0.001
+    bad_images: Annotated[int | float, BeforeValidator(parse_bad_images)]
 
     execution_options: ClassVar[tuple[str, ...]] = (
         *RunRecipe.execution_options,

@@ -53,8 +53,8 @@ def load_excluded_keys(names: Sequence[str], runs: Path, fingerprint: str) -> se
             raise UserError(
                 "this run searched other training images. Use the data= of that run.", ExitCode.DATA, "exclude", name
             )
-        text = file.read_text(encoding="utf-8", errors="surrogateescape")
-        keys |= {line for line in text.split("\n") if line}
+        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")  # an editor may add a byte-order mark
+        keys |= {key for line in text.split("\n") if (key := line.removesuffix("\r"))}
     return keys
 
 

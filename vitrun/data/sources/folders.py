@@ -1,49 +1,55 @@
-"""Images in class folders: a folder for each part, or one that is split into both."""
+"""Images in class folders: a folder for each part, or one that is divided into both."""
 
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vitrun import recipes
+from vitrun.data.class_names import find_classes
+from vitrun.data.sources.folder_errors import (
+    PART_NAMES,
+    check_classes_not_parts,
+    check_parts_above_classes,
+    explain_missing_part,
+    explain_no_images,
+    explain_one_class,
+)
 from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.partition import ImageFile, choose_test_files, describe_partition
+from vitrun.data.sources.scan import RUNS, Scan, escape_name
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
-from vitrun.runtime import random
 
-READABLE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff", ".gif"}
-# Formats that cannot be read are listed too, so that such images are an error and not left out silently.
-IMAGE_SUFFIXES = READABLE_SUFFIXES | {".heic", ".heif", ".avif", ".jp2", ".jxl"}
-ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".gz", ".rar", ".7z"}
-TEST_NAMES = ("test", "val", "validation")  # common names of the folder of test images
-PART_NAME = re.compile(r"(train|test|val|valid)(ing|ation)?", re.IGNORECASE)  # not the name of a class
-TEST_SHARE = 0.1  # of the images, if one folder is split into both parts
 
-ImageFile = tuple[str, str, int, int]  # key, path, label and file size of an image
+@dataclass(frozen=True)
+class Layout:
+    """The folders of the training and the test part; both None if the class folders lie in ``data.path`` itself."""
+
+    train: Path | None
+    test: Path | None
+    notes: tuple[str, ...] = ()
 
 
 def open_folders(data: recipes.Files, part: str) -> Split:
-    """Return a part of ``path/train/CLASS/*`` and ``path/test/CLASS/*``, or of ``path/CLASS/*``, a tenth for testing.
+    """Return a part of ``path/train/CLASS/*`` and ``path/test/CLASS/*``, or of ``path/CLASS/*``, divided by class.
 
     Raise UserError if the folders are not laid out like that.
     """
+    layout = find_layout(data)
     location = ""
-    subfolders = {folder.name: folder for folder in list_subfolders(data.folder)}
-    train = subfolders.get(data.train or "")
-    tests = [subfolders[name] for name in (data.test, *TEST_NAMES) if name in subfolders]
-    # The first with class folders: the folder ``test`` of ImageNet has none.
-    test = next(filter(list_subfolders, tests), tests[0] if tests else None)
     if data.train is None:
-        names, files = list_class_folders(data, test or data.folder)
-    elif train is None and test is None:
-        check_not_parts(data, list(subfolders))
-        names, files = list_class_folders(data, data.folder)
-        files = [file for file in files if is_test_file(file) == (part != "train")]
-        location = f"{data.path}; a tenth of its images, chosen by a hash of their names, is for testing"
+        names, files, notes = list_class_folders(data, layout.test or data.folder)
+    elif layout.train is None and layout.test is None:
+        check_parts_above_classes(data)
+        names, every, notes = list_class_folders(data, data.folder)
+        test = choose_test_files(every, data.test_share, data.split_seed)
+        files = [file for file in every if (file[0] in test) == (part != "train")]
+        location = describe_partition(data, every, names, len(test))
     else:
-        names, files = list_part(data, part, train, test)
+        names, files, notes = list_part(data, part, layout)
     keys, paths, labels, sizes = zip(*files) if files else ((), (), (), ())
     return Split(
         [*keys],
@@ -52,152 +58,131 @@ def open_folders(data: recipes.Files, part: str) -> Split:
         read_encoded=lambda index: Path(paths[index]).read_bytes(),
         sizes=np.array(sizes, dtype=np.int64),
         location=location,
+        notes=(*layout.notes, *notes),
     )
 
 
-def check_not_parts(data: recipes.Files, names: Sequence[str]) -> None:
-    """Raise UserError if all folders are named like parts and none like a class."""
-    if names and all(map(PART_NAME.fullmatch, names)):
-        parts = {name: "train" if name.lower().startswith("train") else "test" for name in names}
-        overrides = [f"{data.group}.{part}={name}" for name, part in parts.items()]
+def find_layout(data: recipes.Files) -> Layout:
+    """Return where the parts are; raise UserError if a folder that ``data.train`` or ``data.test`` names is missing."""
+    scan = Scan(data.folder)
+    names = scan.list_folders()
+    train, test = (find_part(data, part, scan, names) for part in ("train", "test"))
+    if train is None and test is None:
+        return Layout(None, None, check_classes_not_parts(data, scan, names) if data.train is not None else ())
+    shown = [os.path.relpath(path, data.folder) for path in (train, test) if path]
+    used = {path.split(os.sep)[0] for path in shown}
+    unused = [name for name in names if name not in used]
+    left_out = describe_left_out(scan, data.folder) if data.train is not None else ()
+    if unused and data.train is not None:
+        parts = [name for name in unused if name.casefold() in PART_NAMES["test"] and scan.has_class_folders(name)]
+        hint = f" (to test on it: {data.group}.test={parts[0]})" if parts else ""
+        folders = "folder is" if len(unused) == 1 else "folders are"
+        note = f"beside {' and '.join(shown)}, {len(unused)} {folders} not read: {abbreviate(unused)}{hint}"
+        return Layout(train, test, (note, *left_out))
+    return Layout(train, test, left_out)
+
+
+def find_part(data: recipes.Files, part: str, scan: Scan, names: Sequence[str]) -> Path | None:
+    """Return the folder of a part: that which its option names, else the first of a usual name with class folders."""
+    given = data.train if part == "train" else data.test
+    if given is None:
+        return None
+    own = data.hub is None and data.train is not None  # not the name of a split on the Hub
+    if given != recipes.AUTO and (data.folder / given).is_dir():
+        if own or scan.has_class_folders(given):
+            return data.folder / given
+    elif own and given not in (recipes.AUTO, part):
         raise UserError(
-            f"{data.group}.path={data.path} has {abbreviate(names)}, which look like splits, not classes: add "
-            f"{' '.join(overrides)}",
+            f"is no folder in {data.folder}, which has {abbreviate(names)}.",
             ExitCode.DATA,
+            f"{data.group}.{part}",
+            given,
         )
+    for usual in PART_NAMES[part]:
+        for name in names:
+            if name.casefold() == usual and scan.has_class_folders(name):
+                return data.folder / name
+    return None
 
 
 def list_part(
-    data: recipes.Files, part: str, train: Path | None, test: Path | None
-) -> tuple[list[str], list[ImageFile]]:
-    """Return the classes, which are those of the training images, and the files of a part with a folder of its own.
+    data: recipes.Files, part: str, layout: Layout
+) -> tuple[Sequence[str], Sequence[ImageFile], Sequence[str]]:
+    """Return the classes, which are those of the training images, the files of a part, and notes.
 
-    Raise UserError if there is no such folder, or if it has other classes.
+    Raise UserError if the part has no folder, or has other classes.
     """
-    root = train if part == "train" else test
+    train, root = layout.train, layout.train if part == "train" else layout.test
     if root is None:
-        other = next(folder.name for folder in (train, test) if folder)
-        name = data.train if part == "train" else " or ".join(dict.fromkeys((data.test, *TEST_NAMES)))
-        raise UserError(
-            f"{data.group}.path={data.path} has a folder {other}, but no folder of {part} images: name it {name}. "
-            f"Or move the class folders out of {other}: a tenth of their images is then for testing.",
-            ExitCode.DATA,
-        )
+        raise UserError(explain_missing_part(data, part, layout.train or layout.test), ExitCode.DATA)
     if train is None or part == "train":
         return list_class_folders(data, root)
-    names = class_names(train)
-    unknown = [name for name in class_names(root) if name not in names]
-    if unknown:
-        raise UserError(f"{root} has classes that {train} does not have: {abbreviate(unknown)}.", ExitCode.DATA)
-    return names, list_images(root, names)
-
-
-def list_class_folders(data: recipes.Files, root: Path) -> tuple[list[str], list[ImageFile]]:
-    """Return the classes and files of a folder; raise UserError if it has fewer than two classes, or an empty one."""
-    names = class_names(root)
-    files = list_images(root, names)
-    if len(names) == 1:
+    names, scan = class_names(Scan(train)), Scan(root)
+    folders = class_names(scan)
+    labels = find_classes(names, folders)
+    if labels.min(initial=0) < 0:
+        unknown = [name for name, label in zip(folders, labels) if label < 0]
         raise UserError(
-            f"{root} has only one class, the folder {names[0]}, but at least two are needed. "
-            f"Perhaps you mean {data.group}.path={root / names[0]}, or the folder above.",
+            f"{root} has classes that {train} does not have: {abbreviate(unknown)}. It has {abbreviate(names)}. "
+            "Classes are matched by the names of their folders.",
             ExitCode.DATA,
         )
+    files = list_images(scan, folders, labels.tolist())
+    return names, files, (*describe_left_out(scan, data.folder), *describe_nesting(files))
+
+
+def list_class_folders(data: recipes.Files, root: Path) -> tuple[Sequence[str], Sequence[ImageFile], Sequence[str]]:
+    """Return classes, files and notes; raise UserError if there are fewer than two classes, or an empty one."""
+    scan = Scan(root)
+    names = class_names(scan)
+    files = list_images(scan, names, range(len(names)))
+    if len(names) == 1:
+        raise UserError(explain_one_class(data, root, names[0]), ExitCode.DATA)
     used = {label for _, _, label, _ in files}
     empty = [name for label, name in enumerate(names) if label not in used]
     if empty:
+        what = scan.left_out.describe()
+        left_out = f" Left out: {what}." if what else ""
         raise UserError(
-            f"{root} has class folders without images: {abbreviate(empty)}. Fill or remove them.", ExitCode.DATA
+            f"{root} has class folders without images: {abbreviate(empty)}. Fill or remove them.{left_out}",
+            ExitCode.DATA,
         )
-    return names, files
+    return names, files, (*describe_left_out(scan, data.folder), *describe_nesting(files))
 
 
-def list_images(root: Path, names: Sequence[str]) -> list[ImageFile]:
-    """Return the files of classes, some of which may have no folder; raise UserError if there are none at all."""
-    files = scan_classes(root, names)
+def describe_left_out(scan: Scan, base: Path) -> tuple[str, ...]:
+    """Return a note about what was left out in a folder below ``base``, or none."""
+    what, where = scan.left_out.describe(), os.path.relpath(scan.root, base)
+    return (f"left out{'' if where == '.' else f' in {where}'}: {what}",) if what else ()
+
+
+def describe_nesting(files: Sequence[ImageFile]) -> tuple[str, ...]:
+    """Return a note about images in folders inside of their class, or none."""
+    deep = [key for key, *_ in files if key.count("/") > 1]
+    return (f"{len(deep):,} images lie deeper, such as {deep[0]}: the first folder is their class",) if deep else ()
+
+
+def list_images(scan: Scan, folders: Sequence[str], labels: Sequence[int]) -> list[ImageFile]:
+    """Return the images in class folders, in the order of their labels; raise UserError if there are none at all."""
+    files = [
+        (escape_name(inside), f"{scan.root}/{inside}", label, size)
+        for label, folder in sorted(zip(labels, folders))
+        for inside, size in scan.walk(folder)
+    ]
     if not files:
-        raise UserError(f"{root} has no class folders with images: {explain_no_images(root)}", ExitCode.DATA)
+        raise UserError(f"{scan.root} has no class folders with images: {explain_no_images(scan)}", ExitCode.DATA)
     return files
 
 
-def explain_no_images(root: Path) -> str:
-    """Return what a folder has instead of class folders with images, and what to do."""
-    names = sorted(path.name for path in root.iterdir())
-    suffixes = {Path(name).suffix.lower() for name in names}
-    if suffixes & IMAGE_SUFFIXES:
-        return "its images are not in class folders. Sort them into one folder per class: CLASS/*.jpg."
-    if ".tar" in suffixes:
-        return f"it has {abbreviate(names)}. Unpack that first or, if these are WebDataset shards, use data=shards."
-    if suffixes & ARCHIVE_SUFFIXES:
-        return f"it has {abbreviate(names)}. Unpack that first."
-    return (
-        f"it has {abbreviate(names)}. Expected train/CLASS/*.jpg and test/CLASS/*.jpg, or CLASS/*.jpg, or *.parquet; "
-        f"the suffixes of images are {', '.join(sorted(READABLE_SUFFIXES))}."
-    )
-
-
-def list_subfolders(root: Path) -> list[Path]:
-    """Return the folders in a folder, sorted by name, without hidden ones."""
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX")))
-
-
-def class_names(root: Path) -> list[str]:
+def class_names(scan: Scan) -> list[str]:
     """Return the names of class folders in order of the label: by name or, if all are numbers, by number.
 
     Folders that contain runs are omitted.
     """
-    names = [folder.name for folder in list_subfolders(root) if not has_runs(folder)]
+    names = []
+    for name in scan.list_folders():
+        if any((scan.root / name).glob(f"*/{recipes.RECIPE_FILE}")):
+            scan.left_out.add(RUNS, name)
+        else:
+            names.append(name)
     return sorted(names, key=int) if all(name.isdecimal() for name in names) else names
-
-
-def has_runs(folder: Path) -> bool:
-    """Return whether a folder contains the folders of runs."""
-    return any(folder.glob(f"*/{recipes.RECIPE_FILE}"))
-
-
-def scan_classes(root: Path, names: Sequence[str]) -> list[ImageFile]:
-    """Return every image below ``root/CLASS``, in order of class and name, without hidden files."""
-    existing = set(os.listdir(root))
-    return [
-        (escape_name(f"{name}/{inside}"), f"{root}/{name}/{inside}", label, size)
-        for label, name in enumerate(names)
-        if name in existing
-        for inside, size in walk_images(f"{root}/{name}")
-    ]
-
-
-def walk_images(folder: str) -> Iterator[tuple[str, int]]:
-    """Yield the path in ``folder`` and the size of every image below it, in order; scandir is fast for millions."""
-    with os.scandir(folder) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
-    for entry in ordered:
-        name = entry.name
-        if is_folder(entry):
-            yield from ((f"{name}/{inside}", size) for inside, size in walk_images(f"{folder}/{name}"))
-        elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith("."):
-            yield name, file_size(entry)
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder, or a link to one that does not contain the link (an endless loop)."""
-    if not entry.is_symlink():
-        return entry.is_dir()
-    parent, target = (f"{os.path.realpath(path)}{os.sep}" for path in (os.path.dirname(entry.path), entry.path))
-    return os.path.isdir(entry.path) and not parent.startswith(target)
-
-
-def file_size(entry: os.DirEntry[str]) -> int:
-    """Return the size of a file; -1 for a broken link, which is an error when the image is read."""
-    try:
-        return entry.stat().st_size
-    except OSError:
-        return -1
-
-
-def escape_name(name: str) -> str:
-    """Return the name of a file for printing and hashing: bytes that are not UTF-8 are escaped."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def is_test_file(file: ImageFile) -> bool:
-    """Return whether an image is in the tenth for testing; this depends on its name alone."""
-    return random.derive_seed(0, "folder-split", random.derive_seed(0, file[0])) % 1000 < 1000 * TEST_SHARE

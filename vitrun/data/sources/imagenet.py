@@ -22,6 +22,15 @@ def read_synsets() -> tuple[str, ...]:
     return tuple(locate_timm_file("imagenet_synsets.txt").read_text(encoding="utf-8").split())
 
 
+def name_by_synset(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ImageNet's synsets if ``names`` are its classes in words, as Hugging Face has them; else ``names``."""
+    if len(names) != CLASSES:
+        return names
+    lines = locate_timm_file("imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
+    words, synsets = dict(line.split("\t", 1) for line in lines), read_synsets()
+    return synsets if all(name == words[synset] for name, synset in zip(names, synsets)) else names
+
+
 def read_subset_labels(name: str) -> np.ndarray:
     """Return the sorted labels of the 200 classes of ``imagenet_a`` or ``imagenet_r``: [200]."""
     return np.array(locate_timm_file(f"{name}_indices.txt").read_text(encoding="utf-8").split(), dtype=np.int64)
@@ -32,4 +41,4 @@ def read_real_json(file: Path | None) -> list[list[int]]:
 
     Source: ``real.json`` of google-research/reassessed-imagenet, which timm ships byte for byte.
     """
-    return json.loads((file or locate_timm_file("imagenet_real_labels.json")).read_text(encoding="utf-8"))
+    return json.loads((file or locate_timm_file("imagenet_real_labels.json")).read_text(encoding="utf-8-sig"))

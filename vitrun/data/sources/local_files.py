@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from vitrun import recipes
 from vitrun.data.labels import LABEL_MAPPINGS
 from vitrun.data.sources import folders
 from vitrun.data.sources.hub.snapshot import download_part
+from vitrun.data.sources.messages import single_line
 from vitrun.data.sources.parquet.find import find_splits
 from vitrun.data.sources.parquet.open import open_table
+from vitrun.data.sources.scan import Scan
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
@@ -43,9 +47,30 @@ def pending_download(data: recipes.Files, part: str) -> str | None:
 def open_path(data: recipes.Files, part: str) -> Split:
     """Return a part as the files in ``data.path`` have it."""
     with reading_folder(data):
-        if find_splits(data.folder, None):
-            return open_table(data, part)
-        return folders.open_folders(data, part)
+        if holds_tables(data):
+            train = "train" if data.train == recipes.AUTO else data.train
+            test = "test" if data.test == recipes.AUTO else data.test
+            split = open_table(replace(data, train=train, test=test), part)
+        else:
+            split = folders.open_folders(data, part)
+        return replace(split, exif=data.exif, classes=tuple(map(single_line, split.classes)))
+
+
+def holds_tables(data: recipes.Files) -> bool:
+    """Return whether parquet files in ``data.path`` hold the images, and are not tables about those in class folders.
+
+    They are where a split that they hold is named, or where there are no class folders.
+    """
+    if recipes.AUTO in (data.train, data.test) and has_class_folders(data.folder):
+        return False
+    return bool(find_splits(data.folder, None))
+
+
+def has_class_folders(root: Path) -> bool:
+    """Return whether a folder has images in several class folders, or in those of a part."""
+    scan = Scan(root)
+    full = [name for name in scan.list_folders() if scan.has_images(name)]
+    return len(full) > 1 or any(map(scan.has_class_folders, full))
 
 
 @contextmanager

@@ -1,11 +1,26 @@
 """Short texts for messages about files."""
 
+import re
 from collections.abc import Sequence
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # line feeds too; no text encoding has the last
+MAX_NAME = 40  # characters of a name in a message
 
-def abbreviate(names: Sequence[str]) -> str:
-    """Return up to five names, and the number of the others."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "nothing"
+
+def single_line(name: str) -> str:
+    """Return a name with its line feeds and other control characters escaped."""
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), name)
+
+
+def abbreviate(names: Sequence[str], most: int = 5) -> str:
+    """Return up to ``most`` names, in one line, and the number of the others."""
+    shown = [shorten(single_line(name)) for name in names[:most]]
+    return ", ".join(shown) + (f" and {len(names) - most:,} more" if len(names) > most else "") if names else "nothing"
+
+
+def shorten(text: str, limit: int = MAX_NAME) -> str:
+    """Return a text of at most ``limit`` characters, cut in the middle."""
+    return text if len(text) <= limit else f"{text[: limit // 2 - 1]}...{text[len(text) - limit // 2 + 2 :]}"
 
 
 def first_line(error: Exception) -> str:

@@ -11,8 +11,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from vitrun.data.sources.folders import file_size
 from vitrun.data.sources.messages import abbreviate, first_line
+from vitrun.data.sources.scan import file_size
 from vitrun.errors import ExitCode, UserError
 
 
