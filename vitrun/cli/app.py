@@ -13,14 +13,14 @@ from vitrun.runtime import environment
 
 # One line for each command, here and not in the recipes, so that `vitrun --help` does not import them.
 COMMAND_HELP = {
-    "quickstart": "Run the whole chain with a small model on the embedded data, in two minutes.",
+    "quickstart": "Run the whole chain with a small model, in two minutes.",
     "pretrain": "Train a model from scratch.",
     "finetune": "Adapt pretrained weights to a data set, at any resolution.",
-    "fewshot": "Measure frozen features with a closed-form classifier on 1, 5, 10, 25 images per class.",
+    "fewshot": "Test frozen features with a few images per class.",
     "eval": "Measure the accuracy of a model on a test set.",
-    "dedup": "Find the test images that are also in a training set, exactly or nearly.",
-    "compare": "Show your finished runs beside the paper's published numbers.",
-    "export": "Write weights in the format of timm, transformers, the JAX code or ONNX.",
+    "dedup": "Find test images that are also in a training set.",
+    "compare": "Show your finished runs beside published numbers.",
+    "export": "Write weights for timm, transformers, the JAX code, ONNX.",
     "models": "List the models, with their sizes.",
     "data": "List the data sets, with their sizes and sources.",
 }

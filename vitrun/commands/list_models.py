@@ -10,7 +10,7 @@ from vitrun.models.cost import count_macs, count_parameters, count_tokens
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen, format_table
 
-HEADER = ["model=", "kind", "parameters", "GMAC", "tokens", "published weights (init=)"]
+HEADER = ["model=", "parameters", "GMAC", "tokens", "published weights (init=)"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> dict[str, Any]:
     sizes = {name: measure(row, recipe.classes, recipe.res) for name, row in models.items()}
     names = sorted(models, key=None if recipe.sort == "name" else lambda name: getattr(sizes[name], recipe.sort))
     weights = {name: tables.load_model_info(name).weights for name in names}
-    cells = [[name, models[name].kind, *format_size(sizes[name]), summarize_sources(weights[name])] for name in names]
+    cells = [[name, *format_size(sizes[name]), summarize_sources(weights[name])] for name in names]
     screen.print(format_table(HEADER, cells))
     for error in errors:
         screen.warn(f"Not listed: {error}")
@@ -76,5 +76,5 @@ def format_size(size: Size) -> list[str]:
 
 def summarize_sources(sources: Sequence[str]) -> str:
     """Return the first source, and the number of others."""
-    more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+    more = f" +{len(sources) - 1}" if len(sources) > 1 else ""
     return sources[0] + more if sources else ""

@@ -39,9 +39,9 @@ class Training(RunRecipe):
     protocol: str  # the published settings to follow
     data: Data  # the data set
     optim: Optim  # the optimizer
-    steps: PositiveInt | None  # duration in steps; the other two are null
-    epochs: PositiveFloat | None  # duration in passes over the training images, in place of steps
-    examples: PositiveInt | None  # duration in training images, in place of steps
+    steps: PositiveInt | None  # duration in steps; give one of steps, epochs and examples
+    epochs: PositiveFloat | None  # duration in passes over the training images
+    examples: PositiveInt | None  # duration in training images
     warmup: Annotated[
         int | str, BeforeValidator(parse_warmup)
     ]  # linear rise of the learning rate from 0: steps, or a share of the run

@@ -14,13 +14,15 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 class View:
     """Resizing and cropping of test images, and resizing of training images."""
 
-    # Squashed to a square (square, squash), or the shorter side (small, shortest) or the longer (border) resized and
-    # the aspect ratio preserved. square, small and small_area round as the authors' TensorFlow code; squash, shortest
-    # and border as timm, shortest_edge as transformers. small_area averages areas of pixels, the others interpolate.
+    # how images are resized: to a square (square, squash), or to a shorter side of this length (small, small_area,
+    # shortest, shortest_edge) or a longer one (border); square and small round as the authors' TensorFlow code, squash,
+    # shortest and border as timm, shortest_edge as transformers; small_area averages pixels, the others interpolate
     resize: Literal["square", "small", "small_area", "squash", "shortest", "shortest_edge", "border"]
     crop: Annotated[float, Field(gt=0, le=1)]  # side of the centre crop, as a share of the resized image's shorter side
-    antialias: bool  # of training images too; without it as TensorFlow's bilinear resize
-    interpolation: Literal["bilinear", "bicubic"]  # of training images too; bicubic as PIL, with antialias only
+    antialias: bool  # average pixels to shrink an image, in training too; false as TensorFlow's bilinear resize
+    interpolation: Literal[
+        "bilinear", "bicubic"
+    ]  # between pixels, in training too; bicubic as PIL, with antialias only
     fill: tuple[Level, Level, Level]  # red, green and blue (0 to 255) around the image, with resize=border
 
     def __post_init__(self) -> None:
