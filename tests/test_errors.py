@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from vitrun.errors import ExitCode, UserError, described_os_errors, lookup, suggest
+from vitrun.errors import ExitCode, UserError, described_os_errors, lookup, shorten, suggest
 
 
 def test_an_error_shows_its_option_and_value_before_the_reason():
@@ -50,3 +50,8 @@ def test_a_file_that_the_system_refuses_is_named_in_one_short_line(code, status)
 def test_an_error_of_the_system_without_a_file_is_not_described():
     with pytest.raises(BrokenPipeError), described_os_errors():
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_a_path_of_any_length_leaves_a_sentence_that_can_be_read():
+    assert shorten("a short one: /x/y.") == "a short one: /x/y."
+    assert len(shorten(f"{'d/' * 400}x.png cannot be read.")) < 200

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import SequenceMatcher, get_close_matches
@@ -67,9 +68,13 @@ def describe_os_error(error: OSError) -> UserError | None:
         return None
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else str(error.filename)
-    shown = name if len(name) <= MAX_PATH else f"{name[:40]}...{name[-40:]}"
     advice = "Make room, or use another folder" if full else "Check that it is the right one, and its permissions"
-    return UserError(f"{shown!r}: {error.strerror}. {advice}.", ExitCode.SPACE if full else ExitCode.DATA)
+    return UserError(f"{shorten(repr(name))}: {error.strerror}. {advice}.", ExitCode.SPACE if full else ExitCode.DATA)
+
+
+def shorten(text: str) -> str:
+    """Return a text with very long words, as the paths of deep folders, cut in their middle."""
+    return re.sub(rf"\S{{{MAX_PATH + 1},}}", lambda word: f"{word[0][:60]}...{word[0][-60:]}", text)
 
 
 @contextmanager

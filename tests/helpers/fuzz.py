@@ -74,7 +74,9 @@ def try_case(kind: str, seed: int) -> tuple[str | None, str, str]:
         if not path.is_symlink() and (path.is_dir() or path.is_file()):
             path.chmod(0o700)
     shutil.rmtree(root, ignore_errors=True)
-    return judge(status, output.partition("---\n")[2]), str(status), output
+    damages, _, answer = output.partition("---\n")
+    problem = "an undamaged input is refused" if status and "damage: " not in damages else judge(status, answer)
+    return problem, str(status), output
 
 
 def wait_for(child: int) -> int | None:

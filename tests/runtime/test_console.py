@@ -61,3 +61,8 @@ def test_a_wide_table_is_split_into_tables_with_the_first_column():
     first, second = text.split("\n\n")
     assert all(len(line) <= 32 for line in text.splitlines()) and "| x" in first and "| x" in second
     assert "1" in first and "2" in first and "3" in second and "| y" not in second
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(capsys):
+    Screen().print("ä ± \x1b[31mred\x07\tend\u00a0\n")
+    assert capsys.readouterr().out == "ä ± \\x1b[31mred\\x07\tend\u00a0\n\n"

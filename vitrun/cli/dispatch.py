@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
-from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors
+from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors, shorten
 from vitrun.runtime import distributed
-from vitrun.runtime.console import Screen
+from vitrun.runtime.console import Screen, escape_controls
 
 if TYPE_CHECKING:  # an import takes a while, and fails if that of a plug-in does: not before errors are reported
     from vitrun.recipes import Recipe
@@ -84,7 +84,8 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
             yield
     except UserError as error:
         if distributed.rank() in (error.reported_by or (0,)):
-            typer.echo(f"vitrun {command}: {error}", err=True)
+            sentence = shorten(f"vitrun {command}: {error}").replace("\n", "\\n")  # one line, whatever a file is called
+            typer.echo(escape_controls(sentence), err=True)
         code = error.status
     except Interrupted as error:
         code = error.status

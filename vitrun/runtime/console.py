@@ -20,6 +20,11 @@ BAR_MIN_WIDTH = 110  # characters; a wider terminal has room for a bar beside th
 PROGRESS_LINE_SECONDS = 30  # between two lines of progress without a terminal
 
 
+def escape_controls(text: str) -> str:
+    """Return a text whose control characters, but for line feeds and tabs, are escaped: names of files may have any."""
+    return "".join(c if c.isprintable() or c in "\n\t" or ord(c) >= 160 else repr(c)[1:-1] for c in text)
+
+
 class Screen:
     """Standard output of one command: with ``quiet`` the result only, with ``as_json`` as JSON.
 
@@ -59,7 +64,7 @@ class Screen:
         if not self.enabled:
             return
         try:
-            print(text, flush=True)
+            print(escape_controls(text), flush=True)
         except OSError as error:
             self.stdout_error = None if isinstance(error, BrokenPipeError) else error.strerror
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,7 +75,7 @@ class Screen:
             listener(text)
         if self.enabled:
             with suppress(OSError):  # its terminal may have been closed
-                print(text, file=sys.stderr, flush=True)
+                print(escape_controls(text), file=sys.stderr, flush=True)
 
     def print_result(self, result: dict[str, Any]) -> None:
         """Print a result as JSON, or one line for each value."""
