@@ -16,8 +16,8 @@ from vitrun.cli import multirun
 from vitrun.cli.dispatch import RUN_COMMANDS
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import run
-from vitrun.runtime import subprocesses
+from vitrun.runs import jobs, run
+from vitrun.runtime import process_pool, subprocesses
 
 FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 
@@ -44,20 +44,55 @@ def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
     assert result["run"] == folder.name and 0 < result["shot1"] < 1
 
 
-def test_jobs_side_by_side_name_their_lines_and_end_with_a_table_of_what_varies(monkeypatch, capfd, tmp_path):
+PROGRAM = """
+import json, os, sys, time
+start = time.time()
+print("on stderr", file=sys.stderr)
+time.sleep(0.3)
+if "--json" in sys.argv:
+    print(json.dumps({"top1": 0.5}, indent=2))
+else:
+    print("cores", os.environ["OMP_NUM_THREADS"], "from", start, "to", time.time())
+sys.exit(3 * ("seed=2" in sys.argv))
+"""
+
+
+@pytest.fixture
+def program(monkeypatch, tmp_path):
+    """Replace ``vitrun`` in the processes of a sweep."""
+    monkeypatch.setattr(process_pool, "PROGRAM", (sys.executable, "-S", "-c", PROGRAM))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.chdir(tmp_path)
-    overrides = ["data.train_images=16", "data.test_images=16", "batch=8", "warmup=0", "model=vit_nano8"]
-    multirun.run_combinations("pretrain", [*overrides, "steps=range(1,3)", "jobs=2"], False, ["--dry-run"], True)
+
+
+def test_jobs_run_at_once_up_to_their_number_and_print_it_before_their_lines(program, capfd):
+    with pytest.raises(UserError, match="1 of 4 jobs failed: .*seed=2") as error:
+        multirun.run_combinations("pretrain", ["seed=range(0,4)", "jobs=2"], False, [], True)
+    assert error.value.status == 3
     shown = capfd.readouterr()
-    assert "[1/2] vitrun pretrain " in shown.err and re.search(r"^\[2/2\] plan: 2 steps", shown.out, re.MULTILINE)
-    assert not list(tmp_path.iterdir())
+    assert "[1/4] vitrun pretrain seed=0" in shown.err and "[4/4] on stderr" in shown.err
+    lines = re.findall(r"^\[(\d)/4\] cores (\d+) from (\S+) to (\S+)$", shown.out, re.MULTILINE)
+    times = [(float(start), float(end)) for _, _, start, end in lines]
+    assert sorted(number for number, *_ in lines) == ["1", "2", "3", "4"]
+    assert {int(cores) for _, cores, *_ in lines} == {max(1, len(os.sched_getaffinity(0)) // 2)}
+    at_once = [sum(start <= moment < end for start, end in times) for moment, _ in times]
+    assert max(at_once) <= 2
 
 
-def test_a_sweep_prints_a_line_of_json_for_each_job(vitrun):
-    done = vitrun("models", "-m", "res=32,64", "only=[nano8]", "--json")
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["overrides"] for row in rows] == [["res=32", "only=[nano8]"], ["res=64", "only=[nano8]"]]
-    assert all(row["models"][0]["name"] == "vit_nano8" for row in rows)
+def test_a_sweep_prints_a_line_of_json_for_each_job(program, capfd):
+    with pytest.raises(UserError):
+        multirun.run_combinations("pretrain", ["seed=1,2"], False, ["--json"], True)
+    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert rows[0] == {"overrides": ["seed=1"], "top1": 0.5}
+    assert rows[1]["overrides"] == ["seed=2"] and rows[1]["status"] == 3
+
+
+def test_the_table_of_a_sweep_has_a_column_for_each_option_that_varies():
+    varied = {"a": {"seed": "0", "optim.lr": "0.1"}, "b": {"seed": "1", "optim.lr": "0.2"}}
+    top1 = {"metrics": {"top1": {"mean": 0.5, "unit": "share"}}, "top1": 0.5}
+    lines = jobs.tabulate_sweep(varied, {"a": top1, "b": top1}).splitlines()
+    assert [cell.strip() for cell in lines[0].strip("|").split("|")] == ["seed", "optim.lr", "top1"]
+    assert [cell.strip() for cell in lines[3].strip("|").split("|")] == ["1", "0.2", "50.0"]
 
 
 @pytest.mark.parametrize("overrides", [["jobs=0"], ["jobs=x"], ["jobs=2", "jobs=2"]], ids=" ".join)

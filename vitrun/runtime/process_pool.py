@@ -13,6 +13,7 @@ from typing import IO
 from vitrun.errors import ExitCode
 from vitrun.runtime.process import handle_stop_signals
 
+PROGRAM = (sys.executable, "-P", "-m", "vitrun")
 POLL_SECONDS = 0.05  # between two looks at the processes
 
 
@@ -70,7 +71,7 @@ def start_job(name: str, arguments: Sequence[str], at_once: int, collect: bool) 
     """Start a process and the threads that read its output."""
     cores = max(1, len(os.sched_getaffinity(0)) // at_once) if hasattr(os, "sched_getaffinity") else 1
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "vitrun", *arguments],
+        [*PROGRAM, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
