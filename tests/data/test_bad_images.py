@@ -119,6 +119,8 @@ def test_a_run_reports_the_images_it_replaced_and_evaluation_those_it_skipped(ru
     (photographs / "train" / "cat" / "2.png").write_bytes(b"<html>")
     with pytest.raises(UserError, match="1 of 10 training images cannot be read.*bad_images=0.001.*cat/2.png"):
         run_command("pretrain", *overrides)
+    with pytest.raises(UserError, match="1 of 10 training images cannot be read"):
+        run_command("pretrain", *overrides, dry=True)
     recipe, result = run_command("pretrain", *overrides, "bad_images=0.1")
     assert result["bad_images"] == 1 and result["bad_images_replaced"] == "cat/2.png" and result["test_images"] == 8
     folder = recipe.runs / run.run_name("pretrain", recipe)
@@ -128,7 +130,9 @@ def test_a_run_reports_the_images_it_replaced_and_evaluation_those_it_skipped(ru
     assert "checked: all 10 training images can be read, but 1" in (folder / "log.txt").read_text()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["bad_image"] for line in lines if "bad_image" in line] == ["cat/2.png"]
-    assert "Replaced in training: cat/2.png is not a readable image" in (folder / "log.txt").read_text()
+    assert (
+        "Unreadable, to be replaced in training: cat/2.png is not a readable image" in (folder / "log.txt").read_text()
+    )
 
     (photographs / "test" / "dog" / "1.png").write_bytes(b"")
     with pytest.raises(UserError, match="1 of 8 test images cannot be read: dog/1.png"):  # before a step is done

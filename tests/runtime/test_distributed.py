@@ -118,7 +118,7 @@ def test_bad_images_are_counted_over_all_ranks(tmp_path):
     ranks = start_ranks(2, *overrides, "bad_images=0.15", f"runs={tmp_path / 'some'}")
     statuses, output = wait_for_ranks(ranks)
     assert statuses == [0, 0] and json.loads(ranks[0].stdout)["bad_images"] == 3
-    assert output.count("Replaced in training") == 3
+    assert output.count("to be replaced in training") == 3
     assert run_ranks(2, [*overrides, "bad_images=0.14", f"runs={tmp_path / 'fewer'}"])[0] == [ExitCode.DATA] * 2
 
 

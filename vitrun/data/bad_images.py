@@ -92,7 +92,7 @@ class BadImageBudget:
 
 def find_bad_images(split: Split, rows: np.ndarray | None = None, chunk: int = DECODE_CHUNK) -> dict[int, BadImage]:
     """Return the error of each bad image by its index; decode the images at ``rows``, or all, to find them."""
-    if split.pixels is not None:
+    if split.pixels is not None or split.read_encoded is None:  # in memory, or not there
         return {}
     rows = np.arange(len(split)) if rows is None else rows
 

@@ -25,7 +25,7 @@ FORMATS = (
     *(name for name, library in OPTIONAL_FORMATS.items() if features.check(library)),
 )
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 0  # per image; beyond it Pillow suspects a decompression bomb
-TOO_LARGE = f"it has more than {MOST_PIXELS:,} pixels, which a small file can claim to fill the memory"
+TOO_LARGE = f"it has more than {MOST_PIXELS:,} pixels, the most that are read"
 warnings.simplefilter("error", Image.DecompressionBombWarning)  # a warning would not name the image
 ORIENTATION = 0x0112  # the EXIF tag
 # NumPy's equivalents of the EXIF orientations 2 to 8, for pixels [h, w, 3]

@@ -187,7 +187,7 @@ class Trainer:
 
         def report(key: str, sentence: str) -> None:
             self.run.log_metrics({"bad_image": key})
-            self.run.warn(f"Replaced in training: {sentence}")
+            self.run.warn(f"Unreadable, to be replaced in training: {sentence}")
 
         known = [line["bad_image"] for line in self.run.read_metrics("bad_image")]
         return data.BadImageBudget(self.train_data, self.recipe.bad_images, report, known)
@@ -220,6 +220,7 @@ class Trainer:
         Two steps of a few blank images are measured, one micro-batch a worker. That is an upper bound: the update of
         the weights, which a step has once, is counted as often as these images fit into a batch.
         """
+        self.check_images(self.build_bad_image_budget())
         self.log_plan()
         ranks = distributed.world_size()
         share = self.recipe.batch // ranks

@@ -24,7 +24,7 @@ def open_files(data: recipes.Files, part: str, screen: Screen, tick: Callable[[]
     Raise UserError if it has another number of images or classes than published.
     """
     if data.path is None:
-        data = download_part(data, part, screen, tick)
+        data = download_part(name_splits(data), part, screen, tick)
     try:
         split = LABEL_MAPPINGS[data.labels](data, open_path(data, part))
         check_image_count(data, part, len(split))
@@ -48,12 +48,16 @@ def open_path(data: recipes.Files, part: str) -> Split:
     """Return a part as the files in ``data.path`` have it."""
     with reading_folder(data):
         if holds_tables(data):
-            train = "train" if data.train == recipes.AUTO else data.train
-            test = "test" if data.test == recipes.AUTO else data.test
-            split = open_table(replace(data, train=train, test=test), part)
+            split = open_table(name_splits(data), part)
         else:
             split = folders.open_folders(data, part)
         return replace(split, exif=data.exif, classes=tuple(map(single_line, split.classes)))
+
+
+def name_splits(data: recipes.Files) -> recipes.Files:
+    """Return the data set with ``train`` and ``test`` for the splits of tables that ``auto`` stands for."""
+    train = "train" if data.train == recipes.AUTO else data.train
+    return replace(data, train=train, test="test" if data.test == recipes.AUTO else data.test)
 
 
 def holds_tables(data: recipes.Files) -> bool:
