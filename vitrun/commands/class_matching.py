@@ -33,7 +33,7 @@ def match_classes(
     trained, here = name_by_synset(loaded.names), name_by_synset(test.classes)
     if trained == here:
         return loaded.network, test
-    if recipe.match == "order" or not can_match_names(trained, here):
+    if recipe.match == "order" or not can_match_names(trained, test):
         check_number(recipe, loaded, test)
         if trained:
             run.warn(f"classes are matched by order: class 0 is {trained[0]} for {recipe.init}, and {here[0]} here")
@@ -41,10 +41,13 @@ def match_classes(
     return loaded.network, match_names(recipe, trained, replace(test, classes=here), run)
 
 
-def can_match_names(trained: tuple[str, ...], here: tuple[str, ...]) -> bool:
-    """Return whether both sides have names, or both numbers."""
-    numbers = all(map(str.isdecimal, (*trained, *here)))
-    return bool(trained) and (numbers or not (data.is_unnamed(trained) or data.is_unnamed(here)))
+def can_match_names(trained: tuple[str, ...], test: data.Split) -> bool:
+    """Return whether both sides have names, or count their classes alike."""
+    if not trained:
+        return False
+    if data.is_unnamed(test.classes) and not test.named:
+        return data.is_unnamed(trained)
+    return not data.is_unnamed(trained) or all(map(str.isdecimal, (*trained, *test.classes)))
 
 
 def check_number(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split) -> None:

@@ -59,7 +59,7 @@ class Split:
 
     keys: Sequence[str]  # [N] names of the images, independent of their order
     labels: np.ndarray  # [N]; or [N, K] if an image may have several, padded with -1
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # names, or their numbers from 0 if the source has no names
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
     read_encoded: Callable[[int], Encoded] | None = None
     sizes: np.ndarray | None = None  # [N] bytes of each encoded image, if known without reading it
@@ -68,6 +68,7 @@ class Split:
     full_identity: str = ""  # ``identity`` before they were dropped
     location: str = ""  # the files that it was read from, if a user should know
     notes: tuple[str, ...] = ()  # what else a user should know of how it was read, such as files that were left out
+    named: bool = False  # whether classes are names even if they are numbers from 0, as those of folders are
     exif: bool = False  # whether images are turned as their EXIF orientation says
     accepted: np.ndarray | None = None  # [N, A] labels that count as correct, padded with -1; None for `labels`
     imagenet_labels: np.ndarray | None = None  # [C, A] ImageNet labels that mean the same as each class, if any

@@ -59,6 +59,7 @@ def open_folders(data: recipes.Files, part: str) -> Split:
         sizes=np.array(sizes, dtype=np.int64),
         location=location,
         notes=(*layout.notes, *notes),
+        named=True,
     )
 
 
