@@ -5,11 +5,14 @@ from typing import Any
 
 import yaml
 
-from vitrun import recipes
+from vitrun import models, recipes
+from vitrun.config.resolve import DEFAULT_VIEW
 from vitrun.engine import weights
-from vitrun.models.export import export_model
+from vitrun.errors import UserError
+from vitrun.models.export import Description, export_model, image_statistics, list_losses
 from vitrun.runs.lookup import load_saved_recipe, model_name_of
 from vitrun.runs.run_files import load_about, load_result
+from vitrun.runs.weights_view import WeightsView, describe_view, find_weights_view
 from vitrun.runtime.console import Screen
 
 HOW_TO_LOAD = {
@@ -25,17 +28,38 @@ def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
     path = recipe.path or Path(f"{model_name_of(recipe.init, recipe.runs)}.{recipe.to}")
     code = HOW_TO_LOAD[recipe.to].format(path=path)
     loaded = weights.load_init(weights.Source(recipe.init, recipe.runs, recipe.init_weights), screen.log)
-    card = build_model_card(recipe, loaded.res, code)
-    export_model(loaded.network, loaded.res, recipe.to, path, card, loaded.names)
+    description, view = describe(recipe, loaded)
+    screen.log(f"view of test images: {view}")
+    export_model(
+        loaded.network, loaded.res, recipe.to, path, build_model_card(recipe, loaded.res, code, view), description
+    )
     screen.log(f"Written to {path}. Load it with {code}")
     return {"path": str(path), "load": code}
 
 
-def build_model_card(recipe: recipes.Export, res: int, code: str) -> str:
+def describe(recipe: recipes.Export, loaded: models.LoadedModel) -> tuple[Description, str]:
+    """Return what the export says beside its tensors, and a sentence on the view and what is not said of it."""
+    try:
+        own = find_weights_view(recipe.init, recipe.runs)
+        of_training = find_weights_view(recipe.init, recipe.runs, loaded.res)
+    except UserError:  # a view that vitrun lacks
+        own = of_training = WeightsView("")
+    options = DEFAULT_VIEW | own.options
+    view = recipes.View(**options | {"fill": tuple(options["fill"])})
+    crop = of_training.options.get("crop", view.crop)
+    source = f"of {own.source}" if own.source else "assumed: the weights do not say"
+    losses = list_losses(view, recipe.to, image_statistics(loaded.network)[0])
+    lost = f". In the files of to={recipe.to}: {'; '.join(losses)}" if losses else ""
+    text = f"{describe_view(options)} at {own.res or loaded.res} px ({source}){lost}"
+    return Description(loaded.names, view, own.res, crop), text
+
+
+def build_model_card(recipe: recipes.Export, res: int, code: str, view: str) -> str:
     """Return the model card: where the weights come from, how to load them, results, data, recipe."""
     parts = [
         f"# {Path(recipe.init).name}",
-        f"Exported by vitrun. Images are [B, 3, {res}, {res}] in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB, squashed.",
+        f"Exported by vitrun. Images are [B, 3, {res}, {res}] in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB.",
+        f"View of test images: {view}.",
         f"## To load\n\n```\n{code}\n```",
     ]
     folder = recipe.runs / recipe.init

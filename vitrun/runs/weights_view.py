@@ -10,6 +10,7 @@ from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.lookup import download_file, find_weights_file, load_saved_recipe
+from vitrun.runtime.npz_mark import read_mark
 
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
 JsonObject = Mapping[str, Any]  # of a config that another library wrote
@@ -54,7 +55,12 @@ def find_weights_view(init: str, runs: Path, res: int | None = None) -> WeightsV
     path = Path(find_weights_file(init, runs))
     if path.is_dir():
         return read_folder_view({name: read_json(path / name) for name in CONFIG_FILES}, str(path), res)
-    return WeightsView("Google's code, as of any .npz", GOOGLE_VIEW) if path.suffix == ".npz" else WeightsView("")
+    if path.suffix != ".npz":
+        return WeightsView("")
+    mark = read_mark(path)
+    if mark is None:
+        return WeightsView("Google's code, as of any .npz", GOOGLE_VIEW)
+    return WeightsView("vitrun's mark in this .npz", mark.get("view") or {})
 
 
 def load_timm_config(tag: str) -> dict[str, Any]:

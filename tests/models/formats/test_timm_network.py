@@ -9,7 +9,7 @@ import torch
 from helpers.networks import compute_logits, make_inputs
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
-from vitrun.models.export import export_model
+from vitrun.models.export import Description, export_model
 
 VIT = {"img_size": 32, "depth": 2, "embed_dim": 48, "num_heads": 3}
 SWIN = {"img_size": 32, "window_size": 4, "patch_size": 2, "depths": (1, 1), "embed_dim": 12, "num_heads": (1, 2)}
@@ -48,7 +48,7 @@ def test_a_folder_of_timm_has_the_logits_names_and_options_of_timm(tmp_path, nam
     models.save_model(tmp_path / "again.safetensors", loaded.network, loaded.model, 3, 32, loaded.names)
     again = models.load(tmp_path / "again.safetensors")
     assert torch.equal(compute_logits(again.network, make_inputs()), compute_logits(loaded.network, make_inputs()))
-    export_model(loaded.network, 32, "timm", tmp_path / "exported", "", loaded.names)
+    export_model(loaded.network, 32, "timm", tmp_path / "exported", "", Description(loaded.names))
     exported = timm.create_model(f"local-dir:{tmp_path / 'exported'}", pretrained=True)
     torch.testing.assert_close(
         compute_logits(exported, (make_inputs() / 2 + 0.5 - mean) / std), expected, rtol=1e-5, atol=1e-5

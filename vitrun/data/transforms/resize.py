@@ -108,7 +108,7 @@ def resample_one(image: Tensor, region: Regions, res: int, antialias: bool, meth
     else:
         cut = cut.contiguous(memory_format=torch.channels_last)  # as decoders lay out pixels: torch is slow on planes
         out = functional.interpolate(cut, (height, width), mode=method, antialias=antialias)[0]
-    if top < 0 or left < 0:  # the edge is repeated outside of the frame too
+    if top < 0 or left < 0 or top + res > height or left + res > width:  # the edge is repeated outside of the frame too
         rows = torch.arange(top, top + res).clamp(0, height - 1)
         out = out[:, rows[:, None], torch.arange(left, left + res).clamp(0, width - 1)]
     else:

@@ -79,7 +79,7 @@ class CenterCropView:
             method = f"pil_{method}"
         images = resample(pixels, regions, self.res, out, self.antialias, method)
         color = (torch.tensor(self.fill).view(3, 1, 1) - 127.5) / 127.5
-        for row in np.flatnonzero((frames[:, 2:] < 0).any(1)):
+        for row in np.flatnonzero((frames[:, 2:] < 0).any(1) | (frames[:, :2] < frames[:, 2:] + self.res).any(1)):
             fill_border(images[row], frames[row], color)
         return images
 

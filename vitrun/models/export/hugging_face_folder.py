@@ -7,15 +7,17 @@ from pathlib import Path
 from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
+from vitrun.models.export.view import Description, processor_view
 from vitrun.models.formats import hugging_face
 from vitrun.models.formats.hugging_face_config import ACTIVATIONS
 from vitrun.models.network import Network
 from vitrun.models.tensor_files import JsonObject
 from vitrun.models.vit import ViT
+from vitrun.recipes import View
 from vitrun.recipes import ViT as Row
 
 
-def write_hugging_face(folder: Path, network: Network, names: Sequence[str], res: int) -> None:
+def write_hugging_face(folder: Path, network: Network, description: Description, res: int) -> None:
     """Write ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``.
 
     Raise a UserError if transformers has no such network.
@@ -29,8 +31,11 @@ def write_hugging_face(folder: Path, network: Network, names: Sequence[str], res
     exported = export_tensors(hugging_face.map_tensors(model), tensors)
     prefixed = {name if name.startswith("classifier.") else f"vit.{name}": tensor for name, tensor in exported.items()}
     save_tensors(folder / "model.safetensors", prefixed, {"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(model_config(model, names, res), indent=2), encoding="utf-8")
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor_config(res), indent=2), encoding="utf-8")
+    for file, content in (
+        ("config.json", model_config(model, description.names, res)),
+        ("preprocessor_config.json", preprocessor_config(description.view, res)),
+    ):
+        (folder / file).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def model_config(model: Row, names: Sequence[str], res: int) -> JsonObject:
@@ -56,13 +61,10 @@ def model_config(model: Row, names: Sequence[str], res: int) -> JsonObject:
     }
 
 
-def preprocessor_config(res: int) -> JsonObject:
-    """Return transformers' ``preprocessor_config.json``: images squashed to ``res`` by ``res`` and in [-1, 1]."""
+def preprocessor_config(view: View, res: int) -> JsonObject:
+    """Return transformers' ``preprocessor_config.json``: images as in ``view``, ``res`` by ``res`` and in [-1, 1]."""
     return {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        "size": {"height": res, "width": res},
-        "resample": 2,  # bilinear, as vit_jax/input_pipeline.py
+        **processor_view(view, res),
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

@@ -1,17 +1,19 @@
 """``.npz`` files for google-research/vision_transformer, big_vision and big_transfer."""
 
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from torch import Tensor
 
 from vitrun.errors import UserError
 from vitrun.models.export.portable import export_tensors, with_learned_positions
+from vitrun.models.export.view import Description
 from vitrun.models.formats import jax_bit, jax_vit
 from vitrun.models.formats.mapping import rename
 from vitrun.models.network import Network
 from vitrun.models.resnet import BiT
 from vitrun.models.vit import ViT
+from vitrun.runtime.npz_mark import write_mark
 
 PUBLISHED_RENAMES = (  # flax.linen names -> those of the published files, which every reader of them converts
     (r"^pos_embedding$", "Transformer/posembed_input/pos_embedding"),
@@ -31,13 +33,17 @@ DUMP_RENAMES = (  # big_vision's names -> those of big_transfer's TensorFlow dum
 )
 
 
-def write_npz(path: Path, network: Network, names: Sequence[str], res: int) -> None:
-    """Write the tensors with the names and axes of the published files. Raise a UserError for a network of timm."""
+def write_npz(path: Path, network: Network, description: Description, res: int) -> None:
+    """Write the tensors with the names and axes of the published files, and a mark of vitrun with the view.
+
+    Raise a UserError for a network of timm.
+    """
     import numpy as np
 
     arrays = {name: array.float().cpu().numpy() for name, array in npz_tensors(network).items()}
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub reads them as ``allow_pickle``
+    write_mark(path, {"view": asdict(description.view)})
 
 
 def npz_tensors(network: Network) -> dict[str, Tensor]:

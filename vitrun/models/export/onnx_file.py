@@ -1,18 +1,18 @@
 """ONNX files for batches of any size."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from vitrun.errors import UserError
+from vitrun.models.export.view import Description
 from vitrun.models.load_report import describe_model
 from vitrun.models.network import Network
 
 MAX_BYTES = 2_000_000_000  # protocol buffers are limited to 2 GiB
 
 
-def write_onnx(path: Path, network: Network, names: Sequence[str], res: int) -> None:
+def write_onnx(path: Path, network: Network, description: Description, res: int) -> None:
     """Write the network: ``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes].
 
     Raise a UserError if it is too large for one file, or if the packages for it are missing.

@@ -1,7 +1,6 @@
 """Folders for ``timm.create_model("local-dir:FOLDER", pretrained=True)``."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
+from vitrun.models.export.view import Description, image_statistics, timm_view
 from vitrun.models.formats import timm_names
 from vitrun.models.network import Network
 from vitrun.models.resnet import BiT
@@ -50,18 +50,19 @@ BITS: dict[tuple[tuple[int, ...], float], str] = {  # units of each stage and wi
 }
 
 
-def write_timm(folder: Path, network: Network, names: Sequence[str], res: int) -> None:
+def write_timm(folder: Path, network: Network, description: Description, res: int) -> None:
     """Write ``config.json`` and ``model.safetensors``. Raise a UserError if timm has no such network."""
     if isinstance(network, ViT):
         config, tensors = convert_vit(network, res)
     elif isinstance(network, BiT):
-        config, tensors = convert_bit(network, res)
+        config, tensors = convert_bit(network)
     elif isinstance(network, TimmNetwork):
         config, tensors = convert_timm_network(network, res)
     else:
         raise TypeError(type(network))
-    config["num_classes"] = config["pretrained_cfg"]["num_classes"] = len(names)
-    config["label_names"] = [*names]
+    config["num_classes"] = config["pretrained_cfg"]["num_classes"] = len(description.names)
+    config["pretrained_cfg"] |= timm_view(description, res)
+    config["label_names"] = [*description.names]
     save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
@@ -94,11 +95,11 @@ def convert_vit(network: ViT, res: int) -> ConfigAndTensors:
     first = "patch_embed.proj"
     if model.stem:
         first = f"{timm_names.TRUNK}.stem.conv" if model.resnet else f"{timm_names.TRUNK}.conv"
-    config = timm_config(architecture, options, res, first, "head") | {timm_names.EPSILON_KEY: model.epsilon}
+    config = timm_config(architecture, options, first, "head") | {timm_names.EPSILON_KEY: model.epsilon}
     return config, export_tensors(timm_names.map_vit_tensors(model, True), tensors)
 
 
-def convert_bit(network: BiT, res: int) -> ConfigAndTensors:
+def convert_bit(network: BiT) -> ConfigAndTensors:
     """Convert a BiT, if it is one of the six that timm has."""
     model = network.row
     name = BITS.get((model.blocks, model.width_factor))
@@ -108,7 +109,7 @@ def convert_bit(network: BiT, res: int) -> ConfigAndTensors:
             f"{', '.join(BITS.values())}. Try to=npz."
         )
     tensors = export_tensors(timm_names.map_bit_tensors(model, True), dict(network.state_dict()))
-    return timm_config(name, {}, res, "stem.conv", "head.fc"), tensors
+    return timm_config(name, {}, "stem.conv", "head.fc"), tensors
 
 
 def convert_timm_network(network: TimmNetwork, res: int) -> ConfigAndTensors:
@@ -123,26 +124,20 @@ def convert_timm_network(network: TimmNetwork, res: int) -> ConfigAndTensors:
         name = f"{pretrained.classifier}.{part}"
         tensors[name] = getattr(network.head, part).detach().view(expected[name].shape)
     options = model.options | ({"img_size": res} if pretrained.fixed_input_size else {})
-    config = timm_config(model.name, options, res, pretrained.first_conv, pretrained.classifier)
+    config = timm_config(model.name, options, pretrained.first_conv, pretrained.classifier)
     del config[timm_names.SCALED_KEY]
-    std = 0.5 / network.scale.flatten()
-    mean = 0.5 - network.shift.flatten() * std
-    config["pretrained_cfg"] |= {"mean": mean.tolist(), "std": std.tolist()}
+    config["pretrained_cfg"] |= dict(zip(("mean", "std"), image_statistics(network)))
     return config, {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 
-def timm_config(architecture: str, options: JsonObject, res: int, first: str, classifier: str) -> JsonObject:
-    """Return timm's ``config.json``: images are squashed to ``res`` by ``res`` and in [-1, 1]."""
+def timm_config(architecture: str, options: JsonObject, first: str, classifier: str) -> JsonObject:
+    """Return timm's ``config.json`` for images in [-1, 1], without the view of test images."""
     return {
         "architecture": architecture,
         timm_names.SCALED_KEY: True,
         "model_args": options,
         "pretrained_cfg": {
-            "input_size": [3, res, res],
             "fixed_input_size": "img_size" in options,
-            "interpolation": "bilinear",  # as vit_jax/input_pipeline.py
-            "crop_pct": 1.0,
-            "crop_mode": "squash",
             "mean": [0.5, 0.5, 0.5],
             "std": [0.5, 0.5, 0.5],
             "pool_size": None,

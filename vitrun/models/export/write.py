@@ -1,6 +1,7 @@
 """Write a network in the format of another library, with a model card."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,20 +11,23 @@ from vitrun.models.export.hugging_face_folder import write_hugging_face
 from vitrun.models.export.npz_file import write_npz
 from vitrun.models.export.onnx_file import write_onnx
 from vitrun.models.export.timm_folder import write_timm
+from vitrun.models.export.view import Description
 from vitrun.models.network import Network
 from vitrun.runtime.files import write_atomic, write_text_atomic
 
-Writer = Callable[[Path, Network, Sequence[str], int], None]
+Writer = Callable[[Path, Network, Description, int], None]
 FOLDER_WRITERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face}
 FILE_WRITERS: dict[str, Writer] = {"npz": write_npz, "onnx": write_onnx}
 
 
-def export_model(network: Network, res: int, to: str, path: Path, card: str, names: Sequence[str] = ()) -> None:
+def export_model(
+    network: Network, res: int, to: str, path: Path, card: str, description: Description = Description()
+) -> None:
     """Write ``network``, for images of side ``res``, in the format ``to``: timm, hf, npz or onnx.
 
-    timm and hf make the folder ``path`` with the ``card`` as its README.md; they store the ``names`` of the classes,
-    or numbers if there are none. npz and onnx make the file ``path``, with the card beside it as ``NAME.md``. Raise a
-    UserError if the other library has no such network, or if ``path`` exists.
+    timm and hf make the folder ``path`` with the ``card`` as its README.md; they store the names of the classes, or
+    numbers if there are none, and the view of test images. npz and onnx make the file ``path``, with the card beside it
+    as ``NAME.md``. Raise a UserError if the other library has no such network, or if ``path`` exists.
     """
     writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format", "to")
     path = Path(path)
@@ -31,13 +35,14 @@ def export_model(network: Network, res: int, to: str, path: Path, card: str, nam
         raise UserError(f"an export to={to} is a file, and its name must end in .{to}.", option="path", value=str(path))
     if path.exists():
         raise UserError("it already exists. Choose another path, or delete it.", option="path", value=str(path))
-    names = names or [str(number) for number in range(network.head.out_features)]
+    if not description.names:
+        description = replace(description, names=[str(number) for number in range(network.head.out_features)])
 
     def write(partial: Path) -> None:
         if to in FOLDER_WRITERS:
             partial.mkdir()
             (partial / "README.md").write_text(card, encoding="utf-8")
-        writer(partial, network.eval(), names, res)
+        writer(partial, network.eval(), description, res)
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
