@@ -44,7 +44,7 @@ def describe(recipe: recipes.Export, loaded: models.LoadedModel) -> tuple[Descri
         of_training = find_weights_view(recipe.init, recipe.runs, loaded.res)
     except UserError:  # a view that vitrun lacks
         own = of_training = WeightsView("")
-    options = DEFAULT_VIEW | own.options
+    options: dict[str, Any] = {**DEFAULT_VIEW, **own.options}
     view = recipes.View(**options | {"fill": tuple(options["fill"])})
     crop = of_training.options.get("crop", view.crop)
     source = f"of {own.source}" if own.source else "assumed: the weights do not say"

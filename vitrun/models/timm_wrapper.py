@@ -43,6 +43,13 @@ class TimmNetwork(Network):
         self.shift.copy_((0.5 - center) / deviation)
 
 
+def is_timm_model(name: str) -> bool:
+    """Return whether timm itself has a network of this name, with a tag or without."""
+    import timm
+
+    return bool(timm.is_model(name.partition(".")[0]))
+
+
 def wrap_timm_network(row: Row, classes: int, res: int) -> TimmNetwork:
     """Return timm's network ``row.name``, untrained, for images of side ``res``. Raise a UserError if timm has none."""
     body = create_timm_network(row.name, res, num_classes=0, **row.options)

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,28 @@ def find_weights_view(init: str, runs: Path, res: int | None = None) -> WeightsV
     if path.is_dir():
         return read_folder_view({name: read_json(path / name) for name in CONFIG_FILES}, str(path), res)
     if path.suffix != ".npz":
-        return WeightsView("")
+        return read_checkpoint_view(path, res)
     mark = read_mark(path)
     if mark is None:
         return WeightsView("Google's code, as of any .npz", GOOGLE_VIEW)
     return WeightsView("vitrun's mark in this .npz", mark.get("view") or {})
+
+
+def read_checkpoint_view(path: Path, res: int | None) -> WeightsView:
+    """Return the view of a checkpoint of timm's training, by its arguments; an empty one for any other file."""
+    from vitrun.models.formats import describe_checkpoint
+    from vitrun.models.tensor_files import read_weights
+
+    if not path.is_file() or path.suffix == ".safetensors":
+        return WeightsView("")
+    try:
+        config = describe_checkpoint(read_weights(path))
+    except (UserError, ValueError):  # which loading reports
+        return WeightsView("")
+    if not config:
+        return WeightsView("")
+    view = read_timm_view(config["pretrained_cfg"], str(path), res)
+    return replace(view, source=f"timm's training of {config['architecture']}, by the arguments in the file")
 
 
 def load_timm_config(tag: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Weights in: the layouts of published weights, by the names of their tensors."""
 
 from vitrun.models.formats.registry import recognise
+from vitrun.models.formats.timm_checkpoint import describe_checkpoint
 
-__all__ = ["recognise"]
+__all__ = ["describe_checkpoint", "recognise"]

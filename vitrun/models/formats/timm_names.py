@@ -25,6 +25,7 @@ from vitrun.models.formats.mapping import (
     map_same,
     parse_normalization,
 )
+from vitrun.models.formats.timm_checkpoint import describe_checkpoint, fits, list_assumptions
 from vitrun.models.formats.timm_epsilons import rescale_for_timm, rescale_tokens
 from vitrun.models.formats.timm_network import identify_timm_network
 from vitrun.models.tensor_files import JsonObject, Weights, weights_error
@@ -50,19 +51,27 @@ TIMM_PARTS = {  # the end of a tensor's name -> the part of a ViT that timm has 
     "mlp.fc1_g.weight": "gated MLPs",
     "mlp.w12.weight": "gated MLPs",
 }
+MISFIT_NOTE = "its args name timm's {}, of which these tensors are not: only the tensors are followed"
 POOLS = {"token": "token", "gap": "avg", "map": "map"}  # ``global_pool`` of each head
 
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
     """Return the network in a file; None if its names are not timm's.
 
-    It is vitrun's for a file or an export of vitrun; for any other folder it is timm's, as timm computes it.
+    It is vitrun's for a file or an export of vitrun; for any other folder, and for a checkpoint whose arguments name
+    it, it is timm's, as timm computes it.
     """
     config = weights.metadata.get("config", {})
     if "architecture" in config and SCALED_KEY not in config:
         return identify_timm_network(weights, config)
-    if "patch_embed.proj.weight" in weights and "blocks.0.attn.qkv.weight" in weights:
-        return identify_vit(weights, config)
+    named = {} if config else describe_checkpoint(weights)
+    is_vit = "patch_embed.proj.weight" in weights and "blocks.0.attn.qkv.weight" in weights
+    if named and (not is_vit or fits(weights, named)):
+        source = identify_timm_network(weights, named)
+        return replace(source, notes=[*list_assumptions(weights, named["architecture"]), *source.notes])
+    if is_vit:
+        source = identify_vit(weights, config)
+        return replace(source, notes=[*source.notes, MISFIT_NOTE.format(named["architecture"])]) if named else source
     if {"stem.conv.weight", "stages.0.blocks.0.norm1.weight", "norm.weight"} <= weights.keys():
         return identify_bit(weights, config)
     return None

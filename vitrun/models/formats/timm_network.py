@@ -45,13 +45,12 @@ def identify_timm_network(weights: Weights, config: JsonObject) -> IdentifiedWei
     if refused := sorted(REFUSED_OPTIONS & options.keys()):
         raise weights_error(weights.path, f"its model_args have {', '.join(refused)}, which vitrun cannot follow.")
     res, notes = input_side(weights, options, pretrained), []
-    kept = {name: value for name, value in options.items() if name not in IMPLIED_OPTIONS and value is not None}
-    model = Timm(kind="timm", name=architecture, options=kept)
+    model = Timm(kind="timm", name=architecture, options=own_options(options))
     classifier = classifier_name(weights, pretrained)
     table = weights.shapes.get("pos_embed")
     shapes = body_shapes(weights, model, res)
     if table and shapes.get("pos_embed") not in (None, table) and (side := table_side(table, shapes["pos_embed"], res)):
-        notes.append(f"config.json says images of {res} pixels, the position table {side}: {side} is taken")
+        notes.append(f"its description says images of {res} pixels, the position table {side}: {side} is taken")
         res, shapes = side, body_shapes(weights, model, side)
     if "mean" not in pretrained:
         notes.append("assumed, as config.json does not say: training images in [-1, 1]")
@@ -62,6 +61,11 @@ def identify_timm_network(weights: Weights, config: JsonObject) -> IdentifiedWei
     normalization = parse_normalization(pretrained, "mean", "std") or ([0.5] * 3, [0.5] * 3)
     names = label_names(config, classes)
     return IdentifiedWeights(weights, model, res, classes, mappings, {}, notes, normalization, names, zeros)
+
+
+def own_options(options: JsonObject) -> JsonObject:
+    """Return the options that are those of a row, without what follows from the weights and from ``res``."""
+    return {name: value for name, value in options.items() if name not in IMPLIED_OPTIONS and value is not None}
 
 
 def input_side(weights: Weights, options: JsonObject, pretrained: JsonObject) -> int:

@@ -23,6 +23,11 @@ CONTAINERS = (  # prefixes of other networks, of which no names are known: only 
     "state_dict", "state_dict_ema", "model", "model_state_dict", "model_state", "model_ema", "ema", "ema_state_dict",
     "module", "net", "network", "backbone", "timm_model", "teacher", "student",
 )  # fmt: skip
+STATES = (  # what training programs save beside networks: the state of what else has one
+    "optimizer", "optimizers", "optimizer_state_dict", "optimizer_states", "optim", "scheduler", "lr_scheduler",
+    "lr_schedulers", "scaler", "amp_scaler", "loss_scaler", "grad_scaler", "criterion", "rng_state", "callbacks",
+    "loops",
+)  # fmt: skip
 AVERAGED = {"ema", "averaged", "average", "avg", "swa", "polyak", "teacher", "target", "momentum"}  # parts of a prefix
 PLAIN = {"student", "online", "current"}  # parts of a prefix beside which the other weights are the averaged ones
 CHOICES = "auto, ema, plain, or the name of the weights in the file"
@@ -99,9 +104,10 @@ def find_prefixes(names: dict[str, str]) -> list[str]:
 def find_containers(names: dict[str, str], prefix: str = "") -> list[str]:
     """Return the prefixes of containers, of any depth, in which all tensors are."""
     first = dict.fromkeys(name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix))
-    if not set(first) <= set(CONTAINERS):
+    parts = [part for part in first if prefix or part not in STATES]
+    if not parts or not set(parts) <= set(CONTAINERS):
         return [prefix]
-    return [found for part in first for found in find_containers(names, f"{prefix}{part}.")]
+    return [found for part in parts for found in find_containers(names, f"{prefix}{part}.")]
 
 
 def is_averaged(prefix: str, prefixes: list[str]) -> bool:

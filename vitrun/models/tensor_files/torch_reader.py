@@ -61,7 +61,27 @@ def read_torch(path: Path) -> Weights:
     if not tensors:
         raise weights_error(path, f"it has no tensors, but {format_keys(map(str, content)) or 'nothing'}.")
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    return Weights(path, shapes, lambda name: tensors[name].clone(), {})
+    facts = {key: to_plain(content[key]) for key in ("arch", "args") if key in content}
+    return Weights(path, shapes, lambda name: tensors[name].clone(), {"checkpoint": facts} if facts else {})
+
+
+def to_plain(value: Any, depth: int = 0) -> Any:
+    """Return what training programs save beside tensors as JSON has it: options of a namespace are an object.
+
+    Tensors, and what is deeper than ``MAX_DEPTH``, become None.
+    """
+    if isinstance(value, argparse.Namespace | types.SimpleNamespace):
+        value = vars(value)
+    if isinstance(value, dict | list | tuple):
+        inside = depth < MAX_DEPTH
+        if isinstance(value, dict):
+            return {f"{key}": to_plain(item, depth + 1) for key, item in value.items() if inside}
+        return [to_plain(item, depth + 1) for item in value if inside]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    return str(value) if isinstance(value, pathlib.PurePath) else None
 
 
 def list_tensors(content: dict[Any, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
