@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.runtime import hub_bars
 from vitrun.runtime.console import Screen
 from vitrun.runtime.ranks import read_ranks
 
@@ -184,9 +185,10 @@ def load(
     from vitrun.runs import lookup
 
     folder = Path(init.folder.parent if isinstance(init, Result) else runs)
-    resolved = lookup.resolve_init(format_option("init", init), folder, "export")
-    weights.check_init(resolved, res)
-    loaded = weights.load_init(weights.Source(resolved, folder, init_weights), LOGGER.info, seed, classes, res)
+    with hub_bars.hidden(quiet=True):
+        resolved = lookup.resolve_init(format_option("init", init), folder, "export")
+        weights.check_init(resolved, res)
+        loaded = weights.load_init(weights.Source(resolved, folder, init_weights), LOGGER.info, seed, classes, res)
     loaded.network.eval()
     return loaded
 
@@ -215,9 +217,10 @@ def execute(
     from vitrun.commands import runner
 
     check_lists(command, pairs)
-    recipe = runner.resolve_recipe(command, given)
     try:
-        return recipe, runner.execute_recipe(command, given, recipe, PythonScreen(quiet), dry_run)
+        with hub_bars.hidden(quiet):
+            recipe = runner.resolve_recipe(command, given)
+            return recipe, runner.execute_recipe(command, given, recipe, PythonScreen(quiet), dry_run)
     except Interrupted as interrupt:
         if interrupt.status == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt("stopped; the same call continues from the checkpoint") from None

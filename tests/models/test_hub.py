@@ -47,6 +47,7 @@ def vitrun(hub, tmp_path):
 def test_weights_from_the_hub_are_pinned_cached_and_equal_to_those_of_a_file(hub, vitrun, tmp_path):
     first = vitrun("eval", "init=hf:vit/tiny", *OVERRIDES)
     assert first.returncode == 0, first.stderr
+    assert "%|" not in first.stderr, "no bars of the Hub's client without a terminal"
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"init: hf:vit/tiny@{COMMIT}" in (folder / "recipe.yaml").read_text()
     own = vitrun("eval", f"init={hub[1]}", *OVERRIDES)

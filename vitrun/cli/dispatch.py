@@ -11,7 +11,7 @@ import typer
 
 from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
 from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors, shorten
-from vitrun.runtime import distributed
+from vitrun.runtime import distributed, hub_bars
 from vitrun.runtime.console import Screen, escape_controls
 
 if TYPE_CHECKING:  # an import takes a while, and fails if that of a plug-in does: not before errors are reported
@@ -39,6 +39,7 @@ class Flags(NamedTuple):
 def execute_command(command: str, overrides: list[str], flags: Flags) -> None:
     """Execute ``vitrun COMMAND OVERRIDES FLAGS``; raise typer.Exit with the exit code if it is not 0."""
     prepare_process(command)
+    hub_bars.hide_in_process(flags.quiet or flags.json)
     with exit_code_of_errors(command):
         check_flags(command, flags)
         if not (flags.quiet or flags.json):

@@ -10,6 +10,7 @@ from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.lookup import download_file, find_weights_file, load_saved_recipe
+from vitrun.runtime.config_kinds import check_config
 from vitrun.runtime.npz_mark import read_mark
 
 CONFIG_FILES = ("config.json", "preprocessor_config.json")
@@ -111,7 +112,12 @@ def read_json(path: Path | None) -> dict[str, Any]:
 
 
 def read_folder_view(configs: dict[str, dict[str, Any]], name: str, res: int | None) -> WeightsView:
-    """Return the view of a folder of timm or transformers; an empty one if it describes none."""
+    """Return the view of a folder of timm or transformers; an empty one if it describes none.
+
+    Raise a UserError if a value is of another kind than its key has.
+    """
+    for file in CONFIG_FILES:
+        check_config(name, file, configs[file])
     config, processor = (configs[file] for file in CONFIG_FILES)
     if "architecture" in config:
         return read_timm_view(config.get("pretrained_cfg") or config, name, res)

@@ -85,7 +85,9 @@ def test_a_position_table_of_another_size_than_config_json_says_gives_the_size_o
         ({"model_args": {**VIT, "depth": 3}}, "lack blocks.2"),
         ({"label_names": ["dog", "cat"]}, "2 label_names"),
         ({"pretrained_cfg": {"mean": [0.5]}}, "mean .0.5. and std"),
-        ({"pretrained_cfg": {"input_size": 32}}, "another kind than expected"),
+        ({"pretrained_cfg": {"input_size": 32}}, "input_size=32, which must be a list of three whole numbers"),
+        ({"pretrained_cfg": [1]}, "pretrained_cfg=.1., which must be an object"),
+        ({"architecture": 3}, "architecture=3, which must be text"),
         ({"pretrained_cfg": {"classifier": ["head", "head_dist"]}}, "head and head_dist"),
     ],
 )

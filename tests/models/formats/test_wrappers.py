@@ -158,3 +158,27 @@ def test_a_tensor_that_is_not_finite_is_named_with_exit_code_5(tmp_path, value):
     with pytest.raises(UserError, match=r"blocks\.3\.mlp\.fc1\.weight") as error:
         models.load(tmp_path / "w.pt")
     assert error.value.status == ExitCode.NUMERICS
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (
+            ["visual.class_embedding", "visual.conv1.weight", "logit_scale", "token_embedding.weight"],
+            "a CLIP of two towers",
+        ),
+        (["vision_model.embeddings.class_embedding", "text_model.embeddings.x", "logit_scale"], "a CLIP of two towers"),
+        (["class_embedding", "transformer.resblocks.0.ln_1.weight"], "the image tower of a CLIP"),
+        (["backbone.conv1.weight", "roi_heads.box.weight"], "a detector"),
+        (
+            ["class_token", "conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_0.ln_1.weight"],
+            "by its names of torchvision: it lacks the tensor",
+        ),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "state_dict.module."])
+def test_a_network_of_another_kind_is_named(tmp_path, names, reason, prefix):
+    torch.save({f"{prefix}{name}": torch.ones(4, 3, 2, 2) for name in names}, tmp_path / "w.pt")
+    with pytest.raises(UserError, match=reason) as error:
+        models.load(tmp_path / "w.pt")
+    assert "init=timm" not in str(error.value) and len(str(error.value).replace(str(tmp_path), "")) < 400

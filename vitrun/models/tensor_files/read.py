@@ -18,6 +18,7 @@ from vitrun.models.tensor_files.tensors import (
     weights_error,
 )
 from vitrun.models.tensor_files.torch_reader import read_torch
+from vitrun.runtime.config_kinds import check_config
 from vitrun.runtime.weights_folder import CONFIG_FILE, DESCRIPTIONS, WEIGHTS_FILES, FolderFiles, list_weights_files
 
 START_BYTES = 512  # of a file, by which its format is known
@@ -114,7 +115,7 @@ def read_folder(path: Path) -> Weights:
         what = f"{CONFIG_FILE} and {' or '.join(WEIGHTS_FILES)} (or the parts of one and their index)"
         raise weights_error(path, f"a folder of weights has {what}; this one has {found}.")
     weights = read_parts(path, files) if files.part_of else read_file(files.parts[0])
-    weights.metadata |= {key: read_config_json(path / f) for key, f in DESCRIPTIONS.items() if (path / f).is_file()}
+    weights.metadata |= {key: read_config_json(path, f) for key, f in DESCRIPTIONS.items() if (path / f).is_file()}
     return weights
 
 
@@ -129,9 +130,14 @@ def read_parts(path: Path, files: FolderFiles) -> Weights:
     return Weights(path, shapes, lambda name: parts[files.part_of[name]][name], metadata)
 
 
-def read_config_json(path: Path) -> JsonObject:
-    """Return the object in a JSON file. Raise a UserError if the file contains none."""
+def read_config_json(folder: Path, file: str) -> JsonObject:
+    """Return the object in a JSON file of a folder, without the keys that are null.
+
+    Raise a UserError if the file contains none, or if a value is of another kind than its key has.
+    """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        config = dict(json.loads((folder / file).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise weights_error(path, f"this is not a JSON object: {error}.") from None
+        raise weights_error(folder / file, f"this is not a JSON object: {error}.") from None
+    check_config(folder, file, config)
+    return {key: value for key, value in config.items() if value is not None}
