@@ -36,7 +36,7 @@ def compose_config(command: str, overrides: Sequence[str], weights: str | None =
         if name in tree and any(key in DURATIONS for key in pairs) and name not in pairs:
             tree[name] = None
     for group in ROW_GROUPS:
-        if group in pairs:
+        if group in pairs and f"{group}.name" not in pairs:
             tables.check_row_name(tables.group_folder(group), pairs[group], tree[group])
     return tree
 
@@ -106,9 +106,18 @@ def check_keys(command: str, pairs: dict[str, str]) -> None:
         if key not in known:
             raise UserError(f"Unknown option {key!r}. {suggest(key, [*known, recipe_file.KEY])}", option=key)
         named = name == "name" and group in ROW_GROUPS and known.get(f"{group}.kind") != "timm"
-        if (name in DISCRIMINATORS or named) and pairs[key] != str(known[key]):
+        if named and known[key] in tables.UNNAMED_ROWS:
+            check_own_name(key, pairs[key], str(known[key]))
+        elif (name in DISCRIMINATORS or named) and pairs[key] != str(known[key]):
             why = f"comes with the choice of {group}=NAME, here {known[key]}: choose another of these."
             raise UserError(why, option=key, value=pairs[key])
+
+
+def check_own_name(key: str, name: str, row: str) -> None:
+    """Raise a UserError if an own data set is called like another one, or by nothing."""
+    if name in ("", "null") or name != row and name in tables.list_group_files("data"):
+        why = "is no name for a set of your own" if name in ("", "null") else "is another data set"
+        raise UserError(f"{why}: choose a name that `vitrun data` does not list.", option=key, value=name)
 
 
 def explain_other_choice(command: str, key: str, chosen: str | None) -> str:

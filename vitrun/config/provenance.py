@@ -1,7 +1,7 @@
 """Source of each option's value, and the options that differ from the recipe that the overrides name."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vitrun.config import compose, protocols, recipe_file
@@ -30,7 +30,7 @@ IMPLIED_SOURCES = {  # of options that neither a file nor an override sets
     "against": "data, whose test part it is",
 }
 NAMING_GROUPS = ("protocol", "model", "data")  # the choices that name a recipe; other overrides may differ from it
-IGNORED_OPTIONS = ("seed", "init", "init_weights", "data.path", "data.root")  # no recipe sets these
+IGNORED_OPTIONS = ("seed", "init", "init_weights", "data.path", "data.root", "data.name")  # no recipe sets these
 
 
 def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str:
@@ -38,10 +38,16 @@ def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str
     own, tree = select_init_data_overrides(command, overrides), trees.to_plain_tree(recipe)
     others = [override for override in overrides if override not in own]
     sources = trace_sources(command, others, lookup.model_row_of(recipe))
+    named = [group for group in ("data", "against") if tree.get(group) and is_named_by_place(tree[group])]
+    sources |= {
+        f"{group}.name": f"named after {group}.path or hub"
+        for group in named
+        if sources.get(f"{group}.name") != COMMAND_LINE
+    }
     sources |= {override.partition("=")[0]: COMMAND_LINE for override in own}
     groups = tables.list_groups(command)
     rows = [
-        (group, *(sources[group] if group in sources else (tree[group]["name"], IMPLIED_SOURCES[group])))
+        (group, *(sources[group] if group in sources else (tables.find_data_row(tree[group]), IMPLIED_SOURCES[group])))
         for group in groups
         if tree[group] is not None
     ]
@@ -52,6 +58,11 @@ def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str
     ]
     lines = [f"{shlex.quote(f'{key}={value}').ljust(48)}  # {source}" for key, value, source in rows]
     return "\n".join([*lines, *describe_cost(recipe)])
+
+
+def is_named_by_place(data: Mapping[str, Any]) -> bool:
+    """Return whether an own data set has another name than its row of ``conf/data``, by default that of its folder."""
+    return data["name"] != tables.find_data_row(data)
 
 
 def describe_cost(recipe: Recipe) -> list[str]:

@@ -1,6 +1,7 @@
 """Turn overrides into a recipe that can start: resolve ``init``, check that data and device exist."""
 
 import os
+import re
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from vitrun import errors
 from vitrun.config import compose, data_args, own_files, provenance, validate
 from vitrun.config.expand import expand_search, expand_suite
 from vitrun.errors import ExitCode, UserError
-from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, is_url, tables, trees
-from vitrun.runs import exclude, lookup
+from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, tables, trees
+from vitrun.runs import content, exclude, lookup
 from vitrun.runs.weights_view import WeightsView, find_weights_view
 from vitrun.runtime.environment import why_no_gpu
 
@@ -21,6 +22,7 @@ DEFAULT_VIEW = {  # of weights whose view is unknown
     "interpolation": "bilinear",
     "fill": [128, 128, 128],
 }
+MAX_NAME = 40  # letters of the name of an own set
 PATH_OPTIONS = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
 
@@ -30,6 +32,7 @@ def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> 
     Args:
         running: Whether the recipe is to run; one that is only shown may leave open where the images are.
     """
+    content.fingerprint_path.cache_clear()  # files may have changed since the last recipe of this process
     try:
         return resolve_tree(command, overrides, running)
     except UserError as error:
@@ -55,6 +58,8 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
         tree["data"] = data_args.select_dataset(overrides, tree)
     for group in ("data", "against"):
         resolve_paths(f"{group}.", tree.get(group) or {})
+        if command != "data":
+            name_own_set(tree.get(group) or {})
     if command == "models":
         check_model_filter(tree["only"])
     if tree.get("device") == "cuda" and (why := why_no_gpu()):
@@ -87,12 +92,38 @@ def resolve_init(
     if "data" in groups and tree.get("data") is None:
         if source is None:
             raise UserError("names no data set: add data=NAME.", option="init", value=init)
-        tree["data"] = source["data"]
-        if init_data:
-            changed = compose.compose_config(command, [*overrides, f"data={source['data']['name']}"])["data"]
-            keys = (override[5:].partition("=")[0] for override in init_data)
-            tree["data"] |= {key: changed[key] for key in keys}
+        tree["data"] = change_init_data(command, overrides, init_data, source)
     return tree
+
+
+def change_init_data(
+    command: str, overrides: list[str], init_data: list[str], source: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the data set of the run that ``init`` names, with overrides; raise a UserError if it has moved."""
+    data, row = dict(source["data"]), tables.find_data_row(source["data"])
+    keys = [override[5:].partition("=")[0] for override in init_data]
+    if keys:
+        changed = compose.compose_config(command, [*overrides, f"data={row}"])["data"]
+        if "path" in keys and row in tables.UNNAMED_ROWS:  # which may be another set
+            keys.append("name")
+        data |= {key: changed[key] for key in keys}
+    for option, kind, exists in PATH_OPTIONS:
+        place = None if option in keys or content.is_downloaded(data) else data.get(option)
+        if place and not exists(Path(place)):
+            why = f"this {kind}, which the run of init= read, is gone. If it moved, add data.{option}={kind.upper()}."
+            raise UserError(why, ExitCode.DATA, f"data.{option}", place)
+    return data
+
+
+def name_own_set(data: dict[str, Any]) -> None:
+    """Give a set without a name of its own, in place, that of its folder or of its repository on the Hub."""
+    place = data.get("path") or data.get("hub")
+    if data.get("name") not in tables.UNNAMED_ROWS or not place or content.is_downloaded(data):
+        return
+    name = Path(os.path.realpath(data["path"])).name if data.get("path") else place.rpartition("/")[2]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:MAX_NAME]
+    if name and name not in tables.UNNAMED_ROWS:
+        data["name"] = f"{data['name']}-{name}" if name in tables.list_group_files("data") else name
 
 
 def fill_view(tree: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
@@ -176,8 +207,8 @@ def check_probe_data(data: Data) -> None:
 
 def matches_row(name: str, data: Data) -> bool:
     """Return whether a data set is that of ``conf/data/<name>.yaml``, whatever its options."""
-    row = tables.read_row("data", name)
-    return (row["name"], row["source"]) == (data.name, data.source)
+    row, known = tables.read_row("data", name), tables.find_data_row({"name": data.name, "source": data.source})
+    return (row["name"], row["source"]) == (known, data.source)
 
 
 def check_model_filter(only: list[Any]) -> None:
@@ -192,7 +223,7 @@ def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
         if given := data.get(option):
             given = os.path.expanduser(given)
             data[option] = str(Path(given).absolute())
-            downloads = option == "path" and any(is_url(str(data.get(part))) for part in ("train", "test"))
+            downloads = option == "path" and content.is_downloaded(data)
             if not exists(Path(given)) and not downloads:  # the folder of downloads is created
                 source = describe_origin(data["name"], data.get("home"), data.get("hub")) if option == "path" else ""
                 why = f"there is no {kind} {data[option]}.{source}"

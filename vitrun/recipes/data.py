@@ -21,7 +21,7 @@ class Dataset:
 
     group = "data"  # the option that chose this data set, for messages; ``against`` for the second one of dedup
 
-    name: str  # comes with data=NAME
+    name: str  # comes with data=NAME; of a set of your own any name, by default that of its folder
     crop: Crop  # how training images are cropped
     area: tuple[PositiveFloat, PositiveFloat]  # least and largest share of the image in a random crop
     flip: bool  # mirror half of the training images

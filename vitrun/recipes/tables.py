@@ -14,6 +14,8 @@ from vitrun.recipes.trees import format_value
 
 T = TypeVar("T")
 GROUP_FOLDERS = {"against": "data"}  # groups whose files lie elsewhere than in the folder of their name
+OWN_ROWS = {"files": "folder", "shards": "shards"}  # by source: the row of a data set that no file describes
+UNNAMED_ROWS = ("folder", "parquet", "shards")  # rows of conf/data for any set, whose ``data.name`` may be chosen
 ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
 
 
@@ -182,3 +184,9 @@ def check_own_row(command: str, group: str, name: str) -> None:
 def load_data_row(name: str, **changes: Any) -> recipes.Data:
     """Return the data set that ``conf/data/<name>.yaml`` describes, with some values changed."""
     return check_row(recipes.Data, "data", name, read_row("data", name) | changes)
+
+
+def find_data_row(data: Mapping[str, Any]) -> str:
+    """Return the name of the row of ``conf/data`` of a data set, also if it is an own set with a name of its own."""
+    name = str(data["name"])
+    return name if name in list_group_files("data") else OWN_ROWS.get(data["source"], name)

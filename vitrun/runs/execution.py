@@ -35,10 +35,13 @@ def execute_run(
         run.log(f"{command}: dry run of {run.name}{note}; nothing is written")
         return to_plain(execute(recipe, run))
     if set(distributed.all_gather_object(run.name)) != {run.name}:
-        raise UserError("The ranks start from different weights. Name them, as in init=RUN.", ExitCode.CHECKPOINT)
+        why = "The ranks find different weights or data. Give all hosts the same files; name weights, as in init=RUN."
+        raise UserError(why, ExitCode.CHECKPOINT)
     check_unchanged(run)
     finished = distributed.call_on_rank_zero(lambda: run.result)
     if finished is not None and "missing" not in finished:
+        with suppress(UserError):  # its data may have moved, and its folder may be read-only
+            run.write_recipe()
         run.log(f"{command}: {run.name} is finished; this is its result (delete {run.folder} to run it again)")
         return finished
     resuming = finished is not None or distributed.call_on_rank_zero(lambda: run.can_resume)

@@ -3,23 +3,37 @@
 import hashlib
 import json
 import re
+from pathlib import Path
 from typing import Any
 
-from vitrun.recipes import Dedup, Pretrain, RunnableRecipe, trees
+from vitrun.recipes import RECIPE_FILE, Dedup, Pretrain, RunnableRecipe, trees
+from vitrun.runs.content import drop_places, identify_content
 from vitrun.runs.lookup import model_name_of
 
 NAME_DIGITS = 8  # hex digits
 
 
 def run_name(command: str, recipe: RunnableRecipe) -> str:
-    """Return a run's name: command, model (or test set), data, and a hash of every option that is computed."""
-    text = serialize_computed_options(trees.to_plain_tree(recipe), recipe)
+    """Return a run's name: command, model (or test set), data, and a hash of every option and content that it is of.
+
+    A run whose data or weights have moved since has the name that it was given there.
+    """
+    tree = trees.to_plain_tree(recipe)
+    text = serialize_computed_options(tree, recipe)
+    if content := identify_content(tree):
+        text += json.dumps(content, sort_keys=True)
     digits = hashlib.sha256(text.encode()).hexdigest()[:NAME_DIGITS]
     if isinstance(recipe, Dedup):
         first = recipe.against.name
     else:
         first = recipe.model.name if isinstance(recipe, Pretrain) else model_name_of(recipe.init, recipe.runs)
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{command}-{first}-{recipe.data.name}-{digits}")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{command}-{first}-{recipe.data.name}-{digits}")
+    return name if (recipe.runs / name).exists() else find_same_run(command, digits, recipe.runs) or name
+
+
+def find_same_run(command: str, digits: str, runs: Path) -> str | None:
+    """Return the name of the run with the same hash, whatever its data and weights were called; None if not there."""
+    return next((file.parent.name for file in sorted(runs.glob(f"{command}-*-{digits}/{RECIPE_FILE}"))), None)
 
 
 def to_saved_tree(command: str, recipe: RunnableRecipe) -> dict[str, Any]:
@@ -31,6 +45,6 @@ def to_saved_tree(command: str, recipe: RunnableRecipe) -> dict[str, Any]:
 
 
 def serialize_computed_options(tree: dict[str, Any], recipe: RunnableRecipe) -> str:
-    """Return as text the options that change what a recipe computes, without those of how it is executed."""
-    computed = {key: value for key, value in tree.items() if key not in recipe.execution_options}
+    """Return as text the options that change what a recipe computes: not how it is executed, nor where files lie."""
+    computed = {key: value for key, value in drop_places(tree).items() if key not in recipe.execution_options}
     return json.dumps(computed, sort_keys=True)

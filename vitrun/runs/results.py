@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -10,6 +11,7 @@ from vitrun import recipes
 from vitrun.errors import UserError
 from vitrun.papers import names
 from vitrun.recipes import RECIPE_FILE, trees
+from vitrun.runs.content import drop_places
 from vitrun.runs.describe import describe_run
 from vitrun.runs.lookup import load_saved_recipe
 from vitrun.runs.metrics import Metric, read_metrics
@@ -26,6 +28,11 @@ class FinishedRun:
     metrics: dict[str, Metric]
     facts: dict[str, str | None]
     images: dict[str, str]  # fingerprints of the images it was trained and tested on
+
+    @cached_property
+    def computed(self) -> dict[str, Any]:
+        """Return the options without the places where files lie."""
+        return drop_places(self.options)
 
     def label(self, name: str) -> str:
         """Return a fact, a fingerprint, or an option as it is typed; empty if the run has none of that name."""
@@ -85,7 +92,7 @@ def load_finished_run(folder: Path, commands: tuple[str, ...], repeats: bool) ->
     if command not in commands or command == "finetune" and has_no_own_result(options):
         return None
     source = load_saved_recipe(options["init"], runs) if command == "eval" else None
-    if not repeats and source is not None and source["data"] == options["data"]:
+    if not repeats and source is not None and is_same_data(runs / options["init"], source, folder, options):
         return None
     result = load_result(folder) or {}
     metrics = read_metrics(result)
@@ -95,6 +102,12 @@ def load_finished_run(folder: Path, commands: tuple[str, ...], repeats: bool) ->
         options["precision"] = about["computing"]["precision"]
     facts = describe_run(command, options, runs) | {"view_of": (result.get("view") or {}).get("whose")}
     return FinishedRun(folder.name, command, options, metrics, facts, images)
+
+
+def is_same_data(run: Path, options: dict[str, Any], other: Path, other_options: dict[str, Any]) -> bool:
+    """Return whether two runs tested on the same images, wherever they lie, read with the same options."""
+    one, two = (drop_places(some)["data"] for some in (options, other_options))
+    return bool(one == two) and load_about(run).get("test_data") == load_about(other).get("test_data")
 
 
 def has_no_own_result(options: dict[str, Any]) -> bool:
@@ -134,13 +147,14 @@ def find_difference(group: list[FinishedRun], known: list[str]) -> str | None:
 
 
 def list_computed_options(run: FinishedRun) -> list[tuple[str, Any]]:
-    """Return the command, every option that changes what a run computes, and its fingerprints of images."""
+    """Return every option that changes what a run computes, but where files lie, and its fingerprints of images."""
     kind = recipes.RECIPES[run.command]
     ignored = kind.execution_options if issubclass(kind, recipes.RunRecipe) else ()
     if len(run.options.get("l2", ())) == 1:  # else l2 is chosen on images that are in none of the draws
         ignored = (*ignored, "shots")
-    computed = [name for name in trees.iterate_keys(run.options) if name.split(".")[0] not in ignored]
-    return [(name, trees.get_value(run.options, name)) for name in computed] + list(run.images.items())
+    options = run.computed
+    computed = [name for name in trees.iterate_keys(options) if name.split(".")[0] not in ignored]
+    return [(name, trees.get_value(options, name)) for name in computed] + list(run.images.items())
 
 
 def average_seeds(row: tuple[str, ...], column: tuple[str, ...], metric: str, group: list[FinishedRun]) -> Cell:

@@ -60,11 +60,10 @@ class Run:
         """Make the folder, its recipe and its log."""
         if not self.writes:
             return
-        text = yaml.safe_dump(to_saved_tree(self.command, self.recipe), sort_keys=False)
         self.attempt = 1 + sum(1 for _ in self.read_metrics("started"))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.write_file(RECIPE_FILE, lambda partial: partial.write_text(text, encoding="utf-8"))
+            self.write_recipe()
             self.update_about(weights=self.weights_fingerprint)
         except OSError as error:
             raise self.unwritable_error(self.folder, error.strerror) from None
@@ -73,6 +72,13 @@ class Run:
             raise
         self.screen.listeners.append(self.write_log_line)
         self.log_metrics({"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "argv": sys.argv[1:]})
+
+    def write_recipe(self) -> None:
+        """Write ``recipe.yaml`` if it is not there as it is: its data may lie elsewhere now."""
+        text = yaml.safe_dump(to_saved_tree(self.command, self.recipe), sort_keys=False)
+        file = self.folder / RECIPE_FILE
+        if not file.is_file() or file.read_bytes() != text.encode():
+            self.write_file(RECIPE_FILE, lambda partial: partial.write_text(text, encoding="utf-8"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
