@@ -63,8 +63,9 @@ def test_every_test_image_counts_exactly_once_for_any_number_of_ranks(run_comman
         result = json.loads(output)
         assert statuses == [0] * count and result.pop("run").startswith("eval-")
         assert result.pop("metrics").keys() == expected["metrics"].keys()
+        assert result.pop("view") == expected["view"]
         assert result == pytest.approx({name: expected[name] for name in result}, rel=1e-5)
-        assert result.keys() | {"metrics"} == expected.keys()
+        assert result.keys() | {"metrics", "view"} == expected.keys()
     _, output = run_ranks(3, tiny_arguments(*few, "--json"))
     assert json.loads(output)["test_images"] == 2, "fewer images than ranks"
     first, *others = map(pyarrow.parquet.read_table, (tmp_path / "runs").glob("eval-*/preds.parquet"))
