@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import checkpoints
+from vitrun.runs import checkpoints, manifest
 
 CONTENT = bytes(range(256)) * 4
 
 
 def write(folder: Path) -> None:
-    (folder / "model.bin").write_bytes(CONTENT)
+    (folder / "model.safetensors").write_bytes(CONTENT)
     (folder / "state.json").write_text("{}")
 
 
@@ -44,26 +44,78 @@ def flip_bit(file: Path, bit: int = 4001) -> None:
 
 
 def damage(checkpoint: Path, how) -> None:
-    how(checkpoint / "model.bin")
+    how(checkpoint / "model.safetensors")
+
+
+def edit_manifest(file: Path, **values) -> None:
+    """Edit the manifest beside a file by hand."""
+    path = file.with_name("MANIFEST.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def forge_manifest(file: Path, **values) -> None:
+    """Edit the manifest beside a file, and its hash of itself."""
+    content = json.loads(file.with_name("MANIFEST.json").read_text()) | values
+    del content["sha256"]
+    edit_manifest(file, **values, sha256=manifest.hash_content(content))
+
+
+def replace_by_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
 
 
 DAMAGE = [
-    (truncate, "model.bin has 512 bytes, not 1024"),
-    (flip_bit, "the content of model.bin is not what was saved"),
-    (Path.unlink, "model.bin is missing"),
+    (truncate, "model.safetensors has 512 bytes, not 1024"),
+    (flip_bit, "the content of model.safetensors is not what was saved"),
+    (Path.unlink, "model.safetensors is missing"),
     (lambda file: file.with_name("MANIFEST.json").unlink(), "MANIFEST.json cannot be read"),
     (lambda file: truncate(file.with_name("MANIFEST.json")), "MANIFEST.json cannot be read"),
     (lambda file: file.with_name("MANIFEST.json").write_text(""), "MANIFEST.json cannot be read"),
     (lambda file: file.with_name("MANIFEST.json").write_text("[]"), "MANIFEST.json cannot be read"),
-    (lambda file: file.with_name("MANIFEST.json").write_text("{}"), "MANIFEST.json cannot be read"),
+    (lambda file: file.with_name("MANIFEST.json").write_text("{}"), "MANIFEST.json has no valid 'schema'"),
+    (lambda file: file.with_name("MANIFEST.json").write_text("[" * 200_000), "MANIFEST.json cannot be read"),
+    (lambda file: file.with_name("MANIFEST.json").write_text("9" * 5000), "MANIFEST.json cannot be read"),
+    (lambda file: replace_by_pipe(file.with_name("MANIFEST.json")), "MANIFEST.json cannot be read"),
+    (lambda file: edit_manifest(file, files={}), "the content of MANIFEST.json is not what was saved"),
+    (lambda file: edit_manifest(file, recipe="y"), "the content of MANIFEST.json is not what was saved"),
+    (lambda file: forge_manifest(file, files={}), "MANIFEST.json names no files"),
+    (lambda file: forge_manifest(file, files={file.name: 1}), "MANIFEST.json has no valid entry"),
+    (lambda file: forge_manifest(file, step=30), "it is of step 30"),
+    (lambda file: forge_manifest(file, step=True), "MANIFEST.json has no valid 'step'"),
+    (lambda file: file.with_name("ema.safetensors").write_text("unlisted"), "'ema.safetensors' is not in its MANIFEST"),
 ]
-NAMES = ["truncated", "bit", "missing", "no manifest", "half a manifest", "empty", "a list", "no keys"]
+NAMES = [
+    *(
+        "truncated",
+        "bit",
+        "missing",
+        "no manifest",
+        "half a manifest",
+        "empty",
+        "a list",
+        "no keys",
+        "nested",
+        "digits",
+    ),
+    *(
+        "digits",
+        "pipe",
+        "edited files",
+        "edited fact",
+        "no files",
+        "bad entry",
+        "other step",
+        "bad step",
+        "unlisted file",
+    ),
+]
 
 
 def test_a_saved_checkpoint_is_found_complete(folder, warnings):
     newest = checkpoints.find_newest(folder, warnings.append)
     assert newest == folder / "step-00000020" and not warnings
-    assert (newest / "model.bin").read_bytes() == CONTENT
+    assert (newest / "model.safetensors").read_bytes() == CONTENT
     assert json.loads((newest / "MANIFEST.json").read_text())["recipe"] == "x"
 
 
@@ -86,20 +138,44 @@ def test_a_damaged_checkpoint_is_rejected_with_the_reason_and_the_one_before_is_
 def test_every_single_flipped_bit_of_a_file_is_found(folder):
     checkpoint = folder / "step-00000020"
     for bit in range(0, len(CONTENT) * 8, 61):
-        flip_bit(checkpoint / "model.bin", bit)
+        flip_bit(checkpoint / "model.safetensors", bit)
         assert "SHA-256" in checkpoints.find_problem(checkpoint), bit
-        flip_bit(checkpoint / "model.bin", bit)
+        flip_bit(checkpoint / "model.safetensors", bit)
     assert checkpoints.find_problem(checkpoint) is None
 
 
-def test_a_flipped_bit_of_the_manifest_never_passes_as_other_content_or_ends_in_a_traceback(folder):
+def test_a_flipped_bit_of_a_manifest_is_found(folder):
     checkpoint = folder / "step-00000020"
-    files = json.loads((checkpoint / "MANIFEST.json").read_text())["files"]
-    for bit in range(0, (checkpoint / "MANIFEST.json").stat().st_size * 8, 7):
+    for bit in range(0, (checkpoint / "MANIFEST.json").stat().st_size * 8, 13):  # all of them take 20 s
         flip_bit(checkpoint / "MANIFEST.json", bit)
-        if checkpoints.find_problem(checkpoint) is None:
-            assert json.loads((checkpoint / "MANIFEST.json").read_text())["files"] == files
+        assert "MANIFEST.json" in checkpoints.find_problem(checkpoint), bit
         flip_bit(checkpoint / "MANIFEST.json", bit)
+    assert checkpoints.find_problem(checkpoint) is None
+
+
+def test_hidden_files_of_other_programs_do_not_spoil_a_checkpoint(folder, warnings):
+    (folder / "step-00000020" / ".DS_Store").write_bytes(b"x")
+    assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000020" and not warnings
+
+
+def test_what_a_user_puts_beside_checkpoints_is_neither_used_nor_deleted(folder, warnings):
+    mine = [folder / "step-notes", folder / "step-00000020.bak"]
+    for path in mine:
+        path.mkdir()
+        (path / "mine.txt").write_text("x")
+    assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000020" and not warnings
+    checkpoints.save(folder, 30, write, {})
+    checkpoints.keep_only(folder, folder / "step-00000030")
+    assert all((path / "mine.txt").exists() for path in mine)
+
+
+def test_a_damaged_checkpoint_that_cannot_be_moved_is_passed_over_and_saved_anew(folder, warnings):
+    (folder / "quarantine").write_text("a file of the user")
+    damage(folder / "step-00000020", flip_bit)
+    assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000010"
+    assert len(warnings) == 1 and "cannot be moved" in warnings[0]
+    saved = checkpoints.save(folder, 20, write, {})
+    assert checkpoints.find_problem(saved) is None and (folder / "quarantine").is_file()
 
 
 def test_a_run_without_a_sound_checkpoint_is_refused_every_time(folder, warnings):
@@ -114,7 +190,7 @@ def test_a_run_without_a_sound_checkpoint_is_refused_every_time(folder, warnings
 def test_a_half_written_folder_is_removed_and_named(folder, warnings):
     partial = folder / ".tmp-step-00000030-1234"
     partial.mkdir()
-    (partial / "model.bin").write_bytes(CONTENT[:100])
+    (partial / "model.safetensors").write_bytes(CONTENT[:100])
     assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000020"
     assert not partial.exists() and len(warnings) == 1 and partial.name in warnings[0]
 
@@ -150,7 +226,7 @@ def test_a_writer_that_raises_leaves_no_file(folder, warnings, error):
     before = sorted(folder.rglob("*"))
 
     def fail(place: Path) -> None:
-        (place / "model.bin").write_bytes(CONTENT[:10])
+        (place / "model.safetensors").write_bytes(CONTENT[:10])
         raise error
 
     with pytest.raises(type(error)):
@@ -168,8 +244,7 @@ def test_a_step_is_saved_once(folder):
 
 def test_a_checkpoint_of_a_later_vitrun_is_refused_and_not_moved(folder):
     path = folder / "step-00000020" / "MANIFEST.json"
-    manifest = json.loads(path.read_text()) | {"schema": checkpoints.SCHEMA + 1}
-    path.write_text(json.dumps(manifest))
+    forge_manifest(path, schema=manifest.SCHEMA + 1)
     with pytest.raises(UserError, match="is of a later vitrun") as error:
         checkpoints.find_newest(folder, pytest.fail)
     assert error.value.status == ExitCode.CHECKPOINT
@@ -182,7 +257,7 @@ from pathlib import Path
 from vitrun.runs import checkpoints
 
 def write(folder):
-    with open(folder / "model.bin", "wb") as file:
+    with open(folder / "model.safetensors", "wb") as file:
         file.write(b"half")
         file.flush()
         print("writing", flush=True)

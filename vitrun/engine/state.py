@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vitrun import models
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs.checkpoints import EMA_FILE, MODEL_FILE
 from vitrun.runs.run import Run
+from vitrun.runtime.files import parse_json, read_small_text
+
+MOMENTS_FILE = "train_state.safetensors"  # state of the optimizer
+COUNTERS_FILE = "train_state.json"
 
 
 @dataclass
@@ -62,9 +68,9 @@ def save_checkpoint(state: TrainState, loaded: models.LoadedModel, run: Run, fin
                 write_weights(folder / EMA_FILE)
         if tensors:
             contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, folder / "train_state.safetensors")
+            save_file(contiguous, folder / MOMENTS_FILE)
         counters = {"step": state.step, "micro_batch": state.micro_batch}
-        (folder / "train_state.json").write_text(json.dumps(counters), encoding="utf-8")
+        (folder / COUNTERS_FILE).write_text(json.dumps(counters), encoding="utf-8")
 
     # run.computing has the micro-batch of the start, which running out of memory may have halved
     manifest = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}
@@ -83,7 +89,24 @@ def count_bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
-    """Load the content of the folder ``checkpoint`` into ``state``."""
+    """Load the content of the folder ``checkpoint`` into ``state``; raise UserError if it is not of such a state."""
+    try:
+        restore_weights(state, checkpoint)
+        counters = parse_json(read_small_text(checkpoint / COUNTERS_FILE))
+        state.step, state.micro_batch = int(counters["step"]), int(counters["micro_batch"])
+        if (checkpoint / MOMENTS_FILE).exists():  # a run's last checkpoint has none: no step follows
+            restore_moments(state.optimizer, checkpoint / MOMENTS_FILE)
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
+        raise UserError(
+            f"{checkpoint} cannot be loaded, though it is what was saved: {reason}. Move it out of its folder to "
+            "continue from the one before, or delete the folder of the run to start again.",
+            ExitCode.CHECKPOINT,
+        ) from None
+
+
+def restore_weights(state: TrainState, checkpoint: Path) -> None:
+    """Load the weights of a checkpoint, and their average if the state has one."""
     models.restore_weights(state.network, checkpoint / MODEL_FILE)
     if state.ema is not None:
         weights = [p.detach().clone() for p in state.network.parameters()]
@@ -91,12 +114,12 @@ def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
         state.ema = [p.detach().clone() for p in state.network.parameters()]
         for parameter, weight in zip(state.network.parameters(), weights):
             parameter.data.copy_(weight)
-    counters = json.loads((checkpoint / "train_state.json").read_text(encoding="utf-8"))
-    state.step, state.micro_batch = counters["step"], counters["micro_batch"]
-    if (checkpoint / "train_state.safetensors").exists():  # a run's last checkpoint has none: no step follows
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in load_file(checkpoint / "train_state.safetensors").items():
-            number, _, key = name.partition(".")
-            moments.setdefault(int(number), {})[key] = tensor
-        groups = state.optimizer.state_dict()["param_groups"]
-        state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, file: Path) -> None:
+    """Load the state of an optimizer, whose options stay as they are."""
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in load_file(file).items():
+        number, _, key = name.partition(".")
+        moments.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

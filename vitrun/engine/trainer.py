@@ -26,7 +26,7 @@ from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restor
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.recipes import Dataset, Training
 from vitrun.recipes.macs import count_exaflop
-from vitrun.runs.checkpoints import load_manifest
+from vitrun.runs.manifest import load_manifest
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, choose_micro_batch, explain_single_image
@@ -120,7 +120,9 @@ class Trainer:
         if checkpoint is not None:
             before = load_manifest(checkpoint)
             changes = [
-                f"{key} {now}, not {before[key]}" for key, now in self.run.computing.items() if before[key] != now
+                f"{key} {now}, not {before.get(key)}"
+                for key, now in self.run.computing.items()
+                if before.get(key) != now
             ]
             warning = f" with {'; '.join(changes)}: the bits may differ from here on" if changes else ""
             self.run.log(f"Resuming from step {self.state.step} ({checkpoint.name}){warning}")

@@ -1,18 +1,17 @@
 """Checkpoints: written atomically with a manifest of hashes, and read only if every hash agrees."""
 
-import json
 import os
-import shutil
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from vitrun.errors import ExitCode, UserError
-from vitrun.runtime.files import sha256_file, write_atomic, write_text_atomic
+from vitrun.runs.manifest import MANIFEST_FILE, SCHEMA, InvalidManifest, check_files, load_manifest, write_manifest
+from vitrun.runtime.files import remove, write_atomic, write_text_atomic
 
-SCHEMA = 1  # of the manifest; a later vitrun may write a higher one
 KEEP_LAST = 2  # so that a damaged newest one leaves one to fall back to
-MANIFEST_FILE = "MANIFEST.json"  # step, facts, and the size and hash of each file
+CHECKPOINT_NAME = re.compile(r"step-(\d{8,18})")
 QUARANTINE_FOLDER = "quarantine"
 MODEL_FILE = "model.safetensors"
 EMA_FILE = "ema.safetensors"  # exponential moving average of the weights, if the run has one
@@ -23,22 +22,27 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
 
     Raise OSError if it cannot be written; the checkpoints before it are then intact.
     """
-    checkpoint = folder / f"step-{step:08d}"
-    if checkpoint.exists():
+    checkpoint = folder / name_checkpoint(step)
+    if checkpoint.exists() and find_problem(checkpoint) is None:
         return checkpoint
 
     def write_with_manifest(partial: Path) -> None:
+        remove(partial)  # of an earlier process with the same number
         partial.mkdir(parents=True)
         write(partial)
-        files = {f.name: {"sha256": sha256_file(f), "size": f.stat().st_size} for f in sorted(partial.iterdir())}
-        manifest = {"schema": SCHEMA, "step": step, **facts, "files": files}
-        (partial / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        write_manifest(partial, step, facts)
+        remove(checkpoint)  # a damaged one that could not be moved to quarantine
 
     write_atomic(checkpoint, write_with_manifest)
     write_text_atomic(folder / "LATEST", checkpoint.name + "\n")
     for old in list_checkpoints(folder)[:-KEEP_LAST]:
-        shutil.rmtree(old)
+        remove(old)
     return checkpoint
+
+
+def name_checkpoint(step: int) -> str:
+    """Return the name of the folder of a checkpoint."""
+    return f"step-{step:08d}"
 
 
 def keep_only(folder: Path, last: Path) -> None:
@@ -47,12 +51,13 @@ def keep_only(folder: Path, last: Path) -> None:
         raise OSError(problem)
     for old in list_checkpoints(folder):
         if old != last:
-            shutil.rmtree(old)
+            remove(old)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoints in ``folder``, by step."""
-    return sorted(folder.glob("step-*"))
+    """Return the checkpoints in ``folder``, by step; a user's files and folders beside them are none."""
+    found = ((CHECKPOINT_NAME.fullmatch(path.name), path) for path in folder.glob("step-*") if path.is_dir())
+    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
 
 
 def weights_file(checkpoint: Path, plain: bool = False) -> Path:
@@ -61,24 +66,17 @@ def weights_file(checkpoint: Path, plain: bool = False) -> Path:
     return ema if ema.exists() and not plain else checkpoint / MODEL_FILE
 
 
-def load_manifest(checkpoint: Path) -> dict[str, Any]:
-    """Return a checkpoint's manifest; raise OSError or ValueError if it cannot be read."""
-    return json.loads((checkpoint / MANIFEST_FILE).read_text(encoding="utf-8"))
-
-
 def find_problem(checkpoint: Path) -> str | None:
-    """Return what is wrong with a checkpoint; None if every file has its recorded size and hash."""
+    """Return what is wrong with a checkpoint; None if it is what was saved."""
     try:
-        for name, entry in load_manifest(checkpoint)["files"].items():
-            file = checkpoint / name
-            if not file.exists():
-                return f"{name} is missing"
-            if file.stat().st_size != entry["size"]:
-                return f"{name} has {file.stat().st_size} bytes, not {entry['size']}"
-            if sha256_file(file) != entry["sha256"]:
-                return f"the content of {name} is not what was saved (SHA-256 differs)"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"{MANIFEST_FILE} cannot be read ({error.__class__.__name__})"
+        manifest = load_manifest(checkpoint)
+        if checkpoint.name != name_checkpoint(manifest["step"]):
+            return f"it is of step {manifest['step']}, by its {MANIFEST_FILE}"
+        check_files(checkpoint, manifest)
+    except InvalidManifest as error:
+        return str(error)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or type(error).__name__})"
     return None
 
 
@@ -86,9 +84,9 @@ def check_schema(checkpoint: Path) -> None:
     """Raise UserError if a later vitrun wrote the checkpoint, which is sound for that version and stays where it is."""
     try:
         schema = load_manifest(checkpoint)["schema"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except InvalidManifest:
         return  # it is damaged, as find_problem will report
-    if isinstance(schema, int) and schema > SCHEMA:
+    if schema > SCHEMA:
         raise UserError(
             f"{checkpoint} is of a later vitrun (schema {schema}, this one reads {SCHEMA}). Continue with that one.",
             ExitCode.CHECKPOINT,
@@ -103,8 +101,7 @@ def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) ->
     """
     for partial in folder.glob(".tmp-step-*") if tidy else ():
         warn(f"Removed {partial.name}, a checkpoint that was not completed.")
-        shutil.rmtree(partial)
-    quarantine = folder / QUARANTINE_FOLDER
+        remove(partial)
     problems = []
     for checkpoint in reversed(list_checkpoints(folder)):
         check_schema(checkpoint)
@@ -113,13 +110,22 @@ def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) ->
             return checkpoint
         problems.append(f"{checkpoint.name}: {problem}")
         if tidy:
-            warn(f"Rejected {checkpoint.name}: {problem}. Moved it to {QUARANTINE_FOLDER}.")
-            quarantine.mkdir(exist_ok=True)
-            os.replace(checkpoint, quarantine / f"{checkpoint.name}-{os.getpid()}")
-    if problems or any(quarantine.glob("step-*")):
+            warn(f"Rejected {checkpoint.name}: {problem}. {move_to_quarantine(checkpoint)}")
+    if problems or any((folder / QUARANTINE_FOLDER).glob("step-*")):
         reasons = "; ".join(problems) or f"all are in its {QUARANTINE_FOLDER}"
         raise UserError(
             f"No checkpoint in {folder} is sound ({reasons}). Delete the folder of the run to start again.",
             ExitCode.CHECKPOINT,
         )
     return None
+
+
+def move_to_quarantine(checkpoint: Path) -> str:
+    """Move a damaged checkpoint out of the way of the sound ones, if the disk allows it; return what was done."""
+    quarantine = checkpoint.parent / QUARANTINE_FOLDER
+    try:
+        quarantine.mkdir(exist_ok=True)
+        os.replace(checkpoint, quarantine / f"{checkpoint.name}-{os.getpid()}")
+    except OSError as error:  # a file of that name, or a folder without permission
+        return f"It stays, as it cannot be moved to {QUARANTINE_FOLDER} ({error.strerror})."
+    return f"Moved it to {QUARANTINE_FOLDER}."

@@ -11,6 +11,7 @@ from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.papers import names
 from vitrun.recipes import RECIPE_FILE, Dedup, Eval, Export, Fewshot, Finetune, Model, Recipe, tables
 from vitrun.runs import checkpoints
+from vitrun.runs.manifest import load_manifest
 from vitrun.runs.run_files import (
     CHECKPOINTS_FOLDER,
     find_finished_runs,
@@ -275,4 +276,4 @@ def weights_fingerprint(init: str, runs: Path) -> str:
     if pinned := PINNED_FILE.fullmatch(init):
         return pinned[2]
     file = Path(find_weights_file(init, runs))
-    return checkpoints.load_manifest(file.parent)["files"][file.name]["sha256"]
+    return str(load_manifest(file.parent)["files"][file.name]["sha256"])

@@ -1,6 +1,5 @@
 """Files of a run folder, and how they are read."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import yaml
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import RECIPE_FILE
-from vitrun.runtime.files import read_json
+from vitrun.runtime.files import parse_json, read_json
 
 ABOUT_FILE = "about.json"  # code, libraries, machine and fingerprints of the data
 METRICS_FILE = "metrics.jsonl"
@@ -91,8 +90,8 @@ def read_json_lines(path: Path, key: str) -> Iterator[dict[str, Any]]:
     """Yield the lines of a file that are JSON objects with ``key``; none if there is no file."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
         try:
-            values = json.loads(line)
+            values = parse_json(line)
         except ValueError:  # a killed process may leave half a line
             continue
-        if key in values:
+        if isinstance(values, dict) and key in values:
             yield values

@@ -10,6 +10,8 @@ from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 
+MAX_TEXT = 64 * 2**20  # bytes of a recipe, a result or a manifest; a larger file is none
+
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file or folder next to ``path``, then rename it: ``path`` appears whole or stays as it was.
@@ -41,7 +43,7 @@ def move_into_place(partial: Path, path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Delete a file, or a folder with all that is in it; do nothing if there is neither."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -62,10 +64,27 @@ def sync_to_disk(path: Path) -> None:
         os.close(handle)
 
 
+def read_small_text(path: Path) -> str:
+    """Return the text of a regular file; raise ValueError if it is another kind, not UTF-8, or over ``MAX_TEXT``."""
+    if path.exists() and not path.is_file():  # reading a pipe would wait
+        raise ValueError("it is not a regular file")
+    if path.stat().st_size > MAX_TEXT:
+        raise ValueError(f"it has {path.stat().st_size / 1e6:,.0f} MB")
+    return path.read_text(encoding="utf-8")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; raise ValueError if it is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the object in a JSON file, or None if there is no such file; raise UserError if it is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        content = parse_json(read_small_text(path)) if path.is_file() else None
     except ValueError:
         content = ()
     if not isinstance(content, dict | None):
