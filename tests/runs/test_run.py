@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import threading
 from errno import ENOSPC
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +61,7 @@ def test_metrics_that_cannot_be_written_cause_one_warning_and_do_not_end_the_run
     (opened.folder / "metrics.jsonl").mkdir()
     for step in range(3):
         opened.log_metrics({"step": step})
+        opened.write_log_line("a line that can be written")
     assert len(warnings) == 1 and "metrics.jsonl" in warnings[0]
 
 
@@ -86,6 +89,7 @@ def test_a_run_whose_last_step_cannot_be_saved_is_not_finished(run_command, tmp_
         (saved / "model.safetensors").write_bytes(b"what a failing disk gave back")
         return saved
 
+    monkeypatch.setattr(files, "RETRY_SECONDS", (0.01,))
     monkeypatch.setattr(checkpoints, "save", broken)
     with pytest.raises(UserError, match="Cannot save the last step, 6: ") as error:
         run_command("pretrain", *TINY, "save_minutes=0.00001")
@@ -167,3 +171,67 @@ def test_a_resumed_run_logs_what_it_computes_differently_and_uses_a_given_micro_
     assert files.read_json(folder / "about.json")["computing"] | {"threads": 0} == {
         "device": "cpu", "precision": "fp32", "ranks": 1, "threads": 0, "micro_batch": 4
     }  # fmt: skip
+
+
+def move_at_step(monkeypatch, folder: Path, step: int, back: float | None = None) -> None:
+    """Move the folder of a run away when it logs a step; bring it back after ``back`` seconds."""
+    log_metrics = run.Run.log_metrics
+
+    def log(self, values):
+        if values.get("step") == step and self.folder.exists():
+            self.folder.rename(folder)
+            if back is not None:
+                threading.Timer(back, folder.rename, [self.folder]).start()
+        log_metrics(self, values)
+
+    monkeypatch.setattr(run.Run, "log_metrics", log)
+
+
+def test_a_run_whose_folder_vanishes_ends_with_one_sentence_and_continues_once_it_is_back(
+    run_command, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr(files, "RETRY_SECONDS", (0.01,))
+    overrides = [*TINY, "save_minutes=0.00001"]
+    with monkeypatch.context() as patch:
+        move_at_step(patch, tmp_path / "away", 5)
+        with pytest.raises(UserError, match="Cannot save the last step, 6: the folder of the run is gone") as error:
+            run_command("pretrain", *overrides)
+    assert error.value.status == ExitCode.SPACE and not any((tmp_path / "runs").iterdir()), "no half state"
+    assert len(capfd.readouterr().err.splitlines()) <= 3, "one warning for each file, and one for the save"
+    recipe = resolve.resolve_recipe("pretrain", [*overrides, f"runs={tmp_path / 'runs'}"])
+    (tmp_path / "away").rename(recipe.runs / run.run_name("pretrain", recipe))
+    assert run_command("pretrain", *overrides)[1]["steps"] == 6
+
+
+def test_a_folder_that_is_away_for_a_moment_costs_nothing(run_command, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "RETRY_SECONDS", (0.1, 1))
+    move_at_step(monkeypatch, tmp_path / "away", 6, back=0.3)
+    recipe, result = run_command("pretrain", *TINY)
+    assert result["steps"] == 6 and (recipe.runs / run.run_name("pretrain", recipe) / "result.json").exists()
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_started_again(run_command, tmp_path, monkeypatch):
+    overrides = [*TINY, "save_minutes=0.00001"]
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "keep_only", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):  # as if the process ended here
+            run_command("pretrain", *overrides)
+    (folder,) = (tmp_path / "runs").iterdir()
+    (folder / "checkpoints").rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(UserError, match="was saved at step 5, but .* has no checkpoint. Put it back") as error:
+            run_command("pretrain", *overrides)
+        assert error.value.status == ExitCode.CHECKPOINT
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    (tmp_path / "elsewhere").rename(folder / "checkpoints")
+    assert run_command("pretrain", *overrides)[1]["steps"] == 6
+
+
+def test_a_run_that_stopped_before_its_first_checkpoint_says_that_it_starts_again(run_command, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run_command("pretrain", *TINY)
+    run_command("pretrain", *TINY)
+    (log,) = (tmp_path / "runs").glob("*/log.txt")
+    assert "Starting again from step 0: it stopped after step 6, before its first checkpoint" in log.read_text()

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from errno import ENOSPC
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from vitrun.runs.naming import run_name, to_saved_tree
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Progress, Screen
 from vitrun.runtime.environment import describe_environment
-from vitrun.runtime.files import write_atomic
+from vitrun.runtime.files import retry, write_atomic
 from vitrun.runtime.process import hold_lock
 
 MAX_FAILED_SAVES = 3  # in a row, before a run gives up
+GONE = "the folder of the run is gone, deleted or unmounted; bring it back to continue"
 OTHER_FOLDER = "or use another folder: runs=FOLDER"
 
 
@@ -41,7 +43,7 @@ class Run:
         self.checkpoints = self.folder / run_files.CHECKPOINTS_FOLDER
         self.requested_exit: ExitCode | None = None
         self.failed_saves = 0
-        self.log_writable = True  # False once a line could not be written
+        self.unwritable: set[str] = set()  # files to which a line could not be added
         self.attempt = 0
         self.computing: dict[str, Any] = {}  # device, precision, ranks and threads of training
         self.log, self.warn = screen.log, screen.warn
@@ -54,7 +56,7 @@ class Run:
     @property
     def can_resume(self) -> bool:
         """Return whether there is a checkpoint, or a finished part, to continue from."""
-        return any(self.checkpoints.glob("step-*")) or any(self.read_metrics("part"))
+        return any(self.checkpoints.glob("step-*")) or any(map(any, map(self.read_metrics, ("saved", "part"))))
 
     def prepare_folder(self) -> None:
         """Make the folder, its recipe and its log."""
@@ -102,15 +104,14 @@ class Run:
         self.append_line(run_files.METRICS_FILE, json.dumps({"attempt": self.attempt, **values}))
 
     def append_line(self, file: str, line: str) -> None:
-        """Add a line to a file of the run; if that fails, warn once and continue."""
+        """Add a line to a file of the run; if that fails, warn once for each file and continue."""
         if not self.writes:
             return
         try:
             run_files.append_line(self.folder / file, line)
-            self.log_writable = True
         except OSError as error:
-            if self.log_writable:
-                self.log_writable = False
+            if file not in self.unwritable:
+                self.unwritable.add(file)
                 self.warn(f"Cannot write {self.folder / file}: {error.strerror}. The run continues without its lines.")
 
     def read_metrics(self, key: str) -> Iterator[dict[str, Any]]:
@@ -119,6 +120,8 @@ class Run:
 
     def unwritable_error(self, path: Path, reason: object) -> UserError:
         """Return the error for a file or folder of the run that cannot be written."""
+        if self.is_gone:
+            return UserError(f"Cannot write {path}: {GONE}. Run the same command again.", ExitCode.SPACE)
         return UserError(f"Cannot write {path}: {reason}. Make room, {OTHER_FOLDER}", ExitCode.SPACE)
 
     @property
@@ -163,7 +166,24 @@ class Run:
         """Return the newest sound checkpoint, which rank 0 verifies for all ranks; None if there is none."""
         if self.dry:
             return None
-        return distributed.call_on_rank_zero(lambda: checkpoints.find_newest(self.checkpoints, self.warn))
+        return distributed.call_on_rank_zero(self.find_newest_checkpoint)
+
+    def find_newest_checkpoint(self) -> Path | None:
+        """Return the newest sound checkpoint; None if none was saved; raise UserError if all that were saved are gone.
+
+        Log how many steps are lost if the run stopped before it saved one.
+        """
+        newest = checkpoints.find_newest(self.checkpoints, self.warn)
+        saved, done = (max((line[key] for line in self.read_metrics(key)), default=0) for key in ("saved", "step"))
+        if newest is None and saved:
+            raise UserError(
+                f"{self.name} was saved at step {saved}, but {self.checkpoints} has no checkpoint. Put it back to "
+                f"continue, or delete {self.folder} to start again.",
+                ExitCode.CHECKPOINT,
+            )
+        if newest is None and done:
+            self.log(f"Starting again from step 0: it stopped after step {done}, before its first checkpoint")
+        return newest
 
     def request_exit(self, status: ExitCode) -> None:
         """Let :meth:`raise_if_interrupted` raise from now on."""
@@ -193,41 +213,52 @@ class Run:
         if not self.writes:
             return True
         started = time.monotonic()
-        try:
+
+        def save() -> None:
             self.checkpoints.mkdir(exist_ok=True)
             free = shutil.disk_usage(self.checkpoints).free
             if free < needed:
-                raise OSError(f"it needs {needed / 1e6:,.1f} MB and the disk has {free / 1e6:,.1f} MB")
+                raise OSError(ENOSPC, f"it needs {needed / 1e6:,.1f} MB and the disk has {free / 1e6:,.1f} MB")
             saved = checkpoints.save(self.checkpoints, step, write, {"recipe": self.name, **facts})
             if final:
                 checkpoints.keep_only(self.checkpoints, saved)
+
+        try:
+            retry(save)
         except Exception as error:  # torch and safetensors report a full disk each in their own class
             self.handle_failed_save(step, error, final)
             return False
         self.failed_saves = 0
+        self.log_metrics({"saved": step})
         self.write_log_line(f"saved step {step} in {time.monotonic() - started:.1f} s")
         return True
 
     def handle_failed_save(self, step: int, error: Exception, final: bool) -> None:
         """Warn of a checkpoint that could not be saved, or raise UserError if the run cannot continue without it."""
         self.failed_saves += 1
+        reason = GONE if self.is_gone else getattr(error, "strerror", None) or error
         if not final and self.failed_saves < MAX_FAILED_SAVES:
-            self.warn(f"Cannot save step {step}: {error}. Training continues; the checkpoint before it is intact.")
+            outcome = "Training continues" if self.requested_exit is None else "The run stops"
+            intact = "" if self.is_gone else "; the checkpoint before it is intact"
+            self.warn(f"Cannot save step {step}: {reason}. {outcome}{intact}.")
             return
         last = "the last step, " if final else ""
         tries = "" if final else f" ({MAX_FAILED_SAVES} times in a row)"
-        raise UserError(
-            f"Cannot save {last}{step}{tries}: {error}. Make room and run the same command again: it continues from "
-            "the newest checkpoint.",
-            ExitCode.SPACE,
-        ) from None
+        again = "Run the same command again"
+        advice = again if self.is_gone else f"Make room. {again}: it continues from the newest checkpoint"
+        raise UserError(f"Cannot save {last}{step}{tries}: {reason}. {advice}.", ExitCode.SPACE) from None
+
+    @property
+    def is_gone(self) -> bool:
+        """Return whether the folder has vanished since the run started."""
+        return self.attempt > 0 and not self.folder.is_dir()
 
     def write_file(self, file: str, write: Callable[[Path], object]) -> None:
         """Write a file of the run with :func:`write_atomic`; raise UserError (exit code 6) if that fails."""
         if not self.writes:
             return
         try:
-            write_atomic(self.folder / file, write)
+            retry(lambda: write_atomic(self.folder / file, write))
         except OSError as error:
             raise self.unwritable_error(self.folder / file, error.strerror or error) from None
 
@@ -242,5 +273,5 @@ class Run:
     def remove_if_unstarted(self) -> None:
         """Remove the folder of a run that failed before it had done anything."""
         is_unstarted = self.attempt == 1 and not self.can_resume and not any(self.read_metrics("step"))
-        if self.writes and is_unstarted and not self.checkpoints.exists():
+        if self.writes and is_unstarted and self.folder.exists() and not self.checkpoints.exists():
             shutil.rmtree(self.folder)

@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 
+RETRY_SECONDS = (0.2, 1.0, 3.0)  # before the second try to write, the third, and the last
 MAX_TEXT = 64 * 2**20  # bytes of a recipe, a result or a manifest; a larger file is none
 
 
@@ -26,6 +29,22 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     except BaseException:
         remove(partial)
         raise
+
+
+def retry(write: Callable[[], object]) -> None:
+    """Call ``write``, and again after each of ``RETRY_SECONDS`` while it raises an OSError other than of a full disk.
+
+    A disk of a network may be away for a moment.
+    """
+    for seconds in RETRY_SECONDS:
+        try:
+            write()
+            return
+        except OSError as error:
+            if error.errno in (ENOSPC, EDQUOT):
+                raise
+            time.sleep(seconds)
+    write()
 
 
 def write_text_atomic(path: Path, text: str) -> None:
