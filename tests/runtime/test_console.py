@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import typer
 
 from helpers.overrides import TINY
+from vitrun.cli import dispatch
 from vitrun.errors import ExitCode
 from vitrun.runtime import files
 from vitrun.runtime.console import Screen, format_json, split_table
@@ -66,3 +68,13 @@ def test_a_wide_table_is_split_into_tables_with_the_first_column():
 def test_control_characters_of_a_name_do_not_reach_the_terminal(capsys):
     Screen().print("ä ± \x1b[31mred\x07\tend\u00a0\n")
     assert capsys.readouterr().out == "ä ± \\x1b[31mred\\x07\tend\u00a0\n\n"
+
+
+def test_a_full_disk_under_standard_error_changes_no_exit_code(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        Screen().warn("this line is lost")
+        with pytest.raises(typer.Exit) as end:
+            dispatch.execute_command("pretrain", ["batch=x"], dispatch.Flags())
+        full.detach()
+    assert end.value.exit_code == ExitCode.COMMAND

@@ -12,7 +12,7 @@ import typer
 from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
 from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors, shorten
 from vitrun.runtime import distributed, hub_bars
-from vitrun.runtime.console import Screen, escape_controls
+from vitrun.runtime.console import Screen, escape_controls, print_error
 
 if TYPE_CHECKING:  # an import takes a while, and fails if that of a plug-in does: not before errors are reported
     from vitrun.recipes import Recipe
@@ -86,7 +86,7 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
     except UserError as error:
         if distributed.rank() in (error.reported_by or (0,)):
             sentence = shorten(f"vitrun {command}: {error}").replace("\n", "\\n")  # one line, whatever a file is called
-            typer.echo(escape_controls(sentence), err=True)
+            print_error(sentence)
         code = error.status
     except Interrupted as error:
         code = error.status
@@ -140,7 +140,7 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
     recipe = runner.resolve_recipe(command, overrides, running=not flags.cfg)
     if flags.cfg:
         if distributed.rank() == 0:
-            typer.echo(provenance.format_config(command, overrides, recipe))
+            typer.echo(escape_controls(provenance.format_config(command, overrides, recipe)))
     else:
         result = execute_recipe(command, overrides, recipe, screen, flags.dry_run)
         print_result(command, overrides, recipe, result, screen, flags)

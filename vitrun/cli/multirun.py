@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from vitrun.recipes import Recipe, own_folder
 from vitrun.runs import run
 from vitrun.runs.jobs import check_all_succeeded, check_status, execute_as_process, run_jobs, tabulate_sweep
 from vitrun.runs.run_files import load_result
-from vitrun.runtime.console import format_json
+from vitrun.runtime.console import format_json, print_error
 from vitrun.runtime.process_pool import run_pool
 from vitrun.runtime.subprocesses import STOP_CODES
 
@@ -49,7 +48,7 @@ def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[
         else:
             results, errors = run_side_by_side(command, jobs, flags, at_once)
     except Interrupted:
-        print_to_stderr(
+        print_error(
             f"Stopped. To continue: vitrun {command} -m {shlex.join([*overrides, *flags, *own_folder.list_flags()])}"
         )
         raise
@@ -68,7 +67,7 @@ def run_in_turn(command: str, jobs: Mapping[str, Combination], flags: list[str])
     def execute(job: Combination) -> dict[str, Any] | None:
         return execute_as_process(command, [*pin_init(job.overrides, job.recipe), *flags], job.folder)
 
-    return run_jobs(jobs, execute, print_to_stderr, print_to_stderr)
+    return run_jobs(jobs, execute, print_error, print_error)
 
 
 def run_side_by_side(command: str, jobs: Mapping[str, Combination], flags: list[str], at_once: int) -> Outcome:
@@ -92,7 +91,7 @@ def run_side_by_side(command: str, jobs: Mapping[str, Combination], flags: list[
             check_status(status, job.folder)
         except UserError as error:
             errors[name] = error
-            print_to_stderr(f"{name} failed: {error}")
+            print_error(f"{name} failed: {error}")
             content: dict[str, Any] = {"error": str(error), "status": status}
         else:
             content = json.loads(output) if as_json else {}
@@ -103,7 +102,7 @@ def run_side_by_side(command: str, jobs: Mapping[str, Combination], flags: list[
     commands = {
         number: [command, *pin_init(jobs[name].overrides, jobs[name].recipe), *flags] for number, name in names.items()
     }
-    stopped = run_pool(commands, at_once, lambda number: print_to_stderr(f"{number} {names[number]}"), on_end, as_json)
+    stopped = run_pool(commands, at_once, lambda number: print_error(f"{number} {names[number]}"), on_end, as_json)
     if stopped is not None or stops:
         raise Interrupted(ExitCode(stopped or stops[0]))
     return results, errors
@@ -164,8 +163,3 @@ def check_distinct(combinations: list[Combination]) -> None:
             )
             what = f"run, {job.folder.name}" if job.folder else "job"
             raise UserError(f"{one} and {two} are the same {what}: remove one of them.")
-
-
-def print_to_stderr(text: str) -> None:
-    """Print a line on standard error; standard output is for the jobs."""
-    print(text, file=sys.stderr, flush=True)

@@ -7,6 +7,8 @@ import yaml
 
 from vitrun.errors import UserError
 from vitrun.recipes import trees
+from vitrun.runtime.files import read_small_text
+from vitrun.runtime.yaml_text import load_yaml
 
 KEY = "recipe"
 
@@ -23,8 +25,8 @@ def read_recipe_file(name: str) -> dict[str, str]:
         way = "It takes the path of a YAML file; protocol=NAME chooses a published recipe."
         raise UserError(f"there is no file {path.absolute()}. {way}", option=KEY, value=name)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = load_yaml(read_small_text(path)) or {}
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"is not YAML: {' '.join(str(error).split())}", option=KEY, value=name) from None
     if not isinstance(tree, dict):
         raise UserError("has no options: write some, as in batch: 512", option=KEY, value=name)

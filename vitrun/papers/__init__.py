@@ -6,10 +6,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import yaml
-
 from vitrun.errors import lookup
 from vitrun.papers import names
+from vitrun.runtime.yaml_text import load_yaml
 
 TABLES_FOLDER = Path(__file__).parent
 
@@ -51,7 +50,7 @@ def find_table_files() -> dict[str, Path]:
 def load_table(name: str) -> PaperTable:
     """Return a table, with the means of VTAB's groups if it has all tasks of one; raise UserError for a wrong name."""
     file = lookup(find_table_files(), name, "published table", "paper")
-    tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    tree = load_yaml(file.read_text(encoding="utf-8"))
     numbers = [number for entry in tree["numbers"] for number in parse_entry(entry, tree)]
     labels = {key: tuple(tree[key]) for key in ("commands", "rows", "columns", "match")}
     return PaperTable(name=name, title=tree["title"], numbers=add_group_means(numbers), **labels)

@@ -17,6 +17,8 @@ import yaml
 import vitrun
 from vitrun.errors import UserError
 from vitrun.recipes import own_folder
+from vitrun.runtime.files import read_small_text
+from vitrun.runtime.yaml_text import TooManyValues, check_yaml, load_yaml
 
 PACKAGE = Path(vitrun.__file__).parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # wheel, else checkout
@@ -96,8 +98,8 @@ def read_config_file(path: str) -> dict[str, Any]:
 def parse_config_file(file: Path) -> dict[str, Any]:
     """Return the content of a YAML file. Raise UserError if it is not YAML with options."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = load_yaml(read_small_text(file)) or {}
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{own_folder.format_path(file)} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{own_folder.format_path(file)} has no options, as in name: mine")
@@ -214,12 +216,23 @@ def hydra_session(folders: tuple[Path, ...]) -> Iterator[None]:
     from omegaconf.errors import OmegaConfBaseException
 
     *own, package = folders
+    check_own_files(tuple(own))
     search_path_plugin().folders = tuple(own)
     try:
         with without_hydra_groups(), initialize_config_dir(str(package), version_base="1.3"):
             yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise CompositionError(str(error)) from None
+
+
+@cache
+def check_own_files(folders: tuple[Path, ...]) -> None:
+    """Raise CompositionError if a file of the user's stands for too many values: Hydra would write out its aliases."""
+    for file in (file for folder in folders for file in folder.rglob("*.yaml") if file.is_file()):
+        try:
+            check_yaml(file.read_text(encoding="utf-8", errors="replace"))
+        except TooManyValues as error:
+            raise CompositionError(f"{own_folder.format_path(file)}: {error}.") from None
 
 
 @cache

@@ -6,7 +6,7 @@ from typing import Any
 
 from vitrun.papers import names
 from vitrun.recipes import DEFAULT_RES
-from vitrun.runs.lookup import load_saved_recipe, model_name_of, pretraining_recipe
+from vitrun.runs.lookup import load_saved_recipe, model_name_of, pretraining_recipe, trace_init
 from vitrun.runs.weights_view import describe_view
 
 FACT_NAMES = (  # what is known of a run besides its options
@@ -81,24 +81,24 @@ def describe_upstream(command: str, init: str | None, runs: Path) -> str:
 
 def list_upstream_data(init: str | None, runs: Path) -> list[str]:
     """Return the data sets that weights were trained on, in order; their file or tag if its name does not show them."""
-    if init is None or init.startswith("random:"):
-        return []
-    source = load_saved_recipe(init, runs)
-    if source is None:
+    stages = []
+    for _, recipe in trace_init(init, runs):
+        stages.append(names.paper_data_name(recipe["data"]))
+        init = recipe.get("init")
+    if init and not init.startswith("random:"):
         known = names.training_data_of(init)
-        return known.split(", ") if known else [Path(init.rpartition("#")[0] or init).name]
-    return [*list_upstream_data(source.get("init"), runs), names.paper_data_name(source["data"])]
+        stages += reversed(known.split(", ")) if known else [Path(init.rpartition("#")[0] or init).name]
+    return stages[::-1]
 
 
 def find_resolution(options: Options, runs: Path) -> str | None:
     """Return the side of the images, of the run or of its weights; None if neither a recipe nor a name gives it."""
-    if options["res"]:
-        return str(options["res"])
-    init = options.get("init") or "random:"
-    if init.startswith("random:"):
+    init = None
+    for recipe in (options, *(recipe for _, recipe in trace_init(options.get("init"), runs))):
+        if recipe["res"]:
+            return str(recipe["res"])
+        init = recipe.get("init")
+    if init is None or init.startswith("random:"):
         return str(DEFAULT_RES)
-    source = load_saved_recipe(init, runs)
-    if source is not None:
-        return find_resolution(source, runs)
     match = re.search(r"[-_](\d{3})(?=[-.@#]|$)", init)
     return match[1] if match else None

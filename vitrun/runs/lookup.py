@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,8 @@ def find_run(init: str, runs: Path) -> str:
         raise UserError(
             f"init={init}: this run is not finished. Run its command again to finish it.", ExitCode.CHECKPOINT
         )
+    for _ in trace_init(folder.name, runs):
+        pass  # raises if one of these runs starts from itself
     return folder.name
 
 
@@ -186,7 +190,10 @@ def has_weights(run: Path) -> bool:
 def load_saved_recipe(init: str, runs: Path) -> dict[str, Any] | None:
     """Return the recipe of the run that a resolved ``init`` names; None if it names no run."""
     folder = runs / init
-    return load_recipe(folder) if (folder / RECIPE_FILE).is_file() else None
+    with suppress(OSError, ValueError):  # a name of 300 letters, or with a character that no path has
+        if (folder / RECIPE_FILE).is_file():
+            return load_recipe(folder)
+    return None
 
 
 def model_name_of(init: str, runs: Path) -> str:
@@ -209,9 +216,30 @@ def pretraining_recipe(init: str, runs: Path) -> tuple[dict[str, Any] | None, st
 
     If the weights do not come from a pretraining run here: None, and the ``init`` of the first run.
     """
-    while (source := load_saved_recipe(init, runs)) is not None and source["command"] != "pretrain":
-        init = source["init"]
-    return source, init
+    for name, recipe in trace_init(init, runs):
+        if recipe["command"] == "pretrain":
+            return recipe, name
+        init = recipe.get("init") or ""
+    return None, init
+
+
+def trace_init(init: str | None, runs: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and recipe of the run of a resolved ``init``, then of the run that it started from, and so on.
+
+    Raise UserError if a run starts from itself, as no run that vitrun wrote does.
+    """
+    seen: list[str] = []
+    while init and (recipe := load_saved_recipe(init, runs)) is not None:
+        if init in seen:
+            chain = " -> ".join([*seen[seen.index(init) :], init][-4:])
+            raise UserError(
+                f"the run {init} starts from itself ({chain}): {RECIPE_FILE} of one of them was edited. Move them out "
+                f"of {runs}.",
+                ExitCode.CHECKPOINT,
+            )
+        seen.append(init)
+        yield init, recipe
+        init = recipe.get("init")
 
 
 def model_row_name(init: str, runs: Path) -> str | None:

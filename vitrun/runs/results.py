@@ -17,6 +17,8 @@ from vitrun.runs.lookup import load_saved_recipe
 from vitrun.runs.metrics import Metric, read_metrics
 from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe, load_result
 
+MAX_NUMBER = 1e18  # of a metric or a count in a result
+
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -79,7 +81,7 @@ def load_finished_runs(
             loaded.append(load_finished_run(folder, commands, repeats))
         except UserError as error:
             warn(f"left out: {folder.name}: {error}")
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             reason = f"{type(error).__name__} {error}"
             warn(f"left out: {folder.name}: its {RECIPE_FILE} is of another vitrun, or written by hand ({reason})")
     return [run for run in loaded if run]
@@ -96,6 +98,7 @@ def load_finished_run(folder: Path, commands: tuple[str, ...], repeats: bool) ->
         return None
     result = load_result(folder) or {}
     metrics = read_metrics(result)
+    check_numbers(metrics)
     about = load_about(folder)
     images = {key: value for key, value in about.items() if key.endswith("_data")}
     if "computing" in about:  # what precision=auto meant there
@@ -108,6 +111,14 @@ def is_same_data(run: Path, options: dict[str, Any], other: Path, other_options:
     """Return whether two runs tested on the same images, wherever they lie, read with the same options."""
     one, two = (drop_places(some)["data"] for some in (options, other_options))
     return bool(one == two) and load_about(run).get("test_data") == load_about(other).get("test_data")
+
+
+def check_numbers(metrics: dict[str, Metric]) -> None:
+    """Raise UserError if a metric, or its deviation, is not a finite number."""
+    for name, metric in metrics.items():
+        for value in (metric.mean, *(value for value in (metric.std, metric.ci95) if value is not None)):
+            if not isinstance(value, int | float) or not abs(value) < MAX_NUMBER:  # NaN is not less either
+                raise UserError(f"its {name} is {str(value)[:20]}, which is not a number that can be compared")
 
 
 def has_no_own_result(options: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Files of a run folder, and how they are read."""
 
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ import yaml
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import RECIPE_FILE
-from vitrun.runtime.files import parse_json, read_json
+from vitrun.runtime.files import parse_json, read_json, read_small_text
+from vitrun.runtime.yaml_text import load_yaml
 
 ABOUT_FILE = "about.json"  # code, libraries, machine and fingerprints of the data
 METRICS_FILE = "metrics.jsonl"
@@ -17,7 +19,6 @@ LOG_FILE = "log.txt"
 RESULT_FILE = "result.json"  # only a finished run has it
 LOCK_FILE = "lock"
 CHECKPOINTS_FOLDER = "checkpoints"
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, if PyYAML was built with it: ten times as fast
 
 
 def find_runs(runs: Path) -> list[Path]:
@@ -39,8 +40,8 @@ def load_recipe(folder: Path) -> dict[str, Any]:
     """
     path = folder / RECIPE_FILE
     try:
-        recipe = yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
-        if not isinstance(recipe, dict) or "command" not in recipe or not isinstance(recipe.get("data"), dict):
+        recipe = load_yaml(read_small_text(path))
+        if not is_recipe(recipe):
             raise ValueError("it is not the recipe of a run")
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
@@ -48,6 +49,15 @@ def load_recipe(folder: Path) -> dict[str, Any]:
             f"{path} is damaged ({reason}). Delete its folder and run again.", ExitCode.CHECKPOINT
         ) from None
     return recipe
+
+
+def is_recipe(content: Any) -> bool:
+    """Return whether the content of a file is a recipe, as far as other runs use it."""
+    if not isinstance(content, dict) or not isinstance(content.get("command"), str):
+        return False
+    rows = [content.get("data"), content.get("model", {"name": ""})]
+    named = all(isinstance(row, dict) and isinstance(row.get("name"), str) for row in rows)
+    return named and isinstance(content.get("init"), str | None)
 
 
 def load_result(folder: Path) -> dict[str, Any] | None:
@@ -65,12 +75,17 @@ def finish_time(folder: Path) -> float:
 def load_result_file(folder: Path) -> dict[str, Any] | None:
     """Return ``result.json``; None if there is none; raise UserError if it is damaged."""
     content = read_json(folder / RESULT_FILE)
-    if content is None or isinstance(content.get("result"), dict) and isinstance(content.get("finished"), float):
+    if content is None or isinstance(content.get("result"), dict) and is_time(content.get("finished")):
         return content
     raise UserError(
         f"{folder / RESULT_FILE} is not a result of vitrun. Delete {folder}, or move it out of {folder.parent}.",
         ExitCode.CHECKPOINT,
     )
+
+
+def is_time(value: Any) -> bool:
+    """Return whether a value is a time in seconds since 1970."""
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def load_about(folder: Path) -> dict[str, Any]:

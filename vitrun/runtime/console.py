@@ -16,13 +16,28 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 T = TypeVar("T")
+REVERSING = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # direction of writing
 BAR_MIN_WIDTH = 110  # characters; a wider terminal has room for a bar beside the numbers
 PROGRESS_LINE_SECONDS = 30  # between two lines of progress without a terminal
 
 
 def escape_controls(text: str) -> str:
-    """Return a text whose control characters, but for line feeds and tabs, are escaped: names of files may have any."""
-    return "".join(c if c.isprintable() or c in "\n\t" or ord(c) >= 160 else repr(c)[1:-1] for c in text)
+    """Return a text whose control characters, but for line feeds and tabs, are escaped: names of files may have any.
+
+    So are those that reverse the direction of writing, by which one name can look like another.
+    """
+    return "".join(repr(c)[1:-1] if is_control(c) else c for c in text)
+
+
+def is_control(c: str) -> bool:
+    """Return whether a character is to be escaped."""
+    return c in REVERSING or not (c.isprintable() or c in "\n\t" or ord(c) >= 160)
+
+
+def print_error(text: str) -> None:
+    """Print a line on standard error; a full disk or a closed terminal under it must not end a run."""
+    with suppress(OSError):
+        print(escape_controls(text), file=sys.stderr, flush=True)
 
 
 class Screen:
@@ -74,8 +89,7 @@ class Screen:
         for listener in self.listeners:
             listener(text)
         if self.enabled:
-            with suppress(OSError):  # its terminal may have been closed
-                print(escape_controls(text), file=sys.stderr, flush=True)
+            print_error(text)
 
     def print_result(self, result: dict[str, Any]) -> None:
         """Print a result as JSON, or one line for each value."""
@@ -137,7 +151,7 @@ class Progress:
     def log(self, text: str) -> None:
         """Print a line above the bar."""
         if self.bar:
-            self.bar.console.print(text, highlight=False, markup=False)
+            self.bar.console.print(escape_controls(text), highlight=False, markup=False)
             for listener in self.screen.listeners:
                 listener(text)
         else:
@@ -151,7 +165,7 @@ def track_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
         yield item
         if distributed.rank() == 0 and time.monotonic() - last_line >= PROGRESS_LINE_SECONDS:
             last_line = time.monotonic()
-            print(f"{number}/{total} {what}", file=sys.stderr, flush=True)
+            print_error(f"{number}/{total} {what}")
 
 
 def format_json(result: Mapping[str, Any], indent: int | None = None) -> str:
@@ -232,13 +246,14 @@ def draw_table(header: list[str], rows: list[list[str]], names: int) -> str:
         return format_table(header, rows)
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
     for number, name in enumerate(header):
         table.add_column(name, justify="left" if number < names else "right", style="cyan" if number < names else None)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console = Console(no_color="NO_COLOR" in os.environ, width=find_width())
     with console.capture() as captured:
         console.print(table)

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -86,7 +87,8 @@ def start_job(name: str, arguments: Sequence[str], at_once: int, collect: bool) 
             if target is None:
                 job.output.append(line)
             else:
-                print(f"{name} {line}", end="", file=target, flush=True)
+                with suppress(OSError):  # a full disk under it; the process waits if nobody reads its lines
+                    print(f"{name} {line}", end="", file=target, flush=True)
 
     for pipe, target in ((process.stdout, None if collect else sys.stdout), (process.stderr, sys.stderr)):
         job.readers.append(threading.Thread(target=read, args=(pipe, target), daemon=True))

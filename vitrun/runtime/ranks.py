@@ -146,7 +146,8 @@ class Patience:
             return False
         if waited > NOTICE_SECONDS and not self.noticed:
             self.noticed = True
-            print(f"Waiting for {what}, up to {self.seconds:g} s.", file=sys.stderr, flush=True)
+            with suppress(OSError):  # a full disk under standard error
+                print(f"Waiting for {what}, up to {self.seconds:g} s.", file=sys.stderr, flush=True)
         time.sleep(POLL_SECONDS)
         return True
 
