@@ -37,7 +37,9 @@ def run_compare(tmp_path, capsys):
 
     def run_compare(*overrides: str, save: str = "table") -> tuple[dict[tuple[str, str], str], str]:
         compare.execute(
-            resolve.resolve_recipe("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / save}", *overrides]),
+            resolve.resolve_recipe(
+                "compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / save}", "force=true", *overrides]
+            ),
             Screen(),
         )
         with open(tmp_path / "table.csv", encoding="utf-8") as file:

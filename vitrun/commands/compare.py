@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from vitrun.recipes import options
 from vitrun.runs import describe, results
 from vitrun.runs.results import Cell
 from vitrun.runtime.console import Screen, find_width, split_table
-from vitrun.runtime.files import write_text_atomic
+from vitrun.runtime.outputs import check_replaceable, write_output
 
 DEFAULT_FIELDS = {"positions": "learned", "positions_at": "stem"}  # of a published number that does not name them
 MAX_NOTES = 5  # notes on runs that are near a published number
@@ -56,7 +57,7 @@ def execute(recipe: recipes.Compare, screen: Screen) -> dict[str, Any]:
         screen.log(f"There is no finished {' or '.join(commands)} run in {recipe.runs} yet.")
     content = describe_tables(pairs, paper)
     if recipe.save is not None:
-        written = write_tables(recipe.save, [header, *body], content)
+        written = write_tables(recipe.save, [header, *body], content, recipe.force)
         screen.log(f"Written to {' and '.join(map(str, written))}")
     return content
 
@@ -205,19 +206,21 @@ def describe_tables(pairs: list[Pair], paper: PaperTable) -> dict[str, Any]:
     }
 
 
-def write_tables(save: Path, rows: list[list[str]], content: dict[str, Any]) -> list[Path]:
+def write_tables(save: Path, rows: list[list[str]], content: dict[str, Any], force: bool = False) -> list[Path]:
     """Write the table as CSV, and its ``content`` as JSON; if ``save`` ends in one of them, that alone.
 
-    Return the files.
+    Return the files. Raise UserError if one exists, unless it is of an earlier table and ``force`` is set.
     """
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     texts = {".csv": text.getvalue(), ".json": json.dumps(content, indent=2, allow_nan=False)}
     own = {save: texts[save.suffix]} if save.suffix in texts else {}
     files = own or {save.with_name(f"{save.name}{suffix}"): one for suffix, one in texts.items()}
+    for file in files:
+        check_replaceable(file, "save", force)
     try:
         for file, one in files.items():
-            write_text_atomic(file, one)
+            write_output(file, partial(Path.write_text, data=one, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(save)) from None
     return list(files)

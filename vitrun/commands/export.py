@@ -9,7 +9,7 @@ from vitrun import models, recipes
 from vitrun.config.resolve import DEFAULT_VIEW
 from vitrun.engine import weights
 from vitrun.errors import UserError
-from vitrun.models.export import Description, export_model, image_statistics, list_losses
+from vitrun.models.export import Description, Target, export_model, image_statistics, list_losses
 from vitrun.runs.lookup import load_saved_recipe, model_name_of
 from vitrun.runs.run_files import load_about, load_result
 from vitrun.runs.weights_view import WeightsView, describe_view, find_weights_view
@@ -30,9 +30,8 @@ def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
     loaded = weights.load_init(weights.Source(recipe.init, recipe.runs, recipe.init_weights), screen.log)
     description, view = describe(recipe, loaded)
     screen.log(f"view of test images: {view}")
-    export_model(
-        loaded.network, loaded.res, recipe.to, path, build_model_card(recipe, loaded.res, code, view), description
-    )
+    card = build_model_card(recipe, loaded.res, code, view)
+    export_model(loaded.network, loaded.res, recipe.to, Target(path, recipe.force), card, description)
     screen.log(f"Written to {path}. Load it with {code}")
     return {"path": str(path), "load": code}
 

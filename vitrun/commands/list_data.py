@@ -25,7 +25,7 @@ def execute(recipe: recipes.ListData, screen: Screen) -> dict[str, Any]:
     if recipe.data is not None:
         if recipe.name == data_args.VTAB:
             root = cast(recipes.Vtab, recipe.data).root
-            return {"tasks": check_originals(Path(root or ""), recipe.save, screen)}
+            return {"tasks": check_originals(Path(root or ""), recipe.save, screen, recipe.force)}
         return {"splits": print_summary(recipe.data, screen)}
     rows, errors = tables.load_rows("data", recipes.Data)
     if recipe.name == data_args.VTAB:

@@ -26,6 +26,7 @@ class Compare:
     values: NonEmpty[str]  # metrics of a result; each has a row of its own
     paper: PublishedTable  # the published table
     save: Path | None  # write NAME.csv and NAME.json, with every number; or one of them; null for no file
+    force: bool  # replace the files that vitrun saved there; nothing else is ever replaced
 
 
 @frozen_dataclass
@@ -43,6 +44,7 @@ class Export:
     init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
     to: Literal["timm", "hf", "npz", "onnx"]  # the library; hf is transformers, npz the JAX code
     path: Path | None  # the file or folder to write; null for the name of the model, in the working folder
+    force: bool  # replace an export that vitrun wrote there; nothing else is ever replaced
     runs: Path  # the folder of all run folders
 
 
@@ -63,3 +65,4 @@ class ListData:
     name: str | None  # the data set to show, vtab for the nineteen of VTAB; null for all. name= may be left out
     data: Data | None  # the options of that data set, to look into its images; null to show its row
     save: Path | None  # write the keys of VTAB-1k's images to this file, as JSON; null for no file
+    force: bool  # replace the file that vitrun saved there; nothing else is ever replaced

@@ -27,7 +27,6 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
         return checkpoint
 
     def write_with_manifest(partial: Path) -> None:
-        remove(partial)  # of an earlier process with the same number
         partial.mkdir(parents=True)
         write(partial)
         write_manifest(partial, step, facts)

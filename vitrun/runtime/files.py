@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -22,13 +23,20 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     The content is on the disk before the new name is. Raises whatever ``write`` raises, and OSError if the disk is
     full; the partial file is then removed.
     """
-    partial = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    partial = name_partial(path)
     try:
         write(partial)
         move_into_place(partial, path)
     except BaseException:
         remove(partial)
         raise
+
+
+def name_partial(path: Path) -> Path:
+    """Return where to write what is to become ``path``: a hidden name beside it that nothing has."""
+    first = f".tmp-{path.name}-{os.getpid()}"
+    names = (first if number == 0 else f"{first}-{number}" for number in itertools.count())
+    return next(free for name in names if not os.path.lexists(free := path.with_name(name)))
 
 
 def retry(write: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ import torch
 from helpers.networks import MODEL_ROWS, build_randomized, make_inputs, tiny_vit_row
 from vitrun import models
 from vitrun.errors import UserError
-from vitrun.models.export import export_model
+from vitrun.models.export import Target, export_model
 
 HYBRID = tiny_vit_row(patch=1, stem=64, resnet=(2, 2, 2, 2))
 STEM = tiny_vit_row(patch=4, stem=64)
@@ -231,5 +231,9 @@ def test_an_existing_path_or_one_of_another_format_is_refused(tmp_path):
     (tmp_path / "it").mkdir()
     with pytest.raises(UserError, match="already exists"):
         export_model(build_randomized(tiny_vit_row()), 32, "timm", tmp_path / "it", "")
+    (tmp_path / "notes.md").write_text("notes of the user")
+    with pytest.raises(UserError, match="notes.md already exists and is not what vitrun wrote"):
+        export_model(build_randomized(tiny_vit_row()), 32, "npz", Target(tmp_path / "notes.npz", force=True), "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["it", "notes.md"]
     with pytest.raises(UserError, match=r"end in \.npz"):
         export_model(build_randomized(tiny_vit_row()), 32, "npz", tmp_path / "it.onnx", "")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError
 
@@ -13,28 +14,44 @@ from vitrun.models.export.onnx_file import write_onnx
 from vitrun.models.export.timm_folder import write_timm
 from vitrun.models.export.view import Description
 from vitrun.models.network import Network
-from vitrun.runtime.files import write_atomic, write_text_atomic
+from vitrun.runtime.outputs import check_replaceable, write_output
 
 Writer = Callable[[Path, Network, Description, int], None]
 FOLDER_WRITERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face}
 FILE_WRITERS: dict[str, Writer] = {"npz": write_npz, "onnx": write_onnx}
 
 
+class Target(NamedTuple):
+    """Where to write an export, and whether it may replace one that vitrun wrote there."""
+
+    path: Path
+    force: bool = False
+
+
 def export_model(
-    network: Network, res: int, to: str, path: Path, card: str, description: Description = Description()
+    network: Network,
+    res: int,
+    to: str,
+    target: Target | Path,
+    card: str,
+    description: Description = Description(),
 ) -> None:
     """Write ``network``, for images of side ``res``, in the format ``to``: timm, hf, npz or onnx.
 
+    ``target`` is the path, and whether an earlier export there may be replaced.
+
     timm and hf make the folder ``path`` with the ``card`` as its README.md; they store the names of the classes, or
     numbers if there are none, and the view of test images. npz and onnx make the file ``path``, with the card beside it
-    as ``NAME.md``. Raise a UserError if the other library has no such network, or if ``path`` exists.
+    as ``NAME.md``. Raise a UserError if the other library has no such network, or if ``path`` exists
+    and is not an export of vitrun to be replaced.
     """
     writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format", "to")
-    path = Path(path)
+    path, force = target if isinstance(target, Target) else (target, False)
     if to in FILE_WRITERS and path.suffix != f".{to}":
         raise UserError(f"an export to={to} is a file, and its name must end in .{to}.", option="path", value=str(path))
-    if path.exists():
-        raise UserError("it already exists. Choose another path, or delete it.", option="path", value=str(path))
+    card_file = path.with_suffix(".md")
+    for file in (path, card_file) if to in FILE_WRITERS else (path,):
+        check_replaceable(file, "path", force)
     if not description.names:
         description = replace(description, names=[str(number) for number in range(network.head.out_features)])
 
@@ -46,9 +63,9 @@ def export_model(
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, write)
+        write_output(path, write)
         if to in FILE_WRITERS:
-            write_text_atomic(path.with_suffix(".md"), card)
+            write_output(card_file, lambda partial: partial.write_text(card, encoding="utf-8"))
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot write there: {reason}.", ExitCode.SPACE, "path", str(path)) from error

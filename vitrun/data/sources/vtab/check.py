@@ -25,7 +25,7 @@ from vitrun.data.tfds_order import tfds_order
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runtime.console import Screen, format_table
-from vitrun.runtime.files import write_text_atomic
+from vitrun.runtime.outputs import check_replaceable, write_output
 
 HEADER = ["task", "group", "original", "images", "order"]
 PartKeys = dict[str, list[str]]  # part -> its keys in order
@@ -61,11 +61,14 @@ class Finding:
     note: str
 
 
-def check_originals(root: Path, save: Path | None, screen: Screen) -> list[dict[str, str]]:
+def check_originals(root: Path, save: Path | None, screen: Screen, force: bool = False) -> list[dict[str, str]]:
     """Print one row per task and a note per original, and write all keys that are known to ``save``, if it is given.
 
-    Return the rows. Raise a UserError if an original is damaged or differs from the published one.
+    Return the rows. Raise a UserError if an original is damaged or differs from the published one, or if ``save``
+    exists, unless it is an earlier file of keys and ``force`` is set.
     """
+    if save is not None:
+        check_replaceable(save, "save", force)
     findings = {builder: examine_original(builder, root / builder) for builder in BUILDERS}
     by_task = {name: findings[task.builder] for name, task in TASKS.items()}
     rows = [[name, task.group, task.builder, by_task[name].images, by_task[name].order] for name, task in TASKS.items()]
@@ -156,6 +159,6 @@ def write_keys(findings: dict[str, Finding], save: Path) -> None:
         for name, finding in findings.items()
     }
     try:
-        write_text_atomic(save, json.dumps(tree, indent=0))
+        write_output(save, lambda partial: partial.write_text(json.dumps(tree, indent=0), encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(save)) from None
