@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from io import TextIOWrapper
 
 import pytest
 import typer
@@ -71,10 +72,9 @@ def test_control_characters_of_a_name_do_not_reach_the_terminal(capsys):
 
 
 def test_a_full_disk_under_standard_error_changes_no_exit_code(monkeypatch):
-    with open("/dev/full", "w") as full:
-        monkeypatch.setattr(sys, "stderr", full)
+    with open("/dev/full", "wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stderr", TextIOWrapper(full, write_through=True))
         Screen().warn("this line is lost")
         with pytest.raises(typer.Exit) as end:
             dispatch.execute_command("pretrain", ["batch=x"], dispatch.Flags())
-        full.detach()
     assert end.value.exit_code == ExitCode.COMMAND

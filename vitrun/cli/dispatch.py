@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
@@ -68,7 +68,8 @@ def prepare_process(command: str) -> None:
     if sys.stdout is None:  # it was closed before the process started
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     for stream in filter(None, (sys.stdout, sys.stderr)):  # a terminal without ± shows another character
-        stream.reconfigure(errors="replace")
+        with suppress(OSError):  # a line that it could not write, on a full disk
+            stream.reconfigure(errors="replace")
 
 
 @contextmanager
