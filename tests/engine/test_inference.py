@@ -8,6 +8,7 @@ from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.engine.inference import Predictions, predict
+from vitrun.errors import ExitCode, UserError
 from vitrun.objectives.labels import LOSSES
 
 
@@ -26,3 +27,12 @@ def test_every_test_image_counts_exactly_once(size):
         network, data.test_batches(test, CenterCropView(32), size), LOSSES["softmax"], CPU, lambda _: None
     )
     assert sorted(predictions.indices) == list(range(37)) and (predictions.labels == test.labels).all()
+
+
+def test_an_output_that_is_not_finite_is_an_error_that_names_the_image():
+    recipe = resolve.resolve_recipe("pretrain", ["data.test_images=8"]).data
+    batches = list(data.test_batches(data.open_split(recipe, "test"), CenterCropView(32), 4))
+    batches[1].images[2] = float("inf")
+    with pytest.raises(UserError, match=f"first of {batches[0].keys[6]}. Try") as error:
+        predict(build_small_vit(120), batches, LOSSES["softmax"], CPU, lambda _: None)
+    assert error.value.status == ExitCode.NUMERICS

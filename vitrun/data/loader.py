@@ -62,6 +62,12 @@ class Batch:
     inputs: tuple[Tensor, ...] = ()
     targets: tuple[Tensor, ...] = ()
     offset: int = 0  # index of the first image in the batch of all ranks
+    keys: Sequence[str] = ()  # the names of all images of the split
+
+    def name_images(self, rows: Sequence[int]) -> str:
+        """Return the names of the images at ``rows``, or their indices in the split if it has no names."""
+        indices = self.indices[list(rows)].tolist()
+        return ", ".join(self.keys[index] if len(self.keys) else str(index) for index in indices)
 
     def micro_batch(self, rows: slice | np.ndarray, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
         """Return the inputs of the network and the targets of the loss for ``rows``, on ``device``."""
@@ -96,7 +102,7 @@ def train_batches(
         views = images[0] if len(images) == 1 else torch.cat(images)
         if (epochs[1:] < epochs[:-1]).any():  # passes over classes of different sizes
             views = views[torch.from_numpy(epochs.argsort(kind="stable").argsort())]
-        yield Batch(views, split.targets(indices), indices, offset=int(positions[0]) - step * batch)
+        yield Batch(views, split.targets(indices), indices, offset=int(positions[0]) - step * batch, keys=split.keys)
 
 
 def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
@@ -110,7 +116,7 @@ def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
     for first in range(start, end, batch):
         indices = np.arange(first, min(first + batch, end))
         images, _ = load_views(split, indices, view.res, lambda pixels, _, out: view(pixels, out), raise_bad_image)
-        yield Batch(images, split.targets(indices), indices)
+        yield Batch(images, split.targets(indices), indices, keys=split.keys)
 
 
 def render_views(view: RandomView, epoch: int, pixels: Pixels, indices: np.ndarray, out: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch
+from vitrun.errors import ExitCode, UserError
 from vitrun.models import Network
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
@@ -72,7 +73,8 @@ def run_inference(
     """Apply ``function(*inputs, *targets)`` to every batch; return its outputs concatenated, and the images' indices.
 
     The network is put into evaluation mode. Every rank gets the outputs of all ranks, in the order of the split.
-    ``tick`` is called with the number of images after each batch.
+    ``tick`` is called with the number of images after each batch. Raise UserError (exit code 5) with the name of the
+    first image for which an output is not finite.
     """
     network.eval()
     parts = []
@@ -86,6 +88,19 @@ def run_inference(
                 return [tensor.cpu().numpy() for tensor in function(*inputs, *targets)]
 
         for piece, outputs in zip(pieces, machine.map(work, pieces, len(pieces))):
+            check_finite(outputs, batch, piece)
             parts.append((*outputs, batch.indices[piece]))
         tick(len(batch.images))
     return distributed.all_gather_arrays([np.concatenate(column) for column in zip(*parts)])
+
+
+def check_finite(outputs: Sequence[np.ndarray], batch: Batch, rows: np.ndarray) -> None:
+    """Raise UserError (exit code 5) if an output of the images at ``rows`` is not finite."""
+    for values in outputs:
+        finite = np.isfinite(values).reshape(len(values), -1).all(1)
+        if not finite.all():
+            raise UserError(
+                f"The network gives {(~finite).sum()} of {len(finite)} images a value that is not finite, first of "
+                f"{batch.name_images([rows[finite.argmin()]])}. Try precision=fp32, or other weights.",
+                ExitCode.NUMERICS,
+            )

@@ -18,6 +18,8 @@ from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 from vitrun.runtime.random import derive_seed
 
+MAX_NAMED = 4  # images that an error names
+
 
 @dataclass(frozen=True)
 class FitOptions:
@@ -141,7 +143,7 @@ def halve_on_oom(state: TrainState) -> Iterator[None]:
 
 def non_finite_error(step: int, loss: float, norm: float, batch: Batch, options: FitOptions) -> UserError:
     """Return the error of a step whose loss or gradient is not finite."""
-    images = ", ".join(map(str, batch.indices[:8].tolist()))
+    images = batch.name_images(range(min(MAX_NAMED, len(batch.indices))))
     clip_hint = "" if options.clip else ", or clip=1"
     return UserError(
         f"Step {step} has loss {loss:.4g} and gradient norm {norm:.4g} at lr {options.lr(step):.3g} "
