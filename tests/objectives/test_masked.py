@@ -15,6 +15,7 @@ from vitrun.config import resolve
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.models import MASKED, UNCHANGED
 from vitrun.models.export.hugging_face_folder import write_hugging_face
+from vitrun.models.export.view import Description
 from vitrun.objectives.masked import MaskedObjective
 from vitrun.objectives.patches import patchify
 from vitrun.objectives.simmim import SimMimObjective
@@ -123,7 +124,7 @@ def test_the_loss_is_the_mean_over_the_corrupted_patches(target):
 def test_the_simmim_loss_equals_that_of_transformers(tmp_path):
     transformers = pytest.importorskip("transformers")
     objective, network = SIMMIM, build_masked_network(192)
-    write_hugging_face(tmp_path, network, [], 16)
+    write_hugging_face(tmp_path, network, Description(), 16)
     facts = json.loads((tmp_path / "config.json").read_text()) | {"encoder_stride": 8}
     theirs = transformers.ViTForMaskedImageModeling(transformers.ViTConfig(**facts)).eval()
     state = load_file(tmp_path / "model.safetensors") | {"vit.embeddings.mask_token": network.mask_token}
