@@ -94,6 +94,25 @@ def test_a_model_of_a_thousand_classes_predicts_among_the_two_hundred(name, run_
     assert result["loss"] == pytest.approx(float(loss), rel=1e-4) and result["images_used"] == 200
 
 
+def test_a_head_with_imagenets_classes_in_another_order_is_matched_by_name(run_command, thousand, tmp_path):
+    chosen = imagenet.read_subset_labels("imagenet_a")
+    root = write_class_folders(tmp_path / "images", [SYNSETS[label] for label in chosen])
+    overrides = ("data=imagenet_a", f"data.path={root}", "data.test_images=200", "precision=fp32")
+    recipe, _ = run_command("eval", f"init={thousand}", *overrides)
+    loaded = models.load(thousand)
+    for part in (loaded.network.head.weight, loaded.network.head.bias):
+        part.data = part.data.flip(0)
+    turned = tmp_path / "turned.safetensors"
+    models.save_model(turned, loaded.network, loaded.model, 1000, 16, SYNSETS[::-1])
+    again, _ = run_command("eval", f"init={turned}", *overrides)
+    assert load_predictions(again)["top5"] == load_predictions(recipe)["top5"]
+    models.save_model(turned, loaded.network, loaded.model, 1000, 16, [f"kind {n}" for n in range(1000)])
+    with pytest.raises(UserError, match="ImageNet's 1,000 classes") as error:
+        run_command("eval", f"init={turned}", *overrides)
+    assert (error.value.status, error.value.option) == (ExitCode.DATA, "match")
+    run_command("eval", f"init={turned}", *overrides, "match=order")
+
+
 def test_a_model_of_other_classes_is_refused(run_command, tmp_path):
     root = write_class_folders(
         tmp_path / "images", [SYNSETS[label] for label in imagenet.read_subset_labels("imagenet_a")]

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from helpers.overrides import TINY
 from vitrun.commands import export
@@ -31,3 +32,22 @@ def test_exports_keep_the_names_of_the_classes(run_command, photographs, tmp_pat
             resolve.resolve_recipe("export", [f"runs={recipe.runs}", f"to={to}", f"path={place}"]), Screen(quiet=True)
         )
         assert json.loads((place / "config.json").read_text())[key] == names
+
+
+def test_an_export_whose_head_and_names_are_turned_round_scores_the_same(run_command, photographs, tmp_path):
+    overrides = ("model=vit_nano8", "data=folder", f"data.path={photographs}", "batch=4", "steps=3", "warmup=1")
+    recipe, _ = run_command("pretrain", *overrides)
+    for to, head, key in (("hf", "classifier", "id2label"), ("timm", "head", "label_names")):
+        place, scores = tmp_path / to, []
+        export.execute(
+            resolve.resolve_recipe("export", [f"runs={recipe.runs}", f"to={to}", f"path={place}"]), Screen(quiet=True)
+        )
+        for _ in range(2):
+            scores.append(run_command("eval", f"init={place}", "data=folder", f"data.path={photographs}")[1])
+            tensors, config = load_file(place / "model.safetensors"), json.loads((place / "config.json").read_text())
+            turned = {f"{head}.{part}": tensors[f"{head}.{part}"].flip(0) for part in ("weight", "bias")}
+            save_file({**tensors, **turned}, place / "model.safetensors", {"format": "pt"})
+            names = {"hf": {"0": "dog", "1": "cat"}, "timm": ["dog", "cat"]}[to]
+            (place / "config.json").write_text(json.dumps(config | {key: names}))
+        assert scores[0]["loss"] == pytest.approx(scores[1]["loss"], rel=1e-5)
+        assert scores[0]["top1"] == scores[1]["top1"]

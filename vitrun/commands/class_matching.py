@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun import data, models, recipes
-from vitrun.data.sources.imagenet import name_by_synset
+from vitrun.data.sources.imagenet import name_by_synset, read_synsets
 from vitrun.data.sources.messages import abbreviate
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.run import Run
@@ -29,7 +29,8 @@ def match_classes(
     if test.imagenet_labels is not None and loaded.classes == data.IMAGENET_CLASSES:
         allowed = len(np.unique(test.imagenet_labels))
         run.log(f"answers: the likeliest of {allowed} of the model's {loaded.classes:,} classes")
-        return ClassSubset(loaded.network, test.imagenet_labels), test
+        positions = find_imagenet(recipe, loaded)
+        return ClassSubset(loaded.network, positions[test.imagenet_labels]), test
     trained, here = name_by_synset(loaded.names), name_by_synset(test.classes)
     if trained == here:
         return loaded.network, test
@@ -39,6 +40,26 @@ def match_classes(
             run.warn(f"classes are matched by order: class 0 is {trained[0]} for {recipe.init}, and {here[0]} here")
         return loaded.network, test
     return loaded.network, match_names(recipe, trained, replace(test, classes=here), run)
+
+
+def find_imagenet(recipe: recipes.Eval, loaded: models.LoadedModel) -> np.ndarray:
+    """Return the position in the model's head of each of ImageNet's classes: [1000].
+
+    Raise UserError (exit code 3) if the head names other classes.
+    """
+    trained, synsets = name_by_synset(loaded.names), read_synsets()
+    if recipe.match == "order" or not trained or data.is_unnamed(trained):
+        return np.arange(len(synsets))
+    positions = data.find_classes(trained, synsets)
+    if (positions < 0).any():
+        raise UserError(
+            f"{recipe.data.name} needs ImageNet's 1,000 classes, but those of {recipe.init} have other names, or the "
+            f"same in another order: {abbreviate(trained, 3)}. match=order takes them for ImageNet's in their order.",
+            ExitCode.DATA,
+            "match",
+            recipe.match,
+        )
+    return positions
 
 
 def can_match_names(trained: tuple[str, ...], test: data.Split) -> bool:
