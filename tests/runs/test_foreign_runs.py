@@ -131,6 +131,14 @@ def test_a_recipe_file_that_stands_for_billions_of_values_is_refused(tmp_path):
         assert error.value.status == ExitCode.COMMAND and len(str(error.value)) < 400
 
 
+def test_a_row_of_ones_own_that_stands_for_billions_of_values_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text(BOMB)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="mine.yaml is refused: it has more than 100,000 values"):
+        resolve.resolve_recipe("pretrain", ["model=mine"])
+
+
 def test_escape_sequences_of_a_run_do_not_reach_the_terminal(tmp_path, good, capfd):
     recipe, result = good
     name = "\x1b]0;title\x07\x1b[31m\u202e"

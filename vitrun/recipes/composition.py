@@ -227,12 +227,12 @@ def hydra_session(folders: tuple[Path, ...]) -> Iterator[None]:
 
 @cache
 def check_own_files(folders: tuple[Path, ...]) -> None:
-    """Raise CompositionError if a file of the user's stands for too many values: Hydra would write out its aliases."""
+    """Raise UserError if a file of the user's stands for too many values: Hydra would write out its aliases."""
     for file in (file for folder in folders for file in folder.rglob("*.yaml") if file.is_file()):
         try:
             check_yaml(file.read_text(encoding="utf-8", errors="replace"))
         except TooManyValues as error:
-            raise CompositionError(f"{own_folder.format_path(file)}: {error}.") from None
+            raise UserError(f"{own_folder.format_path(file)} is refused: {error}.") from None
 
 
 @cache

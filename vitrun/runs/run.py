@@ -242,7 +242,7 @@ class Run:
             intact = "" if self.is_gone else "; the checkpoint before it is intact"
             self.warn(f"Cannot save step {step}: {reason}. {outcome}{intact}.")
             return
-        last = "the last step, " if final else ""
+        last = "the last step, " if final else "step "
         tries = "" if final else f" ({MAX_FAILED_SAVES} times in a row)"
         again = "Run the same command again"
         advice = again if self.is_gone else f"Make room. {again}: it continues from the newest checkpoint"
