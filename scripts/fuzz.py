@@ -1,11 +1,11 @@
-"""Damage folders of images, parquet files, tars and weights, and check how vitrun answers.
+"""Damage images, parquet files, tars, weights, rows of one's own and overrides, and check how vitrun answers.
 
-    python scripts/fuzz.py folders parquet tars weights --cases 500 --seed 0
+    python scripts/fuzz.py folders parquet tars weights rows overrides --cases 500 --seed 0
 
 Each case is a valid input with up to three random damages, given to a command in a fork of this process. A right answer
 is exit code 0, or a documented exit code and one sentence of at most 400 characters that names a file or an option. A
-traceback, another exit code, or no answer within ten seconds is printed with the number of the case; ``--only NUMBER``
-repeats it.
+traceback, another exit code, more than 2 GB, or no answer within ten seconds is printed with the number of the case;
+``--only NUMBER`` repeats it.
 """
 
 import argparse
@@ -15,8 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from helpers.damages import KINDS
-from helpers.fuzz import preload, try_case
+from helpers.fuzz import KINDS, preload, try_case
 
 
 def main(kinds: list[str], seeds: list[int], verbose: bool) -> int:

@@ -34,7 +34,10 @@ LIGHT = ("cli", "api", "config", "recipes", "runs", "papers", "errors")  # rooms
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
 OWNERS = {  # outside package: the folders or modules that may import it
     "typer": ("cli",),
-    "hydra": ("recipes.composition",),  # below config: rows of models and data are read with Hydra too
+    "hydra": (
+        "recipes.composition",
+        "recipes.hydra_source",
+    ),  # below config: rows of models and data are read with Hydra too
     "omegaconf": ("recipes.composition",),
     "timm": ("models",),
     "torchvision": ("data.transforms.randaugment", "models.torchvision_weights"),

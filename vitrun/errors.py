@@ -11,6 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 MAX_PATH = 200  # characters of a path in an error
+MAX_CHOICES = 280  # characters of the list of choices
 MAX_NAMES = 20  # a longer list of choices is shortened
 
 
@@ -108,7 +109,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
         return "There are none to choose from."
     groups = list(dict.fromkeys(k.partition(".")[0] + ".*" * ("." in k) for k in known))
     choices = known if len(known) <= MAX_NAMES else groups
-    if len(choices) > 2 * MAX_NAMES:
+    if len(choices) > 2 * MAX_NAMES or len(", ".join(choices)) > MAX_CHOICES:
         choices = find_close_names(name, known, cutoff=0) + ["..."]
     return f"Choose one of {', '.join(choices)}."
 

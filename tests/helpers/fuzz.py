@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -13,9 +14,13 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from helpers.damages import KINDS
+from helpers import damaged_text, damages
+from helpers.overrides import REQUIRED_OVERRIDES
+
+KINDS = damages.KINDS | damaged_text.KINDS
 
 SECONDS = 10.0
+MEMORY = 2 * 2**30  # bytes that a command may ask for beyond those of this process
 MAX_LENGTH = 400
 ANSWERS = (0, 2, 3, 4, 5, 6)  # exit codes
 
@@ -36,6 +41,7 @@ def run_case(kind: str, seed: int, root: Path) -> None:
     print("command:", *arguments, "\n---", flush=True)
     from vitrun.cli.app import app
 
+    limit_memory()
     try:
         app(arguments, prog_name="vitrun")
     except SystemExit as end:
@@ -44,6 +50,12 @@ def run_case(kind: str, seed: int, root: Path) -> None:
         traceback.print_exc()
         leave(1)
     leave(0)
+
+
+def limit_memory() -> None:
+    """Refuse memory beyond ``MEMORY`` more than this process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
 
 
 def leave(status: int) -> None:
@@ -100,7 +112,8 @@ def judge(status: int | None, output: str) -> str | None:
         return "traceback"
     if status not in ANSWERS:
         return f"exit code {status}"
-    long = [line for line in output.splitlines() if len(line) > MAX_LENGTH]
+    lines = [line for line in output.splitlines() if "  # " not in line]  # without the options of --cfg
+    long = [line for line in lines if len(line) > MAX_LENGTH]
     if long:
         return f"a line of {max(map(len, long))} characters"
     if "\x1b" in output:
@@ -108,7 +121,7 @@ def judge(status: int | None, output: str) -> str | None:
     sentences = re.findall(r"^vitrun \w+: ", output, re.MULTILINE)
     if status and (len(sentences) != 1 or not output.splitlines()[-1].startswith("vitrun ")):
         return f"{len(sentences)} sentences"
-    if status and not re.search(r"/|\w\.\w|\w=", output.splitlines()[-1].partition(": ")[2]):
+    if status and not re.search(r"/|\w\.\w|\w=|Unknown \w|given twice", output.splitlines()[-1].partition(": ")[2]):
         return "neither a file nor an option is named"
     return None
 
@@ -123,7 +136,10 @@ def preload() -> None:
 
     torch.set_num_threads(1)
     timm.create_model("vit_tiny_patch16_224", depth=1)
-    resolve.resolve_recipe("pretrain", ["data=shapes"])
+    for command, overrides in REQUIRED_OVERRIDES.items():  # which reads the files of conf/
+        resolve.resolve_recipe(
+            command, [*overrides, *["data=shapes"] * (command in ("fewshot", "eval"))], running=False
+        )
 
 
 def send_problems(cases: Sequence[tuple[str, int]], pipe: Connection) -> None:

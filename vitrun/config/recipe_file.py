@@ -3,12 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from vitrun.errors import UserError
-from vitrun.recipes import trees
-from vitrun.runtime.files import read_small_text
-from vitrun.runtime.yaml_text import load_yaml
+from vitrun.recipes import trees, yaml_file
 
 KEY = "recipe"
 
@@ -21,15 +17,15 @@ def find_recipe_file(overrides: Sequence[str]) -> str | None:
 def read_recipe_file(name: str) -> dict[str, str]:
     """Return the values of a file as ``{key: value}``, as overrides have them: ``model: vit_b16`` chooses a row."""
     path = Path(name).expanduser()
-    if not path.is_file():
+    if not path.exists():
         way = "It takes the path of a YAML file; protocol=NAME chooses a published recipe."
         raise UserError(f"there is no file {path.absolute()}. {way}", option=KEY, value=name)
+    if not path.is_file():
+        raise UserError("is no file: give the path of a YAML file.", option=KEY, value=name)
     try:
-        tree = load_yaml(read_small_text(path)) or {}
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"is not YAML: {' '.join(str(error).split())}", option=KEY, value=name) from None
-    if not isinstance(tree, dict):
-        raise UserError("has no options: write some, as in batch: 512", option=KEY, value=name)
+        tree = yaml_file.read_options(path)
+    except yaml_file.UnreadableError as error:
+        raise UserError(f"{error}.", option=KEY, value=name) from None
     if "defaults" in tree:
         why = (
             "has a defaults list, which only files of conf/ have: choose by the name of the group, as in model: vit_b16"

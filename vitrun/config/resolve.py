@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun import errors
-from vitrun.config import compose, data_args, own_files, provenance, validate
+from vitrun.config import compose, data_args, own_files, paths, provenance, validate
 from vitrun.config.expand import expand_search, expand_suite
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, tables, trees
@@ -34,7 +34,10 @@ def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> 
     """
     content.fingerprint_path.cache_clear()  # files may have changed since the last recipe of this process
     try:
-        return resolve_tree(command, overrides, running)
+        with paths.refused_paths(overrides):
+            recipe = resolve_tree(command, overrides, running)
+        paths.check_paths(recipe)
+        return recipe
     except UserError as error:
         raise own_files.name_own_file(command, overrides, error) from None
 
@@ -43,7 +46,9 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
     """Return :func:`resolve_recipe`; errors name options, but not the files that set them."""
     init_data = provenance.select_init_data_overrides(command, overrides)
     tree = compose.compose_config(command, [override for override in overrides if override not in init_data])
-    groups, runs = tables.list_groups(command), Path(tree.get("runs") or "")
+    if not isinstance(tree.get("runs", ""), str):
+        raise UserError("must be a path.", option="runs", value=trees.format_value(tree["runs"]))
+    groups, runs = tables.list_groups(command), Path(tree.get("runs", ""))
     if "against" in groups and tree.get("against") is None:
         tree["against"] = dict(tree["data"])
     if tree.get("init") is not None:
@@ -220,7 +225,7 @@ def check_model_filter(only: list[Any]) -> None:
 def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
     """Make the paths of a data set absolute, in place; raise a UserError about the first that does not exist."""
     for option, kind, exists in PATH_OPTIONS:
-        if given := data.get(option):
+        if isinstance(given := data.get(option), str) and given:
             given = os.path.expanduser(given)
             data[option] = str(Path(given).absolute())
             downloads = option == "path" and content.is_downloaded(data)

@@ -7,6 +7,9 @@ from vitrun.errors import UserError, suggest
 from vitrun.recipes import RECIPES, options, trees
 from vitrun.recipes.base import OptionError, describe_value_error, discriminator_of
 
+MAX_VALUES = 1_000  # of a list
+MAX_INTEGER = 2**63 - 1
+
 
 def freeze_recipe(command: str, tree: dict[str, Any]) -> Any:
     """Return the recipe of a command from a plain tree of options; raise a UserError about the first wrong option."""
@@ -14,6 +17,7 @@ def freeze_recipe(command: str, tree: dict[str, Any]) -> Any:
 
     for key in trees.iterate_keys(tree):  # pydantic would read true as 1
         value = trees.get_value(tree, key)
+        check_extent(key, value)
         has_bool = any(isinstance(part, bool) for part in (value if isinstance(value, list) else [value]))
         if has_bool and bool not in options.flatten_union(options.list_options(command).get(key)):
             raise UserError("must not be true or false.", option=key, value=trees.format_value(value))
@@ -21,6 +25,15 @@ def freeze_recipe(command: str, tree: dict[str, Any]) -> Any:
         return TypeAdapter(RECIPES[command]).validate_python(tree)
     except ValidationError as error:
         raise explain_error(command, dict(error.errors()[0])) from None
+
+
+def check_extent(key: str, value: Any) -> None:
+    """Raise a UserError about a list or a number that no option takes."""
+    parts = value if isinstance(value, list) else [value]
+    if len(parts) > MAX_VALUES:
+        raise UserError(f"{key} has {len(parts):,} values: at most {MAX_VALUES:,}.", option=key)
+    if any(isinstance(part, int) and abs(part) > MAX_INTEGER for part in parts):
+        raise UserError(f"{key} is out of range: a whole number has at most 19 digits.", option=key)
 
 
 def explain_error(command: str, error: dict[str, Any]) -> UserError:

@@ -13,7 +13,6 @@ from vitrun.recipes.data import (
     Suite,
     Vtab,
     describe_origin,
-    is_url,
 )
 from vitrun.recipes.data_checks import check_not_suite, check_trainable, count_held_out
 from vitrun.recipes.dedup import Dedup
@@ -26,6 +25,7 @@ from vitrun.recipes.optimizer import Adam, Sgd
 from vitrun.recipes.pretrain import Pretrain
 from vitrun.recipes.probe import LinearProbe, OnlineProbe
 from vitrun.recipes.run_recipe import DEFAULT_RES, RECIPE_FILE, RunRecipe
+from vitrun.recipes.shard_patterns import is_url
 from vitrun.recipes.tools import Compare, Export, ListData, ListModels, Quickstart
 from vitrun.recipes.training import DURATIONS, Training
 from vitrun.recipes.view import Augment, View

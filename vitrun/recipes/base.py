@@ -11,6 +11,14 @@ from vitrun.recipes.trees import format_value
 
 T = TypeVar("T")
 NonEmpty = Annotated[tuple[T, ...], Field(min_length=1)]
+# Limits far above what is published: a slip of the keyboard is refused before any memory is asked for.
+Pixels = Annotated[int, Field(gt=0, le=16_384)]  # side of an image
+Images = Annotated[int, Field(gt=0, le=10**10)]  # of a data set
+Batch = Annotated[int, Field(gt=0, le=10**7)]
+Steps = Annotated[int, Field(gt=0, le=10**10)]
+Classes = Annotated[int, Field(gt=0, le=10**7)]
+Shots = Annotated[int, Field(gt=0, le=10**6)]  # images per class
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # those that torch and numpy take alike
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ERROR_MESSAGES = {  # clearer than those of pydantic, by the type of its error
     "path_type": "must be a path",

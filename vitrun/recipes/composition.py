@@ -1,27 +1,29 @@
-"""Find the files of ``conf/`` and compose them with Hydra. The only module that calls Hydra.
+"""Find the files of ``conf/`` and compose them with Hydra. This module and ``hydra_source`` alone call Hydra.
 
 Commands and rows of tables are composed here alike, so a ``defaults:`` list works in any file. Hydra is imported when
 something is composed: names and headers need none of it.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import yaml
 
 import vitrun
-from vitrun.errors import UserError
-from vitrun.recipes import own_folder
-from vitrun.runtime.files import read_small_text
-from vitrun.runtime.yaml_text import TooManyValues, check_yaml, load_yaml
+from vitrun.recipes import hydra_source, own_folder
 
 PACKAGE = Path(vitrun.__file__).parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # wheel, else checkout
+
+
+MAX_HEADER = 1_000  # characters that are read of a first comment line
 
 
 class ConfigFile(NamedTuple):
@@ -61,7 +63,7 @@ def format_config_path(path: str) -> str:
 def find_config_file(path: str) -> Path:
     """Return the file ``<path>.yaml`` of the first folder that has it, or else where it would be in the last."""
     files = [folder / f"{path}.yaml" for folder in config_folders()]
-    return next((file for file in files if file.is_file()), files[-1])
+    return next((file for file in files if os.path.lexists(file)), files[-1])
 
 
 def list_config_names(folder: str) -> dict[str, Path]:
@@ -84,8 +86,14 @@ def is_fragment(path: str) -> bool:
 
 def read_header(path: str) -> str:
     """Return the first comment line of a file, but for the one that Hydra reads; "" if it begins without any."""
-    text = find_config_file(path).read_text(encoding="utf-8", errors="replace").removeprefix("# @package _global_\n")
-    first = text.partition("\n")[0]
+    if not find_config_file(path).is_file():
+        return ""
+    try:
+        with find_config_file(path).open(encoding="utf-8", errors="replace") as file:
+            first = file.readline(MAX_HEADER).strip()
+            first = file.readline(MAX_HEADER).strip() if first == "# @package _global_" else first
+    except OSError:  # it is reported if it is chosen
+        return ""
     return first.removeprefix("#").strip() if first.startswith("#") else ""
 
 
@@ -96,14 +104,10 @@ def read_config_file(path: str) -> dict[str, Any]:
 
 @cache
 def parse_config_file(file: Path) -> dict[str, Any]:
-    """Return the content of a YAML file. Raise UserError if it is not YAML with options."""
-    try:
-        content = load_yaml(read_small_text(file)) or {}
-    except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f"{own_folder.format_path(file)} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{own_folder.format_path(file)} has no options, as in name: mine")
-    return content
+    """Return the content of a YAML file. Raise UserError if it is the user's, and not YAML with options."""
+    if not is_own(file):
+        return cast(dict[str, Any], yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    return own_folder.read_own_file(file)
 
 
 def compose(config: str | None, overrides: Sequence[str]) -> dict[str, Any]:
@@ -144,8 +148,8 @@ def compute_defaults_list(
     return tuple(file for file in files if not file.path.startswith("hydra/"))
 
 
-def parse_sweep(override: str, names: list[str]) -> list[str]:
-    """Return the values of a sweep in Hydra's grammar, each as it is typed; ``glob`` selects from ``names``.
+def parse_sweep(override: str, names: list[str], limit: int) -> list[str]:
+    """Return up to ``limit`` values of a sweep in Hydra's grammar, as typed; ``glob`` selects from ``names``.
 
     Raise CompositionError if it is none.
     """
@@ -158,8 +162,8 @@ def parse_sweep(override: str, names: list[str]) -> list[str]:
         value = parsed.value()
         if isinstance(value, Glob):
             return list(value.filter(names))
-        return [str(one) for one in parsed.sweep_iterator(transformer=Transformer.encode)]
-    except (HydraException, TypeError, ValueError) as error:
+        return [str(one) for one in islice(parsed.sweep_iterator(transformer=Transformer.encode), limit)]
+    except (HydraException, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise CompositionError(str(error).splitlines()[0]) from None
 
 
@@ -169,7 +173,7 @@ def can_parse(override: str) -> bool:
 
     try:
         parse_override(override)
-    except HydraException:
+    except (HydraException, ValueError, RecursionError):
         return False
     return True
 
@@ -216,41 +220,9 @@ def hydra_session(folders: tuple[Path, ...]) -> Iterator[None]:
     from omegaconf.errors import OmegaConfBaseException
 
     *own, package = folders
-    check_own_files(tuple(own))
-    search_path_plugin().folders = tuple(own)
+    hydra_source.search_path_plugin().folders = tuple(own)
     try:
         with without_hydra_groups(), initialize_config_dir(str(package), version_base="1.3"):
             yield
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise CompositionError(str(error)) from None
-
-
-@cache
-def check_own_files(folders: tuple[Path, ...]) -> None:
-    """Raise UserError if a file of the user's stands for too many values: Hydra would write out its aliases."""
-    for file in (file for folder in folders for file in folder.rglob("*.yaml") if file.is_file()):
-        try:
-            check_yaml(file.read_text(encoding="utf-8", errors="replace"))
-        except TooManyValues as error:
-            raise UserError(f"{own_folder.format_path(file)} is refused: {error}.") from None
-
-
-@cache
-def search_path_plugin() -> Any:
-    """Return the plugin, registered with Hydra, that has it search ``folders`` before that of ``initialize``.
-
-    The option ``hydra.searchpath`` could only add folders after it.
-    """
-    from hydra.core.config_search_path import ConfigSearchPath
-    from hydra.core.plugins import Plugins
-    from hydra.plugins.search_path_plugin import SearchPathPlugin
-
-    class OwnFolders(SearchPathPlugin):
-        folders: tuple[Path, ...] = ()
-
-        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-            for folder in reversed(self.folders):
-                search_path.prepend(provider="vitrun", path=f"file://{folder}", anchor="main")
-
-    Plugins.instance().register(OwnFolders)
-    return OwnFolders

@@ -4,14 +4,16 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 
-from vitrun.recipes.base import OptionError, frozen_dataclass
+from vitrun.recipes.base import Classes, Images, OptionError, Seed, frozen_dataclass
+from vitrun.recipes.shard_patterns import check_pattern, is_url
 from vitrun.runtime.plugins import load_plugins
 
 Part = Literal["train", "test"]
 Jpeg = Literal["precise", "fast"]
 AUTO = "auto"  # the split or folder of a usual name
+MAX_DRAWN = 100 * 10**9  # bytes of drawn images
 Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
 
 
@@ -42,8 +44,16 @@ class Shapes(Dataset):
     source: Literal["shapes"]  # comes with data=NAME
     target: Literal["shape", "colour", "count", "position", "orientation"]  # what the label names
     size: Annotated[int, Field(ge=16, le=1024)]  # side of a drawn image, in pixels
-    train_images: PositiveInt  # images to draw for training
-    test_images: PositiveInt  # images to draw for testing
+    train_images: Images  # images to draw for training
+    test_images: Images  # images to draw for testing
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        size = 3 * self.size**2 * (self.train_images + self.test_images)
+        if size > MAX_DRAWN:
+            limit = f"at most {MAX_DRAWN / 1e9:.0f} GB"
+            why = f"{limit} of pixels are drawn, in memory, and with data.size={self.size} these are {size / 1e9:,.0f}."
+            raise OptionError("train_images", self.train_images, why)
 
 
 DIGITS_IMAGES = 1_797  # in all
@@ -61,9 +71,9 @@ class Digits(Dataset):
 class DescribedDataset(Dataset):
     """Facts about a data set that are known before it is opened; None if only its source knows."""
 
-    classes: PositiveInt | None  # number of classes; null for that in the source
-    train_images: PositiveInt | None  # number of training images; null for that in the source
-    test_images: PositiveInt | None  # number of test images; null for that in the source
+    classes: Classes | None  # number of classes; null for that in the source
+    train_images: Images | None  # number of training images; null for that in the source
+    test_images: Images | None  # number of test images; null for that in the source
     licence: str | None  # shown by vitrun data
     paper: str | None  # its name in the paper (arXiv 2010.11929)
     home: str | None  # its home page, what to download there, and whether an account is needed
@@ -93,7 +103,7 @@ class Files(DescribedDataset):
     train: str | None  # training split or folder, auto for that of a usual name; null for an evaluation-only data set
     test: str  # test split or folder, auto for the first of test, val, valid, validation with class folders
     test_share: Annotated[float, Field(gt=0, lt=1)]  # share of each class to test on, if one folder serves both parts
-    split_seed: NonNegativeInt  # seed of the choice of that share
+    split_seed: Seed  # seed of the choice of that share
     exif: bool  # turn images as their EXIF orientation says
 
     def __post_init__(self) -> None:
@@ -122,11 +132,6 @@ class Files(DescribedDataset):
             raise OptionError(self.group, self.name, f"needs a folder of images: add {self.group}.path=FOLDER.{source}")
 
 
-def is_url(pattern: str) -> bool:
-    """Return whether a pattern of shards names URLs rather than files."""
-    return pattern.startswith(("http://", "https://"))
-
-
 @frozen_dataclass
 class Shards(DescribedDataset):
     """Tar shards in the layout of WebDataset: files in ``path``, or URLs that are downloaded to it."""
@@ -139,7 +144,12 @@ class Shards(DescribedDataset):
     image: str | None  # the extension of the image in a sample, such as left.jpg; null for the only image
     label: str  # the extension of the member with the class, such as cls; else a field of the json member
     # images shuffled together: a larger buffer mixes better, a smaller one reads fewer shards at once
-    buffer: PositiveInt
+    buffer: Annotated[int, Field(gt=0, le=10**7)]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option, pattern in (("train", self.train), ("test", self.test)):
+            check_pattern(option, pattern)
 
     def check_complete(self, parts: tuple[Part, ...]) -> None:
         """Raise a UserError if the shards are neither in ``path`` nor at URLs, or the number of classes is unknown."""

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat
 
-from vitrun.recipes.base import NonEmpty, check_unique, frozen_dataclass
+from vitrun.recipes.base import NonEmpty, Seed, Shots, check_unique, frozen_dataclass
 from vitrun.recipes.data import Data
 from vitrun.recipes.data_checks import check_not_suite, check_trainable
 from vitrun.recipes.probe import Layers, LinearProbe, check_layers
@@ -22,8 +22,8 @@ class Fewshot(RunRecipe):
     probe: Literal["ridge", "linear"]  # closed-form regression on a few images, or logistic regression on all
     layers: Layers  # of probe=linear: numbers as in 0,6,12, all, or last, the input of the head
     linear: LinearProbe  # options of probe=linear
-    shots: NonEmpty[PositiveInt]  # training images per class
-    seeds: NonEmpty[NonNegativeInt]  # seeds of the draws of these images, one each
+    shots: NonEmpty[Shots]  # training images per class
+    seeds: NonEmpty[Seed]  # seeds of the draws of these images, one each
     l2: NonEmpty[PositiveFloat]  # L2 penalty; of several the best on training images outside the draw is used
 
     def __post_init__(self) -> None:

@@ -3,17 +3,19 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import BeforeValidator, NonNegativeFloat, PositiveFloat
 
-from vitrun.recipes.base import Fraction, OptionError, check_unique, frozen_dataclass
+from vitrun.recipes.base import Fraction, OptionError, Seed, check_unique, frozen_dataclass
 from vitrun.recipes.data import VTAB_FINAL_PARTS, Suite, Vtab
 from vitrun.recipes.data_checks import count_held_out
 from vitrun.recipes.training import Training
 
+MAX_POINTS = 1_000  # of a grid
+
 
 def parse_train(value: object) -> object:
     """Return ``value`` if it is ``all``, ``head`` or ``last:N``; raise a ValueError if not."""
-    if isinstance(value, str) and re.fullmatch(r"all|head|last:[1-9]\d*", value):
+    if isinstance(value, str) and re.fullmatch(r"all|head|last:[1-9]\d{0,4}", value):
         return value
     raise ValueError("must be all, head, or last:N as in last:2.")
 
@@ -29,7 +31,7 @@ class Finetune(Training):
     grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out images; [] for optim.lr alone
     decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from; [] for optim.weight_decay alone
     dev: Fraction  # share of the training images that is held out; each task of VTAB has 200 of its own
-    seeds: tuple[NonNegativeInt, ...]  # seeds of several final runs, whose results are averaged; [] for seed alone
+    seeds: tuple[Seed, ...]  # seeds of several final runs, whose results are averaged; [] for seed alone
     score: Literal["test", "dev"]  # the images to evaluate on: the test part, or those held out
 
     @property
@@ -47,6 +49,8 @@ class Finetune(Training):
         super().__post_init__()
         for key in ("grid", "decays", "seeds"):
             check_unique(key, getattr(self, key))
+        if (points := len(self.grid) * max(1, len(self.decays))) > MAX_POINTS:
+            raise OptionError("grid", self.grid, f"makes {points:,} runs with decays: at most {MAX_POINTS}.")
         if self.seeds and self.seed:
             raise OptionError("seed", self.seed, "has no effect if seeds are given: leave one of the two out.")
         if self.grid and self.schedule_end >= min(self.grid):

@@ -3,11 +3,23 @@
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, JsonValue, PositiveFloat
 
-from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
+from vitrun.recipes.base import Fraction, OptionError, Pixels, frozen_dataclass
 
+Features = Annotated[int, Field(gt=0, le=1_000_000)]
+Blocks = Annotated[int, Field(gt=0, le=1_000)]
+Channels = Annotated[int, Field(ge=0, le=8_192)]
+Stages = Annotated[tuple[Blocks, ...], Field(max_length=8)]
+MAX_PARAMETERS = 100 * 10**9  # ViT-22B, the largest published, has 22 billion (arXiv 2302.05442)
+MAX_TOKENS = 1_000_000  # of an image
 EXPANSION = 4  # the output of a unit of a ResNet has four times the channels of its 3x3 convolution
+
+
+def explain_size(parameters: int, other: str) -> str:
+    """Return the message about a model with too many parameters, with the option that multiplies them."""
+    limit = f"{MAX_PARAMETERS / 1e9:.0f} billion"
+    return f"with {other} makes {parameters / 1e9:,.0f} billion parameters: at most {limit}."
 
 
 @frozen_dataclass
@@ -16,13 +28,17 @@ class ViT:
 
     kind: Literal["vit"]  # comes with model=NAME
     name: str  # comes with model=NAME
-    patch: PositiveInt  # side of a patch, in pixels of the image or of the ResNet's feature map
-    width: PositiveInt  # features of a token
-    depth: PositiveInt  # blocks
-    heads: PositiveInt  # heads of the attention
-    mlp: PositiveInt  # hidden features of the MLPs
-    stem: NonNegativeInt  # channels of the stem of the ResNet before the transformer; 0 for a pure ViT
-    resnet: tuple[PositiveInt, ...]  # blocks in each stage of that ResNet; [] for a stem alone
+    patch: Pixels  # side of a patch, in pixels of the image or of the ResNet's feature map
+    width: Features  # features of a token
+    depth: Blocks  # blocks
+    heads: Features  # heads of the attention
+    mlp: Features  # hidden features of the MLPs
+    stem: Annotated[
+        int, Field(ge=0, le=8_192)
+    ]  # channels of the stem of the ResNet before the transformer; 0 for a pure ViT
+    resnet: Annotated[
+        tuple[Blocks, ...], Field(max_length=8)
+    ]  # blocks in each stage of that ResNet; [] for a stem alone
     head: Literal["token", "gap", "map"]  # the features to classify: class token, mean of the tokens, attention pooling
     pre_logits: bool  # a hidden layer with tanh before the head
     # position embeddings: one a token, none, one a row and one a column, by the distance of two tokens, or fixed sines
@@ -48,6 +64,17 @@ class ViT:
         if self.resnet and not self.stem:
             raise OptionError("resnet", self.resnet, "needs a stem: set model.stem=64, or model.resnet=[].")
 
+        if self.parameters > MAX_PARAMETERS:
+            raise OptionError("width", self.width, explain_size(self.parameters, f"model.depth={self.depth}"))
+
+    @property
+    def parameters(self) -> int:
+        """Return the parameters of the blocks and embeddings, which are nearly all: 4 D^2 + 2 D M in each block."""
+        channels = self.stem * 2 ** max(len(self.resnet) - 1, 0) * EXPANSION if self.stem else 3
+        resnet = sum(units * 17 * (self.stem * 2**stage) ** 2 for stage, units in enumerate(self.resnet))
+        block = 4 * self.width**2 + 2 * self.width * self.mlp
+        return resnet + self.patch**2 * channels * self.width + self.depth * block
+
     @property
     def stride(self) -> int:
         """Return the side of a token in pixels of the image."""
@@ -60,6 +87,9 @@ class ViT:
             near = f"{below} and {above}" if below else f"{above} and {above + self.stride}"
             why = f"is not a multiple of {self.stride}, the stride of {self.name}. The nearest that fit: {near}."
             raise OptionError("res", res, why)
+        if (tokens := (res // self.stride) ** 2) > MAX_TOKENS:
+            why = f"makes {tokens:,} tokens of an image, with patches of {self.stride} pixels: at most {MAX_TOKENS:,}."
+            raise OptionError("res", res, why)
 
 
 @frozen_dataclass
@@ -68,9 +98,16 @@ class BiT:
 
     kind: Literal["bit"]  # comes with model=NAME
     name: str  # comes with model=NAME
-    blocks: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]  # units in each of the four stages
-    width_factor: PositiveFloat  # times the channels of a ResNet
+    blocks: tuple[Blocks, Blocks, Blocks, Blocks]  # units in each of the four stages
+    width_factor: Annotated[float, Field(gt=0, le=64)]  # times the channels of a ResNet
     border: Literal["zero", "none"]  # padding of the stem's max-pool: big_transfer and timm, big_vision
+
+    def __post_init__(self) -> None:
+        units = enumerate(self.blocks)
+        parameters = sum(number * 17 * int(64 * self.width_factor * 2**stage) ** 2 for stage, number in units)
+        if parameters > MAX_PARAMETERS:
+            why = explain_size(parameters, f"model.blocks={list(self.blocks)}")
+            raise OptionError("width_factor", self.width_factor, why)
 
 
 @frozen_dataclass

@@ -6,9 +6,12 @@ those of vitrun's ``conf/``: ``model/``, ``data/``, ``protocol/``, ``recipe/`` a
 
 import os
 import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from vitrun.errors import UserError
+from vitrun.recipes import yaml_file
 from vitrun.runtime.environment import CONFIG_FOLDER
 
 DEFAULT = Path("conf")
@@ -70,6 +73,26 @@ def is_application(folder: Path) -> bool:
     """Return whether a folder has the configuration of a Hydra application: a defaults list in a file at its top."""
     files = (file for file in folder.glob("*.yaml") if file.is_file())
     return any(PRIMARY.search(file.read_text(encoding="utf-8", errors="replace")) for file in files)
+
+
+@cache
+def read_own_file(file: Path) -> dict[str, Any]:
+    """Return the plain values of one of the user's files. Raise UserError if it is not YAML with options."""
+    try:
+        content = yaml_file.read_options(file)
+        check_defaults(content.get("defaults", []))
+    except yaml_file.UnreadableError as error:
+        raise UserError(f"{format_path(file)} {error}.") from None
+    return content
+
+
+def check_defaults(defaults: Any) -> None:
+    """Raise UnreadableError if a defaults list is none of Hydra's: names, and ``group: name``."""
+    for item in defaults if isinstance(defaults, list) else [None]:
+        value = next(iter(item.values())) if isinstance(item, dict) and len(item) == 1 else item
+        names = value if isinstance(value, list) else [value]
+        if not all(isinstance(name, str) or name is None and item is not None for name in names):
+            raise yaml_file.UnreadableError("has a defaults list that is none: write [vit_b16, _self_]")
 
 
 def format_path(path: Path) -> str:

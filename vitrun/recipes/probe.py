@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, PositiveFloat
 
-from vitrun.recipes.base import NonEmpty, OptionError, check_unique, frozen_dataclass
+from vitrun.recipes.base import NonEmpty, OptionError, Seed, Shots, check_unique, frozen_dataclass
 
 LAYERS = "must be last, or all, or numbers alone as in 0,6,12."
 
@@ -31,8 +31,8 @@ class OnlineProbe:
     ]  # steps between two probes, or a share of the run as in 25%; null for never
     data: tuple[str, ...]  # names of data sets; [] for the one that the run trains on
     paths: tuple[Path | None, ...]  # the folder of each of fewshot.data, or null; [] if none needs one
-    shots: NonEmpty[PositiveInt]  # training images per class
-    seeds: NonEmpty[NonNegativeInt]  # seeds of the draws of these images, one each
+    shots: NonEmpty[Shots]  # training images per class
+    seeds: NonEmpty[Seed]  # seeds of the draws of these images, one each
     l2: NonEmpty[PositiveFloat]  # L2 penalty; of several the best on training images outside the draw is used
 
     def __post_init__(self) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
-from vitrun.recipes.base import frozen_dataclass
+from vitrun.recipes.base import Batch, frozen_dataclass
 from vitrun.recipes.view import View
 
 RECIPE_FILE = "recipe.yaml"  # the recipe in the folder of a run, by which the folder is known
@@ -17,9 +17,9 @@ class RunRecipe:
     """Options of every command that makes a run."""
 
     # side of the images that the network takes, in pixels; null for that of the weights, else 224
-    res: Annotated[int, Field(ge=8)] | None
+    res: Annotated[int, Field(ge=8, le=16_384)] | None
     view: View  # resizing and cropping of test images
-    batch: PositiveInt  # images in a step, on all ranks together
+    batch: Batch  # images in a step, on all ranks together
     precision: Literal["auto", "fp32", "bf16"]  # number format to compute in; auto for bf16 where that is faster
     device: Literal["auto", "cpu", "cuda", "mps"]  # where to compute; auto for the fastest there is
     runs: Path  # the folder of all run folders

@@ -76,7 +76,7 @@ def read_rows(group: str) -> dict[str, dict[str, Any]]:
     try:
         rows = composition.compose(None, [f"+{group}@row{number}={name}" for number, name in enumerate(files)])
         return {name: drop_metadata(group, rows[f"row{number}"]) for number, name in enumerate(files)}
-    except (composition.CompositionError, KeyError, AttributeError):  # one by one, to find out which
+    except (composition.CompositionError, UserError, KeyError, AttributeError):  # one by one, to find out which
         return sound_rows(files, lambda name: read_row(group, name))[0]
 
 

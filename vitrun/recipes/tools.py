@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import PositiveInt
-
-from vitrun.recipes.base import NonEmpty, frozen_dataclass
+from vitrun.recipes.base import Classes, NonEmpty, Pixels, frozen_dataclass
 from vitrun.recipes.data import Data
 
 PublishedTable = Literal[  # one file each in vitrun/papers
@@ -52,8 +50,8 @@ class Export:
 class ListModels:
     """List the models, with their sizes at a resolution."""
 
-    res: PositiveInt  # side of the images for which the cost is counted, in pixels
-    classes: PositiveInt  # outputs of the head
+    res: Pixels  # side of the images for which the cost is counted, in pixels
+    classes: Classes  # outputs of the head
     sort: Literal["name", "parameters", "gmac"]  # the order of the rows
     only: tuple[str, ...]  # show the models whose name or kind contains one of these; [] for all
 

@@ -3,10 +3,10 @@
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 
 from vitrun.errors import UserError
-from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
+from vitrun.recipes.base import Batch, Fraction, OptionError, Seed, Steps, frozen_dataclass
 from vitrun.recipes.data import Data
 from vitrun.recipes.data_checks import check_trainable, count_train_images
 from vitrun.recipes.optimizer import Optim
@@ -39,15 +39,15 @@ class Training(RunRecipe):
     protocol: str  # the published settings to follow
     data: Data  # the data set
     optim: Optim  # the optimizer
-    steps: PositiveInt | None  # duration in steps; give one of steps, epochs and examples
-    epochs: PositiveFloat | None  # duration in passes over the training images
-    examples: PositiveInt | None  # duration in training images
+    steps: Steps | None  # duration in steps; give one of steps, epochs and examples
+    epochs: Annotated[float, Field(gt=0, le=10**6)] | None  # duration in passes over the training images
+    examples: Annotated[int, Field(gt=0, le=10**15)] | None  # duration in training images
     warmup: Annotated[
         int | str, BeforeValidator(parse_warmup)
     ]  # linear rise of the learning rate from 0: steps, or a share of the run
     schedule: Literal["cosine", "linear", "staircase", "constant"]  # the learning rate after the warm-up
     schedule_end: NonNegativeFloat  # the final learning rate of a cosine or linear decay
-    drops: tuple[PositiveInt, ...]  # steps after which the learning rate of a staircase falls to a tenth
+    drops: tuple[Steps, ...]  # steps after which the learning rate of a staircase falls to a tenth
     loss: Literal["softmax", "sigmoid"]  # cross-entropy over the classes, or binary cross-entropy of each
     smoothing: Fraction  # share of each target that is spread evenly over the classes
     class_weights: Literal["none", "balanced"]  # weight of an image's loss; balanced: the rarer its class, the higher
@@ -55,9 +55,9 @@ class Training(RunRecipe):
     augment: Augment  # augmentation of training images beyond crop and flip
     clip: PositiveFloat | None  # maximum norm of the gradient of all parameters; null for no clipping
     ema: Fraction | None  # decay of the average of the weights over steps, as in 0.9999; null for no average
-    seed: NonNegativeInt  # seed of every random draw
+    seed: Seed  # seed of every random draw
     # images computed at once on a rank, auto for as many as fit; where they do not divide the batch, the last are fewer
-    micro_batch: PositiveInt | Literal["auto"]
+    micro_batch: Batch | Literal["auto"]
     save_minutes: NonNegativeFloat  # minutes between two checkpoints
     # unreadable training images that are allowed, each replaced by the next: a number as in 3, or a share as in 0.001
     bad_images: Annotated[int | float, BeforeValidator(parse_bad_images)]

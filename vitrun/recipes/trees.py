@@ -31,7 +31,7 @@ def format_value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return f"[{','.join(map(format_value, value))}]"
-    text = str(value)
+    text = hex(value) if isinstance(value, int) and value.bit_length() > 10_000 else str(value)  # Python's limit
     plain = not set(text) & set(",[](){}") and text[:1] not in ("'", '"') and text == text.strip()
     return text if plain else quote_text(text)  # which would be read as lists, as sweeps or as quoted
 

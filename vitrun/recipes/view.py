@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeFloat
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
 
@@ -36,7 +36,7 @@ class Augment:
     """Augmentation of training images, after the data set's crop and flip."""
 
     randaugment: Literal["none", "big_vision", "torchvision"]  # whose RandAugment; the published code is big_vision's
-    layers: NonNegativeInt  # operations of RandAugment on each image
+    layers: Annotated[int, Field(ge=0, le=100)]  # operations of RandAugment on each image
     magnitude: Annotated[int, Field(ge=0, le=30)]  # strength of these operations, 0 to 30
     mixup: NonNegativeFloat  # a of Beta(a, a), from which the shares of two images are drawn; 0 for no mixup
     cutmix: NonNegativeFloat  # a of Beta(a, a), the share of an image that CutMix leaves of it; 0 for no CutMix

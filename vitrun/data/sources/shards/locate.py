@@ -1,7 +1,6 @@
 """Location of the tar shards of a part: files on this machine, or URLs to download them from."""
 
 import os
-import re
 from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
@@ -11,8 +10,7 @@ from vitrun.data.sources.messages import abbreviate
 from vitrun.data.sources.shards import download, index
 from vitrun.data.sources.shards.samples import Wanted
 from vitrun.errors import ExitCode, UserError
-
-BRACE_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+from vitrun.recipes.shard_patterns import BRACE_RANGE
 
 
 def locate_shards(data: recipes.Shards, part: str) -> tuple[Path, list[str], str]:
