@@ -14,6 +14,8 @@ MAX_PATH = 200  # characters of a path in an error
 MAX_CHOICES = 280  # characters of the list of choices
 MAX_NAMES = 20  # a longer list of choices is shortened
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, or none that is left to this user
+
 
 class ExitCode(IntEnum):
     """Exit codes of the process."""
@@ -67,10 +69,20 @@ def describe_os_error(error: OSError) -> UserError | None:
     """Return the error for a file or folder that the operating system refuses; None if it names no file."""
     if error.filename is None or error.strerror is None:
         return None
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    full = error.errno in (*FULL, errno.EROFS)
     name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes | os.PathLike) else str(error.filename)
-    advice = "Make room, or use another folder" if full else "Check that it is the right one, and its permissions"
+    room = "Make room" if error.errno in FULL else "It is read-only: make it writable"
+    advice = f"{room}, or use another folder" if full else "Check that it is the right one, and its permissions"
     return UserError(f"{shorten(repr(name))}: {error.strerror}. {advice}.", ExitCode.SPACE if full else ExitCode.DATA)
+
+
+def advise_writing(error: Exception) -> str:
+    """Return what to do about a file that cannot be written, as ``Make room``."""
+    found = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors writes it
+    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Make that folder writable"
+    return "Make room" if number in FULL else "Check that disk"
 
 
 def shorten(text: str) -> str:

@@ -50,7 +50,7 @@ def test_classes_are_matched_by_name(run_command, photographs, tmp_path, capsys)
     some, result = load_predictions(run_command, other, "data.train=null", "batch=5")
     assert some == everything
     (other / "dog").rename(other / "ant")
-    refused = "other has 1 classes that .* was not trained on: ant.* match=known .* match=order"
+    refused = "other has 1 class that .* was not trained on: ant.* match=known .* match=order"
     with pytest.raises(UserError, match=refused) as error:
         run_command("eval", "data=folder", f"data.path={other}", "data.train=null")
     assert (error.value.status, error.value.option) == (ExitCode.DATA, "match")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from helpers.image_files import BAD_FILES
-from helpers.images import write_class_folders
+from helpers.images import write_class_folders, write_parquet
 from helpers.overrides import DATA_ROWS
 from vitrun.commands import list_data
 from vitrun.config import resolve
@@ -120,6 +120,45 @@ def test_a_set_of_the_table_is_described_as_its_row_reads_it(tmp_path, capsys):
     output = describe(capsys, "pets", f"data.path={tmp_path}", *sizes)
     assert "| train | 6      | 2       | 3 " in output and "To use it" not in output
     assert "| train | 1,297  | 10 " in describe(capsys, "digits", "data.test_images=500") and "pixels" not in output
+
+
+def test_images_without_labels_are_counted(tmp_path, capsys):
+    for part, labels in {"train": [0, -1], "test": [-1, -1]}.items():
+        write_parquet(tmp_path / f"{part}.parquet", label=labels)
+    output = describe(capsys, "parquet", f"data.path={tmp_path}")
+    assert "train has 1 of 2 images without a label (-1)" in output and "no test images" not in output
+    assert "test has 2 of 2 images without a label (-1)" in output
+
+
+COLUMNS = {
+    "image=lists": ({"image": [[1, 2], [3]]}, "holds list<.* instead of images: save each"),
+    "label=lists": ({"label": [[0], [1]]}, "holds list<.*: make it a whole number"),
+    "label=fractions": ({"label": [0.5, 1.0]}, "holds numbers such as 0.5"),
+    "label=empty": ({"label": [0, None]}, r"is empty in 1 of 2 rows: remove them\."),
+    "label=empty, one more": ({"label": [0, None], "kind": [0, 1]}, "remove them or add data.label=kind"),
+}
+
+
+@pytest.mark.parametrize("columns, message", COLUMNS.values(), ids=[*COLUMNS])
+def test_a_column_that_cannot_be_read_is_refused_as_by_training(columns, message, tmp_path, capsys):
+    write_parquet(tmp_path / "train.parquet", **columns)
+    with pytest.raises(UserError, match=message) as error:
+        describe(capsys, "parquet", f"data.path={tmp_path}")
+    with pytest.raises(UserError) as expected:
+        open_source(tables.load_data_row("parquet", path=tmp_path), "train")
+    assert str(error.value) == str(expected.value) and "COLUMN" not in str(error.value)
+
+
+def test_labels_that_are_whole_floats_are_described(tmp_path, capsys):
+    write_parquet(tmp_path / "train.parquet", label=[0.0, 1.0])
+    assert "data.label=label" in describe(capsys, "parquet", f"data.path={tmp_path}")
+
+
+def test_a_file_in_place_of_a_folder_is_said_to_be_one(tmp_path, capsys):
+    (tmp_path / "train.csv").write_text("")
+    with pytest.raises(UserError, match="is a file, not a folder") as error:
+        describe(capsys, "folder", f"data.path={tmp_path / 'train.csv'}")
+    assert (error.value.status, error.value.option) == (ExitCode.DATA, "data.path")
 
 
 def test_a_missing_folder_is_refused(tmp_path, capsys):

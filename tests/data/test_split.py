@@ -1,5 +1,7 @@
 """A split decodes its images, and the errors for bad ones."""
 
+from errno import EACCES
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,15 @@ def test_a_deleted_file_is_an_error_and_not_a_bad_image(tmp_path):
     with pytest.raises(UserError, match=r"cat/1.jpg cannot be read: .*No such file") as error:
         gone.decode(0)
     assert error.value.status == ExitCode.DATA and not isinstance(error.value, BadImage)
+
+
+def test_an_image_without_permission_is_to_be_made_readable():
+    def refuse(index: int) -> bytes:
+        raise PermissionError(EACCES, "Permission denied", "1.jpg")
+
+    locked = data.Split(["cat/1.jpg"], np.zeros(1, int), ("cat",), read_encoded=refuse)
+    with pytest.raises(UserError, match=r"Permission denied: '1.jpg'\. Make it readable\."):
+        locked.decode(0)
 
 
 @pytest.mark.parametrize("pixels", [PIXELS, PIXELS[:32, :32]], ids=["by several threads", "tiny"])

@@ -31,8 +31,8 @@ def parquet_overrides(place, *more: str) -> list[str]:
 @pytest.mark.parametrize(
     "train, test, message",
     [
-        (([0, 1, 2], None), ([0, 3], None), "1 classes that the training images lack: 3. These have 3: 0, 1, 2"),
-        (([0, 1], ["cat", "dog"]), ([0, 1], ["dog", "ant"]), "1 classes that the training images lack: ant"),
+        (([0, 1, 2], None), ([0, 3], None), "1 class that the training images lack: 3. These have 3: 0, 1, 2"),
+        (([0, 1], ["cat", "dog"]), ([0, 1], ["dog", "ant"]), "1 class that the training images lack: ant"),
     ],
 )
 def test_test_images_of_other_classes_are_refused_before_the_first_step(run_command, tmp_path, train, test, message):

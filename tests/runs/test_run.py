@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import threading
-from errno import ENOSPC
+from errno import EACCES, EIO, ENOSPC
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from helpers.overrides import SCRATCH, TINY
 from helpers.runs import pretrain_tiny
 from vitrun.config import resolve
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.recipes import tables, trees
 from vitrun.runs import checkpoints, lookup, run
 from vitrun.runtime import files
@@ -136,6 +136,13 @@ def test_a_full_disk_ends_the_run_with_one_sentence(tmp_path, monkeypatch, file)
     assert not [path for path in opened.folder.iterdir() if path.name.startswith(f".tmp-{file}")], (
         "no partial file is left"
     )
+
+
+def test_the_advice_for_a_file_that_cannot_be_written_is_that_for_its_cause():
+    denied, full, broken = (OSError(number, os.strerror(number)) for number in (EACCES, ENOSPC, EIO))
+    assert advise_writing(denied) == "Make that folder writable" and advise_writing(full) == "Make room"
+    assert advise_writing(broken) == "Check that disk"
+    assert advise_writing(ValueError("I/O error: Permission denied (os error 13)")) == advise_writing(denied)
 
 
 def test_a_run_does_not_start_without_room_for_a_checkpoint(run_command, tmp_path, monkeypatch):

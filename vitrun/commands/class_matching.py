@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vitrun import data, models, recipes
 from vitrun.data.sources.imagenet import name_by_synset, read_synsets
-from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.messages import abbreviate, count_classes
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.run import Run
 
@@ -78,7 +78,7 @@ def check_number(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Sp
     of_imagenet = test.imagenet_labels is not None or len(test.classes) == data.IMAGENET_CLASSES
     choice = "imagenet" if of_imagenet else recipe.data.name
     raise UserError(
-        f"{recipe.init} has a head of {loaded.classes} classes, but {recipe.data.name} has {len(test.classes)}: "
+        f"{recipe.init} has a head of {count_classes(loaded.classes)}, but {recipe.data.name} has {len(test.classes)}: "
         f"fine-tune first (vitrun finetune data={choice}), or give the init of such a model.",
         ExitCode.COMMAND,
     )
@@ -95,7 +95,7 @@ def match_names(recipe: recipes.Eval, trained: tuple[str, ...], test: data.Split
         by_order = " match=order takes them by their order." if len(trained) == len(test.classes) else ""
         known = " match=known leaves their images out." if len(unknown) < len(test.classes) else ""
         raise UserError(
-            f"{recipe.data.name} has {len(unknown):,} classes that {recipe.init} was not trained on: "
+            f"{recipe.data.name} has {count_classes(len(unknown))} that {recipe.init} was not trained on: "
             f"{abbreviate(unknown, 3)}. It has {len(trained):,}: {abbreviate(trained, 3)}. Classes are matched by "
             f"name.{known}{by_order}",
             ExitCode.DATA,
@@ -105,8 +105,8 @@ def match_names(recipe: recipes.Eval, trained: tuple[str, ...], test: data.Split
     if unknown:
         known_rows = np.flatnonzero(positions[test.labels.reshape(len(test), -1)[:, 0]] >= 0)
         run.warn(
-            f"left out: {len(test) - len(known_rows):,} of {len(test):,} test images, of {len(unknown):,} classes that "
-            f"the model was not trained on: {abbreviate(unknown)}"
+            f"left out: {len(test) - len(known_rows):,} of {len(test):,} test images, of "
+            f"{count_classes(len(unknown))} that the model was not trained on: {abbreviate(unknown)}"
         )
         test = replace(test.select(known_rows), skipped=test.skipped + len(test) - len(known_rows))
     run.log(f"classes: {len(test.classes) - len(unknown):,} of the model's {len(trained):,}, matched by name")

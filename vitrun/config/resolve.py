@@ -22,6 +22,7 @@ DEFAULT_VIEW = {  # of weights whose view is unknown
     "interpolation": "bilinear",
     "fill": [128, 128, 128],
 }
+FILE_FOR_FOLDER = "is a file, not a folder: give the folder that it is in, or unpack it first if it is an archive."
 MAX_NAME = 40  # letters of the name of an own set
 PATH_OPTIONS = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
 
@@ -232,4 +233,6 @@ def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
             if not exists(Path(given)) and not downloads:  # the folder of downloads is created
                 source = describe_origin(data["name"], data.get("home"), data.get("hub")) if option == "path" else ""
                 why = f"there is no {kind} {data[option]}.{source}"
+                if Path(given).exists():
+                    why = "is a folder, not a file." if kind == "file" else FILE_FOR_FOLDER
                 raise UserError(why, ExitCode.DATA, f"{prefix}{option}", given)

@@ -42,9 +42,15 @@ def is_unnamed(names: Sequence[str]) -> bool:
     return all(name.removeprefix("LABEL_") == str(number) for number, name in enumerate(names))
 
 
+def describe_unlabelled(split: Split) -> str:
+    """Return how many images of a split have no label, as some test parts are published; an empty string if none."""
+    number = int((split.labels.reshape(len(split), -1)[:, 0] < 0).sum()) if len(split) else 0
+    return f"{number:,} of {len(split):,} images without a label (-1)" if number else ""
+
+
 def describe_missing_classes(split: Split) -> str:
     """Return how many classes have no images in a split, and which; an empty string if none or unknown."""
-    if split.index_fingerprint == PLACEHOLDER:
+    if split.index_fingerprint == PLACEHOLDER or (len(split) and split.labels.max() < 0):
         return ""
     present = np.zeros(len(split.classes), bool)
     present[split.labels[split.labels >= 0]] = True

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from vitrun import recipes
+from vitrun.data.class_names import describe_unlabelled
 from vitrun.data.in_memory import cache_decoded, decode_to_memory
 from vitrun.data.sources.registry import find_source
 from vitrun.data.split import PLACEHOLDER, KeySubset, Split
@@ -26,11 +27,9 @@ def open_split(
     if len(split) == 0:
         where = f" (from {split.location})" if split.location else ""
         raise UserError(f"{data.group}={data.name}: its {part} part has no images{where}.", ExitCode.DATA)
-    if split.labels.reshape(len(split), -1)[:, 0].min() < 0:
-        raise UserError(
-            f"{data.group}={data.name}: its {part} part has images without a label (-1): choose another split.",
-            ExitCode.DATA,
-        )
+    if unlabelled := describe_unlabelled(split):
+        way_out = "remove them, or choose another split" if split.labels.max() >= 0 else "choose another split"
+        raise UserError(f"{data.group}={data.name}: its {part} part has {unlabelled}: {way_out}.", ExitCode.DATA)
     if split.pixels is None:
         split = replace(split, fast_jpeg=getattr(data, "jpeg", "") == "fast")
         split = decode_to_memory(split)

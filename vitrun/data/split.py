@@ -134,10 +134,9 @@ class Split:
         try:
             return self.read_encoded(index)
         except OSError as error:
-            raise UserError(
-                f"{self.keys[index]} cannot be read: {error}. Restore the file, or remove the entry that names it.",
-                ExitCode.DATA,
-            ) from None
+            denied = isinstance(error, PermissionError)
+            way_out = "Make it readable" if denied else "Restore the file, or remove the entry that names it"
+            raise UserError(f"{self.keys[index]} cannot be read: {error}. {way_out}.", ExitCode.DATA) from None
 
     def bad_image_error(self, index: int, data: Encoded, error: Exception) -> BadImage:
         """Return the BadImage that says why the ``data`` of the image at ``index`` cannot be decoded."""

@@ -10,9 +10,10 @@ from typing import Any, cast
 import numpy as np
 
 from vitrun import recipes
-from vitrun.data.class_names import describe_missing_classes
+from vitrun.data.class_names import describe_missing_classes, describe_unlabelled
 from vitrun.data.decode import open_image, read_orientation
 from vitrun.data.sources import local_files, registry
+from vitrun.data.sources.messages import abbreviate
 from vitrun.data.sources.parquet import files
 from vitrun.data.sources.parquet.find import find_splits
 from vitrun.data.sources.parquet.table_types import is_text, may_be_images, may_be_labels
@@ -25,6 +26,7 @@ from vitrun.runtime.console import Screen, format_table
 MAX_INSPECTED = 5000  # images of a split, evenly spread, whose format and size are read
 OWN_FOLDER_ROWS = ("folder", "parquet")  # the rows of conf/data for a folder of any data set
 FOLDER_OPTIONS = ("train", "test", "test_share", "split_seed", "exif")  # that a folder may need besides its path
+FLOATS = ("halffloat", "float", "double")
 HEADER = ["split", "images", "classes", "a class", "format", "width", "height", "fingerprint"]
 
 
@@ -45,6 +47,8 @@ def print_summary(data: recipes.Data, screen: Screen) -> list[dict[str, Any]]:
     for note in dict.fromkeys(note for split in parts.values() for note in split.notes):
         screen.log(note)
     for name, split in parts.items():
+        if unlabelled := describe_unlabelled(split):
+            screen.log(f"{name} has {unlabelled}: training and eval refuse this part")
         if missing := describe_missing_classes(split):
             screen.log(f"no {name} images of {missing}")
     if overrides:
@@ -83,7 +87,8 @@ def open_unknown_folder(data: recipes.Files) -> tuple[dict[str, Split], list[str
 def guess_table_row(data: recipes.Files, file: Path) -> recipes.Files:
     """Return the data set that reads a folder of tables, with the columns of ``file``, one of them.
 
-    Raise UserError if it cannot be read, or has no column of images or of labels.
+    Without a column that may be of images or labels it is the one that ``data`` names, whose error training gives too.
+    Raise UserError if it cannot be read, or has no such column.
     """
     header = files.read_header(file)
     kinds = {field.name: field.type for field in header.schema}
@@ -91,9 +96,13 @@ def guess_table_row(data: recipes.Files, file: Path) -> recipes.Files:
     images += [name for name, kind in kinds.items() if is_text(kind) and name == data.image]
     labels = [name for name, feature in header.features.items() if feature.get("_type") == "ClassLabel"]
     labels += [name for name, kind in kinds.items() if may_be_labels(kind) and name not in images]
+    labels += [name for name, kind in kinds.items() if str(kind) in FLOATS]  # whole numbers, or an error that says so
+    images = images or [data.image] * (data.image in kinds)
+    labels = labels or [data.label] * (data.label in kinds)
     if not images or not labels:
         missing = "images" if not images else "labels"
-        raise UserError(f"{file} has no column of {missing}, only {files.list_columns(header)}.", ExitCode.DATA)
+        there = abbreviate([f"{name} ({kind})" for name, kind in kinds.items()])
+        raise UserError(f"{file} has no column of {missing}, only {there}.", ExitCode.DATA)
     image = data.image if data.image in images else images[0]
     label = data.label if data.label in labels else labels[0]
     return cast(recipes.Files, tables.load_data_row("parquet", path=data.path, image=image, label=label))

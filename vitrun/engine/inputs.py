@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 
 from vitrun import data, recipes
-from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.messages import abbreviate, count_classes
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Training
@@ -128,8 +128,8 @@ def match_test_classes(source: recipes.Data, train: data.Split, test: data.Split
     unknown = [name for name, position in zip(test.classes, positions) if position < 0]
     if unknown:
         raise UserError(
-            f"has test images of {len(unknown):,} classes that the training images lack: {abbreviate(unknown)}. These "
-            f"have {len(train.classes):,}: {abbreviate(train.classes)}. Classes are matched by name.",
+            f"has test images of {count_classes(len(unknown))} that the training images lack: {abbreviate(unknown)}. "
+            f"These have {len(train.classes):,}: {abbreviate(train.classes)}. Classes are matched by name.",
             ExitCode.DATA,
             "data",
             source.name,

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.errors import ExitCode, Interrupted, UserError, advise_writing
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import checkpoints, run_files
 from vitrun.runs.lookup import weights_fingerprint
@@ -68,7 +68,7 @@ class Run:
             self.write_recipe()
             self.update_about(weights=self.weights_fingerprint)
         except OSError as error:
-            raise self.unwritable_error(self.folder, error.strerror) from None
+            raise self.unwritable_error(self.folder, error) from None
         except UserError:
             self.remove_if_unstarted()
             raise
@@ -92,7 +92,7 @@ class Run:
                 try:
                     stack.enter_context(hold_lock(lock, self.name, self.warn))
                 except OSError as error:
-                    raise self.unwritable_error(lock, error.strerror) from None
+                    raise self.unwritable_error(lock, error) from None
             yield
 
     def write_log_line(self, text: str) -> None:
@@ -118,11 +118,12 @@ class Run:
         """Yield the lines of ``metrics.jsonl`` that have ``key``."""
         return run_files.read_json_lines(self.folder / run_files.METRICS_FILE, key)
 
-    def unwritable_error(self, path: Path, reason: object) -> UserError:
+    def unwritable_error(self, path: Path, error: Exception) -> UserError:
         """Return the error for a file or folder of the run that cannot be written."""
         if self.is_gone:
             return UserError(f"Cannot write {path}: {GONE}. Run the same command again.", ExitCode.SPACE)
-        return UserError(f"Cannot write {path}: {reason}. Make room, {OTHER_FOLDER}", ExitCode.SPACE)
+        reason = getattr(error, "strerror", None) or error
+        return UserError(f"Cannot write {path}: {reason}. {advise_writing(error)}, {OTHER_FOLDER}", ExitCode.SPACE)
 
     @property
     def init(self) -> str | None:
@@ -245,7 +246,7 @@ class Run:
         last = "the last step, " if final else "step "
         tries = "" if final else f" ({MAX_FAILED_SAVES} times in a row)"
         again = "Run the same command again"
-        advice = again if self.is_gone else f"Make room. {again}: it continues from the newest checkpoint"
+        advice = again if self.is_gone else f"{advise_writing(error)}. {again}: it continues from the newest checkpoint"
         raise UserError(f"Cannot save {last}{step}{tries}: {reason}. {advice}.", ExitCode.SPACE) from None
 
     @property
@@ -260,7 +261,7 @@ class Run:
         try:
             retry(lambda: write_atomic(self.folder / file, write))
         except OSError as error:
-            raise self.unwritable_error(self.folder / file, error.strerror or error) from None
+            raise self.unwritable_error(self.folder / file, error) from None
 
     def write_json(self, file: str, content: dict[str, Any]) -> None:
         """Write a JSON file of the run with :meth:`write_file`."""

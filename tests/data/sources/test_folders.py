@@ -163,7 +163,7 @@ WRONG = {
     "other columns": (
         lambda root: write_parquet(root / "train.parquet", fine_label=[0, 1], label=[[0], [1]]),
         "train",
-        ["the column 'label' holds list", "data.label=COLUMN"],
+        ["the column 'label' holds list", "add data.label=fine_label."],
     ),
     "labels left out": (
         lambda root: write_parquet(root / "train.parquet", label=[0, None]),
@@ -173,7 +173,7 @@ WRONG = {
     "no images in the column": (
         lambda root: write_parquet(root / "train.parquet", image=[1, 2]),
         "train",
-        ["the column 'image' holds", "data.image=COLUMN"],
+        ["the column 'image' holds", "save each image's file as bytes"],
     ),
     "no such column": (
         lambda root: pyarrow.parquet.write_table(pyarrow.table({"img": [1], "label": [0]}), root / "train.parquet"),
@@ -188,7 +188,7 @@ WRONG = {
     "identities for labels": (
         lambda root: write_parquet(root / "train.parquet", label=[0, 2**40]),
         "train",
-        ["the column 'label' holds numbers from 0 to 1099511627776, too large for labels", "data.label=COLUMN"],
+        ["the column 'label' holds numbers from 0 to 1099511627776, too large for labels", "a whole number from 0"],
     ),
     "a table without rows": (
         lambda root: write_parquet(
@@ -244,6 +244,15 @@ def test_what_is_no_image_of_a_class_is_left_out_and_reported(tmp_path):
         "(cat/pipe.jpg)",
     )
     assert open_part(tmp_path, "test").notes == split.notes[:1]
+    same = open_part(tmp_path, "test", test="train").notes[0]
+    assert same == "beside train, 2 folders are not read: test, valid (to test on it: data.test=test)"
+
+
+def test_an_index_of_shards_is_not_listed_among_what_a_folder_has(tmp_path):
+    (tmp_path / ".vitrun-index").mkdir()
+    (tmp_path / "a.tar").write_bytes(b"")
+    with pytest.raises(UserError, match=r"it has a\.tar\. "):
+        open_part(tmp_path)
 
 
 def test_images_are_found_by_their_content_whatever_their_names(tmp_path):

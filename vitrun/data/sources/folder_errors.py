@@ -7,6 +7,7 @@ from pathlib import Path
 from vitrun import recipes
 from vitrun.data.sources.messages import abbreviate
 from vitrun.data.sources.scan import IMAGE_SUFFIXES, READABLE_SUFFIXES, Scan, starts_like_image
+from vitrun.data.sources.shards.index import INDEX_FOLDER
 from vitrun.errors import ExitCode, UserError
 
 # Usual names of the folders of the parts, in the order in which they are tried; upper and lower case are equal
@@ -83,7 +84,7 @@ def explain_one_class(data: recipes.Files, root: Path, name: str) -> str:
 
 def explain_no_images(scan: Scan) -> str:
     """Return what a folder has instead of class folders with images, and what to do."""
-    files = sorted(scan.root.iterdir())
+    files = sorted(path for path in scan.root.iterdir() if path.name != INDEX_FOLDER)
     names = [path.name for path in files]
     suffixes = {path.suffix.lower() for path in files}
     if suffixes & IMAGE_SUFFIXES or any(path.is_file() and starts_like_image(str(path)) for path in files[:100]):

@@ -70,7 +70,7 @@ def find_layout(data: recipes.Files) -> Layout:
     train, test = (find_part(data, part, scan, names) for part in ("train", "test"))
     if train is None and test is None:
         return Layout(None, None, check_classes_not_parts(data, scan, names) if data.train is not None else ())
-    shown = [os.path.relpath(path, data.folder) for path in (train, test) if path]
+    shown = dict.fromkeys(os.path.relpath(path, data.folder) for path in (train, test) if path)
     used = {path.split(os.sep)[0] for path in shown}
     unused = [name for name in names if name not in used]
     left_out = describe_left_out(scan, data.folder) if data.train is not None else ()

@@ -18,6 +18,11 @@ def abbreviate(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(shown) + (f" and {len(names) - most:,} more" if len(names) > most else "") if names else "nothing"
 
 
+def count_classes(number: int) -> str:
+    """Return ``1 class``, or ``2 classes``."""
+    return "1 class" if number == 1 else f"{number:,} classes"
+
+
 def shorten(text: str, limit: int = MAX_NAME) -> str:
     """Return a text of at most ``limit`` characters, cut in the middle."""
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}...{text[len(text) - limit // 2 + 2 :]}"

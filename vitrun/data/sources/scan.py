@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vitrun.data.decode import FORMATS
 from vitrun.data.sources.messages import shorten, single_line
+from vitrun.data.sources.shards.index import INDEX_FOLDER
 
 READABLE_SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".webp", ".bmp"),
@@ -116,9 +117,9 @@ class Scan:
 
 
 def sorted_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what a folder has, sorted by name; scandir is fast for millions."""
+    """Return what a folder has but an index of shards, sorted by name; scandir is fast for millions."""
     with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+        return sorted((entry for entry in entries if entry.name != INDEX_FOLDER), key=lambda entry: entry.name)
 
 
 def folder_identity(folder: Path) -> tuple[int, int]:

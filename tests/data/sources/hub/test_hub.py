@@ -93,7 +93,7 @@ def test_the_error_for_a_missing_name_lists_the_available_ones(client, publish, 
 
 def test_images_without_labels_are_refused(client, publish, make_parquet):
     name = publish("unlabelled", {TEST_FILE: make_parquet([-1, -1])})
-    assert "images without a label (-1): choose another split" in client.expect_data_error(name)
+    assert "2 of 2 images without a label (-1): choose another split" in client.expect_data_error(name)
 
 
 def test_a_full_cache_needs_no_network(client, offline_client, hub, publish):

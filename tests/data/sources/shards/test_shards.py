@@ -138,6 +138,8 @@ WRONG = [
     ([("a.in.jpg", b""), ("a.out.cls", b"1")], [], "data.image=in.jpg data.label=out.cls"),
     ([(f"a.v1.{n}.{e}", b"1") for n in "01" for e in ("jpg", "cls")], [], "name ends at its first dot"),
     ([("a.png", b""), ("a.txt", b"1")], [], "Choose where its number is: data.label=txt"),
+    ([("a.png", b""), ("a.txt", b"ant")], [], "Its txt is 'ant', but a label must be an integer from 0"),
+    ([("a.png", b""), ("a.json", b'{"class": "ant"}')], [], 'Its json is \'{"class": "ant"}\', but a label'),
     (ONE, ["data.image=jpg"], "a has no jpg, which data.image names: it has png, cls"),
 ]
 

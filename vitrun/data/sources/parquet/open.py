@@ -6,10 +6,10 @@ from pathlib import Path
 
 from vitrun import recipes
 from vitrun.data.sources.parquet import files, find, image_bytes, stored
-from vitrun.data.sources.parquet.label_column import read_labels
+from vitrun.data.sources.parquet.label_column import advise_column, read_labels
 from vitrun.data.sources.parquet.pages import NotInPlace
 from vitrun.data.sources.parquet.table import Images, images_of_column, make_split
-from vitrun.data.sources.parquet.table_types import is_text, may_be_images
+from vitrun.data.sources.parquet.table_types import is_text, may_be_images, may_be_labels
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 
@@ -36,6 +36,7 @@ def open_table(data: recipes.Files, part: str, tick: Callable[[], None] = lambda
         files.read_column(headers, data.label),
         find_class_names(data, headers),
         lambda: read_texts(data, splits),
+        list_other_columns(data, headers),
     )
     has_real = data.labels == "real" and all(REAL_COLUMN in header.schema.names for header in headers.values())
     real = files.read_column(headers, REAL_COLUMN).to_pylist() if has_real else None
@@ -48,16 +49,28 @@ def check_columns(data: recipes.Files, path: Path, header: files.Header) -> None
         if column not in header.schema.names:
             raise UserError(
                 f"{data.group}={data.name} has no column {column!r}, only {files.list_columns(header)}: add "
-                f"{data.group}.{option}=COLUMN. The file is {path.name}.",
+                f"{data.group}.{option}=COLUMN for one of these. The file is {path.name}.",
                 ExitCode.DATA,
             )
     kind = header.schema.field(data.image).type
     if not may_be_images(kind):
+        others = [field.name for field in header.schema if may_be_images(field.type) and field.name != data.label]
+        way_out = advise_column(f"{data.group}.image", others, "save each image's file as bytes, in a binary column")
         raise UserError(
-            f"{data.group}={data.name}: the column {data.image!r} holds {str(kind)[:80]} instead of images: add "
-            f"{data.group}.image=COLUMN.",
+            f"{data.group}={data.name}: the column {data.image!r} holds {str(kind)[:80]} instead of images: {way_out}.",
             ExitCode.DATA,
         )
+
+
+def list_other_columns(data: recipes.Files, headers: Mapping[Path, files.Header]) -> list[str]:
+    """Return the names of the columns besides those of ``data`` that may be labels, in every file."""
+    schemas = [header.schema for header in headers.values()]
+    return [
+        field.name
+        for field in schemas[0]
+        if field.name not in (data.image, data.label)
+        and all(field.name in schema.names and may_be_labels(schema.field(field.name).type) for schema in schemas)
+    ]
 
 
 def find_class_names(data: recipes.Files, headers: Mapping[Path, files.Header]) -> Sequence[str] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vitrun.data.sources.shards.samples import PassedOver, Sample, Wanted, read_samples
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.console import track_progress
 from vitrun.runtime.files import write_atomic
 
@@ -119,8 +119,7 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray], texts: dict[str, s
     except OSError as error:
         if not folder.is_dir():
             raise UserError(
-                f"The index {folder} cannot be written: {error.strerror}. Make room for it, or make that folder "
-                "writable.",
+                f"The index {folder} cannot be written: {error.strerror}. {advise_writing(error)}.",
                 ExitCode.SPACE,
             ) from None
 

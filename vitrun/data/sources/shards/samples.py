@@ -136,9 +136,7 @@ def read_labels(file: BinaryIO, key: str, parts: Parts, wanted: Wanted) -> list[
         except ValueError:
             return check_labels(show_start(content), key)
     if label == "cls" or "json" not in parts:
-        others = [extension for extension in parts if extension.rpartition(".")[2] not in IMAGE_EXTENSIONS]
-        choices = [f"data.label={'FIELD, a field of its json' if name == 'json' else name}" for name in others]
-        way_out = f"Choose where its number is: {abbreviate(choices)}" if choices else "Complete or remove that sample"
+        way_out = advise_label(file, parts)
         missing = label if label == "cls" else f"{label} and no json"
         raise ValueError(f"{key} has no label: it has {abbreviate([*parts])}, but no {missing}. {way_out}")
     fields = parse_json(read_part(file, parts["json"]))
@@ -150,10 +148,41 @@ def read_labels(file: BinaryIO, key: str, parts: Parts, wanted: Wanted) -> list[
     return check_labels(fields[wanted.label], key)
 
 
+def advise_label(file: BinaryIO, parts: Parts) -> str:
+    """Return where else a sample has the number of its class, or that it has texts alone."""
+    others = [extension for extension in parts if extension.rpartition(".")[2] not in IMAGE_EXTENSIONS]
+    choices, texts = [], []
+    for name in others:
+        content = read_part(file, parts[name])
+        fields = parse_json(content) if name == "json" else None
+        values = [*fields.values()] if isinstance(fields, dict) else []
+        if any(is_label(number) for value in values for number in as_list(value)):
+            choices.append("data.label=FIELD, a field of its json")
+        elif name != "json" and content.strip().isdigit():
+            choices.append(f"data.label={name}")
+        else:
+            texts.append(f"{name} is {show_start(content)!r}")
+    if choices:
+        return f"Choose where its number is: {abbreviate(choices)}"
+    if texts:
+        return f"Its {texts[0]}, but a label must be an integer from 0: number the classes, in NAME.cls"
+    return "Complete or remove that sample"
+
+
+def as_list(value: object) -> list[object]:
+    """Return a list as it is, and anything else as a list of it alone."""
+    return value if isinstance(value, list) else [value]
+
+
+def is_label(value: object) -> bool:
+    """Return whether a value can be a label."""
+    return type(value) is int and 0 <= value < 2**31
+
+
 def check_labels(value: object, key: str) -> list[int]:
     """Return a label or a list of them as a list of distinct labels; raise ValueError if one cannot be a label."""
-    values = value if isinstance(value, list) else [value]
-    if not values or any(type(number) is not int or not 0 <= number < 2**31 for number in values):
+    values = [number for number in as_list(value) if isinstance(number, int) and is_label(number)]
+    if not values or len(values) < len(as_list(value)):
         raise ValueError(f"the label of {key} is {value!r:.60}, but must be an integer from 0: number the classes")
     return list(dict.fromkeys(values))
 
