@@ -117,7 +117,7 @@ def test_a_model_of_other_classes_is_refused(run_command, tmp_path):
     root = write_class_folders(
         tmp_path / "images", [SYNSETS[label] for label in imagenet.read_subset_labels("imagenet_a")]
     )
-    with pytest.raises(UserError, match=r"has a head of 1 classes, but imagenet_a has 200: .*data=imagenet\)"):
+    with pytest.raises(UserError, match=r"has a head of 1 class, but imagenet_a has 200: .*data=imagenet\)"):
         run_command("eval", "init=random:vit_nano8", "data=imagenet_a", f"data.path={root}", "data.test_images=200")
 
 

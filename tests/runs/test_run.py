@@ -145,6 +145,18 @@ def test_the_advice_for_a_file_that_cannot_be_written_is_that_for_its_cause():
     assert advise_writing(ValueError("I/O error: Permission denied (os error 13)")) == advise_writing(denied)
 
 
+def test_a_folder_that_cannot_be_made_is_not_called_gone(tmp_path, monkeypatch):
+    def refuse(path, *args, **options):
+        raise PermissionError(EACCES, os.strerror(EACCES), str(path))
+
+    opened = open_run(tmp_path)
+    shutil.rmtree(opened.folder)
+    other = run.Run(opened.command, opened.recipe, Screen())
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=r"Permission denied\. Make that folder writable, or use another"):
+        other.prepare_folder()
+
+
 def test_a_run_does_not_start_without_room_for_a_checkpoint(run_command, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(run.shutil, "disk_usage", lambda path: usage._replace(free=10**6))

@@ -62,9 +62,9 @@ class Run:
         """Make the folder, its recipe and its log."""
         if not self.writes:
             return
-        self.attempt = 1 + sum(1 for _ in self.read_metrics("started"))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            self.attempt = 1 + sum(1 for _ in self.read_metrics("started"))
             self.write_recipe()
             self.update_about(weights=self.weights_fingerprint)
         except OSError as error:
