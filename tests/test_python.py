@@ -63,12 +63,21 @@ def test_importing_vitrun_loads_neither_torch_nor_hydra_and_leaves_eval_as_it_is
         ({"seed": [0, 1]}, "seed", "once for each"),
         ({"model": object()}, "model", "not a object"),
         ({"overrides": ["steps=3"], "steps": 4}, None, "given twice"),
+        ({"overrides": {"model": "vit_nano8"}}, None, "**options"),
+        ({"quiet": 5}, "quiet", "True or False"),
+        ({"learning_rate": 0.1}, "learning_rate", "Did you mean optim.lr?"),
     ],
 )
 def test_a_wrong_option_raises_an_error_that_names_it(runs, options, option, message):
     with pytest.raises(vitrun.UserError, match=re.escape(message)) as error:
         vitrun.pretrain(**options)
     assert (error.value.status, error.value.option) == (ExitCode.COMMAND, option) and not runs.exists()
+
+
+@pytest.mark.parametrize("option", ["classes", "res"])
+def test_a_network_of_no_size_is_refused(option):
+    with pytest.raises(UserError, match=f"{option}=-1"):
+        vitrun.build("vit_nano8", **{option: -1})
 
 
 def test_values_of_python_become_those_of_the_command_line():

@@ -156,6 +156,9 @@ def build(model: "str | Model", classes: int = 1000, res: int = 224, **options: 
     from vitrun import models, recipes
     from vitrun.recipes import tables, trees
 
+    for name, value in (("classes", classes), ("res", res)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError("must be a positive integer.", option=name, value=str(value))
     tree = tables.read_row("model", model) if isinstance(model, str) else trees.to_plain_tree(model)
     row = tables.validate_row(recipes.Model, tree | options, f"model={tree['name']}")
     models.check_model(row, res)
@@ -206,6 +209,11 @@ def execute(
     command: str, overrides: Overrides, options: Mapping[str, Any], quiet: bool, dry_run: bool = False
 ) -> tuple[Any, dict[str, Any]]:
     """Return the recipe of a command and its result; SIGTERM ends the program with exit code 143, as it always does."""
+    if isinstance(overrides, Mapping):
+        raise UserError("A dictionary of options is passed as keyword arguments, with two stars: **options.")
+    if not isinstance(quiet, bool) or not isinstance(dry_run, bool):
+        name, value = ("dry_run", dry_run) if isinstance(quiet, bool) else ("quiet", quiet)
+        raise UserError("must be True or False.", option=name, value=str(value))
     pairs = dict(flatten_options(options))
     given = [overrides] if isinstance(overrides, str) else [*overrides]
     given += [f"{key}={value}" for key, value in pairs.items()]

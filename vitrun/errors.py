@@ -12,6 +12,23 @@ from typing import TypeVar
 T = TypeVar("T")
 MAX_PATH = 200  # characters of a path in an error
 MAX_CHOICES = 280  # characters of the list of choices
+SYNONYMS = {  # names of options in timm, transformers and other programs -> those here
+    "learning_rate": "lr",
+    "base_lr": "lr",
+    "batch_size": "batch",
+    "img_size": "res",
+    "image_size": "res",
+    "num_epochs": "epochs",
+    "warmup_steps": "warmup",
+    "drop_path": "stochastic_depth",
+    "drop_path_rate": "stochastic_depth",
+    "label_smoothing": "smoothing",
+    "clip_grad": "clip",
+    "reprob": "erasing",
+    "crop_pct": "view.crop",
+    "ema_decay": "ema",
+    "model_ema_decay": "ema",
+}
 MAX_NAMES = 20  # a longer list of choices is shortened
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, or none that is left to this user
@@ -111,10 +128,11 @@ def lookup(table: Mapping[str, T], name: str, kind: str, option: str | None = No
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the known names nearest to ``name``, or with all of them if none is near.
 
-    Names with the same last part come first: ``lr`` suggests ``optim.lr``.
+    Names with the same last part come first: ``lr`` suggests ``optim.lr``, and so does ``learning_rate``.
     """
     known = list(known)
-    near = [k for k in known if k.split(".")[-1] == name] or find_close_names(name, known)
+    same = {name, SYNONYMS.get(name.split(".")[-1].replace("-", "_"), name)}
+    near = [k for k in known if {k, k.split(".")[-1]} & same] or find_close_names(name, known)
     if near:
         return f"Did you mean {' or '.join(near)}?"
     if not known:

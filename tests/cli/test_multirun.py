@@ -40,6 +40,7 @@ def test_a_failed_job_is_named_at_the_end_and_stops_no_other(vitrun, tmp_path):
     assert "1 of 2 jobs failed: vitrun fewshot " in lines[-1] and "init=half.safetensors." in lines[-1]
     (folder,) = (path.parent for path in (tmp_path / "runs").glob("fewshot-*/result.json"))
     failed, result = map(json.loads, done.stdout.splitlines())
+    assert "half.safetensors" in failed["error"] and failed["run"].startswith("fewshot-")
     assert failed["status"] == 4 and failed["overrides"][-1] == "init=half.safetensors"
     assert result["run"] == folder.name and 0 < result["shot1"] < 1
 

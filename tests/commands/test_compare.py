@@ -200,8 +200,8 @@ def test_public_weights_are_compared_by_their_tag(make_finished_run, run_compare
 
 def test_an_eval_has_a_gap_only_with_the_view_of_the_published_number(make_finished_run, run_compare):
     tag = "timm:swin_tiny_patch4_window7_224.ms_in1k"
-    for overrides, whose in ((), "weights"), (("view.crop=0.875",), "overrides"):
-        result = {"top1": Metric(0.813, "share"), "view": {"whose": whose}}
+    for overrides, source in ((), "weights"), (("view.crop=0.875",), "overrides"):
+        result = {"top1": Metric(0.813, "share"), "view": {"source": source}}
         make_finished_run(("eval", f"init={tag}", "data=imagenet", *overrides), result, {})
     cells, text = run_compare("paper=timm")
     texts = [text for (row, column), text in cells.items() if row == tag and column.startswith("ours")]

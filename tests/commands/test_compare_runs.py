@@ -116,3 +116,10 @@ def test_files_that_cannot_be_written_are_refused(run_compare):
     with pytest.raises(UserError, match="cannot write there") as caught:
         run_compare("paper=table8", save="nowhere/table")
     assert caught.value.status == ExitCode.SPACE
+
+
+def test_our_own_runs_alone_include_evaluations(make_finished_run, run_compare):
+    tag = "timm:vit_base_patch16_224.orig_in21k_ft_in1k"
+    make_finished_run(("eval", f"init={tag}", "data=imagenet"), {"top1": Metric(0.8, "share")}, {})
+    cells, _ = run_compare("paper=none")
+    assert "80.00" in cells.values()

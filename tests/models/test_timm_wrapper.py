@@ -30,3 +30,19 @@ def test_timm_baselines_have_their_published_cost():
 def test_a_misspelt_timm_network_is_refused_with_a_suggestion():
     with pytest.raises(UserError, match=re.escape("resnet50")):
         models.build(replace(MODEL_ROWS["timm"], name="resnet5O"), 4, 64)
+
+
+@pytest.mark.parametrize("res, near", [(31, "16 and 32"), (7, "16 and 32")])
+def test_a_size_that_patches_of_timm_would_crop_is_refused_with_the_nearest(res, near):
+    row = replace(MODEL_ROWS["timm"], name="vit_tiny_patch16_224", options={"depth": 1})
+    with pytest.raises(UserError, match=f"res={res}: is not a multiple of 16.*{near}"):
+        models.check_model(row, res)
+    models.check_model(row, 32)
+
+
+@pytest.mark.parametrize(
+    "name, res", [("vit_so400m_patch14_siglip_384", 384), ("convnext_atto", 63), ("pvt_v2_b0", 64)]
+)
+def test_a_size_that_timm_was_trained_at_or_takes_whole_is_allowed(name, res):
+    options = {"depth": 1} if name.startswith("vit") else {}
+    models.check_model(replace(MODEL_ROWS["timm"], name=name, options=options), res)

@@ -81,7 +81,7 @@ def run_side_by_side(command: str, jobs: Mapping[str, Combination], flags: list[
     errors: dict[str, UserError] = {}
     stops: list[int] = []  # exit codes of jobs that a signal stopped, with their state saved
 
-    def on_end(number: str, status: int, output: str) -> None:
+    def on_end(number: str, status: int, output: str, reason: str) -> None:
         name = names[number]
         job = jobs[name]
         if status in STOP_CODES:
@@ -92,7 +92,8 @@ def run_side_by_side(command: str, jobs: Mapping[str, Combination], flags: list[
         except UserError as error:
             errors[name] = error
             print_error(f"{name} failed: {error}")
-            content: dict[str, Any] = {"error": str(error), "status": status}
+            run_name = {"run": job.folder.name} if job.folder else {}
+            content: dict[str, Any] = {"error": reason or str(error), "status": status, **run_name}
         else:
             content = json.loads(output) if as_json else {}
             results[name] = load_result(job.folder) if job.folder and "--dry-run" not in flags else content or None

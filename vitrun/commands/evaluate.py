@@ -61,21 +61,21 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
 
 
 def log_view(recipe: recipes.Eval, res: int, run: Run) -> dict[str, Any]:
-    """Log how test images are shown and who says so; return the view, and ``whose`` it is: a key of the result."""
+    """Log how test images are shown and who says so; return the view, and its ``source``: a key of the result."""
     view = trees.to_plain_tree(recipe.view)
     try:
         own = weights_view.find_weights_view(recipe.init, recipe.runs, recipe.res)
     except UserError:  # a view that vitrun lacks, for which the overrides give another
         own = weights_view.WeightsView("the weights", {"resize": None})
     changed = [option for option, value in own.options.items() if view[option] != value]
-    whose = "overrides" if changed else "weights" if own.source else "assumed"
+    source = "overrides" if changed else "weights" if own.source else "assumed"
     reasons = {
         "overrides": f"view.{' and view.'.join(changed)} chosen otherwise than by {own.source}",
         "weights": f"of {own.source}",
         "assumed": "assumed: the weights do not say",
     }
-    run.log(f"view: {weights_view.describe_view(view)} at {res} px ({reasons[whose]})")
-    return {**view, "res": res, "whose": whose}
+    run.log(f"view: {weights_view.describe_view(view)} at {res} px ({reasons[source]})")
+    return {**view, "res": res, "source": source}
 
 
 def find_duplicates(recipe: recipes.Eval, dedup: str, test: data.Split) -> set[str]:

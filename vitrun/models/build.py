@@ -9,7 +9,7 @@ from vitrun.errors import UserError
 from vitrun.models.attention import Attention, AttentionPool, Mlp
 from vitrun.models.network import Network
 from vitrun.models.resnet import BiT, PostActBottleneck
-from vitrun.models.timm_wrapper import wrap_timm_network
+from vitrun.models.timm_wrapper import check_patches, wrap_timm_network
 from vitrun.models.vit import ViT, fixed_positions
 from vitrun.recipes import BiT as BiTRow
 from vitrun.recipes import Timm as TimmRow
@@ -48,7 +48,8 @@ def check_model(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
         grid_side(model, res)
     if isinstance(model, TimmRow):
         with torch.device("meta"):
-            network = build_uninitialized(model, 1, res).eval().requires_grad_(False)
+            network = wrap_timm_network(model, 1, res).eval().requires_grad_(False)
+            check_patches(network, res)
             try:
                 network(torch.empty(1, 3, res, res))
             except (AssertionError, ValueError, RuntimeError) as error:

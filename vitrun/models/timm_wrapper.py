@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.models.network import Network
 from vitrun.recipes import Timm as Row
+from vitrun.recipes.model import check_multiple
 from vitrun.runtime.plugins import find_plugins, load_plugin
 
 PLUGIN_GROUP = "vitrun.models"  # the entry points by which an installed package adds networks to timm's registry
@@ -84,8 +85,25 @@ def pretrained_config(name: str) -> Any:  # a PretrainedCfg, without the check t
     return timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
 
 
+def check_patches(network: TimmNetwork, res: int) -> None:
+    """Raise a UserError if patches of timm's network would leave out pixels of images of side ``res``.
+
+    timm crops such images without a word. The size that it trained its own weights at is allowed: 384 with patches of
+    14, as in ``vit_so400m_patch14_siglip_384``.
+    """
+    embedding = getattr(network.body, "patch_embed", None)
+    projection = getattr(embedding, "proj", None)
+    if not isinstance(projection, nn.Conv2d) or getattr(embedding, "dynamic_img_pad", False):
+        return
+    tiles = projection.kernel_size == projection.stride and projection.padding == (0, 0)
+    own = (pretrained_config(network.row.name).input_size or (0,))[-1]
+    if tiles and res != own:
+        check_multiple(network.row.name, res, projection.stride[0])
+
+
 def resize_timm_network(network: TimmNetwork, old: int, res: int) -> list[str]:
     """Let timm change the network's resolution; return the names of the tensors that changed their shape."""
+    check_patches(network, res)
     if not pretrained_config(network.row.name).fixed_input_size:
         return []
     if not hasattr(network.body, "set_input_size"):

@@ -24,8 +24,11 @@ class Dataset:
     group = "data"  # the option that chose this data set, for messages; ``against`` for the second one of dedup
 
     name: str  # comes with data=NAME; of a set of your own any name, by default that of its folder
-    crop: Crop  # how training images are cropped
-    area: tuple[PositiveFloat, PositiveFloat]  # least and largest share of the image in a random crop
+    # of training images: inception (random area and aspect, as TensorFlow), random_resized (the same as torchvision and
+    # timm), pad (shifted by up to 1/8 of a side), square (squashed, 6/7 of each side at random), small_square (4/5),
+    # none (the whole image, squashed)
+    crop: Crop
+    area: tuple[PositiveFloat, PositiveFloat]  # least and largest share of the image in a random crop: timm's scale
     flip: bool  # mirror half of the training images
 
     def __post_init__(self) -> None:

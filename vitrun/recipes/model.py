@@ -22,6 +22,15 @@ def explain_size(parameters: int, other: str) -> str:
     return f"with {other} makes {parameters / 1e9:,.0f} billion parameters: at most {limit}."
 
 
+def check_multiple(name: str, res: int, stride: int) -> None:
+    """Raise an OptionError, with the two nearest sizes that fit, if ``res`` is no multiple of a model's ``stride``."""
+    if res % stride:
+        below, above = res - res % stride, res - res % stride + stride
+        near = f"{below} and {above}" if below else f"{above} and {above + stride}"
+        why = f"is not a multiple of {stride}, the stride of {name}. The nearest that fit: {near}."
+        raise OptionError("res", res, why)
+
+
 @frozen_dataclass
 class ViT:
     """Vision transformer, or a hybrid if the ``stem`` of a ResNet precedes it."""
@@ -35,7 +44,7 @@ class ViT:
     mlp: Features  # hidden features of the MLPs
     stem: Annotated[
         int, Field(ge=0, le=8_192)
-    ]  # channels of the stem of the ResNet before the transformer; 0 for a pure ViT
+    ]  # channels of the stem of the ResNet before the transformer; 0 for a pure ViT, without ResNet
     resnet: Annotated[
         tuple[Blocks, ...], Field(max_length=8)
     ]  # blocks in each stage of that ResNet; [] for a stem alone
@@ -43,13 +52,13 @@ class ViT:
     pre_logits: bool  # a hidden layer with tanh before the head
     # position embeddings: one a token, none, one a row and one a column, by the distance of two tokens, or fixed sines
     positions: Literal["learned", "none", "2d", "relative", "sincos2d"]
-    # where they are added: before the first block, or in every block, each with its own or all with the same
+    # where they are added: before the first block (stem), or before every block, each its own (every) or one (shared)
     positions_at: Literal["stem", "every", "shared"]
     gelu: Literal["tanh", "exact", "quick"]  # activation of the MLPs: flax's GELU, torch's, or x sigmoid(1.702 x)
     epsilon: PositiveFloat  # added to the variance in every LayerNorm
     norm_pre: bool  # a LayerNorm after the embeddings and positions, as in CLIP
     dropout: Fraction  # rate, after the embeddings and in the MLPs
-    stochastic_depth: Fraction  # rate at which the last block is skipped; it rises linearly from 0
+    stochastic_depth: Fraction  # rate at which the last block is skipped; it rises linearly from 0: timm's drop_path
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -82,11 +91,7 @@ class ViT:
 
     def check_resolution(self, res: int) -> None:
         """Raise an OptionError, with the two nearest sizes that fit, if tokens do not tile images of ``res`` pixels."""
-        if res % self.stride:
-            below, above = res - res % self.stride, res - res % self.stride + self.stride
-            near = f"{below} and {above}" if below else f"{above} and {above + self.stride}"
-            why = f"is not a multiple of {self.stride}, the stride of {self.name}. The nearest that fit: {near}."
-            raise OptionError("res", res, why)
+        check_multiple(self.name, res, self.stride)
         if (tokens := (res // self.stride) ** 2) > MAX_TOKENS:
             why = f"makes {tokens:,} tokens of an image, with patches of {self.stride} pixels: at most {MAX_TOKENS:,}."
             raise OptionError("res", res, why)
@@ -100,7 +105,7 @@ class BiT:
     name: str  # comes with model=NAME
     blocks: tuple[Blocks, Blocks, Blocks, Blocks]  # units in each of the four stages
     width_factor: Annotated[float, Field(gt=0, le=64)]  # times the channels of a ResNet
-    border: Literal["zero", "none"]  # padding of the stem's max-pool: big_transfer and timm, big_vision
+    border: Literal["zero", "none"]  # padding of the stem's max-pool: zero as big_transfer and timm, none as big_vision
 
     def __post_init__(self) -> None:
         units = enumerate(self.blocks)

@@ -17,7 +17,8 @@ class Adam:
     kind: Literal["adam", "adamw"]  # comes with optim=NAME
     lr: PositiveFloat  # highest learning rate, after the warm-up
     weight_decay: NonNegativeFloat  # rate of weight decay, in decay_units
-    # a step subtracts from weights w: lr * weight_decay * w (paper), or lr / peak lr * weight_decay * w (big_vision)
+    # a step subtracts from weights w: lr * weight_decay * w (paper, as torch.optim.AdamW and timm), or
+    # lr / peak lr * weight_decay * w (big_vision)
     decay_units: Literal["paper", "big_vision"]
     decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all

@@ -48,12 +48,12 @@ class Training(RunRecipe):
     schedule: Literal["cosine", "linear", "staircase", "constant"]  # the learning rate after the warm-up
     schedule_end: NonNegativeFloat  # the final learning rate of a cosine or linear decay
     drops: tuple[Steps, ...]  # steps after which the learning rate of a staircase falls to a tenth
-    loss: Literal["softmax", "sigmoid"]  # cross-entropy over the classes, or binary cross-entropy of each
+    loss: Literal["softmax", "sigmoid"]  # cross-entropy over the classes, or binary cross-entropy (BCE) of each
     smoothing: Fraction  # share of each target that is spread evenly over the classes
     class_weights: Literal["none", "balanced"]  # weight of an image's loss; balanced: the rarer its class, the higher
     sampler: Literal["uniform", "balanced"]  # images of a step: each image, or each class (balanced), equally often
     augment: Augment  # augmentation of training images beyond crop and flip
-    clip: PositiveFloat | None  # maximum norm of the gradient of all parameters; null for no clipping
+    clip: PositiveFloat | None  # maximum norm of the gradient of all parameters, timm's clip-grad; null for no clipping
     ema: Fraction | None  # decay of the average of the weights over steps, as in 0.9999; null for no average
     seed: Seed  # seed of every random draw
     # images computed at once on a rank, auto for as many as fit; where they do not divide the batch, the last are fewer

@@ -14,15 +14,16 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 class View:
     """Resizing and cropping of test images, and resizing of training images."""
 
-    # how images are resized: to a square (square, squash), or to a shorter side of this length (small, small_area,
-    # shortest, shortest_edge) or a longer one (border); square and small round as the authors' TensorFlow code, squash,
-    # shortest and border as timm, shortest_edge as transformers; small_area averages pixels, the others interpolate
+    # to a square: square (as Google's code), squash (timm); by the shorter side: small, small_area (Google; the latter
+    # averages pixels), shortest (timm, torchvision), shortest_edge (transformers); by the longer side: border (timm)
     resize: Literal["square", "small", "small_area", "squash", "shortest", "shortest_edge", "border"]
-    crop: Annotated[float, Field(gt=0, le=1)]  # side of the centre crop, as a share of the resized image's shorter side
-    antialias: bool  # average pixels to shrink an image, in training too; false as TensorFlow's bilinear resize
-    interpolation: Literal[
-        "bilinear", "bicubic"
-    ]  # between pixels, in training too; bicubic as PIL, with antialias only
+    # side of the centre crop, as a share of the resized image's shorter side: timm's crop_pct
+    crop: Annotated[float, Field(gt=0, le=1)]
+    # filter as wide as the pixels shrink, as PIL and timm do; false for TensorFlow's resize, which takes the nearest
+    # pixels only. Training images too
+    antialias: bool
+    # how pixels are interpolated, in training too; bicubic is PIL's and needs antialias=true
+    interpolation: Literal["bilinear", "bicubic"]
     fill: tuple[Level, Level, Level]  # red, green and blue (0 to 255) around the image, with resize=border
 
     def __post_init__(self) -> None:
@@ -35,13 +36,14 @@ class View:
 class Augment:
     """Augmentation of training images, after the data set's crop and flip."""
 
-    randaugment: Literal["none", "big_vision", "torchvision"]  # whose RandAugment; the published code is big_vision's
-    layers: Annotated[int, Field(ge=0, le=100)]  # operations of RandAugment on each image
-    magnitude: Annotated[int, Field(ge=0, le=30)]  # strength of these operations, 0 to 30
+    # whose RandAugment; the published code is big_vision's; none needs layers=0
+    randaugment: Literal["none", "big_vision", "torchvision"]
+    layers: Annotated[int, Field(ge=0, le=100)]  # operations of RandAugment on each image; 0 with randaugment=none
+    magnitude: Annotated[int, Field(ge=0, le=30)]  # strength of these operations, 0 to 30; unused with randaugment=none
     mixup: NonNegativeFloat  # a of Beta(a, a), from which the shares of two images are drawn; 0 for no mixup
     cutmix: NonNegativeFloat  # a of Beta(a, a), the share of an image that CutMix leaves of it; 0 for no CutMix
     switch_prob: Probability  # probability that a step has CutMix and not mixup, if both are on
-    erasing: Probability  # probability that a random rectangle of an image is erased
+    erasing: Probability  # probability that a random rectangle of an image is erased: timm's reprob
 
     def __post_init__(self) -> None:
         if (self.randaugment == "none") != (self.layers == 0):

@@ -103,7 +103,7 @@ def load_finished_run(folder: Path, commands: tuple[str, ...], repeats: bool) ->
     images = {key: value for key, value in about.items() if key.endswith("_data")}
     if "computing" in about:  # what precision=auto meant there
         options["precision"] = about["computing"]["precision"]
-    facts = describe_run(command, options, runs) | {"view_of": (result.get("view") or {}).get("whose")}
+    facts = describe_run(command, options, runs) | {"view_of": (result.get("view") or {}).get("source")}
     return FinishedRun(folder.name, command, options, metrics, facts, images)
 
 

@@ -25,13 +25,14 @@ class Job:
     process: subprocess.Popen[str]
     readers: list[threading.Thread]
     output: list[str] = field(default_factory=list)  # lines of its standard output, if they are collected
+    reason: str = ""  # the sentence of its UserError
 
 
 def run_pool(
     commands: Mapping[str, Sequence[str]],
     at_once: int,
     on_start: Callable[[str], None],
-    on_end: Callable[[str, int, str], None],
+    on_end: Callable[[str, int, str, str], None],
     collect: bool,
 ) -> ExitCode | None:
     """Run ``vitrun`` with each of the named arguments, ``at_once`` processes at a time.
@@ -41,7 +42,8 @@ def run_pool(
 
     Args:
         on_start: Called with the name of a command before it starts.
-        on_end: Called with the name, the exit code and the collected standard output of a process that ended.
+        on_end: Called with the name, the exit code and the collected standard output of a process that ended, and with
+            the sentence of the UserError that ended it, or an empty string.
         collect: Whether standard output is collected instead of printed.
     """
     waiting, running, requests = list(commands), dict[str, Job](), list[ExitCode]()
@@ -63,7 +65,7 @@ def run_pool(
                 for reader in job.readers:
                     reader.join()
                 status = job.process.returncode
-                on_end(name, status if status >= 0 else 128 - status, "".join(job.output))
+                on_end(name, status if status >= 0 else 128 - status, "".join(job.output), job.reason)
             time.sleep(POLL_SECONDS)
     return requests[0] if requests else None
 
@@ -79,7 +81,7 @@ def start_job(name: str, arguments: Sequence[str], at_once: int, collect: bool) 
         errors="replace",
         env={"OMP_NUM_THREADS": str(cores)} | os.environ,
     )
-    job = Job(process, [])
+    job, prefix = Job(process, []), f"vitrun {arguments[0]}: "
     assert process.stdout and process.stderr
 
     def read(pipe: IO[str], target: IO[str] | None) -> None:
@@ -87,6 +89,8 @@ def start_job(name: str, arguments: Sequence[str], at_once: int, collect: bool) 
             if target is None:
                 job.output.append(line)
             else:
+                if target is sys.stderr and line.startswith(prefix):
+                    job.reason = line.removeprefix(prefix).strip()
                 with suppress(OSError):  # a full disk under it; the process waits if nobody reads its lines
                     print(f"{name} {line}", end="", file=target, flush=True)
 

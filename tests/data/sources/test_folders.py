@@ -104,6 +104,11 @@ WRONG = {
         "train",
         ["only one class", "data.path=", "/pets, or"],
     ),
+    "a part with one class": (
+        lambda root: [write_class_folders(root, ["cat", "dog"]), write_class_folders(root / "train", ["foo"])],
+        "train",
+        ["read as a part of data.path=", "only one class, the folder foo", "move or rename it"],
+    ),
     "parts inside of the classes": (
         lambda root: [write_class_folders(root / name, ["train", "test"]) for name in ("cat", "dog")],
         "train",

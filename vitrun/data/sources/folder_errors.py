@@ -76,6 +76,12 @@ def explain_one_class(data: recipes.Files, root: Path, name: str) -> str:
     tables = find_tables(root)
     if tables and not Scan(root).has_class_folders(name):
         return f"{root} has no class folders. {advise_sorting(root)}"
+    if root != data.folder:
+        return (
+            f"{root} is read as a part of {data.group}.path={data.folder}, but has only one class, the folder "
+            f"{abbreviate([name])}. Add class folders to it; if it is no part, move or rename it; if it is a class, "
+            "put its images directly into it."
+        )
     return (
         f"{root} has only one class, the folder {abbreviate([name])}, but at least two are needed. "
         f"Perhaps you mean {data.group}.path={root / name}, or the folder above."

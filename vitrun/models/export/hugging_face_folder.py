@@ -12,6 +12,7 @@ from vitrun.models.formats import hugging_face
 from vitrun.models.formats.hugging_face_config import ACTIVATIONS
 from vitrun.models.network import Network
 from vitrun.models.tensor_files import JsonObject
+from vitrun.models.timm_wrapper import TimmNetwork
 from vitrun.models.vit import ViT
 from vitrun.recipes import View
 from vitrun.recipes import ViT as Row
@@ -22,6 +23,9 @@ def write_hugging_face(folder: Path, network: Network, description: Description,
 
     Raise a UserError if transformers has no such network.
     """
+    if isinstance(network, TimmNetwork):
+        name = network.row.name
+        raise UserError(f"to=hf: {name} is a network of timm, not transformers' ViT. Export with to=timm or onnx.")
     if not isinstance(network, ViT) or network.row.stem or network.row.head != "token":
         raise UserError("to=hf: transformers' ViT has a class token and no ResNet. Export with to=timm, npz or onnx.")
     require_no_pre_logits(network.row, "transformers")
