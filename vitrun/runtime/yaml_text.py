@@ -34,20 +34,6 @@ def load_yaml(text: str) -> Any:
         raise yaml.YAMLError(str(error).splitlines()[0]) from None
 
 
-def check_yaml(text: str) -> None:
-    """Raise TooManyValues if a document stands for too many values; do nothing if it is no YAML."""
-    loader = LOADER(text)
-    try:
-        while loader.check_node():
-            count_values(cast(yaml.Node, loader.get_node()), {})
-    except TooManyValues:
-        raise
-    except (yaml.YAMLError, RecursionError, ValueError):
-        return
-    finally:
-        loader.dispose()
-
-
 def count_values(node: yaml.Node, known: dict[int, int]) -> int:
     """Return how many values a node stands for; raise TooManyValues above ``MAX_VALUES``, or if it contains itself.
 
