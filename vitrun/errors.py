@@ -140,7 +140,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     groups = list(dict.fromkeys(k.partition(".")[0] + ".*" * ("." in k) for k in known))
     choices = known if len(known) <= MAX_NAMES else groups
     if len(choices) > 2 * MAX_NAMES or len(", ".join(choices)) > MAX_CHOICES:
-        choices = find_close_names(name, known, cutoff=0) + ["..."]
+        choices = [g for g in groups if g.endswith(".*")] or find_close_names(name, known, cutoff=0)
+        choices = [*choices, "..."]
     return f"Choose one of {', '.join(choices)}."
 
 

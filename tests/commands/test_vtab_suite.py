@@ -75,7 +75,7 @@ def test_a_task_whose_original_was_added_is_run_and_finished_tasks_are_not_repea
     shutil.copytree(root / "dtd", originals / "dtd")
     recipe = load(originals, runs, "data.tasks=dtd,flowers102")
     compared = resolve.resolve_recipe(
-        "compare", [f"runs={runs}", "paper=none", "rows=data", f"save={tmp_path / 'table'}"]
+        "compare", [f"runs={runs}", "paper=none", "rows=data", f"save={tmp_path / 'table'}", "force=true"]
     )
     shown = []
     for _ in range(2):

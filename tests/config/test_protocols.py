@@ -105,10 +105,12 @@ def test_values_by_model_apply_to_the_model_of_a_run_and_of_a_file_of_weights(tm
     assert resolve.resolve_recipe("finetune", [f"init={file}", *overrides]).optim.lr == 0.01
     for name, recipe in (
         ("pretrain-one", {"model": tables.read_row("model", "vit_b16")}),
-        ("finetune-two", {"init": "pretrain-one"}),
+        ("finetune-two", {"init": "pretrain-one", "model": {"name": "vit_b16"}}),
     ):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "recipe.yaml").write_text(json.dumps({"command": name.split("-")[0], "data": {}, **recipe}))
+        (tmp_path / name / "recipe.yaml").write_text(
+            json.dumps({"command": name.split("-")[0], "data": {"name": "cifar10"}, **recipe})
+        )
         (tmp_path / name / "result.json").write_text(json.dumps({"result": {}, "finished": 0.0}))
         assert resolve.resolve_recipe("finetune", [f"init={name}", *overrides]).optim.lr == 0.01
 
