@@ -185,11 +185,11 @@ def load(
         init_weights: Which of several weights in a file: ``auto`` (the averaged), ``ema``, ``plain``, or their name.
     """
     from vitrun.engine import weights
-    from vitrun.runs import lookup
+    from vitrun.runs import init_resolution
 
     folder = Path(init.folder.parent if isinstance(init, Result) else runs)
     with hub_bars.hidden(quiet=True):
-        resolved = lookup.resolve_init(format_option("init", init), folder, "export")
+        resolved = init_resolution.resolve_init(format_option("init", init), folder, "export")
         weights.check_init(resolved, res)
         loaded = weights.load_init(weights.Source(resolved, folder, init_weights), LOGGER.info, seed, classes, res)
     loaded.network.eval()

@@ -14,7 +14,7 @@ from vitrun import data
 from vitrun.commands import finetune, lr_search
 from vitrun.config import expand, resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import execution, lookup, run
+from vitrun.runs import execution, init_resolution, lookup, run
 from vitrun.runtime.console import Screen
 
 FAST = ["init=random:vit_nano8", "res=16", "batch=64", "epochs=null", "steps=3", "warmup=1", "data.test_images=40"]
@@ -96,7 +96,7 @@ def test_finished_parts_are_not_repeated(done):
 
 def test_the_newest_model_is_a_final_run(done):
     recipe, _, _ = done
-    newest = lookup.load_saved_recipe(lookup.find_latest_run(recipe.runs, "eval"), recipe.runs)
+    newest = lookup.load_saved_recipe(init_resolution.find_latest_run(recipe.runs, "eval"), recipe.runs)
     assert newest["score"] == "test" and not newest["grid"] and not newest["seeds"]
 
 

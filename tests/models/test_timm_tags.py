@@ -7,7 +7,7 @@ from helpers.networks import MODEL_ROWS, build_randomized, compute_logits, make_
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
-from vitrun.runs import lookup
+from vitrun.runs import init_resolution
 
 
 def test_a_timm_name_without_a_tag_is_the_default_of_timm_and_older_names_are_known(tmp_path):
@@ -18,7 +18,7 @@ def test_a_timm_name_without_a_tag_is_the_default_of_timm_and_older_names_are_kn
         ("vit_base_patch16_224", f"vit_base_patch16_224.{default}"),
         ("vit_base_patch16_224_in21k", "vit_base_patch16_224.augreg_in21k"),
     ):
-        assert lookup.resolve_init(f"timm:{name}", tmp_path, "finetune") == f"timm:{tag}"
+        assert init_resolution.resolve_init(f"timm:{name}", tmp_path, "finetune") == f"timm:{tag}"
 
 
 def test_an_unknown_timm_name_or_tag_is_refused_with_those_there_are(tmp_path):
@@ -27,7 +27,7 @@ def test_an_unknown_timm_name_or_tag_is_refused_with_those_there_are(tmp_path):
     with pytest.raises(UserError, match="timm has no weights for vit_base_patch61_224"):
         models.load("timm:vit_base_patch61_224.augreg_in21k")
     with pytest.raises(UserError, match="vit_base_patch16_224"):
-        lookup.resolve_init("timm:vit_base_patch61_224", tmp_path, "finetune")
+        init_resolution.resolve_init("timm:vit_base_patch61_224", tmp_path, "finetune")
 
 
 def test_published_weights_are_timm_tags():

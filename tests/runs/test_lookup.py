@@ -5,7 +5,7 @@ import pytest
 from helpers.runs import pretrain_tiny
 from vitrun.config import resolve
 from vitrun.errors import UserError
-from vitrun.runs import lookup, run, run_files
+from vitrun.runs import init_resolution, lookup, run, run_files
 
 
 def test_a_run_in_another_folder_is_refused_with_the_overrides_that_name_it(run_command, tmp_path):
@@ -18,7 +18,7 @@ def test_a_run_in_another_folder_is_refused_with_the_overrides_that_name_it(run_
 def test_a_renamed_run_is_described_by_its_recipe(run_command):
     folder = pretrain_tiny(run_command)
     folder = folder.rename(folder.with_name("mine"))
-    assert lookup.resolve_init("latest", folder.parent, "finetune") == "mine"
+    assert init_resolution.resolve_init("latest", folder.parent, "finetune") == "mine"
     recipe, _ = run_command("finetune", "init=mine", "steps=1")
     assert run.run_name("finetune", recipe).startswith("finetune-vit_nano8-digits-")
     saved = run_files.load_recipe(recipe.runs / run.run_name("finetune", recipe))
@@ -29,21 +29,21 @@ def test_a_file_is_named_by_its_path_and_hash_whatever_signs_the_path_has(tmp_pa
     path = tmp_path / "a#b" / "w#0123456789ab.pth.tar"
     path.parent.mkdir()
     path.write_bytes(b"1")
-    init = lookup.resolve_init(str(path), tmp_path, "eval")
-    assert init.startswith(f"{path}#") and lookup.resolve_init(init, tmp_path, "eval") == init
+    init = init_resolution.resolve_init(str(path), tmp_path, "eval")
+    assert init.startswith(f"{path}#") and init_resolution.resolve_init(init, tmp_path, "eval") == init
     assert lookup.find_weights_file(init, tmp_path) == path and lookup.model_name_of(init, tmp_path).startswith("w#")
     path.write_bytes(b"2")
     with pytest.raises(UserError, match="changed"):
-        lookup.resolve_init(init, tmp_path, "eval")
+        init_resolution.resolve_init(init, tmp_path, "eval")
 
 
 def test_a_folder_of_weights_is_every_file_that_is_read_of_it(tmp_path):
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_text(name)
-    init = lookup.resolve_init(str(tmp_path), tmp_path / "runs", "eval")
+    init = init_resolution.resolve_init(str(tmp_path), tmp_path / "runs", "eval")
     (tmp_path / "config.json").write_text('{"id2label": {}}')
-    assert lookup.resolve_init(str(tmp_path), tmp_path / "runs", "eval") != init
+    assert init_resolution.resolve_init(str(tmp_path), tmp_path / "runs", "eval") != init
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "w.pth").touch()
     with pytest.raises(UserError, match=r"config\.json.*w\.pth"):
-        lookup.resolve_init(str(tmp_path / "other"), tmp_path / "runs", "eval")
+        init_resolution.resolve_init(str(tmp_path / "other"), tmp_path / "runs", "eval")

@@ -11,7 +11,7 @@ from vitrun.config import compose, data_args, own_files, paths, provenance, vali
 from vitrun.config.expand import expand_search, expand_suite
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, tables, trees
-from vitrun.runs import content, exclude, lookup
+from vitrun.runs import content, exclude, init_resolution, lookup
 from vitrun.runs.weights_view import WeightsView, find_weights_view
 from vitrun.runtime.environment import why_no_gpu
 
@@ -86,7 +86,7 @@ def resolve_init(
     groups, runs = tables.list_groups(command), Path(tree["runs"])
     if tree.get("data") is not None or "data" not in groups:  # report a wrong value before a file is hashed
         freeze_checked(command, tree | ({"view": fill_view(tree, {})} if "view" in tree else {}), running)
-    init = lookup.resolve_init(str(tree["init"]), runs, command)
+    init = init_resolution.resolve_init(str(tree["init"]), runs, command)
     source = lookup.load_saved_recipe(init, runs)
     if "protocol" in groups:  # it may have values for the model of these weights
         tree = compose.compose_config(command, overrides, lookup.model_row_name(init, runs))

@@ -16,13 +16,7 @@ from vitrun import models
 from vitrun.data import Batch, Split
 from vitrun.engine.inference import run_inference
 from vitrun.models import MASKED, UNCHANGED
-from vitrun.objectives.patches import (
-    add_corruption,
-    build_masked_model,
-    choose_patches,
-    draw_numbers,
-    select_corrupted,
-)
+from vitrun.objectives.patches import add_corruption, build_masked_model, choose_patches, draw_numbers, select_corrupted
 from vitrun.recipes import Masked, Model, Pretrain, ViT
 from vitrun.runs.metrics import Metric, Result
 from vitrun.runtime.device import Machine

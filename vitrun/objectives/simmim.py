@@ -11,13 +11,7 @@ from vitrun import models
 from vitrun.data import Batch, Split
 from vitrun.engine.inference import run_inference
 from vitrun.models import MASKED, UNCHANGED
-from vitrun.objectives.patches import (
-    add_corruption,
-    build_masked_model,
-    choose_patches,
-    draw_numbers,
-    select_corrupted,
-)
+from vitrun.objectives.patches import add_corruption, build_masked_model, choose_patches, draw_numbers, select_corrupted
 from vitrun.recipes import Model, Pretrain, SimMim, ViT
 from vitrun.runs.metrics import Metric, Result
 from vitrun.runtime.device import Machine

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs.lookup import download_file, find_weights_file, load_saved_recipe
+from vitrun.runs.init_resolution import download_file
+from vitrun.runs.lookup import find_weights_file, load_saved_recipe
 from vitrun.runtime.config_kinds import check_config
 from vitrun.runtime.npz_mark import read_mark
 

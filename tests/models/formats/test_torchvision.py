@@ -12,7 +12,7 @@ from vitrun import models
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import torchvision_weights
 from vitrun.recipes import tables
-from vitrun.runs import lookup
+from vitrun.runs import init_resolution
 
 SIZE = {"image_size": 32, "patch_size": 8, "num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768}
 
@@ -91,7 +91,7 @@ def test_published_weights_are_those_of_the_table_of_models_and_have_an_address_
 
 def test_a_name_without_weights_takes_the_default_of_torchvision(tmp_path):
     for name, full in (("vit_b_16", "vit_b_16.IMAGENET1K_V1"), ("vit_h_14", "vit_h_14.IMAGENET1K_SWAG_E2E_V1")):
-        assert lookup.resolve_init(f"torchvision:{name}", tmp_path, "finetune") == f"torchvision:{full}"
+        assert init_resolution.resolve_init(f"torchvision:{name}", tmp_path, "finetune") == f"torchvision:{full}"
     for name, hint in (("vit_b_61", "vit_b_16"), ("vit_b_16.V1", "IMAGENET1K_SWAG_E2E_V1"), ("resnet50", "vit_b_16")):
         with pytest.raises(UserError, match=hint) as error:
             torchvision_weights.find_published_weights(name)

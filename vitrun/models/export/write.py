@@ -38,12 +38,10 @@ def export_model(
 ) -> None:
     """Write ``network``, for images of side ``res``, in the format ``to``: timm, hf, npz or onnx.
 
-    ``target`` is the path, and whether an earlier export there may be replaced.
-
     timm and hf make the folder ``path`` with the ``card`` as its README.md; they store the names of the classes, or
     numbers if there are none, and the view of test images. npz and onnx make the file ``path``, with the card beside it
-    as ``NAME.md``. Raise a UserError if the other library has no such network, or if ``path`` exists
-    and is not an export of vitrun to be replaced.
+    as ``NAME.md``. Raise a UserError if the other library has no such network, or if ``path`` exists and is not an
+    export of vitrun that ``target`` allows to be replaced.
     """
     writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format", "to")
     path, force = target if isinstance(target, Target) else (target, False)

@@ -9,14 +9,7 @@ from pathlib import Path
 from vitrun.models.tensor_files import torch_reader
 from vitrun.models.tensor_files.npz_reader import read_npz
 from vitrun.models.tensor_files.safetensors_reader import read_safetensors
-from vitrun.models.tensor_files.tensors import (
-    JsonObject,
-    Weights,
-    damaged_error,
-    format_keys,
-    shorten,
-    weights_error,
-)
+from vitrun.models.tensor_files.tensors import JsonObject, Weights, damaged_error, format_keys, shorten, weights_error
 from vitrun.models.tensor_files.torch_reader import read_torch
 from vitrun.runtime.config_kinds import check_config
 from vitrun.runtime.weights_folder import CONFIG_FILE, DESCRIPTIONS, WEIGHTS_FILES, FolderFiles, list_weights_files
