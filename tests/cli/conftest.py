@@ -29,7 +29,7 @@ def python_m_vitrun(tmp_path):
     """Run ``python -m vitrun`` in an empty folder, in a new interpreter."""
 
     def python_m_vitrun(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
-        paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # an empty one is the folder
         return subprocess.run(
             [sys.executable, "-m", "vitrun", *arguments],
             cwd=tmp_path,

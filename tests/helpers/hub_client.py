@@ -43,7 +43,7 @@ for line in sys.stdin:
 
 def client_environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     ours = {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "NO_PROXY": "*", "OMP_NUM_THREADS": "1"}
     return inherited | ours | {"PYTHONPATH": paths} | more
 
