@@ -43,7 +43,7 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "torchvision": ("data.transforms.randaugment", "models.torchvision_weights"),
     "datasets": ("data",),
     "h5py": ("data.sources",),
-    "huggingface_hub": ("data.sources.hub", "models", "runs.lookup", "runtime.hub_bars"),
+    "huggingface_hub": ("data.sources.hub", "models", "runs.init_resolution", "runtime.hub_bars"),
     "scipy": ("data.sources.vtab",),
 }
 DISTRIBUTED = ("runtime.distributed",)  # may use torch.distributed
