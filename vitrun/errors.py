@@ -95,8 +95,8 @@ def describe_os_error(error: OSError) -> UserError | None:
 
 def advise_writing(error: Exception) -> str:
     """Return what to do about a file that cannot be written, as ``Make room``."""
-    found = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors writes it
-    number = error.errno if isinstance(error, OSError) else int(found[1]) if found else None
+    os_error = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors writes it
+    number = error.errno if isinstance(error, OSError) else int(os_error[1]) if os_error else None
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "Make that folder writable"
     return "Make room" if number in FULL else "Check that disk"

@@ -133,8 +133,8 @@ def read_kind(group: str, name: str) -> str | None:
     """Return the discriminator in a file of a group, or in the first that it inherits from; read without YAML."""
     file = composition.find_config_file(f"{tables.group_folder(group)}/{name}")
     text = file.read_text(encoding="utf-8", errors="replace")
-    if found := re.search(rf"^({'|'.join(descriptions.DISCRIMINATORS)}): *(\w+)", text, re.MULTILINE):
-        return found[2]
+    if match := re.search(rf"^({'|'.join(descriptions.DISCRIMINATORS)}): *(\w+)", text, re.MULTILINE):
+        return match[2]
     parent = re.search(r"^defaults:\s*(?:\[|- )(?:/?data/)?([\w/]+)", text, re.MULTILINE)
     return read_kind(group, f"{name.rpartition('/')[0]}/{parent[1]}".lstrip("/")) if parent else None
 

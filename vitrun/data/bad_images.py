@@ -106,8 +106,8 @@ def find_bad_images(split: Split, rows: np.ndarray | None = None, chunk: int = D
         return errors
 
     starts = range(0, len(rows), chunk)
-    found = track_progress(DECODE_POOL.map(check, starts), len(starts), f"x {chunk} images checked")
-    return dict(chain.from_iterable(found))
+    errors = track_progress(DECODE_POOL.map(check, starts), len(starts), f"x {chunk} images checked")
+    return dict(chain.from_iterable(errors))
 
 
 def check_before_training(split: Split, count: BadImageBudget) -> str:

@@ -93,10 +93,10 @@ def match_names(split: Split, pattern: re.Pattern[str], suffix: str) -> list[str
     keys = []
     for first in range(0, len(split), KEY_CHUNK):
         matches = [pattern.fullmatch(key.rpartition("/")[2]) for key in split.keys[first : first + KEY_CHUNK]]
-        found = [match[1] + suffix for match in matches if match]
-        if len(found) < len(matches):
+        file_names = [match[1] + suffix for match in matches if match]
+        if len(file_names) < len(matches):
             return None
-        keys += found
+        keys += file_names
     return keys
 
 

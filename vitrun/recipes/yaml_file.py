@@ -95,10 +95,10 @@ def check_extent(text: str) -> None:
         elif isinstance(event, yaml.ScalarEvent):
             anchor, extent = event.anchor, Extent(1, 1)
         elif isinstance(event, yaml.AliasEvent) and event.anchor in anchors:  # YAML refuses one that is unknown
-            anchor, found = None, anchors[event.anchor]
-            if found is None:
+            anchor, aliased = None, anchors[event.anchor]
+            if aliased is None:
                 raise UnreadableError(f"line {line}: *{event.anchor[:50]} stands for itself")
-            extent = found
+            extent = aliased
         else:
             continue
         anchors |= {anchor: extent} if anchor else {}

@@ -55,8 +55,8 @@ def keep_only(folder: Path, last: Path) -> None:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in ``folder``, by step; a user's files and folders beside them are none."""
-    found = ((CHECKPOINT_NAME.fullmatch(path.name), path) for path in folder.glob("step-*") if path.is_dir())
-    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+    matches = ((CHECKPOINT_NAME.fullmatch(path.name), path) for path in folder.glob("step-*") if path.is_dir())
+    return [path for _, path in sorted((int(match[1]), path) for match, path in matches if match)]
 
 
 def weights_file(checkpoint: Path, plain: bool = False) -> Path:

@@ -24,8 +24,8 @@ class RandomErasing:
     def __call__(self, images: Tensor, epoch: int, indices: np.ndarray) -> None:
         """Erase in [B, 3, H, W] in place, to 0: the middle of [-1, 1]; a function of (seed, epoch, index)."""
         numbers = random.uniform(self.seed, "erasing", epoch, indices, 1 + NUMBERS_PER_TRY * TRIES)
-        boxes, found = choose_rectangles(numbers[:, 1:].reshape(-1, TRIES, NUMBERS_PER_TRY), *images.shape[2:])
-        for image in np.flatnonzero(found & (numbers[:, 0] < self.probability)):
+        boxes, fitting = choose_rectangles(numbers[:, 1:].reshape(-1, TRIES, NUMBERS_PER_TRY), *images.shape[2:])
+        for image in np.flatnonzero(fitting & (numbers[:, 0] < self.probability)):
             top, left, height, width = boxes[image].tolist()
             images[image, :, top : top + height, left : left + width] = 0
 

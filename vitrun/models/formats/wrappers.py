@@ -58,7 +58,7 @@ def unwrap(weights: Weights, choice: str = "auto") -> Unwrapped:
     networks, outside = split_networks(names, prefixes)
     averaged = {prefix for prefix in prefixes if is_averaged(prefix, prefixes)}
     chosen = choose_network(weights, networks, averaged, choice)
-    beside = {f"in {describe(prefix)}": [*found.values()] for prefix, found in networks.items() if prefix != chosen}
+    beside = {f"in {describe(prefix)}": [*content.values()] for prefix, content in networks.items() if prefix != chosen}
     if outside:
         parts = dict.fromkeys(".".join(name.split(".")[:2]) for name in outside)
         beside[f"beside the network, as {format_keys(parts)}"] = outside
@@ -107,7 +107,7 @@ def find_containers(names: dict[str, str], prefix: str = "") -> list[str]:
     parts = [part for part in first if prefix or part not in STATES]
     if not parts or not set(parts) <= set(CONTAINERS):
         return [prefix]
-    return [found for part in parts for found in find_containers(names, f"{prefix}{part}.")]
+    return [content for part in parts for content in find_containers(names, f"{prefix}{part}.")]
 
 
 def is_averaged(prefix: str, prefixes: list[str]) -> bool:
@@ -136,12 +136,12 @@ def choose_network(weights: Weights, networks: Networks, averaged: set[str], cho
         chosen = [prefix for prefix in prefixes if f".{choice.rstrip('.')}." in f".{prefix}"]
     if len(chosen) == 1:
         return chosen[0]
-    found = ", ".join(describe(prefix) for prefix in prefixes)
+    content = ", ".join(describe(prefix) for prefix in prefixes)
     if chosen:
         example = describe(chosen[-1]).split(".")[0]
-        raise weights_error(weights.path, f"it has several networks: {found}. Choose, as in init_weights={example}")
+        raise weights_error(weights.path, f"it has several networks: {content}. Choose, as in init_weights={example}")
     lacks = {"ema": "no averaged weights", "plain": "averaged weights alone"}.get(choice, "no weights of this name")
-    hint = f"there are {found}: choose {CHOICES}." if any(prefixes) else "leave init_weights out."
+    hint = f"there are {content}: choose {CHOICES}." if any(prefixes) else "leave init_weights out."
     raise UserError(f"{weights.path} has {lacks}; {hint}", ExitCode.CHECKPOINT, "init_weights", choice)
 
 

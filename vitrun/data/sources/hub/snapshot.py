@@ -28,14 +28,14 @@ def download_part(data: recipes.Files, part: str, screen: Screen, tick: Callable
     labels are texts, both parts are downloaded, because both together give the classes.
     """
     try:
-        found = download_split(data, part, screen, tick)
+        snapshot = download_split(data, part, screen, tick)
     except NoParquetFiles as error:
         return replace(data, path=build_on_hub(data, screen, error))
-    file = next(file for files in find_splits(found.folder, None).values() for file in files)
+    file = next(file for files in find_splits(snapshot.folder, None).values() for file in files)
     other = "test" if part == "train" else "train"
     if has_text_labels(data, file) and source_split_name(data, other):
         download_split(data, other, screen, tick)
-    return found
+    return snapshot
 
 
 def build_on_hub(data: recipes.Files, screen: Screen, error: UserError) -> Path:

@@ -149,10 +149,10 @@ def add_page(values: Values, content: memoryview, at: int, compressed: bool) -> 
         values.fragments.append([])
         values.lengths.append(len(content))
         return content, at
-    found = find_fragments(bytes(content))
-    if found is None:
+    fragments = find_fragments(bytes(content))
+    if fragments is None:
         raise NotInPlace("Snappy of another library")
-    starts, length = found
+    starts, length = fragments
     values.fragments.append([at + start for start in starts])
     values.lengths.append(length)
     return memoryview(pyarrow.Codec("snappy").decompress(content, length, asbytes=True)), 0

@@ -59,8 +59,8 @@ def find_next_archive(file: BinaryIO, first: int, end: int, size: int) -> int:
     unfinished download, or if what lies behind them is no archive.
     """
     file.seek(end)
-    behind = file.read(MOST_ZEROS + BLOCK)
-    zeros = len(behind) - len(behind.lstrip(b"\0"))
+    rest = file.read(MOST_ZEROS + BLOCK)
+    zeros = len(rest) - len(rest.lstrip(b"\0"))
     if zeros == size - end <= MOST_ZEROS:
         return size
     if zeros > MOST_ZEROS:
@@ -69,7 +69,7 @@ def find_next_archive(file: BinaryIO, first: int, end: int, size: int) -> int:
             f"leaves them: download it again. If it ends there: truncate -s {end + RECORD} FILE"
         )
     zeros -= zeros % BLOCK
-    header, mark = behind[zeros : zeros + BLOCK], zeros == 2 * BLOCK or (end + zeros - first) % RECORD == 0
+    header, mark = rest[zeros : zeros + BLOCK], zeros == 2 * BLOCK or (end + zeros - first) % RECORD == 0
     if len(header) == BLOCK and zeros >= 2 * BLOCK and mark and has_valid_checksum(header):
         return end + zeros
     raise ValueError(
