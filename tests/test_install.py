@@ -26,7 +26,7 @@ def names(requirements) -> set[str]:
 
 def imports() -> dict[str, set[str]]:
     """Return the modules of the package that import each outside package, by the name that pip installs."""
-    found: dict[str, set[str]] = {}
+    imported: dict[str, set[str]] = {}
     distributions = packages_distributions()
     for file in sorted((ROOT / "vitrun").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -34,8 +34,8 @@ def imports() -> dict[str, set[str]]:
             modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             for module in {name.split(".")[0] for name in modules} - sys.stdlib_module_names - {"vitrun"}:
                 for name in names(distributions.get(module, [module])):
-                    found.setdefault(name, set()).add(file.relative_to(ROOT).as_posix())
-    return found
+                    imported.setdefault(name, set()).add(file.relative_to(ROOT).as_posix())
+    return imported
 
 
 def test_every_imported_package_is_declared_and_every_declared_one_is_imported():

@@ -111,11 +111,11 @@ def test_fast_decoding_of_a_jpeg_gives_the_pixels_of_tensorflow(tmp_path):
     (tmp_path / "train" / "a").mkdir(parents=True)
     (tmp_path / "train" / "a" / "1.jpg").write_bytes(SMALL_JPEG)
     overrides = ["init=random:vit_nano8", "data=folder", f"data.path={tmp_path}", "data.test=train"]
-    found = []
+    hashes = []
     for options in ([], ["data.jpeg=fast"]):
         split = open_split(resolve_recipe("eval", [*overrides, *options]).data, "test")
-        found.append(hashlib.sha256(split.pixels[0].permute(1, 2, 0).contiguous().numpy().tobytes()).hexdigest()[:16])
-    assert found[1] == FAST_PIXELS != found[0]
+        hashes.append(hashlib.sha256(split.pixels[0].permute(1, 2, 0).contiguous().numpy().tobytes()).hexdigest()[:16])
+    assert hashes[1] == FAST_PIXELS != hashes[0]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "progressive CMYK"])

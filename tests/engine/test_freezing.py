@@ -47,10 +47,12 @@ def test_batch_norm_keeps_its_statistics_where_it_is_frozen(train, changes):
 def test_the_gradient_stops_where_nothing_below_is_trained():
     network = build_small_vit(classes=5)
     freeze(network, "last:1")
-    kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+    stored = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: stored.append(tensor) or tensor, lambda tensor: tensor
+    ):
         network.blocks[0](network.embed(random_batch(2).images))
-    assert not kept, "nothing is stored for the backward pass of a frozen block"
+    assert not stored, "nothing is stored for the backward pass of a frozen block"
 
 
 def test_more_blocks_than_there_are_are_refused():

@@ -15,8 +15,8 @@ def test_the_options_are_the_defaults_of_torchvision():
 
 def test_rectangles_are_those_of_torchvision_for_the_same_draws(monkeypatch):
     numbers = random.uniform(0, "test", 0, np.arange(30), 4 * TRIES).reshape(-1, TRIES, 4)
-    boxes, found = choose_rectangles(numbers, 6, 30)
-    for draws, box, any_fits in zip(numbers, boxes, found):
+    boxes, fitting = choose_rectangles(numbers, 6, 30)
+    for draws, box, any_fits in zip(numbers, boxes, fitting):
         sizes, places = iter(draws[:, :2].ravel()), iter(draws[:, 2:][first_fit(draws)])
         with monkeypatch.context() as patch:
             patch.setattr(

@@ -84,9 +84,9 @@ def test_published_weights_are_those_of_the_table_of_models_and_have_an_address_
     listed = [name for row in tables.list_group_files("model") for name in tables.load_model_info(row).weights]
     listed = {name.partition(":")[2] for name in listed if name.startswith("torchvision:")}
     known = {f"{model}.{w.name}" for model in list_models(include="vit_*") for w in get_model_weights(model)}
-    found = [torchvision_weights.find_published_weights(name) for name in known]
-    assert listed == known == {weights.name for weights in found}
-    assert all(torchvision_weights.HASH_IN_URL.search(weights.url) for weights in found)
+    published = [torchvision_weights.find_published_weights(name) for name in known]
+    assert listed == known == {weights.name for weights in published}
+    assert all(torchvision_weights.HASH_IN_URL.search(weights.url) for weights in published)
 
 
 def test_a_name_without_weights_takes_the_default_of_torchvision(tmp_path):

@@ -29,8 +29,8 @@ def taken(path, choice="auto"):
 
 
 def assert_taken(path, tensors, choice="auto"):
-    found, unwrapped = taken(path, choice)
-    assert found.keys() == tensors.keys() and all(torch.equal(found[name], tensors[name]) for name in tensors)
+    network, unwrapped = taken(path, choice)
+    assert network.keys() == tensors.keys() and all(torch.equal(network[name], tensors[name]) for name in tensors)
     return unwrapped
 
 

@@ -37,19 +37,19 @@ def check_model_type(config: JsonObject, path: Path) -> None:
     """Raise a UserError that names the model of a folder of transformers that is no ViT."""
     kind = config.get("model_type")
     if kind not in (None, "vit", "timm_wrapper"):
-        found = "/".join(config.get("architectures") or []) or "a network"
-        raise weights_error(path, f"this is {found} of model_type={kind}; {SUPPORTED}.")
+        classes = "/".join(config.get("architectures") or []) or "a network"
+        raise weights_error(path, f"this is {classes} of model_type={kind}; {SUPPORTED}.")
 
 
 def check_config(config: JsonObject, model: ViT, table_rows: int) -> None:
     """Raise a ValueError if the config says something else than the tensors, or that vitrun's networks lack."""
-    found = {
+    sizes = {
         "hidden_size": model.width,
         "num_hidden_layers": model.depth,
         "intermediate_size": model.mlp,
         "num_channels": 3,
     }
-    for key, value in found.items():
+    for key, value in sizes.items():
         if config.get(key, value) != value:
             raise ValueError(f"config.json has {key}={config[key]}, but its tensors have {value}")
     for key in REFUSED_KEYS:

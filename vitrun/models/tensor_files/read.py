@@ -104,9 +104,9 @@ def read_folder(path: Path) -> Weights:
     """Return the weights of a folder of timm or transformers, with its ``config.json`` in the metadata."""
     files = list_weights_files(path)
     if files is None or not (path / CONFIG_FILE).is_file():
-        found = format_keys(sorted(file.name for file in path.iterdir())) or "nothing"
+        content = format_keys(sorted(file.name for file in path.iterdir())) or "nothing"
         what = f"{CONFIG_FILE} and {' or '.join(WEIGHTS_FILES)} (or the parts of one and their index)"
-        raise weights_error(path, f"a folder of weights has {what}; this one has {found}.")
+        raise weights_error(path, f"a folder of weights has {what}; this one has {content}.")
     weights = read_parts(path, files) if files.part_of else read_file(files.parts[0])
     weights.metadata |= {key: read_config_json(path, f) for key, f in DESCRIPTIONS.items() if (path / f).is_file()}
     return weights

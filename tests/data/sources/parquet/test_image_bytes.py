@@ -40,9 +40,9 @@ def test_every_image_is_read_on_its_own_from_every_format(column, compression, d
         table, path, compression=compression, use_dictionary=dictionary, data_page_version=version,
         row_group_size=40, data_page_size=100_000, write_batch_size=8,
     )  # fmt: skip
-    read, ranges = open_reader(path)
+    read_bytes, ranges = open_reader(path)
     rows = np.random.default_rng(0).permutation(140).tolist()
-    assert [read(row) for row in rows] == [IMAGES[row % 70] for row in rows]
+    assert [read_bytes(row) for row in rows] == [IMAGES[row % 70] for row in rows]
     assert ranges.sizes.tolist() == [-1 if image is None else len(image) for image in IMAGES] * 2
 
 
@@ -97,7 +97,7 @@ def test_damage_is_an_error_that_names_the_file_or_stays_in_an_image(compression
             changed[at] = generator.integers(256)
         path.write_bytes(changed if trial % 3 else changed[: generator.integers(len(content))])
         try:
-            read, ranges = open_reader(path)
-            assert len(ranges.sizes) == 28 and isinstance(read(0), bytes)
+            read_bytes, ranges = open_reader(path)
+            assert len(ranges.sizes) == 28 and isinstance(read_bytes(0), bytes)
         except (UserError, NotInPlace, OSError) as error:  # the last if a damaged fragment is read
             assert "a.parquet" in str(error) or not isinstance(error, UserError)

@@ -50,19 +50,19 @@ def make_slicer(paths: Sequence[Path]) -> Callable[[int, int, int], bytes]:
         maps = [map_file(path) for path in paths]
         return lambda file, start, end: bytes(maps[file][start:end])
 
-    def read(file: int, start: int, end: int) -> bytes:
+    def read_range(file: int, start: int, end: int) -> bytes:
         with open(paths[file], "rb", buffering=0) as content:
             content.seek(start)
             return content.read(end - start)
 
-    return read
+    return read_range
 
 
 def make_reader(paths: Sequence[Path], ranges: ByteRanges) -> Callable[[int], bytes | None]:
     """Return a function that reads the bytes of one image, None if it has none; threads and forks may share it."""
     import pyarrow
 
-    read, codec = make_slicer(paths), pyarrow.Codec("snappy")
+    read_range, codec = make_slicer(paths), pyarrow.Codec("snappy")
 
     def read_bytes(row: int) -> bytes | None:
         start, size, page = int(ranges.starts[row]), int(ranges.sizes[row]), ranges.pages[row]
@@ -71,9 +71,9 @@ def make_reader(paths: Sequence[Path], ranges: ByteRanges) -> Callable[[int], by
         file = ranges.files[page]
         first, last = ranges.firsts[page], ranges.firsts[page + 1]
         if first == last:
-            return read(file, start, start + size)
+            return read_range(file, start, start + size)
         base = first + start // FRAGMENT
-        packed = read(file, ranges.fragments[base], ranges.fragments[first + (start + size - 1) // FRAGMENT + 1])
+        packed = read_range(file, ranges.fragments[base], ranges.fragments[first + (start + size - 1) // FRAGMENT + 1])
         return cut_fragments(codec, packed, int(ranges.lengths[page]), start, size)
 
     return read_bytes
