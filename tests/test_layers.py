@@ -26,12 +26,13 @@ ROOMS = (  # from high to low: a room imports those after it only
     "models",
     "data",
     "papers",
+    "plots",
     "recipes",
     "runtime",
     "errors",
 )
 LIGHT = ("cli", "api", "config", "recipes", "runs", "papers", "errors")  # rooms that import nothing slow by themselves
-SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf"}
+SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf", "matplotlib"}
 OWNERS = {  # outside package: the folders or modules that may import it
     "typer": ("cli",),
     "hydra": (
@@ -45,6 +46,7 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "h5py": ("data.sources",),
     "huggingface_hub": ("data.sources.hub", "models", "runs.init_resolution", "runtime.hub_bars"),
     "scipy": ("data.sources.vtab",),
+    "matplotlib": ("plots",),
 }
 DISTRIBUTED = ("runtime.distributed",)  # may use torch.distributed
 
