@@ -1,0 +1,148 @@
+"""Page: one HTML file that loads nothing, readable in light and dark, on a phone and printed."""
+
+import base64
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from vitrun.plots import style
+from vitrun.plots.chart import Chart, to_svg
+from vitrun.plots.page.blocks import Block, Figure
+from vitrun.plots.page.text import escape, unique_slugs
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass
+class Section:
+    """Part of a page with a heading; one without blocks is left out."""
+
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+    def add(self, *blocks: Block) -> "Section":
+        """Add blocks, and return the section."""
+        self.blocks += blocks
+        return self
+
+
+@dataclass
+class Page:
+    """Page of sections, with a table of contents if there are several.
+
+    Args:
+        lead: Paragraphs below the title.
+        filtered: What the rows of index tables are, as in ``runs``: the page has a box that filters them.
+        footer: A line at the end: what made the page, and when.
+    """
+
+    title: str
+    lead: Sequence[str] = ()
+    sections: list[Section] = field(default_factory=list)
+    filtered: str = ""
+    footer: str = ""
+
+    def add(self, title: str, *blocks: Block) -> Section:
+        """Add a section, and return it."""
+        self.sections.append(Section(title, [*blocks]))
+        return self.sections[-1]
+
+    def to_html(self) -> str:
+        """Return the file. The policy in its head forbids to load anything, and to run any script but its own."""
+        sections = [section for section in self.sections if section.blocks]
+        slugs = list(unique_slugs(section.title for section in sections))
+        contents = format_contents(sections, slugs) if len(sections) > 1 else ""
+        lead = "".join(f"<p>{escape(text)}</p>" for text in self.lead)
+        controls = format_filter(self.filtered) if self.filtered else ""
+        body = "\n".join(format_section(section, slug) for section, slug in zip(sections, slugs))
+        footer = f"<footer><p>{escape(self.footer)}</p></footer>" if self.footer else ""
+        return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{security_policy()}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<title>{escape(self.title)}</title>
+<link rel="icon" href="data:,">
+<style>{read_css()}</style>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the content</a>
+<header><div class="bar"><h1>{escape(self.title)}</h1><button type="button" id="theme" hidden>Dark</button></div>
+{lead}</header>
+{contents}
+<main id="main">
+{controls}
+{body}
+</main>
+{footer}
+<script>{read_script()}</script>
+</body>
+</html>
+"""
+
+
+def chart_figure(chart: Chart) -> Figure:
+    """Return a chart as a block. The names of the charts of one page must differ."""
+    label = f"{chart.title}. {chart.note}".rstrip(". ")
+    svg = to_svg(chart.figure, chart.name, label)
+    return Figure(chart.title, svg, chart.note, format_csv(chart), chart.name)
+
+
+def format_csv(chart: Chart) -> str:
+    """Return the data of a chart; a missing number is an empty field."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([chart.columns, *chart.rows])
+    return text.getvalue()
+
+
+def format_contents(sections: Sequence[Section], slugs: Sequence[str]) -> str:
+    """Return the table of contents."""
+    links = "".join(f'<li><a href="#{slug}">{escape(section.title)}</a></li>' for section, slug in zip(sections, slugs))
+    return f'<nav aria-label="Contents"><details open><summary>Contents</summary><ol>{links}</ol></details></nav>'
+
+
+def format_section(section: Section, slug: str) -> str:
+    """Return a section with its heading, to which a link can point."""
+    blocks = "\n".join(block.to_html() for block in section.blocks)
+    heading = f'<h2 id="{slug}">{escape(section.title)}</h2>'
+    return f'<section aria-labelledby="{slug}">{heading}\n{blocks}</section>'
+
+
+def format_filter(things: str) -> str:
+    """Return the box that filters the rows of index tables, and all that has the keys of these rows."""
+    return (
+        f'<form role="search" class="filter" hidden><label for="filter">Filter {escape(things)}</label>'
+        '<input type="search" id="filter" autocomplete="off" spellcheck="false" placeholder="all of these words">'
+        f'<output for="filter" data-things="{escape(things)}"></output></form>'
+    )
+
+
+@cache
+def read_css() -> str:
+    """Return the style of all pages, with the colours of charts in both themes."""
+    light, dark = style.define_colors(style.LIGHT), style.define_colors(style.DARK)
+    css = (FOLDER / "style.css").read_text(encoding="utf-8")
+    return css.replace("--plot-light:;", light).replace("--plot-dark:;", dark)
+
+
+@cache
+def read_script() -> str:
+    """Return the script of all pages."""
+    return (FOLDER / "script.js").read_text(encoding="utf-8")
+
+
+@cache
+def security_policy() -> str:
+    """Return the Content-Security-Policy: nothing is loaded but images in the page, and no script runs but its own."""
+    code = base64.b64encode(hashlib.sha256(read_script().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{code}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
