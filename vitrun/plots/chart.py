@@ -51,12 +51,15 @@ def save_figure(figure: Figure, path: Path, title: str = "") -> None:
 
 
 def write_csv(chart: Chart, path: Path) -> None:
-    """Write the data of a chart; a missing number is an empty field."""
+    """Write the data of a chart."""
+    write_text_atomic(path, format_csv(chart))
+
+
+def format_csv(chart: Chart) -> str:
+    """Return the data of a chart as CSV; a missing number is an empty field."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(chart.columns)
-    writer.writerows(chart.rows)
-    write_text_atomic(path, text.getvalue())
+    csv.writer(text, lineterminator="\n").writerows([chart.columns, *chart.rows])
+    return text.getvalue()
 
 
 def to_svg(figure: Figure, prefix: str = "", title: str = "", standalone: bool = False) -> str:

@@ -1,16 +1,14 @@
 """Page: one HTML file that loads nothing, readable in light and dark, on a phone and printed."""
 
 import base64
-import csv
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from vitrun.plots import style
-from vitrun.plots.chart import Chart, to_svg
+from vitrun.plots.chart import Chart, format_csv, to_svg
 from vitrun.plots.page.blocks import Block, Figure
 from vitrun.plots.page.text import escape, unique_slugs
 
@@ -93,13 +91,6 @@ def chart_figure(chart: Chart) -> Figure:
     label = f"{chart.title}. {chart.note}".rstrip(". ")
     svg = to_svg(chart.figure, chart.name, label)
     return Figure(chart.title, svg, chart.note, format_csv(chart), chart.name)
-
-
-def format_csv(chart: Chart) -> str:
-    """Return the data of a chart; a missing number is an empty field."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([chart.columns, *chart.rows])
-    return text.getvalue()
 
 
 def format_contents(sections: Sequence[Section], slugs: Sequence[str]) -> str:
