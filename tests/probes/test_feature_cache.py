@@ -2,13 +2,18 @@
 
 import os
 import shutil
+from importlib.metadata import version
 from itertools import combinations
 
+import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
 
 from helpers.images import write_part_folders
 from helpers.runs import pretrain_tiny, run_folder
+from vitrun.probes import feature_cache
+from vitrun.recipes import tables
+from vitrun.runs import folder_content
 
 
 def test_damaged_features_are_recomputed(run_command, tmp_path):
@@ -65,3 +70,24 @@ def test_features_of_other_images_with_the_same_names_and_labels_are_not_used(ru
         run_command("fewshot", "init=random:vit_nano8", "res=32", "data=folder", f"data.path={folder}", "shots=1")
     features = [load_file(file)["features"] for file in (tmp_path / "runs" / "features").iterdir()]
     assert len(features) == 4 and not any((a.shape == b.shape and (a == b).all()) for a, b in combinations(features, 2))
+
+
+def test_features_are_not_those_of_an_image_of_the_same_name_and_size_nor_of_other_libraries(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), dtype=np.uint8)
+    (tmp_path / "set" / "cat").mkdir(parents=True)
+    image = tmp_path / "set" / "cat" / "1.bmp"
+    row, keys = tables.load_data_row("folder", path=tmp_path / "set"), []
+    for values in pixels:
+        Image.fromarray(values).save(image)
+        os.utime(image, (9, 9))
+        folder_content.examine_real_path.cache_clear()
+        keys.append(feature_cache.identify_images(row))
+    assert keys[0] != keys[1] and keys[1] == feature_cache.identify_images(row)
+
+
+def test_features_of_another_version_of_a_library_are_not_used(run_command, tmp_path, monkeypatch):
+    overrides = ("fewshot", "init=random:vit_nano8", "res=32", "seeds=0", "data.test_images=1700")
+    run_command(*overrides, "shots=1")
+    monkeypatch.setattr(feature_cache, "version", lambda name: "0" if name == "pillow" else version(name))
+    run_command(*overrides, "shots=2")
+    assert len(list((tmp_path / "runs" / "features").iterdir())) == 4

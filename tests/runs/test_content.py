@@ -14,8 +14,9 @@ from helpers.runs import hash_weights
 from vitrun.commands import pretrain
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import content, execution, run
+from vitrun.runs import execution, folder_content, run
 from vitrun.runs.results import list_computed_options, load_finished_run
+from vitrun.runtime import fingerprints
 from vitrun.runtime.console import Screen
 
 SMALL = ["model=vit_nano8", "data=folder", "batch=8", "steps=60", "warmup=2", "save_minutes=9", "res=16"]
@@ -117,13 +118,75 @@ def test_weights_in_a_file_are_identified_by_their_bytes(tmp_path, monkeypatch):
     assert name_of("init=c.pth", "data=digits", command="eval") != name
 
 
-def test_the_sample_of_a_folder_is_even_and_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(content, "MAX_SAMPLE", 4)
-    sizes = []
-    monkeypatch.setattr(content, "file_size", lambda path: sizes.append(Path(path).stem) or 0)
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        for number in range(7):
-            (tmp_path / folder / f"{number}.png").touch()
-    content.fingerprint_folder(str(tmp_path), content.DATA_SUFFIXES)
-    assert sizes == ["0", "4", "1", "5"]
+def write_same_size(file: Path) -> None:
+    """Change one byte of a file, and set its time back to what it was."""
+    times, content = file.stat(), bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_every_byte_of_a_folder_counts_whatever_its_size_and_time_say(tmp_path):
+    folder = tmp_path / "set"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(700):
+            (folder / name / f"{number}.png").write_bytes(b"%d" % number * 5)
+    codes = [folder_content.examine_folder(str(folder)).fingerprint]
+    for file in ("a/0.png", "a/333.png", "b/698.png"):
+        write_same_size(folder / file)
+        codes.append(folder_content.examine_folder(str(folder)).fingerprint)
+    assert len(set(codes)) == 4
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    assert folder_content.examine_folder(str(copied)).fingerprint == codes[-1]
+
+
+@pytest.mark.parametrize("name", ["cat/#1.jpg", "cat/$x.jpg", "cat/image", "real.json", "@home/1.png"])
+def test_every_file_that_a_source_reads_counts(tmp_path, name):
+    write_class_folders(tmp_path, ["cat", "dog"])
+    first = folder_content.examine(tmp_path, True).fingerprint
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"1")
+    assert folder_content.examine_folder(str(tmp_path), folder_content.UNREAD_SUFFIXES).fingerprint != first
+
+
+def test_files_are_read_again_only_if_they_were_touched(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(fingerprints, "SETTLED_SECONDS", -9)
+    folder, read = write_class_folders(tmp_path / "set", ["cat", "dog"], 3), []
+    hash_file = folder_content.hash_file
+    monkeypatch.setattr(folder_content, "hash_file", lambda path, ends: read.append(path) or hash_file(path, ends))
+    codes = [folder_content.examine_folder(str(folder)) for _ in range(2)]
+    assert len(read) == 6 and codes[0] == codes[1]
+    write_same_size(next(folder.rglob("*.*")))
+    assert folder_content.examine_folder(str(folder)) != codes[0] and len(read) == 12
+    (tmp_path / "cache/vitrun/fingerprints.json").write_text("[")
+    folder_content.examine_folder(str(folder))
+    assert len(read) == 18
+    monkeypatch.setattr(fingerprints, "SETTLED_SECONDS", 2)  # files that are younger may change within a tick
+    write_same_size(next(folder.rglob("*.*")))
+    assert [folder_content.examine_folder(str(folder)) and len(read) for _ in range(2)] == [24, 30]
+
+
+def test_of_a_large_folder_a_bounded_sample_is_read_and_a_finished_run_says_that_files_were_touched(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(folder_content, "MAX_WHOLE", 1000)
+    monkeypatch.setattr(folder_content, "MAX_SAMPLE", 4)
+    read = []
+    monkeypatch.setattr(folder_content, "hash_file", lambda path, ends: read.append((Path(path).stem, ends)) or b"")
+    write_part_folders(tmp_path / "set", {"train": 0, "test": 1})
+
+    def start(folder: str) -> str:
+        folders = [f"data.path={tmp_path / folder}", f"runs={tmp_path / 'runs'}"]
+        recipe = resolve.resolve_recipe("pretrain", [*SMALL, *folders])
+        execution.execute_run("pretrain", recipe, Screen(), lambda recipe, run: {})
+        shown = capsys.readouterr()
+        return " ".join((shown.out + shown.err).split())
+
+    assert "replaced" not in start("set")
+    assert 2 < len(read) <= 4 and {ends for _, ends in read} == {folder_content.END_BYTES}
+    assert "replaced" not in start("set")
+    shutil.copytree(tmp_path / "set", tmp_path / "copied")
+    shown = start("copied")
+    assert "is finished" in shown and "Files of data.path were written, replaced or copied since" in shown

@@ -118,9 +118,11 @@ def test_runs_that_start_from_each_other_are_named(tmp_path, good):
 
 
 def test_a_time_that_is_no_number_is_no_result(tmp_path, good):
-    write_run(tmp_path / "a", good[0], '{"finished": NaN, "result": {}}')
-    with pytest.raises(UserError, match="is not a result of vitrun"):
-        run_files.finish_time(tmp_path / "a")
+    for name, values in {"a": '"finished": NaN', "b": '"finished": 1.0, "order": 1e3', "c": '"finished": true'}.items():
+        write_run(tmp_path / name, good[0], f'{{{values}, "result": {{}}}}')
+        with pytest.raises(UserError, match="is not a result of vitrun"):
+            run_files.finish_order(tmp_path / name)
+    assert run_files.next_order(tmp_path) == 1
 
 
 def test_a_recipe_file_that_stands_for_billions_of_values_is_refused(tmp_path):

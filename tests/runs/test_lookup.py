@@ -1,11 +1,17 @@
 """Runs by name."""
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import pytest
 
+from helpers.overrides import TINY
 from helpers.runs import pretrain_tiny
 from vitrun.config import resolve
 from vitrun.errors import UserError
 from vitrun.runs import init_resolution, lookup, run, run_files
+from vitrun.runtime.console import Screen
 
 
 def test_a_run_in_another_folder_is_refused_with_the_overrides_that_name_it(run_command, tmp_path):
@@ -23,6 +29,39 @@ def test_a_renamed_run_is_described_by_its_recipe(run_command):
     assert run.run_name("finetune", recipe).startswith("finetune-vit_nano8-digits-")
     saved = run_files.load_recipe(recipe.runs / run.run_name("finetune", recipe))
     assert (saved["command"], saved["model"]["name"], saved["init"]) == ("finetune", "vit_nano8", "mine")
+
+
+def test_the_latest_run_is_the_one_that_finished_last_whatever_the_clock_said(tmp_path, monkeypatch):
+    recipe = resolve.resolve_recipe("pretrain", [*TINY, f"runs={tmp_path}"])
+    runs = [run.Run("pretrain", replace(recipe, seed=seed), Screen(quiet=True)) for seed in range(3)]
+
+    def finish(one: run.Run, clock: float) -> None:
+        monkeypatch.setattr(run.time, "time", lambda: clock)
+        (one.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+        one.write_recipe()
+        one.finish({})
+        assert init_resolution.resolve_init("latest", tmp_path, "finetune") == one.name
+
+    finish(runs[0], 4e9)  # in 2096
+    finish(runs[1], 0.0)
+    shutil.copytree(runs[0].folder, tmp_path / "copied", copy_function=shutil.copy)
+    assert init_resolution.resolve_init("latest", tmp_path, "finetune") == runs[1].name
+    (tmp_path / "foreign").mkdir()
+    for name in ("recipe.yaml", "checkpoints"):
+        (tmp_path / "foreign" / name).symlink_to(runs[0].folder / name)
+    (tmp_path / "foreign" / "result.json").write_text('{"result": {}, "finished": 1.0, "order": 500}')
+    finish(runs[2], 9.0)
+
+
+def test_runs_that_finish_at_once_have_different_numbers(tmp_path):
+    recipe = resolve.resolve_recipe("pretrain", [*TINY, f"runs={tmp_path}"])
+    runs = [run.Run("pretrain", replace(recipe, seed=seed), Screen(quiet=True)) for seed in range(8)]
+    for one in runs:
+        one.folder.mkdir()
+        one.write_recipe()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda one: one.finish({}), runs))
+    assert sorted(run_files.finish_order(one.folder)[0] for one in runs) == [*range(1, 9)]
 
 
 def test_a_file_is_named_by_its_path_and_hash_whatever_signs_the_path_has(tmp_path):
@@ -43,6 +82,20 @@ def test_a_folder_of_weights_is_every_file_that_is_read_of_it(tmp_path):
     init = init_resolution.resolve_init(str(tmp_path), tmp_path / "runs", "eval")
     (tmp_path / "config.json").write_text('{"id2label": {}}')
     assert init_resolution.resolve_init(str(tmp_path), tmp_path / "runs", "eval") != init
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}'
+    )
+    codes = set()
+    for changed in ("1.safetensors", "2.safetensors", "preprocessor_config.json", "model.safetensors.index.json"):
+        file = tmp_path / changed
+        content = file.read_bytes() if file.exists() else b""
+        for part in ("1.safetensors", "2.safetensors"):
+            (tmp_path / part).touch()
+        codes.add(init_resolution.resolve_init(str(tmp_path), tmp_path / "runs", "eval"))
+        file.write_bytes(content + b" ")
+        codes.add(init_resolution.resolve_init(str(tmp_path), tmp_path / "runs", "eval"))
+    assert len(codes) == 5
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "w.pth").touch()
     with pytest.raises(UserError, match=r"config\.json.*w\.pth"):

@@ -11,7 +11,7 @@ from vitrun.data import near_duplicates
 from vitrun.data.near_duplicates import Pairs
 from vitrun.engine import weights
 from vitrun.models import LoadedModel
-from vitrun.probes.feature_cache import FeatureExtractor, cached
+from vitrun.probes.feature_cache import FeatureExtractor, cached, identify_images
 from vitrun.runs.exclude import DUPLICATES_FILE, EXCLUDED_KEYS_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
@@ -82,7 +82,11 @@ def hash_split(source: recipes.Data, part: str, split: data.Split, run: Run) -> 
             )
 
     return cached(
-        "hashes", (repr(source), part, split.fingerprint, near_duplicates.HASH_BITS), compute, len(split), run
+        "hashes",
+        (*identify_images(source), part, split.fingerprint, near_duplicates.HASH_BITS),
+        compute,
+        len(split),
+        run,
     )
 
 

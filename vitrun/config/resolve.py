@@ -11,7 +11,7 @@ from vitrun.config import compose, data_args, own_files, paths, provenance, vali
 from vitrun.config.expand import expand_search, expand_suite
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, tables, trees
-from vitrun.runs import content, exclude, init_resolution, lookup
+from vitrun.runs import content, exclude, folder_content, init_resolution, lookup
 from vitrun.runs.weights_view import WeightsView, find_weights_view
 from vitrun.runtime.environment import why_no_gpu
 
@@ -33,7 +33,7 @@ def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> 
     Args:
         running: Whether the recipe is to run; one that is only shown may leave open where the images are.
     """
-    content.fingerprint_path.cache_clear()  # files may have changed since the last recipe of this process
+    folder_content.examine_real_path.cache_clear()  # files may have changed since the last recipe of this process
     try:
         with paths.refused_paths(overrides):
             recipe = resolve_tree(command, overrides, running)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
@@ -16,15 +17,19 @@ from vitrun.engine.inference import compute_features, run_inference
 from vitrun.engine.inputs import make_eval_batches
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.vit import ViT
+from vitrun.recipes import trees
+from vitrun.runs import content
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
+LIBRARIES = ("vitrun", "torch", "timm", "numpy", "pillow")  # whose versions features may depend on
+
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """Compute a network's features of splits, or read them from a cache keyed by weights, images and view."""
+    """Compute a network's features of splits, or read them from a cache keyed by all that they depend on."""
 
     recipe: recipes.Fewshot | recipes.Dedup
     run: Run
@@ -80,15 +85,22 @@ class FeatureExtractor:
         return batches, self.loaded.network.to(self.machine.device)
 
     def cache_key(self, source: recipes.Data, part: str, split: data.Split) -> tuple[object, ...]:
-        """Return all that features depend on: weights, images, view and precision.
+        """Return all that features depend on: weights, images, view, precision, kind of device, and libraries.
 
         Two data sets may have the same keys and labels (a corrupted copy of one, another column of images): the options
         of their ``source`` tell them apart, and ``part`` the two of a data set.
         """
         fingerprint = weights_fingerprint(cast(str, self.recipe.init), self.recipe.runs)
         weights = (fingerprint, self.recipe.init_weights, self.loaded.commit)
-        view, precision = repr(self.recipe.view), str(self.machine.dtype)
-        return weights, repr(source), part, split.fingerprint, self.loaded.res, view, precision
+        images = (part, split.fingerprint, *identify_images(source))
+        computing = (self.loaded.res, repr(self.recipe.view), str(self.machine.dtype), self.machine.device.type)
+        return weights, images, computing, *(version(name) for name in LIBRARIES)
+
+
+def identify_images(source: recipes.Data) -> tuple[str, ...]:
+    """Return what identifies the images of a data set besides the facts of its splits: options, bytes, and times."""
+    options = {"data": trees.to_plain_tree(source)}
+    return repr(source), repr(content.identify_content(options)), repr(content.describe_state(options))
 
 
 def cached(

@@ -7,9 +7,10 @@ from typing import Any
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import run_files
+from vitrun.runs.content import describe_state
 from vitrun.runs.metrics import to_plain
 from vitrun.runs.naming import serialize_computed_options, to_saved_tree
-from vitrun.runs.run import OTHER_FOLDER, Run
+from vitrun.runs.run import OTHER_FOLDER, STATES, Run
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
 from vitrun.runtime.process import handle_stop_signals
@@ -58,7 +59,10 @@ def execute_run(
 
 
 def check_unchanged(run: Run) -> None:
-    """Raise UserError if the folder of a run has another recipe, or the weights of ``init`` have changed."""
+    """Raise UserError if the folder of a run has another recipe, or the weights of ``init`` have changed.
+
+    Warn if data files were touched of which not every byte counts.
+    """
     saved = None
     with suppress(UserError):  # a damaged recipe is replaced
         saved = run_files.load_recipe(run.folder)
@@ -70,7 +74,8 @@ def check_unchanged(run: Run) -> None:
             f"{run.folder / RECIPE_FILE} is not the recipe of this command. Delete it, {OTHER_FOLDER}",
             ExitCode.CHECKPOINT,
         )
-    before, now = run_files.load_about(run.folder).get("weights"), run.weights_fingerprint
+    about = run_files.load_about(run.folder)
+    before, now = about.get("weights"), run.weights_fingerprint
     if before and now and before != now:
         raise UserError(
             f"the weights have changed since {run.name} started from them: their fingerprint is {now[:12]}, it "
@@ -78,4 +83,16 @@ def check_unchanged(run: Run) -> None:
             ExitCode.CHECKPOINT,
             option="init",
             value=run.init,
+        )
+    warn_if_touched(run, about.get(STATES), describe_state(tree))
+
+
+def warn_if_touched(run: Run, before: Any, now: dict[str, str]) -> None:
+    """Warn if the state of data is not as ``before``, of which not every byte counts in the name of the run."""
+    changed = [option for option, state in now.items() if isinstance(before, dict) and before.get(option) != state]
+    if changed:
+        run.warn(
+            f"Files of {' and '.join(changed)} were written, replaced or copied since {run.name} started. Their names "
+            "and sizes are as before; not every byte is compared of so many. If images were replaced by others of the "
+            f"same size, delete {run.folder} to start again."
         )

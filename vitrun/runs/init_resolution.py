@@ -9,7 +9,7 @@ from vitrun.runs.lookup import HASH_DIGITS, WEIGHTS_SUFFIXES, has_weights, split
 from vitrun.runs.run_files import (
     find_finished_runs,
     find_runs,
-    finish_time,
+    finish_order,
     load_recipe,
     load_result,
 )
@@ -135,10 +135,10 @@ def download_file(init: str, name: str) -> Path | None:
 
 
 def find_latest_run(runs: Path, command: str) -> str:
-    """Return the name of the newest finished pretraining run; for ``eval`` and ``export`` also of fine-tuning runs."""
+    """Return the pretraining run that finished last; for ``eval`` and ``export`` that may be a fine-tuning run."""
     commands = ("pretrain", "finetune") if command in ("eval", "export") else ("pretrain",)
-    newest_first = sorted(find_finished_runs(runs), key=finish_time, reverse=True)
-    for run in newest_first:
+    last_first = sorted(find_finished_runs(runs), key=finish_order, reverse=True)
+    for run in last_first:
         if load_recipe(run)["command"] in commands and has_weights(run):
             return run.name
     unfinished = [

@@ -16,15 +16,17 @@ import yaml
 from vitrun.errors import ExitCode, Interrupted, UserError, advise_writing
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import checkpoints, run_files
+from vitrun.runs.content import describe_state
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.naming import run_name, to_saved_tree
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Progress, Screen
 from vitrun.runtime.environment import describe_environment
 from vitrun.runtime.files import retry, write_atomic
-from vitrun.runtime.process import hold_lock
+from vitrun.runtime.process import hold_folder, hold_lock
 
 MAX_FAILED_SAVES = 3  # in a row, before a run gives up
+STATES = "data_states"  # in about.json: of data of which not every byte counts in the name of the run
 GONE = "the folder of the run is gone, deleted or unmounted; bring it back to continue"
 OTHER_FOLDER = "or use another folder: runs=FOLDER"
 
@@ -66,7 +68,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.attempt = 1 + sum(1 for _ in self.read_metrics("started"))
             self.write_recipe()
-            self.update_about(weights=self.weights_fingerprint)
+            self.update_about(weights=self.weights_fingerprint, **self.describe_first_state())
         except OSError as error:
             raise self.unwritable_error(self.folder, error) from None
         except UserError:
@@ -74,6 +76,11 @@ class Run:
             raise
         self.screen.listeners.append(self.write_log_line)
         self.log_metrics({"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "argv": sys.argv[1:]})
+
+    def describe_first_state(self) -> dict[str, Any]:
+        """Return the state of the data at the first start; nothing later."""
+        first = STATES not in run_files.load_about(self.folder)
+        return {STATES: describe_state(to_saved_tree(self.command, self.recipe))} if first else {}
 
     def write_recipe(self) -> None:
         """Write ``recipe.yaml`` if it is not there as it is: its data may lie elsewhere now."""
@@ -268,8 +275,12 @@ class Run:
         self.write_file(file, lambda partial: partial.write_text(json.dumps(content, indent=2), encoding="utf-8"))
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write ``result.json``, which makes the run a finished one."""
-        self.write_json(run_files.RESULT_FILE, {"result": result, "finished": time.time()})
+        """Write ``result.json``, which makes the run a finished one, the last of its folder of runs."""
+        if not self.writes:
+            return
+        with hold_folder(self.recipe.runs):  # several may finish at once
+            order = run_files.next_order(self.recipe.runs)
+            self.write_json(run_files.RESULT_FILE, {"result": result, "finished": time.time(), "order": order})
 
     def remove_if_unstarted(self) -> None:
         """Remove the folder of a run that failed before it had done anything."""

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ LOG_FILE = "log.txt"
 RESULT_FILE = "result.json"  # only a finished run has it
 LOCK_FILE = "lock"
 CHECKPOINTS_FOLDER = "checkpoints"
+MAX_ORDER = 2**53  # a whole number that every reader of JSON has exactly
 
 
 def find_runs(runs: Path) -> list[Path]:
@@ -66,16 +68,31 @@ def load_result(folder: Path) -> dict[str, Any] | None:
     return content and content["result"]
 
 
-def finish_time(folder: Path) -> float:
-    """Return when a run finished, in seconds since 1970; 0 if it is not finished."""
+def finish_order(folder: Path) -> tuple[int, float]:
+    """Return what sorts runs by when they finished: their number in this folder of runs, then the time.
+
+    A clock may be wrong: the time only decides between runs of equal number, as of one that was copied here.
+    """
     content = load_result_file(folder)
-    return content["finished"] if content else 0.0
+    return (content.get("order", 0), content["finished"]) if content else (0, 0.0)
+
+
+def next_order(runs: Path) -> int:
+    """Return a number above that of every finished run; damaged ones have none."""
+    orders = [0]
+    for run in find_finished_runs(runs):
+        with suppress(UserError):
+            orders.append(finish_order(run)[0])
+    return min(max(orders) + 1, MAX_ORDER)
 
 
 def load_result_file(folder: Path) -> dict[str, Any] | None:
     """Return ``result.json``; None if there is none; raise UserError if it is damaged."""
     content = read_json(folder / RESULT_FILE)
-    if content is None or isinstance(content.get("result"), dict) and is_time(content.get("finished")):
+    if content is None:
+        return None
+    is_ordered = type(order := content.get("order", 0)) is int and 0 <= order <= MAX_ORDER
+    if isinstance(content.get("result"), dict) and is_time(content.get("finished")) and is_ordered:
         return content
     raise UserError(
         f"{folder / RESULT_FILE} is not a result of vitrun. Delete {folder}, or move it out of {folder.parent}.",

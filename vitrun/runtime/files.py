@@ -82,6 +82,11 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def user_cache_folder() -> Path:
+    """Return vitrun's folder in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrun"
+
+
 def sync_to_disk(path: Path) -> None:
     """Flush a file or folder to the disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)

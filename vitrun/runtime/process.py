@@ -16,6 +16,7 @@ from vitrun.errors import ExitCode, UserError
 
 WARNING_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LOCKED_ERRORS = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # any other means that there are no locks
+FOLDER_SECONDS = 10.0  # how long to wait for the lock of a folder, which others hold for moments
 DEBOUNCE_SECONDS = 1.0  # one request may arrive twice: for the process group, and passed on by a parent process
 
 
@@ -32,6 +33,36 @@ def lock_file(file: IO[bytes], wait: bool = False) -> str | None:
             raise
         return error.strerror
     return None
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[bool]:
+    """Hold a lock on a folder while something short is done in it; yield whether this process alone has it.
+
+    It does not where the disk has no locks, or where another process does not release its lock in ``FOLDER_SECONDS``.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # which whatever is done in it will report
+        yield False
+        return
+    try:
+        yield wait_for_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def wait_for_lock(descriptor: int) -> bool:
+    """Lock an open file or folder, until it is closed; return whether that was possible in ``FOLDER_SECONDS``."""
+    limit = time.monotonic() + FOLDER_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno not in LOCKED_ERRORS or time.monotonic() > limit:
+                return False
+        time.sleep(0.02)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ class FolderFiles:
 
     parts: list[Path]
     part_of: dict[str, Path] = field(default_factory=dict)  # tensor -> its part; empty for a single file
+    index: Path | None = None  # the file that says so
 
 
 def list_weights_files(folder: Path) -> FolderFiles | None:
@@ -45,7 +46,7 @@ def read_index(path: Path) -> FolderFiles:
     if missing := [part.name for part in parts if not part.is_file()]:
         why = f"{len(missing)} of its {len(parts)} parts are missing, as {missing[0]}: fetch the whole folder."
         raise UserError(f"{path}: {why}", ExitCode.CHECKPOINT)
-    return FolderFiles(parts, {tensor: path.parent / name for tensor, name in names.items()})
+    return FolderFiles(parts, {tensor: path.parent / name for tensor, name in names.items()}, path)
 
 
 def is_weights_folder(path: Path) -> bool:
@@ -58,7 +59,8 @@ def hash_weights(path: Path) -> str:
     """Return the SHA-256 of a file, or of every file that is read of a folder, in hex; they must be there."""
     if path.is_file():
         return sha256_file(path)
-    files = list_weights_files(path)
+    files = list_weights_files(path) or FolderFiles([])
     described = [path / name for name in DESCRIPTIONS.values() if (path / name).is_file()]
-    digests = [f"{file.name} {sha256_file(file)}\n" for file in [*(files.parts if files else ()), *described]]
+    read = [*files.parts, *described, *([files.index] if files.index else [])]
+    digests = [f"{file.name} {sha256_file(file)}\n" for file in read]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

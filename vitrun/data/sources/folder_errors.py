@@ -6,9 +6,10 @@ from pathlib import Path
 
 from vitrun import recipes
 from vitrun.data.sources.messages import abbreviate
-from vitrun.data.sources.scan import IMAGE_SUFFIXES, READABLE_SUFFIXES, Scan, starts_like_image
+from vitrun.data.sources.scan import READABLE_SUFFIXES, Scan, starts_like_image
 from vitrun.data.sources.shards.index import INDEX_FOLDER
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.file_kinds import IMAGE_SUFFIXES
 
 # Usual names of the folders of the parts, in the order in which they are tried; upper and lower case are equal
 PART_NAMES = {

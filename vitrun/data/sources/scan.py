@@ -9,26 +9,14 @@ from pathlib import Path
 from vitrun.data.decode import FORMATS
 from vitrun.data.sources.messages import shorten, single_line
 from vitrun.data.sources.shards.index import INDEX_FOLDER
+from vitrun.runtime.file_kinds import IMAGE_SUFFIXES, JUNK_FILES, JUNK_FOLDERS, OTHER_SUFFIXES
 
-READABLE_SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".mpo", ".png", ".apng", ".webp", ".bmp"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".gif"),
-    *({".avif", ".avifs"} if "AVIF" in FORMATS else ()),
-    *({".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"} if "JPEG2000" in FORMATS else ()),
+UNREADABLE_SUFFIXES = {
+    *(".heic", ".heif", ".jxl"),
+    *(() if "AVIF" in FORMATS else (".avif", ".avifs")),
+    *(() if "JPEG2000" in FORMATS else (".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc")),
 }
-# Formats that cannot be read are listed too, so that such images are an error and not left out.
-IMAGE_SUFFIXES = READABLE_SUFFIXES | {".heic", ".heif", ".avif", ".jp2", ".jxl"}
-# Not opened to find out whether they are images. Raw photographs look like TIFF, but would show their thumbnail.
-OTHER_SUFFIXES = {
-    *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".py", ".log", ".parquet"),
-    *(".npy", ".npz", ".pt", ".pth", ".h5", ".mat", ".pdf", ".svg", ".mp4", ".mov", ".avi", ".wav", ".zip", ".tar"),
-    *(".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
-}
-JUNK_FOLDERS = {  # of network drives, operating systems and programs; hidden ones begin with a dot
-    *("@eadir", "@recycle", "@recently-snapshot", "@sharebin", "@tmp", "@syno", "#recycle", "#snapshot"),
-    *("__macosx", "lost+found", "$recycle.bin", "recycler", "system volume information", "__pycache__"),
-}
-JUNK_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "picasa.ini", "synofile_thumb"}
+READABLE_SUFFIXES = IMAGE_SUFFIXES - UNREADABLE_SUFFIXES
 MAGIC = re.compile(  # the first bytes of images
     rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|RIFF....WEBP|BM....\0\0\0\0|P[1-6]\s+(#|\d)|II[*+]\0|MM\0[*+]"
     rb"|....ftyp(avif|avis|heic|heix|heif|hevc|mif1|msf1)|\0\0\0\x0cjP  |\xff\x4f\xff\x51|\0\0\0\x0cJXL |\xff\x0a",

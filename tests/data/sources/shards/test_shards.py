@@ -47,7 +47,17 @@ def test_an_index_is_written_once_and_again_when_a_shard_changes(shards):
     write_tar(shards / "train-1.tar", make_sample(99))
     changed = open_shards(shards, "train")
     assert len(changed) == 23 and changed.fingerprint != first.fingerprint
+    state, content = (shards / "train-1.tar").stat(), bytearray((shards / "train-1.tar").read_bytes())
+    content[content.index(b"0099.cls") + 512] = ord("3")  # after the header of the member; it was 4
+    (shards / "train-1.tar").write_bytes(content)
+    os.utime(shards / "train-1.tar", ns=(state.st_atime_ns, state.st_mtime_ns))
+    relabelled = open_shards(shards, "train")
+    assert relabelled.labels.tolist() != changed.labels.tolist(), "a shard of equal size and time is indexed again"
     newest = max((shards / ".vitrun-index").iterdir(), key=lambda f: f.stat().st_mtime_ns)
+    labels = bytearray((newest / "labels.npy").read_bytes())
+    labels[-4] ^= 1
+    (newest / "labels.npy").write_bytes(labels)
+    assert "delete it" in expect_data_error(shards)
     (newest / "offsets.npy").write_bytes(b"half")
     assert "delete it" in expect_data_error(shards)
 

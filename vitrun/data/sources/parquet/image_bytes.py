@@ -12,10 +12,9 @@ import numpy as np
 
 from vitrun.data.sources.parquet.pages import TOTAL_UNCOMPRESSED, Values, locate_values, read_chunks
 from vitrun.data.sources.parquet.snappy import FRAGMENT, cut_fragments
-from vitrun.data.sources.shards.index import user_cache_folder
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import write_atomic
+from vitrun.runtime.files import user_cache_folder, write_atomic
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -88,7 +87,9 @@ def locate_images(
     """
     if sum(path.stat().st_size for path in paths) < STORED_FROM:
         return join_values(scan_files(paths, files, leaf, tick))
-    facts = [INDEX_FORMAT, leaf, [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]]
+    states = [(path.name, path.stat()) for path in paths]
+    times = [(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states]
+    facts = [INDEX_FORMAT, leaf, times]
     store = user_cache_folder() / "index" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.npz"
     try:
         with np.load(store, allow_pickle=False) as arrays:

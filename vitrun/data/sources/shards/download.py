@@ -13,10 +13,9 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from vitrun.data.sources.shards.index import user_cache_folder
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import move_into_place
+from vitrun.runtime.files import move_into_place, user_cache_folder
 from vitrun.runtime.process import lock_file
 
 PARALLEL_DOWNLOADS = 4

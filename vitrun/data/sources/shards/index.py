@@ -12,10 +12,11 @@ import numpy as np
 from vitrun.data.sources.shards.samples import PassedOver, Sample, Wanted, read_samples
 from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import write_atomic
+from vitrun.runtime.files import sha256_file, user_cache_folder, write_atomic
 
-INDEX_FORMAT = 2  # a new number makes vitrun scan all shards again
+INDEX_FORMAT = 3  # a new number makes vitrun scan all shards again
 ARRAYS = ("starts", "offsets", "sizes", "labels", "letters", "ends")
+HASHES_FILE = "hashes.json"  # the SHA-256 of each other file of an index
 INDEX_FOLDER = ".vitrun-index"  # the folder beside the shards
 
 
@@ -58,11 +59,12 @@ def open_index(root: Path, shards: Sequence[str], wanted: Wanted, tick: Callable
     if not folder.is_dir():
         write_index(folder, shards, scan(), passed_over)
     try:
+        check_hashes(folder)
         arrays = {name: np.asarray(np.load(folder / f"{name}.npy", "r", allow_pickle=False)) for name in ARRAYS}
         passed_over = PassedOver(**json.loads((folder / "passed_over.json").read_text(encoding="utf-8")))
         fingerprint = (folder / "fingerprint").read_text(encoding="ascii")
         return Index(**arrays, fingerprint=fingerprint, passed_over=passed_over)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
             f"The index {folder} is damaged ({error}): delete it, and it is made again.", ExitCode.DATA
         ) from None
@@ -71,21 +73,17 @@ def open_index(root: Path, shards: Sequence[str], wanted: Wanted, tick: Callable
 def index_folder(root: Path, shards: Sequence[str], wanted: Wanted) -> Path:
     """Return the folder of an index, named by a hash of the shards' names, sizes and times.
 
-    It is next to the shards if that folder is writable, else in the user's cache.
+    One of these is ctime, which no program can set back. The folder is next to the shards if theirs is writable, else
+    in the user's cache.
     """
     states = [(root / shard).stat() for shard in shards]
     facts = [
         INDEX_FORMAT,
         *astuple(wanted),
-        [(s, state.st_size, state.st_mtime_ns) for s, state in zip(shards, states)],
+        [(s, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for s, state in zip(shards, states)],
     ]
     parent = root / INDEX_FOLDER if os.access(root, os.W_OK) else user_cache_folder() / "index"
     return parent / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-def user_cache_folder() -> Path:
-    """Return vitrun's folder in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrun"
 
 
 def write_index(
@@ -113,6 +111,8 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray], texts: dict[str, s
             np.save(partial / f"{name}.npy", array)
         for name, text in texts.items():
             (partial / name).write_text(text, encoding="utf-8")
+        hashes = {file.name: sha256_file(file) for file in sorted(partial.iterdir())}
+        (partial / HASHES_FILE).write_text(json.dumps(hashes), encoding="utf-8")
 
     try:
         write_atomic(folder, write)
@@ -122,6 +122,13 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray], texts: dict[str, s
                 f"The index {folder} cannot be written: {error.strerror}. {advise_writing(error)}.",
                 ExitCode.SPACE,
             ) from None
+
+
+def check_hashes(folder: Path) -> None:
+    """Raise ValueError if a file of an index is not as it was written."""
+    for name, digest in json.loads((folder / HASHES_FILE).read_text(encoding="utf-8")).items():
+        if sha256_file(folder / name) != digest:
+            raise ValueError(f"{name} is not what was written")
 
 
 def pack_samples(samples: list[Sample]) -> tuple[np.ndarray, ...]:
