@@ -198,6 +198,7 @@ def move_at_step(monkeypatch, folder: Path, step: int, back: float | None = None
 
     def log(self, values):
         if values.get("step") == step and self.folder.exists():
+            self.settle_save()  # of the step before, which may still be in progress
             self.folder.rename(folder)
             if back is not None:
                 threading.Timer(back, folder.rename, [self.folder]).start()

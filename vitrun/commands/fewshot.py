@@ -16,6 +16,7 @@ from vitrun.errors import UserError
 from vitrun.probes import logistic, ridge
 from vitrun.probes.feature_cache import FeatureExtractor
 from vitrun.recipes import ViT
+from vitrun.runs.checkpoint_writer import Save
 from vitrun.runs.checkpoints import MODEL_FILE
 from vitrun.runs.metrics import Metric
 from vitrun.runs.run import Run
@@ -112,7 +113,7 @@ def save_probe(run: Run, loaded: models.LoadedModel, head: nn.Linear, names: tup
     def write(folder: Path) -> None:
         models.save_model(folder / MODEL_FILE, network, loaded.model, len(names), loaded.res, names)
 
-    if run.save_checkpoint(0, write, size, final=True, facts={"torch": torch.__version__}):
+    if run.save_checkpoint(Save(0, write, size, {"torch": torch.__version__}, final=True)):
         run.log(f"weights with the probe as head: init={run.name}, for vitrun eval and vitrun export")
 
 

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
+from vitrun.runs.checkpoint_writer import Save
 from vitrun.runs.checkpoints import EMA_FILE, MODEL_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime.files import parse_json, read_small_text
+from vitrun.runtime.memory import available_memory
 
 MOMENTS_FILE = "train_state.safetensors"  # state of the optimizer
 COUNTERS_FILE = "train_state.json"
+SPARE_MEMORY = 2**28  # bytes that training may still take while a copy of a checkpoint is in memory
 
 
 @dataclass
@@ -50,32 +53,77 @@ class use_ema:
                 parameter.data, average.data = average.data, parameter.data
 
 
-def save_checkpoint(state: TrainState, loaded: models.LoadedModel, run: Run, final: bool = False) -> bool:
+@dataclass(frozen=True)
+class Content:
+    """Content of a checkpoint: the tensors and metadata of each file, and the counters."""
+
+    files: dict[str, tuple[dict[str, Tensor], dict[str, str] | None]]
+    counters: dict[str, int]
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of all tensors."""
+        return sum(count_bytes(tensors.values()) for tensors, _ in self.files.values())
+
+    def copy(self) -> "Content":
+        """Return a copy in main memory, which training does not change."""
+        copies = {
+            file: ({name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}, metadata)
+            for file, (tensors, metadata) in self.files.items()
+        }
+        return Content(copies, self.counters)
+
+    def write(self, folder: Path) -> None:
+        """Write the files into a folder."""
+        for file, (tensors, metadata) in self.files.items():
+            models.save_tensors(folder / file, tensors, metadata)
+        (folder / COUNTERS_FILE).write_text(json.dumps(self.counters), encoding="utf-8")
+
+
+def save_checkpoint(
+    state: TrainState, loaded: models.LoadedModel, run: Run, final: bool = False, background: bool = False
+) -> bool:
     """Save a checkpoint of ``loaded.network``; return whether that worked.
 
-    The ``final`` one has no optimizer state and replaces all others.
+    The ``final`` one has no optimizer state and replaces all others. In the ``background`` a copy is saved while
+    training continues; if there is no memory for it, training waits.
     """
+    run.settle_save()  # which frees the copy of the checkpoint before
+    content = list_content(state, loaded, final)
+    # run.computing has the micro-batch of the start, which running out of memory may have halved
+    facts = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}
+    if background and run.writes:
+        copied = copy_if_it_fits(content, run)
+        background, content = copied is not None, copied or content
+    return run.save_checkpoint(Save(state.step, content.write, content.size, facts, final), background)
+
+
+def list_content(state: TrainState, loaded: models.LoadedModel, final: bool) -> Content:
+    """Return what a checkpoint of a state stores, of which the ``final`` one has no optimizer state."""
+    description = models.describe_weights(loaded.model, loaded.classes, loaded.res, loaded.names)
+    files: dict[str, tuple[dict[str, Tensor], dict[str, str] | None]]
+    files = {MODEL_FILE: (state.network.state_dict(), description)}
+    if state.ema is not None:
+        with use_ema(state):
+            files[EMA_FILE] = state.network.state_dict(), description
     moments = {} if final else state.optimizer.state_dict()["state"]
     tensors = {f"{i}.{key}": value for i, entry in moments.items() for key, value in entry.items() if value is not None}
+    if tensors:
+        files[MOMENTS_FILE] = tensors, None
+    return Content(files, {"step": state.step, "micro_batch": state.micro_batch})
 
-    def write_weights(path: Path) -> None:
-        models.save_model(path, state.network, loaded.model, loaded.classes, loaded.res, loaded.names)
 
-    def write(folder: Path) -> None:
-        write_weights(folder / MODEL_FILE)
-        if state.ema is not None:
-            with use_ema(state):
-                write_weights(folder / EMA_FILE)
-        if tensors:
-            contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-            save_file(contiguous, folder / MOMENTS_FILE)
-        counters = {"step": state.step, "micro_batch": state.micro_batch}
-        (folder / COUNTERS_FILE).write_text(json.dumps(counters), encoding="utf-8")
-
-    # run.computing has the micro-batch of the start, which running out of memory may have halved
-    manifest = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}
-    size = checkpoint_size(state, 0 if final else count_bytes(tensors.values()))
-    return run.save_checkpoint(state.step, write, size, final, manifest)
+def copy_if_it_fits(content: Content, run: Run) -> Content | None:
+    """Return a copy of a checkpoint's content; None if there is no memory for it, which is logged once a run."""
+    available = available_memory()
+    if available is None or content.size + SPARE_MEMORY <= available:
+        try:
+            return content.copy()
+        except (MemoryError, RuntimeError):  # torch's error if the system refuses memory is no class of its own
+            pass
+    size = f"{content.size / 1e6:,.1f} MB"
+    run.log_once(f"Training waits while a checkpoint is written: there is no memory for a copy of its {size}")
+    return None
 
 
 def checkpoint_size(state: TrainState, moments: int) -> int:

@@ -79,10 +79,11 @@ class Trainer:
                 for step in steps:
                     meter.record_step(step)
                     monitor.record_step(step, self.state.micro_batch)
+                    self.run.settle_save(wait=False)
                     save_due = self.share_step(bad_images, saved)
                     self.probe_if_due(meter)
                     if save_due and step.number < self.steps:
-                        save_checkpoint(self.state, self.loaded, self.run)
+                        save_checkpoint(self.state, self.loaded, self.run, background=True)
                         saved = time.monotonic()
         except Interrupted:
             if save_checkpoint(self.state, self.loaded, self.run):

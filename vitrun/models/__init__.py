@@ -7,7 +7,7 @@ input of its ``head``.
 from vitrun.models.assemble import LoadedModel
 from vitrun.models.attention_maps import attention_and_tokens, hidden_states
 from vitrun.models.build import build, check_model, token_stride
-from vitrun.models.checkpoint_file import restore_weights, save_model
+from vitrun.models.checkpoint_file import describe_weights, restore_weights, save_model, save_tensors
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
 from vitrun.models.hub import check_tag as check_tag
 from vitrun.models.layers import number_layers
@@ -37,6 +37,8 @@ __all__ = [
     "count_parameters",
     "read_weights",
     "save_model",
+    "save_tensors",
+    "describe_weights",
     "token_stride",
     "count_tokens",
     "with_dropout",

@@ -1,7 +1,7 @@
 """vitrun's own weights: one ``.safetensors`` file whose metadata describes the network."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,19 +29,24 @@ def save_model(
 
     ``names`` are those of the classes, if they have any.
     """
-    description = {"model": asdict(model), "classes": classes, "names": [*names], "res": res}
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_tensors(Path(path), tensors, {"vitrun": json.dumps(description)})
+    save_tensors(Path(path), network.state_dict(), describe_weights(model, classes, res, names))
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def describe_weights(model: ViT | BiT | Timm, classes: int, res: int, names: Sequence[str] = ()) -> dict[str, str]:
+    """Return the metadata of a file of :func:`save_model`."""
+    return {"vitrun": json.dumps({"model": asdict(model), "classes": classes, "names": [*names], "res": res})}
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a ``.safetensors`` file atomically, with the permissions of the umask."""
     from safetensors.torch import save_file
+
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
 
     def write(partial: Path) -> None:
         partial.touch()
         mode = partial.stat().st_mode  # safetensors makes files that only their owner can read
-        save_file(tensors, partial, metadata)
+        save_file(contiguous, partial, metadata)
         partial.chmod(mode)
 
     write_atomic(path, write)

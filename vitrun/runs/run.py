@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from errno import ENOSPC
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import yaml
 from vitrun.errors import ExitCode, Interrupted, UserError, advise_writing
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import checkpoints, run_files
+from vitrun.runs.checkpoint_writer import CheckpointWriter, Save
 from vitrun.runs.content import describe_state
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.naming import run_name, to_saved_tree
@@ -44,8 +44,10 @@ class Run:
         self.folder: Path = recipe.runs / self.name
         self.checkpoints = self.folder / run_files.CHECKPOINTS_FOLDER
         self.requested_exit: ExitCode | None = None
+        self.writer = CheckpointWriter(self.checkpoints)
         self.failed_saves = 0
         self.unwritable: set[str] = set()  # files to which a line could not be added
+        self.logged: set[str] = set()  # lines that are logged once
         self.attempt = 0
         self.computing: dict[str, Any] = {}  # device, precision, ranks and threads of training
         self.log, self.warn = screen.log, screen.warn
@@ -100,11 +102,23 @@ class Run:
                     stack.enter_context(hold_lock(lock, self.name, self.warn))
                 except OSError as error:
                     raise self.unwritable_error(lock, error) from None
+            stack.callback(self.finish_saving)
             yield
+
+    def finish_saving(self) -> None:
+        """Wait for a save that is in progress, when the run ends by an error, which is what the user is to read."""
+        with suppress(UserError):
+            self.settle_save()
 
     def write_log_line(self, text: str) -> None:
         """Add a line to ``log.txt``."""
         self.append_line(run_files.LOG_FILE, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}")
+
+    def log_once(self, text: str) -> None:
+        """Log a line, unless this run has logged it before."""
+        if text not in self.logged:
+            self.logged.add(text)
+            self.log(text)
 
     def log_metrics(self, values: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``. A resumed run repeats steps with a higher attempt: the last one counts."""
@@ -174,6 +188,7 @@ class Run:
         """Return the newest sound checkpoint, which rank 0 verifies for all ranks; None if there is none."""
         if self.dry:
             return None
+        self.settle_save()
         return distributed.call_on_rank_zero(self.find_newest_checkpoint)
 
     def find_newest_checkpoint(self) -> Path | None:
@@ -211,34 +226,35 @@ class Run:
 
         return count
 
-    def save_checkpoint(
-        self, step: int, write: Callable[[Path], None], needed: int, final: bool, facts: dict[str, Any]
-    ) -> bool:
-        """Save a checkpoint of about ``needed`` bytes and return whether that worked; ``final`` replaces all others.
+    def save_checkpoint(self, save: Save, background: bool = False) -> bool:
+        """Save a checkpoint and return whether that worked; in the ``background`` start to save it and return True.
 
-        If it fails, as on a full disk, warn; raise UserError the third time in a row, or if it is the final one.
+        Wait for the one before, as one is saved at a time. If it fails, as on a full disk, warn; raise UserError the
+        third time in a row, or if it is the final one.
         """
         if not self.writes:
             return True
-        started = time.monotonic()
+        self.settle_save()
+        self.writer.start(save)
+        return background or self.settle_save()
 
-        def save() -> None:
-            self.checkpoints.mkdir(exist_ok=True)
-            free = shutil.disk_usage(self.checkpoints).free
-            if free < needed:
-                raise OSError(ENOSPC, f"it needs {needed / 1e6:,.1f} MB and the disk has {free / 1e6:,.1f} MB")
-            saved = checkpoints.save(self.checkpoints, step, write, {"recipe": self.name, **facts})
-            if final:
-                checkpoints.keep_only(self.checkpoints, saved)
+    def settle_save(self, wait: bool = True) -> bool:
+        """Record the outcome of the save that was started last, and return whether none has failed.
 
+        Unless it is to ``wait``, return at once if the save is still in progress.
+        """
+        outcome = self.writer.take_outcome(wait)
+        if outcome is None:
+            return True
+        save, future = outcome
         try:
-            retry(save)
+            seconds = future.result()
         except Exception as error:  # torch and safetensors report a full disk each in their own class
-            self.handle_failed_save(step, error, final)
+            self.handle_failed_save(save.step, error, save.final)
             return False
         self.failed_saves = 0
-        self.log_metrics({"saved": step})
-        self.write_log_line(f"saved step {step} in {time.monotonic() - started:.1f} s")
+        self.log_metrics({"saved": save.step})
+        self.write_log_line(f"saved step {save.step} in {seconds:.1f} s")
         return True
 
     def handle_failed_save(self, step: int, error: Exception, final: bool) -> None:

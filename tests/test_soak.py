@@ -1,0 +1,11 @@
+"""A run that is killed ten times ends with the same bits; ``scripts/soak.py`` kills it more often."""
+
+from helpers.soak import soak
+
+
+def test_a_run_that_is_killed_ten_times_ends_with_the_same_weights_and_losses(tmp_path):
+    result = soak(tmp_path, kills=10, seed=1)
+    assert not result.problems, result.problems
+    assert result.losses_equal and result.weights[0] == result.weights[1] and len(result.weights[0]) == 2
+    assert result.rejected == 0 and result.kills == 10 and sum(result.inside.values()) >= 5
+    assert result.sound
