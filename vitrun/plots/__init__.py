@@ -1,10 +1,25 @@
-"""Figures: arrays in, a :class:`~vitrun.plots.chart.Chart` out. The only room that imports matplotlib.
+"""Figures: plain numbers in, a :class:`~vitrun.plots.chart.Chart` out. The only room that imports matplotlib.
 
-* :mod:`vitrun.plots.style`: the one style of all figures: ``styled``, ``create_axes``, ``add_legend``, ``THEME_CSS``
-* :mod:`vitrun.plots.chart`: ``Chart`` (a figure with its data), ``save_chart``, ``save_figure``, ``to_svg``,
-  ``write_csv``
+What is drawn, each with its data, title and note:
 
-* :mod:`vitrun.plots.page`: HTML pages of text, tables, charts and pictures
+* :mod:`vitrun.plots.training`: ``draw_loss``, ``draw_learning_rate``, ``draw_accuracy`` (by step), ``draw_lr_grid``
+* :mod:`vitrun.plots.transfer`: ``draw_compute`` (figure 5), ``draw_pretraining_size`` (figures 3 and 4),
+  ``draw_few_shot``, ``draw_vtab``
+* :mod:`vitrun.plots.classes`: ``draw_class_accuracy``, ``draw_confusion``, ``draw_reliability``
 
-Nothing here is imported before a figure is drawn: matplotlib takes half a second to load.
+:mod:`vitrun.plots.page` makes HTML pages of text, tables, charts and pictures.
+
+What they take: :mod:`vitrun.plots.points` (``Curve``, ``Point``, ``Scores``: in the units of the axes, accuracies in
+percent), or arrays of counts. A ``source`` marks published numbers, which are drawn hollow.
+
+How they are written: :mod:`vitrun.plots.chart` has ``Chart`` (``name``, ``title``, ``figure``, ``columns``, ``rows``,
+``note``), ``save_chart`` (PNG, SVG and CSV), ``save_figure``, ``write_csv`` and ``to_svg`` for a page, which defines
+``style.THEME_CSS`` once.
+
+How to draw another: in the style of :mod:`vitrun.plots.style`, as ``@styled() def draw_...(...) -> Chart``, with
+``create_axes``, ``series_style``, ``add_legend`` and ``use_log_scale``; many curves by ``lines.plot_curves``, names
+beside points by ``labels.place_labels``.
+
+Nothing here is imported before a figure is drawn: matplotlib takes half a second to load. Only :mod:`points` does not
+need it.
 """

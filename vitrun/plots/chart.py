@@ -81,7 +81,7 @@ def to_svg(figure: Figure, prefix: str = "", title: str = "", standalone: bool =
     view = re.search(r'viewBox="[^"]*"', head)
     width = re.search(r'width="([^"]*)pt"', head)
     assert view and width
-    look = f"max-width:100%;height:auto;stroke-linejoin:round;font-family:{FONTS}"
+    look = f"max-width:100%;height:auto;image-rendering:pixelated;stroke-linejoin:round;font-family:{FONTS}"
     attributes = f'class="plot" role="img" width="{float(width[1]) * 4 / 3:g}" {view[0]} style="{look}"'
     label = f"<title>{escape(title)}</title>" if title else ""
     css = f"<style>{THEME_CSS}{PAGE_CSS}</style>" if standalone else ""
@@ -92,6 +92,7 @@ def to_svg(figure: Figure, prefix: str = "", title: str = "", standalone: bool =
 def rewrite_tag(match: re.Match[str]) -> str:
     """Return a tag of matplotlib's SVG with the colours of the theme, the fonts of the page, and no id but a hash."""
     tag = re.sub(r' id="[^"]*_[^"]*"', "", match[0])
+    tag = re.sub(r"(\d\.\d\d)\d+", r"\1", tag)  # hundredths of a point
     tag = re.sub(r"; font-family: [^;\"]*", "", tag)
     return re.sub(r"#[0-9a-f]{6}\b", lambda color: THEME_COLORS.get(color[0], color[0]), tag)
 

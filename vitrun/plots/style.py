@@ -1,22 +1,27 @@
 """Style of all figures: sizes, fonts, and colours that people with any colour vision can tell apart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-# Okabe and Ito, "Color Universal Design", https://jfly.uni-koeln.de/color/, without black, and yellow last, which is
-# pale on white
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # series differ in their markers too, for print without colour
 FOREGROUND = "#1f2328"  # text and axes; not black, which matplotlib leaves out of an SVG
+# Okabe and Ito, "Color Universal Design", https://jfly.uni-koeln.de/color/, without yellow, which is pale on white;
+# their black is the foreground
+HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+PALETTE = (*HUES, FOREGROUND)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # series differ in their markers too, for print without colour
 MUTED = "#8c959f"  # what stays in the background, such as chance level
 GRID = "#d8dee4"
-SEQUENTIAL = "cividis"  # colour map of quantities, readable with any colour vision
-WIDTH, HEIGHT = 6.4, 4.0  # inches
+SEQUENTIAL = "cividis"  # colour map of quantities on which nothing is written
+WIDTH, HEIGHT = 6.4, 3.9  # inches, without a legend
+LEGEND_LINE = 0.19  # inches
+MOST_TICKS = 8  # of a logarithmic axis that are labelled with their own numbers
 
 RC: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -51,16 +56,16 @@ RC: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text
 }
 
-DARK_PALETTE = ("#4aa3df", "#f0813a", "#2fc39a", "#e09cc2", "#f0b429", "#8ccdf2", "#f5ec6b")  # the same hues, brighter
+DARK_HUES = ("#4aa3df", "#f0813a", "#2fc39a", "#e09cc2", "#f0b429", "#8ccdf2")  # the same, brighter
 
 
-def name_colors(grid: str, muted: str, palette: tuple[str, ...]) -> dict[str, str]:
+def name_colors(grid: str, muted: str, hues: tuple[str, ...]) -> dict[str, str]:
     """Return the colours of a theme by name."""
-    return {"grid": grid, "muted": muted} | {str(index): color for index, color in enumerate(palette)}
+    return {"grid": grid, "muted": muted} | {str(index): color for index, color in enumerate(hues)}
 
 
-LIGHT = name_colors(GRID, MUTED, PALETTE)
-DARK = name_colors("#30363d", "#768390", DARK_PALETTE)
+LIGHT = name_colors(GRID, MUTED, HUES)
+DARK = name_colors("#30363d", "#768390", DARK_HUES)
 
 
 def define_colors(colors: dict[str, str]) -> str:
@@ -71,7 +76,7 @@ def define_colors(colors: dict[str, str]) -> str:
 # What a page or an SVG file defines so that figures follow its theme; text and axes have the colour of its text
 THEME_CSS = f":root{{{define_colors(LIGHT)}}}@media (prefers-color-scheme:dark){{:root{{{define_colors(DARK)}}}}}"
 # Colours of the style, and what stands for each in an SVG
-THEME_COLORS = {FOREGROUND: "currentColor"} | {color: f"var(--plot-{name}, {color})" for name, color in LIGHT.items()}
+THEME_COLORS = {color: f"var(--plot-{name}, {color})" for name, color in LIGHT.items()} | {FOREGROUND: "currentColor"}
 
 
 @contextmanager
@@ -92,11 +97,36 @@ def create_axes(xlabel: str, ylabel: str, size: tuple[float, float] = (WIDTH, HE
 
 
 def add_legend(figure: Figure, axes: Axes) -> None:
-    """Place the legend of ``axes`` under it, where it hides nothing, in as many columns as fit."""
+    """Place the legend of ``axes`` under the figure, which grows by it, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        columns = max(1, int(figure.get_figwidth() * 12 / (max(map(len, labels)) + 8)))
-        figure.legend(handles, labels, loc="outside lower left", ncols=min(columns, len(labels)))
+        fitting = max(1, int(figure.get_figwidth() * 12 / (max(map(len, labels)) + 8)))
+        columns = min(fitting, len(labels))
+        figure.set_figheight(figure.get_figheight() + LEGEND_LINE * -(-len(labels) // columns))
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns)
+
+
+def use_log_scale(axes: Axes, name: Literal["x", "y"], ticks: Sequence[float] = ()) -> None:
+    """Make an axis logarithmic, with plain numbers at ``ticks`` if they are few, else at powers of ten, or 1, 2, 5."""
+    (axes.set_xscale if name == "x" else axes.set_yscale)("log")
+    axis: Axis = axes.xaxis if name == "x" else axes.yaxis
+    if 0 < len(ticks) <= MOST_TICKS:
+        axis.set_ticks([*ticks], [format_number(tick) for tick in ticks])
+        axis.set_ticks([], minor=True)
+        return
+    low, high = axis.get_view_interval()
+    few = high / low < 100
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def format_number(value: float) -> str:
+    """Return a number of up to three digits with its thousands, as in 0.003, 1,500, 14 M and 303 M."""
+    for factor, unit in ((1e9, " G"), (1e6, " M")):
+        if abs(value) >= factor:
+            return f"{value / factor:.3g}{unit}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def series_style(index: int) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""Figures of training: loss, learning rate and accuracy by step, and the grid of learning rates."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vitrun.plots.chart import Chart
+from vitrun.plots.lines import list_rows, name_columns, plot_curves, thin
+from vitrun.plots.points import Curve
+from vitrun.plots.style import FOREGROUND, add_legend, create_axes, styled, use_log_scale
+
+LOG_RANGE = 20  # losses that span more than this factor have a logarithmic axis
+
+
+@styled()
+def draw_loss(curves: Sequence[Curve]) -> Chart:
+    """Return the training loss of runs by step."""
+    chart = draw_by_step(curves, "training_loss", "Training loss", "loss (nats)", highest=False)
+    values = [row[2] for row in chart.rows if np.isfinite(row[2]) and row[2] > 0]
+    if len(values) == len(chart.rows) > 0 and max(values) / min(values) > LOG_RANGE:
+        use_log_scale(chart.figure.axes[0], "y")
+    return chart
+
+
+@styled()
+def draw_learning_rate(curves: Sequence[Curve]) -> Chart:
+    """Return the learning rate of runs by step."""
+    return draw_by_step(curves, "learning_rate", "Learning rate", "learning rate")
+
+
+@styled()
+def draw_accuracy(curves: Sequence[Curve]) -> Chart:
+    """Return accuracies in percent that were measured during training, by step."""
+    return draw_by_step(curves, "training_accuracy", "Accuracy during training", "accuracy (%)")
+
+
+def draw_by_step(curves: Sequence[Curve], name: str, title: str, ylabel: str, highest: bool = True) -> Chart:
+    """Return curves by training step; long ones are thinned, which the note says."""
+    shown = thin(curves)
+    figure, axes = create_axes("step", ylabel)
+    plot_curves(axes, shown, highest)
+    add_legend(figure, axes)
+    is_thinned = any(one is not other for one, other in zip(curves, shown))
+    note = "Each point is the mean of neighbouring steps." if is_thinned else ""
+    return Chart(name, title, figure, name_columns("run", "step", ylabel), list_rows(shown), note)
+
+
+@styled()
+def draw_lr_grid(curves: Sequence[Curve], chosen: Sequence[tuple[float, float]] = ()) -> Chart:
+    """Return the accuracies in percent of a grid of learning rates (table 4), a curve a data set or weight decay.
+
+    A ring marks each ``chosen`` (learning rate, accuracy). A trial that broke down has y = NaN and is drawn as a cross
+    at the bottom.
+    """
+    figure, axes = create_axes("learning rate", "held-out accuracy (%)")
+    plot_curves(axes, curves)
+    use_log_scale(axes, "x", sorted({x for curve in curves for x in curve.x}))
+    for lr, accuracy in chosen:
+        axes.plot([lr], [accuracy], "o", markersize=13, markerfacecolor="none", color=FOREGROUND)
+    broken = sorted({x for curve in curves for x, y in zip(curve.x, curve.y) if not np.isfinite(y)})
+    if broken:
+        low = axes.get_ylim()[0]
+        axes.plot(
+            broken, [low] * len(broken), marker="x", linestyle="", color=FOREGROUND, label="broke down", clip_on=False
+        )
+    add_legend(figure, axes)
+    rows = tuple((*row, (row[1], row[2]) in {*chosen}) for row in list_rows(curves))
+    columns = (*name_columns("run", "learning rate", "held-out accuracy (%)"), "chosen")
+    return Chart("lr_grid", "Learning rates", figure, columns, rows, "Rings mark the rates chosen on held-out images.")

@@ -1,0 +1,148 @@
+"""Figures of transfer: accuracy against the cost and the size of pretraining, against shots, and by VTAB's tasks."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from vitrun.plots.chart import Chart
+from vitrun.plots.labels import place_labels
+from vitrun.plots.lines import list_rows, name_columns, plot_curves, shorten
+from vitrun.plots.points import Curve, Point, Scores
+from vitrun.plots.style import (
+    MARKERS,
+    MUTED,
+    PALETTE,
+    WIDTH,
+    add_legend,
+    create_axes,
+    series_style,
+    styled,
+    use_log_scale,
+)
+
+MOST_LABELLED = 40  # points with their names beside them
+
+
+@styled()
+def draw_compute(points: Sequence[Point], quantity: str = "accuracy (%)") -> Chart:
+    """Return accuracy in percent against pretraining compute in exaFLOPs (figure 5): published points are hollow."""
+    xlabel = "pretraining compute (exaFLOPs)"
+    figure, axes = create_axes(xlabel, quantity, (WIDTH, 4.6))
+    families = [*dict.fromkeys(point.family for point in points)]
+    for index, family in enumerate(families):
+        for published in (True, False):
+            members = [point for point in points if point.family == family and bool(point.source) == published]
+            if members:
+                plot_family(axes, members, index, published)
+    use_log_scale(axes, "x")
+    if len(points) <= MOST_LABELLED:
+        place_labels(axes, [(point.x, point.y, shorten(point.label, 24)) for point in points])
+    add_legend(figure, axes)
+    rows = tuple((point.label, point.family, point.x, point.y, point.source) for point in points)
+    note = cite(points)
+    return Chart(
+        "compute",
+        "Accuracy against pretraining compute",
+        figure,
+        ("model", "family", xlabel, quantity, "source"),
+        rows,
+        note,
+    )
+
+
+def plot_family(axes: Axes, points: Sequence[Point], index: int, published: bool) -> None:
+    """Plot the points of a family, published ones hollow."""
+    color = PALETTE[index % len(PALETTE)]
+    name = points[0].family or "models"
+    axes.plot(
+        [point.x for point in points],
+        [point.y for point in points],
+        linestyle="",
+        marker=MARKERS[index % len(MARKERS)],
+        color=color,
+        markersize=7,
+        markerfacecolor="none" if published else color,
+        label=f"{name}, published" if published else f"{name}, yours",
+    )
+
+
+@styled()
+def draw_pretraining_size(curves: Sequence[Curve], quantity: str = "accuracy (%)", note: str = "") -> Chart:
+    """Return accuracy in percent against the number of pretraining images (figures 3 and 4), a curve a model."""
+    figure, axes = create_axes("pretraining images", quantity)
+    plot_curves(axes, curves)
+    use_log_scale(axes, "x", sorted({x for curve in curves for x in curve.x}))
+    add_legend(figure, axes)
+    columns = name_columns("model", "pretraining images", quantity)
+    text = " ".join(filter(None, (note, cite(curves))))
+    return Chart(
+        "pretraining_size", "Transfer against the size of pretraining", figure, columns, list_rows(curves), text
+    )
+
+
+@styled()
+def draw_few_shot(curves: Sequence[Curve]) -> Chart:
+    """Return accuracy in percent against images a class, with 95 % confidence intervals over draws."""
+    figure, axes = create_axes("shots (images a class)", "accuracy (%)")
+    plot_curves(axes, curves)
+    use_log_scale(axes, "x", sorted({x for curve in curves for x in curve.x}))
+    add_legend(figure, axes)
+    has_intervals = any(curve.ci95 is not None for curve in curves)
+    note = "Bands are 95 % confidence intervals of the mean over draws." if has_intervals else ""
+    columns = name_columns("run", "shots", "accuracy (%)")
+    return Chart("few_shot", "Few-shot accuracy", figure, columns, list_rows(curves), note)
+
+
+@styled()
+def draw_vtab(models: Sequence[Scores], groups: Mapping[str, Sequence[str]]) -> Chart:
+    """Return accuracies in percent on VTAB's tasks by group, and the mean of each group that a model has whole.
+
+    Of more models than there are markers, published ones and the best by their mean are named.
+    """
+    lines = [(group, task) for group, tasks in groups.items() for task in (*tasks, f"mean of {len(tasks)}")]
+    spaced = {line: place + [*groups].index(line[0]) for place, line in enumerate(lines)}  # a free line between groups
+    figure, axes = create_axes("accuracy (%)", "", (WIDTH, 0.8 + 0.21 * (len(lines) + len(groups))))
+    named = sorted(models, key=lambda model: (not model.source, -np.mean([*model.values.values(), 0])))[: len(MARKERS)]
+    rows = [(*line, model, value) for model in models for line, value in score_lines(model, groups).items()]
+    others = [row for row in rows if not any(row[2] is model for model in named)]
+    if others:
+        label = f"{len(models) - len(named)} others"
+        places = [spaced[row[:2]] for row in others]
+        axes.plot([row[3] for row in others], places, ".", color=MUTED, markersize=4, label=label)
+    for index, model in enumerate(named):
+        scores = score_lines(model, groups)
+        style = series_style(index) | {"linestyle": "", "markersize": 6}
+        if model.source:
+            style["markerfacecolor"] = "none"
+        axes.plot([*scores.values()], [spaced[line] for line in scores], label=shorten(model.label), **style)
+    texts = [f"{group}: {task}" if is_mean(task) else task.removeprefix("VTAB ") for group, task in lines]
+    axes.set_yticks([*spaced.values()], texts)
+    for tick, (_, task) in zip(axes.get_yticklabels(), lines):
+        tick.set_fontweight("bold" if is_mean(task) else "normal")
+    axes.set_ylim(max(spaced.values()) + 0.7, -0.7)
+    add_legend(figure, axes)
+    columns = ("group", "task", "model", "accuracy (%)", "source")
+    cells = tuple((group, task, model.label, value, model.source) for group, task, model, value in rows)
+    return Chart("vtab", "VTAB-1k by group", figure, columns, cells, cite(models))
+
+
+def score_lines(model: Scores, groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], float]:
+    """Return the accuracy of a model by (group, task), and the mean of each group of which it has all tasks."""
+    scores: dict[tuple[str, str], float] = {}
+    for group, tasks in groups.items():
+        scores |= {(group, task): model.values[task] for task in tasks if task in model.values}
+        if all(task in model.values for task in tasks):
+            scores[group, f"mean of {len(tasks)}"] = float(np.mean([model.values[task] for task in tasks]))
+    return scores
+
+
+def is_mean(task: str) -> bool:
+    """Return whether a line is the mean of a group."""
+    return task.startswith("mean of ")
+
+
+def cite(items: Sequence[Curve] | Sequence[Point] | Sequence[Scores]) -> str:
+    """Return a sentence with the sources of published numbers among the items; empty if there are none."""
+    sources = [*dict.fromkeys(item.source for item in items if item.source)]
+    return f"Hollow markers are published numbers: {'; '.join(sources)}." if sources else ""
