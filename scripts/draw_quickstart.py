@@ -1,6 +1,6 @@
 """Draw docs/quickstart.svg: few-shot accuracy of the quickstart's networks, from the CSV of `vitrun compare`.
 
-    vitrun quickstart && vitrun compare paper=none save=quickstart.csv
+    vitrun quickstart && vitrun compare save=quickstart.csv
     python scripts/draw_quickstart.py quickstart.csv docs/quickstart.svg
 
 Needs matplotlib (`pip install matplotlib`).
@@ -16,21 +16,21 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
-NAMES = {"vit_nano8, shapes": "pretrained on drawn shapes", "vit_nano8, scratch": "untrained"}
-CELL = re.compile(r"([\d.]+) ± ([\d.]+)")
+NAMES = {"shapes": "pretrained on drawn shapes", "scratch": "untrained"}
+SHOTS = re.compile(r"shot(\d+)")
 
 
 def read_curves(path: Path) -> dict[str, list[tuple[int, float, float]]]:
-    """Return shots, mean and deviation (percent) of each column of the CSV."""
+    """Return shots, mean and deviation (percent) of the few-shot runs in the CSV, by what their weights are from."""
     with open(path, encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if "shot" in row["data"]]
+        rows = {row["upstream"]: row for row in csv.DictReader(file) if row["command"] == "fewshot"}
     return {
-        column: [
-            (int(row["data"].rpartition("shot")[2]), *map(float, cell.groups()))
-            for row in rows
-            if (cell := CELL.match(row[column]))
+        upstream: [
+            (int(shots[1]), 100 * float(value), 100 * float(row[f"{name}_std"]))
+            for name, value in row.items()
+            if (shots := SHOTS.fullmatch(name))
         ]
-        for column in NAMES
+        for upstream, row in ((upstream, rows[upstream]) for upstream in NAMES)
     }
 
 

@@ -49,6 +49,8 @@ ADDED: dict[str, Any] = {
     **{f"{group}.split_seed": 0 for group in ("data", "against")},
     **{f"{group}.exif": False for group in ("data", "against")},  # but true for own images: folder, parquet
     "eval match": "name",
+    "compare only": [],
+    "compare top": 20,
     "export force": False,
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out

@@ -96,7 +96,7 @@ def test_cfg_prints_overrides_and_runs_nothing(vitrun, tmp_path):
 
 
 def test_characters_that_the_output_cannot_encode_are_replaced(python_m_vitrun):
-    done = python_m_vitrun("compare", PYTHONIOENCODING="ascii")
+    done = python_m_vitrun("compare", "paper=table2", PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and "99.42 ? 0.03" in done.stdout, done.stderr
 
 

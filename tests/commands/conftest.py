@@ -1,34 +1,21 @@
 """Fixtures of the tests of `compare`."""
 
 import csv
-import json
+from functools import partial
 
 import pytest
-import yaml
 
+from helpers.runs import write_finished_run
 from vitrun.commands import compare
 from vitrun.config import resolve
-from vitrun.runs import metrics, naming, run
 from vitrun.runtime.console import Screen
 
 
 @pytest.fixture
 def make_finished_run(tmp_path):
-    """Make the folder of a finished run with this result, some options set afterwards; return its name."""
+    """Return a function that writes the folder of a finished run, and returns its name."""
     (tmp_path / "runs").mkdir()
-
-    def make_finished_run(overrides: tuple[str, ...], result: dict, more: dict, images: str = "") -> str:
-        command, *rest = (override.format(here=tmp_path) for override in overrides)
-        made = resolve.resolve_recipe(command, [*rest, f"runs={tmp_path / 'runs'}"])
-        folder = tmp_path / "runs" / run.run_name(command, made)
-        folder.mkdir()
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(naming.to_saved_tree(command, made) | more))
-        (folder / "about.json").write_text(json.dumps({"train_data": images, "torch": "2"}))
-        stored = metrics.to_plain(result)
-        (folder / "result.json").write_text(json.dumps({"result": stored, "finished": 0.0}))
-        return folder.name
-
-    return make_finished_run
+    return partial(write_finished_run, tmp_path / "runs")
 
 
 @pytest.fixture

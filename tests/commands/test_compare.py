@@ -154,7 +154,7 @@ def test_an_eval_is_compared_only_on_labels_that_the_model_was_not_tuned_on(make
 def suite(make_finished_run):
     """Return a function that writes runs of VTAB tasks: table 9 plus one point, plus 0.2 points times the seed."""
     pretrained = make_finished_run(PRETRAIN, {"top1": Metric(0.4, "share")}, TABLE3)
-    table = papers.load_table("vtab").numbers
+    table = papers.load_table("table9").numbers
     value = {n.fields["data"]: n.value for n in table if n.fields["upstream"] == "ImageNet-21k"}
 
     def suite(tasks: list[str], seeds: tuple[int, ...] = (0, 1)) -> None:
@@ -169,7 +169,7 @@ def suite(make_finished_run):
 
 def test_vtab_has_its_tasks_its_groups_and_its_mean_beside_table_9(suite, run_compare):
     suite(list(names.VTAB_TASKS))
-    cells, _ = run_compare("paper=vtab")
+    cells, _ = run_compare("paper=table9")
     ours, paper = "ours: L/16, ImageNet-21k", "L/16, ImageNet-21k"
     assert cells["VTAB Caltech101", ours] == "91.90 ± 0.14 (+1.10)"
     assert (cells["VTAB natural", paper], cells["VTAB structured", paper]) == ("83.27", "57.50")
@@ -181,7 +181,7 @@ def test_vtab_has_its_tasks_its_groups_and_its_mean_beside_table_9(suite, run_co
 
 def test_a_suite_with_a_missing_task_shows_its_count_and_has_no_gap(suite, run_compare):
     suite([task for task in names.VTAB_TASKS if task != "vtab/svhn"], seeds=(0,))
-    cells, _ = run_compare("paper=vtab")
+    cells, _ = run_compare("paper=table9")
     rows = {row for row, column in cells if column.startswith("ours")}
     assert "VTAB (18/19)" in rows and not rows & {"VTAB (19)", "VTAB natural", "VTAB SVHN"}
     assert "(" not in cells["VTAB (18/19)", "ours: L/16, ImageNet-21k"]
@@ -222,7 +222,7 @@ def test_dropout_distinguishes_two_published_numbers(make_finished_run, run_comp
     assert cells[row, "ours: 0.0"] == "99.00 (-0.02)" and cells[row, "ours: 0.1"] == "99.00 (+0.24)"
 
 
-@pytest.mark.parametrize("name", [name for name in papers.find_table_files() if name != "none"])
+@pytest.mark.parametrize("name", papers.find_table_files())
 def test_every_table_is_printed_without_runs(name, run_compare, tmp_path):
     cells, text = run_compare(f"paper={name}")
     assert len(cells) > 2 and "no finished" in text

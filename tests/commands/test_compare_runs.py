@@ -25,7 +25,9 @@ def test_runs_on_other_images_are_never_averaged(make_finished_run, run_compare)
 def test_a_value_that_no_run_has_is_refused_and_a_loss_is_not_a_percentage(make_finished_run, run_compare):
     make_finished_run(("pretrain",), {"top1": Metric(0.5, "share"), "loss": Metric(1.25)}, {})
     with pytest.raises(UserError, match="no 'top7'. Did you mean top1"):
-        run_compare("commands=pretrain", "values=top7", "paper=none")
+        run_compare("commands=pretrain", "values=top7", "rows=data")
+    with pytest.raises(UserError, match="No run has top7 .* Did you mean top1"):
+        run_compare("values=top7")
     cells, _ = run_compare("commands=pretrain", "rows=data", "columns=model", "values=top1,loss", "paper=none")
     assert (cells["shapes", "vit_nano8"], cells["shapes loss", "vit_nano8"]) == ("50.00", "1.25")
 
@@ -44,8 +46,6 @@ def test_values_that_are_not_shares_are_shown_unscaled_and_texts_are_refused(mak
     assert (cells["digits images_used", "vit_nano8"], cells["digits seconds", "vit_nano8"]) == ("500", "0.75")
     with pytest.raises(UserError, match="no 'best_layer'"):
         run_compare(*overrides, "values=best_layer")
-    with pytest.raises(UserError, match="values"):
-        run_compare(*overrides, "values=[]")
 
 
 def test_fewshot_runs_with_other_shots_share_a_column(make_finished_run, run_compare):
@@ -108,7 +108,7 @@ def test_no_table_and_no_run_is_an_error(make_finished_run, run_compare):
     with pytest.raises(UserError, match="No finished") as caught:
         run_compare("paper=none")
     assert caught.value.status == ExitCode.DATA
-    with pytest.raises(UserError, match="paper=tabel5: must be .*'table5'"):
+    with pytest.raises(UserError, match="paper=tabel5"):
         resolve.resolve_recipe("compare", ["paper=tabel5"])
 
 
@@ -121,5 +121,5 @@ def test_files_that_cannot_be_written_are_refused(run_compare):
 def test_our_own_runs_alone_include_evaluations(make_finished_run, run_compare):
     tag = "timm:vit_base_patch16_224.orig_in21k_ft_in1k"
     make_finished_run(("eval", f"init={tag}", "data=imagenet"), {"top1": Metric(0.8, "share")}, {})
-    cells, _ = run_compare("paper=none")
-    assert "80.00" in cells.values()
+    cells, text = run_compare("paper=none")
+    assert "0.8" in cells.values() and "80.00" in text

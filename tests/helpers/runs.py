@@ -1,10 +1,15 @@
 """Finished runs: pretrain one, return its folder, hash its weights."""
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from helpers.overrides import TINY
-from vitrun.runs import run
+from vitrun.config import resolve
+from vitrun.runs import metrics, naming, run
 
 
 def pretrain_tiny(run_command, *overrides: str):
@@ -22,3 +27,17 @@ def hash_weights(folder) -> dict[str, str]:
 def run_folder(recipe, command: str) -> Path:
     """Return the folder of the run of a recipe."""
     return recipe.runs / run.run_name(command, recipe)
+
+
+def write_finished_run(
+    runs: Path, overrides: tuple[str, ...], result: dict[str, Any], more: dict[str, Any], images: str = ""
+) -> str:
+    """Write the folder of a finished run with this result, some options set afterwards; return its name."""
+    command, *rest = (override.format(here=runs.parent) for override in overrides)
+    made = resolve.resolve_recipe(command, [*rest, f"runs={runs}"])
+    folder = runs / run.run_name(command, made)
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(naming.to_saved_tree(command, made) | more))
+    (folder / "about.json").write_text(json.dumps({"train_data": images, "torch": "2"}))
+    (folder / "result.json").write_text(json.dumps({"result": metrics.to_plain(result), "finished": 0.0}))
+    return folder.name

@@ -15,7 +15,7 @@ from vitrun.commands import pretrain
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs import execution, folder_content, run
-from vitrun.runs.results import list_computed_options, load_finished_run
+from vitrun.runs.results import FinishedRun, load_finished_run
 from vitrun.runtime import fingerprints
 from vitrun.runtime.console import Screen
 
@@ -96,7 +96,7 @@ def test_a_moved_folder_resumes_to_the_same_bits_and_its_result_is_found(tmp_pat
     assert yaml.safe_load((stopped / "recipe.yaml").read_text())["data"]["path"] == str(last)
     whole = next((tmp_path / "whole").iterdir())
     one, two = (load_finished_run(each, ("pretrain",), True) for each in (whole, stopped))
-    assert list_computed_options(one) == list_computed_options(two)
+    assert isinstance(one, FinishedRun) and isinstance(two, FinishedRun) and one.computed == two.computed
     evaluate = [f"init={whole.name}", f"runs={tmp_path / 'whole'}"]
     with pytest.raises(UserError, match="add data.path=FOLDER") as error:
         resolve.resolve_recipe("eval", evaluate)

@@ -47,7 +47,9 @@ def write_run(folder: Path, recipe: dict | str, result: dict | str) -> None:
 
 def load_all(runs: Path, warnings: list[str]) -> list[str]:
     """Return the names of the runs that ``compare`` can use."""
-    return [run.name for run in results.load_finished_runs(runs, ("pretrain", "finetune"), warnings.append)]
+    finished, left_out = results.load_finished_runs(runs, ("pretrain", "finetune"))
+    warnings += [f"{run.name}: {run.detail}" for run in left_out if run.reason is results.Reason.DAMAGED]
+    return [run.name for run in finished]
 
 
 RECIPES = {
@@ -104,7 +106,7 @@ def test_a_result_with_what_is_no_number_is_left_out_with_one_sentence(tmp_path,
     write_run(tmp_path / "good", recipe, result)
     warnings = []
     assert load_all(tmp_path, warnings) == ["good"]
-    assert len(warnings) == 1 and warnings[0].startswith("left out: bad: ") and len(warnings[0]) < 400
+    assert len(warnings) == 1 and warnings[0].startswith("bad: ") and len(warnings[0]) < 400
 
 
 def test_runs_that_start_from_each_other_are_named(tmp_path, good):

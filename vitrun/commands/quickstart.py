@@ -41,7 +41,7 @@ def execute(recipe: recipes.Quickstart, screen: Screen) -> dict[str, Any]:
     jobs.run_jobs(steps, execute_step, lambda line: screen.log(f"\n{line}"), screen.warn, tolerated=())
     screen.listeners.clear()
     screen.log("\nvitrun compare")
-    compare_recipe = resolve.resolve_recipe("compare", [runs, "paper=none"])
+    compare_recipe = resolve.resolve_recipe("compare", [runs])
     table: dict[str, Any] = commands.import_command("compare").execute(compare_recipe, screen)
     screen.log("\nNext, the same on CIFAR-10:\n  vitrun pretrain model=vit_ti4 data=cifar10 epochs=3")
     return table

@@ -3,26 +3,34 @@
 from pathlib import Path
 from typing import Literal
 
-from vitrun.recipes.base import Classes, NonEmpty, Pixels, frozen_dataclass
+from pydantic import PositiveInt
+
+from vitrun.recipes.base import Classes, Pixels, frozen_dataclass
 from vitrun.recipes.data import Data
 
 PublishedTable = Literal[  # one file each in vitrun/papers
-    "table2", "table5", "table6", "table7", "table8", "vtab", "replications", "augreg", "timm", "better_vit",
-    "pretraining", "masked", "bit", "baselines", "none",
+    "table2", "table5", "table6", "table7", "table8", "table9", "replications", "augreg", "timm", "better_vit",
+    "pretraining", "masked", "bit", "baselines",
 ]  # fmt: skip
+PublishedFigure = Literal["figure3", "figure4", "figure5"]
 
 
 @frozen_dataclass
 class Compare:
-    """Show finished runs beside the paper's published numbers."""
+    """Show finished runs side by side, and beside published numbers."""
 
     runs: Path  # the folder of all run folders
-    # whose results are shown; [] for those of the published table
-    commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]
-    rows: tuple[str, ...]  # options that distinguish the rows; [] for those of the published table
-    columns: tuple[str, ...]  # options that distinguish the columns; [] for those of the published table
-    values: NonEmpty[str]  # metrics of a result; each has a row of its own
-    paper: PublishedTable  # the published table
+    only: tuple[str, ...]  # names of runs, with * and ?, or parts of names, as in only=*-cifar10-*; [] for all
+    commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # whose runs are shown; [] for all
+    values: tuple[str, ...]  # metrics of a result, as in top1,shot5; [] for the most important of each run
+    top: PositiveInt | None  # runs that are shown of each data set, the best; null for all
+    rows: tuple[
+        str, ...
+    ]  # options that distinguish the rows of one table of all runs; [] for a table for each data set
+    columns: tuple[str, ...]  # options that distinguish its columns; [] for those of the published table
+    # auto is your runs, with the published number of the same thing where there is one; none is your runs alone; else a
+    # published table, or figure
+    paper: Literal["auto", "none"] | PublishedTable | PublishedFigure
     save: Path | None  # write NAME.csv and NAME.json, with every number; or one of them; null for no file
     force: bool  # replace the files that vitrun saved there; nothing else is ever replaced
 

@@ -52,6 +52,7 @@ def execute_run(
             result = to_plain(execute(recipe, run))
         except UserError as error:
             run.write_log_line(f"stopped: {error}")
+            run.log_metrics({run_files.FAILED_KEY: str(error), "status": int(error.status)})
             run.remove_if_unstarted()
             raise
         run.finish(result)

@@ -1,28 +1,57 @@
-"""Metrics of finished runs in cells of a table, averaged over seeds and nothing else."""
+"""Finished runs with their metrics, facts and cost, and why other runs are left out."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from vitrun import recipes
 from vitrun.errors import UserError
-from vitrun.papers import names
 from vitrun.recipes import RECIPE_FILE, trees
 from vitrun.runs.content import drop_places
+from vitrun.runs.cost import Cost, measure_cost
 from vitrun.runs.describe import describe_run
-from vitrun.runs.lookup import load_saved_recipe
+from vitrun.runs.lookup import load_saved_recipe, trace_init
 from vitrun.runs.metrics import Metric, read_metrics
-from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe, load_result
+from vitrun.runs.run_files import RESULT_FILE, find_failure, find_runs, load_about, load_recipe, load_result
 
+COMMANDS = ("pretrain", "finetune", "fewshot", "eval")  # whose runs are compared
 MAX_NUMBER = 1e18  # of a metric or a count in a result
+SEARCH_OPTIONS = ("grid", "decays", "seeds", "seed", "dev", "score", "optim.lr", "optim.weight_decay")
+
+
+class Reason(Enum):
+    """Why a run is not compared."""
+
+    UNSELECTED = "not matched by only="
+    COMMAND = "of another command"
+    UNFINISHED = "not finished"
+    FAILED = "failed"
+    DAMAGED = "damaged"
+    TRIAL = "trial of a search, scored on images held out of training"
+    COMPOUND = "search or suite, whose runs are compared one by one"
+    REPEATED = "eval of a fine-tuning run on the test images that it has tested itself"
+    METRIC = "without the metrics that are compared"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Run that is not compared, and why."""
+
+    name: str
+    reason: Reason
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason.value}" + (f" ({self.detail})" if self.detail else "")
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """Finished run: the options of its recipe, its metrics, and what it is of in the terms of papers."""
+    """Finished run: the options of its recipe, its metrics, its cost, and what it is of in the terms of papers."""
 
     name: str
     command: str
@@ -30,11 +59,21 @@ class FinishedRun:
     metrics: dict[str, Metric]
     facts: dict[str, str | None]
     images: dict[str, str]  # fingerprints of the images it was trained and tested on
+    cost: Cost
+    source_options: dict[str, Any]  # of the runs that its weights come from: init.seed, init.init.seed ...
 
     @cached_property
     def computed(self) -> dict[str, Any]:
-        """Return the options without the places where files lie."""
-        return drop_places(self.options)
+        """Return every option that changes what the run computes, but where files lie, and its images' fingerprints."""
+        ignored = ("shots",) if len(self.options.get("l2", ())) == 1 else ()
+        # of several l2 one is chosen on images that are in none of the draws
+        return list_computed_options(self.command, self.options, ignored) | self.images
+
+    @property
+    def is_compound(self) -> bool:
+        """Return whether the run is a search or a suite, made of runs with folders of their own."""
+        search = self.options.get("grid") or self.options.get("seeds")
+        return self.command == "finetune" and bool(search or self.options["data"]["source"] == "suite")
 
     def label(self, name: str) -> str:
         """Return a fact, a fingerprint, or an option as it is typed; empty if the run has none of that name."""
@@ -47,69 +86,109 @@ class FinishedRun:
         )
 
 
-@dataclass(frozen=True)
-class Cell:
-    """Metric of runs that differ in the seed alone."""
-
-    row: tuple[str, ...]
-    column: tuple[str, ...]
-    metric: str  # its name in a result
-    unit: str
-    by_seed: dict[Any, float]
-    std: float | None
-    runs: tuple[str, ...]
-    facts: dict[str, str | None]
-    setting: str  # how they were trained, whatever the data and the values that a grid may choose
-
-    @property
-    def mean(self) -> float:
-        """Return the mean over the seeds."""
-        return mean(self.by_seed.values())
+def list_computed_options(command: str, options: dict[str, Any], ignored: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the dotted options of a saved recipe that change what its run computes, but where files lie."""
+    kind = recipes.RECIPES[command]
+    outside = (*ignored, *(kind.execution_options if issubclass(kind, recipes.RunRecipe) else ()))
+    tree = drop_places(options)
+    return {key: trees.get_value(tree, key) for key in trees.iterate_keys(tree) if key.split(".")[0] not in outside}
 
 
 def load_finished_runs(
-    runs: Path, commands: tuple[str, ...], warn: Callable[[str], None], repeats: bool = True
-) -> list[FinishedRun]:
-    """Return the finished runs of ``commands`` that have a result of their own.
+    runs: Path, commands: Sequence[str] = COMMANDS, only: Sequence[str] = (), repeats: bool = True
+) -> tuple[list[FinishedRun], list[LeftOut]]:
+    """Return the finished runs in a folder, and those that are left out.
 
-    That leaves out the trials of a grid, and suites and searches, whose tasks and final runs are counted instead; and,
-    unless ``repeats``, evaluations of a fine-tuning run on the data that it has tested itself. Warn of damaged runs.
+    A search or a suite is left out if its own runs are there; a trial of a search always is.
+
+    Args:
+        runs: The folder of all run folders.
+        commands: Whose runs are returned.
+        only: Patterns of names, as in ``*-cifar10-*``, or parts of them; empty for all runs.
+        repeats: Whether to return evaluations of a fine-tuning run on the data that it has tested itself.
     """
-    loaded = []
-    for folder in find_finished_runs(runs):
-        try:
-            loaded.append(load_finished_run(folder, commands, repeats))
-        except UserError as error:
-            warn(f"left out: {folder.name}: {error}")
-        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
-            reason = f"{type(error).__name__} {error}"
-            warn(f"left out: {folder.name}: its {RECIPE_FILE} is of another vitrun, or written by hand ({reason})")
-    return [run for run in loaded if run]
+    loaded = [load_or_explain(folder, commands, only, repeats) for folder in find_runs(runs)]
+    finished = [run for run in loaded if isinstance(run, FinishedRun)]
+    left_out = [run for run in loaded if isinstance(run, LeftOut)]
+    for is_suite in (False, True):  # the tasks of a suite may be searches
+        parts = {serialize_part(run, is_suite) for run in finished if not is_whole(run, is_suite)}
+        wholes = [run for run in finished if is_whole(run, is_suite) and serialize_part(run, is_suite) in parts]
+        left_out += [LeftOut(run.name, Reason.COMPOUND) for run in wholes]
+        finished = [run for run in finished if run not in wholes]
+    return finished, sorted(left_out, key=lambda run: run.name)
 
 
-def load_finished_run(folder: Path, commands: tuple[str, ...], repeats: bool) -> FinishedRun | None:
-    """Return the run in a folder; None if it is not of ``commands``, or its result is not its own."""
+def is_whole(run: FinishedRun, is_suite: bool) -> bool:
+    """Return whether a run is a suite, or with ``is_suite=False`` a search on one data set."""
+    return run.is_compound and (run.options["data"]["source"] == "suite") == is_suite
+
+
+def serialize_part(run: FinishedRun, is_suite: bool) -> str:
+    """Return as text the options that a search (a suite) has in common with the runs that it is made of."""
+    free = (*SEARCH_OPTIONS, *run.images, *(("data",) if is_suite else ()))
+    names = (name for name in run.computed if name not in free and name.split(".")[0] not in free)
+    return repr([run.command, *sorted((name, str(run.computed[name])) for name in names)])
+
+
+def load_or_explain(folder: Path, commands: Sequence[str], only: Sequence[str], repeats: bool) -> FinishedRun | LeftOut:
+    """Return the run in a folder, or why it is left out."""
+    if only and not any(matches_name(folder.name, pattern) for pattern in only):
+        return LeftOut(folder.name, Reason.UNSELECTED)
+    try:
+        return load_finished_run(folder, commands, repeats)
+    except UserError as error:
+        return LeftOut(folder.name, Reason.DAMAGED, str(error))
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError, OSError) as error:
+        reason = f"{type(error).__name__} {error}"
+        detail = f"its {RECIPE_FILE} is of another vitrun, or written by hand: {reason}"
+        return LeftOut(folder.name, Reason.DAMAGED, detail)
+
+
+def matches_name(name: str, pattern: str) -> bool:
+    """Return whether a name matches a pattern with ``*``, ``?`` or ``[]``, or contains one without them."""
+    return fnmatchcase(name, pattern) if set("*?[") & set(pattern) else pattern in name
+
+
+def load_finished_run(folder: Path, commands: Sequence[str], repeats: bool) -> FinishedRun | LeftOut:
+    """Return the run in a folder, or why it is left out; raise UserError or another exception if it is damaged."""
     options, runs = load_recipe(folder), folder.parent
     command = options["command"]
-    if command not in commands or command == "finetune" and has_no_own_result(options):
-        return None
-    source = load_saved_recipe(options["init"], runs) if command == "eval" else None
-    if not repeats and source is not None and is_same_data(runs / options["init"], source, folder, options):
-        return None
-    result = load_result(folder) or {}
+    if command not in commands:
+        return LeftOut(folder.name, Reason.COMMAND, command)
+    if not (folder / RESULT_FILE).exists():
+        failure = find_failure(folder)
+        return LeftOut(folder.name, Reason.FAILED if failure else Reason.UNFINISHED, failure)
+    if options.get("score") == "dev":
+        return LeftOut(folder.name, Reason.TRIAL)
+    is_of_run = command == "eval" and load_saved_recipe(options["init"], runs) is not None
+    if not repeats and is_of_run and is_same_data(runs / options["init"], folder):
+        return LeftOut(folder.name, Reason.REPEATED)
+    result, about = load_result(folder) or {}, load_about(folder)
     metrics = read_metrics(result)
     check_numbers(metrics)
-    about = load_about(folder)
     images = {key: value for key, value in about.items() if key.endswith("_data")}
     if "computing" in about:  # what precision=auto meant there
         options["precision"] = about["computing"]["precision"]
     facts = describe_run(command, options, runs) | {"view_of": (result.get("view") or {}).get("source")}
-    return FinishedRun(folder.name, command, options, metrics, facts, images)
+    cost = measure_cost(options, result, facts["res"], runs)
+    sources = flatten_sources(options.get("init"), runs)
+    run = FinishedRun(folder.name, command, options, metrics, facts, images, cost, sources)
+    run.computed  # noqa: B018 - raises here, where the run is named, what a damaged recipe raises
+    return run
 
 
-def is_same_data(run: Path, options: dict[str, Any], other: Path, other_options: dict[str, Any]) -> bool:
+def flatten_sources(init: str | None, runs: Path) -> dict[str, Any]:
+    """Return the options of the runs that weights come from, as ``init.seed``, and ``init.init.seed`` of the next."""
+    return {
+        f"{'init.' * depth}{name}": value
+        for depth, (_, source) in enumerate(trace_init(init, runs), 1)
+        for name, value in list_computed_options(source["command"], source).items()
+    }
+
+
+def is_same_data(run: Path, other: Path) -> bool:
     """Return whether two runs tested on the same images, wherever they lie, read with the same options."""
-    one, two = (drop_places(some)["data"] for some in (options, other_options))
+    one, two = (drop_places(load_recipe(folder))["data"] for folder in (run, other))
     return bool(one == two) and load_about(run).get("test_data") == load_about(other).get("test_data")
 
 
@@ -119,117 +198,3 @@ def check_numbers(metrics: dict[str, Metric]) -> None:
         for value in (metric.mean, *(value for value in (metric.std, metric.ci95) if value is not None)):
             if not isinstance(value, int | float) or not abs(value) < MAX_NUMBER:  # NaN is not less either
                 raise UserError(f"its {name} is {str(value)[:20]}, which is not a number that can be compared")
-
-
-def has_no_own_result(options: dict[str, Any]) -> bool:
-    """Return whether a fine-tuning run is a trial of a grid, or is made of runs with folders of their own."""
-    is_compound = options.get("grid") or options.get("seeds") or options["data"]["source"] == "suite"
-    return bool(is_compound) or options.get("score") == "dev"
-
-
-def tabulate(
-    runs: list[FinishedRun], rows: tuple[str, ...], columns: tuple[str, ...], values: tuple[str, ...]
-) -> list[Cell]:
-    """Return the cells of a table of ``values`` (names of metrics), averaged over seeds alone.
-
-    ``rows`` and ``columns`` are names of facts or options. If runs that differ in anything else would share a cell, the
-    options in which they differ are added to the labels of the columns.
-    """
-    added: list[str] = []
-    while True:
-        groups: dict[tuple[tuple[str, ...], tuple[str, ...], str], list[FinishedRun]] = {}
-        for run in runs:
-            for value in (value for value in values if value in run.metrics):
-                row = tuple(run.label(name) for name in rows)
-                column = tuple(run.label(name) for name in columns) + tuple(f"{k}={run.label(k)}" for k in added)
-                groups.setdefault((row, column, value), []).append(run)
-        clash = next((k for group in groups.values() if (k := find_difference(group, [*rows, *columns, *added]))), None)
-        if clash is None:
-            return [average_seeds(row, column, metric, group) for (row, column, metric), group in groups.items()]
-        added.append(clash)
-
-
-def find_difference(group: list[FinishedRun], known: list[str]) -> str | None:
-    """Return an option or fingerprint, but for the seed and ``known`` labels, in which runs of a group differ."""
-    options = [dict(list_computed_options(run)) for run in group]
-    all_names = dict.fromkeys(name for run_options in options for name in run_options)
-    others = (name for name in all_names if name not in ("seed", *known))
-    return next((name for name in others if len({str(run_options.get(name)) for run_options in options}) > 1), None)
-
-
-def list_computed_options(run: FinishedRun) -> list[tuple[str, Any]]:
-    """Return every option that changes what a run computes, but where files lie, and its fingerprints of images."""
-    kind = recipes.RECIPES[run.command]
-    ignored = kind.execution_options if issubclass(kind, recipes.RunRecipe) else ()
-    if len(run.options.get("l2", ())) == 1:  # else l2 is chosen on images that are in none of the draws
-        ignored = (*ignored, "shots")
-    options = run.computed
-    computed = [name for name in trees.iterate_keys(options) if name.split(".")[0] not in ignored]
-    return [(name, trees.get_value(options, name)) for name in computed] + list(run.images.items())
-
-
-def average_seeds(row: tuple[str, ...], column: tuple[str, ...], metric: str, group: list[FinishedRun]) -> Cell:
-    """Return the mean of a group with its deviation over seeds; of a single run the deviation that it measured."""
-    first = group[0]
-    by_seed = {run.options.get("seed"): run.metrics[metric].mean for run in group}
-    std = stdev(by_seed.values()) if len(by_seed) > 1 else first.metrics[metric].std
-    run_names = tuple(run.name for run in group)
-    unit = first.metrics[metric].unit
-    return Cell(row, column, metric, unit, by_seed, std, run_names, first.facts, serialize_setting(first))
-
-
-def serialize_setting(run: FinishedRun) -> str:
-    """Return as text all options that runs on the tasks of one suite have in common."""
-    free = ("data", "seed", "optim.lr", "optim.weight_decay", *run.images)
-    protocol = run.options["data"].get("protocol")
-    return repr((protocol, [pair for pair in list_computed_options(run) if not pair[0].startswith(free)]))
-
-
-def vtab_means(cells: list[Cell], labels: tuple[str, ...]) -> list[Cell]:
-    """Return the means of VTAB's groups and of all its tasks, if ``data`` is among the ``labels`` of the table.
-
-    Tasks that were trained in different settings have separate means. A group without all of its tasks has none; the
-    mean of all has their number, as in ``VTAB (18/19)``.
-    """
-    if "data" not in labels:
-        return []
-    at = labels.index("data")
-    columns: dict[tuple[str, ...], dict[str, Cell]] = {}
-    for cell in cells:
-        task = cell.facts["data"]
-        if cell.metric == "top1" and task and task in names.VTAB_TASKS.values():
-            texts = (*cell.row, *cell.column)
-            columns.setdefault((cell.setting, *texts[:at], *texts[at + 1 :]), {})[task] = cell
-    return [
-        average_tasks(label, members) for tasks in columns.values() for label, members in group_tasks(tasks).items()
-    ]
-
-
-def group_tasks(tasks: dict[str, Cell]) -> dict[str, list[Cell]]:
-    """Return the cells of each complete group of VTAB, and of all tasks, by the label of their mean."""
-    groups = {
-        group: [tasks[task] for task in members]
-        for group, members in names.VTAB_GROUPS.items()
-        if tasks.keys() >= set(members)
-    }
-    total = len(names.VTAB_TASKS)
-    every = names.VTAB_MEAN if len(tasks) == total else f"VTAB ({len(tasks)}/{total})"
-    return groups | {every: list(tasks.values())}
-
-
-def average_tasks(label: str, tasks: list[Cell]) -> Cell:
-    """Return the mean over tasks for each seed that all of them have; of the tasks' means if they share none."""
-    first = tasks[0]
-    seeds = [seed for seed in first.by_seed if all(seed in task.by_seed for task in tasks)]
-    by_seed = {seed: mean(task.by_seed[seed] for task in tasks) for seed in seeds} or {
-        None: mean(task.mean for task in tasks)
-    }
-    facts = {
-        name: value if all(task.facts[name] == value for task in tasks) else None for name, value in first.facts.items()
-    }
-    row, column = (
-        tuple(label if part == first.facts["data"] else part for part in parts) for parts in (first.row, first.column)
-    )
-    std = stdev(by_seed.values()) if len(by_seed) > 1 else None
-    runs = tuple(name for task in tasks for name in task.runs)
-    return Cell(row, column, "top1", first.unit, by_seed, std, runs, facts | {"data": label}, first.setting)

@@ -4,6 +4,8 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ RESULT_FILE = "result.json"  # only a finished run has it
 LOCK_FILE = "lock"
 CHECKPOINTS_FOLDER = "checkpoints"
 MAX_ORDER = 2**53  # a whole number that every reader of JSON has exactly
+FAILED_KEY = "failed"  # of the line of metrics.jsonl that an error which ended a run writes
+MAX_LAST_LINE = 65_536  # bytes
 
 
 def find_runs(runs: Path) -> list[Path]:
@@ -42,15 +46,21 @@ def load_recipe(folder: Path) -> dict[str, Any]:
     """
     path = folder / RECIPE_FILE
     try:
-        recipe = load_yaml(read_small_text(path))
+        recipe = deepcopy(load_recipe_text(read_small_text(path)))
         if not is_recipe(recipe):
             raise ValueError("it is not the recipe of a run")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
             f"{path} is damaged ({reason}). Delete its folder and run again.", ExitCode.CHECKPOINT
         ) from None
     return recipe
+
+
+@lru_cache(1024)  # of 3 KB each: a table of many runs reads the recipe of a run's weights again and again
+def load_recipe_text(text: str) -> Any:
+    """Return the values of a recipe's text, which are shared: copy them."""
+    return load_yaml(text)
 
 
 def is_recipe(content: Any) -> bool:
@@ -108,6 +118,20 @@ def is_time(value: Any) -> bool:
 def load_about(folder: Path) -> dict[str, Any]:
     """Return ``about.json``; empty if there is none."""
     return read_json(folder / ABOUT_FILE) or {}
+
+
+def find_failure(folder: Path) -> str:
+    """Return the error that ended the last attempt of a run; empty if none did.
+
+    Only the last line of ``metrics.jsonl`` is read: a resumed run has written others since.
+    """
+    try:
+        with open(folder / METRICS_FILE, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LAST_LINE))
+            last = parse_json((file.read().splitlines() or [b""])[-1])
+    except (OSError, ValueError):  # a killed process may leave half a line
+        return ""
+    return str(last.get(FAILED_KEY, "")) if isinstance(last, dict) else ""
 
 
 def append_line(path: Path, line: str) -> None:

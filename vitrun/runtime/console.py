@@ -262,6 +262,7 @@ def draw_table(header: list[str], rows: list[list[str]], names: int) -> str:
 
 def format_table(header: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table with aligned columns."""
+    header, *rows = [[cell.replace("|", "\\|").replace("\n", "\\n") for cell in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in [header, *rows]]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])

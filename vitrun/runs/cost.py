@@ -1,0 +1,80 @@
+"""Cost of a finished run: steps, training images, exaFLOP and seconds, as far as they are known."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vitrun.errors import UserError
+from vitrun.recipes import BiT, Model, ViT, macs, tables
+from vitrun.recipes.base import OptionError
+from vitrun.runs.lookup import model_row_name, pretraining_recipe
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of training; None for what is not known: of few-shot and eval all, of timm's networks the exaFLOP."""
+
+    steps: float | None = None
+    images: float | None = None  # that passed through the network in training
+    exaflop: float | None = None  # of training: forward and backward, as table 6 of the paper counts them
+    seconds: float | None = None  # of training
+
+    @classmethod
+    def total(cls, costs: Iterable["Cost"]) -> "Cost":
+        """Return the sum of costs; None for what one of them does not know."""
+        known = list(costs)
+        columns = {field.name: [getattr(cost, field.name) for cost in known] for field in fields(cls)}
+        return cls(**{name: None if None in values else sum(values) for name, values in columns.items()})
+
+    def __truediv__(self, number: int) -> "Cost":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Cost(**{name: None if value is None else value / number for name, value in values.items()})
+
+
+def measure_cost(options: dict[str, Any], result: dict[str, Any], res: str | None, runs: Path) -> Cost:
+    """Return the cost of a run by its recipe and result.
+
+    Args:
+        options: The saved recipe.
+        result: The plain result.
+        res: Side of the images, in pixels; None if it is not known.
+        runs: The folder of all run folders.
+    """
+    steps, batch, seconds = result.get("steps"), options.get("batch"), result.get("seconds")
+    if not isinstance(steps, int) or not isinstance(batch, int):
+        return Cost()
+    images = steps * batch
+    products = count_run_macs(options, res, runs)
+    exaflop = None if products is None else macs.count_exaflop(products, images)
+    return Cost(steps, images, exaflop, seconds if isinstance(seconds, int | float) else None)
+
+
+def count_run_macs(options: dict[str, Any], res: str | None, runs: Path) -> int | None:
+    """Return the multiply-adds of an image in the network of a run; None if they are not known without opening it."""
+    classes = options["data"].get("classes") or 0  # the head is a small part: without it where it is not known
+    if res is None or not isinstance(classes, int):
+        return None
+    pretrained = options if options["command"] == "pretrain" else pretraining_recipe(options["init"], runs)[0]
+    if pretrained is not None:
+        return count_row_macs(Row(pretrained["model"]), classes, int(res))
+    row = model_row_name(options["init"], runs)
+    return count_row_macs(Row(tables.read_row("model", row)), classes, int(res)) if row else None
+
+
+class Row(dict[str, Any]):
+    """Row of the model table that can be the key of a cache."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(repr(sorted(self.items(), key=str)))
+
+
+@cache
+def count_row_macs(row: Row, classes: int, res: int) -> int | None:
+    """Return the multiply-adds of an image in the network of a model row; None of one that is not ViT or BiT."""
+    try:
+        model = tables.validate_row(Model, dict(row), "the model of a run")
+        return macs.count_macs(model, classes, res) if isinstance(model, ViT | BiT) else None
+    except (UserError, OptionError):
+        return None
