@@ -189,5 +189,5 @@ def load_data_row(name: str, **changes: Any) -> recipes.Data:
 def find_data_row(data: Mapping[str, Any]) -> str:
     """Return the name of the row of ``conf/data`` of a data set, also if it is an own set with a name of its own."""
     name = str(data["name"])
-    own = OWN_ROWS.get(data.get("source"))
+    own = OWN_ROWS.get(str(data.get("source")))
     return name if own is None or name in list_group_files("data") else own

@@ -20,7 +20,9 @@ from vitrun.runs.run_files import RESULT_FILE, find_failure, find_runs, load_abo
 
 COMMANDS = ("pretrain", "finetune", "fewshot", "eval")  # whose runs are compared
 MAX_NUMBER = 1e18  # of a metric or a count in a result
-SEARCH_OPTIONS = ("grid", "decays", "seeds", "seed", "dev", "score", "optim.lr", "optim.weight_decay")
+SEARCH_OPTIONS = (  # in which a search differs from the runs that it is made of; it has no precision of its own
+    "grid", "decays", "seeds", "seed", "dev", "score", "optim.lr", "optim.weight_decay", "precision",
+)  # fmt: skip
 
 
 class Reason(Enum):
@@ -112,9 +114,9 @@ def load_finished_runs(
     left_out = [run for run in loaded if isinstance(run, LeftOut)]
     for is_suite in (False, True):  # the tasks of a suite may be searches
         parts = {serialize_part(run, is_suite) for run in finished if not is_whole(run, is_suite)}
-        wholes = [run for run in finished if is_whole(run, is_suite) and serialize_part(run, is_suite) in parts]
-        left_out += [LeftOut(run.name, Reason.COMPOUND) for run in wholes]
-        finished = [run for run in finished if run not in wholes]
+        wholes = {run.name for run in finished if is_whole(run, is_suite) and serialize_part(run, is_suite) in parts}
+        left_out += [LeftOut(name, Reason.COMPOUND) for name in wholes]
+        finished = [run for run in finished if run.name not in wholes]
     return finished, sorted(left_out, key=lambda run: run.name)
 
 
