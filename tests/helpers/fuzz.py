@@ -4,29 +4,28 @@ import os
 import random
 import re
 import resource
+import select
 import shutil
 import signal
-import sys
 import tempfile
-import time
-import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from helpers import damaged_text, damages
+from helpers import damaged_text, damages, forks
 from helpers.overrides import REQUIRED_OVERRIDES
 
 KINDS = damages.KINDS | damaged_text.KINDS
 
-SECONDS = 10.0
+SECONDS = 10  # of CPU time, so that a busy machine raises no false alarm
+WALL_SECONDS = 60.0  # for a command that waits and computes nothing
 MEMORY = 2 * 2**30  # bytes that a command may ask for beyond those of this process
 MAX_LENGTH = 400
 ANSWERS = (0, 2, 3, 4, 5, 6)  # exit codes
 
 
 def run_case(kind: str, seed: int, root: Path) -> None:
-    """Make the input of a case, damage it, and run its command; ends the process."""
+    """Make the input of a case, damage it, and run its command."""
     os.chdir(root)
     random_ = random.Random(f"{kind} {seed}")
     make, damages = KINDS[kind]
@@ -39,47 +38,21 @@ def run_case(kind: str, seed: int, root: Path) -> None:
             continue  # as a file that is gone
         print(f"damage: {damage.__name__}")
     print("command:", *arguments, "\n---", flush=True)
-    from vitrun.cli.app import app
-
-    limit_memory()
-    try:
-        app(arguments, prog_name="vitrun")
-    except SystemExit as end:
-        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
-    except BaseException:
-        traceback.print_exc()
-        leave(1)
-    leave(0)
+    limit_resources()
+    forks.run_app(arguments)
 
 
-def limit_memory() -> None:
-    """Refuse memory beyond ``MEMORY`` more than this process has."""
+def limit_resources() -> None:
+    """Refuse memory beyond ``MEMORY`` more than this process has; end it after ``SECONDS``."""
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
-
-
-def leave(status: int) -> None:
-    """End this fork at once."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 def try_case(kind: str, seed: int) -> tuple[str | None, str, str]:
     """Run one case in a fork; return what is wrong with the answer (None if nothing), its sort, and the output."""
     root = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    sys.stdout.flush()
-    child = os.fork()
-    if not child:
-        output = os.open(root / "output", os.O_RDWR | os.O_CREAT)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        try:
-            run_case(kind, seed, root)
-        except BaseException:
-            traceback.print_exc()
-            leave(99)
+    child = forks.start_fork(lambda: run_case(kind, seed, root), root / "output")
     status = wait_for(child)
     output = (root / "output").read_text(encoding="utf-8", errors="replace")
     for path in root.rglob("*"):
@@ -92,22 +65,19 @@ def try_case(kind: str, seed: int) -> tuple[str | None, str, str]:
 
 
 def wait_for(child: int) -> int | None:
-    """Return the exit code of a fork; None if it had to be killed after ``SECONDS``."""
-    limit = time.monotonic() + SECONDS
-    while time.monotonic() < limit:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    """Return the exit code of a fork; None if it took more than ``SECONDS``, or had to be killed."""
+    handle = os.pidfd_open(child)
+    if not select.select([handle], [], [], WALL_SECONDS)[0]:
+        os.kill(child, signal.SIGKILL)
+    os.close(handle)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return None if status in (-signal.SIGKILL, -signal.SIGXCPU) else status
 
 
 def judge(status: int | None, output: str) -> str | None:
     """Return what is wrong with an answer; None if nothing is."""
     if status is None:
-        return f"no answer within {SECONDS:.0f} s"
+        return f"no answer within {SECONDS} s"
     if "Traceback" in output or status == 1:
         return "traceback"
     if status not in ANSWERS:
@@ -127,19 +97,9 @@ def judge(status: int | None, output: str) -> str | None:
 
 
 def preload() -> None:
-    """Import what commands import, so that a fork starts at once."""
-    import pyarrow.parquet  # noqa: F401
-    import timm
-    import torch
-
-    from vitrun.config import resolve
-
-    torch.set_num_threads(1)
-    timm.create_model("vit_tiny_patch16_224", depth=1)
-    for command, overrides in REQUIRED_OVERRIDES.items():  # which reads the files of conf/
-        resolve.resolve_recipe(
-            command, [*overrides, *["data=shapes"] * (command in ("fewshot", "eval"))], running=False
-        )
+    """Import what commands import, and read the files of ``conf/`` that they read."""
+    data = {command: ["data=shapes"] * (command in ("fewshot", "eval")) for command in REQUIRED_OVERRIDES}
+    forks.preload([(command, [*overrides, *data[command]]) for command, overrides in REQUIRED_OVERRIDES.items()])
 
 
 def send_problems(cases: Sequence[tuple[str, int]], pipe: Connection) -> None:

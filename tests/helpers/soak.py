@@ -1,5 +1,6 @@
 """Kill a run again and again, resume it each time, and compare its weights and losses with an uninterrupted run."""
 
+import os
 import random
 import signal
 import time
@@ -7,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from helpers import forks
 from helpers.overrides import TINY
-from helpers.processes import CommandProcess
 from helpers.runs import hash_weights
 from vitrun.runs import checkpoints, run_files
 
-STEPS_A_KILL = 5  # more than an attempt takes on average, so that the run does not end before the last kill
-MISSES = 4  # saves in which a stage is not seen
+STEPS_A_KILL = 3  # more than an attempt takes on average, so that the run does not end before the last kill
+MISSES = 4  # saves in which a stage may be missed
 PATIENCE_SECONDS = 60.0  # for an attempt to reach what it is to be killed at
 OVERRIDES = [
     *(override for override in TINY if not override.startswith(("steps=", "batch="))),
@@ -50,49 +51,71 @@ def soak(folder: Path, kills: int, seed: int, report: Callable[[Soak], None] = l
     """Train without and with ``kills`` SIGKILLs, half of them aimed at saves; ``report`` is called after each."""
     result, random_, started = Soak(STEPS_A_KILL * kills + 4), random.Random(seed), time.monotonic()
     arguments = ["pretrain", *OVERRIDES, f"steps={result.steps}"]
-    whole = CommandProcess(*arguments, f"runs={folder / 'whole'}")
-    check_exit(result, whole, 0)
+    forks.preload([("pretrain", arguments[1:])])
+    whole, killed = (Attempts(result, arguments, folder / name) for name in ("whole", "killed"))
+    whole.start()
+    whole.end(0)
     usual = 1.0  # seconds from the start of an attempt to its first save
-    while result.kills < kills and not result.problems:
+    while result.kills < kills and not (killed.finished or result.problems):
         aimed = result.kills % 2 == 1
-        process, begun = CommandProcess(*arguments, f"runs={folder / 'killed'}"), time.monotonic()
+        killed.start()
+        begun = time.monotonic()
         if aimed:
-            usual = wait_for_stage(process, folder / "killed", random_.choice(STAGES), random_.randint(1, 3)) - begun
+            usual = killed.wait_for_stage(random_.choice(STAGES), random_.randint(1, 3)) - begun
         else:
             time.sleep(random_.uniform(0, 1.2 * usual))
-        process.process.kill()
-        check_exit(result, process, -signal.SIGKILL)
-        result.kills, result.aimed = result.kills + 1, result.aimed + aimed
-        if stage := find_stage(folder / "killed"):
+        killed.end(-signal.SIGKILL)
+        result.kills, result.aimed = result.kills + (not killed.finished), result.aimed + aimed
+        if stage := find_stage(killed.runs):
             result.inside[stage] = result.inside.get(stage, 0) + 1
         result.seconds = time.monotonic() - started
         report(result)
-    check_exit(result, CommandProcess(*arguments, f"runs={folder / 'killed'}"), 0)
+    killed.start()
+    killed.end(0)
     compare(result, folder)
     result.seconds = time.monotonic() - started
     return result
 
 
-def check_exit(result: Soak, process: CommandProcess, expected: int) -> None:
-    """Wait for an attempt to end; note it if its exit code is not the expected one."""
-    output = process.wait()
-    if process.returncode != expected:
-        result.problems.append(f"exit code {process.returncode} after {result.kills} kills: {output[-1000:]}")
+class Attempts:
+    """Processes that train one run, one after another."""
 
+    def __init__(self, result: Soak, arguments: list[str], runs: Path):
+        self.result, self.arguments, self.runs = result, [*arguments, f"runs={runs}"], runs
+        self.output = runs.with_suffix(".txt")
+        self.finished = False
 
-def wait_for_stage(process: CommandProcess, runs: Path, stage: str, saves: int) -> float:
-    """Wait until this attempt has begun ``saves`` saves and one is in a stage; return when the first one began.
+    def start(self) -> None:
+        """Start an attempt."""
+        self.child = forks.start_fork(lambda: forks.run_app(self.arguments), self.output)
 
-    A stage may be too short to be seen: after a few more saves any stage will do.
-    """
-    limit, seen, first = time.monotonic() + PATIENCE_SECONDS, set[str](), time.monotonic()
-    while time.monotonic() < limit and process.is_running():
-        seen |= {path.name for path in runs.glob(f"*/checkpoints/.tmp-step-*-{process.pid}")}
-        first = first if seen else time.monotonic()
-        if len(seen) >= saves and find_stage(runs) in (stage, *STAGES[: len(STAGES) * (len(seen) > saves + MISSES)]):
-            break
-        time.sleep(0.0002)
-    return first
+    def end(self, expected: int) -> None:
+        """Kill the attempt if that is how it is to end, else wait for it; note another exit code."""
+        if expected == -signal.SIGKILL:
+            os.kill(self.child, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
+        self.finished = status == 0
+        if status != expected and not self.finished:
+            output = self.output.read_text(encoding="utf-8")[-1000:]
+            self.result.problems.append(f"exit code {status} after {self.result.kills} kills: {output}")
+
+    def is_running(self) -> bool:
+        """Return whether the attempt has not ended."""
+        return os.waitid(os.P_PID, self.child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def wait_for_stage(self, stage: str, saves: int) -> float:
+        """Wait until the attempt has begun ``saves`` saves and one is in a stage; return when the first one began.
+
+        A stage may be too short to be seen: after a few more saves any stage will do.
+        """
+        limit, seen, first = time.monotonic() + PATIENCE_SECONDS, set[str](), time.monotonic()
+        while time.monotonic() < limit and self.is_running():
+            seen |= {path.name for path in self.runs.glob(f"*/checkpoints/.tmp-step-*-{self.child}")}
+            first = first if seen else time.monotonic()
+            if len(seen) >= saves and find_stage(self.runs) in (stage, *STAGES[: 9 * (len(seen) > saves + MISSES)]):
+                break
+            time.sleep(0.0002)
+        return first
 
 
 def find_stage(runs: Path) -> str | None:
