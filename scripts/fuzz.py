@@ -1,36 +1,49 @@
-"""Damage images, parquet files, tars, weights, rows of one's own and overrides, and check how vitrun answers.
+"""Damage inputs of vitrun, and check how it answers.
 
-    python scripts/fuzz.py folders parquet tars weights rows overrides --cases 500 --seed 0
+    python scripts/fuzz.py --cases 500 folders parquet tars weights checkpoints
+    python scripts/fuzz.py --cases 10000 overrides
+    python scripts/fuzz.py --cases 750 rows recipes results manifests
 
 Each case is a valid input with up to three random damages, given to a command in a fork of this process. A right answer
 is exit code 0, or a documented exit code and one sentence of at most 400 characters that names a file or an option. A
-traceback, another exit code, more than 2 GB, or no answer within ten seconds is printed with the number of the case;
-``--only NUMBER`` repeats it.
+traceback, another exit code, more than 2 GB, more than ten seconds of CPU time, or an answer from other weights is
+printed with the number of the case; ``--only NUMBER`` repeats it. A run with damaged checkpoints is resumed and tested:
+it ends with the weights of the undamaged run, or is refused, and never starts afresh in silence.
 """
 
 import argparse
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from helpers.fuzz import KINDS, preload, try_case
+from vitrun.runtime.console import format_table
+
+REPORT_SECONDS = 60
 
 
 def main(kinds: list[str], seeds: list[int], verbose: bool) -> int:
-    """Run the cases; print those with a wrong answer and the number of each; return the number of wrong ones."""
-    wrong = 0
+    """Try the cases; print those with a wrong answer, and a table of exit codes; return the number of wrong ones."""
+    rows, shown = [], time.monotonic()
     for kind in kinds:
-        statuses: Counter[str] = Counter()
-        for seed in seeds:
-            problem, status, output = try_case(kind, seed)
-            statuses[status] += 1
+        started, codes, wrong = time.monotonic(), Counter[str](), 0
+        for number, seed in enumerate(seeds, 1):
+            problem, code, output = try_case(kind, seed)
+            codes[code] += 1
+            wrong += problem is not None
             if problem or verbose:
-                wrong += problem is not None
                 print(f"{kind} {seed}: {problem}\n{output[-1500:] if problem else output}", flush=True)
-        print(f"{kind}: {len(seeds)} cases, exit codes {dict(statuses)}", flush=True)
-    return wrong
+            if time.monotonic() - shown > REPORT_SECONDS:
+                shown = time.monotonic()
+                print(f"{kind}: {number} of {len(seeds)}, {wrong} wrong, {dict(codes)}", flush=True)
+        seconds = f"{time.monotonic() - started:.0f}"
+        counts = ", ".join(f"{code}: {count}" for code, count in sorted(codes.items()))
+        rows.append([kind, str(len(seeds)), str(wrong), counts, seconds])
+    print(format_table(["kind", "cases", "wrong", "exit codes", "seconds"], rows))
+    return sum(int(row[2]) for row in rows)
 
 
 if __name__ == "__main__":
@@ -40,6 +53,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0, help="number of the first case")
     parser.add_argument("--only", type=int, help="number of a single case, whose output is printed")
     given = parser.parse_args()
-    preload()
+    kinds = given.kinds or list(KINDS)
+    preload(kinds)
     chosen = range(given.seed, given.seed + given.cases) if given.only is None else [given.only]
-    sys.exit(main(given.kinds or list(KINDS), list(chosen), given.only is not None) > 0)
+    sys.exit(main(kinds, list(chosen), given.only is not None) > 0)

@@ -2,10 +2,10 @@
 """Random lists of overrides, and rows and recipe files of one's own with random damages."""
 
 import random
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from helpers.damages import Kind
 from helpers.overrides import REQUIRED_OVERRIDES
 from vitrun.recipes import RECIPES, options, tables
 
@@ -125,7 +125,7 @@ def list_choices(command: str) -> dict[str, list[str]]:
     return choices
 
 
-def make_overrides(root: Path, random_: random.Random) -> list[str]:
+def make_overrides(root: Path, random_: random.Random) -> list[list[str]]:
     """Return a command with --cfg and up to four random overrides, half of them hardly values of the option."""
     print("damage: overrides")
     command = random_.choice(list(RECIPES))
@@ -139,11 +139,8 @@ def make_overrides(root: Path, random_: random.Random) -> list[str]:
         overrides.append(f"{key}={damage_text(value, random_) if random_.random() < 0.2 else value}")
     if random_.random() < 0.1:
         overrides.append(damage_text(random_.choice(overrides), random_))
-    return [
-        command,
-        *(one.replace("\0", "") for one in overrides),
-        random_.choice(["--cfg", "--cfg", "-m --cfg"]).split()[-1],
-    ]
+    typed = [one.replace("\0", "") for one in overrides]
+    return [[command, *typed, *random_.choice(["--cfg", "--cfg", "-m --cfg"]).split()]]
 
 
 def damage_text(text: str, random_: random.Random) -> str:
@@ -156,25 +153,19 @@ def damage_text(text: str, random_: random.Random) -> str:
     return text[:start] + new + text[end:]
 
 
-def make_rows(root: Path, random_: random.Random) -> list[str]:
+def make_rows(root: Path, random_: random.Random) -> list[list[str]]:
     """Write a row, a protocol or a recipe file; return a command that reads it."""
     kind = random_.choice(list(OWN))
     file = root / "in" / (f"{kind}.yaml" if "/" in kind else "mine.yaml")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(OWN[kind], encoding="utf-8")
     if kind == "recipe":
-        return ["pretrain", "recipe=in/mine.yaml", "--cfg"]
+        return [["pretrain", "recipe=in/mine.yaml", "--cfg"]]
     group = kind.split("/")[0]
     if group in ("model", "data") and random_.random() < 0.2:
-        return ["models", "only=mine", "--config-dir", "in"] if group == "model" else ["data", "--config-dir", "in"]
-    return [
-        "pretrain",
-        "model=vit_nano8" if group != "model" else "data=shapes",
-        f"{group}=mine",
-        "--config-dir",
-        "in",
-        "--cfg",
-    ]
+        return [["models", "only=mine", "--config-dir", "in"] if group == "model" else ["data", "--config-dir", "in"]]
+    other = "model=vit_nano8" if group != "model" else "data=shapes"
+    return [["pretrain", other, f"{group}=mine", "--config-dir", "in", "--cfg"]]
 
 
 def find_text(root: Path) -> Path:
@@ -247,9 +238,4 @@ DAMAGES = (
     add_bomb,
     become_folder,
 )
-KINDS: dict[
-    str, tuple[Callable[[Path, random.Random], list[str]], tuple[Callable[[Path, random.Random], object], ...]]
-] = {
-    "overrides": (make_overrides, (lambda root, random_: None,)),
-    "rows": (make_rows, DAMAGES),
-}
+KINDS = {"overrides": Kind(make_overrides, (lambda root, random_: None,)), "rows": Kind(make_rows, DAMAGES)}

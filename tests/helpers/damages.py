@@ -6,12 +6,22 @@ import tarfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 NAMES = ["a b", "ä", "x\ny", "\x1b[31mred", "-rf", "#1", "a=b", "[x]", "$HOME", "%s", "'", '"', ".hidden", "n" * 240]
 SUFFIXES = [".jpg", ".PNG", ".jpeg", ".txt", ".gif", "", ".tar", ".parquet", ".npz", ".safetensors", ".pth", ".bin"]
 Damage = Callable[[Path, random.Random], object]
+Answer = tuple[int | None, str]  # exit code and output of a command
+
+
+class Kind(NamedTuple):
+    """Kind of input: how it is made, how it is damaged, and what must be true of the answers."""
+
+    make: Callable[[Path, random.Random], list[list[str]]]  # writes into a folder; returns the commands that read it
+    damages: tuple[Damage, ...]
+    check: Callable[[Path, list[Answer]], str | None] = lambda root, answers: None  # what is wrong, None if nothing
 
 
 def encode_image(random_: random.Random) -> bytes:
@@ -23,7 +33,7 @@ def encode_image(random_: random.Random) -> bytes:
     return stream.getvalue()
 
 
-def make_folders(root: Path, random_: random.Random) -> list[str]:
+def make_folders(root: Path, random_: random.Random) -> list[list[str]]:
     """Write class folders of images; return a command that reads them."""
     for part in random_.choice([("",), ("train", "test")]):
         for name in "abc":
@@ -31,10 +41,10 @@ def make_folders(root: Path, random_: random.Random) -> list[str]:
             folder.mkdir(parents=True)
             for number in range(20 if part == "" else 5):  # a tenth may become test images
                 (folder / f"{number}.png").write_bytes(encode_image(random_))
-    return read_command("folder", random_)
+    return [read_command("folder", random_)]
 
 
-def make_parquet(root: Path, random_: random.Random) -> list[str]:
+def make_parquet(root: Path, random_: random.Random) -> list[list[str]]:
     """Write parquet files of images and labels; return a command that reads them."""
     import pyarrow
     import pyarrow.parquet
@@ -46,10 +56,10 @@ def make_parquet(root: Path, random_: random.Random) -> list[str]:
         labels = [classes[number % 3] for number in range(12)]
         table = pyarrow.table({"image": images, "label": labels})
         pyarrow.parquet.write_table(table, root / "in" / f"{part}-00000-of-00001.parquet")
-    return read_command("parquet", random_)
+    return [read_command("parquet", random_)]
 
 
-def make_tars(root: Path, random_: random.Random) -> list[str]:
+def make_tars(root: Path, random_: random.Random) -> list[list[str]]:
     """Write web shards; return a command that reads them."""
     (root / "in").mkdir()
     for part in ("train-0", "train-1", "test-0"):
@@ -59,7 +69,7 @@ def make_tars(root: Path, random_: random.Random) -> list[str]:
                     member = tarfile.TarInfo(f"{number:04}.{suffix}")
                     member.size = len(content)
                     tar.addfile(member, BytesIO(content))
-    return [*read_command("shards", random_), "data.train=train-*.tar", "data.test=test-*.tar", "data.classes=3"]
+    return [[*read_command("shards", random_), "data.train=train-*.tar", "data.test=test-*.tar", "data.classes=3"]]
 
 
 def read_command(source: str, random_: random.Random) -> list[str]:
@@ -71,7 +81,7 @@ def read_command(source: str, random_: random.Random) -> list[str]:
     return ["pretrain", *data, *model, "runs=runs"]
 
 
-def make_weights(root: Path, random_: random.Random) -> list[str]:
+def make_weights(root: Path, random_: random.Random) -> list[list[str]]:
     """Write the weights of a tiny network in a format; return a command that reads them."""
     import timm
     import torch
@@ -89,7 +99,7 @@ def make_weights(root: Path, random_: random.Random) -> list[str]:
         torch.save(random_.choice([state, {"state_dict": state, "epoch": 3}, {"model": state}]), file)
     else:
         np.savez(file, **{name: tensor.numpy() for name, tensor in state.items()})
-    return ["export", f"init=in/{file.name}", "to=npz", "path=out.npz"]
+    return [["export", f"init=in/{file.name}", "to=npz", "path=out.npz"]]
 
 
 def choose_file(root: Path, random_: random.Random) -> Path:
@@ -191,9 +201,9 @@ def take_permission(root: Path, random_: random.Random) -> None:
 
 ANY_FILE = (flip_bits, truncate, replace_content, rename)
 WHOLE_FILE = (*ANY_FILE, append_bytes, swap_parts)
-KINDS: dict[str, tuple[Callable[[Path, random.Random], list[str]], tuple[Damage, ...]]] = {
-    "folders": (make_folders, (*ANY_FILE, add_special, add_special, remove_something, take_permission)),
-    "parquet": (make_parquet, (*WHOLE_FILE, add_special)),
-    "tars": (make_tars, (*WHOLE_FILE, add_special)),
-    "weights": (make_weights, WHOLE_FILE),
+KINDS = {
+    "folders": Kind(make_folders, (*ANY_FILE, add_special, add_special, remove_something, take_permission)),
+    "parquet": Kind(make_parquet, (*WHOLE_FILE, add_special)),
+    "tars": Kind(make_tars, (*WHOLE_FILE, add_special)),
+    "weights": Kind(make_weights, WHOLE_FILE),
 }

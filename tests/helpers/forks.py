@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 
 
-def start_fork(function: Callable[[], object], output: Path) -> int:
-    """Call ``function`` in a fork, with an output file and no input; return its process id.
+def start_fork(output: Path, function: Callable[..., object], *arguments: object) -> int:
+    """Call ``function(*arguments)`` in a fork, with an output file and no input; return its process id.
 
     Its exit code is 0, that of SystemExit, 1 after a traceback.
     """
@@ -26,7 +26,7 @@ def start_fork(function: Callable[[], object], output: Path) -> int:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
-        function()
+        function(*arguments)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -1,5 +1,6 @@
 """Run commands on damaged inputs, each in a fork of this process, and judge their answers."""
 
+import json
 import os
 import random
 import re
@@ -8,14 +9,14 @@ import select
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from helpers import damaged_text, damages, forks
+from helpers import damaged_runs, damaged_text, damages, forks
 from helpers.overrides import REQUIRED_OVERRIDES
 
-KINDS = damages.KINDS | damaged_text.KINDS
+KINDS = damages.KINDS | damaged_text.KINDS | damaged_runs.KINDS
 
 SECONDS = 10  # of CPU time, so that a busy machine raises no false alarm
 WALL_SECONDS = 60.0  # for a command that waits and computes nothing
@@ -24,20 +25,24 @@ MAX_LENGTH = 400
 ANSWERS = (0, 2, 3, 4, 5, 6)  # exit codes
 
 
-def run_case(kind: str, seed: int, root: Path) -> None:
-    """Make the input of a case, damage it, and run its command."""
+def make_case(kind: str, seed: int, root: Path) -> None:
+    """Write the input of a case and its commands into ``root``, and damage the input; print what was done."""
     os.chdir(root)
     random_ = random.Random(f"{kind} {seed}")
-    make, damages = KINDS[kind]
-    arguments = make(root, random_)
+    commands = KINDS[kind].make(root, random_)
+    (root / "commands").write_text(json.dumps(commands), encoding="utf-8")
     for _ in range(random_.randint(0, 3)):
-        damage = random_.choice(damages)
+        damage = random_.choice(KINDS[kind].damages)
         try:
             damage(root, random_)
         except OSError:
             continue  # as a file that is gone
         print(f"damage: {damage.__name__}")
-    print("command:", *arguments, "\n---", flush=True)
+
+
+def run_command(arguments: list[str], root: Path) -> None:
+    """Run a command in ``root``, with limits."""
+    os.chdir(root)
     limit_resources()
     forks.run_app(arguments)
 
@@ -50,18 +55,34 @@ def limit_resources() -> None:
 
 
 def try_case(kind: str, seed: int) -> tuple[str | None, str, str]:
-    """Run one case in a fork; return what is wrong with the answer (None if nothing), its sort, and the output."""
-    root = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    child = forks.start_fork(lambda: run_case(kind, seed, root), root / "output")
-    status = wait_for(child)
-    output = (root / "output").read_text(encoding="utf-8", errors="replace")
+    """Try one case in forks; return what is wrong with its answers (None if nothing), the exit codes, the output."""
+    root, output = Path(tempfile.mkdtemp(prefix="fuzz-")), Path(tempfile.mkstemp(prefix="fuzz-")[1])
+    try:
+        made = wait_for(forks.start_fork(output, make_case, kind, seed, root))
+        told = output.read_text(encoding="utf-8", errors="replace")
+        if made != 0:
+            return "the case cannot be made", str(made), told
+        answers: list[damages.Answer] = []
+        for arguments in json.loads((root / "commands").read_text(encoding="utf-8")):
+            status = wait_for(forks.start_fork(output, run_command, arguments, root))
+            answers.append((status, output.read_text(encoding="utf-8", errors="replace")))
+            told += f"command: {' '.join(arguments)}\n{answers[-1][1]}"
+        problems = [judge(*answer) for answer in answers]
+        if any(status for status, _ in answers) and "damage: " not in told:
+            problems.append("an undamaged input is refused")
+        problem = next(filter(None, problems), None) or KINDS[kind].check(root, answers)
+        return problem, " ".join(str(status) for status, _ in answers), told
+    finally:
+        output.unlink()
+        make_removable(root)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def make_removable(root: Path) -> None:
+    """Give back the permissions that a damage took."""
     for path in root.rglob("*"):
         if not path.is_symlink() and (path.is_dir() or path.is_file()):
             path.chmod(0o700)
-    shutil.rmtree(root, ignore_errors=True)
-    damages, _, answer = output.partition("---\n")
-    problem = "an undamaged input is refused" if status and "damage: " not in damages else judge(status, answer)
-    return problem, str(status), output
 
 
 def wait_for(child: int) -> int | None:
@@ -96,14 +117,17 @@ def judge(status: int | None, output: str) -> str | None:
     return None
 
 
-def preload() -> None:
-    """Import what commands import, and read the files of ``conf/`` that they read."""
+def preload(kinds: Iterable[str] = KINDS) -> None:
+    """Import what commands import, read the files of ``conf/`` that they read, and train the runs to be damaged."""
     data = {command: ["data=shapes"] * (command in ("fewshot", "eval")) for command in REQUIRED_OVERRIDES}
-    forks.preload([(command, [*overrides, *data[command]]) for command, overrides in REQUIRED_OVERRIDES.items()])
+    recipes = [(command, [*overrides, *data[command]]) for command, overrides in REQUIRED_OVERRIDES.items()]
+    forks.preload([*recipes, ("pretrain", damaged_runs.SMALL)])
+    if damaged_runs.KINDS.keys() & set(kinds):
+        damaged_runs.right_loss()
 
 
 def send_problems(cases: Sequence[tuple[str, int]], pipe: Connection) -> None:
     """Try cases of kinds and seeds; send what is wrong with the answers, for :func:`multiprocessing.Process`."""
-    preload()
+    preload({kind for kind, _ in cases})
     results = [(kind, seed, *try_case(kind, seed)) for kind, seed in cases]
     pipe.send([(kind, seed, problem, output) for kind, seed, problem, _, output in results if problem])

@@ -87,7 +87,7 @@ class Attempts:
 
     def start(self) -> None:
         """Start an attempt."""
-        self.child = forks.start_fork(lambda: forks.run_app(self.arguments), self.output)
+        self.child = forks.start_fork(self.output, forks.run_app, self.arguments)
 
     def end(self, expected: int) -> None:
         """Kill the attempt if that is how it is to end, else wait for it; note another exit code."""
