@@ -11,7 +11,7 @@ combinations, most of which no recipe combines. The script resolves these:
 - each protocol with the tasks of VTAB and the sets for evaluation, for one model; the first task with each model;
 - ``augment`` with each protocol, the ImageNets and two models: those for which recipes choose an augmentation;
 - ``optim`` and ``objective`` with each protocol and the ImageNets; ``objective`` with each model too;
-- ``fewshot``, ``eval``, ``dedup`` and ``export`` with each data set and each model, one at a time.
+- ``fewshot``, ``eval``, ``visualize``, ``dedup`` and ``export`` with each data set and each model, one at a time.
 
 Fine-tuning finds its model by ``init=random:MODEL``. The choices are the files in the folders of ``conf/``; recipe
 files are not listed, since their values appear in the resolved recipes. No data, weights or GPU is needed.
@@ -77,7 +77,7 @@ def products(command: str) -> list[dict[str, list]]:
     data, weights = list_names("data"), [f"random:{model}" for model in list_names("model")]
     if command in ("pretrain", "finetune"):
         return training_products(command)
-    if command in ("fewshot", "eval"):
+    if command in ("fewshot", "eval", "visualize"):
         return [{"init": weights, "data": [DATA]}, {"init": [f"random:{MODEL}"], "data": data}]
     if command == "dedup":
         return [{"data": data}, {"against": data}, {"data": [DATA], "against": data}, {"init": weights}]

@@ -55,6 +55,7 @@ ADDED: dict[str, Any] = {
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 NEW: dict[str, list[str]] = {
+    "command": ["visualize"],
     "data": ["shards"],
     "against": ["shards"],
     "data name": ["shards"],

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         load,
         pretrain,
         quickstart,
+        visualize,
     )
     from vitrun.api import eval as eval
     from vitrun.errors import UserError
@@ -40,6 +41,7 @@ __all__ = [  # without eval, so that `from vitrun import *` leaves Python's own
     "load",
     "pretrain",
     "quickstart",
+    "visualize",
 ]
 
 

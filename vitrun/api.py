@@ -114,6 +114,11 @@ def dedup(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = Fals
     return run_command("dedup", overrides, quiet, dry_run, options)
 
 
+def visualize(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = False, **options: Any) -> Result:
+    """Draw attention, filters and positions, as ``vitrun visualize`` does. Arguments are as of :func:`pretrain`."""
+    return run_command("visualize", overrides, quiet, dry_run, options)
+
+
 def compare(overrides: Overrides = (), *, quiet: bool = True, **options: Any) -> dict[str, Any]:
     """Return finished runs (``ours``) and the numbers of a published table (``published``), as ``vitrun compare``."""
     return execute("compare", overrides, options, quiet)[1]

@@ -19,6 +19,7 @@ COMMAND_HELP = {
     "fewshot": "Test frozen features with a few images per class.",
     "eval": "Measure the accuracy of a model on a test set.",
     "dedup": "Find test images that are also in a training set.",
+    "visualize": "Show what a vision transformer attends to, and its filters and positions.",
     "compare": "Show your finished runs beside published numbers.",
     "export": "Write weights for timm, transformers, the JAX code, ONNX.",
     "models": "List the models, with their sizes.",

@@ -160,8 +160,8 @@ def print_result(
     if folder:
         prefixes = ("runs=", "data=", "data.") if command == "dedup" else ("runs=",)
         arguments = [override for override in overrides if override.startswith(prefixes)]
-        next_command = shlex.join([*NEXT_COMMAND[command].format(run=folder.name).split(), *arguments])
-        screen.log(f"In {folder}. Next: {next_command}")
+        following = NEXT_COMMAND.get(command, "").format(run=folder.name).split()
+        screen.log(f"In {folder}." + (f" Next: {shlex.join([*following, *arguments])}" if following else ""))
     if screen.stdout_error:
         raise UserError(f"Standard output cannot be written: {screen.stdout_error}. Make room for it.", ExitCode.SPACE)
 

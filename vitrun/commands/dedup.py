@@ -34,7 +34,7 @@ def execute(recipe: recipes.Dedup, run: Run) -> dict[str, Any]:
     run.update_about(
         train_data=train.fingerprint, test_data=test.fingerprint, test_identity=test.identity, source=train.location
     )
-    loaded = weights.load_for_run(recipe, run) if recipe.init else None
+    loaded = weights.load_body_for_run(recipe, run) if recipe.init else None
     if run.dry:
         return {"test_images": len(test), "train_images": len(train)}
     pairs = find_pairs(recipe, run, machine, loaded, test, train)

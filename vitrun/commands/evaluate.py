@@ -60,7 +60,7 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     }
 
 
-def log_view(recipe: recipes.Eval, res: int, run: Run) -> dict[str, Any]:
+def log_view(recipe: recipes.Eval | recipes.Visualize, res: int, run: Run) -> dict[str, Any]:
     """Log how test images are shown and who says so; return the view, and its ``source``: a key of the result."""
     view = trees.to_plain_tree(recipe.view)
     try:

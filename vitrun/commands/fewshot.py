@@ -33,7 +33,7 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     if train.labels.ndim > 1 or test.labels.ndim > 1:
         why = "has images with several labels; fewshot needs one label an image."
         raise UserError(why, option="data", value=recipe.data.name)
-    loaded = weights.load_for_run(recipe, run)
+    loaded = weights.load_body_for_run(recipe, run)
     layers = choose_layers(recipe, loaded)
     if run.dry:
         return {"train_images": len(train), "test_images": len(test)}

@@ -89,8 +89,8 @@ def find_model_row(recipe: Training) -> Model | None:
 
 
 def select_init_data_overrides(command: str, overrides: Sequence[str]) -> list[str]:
-    """Return the overrides about the data that ``init`` brings: those of ``eval`` if no override names a data set."""
-    if command != "eval" or any(override.startswith("data=") for override in overrides):
+    """Return the overrides about the data that ``init`` brings: those of a test if no override names a data set."""
+    if command not in ("eval", "visualize") or any(override.startswith("data=") for override in overrides):
         return []
     return [override for override in overrides if override.startswith("data.")]
 

@@ -13,6 +13,7 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, tables, trees
 from vitrun.runs import content, exclude, folder_content, init_resolution, lookup
 from vitrun.runs.weights_view import WeightsView, find_weights_view
+from vitrun.runtime import path_patterns
 from vitrun.runtime.environment import why_no_gpu
 
 DEFAULT_VIEW = {  # of weights whose view is unknown
@@ -60,6 +61,8 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
         tree["dedup"] = exclude.find_dedup_run("dedup", str(tree["dedup"]), runs)
     if isinstance(tree.get("exclude"), list):
         tree["exclude"] = [exclude.resolve_exclude(str(value), runs) for value in tree["exclude"]]
+    if isinstance(tree.get("images"), list):
+        tree["images"] = [path_patterns.resolve_pattern("images", str(value)) for value in tree["images"]]
     if command == "data":
         tree["data"] = data_args.select_dataset(overrides, tree)
     for group in ("data", "against"):
@@ -95,10 +98,11 @@ def resolve_init(
         view = find_view(tree, init, runs)
         tree["view"] = fill_view(tree, view.options)
         tree["res"] = tree["res"] or view.res
-    if "data" in groups and tree.get("data") is None:
-        if source is None:
+    if "data" in groups and tree.get("data") is None and not tree.get("images"):
+        if source is not None:
+            tree["data"] = change_init_data(command, overrides, init_data, source)
+        elif command != "visualize":  # which shows weights without images too
             raise UserError("names no data set: add data=NAME.", option="init", value=init)
-        tree["data"] = change_init_data(command, overrides, init_data, source)
     return tree
 
 
@@ -167,7 +171,8 @@ def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
     for group in ("data", "against") if running else ():
         source = getattr(recipe, group, None)
         if source is not None:
-            source.check_complete(("test",) if command in ("eval", "data") or group == "against" else ("train", "test"))
+            only_test = command in ("eval", "data", "visualize") or group == "against"
+            source.check_complete(("test",) if only_test else ("train", "test"))
     return recipe
 
 

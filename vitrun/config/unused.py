@@ -18,13 +18,13 @@ UNUSED_RULES = (
         f"is for the crops {' and '.join(AREA_CROPS)}: take it out, or the other crop",
     ),
     (
-        "fewshot eval",
+        "fewshot eval visualize",
         ("data.crop=", "data.area=", "data.flip="),
         lambda r: True,
         "is for training images; what a tested one looks like is view.resize and view.crop: take it out",
     ),
     (
-        "pretrain finetune fewshot eval",
+        "pretrain finetune fewshot eval visualize",
         ("data.revision=",),
         lambda r: getattr(r.data, "path", None) is not None,
         "is for the Hub, and data.path for images here: take one of them out",
@@ -59,7 +59,19 @@ UNUSED_RULES = (
         "is for features: add init=",
     ),
     (
-        "finetune fewshot eval dedup export",
+        "visualize",
+        ("count=", "shown=", "layers=", "heads=", "batch=", "view.", "data."),
+        lambda r: r.data is None and not r.images,
+        "is for images: add images=FOLDER or data=NAME",
+    ),
+    (
+        "visualize",
+        ("data.",),
+        lambda r: r.images,
+        "is for a data set, and images= for images of your own: keep one of the two",
+    ),
+    (
+        "finetune fewshot eval dedup export visualize",
         ("init_weights=",),
         lambda r: (r.init or "").startswith("random:"),
         "is for files with several weights, and untrained ones are drawn: take it out",

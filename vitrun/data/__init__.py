@@ -4,6 +4,7 @@ from vitrun.data.bad_images import BadImageBudget, check_before_training, drop_b
 from vitrun.data.class_names import describe_missing_classes, find_classes, is_unnamed, relabel
 from vitrun.data.dataset import make_placeholder_split, open_split
 from vitrun.data.draw_pool import DrawPool, find_draw_pool
+from vitrun.data.image_files import open_image_files
 from vitrun.data.loader import Batch, prefetch, test_batches, train_batches
 from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES
 from vitrun.data.split import Split, balance_classes, hold_out
@@ -24,6 +25,7 @@ __all__ = [
     "hold_out",
     "is_unnamed",
     "make_placeholder_split",
+    "open_image_files",
     "open_split",
     "prefetch",
     "relabel",

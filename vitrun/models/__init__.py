@@ -4,11 +4,18 @@ Images are [B, 3, R, R] in [-1, 1]. A network maps them to logits [B, C]; ``netw
 input of its ``head``.
 """
 
-from vitrun.models.assemble import LoadedModel
-from vitrun.models.attention_maps import attention_and_tokens, hidden_states
+from vitrun.models.assemble import LoadedModel, NoHead
+from vitrun.models.attention_maps import (
+    AttentionLayout,
+    NoGlobalAttention,
+    find_layout,
+    hidden_states,
+    visit_attention,
+)
 from vitrun.models.build import build, check_model, token_stride
 from vitrun.models.checkpoint_file import describe_weights, restore_weights, save_model, save_tensors
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
+from vitrun.models.embeddings import NoEmbedding, grid_positions, patch_filters
 from vitrun.models.hub import check_tag as check_tag
 from vitrun.models.layers import number_layers
 from vitrun.models.load import load, with_dropout
@@ -20,12 +27,19 @@ from vitrun.models.tensor_files import Weights, read_weights
 __all__ = [
     "UNCHANGED",
     "MASKED",
+    "AttentionLayout",
+    "NoEmbedding",
+    "NoGlobalAttention",
+    "NoHead",
     "LoadedModel",
     "LoadReport",
     "Network",
     "Weights",
-    "attention_and_tokens",
     "build",
+    "find_layout",
+    "grid_positions",
+    "patch_filters",
+    "visit_attention",
     "build_masked",
     "check_model",
     "check_tag",

@@ -21,6 +21,10 @@ from vitrun.recipes import BiT, Timm, ViT
 DEFAULT_RES = 224  # for weights of unknown resolution: that of pretraining (arXiv 2010.11929, section 4.1)
 
 
+class NoHead(UserError):
+    """Weights that have no head, where it is that of the weights which is to be used."""
+
+
 @dataclass(frozen=True)
 class LoadedModel:
     """A network with loaded weights, its row, and the report on each tensor."""
@@ -195,12 +199,12 @@ def fold_normalization(tensors: dict[str, Tensor], means: list[float], stds: lis
 def count_classes(source: IdentifiedWeights, classes: int | None) -> int:
     """Return the number of classes of the network: ``classes``, or those of the head of the weights.
 
-    Raise a UserError if the weights have no head.
+    Raise NoHead if the weights have no head.
     """
     number = classes or source.classes
     if number is None:
-        what = f"{describe_model(source.model)} without a head"
-        raise weights_error(source.weights.path, f"{what}: use it for fine-tuning, not for testing.")
+        what = f"{source.weights.path}: {describe_model(source.model)} without a head"
+        raise NoHead(f"{what}: use it for fine-tuning, not for testing.", ExitCode.CHECKPOINT)
     return number
 
 

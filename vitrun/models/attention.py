@@ -135,8 +135,13 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, N, D] to [B, D]."""
+        weights, v = self.attend(x)
+        x = self.proj((weights @ v).reshape(len(x), -1))
+        return x + self.mlp(self.norm(x))
+
+    def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the attention of the query [B, H, 1, N] and the values [B, H, N, D/H] of tokens [B, N, D]."""
         B, N, D = x.shape
         q = self.q(self.latent).view(1, 1, self.heads, D // self.heads).transpose(1, 2).expand(B, -1, -1, -1)
         k, v = self.kv(x).view(B, N, 2, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)  # [B, H, N, D/H] each
-        x = self.proj((attention_weights(q, k) @ v).reshape(B, D))
-        return x + self.mlp(self.norm(x))
+        return attention_weights(q, k), v

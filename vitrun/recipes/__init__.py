@@ -29,6 +29,7 @@ from vitrun.recipes.shard_patterns import is_url
 from vitrun.recipes.tools import Compare, Export, ListData, ListModels, Quickstart
 from vitrun.recipes.training import DURATIONS, Training
 from vitrun.recipes.view import Augment, View
+from vitrun.recipes.visualize import Visualize
 
 __all__ = [
     "AUTO",
@@ -73,6 +74,7 @@ __all__ = [
     "Training",
     "ViT",
     "View",
+    "Visualize",
     "Vtab",
     "check_not_suite",
     "check_trainable",
@@ -81,7 +83,7 @@ __all__ = [
     "is_url",
 ]
 
-RunnableRecipe = Pretrain | Finetune | Fewshot | Eval | Dedup  # of the commands that make a run
+RunnableRecipe = Pretrain | Finetune | Fewshot | Eval | Dedup | Visualize  # of the commands that make a run
 Recipe = RunnableRecipe | Compare | Quickstart | Export | ListModels | ListData
 RECIPES: dict[str, type[Recipe]] = {
     "pretrain": Pretrain,
@@ -89,6 +91,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "fewshot": Fewshot,
     "eval": Eval,
     "dedup": Dedup,
+    "visualize": Visualize,
     "compare": Compare,
     "export": Export,
     "quickstart": Quickstart,

@@ -7,6 +7,7 @@ from typing import Any
 from vitrun.papers.vtab_tasks import TASKS
 from vitrun.recipes import is_url, tables
 from vitrun.runs.folder_content import Content, examine, survey_folder
+from vitrun.runtime.path_patterns import expand_pattern
 
 PLACES = ("path", "root", "real")  # options of a data set that say where something lies
 BY_TASK = ("vtab", "suite")  # sources whose images are published: the name of a task says which they are
@@ -20,6 +21,8 @@ def drop_places(options: dict[str, Any]) -> dict[str, Any]:
         result["init"] = drop_path(result["init"])
     if result.get("exclude"):
         result["exclude"] = [drop_path(name) for name in result["exclude"]]
+    if result.get("images"):
+        result["images"] = len(result["images"])
     for group in ("data", "against"):
         if isinstance(data := result.get(group), dict):
             placed = {key: "elsewhere" for key in PLACES if data.get(key) is not None}
@@ -58,6 +61,13 @@ def examine_places(options: dict[str, Any]) -> Iterator[tuple[str, Content]]:
     for number, path in enumerate((options.get("fewshot") or {}).get("paths", ())):
         if path is not None:
             yield f"fewshot.paths.{number}", examine(path, True)
+    for number, pattern in enumerate(options.get("images") or ()):
+        for place, path in enumerate(expand_pattern(pattern)):
+            try:
+                content = examine(path, True)
+            except OSError:  # a file without permission, which is named once it is read as an image
+                continue
+            yield f"images.{number}.{place}", content
 
 
 def is_downloaded(data: dict[str, Any]) -> bool:

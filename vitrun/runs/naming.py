@@ -27,7 +27,8 @@ def run_name(command: str, recipe: RunnableRecipe) -> str:
         first = recipe.against.name
     else:
         first = recipe.model.name if isinstance(recipe, Pretrain) else model_name_of(recipe.init, recipe.runs)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{command}-{first}-{recipe.data.name}-{digits}")
+    images = recipe.data.name if recipe.data else "images" if getattr(recipe, "images", ()) else "weights"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{command}-{first}-{images}-{digits}")
     return name if (recipe.runs / name).exists() else find_same_run(command, digits, recipe.runs) or name
 
 

@@ -67,7 +67,9 @@ def is_recipe(content: Any) -> bool:
     """Return whether the content of a file is a recipe, as far as other runs use it."""
     if not isinstance(content, dict) or not isinstance(content.get("command"), str):
         return False
-    rows = [content.get("data"), content.get("model", {"name": ""})]
+    rows = [content.get("model", {"name": ""})]
+    if content.get("data") is not None or "images" not in content:  # a run may have images of no data set
+        rows.append(content.get("data"))
     named = all(isinstance(row, dict) and isinstance(row.get("name"), str) for row in rows)
     return named and isinstance(content.get("init"), str | None)
 

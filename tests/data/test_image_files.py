@@ -1,0 +1,40 @@
+"""Images that a user names are read in order, each once; those that cannot be read are bad images."""
+
+import os
+
+import numpy as np
+import pytest
+
+from helpers.image_files import BAD_FILES, JPEG, PNG
+from vitrun import data
+from vitrun.data.split import BadImage
+from vitrun.errors import UserError
+
+
+def test_files_folders_and_patterns_are_read_in_order_and_each_file_once(tmp_path):
+    for name in ("z.jpg", "set/b/2.jpg", "set/a/1.png", "set/notes.txt", "set/.thumb.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(PNG if name.endswith(".png") else JPEG)
+    (tmp_path / "set" / "up").symlink_to(tmp_path / "set")
+    split = data.open_image_files([f"{tmp_path}/z.jpg", f"{tmp_path}/set", f"{tmp_path}/set/*/*.jpg"])
+    assert [os.path.relpath(key, tmp_path) for key in split.keys] == ["z.jpg", "set/a/1.png", "set/b/2.jpg"]
+    assert np.array_equal(split.decode(0), split.decode(2)) and split.exif
+
+
+def test_files_that_cannot_be_read_are_reported_and_left_out(tmp_path):
+    (tmp_path / "good.jpg").write_bytes(JPEG)
+    (tmp_path / "bad.jpg").write_bytes(BAD_FILES["cut short, JPEG"][0])
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nothing")
+    split, lines = data.open_image_files([f"{tmp_path}/*.jpg"]), []
+    assert len(split) == 3
+    with pytest.raises(BadImage, match="gone.jpg cannot be read: No such file"):
+        split.decode(1)
+    readable = data.drop_bad_images(split, lines.append)
+    assert [os.path.basename(key) for key in readable.keys] == ["good.jpg"] and readable.skipped == 2
+    assert sum("bad.jpg" in line for line in lines) == sum("gone.jpg" in line for line in lines) == 1
+
+
+def test_a_folder_without_images_is_an_error(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="this folder has no images .*notes.txt"):
+        data.open_image_files([str(tmp_path)])

@@ -1,0 +1,33 @@
+"""A path is what is there, or a pattern of what is there."""
+
+import os
+
+import pytest
+
+from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.path_patterns import expand_pattern, resolve_pattern
+
+
+def test_a_path_that_exists_is_no_pattern_and_a_pattern_is_sorted(tmp_path, monkeypatch):
+    for name in ("b.jpg", "a.jpg", "a[1].jpg", "deep/er/c.jpg", ".hidden.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+    def names(pattern: str) -> list[str]:
+        return [path.name for path in expand_pattern(resolve_pattern("images", pattern))]
+
+    assert names("a[1].jpg") == ["a[1].jpg"] and names("*.jpg") == ["a.jpg", "a[1].jpg", "b.jpg"]
+    assert names("**/*.jpg") == ["a.jpg", "a[1].jpg", "b.jpg", "c.jpg"] and names("deep") == ["deep"]
+    assert resolve_pattern("images", "deep/../b.jpg") == str(tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize(
+    "pattern, reason", [("none.jpg", "no such file"), ("*.png", "no file matches"), ("pipe", "no")]
+)
+def test_what_is_not_there_is_an_error_of_the_option(pattern, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    with pytest.raises(UserError, match=reason) as caught:
+        resolve_pattern("images", pattern)
+    assert (caught.value.option, caught.value.status) == ("images", ExitCode.DATA)

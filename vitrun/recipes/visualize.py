@@ -1,0 +1,35 @@
+"""Recipe of ``vitrun visualize``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from vitrun.recipes.base import Images, OptionError, check_unique, frozen_dataclass
+from vitrun.recipes.data import Data
+from vitrun.recipes.data_checks import check_not_suite
+from vitrun.recipes.probe import Layers
+from vitrun.recipes.run_recipe import RunRecipe
+
+
+@frozen_dataclass
+class Visualize(RunRecipe):
+    """Draw what a vision transformer attends to, the filters of its patch embedding, and its position embeddings."""
+
+    init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
+    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    images: tuple[str, ...]  # image files, folders, and patterns as photos/*.jpg; [] for those of data
+    data: Data | None  # the data set whose test images are used; null for that of the weights, if they have one
+    count: Images  # images that attention distance is averaged over, evenly drawn if there are more
+    shown: Annotated[int, Field(ge=0, le=100)]  # of these, the images whose attention is drawn
+    layers: Layers  # whose attention is drawn: numbers from 1 as in 1,6,12, all, or last
+    heads: Literal["mean", "each"]  # one map per layer, the mean over heads, or one for each head
+
+    def __post_init__(self) -> None:
+        if self.data is not None:
+            check_not_suite(self.data)
+            if self.images:
+                why = f"and data={self.data.name} both name images: leave one of them out."
+                raise OptionError("images", self.images, why)
+        if not self.layers or len(self.layers) > 1 and {"last", "all"} & set(self.layers) or 0 in self.layers:
+            raise OptionError("layers", self.layers, "must be last, or all, or numbers from 1 alone as in 1,6,12.")
+        check_unique("layers", self.layers)

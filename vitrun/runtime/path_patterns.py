@@ -1,0 +1,25 @@
+"""Paths that a user names: files, folders, and patterns as ``photos/*.jpg``."""
+
+import glob
+import os
+from pathlib import Path
+
+from vitrun.errors import ExitCode, UserError
+
+
+def resolve_pattern(option: str, pattern: str) -> str:
+    """Return a path or a pattern as an absolute one; raise a UserError about ``option`` if nothing is there."""
+    absolute = os.path.abspath(os.path.expanduser(pattern))
+    if not pattern or not expand_pattern(absolute):
+        what = "no file matches it" if glob.has_magic(pattern) else "there is no such file or folder"
+        raise UserError(f"{what}.", ExitCode.DATA, option, pattern)
+    return absolute
+
+
+def expand_pattern(pattern: str) -> list[Path]:
+    """Return the path itself if it exists, whatever its characters, else the paths that match a pattern, sorted.
+
+    ``**`` is any number of folders. A pipe or a device is no file: reading it may never end.
+    """
+    paths = [pattern] if os.path.lexists(pattern) else sorted(glob.glob(pattern, recursive=True))
+    return [Path(path) for path in paths if not os.path.exists(path) or os.path.isfile(path) or os.path.isdir(path)]
