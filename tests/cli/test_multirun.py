@@ -17,7 +17,7 @@ from vitrun.cli.dispatch import RUN_COMMANDS
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs import jobs, run
-from vitrun.runtime import process_pool, subprocesses
+from vitrun.runtime import subprocesses
 
 FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 
@@ -61,7 +61,7 @@ sys.exit(3 * ("seed=2" in sys.argv))
 @pytest.fixture
 def program(monkeypatch, tmp_path):
     """Replace ``vitrun`` in the processes of a sweep."""
-    monkeypatch.setattr(process_pool, "PROGRAM", (sys.executable, "-S", "-c", PROGRAM))
+    monkeypatch.setattr(subprocesses, "PROGRAM", (sys.executable, "-S", "-c", PROGRAM))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -155,10 +155,17 @@ def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "number, send", [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.killpg), (signal.SIGTERM, os.kill)]
+    "number, send",
+    [
+        (signal.SIGINT, os.killpg),
+        (signal.SIGTERM, os.killpg),
+        (signal.SIGTERM, os.kill),
+        (signal.SIGKILL, os.kill),  # of the sweep alone, whose job stops then
+    ],
 )
 def test_a_stopped_sweep_lets_its_job_save_and_starts_no_other(tmp_path, number, send):
     process = start_pretraining(tmp_path, "-m", "seed=0,1")
     output = signal_after_steps(process, tmp_path, 3, number, send)
-    assert process.returncode == (ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
+    codes = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGKILL: -9}
+    assert process.returncode == codes[number]
     assert "Saved step" in output and "[2/2]" not in output and "Traceback" not in output

@@ -11,7 +11,7 @@ import typer
 
 from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
 from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors, shorten
-from vitrun.runtime import distributed, hub_bars
+from vitrun.runtime import distributed, hub_bars, subprocesses
 from vitrun.runtime.console import Screen, escape_controls, print_error
 
 if TYPE_CHECKING:  # an import takes a while, and fails if that of a plug-in does: not before errors are reported
@@ -58,7 +58,11 @@ def execute_command(command: str, overrides: list[str], flags: Flags) -> None:
 
 
 def prepare_process(command: str) -> None:
-    """Set what has to be set before torch is imported, and make the standard streams safe to write to."""
+    """Set what has to be set before torch is imported, and make the standard streams safe to write to.
+
+    A job of a sweep stops with it.
+    """
+    subprocesses.stop_with_parent()
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # the Hub's client logs every attempt; vitrun logs the outcome
     if command in (*RUN_COMMANDS, "quickstart"):
         from vitrun.runtime import environment

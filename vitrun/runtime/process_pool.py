@@ -13,8 +13,8 @@ from typing import IO
 
 from vitrun.errors import ExitCode
 from vitrun.runtime.process import handle_stop_signals
+from vitrun.runtime.subprocesses import start_process
 
-PROGRAM = (sys.executable, "-P", "-m", "vitrun")
 POLL_SECONDS = 0.05  # between two looks at the processes
 
 
@@ -73,8 +73,8 @@ def run_pool(
 def start_job(name: str, arguments: Sequence[str], at_once: int, collect: bool) -> Job:
     """Start a process and the threads that read its output."""
     cores = max(1, len(os.sched_getaffinity(0)) // at_once) if hasattr(os, "sched_getaffinity") else 1
-    process = subprocess.Popen(
-        [*PROGRAM, *arguments],
+    process = start_process(
+        arguments,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

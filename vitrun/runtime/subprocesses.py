@@ -1,13 +1,19 @@
-"""``vitrun`` commands in processes of their own."""
+"""``vitrun`` commands in processes of their own, which stop when the process that started them is gone."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 from vitrun.errors import ExitCode
 from vitrun.runtime.process import handle_stop_signals
 
+PROGRAM = (sys.executable, "-P", "-m", "vitrun")
+PARENT_PIPE = "VITRUN_PARENT_PIPE"  # environment variable: the descriptor of a pipe that ends with the parent process
 STOP_CODES = (
     ExitCode.INTERRUPTED,
     ExitCode.TERMINATED,
@@ -28,9 +34,43 @@ def run_process(command: str, overrides: Sequence[str], silent: bool = False) ->
             process.send_signal(signal.SIGTERM)
 
     output = subprocess.DEVNULL if silent else None
-    arguments = [sys.executable, "-P", "-m", "vitrun", command, *overrides]
-    with subprocess.Popen(arguments, stdout=output) as process, handle_stop_signals(pass_on, insist=pass_on):
+    with start_process([command, *overrides], stdout=output) as process, handle_stop_signals(pass_on, insist=pass_on):
         status = process.wait()
     if requests:
         return requests[0]
     return status if status >= 0 else 128 - status  # as a shell reports the end by a signal
+
+
+def start_process(arguments: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
+    """Start ``vitrun`` with these arguments as a process that stops when this one is gone, even if it was killed.
+
+    Args:
+        options: Those of ``subprocess.Popen``.
+    """
+    pipe = open_parent_pipe()
+    environment = {**(options.pop("env", None) or os.environ), PARENT_PIPE: str(pipe)}
+    return subprocess.Popen([*PROGRAM, *arguments], env=environment, pass_fds=(pipe,), **options)
+
+
+@cache
+def open_parent_pipe() -> int:
+    """Return the end to read of a pipe into which nothing is written; it ends when this process does."""
+    reader, _ = os.pipe()  # the end to write stays open in this process alone
+    return reader
+
+
+def stop_with_parent() -> None:
+    """Let this process get SIGTERM, at which a run saves its state, when the one that started it is gone."""
+    descriptor = os.environ.pop(PARENT_PIPE, "")
+    if not descriptor.isdecimal():
+        return
+
+    def wait_for_end() -> None:
+        try:
+            while os.read(int(descriptor), 1):
+                pass
+        except OSError:  # no such descriptor: the variable was set by something else
+            return
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait_for_end, name="parent", daemon=True).start()
