@@ -50,6 +50,7 @@ def open_run(tmp_path) -> run.Run:
     """Return a run that has started."""
     recipe = resolve.resolve_recipe("pretrain", [*TINY, f"runs={tmp_path}"])
     started = run.Run("pretrain", recipe, Screen(quiet=True))
+    started.folder.mkdir(parents=True)
     started.prepare_folder()
     return started
 
@@ -153,8 +154,9 @@ def test_a_folder_that_cannot_be_made_is_not_called_gone(tmp_path, monkeypatch):
     shutil.rmtree(opened.folder)
     other = run.Run(opened.command, opened.recipe, Screen())
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(UserError, match=r"Permission denied\. Make that folder writable, or use another"):
-        other.prepare_folder()
+    error = pytest.raises(UserError, match=r"Permission denied\. Make that folder writable, or use another")
+    with error, other.locked():
+        pass
 
 
 def test_a_run_does_not_start_without_room_for_a_checkpoint(run_command, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from vitrun.models.load_report import describe_model, format_names
 from vitrun.models.network import Network
 from vitrun.models.tensor_files import read_weights
 from vitrun.recipes import BiT, Timm, ViT
-from vitrun.runtime.files import write_atomic
+from vitrun.runtime.files import write_alone
 
 
 def save_model(
@@ -49,7 +49,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, 
         save_file(contiguous, partial, metadata)
         partial.chmod(mode)
 
-    write_atomic(path, write)
+    write_alone(path, write)  # safetensors writes to a name of its own first
 
 
 @torch.no_grad()

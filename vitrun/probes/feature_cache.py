@@ -23,7 +23,10 @@ from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
+from vitrun.runtime.files import remove_partials
+from vitrun.runtime.process import share_folder
 
+NAME = r"[0-9a-f]{16}\.safetensors"  # of a file of features
 LIBRARIES = ("vitrun", "torch", "timm", "numpy", "pillow")  # whose versions features may depend on
 
 
@@ -124,7 +127,8 @@ def cached(
     if distributed.rank() == 0:
         try:
             file.parent.mkdir(exist_ok=True)
-            save_tensors(file, tensors, {"sha256": hash_tensors(tensors)})
+            with share_folder(file.parent, lambda: remove_partials(file.parent, NAME)):
+                save_tensors(file, tensors, {"sha256": hash_tensors(tensors)})
         except (SafetensorError, OSError) as error:
             raise run.unwritable_error(file, error) from None
     return tensors

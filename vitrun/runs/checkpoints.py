@@ -12,6 +12,7 @@ from vitrun.runtime.files import remove, write_atomic, write_text_atomic
 
 KEEP_LAST = 2  # so that a damaged newest one leaves one to fall back to
 CHECKPOINT_NAME = re.compile(r"step-(\d{8,18})")
+LATEST_FILE = "LATEST"  # the name of the newest, for people
 QUARANTINE_FOLDER = "quarantine"
 MODEL_FILE = "model.safetensors"
 EMA_FILE = "ema.safetensors"  # exponential moving average of the weights, if the run has one
@@ -33,7 +34,7 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
         remove(checkpoint)  # a damaged one that could not be moved to quarantine
 
     write_atomic(checkpoint, write_with_manifest)
-    write_text_atomic(folder / "LATEST", checkpoint.name + "\n")
+    write_text_atomic(folder / LATEST_FILE, checkpoint.name + "\n")
     for old in list_checkpoints(folder)[:-KEEP_LAST]:
         remove(old)
     return checkpoint

@@ -22,7 +22,7 @@ from vitrun.runs.naming import run_name, to_saved_tree
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Progress, Screen
 from vitrun.runtime.environment import describe_environment
-from vitrun.runtime.files import retry, write_atomic
+from vitrun.runtime.files import remove_partials, retry, write_atomic
 from vitrun.runtime.process import hold_folder, hold_lock
 
 MAX_FAILED_SAVES = 3  # in a row, before a run gives up
@@ -63,11 +63,10 @@ class Run:
         return any(self.checkpoints.glob("step-*")) or any(map(any, map(self.read_metrics, ("saved", "part"))))
 
     def prepare_folder(self) -> None:
-        """Make the folder, its recipe and its log."""
-        if not self.writes:
-            return
+        """Write the recipe and the facts of this start, and begin the log; remove what killed processes left."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_partials(self.folder, run_files.WRITTEN_FILES)
+            remove_partials(self.checkpoints, checkpoints.LATEST_FILE)
             self.attempt = 1 + sum(1 for _ in self.read_metrics("started"))
             self.write_recipe()
             self.update_about(weights=self.weights_fingerprint, **self.describe_first_state())
@@ -93,15 +92,18 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder and hold its lock; raise UserError if another process holds it."""
-        self.prepare_folder()
-        lock = self.folder / run_files.LOCK_FILE
+        """Make the folder, hold its lock and prepare it; raise UserError if another process holds the lock."""
         with ExitStack() as stack:
             if self.writes:
+                lock = self.folder / run_files.LOCK_FILE
                 try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
                     stack.enter_context(hold_lock(lock, self.name, self.warn))
                 except OSError as error:
+                    with suppress(OSError):  # it is not empty
+                        self.folder.rmdir()
                     raise self.unwritable_error(lock, error) from None
+                self.prepare_folder()
             stack.callback(self.finish_saving)
             yield
 

@@ -22,6 +22,7 @@ LOG_FILE = "log.txt"
 RESULT_FILE = "result.json"  # only a finished run has it
 LOCK_FILE = "lock"
 CHECKPOINTS_FOLDER = "checkpoints"
+WRITTEN_FILES = r"[a-z_]+\.(yaml|json|parquet|txt|csv|svg|png|html)"  # those that appear whole in a run folder
 MAX_ORDER = 2**53  # a whole number that every reader of JSON has exactly
 FAILED_KEY = "failed"  # of the line of metrics.jsonl that an error which ended a run writes
 MAX_LAST_LINE = 65_536  # bytes

@@ -1,10 +1,13 @@
 """Fingerprints that took long to compute, stored in the user's cache by the state of the files that they are of."""
 
 import json
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from vitrun.runtime.files import parse_json, read_small_text, user_cache_folder, write_text_atomic
+from vitrun.runtime.files import parse_json, read_small_text, remove_partials, user_cache_folder, write_text_atomic
+from vitrun.runtime.process import share_folder
 
 CACHE_FILE = "fingerprints.json"
 MAX_STORED = 1000
@@ -22,12 +25,12 @@ def cached_fingerprint(state: str, changed: float, compute: Callable[[], str]) -
         return stored[state]
     fingerprint = compute()
     if changed < time.time() - SETTLED_SECONDS:
-        newest = [*load_stored().items(), (state, fingerprint)][-MAX_STORED:]
-        try:
-            user_cache_folder().mkdir(parents=True, exist_ok=True)
-            write_text_atomic(user_cache_folder() / CACHE_FILE, json.dumps(dict(newest), indent=0))
-        except OSError:  # it is only faster with it
-            pass
+        with suppress(OSError):  # it is only faster with it
+            folder = user_cache_folder()
+            folder.mkdir(parents=True, exist_ok=True)
+            with share_folder(folder, lambda: remove_partials(folder, re.escape(CACHE_FILE))):
+                newest = [*load_stored().items(), (state, fingerprint)][-MAX_STORED:]
+                write_text_atomic(folder / CACHE_FILE, json.dumps(dict(newest), indent=0))
     return fingerprint
 
 

@@ -36,32 +36,49 @@ def lock_file(file: IO[bytes], wait: bool = False) -> str | None:
 
 
 @contextmanager
-def hold_folder(folder: Path) -> Iterator[bool]:
-    """Hold a lock on a folder while something short is done in it; yield whether this process alone has it.
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder while something short is done in it, if its disk has locks."""
+    with open_folder(folder) as descriptor:
+        if descriptor is not None:
+            wait_for_lock(descriptor, fcntl.LOCK_EX)
+        yield
 
-    It does not where the disk has no locks, or where another process does not release its lock in ``FOLDER_SECONDS``.
-    """
+
+@contextmanager
+def share_folder(folder: Path, tidy: Callable[[], None]) -> Iterator[None]:
+    """Share the lock of a folder with others while a file is written into it; ``tidy`` it first if no other writes."""
+    with open_folder(folder) as descriptor:
+        if descriptor is not None:
+            with suppress(OSError):  # others write, or there are no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                tidy()
+            wait_for_lock(descriptor, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def open_folder(folder: Path) -> Iterator[int | None]:
+    """Open a folder; yield its descriptor, or None if that fails, as writing into it will report."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # which whatever is done in it will report
-        yield False
+    except OSError:
+        yield None
         return
     try:
-        yield wait_for_lock(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def wait_for_lock(descriptor: int) -> bool:
-    """Lock an open file or folder, until it is closed; return whether that was possible in ``FOLDER_SECONDS``."""
+def wait_for_lock(descriptor: int, kind: int) -> None:
+    """Lock an open folder until it is closed; continue without the lock after ``FOLDER_SECONDS``."""
     limit = time.monotonic() + FOLDER_SECONDS
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
+            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in LOCKED_ERRORS or time.monotonic() > limit:
-                return False
+                return None
         time.sleep(0.02)
 
 

@@ -14,7 +14,8 @@ from vitrun.data.sources.parquet.pages import TOTAL_UNCOMPRESSED, Values, locate
 from vitrun.data.sources.parquet.snappy import FRAGMENT, cut_fragments
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import user_cache_folder, write_atomic
+from vitrun.runtime.files import remove_partials, user_cache_folder, write_atomic
+from vitrun.runtime.process import share_folder
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -100,7 +101,8 @@ def locate_images(
     ranges = join_values(scanned)
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(store, lambda partial: save_arrays(partial, ranges))
+        with share_folder(store.parent, lambda: remove_partials(store.parent, r"[0-9a-f]{16}(\.npz)?")):
+            write_atomic(store, lambda partial: save_arrays(partial, ranges))
     except OSError:  # it is only faster with it
         pass
     return ranges

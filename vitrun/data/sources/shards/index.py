@@ -12,7 +12,8 @@ import numpy as np
 from vitrun.data.sources.shards.samples import PassedOver, Sample, Wanted, read_samples
 from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import sha256_file, user_cache_folder, write_atomic
+from vitrun.runtime.files import remove_partials, sha256_file, user_cache_folder, write_atomic
+from vitrun.runtime.process import share_folder
 
 INDEX_FORMAT = 3  # a new number makes vitrun scan all shards again
 ARRAYS = ("starts", "offsets", "sizes", "labels", "letters", "ends")
@@ -106,7 +107,7 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray], texts: dict[str, s
     """Write arrays and short texts; if another process has written the same folder meanwhile, leave that one."""
 
     def write(partial: Path) -> None:
-        partial.mkdir(parents=True)
+        partial.mkdir()
         for name, array in arrays.items():
             np.save(partial / f"{name}.npy", array)
         for name, text in texts.items():
@@ -115,7 +116,9 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray], texts: dict[str, s
         (partial / HASHES_FILE).write_text(json.dumps(hashes), encoding="utf-8")
 
     try:
-        write_atomic(folder, write)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with share_folder(folder.parent, lambda: remove_partials(folder.parent, r"[0-9a-f]{16}(\.npz)?")):
+            write_atomic(folder, write)
     except OSError as error:
         if not folder.is_dir():
             raise UserError(
