@@ -99,8 +99,8 @@ def advise_writing(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else int(os_error[1]) if os_error else None
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "Make that folder writable"
-    if number in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST):  # a folder in place of a file, or the other way round
-        return "Move what has that name away"
+    if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):  # one in place of the other
+        return f"Move {error.filename2 or error.filename} away"
     return "Make room" if number in FULL else "Check that disk"
 
 

@@ -22,6 +22,7 @@ def run(tmp_path) -> Run:
     """Return a run that has started."""
     recipe = resolve.resolve_recipe("pretrain", [*TINY, f"runs={tmp_path}"])
     started = Run("pretrain", recipe, Screen(quiet=True))
+    started.folder.mkdir(parents=True)
     started.prepare_folder()
     return started
 

@@ -50,7 +50,7 @@ def open_run(tmp_path) -> run.Run:
     """Return a run that has started."""
     recipe = resolve.resolve_recipe("pretrain", [*TINY, f"runs={tmp_path}"])
     started = run.Run("pretrain", recipe, Screen(quiet=True))
-    started.folder.mkdir(parents=True)
+    started.folder.mkdir(parents=True, exist_ok=True)
     started.prepare_folder()
     return started
 
@@ -169,6 +169,18 @@ def test_a_run_does_not_start_without_room_for_a_checkpoint(run_command, tmp_pat
             run_command("pretrain", *TINY, dry=dry)
         assert error.value.status == ExitCode.SPACE
     assert not any((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize("present, room, warns", [(0, 2.9, True), (0, 3, False), (1, 1.9, True), (2, 1, False)])
+def test_room_for_a_checkpoint_beside_those_that_stay_is_asked_for(tmp_path, monkeypatch, present, room, warns):
+    opened, warnings = open_run(tmp_path), []
+    monkeypatch.setattr(opened, "warn", warnings.append)
+    for step in range(present):
+        (opened.checkpoints / f"step-{step:08d}").mkdir(parents=True)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(run.shutil, "disk_usage", lambda path: usage._replace(free=room * 10**6))
+    opened.check_disk_space(10**6)
+    assert bool(warnings) == warns
 
 
 def test_a_resumed_run_logs_what_it_computes_differently_and_uses_a_given_micro_batch(

@@ -49,6 +49,7 @@ class Run:
         self.unwritable: set[str] = set()  # files to which a line could not be added
         self.logged: set[str] = set()  # lines that are logged once
         self.attempt = 0
+        self.made_folder = False  # whether this process made the folder
         self.computing: dict[str, Any] = {}  # device, precision, ranks and threads of training
         self.log, self.warn = screen.log, screen.warn
 
@@ -97,11 +98,10 @@ class Run:
             if self.writes:
                 lock = self.folder / run_files.LOCK_FILE
                 try:
+                    self.made_folder = not self.folder.is_dir()
                     self.folder.mkdir(parents=True, exist_ok=True)
                     stack.enter_context(hold_lock(lock, self.name, self.warn))
                 except OSError as error:
-                    with suppress(OSError):  # it is not empty
-                        self.folder.rmdir()
                     raise self.unwritable_error(lock, error) from None
                 self.prepare_folder()
             stack.callback(self.finish_saving)
@@ -177,13 +177,22 @@ class Run:
         self.write_json(run_files.ABOUT_FILE, about)
 
     def check_disk_space(self, needed: int) -> None:
-        """Raise UserError (exit code 6) if the disk has less than the ``needed`` bytes of a checkpoint."""
+        """Raise UserError (exit code 6) if the disk has less than the ``needed`` bytes of a checkpoint.
+
+        Warn if it lacks room for the new one beside those that stay, once the run has been saved as often.
+        """
         folder = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
-        if (free := shutil.disk_usage(folder).free) < needed:
+        free, size = shutil.disk_usage(folder).free, f"A checkpoint of this run takes {needed / 1e6:,.1f} MB"
+        if free < needed:
             raise UserError(
-                f"A checkpoint of this run takes {needed / 1e6:,.1f} MB, and the disk of {self.recipe.runs} has "
-                f"{free / 1e6:,.1f} MB. Make room, {OTHER_FOLDER}",
+                f"{size}, and the disk of {self.recipe.runs} has {free / 1e6:,.1f} MB. Make room, {OTHER_FOLDER}",
                 ExitCode.SPACE,
+            )
+        at_once = checkpoints.KEEP_LAST + 1
+        if free < needed * (at_once - len(checkpoints.list_checkpoints(self.checkpoints))) and self.writes:
+            self.warn(
+                f"{size}. The disk of {self.recipe.runs} has {free / 1e6:,.1f} MB: too few for the {at_once} of a run "
+                f"that is saved as often, the {checkpoints.KEEP_LAST} newest and the one that is being written."
             )
 
     def newest_checkpoint(self) -> Path | None:
@@ -302,6 +311,6 @@ class Run:
 
     def remove_if_unstarted(self) -> None:
         """Remove the folder of a run that failed before it had done anything."""
-        is_unstarted = self.attempt == 1 and not self.can_resume and not any(self.read_metrics("step"))
+        is_unstarted = self.made_folder and not self.can_resume and not any(self.read_metrics("step"))
         if self.writes and is_unstarted and self.folder.exists() and not self.checkpoints.exists():
             shutil.rmtree(self.folder)

@@ -147,7 +147,7 @@ def append_line(path: Path, line: str) -> None:
 
 def read_json_lines(path: Path, key: str) -> Iterator[dict[str, Any]]:
     """Yield the lines of a file that are JSON objects with ``key``; none if there is no file."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
             values = parse_json(line)
         except ValueError:  # a killed process may leave half a line

@@ -8,13 +8,14 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from errno import EDQUOT, ENOSPC
+from errno import EDQUOT, EEXIST, EISDIR, ENOSPC, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 
 RETRY_SECONDS = (0.2, 1.0, 3.0)  # before the second try to write, the third, and the last
+LASTING_ERRORS = (ENOSPC, EDQUOT, EISDIR, ENOTDIR, EEXIST, ENOTEMPTY)  # which a second try meets too
 MAX_TEXT = 64 * 2**20  # bytes of a recipe, a result or a manifest; a larger file is none
 
 
@@ -63,16 +64,16 @@ def remove_partials(folder: Path, names: str) -> None:
 
 
 def retry(write: Callable[[], object]) -> None:
-    """Call ``write``, and again after each of ``RETRY_SECONDS`` while it raises an OSError other than of a full disk.
+    """Call ``write``, and again after each of ``RETRY_SECONDS`` while it raises an OSError that may pass.
 
-    A disk of a network may be away for a moment.
+    A disk of a network may be away for a moment; a full one stays full.
     """
     for seconds in RETRY_SECONDS:
         try:
             write()
             return
         except OSError as error:
-            if error.errno in (ENOSPC, EDQUOT):
+            if error.errno in LASTING_ERRORS:
                 raise
             time.sleep(seconds)
     write()
