@@ -1,10 +1,38 @@
-"""``python -m vitrun``."""
+"""``vitrun`` and ``python -m vitrun``."""
 
+import os
+import signal
 import sys
+from collections.abc import Sequence
 
-if not sys.flags.safe_path:  # a file or folder here called like a package, such as datasets/, is not that package
+if __name__ == "__main__" and not sys.flags.safe_path:  # a folder here called like a package is not that package
     del sys.path[0]
 
-from vitrun.cli.app import app
 
-app(prog_name="vitrun")
+def end_early(number: int, _: object) -> None:
+    """End the process while it imports: nothing is written yet, and an import may swallow an exception."""
+    os.write(2, b"Stopped.\n")
+    os._exit(128 + number)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a signal ends it with one line and its exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end_early)
+    from vitrun.cli.app import app
+    from vitrun.runtime import stop
+
+    with stop.watch_handlers(stop.end_process):
+        try:
+            with stop.handle_stop_signals():
+                app(arguments, prog_name="vitrun")
+        except stop.Interrupted as interrupt:
+            stop.end_process(interrupt.status)
+        except SystemExit as end:
+            if end.code in stop.STOP_CODES:  # without waiting for threads
+                stop.end_process(end.code, "")
+            raise
+
+
+if __name__ == "__main__":
+    main()

@@ -72,8 +72,8 @@ class UserError(Exception):
         return self.message if self.value is None else f"{self.option}={self.value}: {self.message}"
 
 
-class Interrupted(Exception):
-    """Raised when a signal stopped the run; its last checkpoint is saved."""
+class Interrupted(BaseException):
+    """Raised when a signal asks to stop, anywhere in the main thread; ``except Exception`` lets it pass."""
 
     reported_by: Sequence[int] | None = None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from vitrun.cli.app import app
+from vitrun.__main__ import main
 
 
 def run_app(
@@ -24,4 +24,4 @@ def run_app(
     os.environ.update(environment)
     if "OMP_NUM_THREADS" in environment and "torch" in sys.modules:  # which read it when it was imported
         sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))
-    app(list(arguments), prog_name="vitrun")
+    main(list(arguments))

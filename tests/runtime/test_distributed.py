@@ -79,13 +79,19 @@ def test_the_end_of_one_rank_ends_all_and_the_resumed_run_has_the_same_bits(tmp_
     assert run_ranks(2, [*overrides, f"runs={straight}"])[0] == [0, 0]
 
     def run_until(steps: int, number: int) -> tuple[list[int], str]:
-        ranks = start_ranks(2, *overrides, f"runs={cut}")
+        ranks = start_ranks(2, *overrides, f"runs={cut}", "rank_timeout=3")
         wait_for_steps(cut, steps)
         os.kill(ranks[1].pid, number)
+        if number == signal.SIGSTOP:
+            ranks[0].process.join()
+            os.kill(ranks[1].pid, signal.SIGKILL)
         return wait_for_ranks(ranks)
 
-    statuses, output = run_until(3, signal.SIGKILL)
-    assert statuses == [ExitCode.DEVICE, -signal.SIGKILL] and output.count("another rank has ended") == 1
+    for steps, number, what in ((3, signal.SIGKILL, "has ended"), (6, signal.SIGSTOP, "has given no sign of life")):
+        statuses, output = run_until(steps, number)
+        assert statuses == [ExitCode.DEVICE, -signal.SIGKILL], output
+        (line,) = re.findall(r"^vitrun.*Run the same command again to continue.*", output, re.MULTILINE)
+        assert re.search(rf"rank 1 on \S+, at step \d+, {what}", line)
     statuses, output = run_until(10, signal.SIGTERM)
     assert statuses == [ExitCode.TERMINATED] * 2 and output.count("Saved step") == output.count("To continue") == 1
     statuses, output = run_ranks(2, [*overrides, f"runs={cut}"])

@@ -64,6 +64,7 @@ def prepare_process(command: str) -> None:
     """
     subprocesses.stop_with_parent()
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # the Hub's client logs every attempt; vitrun logs the outcome
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else 60 lines of addresses when another rank has ended
     if command in (*RUN_COMMANDS, "quickstart"):
         from vitrun.runtime import environment
 
@@ -94,6 +95,8 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
             print_error(sentence)
         code = error.status
     except Interrupted as error:
+        if distributed.rank() == 0:
+            print_error(f"vitrun {command}: stopped; the same command starts again.")
         code = error.status
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from vitrun.config import data_args, provenance, resolve, unused
 from vitrun.config.overrides import expand_sweep
 from vitrun.errors import ExitCode, Interrupted, UserError
@@ -16,7 +18,7 @@ from vitrun.runs.jobs import check_all_succeeded, check_status, execute_as_proce
 from vitrun.runs.run_files import load_result
 from vitrun.runtime.console import format_json, print_error
 from vitrun.runtime.process_pool import run_pool
-from vitrun.runtime.subprocesses import STOP_CODES
+from vitrun.runtime.stop import STOP_CODES
 
 AT_ONCE = "jobs"  # jobs=N: the number of processes at a time
 
@@ -33,7 +35,7 @@ class Combination:
 def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[str], has_folder: bool) -> None:
     """Run every combination, all checked before the first; print a table of the results of commands that make a run.
 
-    Raise UserError at the end if a combination failed, and Interrupted if one was stopped by a signal.
+    Raise UserError at the end if a combination failed, and typer.Exit if one was stopped by a signal.
     """
     given, at_once = take_at_once(overrides)
     combinations = check_combinations(command, given, has_folder, running=not cfg)
@@ -47,11 +49,11 @@ def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[
             results, errors = run_in_turn(command, jobs, flags)
         else:
             results, errors = run_side_by_side(command, jobs, flags, at_once)
-    except Interrupted:
+    except Interrupted as interrupt:
         print_error(
             f"Stopped. To continue: vitrun {command} -m {shlex.join([*overrides, *flags, *own_folder.list_flags()])}"
         )
-        raise
+        raise typer.Exit(interrupt.status) from None
     rows = {name: result for name, result in results.items() if result is not None}
     if len(rows) > 1 and not {"--json", "--quiet"} & {*flags}:
         print(tabulate_sweep({name: list_varied(jobs[name], combinations) for name in rows}, rows))

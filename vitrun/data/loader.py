@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from threading import Event, Thread, main_thread
 from typing import Any, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from vitrun.data.bad_images import raise_bad_image, read_or_next
 from vitrun.data.sampler import rank_range, step_positions
 from vitrun.data.split import DECODE_POOL, BadImage, Split
-from vitrun.runtime import distributed
+from vitrun.runtime import distributed, stop
 
 T = TypeVar("T")
 PREFETCHED_BATCHES = 2  # batches computed in advance
@@ -176,7 +176,11 @@ def prefetch(items: Iterator[T], cores: int = 1) -> Iterator[T]:
     Thread(target=fill, name="batches").start()
     try:
         while True:
-            item, error = queue.get()
+            try:
+                item, error = queue.get(timeout=POLL_SECONDS)
+            except Empty:
+                stop.raise_if_pending()
+                continue
             if isinstance(error, StopIteration):
                 return
             if error is not None:

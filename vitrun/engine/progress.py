@@ -32,6 +32,7 @@ class Meter:
         return self
 
     def __exit__(self, *error: object) -> None:
+        distributed.set_step(None)
         self.progress.__exit__(*error)
 
     def tick(self, images: int) -> None:
@@ -87,6 +88,7 @@ class Meter:
     def record_step(self, step: Step) -> None:
         """Write a step to ``metrics.jsonl`` and show it."""
         self.number = step.number
+        distributed.set_step(step.number)
         self.data_seconds += step.data_seconds
         self.step_seconds += step.step_seconds
         left = (self.steps - step.number) * self.batch / self.speed

@@ -17,6 +17,7 @@ from vitrun.runs.checkpoints import EMA_FILE, MODEL_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime.files import parse_json, read_small_text
 from vitrun.runtime.memory import available_memory
+from vitrun.runtime.stop import defer_stop
 
 MOMENTS_FILE = "train_state.safetensors"  # state of the optimizer
 COUNTERS_FILE = "train_state.json"
@@ -80,6 +81,7 @@ class Content:
         (folder / COUNTERS_FILE).write_text(json.dumps(self.counters), encoding="utf-8")
 
 
+@defer_stop()
 def save_checkpoint(
     state: TrainState, loaded: models.LoadedModel, run: Run, final: bool = False, background: bool = False
 ) -> bool:

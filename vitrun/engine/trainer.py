@@ -30,6 +30,7 @@ from vitrun.runs.manifest import load_manifest
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, choose_micro_batch, explain_single_image
+from vitrun.runtime.stop import defer_stop
 
 RESNET_TOKENS = 197  # assumed for a network without tokens: the positions of a ResNet's middle stage at 224 pixels
 
@@ -74,7 +75,7 @@ class Trainer:
         steps = fit(self.state, self.make_batches(bad_images), self.fit_options(meter.tick))
         monitor, saved = MicroBatchMonitor(self.run.warn, self.state.micro_batch), time.monotonic()
         try:
-            with meter:
+            with defer_stop(), meter:
                 self.probe_if_due(meter)
                 for step in steps:
                     meter.record_step(step)

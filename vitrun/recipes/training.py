@@ -59,6 +59,8 @@ class Training(RunRecipe):
     # images computed at once on a rank, auto for as many as fit; where they do not divide the batch, the last are fewer
     micro_batch: Batch | Literal["auto"]
     save_minutes: NonNegativeFloat  # minutes between two checkpoints
+    # seconds that a rank waits in a step for another that hangs or gives no sign of life, before all of them stop
+    rank_timeout: Annotated[float, Field(ge=1, le=7 * 86400)]
     # unreadable training images that are allowed, each replaced by the next: a number as in 3, or a share as in 0.001
     bad_images: Annotated[int | float, BeforeValidator(parse_bad_images)]
 
@@ -66,6 +68,7 @@ class Training(RunRecipe):
         *RunRecipe.execution_options,
         "micro_batch",
         "save_minutes",
+        "rank_timeout",
         "bad_images",
     )
 

@@ -13,7 +13,8 @@ from vitrun.runs.naming import serialize_computed_options, to_saved_tree
 from vitrun.runs.run import OTHER_FOLDER, STATES, Run
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
-from vitrun.runtime.process import handle_stop_signals
+from vitrun.runtime.heartbeat import RANK_SECONDS
+from vitrun.runtime.stop import handle_stop_signals
 
 
 def execute_run(
@@ -32,6 +33,7 @@ def execute_run(
     which may exist by now. Raise Interrupted if a signal stops it.
     """
     run = Run(command, recipe, screen, dry)
+    distributed.set_rank_timeout(getattr(recipe, "rank_timeout", RANK_SECONDS))
     if dry:
         run.log(f"{command}: dry run of {run.name}{note}; nothing is written")
         return to_plain(execute(recipe, run))

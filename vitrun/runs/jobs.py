@@ -12,6 +12,7 @@ from vitrun.runs.metrics import METRICS_KEY, read_metrics
 from vitrun.runs.run_files import LOG_FILE, load_result
 from vitrun.runtime import subprocesses
 from vitrun.runtime.console import draw_table, format_table, format_value
+from vitrun.runtime.stop import STOP_CODES
 
 COSTS = ("waiting",)  # shares that say nothing of the network
 Job = TypeVar("Job")
@@ -50,7 +51,7 @@ def execute_as_process(
     Raise UserError with the exit code of a process that failed, and Interrupted if a signal stopped it.
     """
     status = subprocesses.run_process(command, overrides, silent)
-    if status in subprocesses.STOP_CODES:
+    if status in STOP_CODES:
         raise Interrupted(ExitCode(status))
     check_status(status, folder)
     return load_result(folder) if folder else None

@@ -24,6 +24,7 @@ from vitrun.runtime.console import Progress, Screen
 from vitrun.runtime.environment import describe_environment
 from vitrun.runtime.files import remove_partials, retry, write_atomic
 from vitrun.runtime.process import hold_folder, hold_lock
+from vitrun.runtime.stop import interrupt
 
 MAX_FAILED_SAVES = 3  # in a row, before a run gives up
 STATES = "data_states"  # in about.json: of data of which not every byte counts in the name of the run
@@ -220,8 +221,9 @@ class Run:
         return newest
 
     def request_exit(self, status: ExitCode) -> None:
-        """Let :meth:`raise_if_interrupted` raise from now on."""
+        """Raise Interrupted here or, while training, let :meth:`raise_if_interrupted` do so at the next safe point."""
         self.requested_exit = status
+        interrupt(status)
 
     def raise_if_interrupted(self, _: int = 0) -> None:
         """Raise Interrupted if a signal has asked the run to stop."""
@@ -254,7 +256,8 @@ class Run:
 
         Unless it is to ``wait``, return at once if the save is still in progress.
         """
-        outcome = self.writer.take_outcome(wait)
+        with distributed.long_work("saving"):
+            outcome = self.writer.take_outcome(wait)
         if outcome is None:
             return True
         save, future = outcome

@@ -8,16 +8,19 @@ float sums have another order, dropout other masks and mixup other pairs: withou
 """
 
 import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vitrun.errors import MAX_NAMES, ExitCode, Interrupted, UserError, described_os_errors
+from vitrun.runtime import heartbeat
+from vitrun.runtime.heartbeat import CONTINUE, Heartbeat
 from vitrun.runtime.ranks import (
     LAUNCHER_HINT,
     POLL_SECONDS,
@@ -29,6 +32,7 @@ from vitrun.runtime.ranks import (
     read_ranks,
     wait_for_rank_zero,
 )
+from vitrun.runtime.stop import defer_stop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +43,8 @@ T = TypeVar("T")
 TIMEOUT = timedelta(days=1)  # rank 0 may download a data set while the others wait
 GRACE_SECONDS = 10  # that the others wait longer than rank 0
 BUCKET_NUMEL = 2**25  # numbers that are reduced at once
-LOST_RANK = "another rank has ended; run the same command again to continue from the last checkpoint"
+LOST_RANK = "another rank has ended"
+HEARTBEAT: Heartbeat | None = None  # of this process, if it is one of several
 
 
 def world_size() -> int:
@@ -66,7 +71,61 @@ def init_process_group() -> None:
         raise mark_reported(error, by=error.reported_by or range(ranks.size)) from None
     with catch_lost_rank(f"rank {ranks.rank} cannot connect to the others"):
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        beats = store.clone()  # for another thread
         distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size, timeout=TIMEOUT)
+        start_heartbeat(beats, ranks)
+
+
+def start_heartbeat(store: "Store", ranks: Ranks) -> None:
+    """Give signs of life to the other ranks, and end this process if it waits for one that gives none."""
+    global HEARTBEAT
+
+    def give_up(sentence: str, lost: list[int]) -> None:
+        prints = ranks.rank == min({*range(ranks.size)} - {*lost})
+        time.sleep(0 if prints else GRACE_SECONDS / 4)  # torchrun ends all as soon as the first has ended
+        heartbeat.end_process(f"vitrun: {sentence}." if prints else "", ExitCode.DEVICE)
+
+    HEARTBEAT = Heartbeat(store, ranks.rank, ranks.size, give_up)
+    HEARTBEAT.start()
+
+
+def set_rank_timeout(seconds: float) -> None:
+    """Set how long this rank waits for another that gives no sign of life, or hangs in a step of training."""
+    if HEARTBEAT:
+        HEARTBEAT.seconds = seconds
+
+
+def set_step(step: int | None) -> None:
+    """Note the steps that training has done; None where it ends."""
+    if HEARTBEAT:
+        HEARTBEAT.now = HEARTBEAT.now._replace(step=step)
+
+
+@contextmanager
+def long_work(what: str) -> Iterator[None]:
+    """Let the others wait for this rank in the midst of training, as while it saves, for as long as that takes."""
+    if HEARTBEAT:
+        HEARTBEAT.now = HEARTBEAT.now._replace(work=what)
+    try:
+        yield
+    finally:
+        if HEARTBEAT:
+            HEARTBEAT.now = HEARTBEAT.now._replace(work="")
+
+
+@contextmanager
+def exchange() -> Iterator[None]:
+    """Complete a collective before a signal interrupts this rank; raise UserError if another rank has ended."""
+    try:
+        with defer_stop(), HEARTBEAT.waiting() if HEARTBEAT else nullcontext():
+            yield
+    except (RuntimeError, ValueError) as error:
+        dead = HEARTBEAT.find_dead() if HEARTBEAT else []
+        what = f"{HEARTBEAT.describe(dead[0])} has ended or was killed" if HEARTBEAT and dead else LOST_RANK
+        reason = re.sub(r"^\[[^]]*\] |\. This is .*", "", str(error).splitlines()[0])  # without gloo's line and advice
+        lost = UserError(f"{what} ({reason}). {CONTINUE}.", ExitCode.DEVICE)
+        left = sorted({*range(world_size())} - {*dead})
+        raise mark_reported(lost, by=left[:1] if dead else left) from None
 
 
 def open_store(ranks: Ranks) -> "Store":
@@ -116,9 +175,11 @@ def destroy_process_group() -> None:
         return
     from torch import distributed
 
-    if distributed.is_initialized():
+    if distributed.is_initialized() and not (HEARTBEAT and HEARTBEAT.now.ended):  # else nobody is there
         with suppress(UserError):
             barrier()
+        if HEARTBEAT:
+            HEARTBEAT.closing.set()
         distributed.destroy_process_group()
 
 
@@ -131,8 +192,8 @@ def exit_process(status: int) -> None:
 
 
 @contextmanager
-def catch_lost_rank(message: str = LOST_RANK) -> Iterator[None]:
-    """Raise UserError (exit code 7) if a collective inside fails, as when a rank was killed; every rank prints it."""
+def catch_lost_rank(message: str) -> Iterator[None]:
+    """Raise UserError (exit code 7) if the ranks cannot connect; every rank prints it."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
@@ -189,7 +250,7 @@ def all_gather_object(value: T) -> list[T]:
     from torch import distributed
 
     values: list[Any] = [None] * world_size()
-    with catch_lost_rank():
+    with exchange():
         distributed.all_gather_object(values, value)
     errors = [value for value in values if isinstance(value, UserError | Interrupted)]
     if errors:
@@ -222,7 +283,9 @@ def all_reduce(tensors: Sequence["Tensor"]) -> None:
     for _, pairs in groupby(zip(ends, tensors), lambda pair: pair[0] // BUCKET_NUMEL):
         bucket = [tensor for _, tensor in pairs]
         flat = torch.cat([tensor.flatten() for tensor in bucket])
-        with catch_lost_rank():
+        with exchange():
             distributed.all_reduce(flat)
+            if flat.is_cuda:  # wait for it here, where a rank that hangs is found
+                torch.cuda.current_stream().synchronize()
         for tensor, total in zip(bucket, flat.split([tensor.numel() for tensor in bucket])):
             tensor.copy_(total.view_as(tensor))

@@ -1,23 +1,19 @@
-"""Lock of a folder, and signals that ask this process to stop."""
+"""Lock of a folder."""
 
 import errno
 import fcntl
 import os
 import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import UserError
 
-WARNING_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LOCKED_ERRORS = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # any other means that there are no locks
 FOLDER_SECONDS = 10.0  # how long to wait for the lock of a folder, which others hold for moments
-DEBOUNCE_SECONDS = 1.0  # one request may arrive twice: for the process group, and passed on by a parent process
 
 
 def lock_file(file: IO[bytes], wait: bool = False) -> str | None:
@@ -104,48 +100,3 @@ def hold_lock(lock: Path, name: str, warn: Callable[[str], None]) -> Iterator[No
             file.truncate(0)
             file.write(f"pid {os.getpid()} on {platform.node()} since {time.strftime('%Y-%m-%d %H:%M:%S')}".encode())
         yield
-
-
-@contextmanager
-def handle_stop_signals(
-    request: Callable[[ExitCode], None], insist: Callable[[ExitCode], None] = os._exit
-) -> Iterator[None]:
-    """Call ``request`` with the exit code when a signal asks to stop, and ``insist`` when one does so again.
-
-    SIGINT has an exit code of its own. SIGUSR1 and SIGUSR2, which batch systems send before the time limit, and SIGHUP,
-    which a terminal sends as it closes, are requests only, unless they are ignored, as ``nohup`` ignores SIGHUP.
-    By default a second SIGINT or SIGTERM ends the process at once; those within ``DEBOUNCE_SECONDS`` count as one.
-    A thread of a Python program cannot have handlers: signals then do what they do in that program.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    first: float | None = None
-    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
-
-    def on_signal(number: int, _: object) -> None:
-        nonlocal first
-        status = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
-        if number in WARNING_SIGNALS:
-            drop_closed_terminals(terminals)
-            request(status)
-        elif first is None:
-            first = time.monotonic()
-            request(status)
-        elif time.monotonic() - first > DEBOUNCE_SECONDS:
-            insist(status)
-
-    warnings = [number for number in WARNING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM, *warnings)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def drop_closed_terminals(descriptors: Sequence[int]) -> None:
-    """Let those that were terminals, but are closed, lead nowhere: a line that cannot be printed must not end a run."""
-    for descriptor in descriptors:
-        if not os.isatty(descriptor):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from vitrun.errors import ExitCode
-from vitrun.runtime.process import handle_stop_signals
+from vitrun.runtime.stop import handle_stop_signals
 from vitrun.runtime.subprocesses import start_process
 
 POLL_SECONDS = 0.05  # between two looks at the processes

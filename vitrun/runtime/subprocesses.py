@@ -10,21 +10,17 @@ from functools import cache
 from typing import Any
 
 from vitrun.errors import ExitCode
-from vitrun.runtime.process import handle_stop_signals
+from vitrun.runtime.stop import handle_stop_signals
 
 PROGRAM = (sys.executable, "-P", "-m", "vitrun")
 PARENT_PIPE = "VITRUN_PARENT_PIPE"  # environment variable: the descriptor of a pipe that ends with the parent process
-STOP_CODES = (
-    ExitCode.INTERRUPTED,
-    ExitCode.TERMINATED,
-)  # of a process that a signal stopped, with its state saved
 
 
 def run_process(command: str, overrides: Sequence[str], silent: bool = False) -> int:
     """Run ``vitrun <command> <overrides>`` and return its exit code; ``silent`` drops its standard output.
 
     On Ctrl-C, which reaches both processes, or SIGTERM, which is passed on, wait until the process has saved its state
-    and return ``STOP_CODES``'s code, even if the process had just finished: the caller is to stop as well.
+    and return the exit code of that, even if the process had just finished: the caller is to stop as well.
     """
     requests: list[ExitCode] = []
 
