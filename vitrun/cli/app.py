@@ -21,6 +21,7 @@ COMMAND_HELP = {
     "dedup": "Find test images that are also in a training set.",
     "visualize": "Show what a vision transformer attends to, and its filters and positions.",
     "compare": "Show your finished runs beside published numbers.",
+    "report": "Write a page about your runs: tables, curves, mistakes.",
     "export": "Write weights for timm, transformers, the JAX code, ONNX.",
     "models": "List the models, with their sizes.",
     "data": "List the data sets, with their sizes and sources.",

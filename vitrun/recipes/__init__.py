@@ -26,7 +26,7 @@ from vitrun.recipes.pretrain import Pretrain
 from vitrun.recipes.probe import LinearProbe, OnlineProbe
 from vitrun.recipes.run_recipe import DEFAULT_RES, RECIPE_FILE, RunRecipe
 from vitrun.recipes.shard_patterns import is_url
-from vitrun.recipes.tools import Compare, Export, ListData, ListModels, Quickstart
+from vitrun.recipes.tools import Compare, Export, ListData, ListModels, Quickstart, Report
 from vitrun.recipes.training import DURATIONS, Training
 from vitrun.recipes.view import Augment, View
 from vitrun.recipes.visualize import Visualize
@@ -63,6 +63,7 @@ __all__ = [
     "RECIPES",
     "RECIPE_FILE",
     "Recipe",
+    "Report",
     "RunRecipe",
     "RunnableRecipe",
     "Sgd",
@@ -84,7 +85,7 @@ __all__ = [
 ]
 
 RunnableRecipe = Pretrain | Finetune | Fewshot | Eval | Dedup | Visualize  # of the commands that make a run
-Recipe = RunnableRecipe | Compare | Quickstart | Export | ListModels | ListData
+Recipe = RunnableRecipe | Compare | Report | Quickstart | Export | ListModels | ListData
 RECIPES: dict[str, type[Recipe]] = {
     "pretrain": Pretrain,
     "finetune": Finetune,
@@ -93,6 +94,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "dedup": Dedup,
     "visualize": Visualize,
     "compare": Compare,
+    "report": Report,
     "export": Export,
     "quickstart": Quickstart,
     "models": ListModels,

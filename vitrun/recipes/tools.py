@@ -1,7 +1,9 @@
 """Recipes of the commands that make no run."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from pydantic import PositiveInt
 
@@ -33,6 +35,20 @@ class Compare:
     paper: Literal["auto", "none"] | PublishedTable | PublishedFigure
     save: Path | None  # write NAME.csv and NAME.json, with every number; or one of them; null for no file
     force: bool  # replace the files that vitrun saved there; nothing else is ever replaced
+
+
+@frozen_dataclass
+class Report:
+    """Write a page about runs: one HTML file that needs no other, and no network."""
+
+    runs: Path  # the folder of all run folders
+    # whose runs are shown; [] for all
+    commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]
+    only: tuple[str, ...]  # parts of the names of runs, or patterns such as *-cifar10-*; [] for all runs
+    where: tuple[str, ...]  # what runs must have, as in data=cifar10 or optim.lr=0.1; values may be patterns; [] for any
+    detailed: Annotated[int, Field(ge=0, le=50)]  # evaluations shown with confusion matrix, calibration and mistakes
+    save: Path  # the file to write
+    force: bool  # replace the file that vitrun saved there; nothing else is ever replaced
 
 
 @frozen_dataclass
