@@ -93,6 +93,7 @@ class Browser:
 
     def open(self, file: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Open a page, and wait until it is loaded."""
+        assert file.is_file()
         self.resize(width, height, dark)
         self.problems.clear(), self.requests.clear()
         self.loaded = False

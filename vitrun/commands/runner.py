@@ -7,6 +7,7 @@ from vitrun.config import provenance, resolve, unused
 from vitrun.config.own_files import describe_replaced_files
 from vitrun.recipes import Recipe, RunRecipe
 from vitrun.runs.execution import execute_run
+from vitrun.runs.naming import run_name
 from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
 
@@ -44,4 +45,8 @@ def execute_recipe(command: str, overrides: list[str], recipe: Recipe, screen: S
         return result
     with distributed.propagate_errors():
         note = provenance.describe_fallback(command, overrides)
-        return execute_run(command, recipe, screen, execute, dry, note)
+        result = execute_run(command, recipe, screen, execute, dry, note)
+    if recipe.report and not dry and distributed.rank() == 0:
+        folder = recipe.runs / run_name(command, recipe)
+        commands.import_command("report").write_run_report(folder, screen)
+    return result

@@ -9,7 +9,11 @@ from vitrun.config import compose, provenance
 from vitrun.errors import UserError
 from vitrun.recipes import DURATIONS, RECIPES, RunRecipe, tables, trees
 
-OPEN_OPTIONS = ("data.", "view.", "res")  # which follow from the weights or the place of the images if no recipe sets them
+OPEN_OPTIONS = (
+    "data.",
+    "view.",
+    "res",
+)  # which follow from the weights or the place of the images if no recipe sets them
 SEARCH_OPTIONS = ("grid", "decays", "seeds", "dev", "score")  # a search by a recipe ends in runs without these
 SEARCHED = {"optim.lr": "grid", "optim.weight_decay": "decays"}  # options of a final run, and what they are chosen from
 

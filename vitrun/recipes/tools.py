@@ -45,7 +45,9 @@ class Report:
     # whose runs are shown; [] for all
     commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]
     only: tuple[str, ...]  # parts of the names of runs, or patterns such as *-cifar10-*; [] for all runs
-    where: tuple[str, ...]  # what runs must have, as in data=cifar10 or optim.lr=0.1; values may be patterns; [] for any
+    where: tuple[
+        str, ...
+    ]  # what runs must have, as in data=cifar10 or optim.lr=0.1; values may be patterns; [] for any
     detailed: Annotated[int, Field(ge=0, le=50)]  # evaluations shown with confusion matrix, calibration and mistakes
     save: Path  # the file to write
     force: bool  # replace the file that vitrun saved there; nothing else is ever replaced

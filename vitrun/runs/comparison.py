@@ -42,7 +42,14 @@ def compare_runs(
         values: Metrics that are compared; empty for the most important of each run.
     """
     finished, left_out = load_finished_runs(runs, commands or COMMANDS, only)
+    comparison = tabulate_runs(finished, values)
+    return Comparison(comparison.tables, (*left_out, *comparison.left_out))
+
+
+def tabulate_runs(finished: Sequence[FinishedRun], values: Sequence[str] = ()) -> Comparison:
+    """Return finished runs in tables by data set; those without one of the metrics ``values`` are left out."""
     blocks: Blocks = {}
+    left_out: list[LeftOut] = []
     for group in group_runs(finished):
         metrics = choose_metrics(group.first, values)
         if metrics:

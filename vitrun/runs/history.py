@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from vitrun.runs.run_files import METRICS_FILE
 from vitrun.runtime.files import parse_json
 
-TRAINING_KEYS = ("loss", "norm", "lr", "seconds")  # of the line of a training step
+TRAINING_KEYS = ("loss", "lr")  # of the line of a training step
 MAX_LINES = 20_000  # of the steps of a run that are parsed: of more every second, third ... is
 MAX_POINTS = 200  # of a curve: a point is the mean over the steps around it
 Curve = list[tuple[float, float]]  # step, value
@@ -22,7 +21,7 @@ class History:
 
     started: tuple[str, ...] = ()  # times of its attempts, as in 2026-01-31T12:00:00+0000
     steps: int = 0  # the last one that was trained
-    training: dict[str, Curve] = field(default_factory=dict)  # by name: loss, norm, lr, seconds
+    training: dict[str, Curve] = field(default_factory=dict)  # by name: loss, lr
     measured: dict[str, Curve] = field(default_factory=dict)  # on the way: few-shot accuracy, evaluations
 
 
@@ -88,4 +87,4 @@ def thin_out(points: Iterable[tuple[float, float]], number: int = MAX_POINTS) ->
     every = list(points)
     size = math.ceil(len(every) / number) or 1
     chunks = [every[first : first + size] for first in range(0, len(every), size)]
-    return [(fmean(step for step, _ in chunk), fmean(value for _, value in chunk)) for chunk in chunks]
+    return [(sum(x for x, _ in chunk) / len(chunk), sum(y for _, y in chunk) / len(chunk)) for chunk in chunks]

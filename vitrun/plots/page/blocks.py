@@ -72,11 +72,13 @@ class Details:
     summary: str
     blocks: Sequence[Block]
     key: str = ""  # of the thing it is about: the filter of the page hides it with that
+    anchor: str = ""  # its id, for links
 
     def to_html(self) -> str:
         """Return a ``<details>``."""
         body = "".join(block.to_html() for block in self.blocks)
-        return f"<details{key_attribute(self.key)}><summary>{escape(self.summary)}</summary>{body}</details>"
+        anchor = f' id="{escape(self.anchor)}"' if self.anchor else ""
+        return f"<details{anchor}{key_attribute(self.key)}><summary>{escape(self.summary)}</summary>{body}</details>"
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ if (filter) {
     const shown = new Set(index.filter((_, number) => matches[number]).map((row) => row.dataset.key));
     const known = new Set(index.map((row) => row.dataset.key));
     for (const element of document.querySelectorAll("[data-key]")) {
-      element.hidden = known.has(element.dataset.key) && !shown.has(element.dataset.key);
+      const keys = element.dataset.key.split("\n"); // a row may be about several things
+      element.hidden = keys.some((key) => known.has(key)) && !keys.some((key) => shown.has(key));
     }
     output.textContent = `${shown.size} of ${known.size} ${output.dataset.things}`;
   };
@@ -81,6 +82,14 @@ if (filter) {
   filter.form.hidden = false;
   apply();
 }
+
+// A link to something that is folded opens it.
+function openTarget() {
+  const target = document.getElementById(location.hash.slice(1));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+}
+addEventListener("hashchange", openTarget);
+openTarget();
 
 // Printing: all that is folded is opened, and folded again afterwards.
 const opened = [];

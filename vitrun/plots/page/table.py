@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from vitrun.plots.page.blocks import key_attribute
 from vitrun.plots.page.text import escape, escape_lines
 
+SHORT_NAME = 20  # characters of a row's heading that need no room of their own
+
 
 @dataclass(frozen=True)
 class Column:
@@ -48,7 +50,10 @@ Value = Cell | str | float | None  # of a cell; None is empty, and sorted last
 
 @dataclass(frozen=True)
 class Row:
-    """Row of a table; ``key`` names the thing that it is about, with which the filter of the page hides it."""
+    """Row of a table.
+
+    ``key`` names the thing that it is about, with which the filter of the page hides it; of several one a line.
+    """
 
     values: Sequence[Value]
     key: str = ""
@@ -74,9 +79,12 @@ class Table:
         body = "".join(self.row_to_html(row, looks) for row in self.rows)
         index = ' data-index=""' if self.is_index else ""
         caption = escape(self.caption)
+        longest = max((len(to_cell(row.values[0]).text) for row in self.rows), default=0)
+        look = ' class="names"' if longest > SHORT_NAME else ""
         return (
-            f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0"><table{index}>'
-            f"<caption>{caption}</caption><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>"
+            f'<figure class="table"><figcaption>{caption}</figcaption>'
+            f'<div class="scroll" role="region" aria-label="{caption}" tabindex="0"><table{look}{index}>'
+            f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div></figure>"
         )
 
     def row_to_html(self, row: Row, looks: Sequence[str]) -> str:

@@ -1,0 +1,86 @@
+"""``vitrun report``: one HTML page about runs, which loads nothing from elsewhere."""
+
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import vitrun
+from vitrun import recipes
+from vitrun.commands.report import curves_section, results_section, runs_section, transfer_section
+from vitrun.commands.report.gather import Material, gather_run, gather_runs
+from vitrun.errors import ExitCode, UserError
+from vitrun.plots.page import Page
+from vitrun.runtime.console import Screen
+from vitrun.runtime.files import write_text_atomic
+from vitrun.runtime.outputs import check_replaceable, write_output
+
+REPORT_FILE = "report.html"  # in the folder of a run
+FILTERED_RUNS = 5  # from so many runs on the page has a filter
+
+
+def execute(recipe: recipes.Report, screen: Screen) -> dict[str, Any]:
+    """Write the page about the runs that are selected; return its path, and how many runs it shows."""
+    check_replaceable(recipe.save, "save", recipe.force)
+    material = gather_runs(recipe)
+    page = make_page(material)
+    text = page.to_html()
+    try:
+        write_output(recipe.save, partial(Path.write_text, data=text, encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(recipe.save)) from None
+    shown = [section.title for section in page.sections if section.blocks]
+    screen.log(f"{describe_runs(material)}: {', '.join(shown)}")
+    screen.log(f"Written to {recipe.save} ({len(text.encode()) / 1e6:.1f} MB)")
+    return {"path": str(recipe.save), "runs": len(material.runs), "sections": shown}
+
+
+def write_run_report(folder: Path, screen: Screen) -> None:
+    """Write the page about one run, and the runs that it is made of, into its folder; warn if that fails.
+
+    The run is finished: its page must not make it fail.
+    """
+    try:
+        text = make_page(gather_run(folder)).to_html()
+        write_text_atomic(folder / REPORT_FILE, text)
+    except (UserError, OSError) as error:
+        screen.warn(f"No report was written: {error}")
+    else:
+        screen.log(f"report: {folder / REPORT_FILE}")
+
+
+def make_page(material: Material) -> Page:
+    """Return the page of runs."""
+    one = material.runs[0].name if len(material.runs) == 1 else ""
+    page = Page(
+        title=one or f"Runs in {material.place.absolute().name}",
+        lead=[describe_runs(material)],
+        filtered="runs" if len(material.runs) >= FILTERED_RUNS else "",
+        footer=f"Made by vitrun {vitrun.__version__} on {time.strftime('%Y-%m-%d %H:%M %Z')}.",
+    )
+    page.sections += [
+        runs_section.list_runs(material),
+        results_section.list_results(material),
+        curves_section.list_training(material),
+        transfer_section.list_compute(material),
+        transfer_section.list_sizes(material),
+        curves_section.list_few_shot(material),
+        curves_section.list_learning_rates(material),
+        transfer_section.list_vtab(material),
+        runs_section.list_origins(material),
+        runs_section.list_left_out(material),
+    ]
+    return page
+
+
+def describe_runs(material: Material) -> str:
+    """Return ``5 runs (1 pretrain, 4 finetune) on shapes and digits; 1 is not finished``."""
+    commands = Counter(run.command for run in material.runs)
+    data = sorted({str(run.facts["data"]) for run in material.runs})
+    kinds = ", ".join(f"{number} {command}" for command, number in commands.items())
+    places = ", ".join(data[:5]) + (f" and {len(data) - 5} more" if len(data) > 5 else "")
+    open_runs = sum(not run.result for run in material.runs)
+    state = f"; {open_runs} not finished" if open_runs else ""
+    number = len(material.runs)
+    return f"{number} run{'s' * (number != 1)} ({kinds}) on {places}{state}"

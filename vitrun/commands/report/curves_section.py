@@ -1,0 +1,203 @@
+"""Sections of a report with curves over steps, over shots and over learning rates."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from vitrun.commands.comparison_tables import format_metric
+from vitrun.commands.report.gather import Material, ReportedRun
+from vitrun.commands.report.labels import describe_label, label_row, label_runs
+from vitrun.plots.chart import Chart
+from vitrun.plots.page import Block, Note, Section, chart_figure
+from vitrun.plots.points import Curve
+from vitrun.plots.training import draw_accuracy, draw_learning_rate, draw_loss, draw_lr_grid
+from vitrun.plots.transfer import draw_few_shot
+from vitrun.runs import history
+from vitrun.runs.comparison_rows import Row
+from vitrun.runs.metrics import from_plain
+
+MAX_CHARTS = 8  # of one section
+MAX_CURVES = 40  # of one chart: of more the ten that end best and, evenly over their ranks, others
+MAX_BEST = 10
+MAX_VALUES = 4000  # points of one chart: of many curves each has fewer
+MIN_RATES = 2  # learning rates of one setting, to be shown against each other
+
+
+def name_chart(chart: Chart, number: int, title: str, note: str = "") -> Chart:
+    """Return a chart with a name of its own on the page."""
+    notes = " ".join(filter(None, (chart.note, note)))
+    return replace(chart, name=f"{chart.name}_{number}", title=title, note=notes)
+
+
+def list_training(material: Material) -> Section:
+    """Return the section with loss, learning rate and measured accuracy by step, for each command and data set."""
+    section = Section("Training curves")
+    panels: dict[tuple[str, str], list[ReportedRun]] = {}
+    for run in material.runs:
+        if material.histories[run.name].training:
+            panels.setdefault((run.command, str(run.facts["data"])), []).append(run)
+    chosen = sorted(panels.items(), key=lambda item: -len(item[1]))[:MAX_CHARTS]
+    for number, ((command, data), runs) in enumerate(chosen, 1):
+        section.add(*draw_panel(material, number, f"{command}, {data}", runs))
+    if len(panels) > len(chosen):
+        section.add(Note(f"Charts of the {len(chosen)} commands and data sets with most runs, of {len(panels)}."))
+    return section
+
+
+def draw_panel(material: Material, number: int, title: str, runs: Sequence[ReportedRun]) -> Iterator[Block]:
+    """Yield the charts of runs of one command on one data set."""
+    labels = label_runs(material, runs)
+    histories = {run.name: material.histories[run.name] for run in runs}
+    losses, note = choose_curves(
+        [make_curve(labels[name], h.training["loss"]) for name, h in histories.items() if "loss" in h.training],
+        highest=False,
+    )
+    yield chart_figure(name_chart(draw_loss(losses), number, f"Training loss: {title}", note))
+    measured = dict.fromkeys(name for h in histories.values() for name in h.measured if is_accuracy(name))
+    curves = [
+        make_curve(f"{labels[run]}, {name_measure(name)}" if len(measured) > 1 else labels[run], h.measured[name], 100)
+        for name in measured
+        for run, h in histories.items()
+        if name in h.measured
+    ]
+    if curves:
+        chosen, note = choose_curves(curves)
+        what = name_measure(next(iter(measured))) if len(measured) == 1 else "accuracy"
+        yield chart_figure(name_chart(draw_accuracy(chosen), number, f"During training: {what}, {title}", note))
+    rates = {tuple(h.training.get("lr", ())): name for name, h in histories.items()}
+    schedules, note = choose_curves([make_curve(labels[name], points) for points, name in rates.items() if points])
+    if schedules:
+        chart = draw_learning_rate(schedules)
+        equal = "Equal schedules are drawn once." if len(rates) < len(runs) else ""
+        yield chart_figure(name_chart(chart, number, f"Learning rate: {title}", " ".join(filter(None, (equal, note)))))
+
+
+def make_curve(label: str, points: Sequence[tuple[float, float]], scale: float = 1) -> Curve:
+    """Return points as a curve."""
+    return Curve(label, [x for x, _ in points], [scale * y for _, y in points])
+
+
+def is_accuracy(name: str) -> bool:
+    """Return whether a value that was measured during training is an accuracy."""
+    return bool(re.fullmatch(r"fewshot_.*_\d+|(.*_)?top\d(_.*)?|.*accuracy.*", name))
+
+
+def name_measure(name: str) -> str:
+    """Return ``digits, 5 shots`` for ``fewshot_digits_5``; another name as it is."""
+    match = re.fullmatch(r"fewshot_(.*)_(\d+)", name)
+    return f"{match[1]}, {match[2]} shot{'s' * (match[2] != '1')}" if match else format_metric(name)
+
+
+def choose_curves(curves: Sequence[Curve], highest: bool = True) -> tuple[list[Curve], str]:
+    """Return at most ``MAX_CURVES`` curves of few points, and a note if there are more."""
+
+    def badness(curve: Curve) -> float:
+        return (-curve.y[-1] if highest else curve.y[-1]) if curve.y and math.isfinite(curve.y[-1]) else math.inf
+
+    shown, note = [*curves], ""
+    if len(curves) > MAX_CURVES:
+        ranked = sorted(curves, key=badness)
+        others = ranked[MAX_BEST:]
+        step = len(others) / (MAX_CURVES - MAX_BEST)
+        shown = ranked[:MAX_BEST] + [others[int(number * step)] for number in range(MAX_CURVES - MAX_BEST)]
+        note = (
+            f"Of {len(curves)} curves the {MAX_BEST} that end best and {MAX_CURVES - MAX_BEST} others, evenly by rank."
+        )
+    points = MAX_VALUES // max(1, len(shown))
+    return [curve if curve.ci95 else thin_curve(curve, points) for curve in shown], note
+
+
+def thin_curve(curve: Curve, points: int) -> Curve:
+    """Return a curve with at most so many points."""
+    return make_curve(curve.label, history.thin_out(zip(curve.x, curve.y), points))
+
+
+def list_few_shot(material: Material) -> Section:
+    """Return the section with accuracy against shots, for each data set."""
+    section = Section("Few-shot accuracy")
+    number = 0
+    for table in material.comparison.tables:
+        shots = [int(name[4:]) for name in table.metrics if re.fullmatch(r"shot\d+", name)]
+        if not shots:
+            continue
+        number += 1
+        labelled = [(table, row) for row in table.rows]
+        curves = [make_shot_curve(material, row, label_row(table, row, labelled), shots) for row in table.rows]
+        chosen, note = choose_curves(curves)
+        section.add(chart_figure(name_chart(draw_few_shot(chosen), number, f"Few-shot accuracy: {table.data}", note)))
+    return section
+
+
+def make_shot_curve(material: Material, row: Row, label: str, shots: Sequence[int]) -> Curve:
+    """Return the accuracies of a row in percent by shots, with the intervals of its first run if it is alone."""
+    shown = [shot for shot in shots if f"shot{shot}" in row.metrics]
+    values = [100 * row.metrics[f"shot{shot}"].mean for shot in shown]
+    own = from_plain(material.by_name[row.runs[0]].result) if len(row.runs) == 1 else {}
+    halves = [getattr(own.get(f"shot{shot}"), "ci95", None) for shot in shown]
+    ci95 = [100 * half for half in halves if half is not None]
+    return Curve(label, shown, values, ci95 if len(ci95) == len(shown) else None)
+
+
+def list_learning_rates(material: Material) -> Section:
+    """Return the section with accuracies against learning rates: of searches, and of runs that differ in it alone."""
+    section = Section("Learning rates")
+    number = 0
+    for run in material.runs:
+        trials = run.result.get("trials")
+        if run.state in ("search", "finished") and isinstance(trials, list) and trials:
+            number += 1
+            best = run.result.get("lr")
+            chart = draw_lr_grid(*read_trials(trials, best))
+            section.add(chart_figure(name_chart(chart, number, f"Search of {run.name}: {run.facts['data']}")))
+    for title, curves in list_sweeps(material):
+        number += 1
+        chart = draw_lr_grid(curves)
+        chart.figure.axes[0].set_ylabel("test accuracy (%)")
+        note = "Test accuracy of finished runs that differ in the learning rate and the seed alone; means over seeds."
+        section.add(chart_figure(replace(name_chart(chart, number, f"Learning rates: {title}"), note=note)))
+    if len(section.blocks) > MAX_CHARTS:
+        left = len(section.blocks) - MAX_CHARTS
+        section.blocks[MAX_CHARTS:] = [Note(f"{left} more are left out; only=PART shows fewer runs.")]
+    return section
+
+
+def read_trials(trials: Sequence[object], best: object) -> tuple[list[Curve], list[tuple[float, float]]]:
+    """Return the held-out accuracy of trials in percent by learning rate, a curve a weight decay; and the best one."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for trial in trials:
+        if isinstance(trial, dict) and isinstance(lr := trial.get("lr"), int | float):
+            top1 = trial.get("top1")
+            value = 100 * top1 if isinstance(top1, int | float) else math.nan  # its training broke down
+            decay = trial.get("weight_decay")
+            points.setdefault("" if decay is None else f"weight decay {decay:g}", []).append((lr, value))
+    curves = [make_curve(label or "held-out accuracy", sorted(some)) for label, some in points.items()]
+    finite = [(x, y) for curve in curves for x, y in zip(curve.x, curve.y) if x == best and math.isfinite(y)]
+    return curves, sorted(finite, key=lambda point: -point[1])[:1]
+
+
+def list_sweeps(material: Material) -> Iterator[tuple[str, list[Curve]]]:
+    """Yield the data set, and the accuracy in percent by learning rate of runs that differ in it alone."""
+    for table in material.comparison.tables:
+        if "top1" not in table.metrics or "optim.lr" not in table.options:
+            continue
+        groups: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
+        for row in table.rows:
+            if "top1" in row.metrics and (lr := row.options.get("optim.lr")):
+                key = (*row.labels.items(), *((k, v) for k, v in row.options.items() if k != "optim.lr"))
+                groups.setdefault(key, []).append((float(lr), 100 * row.metrics["top1"].mean))
+        curves = [
+            make_curve(
+                ", ".join(text for name, value in key if (text := describe_label(name, value))), average_equal(points)
+            )
+            for key, points in groups.items()
+            if len({lr for lr, _ in points}) >= MIN_RATES
+        ]
+        if curves:
+            yield table.data, choose_curves(curves)[0]
+
+
+def average_equal(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points in order, those of the same x averaged."""
+    return [(x, fmean(y for other, y in points if other == x)) for x in sorted({x for x, _ in points})]
