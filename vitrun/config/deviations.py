@@ -66,7 +66,9 @@ def find_deviations(options: Mapping[str, Any], weights: str | None) -> Deviatio
         baseline = find_baseline(command, tuple(naming.items()), weights)
     except UserError:  # a protocol, model or data set of one's own that is no more
         return None
-    return baseline and Deviations(baseline.title, tuple(list_deviations(command, dict(options), baseline)))
+    if baseline is None:
+        return None
+    return Deviations(baseline.title, tuple(list_deviations(command, dict(options), baseline)))
 
 
 @cache

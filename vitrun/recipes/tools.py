@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from vitrun.recipes.base import Classes, Pixels, frozen_dataclass
 from vitrun.recipes.data import Data

@@ -24,7 +24,7 @@ from vitrun.runs.results import (
     load_or_explain,
     serialize_part,
 )
-from vitrun.runs.run_files import finish_time, load_about, load_recipe, load_result
+from vitrun.runs.run_files import finish_order, load_about, load_recipe, load_result
 
 SHOWN_REASONS = (Reason.UNFINISHED, Reason.FAILED, Reason.TRIAL, Reason.COMPOUND, Reason.REPEATED, Reason.METRIC)
 MAX_RECIPES = 30  # runs whose whole recipes are on the page
@@ -43,7 +43,7 @@ class ReportedRun:
     result: dict[str, Any]  # plain; empty if it is not finished
     state: str  # finished, not finished, failed, trial or search
     detail: str  # the error of a failed run
-    finished: float  # seconds since 1970; 0 if it is not
+    finished: tuple[int, float]  # its number in the folder, and seconds since 1970; zeros if it is not
     counted: FinishedRun | None  # the run as it is compared; None if it is not
 
     @property
@@ -145,25 +145,19 @@ def load_reported_runs(place: Path, found: Sequence[FinishedRun | LeftOut]) -> t
                 runs.append(load_reported_run(place / run.name, run))
             except (UserError, KeyError, TypeError, AttributeError, ValueError, RecursionError, OSError) as error:
                 damaged.append(LeftOut(run.name, Reason.DAMAGED, str(error)))
-    return sorted(runs, key=lambda run: (-run.finished, run.name)), damaged
+    return sorted(runs, key=lambda run: (run.finished, run.name), reverse=True), damaged
 
 
 def load_reported_run(folder: Path, run: FinishedRun | LeftOut) -> ReportedRun:
     """Return what the folder of a run says; raise UserError if it is damaged."""
-    options, about = load_recipe(folder), load_about(folder)
-    is_counted = isinstance(run, FinishedRun)
-    facts = run.facts if isinstance(run, FinishedRun) else describe_run(options["command"], options, folder.parent)
-    return ReportedRun(
-        folder,
-        options,
-        facts,
-        about,
-        load_result(folder) or {},
-        "finished" if isinstance(run, FinishedRun) else STATES.get(run.reason, "finished"),
-        "" if isinstance(run, FinishedRun) or run.reason is not Reason.FAILED else run.detail,
-        finish_time(folder),
-        run if is_counted else None,
-    )
+    options = load_recipe(folder)
+    shared = {"folder": folder, "options": options, "about": load_about(folder), "finished": finish_order(folder)}
+    shared["result"] = load_result(folder) or {}
+    if isinstance(run, FinishedRun):
+        return ReportedRun(**shared, facts=run.facts, state="finished", detail="", counted=run)
+    facts = describe_run(options["command"], options, folder.parent)
+    detail = run.detail if run.reason is Reason.FAILED else ""
+    return ReportedRun(**shared, facts=facts, state=STATES.get(run.reason, "finished"), detail=detail, counted=None)
 
 
 def select_runs(runs: Sequence[ReportedRun], where: Sequence[str]) -> list[ReportedRun]:

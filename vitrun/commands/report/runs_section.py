@@ -64,7 +64,7 @@ def list_run_cells(run: ReportedRun, material: Material) -> Iterator[Cell | floa
     yield None if cost.seconds is None else Cell(format_duration(cost.seconds), cost.seconds)
     speed = run.result.get("images_per_second")
     yield Cell(f"{speed:,.0f}", speed) if isinstance(speed, int | float) else None
-    yield Cell(format_time(run.finished), run.finished) if run.finished else None
+    yield Cell(format_time(run.finished[1]), run.finished[1]) if run.result else None
 
 
 def list_result_cells(run: ReportedRun) -> Iterator[Cell | str | None]:
