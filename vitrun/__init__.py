@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         load,
         pretrain,
         quickstart,
+        report,
         visualize,
     )
     from vitrun.api import eval as eval
@@ -41,6 +42,7 @@ __all__ = [  # without eval, so that `from vitrun import *` leaves Python's own
     "load",
     "pretrain",
     "quickstart",
+    "report",
     "visualize",
 ]
 

@@ -134,6 +134,11 @@ def export(overrides: Overrides = (), *, quiet: bool = True, **options: Any) -> 
     return Path(execute("export", overrides, options, quiet)[1]["path"])
 
 
+def report(overrides: Overrides = (), *, quiet: bool = True, **options: Any) -> Path:
+    """Write a page about runs, as ``vitrun report`` does; return the file."""
+    return Path(execute("report", overrides, options, quiet)[1]["path"])
+
+
 def list_models(overrides: Overrides = (), *, quiet: bool = True, **options: Any) -> list[dict[str, Any]]:
     """Return the rows of ``vitrun models``: name, kind, parameters, macs, tokens and published weights."""
     rows: list[dict[str, Any]] = execute("models", overrides, options, quiet)[1]["models"]

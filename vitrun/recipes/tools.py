@@ -46,7 +46,9 @@ class Report:
     where: tuple[
         str, ...
     ]  # what runs must have, as in data=cifar10 or optim.lr=0.1; values may be patterns; [] for any
-    detailed: Annotated[int, Field(ge=0, le=50)]  # evaluations shown with confusion matrix, calibration and mistakes
+    detailed: Annotated[
+        int, Field(ge=0, le=50)
+    ]  # data sets of which the best run is shown with confusion matrix, calibration and mistakes
     save: Path  # the file to write
     force: bool  # replace the file that vitrun saved there; nothing else is ever replaced
 

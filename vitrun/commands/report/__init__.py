@@ -24,7 +24,7 @@ def execute(recipe: recipes.Report, screen: Screen) -> dict[str, Any]:
     """Write the page about the runs that are selected; return its path, and how many runs it shows."""
     check_replaceable(recipe.save, "save", recipe.force)
     material = gather_runs(recipe)
-    page = make_page(material)
+    page = make_page(material, recipe.detailed)
     text = page.to_html()
     try:
         write_output(recipe.save, partial(Path.write_text, data=text, encoding="utf-8"))
@@ -42,7 +42,7 @@ def write_run_report(folder: Path, screen: Screen) -> None:
     The run is finished: its page must not make it fail.
     """
     try:
-        text = make_page(gather_run(folder)).to_html()
+        text = make_page(gather_run(folder), detailed=1).to_html()
         write_text_atomic(folder / REPORT_FILE, text)
     except (UserError, OSError) as error:
         screen.warn(f"No report was written: {error}")
@@ -50,7 +50,7 @@ def write_run_report(folder: Path, screen: Screen) -> None:
         screen.log(f"report: {folder / REPORT_FILE}")
 
 
-def make_page(material: Material) -> Page:
+def make_page(material: Material, detailed: int) -> Page:
     """Return the page of runs."""
     one = material.runs[0].name if len(material.runs) == 1 else ""
     page = Page(

@@ -13,6 +13,7 @@ from vitrun.plots.page.blocks import Block, Figure
 from vitrun.plots.page.text import escape, unique_slugs
 
 FOLDER = Path(__file__).parent
+MAX_CSV = 400_000  # characters of the data of a chart that the page has room for
 
 
 @dataclass
@@ -88,9 +89,11 @@ class Page:
 
 def chart_figure(chart: Chart) -> Figure:
     """Return a chart as a block. The names of the charts of one page must differ."""
-    label = f"{chart.title}. {chart.note}".rstrip(". ")
-    svg = to_svg(chart.figure, chart.name, label)
-    return Figure(chart.title, svg, chart.note, format_csv(chart), chart.name)
+    label, note, data = f"{chart.title}. {chart.note}".rstrip(". "), chart.note, format_csv(chart)
+    if len(data) > MAX_CSV:
+        note = f"{note} Its data have {len(chart.rows):,} rows, too many for this page.".lstrip()
+        data = ""
+    return Figure(chart.title, to_svg(chart.figure, chart.name, label), note, data, chart.name)
 
 
 def format_contents(sections: Sequence[Section], slugs: Sequence[str]) -> str:
