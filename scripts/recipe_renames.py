@@ -53,7 +53,7 @@ ADDED: dict[str, Any] = {
     "compare top": 20,
     "export force": False,
     "rank_timeout": 600,
-    **{f"{command} report": False for command in ("pretrain", "finetune", "fewshot", "eval", "dedup")},
+    **{f"{command} report": False for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 NEW: dict[str, list[str]] = {

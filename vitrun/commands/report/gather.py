@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun import recipes
+from vitrun.commands import RUN_COMMANDS
 from vitrun.config.deviations import Deviations, find_deviations
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.recipes import trees
@@ -26,10 +27,16 @@ from vitrun.runs.results import (
 )
 from vitrun.runs.run_files import finish_order, load_about, load_recipe, load_result
 
-SHOWN_REASONS = (Reason.UNFINISHED, Reason.FAILED, Reason.TRIAL, Reason.COMPOUND, Reason.REPEATED, Reason.METRIC)
 MAX_RECIPES = 30  # runs whose whole recipes are on the page
 ALL_LINES = 1_000_000  # of the metrics of all runs that are parsed: of more runs fewer each
-STATES = {Reason.UNFINISHED: "not finished", Reason.FAILED: "failed", Reason.TRIAL: "trial", Reason.COMPOUND: "search"}
+STATES = {  # of runs that are shown, but in no table of results
+    Reason.UNFINISHED: "not finished",
+    Reason.FAILED: "failed",
+    Reason.TRIAL: "trial",
+    Reason.COMPOUND: "search",
+    Reason.REPEATED: "finished",
+    Reason.METRIC: "finished",
+}
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ def gather_runs(recipe: recipes.Report) -> Material:
 
 def gather_run(folder: Path) -> Material:
     """Return a finished run, with those that a search or suite is made of; raise UserError if it is damaged."""
-    place, own = folder.parent, load_or_explain(folder, (*COMMANDS, "dedup"), (), repeats=True)
+    place, own = folder.parent, load_or_explain(folder, RUN_COMMANDS, (), repeats=True)
     parts: list[FinishedRun] = []
     if isinstance(own, FinishedRun) and own.is_compound:
         is_suite = own.options["data"]["source"] == "suite"
@@ -140,7 +147,7 @@ def load_reported_runs(place: Path, found: Sequence[FinishedRun | LeftOut]) -> t
     for run in found:
         if isinstance(run, LeftOut) and run.reason is Reason.DAMAGED:
             damaged.append(run)
-        elif isinstance(run, FinishedRun) or run.reason in SHOWN_REASONS:
+        elif isinstance(run, FinishedRun) or run.reason in STATES:
             try:
                 runs.append(load_reported_run(place / run.name, run))
             except (UserError, KeyError, TypeError, AttributeError, ValueError, RecursionError, OSError) as error:
@@ -150,14 +157,13 @@ def load_reported_runs(place: Path, found: Sequence[FinishedRun | LeftOut]) -> t
 
 def load_reported_run(folder: Path, run: FinishedRun | LeftOut) -> ReportedRun:
     """Return what the folder of a run says; raise UserError if it is damaged."""
-    options = load_recipe(folder)
-    shared = {"folder": folder, "options": options, "about": load_about(folder), "finished": finish_order(folder)}
-    shared["result"] = load_result(folder) or {}
+    options, about, result = load_recipe(folder), load_about(folder), load_result(folder) or {}
     if isinstance(run, FinishedRun):
-        return ReportedRun(**shared, facts=run.facts, state="finished", detail="", counted=run)
-    facts = describe_run(options["command"], options, folder.parent)
-    detail = run.detail if run.reason is Reason.FAILED else ""
-    return ReportedRun(**shared, facts=facts, state=STATES.get(run.reason, "finished"), detail=detail, counted=None)
+        facts, state, detail, counted = run.facts, "finished", "", run
+    else:
+        facts, state, counted = describe_run(options["command"], options, folder.parent), STATES[run.reason], None
+        detail = run.detail if run.reason is Reason.FAILED else ""
+    return ReportedRun(folder, options, facts, about, result, state, detail, finish_order(folder), counted)
 
 
 def select_runs(runs: Sequence[ReportedRun], where: Sequence[str]) -> list[ReportedRun]:
