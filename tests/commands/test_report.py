@@ -31,9 +31,9 @@ def runs(tmp_path_factory):
 def write_report(tmp_path, runs):
     """Return a function that writes a report; it returns the result and the page."""
 
-    def write_report(*overrides: str) -> tuple[dict, str]:
+    def write_report(*overrides: str, force: str = "true") -> tuple[dict, str]:
         file = tmp_path / "page.html"
-        recipe = resolve.resolve_recipe("report", [f"runs={runs}", f"save={file}", "force=true", *overrides])
+        recipe = resolve.resolve_recipe("report", [f"runs={runs}", f"save={file}", f"force={force}", *overrides])
         return report.execute(recipe, Screen(quiet=True)), file.read_text(encoding="utf-8")
 
     return write_report
@@ -96,7 +96,7 @@ def test_what_no_run_has_is_answered_with_what_there_is(write_report, override, 
 def test_a_file_that_is_there_is_replaced_only_with_force(write_report, tmp_path):
     write_report()
     with pytest.raises(UserError, match="force=true") as error:
-        write_report("force=false")
+        write_report(force="false")
     assert (error.value.status, error.value.option) == (ExitCode.COMMAND, "save")
     (tmp_path / "page.html").write_text("mine")
     with pytest.raises(UserError, match="not what vitrun wrote"):

@@ -54,12 +54,11 @@ def write_run(runs: Path, command: str, overrides: list[str], number: int, steps
     """Write a finished run with the class that writes real ones; return its name."""
     recipe = resolve.resolve_recipe(command, [*overrides, f"runs={runs}"])
     run = Run(command, recipe, Screen(quiet=True))
-    run.prepare_folder()
-    run.screen.listeners.clear()
-    run.update_about(train_data="0" * 16, test_data="1" * 16, computing={"device": "cpu", "precision": "bf16"})
-    for values in list_steps(command, 0.01, steps, random.Random(number)):
-        run.log_metrics(values)
-    run.finish(to_plain(make_result(command, random.Random(number), steps)))
+    with run.locked():
+        run.update_about(train_data="0" * 16, test_data="1" * 16, computing={"device": "cpu", "precision": "bf16"})
+        for values in list_steps(command, 0.01, steps, random.Random(number)):
+            run.log_metrics(values)
+        run.finish(to_plain(make_result(command, random.Random(number), steps)))
     return run.name
 
 
