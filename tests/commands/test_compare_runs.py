@@ -123,3 +123,43 @@ def test_our_own_runs_alone_include_evaluations(make_finished_run, run_compare):
     make_finished_run(("eval", f"init={tag}", "data=imagenet"), {"top1": Metric(0.8, "share")}, {})
     cells, text = run_compare("paper=none")
     assert "0.8" in cells.values() and "80.00" in text
+
+
+@pytest.mark.parametrize("name", ["figure3", "figure4", "figure5"])
+def test_each_figure_is_written_in_every_format_without_a_run(run_compare, tmp_path, name):
+    overrides = [f"runs={tmp_path / 'runs'}", f"paper={name}", f"save={tmp_path / name}"]
+    content = compare.execute(resolve.resolve_recipe("compare", overrides), Screen(quiet=True))
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / f"{name}.svg").read_text().startswith("<svg")
+    rows = (tmp_path / f"{name}.csv").read_text().splitlines()
+    assert len(rows) == 1 + len(content["published"]) and not content["ours"]
+    assert json.loads((tmp_path / f"{name}.json").read_text()) == content
+    with pytest.raises(UserError, match="is not written as .pdf") as caught:
+        compare.execute(resolve.resolve_recipe("compare", [*overrides[:2], "save=mine.pdf"]), Screen(quiet=True))
+    assert caught.value.option == "save"
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_tables_fit_the_width_and_what_has_no_room_is_named(make_finished_run, tmp_path, monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    changes = ("optim.lr=0.07", "batch=7", "warmup=3", "augment.mixup=0.3", "clip=9.5", "smoothing=0.1", "ema=0.9")
+    for number in range(len(changes)):
+        overrides = ("finetune", "init=random:vit_nano8", "res=32", *changes[:number])
+        make_finished_run(overrides, {"top1": Metric(0.5 + number / 10, "share"), "steps": 100}, {})
+    compare.execute(resolve.resolve_recipe("compare", [f"runs={tmp_path / 'runs'}"]), Screen())
+    lines = capsys.readouterr().out.splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert max(map(len, table)) <= width and len(table) == 2 + len(changes)
+    assert ("No room for" in "\n".join(lines)) == (width == 80)
+
+
+def test_names_with_odd_characters_and_top_are_shown_in_one_line_each(make_finished_run, tmp_path, capsys):
+    for number, name in enumerate(("a|b", "two\nlines", "\x1b[2J", "x" * 200, "pretrain-ok-0123abcd")):
+        made = make_finished_run(("pretrain", f"optim.lr=0.{number + 1}"), {"top1": Metric(0.5, "share")}, {})
+        (tmp_path / "runs" / made).rename(tmp_path / "runs" / name)
+    overrides = [f"runs={tmp_path / 'runs'}", "top=4"]
+    compare.execute(resolve.resolve_recipe("compare", overrides), Screen())
+    out = capsys.readouterr().out
+    rows = [line for line in out.splitlines() if line.startswith("|")]
+    assert "best 4 of 5" in out and len(rows) == 2 + 4 and len({line.count(" | ") for line in rows[:1] + rows[2:]}) == 1
+    assert "\x1b" not in out

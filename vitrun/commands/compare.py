@@ -1,21 +1,15 @@
 """``vitrun compare``: finished runs side by side, and beside published numbers."""
 
-import csv
-import json
-from collections.abc import Callable
-from functools import partial
-from io import StringIO
-from pathlib import Path
 from typing import Any, get_args
 
 from vitrun import recipes
-from vitrun.commands import comparison_tables, published_table
+from vitrun.commands import comparison_tables, paper_figure, published_table
+from vitrun.commands.comparison_output import TABLE_SUFFIXES, Output, check_format, save_output, table_writers
 from vitrun.errors import ExitCode, UserError, shorten, suggest
-from vitrun.recipes.tools import PublishedTable
+from vitrun.recipes.tools import PublishedFigure, PublishedTable
 from vitrun.runs.comparison import Comparison, compare_runs
 from vitrun.runs.results import LeftOut, Reason
 from vitrun.runtime.console import Screen, find_width
-from vitrun.runtime.outputs import check_replaceable, write_output
 
 MAX_NAMES = 3  # of the runs that a line names
 MAX_DAMAGED = 5  # lines about damaged runs
@@ -23,20 +17,26 @@ MAX_DAMAGED = 5  # lines about damaged runs
 
 def execute(recipe: recipes.Compare, screen: Screen) -> dict[str, Any]:
     """Print the tables, and write them to ``save`` if that is given; return what their JSON has."""
-    if recipe.paper in get_args(PublishedTable) or recipe.rows or recipe.columns:
-        rows, content, left_out = published_table.print_table(recipe, screen)
+    is_figure = recipe.paper in get_args(PublishedFigure)
+    check_format(recipe.save, paper_figure.SUFFIXES if is_figure else TABLE_SUFFIXES)
+    if is_figure:
+        output = paper_figure.print_figure(recipe, screen)
+    elif recipe.paper in get_args(PublishedTable) or recipe.rows or recipe.columns:
+        output = published_table.print_table(recipe, screen)
     else:
-        rows, content, left_out = print_runs(recipe, screen)
-    report_left_out(left_out, screen)
-    content["left_out"] = [{"run": run.name, "reason": run.reason.value, "detail": run.detail} for run in left_out]
+        output = print_runs(recipe, screen)
+    report_left_out(output.left_out, screen)
+    output.content["left_out"] = [
+        {"run": run.name, "reason": run.reason.value, "detail": run.detail} for run in output.left_out
+    ]
     if recipe.save is not None:
-        written = write_tables(recipe.save, rows, content, recipe.force)
+        written = save_output(recipe.save, output.writers, recipe.force)
         screen.log(f"Written to {' and '.join(map(str, written))}")
-    return content
+    return output.content
 
 
-def print_runs(recipe: recipes.Compare, screen: Screen) -> tuple[list[list[Any]], dict[str, Any], tuple[LeftOut, ...]]:
-    """Print a table for each data set; return the rows of its CSV, its JSON, and the runs that are left out."""
+def print_runs(recipe: recipes.Compare, screen: Screen) -> Output:
+    """Print a table for each data set."""
     comparison = compare_runs(recipe.runs, recipe.commands, recipe.only, recipe.values)
     if not comparison.tables:
         raise UserError(explain_emptiness(recipe, comparison), ExitCode.DATA)
@@ -45,8 +45,9 @@ def print_runs(recipe: recipes.Compare, screen: Screen) -> tuple[list[list[Any]]
         screen.print(comparison_tables.format_table(table, recipe.top, with_published, find_width()) + "\n")
     for note in comparison_tables.list_notes(comparison.tables, with_published):
         screen.log(note)
-    content = comparison_tables.describe_comparison(comparison, with_published)
-    return comparison_tables.list_csv_rows(comparison.tables), {"paper": recipe.paper, **content}, comparison.left_out
+    content = {"paper": recipe.paper, **comparison_tables.describe_comparison(comparison, with_published)}
+    rows = comparison_tables.list_csv_rows(comparison.tables)
+    return Output(content, comparison.left_out, table_writers(rows, content))
 
 
 def explain_emptiness(recipe: recipes.Compare, comparison: Comparison) -> str:
@@ -88,29 +89,3 @@ def abbreviate(names: list[str]) -> str:
     """Return names joined, of many the first ones and the number of the rest."""
     more = len(names) - MAX_NAMES
     return ", ".join(names) if more <= 1 else f"{', '.join(names[:MAX_NAMES])} and {more} more"
-
-
-def write_tables(save: Path, rows: list[list[Any]], content: dict[str, Any], force: bool = False) -> list[Path]:
-    """Write the table as CSV, and its ``content`` as JSON; if ``save`` ends in one of them, that alone.
-
-    Return the files. Raise UserError if one exists, unless it is of an earlier table and ``force`` is set.
-    """
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    texts = {".csv": text.getvalue(), ".json": json.dumps(content, indent=2, allow_nan=False)}
-    own = {save: texts[save.suffix]} if save.suffix in texts else {}
-    files = own or {save.with_name(f"{save.name}{suffix}"): one for suffix, one in texts.items()}
-    write_files({file: partial(Path.write_text, data=one, encoding="utf-8") for file, one in files.items()}, force)
-    return list(files)
-
-
-def write_files(files: dict[Path, Callable[[Path], object]], force: bool) -> None:
-    """Write files that the user has named; raise UserError if one exists and may not be replaced."""
-    for file in files:
-        check_replaceable(file, "save", force)
-    try:
-        for file, write in files.items():
-            write_output(file, write)
-    except OSError as error:
-        path = next(iter(files))
-        raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(path)) from None

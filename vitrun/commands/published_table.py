@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from vitrun import papers, recipes
+from vitrun.commands.comparison_output import Output, table_writers
 from vitrun.commands.comparison_tables import format_average
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.papers import PaperNumber, PaperTable
@@ -27,8 +28,8 @@ class Pair(NamedTuple):
     matches: list[PublishedMatch]
 
 
-def print_table(recipe: recipes.Compare, screen: Screen) -> tuple[list[list[Any]], dict[str, Any], tuple[LeftOut, ...]]:
-    """Print one table; return the rows of its CSV, its JSON, and the runs that are left out."""
+def print_table(recipe: recipes.Compare, screen: Screen) -> Output:
+    """Print one table of all runs, beside the published numbers of ``paper`` if that is a table."""
     paper = OUR_RUNS if recipe.paper in ("auto", "none") else papers.load_table(recipe.paper)
     rows, columns = recipe.rows or paper.rows, recipe.columns or paper.columns
     for name in (*rows, *columns):
@@ -50,7 +51,8 @@ def print_table(recipe: recipes.Compare, screen: Screen) -> tuple[list[list[Any]
         screen.log(note)
     if not runs:
         screen.log(f"There is no finished {' or '.join(commands)} run in {recipe.runs} yet.")
-    return [header, *body], describe_table(pairs, paper), tuple(left_out)
+    content = describe_table(pairs, paper)
+    return Output(content, tuple(left_out), table_writers([header, *body], content))
 
 
 def check_field_name(name: str, paper: PaperTable) -> None:

@@ -33,3 +33,12 @@ class Scores:
     label: str
     values: Mapping[str, float]
     source: str = ""  # where published numbers are printed; empty for a run
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Part of a figure that has axes of its own."""
+
+    quantity: str  # of y, with its unit
+    items: Sequence[Curve | Point]
+    ticks: Sequence[float] = ()  # of x; empty for those of the curves

@@ -142,7 +142,7 @@ def is_mean(task: str) -> bool:
     return task.startswith("mean of ")
 
 
-def cite(items: Sequence[Curve] | Sequence[Point] | Sequence[Scores]) -> str:
+def cite(items: Sequence[Curve | Point | Scores]) -> str:
     """Return a sentence with the sources of published numbers among the items; empty if there are none."""
     sources = [*dict.fromkeys(item.source for item in items if item.source)]
     return f"Hollow markers are published numbers: {'; '.join(sources)}." if sources else ""
