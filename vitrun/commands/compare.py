@@ -42,7 +42,7 @@ def print_runs(recipe: recipes.Compare, screen: Screen) -> Output:
         raise UserError(explain_emptiness(recipe, comparison), ExitCode.DATA)
     with_published = recipe.paper != "none"
     for table in comparison.tables:
-        screen.print(comparison_tables.format_table(table, recipe.top, with_published, find_width()) + "\n")
+        comparison_tables.print_table(screen, table, recipe.top, with_published, find_width())
     for note in comparison_tables.list_notes(comparison.tables, with_published):
         screen.log(note)
     content = {"paper": recipe.paper, **comparison_tables.describe_comparison(comparison, with_published)}

@@ -9,7 +9,7 @@ from vitrun.runs.comparison import Comparison
 from vitrun.runs.comparison_rows import Row, Table
 from vitrun.runs.groups import Average
 from vitrun.runs.published import compute_gap
-from vitrun.runtime.console import draw_table, format_duration, split_table
+from vitrun.runtime.console import Screen, format_duration
 
 HEADINGS = {"upstream": "weights", "top1": "top-1", "top1_dedup": "top-1 dedup", "VTAB (19)": "all 19"}
 RUN_ID = re.compile(r".*-([0-9a-f]{8})")  # the name of a run: command, model, data and hash
@@ -33,29 +33,26 @@ class Column:
         return max(map(len, [self.heading, *self.cells])) + 3
 
 
-def format_table(table: Table, top: int | None, with_published: bool, width: int) -> str:
-    """Return a table of the ``top`` rows as text, with a heading, and below it the options that found no room."""
+def print_table(screen: Screen, table: Table, top: int | None, with_published: bool, width: int) -> None:
+    """Print the ``top`` rows of a table in columns that fit a width, and below it which found no room."""
     rows = table.rows[:top]
     constant = {name: value for name, value in rows[0].labels.items() if all(r.labels[name] == value for r in rows)}
     columns = list_columns(table, rows, constant, with_published)
     shown = fit_columns(columns, width)
-    lines = [format_heading(table, rows, constant), ""]
     names = sum(column.is_text for column in shown)
     cells = [list(row) for row in zip(*(column.cells for column in shown))]
-    header = [column.heading for column in shown]
-    is_wide = 1 + sum(column.width for column in shown) > width
-    lines.append(split_table(header, cells, width) if is_wide else draw_table(header, cells, names))
+    header, title = [column.heading for column in shown], format_title(table, rows, constant)
+    screen.print_table(header, cells, names, title)
     hidden = [column.heading for column in columns if column not in shown]
     if hidden:
         some = ", ".join(hidden[:MAX_HIDDEN])
         more = f" and {len(hidden) - MAX_HIDDEN} more" if len(hidden) > MAX_HIDDEN else ""
         needed = 1 + sum(column.width for column in columns)
-        lines += ["", f"No room for {some}{more}: COLUMNS={needed} shows all, as save=NAME.csv and --json do."]
-    return "\n".join(lines)
+        screen.print(f"No room for {some}{more}: COLUMNS={needed} shows all, as save=NAME.csv and --json do.\n")
 
 
-def format_heading(table: Table, rows: Sequence[Row], constant: dict[str, str]) -> str:
-    """Return ``### CIFAR-10: finetune, L/16, from ImageNet-21k``: the data set, and what all rows share."""
+def format_title(table: Table, rows: Sequence[Row], constant: dict[str, str]) -> str:
+    """Return ``CIFAR-10: finetune, L/16, from ImageNet-21k``: the data set, and what all rows share."""
     shared = [constant.get("command", ""), constant.get("model", "")]
     if upstream := constant.get("upstream"):
         shared.append("from scratch" if upstream == "scratch" else f"from {upstream}")
@@ -63,7 +60,7 @@ def format_heading(table: Table, rows: Sequence[Row], constant: dict[str, str]) 
         shared.append(f"{tasks} tasks")
     more = len(table.rows) - len(rows)
     best = f" (the best {len(rows)} of {len(table.rows)}: top=null shows all)" if more else ""
-    return f"### {table.data}: {', '.join(text for text in shared if text)}".removesuffix(": ") + best
+    return f"{table.data}: {', '.join(text for text in shared if text)}".removesuffix(": ") + best
 
 
 def list_columns(table: Table, rows: Sequence[Row], constant: dict[str, str], with_published: bool) -> list[Column]:
@@ -72,7 +69,7 @@ def list_columns(table: Table, rows: Sequence[Row], constant: dict[str, str], wi
     columns = [Column("run", ids, 0, is_text=True)]
     for name in ("command", "model", "upstream", "res", "tasks"):
         if name in rows[0].labels and name not in constant:
-            columns.append(Column(HEADINGS.get(name, name), [row.labels[name] for row in rows], 1, is_text=True))
+            columns.append(Column(HEADINGS.get(name, name), [row.labels[name] for row in rows], 0, is_text=True))
     for number, name in enumerate(table.options):
         values = [shorten(row.options.get(name, "")) for row in rows]
         if len(set(values)) > 1 or len(rows) == len(table.rows):

@@ -10,7 +10,7 @@ from vitrun.plots.points import Curve, Panel
 from vitrun.runs import results
 from vitrun.runs.paper_figures import PaperFigure, collect_figure
 from vitrun.runs.results import Reason
-from vitrun.runtime.console import Screen, draw_table
+from vitrun.runtime.console import Screen
 
 SUFFIXES = (".png", ".svg", ".csv", ".json")
 
@@ -22,8 +22,7 @@ def print_figure(recipe: recipes.Compare, screen: Screen) -> Output:
     for panel in figure.panels:
         rows = list_rows(panel)
         if rows:
-            screen.print(f"### {panel.quantity}\n")
-            screen.print(draw_table(["model", figure.xlabel, panel.quantity, "source"], rows, 1) + "\n")
+            screen.print_table(["model", figure.xlabel, panel.quantity, "source"], rows, 1, panel.quantity)
     screen.log(f"Figure {figure.name[-1]} of arXiv 2010.11929v2: {figure.title}. {figure.missing}")
     if all(source for panel in figure.panels for *_, source in list_numbers(panel)):
         screen.log(explain_absence(recipe))

@@ -14,7 +14,7 @@ from vitrun.runs import describe, pivot, results
 from vitrun.runs.pivot import Cell
 from vitrun.runs.published import PublishedMatch, compute_gap, match_published
 from vitrun.runs.results import FinishedRun, LeftOut, Reason
-from vitrun.runtime.console import Screen, find_width, split_table
+from vitrun.runtime.console import Screen
 
 DEFAULT_VALUES = ("top1", "shot1", "shot5", "shot10", "shot25", "last")
 OUR_RUNS = PaperTable("none", "our own runs", results.COMMANDS, ("data",), ("model", "upstream"), (), ())
@@ -46,7 +46,7 @@ def print_table(recipe: recipes.Compare, screen: Screen) -> Output:
     cells += pivot.average_suites(cells, (*rows, *columns))
     pairs = [Pair(cell, match_published(cell.facts, cell.metric, paper)) for cell in cells]
     header, body = arrange_table(pairs, paper, rows, columns)
-    screen.print(split_table(header, body, find_width()))
+    screen.print_table(header, body, 1)
     for note in list_notes(pairs, paper):
         screen.log(note)
     if not runs:

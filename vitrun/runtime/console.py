@@ -74,12 +74,24 @@ class Screen:
         if not self.as_json:
             self.write(text)
 
+    def print_table(self, header: list[str], rows: list[list[str]], names: int, title: str = "") -> None:
+        """Print a table as :func:`draw_table` draws it, or if it is too wide :func:`split_table`, under a title."""
+        if self.as_json:
+            return
+        is_wide = 1 + sum(3 + max(map(len, column)) for column in zip(header, *rows)) > find_width()
+        table = split_table(header, rows, find_width()) if is_wide else draw_table(header, rows, names)
+        self.write_escaped(f"{draw_title(title)}{table}\n")
+
     def write(self, text: str) -> None:
         """Write a line to standard output; if its reader has closed the pipe, continue without output."""
+        self.write_escaped(escape_controls(text))
+
+    def write_escaped(self, text: str) -> None:
+        """Write a line whose control characters are vitrun's own, such as colours."""
         if not self.enabled:
             return
         try:
-            print(escape_controls(text), flush=True)
+            print(text, flush=True)
         except OSError as error:
             self.stdout_error = None if isinstance(error, BrokenPipeError) else error.strerror
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -226,7 +238,7 @@ def find_width() -> int:
 
 
 def split_table(header: list[str], rows: list[list[str]], width: int) -> str:
-    """Return a table as :func:`format_table` does; one wider than ``width`` as several, each with the first column."""
+    """Return a table as :func:`draw_table` does; one wider than ``width`` as several, each with the first column."""
     widths = [max(map(len, column)) + 3 for column in zip(header, *rows)]
     blocks: list[list[int]] = [[]]
     for column, size in enumerate(widths[1:], 1):
@@ -236,13 +248,33 @@ def split_table(header: list[str], rows: list[list[str]], width: int) -> str:
     tables = []
     for block in blocks:
         parts = [[row[column] for column in (0, *block)] for row in rows if any(row[column] for column in block)]
-        tables.append(format_table([header[column] for column in (0, *block)], parts))
+        tables.append(draw_table([header[column] for column in (0, *block)], parts, 1))
     return "\n\n".join(tables)
+
+
+def draw_title(title: str) -> str:
+    """Return a line above a table: bold for a terminal, else a heading in Markdown; empty without a title."""
+    title = escape_cell(title)
+    if not title:
+        return ""
+    if not is_terminal():
+        return f"### {title}\n\n"
+    return f"{title}\n" if "NO_COLOR" in os.environ else f"\x1b[1m{title}\x1b[0m\n"
+
+
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def escape_cell(text: str) -> str:
+    """Return a text on one line, without control characters."""
+    return escape_controls(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def draw_table(header: list[str], rows: list[list[str]], names: int) -> str:
     """Return a table: with rules and colour for a terminal, else in Markdown; the first ``names`` are labels."""
-    if sys.stdout is None or not sys.stdout.isatty():
+    if not is_terminal():
         return format_table(header, rows)
     from rich import box
     from rich.console import Console
@@ -253,16 +285,17 @@ def draw_table(header: list[str], rows: list[list[str]], names: int) -> str:
     for number, name in enumerate(header):
         table.add_column(name, justify="left" if number < names else "right", style="cyan" if number < names else None)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(escape_cell(cell)) for cell in row))
     console = Console(no_color="NO_COLOR" in os.environ, width=find_width())
     with console.capture() as captured:
         console.print(table)
-    return captured.get().rstrip("\n")
+    lines = captured.get().split("\n")
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def format_table(header: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table with aligned columns."""
-    header, *rows = [[cell.replace("|", "\\|").replace("\n", "\\n") for cell in row] for row in [header, *rows]]
+    header, *rows = [[escape_cell(cell).replace("|", "\\|") for cell in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in [header, *rows]]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
