@@ -2,8 +2,6 @@
 
 import json
 
-import numpy as np
-import pyarrow.parquet
 import pytest
 
 from helpers.overrides import TINY
@@ -12,6 +10,8 @@ from vitrun.commands import compare
 from vitrun.config import resolve
 from vitrun.errors import UserError
 from vitrun.runs import run
+from vitrun.runs.classification import calibrate_table
+from vitrun.runs.predictions import load_predictions
 from vitrun.runtime.console import Screen
 
 
@@ -28,6 +28,7 @@ def test_the_five_commands_follow_each_other(run_command, tmp_path, capsys):
     )
     assert recipe.init == pretrained, "latest is the pretraining run"
     log = (run_folder(recipe, "finetune") / "log.txt").read_text()
+    assert load_predictions(run_folder(recipe, "finetune")).is_correct.mean() == pytest.approx(result["top1"])
     assert "4x4 -> 8x8" in log and "head of 120 classes" in log and "zero head of 10 classes" in log
 
     _, result = run_command("fewshot", "shots=1,5", "seeds=0,1", "data.test_images=40")
@@ -36,10 +37,11 @@ def test_the_five_commands_follow_each_other(run_command, tmp_path, capsys):
     recipe, result = run_command("eval")
     assert recipe.init.startswith("finetune-"), "the newest model with a head"
     assert result["images_used"] == result["images_expected"] == 40
-    answers = pyarrow.parquet.read_table(run_folder(recipe, "eval") / "preds.parquet").to_pydict()
-    assert len(set(answers["id"])) == 40, "every image exactly once"
-    right = [label == top[0] for label, top in zip(answers["label"], answers["top5"])]
-    assert np.mean(right) == pytest.approx(result["top1"])
+    predictions = load_predictions(run_folder(recipe, "eval"))
+    assert len({*predictions.keys}) == 40, "every image exactly once"
+    assert predictions.is_correct.mean() == pytest.approx(result["top1"])
+    assert predictions.losses.mean() == pytest.approx(result["loss"]) and predictions.classes[3] == "3"
+    assert calibrate_table(predictions).ece == result["ece"]
 
     table = resolve.resolve_recipe("compare", [f"runs={tmp_path / 'runs'}", f"save={tmp_path / 'table'}"])
     compare.execute(table, Screen())

@@ -9,6 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from helpers.networks import compute_logits, make_inputs
+from helpers.runs import run_folder
 from vitrun import data, models
 from vitrun.cli import app
 from vitrun.commands import export, fewshot
@@ -17,6 +18,7 @@ from vitrun.errors import UserError
 from vitrun.recipes import tables
 from vitrun.runs import run
 from vitrun.runs.lookup import find_weights_file
+from vitrun.runs.predictions import load_predictions
 from vitrun.runtime.console import Screen
 
 FEW = ["init=random:vit_nano8", "res=32", "data.test_images=40"]
@@ -90,6 +92,8 @@ def test_the_linear_probe_is_kept_as_weights_that_eval_and_export_take(run_comma
     recipe, result = run_command("fewshot", *LINEAR, f"precision={precision}")
     init = run.run_name("fewshot", recipe)
     evaluated, metrics = run_command("eval", f"init={init}", f"precision={precision}")
+    saved = load_predictions(run_folder(recipe, "fewshot"))
+    assert saved.is_correct.mean() == pytest.approx(result["last"])
     assert metrics["top1"] == result["last"] and (evaluated.view, evaluated.data) == (recipe.view, recipe.data)
     if precision == "fp32":
         runs, file = tmp_path / "runs", tmp_path / "probe.npz"

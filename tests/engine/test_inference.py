@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from helpers.training import CPU, build_small_vit
 from vitrun import data
@@ -9,14 +10,31 @@ from vitrun.config import resolve
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.engine.inference import Predictions, predict
 from vitrun.errors import ExitCode, UserError
-from vitrun.objectives.labels import LOSSES
+from vitrun.objectives.labels import LOSSES, LabelObjective
 
 
 def test_a_prediction_is_correct_if_it_is_among_the_labels():
     top = np.array([[2, 1], [0, 1], [3, 2]])
-    predictions = Predictions(np.array([[0, 2], [3, -1], [2, -1]]), np.arange(3), top, np.zeros(3))
+    predictions = Predictions(np.array([[0, 2], [3, -1], [2, -1]]), np.arange(3), top, np.zeros(3), np.ones((3, 2)))
     assert predictions.accuracy(1) == pytest.approx(1 / 3) and predictions.accuracy(2) == pytest.approx(2 / 3)
-    assert Predictions(np.array([2, 1, 0]), np.arange(3), top, np.zeros(3)).accuracy(2) == pytest.approx(2 / 3)
+    assert Predictions(np.array([2, 1, 0]), np.arange(3), top, np.zeros(3), np.ones((3, 2))).accuracy(
+        2
+    ) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_probabilities_are_those_of_the_likeliest_classes_as_the_loss_defines_them(loss):
+    recipe = resolve.resolve_recipe("pretrain", ["data.test_images=9"]).data
+    batches = list(data.test_batches(data.open_split(recipe, "test"), CenterCropView(32), 9))
+    network = build_small_vit(120)
+    torch.nn.init.normal_(network.head.weight)
+    predictions = LabelObjective(loss).evaluate(network, batches, CPU, lambda _: None)["predictions"]
+    with torch.inference_mode():
+        logits = network(batches[0].images).double()
+    expected = torch.softmax(logits, 1) if loss == "softmax" else torch.sigmoid(logits)
+    likeliest, classes = expected.topk(5)
+    assert np.array_equal(predictions.top_classes, classes)
+    assert np.allclose(predictions.probabilities, likeliest, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 50])

@@ -98,7 +98,7 @@ def test_classes_of_any_number_are_drawn_with_all_their_counts(number):
     assert bool(numbers) == (number <= classes.MOST_NUMBERS)
     shown = chart.figure.axes[0].images[0].get_array()
     assert number == 1 or shown.max() == 25, "the one confusion is visible"
-    chart = classes.draw_class_accuracy(matrix, names)
+    chart = classes.draw_class_accuracy(matrix.sum(1), matrix.diagonal(), names)
     assert len(chart.rows) == number and chart.rows[0] == (
         "class 0",
         0,
@@ -109,7 +109,7 @@ def test_classes_of_any_number_are_drawn_with_all_their_counts(number):
 
 
 def test_a_class_without_images_is_left_out_and_named_so():
-    chart = classes.draw_class_accuracy(np.array([[2, 0], [0, 0]]), ["cat", "dog"])
+    chart = classes.draw_class_accuracy(np.array([2, 0]), np.array([2, 0]), ["cat", "dog"])
     assert chart.rows == (("cat", 0, 2, 100.0),) and "1 of 2 classes" in chart.note
     classes.draw_confusion(np.zeros((2, 2), int), ["cat", "dog"])
 

@@ -70,7 +70,11 @@ def test_every_test_image_counts_exactly_once_for_any_number_of_ranks(run_comman
     assert json.loads(output)["test_images"] == 2, "fewer images than ranks"
     first, *others = map(pyarrow.parquet.read_table, (tmp_path / "runs").glob("eval-*/preds.parquet"))
     assert len(first) == expected["images_used"] == 50 and len({*first["id"].to_pylist()}) == 50
-    assert len(others) == 2 and all(other == first for other in others)
+    exact = ["id", "label", "top5"]
+    assert len(others) == 2 and all(other.select(exact) == first.select(exact) for other in others)
+    for other in others:  # sums are rounded otherwise in batches of another size
+        assert np.allclose(other["loss"], first["loss"], rtol=1e-5)
+        assert np.allclose(other["probabilities"].to_pylist(), first["probabilities"].to_pylist(), rtol=1e-4)
 
 
 def test_the_end_of_one_rank_ends_all_and_the_resumed_run_has_the_same_bits(tmp_path):

@@ -1,6 +1,5 @@
 """``vitrun eval``: count how often a model's answers on a test set are correct."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,19 @@ from vitrun.engine import weights
 from vitrun.engine.inference import Predictions, predict
 from vitrun.engine.inputs import make_eval_batches, open_parts
 from vitrun.errors import ExitCode, UserError
-from vitrun.objectives.labels import LOSSES, check_loss
+from vitrun.objectives.labels import LOSSES, PROBABILITIES, check_loss
 from vitrun.recipes import trees
 from vitrun.runs import exclude, weights_view
+from vitrun.runs.classification import calibrate_table
 from vitrun.runs.lookup import load_saved_recipe
 from vitrun.runs.metrics import Metric
+from vitrun.runs.predictions import PREDICTIONS_FILE, PredictionTable
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
 
 
 def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
-    """Return top-1, top-5 and loss over every image of the test part; write each prediction to ``preds.parquet``.
+    """Return top-1, top-5, loss and ECE over every image of the test part; write each prediction to ``preds.parquet``.
 
     With ``dedup`` return also the number of duplicates, and top-1 without them (as arXiv 1912.11370, appendix C).
     """
@@ -41,23 +42,35 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
         return {"test_images": len(test)}
     batches = make_eval_batches(test, loaded.res, recipe.view, recipe.batch, machine)
     with run.screen.progress(run.command, len(test), 0) as bar:
-        predictions = predict(network.to(machine.device), batches, LOSSES[loss], machine, run.progress_callback(bar))
-    run.write_file("preds.parquet", lambda path: write_predictions(path, predictions, test))
-    correct = test.correct_labels[predictions.indices]
-    result: dict[str, Any] = {f"top{k}": Metric(predictions.accuracy(k, correct), "share") for k in (1, 5)}
-    if test.accepted is None:  # a loss against one of several correct labels would mean nothing
-        result["loss"] = Metric(float(predictions.losses.mean()))
-    if duplicates is not None:
-        is_duplicate = duplicates[predictions.indices]
-        correct_alone = np.where(is_duplicate[:, None], -1, correct)
-        result["top1_dedup"] = Metric(predictions.accuracy(1, correct_alone), "share")
-        result["dups"] = int(is_duplicate.sum())
+        network, tick = network.to(machine.device), run.progress_callback(bar)
+        predictions = predict(network, batches, LOSSES[loss], machine, tick, PROBABILITIES[loss])
+    table = predictions.to_table(test)
+    run.write_file(PREDICTIONS_FILE, table.write)
     return {
-        **result,
+        **summarize(predictions, table),
+        **({} if duplicates is None else count_duplicates(predictions, table, duplicates)),
         "view": view,
-        "images_used": int((correct >= 0).any(1).sum()),
+        "images_used": int((table.correct_labels >= 0).any(1).sum()),
         "images_expected": len(test) + test.skipped,
     }
+
+
+def summarize(predictions: Predictions, table: PredictionTable) -> dict[str, Any]:
+    """Return top-1 and top-5, the loss if there is one label set an image, and the ECE if there is one label."""
+    correct = table.correct_labels
+    result: dict[str, Any] = {f"top{k}": Metric(predictions.accuracy(k, correct), "share") for k in (1, 5)}
+    if table.accepted is None:  # a loss against one of several correct labels would mean nothing
+        result["loss"] = Metric(float(predictions.losses.mean()))
+    if table.has_single_labels:
+        result["ece"] = Metric(calibrate_table(table).ece, "share")
+    return result
+
+
+def count_duplicates(predictions: Predictions, table: PredictionTable, duplicates: np.ndarray) -> dict[str, Any]:
+    """Return top-1 without the test images that are ``duplicates`` [N], and their number."""
+    is_duplicate = duplicates[predictions.indices]
+    correct = np.where(is_duplicate[:, None], -1, table.correct_labels)
+    return {"top1_dedup": Metric(predictions.accuracy(1, correct), "share"), "dups": int(is_duplicate.sum())}
 
 
 def log_view(recipe: recipes.Eval | recipes.Visualize, res: int, run: Run) -> dict[str, Any]:
@@ -85,24 +98,3 @@ def find_duplicates(recipe: recipes.Eval, dedup: str, test: data.Split) -> set[s
     if not (test.correct_labels[~duplicates] >= 0).any():
         raise UserError("Every test image is a duplicate, which leaves none.", ExitCode.DATA, "dedup", dedup)
     return keys
-
-
-def write_predictions(path: Path, predictions: Predictions, test: data.Split) -> None:
-    """Write a Parquet table of each image's id, labels, likeliest classes, and right labels if the set lists them."""
-    import pyarrow
-    import pyarrow.parquet
-
-    labels = predictions.labels.tolist() if predictions.labels.ndim == 1 else strip_padding(predictions.labels)
-    columns = {
-        "id": [test.keys[i] for i in predictions.indices],
-        "label": labels,
-        "top5": predictions.top_classes.tolist(),
-    }
-    if test.accepted is not None:
-        columns["right"] = strip_padding(test.correct_labels[predictions.indices])
-    pyarrow.parquet.write_table(pyarrow.table(columns), path)
-
-
-def strip_padding(labels: np.ndarray) -> list[list[int]]:
-    """Return labels [N, K] as lists without their padding of -1."""
-    return [[label for label in row if label >= 0] for row in labels.tolist()]

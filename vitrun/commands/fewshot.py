@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vitrun import data, models, recipes
 from vitrun.engine import weights
+from vitrun.engine.inference import Predictions, softmax
 from vitrun.engine.inputs import open_parts
 from vitrun.engine.state import count_bytes
 from vitrun.errors import UserError
@@ -19,6 +22,7 @@ from vitrun.recipes import ViT
 from vitrun.runs.checkpoint_writer import Save
 from vitrun.runs.checkpoints import MODEL_FILE
 from vitrun.runs.metrics import Metric
+from vitrun.runs.predictions import PREDICTIONS_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
 
@@ -41,7 +45,7 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     if recipe.probe == "ridge":
         metrics = run_few_shot(recipe, extractor, train, test)
     else:
-        probes = fit_linear_probes(recipe, run, iterate_features(extractor, train, test, layers), len(train.classes))
+        probes = fit_linear_probes(recipe, run, iterate_features(extractor, train, test, layers), test)
         metrics = summarize_probes(probes)
         if "last" in probes:
             save_probe(run, loaded, probes["last"].head, train.classes)
@@ -81,17 +85,31 @@ def run_few_shot(
 
 
 def fit_linear_probes(
-    recipe: recipes.Fewshot, run: Run, features: Iterator[tuple[str, list[Tensor]]], classes: int
+    recipe: recipes.Fewshot, run: Run, features: Iterator[tuple[str, list[Tensor]]], test: data.Split
 ) -> dict[str, logistic.LinearProbeResult]:
-    """Return the linear probe of each layer; log its accuracy."""
+    """Return the linear probe of each layer; log its accuracy; write the predictions of that of the head's input."""
     run.log("linear probe on all training images: shots, seeds and l2 are not used")
-    results = {}
+    results, classes = {}, len(test.classes)
     for name, (x, y, x_test, y_test) in features:
         run.raise_if_interrupted()
         probe = results[name] = logistic.evaluate_linear_probe(x, y, x_test, y_test, classes, recipe.linear.l2)
         note = "" if probe.converged else f"; not converged in {logistic.MAX_ITERATIONS} iterations"
         run.log(f"{name}: {probe.accuracy:.2%} (l2 {probe.l2:g}, held out {probe.held_out:.2%}{note})")
+        if name == "last":
+            predictions = classify_features(probe.head, x_test, y_test)
+            run.write_file(PREDICTIONS_FILE, predictions.to_table(test).write)
     return results
+
+
+@torch.inference_mode()
+def classify_features(head: nn.Linear, x: Tensor, y: Tensor) -> Predictions:
+    """Return the predictions of a head for the features [N, D] and labels [N] of a split's images, in its order."""
+    logits = head(x).float()
+    losses = functional.cross_entropy(logits, y, reduction="none")
+    top_classes = logits.topk(min(5, logits.shape[1])).indices
+    probabilities = softmax(logits).gather(1, top_classes)
+    labels, *columns = (tensor.cpu().numpy() for tensor in (y, top_classes, losses, probabilities))
+    return Predictions(labels, np.arange(len(labels)), *columns)
 
 
 def summarize_probes(results: dict[str, logistic.LinearProbeResult]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vitrun.data import Batch
+from vitrun.data import Batch, Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import Network
+from vitrun.runs.predictions import PredictionTable
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
@@ -22,6 +23,7 @@ class Predictions:
     indices: np.ndarray  # [N] indices in the split
     top_classes: np.ndarray  # [N, 5] the likeliest classes, likeliest first; all classes if there are fewer
     losses: np.ndarray = field(repr=False)  # [N]
+    probabilities: np.ndarray = field(repr=False)  # [N, 5] of ``top_classes``
 
     def accuracy(self, k: int, correct: np.ndarray | None = None) -> float:
         """Return the share of images with a correct label among the ``k`` likeliest classes.
@@ -33,6 +35,24 @@ class Predictions:
         hits = (self.top_classes[:, :k, None] == correct[:, None]).any((1, 2))
         return float(hits[(correct >= 0).any(1)].mean())
 
+    def to_table(self, split: Split, classes: Sequence[str] | None = None) -> PredictionTable:
+        """Return the predictions of a split's images as a run saves them; ``classes`` are those of the split."""
+        rows = self.indices
+        return PredictionTable(
+            keys=[split.keys[row] for row in rows.tolist()],
+            labels=self.labels,
+            top_classes=self.top_classes,
+            probabilities=self.probabilities,
+            losses=self.losses,
+            classes=tuple(classes or split.classes),
+            accepted=None if split.accepted is None else split.accepted[rows],
+        )
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Return probabilities that sum to 1: [B, C] -> [B, C]."""
+    return logits.softmax(1)
+
 
 def predict(
     network: nn.Module,
@@ -40,15 +60,17 @@ def predict(
     loss: Callable[[Tensor, Tensor], Tensor],
     machine: Machine,
     tick: Callable[[int], None],
+    to_probabilities: Callable[[Tensor], Tensor] = softmax,
 ) -> Predictions:
     """Return the predictions of ``network`` for every image of ``batches``, each exactly once."""
 
     def classify(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         logits = network(images).float()
-        return logits.topk(min(5, logits.shape[1])).indices, loss(logits, labels), labels
+        top_classes = logits.topk(min(5, logits.shape[1])).indices
+        return top_classes, loss(logits, labels), to_probabilities(logits).gather(1, top_classes), labels
 
-    top_classes, losses, labels, indices = run_inference(network, batches, classify, machine, tick)
-    return Predictions(labels, indices, top_classes, losses)
+    top_classes, losses, probabilities, labels, indices = run_inference(network, batches, classify, machine, tick)
+    return Predictions(labels, indices, top_classes, losses, probabilities)
 
 
 def compute_features(

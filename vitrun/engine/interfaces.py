@@ -33,7 +33,11 @@ class Objective(Protocol):
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
     ) -> Result:
-        """Return the metrics of the test images, each image counted once."""
+        """Return the metrics of the test images, each image counted once.
+
+        ``predictions``, if it is among them, are the :class:`~vitrun.engine.inference.Predictions` that the run saves
+        in ``preds.parquet``.
+        """
 
 
 class Probe(Protocol):

@@ -27,6 +27,7 @@ from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.recipes import Dataset, Training
 from vitrun.recipes.macs import count_exaflop
 from vitrun.runs.manifest import load_manifest
+from vitrun.runs.predictions import PREDICTIONS_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, choose_micro_batch, explain_single_image
@@ -213,10 +214,17 @@ class Trainer:
         return ranks[0][0]
 
     def test(self) -> dict[str, Any]:
-        """Return the objective's metrics of the test images, with the averaged weights if there are any."""
+        """Return the objective's metrics of the test images, with the averaged weights if there are any.
+
+        Write ``preds.parquet`` if the objective predicts labels.
+        """
         batches = make_eval_batches(self.test_data, self.loaded.res, self.recipe.view, self.recipe.batch, self.machine)
+        tick = self.run.raise_if_interrupted
         with use_ema(self.state):
-            return self.objective.evaluate(self.state.network, batches, self.machine, self.run.raise_if_interrupted)
+            metrics = dict(self.objective.evaluate(self.state.network, batches, self.machine, tick))
+        if predictions := metrics.pop("predictions", None):
+            self.run.write_file(PREDICTIONS_FILE, predictions.to_table(self.test_data, self.loaded.names).write)
+        return metrics
 
     def rehearse(self) -> dict[str, Any]:
         """Return what the run costs: its ``steps``, ``seconds_a_step``, ``hours`` and ``memory_gb``.

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from vitrun import models
 from vitrun.data import Batch, Split
-from vitrun.engine.inference import predict
+from vitrun.engine.inference import predict, softmax
 from vitrun.errors import UserError
 from vitrun.objectives.mixing import blend_images, paste_images
 from vitrun.recipes import Model, Training
@@ -92,13 +92,15 @@ class LabelObjective:
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
     ) -> Result:
-        """Return top-1, top-5 and the loss without smoothing of all images of ``batches``."""
-        predictions = predict(network, batches, LOSSES[self.loss_name], machine, tick)
+        """Return top-1, top-5 and the loss without smoothing of all images of ``batches``, and the predictions."""
+        loss, to_probabilities = LOSSES[self.loss_name], PROBABILITIES[self.loss_name]
+        predictions = predict(network, batches, loss, machine, tick, to_probabilities)
         return {
             "top1": Metric(predictions.accuracy(1), "share"),
             "top5": Metric(predictions.accuracy(5), "share"),
             "loss": Metric(float(predictions.losses.mean())),
             "test_images": len(predictions.labels),
+            "predictions": predictions,
         }
 
 
@@ -121,6 +123,8 @@ def sigmoid_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tens
 
 
 LOSSES = {"softmax": softmax_loss, "sigmoid": sigmoid_loss}
+# Logits to probabilities [B, C]: of the classes together, or of each by itself
+PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {"softmax": softmax, "sigmoid": torch.sigmoid}
 
 
 def encode_multi_hot(labels: Tensor, classes: int) -> Tensor:

@@ -21,15 +21,14 @@ FAINTEST = 0.1  # opacity of the smallest share
 
 
 @styled()
-def draw_class_accuracy(matrix: np.ndarray, names: Sequence[str]) -> Chart:
-    """Return the accuracy of each class, worst first, of a confusion matrix [C, C] of counts (rows: labels).
+def draw_class_accuracy(counts: np.ndarray, correct: np.ndarray, names: Sequence[str]) -> Chart:
+    """Return the accuracy of each class, worst first: of its images, ``counts`` [C], how many are ``correct`` [C].
 
     Of more than 40 classes the twelve worst and best have a bar, beside the accuracies of all in their order.
     """
-    counts = matrix.sum(1)
-    accuracy = 100 * np.divide(matrix.diagonal(), counts, out=np.full(len(counts), np.nan), where=counts > 0)
+    accuracy = 100 * np.divide(correct, counts, out=np.full(len(counts), np.nan), where=counts > 0)
     order = [row for row in np.lexsort((np.arange(len(names)), accuracy)).tolist() if counts[row]]
-    mean = float(100 * matrix.diagonal().sum() / max(1, counts.sum()))
+    mean = float(100 * correct.sum() / max(1, counts.sum()))
     if len(order) <= MOST_BARS:
         figure, axes = create_axes("accuracy (%)", "", (WIDTH, 1.4 + 0.2 * len(order)))
         plot_bars(axes, order, accuracy, counts, names)

@@ -1,0 +1,118 @@
+"""Predictions of a run for its test images: the file ``preds.parquet``.
+
+Labels and predictions are positions in ``classes``. Nothing here imports torch.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vitrun.errors import ExitCode, UserError
+
+PREDICTIONS_FILE = "preds.parquet"
+METADATA_KEY = b"vitrun"  # of the file's schema: JSON with the names of the classes
+COLUMNS = ("id", "label", "top5", "probabilities", "loss")
+
+
+@dataclass(frozen=True)
+class PredictionTable:
+    """Predictions for N images of C classes."""
+
+    keys: Sequence[str]  # [N] names of the images in their data set
+    labels: np.ndarray  # [N], or [N, K] padded with -1 if an image may have several
+    top_classes: np.ndarray  # [N, 5] the likeliest classes, likeliest first; all classes if there are fewer
+    probabilities: np.ndarray = field(repr=False)  # [N, 5] float32, theirs
+    losses: np.ndarray = field(repr=False)  # [N] float32
+    classes: tuple[str, ...] = field(repr=False)  # [C] names
+    accepted: np.ndarray | None = None  # [N, A] labels that count as correct, padded with -1; None for ``labels``
+
+    @property
+    def has_single_labels(self) -> bool:
+        """Return whether each image has one label, which alone is correct."""
+        return self.labels.ndim == 1 and self.accepted is None
+
+    @property
+    def correct_labels(self) -> np.ndarray:
+        """Return the labels that count as correct, [N, A] padded with -1; an image without any does not count."""
+        return self.labels.reshape(len(self.labels), -1) if self.accepted is None else self.accepted
+
+    @property
+    def is_correct(self) -> np.ndarray:
+        """Return whether the likeliest class of each image is correct: [N] bool."""
+        return (self.top_classes[:, :1] == self.correct_labels).any(1)
+
+    def write(self, path: Path) -> None:
+        """Write the table as Parquet, with the names of the classes in the metadata of its schema."""
+        import pyarrow
+        import pyarrow.parquet
+
+        label, labels = pyarrow.int64(), pyarrow.list_(pyarrow.int64())
+        columns = {
+            "id": pyarrow.array(self.keys, pyarrow.string()),
+            "label": pyarrow.array(list_labels(self.labels), label if self.labels.ndim == 1 else labels),
+            "top5": pyarrow.array(self.top_classes.tolist(), labels),
+            "probabilities": pyarrow.array(self.probabilities.tolist(), pyarrow.list_(pyarrow.float32())),
+            "loss": pyarrow.array(self.losses, pyarrow.float32()),
+        }
+        if self.accepted is not None:
+            columns["right"] = pyarrow.array(list_labels(self.accepted), labels)
+        metadata = {METADATA_KEY: json.dumps({"classes": self.classes})}
+        pyarrow.parquet.write_table(pyarrow.table(columns, metadata=metadata), path)
+
+
+def list_labels(labels: np.ndarray) -> list[Any]:
+    """Return labels [N] as they are, or [N, K] as lists without their padding of -1."""
+    if labels.ndim == 1:
+        return list(labels.tolist())
+    return [[label for label in row if label >= 0] for row in labels.tolist()]
+
+
+def load_predictions(folder: Path) -> PredictionTable | None:
+    """Return the predictions of the run in a folder; None if it has none; raise UserError if they are damaged."""
+    path = folder / PREDICTIONS_FILE
+    if not path.is_file():
+        return None
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+        return parse_table(table, json.loads((table.schema.metadata or {})[METADATA_KEY]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pyarrow.ArrowException) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise UserError(
+            f"{path} is damaged, or of another vitrun ({reason}). Delete it, and run vitrun eval init={folder.name}.",
+            ExitCode.CHECKPOINT,
+        ) from None
+
+
+def parse_table(table: Any, metadata: dict[str, Any]) -> PredictionTable:
+    """Return what :meth:`PredictionTable.write` wrote; raise ValueError or KeyError if that is not consistent."""
+    columns = {name: table[name].to_pylist() for name in COLUMNS}
+    classes = tuple(str(name) for name in metadata["classes"])
+    several = "right" in table.column_names
+    parsed = PredictionTable(
+        keys=columns["id"],
+        labels=pad_labels(columns["label"]),
+        top_classes=np.array(columns["top5"], dtype=np.int64).reshape(len(columns["id"]), -1),
+        probabilities=np.array(columns["probabilities"], dtype=np.float32).reshape(len(columns["id"]), -1),
+        losses=np.array(columns["loss"], dtype=np.float32),
+        classes=classes,
+        accepted=pad_labels(table["right"].to_pylist(), always=True) if several else None,
+    )
+    labels = np.concatenate([parsed.labels.ravel(), parsed.top_classes.ravel(), parsed.correct_labels.ravel()])
+    if parsed.top_classes.shape != parsed.probabilities.shape or (labels >= len(classes)).any():
+        raise ValueError("its columns do not belong together")
+    return parsed
+
+
+def pad_labels(labels: list[Any], always: bool = False) -> np.ndarray:
+    """Return labels as an array [N]; lists of labels, or ``always``, as [N, K] padded with -1."""
+    if not always and not any(isinstance(label, list) for label in labels):
+        return np.array(labels, dtype=np.int64)
+    widest = max((len(label) for label in labels), default=0)
+    return np.array([[*label, *[-1] * (widest - len(label))] for label in labels], dtype=np.int64).reshape(-1, widest)
