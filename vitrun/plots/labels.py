@@ -10,13 +10,14 @@ from matplotlib.transforms import Bbox
 # Places of a label by preference, in points from its point: right, left, above, below, and further away
 PLACES = ((6, -3, "left"), (-6, -3, "right"), (0, 6, "center"), (0, -12, "center"), (7, 5, "left"), (-7, 5, "right"),
           (7, -11, "left"), (-7, -11, "right"), (0, 15, "center"), (0, -21, "center"))  # fmt: skip
-POINT_SIZE = 8  # pixels that a point covers
+POINT_SIZE = 11  # pixels that a point covers
 
 
-def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str]]) -> None:
-    """Write the text of each (x, y, text) beside its point, where it covers no point and no other text, or not at all.
+def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str]], limit: int | None = None) -> None:
+    """Write the text of the first ``limit`` (x, y, text), or of all, beside its point, where it covers no other.
 
-    All points have to be drawn: the limits of the axes are fixed here.
+    A text for which there is no such place is left out. All else has to be drawn, the legend too: this fixes the limits
+    of the axes.
     """
     figure = axes.get_figure(root=True)
     assert isinstance(figure, Figure)
@@ -29,10 +30,11 @@ def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str]]) -> None
     spots = axes.transData.transform([(x, y) for x, y, _ in labels]) if labels else ()
     half = POINT_SIZE / 2
     taken = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in spots]
-    for x, y, text in labels:
+    for x, y, text in labels[:limit]:
         for right, up, side in PLACES:
             label = axes.annotate(text, (x, y), (right, up), textcoords="offset points", ha=side, fontsize=7.5)
-            box = label.get_window_extent(renderer)
+            label.set_in_layout(False)  # the axes stay where they are
+            box = label.get_window_extent(renderer).padded(1)
             if frame.contains(*box.min) and frame.contains(*box.max) and not box.count_overlaps(taken):
                 taken.append(box)
                 break

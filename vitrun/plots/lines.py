@@ -14,20 +14,18 @@ BEST_NAMED = 7
 MOST_POINTS = 400  # of a curve: more than a figure can show
 ALL_POINTS = 4000  # of all curves of a figure, but for the fewest that each has
 FEWEST_POINTS = 30
-MOST_MARKERS = 30
+MOST_MARKERS = 20
 LONGEST_LABEL = 48
 
 
 def plot_curves(axes: Axes, curves: Sequence[Curve], highest: bool = True) -> None:
     """Plot curves: up to ten each in its style, else the seven best (by their last value) over all others in grey."""
     named = rank_curves(curves, highest) if len(curves) > MOST_NAMED else [*curves]
-    for curve in curves:
-        if not any(curve is one for one in named):
-            others = len(curves) - len(named)
-            first = not any(line.get_color() == MUTED for line in axes.lines)
-            axes.plot(
-                curve.x, curve.y, color=MUTED, linewidth=0.7, zorder=1, label=f"{others} others" if first else None
-            )
+    others = [curve for curve in curves if not any(curve is one for one in named)]
+    for index, curve in enumerate(others):
+        marker = "." if len(curve.x) == 1 else ""
+        label = "" if index else f"{len(others)} others"
+        axes.plot(curve.x, curve.y, color=MUTED, marker=marker, linewidth=0.7, zorder=1, label=label)
     for index, curve in enumerate(named):
         style = series_style(index)
         if len(curve.x) > MOST_MARKERS:
@@ -36,8 +34,14 @@ def plot_curves(axes: Axes, curves: Sequence[Curve], highest: bool = True) -> No
             style |= {"markerfacecolor": "none", "linewidth": 1.0}
         axes.plot(curve.x, curve.y, label=shorten(curve.label), **style)
         if curve.ci95 is not None:
-            y, half = np.asarray(curve.y), np.asarray(curve.ci95)
-            axes.fill_between(curve.x, y - half, y + half, color=style["color"], alpha=0.18, linewidth=0)
+            plot_interval(axes, curve, style["color"])
+
+
+def plot_interval(axes: Axes, curve: Curve, color: str) -> None:
+    """Plot the 95 % intervals of a curve as a band, and as bars at its points."""
+    y, half = np.asarray(curve.y, float), np.asarray(curve.ci95, float)
+    axes.fill_between(curve.x, y - half, y + half, color=color, alpha=0.15, linewidth=0)
+    axes.errorbar(curve.x, y, half, fmt="none", ecolor=color, elinewidth=0.9, capsize=2.5)
 
 
 def rank_curves(curves: Sequence[Curve], highest: bool) -> list[Curve]:

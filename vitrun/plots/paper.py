@@ -1,6 +1,5 @@
 """Figures 3 to 5 of the ViT paper (arXiv 2010.11929): panels of published numbers, and of one's own runs."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ from vitrun.plots.style import MUTED, WIDTH, add_legend, series_style, styled, u
 from vitrun.plots.transfer import MOST_LABELLED, cite, plot_family
 
 HEIGHT = 3.9  # inches of a row of panels
-TICK_SPACE = 0.13  # of an axis, between the middles of two labels
 
 
 @styled()
@@ -34,6 +32,10 @@ def draw_panels(name: str, title: str, xlabel: str, panels: Sequence[Panel], not
         axes.set_visible(False)
     share_legend(grid[: len(panels)])
     add_legend(figure, grid[0])
+    for axes, panel in zip(grid, panels):  # after the legend, which moves the panels
+        points = [item for item in panel.items if isinstance(item, Point)]
+        if 0 < len(points) <= MOST_LABELLED:
+            place_labels(axes, [(point.x, point.y, shorten(point.label, 24)) for point in points])
     rows = tuple(row for panel in panels for row in list_panel_rows(panel))
     header = ("panel", "model", xlabel, "accuracy (%)", "source")
     return Chart(name, title, figure, header, rows, " ".join(filter(None, (note, cite(items)))))
@@ -57,25 +59,13 @@ def plot_panel(axes: Axes, panel: Panel, names: Sequence[str]) -> None:
     ticks = panel.ticks or sorted({x for curve in curves for x in curve.x})
     if ticks:
         axes.set_xlim(min(ticks) / 1.3, max(ticks) * 1.3)
-    use_log_scale(axes, "x", spread_ticks(ticks))
+    use_log_scale(axes, "x", ticks)
     if any(len(curve.x) for curve in curves) or points:
         axes.set_ylim(top=min(axes.get_ylim()[1], 100.5))
     else:
         axes.set_ylim(0, 100)
         middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
         axes.text(0.5, 0.5, "the paper prints no number", color=MUTED, **middle)
-    if len(points) <= MOST_LABELLED:
-        place_labels(axes, [(point.x, point.y, shorten(point.label, 24)) for point in points])
-
-
-def spread_ticks(ticks: Sequence[float]) -> list[float]:
-    """Return the ticks of a logarithmic axis whose labels do not touch, the last ones first."""
-    spread: list[float] = []
-    span = math.log(max(ticks) / min(ticks)) if ticks else 0.0
-    for tick in reversed(ticks):
-        if not spread or math.log(spread[-1] / tick) > TICK_SPACE * span:
-            spread.append(tick)
-    return spread[::-1]
 
 
 def share_legend(grid: Sequence[Axes]) -> None:

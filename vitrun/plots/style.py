@@ -1,5 +1,6 @@
 """Style of all figures: sizes, fonts, and colours that people with any colour vision can tell apart."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -21,6 +22,7 @@ GRID = "#d8dee4"
 SEQUENTIAL = "cividis"  # colour map of quantities on which nothing is written
 WIDTH, HEIGHT = 6.4, 3.9  # inches, without a legend
 LEGEND_LINE = 0.19  # inches
+TICK_SPACE = 0.12  # of an axis, between the middles of two labels
 MOST_TICKS = 8  # of a logarithmic axis that are labelled with their own numbers
 
 RC: dict[str, Any] = {
@@ -107,18 +109,30 @@ def add_legend(figure: Figure, axes: Axes) -> None:
 
 
 def use_log_scale(axes: Axes, name: Literal["x", "y"], ticks: Sequence[float] = ()) -> None:
-    """Make an axis logarithmic, with plain numbers at ``ticks`` if they are few, else at powers of ten, or 1, 2, 5."""
+    """Make an axis logarithmic, with plain numbers: at ``ticks`` if they are few, else at powers of ten, or 1, 2, 5.
+
+    ``ticks`` are in order; of those whose labels would touch the last is labelled.
+    """
     (axes.set_xscale if name == "x" else axes.set_yscale)("log")
     axis: Axis = axes.xaxis if name == "x" else axes.yaxis
     if 0 < len(ticks) <= MOST_TICKS:
-        axis.set_ticks([*ticks], [format_number(tick) for tick in ticks])
+        shown = spread_ticks(ticks)
+        axis.set_ticks(shown, [format_number(tick) for tick in shown])
         axis.set_ticks([], minor=True)
         return
     low, high = axis.get_view_interval()
-    few = high / low < 100
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def spread_ticks(ticks: Sequence[float]) -> list[float]:
+    """Return the ticks of a logarithmic axis whose labels do not touch."""
+    spread: list[float] = []
+    for tick in reversed(ticks):
+        if not spread or math.log(spread[-1] / tick) > TICK_SPACE * math.log(ticks[-1] / ticks[0]):
+            spread.append(tick)
+    return spread[::-1]
 
 
 def format_number(value: float) -> str:

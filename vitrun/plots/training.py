@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from vitrun.plots.chart import Chart
 from vitrun.plots.lines import list_rows, name_columns, plot_curves, thin
@@ -38,6 +39,7 @@ def draw_by_step(curves: Sequence[Curve], name: str, title: str, ylabel: str, hi
     """Return curves by training step; long ones are thinned, which the note says."""
     shown = thin(curves)
     figure, axes = create_axes("step", ylabel)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     plot_curves(axes, shown, highest)
     add_legend(figure, axes)
     is_thinned = any(one is not other for one, other in zip(curves, shown))

@@ -21,7 +21,9 @@ from vitrun.plots.style import (
     use_log_scale,
 )
 
-MOST_LABELLED = 40  # points with their names beside them
+MOST_LABELLED = 40  # points with their names beside them; of more only published ones and the best
+BEST_LABELLED = 7
+VTAB = "VTAB "  # the beginning of names of tasks and groups in tables
 
 
 @styled()
@@ -36,9 +38,10 @@ def draw_compute(points: Sequence[Point], quantity: str = "accuracy (%)") -> Cha
             if members:
                 plot_family(axes, members, index, published)
     use_log_scale(axes, "x")
-    if len(points) <= MOST_LABELLED:
-        place_labels(axes, [(point.x, point.y, shorten(point.label, 24)) for point in points])
     add_legend(figure, axes)
+    ranked = sorted(points, key=lambda point: (not point.source, -point.y))  # published ones first, then the best
+    limit = len(points) if len(points) <= MOST_LABELLED else sum(bool(point.source) for point in points) + BEST_LABELLED
+    place_labels(axes, [(point.x, point.y, shorten(point.label, 24)) for point in ranked], limit)
     rows = tuple((point.label, point.family, point.x, point.y, point.source) for point in points)
     note = cite(points)
     return Chart(
@@ -105,18 +108,18 @@ def draw_vtab(models: Sequence[Scores], groups: Mapping[str, Sequence[str]]) -> 
     figure, axes = create_axes("accuracy (%)", "", (WIDTH, 0.8 + 0.21 * (len(lines) + len(groups))))
     named = sorted(models, key=lambda model: (not model.source, -np.mean([*model.values.values(), 0])))[: len(MARKERS)]
     rows = [(*line, model, value) for model in models for line, value in score_lines(model, groups).items()]
-    others = [row for row in rows if not any(row[2] is model for model in named)]
+    others = [model for model in models if not any(model is one for one in named)]
     if others:
-        label = f"{len(models) - len(named)} others"
-        places = [spaced[row[:2]] for row in others]
-        axes.plot([row[3] for row in others], places, ".", color=MUTED, markersize=4, label=label)
+        plot_ranges(axes, [score_lines(model, groups) for model in others], spaced)
     for index, model in enumerate(named):
         scores = score_lines(model, groups)
         style = series_style(index) | {"linestyle": "", "markersize": 6}
         if model.source:
             style["markerfacecolor"] = "none"
         axes.plot([*scores.values()], [spaced[line] for line in scores], label=shorten(model.label), **style)
-    texts = [f"{group}: {task}" if is_mean(task) else task.removeprefix("VTAB ") for group, task in lines]
+    texts = [
+        f"{group.removeprefix(VTAB)}: {task}" if is_mean(task) else task.removeprefix(VTAB) for group, task in lines
+    ]
     axes.set_yticks([*spaced.values()], texts)
     for tick, (_, task) in zip(axes.get_yticklabels(), lines):
         tick.set_fontweight("bold" if is_mean(task) else "normal")
@@ -125,6 +128,20 @@ def draw_vtab(models: Sequence[Scores], groups: Mapping[str, Sequence[str]]) -> 
     columns = ("group", "task", "model", "accuracy (%)", "source")
     cells = tuple((group, task, model.label, value, model.source) for group, task, model, value in rows)
     return Chart("vtab", "VTAB-1k by group", figure, columns, cells, cite(models))
+
+
+def plot_ranges(
+    axes: Axes, models: Sequence[Mapping[tuple[str, str], float]], spaced: Mapping[tuple[str, str], int]
+) -> None:
+    """Plot on each line from where to where the scores of models reach, and their middle half."""
+    label: str | None = f"range and middle half of {len(models)} others"
+    for line, place in spaced.items():
+        values = [scores[line] for scores in models if line in scores]
+        if values:
+            low, left, right, high = np.quantile(values, (0, 0.25, 0.75, 1))
+            axes.plot([low, high], [place, place], color=MUTED, linewidth=1, zorder=1)
+            axes.plot([left, right], [place, place], color=MUTED, linewidth=6, alpha=0.6, zorder=1, label=label)
+            label = None
 
 
 def score_lines(model: Scores, groups: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], float]:
