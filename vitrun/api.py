@@ -5,7 +5,7 @@ Nothing is printed unless ``quiet=False``: lines go to the logger ``vitrun``. Er
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +107,25 @@ def fewshot(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = Fa
 def eval(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = False, **options: Any) -> Result:
     """Measure accuracy on a test set, as ``vitrun eval`` does. Arguments are as of :func:`pretrain`."""
     return run_command("eval", overrides, quiet, dry_run, options)
+
+
+def predict(
+    paths: "str | Path | Iterable[str | Path]", overrides: Overrides = (), *, quiet: bool = True, **options: Any
+) -> list[dict[str, Any]]:
+    """Return ``path``, ``classes`` and ``probabilities`` of each image, likeliest class first, as ``vitrun predict``.
+
+    An image that cannot be read has an ``error`` in their place.
+
+    Args:
+        paths: Files, folders with all images below them, and globs.
+    """
+    from vitrun.commands import predict, runner
+
+    names = [paths] if isinstance(paths, str | Path) else [*paths]
+    given = [*overrides, *(f"{key}={value}" for key, value in flatten_options(options))]
+    with hub_bars.hidden(quiet):
+        recipe = runner.resolve_recipe("predict", given, paths=[os.fspath(name) for name in names])
+        return predict.predict_images(recipe, PythonScreen(quiet))
 
 
 def dedup(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = False, **options: Any) -> Result:

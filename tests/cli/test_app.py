@@ -39,7 +39,7 @@ def test_version_prints_the_version_of_the_package(vitrun):
 @pytest.mark.parametrize("command", COMMAND_HELP)
 def test_usage_names_overrides_once_and_flags_without_a_type(command, vitrun):
     done = vitrun(command, "--help")
-    usage = "[NAME | KEY=VALUE]..." if command == "data" else "[KEY=VALUE]..."
+    usage = {"data": "[NAME | KEY=VALUE]...", "predict": "[PATH | KEY=VALUE]..."}.get(command, "[KEY=VALUE]...")
     assert f"Usage: vitrun {command} [OPTIONS] {usage}" in done.stdout
     assert "<bool>" not in done.stdout and "<list" not in done.stdout
     assert "--json" in done.stdout and ("--dry-run" in done.stdout) == (command in RUN_COMMANDS)
@@ -117,7 +117,7 @@ def test_commands_without_runs_print_json_alone(vitrun, tmp_path, arguments):
 
 
 COMPLETIONS = [
-    ("vitrun pre", 1, ["pretrain"]),
+    ("vitrun pret", 1, ["pretrain"]),
     ("vitrun pretrain model=vit_na", 2, ["model=vit_nano8"]),
     ("vitrun pretrain model = vit_na", 4, ["vit_nano8"]),  # as bash splits it
     ("vitrun pretrain optim = ", 4, ["adam", "adamw", "sgd"]),

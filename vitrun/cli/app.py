@@ -18,6 +18,7 @@ COMMAND_HELP = {
     "finetune": "Adapt pretrained weights to a data set, at any resolution.",
     "fewshot": "Test frozen features with a few images per class.",
     "eval": "Measure the accuracy of a model on a test set.",
+    "predict": "Classify your own images: files, folders, globs.",
     "dedup": "Find test images that are also in a training set.",
     "visualize": "Show what a vision transformer attends to, and its filters and positions.",
     "compare": "Show your finished runs beside published numbers.",
@@ -26,6 +27,9 @@ COMMAND_HELP = {
     "models": "List the models, with their sizes.",
     "data": "List the data sets, with their sizes and sources.",
 }
+
+
+ARGUMENTS = {"data": "NAME | KEY=VALUE", "predict": "PATH | KEY=VALUE"}  # of commands that take more than overrides
 
 
 def complete_override(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -57,7 +61,7 @@ class Command(TyperCommand):
         params: list[Any] = super().get_params(ctx)
         for param in params:
             if param.param_type_name == "argument":
-                param.metavar = "NAME | KEY=VALUE" if self.name == "data" else "KEY=VALUE"
+                param.metavar = ARGUMENTS.get(str(self.name), "KEY=VALUE")
             elif param.name != "config_dir":
                 param.metavar = ""
                 param.hidden = param.name == "dry_run" and self.name not in RUN_COMMANDS

@@ -65,7 +65,7 @@ def prepare_process(command: str) -> None:
     subprocesses.stop_with_parent()
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # the Hub's client logs every attempt; vitrun logs the outcome
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else 60 lines of addresses when another rank has ended
-    if command in (*RUN_COMMANDS, "quickstart"):
+    if command in (*RUN_COMMANDS, "predict", "quickstart"):
         from vitrun.runtime import environment
 
         environment.keep_freed_memory()
@@ -115,6 +115,8 @@ def check_flags(command: str, flags: Flags) -> None:
     """Raise a UserError about a flag that the command does not have, or a command that torchrun cannot start."""
     if flags.dry_run and command not in RUN_COMMANDS:
         raise UserError(f"--dry-run is for {', '.join(RUN_COMMANDS)} only: leave it out.")
+    if flags.multirun and command == "predict":
+        raise UserError("vitrun predict has one network at a time: leave out -m, or type a command for each.")
     if distributed.world_size() > 1 and (flags.multirun or command not in DISTRIBUTED_COMMANDS):
         what = "-m" if flags.multirun else f"vitrun {command}"
         raise UserError(f"{what} runs in one process, not in {distributed.world_size()}: start it without torchrun.")
@@ -134,8 +136,11 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
     from vitrun.commands import runner
     from vitrun.config import provenance
     from vitrun.config.overrides import expand_data_list
+    from vitrun.config.path_args import split_paths
 
     screen = Screen(flags.quiet, flags.json)
+    typed = overrides
+    overrides, paths = split_paths(command, typed)
     with distributed.propagate_errors():
         jobs = expand_data_list(overrides) if command == "fewshot" else [overrides]
     if len(jobs) > 1:
@@ -145,12 +150,13 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
 
         multi_dataset.run_datasets(jobs, flags.cfg, execute, screen)
         return
-    recipe = runner.resolve_recipe(command, overrides, running=not flags.cfg)
+    recipe = runner.resolve_recipe(command, overrides, running=not flags.cfg, paths=paths)
     if flags.cfg:
         if distributed.rank() == 0:
             typer.echo(escape_controls(provenance.format_config(command, overrides, recipe)))
     else:
-        result = execute_recipe(command, overrides, recipe, screen, flags.dry_run)
+        screen.quiet |= command == "predict" and recipe.save is None and not screen.is_terminal  # a pipe gets CSV alone
+        result = execute_recipe(command, overrides, recipe, screen, flags.dry_run, typed)
         print_result(command, overrides, recipe, result, screen, flags)
 
 
@@ -162,7 +168,7 @@ def print_result(
     from vitrun.runs.run import run_name
 
     folder = recipe.runs / run_name(command, recipe) if isinstance(recipe, RunRecipe) and not flags.dry_run else None
-    if isinstance(recipe, RunRecipe) or flags.json:
+    if isinstance(recipe, RunRecipe) or flags.json and result:  # predict has printed its lines
         screen.print_result({"run": folder.name, **result} if folder and flags.json else result)
     if folder:
         prefixes = ("runs=", "data=", "data.") if command == "dedup" else ("runs=",)

@@ -20,12 +20,7 @@ def match_classes(
 
     Raise UserError if the network has no head (exit code 2) or if classes of the test set are none of its classes.
     """
-    if not loaded.classes:
-        raise UserError(
-            f"{recipe.init} was trained without labels and has no head: fine-tune it first (vitrun finetune "
-            f"data={recipe.data.name} init={recipe.init}).",
-            ExitCode.COMMAND,
-        )
+    check_head(recipe.init, loaded, recipe.data.name)
     if test.imagenet_labels is not None and loaded.classes == data.IMAGENET_CLASSES:
         allowed = len(np.unique(test.imagenet_labels))
         run.log(f"answers: the likeliest of {allowed} of the model's {loaded.classes:,} classes")
@@ -40,6 +35,13 @@ def match_classes(
             run.warn(f"classes are matched by order: class 0 is {trained[0]} for {recipe.init}, and {here[0]} here")
         return loaded.network, test
     return loaded.network, match_names(recipe, trained, replace(test, classes=here), run)
+
+
+def check_head(init: str, loaded: models.LoadedModel, name: str = "NAME") -> None:
+    """Raise UserError (exit code 2) if the weights have no head, with the command that trains one on a data set."""
+    if not loaded.classes:
+        why = f"{init} was trained without labels and has no head: fine-tune it first"
+        raise UserError(f"{why} (vitrun finetune data={name} init={init}).", ExitCode.COMMAND)
 
 
 def find_imagenet(recipe: recipes.Eval, loaded: models.LoadedModel) -> np.ndarray:

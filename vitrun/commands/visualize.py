@@ -73,8 +73,12 @@ def execute(recipe: recipes.Visualize, run: Run) -> dict[str, Any]:
 def open_images(recipe: recipes.Visualize, run: Run) -> data.Split | None:
     """Return up to ``recipe.count`` readable images, evenly drawn; log those that are not. None if none are named."""
     if recipe.images:
-        split = data.open_image_files(recipe.images)
-        run.log(f"images: {len(split):,} file{'s' * (len(split) > 1)}")
+        files, left_out = data.list_image_files(recipe.images)
+        what = f", left out: {left_out.describe()}" if left_out.counts else ""
+        if not files:
+            raise UserError(f"no images there{what}.", ExitCode.DATA, "images", ", ".join(recipe.images))
+        split = data.open_image_files(files)
+        run.log(f"images: {len(files):,} file{'s' * (len(files) > 1)}{what}")
     elif recipe.data is not None:
         (split,) = open_parts(recipe.data, ("test",), run)
     else:

@@ -71,7 +71,7 @@ UNUSED_RULES = (
         "is for a data set, and images= for images of your own: keep one of the two",
     ),
     (
-        "finetune fewshot eval dedup export visualize",
+        "finetune fewshot eval predict dedup export visualize",
         ("init_weights=",),
         lambda r: (r.init or "").startswith("random:"),
         "is for files with several weights, and untrained ones are drawn: take it out",

@@ -4,9 +4,10 @@ from vitrun.data.bad_images import BadImageBudget, check_before_training, drop_b
 from vitrun.data.class_names import describe_missing_classes, find_classes, is_unnamed, relabel
 from vitrun.data.dataset import make_placeholder_split, open_split
 from vitrun.data.draw_pool import DrawPool, find_draw_pool
-from vitrun.data.image_files import open_image_files
-from vitrun.data.loader import Batch, prefetch, test_batches, train_batches
+from vitrun.data.image_files import list_image_files, open_image_files
+from vitrun.data.loader import Batch, prefetch, readable_batches, test_batches, train_batches
 from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES
+from vitrun.data.sources.scan import escape_name
 from vitrun.data.split import Split, balance_classes, hold_out
 
 __all__ = [
@@ -18,16 +19,19 @@ __all__ = [
     "balance_classes",
     "check_before_training",
     "describe_missing_classes",
+    "escape_name",
     "drop_bad_images",
     "find_bad_images",
     "find_classes",
     "find_draw_pool",
     "hold_out",
     "is_unnamed",
+    "list_image_files",
     "make_placeholder_split",
     "open_image_files",
     "open_split",
     "prefetch",
+    "readable_batches",
     "relabel",
     "test_batches",
     "train_batches",

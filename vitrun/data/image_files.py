@@ -1,42 +1,68 @@
-"""Images that a user names one by one: files, folders of them, and patterns."""
+"""Images without labels that a user names: files, folders of them, and patterns."""
 
-from collections.abc import Sequence
+import glob
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from vitrun.data.sources.scan import Scan, escape_name
+from vitrun.data.sources.scan import LeftOut, Scan, escape_name
 from vitrun.data.split import BadImage, Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.path_patterns import expand_pattern
 
-
-def list_image_files(patterns: Sequence[str]) -> list[Path]:
-    """Return the files of paths and patterns, each once, and of each folder the images below it."""
-    files: dict[Path, None] = {}
-    for path in (path for pattern in patterns for path in expand_pattern(pattern)):
-        if path.is_dir():
-            scan = Scan(path.parent)
-            inside = [path.parent / name for name, _ in scan.walk(path.name)]
-            if not inside:
-                what = scan.left_out.describe()
-                why = f"this folder has no images{f' (left out: {what})' if what else ''}."
-                raise UserError(why, ExitCode.DATA, "images", str(path))
-            files |= dict.fromkeys(inside)
-        else:
-            files[path] = None
-    return list(files)
+MAX_BYTES = 2**31  # a longer file is no image
 
 
-def open_image_files(patterns: Sequence[str]) -> Split:
-    """Return a split of images without labels, in the order of the paths; an unreadable file is a bad image of it."""
-    files = list_image_files(patterns)
-    keys = [escape_name(str(file)) for file in files]
+def list_image_files(paths: Iterable[str]) -> tuple[list[str], LeftOut]:
+    """Return the images that paths and patterns name, each once and in their order, and what was left out of folders.
+
+    A folder stands for the images below it. A file that does not exist is listed too: it is a bad image.
+    Raise UserError (exit code 3) about a pattern that nothing matches.
+    """
+    left_out = LeftOut()
+    files = dict.fromkeys(file for path in paths for file in expand_path(os.path.expanduser(path), left_out))
+    return list(files), left_out
+
+
+def expand_path(path: str, left_out: LeftOut) -> Iterator[str]:
+    """Yield the images that one path or pattern names; count what is no image in ``left_out``."""
+    if os.path.isdir(path):
+        folder = Path(os.path.abspath(path))
+        images = Scan(folder.parent, left_out).walk(folder.name)
+        yield from (os.path.join(path, file.removeprefix(f"{folder.name}/")) for file, _ in images)
+    elif os.path.lexists(path) or not glob.has_magic(path):
+        yield path
+    else:
+        matches = expand_pattern(path)
+        if not matches:
+            raise UserError(f"{path} matches no file.", ExitCode.DATA)
+        for match in matches:
+            yield from expand_path(str(match), left_out) if match.is_dir() else (str(match),)
+
+
+def open_image_files(
+    files: Sequence[str], classes: tuple[str, ...] = ("unknown",), exif: bool = True, fast_jpeg: bool = False
+) -> Split:
+    """Return a split of image files without labels (-1), in their order; an unreadable file is a bad image of it."""
+    keys = [escape_name(file) for file in files]
 
     def read(index: int) -> bytes:
         try:
-            return files[index].read_bytes()
+            return read_regular_file(files[index])
         except OSError as error:
-            raise BadImage(f"{keys[index]} cannot be read: {error.strerror}.", ExitCode.DATA) from None
+            why = error.strerror or str(error)
+            raise BadImage(f"{keys[index]} cannot be read: {why}.", ExitCode.DATA) from None
 
-    return Split(keys, np.zeros(len(files), np.int64), ("unknown",), read_encoded=read, exif=True)
+    labels = np.full(len(files), -1, np.int64)
+    return Split(keys, labels, classes, read_encoded=read, exif=exif, fast_jpeg=fast_jpeg)
+
+
+def read_regular_file(path: str) -> bytes:
+    """Return the bytes of a regular file; raise OSError about another kind, whose reading might never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError("it is a folder" if os.path.isdir(path) else "it is a pipe or a device")
+    if os.path.getsize(path) > MAX_BYTES:
+        raise OSError("it has more than 2 GiB, and so is no image")
+    return Path(path).read_bytes()

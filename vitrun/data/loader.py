@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from queue import Empty, Full, Queue
 from threading import Event, Thread, main_thread
 from typing import Any, Protocol, TypeVar
@@ -15,6 +16,7 @@ from torch import Tensor
 from vitrun.data.bad_images import raise_bad_image, read_or_next
 from vitrun.data.sampler import rank_range, step_positions
 from vitrun.data.split import DECODE_POOL, BadImage, Split
+from vitrun.errors import UserError
 from vitrun.runtime import distributed, stop
 
 T = TypeVar("T")
@@ -117,6 +119,37 @@ def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
         indices = np.arange(first, min(first + batch, end))
         images, _ = load_views(split, indices, view.res, lambda pixels, _, out: view(pixels, out), raise_bad_image)
         yield Batch(images, split.targets(indices), indices, keys=split.keys)
+
+
+def readable_batches(
+    split: Split, view: FixedView, batch: int, report: Callable[[int, UserError], None]
+) -> Iterator[Batch]:
+    """Yield every image of the split that can be read once, in order; call ``report`` for each of the others."""
+    for first in range(0, len(split), batch):
+        indices = np.arange(first, min(first + batch, len(split)))
+        images = torch.from_numpy(np.empty((len(indices), 3, view.res, view.res), np.float32))
+        chunks = np.split(indices, range(VIEW_CHUNK, len(indices), VIEW_CHUNK))
+        load = partial(load_readable, split, view)
+        errors = dict(chain.from_iterable(DECODE_POOL.map(load, chunks, images.split(VIEW_CHUNK))))
+        for index, error in errors.items():
+            report(index, error)
+        readable = np.setdiff1d(indices, list(errors))
+        if len(readable):
+            yield Batch(images[readable - first], split.targets(readable), readable, keys=split.keys)
+
+
+def load_readable(split: Split, view: FixedView, indices: np.ndarray, images: Tensor) -> list[tuple[int, UserError]]:
+    """Write the views of the images at ``indices`` [B] into ``images``; return the errors of those that are bad."""
+    pixels, rows, errors = [], [], []
+    for row, index in enumerate(indices.tolist()):
+        try:
+            pixels.append(torch.from_numpy(split.decode(index)))
+            rows.append(row)
+        except UserError as error:
+            errors.append((index, error))
+    if rows:
+        images[rows] = view(pixels)
+    return errors
 
 
 def render_views(view: RandomView, epoch: int, pixels: Pixels, indices: np.ndarray, out: Tensor) -> Tensor:

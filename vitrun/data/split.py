@@ -136,7 +136,8 @@ class Split:
         except OSError as error:
             denied = isinstance(error, PermissionError)
             way_out = "Make it readable" if denied else "Restore the file, or remove the entry that names it"
-            raise UserError(f"{self.keys[index]} cannot be read: {error}. {way_out}.", ExitCode.DATA) from None
+            why = error.strerror or str(error)
+            raise UserError(f"{self.keys[index]} cannot be read: {why}. {way_out}.", ExitCode.DATA) from None
 
     def bad_image_error(self, index: int, data: Encoded, error: Exception) -> BadImage:
         """Return the BadImage that says why the ``data`` of the image at ``index`` cannot be decoded."""

@@ -1,6 +1,6 @@
 """Run a trained network on all images of a split: its predictions and its features."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,12 +94,28 @@ def run_inference(
 ) -> Sequence[np.ndarray]:
     """Apply ``function(*inputs, *targets)`` to every batch; return its outputs concatenated, and the images' indices.
 
-    The network is put into evaluation mode. Every rank gets the outputs of all ranks, in the order of the split.
-    ``tick`` is called with the number of images after each batch. Raise UserError (exit code 5) with the name of the
-    first image for which an output is not finite.
+    Every rank gets the outputs of all ranks, in the order of the split. ``tick`` is called with the number of images
+    after each batch.
+    """
+    parts = []
+    for outputs in iterate_inference(network, batches, function, machine):
+        parts.append(outputs)
+        tick(len(outputs[0]))
+    return distributed.all_gather_arrays([np.concatenate(column) for column in zip(*parts)])
+
+
+def iterate_inference(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    function: Callable[..., tuple[Tensor, ...]],
+    machine: Machine,
+) -> Iterator[Sequence[np.ndarray]]:
+    """Yield the outputs of ``function(*inputs, *targets)`` for each batch, and its images' indices.
+
+    The network is put into evaluation mode. Raise UserError (exit code 5) with the name of the first image for which an
+    output is not finite.
     """
     network.eval()
-    parts = []
     for batch in batches:
         pieces = np.array_split(np.arange(len(batch.images)), min(machine.workers, len(batch.images)))
 
@@ -109,11 +125,11 @@ def run_inference(
             with machine.autocast():
                 return [tensor.cpu().numpy() for tensor in function(*inputs, *targets)]
 
+        parts = []
         for piece, outputs in zip(pieces, machine.map(work, pieces, len(pieces))):
             check_finite(outputs, batch, piece)
-            parts.append((*outputs, batch.indices[piece]))
-        tick(len(batch.images))
-    return distributed.all_gather_arrays([np.concatenate(column) for column in zip(*parts)])
+            parts.append(outputs)
+        yield [*map(np.concatenate, zip(*parts)), batch.indices]
 
 
 def check_finite(outputs: Sequence[np.ndarray], batch: Batch, rows: np.ndarray) -> None:

@@ -22,9 +22,10 @@ from vitrun.recipes.finetune import Finetune
 from vitrun.recipes.model import BiT, Model, ModelInfo, Timm, ViT
 from vitrun.recipes.objective import Labels, Masked, SimMim
 from vitrun.recipes.optimizer import Adam, Sgd
+from vitrun.recipes.predict import Predict
 from vitrun.recipes.pretrain import Pretrain
 from vitrun.recipes.probe import LinearProbe, OnlineProbe
-from vitrun.recipes.run_recipe import DEFAULT_RES, RECIPE_FILE, RunRecipe
+from vitrun.recipes.run_recipe import DEFAULT_RES, RECIPE_FILE, NetworkRecipe, RunRecipe
 from vitrun.recipes.shard_patterns import is_url
 from vitrun.recipes.tools import Compare, Export, ListData, ListModels, Quickstart, Report
 from vitrun.recipes.training import DURATIONS, Training
@@ -57,7 +58,9 @@ __all__ = [
     "Masked",
     "Model",
     "ModelInfo",
+    "NetworkRecipe",
     "OnlineProbe",
+    "Predict",
     "Pretrain",
     "Quickstart",
     "RECIPES",
@@ -85,12 +88,13 @@ __all__ = [
 ]
 
 RunnableRecipe = Pretrain | Finetune | Fewshot | Eval | Dedup | Visualize  # of the commands that make a run
-Recipe = RunnableRecipe | Compare | Report | Quickstart | Export | ListModels | ListData
+Recipe = RunnableRecipe | Predict | Compare | Report | Quickstart | Export | ListModels | ListData
 RECIPES: dict[str, type[Recipe]] = {
     "pretrain": Pretrain,
     "finetune": Finetune,
     "fewshot": Fewshot,
     "eval": Eval,
+    "predict": Predict,
     "dedup": Dedup,
     "visualize": Visualize,
     "compare": Compare,

@@ -13,8 +13,8 @@ DEFAULT_RES = 224  # pixels, if neither the recipe nor the weights give a resolu
 
 
 @frozen_dataclass
-class RunRecipe:
-    """Options of every command that makes a run."""
+class NetworkRecipe:
+    """Options of every command that shows images to a network."""
 
     # side of the images that the network takes, in pixels; null for that of the weights, else 224
     res: Annotated[int, Field(ge=8, le=16_384)] | None
@@ -24,6 +24,11 @@ class RunRecipe:
     device: Literal["auto", "cpu", "cuda", "mps"]  # where to compute; auto for the fastest there is
     runs: Path  # the folder of all run folders
     report: bool  # write report.html beside the result, a page about this run
+
+
+@frozen_dataclass
+class RunRecipe(NetworkRecipe):
+    """Options of every command that makes a run."""
 
     # These change how a run is executed, not what it computes: its name does not depend on them.
     execution_options: ClassVar[tuple[str, ...]] = ("device", "runs", "report")

@@ -10,7 +10,19 @@ from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers import names
-from vitrun.recipes import RECIPE_FILE, Dedup, Eval, Export, Fewshot, Finetune, Model, Recipe, Visualize, tables
+from vitrun.recipes import (
+    RECIPE_FILE,
+    Dedup,
+    Eval,
+    Export,
+    Fewshot,
+    Finetune,
+    Model,
+    Predict,
+    Recipe,
+    Visualize,
+    tables,
+)
 from vitrun.runs import checkpoints
 from vitrun.runs.manifest import load_manifest
 from vitrun.runs.run_files import (
@@ -122,7 +134,7 @@ def find_architecture(init: str, runs: Path) -> Model | None:
 
 def model_row_of(recipe: Recipe) -> str | None:
     """Return the name in ``conf/model`` of the weights of ``init``; None without ``init`` or such a file."""
-    if isinstance(recipe, Finetune | Fewshot | Eval | Dedup | Export | Visualize) and recipe.init:
+    if isinstance(recipe, Finetune | Fewshot | Eval | Dedup | Predict | Export | Visualize) and recipe.init:
         return model_row_name(recipe.init, recipe.runs)
     return None
 

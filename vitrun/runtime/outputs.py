@@ -41,6 +41,11 @@ def write_output(path: Path, write: Callable[[Path], object]) -> None:
         write_over_folder(path, write)
     else:
         write_atomic(path, write)
+    record_output(path)
+
+
+def record_output(path: Path) -> None:
+    """Record that vitrun wrote a file or folder as it is now."""
     hashes = read_hashes(path.parent) | {path.name: hash_output(path)}
     present = {name: code for name, code in hashes.items() if os.path.lexists(path.with_name(name))}
     write_text_atomic(path.with_name(OUTPUTS_FILE), json.dumps(present, indent=1))

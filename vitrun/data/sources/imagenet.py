@@ -1,12 +1,14 @@
 """ImageNet's classes, subsets of them and ReaL's labels, read from files that timm ships."""
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 CLASSES = 1000
+SYNSET = re.compile(r"n\d{8}")
 VALIDATION_IMAGES = 50_000  # numbered from 1 in their names
 
 
@@ -26,9 +28,17 @@ def name_by_synset(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return ImageNet's synsets if ``names`` are its classes in words, as Hugging Face has them; else ``names``."""
     if len(names) != CLASSES:
         return names
+    synsets = read_synsets()
+    return synsets if names == name_in_words(synsets) else names
+
+
+def name_in_words(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``tench, Tinca tinca`` for ``n01440764`` where ``names`` are WordNet ids; other names as they are."""
+    if not all(SYNSET.fullmatch(name) for name in names):
+        return names
     lines = locate_timm_file("imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
-    words, synsets = dict(line.split("\t", 1) for line in lines), read_synsets()
-    return synsets if all(name == words[synset] for name, synset in zip(names, synsets)) else names
+    words = dict(line.split("\t", 1) for line in lines)
+    return tuple(words.get(name, name) for name in names)
 
 
 def read_subset_labels(name: str) -> np.ndarray:

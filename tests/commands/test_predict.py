@@ -1,0 +1,139 @@
+"""predict: every image is answered or named, as eval answers it, and a killed command loses no line."""
+
+import csv
+import json
+import os
+import signal
+import time
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+import vitrun
+from helpers.processes import CommandProcess, read_error_line
+from vitrun.errors import UserError
+
+SMALL = ("model=vit_nano8", "data=folder", "batch=4", "steps=3", "warmup=1")
+
+
+@pytest.fixture
+def trained(run_command, photographs, monkeypatch, tmp_path):
+    """Train a network on photographs of cats and dogs, and work in the folder that has it as ``runs``."""
+    run_command("pretrain", *SMALL, f"data.path={photographs}")
+    monkeypatch.chdir(tmp_path)
+    return photographs
+
+
+def read_csv(path: str) -> dict[str, list[str]]:
+    """Return the rows of a file of predictions by their image."""
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header[0] == "path" and header[-1] == "error" and all(len(row) == len(header) for row in rows)
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_predict_answers_as_eval_does(trained, run_command):
+    run_command("eval", f"data.path={trained}")
+    (file,) = Path("runs").glob("eval*/preds.parquet")
+    expected = {row["id"]: row["top5"][0] for row in pyarrow.parquet.read_table(file).to_pylist()}
+    answers = vitrun.predict(trained / "test", device="cpu")
+    assert {os.path.relpath(row["path"], trained / "test"): row["classes"][0] for row in answers} == {
+        key: ("cat", "dog")[label] for key, label in expected.items()
+    }
+    assert all(sum(row["probabilities"]) == pytest.approx(1) for row in answers)
+
+
+def test_files_of_all_kinds_hold_the_same_predictions_and_name_what_cannot_be_read(trained):
+    Path("cut.jpg").write_bytes((trained / "test" / "cat" / "0.jpg").read_bytes()[:200])
+    os.mkfifo("pipe.png")
+    images = [str(trained / "test" / "cat"), f"{trained}/test/dog/*.png", "a=b.png", "cut.jpg", "pipe.png", "no.jpg"]
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save("a=b.png")
+    for name in ("p.csv", "p.jsonl", "p.parquet"):
+        done = CommandProcess("predict", *images, f"save={name}", "--quiet")
+        done.wait()
+        assert done.returncode == 3 and "3 of 10 images cannot be read: cut.jpg, pipe.png, no.jpg" in done.stderr
+    rows = pyarrow.parquet.read_table("p.parquet").to_pylist()
+    lines = [json.loads(line) for line in Path("p.jsonl").read_text().splitlines()]
+    table = read_csv("p.csv")
+    assert [row["path"] for row in rows] == [line["path"] for line in lines] == list(table)
+    assert [row["path"] for row in rows if row["error"]] == ["cut.jpg", "pipe.png", "no.jpg"]
+    for row, line in zip(rows, lines):
+        assert line.get("classes", []) == row["classes"] == [name for name in table[row["path"]][:-1:2] if name]
+        assert line.get("probabilities", []) == pytest.approx(row["probabilities"])
+    assert not list(Path().glob(".*.unfinished"))
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl", "p.parquet"])
+def test_a_killed_command_keeps_whole_rows_and_continues_after_them(trained, name):
+    generator = np.random.default_rng(0)
+    Path("many").mkdir()
+    for number in range(60):
+        Image.fromarray(generator.integers(0, 255, (300, 300, 3), dtype=np.uint8)).save(f"many/{number:02}.png")
+    arguments = ("predict", "many", "batch=2")
+    child = CommandProcess(*arguments, f"save={name}")
+    limit = time.monotonic() + 60
+    while not (Path(name).is_file() and Path(name).stat().st_size > 60) and time.monotonic() < limit:
+        time.sleep(0.005)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    begun = Path(name).read_bytes()
+    if name.endswith("parquet"):
+        assert 0 < pyarrow.parquet.read_table(name).num_rows < 60
+    else:
+        Path(name).write_bytes(begun + b"many/cut")  # a line that was cut off
+    assert "save=" in read_error_line(run_predict(*arguments, f"save={name}", "top=1"), 2)
+    continued = run_predict(*arguments, f"save={name}")
+    assert continued.returncode == 0 and "continuing: " in continued.stdout
+    run_predict(*arguments, f"save=whole-{name}")
+    read_file = pyarrow.parquet.read_table if name.endswith("parquet") else Path.read_bytes
+    assert read_file(Path(name)) == read_file(Path(f"whole-{name}"))
+
+
+def run_predict(*arguments: str) -> CommandProcess:
+    """Run a command to its end."""
+    process = CommandProcess(*arguments)
+    process.wait()
+    return process
+
+
+def test_a_pipe_gets_csv_or_json_lines_alone(trained):
+    done = run_predict("predict", f"{trained}/test/cat/0.jpg", f"{trained}/test/cat/1.png")
+    assert [line.count(",") for line in done.stdout.splitlines()] == [5, 5, 5] and not done.stderr
+    done = run_predict("predict", f"{trained}/test/cat/0.jpg", "--json")
+    assert json.loads(done.stdout)["classes"]
+
+
+def test_names_of_images_are_read_from_standard_input(trained, monkeypatch):
+    monkeypatch.setattr("sys.stdin", StringIO(f"{trained}/test/cat/1.png\n\n{trained}/test/cat/0.jpg\n"))
+    assert [row["path"] for row in vitrun.predict("-")] == [f"{trained}/test/cat/{name}" for name in ("1.png", "0.jpg")]
+
+
+@pytest.mark.parametrize(
+    "arguments, option, status",
+    [
+        ([], "paths", 2),
+        (["nothing/*.jpg"], None, 3),
+        (["empty"], "paths", 3),
+        (["x.jpg", "save=x.txt"], "save", 2),
+        (["x.jpg", "init=random:vit_nano8"], "init", 2),
+        (["x.jpg", "top=0"], "top", 2),
+    ],
+)
+def test_wrong_arguments_are_one_error(trained, arguments, option, status):
+    Path("empty").mkdir()
+    paths = [argument for argument in arguments if "=" not in argument]
+    with pytest.raises(UserError) as caught:
+        vitrun.predict(paths, [argument for argument in arguments if "=" in argument])
+    assert (caught.value.option, caught.value.status) == (option, status)
+
+
+def test_a_file_that_vitrun_did_not_write_is_not_replaced(trained):
+    Path("mine.csv").write_text("mine")
+    for force in ("false", "true"):
+        done = run_predict("predict", str(trained), "save=mine.csv", f"force={force}")
+        assert "mine.csv already exists" in read_error_line(done, 2)
+    assert Path("mine.csv").read_text() == "mine"

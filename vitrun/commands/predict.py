@@ -1,0 +1,216 @@
+"""``vitrun predict``: the likeliest classes of a user's own images."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from vitrun import data, models, recipes
+from vitrun.commands.class_matching import check_head
+from vitrun.commands.prediction_files import Prediction, Write, format_csv, open_prediction_file
+from vitrun.data.sources.imagenet import name_in_words, read_synsets
+from vitrun.data.sources.messages import abbreviate
+from vitrun.data.transforms.views import CenterCropView
+from vitrun.engine import weights
+from vitrun.engine.inference import iterate_inference
+from vitrun.errors import ExitCode, UserError
+from vitrun.recipes import trees
+from vitrun.runs.lookup import load_saved_recipe, weights_fingerprint
+from vitrun.runs.weights_view import describe_view
+from vitrun.runtime.console import Screen, find_width
+from vitrun.runtime.device import Machine
+from vitrun.runtime.stop import defer_stop
+
+STANDARD_INPUT = "-"
+NAME_WIDTH = 40  # columns of the name of a file; a longer one is cut at its beginning
+# Of a recipe, those that do not change the predictions of an image.
+OTHER_OPTIONS = ("paths", "save", "force", "batch", "device", "runs")
+
+
+class Classifier(NamedTuple):
+    """A network with what it takes to classify images that have no labels."""
+
+    network: models.Network
+    names: tuple[str, ...]  # of the classes
+    to_probabilities: Callable[[Tensor], Tensor]  # logits [B, C] -> [B, C]
+    res: int
+    fast_jpeg: bool
+
+
+def execute(recipe: recipes.Predict, screen: Screen) -> dict[str, Any]:
+    """Print the predictions of all images, or write them to ``save``; return how many there are, and the file.
+
+    Raise UserError (exit code 3) at the end if images could not be read.
+    """
+    paths, left_out = list_paths(recipe)
+    if left_out:
+        screen.log(f"left out: {left_out}")
+    classifier = load_classifier(recipe, screen.log)
+    top = min(recipe.top, len(classifier.names))
+    with ExitStack() as stack:
+        write, done = choose_output(recipe, top, screen, stack)
+        remaining = [path for path in paths if data.escape_name(path) not in done]
+        if done:
+            screen.log(f"continuing: {len(done):,} of {len(paths):,} images are in {recipe.save}")
+        bar = stack.enter_context(screen.progress("predict", len(paths), len(done))) if recipe.save else None
+        unreadable = [path for path, is_readable in done.items() if not is_readable]
+        number = len(done)
+        for rows in iterate_predictions(recipe, classifier, remaining):
+            with defer_stop():
+                write(rows)
+            number += len(rows)
+            for row in rows:
+                if row.error:
+                    unreadable.append(row.path)
+                    screen.warn(row.error)
+            if bar:
+                bar.update(number, f"{len(unreadable)} unreadable" if unreadable else "")
+    return summarize(recipe, number, unreadable, screen)
+
+
+def predict_images(recipe: recipes.Predict, screen: Screen) -> list[dict[str, Any]]:
+    """Return the predictions of all images, for Python: those that cannot be read have an ``error``."""
+    if recipe.save is not None:
+        raise UserError("is for the command line: the predictions are returned.", option="save", value=str(recipe.save))
+    paths, _ = list_paths(recipe)
+    classifier = load_classifier(recipe, screen.log)
+    return [row.describe() for rows in iterate_predictions(recipe, classifier, paths) for row in rows]
+
+
+def list_paths(recipe: recipes.Predict) -> tuple[list[str], str]:
+    """Return the images that a recipe names, and what was left out; raise UserError if there are none."""
+    if not recipe.paths:
+        why = "Give the images: files, folders, globs, or - to read their names from standard input."
+        raise UserError(why, option="paths")
+    names: list[str] = []
+    for path in recipe.paths:
+        lines = (line.rstrip("\n") for line in sys.stdin) if path == STANDARD_INPUT else (path,)
+        names += filter(None, lines)
+    paths, left_out = data.list_image_files(names)
+    if not paths:
+        what = f" Left out: {left_out.describe()}." if left_out.counts else ""
+        raise UserError(f"There are no images in {abbreviate(names or recipe.paths)}.{what}", ExitCode.DATA, "paths")
+    return paths, left_out.describe()
+
+
+def load_classifier(recipe: recipes.Predict, log: Callable[[str], None]) -> Classifier:
+    """Return the network of ``init`` with the names of its classes; raise UserError if it has no head."""
+    if recipe.init.startswith("random:"):
+        raise UserError("names untrained weights, which classify nothing.", option="init", value=recipe.init)
+    weights.check_init(recipe.init, recipe.res)
+    source = weights.Source(recipe.init, recipe.runs, recipe.init_weights)
+    loaded = weights.load_init(source, log, res=recipe.res)
+    check_head(recipe.init, loaded)
+    made = load_saved_recipe(recipe.init, recipe.runs) or {}
+    loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted in float32
+    log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
+    is_sigmoid = made.get("loss") == "sigmoid"
+    if is_sigmoid:
+        log("probabilities: of each class by itself, as the weights were trained with loss=sigmoid")
+    to_probabilities = Tensor.sigmoid if is_sigmoid else softmax
+    fast_jpeg = (made.get("data") or {}).get("jpeg") == "fast"
+    return Classifier(loaded.network, name_classes(loaded, log), to_probabilities, loaded.res, fast_jpeg)
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Return probabilities that sum to 1: [B, C] -> [B, C]."""
+    return logits.softmax(-1)
+
+
+def name_classes(loaded: models.LoadedModel, log: Callable[[str], None]) -> tuple[str, ...]:
+    """Return the names of a network's classes, in words if they are WordNet ids, as numbers if they are unknown."""
+    names = loaded.names
+    if len(names) != loaded.classes or data.is_unnamed(names):
+        names = tuple(map(str, range(loaded.classes)))
+        if loaded.classes == data.IMAGENET_CLASSES:
+            names = read_synsets()
+            log("class names: assumed to be ImageNet's, in its order: the weights have 1,000 classes and no names")
+        else:
+            log("class names: the weights have none; classes are numbered from 0")
+    return name_in_words(names)
+
+
+def iterate_predictions(
+    recipe: recipes.Predict, classifier: Classifier, paths: Sequence[str]
+) -> Iterator[list[Prediction]]:
+    """Yield the predictions of batches of images, in order, with those that cannot be read."""
+    machine = Machine(recipe.device, recipe.precision)
+    errors: dict[int, str] = {}
+    split = data.open_image_files(paths, classifier.names, recipe.exif, classifier.fast_jpeg)
+    view = CenterCropView(classifier.res, **asdict(recipe.view))
+
+    def report(index: int, error: UserError) -> None:
+        errors[index] = str(error)
+
+    def classify(images: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        probabilities = classifier.to_probabilities(classifier.network(images).float())
+        likeliest = probabilities.topk(min(recipe.top, len(classifier.names)))
+        return likeliest.values, likeliest.indices
+
+    batches = data.prefetch(data.readable_batches(split, view, recipe.batch, report), machine.loader_threads)
+    network = classifier.network.to(machine.device)
+    for values, classes, indices in iterate_inference(network, batches, classify, machine):
+        rows = {index: Prediction(split.keys[index], error=errors.pop(index)) for index in pop_before(errors, indices)}
+        for index, numbers, shares in zip(indices.tolist(), classes.tolist(), values.tolist()):
+            names = tuple(classifier.names[number] for number in numbers)
+            rows[index] = Prediction(split.keys[index], names, tuple(shares))
+        yield [rows[index] for index in sorted(rows)]
+    yield [Prediction(split.keys[index], error=errors[index]) for index in sorted(errors)]
+
+
+def pop_before(errors: dict[int, str], indices: np.ndarray) -> list[int]:
+    """Return the images that could not be read before the last one of a batch."""
+    return [index for index in list(errors) if index < indices[-1]]
+
+
+def choose_output(recipe: recipes.Predict, top: int, screen: Screen, stack: ExitStack) -> tuple[Write, dict[str, bool]]:
+    """Return the function that writes predictions, and the images that its file has already."""
+    if recipe.save is not None:
+        options = {key: value for key, value in trees.to_plain_tree(recipe).items() if key not in OTHER_OPTIONS}
+        identity = {**options, "weights": weights_fingerprint(recipe.init, recipe.runs)}
+        return stack.enter_context(open_prediction_file(recipe.save, top, identity, recipe.force))
+    if not (screen.as_json or screen.is_terminal):
+        screen.print(format_csv([], top, header=True).rstrip("\n"))
+
+    def print_rows(rows: Sequence[Prediction]) -> None:
+        if screen.as_json:
+            for row in rows:
+                screen.write(row.to_json())
+        elif screen.is_terminal:
+            for row in rows:
+                screen.print(format_line(row))
+        elif rows:
+            screen.print(format_csv(rows, top).rstrip("\n"))
+
+    return print_rows, {}
+
+
+def format_line(row: Prediction) -> str:
+    """Return the name of an image and as many of its likeliest classes as fit into a line of the terminal."""
+    name = row.path if len(row.path) <= NAME_WIDTH else f"...{row.path[3 - NAME_WIDTH :]}"
+    line = name.ljust(NAME_WIDTH)
+    if row.error:
+        return f"{line}  cannot be read"
+    for position, (label, share) in enumerate(zip(row.classes, row.probabilities)):
+        part = f"  {100 * share:5.1f} % {label}"
+        if position and len(line) + len(part) > find_width():
+            break
+        line += part
+    return line
+
+
+def summarize(recipe: recipes.Predict, number: int, unreadable: Sequence[str], screen: Screen) -> dict[str, Any]:
+    """Return the number of images and the file of their predictions; raise UserError if some could not be read."""
+    if recipe.save is not None:
+        screen.log(f"Written to {recipe.save}: {number - len(unreadable):,} predictions")
+    if unreadable:
+        raise UserError(
+            f"{len(unreadable):,} of {number:,} images cannot be read: {abbreviate(unreadable, 3)}. "
+            "The others are done.",
+            ExitCode.DATA,
+        )
+    return {"images": number, "path": str(recipe.save)} if recipe.save else {}

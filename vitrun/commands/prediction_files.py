@@ -1,0 +1,173 @@
+"""Files of predictions: rows are written as they are computed, and an interrupted command continues after the last."""
+
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from vitrun.errors import ExitCode, UserError, advise_writing
+from vitrun.runtime.files import parse_json, read_small_text, write_atomic, write_text_atomic
+from vitrun.runtime.outputs import check_replaceable, record_output
+
+PARQUET_SECONDS = 5.0  # at least, between two writes of a Parquet file, which is written whole
+PARQUET_SHARE = 0.05  # of the time that these writes may take
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of an image, likeliest first, with their probabilities; or why it could not be read."""
+
+    path: str
+    classes: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    error: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the fields that a row has in JSON."""
+        if self.error:
+            return {"path": self.path, "error": self.error}
+        return {"path": self.path, "classes": [*self.classes], "probabilities": [*self.probabilities]}
+
+    def to_json(self) -> str:
+        """Return a line of JSON."""
+        return json.dumps(self.describe())
+
+
+Write = Callable[[Sequence[Prediction]], None]
+
+
+def format_csv(rows: Sequence[Prediction], top: int, header: bool = False) -> str:
+    """Return lines of CSV: path, then name and probability of ``top`` classes, then the error."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        names = [f"{what}{number}" for number in range(1, top + 1) for what in ("class", "probability")]
+        writer.writerow(["path", *names, "error"])
+    for row in rows:
+        pairs = [cell for name, value in zip(row.classes, row.probabilities) for cell in (name, f"{value:.6g}")]
+        writer.writerow([row.path, *pairs, *[""] * (2 * top - len(pairs)), row.error])
+    return text.getvalue()
+
+
+@contextmanager
+def open_prediction_file(
+    path: Path, top: int, identity: dict[str, Any], force: bool
+) -> Iterator[tuple[Write, dict[str, bool]]]:
+    """Yield a function that adds rows to a file, and the images in it already, each with whether it was readable.
+
+    A second file, ``.NAME.unfinished``, holds the ``identity`` of the weights and options until the last row is
+    written. Raise UserError (exit code 2) if the file is anything else than the first of the same predictions.
+    """
+    mark = path.with_name(f".{path.name}.unfinished")
+    continues = is_continuation(path, mark, identity, force)
+    done = read_done(path) if continues else {}
+    with ExitStack() as stack, described_writing(path):
+        if not continues:
+            write_text_atomic(mark, json.dumps(identity))
+        if path.suffix == ".parquet":
+            write = stack.enter_context(open_parquet(path, continues))
+        else:
+            write = stack.enter_context(open_text(path, top, continues))
+        yield write, done
+        stack.close()
+        record_output(path)
+        mark.unlink()
+
+
+def is_continuation(path: Path, mark: Path, identity: dict[str, Any], force: bool) -> bool:
+    """Return whether a file has the first predictions of ``identity``; raise UserError if it must not be replaced."""
+    if not mark.is_file():
+        check_replaceable(path, "save", force)
+        return False
+    try:
+        begun = parse_json(read_small_text(mark))
+    except (OSError, ValueError):
+        begun = None
+    if begun == identity and path.is_file():
+        return True
+    if path.exists() and not force:
+        why = (
+            "has unfinished predictions by other weights or options. Choose another file, or force=true to replace it."
+        )
+        raise UserError(why, option="save", value=str(path))
+    return False
+
+
+@contextmanager
+def described_writing(path: Path) -> Iterator[None]:
+    """Raise UserError (exit code 6) in place of an OSError about a file that cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        why = f"cannot be written: {error.strerror}. {advise_writing(error)}, and run the same command to continue."
+        raise UserError(why, ExitCode.SPACE, "save", str(path)) from None
+
+
+def read_done(path: Path) -> dict[str, bool]:
+    """Return the images that a file of predictions has, each with whether it was readable; remove a cut last line."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        table = pyarrow.parquet.read_table(path, columns=["path", "error"])
+        return {name: not error for name, error in zip(*(column.to_pylist() for column in table.columns))}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with open(path, "r+b") as file:
+            file.truncate(len(whole))
+    lines = whole.decode().splitlines()
+    if path.suffix == ".csv":
+        return {row[0]: not row[-1] for row in csv.reader(lines[1:])}
+    return {row["path"]: "error" not in row for row in map(json.loads, lines)}
+
+
+@contextmanager
+def open_text(path: Path, top: int, continues: bool) -> Iterator[Write]:
+    """Yield a function that adds lines to a CSV or JSON Lines file, in one write each time."""
+
+    def write(rows: Sequence[Prediction]) -> None:
+        is_csv = path.suffix == ".csv"
+        file.write((format_csv(rows, top) if is_csv else "".join(f"{row.to_json()}\n" for row in rows)).encode())
+
+    with open(path, "ab" if continues else "wb", buffering=0) as file:
+        if path.suffix == ".csv" and not file.tell():
+            file.write(format_csv([], top, header=True).encode())
+        yield write
+
+
+@contextmanager
+def open_parquet(path: Path, continues: bool) -> Iterator[Write]:
+    """Yield a function that adds rows to a Parquet file, which is rewritten whole every few seconds, and at the end."""
+    import pyarrow
+    import pyarrow.parquet
+
+    text = pyarrow.string()
+    kinds = {"path": text, "classes": pyarrow.list_(text), "probabilities": pyarrow.list_(pyarrow.float32())}
+    schema = pyarrow.schema(kinds | {"error": text})
+    tables = [pyarrow.parquet.read_table(path)] if continues else []
+    next_write = 0.0
+
+    def store() -> None:
+        nonlocal next_write
+        start = time.monotonic()
+        tables[:] = [pyarrow.concat_tables(tables or [schema.empty_table()])]
+        write_atomic(path, lambda partial: pyarrow.parquet.write_table(tables[0], partial))
+        now = time.monotonic()
+        next_write = now + max(PARQUET_SECONDS, (now - start) / PARQUET_SHARE)
+
+    def write(rows: Sequence[Prediction]) -> None:
+        tables.append(
+            pyarrow.table({name: [getattr(row, name) for row in rows] for name in kinds | {"error": text}}, schema)
+        )
+        if time.monotonic() >= next_write:
+            store()
+
+    try:
+        yield write
+    finally:
+        store()

@@ -1,0 +1,30 @@
+"""Recipe of ``vitrun predict``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from vitrun.recipes.base import OptionError, frozen_dataclass
+from vitrun.recipes.run_recipe import NetworkRecipe
+
+PREDICTION_SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+@frozen_dataclass
+class Predict(NetworkRecipe):
+    """Classify images: files, folders and globs."""
+
+    init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
+    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    # files, folders with all images below them, and globs, which may also be typed without paths=; - reads them from
+    # standard input, one a line
+    paths: tuple[str, ...]
+    top: Annotated[int, Field(ge=1, le=1000)]  # likeliest classes of each image
+    exif: bool  # turn images as their EXIF orientation says
+    save: Path | None  # file to write: NAME.csv, NAME.jsonl or NAME.parquet; null to print the predictions
+    force: bool  # replace the file that vitrun saved there; nothing else is ever replaced
+
+    def __post_init__(self) -> None:
+        if self.save is not None and self.save.suffix not in PREDICTION_SUFFIXES:
+            raise OptionError("save", str(self.save), f"must end in {', '.join(PREDICTION_SUFFIXES)}.")
