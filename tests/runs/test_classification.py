@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from sklearn import calibration, metrics
 
@@ -101,12 +102,27 @@ def test_predictions_are_read_back_as_they_were_written(kind, tmp_path):
     assert calibrate_table(again).counts.sum() == counted.sum() == (20 if kind == "one label" else 13)
 
 
-def test_damaged_predictions_are_named_and_missing_ones_are_none(tmp_path):
-    assert load_predictions(tmp_path) is None
-    table = make_table(20, 3)
-    PredictionTable(**{**table.__dict__, "classes": ("one",)}).write(tmp_path / PREDICTIONS_FILE)
-    with pytest.raises(UserError, match=r"preds\.parquet is damaged"):
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"classes": ("one",)}, "its labels are none of its classes"),
+        ({"top_classes": np.full((20, 3), -1)}, "its labels are none of its classes"),
+        ({"probabilities": np.full((20, 3), np.nan)}, "its probabilities are not between 0 and 1"),
+        ({"probabilities": np.full((20, 2), 0.5)}, "its columns do not belong together"),
+    ],
+)
+def test_damaged_predictions_are_named_with_the_way_out(changes, sentence, tmp_path):
+    table = PredictionTable(**{**make_table(20, 3).__dict__, **changes})
+    table.write(tmp_path / PREDICTIONS_FILE)
+    with pytest.raises(UserError, match=rf"preds\.parquet is damaged.*{sentence}.*vitrun eval init="):
         load_predictions(tmp_path)
+
+
+def test_a_table_of_another_program_is_refused_and_a_run_without_predictions_has_none(tmp_path):
+    assert load_predictions(tmp_path) is None
     (tmp_path / PREDICTIONS_FILE).write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"preds\.parquet is damaged"):
+        load_predictions(tmp_path)
+    pyarrow.parquet.write_table(pyarrow.table({"id": ["a"]}), tmp_path / PREDICTIONS_FILE)
+    with pytest.raises(UserError, match="it does not name its classes"):
         load_predictions(tmp_path)

@@ -16,6 +16,7 @@ from vitrun.errors import ExitCode, UserError
 PREDICTIONS_FILE = "preds.parquet"
 METADATA_KEY = b"vitrun"  # of the file's schema: JSON with the names of the classes
 COLUMNS = ("id", "label", "top5", "probabilities", "loss")
+RIGHT = "right"  # the column of correct labels, if they are not those of ``label``
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,22 @@ class PredictionTable:
         columns = {
             "id": pyarrow.array(self.keys, pyarrow.string()),
             "label": pyarrow.array(list_labels(self.labels), label if self.labels.ndim == 1 else labels),
-            "top5": pyarrow.array(self.top_classes.tolist(), labels),
-            "probabilities": pyarrow.array(self.probabilities.tolist(), pyarrow.list_(pyarrow.float32())),
+            "top5": to_lists(self.top_classes.astype(np.int64)),
+            "probabilities": to_lists(self.probabilities.astype(np.float32)),
             "loss": pyarrow.array(self.losses, pyarrow.float32()),
         }
         if self.accepted is not None:
-            columns["right"] = pyarrow.array(list_labels(self.accepted), labels)
+            columns[RIGHT] = pyarrow.array(list_labels(self.accepted), labels)
         metadata = {METADATA_KEY: json.dumps({"classes": self.classes})}
         pyarrow.parquet.write_table(pyarrow.table(columns, metadata=metadata), path)
+
+
+def to_lists(matrix: np.ndarray) -> Any:
+    """Return an array [N, K] as a column of N lists."""
+    import pyarrow
+
+    rows, length = matrix.shape
+    return pyarrow.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * length, matrix.ravel())
 
 
 def list_labels(labels: np.ndarray) -> list[Any]:
@@ -80,8 +89,7 @@ def load_predictions(folder: Path) -> PredictionTable | None:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
-        return parse_table(table, json.loads((table.schema.metadata or {})[METADATA_KEY]))
+        return parse_table(pyarrow.parquet.read_table(path))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pyarrow.ArrowException) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise UserError(
@@ -90,24 +98,44 @@ def load_predictions(folder: Path) -> PredictionTable | None:
         ) from None
 
 
-def parse_table(table: Any, metadata: dict[str, Any]) -> PredictionTable:
-    """Return what :meth:`PredictionTable.write` wrote; raise ValueError or KeyError if that is not consistent."""
-    columns = {name: table[name].to_pylist() for name in COLUMNS}
-    classes = tuple(str(name) for name in metadata["classes"])
-    several = "right" in table.column_names
+def parse_table(table: Any) -> PredictionTable:
+    """Return what :meth:`PredictionTable.write` wrote; raise ValueError, KeyError or TypeError if it did not."""
+    metadata = table.schema.metadata or {}
+    if METADATA_KEY not in metadata:
+        raise ValueError("it does not name its classes")
+    columns = {name: table[name] for name in COLUMNS}
+    if RIGHT in table.column_names:
+        columns[RIGHT] = table[RIGHT]
+    if any(column.null_count for column in columns.values()):
+        raise ValueError("it has empty fields")
     parsed = PredictionTable(
-        keys=columns["id"],
-        labels=pad_labels(columns["label"]),
-        top_classes=np.array(columns["top5"], dtype=np.int64).reshape(len(columns["id"]), -1),
-        probabilities=np.array(columns["probabilities"], dtype=np.float32).reshape(len(columns["id"]), -1),
-        losses=np.array(columns["loss"], dtype=np.float32),
-        classes=classes,
-        accepted=pad_labels(table["right"].to_pylist(), always=True) if several else None,
+        keys=columns["id"].to_pylist(),
+        labels=pad_labels(columns["label"].to_pylist()),
+        top_classes=to_matrix(columns["top5"], np.int64),
+        probabilities=to_matrix(columns["probabilities"], np.float32),
+        losses=columns["loss"].to_numpy().astype(np.float32),
+        classes=tuple(map(str, json.loads(metadata[METADATA_KEY])["classes"])),
+        accepted=pad_labels(columns[RIGHT].to_pylist(), always=True) if RIGHT in columns else None,
     )
-    labels = np.concatenate([parsed.labels.ravel(), parsed.top_classes.ravel(), parsed.correct_labels.ravel()])
-    if parsed.top_classes.shape != parsed.probabilities.shape or (labels >= len(classes)).any():
-        raise ValueError("its columns do not belong together")
+    check_table(parsed)
     return parsed
+
+
+def to_matrix(column: Any, kind: type) -> np.ndarray:
+    """Return a column of N lists as an array [N, K]; raise ValueError if they differ in length."""
+    return np.asarray(column.combine_chunks().flatten().to_numpy(), kind).reshape(len(column), -1)
+
+
+def check_table(table: PredictionTable) -> None:
+    """Raise ValueError if labels are none of the classes, or probabilities are none."""
+    labels = np.concatenate([values.ravel() for values in (table.labels, table.top_classes, table.correct_labels)])
+    lowest = min(table.top_classes.min(initial=0), table.labels.min(initial=0) if table.has_single_labels else 0)
+    if labels.max(initial=-1) >= len(table.classes) or lowest < 0:
+        raise ValueError("its labels are none of its classes")
+    if table.probabilities.shape != table.top_classes.shape or not table.top_classes.size:
+        raise ValueError("its columns do not belong together")
+    if not ((table.probabilities >= 0) & (table.probabilities <= 1)).all():  # NaN is neither
+        raise ValueError("its probabilities are not between 0 and 1")
 
 
 def pad_labels(labels: list[Any], always: bool = False) -> np.ndarray:
