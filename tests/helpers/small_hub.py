@@ -134,6 +134,9 @@ class Handler(BaseHTTPRequestHandler):
         if not self.hub.faults[kind]:
             return False
         status, _, wait = self.hub.faults[kind].pop(0).partition(" after ")
+        if status == "page":
+            self.send_content(200, b"<!DOCTYPE html><html>Please log in</html>", {"Content-Type": "text/html"})
+            return True
         self.send_json_error(int(status), headers={"Retry-After": wait} if wait else {})
         return True
 

@@ -58,6 +58,13 @@ def test_weights_from_the_hub_are_pinned_cached_and_equal_to_those_of_a_file(hub
     assert (again.returncode, again.stdout, hub[0].requests) == (0, first.stdout, []), "no network is needed again"
 
 
+def test_wrong_bytes_of_the_right_number_are_refused_and_not_cached(hub, vitrun):
+    hub[0].set_faults("bytes", "wrong")
+    first = vitrun("eval", "init=hf:vit/tiny", *OVERRIDES)
+    assert first.returncode == 4 and "checksum: deleted" in first.stderr and len(first.stderr.splitlines()) == 1
+    assert vitrun("eval", "init=hf:vit/tiny", *OVERRIDES).returncode == 0
+
+
 @pytest.mark.parametrize(
     "name, parts",
     [

@@ -10,6 +10,7 @@ from vitrun.models.formats.timm_names import GOOGLE_TAGS
 from vitrun.models.tensor_files import read_weights
 from vitrun.models.timm_wrapper import TimmNetwork, create_timm_network, pretrained_config, to_linear
 from vitrun.recipes import Timm
+from vitrun.runtime.hub_cache import verify_cached
 from vitrun.runtime.weights_folder import DESCRIPTIONS, list_weights_files
 
 SAFETENSORS = ["model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"]
@@ -39,6 +40,8 @@ def load_timm_network(tag: str, revision: str, classes: int | None, res: int | N
     pinned = {"pretrained_cfg_overlay": {"hf_hub_id": f"{config.hf_hub_id}@{revision}"}} if revision else {}
     try:
         body = create_timm_network(tag, config.input_size[-1], pretrained=True, **pinned)
+        if (file := find_cached(config.hf_hub_id, revision)) is not None:
+            verify_cached(file)
     except OSError as error:
         raise fetch_error(f"timm:{tag}", error) from None
     for name, tensor in body.state_dict().items():
@@ -52,16 +55,22 @@ def load_timm_network(tag: str, revision: str, classes: int | None, res: int | N
 
 def record_commit(loaded: LoadedModel, name: str, repository: str | None, revision: str) -> LoadedModel:
     """Return the model with the commit of its weights on the Hub, and a note if ``name`` does not pin it."""
-    from huggingface_hub import try_to_load_from_cache
-
-    file = try_to_load_from_cache(repository, "model.safetensors", revision=revision or None) if repository else None
-    commit = Path(file).parent.name if isinstance(file, str) else None
+    file = find_cached(repository, revision)
+    commit = file.parent.name if file else None
     if loaded.report is None or revision:
         return replace(loaded, commit=commit)
     pin = f"init=timm:{name}@{commit} pins it" if commit else "timm does not say which"
     note = f"the newest weights of {repository or name} when they were downloaded, as no commit of them is given: {pin}"
     report = replace(loaded.report, notes=[*loaded.report.notes, note])
     return replace(loaded, commit=commit, report=report)
+
+
+def find_cached(repository: str | None, revision: str) -> Path | None:
+    """Return the weights of a repository in the cache of the Hub's client; None if they are not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(repository, "model.safetensors", revision=revision or None) if repository else None
+    return Path(file) if isinstance(file, str) else None
 
 
 def load_repository(name: str, classes: int | None, res: int | None, choice: str) -> LoadedModel:
@@ -73,6 +82,8 @@ def load_repository(name: str, classes: int | None, res: int | None, choice: str
         for files in (SAFETENSORS, BINARIES):
             patterns = [*DESCRIPTIONS.values(), *files]
             folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=patterns))
+            for file in filter(Path.is_file, folder.rglob("*")):
+                verify_cached(file)
             if list_weights_files(folder) is not None:
                 break
     except UserError:
@@ -116,7 +127,7 @@ def fetch_tag(tag: str, repository: str, revision: str) -> str:
     from huggingface_hub import hf_hub_download
 
     try:
-        return hf_hub_download(repository, "model.safetensors", revision=revision or None)
+        return str(verify_cached(hf_hub_download(repository, "model.safetensors", revision=revision or None)))
     except Exception as error:  # the Hub's client, its cache and the network each raise classes of their own
         raise fetch_error(f"timm:{tag}", error) from None
 

@@ -13,6 +13,7 @@ from vitrun.runs.run_files import (
     load_recipe,
     load_result,
 )
+from vitrun.runtime.hub_cache import verify_cached
 from vitrun.runtime.weights_folder import WEIGHTS_FILES, hash_weights, is_weights_folder
 
 
@@ -112,7 +113,7 @@ def pin_hub_commit(init: str) -> str:
 
     repository, _, revision = init.removeprefix("hf:").partition("@")
     try:
-        description = hf_hub_download(repository, "config.json", revision=revision or None)
+        description = verify_cached(hf_hub_download(repository, "config.json", revision=revision or None))
     except Exception as error:  # the Hub's client, its cache and the network below it raise classes of their own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
@@ -120,7 +121,7 @@ def pin_hub_commit(init: str) -> str:
             "If it is gated, accept its terms and run `hf auth login`; or use a local copy: init=FOLDER.",
             ExitCode.CHECKPOINT,
         ) from None
-    return f"hf:{repository}@{Path(description).parent.name}"
+    return f"hf:{repository}@{description.parent.name}"
 
 
 def download_file(init: str, name: str) -> Path | None:
@@ -129,7 +130,7 @@ def download_file(init: str, name: str) -> Path | None:
 
     repository, _, revision = init.removeprefix("hf:").partition("@")
     try:
-        return Path(hf_hub_download(repository, name, revision=revision or None))
+        return verify_cached(hf_hub_download(repository, name, revision=revision or None))
     except Exception:  # as above; that weights cannot be downloaded is reported when they are
         return None
 

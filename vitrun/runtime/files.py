@@ -111,6 +111,14 @@ def user_cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrun"
 
 
+def git_blob_sha1(path: Path) -> str:
+    """Return the SHA-1 of a file as a git blob, in hex."""
+    code = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    with open(path, "rb") as file:
+        hashlib.file_digest(file, lambda: code)
+    return code.hexdigest()
+
+
 def sync_to_disk(path: Path) -> None:
     """Flush a file or folder to the disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)

@@ -39,6 +39,13 @@ def test_a_request_to_the_hub_is_tried_four_times(hub, client, publish):
     assert hub.requests == ["GET tree plain"] * 4
 
 
+def test_a_page_in_place_of_a_list_of_files_is_named(hub, client, publish):
+    name = publish("page")
+    hub.set_faults("tree", "page")
+    assert "does not answer with a list of files, but with '<!DOCTYPE" in client.expect_data_error(name)
+    assert client.open_split(name)["labels"] == [0, 1, 2]
+
+
 def test_a_corrupt_file_of_the_right_size_is_downloaded_again(hub, client, publish):
     name = publish("wrong")
     hub.set_faults("bytes", "wrong")

@@ -4,7 +4,7 @@ import hashlib
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -88,11 +88,11 @@ def test_a_partial_download_is_not_joined_to_a_changed_file(serve, shards, tmp_p
     address, _ = serve(most=20_000)
     file = tmp_path / "train-0.tar"
     with pytest.raises(UserError, match="ended after 20000"):
-        download.download_file(f"{address}/train-0.tar", file, lambda: None)
-    other = (shards / "train-0.tar").read_bytes()[::-1]
+        download.download_file(f"{address}/train-0.tar", file, lambda: None, Event())
+    other = (shards / "train-1.tar").read_bytes()
     (shards / "train-0.tar").write_bytes(other)
     monkeypatch.setattr(download, "MAX_TRIES", 99)
-    download.download_file(f"{address}/train-0.tar", file, lambda: None)
+    download.download_file(f"{address}/train-0.tar", file, lambda: None, Event())
     assert file.read_bytes() == other
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("train-0")) == ["train-0.tar"]
 

@@ -12,6 +12,8 @@ from vitrun.data.sources.parquet.find import parse_split_name, source_split_name
 from vitrun.errors import ExitCode, UserError, suggest
 
 HUB_TIMEOUT = 10  # seconds
+OID: dict[str, type] = {"oid": str}
+FILE_KINDS: dict[str, type] = {"size": int, **OID}
 
 
 class NoParquetFiles(UserError):
@@ -100,11 +102,29 @@ def list_hub_folder(data: recipes.Files, folder: str) -> list[dict[str, Any]]:
                 "GET", url, headers=build_hf_headers(), timeout=HUB_TIMEOUT, max_retries=len(RETRY_WAITS)
             )
             hf_raise_for_status(response)
-            entries += response.json()
+            entries += read_entries(response, url)
             url = response.links.get("next", {}).get("url")
     except EntryNotFoundError:
         return []
     return entries
+
+
+def read_entries(response: Any, url: str) -> list[dict[str, Any]]:
+    """Return the entries of a folder in an answer; raise ValueError if it is something else, as the page of a proxy."""
+    try:
+        entries: list[dict[str, Any]] = response.json()
+        if all(has_kinds(entry, {"path": str, "type": str}) for entry in entries):
+            files = [entry for entry in entries if entry["type"] == "file"]
+            if all(has_kinds(file, FILE_KINDS) and has_kinds(file.get("lfs", {"oid": ""}), OID) for file in files):
+                return entries
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise ValueError(f"{url} does not answer with a list of files, but with {response.text[:60]!r}")
+
+
+def has_kinds(entry: object, kinds: dict[str, type]) -> bool:
+    """Return whether an entry is an object with values of these types."""
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), kind) for key, kind in kinds.items())
 
 
 def find_cached_files(snapshot: Path, folder: str, split: str) -> Iterator[HubFile]:

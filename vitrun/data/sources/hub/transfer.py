@@ -5,7 +5,6 @@ notice wrong bytes of the right number (it compares sizes only), and does not re
 headers or the connection is reset: that is done here.
 """
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable
@@ -15,9 +14,10 @@ from pathlib import Path
 from vitrun import recipes
 from vitrun.data.sources.hub.hub_errors import http_status
 from vitrun.data.sources.messages import first_line
+from vitrun.data.sources.retry_after import read_retry_after
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Progress, Screen
-from vitrun.runtime.files import sha256_file
+from vitrun.runtime.hub_cache import has_hash
 
 RETRY_WAITS = (1, 4, 16)  # seconds before each retry
 BYTES_PER_MB = 10**6
@@ -96,7 +96,7 @@ def download_verified(
     for _ in range(2):
         meter.move(start)
         download_with_retries(data, hub_file, screen, meter)
-        if hub_file.code == (sha256_file(path) if len(hub_file.code) == 64 else git_blob_sha1(path)):
+        if has_hash(path, hub_file.code):
             return
         screen.warn(f"{hub_file.path} of {data.hub} does not match the Hub's checksum: deleted.")
         path.resolve().unlink(missing_ok=True)
@@ -107,12 +107,6 @@ def download_verified(
         f"{data.group}.path=FOLDER",
         ExitCode.DATA,
     )
-
-
-def git_blob_sha1(file: Path) -> str:
-    """Return the SHA-1 of a file as a git blob."""
-    content = file.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def download_with_retries(data: recipes.Files, hub_file: HubFile, screen: Screen, meter: DownloadProgress) -> None:
@@ -136,8 +130,10 @@ def download_with_retries(data: recipes.Files, hub_file: HubFile, screen: Screen
             status = http_status(error)
             if wait is None or status not in (None, 408, 429) and status < 500:
                 raise
-            screen.warn(f"{hub_file.path} of {data.hub}: {first_line(error)}. Trying again in {wait} s.")
-            time.sleep(wait)
+            asked = read_retry_after(getattr(getattr(error, "response", None), "headers", {}))
+            seconds = max(wait, asked)
+            screen.warn(f"{hub_file.path} of {data.hub}: {first_line(error)}. Trying again in {seconds:g} s.")
+            time.sleep(seconds)
 
 
 def make_byte_counter(count: Callable[[int], None]) -> type:

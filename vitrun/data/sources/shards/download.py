@@ -1,19 +1,18 @@
 """Download of files by URL, each once; an interrupted download is resumed."""
 
 import hashlib
-import os
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from posixpath import basename, commonpath, normpath, relpath
-from typing import BinaryIO
+from threading import Event
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
-from vitrun.errors import ExitCode, UserError
+from vitrun.data.sources.retry_after import read_retry_after
+from vitrun.data.sources.shards.fetch import CHUNK_BYTES, NoShard, fetch_missing, version_file
+from vitrun.errors import FULL, ExitCode, UserError
 from vitrun.runtime.console import track_progress
 from vitrun.runtime.files import move_into_place, user_cache_folder
 from vitrun.runtime.process import lock_file
@@ -21,8 +20,6 @@ from vitrun.runtime.process import lock_file
 PARALLEL_DOWNLOADS = 4
 MAX_TRIES = 4
 RETRY_SECONDS = 1.0  # before the second try; doubled for each further one
-TIMEOUT_SECONDS = 60  # without receiving a byte
-CHUNK_BYTES = 2**20
 TRANSIENT_STATUS = (408, 429)  # client errors after which a retry may succeed
 
 
@@ -54,39 +51,44 @@ def download_missing(addresses: Sequence[str], root: Path, tick: Callable[[], No
     names = local_names(addresses)
     missing = [(address, root / name) for address, name in zip(addresses, names) if not (root / name).exists()]
     if missing:
-        with ThreadPoolExecutor(PARALLEL_DOWNLOADS, "download") as threads:
-            try:
-                for _ in track_progress(
-                    threads.map(lambda file: download_file(file[0], file[1], tick), missing),
-                    len(missing),
-                    "shards downloaded",
-                ):
-                    pass
-            finally:
-                threads.shutdown(cancel_futures=True)
+        stopping = Event()
+        threads = ThreadPoolExecutor(PARALLEL_DOWNLOADS, "download")
+        try:
+            done = threads.map(lambda file: download_file(file[0], file[1], tick, stopping), missing)
+            for _ in track_progress(done, len(missing), "shards downloaded"):
+                pass
+        finally:  # an error or a signal does not wait for slow servers
+            stopping.set()
+            threads.shutdown(wait=False, cancel_futures=True)
     return names
 
 
-def download_file(address: str, file: Path, tick: Callable[[], None]) -> None:
-    """Download ``address`` to ``file``, which appears when it is complete; raise UserError if all tries fail."""
-    for attempt in range(MAX_TRIES):
-        time.sleep(RETRY_SECONDS * 2 ** (attempt - 1) if attempt else 0)
+def download_file(address: str, file: Path, tick: Callable[[], None], stopping: Event) -> None:
+    """Download ``address`` to ``file``, which appears when it is complete and checked.
+
+    Try ``MAX_TRIES`` times without getting further, at the pace that the server asks for; raise UserError if all fail,
+    CancelledError when it is ``stopping``.
+    """
+
+    def check() -> None:
+        tick()
+        if stopping.is_set():
+            raise CancelledError
+
+    failures, problem = 0, ""
+    while failures < MAX_TRIES:
+        before = partial_size(file)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with open(file.with_name(f"{file.name}.part"), "ab") as part:
-                lock_file(part, wait=True)  # another process may want the same file
-                if not file.exists():
-                    resume_download(address, part, tick)
-                    part.flush()
-                    move_into_place(Path(part.name), file)
-                    Path(f"{part.name}.version").unlink(missing_ok=True)
+            check()
+            download_once(address, file, check)
             return
-        except HTTPError as error:
-            problem = f"the server answers {error.code} {error.reason}"
-            if error.code < 500 and error.code not in TRANSIENT_STATUS:
+        except (OSError, HTTPException, NoShard) as error:
+            raise_if_full(error, file)
+            problem, wait = describe_problem(error), read_retry_after(getattr(error, "headers", None) or {})
+            if not may_succeed_later(error):
                 break
-        except (OSError, HTTPException) as error:
-            problem = str(error) or type(error).__name__
+        failures = 1 if partial_size(file) > before + CHUNK_BYTES else failures + 1
+        stopping.wait(max(wait, RETRY_SECONDS * 2 ** (failures - 1)) if failures < MAX_TRIES else 0)
     raise UserError(
         f"{address} cannot be downloaded: {problem}. Check the URL; the same command resumes the download. If it needs "
         "an account, download it with the tool of its owner and set data.path=FOLDER.",
@@ -94,30 +96,43 @@ def download_file(address: str, file: Path, tick: Callable[[], None]) -> None:
     )
 
 
-def resume_download(address: str, part: BinaryIO, tick: Callable[[], None]) -> None:
-    """Append to ``part`` the bytes that it lacks; raise OSError if the connection ends before that."""
-    have = part.seek(0, os.SEEK_END)
-    version = Path(f"{part.name}.version")  # of the file on the server: bytes of two versions are never joined
-    known = version.read_text(encoding="utf-8") if version.exists() else ""
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    wanted = Request(address, headers=headers | ({"If-Range": known} if have and known else {}))
-    try:
-        answer = urlopen(wanted, timeout=TIMEOUT_SECONDS)
-    except HTTPError as error:
-        if error.code != 416:  # no such range: the file was complete already, or has changed
-            raise
-        answer = urlopen(address, timeout=TIMEOUT_SECONDS)
-    with answer:
-        if answer.status != 206:
-            part.truncate(0)
-            have = 0
-            tags = [answer.headers[name] or "" for name in ("ETag", "Last-Modified")]
-            version.write_text(next((tag for tag in tags if tag and tag[:2] != "W/"), ""), encoding="utf-8")
-        length = answer.headers.get("Content-Length")
-        while chunk := answer.read(CHUNK_BYTES):
-            tick()
-            part.write(chunk)
-    part.flush()
-    size = os.path.getsize(part.name)
-    if length is not None and size != have + int(length):
-        raise OSError(f"it ended after {size} of {have + int(length)} bytes")
+def describe_problem(error: Exception) -> str:
+    """Return what went wrong in a try to download a file."""
+    if isinstance(error, HTTPError):
+        return f"the server answers {error.code} {error.reason}"
+    return str(error) or type(error).__name__
+
+
+def may_succeed_later(error: Exception) -> bool:
+    """Return whether a further try may succeed."""
+    if isinstance(error, HTTPError):
+        return error.code >= 500 or error.code in TRANSIENT_STATUS
+    return not isinstance(error, NoShard)
+
+
+def raise_if_full(error: Exception, file: Path) -> None:
+    """Raise UserError if it was the disk that had no room."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        why = f"{file}: {error.strerror}. Make room, or choose another folder: data.path=FOLDER"
+        raise UserError(why, ExitCode.SPACE) from None
+
+
+def partial_file(file: Path) -> Path:
+    """Return where the bytes of a file are collected until it is complete."""
+    return file.with_name(f"{file.name}.part")
+
+
+def partial_size(file: Path) -> int:
+    """Return the number of bytes that are there of a file."""
+    return partial_file(file).stat().st_size if partial_file(file).exists() else 0
+
+
+def download_once(address: str, file: Path, tick: Callable[[], None]) -> None:
+    """Continue a partial download, and move it into place once it is complete."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(partial_file(file), "ab") as part:
+        lock_file(part, wait=True)  # another process may want the same file
+        if not file.exists():
+            fetch_missing(address, part, tick)
+            move_into_place(Path(part.name), file)
+            version_file(part).unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""Shards from servers that lie, are slow, or ask to wait."""
+
+import hashlib
+import os
+import signal
+import time
+from email.utils import formatdate
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from helpers.processes import CommandProcess, read_error_line
+from helpers.tars import make_sample, write_tar
+from vitrun.data.sources.retry_after import MOST_SECONDS, read_retry_after
+from vitrun.data.sources.shards import download
+from vitrun.errors import ExitCode, UserError
+
+PAGE = b"<!DOCTYPE html><html><body>Please log in to this network</body></html>" * 20
+
+
+class Liar(BaseHTTPRequestHandler):
+    """Serve one tar under paths that say what is wrong with the answer; ``asked`` gets the paths."""
+
+    def __init__(self, *args, content: bytes, asked: list[str]):
+        self.content, self.asked = content, asked
+        super().__init__(*args)
+
+    def do_GET(self) -> None:
+        lie = self.path.strip("/").split("/")[0]
+        self.asked.append(lie)
+        getattr(self, f"send_{lie}")(self.asked.count(lie))
+
+    def send(self, body: bytes, status: int = 200, **headers: str | None) -> None:
+        self.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
+            if value is not None:
+                self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def send_page(self, _: int) -> None:
+        self.send(PAGE, Content_Type="text/html; charset=utf-8")
+
+    def send_page_as_tar(self, _: int) -> None:
+        self.send(PAGE, Content_Type="application/x-tar")
+
+    def send_short(self, _: int) -> None:
+        self.send(self.content[:5000], Content_Length=str(len(self.content)))
+
+    def send_unknown_short(self, _: int) -> None:
+        self.send(self.content[:5000], Content_Length=None)
+
+    def send_other_range(self, count: int) -> None:
+        if count == 1:
+            return self.send_short(count)
+        self.send(self.content[:5000], 206, Content_Range=f"bytes 0-4999/{len(self.content)}")
+
+    def send_hub(self, _: int, digest: str = "") -> None:
+        digest = digest or hashlib.sha256(self.content).hexdigest()
+        linked = {"X_Linked_ETag": f'"{digest}"', "X_Linked_Size": str(len(self.content))}
+        self.send(b"", 302, Location="/unknown/a.tar", **linked)
+
+    def send_other_hash(self, count: int) -> None:
+        self.send_hub(count, "0" * 64)
+
+    def send_unknown(self, _: int) -> None:
+        self.send(self.content, Content_Length=None)
+
+    def send_busy(self, count: int) -> None:
+        self.send(b"", 503, Retry_After="0") if count < 3 else self.send_unknown(count)
+
+    def send_drip(self, _: int) -> None:
+        self.send(b"", Content_Length=str(len(self.content)))
+        for byte in self.content:
+            self.wfile.write(bytes([byte]))
+            time.sleep(1)
+
+    def send_silence(self, _: int) -> None:
+        time.sleep(100)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def tar(tmp_path_factory) -> Path:
+    return write_tar(tmp_path_factory.mktemp("tar") / "a.tar", [file for n in range(9) for file in make_sample(n)])
+
+
+@pytest.fixture(scope="module")
+def server(tar):
+    """Yield the address of the server, and the list of what it is asked for."""
+    asked: list[str] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Liar, content=tar.read_bytes(), asked=asked))
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # its client has gone
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def fetch(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
+    return lambda lie: download.download_file(f"{server[0]}/{lie}/a.tar", tmp_path / "a.tar", lambda: None, Event())
+
+
+@pytest.mark.parametrize(
+    "lie, problem",
+    [
+        ("page", "a web page"),
+        ("page_as_tar", "no tar"),
+        ("short", "ended after 5000 of"),
+        ("unknown_short", "truncated"),
+        ("other_range", "other bytes than those asked for|ended after 5000"),
+        ("other_hash", "do not have the hash"),
+    ],
+)
+def test_what_is_not_the_whole_file_is_never_a_shard(fetch, tmp_path, lie, problem):
+    with pytest.raises(UserError, match=problem) as error:
+        fetch(lie)
+    assert error.value.status == ExitCode.DATA and len(str(error.value)) < 400
+    assert not (tmp_path / "a.tar").exists()
+
+
+@pytest.mark.parametrize("kind", ["unknown", "hub", "busy"])
+def test_what_is_complete_by_its_hash_or_by_its_end_mark_is_one(fetch, tar, tmp_path, kind):
+    fetch(kind)
+    assert (tmp_path / "a.tar").read_bytes() == tar.read_bytes()
+
+
+def test_a_server_sets_the_pace_within_bounds():
+    def wait(text: str) -> float:
+        return read_retry_after({"Retry-After": text})
+
+    assert wait("7") == 7 and wait("99999") == MOST_SECONDS and wait("soon") == wait("") == 0
+    assert 5 < wait(formatdate(time.time() + 9, usegmt=True)) < 10
+
+
+@pytest.mark.parametrize("pace", ["drip", "silence"])
+def test_a_stop_is_heard_while_a_server_is_slow(server, tmp_path, pace):
+    address, asked = server
+    places = [f"data.path={tmp_path / 'shards'}", f"data.train={address}/{pace}/a-{{0..5}}.tar", f"runs={tmp_path}"]
+    process = CommandProcess("pretrain", "data=shards", "data.classes=5", "data.test=http://h/v.tar", *places)
+    while pace not in asked:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGTERM)
+    process.wait()
+    assert "Stopped. To continue: vitrun pretrain" in read_error_line(process, ExitCode.TERMINATED)
