@@ -118,4 +118,5 @@ def test_the_tasks_of_vtab_are_one_row_of_means_a_setting(tmp_path, write_run):
     (table,) = compare_runs(tmp_path / "runs").tables
     assert table.data == "VTAB-1k" and table.metrics == (*names.VTAB_GROUPS, names.VTAB_MEAN)
     assert [len(row.runs) for row in table.rows] == [19, 19]
+    assert sorted(row.options["optim.lr"] for row in table.rows) == ["0.001", "0.01"] and table.options == ("optim.lr",)
     assert table.rows[0].metrics["VTAB (19)"].mean == pytest.approx(0.09)

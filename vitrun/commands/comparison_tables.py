@@ -24,7 +24,7 @@ class Column:
 
     heading: str
     cells: list[str]
-    rank: int  # those of the highest ranks are left out of a table that is too wide; 0 for none
+    rank: int  # those of the lowest ranks have room first; 0 for what every table has
     is_text: bool = False
 
     @property
@@ -43,7 +43,7 @@ def print_table(screen: Screen, table: Table, top: int | None, with_published: b
     cells = [list(row) for row in zip(*(column.cells for column in shown))]
     header, title = [column.heading for column in shown], format_title(table, rows, constant)
     screen.print_table(header, cells, names, title)
-    hidden = [column.heading for column in columns if column not in shown]
+    hidden = [column.heading for column in columns if not any(column is one for one in shown)]
     if hidden:
         some = ", ".join(hidden[:MAX_HIDDEN])
         more = f" and {len(hidden) - MAX_HIDDEN} more" if len(hidden) > MAX_HIDDEN else ""
@@ -66,7 +66,8 @@ def format_title(table: Table, rows: Sequence[Row], constant: dict[str, str]) ->
 def list_columns(table: Table, rows: Sequence[Row], constant: dict[str, str], with_published: bool) -> list[Column]:
     """Return all columns of a table."""
     ids = shorten_names([row.runs[0] for row in rows])
-    columns = [Column("run", ids, 0, is_text=True)]
+    firsts = [f"{len(row.runs)} runs" if "tasks" in row.labels else name for row, name in zip(rows, ids)]
+    columns = [Column("run", firsts, 0, is_text=True)]
     for name in ("command", "model", "upstream", "res", "tasks"):
         if name in rows[0].labels and name not in constant:
             columns.append(Column(HEADINGS.get(name, name), [row.labels[name] for row in rows], 0, is_text=True))
@@ -91,8 +92,7 @@ def list_published_columns(table: Table, rows: Sequence[Row]) -> list[Column]:
     for row in rows:
         name, matches = next(iter(row.published.items()), ("", []))
         numbers = [match.number for match in matches]
-        std = f" ± {numbers[0].std:.2f}" if numbers and numbers[0].std is not None else ""
-        published.append(f"{numbers[0].value:.2f}{std} ({matches[0].table})" if numbers else "")
+        published.append(f"{numbers[0].value:.2f} ({matches[0].table})" if numbers else "")
         gaps.append(f"{compute_gap(row.metrics[name], numbers[0]):+.2f}" if numbers else "")
     return [Column("published", published, 2), Column("gap", gaps, 2)]
 
@@ -114,14 +114,12 @@ def list_cost_columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def fit_columns(columns: list[Column], width: int) -> list[Column]:
-    """Return the columns that fit into a width, without those of the highest ranks."""
-    columns = list(columns)
-    while 1 + sum(column.width for column in columns) > width:
-        last = max(columns, key=lambda column: column.rank)
-        if last.rank == 0:
-            break
-        columns.remove(last)
-    return columns
+    """Return the columns of rank 0, and of the others, the lowest ranks first, those that fit into a width."""
+    chosen: list[Column] = []
+    for column in sorted(columns, key=lambda column: column.rank):
+        if not column.rank or 1 + sum(one.width for one in (*chosen, column)) <= width:
+            chosen.append(column)
+    return [column for column in columns if any(column is one for one in chosen)]
 
 
 def shorten_names(names: Sequence[str]) -> list[str]:
@@ -179,10 +177,7 @@ def list_notes(tables: Sequence[Table], with_published: bool) -> list[str]:
             "Cost is that of training one run; exaFLOP has forward and backward pass, as in table 6 of the paper."
         )
     if with_published and any(row.published for row in rows):
-        notes.append(
-            "published: the paper's number of the same model, data, pretraining and protocol; gap: points above it. "
-            "paper=NAME prints the whole table."
-        )
+        notes.append("published: the number of the same model, data, pretraining and protocol; gap: points above it.")
     return notes
 
 

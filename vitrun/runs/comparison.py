@@ -11,7 +11,7 @@ from vitrun.runs.comparison_rows import LABELS, Blocks, Row, Table, row_order
 from vitrun.runs.groups import RunGroup, group_runs, list_differences
 from vitrun.runs.published import find_counterparts
 from vitrun.runs.results import COMMANDS, FinishedRun, LeftOut, Reason, load_finished_runs
-from vitrun.runs.suites import split_suites
+from vitrun.runs.suites import Tasks, make_suite_table, split_suites
 
 COST_METRICS = ("seconds", "images_per_second", "waiting")
 HIDDEN_OPTIONS = ("init", "res", "steps", "epochs", "examples")  # that the labels or the cost show
@@ -59,7 +59,10 @@ def tabulate_runs(finished: Sequence[FinishedRun], values: Sequence[str] = ()) -
             known = ", ".join(name for name in group.first.metrics if name not in COST_METRICS)
             left_out += [LeftOut(name, Reason.METRIC, known) for name in group.names]
     suites, blocks = split_suites(blocks)
-    tables = [make_table(data, block) for (data, _), block in blocks.items()] + suites
+    tables = [make_table(data, block) for (data, _), block in blocks.items()]
+    if suites:
+        options = list_suite_options(suites)
+        tables.append(make_suite_table(suites, options, option_order(options)))
     return Comparison(tuple(sorted(tables, key=table_order)), tuple(left_out))
 
 
@@ -128,6 +131,16 @@ def list_table_options(groups: Sequence[RunGroup]) -> list[dict[str, str]]:
     ):
         add_source_options([groups[row].first for row in rows], [options[row] for row in rows])
     return options
+
+
+def list_suite_options(suites: Sequence[Tasks]) -> list[dict[str, str]]:
+    """Return for each suite the options in which suites differ, but for those of their tasks' data."""
+    firsts = [next(iter(tasks.values())) for tasks in suites]
+    images = {name for group in firsts for name in group.first.images}
+    return [
+        {name: value for name, value in options.items() if name not in images and not name.startswith("data.")}
+        for options in list_table_options(firsts)
+    ]
 
 
 def list_shown_differences(runs: Sequence[FinishedRun]) -> list[str]:

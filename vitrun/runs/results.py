@@ -157,7 +157,7 @@ def load_finished_run(folder: Path, commands: Sequence[str], repeats: bool) -> F
     command = options["command"]
     if command not in commands:
         return LeftOut(folder.name, Reason.COMMAND, command)
-    if not (folder / RESULT_FILE).exists():
+    if not (folder / RESULT_FILE).is_file():
         failure = find_failure(folder)
         return LeftOut(folder.name, Reason.FAILED if failure else Reason.UNFINISHED, failure)
     if options.get("score") == "dev":
