@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,22 +69,28 @@ def test_the_newest_run_is_shown_on_its_own_test_images(run_command, tmp_path):
 
 
 def test_images_of_any_kind_are_shown_and_bad_ones_are_named(run_command, photos, tmp_path):
-    recipe, result = run_command(
-        "visualize", "init=random:vit_nano8", "res=32", f"images={photos},{photos}/a.jpg", "heads=each", "layers=2"
-    )
+    options = [
+        "init=random:vit_nano8",
+        "res=32",
+        f"images={photos},{photos}/a.jpg",
+        "heads=each",
+        "layers=2",
+        "shown=2",
+    ]
+    recipe, result = run_command("visualize", *options)
     assert (result["images"], result["skipped"]) == (3, 1)
-    assert result["figures"][2:5] == ["attention_heads_1", "attention_heads_2", "attention_heads_3"]
+    assert result["figures"][2:4] == ["attention_heads_1", "attention_heads_2"]
     log = (run_folder(recipe, "visualize") / "log.txt").read_text()
     assert "c.jpg is not a readable image" in log
     _, left_out = results.load_finished_runs(recipe.runs)
     assert [run.reason for run in left_out] == [results.Reason.COMMAND], "a run without a data set is a sound one"
     arrays = read_arrays(recipe)
-    assert arrays["attention"].shape == (3, 1, MODEL_ROWS["vit_nano8"].heads, 4, 4) and arrays[
-        "attention_layers"
-    ].tolist() == [2]
+    assert arrays["attention"].shape == (2, 1, MODEL_ROWS["vit_nano8"].heads, 4, 4)
+    assert arrays["attention_layers"].tolist() == [2]
+    name = run_folder(recipe, "visualize").name
     (photos / "d.png").write_bytes(JPEG)
-    again = resolve.resolve_recipe("visualize", ["init=random:vit_nano8", f"images={photos}", f"runs={recipe.runs}"])
-    assert run_folder(again, "visualize") != run_folder(recipe, "visualize"), "other images are another run"
+    again = resolve.resolve_recipe("visualize", [*options, f"runs={recipe.runs}"])
+    assert run_folder(again, "visualize").name != name, "other images are another run"
 
 
 def save_weights(row, path, res: int = 32):
@@ -128,8 +135,8 @@ def test_what_cannot_be_drawn_is_named_and_the_rest_is_drawn(
 
 
 WRONG = [
-    (["init=random:bit_r50x1", "res=64"], "init", "has no attention: it is a ResNet", ExitCode.CHECKPOINT),
-    (["images=nothing.jpg"], "images", "there is no such file", ExitCode.DATA),
+    (["init={resnet}"], "init", "has no attention: it is a ResNet", ExitCode.CHECKPOINT),
+    (["images=nothing.jpg"], "images", "there is no file or folder", ExitCode.DATA),
     (["images={photos}", "data=digits"], "images", "both name images", ExitCode.COMMAND),
     (["data=digits", "layers=3"], "layers", "has layers 1 to 2", ExitCode.COMMAND),
     (["data=digits", "layers=0"], "layers", "from 1 alone", ExitCode.COMMAND),
@@ -144,8 +151,10 @@ def test_a_wrong_override_is_refused_and_leaves_no_run(
     overrides, option, message, status, run_command, photos, tmp_path
 ):
     file = save_weights(tiny_vit_row(), tmp_path / "tiny.safetensors")
-    given = [override.format(photos=photos) for override in overrides]
-    if not given[0].startswith("init="):
+    row = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1))
+    resnet = save_weights(row, tmp_path / "resnet.safetensors") if "{resnet}" in overrides[0] else None
+    given = [override.format(photos=photos, resnet=resnet) for override in overrides]
+    if resnet is None:
         given.insert(0, f"init={file}")
     with pytest.raises(UserError, match=message) as caught:
         run_command("visualize", *given)

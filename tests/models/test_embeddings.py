@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.networks import MODEL_ROWS, build_randomized, make_inputs, tiny_vit_row
+from helpers.networks import build_randomized, make_inputs, tiny_vit_row
 from vitrun import models
 from vitrun.models.timm_wrapper import wrap_timm_network
 from vitrun.recipes import Timm
@@ -50,7 +50,7 @@ def test_positions_are_those_of_the_patches_in_the_first_layer(options):
 
 
 def test_a_network_without_filters_of_pixels_or_without_positions_says_why():
-    hybrid = models.build(MODEL_ROWS["r26_vit_s32"], 1, 32)
+    hybrid = models.build(tiny_vit_row(stem=32, resnet=(1, 1, 1, 1), patch=1), 1, 32)
     with pytest.raises(models.NoEmbedding, match="feature map of its ResNet"):
         models.patch_filters(hybrid)
     for kind in ("none", "relative"):

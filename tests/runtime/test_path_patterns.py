@@ -23,7 +23,13 @@ def test_a_path_that_exists_is_no_pattern_and_a_pattern_is_sorted(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    "pattern, reason", [("none.jpg", "no such file"), ("*.png", "no file matches"), ("pipe", "no")]
+    "pattern, reason",
+    [
+        ("none.jpg", "no file or folder"),
+        ("*.png", "no file matches"),
+        ("pipe", "neither"),
+        ("http://a/b.jpg", "address"),
+    ],
 )
 def test_what_is_not_there_is_an_error_of_the_option(pattern, reason, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

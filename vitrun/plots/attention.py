@@ -101,7 +101,7 @@ def create_map_axes(shape: tuple[int, ...], xlabel: str, ylabel: str) -> tuple[F
     rows, columns = shape
     side = min(0.9, 12 / columns)  # inches
     figure, axes = create_axes(xlabel, ylabel, (max(4.0, side * columns + 2.2), max(2.6, side * rows + 0.9)))
-    add_color_bar(figure, axes, 0, 1, "attention by its maximum")
+    add_color_bar(figure, axes, 0, 1, "attention relative to the maximum")
     return figure, axes
 
 

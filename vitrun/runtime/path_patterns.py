@@ -11,9 +11,17 @@ def resolve_pattern(option: str, pattern: str) -> str:
     """Return a path or a pattern as an absolute one; raise a UserError about ``option`` if nothing is there."""
     absolute = os.path.abspath(os.path.expanduser(pattern))
     if not pattern or not expand_pattern(absolute):
-        what = "no file matches it" if glob.has_magic(pattern) else "there is no such file or folder"
-        raise UserError(f"{what}.", ExitCode.DATA, option, pattern)
+        raise UserError(f"{explain_missing(pattern, absolute)}.", ExitCode.DATA, option, pattern)
     return absolute
+
+
+def explain_missing(pattern: str, absolute: str) -> str:
+    """Return why a pattern names no file or folder."""
+    if "://" in pattern:
+        return "is an address: download it, and name the file"
+    if os.path.lexists(absolute):
+        return "is neither a file nor a folder"
+    return "no file matches it" if glob.has_magic(pattern) else f"there is no file or folder {absolute}"
 
 
 def expand_pattern(pattern: str) -> list[Path]:
