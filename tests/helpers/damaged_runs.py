@@ -78,9 +78,14 @@ def read_loss(output: str) -> float:
 
 
 def make_killed(root: Path, random_: random.Random) -> list[list[str]]:
-    """Copy the run that was killed; return the commands that resume and test it."""
+    """Copy the run that was killed; return the command that resumes it."""
     shutil.copytree(templates() / "killed", root / "in")
-    return [["pretrain", *SMALL, "runs=in"], evaluation("in")]
+    return [["pretrain", *SMALL, "runs=in"]]
+
+
+def make_killed_and_test(root: Path, random_: random.Random) -> list[list[str]]:
+    """Copy the run that was killed; return the commands that resume and test it."""
+    return [*make_killed(root, random_), evaluation("in")]
 
 
 def make_finished(root: Path, random_: random.Random) -> list[list[str]]:
@@ -209,7 +214,7 @@ MANIFESTS = f"checkpoints/*/{manifest.MANIFEST_FILE}"
 FILES = (*damages.WHOLE_FILE, damages.add_special, damages.remove_something, damages.take_permission)
 KINDS = {
     "checkpoints": damages.Kind(
-        make_killed,
+        make_killed_and_test,
         (
             *(within("checkpoints", damage) for damage in FILES * 2),
             *(swap_steps, swap_steps, add_step, add_step),
