@@ -3,13 +3,16 @@
 import pytest
 
 from vitrun.config import own_files, provenance, resolve
-from vitrun.errors import UserError
+from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Model, composition, tables
 from vitrun.runs import lookup
 from vitrun.runtime import environment
 
 MODEL = "# A tiny ViT\ndefaults: [_vit_ti, _self_]\nname: mine\npatch: 8\ndepth: 2\n"
 FOREIGN = "_target_: torchvision.models.resnet18\nclasses: ${data.classes}\n"  # of another Hydra application
+
+
+PLANTED = ["_target_: os.system\n_args_: ['touch ran']\n", "x: !!python/object/apply:os.system ['touch ran']\n"]
 
 
 @pytest.fixture
@@ -72,6 +75,16 @@ def test_own_files_that_are_not_rows_are_skipped_and_refused_by_name_if_used(wor
     assert resolve.resolve_recipe("pretrain", ["model=mine"]).data.name == "shapes"
     with pytest.raises(UserError, match="./conf/model/foreign.yaml"):
         tables.load_model_row("foreign")
+
+
+@pytest.mark.parametrize("code", PLANTED)
+@pytest.mark.parametrize("kind", ["model", "data", "optim", "protocol", "recipe"])
+def test_a_file_that_names_code_runs_none_of_it(workplace, tmp_path, code, kind):
+    workplace(f"{kind}/planted.yaml" if kind != "recipe" else "planted.yaml", code)
+    chosen = f"{kind}=planted" if kind != "recipe" else "recipe=conf/planted.yaml"
+    with pytest.raises(UserError, match="planted.yaml") as error:
+        resolve.resolve_recipe("pretrain", [chosen])
+    assert error.value.status == ExitCode.COMMAND and not (tmp_path / "ran").exists()
 
 
 def test_a_file_with_the_name_of_vitruns_replaces_it_and_the_first_lines_of_a_run_say_so(workplace):

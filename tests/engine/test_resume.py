@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -13,25 +14,24 @@ from helpers.runs import hash_weights
 from vitrun.commands import pretrain
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import execution, run
+from vitrun.runs import checkpoints, execution, run
+from vitrun.runtime import device
 from vitrun.runtime.console import Screen
 
 
-def test_a_killed_run_ends_with_the_same_bits(tmp_path):
-    complete, killed = tmp_path / "complete", tmp_path / "killed"
+def test_a_stopped_run_saves_and_ends_with_the_same_bits(tmp_path):
+    complete, stopped = tmp_path / "complete", tmp_path / "stopped"
     uninterrupted = start_pretraining(complete)
     output = uninterrupted.wait()
     assert uninterrupted.returncode == 0, output
-    process = start_pretraining(killed)
-    signal_after_steps(process, killed, 5, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL and not list(killed.glob("*/result.json"))
-    process = start_pretraining(killed)
-    output = signal_after_steps(process, killed, 20, signal.SIGTERM)
+    process = start_pretraining(stopped)
+    output = signal_after_steps(process, stopped, 5, signal.SIGTERM)
     assert process.returncode == ExitCode.TERMINATED and "To continue: vitrun pretrain" in output
-    process = start_pretraining(killed)
+    assert not list(stopped.glob("*/result.json"))
+    process = start_pretraining(stopped)
     output = process.wait()
     assert process.returncode == 0 and "Resuming from step" in output
-    assert hash_weights(complete) == hash_weights(killed) and len(hash_weights(complete)) == 2
+    assert hash_weights(complete) == hash_weights(stopped) and len(hash_weights(complete)) == 2
 
 
 LONG = [*(override for override in TINY if override != "steps=6"), "steps=30", "save_minutes=0"]
@@ -70,3 +70,87 @@ def test_a_run_refuses_to_resume_with_other_data(run_command, tmp_path):
     with pytest.raises(UserError, match="The data have changed") as error:
         run_command("pretrain", *TINY)
     assert error.value.status == ExitCode.DATA
+
+
+SAVED = [*TINY, "ema=0.9", "save_minutes=0"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, str]:
+    """Return the hashes of the weights of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole")
+    recipe = resolve.resolve_recipe("pretrain", [*SAVED, f"runs={folder}"])
+    execution.execute_run("pretrain", recipe, Screen(quiet=True), pretrain.execute)
+    return hash_weights(folder)
+
+
+@pytest.fixture
+def checkpoint_folder(run_command, tmp_path, monkeypatch) -> Path:
+    """Train a run that ends abruptly after its checkpoint of step 4; return the folder of its checkpoints."""
+    save = checkpoints.save
+
+    def save_until_step_4(folder, step, write, facts):
+        if step > 4:
+            raise KeyboardInterrupt
+        return save(folder, step, write, facts)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoints, "save", save_until_step_4)
+        run_command("pretrain", *SAVED)
+    (folder,) = (tmp_path / "runs").glob("*/checkpoints")
+    return folder
+
+
+def flip_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def truncate(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+DAMAGE = [
+    (how, file)
+    for how in (flip_bit, truncate, Path.unlink)
+    for file in ("model.safetensors", "ema.safetensors", "train_state.safetensors", "train_state.json", "MANIFEST.json")
+]
+
+
+@pytest.mark.parametrize("how, name", [*DAMAGE[:5], *DAMAGE[5::3]], ids=lambda value: getattr(value, "__name__", value))
+def test_a_run_whose_newest_checkpoint_is_damaged_resumes_from_the_one_before_to_the_same_bits(
+    run_command, checkpoint_folder, whole, capfd, how, name
+):
+    how(checkpoint_folder / "step-00000004" / name)
+    run_command("pretrain", *SAVED)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("Rejected step-00000004: ") and name in line and "Moved it to quarantine" in line
+    assert "Resuming from step 3" in (checkpoint_folder.parent / "log.txt").read_text()
+    assert hash_weights(checkpoint_folder.parent.parent) == whole
+
+
+def test_a_run_without_a_sound_checkpoint_is_refused_with_the_reason_of_each(run_command, checkpoint_folder):
+    flip_bit(checkpoint_folder / "step-00000004" / "ema.safetensors")
+    (checkpoint_folder / "step-00000003" / "train_state.json").unlink()
+    with pytest.raises(UserError, match="No checkpoint in .* is sound") as error:
+        run_command("pretrain", *SAVED)
+    assert error.value.status == ExitCode.CHECKPOINT
+    assert "step-00000004: the content of ema.safetensors is not what was saved" in str(error.value)
+    assert "step-00000003: train_state.json is missing" in str(error.value)
+    with pytest.raises(UserError, match="is sound"):
+        run_command("pretrain", *SAVED)
+
+
+def test_a_run_that_is_resumed_with_another_number_of_loader_threads_ends_with_the_same_bits(
+    run_command, checkpoint_folder, whole, monkeypatch
+):
+    def set_threads(machine: device.Machine, *args: str) -> None:
+        initialize(machine, *args)
+        machine.loader_threads = 3
+
+    initialize = device.Machine.__init__
+    monkeypatch.setattr(device.Machine, "__init__", set_threads)
+    run_command("pretrain", *SAVED)
+    assert "Resuming from step 4" in (checkpoint_folder.parent / "log.txt").read_text()
+    assert hash_weights(checkpoint_folder.parent.parent) == whole

@@ -180,7 +180,7 @@ def check_resumed(root: Path, answers: list[tuple[int | None, str]]) -> str | No
         for file in ("model.safetensors", "ema.safetensors"):
             if (run / file).read_bytes() != (right / file).read_bytes():
                 return f"wrong weights in {file}"
-        spoken = f"Resuming from step {STOPPED}", "Rejected", "Starting again", "is finished", "no checkpoint"
+        spoken = f"Resuming from step {STOPPED}", "Rejected", "Starting again", "is finished", "is gone"
         if not any(text in output for text in spoken):
             return "a fresh start in silence"
     return next((problem for answer in tests if (problem := check_test(root, [answer]))), None)

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -227,28 +225,50 @@ def test_a_checkpoint_of_a_later_vitrun_is_refused_and_not_moved(folder):
     assert path.exists(), "it is sound for the version that wrote it"
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from vitrun.runs import checkpoints
+def kill_at(point: str, folder: Path) -> None:
+    """Save step 30 in a fork that gets SIGKILL at a point of the save."""
 
-def write(folder):
-    with open(folder / "model.safetensors", "wb") as file:
-        file.write(b"half")
-        file.flush()
-        print("writing", flush=True)
-        time.sleep(60)
+    def die(at: str) -> None:
+        if at == point:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-checkpoints.save(Path(sys.argv[1]), 30, write, {})
-"""
+    def write_slowly(partial: Path) -> None:
+        die("before the first file")
+        (partial / "model.safetensors").write_bytes(CONTENT[:300])
+        die("inside a file")
+        (partial / "model.safetensors").write_bytes(CONTENT)
+        die("between two files")
+        (partial / "state.json").write_text("{}")
+        die("before the manifest")
+
+    write_manifest, write_text = checkpoints.write_manifest, checkpoints.write_text_atomic
+    if child := os.fork():
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        return
+    checkpoints.write_manifest = lambda *args: (write_manifest(*args), die("before the rename"))
+    checkpoints.write_text_atomic = lambda *args: (die("before LATEST"), write_text(*args))
+    checkpoints.remove = lambda path: die("before an old one is deleted") if path.name == "step-00000010" else None
+    checkpoints.save(folder, 30, write_slowly, {})
+    os._exit(1)
 
 
-def test_a_process_killed_while_it_writes_leaves_the_old_checkpoint_sound(folder, warnings):
-    with subprocess.Popen([sys.executable, "-c", KILLED, folder], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "writing\n"
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(10) == -signal.SIGKILL
+POINTS = ["before the first file", "inside a file", "between two files", "before the manifest", "before the rename"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_process_killed_inside_a_save_leaves_the_checkpoint_before_and_a_partial_one_that_is_removed(
+    folder, warnings, point
+):
+    kill_at(point, folder)
     assert [path.name for path in checkpoints.list_checkpoints(folder)] == ["step-00000010", "step-00000020"]
     assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000020"
-    assert len(warnings) == 1 and ".tmp-step-00000030" in warnings[0]
-    assert checkpoints.save(folder, 30, write, {}).exists()
+    assert len(warnings) == 1 and ".tmp-step-00000030" in warnings[0] and not list(folder.glob(".tmp-*"))
+    assert checkpoints.find_problem(checkpoints.save(folder, 30, write, {})) is None
+
+
+@pytest.mark.parametrize("point", ["before LATEST", "before an old one is deleted"])
+def test_a_process_killed_after_the_rename_leaves_the_new_checkpoint(folder, warnings, point):
+    kill_at(point, folder)
+    assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000030" and not warnings
+    checkpoints.save(folder, 40, write, {})
+    assert [path.name for path in checkpoints.list_checkpoints(folder)] == ["step-00000030", "step-00000040"]

@@ -17,6 +17,7 @@ from PIL import Image
 from helpers.overrides import TINY
 from helpers.processes import CommandProcess, find_free_port, read_error_line, start_ranks, start_tasks, wait_for_steps
 from helpers.runs import hash_weights
+from helpers.soak import read_losses
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runs import run
 from vitrun.runtime import distributed
@@ -101,6 +102,21 @@ def test_the_end_of_one_rank_ends_all_and_the_resumed_run_has_the_same_bits(tmp_
     statuses, output = run_ranks(2, [*overrides, f"runs={cut}"])
     assert statuses == [0, 0] and output.count("Resuming from step") == 1
     assert hash_weights(straight) == hash_weights(cut) and len(hash_weights(straight)) == 2
+
+
+def test_a_run_of_two_ranks_continues_on_one_with_the_same_images_and_losses(run_command, tmp_path):
+    overrides = tiny_arguments("steps=12", "save_minutes=0")
+    recipe, _ = run_command(*overrides)
+    ranks = start_ranks(2, *overrides, f"runs={tmp_path / 'cut'}")
+    wait_for_steps(tmp_path / "cut", 3)
+    os.kill(ranks[0].pid, signal.SIGTERM)
+    assert wait_for_ranks(ranks)[0] == [ExitCode.TERMINATED] * 2
+    alone = CommandProcess(*overrides, "micro_batch=5", f"runs={tmp_path / 'cut'}")
+    output = alone.wait()
+    assert alone.returncode == 0 and "ranks 1, not 2; micro_batch 5" in output.replace("threads", ""), output
+    assert "the bits may differ from here on" in output
+    expected, losses = read_losses(recipe.runs), read_losses(tmp_path / "cut")
+    assert losses.keys() == expected.keys() and [*losses.values()] == pytest.approx([*expected.values()], rel=1e-4)
 
 
 def test_a_user_error_is_printed_once_and_ends_all_ranks(tmp_path):

@@ -123,7 +123,7 @@ class Trainer:
         if checkpoint is not None:
             before = load_manifest(checkpoint)
             changes = [
-                f"{key} {now}, not {before.get(key)}"
+                f"{key} {now}, not {str(before.get(key))[:50]}"
                 for key, now in self.run.computing.items()
                 if before.get(key) != now
             ]
@@ -194,7 +194,7 @@ class Trainer:
             self.run.log_metrics({"bad_image": key})
             self.run.warn(f"Unreadable, to be replaced in training: {sentence}")
 
-        known = [line["bad_image"] for line in self.run.read_metrics("bad_image")]
+        known = [line["bad_image"] for line in self.run.read_metrics("bad_image", str)]
         return data.BadImageBudget(self.train_data, self.recipe.bad_images, report, known)
 
     def probe_if_due(self, meter: Meter) -> None:

@@ -40,7 +40,8 @@ class OnlineProbe:
         self.steps = steps
         with distributed.rank_zero_first():
             self.splits = {name: self.open_parts(recipe) for name, recipe in self.recipes.items()}
-        self.done = {line["step"]: line for line in self.run.read_metrics(SECONDS_KEY)}
+        lines = self.run.read_metrics(SECONDS_KEY, float)
+        self.done = {line["step"]: line for line in lines if isinstance(line.get("step"), int)}
 
     def open_parts(self, recipe: Fewshot) -> tuple[data.DrawPool, data.Split]:
         """Return the training and the test part of a data set; raise UserError if images have several labels."""

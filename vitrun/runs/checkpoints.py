@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode, UserError, shorten
 from vitrun.runs.manifest import MANIFEST_FILE, SCHEMA, InvalidManifest, check_files, load_manifest, write_manifest
 from vitrun.runtime.files import remove, write_atomic, write_text_atomic
 
@@ -45,6 +45,17 @@ def name_checkpoint(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def read_step(checkpoint: Path) -> int:
+    """Return the step in the name of a checkpoint's folder."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def is_known(folder: Path, step: int) -> bool:
+    """Return whether ``folder`` has a checkpoint of a step, or had one that was damaged."""
+    name = name_checkpoint(step)
+    return (folder / name).exists() or any((folder / QUARANTINE_FOLDER).glob(f"{name}-*"))
+
+
 def keep_only(folder: Path, last: Path) -> None:
     """Delete every checkpoint but ``last``, which is verified first; raise OSError if it is damaged."""
     if (problem := find_problem(last)) is not None:
@@ -71,10 +82,10 @@ def find_problem(checkpoint: Path) -> str | None:
     try:
         manifest = load_manifest(checkpoint)
         if checkpoint.name != name_checkpoint(manifest["step"]):
-            return f"it is of step {manifest['step']}, by its {MANIFEST_FILE}"
+            return shorten(f"it is of step {manifest['step']}, by its {MANIFEST_FILE}")
         check_files(checkpoint, manifest)
     except InvalidManifest as error:
-        return str(error)
+        return shorten(str(error))
     except OSError as error:
         return f"it cannot be read ({error.strerror or type(error).__name__})"
     return None
@@ -88,7 +99,7 @@ def check_schema(checkpoint: Path) -> None:
         return  # it is damaged, as find_problem will report
     if schema > SCHEMA:
         raise UserError(
-            f"{checkpoint} is of a later vitrun (schema {schema}, this one reads {SCHEMA}). Continue with that one.",
+            shorten(f"{checkpoint} is of a later vitrun (schema {schema}, this one reads {SCHEMA}). Use that one."),
             ExitCode.CHECKPOINT,
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from vitrun.errors import ExitCode, Interrupted, UserError, advise_writing
+from vitrun.errors import ExitCode, Interrupted, UserError, advise_writing, shorten
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import checkpoints, run_files
 from vitrun.runs.checkpoint_writer import CheckpointWriter, Save
@@ -138,9 +138,14 @@ class Run:
                 self.unwritable.add(file)
                 self.warn(f"Cannot write {self.folder / file}: {error.strerror}. The run continues without its lines.")
 
-    def read_metrics(self, key: str) -> Iterator[dict[str, Any]]:
-        """Yield the lines of ``metrics.jsonl`` that have ``key``."""
-        return run_files.read_json_lines(self.folder / run_files.METRICS_FILE, key)
+    def read_metrics(self, key: str, kind: type = object) -> Iterator[dict[str, Any]]:
+        """Yield the lines of ``metrics.jsonl`` that have ``key`` with a value of that kind."""
+        lines = run_files.read_json_lines(self.folder / run_files.METRICS_FILE, key)
+        return (line for line in lines if isinstance(line[key], kind))
+
+    def last_logged(self, key: str) -> int:
+        """Return the highest step that a line of ``metrics.jsonl`` has under ``key``; 0 if there is none."""
+        return max((line[key] for line in self.read_metrics(key, int)), default=0)
 
     def unwritable_error(self, path: Path, error: Exception) -> UserError:
         """Return the error for a file or folder of the run that cannot be written."""
@@ -206,16 +211,19 @@ class Run:
     def find_newest_checkpoint(self) -> Path | None:
         """Return the newest sound checkpoint; None if none was saved; raise UserError if all that were saved are gone.
 
-        Log how many steps are lost if the run stopped before it saved one.
+        Log how many steps are lost if the run stopped before it saved one, or if the last one that it saved is gone.
         """
+        saved, done = self.last_logged("saved"), self.last_logged("step")
+        gone = saved > 0 and not checkpoints.is_known(self.checkpoints, saved)
         newest = checkpoints.find_newest(self.checkpoints, self.warn)
-        saved, done = (max((line[key] for line in self.read_metrics(key)), default=0) for key in ("saved", "step"))
         if newest is None and saved:
             raise UserError(
                 f"{self.name} was saved at step {saved}, but {self.checkpoints} has no checkpoint. Put it back to "
                 f"continue, or delete {self.folder} to start again.",
                 ExitCode.CHECKPOINT,
             )
+        if newest is not None and gone and checkpoints.read_step(newest) < saved:
+            self.warn(shorten(f"Step {saved} was saved, but its checkpoint is gone: {newest.name} is the newest."))
         if newest is None and done:
             self.log(f"Starting again from step 0: it stopped after step {done}, before its first checkpoint")
         return newest

@@ -1,5 +1,6 @@
 """Device, its precision, and how many micro-batches are computed on it side by side."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -75,9 +76,8 @@ def choose_device(name: str) -> torch.device:
         use_mps = torch.backends.mps.is_available() and distributed.world_size() == 1
         name = "cuda" if torch.cuda.is_available() else "mps" if use_mps else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            f"torch {torch.__version__} finds no GPU that it can use. {DEVICE_HINT}", ExitCode.DEVICE, "device", name
-        )
+        why = f"torch {torch.__version__} finds no GPU that it can use: {explain_missing_gpu()}."
+        raise UserError(f"{why} {DEVICE_HINT}", ExitCode.DEVICE, "device", name)
     if name == "mps" and not torch.backends.mps.is_available():
         raise UserError(f"this machine has no Apple GPU. {DEVICE_HINT}", ExitCode.DEVICE, "device", name)
     if distributed.world_size() == 1 or name == "cpu":
@@ -100,6 +100,16 @@ def choose_device(name: str) -> torch.device:
         )
     torch.cuda.set_device(local_rank)
     return torch.device("cuda", local_rank)
+
+
+def explain_missing_gpu() -> str:
+    """Return why torch finds no NVIDIA GPU."""
+    if not torch.backends.cuda.is_built():
+        return "it is built for CPUs only (pip install a build of torch with CUDA)"
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if hidden is not None:
+        return f"CUDA_VISIBLE_DEVICES={hidden} leaves none"
+    return "there is no NVIDIA driver, or no GPU (see nvidia-smi)"
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
