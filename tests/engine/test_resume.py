@@ -13,6 +13,7 @@ from helpers.processes import signal_after_steps, start_pretraining
 from helpers.runs import hash_weights
 from vitrun.commands import pretrain
 from vitrun.config import resolve
+from vitrun.engine.trainer import Trainer
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs import checkpoints, execution, run
 from vitrun.runtime import device
@@ -154,3 +155,17 @@ def test_a_run_that_is_resumed_with_another_number_of_loader_threads_ends_with_t
     run_command("pretrain", *SAVED)
     assert "Resuming from step 4" in (checkpoint_folder.parent / "log.txt").read_text()
     assert hash_weights(checkpoint_folder.parent.parent) == whole
+
+
+def test_a_run_that_ended_in_its_last_test_tests_again_and_trains_nothing(run_command, whole, tmp_path, monkeypatch):
+    def end(_: Trainer) -> None:
+        raise KeyboardInterrupt  # as if the process ended here
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Trainer, "test", end)
+        run_command("pretrain", *SAVED)
+    (folder,) = (tmp_path / "runs").iterdir()
+    steps = (folder / "metrics.jsonl").read_text().count('"loss"')
+    assert run_command("pretrain", *SAVED)[1]["test_images"] == 50
+    assert (folder / "metrics.jsonl").read_text().count('"loss"') == steps == 6
+    assert hash_weights(folder.parent) == whole

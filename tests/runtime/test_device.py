@@ -13,7 +13,7 @@ from helpers.overrides import TINY
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
-from vitrun.runtime.device import Machine, choose_micro_batch, explain_single_image
+from vitrun.runtime.device import Machine, choose_device, choose_micro_batch, explain_single_image
 
 
 @pytest.mark.parametrize("tokens, width, batch_size", [(17, 64, 128), (65, 192, 128), (197, 768, 4096), (577, 1024, 8)])
@@ -89,5 +89,5 @@ def test_a_gpu_that_is_asked_for_and_missing_is_one_sentence_with_the_reason_and
     with pytest.raises(
         UserError, match=f"device=cuda: torch .* finds no GPU that it can use: .*{why}.*device=cpu"
     ) as error:
-        device.choose_device("cuda")
+        choose_device("cuda")
     assert error.value.status == ExitCode.DEVICE and error.value.option == "device"

@@ -1,0 +1,138 @@
+"""Measure what saving a checkpoint, and handling faults, cost training, by steps that alternate in one run.
+
+    python scripts/bench_checkpoint.py model=vit_b16 res=224 batch=64
+    python scripts/bench_checkpoint.py --faults model=vit_b16 res=224 batch=16 --rounds 20
+
+The first measures windows of steps with and without a save at their start, beside training and in line. The second
+alternates the trainer's steps with those of a plain loop without checks of the loss and the gradient, signals, metrics
+and progress. Both train on one batch of drawn shapes, which is made in advance. The machine should be idle.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+from unittest.mock import patch
+
+import torch
+
+from vitrun import data
+from vitrun.commands import pretrain
+from vitrun.config import resolve
+from vitrun.engine.optim import list_trained
+from vitrun.engine.state import save_checkpoint
+from vitrun.engine.trainer import Trainer
+from vitrun.runs import execution
+from vitrun.runtime.console import Screen, format_table
+
+Measure = Callable[[Trainer, data.Batch], Iterator[data.Batch]]  # yields the batches that the trainer trains on
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--faults", action="store_true", help="measure the handling of faults")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--window", type=int, default=2, help="steps of a window, in which a save is to end")
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_intermixed_args()
+    seconds: dict[str, list[tuple[float, float]]] = {}  # wall-clock and CPU time of each window, by what it measures
+    measure = compare_loops if options.faults else compare_saves
+    train(options.overrides, lambda trainer, batch: measure(trainer, batch, options, seconds))
+    names = list(seconds)
+    steps = 1 if options.faults else options.window
+    rows = [[name, *summarize(seconds[names[0]], seconds[name], steps)] for name in names]
+    print(format_table(["", "seconds a step", "delay", "of a step", "CPU seconds more", "of a step"], rows))
+
+
+def summarize(first: list[tuple[float, float]], other: list[tuple[float, float]], steps: int) -> list[str]:
+    """Return the median seconds of a step, and by how much longer a window takes, in seconds and in steps."""
+    cells = [f"{median(wall for wall, _ in other) / steps:.3f}"]
+    for clock in (0, 1):
+        more = median(b[clock] - a[clock] for a, b in zip(first, other))
+        step = median(pair[clock] for pair in first) / steps
+        cells += [f"{more:.3f}", f"{more / step:.1%}"]
+    return cells
+
+
+def compare_saves(
+    trainer: Trainer, batch: data.Batch, options: argparse.Namespace, seconds: dict[str, list[tuple[float, float]]]
+) -> Iterator[data.Batch]:
+    """Yield the batches of windows without a save, with one beside training, and with one in line."""
+    yield batch
+    for _ in range(options.rounds):
+        for name in ("no save", "a save beside training", "a save in line"):
+            started = perf_counter(), process_time()
+            if name != "no save":
+                save_checkpoint(trainer.state, trainer.loaded, trainer.run, background=name.endswith("training"))
+            for _ in range(options.window):
+                yield batch
+            record(seconds, name, started)
+            trainer.run.settle_save()
+
+
+def compare_loops(
+    trainer: Trainer, batch: data.Batch, options: argparse.Namespace, seconds: dict[str, list[tuple[float, float]]]
+) -> Iterator[data.Batch]:
+    """Yield the batches of single steps, each after a step of a plain loop."""
+    yield batch
+    parameters, loss = list_trained(trainer.state.network), trainer.objective.loss
+    for _ in range(options.rounds):
+        started = perf_counter(), process_time()
+        take_plain_step(trainer, parameters, batch, loss)
+        record(seconds, "plain loop", started)
+        started = perf_counter(), process_time()
+        yield batch
+        record(seconds, "trainer", started)
+
+
+def take_plain_step(trainer: Trainer, parameters: list, batch: data.Batch, loss: Callable) -> None:
+    """Compute the gradient as the trainer does, by workers and micro-batches, and update the weights."""
+    state, machine = trainer.state, trainer.machine
+    starts = list(range(0, len(batch.labels), state.micro_batch))
+    workers = min(machine.workers_for(state.network), len(starts))
+
+    def compute_gradients(worker: int) -> list[torch.Tensor]:
+        sums = [torch.zeros_like(p) for p in parameters]
+        for start in starts[worker::workers]:
+            inputs, targets = batch.micro_batch(slice(start, start + state.micro_batch), machine.device)
+            with machine.autocast():
+                outputs = state.network(*inputs)
+            mean = loss(outputs, *targets).sum() / len(batch.labels)
+            torch._foreach_add_(sums, torch.autograd.grad(mean, parameters))
+        return sums
+
+    first, *others = machine.map(compute_gradients, range(workers), workers)
+    for gradients in others:
+        torch._foreach_add_(first, gradients)
+    for parameter, gradient in zip(parameters, first):
+        parameter.grad = gradient
+    if trainer.recipe.clip:
+        torch.nn.utils.clip_grad_norm_(parameters, trainer.recipe.clip)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+
+
+def record(seconds: dict[str, list[tuple[float, float]]], name: str, started: tuple[float, float]) -> None:
+    """Add the time since ``started``."""
+    seconds.setdefault(name, []).append((perf_counter() - started[0], process_time() - started[1]))
+
+
+def train(overrides: list[str], measure: Measure) -> None:
+    """Run ``vitrun pretrain`` on drawn shapes, with the batches of ``measure``."""
+    make_batches = Trainer.make_batches
+
+    def make_measured(trainer: Trainer, *args: object) -> Iterator[data.Batch]:
+        batch = next(iter(make_batches(trainer, *args)))
+        yield from measure(trainer, batch)
+
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="bench-") as folder:
+        images = ["data=shapes", "data.train_images=64", "data.test_images=8", "save_minutes=1000000"]
+        recipe = resolve.resolve_recipe("pretrain", [*images, "steps=1000000", *overrides, f"runs={folder}"])
+        with patch.object(Trainer, "make_batches", make_measured), patch.object(Trainer, "test", lambda _: {}):
+            execution.execute_run("pretrain", recipe, Screen(quiet=True), pretrain.execute)
+
+
+if __name__ == "__main__":
+    main()
