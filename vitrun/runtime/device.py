@@ -1,6 +1,5 @@
 """Device, its precision, and how many micro-batches are computed on it side by side."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from torch import nn
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime import distributed
+from vitrun.runtime.environment import why_no_gpu
 from vitrun.runtime.ranks import current_ranks
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ def choose_device(name: str) -> torch.device:
         use_mps = torch.backends.mps.is_available() and distributed.world_size() == 1
         name = "cuda" if torch.cuda.is_available() else "mps" if use_mps else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
-        why = f"torch {torch.__version__} finds no GPU that it can use: {explain_missing_gpu()}."
+        why = f"torch {torch.__version__} finds no GPU that it can use: {explain_missing_gpu()}"
         raise UserError(f"{why} {DEVICE_HINT}", ExitCode.DEVICE, "device", name)
     if name == "mps" and not torch.backends.mps.is_available():
         raise UserError(f"this machine has no Apple GPU. {DEVICE_HINT}", ExitCode.DEVICE, "device", name)
@@ -105,11 +105,8 @@ def choose_device(name: str) -> torch.device:
 def explain_missing_gpu() -> str:
     """Return why torch finds no NVIDIA GPU."""
     if not torch.backends.cuda.is_built():
-        return "it is built for CPUs only (pip install a build of torch with CUDA)"
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if hidden is not None:
-        return f"CUDA_VISIBLE_DEVICES={hidden} leaves none"
-    return "there is no NVIDIA driver, or no GPU (see nvidia-smi)"
+        return "it is built for CPUs only."
+    return why_no_gpu() or "nvidia-smi may say why."
 
 
 def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
