@@ -35,7 +35,7 @@ def main(kinds: list[str], seeds: list[int], verbose: bool) -> int:
             codes[code] += 1
             wrong += problem is not None
             if problem or verbose:
-                print(f"{kind} {seed}: {problem}\n{output[-1500:] if problem else output}", flush=True)
+                print(f"{kind} {seed}: {problem}\n{output[-1500:] if problem and not verbose else output}", flush=True)
             if time.monotonic() - shown > REPORT_SECONDS:
                 shown = time.monotonic()
                 print(f"{kind}: {number} of {len(seeds)}, {wrong} wrong, {dict(codes)}", flush=True)

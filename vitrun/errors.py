@@ -11,6 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 MAX_PATH = 200  # characters of a path in an error
+MAX_SENTENCE = 400  # characters of an error with very long words
 MAX_CHOICES = 280  # characters of the list of choices
 SYNONYMS = {  # names of options in timm, transformers and other programs -> those here
     "learning_rate": "lr",
@@ -105,8 +106,14 @@ def advise_writing(error: Exception) -> str:
 
 
 def shorten(text: str) -> str:
-    """Return a text with very long words, as the paths of deep folders, cut in their middle."""
-    return re.sub(rf"\S{{{MAX_PATH + 1},}}", lambda word: f"{word[0][:60]}...{word[0][-60:]}", text)
+    """Return a text with very long words, as the paths of deep folders, cut in their middle; more if there are many."""
+    shortened = text
+    for kept in (60, 40, 20):  # characters at both ends
+        ends = rf"(\S{{{kept}}})\S{{{MAX_PATH + 1 - 2 * kept},}}(\S{{{kept}}})"
+        shortened = re.sub(ends, r"\1...\2", text)
+        if len(shortened) <= MAX_SENTENCE:
+            break
+    return shortened
 
 
 @contextmanager

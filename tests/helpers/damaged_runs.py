@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from helpers import damaged_text, damages, forks
-from vitrun.runs import checkpoints, manifest
+from vitrun.runs import manifest
+from vitrun.runs.run import Run
 
 SMALL = [
     *("model=vit_nano8", "model.depth=1", "data.train_images=16", "data.test_images=8", "batch=8", "steps=4"),
@@ -37,16 +38,15 @@ def templates() -> Path:
 
 
 def train(runs: Path, overrides: list[str], killed: bool) -> None:
-    """Train a run; one that is ``killed`` ends at once when a step is saved."""
-    save = checkpoints.save
+    """Train a run; one that is ``killed`` ends at once when it has logged that a step is saved."""
+    log_metrics = Run.log_metrics
 
-    def save_and_end(folder: Path, step: int, *args: Any) -> Path:
-        saved = save(folder, step, *args)
-        if step == STOPPED:
+    def log_and_end(run: Run, line: dict[str, Any]) -> None:
+        log_metrics(run, line)
+        if line.get("saved") == STOPPED:
             os._exit(0)
-        return saved
 
-    checkpoints.save = save_and_end if killed else save
+    Run.log_metrics = log_and_end if killed else log_metrics
     forks.run_app(["pretrain", *SMALL, *overrides, f"runs={runs}"])
 
 
