@@ -33,6 +33,13 @@ SYNONYMS = {  # names of options in timm, transformers and other programs -> tho
 MAX_NAMES = 20  # a longer list of choices is shortened
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, or none that is left to this user
+# Messages of torch, C++, the kernel, Python's threads and CUDA's libraries, which have no class of their own for it
+OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|bad_alloc|[Cc]annot allocate memory|[Oo]ut of memory|failed to map segment|"
+    "can't start new thread|STATUS_ALLOC_FAILED"
+)
+# What was asked for, as torch and NumPy write it: "Tried to allocate 2.00 GiB", "you tried to allocate 4096 bytes"
+ALLOCATION = re.compile(r"(?:[Tt]ried to|[Uu]nable to|malloc of size) (?:allocate )?([\d.]+)( ?[KMGT]iB|)")
 
 
 class ExitCode(IntEnum):
@@ -71,6 +78,13 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.value is None else f"{self.option}={self.value}: {self.message}"
+
+
+class OutOfMemory(UserError):
+    """Memory that did not suffice for a step of training, whose state is that of the step before."""
+
+    def __init__(self, message: str):
+        super().__init__(message, ExitCode.SPACE)
 
 
 class Interrupted(BaseException):
@@ -116,13 +130,42 @@ def shorten(text: str) -> str:
     return shortened
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory did not suffice, of the machine or of a GPU, by what libraries raise for that."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    if isinstance(error, UserError):
+        return False
+    return type(error).__name__ == "OutOfMemoryError" or OUT_OF_MEMORY.search(str(error)) is not None
+
+
+def out_of_memory_error(error: Exception) -> UserError:
+    """Return the error (exit code 6) for memory that did not suffice."""
+    advice = "Use a smaller batch, res or model, or free memory (`ulimit -v` shows the limit of the process)"
+    return UserError(f"Out of memory{describe_allocation(error)}. {advice}.", ExitCode.SPACE)
+
+
+def describe_allocation(error: Exception) -> str:
+    """Return how much memory was asked for, as `` (2.0 GB more are needed)``; an empty string if it is not known."""
+    match = ALLOCATION.search(str(error))
+    if not match:
+        return ""
+    size = float(match[1]) * 1024 ** " KMGT".index(match[2].strip()[:1] or " ")
+    return f" ({size / 1e9:,.1f} GB more are needed)" if size >= 1e8 else f" ({size / 1e6:,.1f} MB more are needed)"
+
+
 @contextmanager
 def described_os_errors() -> Iterator[None]:
-    """Raise UserError instead of an OSError that names a file, as of a folder without permission."""
+    """Raise UserError instead of an OSError that names a file, as of a folder without permission.
+
+    So it does where the system has no more memory, whatever class a library raises for it.
+    """
     try:
         yield
-    except OSError as error:
-        if described := describe_os_error(error):
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory_error(error) from None
+        if isinstance(error, OSError) and (described := describe_os_error(error)):
             raise described from None
         raise
 

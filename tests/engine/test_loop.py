@@ -70,7 +70,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_update_and_names_the
     before = [p.detach().clone() for p in state.network.parameters()]
     bad = random_batch(8)
     bad.images[3] = float("nan")
-    with pytest.raises(UserError, match="Step 1 has loss nan") as error:
+    with pytest.raises(UserError, match="Step 2 has loss nan") as error:
         train_steps(state, [bad])
     assert error.value.status == ExitCode.NUMERICS
     assert all(torch.equal(a, b) for a, b in zip(before, state.network.parameters()))

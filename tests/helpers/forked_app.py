@@ -3,14 +3,21 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from helpers.limits import limited_memory
 from vitrun.__main__ import main
 
 
 def run_app(
-    arguments: Sequence[str], stdout: Connection, stderr: Connection, folder: Path, environment: dict[str, str]
+    arguments: Sequence[str],
+    stdout: Connection,
+    stderr: Connection,
+    folder: Path,
+    environment: dict[str, str],
+    memory: int | None,
 ) -> None:
     """Run ``vitrun ARGUMENTS`` in a folder and an environment, as leader of a process group with two output pipes."""
     os.setsid()
@@ -24,4 +31,5 @@ def run_app(
     os.environ.update(environment)
     if "OMP_NUM_THREADS" in environment and "torch" in sys.modules:  # which read it when it was imported
         sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))
-    main(list(arguments))
+    with limited_memory(memory) if memory else nullcontext():
+        main(list(arguments))

@@ -30,12 +30,19 @@ class CommandProcess:
     stdout: str
     stderr: str
 
-    def __init__(self, *arguments: str, folder: Path | None = None, environment: dict[str, str] | None = None):
+    def __init__(
+        self,
+        *arguments: str,
+        folder: Path | None = None,
+        environment: dict[str, str] | None = None,
+        memory: int | None = None,
+    ):
         readers, writers = zip(*(FORKS.Pipe(duplex=False) for _ in range(2)))
         place = (
             folder or Path.cwd(),
             environment or dict(os.environ),
-        )  # its working folder and its complete environment
+            memory,
+        )  # its working folder, its complete environment, and the bytes that it may allocate
         self.process = FORKS.Process(target=run_app, args=(arguments, *writers, *place), daemon=True)
         self.process.start()
         self.pid, self.pipes = self.process.pid, readers

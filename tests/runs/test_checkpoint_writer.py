@@ -15,6 +15,7 @@ from vitrun.runs import checkpoint_writer, checkpoints
 from vitrun.runs.checkpoint_writer import Save
 from vitrun.runs.run import Run
 from vitrun.runtime.console import Screen
+from vitrun.runtime.memory import Memory
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_a_checkpoint_has_the_weights_of_its_step_whether_training_waits_for_it_
         (tmp_path / "runs").rename(tmp_path / mode)
 
     train("beside training", None)
-    train("in line", 1000)
+    train("in line", Memory(1000, "a small machine"))
     assert files["beside training"] == files["in line"] and len(files["in line"]) == 6
     logs = {mode: next((tmp_path / mode).glob("*/log.txt")).read_text() for mode in files}
     assert logs["in line"].count("Training waits while a checkpoint is written: there is no memory for a copy") == 1

@@ -124,7 +124,11 @@ def test_a_user_error_is_printed_once_and_ends_all_ranks(tmp_path):
         (ExitCode.COMMAND, "Did you mean model", tiny_arguments("modle=vit_b16")),
         (ExitCode.COMMAND, "image for each of 2 ranks", tiny_arguments("batch=1")),
         (ExitCode.COMMAND, "start it without torchrun", ["compare"]),
-        (ExitCode.NUMERICS, "Step 2 has loss nan", tiny_arguments("optim.lr=1e30", "warmup=1", "clip=null")),
+        (
+            ExitCode.NUMERICS,
+            "Step 5 has loss nan",
+            tiny_arguments("optim.lr=1e30", "warmup=1", "clip=null", "on_nan=skip:2"),
+        ),
     )
     for status, sentence, arguments in errors:
         statuses, output = run_ranks(2, [*arguments, f"runs={tmp_path / str(status)}"])

@@ -1,58 +1,54 @@
-"""The memory that is left is the least that the machine, the control groups and the process's own limit leave."""
-
-import resource
+"""Memory that is left, by the machine, control groups and limits of the process."""
 
 import pytest
 
-from vitrun.runtime import memory
+from helpers.limits import limited_memory
+from vitrun.runtime.memory import Memory, available_memory, lacks_memory
 
-GIB = 2**30
-
-
-@pytest.fixture
-def system(tmp_path, monkeypatch):
-    """Return a function that makes the files of a system."""
-    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "groups")
-
-    def write(**files: str) -> None:
-        for name, text in files.items():
-            file = tmp_path / name.replace("__", "/").replace("memory_", "memory.")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-
-    return write
-
-
-def test_the_machine_is_the_limit_without_control_groups(system):
-    system(meminfo=f"MemTotal: 99 kB\nMemAvailable: {GIB // 1024} kB\n")
-    assert memory.available_memory() == GIB
+MIB = 2**20
+CGROUPS = {  # version -> /proc/self/cgroup, the folder of its files, and their names and contents
+    2: (
+        "0::/a/b",
+        "sys/fs/cgroup/a",
+        {"memory.max": 900, "memory.current": 400, "memory.stat": "inactive_file {cached}"},
+    ),
+    1: (
+        "5:cpu:/\n4:hugetlb,memory:/a/b",
+        "sys/fs/cgroup/memory/a",
+        {"memory.limit_in_bytes": 900, "memory.usage_in_bytes": 400, "memory.stat": "total_active_file {cached}"},
+    ),
+    "in a container": (
+        "4:memory:/docker/1234",
+        "sys/fs/cgroup/memory",
+        {"memory.limit_in_bytes": 900, "memory.usage_in_bytes": 400, "memory.stat": "total_active_file {cached}"},
+    ),
+}
 
 
-@pytest.mark.parametrize("group", ["0::/job/task\n", "4:cpu,memory:/job/task\n0::/\n"], ids=["version 2", "version 1"])
-def test_a_control_group_around_the_process_is_the_limit(system, group):
-    system(meminfo=f"MemAvailable: {GIB} kB\n", cgroup=group)
-    if "memory" in group:
-        system(
-            groups__memory__job__memory_limit_in_bytes=f"{3 * GIB}\n",
-            groups__memory__job__memory_usage_in_bytes=f"{2 * GIB}\n",
-            groups__memory__job__memory_stat=f"cache 1\ntotal_inactive_file {GIB // 2}\n",
-        )
-    else:
-        system(
-            groups__job__task__memory_max="max\n", groups__job__task__memory_stat="file 1\n",
-            groups__job__memory_max=f"{3 * GIB}\n", groups__job__memory_current=f"{2 * GIB}\n",
-            groups__job__memory_stat=f"file 1\ninactive_file {GIB // 2}\n",
-        )  # fmt: skip
-    assert memory.available_memory() == GIB + GIB // 2
+@pytest.mark.parametrize("version", CGROUPS)
+def test_a_control_group_limits_what_is_left_of_the_machine(tmp_path, version):
+    groups, folder, files = CGROUPS[version]
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text(f"MemTotal: 9 kB\nMemAvailable: {2024 * 1024} kB\n")
+    (tmp_path / "proc/self/cgroup").write_text(groups)
+    assert available_memory(2, tmp_path) == Memory(1012 * MIB, "the machine")
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max")
+    for name, value in files.items():
+        text = value.format(cached=100 * MIB) if isinstance(value, str) else str(value * MIB)
+        (tmp_path / folder / name).write_text(text)
+    assert available_memory(1, tmp_path) == Memory(600 * MIB, "the limit of its control group")
+    assert available_memory(2, tmp_path).size == 300 * MIB
 
 
-def test_a_limit_of_the_process_itself_counts(system, monkeypatch):
-    system(meminfo=f"MemAvailable: {GIB} kB\n")
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (1000, 1000))
-    assert memory.available_memory() == 0
+def test_a_system_that_does_not_say_has_no_known_limit(tmp_path):
+    assert available_memory(1, tmp_path) is None
 
 
-def test_a_system_that_does_not_tell_gives_none(system):
-    assert memory.available_memory() is None
+def test_a_limit_of_the_process_counts(tmp_path):
+    (tmp_path / "small").write_bytes(bytes(10))
+    assert available_memory().size > 2**28
+    with limited_memory(2**28):
+        size, limit = available_memory()
+        assert 0.9 * 2**28 < size <= 2**28 and limit == "`ulimit -v`"
+        assert not lacks_memory(MemoryError(), tmp_path / "small"), "there is enough for a sound file of this size"

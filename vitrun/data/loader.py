@@ -66,10 +66,14 @@ class Batch:
     offset: int = 0  # index of the first image in the batch of all ranks
     keys: Sequence[str] = ()  # the names of all images of the split
 
+    def list_names(self) -> list[str]:
+        """Return the names of the images, or their indices in the split if it has no names."""
+        return [self.keys[index] if len(self.keys) else str(index) for index in self.indices.tolist()]
+
     def name_images(self, rows: Sequence[int]) -> str:
-        """Return the names of the images at ``rows``, or their indices in the split if it has no names."""
-        indices = self.indices[list(rows)].tolist()
-        return ", ".join(self.keys[index] if len(self.keys) else str(index) for index in indices)
+        """Return the names of the images at ``rows``."""
+        names = self.list_names()
+        return ", ".join(names[row] for row in rows)
 
     def micro_batch(self, rows: slice | np.ndarray, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
         """Return the inputs of the network and the targets of the loss for ``rows``, on ``device``."""

@@ -5,20 +5,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch
+from vitrun.engine.diagnosis import NonFiniteStep, describe_origin, stop_at_non_finite
 from vitrun.engine.freezing import set_training_mode
 from vitrun.engine.optim import list_trained, set_lr, update_ema
 from vitrun.engine.state import TrainState
-from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.errors import Interrupted, OutOfMemory, describe_allocation, is_out_of_memory
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 from vitrun.runtime.random import derive_seed
-
-MAX_NAMED = 4  # images that an error names
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,14 @@ class FitOptions:
     seed: int  # of dropout and stochastic depth
     machine: Machine
     tick: Callable[[int], None]  # called with the number of images after each micro-batch; may raise Interrupted
+    # called before the update if the loss or the gradient is not finite; raises, or returns to skip the update
+    on_non_finite: Callable[[NonFiniteStep], None] = stop_at_non_finite
+    halve: bool = True  # whether a micro-batch for which the memory does not suffice is halved and tried again
 
 
 @dataclass(frozen=True)
 class Step:
-    """Report of one step."""
+    """Report of one step, whose ``loss`` or ``norm`` is not finite if its update was skipped."""
 
     number: int  # steps done, this one included
     loss: float
@@ -45,14 +48,29 @@ class Step:
     lr: float
     data_seconds: float  # spent waiting for the batch
     step_seconds: float  # in all
+    batch: Batch  # of this rank
+    image_losses: list[Tensor]  # of the images of ``batch``, on the device
+
+    @property
+    def is_skipped(self) -> bool:
+        """Return whether the update was skipped."""
+        return not (isfinite(self.loss) and isfinite(self.norm))
+
+
+class Gradients(NamedTuple):
+    """What :func:`accumulate` returns; the gradient itself is in the parameters."""
+
+    loss: float  # share of this rank in the step's mean loss
+    image_losses: list[Tensor]  # of the images, in their order, for each micro-batch
 
 
 def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Iterator[Step]:
     """Train on ``batches``, one step each, and yield a report of every step.
 
     With several ranks each rank passes its share of a batch. If ``options.tick`` raises, the step is not taken and
-    ``state`` is that of the step before. Raise UserError (exit code 5) before the update if the loss or the gradient is
-    not finite.
+    ``state`` is that of the step before. If the loss or the gradient is not finite, ``options.on_non_finite`` raises or
+    the step changes nothing but the number of steps and the list of those that were skipped. Raise OutOfMemory if the
+    micro-batch cannot be halved.
     """
     parameters = list_trained(state.network)
     set_training_mode(state.network)
@@ -61,26 +79,43 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
         received = perf_counter()
         lr = options.lr(state.step)
         set_lr(state.optimizer, lr)
-        loss = None
-        while loss is None:
-            with halve_on_oom(state):
-                loss = accumulate(state, parameters, batch, options)
-        loss = sum(distributed.all_gather_object(loss))
-        distributed.all_reduce([p.grad for p in parameters if p.grad is not None])
-        norm = float(nn.utils.clip_grad_norm_(parameters, options.clip or torch.inf))
-        if not (isfinite(loss) and isfinite(norm)):
-            raise non_finite_error(state.step, loss, norm, batch, options)
-        state.optimizer.step()
+        buffers = [(buffer, buffer.clone()) for buffer in state.network.buffers()]  # the statistics of batch norm
+        computed = None
+        while computed is None:
+            with halve_on_oom(state, buffers, options.halve):
+                computed = accumulate(state, parameters, batch, options)
+        loss = sum(distributed.all_gather_object(computed.loss))
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        distributed.all_reduce(gradients)
+        total_norm = nn.utils.get_total_norm(gradients)
+        norm = float(total_norm)
+        if isfinite(loss) and isfinite(norm):
+            if options.clip:
+                nn.utils.clip_grads_with_norm_(parameters, options.clip, total_norm)
+            update(state, options.ema_decay, loss)
+        else:
+            restore(buffers)
+            seed = dropout_seed(options.seed, state.step)
+            origin = describe_origin(state, batch, computed.image_losses, options.machine, seed)
+            options.on_non_finite(NonFiniteStep(state.step + 1, loss, norm, lr, *origin))
+            restore(buffers)
+            state.skipped.append(state.step + 1)
         state.optimizer.zero_grad(set_to_none=True)
-        if state.ema is not None and options.ema_decay is not None:
-            update_ema(state.ema, state.network, options.ema_decay)
         state.step += 1
         now = perf_counter()
-        yield Step(state.step, loss, norm, lr, received - requested, now - requested)
+        yield Step(state.step, loss, norm, lr, received - requested, now - requested, batch, computed.image_losses)
         requested = perf_counter()
 
 
-def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, options: FitOptions) -> float:
+def update(state: TrainState, ema_decay: float | None, loss: float) -> None:
+    """Let the optimizer change the weights, and then the EMA; add the loss to those of the steps before."""
+    state.optimizer.step()
+    if state.ema is not None and ema_decay is not None:
+        update_ema(state.ema, state.network, ema_decay)
+    state.losses.append(loss)
+
+
+def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, options: FitOptions) -> Gradients:
     """Set ``p.grad`` to the batch's share of the gradient of a step's mean loss; return its share of that loss.
 
     With one rank ``batch`` holds all images, with several the shares of the ranks add up. The result does not depend on
@@ -91,6 +126,7 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
     torch.manual_seed(dropout_seed(options.seed, state.step))
     starts = list(range(0, len(batch.labels), micro))
     workers = min(machine.workers_for(state.network), len(starts))
+    image_losses: dict[int, Tensor] = {}  # by the start of their micro-batch
 
     def compute_gradients(worker: int) -> tuple[Tensor, list[Tensor]]:
         loss_sum = torch.zeros((), device=machine.device)
@@ -99,7 +135,9 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
             inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
             with machine.autocast():
                 outputs = state.network(*inputs)
-            loss = options.loss(outputs, *targets).sum() / options.images
+            losses = options.loss(outputs, *targets)
+            image_losses[start] = losses.detach()
+            loss = losses.sum() / options.images
             torch._foreach_add_(gradient_sums, torch.autograd.grad(loss, parameters))
             loss_sum += loss.detach()
             options.tick(len(inputs[0]))
@@ -111,7 +149,7 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
         torch._foreach_add_(gradient_sums, gradients)
     for parameter, gradient in zip(parameters, gradient_sums):
         parameter.grad = gradient
-    return float(loss_sum)
+    return Gradients(float(loss_sum), [image_losses[start] for start in starts])
 
 
 def dropout_seed(seed: int, step: int) -> int:
@@ -120,33 +158,37 @@ def dropout_seed(seed: int, step: int) -> int:
 
 
 @contextmanager
-def halve_on_oom(state: TrainState) -> Iterator[None]:
-    """Suppress an out-of-memory error of the GPU inside and halve the micro-batch, for the caller to try again.
+def halve_on_oom(state: TrainState, buffers: list[tuple[Tensor, Tensor]], halve: bool) -> Iterator[None]:
+    """Suppress an out-of-memory error inside and halve the micro-batch, for the caller to try again.
 
-    On that error, and on Interrupted, the buffers of the network (the statistics of batch norm) are reset to what they
-    were. Raise UserError if the micro-batch is one image already.
+    On that error, and on Interrupted, the ``buffers`` of the network are reset to their values before. Raise
+    OutOfMemory if the micro-batch is one image already, or not to be halved.
     """
-    buffers = [(buffer, buffer.clone()) for buffer in state.network.buffers()]
     try:
         yield
-    except (Interrupted, torch.OutOfMemoryError) as error:
-        for buffer, value in buffers:
-            buffer.copy_(value)
+    except (Interrupted, MemoryError, RuntimeError) as error:  # torch's error of a GPU is a RuntimeError too
+        if not isinstance(error, Interrupted) and not is_out_of_memory(error):
+            raise
+        restore(buffers)
         if isinstance(error, Interrupted):
             raise
-        if state.micro_batch == 1:
-            reason = f"Out of memory with one image at a time: {error}. Use a smaller model or res."
-            raise UserError(reason, ExitCode.SPACE) from None
+        if state.micro_batch == 1 or not halve:
+            raise step_memory_error(state, error) from None
         state.micro_batch = (state.micro_batch + 1) // 2
         torch.cuda.empty_cache()
 
 
-def non_finite_error(step: int, loss: float, norm: float, batch: Batch, options: FitOptions) -> UserError:
-    """Return the error of a step whose loss or gradient is not finite."""
-    images = batch.name_images(range(min(MAX_NAMED, len(batch.indices))))
-    clip_hint = "" if options.clip else ", or clip=1"
-    return UserError(
-        f"Step {step} has loss {loss:.4g} and gradient norm {norm:.4g} at lr {options.lr(step):.3g} "
-        f"(images {images}, ...): stopped before the update. Try a smaller optim.lr, or a longer warmup{clip_hint}.",
-        ExitCode.NUMERICS,
-    )
+def restore(buffers: list[tuple[Tensor, Tensor]]) -> None:
+    """Reset each buffer of a network to its value."""
+    for buffer, value in buffers:
+        buffer.copy_(value)
+
+
+def step_memory_error(state: TrainState, error: Exception) -> OutOfMemory:
+    """Return the error of a step that fails with the micro-batch of ``state``."""
+    micro = state.micro_batch
+    advice = "Use a smaller model or res"
+    if micro > 1:
+        advice = f"Use micro_batch={micro // 2}, or auto, which halves it; the batch of a step stays the same"
+    images = f"{micro} images at once" if micro > 1 else "one image at a time"
+    return OutOfMemory(f"Out of memory in step {state.step + 1} with {images}{describe_allocation(error)}. {advice}.")

@@ -92,9 +92,10 @@ class Meter:
         self.data_seconds += step.data_seconds
         self.step_seconds += step.step_seconds
         left = (self.steps - step.number) * self.batch / self.speed
-        self.run.log_metrics(
-            {"step": step.number, "loss": step.loss, "norm": step.norm, "lr": step.lr, "seconds": step.step_seconds}
-        )
+        if not step.is_skipped:
+            self.run.log_metrics(
+                {"step": step.number, "loss": step.loss, "norm": step.norm, "lr": step.lr, "seconds": step.step_seconds}
+            )
         share = self.data_seconds / self.step_seconds
         note = f"loss {step.loss:.3f}  lr {step.lr:.2e}  {format_speed(self.speed)} images/s  waiting {share:.1%}"
         self.update_bar(f"{format_duration(left)} left  {note}")

@@ -1,8 +1,9 @@
 """The state of training, and its checkpoints."""
 
 import json
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vitrun import models
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode, UserError, is_out_of_memory
 from vitrun.runs.checkpoint_writer import Save
 from vitrun.runs.checkpoints import EMA_FILE, MODEL_FILE
 from vitrun.runs.run import Run
@@ -22,6 +23,7 @@ from vitrun.runtime.stop import defer_stop
 MOMENTS_FILE = "train_state.safetensors"  # state of the optimizer
 COUNTERS_FILE = "train_state.json"
 SPARE_MEMORY = 2**28  # bytes that training may still take while a copy of a checkpoint is in memory
+RECENT_LOSSES = 50  # losses of the last steps, by which a spike is seen
 
 
 @dataclass
@@ -33,6 +35,8 @@ class TrainState:
     ema: list[Tensor] | None  # exponential moving average of the weights, in the order of ``network.parameters()``
     step: int  # steps done
     micro_batch: int  # images computed at once
+    skipped: list[int] = field(default_factory=list)  # steps without an update: their loss or gradient was not finite
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_LOSSES))  # of the last other steps
 
 
 class use_ema:
@@ -59,7 +63,7 @@ class Content:
     """Content of a checkpoint: the tensors and metadata of each file, and the counters."""
 
     files: dict[str, tuple[dict[str, Tensor], dict[str, str] | None]]
-    counters: dict[str, int]
+    counters: dict[str, int | list[int] | list[float]]
 
     @property
     def size(self) -> int:
@@ -112,17 +116,19 @@ def list_content(state: TrainState, loaded: models.LoadedModel, final: bool) -> 
     tensors = {f"{i}.{key}": value for i, entry in moments.items() for key, value in entry.items() if value is not None}
     if tensors:
         files[MOMENTS_FILE] = tensors, None
-    return Content(files, {"step": state.step, "micro_batch": state.micro_batch})
+    counters = {"step": state.step, "micro_batch": state.micro_batch}
+    return Content(files, counters | {"skipped": [*state.skipped], "losses": [*state.losses]})
 
 
 def copy_if_it_fits(content: Content, run: Run) -> Content | None:
     """Return a copy of a checkpoint's content; None if there is no memory for it, which is logged once a run."""
     available = available_memory()
-    if available is None or content.size + SPARE_MEMORY <= available:
+    if available is None or content.size + SPARE_MEMORY <= available.size:
         try:
             return content.copy()
-        except (MemoryError, RuntimeError):  # torch's error if the system refuses memory is no class of its own
-            pass
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
     size = f"{content.size / 1e6:,.1f} MB"
     run.log_once(f"Training waits while a checkpoint is written: there is no memory for a copy of its {size}")
     return None
@@ -144,9 +150,13 @@ def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
         restore_weights(state, checkpoint)
         counters = parse_json(read_small_text(checkpoint / COUNTERS_FILE))
         state.step, state.micro_batch = int(counters["step"]), int(counters["micro_batch"])
+        state.skipped = [int(step) for step in counters["skipped"]]
+        state.losses.extend(float(loss) for loss in counters["losses"])
         if (checkpoint / MOMENTS_FILE).exists():  # a run's last checkpoint has none: no step follows
             restore_moments(state.optimizer, checkpoint / MOMENTS_FILE)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise UserError(
             f"{checkpoint} cannot be loaded, though it is what was saved: {reason}. Move it out of its folder to "

@@ -1,5 +1,6 @@
 """Train one network: from its recipe, data and objective to the result of its run."""
 
+import platform
 import resource
 import sys
 import time
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,14 +18,18 @@ from vitrun.data.transforms.erasing import RandomErasing
 from vitrun.data.transforms.randaugment import RandAugment
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
+from vitrun.engine.diagnosis import find_non_finite_weight
 from vitrun.engine.freezing import set_training_mode
 from vitrun.engine.inputs import make_eval_batches
 from vitrun.engine.interfaces import Objective, Probe
-from vitrun.engine.loop import FitOptions, fit
+from vitrun.engine.loop import FitOptions, Step, fit
 from vitrun.engine.micro_batches import MicroBatchMonitor
+from vitrun.engine.non_finite import NonFinitePolicy
 from vitrun.engine.progress import Meter
+from vitrun.engine.spikes import SpikeMonitor
 from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
-from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.engine.step_memory import fit_micro_batch, measure_step
+from vitrun.errors import ExitCode, Interrupted, OutOfMemory, UserError
 from vitrun.recipes import Dataset, Training
 from vitrun.recipes.macs import count_exaflop
 from vitrun.runs.manifest import load_manifest
@@ -31,6 +37,7 @@ from vitrun.runs.predictions import PREDICTIONS_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, choose_micro_batch, explain_single_image
+from vitrun.runtime.memory import available_memory
 from vitrun.runtime.stop import defer_stop
 
 RESNET_TOKENS = 197  # assumed for a network without tokens: the positions of a ResNet's middle stage at 224 pixels
@@ -54,17 +61,21 @@ class Trainer:
     steps: int = field(init=False)
     warmup: int = field(init=False)
     state: TrainState = field(init=False)
+    policy: NonFinitePolicy = field(init=False)
+    moments: int = field(init=False)  # bytes of the optimizer's state after its first step
 
     def __post_init__(self) -> None:
         self.steps, self.warmup = self.recipe.count_steps(len(self.train_data))
         self.state = build_state(self.recipe, self.loaded, self.machine)
-        moments = optim.count_moments(self.recipe.optim) * count_bytes(optim.list_trained(self.loaded.network))
-        self.run.check_disk_space(checkpoint_size(self.state, moments))
+        self.policy = NonFinitePolicy(self.run, self.state, self.recipe.max_skipped, self.recipe.clip is not None)
+        trained = count_bytes(optim.list_trained(self.loaded.network))
+        self.moments = optim.count_moments(self.recipe.optim) * trained
+        self.run.check_disk_space(checkpoint_size(self.state, self.moments))
 
     def train(self) -> dict[str, Any]:
         """Train from the newest checkpoint, or from step 0, to the last step, then test; return the metrics of both.
 
-        On Interrupted save a checkpoint and raise it again.
+        On Interrupted, and if the memory does not suffice for a step, save a checkpoint and raise the error again.
         """
         bad_images = self.build_bad_image_budget()
         self.check_images(bad_images)
@@ -75,28 +86,46 @@ class Trainer:
         meter = Meter(self.run, self.state.step, self.steps, self.recipe.batch)
         steps = fit(self.state, self.make_batches(bad_images), self.fit_options(meter.tick))
         monitor, saved = MicroBatchMonitor(self.run.warn, self.state.micro_batch), time.monotonic()
+        spikes, step = SpikeMonitor(self.run, self.state), None
         try:
             with defer_stop(), meter:
                 self.probe_if_due(meter)
                 for step in steps:
                     meter.record_step(step)
                     monitor.record_step(step, self.state.micro_batch)
+                    spikes.record_step(step)
                     self.run.settle_save(wait=False)
                     save_due = self.share_step(bad_images, saved)
                     self.probe_if_due(meter)
                     if save_due and step.number < self.steps:
-                        save_checkpoint(self.state, self.loaded, self.run, background=True)
+                        self.save(step)
                         saved = time.monotonic()
-        except Interrupted:
-            if save_checkpoint(self.state, self.loaded, self.run):
-                self.run.log(f"Saved step {self.state.step} of {self.steps}")
+        except (Interrupted, OutOfMemory):
+            self.save_at_exit()
             raise
         speed = meter.summary()  # before the test, whose time is not that of training
-        save_checkpoint(self.state, self.loaded, self.run, final=True)
-        metrics = {**self.test(), **speed, **bad_images.summary()}
+        self.save(step, final=True)
+        skipped = {"skipped_steps": len(self.state.skipped)} if self.state.skipped else {}
+        metrics = {**self.test(), **speed, **bad_images.summary(), **skipped}
         for probe in self.probes:
             metrics |= probe.summary()
         return metrics
+
+    def save(self, last: Step | None, final: bool = False) -> None:
+        """Save a checkpoint after the ``last`` step, None if this attempt had no step left to do.
+
+        Raise UserError (exit code 5) if a weight is not finite.
+        """
+        if last is not None:
+            self.policy.check_weights(last)
+        save_checkpoint(self.state, self.loaded, self.run, final, background=not final)
+
+    def save_at_exit(self) -> None:
+        """Save a checkpoint, unless a weight is not finite; without other ranks, which may be at another place."""
+        if (weight := find_non_finite_weight(self.state)) is not None:
+            self.run.warn(f"Step {self.state.step} is not saved: {weight} is not finite")
+        elif save_checkpoint(self.state, self.loaded, self.run):
+            self.run.log(f"Saved step {self.state.step} of {self.steps}")
 
     def check_images(self, bad_images: data.BadImageBudget) -> None:
         """Raise UserError (exit code 3) at the first start of a run if images cannot be read, and not after hours."""
@@ -113,6 +142,7 @@ class Trainer:
             restore_checkpoint(self.state, checkpoint)
             if self.recipe.micro_batch != "auto":
                 self.state.micro_batch = self.recipe.micro_batch
+        self.check_memory()
         self.run.computing = {
             "device": self.machine.device.type,
             "precision": "bf16" if self.machine.dtype == torch.bfloat16 else "fp32",
@@ -130,6 +160,20 @@ class Trainer:
             warning = f" with {'; '.join(changes)}: the bits may differ from here on" if changes else ""
             self.run.log(f"Resuming from step {self.state.step} ({checkpoint.name}){warning}")
         self.run.update_about(computing=self.run.computing)
+
+    def check_memory(self) -> None:
+        """Lower ``micro_batch=auto`` on a CPU so that a step fits into memory; raise UserError if it cannot fit."""
+        if self.machine.device.type != "cpu":
+            return
+        hosts = distributed.all_gather_object(platform.node())
+        memories = distributed.all_gather_object(available_memory(hosts.count(platform.node())))
+        if None in memories:  # not known on this system
+            return
+        free, share = min(filter(None, memories)), self.recipe.batch // len(hosts)
+        options = self.fit_options(self.run.raise_if_interrupted)
+        moments = 0 if self.state.optimizer.state else self.moments
+        memory = measure_step(self.state, self.make_blank_batch(2), share, options, moments, free.size)
+        fit_micro_batch(self.state, memory, free, self.recipe.micro_batch == "auto", self.run.warn)
 
     def log_plan(self) -> None:
         """Log the size of the network and of the run."""
@@ -185,7 +229,10 @@ class Trainer:
             recipe.schedule, recipe.optim.lr, self.steps, self.warmup, recipe.schedule_end, recipe.drops
         )
         loss = self.objective.loss
-        return FitOptions(loss, recipe.batch, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
+        halve = recipe.micro_batch == "auto"
+        return FitOptions(
+            loss, recipe.batch, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick, self.policy, halve
+        )
 
     def build_bad_image_budget(self) -> data.BadImageBudget:
         """Return the count of bad training images, which begins with those of earlier attempts."""
@@ -233,19 +280,23 @@ class Trainer:
         the weights, which a step has once, is counted as often as these images fit into a batch.
         """
         self.check_images(self.build_bad_image_budget())
+        self.check_memory()
         self.log_plan()
         ranks = distributed.world_size()
         share = self.recipe.batch // ranks
         few = min(share, self.state.micro_batch * self.machine.workers_for(self.loaded.network))
-        images = torch.zeros(few, 3, self.loaded.res, self.loaded.res)
-        blank = data.Batch(images, torch.zeros(few, dtype=torch.long), torch.zeros(few).numpy())
-        blank = self.objective.prepare(blank, 0)
+        blank = self.make_blank_batch(few)
         options = replace(self.fit_options(self.run.raise_if_interrupted), images=few * ranks, lr=lambda step: 0.0)
         *_, last = fit(self.state, [blank, blank], options)
         seconds = last.step_seconds * share / few
         hours = seconds * self.steps / 3600
         memory = peak_memory(self.machine.device) / 1e9
         return {"steps": self.steps, "seconds_a_step": seconds, "hours": hours, "memory_gb": memory}
+
+    def make_blank_batch(self, size: int) -> data.Batch:
+        """Return a batch of blank images, as the objective trains on it."""
+        images = torch.zeros(size, 3, self.loaded.res, self.loaded.res)
+        return self.objective.prepare(data.Batch(images, torch.zeros(size, dtype=torch.long), np.arange(size)), 0)
 
 
 def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) -> TrainState:

@@ -6,7 +6,7 @@ from math import isqrt
 import torch
 from torch import Tensor
 
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode, UserError, is_out_of_memory
 from vitrun.models.build import build_uninitialized
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping
 from vitrun.models.load_report import LoadReport, describe_model, format_names
@@ -153,6 +153,8 @@ def convert_tensor(
             check_finite(str(source.weights.path), name, tensor)
         tensor = mapping.convert(*tensors).float().contiguous()
     except (RuntimeError, IndexError) as error:
+        if is_out_of_memory(error):
+            raise
         raise weights_error(
             source.weights.path, f"{mapping.theirs[0]} has a shape that does not fit: {error}"
         ) from None

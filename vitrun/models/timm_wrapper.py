@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitrun.errors import ExitCode, UserError, suggest
+from vitrun.errors import ExitCode, UserError, is_out_of_memory, suggest
 from vitrun.models.network import Network
 from vitrun.recipes import Timm as Row
 from vitrun.recipes.model import check_multiple
@@ -74,6 +74,8 @@ def create_timm_network(name: str, res: int, **options: Any) -> Any:  # each cla
     try:
         return timm.create_model(name, **options)
     except (AssertionError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = (str(error) or "the size does not fit").splitlines()[0]
         raise UserError(f"timm cannot build {name} at res={res}: {reason}") from error
 
@@ -114,6 +116,8 @@ def resize_timm_network(network: TimmNetwork, old: int, res: int) -> list[str]:
     try:
         network.body.set_input_size((res, res))
     except (AssertionError, ValueError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             f"timm cannot resize {network.row.name}: {error}", ExitCode.CHECKPOINT, "res", str(res)
         ) from error

@@ -32,6 +32,13 @@ def parse_bad_images(value: object) -> object:
     raise ValueError("must be a number of images, as in 3, or a share below 1, as in 0.01.")
 
 
+def parse_on_nan(value: object) -> object:
+    """Return ``value`` if it is ``stop`` or ``skip:N``; raise a ValueError if not."""
+    if isinstance(value, str) and re.fullmatch(r"stop|skip:[1-9]\d{0,8}", value):
+        return value
+    raise ValueError("must be stop, or skip and the number of batches that may be skipped, as in skip:3.")
+
+
 @frozen_dataclass
 class Training(RunRecipe):
     """Options that pretraining and fine-tuning share."""
@@ -63,6 +70,8 @@ class Training(RunRecipe):
     rank_timeout: Annotated[float, Field(ge=1, le=7 * 86400)]
     # unreadable training images that are allowed, each replaced by the next: a number as in 3, or a share as in 0.001
     bad_images: Annotated[int | float, BeforeValidator(parse_bad_images)]
+    # a batch whose loss or gradient is not finite: stop, or skip up to N such batches without an update, as in skip:3
+    on_nan: Annotated[str, BeforeValidator(parse_on_nan)]
 
     execution_options: ClassVar[tuple[str, ...]] = (
         *RunRecipe.execution_options,
@@ -70,12 +79,18 @@ class Training(RunRecipe):
         "save_minutes",
         "rank_timeout",
         "bad_images",
+        "on_nan",
     )
 
     @property
     def holds_out(self) -> bool:
         """Return whether part of the training images is held out."""
         return False
+
+    @property
+    def max_skipped(self) -> int:
+        """Return how many batches that are not finite may be skipped."""
+        return int(self.on_nan.removeprefix("skip:")) if self.on_nan != "stop" else 0
 
     @property
     def images(self) -> int | None:

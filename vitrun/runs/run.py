@@ -20,7 +20,7 @@ from vitrun.runs.content import describe_state
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.naming import run_name, to_saved_tree
 from vitrun.runtime import distributed
-from vitrun.runtime.console import Progress, Screen
+from vitrun.runtime.console import Progress, Screen, format_json
 from vitrun.runtime.environment import describe_environment
 from vitrun.runtime.files import remove_partials, retry, write_atomic
 from vitrun.runtime.process import hold_folder, hold_lock
@@ -125,7 +125,7 @@ class Run:
 
     def log_metrics(self, values: dict[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``. A resumed run repeats steps with a higher attempt: the last one counts."""
-        self.append_line(run_files.METRICS_FILE, json.dumps({"attempt": self.attempt, **values}))
+        self.append_line(run_files.METRICS_FILE, format_json({"attempt": self.attempt, **values}))
 
     def append_line(self, file: str, line: str) -> None:
         """Add a line to a file of the run; if that fails, warn once for each file and continue."""
@@ -321,7 +321,8 @@ class Run:
             self.write_json(run_files.RESULT_FILE, {"result": result, "finished": time.time(), "order": order})
 
     def remove_if_unstarted(self) -> None:
-        """Remove the folder of a run that failed before it had done anything."""
-        is_unstarted = self.made_folder and not self.can_resume and not any(self.read_metrics("step"))
+        """Remove the folder of a run that failed before it had done anything that is recorded."""
+        is_unstarted = self.made_folder and not any(map(any, map(self.read_metrics, ("step", "skipped", "stopped"))))
+        is_unstarted &= not self.can_resume
         if self.writes and is_unstarted and self.folder.exists() and not self.checkpoints.exists():
             shutil.rmtree(self.folder)

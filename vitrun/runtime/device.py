@@ -118,15 +118,18 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def choose_micro_batch(batch: int, tokens: int, width: int, device: torch.device, workers: int) -> int:
-    """Return the images to compute at once: on a GPU the whole batch; on a CPU what fits into a worker's caches.
-
-    A number that divides the batch is chosen if it is more than half of what fits; else the batch is cut into equal
-    parts, of which the last one may be smaller.
-    """
+    """Return the images to compute at once: on a GPU the whole batch; on a CPU what fits into a worker's caches."""
     if device.type != "cpu":
         return batch
     fast = max(MIN_MICRO_BATCH, CACHED_FEATURES // (tokens * width))
-    fitting = max(1, min(batch // workers, fast, MAX_WORKER_TOKENS // tokens))
+    return divide_batch(batch, max(1, min(batch // workers, fast, MAX_WORKER_TOKENS // tokens)))
+
+
+def divide_batch(batch: int, fitting: int) -> int:
+    """Return the images to compute at once if so many fit: a number that divides the batch if it is more than half.
+
+    Else the batch is cut into equal parts, of which the last one may be smaller.
+    """
     divisor = max(m for m in range(1, fitting + 1) if batch % m == 0)
     return divisor if 2 * divisor > fitting else ceil(batch / ceil(batch / fitting))
 

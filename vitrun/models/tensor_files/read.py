@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from vitrun.errors import is_out_of_memory
 from vitrun.models.tensor_files import torch_reader
 from vitrun.models.tensor_files.npz_reader import read_npz
 from vitrun.models.tensor_files.safetensors_reader import read_safetensors
@@ -49,6 +50,8 @@ def read_file(path: Path) -> Weights:
     try:
         return identify_format(path)(path)
     except OSError as error:
+        if is_out_of_memory(error):
+            raise
         raise weights_error(path, f"it cannot be read: {error.strerror or error}.") from None
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode, UserError, out_of_memory_error
+from vitrun.runtime.memory import lacks_memory
 
 Shapes = dict[str, tuple[int, ...]]
 JsonObject = dict[str, Any]  # such as a config.json, whose values depend on the library that wrote it
@@ -46,6 +47,8 @@ def weights_error(path: Path, why: str) -> UserError:
 
 def damaged_error(path: Path, kind: str, error: Exception) -> UserError:
     """Return a UserError for a truncated or overwritten file, on which readers fail with errors of any class."""
+    if lacks_memory(error, path):
+        return out_of_memory_error(error)
     text = str(error).rpartition("WeightsUnpickler error: ")[2]  # what torch found, without its advice before that
     reason = (text.strip().splitlines() or [type(error).__name__])[0][:MAX_REASON_LENGTH].rstrip(".")
     return weights_error(path, f"this is not a complete {kind}: {reason}.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitrun.data.sources.messages import abbreviate, first_line
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.memory import lacks_memory
 
 if TYPE_CHECKING:
     import pyarrow
@@ -57,6 +58,8 @@ def naming_file(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, NotImplementedError, MemoryError, pyarrow.ArrowException) as error:
+        if lacks_memory(error, path):
+            raise
         raise UserError(f"{path} cannot be read: {explain(path, error)}", ExitCode.DATA) from None
 
 

@@ -15,6 +15,7 @@ from vitrun.data.sources.parquet.snappy import FRAGMENT, cut_fragments
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
 from vitrun.runtime.files import remove_partials, user_cache_folder, write_atomic
+from vitrun.runtime.memory import lacks_memory
 from vitrun.runtime.process import share_folder
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def scan_files(
         try:
             yield [locate_values(content, chunk, levels) for chunk in read_chunks(content, leaf)]
         except (ValueError, IndexError, KeyError, OSError, TypeError, OverflowError, MemoryError) as error:
+            if lacks_memory(error, path):
+                raise
             raise UserError(f"{path} is damaged ({error}): download or make it again.", ExitCode.DATA) from None
 
 

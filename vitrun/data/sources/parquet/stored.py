@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitrun import recipes
 from vitrun.data.sources.messages import first_line
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode, UserError, is_out_of_memory
 
 if TYPE_CHECKING:
     import pyarrow
@@ -53,5 +53,7 @@ def prepare(data: recipes.Files, builder: Any, reason: str, size: int) -> None:
         why = error.strerror or first_line(error)
         raise UserError(f"{need}, which cannot be written to {place}: {why}. {move}", ExitCode.SPACE) from None
     except Exception as error:  # whatever its readers raise
+        if is_out_of_memory(error):
+            raise
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         raise UserError(f"{need}, which `datasets` cannot make: {first_line(cause)[:150]}.", ExitCode.DATA) from None
