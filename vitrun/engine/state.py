@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -63,7 +64,7 @@ class Content:
     """Content of a checkpoint: the tensors and metadata of each file, and the counters."""
 
     files: dict[str, tuple[dict[str, Tensor], dict[str, str] | None]]
-    counters: dict[str, int | list[int] | list[float]]
+    counters: dict[str, Any]
 
     @property
     def size(self) -> int:
