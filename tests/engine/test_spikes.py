@@ -15,13 +15,13 @@ from vitrun.runtime.console import Screen
 def test_a_spike_is_reported_once_with_its_loss_the_median_and_the_images_by_their_loss(tmp_path):
     recipe = resolve.resolve_recipe("pretrain", [f"runs={tmp_path}"])
     run, state, lines = Run("pretrain", recipe, Screen(quiet=True)), make_state(build_small_vit()), []
-    run.prepare_folder()
     run.warn = lines.append
     monitor, batch = SpikeMonitor(run, state), random_batch(4)
     losses = [*[2.0] * 9, 90.0, *[2.0] * 30, 21.0, 300.0, 2.0, 40.0, *[2.0] * 10, 25.0, float("nan")]
-    for number, loss in enumerate(losses, 1):
-        state.losses.append(loss)
-        monitor.record_step(Step(number, loss, 1.0, 0.1, 0.0, 1.0, batch, [torch.tensor([1.0, 5.0, 2.0, 4.0])]))
+    with run.locked():
+        for number, loss in enumerate(losses, 1):
+            state.losses.append(loss)
+            monitor.record_step(Step(number, loss, 1.0, 0.1, 0.0, 1.0, batch, [torch.tensor([1.0, 5.0, 2.0, 4.0])]))
     assert lines == [
         "Step 41 has loss 21, 10 times the median 2 of the last 40; its images, by their loss: 1, 3 and 2 more",
         "Step 55 has loss 25, 12 times the median 2 of the last 49; its images, by their loss: 1, 3 and 2 more",
