@@ -1,4 +1,4 @@
-"""report: a page about runs that has the numbers of their results, and only what was selected."""
+"""report: a page about runs that has the numbers of their results, only what was selected, and works in a browser."""
 
 import json
 import re
@@ -6,37 +6,51 @@ import shutil
 
 import pytest
 
+from helpers.browser import Browser, needs_browser
 from helpers.made_runs import make_runs
 from helpers.overrides import TINY
 from vitrun.commands import report, runner
+from vitrun.commands.report.gather import gather_runs
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.naming import run_name
 from vitrun.runtime.console import Screen
 
 HOSTILE = "finetune-<img src=x onerror=alert(1)>-digits-00000000"
+RUNS = 60  # more than have their recipes on the page, and than one chart has curves
+BOXES = (
+    "[...document.querySelectorAll('figure.chart svg')].map(one => one.getBBox()).map(box => [box.width, box.height])"
+)
+SHOWN = (
+    "[...document.querySelectorAll('table[data-index] tbody tr:not([hidden])')].map(row => row.cells[0].textContent)"
+)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Return a folder with made-up runs: one that is not finished and one whose name is markup among them."""
     place = tmp_path_factory.mktemp("report") / "runs"
-    names = make_runs(place, 24, steps=20)
+    names = make_runs(place, RUNS - 1, steps=12)
     (place / names[-1] / "result.json").unlink()
     shutil.copytree(place / names[3], place / HOSTILE)
     return place
 
 
-@pytest.fixture
-def write_report(tmp_path, runs):
-    """Return a function that writes a report; it returns the result and the page."""
+@pytest.fixture(scope="module")
+def file(runs):
+    """Return the page about all runs."""
+    file = runs.parent / "page.html"
+    result = report.execute(resolve.resolve_recipe("report", [f"runs={runs}", f"save={file}"]), Screen(quiet=True))
+    assert result["runs"] == RUNS and result["path"] == str(file)
+    assert {"Runs", "Results", "Training curves", "Few-shot accuracy", "Learning rates"} < {*result["sections"]}
+    return file
 
-    def write_report(*overrides: str, force: str = "true") -> tuple[dict, str]:
-        file = tmp_path / "page.html"
-        recipe = resolve.resolve_recipe("report", [f"runs={runs}", f"save={file}", f"force={force}", *overrides])
-        return report.execute(recipe, Screen(quiet=True)), file.read_text(encoding="utf-8")
 
-    return write_report
+@pytest.fixture(scope="module")
+def browser():
+    browser = Browser()
+    yield browser
+    browser.close()
 
 
 def read_rows(page: str) -> dict[str, list[str]]:
@@ -46,23 +60,27 @@ def read_rows(page: str) -> dict[str, list[str]]:
     return {re.sub("<.*?>", "", first): cells for first, *cells in rows}
 
 
-def test_the_page_shows_every_run_with_its_result_and_state(write_report, runs):
-    result, page = write_report()
-    rows = read_rows(page)
-    assert result["runs"] == len(rows) == 25
+def test_the_page_shows_every_run_with_its_result_and_state(file, runs):
+    rows = read_rows(file.read_text(encoding="utf-8"))
     tested = 0
     for name, cells in rows.items():
-        file = runs / name / "result.json"
-        if file.is_file() and "top-1" in cells:
+        result = runs / name / "result.json"
+        if result.is_file() and "top-1" in cells:
             tested += 1
-            assert f"{100 * json.loads(file.read_text())['result']['top1']:.2f}" in cells
-        assert file.is_file() or "not finished" in cells or "&lt;" in name
-    assert tested > 10 and {"Results", "Training curves", "What was run", "Few-shot accuracy"} < {*result["sections"]}
+            assert f"{100 * json.loads(result.read_text())['result']['top1']:.2f}" in cells
+        assert result.is_file() or "not finished" in cells or "&lt;" in name
+    assert len(rows) == RUNS and tested > RUNS / 2
 
 
-def test_a_name_that_is_markup_is_text(write_report):
-    _, page = write_report()
+def test_a_name_that_is_markup_is_text(file):
+    page = file.read_text(encoding="utf-8")
     assert "<img" not in page and "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+def test_of_many_runs_the_recipes_are_left_out_and_the_page_says_so(file):
+    page = file.read_text(encoding="utf-8")
+    assert "recipe and environment" not in page and "the recipes are left out" in page
+    assert f"Of {RUNS} runs" in page
 
 
 @pytest.mark.parametrize(
@@ -73,9 +91,9 @@ def test_a_name_that_is_markup_is_text(write_report):
         ("where=data=cifar10,model=vit_ti4", "vit_ti4-cifar10"),
     ],
 )
-def test_runs_are_selected_by_name_command_and_option(write_report, override, part):
-    rows = read_rows(write_report(override)[1])
-    assert rows and all(part in name for name in rows)
+def test_runs_are_selected_by_name_command_and_option(runs, override, part):
+    selected = gather_runs(resolve.resolve_recipe("report", [f"runs={runs}", override])).runs
+    assert selected and all(part in run.name for run in selected)
 
 
 @pytest.mark.parametrize(
@@ -87,28 +105,18 @@ def test_runs_are_selected_by_name_command_and_option(write_report, override, pa
         ("only=gone", "runs", "There is no run that matches gone"),
     ],
 )
-def test_what_no_run_has_is_answered_with_what_there_is(write_report, override, option, message):
+def test_what_no_run_has_is_answered_with_what_there_is(runs, override, option, message):
     with pytest.raises(UserError, match=re.escape(message)) as error:
-        write_report(override)
+        gather_runs(resolve.resolve_recipe("report", [f"runs={runs}", override]))
     assert error.value.option == option
 
 
-def test_a_file_that_is_there_is_replaced_only_with_force(write_report, tmp_path):
-    write_report()
-    with pytest.raises(UserError, match="force=true") as error:
-        write_report(force="false")
-    assert (error.value.status, error.value.option) == (ExitCode.COMMAND, "save")
+def test_a_file_that_vitrun_did_not_write_is_not_replaced(runs, tmp_path):
     (tmp_path / "page.html").write_text("mine")
-    with pytest.raises(UserError, match="not what vitrun wrote"):
-        write_report()
-
-
-def test_many_runs_leave_their_recipes_out_and_few_have_them(write_report, runs, monkeypatch):
-    assert "recipe and environment" in write_report()[1]
-    monkeypatch.setattr("vitrun.commands.report.gather.MAX_RECIPES", 5)
-    monkeypatch.setattr("vitrun.commands.report.runs_section.MAX_RECIPES", 5)
-    page = write_report()[1]
-    assert "recipe and environment" not in page and "the recipes are left out" in page
+    overrides = [f"runs={runs}", f"save={tmp_path / 'page.html'}", "force=true"]
+    with pytest.raises(UserError, match="not what vitrun wrote") as error:
+        report.execute(resolve.resolve_recipe("report", overrides), Screen(quiet=True))
+    assert (error.value.status, error.value.option) == (ExitCode.COMMAND, "save")
 
 
 def test_report_true_writes_the_page_of_the_run_and_does_not_change_its_name(tmp_path):
@@ -118,3 +126,31 @@ def test_report_true_writes_the_page_of_the_run_and_does_not_change_its_name(tmp
     folder = recipe.runs / run_name("pretrain", resolve.resolve_recipe("pretrain", overrides))
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert f"{100 * result['top1']:.2f}" in page and folder.name in page and "Training loss" in page
+    assert "recipe and environment" in page and "train_images=96 (there 20000)" in page
+
+
+@pytest.mark.browser
+@needs_browser
+@pytest.mark.parametrize("width, dark", [(1280, False), (400, True)], ids=["desktop", "phone"])
+def test_every_chart_is_drawn_and_nothing_is_loaded(browser, file, width, dark):
+    browser.open(file, width, dark=dark)
+    boxes = browser.evaluate(BOXES)
+    assert len(boxes) > 5 and all(min(box) > 100 for box in boxes)
+    assert not browser.problems and not browser.foreign_requests()
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.browser
+@needs_browser
+def test_runs_are_filtered_and_sorted_by_keyboard_alone(browser, file):
+    browser.open(file)
+    assert len(browser.evaluate(SHOWN)) == RUNS
+    browser.evaluate("document.querySelector('#filter').focus()")
+    browser.write("vit_ti4 fewshot")
+    shown = browser.evaluate(SHOWN)
+    assert shown and all("vit_ti4" in name and "fewshot" in name for name in shown)
+    browser.press("Tab", 9), browser.press("Tab", 9)  # over the region of the table to its first heading
+    browser.press("Enter", 13, "\r")
+    ascending = browser.evaluate(SHOWN)
+    browser.press(" ", 32, " ")
+    assert browser.evaluate(SHOWN) == ascending[::-1] != ascending and {*ascending} == {*shown}

@@ -16,8 +16,8 @@ from vitrun.runs.metrics import Metric, to_plain
 from vitrun.runs.run import Run
 from vitrun.runtime.console import Screen
 
-CLASSES = {"cifar10": 10, "cifar100": 100, "pets": 37}
-MODELS = ("vit_nano8", "vit_ti4", "vit_s4")
+DATA_SETS = ("cifar10", "cifar100")
+MODELS = ("vit_nano8", "vit_ti4")
 STEPS = 400
 
 
@@ -44,7 +44,7 @@ def make_runs(runs: Path, number: int, steps: int = STEPS) -> list[str]:
 def list_settings(pretrained: list[str]) -> Iterator[tuple[str, list[str], dict[str, Any]]]:
     """Yield command, overrides, and options that are changed afterwards, without end."""
     for seed in count():
-        for lr, data, init in product((0.003, 0.01, 0.03, 0.1), CLASSES, pretrained):
+        for lr, data, init in product((0.003, 0.01, 0.03, 0.1), DATA_SETS, pretrained):
             yield "finetune", [f"init={init}", f"data={data}", "protocol=quick"], {"seed": seed, "lr": lr}
             if lr == 0.003:
                 yield "fewshot", [f"init={init}", f"data={data}"], {"seeds": [seed, seed + 1]}
