@@ -8,7 +8,7 @@ from typing import Any
 
 import vitrun
 from vitrun import recipes
-from vitrun.commands.report import curves_section, results_section, runs_section, transfer_section
+from vitrun.commands.report import curves_section, predictions_section, results_section, runs_section, transfer_section
 from vitrun.commands.report.gather import Material, gather_run, gather_runs
 from vitrun.errors import ExitCode, UserError
 from vitrun.plots.page import Page
@@ -54,7 +54,7 @@ def make_page(material: Material, detailed: int) -> Page:
     """Return the page of runs."""
     one = material.runs[0].name if len(material.runs) == 1 else ""
     page = Page(
-        title=one or f"Runs in {material.place.absolute().name}",
+        title=one or f"Runs in {'/'.join(material.place.absolute().parts[-2:])}",
         lead=[describe_runs(material)],
         filtered="runs" if len(material.runs) >= FILTERED_RUNS else "",
         footer=f"Made by vitrun {vitrun.__version__} on {time.strftime('%Y-%m-%d %H:%M %Z')}.",
@@ -68,6 +68,7 @@ def make_page(material: Material, detailed: int) -> Page:
         curves_section.list_few_shot(material),
         curves_section.list_learning_rates(material),
         transfer_section.list_vtab(material),
+        *predictions_section.list_predictions(material, detailed),
         runs_section.list_origins(material),
         runs_section.list_left_out(material),
     ]

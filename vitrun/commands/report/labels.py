@@ -1,24 +1,38 @@
 """Names of runs in charts: what they differ in."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 from vitrun.commands.comparison_tables import shorten_option
 from vitrun.commands.report.gather import Material, ReportedRun
+from vitrun.recipes import trees
 from vitrun.runs.comparison_rows import Row, Table
+from vitrun.runs.groups import list_differences
+
+MAX_OPTIONS = 3  # in the label of a run that is in no table
 
 
-def label_runs(material: Material, runs: Iterable[ReportedRun]) -> dict[str, str]:
+def label_runs(material: Material, runs: Sequence[ReportedRun]) -> dict[str, str]:
     """Return a short label for each run: what it differs in from the others, or its name."""
     rows = {name: (table, row) for table in material.comparison.tables for row in table.rows for name in row.runs}
-    texts: dict[str, str] = {}
-    names = [run.name for run in runs]
-    labelled = [rows[name] for name in names if name in rows]
-    for run in names:
-        text = label_row(*rows[run], labelled) if run in rows else run
-        seeds = len(rows[run][1].runs) > 1 if run in rows else False
-        texts[run] = f"{text}, seed {material.by_name[run].options.get('seed')}" if seeds else text
-    counts = [*texts.values()]
-    return {run: text if counts.count(text) == 1 else f"{text} ({run[-8:]})" for run, text in texts.items()}
+    labelled = [rows[run.name] for run in runs if run.name in rows]
+    others = [run for run in runs if run.name not in rows]
+    texts = label_others(others)
+    for run in (run for run in runs if run.name in rows):
+        seed = f", seed {run.options.get('seed')}" if len(rows[run.name][1].runs) > 1 else ""
+        texts[run.name] = label_row(*rows[run.name], labelled) + seed
+    counts = Counter(texts.values())
+    return {run: text if counts[text] == 1 else f"{text} ({run[-8:]})" for run, text in texts.items()}
+
+
+def label_others(runs: Sequence[ReportedRun]) -> dict[str, str]:
+    """Return a label for each run that is in no table: its state and the options in which they differ."""
+    options = [{key: trees.get_value(run.options, key) for key in trees.iterate_keys(run.options)} for run in runs]
+    differing = [name for name in list_differences(options) if name not in ("runs", "device")][:MAX_OPTIONS]
+    return {
+        run.name: ", ".join([run.state, *(f"{name}={trees.format_value(o[name])}" for name in differing if name in o)])
+        for run, o in zip(runs, options)
+    }
 
 
 def label_row(table: Table, row: Row, others: Sequence[tuple[Table, Row]]) -> str:

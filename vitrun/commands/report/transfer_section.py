@@ -1,133 +1,67 @@
 """Sections of a report about transfer: against the compute and the size of pretraining, and on VTAB's tasks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from vitrun import papers
-from vitrun.commands.report.curves_section import MAX_CHARTS, choose_curves, make_curve, name_chart
+from vitrun.commands.report.curves_section import MAX_CHARTS, choose_curves
 from vitrun.commands.report.gather import Material
-from vitrun.commands.report.labels import label_row
 from vitrun.papers import names
 from vitrun.plots.page import Note, Section, chart_figure
-from vitrun.plots.points import Point, Scores
-from vitrun.plots.transfer import draw_compute, draw_pretraining_size, draw_vtab
-from vitrun.runs.comparison_rows import Row, Table
-from vitrun.runs.lookup import trace_init
+from vitrun.plots.paper import draw_panels
+from vitrun.plots.points import Curve, Panel, Point, Scores
+from vitrun.plots.transfer import draw_vtab
+from vitrun.runs.paper_figures import collect_figure
 from vitrun.runs.pivot import serialize_setting
 
-COMPUTE_TABLE = "table6"  # published accuracies with the compute of pretraining
+TITLES = {"figure3": "Fine-tuning", "figure4": "Few-shot accuracy", "figure5": "Accuracy"}  # before "against ..."
 VTAB_TABLE = "table9"
 MAX_POINTS = 150  # own points of one chart: of more the best
 MAX_MODELS = 8  # of VTAB's chart
 
 
 def list_compute(material: Material) -> Section:
-    """Return the section with accuracy after transfer against pretraining compute, for each data set (figure 5)."""
-    section = Section("Accuracy against pretraining compute")
-    panels = [(table, points) for table in material.comparison.tables if (points := list_own_points(material, table))]
-    for number, (table, points) in enumerate(panels[:MAX_CHARTS], 1):
-        published = list_published_points(table.data)
-        if len(points) + len(published) < 2:
-            continue
-        shown = sorted(points, key=lambda point: -point.y)[:MAX_POINTS]
-        notes = [
-            "Filled points are runs of this report, at the compute of all runs that their weights come from.",
-            f"Of {len(points)} runs the {MAX_POINTS} best are shown." if len(points) > MAX_POINTS else "",
-        ]
-        chart = draw_compute([*shown, *published], "top-1 (%)")
-        title = f"Accuracy against pretraining compute: {table.data}"
-        section.add(chart_figure(name_chart(chart, number, title, " ".join(filter(None, notes)))))
-    if len(panels) > MAX_CHARTS:
-        section.add(Note(f"{len(panels) - MAX_CHARTS} more data sets are left out; where=data=NAME chooses one."))
-    return section
-
-
-def list_own_points(material: Material, table: Table) -> list[Point]:
-    """Return the accuracies of the rows of a table whose weights come from runs here of known compute."""
-    if "top1" not in table.metrics:
-        return []
-    labelled = [(table, row) for row in table.rows]
-    points = []
-    for row in table.rows:
-        compute = sum_pretraining(material, row)
-        if compute and "top1" in row.metrics:
-            label = label_row(table, row, labelled)
-            points.append(Point(label, compute, 100 * row.metrics["top1"].mean, find_family(row.labels["model"])))
-    return points
-
-
-def sum_pretraining(material: Material, row: Row) -> float | None:
-    """Return the exaFLOP of the runs that the weights of a row come from; None if there are none or one is unknown."""
-    init = material.by_name[row.runs[0]].options.get("init")
-    total = 0.0
-    while init and (source := material.upstream.get(init)):
-        if source.cost.exaflop is None:
-            return None
-        total += source.cost.exaflop
-        init = source.options.get("init")
-    return total or None
-
-
-def find_family(model: str) -> str:
-    """Return the family of a model by its name in papers, or its own."""
-    if "+" in model or model.startswith("r") and "_vit_" in model:
-        return "hybrid"
-    return "ResNet" if model.startswith(("R", "bit_")) else "ViT"
-
-
-def list_published_points(data: str) -> list[Point]:
-    """Return the published accuracies on a data set with the compute of pretraining; none if there are none."""
-    numbers = papers.load_table(COMPUTE_TABLE).numbers
-    costs = {model_key(number.fields): number.value for number in numbers if not number.percent}
-    return [
-        Point(name_model(number.fields), costs[key], number.value, find_family(number.fields["model"]), number.source)
-        for number in numbers
-        if number.percent and number.fields["data"] == data and (key := model_key(number.fields)) in costs
-    ]
-
-
-def model_key(fields: dict[str, str]) -> tuple[str, str]:
-    """Return what a row of the table is of."""
-    return fields["model"], fields["pretrain_epochs"]
-
-
-def name_model(fields: dict[str, str]) -> str:
-    """Return a model of the table, with its epochs if they are not the usual seven."""
-    model, epochs = model_key(fields)
-    return model if epochs == "7" else f"{model}, {epochs} epochs"
+    """Return the section with accuracy after transfer against pretraining compute (figure 5 of the paper)."""
+    return draw_figures(material, Section("Accuracy against pretraining compute"), "figure5")
 
 
 def list_sizes(material: Material) -> Section:
-    """Return the section with accuracy after transfer against the number of pretraining images (figures 3 and 4)."""
-    section = Section("Transfer against pretraining set size")
-    number = 0
-    for table in material.comparison.tables:
-        metric = table.metrics[-1]
-        groups: dict[str, list[tuple[float, float]]] = {}
-        for row in table.rows:
-            size = find_pretraining_size(material, row)
-            if size and metric in row.metrics and row.metrics[metric].unit == "share":
-                groups.setdefault(row.labels["model"], []).append((size, 100 * row.metrics[metric].mean))
-        curves = [make_curve(model, keep_best(points)) for model, points in groups.items()]
-        curves = [curve for curve in curves if len(curve.x) > 1]
-        if curves:
-            number += 1
-            note = "Of several runs of one size the best is shown."
-            chart = draw_pretraining_size(choose_curves(curves)[0], note=note)
-            section.add(chart_figure(name_chart(chart, number, f"Transfer to {table.data} against pretraining images")))
+    """Return the section with accuracy after transfer against pretraining set size (figures 3 and 4 of the paper)."""
+    return draw_figures(material, Section("Transfer against pretraining set size"), "figure3", "figure4")
+
+
+def draw_figures(material: Material, section: Section, *figures: str) -> Section:
+    """Add a chart for each panel of these figures in which there are runs; return the section."""
+    shown = [run.counted for run in material.runs if run.counted]
+    sources = [run for name, run in material.upstream.items() if name not in material.by_name]
+    runs = [*shown, *(run for run in sources if run.command == "pretrain")]
+    collected = [collect_figure(name, runs) for name in figures]
+    charts = [(figure, panel) for figure in collected for panel in figure.panels if has_own_numbers(panel)]
+    for number, (figure, panel) in enumerate(charts[:MAX_CHARTS], 1):
+        few, note = limit_items(panel)
+        title = f"{TITLES[figure.name]} against {figure.xlabel}: {panel.quantity}"
+        section.add(chart_figure(draw_panels(f"{figure.name}_{number}", title, figure.xlabel, [few], note)))
+    if len(charts) > MAX_CHARTS:
+        section.add(Note(f"{len(charts) - MAX_CHARTS} more data sets are left out; where=data=NAME chooses one."))
     return section
 
 
-def find_pretraining_size(material: Material, row: Row) -> int | None:
-    """Return the number of images that the first run of a row's weights was trained on; None if it is not known."""
-    sources = list(trace_init(material.by_name[row.runs[0]].options.get("init"), material.place))
-    size = sources[-1][1]["data"].get("train_images") if sources else None
-    return size if isinstance(size, int) else None
+def has_own_numbers(panel: Panel) -> bool:
+    """Return whether runs are in a panel, with something beside them: other runs, other sizes, or published numbers."""
+    own = [item for item in panel.items if not item.source]
+    return bool(own) and (len(panel.items) > 1 or any(isinstance(item, Curve) and len(item.x) > 1 for item in own))
 
 
-def keep_best(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the highest y of each x, in order."""
-    return [(x, max(y for other, y in points if other == x)) for x in sorted({x for x, _ in points})]
+def limit_items(panel: Panel) -> tuple[Panel, str]:
+    """Return a panel with at most so many runs as a chart can show, and a note if there are more."""
+    published = [item for item in panel.items if item.source]
+    points = [item for item in panel.items if not item.source and isinstance(item, Point)]
+    curves = [item for item in panel.items if not item.source and isinstance(item, Curve)]
+    few, note = choose_curves(curves)
+    if len(points) > MAX_POINTS:
+        points = sorted(points, key=lambda point: -point.y)[:MAX_POINTS]
+        note = f"Of more runs the {MAX_POINTS} best are shown."
+    return replace(panel, items=[*published, *points, *few]), note
 
 
 def list_vtab(material: Material) -> Section:

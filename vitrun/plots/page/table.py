@@ -8,6 +8,7 @@ from vitrun.plots.page.blocks import key_attribute
 from vitrun.plots.page.text import escape, escape_lines
 
 SHORT_NAME = 20  # characters of a row's heading that need no room of their own
+LONG_TEXT = 48  # characters of a cell that is broken into lines
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class Cell:
         text = escape_lines(self.text) if is_heading else escape(self.text)
         if self.link:
             text = f'<a href="#{escape(self.link)}">{text}</a>'
-        return f'<th scope="row"{order}>{text}</th>' if is_heading else f"<td{look}{order}>{text}</td>"
+        if is_heading:
+            return f'<th scope="row"{order}>{text}</th>'
+        look = look or (' class="long"' if len(self.text) > LONG_TEXT else "")
+        return f"<td{look}{order}>{text}</td>"
 
 
 Value = Cell | str | float | None  # of a cell; None is empty, and sorted last
