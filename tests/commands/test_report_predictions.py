@@ -1,9 +1,10 @@
-"""report: what it says of predictions equals a recomputation from preds.parquet, and mistakes are the right pictures."""
+"""report: its numbers of predictions equal a recomputation from preds.parquet, and mistakes are the right pictures."""
 
 import base64
 import csv
 import io
 import re
+import shutil
 
 import numpy as np
 import pyarrow.parquet
@@ -13,24 +14,31 @@ from PIL import Image
 from helpers.overrides import SCRATCH
 from helpers.runs import run_folder
 from vitrun import data
-from vitrun.commands import report
+from vitrun.commands import report, runner
 from vitrun.commands.report import thumbnails
 from vitrun.config import resolve
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen
 
 
-@pytest.fixture
-def evaluated(run_command):
-    """Return the folder of an eval of untrained weights on digits."""
-    recipe, _ = run_command("eval", SCRATCH, "data=digits", "res=32", "init_weights=auto")
-    return run_folder(recipe, "eval")
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """Return the folder of a short fine-tuning on digits."""
+    overrides = [SCRATCH, "data=digits", "res=32", "steps=4", "batch=16", f"runs={tmp_path_factory.mktemp('runs')}"]
+    recipe = resolve.resolve_recipe("finetune", overrides)
+    runner.execute_recipe("finetune", overrides, recipe, Screen(quiet=True), dry=False)
+    return run_folder(recipe, "finetune")
+
+
+@pytest.fixture(scope="module")
+def page(evaluated):
+    return read_page(evaluated)
 
 
 def read_page(folder) -> str:
     """Return the page about all runs beside a run."""
     file = folder.parent / "page.html"
-    overrides = [f"runs={folder.parent}", f"save={file}"]
+    overrides = [f"runs={folder.parent}", f"save={file}", "force=true"]
     report.execute(resolve.resolve_recipe("report", overrides), Screen(quiet=True))
     return file.read_text(encoding="utf-8")
 
@@ -41,8 +49,7 @@ def read_data(page: str, name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(base64.b64decode(code).decode())))
 
 
-def test_the_numbers_of_the_page_are_those_of_the_predictions(evaluated):
-    page = read_page(evaluated)
+def test_the_numbers_of_the_page_are_those_of_the_predictions(evaluated, page):
     table = pyarrow.parquet.read_table(evaluated / "preds.parquet").to_pydict()
     labels, answers = np.array(table["label"]), np.array(table["top5"])[:, 0]
     assert f"<dd>{(labels == answers).mean():.2%}</dd>" in page
@@ -56,8 +63,7 @@ def test_the_numbers_of_the_page_are_those_of_the_predictions(evaluated):
     assert sum(int(row["images"]) for row in read_data(page, "reliability")) == len(labels)
 
 
-def test_the_surest_mistakes_are_the_images_of_these_names(evaluated):
-    page = read_page(evaluated)
+def test_the_surest_mistakes_are_the_images_of_these_names(evaluated, page):
     table = pyarrow.parquet.read_table(evaluated / "preds.parquet").to_pydict()
     wrong = [row for row, top in enumerate(table["top5"]) if top[0] != table["label"][row]]
     surest = max(table["probabilities"][row][0] for row in wrong)
@@ -86,7 +92,9 @@ def test_pictures_that_cannot_be_had_are_answered_with_the_reason(options, finge
         thumbnails.load_thumbnails(options, fingerprint, ["digit-1"])
 
 
-def test_damaged_predictions_are_named_and_the_rest_of_the_page_is_there(evaluated):
-    (evaluated / "preds.parquet").write_bytes(b"PAR1 no")
-    page = read_page(evaluated)
+def test_damaged_predictions_are_named_and_the_rest_of_the_page_is_there(evaluated, tmp_path):
+    copy = tmp_path / "runs" / evaluated.name
+    shutil.copytree(evaluated, copy)
+    (copy / "preds.parquet").write_bytes(b"PAR1 no")
+    page = read_page(copy)
     assert "preds.parquet is damaged" in page and "What was run" in page and "<img" not in page
