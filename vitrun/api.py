@@ -139,7 +139,7 @@ def visualize(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = 
 
 
 def compare(overrides: Overrides = (), *, quiet: bool = True, **options: Any) -> dict[str, Any]:
-    """Return finished runs (``ours``) and the numbers of a published table (``published``), as ``vitrun compare``."""
+    """Return finished runs (``ours``), those left out, and published numbers (``published``), as ``vitrun compare``."""
     return execute("compare", overrides, options, quiet)[1]
 
 

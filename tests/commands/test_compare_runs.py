@@ -108,7 +108,7 @@ def test_no_table_and_no_run_is_an_error(make_finished_run, run_compare):
     with pytest.raises(UserError, match="No finished") as caught:
         run_compare("paper=none")
     assert caught.value.status == ExitCode.DATA
-    with pytest.raises(UserError, match="paper=tabel5"):
+    with pytest.raises(UserError, match="paper=tabel5: must be .*'table5'"):
         resolve.resolve_recipe("compare", ["paper=tabel5"])
 
 

@@ -82,11 +82,11 @@ def list_columns(table: Table, rows: Sequence[Row], constant: dict[str, str], wi
         texts = [format_average(row.metrics[name]) if name in row.metrics else "" for row in rows]
         columns.append(Column(format_metric(name), texts, 0))
     if with_published and any(row.published for row in rows):
-        columns += list_published_columns(table, rows)
+        columns += list_published_columns(rows)
     return columns + list_cost_columns(rows)
 
 
-def list_published_columns(table: Table, rows: Sequence[Row]) -> list[Column]:
+def list_published_columns(rows: Sequence[Row]) -> list[Column]:
     """Return the columns of the published number of the same thing, and of the gap to it in points."""
     published, gaps = [], []
     for row in rows:

@@ -34,10 +34,9 @@ def print_figure(recipe: recipes.Compare, screen: Screen) -> Output:
 
 def explain_absence(recipe: recipes.Compare) -> str:
     """Return which runs would be drawn."""
-    what = {"figure4": "few-shot runs with shots=5", "figure3": "fine-tuning runs", "figure5": "fine-tuning runs"}
-    return (
-        f"None of your runs is drawn: no {what[recipe.paper]} in {recipe.runs} with weights of a pretraining run there."
-    )
+    what = "few-shot run with shots=5" if recipe.paper == "figure4" else "fine-tuning run"
+    folder = recipe.runs.absolute()
+    return f"None of your runs is drawn: {folder} has no finished {what} with weights of a pretraining run in it."
 
 
 def list_numbers(panel: Panel) -> list[tuple[str, float, float, str]]:

@@ -30,7 +30,7 @@ class Compare:
     columns: tuple[str, ...]  # options that distinguish its columns; [] for those of the published table
     # auto is your runs, with the published number of the same thing where there is one; none is your runs alone; else a
     # published table, or figure
-    paper: Literal["auto", "none"] | PublishedTable | PublishedFigure
+    paper: Literal["auto", "none", PublishedTable, PublishedFigure]
     save: Path | None  # write NAME.csv and NAME.json, with every number; or one of them; null for no file
     force: bool  # replace the files that vitrun saved there; nothing else is ever replaced
 

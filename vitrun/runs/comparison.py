@@ -159,17 +159,19 @@ def list_shown_differences(runs: Sequence[FinishedRun]) -> list[str]:
 def add_source_options(runs: Sequence[FinishedRun], options: Sequence[dict[str, str]]) -> None:
     """Add to the ``options`` of runs that differ in their weights those in which these do, until they are distinct."""
     inits = {run.options.get("init") for run in runs}
+    if len(inits) == 1:
+        return
     sources = [run.source_options for run in runs]
-    names = [name for name in list_differences(sources) if not name.endswith("init")]
-    names += [name for name in dict.fromkeys(name for source in sources for name in source) if name.endswith(".seed")]
     added: list[str] = []
-    for name in names if len(inits) > 1 else ():
-        if len(group_equals(tuple(str(source.get(key)) for key in added) for source in sources)) == len(inits):
-            break
-        added.append(name)
+    parts = 1  # of the runs, that the added options tell apart
+    for name in (name for name in list_differences(sources) if not name.endswith("init")):
+        more = len(group_equals(tuple(str(source.get(key)) for key in (*added, name)) for source in sources))
+        if parts < more:
+            added.append(name)
+            parts = more
     for run, values, source in zip(runs, options, sources):
         values.update({name: format_value(source[name]) for name in added if name in source})
-        if len(inits) > 1 and not added:
+        if parts < len(inits):
             values["init"] = run.label("init")
 
 

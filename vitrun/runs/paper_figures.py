@@ -136,8 +136,8 @@ def list_transfers(runs: Sequence[FinishedRun], command: str, metric: str) -> li
             source = by_name.get(str(source.options.get("init")))
         if source is not None:
             images = source.options["data"].get("train_images")
-            accuracy = 100 * group.metrics[metric].mean
-            transfers.append(Transfer(group, accuracy, source.name, images, source.cost))
+            known = images if isinstance(images, int) and images > 0 else None
+            transfers.append(Transfer(group, 100 * group.metrics[metric].mean, source.name, known, source.cost))
     return transfers
 
 
