@@ -112,7 +112,9 @@ def judge(status: int | None, output: str) -> str | None:
     sentences = re.findall(r"^vitrun \w+: ", output, re.MULTILINE)
     if status and (len(sentences) != 1 or not output.splitlines()[-1].startswith("vitrun ")):
         return f"{len(sentences)} sentences"
-    if status and not re.search(r"/|\w\.\w|\w=|Unknown \w|given twice", output.splitlines()[-1].partition(": ")[2]):
+    if status and not re.search(
+        r"/|\w\.\w|\w=|Unknown \w|given twice|^[a-z_]+ (is|has) ", output.splitlines()[-1].partition(": ")[2]
+    ):
         return "neither a file nor an option is named"
     return None
 
