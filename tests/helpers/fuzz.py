@@ -22,6 +22,7 @@ SECONDS = 10  # of CPU time, so that a busy machine raises no false alarm
 WALL_SECONDS = 60.0  # for a command that waits and computes nothing
 MEMORY = 2 * 2**30  # bytes that a command may ask for beyond those of this process
 MAX_LENGTH = 400
+NAMED = r"/|\w\.\w|\w=|Unknown \w|given twice|^[a-z_]+ (is|has) "  # in a sentence that names a file or an option
 ANSWERS = (0, 2, 3, 4, 5, 6, 7)  # exit codes
 
 
@@ -112,9 +113,7 @@ def judge(status: int | None, output: str) -> str | None:
     sentences = re.findall(r"^vitrun \w+: ", output, re.MULTILINE)
     if status and (len(sentences) != 1 or not output.splitlines()[-1].startswith("vitrun ")):
         return f"{len(sentences)} sentences"
-    if status and not re.search(
-        r"/|\w\.\w|\w=|Unknown \w|given twice|^[a-z_]+ (is|has) ", output.splitlines()[-1].partition(": ")[2]
-    ):
+    if status and not re.search(NAMED, output.splitlines()[-1].partition(": ")[2]):
         return "neither a file nor an option is named"
     return None
 
