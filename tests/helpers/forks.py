@@ -1,7 +1,9 @@
 """Forks of this process that run the command line: they start at once, since what they import is imported."""
 
 import gc
+import importlib
 import os
+import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -59,8 +61,12 @@ def preload(recipes: Sequence[tuple[str, Sequence[str]]]) -> None:
     import timm
     import torch
 
+    import vitrun
     from vitrun.config import resolve
 
+    for module in pkgutil.walk_packages(vitrun.__path__, "vitrun."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     torch.set_num_threads(1)
     timm.create_model("vit_tiny_patch16_224", depth=1)
     for command, overrides in recipes:
