@@ -23,12 +23,13 @@ class NetworkRecipe:
     precision: Literal["auto", "fp32", "bf16"]  # number format to compute in; auto for bf16 where that is faster
     device: Literal["auto", "cpu", "cuda", "mps"]  # where to compute; auto for the fastest there is
     runs: Path  # the folder of all run folders
-    report: bool  # write report.html beside the result, a page about this run
 
 
 @frozen_dataclass
 class RunRecipe(NetworkRecipe):
     """Options of every command that makes a run."""
+
+    report: bool  # write report.html beside the result, a page about this run
 
     # These change how a run is executed, not what it computes: its name does not depend on them.
     execution_options: ClassVar[tuple[str, ...]] = ("device", "runs", "report")
