@@ -1,6 +1,7 @@
 """data: the table of data sets, their sources, and errors in a folder."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from helpers.overrides import DATA_ROWS
 from vitrun.commands import list_data
 from vitrun.config import resolve
 from vitrun.data.sources import local_files
+from vitrun.data.sources.messages import typed_override
 from vitrun.data.sources.registry import open_source
 from vitrun.data.sources.vtab.originals import ARCHIVES
 from vitrun.errors import ExitCode, UserError
@@ -204,3 +206,27 @@ def test_a_task_of_vtab_shows_its_layout_its_source_and_whether_an_account_is_ne
     output = describe(capsys, f"vtab/{task}")
     assert published.layout in output and f"{published.page} ({published.account})" in output
     assert "needed" in published.account
+
+
+def test_every_unreadable_image_is_listed_and_counted(tmp_path, capsys):
+    folder = write_class_folders(tmp_path / "photos", ["cat", "dog"], 30)
+    for number in range(25):
+        (folder / "cat" / f"{number}.png").write_bytes(b"<html>")
+    (folder / "dog" / "bad.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"^\d+ train and \d+ test images cannot be read: .*web page") as error:
+        describe(capsys, "folder", f"data.path={folder}")
+    assert error.value.status == ExitCode.DATA and sum(map(int, re.findall(r"(\d+) t", str(error.value)))) == 26
+    shown = capsys.readouterr().out
+    assert shown.count("is not a readable image") + int(re.search(r"and (\d+) more", shown)[1]) == 26
+    assert "| train" in shown and len(shown.splitlines()) < 40
+
+
+def test_messages_name_a_set_of_ones_own_as_it_was_typed(tmp_path):
+    folder = write_class_folders(tmp_path / "photos", ["cat", "dog"])
+    for name in ("folder", "parquet"):
+        row = tables.load_data_row(name, path=folder)
+        assert typed_override(row) == f"data={name}"
+        assert typed_override(replace(row, name="photos")) == f"data.path={folder}"
+    assert typed_override(tables.load_data_row("cifar10", path=folder)) == "data=cifar10"
+    hub = tables.load_data_row("parquet", hub="me/mine")
+    assert typed_override(replace(hub, name="mine")) == "data.hub=me/mine"

@@ -55,7 +55,7 @@ def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[
         )
         raise typer.Exit(interrupt.status) from None
     rows = {name: result for name, result in results.items() if result is not None}
-    if len(rows) > 1 and not {"--json", "--quiet"} & {*flags}:
+    if len(rows) > 1 and "--json" not in flags:
         print(tabulate_sweep({name: list_varied(jobs[name], combinations) for name in rows}, rows))
     check_all_succeeded(errors, len(jobs))
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrun import data, models, recipes
+from vitrun.data.sources.messages import typed_option
 from vitrun.engine import weights
 from vitrun.engine.inference import Predictions, softmax
 from vitrun.engine.inputs import open_parts
 from vitrun.engine.state import count_bytes
-from vitrun.errors import UserError
+from vitrun.errors import ExitCode, UserError
 from vitrun.probes import logistic, ridge
 from vitrun.probes.feature_cache import FeatureExtractor
 from vitrun.recipes import ViT
@@ -36,7 +37,7 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     train, test = open_parts(recipe.data, ("train", "test"), run, recipe.bad_images == "skip")
     if train.labels.ndim > 1 or test.labels.ndim > 1:
         why = "has images with several labels; fewshot needs one label an image."
-        raise UserError(why, option="data", value=recipe.data.name)
+        raise UserError(why, ExitCode.COMMAND, *typed_option(recipe.data))
     loaded = weights.load_body_for_run(recipe, run)
     layers = choose_layers(recipe, loaded)
     if run.dry:

@@ -1,16 +1,22 @@
 """``vitrun models``: the table of models."""
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from vitrun import recipes
 from vitrun.errors import UserError
-from vitrun.models.cost import count_macs, count_parameters, count_tokens
 from vitrun.recipes import tables
+from vitrun.runs.folder_content import survey_folder
 from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.plugins import find_plugins
+from vitrun.runtime.user_cache import load_values, store_values
 
 HEADER = ["model=", "parameters", "GMAC", "tokens", "published weights (init=)"]
+SIZES_FILE = "model_sizes.json"
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> dict[str, Any]:
         for name, row in rows.items()
         if not recipe.only or any(part in name or part in row.kind for part in recipe.only)
     }
-    sizes = {name: measure(row, recipe.classes, recipe.res) for name, row in models.items()}
+    sizes = measure_all(models, recipe.classes, recipe.res)
     names = sorted(models, key=None if recipe.sort == "name" else lambda name: getattr(sizes[name], recipe.sort))
     weights = {name: tables.load_model_info(name).weights for name in names}
     cells = [[name, *format_size(sizes[name]), summarize_sources(weights[name])] for name in names]
@@ -59,8 +65,32 @@ def describe_row(name: str, row: recipes.Model, size: Size, sources: Sequence[st
     }
 
 
+def measure_all(rows: dict[str, recipes.Model], classes: int, res: int) -> dict[str, Size]:
+    """Return the size of each network; those that were measured before, by this code, are read from a cache."""
+    code = survey_folder(str(Path(__file__).parents[1] / "models")).state
+    libraries = repr([code.hexdigest(), *(version(name) for name in ("vitrun", "torch", "timm")), classes, res])
+    keys = {name: hashlib.sha256(f"{libraries} {row!r}".encode()).hexdigest() for name, row in rows.items()}
+    known = {key: Size(*values) for key, values in load_values(SIZES_FILE).items() if is_size(values)}
+    plugins = find_plugins("vitrun.models")  # whose code may have changed
+    new = {
+        key: measure(rows[name], classes, res)
+        for name, key in keys.items()
+        if key not in known or rows[name].name in plugins
+    }
+    if new:
+        store_values(SIZES_FILE, {key: astuple(size) for key, size in new.items()})
+    return {name: (known | new)[key] for name, key in keys.items()}
+
+
+def is_size(values: object) -> bool:
+    """Return whether values of the cache are those of a :class:`Size`."""
+    return isinstance(values, list) and len(values) == 3 and all(isinstance(value, int | None) for value in values)
+
+
 def measure(row: recipes.ViT | recipes.BiT | recipes.Timm, classes: int, res: int) -> Size:
     """Return the size of a network; zeros if it does not take images of ``res`` pixels."""
+    from vitrun.models.cost import count_macs, count_parameters, count_tokens  # imports torch
+
     try:
         return Size(count_parameters(row, classes, res), count_macs(row, classes, res), count_tokens(row, res))
     except UserError:

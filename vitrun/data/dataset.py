@@ -8,6 +8,7 @@ import numpy as np
 from vitrun import recipes
 from vitrun.data.class_names import describe_unlabelled
 from vitrun.data.in_memory import cache_decoded, decode_to_memory
+from vitrun.data.sources.messages import typed_override
 from vitrun.data.sources.registry import find_source
 from vitrun.data.split import PLACEHOLDER, KeySubset, Split
 from vitrun.errors import ExitCode, UserError
@@ -26,10 +27,10 @@ def open_split(
     split = source.open(data, part, screen, tick)
     if len(split) == 0:
         where = f" (from {split.location})" if split.location else ""
-        raise UserError(f"{data.group}={data.name}: its {part} part has no images{where}.", ExitCode.DATA)
+        raise UserError(f"{typed_override(data)}: its {part} part has no images{where}.", ExitCode.DATA)
     if unlabelled := describe_unlabelled(split):
         way_out = "remove them, or choose another split" if split.labels.max() >= 0 else "choose another split"
-        raise UserError(f"{data.group}={data.name}: its {part} part has {unlabelled}: {way_out}.", ExitCode.DATA)
+        raise UserError(f"{typed_override(data)}: its {part} part has {unlabelled}: {way_out}.", ExitCode.DATA)
     if split.pixels is None:
         split = replace(split, fast_jpeg=getattr(data, "jpeg", "") == "fast")
         split = decode_to_memory(split)

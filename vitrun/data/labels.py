@@ -9,7 +9,7 @@ import numpy as np
 
 from vitrun import recipes
 from vitrun.data.sources import imagenet
-from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.messages import abbreviate, typed_override
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 
@@ -36,7 +36,7 @@ def use_real_labels(data: recipes.Files, split: Split) -> Split:
     agreement = (accepted[labelled] == split.labels[labelled, None]).any(1).mean() if labelled.any() else 0.0
     if agreement < MIN_AGREEMENT:
         raise UserError(
-            f"{data.group}={data.name}: ReaL's lists contain the original label of {agreement:.1%} of the images "
+            f"{typed_override(data)}: ReaL's lists contain the original label of {agreement:.1%} of the images "
             "instead of about 90%: lists and images do not belong together.",
             ExitCode.DATA,
         )
@@ -52,7 +52,7 @@ def match_by_number(data: recipes.Files, split: Split) -> list[list[int]]:
         match = VALIDATION_NUMBER.search(key)
         if match is None or not 1 <= int(match[1]) <= imagenet.VALIDATION_IMAGES:
             raise UserError(
-                f"{data.group}={data.name}: {key} is not named like ILSVRC2012_val_00000001.JPEG, but ReaL's lists are "
+                f"{typed_override(data)}: {key} is not named like ILSVRC2012_val_00000001.JPEG, but ReaL's lists are "
                 "matched by this number. Use a copy with the original file names of ImageNet's validation images.",
                 ExitCode.DATA,
             )
@@ -103,7 +103,7 @@ def map_to_imagenet_200(data: recipes.Files, split: Split) -> Split:
         imagenet_label = list(range(imagenet.CLASSES))
     else:
         raise UserError(
-            f"{data.group}={data.name}: its classes are {abbreviate(names)} instead of {synsets[subset[0]]}, "
+            f"{typed_override(data)}: its classes are {abbreviate(names)} instead of {synsets[subset[0]]}, "
             f"{synsets[subset[1]]} ... as published: give the folder that its authors publish.",
             ExitCode.DATA,
         )
@@ -112,7 +112,7 @@ def map_to_imagenet_200(data: recipes.Files, split: Split) -> Split:
     if labels.min(initial=0) < 0:
         key = split.keys[int(labels.argmin())]
         raise UserError(
-            f"{data.group}={data.name}: {key} is in none of its {len(subset)} published classes.", ExitCode.DATA
+            f"{typed_override(data)}: {key} is in none of its {len(subset)} published classes.", ExitCode.DATA
         )
     imagenet_labels = np.array(subset)[:, None]
     classes = tuple(synsets[label] for label in subset)
@@ -129,7 +129,7 @@ def map_objectnet(data: recipes.Files, split: Split) -> Split:
         meanings = read_objectnet_mappings(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{data.group}={data.name}: cannot read the mapping to ImageNet's classes in {folder} "
+            f"{typed_override(data)}: cannot read the mapping to ImageNet's classes in {folder} "
             f"({type(error).__name__}: {error}). Expected the folder objectnet-1.0 of the official archive, with "
             "images and mappings.",
             ExitCode.DATA,

@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from vitrun.recipes.trees import format_value
 from vitrun.runtime.console import Screen, format_table
 
 MAX_INSPECTED = 5000  # images of a split, evenly spread, whose format and size are read
+MAX_LISTED = 20  # unreadable images of a split that are named
 OWN_FOLDER_ROWS = ("folder", "parquet")  # the rows of conf/data for a folder of any data set
 FOLDER_OPTIONS = ("train", "test", "test_share", "split_seed", "exif")  # that a folder may need besides its path
 FLOATS = ("halffloat", "float", "double")
@@ -40,7 +41,8 @@ def print_summary(data: recipes.Data, screen: Screen) -> list[dict[str, Any]]:
     else:
         named = [part for part in ("train", "test") if getattr(data, part, part)]
         parts, overrides = {part: registry.open_source(data, part) for part in named}, []
-    rows = [[name, *summarize_split(split)] for name, split in parts.items()]
+    inspected = {name: inspect_split(split) for name, split in parts.items()}
+    rows = [[name, *summarize_split(split, inspected[name])] for name, split in parts.items()]
     screen.print(format_table(HEADER, rows))
     for location in dict.fromkeys(split.location for split in parts.values() if split.location):
         screen.log(f"from {location}")
@@ -55,6 +57,7 @@ def print_summary(data: recipes.Data, screen: Screen) -> list[dict[str, Any]]:
         screen.log(f"To use it: {shlex.join(overrides)}")
     if any(len(split) > MAX_INSPECTED for split in parts.values()):
         screen.log(f"Formats and sizes are those of up to {MAX_INSPECTED:,} images per split, evenly spread.")
+    report_unreadable({name: part.unreadable for name, part in inspected.items()}, screen)
     counts = [{"images": len(split), "classes": len(split.classes)} for split in parts.values()]
     return [dict(zip(HEADER, row)) | count for row, count in zip(rows, counts)]
 
@@ -108,15 +111,46 @@ def guess_table_row(data: recipes.Files, file: Path) -> recipes.Files:
     return cast(recipes.Files, tables.load_data_row("parquet", path=data.path, image=image, label=label))
 
 
-def summarize_split(split: Split) -> list[str]:
+@dataclass(frozen=True)
+class Inspected:
+    """What the first bytes of images say."""
+
+    facts: list[tuple[str, int, int]]  # format, width and height of each image
+    unreadable: list[str]  # a sentence about each image that is none
+
+
+def inspect_split(split: Split) -> Inspected:
+    """Return what up to ``MAX_INSPECTED`` images of a split are, evenly spread."""
+    facts, unreadable = [], []
+    for row in range(0, len(split), -(-len(split) // MAX_INSPECTED) or 1):
+        try:
+            facts.append(inspect_image(split, row))
+        except UserError as error:
+            unreadable.append(str(error))
+    return Inspected(facts, unreadable)
+
+
+def report_unreadable(parts: dict[str, list[str]], screen: Screen) -> None:
+    """Log each image that cannot be read, up to ``MAX_LISTED`` of a part; raise UserError with their number."""
+    counts = [f"{len(sentences):,} {name}" for name, sentences in parts.items() if sentences]
+    for name, sentences in parts.items() if sum(map(len, parts.values())) > 1 else ():
+        for sentence in sentences[:MAX_LISTED]:
+            screen.log(f"{name}: {sentence}")
+        if len(sentences) > MAX_LISTED:
+            screen.log(f"{name}: and {len(sentences) - MAX_LISTED:,} more")
+    if every := [sentence for sentences in parts.values() for sentence in sentences]:
+        number = f"{' and '.join(counts)} images cannot be read: " if len(every) > 1 else ""
+        raise UserError(f"{number}{every[0]}", ExitCode.DATA)
+
+
+def summarize_split(split: Split, inspected: Inspected) -> list[str]:
     """Return the cells of a split's row after its name."""
     if not len(split):
         return ["0", str(len(split.classes)), "", "", "", "", ""]
     present = np.unique_counts(split.labels[split.labels >= 0]).counts
     complete = len(present) == len(split.classes)
     classes = f"{len(split.classes):,}" if complete else f"{len(present):,} of {len(split.classes):,}"
-    rows = range(0, len(split), -(-len(split) // MAX_INSPECTED))
-    formats, widths, heights = zip(*(inspect_image(split, row) for row in rows))
+    formats, widths, heights = zip(*inspected.facts) if inspected.facts else ((), (), ())
     return [
         f"{len(split):,}",
         classes,

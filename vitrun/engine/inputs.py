@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 
 from vitrun import data, recipes
-from vitrun.data.sources.messages import abbreviate, count_classes
+from vitrun.data.sources.messages import abbreviate, count_classes, typed_option
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Training
@@ -113,7 +113,7 @@ def record_parts(source: recipes.Data, splits: dict[str, data.Split], run: Run) 
     fingerprints = {f"{part}_data": split.fingerprint for part, split in splits.items()}
     if any(others != fingerprints for others in distributed.all_gather_object(fingerprints)):
         why = "Not all ranks see the same images. Give them all the same files."
-        raise UserError(why, ExitCode.DATA, "data", source.name)
+        raise UserError(why, ExitCode.DATA, *typed_option(source))
     run.update_about(**fingerprints, source="; ".join(locations))
 
 
@@ -131,8 +131,7 @@ def match_test_classes(source: recipes.Data, train: data.Split, test: data.Split
             f"has test images of {count_classes(len(unknown))} that the training images lack: {abbreviate(unknown)}. "
             f"These have {len(train.classes):,}: {abbreviate(train.classes)}. Classes are matched by name.",
             ExitCode.DATA,
-            "data",
-            source.name,
+            *typed_option(source),
         )
     return data.relabel(test, train.classes, positions)
 
@@ -142,7 +141,7 @@ def check_not_same(source: recipes.Data, train: data.Split, test: data.Split) ->
     rows = {0, len(train) // 2, len(train) - 1}
     if train.fingerprint == test.fingerprint and all(np.array_equal(train.raw(row), test.raw(row)) for row in rows):
         why = "The training and the test part are the same images. Choose another for one of them."
-        raise UserError(why, ExitCode.DATA, "data", source.name)
+        raise UserError(why, ExitCode.DATA, *typed_option(source))
 
 
 def make_eval_batches(

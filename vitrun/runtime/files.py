@@ -106,11 +106,6 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def user_cache_folder() -> Path:
-    """Return vitrun's folder in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrun"
-
-
 def git_blob_sha1(path: Path) -> str:
     """Return the SHA-1 of a file as a git blob, in hex."""
     code = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)

@@ -9,7 +9,7 @@ from vitrun import recipes
 from vitrun.data.labels import LABEL_MAPPINGS
 from vitrun.data.sources import folders
 from vitrun.data.sources.hub.snapshot import download_part
-from vitrun.data.sources.messages import single_line
+from vitrun.data.sources.messages import single_line, typed_override
 from vitrun.data.sources.parquet.find import find_splits
 from vitrun.data.sources.parquet.open import open_table
 from vitrun.data.sources.scan import Scan
@@ -30,7 +30,7 @@ def open_files(data: recipes.Files, part: str, screen: Screen, tick: Callable[[]
         check_image_count(data, part, len(split))
         if data.classes is not None and len(split.classes) != data.classes:
             raise UserError(
-                f"{data.group}={data.name} has {data.classes:,} classes, but its source has {len(split.classes):,}.",
+                f"{typed_override(data)} has {data.classes:,} classes, but its source has {len(split.classes):,}.",
                 ExitCode.DATA,
             )
     except UserError as error:
@@ -104,7 +104,7 @@ def check_image_count(data: recipes.DescribedDataset, part: str, number: int) ->
     published = data.train_images if part == "train" else data.test_images
     if published is not None and number != published:
         raise UserError(
-            f"{data.group}={data.name} has {published:,} {part} images as published, but its source has {number:,}. "
+            f"{typed_override(data)} has {published:,} {part} images as published, but its source has {number:,}. "
             f"Download it again or, if this is what you mean, add {data.group}.{part}_images={number}",
             ExitCode.DATA,
         )

@@ -3,8 +3,27 @@
 import re
 from collections.abc import Sequence
 
+from vitrun import recipes
+from vitrun.recipes import tables
+
 CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]")  # line feeds too; no text encoding has the last
 MAX_NAME = 40  # characters of a name in a message
+
+
+def typed_option(data: recipes.Dataset | recipes.Suite) -> tuple[str, str]:
+    """Return the option that names a data set in messages, and its value.
+
+    A set of your own has a name that nobody typed: it is named by its folder, or its repository on the Hub.
+    """
+    for key in ("path", "hub") if data.name not in tables.list_group_files("data") else ():
+        if place := getattr(data, key, None):
+            return f"{data.group}.{key}", str(place)
+    return data.group, data.name
+
+
+def typed_override(data: recipes.Dataset | recipes.Suite) -> str:
+    """Return the override that names a data set in messages, as ``data=cifar10``."""
+    return "=".join(typed_option(data))
 
 
 def single_line(name: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vitrun import recipes
-from vitrun.data.sources.messages import first_line
+from vitrun.data.sources.messages import first_line, typed_override
 from vitrun.errors import ExitCode, UserError
 
 
@@ -19,7 +19,7 @@ def translate_hub_errors(data: recipes.Files, split: str) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError, HTTPError) as error:
         disk_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         raise UserError(
-            f"{data.group}={data.name}: cannot get the split {split} of {data.hub} from the Hub: "
+            f"{typed_override(data)}: cannot get the split {split} of {data.hub} from the Hub: "
             f"{explain_hub_error(data, error)}. To use a local copy: {data.group}.path=FOLDER",
             ExitCode.SPACE if disk_full else ExitCode.DATA,
         ) from None

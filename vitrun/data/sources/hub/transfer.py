@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vitrun import recipes
 from vitrun.data.sources.hub.hub_errors import http_status
-from vitrun.data.sources.messages import first_line
+from vitrun.data.sources.messages import first_line, typed_override
 from vitrun.data.sources.retry_after import read_retry_after
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Progress, Screen
@@ -70,7 +70,7 @@ def download_files(
     free = shutil.disk_usage(snapshot).free
     if missing > free:
         raise UserError(
-            f"{data.group}={data.name}: {data.hub} needs {missing / 1e9:.1f} GB, but {snapshot} has "
+            f"{typed_override(data)}: {data.hub} needs {missing / 1e9:.1f} GB, but {snapshot} has "
             f"{free / 1e9:.1f} GB free. Free some space, or move the cache: HF_HOME=FOLDER",
             ExitCode.SPACE,
         )
@@ -102,7 +102,7 @@ def download_verified(
         path.resolve().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     raise UserError(
-        f"{data.group}={data.name}: {hub_file.path} of {data.hub} was downloaded twice, and never matched the Hub's "
+        f"{typed_override(data)}: {hub_file.path} of {data.hub} was downloaded twice, and never matched the Hub's "
         f"checksum ({hub_file.code[:16]}...). A proxy or mirror may be the cause: try without it, or use "
         f"{data.group}.path=FOLDER",
         ExitCode.DATA,

@@ -14,9 +14,10 @@ from vitrun.data.sources.parquet.pages import TOTAL_UNCOMPRESSED, Values, locate
 from vitrun.data.sources.parquet.snappy import FRAGMENT, cut_fragments
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import remove_partials, user_cache_folder, write_atomic
+from vitrun.runtime.files import remove_partials, write_atomic
 from vitrun.runtime.memory import lacks_memory
 from vitrun.runtime.process import share_folder
+from vitrun.runtime.user_cache import user_cache_folder
 
 if TYPE_CHECKING:
     import pyarrow.parquet

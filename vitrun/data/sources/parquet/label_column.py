@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vitrun import recipes
-from vitrun.data.sources.messages import abbreviate, count_classes
+from vitrun.data.sources.messages import abbreviate, count_classes, typed_override
 from vitrun.data.sources.parquet.table_types import is_text
 from vitrun.errors import ExitCode, UserError
 
@@ -81,7 +81,7 @@ def number_labels(
     classes = tuple(names or map(str, range(last + 1)))
     if last >= len(classes):
         raise UserError(
-            f"{data.group}={data.name} has the label {last}, but {count_classes(len(classes))}.", ExitCode.DATA
+            f"{typed_override(data)} has the label {last}, but {count_classes(len(classes))}.", ExitCode.DATA
         )
     return ClassLabels(numbers.astype(np.int64), classes, notes)
 
@@ -93,7 +93,7 @@ def check_complete(data: recipes.Files, column: "pyarrow.ChunkedArray", others: 
     if column.null_count:
         another = advise_column(f"{data.group}.label", others, "")
         raise UserError(
-            f"{data.group}={data.name}: the column {data.label!r} is empty in {column.null_count} of {len(column)} "
+            f"{typed_override(data)}: the column {data.label!r} is empty in {column.null_count} of {len(column)} "
             f"rows: {' or '.join(filter(None, ('remove them', another)))}.",
             ExitCode.DATA,
         )
@@ -102,7 +102,7 @@ def check_complete(data: recipes.Files, column: "pyarrow.ChunkedArray", others: 
 def label_error(data: recipes.Files, what: str, others: Sequence[str]) -> UserError:
     """Return the error for a column that holds something else than labels."""
     way_out = advise_column(f"{data.group}.label", others, "make it a whole number from 0, or a text, for each image")
-    return UserError(f"{data.group}={data.name}: the column {data.label!r} holds {what}: {way_out}.", ExitCode.DATA)
+    return UserError(f"{typed_override(data)}: the column {data.label!r} holds {what}: {way_out}.", ExitCode.DATA)
 
 
 def advise_column(option: str, others: Sequence[str], otherwise: str) -> str:

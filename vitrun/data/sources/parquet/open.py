@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vitrun import recipes
+from vitrun.data.sources.messages import typed_override
 from vitrun.data.sources.parquet import files, find, image_bytes, stored
 from vitrun.data.sources.parquet.label_column import advise_column, read_labels
 from vitrun.data.sources.parquet.pages import NotInPlace
@@ -48,7 +49,7 @@ def check_columns(data: recipes.Files, path: Path, header: files.Header) -> None
     for option, column in (("image", data.image), ("label", data.label)):
         if column not in header.schema.names:
             raise UserError(
-                f"{data.group}={data.name} has no column {column!r}, only {files.list_columns(header)}: add "
+                f"{typed_override(data)} has no column {column!r}, only {files.list_columns(header)}: add "
                 f"{data.group}.{option}=COLUMN for one of these. The file is {path.name}.",
                 ExitCode.DATA,
             )
@@ -57,7 +58,7 @@ def check_columns(data: recipes.Files, path: Path, header: files.Header) -> None
         others = [field.name for field in header.schema if may_be_images(field.type) and field.name != data.label]
         way_out = advise_column(f"{data.group}.image", others, "save each image's file as bytes, in a binary column")
         raise UserError(
-            f"{data.group}={data.name}: the column {data.image!r} holds {str(kind)[:80]} instead of images: {way_out}.",
+            f"{typed_override(data)}: the column {data.image!r} holds {str(kind)[:80]} instead of images: {way_out}.",
             ExitCode.DATA,
         )
 
@@ -83,7 +84,7 @@ def find_class_names(data: recipes.Files, headers: Mapping[Path, files.Header]) 
     for path, there in names.items():
         if there != names[first]:
             raise UserError(
-                f"{data.group}={data.name}: {first.name} and {path.name} have different names of classes in "
+                f"{typed_override(data)}: {first.name} and {path.name} have different names of classes in "
                 f"{data.label!r}: they are not of one data set.",
                 ExitCode.DATA,
             )

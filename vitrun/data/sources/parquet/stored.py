@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitrun import recipes
-from vitrun.data.sources.messages import first_line
+from vitrun.data.sources.messages import first_line, typed_override
 from vitrun.errors import ExitCode, UserError, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def prepare(data: recipes.Files, builder: Any, reason: str, size: int) -> None:
         return
     parent = next(folder for folder in place.parents if folder.exists())
     move = "Set another folder: HF_DATASETS_CACHE=FOLDER."
-    need = f"{data.group}={data.name}: {reason}, so that a copy is needed"
+    need = f"{typed_override(data)}: {reason}, so that a copy is needed"
     if not os.access(parent, os.W_OK):
         raise UserError(f"{need}, but {parent} is not writable. {move}", ExitCode.SPACE)
     if (free := shutil.disk_usage(parent).free) < size:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vitrun import recipes
 from vitrun.data.labels import pad_labels
+from vitrun.data.sources.messages import typed_override
 from vitrun.data.sources.parquet.label_column import ClassLabels
 from vitrun.data.sources.parquet.table_types import is_text
 from vitrun.data.split import BadImage, Split
@@ -66,7 +67,7 @@ def check_not_base64(data: recipes.Files, images: Images) -> None:
     elif len(text) > MOST_KEY or "\n" in text:
         what = f"text that is no path ({text[:40]!r}...): name the column of images, {data.group}.image=COLUMN"
     if what:
-        raise UserError(f"{data.group}={data.name}: the column {data.image!r} holds {what}.", ExitCode.DATA)
+        raise UserError(f"{typed_override(data)}: the column {data.image!r} holds {what}.", ExitCode.DATA)
 
 
 def is_base64_image(text: str) -> bool:

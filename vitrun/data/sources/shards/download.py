@@ -14,8 +14,9 @@ from vitrun.data.sources.retry_after import read_retry_after
 from vitrun.data.sources.shards.fetch import CHUNK_BYTES, NoShard, fetch_missing, version_file
 from vitrun.errors import FULL, ExitCode, UserError
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import move_into_place, user_cache_folder
+from vitrun.runtime.files import move_into_place
 from vitrun.runtime.process import lock_file
+from vitrun.runtime.user_cache import user_cache_folder
 
 PARALLEL_DOWNLOADS = 4
 MAX_TRIES = 4

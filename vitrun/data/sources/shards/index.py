@@ -12,8 +12,9 @@ import numpy as np
 from vitrun.data.sources.shards.samples import PassedOver, Sample, Wanted, read_samples
 from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import remove_partials, sha256_file, user_cache_folder, write_atomic
+from vitrun.runtime.files import remove_partials, sha256_file, write_atomic
 from vitrun.runtime.process import share_folder
+from vitrun.runtime.user_cache import user_cache_folder
 
 INDEX_FORMAT = 3  # a new number makes vitrun scan all shards again
 ARRAYS = ("starts", "offsets", "sizes", "labels", "letters", "ends")

@@ -6,7 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from vitrun import recipes
-from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.messages import abbreviate, typed_override
 from vitrun.data.sources.shards import download, index
 from vitrun.data.sources.shards.samples import Wanted
 from vitrun.errors import ExitCode, UserError
@@ -24,7 +24,7 @@ def locate_shards(data: recipes.Shards, part: str) -> tuple[Path, list[str], str
         test_paths = shard_paths(data, data.test, list_shards(data, data.test))
         if shared := shard_paths(data, pattern, shards) & test_paths:
             raise UserError(
-                f"{data.group}={data.name}: {min(shared)} is both a training and a test shard. Separate them with "
+                f"{typed_override(data)}: {min(shared)} is both a training and a test shard. Separate them with "
                 f"{data.group}.train= and {data.group}.test=. URLs whose files have equal names need {data.group}.path "
                 "unset: each is then downloaded into a folder of its own.",
                 ExitCode.DATA,

@@ -11,7 +11,7 @@ import numpy as np
 from vitrun import recipes
 from vitrun.data.sampler import Order
 from vitrun.data.sources.local_files import check_image_count
-from vitrun.data.sources.messages import count_classes
+from vitrun.data.sources.messages import count_classes, typed_override
 from vitrun.data.sources.shards import download, index
 from vitrun.data.sources.shards.index import Index
 from vitrun.data.sources.shards.locate import check_shards_exist, locate_shards
@@ -116,7 +116,7 @@ def check_label_range(data: recipes.Shards, keys: ShardKeys) -> None:
     if labels.max() >= data.classes:
         image = int(np.flatnonzero(labels.reshape(len(keys), -1).max(1) >= data.classes)[0])
         raise UserError(
-            f"{data.group}={data.name} has {count_classes(data.classes or 0)}, numbered from 0, but {keys[image]} has "
+            f"{typed_override(data)} has {count_classes(data.classes or 0)}, numbered from 0, but {keys[image]} has "
             f"the label {labels[image].max()}. Set the number of classes: {data.group}.classes={labels.max() + 1}",
             ExitCode.DATA,
         )
