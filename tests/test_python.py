@@ -20,7 +20,11 @@ from vitrun.runs.run_files import load_result
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 CODE = "".join(re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
 SMALL = {"model": "vit_nano8", "data.train_images": 96, "data.test_images": 50, "batch": 32, "steps": 2, "warmup": 0}
-NAMES = {"models": "list_models", "data": "list_data"}  # of functions: packages have the names of these commands
+NAMES = {
+    "models": "list_models",
+    "data": "list_data",
+    "runs": "list_runs",
+}  # of functions: packages have the names of these commands
 
 
 @pytest.fixture

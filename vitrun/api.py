@@ -124,7 +124,7 @@ def predict(
     names = [paths] if isinstance(paths, str | Path) else [*paths]
     given = [*overrides, *(f"{key}={value}" for key, value in flatten_options(options))]
     with hub_bars.hidden(quiet):
-        recipe = runner.resolve_recipe("predict", given, paths=[os.fspath(name) for name in names])
+        recipe = runner.resolve_recipe("predict", given, bare={"paths": tuple(map(os.fspath, names))})
         return predict.predict_images(recipe, PythonScreen(quiet))
 
 
@@ -171,6 +171,20 @@ def list_data(
     named = {} if name is None else {"name": name}
     (rows,) = execute("data", overrides, named | options, quiet)[1].values()
     return list(rows)
+
+
+def list_runs(overrides: Overrides = (), *, quiet: bool = True, **options: Any) -> list[dict[str, Any]]:
+    """Return the runs in a folder with their state, step, loss, speed and time left, as ``vitrun runs`` shows them."""
+    for option in ("watch", "remove"):
+        if options.get(option):
+            raise UserError("is for the command line.", option=option, value=str(options[option]))
+    statuses: list[dict[str, Any]] = execute("runs", overrides, options, quiet)[1]["runs"]
+    return statuses
+
+
+def doctor(overrides: Overrides = (), *, quiet: bool = True, **options: Any) -> dict[str, Any]:
+    """Return what ``vitrun doctor`` shows of the software and the machine, by section."""
+    return execute("doctor", overrides, options, quiet)[1]
 
 
 def build(model: "str | Model", classes: int = 1000, res: int = 224, **options: Any) -> "Network":

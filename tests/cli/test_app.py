@@ -39,7 +39,11 @@ def test_version_prints_the_version_of_the_package(vitrun):
 @pytest.mark.parametrize("command", COMMAND_HELP)
 def test_usage_names_overrides_once_and_flags_without_a_type(command, vitrun):
     done = vitrun(command, "--help")
-    usage = {"data": "[NAME | KEY=VALUE]...", "predict": "[PATH | KEY=VALUE]..."}.get(command, "[KEY=VALUE]...")
+    usage = {
+        "data": "[NAME | KEY=VALUE]...",
+        "predict": "[PATH | KEY=VALUE]...",
+        "runs": "[rm NAME | KEY=VALUE]...",
+    }.get(command, "[KEY=VALUE]...")
     assert f"Usage: vitrun {command} [OPTIONS] {usage}" in done.stdout
     assert "<bool>" not in done.stdout and "<list" not in done.stdout
     assert "--json" in done.stdout and ("--dry-run" in done.stdout) == (command in RUN_COMMANDS)

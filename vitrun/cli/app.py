@@ -26,10 +26,16 @@ COMMAND_HELP = {
     "export": "Write weights for timm, transformers, the JAX code, ONNX.",
     "models": "List the models, with their sizes.",
     "data": "List the data sets, with their sizes and sources.",
+    "runs": "List your runs with their state, live with --watch; delete some.",
+    "doctor": "Show versions, devices, memory and disks, for a report of a bug.",
 }
 
 
-ARGUMENTS = {"data": "NAME | KEY=VALUE", "predict": "PATH | KEY=VALUE"}  # of commands that take more than overrides
+ARGUMENTS = {
+    "data": "NAME | KEY=VALUE",
+    "predict": "PATH | KEY=VALUE",
+    "runs": "rm NAME | KEY=VALUE",
+}  # of commands that take more than overrides
 
 
 def complete_override(ctx: typer.Context, incomplete: str) -> list[str]:

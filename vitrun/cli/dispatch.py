@@ -135,12 +135,12 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
     from vitrun.cli import multi_dataset
     from vitrun.commands import runner
     from vitrun.config import provenance
+    from vitrun.config.bare_arguments import split_arguments
     from vitrun.config.overrides import expand_data_list
-    from vitrun.config.path_args import split_paths
 
     screen = Screen(flags.quiet, flags.json)
     typed = overrides
-    overrides, paths = split_paths(command, typed)
+    overrides, bare = split_arguments(command, typed)
     with distributed.propagate_errors():
         jobs = expand_data_list(overrides) if command == "fewshot" else [overrides]
     if len(jobs) > 1:
@@ -150,7 +150,7 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
 
         multi_dataset.run_datasets(jobs, flags.cfg, execute, screen)
         return
-    recipe = runner.resolve_recipe(command, overrides, running=not flags.cfg, paths=paths)
+    recipe = runner.resolve_recipe(command, overrides, running=not flags.cfg, bare=bare)
     if flags.cfg:
         if distributed.rank() == 0:
             typer.echo(escape_controls(provenance.format_config(command, overrides, recipe)))

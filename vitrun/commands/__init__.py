@@ -9,6 +9,7 @@ COMMAND_MODULES = {
     "eval": "evaluate",
     "models": "list_models",
     "data": "list_data",
+    "runs": "list_runs",
 }  # others have the command's name
 
 

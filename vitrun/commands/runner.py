@@ -1,6 +1,6 @@
 """Resolve the recipe of one command and execute it: what the command line and Python share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,19 +14,21 @@ from vitrun.runtime import distributed
 from vitrun.runtime.console import Screen
 
 
-def resolve_recipe(command: str, overrides: list[str], running: bool = True, paths: Sequence[str] = ()) -> Any:
+def resolve_recipe(
+    command: str, overrides: list[str], running: bool = True, bare: Mapping[str, tuple[str, ...]] | None = None
+) -> Any:
     """Return the checked recipe of a command; raise a UserError if an override is wrong or has no effect.
 
     Rank 0 goes first, and all ranks raise the same error.
 
     Args:
         running: Whether the recipe is to run; one that is only shown may leave open where the images are.
-        paths: Those that were typed beside the overrides.
+        bare: Lists that arguments without a key add to, such as the paths of predict.
     """
     with distributed.propagate_errors(), distributed.rank_zero_first():
         recipe = resolve.resolve_recipe(command, overrides, running=running)
         unused.check_unused(command, [(overrides, recipe)])
-    return replace(recipe, paths=(*recipe.paths, *paths)) if paths else recipe
+    return replace(recipe, **{option: (*getattr(recipe, option), *values) for option, values in (bare or {}).items()})
 
 
 def execute_recipe(command: str, overrides: list[str], recipe: Recipe, screen: Screen, dry: bool) -> dict[str, Any]:

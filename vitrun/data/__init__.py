@@ -3,6 +3,7 @@
 from vitrun.data.bad_images import BadImageBudget, check_before_training, drop_bad_images, find_bad_images
 from vitrun.data.class_names import describe_missing_classes, find_classes, is_unnamed, relabel
 from vitrun.data.dataset import make_placeholder_split, open_split
+from vitrun.data.decode import describe_decoders
 from vitrun.data.draw_pool import DrawPool, find_draw_pool
 from vitrun.data.image_files import list_image_files, open_image_files
 from vitrun.data.loader import Batch, prefetch, readable_batches, test_batches, train_batches
@@ -18,6 +19,7 @@ __all__ = [
     "Split",
     "balance_classes",
     "check_before_training",
+    "describe_decoders",
     "describe_missing_classes",
     "escape_name",
     "drop_bad_images",

@@ -11,6 +11,7 @@ is an error. Damage inside a JPEG that libjpeg conceals is not, because publishe
 
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from io import BytesIO
 from struct import unpack_from
 
@@ -138,3 +139,13 @@ def decode_with_pillow(data: bytes | memoryview, exif: bool = False) -> np.ndarr
             image = image.convert("RGB")
         pixels = np.array(image)
         return np.ascontiguousarray(TURNS[orientation](pixels)) if orientation in TURNS else pixels
+
+
+def describe_decoders() -> dict[str, str]:
+    """Return the libraries that decode images, and the formats that they read."""
+    turbo = "libjpeg-turbo" if features.check("libjpeg_turbo") else "libjpeg"
+    return {
+        "JPEG": f"simplejpeg {version('simplejpeg')}; others by Pillow {version('pillow')} with {turbo}",
+        "formats": ", ".join(FORMATS),
+        "largest image": f"{MOST_PIXELS:,} pixels",
+    }

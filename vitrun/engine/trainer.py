@@ -159,7 +159,7 @@ class Trainer:
             ]
             warning = f" with {'; '.join(changes)}: the bits may differ from here on" if changes else ""
             self.run.log(f"Resuming from step {self.state.step} ({checkpoint.name}){warning}")
-        self.run.update_about(computing=self.run.computing)
+        self.run.update_about(computing=self.run.computing, steps=self.steps)
 
     def check_memory(self) -> None:
         """Lower ``micro_batch=auto`` on a CPU so that a step fits into memory; raise UserError if it cannot fit."""

@@ -27,6 +27,7 @@ from vitrun.recipes.pretrain import Pretrain
 from vitrun.recipes.probe import LinearProbe, OnlineProbe
 from vitrun.recipes.run_recipe import DEFAULT_RES, RECIPE_FILE, NetworkRecipe, RunRecipe
 from vitrun.recipes.shard_patterns import is_url
+from vitrun.recipes.status import Doctor, ListRuns
 from vitrun.recipes.tools import Compare, Export, ListData, ListModels, Quickstart, Report
 from vitrun.recipes.training import DURATIONS, Training
 from vitrun.recipes.view import Augment, View
@@ -44,6 +45,7 @@ __all__ = [
     "Data",
     "Dataset",
     "Dedup",
+    "Doctor",
     "DescribedDataset",
     "Digits",
     "Eval",
@@ -55,6 +57,7 @@ __all__ = [
     "LinearProbe",
     "ListData",
     "ListModels",
+    "ListRuns",
     "Masked",
     "Model",
     "ModelInfo",
@@ -88,7 +91,7 @@ __all__ = [
 ]
 
 RunnableRecipe = Pretrain | Finetune | Fewshot | Eval | Dedup | Visualize  # of the commands that make a run
-Recipe = RunnableRecipe | Predict | Compare | Report | Quickstart | Export | ListModels | ListData
+Recipe = RunnableRecipe | Predict | Compare | Report | Quickstart | Export | ListModels | ListData | ListRuns | Doctor
 RECIPES: dict[str, type[Recipe]] = {
     "pretrain": Pretrain,
     "finetune": Finetune,
@@ -103,4 +106,6 @@ RECIPES: dict[str, type[Recipe]] = {
     "quickstart": Quickstart,
     "models": ListModels,
     "data": ListData,
+    "runs": ListRuns,
+    "doctor": Doctor,
 }

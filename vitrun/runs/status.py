@@ -1,0 +1,144 @@
+"""State of each run in a folder, from its files: nothing is locked or written."""
+
+import os
+import platform
+import re
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitrun.errors import UserError
+from vitrun.recipes.status import RunState
+from vitrun.runs import run_files
+from vitrun.runs.history import parse_line
+from vitrun.runs.results import matches_name
+
+OWNER = re.compile(r"pid (\d+) on (\S+) since")  # in the lock file of a run
+TAIL_BYTES = 65_536  # of metrics.jsonl that are read
+SPEED_STEPS = 20  # the last ones, from which speed and time left are computed
+SILENT_SECONDS = 600  # after which a run on another machine, whose processes cannot be seen, counts as stopped
+ORDER: tuple[RunState, ...] = ("running", "stopped", "failed", "damaged", "finished")
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """State of a run, and what its files say of its progress; None for what they do not say."""
+
+    name: str
+    state: RunState
+    step: int | None = None
+    steps: int | None = None  # in all
+    loss: float | None = None
+    images_per_second: float | None = None
+    seconds_left: float | None = None
+    top1: float | None = None  # share, of a finished run
+    changed: float | None = None  # time of the last line, in seconds since 1970
+    error: str = ""
+
+
+def list_statuses(runs: Path, only: Sequence[str] = ()) -> list[RunStatus]:
+    """Return the status of each run in a folder: running ones first, finished ones last, then by their last change."""
+    folders = [folder for folder in run_files.find_runs(runs) if matches_any(folder.name, only)]
+    statuses = [read_status(folder) for folder in folders]
+    return sorted(statuses, key=lambda one: (ORDER.index(one.state), -(one.changed or 0), one.name))
+
+
+def matches_any(name: str, patterns: Sequence[str]) -> bool:
+    """Return whether the name of a run matches one of the patterns, or there are none."""
+    return not patterns or any(matches_name(name, pattern) for pattern in patterns)
+
+
+def read_status(folder: Path) -> RunStatus:
+    """Return the status of the run in a folder; one whose files cannot be read is damaged."""
+    try:
+        recipe, result = run_files.load_recipe(folder), run_files.load_result(folder)
+        about = run_files.load_about(folder)
+    except (UserError, OSError) as error:
+        return RunStatus(folder.name, "damaged", error=str(error))
+    lines = [values for values in read_tail(folder) if isinstance(values.get("step"), int) and "norm" in values]
+    facts: dict[str, Any] = {"changed": last_change(folder), "steps": about.get("steps")}
+    if lines:
+        facts |= measure_progress(lines, recipe.get("batch"), facts["steps"])
+    if result is not None:
+        top1 = result.get("top1")
+        facts |= {"top1": top1 if isinstance(top1, float) else None, "seconds_left": None}
+        return RunStatus(folder.name, "finished", **facts)
+    error = run_files.find_failure(folder)
+    if is_running(folder, facts["changed"]):
+        return RunStatus(folder.name, "running", **facts)
+    return RunStatus(folder.name, "failed" if error else "stopped", **facts | {"seconds_left": None}, error=error)
+
+
+def read_tail(folder: Path) -> list[dict[str, Any]]:
+    """Return the last lines of the metrics of a run; none if it has none."""
+    try:
+        with open(folder / run_files.METRICS_FILE, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return []
+    return [parse_line(line) for line in lines[size > TAIL_BYTES :]]
+
+
+def measure_progress(lines: list[dict[str, Any]], batch: Any, steps: Any) -> dict[str, Any]:
+    """Return step, loss, speed and time left from the last lines of training steps."""
+    last = lines[-1]
+    seconds = [line["seconds"] for line in lines[-SPEED_STEPS:] if isinstance(line.get("seconds"), float)]
+    mean = sum(seconds) / len(seconds) if seconds else 0.0
+    left = mean * (steps - last["step"]) if isinstance(steps, int) and mean else None
+    return {
+        "step": last["step"],
+        "loss": last.get("loss"),
+        "images_per_second": batch / mean if mean and isinstance(batch, int) else None,
+        "seconds_left": left,
+    }
+
+
+def last_change(folder: Path) -> float | None:
+    """Return when the metrics of a run were last written, in seconds since 1970; None if it has none."""
+    try:
+        return (folder / run_files.METRICS_FILE).stat().st_mtime
+    except OSError:
+        return None
+
+
+def is_running(folder: Path, changed: float | None) -> bool:
+    """Return whether a process holds the lock of a run; of one on another machine whether it wrote lately."""
+    lock = folder / run_files.LOCK_FILE
+    try:
+        owner = OWNER.match(lock.read_text(errors="replace"))
+        status = lock.stat()
+    except OSError:
+        return False
+    if owner and owner[2] != platform.node():
+        return changed is not None and time.time() - changed < SILENT_SECONDS
+    try:
+        locks = Path("/proc/locks").read_text().split()
+    except OSError:  # not Linux: whether that process exists
+        return owner is not None and process_exists(int(owner[1]))
+    return f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}" in locks
+
+
+def process_exists(pid: int) -> bool:
+    """Return whether there is a process of that number."""
+    try:
+        os.kill(pid, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
+def find_dependents(name: str, runs: Path) -> list[str]:
+    """Return the runs that use another run: its weights, or the list of duplicates that it made."""
+    dependents = []
+    for folder in run_files.find_runs(runs):
+        with suppress(UserError):  # a damaged recipe names none
+            recipe = run_files.load_recipe(folder)
+            used = [recipe.get("init"), recipe.get("dedup"), *(recipe.get("exclude") or ())]
+            if name in used and folder.name != name:
+                dependents.append(folder.name)
+    return dependents
