@@ -37,7 +37,7 @@ def remove(tmp_path, *names: str) -> None:
     from vitrun.config import resolve
     from vitrun.runtime.console import Screen
 
-    overrides = [f"remove=[{','.join(names)}]", "yes=true", f"runs={tmp_path / 'runs'}"]
+    overrides = [f"remove=[{','.join(names)}]", "ask=false", f"runs={tmp_path / 'runs'}"]
     command.execute(resolve.resolve_recipe("runs", overrides), Screen(quiet=True))
 
 
@@ -67,7 +67,7 @@ def test_runs_are_deleted_only_after_an_answer(run_command, tmp_path):
     run = run_folder(recipe, "pretrain")
     process = CommandProcess("runs", "rm", run.name, f"runs={tmp_path / 'runs'}")
     process.wait()
-    assert "add yes=true" in read_error_line(process, 2) and run.is_dir() and "MB" in process.stdout
+    assert "add ask=false" in read_error_line(process, 2) and run.is_dir() and "MB" in process.stdout
     with pytest.raises(UserError, match="There is no run 'pretrain'"):
         remove(tmp_path, "pretrain")
     remove(tmp_path, "pretrain-*")

@@ -89,7 +89,7 @@ def remove_runs(recipe: recipes.ListRuns, screen: Screen) -> list[str]:
         dependents = [other for other in find_dependents(name, recipe.runs) if other not in chosen]
         needed = f"; used by {', '.join(dependents)}" if dependents else ""
         screen.print(f"{name}: {folder_size(recipe.runs / name) / 1e6:,.1f} MB{needed}")
-    if not recipe.yes and not is_confirmed(f"Delete {len(chosen)} run{'s' * (len(chosen) > 1)} for good? [y/N] "):
+    if recipe.ask and not is_confirmed(f"Delete {len(chosen)} run{'s' * (len(chosen) > 1)} for good? [y/N] "):
         screen.log("Nothing was deleted.")
         return []
     for name in chosen:
@@ -107,8 +107,8 @@ def is_named(name: str, pattern: str) -> bool:
 def is_confirmed(question: str) -> bool:
     """Return the answer to a question on the terminal; raise UserError if there is none to ask."""
     if sys.stdin is None or not sys.stdin.isatty():
-        why = "Runs are deleted after a question, and there is no terminal to ask on: add yes=true."
-        raise UserError(why, ExitCode.COMMAND, "yes")
+        why = "Runs are deleted after a question, and there is no terminal to ask on: add ask=false."
+        raise UserError(why, ExitCode.COMMAND, "ask")
     return input(question).strip().lower() in ("y", "yes")
 
 

@@ -17,7 +17,7 @@ class ListRuns:
     states: tuple[RunState, ...]  # of the runs that are shown; [] for all
     watch: bool  # show the list again every two seconds until Ctrl-C; may also be typed as --watch
     remove: tuple[str, ...]  # runs to delete, by name or pattern; may also be typed as vitrun runs rm NAME...
-    yes: bool  # delete without asking
+    ask: bool  # ask before runs are deleted
 
 
 @frozen_dataclass
