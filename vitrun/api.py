@@ -124,7 +124,7 @@ def predict(
     names = [paths] if isinstance(paths, str | Path) else [*paths]
     given = [*overrides, *(f"{key}={value}" for key, value in flatten_options(options))]
     with hub_bars.hidden(quiet):
-        recipe = runner.resolve_recipe("predict", given, bare={"paths": tuple(map(os.fspath, names))})
+        recipe = runner.resolve_recipe("predict", given, bare={"paths": tuple(map(str, names))})
         return predict.predict_images(recipe, PythonScreen(quiet))
 
 

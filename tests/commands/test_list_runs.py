@@ -8,8 +8,12 @@ import pytest
 
 import vitrun
 from helpers.processes import CommandProcess, read_error_line, start_pretraining, wait_for_steps
-from helpers.runs import pretrain_tiny, run_folder
+from helpers.runs import pretrain_tiny
+from vitrun.commands import list_runs as command
+from vitrun.config import resolve
 from vitrun.errors import UserError
+from vitrun.runs.run_files import load_result
+from vitrun.runtime.console import Screen
 
 
 def list_runs(tmp_path, *overrides: str) -> dict[str, dict]:
@@ -33,19 +37,13 @@ def test_a_run_is_running_then_stopped_and_its_steps_are_counted(tmp_path):
 
 def remove(tmp_path, *names: str) -> None:
     """Delete runs without a question."""
-    from vitrun.commands import list_runs as command
-    from vitrun.config import resolve
-    from vitrun.runtime.console import Screen
-
     overrides = [f"remove=[{','.join(names)}]", "ask=false", f"runs={tmp_path / 'runs'}"]
     command.execute(resolve.resolve_recipe("runs", overrides), Screen(quiet=True))
 
 
-def test_finished_failed_and_damaged_runs_are_told_apart(run_command, tmp_path):
-    recipe, result = pretrain_tiny(run_command)
-    finished = run_folder(recipe, "pretrain")
-    with pytest.raises(UserError):
-        run_command("eval", "data=digits", "match=name")
+def test_finished_failed_and_damaged_runs_have_their_states(run_command, tmp_path):
+    finished = pretrain_tiny(run_command)
+    result = load_result(finished)
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "recipe.yaml").write_text("[")
     runs = list_runs(tmp_path)
@@ -63,8 +61,7 @@ def test_finished_failed_and_damaged_runs_are_told_apart(run_command, tmp_path):
 
 
 def test_runs_are_deleted_only_after_an_answer(run_command, tmp_path):
-    recipe, _ = pretrain_tiny(run_command)
-    run = run_folder(recipe, "pretrain")
+    run = pretrain_tiny(run_command)
     process = CommandProcess("runs", "rm", run.name, f"runs={tmp_path / 'runs'}")
     process.wait()
     assert "add ask=false" in read_error_line(process, 2) and run.is_dir() and "MB" in process.stdout

@@ -66,10 +66,10 @@ def read_status(folder: Path) -> RunStatus:
         top1 = result.get("top1")
         facts |= {"top1": top1 if isinstance(top1, float) else None, "seconds_left": None}
         return RunStatus(folder.name, "finished", **facts)
-    error = run_files.find_failure(folder)
+    failure = run_files.find_failure(folder)
     if is_running(folder, facts["changed"]):
         return RunStatus(folder.name, "running", **facts)
-    return RunStatus(folder.name, "failed" if error else "stopped", **facts | {"seconds_left": None}, error=error)
+    return RunStatus(folder.name, "failed" if failure else "stopped", **facts | {"seconds_left": None}, error=failure)
 
 
 def read_tail(folder: Path) -> list[dict[str, Any]]:
