@@ -82,7 +82,7 @@ def describe_memory() -> Section:
     shared = machine.SHARED_MEMORY
     return {
         "main": f"{total / 1e9:,.1f} GB" if total else "unknown",
-        "left to a process": f"{left / 1e9:,.1f} GB" if left else "unknown",
+        "left to a process": f"{left.size / 1e9:,.1f} GB, limited by {left.limit}" if left else "unknown",
         "shared": machine.describe_disk(shared) if shared.exists() else "none",
     }
 

@@ -8,15 +8,14 @@ import shutil
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from vitrun.runtime.files import user_cache_folder
-from vitrun.runtime.memory import MEMINFO
+from vitrun.runtime.user_cache import user_cache_folder
 
 VARIABLES = re.compile(
     r"(VITRUN|HF|OMP|MKL|CUDA|NCCL|GLOO|SLURM|PYTORCH)_\w+|RANK|LOCAL_RANK|WORLD_SIZE|MASTER_\w+|NO_COLOR|COLUMNS"
 )
 OWN_VARIABLES = ("HF_HUB_VERBOSITY", "HF_HUB_DISABLE_PROGRESS_BARS", "TORCH_CPP_LOG_LEVEL")  # that vitrun sets itself
 SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY, MEMINFO = Path("/dev/shm"), Path("/proc/meminfo")
 
 
 def list_packages() -> dict[str, dict[str, str]]:
