@@ -1,6 +1,6 @@
 """``vitrun visualize``: what a vision transformer attends to, its filters and its positions, as figures and data."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from vitrun.runtime.device import Machine
 FILTERS = 28  # as figure 7 shows
 MOST_TILES = 14  # of positions in a row: those of patches of 16 pixels at 224
 FIGURES_FOLDER, ARRAYS_FILE, PAGE_FILE = "figures", "arrays.npz", "page.html"  # in the folder of the run
-MAX_PAGE_DATA = 200_000  # characters of the data of a figure in the page
 WEIGHT_FIGURES = ("filters", "positions")
 NEEDS_IMAGES = "attention, which needs images: add images=FOLDER or data=NAME"
 
@@ -220,15 +219,12 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def build_page(drawing: Drawing, facts: dict[str, object], run: Run) -> Page:
-    """Return the page with all figures; the data of large ones are in their files alone."""
-    page = Page(f"{facts['network']}: attention, filters and positions", footer=f"vitrun {run.name}")
+    """Return the page with all figures."""
+    lead = [f"Beside this page: figures/ with each figure as PNG, SVG and CSV, and {ARRAYS_FILE} with all data."]
+    page = Page(f"{facts['network']}: attention, filters and positions", lead, footer=f"vitrun {run.name}")
     page.add("Network", Facts({"weights": run.init} | facts))
     sections = {"Attention": page.add("Attention"), "Weights": page.add("Weights")}
     for chart in drawing.charts:
-        figure = chart_figure(chart)
-        if len(figure.csv) > MAX_PAGE_DATA:
-            caption = f"{figure.caption} Data: {FIGURES_FOLDER}/{chart.name}.csv."
-            figure = replace(figure, csv="", caption=caption)
-        sections["Weights" if chart.name in WEIGHT_FIGURES else "Attention"].add(figure)
+        sections["Weights" if chart.name in WEIGHT_FIGURES else "Attention"].add(chart_figure(chart))
     page.add("Not drawn", *(Note(f"{reason}.") for reason in drawing.not_drawn))
     return page

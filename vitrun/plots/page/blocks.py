@@ -90,6 +90,7 @@ class Figure:
     caption: str = ""
     csv: str = ""  # the numbers that it shows
     name: str = "figure"  # of the file of its data
+    wide: bool = False  # whether it has the whole width of the page
 
     def to_html(self) -> str:
         """Return a ``<figure>``."""
@@ -99,7 +100,9 @@ class Figure:
             parts.append(f'<a class="data" download="{escape(self.name)}.csv" href="{uri}">Data (CSV)</a>')
         caption = f"<figcaption>{' '.join(filter(None, parts))}</figcaption>"
         svg = escape_controls(self.svg)
-        return f'<figure class="chart">{caption}<div class="scroll" tabindex="0">{svg}</div></figure>'
+        return (
+            f'<figure class="chart{" wide" * self.wide}">{caption}<div class="scroll" tabindex="0">{svg}</div></figure>'
+        )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from vitrun.plots.page.blocks import Block, Figure
 from vitrun.plots.page.text import escape, unique_slugs
 
 FOLDER = Path(__file__).parent
+WIDE = 8.0  # inches of a chart above which it has the whole width of the page, not half of it
 MAX_CSV = 400_000  # characters of the data of a chart that the page has room for
 
 
@@ -93,7 +94,8 @@ def chart_figure(chart: Chart) -> Figure:
     if len(data) > MAX_CSV:
         note = f"{note} Its data have {len(chart.rows):,} rows, too many for this page.".lstrip()
         data = ""
-    return Figure(chart.title, to_svg(chart.figure, chart.name, label), note, data, chart.name)
+    wide = bool(chart.figure.get_figwidth() > WIDE)
+    return Figure(chart.title, to_svg(chart.figure, chart.name, label), note, data, chart.name, wide)
 
 
 def format_contents(sections: Sequence[Section], slugs: Sequence[str]) -> str:
