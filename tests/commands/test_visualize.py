@@ -12,6 +12,7 @@ from helpers.image_files import JPEG, PNG
 from helpers.networks import MODEL_ROWS, build_randomized, tiny_vit_row
 from helpers.runs import pretrain_tiny, run_folder
 from vitrun import api, models
+from vitrun.cli import completion
 from vitrun.commands import runner
 from vitrun.config import resolve
 from vitrun.engine import weights
@@ -167,6 +168,10 @@ def test_options_of_images_without_images_are_refused(tmp_path):
         with pytest.raises(UserError, match="is for images: add images="):
             unused = ["init=random:vit_nano8", override]
             runner.resolve_recipe("visualize", unused)
+
+
+def test_the_shell_completes_paths_of_images(photos):
+    assert completion.list_completions("visualize", [], f"images={photos}/a") == [f"images={photos}/a.jpg"]
 
 
 def test_python_draws_and_a_dry_run_writes_nothing(tmp_path, photos):

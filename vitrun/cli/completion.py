@@ -8,6 +8,7 @@ from vitrun.recipes import options, tables
 from vitrun.runs.run_files import find_finished_runs
 
 INIT_VALUES = ("latest", "timm:", "hf:", "torchvision:", "random:")
+IMAGE_OPTIONS = ("images", "paths")  # lists of files, folders and patterns
 RUNS_OF = {"init": ("pretrain-", "finetune-"), "exclude": ("dedup-",), "dedup": ("dedup-",)}  # how their names begin
 
 
@@ -44,7 +45,7 @@ def list_values(command: str, key: str, begun: str, typed: Sequence[str]) -> Ite
     if key in RUNS_OF:
         runs = Path(find_value(typed, "runs") or "runs")
         yield from (run.name for run in find_finished_runs(runs) if run.name.startswith(RUNS_OF[key]))
-    if key in (*RUNS_OF, recipe_file.KEY) or Path in kinds:
+    if key in (*RUNS_OF, *IMAGE_OPTIONS, recipe_file.KEY) or Path in kinds:
         yield from list_paths(begun)
 
 
