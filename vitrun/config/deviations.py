@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from vitrun.config import compose, provenance
 from vitrun.errors import UserError
-from vitrun.recipes import DURATIONS, RECIPES, RunRecipe, tables, trees
+from vitrun.recipes import DURATIONS, RECIPES, RunRecipe, composition, tables, trees
 
 OPEN_OPTIONS = (
     "data.",
@@ -59,11 +60,13 @@ def find_deviations(options: Mapping[str, Any], weights: str | None) -> Deviatio
     command = options["command"]
     if not options.get("protocol"):
         return None
-    naming = {"protocol": options["protocol"], "data": tables.find_data_row(options["data"])}
+    folders = tuple(composition.config_folders())
+    row = find_row(str(options["data"]["name"]), str(options["data"]["source"]), folders)
+    naming = {"protocol": options["protocol"], "data": row}
     if command == "pretrain":
         naming["model"] = options["model"]["name"]
     try:
-        baseline = find_baseline(command, tuple(naming.items()), weights)
+        baseline = find_baseline(command, tuple(naming.items()), weights, folders)
     except UserError:  # a protocol, model or data set of one's own that is no more
         return None
     if baseline is None:
@@ -72,8 +75,19 @@ def find_deviations(options: Mapping[str, Any], weights: str | None) -> Deviatio
 
 
 @cache
-def find_baseline(command: str, naming: tuple[tuple[str, str], ...], weights: str | None) -> Baseline | None:
-    """Return the recipe that choices name; None if it sets nothing; raise UserError if there is no such choice."""
+def find_row(name: str, source: str, folders: tuple[Path, ...]) -> str:
+    """Return the row of ``conf/data`` of a data set, looked up once in these folders."""
+    return tables.find_data_row({"name": name, "source": source})
+
+
+@cache
+def find_baseline(
+    command: str, naming: tuple[tuple[str, str], ...], weights: str | None, folders: tuple[Path, ...]
+) -> Baseline | None:
+    """Return the recipe that choices name in ``folders``, composed once; None if it sets nothing.
+
+    Raise UserError if there is no such choice.
+    """
     pairs = compose.parse_overrides(command, [f"{group}={name}" for group, name in naming])
     layers = compose.choose_layers(command, pairs, weights)
     files = [file.path for file in compose.list_files(command, layers.choices) if provenance.is_recipe(file.path)]

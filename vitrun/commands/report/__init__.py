@@ -52,15 +52,16 @@ def write_run_report(folder: Path, screen: Screen) -> None:
 
 def make_page(material: Material, detailed: int) -> Page:
     """Return the page of runs."""
-    one = material.runs[0].name if len(material.runs) == 1 else ""
+    is_filtered = len(material.runs) >= FILTERED_RUNS
     page = Page(
-        title=one or f"Runs in {'/'.join(material.place.absolute().parts[-2:])}",
+        title=material.subject or f"Runs in {'/'.join(material.place.absolute().parts[-2:])}",
         lead=[describe_runs(material)],
-        filtered="runs" if len(material.runs) >= FILTERED_RUNS else "",
+        filtered="runs" if is_filtered else "",
         footer=f"Made by vitrun {vitrun.__version__} on {time.strftime('%Y-%m-%d %H:%M %Z')}.",
     )
     page.sections += [
-        runs_section.list_runs(material),
+        *([results_section.describe_result(material)] if material.subject in material.by_name else []),
+        runs_section.list_runs(material, is_filtered),
         results_section.list_results(material),
         curves_section.list_training(material),
         transfer_section.list_compute(material),

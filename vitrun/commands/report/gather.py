@@ -21,6 +21,7 @@ from vitrun.runs.results import (
     FinishedRun,
     LeftOut,
     Reason,
+    list_computed_options,
     load_finished_runs,
     load_or_explain,
     serialize_part,
@@ -72,6 +73,12 @@ class ReportedRun:
         return self.facts.get(option)
 
     @cached_property
+    def computed(self) -> dict[str, Any]:
+        """Return the options that change what it computes, by their dotted names."""
+        options = list_computed_options(self.command, self.options)
+        return {key: value for key, value in options.items() if key != "command"}
+
+    @cached_property
     def deviations(self) -> Deviations | None:
         """Return in what its recipe deviates from that of its protocol; None if it has none."""
         init = self.options.get("init")
@@ -86,6 +93,7 @@ class Material:
     runs: tuple[ReportedRun, ...]  # the newest first
     left_out: tuple[LeftOut, ...]  # that cannot be shown
     upstream: dict[str, FinishedRun]  # every finished run of the folder, shown or not: weights come from them
+    subject: str = ""  # the run that the report is about; empty if it is about all alike
 
     @cached_property
     def by_name(self) -> dict[str, ReportedRun]:
@@ -132,13 +140,14 @@ def gather_run(folder: Path) -> Material:
         is_suite = own.options["data"]["source"] == "suite"
         others = [run for run in load_finished_runs(place)[0] if run.name != own.name]
         parts = [run for run in others if serialize_part(run, is_suite) == serialize_part(own, is_suite)]
+        own = LeftOut(own.name, Reason.COMPOUND) if parts else own
     runs, damaged = load_reported_runs(place, [own, *parts])
     if not runs:
         raise UserError(str(own), ExitCode.CHECKPOINT)
     chain = [name for name, _ in lookup.trace_init(runs[0].options.get("init"), place)]
     sources = [load_or_explain(place / name, COMMANDS, (), repeats=True) for name in chain]
     upstream = {run.name: run for run in sources if isinstance(run, FinishedRun)}
-    return Material(place, tuple(runs), tuple(damaged), upstream)
+    return Material(place, tuple(runs), tuple(damaged), upstream, folder.name)
 
 
 def load_reported_runs(place: Path, found: Sequence[FinishedRun | LeftOut]) -> tuple[list[ReportedRun], list[LeftOut]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from vitrun.commands.comparison_tables import shorten_option
 from vitrun.commands.report.gather import Material, ReportedRun
-from vitrun.recipes import trees
+from vitrun.recipes.trees import format_value
 from vitrun.runs.comparison_rows import Row, Table
 from vitrun.runs.groups import list_differences
 
@@ -27,11 +27,12 @@ def label_runs(material: Material, runs: Sequence[ReportedRun]) -> dict[str, str
 
 def label_others(runs: Sequence[ReportedRun]) -> dict[str, str]:
     """Return a label for each run that is in no table: its state and the options in which they differ."""
-    options = [{key: trees.get_value(run.options, key) for key in trees.iterate_keys(run.options)} for run in runs]
-    differing = [name for name in list_differences(options) if name not in ("runs", "device")][:MAX_OPTIONS]
+    differing = list_differences([run.computed for run in runs])[:MAX_OPTIONS]
     return {
-        run.name: ", ".join([run.state, *(f"{name}={trees.format_value(o[name])}" for name in differing if name in o)])
-        for run, o in zip(runs, options)
+        run.name: ", ".join(
+            [run.state, *(f"{name}={format_value(run.computed[name])}" for name in differing if name in run.computed)]
+        )
+        for run in runs
     }
 
 

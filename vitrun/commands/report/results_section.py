@@ -17,6 +17,7 @@ from vitrun.plots.page import Row as PageRow
 from vitrun.runs import comparison_rows
 from vitrun.runs.comparison_rows import Row
 from vitrun.runs.groups import Average
+from vitrun.runs.metrics import Metric, read_metrics
 from vitrun.runs.published import PublishedMatch, compute_gap
 from vitrun.runtime.console import format_duration
 
@@ -48,6 +49,29 @@ def list_results(material: Material) -> Section:
             )
         )
     return Section("Results", [*notes, *(make_table(material, table) for table in tables)])
+
+
+def describe_result(material: Material) -> Section:
+    """Return the section with every metric of the run that the report is about."""
+    metrics = read_metrics(material.by_name[material.subject].result)
+    rows = [
+        PageRow([name, *list_metric_cells(metric), "%" if metric.unit == "share" else metric.unit])
+        for name, metric in sorted(metrics.items(), key=lambda item: item[1].unit != "share")
+    ]
+    columns = [Column("metric"), Column("value", numeric=True), Column("standard deviation", numeric=True)]
+    columns += [Column("95 % interval", numeric=True), Column("unit")]
+    shown = [n for n in range(len(columns)) if any(row.values[n] not in (None, "") for row in rows)]
+    rows = [PageRow([row.values[number] for number in shown]) for row in rows]
+    table = Table([columns[number] for number in shown], rows, "Every number of its result")
+    return Section("Result", [table] if rows else [])
+
+
+def list_metric_cells(metric: Metric) -> Iterator[Cell | None]:
+    """Yield the cells of a metric's mean, deviation and half interval."""
+    scale = 100 if metric.unit == "share" else 1
+    for value, sign in ((metric.mean, ""), (metric.std, "± "), (metric.ci95, "± ")):
+        text = f"{value:,}" if isinstance(value, int) else f"{scale * (value or 0):,.4g}"
+        yield None if value is None else Cell(sign + text, scale * value)
 
 
 def make_table(material: Material, table: comparison_rows.Table) -> Table:

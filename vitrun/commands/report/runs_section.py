@@ -36,8 +36,8 @@ RUN_COLUMNS = (
 )
 
 
-def list_runs(material: Material) -> Section:
-    """Return the section with a row for each run."""
+def list_runs(material: Material, is_filtered: bool) -> Section:
+    """Return the section with a row for each run; the page has a filter if ``is_filtered``."""
     rows = [Row(list(list_run_cells(run, material)), run.name) for run in material.runs]
     columns = [
         column for number, column in enumerate(RUN_COLUMNS) if any(row.values[number] is not None for row in rows)
@@ -45,8 +45,8 @@ def list_runs(material: Material) -> Section:
     shown = [number for number, column in enumerate(RUN_COLUMNS) if column in columns]
     rows = [Row([row.values[number] for number in shown], row.key) for row in rows]
     table = Table(columns, rows, "Runs, the newest first", is_index=True)
-    note = Note("Headings sort the tables. The filter above hides runs here and in all tables below; charts show all.")
-    return Section("Runs", [table, note])
+    about_filter = " The filter above hides runs here and in all tables below; charts show all." if is_filtered else ""
+    return Section("Runs", [table, Note(f"Headings sort the tables.{about_filter}")])
 
 
 def list_run_cells(run: ReportedRun, material: Material) -> Iterator[Cell | float | str | None]:
@@ -137,7 +137,7 @@ def list_options(runs: Sequence[ReportedRun]) -> Table | None:
     """Return the table of the options in which runs of one command differ; None if there are none."""
     names: dict[str, None] = {}
     for command in dict.fromkeys(run.command for run in runs):
-        flat = [flatten(run) for run in runs if run.command == command]
+        flat = [run.computed for run in runs if run.command == command]
         names |= dict.fromkeys(name for name in list_differences(flat) if not name.startswith(("data.", "model.name")))
     shown = [*names][:MAX_OPTIONS]
     if not shown:
@@ -147,18 +147,11 @@ def list_options(runs: Sequence[ReportedRun]) -> Table | None:
     return Table([Column("run"), *(Column(name) for name in shown)], rows, f"Options in which the runs differ{more}")
 
 
-def flatten(run: ReportedRun) -> dict[str, object]:
-    """Return the options of a run by their dotted names."""
-    hidden = ("command", "runs", "device", "report")
-    return {key: trees.get_value(run.options, key) for key in trees.iterate_keys(run.options) if key not in hidden}
-
-
 def format_option(run: ReportedRun, name: str) -> str | None:
     """Return an option of a run as it is typed, shortened; None if its command has none of that name."""
-    options = flatten(run)
-    if name not in options:
+    if name not in run.computed:
         return None
-    text = trees.format_value(options[name])
+    text = trees.format_value(run.computed[name])
     return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"
 
 
