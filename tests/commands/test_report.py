@@ -10,14 +10,16 @@ from helpers.browser import Browser, needs_browser
 from helpers.made_runs import make_runs
 from helpers.overrides import TINY
 from vitrun.commands import report, runner
+from vitrun.commands.report.curves_section import choose_curves
 from vitrun.commands.report.gather import gather_runs
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
+from vitrun.plots.points import Curve
 from vitrun.runs.naming import run_name
 from vitrun.runtime.console import Screen
 
 HOSTILE = "finetune-<img src=x onerror=alert(1)>-digits-00000000"
-RUNS = 60  # more than have their recipes on the page, and than one chart has curves
+RUNS = 36  # more than have their recipes on the page
 BOXES = (
     "[...document.querySelectorAll('figure.chart svg')].map(one => one.getBBox()).map(box => [box.width, box.height])"
 )
@@ -81,6 +83,16 @@ def test_of_many_runs_the_recipes_are_left_out_and_the_page_says_so(file):
     page = file.read_text(encoding="utf-8")
     assert "recipe and environment" not in page and "the recipes are left out" in page
     assert f"Of {RUNS} runs" in page
+
+
+def test_of_many_curves_the_best_and_others_evenly_by_rank_are_drawn():
+    curves = [Curve(str(number), range(1000), [float(number)] * 1000) for number in range(200)]
+    chosen, note = choose_curves(curves)
+    labels = [int(curve.label) for curve in chosen]
+    assert labels[:10] == [*range(199, 189, -1)] and len(labels) == len({*labels}) == 40 and min(labels) < 10
+    assert "Of 200 curves the 10 that end best" in note and sum(len(curve.x) for curve in chosen) <= 4000
+    few, none = choose_curves(curves[:3])
+    assert len(few) == 3 and not none
 
 
 @pytest.mark.parametrize(
