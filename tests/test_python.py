@@ -40,7 +40,8 @@ def test_the_code_of_the_page_runs_and_prints_only_what_it_asks_for(runs, capsys
     exec(compile(CODE, "docs/python.md", "exec"), page)
     monkeypatch.setattr(api.LOGGER, "level", logging.NOTSET)
     printed = capsys.readouterr()
-    assert len(printed.out.splitlines()) == CODE.count("print(") + 1 and not printed.err  # one stands in a loop of two
+    repeated = 1 + 5  # of the lines that are printed in loops, of two learning rates and of six runs
+    assert len(printed.out.splitlines()) == CODE.count("print(") + repeated and not printed.err
     assert load_result(page["finetuned"].folder)["top1"] == page["finetuned"]["top1"] == page["accuracy"]
     assert len(page["classes"]) == 4 == len(page["features"]) and page["logits"].shape == (2, 10)
     assert page["path"].is_file() and page["sizes"]["vit_ti16"] > 5e6

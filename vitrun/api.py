@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runtime import hub_bars
-from vitrun.runtime.console import Screen, escape_controls
+from vitrun.runtime.console import Screen
 from vitrun.runtime.ranks import read_ranks
 
 if TYPE_CHECKING:  # torch, and the tables of conf/
@@ -61,10 +61,10 @@ class PythonScreen(Screen):
             LOGGER.info(text)
         super().log(text)
 
-    def print(self, text: str) -> None:
+    def write_escaped(self, text: str) -> None:
         """Print a line, unless the command is quiet: what it says is returned."""
         if not self.quiet:
-            print(escape_controls(text), flush=True)
+            print(text, flush=True)
 
     def warn(self, text: str) -> None:
         """Log a line at level WARNING, which Python shows on standard error if no handler is set."""

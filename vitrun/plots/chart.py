@@ -81,7 +81,7 @@ def to_svg(figure: Figure, prefix: str = "", title: str = "", standalone: bool =
     view = re.search(r'viewBox="[^"]*"', head)
     width = re.search(r'width="([^"]*)pt"', head)
     assert view and width
-    look = f"max-width:100%;height:auto;image-rendering:pixelated;stroke-linejoin:round;font-family:{FONTS}"
+    look = f"max-width:100%;height:auto;stroke-linejoin:round;font-family:{FONTS}"
     attributes = f'class="plot" role="img" width="{float(width[1]) * 4 / 3:g}" {view[0]} style="{look}"'
     label = f"<title>{escape(title)}</title>" if title else ""
     css = f"<style>{THEME_CSS}{PAGE_CSS}</style>" if standalone else ""
