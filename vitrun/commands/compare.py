@@ -1,17 +1,19 @@
 """``vitrun compare``: finished runs side by side, and beside published numbers."""
 
+import textwrap
 from typing import Any, get_args
 
 from vitrun import recipes
 from vitrun.commands import comparison_tables, paper_figure, published_table
 from vitrun.commands.comparison_output import TABLE_SUFFIXES, Output, check_format, save_output, table_writers
-from vitrun.errors import ExitCode, UserError, shorten, suggest
+from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.recipes.tools import PublishedFigure, PublishedTable
 from vitrun.runs.comparison import Comparison, compare_runs
 from vitrun.runs.results import LeftOut, Reason
 from vitrun.runtime.console import Screen, find_width
 
 MAX_NAMES = 3  # of the runs that a line names
+MAX_ERROR = 120  # characters of the error that ended a run
 MAX_DAMAGED = 5  # lines about damaged runs
 
 
@@ -82,7 +84,9 @@ def report_left_out(left_out: tuple[LeftOut, ...], screen: Screen) -> None:
 
 def describe_left_out(run: LeftOut) -> str:
     """Return the name of a run, with the error that ended it."""
-    return f"{run.name} ({shorten(run.detail)})" if run.reason is Reason.FAILED else run.name
+    if run.reason is not Reason.FAILED:
+        return run.name
+    return f"{run.name} ({textwrap.shorten(run.detail, MAX_ERROR, placeholder=' ...')})"
 
 
 def abbreviate(names: list[str]) -> str:
