@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from vitrun.plots import classes, training, transfer
+from vitrun.plots import classes, paper, training, transfer
 from vitrun.plots.chart import to_svg
 from vitrun.plots.lines import ALL_POINTS, BEST_NAMED, MOST_NAMED
-from vitrun.plots.points import Curve, Point, Scores
+from vitrun.plots.points import Curve, Panel, Point, Scores
 
 GROUPS = {"natural": ["VTAB SVHN", "VTAB Pets"], "structured": ["VTAB DMLab"]}
 
@@ -34,7 +34,6 @@ def curves(number: int, points: int = 5) -> list[Curve]:
         (training.draw_learning_rate, {"step", "learning rate"}),
         (training.draw_accuracy, {"step", "accuracy (%)"}),
         (training.draw_lr_grid, {"learning rate", "held-out accuracy (%)"}),
-        (transfer.draw_pretraining_size, {"pretraining images", "accuracy (%)"}),
         (transfer.draw_few_shot, {"shots (images a class)", "accuracy (%)"}),
     ],
 )
@@ -72,20 +71,30 @@ def test_a_rate_at_which_training_broke_down_and_the_chosen_one_are_marked():
 
 def test_published_points_have_their_source():
     points = [Point("B/32", 55, 80.73, "ViT", "table 6"), Point("mine", 1, 70, "ViT")]
-    chart = transfer.draw_compute(points, "ImageNet top-1 (%)")
-    assert {"ViT, published", "ViT, yours", "pretraining compute (exaFLOPs)", "ImageNet top-1 (%)"} == texts(
-        chart.figure
-    )
-    assert chart.rows == (("B/32", "ViT", 55, 80.73, "table 6"), ("mine", "ViT", 1, 70, "")) and "table 6" in chart.note
+    chart = paper.draw_panels("figure5", "Figure 5", "exaFLOPs", [Panel("top-1 (%)", points)], "A note.")
+    assert {"ViT, published", "ViT, yours", "exaFLOPs", "top-1 (%)"} == texts(chart.figure)
+    assert chart.rows == (("top-1 (%)", "B/32", 55, 80.73, "table 6"), ("top-1 (%)", "mine", 1, 70, ""))
+    assert chart.note == "A note. Hollow markers are published numbers: table 6."
+
+
+def test_panels_share_one_legend_and_one_without_numbers_says_so():
+    panels = [Panel("a (%)", []), Panel("b (%)", [Curve("B/16", [1.3e6, 303e6], [77.9, 84.2], None, "table 5")])]
+    chart = paper.draw_panels("figure3", "Figure 3", "pretraining images", panels)
+    empty, filled = chart.figure.axes
+    assert [text.get_text() for text in empty.texts] == ["the paper prints no number"] and not filled.texts
+    assert [tick.get_text() for tick in filled.get_xticklabels()] == ["1.3 M", "303 M"]
+    assert texts(chart.figure) == {"pretraining images", "a (%)", "b (%)", "B/16"}
 
 
 def test_names_beside_points_cover_no_other_name_and_published_ones_come_first():
     points = [Point(f"run {index}", 10 + index % 9, 50 + index % 30, "ViT") for index in range(60)]
-    figure = transfer.draw_compute([*points, Point("H/14", 4262, 88.08, "ViT", "table 6")]).figure
-    names = [text for text in figure.axes[0].texts if text.get_text()]
-    boxes = [text.get_window_extent() for text in names]
-    assert "H/14" in [text.get_text() for text in names] and len(names) <= 1 + transfer.BEST_LABELLED
-    assert not any(one.overlaps(other) for index, one in enumerate(boxes) for other in boxes[:index])
+    panels = [Panel("top-1 (%)", [*points, Point("H/14", 4262, 88.08, "ViT", "table 6")])] * 2
+    figure = paper.draw_panels("figure5", "Figure 5", "exaFLOPs", panels).figure
+    for axes in figure.axes:
+        names = [text for text in axes.texts if text.get_text()]
+        boxes = [text.get_window_extent() for text in names]
+        assert "H/14" in [text.get_text() for text in names] and len(names) <= 1 + paper.BEST_LABELLED
+        assert not any(one.overlaps(other) for index, one in enumerate(boxes) for other in boxes[:index])
 
 
 @pytest.mark.parametrize("number", [1, 50])

@@ -13,8 +13,8 @@ PLACES = ((6, -3, "left"), (-6, -3, "right"), (0, 6, "center"), (0, -12, "center
 POINT_SIZE = 11  # pixels that a point covers
 
 
-def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str]], limit: int | None = None) -> None:
-    """Write the text of the first ``limit`` (x, y, text), or of all, beside its point, where it covers no other.
+def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str]], limit: int) -> None:
+    """Write the text of the first ``limit`` (x, y, text) beside its point, where it covers no other.
 
     A text for which there is no such place is left out. All else has to be drawn, the legend too: this fixes the limits
     of the axes.
@@ -27,7 +27,7 @@ def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str]], limit: 
     axes.set_xlim(axes.get_xlim())
     axes.set_ylim(axes.get_ylim())
     frame = axes.get_window_extent(renderer)
-    spots = axes.transData.transform([(x, y) for x, y, _ in labels]) if labels else ()
+    spots = axes.transData.transform([(x, y) for x, y, _ in labels])
     half = POINT_SIZE / 2
     taken = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in spots]
     for x, y, text in labels[:limit]:

@@ -10,10 +10,12 @@ from vitrun.plots.chart import Chart
 from vitrun.plots.labels import place_labels
 from vitrun.plots.lines import shorten
 from vitrun.plots.points import Curve, Panel, Point
-from vitrun.plots.style import MUTED, WIDTH, add_legend, series_style, styled, use_log_scale
-from vitrun.plots.transfer import MOST_LABELLED, cite, plot_family
+from vitrun.plots.style import MARKERS, MUTED, PALETTE, WIDTH, add_legend, series_style, styled, use_log_scale
+from vitrun.plots.transfer import cite
 
 HEIGHT = 3.9  # inches of a row of panels
+MOST_LABELLED = 40  # points with their names beside them; of more only published ones and the best
+BEST_LABELLED = 7
 
 
 @styled()
@@ -33,9 +35,7 @@ def draw_panels(name: str, title: str, xlabel: str, panels: Sequence[Panel], not
     share_legend(grid[: len(panels)])
     add_legend(figure, grid[0])
     for axes, panel in zip(grid, panels):  # after the legend, which moves the panels
-        points = [item for item in panel.items if isinstance(item, Point)]
-        if 0 < len(points) <= MOST_LABELLED:
-            place_labels(axes, [(point.x, point.y, shorten(point.label, 24)) for point in points])
+        label_points(axes, [item for item in panel.items if isinstance(item, Point)])
     rows = tuple(row for panel in panels for row in list_panel_rows(panel))
     header = ("panel", "model", xlabel, "accuracy (%)", "source")
     return Chart(name, title, figure, header, rows, " ".join(filter(None, (note, cite(items)))))
@@ -66,6 +66,31 @@ def plot_panel(axes: Axes, panel: Panel, names: Sequence[str]) -> None:
         axes.set_ylim(0, 100)
         middle: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
         axes.text(0.5, 0.5, "the paper prints no number", color=MUTED, **middle)
+
+
+def plot_family(axes: Axes, points: Sequence[Point], index: int, published: bool) -> None:
+    """Plot the points of a family, published ones hollow."""
+    color = PALETTE[index % len(PALETTE)]
+    name = points[0].family or "models"
+    axes.plot(
+        [point.x for point in points],
+        [point.y for point in points],
+        linestyle="",
+        marker=MARKERS[index % len(MARKERS)],
+        color=color,
+        markersize=7,
+        markerfacecolor="none" if published else color,
+        label=f"{name}, published" if published else f"{name}, yours",
+    )
+
+
+def label_points(axes: Axes, points: Sequence[Point]) -> None:
+    """Write names beside points: published ones first, then the best, of many only those."""
+    published = sum(bool(point.source) for point in points)
+    limit = len(points) if len(points) <= MOST_LABELLED else published + BEST_LABELLED
+    ranked = sorted(points, key=lambda point: (not point.source, -point.y))
+    if ranked:
+        place_labels(axes, [(point.x, point.y, shorten(point.label, 24)) for point in ranked], limit)
 
 
 def share_legend(grid: Sequence[Axes]) -> None:

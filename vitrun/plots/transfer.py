@@ -1,4 +1,4 @@
-"""Figures of transfer: accuracy against the cost and the size of pretraining, against shots, and by VTAB's tasks."""
+"""Figures of transfer: accuracy against shots, and by VTAB's tasks."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,13 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from vitrun.plots.chart import Chart
-from vitrun.plots.labels import place_labels
 from vitrun.plots.lines import list_rows, name_columns, plot_curves, shorten
 from vitrun.plots.points import Curve, Point, Scores
 from vitrun.plots.style import (
     MARKERS,
     MUTED,
-    PALETTE,
     WIDTH,
     add_legend,
     create_axes,
@@ -21,67 +19,7 @@ from vitrun.plots.style import (
     use_log_scale,
 )
 
-MOST_LABELLED = 40  # points with their names beside them; of more only published ones and the best
-BEST_LABELLED = 7
 VTAB = "VTAB "  # the beginning of names of tasks and groups in tables
-
-
-@styled()
-def draw_compute(points: Sequence[Point], quantity: str = "accuracy (%)") -> Chart:
-    """Return accuracy in percent against pretraining compute in exaFLOPs (figure 5): published points are hollow."""
-    xlabel = "pretraining compute (exaFLOPs)"
-    figure, axes = create_axes(xlabel, quantity, (WIDTH, 4.6))
-    families = [*dict.fromkeys(point.family for point in points)]
-    for index, family in enumerate(families):
-        for published in (True, False):
-            members = [point for point in points if point.family == family and bool(point.source) == published]
-            if members:
-                plot_family(axes, members, index, published)
-    use_log_scale(axes, "x")
-    add_legend(figure, axes)
-    ranked = sorted(points, key=lambda point: (not point.source, -point.y))  # published ones first, then the best
-    limit = len(points) if len(points) <= MOST_LABELLED else sum(bool(point.source) for point in points) + BEST_LABELLED
-    place_labels(axes, [(point.x, point.y, shorten(point.label, 24)) for point in ranked], limit)
-    rows = tuple((point.label, point.family, point.x, point.y, point.source) for point in points)
-    note = cite(points)
-    return Chart(
-        "compute",
-        "Accuracy against pretraining compute",
-        figure,
-        ("model", "family", xlabel, quantity, "source"),
-        rows,
-        note,
-    )
-
-
-def plot_family(axes: Axes, points: Sequence[Point], index: int, published: bool) -> None:
-    """Plot the points of a family, published ones hollow."""
-    color = PALETTE[index % len(PALETTE)]
-    name = points[0].family or "models"
-    axes.plot(
-        [point.x for point in points],
-        [point.y for point in points],
-        linestyle="",
-        marker=MARKERS[index % len(MARKERS)],
-        color=color,
-        markersize=7,
-        markerfacecolor="none" if published else color,
-        label=f"{name}, published" if published else f"{name}, yours",
-    )
-
-
-@styled()
-def draw_pretraining_size(curves: Sequence[Curve], quantity: str = "accuracy (%)", note: str = "") -> Chart:
-    """Return accuracy in percent against the number of pretraining images (figures 3 and 4), a curve a model."""
-    figure, axes = create_axes("pretraining images", quantity)
-    plot_curves(axes, curves)
-    use_log_scale(axes, "x", sorted({x for curve in curves for x in curve.x}))
-    add_legend(figure, axes)
-    columns = name_columns("model", "pretraining images", quantity)
-    text = " ".join(filter(None, (note, cite(curves))))
-    return Chart(
-        "pretraining_size", "Transfer against the size of pretraining", figure, columns, list_rows(curves), text
-    )
 
 
 @styled()
