@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import SequenceMatcher, get_close_matches
@@ -141,8 +142,15 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def out_of_memory_error(error: Exception) -> UserError:
     """Return the error (exit code 6) for memory that did not suffice."""
-    advice = "Use a smaller batch, res or model, or free memory (`ulimit -v` shows the limit of the process)"
-    return UserError(f"Out of memory{describe_allocation(error)}. {advice}.", ExitCode.SPACE)
+    limits = {"-v": resource.RLIMIT_AS, "-d": resource.RLIMIT_DATA}
+    set_limits = {flag: resource.getrlimit(limit)[0] for flag, limit in limits.items()}
+    advice = [
+        f"Raise `ulimit {flag}`, which limits this process to {size / 1e9:.2g} GB"
+        for flag, size in set_limits.items()
+        if size != resource.RLIM_INFINITY
+    ]
+    way_out = f"{advice[0] if advice else 'Free memory'}, or use a smaller batch, res or model"
+    return UserError(f"Out of memory{describe_allocation(error)}. {way_out}.", ExitCode.SPACE)
 
 
 def describe_allocation(error: Exception) -> str:

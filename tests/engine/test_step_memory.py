@@ -123,4 +123,4 @@ def test_running_out_of_memory_is_one_sentence_in_every_command(command, tmp_pat
     done = CommandProcess(command, *arguments, folder=tmp_path, memory=GB // 4)
     done.wait()
     line = read_error_line(done, ExitCode.SPACE)
-    assert f"vitrun {command}: Out of memory" in line and "Use a smaller" in line and len(line) < 400
+    assert f"vitrun {command}: Out of memory" in line and "Raise `ulimit -v`, which limits" in line and len(line) < 400
