@@ -47,6 +47,29 @@ def test_a_file_that_the_system_refuses_is_named_in_one_short_line(code, status)
     assert error.value.status == status and os.strerror(code) in text and "\n" not in text and len(text) < 400
 
 
+MEMORY_ERRORS = {
+    "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+    "4294967296 bytes. Error code 12 (Cannot allocate memory)": (RuntimeError, "(4.3 GB more are needed)"),
+    "Unable to allocate 1.50 MiB for an array with shape (3, 512, 1024) and data type uint8": (MemoryError, "(1.6 MB"),
+    "malloc of size 2147483648 failed": (MemoryError, "(2.1 GB more"),
+    "std::bad_alloc": (RuntimeError, "Out of memory. "),
+    "unable to mmap 44 bytes from file </tmp/x>: Cannot allocate memory (12)": (RuntimeError, "Out of memory. "),
+    "libtorch_cpu.so: failed to map segment from shared object": (ImportError, "Out of memory. "),
+    "can't start new thread": (RuntimeError, "Out of memory. "),
+    "": (MemoryError, "Out of memory. "),
+}
+
+
+@pytest.mark.parametrize("message", MEMORY_ERRORS)
+def test_running_out_of_memory_is_one_sentence_whatever_a_library_raises(message):
+    kind, part = MEMORY_ERRORS[message]
+    with pytest.raises(UserError) as error, described_os_errors():
+        raise kind(message)
+    assert error.value.status == ExitCode.SPACE and part in str(error.value) and "/tmp" not in str(error.value)
+    with pytest.raises(RuntimeError), described_os_errors():
+        raise RuntimeError("shapes cannot be multiplied")
+
+
 def test_an_error_of_the_system_without_a_file_is_not_described():
     with pytest.raises(BrokenPipeError), described_os_errors():
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")

@@ -1,13 +1,16 @@
 """A loss that is far above its median is reported once, with the images of its batch."""
 
 import json
+from itertools import count
 
 import torch
 
+from helpers.overrides import TINY
 from helpers.training import build_small_vit, make_state, random_batch
 from vitrun.config import resolve
 from vitrun.engine.loop import Step
 from vitrun.engine.spikes import SpikeMonitor
+from vitrun.objectives.labels import LabelObjective
 from vitrun.runs.run import Run
 from vitrun.runtime.console import Screen
 
@@ -28,3 +31,18 @@ def test_a_spike_is_reported_once_with_its_loss_the_median_and_the_images_by_the
     ]
     spikes = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines() if '"spike"' in line]
     assert [line["spike"] for line in spikes] == [41, 55] and spikes[0]["images"] == ["1", "3", "2", "0"]
+
+
+def test_a_run_warns_of_a_spike_once(run_command, monkeypatch):
+    loss, steps = LabelObjective.loss, count(1)
+
+    def spike(self, logits, *targets):
+        is_step = logits.requires_grad and len(logits) == 32
+        return loss(self, logits, *targets) * (40 if is_step and next(steps) in (13, 14) else 1)
+
+    monkeypatch.setattr(LabelObjective, "loss", spike)
+    overrides = [override for override in TINY if not override.startswith("steps=")]
+    recipe, _ = run_command("pretrain", *overrides, "steps=15", "micro_batch=32", "device=cpu")
+    (log,) = recipe.runs.glob("*/log.txt")
+    lines = [line for line in log.read_text().splitlines() if "times the median" in line]
+    assert len(lines) == 1 and "Step 13 has loss" in lines[0] and "train-" in lines[0]

@@ -34,6 +34,27 @@ def test_a_step_that_runs_out_of_memory_halves_its_micro_batch_and_is_the_same_s
     assert all(map(torch.equal, state.network.parameters(), other.network.parameters()))
 
 
+CUDA = (
+    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 139.81 GiB of which 1.06 GiB is "
+    "free. Including non-PyTorch memory, this process has 138.74 GiB memory in use."
+)
+
+
+def test_a_gpu_that_runs_out_of_memory_is_answered_as_a_cpu_is():
+    """Raise torch's error of a GPU where a micro-batch is computed, as a machine without one cannot run out of it."""
+
+    def fail(logits, labels):
+        if len(logits) > 4:
+            raise torch.OutOfMemoryError(CUDA)
+        return LOSSES["softmax"](logits, labels)
+
+    state = make_state(build_small_vit(), micro=8)
+    with pytest.raises(OutOfMemory, match=r"step 1 with 8 images at once \(2.7 GB more .* Use micro_batch=4") as error:
+        train_steps(state, [random_batch(8)], loss=fail, halve=False)
+    assert error.value.status == ExitCode.SPACE and state.step == 0
+    assert len(train_steps(state, [random_batch(8)], loss=fail)) == 1 and state.micro_batch == 4
+
+
 @pytest.mark.parametrize("micro, way_out", [(8, "micro_batch=4, or auto"), (1, "smaller model or res")])
 def test_a_fixed_micro_batch_that_runs_out_of_memory_is_refused_in_one_sentence(micro, way_out):
     state = make_state(build_small_vit(), micro=micro)

@@ -33,6 +33,12 @@ def test_an_error_that_is_not_tolerated_stops_all():
     assert error.value.status == ExitCode.DATA and not any("c" in line.split() for line in lines)
 
 
+def test_a_job_that_the_kernel_killed_is_named_as_such(tmp_path):
+    with pytest.raises(UserError, match="exit status 137 .killed, as the kernel does where memory runs out.") as error:
+        jobs.check_status(137, tmp_path)
+    assert error.value.status == 137
+
+
 def test_an_estimate_counts_every_run_of_each_kind():
     costs = {
         "trial": {"steps": 5, "hours": 1.0, "memory_gb": 2.0},

@@ -7,6 +7,7 @@ from typing import Any
 from vitrun import commands
 from vitrun.config import provenance, resolve, unused
 from vitrun.config.own_files import describe_replaced_files
+from vitrun.errors import described_os_errors
 from vitrun.recipes import Recipe, RunRecipe
 from vitrun.runs.execution import execute_run
 from vitrun.runs.naming import run_name
@@ -46,7 +47,8 @@ def execute_recipe(command: str, overrides: list[str], recipe: Recipe, screen: S
         return commands.import_command(command).execute(recipe, output)  # imports torch, so it comes last
 
     if not isinstance(recipe, RunRecipe):
-        result: dict[str, Any] = execute(recipe, screen)
+        with described_os_errors():
+            result: dict[str, Any] = execute(recipe, screen)
         return result
     with distributed.propagate_errors():
         note = provenance.describe_fallback(command, overrides)

@@ -14,6 +14,7 @@ from vitrun.runtime import subprocesses
 from vitrun.runtime.console import draw_table, format_table, format_value
 from vitrun.runtime.stop import STOP_CODES
 
+KILLED = 137  # the exit code of a process that SIGKILL ended
 COSTS = ("waiting",)  # shares that say nothing of the network
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -61,7 +62,8 @@ def check_status(status: int, folder: Path | None) -> None:
     """Raise UserError, which names the log of the run ``folder``, if the exit code of a process is not 0."""
     if status:
         log = f", see {folder / LOG_FILE}" if folder and (folder / LOG_FILE).exists() else ""
-        raise UserError(f"exit status {status}{log}", status)
+        killed = " (killed, as the kernel does where memory runs out)" if status == KILLED else ""
+        raise UserError(f"exit status {status}{killed}{log}", status)
 
 
 def check_all_succeeded(errors: Mapping[str, UserError], total: int) -> None:
