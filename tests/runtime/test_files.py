@@ -1,5 +1,8 @@
 """Files and folders appear complete or not at all."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from vitrun.runtime import files
@@ -10,6 +13,17 @@ def test_a_file_is_replaced_whole_and_no_partial_file_is_left(tmp_path):
         files.write_text_atomic(tmp_path / "about.json", text)
         assert (tmp_path / "about.json").read_text(encoding="utf-8") == text
     assert [path.name for path in tmp_path.iterdir()] == ["about.json"]
+
+
+def test_a_pipe_a_device_and_what_is_too_large_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with open(tmp_path / "hole", "wb") as file:
+        file.truncate(files.MAX_BYTES + 1)
+    problems = {"/dev/zero": "a pipe or a device", tmp_path / "pipe": "a pipe", tmp_path: "a folder"}
+    for path, problem in (problems | {tmp_path / "hole": "1,074 MB"}).items():
+        with pytest.raises(ValueError, match=problem):
+            files.read_regular_file(Path(path))
+    assert files.read_regular_file(Path("/proc/self/status")) == b"", "its size says that there is nothing"
 
 
 @pytest.mark.parametrize("folder", [False, True])

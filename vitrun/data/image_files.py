@@ -10,9 +10,8 @@ import numpy as np
 from vitrun.data.sources.scan import LeftOut, Scan, escape_name
 from vitrun.data.split import BadImage, Split
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import read_regular_file
 from vitrun.runtime.path_patterns import expand_pattern
-
-MAX_BYTES = 2**31  # a longer file is no image
 
 
 def list_image_files(paths: Iterable[str]) -> tuple[list[str], LeftOut]:
@@ -50,19 +49,10 @@ def open_image_files(
 
     def read(index: int) -> bytes:
         try:
-            return read_regular_file(files[index])
-        except OSError as error:
-            why = error.strerror or str(error)
+            return read_regular_file(Path(files[index]))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
             raise BadImage(f"{keys[index]} cannot be read: {why}.", ExitCode.DATA) from None
 
     labels = np.full(len(files), -1, np.int64)
     return Split(keys, labels, classes, read_encoded=read, exif=exif, fast_jpeg=fast_jpeg)
-
-
-def read_regular_file(path: str) -> bytes:
-    """Return the bytes of a regular file; raise OSError about another kind, whose reading might never end."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OSError("it is a folder" if os.path.isdir(path) else "it is a pipe or a device")
-    if os.path.getsize(path) > MAX_BYTES:
-        raise OSError("it has more than 2 GiB, and so is no image")
-    return Path(path).read_bytes()

@@ -12,6 +12,7 @@ from vitrun.data.sources import imagenet
 from vitrun.data.sources.messages import abbreviate, typed_override
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import read_small_text
 
 VALIDATION_NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")  # synsets have eight digits too
 # The share of images whose original label is among ReaL's: 0.9 if lists and images belong together, else 0.001
@@ -146,7 +147,7 @@ def read_objectnet_mappings(folder: Path) -> dict[str, list[int]]:
     """Return the ImageNet labels that mean the same as each image folder of ObjectNet; omit folders without any."""
 
     def read_text(name: str) -> str:
-        return (folder / name).read_text(encoding="utf-8-sig")
+        return read_small_text(folder / name, "utf-8-sig")
 
     folder_of = {name: folder for folder, name in json.loads(read_text("folder_to_objectnet_label.json")).items()}
     label_of_id = {

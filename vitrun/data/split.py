@@ -138,6 +138,9 @@ class Split:
             way_out = "Make it readable" if denied else "Restore the file, or remove the entry that names it"
             why = error.strerror or str(error)
             raise UserError(f"{self.keys[index]} cannot be read: {why}. {way_out}.", ExitCode.DATA) from None
+        except ValueError as error:  # a file that is too large, or none
+            key = shorten(self.keys[index], 120)
+            raise BadImage(f"{key} is not a readable image: {error}. Replace or remove it.", ExitCode.DATA) from None
 
     def bad_image_error(self, index: int, data: Encoded, error: Exception) -> BadImage:
         """Return the BadImage that says why the ``data`` of the image at ``index`` cannot be decoded."""

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from errno import EDQUOT, EEXIST, EISDIR, ENOSPC, ENOTDIR, ENOTEMPTY
@@ -16,6 +17,7 @@ from vitrun.errors import ExitCode, UserError
 
 RETRY_SECONDS = (0.2, 1.0, 3.0)  # before the second try to write, the third, and the last
 LASTING_ERRORS = (ENOSPC, EDQUOT, EISDIR, ENOTDIR, EEXIST, ENOTEMPTY)  # which a second try meets too
+MAX_BYTES = 2**30  # of an image file; a larger one is none, and would need too much memory
 MAX_TEXT = 64 * 2**20  # bytes of a recipe, a result or a manifest; a larger file is none
 
 
@@ -123,13 +125,23 @@ def sync_to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def read_small_text(path: Path) -> str:
+def read_regular_file(path: Path, most: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a regular file; raise ValueError if it is another kind, or has more than ``most`` bytes.
+
+    Reading a pipe would wait, and a device or a file of /proc may have no end: no more is read than the size says.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is a pipe or a device")
+    if status.st_size > most:
+        raise ValueError(f"it has {status.st_size / 1e6:,.0f} MB, more than the {most / 1e6:,.0f} that are read")
+    with open(path, "rb") as file:
+        return file.read(status.st_size)
+
+
+def read_small_text(path: Path, encoding: str = "utf-8") -> str:
     """Return the text of a regular file; raise ValueError if it is another kind, not UTF-8, or over ``MAX_TEXT``."""
-    if path.exists() and not path.is_file():  # reading a pipe would wait
-        raise ValueError("it is not a regular file")
-    if path.stat().st_size > MAX_TEXT:
-        raise ValueError(f"it has {path.stat().st_size / 1e6:,.0f} MB")
-    return path.read_text(encoding="utf-8")
+    return read_regular_file(path, MAX_TEXT).decode(encoding)
 
 
 def parse_json(text: str | bytes) -> Any:

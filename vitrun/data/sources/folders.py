@@ -22,6 +22,7 @@ from vitrun.data.sources.partition import ImageFile, choose_test_files, describe
 from vitrun.data.sources.scan import RUNS, Scan, escape_name
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import read_regular_file
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def open_folders(data: recipes.Files, part: str) -> Split:
         [*keys],
         np.array(labels, dtype=np.int64),
         tuple(map(escape_name, names)),
-        read_encoded=lambda index: Path(paths[index]).read_bytes(),
+        read_encoded=lambda index: read_regular_file(Path(paths[index])),
         sizes=np.array(sizes, dtype=np.int64),
         location=location,
         notes=(*layout.notes, *notes),

@@ -1,11 +1,12 @@
 """ImageNet's classes, subsets of them and ReaL's labels, read from files that timm ships."""
 
-import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+
+from vitrun.runtime.files import parse_json, read_small_text
 
 CLASSES = 1000
 SYNSET = re.compile(r"n\d{8}")
@@ -51,4 +52,6 @@ def read_real_json(file: Path | None) -> list[list[int]]:
 
     Source: ``real.json`` of google-research/reassessed-imagenet, which timm ships byte for byte.
     """
-    return json.loads((file or locate_timm_file("imagenet_real_labels.json")).read_text(encoding="utf-8-sig"))
+    text = read_small_text(file or locate_timm_file("imagenet_real_labels.json"), "utf-8-sig")
+    labels: list[list[int]] = parse_json(text)
+    return labels

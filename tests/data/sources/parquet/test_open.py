@@ -159,13 +159,20 @@ def wrong_folder(folder, case: str) -> list[str]:
     }
     file = folder / "train.parquet"
     write_parquet(file, **columns.get(case, {}))
+    if case == "rows":
+        pyarrow.parquet.write_table(
+            pyarrow.table({"image": pyarrow.nulls(10**5, "binary"), "label": [0] * 10**5}), file
+        )
+    if case == "bomb":
+        zeros = pyarrow.table({"image": [bytes(10**7)], "label": [0]})
+        pyarrow.parquet.write_table(zeros, file, compression="zstd")
     if case == "cut":
         file.write_bytes(file.read_bytes()[:-9])
     if case == "pointer":
         file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     if case == "page":
         file.write_bytes(b"<html>404</html>")
-    return [file.name] if case in ("cut", "pointer", "page") else [str(column) for column in columns[case]]
+    return [str(column) for column in columns[case]] if case in columns else [file.name]
 
 
 WRONG = {
@@ -175,7 +182,9 @@ WRONG = {
     "no label": "is empty in 1 of 2 rows",
     "fractions": "holds numbers such as 0.5, which are no classes",
     "missing file": "only a path to this image, which cannot be read",
-    "device": "only a path to this image, which is no file: /dev/zero",
+    "device": "/dev/zero: the table has only a path to this image, which cannot be read: it is a pipe or a device",
+    "rows": "it has 100,000 rows in ",
+    "bomb": "and so no images",
     "cut": "its end is missing, so it was cut short",
     "pointer": "it is a pointer of Git LFS",
     "page": "it is not a parquet file",
@@ -183,7 +192,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case, message", WRONG.items(), ids=[*WRONG])
-def test_the_error_says_what_is_wrong_with_a_folder(case, message, tmp_path):
+def test_the_error_says_what_is_wrong_with_a_folder(case, message, tmp_path, monkeypatch):
+    monkeypatch.setattr("vitrun.data.sources.parquet.open.MOST_IN_MEMORY", 10**6)
     names = wrong_folder(tmp_path, case)
     with pytest.raises(UserError) as error:
         open_part(tmp_path).decode(0)

@@ -125,6 +125,7 @@ def test_images_with_several_labels_require_the_sigmoid_loss(run_command, tmp_pa
 
 
 ONE = [("a.png", make_coloured_image(1)), ("a.cls", b"1")]
+MANY = json.dumps({"many": [*range(1001)]}).encode()
 # files in the shard, overrides, part of the message
 WRONG = [
     ([], [], "has no images"),
@@ -150,6 +151,9 @@ WRONG = [
     ([("a.png", b""), ("a.txt", b"1")], [], "Choose where its number is: data.label=txt"),
     ([("a.png", b""), ("a.txt", b"ant")], [], "Its txt is 'ant', but a label must be an integer from 0"),
     ([("a.png", b""), ("a.json", b'{"class": "ant"}')], [], 'Its json is \'{"class": "ant"}\', but a label'),
+    ([*ONE, ("b" * 70_000 + ".png", b"")], [], "a name of 70,004 characters (bbbbbbbbbbbbbbbbbbbb...)"),
+    ([ONE[0], ("a.cls", b"1" * (2**26 + 1))], [], "has 67 MB: make the shard again"),
+    ([ONE[0], ("a.json", MANY)], ["data.label=many"], "1,001 labels"),
     (ONE, ["data.image=jpg"], "a has no jpg, which data.image names: it has png, cls"),
 ]
 

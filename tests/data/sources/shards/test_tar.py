@@ -6,7 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from helpers.tars import write_tar
+from helpers.tars import expect_data_error, write_tar
 from vitrun.data.sources.shards import tar
 
 
@@ -34,6 +34,36 @@ def test_a_damaged_header_never_causes_an_endless_loop(tmp_path):
                 assert len(list(tar.read_members(io.BytesIO(bytes(changed)), len(changed)))) <= 3
             except ValueError as error:
                 assert str(error)
+
+
+def make_header(size: int, kind: bytes = b"0", name: bytes = b"a.png") -> bytes:
+    """Return the header of a member."""
+    number = b"%011o\0" % size if size < 8**11 else b"\x80" + size.to_bytes(11, "big")
+    header = name.ljust(124, b"\0") + number + bytes(12) + b" " * 8 + kind
+    header = header.ljust(257, b"\0") + b"ustar\x0000".ljust(255, b"\0")
+    return header[:148] + b"%06o\0 " % sum(header) + header[156:]
+
+
+@pytest.mark.parametrize("kind", [b"x", b"L"])
+def test_a_header_that_announces_gigabytes_is_refused_without_reading_them(kind, tmp_path):
+    with open(tmp_path / "a.tar", "w+b") as file:  # most of it a hole
+        file.write(make_header(3 * 2**30, kind))
+        size = file.seek(512 + 3 * 2**30) + file.write(make_header(0) + bytes(1024))
+        with pytest.raises(ValueError, match="a name or a pax header of 3,221,225,472 bytes"):
+            list(tar.read_members(file, size))
+
+
+def test_a_member_of_gigabytes_is_no_image(tmp_path):
+    with open(tmp_path / "train.tar", "wb") as file:
+        file.write(make_header(5 * 2**30))
+        file.seek(512 + 5 * 2**30)
+        file.write(make_header(1, name=b"a.cls") + b"1".ljust(512, b"\0") + bytes(1024))
+    assert "a.png has 5,369 MB, too many for an image" in expect_data_error(tmp_path, "data.train=train.tar")
+
+
+def test_a_pax_header_of_many_records_is_read_in_time_that_grows_with_its_length():
+    records = tar.parse_pax_records(b"".join(b"%d k%d=\n" % (len(f"{n}") + 6, n) for n in range(10000, 99999)))
+    assert len(records) == 89999
 
 
 def read_names(content: bytes) -> list[str]:

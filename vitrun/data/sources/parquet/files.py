@@ -36,6 +36,8 @@ def read_header(path: Path) -> Header:
         if path.suffix == ".parquet":
             metadata = pyarrow.parquet.read_metadata(path)
             schema = metadata.schema.to_arrow_schema()
+            if metadata.num_rows > (size := path.stat().st_size):
+                raise ValueError(f"it has {metadata.num_rows:,} rows in {size:,} bytes, which cannot be images")
             return Header(schema, metadata.num_rows, parse_features(schema), metadata)
         table = open_arrow(path)
         return Header(table.schema, table.num_rows, parse_features(table.schema), None)

@@ -1,7 +1,6 @@
 """The files of each split of a folder: parquet files in the Hub's layout, or a folder that ``save_to_disk`` wrote."""
 
 import glob
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from vitrun import recipes
 from vitrun.data.sources.messages import abbreviate
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import parse_json, read_small_text
 
 FILE_NAME = re.compile(r"(.+?)(?:-\d+-of-(\d+).*)?")  # the split, and its number of files
 NUMBERED_NAME = re.compile(r"(train|training|test|val|valid|validation|dev)[-_.]?\d+", re.IGNORECASE)
@@ -50,7 +50,7 @@ def find_built_splits(root: Path) -> dict[str, list[Path]]:
     """Return the Arrow files of each split in the cache of ``datasets``, ``NAME-SPLIT-00000-of-00002.arrow``."""
     splits: dict[str, list[Path]] = {}
     try:
-        info = json.loads((root / INFO_FILE).read_bytes())
+        info = parse_json(read_small_text(root / INFO_FILE))
         name = str(info.get("dataset_name") or info["builder_name"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return splits
@@ -64,7 +64,7 @@ def list_saved_files(folder: Path) -> list[Path]:
     """Return the Arrow files of a split as ``state.json`` lists them; raise UserError if it is damaged."""
     state = folder / STATE_FILE
     try:
-        return [folder / file["filename"] for file in json.loads(state.read_bytes())["_data_files"]]
+        return [folder / file["filename"] for file in parse_json(read_small_text(state))["_data_files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{state} is damaged ({error!r}): save the data set again.", ExitCode.DATA) from None
 

@@ -16,6 +16,7 @@ from vitrun.errors import ExitCode, UserError
 
 REAL_COLUMN = "real_labels"  # the column of ReaL's lists, if a copy has it
 MOST_IN_MEMORY = 2**30  # bytes of a column that cannot be read in place, up to which it is read into memory
+MOST_EXPANSION = 1000  # of the bytes in files; images are compressed already
 
 
 def open_table(data: recipes.Files, part: str, tick: Callable[[], None] = lambda: None) -> Split:
@@ -113,6 +114,18 @@ def has_text_labels(data: recipes.Files, path: Path) -> bool:
     return is_text(kind.value_type if types.is_dictionary(kind) else kind)
 
 
+def check_expansion(data: recipes.Files, paths: Sequence[Path], size: int) -> None:
+    """Raise UserError if the images, ``size`` bytes, are so much larger than their files that they cannot be images."""
+    stored_size = sum(path.stat().st_size for path in paths)
+    if size > MOST_EXPANSION * stored_size:
+        raise UserError(
+            f"{data.group}={data.name}: the column {data.image!r} has {size / 1e6:,.0f} MB in {stored_size / 1e6:,.3g} "
+            f"MB of files ({paths[0].name}, ...), and so no images, which cannot be compressed like that. Make it "
+            "again.",
+            ExitCode.DATA,
+        )
+
+
 def open_images(data: recipes.Files, headers: Mapping[Path, files.Header], tick: Callable[[], None]) -> Images:
     """Return the images of a split: in place if possible, in memory if they are few, else from a second copy."""
     column, paths = data.image, [*headers]
@@ -123,6 +136,7 @@ def open_images(data: recipes.Files, headers: Mapping[Path, files.Header], tick:
         except NotInPlace as reason:
             size = image_bytes.measure_column(paths, leaf)
             if size > MOST_IN_MEMORY:
+                check_expansion(data, paths, size)
                 return images_of_column(stored.open_copy(data, paths, column, str(reason), size))
         else:
             linked = files.read_paths(headers, column)

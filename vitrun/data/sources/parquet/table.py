@@ -1,7 +1,6 @@
 """A split whose images lie in a table: parquet files, or Arrow files that ``datasets`` has written."""
 
 import base64
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from vitrun.data.sources.parquet.label_column import ClassLabels
 from vitrun.data.sources.parquet.table_types import is_text
 from vitrun.data.split import BadImage, Split
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import MAX_BYTES, read_regular_file
 
 if TYPE_CHECKING:
     import pyarrow
@@ -41,6 +41,8 @@ def make_split(data: recipes.Files, images: Images, labels: ClassLabels, real: l
     keys = [f"{row:08d}/{name or ''}" for row, name in enumerate(names)]  # names may repeat, rows do not
 
     def read_bytes(index: int) -> bytes:
+        if (size := int(images.sizes[index])) > MAX_BYTES:
+            raise BadImage(f"{keys[index]} has {size / 1e6:,.0f} MB, too many for an image.", ExitCode.DATA)
         image = images.read(index)
         return image if image is not None else read_linked_image(data.folder, keys[index], images.paths[index])
 
@@ -81,15 +83,12 @@ def is_base64_image(text: str) -> bool:
 def read_linked_image(folder: Path, key: str, path: str | None) -> bytes:
     """Return the bytes of an image that is stored outside its table, at ``path`` (relative to ``folder``, or absolute).
 
-    Raise BadImage if the table has no path, UserError if there is no such file or it is a device, a pipe or the like.
+    Raise BadImage if the table has no path, UserError if there is no such file, or it is a device or too large.
     """
     if path is None:
         raise BadImage(f"{key} is not a readable image: its row in the table is empty. Remove that row.", ExitCode.DATA)
     try:
-        file = folder / path
-        if not stat.S_ISREG(file.stat().st_mode):
-            raise UserError(f"{key}: the table has only a path to this image, which is no file: {file}.", ExitCode.DATA)
-        return file.read_bytes()
+        return read_regular_file(folder / path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{key}: the table has only a path to this image, which cannot be read: {error}. Put the image there, or "

@@ -10,9 +10,12 @@ from typing import BinaryIO
 
 from vitrun.data.sources.messages import abbreviate
 from vitrun.data.sources.shards.tar import read_members
+from vitrun.runtime.files import MAX_BYTES, MAX_TEXT
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
 MEMBER_NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
+
+MAX_LABELS = 1000  # of an image: all images of a shard get as much memory as the one with most
 
 Sample = tuple[str, int, int, list[int]]  # name, offset, size and labels of an image
 Parts = dict[str, tuple[int, int]]  # offset and size of each member of a sample, by extension in lower case
@@ -65,6 +68,8 @@ def read_samples(file: BinaryIO, size: int, wanted: Wanted, passed_over: PassedO
                     f"the files of {key} are not side by side: make the shard again, with --sort=name if by tar"
                 ) from None
             raise
+        if parts[image][1] > MAX_BYTES:
+            raise ValueError(f"{key}.{image} has {parts[image][1] / 1e6:,.0f} MB, too many for an image: remove it")
         if wanted.image is None:
             for extension in list_images(parts)[1:]:
                 passed_over.add(f"{key}.{extension}")
@@ -182,14 +187,18 @@ def is_label(value: object) -> bool:
 def check_labels(value: object, key: str) -> list[int]:
     """Return a label or a list of them as a list of distinct labels; raise ValueError if one cannot be a label."""
     values = [number for number in as_list(value) if isinstance(number, int) and is_label(number)]
+    if len(values) > MAX_LABELS:
+        raise ValueError(f"{key} has {len(values):,} labels, more than {MAX_LABELS:,}: choose another data.label=")
     if not values or len(values) < len(as_list(value)):
         raise ValueError(f"the label of {key} is {value!r:.60}, but must be an integer from 0: number the classes")
     return list(dict.fromkeys(values))
 
 
 def read_part(file: BinaryIO, part: tuple[int, int]) -> bytes:
-    """Return the content of a member."""
+    """Return the content of a member; raise ValueError if it is too long for a label."""
     offset, length = part
+    if length > MAX_TEXT:
+        raise ValueError(f"the label or json at byte {offset} has {length / 1e6:,.0f} MB: make the shard again")
     file.seek(offset)
     return file.read(length)
 

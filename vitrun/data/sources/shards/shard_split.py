@@ -1,6 +1,5 @@
 """A split whose images lie in tar shards."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from vitrun.data.sources.shards.samples import Wanted
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
+from vitrun.runtime.files import parse_json, read_small_text
 
 INFO_FILE = "_info.json"  # timm writes it beside its shards: the number of images in each
 
@@ -95,7 +95,7 @@ def check_shard_lengths(root: Path, shards: Sequence[str], images: Index) -> Non
     if not file.is_file():
         return
     try:
-        splits = json.loads(file.read_bytes())["splits"].values()
+        splits = parse_json(read_small_text(file))["splits"].values()
         lengths = {name: n for split in splits for name, n in zip(split["filenames"], split["shard_lengths"])}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(

@@ -7,8 +7,12 @@ BLOCK = 512
 EMPTY_BLOCK = bytes(BLOCK)
 REGULAR_FILE_TYPES = (b"0", b"\0", b"7")  # type flags of regular files
 METADATA_TYPES = (b"x", b"L", b"g", b"K")  # pax header, GNU long name, global pax header, GNU long link
-TRUNCATED = "it is truncated: download or make it again"
+MAKE_AGAIN = "download or make it again"
+TRUNCATED = f"it is truncated: {MAKE_AGAIN}"
 RECORD = 20 * BLOCK  # what tar and Python's tarfile fill up with zeros behind the end mark
+MAX_METADATA = 2**20  # bytes of a long name or a pax header
+MAX_NAME = 4096  # characters; Linux has no longer paths
+MAX_DIGITS = 20  # of a size
 MOST_ZEROS = RECORD + BLOCK  # two empty blocks, the first of which may be the last of a record
 
 
@@ -38,16 +42,18 @@ def read_members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
         length = (
             parse_number(header[124:136])
             if kind in METADATA_TYPES
-            else int(metadata.get("size") or parse_number(header[124:136]))
+            else parse_pax_size(metadata) or parse_number(header[124:136])
         )
         if not 0 <= length <= size - at:
             raise ValueError(TRUNCATED)
+        if kind in (b"x", b"L") and length > MAX_METADATA:
+            raise ValueError(f"it has a name or a pax header of {length:,} bytes: {MAKE_AGAIN}")
         if kind in (b"x", b"L"):
             content = file.read(length)
             metadata |= parse_pax_records(content) if kind == b"x" else {"path": parse_text(content)}
         elif kind not in METADATA_TYPES:
             if kind in REGULAR_FILE_TYPES:
-                yield metadata.get("path") or parse_name(header), at, length
+                yield check_name(metadata.get("path") or parse_name(header)), at, length
             metadata = {}
         at += -(-length // BLOCK) * BLOCK
 
@@ -104,14 +110,30 @@ def parse_name(header: bytes) -> str:
     return f"{prefix}/{parse_text(header[:100])}" if prefix else parse_text(header[:100])
 
 
+def check_name(name: str) -> str:
+    """Return the name of a file; raise ValueError if no disk could have it."""
+    if len(name) > MAX_NAME:
+        raise ValueError(f"it has a file with a name of {len(name):,} characters ({name[:20]}...): shorten it")
+    return name
+
+
+def parse_pax_size(metadata: dict[str, str]) -> int:
+    """Return the size in a pax header, 0 if it has none."""
+    text = metadata.get("size") or "0"
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS):
+        raise ValueError(f"it is damaged: a file has the size {text[:MAX_DIGITS]!r}")
+    return int(text)
+
+
 def parse_pax_records(content: bytes) -> dict[str, str]:
     """Return the records of a pax header, each its own length in bytes, a space, KEY=VALUE and a line feed."""
-    records = {}
-    while content.strip(b"\0"):
-        length = int(content.partition(b" ")[0])
-        if length < 1:
+    records, at, end = {}, 0, len(content.rstrip(b"\0"))
+    while at < end:
+        space = content.find(b" ", at, at + MAX_DIGITS)
+        digits = content[at:space] if space > at else b""
+        if not digits.isdigit() or not (length := int(digits)):
             raise ValueError("it is damaged: a pax record has no length")
-        key, _, value = content[:length].partition(b" ")[2].partition(b"=")
+        key, _, value = content[space + 1 : at + length].partition(b"=")
         records[parse_text(key)] = parse_text(value.removesuffix(b"\n"))
-        content = content[length:]
+        at += length
     return records
