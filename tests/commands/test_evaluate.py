@@ -7,7 +7,9 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
+from helpers.images import write_class_folders
 from helpers.overrides import TINY
+from helpers.runs import run_folder
 from vitrun.config import provenance, resolve
 from vitrun.errors import ExitCode, UserError
 
@@ -67,3 +69,23 @@ def load_predictions(run_command, folder: Path, *overrides: str) -> tuple[dict[s
     file = max(recipe.runs.glob("eval-*/preds.parquet"), key=lambda path: path.stat().st_mtime_ns)
     table = pyarrow.parquet.read_table(file).to_pylist()
     return {row["id"]: (row["label"], row["top5"]) for row in table}, result
+
+
+def test_test_images_that_the_weights_were_trained_on_are_refused_or_named(run_command, tmp_path, capsys):
+    folder = write_class_folders(tmp_path / "photos", ["cat", "dog"], 6)
+    overrides = ["data=folder", f"data.path={folder}", "data.test_share=0.34"]
+    steps = ["model=vit_nano8", "batch=8", "steps=2", "warmup=1", "res=16"]
+    recipe, _ = run_command("pretrain", *overrides, *steps)
+    init = f"init={run_folder(recipe, 'pretrain').name}"
+    folder = folder.rename(tmp_path / "moved")
+    with pytest.raises(UserError, match=r"data.split_seed=1: \d of the 4 test images were training images of") as error:
+        run_command("eval", init, f"data.path={folder}", "data.split_seed=1")
+    assert error.value.status == ExitCode.DATA and len(str(error.value)) < 400
+    with pytest.raises(UserError, match=r"data.test_share=0.5: 2 of the 6 test images"):
+        run_command("eval", init, f"data.path={folder}", "data.test_share=0.5")
+    run_command("eval", init, f"data.path={folder}")
+    other = write_class_folders(tmp_path / "other", ["cat", "dog"], 7)
+    run_command("eval", init, f"data.path={other}", "data.split_seed=1")
+    assert "training images of" not in " ".join(capsys.readouterr().err.split())
+    run_command("fewshot", init, *overrides[:1], f"data.path={folder}", "shots=1", "data.test_share=0.5")
+    assert "2 of the 6 test images were training images of" in " ".join(capsys.readouterr().err.split())

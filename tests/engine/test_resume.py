@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from threading import Thread
 
 import pytest
 
+from helpers.images import write_part_folders
 from helpers.overrides import TINY
 from helpers.processes import signal_after_steps, start_pretraining
 from helpers.runs import hash_weights
@@ -66,6 +68,36 @@ def test_a_run_refuses_to_resume_with_other_data(run_command, tmp_path):
     with pytest.raises(UserError, match="The data have changed") as error:
         run_command("pretrain", *TINY)
     assert error.value.status == ExitCode.DATA
+
+
+@pytest.mark.parametrize("change", ["an image of equal size", "a new image", "another class"])
+def test_data_that_change_under_a_run_are_refused_and_it_continues_once_they_are_restored(
+    run_command, tmp_path, monkeypatch, change
+):
+    folder = tmp_path / "photos"
+    write_part_folders(folder, {"train": 0, "test": 1})
+    images = sorted((folder / "train" / "a").iterdir())
+    overrides = ["model=vit_nano8", "data=folder", f"data.path={folder}", "batch=8", "steps=3", "warmup=1", "res=16"]
+    monkeypatch.setattr(run.Run, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_command("pretrain", *overrides)
+    monkeypatch.undo()
+    before = images[0].read_bytes()
+    if change == "an image of equal size":
+        images[0].write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    elif change == "a new image":
+        (folder / "train" / "b" / "new.bmp").write_bytes(before)
+    else:
+        images[0].rename(folder / "train" / "b" / images[0].name)
+    with pytest.raises(
+        UserError, match="data.path=.* its files have changed since pretrain-vit_nano8-photos-"
+    ) as error:
+        run_command("pretrain", *overrides)
+    assert error.value.status == ExitCode.DATA
+    shutil.rmtree(folder)
+    write_part_folders(folder, {"train": 0, "test": 1})
+    assert "top1" in run_command("pretrain", *overrides)[1]
+    assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
 SAVED = [*TINY, "ema=0.9", "save_minutes=0"]

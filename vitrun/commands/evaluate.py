@@ -9,6 +9,7 @@ from vitrun.commands.class_matching import match_classes
 from vitrun.engine import weights
 from vitrun.engine.inference import Predictions, predict
 from vitrun.engine.inputs import make_eval_batches, open_parts
+from vitrun.engine.trained_on import check_not_trained_on
 from vitrun.errors import ExitCode, UserError
 from vitrun.objectives.labels import LOSSES, PROBABILITIES, check_loss
 from vitrun.recipes import trees
@@ -29,6 +30,7 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     machine = Machine(recipe.device, recipe.precision)
     weights.check_init(recipe.init, recipe.res)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
+    check_not_trained_on(recipe, test, run.warn)
     keys = find_duplicates(recipe, recipe.dedup, test) if recipe.dedup else None
     loaded = weights.load_for_run(recipe, run)
     network, test = match_classes(recipe, loaded, test, run)

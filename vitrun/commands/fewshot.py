@@ -16,6 +16,7 @@ from vitrun.engine import weights
 from vitrun.engine.inference import Predictions, softmax
 from vitrun.engine.inputs import open_parts
 from vitrun.engine.state import count_bytes
+from vitrun.engine.trained_on import check_not_trained_on
 from vitrun.errors import ExitCode, UserError
 from vitrun.probes import logistic, ridge
 from vitrun.probes.feature_cache import FeatureExtractor
@@ -35,6 +36,7 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     machine = Machine(recipe.device, recipe.precision)
     weights.check_init(recipe.init, recipe.res)
     train, test = open_parts(recipe.data, ("train", "test"), run, recipe.bad_images == "skip")
+    check_not_trained_on(recipe, test, run.warn)
     if train.labels.ndim > 1 or test.labels.ndim > 1:
         why = "has images with several labels; fewshot needs one label an image."
         raise UserError(why, ExitCode.COMMAND, *typed_option(recipe.data))

@@ -10,6 +10,7 @@ from vitrun.engine import weights
 from vitrun.engine.freezing import freeze
 from vitrun.engine.inputs import open_training_data
 from vitrun.engine.interfaces import Objective
+from vitrun.engine.trained_on import check_not_trained_on
 from vitrun.engine.trainer import Trainer
 from vitrun.objectives.class_weights import weigh_classes
 from vitrun.objectives.labels import LabelObjective
@@ -34,6 +35,7 @@ def finetune_once(
     machine = Machine(recipe.device, recipe.precision)
     objective: Objective = LabelObjective.from_recipe(recipe)
     train, test = open_training_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
+    check_not_trained_on(recipe, test, run.warn)
     objective.check_data(train, test)
     objective = weigh_classes(objective, recipe, train, run.log)
     classes = len(train.classes)

@@ -70,6 +70,13 @@ def examine_places(options: dict[str, Any]) -> Iterator[tuple[str, Content]]:
             yield f"images.{number}.{place}", content
 
 
+def list_places(options: dict[str, Any]) -> dict[str, str]:
+    """Return the real path of each file or folder with data that a recipe names, by its option."""
+    data = options.get("data") or {}
+    named = {key: data[key] for key in PLACES if data.get(key) is not None and not is_downloaded(data)}
+    return {f"data.{key}": os.path.realpath(os.path.expanduser(place)) for key, place in named.items()}
+
+
 def is_downloaded(data: dict[str, Any]) -> bool:
     """Return whether ``data.path`` is where files are downloaded to: their URLs say which they are."""
     return any(is_url(str(data.get(part))) for part in ("train", "test"))

@@ -1,13 +1,15 @@
 """Execution of a command in its run folder: from the start, from where it stopped, or not at all if it is finished."""
 
+import glob
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import run_files
-from vitrun.runs.content import describe_state
+from vitrun.runs.content import describe_state, list_places
 from vitrun.runs.metrics import to_plain
 from vitrun.runs.naming import serialize_computed_options, to_saved_tree
 from vitrun.runs.run import OTHER_FOLDER, STATES, Run
@@ -48,6 +50,8 @@ def execute_run(
         run.log(f"{command}: {run.name} is finished; this is its result (delete {run.folder} to run it again)")
         return finished
     resuming = finished is not None or distributed.call_on_rank_zero(lambda: run.can_resume)
+    if not resuming:
+        distributed.call_on_rank_zero(lambda: check_data_unchanged(run))
     with handle_stop_signals(run.request_exit, screen.end_process), run.locked():
         run.log(f"{command}: {'resuming' if resuming else 'starting'} {run.name}{note}, writing to {run.folder}")
         try:
@@ -88,6 +92,37 @@ def check_unchanged(run: Run) -> None:
             value=run.init,
         )
     warn_if_touched(run, about.get(STATES), describe_state(tree))
+
+
+def check_data_unchanged(run: Run) -> None:
+    """Raise UserError if a run of the same options has stopped before its end, and its data have changed since.
+
+    It has another name because of that, and this one would start from step 0.
+    """
+    tree = to_saved_tree(run.command, run.recipe)
+    places, options = list_places(tree), serialize_computed_options(tree, run.recipe)
+    start = run.name.rpartition("-")[0]
+    for folder in sorted(run.recipe.runs.glob(f"{glob.escape(start)}-*")) if places else ():
+        is_finished = (folder / run_files.RESULT_FILE).exists()
+        if folder == run.folder or is_finished or not any((folder / run_files.CHECKPOINTS_FOLDER).glob("step-*")):
+            continue
+        saved = None
+        with suppress(UserError):  # a damaged recipe
+            saved = run_files.load_recipe(folder)
+        if saved and list_places(saved) == places and serialize_computed_options(saved, run.recipe) == options:
+            raise data_changed_error(folder, places)
+
+
+def data_changed_error(folder: Path, places: dict[str, str]) -> UserError:
+    """Return the UserError about data that have changed since the run in ``folder`` started on them."""
+    option = next(iter(places))
+    return UserError(
+        f"its files have changed since {folder.name} started on them, which has not finished. Restore them to continue "
+        f"it, or delete {folder} to start again.",
+        ExitCode.DATA,
+        option,
+        places[option],
+    )
 
 
 def warn_if_touched(run: Run, before: Any, now: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from vitrun.errors import ExitCode, Interrupted, UserError, advise_writing, shor
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import checkpoints, run_files
 from vitrun.runs.checkpoint_writer import CheckpointWriter, Save
-from vitrun.runs.content import describe_state
+from vitrun.runs.content import describe_state, identify_content
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.naming import run_name, to_saved_tree
 from vitrun.runtime import distributed
@@ -28,6 +28,7 @@ from vitrun.runtime.stop import interrupt
 
 MAX_FAILED_SAVES = 3  # in a row, before a run gives up
 STATES = "data_states"  # in about.json: of data of which not every byte counts in the name of the run
+CONTENT = "data_content"  # in about.json: fingerprints of data, by option, as they count in the name of the run
 GONE = "the folder of the run is gone, deleted or unmounted; bring it back to continue"
 OTHER_FOLDER = "or use another folder: runs=FOLDER"
 
@@ -81,9 +82,11 @@ class Run:
         self.log_metrics({"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "argv": sys.argv[1:]})
 
     def describe_first_state(self) -> dict[str, Any]:
-        """Return the state of the data at the first start; nothing later."""
-        first = STATES not in run_files.load_about(self.folder)
-        return {STATES: describe_state(to_saved_tree(self.command, self.recipe))} if first else {}
+        """Return what identifies the data at the first start; nothing later."""
+        if STATES in run_files.load_about(self.folder):
+            return {}
+        tree = to_saved_tree(self.command, self.recipe)
+        return {STATES: describe_state(tree), CONTENT: identify_content(tree)}
 
     def write_recipe(self) -> None:
         """Write ``recipe.yaml`` if it is not there as it is: its data may lie elsewhere now."""
