@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+import yaml
 
 from helpers.browser import Browser, needs_browser
 from helpers.made_runs import make_runs
@@ -121,6 +122,33 @@ def test_what_no_run_has_is_answered_with_what_there_is(runs, override, option, 
     with pytest.raises(UserError, match=re.escape(message)) as error:
         gather_runs(resolve.resolve_recipe("report", [f"runs={runs}", override]))
     assert error.value.option == option
+
+
+DAMAGES = (  # a file, a key in it, and what is written there
+    ("about.json", "computing", "x"),
+    ("about.json", "libraries", [1]),
+    ("about.json", "commit", {"a": "<b>"}),
+    ("recipe.yaml", "protocol", ["quick"]),
+    ("recipe.yaml", "optim", {"lr": "fast"}),
+    ("recipe.yaml", "init", "gone"),
+    ("result.json", "finished", 1e300),
+    ("result.json", "result", {"top1": 10**400}),
+    ("result.json", "result", {"trials": [{"lr": 1, "weight_decay": "x", "top1": []}, 3], "images_per_second": "x"}),
+)
+
+
+def test_files_that_were_written_by_hand_do_not_end_a_report(runs, tmp_path):
+    names = [folder.name for folder in sorted(runs.glob("finetune-vit*"))][: len(DAMAGES)]
+    for name, (file, key, value) in zip(names, DAMAGES):
+        shutil.copytree(runs / name, tmp_path / name)
+        content = yaml.safe_load((tmp_path / name / file).read_text()) | {key: value}
+        (tmp_path / name / file).write_text(json.dumps(content))
+    shutil.copytree(runs / names[0], tmp_path / "huge")
+    lines = ['{"step": 1e400, "norm": 1}', f'{{"step": {10**400}, "norm": 1}}', '{"step": 1, "norm": 1, "loss": 1e400}']
+    (tmp_path / "huge/metrics.jsonl").write_text("\n".join(lines))
+    material = gather_runs(resolve.resolve_recipe("report", [f"runs={tmp_path}"]))
+    page = report.make_page(material, 1).to_html().replace("<wbr>", "")
+    assert all(name in page for name in [*names, "huge"])
 
 
 def test_a_file_that_vitrun_did_not_write_is_not_replaced(runs, tmp_path):

@@ -12,6 +12,7 @@ from vitrun.runtime.files import parse_json
 TRAINING_KEYS = ("loss", "lr")  # of the line of a training step
 MAX_LINES = 20_000  # of the steps of a run that are parsed: of more every second, third ... is
 MAX_POINTS = 200  # of a curve: a point is the mean over the steps around it
+MAX_STEP = 10**12  # a higher number is none of a step
 Curve = list[tuple[float, float]]  # step, value
 
 
@@ -43,7 +44,7 @@ def read_history(folder: Path, max_lines: int = MAX_LINES) -> History:
         if is_training and seen % stride and line is not lines[-1]:
             continue
         values = parse_line(line)
-        if isinstance(step := values.get("step"), int):
+        if isinstance(step := values.get("step"), int) and 0 <= step < MAX_STEP:
             steps = training if is_training else measured
             drop_repeated(steps, step)
             steps[step] = values

@@ -23,6 +23,9 @@ FILTERED_RUNS = 5  # from so many runs on the page has a filter
 def execute(recipe: recipes.Report, screen: Screen) -> dict[str, Any]:
     """Write the page about the runs that are selected; return its path, and how many runs it shows."""
     check_replaceable(recipe.save, "save", recipe.force)
+    if not recipe.save.absolute().parent.is_dir():
+        why = "there is no such folder: make it, or choose another."
+        raise UserError(why, ExitCode.SPACE, "save", str(recipe.save))
     material = gather_runs(recipe)
     page = make_page(material, recipe.detailed)
     text = page.to_html()
@@ -77,7 +80,7 @@ def make_page(material: Material, detailed: int) -> Page:
 
 
 def describe_runs(material: Material) -> str:
-    """Return ``5 runs (1 pretrain, 4 finetune) on shapes and digits; 1 is not finished``."""
+    """Return ``5 runs (1 pretrain, 4 finetune) on digits, shapes; 1 not finished``."""
     commands = Counter(run.command for run in material.runs)
     data = sorted({str(run.facts["data"]) for run in material.runs})
     kinds = ", ".join(f"{number} {command}" for command, number in commands.items())

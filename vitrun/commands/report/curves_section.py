@@ -9,6 +9,7 @@ from statistics import fmean
 from vitrun.commands.comparison_tables import format_metric
 from vitrun.commands.report.gather import Material, ReportedRun
 from vitrun.commands.report.labels import describe_label, label_row, label_runs
+from vitrun.commands.report.runs_section import is_number
 from vitrun.plots.chart import Chart
 from vitrun.plots.page import Block, Note, Section, chart_figure
 from vitrun.plots.points import Curve
@@ -167,11 +168,10 @@ def read_trials(trials: Sequence[object], best: object) -> tuple[list[Curve], li
     """Return the held-out accuracy of trials in percent by learning rate, a curve a weight decay; and the best one."""
     points: dict[str, list[tuple[float, float]]] = {}
     for trial in trials:
-        if isinstance(trial, dict) and isinstance(lr := trial.get("lr"), int | float):
-            top1 = trial.get("top1")
-            value = 100 * top1 if isinstance(top1, int | float) else math.nan  # its training broke down
-            decay = trial.get("weight_decay")
-            points.setdefault("" if decay is None else f"weight decay {decay:g}", []).append((lr, value))
+        if isinstance(trial, dict) and is_number(lr := trial.get("lr")):
+            top1, decay = trial.get("top1"), trial.get("weight_decay")
+            value = 100 * top1 if is_number(top1) else math.nan  # its training broke down
+            points.setdefault("" if decay is None else f"weight decay {decay}", []).append((lr, value))
     curves = [make_curve(label or "held-out accuracy", sorted(some)) for label, some in points.items()]
     finite = [(x, y) for curve in curves for x, y in zip(curve.x, curve.y) if x == best and math.isfinite(y)]
     return curves, sorted(finite, key=lambda point: -point[1])[:1]
@@ -184,9 +184,9 @@ def list_sweeps(material: Material) -> Iterator[tuple[str, list[Curve]]]:
             continue
         groups: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
         for row in table.rows:
-            if "top1" in row.metrics and (lr := row.options.get("optim.lr")):
+            if "top1" in row.metrics and (lr := parse_rate(row.options.get("optim.lr", ""))):
                 key = (*row.labels.items(), *((k, v) for k, v in row.options.items() if k != "optim.lr"))
-                groups.setdefault(key, []).append((float(lr), 100 * row.metrics["top1"].mean))
+                groups.setdefault(key, []).append((lr, 100 * row.metrics["top1"].mean))
         curves = [
             make_curve(
                 ", ".join(text for name, value in key if (text := describe_label(name, value))), average_equal(points)
@@ -196,6 +196,15 @@ def list_sweeps(material: Material) -> Iterator[tuple[str, list[Curve]]]:
         ]
         if curves:
             yield table.data, choose_curves(curves)[0]
+
+
+def parse_rate(text: str) -> float | None:
+    """Return a learning rate as a number; None if it is none, as in a recipe that was written by hand."""
+    try:
+        rate = float(text)
+    except ValueError:
+        return None
+    return rate if 0 < rate < math.inf else None
 
 
 def average_equal(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

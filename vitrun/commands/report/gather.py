@@ -30,6 +30,9 @@ from vitrun.runs.run_files import finish_order, load_about, load_recipe, load_re
 
 MAX_RECIPES = 30  # runs whose whole recipes are on the page
 ALL_LINES = 1_000_000  # of the metrics of all runs that are parsed: of more runs fewer each
+FOREIGN_ERRORS = (  # of runs of another vitrun, or whose files were written by hand
+    UserError, KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError, OSError,
+)  # fmt: skip
 STATES = {  # of runs that are shown, but in no table of results
     Reason.UNFINISHED: "not finished",
     Reason.FAILED: "failed",
@@ -82,7 +85,10 @@ class ReportedRun:
     def deviations(self) -> Deviations | None:
         """Return in what its recipe deviates from that of its protocol; None if it has none."""
         init = self.options.get("init")
-        return find_deviations(self.options, lookup.model_row_name(init, self.folder.parent) if init else None)
+        try:
+            return find_deviations(self.options, lookup.model_row_name(init, self.folder.parent) if init else None)
+        except FOREIGN_ERRORS:
+            return None
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ def load_reported_runs(place: Path, found: Sequence[FinishedRun | LeftOut]) -> t
         elif isinstance(run, FinishedRun) or run.reason in STATES:
             try:
                 runs.append(load_reported_run(place / run.name, run))
-            except (UserError, KeyError, TypeError, AttributeError, ValueError, RecursionError, OSError) as error:
+            except FOREIGN_ERRORS as error:
                 damaged.append(LeftOut(run.name, Reason.DAMAGED, str(error)))
     return sorted(runs, key=lambda run: (run.finished, run.name), reverse=True), damaged
 
@@ -172,7 +178,10 @@ def load_reported_run(folder: Path, run: FinishedRun | LeftOut) -> ReportedRun:
     else:
         facts, state, counted = describe_run(options["command"], options, folder.parent), STATES[run.reason], None
         detail = run.detail if run.reason is Reason.FAILED else ""
-    return ReportedRun(folder, options, facts, about, result, state, detail, finish_order(folder), counted)
+    about |= {key: about[key] if isinstance(about.get(key), dict) else {} for key in ("computing", "libraries")}
+    reported = ReportedRun(folder, options, facts, about, result, state, detail, finish_order(folder), counted)
+    reported.computed  # noqa: B018 - raises here, where the run is named, what a damaged recipe raises
+    return reported
 
 
 def select_runs(runs: Sequence[ReportedRun], where: Sequence[str]) -> list[ReportedRun]:

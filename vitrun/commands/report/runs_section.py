@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 import yaml
 
@@ -12,6 +13,7 @@ from vitrun.recipes import RECIPE_FILE, trees
 from vitrun.runs.comparison import choose_metrics
 from vitrun.runs.cost import Cost
 from vitrun.runs.groups import list_differences
+from vitrun.runs.results import MAX_NUMBER
 from vitrun.runs.run_files import METRICS_FILE
 from vitrun.runtime.console import format_duration
 
@@ -63,7 +65,7 @@ def list_run_cells(run: ReportedRun, material: Material) -> Iterator[Cell | floa
     yield None if cost.exaflop is None else Cell(f"{cost.exaflop:.3g}", cost.exaflop)
     yield None if cost.seconds is None else Cell(format_duration(cost.seconds), cost.seconds)
     speed = run.result.get("images_per_second")
-    yield Cell(f"{speed:,.0f}", speed) if isinstance(speed, int | float) else None
+    yield Cell(f"{speed:,.0f}", speed) if is_number(speed) else None
     yield Cell(format_time(run.finished[1]), run.finished[1]) if run.result else None
 
 
@@ -84,9 +86,17 @@ def format_count(number: float | None) -> Cell | None:
     return None if number is None else Cell(f"{number:,.0f}", number)
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value of a result is a number that can be shown."""
+    return isinstance(value, int | float) and abs(value) < MAX_NUMBER
+
+
 def format_time(seconds: float) -> str:
-    """Return a time as ``2026-01-31 12:00``."""
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    """Return a time as ``2026-01-31 12:00``; nothing for one that no calendar has."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def list_origins(material: Material) -> Section:
@@ -127,7 +137,7 @@ def list_data_keys(run: ReportedRun) -> list[str]:
 
 def format_machine(run: ReportedRun) -> str:
     """Return ``x86_64, 2 cores; cpu, bf16``."""
-    computing = run.about.get("computing") or {}
+    computing = run.about["computing"]
     ranks = computing.get("ranks", 1)
     parts = [computing.get("device"), computing.get("precision"), f"{ranks} ranks" if ranks != 1 else None]
     return "; ".join(filter(None, (str(run.about.get("machine") or ""), ", ".join(map(str, filter(None, parts))))))
@@ -158,14 +168,14 @@ def format_option(run: ReportedRun, name: str) -> str | None:
 def describe_run(material: Material, run: ReportedRun) -> Details:
     """Return the recipe of a run and where it was computed, folded."""
     history = material.histories[run.name]
-    libraries = run.about.get("libraries") or {}
+    libraries, computing = run.about["libraries"], run.about["computing"]
     facts = {
         "state": f"{run.state}: {run.detail}" if run.detail else run.state,
         "recipe": run.deviations.recipe if run.deviations else "",
         "deviations from it": "; ".join(map(str, run.deviations.options)) or "none" if run.deviations else "",
         "machine": format_machine(run),
-        "threads": (run.about.get("computing") or {}).get("threads", ""),
-        "micro-batch (images)": (run.about.get("computing") or {}).get("micro_batch", ""),
+        "threads": computing.get("threads", ""),
+        "micro-batch (images)": computing.get("micro_batch", ""),
         "git commit": run.about.get("commit") or "",
         "vitrun": run.about.get("vitrun", ""),
         "Python": run.about.get("python", ""),
@@ -183,10 +193,9 @@ def describe_run(material: Material, run: ReportedRun) -> Details:
 
 def list_left_out(material: Material) -> Section:
     """Return the section of runs that could not be read, and of those that are in no table of results."""
-    others = [run for run in material.left_out]
     in_tables = {name for table in material.comparison.tables for row in table.rows for name in row.runs}
     missing = [run for run in material.runs if run.name not in in_tables]
-    rows = [Row([run.name, run.reason.value, run.detail]) for run in others]
+    rows = [Row([run.name, run.reason.value, run.detail]) for run in material.left_out]
     rows += [Row([run.name, run.state, run.detail or explain(run)], run.name) for run in missing]
     table = Table([Column("run"), Column("state"), Column("why")], rows, "Runs that are in no table of results")
     return Section("Left out of the results", [table] if rows else [])
