@@ -7,7 +7,8 @@ What is drawn, each with its data, title and note:
 * :mod:`vitrun.plots.paper`: ``draw_panels`` (figures 3 to 5 of the paper)
 * :mod:`vitrun.plots.classes`: ``draw_class_accuracy``, ``draw_confusion``, ``draw_reliability``
 
-:mod:`vitrun.plots.attention` draws what ``vitrun visualize`` shows. :mod:`vitrun.plots.page` makes HTML pages of text, tables, charts and pictures.
+:mod:`vitrun.plots.attention` draws what ``vitrun visualize`` shows; :mod:`vitrun.plots.page` makes HTML pages of text,
+tables, charts and pictures.
 
 What they take: :mod:`vitrun.plots.points` (``Curve``, ``Point``, ``Scores``: in the units of the axes, accuracies in
 percent), or arrays of counts. A ``source`` marks published numbers, which are drawn hollow.
