@@ -72,10 +72,10 @@ def find_timm_layout(network: TimmNetwork, res: int) -> AttentionLayout:
         raise UserError(why, ExitCode.CHECKPOINT, "init")
     if any(shape[0] > 1 for shape in shapes):
         raise NoGlobalAttention(f"{name} attends within windows, so that no map of its attention covers the image")
-    layers = shapes[:-1] if shapes[-1][2] == 1 else shapes
+    layers = shapes[:-1] if shapes[-1][-2] == 1 else shapes
     prefix, depth = getattr(body, "num_prefix_tokens", 0), len(getattr(body, "blocks", ()))
-    side = round(max(0, layers[0][2] - prefix) ** 0.5) if layers else 0
-    square = (1, layers[0][1], prefix + side**2, prefix + side**2) if layers else ()
+    side = round(max(0, layers[0][-1] - prefix) ** 0.5) if layers else 0
+    square = (1, layers[0][1], prefix + side**2, prefix + side**2) if layers else ()  # attention of a layer
     if len(layers) != depth or any(tuple(shape) != square for shape in layers):
         raise NoGlobalAttention(f"the layers of {name} do not each attend once from all patches to all")
     pooled = len(layers) < len(shapes) or getattr(body, "global_pool", "token") != "token"

@@ -20,7 +20,7 @@ class Visualize(RunRecipe):
     images: tuple[str, ...]  # image files, folders, and patterns as photos/*.jpg; [] for those of data
     data: Data | None  # the data set whose test images are used; null for that of the weights, if they have one
     count: Images  # images that attention distance is averaged over, evenly drawn if there are more
-    shown: Annotated[int, Field(ge=0, le=100)]  # of these, the images whose attention is drawn
+    shown: Annotated[int, Field(ge=0, le=64)]  # of these, the images whose attention is drawn
     layers: Layers  # whose attention is drawn: numbers from 1 as in 1,6,12, all, or last
     heads: Literal["mean", "each"]  # one map per layer, the mean over heads, or one for each head
 
