@@ -20,7 +20,7 @@ COMMAND_HELP = {
     "eval": "Measure the accuracy of a model on a test set.",
     "predict": "Classify your own images: files, folders, globs.",
     "dedup": "Find test images that are also in a training set.",
-    "visualize": "Show what a vision transformer attends to, and its filters and positions.",
+    "visualize": "Draw attention, filters and positions of a transformer.",
     "compare": "Show your finished runs beside published numbers.",
     "report": "Write a page about your runs: tables, curves, mistakes.",
     "export": "Write weights for timm, transformers, the JAX code, ONNX.",
