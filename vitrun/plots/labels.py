@@ -34,7 +34,7 @@ def place_labels(axes: Axes, labels: Sequence[tuple[float, float, str]], limit: 
         for right, up, side in PLACES:
             label = axes.annotate(text, (x, y), (right, up), textcoords="offset points", ha=side, fontsize=7.5)
             label.set_in_layout(False)  # the axes stay where they are
-            box = label.get_window_extent(renderer).padded(3)
+            box = label.get_window_extent(renderer).padded(2)
             if frame.contains(*box.min) and frame.contains(*box.max) and not box.count_overlaps(taken):
                 taken.append(box)
                 break
