@@ -78,7 +78,7 @@ def test_a_run_that_skips_and_is_interrupted_ends_with_the_same_bits_and_budget(
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(Meter, "record_step", stop_after_four)
         run_command("pretrain", *options)
-    with pytest.raises(UserError, match="Step 6 has loss .*1 others were skipped") as error:
+    with pytest.raises(UserError, match="Step 6 has loss .*on_nan=skip:1 is used up") as error:
         run_command("pretrain", *options[:-1], "on_nan=skip:1")
     assert error.value.status == ExitCode.NUMERICS
     assert run_command("pretrain", *options)[1]["skipped_steps"] == 2

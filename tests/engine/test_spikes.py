@@ -24,7 +24,9 @@ def test_a_spike_is_reported_once_with_its_loss_the_median_and_the_images_by_the
     with run.locked():
         for number, loss in enumerate(losses, 1):
             state.losses.append(loss)
-            monitor.record_step(Step(number, loss, 1.0, 0.1, 0.0, 1.0, batch, [torch.tensor([1.0, 5.0, 2.0, 4.0])]))
+            monitor.record_step(
+                Step(number, loss, 1.0, 0.1, 0.0, 1.0, batch.list_names, [torch.tensor([1.0, 5.0, 2.0, 4.0])])
+            )
     assert lines == [
         "Step 41 has loss 21, 10 times the median 2 of the last 40; its images, by their loss: 1, 3 and 2 more",
         "Step 55 has loss 25, 12 times the median 2 of the last 49; its images, by their loss: 1, 3 and 2 more",

@@ -68,7 +68,7 @@ class Batch:
 
     def list_names(self) -> list[str]:
         """Return the names of the images, or their indices in the split if it has no names."""
-        return [self.keys[index] if len(self.keys) else str(index) for index in self.indices.tolist()]
+        return list_names(self.keys, self.indices)
 
     def name_images(self, rows: Sequence[int]) -> str:
         """Return the names of the images at ``rows``."""
@@ -80,6 +80,11 @@ class Batch:
         parts = ((self.images, *self.inputs), (self.labels, *self.targets))
         inputs, targets = ([tensor[rows].to(device, non_blocking=True) for tensor in part] for part in parts)
         return inputs, targets
+
+
+def list_names(keys: Sequence[str], indices: np.ndarray) -> list[str]:
+    """Return the names of the images at ``indices`` [B] of a split, or these indices if it has no ``keys``."""
+    return [keys[index] if len(keys) else str(index) for index in indices.tolist()]
 
 
 def train_batches(

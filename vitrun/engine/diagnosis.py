@@ -48,10 +48,10 @@ def shorten_names(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMED]) + more
 
 
-def gather_images(batch: Batch, image_losses: Sequence[Tensor]) -> list[tuple[str, float]]:
-    """Return the name and the loss of each image of a batch, of all ranks, which call this together."""
+def gather_images(names: Sequence[str], image_losses: Sequence[Tensor]) -> list[tuple[str, float]]:
+    """Return the name and the loss of each image of a step, of all ranks, which call this together."""
     losses = torch.cat([part.reshape(-1).float() for part in image_losses]).tolist()
-    ranks = distributed.all_gather_object(list(zip(batch.list_names(), losses)))
+    ranks = distributed.all_gather_object(list(zip(names, losses)))
     return [image for images in ranks for image in images]
 
 
@@ -78,7 +78,7 @@ def describe_origin(
     The gradient of the step is in ``p.grad``. All ranks call this together; the answer is that of the first rank where
     it is earliest: weights, images, outputs of layers, losses, gradients.
     """
-    images = gather_images(batch, image_losses)
+    images = gather_images(batch.list_names(), image_losses)
     weight = find_non_finite_weight(state)
     if weight is not None:
         return weight, True, images

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from time import perf_counter
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch
+from vitrun.data.loader import list_names
 from vitrun.engine.diagnosis import NonFiniteStep, describe_origin, stop_at_non_finite
 from vitrun.engine.freezing import set_training_mode
 from vitrun.engine.optim import list_trained, set_lr, update_ema
@@ -48,8 +50,8 @@ class Step:
     lr: float
     data_seconds: float  # spent waiting for the batch
     step_seconds: float  # in all
-    batch: Batch  # of this rank
-    image_losses: list[Tensor]  # of the images of ``batch``, on the device
+    names: Callable[[], list[str]]  # of the images on this rank
+    image_losses: list[Tensor]  # of these images, on the device
 
     @property
     def is_skipped(self) -> bool:
@@ -103,7 +105,8 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
         state.optimizer.zero_grad(set_to_none=True)
         state.step += 1
         now = perf_counter()
-        yield Step(state.step, loss, norm, lr, received - requested, now - requested, batch, computed.image_losses)
+        names = partial(list_names, batch.keys, batch.indices)  # without the images, so that their memory is freed
+        yield Step(state.step, loss, norm, lr, received - requested, now - requested, names, computed.image_losses)
         requested = perf_counter()
 
 

@@ -29,9 +29,10 @@ class NonFinitePolicy:
         skipped = len(self.state.skipped) + 1
         if step.in_weights or skipped > self.max_skipped:
             details = self.write_dump(step)
-            note = f" {self.max_skipped} others were skipped, as many as on_nan allows." if self.max_skipped else ""
-            skip_hint = "" if step.in_weights or note else "; or skip such batches: on_nan=skip:3"
-            stop_at_non_finite(step, f"{self.advice}{skip_hint}.{'' if step.in_weights else note}{details}")
+            hint = "; or skip such batches: on_nan=skip:3"
+            if self.max_skipped:
+                hint = f"; on_nan=skip:{self.max_skipped} is used up"
+            stop_at_non_finite(step, f"{self.advice}{'' if step.in_weights else hint}.{details}")
         self.run.warn(f"{step}: skipped, {skipped} of {self.max_skipped} that on_nan allows")
         facts = {"loss": step.loss, "norm": step.norm, "lr": step.lr, "origin": step.origin}
         self.run.log_metrics({"skipped": step.number, **facts, "images": [name for name, _ in step.images]})
@@ -44,7 +45,7 @@ class NonFinitePolicy:
         origin = find_non_finite_weight(self.state)
         if origin is None:
             return
-        images = gather_images(last.batch, last.image_losses)
+        images = gather_images(last.names(), last.image_losses)
         details = self.write_dump(NonFiniteStep(last.number, last.loss, last.norm, last.lr, origin, True, images))
         raise UserError(
             f"The update of step {last.number} at lr {last.lr:.3g} (gradient norm {last.norm:.4g}) made {origin} not "

@@ -28,7 +28,7 @@ class SpikeMonitor:
         self.last_high = step.number
         if not is_new:
             return
-        images = sorted(gather_images(step.batch, step.image_losses), key=lambda image: -image[1])
+        images = sorted(gather_images(step.names(), step.image_losses), key=lambda image: -image[1])
         names = [name for name, _ in images]
         self.run.warn(
             f"Step {step.number} has loss {step.loss:.4g}, {step.loss / middle:.0f} times the median {middle:.4g} of "
