@@ -22,7 +22,7 @@ SECONDS = 10  # of CPU time, so that a busy machine raises no false alarm
 WALL_SECONDS = 60.0  # for a command that waits and computes nothing
 MEMORY = 2 * 2**30  # bytes that a command may ask for beyond those of this process
 MAX_LENGTH = 400
-NAMED = r"/|\w\.\w|\w=|Unknown \w|given twice|^[a-z_]+ (is|has) | -m\b"  # in a sentence that names a file, option or flag
+NAMED = r"/|\w\.\w|\w=|Unknown \w|given twice|^[a-z_]+ (is|has) | -m\b"  # what a sentence names
 ANSWERS = (0, 2, 3, 4, 5, 6, 7)  # exit codes
 
 
