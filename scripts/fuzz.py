@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from helpers.fuzz import KINDS, preload, try_case
+from helpers.fuzz import KINDS, preload, try_cases
 from vitrun.runtime.console import format_table
 
 REPORT_SECONDS = 60
@@ -30,8 +30,7 @@ def main(kinds: list[str], seeds: list[int], verbose: bool) -> int:
     rows, shown = [], time.monotonic()
     for kind in kinds:
         started, codes, wrong = time.monotonic(), Counter[str](), 0
-        for number, seed in enumerate(seeds, 1):
-            problem, code, output = try_case(kind, seed)
+        for number, (seed, (problem, code, output)) in enumerate(zip(seeds, try_cases(kind, seeds)), 1):
             codes[code] += 1
             wrong += problem is not None
             if problem or verbose:

@@ -8,8 +8,10 @@ import resource
 import select
 import shutil
 import signal
+import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from helpers.overrides import REQUIRED_OVERRIDES
 KINDS = damages.KINDS | damaged_text.KINDS | damaged_runs.KINDS
 
 SECONDS = 10  # of CPU time, so that a busy machine raises no false alarm
+SHARED_BY = 20  # cases of overrides in one fork
 WALL_SECONDS = 60.0  # for a command that waits and computes nothing
 MEMORY = 2 * 2**30  # bytes that a command may ask for beyond those of this process
 MAX_LENGTH = 400
@@ -49,10 +52,12 @@ def run_command(arguments: list[str], root: Path) -> None:
 
 
 def limit_resources() -> None:
-    """Refuse memory beyond ``MEMORY`` more than this process has; end it after ``SECONDS``."""
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
+    """Refuse memory beyond ``MEMORY`` more than this process has now; end it after ``SECONDS`` more."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = ceil(used.ru_utime + used.ru_stime) + SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    bytes_ = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (bytes_, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def try_case(kind: str, seed: int) -> tuple[str | None, str, str]:
@@ -77,6 +82,41 @@ def try_case(kind: str, seed: int) -> tuple[str | None, str, str]:
         output.unlink()
         make_removable(root)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def try_cases(kind: str, seeds: Sequence[int]) -> Iterator[tuple[str | None, str, str]]:
+    """Yield what :func:`try_case` returns for each seed; lists of overrides, which touch no file, share forks."""
+    if kind != "overrides":
+        yield from (try_case(kind, seed) for seed in seeds)
+        return
+    for start in range(0, len(seeds), SHARED_BY):
+        batch, root = seeds[start : start + SHARED_BY], Path(tempfile.mkdtemp(prefix="fuzz-"))
+        wait_for(forks.start_fork(root / "output", run_batch, kind, batch, root))
+        for seed in batch:
+            status, output = root / f"{seed}.status", root / f"{seed}.output"
+            if not status.exists():  # it or one before it ended the fork
+                yield try_case(kind, seed)
+                continue
+            code, told = int(status.read_text()), output.read_text(encoding="utf-8", errors="replace")
+            yield judge(code, told.partition("\n---\n")[2]), str(code), told
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def run_batch(kind: str, seeds: Sequence[int], root: Path) -> None:
+    """Run the commands of some cases one after another, each with its output and exit code in a file."""
+    os.chdir(root)
+    for seed in seeds:
+        for descriptor in (1, 2):
+            os.dup2(os.open(root / f"{seed}.output", os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+        (arguments,) = KINDS[kind].make(root, random.Random(f"{kind} {seed}"))
+        print("command:", *arguments, "\n---", flush=True)
+        limit_resources()
+        try:
+            forks.run_app(arguments)
+        except SystemExit as end:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            (root / f"{seed}.status").write_text(str(end.code if isinstance(end.code, int) else int(bool(end.code))))
 
 
 def make_removable(root: Path) -> None:
