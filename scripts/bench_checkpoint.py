@@ -25,6 +25,7 @@ from vitrun.engine.optim import list_trained
 from vitrun.engine.state import save_checkpoint
 from vitrun.engine.trainer import Trainer
 from vitrun.runs import execution
+from vitrun.runtime import environment
 from vitrun.runtime.console import Screen, format_table
 
 Measure = Callable[[Trainer, data.Batch], Iterator[data.Batch]]  # yields the batches that the trainer trains on
@@ -37,6 +38,8 @@ def main() -> None:
     parser.add_argument("--window", type=int, default=1, help="steps of a window, in which a save is to end")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
+    environment.keep_freed_memory()  # as the command line does
+    environment.share_cores()
     seconds: dict[str, list[tuple[float, float]]] = {}  # wall-clock and CPU time of each window, by what it measures
     measure = compare_loops if options.faults else compare_saves
     train(options.overrides, lambda trainer, batch: measure(trainer, batch, options, seconds))
