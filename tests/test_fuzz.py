@@ -3,7 +3,6 @@
 from helpers.fuzz import KINDS, send_problems
 from helpers.processes import FORKS
 
-
 SEEDS = {"overrides": range(4), "rows": range(4), "manifests": [4], "recipes": [4], "results": [4]}
 
 
