@@ -14,11 +14,30 @@ from vitrun.runs import init_resolution, lookup, run, run_files
 from vitrun.runtime.console import Screen
 
 
-def test_a_run_in_another_folder_is_refused_with_the_overrides_that_name_it(run_command, tmp_path):
+def test_a_run_that_was_moved_elsewhere_is_named_by_its_path(run_command, tmp_path):
     folder = pretrain_tiny(run_command)
-    with pytest.raises(UserError) as error:
-        resolve.resolve_recipe("finetune", [f"init={folder}", f"runs={tmp_path / 'elsewhere'}"])
-    assert f"runs={folder.parent} init={folder.name}" in str(error.value)
+    _, before = run_command("eval", f"init={folder.name}")
+    recipe, _ = run_command(
+        "finetune", f"init={folder.name}", "data=shapes", "data.train_images=64", "steps=2", "warmup=1"
+    )
+    finetuned = recipe.runs / run.run_name("finetune", recipe)
+    moved = (tmp_path / "runs").rename(tmp_path / "moved")
+    by_path, result = run_command("eval", f"init={moved / folder.name}")
+    assert by_path.init.startswith(f"{moved / folder.name}#") and result["top1"] == before["top1"]
+    assert by_path.data == resolve.resolve_recipe("eval", [f"init={folder.name}", f"runs={moved}"]).data
+    assert lookup.model_name_of(by_path.init, by_path.runs) == "vit_nano8"
+    chain = [name for name, _ in lookup.trace_init(f"{moved / finetuned.name}#{'0' * 12}", tmp_path / "runs")]
+    assert len(chain) == 2 and chain[1] == folder.name
+    name = run.run_name("eval", by_path)
+    again = moved.rename(tmp_path / "again")
+    recipe, _ = run_command("eval", f"init={again / folder.name}")
+    assert run.run_name("eval", recipe) == name, "the place of the weights is not part of the name"
+    assert resolve.resolve_recipe("eval", [f"init={recipe.init}", f"runs={tmp_path / 'runs'}"]).init == recipe.init
+    with pytest.raises(UserError, match="have changed"):
+        init_resolution.resolve_init(f"{again / folder.name}#{'0' * 12}", tmp_path / "runs", "eval")
+    (again / folder.name / "result.json").unlink()
+    with pytest.raises(UserError, match="not finished"):
+        init_resolution.resolve_init(str(again / folder.name), tmp_path / "runs", "eval")
 
 
 def test_a_renamed_run_is_described_by_its_recipe(run_command):

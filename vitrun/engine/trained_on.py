@@ -10,7 +10,7 @@ from vitrun.data.sources.registry import find_source
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import trees
 from vitrun.runs import content
-from vitrun.runs.lookup import trace_init
+from vitrun.runs.lookup import find_run_folder, trace_init
 from vitrun.runs.run import CONTENT
 from vitrun.runs.run_files import load_about
 from vitrun.runtime.console import Screen
@@ -42,7 +42,7 @@ def find_overlaps(init: str, recipe: Any, test: data.Split) -> Iterator[tuple[st
         before = saved["data"]
         options = {key: before.get(key) for key in (*SHARE_OPTIONS, *PART_OPTIONS)}
         changed = {key: value for key, value in options.items() if value != getattr(source, key)}
-        if changed and is_same_set(before, load_about(recipe.runs / name).get(CONTENT), source):
+        if changed and is_same_set(before, load_about(find_run_folder(name, recipe.runs)).get(CONTENT), source):
             keys = set(
                 find_source(source).open(replace(source, **changed), "train", Screen(quiet=True), lambda: None).keys
             )

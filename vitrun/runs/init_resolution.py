@@ -5,7 +5,14 @@ from pathlib import Path
 
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.recipes import RECIPE_FILE, tables
-from vitrun.runs.lookup import HASH_DIGITS, WEIGHTS_SUFFIXES, has_weights, split_pinned_file, trace_init
+from vitrun.runs.lookup import (
+    HASH_DIGITS,
+    WEIGHTS_SUFFIXES,
+    has_weights,
+    split_pinned_file,
+    trace_init,
+    weights_fingerprint,
+)
 from vitrun.runs.run_files import (
     find_finished_runs,
     find_runs,
@@ -76,13 +83,16 @@ def pin_file(init: str) -> str:
 
 
 def find_run(init: str, runs: Path) -> str:
-    """Return the name of a finished run in ``runs``; raise UserError if there is none, or it is not finished."""
-    path, folder = Path(init), runs / Path(init).name
-    if not (folder / RECIPE_FILE).exists():
-        if (path / RECIPE_FILE).is_file():
-            raise UserError(
-                f"init={init} is not in runs={runs}. Use runs={path.parent} init={path.name}", ExitCode.CHECKPOINT
-            )
+    """Return the name of a finished run in ``runs``, or ``PATH#HASH`` of one elsewhere, with the hash of its weights.
+
+    Raise UserError if there is none, or it is not finished.
+    """
+    path, given = split_pinned_file(init)
+    folder = runs / path.name
+    is_name = path.name == init and (folder / RECIPE_FILE).exists()
+    if not is_name and (path / RECIPE_FILE).is_file() and not (folder.is_dir() and path.samefile(folder)):
+        folder = path.absolute()
+    elif not (folder / RECIPE_FILE).exists():
         if path.is_dir():
             raise UserError(f"init={init}: {explain_folder(path)}", ExitCode.CHECKPOINT)
         known = [run.name for run in find_finished_runs(runs) if has_weights(run)]
@@ -95,9 +105,15 @@ def find_run(init: str, runs: Path) -> str:
         raise UserError(
             f"init={init}: this run is not finished. Run its command again to finish it.", ExitCode.CHECKPOINT
         )
-    for _ in trace_init(folder.name, runs):
+    for _ in trace_init(folder.name, folder.parent):
         pass  # raises if one of these runs starts from itself
-    return folder.name
+    if folder.parent == runs:
+        return folder.name
+    digits = weights_fingerprint(folder.name, folder.parent)[:HASH_DIGITS]
+    if given not in ("", digits):
+        why = f"init={init}: the weights of this run have changed; their SHA-256 now begins with {digits}."
+        raise UserError(why, ExitCode.CHECKPOINT)
+    return f"{folder}#{digits}"
 
 
 def explain_folder(path: Path) -> str:

@@ -57,9 +57,15 @@ def has_weights(run: Path) -> bool:
     return (run / CHECKPOINTS_FOLDER).is_dir() and load_recipe(run).get("score") != "dev"
 
 
+def find_run_folder(init: str, runs: Path) -> Path:
+    """Return the folder of the run that a resolved ``init`` names, if it names one: in ``runs``, or ``PATH#HASH``."""
+    pinned = PINNED_FILE.fullmatch(init)
+    return Path(pinned[1]) if pinned else runs / init
+
+
 def load_saved_recipe(init: str, runs: Path) -> dict[str, Any] | None:
     """Return the recipe of the run that a resolved ``init`` names; None if it names no run."""
-    folder = runs / init
+    folder = find_run_folder(init, runs)
     with suppress(OSError, ValueError):  # a name of 300 letters, or with a character that no path has
         if (folder / RECIPE_FILE).is_file():
             return load_recipe(folder)
@@ -70,10 +76,10 @@ def model_name_of(init: str, runs: Path) -> str:
     """Return the name of the model that a resolved ``init`` names."""
     if init.startswith(INIT_PREFIXES):
         return init.partition(":")[2].partition("@")[0]
-    if pinned := PINNED_FILE.fullmatch(init):
-        return strip_suffix(Path(pinned[1]).name)
-    recipe = load_saved_recipe(init, runs)
-    return recipe["model"]["name"] if recipe else init
+    if recipe := load_saved_recipe(init, runs):
+        return str(recipe["model"]["name"])
+    pinned = PINNED_FILE.fullmatch(init)
+    return strip_suffix(Path(pinned[1]).name) if pinned else init
 
 
 def strip_suffix(name: str) -> str:
@@ -109,7 +115,7 @@ def trace_init(init: str | None, runs: Path) -> Iterator[tuple[str, dict[str, An
             )
         seen.append(init)
         yield init, recipe
-        init = recipe.get("init")
+        init, runs = recipe.get("init"), find_run_folder(init, runs).parent
 
 
 def model_row_name(init: str, runs: Path) -> str | None:
@@ -146,9 +152,10 @@ def find_weights_file(init: str, runs: Path, init_weights: str = "auto") -> Path
     """
     if init.startswith(INIT_PREFIXES):
         return init
-    if pinned := PINNED_FILE.fullmatch(init):
-        return Path(pinned[1])
-    checkpoint = checkpoints.find_newest(runs / init / CHECKPOINTS_FOLDER, lambda _: None, tidy=False)
+    folder = find_run_folder(init, runs)
+    if PINNED_FILE.fullmatch(init) and load_saved_recipe(init, runs) is None:
+        return folder
+    checkpoint = checkpoints.find_newest(folder / CHECKPOINTS_FOLDER, lambda _: None, tidy=False)
     if checkpoint is None:
         raise UserError(
             f"init={init}: this run has no weights. If it had a grid or seeds, its log names the final runs that do. "
