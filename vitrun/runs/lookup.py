@@ -115,7 +115,8 @@ def trace_init(init: str | None, runs: Path) -> Iterator[tuple[str, dict[str, An
             )
         seen.append(init)
         yield init, recipe
-        init, runs = recipe.get("init"), find_run_folder(init, runs).parent
+        runs = find_run_folder(init, runs).parent
+        init = recipe.get("init")
 
 
 def model_row_name(init: str, runs: Path) -> str | None:
