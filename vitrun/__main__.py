@@ -1,9 +1,11 @@
 """``vitrun`` and ``python -m vitrun``."""
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 if __name__ == "__main__" and not sys.flags.safe_path:  # a folder here called like a package is not that package
     del sys.path[0]
@@ -22,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from vitrun.cli.app import app
     from vitrun.runtime import stop
 
-    with stop.watch_handlers(stop.end_process):
+    again = f"Stopped. To continue: vitrun {shlex.join(sys.argv[1:] if arguments is None else arguments)}".rstrip()
+    with stop.watch_handlers(partial(stop.end_process, line=again)):
         try:
             with stop.handle_stop_signals():
                 app(arguments, prog_name="vitrun")

@@ -92,3 +92,33 @@ def test_a_terminal_that_closes_takes_no_line_and_ends_no_run():
     stop.drop_closed_terminals([terminal])
     assert os.write(terminal, b"line") == 4
     os.close(terminal)
+
+
+IN_AN_IMPORT = """
+import sys
+from vitrun.__main__ import main
+import vitrun.cli.app
+class Finder:
+    def find_spec(name, *_):
+        if name == "endless":
+            from importlib.machinery import ModuleSpec
+            return ModuleSpec(name, Finder)
+    def create_module(spec):
+        return None
+    def exec_module(module):
+        import os, signal, time
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        except BaseException:
+            print("swallowed")
+sys.meta_path.append(Finder)
+vitrun.cli.app.app = lambda *_, **__: __import__("endless")
+main(["models", "data.name=a b"])
+"""
+
+
+def test_a_module_that_swallows_exceptions_does_not_keep_a_process_from_stopping():
+    done = subprocess.run([sys.executable, "-c", IN_AN_IMPORT], cwd=ROOT, text=True, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (ExitCode.INTERRUPTED, "")
+    assert done.stderr == "Stopped. To continue: vitrun models 'data.name=a b'\n"

@@ -2,8 +2,8 @@
 
 A handler of Python runs between two instructions of the main thread, and interrupts what waits: a socket, a lock, a
 sleep. Inside a long call of a library written in C, such as a matrix decomposition, it does not; there a thread ends
-the process. So nothing that takes long has to look for a request. What must not be cut, as a checkpoint or a step of
-several ranks, is in :func:`defer_stop`.
+the process, as the handler does while a module is imported. So nothing that takes long has to look for a request. What
+must not be cut, as a checkpoint or a step of several ranks, is in :func:`defer_stop`.
 """
 
 import os
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 
 from vitrun.errors import ExitCode, Interrupted
 
@@ -31,6 +32,7 @@ class StopState:
     deferrals: int = 0  # nested ones
     pending: ExitCode | None = None  # the request that is deferred
     handled: int = 0  # signals
+    end: Handler | None = None  # ends the process of a command; None in a Python program, which is not ours to end
 
 
 STATE = StopState()
@@ -81,10 +83,12 @@ def handle_stop_signals(request: Handler = interrupt, insist: Handler = os._exit
     first: float | None = None
     terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
-    def on_signal(number: int, _: object) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal first
         STATE.handled += 1
-        if number in WARNING_SIGNALS:
+        if STATE.end and not STATE.deferrals and is_importing(frame):
+            STATE.end(exit_code(number))
+        elif number in WARNING_SIGNALS:
             drop_closed_terminals(terminals)
             request(exit_code(number))
         elif first is None:
@@ -102,6 +106,15 @@ def handle_stop_signals(request: Handler = interrupt, insist: Handler = os._exit
             signal.signal(number, handler)
 
 
+def is_importing(frame: FrameType | None) -> bool:
+    """Return whether a module is being imported: some swallow exceptions, and try again what cannot be done twice."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def exit_code(number: int) -> ExitCode:
     """Return the exit code of a process that a signal has stopped."""
     return ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
@@ -116,15 +129,16 @@ def drop_closed_terminals(descriptors: Sequence[int]) -> None:
 
 @contextmanager
 def watch_handlers(insist: Handler) -> Iterator[None]:
-    """Call ``insist`` in a thread if the handler of a signal does not run, or not again where the stop is deferred."""
+    """Call ``insist`` if the handler of a signal does not run, if a deferred one is repeated, or during an import."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # Python writes each signal there at once
-    STATE.handled = 0
+    STATE.handled, STATE.end = 0, insist
     threading.Thread(target=watch, args=(reader, insist), name="signals", daemon=True).start()
     try:
         yield
     finally:
+        STATE.end = None
         signal.set_wakeup_fd(previous)
         os.close(writer)  # which ends the thread
 
