@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
+from vitrun.runtime.yaml_text import Extent, TooLarge, check_extent
+
 MAX_BYTES = 200_000  # of a file; those of vitrun have fewer than 5,000
-MAX_VALUES = 20_000  # of a file, once every alias is replaced by what it stands for
-MAX_DEPTH = 30  # lists and mappings within each other
+LIMITS = Extent(values=20_000, depth=30)
 MAX_DIGITS = 400
 PLAIN_TAGS = (
     "str",
@@ -27,22 +28,17 @@ class UnreadableError(Exception):
     """Raised for a file that is no YAML with options; the message continues the name of the file."""
 
 
-class Extent(NamedTuple):
-    """Size of a part of a file, aliases replaced."""
-
-    values: int
-    depth: int
-
-
 def read_options(file: Path) -> dict[str, Any]:
     """Return the options in a YAML file. Raise UnreadableError if it has none, or cannot be read."""
     text = read_text(file)
     try:
-        check_extent(text)
+        check_extent(text, LIMITS, yaml.SafeLoader)
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         check_nodes(node, set())
         content = loader.construct_document(node) if node else {}
+    except TooLarge as error:
+        raise UnreadableError(str(error)) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f"line {mark.line + 1} " if mark else ""
@@ -75,48 +71,6 @@ def read_text(file: Path) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UnreadableError(f"line {line} is not UTF-8: save the file as UTF-8") from None
-
-
-def check_extent(text: str) -> None:
-    """Raise UnreadableError if the values of a text are too many, or too deep, before they are built."""
-    anchors: dict[str, Extent | None] = {}  # None while the part is open
-    open_parts: list[tuple[str | None, list[Extent]]] = [(None, [])]
-    for event in yaml.parse(text, yaml.SafeLoader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        if len(open_parts) > MAX_DEPTH:
-            raise UnreadableError(f"line {line}: more than {MAX_DEPTH} lists and mappings lie within each other")
-        if isinstance(event, yaml.CollectionStartEvent):
-            open_parts.append((event.anchor, []))
-            anchors |= {event.anchor: None} if event.anchor else {}
-            continue
-        if isinstance(event, yaml.CollectionEndEvent):
-            anchor, parts = open_parts.pop()
-            extent = enclose(parts)
-        elif isinstance(event, yaml.ScalarEvent):
-            anchor, extent = event.anchor, Extent(1, 1)
-        elif isinstance(event, yaml.AliasEvent) and event.anchor in anchors:  # YAML refuses one that is unknown
-            anchor, aliased = None, anchors[event.anchor]
-            if aliased is None:
-                raise UnreadableError(f"line {line}: *{event.anchor[:50]} stands for itself")
-            extent = aliased
-        else:
-            continue
-        anchors |= {anchor: extent} if anchor else {}
-        open_parts[-1][1].append(extent)
-        check_limits(extent, line)
-
-
-def enclose(parts: list[Extent]) -> Extent:
-    """Return the extent of a list or mapping of these parts."""
-    return Extent(1 + sum(part.values for part in parts), 1 + max((part.depth for part in parts), default=0))
-
-
-def check_limits(extent: Extent, line: int) -> None:
-    """Raise UnreadableError if a part that ends in a line is too large or too deep."""
-    if extent.values > MAX_VALUES:
-        raise UnreadableError(f"line {line}: these are more than {MAX_VALUES:,} values")
-    if extent.depth > MAX_DEPTH:
-        raise UnreadableError(f"line {line}: more than {MAX_DEPTH} lists and mappings lie within each other")
 
 
 def check_nodes(node: yaml.Node | None, seen: set[int]) -> None:

@@ -1,15 +1,24 @@
 """YAML of anyone: plain values only, and never more of them than a recipe has."""
 
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import yaml
 
-MAX_VALUES = 100_000  # of a document with its aliases written out; the largest file here has 3,000
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, if PyYAML was built with it: ten times as fast
 
 
-class TooManyValues(yaml.YAMLError):
-    """Raised for a document that stands for more values than a recipe can have."""
+class TooLarge(yaml.YAMLError):
+    """Raised for a document that stands for more values than a recipe can have, or for deeper ones."""
+
+
+class Extent(NamedTuple):
+    """Size of a part of a document, every alias (``*name``) replaced by what it stands for."""
+
+    values: int
+    depth: int  # lists and mappings within each other
+
+
+LIMITS = Extent(values=100_000, depth=100)  # the largest file here has 3,000 values
 
 
 def load_yaml(text: str) -> Any:
@@ -19,36 +28,51 @@ def load_yaml(text: str) -> Any:
     (``*name``) repeat its parts over and over: a few lines can stand for billions of values.
     """
     try:
-        loader = LOADER(text)
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return None
-            count_values(node, {})
-            return loader.construct_document(node)
-        finally:
-            loader.dispose()
+        check_extent(text, LIMITS)
+        return yaml.load(text, LOADER)
     except RecursionError:
         raise yaml.YAMLError("it is nested too deeply") from None
     except (ValueError, OverflowError, AttributeError) as error:  # 5,000 digits, a 13th month, a control character
         raise yaml.YAMLError(str(error).splitlines()[0]) from None
 
 
-def count_values(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return how many values a node stands for; raise TooManyValues above ``MAX_VALUES``, or if it contains itself.
+def check_extent(text: str, limits: Extent, loader: Any = LOADER) -> None:
+    """Raise TooLarge if the values of a document exceed ``limits``, before they are built; its message has the line."""
+    anchors: dict[str, Extent | None] = {}  # None while the part is open
+    open_parts: list[tuple[str | None, list[Extent]]] = [(None, [])]
+    for event in yaml.parse(text, loader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if len(open_parts) > limits.depth:
+            raise TooLarge(f"line {line}: more than {limits.depth} lists and mappings lie within each other")
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_parts.append((event.anchor, []))
+            anchors |= {event.anchor: None} if event.anchor else {}
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, parts = open_parts.pop()
+            extent = enclose(parts)
+        elif isinstance(event, yaml.ScalarEvent):
+            anchor, extent = event.anchor, Extent(1, 1)
+        elif isinstance(event, yaml.AliasEvent) and event.anchor in anchors:  # YAML refuses one that is unknown
+            anchor, aliased = None, anchors[event.anchor]
+            if aliased is None:
+                raise TooLarge(f"line {line}: *{event.anchor[:50]} stands for itself")
+            extent = aliased
+        else:
+            continue
+        anchors |= {anchor: extent} if anchor else {}
+        open_parts[-1][1].append(extent)
+        check_limits(extent, limits, line)
 
-    ``known`` has the counts of the nodes that were counted before, 0 for those that are being counted.
-    """
-    if id(node) in known:
-        if known[id(node)] == 0:
-            raise TooManyValues("an alias in it contains itself")
-        return known[id(node)]
-    known[id(node)], count = 0, 1
-    if isinstance(node, yaml.MappingNode):
-        count += sum(count_values(part, known) for pair in node.value for part in pair)
-    elif isinstance(node, yaml.SequenceNode):
-        count += sum(count_values(part, known) for part in cast(list[yaml.Node], node.value))
-    if count > MAX_VALUES:
-        raise TooManyValues(f"it has more than {MAX_VALUES:,} values once its aliases (*name) are written out")
-    known[id(node)] = count
-    return count
+
+def enclose(parts: list[Extent]) -> Extent:
+    """Return the extent of a list or mapping of these parts."""
+    return Extent(1 + sum(part.values for part in parts), 1 + max((part.depth for part in parts), default=0))
+
+
+def check_limits(extent: Extent, limits: Extent, line: int) -> None:
+    """Raise TooLarge if a part that ends in a line is too large or too deep."""
+    if extent.values > limits.values:
+        raise TooLarge(f"line {line}: these are more than {limits.values:,} values")
+    if extent.depth > limits.depth:
+        raise TooLarge(f"line {line}: more than {limits.depth} lists and mappings lie within each other")
