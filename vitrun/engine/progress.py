@@ -5,7 +5,7 @@ import time
 from vitrun.engine.loop import Step
 from vitrun.runs.metrics import Metric, Result
 from vitrun.runs.run import Run
-from vitrun.runtime import distributed
+from vitrun.runtime import distributed, heartbeat
 from vitrun.runtime.console import format_duration, format_speed
 
 SLOW_STEP_SECONDS = 10  # after so many seconds in a step the bar counts its images
@@ -32,7 +32,7 @@ class Meter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        distributed.set_step(None)
+        heartbeat.set_step(None)
         self.progress.__exit__(*error)
 
     def tick(self, images: int) -> None:
@@ -88,7 +88,7 @@ class Meter:
     def record_step(self, step: Step) -> None:
         """Write a step to ``metrics.jsonl`` and show it."""
         self.number = step.number
-        distributed.set_step(step.number)
+        heartbeat.set_step(step.number)
         self.data_seconds += step.data_seconds
         self.step_seconds += step.step_seconds
         left = (self.steps - step.number) * self.batch / self.speed

@@ -13,9 +13,8 @@ from vitrun.runs.content import describe_state, list_places
 from vitrun.runs.metrics import to_plain
 from vitrun.runs.naming import serialize_computed_options, to_saved_tree
 from vitrun.runs.run import OTHER_FOLDER, STATES, Run
-from vitrun.runtime import distributed
+from vitrun.runtime import distributed, heartbeat
 from vitrun.runtime.console import Screen
-from vitrun.runtime.heartbeat import RANK_SECONDS
 from vitrun.runtime.stop import handle_stop_signals
 
 
@@ -35,7 +34,7 @@ def execute_run(
     which may exist by now. Raise Interrupted if a signal stops it.
     """
     run = Run(command, recipe, screen, dry)
-    distributed.set_rank_timeout(getattr(recipe, "rank_timeout", RANK_SECONDS))
+    heartbeat.set_rank_timeout(getattr(recipe, "rank_timeout", heartbeat.RANK_SECONDS))
     if dry:
         run.log(f"{command}: dry run of {run.name}{note}; nothing is written")
         return to_plain(execute(recipe, run))

@@ -19,7 +19,7 @@ from vitrun.runs.checkpoint_writer import CheckpointWriter, Save
 from vitrun.runs.content import describe_state, identify_content
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.naming import run_name, to_saved_tree
-from vitrun.runtime import distributed
+from vitrun.runtime import distributed, heartbeat
 from vitrun.runtime.console import Progress, Screen, format_json
 from vitrun.runtime.environment import describe_environment
 from vitrun.runtime.files import remove_partials, retry, write_atomic
@@ -267,7 +267,7 @@ class Run:
 
         Unless it is to ``wait``, return at once if the save is still in progress.
         """
-        with distributed.long_work("saving"):
+        with heartbeat.long_work("saving"):
             outcome = self.writer.take_outcome(wait)
         if outcome is None:
             return True

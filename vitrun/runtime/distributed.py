@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vitrun.errors import MAX_NAMES, ExitCode, Interrupted, UserError, described_os_errors
 from vitrun.runtime import heartbeat
-from vitrun.runtime.heartbeat import CONTINUE, Heartbeat
 from vitrun.runtime.ranks import (
     LAUNCHER_HINT,
     POLL_SECONDS,
@@ -44,7 +43,6 @@ TIMEOUT = timedelta(days=1)  # rank 0 may download a data set while the others w
 GRACE_SECONDS = 10  # that the others wait longer than rank 0
 BUCKET_NUMEL = 2**25  # numbers that are reduced at once
 LOST_RANK = "another rank has ended"
-HEARTBEAT: Heartbeat | None = None  # of this process, if it is one of several
 
 
 def world_size() -> int:
@@ -73,57 +71,21 @@ def init_process_group() -> None:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         beats = store.clone()  # for another thread
         distributed.init_process_group(backend, store=store, rank=ranks.rank, world_size=ranks.size, timeout=TIMEOUT)
-        start_heartbeat(beats, ranks)
-
-
-def start_heartbeat(store: "Store", ranks: Ranks) -> None:
-    """Give signs of life to the other ranks, and end this process if it waits for one that gives none."""
-    global HEARTBEAT
-
-    def give_up(sentence: str, lost: list[int]) -> None:
-        prints = ranks.rank == min({*range(ranks.size)} - {*lost})
-        time.sleep(0 if prints else GRACE_SECONDS / 4)  # torchrun ends all as soon as the first has ended
-        heartbeat.end_process(f"vitrun: {sentence}." if prints else "", ExitCode.DEVICE)
-
-    HEARTBEAT = Heartbeat(store, ranks.rank, ranks.size, give_up)
-    HEARTBEAT.start()
-
-
-def set_rank_timeout(seconds: float) -> None:
-    """Set how long this rank waits for another that gives no sign of life, or hangs in a step of training."""
-    if HEARTBEAT:
-        HEARTBEAT.seconds = seconds
-
-
-def set_step(step: int | None) -> None:
-    """Note the steps that training has done; None where it ends."""
-    if HEARTBEAT:
-        HEARTBEAT.now = HEARTBEAT.now._replace(step=step)
-
-
-@contextmanager
-def long_work(what: str) -> Iterator[None]:
-    """Let the others wait for this rank in the midst of training, as while it saves, for as long as that takes."""
-    if HEARTBEAT:
-        HEARTBEAT.now = HEARTBEAT.now._replace(work=what)
-    try:
-        yield
-    finally:
-        if HEARTBEAT:
-            HEARTBEAT.now = HEARTBEAT.now._replace(work="")
+        heartbeat.start_heartbeat(beats, ranks.rank, ranks.size)
 
 
 @contextmanager
 def exchange() -> Iterator[None]:
     """Complete a collective before a signal interrupts this rank; raise UserError if another rank has ended."""
+    beats = heartbeat.OWN
     try:
-        with defer_stop(), HEARTBEAT.waiting() if HEARTBEAT else nullcontext():
+        with defer_stop(), beats.waiting() if beats else nullcontext():
             yield
     except (RuntimeError, ValueError) as error:
-        dead = HEARTBEAT.find_dead() if HEARTBEAT else []
-        what = f"{HEARTBEAT.describe(dead[0])} has ended or was killed" if HEARTBEAT and dead else LOST_RANK
+        dead = beats.find_dead() if beats else []
+        what = f"{beats.describe(dead[0])} has ended or was killed" if beats and dead else LOST_RANK
         reason = re.sub(r"^\[[^]]*\] |\. This is .*", "", str(error).splitlines()[0])  # without gloo's line and advice
-        lost = UserError(f"{what} ({reason}). {CONTINUE}.", ExitCode.DEVICE)
+        lost = UserError(f"{what} ({reason}). {heartbeat.CONTINUE}.", ExitCode.DEVICE)
         left = sorted({*range(world_size())} - {*dead})
         raise mark_reported(lost, by=left[:1] if dead else left) from None
 
@@ -175,11 +137,12 @@ def destroy_process_group() -> None:
         return
     from torch import distributed
 
-    if distributed.is_initialized() and not (HEARTBEAT and HEARTBEAT.now.ended):  # else nobody is there
+    beats = heartbeat.OWN
+    if distributed.is_initialized() and not (beats and beats.now.ended):  # else nobody is there
         with suppress(UserError):
             barrier()
-        if HEARTBEAT:
-            HEARTBEAT.closing.set()
+        if beats:
+            beats.closing.set()
         distributed.destroy_process_group()
 
 

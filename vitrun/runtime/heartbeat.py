@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import NamedTuple, Protocol
 
+from vitrun.errors import ExitCode
+
 RANK_SECONDS = 600.0  # that a rank waits for another, by default
 BEAT_SECONDS = 2.0  # between two signs of life, at most
 BEATS = 8  # at least, in the time that a rank waits for another
+GRACE_SECONDS = 2.5  # for the rank that prints what is wrong: torchrun ends all as soon as one has ended
 CONTINUE = "Run the same command again to continue from the last checkpoint"
 
 
@@ -186,3 +189,43 @@ def end_process(line: str, status: int) -> None:
     """Print a line on standard error, unless it is empty, and end the process, whatever its main thread waits for."""
     os.write(2, f"{line}\n".encode() if line else b"")
     os._exit(status)
+
+
+OWN: Heartbeat | None = None  # that of this process, if it is one of several
+
+
+def start_heartbeat(store: Store, rank: int, size: int) -> None:
+    """Give signs of life to the other ranks, and end this process if it waits for one that gives none."""
+    global OWN
+
+    def give_up(sentence: str, lost: list[int]) -> None:
+        prints = rank == min({*range(size)} - {*lost})
+        time.sleep(0 if prints else GRACE_SECONDS)
+        end_process(f"vitrun: {sentence}." if prints else "", ExitCode.DEVICE)
+
+    OWN = Heartbeat(store, rank, size, give_up)
+    OWN.start()
+
+
+def set_rank_timeout(seconds: float) -> None:
+    """Set how long this rank waits for another that gives no sign of life, or hangs in a step of training."""
+    if OWN:
+        OWN.seconds = seconds
+
+
+def set_step(step: int | None) -> None:
+    """Note the steps that training has done; None where it ends."""
+    if OWN:
+        OWN.now = OWN.now._replace(step=step)
+
+
+@contextmanager
+def long_work(what: str) -> Iterator[None]:
+    """Let the others wait for this rank in the midst of training, as while it saves, for as long as that takes."""
+    if OWN:
+        OWN.now = OWN.now._replace(work=what)
+    try:
+        yield
+    finally:
+        if OWN:
+            OWN.now = OWN.now._replace(work="")
