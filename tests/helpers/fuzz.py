@@ -25,7 +25,7 @@ SHARED_BY = 20  # cases of overrides in one fork
 WALL_SECONDS = 60.0  # for a command that waits and computes nothing
 MEMORY = 2 * 2**30  # bytes that a command may ask for beyond those of this process
 MAX_LENGTH = 400
-NAMED = r"/|\w\.\w|\w=|Unknown \w|given twice|^[a-z_]+ (is|has) | -m\b"  # what a sentence names
+NAMED = r"/|\w\.\w|\w=|Unknown \w|given twice|^[a-z_]+ (is|has) |one of \w| -m\b"  # what a sentence names
 ANSWERS = (0, 2, 3, 4, 5, 6, 7)  # exit codes
 
 
