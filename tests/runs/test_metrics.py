@@ -20,3 +20,8 @@ def test_a_result_prints_deviations_beside_means_and_one_line_per_item_of_a_list
     lines = format_result(metrics.to_plain(RESULT | {"trials": [{"lr": 0.1, "top1": 0.5}, {"lr": 1.0, "top1": None}]}))
     assert lines[0].split() == ["shot5", "0.5", "±", "0.1"]
     assert [line.split(maxsplit=1)[1] for line in lines[-2:]] == ["lr 0.1, top1 0.5", "lr 1, top1 None"]
+
+
+def test_a_very_long_value_of_a_result_is_cut_where_it_is_printed():
+    (line,) = format_result({"top1": "x" * 9000})
+    assert line.startswith("  top1  xxx") and len(line) < 200

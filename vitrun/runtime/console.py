@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vitrun.errors import shorten
 from vitrun.runtime import distributed
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def format_result(result: dict[str, Any]) -> list[str]:
         std = metrics.get(name, {}).get("std")
         for item in value if isinstance(value, list) else [value]:
             spread = "" if std is None else f" ± {format_value(std)}"
-            lines.append(f"  {name.ljust(width)}  {format_value(item)}{spread}")
+            lines.append(f"  {name.ljust(width)}  {shorten(format_value(item))}{spread}")
     return lines
 
 
