@@ -1,5 +1,6 @@
 """Runs of others, as of a shared folder: whatever their files contain, one sentence, and the other runs are shown."""
 
+import datetime
 import json
 from pathlib import Path
 
@@ -67,6 +68,8 @@ RECIPES = {
     "long init": {"command": "finetune", "init": "x" * 5000},
     "zero in init": {"command": "finetune", "init": "a\0b"},
     "model": {"model": [1]},
+    "null as a key": {"x": {None: 1, "a": 2}},
+    "a date": {"seed": datetime.date(2001, 1, 1)},
 }
 METRICS = {
     "infinity": '"top1": Infinity',

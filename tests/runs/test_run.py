@@ -119,8 +119,10 @@ def test_a_folder_with_the_name_of_the_run_but_another_recipe_is_refused(run_com
     file.write_text(file.read_text().replace("seed: 0", "seed: 1"))
     with pytest.raises(UserError, match="recipe.yaml is not the recipe of this command"):
         run_command("pretrain", *TINY)
-    file.write_text("a damaged one is replaced")
-    assert run_command("pretrain", *TINY)[1]["steps"] == 6
+    text = file.read_text().replace("seed: 1", "seed: 0")
+    for damaged in ("a damaged one is replaced", f"{text}null: 1\n"):
+        file.write_text(damaged)
+        assert run_command("pretrain", *TINY)[1]["steps"] == 6 and file.read_text() == text
 
 
 @pytest.mark.parametrize("file", ["recipe.yaml", "about.json", "preds.parquet", "result.json"])

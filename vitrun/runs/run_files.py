@@ -1,5 +1,6 @@
 """Files of a run folder, and how they are read."""
 
+import json
 import math
 import os
 from collections.abc import Iterator
@@ -66,13 +67,22 @@ def load_recipe_text(text: str) -> Any:
 
 def is_recipe(content: Any) -> bool:
     """Return whether the content of a file is a recipe, as far as other runs use it."""
-    if not isinstance(content, dict) or not isinstance(content.get("command"), str):
+    if not isinstance(content, dict) or not isinstance(content.get("command"), str) or not has_plain_values(content):
         return False
     rows = [content.get("model", {"name": ""})]
     if content.get("data") is not None or "images" not in content:  # a run may have images of no data set
         rows.append(content.get("data"))
     named = all(isinstance(row, dict) and isinstance(row.get("name"), str) for row in rows)
     return named and isinstance(content.get("init"), str | None)
+
+
+def has_plain_values(content: dict[str, Any]) -> bool:
+    """Return whether JSON has all keys and values: YAML also has dates, bytes, sets, and null or a number as a key."""
+    try:
+        json.dumps(content, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def load_result(folder: Path) -> dict[str, Any] | None:
