@@ -54,6 +54,7 @@ ADDED: dict[str, Any] = {
     "export force": False,
     "rank_timeout": 600,
     **{f"{command} report": False for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
+    **{f"{command} track": [] for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
     "on_nan": "stop",
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out

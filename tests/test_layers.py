@@ -47,6 +47,9 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "huggingface_hub": ("data.sources.hub", "models", "runs.init_resolution", "runtime.hub_bars"),
     "scipy": ("data.sources.vtab",),
     "matplotlib": ("plots",),
+    "wandb": ("runs.tracking",),
+    "mlflow": ("runs.tracking",),
+    "trackio": ("runs.tracking",),
 }
 DISTRIBUTED = ("runtime.distributed",)  # may use torch.distributed
 

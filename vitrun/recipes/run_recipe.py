@@ -30,6 +30,8 @@ class RunRecipe(NetworkRecipe):
     """Options of every command that makes a run."""
 
     report: bool  # write report.html beside the result, a page about this run
+    # programs that show the metrics too, beside the files of the run; each is an extra to install
+    track: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...]
 
     # These change how a run is executed, not what it computes: its name does not depend on them.
-    execution_options: ClassVar[tuple[str, ...]] = ("device", "runs", "report")
+    execution_options: ClassVar[tuple[str, ...]] = ("device", "runs", "report", "track")

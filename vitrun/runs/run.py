@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ from typing import Any
 import yaml
 
 from vitrun.errors import ExitCode, Interrupted, UserError, advise_writing, shorten
-from vitrun.recipes import RECIPE_FILE, RunnableRecipe
+from vitrun.recipes import RECIPE_FILE, RunnableRecipe, trees
 from vitrun.runs import checkpoints, run_files
 from vitrun.runs.checkpoint_writer import CheckpointWriter, Save
 from vitrun.runs.content import describe_state, identify_content
 from vitrun.runs.lookup import weights_fingerprint
+from vitrun.runs.metrics_table import write_metrics_table
 from vitrun.runs.naming import run_name, to_saved_tree
+from vitrun.runs.run_log import RunLog
+from vitrun.runs.tracking import TrackedRun, Tracking, make_key
 from vitrun.runtime import distributed, heartbeat
-from vitrun.runtime.console import Progress, Screen, format_json
+from vitrun.runtime.console import Progress, Screen
 from vitrun.runtime.environment import describe_environment
 from vitrun.runtime.files import remove_partials, retry, write_atomic
 from vitrun.runtime.process import hold_folder, hold_lock
@@ -29,11 +33,12 @@ from vitrun.runtime.stop import interrupt
 MAX_FAILED_SAVES = 3  # in a row, before a run gives up
 STATES = "data_states"  # in about.json: of data of which not every byte counts in the name of the run
 CONTENT = "data_content"  # in about.json: fingerprints of data, by option, as they count in the name of the run
+TRACKING_KEY = "tracked_as"  # in about.json: the key of the run in trackers
 GONE = "the folder of the run is gone, deleted or unmounted; bring it back to continue"
 OTHER_FOLDER = "or use another folder: runs=FOLDER"
 
 
-class Run:
+class Run(RunLog):
     """Folder of one recipe, and what a command does there; only rank 0 writes.
 
     Files appear in it by this class alone, but for the lock. A ``dry`` run writes nothing.
@@ -43,17 +48,14 @@ class Run:
         self.command, self.recipe, self.screen, self.dry = command, recipe, screen, dry
         self.writes = not dry and distributed.rank() == 0
         self.name = run_name(command, recipe)
-        self.folder: Path = recipe.runs / self.name
+        super().__init__(recipe.runs / self.name, screen, self.writes)
+        self.tracking = Tracking(recipe.track if self.writes else (), self.describe_for_trackers, screen.warn)
         self.checkpoints = self.folder / run_files.CHECKPOINTS_FOLDER
         self.requested_exit: ExitCode | None = None
         self.writer = CheckpointWriter(self.checkpoints)
         self.failed_saves = 0
-        self.unwritable: set[str] = set()  # files to which a line could not be added
-        self.logged: set[str] = set()  # lines that are logged once
-        self.attempt = 0
         self.made_folder = False  # whether this process made the folder
         self.computing: dict[str, Any] = {}  # device, precision, ranks and threads of training
-        self.log, self.warn = screen.log, screen.warn
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -93,7 +95,7 @@ class Run:
         text = yaml.safe_dump(to_saved_tree(self.command, self.recipe), sort_keys=False)
         file = self.folder / RECIPE_FILE
         if not file.is_file() or file.read_bytes() != text.encode():
-            self.write_file(RECIPE_FILE, lambda partial: partial.write_text(text, encoding="utf-8"))
+            self.write_file(RECIPE_FILE, lambda place: place.write_text(text, encoding="utf-8"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -108,47 +110,31 @@ class Run:
                 except OSError as error:
                     raise self.unwritable_error(lock, error) from None
                 self.prepare_folder()
+            stack.callback(self.finish_logging)
             stack.callback(self.finish_saving)
             yield
+
+    def describe_for_trackers(self) -> TrackedRun:
+        """Return what trackers are told of this run, with the key that it has from its first start with one on."""
+        key = run_files.load_about(self.folder).get(TRACKING_KEY) or make_key(self.name)
+        self.update_about(**{TRACKING_KEY: key})
+        options = to_saved_tree(self.command, self.recipe)
+        flat = {option: trees.get_value(options, option) for option in trees.iterate_keys(options)}
+        saved = self.last_logged("saved")
+        lines = [line for line in self.read_metrics("step", int) if line["step"] > saved]
+        return TrackedRun(self.name, self.folder, key, flat, saved, lines)
+
+    def finish_logging(self) -> None:
+        """Close the trackers, and write ``metrics.csv``: that it cannot be written is no error of the run."""
+        with suppress(UserError):
+            self.tracking.finish(self.result if self.writes else None)
+            if self.writes and self.folder.is_dir():
+                self.write_file(run_files.METRICS_TABLE_FILE, partial(write_metrics_table, self.folder))
 
     def finish_saving(self) -> None:
         """Wait for a save that is in progress, when the run ends by an error, which is what the user is to read."""
         with suppress(UserError):
             self.settle_save()
-
-    def write_log_line(self, text: str) -> None:
-        """Add a line to ``log.txt``."""
-        self.append_line(run_files.LOG_FILE, f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}")
-
-    def log_once(self, text: str) -> None:
-        """Log a line, unless this run has logged it before."""
-        if text not in self.logged:
-            self.logged.add(text)
-            self.log(text)
-
-    def log_metrics(self, values: dict[str, Any]) -> None:
-        """Add a line to ``metrics.jsonl``. A resumed run repeats steps with a higher attempt: the last one counts."""
-        self.append_line(run_files.METRICS_FILE, format_json({"attempt": self.attempt, **values}))
-
-    def append_line(self, file: str, line: str) -> None:
-        """Add a line to a file of the run; if that fails, warn once for each file and continue."""
-        if not self.writes:
-            return
-        try:
-            run_files.append_line(self.folder / file, line)
-        except OSError as error:
-            if file not in self.unwritable:
-                self.unwritable.add(file)
-                self.warn(f"Cannot write {self.folder / file}: {error.strerror}. The run continues without its lines.")
-
-    def read_metrics(self, key: str, kind: type = object) -> Iterator[dict[str, Any]]:
-        """Yield the lines of ``metrics.jsonl`` that have ``key`` with a value of that kind."""
-        lines = run_files.read_json_lines(self.folder / run_files.METRICS_FILE, key)
-        return (line for line in lines if isinstance(line[key], kind))
-
-    def last_logged(self, key: str) -> int:
-        """Return the highest step that a line of ``metrics.jsonl`` has under ``key``; 0 if there is none."""
-        return max((line[key] for line in self.read_metrics(key, int)), default=0)
 
     def unwritable_error(self, path: Path, error: Exception) -> UserError:
         """Return the error for a file or folder of the run that cannot be written."""
@@ -313,7 +299,7 @@ class Run:
 
     def write_json(self, file: str, content: dict[str, Any]) -> None:
         """Write a JSON file of the run with :meth:`write_file`."""
-        self.write_file(file, lambda partial: partial.write_text(json.dumps(content, indent=2), encoding="utf-8"))
+        self.write_file(file, lambda place: place.write_text(json.dumps(content, indent=2), encoding="utf-8"))
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write ``result.json``, which makes the run a finished one, the last of its folder of runs."""

@@ -19,6 +19,7 @@ from vitrun.runtime.yaml_text import load_yaml
 
 ABOUT_FILE = "about.json"  # code, libraries, machine and fingerprints of the data
 METRICS_FILE = "metrics.jsonl"
+METRICS_TABLE_FILE = "metrics.csv"  # the same as a table, written when the command ends
 LOG_FILE = "log.txt"
 RESULT_FILE = "result.json"  # only a finished run has it
 LOCK_FILE = "lock"
