@@ -7,7 +7,6 @@ download or a save by rank 0, may take as long as it likes, as long as its proce
 """
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from threading import Event, Thread
 from typing import NamedTuple, Protocol
 
 from vitrun.errors import ExitCode
+from vitrun.runtime.stop import end_process
 
 RANK_SECONDS = 600.0  # that a rank waits for another, by default
 BEAT_SECONDS = 2.0  # between two signs of life, at most
@@ -185,12 +185,6 @@ class Heartbeat:
         return f"rank {rank} on {beat.host}" + (f", at step {step}," if step else "")
 
 
-def end_process(line: str, status: int) -> None:
-    """Print a line on standard error, unless it is empty, and end the process, whatever its main thread waits for."""
-    os.write(2, f"{line}\n".encode() if line else b"")
-    os._exit(status)
-
-
 OWN: Heartbeat | None = None  # that of this process, if it is one of several
 
 
@@ -201,7 +195,7 @@ def start_heartbeat(store: Store, rank: int, size: int) -> None:
     def give_up(sentence: str, lost: list[int]) -> None:
         prints = rank == min({*range(size)} - {*lost})
         time.sleep(0 if prints else GRACE_SECONDS)
-        end_process(f"vitrun: {sentence}." if prints else "", ExitCode.DEVICE)
+        end_process(ExitCode.DEVICE, f"vitrun: {sentence}." if prints else "")
 
     OWN = Heartbeat(store, rank, size, give_up)
     OWN.start()
