@@ -14,7 +14,7 @@ from helpers.runs import pretrain_tiny
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.recipes import tables, trees
-from vitrun.runs import checkpoints, lookup, run
+from vitrun.runs import checkpoints, lookup, run, run_files
 from vitrun.runtime import files
 from vitrun.runtime.console import Screen
 
@@ -271,3 +271,11 @@ def test_a_run_that_stopped_before_its_first_checkpoint_says_that_it_starts_agai
     run_command("pretrain", *TINY)
     (log,) = (tmp_path / "runs").glob("*/log.txt")
     assert "Starting again from step 0: it stopped after step 6, before its first checkpoint" in log.read_text()
+
+
+@pytest.mark.parametrize("result", [[], {"metrics": []}, {"top1": 1, "metrics": {"top1": 0.5}}], ids=str)
+def test_a_result_of_another_form_is_refused_where_it_would_be_printed(tmp_path, result):
+    (tmp_path / "result.json").write_text(json.dumps({"result": result, "finished": 1.0}))
+    with pytest.raises(UserError, match="is not a result of vitrun") as error:
+        run_files.load_result(tmp_path)
+    assert error.value.status == ExitCode.CHECKPOINT

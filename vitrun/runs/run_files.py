@@ -116,12 +116,18 @@ def load_result_file(folder: Path) -> dict[str, Any] | None:
     if content is None:
         return None
     is_ordered = type(order := content.get("order", 0)) is int and 0 <= order <= MAX_ORDER
-    if isinstance(content.get("result"), dict) and is_time(content.get("finished")) and is_ordered:
+    if is_result(content.get("result")) and is_time(content.get("finished")) and is_ordered:
         return content
     raise UserError(
         f"{folder / RESULT_FILE} is not a result of vitrun. Delete {folder}, or move it out of {folder.parent}.",
         ExitCode.CHECKPOINT,
     )
+
+
+def is_result(value: Any) -> bool:
+    """Return whether a value has the form of a result, as far as it is printed."""
+    metrics = value.get("metrics", {}) if isinstance(value, dict) else None
+    return isinstance(metrics, dict) and all(isinstance(metric, dict) for metric in metrics.values())
 
 
 def is_time(value: Any) -> bool:
