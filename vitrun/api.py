@@ -167,9 +167,12 @@ def list_models(overrides: Overrides = (), *, quiet: bool = True, **options: Any
 def list_data(
     name: str | None = None, overrides: Overrides = (), *, quiet: bool = True, **options: Any
 ) -> list[dict[str, Any]]:
-    """Return the rows of ``vitrun data``, or that of ``name``; with ``data={"path": ...}`` what is in that folder."""
+    """Return the rows of ``vitrun data``, or that of ``name``; with ``data={"path": ...}`` what is in that folder.
+
+    ``show=16`` writes a page of images too, to ``save``; then the rows are the parts of the data set.
+    """
     named = {} if name is None else {"name": name}
-    (rows,) = execute("data", overrides, named | options, quiet)[1].values()
+    rows, *_ = execute("data", overrides, named | options, quiet)[1].values()
     return list(rows)
 
 

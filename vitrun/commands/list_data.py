@@ -9,12 +9,13 @@ from vitrun.config import data_args
 from vitrun.data.sources.facts import Facts
 from vitrun.data.sources.registry import find_source
 from vitrun.data.sources.vtab.check import check_originals
-from vitrun.data.summary import print_summary
+from vitrun.data.summary import open_parts, print_summary, report_unreadable
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen, format_table
 
 HEADER = ["data=", "classes", "train", "test", "Hub id", "licence"]  # and of a single row the last one
 IN_PAPER = "in the paper"
+PAGE_FILE = "data.html"  # in the working folder
 
 
 def execute(recipe: recipes.ListData, screen: Screen) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def execute(recipe: recipes.ListData, screen: Screen) -> dict[str, Any]:
         if recipe.name == data_args.VTAB:
             root = cast(recipes.Vtab, recipe.data).root
             return {"tasks": check_originals(Path(root or ""), recipe.save, screen, recipe.force)}
-        return {"splits": print_summary(recipe.data, screen)}
+        return look_into(recipe, recipe.data, screen)
     rows, errors = tables.load_rows("data", recipes.Data)
     if recipe.name == data_args.VTAB:
         rows = {name: row for name, row in rows.items() if isinstance(row, recipes.Vtab)}
@@ -41,6 +42,28 @@ def execute(recipe: recipes.ListData, screen: Screen) -> dict[str, Any]:
         screen.warn(f"Not listed: {error}")
     screen.log(describe_rows(recipe.name))
     return {"data": [{"name": name, **asdict(row)} for name, row in facts.items()]}
+
+
+def look_into(recipe: recipes.ListData, source: recipes.Data, screen: Screen) -> dict[str, Any]:
+    """Print what the files of a data set hold and, if asked, write the page about it; return the rows of its parts.
+
+    Raise UserError in the end if images cannot be read.
+    """
+    if not recipe.show:
+        summary = print_summary(*open_parts(source, screen), screen)
+        report_unreadable(summary.unreadable, screen)
+        return {"splits": summary.rows}
+    from vitrun.commands import data_page, data_pictures, page_file  # import matplotlib
+
+    file = recipe.save or Path(PAGE_FILE)
+    page_file.check_page_file(file, recipe.force)
+    parts, overrides = open_parts(source, screen)
+    summary = print_summary(parts, overrides, screen)
+    surveyed = data_pictures.survey_parts(recipe, parts, screen)
+    page_file.write_page(data_page.make_page(recipe, surveyed), file, screen)
+    decoded = {part: survey.unreadable for part, survey in surveyed.surveys.items()}
+    report_unreadable({part: why | dict(decoded.get(part, {})) for part, why in summary.unreadable.items()}, screen)
+    return {"splits": summary.rows, "page": str(file)}
 
 
 def describe_rows(name: str | None) -> str:

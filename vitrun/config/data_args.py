@@ -41,7 +41,12 @@ def select_dataset(overrides: Sequence[str], tree: dict[str, Any]) -> dict[str, 
     """
     own = [override for override in overrides if override.startswith("data.")]
     data: dict[str, Any] | None = tree.get("data")
-    if not own or data is None:
+    show = tree["show"]
+    if show and (data is None or tree["name"] == VTAB):
+        task = " or one task" if data else ""
+        why = f"makes a page of the images of one data set: name it{task} first, as in `vitrun data digits show=16`."
+        raise UserError(why, option="show", value=str(show))
+    if data is None or not (own or show):
         return None
     if tree["name"] == VTAB:
         row = tables.read_row("data", data["name"])
@@ -49,6 +54,6 @@ def select_dataset(overrides: Sequence[str], tree: dict[str, Any]) -> dict[str, 
             raise UserError(f"data.{other} is an option of one task: name that, as in vitrun data {row['name']}.")
         if not data["root"]:
             raise UserError("vitrun data vtab needs the folder of the originals: add data.root=FOLDER.")
-    elif "path" in data and not (data["path"] or data.get("root")):
+    elif own and not show and "path" in data and not (data["path"] or data.get("root")):
         raise UserError(f"{own[0]} needs a folder to look into: add data.path=FOLDER.")
     return data

@@ -16,7 +16,7 @@ from vitrun.runs.weights_view import WeightsView, find_weights_view
 from vitrun.runtime import path_patterns
 from vitrun.runtime.environment import why_no_gpu
 
-DEFAULT_VIEW = {  # of weights whose view is unknown
+DEFAULT_VIEW: dict[str, Any] = {  # of weights whose view is unknown
     "resize": "square",
     "crop": 1.0,
     "antialias": True,

@@ -70,6 +70,13 @@ UNUSED_RULES = (
         lambda r: r.images,
         "is for a data set, and images= for images of your own: keep one of the two",
     ),
+    ("data", ("res=", "augment"), lambda r: not r.show, "is for the images on a page: add show=16"),
+    (
+        "data",
+        ("save=", "force="),
+        lambda r: not r.show and r.name != "vtab",
+        "is for the page of images, or the keys of vtab: add show=16",
+    ),
     (
         "finetune fewshot eval predict dedup export visualize",
         ("init_weights=",),

@@ -120,7 +120,10 @@ class Split:
 
     def decode(self, index: int) -> np.ndarray:
         """Return the image at ``index``, uint8 [3, h, w]; raise a BadImage that names it if it cannot be decoded."""
-        data = self.load_encoded(index)
+        return self.decode_encoded(index, self.load_encoded(index))
+
+    def decode_encoded(self, index: int, data: Encoded) -> np.ndarray:
+        """Return :meth:`decode` of the image at ``index``, whose file was read before."""
         try:
             return decode_image(data, self.fast_jpeg, self.exif)
         except MemoryError:  # not the image's fault

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -31,16 +31,19 @@ FLOATS = ("halffloat", "float", "double")
 HEADER = ["split", "images", "classes", "a class", "format", "width", "height", "fingerprint"]
 
 
-def print_summary(data: recipes.Data, screen: Screen) -> list[dict[str, Any]]:
-    """Print one row per part of a data set as its folder has it, and return the rows.
+def open_parts(data: recipes.Data, screen: Screen) -> tuple[dict[str, Split], list[str]]:
+    """Return the parts of a data set as its folder has them.
 
-    For a folder that is not a known data set, print every split, and the overrides that read it.
+    For a folder that is not a known data set, return every split, and the overrides that read it.
     """
-    if isinstance(data, recipes.Files) and data.name in OWN_FOLDER_ROWS:
-        parts, overrides = open_unknown_folder(data)
-    else:
-        named = [part for part in ("train", "test") if getattr(data, part, part)]
-        parts, overrides = {part: registry.open_source(data, part) for part in named}, []
+    if isinstance(data, recipes.Files) and data.name in OWN_FOLDER_ROWS and data.path is not None:
+        return open_unknown_folder(data)
+    named = [part for part in ("train", "test") if getattr(data, part, part)]
+    return {part: registry.open_source(data, part, screen) for part in named}, []
+
+
+def print_summary(parts: dict[str, Split], overrides: list[str], screen: Screen) -> "Summary":
+    """Print one row per part of a data set, and the overrides that read it; return the rows, and what is unreadable."""
     inspected = {name: inspect_split(split) for name, split in parts.items()}
     rows = [[name, *summarize_split(split, inspected[name])] for name, split in parts.items()]
     screen.print(format_table(HEADER, rows))
@@ -57,9 +60,9 @@ def print_summary(data: recipes.Data, screen: Screen) -> list[dict[str, Any]]:
         screen.log(f"To use it: {shlex.join(overrides)}")
     if any(len(split) > MAX_INSPECTED for split in parts.values()):
         screen.log(f"Formats and sizes are those of up to {MAX_INSPECTED:,} images per split, evenly spread.")
-    report_unreadable({name: part.unreadable for name, part in inspected.items()}, screen)
     counts = [{"images": len(split), "classes": len(split.classes)} for split in parts.values()]
-    return [dict(zip(HEADER, row)) | count for row, count in zip(rows, counts)]
+    results = [dict(zip(HEADER, row)) | count for row, count in zip(rows, counts)]
+    return Summary(results, {name: part.unreadable for name, part in inspected.items()})
 
 
 def open_unknown_folder(data: recipes.Files) -> tuple[dict[str, Split], list[str]]:
@@ -112,26 +115,38 @@ def guess_table_row(data: recipes.Files, file: Path) -> recipes.Files:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """Rows of the table of a data set's parts, and a sentence about each unreadable image by part and row."""
+
+    rows: list[dict[str, Any]]
+    unreadable: dict[str, dict[int, str]]
+
+
+@dataclass(frozen=True)
 class Inspected:
     """What the first bytes of images say."""
 
     facts: list[tuple[str, int, int]]  # format, width and height of each image
-    unreadable: list[str]  # a sentence about each image that is none
+    unreadable: dict[int, str]  # a sentence about each image that is none, by its row
 
 
 def inspect_split(split: Split) -> Inspected:
     """Return what up to ``MAX_INSPECTED`` images of a split are, evenly spread."""
-    facts, unreadable = [], []
+    facts, unreadable = [], {}
     for row in range(0, len(split), -(-len(split) // MAX_INSPECTED) or 1):
         try:
             facts.append(inspect_image(split, row))
         except UserError as error:
-            unreadable.append(str(error))
+            unreadable[row] = str(error)
     return Inspected(facts, unreadable)
 
 
-def report_unreadable(parts: dict[str, list[str]], screen: Screen) -> None:
-    """Log each image that cannot be read, up to ``MAX_LISTED`` of a part; raise UserError with their number."""
+def report_unreadable(unreadable: Mapping[str, Mapping[int, str]], screen: Screen) -> None:
+    """Log each image that cannot be read, up to ``MAX_LISTED`` of a part; raise UserError with their number.
+
+    ``unreadable`` has a sentence for each by part and row.
+    """
+    parts = {name: [*sentences.values()] for name, sentences in unreadable.items()}
     counts = [f"{len(sentences):,} {name}" for name, sentences in parts.items() if sentences]
     for name, sentences in parts.items() if sum(map(len, parts.values())) > 1 else ():
         for sentence in sentences[:MAX_LISTED]:

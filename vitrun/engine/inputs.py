@@ -7,7 +7,9 @@ import numpy as np
 
 from vitrun import data, recipes
 from vitrun.data.sources.messages import abbreviate, count_classes, typed_option
-from vitrun.data.transforms.views import CenterCropView
+from vitrun.data.transforms.erasing import RandomErasing
+from vitrun.data.transforms.randaugment import RandAugment
+from vitrun.data.transforms.views import CenterCropView, CropView
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Training
 from vitrun.runs import exclude
@@ -142,6 +144,19 @@ def check_not_same(source: recipes.Data, train: data.Split, test: data.Split) ->
     if train.fingerprint == test.fingerprint and all(np.array_equal(train.raw(row), test.raw(row)) for row in rows):
         why = "The training and the test part are the same images. Choose another for one of them."
         raise UserError(why, ExitCode.DATA, *typed_option(source))
+
+
+def make_train_view(
+    source: recipes.Dataset, augment: recipes.Augment, view: recipes.View, res: int, seed: int
+) -> CropView:
+    """Return the random views of training images: the crop and flip of a data set, then augmentation."""
+    operations: list[RandAugment | RandomErasing] = []
+    if augment.layers:
+        operations.append(RandAugment(augment.randaugment, augment.layers, augment.magnitude, seed))
+    if augment.erasing:
+        operations.append(RandomErasing(augment.erasing, seed))
+    crop = (source.crop, source.area, source.flip)
+    return CropView(res, *crop, seed, view.antialias, operations, view.interpolation)
 
 
 def make_eval_batches(

@@ -14,13 +14,10 @@ import torch
 from torch import nn
 
 from vitrun import data, models
-from vitrun.data.transforms.erasing import RandomErasing
-from vitrun.data.transforms.randaugment import RandAugment
-from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
 from vitrun.engine.diagnosis import find_non_finite_weight
 from vitrun.engine.freezing import set_training_mode
-from vitrun.engine.inputs import make_eval_batches
+from vitrun.engine.inputs import make_eval_batches, make_train_view
 from vitrun.engine.interfaces import Objective, Probe
 from vitrun.engine.loop import FitOptions, Step, fit
 from vitrun.engine.micro_batches import MicroBatchMonitor
@@ -201,17 +198,9 @@ class Trainer:
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
         """Yield the batch of each step that is left."""
-        recipe, augment = self.recipe, self.recipe.augment
+        recipe = self.recipe
         source = cast(Dataset, recipe.data)  # a suite is fine-tuned task by task
-        operations: list[RandAugment | RandomErasing] = []
-        if augment.layers:
-            operations.append(RandAugment(augment.randaugment, augment.layers, augment.magnitude, recipe.seed))
-        if augment.erasing:
-            operations.append(RandomErasing(augment.erasing, recipe.seed))
-        res, look = self.loaded.res, recipe.view
-        view = CropView(
-            res, source.crop, source.area, source.flip, recipe.seed, look.antialias, operations, look.interpolation
-        )
+        view = make_train_view(source, recipe.augment, recipe.view, self.loaded.res, recipe.seed)
         steps = range(self.state.step, self.steps)
         batches = data.train_batches(self.train_data, view, recipe.batch, recipe.seed, steps, bad_images)
         return self.prepare_batches(batches)

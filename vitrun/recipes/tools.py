@@ -7,6 +7,7 @@ from pydantic import Field, PositiveInt
 
 from vitrun.recipes.base import Classes, Pixels, frozen_dataclass
 from vitrun.recipes.data import Data
+from vitrun.recipes.view import Augment
 
 PublishedTable = Literal[  # one file each in vitrun/papers
     "table2", "table5", "table6", "table7", "table8", "table9", "replications", "augreg", "timm", "better_vit",
@@ -88,5 +89,11 @@ class ListData:
 
     name: str | None  # the data set to show, vtab for the nineteen of VTAB; null for all. name= may be left out
     data: Data | None  # the options of that data set, to look into its images; null to show its row
-    save: Path | None  # write the keys of VTAB-1k's images to this file, as JSON; null for no file
+    # write a page with so many training images as training sees them and so many test images, and what is in the data:
+    # counts of classes, sizes, duplicates, unreadable files; 0 for no page
+    show: Annotated[int, Field(ge=0, le=64)]
+    res: Pixels | None  # side of the views on the page, in pixels; null for the images' median shorter side, up to 224
+    augment: Augment  # of the training images on the page, as of pretrain
+    # file of the page, null for data.html; of vtab the file of the keys of its images, as JSON, null for none
+    save: Path | None
     force: bool  # replace the file that vitrun saved there; nothing else is ever replaced

@@ -2,19 +2,18 @@
 
 import time
 from collections import Counter
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import vitrun
 from vitrun import recipes
+from vitrun.commands.page_file import check_page_file, write_page
 from vitrun.commands.report import curves_section, predictions_section, results_section, runs_section, transfer_section
 from vitrun.commands.report.gather import Material, gather_run, gather_runs
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import UserError
 from vitrun.plots.page import Page
 from vitrun.runtime.console import Screen
 from vitrun.runtime.files import write_text_atomic
-from vitrun.runtime.outputs import check_replaceable, write_output
 
 REPORT_FILE = "report.html"  # in the folder of a run
 FILTERED_RUNS = 5  # from so many runs on the page has a filter
@@ -22,20 +21,12 @@ FILTERED_RUNS = 5  # from so many runs on the page has a filter
 
 def execute(recipe: recipes.Report, screen: Screen) -> dict[str, Any]:
     """Write the page about the runs that are selected; return its path, and how many runs it shows."""
-    check_replaceable(recipe.save, "save", recipe.force)
-    if not recipe.save.absolute().parent.is_dir():
-        why = "there is no such folder: make it, or choose another."
-        raise UserError(why, ExitCode.SPACE, "save", str(recipe.save))
+    check_page_file(recipe.save, recipe.force)
     material = gather_runs(recipe)
     page = make_page(material, recipe.detailed)
-    text = page.to_html()
-    try:
-        write_output(recipe.save, partial(Path.write_text, data=text, encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(recipe.save)) from None
     shown = [section.title for section in page.sections if section.blocks]
     screen.log(f"{describe_runs(material)}: {', '.join(shown)}")
-    screen.log(f"Written to {recipe.save} ({len(text.encode()) / 1e6:.1f} MB)")
+    write_page(page, recipe.save, screen)
     return {"path": str(recipe.save), "runs": len(material.runs), "sections": shown}
 
 
