@@ -14,8 +14,8 @@ LINE_WIDTH, DESCRIPTION_COLUMN = 100, 34  # characters: of a line, and before th
 MAX_VALUE = 60  # characters of a value; --cfg prints all
 # Options by section, the common ones first. A name wins over a pattern; an option of neither belongs to OTHER_SECTION.
 SECTIONS = {
-    "Common options": "init paths top save model data images against name data.path data.root protocol steps epochs "
-    "batch optim.lr res shots to paper seed runs",
+    "Common options": "init paths top show save model data images against name data.path data.root protocol steps "
+    "epochs batch optim.lr res shots to paper seed runs",
     "Data": "data.* against.* exclude dev bad_images dedup match",
     "Model": "model.* init_* dropout head_bias",
     "Objective": "objective objective.* loss smoothing",

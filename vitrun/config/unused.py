@@ -70,7 +70,8 @@ UNUSED_RULES = (
         lambda r: r.images,
         "is for a data set, and images= for images of your own: keep one of the two",
     ),
-    ("data", ("res=", "augment"), lambda r: not r.show, "is for the images on a page: add show=16"),
+    ("data", ("res=", "augment."), lambda r: not r.show, "is for the images on a page: add show=16"),
+    ("data", ("augment=",), lambda r: not r.show and r.augment.layers, "is for the images on a page: add show=16"),
     (
         "data",
         ("save=", "force="),
@@ -105,7 +106,9 @@ def explain_unused(command: str, override: str, overrides: list[str], recipe: An
     for commands, beginnings, is_unused, reason in UNUSED_RULES:
         if command in commands.split() and override.startswith(beginnings) and is_unused(recipe):
             groups = (*tables.list_groups(command), recipe_file.KEY)
-            pairs = compose.parse_overrides(command, [one for one in overrides if one.partition("=")[0] in groups])
+            # the name is no choice, but vitrun data needs it beside one
+            choosing = [one for one in overrides if one.partition("=")[0] in (*groups, "name")]
+            pairs = compose.parse_overrides(command, choosing)
             choices = {key: value for key, value in pairs.items() if key in groups}
             files = compose.compose_tree(command, choices, lookup.model_row_of(recipe))
             known = key in trees.iterate_keys(files)  # eval may have its data from the weights alone
