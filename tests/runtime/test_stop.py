@@ -26,7 +26,7 @@ with stop.watch_handlers(stop.end_process), stop.handle_stop_signals():
 def test_a_signal_interrupts_what_waits_and_no_handler_of_exceptions_hides_it():
     with stop.handle_stop_signals(), pytest.raises(Interrupted) as stopped:
         try:
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
             time.sleep(60)
         except Exception:
             pytest.fail("hidden")
@@ -37,7 +37,7 @@ def test_what_must_not_be_cut_is_completed_first():
     done = []
     with stop.handle_stop_signals(), pytest.raises(Interrupted), stop.defer_stop():
         with stop.defer_stop():
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             done.append(1)
         done.append(2)
         with pytest.raises(Interrupted):
@@ -68,8 +68,8 @@ def test_signals_that_precede_a_time_limit_ask_to_stop_and_never_insist():
     requests, insisted = [], []
     with stop.handle_stop_signals(requests.append, insisted.append):
         for number in stop.WARNING_SIGNALS:
-            os.kill(os.getpid(), number)
-        os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(number)
+        signal.raise_signal(signal.SIGTERM)
     assert requests == [ExitCode.TERMINATED] * 4 and not insisted
 
 
@@ -77,7 +77,7 @@ def test_a_signal_that_is_ignored_as_under_nohup_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with stop.handle_stop_signals(pytest.fail):
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -108,7 +108,7 @@ class Finder:
     def exec_module(module):
         import os, signal, time
         try:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             time.sleep(60)
         except BaseException:
             print("swallowed")
