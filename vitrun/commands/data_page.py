@@ -115,7 +115,7 @@ def count_labels(split: data.Split, names: Sequence[str]) -> np.ndarray:
     positions = {name: position for position, name in enumerate(names)}
     counts = np.bincount(split.labels[split.labels >= 0].ravel(), minlength=len(split.classes))
     result = np.zeros(len(names), np.int64)
-    result[[positions[name] for name in split.classes]] = counts
+    np.add.at(result, [positions[name] for name in split.classes], counts)  # a name may stand for several classes
     return result
 
 
