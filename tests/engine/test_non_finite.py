@@ -126,7 +126,7 @@ ORIGINS = {
 def test_the_first_tensor_that_is_not_finite_is_named(kind):
     network = build_small_vit()
     named = dict(network.named_parameters())
-    found = []
+    steps = []
     if kind == "weight":
         with torch.no_grad():
             named["blocks.0.mlp.fc1.weight"][0, 0] = math.nan
@@ -139,5 +139,5 @@ def test_the_first_tensor_that_is_not_finite_is_named(kind):
         values = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
         return torch.cat([values[:3], values[3:] * math.inf]) if kind == "loss" else values
 
-    train_steps(make_state(network), [random_batch(8)], loss=loss, on_non_finite=found.append)
-    assert [step.origin for step in found] == [ORIGINS[kind]] and found[0].in_weights == (kind == "weight")
+    train_steps(make_state(network), [random_batch(8)], loss=loss, on_non_finite=steps.append)
+    assert [step.origin for step in steps] == [ORIGINS[kind]] and steps[0].in_weights == (kind == "weight")

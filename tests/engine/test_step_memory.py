@@ -80,8 +80,8 @@ def test_a_run_that_runs_out_of_memory_saves_what_it_has(run_command, tmp_path, 
 
 
 def test_a_micro_batch_that_cannot_fit_is_refused_before_the_first_step_and_the_one_that_is_named_fits(run_command):
-    kept = [override for override in TINY if override.startswith(("model=", "data."))]
-    large = [*kept, "res=256", "batch=64", "steps=1", "warmup=0", "precision=fp32", "device=cpu"]
+    model_and_data = [override for override in TINY if override.startswith(("model=", "data."))]
+    large = [*model_and_data, "res=256", "batch=64", "steps=1", "warmup=0", "precision=fp32", "device=cpu"]
     with limited_memory(GB // 2):
         with pytest.raises(UserError, match="takes about .* GB, and `ulimit -v` leaves 0.5") as error:
             run_command("pretrain", *large, "micro_batch=64", dry=True)

@@ -28,8 +28,8 @@ def test_filters_give_the_embedding_of_images_in_minus_1_to_1():
                 network.patch_embed.proj.bias if hasattr(network, "patch_embed") else network.body.patch_embed.proj.bias
             )
             expected = embed(network, make_inputs()) - bias
-        found = torch.nn.functional.conv2d(make_inputs(), models.patch_filters(network), stride=8).flatten(2)
-        torch.testing.assert_close(found.transpose(1, 2), expected)
+        embedding = torch.nn.functional.conv2d(make_inputs(), models.patch_filters(network), stride=8).flatten(2)
+        torch.testing.assert_close(embedding.transpose(1, 2), expected)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_rollout_equals_the_reference(head, prefix, class_tokens):
     for attention in layers:
         rollout.update(torch.from_numpy(attention).float())
     pool = make_attention(2, tokens)[0][:, :, 0] if head == "map" else None
-    read = rollout.read(
+    weights = rollout.read(
         AttentionLayout(LAYERS, HEADS, prefix, SIDE, class_tokens),
         None if pool is None else torch.from_numpy(pool).float(),
     )
@@ -93,7 +93,7 @@ def test_rollout_equals_the_reference(head, prefix, class_tokens):
         product = refer_rollout([attention[image] for attention in layers])
         rows = {"token": product[0], "gap": product[prefix:].mean(0)}
         expected = rows[head] if pool is None else pool[image].mean(0) @ product
-        np.testing.assert_allclose(read[image].flatten().numpy(), expected[prefix:], rtol=1e-5)
+        np.testing.assert_allclose(weights[image].flatten().numpy(), expected[prefix:], rtol=1e-5)
 
 
 def test_attention_of_the_reader_is_that_of_the_class_tokens_or_the_mean_of_the_patches():

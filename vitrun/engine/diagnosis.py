@@ -83,9 +83,9 @@ def describe_origin(
     if weight is not None:
         return weight, True, images
     output = find_non_finite_output(state, batch, machine, dropout_seed)
-    found = [output for output in distributed.all_gather_object(output) if output is not None]
-    if found:
-        return found[0], False, images
+    outputs = [output for output in distributed.all_gather_object(output) if output is not None]
+    if outputs:
+        return outputs[0], False, images
     if unsound := [name for name, loss in images if not isfinite(loss)]:
         return f"loss of image {unsound[0]}", False, images
     # autograd computes the gradient of the last layer first
@@ -98,14 +98,14 @@ def find_non_finite_output(state: TrainState, batch: Batch, machine: Machine, dr
 
     The pass repeats that of the step, with its micro-batches and its dropout.
     """
-    found: list[str] = []
+    origins: list[str] = []
 
     def make_hook(name: str) -> Callable[[nn.Module, object, object], None]:
         def check(_: nn.Module, __: object, output: object) -> None:
             outputs = output if isinstance(output, tuple | list) else [output]
             tensors = {str(i): value for i, value in enumerate(outputs) if isinstance(value, Tensor)}
-            if not found and find_non_finite(tensors) is not None:
-                found.append(f"output of {name}" if name else "output of the network")
+            if not origins and find_non_finite(tensors) is not None:
+                origins.append(f"output of {name}" if name else "output of the network")
 
         return check
 
@@ -120,8 +120,8 @@ def find_non_finite_output(state: TrainState, batch: Batch, machine: Machine, dr
                 if not all(finite):
                     return f"image {names[start + finite.index(False)]}"
                 state.network(*inputs)
-                if found:
-                    return found[0]
+                if origins:
+                    return origins[0]
     finally:
         for hook in hooks:
             hook.remove()

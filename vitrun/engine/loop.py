@@ -1,4 +1,4 @@
-"""The training loop."""
+"""Training loop."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -60,7 +60,7 @@ class Step:
 
 
 class Gradients(NamedTuple):
-    """What :func:`accumulate` returns; the gradient itself is in the parameters."""
+    """Result of :func:`accumulate`; the gradient itself is in the parameters."""
 
     loss: float  # share of this rank in the step's mean loss
     image_losses: list[Tensor]  # of the images, in their order, for each micro-batch
@@ -82,10 +82,7 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
         lr = options.lr(state.step)
         set_lr(state.optimizer, lr)
         buffers = [(buffer, buffer.clone()) for buffer in state.network.buffers()]  # the statistics of batch norm
-        computed = None
-        while computed is None:
-            with halve_on_oom(state, buffers, options.halve):
-                computed = accumulate(state, parameters, batch, options)
+        computed = accumulate_in_memory(state, parameters, batch, options, buffers)
         loss = sum(distributed.all_gather_object(computed.loss))
         gradients = [p.grad for p in parameters if p.grad is not None]
         distributed.all_reduce(gradients)
@@ -108,6 +105,21 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
         names = partial(list_names, batch.keys, batch.indices)  # without the images, so that their memory is freed
         yield Step(state.step, loss, norm, lr, received - requested, now - requested, names, computed.image_losses)
         requested = perf_counter()
+
+
+def accumulate_in_memory(
+    state: TrainState,
+    parameters: list[nn.Parameter],
+    batch: Batch,
+    options: FitOptions,
+    buffers: list[tuple[Tensor, Tensor]],
+) -> Gradients:
+    """Return what :func:`accumulate` does, with a micro-batch halved until the memory suffices."""
+    computed = None
+    while computed is None:
+        with halve_on_oom(state, buffers, options.halve):
+            computed = accumulate(state, parameters, batch, options)
+    return computed
 
 
 def update(state: TrainState, ema_decay: float | None, loss: float) -> None:

@@ -1,4 +1,4 @@
-"""What happens when training is not finite: a few steps are skipped, or the run stops and writes what is known."""
+"""Handling of steps that are not finite: a few are skipped, or the run stops and writes what is known."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ DUMP_FILE = "not-finite-step-{}.json"
 
 @dataclass(frozen=True)
 class NonFinitePolicy:
-    """What happens at a step that is not finite: it is skipped up to ``max_skipped`` times, then the run stops.
+    """Handling of a step that is not finite: it is skipped up to ``max_skipped`` times, then the run stops.
 
     Both are recorded in the folder of ``run``.
     """

@@ -1,4 +1,4 @@
-"""The state of training, and its checkpoints."""
+"""State of training, and its checkpoints."""
 
 import json
 from collections import deque

@@ -1,8 +1,6 @@
 """Train one network: from its recipe, data and objective to the result of its run."""
 
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,33 +9,32 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
 
 from vitrun import data, models
 from vitrun.engine import optim
+from vitrun.engine.computing import describe_changes, describe_computing
 from vitrun.engine.diagnosis import find_non_finite_weight
-from vitrun.engine.freezing import set_training_mode
+from vitrun.engine.image_checks import build_bad_image_budget, check_images
+from vitrun.engine.initial_state import build_state
 from vitrun.engine.inputs import make_eval_batches, make_train_view
 from vitrun.engine.interfaces import Objective, Probe
 from vitrun.engine.loop import FitOptions, Step, fit
 from vitrun.engine.micro_batches import MicroBatchMonitor
 from vitrun.engine.non_finite import NonFinitePolicy
+from vitrun.engine.plan import Plan, peak_memory
 from vitrun.engine.progress import Meter
 from vitrun.engine.spikes import SpikeMonitor
 from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
 from vitrun.engine.step_memory import fit_micro_batch, measure_step
-from vitrun.errors import ExitCode, Interrupted, OutOfMemory, UserError
+from vitrun.errors import Interrupted, OutOfMemory
 from vitrun.recipes import Dataset, Training
-from vitrun.recipes.macs import count_exaflop
 from vitrun.runs.manifest import load_manifest
 from vitrun.runs.predictions import PREDICTIONS_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
-from vitrun.runtime.device import Machine, choose_micro_batch, explain_single_image
+from vitrun.runtime.device import Machine
 from vitrun.runtime.memory import available_memory
 from vitrun.runtime.stop import defer_stop
-
-RESNET_TOKENS = 197  # assumed for a network without tokens: the positions of a ResNet's middle stage at 224 pixels
 
 
 @dataclass
@@ -74,7 +71,7 @@ class Trainer:
 
         On Interrupted, and if the memory does not suffice for a step, save a checkpoint and raise the error again.
         """
-        bad_images = self.build_bad_image_budget()
+        bad_images = build_bad_image_budget(self.train_data, self.recipe.bad_images, self.run)
         self.check_images(bad_images)
         self.resume()
         self.log_plan()
@@ -126,11 +123,8 @@ class Trainer:
 
     def check_images(self, bad_images: data.BadImageBudget) -> None:
         """Raise UserError (exit code 3) at the first start of a run if images cannot be read, and not after hours."""
-        if distributed.rank() or self.run.can_resume:
-            return
-        check_test_images(self.test_data)
-        if done := data.check_before_training(self.train_data, bad_images):
-            self.run.log(done)
+        if not distributed.rank() and not self.run.can_resume:
+            check_images(self.train_data, self.test_data, bad_images, self.run)
 
     def resume(self) -> None:
         """Load the newest checkpoint of the run, if it has one; record the device, precision, ranks and threads."""
@@ -140,22 +134,10 @@ class Trainer:
             if self.recipe.micro_batch != "auto":
                 self.state.micro_batch = self.recipe.micro_batch
         self.check_memory()
-        self.run.computing = {
-            "device": self.machine.device.type,
-            "precision": "bf16" if self.machine.dtype == torch.bfloat16 else "fp32",
-            "ranks": distributed.world_size(),
-            "threads": self.machine.cores,
-            "micro_batch": self.state.micro_batch,
-        }
+        self.run.computing = describe_computing(self.machine, self.state.micro_batch)
         if checkpoint is not None:
-            before = load_manifest(checkpoint)
-            changes = [
-                f"{key} {now}, not {str(before.get(key))[:50]}"
-                for key, now in self.run.computing.items()
-                if before.get(key) != now
-            ]
-            warning = f" with {'; '.join(changes)}: the bits may differ from here on" if changes else ""
-            self.run.log(f"Resuming from step {self.state.step} ({checkpoint.name}){warning}")
+            changes = describe_changes(load_manifest(checkpoint), self.run.computing)
+            self.run.log(f"Resuming from step {self.state.step} ({checkpoint.name}){changes}")
         self.run.update_about(computing=self.run.computing, steps=self.steps)
 
     def check_memory(self) -> None:
@@ -174,27 +156,12 @@ class Trainer:
 
     def log_plan(self) -> None:
         """Log the size of the network and of the run."""
-        row, res, batch = self.loaded.model, self.loaded.res, self.recipe.batch
-        parameters = sum(parameter.numel() for parameter in self.loaded.network.parameters())
-        trained = sum(parameter.numel() for parameter in optim.list_trained(self.loaded.network))
-        part = f" ({trained / 1e6:.3g} M of them trained)" if trained < parameters else ""
-        macs = models.count_macs(row, self.loaded.classes, res)
-        self.run.log(
-            f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters{part}, {macs / 1e9:.3g} GMAC an image"
-        )
-        images = self.steps * batch
-        self.run.log(
-            f"plan: {self.steps} steps of {batch} images ({images / len(self.train_data):.1f} epochs, "
-            f"{count_exaflop(macs, images):.2g} exaFLOP), micro-batch {self.state.micro_batch}, on {self.machine}"
-        )
-        share = batch // distributed.world_size()
-        if (
-            self.state.micro_batch == 1 < share
-            and self.recipe.micro_batch == "auto"
-            and self.machine.device.type == "cpu"
-        ):
-            workers = self.machine.workers_for(self.loaded.network)
-            self.run.warn(f"one image at a time: {explain_single_image(share, count_tokens(self.loaded), workers)}")
+        batch, images = self.recipe.batch, len(self.train_data)
+        plan = Plan(self.loaded, self.machine, self.steps, batch, images, self.state.micro_batch)
+        for line in plan.describe():
+            self.run.log(line)
+        if self.recipe.micro_batch == "auto" and (why := plan.explain_slow_micro_batch()):
+            self.run.warn(why)
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
         """Yield the batch of each step that is left."""
@@ -223,23 +190,13 @@ class Trainer:
             loss, recipe.batch, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick, self.policy, halve
         )
 
-    def build_bad_image_budget(self) -> data.BadImageBudget:
-        """Return the count of bad training images, which begins with those of earlier attempts."""
-
-        def report(key: str, sentence: str) -> None:
-            self.run.log_metrics({"bad_image": key})
-            self.run.warn(f"Unreadable, to be replaced in training: {sentence}")
-
-        known = [line["bad_image"] for line in self.run.read_metrics("bad_image", str)]
-        return data.BadImageBudget(self.train_data, self.recipe.bad_images, report, known)
-
     def probe_if_due(self, meter: Meter) -> None:
         """Run each probe that is due at this step."""
         for probe in self.probes:
             probe.probe_if_due(self.state, meter)
 
     def share_step(self, bad_images: data.BadImageBudget, saved: float) -> bool:
-        """Count the bad images that other ranks found; return whether a save is due ``save_minutes`` after ``saved``.
+        """Count the bad images of other ranks; return whether a save is due ``save_minutes`` after ``saved``.
 
         One collective serves both. The clock is that of rank 0.
         """
@@ -268,7 +225,7 @@ class Trainer:
         Two steps of a few blank images are measured, one micro-batch a worker. That is an upper bound: the update of
         the weights, which a step has once, is counted as often as these images fit into a batch.
         """
-        self.check_images(self.build_bad_image_budget())
+        self.check_images(build_bad_image_budget(self.train_data, self.recipe.bad_images, self.run))
         self.check_memory()
         self.log_plan()
         ranks = distributed.world_size()
@@ -286,42 +243,3 @@ class Trainer:
         """Return a batch of blank images, as the objective trains on it."""
         images = torch.zeros(size, 3, self.loaded.res, self.loaded.res)
         return self.objective.prepare(data.Batch(images, torch.zeros(size, dtype=torch.long), np.arange(size)), 0)
-
-
-def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) -> TrainState:
-    """Return the state at step 0, with the network on the device of ``machine``."""
-    network = loaded.network.to(machine.device)
-    ranks = distributed.world_size()
-    set_training_mode(network)
-    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    if ranks > 1 and any(norm.training for norm in norms):
-        raise UserError(
-            f"{loaded.model.name} has batch norm, whose statistics would differ between ranks: use one rank."
-        )
-    micro_batch = recipe.micro_batch
-    if micro_batch == "auto":
-        tokens, width, workers = count_tokens(loaded), network.head.in_features, machine.workers_for(network)
-        micro_batch = choose_micro_batch(recipe.batch // ranks, tokens, width, machine.device, workers)
-    optimizer = optim.build_optimizer(recipe.optim, network)
-    ema = [p.detach().clone() for p in network.parameters()] if recipe.ema is not None else None
-    return TrainState(network, optimizer, ema, 0, micro_batch)
-
-
-def count_tokens(loaded: models.LoadedModel) -> int:
-    """Return the tokens of an image, by which the micro-batch is chosen."""
-    return models.count_tokens(loaded.model, loaded.res) or RESNET_TOKENS
-
-
-def check_test_images(test: data.Split) -> None:
-    """Raise UserError (exit code 3) if a test image cannot be read."""
-    if bad := data.find_bad_images(test):
-        first = next(iter(bad.values()))
-        raise UserError(f"{len(bad)} of {len(test)} test images cannot be read: {first}", ExitCode.DATA)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Return the most bytes used so far: of the GPU, or of the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    # ru_maxrss is in kilobytes on Linux, in bytes on macOS
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,6 +1,7 @@
 """Attention of timm's networks, recorded where they compute it, so that any kind is what the network uses."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,35 +31,39 @@ class FusedAttentionRecorder(TorchFunctionMode):
         """Call ``func``, and ``receive`` before it if it is fused attention."""
         if func is functional.scaled_dot_product_attention:
             with torch.autocast(args[0].device.type, enabled=False):
-                self.receive(compute_attention(*args, **(kwargs or {})))
+                self.receive(AttentionCall(*args, **(kwargs or {})).compute_weights())
         return func(*args, **(kwargs or {}))
 
 
-def compute_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:
-    """Return the weights of ``scaled_dot_product_attention`` of these arguments, [B, H, Q, N], in float32.
+@dataclass(frozen=True)
+class AttentionCall:
+    """Arguments of ``scaled_dot_product_attention``, with its names and in its order."""
 
-    As its documentation defines them, without dropout.
-    """
-    query, key = query.float(), key.float()
-    if enable_gqa:
-        key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
-    logits = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
-    if is_causal:
-        attn_mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        logits = logits.masked_fill(~attn_mask, float("-inf"))
-    elif attn_mask is not None:
-        logits = logits + attn_mask
-    return logits.softmax(-1)
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    attn_mask: Tensor | None = None
+    dropout_p: float = 0.0
+    is_causal: bool = False
+    scale: float | None = None
+    enable_gqa: bool = False
+
+    def compute_weights(self) -> Tensor:
+        """Return the weights by which the values are averaged, [B, H, Q, N], in float32.
+
+        They are as the function's documentation defines them, without dropout.
+        """
+        query, key, mask = self.query.float(), self.key.float(), self.attn_mask
+        if self.enable_gqa:
+            key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
+        logits = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if self.scale is None else self.scale)
+        if self.is_causal:
+            mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
+        if mask is not None and mask.dtype == torch.bool:
+            logits = logits.masked_fill(~mask, float("-inf"))
+        elif mask is not None:
+            logits = logits + mask
+        return logits.softmax(-1)
 
 
 @torch.no_grad()

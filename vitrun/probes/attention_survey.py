@@ -19,7 +19,7 @@ MAX_ATTENTION_BYTES = 2**28  # of one layer's attention for a batch; about four 
 
 @dataclass(frozen=True)
 class AttentionFindings:
-    """What a survey found: distances over all images, and of S images that are shown the maps of L layers."""
+    """Result of a survey: distances over all images, and of S images that are shown the maps of L layers."""
 
     distances: np.ndarray  # [layers, H, 3], as attention_distances has them
     images: int  # over which distances are averaged
@@ -56,18 +56,18 @@ class AttentionSurvey:
             if rows:
                 rollout.update(attention[rows])
             if rows and layer in self.layers:
-                read = attention_of_reader(attention[rows], self.layout).cpu()
-                maps[layer] = read if self.each_head else read.mean(1, keepdim=True)
+                heads = attention_of_reader(attention[rows], self.layout).cpu()
+                maps[layer] = heads if self.each_head else heads.mean(1, keepdim=True)
 
         with machine.autocast():
             pool = models.visit_attention(network, self.layout, batch.images.to(machine.device), receive)
         if rows:
-            read = rollout.read(self.layout, None if pool is None else pool[rows].float()).cpu()
-            self.parts.append((batch.images[rows], read, torch.stack([maps[layer] for layer in self.layers], 1)))
+            rollouts = rollout.read(self.layout, None if pool is None else pool[rows].float()).cpu()
+            self.parts.append((batch.images[rows], rollouts, torch.stack([maps[layer] for layer in self.layers], 1)))
             self.keys += [batch.keys[int(batch.indices[row])] for row in rows]
 
     def finish(self) -> AttentionFindings:
-        """Return what was found; raise UserError (exit code 5) if attention is not finite."""
+        """Return the result; raise UserError (exit code 5) if attention is not finite."""
         distances = self.meter.mean()
         if not distances.isfinite().all():
             why = "The attention of the network is not finite. Try precision=fp32, or other weights."

@@ -1,8 +1,8 @@
 """Execution of a command in its run folder: from the start, from where it stopped, or not at all if it is finished."""
 
 import glob
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +53,22 @@ def execute_run(
         distributed.call_on_rank_zero(lambda: check_data_unchanged(run))
     with handle_stop_signals(run.request_exit, screen.end_process), run.locked():
         run.log(f"{command}: {'resuming' if resuming else 'starting'} {run.name}{note}, writing to {run.folder}")
-        try:
+        with record_failure(run):
             result = to_plain(execute(recipe, run))
-        except UserError as error:
-            run.write_log_line(f"stopped: {error}")
-            run.log_metrics({run_files.FAILED_KEY: str(error), "status": int(error.status)})
-            run.remove_if_unstarted()
-            raise
         run.finish(result)
     return result
+
+
+@contextmanager
+def record_failure(run: Run) -> Iterator[None]:
+    """Write a UserError inside to the log and the metrics of a run; remove the run's folder if it has not started."""
+    try:
+        yield
+    except UserError as error:
+        run.write_log_line(f"stopped: {error}")
+        run.log_metrics({run_files.FAILED_KEY: str(error), "status": int(error.status)})
+        run.remove_if_unstarted()
+        raise
 
 
 def check_unchanged(run: Run) -> None:
