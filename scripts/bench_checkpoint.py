@@ -26,7 +26,8 @@ from vitrun.engine.state import save_checkpoint
 from vitrun.engine.trainer import Trainer
 from vitrun.runs import execution
 from vitrun.runtime import environment
-from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.console import Screen
+from vitrun.runtime.text_tables import format_table
 
 Measure = Callable[[Trainer, data.Batch], Iterator[data.Batch]]  # yields the batches that the trainer trains on
 

@@ -34,7 +34,7 @@ from vitrun.config import resolve
 from vitrun.data.sources import registry
 from vitrun.data.transforms.views import CropView
 from vitrun.recipes import Pretrain
-from vitrun.runtime.console import format_table
+from vitrun.runtime.text_tables import format_table
 
 BATCH = 128
 WORKERS = 2

@@ -23,8 +23,8 @@ from PIL import Image
 
 from vitrun import data
 from vitrun.config import resolve
-from vitrun.runtime.console import format_table
 from vitrun.runtime.device import choose_dtype
+from vitrun.runtime.text_tables import format_table
 
 BATCH = 128
 AMP = ["--amp", "--amp-dtype", "bfloat16"] if choose_dtype("auto", torch.device("cpu")) == torch.bfloat16 else []

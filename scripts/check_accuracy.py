@@ -34,8 +34,8 @@ from vitrun.engine.state import TrainState
 from vitrun.models.export import export_model
 from vitrun.recipes import tables
 from vitrun.runtime import random
-from vitrun.runtime.console import format_table
 from vitrun.runtime.device import Machine
+from vitrun.runtime.text_tables import format_table
 
 IMAGES, BATCH = 10_000, 100
 RECIPE = {"optim.lr": "1e-3", "optim.weight_decay": "0.05", "warmup": "0", "clip": "1", "schedule": "cosine"}

@@ -32,7 +32,8 @@ from vitrun.engine.state import TrainState
 from vitrun.models.export import export_model
 from vitrun.recipes import trees
 from vitrun.runs import execution
-from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.console import Screen
+from vitrun.runtime.text_tables import format_table
 
 STEPS, SHOWN = 50, 5  # of which every fifth is printed
 TOLERANCE = 1e-4  # relative, of a loss or a norm

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vitrun.data.transforms.views import CROPS, NUMBERS_PER_CROP, CenterCropView
-from vitrun.runtime.console import format_table
+from vitrun.runtime.text_tables import format_table
 
 SHAPES = ((32, 32), (375, 500), (500, 333), (40, 90), (200, 30), (7, 5))
 AREA = (0.05, 1.0)

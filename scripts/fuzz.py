@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from helpers.fuzz import KINDS, preload, try_cases
-from vitrun.runtime.console import format_table
+from vitrun.runtime.text_tables import format_table
 
 REPORT_SECONDS = 60
 

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from helpers.soak import Soak, soak
-from vitrun.runtime.console import format_table
+from vitrun.runtime.text_tables import format_table
 
 REPORT_SECONDS = 60
 

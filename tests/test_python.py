@@ -12,7 +12,8 @@ import pytest
 
 import vitrun
 from helpers.paths import ROOT
-from vitrun import api
+from vitrun.api.calls import LOGGER
+from vitrun.api.options import flatten_options
 from vitrun.cli.app import COMMAND_HELP
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.run_files import load_result
@@ -35,10 +36,10 @@ def runs(tmp_path, monkeypatch):
 
 
 def test_the_code_of_the_page_runs_and_prints_only_what_it_asks_for(runs, capsys, monkeypatch):
-    monkeypatch.setattr(logging, "basicConfig", lambda level: api.LOGGER.setLevel(level))
+    monkeypatch.setattr(logging, "basicConfig", lambda level: LOGGER.setLevel(level))
     page = {"__name__": "page"}
     exec(compile(CODE, "docs/python.md", "exec"), page)
-    monkeypatch.setattr(api.LOGGER, "level", logging.NOTSET)
+    monkeypatch.setattr(LOGGER, "level", logging.NOTSET)
     printed = capsys.readouterr()
     repeated = 1 + 5  # of the lines that are printed in loops, of two learning rates and of six runs
     assert len(printed.out.splitlines()) == CODE.count("print(") + repeated and not printed.err
@@ -88,7 +89,7 @@ def test_a_network_of_no_size_is_refused(option):
 def test_values_of_python_become_those_of_the_command_line():
     options = {"a": {"b": {"c": 1e-5}, "d": None}, "e__f": np.float32(0.5), "g": range(2), "h": (True, "x,y"), "i": "z"}
     options |= {"j": np.arange(2), "k": ROOT}
-    assert [f"{key}={value}" for key, value in api.flatten_options(options)] == [
+    assert [f"{key}={value}" for key, value in flatten_options(options)] == [
         "a.b.c=1e-05", "a.d=null", "e.f=0.5", "g=[0,1]", "h=[true,'x,y']", "i=z", "j=[0,1]", f"k={ROOT}"
     ]  # fmt: skip
 

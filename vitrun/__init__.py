@@ -7,9 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitrun.api import (
-        Result,
-        build,
+    from vitrun.api.commands import (
         compare,
         dedup,
         doctor,
@@ -19,14 +17,15 @@ if TYPE_CHECKING:
         list_data,
         list_models,
         list_runs,
-        load,
         predict,
         pretrain,
         quickstart,
         report,
         visualize,
     )
-    from vitrun.api import eval as eval
+    from vitrun.api.commands import eval as eval
+    from vitrun.api.networks import build, load
+    from vitrun.api.result import Result
     from vitrun.errors import UserError
 
 __version__ = "0.1.0"
@@ -51,12 +50,18 @@ __all__ = [  # without eval, so that `from vitrun import *` leaves Python's own
     "report",
     "visualize",
 ]
+MODULES = {  # of names that are not commands
+    "Result": "vitrun.api.result",
+    "UserError": "vitrun.errors",
+    "build": "vitrun.api.networks",
+    "load": "vitrun.api.networks",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a function when it is first used."""
     if name == "eval" or name in __all__:
-        return getattr(import_module("vitrun.errors" if name == "UserError" else "vitrun.api"), name)
+        return getattr(import_module(MODULES.get(name, "vitrun.api.commands")), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

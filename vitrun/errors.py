@@ -123,9 +123,9 @@ def advise_writing(error: Exception) -> str:
 def shorten(text: str) -> str:
     """Return a text with very long words, as the paths of deep folders, cut in their middle; more if there are many."""
     shortened = text
-    for kept in (60, 40, 20):  # characters at both ends
-        ends = rf"(\S{{{kept}}})\S{{{MAX_PATH + 1 - 2 * kept},}}(\S{{{kept}}})"
-        shortened = re.sub(ends, r"\1...\2", text)
+    for length in (60, 40, 20):  # of both ends, in characters
+        long_word = rf"(\S{{{length}}})\S{{{MAX_PATH + 1 - 2 * length},}}(\S{{{length}}})"
+        shortened = re.sub(long_word, r"\1...\2", text)
         if len(shortened) <= MAX_SENTENCE:
             break
     return shortened

@@ -11,7 +11,8 @@ import torch
 from helpers.image_files import JPEG, PNG
 from helpers.networks import MODEL_ROWS, build_randomized, tiny_vit_row
 from helpers.runs import pretrain_tiny, run_folder
-from vitrun import api, models
+from vitrun import models
+from vitrun.api import commands
 from vitrun.cli import completion
 from vitrun.commands import runner
 from vitrun.config import resolve
@@ -175,7 +176,7 @@ def test_the_shell_completes_paths_of_images(photos):
 
 
 def test_python_draws_and_a_dry_run_writes_nothing(tmp_path, photos):
-    result = api.visualize(
+    result = commands.visualize(
         init="random:vit_nano8", res=32, images=[photos / "a.jpg"], runs=tmp_path / "runs", dry_run=True
     )
     assert result["images"] == 1 and not (tmp_path / "runs").exists()

@@ -65,19 +65,19 @@ def try_case(kind: str, seed: int) -> tuple[str | None, str, str]:
     root, output = Path(tempfile.mkdtemp(prefix="fuzz-")), Path(tempfile.mkstemp(prefix="fuzz-")[1])
     try:
         made = wait_for(forks.start_fork(output, make_case, kind, seed, root))
-        told = output.read_text(encoding="utf-8", errors="replace")
+        printed = output.read_text(encoding="utf-8", errors="replace")
         if made != 0:
-            return "the case cannot be made", str(made), told
+            return "the case cannot be made", str(made), printed
         answers: list[damages.Answer] = []
         for arguments in json.loads((root / "commands").read_text(encoding="utf-8")):
             status = wait_for(forks.start_fork(output, run_command, arguments, root))
             answers.append((status, output.read_text(encoding="utf-8", errors="replace")))
-            told += f"command: {' '.join(arguments)}\n{answers[-1][1]}"
+            printed += f"command: {' '.join(arguments)}\n{answers[-1][1]}"
         problems = [judge(*answer) for answer in answers]
-        if any(status for status, _ in answers) and "damage: " not in told:
+        if any(status for status, _ in answers) and "damage: " not in printed:
             problems.append("an undamaged input is refused")
         problem = next(filter(None, problems), None) or KINDS[kind].check(root, answers)
-        return problem, " ".join(str(status) for status, _ in answers), told
+        return problem, " ".join(str(status) for status, _ in answers), printed
     finally:
         output.unlink()
         make_removable(root)
@@ -97,8 +97,8 @@ def try_cases(kind: str, seeds: Sequence[int]) -> Iterator[tuple[str | None, str
             if not status.exists():  # it or one before it ended the fork
                 yield try_case(kind, seed)
                 continue
-            code, told = int(status.read_text()), output.read_text(encoding="utf-8", errors="replace")
-            yield judge(code, told.partition("\n---\n")[2]), str(code), told
+            code, printed = int(status.read_text()), output.read_text(encoding="utf-8", errors="replace")
+            yield judge(code, printed.partition("\n---\n")[2]), str(code), printed
         shutil.rmtree(root, ignore_errors=True)
 
 

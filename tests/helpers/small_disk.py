@@ -66,8 +66,8 @@ def answer(arguments: list[str], output: Path, disk: Path) -> Answer:
         status = end.code
     sys.stdout.flush()
     sys.stderr.flush()
-    found = [path for folder in disk.glob("*/checkpoints") for path in checkpoints.list_checkpoints(folder)]
-    sound = [int(path.name[5:]) for path in found if checkpoints.find_problem(path) is None]
+    saved = [path for folder in disk.glob("*/checkpoints") for path in checkpoints.list_checkpoints(folder)]
+    sound = [int(path.name[5:]) for path in saved if checkpoints.find_problem(path) is None]
     return Answer(status, output.read_text(encoding="utf-8"), sound)
 
 

@@ -37,9 +37,9 @@ def reference_ece(confidence: np.ndarray, correct: np.ndarray, bins: int) -> flo
     confidence = confidence.astype(np.float64)
     accuracy, mean = calibration.calibration_curve(correct, confidence, n_bins=bins, strategy="uniform")
     edges = [index / bins for index in range(bins + 1)]
-    held = [sum(low < value <= high for value in confidence) for low, high in zip(edges, edges[1:])]
-    held[0] += sum(confidence == 0)
-    weights = [number / len(confidence) for number in held if number]
+    counts = [sum(low < value <= high for value in confidence) for low, high in zip(edges, edges[1:])]
+    counts[0] += sum(confidence == 0)
+    weights = [number / len(confidence) for number in counts if number]
     return sum(weight * abs(a - c) for weight, a, c in zip(weights, accuracy, mean))
 
 

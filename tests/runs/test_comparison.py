@@ -70,25 +70,25 @@ def test_every_run_is_shown_or_left_out_with_its_reason(tmp_path, write_run):
             (folder / "result.json").unlink()
     write_run(("dedup", "data=digits", "against=digits"), TOP1)
     write_run(FINETUNE, {"bad_images": 0})
-    found = compare_runs(tmp_path / "runs")
-    assert {run.reason for run in found.left_out} == {*reasons, Reason.COMMAND, Reason.METRIC}
-    shown = [name for table in found.tables for row in table.rows for name in row.runs]
+    comparison = compare_runs(tmp_path / "runs")
+    assert {run.reason for run in comparison.left_out} == {*reasons, Reason.COMMAND, Reason.METRIC}
+    shown = [name for table in comparison.tables for row in table.rows for name in row.runs]
     everything = sorted(folder.name for folder in (tmp_path / "runs").iterdir())
-    assert sorted([*shown, *(run.name for run in found.left_out)]) == everything
-    assert next(run.detail for run in found.left_out if run.reason is Reason.FAILED) == "the loss is NaN"
+    assert sorted([*shown, *(run.name for run in comparison.left_out)]) == everything
+    assert next(run.detail for run in comparison.left_out if run.reason is Reason.FAILED) == "the loss is NaN"
 
 
 def test_a_search_is_shown_by_its_final_runs_and_by_itself_if_they_are_gone(tmp_path, write_run):
     runs, result = tmp_path / "runs", TOP1 | {"finals": [{"seed": 0, "top1": 0.5}]}
     for overrides in (("grid=[0.01,0.1]", "dev=0.1"), ("score=dev", "dev=0.1"), ("optim.lr=0.1",)):
         write_run((*FINETUNE, *overrides), result)
-    found = compare_runs(runs)
-    assert [len(row.runs) for table in found.tables for row in table.rows] == [1]
-    assert {run.reason for run in found.left_out} == {Reason.TRIAL, Reason.COMPOUND}
-    (final,) = (name for table in found.tables for row in table.rows for name in row.runs)
+    comparison = compare_runs(runs)
+    assert [len(row.runs) for table in comparison.tables for row in table.rows] == [1]
+    assert {run.reason for run in comparison.left_out} == {Reason.TRIAL, Reason.COMPOUND}
+    (final,) = (name for table in comparison.tables for row in table.rows for name in row.runs)
     (runs / final / "result.json").unlink()
-    found = compare_runs(runs)
-    (name,) = (name for table in found.tables for row in table.rows for name in row.runs)
+    comparison = compare_runs(runs)
+    (name,) = (name for table in comparison.tables for row in table.rows for name in row.runs)
     assert yaml.safe_load((runs / name / "recipe.yaml").read_text())["grid"] == [0.01, 0.1]
 
 
@@ -105,9 +105,9 @@ def test_runs_are_selected_by_patterns_or_parts_of_their_names(tmp_path, write_r
     name = write_run(("pretrain",), TOP1)
     write_run(FINETUNE, TOP1)
     for pattern in ("pretrain-*", "shapes", name[-8:]):
-        found = compare_runs(tmp_path / "runs", only=[pattern])
-        assert [row.runs for table in found.tables for row in table.rows] == [(name,)]
-        assert [run.reason for run in found.left_out] == [Reason.UNSELECTED]
+        comparison = compare_runs(tmp_path / "runs", only=[pattern])
+        assert [row.runs for table in comparison.tables for row in table.rows] == [(name,)]
+        assert [run.reason for run in comparison.left_out] == [Reason.UNSELECTED]
 
 
 def test_the_tasks_of_vtab_are_one_row_of_means_a_setting(tmp_path, write_run):

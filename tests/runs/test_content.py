@@ -153,19 +153,19 @@ def test_every_file_that_a_source_reads_counts(tmp_path, name):
 def test_files_are_read_again_only_if_they_were_touched(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(fingerprints, "SETTLED_SECONDS", -9)
-    folder, read = write_class_folders(tmp_path / "set", ["cat", "dog"], 3), []
+    folder, hashed = write_class_folders(tmp_path / "set", ["cat", "dog"], 3), []
     hash_file = folder_content.hash_file
-    monkeypatch.setattr(folder_content, "hash_file", lambda path, ends: read.append(path) or hash_file(path, ends))
+    monkeypatch.setattr(folder_content, "hash_file", lambda path, ends: hashed.append(path) or hash_file(path, ends))
     codes = [folder_content.examine_folder(str(folder)) for _ in range(2)]
-    assert len(read) == 6 and codes[0] == codes[1]
+    assert len(hashed) == 6 and codes[0] == codes[1]
     write_same_size(next(folder.rglob("*.*")))
-    assert folder_content.examine_folder(str(folder)) != codes[0] and len(read) == 12
+    assert folder_content.examine_folder(str(folder)) != codes[0] and len(hashed) == 12
     (tmp_path / "cache/vitrun/fingerprints.json").write_text("[")
     folder_content.examine_folder(str(folder))
-    assert len(read) == 18
+    assert len(hashed) == 18
     monkeypatch.setattr(fingerprints, "SETTLED_SECONDS", 2)  # files that are younger may change within a tick
     write_same_size(next(folder.rglob("*.*")))
-    assert [folder_content.examine_folder(str(folder)) and len(read) for _ in range(2)] == [24, 30]
+    assert [folder_content.examine_folder(str(folder)) and len(hashed) for _ in range(2)] == [24, 30]
 
 
 def test_of_a_large_folder_a_bounded_sample_is_read_and_a_finished_run_says_that_files_were_touched(
@@ -173,8 +173,8 @@ def test_of_a_large_folder_a_bounded_sample_is_read_and_a_finished_run_says_that
 ):
     monkeypatch.setattr(folder_content, "MAX_WHOLE", 1000)
     monkeypatch.setattr(folder_content, "MAX_SAMPLE", 4)
-    read = []
-    monkeypatch.setattr(folder_content, "hash_file", lambda path, ends: read.append((Path(path).stem, ends)) or b"")
+    hashed = []
+    monkeypatch.setattr(folder_content, "hash_file", lambda path, ends: hashed.append((Path(path).stem, ends)) or b"")
     write_part_folders(tmp_path / "set", {"train": 0, "test": 1})
 
     def start(folder: str) -> str:
@@ -185,7 +185,7 @@ def test_of_a_large_folder_a_bounded_sample_is_read_and_a_finished_run_says_that
         return " ".join((shown.out + shown.err).split())
 
     assert "replaced" not in start("set")
-    assert 2 < len(read) <= 4 and {ends for _, ends in read} == {folder_content.END_BYTES}
+    assert 2 < len(hashed) <= 4 and {ends for _, ends in hashed} == {folder_content.END_BYTES}
     assert "replaced" not in start("set")
     shutil.copytree(tmp_path / "set", tmp_path / "copied")
     shown = start("copied")

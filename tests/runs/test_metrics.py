@@ -4,7 +4,7 @@ import json
 
 from vitrun.runs import metrics
 from vitrun.runs.metrics import Metric
-from vitrun.runtime.console import format_result
+from vitrun.runtime.text_format import format_result
 
 RESULT = {"shot5": Metric(0.5, "share", 0.1, 0.25), "loss": Metric(1.25), "images": 40, "best_layer": "layer2"}
 

@@ -13,8 +13,10 @@ import typer
 from helpers.overrides import TINY
 from vitrun.cli import dispatch
 from vitrun.errors import ExitCode
-from vitrun.runtime import console, files
-from vitrun.runtime.console import Screen, format_json, split_table
+from vitrun.runtime import files, text_tables
+from vitrun.runtime.console import Screen
+from vitrun.runtime.text_format import format_json
+from vitrun.runtime.text_tables import split_table
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -81,12 +83,12 @@ def test_a_full_disk_under_standard_error_changes_no_exit_code(monkeypatch):
 
 
 def test_a_table_on_a_terminal_has_colours_of_its_own_and_none_of_its_cells(monkeypatch, capsys):
-    monkeypatch.setattr(console, "is_terminal", lambda: True)
+    monkeypatch.setattr(text_tables, "is_terminal", lambda: True)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     Screen().print_table(["run", "top-1"], [["a\x1b[31m|b\n", "98.00"]], 1, "shapes")
     out = capsys.readouterr().out
     assert out.startswith("\x1b[1mshapes\x1b[0m\n") and "\x1b[31m" not in out and "\\x1b[31m|b\\n" in out
-    monkeypatch.setattr(console, "is_terminal", lambda: False)
+    monkeypatch.setattr(text_tables, "is_terminal", lambda: False)
     Screen().print_table(["run", "top-1"], [["a|b", "98.00"]], 1, "shapes")
     assert capsys.readouterr().out.splitlines()[::2] == ["### shapes", "| run  | top-1 |", "| a\\|b | 98.00 |"]

@@ -12,7 +12,8 @@ import typer
 from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
 from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors, shorten
 from vitrun.runtime import distributed, hub_bars, subprocesses
-from vitrun.runtime.console import Screen, escape_controls, print_error
+from vitrun.runtime.console import Screen, print_error
+from vitrun.runtime.text_format import escape_controls
 
 if TYPE_CHECKING:  # an import takes a while, and fails if that of a plug-in does: not before errors are reported
     from vitrun.recipes import Recipe

@@ -16,9 +16,10 @@ from vitrun.recipes import Recipe, own_folder
 from vitrun.runs import run
 from vitrun.runs.jobs import check_all_succeeded, check_status, execute_as_process, run_jobs, tabulate_sweep
 from vitrun.runs.run_files import load_result
-from vitrun.runtime.console import format_json, print_error
+from vitrun.runtime.console import print_error
 from vitrun.runtime.process_pool import run_pool
 from vitrun.runtime.stop import STOP_CODES
+from vitrun.runtime.text_format import format_json
 
 AT_ONCE = "jobs"  # jobs=N: the number of processes at a time
 

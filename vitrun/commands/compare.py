@@ -10,7 +10,8 @@ from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.recipes.tools import PublishedFigure, PublishedTable
 from vitrun.runs.comparison import Comparison, compare_runs
 from vitrun.runs.results import LeftOut, Reason
-from vitrun.runtime.console import Screen, find_width
+from vitrun.runtime.console import Screen
+from vitrun.runtime.text_tables import find_width
 
 MAX_NAMES = 3  # of the runs that a line names
 MAX_ERROR = 120  # characters of the error that ended a run

@@ -9,7 +9,8 @@ from vitrun.runs.comparison import Comparison
 from vitrun.runs.comparison_rows import Row, Table
 from vitrun.runs.groups import Average
 from vitrun.runs.published import compute_gap
-from vitrun.runtime.console import Screen, format_duration
+from vitrun.runtime.console import Screen
+from vitrun.runtime.text_format import format_duration
 
 HEADINGS = {"upstream": "weights", "top1": "top-1", "top1_dedup": "top-1 dedup", "VTAB (19)": "all 19"}
 RUN_ID = re.compile(r".*-([0-9a-f]{8})")  # the name of a run: command, model, data and hash

@@ -11,7 +11,8 @@ from vitrun.data.sources.registry import find_source
 from vitrun.data.sources.vtab.check import check_originals
 from vitrun.data.summary import open_parts, print_summary, report_unreadable
 from vitrun.recipes import tables
-from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.console import Screen
+from vitrun.runtime.text_tables import format_table
 
 HEADER = ["data=", "classes", "train", "test", "Hub id", "licence"]  # and of a single row the last one
 IN_PAPER = "in the paper"

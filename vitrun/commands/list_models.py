@@ -11,8 +11,9 @@ from vitrun import recipes
 from vitrun.errors import UserError
 from vitrun.recipes import tables
 from vitrun.runs.folder_content import survey_folder
-from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.console import Screen
 from vitrun.runtime.plugins import find_plugins
+from vitrun.runtime.text_tables import format_table
 from vitrun.runtime.user_cache import load_values, store_values
 
 HEADER = ["model=", "parameters", "GMAC", "tokens", "published weights (init=)"]

@@ -12,9 +12,11 @@ from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.runs import run_files
 from vitrun.runs.results import matches_name
 from vitrun.runs.status import RunStatus, find_dependents, list_statuses
-from vitrun.runtime.console import Screen, draw_table, find_width, format_duration, format_speed
+from vitrun.runtime.console import Screen
 from vitrun.runtime.files import remove
 from vitrun.runtime.process import hold_lock
+from vitrun.runtime.text_format import format_duration, format_speed
+from vitrun.runtime.text_tables import draw_table, find_width
 
 HEADER = ["run", "state", "step", "loss", "images/s", "left", "top-1"]
 WATCH_SECONDS = 2.0

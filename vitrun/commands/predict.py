@@ -21,9 +21,10 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import trees
 from vitrun.runs.lookup import load_saved_recipe, weights_fingerprint
 from vitrun.runs.weights_view import describe_view
-from vitrun.runtime.console import Screen, find_width
+from vitrun.runtime.console import Screen
 from vitrun.runtime.device import Machine
 from vitrun.runtime.stop import defer_stop
+from vitrun.runtime.text_tables import find_width
 
 STANDARD_INPUT = "-"
 NAME_WIDTH = 40  # columns of the name of a file; a longer one is cut at its beginning

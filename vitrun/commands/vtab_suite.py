@@ -13,7 +13,8 @@ from vitrun.runs.execution import execute_run
 from vitrun.runs.metrics import Metric, from_plain
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
-from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.console import Screen
+from vitrun.runtime.text_tables import format_table
 
 Result = dict[str, Any]
 

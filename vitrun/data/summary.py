@@ -21,7 +21,8 @@ from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
 from vitrun.recipes.trees import format_value
-from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.console import Screen
+from vitrun.runtime.text_tables import format_table
 
 MAX_INSPECTED = 5000  # images of a split, evenly spread, whose format and size are read
 MAX_LISTED = 20  # unreadable images of a split that are named

@@ -7,7 +7,7 @@ from vitrun.engine.loop import Step
 from vitrun.engine.state import TrainState
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.run import Run
-from vitrun.runtime.console import format_json
+from vitrun.runtime.text_format import format_json
 
 DUMP_FILE = "not-finite-step-{}.json"
 

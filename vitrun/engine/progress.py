@@ -6,7 +6,7 @@ from vitrun.engine.loop import Step
 from vitrun.runs.metrics import Metric, Result
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed, heartbeat
-from vitrun.runtime.console import format_duration, format_speed
+from vitrun.runtime.text_format import format_duration, format_speed
 
 SLOW_STEP_SECONDS = 10  # after so many seconds in a step the bar counts its images
 LONG_RUN_SECONDS = 20 * 60  # a run that takes longer gets a line with its ETA

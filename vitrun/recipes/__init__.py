@@ -1,20 +1,8 @@
 """Recipes: the options of each command, with their types and checks. The values live in ``conf/``."""
 
-from vitrun.recipes.data import (
-    AUTO,
-    DIGITS_IMAGES,
-    Data,
-    Dataset,
-    DescribedDataset,
-    Digits,
-    Files,
-    Shapes,
-    Shards,
-    Suite,
-    Vtab,
-    describe_origin,
-)
+from vitrun.recipes.data import AUTO, DIGITS_IMAGES, Data, Digits, Files, Shapes, Shards
 from vitrun.recipes.data_checks import check_not_suite, check_trainable, count_held_out
+from vitrun.recipes.dataset import Dataset, DescribedDataset, describe_origin
 from vitrun.recipes.dedup import Dedup
 from vitrun.recipes.evaluate import Eval
 from vitrun.recipes.fewshot import Fewshot
@@ -32,6 +20,7 @@ from vitrun.recipes.tools import Compare, Export, ListData, ListModels, Quicksta
 from vitrun.recipes.training import DURATIONS, Training
 from vitrun.recipes.view import Augment, View
 from vitrun.recipes.visualize import Visualize
+from vitrun.recipes.vtab import Suite, Vtab
 
 __all__ = [
     "AUTO",

@@ -1,7 +1,8 @@
 """Checks of the data set of a recipe, and the number of its training images."""
 
 from vitrun.recipes.base import OptionError
-from vitrun.recipes.data import DIGITS_IMAGES, VTAB_TRAIN_PARTS, Data, Digits, Files, Suite, Vtab
+from vitrun.recipes.data import DIGITS_IMAGES, Data, Digits, Files
+from vitrun.recipes.vtab import VTAB_TRAIN_PARTS, Suite, Vtab
 
 
 def check_not_suite(data: Data) -> None:

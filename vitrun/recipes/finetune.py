@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, NonNegativeFloat, PositiveFloat
 
 from vitrun.recipes.base import Fraction, OptionError, Seed, check_unique, frozen_dataclass
-from vitrun.recipes.data import VTAB_FINAL_PARTS, Suite, Vtab
 from vitrun.recipes.data_checks import count_held_out
 from vitrun.recipes.training import Training
+from vitrun.recipes.vtab import VTAB_FINAL_PARTS, Suite, Vtab
 
 MAX_POINTS = 1_000  # of a grid
 

@@ -12,7 +12,8 @@ from vitrun.runs import run_files
 from vitrun.runs.content import describe_state, list_places
 from vitrun.runs.metrics import to_plain
 from vitrun.runs.naming import serialize_computed_options, to_saved_tree
-from vitrun.runs.run import OTHER_FOLDER, STATES, Run
+from vitrun.runs.run import STATES, Run
+from vitrun.runs.run_checkpoints import OTHER_FOLDER
 from vitrun.runtime import distributed, heartbeat
 from vitrun.runtime.console import Screen
 from vitrun.runtime.stop import handle_stop_signals

@@ -11,8 +11,9 @@ from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.runs.metrics import METRICS_KEY, read_metrics
 from vitrun.runs.run_files import LOG_FILE, load_result
 from vitrun.runtime import subprocesses
-from vitrun.runtime.console import draw_table, format_table, format_value
 from vitrun.runtime.stop import STOP_CODES
+from vitrun.runtime.text_format import format_value
+from vitrun.runtime.text_tables import draw_table, format_table
 
 KILLED = 137  # the exit code of a process that SIGKILL ended
 COSTS = ("waiting",)  # shares that say nothing of the network

@@ -13,47 +13,39 @@ from typing import Any
 
 import yaml
 
-from vitrun.errors import ExitCode, Interrupted, UserError, advise_writing, shorten
+from vitrun.errors import ExitCode, Interrupted, UserError, advise_writing
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe, trees
 from vitrun.runs import checkpoints, run_files
-from vitrun.runs.checkpoint_writer import CheckpointWriter, Save
 from vitrun.runs.content import describe_state, identify_content
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.metrics_table import write_metrics_table
 from vitrun.runs.naming import run_name, to_saved_tree
-from vitrun.runs.run_log import RunLog
+from vitrun.runs.run_checkpoints import OTHER_FOLDER, RunCheckpoints
+from vitrun.runs.run_log import GONE
 from vitrun.runs.tracking import TrackedRun, Tracking, make_key
-from vitrun.runtime import distributed, heartbeat
+from vitrun.runtime import distributed
 from vitrun.runtime.console import Progress, Screen
 from vitrun.runtime.environment import describe_environment
 from vitrun.runtime.files import remove_partials, retry, write_atomic
 from vitrun.runtime.process import hold_folder, hold_lock
 from vitrun.runtime.stop import interrupt
 
-MAX_FAILED_SAVES = 3  # in a row, before a run gives up
 STATES = "data_states"  # in about.json: of data of which not every byte counts in the name of the run
 CONTENT = "data_content"  # in about.json: fingerprints of data, by option, as they count in the name of the run
 TRACKING_KEY = "tracked_as"  # in about.json: the key of the run in trackers
-GONE = "the folder of the run is gone, deleted or unmounted; bring it back to continue"
-OTHER_FOLDER = "or use another folder: runs=FOLDER"
 
 
-class Run(RunLog):
+class Run(RunCheckpoints):
     """Folder of one recipe, and what a command does there; only rank 0 writes.
 
     Files appear in it by this class alone, but for the lock. A ``dry`` run writes nothing.
     """
 
     def __init__(self, command: str, recipe: RunnableRecipe, screen: Screen, dry: bool = False):
-        self.command, self.recipe, self.screen, self.dry = command, recipe, screen, dry
-        self.writes = not dry and distributed.rank() == 0
-        self.name = run_name(command, recipe)
-        super().__init__(recipe.runs / self.name, screen, self.writes)
+        writes = not dry and distributed.rank() == 0
+        super().__init__(recipe.runs / run_name(command, recipe), screen, writes, dry)
+        self.command, self.recipe, self.screen = command, recipe, screen
         self.tracking = Tracking(recipe.track if self.writes else (), self.describe_for_trackers, screen.warn)
-        self.checkpoints = self.folder / run_files.CHECKPOINTS_FOLDER
-        self.requested_exit: ExitCode | None = None
-        self.writer = CheckpointWriter(self.checkpoints)
-        self.failed_saves = 0
         self.made_folder = False  # whether this process made the folder
         self.computing: dict[str, Any] = {}  # device, precision, ranks and threads of training
 
@@ -61,11 +53,6 @@ class Run(RunLog):
     def result(self) -> dict[str, Any] | None:
         """Return the result of the finished run; None if it is not finished."""
         return run_files.load_result(self.folder)
-
-    @property
-    def can_resume(self) -> bool:
-        """Return whether there is a checkpoint, or a finished part, to continue from."""
-        return any(self.checkpoints.glob("step-*")) or any(map(any, map(self.read_metrics, ("saved", "part"))))
 
     def prepare_folder(self) -> None:
         """Write the recipe and the facts of this start, and begin the log; remove what killed processes left."""
@@ -131,11 +118,6 @@ class Run(RunLog):
             if self.writes and self.folder.is_dir():
                 self.write_file(run_files.METRICS_TABLE_FILE, partial(write_metrics_table, self.folder))
 
-    def finish_saving(self) -> None:
-        """Wait for a save that is in progress, when the run ends by an error, which is what the user is to read."""
-        with suppress(UserError):
-            self.settle_save()
-
     def unwritable_error(self, path: Path, error: Exception) -> UserError:
         """Return the error for a file or folder of the run that cannot be written."""
         if self.is_gone:
@@ -171,52 +153,6 @@ class Run(RunLog):
         about = {**before, "vitrun": version("vitrun"), **describe_environment(), **facts}
         self.write_json(run_files.ABOUT_FILE, about)
 
-    def check_disk_space(self, needed: int) -> None:
-        """Raise UserError (exit code 6) if the disk has less than the ``needed`` bytes of a checkpoint.
-
-        Warn if it lacks room for the new one beside those that stay, once the run has been saved as often.
-        """
-        folder = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
-        free, size = shutil.disk_usage(folder).free, f"A checkpoint of this run takes {needed / 1e6:,.1f} MB"
-        if free < needed:
-            raise UserError(
-                f"{size}, and the disk of {self.recipe.runs} has {free / 1e6:,.1f} MB. Make room, {OTHER_FOLDER}",
-                ExitCode.SPACE,
-            )
-        at_once = checkpoints.KEEP_LAST + 1
-        if free < needed * (at_once - len(checkpoints.list_checkpoints(self.checkpoints))) and self.writes:
-            self.warn(
-                f"{size}. The disk of {self.recipe.runs} has {free / 1e6:,.1f} MB: too few for the {at_once} of a run "
-                f"that is saved as often, the {checkpoints.KEEP_LAST} newest and the one that is being written."
-            )
-
-    def newest_checkpoint(self) -> Path | None:
-        """Return the newest sound checkpoint, which rank 0 verifies for all ranks; None if there is none."""
-        if self.dry:
-            return None
-        self.settle_save()
-        return distributed.call_on_rank_zero(self.find_newest_checkpoint)
-
-    def find_newest_checkpoint(self) -> Path | None:
-        """Return the newest sound checkpoint; None if none was saved; raise UserError if all that were saved are gone.
-
-        Log how many steps are lost if the run stopped before it saved one, or if the last one that it saved is gone.
-        """
-        saved, done = self.last_logged("saved"), self.last_logged("step")
-        gone = saved > 0 and not checkpoints.is_known(self.checkpoints, saved)
-        newest = checkpoints.find_newest(self.checkpoints, self.warn)
-        if newest is None and saved:
-            raise UserError(
-                f"{self.name} was saved at step {saved}, but {self.checkpoints} has no checkpoint. Put it back to "
-                f"continue, or delete {self.folder} to start again.",
-                ExitCode.CHECKPOINT,
-            )
-        if newest is not None and gone and checkpoints.read_step(newest) < saved:
-            self.warn(shorten(f"Step {saved} was saved, but its checkpoint is gone: {newest.name} is the newest."))
-        if newest is None and done:
-            self.log(f"Starting again from step 0: it stopped after step {done}, before its first checkpoint")
-        return newest
-
     def request_exit(self, status: ExitCode) -> None:
         """Raise Interrupted here or, while training, let :meth:`raise_if_interrupted` do so at the next safe point."""
         self.requested_exit = status
@@ -235,58 +171,6 @@ class Run(RunLog):
             self.raise_if_interrupted()
 
         return count
-
-    def save_checkpoint(self, save: Save, background: bool = False) -> bool:
-        """Save a checkpoint and return whether that worked; in the ``background`` start to save it and return True.
-
-        Wait for the one before, as one is saved at a time. If it fails, as on a full disk, warn; raise UserError the
-        third time in a row, or if it is the final one.
-        """
-        if not self.writes:
-            return True
-        self.settle_save()
-        self.writer.start(save)
-        return background or self.settle_save()
-
-    def settle_save(self, wait: bool = True) -> bool:
-        """Record the outcome of the save that was started last, and return whether none has failed.
-
-        Unless it is to ``wait``, return at once if the save is still in progress.
-        """
-        with heartbeat.long_work("saving"):
-            outcome = self.writer.take_outcome(wait)
-        if outcome is None:
-            return True
-        save, future = outcome
-        try:
-            seconds = future.result()
-        except Exception as error:  # torch and safetensors report a full disk each in their own class
-            self.handle_failed_save(save.step, error, save.final)
-            return False
-        self.failed_saves = 0
-        self.log_metrics({"saved": save.step})
-        self.write_log_line(f"saved step {save.step} in {seconds:.1f} s")
-        return True
-
-    def handle_failed_save(self, step: int, error: Exception, final: bool) -> None:
-        """Warn of a checkpoint that could not be saved, or raise UserError if the run cannot continue without it."""
-        self.failed_saves += 1
-        reason = GONE if self.is_gone else getattr(error, "strerror", None) or error
-        if not final and self.failed_saves < MAX_FAILED_SAVES:
-            outcome = "Training continues" if self.requested_exit is None else "The run stops"
-            intact = "" if self.is_gone else "; the checkpoint before it is intact"
-            self.warn(f"Cannot save step {step}: {reason}. {outcome}{intact}.")
-            return
-        last = "the last step, " if final else "step "
-        tries = "" if final else f" ({MAX_FAILED_SAVES} times in a row)"
-        again = "Run the same command again"
-        advice = again if self.is_gone else f"{advise_writing(error)}. {again}: it continues from the newest checkpoint"
-        raise UserError(f"Cannot save {last}{step}{tries}: {reason}. {advice}.", ExitCode.SPACE) from None
-
-    @property
-    def is_gone(self) -> bool:
-        """Return whether the folder has vanished since the run started."""
-        return self.attempt > 0 and not self.folder.is_dir()
 
     def write_file(self, file: str, write: Callable[[Path], object]) -> None:
         """Write a file of the run with :func:`write_atomic`; raise UserError (exit code 6) if that fails."""

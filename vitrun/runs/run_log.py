@@ -7,7 +7,10 @@ from typing import Any
 
 from vitrun.runs import run_files
 from vitrun.runs.tracking import Tracking
-from vitrun.runtime.console import Screen, format_json
+from vitrun.runtime.console import Screen
+from vitrun.runtime.text_format import format_json
+
+GONE = "the folder of the run is gone, deleted or unmounted; bring it back to continue"
 
 
 class RunLog:
@@ -56,3 +59,8 @@ class RunLog:
     def last_logged(self, key: str) -> int:
         """Return the highest step that a line of ``metrics.jsonl`` has under ``key``; 0 if there is none."""
         return max((line[key] for line in self.read_metrics(key, int)), default=0)
+
+    @property
+    def is_gone(self) -> bool:
+        """Return whether the folder has vanished since the run started."""
+        return self.attempt > 0 and not self.folder.is_dir()

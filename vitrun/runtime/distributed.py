@@ -1,4 +1,4 @@
-"""Ranks of one command, started by torchrun or srun; no other module uses torch.distributed.
+"""Ranks of one command, started by torchrun or srun; only this module and rank_store use torch.distributed.
 
 All ranks call the same functions in the same order. Every exchange of objects also carries errors: an error on one rank
 is raised on all ranks at their next exchange, so that none waits for a rank that has failed, and rank 0 prints it once.
@@ -10,37 +10,23 @@ float sums have another order, dropout other masks and mixup other pairs: withou
 import os
 import re
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from datetime import timedelta
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vitrun.errors import MAX_NAMES, ExitCode, Interrupted, UserError, described_os_errors
+from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors
 from vitrun.runtime import heartbeat
-from vitrun.runtime.ranks import (
-    LAUNCHER_HINT,
-    POLL_SECONDS,
-    Patience,
-    Ranks,
-    current_ranks,
-    describe_way_out,
-    read_address,
-    read_ranks,
-    wait_for_rank_zero,
-)
+from vitrun.runtime.rank_store import TIMEOUT, catch_lost_rank, open_store
+from vitrun.runtime.ranks import current_ranks, mark_reported, read_ranks
 from vitrun.runtime.stop import defer_stop
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-    from torch.distributed import Store
 
 T = TypeVar("T")
-TIMEOUT = timedelta(days=1)  # rank 0 may download a data set while the others wait
-GRACE_SECONDS = 10  # that the others wait longer than rank 0
 BUCKET_NUMEL = 2**25  # numbers that are reduced at once
 LOST_RANK = "another rank has ended"
 
@@ -90,47 +76,6 @@ def exchange() -> Iterator[None]:
         raise mark_reported(lost, by=left[:1] if dead else left) from None
 
 
-def open_store(ranks: Ranks) -> "Store":
-    """Return the store of rank 0, or of torchrun, once every rank has joined it."""
-    from torch import distributed
-
-    patience, (host, port) = Patience(), read_address(ranks)
-    serves = ranks.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    if not serves:
-        wait_for_rank_zero(ranks, host, port, patience)
-    with catch_lost_rank(f"rank {ranks.rank} cannot use {host}:{port} (MASTER_ADDR, MASTER_PORT)"):
-        limit = timedelta(seconds=patience.left)
-        server = distributed.TCPStore(host, port, ranks.size, serves, limit, wait_for_workers=False, multi_tenant=True)
-    # a restart by torchrun uses the same store
-    store = distributed.PrefixStore(f"vitrun {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", server)
-    with catch_lost_rank(f"rank {ranks.rank} has lost rank 0 before all ranks had started"):
-        wait_for_ranks(store, ranks, patience)
-        server.set_timeout(TIMEOUT)
-    return store
-
-
-def wait_for_ranks(store: "Store", ranks: Ranks, patience: Patience) -> None:
-    """Wait until every rank has joined the store; raise UserError if two have one number, or some do not start."""
-    if store.add(f"rank {ranks.rank}", 1) > 1:
-        raise UserError(f"Two processes are rank {ranks.rank}. {LAUNCHER_HINT}", ExitCode.DEVICE)
-    missing, problem = list(range(1, ranks.size)), ""
-    while ranks.rank == 0 and (missing := [number for number in missing if not store.check([f"rank {number}"])]):
-        names = ", ".join(map(str, missing[:MAX_NAMES])) + ", ..." * (len(missing) > MAX_NAMES)
-        if not patience.wait(f"{len(missing)} of {ranks.size} ranks: {names}"):
-            problem = f"{len(missing)} of {ranks.size} ranks did not start within {patience.seconds:g} s: {names}."
-            break
-    if ranks.rank == 0:
-        store.set("problem", problem)
-    patience.seconds += GRACE_SECONDS  # rank 0 gives up first, and says which ranks are missing
-    while not store.check(["problem"]):
-        if not patience.wait("rank 0 and all others"):
-            problem = f"Rank {ranks.rank} has found neither rank 0 nor others within {patience.seconds:g} s."
-            raise UserError(f"{problem} {describe_way_out(ranks)}", ExitCode.DEVICE)
-    if problem := store.get("problem").decode():
-        time.sleep(5 * POLL_SECONDS * (ranks.rank == 0))  # the store ends with rank 0: the others are to read it
-        raise mark_reported(UserError(f"{problem} {describe_way_out(ranks)}", ExitCode.DEVICE))
-
-
 def destroy_process_group() -> None:
     """Leave the other ranks, once all of them are here."""
     if world_size() == 1:
@@ -152,22 +97,6 @@ def exit_process(status: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
-
-
-@contextmanager
-def catch_lost_rank(message: str) -> Iterator[None]:
-    """Raise UserError (exit code 7) if the ranks cannot connect; every rank prints it."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        lost = UserError(f"{message} ({str(error).splitlines()[0]}).", ExitCode.DEVICE)
-        raise mark_reported(lost, by=range(world_size())) from None
-
-
-def mark_reported(error: UserError | Interrupted, by: Sequence[int] = (0,)) -> UserError | Interrupted:
-    """Return the error, marked as known to all ranks and to be printed by the ranks ``by``."""
-    error.reported_by = by
-    return error
 
 
 @contextmanager

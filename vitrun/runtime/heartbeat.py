@@ -137,9 +137,9 @@ class Heartbeat:
         if silent := self.find_silent():
             what = f"has given no sign of life for {limit}: it is stopped or was killed, or its host is down"
             return silent, f"{self.describe(silent[0])} {what}"
-        behind = [rank for rank, beat in enumerate(self.latest) if self.hangs(beat, self.earlier[rank])]
-        if behind:
-            return behind, f"{self.describe(behind[0])} hangs: the others have waited for it for {limit}"
+        hanging = [rank for rank, beat in enumerate(self.latest) if self.hangs(beat, self.earlier[rank])]
+        if hanging:
+            return hanging, f"{self.describe(hanging[0])} hangs: the others have waited for it for {limit}"
         together = {beat.exchange for beat in self.latest} == {self.now.exchange}
         if together and waited > 2 * self.seconds:
             return [], f"All ranks wait for each other for {limit}: the network between them does not work"

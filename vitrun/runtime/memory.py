@@ -26,8 +26,8 @@ def available_memory(processes: int = 1, root: Path = Path("/")) -> Memory | Non
     Swap does not count: a step that needs it takes hours. ``root`` is the folder of ``proc`` and ``sys``.
     """
     shared = [Memory(memory.size // processes, memory.limit) for memory in list_shared_limits(root)]
-    found = [*shared, *list_process_limits(root)]
-    return min(found, default=None)
+    limits = [*shared, *list_process_limits(root)]
+    return min(limits, default=None)
 
 
 def lacks_memory(error: Exception, file: Path) -> bool:

@@ -6,11 +6,11 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode, Interrupted, UserError
 
 JOIN_SECONDS = 30.0  # until all ranks must have started
 JOIN_VARIABLE = "VITRUN_JOIN_SECONDS"  # replaces it
@@ -183,3 +183,9 @@ def describe_way_out(ranks: Ranks) -> str:
     """Return the sentence on ranks that do not start."""
     start = "Start the command with srun" if ranks.from_slurm else "Start all ranks, with torchrun or with one address"
     return f"{start}, or give them longer: {JOIN_VARIABLE}=300."
+
+
+def mark_reported(error: UserError | Interrupted, by: Sequence[int] = (0,)) -> UserError | Interrupted:
+    """Return the error, marked as known to all ranks and to be printed by the ranks ``by``."""
+    error.reported_by = by
+    return error

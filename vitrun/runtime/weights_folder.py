@@ -61,6 +61,6 @@ def hash_weights(path: Path) -> str:
         return sha256_file(path)
     files = list_weights_files(path) or FolderFiles([])
     described = [path / name for name in DESCRIPTIONS.values() if (path / name).is_file()]
-    read = [*files.parts, *described, *([files.index] if files.index else [])]
-    digests = [f"{file.name} {sha256_file(file)}\n" for file in read]
+    hashed = [*files.parts, *described, *([files.index] if files.index else [])]
+    digests = [f"{file.name} {sha256_file(file)}\n" for file in hashed]
     return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -156,10 +156,10 @@ def gather_run(folder: Path) -> Material:
     return Material(place, tuple(runs), tuple(damaged), upstream, folder.name)
 
 
-def load_reported_runs(place: Path, found: Sequence[FinishedRun | LeftOut]) -> tuple[list[ReportedRun], list[LeftOut]]:
+def load_reported_runs(place: Path, listed: Sequence[FinishedRun | LeftOut]) -> tuple[list[ReportedRun], list[LeftOut]]:
     """Return what the folders of runs say, the newest first, and those that are damaged."""
     runs, damaged = [], []
-    for run in found:
+    for run in listed:
         if isinstance(run, LeftOut) and run.reason is Reason.DAMAGED:
             damaged.append(run)
         elif isinstance(run, FinishedRun) or run.reason in STATES:

@@ -19,7 +19,7 @@ from vitrun.runs.comparison_rows import Row
 from vitrun.runs.groups import Average
 from vitrun.runs.metrics import Metric, read_metrics
 from vitrun.runs.published import PublishedMatch, compute_gap
-from vitrun.runtime.console import format_duration
+from vitrun.runtime.text_format import format_duration
 
 COST_COLUMNS = {
     "steps": Column("steps", numeric=True),

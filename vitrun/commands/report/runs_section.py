@@ -15,7 +15,7 @@ from vitrun.runs.cost import Cost
 from vitrun.runs.groups import list_differences
 from vitrun.runs.results import MAX_NUMBER
 from vitrun.runs.run_files import METRICS_FILE
-from vitrun.runtime.console import format_duration
+from vitrun.runtime.text_format import format_duration
 
 MAX_OPTIONS = 12  # columns of the table of options
 MAX_VALUE = 40  # characters of an option

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vitrun.plots.page.text import escape, escape_lines
-from vitrun.runtime.console import escape_controls
+from vitrun.runtime.text_format import escape_controls
 
 
 class Block(Protocol):

@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Iterable, Iterator
 
-from vitrun.runtime.console import escape_controls
+from vitrun.runtime.text_format import escape_controls
 
 
 def escape(text: object) -> str:

@@ -24,8 +24,9 @@ from vitrun.data.sources.vtab.originals.archive import Status
 from vitrun.data.tfds_order import tfds_order
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import TASKS
-from vitrun.runtime.console import Screen, format_table
+from vitrun.runtime.console import Screen
 from vitrun.runtime.outputs import check_replaceable, write_output
+from vitrun.runtime.text_tables import format_table
 
 HEADER = ["task", "group", "original", "images", "order"]
 PartKeys = dict[str, list[str]]  # part -> its keys in order
