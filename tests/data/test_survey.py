@@ -19,16 +19,18 @@ def test_every_image_is_surveyed_and_equal_pixels_are_found_in_other_files(tmp_p
     (tmp_path / "dog" / "copy.png").write_bytes(image + b"\0")  # another file of the same pixels
     (tmp_path / "dog" / "bad.png").write_bytes(image[:-30])  # its header is intact
     split = open_folder(tmp_path)
-    found = survey.survey_split(split, lambda number: None)
-    assert found.looked_at == len(split) == len(found.rows) + 1 and set(found.widths) == set(found.heights) == {8}
-    assert [split.keys[row] for row in found.unreadable] == ["dog/bad.png"]
-    assert found.file_sizes.tolist() == [len((tmp_path / split.keys[row]).read_bytes()) for row in found.rows]
-    (copies,) = survey.find_copies({"test": found})
+    surveyed = survey.survey_split(split, lambda number: None)
+    assert surveyed.looked_at == len(split) == len(surveyed.rows) + 1 and set(surveyed.widths) == set(
+        surveyed.heights
+    ) == {8}
+    assert [split.keys[row] for row in surveyed.unreadable] == ["dog/bad.png"]
+    assert surveyed.file_sizes.tolist() == [len((tmp_path / split.keys[row]).read_bytes()) for row in surveyed.rows]
+    (copies,) = survey.find_copies({"test": surveyed})
     assert [split.keys[row] for _, row in copies] == ["cat/0.png", "dog/copy.png"]
 
 
 def test_a_survey_without_time_draws_images_at_random_and_says_how_many(tmp_path, monkeypatch):
     monkeypatch.setattr(survey, "ROUND", 5)
     split = open_folder(write_class_folders(tmp_path, ["cat", "dog"], 8))
-    found = survey.survey_split(split, lambda number: None, seconds=0)
-    assert found.looked_at == len(found.rows) == 5 and len(np.unique(split.labels[found.rows])) == 2
+    surveyed = survey.survey_split(split, lambda number: None, seconds=0)
+    assert surveyed.looked_at == len(surveyed.rows) == 5 and len(np.unique(split.labels[surveyed.rows])) == 2

@@ -122,8 +122,8 @@ def count_labels(split: data.Split, names: Sequence[str]) -> np.ndarray:
 def list_sizes(surveyed: Surveyed) -> Section:
     """Return the section with widths, heights and sizes of files."""
     section = Section("Sizes of images")
-    found = {part: survey for part, survey in surveyed.surveys.items() if len(survey.rows)}
-    for part, survey in found.items():
+    sized = {part: survey for part, survey in surveyed.surveys.items() if len(survey.rows)}
+    for part, survey in sized.items():
         areas = survey.widths * survey.heights
         ends = {"smallest": areas.argmin(), "median": np.argsort(areas)[len(areas) // 2], "largest": areas.argmax()}
         facts = {f"{part}: {name}": name_size(surveyed, part, int(at)) for name, at in ends.items()}
@@ -134,7 +134,7 @@ def list_sizes(surveyed: Surveyed) -> Section:
             low, middle, high = (format_bytes(size) for size in np.quantile(sizes, [0, 0.5, 1]))
             facts[f"{part}: encoded"] = f"{low} to {high}, median {middle}; {format_bytes(sizes.sum())} in all"
         section.add(Facts(facts))
-    pairs = {part: (survey.widths, survey.heights) for part, survey in found.items()}
+    pairs = {part: (survey.widths, survey.heights) for part, survey in sized.items()}
     if len({size for widths, heights in pairs.values() for size in zip(widths.tolist(), heights.tolist())}) > 1:
         section.add(chart_figure(draw_sizes(pairs)))
     return section
@@ -200,12 +200,14 @@ def show_group(surveyed: Surveyed, group: Sequence[Member]) -> Gallery:
 def list_unreadable(surveyed: Surveyed) -> Section:
     """Return the section with all images that cannot be read, and why."""
     section = Section("Unreadable images")
-    found = [(part, why) for part, survey in surveyed.surveys.items() for why in survey.unreadable.values()]
+    unreadable = [(part, why) for part, survey in surveyed.surveys.items() for why in survey.unreadable.values()]
     looked_at = sum(survey.looked_at for survey in surveyed.surveys.values())
-    if not found:
+    if not unreadable:
         return section.add(Note(f"None of the {looked_at:,} images that were decoded."))
-    rows = [Row([part, why]) for part, why in found[:MOST_UNREADABLE]]
-    blocks: list[Block] = [Table([Column("part"), Column("what is wrong")], rows, f"{len(found):,} unreadable images")]
-    if len(found) > len(rows):
+    rows = [Row([part, why]) for part, why in unreadable[:MOST_UNREADABLE]]
+    blocks: list[Block] = [
+        Table([Column("part"), Column("what is wrong")], rows, f"{len(unreadable):,} unreadable images")
+    ]
+    if len(unreadable) > len(rows):
         blocks.append(Note(f"The table has {len(rows):,} of them."))
     return section.add(*blocks)
