@@ -15,7 +15,9 @@ from PIL import Image
 
 import vitrun
 from helpers.processes import CommandProcess, read_error_line
+from vitrun.commands import predict, runner
 from vitrun.errors import UserError
+from vitrun.runtime.console import Screen
 
 SMALL = ("model=vit_nano8", "data=folder", "batch=4", "steps=3", "warmup=1")
 
@@ -50,12 +52,21 @@ def test_predict_answers_as_eval_does(trained, run_command):
 def test_files_of_all_kinds_hold_the_same_predictions_and_name_what_cannot_be_read(trained):
     Path("cut.jpg").write_bytes((trained / "test" / "cat" / "0.jpg").read_bytes()[:200])
     os.mkfifo("pipe.png")
-    images = [str(trained / "test" / "cat"), f"{trained}/test/dog/*.png", "a=b.png", "cut.jpg", "pipe.png", "no.jpg"]
-    Image.fromarray(np.zeros((9, 9), np.uint8)).save("a=b.png")
+    images = [
+        str(trained / "test" / "cat"),
+        f"{trained}/test/dog/*.png",
+        "a=b.png",
+        "a\nb.png",
+        "cut.jpg",
+        "pipe.png",
+        "no.jpg",
+    ]
+    for name in ("a=b.png", "a\nb.png"):
+        Image.fromarray(np.zeros((9, 9), np.uint8)).save(name)
     for name in ("p.csv", "p.jsonl", "p.parquet"):
         done = CommandProcess("predict", *images, f"save={name}", "--quiet")
         done.wait()
-        assert done.returncode == 3 and "3 of 10 images cannot be read: cut.jpg, pipe.png, no.jpg" in done.stderr
+        assert done.returncode == 3 and "3 of 11 images cannot be read: cut.jpg, pipe.png, no.jpg" in done.stderr
     rows = pyarrow.parquet.read_table("p.parquet").to_pylist()
     lines = [json.loads(line) for line in Path("p.jsonl").read_text().splitlines()]
     table = read_csv("p.csv")
@@ -116,7 +127,7 @@ def test_names_of_images_are_read_from_standard_input(trained, monkeypatch):
     "arguments, option, status",
     [
         ([], "paths", 2),
-        (["nothing/*.jpg"], None, 3),
+        (["x.jpg", "save=no/folder/x.csv"], "save", 2),
         (["empty"], "paths", 3),
         (["x.jpg", "save=x.txt"], "save", 2),
         (["x.jpg", "init=random:vit_nano8"], "init", 2),
@@ -126,8 +137,13 @@ def test_names_of_images_are_read_from_standard_input(trained, monkeypatch):
 def test_wrong_arguments_are_one_error(trained, arguments, option, status):
     Path("empty").mkdir()
     paths = [argument for argument in arguments if "=" not in argument]
+    overrides = [argument for argument in arguments if "=" in argument]
     with pytest.raises(UserError) as caught:
-        vitrun.predict(paths, [argument for argument in arguments if "=" in argument])
+        if any(override.startswith("save=") for override in overrides):  # of the command line alone
+            predict.execute(
+                runner.resolve_recipe("predict", overrides, bare={"paths": tuple(paths)}), Screen(quiet=True)
+            )
+        vitrun.predict(paths, overrides)
     assert (caught.value.option, caught.value.status) == (option, status)
 
 

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from helpers.overrides import SCRATCH
+from helpers.runs import pretrain_tiny
 from vitrun.config import provenance, resolve, unused
 from vitrun.config.overrides import expand_sweep
 from vitrun.errors import ExitCode, UserError
@@ -152,3 +153,12 @@ def test_a_sweep_may_have_overrides_that_only_some_of_its_jobs_read():
     unused.check_unused("fewshot", checked)
     with pytest.raises(UserError, match="shots=1,7 is for probe=ridge"):
         unused.check_unused("fewshot", checked[1:])
+
+
+def test_the_data_set_that_a_run_brings_is_shown_with_where_it_is_from(run_command):
+    folder = pretrain_tiny(run_command)
+    overrides = [f"init={folder.name}", f"runs={folder.parent}"]
+    lines = provenance.format_config(
+        "visualize", overrides, resolve.resolve_recipe("visualize", overrides)
+    ).splitlines()
+    assert any(line.startswith("data=shapes ") for line in lines)

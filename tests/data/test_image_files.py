@@ -8,7 +8,6 @@ import pytest
 from helpers.image_files import BAD_FILES, JPEG, PNG
 from vitrun import data
 from vitrun.data.split import BadImage
-from vitrun.errors import UserError
 
 
 def test_files_folders_and_patterns_are_read_in_order_and_each_file_once(tmp_path):
@@ -36,6 +35,9 @@ def test_files_that_cannot_be_read_are_reported_and_left_out(tmp_path):
     assert sum("bad.jpg" in line for line in lines) == sum("gone.jpg" in line for line in lines) == 1
 
 
-def test_a_pattern_without_files_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="matches no file"):
-        data.list_image_files([f"{tmp_path}/*.jpg"])
+def test_a_pattern_without_files_and_an_address_are_bad_images(tmp_path):
+    files, _ = data.list_image_files([f"{tmp_path}/*.jpg", "https://example.com/cat.jpg"])
+    split = data.open_image_files(files)
+    for row, why in enumerate(("No such file", "download it first")):
+        with pytest.raises(BadImage, match=why):
+            split.decode(row)

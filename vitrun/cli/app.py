@@ -26,8 +26,8 @@ COMMAND_HELP = {
     "export": "Write weights for timm, transformers, the JAX code, ONNX.",
     "models": "List the models, with their sizes.",
     "data": "List the data sets, with their sizes and sources.",
-    "runs": "List your runs with their state, live with --watch; delete some.",
-    "doctor": "Show versions, devices, memory and disks, for a report of a bug.",
+    "runs": "List your runs with their state, or delete some.",
+    "doctor": "Show versions, devices, memory and disks.",
 }
 
 

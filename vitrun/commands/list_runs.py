@@ -16,7 +16,7 @@ from vitrun.runtime.console import Screen
 from vitrun.runtime.files import remove
 from vitrun.runtime.process import hold_lock
 from vitrun.runtime.text_format import format_duration, format_speed
-from vitrun.runtime.text_tables import draw_table, find_width
+from vitrun.runtime.text_tables import find_width
 
 HEADER = ["run", "state", "step", "loss", "images/s", "left", "top-1"]
 WATCH_SECONDS = 2.0
@@ -49,7 +49,7 @@ def print_statuses(statuses: Sequence[RunStatus], runs: Path, screen: Screen) ->
         others = [max(map(len, column)) + 3 for column in zip(HEADER[1:], *(row[1:] for row in cells))]
         width = max(MIN_NAME, find_width() - sum(others) - 4)
         rows = [[shorten_name(name, width), *row] for name, *row in cells]
-        screen.print(draw_table(HEADER, rows, 2))
+        screen.print_table(HEADER, rows, 2)
     for status in statuses:
         if status.error:
             screen.print(f"{status.name}: {status.error}")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitrun import data, models, recipes
 from vitrun.commands.class_matching import check_head
-from vitrun.commands.prediction_files import Prediction, Write, format_csv, open_prediction_file
+from vitrun.commands.prediction_files import Prediction, Write, check_prediction_file, format_csv, open_prediction_file
 from vitrun.data.sources.imagenet import name_in_words, read_synsets
 from vitrun.data.sources.messages import abbreviate
 from vitrun.data.transforms.views import CenterCropView
@@ -47,19 +47,23 @@ def execute(recipe: recipes.Predict, screen: Screen) -> dict[str, Any]:
 
     Raise UserError (exit code 3) at the end if images could not be read.
     """
+    identity = identify(recipe)
+    if recipe.save is not None:
+        check_prediction_file(recipe.save, identity, recipe.force)
     paths, left_out = list_paths(recipe)
     if left_out:
         screen.log(f"left out: {left_out}")
-    classifier = load_classifier(recipe, screen.log)
+    classifier = load_classifier(recipe, screen)
     top = min(recipe.top, len(classifier.names))
     with ExitStack() as stack:
-        write, done = choose_output(recipe, top, screen, stack)
-        remaining = [path for path in paths if data.escape_name(path) not in done]
+        write, done = choose_output(recipe, identity, top, screen, stack)
+        remaining = [path for path in paths if name_path(path) not in done]
+        number = len(paths) - len(remaining)
         if done:
-            screen.log(f"continuing: {len(done):,} of {len(paths):,} images are in {recipe.save}")
-        bar = stack.enter_context(screen.progress("predict", len(paths), len(done))) if recipe.save else None
-        unreadable = [path for path, is_readable in done.items() if not is_readable]
-        number = len(done)
+            others = f"; it has {len(done) - number:,} other images too" if len(done) > number else ""
+            screen.log(f"continuing: {number:,} of {len(paths):,} images are in {recipe.save}{others}")
+        bar = stack.enter_context(screen.progress("predict", len(paths), number)) if recipe.save else None
+        unreadable = [path for path in map(name_path, paths) if not done.get(path, True)]
         for rows in iterate_predictions(recipe, classifier, remaining):
             with defer_stop():
                 write(rows)
@@ -78,7 +82,7 @@ def predict_images(recipe: recipes.Predict, screen: Screen) -> list[dict[str, An
     if recipe.save is not None:
         raise UserError("is for the command line: the predictions are returned.", option="save", value=str(recipe.save))
     paths, _ = list_paths(recipe)
-    classifier = load_classifier(recipe, screen.log)
+    classifier = load_classifier(recipe, screen)
     return [row.describe() for rows in iterate_predictions(recipe, classifier, paths) for row in rows]
 
 
@@ -98,23 +102,23 @@ def list_paths(recipe: recipes.Predict) -> tuple[list[str], str]:
     return paths, left_out.describe()
 
 
-def load_classifier(recipe: recipes.Predict, log: Callable[[str], None]) -> Classifier:
+def load_classifier(recipe: recipes.Predict, screen: Screen) -> Classifier:
     """Return the network of ``init`` with the names of its classes; raise UserError if it has no head."""
     if recipe.init.startswith("random:"):
         raise UserError("names untrained weights, which classify nothing.", option="init", value=recipe.init)
     weights.check_init(recipe.init, recipe.res)
     source = weights.Source(recipe.init, recipe.runs, recipe.init_weights)
-    loaded = weights.load_init(source, log, res=recipe.res)
+    loaded = weights.load_init(source, screen.log, res=recipe.res)
     check_head(recipe.init, loaded)
     made = load_saved_recipe(recipe.init, recipe.runs) or {}
     loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted in float32
-    log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
+    screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
     is_sigmoid = made.get("loss") == "sigmoid"
     if is_sigmoid:
-        log("probabilities: of each class by itself, as the weights were trained with loss=sigmoid")
+        screen.log("probabilities: of each class by itself, as the weights were trained with loss=sigmoid")
     to_probabilities = Tensor.sigmoid if is_sigmoid else softmax
     fast_jpeg = (made.get("data") or {}).get("jpeg") == "fast"
-    return Classifier(loaded.network, name_classes(loaded, log), to_probabilities, loaded.res, fast_jpeg)
+    return Classifier(loaded.network, name_classes(loaded, screen), to_probabilities, loaded.res, fast_jpeg)
 
 
 def softmax(logits: Tensor) -> Tensor:
@@ -122,16 +126,18 @@ def softmax(logits: Tensor) -> Tensor:
     return logits.softmax(-1)
 
 
-def name_classes(loaded: models.LoadedModel, log: Callable[[str], None]) -> tuple[str, ...]:
+def name_classes(loaded: models.LoadedModel, screen: Screen) -> tuple[str, ...]:
     """Return the names of a network's classes, in words if they are WordNet ids, as numbers if they are unknown."""
     names = loaded.names
     if len(names) != loaded.classes or data.is_unnamed(names):
         names = tuple(map(str, range(loaded.classes)))
         if loaded.classes == data.IMAGENET_CLASSES:
             names = read_synsets()
-            log("class names: assumed to be ImageNet's, in its order: the weights have 1,000 classes and no names")
+            screen.warn(
+                "class names: assumed to be ImageNet's, in its order: the weights have 1,000 classes and no names"
+            )
         else:
-            log("class names: the weights have none; classes are numbered from 0")
+            screen.warn("class names: the weights have none; classes are numbered from 0")
     return name_in_words(names)
 
 
@@ -141,6 +147,7 @@ def iterate_predictions(
     """Yield the predictions of batches of images, in order, with those that cannot be read."""
     machine = Machine(recipe.device, recipe.precision)
     errors: dict[int, str] = {}
+    names = [*map(name_path, paths)]
     split = data.open_image_files(paths, classifier.names, recipe.exif, classifier.fast_jpeg)
     view = CenterCropView(classifier.res, **asdict(recipe.view))
 
@@ -155,12 +162,12 @@ def iterate_predictions(
     batches = data.prefetch(data.readable_batches(split, view, recipe.batch, report), machine.loader_threads)
     network = classifier.network.to(machine.device)
     for values, classes, indices in iterate_inference(network, batches, classify, machine):
-        rows = {index: Prediction(split.keys[index], error=errors.pop(index)) for index in pop_before(errors, indices)}
+        rows = {index: Prediction(names[index], error=errors.pop(index)) for index in pop_before(errors, indices)}
         for index, numbers, shares in zip(indices.tolist(), classes.tolist(), values.tolist()):
-            names = tuple(classifier.names[number] for number in numbers)
-            rows[index] = Prediction(split.keys[index], names, tuple(shares))
+            labels = tuple(classifier.names[number] for number in numbers)
+            rows[index] = Prediction(names[index], labels, tuple(shares))
         yield [rows[index] for index in sorted(rows)]
-    yield [Prediction(split.keys[index], error=errors[index]) for index in sorted(errors)]
+    yield [Prediction(names[index], error=errors[index]) for index in sorted(errors)]
 
 
 def pop_before(errors: dict[int, str], indices: np.ndarray) -> list[int]:
@@ -168,11 +175,26 @@ def pop_before(errors: dict[int, str], indices: np.ndarray) -> list[int]:
     return [index for index in list(errors) if index < indices[-1]]
 
 
-def choose_output(recipe: recipes.Predict, top: int, screen: Screen, stack: ExitStack) -> tuple[Write, dict[str, bool]]:
+def identify(recipe: recipes.Predict) -> dict[str, Any]:
+    """Return what the predictions of an image depend on."""
+    options = {key: value for key, value in trees.to_plain_tree(recipe).items() if key not in OTHER_OPTIONS}
+    return {**options, "weights": weights_fingerprint(recipe.init, recipe.runs)}
+
+
+def name_path(path: str) -> str:
+    """Return a path as files of predictions have it: as it is, unless it is no UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return data.escape_name(path)
+    return path
+
+
+def choose_output(
+    recipe: recipes.Predict, identity: dict[str, Any], top: int, screen: Screen, stack: ExitStack
+) -> tuple[Write, dict[str, bool]]:
     """Return the function that writes predictions, and the images that its file has already."""
     if recipe.save is not None:
-        options = {key: value for key, value in trees.to_plain_tree(recipe).items() if key not in OTHER_OPTIONS}
-        identity = {**options, "weights": weights_fingerprint(recipe.init, recipe.runs)}
         return stack.enter_context(open_prediction_file(recipe.save, top, identity, recipe.force))
     if not (screen.as_json or screen.is_terminal):
         screen.print(format_csv([], top, header=True).rstrip("\n"))
@@ -197,7 +219,7 @@ def format_line(row: Prediction) -> str:
     if row.error:
         return f"{line}  cannot be read"
     for position, (label, share) in enumerate(zip(row.classes, row.probabilities)):
-        part = f"  {100 * share:5.1f} % {label}"
+        part = f"  {100 * share:5.1f} % {label.partition(',')[0]}"  # of several words for one class the first
         if position and len(line) + len(part) > find_width():
             break
         line += part
@@ -210,8 +232,8 @@ def summarize(recipe: recipes.Predict, number: int, unreadable: Sequence[str], s
         screen.log(f"Written to {recipe.save}: {number - len(unreadable):,} predictions")
     if unreadable:
         raise UserError(
-            f"{len(unreadable):,} of {number:,} images cannot be read: {abbreviate(unreadable, 3)}. "
-            "The others are done.",
+            f"{len(unreadable):,} of {number:,} images cannot be read: {abbreviate(unreadable, 3)}."
+            + " The others are done." * (len(unreadable) < number),
             ExitCode.DATA,
         )
     return {"images": number, "path": str(recipe.save)} if recipe.save else {}

@@ -63,8 +63,7 @@ def open_prediction_file(
     A second file, ``.NAME.unfinished``, holds the ``identity`` of the weights and options until the last row is
     written. Raise UserError (exit code 2) if the file is anything else than the first of the same predictions.
     """
-    mark = path.with_name(f".{path.name}.unfinished")
-    continues = is_continuation(path, mark, identity, force)
+    mark, continues = find_mark(path), check_prediction_file(path, identity, force)
     done = read_done(path) if continues else {}
     with ExitStack() as stack, described_writing(path):
         if not continues:
@@ -79,8 +78,17 @@ def open_prediction_file(
         mark.unlink()
 
 
-def is_continuation(path: Path, mark: Path, identity: dict[str, Any], force: bool) -> bool:
-    """Return whether a file has the first predictions of ``identity``; raise UserError if it must not be replaced."""
+def find_mark(path: Path) -> Path:
+    """Return the file beside unfinished predictions that says what they are of."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
+def check_prediction_file(path: Path, identity: dict[str, Any], force: bool) -> bool:
+    """Return whether a file has the first predictions of ``identity``; raise UserError if it must not be written."""
+    if not path.parent.is_dir():
+        why = f"there is no folder {path.parent}: make it, or choose another."
+        raise UserError(why, option="save", value=str(path))
+    mark = find_mark(path)
     if not mark.is_file():
         check_replaceable(path, "save", force)
         return False
@@ -117,12 +125,17 @@ def read_done(path: Path) -> dict[str, bool]:
         return {name: not error for name, error in zip(*(column.to_pylist() for column in table.columns))}
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
+    if path.suffix == ".csv":
+        header, *rows = csv.reader(StringIO(whole.decode(), newline=""))
+        while rows and len(rows[-1]) < len(header):  # cut off at a line feed within a name
+            whole = whole[: whole[:-1].rfind(b"\n") + 1]
+            header, *rows = csv.reader(StringIO(whole.decode(), newline=""))
     if len(whole) < len(content):
         with open(path, "r+b") as file:
             file.truncate(len(whole))
-    lines = whole.decode().splitlines()
     if path.suffix == ".csv":
-        return {row[0]: not row[-1] for row in csv.reader(lines[1:])}
+        return {row[0]: not row[-1] for row in rows}
+    lines = whole.decode().splitlines()
     return {row["path"]: "error" not in row for row in map(json.loads, lines)}
 
 

@@ -47,7 +47,14 @@ def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str
     sources |= {override.partition("=")[0]: COMMAND_LINE for override in own}
     groups = tables.list_groups(command)
     rows = [
-        (group, *(sources[group] if group in sources else (tables.find_data_row(tree[group]), IMPLIED_SOURCES[group])))
+        (
+            group,
+            *(
+                sources[group]
+                if isinstance(sources.get(group), tuple)
+                else (tables.find_data_row(tree[group]), IMPLIED_SOURCES[group])
+            ),
+        )
         for group in groups
         if tree[group] is not None
     ]

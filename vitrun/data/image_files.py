@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,16 +10,18 @@ import numpy as np
 
 from vitrun.data.sources.scan import LeftOut, Scan, escape_name
 from vitrun.data.split import BadImage, Split
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import ExitCode
 from vitrun.runtime.files import read_regular_file
 from vitrun.runtime.path_patterns import expand_pattern
+
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
 def list_image_files(paths: Iterable[str]) -> tuple[list[str], LeftOut]:
     """Return the images that paths and patterns name, each once and in their order, and what was left out of folders.
 
-    A folder stands for the images below it. A file that does not exist is listed too: it is a bad image.
-    Raise UserError (exit code 3) about a pattern that nothing matches.
+    A folder stands for the images below it. A file that does not exist is listed too, as is a pattern that nothing
+    matches: it is a bad image.
     """
     left_out = LeftOut()
     files = dict.fromkeys(file for path in paths for file in expand_path(os.path.expanduser(path), left_out))
@@ -34,10 +37,7 @@ def expand_path(path: str, left_out: LeftOut) -> Iterator[str]:
     elif os.path.lexists(path) or not glob.has_magic(path):
         yield path
     else:
-        matches = expand_pattern(path)
-        if not matches:
-            raise UserError(f"{path} matches no file.", ExitCode.DATA)
-        for match in matches:
+        for match in expand_pattern(path) or [Path(path)]:  # a pattern that nothing matches is a file that is not there
             yield from expand_path(str(match), left_out) if match.is_dir() else (str(match),)
 
 
@@ -48,6 +48,8 @@ def open_image_files(
     keys = [escape_name(file) for file in files]
 
     def read(index: int) -> bytes:
+        if ADDRESS.match(files[index]):
+            raise BadImage(f"{keys[index]} is an address, and only files are read: download it first.", ExitCode.DATA)
         try:
             return read_regular_file(Path(files[index]))
         except (OSError, ValueError) as error:

@@ -64,7 +64,8 @@ def read_status(folder: Path) -> RunStatus:
         facts |= measure_progress(lines, recipe.get("batch"), facts["steps"])
     if result is not None:
         top1 = result.get("top1")
-        facts |= {"top1": top1 if isinstance(top1, float) else None, "seconds_left": None}
+        speed = result.get("images_per_second")  # of the whole attempt, with what is not training
+        facts |= {"top1": top1 if isinstance(top1, float) else None, "seconds_left": None, "images_per_second": speed}
         return RunStatus(folder.name, "finished", **facts)
     failure = run_files.find_failure(folder)
     if is_running(folder, facts["changed"]):
