@@ -66,10 +66,14 @@ def test_a_stop_is_heard_while_images_are_drawn(tmp_path, number):
 
 def test_signals_that_precede_a_time_limit_ask_to_stop_and_never_insist():
     requests, insisted = [], []
-    with stop.handle_stop_signals(requests.append, insisted.append):
-        for number in stop.WARNING_SIGNALS:
-            signal.raise_signal(number)
-        signal.raise_signal(signal.SIGTERM)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which ignores it
+    try:
+        with stop.handle_stop_signals(requests.append, insisted.append):
+            for number in stop.WARNING_SIGNALS:
+                signal.raise_signal(number)
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert requests == [ExitCode.TERMINATED] * 4 and not insisted
 
 
