@@ -35,6 +35,16 @@ def test_a_spike_is_reported_once_with_its_loss_the_median_and_the_images_by_the
     assert [line["spike"] for line in spikes] == [41, 55] and spikes[0]["images"] == ["1", "3", "2", "0"]
 
 
+def test_a_small_loss_may_be_many_times_a_smaller_one(tmp_path):
+    recipe = resolve.resolve_recipe("pretrain", [f"runs={tmp_path}"])
+    run, state, lines = Run("pretrain", recipe, Screen(quiet=True), dry=True), make_state(build_small_vit()), []
+    run.warn = lines.append
+    for number, loss in enumerate([*[0.01] * 20, 0.9], 1):
+        state.losses.append(loss)
+        SpikeMonitor(run, state).record_step(Step(number, loss, 1.0, 0.1, 0.0, 1.0, list, [torch.ones(0)]))
+    assert not lines
+
+
 def test_a_run_warns_of_a_spike_once(run_command, monkeypatch):
     loss, steps = LabelObjective.loss, count(1)
 

@@ -8,6 +8,7 @@ from vitrun.engine.state import TrainState
 from vitrun.runs.run import Run
 
 SPIKE = 10  # times the median of the last losses
+MIN_SPIKE = 1.0  # nats; below it a few hard images do that in any run that is nearly done
 MIN_LOSSES = 10  # before a median means something
 QUIET_STEPS = 10  # ordinary ones, after which a spike is another one
 
@@ -22,7 +23,10 @@ class SpikeMonitor:
     def record_step(self, step: Step) -> None:
         """Compare the loss of a step with the median of those before it; all ranks call this together."""
         before = [*self.state.losses][:-1]
-        if step.is_skipped or len(before) < MIN_LOSSES or not step.loss > SPIKE * (middle := median(before)) > 0:
+        if step.is_skipped or len(before) < MIN_LOSSES:
+            return
+        middle = median(before)
+        if not step.loss > max(SPIKE * middle, MIN_SPIKE) or middle <= 0:
             return
         is_new = self.last_high is None or step.number - self.last_high > QUIET_STEPS
         self.last_high = step.number
