@@ -102,7 +102,7 @@ class Run(RunCheckpoints):
             yield
 
     def describe_for_trackers(self) -> TrackedRun:
-        """Return what trackers are told of this run, with the key that it has from its first start with one on."""
+        """Return the description of this run for trackers; its key is the same at every start."""
         key = run_files.load_about(self.folder).get(TRACKING_KEY) or make_key(self.name)
         self.update_about(**{TRACKING_KEY: key})
         options = to_saved_tree(self.command, self.recipe)

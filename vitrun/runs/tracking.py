@@ -20,7 +20,7 @@ TRACKED_KEYS = ("loss", "norm", "lr", "seconds")  # of a training step; those of
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a tracker is told of a run."""
+    """Description of a run for trackers."""
 
     name: str
     folder: Path
@@ -166,7 +166,7 @@ class Tracking:
 
     Args:
         names: Of the trackers.
-        describe: Returns what they are told of the run.
+        describe: Returns the description of the run.
         warn: Called with the warning.
     """
 
