@@ -10,6 +10,7 @@ import torch
 import vitrun
 from vitrun import recipes
 from vitrun.data import describe_decoders
+from vitrun.models.gelu import load_gelu
 from vitrun.runtime import machine
 from vitrun.runtime.console import Screen
 from vitrun.runtime.device import Machine
@@ -62,6 +63,9 @@ def describe_compute() -> Section:
     section = {
         "processor": f"{machine.describe_processor()}, kernels for {torch.backends.cpu.get_cpu_capability()}",
         "chosen": f"{Machine('auto', 'auto')} (device=auto precision=auto)",
+        "GELU in bf16": "compiled"
+        if load_gelu()
+        else "torch's, which is slower: no C compiler (gcc) was found that works",
         "threads": f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} between operations",
     }
     if torch.cuda.is_available():

@@ -146,16 +146,17 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
     def compute_gradients(worker: int) -> tuple[Tensor, list[Tensor]]:
         loss_sum = torch.zeros((), device=machine.device)
         gradient_sums = [torch.zeros_like(p) for p in parameters]  # autograd's own gradients may share memory
-        for start in starts[worker::workers]:
-            inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
-            with machine.autocast():
+        with machine.autocast():  # around all micro-batches, so that each weight is converted once
+            for start in starts[worker::workers]:
+                inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
                 outputs = state.network(*inputs)
-            losses = options.loss(outputs, *targets)
-            image_losses[start] = losses.detach()
-            loss = losses.sum() / options.images
-            torch._foreach_add_(gradient_sums, torch.autograd.grad(loss, parameters))
-            loss_sum += loss.detach()
-            options.tick(len(inputs[0]))
+                with machine.no_autocast():
+                    losses = options.loss(outputs, *targets)
+                    image_losses[start] = losses.detach()
+                    loss = losses.sum() / options.images
+                    torch._foreach_add_(gradient_sums, torch.autograd.grad(loss, parameters))
+                    loss_sum += loss.detach()
+                options.tick(len(inputs[0]))
         return loss_sum, gradient_sums
 
     (loss_sum, gradient_sums), *others = machine.map(compute_gradients, range(workers), workers)

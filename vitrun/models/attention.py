@@ -1,16 +1,16 @@
 """Self-attention and the blocks around it, with the module names of timm's ``VisionTransformer``."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitrun.models.gelu import tanh_gelu
 from vitrun.recipes import ViT as Row
 
 GELUS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": partial(functional.gelu, approximate="tanh"),  # flax's default
+    "tanh": tanh_gelu,  # flax's default
     "exact": functional.gelu,  # torch's default
     "quick": lambda x: x * torch.sigmoid(1.702 * x),  # CLIP's
 }

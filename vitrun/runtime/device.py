@@ -48,6 +48,10 @@ class Machine:
         """Return a context in which matrix products are computed in ``dtype``."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
+    def no_autocast(self) -> AbstractContextManager[Any]:
+        """Return a context inside :meth:`autocast` that suspends it."""
+        return torch.autocast(self.device.type, enabled=False)
+
     def map(self, function: Callable[[Any], T], items: Sequence[Any], workers: int) -> list[T]:
         """Return ``function`` of every item, in order, computed by this number of ``workers``."""
         if workers == 1:

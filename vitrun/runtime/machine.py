@@ -15,7 +15,7 @@ VARIABLES = re.compile(
 )
 OWN_VARIABLES = ("HF_HUB_VERBOSITY", "HF_HUB_DISABLE_PROGRESS_BARS", "TORCH_CPP_LOG_LEVEL")  # that vitrun sets itself
 SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
-SHARED_MEMORY, MEMINFO = Path("/dev/shm"), Path("/proc/meminfo")
+SHARED_MEMORY, MEMINFO, CPUINFO = Path("/dev/shm"), Path("/proc/meminfo"), Path("/proc/cpuinfo")
 
 
 def list_packages() -> dict[str, dict[str, str]]:
@@ -40,11 +40,18 @@ def find_version(package: str) -> str:
 def describe_processor() -> str:
     """Return the name of the processor and the cores that this process may use."""
     name = platform.processor() or platform.machine()
-    if (file := Path("/proc/cpuinfo")).exists():
-        match = re.search(r"^model name\s*:\s*(.+)$", file.read_text(errors="replace"), re.MULTILINE)
+    if CPUINFO.exists():
+        match = re.search(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(errors="replace"), re.MULTILINE)
         name = match[1] if match else name
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {os.cpu_count()} cores" + (f", {allowed} allowed" if allowed != os.cpu_count() else "")
+
+
+def describe_instructions() -> str:
+    """Return the name of the processor and its instruction sets, by which compiled code and timings are cached."""
+    text = CPUINFO.read_text(errors="replace") if CPUINFO.exists() else ""
+    lines = dict.fromkeys(re.findall(r"^(?:model name|flags|Features)\s*:.*", text, re.MULTILINE))
+    return "\n".join((platform.machine(), platform.processor(), *lines))
 
 
 def total_memory() -> int | None:
