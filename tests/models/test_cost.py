@@ -46,6 +46,32 @@ BIT = {
 }
 
 
+# arXiv 2103.00020, tables 19 and 20, by open_clip's model_profile.csv: side of images, parameters of both towers
+CLIPS = {
+    "clip_b32": (224, 151_277_313),
+    "clip_b16": (224, 149_620_737),
+    "clip_l14": (224, 427_616_513),
+    "clip_l14_336": (336, 427_944_193),
+    "clip_r50": (224, 102_007_137),
+    "clip_r101": (224, 119_688_033),
+    "clip_r50x4": (288, 178_300_601),
+    "clip_r50x16": (384, 290_979_217),
+    "clip_r50x64": (448, 623_258_305),
+}
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_parameters_of_both_towers_of_a_clip_equal_the_published_ones(name):
+    res, parameters = CLIPS[name]
+    assert models.count_parameters(MODEL_ROWS[name], 0, res) == parameters
+
+
+def test_multiply_adds_of_a_clip_are_those_of_an_image_and_a_text():
+    row = MODEL_ROWS["clip_b32"]
+    assert round(2 * models.count_macs(row.image, 0, 224) / 1e9, 1) == 8.8  # open_clip's profile: GFLOP
+    assert round(2 * (models.count_macs(row, 0, 224) - models.count_macs(row.image, 0, 224)) / 1e9, 2) == 5.96
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_and_gmac_equal_the_published_ones(name):
     parameters, gmac, with_head = PUBLISHED[name]
@@ -96,5 +122,6 @@ def count_multiply_adds(row, classes, res, monkeypatch):
     with torch.device("meta"):
         network = models.build(row, classes, res).eval().requires_grad_(False)
         with FlopCounterMode(display=False) as counter:
-            network(torch.empty(1, 3, res, res))
+            tokens = [torch.empty(1, row.text.context, dtype=torch.long)] if row.kind == "clip" else []
+            network(torch.empty(1, 3, res, res), *tokens)
     return counter.get_total_flops() // 2

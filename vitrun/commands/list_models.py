@@ -88,7 +88,7 @@ def is_size(values: object) -> bool:
     return isinstance(values, list) and len(values) == 3 and all(isinstance(value, int | None) for value in values)
 
 
-def measure(row: recipes.ViT | recipes.BiT | recipes.Timm, classes: int, res: int) -> Size:
+def measure(row: recipes.Model, classes: int, res: int) -> Size:
     """Return the size of a network; zeros if it does not take images of ``res`` pixels."""
     from vitrun.models.cost import count_macs, count_parameters, count_tokens  # imports torch
 

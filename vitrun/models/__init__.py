@@ -14,6 +14,7 @@ from vitrun.models.attention_maps import (
 )
 from vitrun.models.build import build, check_model, token_stride
 from vitrun.models.checkpoint_file import describe_weights, restore_weights, save_model, save_tensors
+from vitrun.models.clip import Clip
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
 from vitrun.models.embeddings import NoEmbedding, grid_positions, patch_filters
 from vitrun.models.hub import check_tag as check_tag
@@ -23,19 +24,23 @@ from vitrun.models.load_report import LoadReport
 from vitrun.models.masked import MASKED, UNCHANGED, build_masked
 from vitrun.models.network import Network
 from vitrun.models.tensor_files import Weights, read_weights
+from vitrun.models.tokens import Tokenizer, build_tokenizer
 
 __all__ = [
     "UNCHANGED",
     "MASKED",
     "AttentionLayout",
+    "Clip",
     "NoEmbedding",
     "NoGlobalAttention",
     "NoHead",
     "LoadedModel",
     "LoadReport",
     "Network",
+    "Tokenizer",
     "Weights",
     "build",
+    "build_tokenizer",
     "find_layout",
     "grid_positions",
     "patch_filters",

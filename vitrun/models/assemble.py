@@ -16,7 +16,7 @@ from vitrun.models.tensor_files import weights_error
 from vitrun.models.timm_wrapper import TimmNetwork, resize_timm_network, wrap_timm_network, zero_linear
 from vitrun.models.vit import ViT as ViTNetwork
 from vitrun.models.vit import fixed_positions
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.recipes import Model, Timm, ViT
 
 DEFAULT_RES = 224  # for weights of unknown resolution: that of pretraining (arXiv 2010.11929, section 4.1)
 
@@ -30,7 +30,7 @@ class LoadedModel:
     """A network with loaded weights, its row, and the report on each tensor."""
 
     network: Network
-    model: ViT | BiT | Timm
+    model: Model
     classes: int
     res: int
     report: LoadReport | None  # None for random weights

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrun.models.gelu import tanh_gelu
-from vitrun.recipes import ViT as Row
+from vitrun.recipes import TextTower, ViT
+
+Row = ViT | TextTower
 
 GELUS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": tanh_gelu,  # flax's default
@@ -17,11 +19,14 @@ GELUS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with biases on queries, keys, values and output."""
+    """Multi-head self-attention with biases on queries, keys, values and output.
 
-    def __init__(self, width: int, heads: int):
+    With ``causal`` a token attends to itself and those before it.
+    """
+
+    def __init__(self, width: int, heads: int, causal: bool = False):
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
@@ -29,9 +34,9 @@ class Attention(nn.Module):
         """Map [B, N, D] to [B, N, D], or the first ``outputs`` tokens; ``offsets`` [2N-1, D] are relative positions."""
         q, k, v = self.split(x) if outputs is None else self.split_first(x, outputs)
         if offsets is None and fused_is_faster(q):
-            mixed = functional.scaled_dot_product_attention(q, k, v)
+            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         else:
-            mixed = attention_weights(q, k, offsets) @ v
+            mixed = attention_weights(q, k, offsets, self.causal) @ v
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,12 +62,15 @@ def fused_is_faster(q: Tensor) -> bool:
     return q.is_cuda or (q.dtype == torch.float32 and not torch.is_autocast_enabled(q.device.type))
 
 
-def attention_weights(q: Tensor, k: Tensor, offsets: Tensor | None = None) -> Tensor:
+def attention_weights(q: Tensor, k: Tensor, offsets: Tensor | None = None, causal: bool = False) -> Tensor:
     """Return the softmax over keys of the scaled products: [B, H, Q, D/H], [B, H, N, D/H] -> [B, H, Q, N]."""
     q = q * q.shape[-1] ** -0.5
     logits = q @ k.transpose(-2, -1)
     if offsets is not None:
         logits = logits + relative_logits(q, offsets)
+    if causal:
+        later = torch.ones(logits.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
+        logits = logits.masked_fill(later, -torch.inf)
     return logits.softmax(-1)
 
 
@@ -97,10 +105,10 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """A pre-norm encoder block. In training each branch is dropped for an image with probability ``skip``."""
 
-    def __init__(self, row: Row, skip: float):
+    def __init__(self, row: Row, skip: float, causal: bool = False):
         super().__init__()
         self.norm1 = nn.LayerNorm(row.width, row.epsilon)
-        self.attn = Attention(row.width, row.heads)
+        self.attn = Attention(row.width, row.heads, causal)
         self.norm2 = nn.LayerNorm(row.width, row.epsilon)
         self.mlp = Mlp(row, row.dropout)
         self.dropout = nn.Dropout(row.dropout)

@@ -1,26 +1,34 @@
 """Build the network of a row of the model table, with weights initialized as published."""
 
+from collections.abc import Callable
 from math import sqrt
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from vitrun.errors import UserError
 from vitrun.models.attention import Attention, AttentionPool, Mlp
+from vitrun.models.clip import Clip, init_clip
+from vitrun.models.clip_resnet import ClipResNet, init_clip_resnet
 from vitrun.models.network import Network
 from vitrun.models.resnet import BiT, PostActBottleneck
 from vitrun.models.timm_wrapper import check_patches, wrap_timm_network
 from vitrun.models.vit import ViT, fixed_positions
 from vitrun.recipes import BiT as BiTRow
+from vitrun.recipes import Clip as ClipRow
+from vitrun.recipes import ClipResNet as ClipResNetRow
+from vitrun.recipes import Model
 from vitrun.recipes import Timm as TimmRow
 from vitrun.recipes import ViT as ViTRow
 
 
-def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: float = 0.0) -> Network:
+def build(model: Model, classes: int, res: int, head_bias: float = 0.0) -> Network:
     """Return a network [B, 3, res, res] -> [B, classes], initialized as published from torch's global generator.
 
     ``network.head`` is its last nn.Linear, with weights 0 and every bias ``head_bias``; ``network.features(images)``
-    is the input of the head, [B, D] in float32. Under ``torch.device("meta")`` no weights are made.
+    is the input of the head, [B, D] in float32. A CLIP has no classes: its head, of the image tower, has none. Under
+    ``torch.device("meta")`` no weights are made.
     """
     network = build_uninitialized(model, classes, res)
     device = torch.get_default_device()
@@ -28,24 +36,29 @@ def build(model: ViTRow | BiTRow | TimmRow, classes: int, res: int, head_bias: f
         return network
     if not isinstance(model, TimmRow):
         network.to_empty(device=device)
-        init_weights(network)
+        INITIALIZERS.get(type(network), init_weights)(network)
     nn.init.zeros_(network.head.weight)
     nn.init.constant_(network.head.bias, head_bias)
     return network
 
 
-def build_uninitialized(model: ViTRow | BiTRow | TimmRow, classes: int, res: int) -> Network:
+def build_uninitialized(model: Model, classes: int, res: int) -> Network:
     """Return a network, unless it is timm's on the meta device. Raise a UserError if ``res`` does not fit."""
     if isinstance(model, TimmRow):
         return wrap_timm_network(model, classes, res)
     with torch.device("meta"):
-        return BiT(model, classes) if isinstance(model, BiTRow) else ViT(model, classes, grid_side(model, res))
+        if isinstance(model, ClipRow):
+            return Clip(model, cast(ViT | ClipResNet, build_uninitialized(model.image, 0, res)))
+        if isinstance(model, BiTRow):
+            return BiT(model, classes)
+        network = ClipResNet if isinstance(model, ClipResNetRow) else ViT
+        return network(model, classes, grid_side(model, res))  # type: ignore[arg-type]  # each has its own row
 
 
-def check_model(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
+def check_model(model: Model, res: int) -> None:
     """Raise a UserError if there is no such network, or if it takes no images of side ``res``. No weights are made."""
-    if isinstance(model, ViTRow):
-        grid_side(model, res)
+    if isinstance(model, ViTRow | ClipResNetRow | ClipRow):
+        model.check_resolution(res)
     if isinstance(model, TimmRow):
         with torch.device("meta"):
             network = wrap_timm_network(model, 1, res).eval().requires_grad_(False)
@@ -58,15 +71,16 @@ def check_model(model: ViTRow | BiTRow | TimmRow, res: int) -> None:
                 ) from error
 
 
-def token_stride(model: ViTRow | BiTRow | TimmRow) -> int:
+def token_stride(model: Model) -> int:
     """Return the side of a token in pixels, which must divide the resolution of a ViT.
 
     Networks without tokens take any resolution: 32 is the stride of BiT and of the baselines of timm in the table.
     """
+    model = model.image if isinstance(model, ClipRow) else model
     return model.stride if isinstance(model, ViTRow) else 32
 
 
-def grid_side(model: ViTRow, res: int) -> int:
+def grid_side(model: ViTRow | ClipResNetRow, res: int) -> int:
     """Return the number of patches along an image's side. Raise a UserError if it is not a whole number."""
     model.check_resolution(res)
     return res // model.stride
@@ -89,6 +103,17 @@ def init_weights(network: nn.Module) -> None:
             nn.init.zeros_(module.norm3.weight)
     if isinstance(network, ViT):
         init_tokens(network)
+
+
+def init_clip_weights(network: nn.Module) -> None:
+    """Initialize every weight of a CLIP as OpenAI's code does."""
+    network = cast(Clip, network)
+    if isinstance(network.image, ClipResNet):
+        init_clip_resnet(network.image)
+    init_clip(network)
+
+
+INITIALIZERS: dict[type[nn.Module], Callable[[Any], None]] = {Clip: init_clip_weights, ClipResNet: init_clip_resnet}
 
 
 def lecun_normal_(weight: Tensor) -> None:

@@ -13,14 +13,14 @@ from vitrun.models.formats import native
 from vitrun.models.load_report import describe_model, format_names
 from vitrun.models.network import Network
 from vitrun.models.tensor_files import read_weights
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.recipes import Model
 from vitrun.runtime.files import write_alone
 
 
 def save_model(
     path: str | Path,
     network: nn.Module,
-    model: ViT | BiT | Timm,
+    model: Model,
     classes: int,
     res: int,
     names: Sequence[str] = (),
@@ -32,7 +32,7 @@ def save_model(
     save_tensors(Path(path), network.state_dict(), describe_weights(model, classes, res, names))
 
 
-def describe_weights(model: ViT | BiT | Timm, classes: int, res: int, names: Sequence[str] = ()) -> dict[str, str]:
+def describe_weights(model: Model, classes: int, res: int, names: Sequence[str] = ()) -> dict[str, str]:
     """Return the metadata of a file of :func:`save_model`."""
     return {"vitrun": json.dumps({"model": asdict(model), "classes": classes, "names": [*names], "res": res})}
 

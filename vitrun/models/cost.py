@@ -4,21 +4,22 @@ import torch
 
 from vitrun.errors import UserError
 from vitrun.models.build import build_uninitialized, grid_side
-from vitrun.recipes import BiT, Timm, ViT, macs
+from vitrun.recipes import Clip, Model, Timm, ViT, macs
 
 
-def count_parameters(model: ViT | BiT | Timm, classes: int, res: int) -> int:
+def count_parameters(model: Model, classes: int, res: int) -> int:
     """Return the number of parameters of the network for images of side ``res``."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build_uninitialized(model, classes, res).parameters())
 
 
-def count_tokens(model: ViT | BiT | Timm, res: int) -> int | None:
+def count_tokens(model: Model, res: int) -> int | None:
     """Return N, the number of tokens of an image with the class token; None if the network is not a ViT of vitrun."""
+    model = model.image if isinstance(model, Clip) else model
     return grid_side(model, res) ** 2 + (model.head == "token") if isinstance(model, ViT) else None
 
 
-def count_macs(model: ViT | BiT | Timm, classes: int, res: int) -> int:
+def count_macs(model: Model, classes: int, res: int) -> int:
     """Return the multiply-adds of the matrix products and convolutions in one forward pass of one image."""
     return count_timm_macs(model, classes, res) if isinstance(model, Timm) else macs.count_macs(model, classes, res)
 

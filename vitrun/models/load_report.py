@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.recipes import ClipResNet, Model, Timm, ViT
 
 MAX_NAMES = 6  # names in a message
 
@@ -35,11 +35,11 @@ def format_counts(action: str, reasons: dict[str, list[str]]) -> str:
     return f"{action} {sum(map(len, reasons.values()))}" + (f": {details}" if details else "")
 
 
-def describe_model(model: ViT | BiT | Timm) -> str:
+def describe_model(model: Model) -> str:
     """Return a short description of a network: ``vit_b16, 768 wide``."""
-    if isinstance(model, ViT):
+    if isinstance(model, ViT | ClipResNet):
         return f"{model.name}, {model.width} wide"
-    return model.name if isinstance(model, BiT) else f"timm's {model.name}"
+    return f"timm's {model.name}" if isinstance(model, Timm) else model.name
 
 
 def format_names(names: list[str]) -> str:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.recipes import Model
 
 
 class Network(nn.Module):
@@ -12,7 +12,7 @@ class Network(nn.Module):
     ``row`` is the row of the model table, and ``head`` the last layer, which reads ``features``.
     """
 
-    row: ViT | BiT | Timm
+    row: Model
     head: nn.Linear
     precise_head: bool = False  # compute the head in float32 under autocast too
 

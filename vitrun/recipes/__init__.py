@@ -7,7 +7,7 @@ from vitrun.recipes.dedup import Dedup
 from vitrun.recipes.evaluate import Eval
 from vitrun.recipes.fewshot import Fewshot
 from vitrun.recipes.finetune import Finetune
-from vitrun.recipes.model import BiT, Model, ModelInfo, Timm, ViT
+from vitrun.recipes.model import BiT, Clip, ClipResNet, Model, ModelInfo, TextTower, Timm, ViT
 from vitrun.recipes.objective import Labels, Masked, SimMim
 from vitrun.recipes.optimizer import Adam, Sgd
 from vitrun.recipes.predict import Predict
@@ -27,6 +27,8 @@ __all__ = [
     "Adam",
     "Augment",
     "BiT",
+    "Clip",
+    "ClipResNet",
     "Compare",
     "DEFAULT_RES",
     "DIGITS_IMAGES",
@@ -66,6 +68,7 @@ __all__ = [
     "Shards",
     "SimMim",
     "Suite",
+    "TextTower",
     "Timm",
     "Training",
     "ViT",

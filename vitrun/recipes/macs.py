@@ -1,13 +1,20 @@
 """Multiply-adds of a network, computed from its row alone."""
 
-from vitrun.recipes.model import EXPANSION, BiT, ViT
+from vitrun.recipes.model import EXPANSION, BiT, Clip, ClipResNet, TextTower, ViT
 
 
-def count_macs(model: ViT | BiT, classes: int, res: int) -> int:
+def count_macs(model: ViT | BiT | ClipResNet | Clip, classes: int, res: int) -> int:
     """Return the multiply-adds of the matrix products and convolutions in one forward pass of one image.
 
-    Raise an OptionError if the tokens of a ViT do not tile images of side ``res``.
+    Those of a CLIP are of an image and a text. Raise an OptionError if the tokens of a ViT do not tile images of side
+    ``res``.
     """
+    if isinstance(model, Clip):
+        projection = model.image.width * model.features if isinstance(model.image, ViT) else 0
+        return count_macs(model.image, 0, res) + projection + count_text_macs(model.text, model.features)
+    if isinstance(model, ClipResNet):
+        model.check_resolution(res)
+        return count_clip_resnet_macs(model, res) + model.features * classes
     if isinstance(model, BiT):
         width = int(64 * model.width_factor)
         products, _, channels = count_resnet_macs(width, model.blocks, res)
@@ -47,6 +54,30 @@ def count_resnet_macs(stem: int, blocks: tuple[int, ...], res: int) -> tuple[int
                 products += edge**2 * channels * EXPANSION * middle
             channels = EXPANSION * middle
     return products, edge, channels
+
+
+def count_text_macs(model: TextTower, features: int) -> int:
+    """Return the multiply-adds of a text tower for a text that fills its context."""
+    N, D, M = model.context, model.width, model.mlp
+    return model.depth * (4 * N * D * D + 2 * N * N * D + 2 * N * D * M) + D * features
+
+
+def count_clip_resnet_macs(model: ClipResNet, res: int) -> int:
+    """Return the multiply-adds of CLIP's ResNet: its stem, its units and its attention pooling."""
+    half, edge, width = res // 2, res // 4, model.width
+    products = half**2 * 9 * (3 * width // 2 + width**2 // 4 + width**2 // 2)
+    channels = width
+    for stage, units in enumerate(model.blocks):
+        middle = width * 2**stage
+        for unit in range(units):
+            before, edge = edge, edge // 2 if stage and unit == 0 else edge
+            products += before**2 * (channels + 9 * middle) * middle + edge**2 * EXPANSION * middle**2
+            if unit == 0:
+                products += edge**2 * channels * EXPANSION * middle
+            channels = EXPANSION * middle
+    tokens = 1 + edge**2
+    query, keys_and_values, attention = channels**2, 2 * tokens * channels**2, 2 * tokens * channels
+    return products + query + keys_and_values + attention + channels * model.features
 
 
 def count_exaflop(macs: int, images: int) -> float:

@@ -1,7 +1,7 @@
 """Model architectures: the rows of ``conf/model``."""
 
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue, PositiveFloat
 
@@ -13,6 +13,7 @@ Channels = Annotated[int, Field(ge=0, le=8_192)]
 Stages = Annotated[tuple[Blocks, ...], Field(max_length=8)]
 MAX_PARAMETERS = 100 * 10**9  # ViT-22B, the largest published, has 22 billion (arXiv 2302.05442)
 MAX_TOKENS = 1_000_000  # of an image
+VOCABULARIES = {"clip": 49_408, "bytes": 258}  # number of tokens of each tokenizer
 EXPANSION = 4  # the output of a unit of a ResNet has four times the channels of its 3x3 convolution
 
 
@@ -125,6 +126,77 @@ class Timm:
 
 
 @frozen_dataclass
+class ClipResNet:
+    """Image tower of CLIP's ResNets: three convolutions first, average pools for strides, attention pooling last."""
+
+    kind: Literal["clip_resnet"]  # comes with model=NAME
+    name: str  # comes with model=NAME
+    blocks: tuple[Blocks, Blocks, Blocks, Blocks]  # units in each of the four stages
+    width: Annotated[int, Field(gt=0, le=8_192, multiple_of=2)]  # channels after the first three convolutions
+    heads: Features  # heads of the attention pooling, over 32 * width channels
+    features: Features  # of the pooled vector
+
+    stride: ClassVar[int] = 32  # side of a place in the last feature map, in pixels
+
+    def __post_init__(self) -> None:
+        if 32 * self.width % self.heads:
+            raise OptionError("heads", self.heads, f"must divide 32 * model.image.width={32 * self.width}.")
+        parameters = sum(number * 17 * (self.width * 2**stage) ** 2 for stage, number in enumerate(self.blocks))
+        if parameters + 4 * (32 * self.width) ** 2 > MAX_PARAMETERS:
+            raise OptionError("width", self.width, explain_size(parameters, f"model.image.blocks={list(self.blocks)}"))
+
+    def check_resolution(self, res: int) -> None:
+        """Raise an OptionError, with the two nearest sizes that fit, if the last feature map would be cut."""
+        check_multiple(self.name, res, self.stride)
+
+
+@frozen_dataclass
+class TextTower:
+    """Text tower of a CLIP: a causal transformer, whose feature is that of the end token."""
+
+    width: Features  # features of a token
+    depth: Blocks  # blocks
+    heads: Features  # heads of the attention
+    mlp: Features  # hidden features of the MLPs
+    tokens: Literal["clip", "bytes", "unknown"]  # the tokenizer: CLIP's BPE, the bytes of UTF-8, or that of the weights
+    vocabulary: Annotated[int, Field(ge=2, le=10_000_000)]  # number of tokens; the last is the end token
+    context: Annotated[int, Field(ge=2, le=100_000)]  # most tokens of a text, the start and the end token included
+    gelu: Literal["tanh", "exact", "quick"]  # activation of the MLPs: flax's GELU, torch's, or x sigmoid(1.702 x)
+    epsilon: PositiveFloat  # added to the variance in every LayerNorm
+    dropout: Fraction  # rate, in the blocks
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise OptionError("width", self.width, f"must be a multiple of model.text.heads={self.heads}.")
+        if (known := VOCABULARIES.get(self.tokens)) and self.vocabulary != known:
+            raise OptionError("vocabulary", self.vocabulary, f"is {known} for model.text.tokens={self.tokens}.")
+        if self.depth * (4 * self.width**2 + 2 * self.width * self.mlp) > MAX_PARAMETERS:
+            why = explain_size(self.depth * 4 * self.width**2, f"model.text.depth={self.depth}")
+            raise OptionError("width", self.width, why)
+
+
+@frozen_dataclass
+class Clip:
+    """An image and a text tower with features in one space (arXiv 2103.00020)."""
+
+    kind: Literal["clip"]  # comes with model=NAME
+    name: str  # comes with model=NAME
+    image: Annotated[ViT | ClipResNet, Field(discriminator="kind")]  # the image tower
+    text: TextTower  # the text tower
+    features: Features  # of an image or a text, in the space of both
+    logit_bias: bool  # a bias of the logits beside the temperature, as in SigLIP; objective.loss=sigmoid adds it
+
+    def __post_init__(self) -> None:
+        if isinstance(self.image, ClipResNet) and self.image.features != self.features:
+            why = f"must be model.image.features={self.image.features}: no layer follows the attention pooling."
+            raise OptionError("features", self.features, why)
+
+    def check_resolution(self, res: int) -> None:
+        """Raise an OptionError if the image tower takes no images of ``res`` pixels."""
+        self.image.check_resolution(res)
+
+
+@frozen_dataclass
 class ModelInfo:
     """Keys of a model's file that are not options and no part of a recipe."""
 
@@ -132,4 +204,4 @@ class ModelInfo:
     weights: tuple[str, ...] = ()  # published weights, each as ``init=`` takes it
 
 
-Model = Annotated[ViT | BiT | Timm, Field(discriminator="kind")]
+Model = Annotated[ViT | BiT | Timm | ClipResNet | Clip, Field(discriminator="kind")]

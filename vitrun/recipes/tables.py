@@ -151,7 +151,7 @@ def validate_row(kind: Any, tree: dict[str, Any], place: str) -> Any:
     try:
         return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
-        known = [field.name for part in options.flatten_union(kind) for field in fields(part)]
+        known = list(dict.fromkeys(field.name for part in options.flatten_union(kind) for field in fields(part)))
         raise UserError(f"{place} is unsound: {explain_error(dict(error.errors()[0]), known)}") from None
 
 

@@ -8,7 +8,7 @@ from math import isfinite
 from torch import Tensor
 
 from vitrun.models.tensor_files import JsonObject, Weights
-from vitrun.recipes import BiT, Timm, ViT
+from vitrun.recipes import Model
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class IdentifiedWeights:
     """The network in a file, and the tensors that it is made of."""
 
     weights: Weights  # by the names that ``mappings`` use
-    model: ViT | BiT | Timm
+    model: Model
     res: int | None  # None if the file does not give it
     classes: int | None  # None if there is no head
     mappings: list[TensorMapping]
