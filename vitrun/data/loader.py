@@ -63,6 +63,7 @@ class Batch:
     indices: np.ndarray
     inputs: tuple[Tensor, ...] = ()
     targets: tuple[Tensor, ...] = ()
+    captions: tuple[tuple[str, ...], ...] = ()  # of each image: one drawn in training, all in a test; empty without any
     offset: int = 0  # index of the first image in the batch of all ranks
     keys: Sequence[str] = ()  # the names of all images of the split
 

@@ -75,6 +75,7 @@ class Split:
     shard_order: Order | None = None  # the order for training, if reading at random is slow
     balanced_order: BalancedOrder | None = None  # the order for training, if classes are to be equally often
     index_fingerprint: str | None = None  # of keys and labels, if an index has it
+    read_captions: Callable[[int], tuple[str, ...]] | None = None  # those of an image, if the data set has captions
     in_tfds_order: bool = False  # whether the images are in the order of TensorFlow Datasets, by keys that are known
 
     def __len__(self) -> int:
