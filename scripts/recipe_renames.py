@@ -39,7 +39,6 @@ ADDED: dict[str, Any] = {
     "data.image": None,
     "against.image": None,
     "optim.layer_decay": 1.0,
-    "optim.epsilon": 1e-8,
     "train": "all",
     "class_weights": "none",
     "sampler": "uniform",
@@ -50,6 +49,7 @@ ADDED: dict[str, Any] = {
     **{f"{group}.split_seed": 0 for group in ("data", "against")},
     **{f"{group}.exif": False for group in ("data", "against")},  # but true for own images: folder, parquet
     "eval match": "name",
+    "eval prompts": "auto",
     "compare only": [],
     "compare top": 20,
     "export force": False,
@@ -59,11 +59,15 @@ ADDED: dict[str, Any] = {
     "on_nan": "stop",
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
+CLIP_SETS = [
+    *("captions", "pairs", "food101", "birdsnap", "stanford_cars", "fgvc_aircraft", "mnist", "gtsrb", "country211"),
+    *("rendered_sst2", "fer2013", "stl10"),
+]
 NEW: dict[str, list[str]] = {
     "command": ["visualize"],
-    "data": ["shards"],
-    "against": ["shards"],
-    "data name": ["shards"],
+    "data": ["shards", *CLIP_SETS],
+    "against": ["shards", *CLIP_SETS],
+    "data name": ["shards", *CLIP_SETS],
 }  # {option of AFTER: choices that were not there}: their combinations are left out
 
 

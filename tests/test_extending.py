@@ -78,15 +78,15 @@ def test_every_file_and_command_of_the_page_is_tested_here():
 def test_the_model_of_the_page_is_listed_trained_and_fine_tuned_on_the_data_set_of_the_page(workplace):
     listed = vitrun(workplace, "models", "only=[tiny]", "res=32")
     assert "| tiny " in listed.stdout and listed.returncode == 0, listed.stderr
-    row = vitrun(workplace, "data", "pairs")
-    assert "| pairs " in row.stdout and "Our photographs of cats and dogs" in row.stdout, row.stderr
+    row = vitrun(workplace, "data", "cats_dogs")
+    assert "| cats_dogs " in row.stdout and "Our photographs of cats and dogs" in row.stdout, row.stderr
     result = train(workplace, ["pretrain", "model=tiny"], "data.train_images=32", "data.test_images=16")
     assert 0 <= result["top1"] <= 1
-    command = ["finetune", "init=random:tiny", "data=pairs", "res=32"]
+    command = ["finetune", "init=random:tiny", "data=cats_dogs", "res=32"]
     assert train(workplace, command)["test_images"] == 16
     shown = vitrun(workplace, *command, "protocol=brief", "--cfg")
     assert re.search(r"^steps=40 +# \./conf/protocol/brief\.yaml$", shown.stdout, re.MULTILINE), shown.stdout
-    assert re.search(r"^data.flip=false +# \./conf/data/pairs\.yaml$", shown.stdout, re.MULTILINE), shown.stdout
+    assert re.search(r"^data.flip=false +# \./conf/data/cats_dogs\.yaml$", shown.stdout, re.MULTILINE), shown.stdout
 
 
 def test_the_network_of_the_page_is_built_through_timm(workplace):

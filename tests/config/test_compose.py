@@ -15,6 +15,7 @@ from vitrun.recipes import RECIPES, composition, tables, trees
 from vitrun.runs import lookup
 
 TO_EVALUATE = [name for name, row in DATA_ROWS.items() if row["source"] == "files" and row["train"] is None]
+CAPTIONED = [name for name, row in DATA_ROWS.items() if row["source"] in ("captions", "pairs")]  # without labels
 CHOICES = [
     (command, group, name)
     for command in RECIPES
@@ -23,7 +24,7 @@ CHOICES = [
     if command != "data"  # data looks into folders
     if command in ("pretrain", "finetune", "eval")
     or group not in ("data", "against")  # fewshot and dedup compose these like pretrain
-    if (command == "eval" or group == "against" or name not in TO_EVALUATE)
+    if (command == "eval" or group == "against" or name not in (*TO_EVALUATE, *CAPTIONED))
     and (command == "finetune" or name not in SUITES)
 ]
 RECIPE_FILES = sorted(path.relative_to(composition.CONF) for path in composition.CONF.glob("recipe/*/**/*.yaml"))
@@ -55,6 +56,13 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
 @pytest.mark.parametrize("name", TO_EVALUATE)
 def test_nothing_is_trained_on_a_set_for_evaluation(command, name, tmp_path):
     with pytest.raises(UserError, match=f"data={name}: is for vitrun eval only"):
+        resolve.resolve_recipe(command, add_required_overrides(command, [f"data={name}"], tmp_path))
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune", "fewshot"])
+@pytest.mark.parametrize("name", CAPTIONED)
+def test_captions_are_no_labels(command, name, tmp_path):
+    with pytest.raises(UserError, match="has captions and no labels"):
         resolve.resolve_recipe(command, add_required_overrides(command, [f"data={name}"], tmp_path))
 
 

@@ -4,12 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from vitrun import data, recipes
+from vitrun import data, models, recipes
+from vitrun.commands import zero_shot
 from vitrun.commands.class_matching import match_classes
 from vitrun.engine import weights
 from vitrun.engine.inference import Predictions, predict
 from vitrun.engine.inputs import make_eval_batches, open_parts
 from vitrun.engine.trained_on import check_not_trained_on
+from vitrun.engine.zero_shot import mean_per_class
 from vitrun.errors import ExitCode, UserError
 from vitrun.objectives.labels import LOSSES, PROBABILITIES, check_loss
 from vitrun.recipes import trees
@@ -25,36 +27,55 @@ from vitrun.runtime.device import Machine
 def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     """Return top-1, top-5, loss and ECE over every image of the test part; write each prediction to ``preds.parquet``.
 
-    With ``dedup`` return also the number of duplicates, and top-1 without them (as arXiv 1912.11370, appendix C).
+    A CLIP classifies by prompts; if images have captions, the recall of retrieval is returned too.
     """
-    machine = Machine(recipe.device, recipe.precision)
     weights.check_init(recipe.init, recipe.res)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
     check_not_trained_on(recipe, test, run.warn)
-    keys = find_duplicates(recipe, recipe.dedup, test) if recipe.dedup else None
+    duplicates = find_duplicates(recipe, recipe.dedup, test) if recipe.dedup else None
     loaded = weights.load_for_run(recipe, run)
-    network, test = match_classes(recipe, loaded, test, run)
-    duplicates = None if keys is None else np.array([key in keys for key in test.keys])
-    made = load_saved_recipe(recipe.init, recipe.runs) or {}
-    loss = made.get("loss", "softmax")
-    loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted and tested in float32
-    check_loss(loss, test)
+    is_clip = isinstance(loaded.network, models.Clip)
+    if not is_clip:
+        zero_shot.check_not_needed(recipe, test)
     view = log_view(recipe, loaded.res, run)
+    result = classify(recipe, loaded, test, duplicates, run) if test.classes else {}
+    if is_clip and test.read_captions is not None:
+        result |= zero_shot.retrieve(recipe, loaded, test, run)
     if run.dry:
         return {"test_images": len(test)}
+    return {"images_used": len(test), "images_expected": len(test) + test.skipped} | result | {"view": view}
+
+
+def classify(
+    recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split, duplicates: set[str] | None, run: Run
+) -> dict[str, Any]:
+    """Return the metrics of classification, nothing in a dry run; write each prediction to ``preds.parquet``.
+
+    With ``duplicates``, the keys of images, return also their number, and top-1 without them (as arXiv 1912.11370,
+    appendix C).
+    """
+    machine, is_clip = Machine(recipe.device, recipe.precision), isinstance(loaded.network, models.Clip)
+    network, test = (zero_shot.make_zero_shot if is_clip else match_classes)(recipe, loaded, test, run)
+    made = load_saved_recipe(recipe.init, recipe.runs) or {}
+    loss = "softmax" if is_clip else made.get("loss", "softmax")
+    loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted and tested in float32
+    check_loss(loss, test)
+    if run.dry:
+        return {}
     batches = make_eval_batches(test, loaded.res, recipe.view, recipe.batch, machine)
     with run.screen.progress(run.command, len(test), 0) as bar:
         network, tick = network.to(machine.device), run.progress_callback(bar)
         predictions = predict(network, batches, LOSSES[loss], machine, tick, PROBABILITIES[loss])
     table = predictions.to_table(test)
     run.write_file(PREDICTIONS_FILE, table.write)
-    return {
-        **summarize(predictions, table),
-        **({} if duplicates is None else count_duplicates(predictions, table, duplicates)),
-        "view": view,
-        "images_used": int((table.correct_labels >= 0).any(1).sum()),
-        "images_expected": len(test) + test.skipped,
-    }
+    result = summarize(predictions, table)
+    if is_clip and table.has_single_labels:
+        right = table.top_classes[:, 0] == table.labels
+        result["top1_per_class"] = Metric(mean_per_class(table.labels, right), "share")
+    if duplicates is not None:
+        result |= count_duplicates(predictions, table, np.array([key in duplicates for key in test.keys]))
+    used = int((table.correct_labels >= 0).any(1).sum())
+    return {**result, "images_used": used, "images_expected": len(test) + test.skipped}
 
 
 def summarize(predictions: Predictions, table: PredictionTable) -> dict[str, Any]:

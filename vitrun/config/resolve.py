@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,12 @@ DEFAULT_VIEW: dict[str, Any] = {  # of weights whose view is unknown
 }
 FILE_FOR_FOLDER = "is a file, not a folder: give the folder that it is in, or unpack it first if it is an archive."
 MAX_NAME = 40  # letters of the name of an own set
-PATH_OPTIONS = (("path", "folder", Path.is_dir), ("root", "folder", Path.is_dir), ("real", "file", Path.is_file))
+PATH_OPTIONS = (
+    ("path", "folder", Path.is_dir),
+    ("root", "folder", Path.is_dir),
+    ("images", "folder", Path.is_dir),
+    ("real", "file", Path.is_file),
+)
 
 
 def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> Any:
@@ -117,7 +123,7 @@ def change_init_data(
         if "path" in keys and row in tables.UNNAMED_ROWS:  # which may be another set
             keys.append("name")
         data |= {key: changed[key] for key in keys}
-    for option, kind, exists in PATH_OPTIONS:
+    for option, kind, exists in path_options(data):
         place = None if option in keys or content.is_downloaded(data) else data.get(option)
         if place and not exists(Path(place)):
             why = f"this {kind}, which the run of init= read, is gone. If it moved, add data.{option}={kind.upper()}."
@@ -228,9 +234,16 @@ def check_model_filter(only: list[Any]) -> None:
         raise UserError(f"No model has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")
 
 
+def path_options(data: dict[str, Any]) -> list[tuple[str, str, Callable[[Path], bool]]]:
+    """Return the options of a data set that are paths, what each is the path of, and whether it is."""
+    if data.get("source") != "captions":
+        return [*PATH_OPTIONS]
+    return [("path", "table", Path.exists), *(option for option in PATH_OPTIONS if option[0] != "path")]
+
+
 def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
     """Make the paths of a data set absolute, in place; raise a UserError about the first that does not exist."""
-    for option, kind, exists in PATH_OPTIONS:
+    for option, kind, exists in path_options(data):
         if isinstance(given := data.get(option), str) and given:
             given = os.path.expanduser(given)
             data[option] = str(Path(given).absolute())

@@ -120,6 +120,7 @@ def check_before_training(split: Split, count: BadImageBudget) -> str:
     start = time.monotonic()
     sample = np.unique(np.linspace(0, len(split) - 1, CHECK_SAMPLE).astype(np.int64))
     bad = find_bad_images(split, sample, SAMPLE_CHUNK)
+    bad |= find_bad_images(split, np.array([*split.unusable], np.int64), SAMPLE_CHUNK)
     seconds = (time.monotonic() - start) * len(split) / len(sample)
     if complete := seconds <= CHECK_SECONDS:
         bad |= find_bad_images(split, np.setdiff1d(np.arange(len(split)), sample))

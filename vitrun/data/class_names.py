@@ -43,7 +43,12 @@ def is_unnamed(names: Sequence[str]) -> bool:
 
 
 def describe_unlabelled(split: Split) -> str:
-    """Return how many images of a split have no label, as some test parts are published; an empty string if none."""
+    """Return how many images of a split have no label, as some test parts are published; an empty string if none.
+
+    Images with captions and no classes lack none.
+    """
+    if split.read_captions is not None and not split.classes:
+        return ""
     number = int((split.labels.reshape(len(split), -1)[:, 0] < 0).sum()) if len(split) else 0
     return f"{number:,} of {len(split):,} images without a label (-1)" if number else ""
 

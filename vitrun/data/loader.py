@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vitrun.data.bad_images import raise_bad_image, read_or_next
+from vitrun.data.captions import draw_captions, list_captions
 from vitrun.data.sampler import rank_range, step_positions
 from vitrun.data.split import DECODE_POOL, BadImage, Split
 from vitrun.errors import UserError
@@ -106,15 +107,19 @@ def train_batches(
         positions = step_positions(step, batch, distributed.rank(), distributed.world_size())
         epochs, order = split.order.draw(seed, positions)
         images, indices = [], np.empty(len(positions), dtype=np.int64)
+        captions = np.empty(len(positions), dtype=object)
         for epoch in np.unique(epochs).tolist():
             here = epochs == epoch
             render = partial(render_views, view, epoch)
             views, indices[here] = load_views(split, order[here], view.res, render, bad)
             images.append(views)
+            captions[here] = draw_captions(split, seed, epoch, indices[here])
         views = images[0] if len(images) == 1 else torch.cat(images)
         if (epochs[1:] < epochs[:-1]).any():  # passes over classes of different sizes
             views = views[torch.from_numpy(epochs.argsort(kind="stable").argsort())]
-        yield Batch(views, split.targets(indices), indices, offset=int(positions[0]) - step * batch, keys=split.keys)
+        texts = () if split.read_captions is None else tuple((text,) for text in captions)
+        offset = int(positions[0]) - step * batch
+        yield Batch(views, split.targets(indices), indices, captions=texts, offset=offset, keys=split.keys)
 
 
 def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
@@ -128,7 +133,7 @@ def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
     for first in range(start, end, batch):
         indices = np.arange(first, min(first + batch, end))
         images, _ = load_views(split, indices, view.res, lambda pixels, _, out: view(pixels, out), raise_bad_image)
-        yield Batch(images, split.targets(indices), indices, keys=split.keys)
+        yield Batch(images, split.targets(indices), indices, captions=list_captions(split, indices), keys=split.keys)
 
 
 def readable_batches(
@@ -145,7 +150,9 @@ def readable_batches(
             report(index, error)
         readable = np.setdiff1d(indices, list(errors))
         if len(readable):
-            yield Batch(images[readable - first], split.targets(readable), readable, keys=split.keys)
+            captions = list_captions(split, readable)
+            targets = split.targets(readable)
+            yield Batch(images[readable - first], targets, readable, captions=captions, keys=split.keys)
 
 
 def load_readable(split: Split, view: FixedView, indices: np.ndarray, images: Tensor) -> list[tuple[int, UserError]]:

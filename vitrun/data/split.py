@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import overload
 
@@ -76,6 +76,8 @@ class Split:
     balanced_order: BalancedOrder | None = None  # the order for training, if classes are to be equally often
     index_fingerprint: str | None = None  # of keys and labels, if an index has it
     read_captions: Callable[[int], tuple[str, ...]] | None = None  # those of an image, if the data set has captions
+    captions_fingerprint: str = ""  # of all captions, if they are not a function of the keys
+    unusable: Mapping[int, str] = field(default_factory=dict)  # bad images that are known, each with what is wrong
     in_tfds_order: bool = False  # whether the images are in the order of TensorFlow Datasets, by keys that are known
 
     def __len__(self) -> int:
@@ -108,6 +110,7 @@ class Split:
         for numbers in facts:
             if numbers is not None:
                 code.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
+        code.update(self.captions_fingerprint.encode())
         return code.hexdigest()[:16]
 
     @cached_property
@@ -135,6 +138,8 @@ class Split:
     def load_encoded(self, index: int) -> Encoded:
         """Return the image at ``index`` as its source has it; raise UserError (not BadImage) if it cannot be read."""
         assert self.read_encoded is not None
+        if index in self.unusable:
+            raise BadImage(f"{shorten(self.keys[index], 120)} {self.unusable[index]}", ExitCode.DATA)
         try:
             return self.read_encoded(index)
         except OSError as error:
@@ -167,7 +172,8 @@ class Split:
     def select(self, rows: np.ndarray) -> "Split":
         """Return the split of the images at ``rows``, which are sorted."""
         encoded, pixels, accepted, sizes = self.read_encoded, self.pixels, self.accepted, self.sizes
-        shards, code = self.shard_order, self.index_fingerprint
+        shards, code, captions = self.shard_order, self.index_fingerprint, self.read_captions
+        bad = np.flatnonzero(np.isin(rows, [*self.unusable])) if self.unusable else np.empty(0, np.int64)
         return replace(
             self,
             keys=KeySubset(self.keys, rows),
@@ -176,6 +182,8 @@ class Split:
             read_encoded=None if encoded is None else lambda index: encoded(int(rows[index])),
             accepted=None if accepted is None else accepted[rows],
             sizes=None if sizes is None else sizes[rows],
+            read_captions=None if captions is None else lambda index: captions(int(rows[index])),
+            unusable={int(row): self.unusable[int(rows[row])] for row in bad},
             shard_order=None if shards is None else Order(np.searchsorted(rows, shards.starts), shards.buffer),
             balanced_order=None,
             full_identity="",

@@ -103,7 +103,8 @@ def record_parts(source: recipes.Data, splits: dict[str, data.Split], run: Run) 
     sizes = " and ".join(f"{len(split)} {PART_NAMES[part]}" for part, split in splits.items())
     first, *_ = splits.values()
     turned = ", turned by their EXIF orientation (data.exif=true)" if first.exif else ""
-    run.log(f"data: {source.name}, {sizes} images, {len(first.classes)} classes{turned}")
+    what = f"{len(first.classes)} classes" if first.classes else "with captions"
+    run.log(f"data: {source.name}, {sizes} images, {what}{turned}")
     locations = [location for location in dict.fromkeys(split.location for split in splits.values()) if location]
     for location in locations:
         run.log(f"from {location}")

@@ -14,8 +14,8 @@ from vitrun.recipes import Adam, Sgd
 # An optimizer is a function of its parameter groups and of the recipe's options, whose class in recipes/optimizer.py
 # depends on the optimizer.
 OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
-    "adam": lambda groups, options: torch.optim.Adam(groups, options.lr, options.betas, options.epsilon, fused=True),
-    "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, options.betas, options.epsilon, fused=True),
+    "adam": lambda groups, options: torch.optim.Adam(groups, options.lr, betas=options.betas, fused=True),
+    "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, betas=options.betas, fused=True),
     "sgd": lambda groups, options: torch.optim.SGD(groups, options.lr, momentum=options.momentum, fused=True),
 }
 
@@ -23,7 +23,7 @@ OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
 def build_optimizer(options: Adam | Sgd, network: nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer of all parameters of ``network`` that need a gradient.
 
-    Weight decay applies to the parameters of :data:`DECAYED`. With ``layer_decay`` the
+    Weight decay applies to the parameters of :func:`is_decayed`, or with ``decay=all`` to all. With ``layer_decay`` the
     learning rate of a layer is that factor times the rate of the next one: the head has the recipe's rate (BEiT, arXiv
     2106.08254, its optim_factory.py; MAE, arXiv 2111.06377).
     """
@@ -32,17 +32,14 @@ def build_optimizer(options: Adam | Sgd, network: nn.Module) -> torch.optim.Opti
     members: dict[tuple[int, bool], list[nn.Parameter]] = {}  # by depth below the head, and whether not decayed
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            decayed = DECAYED[options.decay](name, parameter)
+            decayed = options.decay == "all" or is_decayed(name, parameter)
             members.setdefault((head - layers.get(name, head), not decayed), []).append(parameter)
     decay = convert_weight_decay(options)
     groups = [
         {"params": members[key], "weight_decay": 0.0 if key[1] else decay, "lr_scale": options.layer_decay ** key[0]}
         for key in sorted(members)
     ]
-    optimizer = OPTIMIZERS[options.kind](groups, options)
-    if (clamp := getattr(network, "clamp_scale", None)) is not None:  # of a CLIP
-        optimizer.register_step_post_hook(lambda *_: clamp())
-    return optimizer
+    return OPTIMIZERS[options.kind](groups, options)
 
 
 def list_trained(network: nn.Module) -> list[nn.Parameter]:
@@ -72,25 +69,9 @@ def convert_weight_decay(options: Adam | Sgd) -> float:
     return options.weight_decay
 
 
-def is_kernel(name: str, parameter: torch.Tensor) -> bool:
+def is_decayed(name: str, parameter: torch.Tensor) -> bool:
     """Return whether a parameter is a kernel (big_vision's ``.*/kernel``): no bias, norm, token or position is one."""
     return parameter.ndim > 1 and name.endswith("weight")
-
-
-def is_matrix(name: str, parameter: torch.Tensor) -> bool:
-    """Return whether a parameter is a kernel or a table, which CLIP decays: no gain, bias, class token or scale is one.
-
-    Of tables of positions [1, N, D] and tokens the axes of size 1 do not count.
-    """
-    return is_kernel(name, parameter) or sum(size > 1 for size in parameter.shape) > 1
-
-
-# The parameters that are decayed, by ``optim.decay``
-DECAYED: dict[str, Callable[[str, torch.Tensor], bool]] = {
-    "kernels": is_kernel,
-    "matrices": is_matrix,
-    "all": lambda name, parameter: True,
-}
 
 
 # A schedule is a function of the highest learning rate, the last one, the share of the decay that is done, in [0, 1),

@@ -1,6 +1,6 @@
 """Recipes: the options of each command, with their types and checks. The values live in ``conf/``."""
 
-from vitrun.recipes.data import AUTO, DIGITS_IMAGES, Data, Digits, Files, Shapes, Shards
+from vitrun.recipes.data import AUTO, DIGITS_IMAGES, Captions, Data, Digits, Files, Pairs, Shapes, Shards
 from vitrun.recipes.data_checks import check_not_suite, check_trainable, count_held_out
 from vitrun.recipes.dataset import Dataset, DescribedDataset, describe_origin
 from vitrun.recipes.dedup import Dedup
@@ -8,7 +8,7 @@ from vitrun.recipes.evaluate import Eval
 from vitrun.recipes.fewshot import Fewshot
 from vitrun.recipes.finetune import Finetune
 from vitrun.recipes.model import BiT, Clip, ClipResNet, Model, ModelInfo, TextTower, Timm, ViT
-from vitrun.recipes.objective import Contrastive, Labels, Masked, SimMim
+from vitrun.recipes.objective import Labels, Masked, SimMim
 from vitrun.recipes.optimizer import Adam, Sgd
 from vitrun.recipes.predict import Predict
 from vitrun.recipes.pretrain import Pretrain
@@ -27,10 +27,10 @@ __all__ = [
     "Adam",
     "Augment",
     "BiT",
+    "Captions",
     "Clip",
     "ClipResNet",
     "Compare",
-    "Contrastive",
     "DEFAULT_RES",
     "DIGITS_IMAGES",
     "DURATIONS",
@@ -55,6 +55,7 @@ __all__ = [
     "ModelInfo",
     "NetworkRecipe",
     "OnlineProbe",
+    "Pairs",
     "Predict",
     "Pretrain",
     "Quickstart",

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 from pydantic import Field
 
 from vitrun.recipes.base import Images, OptionError, Seed, frozen_dataclass
+from vitrun.recipes.captions import Captions, Pairs
+from vitrun.recipes.dataset import AUTO as AUTO
 from vitrun.recipes.dataset import Dataset, DescribedDataset, Jpeg, Part, describe_origin
 from vitrun.recipes.shard_patterns import check_pattern, is_url
 from vitrun.recipes.vtab import Suite, Vtab
 from vitrun.runtime.plugins import load_plugins
 
-AUTO = "auto"  # the split or folder of a usual name
 MAX_DRAWN = 100 * 10**9  # bytes of drawn images
 DIGITS_IMAGES = 1_797  # in all
 
@@ -26,6 +27,8 @@ class Shapes(Dataset):
     size: Annotated[int, Field(ge=16, le=1024)]  # side of a drawn image, in pixels
     train_images: Images  # images to draw for training
     test_images: Images  # images to draw for testing
+
+    has_captions = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,13 +129,15 @@ OPTIONS: dict[str, Any] = {
     "shapes": Shapes,
     "digits": Digits,
     "files": Files,
+    "captions": Captions,
     "shards": Shards,
+    "pairs": Pairs,
     "vtab": Vtab,
     "suite": Suite,
 }
 PLUGIN_GROUP = "vitrun.data_options"  # the entry points by which an installed package adds to OPTIONS
 if TYPE_CHECKING:
-    Data = Shapes | Digits | Files | Shards | Vtab | Suite
+    Data = Shapes | Digits | Files | Captions | Shards | Pairs | Vtab | Suite
 else:
     Data = Annotated[Union[*OPTIONS.values(), *load_plugins(PLUGIN_GROUP, OPTIONS)], Field(discriminator="source")]
 

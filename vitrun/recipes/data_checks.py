@@ -13,6 +13,13 @@ def check_not_suite(data: Data) -> None:
         raise OptionError(data.group, data.name, why)
 
 
+def check_has_labels(data: Data, what: str) -> None:
+    """Raise an OptionError if images have captions and no labels, which ``what`` needs."""
+    if not getattr(data, "has_labels", True):
+        why = f"has captions and no labels, which {what} needs: choose a data set with classes."
+        raise OptionError(data.group, data.name, why)
+
+
 def count_train_images(data: Data) -> int | None:
     """Return the number of training images; None if it is not known before the data set is opened."""
     if isinstance(data, Digits):
@@ -32,6 +39,7 @@ def count_held_out(images: int, share: float) -> int:
 
 def check_trainable(data: Data) -> None:
     """Raise an OptionError if the data set is for evaluation only."""
-    if isinstance(data, Files) and (data.train is None or data.labels != "original"):
-        why = "it has" if data.train is None else f"with {data.group}.labels={data.labels} there are"
+    only_test = getattr(data, "train", "") is None
+    if only_test or isinstance(data, Files) and data.labels != "original":
+        why = "it has" if only_test else f"with {data.group}.labels={getattr(data, 'labels', '')} there are"
         raise OptionError(data.group, data.name, f"is for vitrun eval only: {why} no training images.")

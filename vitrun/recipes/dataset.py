@@ -6,6 +6,7 @@ from pydantic import PositiveFloat
 
 from vitrun.recipes.base import Classes, Images, OptionError, frozen_dataclass
 
+AUTO = "auto"  # the split, folder or column of a usual name
 Part = Literal["train", "test"]
 Jpeg = Literal["precise", "fast"]
 Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
@@ -16,6 +17,8 @@ class Dataset:
     """Options of every data set: its name, and how its training images are cropped and flipped."""
 
     group = "data"  # the option that chose this data set, for messages; ``against`` for the second one of dedup
+    has_labels = True
+    has_captions = False
 
     name: str  # comes with data=NAME; of a set of your own any name, by default that of its folder
     # of training images: inception (random area and aspect, as TensorFlow), random_resized (the same as torchvision and

@@ -6,7 +6,7 @@ from pydantic import PositiveFloat
 
 from vitrun.recipes.base import NonEmpty, Seed, Shots, check_unique, frozen_dataclass
 from vitrun.recipes.data import Data
-from vitrun.recipes.data_checks import check_not_suite, check_trainable
+from vitrun.recipes.data_checks import check_has_labels, check_not_suite, check_trainable
 from vitrun.recipes.probe import Layers, LinearProbe, check_layers
 from vitrun.recipes.run_recipe import RunRecipe
 
@@ -29,6 +29,7 @@ class Fewshot(RunRecipe):
     def __post_init__(self) -> None:
         check_not_suite(self.data)
         check_trainable(self.data)
+        check_has_labels(self.data, "vitrun fewshot")
         check_layers(self.probe, self.layers)
         for option in ("shots", "seeds", "l2"):
             check_unique(option, getattr(self, option))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, NonNegativeFloat, PositiveFloat
 
 from vitrun.recipes.base import Fraction, OptionError, Seed, check_unique, frozen_dataclass
-from vitrun.recipes.data_checks import count_held_out
+from vitrun.recipes.data_checks import check_has_labels, count_held_out
 from vitrun.recipes.training import Training
 from vitrun.recipes.vtab import VTAB_FINAL_PARTS, Suite, Vtab
 
@@ -47,6 +47,7 @@ class Finetune(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_has_labels(self.data, "vitrun finetune")
         for key in ("grid", "decays", "seeds"):
             check_unique(key, getattr(self, key))
         if (points := len(self.grid) * max(1, len(self.decays))) > MAX_POINTS:

@@ -7,8 +7,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
 
 Factor = Annotated[float, Field(gt=0, le=1)]
-# The parameters that are decayed; matrices: also positions and token embeddings; all: also biases, norms, class token
-Decay = Literal["kernels", "matrices", "all"]
+Decay = Literal["kernels", "all"]  # the parameters that are decayed; all: also biases, norms, class token, positions
 
 
 @frozen_dataclass
@@ -21,11 +20,9 @@ class Adam:
     # a step subtracts from weights w: lr * weight_decay * w (paper, as torch.optim.AdamW and timm), or
     # lr / peak lr * weight_decay * w (big_vision)
     decay_units: Literal["paper", "big_vision"]
-    # what is decayed: kernels, matrices (also positions and token embeddings, as in CLIP), or all (also biases, norms)
-    decay: Decay
+    decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
     betas: tuple[Fraction, Fraction]  # decay of the means of the gradient and of its square
-    epsilon: PositiveFloat  # added to the root of the mean square of the gradient
 
     def __post_init__(self) -> None:
         if self.kind == "adam" and self.decay_units == "big_vision":
@@ -39,8 +36,7 @@ class Sgd:
     kind: Literal["sgd"]  # comes with optim=NAME
     lr: PositiveFloat  # highest learning rate, after the warm-up
     weight_decay: NonNegativeFloat  # rate of weight decay, relative to the learning rate
-    # what is decayed: kernels, matrices (also positions and token embeddings, as in CLIP), or all (also biases, norms)
-    decay: Decay
+    decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
     momentum: Fraction  # decay of the mean of the gradients
 

@@ -2,7 +2,7 @@
 
 from vitrun.recipes import trees
 from vitrun.recipes.base import OptionError, frozen_dataclass
-from vitrun.recipes.data_checks import check_not_suite
+from vitrun.recipes.data_checks import check_has_labels, check_not_suite
 from vitrun.recipes.model import Model, ViT
 from vitrun.recipes.objective import Objective
 from vitrun.recipes.probe import OnlineProbe
@@ -28,7 +28,9 @@ class Pretrain(Training):
         if isinstance(self.model, ViT) and self.res:
             self.model.check_resolution(self.res)
         self.objective.check_model(self.model)
-        if not self.objective.uses_labels:
+        if self.objective.uses_labels:
+            check_has_labels(self.data, f"objective={self.objective.kind}")
+        else:
             self.check_no_label_options()
 
     def check_no_label_options(self) -> None:

@@ -14,8 +14,10 @@ from vitrun.recipes.trees import format_value
 
 T = TypeVar("T")
 GROUP_FOLDERS = {"against": "data"}  # groups whose files lie elsewhere than in the folder of their name
-OWN_ROWS = {"files": "folder", "shards": "shards"}  # by source: the row of a data set that no file describes
-UNNAMED_ROWS = ("folder", "parquet", "shards")  # rows of conf/data for any set, whose ``data.name`` may be chosen
+# By source: the row of a data set that no file describes
+OWN_ROWS = {"files": "folder", "captions": "captions", "shards": "shards", "pairs": "pairs"}
+# Rows of conf/data for any set, whose ``data.name`` may be chosen
+UNNAMED_ROWS = ("folder", "parquet", "captions", "shards", "pairs")
 ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
 
 

@@ -75,9 +75,11 @@ def choose_metrics(run: FinishedRun, values: Sequence[str]) -> tuple[str, ...]:
     means = [name for name in ("natural", "specialized", "structured", "mean19", "mean") if name in run.metrics]
     if "top1" in run.metrics:
         return ("top1", "top1_dedup") if "top1_dedup" in run.metrics else ("top1",)
+    recalls = [f"{kind}_recall{k}" for k in (1, 5) for kind in ("text", "image")]
+    retrieval = [name for name in recalls if name in run.metrics]
     masked = [name for name in ("colour_accuracy", "masked_loss") if name in run.metrics]
     others = [name for name in run.metrics if run.metrics[name].unit == "share" and name not in COST_METRICS]
-    return tuple(shots or layers or means or masked or others[:4])
+    return tuple(shots or layers or means or retrieval or masked or others[:4])
 
 
 def table_order(table: Table) -> tuple[Any, ...]:

@@ -9,9 +9,9 @@ from vitrun.recipes import is_url, tables
 from vitrun.runs.folder_content import Content, examine, survey_folder
 from vitrun.runtime.path_patterns import expand_pattern
 
-PLACES = ("path", "root", "real")  # options of a data set that say where something lies
+PLACES = ("path", "root", "real", "images")  # options of a data set that say where something lies
 BY_TASK = ("vtab", "suite")  # sources whose images are published: the name of a task says which they are
-OWN_SOURCES = ("files", "shards")  # sources that read no file with a suffix of UNREAD_SUFFIXES
+OWN_SOURCES = ("files", "shards", "pairs")  # sources that read no file with a suffix of UNREAD_SUFFIXES
 
 
 def drop_places(options: dict[str, Any]) -> dict[str, Any]:

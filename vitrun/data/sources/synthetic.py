@@ -1,13 +1,16 @@
 """Data sets that need no download: drawn shapes, and scanned digits (digits_license.txt says whose)."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from vitrun import recipes
 from vitrun.data.sources.facts import Facts
+from vitrun.data.sources.shape_captions import describe_object
 from vitrun.data.split import Split
 from vitrun.runtime import random
 from vitrun.runtime.console import Screen
@@ -115,6 +118,16 @@ def target_classes(target: str) -> tuple[str, ...]:
     }[target]
 
 
+class Drawn(NamedTuple):
+    """What N images show."""
+
+    kind: np.ndarray  # [N] int, index of the shape
+    colour: np.ndarray  # [N] int, index of the colour
+    objects: np.ndarray  # [N] int, how many there are
+    cell: np.ndarray  # [N] int, cell of the grid, row by row
+    turn: np.ndarray  # [N] int, in steps of 45 degrees
+
+
 def open_shapes(data: recipes.Shapes, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
     """Return a part of the drawn images; each is a function of its part, number and size alone."""
     number = data.train_images if part == "train" else data.test_images
@@ -124,7 +137,23 @@ def open_shapes(data: recipes.Shapes, part: str, screen: Screen, tick: Callable[
         indices = np.arange(first, min(first + 500, number))
         pixels[indices], label[indices] = draw_images(data.target, part, indices, data.size)
     keys = [f"{part}-{i:07d}-{data.target}-{data.size}" for i in range(number)]
-    return Split(keys, label, names, pixels=torch.from_numpy(pixels))
+    captions = make_caption_reader(data.target, part, number, data.size)
+    return Split(keys, label, names, pixels=torch.from_numpy(pixels), read_captions=captions)
+
+
+def make_caption_reader(target: str, part: str, number: int, size: int) -> Callable[[int], tuple[str, ...]]:
+    """Return a function that reads the captions of an image; what images show is drawn at its first call."""
+
+    @cache
+    def draw() -> Drawn:
+        return choose_objects(target, draw_numbers(part, np.arange(number), size))
+
+    def read_captions(index: int) -> tuple[str, ...]:
+        drawn = draw()
+        names = ([*SHAPES][drawn.kind[index]], [*COLOURS][drawn.colour[index]])
+        return describe_object(target, *names, *(int(values[index]) for values in drawn[2:]))
+
+    return read_captions
 
 
 def shapes_facts(data: recipes.Shapes) -> Facts:
@@ -132,16 +161,28 @@ def shapes_facts(data: recipes.Shapes) -> Facts:
     return Facts(len(target_classes(data.target)), data.train_images, data.test_images)
 
 
+def draw_numbers(part: str, indices: np.ndarray, size: int) -> np.ndarray:
+    """Return the random numbers of images, float32 [B, 31] in [0, 1)."""
+    u = random.uniform(0, f"shapes-{part}", size, indices, NUMBERS_PER_IMAGE).astype(np.float32)
+    return np.minimum(u, np.nextafter(np.float32(1), np.float32(0)))  # rounding to float32 may have made it 1
+
+
+def choose_objects(target: str, u: np.ndarray) -> Drawn:
+    """Return what images show, by their random numbers ``u`` [B, 31]."""
+    choices = [list(SHAPES).index(name) for name in (ORIENTED_SHAPES if target == "orientation" else SHAPES)]
+    return Drawn(
+        kind=np.array(choices)[(u[:, 0] * len(choices)).astype(int)],
+        colour=(u[:, 1] * len(COLOURS)).astype(int),
+        objects=1 + (u[:, 2] * MAX_OBJECTS).astype(int) if target == "count" else np.ones(len(u), int),
+        cell=(u[:, 3] * GRID_CELLS**2).astype(int),
+        turn=(u[:, 4] * ORIENTATIONS).astype(int),
+    )
+
+
 def draw_images(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return images, uint8 [B, 3, S, S], and labels [B]: one object on a noisy ground, or several to be counted."""
-    u = random.uniform(0, f"shapes-{part}", size, indices, NUMBERS_PER_IMAGE).astype(np.float32)
-    u = np.minimum(u, np.nextafter(np.float32(1), np.float32(0)))  # rounding to float32 may have made it 1
-    choices = [list(SHAPES).index(name) for name in (ORIENTED_SHAPES if target == "orientation" else SHAPES)]
-    kind = np.array(choices)[(u[:, 0] * len(choices)).astype(int)]
-    colour = (u[:, 1] * len(COLOURS)).astype(int)
-    count = 1 + (u[:, 2] * MAX_OBJECTS).astype(int) if target == "count" else np.ones(len(indices), int)
-    cell = (u[:, 3] * GRID_CELLS**2).astype(int)
-    turn = (u[:, 4] * ORIENTATIONS).astype(int)
+    u = draw_numbers(part, indices, size)
+    kind, colour, count, cell, turn = choose_objects(target, u)
     spread = 2 * np.pi / ORIENTATIONS
     angle = turn * spread + (u[:, 5] - 0.5) * spread * 0.6 if target == "orientation" else (u[:, 5] - 0.5) * np.pi / 4
     ink = np.array(list(COLOURS.values()), np.float32)[colour] + (u[:, 6:9] - 0.5) * 40  # [B, 3]

@@ -36,9 +36,27 @@ class Images:
 
 def make_split(data: recipes.Files, images: Images, labels: ClassLabels, real: list[list[int]] | None) -> Split:
     """Return a table as a split that reads the bytes of an image on access; ``real`` are its labels of ReaL, if any."""
-    check_not_base64(data, images)
+    keys = make_keys(images)
+    return Split(
+        keys,
+        labels.values,
+        labels.classes,
+        read_encoded=make_reader(data, images, keys),
+        accepted=None if real is None else pad_labels(real),
+        sizes=images.sizes,
+        notes=labels.notes,
+    )
+
+
+def make_keys(images: Images) -> list[str]:
+    """Return ROW/NAME of each image: names may repeat, rows do not."""
     names = images.paths if images.with_folders else [path and Path(path).name for path in images.paths]
-    keys = [f"{row:08d}/{name or ''}" for row, name in enumerate(names)]  # names may repeat, rows do not
+    return [f"{row:08d}/{name or ''}" for row, name in enumerate(names)]
+
+
+def make_reader(data: recipes.Files, images: Images, keys: Sequence[str]) -> Callable[[int], bytes]:
+    """Return a function that reads the bytes of an image; raise UserError if the column holds no images."""
+    check_not_base64(data, images)
 
     def read_bytes(index: int) -> bytes:
         if (size := int(images.sizes[index])) > MAX_BYTES:
@@ -46,15 +64,7 @@ def make_split(data: recipes.Files, images: Images, labels: ClassLabels, real: l
         image = images.read(index)
         return image if image is not None else read_linked_image(data.folder, keys[index], images.paths[index])
 
-    return Split(
-        keys,
-        labels.values,
-        labels.classes,
-        read_encoded=read_bytes,
-        accepted=None if real is None else pad_labels(real),
-        sizes=images.sizes,
-        notes=labels.notes,
-    )
+    return read_bytes
 
 
 def check_not_base64(data: recipes.Files, images: Images) -> None:

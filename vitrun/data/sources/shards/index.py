@@ -29,7 +29,7 @@ class Index:
     starts: np.ndarray  # [S + 1] int64, the first image of each shard, then N
     offsets: np.ndarray  # [N] int64, start of each image in its shard, in bytes
     sizes: np.ndarray  # [N] uint32, in bytes
-    labels: np.ndarray  # [N] int32, or [N, K] if images have up to K labels
+    labels: np.ndarray  # [N] int32, or [N, K] if images have up to K labels; where captions are, [N, 5]
     letters: np.ndarray  # uint8, the names of all images, concatenated
     ends: np.ndarray  # [N] int64, end of each name in `letters`
     fingerprint: str  # of names, labels and sizes, not of paths and times
@@ -81,7 +81,7 @@ def index_folder(root: Path, shards: Sequence[str], wanted: Wanted) -> Path:
     states = [(root / shard).stat() for shard in shards]
     facts = [
         INDEX_FORMAT,
-        *astuple(wanted),
+        *astuple(wanted)[: 2 if wanted.caption is None else 3],
         [(s, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for s, state in zip(shards, states)],
     ]
     parent = root / INDEX_FOLDER if os.access(root, os.W_OK) else user_cache_folder() / "index"

@@ -1,7 +1,7 @@
 """Location of the tar shards of a part: files on this machine, or URLs to download them from."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -13,12 +13,24 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.recipes.shard_patterns import BRACE_RANGE
 
 
-def locate_shards(data: recipes.Shards, part: str) -> tuple[Path, list[str], str]:
+def find_shards(data: recipes.Shards | recipes.Pairs, part: str, tick: Callable[[], None]) -> tuple[Path, list[str]]:
+    """Return the folder of a part's shards and their names in it; download those that are missing.
+
+    Raise UserError if there are none, or if one is missing.
+    """
+    root, shards, pattern = locate_shards(data, part)
+    if recipes.is_url(pattern):
+        shards = download.download_missing(shards, root, tick)
+    check_shards_exist(data, root, shards, pattern)
+    return root, shards
+
+
+def locate_shards(data: recipes.Shards | recipes.Pairs, part: str) -> tuple[Path, list[str], str]:
     """Return the folder of a part's shards, their names in it or their URLs, and the pattern that names them.
 
     Raise UserError if a training shard is a test shard too.
     """
-    pattern = data.train if part == "train" else data.test
+    pattern = (data.train or "") if part == "train" else data.test
     shards = list_shards(data, pattern)
     if part == "train":
         test_paths = shard_paths(data, data.test, list_shards(data, data.test))
@@ -32,23 +44,23 @@ def locate_shards(data: recipes.Shards, part: str) -> tuple[Path, list[str], str
     return shard_folder(data, pattern), shards, pattern
 
 
-def shard_folder(data: recipes.Shards, pattern: str) -> Path:
+def shard_folder(data: recipes.Shards | recipes.Pairs, pattern: str) -> Path:
     """Return the folder of the shards that a pattern names."""
     return data.path or download.download_folder(pattern)
 
 
-def shard_paths(data: recipes.Shards, pattern: str, shards: Sequence[str]) -> set[str]:
+def shard_paths(data: recipes.Shards | recipes.Pairs, pattern: str, shards: Sequence[str]) -> set[str]:
     """Return the paths of shards on this machine, to which missing ones are downloaded."""
     names = download.local_names(shards) if recipes.is_url(pattern) else shards
     return {os.path.realpath(shard_folder(data, pattern) / name) for name in names}
 
 
-def pending_index(data: recipes.Shards, part: str) -> str | None:
+def pending_index(data: recipes.Shards | recipes.Pairs, part: str) -> str | None:
     """Return what opening a part starts with, a download or a scan of its shards; None if it is indexed already."""
     return None if has_index(data, part) else f"{data.path or getattr(data, part)}, as published: not indexed"
 
 
-def has_index(data: recipes.Shards, part: str) -> bool:
+def has_index(data: recipes.Shards | recipes.Pairs, part: str) -> bool:
     """Return whether the shards of a part are indexed; raise UserError if a shard that has no URL is missing."""
     root, shards, pattern = locate_shards(data, part)
     if recipes.is_url(pattern):
@@ -56,10 +68,17 @@ def has_index(data: recipes.Shards, part: str) -> bool:
         if not all((root / shard).exists() for shard in shards):
             return False
     check_shards_exist(data, root, shards, pattern)
-    return index.index_folder(root, shards, Wanted(data.label, data.image)).is_dir()
+    return index.index_folder(root, shards, name_wanted(data)).is_dir()
 
 
-def list_shards(data: recipes.Shards, pattern: str) -> list[str]:
+def name_wanted(data: recipes.Shards | recipes.Pairs) -> Wanted:
+    """Return the members of samples that a data set reads."""
+    if isinstance(data, recipes.Pairs):
+        return Wanted("", data.image, data.caption)
+    return Wanted(data.label, data.image)
+
+
+def list_shards(data: recipes.Shards | recipes.Pairs, pattern: str) -> list[str]:
     """Return what a pattern names: URLs, or files below ``data.path``."""
     names = expand_ranges(pattern)
     if recipes.is_url(pattern) or not has_magic(pattern):
@@ -67,7 +86,7 @@ def list_shards(data: recipes.Shards, pattern: str) -> list[str]:
     return [file for name in names for file in sorted(glob(name, root_dir=data.path, recursive=True))]
 
 
-def check_shards_exist(data: recipes.Shards, root: Path, shards: Sequence[str], pattern: str) -> None:
+def check_shards_exist(data: recipes.Shards | recipes.Pairs, root: Path, shards: Sequence[str], pattern: str) -> None:
     """Raise UserError if there are no shards, or one of them is missing."""
     missing = [shard for shard in shards if not (root / shard).is_file()]
     if shards and not missing:

@@ -1,6 +1,5 @@
 """The samples of a shard: consecutive members with the same name up to its first dot, as in WebDataset."""
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,16 +8,18 @@ from operator import itemgetter
 from typing import BinaryIO
 
 from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.shards.captions import locate_captions
+from vitrun.data.sources.shards.members import Parts, parse_json, read_part, show_start
 from vitrun.data.sources.shards.tar import read_members
-from vitrun.runtime.files import MAX_BYTES, MAX_TEXT
+from vitrun.runtime.files import MAX_BYTES
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm")
 MEMBER_NAME = re.compile(r"((?:.*/)?[^./]+)\.([^/]+)")
 
 MAX_LABELS = 1000  # of an image: all images of a shard get as much memory as the one with most
 
-Sample = tuple[str, int, int, list[int]]  # name, offset, size and labels of an image
-Parts = dict[str, tuple[int, int]]  # offset and size of each member of a sample, by extension in lower case
+# Name, offset, size and labels of an image; or in place of labels what ``locate_captions`` returns
+Sample = tuple[str, int, int, list[int]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Wanted:
 
     label: str = "cls"  # the extension of the member with the class, else a field of the json member
     image: str | None = None  # the extension of the image; None for the only one
+    caption: str | None = None  # of the member with captions, else a field of the json member; None to read labels
 
 
 @dataclass
@@ -61,7 +63,10 @@ def read_samples(file: BinaryIO, size: int, wanted: Wanted, passed_over: PassedO
             continue
         try:
             image = choose_image(key, parts, wanted)
-            labels = read_labels(file, key, parts, wanted)
+            if wanted.caption is None:
+                labels = read_labels(file, key, parts, wanted)
+            else:
+                labels = locate_captions(file, parts, wanted.caption, parts[image][0])
         except ValueError:
             if any(name == key for name, *_ in members):
                 raise ValueError(
@@ -93,6 +98,8 @@ def list_images(parts: Parts) -> list[str]:
 
 def is_no_sample(file: BinaryIO, parts: Parts, wanted: Wanted) -> bool:
     """Return whether files of one name have neither an image nor a label, such as a README."""
+    if wanted.caption is not None:
+        return not list_images(parts)
     if list_images(parts) or any(extension.rpartition(".")[2] == wanted.label.lower() for extension in parts):
         return False
     if wanted.label == "cls" or "json" not in parts:
@@ -192,25 +199,3 @@ def check_labels(value: object, key: str) -> list[int]:
     if not values or len(values) < len(as_list(value)):
         raise ValueError(f"the label of {key} is {value!r:.60}, but must be an integer from 0: number the classes")
     return list(dict.fromkeys(values))
-
-
-def read_part(file: BinaryIO, part: tuple[int, int]) -> bytes:
-    """Return the content of a member; raise ValueError if it is too long for a label."""
-    offset, length = part
-    if length > MAX_TEXT:
-        raise ValueError(f"the label or json at byte {offset} has {length / 1e6:,.0f} MB: make the shard again")
-    file.seek(offset)
-    return file.read(length)
-
-
-def parse_json(content: bytes) -> object:
-    """Return the value of a JSON text; the start of the text itself if it is not JSON."""
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return show_start(content)
-
-
-def show_start(content: bytes) -> str:
-    """Return the start of a text, for messages."""
-    return content[:40].decode("utf-8", "replace")

@@ -11,10 +11,9 @@ from vitrun import recipes
 from vitrun.data.sampler import Order
 from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.messages import count_classes, typed_override
-from vitrun.data.sources.shards import download, index
+from vitrun.data.sources.shards import index
 from vitrun.data.sources.shards.index import Index
-from vitrun.data.sources.shards.locate import check_shards_exist, locate_shards
-from vitrun.data.sources.shards.samples import Wanted
+from vitrun.data.sources.shards.locate import find_shards, name_wanted
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
@@ -51,11 +50,8 @@ def open_shards(data: recipes.Shards, part: str, screen: Screen, tick: Callable[
 
     Download and indexing call ``tick``, which may raise to stop them.
     """
-    root, shards, pattern = locate_shards(data, part)
-    if recipes.is_url(pattern):
-        shards = download.download_missing(shards, root, tick)
-    check_shards_exist(data, root, shards, pattern)
-    images = index.open_index(root, shards, Wanted(data.label, data.image), tick)
+    root, shards = find_shards(data, part, tick)
+    images = index.open_index(root, shards, name_wanted(data), tick)
     if images.passed_over.count:
         others = images.passed_over
         screen.log(f"data: files in the shards that are not read: {others.count:,}, such as {others.example}")
@@ -78,15 +74,19 @@ def make_reader(root: Path, keys: ShardKeys) -> Callable[[int], bytes]:
     images = keys.index
 
     def read_encoded(image: int) -> bytes:
-        shard, size = root / keys.shards[images.shard(image)], int(images.sizes[image])
-        try:
-            with open(shard, "rb", buffering=0) as file:
-                file.seek(int(images.offsets[image]))
-                return file.read(size)
-        except OSError as error:
-            raise UserError(f"The shard {shard} cannot be read: {error.strerror}.", ExitCode.DATA) from None
+        return read_range(root / keys.shards[images.shard(image)], int(images.offsets[image]), int(images.sizes[image]))
 
     return read_encoded
+
+
+def read_range(shard: Path, offset: int, size: int) -> bytes:
+    """Return ``size`` bytes of a shard from ``offset`` on."""
+    try:
+        with open(shard, "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(size)
+    except OSError as error:
+        raise UserError(f"The shard {shard} cannot be read: {error.strerror}.", ExitCode.DATA) from None
 
 
 def check_shard_lengths(root: Path, shards: Sequence[str], images: Index) -> None:

@@ -1,0 +1,176 @@
+"""Images with captions: tables, text files beside images, the Hub's layout, and images without a caption."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.images import make_png, write_parquet
+from vitrun import data
+from vitrun.data.captions import draw_captions
+from vitrun.data.transforms.views import CropView
+from vitrun.errors import ExitCode, UserError
+from vitrun.recipes import tables
+
+TEXTS = [f"caption {n}" for n in range(10)]
+
+
+def write_images(folder: Path, number: int = 10) -> list[str]:
+    """Write images ``0.png`` and so on; return their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(number):
+        (folder / f"{n}.png").write_bytes(make_png(n))
+    return [f"{n}.png" for n in range(number)]
+
+
+def write_table(file: Path, rows, delimiter: str = ",", encoding: str = "utf-8") -> Path:
+    """Write a CSV or TSV file."""
+    with open(file, "w", newline="", encoding=encoding) as lines:
+        csv.writer(lines, delimiter=delimiter).writerows(rows)
+    return file
+
+
+def open_part(path: Path, part: str = "test", **options) -> data.Split:
+    """Return a part of images with captions."""
+    return data.open_split(tables.load_data_row("captions", path=path, **options), part)
+
+
+def pair_up(split: data.Split) -> dict[str, tuple[str, ...]]:
+    """Return the captions of each image by the name of its file."""
+    return {key.rpartition("/")[2]: split.read_captions(row) for row, key in enumerate(split.keys)}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "delimiter", "header", "encoding"),
+    [
+        (".csv", ",", ("filepath", "title"), "utf-8"),
+        (".csv", ";", ("Image", "Caption", "id"), "utf-8-sig"),
+        (".csv", "|", ("image_name", " comment_number", " comment"), "utf-8"),  # Flickr30k of Kaggle
+        (".tsv", "\t", ("file_name", "text"), "utf-16"),
+    ],
+)
+def test_a_table_is_read_whatever_separates_its_columns(suffix, delimiter, header, encoding, tmp_path):
+    names = write_images(tmp_path)
+    places = (0, 1 if len(header) == 2 or header[1] == "Caption" else 2)
+    rows = []
+    for name, text in zip(names, TEXTS):
+        row = [""] * len(header)
+        row[places[0]], row[places[1]] = name, f" {text}ü"
+        rows.append(row)
+    file = write_table(tmp_path / f"all{suffix}", [header, *rows], delimiter, encoding)
+    split = open_part(file, train=None)
+    assert pair_up(split) == {name: (f"{text}ü",) for name, text in zip(names, TEXTS)}
+    assert len([note for note in split.notes if "by its name" in note]) == 2, "guesses are named"
+    train, test = open_part(file, "train"), open_part(file)
+    assert (len(train), len(test)) == (9, 1) and not {*train.keys} & {*test.keys}
+
+
+def test_rows_of_one_path_and_lists_are_captions_of_one_image(tmp_path):
+    names = write_images(tmp_path / "images", 2)
+    table = write_table(tmp_path / "t.csv", [["image", "caption"], [names[0], "a"], [names[1], "b"], [names[0], "c"]])
+    expected = {names[0]: ("a", "c"), names[1]: ("b",)}
+    assert pair_up(open_part(table, train=None, images=tmp_path / "images")) == expected
+    lines = tmp_path / "t.jsonl"
+    lines.write_text("\n".join(json.dumps({"file": name, "text": texts}) for name, texts in expected.items()))
+    assert pair_up(open_part(lines, train=None, images=tmp_path / "images")) == expected
+    coco = {
+        "images": [{"id": n, "file_name": name} for n, name in enumerate(names)],
+        "annotations": [{"image_id": i, "caption": text} for i, text in ((0, "a"), (1, "b"), (0, "c"))],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    assert pair_up(open_part(tmp_path / "coco.json", train=None, images=tmp_path / "images")) == expected
+    sentences = [{"raw": "a"}, {"raw": "c"}]
+    karpathy = {"images": [{"filename": name, "split": part, "sentences": sentences, "filepath": "images"}
+                           for name, part in zip(names, ("restval", "test"))]}  # fmt: skip
+    (tmp_path / "k.json").write_text(json.dumps(karpathy))
+    assert pair_up(open_part(tmp_path / "k.json")) == {names[1]: ("a", "c")}
+    for n, texts in enumerate(expected.values()):
+        (tmp_path / f"images/{n}.txt").write_text("\n".join(texts))
+    assert pair_up(open_part(tmp_path / "images", train=None)) == expected
+    images = [{"bytes": make_png(n), "path": name} for n, name in enumerate(names)]
+    write_parquet(tmp_path / "hub/test.parquet", image=images, caption=[*map(list, expected.values())])
+    split = open_part(tmp_path / "hub")
+    assert pair_up(split) == expected
+    split = split.select(np.array([1]))
+    assert pair_up(split) == {names[1]: ("b",)} and split.raw(0).shape == (3, 8, 8)
+
+
+def test_a_caption_is_drawn_for_each_step_and_all_are_tested(tmp_path):
+    names = write_images(tmp_path)
+    rows = [[name, f"{name} {n}"] for name in names for n in range(5)]
+    split = open_part(write_table(tmp_path / "t.csv", [["image", "caption"], *rows]), train=None)
+    view = CropView(8, "none", (1.0, 1.0), False, 0, True, [], "bilinear")
+    batches = [*data.train_batches(split, view, 4, 7, range(10))]
+    for batch in batches:
+        keys = [split.keys[row] for row in batch.indices]
+        assert all(text.startswith(f"{key} ") for key, (text,) in zip(keys, batch.captions))
+    drawn = {text for batch in batches for (text,) in batch.captions}
+    assert len(drawn) > 20, "another one in every epoch"
+    again = next(iter(data.train_batches(split, view, 4, 7, range(9, 10))))
+    assert again.captions == batches[9].captions, "a resumed run draws the same"
+    assert draw_captions(split, 7, 3, np.array([5])) == draw_captions(split, 7, 3, np.arange(10))[5:6]
+
+
+def test_images_without_a_usable_caption_count_as_bad_images(tmp_path):
+    names = write_images(tmp_path)
+    for name, text in zip(names, [b"a", b"", b"caf\xe9", None, *[b"b"] * 6]):
+        if text is not None:
+            (tmp_path / name).with_suffix(".txt").write_bytes(text)
+    split = open_part(tmp_path, train=None)
+    notes = " ".join(split.notes)
+    for what, name in (("without a caption", names[3]), ("with an empty one", names[1]), ("not UTF-8", names[2])):
+        assert f"1 of 10 images {what}: {name}" in notes or f"{what}: {name}" in notes, notes
+    counted = []
+    budget = data.BadImageBudget(split, 3, lambda key, message: counted.append(key))
+    data.check_before_training(split, budget)
+    assert sorted(counted) == [names[1], names[2], names[3]]
+    with pytest.raises(UserError, match="bad_images") as error:
+        data.check_before_training(split, data.BadImageBudget(split, 2, lambda *_: None))
+    assert error.value.status == ExitCode.DATA
+    assert len(data.drop_bad_images(split, lambda line: None)) == 7
+
+
+def wrong_tables(folder: Path) -> dict[str, tuple[Path, dict, str]]:
+    """Return paths that cannot be read, with options, and a part of the sentence about each."""
+    names = write_images(folder / "images", 2)
+    rows = [[name, "text"] for name in names]
+    (folder / "empty").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (folder / "two").mkdir(exist_ok=True)
+        write_table(folder / "two" / name, [["image", "caption"], *rows])
+    write_images(folder / "bare", 2)
+    (folder / "x.json").write_text("[1, 2]")
+    (folder / "x.xlsx").write_bytes(b"PK")
+    write_parquet(folder / "numbers/train.parquet")
+    return {
+        "no column of captions": (write_table(folder / "1.csv", [["image", "label"], *rows]), {}, "data.caption="),
+        "two columns of captions": (
+            write_table(folder / "2.csv", [["image", "caption", "text"], *[[*row, ""] for row in rows]]),
+            {},
+            "several columns",
+        ),
+        "a wrong name": (
+            write_table(folder / "3.csv", [["image", "caption"], *rows]),
+            {"caption": "capton"},
+            "caption",
+        ),
+        "no files": (write_table(folder / "4.csv", [["image", "caption"], *rows]), {}, "data.images=FOLDER"),
+        "no separator": (write_table(folder / "5.csv", [["image"], *rows]), {}, "data.separator="),
+        "an empty folder": (folder / "empty", {}, "NAME.txt"),
+        "several tables": (folder / "two", {}, "several tables"),
+        "images alone": (folder / "bare", {}, "NAME.txt beside"),
+        "other json": (folder / "x.json", {}, "no table of captions"),
+        "a spreadsheet": (folder / "x.xlsx", {}, "must end in"),
+        "a column of numbers": (folder / "numbers", {"caption": "label", "test": "train"}, "instead of captions"),
+        "a missing part": (folder / "two", {"test": "c.csv"}, "neither a table nor a folder"),
+    }
+
+
+def test_a_wrong_table_is_one_sentence(tmp_path):
+    for kind, (path, options, part) in wrong_tables(tmp_path).items():
+        with pytest.raises(UserError) as error:
+            open_part(path, **options)
+        assert part in str(error.value) and len(str(error.value)) < 400, (kind, str(error.value))
+        assert error.value.status == ExitCode.DATA, kind

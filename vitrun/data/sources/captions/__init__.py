@@ -1,0 +1,1 @@
+"""Images with captions: tables of paths, text files beside images, and the Hub's parquet layout."""

@@ -1,0 +1,36 @@
+"""The columns of a table that hold images, or their paths, and captions: named, or guessed where that is certain."""
+
+from collections.abc import Sequence
+
+from vitrun import recipes
+from vitrun.data.sources.messages import abbreviate
+from vitrun.errors import ExitCode, UserError, suggest
+
+IMAGE_COLUMNS = (
+    "filepath", "file_path", "filename", "file_name", "file", "path", "image", "image_path", "image_name", "img", "jpg",
+)  # fmt: skip
+CAPTION_COLUMNS = ("caption", "captions", "title", "text", "texts", "sentence", "sentences", "comment", "description",
+                   "sentences_raw", "txt")  # fmt: skip
+
+
+def choose_column(data: recipes.Captions, option: str, columns: Sequence[str], place: str) -> tuple[str, str]:
+    """Return the column that ``data.image`` or ``data.caption`` names, and a note if it is a guess.
+
+    A guess is the only column with one of the usual names. Raise UserError if there is no such column, or several.
+    """
+    value = getattr(data, option)
+    if value != recipes.AUTO:
+        if value not in columns:
+            raise UserError(
+                f"is no column of {place}. {suggest(value, columns)}", ExitCode.DATA, f"{data.group}.{option}", value
+            )
+        return value, ""
+    usual = IMAGE_COLUMNS if option == "image" else CAPTION_COLUMNS
+    found = [name for name in columns if name.strip().casefold() in usual]
+    what = "images" if option == "image" else "captions"
+    if len(found) == 1:
+        return found[0], f"the {what} are in the column {found[0]!r} ({data.group}.{option}), by its name"
+    several = f"several columns that may hold {what}, {abbreviate(found)}" if found else f"no column of {what} by name"
+    raise UserError(
+        f"{place} has {several}: add {data.group}.{option}=COLUMN, one of {abbreviate(columns)}.", ExitCode.DATA
+    )
