@@ -93,7 +93,7 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
         FitOptions(
             loss=partial(functional.cross_entropy, reduction="none"),  # the loss of vitrun computes in float32
             images=batch,
-            lr=optim.build_schedule(recipe.schedule, recipe.optim.lr, steps, 0),
+            lr=optim.Schedule(recipe.schedule, recipe.optim.lr, steps, 0),
             clip=recipe.clip,
             ema_decay=None,
             seed=recipe.seed,

@@ -57,6 +57,9 @@ ADDED: dict[str, Any] = {
     **{f"{command} report": False for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
     **{f"{command} track": [] for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
     "on_nan": "stop",
+    "timescale": 10_000,
+    "cooldown": 0,
+    "optim.head_decay": None,
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 CLIP_SETS = [
@@ -65,6 +68,10 @@ CLIP_SETS = [
 ]
 NEW: dict[str, list[str]] = {
     "command": ["visualize"],
+    "protocol": ["scaling_vit"],
+    "optim": ["adafactor"],
+    "model": ["vit_b28", "vit_xs16", "vit_xs28"],
+    "init": ["random:vit_b28", "random:vit_xs16", "random:vit_xs28"],
     "data": ["shards", *CLIP_SETS],
     "against": ["shards", *CLIP_SETS],
     "data name": ["shards", *CLIP_SETS],

@@ -51,7 +51,7 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "mlflow": ("runs.tracking",),
     "trackio": ("runs.tracking",),
 }
-DISTRIBUTED = ("runtime.distributed", "runtime.rank_store")  # may use torch.distributed
+DISTRIBUTED = ("runtime.distributed", "runtime.rank_store", "runtime.shards")  # may use torch.distributed
 
 
 def name_of(file: Path) -> str:

@@ -12,9 +12,9 @@ from vitrun.recipes import tables, trees
 NO_RECIPE = [  # overrides, the choices that have recipes, other protocols with a recipe
     ("pretrain", ["protocol=better_vit", "model=vit_b16", "data=imagenet"], "imagenet (vit_s16)", "augreg or masked"),
     ("pretrain", ["protocol=better_vit", "model=vit_s16", "data=imagenet21k"], "imagenet (vit_s16)", "augreg"),
-    ("pretrain", ["protocol=augreg", "data=cifar10"], "imagenet, imagenet21k", "masked or small"),
-    ("pretrain", ["protocol=paper_table3"], "imagenet21k, imagenet_w21, jft300m (vit_b16, ", "masked or small"),
-    ("pretrain", ["protocol=paper_table3", "data=jft300m", "model=vit_s16"], "bit_r200x3)", "masked or small"),
+    ("pretrain", ["protocol=augreg", "data=cifar10"], "imagenet, imagenet21k", "masked or scaling_vit or small"),
+    ("pretrain", ["protocol=paper_table3"], "imagenet21k, imagenet_w21, jft300m (vit_b16, ", "masked or scaling_vit"),
+    ("pretrain", ["protocol=paper_table3", "data=jft300m", "model=vit_s16"], "bit_r200x3)", "masked or scaling_vit"),
     ("finetune", ["protocol=public_code"], "cifar10, cifar100, flowers102, imagenet, pets", "quick"),
     ("finetune", ["protocol=paper_table4", "data=folder"], "cifar10, cifar100, flowers102, ", "bit_hyperrule or quick"),
     ("finetune", ["protocol=paper_table4", "data=vtab/pets"], "cifar10, ", "bit_hyperrule or paper_vtab or quick or "),

@@ -129,7 +129,9 @@ def test_better_vit_has_the_values_of_its_authors(epochs):
     assert (recipe.model.head, recipe.model.positions, recipe.model.pre_logits) == ("gap", "sincos2d", True)
     assert (recipe.augment.layers, recipe.augment.magnitude, recipe.augment.mixup) == (2, 10, 0.2)
     assert (recipe.loss, recipe.clip, recipe.optim.lr, recipe.smoothing) == ("softmax", 1, 1e-3, 0)
-    assert optim.convert_weight_decay(recipe.optim) == pytest.approx(0.1), "1e-4 in big_vision's units"
+    assert optim.convert_weight_decay(recipe.optim, recipe.optim.weight_decay) == pytest.approx(0.1), (
+        "1e-4 in big_vision's units"
+    )
     assert round(recipe.res / recipe.view.crop) == 256 and recipe.view.resize == "small_area"
 
 
@@ -197,3 +199,18 @@ def test_bit_hyper_rule_has_the_values_of_its_paper(data):
     assert values == HYPER_RULE[data]
     assert (recipe.schedule, recipe.optim.lr, recipe.batch, recipe.optim.weight_decay) == ("staircase", 0.003, 512, 0)
     assert recipe.data.crop == ("small_square" if recipe.res == 128 else "square") and recipe.clip is None
+
+
+SCALING = {"vit_xs28": 4096, "vit_s16": 4096, "vit_b28": 4096, "vit_l16": 4096, "vit_giant14": 16_384}
+
+
+@pytest.mark.parametrize("model", [*SCALING, "vit_gigantic14"])
+def test_scaling_vit_has_the_values_of_its_paper_and_code(model):
+    overrides = ["protocol=scaling_vit", "data=jft300m", f"model={model}", "data.classes=29593"]
+    recipe = resolve.resolve_recipe("pretrain", overrides, running=False)
+    assert (recipe.batch, recipe.steps, recipe.res, recipe.clip) == (SCALING.get(model, 16_384), 1_000_000, 224, 1.0)
+    assert (recipe.warmup, recipe.schedule, recipe.timescale, recipe.cooldown) == (10_000, "rsqrt", 10_000, 50_000)
+    options = recipe.optim
+    assert (options.kind, options.lr, options.weight_decay, options.head_decay) == ("adafactor", 8e-4, 0.03, 3.0)
+    assert (options.decay, options.momentum, options.max_decay) == ("kernels", 0.9, 0.999)
+    assert (recipe.loss, recipe.head_bias, recipe.model.head) == ("sigmoid", None, "map")

@@ -37,6 +37,7 @@ DRAWN = [
     ("model.dropout=0.1", "model.stochastic_depth=0.2", "augment=medium1", "data.crop=inception", "data.flip=true"),
     ("optim.layer_decay=0.8", "augment.mixup=0.2", "augment.cutmix=1", "augment.erasing=0.5", "sampler=balanced"),
     ("objective=masked", "augment.randaugment=torchvision", "augment.layers=2", "augment.magnitude=9"),
+    ("optim=adafactor", "optim.head_decay=1", "schedule=rsqrt", "timescale=4", "cooldown=20%", "model.head=map"),
 ]
 
 

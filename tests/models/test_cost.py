@@ -90,6 +90,25 @@ def test_the_largest_vit_has_the_published_number_of_millions_of_parameters():
     assert round((models.count_parameters(MODEL_ROWS["vit_gigantic14"], 1000, 224) - 1665 * 1000) / 1e6) == 1843
 
 
+def test_the_map_head_has_the_parameters_of_one_query_and_one_block():
+    row = MODEL_ROWS["vit_gigantic14"]
+    D, M = row.width, row.mlp  # the query; its projection, keys, values and output; a norm; an MLP
+    head = D + 4 * (D * D + D) + 2 * D + (D * M + M) + (M * D + D)
+    token = 2 * D  # the class token and its position
+    counts = [models.count_parameters(replace(row, head=head), 1000, 224) for head in ("token", "map")]
+    assert counts[1] - counts[0] == head - token and counts[1] == 1_882_797_416
+
+
+@pytest.mark.parametrize("name, res, gflop", [
+    ("vit_xs28", 224, 0.7), ("vit_xs16", 224, 2.2), ("vit_ti16", 224, 2.5), ("vit_s32", 224, 2.3),
+    ("vit_s16", 224, 9.2), ("vit_b32", 224, 8.7), ("vit_b28", 224, 11.3), ("vit_b16", 224, 35.1), ("vit_l16", 224, 122.9),
+    ("vit_giant14", 224, 533.1), ("vit_gigantic14", 224, 965.3), ("vit_l16", 384, 382.8),
+])  # fmt: skip
+def test_the_flop_of_scaling_vision_transformers_are_nearly_ours(name, res, gflop):
+    ours = 2 * models.count_macs(replace(MODEL_ROWS[name], head="map"), 0, res) / 1e9
+    assert ours == pytest.approx(gflop, rel=0.012, abs=0.05)
+
+
 def test_a_gap_model_with_fixed_positions_has_the_parameters_of_better_plain_vit():
     row = replace(MODEL_ROWS["vit_s16"], head="gap", positions="sincos2d")
     assert models.count_parameters(row, 1000, 224) == 21_974_632  # EIFY/mup-vit, of arXiv 2205.01580

@@ -44,6 +44,12 @@ UNUSED_RULES = (
         "chooses between mixup and CutMix: add augment.mixup=0.2 and augment.cutmix=1",
     ),
     (
+        "pretrain finetune",
+        ("timescale=",),
+        lambda r: r.schedule != "rsqrt",
+        "is for the decay with the root of the steps: add schedule=rsqrt",
+    ),
+    (
         "finetune",
         ("optim.lr=",),
         lambda r: r.grid,

@@ -1,15 +1,17 @@
 """Optimizers, learning-rate schedules, weight decay and the EMA of the weights."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import cos, pi
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
 from torch.optim.optimizer import ParamsT
 
+from vitrun.engine.adafactor import Adafactor, find_head_shapes
 from vitrun.models import Network, number_layers
-from vitrun.recipes import Adam, Sgd
+from vitrun.recipes.optimizer import Optim
 
 # An optimizer is a function of its parameter groups and of the recipe's options, whose class in recipes/optimizer.py
 # depends on the optimizer.
@@ -17,29 +19,50 @@ OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
     "adam": lambda groups, options: torch.optim.Adam(groups, options.lr, betas=options.betas, fused=True),
     "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, betas=options.betas, fused=True),
     "sgd": lambda groups, options: torch.optim.SGD(groups, options.lr, momentum=options.momentum, fused=True),
+    "adafactor": lambda groups, options: Adafactor(groups, options.lr, options.momentum, options.max_decay),
 }
 
 
-def build_optimizer(options: Adam | Sgd, network: nn.Module) -> torch.optim.Optimizer:
+class GroupKey(NamedTuple):
+    """Parameters with an equal key have the same options. Groups are sorted by it, as a checkpoint numbers them."""
+
+    depth: int  # layers below the head; 0 without layer decay
+    undecayed: bool
+    own_decay: bool  # that of the head
+
+
+def build_optimizer(options: Optim, network: nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer of all parameters of ``network`` that need a gradient.
 
-    Weight decay applies to the parameters of :func:`is_decayed`, or with ``decay=all`` to all. With ``layer_decay`` the
-    learning rate of a layer is that factor times the rate of the next one: the head has the recipe's rate (BEiT, arXiv
-    2106.08254, its optim_factory.py; MAE, arXiv 2111.06377).
+    Weight decay applies to the parameters of :func:`is_decayed`, or with ``decay=all`` to all; ``head_decay`` replaces
+    it in the last layer. With ``layer_decay`` the learning rate of a layer is that factor times the rate of the next
+    one: the head has the recipe's rate (BEiT, arXiv 2106.08254, its optim_factory.py; MAE, arXiv 2111.06377).
     """
     layers = number_layers(cast(Network, network)) if options.layer_decay < 1 else {}
     head = max(layers.values(), default=0)
-    members: dict[tuple[int, bool], list[nn.Parameter]] = {}  # by depth below the head, and whether not decayed
+    shapes = find_head_shapes(network)
+    members: dict[GroupKey, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             decayed = options.decay == "all" or is_decayed(name, parameter)
-            members.setdefault((head - layers.get(name, head), not decayed), []).append(parameter)
-    decay = convert_weight_decay(options)
+            own = decayed and options.head_decay is not None and name.startswith("head.")
+            members.setdefault(GroupKey(head - layers.get(name, head), not decayed, own), []).append((name, parameter))
     groups = [
-        {"params": members[key], "weight_decay": 0.0 if key[1] else decay, "lr_scale": options.layer_decay ** key[0]}
+        {
+            "params": [parameter for _, parameter in members[key]],
+            "shapes": [shapes.get(name) for name, _ in members[key]],
+            "weight_decay": choose_decay(options, key),
+            "lr_scale": options.layer_decay**key.depth,
+        }
         for key in sorted(members)
     ]
     return OPTIMIZERS[options.kind](groups, options)
+
+
+def choose_decay(options: Optim, key: GroupKey) -> float:
+    """Return the weight decay of a group of parameters, as torch's optimizers expect it."""
+    rate = options.head_decay if key.own_decay and options.head_decay is not None else options.weight_decay
+    return 0.0 if key.undecayed else convert_weight_decay(options, rate)
 
 
 def list_trained(network: nn.Module) -> list[nn.Parameter]:
@@ -47,17 +70,20 @@ def list_trained(network: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
-def count_moments(options: Adam | Sgd) -> int:
-    """Return how many numbers an optimizer stores for each weight, found by one step on a single weight."""
+def count_moments(options: Optim, network: nn.Module) -> int:
+    """Return the bytes of an optimizer's state after its first step, without taking it."""
+    if options.kind == "adafactor":
+        return Adafactor.count_bytes(build_optimizer(options, network))
     weight = nn.Parameter(torch.zeros(1, 1, device="cpu"))
     weight.grad = torch.zeros_like(weight)
     optimizer = OPTIMIZERS[options.kind]([weight], options)
     optimizer.step()
-    return sum(torch.is_tensor(value) and value.shape == weight.shape for value in optimizer.state[weight].values())
+    copies = sum(torch.is_tensor(value) and value.shape == weight.shape for value in optimizer.state[weight].values())
+    return copies * sum(parameter.numel() * parameter.element_size() for parameter in list_trained(network))
 
 
-def convert_weight_decay(options: Adam | Sgd) -> float:
-    """Return the weight decay as torch's optimizers expect it.
+def convert_weight_decay(options: Optim, rate: float) -> float:
+    """Return a weight decay of the recipe as torch's optimizers expect it.
 
     A step of AdamW takes ``lr(t) * rate`` of each weight, which is what the paper's rates mean (arXiv 2106.10270,
     section 3.3): they are used unchanged. In big_vision (optax.py) the decay is added after the multiplication by the
@@ -65,8 +91,8 @@ def convert_weight_decay(options: Adam | Sgd) -> float:
     lr(t) = lr * s(t), both are the same if big_vision's rate is divided by the highest learning rate.
     """
     if getattr(options, "decay_units", "paper") == "big_vision":
-        return options.weight_decay / options.lr
-    return options.weight_decay
+        return rate / options.lr
+    return rate
 
 
 def is_decayed(name: str, parameter: torch.Tensor) -> bool:
@@ -74,33 +100,53 @@ def is_decayed(name: str, parameter: torch.Tensor) -> bool:
     return parameter.ndim > 1 and name.endswith("weight")
 
 
-# A schedule is a function of the highest learning rate, the last one, the share of the decay that is done, in [0, 1),
-# and the number of drops so far.
-SCHEDULES: dict[str, Callable[[float, float, float, int], float]] = {
-    "cosine": lambda lr, end, progress, drops: end + (lr - end) * (0.5 * (1 + cos(pi * progress))),
-    "linear": lambda lr, end, progress, drops: end + (lr - end) * (1 - progress),
-    "staircase": lambda lr, end, progress, drops: lr / 10**drops,
-    "constant": lambda lr, end, progress, drops: lr,
+class DecayPoint(NamedTuple):
+    """Step after the warm-up, as schedules see it."""
+
+    lr: float  # the highest learning rate
+    end: float  # the last one
+    progress: float  # share of the decay that is done, in [0, 1)
+    drops: int  # passed so far
+    age: float  # steps since the warm-up, in units of the timescale
+
+
+SCHEDULES: dict[str, Callable[[DecayPoint], float]] = {
+    "cosine": lambda at: at.end + (at.lr - at.end) * (0.5 * (1 + cos(pi * at.progress))),
+    "linear": lambda at: at.end + (at.lr - at.end) * (1 - at.progress),
+    "staircase": lambda at: at.lr / 10**at.drops,
+    "constant": lambda at: at.lr,
+    "rsqrt": lambda at: at.lr / (1 + at.age) ** 0.5,  # arXiv 2106.04560; big_vision, utils.py
 }
 
 
-def build_schedule(
-    kind: str, lr: float, steps: int, warmup: int, end: float = 0.0, drops: Sequence[int] = ()
-) -> Callable[[int], float]:
-    """Return the learning rate as a pure function of the step, counted from 0.
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate as a pure function of the step, counted from 0.
 
     It rises from 0 at step 0 to ``lr`` at step ``warmup``: with a warm-up the first step changes nothing but the
     moments, as in the public code (vision_transformer, utils.py). Then it falls as ``SCHEDULES[kind]`` says: to ``end``
-    at step ``steps``, which no step reaches, or to a tenth after each of ``drops`` (big_transfer, bit_hyperrule.py).
+    at step ``steps``, which no step reaches, or to a tenth after each of ``drops`` (big_transfer, bit_hyperrule.py), or
+    with the root of the steps. In the last ``cooldown`` steps it is multiplied by a factor that falls from 1 to 0.
     """
 
-    def lr_at(step: int) -> float:
-        if step < warmup:
-            return lr * step / warmup
-        progress = (step - warmup) / (steps - warmup)
-        return SCHEDULES[kind](lr, end, progress, sum(step > drop for drop in drops))
+    kind: str
+    lr: float
+    steps: int
+    warmup: int
+    end: float = 0.0
+    drops: Sequence[int] = ()
+    timescale: int = 1  # steps after the warm-up in which rsqrt falls to the root of a half
+    cooldown: int = 0
 
-    return lr_at
+    def __call__(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        if step < self.warmup:
+            return self.lr * step / self.warmup
+        done = step - self.warmup
+        drops = sum(step > drop for drop in self.drops)
+        at = DecayPoint(self.lr, self.end, done / (self.steps - self.warmup), drops, done / self.timescale)
+        rate = SCHEDULES[self.kind](at)
+        return rate * min(1, (self.steps - step) / self.cooldown) if self.cooldown else rate
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -24,7 +24,7 @@ from vitrun.engine.non_finite import NonFinitePolicy
 from vitrun.engine.plan import Plan, peak_memory
 from vitrun.engine.progress import Meter
 from vitrun.engine.spikes import SpikeMonitor
-from vitrun.engine.state import TrainState, checkpoint_size, count_bytes, restore_checkpoint, save_checkpoint, use_ema
+from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint, save_checkpoint, use_ema
 from vitrun.engine.step_memory import fit_micro_batch, measure_step
 from vitrun.errors import Interrupted, OutOfMemory
 from vitrun.recipes import Dataset, Training
@@ -62,8 +62,7 @@ class Trainer:
         self.steps, self.warmup = self.recipe.count_steps(len(self.train_data))
         self.state = build_state(self.recipe, self.loaded, self.machine)
         self.policy = NonFinitePolicy(self.run, self.state, self.recipe.max_skipped, self.recipe.clip is not None)
-        trained = count_bytes(optim.list_trained(self.loaded.network))
-        self.moments = optim.count_moments(self.recipe.optim) * trained
+        self.moments = optim.count_moments(self.recipe.optim, self.loaded.network)
         self.run.check_disk_space(checkpoint_size(self.state, self.moments))
 
     def train(self) -> dict[str, Any]:
@@ -181,8 +180,15 @@ class Trainer:
     def fit_options(self, tick: Callable[[int], None]) -> FitOptions:
         """Return how the recipe computes a step; ``tick`` is called after each micro-batch."""
         recipe = self.recipe
-        lr = optim.build_schedule(
-            recipe.schedule, recipe.optim.lr, self.steps, self.warmup, recipe.schedule_end, recipe.drops
+        lr = optim.Schedule(
+            recipe.schedule,
+            recipe.optim.lr,
+            self.steps,
+            self.warmup,
+            recipe.schedule_end,
+            recipe.drops,
+            recipe.timescale,
+            recipe.count_share(recipe.cooldown, self.steps),
         )
         loss = self.objective.loss
         halve = recipe.micro_batch == "auto"

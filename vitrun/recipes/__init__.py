@@ -9,7 +9,7 @@ from vitrun.recipes.fewshot import Fewshot
 from vitrun.recipes.finetune import Finetune
 from vitrun.recipes.model import BiT, Clip, ClipResNet, Model, ModelInfo, TextTower, Timm, ViT
 from vitrun.recipes.objective import Labels, Masked, SimMim
-from vitrun.recipes.optimizer import Adam, Sgd
+from vitrun.recipes.optimizer import Adafactor, Adam, Sgd
 from vitrun.recipes.predict import Predict
 from vitrun.recipes.pretrain import Pretrain
 from vitrun.recipes.probe import LinearProbe, OnlineProbe
@@ -24,6 +24,7 @@ from vitrun.recipes.vtab import Suite, Vtab
 
 __all__ = [
     "AUTO",
+    "Adafactor",
     "Adam",
     "Augment",
     "BiT",

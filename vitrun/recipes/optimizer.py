@@ -20,6 +20,8 @@ class Adam:
     # a step subtracts from weights w: lr * weight_decay * w (paper, as torch.optim.AdamW and timm), or
     # lr / peak lr * weight_decay * w (big_vision)
     decay_units: Literal["paper", "big_vision"]
+    # weight decay of the last layer, in the same units; null for weight_decay
+    head_decay: NonNegativeFloat | None
     decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
     betas: tuple[Fraction, Fraction]  # decay of the means of the gradient and of its square
@@ -36,9 +38,29 @@ class Sgd:
     kind: Literal["sgd"]  # comes with optim=NAME
     lr: PositiveFloat  # highest learning rate, after the warm-up
     weight_decay: NonNegativeFloat  # rate of weight decay, relative to the learning rate
+    # weight decay of the last layer, in the same units; null for weight_decay
+    head_decay: NonNegativeFloat | None
     decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
     momentum: Fraction  # decay of the mean of the gradients
 
 
-Optim = Annotated[Adam | Sgd, Field(discriminator="kind")]
+@frozen_dataclass
+class Adafactor:
+    """Adafactor of scaling vision transformers (arXiv 2106.04560): factored mean squares, momentum in bfloat16."""
+
+    kind: Literal["adafactor"]  # comes with optim=NAME
+    lr: PositiveFloat  # highest learning rate, after the warm-up
+    weight_decay: NonNegativeFloat  # rate of weight decay, in decay_units
+    # a step subtracts from weights w: lr * weight_decay * w (paper, as torch.optim.AdamW and timm), or
+    # lr / peak lr * weight_decay * w (big_vision)
+    decay_units: Literal["paper", "big_vision"]
+    # weight decay of the last layer, in the same units; null for weight_decay
+    head_decay: NonNegativeFloat | None
+    decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
+    layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
+    momentum: Fraction  # decay of the mean of the updates
+    max_decay: Fraction  # highest decay of the mean of the squared gradient, which is 1 - t^-0.8 in step t
+
+
+Optim = Annotated[Adam | Sgd | Adafactor, Field(discriminator="kind")]

@@ -52,8 +52,12 @@ class Training(RunRecipe):
     warmup: Annotated[
         int | str, BeforeValidator(parse_warmup)
     ]  # linear rise of the learning rate from 0: steps, or a share of the run
-    schedule: Literal["cosine", "linear", "staircase", "constant"]  # the learning rate after the warm-up
+    schedule: Literal["cosine", "linear", "staircase", "constant", "rsqrt"]  # the learning rate after the warm-up
     schedule_end: NonNegativeFloat  # the final learning rate of a cosine or linear decay
+    timescale: Steps  # steps after the warm-up in which rsqrt, 1 / sqrt(1 + steps / timescale), falls to 0.71
+    cooldown: Annotated[
+        int | str, BeforeValidator(parse_warmup)
+    ]  # linear fall to 0 at the end of a rsqrt or constant rate: steps, or a share of the run; 0 for none
     drops: tuple[Steps, ...]  # steps after which the learning rate of a staircase falls to a tenth
     loss: Literal["softmax", "sigmoid"]  # cross-entropy over the classes, or binary cross-entropy (BCE) of each
     smoothing: Fraction  # share of each target that is spread evenly over the classes
@@ -125,6 +129,9 @@ class Training(RunRecipe):
             raise OptionError("schedule", schedule, why)
         if drops != sorted(set(drops)):
             raise OptionError("drops", drops, "must be increasing.")
+        if self.cooldown and schedule not in ("rsqrt", "constant"):
+            why = f"is for schedule=rsqrt or constant, and {schedule} has an end of its own: add cooldown=0."
+            raise OptionError("cooldown", self.cooldown, why)
         if end and schedule not in ("cosine", "linear"):
             raise OptionError("schedule", schedule, "has no final learning rate: add schedule_end=0.")
         if end >= self.optim.lr:
@@ -142,13 +149,19 @@ class Training(RunRecipe):
             epoch = f"the {images:,} images not held out" if self.holds_out else f"{images:,} images"
             length = f"epochs={self.epochs:g} of {epoch}" if self.epochs else f"examples={self.examples}"
             duration = f"the {steps:,} step{'s' * (steps > 1)} of {length} in batches of {self.batch}"
-        warmup = self.warmup
-        if isinstance(warmup, str):
-            warmup = int(float(warmup[:-1]) / 100 * steps)
+        warmup = self.count_share(self.warmup, steps)
         if warmup >= steps:
             why = f"leaves no step of {duration}: make the run longer or the warm-up shorter, as in warmup=10%."
             raise OptionError("warmup", self.warmup, why)
         if self.drops and not warmup < self.drops[0] <= self.drops[-1] < steps:
             why = f"must lie between the {warmup} warm-up steps and the end of {duration}."
             raise OptionError("drops", self.drops, why)
+        if warmup + self.count_share(self.cooldown, steps) > steps:
+            why = f"is longer than what {warmup} warm-up steps leave of {duration}: shorten one, as in cooldown=5%."
+            raise OptionError("cooldown", self.cooldown, why)
         return steps, warmup
+
+    @staticmethod
+    def count_share(part: int | str, steps: int) -> int:
+        """Return the steps of a part of a run of ``steps``, which is a number or a share such as 10%."""
+        return int(float(part[:-1]) / 100 * steps) if isinstance(part, str) else part
