@@ -58,6 +58,7 @@ ADDED: dict[str, Any] = {
     **{f"{command} track": [] for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
     "on_nan": "stop",
     "timescale": 10_000,
+    "checkpointing": "none",
     "cooldown": 0,
     "optim.head_decay": None,
 }  # {option of AFTER alone: the value that it has wherever it is}

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from helpers.paths import ROOT
+from vitrun.config import resolve
 from vitrun.engine import optim
-from vitrun.recipes import Adam
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([^`\n]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
@@ -98,12 +98,10 @@ def test_the_optimizer_and_the_schedule_of_the_page_fit_into_their_tables():
     entries = eval(f"{{{', '.join(ENTRIES)}}}", vars(optim))
     parameter = torch.nn.Parameter(torch.ones(2))
     parameter.grad = torch.ones(2)
-    options = Adam(
-        kind="adamw", lr=0.1, weight_decay=0, decay_units="paper", decay="kernels", layer_decay=1, betas=(0.9, 0.999)
-    )
+    options = resolve.resolve_recipe("pretrain", ["optim=adamw", "optim.lr=0.1"]).optim
     entries["adamax"]([parameter], options).step()
     assert (parameter < 1).all()
-    assert [entries["sqrt"](0.1, 0.0, progress, 0) for progress in (0, 0.75)] == [0.1, 0.05]
+    assert [entries["sqrt"](optim.DecayPoint(0.1, 0.0, progress, 0, 0.0)) for progress in (0, 0.75)] == [0.1, 0.05]
 
 
 def test_the_objective_of_the_page_trains_and_its_weights_are_fine_tuned(workplace):

@@ -48,4 +48,4 @@ def test_options_of_other_choices_are_named_with_these():
 def test_large_groups_are_listed_by_name_and_others_with_what_they_are():
     text = help.describe_options("pretrain")
     assert "Choices of data= (`vitrun data` describes them):" in text and "CIFAR-10 (Krizhevsky" not in text
-    assert re.search(r"^  adamw  Adam with decoupled weight decay", text, re.MULTILINE)
+    assert re.search(r"^  adamw +Adam with decoupled weight decay", text, re.MULTILINE)

@@ -57,6 +57,7 @@ PUBLISHED = [
     ("pretrain", AUGREG, "model.dropout=0.1 model.stochastic_depth=0.1", "0.0 0.0"),
     *(("pretrain", AUGREG, f"augment={level}", "medium1")
       for level in ("none", "light1", "light2", "medium2", "strong1", "strong2")),
+    ("pretrain", ["protocol=scaling_vit", "model=vit_gigantic14", *SHARDS], "batch=32768", "16384"),
     ("pretrain", MASKED, "objective.target=colours", "colour"),
     ("pretrain", MASKED, "objective.target=pixels", "colour"),
     (

@@ -101,8 +101,8 @@ def test_the_map_head_has_the_parameters_of_one_query_and_one_block():
 
 @pytest.mark.parametrize("name, res, gflop", [
     ("vit_xs28", 224, 0.7), ("vit_xs16", 224, 2.2), ("vit_ti16", 224, 2.5), ("vit_s32", 224, 2.3),
-    ("vit_s16", 224, 9.2), ("vit_b32", 224, 8.7), ("vit_b28", 224, 11.3), ("vit_b16", 224, 35.1), ("vit_l16", 224, 122.9),
-    ("vit_giant14", 224, 533.1), ("vit_gigantic14", 224, 965.3), ("vit_l16", 384, 382.8),
+    ("vit_s16", 224, 9.2), ("vit_b32", 224, 8.7), ("vit_b28", 224, 11.3), ("vit_b16", 224, 35.1),
+    ("vit_l16", 224, 122.9), ("vit_giant14", 224, 533.1), ("vit_gigantic14", 224, 965.3), ("vit_l16", 384, 382.8),
 ])  # fmt: skip
 def test_the_flop_of_scaling_vision_transformers_are_nearly_ours(name, res, gflop):
     ours = 2 * models.count_macs(replace(MODEL_ROWS[name], head="map"), 0, res) / 1e9

@@ -24,7 +24,7 @@ SECTIONS = {
     "Search and seeds": "grid decays seeds score",
     "Augmentation and resizing": "data.crop data.area data.flip augment augment.* view.*",
     "Few-shot probe during the training": "fewshot.*",
-    "Running": "device precision micro_batch save_minutes on_nan rank_timeout",
+    "Running": "device precision micro_batch checkpointing save_minutes on_nan rank_timeout",
 }
 OTHER_SECTION = {
     "pretrain": "Training",

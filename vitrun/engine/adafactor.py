@@ -1,4 +1,4 @@
-"""Adafactor as scaling vision transformers used it (arXiv 2106.04560, section 3.4 and appendix; big_vision, optax.py)."""
+"""Adafactor as in "Scaling vision transformers" (arXiv 2106.04560, section 3.4; big_vision, optax.py)."""
 
 from collections.abc import Callable, Iterable
 from math import prod

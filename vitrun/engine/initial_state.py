@@ -18,6 +18,8 @@ def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) 
     """Return the state at step 0, with the network on the device of ``machine``."""
     network = loaded.network.to(machine.device)
     ranks = distributed.world_size()
+    if recipe.checkpointing == "blocks":
+        models.checkpoint_blocks(network)
     set_training_mode(network)
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if ranks > 1 and any(norm.training for norm in norms):

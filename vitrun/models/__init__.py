@@ -14,6 +14,7 @@ from vitrun.models.attention_maps import (
 )
 from vitrun.models.build import build, check_model, token_stride
 from vitrun.models.checkpoint_file import describe_weights, restore_weights, save_model, save_tensors
+from vitrun.models.checkpointing import checkpoint_blocks, list_blocks
 from vitrun.models.clip import Clip
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
 from vitrun.models.embeddings import NoEmbedding, grid_positions, patch_filters
@@ -46,6 +47,8 @@ __all__ = [
     "patch_filters",
     "visit_attention",
     "build_masked",
+    "checkpoint_blocks",
+    "list_blocks",
     "check_model",
     "check_tag",
     "restore_weights",

@@ -69,6 +69,9 @@ class Training(RunRecipe):
     seed: Seed  # seed of every random draw
     # images computed at once on a rank, auto for as many as fit; where they do not divide the batch, the last are fewer
     micro_batch: Batch | Literal["auto"]
+    # what is stored of a forward pass: everything (none), or the input of each block, which is computed again in the
+    # backward pass (blocks): the same weights to the bit, in a fraction of the memory, for a third more computation
+    checkpointing: Literal["none", "blocks"]
     save_minutes: NonNegativeFloat  # minutes between two checkpoints
     # seconds that a rank waits in a step for another that hangs or gives no sign of life, before all of them stop
     rank_timeout: Annotated[float, Field(ge=1, le=7 * 86400)]
@@ -80,6 +83,7 @@ class Training(RunRecipe):
     execution_options: ClassVar[tuple[str, ...]] = (
         *RunRecipe.execution_options,
         "micro_batch",
+        "checkpointing",
         "save_minutes",
         "rank_timeout",
         "bad_images",
