@@ -39,6 +39,7 @@ ADDED: dict[str, Any] = {
     "data.image": None,
     "against.image": None,
     "optim.layer_decay": 1.0,
+    "optim.epsilon": 1e-8,
     "train": "all",
     "class_weights": "none",
     "sampler": "uniform",

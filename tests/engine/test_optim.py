@@ -59,7 +59,7 @@ def test_the_rate_of_a_layer_is_that_of_the_next_one_times_the_layer_decay(kind)
     assert [by_name[f"blocks.{i}.mlp.fc1.weight"] for i in (0, 1)] == pytest.approx([0.2, 0.4])
     assert by_name["norm.weight"] == by_name["head.weight"] == 0.8
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    assert all(decays[id(p)] == (0.1 if optim.is_decayed(name, p) else 0) for name, p in network.named_parameters())
+    assert all(decays[id(p)] == (0.1 if optim.is_kernel(name, p) else 0) for name, p in network.named_parameters())
 
 
 def test_warm_up_rises_from_zero_and_the_decay_ends_at_zero():
@@ -73,7 +73,7 @@ def test_warm_up_rises_from_zero_and_the_decay_ends_at_zero():
 @pytest.mark.parametrize("options", [{}, {"positions": "2d"}, {"positions": "relative"}, {"head": "map"}])
 def test_biases_norms_tokens_and_positions_are_not_decayed(options):
     network = build_small_vit(**options)
-    names = {name for name, p in network.named_parameters() if optim.is_decayed(name, p)}
+    names = {name for name, p in network.named_parameters() if optim.is_kernel(name, p)}
     assert names and all(name.endswith("weight") and "norm" not in name for name in names)
 
 
@@ -125,7 +125,7 @@ def test_the_head_has_its_own_weight_decay(kind):
     optimizer = make_state(network, kind=kind, weight_decay=0.03, head_decay=3).optimizer
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in network.named_parameters():
-        expected = 3 if name == "head.weight" else 0.03 * optim.is_decayed(name, parameter)
+        expected = 3 if name == "head.weight" else 0.03 * optim.is_kernel(name, parameter)
         assert decays[id(parameter)] == pytest.approx(expected), name
 
 

@@ -38,6 +38,8 @@ class FitOptions:
     # called before the update if the loss or the gradient is not finite; raises, or returns to skip the update
     on_non_finite: Callable[[NonFiniteStep], None] = stop_at_non_finite
     halve: bool = True  # whether a micro-batch for which the memory does not suffice is halved and tried again
+    # what precedes a step of a loss that needs the outputs for all images at once: :func:`joint_loss.pass_outputs`
+    first_pass: Callable[..., tuple[Batch, "FitOptions"]] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def accumulate_in_memory(
     buffers: list[tuple[Tensor, Tensor]],
 ) -> Gradients:
     """Return what :func:`accumulate` does, with a micro-batch halved until the memory suffices."""
+    if options.first_pass is not None:
+        batch, options = options.first_pass(state, batch, options, buffers)
     computed = None
     while computed is None:
         with halve_on_oom(state, buffers, options.halve):

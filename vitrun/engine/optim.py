@@ -16,8 +16,8 @@ from vitrun.recipes.optimizer import Optim
 # An optimizer is a function of its parameter groups and of the recipe's options, whose class in recipes/optimizer.py
 # depends on the optimizer.
 OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
-    "adam": lambda groups, options: torch.optim.Adam(groups, options.lr, betas=options.betas, fused=True),
-    "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, betas=options.betas, fused=True),
+    "adam": lambda groups, options: torch.optim.Adam(groups, options.lr, options.betas, options.epsilon, fused=True),
+    "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, options.betas, options.epsilon, fused=True),
     "sgd": lambda groups, options: torch.optim.SGD(groups, options.lr, momentum=options.momentum, fused=True),
     "adafactor": lambda groups, options: Adafactor(groups, options.lr, options.momentum, options.max_decay),
 }
@@ -34,9 +34,9 @@ class GroupKey(NamedTuple):
 def build_optimizer(options: Optim, network: nn.Module) -> torch.optim.Optimizer:
     """Return the optimizer of all parameters of ``network`` that need a gradient.
 
-    Weight decay applies to the parameters of :func:`is_decayed`, or with ``decay=all`` to all; ``head_decay`` replaces
-    it in the last layer. With ``layer_decay`` the learning rate of a layer is that factor times the rate of the next
-    one: the head has the recipe's rate (BEiT, arXiv 2106.08254, its optim_factory.py; MAE, arXiv 2111.06377).
+    Weight decay applies to the parameters of :data:`DECAYED`; ``head_decay`` replaces it in the last layer. With
+    ``layer_decay`` the learning rate of a layer is that factor times the rate of the next one: the head has the
+    recipe's rate (BEiT, arXiv 2106.08254, its optim_factory.py; MAE, arXiv 2111.06377).
     """
     layers = number_layers(cast(Network, network)) if options.layer_decay < 1 else {}
     head = max(layers.values(), default=0)
@@ -44,7 +44,7 @@ def build_optimizer(options: Optim, network: nn.Module) -> torch.optim.Optimizer
     members: dict[GroupKey, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            decayed = options.decay == "all" or is_decayed(name, parameter)
+            decayed = DECAYED[options.decay](name, parameter)
             own = decayed and options.head_decay is not None and name.startswith("head.")
             members.setdefault(GroupKey(head - layers.get(name, head), not decayed, own), []).append((name, parameter))
     groups = [
@@ -56,7 +56,10 @@ def build_optimizer(options: Optim, network: nn.Module) -> torch.optim.Optimizer
         }
         for key in sorted(members)
     ]
-    return OPTIMIZERS[options.kind](groups, options)
+    optimizer = OPTIMIZERS[options.kind](groups, options)
+    if (clamp := getattr(network, "clamp_scale", None)) is not None:  # of a CLIP
+        optimizer.register_step_post_hook(lambda *_: clamp())
+    return optimizer
 
 
 def choose_decay(options: Optim, key: GroupKey) -> float:
@@ -95,9 +98,25 @@ def convert_weight_decay(options: Optim, rate: float) -> float:
     return rate
 
 
-def is_decayed(name: str, parameter: torch.Tensor) -> bool:
+def is_kernel(name: str, parameter: torch.Tensor) -> bool:
     """Return whether a parameter is a kernel (big_vision's ``.*/kernel``): no bias, norm, token or position is one."""
     return parameter.ndim > 1 and name.endswith("weight")
+
+
+def is_matrix(name: str, parameter: torch.Tensor) -> bool:
+    """Return whether a parameter is a kernel or a table, which CLIP decays: no gain, bias, class token or scale is one.
+
+    Of tables of positions [1, N, D] and tokens the axes of size 1 do not count.
+    """
+    return is_kernel(name, parameter) or sum(size > 1 for size in parameter.shape) > 1
+
+
+# The parameters that are decayed, by ``optim.decay``
+DECAYED: dict[str, Callable[[str, torch.Tensor], bool]] = {
+    "kernels": is_kernel,
+    "matrices": is_matrix,
+    "all": lambda name, parameter: True,
+}
 
 
 class DecayPoint(NamedTuple):

@@ -18,6 +18,7 @@ from vitrun.engine.image_checks import build_bad_image_budget, check_images
 from vitrun.engine.initial_state import build_state
 from vitrun.engine.inputs import make_eval_batches, make_train_view
 from vitrun.engine.interfaces import Objective, Probe
+from vitrun.engine.joint_loss import pass_outputs
 from vitrun.engine.loop import FitOptions, Step, fit
 from vitrun.engine.micro_batches import MicroBatchMonitor
 from vitrun.engine.non_finite import NonFinitePolicy
@@ -192,9 +193,9 @@ class Trainer:
         )
         loss = self.objective.loss
         halve = recipe.micro_batch == "auto"
-        return FitOptions(
-            loss, recipe.batch, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick, self.policy, halve
-        )
+        first_pass = pass_outputs if getattr(self.objective, "joint", False) else None
+        options = (loss, recipe.batch, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
+        return FitOptions(*options, self.policy, halve, first_pass)
 
     def probe_if_due(self, meter: Meter) -> None:
         """Run each probe that is due at this step."""

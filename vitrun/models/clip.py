@@ -16,6 +16,7 @@ from vitrun.recipes import Clip as Row
 from vitrun.recipes import TextTower as TextRow
 
 SOFTMAX_SCALE = 1 / 0.07  # of cosines before training (section 2.5)
+MAX_SCALE = 100
 SIGMOID_SCALE, SIGMOID_BIAS = 10, -10  # of SigLIP (arXiv 2303.15343)
 
 
@@ -55,13 +56,16 @@ class Clip(Network):
     def __init__(self, row: Row, image: ViT | ClipResNet):
         super().__init__()
         self.row, self.image = row, image
+        image.head.requires_grad_(False)  # it has no classes
         self.text = TextTower(row.text, row.features)
         # The attention pooling of a ResNet has the width of the features already
         is_vit = isinstance(image, ViT)
         self.image_proj = nn.Linear(image.head.in_features, row.features, bias=False) if is_vit else nn.Identity()
-        self.logit_scale = nn.Parameter(torch.empty(()))  # the logarithm of the scale
+        self.logit_scale = nn.Parameter(
+            torch.empty(1)
+        )  # the logarithm of the scale; FSDP takes no parameter without axes
         if row.logit_bias:
-            self.logit_bias = nn.Parameter(torch.empty(()))
+            self.logit_bias = nn.Parameter(torch.empty(1))
 
     @property
     def head(self) -> nn.Linear:  # type: ignore[override]  # the head of the image tower, which has no classes
@@ -74,7 +78,17 @@ class Clip(Network):
         The logits of images and texts are ``scale * images @ texts.T + bias``.
         """
         features = self.encode_image(images, normalize=True), self.encode_text(tokens, normalize=True)
-        return *features, self.logit_scale.exp(), *([self.logit_bias] if self.row.logit_bias else [])
+        return *features, *self.logit_parameters()
+
+    def logit_parameters(self) -> tuple[Tensor, ...]:
+        """Return the scale of the products of features, [], and the bias that is added to them if there is one, []."""
+        scale = self.logit_scale.exp()[0]
+        return (scale, self.logit_bias[0]) if self.row.logit_bias else (scale,)
+
+    @torch.no_grad()
+    def clamp_scale(self) -> None:
+        """Limit the scale to [1, 100], as CLIP does after every update (section 2.5)."""
+        self.logit_scale.clamp_(0, log(MAX_SCALE))
 
     def encode_image(self, images: Tensor, normalize: bool = False) -> Tensor:
         """Map images [B, 3, R, R] to their features in the space of both towers, [B, E]; to unit length if asked."""

@@ -8,7 +8,7 @@ from vitrun.recipes.evaluate import Eval
 from vitrun.recipes.fewshot import Fewshot
 from vitrun.recipes.finetune import Finetune
 from vitrun.recipes.model import BiT, Clip, ClipResNet, Model, ModelInfo, TextTower, Timm, ViT
-from vitrun.recipes.objective import Labels, Masked, SimMim
+from vitrun.recipes.objective import Contrastive, Labels, Masked, SimMim
 from vitrun.recipes.optimizer import Adafactor, Adam, Sgd
 from vitrun.recipes.predict import Predict
 from vitrun.recipes.pretrain import Pretrain
@@ -32,6 +32,7 @@ __all__ = [
     "Clip",
     "ClipResNet",
     "Compare",
+    "Contrastive",
     "DEFAULT_RES",
     "DIGITS_IMAGES",
     "DURATIONS",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import Field
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
-from vitrun.recipes.model import Model, ViT
+from vitrun.recipes.model import Clip, Model, ViT
 from vitrun.runtime.plugins import load_plugins
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -26,7 +26,10 @@ class Labels:
     uses_labels = True
 
     def check_model(self, model: Model) -> None:
-        """Accept any model."""
+        """Raise an OptionError for a model of two towers."""
+        if isinstance(model, Clip):
+            why = f"needs a model with a head, and {model.name} has two towers: choose objective=contrastive."
+            raise OptionError("objective", self.kind, why)
 
 
 @frozen_dataclass
@@ -64,6 +67,23 @@ class SimMim:
         check_has_patches(self.kind, model)
 
 
+@frozen_dataclass
+class Contrastive:
+    """Tell which caption belongs to which image (CLIP, arXiv 2103.00020)."""
+
+    kind: Literal["contrastive"]  # comes with objective=NAME
+    # cross-entropy over the captions and the images of a step (CLIP), or binary cross-entropy of each pair (SigLIP)
+    loss: Literal["softmax", "sigmoid"]
+
+    uses_labels = False
+
+    def check_model(self, model: Model) -> None:
+        """Raise an OptionError unless the model has an image and a text tower."""
+        if not isinstance(model, Clip):
+            why = f"needs an image and a text tower, and {model.name} has none of texts: choose model=clip_b32."
+            raise OptionError("objective", self.kind, why)
+
+
 def check_has_patches(kind: str, model: Model) -> None:
     """Raise an OptionError if a model does not cut images into patches."""
     if not isinstance(model, ViT) or model.stem:
@@ -71,8 +91,8 @@ def check_has_patches(kind: str, model: Model) -> None:
         raise OptionError("objective", kind, why)
 
 
-OPTIONS: dict[str, Any] = {"labels": Labels, "masked": Masked, "simmim": SimMim}
+OPTIONS: dict[str, Any] = {"labels": Labels, "masked": Masked, "simmim": SimMim, "contrastive": Contrastive}
 if TYPE_CHECKING:
-    Objective = Labels | Masked | SimMim
+    Objective = Labels | Masked | SimMim | Contrastive
 else:
     Objective = Annotated[Union[*OPTIONS.values(), *load_plugins(PLUGIN_GROUP, OPTIONS)], Field(discriminator="kind")]

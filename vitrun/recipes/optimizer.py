@@ -7,7 +7,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
 
 Factor = Annotated[float, Field(gt=0, le=1)]
-Decay = Literal["kernels", "all"]  # the parameters that are decayed; all: also biases, norms, class token, positions
+# The parameters that are decayed; matrices: also positions and token embeddings; all: also biases, norms, class token
+Decay = Literal["kernels", "matrices", "all"]
 
 
 @frozen_dataclass
@@ -22,9 +23,11 @@ class Adam:
     decay_units: Literal["paper", "big_vision"]
     # weight decay of the last layer, in the same units; null for weight_decay
     head_decay: NonNegativeFloat | None
-    decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
+    # what is decayed: kernels, matrices (also positions and token embeddings, as in CLIP), or all (also biases, norms)
+    decay: Decay
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
     betas: tuple[Fraction, Fraction]  # decay of the means of the gradient and of its square
+    epsilon: PositiveFloat  # added to the root of the mean square of the gradient
 
     def __post_init__(self) -> None:
         if self.kind == "adam" and self.decay_units == "big_vision":
@@ -40,7 +43,8 @@ class Sgd:
     weight_decay: NonNegativeFloat  # rate of weight decay, relative to the learning rate
     # weight decay of the last layer, in the same units; null for weight_decay
     head_decay: NonNegativeFloat | None
-    decay: Decay  # what is decayed: kernels only, or also biases, norms, class token and positions
+    # what is decayed: kernels, matrices (also positions and token embeddings, as in CLIP), or all (also biases, norms)
+    decay: Decay
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
     momentum: Fraction  # decay of the mean of the gradients
 
