@@ -3,10 +3,17 @@
     python scripts/bench_checkpoint.py model=vit_b16 res=224 batch=32
     python scripts/bench_checkpoint.py --faults model=vit_b16 res=224 batch=16 --rounds 20
 
-The first measures windows of steps with and without a save at their start, beside training and in line. The second
+The first measures windows of steps with and without a save at their start, beside training and in line. A window ends
+with the step in which the save beside training has ended, so that its delay is counted whole. The second
 alternates the trainer's steps with those of a plain loop without checks of the loss and the gradient, signals, metrics
 and progress. Both train on one batch of drawn shapes, which is made in advance. The machine should be idle.
 """
+
+# ruff: noqa: E402
+from vitrun.runtime import environment
+
+environment.keep_freed_memory()  # as the command line does, before torch is imported
+environment.share_cores()
 
 import argparse
 import tempfile
@@ -14,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
+from typing import NamedTuple
 from unittest.mock import patch
 
 import torch
@@ -25,75 +33,85 @@ from vitrun.engine.optim import list_trained
 from vitrun.engine.state import save_checkpoint
 from vitrun.engine.trainer import Trainer
 from vitrun.runs import execution
-from vitrun.runtime import environment
 from vitrun.runtime.console import Screen
 from vitrun.runtime.text_tables import format_table
 
 Measure = Callable[[Trainer, data.Batch], Iterator[data.Batch]]  # yields the batches that the trainer trains on
+SAVES = ("no save", "a save in line", "a save beside training")
+LOOPS = ("plain loop", "trainer")
+
+
+class Window(NamedTuple):
+    """Measured time of some steps."""
+
+    wall: float  # seconds
+    cpu: float  # seconds, of all threads
+    steps: int
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", action="store_true", help="measure the handling of faults")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--window", type=int, default=1, help="steps of a window, in which a save is to end")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_intermixed_args()
-    environment.keep_freed_memory()  # as the command line does
-    environment.share_cores()
-    seconds: dict[str, list[tuple[float, float]]] = {}  # wall-clock and CPU time of each window, by what it measures
+    windows: dict[str, list[Window]] = {name: [] for name in (LOOPS if options.faults else SAVES)}
     measure = compare_loops if options.faults else compare_saves
-    train(options.overrides, lambda trainer, batch: measure(trainer, batch, options, seconds))
-    names = list(seconds)
-    steps = 1 if options.faults else options.window
-    rows = [[name, *summarize(seconds[names[0]], seconds[name], steps)] for name in names]
+    train(options.overrides, lambda trainer, batch: measure(trainer, batch, options.rounds, windows))
+    first = next(iter(windows.values()))
+    rows = [[name, *summarize(first, other)] for name, other in windows.items()]
     print(format_table(["", "seconds a step", "delay", "of a step", "CPU seconds more", "of a step"], rows))
+    if not options.faults:
+        print(f"A save beside training ended after {', '.join(str(window.steps) for window in first)} steps.")
 
 
-def summarize(first: list[tuple[float, float]], other: list[tuple[float, float]], steps: int) -> list[str]:
+def summarize(first: list[Window], other: list[Window]) -> list[str]:
     """Return the median seconds of a step, and by how much longer a window takes, in seconds and in steps."""
-    cells = [f"{median(wall for wall, _ in other) / steps:.3f}"]
-    for clock in (0, 1):
-        more = median(b[clock] - a[clock] for a, b in zip(first, other))
-        step = median(pair[clock] for pair in first) / steps
+    cells = [f"{median(window.wall / window.steps for window in other):.3f}"]
+    for clock in ("wall", "cpu"):
+        more = median(getattr(b, clock) - getattr(a, clock) for a, b in zip(first, other))
+        step = median(getattr(window, clock) / window.steps for window in first)
         cells += [f"{more:.3f}", f"{more / step:.1%}"]
     return cells
 
 
 def compare_saves(
-    trainer: Trainer, batch: data.Batch, options: argparse.Namespace, seconds: dict[str, list[tuple[float, float]]]
+    trainer: Trainer, batch: data.Batch, rounds: int, windows: dict[str, list[Window]]
 ) -> Iterator[data.Batch]:
-    """Yield the batches of windows without a save, with one beside training, and with one in line.
+    """Yield the batches of windows with a save beside training, in line, and without one.
 
     The memory of the first copy, which the system has to clear once in a run, is not measured.
     """
     save_checkpoint(trainer.state, trainer.loaded, trainer.run, background=True)
     yield batch
     trainer.run.settle_save()
-    for _ in range(options.rounds):
-        for name in ("no save", "a save beside training", "a save in line"):
+    for _ in range(rounds):
+        steps = 1
+        for name in SAVES[::-1]:
             started = perf_counter(), process_time()
             if name != "no save":
                 save_checkpoint(trainer.state, trainer.loaded, trainer.run, background=name.endswith("training"))
-            for _ in range(options.window):
+            for _ in range(steps):
                 yield batch
-            record(seconds, name, started)
-            trainer.run.settle_save()
+            while trainer.run.writer.pending is not None:
+                yield batch
+                steps += 1
+            windows[name].append(measure_since(started, steps))
 
 
 def compare_loops(
-    trainer: Trainer, batch: data.Batch, options: argparse.Namespace, seconds: dict[str, list[tuple[float, float]]]
+    trainer: Trainer, batch: data.Batch, rounds: int, windows: dict[str, list[Window]]
 ) -> Iterator[data.Batch]:
     """Yield the batches of single steps, each after a step of a plain loop."""
     yield batch
     parameters, loss = list_trained(trainer.state.network), trainer.objective.loss
-    for _ in range(options.rounds):
+    for _ in range(rounds):
         started = perf_counter(), process_time()
         take_plain_step(trainer, parameters, batch, loss)
-        record(seconds, "plain loop", started)
+        windows["plain loop"].append(measure_since(started, 1))
         started = perf_counter(), process_time()
         yield batch
-        record(seconds, "trainer", started)
+        windows["trainer"].append(measure_since(started, 1))
 
 
 def take_plain_step(trainer: Trainer, parameters: list, batch: data.Batch, loss: Callable) -> None:
@@ -123,9 +141,9 @@ def take_plain_step(trainer: Trainer, parameters: list, batch: data.Batch, loss:
     state.optimizer.zero_grad(set_to_none=True)
 
 
-def record(seconds: dict[str, list[tuple[float, float]]], name: str, started: tuple[float, float]) -> None:
-    """Add the time since ``started``."""
-    seconds.setdefault(name, []).append((perf_counter() - started[0], process_time() - started[1]))
+def measure_since(started: tuple[float, float], steps: int) -> Window:
+    """Return the window of so many steps since a wall-clock and a CPU time."""
+    return Window(perf_counter() - started[0], process_time() - started[1], steps)
 
 
 def train(overrides: list[str], measure: Measure) -> None:

@@ -1,6 +1,7 @@
 """Files of weights as other programs save them: the content tells the format, and no code of a file runs."""
 
 import argparse
+import hashlib
 import io
 import json
 import pathlib
@@ -47,6 +48,20 @@ def test_options_paths_and_numbers_beside_tensors_are_read_as_data(tmp_path, ten
     content = {**tensors, "epoch": 3, "args": ARGUMENTS, "metric": np.float64(0.5)}
     torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
     assert_equal(tmp_path / "w.pth", tensors)
+
+
+KINDS = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
+KINDS += [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("metadata", [None, {"näme": 'a "quoted" value'}], ids=["without metadata", "with metadata"])
+def test_a_file_has_the_bytes_that_safetensors_itself_writes_and_their_hash(tmp_path, tensors, metadata):
+    odd = {f"{shape} {kind}": torch.ones(shape).to(kind) for kind in KINDS for shape in ((), (3,), (0, 2), (2, 5))}
+    save_file(tensors | odd | {"columns": torch.rand(4, 3).t().contiguous()}, tmp_path / "theirs", metadata)
+    columns = {"columns": load_file(tmp_path / "theirs")["columns"].t().contiguous().t()}  # not contiguous
+    code = models.write_safetensors(tmp_path / "ours", tensors | odd | columns, metadata)
+    content = (tmp_path / "ours").read_bytes()
+    assert content == (tmp_path / "theirs").read_bytes() and code == hashlib.sha256(content).hexdigest()
 
 
 def whole_module(path):

@@ -31,9 +31,10 @@ def run(tmp_path) -> Run:
 def make_save(step: int, wait_for: Event | None = None, final: bool = False) -> Save:
     """Return a save of one small file, which is written once an event has happened."""
 
-    def write(folder: Path) -> None:
+    def write(folder: Path) -> dict[str, str]:
         assert wait_for is None or wait_for.wait(10)
         (folder / "model.safetensors").write_bytes(bytes(100))
+        return {}
 
     return Save(step, write, 1000, {}, final)
 

@@ -1,5 +1,6 @@
 """A checkpoint is complete or absent, whatever happens to the process and the disk."""
 
+import hashlib
 import json
 import os
 import signal
@@ -13,9 +14,10 @@ from vitrun.runs import checkpoints, manifest
 CONTENT = bytes(range(256)) * 4
 
 
-def write(folder: Path) -> None:
+def write(folder: Path) -> dict[str, str]:
     (folder / "model.safetensors").write_bytes(CONTENT)
     (folder / "state.json").write_text("{}")
+    return {"model.safetensors": hashlib.sha256(CONTENT).hexdigest()}  # state.json is hashed when it is written
 
 
 @pytest.fixture
@@ -232,7 +234,7 @@ def kill_at(point: str, folder: Path) -> None:
         if at == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def write_slowly(partial: Path) -> None:
+    def write_slowly(partial: Path) -> dict[str, str]:
         die("before the first file")
         (partial / "model.safetensors").write_bytes(CONTENT[:300])
         die("inside a file")
@@ -240,6 +242,7 @@ def kill_at(point: str, folder: Path) -> None:
         die("between two files")
         (partial / "state.json").write_text("{}")
         die("before the manifest")
+        return {}
 
     write_manifest, write_text = checkpoints.write_manifest, checkpoints.write_text_atomic
     if child := os.fork():

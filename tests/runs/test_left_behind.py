@@ -8,7 +8,6 @@ import pytest
 from helpers.overrides import TINY
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.models import checkpoint_file
 from vitrun.probes import feature_cache
 from vitrun.runs import execution, run
 from vitrun.runs.checkpoint_writer import Save
@@ -69,7 +68,7 @@ def test_partial_features_are_removed_by_the_next_write_unless_another_process_w
         os.kill(os.getpid(), 9)
 
     def save_half(path) -> None:
-        checkpoint_file.write_alone(path, lambda partial: partial.write_bytes(b"half") and kill())
+        write_atomic(path, lambda partial: partial.write_bytes(b"half") and kill())
 
     kill_while_writing(save_half, folder / f"{'0' * 16}.safetensors")
     assert len({*folder.iterdir()} - before) == 1
@@ -110,7 +109,7 @@ def test_a_folder_or_file_of_the_name_of_what_a_run_writes_is_one_sentence(tmp_p
 
     def execute(recipe, opened: run.Run) -> dict[str, object]:
         opened.newest_checkpoint()
-        opened.save_checkpoint(Save(1, lambda folder: (folder / "model.safetensors").touch(), 0, {}, final=True))
+        opened.save_checkpoint(Save(1, lambda folder: (folder / "model.safetensors").touch() or {}, 0, {}, final=True))
         return {}
 
     try:

@@ -131,8 +131,9 @@ def save_probe(run: Run, loaded: models.LoadedModel, head: nn.Linear, names: tup
     network.head = head
     size = count_bytes(network.state_dict().values())
 
-    def write(folder: Path) -> None:
-        models.save_model(folder / MODEL_FILE, network, loaded.model, len(names), loaded.res, names)
+    def write(folder: Path) -> dict[str, str]:
+        description = models.describe_weights(loaded.model, len(names), loaded.res, names)
+        return {MODEL_FILE: models.write_safetensors(folder / MODEL_FILE, network.state_dict(), description)}
 
     if run.save_checkpoint(Save(0, write, size, {"torch": torch.__version__}, final=True)):
         run.log(f"weights with the probe as head: init={run.name}, for vitrun eval and vitrun export")

@@ -79,11 +79,11 @@ class Content:
         }
         return Content(copies, self.counters)
 
-    def write(self, folder: Path) -> None:
-        """Write the files into a folder."""
-        for file, (tensors, metadata) in self.files.items():
-            models.save_tensors(folder / file, tensors, metadata)
+    def write(self, folder: Path) -> dict[str, str]:
+        """Write the files into a folder; return the SHA-256 of those that have tensors."""
         (folder / COUNTERS_FILE).write_text(json.dumps(self.counters), encoding="utf-8")
+        files = self.files.items()
+        return {file: models.write_safetensors(folder / file, *content) for file, content in files}
 
 
 @defer_stop()

@@ -13,7 +13,7 @@ from vitrun.models.attention_maps import (
     visit_attention,
 )
 from vitrun.models.build import build, check_model, token_stride
-from vitrun.models.checkpoint_file import describe_weights, restore_weights, save_model, save_tensors
+from vitrun.models.checkpoint_file import describe_weights, restore_weights, save_model
 from vitrun.models.checkpointing import checkpoint_blocks, list_blocks
 from vitrun.models.clip import Clip
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
@@ -24,7 +24,7 @@ from vitrun.models.load import load, with_dropout
 from vitrun.models.load_report import LoadReport
 from vitrun.models.masked import MASKED, UNCHANGED, build_masked
 from vitrun.models.network import Network
-from vitrun.models.tensor_files import Weights, read_weights
+from vitrun.models.tensor_files import Weights, read_weights, write_safetensors
 from vitrun.models.tokens import Tokenizer, build_tokenizer
 
 __all__ = [
@@ -59,9 +59,9 @@ __all__ = [
     "count_parameters",
     "read_weights",
     "save_model",
-    "save_tensors",
     "describe_weights",
     "token_stride",
     "count_tokens",
     "with_dropout",
+    "write_safetensors",
 ]

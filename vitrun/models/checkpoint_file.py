@@ -12,9 +12,9 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.models.formats import native
 from vitrun.models.load_report import describe_model, format_names
 from vitrun.models.network import Network
-from vitrun.models.tensor_files import read_weights
+from vitrun.models.tensor_files import read_weights, write_safetensors
 from vitrun.recipes import Model
-from vitrun.runtime.files import write_alone
+from vitrun.runtime.files import write_atomic
 
 
 def save_model(
@@ -39,17 +39,7 @@ def describe_weights(model: Model, classes: int, res: int, names: Sequence[str] 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a ``.safetensors`` file atomically, with the permissions of the umask."""
-    from safetensors.torch import save_file
-
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-
-    def write(partial: Path) -> None:
-        partial.touch()
-        mode = partial.stat().st_mode  # safetensors makes files that only their owner can read
-        save_file(contiguous, partial, metadata)
-        partial.chmod(mode)
-
-    write_alone(path, write)  # safetensors writes to a name of its own first
+    write_atomic(path, lambda partial: write_safetensors(partial, tensors, metadata))
 
 
 @torch.no_grad()

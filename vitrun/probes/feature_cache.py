@@ -129,7 +129,7 @@ def cached(
             file.parent.mkdir(exist_ok=True)
             with share_folder(file.parent, lambda: remove_partials(file.parent, NAME)):
                 save_tensors(file, tensors, {"sha256": hash_tensors(tensors)})
-        except (SafetensorError, OSError) as error:
+        except OSError as error:
             raise run.unwritable_error(file, error) from None
     return tensors
 

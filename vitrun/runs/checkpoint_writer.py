@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from errno import ENOSPC
@@ -18,7 +18,8 @@ class Save:
     """A checkpoint to be saved."""
 
     step: int
-    write: Callable[[Path], None]  # puts its content into a folder; called in a thread
+    # puts its content into a folder and returns the SHA-256 of files that it hashed meanwhile; called in a thread
+    write: Callable[[Path], Mapping[str, str]]
     needed: int  # bytes on the disk, about
     facts: dict[str, Any]  # of its manifest
     final: bool = False  # the last one of the run: it replaces all others

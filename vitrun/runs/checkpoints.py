@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ MODEL_FILE = "model.safetensors"
 EMA_FILE = "ema.safetensors"  # exponential moving average of the weights, if the run has one
 
 
-def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str, Any]) -> Path:
+def save(folder: Path, step: int, write: Callable[[Path], Mapping[str, str]], facts: dict[str, Any]) -> Path:
     """Save ``folder/step-N``: what ``write`` puts into a folder, and a manifest; delete all but the newest two.
 
-    Raise OSError if it cannot be written; the checkpoints before it are then intact.
+    ``write`` returns the SHA-256 of each file that it hashed while writing. Raise OSError if the checkpoint cannot be
+    written; those before it are then intact.
     """
     checkpoint = folder / name_checkpoint(step)
     if checkpoint.exists() and find_problem(checkpoint) is None:
@@ -29,8 +30,7 @@ def save(folder: Path, step: int, write: Callable[[Path], None], facts: dict[str
 
     def write_with_manifest(partial: Path) -> None:
         partial.mkdir(parents=True)
-        write(partial)
-        write_manifest(partial, step, facts)
+        write_manifest(partial, step, facts, write(partial))
         remove(checkpoint)  # a damaged one that could not be moved to quarantine
 
     write_atomic(checkpoint, write_with_manifest)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ class InvalidManifest(ValueError):
     """Raised for a manifest that is not what was saved; the message says why."""
 
 
-def write_manifest(checkpoint: Path, step: int, facts: dict[str, Any]) -> None:
-    """Write the manifest of a folder whose other files are complete."""
-    files = {f.name: {"sha256": sha256_file(f), "size": f.stat().st_size} for f in sorted(checkpoint.iterdir())}
+def write_manifest(checkpoint: Path, step: int, facts: dict[str, Any], hashes: Mapping[str, str]) -> None:
+    """Write the manifest of a folder whose other files are complete; those without one of ``hashes`` are hashed."""
+    files = {
+        file.name: {"sha256": hashes.get(file.name) or sha256_file(file), "size": file.stat().st_size}
+        for file in sorted(checkpoint.iterdir())
+    }
     content = {"schema": SCHEMA, "step": step, **facts, "files": files}
     text = json.dumps(content | {HASH_KEY: hash_content(content)}, indent=2)
     (checkpoint / MANIFEST_FILE).write_text(text, encoding="utf-8")

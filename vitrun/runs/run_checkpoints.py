@@ -99,7 +99,7 @@ class RunCheckpoints(RunLog):
         save, future = outcome
         try:
             seconds = future.result()
-        except Exception as error:  # torch and safetensors report a full disk each in their own class
+        except Exception as error:  # as writers of other objectives and packages may raise
             self.handle_failed_save(save.step, error, save.final)
             return False
         self.failed_saves = 0

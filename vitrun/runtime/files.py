@@ -43,20 +43,6 @@ def name_partial(path: Path) -> Path:
     return next(free for name in names if not os.path.lexists(free := path.with_name(name)))
 
 
-def write_alone(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file with :func:`write_atomic`, for a ``write`` that makes other files beside the one it is given.
-
-    They are in a hidden folder with it, which is removed.
-    """
-    folder = name_partial(path)
-    try:
-        folder.mkdir()
-        write(folder / path.name)
-        move_into_place(folder / path.name, path)
-    finally:
-        remove(folder)
-
-
 def remove_partials(folder: Path, names: str) -> None:
     """Remove what killed processes left of files whose names match a regular expression; nobody may be writing any."""
     pattern = re.compile(rf"\.tmp-({names})-\d+(-\d+)?")

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors import SafetensorError
-
 from vitrun.errors import ExitCode, UserError, lookup
 from vitrun.models.export.hugging_face_folder import write_hugging_face
 from vitrun.models.export.npz_file import write_npz
@@ -64,6 +62,6 @@ def export_model(
         write_output(path, write)
         if to in FILE_WRITERS:
             write_output(card_file, lambda partial: partial.write_text(card, encoding="utf-8"))
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot write there: {reason}.", ExitCode.SPACE, "path", str(path)) from error
