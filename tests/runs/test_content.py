@@ -118,6 +118,19 @@ def test_weights_in_a_file_are_identified_by_their_bytes(tmp_path, monkeypatch):
     assert name_of("init=c.pth", "data=digits", command="eval") != name
 
 
+def test_a_file_of_weights_that_has_another_name_now_finds_the_run_that_was_made_from_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pth").write_bytes(b"weights")
+
+    def evaluate(file: str) -> dict:
+        recipe = resolve.resolve_recipe("eval", [f"init={file}", "data=digits"])
+        return execution.execute_run("eval", recipe, Screen(quiet=True), lambda *_: {"file": file})
+
+    assert evaluate("a.pth") == {"file": "a.pth"}
+    (tmp_path / "a.pth").rename(tmp_path / "b.pth")
+    assert evaluate("b.pth") == {"file": "a.pth"}
+
+
 def write_same_size(file: Path) -> None:
     """Change one byte of a file, and set its time back to what it was."""
     times, content = file.stat(), bytearray(file.read_bytes())

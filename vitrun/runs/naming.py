@@ -48,4 +48,6 @@ def to_saved_tree(command: str, recipe: RunnableRecipe) -> dict[str, Any]:
 def serialize_computed_options(tree: dict[str, Any], recipe: RunnableRecipe) -> str:
     """Return as text the options that change what a recipe computes: not how it is executed, nor where files lie."""
     computed = {key: value for key, value in drop_places(tree).items() if key not in recipe.execution_options}
+    if not isinstance(recipe, Pretrain):
+        computed.pop("model", None)  # its name, which may be that of the file of weights
     return json.dumps(computed, sort_keys=True)
