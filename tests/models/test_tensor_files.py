@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from helpers.networks import build_randomized, tiny_vit_row
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
+from vitrun.models.tensor_files import torch_reader
+from vitrun.runtime.memory import Memory
 
 ARGUMENTS = argparse.Namespace(model="vit_s16", lr=0.1, output=pathlib.Path("/out"), best=np.float32(1), n=np.int64(2))
 
@@ -62,6 +64,27 @@ def test_a_file_has_the_bytes_that_safetensors_itself_writes_and_their_hash(tmp_
     code = models.write_safetensors(tmp_path / "ours", tensors | odd | columns, metadata)
     content = (tmp_path / "ours").read_bytes()
     assert content == (tmp_path / "theirs").read_bytes() and code == hashlib.sha256(content).hexdigest()
+
+
+def repack(source, target, pickle_size=0):
+    """Write the archive of ``torch.save`` again, compressed, as zip does; with so many zeros behind its pickle."""
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in archive.namelist():
+            packed.writestr(name, archive.read(name) + bytes(pickle_size * name.endswith("data.pkl")))
+
+
+def test_a_compressed_archive_of_torch_is_read_unless_it_is_larger_than_the_memory(tmp_path, tensors, monkeypatch):
+    torch.save(tensors, tmp_path / "w.pth")
+    repack(tmp_path / "w.pth", tmp_path / "packed.pth")
+    assert_equal(tmp_path / "packed.pth", tensors)
+    monkeypatch.setattr(torch_reader, "available_memory", lambda: Memory(1000, "a small machine"))
+    with pytest.raises(UserError, match="compressed: it is damaged, or made to fill the memory"):
+        models.read_weights(tmp_path / "packed.pth")
+    assert_equal(tmp_path / "w.pth", tensors)
+    monkeypatch.setattr(torch_reader, "MAX_PICKLE", 2**20)
+    repack(tmp_path / "w.pth", tmp_path / "bomb.pth", 2**20)
+    with pytest.raises(UserError, match="it says that it holds a data.pkl of 1 MB"):
+        models.read_weights(tmp_path / "bomb.pth")
 
 
 def whole_module(path):

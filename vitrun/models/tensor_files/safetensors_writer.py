@@ -58,4 +58,4 @@ def format_header(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None
 def view_bytes(tensor: Tensor) -> memoryview:
     """Return the bytes of a tensor, without a copy if it is contiguous and in main memory."""
     content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return memoryview(content.numpy())
+    return content.numpy().data

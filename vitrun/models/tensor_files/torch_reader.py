@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vitrun.errors import UserError
 from vitrun.models.tensor_files.tensors import Weights, damaged_error, format_keys, weights_error
+from vitrun.runtime.memory import available_memory
 
 MAKE_SCALAR: Any = np.float64(0).__reduce__()[0]  # numpy's function that makes a scalar of a type and bytes
 # What training programs save beside tensors, and torch does not allow by itself: options, paths, numbers of numpy.
@@ -37,6 +38,7 @@ INERT_TYPES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 ]
 WRAPPING_KEYS = ("state_dict", "model_state_dict", "model", "module", "network")  # under which a file has its tensors
 FOREIGN_CLASS = re.compile("GLOBAL|allowlist|safe_globals")  # in torch's error for a class that is not data
+MAX_PICKLE = 2**28  # bytes of the names and sizes of all tensors
 MAX_DEPTH = 8  # of dicts in dicts; more is a dict that contains itself
 UNSAFE_SHOWN = 3  # classes in a message
 
@@ -48,7 +50,9 @@ def read_torch(path: Path) -> Weights:
     """
     try:
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(INERT_TYPES):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=can_be_mapped(path))
+    except UserError:
+        raise
     except Exception as error:  # of any class: the bytes of a damaged file may mean anything
         raise explain_failure(path, error) from None
     if isinstance(content, Tensor) or not isinstance(content, dict):
@@ -63,6 +67,24 @@ def read_torch(path: Path) -> Weights:
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     facts = {key: to_plain(content[key]) for key in ("arch", "args") if key in content}
     return Weights(path, shapes, lambda name: tensors[name].clone(), {"checkpoint": facts} if facts else {})
+
+
+def can_be_mapped(path: Path) -> bool:
+    """Return whether the tensors of a file can be mapped into memory: in an archive, and not compressed.
+
+    Raise a UserError if it says that it holds more than there is memory for, as a few compressed bytes may.
+    """
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    compressed = [member for member in members if member.compress_type != zipfile.ZIP_STORED]
+    pickles = sum(member.file_size for member in members if member.filename.endswith("data.pkl"))
+    size, free = sum(member.file_size for member in compressed), available_memory()
+    if pickles > MAX_PICKLE or (free is not None and size > free.size):
+        what = f"a data.pkl of {pickles / 1e6:,.0f} MB" if pickles > MAX_PICKLE else f"{size / 1e6:,.0f} MB, compressed"
+        raise weights_error(path, f"it says that it holds {what}: it is damaged, or made to fill the memory.")
+    return not compressed
 
 
 def to_plain(value: Any, depth: int = 0) -> Any:

@@ -173,6 +173,8 @@ def test_a_truncated_shard_is_refused(shards):
     (shards / "train-1.tar").write_bytes(content[:2048] + b"#" * 512 + content[2560:])
     assert "damaged after" in expect_data_error(shards) or "truncated" in expect_data_error(shards)
     (shards / "train-1.tar").write_bytes(b"\x1f\x8b" + content[2:])
+    assert "it is compressed with gzip: unpack it" in expect_data_error(shards)
+    (shards / "train-1.tar").write_bytes(b"a text" + content[6:])
     assert "it is not a tar" in expect_data_error(shards)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
+from errno import EACCES, EPERM
 from pathlib import Path
 
 import numpy as np
@@ -164,7 +165,10 @@ def scan_shard(shard: Path, wanted: Wanted, passed_over: PassedOver) -> list[Sam
         with open(shard, "rb") as file:
             here = PassedOver()
             samples = list(read_samples(file, shard.stat().st_size, wanted, here))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        advice = ". Make it readable" if error.errno in (EACCES, EPERM) else ""
+        raise UserError(f"The shard {shard} cannot be read: {error.strerror}{advice}.", ExitCode.DATA) from None
+    except ValueError as error:
         raise UserError(f"The shard {shard} cannot be used: {error}.", ExitCode.DATA) from None
     if not samples:
         raise UserError(f"The shard {shard} cannot be used: it has no images.", ExitCode.DATA)

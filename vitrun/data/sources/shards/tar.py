@@ -8,6 +8,13 @@ EMPTY_BLOCK = bytes(BLOCK)
 REGULAR_FILE_TYPES = (b"0", b"\0", b"7")  # type flags of regular files
 METADATA_TYPES = (b"x", b"L", b"g", b"K")  # pax header, GNU long name, global pax header, GNU long link
 MAKE_AGAIN = "download or make it again"
+COMPRESSED = {  # how a compressed file starts -> the program that made it
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
 TRUNCATED = f"it is truncated: {MAKE_AGAIN}"
 RECORD = 20 * BLOCK  # what tar and Python's tarfile fill up with zeros behind the end mark
 MAX_METADATA = 2**20  # bytes of a long name or a pax header
@@ -37,7 +44,7 @@ def read_members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
         if len(header) < BLOCK:
             raise ValueError(TRUNCATED)
         if not has_valid_checksum(header):
-            raise ValueError(f"it is damaged after {at} bytes" if at else "it is not a tar (or compressed: unpack it)")
+            raise ValueError(f"it is damaged after {at} bytes" if at else explain_other_format(header))
         kind, at = header[156:157], at + BLOCK
         length = (
             parse_number(header[124:136])
@@ -56,6 +63,12 @@ def read_members(file: BinaryIO, size: int) -> Iterator[tuple[str, int, int]]:
                 yield check_name(metadata.get("path") or parse_name(header)), at, length
             metadata = {}
         at += -(-length // BLOCK) * BLOCK
+
+
+def explain_other_format(start: bytes) -> str:
+    """Return why a file that starts with these bytes is not read as a tar."""
+    packed = next((name for magic, name in COMPRESSED.items() if start.startswith(magic)), None)
+    return f"it is compressed with {packed}: unpack it" if packed else f"it is not a tar: {MAKE_AGAIN}"
 
 
 def find_next_archive(file: BinaryIO, first: int, end: int, size: int) -> int:

@@ -10,7 +10,7 @@ from vitrun.papers.vtab_tasks import TASKS
 def task_facts(data: recipes.Vtab) -> Facts:
     """Return the published facts of a task."""
     archive = ARCHIVES[TASKS[data.task].builder]
-    origin = f" Its folder has {archive.layout}; it comes from {archive.home}."
+    origin = f" Its folder has {archive.layout}{archive.details}; it comes from {archive.home}."
     return Facts(*task_sizes(data.task), licence=task_licence(data.task), paper="VTAB", origin=origin)
 
 

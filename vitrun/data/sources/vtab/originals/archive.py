@@ -11,9 +11,14 @@ from typing import TypedDict
 
 import numpy as np
 
-from vitrun.data.sources.messages import abbreviate, first_line
+from vitrun.data.sources.messages import abbreviate, first_line, shorten, single_line
 from vitrun.data.sources.scan import file_size
+from vitrun.data.sources.vtab.originals.mat_file import read_mat_arrays
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import read_regular_file, read_small_text
+
+MAX_IMAGES = 2**20  # of a split; dSprites, the largest, has 737,280
+MAX_WHY = 160  # characters of a reason in a message
 
 
 class Status(Flag):
@@ -67,6 +72,7 @@ class Archive:
     page: str
     archives: tuple[str, ...] = ()  # folders that unpacking its archives makes, in which the files may be
     account: str = "no account is needed"
+    details: str = ""  # of the layout, which errors leave out
 
     @property
     def home(self) -> str:
@@ -85,10 +91,14 @@ class Archive:
         tried = [folder / pattern for folder in self.search_folders(root) for pattern in patterns]
         for path in tried:
             if matches := sorted(path.parent.glob(path.name)):
+                for match in matches:
+                    if not (match.is_file() or match.is_dir()):
+                        raise self.damaged_error(match, "it is a pipe, a device, or a link that leads nowhere")
                 return matches
         names = abbreviate(sorted(p.name for p in root.iterdir())) if root.is_dir() else "no such folder"
+        more = f" or in {len(tried) - 2} other places" if len(tried) > 2 else ""
         raise UserError(
-            f"{self.name}: there is no {' or '.join(map(str, tried))}; found in {root}: {names}. "
+            f"{self.name}: there is no {' or '.join(map(str, tried[:2]))}{more}; found in {root}: {names}. "
             f"Expected there: {self.layout}; it comes from {self.home}.",
             ExitCode.DATA,
         )
@@ -100,38 +110,44 @@ class Archive:
     def damaged_error(self, path: Path, why: str) -> UserError:
         """Return a UserError that says why ``path`` is not as its authors published it."""
         return UserError(
-            f"{self.name}: {path} is not as published: {why}. "
-            f"Expected: {self.layout}. Fetch it again from {self.home}.",
+            f"{self.name}: {path} is not as published: {shorten(why, MAX_WHY)}. Fetch it again from {self.home}.",
             ExitCode.DATA,
         )
+
+    def check_number(self, path: Path, images: int, most: int = MAX_IMAGES) -> None:
+        """Raise a UserError if a file says that it has more images than the published one."""
+        if images > most:
+            raise self.damaged_error(path, f"it has {images:,} images, but at most {most:,} are published")
 
     @contextmanager
     def explain_errors(self, path: Path) -> Iterator[None]:
         """Turn any error while reading ``path`` into a UserError; the formats' libraries raise a dozen kinds each."""
         try:
             yield
-        except UserError:
+        except (UserError, ImportError):
             raise
         except Exception as error:
-            raise self.damaged_error(path, f"{type(error).__name__}: {first_line(error)}") from None
+            raise self.damaged_error(path, f"{type(error).__name__}: {single_line(first_line(error))}") from None
+
+    def read_text(self, path: Path) -> str:
+        """Return the text of a small file."""
+        with self.explain_errors(path):
+            return read_small_text(path)
 
     def read_lines(self, path: Path) -> list[str]:
         """Return the non-empty lines of a text file, stripped."""
-        with self.explain_errors(path):
-            return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in self.read_text(path).splitlines() if line.strip()]
 
     def read_matrices(self, path: Path, *names: str) -> list[np.ndarray]:
         """Return the named arrays of a MATLAB file."""
         try:
-            from scipy.io import loadmat
+            with self.explain_errors(path):
+                return read_mat_arrays(path, names)
         except ImportError:
             raise UserError(
                 f"{self.name}: {path} is a MATLAB file, which needs the package scipy: pip install 'vitrun[vtab]'",
                 ExitCode.DATA,
             ) from None
-        with self.explain_errors(path):
-            arrays = loadmat(path, variable_names=names)
-            return [arrays[name] for name in names]
 
     def class_folders(self, folder: Path, number: int) -> tuple[str, ...]:
         """Return the sorted names of the folders in ``folder``. Raise a UserError if they are not ``number``."""
@@ -143,8 +159,13 @@ class Archive:
     def image_files(self, folder: Path, names: Sequence[str]) -> ImageFiles:
         """Return ``image`` and ``sizes`` of an OriginalSplit for the files ``names`` in ``folder``.
 
-        Raise a UserError if one is missing.
+        Raise a UserError if one is missing, or is named by a path that leads out of the folder.
         """
+        outside = [name for name in names if not isinstance(name, str) or leads_out(name)]
+        if outside:
+            raise self.damaged_error(
+                folder, f"an image of its list is called {shorten(single_line(str(outside[0])))!r}, which is not in it"
+            )
 
         @cache
         def list_sizes(subfolder: PurePosixPath) -> dict[str, int]:
@@ -157,12 +178,17 @@ class Archive:
         missing = [path for path in paths if path.name not in list_sizes(path.parent)]
         if missing:
             raise self.damaged_error(
-                folder, f"{len(missing)} of {len(names)} images are missing, the first {missing[0]}"
+                folder, f"{len(missing)} of {len(names)} images are missing, the first {single_line(str(missing[0]))}"
             )
 
         def image(index: int) -> bytes:
             with self.explain_errors(folder / paths[index]):
-                return (folder / paths[index]).read_bytes()
+                return read_regular_file(folder / paths[index])
 
         sizes = np.array([list_sizes(path.parent)[path.name] for path in paths], dtype=np.int64)
         return {"image": image, "sizes": sizes}
+
+
+def leads_out(name: str) -> bool:
+    """Return whether the name of a file in a list leads out of the folder of its images."""
+    return PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts

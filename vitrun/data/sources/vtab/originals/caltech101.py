@@ -13,11 +13,11 @@ from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit, S
 
 ARCHIVE = Archive(
     "caltech101",
-    "101_ObjectCategories/<Class>/image_<nnnn>.jpg of 101_ObjectCategories.tar.gz in caltech-101.zip, and where the "
-    "published partition is known, caltech101_train.txt and caltech101_test.txt beside it, with a line "
-    "<Class>/image_<nnnn>.jpg an image",
+    "101_ObjectCategories/<Class>/image_<nnnn>.jpg of 101_ObjectCategories.tar.gz in caltech-101.zip",
     "https://data.caltech.edu/records/mzrjq-6wc02",
     archives=("caltech-101",),
+    details=", and where the published partition is known, caltech101_train.txt and caltech101_test.txt beside it, "
+    "with a line <Class>/image_<nnnn>.jpg an image",
 )
 SHOTS = 30
 SEED = 1234

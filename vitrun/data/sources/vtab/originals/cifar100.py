@@ -21,6 +21,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     path = ARCHIVE.find(root, f"{split}.bin")
     if path.stat().st_size == 0 or path.stat().st_size % RECORD:
         raise ARCHIVE.damaged_error(path, f"its {path.stat().st_size} bytes are not a multiple of a record's {RECORD}")
+    ARCHIVE.check_number(path, path.stat().st_size // RECORD)
     names = ARCHIVE.find(root, "fine_label_names.txt")
     classes = tuple(ARCHIVE.read_lines(names))
     if len(classes) != 100:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vitrun.data.sources.vtab.originals import vtab_labels
 from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
+from vitrun.runtime.files import read_regular_file
 
 ARCHIVE = Archive(
     "clevr",
@@ -13,6 +14,7 @@ ARCHIVE = Archive(
     "https://cs.stanford.edu/people/jcjohns/clevr/",
     archives=("CLEVR_v1.0",),
 )
+MAX_JSON = 2**31  # bytes
 SPLIT_NAMES = {"train": "train", "validation": "val"}  # the scenes of CLEVR's own test images are not published
 
 
@@ -20,8 +22,9 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     """Return a split, keyed by file name, with the number of objects and the distance of the nearest."""
     part = SPLIT_NAMES[split]
     path = ARCHIVE.find(root, f"scenes/CLEVR_{part}_scenes.json")
-    with ARCHIVE.explain_errors(path), open(path, encoding="utf-8") as file:
-        scenes = json.load(file, object_hook=reduce_object)["scenes"]
+    with ARCHIVE.explain_errors(path):
+        scenes = json.loads(read_regular_file(path, MAX_JSON), object_hook=reduce_object)["scenes"]
+        ARCHIVE.check_number(path, len(scenes))
         keys, depths = [name for name, _ in scenes], [objects for _, objects in scenes]
         counts = vtab_labels.clevr_count([len(objects) for objects in depths])
         distances = vtab_labels.clevr_distance(depths)

@@ -1,7 +1,7 @@
 """Kaggle's Diabetic Retinopathy: photographs processed as ``btgraham-300``, and their grades in two CSV files."""
 
 import csv
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,11 @@ from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 ARCHIVE = Archive(
     "diabetic_retinopathy",
     "train/<id>_<left|right>.jpeg and test/<id>_<left|right>.jpeg, processed as the configuration btgraham-300 of "
-    "tensorflow_datasets does (radius 300 pixels, local average subtracted, cropped to 0.9 of the radius), "
-    "trainLabels.csv, and retinopathy_solution.csv (which is at https://storage.googleapis.com/"
-    "kaggle-forum-message-attachments/90528/2877/retinopathy_solution.csv)",
+    "tensorflow_datasets does, trainLabels.csv and retinopathy_solution.csv",
     "https://www.kaggle.com/c/diabetic-retinopathy-detection/data",
     account="an account at Kaggle is needed",
+    details=" (to process: radius 300 pixels, local average subtracted, cropped to 0.9 of the radius; the solution is "
+    "at https://storage.googleapis.com/kaggle-forum-message-attachments/90528/2877/retinopathy_solution.csv)",
 )
 USAGES = {"validation": "Public", "test": "Private"}  # split -> the leaderboard in the solution's column Usage
 MAX_SIDE = 540  # pixels of a processed image at most: twice 0.9 of the radius
@@ -46,8 +46,9 @@ def find_list(root: Path, split: str) -> Path:
 
 def read_grades(path: Path, split: str) -> tuple[list[str], np.ndarray]:
     """Return the keys of a split in a CSV file, and their grades: [N] int64."""
-    with ARCHIVE.explain_errors(path), open(path, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if split == "train" or row["Usage"] == USAGES[split]]
+    with ARCHIVE.explain_errors(path):
+        lines = csv.DictReader(StringIO(ARCHIVE.read_text(path), newline=""))
+        rows = [row for row in lines if split == "train" or row["Usage"] == USAGES[split]]
         return [row["image"] for row in rows], np.array([int(row["level"]) for row in rows], dtype=np.int64)
 
 

@@ -19,17 +19,19 @@ CLASSES = tuple(f"class {number}" for number in range(6))
 
 def read_split(root: Path, split: str) -> OriginalSplit:
     """Return the frames of a split, keyed by the field ``filename``; images are read from the files when needed."""
-    keys, labels, ranges = [], [], []  # ranges: file, first byte and length of each image
+    keys: list[str] = []
+    labels, ranges = [], []  # ranges: file, first byte and length of each image
     paths = ARCHIVE.find_all(root, f"*{split}*.tfrecord*")
     for path in paths:
         with ARCHIVE.explain_errors(path), open(path, "rb") as file:
             for start, record in tfrecord.read_records(file):
                 example = tfrecord.parse_example(record)
-                image_bytes, name = example["image"], example["filename"]
-                if not (isinstance(image_bytes, slice) and isinstance(name, slice)):
-                    raise ValueError("its features image and filename are not bytes")
+                image_bytes, name, label = (example[feature] for feature in ("image", "filename", "label"))
+                if not (isinstance(image_bytes, slice) and isinstance(name, slice) and isinstance(label, int)):
+                    raise ValueError("its features image and filename are not bytes, or label is no integer")
+                ARCHIVE.check_number(path, len(keys) + 1)
                 keys.append(bytes(record[name]).decode())
-                labels.append(example["label"])
+                labels.append(label)
                 ranges.append((path, start + image_bytes.start, image_bytes.stop - image_bytes.start))
 
     def image(index: int) -> bytes:

@@ -16,6 +16,7 @@ ARCHIVE = Archive(
     account="a registration is needed",
 )
 MAPPING = "mapping/train_mapping.txt"
+SPLITS = ("train", "validation", "test")
 SEED = 123
 TEST_PERCENT = 10  # of the videos, for testing; and as many for validation
 # z in a line of labels: type, truncated, occluded, alpha, box (4), sizes (3), x, y, z, rotation
@@ -25,6 +26,7 @@ DEPTH_COLUMN = 13
 def read_split(root: Path, split: str) -> OriginalSplit:
     """Return a split, keyed ``<nnnnnn>.png``, with the distance of the nearest vehicle."""
     keys, folder = read_keys(root, split), ARCHIVE.find(root, "training/label_2")
+    ARCHIVE.check_number(folder, len(keys))
     labels = vtab_labels.kitti_distance([read_depths(folder / key.replace(".png", ".txt")) for key in keys])
     return OriginalSplit(
         keys=keys,
@@ -37,7 +39,10 @@ def read_split(root: Path, split: str) -> OriginalSplit:
 
 def read_keys(root: Path, split: str) -> list[str]:
     """Return the keys of a split."""
-    videos = read_videos(ARCHIVE.find(root, "mapping/train_rand.txt"), ARCHIVE.find(root, MAPPING))
+    mapping = ARCHIVE.find(root, MAPPING)
+    videos = read_videos(ARCHIVE.find(root, "mapping/train_rand.txt"), mapping)
+    if len(set(videos)) < len(SPLITS):
+        raise ARCHIVE.damaged_error(mapping, f"it names {len(set(videos))} videos, fewer than there are splits")
     chosen = split_videos(set(videos))[split]
     return [f"{number:06d}.png" for number, video in enumerate(videos) if video in chosen]
 
@@ -49,7 +54,7 @@ def read_videos(order: Path, mapping: Path) -> list[str]:
     """
     lines = ARCHIVE.read_lines(mapping)
     with ARCHIVE.explain_errors(order):
-        numbers = [int(number) for number in order.read_text(encoding="utf-8").split(",")]
+        numbers = [int(number) for number in ARCHIVE.read_text(order).split(",")]
         if min(numbers) < 1 or max(numbers) > len(lines):
             raise ARCHIVE.damaged_error(order, f"it names lines {min(numbers)} to {max(numbers)} of {len(lines)}")
     with ARCHIVE.explain_errors(mapping):
@@ -71,5 +76,5 @@ def split_videos(videos: set[str]) -> dict[str, set[str]]:
 def read_depths(path: Path) -> list[float]:
     """Return the distances of an image's vehicles along the camera's axis, in metres."""
     with ARCHIVE.explain_errors(path):
-        objects = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+        objects = [line.split() for line in ARCHIVE.read_text(path).splitlines()]
         return [float(line[DEPTH_COLUMN]) for line in objects if line and line[0] in vtab_labels.KITTI_VEHICLES]

@@ -1,5 +1,6 @@
 """PatchCamelyon: patches of lymph nodes, in an HDF5 file of images and one of labels per split."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ ARCHIVE = Archive(
     "camelyonpatch_level_2_split_{train,valid,test}_{x,y}.h5, their .gz unpacked by gunzip",
     "https://zenodo.org/record/2546921",
 )
+MAX_CHUNK = 2**28  # bytes
 SPLIT_NAMES = {"train": "train", "validation": "valid", "test": "test"}
 
 
@@ -24,6 +26,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     part = SPLIT_NAMES[split]
     path, images = open_hdf5(root, f"camelyonpatch_level_2_split_{part}_x.h5", "x")
     _, labels = open_hdf5(root, f"camelyonpatch_level_2_split_{part}_y.h5", "y")
+    ARCHIVE.check_number(path, labels.size)
     with ARCHIVE.explain_errors(path):
         labels = np.asarray(labels).reshape(-1).astype(np.int64)
     if images.shape != (len(labels), 96, 96, 3):
@@ -59,4 +62,16 @@ def open_hdf5(root: Path, file: str, name: str) -> tuple[Path, "h5py.Dataset"]:
             ExitCode.DATA,
         ) from None
     with ARCHIVE.explain_errors(path):
-        return path, h5py.File(path)[name]
+        opened = h5py.File(path)
+        if not isinstance(opened.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is a link, or not there")
+        return path, check_dataset(opened[name])
+
+
+def check_dataset(dataset: "h5py.Dataset") -> "h5py.Dataset":
+    """Return a data set. Raise ValueError if its values are in other files, or in chunks that take too much memory."""
+    if dataset.is_virtual or dataset.external:
+        raise ValueError("its values are in other files")
+    if math.prod(dataset.chunks or ()) * dataset.dtype.itemsize > MAX_CHUNK:
+        raise ValueError(f"it is stored in chunks of {list(dataset.chunks)}")
+    return dataset

@@ -20,7 +20,9 @@ ARCHIVE = Archive(
     "https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/",
 )
 STEMS = {"train": "smallnorb-5x46789x9x18x6x2x96x96-training", "test": "smallnorb-5x01235x9x18x6x2x96x96-testing"}
+IMAGES = 24_300  # of each part
 CHUNK_ROWS = 256  # rows that are unpacked at a time
+MAX_DIMENSIONS = 8
 TYPES: dict[int, np.dtype] = {0x1E3D4C55: np.dtype("u1"), 0x1E3D4C54: np.dtype("<i4")}
 
 
@@ -54,6 +56,7 @@ def read_matrix(path: Path, row: tuple[int, ...]) -> np.ndarray:
         kind, shape = read_header(path, file)
         if shape[1:] != row:
             raise ARCHIVE.damaged_error(path, f"it holds {list(shape)}, not [N, {', '.join(map(str, row))}]")
+        ARCHIVE.check_number(path, shape[0], IMAGES)
         if path.suffix != ".gz":
             return np.memmap(file, kind, "r", file.tell(), shape)
         matrix = np.empty(shape, kind)
@@ -68,5 +71,7 @@ def read_header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
     magic, number = np.frombuffer(file.read(8), "<i4").tolist()
     if magic not in TYPES:
         raise ARCHIVE.damaged_error(path, f"it starts with {magic:#010x}, which is no matrix of bytes or integers")
+    if number > MAX_DIMENSIONS:
+        raise ARCHIVE.damaged_error(path, f"it says that it has {number:,} dimensions")
     dimensions = np.frombuffer(file.read(4 * max(number, 3)), "<i4").tolist()
     return TYPES[magic], tuple(dimensions[:number])

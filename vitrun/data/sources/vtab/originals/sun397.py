@@ -10,10 +10,10 @@ from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
 ARCHIVE = Archive(
     "sun397",
     "SUN397/<letter>/<class>/sun_*.jpg and SUN397/ClassName.txt of SUN397.tar.gz, and beside SUN397 the lists "
-    "sun397_tfds_{tr,va,te}.txt of the package tensorflow_datasets (pip install --no-deps tensorflow-datasets, or "
-    "copy them from there)",
+    "sun397_tfds_{tr,va,te}.txt of the package tensorflow_datasets",
     "https://vision.princeton.edu/projects/2010/SUN/",
     archives=("SUN397",),
+    details=" (pip install --no-deps tensorflow-datasets, or copy them from there)",
 )
 SPLIT_LISTS = {"train": "tr", "validation": "va", "test": "te"}
 

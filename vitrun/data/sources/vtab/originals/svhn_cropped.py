@@ -16,7 +16,8 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     """Return ``train`` or ``test``, keyed by row number."""
     path = ARCHIVE.find(root, f"{split}_32x32.mat")
     images, digits = ARCHIVE.read_matrices(path, "X", "y")
-    if images.shape != (32, 32, 3, digits.size):
+    ARCHIVE.check_number(path, digits.size)
+    if not digits.size or images.shape != (32, 32, 3, digits.size):
         raise ARCHIVE.damaged_error(path, f"X is {list(images.shape)}, not [32, 32, 3, {digits.size}] as y is")
     if digits.min() < 1 or digits.max() > 10:
         raise ARCHIVE.damaged_error(path, f"y goes from {digits.min()} to {digits.max()}, but digits are 1 to 10")

@@ -5,9 +5,12 @@ A record is its length (8 bytes, little-endian), the masked CRC-32C of that, the
 of tensorflow/core/example/example.proto and feature.proto.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
+
+from vitrun.runtime.files import MAX_BYTES
 
 POLYNOMIAL = 0x82F63B78  # of CRC-32C, reflected
 CRC_MASK = 0xA282EAD8  # is added to a rotated CRC, since a CRC of data that contains CRCs is problematic
@@ -16,6 +19,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types
 
 def read_records(file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
     """Yield the messages of a file and their offsets. Raise ValueError if a length is damaged or the file is cut."""
+    size = os.fstat(file.fileno()).st_size
     while header := file.read(12):
         if len(header) < 12:
             raise ValueError(f"it ends within the length of a record, at byte {file.tell()}")
@@ -23,10 +27,11 @@ def read_records(file: BinaryIO) -> Iterator[tuple[int, memoryview]]:
         if masked_crc(header[:8]) != check:
             raise ValueError(f"the length of the record at byte {file.tell() - 12} does not match its checksum")
         start = file.tell()
-        body = file.read(length + 4)
-        if len(body) < length + 4:
+        if length + 4 > size - start:
             raise ValueError(f"it ends within the record at byte {start - 12}")
-        yield start, memoryview(body)[:length]
+        if length > MAX_BYTES:
+            raise ValueError(f"the record at byte {start - 12} has {length:,} bytes, which no frame has")
+        yield start, memoryview(file.read(length + 4))[:length]
 
 
 def masked_crc(data: bytes) -> int:
@@ -87,12 +92,14 @@ def parse_fields(message: memoryview, inside: slice) -> Iterator[tuple[int, int 
 
 
 def parse_varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Return the number in base 128 at ``at`` (low digits first), and the position after it."""
+    """Return the number of 64 bits in base 128 at ``at`` (low digits first), and the position after it."""
     number, shift = 0, 0
     while message[at] & 0x80:
+        if shift > 63:
+            raise ValueError("an integer has more than 64 bits")
         number |= (message[at] & 0x7F) << shift
         at, shift = at + 1, shift + 7
-    return number | message[at] << shift, at + 1
+    return (number | message[at] << shift) & (2**64 - 1), at + 1
 
 
 def as_signed(number: int) -> int:
