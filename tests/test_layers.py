@@ -51,7 +51,12 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "mlflow": ("runs.tracking",),
     "trackio": ("runs.tracking",),
 }
-DISTRIBUTED = ("runtime.distributed", "runtime.rank_store", "runtime.shards")  # may use torch.distributed
+DISTRIBUTED = (  # may use torch.distributed
+    "runtime.distributed",
+    "runtime.rank_store",
+    "runtime.replicas",
+    "runtime.shards",
+)
 
 
 def name_of(file: Path) -> str:

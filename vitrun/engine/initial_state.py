@@ -10,6 +10,7 @@ from vitrun.errors import UserError
 from vitrun.recipes import Training
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, choose_micro_batch
+from vitrun.runtime.replicas import Replica
 
 RESNET_TOKENS = 197  # assumed for a network without tokens: the positions of a ResNet's middle stage at 224 pixels
 
@@ -32,7 +33,9 @@ def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) 
         micro_batch = choose_micro_batch(recipe.batch // ranks, tokens, width, machine.device, workers)
     optimizer = optim.build_optimizer(recipe.optim, network)
     ema = [p.detach().clone() for p in network.parameters()] if recipe.ema is not None else None
-    return TrainState(network, optimizer, ema, 0, micro_batch)
+    # several workers of a rank have gradients each, which are summed first
+    replica = Replica(network, machine.device) if ranks > 1 and machine.workers_for(network) == 1 else None
+    return TrainState(network, optimizer, ema, 0, micro_batch, replica=replica)
 
 
 def count_tokens(loaded: models.LoadedModel) -> int:

@@ -6,40 +6,20 @@ from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from time import perf_counter
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch
 from vitrun.data.loader import list_names
-from vitrun.engine.diagnosis import NonFiniteStep, describe_origin, stop_at_non_finite
+from vitrun.engine.diagnosis import NonFiniteStep, describe_origin
+from vitrun.engine.fit_options import FitOptions, Gradients, dropout_seed
 from vitrun.engine.freezing import set_training_mode
 from vitrun.engine.optim import list_trained, set_lr, update_ema
+from vitrun.engine.rank_gradients import accumulate_over_ranks
 from vitrun.engine.state import TrainState
 from vitrun.errors import Interrupted, OutOfMemory, describe_allocation, is_out_of_memory
 from vitrun.runtime import distributed
-from vitrun.runtime.device import Machine
-from vitrun.runtime.random import derive_seed
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """Options of :func:`fit`."""
-
-    loss: Callable[..., Tensor]  # loss(outputs, *targets) -> the loss of each image [B]
-    images: int  # in the batch of a step, over all ranks
-    lr: Callable[[int], float]  # the learning rate at a step
-    clip: float | None  # bound on the gradient's global norm
-    ema_decay: float | None
-    seed: int  # of dropout and stochastic depth
-    machine: Machine
-    tick: Callable[[int], None]  # called with the number of images after each micro-batch; may raise Interrupted
-    # called before the update if the loss or the gradient is not finite; raises, or returns to skip the update
-    on_non_finite: Callable[[NonFiniteStep], None] = stop_at_non_finite
-    halve: bool = True  # whether a micro-batch for which the memory does not suffice is halved and tried again
-    # what precedes a step of a loss that needs the outputs for all images at once: :func:`joint_loss.pass_outputs`
-    first_pass: Callable[..., tuple[Batch, "FitOptions"]] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,13 +41,6 @@ class Step:
         return not (isfinite(self.loss) and isfinite(self.norm))
 
 
-class Gradients(NamedTuple):
-    """Result of :func:`accumulate`; the gradient itself is in the parameters."""
-
-    loss: float  # share of this rank in the step's mean loss
-    image_losses: list[Tensor]  # of the images, in their order, for each micro-batch
-
-
 def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Iterator[Step]:
     """Train on ``batches``, one step each, and yield a report of every step.
 
@@ -87,7 +60,8 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
         computed = accumulate_in_memory(state, parameters, batch, options, buffers)
         loss = sum(distributed.all_gather_object(computed.loss))
         gradients = [p.grad for p in parameters if p.grad is not None]
-        distributed.all_reduce(gradients)
+        if state.replica is None:
+            distributed.all_reduce(gradients)
         total_norm = nn.utils.get_total_norm(gradients)
         norm = float(total_norm)
         if isfinite(loss) and isfinite(norm):
@@ -116,13 +90,16 @@ def accumulate_in_memory(
     options: FitOptions,
     buffers: list[tuple[Tensor, Tensor]],
 ) -> Gradients:
-    """Return what :func:`accumulate` does, with a micro-batch halved until the memory suffices."""
+    """Compute the gradient of a step, with a micro-batch halved until the memory suffices."""
     if options.first_pass is not None:
         batch, options = options.first_pass(state, batch, options, buffers)
     computed = None
     while computed is None:
         with halve_on_oom(state, buffers, options.halve):
-            computed = accumulate(state, parameters, batch, options)
+            if state.replica is None:
+                computed = accumulate(state, parameters, batch, options)
+            else:
+                computed = accumulate_over_ranks(state, state.replica, batch, options)
     return computed
 
 
@@ -170,11 +147,6 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
     for parameter, gradient in zip(parameters, gradient_sums):
         parameter.grad = gradient
     return Gradients(float(loss_sum), [image_losses[start] for start in starts])
-
-
-def dropout_seed(seed: int, step: int) -> int:
-    """Return the seed of what layers draw in a step: another one for each rank."""
-    return derive_seed(seed, f"dropout {distributed.rank()}" if distributed.rank() else "dropout", step)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from vitrun.runs.checkpoints import EMA_FILE, MODEL_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime.files import parse_json, read_small_text
 from vitrun.runtime.memory import available_memory
+from vitrun.runtime.replicas import Replica
 from vitrun.runtime.stop import defer_stop
 
 MOMENTS_FILE = "train_state.safetensors"  # state of the optimizer
@@ -38,6 +39,7 @@ class TrainState:
     micro_batch: int  # images computed at once
     skipped: list[int] = field(default_factory=list)  # steps without an update: their loss or gradient was not finite
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_LOSSES))  # of the last other steps
+    replica: Replica | None = None  # of the network, if the ranks sum gradients while backward runs
 
 
 class use_ema:

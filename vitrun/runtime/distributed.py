@@ -16,7 +16,15 @@ from contextlib import contextmanager, nullcontext, suppress
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors
+from vitrun.errors import (
+    ExitCode,
+    Interrupted,
+    OutOfMemory,
+    UserError,
+    describe_allocation,
+    described_os_errors,
+    is_out_of_memory,
+)
 from vitrun.runtime import heartbeat
 from vitrun.runtime.rank_store import TIMEOUT, catch_lost_rank, open_store
 from vitrun.runtime.ranks import current_ranks, mark_reported, read_ranks
@@ -62,18 +70,33 @@ def init_process_group() -> None:
 
 @contextmanager
 def exchange() -> Iterator[None]:
-    """Complete a collective before a signal interrupts this rank; raise UserError if another rank has ended."""
+    """Complete a collective before a signal interrupts this rank; raise UserError if another rank has ended.
+
+    If this rank runs out of memory inside, it ends, and the others find that out: they wait for it.
+    """
     beats = heartbeat.OWN
     try:
         with defer_stop(), beats.waiting() if beats else nullcontext():
             yield
     except (RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            if beats:
+                beats.closing.set()  # this rank gives no more signs of life, nor does it wait for the others
+            raise mark_reported(describe_lack(error), by=[rank()]) from None
         dead = beats.find_dead() if beats else []
         what = f"{beats.describe(dead[0])} has ended or was killed" if beats and dead else LOST_RANK
         reason = re.sub(r"^\[[^]]*\] |\. This is .*", "", str(error).splitlines()[0])  # without gloo's line and advice
         lost = UserError(f"{what} ({reason}). {heartbeat.CONTINUE}.", ExitCode.DEVICE)
         left = sorted({*range(world_size())} - {*dead})
         raise mark_reported(lost, by=left[:1] if dead else left) from None
+
+
+def describe_lack(error: Exception) -> OutOfMemory:
+    """Return the error of a rank that has run out of memory while the others wait for it."""
+    advice = "Use a smaller micro_batch (the batch of a step stays the same), model or res"
+    return OutOfMemory(
+        f"Out of memory on rank {rank()}, amid a sum of all ranks{describe_allocation(error)}. {advice}."
+    )
 
 
 def destroy_process_group() -> None:
@@ -83,7 +106,7 @@ def destroy_process_group() -> None:
     from torch import distributed
 
     beats = heartbeat.OWN
-    if distributed.is_initialized() and not (beats and beats.now.ended):  # else nobody is there
+    if distributed.is_initialized() and not (beats and beats.closing.is_set()):  # else nobody is there
         with suppress(UserError):
             barrier()
         if beats:

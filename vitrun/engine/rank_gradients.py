@@ -1,0 +1,65 @@
+"""Gradient of a step that several ranks share, summed over them while backward runs.
+
+An error of one rank reaches the others where they exchange objects. So all ranks do that once before they reduce
+gradients, and none raises an error between the two.
+"""
+
+import torch
+from torch import Tensor
+
+from vitrun.data import Batch
+from vitrun.engine.fit_options import FitOptions, Gradients, dropout_seed
+from vitrun.engine.state import TrainState
+from vitrun.runtime import distributed
+from vitrun.runtime.replicas import Replica
+
+
+def accumulate_over_ranks(state: TrainState, replica: Replica, batch: Batch, options: FitOptions) -> Gradients:
+    """Set ``p.grad`` to the gradient of a step's mean loss; return this rank's share of that loss.
+
+    The gradients of all micro-batches but the last one are added on this rank, those of the last one on the way to the
+    sum of all ranks. The result is the same to the last bit every time.
+    """
+    machine, micro = options.machine, state.micro_batch
+    if not replica.is_settled:
+        settle_buckets(state, replica, batch, options)
+    torch.manual_seed(dropout_seed(options.seed, state.step))
+    state.optimizer.zero_grad(set_to_none=True)  # of a pass that ran out of memory
+    loss_sum = torch.zeros((), device=machine.device)
+    image_losses: list[Tensor] = []
+
+    def compute_loss(start: int) -> Tensor:
+        nonlocal loss_sum
+        inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
+        outputs = replica(*inputs)
+        with machine.no_autocast():
+            losses = options.loss(outputs, *targets)
+            image_losses.append(losses.detach())
+            loss = losses.sum() / options.images
+        loss_sum += loss.detach()
+        options.tick(len(inputs[0]))
+        return loss
+
+    *starts, last = range(0, len(batch.labels), micro)
+    with machine.autocast():  # around all micro-batches, so that each weight is converted once
+        with replica.local():
+            for start in starts:
+                loss = compute_loss(start)
+                with machine.no_autocast():
+                    loss.backward()
+        loss = compute_loss(last)
+    distributed.barrier()
+    replica.backward(loss)
+    return Gradients(float(loss_sum), image_losses)
+
+
+def settle_buckets(state: TrainState, replica: Replica, batch: Batch, options: FitOptions) -> None:
+    """Compute a gradient of one image and discard it, after which torch's buckets stay the same in every attempt."""
+    inputs, targets = batch.micro_batch(slice(0, 1), options.machine.device)
+    with options.machine.autocast():
+        outputs = replica(*inputs)
+    loss = options.loss(outputs, *targets).sum()
+    distributed.barrier()
+    replica.backward(loss)
+    state.optimizer.zero_grad(set_to_none=True)
+    replica.is_settled = True
