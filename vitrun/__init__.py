@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         export,
         fewshot,
         finetune,
+        generate,
         list_data,
         list_models,
         list_runs,
@@ -48,6 +49,7 @@ __all__ = [  # without eval, so that `from vitrun import *` leaves Python's own
     "pretrain",
     "quickstart",
     "report",
+    "generate",
     "visualize",
 ]
 MODULES = {  # of names that are not commands

@@ -106,8 +106,9 @@ def test_characters_that_the_output_cannot_encode_are_replaced(python_m_vitrun):
 
 @pytest.mark.parametrize("arguments", [("compare", "--dry-run"), ("quickstart", "-m", "--dry-run")])
 def test_a_flag_that_a_command_does_not_have_is_refused(vitrun, tmp_path, arguments):
-    assert f"{arguments[-1]} is for pretrain, finetune, fewshot, eval, dedup, visualize only" in read_error_line(
-        vitrun(*arguments), 2
+    assert (
+        f"{arguments[-1]} is for pretrain, finetune, fewshot, eval, dedup, visualize, generate only"
+        in read_error_line(vitrun(*arguments), 2)
     )
     assert not list(tmp_path.iterdir())
 

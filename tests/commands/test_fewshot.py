@@ -59,7 +59,8 @@ LINEAR = [*FEW, "data=shapes", "data.target=shape", "data.train_images=60", "pro
 def test_probes_of_all_layers_are_the_same_in_one_pass_and_in_many(run_command, monkeypatch):
     recipe, result = run_command("fewshot", *LINEAR, "layers=all")
     names = [f"layer{n}" for n in range(tables.load_model_rows()["vit_nano8"].depth + 1)]
-    assert list(result["metrics"]) == list(result["l2"]) == names
+    assert list(result["metrics"]) == [*names, "best"] and list(result["l2"]) == names
+    assert result["best"] == result[result["best_layer"]]
     assert result["best_layer"] in names and "shot5" not in result
     shutil.rmtree(recipe.runs)
     monkeypatch.setattr(fewshot, "MAX_FEATURE_BYTES", 1)

@@ -59,6 +59,7 @@ PUBLISHED = [
       for level in ("none", "light1", "light2", "medium2", "strong1", "strong2")),
     ("pretrain", ["protocol=scaling_vit", "model=vit_gigantic14", *SHARDS], "batch=32768", "16384"),
     ("pretrain", MASKED, "objective.target=colours", "colour"),
+    ("pretrain", ["protocol=igpt"], "objective=pixels_bert", "pixels"),
     ("pretrain", MASKED, "objective.target=pixels", "colour"),
     (
         "finetune",

@@ -26,7 +26,9 @@ def finetune_overrides(data: str, *overrides: str) -> list[str]:
 
 
 REQUIRED_OVERRIDES = {
-    command: [SCRATCH] if command in ("finetune", "fewshot", "eval", "predict", "export", "visualize") else []
+    command: [SCRATCH]
+    if command in ("finetune", "fewshot", "eval", "predict", "export", "visualize", "generate")
+    else []
     for command in RECIPES
 }
 DATA_ROWS = tables.read_rows("data")

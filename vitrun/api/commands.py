@@ -66,6 +66,11 @@ def dedup(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = Fals
     return run_command("dedup", overrides, quiet, dry_run, options)
 
 
+def generate(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = False, **options: Any) -> Result:
+    """Sample images from an ImageGPT, as ``vitrun generate`` does. Arguments are as of :func:`pretrain`."""
+    return run_command("generate", overrides, quiet, dry_run, options)
+
+
 def visualize(overrides: Overrides = (), *, quiet: bool = True, dry_run: bool = False, **options: Any) -> Result:
     """Draw attention, filters and positions, as ``vitrun visualize`` does. Arguments are as of :func:`pretrain`."""
     return run_command("visualize", overrides, quiet, dry_run, options)

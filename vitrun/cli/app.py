@@ -21,6 +21,7 @@ COMMAND_HELP = {
     "predict": "Classify your own images: files, folders, globs.",
     "dedup": "Find test images that are also in a training set.",
     "visualize": "Draw attention, filters and positions of a transformer.",
+    "generate": "Sample images from an ImageGPT, or complete given ones.",
     "compare": "Show your finished runs beside published numbers.",
     "report": "Write a page about your runs: tables, curves, mistakes.",
     "export": "Write weights for timm, transformers, the JAX code, ONNX.",

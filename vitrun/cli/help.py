@@ -33,6 +33,7 @@ OTHER_SECTION = {
     "eval": "Test",
     "dedup": "Search",
     "visualize": "Figures",
+    "generate": "Samples",
 }
 OTHER_OPTIONS = "Other options"
 LISTED_BY = {"model": "vitrun models", "data": "vitrun data", "against": "vitrun data"}  # groups with many choices

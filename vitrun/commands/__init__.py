@@ -3,7 +3,15 @@
 from importlib import import_module
 from types import ModuleType
 
-RUN_COMMANDS = ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")  # those that make a run folder
+RUN_COMMANDS = (
+    "pretrain",
+    "finetune",
+    "fewshot",
+    "eval",
+    "dedup",
+    "visualize",
+    "generate",
+)  # those that make a run folder
 DISTRIBUTED_COMMANDS = ("pretrain", "finetune", "fewshot", "eval")  # those that torchrun may start
 COMMAND_MODULES = {
     "eval": "evaluate",

@@ -96,7 +96,7 @@ def count_duplicates(predictions: Predictions, table: PredictionTable, duplicate
     return {"top1_dedup": Metric(predictions.accuracy(1, correct), "share"), "dups": int(is_duplicate.sum())}
 
 
-def log_view(recipe: recipes.Eval | recipes.Visualize, res: int, run: Run) -> dict[str, Any]:
+def log_view(recipe: recipes.Eval | recipes.Visualize | recipes.Generate, res: int, run: Run) -> dict[str, Any]:
     """Log how test images are shown and who says so; return the view, and its ``source``: a key of the result."""
     view = trees.to_plain_tree(recipe.view)
     try:

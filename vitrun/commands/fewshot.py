@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrun import data, models, recipes
+from vitrun.commands.figure_files import save_figures
 from vitrun.data.sources.messages import typed_option
 from vitrun.engine import weights
 from vitrun.engine.inference import Predictions, softmax
@@ -18,9 +19,11 @@ from vitrun.engine.inputs import open_parts
 from vitrun.engine.state import count_bytes
 from vitrun.engine.trained_on import check_not_trained_on
 from vitrun.errors import ExitCode, UserError
+from vitrun.plots.points import Curve
+from vitrun.plots.training import draw_layer_accuracy
 from vitrun.probes import logistic, ridge
 from vitrun.probes.feature_cache import FeatureExtractor
-from vitrun.recipes import ViT
+from vitrun.recipes import IGpt, ViT
 from vitrun.runs.checkpoint_writer import Save
 from vitrun.runs.checkpoints import MODEL_FILE
 from vitrun.runs.metrics import Metric
@@ -50,6 +53,8 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     else:
         probes = fit_linear_probes(recipe, run, iterate_features(extractor, train, test, layers), test)
         metrics = summarize_probes(probes)
+        if len(probes) > 1:
+            draw_depth(run, probes)
         if "last" in probes:
             save_probe(run, loaded, probes["last"].head, train.classes)
     return {
@@ -120,9 +125,19 @@ def summarize_probes(results: dict[str, logistic.LinearProbeResult]) -> dict[str
     result: dict[str, Any] = {name: Metric(probe.accuracy, "share") for name, probe in results.items()}
     result["l2"] = {name: probe.l2 for name, probe in results.items()}
     if len(results) > 1:
-        result["best_layer"] = max(results, key=lambda name: results[name].held_out)
+        best = max(results, key=lambda name: results[name].held_out)
+        result |= {"best_layer": best, "best": Metric(results[best].accuracy, "share")}
     converged = sum(probe.converged for probe in results.values())
     return result | {"converged": f"{converged} of {len(results)}"}
+
+
+def draw_depth(run: Run, probes: dict[str, logistic.LinearProbeResult]) -> None:
+    """Write the accuracy of each layer's probe as a figure into the run, and log the best layer."""
+    layers = [int(name.removeprefix("layer")) for name in probes]
+    held_out, accuracy = ([100 * getattr(p, part) for p in probes.values()] for part in ("held_out", "accuracy"))
+    chart = draw_layer_accuracy([Curve("test", layers, accuracy), Curve("held out", layers, held_out)])
+    save_figures([chart], run)
+    run.log(f"best layer: {layers[int(np.argmax(held_out))]} of {max(layers)}, by the held-out images")
 
 
 def save_probe(run: Run, loaded: models.LoadedModel, head: nn.Linear, names: tuple[str, ...]) -> None:
@@ -167,9 +182,9 @@ def choose_layers(recipe: recipes.Fewshot, loaded: models.LoadedModel) -> list[i
     if recipe.layers == ("last",):
         return []
     layers = ",".join(map(str, recipe.layers))
-    if not isinstance(loaded.model, ViT):
+    if not isinstance(loaded.model, ViT | IGpt):
         raise UserError(
-            f"{loaded.model.name} is not one of vitrun's own vision transformers, and of others only the input of the "
+            f"{loaded.model.name} is not one of vitrun's own transformers, and of others only the input of the "
             "head is known. Use layers=last.",
             option="layers",
             value=layers,

@@ -14,6 +14,7 @@ from vitrun.engine.trained_on import check_not_trained_on
 from vitrun.engine.trainer import Trainer
 from vitrun.objectives.class_weights import weigh_classes
 from vitrun.objectives.labels import LabelObjective
+from vitrun.objectives.pixels import add_generative_loss
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
 
@@ -42,5 +43,6 @@ def finetune_once(
     loaded = weights.load_for_run(recipe, run, recipe.seed, classes)
     loaded = replace(models.with_dropout(loaded, recipe.dropout), names=train.classes)
     freeze(loaded.network, recipe.train)
+    objective = add_generative_loss(objective, loaded.network, recipe.generative)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine)
     return trainer.rehearse() if run.dry else trainer.train()

@@ -8,12 +8,13 @@ import numpy as np
 
 from vitrun import data, models, recipes
 from vitrun.commands.evaluate import log_view
+from vitrun.commands.figure_files import save_figures
 from vitrun.engine import weights
 from vitrun.engine.inputs import make_eval_batches, open_parts
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import AttentionLayout, LoadedModel, NoEmbedding, NoGlobalAttention
 from vitrun.plots import attention as plots
-from vitrun.plots.chart import Chart, save_chart
+from vitrun.plots.chart import Chart
 from vitrun.plots.page import Facts, Note, Page, chart_figure
 from vitrun.probes.attention_survey import AttentionFindings, AttentionSurvey, limit_batch
 from vitrun.probes.weight_images import position_similarity, principal_filters
@@ -24,7 +25,7 @@ from vitrun.runtime.device import Machine
 
 FILTERS = 28  # as figure 7 shows
 MOST_TILES = 14  # of positions in a row: those of patches of 16 pixels at 224
-FIGURES_FOLDER, ARRAYS_FILE, PAGE_FILE = "figures", "arrays.npz", "page.html"  # in the folder of the run
+ARRAYS_FILE, PAGE_FILE = "arrays.npz", "page.html"  # in the folder of the run
 WEIGHT_FIGURES = ("filters", "positions")
 NEEDS_IMAGES = "attention, which needs images: add images=FOLDER or data=NAME"
 
@@ -69,7 +70,7 @@ def execute(recipe: recipes.Visualize, run: Run) -> dict[str, Any]:
     return result | ({"not_drawn": drawing.not_drawn} if drawing.not_drawn else {})
 
 
-def open_images(recipe: recipes.Visualize, run: Run) -> data.Split | None:
+def open_images(recipe: recipes.Visualize | recipes.Generate, run: Run) -> data.Split | None:
     """Return up to ``recipe.count`` readable images, evenly drawn; log those that are not. None if none are named."""
     if recipe.images:
         files, left_out = data.list_image_files(recipe.images)
@@ -199,13 +200,8 @@ def describe(loaded: LoadedModel, layout: AttentionLayout | None, result: dict[s
 
 def save(drawing: Drawing, facts: dict[str, object], run: Run) -> dict[str, Any]:
     """Write each figure as PNG, SVG and CSV, all arrays, and the page into the run; return where they are."""
-    folder, page = run.folder / FIGURES_FOLDER, build_page(drawing, facts, run)
-    try:
-        folder.mkdir(exist_ok=True)
-        for chart in drawing.charts:
-            save_chart(chart, folder)
-    except OSError as error:
-        raise run.unwritable_error(folder, error) from None
+    save_figures(drawing.charts, run)
+    page = build_page(drawing, facts, run)
     run.write_file(ARRAYS_FILE, lambda path: write_arrays(path, drawing.arrays))
     run.write_file(PAGE_FILE, lambda path: path.write_text(page.to_html(), encoding="utf-8"))
     run.log(f"page: {run.folder / PAGE_FILE}")

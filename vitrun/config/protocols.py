@@ -149,6 +149,12 @@ def describe_model(paths: Sequence[str], model: str | None) -> str | None:
     return "; ".join(entry.about for entry in entries if entry.about) or None
 
 
+def chooses_model(protocol: str) -> bool:
+    """Return whether a protocol is for models of its own, of which it chooses one."""
+    defaults = composition.read_config_file(f"protocol/{protocol}").get("defaults", [])
+    return any("override /model" in item for item in defaults if isinstance(item, dict))
+
+
 def check_protocol(command: str, pairs: dict[str, str]) -> None:
     """Raise a UserError if a named protocol is of another command, or has no recipe for the data set and the model."""
     if "protocol" not in pairs:
@@ -166,7 +172,8 @@ def check_protocol(command: str, pairs: dict[str, str]) -> None:
         file = composition.format_config_path(f"protocol/{name}")
         why = f"is for no data set yet: add those that it fits to {file}, as in for_data: ['*']."
         raise UserError(why, option="protocol", value=name)
-    others = [name for name in known if has_recipe(command, choice._replace(protocol=name))]
+    fitting = (name for name in known if has_recipe(command, choice._replace(protocol=name)))
+    others = [name for name in fitting if not chooses_model(name)]
     why = (
         f"has no recipe for {choice}, only for {describe_recipes(command, choice.protocol)}: choose one of these, or "
         f"for {choice} another protocol, {' or '.join(others)}."

@@ -10,6 +10,7 @@ from vitrun.recipes import (
     DURATIONS,
     BiT,
     Finetune,
+    IGpt,
     Model,
     Pretrain,
     Recipe,
@@ -82,7 +83,7 @@ def describe_cost(recipe: Recipe) -> list[str]:
     steps, _ = recipe.count_steps(recipe.images or 0)
     runs = count_runs(recipe) if isinstance(recipe, Finetune) else 1
     row, images, cost = find_model_row(recipe), runs * steps * recipe.batch, ""
-    if isinstance(row, ViT | BiT) and recipe.res:
+    if isinstance(row, ViT | BiT | IGpt) and recipe.res:
         classes = getattr(recipe.data, "classes", None) or 0
         cost = f", {macs.count_exaflop(macs.count_macs(row, classes, recipe.res), images):.2g} exaFLOP"
     return [f"# {f'{runs} runs of ' * (runs > 1)}{steps:,} steps of {recipe.batch:,} images{cost}"]
@@ -97,7 +98,7 @@ def find_model_row(recipe: Training) -> Model | None:
 
 def select_init_data_overrides(command: str, overrides: Sequence[str]) -> list[str]:
     """Return the overrides about the data that ``init`` brings: those of a test if no override names a data set."""
-    if command not in ("eval", "visualize") or any(override.startswith("data=") for override in overrides):
+    if command not in ("eval", "visualize", "generate") or any(override.startswith("data=") for override in overrides):
         return []
     return [override for override in overrides if override.startswith("data.")]
 

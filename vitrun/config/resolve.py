@@ -107,7 +107,7 @@ def resolve_init(
     if "data" in groups and tree.get("data") is None and not tree.get("images"):
         if source is not None:
             tree["data"] = change_init_data(command, overrides, init_data, source)
-        elif command != "visualize":  # which shows weights without images too
+        elif command not in ("visualize", "generate"):  # which show something without images too
             raise UserError("names no data set: add data=NAME.", option="init", value=init)
     return tree
 
@@ -177,7 +177,7 @@ def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
     for group in ("data", "against") if running else ():
         source = getattr(recipe, group, None)
         if source is not None:
-            only_test = command in ("eval", "data", "visualize") or group == "against"
+            only_test = command in ("eval", "data", "visualize", "generate") or group == "against"
             source.check_complete(("test",) if only_test else ("train", "test"))
     return recipe
 

@@ -18,13 +18,13 @@ UNUSED_RULES = (
         f"is for the crops {' and '.join(AREA_CROPS)}: take it out, or the other crop",
     ),
     (
-        "fewshot eval visualize",
+        "fewshot eval visualize generate",
         ("data.crop=", "data.area=", "data.flip="),
         lambda r: True,
         "is for training images; what a tested one looks like is view.resize and view.crop: take it out",
     ),
     (
-        "pretrain finetune fewshot eval visualize",
+        "pretrain finetune fewshot eval visualize generate",
         ("data.revision=",),
         lambda r: getattr(r.data, "path", None) is not None,
         "is for the Hub, and data.path for images here: take one of them out",
@@ -71,10 +71,16 @@ UNUSED_RULES = (
         "is for images: add images=FOLDER or data=NAME",
     ),
     (
-        "visualize",
+        "visualize generate",
         ("data.",),
         lambda r: r.images,
         "is for a data set, and images= for images of your own: keep one of the two",
+    ),
+    (
+        "generate",
+        ("data=", "data.", "view.", "images="),
+        lambda r: r.given == "none",
+        "is for images to complete: take it out, or given=none",
     ),
     ("data", ("res=", "augment."), lambda r: not r.show, "is for the images on a page: add show=16"),
     ("data", ("augment=",), lambda r: not r.show and r.augment.layers, "is for the images on a page: add show=16"),
@@ -85,7 +91,7 @@ UNUSED_RULES = (
         "is for the page of images, or the keys of vtab: add show=16",
     ),
     (
-        "finetune fewshot eval predict dedup export visualize",
+        "finetune fewshot eval predict dedup export visualize generate",
         ("init_weights=",),
         lambda r: (r.init or "").startswith("random:"),
         "is for files with several weights, and untrained ones are drawn: take it out",

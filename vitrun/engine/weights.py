@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from vitrun import models
-from vitrun.recipes import DEFAULT_RES, Dedup, Eval, Fewshot, Finetune, Visualize, tables
+from vitrun.recipes import DEFAULT_RES, Dedup, Eval, Fewshot, Finetune, Generate, Visualize, tables
 from vitrun.runs.lookup import find_weights_file, load_saved_recipe
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed, random
@@ -30,7 +30,10 @@ def check_init(init: str, res: int | None = None) -> None:
 
 
 def load_for_run(
-    recipe: Finetune | Fewshot | Eval | Dedup | Visualize, run: Run, seed: int = 0, classes: int | None = None
+    recipe: Finetune | Fewshot | Eval | Dedup | Visualize | Generate,
+    run: Run,
+    seed: int = 0,
+    classes: int | None = None,
 ) -> models.LoadedModel:
     """Return the network of a recipe's ``init`` at its resolution; record the commit of weights from the Hub."""
     source = Source(recipe.init or "", recipe.runs, recipe.init_weights)
@@ -40,7 +43,7 @@ def load_for_run(
     return loaded
 
 
-def load_body_for_run(recipe: Fewshot | Dedup | Visualize, run: Run) -> models.LoadedModel:
+def load_body_for_run(recipe: Fewshot | Dedup | Visualize | Generate, run: Run) -> models.LoadedModel:
     """Return :func:`load_for_run` for a command that does not use the head: weights without one get one of zeros."""
     try:
         return load_for_run(recipe, run)

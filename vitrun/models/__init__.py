@@ -10,6 +10,7 @@ from vitrun.models.attention_maps import (
     NoGlobalAttention,
     find_layout,
     hidden_states,
+    normalize_tokens,
     visit_attention,
 )
 from vitrun.models.build import build, check_model, token_stride
@@ -19,6 +20,7 @@ from vitrun.models.clip import Clip
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
 from vitrun.models.embeddings import NoEmbedding, grid_positions, patch_filters
 from vitrun.models.hub import check_tag as check_tag
+from vitrun.models.igpt import IGpt, build_pixel_predictor
 from vitrun.models.layers import number_layers
 from vitrun.models.load import load, with_dropout
 from vitrun.models.load_report import LoadReport
@@ -37,10 +39,12 @@ __all__ = [
     "NoHead",
     "LoadedModel",
     "LoadReport",
+    "IGpt",
     "Network",
     "Tokenizer",
     "Weights",
     "build",
+    "build_pixel_predictor",
     "build_tokenizer",
     "find_layout",
     "grid_positions",
@@ -54,6 +58,7 @@ __all__ = [
     "restore_weights",
     "hidden_states",
     "load",
+    "normalize_tokens",
     "number_layers",
     "count_macs",
     "count_parameters",

@@ -16,7 +16,7 @@ from vitrun.models.tensor_files import weights_error
 from vitrun.models.timm_wrapper import TimmNetwork, resize_timm_network, wrap_timm_network, zero_linear
 from vitrun.models.vit import ViT as ViTNetwork
 from vitrun.models.vit import fixed_positions
-from vitrun.recipes import Model, Timm, ViT
+from vitrun.recipes import IGpt, Model, Timm, ViT
 
 DEFAULT_RES = 224  # for weights of unknown resolution: that of pretraining (arXiv 2010.11929, section 4.1)
 
@@ -46,6 +46,9 @@ def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | 
     model, res = source.model, res or source.res or DEFAULT_RES
     if classes is not None and isinstance(model, ViT):
         model = replace(model, pre_logits=False)
+    if isinstance(model, IGpt) and res != source.res:
+        why = f"{model.name} has a position for each pixel of images of {source.res} pixels: leave res out."
+        raise UserError(why, option="res", value=str(res))
     network = build_uninitialized(model, number, res)
     mappings, dropped = match_tensors(source, network, classes is not None)
     tensors: dict[str, Tensor] = {}

@@ -11,6 +11,7 @@ from torch.nn import functional
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import timm_attention
 from vitrun.models.attention import Block, attention_weights
+from vitrun.models.igpt import IGpt
 from vitrun.models.network import Network
 from vitrun.models.timm_wrapper import TimmNetwork
 from vitrun.models.vit import ViT
@@ -55,6 +56,9 @@ def find_layout(network: Network, res: int) -> AttentionLayout:
     if isinstance(network, ViT):
         row = network.row
         return AttentionLayout(row.depth, row.heads, network.prefix, network.side, network.prefix)
+    if isinstance(network, IGpt):
+        why = f"the layers of {network.row.name} attend to earlier pixels, so that no map of theirs covers the image"
+        raise NoGlobalAttention(why)
     if not isinstance(network, TimmNetwork):
         why = f"{network.row.name} has no attention: it is a ResNet. Choose a vision transformer or a hybrid."
         raise UserError(why, ExitCode.CHECKPOINT, "init")
@@ -122,9 +126,15 @@ def visit_timm_attention(
 
 
 @torch.no_grad()
-def hidden_states(network: ViT, images: Tensor) -> list[Tensor]:
+def hidden_states(network: ViT | IGpt, images: Tensor) -> list[Tensor]:
     """Return the embedded tokens of ``images`` [B, 3, R, R] and the output of each layer: L + 1 of [B, N, D]."""
     states = [network.embed(images)]
     for layer in range(len(network.blocks)):
         states.append(network.run_layer(layer, states[-1]))
     return states
+
+
+def normalize_tokens(network: ViT | IGpt, x: Tensor) -> Tensor:
+    """Return tokens [B, N, D] in float32, normed as the network's layers do, without their scale and shift."""
+    norm = functional.rms_norm if isinstance(network, IGpt) else functional.layer_norm
+    return norm(x.float(), x.shape[-1:])

@@ -11,6 +11,7 @@ from vitrun.errors import UserError
 from vitrun.models.attention import Attention, AttentionPool, Mlp
 from vitrun.models.clip import Clip, init_clip
 from vitrun.models.clip_resnet import ClipResNet, init_clip_resnet
+from vitrun.models.igpt import IGpt, init_pixels
 from vitrun.models.network import Network
 from vitrun.models.resnet import BiT, PostActBottleneck
 from vitrun.models.timm_wrapper import check_patches, wrap_timm_network
@@ -18,6 +19,7 @@ from vitrun.models.vit import ViT, fixed_positions
 from vitrun.recipes import BiT as BiTRow
 from vitrun.recipes import Clip as ClipRow
 from vitrun.recipes import ClipResNet as ClipResNetRow
+from vitrun.recipes import IGpt as IGptRow
 from vitrun.recipes import Model
 from vitrun.recipes import Timm as TimmRow
 from vitrun.recipes import ViT as ViTRow
@@ -51,13 +53,13 @@ def build_uninitialized(model: Model, classes: int, res: int) -> Network:
             return Clip(model, cast(ViT | ClipResNet, build_uninitialized(model.image, 0, res)))
         if isinstance(model, BiTRow):
             return BiT(model, classes)
-        network = ClipResNet if isinstance(model, ClipResNetRow) else ViT
-        return network(model, classes, grid_side(model, res))  # type: ignore[arg-type]  # each has its own row
+        network = {ClipResNetRow: ClipResNet, IGptRow: IGpt}.get(type(model), ViT)
+        return network(model, classes, grid_side(model, res))
 
 
 def check_model(model: Model, res: int) -> None:
     """Raise a UserError if there is no such network, or if it takes no images of side ``res``. No weights are made."""
-    if isinstance(model, ViTRow | ClipResNetRow | ClipRow):
+    if isinstance(model, ViTRow | ClipResNetRow | ClipRow | IGptRow):
         model.check_resolution(res)
     if isinstance(model, TimmRow):
         with torch.device("meta"):
@@ -80,7 +82,7 @@ def token_stride(model: Model) -> int:
     return model.stride if isinstance(model, ViTRow) else 32
 
 
-def grid_side(model: ViTRow | ClipResNetRow, res: int) -> int:
+def grid_side(model: ViTRow | ClipResNetRow | IGptRow, res: int) -> int:
     """Return the number of patches along an image's side. Raise a UserError if it is not a whole number."""
     model.check_resolution(res)
     return res // model.stride
@@ -113,7 +115,11 @@ def init_clip_weights(network: nn.Module) -> None:
     init_clip(network)
 
 
-INITIALIZERS: dict[type[nn.Module], Callable[[Any], None]] = {Clip: init_clip_weights, ClipResNet: init_clip_resnet}
+INITIALIZERS: dict[type[nn.Module], Callable[[Any], None]] = {
+    Clip: init_clip_weights,
+    ClipResNet: init_clip_resnet,
+    IGpt: init_pixels,
+}
 
 
 def lecun_normal_(weight: Tensor) -> None:

@@ -4,7 +4,7 @@ import torch
 
 from vitrun.errors import UserError
 from vitrun.models.build import build_uninitialized, grid_side
-from vitrun.recipes import Clip, Model, Timm, ViT, macs
+from vitrun.recipes import Clip, IGpt, Model, Timm, ViT, macs
 
 
 def count_parameters(model: Model, classes: int, res: int) -> int:
@@ -14,8 +14,10 @@ def count_parameters(model: Model, classes: int, res: int) -> int:
 
 
 def count_tokens(model: Model, res: int) -> int | None:
-    """Return N, the number of tokens of an image with the class token; None if the network is not a ViT of vitrun."""
+    """Return N, the number of tokens of an image with the class token; None if it has no tokens of vitrun."""
     model = model.image if isinstance(model, Clip) else model
+    if isinstance(model, IGpt):
+        return res**2
     return grid_side(model, res) ** 2 + (model.head == "token") if isinstance(model, ViT) else None
 
 

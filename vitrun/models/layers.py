@@ -8,7 +8,16 @@ from vitrun.errors import UserError
 from vitrun.models.network import Network
 from vitrun.models.timm_wrapper import TimmNetwork
 
-EMBEDDING = ("patch_embed.", "cls_token", "pos_embed", "norm_pre.", "mask_token", "stem.")  # names begin with one of it
+EMBEDDING = (
+    "patch_embed.",
+    "cls_token",
+    "pos_embed",
+    "norm_pre.",
+    "mask_token",
+    "stem.",
+    "colour_embed.",
+    "start",
+)  # names begin with one of it
 BLOCK = re.compile(r"blocks\.(\d+)\.|stages\.(\d+)\.blocks\.(\d+)\.")  # a block of a ViT, or a stage and a unit of BiT
 HEAD = "~head"  # a name that no pattern of timm matches
 

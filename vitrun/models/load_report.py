@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vitrun.recipes import ClipResNet, Model, Timm, ViT
+from vitrun.recipes import ClipResNet, IGpt, Model, Timm, ViT
 
 MAX_NAMES = 6  # names in a message
 
@@ -37,7 +37,7 @@ def format_counts(action: str, reasons: dict[str, list[str]]) -> str:
 
 def describe_model(model: Model) -> str:
     """Return a short description of a network: ``vit_b16, 768 wide``."""
-    if isinstance(model, ViT | ClipResNet):
+    if isinstance(model, ViT | ClipResNet | IGpt):
         return f"{model.name}, {model.width} wide"
     return f"timm's {model.name}" if isinstance(model, Timm) else model.name
 

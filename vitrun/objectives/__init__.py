@@ -5,15 +5,20 @@ from vitrun.errors import lookup
 from vitrun.objectives.contrastive import ContrastiveObjective
 from vitrun.objectives.labels import LabelObjective
 from vitrun.objectives.masked import MaskedObjective
+from vitrun.objectives.pixels import PixelObjective
 from vitrun.objectives.simmim import SimMimObjective
 from vitrun.recipes import Pretrain
 from vitrun.runtime.plugins import find_plugins, load_plugin
 
-OBJECTIVES: dict[str, type[LabelObjective | MaskedObjective | SimMimObjective | ContrastiveObjective]] = {
+OBJECTIVES: dict[
+    str, type[LabelObjective | MaskedObjective | SimMimObjective | ContrastiveObjective | PixelObjective]
+] = {
     "labels": LabelObjective,
     "masked": MaskedObjective,
     "simmim": SimMimObjective,
     "contrastive": ContrastiveObjective,
+    "pixels": PixelObjective,
+    "pixels_bert": PixelObjective,
 }
 PLUGIN_GROUP = "vitrun.objectives"  # the entry points by which an installed package adds to OBJECTIVES
 

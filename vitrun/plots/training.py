@@ -48,6 +48,17 @@ def draw_by_step(curves: Sequence[Curve], name: str, title: str, ylabel: str, hi
 
 
 @styled()
+def draw_layer_accuracy(curves: Sequence[Curve]) -> Chart:
+    """Return the accuracies in percent of linear probes by the layer whose features they read, 0 for the embedding."""
+    figure, axes = create_axes("layer", "accuracy (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    plot_curves(axes, curves)
+    add_legend(figure, axes)
+    columns = name_columns("images", "layer", "accuracy (%)")
+    return Chart("layers", "Linear probe of each layer", figure, columns, list_rows(curves))
+
+
+@styled()
 def draw_lr_grid(curves: Sequence[Curve], chosen: Sequence[tuple[float, float]] = ()) -> Chart:
     """Return the accuracies in percent of a grid of learning rates (table 4), a curve a data set or weight decay.
 

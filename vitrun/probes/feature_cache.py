@@ -10,7 +10,6 @@ from typing import cast
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torch.nn import functional
 
 from vitrun import data, models, recipes
 from vitrun.engine.inference import compute_features, run_inference
@@ -62,12 +61,12 @@ class FeatureExtractor:
         norm it (ImageGPT, Chen et al. 2020, section 2.3; without the norm's own scale and shift, which standardizing
         undoes); with ``token`` they are the class token, normed.
         """
-        network = cast(ViT, self.loaded.network)  # other networks have no layers of tokens
+        network = cast(ViT | models.IGpt, self.loaded.network)  # other networks have no layers of tokens
         prefix, pooling = network.prefix, cast(recipes.Fewshot, self.recipe).linear.pooling
 
         def pool_layers(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
             tokens = models.hidden_states(network, images)
-            normed = [functional.layer_norm(tokens[layer].float(), tokens[layer].shape[-1:]) for layer in layers]
+            normed = [models.normalize_tokens(network, tokens[layer]) for layer in layers]
             return *(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed), labels
 
         def compute() -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ from vitrun.recipes.dedup import Dedup
 from vitrun.recipes.evaluate import Eval
 from vitrun.recipes.fewshot import Fewshot
 from vitrun.recipes.finetune import Finetune
-from vitrun.recipes.model import BiT, Clip, ClipResNet, Model, ModelInfo, TextTower, Timm, ViT
-from vitrun.recipes.objective import Contrastive, Labels, Masked, SimMim
+from vitrun.recipes.generate import Generate
+from vitrun.recipes.model import BiT, Clip, ClipResNet, IGpt, Model, ModelInfo, TextTower, Timm, ViT
+from vitrun.recipes.objective import Contrastive, Labels, Masked, Pixels, PixelsBert, SimMim
 from vitrun.recipes.optimizer import Adafactor, Adam, Sgd
 from vitrun.recipes.predict import Predict
 from vitrun.recipes.pretrain import Pretrain
@@ -47,6 +48,8 @@ __all__ = [
     "Fewshot",
     "Files",
     "Finetune",
+    "Generate",
+    "IGpt",
     "Labels",
     "LinearProbe",
     "ListData",
@@ -58,6 +61,8 @@ __all__ = [
     "NetworkRecipe",
     "OnlineProbe",
     "Pairs",
+    "Pixels",
+    "PixelsBert",
     "Predict",
     "Pretrain",
     "Quickstart",
@@ -86,7 +91,7 @@ __all__ = [
     "is_url",
 ]
 
-RunnableRecipe = Pretrain | Finetune | Fewshot | Eval | Dedup | Visualize  # of the commands that make a run
+RunnableRecipe = Pretrain | Finetune | Fewshot | Eval | Dedup | Visualize | Generate  # of the commands that make a run
 Recipe = RunnableRecipe | Predict | Compare | Report | Quickstart | Export | ListModels | ListData | ListRuns | Doctor
 RECIPES: dict[str, type[Recipe]] = {
     "pretrain": Pretrain,
@@ -96,6 +101,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "predict": Predict,
     "dedup": Dedup,
     "visualize": Visualize,
+    "generate": Generate,
     "compare": Compare,
     "report": Report,
     "export": Export,

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, NonNegativeFloat, PositiveFloat
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 
 from vitrun.recipes.base import Fraction, OptionError, Seed, check_unique, frozen_dataclass
 from vitrun.recipes.data_checks import check_has_labels, count_held_out
@@ -28,6 +28,8 @@ class Finetune(Training):
     init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
     train: Annotated[str, BeforeValidator(parse_train)]  # parameters to train: all, head, or last:N blocks and the head
     dropout: Fraction | None  # rate in a ViT; null for that of its pretraining, or 0 if it is not known
+    # weight of the loss of each pixel's colour beside that of the labels, as ImageGPT is fine-tuned with 1; 0 for none
+    generative: Annotated[NonNegativeFloat, Field(le=1000)]
     grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out images; [] for optim.lr alone
     decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from; [] for optim.weight_decay alone
     dev: Fraction  # share of the training images that is held out; each task of VTAB has 200 of its own

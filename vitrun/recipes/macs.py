@@ -1,9 +1,9 @@
 """Multiply-adds of a network, computed from its row alone."""
 
-from vitrun.recipes.model import EXPANSION, BiT, Clip, ClipResNet, TextTower, ViT
+from vitrun.recipes.model import EXPANSION, BiT, Clip, ClipResNet, IGpt, TextTower, ViT
 
 
-def count_macs(model: ViT | BiT | ClipResNet | Clip, classes: int, res: int) -> int:
+def count_macs(model: ViT | BiT | ClipResNet | Clip | IGpt, classes: int, res: int) -> int:
     """Return the multiply-adds of the matrix products and convolutions in one forward pass of one image.
 
     Those of a CLIP are of an image and a text. Raise an OptionError if the tokens of a ViT do not tile images of side
@@ -20,7 +20,14 @@ def count_macs(model: ViT | BiT | ClipResNet | Clip, classes: int, res: int) -> 
         products, _, channels = count_resnet_macs(width, model.blocks, res)
         return products + channels * classes
     model.check_resolution(res)
-    return count_vit_macs(model, classes, res)
+    return count_igpt_macs(model, classes, res) if isinstance(model, IGpt) else count_vit_macs(model, classes, res)
+
+
+def count_igpt_macs(model: IGpt, classes: int, res: int) -> int:
+    """Return the multiply-adds of an ImageGPT that classifies; attention is counted as of all pixels to all."""
+    N, D = res**2, model.width
+    block = 4 * N * D * D + 2 * N * N * D + 2 * N * D * model.mlp
+    return model.depth * block + D * classes
 
 
 def count_vit_macs(model: ViT, classes: int, res: int) -> int:

@@ -197,6 +197,39 @@ class Clip:
 
 
 @frozen_dataclass
+class IGpt:
+    """ImageGPT (Chen et al. 2020): a transformer that reads the colours of an image's pixels."""
+
+    kind: Literal["igpt"]  # comes with model=NAME
+    name: str  # comes with model=NAME
+    width: Features  # features of a token
+    depth: Blocks  # blocks
+    heads: Features  # heads of the attention
+    mlp: Features  # hidden features of the MLPs
+    colours: Annotated[int, Field(ge=2, le=65_536)]  # number of colours, which are its tokens
+    causal: bool  # whether a pixel attends only to those before it; objective=pixels sets it, pixels_bert unsets it
+    start: bool  # whether a start token precedes the pixels, of which the last is then not read; set as causal
+    epsilon: PositiveFloat  # added to the mean square in every norm
+    bias: bool  # biases in the dense layers, as in transformers; none in the published code
+    gelu: Literal["tanh", "exact", "quick"]  # activation of the MLPs: flax's GELU, torch's, or x sigmoid(1.702 x)
+
+    stride: ClassVar[int] = 1  # side of a token, in pixels
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise OptionError("width", self.width, f"must be a multiple of model.heads={self.heads}.")
+        parameters = self.depth * (4 * self.width**2 + 2 * self.width * self.mlp) + 2 * self.colours * self.width
+        if parameters > MAX_PARAMETERS:
+            raise OptionError("width", self.width, explain_size(parameters, f"model.depth={self.depth}"))
+
+    def check_resolution(self, res: int) -> None:
+        """Raise an OptionError if images of ``res`` pixels have too many tokens, one for each pixel."""
+        if res**2 > MAX_TOKENS:
+            why = f"makes {res**2:,} tokens of an image, one for each pixel: at most {MAX_TOKENS:,}."
+            raise OptionError("res", res, why)
+
+
+@frozen_dataclass
 class ModelInfo:
     """Keys of a model's file that are not options and no part of a recipe."""
 
@@ -204,4 +237,4 @@ class ModelInfo:
     weights: tuple[str, ...] = ()  # published weights, each as ``init=`` takes it
 
 
-Model = Annotated[ViT | BiT | Timm | ClipResNet | Clip, Field(discriminator="kind")]
+Model = Annotated[ViT | BiT | Timm | ClipResNet | Clip | IGpt, Field(discriminator="kind")]

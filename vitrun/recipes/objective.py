@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import Field
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
-from vitrun.recipes.model import Clip, Model, ViT
+from vitrun.recipes.model import Clip, IGpt, Model, ViT
 from vitrun.runtime.plugins import load_plugins
 
 Share = Annotated[float, Field(gt=0, le=1)]
+Palette = Literal["kmeans", "even"]
 PLUGIN_GROUP = "vitrun.objective_options"  # the entry points by which an installed package adds to OPTIONS
 
 
@@ -84,6 +85,42 @@ class Contrastive:
             raise OptionError("objective", self.kind, why)
 
 
+@frozen_dataclass
+class Pixels:
+    """Predict the colour of each pixel from those before it, as ImageGPT (Chen et al. 2020)."""
+
+    kind: Literal["pixels"]  # comes with objective=NAME
+    palette: Palette  # the colours: k-means of the training images' pixels, or evenly spaced ones
+
+    uses_labels = False
+
+    def check_model(self, model: Model) -> None:
+        """Raise an OptionError unless the model is an ImageGPT."""
+        check_reads_pixels(self.kind, model)
+
+
+@frozen_dataclass
+class PixelsBert:
+    """Predict the colour of hidden pixels from all others, as ImageGPT's BERT objective (Chen et al. 2020)."""
+
+    kind: Literal["pixels_bert"]  # comes with objective=NAME
+    palette: Palette  # the colours: k-means of the training images' pixels, or evenly spaced ones
+    share: Share  # probability with which each pixel is hidden
+
+    uses_labels = False
+
+    def check_model(self, model: Model) -> None:
+        """Raise an OptionError unless the model is an ImageGPT."""
+        check_reads_pixels(self.kind, model)
+
+
+def check_reads_pixels(kind: str, model: Model) -> None:
+    """Raise an OptionError if a model does not read the colours of pixels."""
+    if not isinstance(model, IGpt):
+        why = f"predicts colours of pixels, which {model.name} does not read: choose an ImageGPT, as model=igpt_s."
+        raise OptionError("objective", kind, why)
+
+
 def check_has_patches(kind: str, model: Model) -> None:
     """Raise an OptionError if a model does not cut images into patches."""
     if not isinstance(model, ViT) or model.stem:
@@ -91,8 +128,15 @@ def check_has_patches(kind: str, model: Model) -> None:
         raise OptionError("objective", kind, why)
 
 
-OPTIONS: dict[str, Any] = {"labels": Labels, "masked": Masked, "simmim": SimMim, "contrastive": Contrastive}
+OPTIONS: dict[str, Any] = {
+    "labels": Labels,
+    "masked": Masked,
+    "simmim": SimMim,
+    "contrastive": Contrastive,
+    "pixels": Pixels,
+    "pixels_bert": PixelsBert,
+}
 if TYPE_CHECKING:
-    Objective = Labels | Masked | SimMim | Contrastive
+    Objective = Labels | Masked | SimMim | Contrastive | Pixels | PixelsBert
 else:
     Objective = Annotated[Union[*OPTIONS.values(), *load_plugins(PLUGIN_GROUP, OPTIONS)], Field(discriminator="kind")]

@@ -3,7 +3,7 @@
 from vitrun.recipes import trees
 from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.recipes.data_checks import check_has_labels, check_not_suite
-from vitrun.recipes.model import Model, ViT
+from vitrun.recipes.model import IGpt, Model, ViT
 from vitrun.recipes.objective import Objective
 from vitrun.recipes.probe import OnlineProbe
 from vitrun.recipes.training import Training
@@ -25,7 +25,7 @@ class Pretrain(Training):
         if not self.model.name:
             why = "needs an architecture: add model.name=NAME, any of timm.list_models()."
             raise OptionError("model", "timm", why)
-        if isinstance(self.model, ViT) and self.res:
+        if isinstance(self.model, ViT | IGpt) and self.res:
             self.model.check_resolution(self.res)
         self.objective.check_model(self.model)
         if self.objective.uses_labels:

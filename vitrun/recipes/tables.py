@@ -53,6 +53,10 @@ def list_group_files(folder: str) -> dict[str, Path]:
     return composition.list_config_names(folder)
 
 
+# Choices beside which a row is read: an objective may replace the model
+CHOSEN = {"objective": ("+model=vit_nano8",)}
+
+
 def read_row(group: str, name: str) -> dict[str, Any]:
     """Return the options of ``conf/<group>/<name>.yaml`` and of the files that it inherits from, without metadata.
 
@@ -61,7 +65,7 @@ def read_row(group: str, name: str) -> dict[str, Any]:
     lookup(list_group_files(group), name, group)
     place = composition.format_config_path(f"{group}/{name}")
     try:
-        row = composition.compose(None, [f"+{group}@row={name}"]).get("row")
+        row = composition.compose(None, [*CHOSEN.get(group, ()), f"+{group}@row={name}"]).get("row")
     except composition.CompositionError as error:
         raise UserError(f"{place} is unsound: {' '.join(str(error).split())}") from None
     if not isinstance(row, dict):
@@ -76,7 +80,9 @@ def read_rows(group: str) -> dict[str, dict[str, Any]]:
     """
     files = list_group_files(group)
     try:
-        rows = composition.compose(None, [f"+{group}@row{number}={name}" for number, name in enumerate(files)])
+        rows = composition.compose(
+            None, [*CHOSEN.get(group, ()), *(f"+{group}@row{number}={name}" for number, name in enumerate(files))]
+        )
         return {name: drop_metadata(group, rows[f"row{number}"]) for number, name in enumerate(files)}
     except (composition.CompositionError, UserError, KeyError, AttributeError):  # one by one, to find out which
         return sound_rows(files, lambda name: read_row(group, name))[0]

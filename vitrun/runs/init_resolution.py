@@ -153,7 +153,9 @@ def download_file(init: str, name: str) -> Path | None:
 
 def find_latest_run(runs: Path, command: str) -> str:
     """Return the pretraining run that finished last; for some commands that may be a fine-tuning run."""
-    commands = ("pretrain", "finetune") if command in ("eval", "predict", "export", "visualize") else ("pretrain",)
+    commands = (
+        ("pretrain", "finetune") if command in ("eval", "predict", "export", "visualize", "generate") else ("pretrain",)
+    )
     last_first = sorted(find_finished_runs(runs), key=finish_order, reverse=True)
     for run in last_first:
         if load_recipe(run)["command"] in commands and has_weights(run):

@@ -17,6 +17,7 @@ from vitrun.recipes import (
     Export,
     Fewshot,
     Finetune,
+    Generate,
     Model,
     Predict,
     Recipe,
@@ -141,7 +142,7 @@ def find_architecture(init: str, runs: Path) -> Model | None:
 
 def model_row_of(recipe: Recipe) -> str | None:
     """Return the name in ``conf/model`` of the weights of ``init``; None without ``init`` or such a file."""
-    if isinstance(recipe, Finetune | Fewshot | Eval | Dedup | Predict | Export | Visualize) and recipe.init:
+    if isinstance(recipe, Finetune | Fewshot | Eval | Dedup | Predict | Export | Visualize | Generate) and recipe.init:
         return model_row_name(recipe.init, recipe.runs)
     return None
 

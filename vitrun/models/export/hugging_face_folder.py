@@ -6,10 +6,12 @@ from pathlib import Path
 
 from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
+from vitrun.models.export.hugging_face_igpt import write_hugging_face_igpt
 from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
 from vitrun.models.export.view import Description, processor_view
 from vitrun.models.formats import hugging_face
 from vitrun.models.formats.hugging_face_config import ACTIVATIONS
+from vitrun.models.igpt import IGpt
 from vitrun.models.network import Network
 from vitrun.models.tensor_files import JsonObject
 from vitrun.models.timm_wrapper import TimmNetwork
@@ -26,6 +28,9 @@ def write_hugging_face(folder: Path, network: Network, description: Description,
     if isinstance(network, TimmNetwork):
         name = network.row.name
         raise UserError(f"to=hf: {name} is a network of timm, not transformers' ViT. Export with to=timm or onnx.")
+    if isinstance(network, IGpt):
+        write_hugging_face_igpt(folder, network, description.names, res)
+        return
     if not isinstance(network, ViT) or network.row.stem or network.row.head != "token":
         raise UserError("to=hf: transformers' ViT has a class token and no ResNet. Export with to=timm, npz or onnx.")
     require_no_pre_logits(network.row, "transformers")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from vitrun.models.tensor_files import weights_error
-from vitrun.recipes import BiT, ViT
+from vitrun.recipes import BiT, IGpt, ViT
 from vitrun.recipes.tables import load_model_rows
 
-Row = TypeVar("Row", ViT, BiT)
+Row = TypeVar("Row", ViT, BiT, IGpt)
 # The ViT of a file without a name, a ResNet, dropout and stochastic depth; a layout replaces what the file gives.
 PLAIN_VIT = ViT(
     kind="vit",
@@ -35,6 +35,7 @@ PLAIN_VIT = ViT(
 ARCHITECTURE_FIELDS = {  # the fields by which a row is identified; the others are options
     ViT: ("patch", "width", "depth", "heads", "mlp", "stem", "resnet"),
     BiT: ("blocks", "width_factor"),
+    IGpt: ("width", "depth", "heads", "mlp", "colours"),
 }
 
 
@@ -47,6 +48,8 @@ def name_model(model: Row) -> Row:
             return replace(model, name=name)
     if isinstance(model, BiT):
         return replace(model, name=f"bit_{'_'.join(map(str, model.blocks))}x{model.width_factor:g}")
+    if isinstance(model, IGpt):
+        return replace(model, name=f"igpt_{model.width}x{model.depth}")
     return replace(model, name=f"{'r_' if model.stem else ''}vit_{model.width}x{model.depth}p{model.patch}")
 
 

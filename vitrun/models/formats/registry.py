@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from vitrun.models.formats import hugging_face, jax_bit, jax_vit, native, timm_names, torchvision
+from vitrun.models.formats import hugging_face, hugging_face_igpt, jax_bit, jax_vit, native, timm_names, torchvision
 from vitrun.models.formats.mapping import IdentifiedWeights
 from vitrun.models.formats.wrappers import unwrap
 from vitrun.models.tensor_files import Weights, format_keys, weights_error
@@ -16,6 +16,7 @@ FORMATS = {  # layout -> whose
     native: "vitrun",
     jax_vit: "Google's JAX code",
     jax_bit: "big_transfer",
+    hugging_face_igpt: "transformers",
     hugging_face: "transformers",
     timm_names: "timm",
     torchvision: "torchvision",
