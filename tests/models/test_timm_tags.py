@@ -1,13 +1,21 @@
 """Weights by timm's tags: checked, downloaded, and those of Google loaded as vitrun's own networks."""
 
+import shutil
+
 import pytest
 import torch
 
 from helpers.networks import MODEL_ROWS, build_randomized, compute_logits, make_inputs
 from vitrun import models
+from vitrun.config import resolve
+from vitrun.engine.weights import load_for_run
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
-from vitrun.runs import init_resolution
+from vitrun.runs import execution, init_resolution
+from vitrun.runs.groups import group_runs
+from vitrun.runs.metrics import Metric
+from vitrun.runs.results import load_finished_runs
+from vitrun.runtime.console import Screen
 
 
 def test_a_timm_name_without_a_tag_is_the_default_of_timm_and_older_names_are_known(tmp_path):
@@ -35,7 +43,7 @@ def test_published_weights_are_timm_tags():
 
     weights = [source for name in tables.list_group_files("model") for source in tables.load_model_info(name).weights]
     assert len(weights) == len(set(weights)) > 50
-    tags = {name for name in weights if not name.startswith("torchvision:")}
+    tags = {name for name in weights if not name.startswith(("torchvision:", "hf:"))}
     assert tags <= {f"timm:{tag}" for tag in timm.list_pretrained()}
 
 
@@ -47,14 +55,14 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
-    def write_weights(repository, tensors):
+    def write_weights(repository, tensors, commit="0" * 40):
         from safetensors.torch import save_file
 
         place = tmp_path / f"models--{repository.replace('/', '--')}"
-        (place / "refs").mkdir(parents=True)
-        (place / "refs" / "main").write_text("0" * 40)
-        (place / "snapshots" / ("0" * 40)).mkdir(parents=True)
-        save_file(tensors, place / "snapshots" / ("0" * 40) / "model.safetensors")
+        (place / "refs").mkdir(parents=True, exist_ok=True)
+        (place / "refs" / "main").write_text(commit)
+        (place / "snapshots" / commit).mkdir(parents=True)
+        save_file(tensors, place / "snapshots" / commit / "model.safetensors")
 
     return write_weights
 
@@ -90,6 +98,40 @@ def test_other_weights_by_timm_tag_load_as_timm_networks_with_their_normalizatio
         loaded.model.name == "test_vit3"
         and not models.load("timm:test_vit3.r160_in1k", classes=3).network.head.weight.any()
     )
+
+
+def test_a_tag_is_one_commit_in_all_runs_of_a_folder_although_the_hub_moves_on(hub, tmp_path):
+    import timm
+
+    tag, repository = "timm:test_vit3.r160_in1k", "timm/test_vit3.r160_in1k"
+    first, second = "0" * 40, "1" * 40
+
+    def evaluate(init: str = tag, runs: str = "runs", stop: bool = False, **options: object) -> str:
+        overrides = [f"{key}={value}" for key, value in options.items()]
+        recipe = resolve.resolve_recipe("eval", [f"init={init}", "data=shapes", f"runs={tmp_path / runs}", *overrides])
+
+        def execute(recipe, run):
+            loaded = load_for_run(recipe, run)
+            if stop:
+                raise KeyboardInterrupt
+            return {"top1": Metric(0.5, "share"), "commit": loaded.commit}
+
+        return execution.execute_run("eval", recipe, Screen(quiet=True), execute)["commit"]
+
+    weights = timm.create_model("test_vit3.r160_in1k").state_dict()
+    hub(repository, weights, first)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(stop=True)
+    hub(repository, {name: tensor + 1 for name, tensor in weights.items()}, second)
+    assert evaluate() == first, "resumed"
+    assert evaluate(batch=3, res=96) == first, "another run, as a job of a sweep"
+    assert evaluate(f"{tag}@main") == evaluate(runs="elsewhere") == second
+    (same,) = (run.name for run in (tmp_path / "elsewhere").glob("eval-*"))
+    for folder in ("runs", "elsewhere"):
+        shutil.copytree(tmp_path / folder / same, tmp_path / "both" / f"from-{folder}")
+    both, _ = load_finished_runs(tmp_path / "both")
+    assert {run.options["init"] for run in both} == {f"{tag}@{first}", f"{tag}@{second}"}
+    assert len(group_runs(both)) == 2, "never averaged"
 
 
 def test_the_error_for_weights_that_cannot_be_downloaded_says_what_to_do(hub):

@@ -8,8 +8,10 @@ import torch
 
 from vitrun import models
 from vitrun.recipes import DEFAULT_RES, Dedup, Eval, Fewshot, Finetune, Generate, Visualize, tables
+from vitrun.runs.hub_commits import COMMIT_KEY, find_commit, pin_commit
 from vitrun.runs.lookup import find_weights_file, load_saved_recipe
 from vitrun.runs.run import Run
+from vitrun.runs.run_files import load_about
 from vitrun.runtime import distributed, random
 
 
@@ -36,10 +38,11 @@ def load_for_run(
     classes: int | None = None,
 ) -> models.LoadedModel:
     """Return the network of a recipe's ``init`` at its resolution; record the commit of weights from the Hub."""
-    source = Source(recipe.init or "", recipe.runs, recipe.init_weights)
-    loaded = load_init(source, run.log, seed, classes, recipe.res)
+    init = recipe.init or ""
+    init = pin_commit(init, load_about(run.folder)) or init  # of the attempt before
+    loaded = load_init(Source(init, recipe.runs, recipe.init_weights), run.log, seed, classes, recipe.res)
     if loaded.commit:
-        run.update_about(weights_commit=loaded.commit)
+        run.update_about(**{COMMIT_KEY: loaded.commit})
     return loaded
 
 
@@ -56,9 +59,13 @@ def load_init(
 ) -> models.LoadedModel:
     """Return the network of a resolved ``init``; log which tensors were loaded, resized, dropped and are new.
 
-    ``classes`` puts a new zero head on; ``res`` resamples the position table. None leaves either unchanged.
+    ``classes`` puts a new zero head on; ``res`` resamples the position table. None leaves either unchanged. A tag of
+    timm without a commit has the one that it had in a run before in the folder of runs.
     """
     init, runs, choice = source
+    if known := find_commit(init, runs):
+        log(f"{init} is the commit of {known[1]}, as in all runs in {runs}; init={init}@main is the newest")
+        init = known[0]
     if init.startswith("random:"):
         model = tables.load_model_row(init.removeprefix("random:"))
         torch.manual_seed(random.derive_seed(seed, "weights"))

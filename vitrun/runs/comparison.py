@@ -174,7 +174,7 @@ def add_source_options(runs: Sequence[FinishedRun], options: Sequence[dict[str, 
     for run, values, source in zip(runs, options, sources):
         values.update({name: format_value(source[name]) for name in added if name in source})
         if parts < len(inits):
-            values["init"] = run.label("init")
+            values["init"] = str(run.options.get("init") or "")
 
 
 def group_equals(keys: Iterable[tuple[Any, ...]]) -> list[list[int]]:
