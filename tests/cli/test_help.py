@@ -43,6 +43,12 @@ def test_options_of_other_choices_are_named_with_these():
     assert "folder with the images" in files and "the column of labels" in files
     (adam,) = [part for part in parts if part.startswith("optim=adam, adamw:")]
     assert "optim.betas=" in adam
+    assert all(re.match(r"[a-z]+=[a-z]", part) for part in parts[1:]), "each has choices"
+    text = help.describe_options("pretrain")
+    (clip,) = [part for part in re.split(r"^With ", text, flags=re.MULTILINE) if part.startswith("model=clip_b16, ")]
+    keys = re.findall(r"^  (model\.[a-z_.]+)=", clip, re.MULTILINE)
+    assert {"model.image.patch", "model.image.blocks", "model.text.width", "model.features"} < set(keys)
+    assert len(keys) == len(set(keys)), "each once"
 
 
 def test_large_groups_are_listed_by_name_and_others_with_what_they_are():

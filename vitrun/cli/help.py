@@ -24,7 +24,7 @@ SECTIONS = {
     "Search and seeds": "grid decays seeds score",
     "Augmentation and resizing": "data.crop data.area data.flip augment augment.* view.*",
     "Few-shot probe during the training": "fewshot.*",
-    "Running": "device precision micro_batch checkpointing save_minutes on_nan rank_timeout",
+    "Running": "device precision micro_batch checkpointing save_minutes on_nan rank_timeout report track",
 }
 OTHER_SECTION = {
     "pretrain": "Training",
@@ -88,7 +88,9 @@ def list_chosen(command: str, overrides: Sequence[str]) -> dict[str, str | None]
 def is_settable(command: str, option: Option) -> bool:
     """Return whether an option is a value or the choice of a group, and is not set by such a choice."""
     group, _, name = option.key.rpartition(".")
-    if name in compose.DISCRIMINATORS or name == "name" and group in compose.ROW_GROUPS and "timm" not in option.kinds:
+    if name in compose.DISCRIMINATORS or (
+        name == "name" and group.partition(".")[0] in compose.ROW_GROUPS and "timm" not in option.kinds
+    ):
         return False
     return option.key in options.list_options(command) or option.key in tables.list_groups(command)
 
@@ -123,18 +125,22 @@ def format_option(command: str, option: Option, value: object = ...) -> list[str
 
 def describe_others(command: str, others: Sequence[Option]) -> Iterator[str]:
     """Yield the lines of options that the chosen file of a group does not have, with the choices that have them."""
-    titles = dict.fromkeys((option.discriminator, option.kinds) for option in others)
-    for discriminator, kinds in titles:
+    for discriminator, kinds in dict.fromkeys(option.choice for option in others):
         group = discriminator.partition(".")[0]
         if group in tables.GROUP_FOLDERS:
             yield from ("", f"{group}= has the options of {tables.GROUP_FOLDERS[group]}=.")
             return
         names = [name for name in tables.list_groups(command).get(group, ()) if read_kind(group, name) in kinds]
+        if not names:  # a class that is only part of another
+            continue
         few = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if names[4:] else "")
         yield from ("", f"With {group}={few}:")
+        members: dict[str, Option] = {}  # two towers may have an option of one name
         for option in others:
-            if (option.discriminator, option.kinds) == (discriminator, kinds):
-                yield from format_option(command, option)
+            if option.choice == (discriminator, kinds):
+                members.setdefault(option.key, option)
+        for option in members.values():
+            yield from format_option(command, option)
 
 
 def read_kind(group: str, name: str) -> str | None:

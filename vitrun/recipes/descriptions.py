@@ -23,6 +23,7 @@ class Option(NamedTuple):
     description: str  # "" if there is none, or the source of the class is not installed
     discriminator: str  # the option whose value chooses this class, "" if it is not one of several
     kinds: tuple[str, ...]  # the values of it
+    choice: tuple[str, tuple[str, ...]]  # both; for a class within one of several classes, those of that one
 
 
 def list_described(command: str) -> list[Option]:
@@ -30,13 +31,29 @@ def list_described(command: str) -> list[Option]:
     recipe: Any = RECIPES[command]
     groups = [field.name for field in fields(recipe) if field.name not in options.list_options(command)]
     pairs = [(key, recipe) for key in groups] + [(key, cls) for key, _, cls in options.walk_options(recipe)]
+    outer = find_outer_classes(pairs)
     described = []
     for key, cls in pairs:
         group, _, name = key.rpartition(".")
-        discriminator, kinds = find_kinds(cls)
+        name_of_kind, kinds = find_kinds(cls)
+        discriminator = f"{group}.{name_of_kind}" if kinds else ""
         description = describe_fields(cls).get(name, "")
-        described.append(Option(key, description, f"{group}.{discriminator}" if kinds else "", kinds))
+        described.append(Option(key, description, discriminator, kinds, outer.get(group, (discriminator, kinds))))
     return described
+
+
+def find_outer_classes(pairs: list[tuple[str, Any]]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return the discriminator, and its values, of the class that has each group of options within one of several.
+
+    As ``model.image``, which a CLIP alone has: ``("model.kind", ("clip",))``.
+    """
+    outer = {}
+    for key, cls in pairs:
+        group = key.rpartition(".")[0]
+        discriminator, kinds = find_kinds(cls)
+        if group and kinds:
+            outer |= {f"{group}.{field.name}": (f"{group}.{discriminator}", kinds) for field in fields(cls)}
+    return outer
 
 
 @cache

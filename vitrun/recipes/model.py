@@ -134,7 +134,7 @@ class ClipResNet:
     blocks: tuple[Blocks, Blocks, Blocks, Blocks]  # units in each of the four stages
     width: Annotated[int, Field(gt=0, le=8_192, multiple_of=2)]  # channels after the first three convolutions
     heads: Features  # heads of the attention pooling, over 32 * width channels
-    features: Features  # of the pooled vector
+    features: Features  # features of the pooled vector
 
     stride: ClassVar[int] = 32  # side of a place in the last feature map, in pixels
 
@@ -183,7 +183,7 @@ class Clip:
     name: str  # comes with model=NAME
     image: Annotated[ViT | ClipResNet, Field(discriminator="kind")]  # the image tower
     text: TextTower  # the text tower
-    features: Features  # of an image or a text, in the space of both
+    features: Features  # features of an image or a text, in the space of both
     logit_bias: bool  # a bias of the logits beside the temperature, as in SigLIP; objective.loss=sigmoid adds it
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ class Adam:
     """Adam; ``adamw`` decouples the weight decay, ``adam`` adds it to the gradient."""
 
     kind: Literal["adam", "adamw"]  # comes with optim=NAME
-    lr: PositiveFloat  # highest learning rate, after the warm-up
+    lr: PositiveFloat  # highest learning rate, after the warm-up, whatever the batch: it is not scaled
     weight_decay: NonNegativeFloat  # rate of weight decay, in decay_units
     # a step subtracts from weights w: lr * weight_decay * w (paper, as torch.optim.AdamW and timm), or
     # lr / peak lr * weight_decay * w (big_vision)
@@ -39,7 +39,7 @@ class Sgd:
     """Stochastic gradient descent with momentum."""
 
     kind: Literal["sgd"]  # comes with optim=NAME
-    lr: PositiveFloat  # highest learning rate, after the warm-up
+    lr: PositiveFloat  # highest learning rate, after the warm-up, whatever the batch: it is not scaled
     weight_decay: NonNegativeFloat  # rate of weight decay, relative to the learning rate
     # weight decay of the last layer, in the same units; null for weight_decay
     head_decay: NonNegativeFloat | None
@@ -54,7 +54,7 @@ class Adafactor:
     """Adafactor of scaling vision transformers (arXiv 2106.04560): factored mean squares, momentum in bfloat16."""
 
     kind: Literal["adafactor"]  # comes with optim=NAME
-    lr: PositiveFloat  # highest learning rate, after the warm-up
+    lr: PositiveFloat  # highest learning rate, after the warm-up, whatever the batch: it is not scaled
     weight_decay: NonNegativeFloat  # rate of weight decay, in decay_units
     # a step subtracts from weights w: lr * weight_decay * w (paper, as torch.optim.AdamW and timm), or
     # lr / peak lr * weight_decay * w (big_vision)

@@ -16,7 +16,8 @@ class Pretrain(Training):
     model: Model  # the architecture
     objective: Objective  # what the network is trained for
     head_bias: float | None  # initial bias of the head; null for 0 with softmax and -10 with sigmoid
-    exclude: tuple[str, ...]  # dedup runs, or files of keys, whose training images are excluded
+    # training images to leave out: those that dedup runs found in a test set, or whose keys are the lines of files
+    exclude: tuple[str, ...]
     fewshot: OnlineProbe  # few-shot accuracy on the way
 
     def __post_init__(self) -> None:

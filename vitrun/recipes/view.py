@@ -14,8 +14,9 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 class View:
     """Resizing and cropping of test images, and resizing of training images."""
 
-    # to a square: square (as Google's code), squash (timm); by the shorter side: small, small_area (Google; the latter
-    # averages pixels), shortest (timm, torchvision), shortest_edge (transformers); by the longer side: border (timm)
+    # how test images are resized. To a square: square (as Google's code), squash (timm); by the shorter side: small,
+    # small_area (Google; the latter averages pixels), shortest (timm, torchvision), shortest_edge (transformers); by
+    # the longer side: border (timm)
     resize: Literal["square", "small", "small_area", "squash", "shortest", "shortest_edge", "border"]
     # side of the centre crop, as a share of the resized image's shorter side: timm's crop_pct
     crop: Annotated[float, Field(gt=0, le=1)]
