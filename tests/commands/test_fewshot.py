@@ -39,7 +39,7 @@ def test_draws_are_of_the_first_images_in_the_published_order(run_command, monke
     rows = np.arange(1757)[::-1].copy()  # 40 of the 1797 digits are for the test
 
     def find_reversed_half(source, train):
-        return data.DrawPool(train.select(np.arange(900)), rows[-900:], "draws start from the published order")
+        return data.DrawPool(rows[-900:], "draws start from the published order")
 
     monkeypatch.setattr(data, "find_draw_pool", find_reversed_half)
     recipe, _ = run_command("fewshot", *FEW, "shots=2", "seeds=0")
@@ -51,6 +51,18 @@ def test_draws_are_of_the_first_images_in_the_published_order(run_command, monke
     expected = [generator.permutation(np.flatnonzero(labels == label))[:2] for label in range(10)]
     assert drawn == [train.keys[row] for row in rows[-900:][np.concatenate(expected)]]
     assert "draws start from the published order" in (folder / "log.txt").read_text()
+
+
+def test_a_dry_run_counts_the_images_to_embed(run_command):
+    overrides = ["fewshot", *FEW, "shots=1,5", "seeds=0,1"]
+    _, plan = run_command(*overrides, dry=True)
+    recipe, _ = run_command(*overrides)
+    drawn = json.loads((run_folder(recipe, "fewshot") / "drawn.json").read_text())
+    assert plan["images_to_embed"] == 40 + len({key for keys in drawn.values() for key in keys}) < 40 + 2 * 50
+    assert run_command(*overrides, "l2=1", dry=True)[1]["images_to_embed"] == 0, "they are cached"
+    imagenet = ["fewshot", "init=random:vit_nano8", "res=32", "data=imagenet", "shots=5"]
+    assert run_command(*imagenet, dry=True)[1]["images_to_embed"] == 3 * 5 * 1000 + 50_000
+    assert run_command(*imagenet, "probe=linear", dry=True)[1]["images_to_embed"] == 1_281_167 + 50_000
 
 
 LINEAR = [*FEW, "data=shapes", "data.target=shape", "data.train_images=60", "probe=linear", "linear.l2=0.1,1"]

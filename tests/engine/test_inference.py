@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.networks import MODEL_ROWS, build_randomized, make_inputs
 from helpers.training import CPU, build_small_vit
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.transforms.views import CenterCropView
-from vitrun.engine.inference import Predictions, predict
+from vitrun.engine.inference import Predictions, compute_features, predict
 from vitrun.errors import ExitCode, UserError
 from vitrun.objectives.labels import LOSSES, LabelObjective
+from vitrun.runtime.device import Machine
 
 
 def test_a_prediction_is_correct_if_it_is_among_the_labels():
@@ -54,3 +56,18 @@ def test_an_output_that_is_not_finite_is_an_error_that_names_the_image():
     with pytest.raises(UserError, match=f"first of {batches[0].keys[6]}. Try") as error:
         predict(build_small_vit(120), batches, LOSSES["softmax"], CPU, lambda _: None)
     assert error.value.status == ExitCode.NUMERICS
+
+
+@pytest.mark.parametrize("row, dtype", [("bit_r50x1", "fp32"), ("vit_nano8", "bf16")])
+def test_features_of_an_image_have_the_same_bits_whatever_is_computed_with_it(row, dtype):
+    network, machine = build_randomized(MODEL_ROWS[row], res=64), Machine("cpu", dtype)
+    batch = data.Batch(make_inputs(64, 7), torch.zeros(7, dtype=torch.long), np.arange(7))
+    rows = [np.arange(7), np.array([6]), np.array([4, 1, 0])]
+    whole, *parts = (
+        compute_features(
+            network, [data.Batch(batch.images[some], batch.labels[some], some)], machine, lambda images: None, 4
+        )
+        for some in rows
+    )
+    for some, part in zip(rows[1:], parts):
+        np.testing.assert_array_equal(part, whole[some])

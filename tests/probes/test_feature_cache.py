@@ -1,17 +1,19 @@
 """Features are cached by images and weights, and recomputed if a file is damaged."""
 
+import json
 import os
 import shutil
 from importlib.metadata import version
 from itertools import combinations
 
 import numpy as np
+import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
 from helpers.images import write_part_folders
 from helpers.runs import pretrain_tiny, run_folder
-from vitrun.probes import feature_cache
+from vitrun.probes import feature_cache, feature_files
 from vitrun.recipes import tables
 from vitrun.runs import folder_content
 
@@ -24,7 +26,8 @@ def test_damaged_features_are_recomputed(run_command, tmp_path):
     for file in files:
         os.truncate(file, 30)
     run_command("fewshot", *overrides, "seeds=0,1")
-    assert files and all(load_file(file) for file in files)
+    again = sorted((tmp_path / "runs" / "features").iterdir())
+    assert len(again) == len(files) == 2 and all(load_file(file) for file in again)
 
 
 def test_features_with_a_flipped_bit_are_recomputed_and_readable_by_all(run_command, tmp_path):
@@ -91,3 +94,41 @@ def test_features_of_another_version_of_a_library_are_not_used(run_command, tmp_
     monkeypatch.setattr(feature_cache, "version", lambda name: "0" if name == "pillow" else version(name))
     run_command(*overrides, "shots=2")
     assert len(list((tmp_path / "runs" / "features").iterdir())) == 4
+
+
+def load_rows(tmp_path) -> list[list[int]]:
+    """Return the rows of the images in each file of features, those of the training images first."""
+    files = (tmp_path / "runs" / "features").iterdir()
+    return sorted((load_file(file)["rows"].tolist() for file in files), key=len)
+
+
+def test_another_seed_and_more_shots_embed_only_their_own_images(run_command, tmp_path):
+    overrides = ("fewshot", "init=random:vit_nano8", "res=32", "data.test_images=1500")
+    run_command(*overrides, "shots=1", "seeds=0")
+    recipe, result = run_command(*overrides, "shots=1,2", "seeds=0,1")
+    first, more, test = load_rows(tmp_path)
+    assert len(first) == 10 and len(test) == 1500 and not set(first) & set(more)
+    drawn = json.loads((run_folder(recipe, "fewshot") / "drawn.json").read_text())
+    assert len({key for keys in drawn.values() for key in keys}) == len(first) + len(more)
+    shutil.rmtree(tmp_path / "runs")
+    assert run_command(*overrides, "shots=1,2", "seeds=0,1")[1] == result
+
+
+def test_what_was_embedded_before_a_process_is_killed_stays(run_command, tmp_path, monkeypatch):
+    overrides = ("fewshot", "init=random:vit_nano8", "res=32", "shots=1", "seeds=0", "data.test_images=40")
+    monkeypatch.setattr(feature_files, "BLOCK", 16)
+    save = feature_files.FeatureFiles.save
+
+    def save_or_die(self, rows, tensors):
+        if rows[0] == 32:
+            raise KeyboardInterrupt
+        save(self, rows, tensors)
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(feature_files.FeatureFiles, "save", save_or_die)
+        run_command(*overrides)
+    assert [*map(len, load_rows(tmp_path))] == [10, 16, 16]
+    _, result = run_command(*overrides)
+    assert [*map(len, load_rows(tmp_path))] == [8, 10, 16, 16]
+    shutil.rmtree(tmp_path / "runs")
+    assert run_command(*overrides)[1] == result

@@ -8,6 +8,7 @@ from scipy import stats
 from helpers.features import make_clusters
 from vitrun.errors import ExitCode, UserError
 from vitrun.probes import ridge
+from vitrun.probes.draws import HELD_OUT_PER_CLASS, draw_images, shuffle_by_class
 from vitrun.probes.ridge import Features
 
 
@@ -20,15 +21,22 @@ def test_each_l2_is_solved_independently_of_the_others():
     assert len({one.accuracy(test.x, test.y) for one in together}) > 1
 
 
+def draw_all(train: Features, *options):
+    return draw_images(train.y.numpy(), np.arange(len(train.y)), *options)
+
+
 def test_l2_is_chosen_on_training_images_outside_every_draw_of_the_seed_and_never_on_test_images():
-    train, test = make_clusters(120), make_clusters(90, seed=1)
+    train, test = make_clusters(200), make_clusters(90, seed=1)
     l2s = (1e-3, 10.0, 1e6)
-    chosen = ridge.evaluate_few_shot(train, test, (1, 5), (0, 1), l2s)
+    draws = draw_all(train, (1, 5), (0, 1), l2s)
+    assert len(draws.rows) < 200
+    drawn = Features(train.x[draws.rows], train.y[draws.rows], 3)
+    chosen = ridge.evaluate_few_shot(draws, drawn, test, l2s)
     spoilt = Features(-test.x, test.y, 3)
-    assert [one.l2 for one in ridge.evaluate_few_shot(train, spoilt, (1, 5), (0, 1), l2s)] == [one.l2 for one in chosen]
+    assert [one.l2 for one in ridge.evaluate_few_shot(draws, drawn, spoilt, l2s)] == [one.l2 for one in chosen]
     for one in chosen:
-        order = ridge.shuffle_by_class(train.y.numpy(), one.seed)
-        held_out = np.concatenate([rows[5 : 5 + ridge.HELD_OUT_PER_CLASS] for rows in order])
+        order = shuffle_by_class(train.y.numpy(), one.seed)
+        held_out = np.concatenate([rows[5 : 5 + HELD_OUT_PER_CLASS] for rows in order])
         assert len(held_out) == 3 * 25 and not set(held_out) & set(one.rows.tolist())
         single = {l2: ridge.fit_classifiers(train.x[one.rows], train.y[one.rows], 3, (l2,))[0] for l2 in l2s}
         scores = {l2: single[l2].accuracy(train.x[held_out], train.y[held_out]) for l2 in l2s}
@@ -38,7 +46,7 @@ def test_l2_is_chosen_on_training_images_outside_every_draw_of_the_seed_and_neve
 
 def test_too_few_images_to_choose_l2_is_an_error():
     with pytest.raises(UserError, match="With 9 shots no training image is left") as error:
-        ridge.evaluate_few_shot(make_clusters(27), make_clusters(9), (9,), (0,), (1.0, 2.0))
+        draw_all(make_clusters(27), (9,), (0,), (1.0, 2.0))
     assert (error.value.option, error.value.value) == ("l2", "[1,2]") and error.value.status == ExitCode.DATA
 
 
@@ -51,7 +59,7 @@ def test_the_interval_is_that_of_student_and_one_draw_has_none():
     values = [0.5, 0.6, 0.55]
     low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert ridge.ci95_half_width(values) == pytest.approx((high - low) / 2)
-    draws = [ridge.DrawResult(seed, 5, torch.zeros(1), 1024, value) for seed, value in enumerate(values)]
+    draws = [ridge.DrawResult(seed, 5, np.zeros(1), 1024, value) for seed, value in enumerate(values)]
     metric = ridge.summarize_draws(draws)[5]
     assert metric.ci95 == pytest.approx(high - 0.55) and metric.std == pytest.approx(0.05)
     assert ridge.format_accuracy(metric) == "55.0 +- 5.0 (95 %: 42.6 to 67.4)"
@@ -64,7 +72,7 @@ def test_the_interval_is_that_of_student_and_one_draw_has_none():
 def test_few_shot_accuracies_equal_the_published_solver(shared, shots):
     reference = np.load(shared / "golden" / "fewshot_ridge.npz")
     x, y, x_test, y_test = (torch.from_numpy(reference[f"io/{k}"]) for k in ("x_train", "y_train", "x_test", "y_test"))
-    rows = np.concatenate([order[:shots] for order in ridge.shuffle_by_class(y.numpy(), 0)])
+    rows = np.concatenate([order[:shots] for order in shuffle_by_class(y.numpy(), 0)])
     np.testing.assert_array_equal(rows, reference[f"io/index_{shots}"])
     for l2 in (1, 1024):
         (classifier,) = ridge.fit_classifiers(x[rows], y[rows].long(), int(y.max()) + 1, (l2,))
@@ -92,9 +100,9 @@ def test_features_are_standardized_by_the_subset_and_followed_by_a_constant():
 def test_shots_are_nested_within_a_seed_and_differ_between_seeds():
     labels = np.repeat(np.arange(5), 30)
     first, again, other = (
-        ridge.shuffle_by_class(labels, 0),
-        ridge.shuffle_by_class(labels, 0),
-        ridge.shuffle_by_class(labels, 1),
+        shuffle_by_class(labels, 0),
+        shuffle_by_class(labels, 0),
+        shuffle_by_class(labels, 1),
     )
     assert all((a == b).all() for a, b in zip(first, again)) and any((a != b).any() for a, b in zip(first, other))
     assert all((labels[rows] == label).all() for label, rows in enumerate(first))

@@ -65,7 +65,7 @@ def find_pairs(
     if loaded:
         splits = ((recipe.against, "test", test), (recipe.data, "train", train))
         extractor = FeatureExtractor(recipe, run, machine, loaded)
-        tests_x, trains_x = (near_duplicates.normalize_features(extractor.extract(*split)[0]) for split in splits)
+        tests_x, trains_x = (near_duplicates.normalize_features(extractor.extract(*split)) for split in splits)
         pairs["features"] = near_duplicates.match_by_cosine(
             tests_x, trains_x, near_duplicates.normalize_features, recipe.similarity, machine.device
         )

@@ -13,6 +13,7 @@ from torch.nn import functional
 from vitrun import data, models, recipes
 from vitrun.commands.figure_files import save_figures
 from vitrun.data.sources.messages import typed_option
+from vitrun.data.split import PLACEHOLDER
 from vitrun.engine import weights
 from vitrun.engine.inference import Predictions, softmax
 from vitrun.engine.inputs import open_parts
@@ -22,6 +23,7 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.plots.points import Curve
 from vitrun.plots.training import draw_layer_accuracy
 from vitrun.probes import logistic, ridge
+from vitrun.probes.draws import Draws, bound_drawn, draw_images
 from vitrun.probes.feature_cache import FeatureExtractor
 from vitrun.recipes import IGpt, ViT
 from vitrun.runs.checkpoint_writer import Save
@@ -45,11 +47,13 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
         raise UserError(why, ExitCode.COMMAND, *typed_option(recipe.data))
     loaded = weights.load_body_for_run(recipe, run)
     layers = choose_layers(recipe, loaded)
-    if run.dry:
-        return {"train_images": len(train), "test_images": len(test)}
     extractor = FeatureExtractor(recipe, run, machine, loaded)
-    if recipe.probe == "ridge":
-        metrics = run_few_shot(recipe, extractor, train, test)
+    has_labels = train.index_fingerprint != PLACEHOLDER
+    draws = draw_shots(recipe, run, train) if recipe.probe == "ridge" and has_labels else None
+    if run.dry:
+        return plan_features(recipe, extractor, train, test, draws, layers)
+    if draws:
+        metrics = run_few_shot(recipe, extractor, train, test, draws)
     else:
         probes = fit_linear_probes(recipe, run, iterate_features(extractor, train, test, layers), test)
         metrics = summarize_probes(probes)
@@ -65,31 +69,64 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     }
 
 
-def run_few_shot(
-    recipe: recipes.Fewshot, extractor: FeatureExtractor, train: data.Split, test: data.Split
-) -> dict[str, Any]:
-    """Return the accuracy at each number of shots (mean, deviation, 95 % interval over the seeds); write drawn.json."""
-    run = extractor.run
+def draw_shots(recipe: recipes.Fewshot, run: Run, train: data.Split) -> Draws:
+    """Return the draws of a recipe, and log from which images they are."""
     pool = data.find_draw_pool(recipe.data, train)
     run.log(pool.note)
-    x, y = extractor.extract(recipe.data, "train", pool.split)
-    train_features = ridge.Features(x, y, len(train.classes)).select(pool.order)
-    test_features = ridge.Features(*extractor.extract(recipe.data, "test", test), len(train.classes))
-    draws = ridge.evaluate_few_shot(train_features, test_features, recipe.shots, recipe.seeds, recipe.l2)
-    drawn = {}
-    for draw in draws:
-        rows = pool.order[draw.rows.numpy()]
-        drawn[f"seed {draw.seed}, {draw.shots} shots"] = [pool.split.keys[row] for row in rows.tolist()]
+    return draw_images(train.labels, pool.order, recipe.shots, recipe.seeds, recipe.l2)
+
+
+def plan_features(
+    recipe: recipes.Fewshot,
+    extractor: FeatureExtractor,
+    train: data.Split,
+    test: data.Split,
+    draws: Draws | None,
+    layers: list[int],
+) -> dict[str, Any]:
+    """Return how many images there are and how many are to be embedded: those that are drawn, and not cached."""
+    source = recipe.data
+    groups = group_layers(extractor, len(train), layers)
+    rows = draws.rows if draws else None
+    numbers = {
+        "training": sum(extractor.count_missing(source, "train", train, rows, group) for group in groups),
+        "test": sum(extractor.count_missing(source, "test", test, None, group) for group in groups),
+    }
+    limit = ""
+    if recipe.probe == "ridge" and draws is None:  # the labels are not there yet
+        options = (recipe.shots, recipe.seeds, recipe.l2)
+        numbers["training"], limit = bound_drawn(len(train), len(train.classes), *options), "at most "
+    passes = f", in {len(groups)} passes" if len(groups) > 1 else ""
+    extractor.run.log(
+        f"to embed: {limit}{numbers['training']:,} of {len(train):,} training images and {numbers['test']:,} of "
+        f"{len(test):,} test images{passes}"
+    )
+    return {"train_images": len(train), "test_images": len(test), "images_to_embed": sum(numbers.values())}
+
+
+def run_few_shot(
+    recipe: recipes.Fewshot, extractor: FeatureExtractor, train: data.Split, test: data.Split, draws: Draws
+) -> dict[str, Any]:
+    """Return the accuracy at each number of shots (mean, deviation, 95 % interval over the seeds); write drawn.json."""
+    run, classes = extractor.run, len(train.classes)
+    x = extractor.extract(recipe.data, "train", train, draws.rows)
+    train_features = ridge.Features(x, train.targets(draws.rows), classes)
+    x_test = extractor.extract(recipe.data, "test", test)
+    test_features = ridge.Features(x_test, test.targets(np.arange(len(test))), classes)
+    results = ridge.evaluate_few_shot(draws, train_features, test_features, recipe.l2)
+    drawn = {
+        f"seed {draw.seed}, {draw.shots} shots": [train.keys[row] for row in draw.rows.tolist()] for draw in draws.draws
+    }
     run.write_file("drawn.json", lambda path: path.write_text(json.dumps(drawn), encoding="utf-8"))
-    accuracies = ridge.summarize_draws(draws)
-    largest_class = int(torch.bincount(train_features.y).max())  # in images
+    accuracies = ridge.summarize_draws(results)
+    largest = draws.largest_class
     for shots in recipe.shots:
-        note = f" (all images each time: no class has more than {largest_class})" if shots >= largest_class else ""
+        note = f" (all images each time: no class has more than {largest})" if shots >= largest else ""
         name = f"{shots} shot{'s' * (shots > 1)}"
         number = f"{len(recipe.seeds)} draw{'s' * (len(recipe.seeds) > 1)}"
         run.log(f"{name}: {ridge.format_accuracy(accuracies[shots])} % over {number}{note}")
     result: dict[str, Any] = {f"shot{shots}": accuracy for shots, accuracy in accuracies.items()}
-    return result | ({"l2": ridge.list_chosen_l2(draws)} if len(recipe.l2) > 1 else {})
+    return result | ({"l2": ridge.list_chosen_l2(results)} if len(recipe.l2) > 1 else {})
 
 
 def fit_linear_probes(
@@ -164,14 +201,23 @@ def iterate_features(
     """
     source, device = extractor.recipe.data, extractor.machine.device
     parts = ((source, "train", train), (source, "test", test))
+    y, y_test = (split.targets(np.arange(len(split))).to(device) for _, _, split in parts)
+    for group in group_layers(extractor, len(train), layers):
+        if not group:
+            x, x_test = (extractor.extract(*part).to(device) for part in parts)
+            yield "last", [x, y, x_test, y_test]
+            continue
+        by_layer, by_layer_test = (extractor.extract_layers(*part, group) for part in parts)
+        for layer in group:
+            yield f"layer{layer}", [by_layer[layer].to(device), y, by_layer_test[layer].to(device), y_test]
+
+
+def group_layers(extractor: FeatureExtractor, images: int, layers: list[int]) -> list[list[int]]:
+    """Return the layers to compute in each pass over so many training ``images``; [] for the input of the head."""
     if not layers:
-        yield "last", [tensor.to(device) for part in parts for tensor in extractor.extract(*part)]
-    group = max(1, MAX_FEATURE_BYTES // (4 * len(train) * extractor.loaded.network.head.in_features))
-    for first in range(0, len(layers), group):
-        chunk = layers[first : first + group]
-        (x, y), (x_test, y_test) = (extractor.extract_layers(*part, chunk) for part in parts)
-        for layer in chunk:
-            yield f"layer{layer}", [tensor.to(device) for tensor in (x[layer], y, x_test[layer], y_test)]
+        return [[]]
+    size = max(1, MAX_FEATURE_BYTES // (4 * images * extractor.loaded.network.head.in_features))
+    return [layers[first : first + size] for first in range(0, len(layers), size)]
 
 
 def choose_layers(recipe: recipes.Fewshot, loaded: models.LoadedModel) -> list[int]:

@@ -37,10 +37,9 @@ CIFAR100_COARSE = (
 
 @dataclass(frozen=True)
 class DrawPool:
-    """The training images to draw from, their order before a draw, and a sentence for the log about that order."""
+    """The training images to draw from, in their order before a draw, and a sentence for the log about that order."""
 
-    split: Split
-    order: np.ndarray  # [N] rows of ``split``
+    order: np.ndarray  # [N] rows of the training part
     note: str
 
 
@@ -66,26 +65,22 @@ def find_draw_pool(data: recipes.Data, train: Split) -> DrawPool:
     """Return the training images to draw from, in the order of TFDS if their keys are known, otherwise in their own."""
     own = np.arange(len(train))
     if train.in_tfds_order:
-        return DrawPool(train, own, "draws start from the order of TensorFlow Datasets")
+        return DrawPool(own, "draws start from the order of TensorFlow Datasets")
     size = (len(train), len(train.classes))
     known = next((split for split in TRAINING_SPLITS if (split.images, split.classes) == size), None)
     if known is None:
         return DrawPool(
-            train, own, "draws start from the order of the images as they are read: no published one is known for them"
+            own, "draws start from the order of the images as they are read: no published one is known for them"
         )
     keys = known.find_keys(train)
     if keys is None or len(set(keys)) < len(keys):
         why = f"the order of TensorFlow Datasets ({known.name}) needs {known.needed}"
-        return DrawPool(train, own, f"draws start from the order of this copy and differ from big_vision's: {why}")
+        return DrawPool(own, f"draws start from the order of this copy and differ from big_vision's: {why}")
     salt = "validation" if str(getattr(data, "train", "")).startswith("val") else "train"
     first = known.first or known.images
     rows = tfds_order(keys, salt)[read_order(known.images, known.shards, first)]
     which = f"{known.name}, the first {first:,} of {known.images:,} images" if known.first else known.name
-    note = f"draws start from the order of TensorFlow Datasets ({which})"
-    if first == len(train):
-        return DrawPool(train, rows, note)
-    chosen = np.sort(rows)
-    return DrawPool(train.select(chosen), np.searchsorted(chosen, rows), note)
+    return DrawPool(rows, f"draws start from the order of TensorFlow Datasets ({which})")
 
 
 def match_names(split: Split, pattern: re.Pattern[str], suffix: str) -> list[str] | None:

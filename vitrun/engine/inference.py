@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch, Split
+from vitrun.engine.inference_batches import choose_images
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import Network
 from vitrun.runs.predictions import PredictionTable
@@ -74,15 +75,15 @@ def predict(
 
 
 def compute_features(
-    network: Network, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the input of the head, float32 [N, D], and the label, [N], of every image of ``batches``."""
+    network: Network, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None], images: int
+) -> np.ndarray:
+    """Return the input of the head, float32 [N, D], of every image of ``batches``, computed ``images`` at once."""
 
-    def extract(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return network.features(images).float(), labels
+    def extract(images: Tensor, labels: Tensor) -> tuple[Tensor]:
+        return (network.features(images).float(),)
 
-    features, labels, _ = run_inference(network, batches, extract, machine, tick)
-    return features, labels
+    features, _ = run_inference(network, batches, extract, machine, tick, images)
+    return features
 
 
 def run_inference(
@@ -91,16 +92,17 @@ def run_inference(
     function: Callable[..., tuple[Tensor, ...]],
     machine: Machine,
     tick: Callable[[int], None],
+    images: int | None = None,
 ) -> Sequence[np.ndarray]:
     """Apply ``function(*inputs, *targets)`` to every batch; return its outputs concatenated, and the images' indices.
 
     Every rank gets the outputs of all ranks, in the order of the split. ``tick`` is called with the number of images
-    after each batch.
+    after each batch. With ``images`` every micro-batch has that number, see :func:`iterate_inference`.
     """
     parts = []
-    for outputs in iterate_inference(network, batches, function, machine):
+    for outputs in iterate_inference(network, batches, function, machine, images):
         parts.append(outputs)
-        tick(len(outputs[0]))
+        tick(len(outputs[-1]))
     return distributed.all_gather_arrays([np.concatenate(column) for column in zip(*parts)])
 
 
@@ -109,27 +111,52 @@ def iterate_inference(
     batches: Iterable[Batch],
     function: Callable[..., tuple[Tensor, ...]],
     machine: Machine,
+    images: int | None = None,
 ) -> Iterator[Sequence[np.ndarray]]:
     """Yield the outputs of ``function(*inputs, *targets)`` for each batch, and its images' indices.
+
+    A batch is computed in micro-batches; the weights are converted to the precision of ``machine`` once a batch. With
+    ``images`` every micro-batch has that number, and the last one is filled up with images that it has already: the
+    outputs of an image do not depend on what it is computed with, not even in rounding. (Convolutions of BiT and the
+    hybrids are computed by an algorithm that is chosen by the number of images: in float32 their bits differ. On a CPU
+    with AVX512-BF16 those of a ViT do not, in neither precision.)
 
     The network is put into evaluation mode. Raise UserError (exit code 5) with the name of the first image for which an
     output is not finite.
     """
     network.eval()
     for batch in batches:
-        pieces = np.array_split(np.arange(len(batch.images)), min(machine.workers, len(batch.images)))
+        size = images or choose_images(network, batch.images.shape[-1], len(batch.images), machine)
+        pieces = np.split(np.arange(len(batch.images)), range(size, len(batch.images), size))
+        outputs = compute_pieces(batch, pieces, function, machine, images)
+        for piece, part in zip(pieces, outputs):
+            check_finite(part, batch, piece)
+        yield [*map(np.concatenate, zip(*outputs)), batch.indices]
 
-        @torch.inference_mode()
-        def work(piece: np.ndarray, batch: Batch = batch) -> list[np.ndarray]:
-            inputs, targets = batch.micro_batch(piece, machine.device)
-            with machine.autocast():
-                return [tensor.cpu().numpy() for tensor in function(*inputs, *targets)]
 
-        parts = []
-        for piece, outputs in zip(pieces, machine.map(work, pieces, len(pieces))):
-            check_finite(outputs, batch, piece)
-            parts.append(outputs)
-        yield [*map(np.concatenate, zip(*parts)), batch.indices]
+def compute_pieces(
+    batch: Batch,
+    pieces: Sequence[np.ndarray],
+    function: Callable[..., tuple[Tensor, ...]],
+    machine: Machine,
+    images: int | None,
+) -> list[list[np.ndarray]]:
+    """Return the outputs of ``function`` for the rows of a batch in each of ``pieces``, on all workers."""
+    outputs: list[list[np.ndarray]] = [[] for _ in pieces]
+    queue = iter(range(len(pieces)))  # a worker takes the next one when it is free; next() is atomic
+
+    @torch.inference_mode()
+    def work(_: int) -> None:
+        with machine.autocast():  # around all pieces, so that each weight is converted once
+            for number in queue:
+                piece = pieces[number]
+                rows = np.resize(piece, images) if images else piece
+                inputs, targets = batch.micro_batch(rows, machine.device)
+                outputs[number] = [output[: len(piece)].cpu().numpy() for output in function(*inputs, *targets)]
+
+    workers = machine.workers if images else min(machine.workers, len(pieces))  # one has all cores, and other bits
+    machine.map(work, range(workers), workers)
+    return outputs
 
 
 def check_finite(outputs: Sequence[np.ndarray], batch: Batch, rows: np.ndarray) -> None:

@@ -1,61 +1,64 @@
-"""Features of whole splits, and other tensors that are costly to compute, cached in files."""
+"""Features of the images of a split, and other tensors that are costly to compute, cached in files."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vitrun import data, models, recipes
-from vitrun.engine.inference import compute_features, run_inference
+from vitrun.engine.inference import run_inference
+from vitrun.engine.inference_batches import InferenceLayout, choose_layout
 from vitrun.engine.inputs import make_eval_batches
-from vitrun.models.checkpoint_file import save_tensors
+from vitrun.models.gelu import load_gelu
 from vitrun.models.vit import ViT
+from vitrun.probes.feature_files import FeatureFiles, check_content, write_hashed
 from vitrun.recipes import trees
 from vitrun.runs import content
 from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
-from vitrun.runtime.files import remove_partials
-from vitrun.runtime.process import share_folder
 
-NAME = r"[0-9a-f]{16}\.safetensors"  # of a file of features
+NAME = r"[0-9a-f]{16}\.safetensors"  # of a file of :func:`cached`
 LIBRARIES = ("vitrun", "torch", "timm", "numpy", "pillow")  # whose versions features may depend on
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """Compute a network's features of splits, or read them from a cache keyed by all that they depend on."""
+    """Compute a network's features of images, or read them from a cache keyed by all that they depend on."""
 
     recipe: recipes.Fewshot | recipes.Dedup
     run: Run
     machine: Machine
     loaded: models.LoadedModel
 
-    def extract(self, source: recipes.Data, part: str, split: data.Split) -> tuple[Tensor, Tensor]:
-        """Return the features [N, D], the input of the head, and the labels [N], of the ``part`` of a data set."""
+    @property
+    def layout(self) -> InferenceLayout:
+        """Return how many images are computed at once, on which the bits of features may depend."""
+        return choose_layout(self.loaded.network, self.loaded.res, self.recipe.batch, self.machine)
 
-        def compute() -> dict[str, Tensor]:
-            batches, network = self.start(split)
-            with self.run.screen.progress("features", len(split), 0) as bar:
-                tick = self.run.progress_callback(bar)
-                features, labels = compute_features(network, batches, self.machine, tick)
-            return {"features": torch.from_numpy(features), "labels": torch.from_numpy(labels)}
+    def extract(self, source: recipes.Data, part: str, split: data.Split, rows: np.ndarray | None = None) -> Tensor:
+        """Return the features [N, D], the input of the head, of the images at ``rows``, or of all, of a data set."""
+        network = self.loaded.network
 
-        key = self.cache_key(source, part, split)
-        tensors = cached("features", key, compute, len(split), self.run)
-        return tensors["features"], tensors["labels"]
+        def compute_features(images: Tensor, labels: Tensor) -> tuple[Tensor]:
+            return (network.features(images).float(),)
+
+        files = self.open_files(source, part, split)
+        compute = partial(self.compute, split, compute_features, ("features",))
+        return files.extract(np.arange(len(split)) if rows is None else rows, compute)["features"]
 
     def extract_layers(
         self, source: recipes.Data, part: str, split: data.Split, layers: Sequence[int]
-    ) -> tuple[dict[int, Tensor], Tensor]:
-        """Return the features [N, D] of each of ``layers``, and the labels [N], of the ``part`` of a data set.
+    ) -> dict[int, Tensor]:
+        """Return the features [N, D] of each of ``layers`` of all images of the ``part`` of a data set.
 
         With ``linear.pooling=mean`` these are the mean over the patches' tokens, each normed as the next layer would
         norm it (ImageGPT, Chen et al. 2020, section 2.3; without the norm's own scale and shift, which standardizing
@@ -67,27 +70,47 @@ class FeatureExtractor:
         def pool_layers(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
             tokens = models.hidden_states(network, images)
             normed = [models.normalize_tokens(network, tokens[layer]) for layer in layers]
-            return *(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed), labels
+            return tuple(x[:, prefix:].mean(1) if pooling == "mean" else x[:, 0] for x in normed)
 
-        def compute() -> dict[str, Tensor]:
-            batches, _ = self.start(split)
-            with self.run.screen.progress("features", len(split), 0) as bar:
-                tick = self.run.progress_callback(bar)
-                *features, labels, _ = run_inference(network, batches, pool_layers, self.machine, tick)
-            tensors = {f"layer{layer}": torch.from_numpy(x) for layer, x in zip(layers, features)}
-            return tensors | {"labels": torch.from_numpy(labels)}
+        names = [f"layer{layer}" for layer in layers]
+        files = self.open_files(source, part, split, layers)
+        tensors = files.extract(np.arange(len(split)), partial(self.compute, split, pool_layers, names))
+        return {layer: tensors[name] for layer, name in zip(layers, names)}
 
-        key = (*self.cache_key(source, part, split), pooling, tuple(layers))
-        tensors = cached("features", key, compute, len(split), self.run)
-        return {layer: tensors[f"layer{layer}"] for layer in layers}, tensors["labels"]
+    def compute(
+        self,
+        split: data.Split,
+        function: Callable[..., tuple[Tensor, ...]],
+        names: Sequence[str],
+        rows: np.ndarray,
+        tick: Callable[[int], None],
+    ) -> dict[str, Tensor]:
+        """Return ``function`` of the images at ``rows``: tensors [N, ...] by the name of each output."""
+        images = split if len(rows) == len(split) else split.select(rows)
+        layout, view = self.layout, self.recipe.view
+        batches = make_eval_batches(images, self.loaded.res, view, layout.batch, self.machine)
+        network = self.loaded.network.to(self.machine.device)
+        *outputs, _ = run_inference(network, batches, function, self.machine, tick, layout.images)
+        return {name: torch.from_numpy(output) for name, output in zip(names, outputs)}
 
-    def start(self, split: data.Split) -> tuple[Iterator[data.Batch], models.Network]:
-        """Return the batches of a split and the network on its device."""
-        batches = make_eval_batches(split, self.loaded.res, self.recipe.view, self.recipe.batch, self.machine)
-        return batches, self.loaded.network.to(self.machine.device)
+    def count_missing(
+        self, source: recipes.Data, part: str, split: data.Split, rows: np.ndarray | None, layers: Sequence[int]
+    ) -> int:
+        """Return how many images of a split, or of its ``rows``, have no features in the cache."""
+        rows = np.arange(len(split)) if rows is None else rows
+        return self.open_files(source, part, split, layers).count_missing(rows)
+
+    def open_files(
+        self, source: recipes.Data, part: str, split: data.Split, layers: Sequence[int] = ()
+    ) -> FeatureFiles:
+        """Return the files of the features of a split's images: those of the head's input, or of ``layers``."""
+        key = self.cache_key(source, part, split)
+        if layers:
+            key = (*key, cast(recipes.Fewshot, self.recipe).linear.pooling, tuple(layers))
+        return FeatureFiles(self.run, key)
 
     def cache_key(self, source: recipes.Data, part: str, split: data.Split) -> tuple[object, ...]:
-        """Return all that features depend on: weights, images, view, precision, kind of device, and libraries.
+        """Return all that features depend on: weights, images, view, precision, processor, layout, and libraries.
 
         Two data sets may have the same keys and labels (a corrupted copy of one, another column of images): the options
         of their ``source`` tell them apart, and ``part`` the two of a data set.
@@ -95,8 +118,10 @@ class FeatureExtractor:
         fingerprint = weights_fingerprint(cast(str, self.recipe.init), self.recipe.runs)
         weights = (fingerprint, self.recipe.init_weights, self.loaded.commit)
         images = (part, split.fingerprint, *identify_images(source))
-        computing = (self.loaded.res, repr(self.recipe.view), str(self.machine.dtype), self.machine.device.type)
-        return weights, images, computing, *(version(name) for name in LIBRARIES)
+        view = (self.loaded.res, repr(self.recipe.view))
+        layout = (self.layout.images, self.machine.worker_threads, load_gelu() is not None)
+        computing = (str(self.machine.dtype), self.machine.processor, *layout)
+        return weights, images, view, computing, *(version(name) for name in LIBRARIES)
 
 
 def identify_images(source: recipes.Data) -> tuple[str, ...]:
@@ -117,34 +142,13 @@ def cached(
     file = run.recipe.runs / folder / f"{name}.safetensors"
     if distributed.call_on_rank_zero(file.exists):
         try:
-            tensors = load_cached(file)
+            with safe_open(file, "pt") as opened:
+                tensors = check_content(opened)
             run.log(f"{folder} of {images} images read from {file}")
             return tensors
         except (SafetensorError, OSError, ValueError) as error:
             run.warn(f"{file} is damaged ({error}): computing it again")
     tensors = compute()
     if distributed.rank() == 0:
-        try:
-            file.parent.mkdir(exist_ok=True)
-            with share_folder(file.parent, lambda: remove_partials(file.parent, NAME)):
-                save_tensors(file, tensors, {"sha256": hash_tensors(tensors)})
-        except OSError as error:
-            raise run.unwritable_error(file, error) from None
+        write_hashed(file, tensors, run, NAME)
     return tensors
-
-
-def load_cached(file: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file that :func:`cached` wrote; raise ValueError if it has changed since."""
-    with safe_open(file, "pt") as content:
-        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-        if (content.metadata() or {}).get("sha256") != hash_tensors(tensors):
-            raise ValueError("the content is not what was saved")
-    return tensors
-
-
-def hash_tensors(tensors: dict[str, Tensor]) -> str:
-    """Return the SHA-256 of the tensors' bytes, in the order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(tensors[name].numpy().data)
-    return digest.hexdigest()

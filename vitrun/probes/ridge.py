@@ -4,7 +4,7 @@ The paper's metric (arXiv 2010.11929, section 4.1) as big_vision computes it (ev
 standardized by the subset's mean and deviation, a constant feature, ridge regression to targets in {-1, 1}.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vitrun.errors import ExitCode, UserError
+from vitrun.probes.draws import Draws
 from vitrun.runs.metrics import Metric
 
 BIAS_FEATURE = 100.0  # the constant feature whose weight is the bias: the ridge on the bias is l2 / 10^4
-HELD_OUT_PER_CLASS = 25  # most images of a class that serve to choose one of several l2
 CONFIDENCE = 0.95
 
 
@@ -28,10 +27,6 @@ class Features:
     y: Tensor
     classes: int
 
-    def select(self, rows: np.ndarray) -> "Features":
-        """Return the images at ``rows``, in their order."""
-        return Features(self.x[rows], self.y[rows], self.classes)
-
 
 @dataclass(frozen=True)
 class DrawResult:
@@ -39,7 +34,7 @@ class DrawResult:
 
     seed: int
     shots: int
-    rows: Tensor
+    rows: np.ndarray
     l2: float
     accuracy: float
 
@@ -57,45 +52,22 @@ class Classifier:
         return float((standardize(x, self.mean, self.deviation) @ self.weights).argmax(1).eq(y).float().mean())
 
 
-def evaluate_few_shot(
-    train: Features, test: Features, shots: Sequence[int], seeds: Sequence[int], l2s: Sequence[float]
-) -> list[DrawResult]:
-    """Fit a classifier to a draw for each seed and number of shots, and measure it on all of ``test``.
+def evaluate_few_shot(draws: Draws, train: Features, test: Features, l2s: Sequence[float]) -> list[DrawResult]:
+    """Fit a classifier to each draw, and measure it on all of ``test``; ``train`` has the images at ``draws.rows``.
 
-    If there are several ``l2s``, each draw uses the one that is best on held-out training images, the first of equal
-    ones. Held out are the 25 images of each class (or as many as there are) that follow the largest number of shots in
-    the seed's order: the same for all shots of a seed, and in none of its draws. Raise UserError (exit code 3) if there
-    are none.
+    If there are several ``l2s``, each draw uses the one that is best on its held-out training images, the first of
+    equal ones.
     """
-    draws = []
-    for seed in seeds:
-        order = shuffle_by_class(train.y.numpy(), seed)
-        held_out = None
+    results = []
+    for draw in draws.draws:
+        rows, held_out = draws.locate(draw.rows), draws.locate(draw.held_out)
+        classifiers = fit_classifiers(train.x[rows], train.y[rows], train.classes, l2s)
+        best = 0
         if len(l2s) > 1:
-            held_out = concatenate_rows(rows[max(shots) :][:HELD_OUT_PER_CLASS] for rows in order)
-            if len(held_out) == 0:
-                values = ",".join(f"{l2:g}" for l2 in l2s)
-                why = f"With {max(shots)} shots no training image is left to choose on: give one l2, or fewer shots."
-                raise UserError(why, ExitCode.DATA, "l2", f"[{values}]")
-        for number in shots:
-            rows = concatenate_rows(rows[:number] for rows in order)
-            classifiers = fit_classifiers(train.x[rows], train.y[rows], train.classes, l2s)
-            best = 0
-            if held_out is not None:
-                best = int(np.argmax([c.accuracy(train.x[held_out], train.y[held_out]) for c in classifiers]))
-            draws.append(DrawResult(seed, number, rows, l2s[best], classifiers[best].accuracy(test.x, test.y)))
-    return draws
-
-
-def shuffle_by_class(labels: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Return each class's rows in random order. The first k are the k shots, so a seed's subsets are nested."""
-    generator = np.random.default_rng(seed)
-    return [generator.permutation(np.flatnonzero(labels == label)) for label in range(labels.max() + 1)]
-
-
-def concatenate_rows(parts: Iterable[np.ndarray]) -> Tensor:
-    """Return arrays of rows as one tensor."""
-    return torch.from_numpy(np.concatenate(list(parts)))
+            best = int(np.argmax([c.accuracy(train.x[held_out], train.y[held_out]) for c in classifiers]))
+        accuracy = classifiers[best].accuracy(test.x, test.y)
+        results.append(DrawResult(draw.seed, draw.shots, draw.rows, l2s[best], accuracy))
+    return results
 
 
 def fit_classifiers(x: Tensor, y: Tensor, classes: int, l2s: Sequence[float]) -> list[Classifier]:

@@ -44,6 +44,17 @@ class Machine:
         ranks = f"{distributed.world_size()} ranks, each on " if distributed.world_size() > 1 else ""
         return f"{ranks}{name}, {'bf16' if self.dtype == torch.bfloat16 else 'fp32'}"
 
+    @property
+    def worker_threads(self) -> int:
+        """Return the number of threads that compute a micro-batch."""
+        return max(1, self.cores // self.workers)
+
+    @property
+    def processor(self) -> str:
+        """Return the GPU's name, or the instruction sets that torch uses on this CPU: bits may differ by it."""
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+        return f"{self.device.type} {name}"
+
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context in which matrix products are computed in ``dtype``."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -57,8 +68,8 @@ class Machine:
         if workers == 1:
             return [function(item) for item in items]
         if self.pool is None:
-            share = max(1, self.cores // self.workers)
-            self.pool = ThreadPoolExecutor(self.workers, initializer=lambda: torch.set_num_threads(share))
+            threads = self.worker_threads
+            self.pool = ThreadPoolExecutor(self.workers, initializer=lambda: torch.set_num_threads(threads))
         return list(self.pool.map(function, items))
 
     def workers_for(self, network: nn.Module) -> int:
