@@ -51,6 +51,7 @@ ADDED: dict[str, Any] = {
     **{f"{group}.exif": False for group in ("data", "against")},  # but true for own images: folder, parquet
     "eval match": "name",
     "eval prompts": "auto",
+    "predict prompts": "auto",
     "compare only": [],
     "compare top": 20,
     "export force": False,

@@ -75,6 +75,19 @@ def test_the_view_of_a_folder_of_timm_is_in_its_config(tmp_path):
         assert (view.options["crop"], view.options["interpolation"]) == (0.8, "bicubic"), "timm's default"
 
 
+def test_the_view_of_a_folder_of_open_clip_is_in_its_config(tmp_path):
+    for config, resize in (({}, "shortest_edge"), ({"resize_mode": "squash", "interpolation": "bilinear"}, "squash")):
+        content = json.dumps({"model_cfg": {}, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], **config}})
+        (tmp_path / "open_clip_config.json").write_text(content)
+        view = find_weights_view(f"{tmp_path}#012345678901", tmp_path)
+        assert (view.options["resize"], view.options["crop"]) == (resize, 1.0)
+        assert view.options["interpolation"] == config.get("interpolation", "bicubic")
+    content = json.dumps({"preprocess_cfg": {"resize_mode": "longest", "mean": [0.5, 0.5, 0.5]}})
+    (tmp_path / "open_clip_config.json").write_text(content)
+    with pytest.raises(UserError, match="resize_mode longest"):
+        find_weights_view(f"{tmp_path}#012345678901", tmp_path)
+
+
 def test_a_published_npz_is_shown_as_by_google(tmp_path):
     (tmp_path / "B_16.npz").write_bytes(b"")
     recipe = resolve.resolve_recipe("eval", [f"init={tmp_path / 'B_16.npz'}", "data=digits"])

@@ -33,11 +33,12 @@ class Surveyed:
     res: int  # pixels of the views
 
     def describe_image(self, part: str, row: int) -> tuple[str, str]:
-        """Return the classes and the key of an image."""
+        """Return the classes and the captions of an image, and its key."""
         split = self.parts[part]
         labels = np.atleast_1d(split.labels[row])
-        names = [split.classes[label] for label in labels.tolist() if label >= 0]
-        return ", ".join(names) or "no label", str(split.keys[row])
+        names = ", ".join(split.classes[label] for label in labels.tolist() if label >= 0)
+        captions = split.read_captions(row) if split.read_captions is not None else ()
+        return "; ".join(filter(None, (names, *captions))) or "no label", str(split.keys[row])
 
 
 def survey_parts(recipe: recipes.ListData, parts: Mapping[str, data.Split], screen: Screen) -> Surveyed:

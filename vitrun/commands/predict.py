@@ -7,11 +7,12 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitrun import data, models, recipes
 from vitrun.commands.class_matching import check_head
 from vitrun.commands.prediction_files import Prediction, Write, check_prediction_file, format_csv, open_prediction_file
+from vitrun.commands.zero_shot import check_no_prompts, make_classifier
 from vitrun.data.sources.imagenet import name_in_words, read_synsets
 from vitrun.data.sources.messages import abbreviate
 from vitrun.data.transforms.views import CenterCropView
@@ -35,7 +36,7 @@ OTHER_OPTIONS = ("paths", "save", "force", "batch", "device", "runs")
 class Classifier(NamedTuple):
     """A network with what it takes to classify images that have no labels."""
 
-    network: models.Network
+    network: nn.Module
     names: tuple[str, ...]  # of the classes
     to_probabilities: Callable[[Tensor], Tensor]  # logits [B, C] -> [B, C]
     res: int
@@ -109,6 +110,10 @@ def load_classifier(recipe: recipes.Predict, screen: Screen) -> Classifier:
     weights.check_init(recipe.init, recipe.res)
     source = weights.Source(recipe.init, recipe.runs, recipe.init_weights)
     loaded = weights.load_init(source, screen.log, res=recipe.res)
+    if isinstance(loaded.network, models.Clip):
+        screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
+        return Classifier(*make_classifier(recipe, loaded.network, screen), softmax, loaded.res, False)
+    check_no_prompts(recipe.prompts, recipe.init)
     check_head(recipe.init, loaded)
     made = load_saved_recipe(recipe.init, recipe.runs) or {}
     loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted in float32

@@ -4,14 +4,16 @@ from typing import Any
 
 import torch
 
-from vitrun import models, recipes
+from vitrun import data, models, recipes
 from vitrun.config import resolve
 from vitrun.engine.inputs import open_training_data
 from vitrun.engine.trainer import Trainer
+from vitrun.engine.zero_shot import describe_texts, name_classes
 from vitrun.objectives import build_objective
 from vitrun.objectives.class_weights import weigh_classes
 from vitrun.probes.online_probe import OnlineProbe
 from vitrun.recipes import DEFAULT_RES
+from vitrun.recipes.prompts import find_prompts
 from vitrun.runs.run import Run
 from vitrun.runtime import random
 from vitrun.runtime.device import Machine
@@ -24,6 +26,8 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     machine = Machine(recipe.device, recipe.precision)
     objective = build_objective(recipe)
     train, test = open_training_data(recipe, run, recipe.exclude)
+    if isinstance(recipe.objective, recipes.Contrastive):
+        train, test = (caption_classes(recipe, recipe.objective.prompts, split, run) for split in (train, test))
     objective.check_data(train, test)
     objective = weigh_classes(objective, recipe, train, run.log)
     probes = resolve.resolve_probe_recipes(recipe)
@@ -33,3 +37,16 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     loaded = objective.build_model(recipe.model, train, res)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine, online)
     return trainer.rehearse() if run.dry else trainer.train()
+
+
+def caption_classes(recipe: recipes.Pretrain, source: str, split: data.Split, run: Run) -> data.Split:
+    """Return the split with captions: if it has labels alone, with the names of its classes in templates.
+
+    ``source`` is ``objective.prompts``. Log what captions are made of.
+    """
+    if not split.classes or split.read_captions is not None and source == recipes.AUTO:
+        return split
+    prompts = find_prompts(source, recipe.data)
+    names, how = name_classes(split.classes, prompts)
+    run.log(f"captions of classes: {describe_texts(names, prompts, how)}")
+    return data.caption_by_class(split, [own[0] for own in names], prompts.templates)

@@ -1,5 +1,6 @@
 """Evaluation of a CLIP without training: its classifier of prompts, and retrieval between images and captions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -7,10 +8,17 @@ from torch import nn
 from vitrun import data, models, recipes
 from vitrun.engine.inputs import make_eval_batches
 from vitrun.engine.retrieval import measure_retrieval
-from vitrun.engine.zero_shot import ZeroShot, build_classifier, describe_texts, name_classes, write_texts
+from vitrun.engine.zero_shot import (
+    ZeroShot,
+    build_classifier,
+    describe_texts,
+    name_classes,
+    write_texts,
+)
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes.prompts import find_prompts
 from vitrun.runs.run import Run
+from vitrun.runtime.console import Screen
 from vitrun.runtime.device import Machine
 
 
@@ -22,9 +30,32 @@ def check_not_needed(recipe: recipes.Eval, test: data.Split) -> None:
             "CLIP, or a data set with classes.",
             ExitCode.COMMAND,
         )
-    if recipe.prompts != recipes.AUTO:
-        why = f"is for a CLIP, but {recipe.init} has no text tower: leave it out."
+    check_no_prompts(recipe.prompts, recipe.init)
+
+
+def check_no_prompts(prompts: str, init: str) -> None:
+    """Raise UserError (exit code 2) if ``prompts`` are given for weights without a text tower."""
+    if prompts != recipes.AUTO:
+        why = f"is for a CLIP, but {init} has no text tower: leave it out."
+        raise UserError(why, ExitCode.COMMAND, "prompts", prompts)
+
+
+def make_classifier(recipe: recipes.Predict, network: models.Clip, screen: Screen) -> tuple[ZeroShot, tuple[str, ...]]:
+    """Return the network that answers with the classes of ``recipe.prompts``, and their names.
+
+    Raise UserError (exit code 2) if these name no classes.
+    """
+    prompts = find_prompts(recipe.prompts)
+    if prompts.names is None:
+        way = "prompts='cat, dog', prompts=FILE with names, or a set of prompts as prompts=imagenet"
+        why = f"names no classes, which {recipe.init} needs, as it was trained on captions: give {way}."
         raise UserError(why, ExitCode.COMMAND, "prompts", recipe.prompts)
+    names = [*prompts.names.values()] if isinstance(prompts.names, Mapping) else [*prompts.names]
+    screen.log(f"prompts: {describe_texts(names, prompts, 'as classes')}")
+    machine = Machine(recipe.device, recipe.precision)
+    texts = write_texts(names, prompts.templates)
+    classifier = build_classifier(network.to(machine.device), texts, machine)
+    return ZeroShot(network, classifier), tuple(own[0] for own in names)
 
 
 def make_zero_shot(
@@ -35,7 +66,7 @@ def make_zero_shot(
     assert isinstance(network, models.Clip)
     prompts = find_prompts(recipe.prompts, recipe.data)
     names, how = name_classes(test.classes, prompts)
-    run.log(describe_texts(names, prompts, how))
+    run.log(f"prompts: {describe_texts(names, prompts, how)}")
     if run.dry:
         return network, test
     texts = write_texts(names, prompts.templates)

@@ -1,6 +1,7 @@
 """Data: sources of images, splits, batches and transforms."""
 
 from vitrun.data.bad_images import BadImageBudget, check_before_training, drop_bad_images, find_bad_images
+from vitrun.data.captions import caption_by_class
 from vitrun.data.class_names import describe_missing_classes, find_classes, is_unnamed, relabel
 from vitrun.data.dataset import make_placeholder_split, open_split
 from vitrun.data.decode import describe_decoders
@@ -18,6 +19,7 @@ __all__ = [
     "DrawPool",
     "Split",
     "balance_classes",
+    "caption_by_class",
     "check_before_training",
     "describe_decoders",
     "describe_missing_classes",

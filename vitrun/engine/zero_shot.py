@@ -133,7 +133,7 @@ def describe_texts(names: Sequence[Sequence[str]], prompts: Prompts, how: str) -
     first = names[0][0] if names else ""
     templates = f"{len(prompts.templates)} templates, such as" if len(prompts.templates) > 1 else "the template"
     example = prompts.templates[0].replace("{}", first)
-    return f"prompts: {prompts.origin}, {how}; {len(names):,} classes in {templates} {example!r}"
+    return f"{prompts.origin}, {how}; {len(names):,} classes in {templates} {example!r}"
 
 
 def mean_per_class(labels: np.ndarray, correct: np.ndarray) -> float:

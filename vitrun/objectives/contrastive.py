@@ -12,6 +12,8 @@ from torch.nn import functional
 from vitrun import models
 from vitrun.data import Batch, Split
 from vitrun.engine.inference import run_inference
+from vitrun.engine.retrieval import count_recalls
+from vitrun.engine.zero_shot import trim_tokens
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Clip, Contrastive, Model, Pretrain
 from vitrun.runs.metrics import Metric, Result
@@ -35,9 +37,9 @@ class ContrastiveObjective:
         return cls(options.loss, models.build_tokenizer(model.text), recipe.batch)
 
     def check_data(self, *splits: Split) -> None:
-        """Raise UserError if images have no captions."""
+        """Raise UserError if images have neither captions nor labels."""
         if any(split.read_captions is None for split in splits):
-            why = "needs images with captions: choose data=shapes, data=captions or data=pairs."
+            why = "needs images with captions or classes: choose data=shapes, data=captions or data=pairs."
             raise UserError(why, ExitCode.DATA, "objective", "contrastive")
 
     def build_model(self, model: Model, train: Split, res: int) -> models.LoadedModel:
@@ -49,7 +51,7 @@ class ContrastiveObjective:
         """Return the batch with the tokens of a caption of each image, and each pair's place among all of the step."""
         captions = [own[0] for own in batch.captions] or [""] * len(batch.images)
         places = batch.offset + torch.arange(len(captions))
-        return replace(batch, labels=places, inputs=(trim(self.tokenizer(captions)),))
+        return replace(batch, labels=places, inputs=(trim_tokens(self.tokenizer(captions)),))
 
     def loss(self, outputs: Sequence[Tensor], places: Tensor) -> Tensor:
         """Return the loss of each pair at ``places`` [B], by the outputs of the network for all pairs of the step."""
@@ -58,7 +60,10 @@ class ContrastiveObjective:
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
     ) -> Result:
-        """Return the loss of the test pairs, in batches of the size of training, with the first caption of each."""
+        """Return loss and recall of the test pairs, with the first caption of each.
+
+        The loss is that of batches of the size of training; captions and images are sought among all.
+        """
         clip = cast(models.Clip, network)
 
         def encode(images: Tensor, tokens: Tensor, _: Tensor) -> tuple[Tensor, ...]:
@@ -71,12 +76,8 @@ class ContrastiveObjective:
             self.loss([torch.from_numpy(images[rows]), torch.from_numpy(texts[rows]), *shared], torch.arange(len(rows)))
             for rows in np.split(np.arange(len(images)), range(self.batch, len(images), self.batch))
         ]
-        return {"loss": Metric(float(torch.cat(losses).mean())), "test_images": len(indices)}
-
-
-def trim(tokens: Tensor) -> Tensor:
-    """Return tokens [B, N] without the columns after the last end token, which have no effect."""
-    return tokens[:, : int(tokens.argmax(1).max()) + 1]
+        pairs = torch.from_numpy(images), torch.from_numpy(texts), torch.arange(len(images))
+        return {**count_recalls(*pairs), "loss": Metric(float(torch.cat(losses).mean())), "test_images": len(indices)}
 
 
 def softmax_loss(outputs: Sequence[Tensor], places: Tensor) -> Tensor:

@@ -12,12 +12,14 @@ SHAPE_OPTIONS = ("patch", "width", "depth", "heads", "mlp", "stem", "resnet", "b
 VTAB_TASKS = {f"vtab/{name}": f"VTAB {task.paper}" for name, task in TASKS.items()}
 VTAB_GROUPS = {f"VTAB {group}": [f"VTAB {TASKS[name].paper}" for name in tasks] for group, tasks in GROUPS.items()}
 VTAB_MEAN = "VTAB (19)"
+CLIP_DATA = "WIT-400M"  # pairs of images and texts, not published (arXiv 2103.00020, section 2.2)
 TIMM_TAG = r"\.(orig|augreg2?|goog|ms|fb)_"  # in timm's names
 TRAINING_DATA = (  # pattern of a tag, file or repository -> the data sets that the weights were trained on, in order
     (rf"{TIMM_TAG}in2[12]k_ft_in1k|-i21k-.*--imagenet2012|hf:google/vit-[^@]*(224|384)(@|$)", "ImageNet-21k, ImageNet"),
     (rf"{TIMM_TAG}in2[12]k(@|$)|-i21k-|hf:google/vit-.*-in21k|/imagenet21k/|BiT-M-", "ImageNet-21k"),
     (rf"{TIMM_TAG}in1k|-i1k-|BiT-S-|torchvision:vit_\w+\.IMAGENET1K_V1", "ImageNet"),
     (r"torchvision:vit_\w+\.IMAGENET1K_SWAG", "IG-3.6B, ImageNet"),  # arXiv 2201.08371
+    (r"hf:(openai/clip-vit-|timm/\w+_clip(_\d+)?\.openai(@|$))", CLIP_DATA),
 )
 PRETRAINING_PROTOCOLS = (  # pattern of a tag, file or repository -> the protocol of pretraining
     (r"\.orig_|hf:google/vit-|/imagenet21k/ViT-", "paper_table3"),
@@ -47,11 +49,25 @@ def list_name_prefixes() -> dict[str, str]:
 
 
 @cache
-def match_model_row(name: str) -> str | None:
-    """Return the row of the model table that a tag, a file's stem or a repository's name means; None if none."""
+def list_published_names() -> dict[str, str]:
+    """Return the names of all published weights, each with its model's row."""
+    weights = {row: tables.load_model_info(row).weights for row in tables.load_model_rows()}
+    return {unify_name(source): row for row, sources in weights.items() for source in sources}
+
+
+def unify_name(name: str) -> str:
+    """Return the last part of a tag, a path or a repository's name, spelt as timm's tags and Google's files."""
     name = name.partition(":")[2] or name
     name = name.rpartition("/")[2].replace("vit-", "vit_").replace("-patch", "_patch")
-    name = re.sub(r"^BiT-[MS]-|ViT-", "", name).replace("+", "_")  # Google's files: BiT-M-R50x1, R50+ViT-B_16
+    return re.sub(r"^BiT-[MS]-|ViT-", "", name).replace("+", "_")  # Google's files: BiT-M-R50x1, R50+ViT-B_16
+
+
+@cache
+def match_model_row(name: str) -> str | None:
+    """Return the row of the model table that a tag, a file's stem or a repository's name means; None if none."""
+    name = unify_name(name)
+    if (row := list_published_names().get(name.partition("@")[0])) is not None:
+        return row
     matches = [
         (len(prefix), row)
         for prefix, row in list_name_prefixes().items()

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.recipes.model import Clip, IGpt, Model, ViT
+from vitrun.recipes.prompts import find_prompts
 from vitrun.runtime.plugins import load_plugins
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -75,8 +76,13 @@ class Contrastive:
     kind: Literal["contrastive"]  # comes with objective=NAME
     # cross-entropy over the captions and the images of a step (CLIP), or binary cross-entropy of each pair (SigLIP)
     loss: Literal["softmax", "sigmoid"]
+    # captions of a data set that has labels alone: the names of its classes in templates, as of vitrun eval prompts=
+    prompts: str
 
     uses_labels = False
+
+    def __post_init__(self) -> None:
+        find_prompts(self.prompts)
 
     def check_model(self, model: Model) -> None:
         """Raise an OptionError unless the model has an image and a text tower."""

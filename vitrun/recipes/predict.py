@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
+from vitrun.recipes.prompts import find_prompts
 from vitrun.recipes.run_recipe import NetworkRecipe
 
 PREDICTION_SUFFIXES = (".csv", ".jsonl", ".parquet")
@@ -20,11 +21,15 @@ class Predict(NetworkRecipe):
     # files, folders with all images below them, and globs, which may also be typed without paths=; - reads them from
     # standard input, one a line
     paths: tuple[str, ...]
+    # classes and texts about them, for a CLIP: names as in 'cat, dog', a file with names and templates, or the name of
+    # a set with prompts, as imagenet
+    prompts: str
     top: Annotated[int, Field(ge=1, le=1000)]  # likeliest classes of each image
     exif: bool  # turn images as their EXIF orientation says
     save: Path | None  # file to write: NAME.csv, NAME.jsonl or NAME.parquet; null to print the predictions
     force: bool  # replace the file that vitrun saved there; nothing else is ever replaced
 
     def __post_init__(self) -> None:
+        find_prompts(self.prompts)
         if self.save is not None and self.save.suffix not in PREDICTION_SUFFIXES:
             raise OptionError("save", str(self.save), f"must end in {', '.join(PREDICTION_SUFFIXES)}.")

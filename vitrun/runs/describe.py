@@ -71,12 +71,23 @@ def find_pretraining_options(options: Options, runs: Path) -> Options | None:
 def describe_upstream(command: str, init: str | None, runs: Path) -> str:
     """Return what weights were pretrained on: data sets, a file, a tag, or ``scratch``.
 
-    For ``eval`` the last data set is not part of it, as that is what the weights were fine-tuned on.
+    For ``eval`` the last data set is not part of it, as that is what the weights were fine-tuned on, unless they are a
+    CLIP, which needs no fine-tuning.
     """
     stages = list_upstream_data(init, runs)
+    if command == "eval" and init and is_zero_shot(init, runs):
+        return ", ".join(stages)
     if command == "eval" and init and (names.training_data_of(init) or load_saved_recipe(init, runs)):
         stages = stages[:-1]
     return ", ".join(stages) or "scratch"
+
+
+def is_zero_shot(init: str, runs: Path) -> bool:
+    """Return whether weights are a CLIP, of a run here or published, which classifies without fine-tuning."""
+    recipe = load_saved_recipe(init, runs)
+    if recipe is None:
+        return names.training_data_of(init) == names.CLIP_DATA
+    return (recipe.get("objective") or {}).get("kind") == "contrastive"
 
 
 def list_upstream_data(init: str | None, runs: Path) -> list[str]:

@@ -14,11 +14,13 @@ from vitrun.runs.lookup import find_weights_file, load_saved_recipe
 from vitrun.runtime.config_kinds import check_config
 from vitrun.runtime.npz_mark import read_mark
 
-CONFIG_FILES = ("config.json", "preprocessor_config.json")
+OPEN_CLIP_FILE = "open_clip_config.json"
+CONFIG_FILES = ("config.json", "preprocessor_config.json", OPEN_CLIP_FILE)
 JsonObject = Mapping[str, Any]  # of a config that another library wrote
 # Google's code resizes to a square, by TensorFlow without antialias (vit_jax/input_pipeline.py)
 GOOGLE_VIEW = {"resize": "square", "crop": 1.0, "antialias": False, "interpolation": "bilinear"}
 TIMM_MODES = {"center": "shortest", "squash": "squash", "border": "border"}  # crop_mode -> view.resize
+OPEN_CLIP_MODES = {"shortest": "shortest_edge", "squash": "squash"}  # resize_mode -> view.resize
 RESAMPLES = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 SQUARE_PROCESSOR = {"size": 224, "resample": 2, "default_to_square": True}
 CLIP_PROCESSOR = {"size": 224, "resample": 3, "do_center_crop": True, "crop_size": 224, "default_to_square": False}
@@ -113,19 +115,28 @@ def read_json(path: Path | None) -> dict[str, Any]:
 
 
 def read_folder_view(configs: dict[str, dict[str, Any]], name: str, res: int | None) -> WeightsView:
-    """Return the view of a folder of timm or transformers; an empty one if it describes none.
+    """Return the view of a folder of timm, transformers or open_clip; an empty one if it describes none.
 
     Raise a UserError if a value is of another kind than its key has.
     """
     for file in CONFIG_FILES:
         check_config(name, file, configs[file])
-    config, processor = (configs[file] for file in CONFIG_FILES)
+    config, processor, open_clip = (configs[file] for file in CONFIG_FILES)
     if "architecture" in config:
         return read_timm_view(config.get("pretrained_cfg") or config, name, res)
     if processor:
         kind = f"{processor.get('image_processor_type') or processor.get('feature_extractor_type') or 'ViT'}"
         return read_processor_view(processor, kind, name)
-    return WeightsView("")
+    return read_open_clip_view(open_clip.get("preprocess_cfg") or {}, name) if open_clip else WeightsView("")
+
+
+def read_open_clip_view(config: JsonObject, name: str) -> WeightsView:
+    """Return the view of open_clip's ``image_transform`` for testing, by the ``preprocess_cfg`` of the weights."""
+    mode, interpolation = config.get("resize_mode") or "shortest", config.get("interpolation") or "bicubic"
+    if mode not in OPEN_CLIP_MODES or interpolation not in RESAMPLES.values():
+        raise unknown_view_error(name, OPEN_CLIP_FILE, f"resize_mode {mode}, interpolation {interpolation}")
+    options = {"resize": OPEN_CLIP_MODES[mode], "crop": 1.0, "antialias": True, "interpolation": interpolation}
+    return WeightsView(f"{OPEN_CLIP_FILE} of these weights", options)
 
 
 def read_timm_view(config: JsonObject, name: str, res: int | None) -> WeightsView:
