@@ -63,6 +63,9 @@ ADDED: dict[str, Any] = {
     "checkpointing": "none",
     "cooldown": 0,
     "optim.head_decay": None,
+    "eval.every": None,
+    "eval.patience": None,
+    "keep": "last",
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 CLIP_SETS = [

@@ -30,6 +30,12 @@ SYNONYMS = {  # names of options in timm, transformers and other programs -> tho
     "crop_pct": "view.crop",
     "ema_decay": "ema",
     "model_ema_decay": "ema",
+    "eval_steps": "eval.every",
+    "eval_interval": "eval.every",
+    "early_stopping": "eval.patience",
+    "early_stopping_patience": "eval.patience",
+    "load_best_model_at_end": "keep",
+    "save_best": "keep",
 }
 MAX_NAMES = 20  # a longer list of choices is shortened
 

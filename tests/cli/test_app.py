@@ -8,7 +8,7 @@ import pytest
 import vitrun as package
 from helpers.processes import read_error_line
 from vitrun.cli.app import COMMAND_HELP
-from vitrun.cli.dispatch import RUN_COMMANDS
+from vitrun.commands import RUN_COMMANDS, SINGLE_COMMANDS
 
 FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 
@@ -42,11 +42,13 @@ def test_usage_names_overrides_once_and_flags_without_a_type(command, vitrun):
     usage = {
         "data": "[NAME | KEY=VALUE]...",
         "predict": "[PATH | KEY=VALUE]...",
+        "visualize": "[PATH | KEY=VALUE]...",
         "runs": "[rm NAME | KEY=VALUE]...",
     }.get(command, "[KEY=VALUE]...")
     assert f"Usage: vitrun {command} [OPTIONS] {usage}" in done.stdout
     assert "<bool>" not in done.stdout and "<list" not in done.stdout
     assert "--json" in done.stdout and ("--dry-run" in done.stdout) == (command in RUN_COMMANDS)
+    assert ("--multirun" in done.stdout) == (command not in SINGLE_COMMANDS)
 
 
 def test_an_option_unlike_any_other_is_refused_with_the_groups_of_options(vitrun):

@@ -5,7 +5,8 @@ import json
 import os
 import signal
 import time
-from io import StringIO
+from contextlib import ExitStack
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 import vitrun
 from helpers.processes import CommandProcess, read_error_line
 from vitrun.commands import predict, runner
+from vitrun.config import resolve
 from vitrun.errors import UserError
 from vitrun.runtime.console import Screen
 
@@ -118,9 +120,43 @@ def test_a_pipe_gets_csv_or_json_lines_alone(trained):
     assert json.loads(done.stdout)["classes"]
 
 
-def test_names_of_images_are_read_from_standard_input(trained, monkeypatch):
-    monkeypatch.setattr("sys.stdin", StringIO(f"{trained}/test/cat/1.png\n\n{trained}/test/cat/0.jpg\n"))
-    assert [row["path"] for row in vitrun.predict("-")] == [f"{trained}/test/cat/{name}" for name in ("1.png", "0.jpg")]
+@pytest.mark.parametrize("names", ["{0}/1.png\n\n{0}/0.jpg\n", "{0}/1.png\0{0}/0.jpg\0", "{0}/1.png\r\n{0}/0.jpg"])
+def test_names_of_images_are_read_from_standard_input_by_line_or_separated_by_nul(trained, monkeypatch, names):
+    folder = trained / "test" / "cat"
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(names.format(folder).encode())))
+    assert [row["path"] for row in vitrun.predict("-")] == [f"{folder}/{name}" for name in ("1.png", "0.jpg")]
+
+
+def test_a_finished_file_is_named_and_gets_only_images_that_it_lacks(trained, capsys):
+    def predict_to_file(*paths: str) -> dict:
+        recipe = runner.resolve_recipe("predict", ["save=done.csv"], bare={"paths": paths})
+        return predict.execute(recipe, Screen())
+
+    first, second = (f"{trained}/test/cat/{name}" for name in ("0.jpg", "1.png"))
+    result = predict_to_file(first)
+    content = Path("done.csv").read_bytes()
+    capsys.readouterr()
+    assert predict_to_file(first) == result == {"images": 1, "path": "done.csv"}
+    assert "finished: all 1 images are in done.csv" in capsys.readouterr().out
+    assert Path("done.csv").read_bytes() == content
+    assert predict_to_file(first, second)["images"] == 2 and Path("done.csv").read_bytes().startswith(content)
+    with pytest.raises(UserError, match="already exists, with predictions by other weights or options"):
+        predict.execute(
+            runner.resolve_recipe("predict", ["save=done.csv", "top=1"], bare={"paths": (first,)}), Screen(quiet=True)
+        )
+
+
+def test_a_line_of_a_narrow_terminal_ends_early_and_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(predict, "find_width", lambda: 60)
+    row = predict.Prediction("a.jpg", ("cat", "dog", "horse"), (0.5, 0.3, 0.2))
+    screen = Screen()
+    screen.is_terminal = True
+    recipe = resolve.resolve_recipe("predict", ["init=random:vit_nano8"])
+    with ExitStack() as stack:
+        write, _ = predict.choose_output(recipe, {}, 3, screen, stack)
+        write([row, predict.Prediction("b.jpg", error="is damaged")])
+    lines = capsys.readouterr().out.splitlines()
+    assert "cat" in lines[0] and "dog" not in lines[0] and lines[-1].startswith("Lines end after 1 of top=3 classes")
 
 
 @pytest.mark.parametrize(

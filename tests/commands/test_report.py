@@ -159,6 +159,19 @@ def test_a_file_that_vitrun_did_not_write_is_not_replaced(runs, tmp_path):
     assert (error.value.status, error.value.option) == (ExitCode.COMMAND, "save")
 
 
+def test_a_page_that_is_there_already_is_named_and_another_kind_of_file_is_refused(file, runs, capsys):
+    before = file.read_bytes()
+    report.execute(resolve.resolve_recipe("report", [f"runs={runs}", f"save={file}"]), Screen())
+    assert f"{file} is this page already" in capsys.readouterr().out and file.read_bytes() == before
+    with pytest.raises(UserError, match="already exists, with other content. .*force=true"):
+        report.execute(
+            resolve.resolve_recipe("report", [f"runs={runs}", f"save={file}", "commands=pretrain"]), Screen(quiet=True)
+        )
+    with pytest.raises(UserError, match="must end in .html or .htm") as error:
+        report.execute(resolve.resolve_recipe("report", [f"runs={runs}", "save=page.txt"]), Screen(quiet=True))
+    assert (error.value.option, error.value.status) == ("save", ExitCode.COMMAND)
+
+
 def test_report_true_writes_the_page_of_the_run_and_does_not_change_its_name(tmp_path):
     overrides = [*TINY, f"runs={tmp_path / 'runs'}"]
     recipe = runner.resolve_recipe("pretrain", [*overrides, "report=true"])

@@ -98,3 +98,12 @@ def test_damaged_predictions_are_named_and_the_rest_of_the_page_is_there(evaluat
     (copy / "preds.parquet").write_bytes(b"PAR1 no")
     page = read_page(copy)
     assert "preds.parquet is damaged" in page and "What was run" in page and "<img" not in page
+
+
+def test_a_data_set_whose_best_run_has_no_predictions_is_named(evaluated, page, tmp_path):
+    folder = tmp_path / "runs" / evaluated.name
+    shutil.copytree(evaluated, folder)
+    (folder / "preds.parquet").unlink()
+    text = re.sub("<wbr>", "", read_page(folder))
+    assert f"the best run, {folder.name}, has no preds.parquet" in text and f"vitrun eval init={folder.name}" in text
+    assert "has no preds.parquet" not in re.sub("<wbr>", "", page)

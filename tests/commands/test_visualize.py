@@ -3,6 +3,7 @@
 import csv
 import re
 from dataclasses import replace
+from io import BytesIO, TextIOWrapper
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from vitrun.api import commands
 from vitrun.cli import completion
 from vitrun.commands import runner
 from vitrun.config import resolve
+from vitrun.config.bare_arguments import split_arguments
 from vitrun.engine import weights
 from vitrun.errors import ExitCode, UserError
 from vitrun.models.checkpoint_file import save_model
@@ -186,3 +188,13 @@ def test_memory_does_not_grow_with_the_resolution_or_the_batch():
     layout = models.AttentionLayout(24, 16, 1, 24, 1)  # ViT-L/16 at 384 pixels
     assert limit_batch(128, layout) * 16 * layout.tokens**2 * 4 <= MAX_ATTENTION_BYTES < 2**30
     assert limit_batch(128, models.AttentionLayout(12, 12, 1, 128, 1)) == 1 and limit_batch(8, layout) == 8
+
+
+def test_paths_without_a_key_and_names_on_standard_input_are_images(photos, monkeypatch):
+    assert split_arguments("visualize", [str(photos), "shown=0"]) == (["shown=0", f"images=[{photos}]"], {})
+    names = f"{photos}/a.jpg\0{photos}/x,[1].png\0".encode()
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(names)))
+    (override,), _ = split_arguments("visualize", ["-"])
+    (photos / "x,[1].png").write_bytes(PNG)
+    recipe = resolve.resolve_recipe("visualize", ["init=random:vit_nano8", override])
+    assert recipe.images == (f"{photos}/a.jpg", f"{photos}/x,[1].png")

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.overrides import TINY
 from vitrun.engine import progress
-from vitrun.probes.online_probe import is_probe_due
+from vitrun.engine.intervals import is_due
 from vitrun.runs import run
 from vitrun.runtime import files
 
@@ -104,4 +104,4 @@ def test_a_network_trained_without_labels_is_probed_too(run_command):
     ],
 )
 def test_probes_at_a_share_of_the_run_are_at_the_nearest_steps(every, steps, due):
-    assert [step for step in range(steps + 1) if is_probe_due(step, every, steps)] == due
+    assert [step for step in range(steps + 1) if is_due(step, every, steps)] == due

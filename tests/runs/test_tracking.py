@@ -3,11 +3,14 @@
 import csv
 import importlib.util
 import json
+import os
 import signal
+import sqlite3
 
 import pytest
 
-from helpers.processes import signal_after_steps, start_pretraining
+from helpers.overrides import TINY
+from helpers.processes import CommandProcess, signal_after_steps, start_pretraining
 from helpers.runs import pretrain_tiny
 from vitrun.runs import tracking
 from vitrun.runs.run_files import load_result
@@ -82,3 +85,17 @@ def test_a_tracker_that_fails_is_named_once_and_the_run_ends_as_without_it(run_c
     warnings = capsys.readouterr().err.splitlines()
     assert [line.partition(" failed")[0] for line in warnings] == ["track=trackio", "track=wandb"]
     assert "pip install 'vitrun[trackio]'" in warnings[0] and load_result(run)["top1"] >= 0
+
+
+@needs("trackio")
+def test_trackio_stores_the_steps_on_this_machine_and_prints_nothing_into_the_output(tmp_path):
+    arguments = ["pretrain", *TINY, "track=trackio", "--json", f"runs={tmp_path / 'runs'}"]
+    process = CommandProcess(*arguments, environment=os.environ | {"TRACKIO_DIR": str(tmp_path / "trackio")})
+    process.wait()
+    result = json.loads(process.stdout)
+    with sqlite3.connect(tmp_path / "trackio" / "vitrun.db") as store:
+        rows = [(step, json.loads(text)) for step, text in store.execute("SELECT step, metrics FROM metrics")]
+    assert {step: values["loss"] for step, values in rows if "norm" in values} == read_losses(
+        tmp_path / "runs" / result["run"]
+    )
+    assert rows[-1][1]["result/top1"] == result["top1"] and not process.stderr

@@ -52,7 +52,8 @@ def load(
         res: Resample the positions for images of this side; None leaves those of the weights.
         runs: The folder that runs are looked up in.
         seed: The seed of ``random:MODEL``.
-        init_weights: Which of several weights in a file: ``auto`` (the averaged), ``ema``, ``plain``, or their name.
+        init_weights: Which of several weights: ``auto`` (the best of a run that has them, else the averaged), ``best``,
+            ``ema``, ``plain``, or their name in a file.
     """
     from vitrun.engine import weights
     from vitrun.runs import init_resolution

@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import vitrun
-from vitrun.cli.dispatch import RUN_COMMANDS, Flags, execute_command, exit_code_of_errors
+from vitrun.cli.dispatch import Flags, execute_command, exit_code_of_errors, has_flag
 from vitrun.errors import UserError
 from vitrun.runtime import environment
 
@@ -35,6 +35,7 @@ COMMAND_HELP = {
 ARGUMENTS = {
     "data": "NAME | KEY=VALUE",
     "predict": "PATH | KEY=VALUE",
+    "visualize": "PATH | KEY=VALUE",
     "runs": "rm NAME | KEY=VALUE",
 }  # of commands that take more than overrides
 
@@ -71,7 +72,7 @@ class Command(TyperCommand):
                 param.metavar = ARGUMENTS.get(str(self.name), "KEY=VALUE")
             elif param.name != "config_dir":
                 param.metavar = ""
-                param.hidden = param.name == "dry_run" and self.name not in RUN_COMMANDS
+                param.hidden = not has_flag(str(self.name), str(param.name))
                 param.is_eager = False  # --help too: it shows the files of --config-dir, wherever that is typed
         return params
 

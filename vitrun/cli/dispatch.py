@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
+from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS, SINGLE_COMMANDS
 from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors, shorten
 from vitrun.runtime import distributed, hub_bars, subprocesses
 from vitrun.runtime.console import Screen, print_error
@@ -112,12 +112,17 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
         raise typer.Exit(code)
 
 
+def has_flag(command: str, flag: str) -> bool:
+    """Return whether a command has a flag: some lack ``dry_run`` or ``multirun``."""
+    return {"dry_run": command in RUN_COMMANDS, "multirun": command not in SINGLE_COMMANDS}.get(flag, True)
+
+
 def check_flags(command: str, flags: Flags) -> None:
     """Raise a UserError about a flag that the command does not have, or a command that torchrun cannot start."""
-    if flags.dry_run and command not in RUN_COMMANDS:
+    if flags.dry_run and not has_flag(command, "dry_run"):
         raise UserError(f"--dry-run is for {', '.join(RUN_COMMANDS)} only: leave it out.")
-    if flags.multirun and command == "predict":
-        raise UserError("vitrun predict has one network at a time: leave out -m, or type a command for each.")
+    if flags.multirun and not has_flag(command, "multirun"):
+        raise UserError(f"vitrun {command} has no combinations to run: leave out -m, or type a command for each.")
     if distributed.world_size() > 1 and (flags.multirun or command not in DISTRIBUTED_COMMANDS):
         what = "-m" if flags.multirun else f"vitrun {command}"
         raise UserError(f"{what} runs in one process, not in {distributed.world_size()}: start it without torchrun.")

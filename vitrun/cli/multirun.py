@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from vitrun.config import data_args, provenance, resolve, unused
+from vitrun.config.bare_arguments import split_arguments
 from vitrun.config.overrides import expand_sweep
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.recipes import Recipe, own_folder
@@ -138,7 +139,11 @@ def split_text(override: str) -> tuple[str, str]:
 
 def check_combinations(command: str, overrides: list[str], has_folder: bool, running: bool) -> list[Combination]:
     """Return all combinations with their recipes; raise UserError if one of them is wrong."""
-    jobs = expand_sweep(command, data_args.expand_bare_name(overrides) if command == "data" else overrides)
+    if command == "data":
+        overrides = data_args.expand_bare_name(overrides)
+    if command == "visualize":
+        overrides, _ = split_arguments(command, overrides)
+    jobs = expand_sweep(command, overrides)
     recipes = [resolve.resolve_recipe(command, job, running=running) for job in jobs]
     unused.check_unused(command, list(zip(jobs, recipes)))
     return [

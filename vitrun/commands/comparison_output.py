@@ -46,10 +46,10 @@ def save_output(save: Path, writers: Mapping[str, Callable[[Path], object]], for
     own = {save: writers[save.suffix]} if save.suffix in writers else {}
     files = own or {save.with_name(f"{save.name}{suffix}"): write for suffix, write in writers.items()}
     for file in files:
-        check_replaceable(file, "save", force)
+        check_replaceable(file, "save")
     try:
         for file, write in files.items():
-            write_output(file, write)
+            write_output(file, write, "save", force)
     except OSError as error:
         raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(save)) from None
     return list(files)

@@ -31,8 +31,9 @@ def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
     description, view = describe(recipe, loaded)
     screen.log(f"view of test images: {view}")
     card = build_model_card(recipe, loaded.res, code, view)
-    export_model(loaded.network, loaded.res, recipe.to, Target(path, recipe.force), card, description)
-    screen.log(f"Written to {path}. Load it with {code}")
+    target = Target(path, recipe.force)
+    is_new = export_model(loaded.network, loaded.res, recipe.to, target, card, description)
+    screen.log(f"{'Written to' if is_new else 'This export is there already:'} {path}. Load it with {code}")
     return {"path": str(path), "load": code}
 
 

@@ -35,7 +35,8 @@ def finetune_once(
     weights.check_init(recipe.init, recipe.res)
     machine = Machine(recipe.device, recipe.precision)
     objective: Objective = LabelObjective.from_recipe(recipe)
-    train, test = open_training_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
+    images = open_training_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
+    train, test, held_out = images
     check_not_trained_on(recipe, test, run.warn)
     objective.check_data(train, test)
     objective = weigh_classes(objective, recipe, train, run.log)
@@ -44,5 +45,5 @@ def finetune_once(
     loaded = replace(models.with_dropout(loaded, recipe.dropout), names=train.classes)
     freeze(loaded.network, recipe.train)
     objective = add_generative_loss(objective, loaded.network, recipe.generative)
-    trainer = Trainer(recipe, loaded, objective, train, test, run, machine)
+    trainer = Trainer(recipe, loaded, objective, train, test, run, machine, held_out=held_out)
     return trainer.rehearse() if run.dry else trainer.train()

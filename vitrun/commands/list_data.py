@@ -57,11 +57,11 @@ def look_into(recipe: recipes.ListData, source: recipes.Data, screen: Screen) ->
     from vitrun.commands import data_page, data_pictures, page_file  # import matplotlib
 
     file = recipe.save or Path(PAGE_FILE)
-    page_file.check_page_file(file, recipe.force)
+    page_file.check_page_file(file)
     parts, overrides = open_parts(source, screen)
     summary = print_summary(parts, overrides, screen)
     surveyed = data_pictures.survey_parts(recipe, parts, screen)
-    page_file.write_page(data_page.make_page(recipe, surveyed), file, screen)
+    page_file.write_page(data_page.make_page(recipe, surveyed), file, screen, recipe.force)
     decoded = {part: survey.unreadable for part, survey in surveyed.surveys.items()}
     report_unreadable({part: why | dict(decoded.get(part, {})) for part, why in summary.unreadable.items()}, screen)
     return {"splits": summary.rows, "page": str(file)}

@@ -1,5 +1,6 @@
 """The file of a page that a command writes where a user asks for it."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -8,20 +9,31 @@ from vitrun.plots.page import Page
 from vitrun.runtime.console import Screen
 from vitrun.runtime.outputs import check_replaceable, write_output
 
+PAGE_SUFFIXES = (".html", ".htm")
+FOOTER = re.compile("<footer>.*?</footer>", re.DOTALL)  # which has the time
 
-def check_page_file(path: Path, force: bool) -> None:
+
+def check_page_file(path: Path) -> None:
     """Raise UserError about ``save`` if a page cannot be written to ``path``."""
-    check_replaceable(path, "save", force)
+    if path.suffix.lower() not in PAGE_SUFFIXES:
+        why = f"is to be an HTML page, and must end in {' or '.join(PAGE_SUFFIXES)}."
+        raise UserError(why, option="save", value=str(path))
+    check_replaceable(path, "save")
     if not path.absolute().parent.is_dir():
         why = "there is no such folder: make it, or choose another."
         raise UserError(why, ExitCode.SPACE, "save", str(path))
 
 
-def write_page(page: Page, path: Path, screen: Screen) -> None:
-    """Write a page, and log where it is."""
+def write_page(page: Page, path: Path, screen: Screen, force: bool) -> None:
+    """Write a page, and log where it is; do nothing if it is there but for the time in its footer."""
     text = page.to_html()
+    size = f"{len(text.encode()) / 1e6:.1f} MB"
     try:
-        write_output(path, partial(Path.write_text, data=text, encoding="utf-8"))
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if FOOTER.sub("", before) == FOOTER.sub("", text):
+            screen.log(f"{path} is this page already ({size})")
+            return
+        write_output(path, partial(Path.write_text, data=text, encoding="utf-8"), "save", force)
     except OSError as error:
         raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(path)) from None
-    screen.log(f"Written to {path} ({len(text.encode()) / 1e6:.1f} MB)")
+    screen.log(f"Written to {path} ({size})")

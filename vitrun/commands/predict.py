@@ -1,6 +1,5 @@
 """``vitrun predict``: the likeliest classes of a user's own images."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -19,15 +18,17 @@ from vitrun.data.transforms.views import CenterCropView
 from vitrun.engine import weights
 from vitrun.engine.inference import iterate_inference
 from vitrun.errors import ExitCode, UserError
+from vitrun.objectives.labels import PROBABILITIES
 from vitrun.recipes import trees
+from vitrun.recipes.predict import MAX_TOP
 from vitrun.runs.lookup import load_saved_recipe, weights_fingerprint
 from vitrun.runs.weights_view import describe_view
 from vitrun.runtime.console import Screen
 from vitrun.runtime.device import Machine
+from vitrun.runtime.path_patterns import STANDARD_INPUT, read_names
 from vitrun.runtime.stop import defer_stop
 from vitrun.runtime.text_tables import find_width
 
-STANDARD_INPUT = "-"
 NAME_WIDTH = 40  # columns of the name of a file; a longer one is cut at its beginning
 # Of a recipe, those that do not change the predictions of an image.
 OTHER_OPTIONS = ("paths", "save", "force", "batch", "device", "runs")
@@ -60,7 +61,9 @@ def execute(recipe: recipes.Predict, screen: Screen) -> dict[str, Any]:
         write, done = choose_output(recipe, identity, top, screen, stack)
         remaining = [path for path in paths if name_path(path) not in done]
         number = len(paths) - len(remaining)
-        if done:
+        if done and not remaining:
+            screen.log(f"finished: all {number:,} images are in {recipe.save} (force=true classifies them again)")
+        elif done:
             others = f"; it has {len(done) - number:,} other images too" if len(done) > number else ""
             screen.log(f"continuing: {number:,} of {len(paths):,} images are in {recipe.save}{others}")
         bar = stack.enter_context(screen.progress("predict", len(paths), number)) if recipe.save else None
@@ -94,8 +97,7 @@ def list_paths(recipe: recipes.Predict) -> tuple[list[str], str]:
         raise UserError(why, option="paths")
     names: list[str] = []
     for path in recipe.paths:
-        lines = (line.rstrip("\n") for line in sys.stdin) if path == STANDARD_INPUT else (path,)
-        names += filter(None, lines)
+        names += read_names() if path == STANDARD_INPUT else (path,)
     paths, left_out = data.list_image_files(names)
     if not paths:
         what = f" Left out: {left_out.describe()}." if left_out.counts else ""
@@ -112,23 +114,17 @@ def load_classifier(recipe: recipes.Predict, screen: Screen) -> Classifier:
     loaded = weights.load_init(source, screen.log, res=recipe.res)
     if isinstance(loaded.network, models.Clip):
         screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
-        return Classifier(*make_classifier(recipe, loaded.network, screen), softmax, loaded.res, False)
+        return Classifier(*make_classifier(recipe, loaded.network, screen), PROBABILITIES["softmax"], loaded.res, False)
     check_no_prompts(recipe.prompts, recipe.init)
     check_head(recipe.init, loaded)
     made = load_saved_recipe(recipe.init, recipe.runs) or {}
     loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted in float32
     screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
-    is_sigmoid = made.get("loss") == "sigmoid"
-    if is_sigmoid:
+    loss = made.get("loss", "softmax")
+    if loss == "sigmoid":
         screen.log("probabilities: of each class by itself, as the weights were trained with loss=sigmoid")
-    to_probabilities = Tensor.sigmoid if is_sigmoid else softmax
     fast_jpeg = (made.get("data") or {}).get("jpeg") == "fast"
-    return Classifier(loaded.network, name_classes(loaded, screen), to_probabilities, loaded.res, fast_jpeg)
-
-
-def softmax(logits: Tensor) -> Tensor:
-    """Return probabilities that sum to 1: [B, C] -> [B, C]."""
-    return logits.softmax(-1)
+    return Classifier(loaded.network, name_classes(loaded, screen), PROBABILITIES[loss], loaded.res, fast_jpeg)
 
 
 def name_classes(loaded: models.LoadedModel, screen: Screen) -> tuple[str, ...]:
@@ -204,31 +200,44 @@ def choose_output(
     if not (screen.as_json or screen.is_terminal):
         screen.print(format_csv([], top, header=True).rstrip("\n"))
 
+    fewest = top  # classes that a line of the terminal had room for
+
     def print_rows(rows: Sequence[Prediction]) -> None:
+        nonlocal fewest
         if screen.as_json:
             for row in rows:
                 screen.write(row.to_json())
         elif screen.is_terminal:
             for row in rows:
-                screen.print(format_line(row))
+                line, shown = format_line(row)
+                fewest = min(fewest, shown)
+                screen.print(line)
         elif rows:
             screen.print(format_csv(rows, top).rstrip("\n"))
 
+    def name_lack() -> None:
+        if fewest < top:
+            screen.log(f"Lines end after {fewest} of top={top} classes: a wider terminal, --json or save= shows all.")
+
+    stack.callback(name_lack)
     return print_rows, {}
 
 
-def format_line(row: Prediction) -> str:
-    """Return the name of an image and as many of its likeliest classes as fit into a line of the terminal."""
+def format_line(row: Prediction) -> tuple[str, int]:
+    """Return the name of an image with as many of its likeliest classes as fit into the terminal, and how many.
+
+    Of an image that cannot be read none are missing.
+    """
     name = row.path if len(row.path) <= NAME_WIDTH else f"...{row.path[3 - NAME_WIDTH :]}"
     line = name.ljust(NAME_WIDTH)
     if row.error:
-        return f"{line}  cannot be read"
+        return f"{line}  cannot be read", MAX_TOP
     for position, (label, share) in enumerate(zip(row.classes, row.probabilities)):
         part = f"  {100 * share:5.1f} % {label.partition(',')[0]}"  # of several words for one class the first
         if position and len(line) + len(part) > find_width():
-            break
+            return line, position
         line += part
-    return line
+    return line, MAX_TOP
 
 
 def summarize(recipe: recipes.Predict, number: int, unreadable: Sequence[str], screen: Screen) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Files of predictions: rows are written as they are computed, and an interrupted command continues after the last."""
 
 import csv
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.files import parse_json, read_small_text, write_atomic, write_text_atomic
-from vitrun.runtime.outputs import check_replaceable, record_output
+from vitrun.runtime.outputs import check_replaceable, exists_error, is_own, record_output
 
 PARQUET_SECONDS = 5.0  # at least, between two writes of a Parquet file, which is written whole
 PARQUET_SHARE = 0.05  # of the time that these writes may take
@@ -61,20 +62,19 @@ def open_prediction_file(
     """Yield a function that adds rows to a file, and the images in it already, each with whether it was readable.
 
     A second file, ``.NAME.unfinished``, holds the ``identity`` of the weights and options until the last row is
-    written. Raise UserError (exit code 2) if the file is anything else than the first of the same predictions.
+    written. Raise UserError (exit code 2) if the file is anything else than the same predictions, of some images.
     """
     mark, continues = find_mark(path), check_prediction_file(path, identity, force)
     done = read_done(path) if continues else {}
     with ExitStack() as stack, described_writing(path):
-        if not continues:
-            write_text_atomic(mark, json.dumps(identity))
+        write_text_atomic(mark, json.dumps(identity))
         if path.suffix == ".parquet":
             write = stack.enter_context(open_parquet(path, continues))
         else:
             write = stack.enter_context(open_text(path, top, continues))
         yield write, done
         stack.close()
-        record_output(path)
+        record_output(path, hash_identity(identity))
         mark.unlink()
 
 
@@ -83,15 +83,26 @@ def find_mark(path: Path) -> Path:
     return path.with_name(f".{path.name}.unfinished")
 
 
+def hash_identity(identity: dict[str, Any]) -> str:
+    """Return the SHA-256 of what predictions depend on."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
 def check_prediction_file(path: Path, identity: dict[str, Any], force: bool) -> bool:
-    """Return whether a file has the first predictions of ``identity``; raise UserError if it must not be written."""
+    """Return whether a file has predictions of ``identity``; raise UserError if it must not be written.
+
+    It may be unfinished; a finished one is replaced if ``force`` is set.
+    """
     if not path.parent.is_dir():
         why = f"there is no folder {path.parent}: make it, or choose another."
         raise UserError(why, option="save", value=str(path))
     mark = find_mark(path)
     if not mark.is_file():
-        check_replaceable(path, "save", force)
-        return False
+        check_replaceable(path, "save")
+        is_same = is_own(path, hash_identity(identity)) and not force
+        if path.exists() and not is_same and not force:
+            raise exists_error(path, "save", "with predictions by other weights or options")
+        return is_same
     try:
         begun = parse_json(read_small_text(mark))
     except (OSError, ValueError):
@@ -99,10 +110,7 @@ def check_prediction_file(path: Path, identity: dict[str, Any], force: bool) -> 
     if begun == identity and path.is_file():
         return True
     if path.exists() and not force:
-        why = (
-            "has unfinished predictions by other weights or options. Choose another file, or force=true to replace it."
-        )
-        raise UserError(why, option="save", value=str(path))
+        raise exists_error(path, "save", "with unfinished predictions by other weights or options")
     return False
 
 

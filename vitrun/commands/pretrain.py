@@ -25,7 +25,7 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     models.check_model(recipe.model, res)
     machine = Machine(recipe.device, recipe.precision)
     objective = build_objective(recipe)
-    train, test = open_training_data(recipe, run, recipe.exclude)
+    train, test, _ = open_training_data(recipe, run, recipe.exclude)
     if isinstance(recipe.objective, recipes.Contrastive):
         train, test = (caption_classes(recipe, recipe.objective.prompts, split, run) for split in (train, test))
     objective.check_data(train, test)

@@ -1,10 +1,12 @@
-"""Arguments without a key: the paths of ``vitrun predict``, and ``vitrun runs rm NAME...``."""
+"""Arguments without a key: the paths of ``predict`` and ``visualize``, and ``vitrun runs rm NAME...``."""
 
 import os
 import re
 from collections.abc import Sequence
 
 from vitrun.errors import UserError
+from vitrun.recipes import trees
+from vitrun.runtime.path_patterns import STANDARD_INPUT, read_names
 
 PATH = re.compile(r"-|[^=-][^=]*|[^=]*/.*")  # without a key, or with a slash before the first =
 WATCH_FLAG = "--watch"  # of vitrun runs: watch=true
@@ -16,9 +18,13 @@ def split_arguments(command: str, arguments: Sequence[str]) -> tuple[list[str], 
 
     A path with ``=`` in the name of its file is one if the file exists, or if it is typed with its folder.
     """
+    paths = [argument for argument in arguments if PATH.fullmatch(argument) or os.path.lexists(argument)]
     if command == "predict":
-        paths = [argument for argument in arguments if PATH.fullmatch(argument) or os.path.lexists(argument)]
         return [argument for argument in arguments if argument not in paths], {"paths": tuple(paths)}
+    if command == "visualize":  # whose run is named by what lies there
+        names = [name for path in paths for name in (read_names() if path == STANDARD_INPUT else [path])]
+        overrides = [argument for argument in arguments if argument not in paths]
+        return [*overrides, *[f"images={trees.format_value(names)}"] * bool(paths)], {}
     if command == "runs":
         words = [argument for argument in arguments if "=" not in argument and argument != WATCH_FLAG]
         overrides = [argument for argument in arguments if "=" in argument]

@@ -9,6 +9,7 @@ from typing import Any
 from vitrun.config import compose, provenance
 from vitrun.errors import UserError
 from vitrun.recipes import DURATIONS, RECIPES, RunRecipe, composition, tables, trees
+from vitrun.runs.naming import list_showing_options
 
 OPEN_OPTIONS = (
     "data.",
@@ -101,7 +102,9 @@ def find_baseline(
 def list_deviations(command: str, options: dict[str, Any], baseline: Baseline) -> Iterator[Deviation]:
     """Yield the options that are not as in the baseline; a duration once, whatever its unit."""
     before = baseline.values
-    now = {key: trees.get_value(options, key) for key in trees.iterate_keys(options) if key != "command"}
+    outside = ("command", *list_showing_options(options))
+    keys = [key for key in trees.iterate_keys(options) if key.split(".")[0] not in outside]
+    now = {key: trees.get_value(options, key) for key in keys}
     published = {key for some in baseline.variants for key in some if all(now.get(k) == v for k, v in some.items())}
     durations = [key for key in DURATIONS if now.get(key) is not None]
     is_same_length = all(now.get(key) == before.get(key) for key in DURATIONS)

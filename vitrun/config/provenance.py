@@ -22,6 +22,7 @@ from vitrun.recipes import (
     trees,
 )
 from vitrun.runs import lookup
+from vitrun.runs.naming import list_showing_options
 
 COMMAND_LINE = "command line"
 IMPLIED_SOURCES = {  # of options that neither a file nor an override sets
@@ -165,7 +166,9 @@ def describe_deviations(command: str, overrides: Sequence[str], recipe: Recipe) 
         return [f"recipe: {first}"]
     before, now = (collect_values(command, some, weights) for some in (naming, pairs))
     ignored = (*NAMING_GROUPS, *IGNORED_OPTIONS, *Training.execution_options)
+    showing = list_showing_options(trees.to_plain_tree(recipe))
     differ = [key for key in pairs if key not in ignored and now[key] != before.get(key)]
+    differ = [key for key in differ if key.split(".")[0] not in showing]
     differ = [key for key in differ if not (key.startswith("data.") and before.get(key, "") is None)]
     published = {key for some in list_variants(command, files, layers) if some.items() <= now.items() for key in some}
     marks = {key: "a published variant" if key in published else "differs from the recipe" for key in differ}

@@ -1,13 +1,16 @@
 """Checks for images that cannot be read before training starts, and the count of those in training."""
 
+from collections.abc import Iterable
+
 from vitrun import data
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.run import Run
 
 
-def check_images(train: data.Split, test: data.Split, bad_images: data.BadImageBudget, run: Run) -> None:
-    """Raise UserError (exit code 3) if a test image, or too many training images, cannot be read."""
-    check_test_images(test)
+def check_images(train: data.Split, tested: Iterable[data.Split], bad_images: data.BadImageBudget, run: Run) -> None:
+    """Raise UserError (exit code 3) if an image to be tested on, or too many training images, cannot be read."""
+    for test in {id(split): split for split in tested}.values():
+        check_test_images(test)
     if done := data.check_before_training(train, bad_images):
         run.log(done)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,14 @@ from vitrun.runtime.device import Machine
 PART_NAMES = {"train": "training", "test": "test"}
 
 
+class TrainingImages(NamedTuple):
+    """Images to train on, to test on, and those that are held out of training, if any are."""
+
+    train: data.Split
+    test: data.Split
+    held_out: data.Split | None = None
+
+
 def open_training_data(
     recipe: Training,
     run: Run,
@@ -27,8 +36,8 @@ def open_training_data(
     dev: float = 0.0,
     score: str = "test",
     open_split: Callable[..., data.Split] = data.open_split,
-) -> tuple[data.Split, data.Split]:
-    """Return the images to train on and those to test on.
+) -> TrainingImages:
+    """Return the images to train on, those to test on, and those that are held out.
 
     ``excluded`` names dedup runs or files of keys, whose images are left out. The share ``dev`` of the training images
     is held out; with ``score="dev"`` it is the test part.
@@ -39,12 +48,13 @@ def open_training_data(
         raise UserError(why, option="batch", value=str(recipe.batch))
     parts = ("train",) if dev and score == "dev" else ("train", "test")
     train, *others = open_parts(recipe.data, parts, run, excluded=excluded, open_split=open_split)
-    held_out = train
+    held_out: data.Split | None = None
     if dev:
         train, held_out = data.hold_out(train, dev)
         run.log(f"held out: {len(held_out)} random training images{'' if others else ', to be scored on'}")
     test = others[0] if others else held_out
-    return balance_classes(train, run) if recipe.sampler == "balanced" else train, test
+    assert test is not None  # score="dev" comes with images that are held out
+    return TrainingImages(balance_classes(train, run) if recipe.sampler == "balanced" else train, test, held_out)
 
 
 def balance_classes(train: data.Split, run: Run) -> data.Split:

@@ -33,7 +33,7 @@ class Objective(Protocol):
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
     ) -> Result:
-        """Return the metrics of the test images, each image counted once.
+        """Return the metrics of the test images, each image counted once; evaluations are compared by the first.
 
         ``predictions``, if it is among them, are the :class:`~vitrun.engine.inference.Predictions` that the run saves
         in ``preds.parquet``.
@@ -46,8 +46,8 @@ class Probe(Protocol):
     def open(self, steps: int) -> None:
         """Open the images before a run of ``steps`` steps starts."""
 
-    def probe_if_due(self, state: TrainState, meter: Meter) -> None:
-        """Measure the network if that is due at this step, and leave it in training mode."""
+    def probe_if_due(self, state: TrainState, meter: Meter, last: bool = False) -> None:
+        """Measure the network if that is due at this step, or it is the ``last``, and leave it in training mode."""
 
-    def summary(self) -> Result:
+    def summary(self, state: TrainState) -> Result:
         """Return the metrics of the last measurement, for the result."""

@@ -3,9 +3,12 @@
 import time
 
 from vitrun.engine.loop import Step
+from vitrun.engine.trend import BARS, Trend
+from vitrun.runs.history import read_history
 from vitrun.runs.metrics import Metric, Result
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed, heartbeat
+from vitrun.runtime.console import can_print
 from vitrun.runtime.text_format import format_duration, format_speed
 
 SLOW_STEP_SECONDS = 10  # after so many seconds in a step the bar counts its images
@@ -25,6 +28,10 @@ class Meter:
         self.images = self.data_seconds = self.step_seconds = 0.0
         self.ticks, self.first_tick = 0, (0.0, 0.0)  # when the first micro-batch was done, and its images
         self.eta_printed = False
+        self.evaluation = ""  # the last one, as text
+        self.trend: Trend | None = None  # of the loss, where it can be shown
+        if run.screen.is_terminal and can_print(BARS):
+            self.trend = Trend(list_losses(run, start))
         self.progress = run.screen.progress(run.command, steps, start)
 
     def __enter__(self) -> "Meter":
@@ -96,19 +103,29 @@ class Meter:
             self.run.log_metrics(
                 {"step": step.number, "loss": step.loss, "norm": step.norm, "lr": step.lr, "seconds": step.step_seconds}
             )
+        if self.trend is not None and not step.is_skipped:
+            self.trend.add(step.loss)
         share = self.data_seconds / self.step_seconds
-        note = f"loss {step.loss:.3f}  lr {step.lr:.2e}  {format_speed(self.speed)} images/s  waiting {share:.1%}"
-        self.update_bar(f"{format_duration(left)} left  {note}")
+        loss, evaluation = f"loss {step.loss:.3f}", f"eval {self.evaluation}  " if self.evaluation else ""
+        note = f"lr {step.lr:.2e}  {format_speed(self.speed)} images/s  waiting {share:.1%}"
+        trend = f" {self.trend}" if self.trend is not None and str(self.trend) else ""
+        self.update_bar(f"{format_duration(left)} left  {loss}{trend}  {evaluation}{note}")
         if step.number == self.steps:
-            self.run.log(f"step {step.number}/{self.steps}  {note}")
+            self.run.log(f"step {step.number}/{self.steps}  {loss}  {note}")
 
     def summary(self) -> Result:
-        """Return the speed and the share of time waiting for data, of this attempt alone."""
+        """Return the steps done, and of this attempt alone the speed and the share of time waiting for data."""
         seconds = time.monotonic() - self.started
         share = self.data_seconds / self.step_seconds if self.step_seconds else 0.0
         return {
-            "steps": self.steps,
+            "steps": self.number,
             "seconds": Metric(round(seconds, 1), "seconds"),
             "images_per_second": Metric(self.images / seconds, "images/s"),
             "waiting": Metric(share, "share"),
         }
+
+
+def list_losses(run: Run, step: int) -> list[float]:
+    """Return losses of earlier attempts up to a step, evenly spaced."""
+    curve = read_history(run.folder).training.get("loss", []) if step else []
+    return [loss for number, loss in curve if number <= step]

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitrun import models
+from vitrun.engine.evaluation_record import EvaluationRecord
 from vitrun.errors import ExitCode, UserError, is_out_of_memory
 from vitrun.runs.checkpoint_writer import Save
-from vitrun.runs.checkpoints import EMA_FILE, MODEL_FILE
+from vitrun.runs.checkpoints import BEST_FILE, COUNTERS_FILE, EMA_FILE, MODEL_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime.files import parse_json, read_small_text
 from vitrun.runtime.memory import available_memory
@@ -23,7 +24,6 @@ from vitrun.runtime.replicas import Replica
 from vitrun.runtime.stop import defer_stop
 
 MOMENTS_FILE = "train_state.safetensors"  # state of the optimizer
-COUNTERS_FILE = "train_state.json"
 SPARE_MEMORY = 2**28  # bytes that training may still take while a copy of a checkpoint is in memory
 RECENT_LOSSES = 50  # losses of the last steps, by which a spike is seen
 
@@ -40,6 +40,8 @@ class TrainState:
     skipped: list[int] = field(default_factory=list)  # steps without an update: their loss or gradient was not finite
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_LOSSES))  # of the last other steps
     replica: Replica | None = None  # of the network, if the ranks sum gradients while backward runs
+    evaluations: EvaluationRecord = EvaluationRecord()  # on the way
+    best: dict[str, Tensor] | None = None  # in main memory: the weights of the best evaluation, if they are kept
 
 
 class use_ema:
@@ -59,6 +61,32 @@ class use_ema:
         if self.state.ema is not None:
             for parameter, average in zip(self.state.network.parameters(), self.state.ema):
                 parameter.data, average.data = average.data, parameter.data
+
+
+class use_best:
+    """Load the weights of the best evaluation inside the context, or the averaged ones if none are kept."""
+
+    def __init__(self, state: TrainState):
+        self.state, self.ema = state, use_ema(state)
+        self.current: dict[str, Tensor] = {}
+
+    def __enter__(self) -> None:
+        if self.state.best is None:
+            self.ema.__enter__()
+        else:
+            self.current = copy_weights(self.state.network)
+            self.state.network.load_state_dict(self.state.best)
+
+    def __exit__(self, *_: object) -> None:
+        if self.state.best is None:
+            self.ema.__exit__()
+        else:
+            self.state.network.load_state_dict(self.current)
+
+
+def copy_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of the tensors of a network in main memory."""
+    return {name: tensor.to("cpu", copy=True) for name, tensor in network.state_dict().items()}
 
 
 @dataclass(frozen=True)
@@ -115,11 +143,13 @@ def list_content(state: TrainState, loaded: models.LoadedModel, final: bool) -> 
     if state.ema is not None:
         with use_ema(state):
             files[EMA_FILE] = state.network.state_dict(), description
+    if state.best is not None:
+        files[BEST_FILE] = state.best, description
     moments = {} if final else state.optimizer.state_dict()["state"]
     tensors = {f"{i}.{key}": value for i, entry in moments.items() for key, value in entry.items() if value is not None}
     if tensors:
         files[MOMENTS_FILE] = tensors, None
-    counters = {"step": state.step, "micro_batch": state.micro_batch}
+    counters = {"step": state.step, "micro_batch": state.micro_batch, **state.evaluations.to_counters()}
     return Content(files, counters | {"skipped": [*state.skipped], "losses": [*state.losses]})
 
 
@@ -137,9 +167,9 @@ def copy_if_it_fits(content: Content, run: Run) -> Content | None:
     return None
 
 
-def checkpoint_size(state: TrainState, moments: int) -> int:
-    """Return the bytes of a checkpoint: the weights, their average, and ``moments`` bytes of the optimizer."""
-    return count_bytes(state.network.parameters()) * (1 + (state.ema is not None)) + moments
+def checkpoint_size(state: TrainState, moments: int, keeps_best: bool = False) -> int:
+    """Return the bytes of a checkpoint: the weights, their average, the best ones, and ``moments`` of the optimizer."""
+    return count_bytes(state.network.parameters()) * (1 + (state.ema is not None) + keeps_best) + moments
 
 
 def count_bytes(tensors: Iterable[Tensor]) -> int:
@@ -155,6 +185,9 @@ def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
         state.step, state.micro_batch = int(counters["step"]), int(counters["micro_batch"])
         state.skipped = [int(step) for step in counters["skipped"]]
         state.losses.extend(float(loss) for loss in counters["losses"])
+        state.evaluations = EvaluationRecord.from_counters(counters)
+        if (checkpoint / BEST_FILE).exists():
+            state.best = load_file(checkpoint / BEST_FILE)
         if (checkpoint / MOMENTS_FILE).exists():  # a run's last checkpoint has none: no step follows
             restore_moments(state.optimizer, checkpoint / MOMENTS_FILE)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:

@@ -4,7 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, cast
 
 import numpy as np
@@ -22,10 +22,11 @@ from vitrun.engine.joint_loss import pass_outputs
 from vitrun.engine.loop import FitOptions, Step, fit
 from vitrun.engine.micro_batches import MicroBatchMonitor
 from vitrun.engine.non_finite import NonFinitePolicy
+from vitrun.engine.online_evaluation import OnlineEvaluation
 from vitrun.engine.plan import Plan, peak_memory
 from vitrun.engine.progress import Meter
 from vitrun.engine.spikes import SpikeMonitor
-from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint, save_checkpoint, use_ema
+from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint, save_checkpoint, use_best
 from vitrun.engine.step_memory import fit_micro_batch, measure_step
 from vitrun.errors import Interrupted, OutOfMemory
 from vitrun.recipes import Dataset, Training
@@ -53,10 +54,12 @@ class Trainer:
     run: Run
     machine: Machine
     probes: tuple[Probe, ...] = ()
+    held_out: data.Split | None = None  # images of the training part that evaluations on the way are on
     steps: int = field(init=False)
     warmup: int = field(init=False)
     state: TrainState = field(init=False)
     policy: NonFinitePolicy = field(init=False)
+    evaluation: OnlineEvaluation = field(init=False)
     moments: int = field(init=False)  # bytes of the optimizer's state after its first step
 
     def __post_init__(self) -> None:
@@ -64,7 +67,10 @@ class Trainer:
         self.state = build_state(self.recipe, self.loaded, self.machine)
         self.policy = NonFinitePolicy(self.run, self.state, self.recipe.max_skipped, self.recipe.clip is not None)
         self.moments = optim.count_moments(self.recipe.optim, self.loaded.network)
-        self.run.check_disk_space(checkpoint_size(self.state, self.moments))
+        self.run.check_disk_space(checkpoint_size(self.state, self.moments, self.recipe.keep == "best"))
+        images, res = self.held_out or self.test_data, self.loaded.res
+        self.evaluation = OnlineEvaluation(self.recipe, self.objective, images, res, self.run, self.machine)
+        self.probes = (*self.probes, self.evaluation)
 
     def train(self) -> dict[str, Any]:
         """Train from the newest checkpoint, or from step 0, to the last step, then test; return the metrics of both.
@@ -78,7 +84,8 @@ class Trainer:
         for probe in self.probes:
             probe.open(self.steps)
         meter = Meter(self.run, self.state.step, self.steps, self.recipe.batch)
-        steps = fit(self.state, self.make_batches(bad_images), self.fit_options(meter.tick))
+        batches = takewhile(lambda _: not self.evaluation.is_over(self.state), self.make_batches(bad_images))
+        steps = fit(self.state, batches, self.fit_options(meter.tick))
         monitor, saved = MicroBatchMonitor(self.run.warn, self.state.micro_batch), time.monotonic()
         spikes, step = SpikeMonitor(self.run, self.state), None
         try:
@@ -91,9 +98,10 @@ class Trainer:
                     self.run.settle_save(wait=False)
                     save_due = self.share_step(bad_images, saved)
                     self.probe_if_due(meter)
-                    if save_due and step.number < self.steps:
+                    if save_due and step.number < self.steps and not self.evaluation.is_over(self.state):
                         self.save(step)
                         saved = time.monotonic()
+                self.probe_if_due(meter, last=True)
         except (Interrupted, OutOfMemory):
             self.save_at_exit()
             raise
@@ -102,7 +110,7 @@ class Trainer:
         skipped = {"skipped_steps": len(self.state.skipped)} if self.state.skipped else {}
         metrics = {**self.test(), **speed, **bad_images.summary(), **skipped}
         for probe in self.probes:
-            metrics |= probe.summary()
+            metrics |= probe.summary(self.state)
         return metrics
 
     def save(self, last: Step | None, final: bool = False) -> None:
@@ -124,7 +132,8 @@ class Trainer:
     def check_images(self, bad_images: data.BadImageBudget) -> None:
         """Raise UserError (exit code 3) at the first start of a run if images cannot be read, and not after hours."""
         if not distributed.rank() and not self.run.can_resume:
-            check_images(self.train_data, self.test_data, bad_images, self.run)
+            tested = [self.test_data, *[self.evaluation.images] * (self.recipe.eval.every is not None)]
+            check_images(self.train_data, tested, bad_images, self.run)
 
     def resume(self) -> None:
         """Load the newest checkpoint of the run, if it has one; record the device, precision, ranks and threads."""
@@ -197,10 +206,10 @@ class Trainer:
         options = (loss, recipe.batch, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
         return FitOptions(*options, self.policy, halve, first_pass)
 
-    def probe_if_due(self, meter: Meter) -> None:
-        """Run each probe that is due at this step."""
+    def probe_if_due(self, meter: Meter, last: bool = False) -> None:
+        """Run each probe that is due at this step, or all if it is the ``last``."""
         for probe in self.probes:
-            probe.probe_if_due(self.state, meter)
+            probe.probe_if_due(self.state, meter, last)
 
     def share_step(self, bad_images: data.BadImageBudget, saved: float) -> bool:
         """Count the bad images of other ranks; return whether a save is due ``save_minutes`` after ``saved``.
@@ -214,13 +223,13 @@ class Trainer:
         return ranks[0][0]
 
     def test(self) -> dict[str, Any]:
-        """Return the objective's metrics of the test images, with the averaged weights if there are any.
+        """Return the objective's metrics of the test images, with the best weights if they are kept, else the averaged.
 
         Write ``preds.parquet`` if the objective predicts labels.
         """
         batches = make_eval_batches(self.test_data, self.loaded.res, self.recipe.view, self.recipe.batch, self.machine)
         tick = self.run.raise_if_interrupted
-        with use_ema(self.state):
+        with use_best(self.state):
             metrics = dict(self.objective.evaluate(self.state.network, batches, self.machine, tick))
         if predictions := metrics.pop("predictions", None):
             self.run.write_file(PREDICTIONS_FILE, predictions.to_table(self.test_data, self.loaded.names).write)

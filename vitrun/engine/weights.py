@@ -9,7 +9,7 @@ import torch
 from vitrun import models
 from vitrun.recipes import DEFAULT_RES, Dedup, Eval, Fewshot, Finetune, Generate, Visualize, tables
 from vitrun.runs.hub_commits import COMMIT_KEY, find_commit, pin_commit
-from vitrun.runs.lookup import find_weights_file, load_saved_recipe
+from vitrun.runs.lookup import describe_choice, find_weights_file, load_saved_recipe
 from vitrun.runs.run import Run
 from vitrun.runs.run_files import load_about
 from vitrun.runtime import distributed, random
@@ -78,6 +78,8 @@ def load_init(
     with distributed.rank_zero_first():
         loaded = models.load(file, classes, res, "auto" if is_run else choice)
     log(f"weights: {loaded.model.name} at {loaded.res} px from {init}")
+    if is_run and (note := describe_choice(Path(file))):
+        log(f"  {note}")
     for line in loaded.report.lines() if loaded.report else ():
         log(f"  {line}")
     return loaded

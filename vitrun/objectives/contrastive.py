@@ -77,7 +77,8 @@ class ContrastiveObjective:
             for rows in np.split(np.arange(len(images)), range(self.batch, len(images), self.batch))
         ]
         pairs = torch.from_numpy(images), torch.from_numpy(texts), torch.arange(len(images))
-        return {**count_recalls(*pairs), "loss": Metric(float(torch.cat(losses).mean())), "test_images": len(indices)}
+        loss = Metric(float(torch.cat(losses).mean()), lower_is_better=True)
+        return {**count_recalls(*pairs), "loss": loss, "test_images": len(indices)}
 
 
 def softmax_loss(outputs: Sequence[Tensor], places: Tensor) -> Tensor:

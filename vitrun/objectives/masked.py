@@ -120,7 +120,11 @@ class MaskedObjective:
         colours = (
             {} if self.options.target == "pixels" else {"colour_accuracy": Metric(float(accuracies.mean()), "share")}
         )
-        return {"masked_loss": Metric(float(losses.mean())), **colours, "test_images": len(indices)}
+        return {
+            "masked_loss": Metric(float(losses.mean()), lower_is_better=True),
+            **colours,
+            "test_images": len(indices),
+        }
 
     def colour_accuracy(self, outputs: Tensor, images: Tensor, corruption: Tensor) -> Tensor:
         """Return the share of each image's corrupted patches whose colours are right: [B]; zeros for pixels."""

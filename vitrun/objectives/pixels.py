@@ -84,8 +84,8 @@ class PixelObjective:
         losses, indices = run_inference(network, hiding, measure, machine, tick)
         nats = float(losses.mean())
         return {
-            "pixel_loss": Metric(nats, "nats"),
-            "pixel_bits": Metric(nats / log(2), "bits"),
+            "pixel_loss": Metric(nats, "nats", lower_is_better=True),
+            "pixel_bits": Metric(nats / log(2), "bits", lower_is_better=True),
             "test_images": len(indices),
         }
 

@@ -16,7 +16,18 @@ LOG_RANGE = 20  # losses that span more than this factor have a logarithmic axis
 @styled()
 def draw_loss(curves: Sequence[Curve]) -> Chart:
     """Return the training loss of runs by step."""
-    chart = draw_by_step(curves, "training_loss", "Training loss", "loss (nats)", highest=False)
+    return draw_losses(curves, "training_loss", "Training loss")
+
+
+@styled()
+def draw_evaluation_loss(curves: Sequence[Curve]) -> Chart:
+    """Return the loss of evaluations during training, by step."""
+    return draw_losses(curves, "evaluation_loss", "Loss of evaluations")
+
+
+def draw_losses(curves: Sequence[Curve], name: str, title: str) -> Chart:
+    """Return losses by step, on a logarithmic axis if they span more than the factor ``LOG_RANGE``."""
+    chart = draw_by_step(curves, name, title, "loss (nats)", highest=False)
     values = [row[2] for row in chart.rows if np.isfinite(row[2]) and row[2] > 0]
     if len(values) == len(chart.rows) > 0 and max(values) / min(values) > LOG_RANGE:
         use_log_scale(chart.figure.axes[0], "y")

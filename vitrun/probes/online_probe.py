@@ -12,6 +12,7 @@ from vitrun.engine.freezing import set_training_mode
 from vitrun.engine.inference import compute_features
 from vitrun.engine.inference_batches import choose_layout
 from vitrun.engine.inputs import make_eval_batches
+from vitrun.engine.intervals import is_due
 from vitrun.engine.progress import Meter
 from vitrun.engine.state import TrainState, use_ema
 from vitrun.errors import UserError
@@ -66,10 +67,10 @@ class OnlineProbe:
         self.draws[name] = draws
         return train.select(draws.rows), test
 
-    def probe_if_due(self, state: TrainState, meter: Meter) -> None:
+    def probe_if_due(self, state: TrainState, meter: Meter, last: bool = False) -> None:
         """Probe the network, or its EMA, if that is due and not done; training continues as without it."""
         step = state.step
-        if step in self.done or not is_probe_due(step, self.every, self.steps):
+        if step in self.done or not (last or is_due(step, self.every, self.steps)):
             return
         start = time.monotonic()
         metrics: Result = {}
@@ -98,15 +99,9 @@ class OnlineProbe:
         labels = split.targets(np.arange(len(split)))
         return ridge.Features(torch.from_numpy(x), labels, len(split.classes))
 
-    def summary(self) -> Result:
+    def summary(self, state: TrainState) -> Result:
         """Return the metrics of the last probe, and the seconds of all, which the run's own speed leaves out."""
-        last = from_plain(self.done[self.steps])
+        last = from_plain(self.done[state.step])
         seconds = sum(line[SECONDS_KEY] for line in self.done.values())
         metrics = {name: value for name, value in last.items() if name not in ("attempt", "step")}
         return metrics | {SECONDS_KEY: Metric(round(seconds, 1), "seconds")}
-
-
-def is_probe_due(step: int, every: int | str, steps: int) -> bool:
-    """Return whether a step is the first, the last, or nearest to a multiple of ``every``: steps, or a share of all."""
-    interval = max(1, float(every[:-1]) / 100 * steps if isinstance(every, str) else every)
-    return step in (0, steps) or step == round(round(step / interval) * interval)

@@ -18,7 +18,7 @@ class Dedup(RunRecipe):
     against: Data  # the data set whose test images are looked for
     distance: Annotated[int, Field(ge=0, le=64)]  # maximum Hamming distance of near-duplicates: bits of 128
     init: str | None  # weights whose features are compared too; null for hashes only
-    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
     similarity: Annotated[float, Field(gt=0, le=1)]  # minimum cosine of the features of near-duplicates
 
     def __post_init__(self) -> None:

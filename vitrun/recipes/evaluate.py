@@ -14,7 +14,7 @@ class Eval(RunRecipe):
     """Measure the accuracy of a model on a test set."""
 
     init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
-    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
     data: Data  # the data set to test on; as a rule that of the weights
     match: Literal["name", "known", "order"]  # classes by name; known leaves out images of others; or by their order
     bad_images: Literal["stop", "skip"]  # what to do at an unreadable image

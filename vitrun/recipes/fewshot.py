@@ -16,7 +16,7 @@ class Fewshot(RunRecipe):
     """Measure frozen features with a linear classifier: closed-form on a few images per class, or trained on all."""
 
     init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
-    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
     data: Data  # the data set, or several: data=digits,cifar10
     bad_images: Literal["stop", "skip"]  # what to do at an unreadable image
     probe: Literal["ridge", "linear"]  # closed-form regression on a few images, or logistic regression on all

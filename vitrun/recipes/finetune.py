@@ -25,7 +25,7 @@ class Finetune(Training):
     """Adapt pretrained weights to a data set."""
 
     init: str  # pretrained weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
-    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
     train: Annotated[str, BeforeValidator(parse_train)]  # parameters to train: all, head, or last:N blocks and the head
     dropout: Fraction | None  # rate in a ViT; null for that of its pretraining, or 0 if it is not known
     # weight of the loss of each pixel's colour beside that of the labels, as ImageGPT is fine-tuned with 1; 0 for none

@@ -15,7 +15,7 @@ class Generate(RunRecipe):
     """Sample images pixel by pixel from an ImageGPT, whole or as completions of given ones."""
 
     init: str  # the weights: latest, a run, a file, a folder, hf:ORG/NAME or random:MODEL
-    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
     given: Literal["half", "none"]  # what is given of each image: its upper half, or nothing
     images: tuple[str, ...]  # image files, folders, and patterns as photos/*.jpg; [] for those of data
     data: Data | None  # the data set whose test images are completed; null for that of the weights, if they have one

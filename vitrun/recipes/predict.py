@@ -9,6 +9,7 @@ from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.recipes.prompts import find_prompts
 from vitrun.recipes.run_recipe import NetworkRecipe
 
+MAX_TOP = 1000  # classes of an image
 PREDICTION_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 
@@ -17,14 +18,14 @@ class Predict(NetworkRecipe):
     """Classify images: files, folders and globs."""
 
     init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
-    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
     # files, folders with all images below them, and globs, which may also be typed without paths=; - reads them from
-    # standard input, one a line
+    # standard input, one a line or separated by NUL
     paths: tuple[str, ...]
     # classes and texts about them, for a CLIP: names as in 'cat, dog', a file with names and templates, or the name of
     # a set with prompts, as imagenet
     prompts: str
-    top: Annotated[int, Field(ge=1, le=1000)]  # likeliest classes of each image
+    top: Annotated[int, Field(ge=1, le=MAX_TOP)]  # likeliest classes of each image
     exif: bool  # turn images as their EXIF orientation says
     save: Path | None  # file to write: NAME.csv, NAME.jsonl or NAME.parquet; null to print the predictions
     force: bool  # replace the file that vitrun saved there; nothing else is ever replaced

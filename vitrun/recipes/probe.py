@@ -1,10 +1,10 @@
-"""Probes of frozen features: the online probe of pretraining, and the linear probe."""
+"""Measurements beside training: the online probe of pretraining, evaluations on the way; and the linear probe."""
 
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, PositiveFloat
+from pydantic import BeforeValidator, Field, PositiveFloat
 
 from vitrun.recipes.base import NonEmpty, OptionError, Seed, Shots, check_unique, frozen_dataclass
 
@@ -17,7 +17,8 @@ def parse_interval(value: object) -> object:
     Raise a ValueError for anything else.
     """
     share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
-    if value is None or share and 0 < float(share[1]) <= 100 or isinstance(value, int) and value > 0:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    if value is None or share and 0 < float(share[1]) <= 100 or is_number:
         return value
     raise ValueError("must be a number of steps, or a share of the run as in 5%.")
 
@@ -45,6 +46,23 @@ class OnlineProbe:
         if self.paths and len(self.paths) != len(self.data):
             why = f"has {len(self.paths)} paths for {len(self.data)} names in fewshot.data: give one for each, or null."
             raise OptionError("paths", self.paths, why)
+
+
+@frozen_dataclass
+class OnlineEval:
+    """Evaluation during training, as at its end, at every multiple and after the last step."""
+
+    every: Annotated[
+        int | str | None, BeforeValidator(parse_interval)
+    ]  # steps between two evaluations, or a share of the run as in 10%; null for never
+    patience: (
+        Annotated[int, Field(gt=0, le=10**9)] | None
+    )  # evaluations without a gain that end training; null: none do
+
+    def __post_init__(self) -> None:
+        if self.patience is not None and self.every is None:
+            why = "counts evaluations, and there are none: add eval.every=10%, or a number of steps."
+            raise OptionError("patience", self.patience, why)
 
 
 @frozen_dataclass

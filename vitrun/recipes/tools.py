@@ -66,7 +66,7 @@ class Export:
     """Write weights in the format of another library."""
 
     init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
-    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
+    init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
     to: Literal["timm", "hf", "npz", "onnx"]  # the library; hf is transformers, npz the JAX code
     path: Path | None  # the file or folder to write; null for the name of the model, in the working folder
     force: bool  # replace an export that vitrun wrote there; nothing else is ever replaced

@@ -10,6 +10,7 @@ from vitrun.recipes.base import Batch, Fraction, OptionError, Seed, Steps, froze
 from vitrun.recipes.data import Data
 from vitrun.recipes.data_checks import check_trainable, count_train_images
 from vitrun.recipes.optimizer import Optim
+from vitrun.recipes.probe import OnlineEval
 from vitrun.recipes.run_recipe import RunRecipe
 from vitrun.recipes.view import Augment
 
@@ -19,7 +20,8 @@ DURATIONS = ("steps", "epochs", "examples")
 def parse_warmup(value: object) -> object:
     """Return ``value`` if it is a number of steps, or a share of the run from 0% to 100%; raise a ValueError if not."""
     share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
-    if share and float(share[1]) <= 100 or isinstance(value, int) and value >= 0:
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if share and float(share[1]) <= 100 or is_number:
         return value
     raise ValueError("must be a number of steps, or a share of the run as in 10%.")
 
@@ -67,6 +69,9 @@ class Training(RunRecipe):
     clip: PositiveFloat | None  # maximum norm of the gradient of all parameters, timm's clip-grad; null for no clipping
     ema: Fraction | None  # decay of the average of the weights over steps, as in 0.9999; null for no average
     seed: Seed  # seed of every random draw
+    eval: OnlineEval  # evaluations on the way: on images held out of training, or the test part if none are
+    # weights in the result: those of the last step, or (best) of the best evaluation on the way, kept beside the last
+    keep: Literal["last", "best"]
     # images computed at once on a rank, auto for as many as fit; where they do not divide the batch, the last are fewer
     micro_batch: Batch | Literal["auto"]
     # what is stored of a forward pass: everything (none), or the input of each block, which is computed again in the
@@ -112,6 +117,9 @@ class Training(RunRecipe):
             why = f"A run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}."
             raise UserError(why, option=(given or DURATIONS)[0])
         self.check_schedule()
+        if self.keep == "best" and self.eval.every is None:
+            why = "needs evaluations to choose by: add eval.every=10%, or a number of steps."
+            raise OptionError("keep", self.keep, why)
         if self.class_weights == self.sampler == "balanced":
             raise OptionError(
                 "class_weights", "balanced", "corrects what sampler=balanced does already: keep one of them."

@@ -16,8 +16,10 @@ class Visualize(RunRecipe):
     """Draw what a vision transformer attends to, the filters of its patch embedding, and its position embeddings."""
 
     init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
-    init_weights: str  # which of several in a file: auto (the averaged, as timm), ema, plain, or their name
-    images: tuple[str, ...]  # image files, folders, and patterns as photos/*.jpg; [] for those of data
+    init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
+    # files, folders with all images below them, and globs, which may also be typed without images=; - reads them from
+    # standard input; [] for images of data
+    images: tuple[str, ...]
     data: Data | None  # the data set whose test images are used; null for that of the weights, if they have one
     count: Images  # images that attention distance is averaged over, evenly drawn if there are more
     shown: Annotated[int, Field(ge=0, le=64)]  # of these, the images whose attention is drawn

@@ -8,7 +8,7 @@ from typing import Any
 
 from vitrun.errors import ExitCode, UserError, shorten
 from vitrun.runs.manifest import MANIFEST_FILE, SCHEMA, InvalidManifest, check_files, load_manifest, write_manifest
-from vitrun.runtime.files import remove, write_atomic, write_text_atomic
+from vitrun.runtime.files import parse_json, read_small_text, remove, write_atomic, write_text_atomic
 
 KEEP_LAST = 2  # so that a damaged newest one leaves one to fall back to
 CHECKPOINT_NAME = re.compile(r"step-(\d{8,18})")
@@ -16,6 +16,8 @@ LATEST_FILE = "LATEST"  # the name of the newest, for people
 QUARANTINE_FOLDER = "quarantine"
 MODEL_FILE = "model.safetensors"
 EMA_FILE = "ema.safetensors"  # exponential moving average of the weights, if the run has one
+BEST_FILE = "best.safetensors"  # weights of the best evaluation, the averaged ones if there are such, with keep=best
+COUNTERS_FILE = "train_state.json"  # what training counts
 
 
 def save(folder: Path, step: int, write: Callable[[Path], Mapping[str, str]], facts: dict[str, Any]) -> Path:
@@ -71,10 +73,19 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted((int(match[1]), path) for match, path in matches if match)]
 
 
-def weights_file(checkpoint: Path, plain: bool = False) -> Path:
-    """Return the file of the weights to use: the EMA if there is one and ``plain`` is not set."""
-    ema = checkpoint / EMA_FILE
-    return ema if ema.exists() and not plain else checkpoint / MODEL_FILE
+def list_weights(checkpoint: Path) -> dict[str, Path]:
+    """Return the files of weights by their name in ``init_weights``; the first is the one to use."""
+    files = {"best": BEST_FILE, "ema": EMA_FILE, "plain": MODEL_FILE}
+    return {name: checkpoint / file for name, file in files.items() if name == "plain" or (checkpoint / file).exists()}
+
+
+def read_best_step(checkpoint: Path) -> int | None:
+    """Return the step of the best evaluation of a run; None if that is not in its checkpoint."""
+    try:
+        counters = parse_json(read_small_text(checkpoint / COUNTERS_FILE))
+        return int(counters["evaluations"]["best"]["step"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def find_problem(checkpoint: Path) -> str | None:

@@ -95,9 +95,16 @@ def list_confusions(table: PredictionTable, limit: int = 20) -> list[Confusion]:
 
 
 def list_surest_mistakes(table: PredictionTable, limit: int = 20) -> list[Mistake]:
-    """Return the wrong answers of single labels with the highest probability, the highest loss first among equals."""
+    """Return the wrong answers of single labels with the highest probability, the highest loss first among equals.
+
+    Of an image that several draws predict it is the surest one.
+    """
     wrong = np.flatnonzero(~table.is_correct)
-    most = wrong[np.lexsort((wrong, -table.losses[wrong], -table.probabilities[wrong, 0]))[:limit]]
+    ranked = wrong[np.lexsort((wrong, -table.losses[wrong], -table.probabilities[wrong, 0]))]
+    if table.draws is not None:
+        _, firsts = np.unique([table.keys[row] for row in ranked.tolist()], return_index=True)
+        ranked = ranked[np.sort(firsts)]
+    most = ranked[:limit]
     columns = (table.labels, table.top_classes[:, 0], table.probabilities[:, 0], table.losses)
     return [
         Mistake(table.keys[row], *values)

@@ -38,25 +38,26 @@ def read_history(folder: Path, max_lines: int = MAX_LINES) -> History:
         return History()
     is_step = [b'"norm"' in line for line in lines]
     stride = -(-sum(is_step) // max_lines) or 1
-    started, training, measured, seen = [], dict[int, dict[str, Any]](), dict[int, dict[str, Any]](), 0
+    started, training, measured, seen = [], dict[int, dict[str, Any]](), dict[str, dict[int, Any]](), 0
     for line, is_training in zip(lines, is_step):
         seen += is_training
         if is_training and seen % stride and line is not lines[-1]:
             continue
         values = parse_line(line)
         if isinstance(step := values.get("step"), int) and 0 <= step < MAX_STEP:
-            steps = training if is_training else measured
-            drop_repeated(steps, step)
-            steps[step] = values
+            if is_training:
+                drop_repeated(training, step)
+                training[step] = values
+            else:
+                add_measured(measured, values)
         elif isinstance(values.get("started"), str):
             started.append(values["started"])
-    curves = {key: thin_out(select(training, key)) for key in TRAINING_KEYS}
-    names = dict.fromkeys(key for values in measured.values() for key in values if key not in ("attempt", "step"))
+    curves = {key: thin_out(select_finite((step, v.get(key)) for step, v in training.items())) for key in TRAINING_KEYS}
     return History(
         tuple(started),
         max(training, default=0),
         {key: curve for key, curve in curves.items() if curve},
-        {key: curve for key in names if (curve := list(select(measured, key)))},
+        {key: curve for key, values in measured.items() if (curve := list(select_finite(values.items())))},
     )
 
 
@@ -75,10 +76,21 @@ def drop_repeated(steps: dict[int, Any], step: int) -> None:
         del steps[last]
 
 
-def select(steps: dict[int, dict[str, Any]], key: str) -> Iterator[tuple[float, float]]:
-    """Yield each step that has a finite number under ``key``, with it."""
-    for step, values in steps.items():
-        value = values.get(key)
+def add_measured(measured: dict[str, dict[int, Any]], line: dict[str, Any]) -> None:
+    """Add the values of a line that was measured on the way to those of each name, by step.
+
+    Lines of one step may have other names, and a resumed run repeats some of them.
+    """
+    for key, value in line.items():
+        if key not in ("attempt", "step"):
+            steps = measured.setdefault(key, {})
+            drop_repeated(steps, line["step"])
+            steps[line["step"]] = value
+
+
+def select_finite(values: Iterable[tuple[int, Any]]) -> Iterator[tuple[float, float]]:
+    """Yield each step whose value is a finite number, with it."""
+    for step, value in values:
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
             yield float(step), float(value)
 

@@ -150,7 +150,8 @@ def model_row_of(recipe: Recipe) -> str | None:
 def find_weights_file(init: str, runs: Path, init_weights: str = "auto") -> Path | str:
     """Return the file or folder of a resolved ``init``; tags as they are.
 
-    Of a run with an EMA it is the EMA, or with ``init_weights=plain`` the weights themselves.
+    Of a run it is, unless ``init_weights`` names another, the one of the best evaluation if it is there, else the EMA,
+    else the weights themselves.
     """
     if init.startswith(INIT_PREFIXES):
         return init
@@ -164,13 +165,26 @@ def find_weights_file(init: str, runs: Path, init_weights: str = "auto") -> Path
             "Of fewshot those of probe=linear layers=last have them.",
             ExitCode.CHECKPOINT,
         )
-    if init_weights in ("auto", "plain"):
-        return checkpoints.weights_file(checkpoint, plain=init_weights == "plain")
-    file = checkpoints.weights_file(checkpoint)
-    if init_weights != "ema" or file.name != checkpoints.EMA_FILE:
-        why = f"the run {init} has no such weights: leave it out, or set plain."
+    files = checkpoints.list_weights(checkpoint)
+    if init_weights == "auto":
+        return next(iter(files.values()))
+    if init_weights not in files:
+        there = " or ".join(("auto", *files))
+        why = f"the run {init} has no such weights: leave it out, or set {there}."
         raise UserError(why, ExitCode.CHECKPOINT, "init_weights", init_weights)
-    return file
+    return files[init_weights]
+
+
+def describe_choice(file: Path) -> str:
+    """Return which of several weights of a run a file has, and how to take the others; empty if it is the only one."""
+    files = checkpoints.list_weights(file.parent)
+    names = {path: name for name, path in files.items()}
+    if "best" not in files or file not in names:
+        return ""
+    best, last = checkpoints.read_best_step(file.parent), checkpoints.read_step(file.parent)
+    what = f"of the best evaluation, at step {best}" if names[file] == "best" else f"of the last step, {last}"
+    others = " and ".join(f"init_weights={name}" for name in files if name != names[file])
+    return f"the weights {what}; the others are {others}"
 
 
 def weights_fingerprint(init: str, runs: Path) -> str:

@@ -23,6 +23,7 @@ class Metric:
     unit: str = ""
     std: float | None = None
     ci95: float | None = None  # half the width of the 95 % confidence interval of the mean
+    lower_is_better: bool = False
 
     def percent(self) -> str:
         """Return ``85.30 ± 0.02`` of a share, in percent."""

@@ -1,10 +1,11 @@
 """The metrics of a run as a table, ``metrics.csv``."""
 
 import csv
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vitrun.runs.history import drop_repeated
+from vitrun.runs.history import add_measured, drop_repeated
 from vitrun.runs.run_files import METRICS_FILE, read_json_lines
 
 
@@ -14,15 +15,20 @@ def write_metrics_table(folder: Path, path: Path) -> None:
     What was measured on the way is in the row of its step. Of a step that was repeated after a resumption the last
     attempt counts.
     """
-    kinds: dict[bool, dict[int, dict[str, Any]]] = {True: {}, False: {}}  # lines of training steps, and other lines
+    training: dict[int, dict[str, Any]] = {}  # lines of training steps
+    measured: dict[str, dict[int, Any]] = {}  # values of other lines, by their names
     for line in read_json_lines(folder / METRICS_FILE, "step"):
-        if isinstance(step := line["step"], int):
-            steps = kinds["norm" in line]
-            drop_repeated(steps, step)
-            steps[step] = {key: value for key, value in line.items() if key != "attempt"}
-    rows = {
-        step: kinds[True].get(step, {}) | kinds[False].get(step, {}) for step in sorted({*kinds[True], *kinds[False]})
-    }
+        if not isinstance(step := line["step"], int):
+            continue
+        if "norm" in line:
+            drop_repeated(training, step)
+            training[step] = {key: value for key, value in line.items() if key != "attempt"}
+        else:
+            add_measured(measured, line)
+    rows = {step: training.get(step, {"step": step}) for step in sorted({*training, *chain(*measured.values())})}
+    for name, values in measured.items():
+        for step, value in values.items():
+            rows[step][name] = value
     columns = dict.fromkeys(["step", *(key for row in rows.values() for key in row)])
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from vitrun.runs.content import drop_places, identify_content
 from vitrun.runs.lookup import model_name_of
 
 NAME_DIGITS = 8  # hex digits
+EVALUATION_OPTIONS = ("eval", "keep")
 
 
 def run_name(command: str, recipe: RunnableRecipe) -> str:
@@ -46,8 +48,24 @@ def to_saved_tree(command: str, recipe: RunnableRecipe) -> dict[str, Any]:
 
 
 def serialize_computed_options(tree: dict[str, Any], recipe: RunnableRecipe) -> str:
-    """Return as text the options that change what a recipe computes: not how it is executed, nor where files lie."""
-    computed = {key: value for key, value in drop_places(tree).items() if key not in recipe.execution_options}
+    """Return as text the options that change what a recipe computes: see :func:`select_computed_options`."""
+    computed = select_computed_options(tree, recipe.execution_options)
     if not isinstance(recipe, Pretrain):
         computed.pop("model", None)  # its name, which may be that of the file of weights
     return json.dumps(computed, sort_keys=True)
+
+
+def select_computed_options(tree: dict[str, Any], execution_options: Sequence[str]) -> dict[str, Any]:
+    """Return the options that change what a recipe computes: not how it is executed, nor where files lie.
+
+    Evaluations during training do so only if they choose the weights or end the training.
+    """
+    outside = (*execution_options, *list_showing_options(tree))
+    return {key: value for key, value in drop_places(tree).items() if key not in outside}
+
+
+def list_showing_options(options: dict[str, Any]) -> tuple[str, ...]:
+    """Return the options of evaluations during training, unless these choose the weights or end the training."""
+    evaluation = options.get("eval")
+    patience = evaluation.get("patience") if isinstance(evaluation, dict) else None
+    return () if options.get("keep") == "best" or patience is not None else EVALUATION_OPTIONS

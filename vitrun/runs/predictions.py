@@ -16,6 +16,7 @@ from vitrun.errors import ExitCode, UserError
 PREDICTIONS_FILE = "preds.parquet"
 METADATA_KEY = b"vitrun"  # of the file's schema: JSON with the names of the classes
 COLUMNS = ("id", "label", "top5", "probabilities", "loss")
+DRAW = "draw"  # the column of the seeds of few-shot draws, each of which predicts all images
 RIGHT = "right"  # the column of correct labels, if they are not those of ``label``
 
 
@@ -30,6 +31,7 @@ class PredictionTable:
     losses: np.ndarray = field(repr=False)  # [N] float32
     classes: tuple[str, ...] = field(repr=False)  # [C] names
     accepted: np.ndarray | None = None  # [N, A] labels that count as correct, padded with -1; None for ``labels``
+    draws: np.ndarray | None = None  # [N] seed of the few-shot draw that a row is of; None if each image has one row
 
     @property
     def has_single_labels(self) -> bool:
@@ -61,6 +63,8 @@ class PredictionTable:
         }
         if self.accepted is not None:
             columns[RIGHT] = pyarrow.array(list_labels(self.accepted), labels)
+        if self.draws is not None:
+            columns[DRAW] = pyarrow.array(self.draws, label)
         metadata = {METADATA_KEY: json.dumps({"classes": self.classes})}
         pyarrow.parquet.write_table(pyarrow.table(columns, metadata=metadata), path)
 
@@ -104,8 +108,7 @@ def parse_table(table: Any) -> PredictionTable:
     if METADATA_KEY not in metadata:
         raise ValueError("it does not name its classes")
     columns = {name: table[name] for name in COLUMNS}
-    if RIGHT in table.column_names:
-        columns[RIGHT] = table[RIGHT]
+    columns |= {name: table[name] for name in (RIGHT, DRAW) if name in table.column_names}
     if any(column.null_count for column in columns.values()):
         raise ValueError("it has empty fields")
     parsed = PredictionTable(
@@ -116,6 +119,7 @@ def parse_table(table: Any) -> PredictionTable:
         losses=columns["loss"].to_numpy().astype(np.float32),
         classes=tuple(map(str, json.loads(metadata[METADATA_KEY])["classes"])),
         accepted=pad_labels(columns[RIGHT].to_pylist(), always=True) if RIGHT in columns else None,
+        draws=columns[DRAW].to_numpy() if DRAW in columns else None,
     )
     check_table(parsed)
     return parsed

@@ -17,6 +17,7 @@ from vitrun.runs.describe import describe_run
 from vitrun.runs.hub_commits import pin_commit
 from vitrun.runs.lookup import load_saved_recipe, trace_init
 from vitrun.runs.metrics import Metric, read_metrics
+from vitrun.runs.naming import select_computed_options
 from vitrun.runs.run_files import RESULT_FILE, find_failure, find_runs, load_about, load_recipe, load_result
 
 COMMANDS = ("pretrain", "finetune", "fewshot", "eval")  # whose runs are compared
@@ -93,8 +94,8 @@ def list_computed_options(command: str, options: dict[str, Any], ignored: Sequen
     """Return the dotted options of a saved recipe that change what its run computes, but where files lie."""
     kind = recipes.RECIPES[command]
     outside = (*ignored, *(kind.execution_options if issubclass(kind, recipes.RunRecipe) else ()))
-    tree = drop_places(options)
-    return {key: trees.get_value(tree, key) for key in trees.iterate_keys(tree) if key.split(".")[0] not in outside}
+    tree = select_computed_options(options, outside)
+    return {key: trees.get_value(tree, key) for key in trees.iterate_keys(tree)}
 
 
 def load_finished_runs(

@@ -18,6 +18,7 @@ from vitrun.runs.results import matches_name
 
 OWNER = re.compile(r"pid (\d+) on (\S+) since")  # in the lock file of a run
 TAIL_BYTES = 65_536  # of metrics.jsonl that are read
+EVALUATION_BYTES = 2**22  # of metrics.jsonl that are searched for the last evaluation
 SPEED_STEPS = 20  # the last ones, from which speed and time left are computed
 SILENT_SECONDS = 600  # after which a run on another machine, whose processes cannot be seen, counts as stopped
 ORDER: tuple[RunState, ...] = ("running", "stopped", "failed", "damaged", "finished")
@@ -34,7 +35,7 @@ class RunStatus:
     loss: float | None = None
     images_per_second: float | None = None
     seconds_left: float | None = None
-    top1: float | None = None  # share, of a finished run
+    top1: float | None = None  # share: of a finished run, of others that of the last evaluation
     changed: float | None = None  # time of the last line, in seconds since 1970
     error: str = ""
 
@@ -68,6 +69,9 @@ def read_status(folder: Path) -> RunStatus:
         facts |= {"top1": top1 if isinstance(top1, float) else None, "seconds_left": None, "images_per_second": speed}
         return RunStatus(folder.name, "finished", **facts)
     failure = run_files.find_failure(folder)
+    evaluation = recipe.get("eval")
+    if isinstance(evaluation, dict) and evaluation.get("every"):
+        facts["top1"] = find_last_top1(folder)
     if is_running(folder, facts["changed"]):
         return RunStatus(folder.name, "running", **facts)
     return RunStatus(folder.name, "failed" if failure else "stopped", **facts | {"seconds_left": None}, error=failure)
@@ -75,14 +79,29 @@ def read_status(folder: Path) -> RunStatus:
 
 def read_tail(folder: Path) -> list[dict[str, Any]]:
     """Return the last lines of the metrics of a run; none if it has none."""
+    return [parse_line(line) for line in read_end(folder, TAIL_BYTES).splitlines()]
+
+
+def read_end(folder: Path, limit: int) -> bytes:
+    """Return the whole lines in the last ``limit`` bytes of the metrics of a run; empty if it has none."""
     try:
         with open(folder / run_files.METRICS_FILE, "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
-            lines = file.read().splitlines()
+            file.seek(max(0, size - limit))
+            text = file.read()
     except OSError:
-        return []
-    return [parse_line(line) for line in lines[size > TAIL_BYTES :]]
+        return b""
+    return text if size <= limit else text[text.find(b"\n") + 1 :]
+
+
+def find_last_top1(folder: Path) -> float | None:
+    """Return the top-1 accuracy of the last evaluation during training; None if there was none."""
+    text = read_end(folder, EVALUATION_BYTES)
+    if (place := text.rfind(b'"eval_top1"')) < 0:
+        return None
+    line = text[text.rfind(b"\n", 0, place) + 1 :].partition(b"\n")[0]
+    top1 = parse_line(line).get("eval_top1")
+    return top1 if isinstance(top1, float) else None
 
 
 def measure_progress(lines: list[dict[str, Any]], batch: Any, steps: Any) -> dict[str, Any]:

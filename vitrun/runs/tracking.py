@@ -7,8 +7,9 @@ after one warning. The packages are imported when a run names them.
 import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -132,12 +133,14 @@ class MlFlow:
 
 
 class TrackIo:
-    """A run of ``trackio``, which stores it on this machine."""
+    """A run of ``trackio``, which stores it on this machine, in TRACKIO_DIR."""
 
     def __init__(self, run: TrackedRun):
         import trackio
 
-        self.run = trackio.init(project=PROJECT, name=run.name, config=run.options, resume="allow")
+        self.trackio = trackio
+        name = f"{run.name}-{run.key[-8:]}"  # runs continue by their name, and that of a deleted one may come again
+        self.run = trackio.init(project=PROJECT, name=name, config=run.options, resume="allow")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Add values at a step."""
@@ -150,7 +153,7 @@ class TrackIo:
         """Add the values of a finished run, if it is one, and close."""
         if result:
             self.run.log({f"result/{name}": value for name, value in result.items()})
-        self.run.finish()
+        self.trackio.finish()  # the method of the run is called again, and prints again, when the process ends
 
 
 TRACKERS: dict[str, Callable[[TrackedRun], Tracker]] = {
@@ -216,9 +219,10 @@ class Tracking:
 
     @contextmanager
     def dropped_if_failing(self, name: str) -> Iterator[None]:
-        """Drop a tracker whose call fails, whatever its package raises."""
+        """Drop a tracker whose call fails, whatever its package raises; what it prints is not vitrun's output."""
         try:
-            yield
+            with redirect_stdout(StringIO()):
+                yield
         except Exception as error:
             self.trackers.pop(name, None)
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

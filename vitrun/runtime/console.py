@@ -25,6 +25,15 @@ def print_error(text: str) -> None:
         print(escape_controls(text), file=sys.stderr, flush=True)
 
 
+def can_print(text: str) -> bool:
+    """Return whether standard output has the characters of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
 class Screen:
     """Standard output of one command: with ``quiet`` the result only, with ``as_json`` as JSON.
 

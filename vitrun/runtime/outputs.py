@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vitrun.errors import UserError
 from vitrun.runtime.files import (
@@ -18,36 +19,60 @@ from vitrun.runtime.files import (
     write_text_atomic,
 )
 
-OUTPUTS_FILE = ".vitrun-outputs.json"  # in a folder: the hash of each file and folder that vitrun wrote there
+OUTPUTS_FILE = ".vitrun-outputs.json"  # in a folder: the record of each file and folder that vitrun wrote there
+HASH_KEY, OF_KEY = "sha256", "of"  # of a record: the hash, and a text that identifies what it is of
 
 
-def check_replaceable(path: Path, option: str, force: bool) -> None:
-    """Raise UserError about ``option`` if ``path`` exists, unless vitrun wrote all of it and ``force`` is set."""
-    if not os.path.lexists(path):
-        return
-    if not is_own(path):
-        way = "and is not what vitrun wrote there, so it is not replaced. Choose another path, or move it away"
-    elif not force:
-        way = "Choose another path, delete it, or replace it with force=true"
-    else:
-        return
-    joint = " " if way.startswith("and") else ". "
-    raise UserError(f"{path.name} already exists{joint}{way}.", option=option, value=str(path))
+def check_replaceable(path: Path, option: str) -> None:
+    """Raise UserError about ``option`` if ``path`` exists, unless vitrun wrote all of it."""
+    if os.path.lexists(path) and not is_own(path):
+        why = (
+            f"{path.name} already exists and is not what vitrun wrote there, so it is not replaced. Choose another "
+            "path, or move it away."
+        )
+        raise UserError(why, option=option, value=str(path))
 
 
-def write_output(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file or folder atomically, over what :func:`check_replaceable` allows; record that vitrun wrote it."""
-    if path.is_dir():
-        write_over_folder(path, write)
-    else:
-        write_atomic(path, write)
+def write_output(path: Path, write: Callable[[Path], object], option: str, force: bool = False) -> bool:
+    """Write a file or folder atomically, over what :func:`check_replaceable` allows; record that vitrun wrote it.
+
+    Return whether that was needed: not if vitrun has written the same there. Raise UserError about ``option`` if it has
+    written something else, unless ``force`` is set.
+    """
+    exists = os.path.lexists(path)
+
+    def write_other(partial: Path) -> None:
+        write(partial)
+        if exists and hash_output(partial) == hash_output(path):
+            raise SameOutput
+        if exists and not force:
+            raise exists_error(path, option)
+
+    try:
+        if path.is_dir():
+            write_over_folder(path, write_other)
+        else:
+            write_atomic(path, write_other)
+    except SameOutput:
+        return False
     record_output(path)
+    return True
 
 
-def record_output(path: Path) -> None:
-    """Record that vitrun wrote a file or folder as it is now."""
-    hashes = read_hashes(path.parent) | {path.name: hash_output(path)}
-    present = {name: code for name, code in hashes.items() if os.path.lexists(path.with_name(name))}
+class SameOutput(Exception):
+    """Raised where what is to be written is there already."""
+
+
+def exists_error(path: Path, option: str, what: str = "with other content") -> UserError:
+    """Return the UserError about something that vitrun wrote before."""
+    why = f"{path.name} already exists, {what}. Choose another path, delete it, or replace it with force=true."
+    return UserError(why, option=option, value=str(path))
+
+
+def record_output(path: Path, of: str = "") -> None:
+    """Record that vitrun wrote a file or folder as it is now, and what it is ``of``."""
+    records = read_records(path.parent) | {path.name: {HASH_KEY: hash_output(path), OF_KEY: of}}
+    present = {name: record for name, record in records.items() if os.path.lexists(path.with_name(name))}
     write_text_atomic(path.with_name(OUTPUTS_FILE), json.dumps(present, indent=1))
 
 
@@ -66,22 +91,24 @@ def write_over_folder(path: Path, write: Callable[[Path], object]) -> None:
     remove(old)
 
 
-def is_own(path: Path) -> bool:
-    """Return whether a file, or a folder with all that is in it, is what vitrun wrote."""
+def is_own(path: Path, of: str | None = None) -> bool:
+    """Return whether a file, or a folder with all that is in it, is what vitrun wrote; with ``of`` also of that."""
+    record = read_records(path.parent).get(path.name, {})
     try:
         is_plain = not path.is_symlink() and (path.is_file() or path.is_dir())  # reading a device may never end
-        return is_plain and read_hashes(path.parent).get(path.name) == hash_output(path)
+        return is_plain and of in (None, record.get(OF_KEY)) and record.get(HASH_KEY) == hash_output(path)
     except OSError:
         return False
 
 
-def read_hashes(folder: Path) -> dict[str, str]:
-    """Return the hash of each output in a folder that vitrun wrote; empty if it wrote none, or the list is damaged."""
+def read_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the record of each output in a folder that vitrun wrote; empty if it wrote none, or they are damaged."""
     try:
-        hashes = parse_json(read_small_text(folder / OUTPUTS_FILE))
+        records = parse_json(read_small_text(folder / OUTPUTS_FILE))
     except (OSError, ValueError):
         return {}
-    return {str(name): str(code) for name, code in hashes.items()} if isinstance(hashes, dict) else {}
+    items = records.items() if isinstance(records, dict) else ()
+    return {str(name): record for name, record in items if isinstance(record, dict)}
 
 
 def hash_output(path: Path) -> str:

@@ -2,9 +2,12 @@
 
 import glob
 import os
+import sys
 from pathlib import Path
 
 from vitrun.errors import ExitCode, UserError
+
+STANDARD_INPUT = "-"  # as a path: names are read from there
 
 
 def resolve_pattern(option: str, pattern: str) -> str:
@@ -31,3 +34,10 @@ def expand_pattern(pattern: str) -> list[Path]:
     """
     paths = [pattern] if os.path.lexists(pattern) else sorted(glob.glob(pattern, recursive=True))
     return [Path(path) for path in paths if not os.path.exists(path) or os.path.isfile(path) or os.path.isdir(path)]
+
+
+def read_names() -> list[str]:
+    """Return the names on standard input: separated by NUL, as ``find -print0`` writes them, or one a line."""
+    content = sys.stdin.buffer.read() if sys.stdin else b""  # None if it was closed before the process started
+    names = content.split(b"\0") if b"\0" in content else content.splitlines()
+    return [os.fsdecode(name) for name in names if name]

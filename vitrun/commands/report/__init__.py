@@ -21,12 +21,12 @@ FILTERED_RUNS = 5  # from so many runs on the page has a filter
 
 def execute(recipe: recipes.Report, screen: Screen) -> dict[str, Any]:
     """Write the page about the runs that are selected; return its path, and how many runs it shows."""
-    check_page_file(recipe.save, recipe.force)
+    check_page_file(recipe.save)
     material = gather_runs(recipe)
     page = make_page(material, recipe.detailed)
     shown = [section.title for section in page.sections if section.blocks]
     screen.log(f"{describe_runs(material)}: {', '.join(shown)}")
-    write_page(page, recipe.save, screen)
+    write_page(page, recipe.save, screen, recipe.force)
     return {"path": str(recipe.save), "runs": len(material.runs), "sections": shown}
 
 

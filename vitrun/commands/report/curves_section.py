@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -13,7 +13,7 @@ from vitrun.commands.report.runs_section import is_number
 from vitrun.plots.chart import Chart
 from vitrun.plots.page import Block, Note, Section, chart_figure
 from vitrun.plots.points import Curve
-from vitrun.plots.training import draw_accuracy, draw_learning_rate, draw_loss, draw_lr_grid
+from vitrun.plots.training import draw_accuracy, draw_evaluation_loss, draw_learning_rate, draw_loss, draw_lr_grid
 from vitrun.plots.transfer import draw_few_shot
 from vitrun.runs import history
 from vitrun.runs.comparison_rows import Row
@@ -56,23 +56,40 @@ def draw_panel(material: Material, number: int, title: str, runs: Sequence[Repor
         highest=False,
     )
     yield chart_figure(name_chart(draw_loss(losses), number, f"Training loss: {title}", note))
-    measured = dict.fromkeys(name for h in histories.values() for name in h.measured if is_accuracy(name))
-    curves = [
-        make_curve(f"{labels[run]}, {name_measure(name)}" if len(measured) > 1 else labels[run], h.measured[name], 100)
-        for name in measured
-        for run, h in histories.items()
-        if name in h.measured
-    ]
-    if curves:
-        chosen, note = choose_curves(curves)
-        what = name_measure(next(iter(measured))) if len(measured) == 1 else "accuracy"
-        yield chart_figure(name_chart(draw_accuracy(chosen), number, f"During training: {what}, {title}", note))
+    yield from draw_measured(number, title, histories, labels)
     rates = {tuple(h.training.get("lr", ())): name for name, h in histories.items()}
     schedules, note = choose_curves([make_curve(labels[name], points) for points, name in rates.items() if points])
     if schedules:
         chart = draw_learning_rate(schedules)
         equal = "Equal schedules are drawn once." if len(rates) < len(runs) else ""
         yield chart_figure(name_chart(chart, number, f"Learning rate: {title}", " ".join(filter(None, (equal, note)))))
+
+
+def draw_measured(
+    number: int, title: str, histories: Mapping[str, history.History], labels: Mapping[str, str]
+) -> Iterator[Block]:
+    """Yield the charts of what was measured on the way: losses of evaluations, and accuracies."""
+    names = list(dict.fromkeys(name for h in histories.values() for name in h.measured))
+    losses = [name for name in names if re.fullmatch(r"eval_.*loss", name)]
+    accuracies = [name for name in names if is_accuracy(name) and not (name == "eval_top5" and "eval_top1" in names)]
+
+    def make_curves(some: Sequence[str], scale: float) -> list[Curve]:
+        return [
+            make_curve(
+                f"{labels[run]}, {name_measure(name)}" if len(some) > 1 else labels[run], h.measured[name], scale
+            )
+            for name in some
+            for run, h in histories.items()
+            if name in h.measured
+        ]
+
+    if losses:
+        chosen, note = choose_curves(make_curves(losses, 1), highest=False)
+        yield chart_figure(name_chart(draw_evaluation_loss(chosen), number, f"Loss of evaluations: {title}", note))
+    if accuracies:
+        chosen, note = choose_curves(make_curves(accuracies, 100))
+        what = name_measure(accuracies[0]) if len(accuracies) == 1 else "accuracy"
+        yield chart_figure(name_chart(draw_accuracy(chosen), number, f"During training: {what}, {title}", note))
 
 
 def make_curve(label: str, points: Sequence[tuple[float, float]], scale: float = 1) -> Curve:
@@ -86,9 +103,11 @@ def is_accuracy(name: str) -> bool:
 
 
 def name_measure(name: str) -> str:
-    """Return ``digits, 5 shots`` for ``fewshot_digits_5``; another name as it is."""
+    """Return ``digits, 5 shots`` for ``fewshot_digits_5``, ``top-1`` for ``eval_top1``; another name as it is."""
     match = re.fullmatch(r"fewshot_(.*)_(\d+)", name)
-    return f"{match[1]}, {match[2]} shot{'s' * (match[2] != '1')}" if match else format_metric(name)
+    return (
+        f"{match[1]}, {match[2]} shot{'s' * (match[2] != '1')}" if match else format_metric(name.removeprefix("eval_"))
+    )
 
 
 def choose_curves(curves: Sequence[Curve], highest: bool = True) -> tuple[list[Curve], str]:

@@ -1,7 +1,10 @@
 """Section of a report about the predictions of one run: by class, confusions, calibration, the surest mistakes."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from vitrun.commands.report.gather import Material, ReportedRun
 from vitrun.errors import UserError
@@ -24,6 +27,8 @@ PNG_START = b"\x89PNG"
 
 def list_predictions(material: Material, detailed: int) -> list[Section]:
     """Return a section for the best run on each of ``detailed`` data sets, with a note on other runs."""
+    if not detailed:
+        return []
     chosen, others = choose_runs(material, detailed)
     sections = [describe_predictions(run) for run in chosen]
     if others and sections:
@@ -33,7 +38,29 @@ def list_predictions(material: Material, detailed: int) -> list[Section]:
                 "data sets. only=RUN shows another, detailed=NUMBER more data sets."
             )
         )
+    if lacks := explain_lacks(material, chosen):
+        sections = sections or [Section("Predictions")]
+        sections[-1].add(*lacks)
     return sections
+
+
+def explain_lacks(material: Material, chosen: Sequence[ReportedRun]) -> list[Note]:
+    """Return a note for each data set whose best run has no predictions, which are then of another run or of none."""
+    best: dict[str, ReportedRun] = {}
+    for run in sorted(material.runs, key=read_accuracy, reverse=True):
+        if read_accuracy(run) >= 0:
+            best.setdefault(str(run.facts["data"]), run)
+    shown = {str(run.facts["data"]): run.name for run in chosen}
+    notes = []
+    for name, run in best.items():
+        if (run.folder / PREDICTIONS_FILE).is_file():
+            continue
+        instead = f"shown is {shown[name]}" if name in shown else "so classes, confusions and mistakes are not shown"
+        way = "It was made before predictions were saved, or its file was deleted"
+        if run.command in ("pretrain", "finetune"):
+            way = f"vitrun eval init={run.name} writes them"
+        notes.append(Note(f"{name}: the best run, {run.name}, has no {PREDICTIONS_FILE}: {instead}. {way}."))
+    return notes
 
 
 def choose_runs(material: Material, detailed: int) -> tuple[list[ReportedRun], list[ReportedRun]]:
@@ -47,9 +74,11 @@ def choose_runs(material: Material, detailed: int) -> tuple[list[ReportedRun], l
 
 
 def read_accuracy(run: ReportedRun) -> float:
-    """Return the top-1 accuracy of a run; -1 if it has none."""
-    metric = run.counted.metrics.get("top1") if run.counted else None
-    return metric.mean if metric else -1.0
+    """Return the top-1 accuracy of a run, of few-shot that with the most images of a class; -1 if it has none."""
+    metrics = run.counted.metrics if run.counted else {}
+    shots = sorted((name for name in metrics if re.fullmatch(r"shot\d+", name)), key=lambda name: int(name[4:]))
+    known = [metrics[name].mean for name in ("top1", *reversed(shots)) if name in metrics]
+    return known[0] if known else -1.0
 
 
 def describe_predictions(run: ReportedRun) -> Section:
@@ -62,7 +91,13 @@ def describe_predictions(run: ReportedRun) -> Section:
     if table is None:
         return section
     accuracy = float(table.is_correct.mean())
-    facts = {"test images": f"{len(table.keys):,}", "classes": f"{len(table.classes):,}", "top-1": f"{accuracy:.2%}"}
+    facts = {
+        "test images": f"{len(set(table.keys)):,}",
+        "classes": f"{len(table.classes):,}",
+        "top-1": f"{accuracy:.2%}",
+    }
+    if table.draws is not None:
+        facts |= {"few-shot draws": f"{len(np.unique(table.draws))}, all counted together"}
     calibration = calibrate_table(table)
     section.add(Facts(facts | {"expected calibration error": f"{calibration.ece:.2%}"}))
     if table.has_single_labels:
@@ -116,7 +151,7 @@ def show_mistakes(run: ReportedRun, table: PredictionTable) -> Iterator[Block]:
     rows = [Row(list_mistake_cells(mistake, table.classes)) for mistake in mistakes if mistake.key not in pictures]
     if rows:
         columns = [Column("image"), Column("label"), Column("taken for"), Column("probability", "%", numeric=True)]
-        yield Table([*columns, Column("loss", "nats", numeric=True)], rows, "Surest mistakes")
+        yield Table([*columns, Column("loss", numeric=True)], rows, "Surest mistakes")
 
 
 def make_picture(mistake: Mistake, classes: Sequence[str], pictures: dict[str, bytes]) -> Picture:

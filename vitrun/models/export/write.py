@@ -33,13 +33,13 @@ def export_model(
     target: Target | Path,
     card: str,
     description: Description = Description(),
-) -> None:
+) -> bool:
     """Write ``network``, for images of side ``res``, in the format ``to``: timm, hf, npz or onnx.
 
     timm and hf make the folder ``path`` with the ``card`` as its README.md; they store the names of the classes, or
     numbers if there are none, and the view of test images. npz and onnx make the file ``path``, with the card beside it
-    as ``NAME.md``. Raise a UserError if the other library has no such network, or if ``path`` exists and is not an
-    export of vitrun that ``target`` allows to be replaced.
+    as ``NAME.md``. Return whether that was needed: not if the same export is there. Raise a UserError if the other
+    library has no such network, or if ``path`` exists and is not an export of vitrun that ``target`` allows to replace.
     """
     writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format", "to")
     path, force = target if isinstance(target, Target) else (target, False)
@@ -47,7 +47,7 @@ def export_model(
         raise UserError(f"an export to={to} is a file, and its name must end in .{to}.", option="path", value=str(path))
     card_file = path.with_suffix(".md")
     for file in (path, card_file) if to in FILE_WRITERS else (path,):
-        check_replaceable(file, "path", force)
+        check_replaceable(file, "path")
     if not description.names:
         description = replace(description, names=[str(number) for number in range(network.head.out_features)])
 
@@ -59,9 +59,10 @@ def export_model(
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_output(path, write)
+        is_new = write_output(path, write, "path", force)
         if to in FILE_WRITERS:
-            write_output(card_file, lambda partial: partial.write_text(card, encoding="utf-8"))
+            is_new |= write_output(card_file, lambda partial: partial.write_text(card, encoding="utf-8"), "path", force)
+        return is_new
     except OSError as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot write there: {reason}.", ExitCode.SPACE, "path", str(path)) from error

@@ -69,7 +69,10 @@ def check_originals(root: Path, save: Path | None, screen: Screen, force: bool =
     exists, unless it is an earlier file of keys and ``force`` is set.
     """
     if save is not None:
-        check_replaceable(save, "save", force)
+        if save.suffix != ".json":
+            why = "is to be a file of keys, as JSON, and must end in .json."
+            raise UserError(why, option="save", value=str(save))
+        check_replaceable(save, "save")
     findings = {builder: examine_original(builder, root / builder) for builder in BUILDERS}
     by_task = {name: findings[task.builder] for name, task in TASKS.items()}
     rows = [[name, task.group, task.builder, by_task[name].images, by_task[name].order] for name, task in TASKS.items()]
@@ -79,7 +82,7 @@ def check_originals(root: Path, save: Path | None, screen: Screen, force: bool =
     complete = sum(finding.state is State.COMPLETE for finding in by_task.values())
     known = sum(bool(finding.keys) for finding in by_task.values())
     if save is not None:
-        write_keys(by_task, save)
+        write_keys(by_task, save, force)
     keys = f"The keys of {known} written to {save}" if save else f"To write the keys of {known}: save=FILE.json"
     screen.log(f"{complete} of {len(TASKS)} tasks found. {keys}")
     wrong = [name for name, one in findings.items() if State.DAMAGED is one.state or Order.DIFFERS is one.order]
@@ -153,13 +156,15 @@ def format_count(number: int, published: int) -> str:
     return f"{number}" if number == published else f"{number} (published {published})"
 
 
-def write_keys(findings: dict[str, Finding], save: Path) -> None:
+def write_keys(findings: dict[str, Finding], save: Path, force: bool) -> None:
     """Write the keys of every task as JSON: task -> builder, and the keys of each part in order; null if unknown."""
     tree = {
         name: {"builder": TASKS[name].builder, **{part: finding.keys.get(part) for part in PARTS}}
         for name, finding in findings.items()
     }
     try:
-        write_output(save, lambda partial: partial.write_text(json.dumps(tree, indent=0), encoding="utf-8"))
+        write_output(
+            save, lambda partial: partial.write_text(json.dumps(tree, indent=0), encoding="utf-8"), "save", force
+        )
     except OSError as error:
         raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(save)) from None
