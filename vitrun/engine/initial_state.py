@@ -24,9 +24,10 @@ def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) 
     set_training_mode(network)
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if ranks > 1 and any(norm.training for norm in norms):
-        raise UserError(
-            f"{loaded.model.name} has batch norm, whose statistics would differ between ranks: use one rank."
-        )
+        if machine.device.type != "cuda":
+            why = "has batch norm, whose statistics only ranks on GPUs can share: use one rank."
+            raise UserError(f"{loaded.model.name} {why}")
+        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # in place
     micro_batch = recipe.micro_batch
     if micro_batch == "auto":
         tokens, width, workers = count_tokens(loaded), network.head.in_features, machine.workers_for(network)

@@ -18,7 +18,9 @@ from vitrun.recipes.optimizer import Optim
 OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
     "adam": lambda groups, options: torch.optim.Adam(groups, options.lr, options.betas, options.epsilon, fused=True),
     "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, options.betas, options.epsilon, fused=True),
-    "sgd": lambda groups, options: torch.optim.SGD(groups, options.lr, momentum=options.momentum, fused=True),
+    "sgd": lambda groups, options: torch.optim.SGD(
+        groups, options.lr, momentum=options.momentum, nesterov=options.nesterov, fused=True
+    ),
     "adafactor": lambda groups, options: Adafactor(groups, options.lr, options.momentum, options.max_decay),
 }
 

@@ -16,7 +16,7 @@ from vitrun.models.tensor_files import weights_error
 from vitrun.models.timm_wrapper import TimmNetwork, resize_timm_network, wrap_timm_network, zero_linear
 from vitrun.models.vit import ViT as ViTNetwork
 from vitrun.models.vit import fixed_positions
-from vitrun.recipes import IGpt, Model, Timm, ViT
+from vitrun.recipes import IGpt, Model, ResNet, Timm, ViT
 
 DEFAULT_RES = 224  # for weights of unknown resolution: that of pretraining (arXiv 2010.11929, section 4.1)
 
@@ -55,7 +55,7 @@ def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | 
     resized: dict[str, list[str]] = {}
     for name, like in network.state_dict().items():
         if name in mappings:
-            tensors[name] = convert_tensor(source, mappings[name], like.shape, resized)
+            tensors[name] = convert_tensor(source, mappings[name], like.shape, resized).to(like.dtype)
         elif name == "pos_embed" and isinstance(network, ViTNetwork):
             tensors[name] = fixed_positions(network.row, network.side)
         else:
@@ -163,6 +163,9 @@ def convert_tensor(
         ) from None
     if tensor.shape == shape:
         return tensor
+    if isinstance(source.model, ResNet) and ".relative_" in mapping.ours and tensor.shape[1:] == shape[1:]:
+        resized.setdefault(f"relative offsets {len(tensor)} -> {shape[0]}", []).append(mapping.ours)
+        return resample_line(tensor[None], shape[0])[0].contiguous()
     is_table = mapping.ours.startswith("pos_embed") and tensor.dim() == 3 and tensor.shape[2] == shape[2]
     if is_table and isinstance(source.model, ViT):
         return resample_positions(tensor, mapping.ours, source.model, shape[1], resized).contiguous()

@@ -60,7 +60,8 @@ def find_layout(network: Network, res: int) -> AttentionLayout:
         why = f"the layers of {network.row.name} attend to earlier pixels, so that no map of theirs covers the image"
         raise NoGlobalAttention(why)
     if not isinstance(network, TimmNetwork):
-        why = f"{network.row.name} has no attention: it is a ResNet. Choose a vision transformer or a hybrid."
+        name = network.row.name
+        why = f"{name} has no attention between patches: it is a ResNet. Choose a vision transformer or a hybrid."
         raise UserError(why, ExitCode.CHECKPOINT, "init")
     return find_timm_layout(network, res)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vitrun.errors import UserError
 from vitrun.models.attention import Attention, AttentionPool, Mlp
+from vitrun.models.attention_resnet import AttentionResNet, init_attention_resnet
 from vitrun.models.clip import Clip, init_clip
 from vitrun.models.clip_resnet import ClipResNet, init_clip_resnet
 from vitrun.models.igpt import IGpt, init_pixels
@@ -21,6 +22,7 @@ from vitrun.recipes import Clip as ClipRow
 from vitrun.recipes import ClipResNet as ClipResNetRow
 from vitrun.recipes import IGpt as IGptRow
 from vitrun.recipes import Model
+from vitrun.recipes import ResNet as ResNetRow
 from vitrun.recipes import Timm as TimmRow
 from vitrun.recipes import ViT as ViTRow
 
@@ -53,13 +55,13 @@ def build_uninitialized(model: Model, classes: int, res: int) -> Network:
             return Clip(model, cast(ViT | ClipResNet, build_uninitialized(model.image, 0, res)))
         if isinstance(model, BiTRow):
             return BiT(model, classes)
-        network = {ClipResNetRow: ClipResNet, IGptRow: IGpt}.get(type(model), ViT)
+        network = {ClipResNetRow: ClipResNet, IGptRow: IGpt, ResNetRow: AttentionResNet}.get(type(model), ViT)
         return network(model, classes, grid_side(model, res))
 
 
 def check_model(model: Model, res: int) -> None:
     """Raise a UserError if there is no such network, or if it takes no images of side ``res``. No weights are made."""
-    if isinstance(model, ViTRow | ClipResNetRow | ClipRow | IGptRow):
+    if isinstance(model, ViTRow | ClipResNetRow | ClipRow | IGptRow | ResNetRow):
         model.check_resolution(res)
     if isinstance(model, TimmRow):
         with torch.device("meta"):
@@ -82,7 +84,7 @@ def token_stride(model: Model) -> int:
     return model.stride if isinstance(model, ViTRow) else 32
 
 
-def grid_side(model: ViTRow | ClipResNetRow | IGptRow, res: int) -> int:
+def grid_side(model: ViTRow | ClipResNetRow | IGptRow | ResNetRow, res: int) -> int:
     """Return the number of patches along an image's side. Raise a UserError if it is not a whole number."""
     model.check_resolution(res)
     return res // model.stride
@@ -119,6 +121,7 @@ INITIALIZERS: dict[type[nn.Module], Callable[[Any], None]] = {
     Clip: init_clip_weights,
     ClipResNet: init_clip_resnet,
     IGpt: init_pixels,
+    AttentionResNet: init_attention_resnet,
 }
 
 

@@ -18,7 +18,9 @@ EMBEDDING = (
     "colour_embed.",
     "start",
 )  # names begin with one of it
-BLOCK = re.compile(r"blocks\.(\d+)\.|stages\.(\d+)\.blocks\.(\d+)\.")  # a block of a ViT, or a stage and a unit of BiT
+BLOCK = re.compile(
+    r"blocks\.(\d+)\.|stages\.(\d+)\.(?:blocks\.)?(\d+)\."
+)  # a block of a ViT, or a stage and a unit of BiT
 HEAD = "~head"  # a name that no pattern of timm matches
 
 

@@ -8,7 +8,7 @@ from vitrun.recipes.evaluate import Eval
 from vitrun.recipes.fewshot import Fewshot
 from vitrun.recipes.finetune import Finetune
 from vitrun.recipes.generate import Generate
-from vitrun.recipes.model import BiT, Clip, ClipResNet, IGpt, Model, ModelInfo, TextTower, Timm, ViT
+from vitrun.recipes.model import BiT, Clip, ClipResNet, IGpt, Model, ModelInfo, ResNet, TextTower, Timm, ViT
 from vitrun.recipes.objective import Contrastive, Labels, Masked, Pixels, PixelsBert, SimMim
 from vitrun.recipes.optimizer import Adafactor, Adam, Sgd
 from vitrun.recipes.predict import Predict
@@ -70,6 +70,7 @@ __all__ = [
     "RECIPE_FILE",
     "Recipe",
     "Report",
+    "ResNet",
     "RunRecipe",
     "RunnableRecipe",
     "Sgd",

@@ -1,9 +1,9 @@
 """Multiply-adds of a network, computed from its row alone."""
 
-from vitrun.recipes.model import EXPANSION, BiT, Clip, ClipResNet, IGpt, TextTower, ViT
+from vitrun.recipes.model import EXPANSION, BiT, Clip, ClipResNet, IGpt, ResNet, TextTower, ViT
 
 
-def count_macs(model: ViT | BiT | ClipResNet | Clip | IGpt, classes: int, res: int) -> int:
+def count_macs(model: ViT | BiT | ClipResNet | Clip | IGpt | ResNet, classes: int, res: int) -> int:
     """Return the multiply-adds of the matrix products and convolutions in one forward pass of one image.
 
     Those of a CLIP are of an image and a text. Raise an OptionError if the tokens of a ViT do not tile images of side
@@ -20,7 +20,51 @@ def count_macs(model: ViT | BiT | ClipResNet | Clip | IGpt, classes: int, res: i
         products, _, channels = count_resnet_macs(width, model.blocks, res)
         return products + channels * classes
     model.check_resolution(res)
+    if isinstance(model, ResNet):
+        return count_attention_resnet_macs(model, classes, res)
     return count_igpt_macs(model, classes, res) if isinstance(model, IGpt) else count_vit_macs(model, classes, res)
+
+
+def count_attention_resnet_macs(model: ResNet, classes: int, res: int) -> int:
+    """Return the multiply-adds of a ResNet with batch norm, with those of its attention as the papers count them."""
+    half = -(-res // 2)
+    side = res if model.stem == "small" else -(-half // 2)
+    channels = model.stem_channels
+    stems = {
+        "small": res**2 * 27 * channels,
+        "conv": half**2 * 147 * channels,
+        "attention": res**2 * (6 * 3 * channels + 3 * 16 * channels),  # six projections, blocks of 16 pixels
+    }
+    products = stems[model.stem]
+    for stage, units in enumerate(model.blocks):
+        width, attention = model.width * 2**stage, stage >= len(model.blocks) - model.stages
+        out = width * model.expansion
+        for unit in range(units):
+            before, side = side, -(-side // 2) if stage and unit == 0 else side
+            entering = width if model.block == "bottleneck" else channels
+            products += count_spatial_macs(model, entering, width, (before, side), attention)
+            if model.block == "bottleneck":
+                products += before**2 * channels * width + side**2 * width * out
+            else:
+                products += side**2 * 9 * width * out
+            if channels != out or side != before:
+                products += side**2 * channels * out
+            channels = out
+    return products + channels * classes
+
+
+def count_spatial_macs(model: ResNet, channels: int, out: int, sides: tuple[int, int], attention: bool) -> int:
+    """Return the multiply-adds of a 3x3 convolution from one side of its map to another, or of its attention."""
+    before, side = sides
+    if not attention or model.attention == "none":
+        return side**2 * 9 * channels * out
+    if model.attention == "alone":  # at stride 1: three projections; content, positions and values of a window
+        return before**2 * (3 * channels * out + 3 * model.window**2 * out)
+    key, value = model.augmented_channels(out)
+    edge = -(-side // 2) if model.pools(side) else side
+    places = edge**2
+    mixed = places * channels * (2 * key + value) + places**2 * (key + value) + places * (2 * edge * key + value**2)
+    return side**2 * 9 * channels * (out - value) + mixed
 
 
 def count_igpt_macs(model: IGpt, classes: int, res: int) -> int:

@@ -14,6 +14,8 @@ Stages = Annotated[tuple[Blocks, ...], Field(max_length=8)]
 MAX_PARAMETERS = 100 * 10**9  # ViT-22B, the largest published, has 22 billion (arXiv 2302.05442)
 MAX_TOKENS = 1_000_000  # of an image
 VOCABULARIES = {"clip": 49_408, "bytes": 258}  # number of tokens of each tokenizer
+POOLED_SIDE = 28  # pixels of a feature map that is pooled before attention beside a convolution
+MIN_HEAD_KEYS = 20  # channels of a head's keys beside a convolution, at least (arXiv 1904.09925, section 4)
 EXPANSION = 4  # the output of a unit of a ResNet has four times the channels of its 3x3 convolution
 
 
@@ -230,6 +232,69 @@ class IGpt:
 
 
 @frozen_dataclass
+class ResNet:
+    """ResNet with batch norm, plain, with attention beside its 3x3 convolutions, or with attention in their place."""
+
+    kind: Literal["resnet"]  # comes with model=NAME
+    name: str  # comes with model=NAME
+    block: Literal["basic", "bottleneck", "wide"]  # two 3x3 convolutions; 1x1, 3x3, 1x1; two with norms before them
+    blocks: Stages  # blocks in each stage
+    width: Features  # channels of the first stage's blocks; they double in each stage
+    stem: Literal["conv", "small", "attention"]  # 7x7 convolution and pool, 3x3 for small images, or attention
+    attention: Literal["none", "augmented", "alone"]  # beside convolutions (arXiv 1904.09925), or alone (1906.05909)
+    stages: Annotated[int, Field(ge=0, le=8)]  # how many of the last stages have attention
+    heads: Features  # heads of the attention
+    kappa: Annotated[float, Field(gt=0, le=1)]  # share of the channels for keys, with attention=augmented
+    upsilon: Annotated[float, Field(gt=0, le=1)]  # share of the channels that attention makes, with attention=augmented
+    window: Annotated[int, Field(ge=3, le=63)]  # side of the window, with attention=alone; odd
+    border: Literal["zero", "masked"]  # keys outside the image with attention=alone: zeros, or none
+
+    stride: ClassVar[int] = 1  # takes any resolution, but attention=alone with a stem of attention needs multiples of 4
+
+    def __post_init__(self) -> None:
+        if self.window % 2 == 0:
+            raise OptionError("window", self.window, "must be odd.")
+        if self.stages > len(self.blocks):
+            raise OptionError("stages", self.stages, f"is more than the {len(self.blocks)} of model.blocks.")
+        if self.attention == "alone" and self.width % (2 * self.heads):
+            raise OptionError("width", self.width, f"must be a multiple of 2 * model.heads={self.heads}.")
+        if (
+            self.attention == "augmented"
+            and self.width * 2 ** (len(self.blocks) - self.stages) * self.upsilon < self.heads
+        ):
+            why = f"leaves less than one channel for each of model.heads={self.heads}."
+            raise OptionError("upsilon", self.upsilon, why)
+        widths = [self.width * 2**stage for stage in range(len(self.blocks))]
+        parameters = sum(17 * width**2 * units for width, units in zip(widths, self.blocks))
+        if parameters > MAX_PARAMETERS:
+            raise OptionError("width", self.width, explain_size(parameters, f"model.blocks={list(self.blocks)}"))
+
+    @property
+    def expansion(self) -> int:
+        """Return how many times the channels of its 3x3 convolution a block's output has."""
+        return EXPANSION if self.block == "bottleneck" else 1
+
+    @property
+    def stem_channels(self) -> int:
+        """Return the channels after the stem: those of the first stage, in wide networks 16."""
+        return 16 if self.block == "wide" else self.width
+
+    def augmented_channels(self, out: int) -> tuple[int, int]:
+        """Return the channels of keys and values beside a convolution with ``out`` channels in all, by all heads."""
+        key = max(MIN_HEAD_KEYS * self.heads, int(self.kappa * out) // self.heads * self.heads)
+        return key, int(self.upsilon * out) // self.heads * self.heads
+
+    def pools(self, side: int) -> bool:
+        """Return whether attention works at half of a map's ``side``: of large ones (arXiv 1904.09925, section 3.3)."""
+        return self.stem != "small" and side >= POOLED_SIDE
+
+    def check_resolution(self, res: int) -> None:
+        """Raise an OptionError if images of ``res`` pixels do not fit a stem of attention."""
+        if self.stem == "attention":
+            check_multiple(self.name, res, 4)
+
+
+@frozen_dataclass
 class ModelInfo:
     """Keys of a model's file that are not options and no part of a recipe."""
 
@@ -237,4 +302,4 @@ class ModelInfo:
     weights: tuple[str, ...] = ()  # published weights, each as ``init=`` takes it
 
 
-Model = Annotated[ViT | BiT | Timm | ClipResNet | Clip | IGpt, Field(discriminator="kind")]
+Model = Annotated[ViT | BiT | Timm | ClipResNet | Clip | IGpt | ResNet, Field(discriminator="kind")]

@@ -47,6 +47,7 @@ class Sgd:
     decay: Decay
     layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
     momentum: Fraction  # decay of the mean of the gradients
+    nesterov: bool  # take the step from where the momentum leads, as Nesterov
 
 
 @frozen_dataclass
