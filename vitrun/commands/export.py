@@ -18,16 +18,19 @@ from vitrun.runtime.console import Screen
 HOW_TO_LOAD = {
     "timm": 'timm.create_model("local-dir:{path}", pretrained=True)',
     "hf": 'transformers.ViTForImageClassification.from_pretrained("{path}")',
+    "open_clip": 'open_clip.create_model_from_pretrained("local-dir:{path}")',
     "npz": "vit_jax.checkpoint.load_pretrained of google-research/vision_transformer, or vitrun: init={path}",
     "onnx": 'onnxruntime.InferenceSession("{path}")',
 }
+LOAD_CLIP = 'transformers.CLIPModel.from_pretrained("{path}")'  # with to=hf
 
 
 def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
     """Write the network of ``recipe.init``, with a model card; return its ``path`` and the code to ``load`` it."""
     path = recipe.path or Path(f"{model_name_of(recipe.init, recipe.runs)}.{recipe.to}")
-    code = HOW_TO_LOAD[recipe.to].format(path=path)
     loaded = weights.load_init(weights.Source(recipe.init, recipe.runs, recipe.init_weights), screen.log)
+    is_clip = isinstance(loaded.network, models.Clip)
+    code = (LOAD_CLIP if is_clip and recipe.to == "hf" else HOW_TO_LOAD[recipe.to]).format(path=path)
     description, view = describe(recipe, loaded)
     screen.log(f"view of test images: {view}")
     card = build_model_card(recipe, loaded.res, code, view)

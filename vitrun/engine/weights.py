@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from vitrun import models
-from vitrun.recipes import DEFAULT_RES, Dedup, Eval, Fewshot, Finetune, Generate, Visualize, tables
+from vitrun.recipes import DEFAULT_RES, Clip, Dedup, Eval, Fewshot, Finetune, Generate, Visualize, tables
 from vitrun.runs.hub_commits import COMMIT_KEY, find_commit, pin_commit
 from vitrun.runs.lookup import describe_choice, find_weights_file, load_saved_recipe
 from vitrun.runs.run import Run
@@ -47,11 +47,18 @@ def load_for_run(
 
 
 def load_body_for_run(recipe: Fewshot | Dedup | Visualize | Generate, run: Run) -> models.LoadedModel:
-    """Return :func:`load_for_run` for a command that does not use the head: weights without one get one of zeros."""
+    """Return :func:`load_for_run` for a command that does not use the head: weights without one get one of zeros.
+
+    Of a CLIP it is the image tower.
+    """
     try:
-        return load_for_run(recipe, run)
+        loaded = load_for_run(recipe, run)
     except models.NoHead:
         return load_for_run(recipe, run, classes=1)
+    if not isinstance(loaded.network, models.Clip):
+        return loaded
+    run.log("  its image tower is used, without the projection")
+    return models.take_image_tower(loaded)
 
 
 def load_init(
@@ -59,8 +66,9 @@ def load_init(
 ) -> models.LoadedModel:
     """Return the network of a resolved ``init``; log which tensors were loaded, resized, dropped and are new.
 
-    ``classes`` puts a new zero head on; ``res`` resamples the position table. None leaves either unchanged. A tag of
-    timm without a commit has the one that it had in a run before in the folder of runs.
+    ``classes`` puts a new zero head on, for a CLIP on its image tower; ``res`` resamples the position table. None
+    leaves either unchanged. A tag of timm without a commit has the one that it had in a run before in the folder of
+    runs.
     """
     init, runs, choice = source
     if known := find_commit(init, runs):
@@ -68,11 +76,13 @@ def load_init(
         init = known[0]
     if init.startswith("random:"):
         model = tables.load_model_row(init.removeprefix("random:"))
+        if isinstance(model, Clip) and classes is not None:
+            model = models.select_image_row(model)
         torch.manual_seed(random.derive_seed(seed, "weights"))
         res = res or DEFAULT_RES
         log(f"weights: {model.name} at {res} px, untrained, drawn from seed {seed}")
-        network = models.build(model, classes or 1, res)
-        return models.LoadedModel(network, model, classes or 1, res, None)
+        number = 0 if isinstance(model, Clip) else classes or 1
+        return models.LoadedModel(models.build(model, number, res), model, number, res, None)
     file = find_weights_file(init, runs, choice)
     is_run = load_saved_recipe(init, runs) is not None  # of whose files init_weights has chosen one
     with distributed.rank_zero_first():

@@ -5,6 +5,7 @@ input of its ``head``.
 """
 
 from vitrun.models.assemble import LoadedModel, NoHead
+from vitrun.models.assemble_clip import take_image_tower
 from vitrun.models.attention_maps import (
     AttentionLayout,
     NoGlobalAttention,
@@ -13,7 +14,7 @@ from vitrun.models.attention_maps import (
     normalize_tokens,
     visit_attention,
 )
-from vitrun.models.build import build, check_model, token_stride
+from vitrun.models.build import build, check_model, select_image_row, token_stride
 from vitrun.models.checkpoint_file import describe_weights, restore_weights, save_model
 from vitrun.models.checkpointing import checkpoint_blocks, list_blocks
 from vitrun.models.clip import Clip
@@ -64,6 +65,8 @@ __all__ = [
     "count_parameters",
     "read_weights",
     "save_model",
+    "select_image_row",
+    "take_image_tower",
     "describe_weights",
     "token_stride",
     "count_tokens",

@@ -16,7 +16,7 @@ from vitrun.models.tensor_files import weights_error
 from vitrun.models.timm_wrapper import TimmNetwork, resize_timm_network, wrap_timm_network, zero_linear
 from vitrun.models.vit import ViT as ViTNetwork
 from vitrun.models.vit import fixed_positions
-from vitrun.recipes import IGpt, Model, ResNet, Timm, ViT
+from vitrun.recipes import ClipResNet, IGpt, Model, ResNet, Timm, ViT
 
 DEFAULT_RES = 224  # for weights of unknown resolution: that of pretraining (arXiv 2010.11929, section 4.1)
 
@@ -118,6 +118,10 @@ def match_tensors(
     mappings: dict[str, TensorMapping] = {}
     dropped: dict[str, list[str]] = {}
     computed = set(source.zeros)  # tensors that need not come from the file
+    if new_head or source.classes == 0:
+        computed |= {"head.weight", "head.bias"}
+    if isinstance(source.model, ClipResNet) and source.normalization:
+        computed.add("shift")
     if isinstance(source.model, ViT) and source.model.positions == "sincos2d":
         computed.add("pos_embed")
     elif isinstance(source.model, Timm) and source.normalization:
@@ -133,14 +137,19 @@ def match_tensors(
             mappings[mapping.ours] = mapping
     missing = [name for mapping in mappings.values() for name in mapping.theirs if name not in source.weights]
     missing += [name for name in network.state_dict() if name not in mappings and name not in computed]
-    if missing:
-        raise weights_error(
-            source.weights.path, f"these weights are {describe_model(source.model)}, and lack {format_names(missing)}."
-        )
+    require_tensors(source, missing)
     if unexpected := source.unused_names():
         what = f"{describe_model(source.model)}, which has no place for {format_names(unexpected)}"
         raise weights_error(source.weights.path, f"these weights are {what}.")
     return mappings, {reason: names for reason, names in {**dropped, **source.ignored}.items() if names}
+
+
+def require_tensors(source: IdentifiedWeights, missing: list[str]) -> None:
+    """Raise a UserError if tensors are missing."""
+    if missing:
+        raise weights_error(
+            source.weights.path, f"these weights are {describe_model(source.model)}, and lack {format_names(missing)}."
+        )
 
 
 def convert_tensor(
@@ -167,7 +176,7 @@ def convert_tensor(
         resized.setdefault(f"relative offsets {len(tensor)} -> {shape[0]}", []).append(mapping.ours)
         return resample_line(tensor[None], shape[0])[0].contiguous()
     is_table = mapping.ours.startswith("pos_embed") and tensor.dim() == 3 and tensor.shape[2] == shape[2]
-    if is_table and isinstance(source.model, ViT):
+    if is_table and isinstance(source.model, ViT | ClipResNet):
         return resample_positions(tensor, mapping.ours, source.model, shape[1], resized).contiguous()
     what = f"{format_names(list(mapping.theirs))} gives the shape {tuple(tensor.shape)}, not {tuple(shape)}"
     raise weights_error(source.weights.path, f"these weights are {describe_model(source.model)}, and {what}.")
@@ -183,24 +192,37 @@ def check_finite(source: str, name: str, tensor: Tensor) -> None:
         )
 
 
-def resample_positions(table: Tensor, name: str, model: ViT, rows: int, resized: dict[str, list[str]]) -> Tensor:
+def resample_positions(
+    table: Tensor, name: str, model: ViT | ClipResNet, rows: int, resized: dict[str, list[str]]
+) -> Tensor:
     """Resample a position table [L, n, D] to [L, rows, D], and add its name to ``resized`` with both sizes."""
     old = table.shape[1]
-    if model.positions != "learned":
+    if isinstance(model, ViT) and model.positions != "learned":
         kind = "relative offsets" if model.positions == "relative" else "rows and columns"
         resized.setdefault(f"{kind} {old} -> {rows}", []).append(name)
         return resample_line(table, rows)
-    prefix = int(model.head == "token")
+    prefix = int(isinstance(model, ClipResNet) or model.head == "token")  # that ResNet has the mean as a token
     before, after = isqrt(old - prefix), isqrt(rows - prefix)
     resized.setdefault(f"position table {before}x{before} -> {after}x{after}", []).append(name)
     return resample_grid(table, after, prefix)
 
 
 def fold_normalization(tensors: dict[str, Tensor], means: list[float], stds: list[float]) -> None:
-    """Adapt a patch embedding that was trained on ``(image - mean) / std`` of [0, 1] for images in [-1, 1]."""
+    """Adapt the first layer, which was trained on ``(image - mean) / std`` of [0, 1], for images in [-1, 1].
+
+    What the mean adds to each patch goes into the bias of the embedding, or without one into the positions of patches.
+    """
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (means, stds))
+    if "shift" in tensors:
+        tensors["shift"] = 2 * mean[0] - 1
+        tensors["stem.conv1.weight"] = tensors["stem.conv1.weight"] * (0.5 / std)
+        return
     kernels = tensors["patch_embed.proj.weight"]
-    tensors["patch_embed.proj.bias"] += (kernels * ((0.5 - mean) / std)).sum((1, 2, 3))
+    offset = (kernels * ((0.5 - mean) / std)).sum((1, 2, 3))
+    if "patch_embed.proj.bias" in tensors:
+        tensors["patch_embed.proj.bias"] += offset
+    else:
+        tensors["pos_embed"][:, int("cls_token" in tensors) :] += offset
     tensors["patch_embed.proj.weight"] = kernels * (0.5 / std)
 
 

@@ -1,6 +1,7 @@
 """Build the network of a row of the model table, with weights initialized as published."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 from typing import Any, cast
 
@@ -57,6 +58,11 @@ def build_uninitialized(model: Model, classes: int, res: int) -> Network:
             return BiT(model, classes)
         network = {ClipResNetRow: ClipResNet, IGptRow: IGpt, ResNetRow: AttentionResNet}.get(type(model), ViT)
         return network(model, classes, grid_side(model, res))
+
+
+def select_image_row(model: ClipRow) -> ViTRow | ClipResNetRow:
+    """Return the row of the image tower of a CLIP alone, as fine-tuning has it."""
+    return replace(model.image, name=f"{model.name}_image")
 
 
 def check_model(model: Model, res: int) -> None:

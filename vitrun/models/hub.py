@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.models.assemble import LoadedModel, adapt_timm_network, assemble_network, check_finite
+from vitrun.models.assemble_clip import assemble_model
 from vitrun.models.formats import recognise
 from vitrun.models.formats.timm_names import GOOGLE_TAGS
 from vitrun.models.tensor_files import read_weights
@@ -14,6 +15,7 @@ from vitrun.runtime.hub_cache import verify_cached
 from vitrun.runtime.weights_folder import DESCRIPTIONS, list_weights_files
 
 SAFETENSORS = ["model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"]
+OPEN_CLIP = ["open_clip_model.safetensors"]  # both towers of a CLIP, if there are any
 BINARIES = ["pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"]  # if there are no others
 
 
@@ -74,12 +76,12 @@ def find_cached(repository: str | None, revision: str) -> Path | None:
 
 
 def load_repository(name: str, classes: int | None, res: int | None, choice: str) -> LoadedModel:
-    """Return the network of ``hf:ORG/NAME@REVISION``, a folder of timm or transformers on the Hub."""
+    """Return the network of ``hf:ORG/NAME@REVISION``, a folder of timm, transformers or open_clip on the Hub."""
     from huggingface_hub import snapshot_download
 
     repository, _, revision = name.partition("@")
     try:
-        for files in (SAFETENSORS, BINARIES):
+        for files in (OPEN_CLIP, SAFETENSORS, BINARIES):
             patterns = [*DESCRIPTIONS.values(), *files]
             folder = Path(snapshot_download(repository, revision=revision or None, allow_patterns=patterns))
             for file in filter(Path.is_file, folder.rglob("*")):
@@ -90,7 +92,7 @@ def load_repository(name: str, classes: int | None, res: int | None, choice: str
         raise
     except Exception as error:
         raise fetch_error(f"hf:{name}", error) from None
-    return assemble_network(recognise(read_weights(folder), choice), classes, res)
+    return assemble_model(recognise(read_weights(folder), choice), classes, res)
 
 
 def find_default_tag(name: str) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 from torch import nn
 
 from vitrun.errors import ExitCode, UserError
-from vitrun.models.assemble import LoadedModel, assemble_network
+from vitrun.models.assemble import LoadedModel
+from vitrun.models.assemble_clip import assemble_model
 from vitrun.models.formats import recognise
 from vitrun.models.hub import load_repository, load_tag
 from vitrun.models.tensor_files import read_weights
@@ -34,7 +35,7 @@ def load(
     elif kind == "hf":
         loaded = load_repository(name, classes, res, init_weights)
     else:
-        loaded = assemble_network(recognise(read_weights(source), init_weights), classes, res)
+        loaded = assemble_model(recognise(read_weights(source), init_weights), classes, res)
     return loaded
 
 

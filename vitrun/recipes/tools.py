@@ -67,7 +67,7 @@ class Export:
 
     init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
     init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
-    to: Literal["timm", "hf", "npz", "onnx"]  # the library; hf is transformers, npz the JAX code
+    to: Literal["timm", "hf", "open_clip", "npz", "onnx"]  # the library; hf is transformers, npz the JAX code
     path: Path | None  # the file or folder to write; null for the name of the model, in the working folder
     force: bool  # replace an export that vitrun wrote there; nothing else is ever replaced
     runs: Path  # the folder of all run folders

@@ -21,7 +21,7 @@ from vitrun.runs.run_files import (
     load_result,
 )
 from vitrun.runtime.hub_cache import verify_cached
-from vitrun.runtime.weights_folder import WEIGHTS_FILES, hash_weights, is_weights_folder
+from vitrun.runtime.weights_folder import PLAIN_FILES, hash_weights, is_weights_folder
 
 
 def resolve_init(init: str, runs: Path, command: str) -> str:
@@ -120,7 +120,7 @@ def explain_folder(path: Path) -> str:
     """Return why a folder is not one of weights: what it should have, and the files in it that may be weights."""
     files = [file.name for file in sorted(path.iterdir()) if file.name.lower().endswith(WEIGHTS_SUFFIXES)]
     hint = f"Give one of its files: {', '.join(files[:3])}." if files else "Give a file of weights, or another folder."
-    return f"this folder has neither {RECIPE_FILE} of a run nor config.json with {' or '.join(WEIGHTS_FILES)}. {hint}"
+    return f"this folder has neither {RECIPE_FILE} of a run nor config.json with {' or '.join(PLAIN_FILES)}. {hint}"
 
 
 def pin_hub_commit(init: str) -> str:

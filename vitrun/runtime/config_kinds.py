@@ -1,4 +1,4 @@
-"""The kinds of the values in ``config.json`` and ``preprocessor_config.json`` of timm and transformers."""
+"""The kinds of the values in the JSON files of timm, transformers and open_clip."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -89,6 +89,16 @@ PROCESSOR = {  # key of preprocessor_config.json -> its kind
     "resample": "a whole number",
     "rescale_factor": "a number",
 }
+OPEN_CLIP = {"model_cfg": "an object", "preprocess_cfg": "an object", "vitrun_tokens": "text"}
+OPEN_CLIP_MODEL = {  # key of model_cfg in open_clip_config.json -> its kind
+    "embed_dim": "a whole number",
+    "quick_gelu": "true or false",
+    "text_cfg": "an object",
+    "vision_cfg": "an object",
+}
+OPEN_CLIP_TOWER = {"head_width": "a whole number", "heads": "a whole number"}  # of vision_cfg and text_cfg
+OPEN_CLIP_VIEW = {"mean": "a list of numbers", "std": "a list of numbers", "interpolation": "text"}  # of preprocess_cfg
+TOWERS = ("vision_config", "text_config")  # in config.json of transformers' CLIPModel
 
 
 def check_config(path: Path | str, file: str, config: Mapping[str, Any]) -> None:
@@ -99,7 +109,17 @@ def check_config(path: Path | str, file: str, config: Mapping[str, Any]) -> None
     if file == "preprocessor_config.json":
         check_kinds(path, file, config, PROCESSOR)
         return
-    check_kinds(path, file, config, CONFIG)
+    if file == "open_clip_config.json":
+        check_kinds(path, file, config, OPEN_CLIP)
+        model = config.get("model_cfg") or {}
+        check_kinds(path, f"{file} (model_cfg)", model, OPEN_CLIP_MODEL)
+        for tower in ("vision_cfg", "text_cfg"):
+            check_kinds(path, f"{file} ({tower})", model.get(tower) or {}, OPEN_CLIP_TOWER)
+        check_kinds(path, f"{file} (preprocess_cfg)", config.get("preprocess_cfg") or {}, OPEN_CLIP_VIEW)
+        return
+    check_kinds(path, file, config, CONFIG | dict.fromkeys(TOWERS, "an object"))
+    for tower in TOWERS:
+        check_kinds(path, f"{file} ({tower})", config.get(tower) or {}, CONFIG)
     check_kinds(path, file, config, PRETRAINED_CFG)  # of old folders of timm, which have these keys at the top
     check_kinds(path, f"{file} (pretrained_cfg)", config.get("pretrained_cfg") or {}, PRETRAINED_CFG)
 

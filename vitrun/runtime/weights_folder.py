@@ -9,8 +9,13 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.files import sha256_file
 
 CONFIG_FILE = "config.json"
-DESCRIPTIONS = {"config": CONFIG_FILE, "preprocessor": "preprocessor_config.json"}  # read beside the tensors
-WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")  # the first that there is, alone or in parts, is read
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+# Read beside the tensors
+DESCRIPTIONS = {"config": CONFIG_FILE, "preprocessor": "preprocessor_config.json", "open_clip": OPEN_CLIP_CONFIG}
+OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # both towers of a CLIP
+PLAIN_FILES = ("model.safetensors", "pytorch_model.bin")
+# The first that there is, alone or in parts, is read; timm's folders of a CLIP have its image tower beside
+WEIGHTS_FILES = (*OPEN_CLIP_FILES, *PLAIN_FILES)
 INDEX_SUFFIX = ".index.json"  # of the file that says which part has which tensor
 
 
@@ -50,7 +55,7 @@ def read_index(path: Path) -> FolderFiles:
 
 
 def is_weights_folder(path: Path) -> bool:
-    """Return whether a folder has ``config.json``, or weights by the names of timm and transformers."""
+    """Return whether a folder has ``config.json``, or weights by the names of timm, transformers and open_clip."""
     files = [CONFIG_FILE, *WEIGHTS_FILES, *(f"{name}{INDEX_SUFFIX}" for name in WEIGHTS_FILES)]
     return any((path / name).is_file() for name in files)
 

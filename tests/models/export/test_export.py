@@ -218,7 +218,7 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
         (tiny_vit_row(positions_at="every"), "npz", "learned at every"),
         (tiny_vit_row(stem=32, patch=4), "timm", "no hybrid with stages"),
         (SMALL_BIT, "timm", "only resnetv2_50x1_bit"),
-        (tiny_vit_row(), "tensorflow", "Choose one of timm, hf, npz, onnx"),
+        (tiny_vit_row(), "tensorflow", "Choose one of timm, hf, open_clip, npz, onnx"),
     ],
 )
 def test_a_network_that_the_other_library_lacks_is_refused_and_nothing_is_written(tmp_path, row, to, message):

@@ -165,9 +165,12 @@ def test_a_tensor_that_is_not_finite_is_named_with_exit_code_5(tmp_path, value):
     [
         (
             ["visual.class_embedding", "visual.conv1.weight", "logit_scale", "token_embedding.weight"],
-            "a CLIP of two towers",
+            "a CLIP with other towers",
         ),
-        (["vision_model.embeddings.class_embedding", "text_model.embeddings.x", "logit_scale"], "a CLIP of two towers"),
+        (
+            ["vision_model.embeddings.class_embedding", "text_model.embeddings.x", "logit_scale"],
+            "a CLIP with other towers",
+        ),
         (["class_embedding", "transformer.resblocks.0.ln_1.weight"], "the image tower of a CLIP"),
         (["backbone.conv1.weight", "roi_heads.box.weight"], "a detector"),
         (

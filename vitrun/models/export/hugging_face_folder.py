@@ -1,4 +1,4 @@
-"""Folders for ``ViTForImageClassification.from_pretrained`` of transformers."""
+"""Folders for ``from_pretrained`` of transformers: of ViTForImageClassification, or of CLIPModel."""
 
 import json
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
+from vitrun.models.clip import Clip
+from vitrun.models.export.clip_folders import write_hugging_face_clip
 from vitrun.models.export.hugging_face_igpt import write_hugging_face_igpt
 from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
 from vitrun.models.export.view import Description, processor_view
@@ -25,6 +27,8 @@ def write_hugging_face(folder: Path, network: Network, description: Description,
 
     Raise a UserError if transformers has no such network.
     """
+    if isinstance(network, Clip):
+        return write_hugging_face_clip(folder, network, description, res)
     if isinstance(network, TimmNetwork):
         name = network.row.name
         raise UserError(f"to=hf: {name} is a network of timm, not transformers' ViT. Export with to=timm or onnx.")

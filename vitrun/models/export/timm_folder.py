@@ -59,7 +59,7 @@ def write_timm(folder: Path, network: Network, description: Description, res: in
     elif isinstance(network, TimmNetwork):
         config, tensors = convert_timm_network(network, res)
     else:
-        raise TypeError(type(network))
+        raise UserError(f"to=timm: timm's networks of {network.row.name} have another head. Export with to=onnx.")
     config["num_classes"] = config["pretrained_cfg"]["num_classes"] = len(description.names)
     config["pretrained_cfg"] |= timm_view(description, res)
     config["label_names"] = [*description.names]

@@ -12,7 +12,11 @@ from vitrun.recipes import View
 WHOLE_IMAGE = View(resize="squash", crop=1.0, antialias=True, interpolation="bilinear", fill=(128, 128, 128))
 TIMM_MODES = {"square": "squash", "squash": "squash", "border": "border"}  # view.resize -> crop_mode; else center
 RESAMPLES = {"bilinear": 2, "bicubic": 3}  # PIL's numbers
-AS_ROUNDED = {"timm": ("squash", "shortest", "border"), "hf": ("shortest_edge",)}  # which views a library rounds alike
+AS_ROUNDED = {  # which views a library rounds alike
+    "timm": ("squash", "shortest", "border"),
+    "hf": ("shortest_edge",),
+    "open_clip": ("squash", "shortest", "shortest_edge"),
+}
 ONE_PIXEL = "sides and crops are rounded otherwise, by up to one pixel"
 
 
@@ -95,7 +99,9 @@ def list_losses(view: View, to: str, mean: Sequence[float]) -> list[str]:
         losses.append(f"pixels are interpolated ({view.interpolation}), not means of areas")
     elif not view.antialias:
         losses.append("images are resized with antialias")
-    if view.resize == "border" and to == "hf":
+    if to == "open_clip" and view.crop < 1:
+        losses.append("open_clip shows the whole shorter side")
+    if view.resize == "border" and to in ("hf", "open_clip"):
         losses.append("images are cropped instead of bordered")
     elif view.resize not in AS_ROUNDED[to] and (view.crop < 1 or TIMM_MODES.get(view.resize) != "squash"):
         losses.append(ONE_PIXEL)

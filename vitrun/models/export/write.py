@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vitrun.errors import ExitCode, UserError, lookup
+from vitrun.models.clip import Clip
+from vitrun.models.export.clip_folders import write_open_clip
 from vitrun.models.export.hugging_face_folder import write_hugging_face
 from vitrun.models.export.npz_file import write_npz
 from vitrun.models.export.onnx_file import write_onnx
@@ -15,8 +17,9 @@ from vitrun.models.network import Network
 from vitrun.runtime.outputs import check_replaceable, write_output
 
 Writer = Callable[[Path, Network, Description, int], None]
-FOLDER_WRITERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face}
+FOLDER_WRITERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face, "open_clip": write_open_clip}
 FILE_WRITERS: dict[str, Writer] = {"npz": write_npz, "onnx": write_onnx}
+CLIP_FORMATS = ("hf", "open_clip")
 
 
 class Target(NamedTuple):
@@ -34,14 +37,17 @@ def export_model(
     card: str,
     description: Description = Description(),
 ) -> bool:
-    """Write ``network``, for images of side ``res``, in the format ``to``: timm, hf, npz or onnx.
+    """Write ``network``, for images of side ``res``, in the format ``to``: timm, hf, open_clip, npz or onnx.
 
-    timm and hf make the folder ``path`` with the ``card`` as its README.md; they store the names of the classes, or
-    numbers if there are none, and the view of test images. npz and onnx make the file ``path``, with the card beside it
-    as ``NAME.md``. Return whether that was needed: not if the same export is there. Raise a UserError if the other
+    timm, hf and open_clip make the folder ``path`` with the ``card`` as its README.md; they store the names of the
+    classes, or numbers if there are none, and the view of test images. npz and onnx make the file ``path``, with the
+    card beside it as ``NAME.md``. Return whether that was needed: not if the same export is there. Raise a UserError if the other
     library has no such network, or if ``path`` exists and is not an export of vitrun that ``target`` allows to replace.
     """
     writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format", "to")
+    if isinstance(network, Clip) and to not in CLIP_FORMATS:
+        why = f"has no place for two towers: a CLIP is exported to={' or to='.join(CLIP_FORMATS)}."
+        raise UserError(why, option="to", value=to)
     path, force = target if isinstance(target, Target) else (target, False)
     if to in FILE_WRITERS and path.suffix != f".{to}":
         raise UserError(f"an export to={to} is a file, and its name must end in .{to}.", option="path", value=str(path))

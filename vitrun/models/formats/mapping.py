@@ -53,6 +53,21 @@ def map_vector(ours: str, theirs: str, ones: int = 0) -> TensorMapping:
     return TensorMapping(ours, (theirs,), lambda t: t.flatten(), lambda t: (t.view(*[1] * ones, -1),))
 
 
+def map_scalar(ours: str, theirs: str) -> TensorMapping:
+    """Map a vector of one number and a tensor without axes."""
+    return TensorMapping(ours, (theirs,), lambda t: t.reshape(1), lambda t: (t.reshape(()),))
+
+
+def map_transposed(ours: str, theirs: str) -> TensorMapping:
+    """Map a matrix and its transpose."""
+    return TensorMapping(ours, (theirs,), lambda t: t.T, lambda t: (t.T,))
+
+
+def map_leading(ours: str, theirs: str, ones: int) -> TensorMapping:
+    """Map a tensor with so many axes of size 1 before those of the other."""
+    return TensorMapping(ours, (theirs,), lambda t: t.view(*[1] * ones, *t.shape), lambda t: (t.view(t.shape[ones:]),))
+
+
 def map_kernel(ours: str, theirs: str) -> TensorMapping:
     """Map a convolution's [out, in, h, w] and JAX's [h, w, in, out]."""
     return TensorMapping(ours, (theirs,), lambda t: t.permute(3, 2, 0, 1), lambda t: (t.permute(2, 3, 1, 0),))

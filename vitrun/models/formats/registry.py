@@ -5,7 +5,17 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from vitrun.models.formats import hugging_face, hugging_face_igpt, jax_bit, jax_vit, native, timm_names, torchvision
+from vitrun.models.formats import (
+    hugging_face,
+    hugging_face_clip,
+    hugging_face_igpt,
+    jax_bit,
+    jax_vit,
+    native,
+    open_clip,
+    timm_names,
+    torchvision,
+)
 from vitrun.models.formats.mapping import IdentifiedWeights
 from vitrun.models.formats.wrappers import unwrap
 from vitrun.models.tensor_files import Weights, format_keys, weights_error
@@ -17,12 +27,14 @@ FORMATS = {  # layout -> whose
     jax_vit: "Google's JAX code",
     jax_bit: "big_transfer",
     hugging_face_igpt: "transformers",
+    open_clip: "open_clip",
+    hugging_face_clip: "transformers' CLIPModel",
     hugging_face: "transformers",
     timm_names: "timm",
     torchvision: "torchvision",
 }
 FOREIGN = (  # a pattern of names that a network has, one of another tensor beside it, and what it is
-    (r"(^|\.)logit_scale$", r"(^|\.)(visual|vision_model)\.", "a CLIP of two towers, of images and of texts"),
+    (r"(^|\.)logit_scale$", r"(^|\.)(visual|vision_model)\.", "a CLIP with other towers than OpenAI's"),
     (r"(^|\.)(text_model|text)\.", r"(^|\.)(visual|vision_model)\.", "a network of two towers, of images and of texts"),
     (r"(^|\.)transformer\.resblocks\.", r"(^|\.)class_embedding$", "the image tower of a CLIP"),
     (

@@ -18,6 +18,8 @@ LANDMARKS = (  # names that the tensors of a layout always have; all of one row 
     ("stem.conv.weight", "stages.0.blocks.0.norm1.weight", "norm.weight"),  # timm's BiT
     ("embeddings.patch_embeddings.projection.weight",),  # transformers
     ("class_token", "conv_proj.weight", "encoder.pos_embedding"),  # torchvision
+    ("visual.conv1.weight", "token_embedding.weight", "text_projection"),  # open_clip
+    ("vision_model.embeddings.class_embedding", "visual_projection.weight", "logit_scale"),  # transformers' CLIPModel
 )
 CONTAINERS = (  # prefixes of other networks, of which no names are known: only these are undone
     "state_dict", "state_dict_ema", "model", "model_state_dict", "model_state", "model_ema", "ema", "ema_state_dict",

@@ -13,7 +13,15 @@ from vitrun.models.tensor_files.safetensors_reader import read_safetensors
 from vitrun.models.tensor_files.tensors import JsonObject, Weights, damaged_error, format_keys, shorten, weights_error
 from vitrun.models.tensor_files.torch_reader import read_torch
 from vitrun.runtime.config_kinds import check_config
-from vitrun.runtime.weights_folder import CONFIG_FILE, DESCRIPTIONS, WEIGHTS_FILES, FolderFiles, list_weights_files
+from vitrun.runtime.weights_folder import (
+    CONFIG_FILE,
+    DESCRIPTIONS,
+    OPEN_CLIP_CONFIG,
+    OPEN_CLIP_FILES,
+    PLAIN_FILES,
+    FolderFiles,
+    list_weights_files,
+)
 
 START_BYTES = 512  # of a file, by which its format is known
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.serialization.MAGIC_NUMBER, pickled
@@ -97,18 +105,19 @@ def identify_archive(path: Path) -> Callable[[Path], Weights]:
     if "archive_format" in ends:
         raise torch_reader.program_error(path)
     if "constants.pkl" in ends:
-        raise torch_reader.script_error(path)
+        raise torch_reader.script_error(path, is_clip=any("/multimodal/" in member for member in members))
     if "data.pkl" in ends:
         return read_torch
     raise weights_error(path, f"this archive has no tensors, but {format_keys(members) or 'nothing'}: unpack it first.")
 
 
 def read_folder(path: Path) -> Weights:
-    """Return the weights of a folder of timm or transformers, with its ``config.json`` in the metadata."""
+    """Return the weights of a folder of timm, transformers or open_clip, with its config in the metadata."""
     files = list_weights_files(path)
-    if files is None or not (path / CONFIG_FILE).is_file():
+    is_open_clip = files is not None and files.parts[0].name in OPEN_CLIP_FILES
+    if files is None or not (path / (OPEN_CLIP_CONFIG if is_open_clip else CONFIG_FILE)).is_file():
         content = format_keys(sorted(file.name for file in path.iterdir())) or "nothing"
-        what = f"{CONFIG_FILE} and {' or '.join(WEIGHTS_FILES)} (or the parts of one and their index)"
+        what = f"{CONFIG_FILE} and {' or '.join(PLAIN_FILES)} (or the parts of one and their index)"
         raise weights_error(path, f"a folder of weights has {what}; this one has {content}.")
     weights = read_parts(path, files) if files.part_of else read_file(files.parts[0])
     weights.metadata |= {key: read_config_json(path, f) for key, f in DESCRIPTIONS.items() if (path / f).is_file()}

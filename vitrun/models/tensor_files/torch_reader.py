@@ -39,6 +39,18 @@ INERT_TYPES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 WRAPPING_KEYS = ("state_dict", "model_state_dict", "model", "module", "network")  # under which a file has its tensors
 FOREIGN_CLASS = re.compile("GLOBAL|allowlist|safe_globals")  # in torch's error for a class that is not data
 MAX_PICKLE = 2**28  # bytes of the names and sizes of all tensors
+# OpenAI's archives of CLIP, which contain programs -> the repository with the same weights as safetensors
+OPENAI_CLIPS = {
+    "ViT-B-32": "openai/clip-vit-base-patch32",
+    "ViT-B-16": "openai/clip-vit-base-patch16",
+    "ViT-L-14": "openai/clip-vit-large-patch14",
+    "ViT-L-14-336px": "openai/clip-vit-large-patch14-336",
+    "RN50": "timm/resnet50_clip.openai",
+    "RN101": "timm/resnet101_clip.openai",
+    "RN50x4": "timm/resnet50x4_clip.openai",
+    "RN50x16": "timm/resnet50x16_clip.openai",
+    "RN50x64": "timm/resnet50x64_clip.openai",
+}
 MAX_DEPTH = 8  # of dicts in dicts; more is a dict that contains itself
 UNSAFE_SHOWN = 3  # classes in a message
 
@@ -152,8 +164,12 @@ def save_command(expression: str) -> str:
     return "python -c " + shlex.quote(f'import torch; torch.save({expression}, "weights.pt")')
 
 
-def script_error(path: Path) -> UserError:
-    """Return the UserError for an archive of TorchScript."""
+def script_error(path: Path, is_clip: bool = False) -> UserError:
+    """Return the UserError for an archive of TorchScript, as OpenAI publishes CLIP."""
+    if is_clip or path.stem in OPENAI_CLIPS:
+        same = OPENAI_CLIPS.get(path.stem, "openai/clip-vit-base-patch32")
+        what = "this is a TorchScript archive, as OpenAI publishes CLIP, which contains a program and is not run"
+        return weights_error(path, f"{what}. The same weights as safetensors, without a program: init=hf:{same}")
     command = save_command(f"torch.jit.load({json.dumps(str(path))}).state_dict()")
     return weights_error(path, f"this is a TorchScript archive, which contains a program. If you trust it: {command}")
 
