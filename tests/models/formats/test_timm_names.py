@@ -69,6 +69,18 @@ def test_a_part_that_only_timm_has_is_named_with_the_way_out(tmp_path):
         models.load(tmp_path / "w.pth")
 
 
+def test_the_decoder_of_a_masked_autoencoder_is_dropped_and_named(tmp_path):
+    row = tiny_vit_row(width=192, depth=12, mlp=768)
+    network = build_randomized(row)
+    tensors = export_tensors(timm_names.map_vit_tensors(row, scaled=False), network.state_dict())
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
+    decoder = ("mask_token", "decoder_pos_embed", "decoder_embed.weight", "decoder_blocks.0.norm1.weight")
+    torch.save({"model": tensors | {name: torch.ones(4) for name in decoder}}, tmp_path / "mae.pth")
+    loaded = models.load(tmp_path / "mae.pth", classes=3)
+    assert torch.equal(loaded.network.state_dict()["norm.weight"], network.state_dict()["norm.weight"])
+    assert f"{timm_names.MAE_DECODER} (4)" in "\n".join(loaded.report.lines())
+
+
 def test_biases_that_the_file_lacks_in_every_layer_are_zero(tmp_path):
     row = tiny_vit_row(width=192, depth=12, mlp=768)
     network = build_randomized(row)

@@ -51,6 +51,7 @@ TIMM_PARTS = {  # the end of a tensor's name -> the part of a ViT that timm has 
     "mlp.fc1_g.weight": "gated MLPs",
     "mlp.w12.weight": "gated MLPs",
 }
+MAE_DECODER = "decoder of a masked autoencoder"
 MISFIT_NOTE = "its args name timm's {}, of which these tensors are not: only the tensors are followed"
 POOLS = {"token": "token", "gap": "avg", "map": "map"}  # ``global_pool`` of each head
 
@@ -101,7 +102,8 @@ def identify_vit(weights: Weights, config: JsonObject) -> IdentifiedWeights:
     mappings, zeros = drop_absent(map_vit_tensors(model, SCALED_KEY in config), weights, ".qkv.bias")
     normalization = foldable_normalization(pretrained, model, weights)
     names = label_names(config, classes)
-    return IdentifiedWeights(weights, model, res, classes, mappings, {}, notes, normalization, names, tuple(zeros))
+    ignored = {MAE_DECODER: [name for name in weights if name == "mask_token" or name.startswith("decoder_")]}
+    return IdentifiedWeights(weights, model, res, classes, mappings, ignored, notes, normalization, names, tuple(zeros))
 
 
 def lookup_gelu(name: str) -> Literal["tanh", "exact", "quick"]:
