@@ -47,7 +47,7 @@ def find_outer_classes(pairs: list[tuple[str, Any]]) -> dict[str, tuple[str, tup
 
     As ``model.image``, which a CLIP alone has: ``("model.kind", ("clip",))``.
     """
-    outer = {}
+    outer: dict[str, tuple[str, tuple[str, ...]]] = {}
     for key, cls in pairs:
         group = key.rpartition(".")[0]
         discriminator, kinds = find_kinds(cls)
