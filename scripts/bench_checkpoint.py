@@ -122,12 +122,13 @@ def take_plain_step(trainer: Trainer, parameters: list, batch: data.Batch, loss:
 
     def compute_gradients(worker: int) -> list[torch.Tensor]:
         sums = [torch.zeros_like(p) for p in parameters]
-        for start in starts[worker::workers]:
-            inputs, targets = batch.micro_batch(slice(start, start + state.micro_batch), machine.device)
-            with machine.autocast():
+        with machine.autocast():
+            for start in starts[worker::workers]:
+                inputs, targets = batch.micro_batch(slice(start, start + state.micro_batch), machine.device)
                 outputs = state.network(*inputs)
-            mean = loss(outputs, *targets).sum() / len(batch.labels)
-            torch._foreach_add_(sums, torch.autograd.grad(mean, parameters))
+                with machine.no_autocast():
+                    mean = loss(outputs, *targets).sum() / len(batch.labels)
+                    torch._foreach_add_(sums, torch.autograd.grad(mean, parameters))
         return sums
 
     first, *others = machine.map(compute_gradients, range(workers), workers)

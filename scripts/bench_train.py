@@ -2,10 +2,12 @@
 
     python scripts/bench_train.py --timm PATH/TO/pytorch-image-models/train.py data.path=PATH/TO/cifar10
 
-Each round runs vitrun and three settings of timm, and prints images per second of training, the share of time spent
-waiting for data, and peak memory; the median ratios follow at the end. Both read the images from class folders, crop
-and flip alike, and train the published network, with GELU in its tanh form: timm's own erf form is cheaper on a CPU.
-Without bf16 instructions in the CPU, --amp is omitted: vitrun computes in float32 there, and timm would take hours.
+Each round trains with every layout of a grid and with the one that micro_batch=auto measures, in turn in one process;
+then it runs vitrun and three settings of timm, and prints images per second of training, the share of time spent
+waiting for data, and peak memory; the medians and the median ratios follow at the end. Both read the images from class
+folders, crop and flip alike, and train the published network, with GELU in its tanh form: timm's own erf form is
+cheaper on a CPU. Without bf16 instructions in the CPU, --amp is omitted: vitrun computes in float32 there, and timm
+would take hours. Every round measures the layout anew. With --results FILE several calls add rounds to one table.
 """
 
 import argparse
@@ -15,18 +17,33 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from time import perf_counter
+from unittest.mock import patch
 
 import torch
 from PIL import Image
 
 from vitrun import data
+from vitrun.commands import pretrain
 from vitrun.config import resolve
+from vitrun.engine.layout import Layout
+from vitrun.engine.micro_batches import MicroBatchMonitor
+from vitrun.engine.step_layout import set_layout
+from vitrun.engine.trainer import Trainer
+from vitrun.runs import execution
+from vitrun.runtime import environment
+from vitrun.runtime.console import Screen
 from vitrun.runtime.device import choose_dtype
 from vitrun.runtime.text_tables import format_table
 
 BATCH = 128
+MICRO = (16, 32, 64, 128)  # micro-batches of the grid, with one worker and with all
+MICRO_FUSED = 64  # micro-batch for which fused attention is in the grid too
+TURNS = 2  # timed steps of each layout in a round
 AMP = ["--amp", "--amp-dtype", "bfloat16"] if choose_dtype("auto", torch.device("cpu")) == torch.bfloat16 else []
 UNFUSED = {"TIMM_FUSED_ATTN": "0"}
 TIMM = {
@@ -46,35 +63,96 @@ VITRUN_ARGUMENTS = (
 
 
 def main() -> None:
-    options = parse_arguments(__doc__, rounds=3, steps=20)
-    measurements: dict[str, list[dict]] = {}
+    if sys.argv[1:2] == ["--layouts"]:  # in a process of its own
+        print(json.dumps(time_layouts(sys.argv[2:])))
+        return
+    parser = make_parser(__doc__, rounds=3, steps=20)
+    parser.add_argument("--parts", default="layouts,peers", help="what to measure in a round")
+    parser.add_argument("--results", type=Path, help="JSON file to which the figures of every round are added")
+    options = parser.parse_args()
+    results = json.loads(options.results.read_text()) if options.results and options.results.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
         images = write_images(Path(scratch), options.overrides, {"train": options.steps * BATCH, "test": 100})
         for number in range(options.rounds):
-            measurements.setdefault("vitrun", []).append(vitrun(images, options.steps, Path(scratch) / f"runs{number}"))
-            for name, (flags, environment) in TIMM.items():
-                measurements.setdefault(name, []).append(timm(options.timm, images, flags, environment, Path(scratch)))
-            print(
-                f"round {number + 1}",
-                {name: round(runs[-1]["speed"], 1) for name, runs in measurements.items()},
-                flush=True,
-            )
-    print(
-        format_table(
-            ["", "images/s", "waiting", "peak memory", "vitrun is faster by"],
-            [format_row(n, measurements) for n in measurements],
-        )
-    )
+            variables = {"XDG_CACHE_HOME": str(Path(scratch) / f"cache{number}")}  # with no measured layout
+            for part in options.parts.split(","):
+                measure = measure_layouts if part == "layouts" else measure_peers
+                for name, figures in measure(options, images, Path(scratch) / f"runs{number}", variables):
+                    results.setdefault(part, {}).setdefault(name, []).append(figures)
+                    print(f"round {number + 1}: {name}: {figures['speed']:.1f} images/s", flush=True)
+            if options.results:
+                options.results.write_text(json.dumps(results))
+    print_tables(results)
 
 
-def parse_arguments(about: str, **numbers: int) -> argparse.Namespace:
-    """Parse the path of timm's train.py, the ``numbers`` with their defaults, and overrides for the images."""
+def make_parser(about: str, **numbers: int) -> argparse.ArgumentParser:
+    """Return a parser of the path of timm's train.py, the ``numbers`` with their defaults, and overrides."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--timm", type=Path, required=True, help="timm's train.py")
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("overrides", nargs="*", help="overrides for the images, as in data.path=FOLDER")
-    return parser.parse_args()
+    return parser
+
+
+def measure_layouts(options: argparse.Namespace, images: Path, runs: Path, variables: dict) -> Iterator[tuple]:
+    """Yield the figures of each layout of the grid, and of the one of ``micro_batch=auto``."""
+    command = [sys.executable, __file__, "--layouts", f"data.path={images}", f"runs={runs}-layouts"]
+    output, _ = run_measured(command, variables)
+    yield from json.loads(output.splitlines()[-1]).items()
+
+
+def measure_peers(options: argparse.Namespace, images: Path, runs: Path, variables: dict) -> Iterator[tuple]:
+    """Yield the figures of vitrun's command line and of timm's settings."""
+    yield "vitrun", vitrun(images, options.steps, runs, variables)
+    for name, (flags, settings) in TIMM.items():
+        yield name, timm(options.timm, images, flags, settings, runs)
+
+
+def time_layouts(overrides: list[str]) -> dict[str, dict]:
+    """Train with each layout in turn; return the images per second of each by its name, of auto by "auto: NAME"."""
+    environment.keep_freed_memory()  # as the command line does
+    environment.share_cores()
+    seconds: dict[str, list[float]] = {}
+    make_batches = Trainer.make_batches
+
+    def make_timed(trainer: Trainer, *args: object) -> Iterator[data.Batch]:
+        batches, workers = make_batches(trainer, *args), trainer.machine.workers
+        grid = [Layout(micro, number, False) for number in {1, workers} for micro in MICRO]
+        grid += [replace(layout, fused=True) for layout in grid if layout.micro_batch == MICRO_FUSED]
+        layouts = {str(layout): layout for layout in grid if layout.at_once <= trainer.recipe.batch}
+        layouts[f"auto: {trainer.layout}"] = trainer.layout
+        for turn in range(1 + TURNS):  # the first is not timed: it prepares the kernels
+            for name, layout in layouts.items():
+                set_layout(trainer.state, layout)
+                batch, started = next(batches), perf_counter()
+                yield batch
+                if turn:
+                    seconds.setdefault(name, []).append(perf_counter() - started)
+
+    recipe = resolve.resolve_recipe("pretrain", [*VITRUN_ARGUMENTS, "steps=1000000", *overrides])
+    with (
+        patch.object(Trainer, "make_batches", make_timed),
+        patch.object(Trainer, "test", lambda _: {}),
+        patch.object(MicroBatchMonitor, "record_step", lambda *_: None),  # it takes another layout for a lack of memory
+    ):
+        execution.execute_run("pretrain", recipe, Screen(quiet=True), pretrain.execute)
+    return {name: {"speed": BATCH / median(steps)} for name, steps in seconds.items()}
+
+
+def print_tables(results: dict[str, dict[str, list[dict]]]) -> None:
+    """Print the medians over the rounds."""
+    layouts, peers = results.get("layouts", {}), results.get("peers", {})
+    if layouts:
+        grid = {name: median(run["speed"] for run in runs) for name, runs in layouts.items() if ":" not in name}
+        auto = [run["speed"] for name, runs in layouts.items() if ":" in name for run in runs]
+        chosen = ", ".join(f"{name} ({len(runs)})" for name, runs in layouts.items() if ":" in name)
+        rows = [[name, f"{speed:.1f}"] for name, speed in sorted(grid.items(), key=lambda pair: -pair[1])]
+        print(format_table(["layout", "images/s"], [*rows, [chosen, f"{median(auto):.1f}"]]))
+        print(f"auto: {median(auto) / max(grid.values()):.3f} of the best of the grid")
+    if peers:
+        header = ["", "images/s", "waiting", "peak memory", "vitrun is faster by"]
+        print(format_table(header, [format_row(name, peers) for name in peers]))
 
 
 def format_row(name: str, measurements: dict[str, list[dict]]) -> list[str]:
@@ -98,10 +176,10 @@ def write_images(scratch: Path, overrides: list[str], sizes: dict[str, int]) -> 
     return scratch / "images"
 
 
-def vitrun(images: Path, steps: int, runs: Path) -> dict:
-    """Run vitrun; return its speed, share of waiting and peak memory."""
+def vitrun(images: Path, steps: int, runs: Path, variables: dict) -> dict:
+    """Run vitrun, which takes the layout that was measured; return its speed, share of waiting and peak memory."""
     overrides = [*VITRUN_ARGUMENTS, f"data.path={images}", f"steps={steps}", f"runs={runs}", "--json"]
-    output, memory = run_measured([sys.executable, "-m", "vitrun", "pretrain", *overrides], {})
+    output, memory = run_measured([sys.executable, "-m", "vitrun", "pretrain", *overrides], variables)
     result = json.loads(output)
     return {"speed": result["images_per_second"], "waiting": result["waiting"], "memory": memory}
 

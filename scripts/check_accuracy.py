@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-from bench_train import AMP, UNFUSED, parse_arguments, run_measured, write_images
+from bench_train import AMP, UNFUSED, make_parser, run_measured, write_images
 from timm import create_model
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
@@ -49,7 +49,7 @@ TIMM_ARGUMENTS = (
 
 
 def main() -> None:
-    options = parse_arguments(__doc__, seeds=3, epochs=2)
+    options = make_parser(__doc__, seeds=3, epochs=2).parse_args()
     print(f"on the same batches the losses differ by {on_the_same_batches(options.overrides):.1e} at most", flush=True)
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as name:

@@ -10,7 +10,7 @@ from helpers.limits import limited_memory
 from helpers.overrides import TINY
 from helpers.processes import CommandProcess, read_error_line
 from helpers.training import build_small_vit, make_state, random_batch, train_steps
-from vitrun.engine import trainer
+from vitrun.engine import step_layout
 from vitrun.engine.step_memory import StepMemory, fit_micro_batch
 from vitrun.errors import ExitCode, OutOfMemory, UserError
 from vitrun.objectives.labels import LOSSES
@@ -64,7 +64,7 @@ def test_a_fixed_micro_batch_that_runs_out_of_memory_is_refused_in_one_sentence(
 
 
 def test_a_run_that_runs_out_of_memory_saves_what_it_has(run_command, tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "available_memory", lambda processes: None)
+    monkeypatch.setattr(step_layout, "available_memory", lambda processes: None)
     overrides = [*TINY, "micro_batch=32", "model.dropout=0.1"]
     taken = iter([0, 0, 0, 2**44])
 

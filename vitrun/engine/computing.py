@@ -5,24 +5,30 @@ from typing import Any
 
 import torch
 
+from vitrun.engine.layout import Layout
+from vitrun.models.gelu import load_gelu
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
 
-def describe_computing(machine: Machine, micro_batch: int) -> dict[str, Any]:
+def describe_computing(machine: Machine, layout: Layout) -> dict[str, Any]:
     """Return what ``about.json`` and the manifest of a checkpoint record as ``computing``."""
+    compiled = machine.device.type == "cpu" and machine.dtype == torch.bfloat16 and load_gelu() is not None
     return {
         "device": machine.device.type,
         "precision": "bf16" if machine.dtype == torch.bfloat16 else "fp32",
         "ranks": distributed.world_size(),
         "threads": machine.cores,
-        "micro_batch": micro_batch,
+        **layout.describe(),
+        "gelu": "compiled" if compiled else "torch",
     }
 
 
 def describe_changes(before: Mapping[str, Any], computing: Mapping[str, Any]) -> str:
     """Return the end of a line that names what differs from the manifest ``before``; empty if nothing does."""
     changes = [
-        f"{key} {now}, not {str(before.get(key))[:50]}" for key, now in computing.items() if before.get(key) != now
+        f"{key} {now}, not {str(before[key])[:50]}"
+        for key, now in computing.items()
+        if key in before and before[key] != now
     ]
     return f" with {'; '.join(changes)}: the bits may differ from here on" if changes else ""

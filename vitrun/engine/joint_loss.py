@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from vitrun.data import Batch
-from vitrun.engine.loop import FitOptions, dropout_seed, halve_on_oom, restore
+from vitrun.engine.fit_options import FitOptions, dropout_seed
+from vitrun.engine.loop import count_workers, halve_on_oom, restore
 from vitrun.engine.state import TrainState
 from vitrun.runtime import distributed
 
@@ -58,7 +59,8 @@ def compute_outputs(state: TrainState, batch: Batch, options: FitOptions) -> lis
         options.tick(0)
         return outputs
 
-    parts = machine.map(compute, starts, min(machine.workers_for(state.network), len(starts)))
+    workers = count_workers(state, machine)
+    parts = machine.map(compute, starts, min(workers, len(starts)), workers)
     return [torch.cat(column) if column[0].ndim else column[0] for column in zip(*parts)]
 
 

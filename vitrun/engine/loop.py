@@ -10,6 +10,7 @@ from time import perf_counter
 import torch
 from torch import Tensor, nn
 
+from vitrun import models
 from vitrun.data import Batch
 from vitrun.data.loader import list_names
 from vitrun.engine.diagnosis import NonFiniteStep, describe_origin
@@ -20,6 +21,7 @@ from vitrun.engine.rank_gradients import accumulate_over_ranks
 from vitrun.engine.state import TrainState
 from vitrun.errors import Interrupted, OutOfMemory, describe_allocation, is_out_of_memory
 from vitrun.runtime import distributed
+from vitrun.runtime.device import Machine
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,16 @@ def accumulate_in_memory(
     buffers: list[tuple[Tensor, Tensor]],
 ) -> Gradients:
     """Compute the gradient of a step, with a micro-batch halved until the memory suffices."""
-    if options.first_pass is not None:
-        batch, options = options.first_pass(state, batch, options, buffers)
     computed = None
-    while computed is None:
-        with halve_on_oom(state, buffers, options.halve):
-            if state.replica is None:
-                computed = accumulate(state, parameters, batch, options)
-            else:
-                computed = accumulate_over_ranks(state, state.replica, batch, options)
+    with models.fused_attention(state.network, state.fused):
+        if options.first_pass is not None:
+            batch, options = options.first_pass(state, batch, options, buffers)
+        while computed is None:
+            with halve_on_oom(state, buffers, options.halve):
+                if state.replica is None:
+                    computed = accumulate(state, parameters, batch, options)
+                else:
+                    computed = accumulate_over_ranks(state, state.replica, batch, options)
     return computed
 
 
@@ -121,7 +124,7 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
     machine, micro = options.machine, state.micro_batch
     torch.manual_seed(dropout_seed(options.seed, state.step))
     starts = list(range(0, len(batch.labels), micro))
-    workers = min(machine.workers_for(state.network), len(starts))
+    workers = min(count_workers(state, machine), len(starts))
     image_losses: dict[int, Tensor] = {}  # by the start of their micro-batch
 
     def compute_gradients(worker: int) -> tuple[Tensor, list[Tensor]]:
@@ -140,13 +143,19 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
                 options.tick(len(inputs[0]))
         return loss_sum, gradient_sums
 
-    (loss_sum, gradient_sums), *others = machine.map(compute_gradients, range(workers), workers)
+    sums = machine.map(compute_gradients, range(workers), workers, count_workers(state, machine))
+    (loss_sum, gradient_sums), *others = sums
     for loss, gradients in others:
         loss_sum += loss
         torch._foreach_add_(gradient_sums, gradients)
     for parameter, gradient in zip(parameters, gradient_sums):
         parameter.grad = gradient
     return Gradients(float(loss_sum), [image_losses[start] for start in starts])
+
+
+def count_workers(state: TrainState, machine: Machine) -> int:
+    """Return how many workers compute the micro-batches of ``state`` side by side, at the most."""
+    return machine.workers_for(state.network) if state.workers is None else state.workers
 
 
 @contextmanager

@@ -42,6 +42,8 @@ class TrainState:
     replica: Replica | None = None  # of the network, if the ranks sum gradients while backward runs
     evaluations: EvaluationRecord = EvaluationRecord()  # on the way
     best: dict[str, Tensor] | None = None  # in main memory: the weights of the best evaluation, if they are kept
+    workers: int | None = None  # that compute micro-batches side by side; None: as many as the machine allows
+    fused: bool | None = None  # whether attention is torch's fused function; None: as the network has it
 
 
 class use_ema:

@@ -8,9 +8,11 @@ from math import ceil
 import torch
 from torch import Tensor, nn
 
+from vitrun import models
 from vitrun.data import Batch
 from vitrun.data.loader import PREFETCHED_BATCHES
-from vitrun.engine.loop import FitOptions
+from vitrun.engine.fit_options import FitOptions
+from vitrun.engine.loop import count_workers
 from vitrun.engine.optim import list_trained
 from vitrun.engine.state import TrainState, count_bytes
 from vitrun.errors import ExitCode, UserError
@@ -76,20 +78,21 @@ def measure_step(
         moments: Bytes of the optimizer's state, which it allocates in its first step.
         enough: Bytes that are free. If a rough bound shows that they suffice, one pass is measured instead of two.
     """
-    workers = min(options.machine.workers_for(state.network), images)
+    workers = min(count_workers(state, options.machine), images)
     tensors = (batch.images, batch.labels, *batch.inputs, *batch.targets)
     batches = (PREFETCHED_BATCHES + 2) * images * count_bytes(tensors) // len(batch.images)
     gradients = 2 * count_bytes(list_trained(state.network))
-    one = measure_forward(state.network, batch, 1, options)
+    one = measure_forward(state, batch, 1, options)
     bound = StepMemory(images, workers, moments + batches, gradients, one)
     if bound.fits(state.micro_batch, enough):
         return bound
-    two = measure_forward(state.network, batch, 2, options)
+    two = measure_forward(state, batch, 2, options)
     return replace(bound, worker=gradients + max(0, 2 * one - two), image=two - one)
 
 
-def measure_forward(network: nn.Module, batch: Batch, images: int, options: FitOptions) -> int:
+def measure_forward(state: TrainState, batch: Batch, images: int, options: FitOptions) -> int:
     """Return the bytes that a forward pass of so many images keeps for the backward pass; change nothing."""
+    network = state.network
     parameters = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     sizes: dict[int, int] = {}
 
@@ -106,7 +109,7 @@ def measure_forward(network: nn.Module, batch: Batch, images: int, options: FitO
     inputs, targets = batch.micro_batch(slice(0, images), options.machine.device)
     try:
         with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            with options.machine.autocast():
+            with options.machine.autocast(), models.fused_attention(network, state.fused):
                 outputs = network(*inputs)
             options.loss(outputs, *targets)
     finally:

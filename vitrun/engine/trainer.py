@@ -1,6 +1,5 @@
 """Train one network: from its recipe, data and objective to the result of its run."""
 
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from vitrun.engine.initial_state import build_state
 from vitrun.engine.inputs import make_eval_batches, make_train_view
 from vitrun.engine.interfaces import Objective, Probe
 from vitrun.engine.joint_loss import pass_outputs
+from vitrun.engine.layout import Layout
 from vitrun.engine.loop import FitOptions, Step, fit
 from vitrun.engine.micro_batches import MicroBatchMonitor
 from vitrun.engine.non_finite import NonFinitePolicy
@@ -27,7 +27,7 @@ from vitrun.engine.plan import Plan, peak_memory
 from vitrun.engine.progress import Meter
 from vitrun.engine.spikes import SpikeMonitor
 from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint, save_checkpoint, use_best
-from vitrun.engine.step_memory import fit_micro_batch, measure_step
+from vitrun.engine.step_layout import StepLayouts, get_layout, restore_layout
 from vitrun.errors import Interrupted, OutOfMemory
 from vitrun.recipes import Dataset, Training
 from vitrun.runs.manifest import load_manifest
@@ -35,7 +35,6 @@ from vitrun.runs.predictions import PREDICTIONS_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
-from vitrun.runtime.memory import available_memory
 from vitrun.runtime.stop import defer_stop
 
 
@@ -136,32 +135,39 @@ class Trainer:
             check_images(self.train_data, tested, bad_images, self.run)
 
     def resume(self) -> None:
-        """Load the newest checkpoint of the run, if it has one; record the device, precision, ranks and threads."""
+        """Load the newest checkpoint of the run, if it has one; record the device, precision, ranks and layout."""
         checkpoint = self.run.newest_checkpoint()
+        manifest = {} if checkpoint is None else load_manifest(checkpoint)
         if checkpoint is not None:
             restore_checkpoint(self.state, checkpoint)
+            restore_layout(self.state, manifest, describe_computing(self.machine, self.layout))
             if self.recipe.micro_batch != "auto":
                 self.state.micro_batch = self.recipe.micro_batch
-        self.check_memory()
-        self.run.computing = describe_computing(self.machine, self.state.micro_batch)
+        self.fit_layout(choose=checkpoint is None)
+        self.run.computing = describe_computing(self.machine, self.layout)
         if checkpoint is not None:
-            changes = describe_changes(load_manifest(checkpoint), self.run.computing)
+            changes = describe_changes(manifest, self.run.computing)
             self.run.log(f"Resuming from step {self.state.step} ({checkpoint.name}){changes}")
         self.run.update_about(computing=self.run.computing, steps=self.steps)
 
-    def check_memory(self) -> None:
-        """Lower ``micro_batch=auto`` on a CPU so that a step fits into memory; raise UserError if it cannot fit."""
+    @property
+    def layout(self) -> Layout:
+        """Return how a step is computed."""
+        return get_layout(self.state, self.machine)
+
+    def fit_layout(self, choose: bool, measure: bool = True) -> None:
+        """On a CPU ``choose`` the layout of ``micro_batch=auto``, and lower that to what fits into memory.
+
+        Raise UserError if a step cannot fit. With ``measure=False`` only a layout that was measured before is chosen.
+        """
         if self.machine.device.type != "cpu":
             return
-        hosts = distributed.all_gather_object(platform.node())
-        memories = distributed.all_gather_object(available_memory(hosts.count(platform.node())))
-        if None in memories:  # not known on this system
-            return
-        free, share = min(filter(None, memories)), self.recipe.batch // len(hosts)
-        options = self.fit_options(self.run.raise_if_interrupted)
         moments = 0 if self.state.optimizer.state else self.moments
-        memory = measure_step(self.state, self.make_blank_batch(2), share, options, moments, free.size)
-        fit_micro_batch(self.state, memory, free, self.recipe.micro_batch == "auto", self.run.warn)
+        options = self.fit_options(self.run.raise_if_interrupted)
+        layouts = StepLayouts(self.recipe, self.loaded, self.state, options, self.make_blank_batch, moments, self.run)
+        if choose and self.recipe.micro_batch == "auto":
+            layouts.choose(self.steps * self.recipe.batch, measure)
+        layouts.check_memory()
 
     def log_plan(self) -> None:
         """Log the size of the network and of the run."""
@@ -242,11 +248,11 @@ class Trainer:
         the weights, which a step has once, is counted as often as these images fit into a batch.
         """
         self.check_images(build_bad_image_budget(self.train_data, self.recipe.bad_images, self.run))
-        self.check_memory()
+        self.fit_layout(choose=True, measure=False)
         self.log_plan()
         ranks = distributed.world_size()
         share = self.recipe.batch // ranks
-        few = min(share, self.state.micro_batch * self.machine.workers_for(self.loaded.network))
+        few = min(share, self.layout.at_once)
         blank = self.make_blank_batch(few)
         options = replace(self.fit_options(self.run.raise_if_interrupted), images=few * ranks, lr=lambda step: 0.0)
         *_, last = fit(self.state, [blank, blank], options)

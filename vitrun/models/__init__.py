@@ -6,6 +6,7 @@ input of its ``head``.
 
 from vitrun.models.assemble import LoadedModel, NoHead
 from vitrun.models.assemble_clip import take_image_tower
+from vitrun.models.attention import fused_attention
 from vitrun.models.attention_maps import (
     AttentionLayout,
     NoGlobalAttention,
@@ -48,6 +49,7 @@ __all__ = [
     "build_pixel_predictor",
     "build_tokenizer",
     "find_layout",
+    "fused_attention",
     "grid_positions",
     "patch_filters",
     "visit_attention",

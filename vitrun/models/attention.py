@@ -1,6 +1,8 @@
 """Self-attention and the blocks around it, with the module names of timm's ``VisionTransformer``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +29,14 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, causal: bool = False):
         super().__init__()
         self.heads, self.causal = heads, causal
+        self.fused_attn: bool | None = None  # as in timm, see fused_attention(); None: where it is faster
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
         """Map [B, N, D] to [B, N, D], or the first ``outputs`` tokens; ``offsets`` [2N-1, D] are relative positions."""
         q, k, v = self.split(x) if outputs is None else self.split_first(x, outputs)
-        if offsets is None and fused_is_faster(q):
+        if offsets is None and (self.fused_attn if self.fused_attn is not None else fused_is_faster(q)):
             mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         else:
             mixed = attention_weights(q, k, offsets, self.causal) @ v
@@ -60,6 +63,20 @@ class Attention(nn.Module):
 def fused_is_faster(q: Tensor) -> bool:
     """Return whether fused attention is faster: always on a GPU, on a CPU in float32 but not in bf16 (backward)."""
     return q.is_cuda or (q.dtype == torch.float32 and not torch.is_autocast_enabled(q.device.type))
+
+
+@contextmanager
+def fused_attention(network: nn.Module, fused: bool | None) -> Iterator[None]:
+    """Let a network, or one of timm, compute attention by torch's fused function or not; None changes nothing."""
+    modules: list[Any] = [module for module in network.modules() if fused is not None and hasattr(module, "fused_attn")]
+    before = [module.fused_attn for module in modules]
+    try:
+        for module in modules:
+            module.fused_attn = fused
+        yield
+    finally:
+        for module, value in zip(modules, before):
+            module.fused_attn = value
 
 
 def attention_weights(q: Tensor, k: Tensor, offsets: Tensor | None = None, causal: bool = False) -> Tensor:

@@ -72,7 +72,8 @@ class Training(RunRecipe):
     eval: OnlineEval  # evaluations on the way: on images held out of training, or the test part if none are
     # weights in the result: those of the last step, or (best) of the best evaluation on the way, kept beside the last
     keep: Literal["last", "best"]
-    # images computed at once on a rank, auto for as many as fit; where they do not divide the batch, the last are fewer
+    # images computed at once on a rank, auto for as many as fit, on a CPU for the fastest number that was measured;
+    # where they do not divide the batch, the last are fewer
     micro_batch: Batch | Literal["auto"]
     # what is stored of a forward pass: everything (none), or the input of each block, which is computed again in the
     # backward pass (blocks): the same weights to the bit, in a fraction of the memory, for a third more computation

@@ -35,7 +35,7 @@ class Machine:
         self.dtype = choose_dtype(precision, self.device)
         self.cores = torch.get_num_threads()
         self.workers = min(self.cores, MAX_WORKERS) if self.device.type == "cpu" else 1
-        self.pool: ThreadPoolExecutor | None = None
+        self.pools: dict[int, ThreadPoolExecutor] = {}  # by the number of workers that share the cores
         # Threads that make batches: one beside a network on the CPU, since threads that wait for busy cores are slow.
         self.loader_threads = 1 if self.device.type == "cpu" else self.cores
 
@@ -63,14 +63,20 @@ class Machine:
         """Return a context inside :meth:`autocast` that suspends it."""
         return torch.autocast(self.device.type, enabled=False)
 
-    def map(self, function: Callable[[Any], T], items: Sequence[Any], workers: int) -> list[T]:
-        """Return ``function`` of every item, in order, computed by this number of ``workers``."""
+    def map(
+        self, function: Callable[[Any], T], items: Sequence[Any], workers: int, sharing: int | None = None
+    ) -> list[T]:
+        """Return ``function`` of every item, in order, computed by this number of ``workers``.
+
+        Each has the cores that it would have among so many workers ``sharing`` them; None means all of this machine.
+        """
         if workers == 1:
             return [function(item) for item in items]
-        if self.pool is None:
-            threads = self.worker_threads
-            self.pool = ThreadPoolExecutor(self.workers, initializer=lambda: torch.set_num_threads(threads))
-        return list(self.pool.map(function, items))
+        sharing = sharing or self.workers
+        if sharing not in self.pools:
+            threads = max(1, self.cores // sharing)
+            self.pools[sharing] = ThreadPoolExecutor(sharing, initializer=lambda: torch.set_num_threads(threads))
+        return list(self.pools[sharing].map(function, items))
 
     def workers_for(self, network: nn.Module) -> int:
         """Return how many workers can train ``network``: one if a layer draws random numbers or has statistics."""
