@@ -10,6 +10,7 @@ from helpers.runs import run_folder
 from vitrun.commands import predict
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
+from vitrun.runs import folder_content
 from vitrun.runtime.console import Screen
 
 CLIP = ["objective=contrastive", "data.train_images=96", "data.test_images=50", "batch=32", "steps=4", "warmup=1"]
@@ -27,6 +28,13 @@ def test_a_clip_is_evaluated_on_labels_and_on_captions(run_command, tmp_path):
     digits, first = run_command("eval", "data=digits", "data.test_images=20")
     _, other = run_command("eval", "data=digits", "data.test_images=20", "prompts='the number {}'")
     assert first["loss"] != other["loss"] and "text_recall1" not in first
+    (tmp_path / "prompts.txt").write_text("a picture of {}")
+    file = ["data=digits", "data.test_images=20", f"prompts={tmp_path / 'prompts.txt'}"]
+    before, _ = run_command("eval", *file)
+    name = run_folder(before, "eval").name
+    (tmp_path / "prompts.txt").write_text("the digit {}")
+    folder_content.examine_real_path.cache_clear()  # as another command begins
+    assert run_folder(before, "eval").name != name, "another content of the file is another run"
     assert "digits has none of its own" in (run_folder(digits, "eval") / "log.txt").read_text()
     for n in range(4):
         (tmp_path / f"{n}.png").write_bytes(make_png(n))

@@ -98,6 +98,11 @@ def test_fine_tuning_takes_the_values_published_for_the_model_of_its_weights(wei
     }
 
 
+def test_values_by_model_do_not_apply_where_the_objective_chooses_another_model():
+    small, clip = (resolve.resolve_recipe("pretrain", overrides) for overrides in ([], ["objective=contrastive"]))
+    assert (small.model.name, small.optim.lr, clip.model.name, clip.optim.lr) == ("vit_nano8", 4e-3, "clip_nano", 1e-3)
+
+
 def test_values_by_model_apply_to_the_model_of_a_run_and_of_a_file_of_weights(tmp_path):
     file = tmp_path / "ViT-B_16.npz"
     file.write_bytes(b"weights")

@@ -13,6 +13,7 @@ from vitrun.data import Batch
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.engine import retrieval, zero_shot
 from vitrun.errors import UserError
+from vitrun.models import clip_resnet
 from vitrun.recipes import tables
 from vitrun.recipes.base import OptionError
 from vitrun.recipes.prompts import Prompts, find_prompts
@@ -136,3 +137,19 @@ def test_the_view_of_clip_is_within_one_level_of_torchvisions(name):
     view = CenterCropView(16, resize="shortest_edge", interpolation="bicubic")
     levels = (view([image])[0].permute(1, 2, 0) + 1) * 127.5
     assert np.abs(levels.numpy() - golden[f"{name}_cut"]).max() <= 1.01
+
+
+@pytest.mark.shared
+def test_the_classifier_and_its_logits_equal_those_of_open_clip():
+    folder = SHARED / "golden/family/clip_open_clip"
+    network, golden = models.load(folder).network.eval(), np.load(folder / "zero_shot.npz")
+    with torch.no_grad():
+        tokens = torch.from_numpy(golden["input_ids"])  # [C, T, N]
+        features = network.encode_text(tokens.flatten(0, 1), normalize=True)
+        rows = zero_shot.average_by_class(features, [tokens.shape[1]] * len(tokens))
+        assert np.abs(rows.numpy() - golden["rows"]).max() < 2e-5
+        pixels = torch.from_numpy(golden["pixel_values"])  # normalized by CLIP's mean and deviation
+        mean, std = (torch.tensor(values)[:, None, None] for values in (clip_resnet.CLIP_MEAN, clip_resnet.CLIP_STD))
+        images = (pixels * std + mean) * 2 - 1
+        logits = 100 * network.encode_image(images, normalize=True) @ rows.T
+    assert np.abs(logits.numpy() - golden["logits"]).max() < 2e-3

@@ -84,8 +84,17 @@ def default_choice(command: str, pairs: dict[str, str]) -> Choice:
     """Return the choices of the overrides; those of the command's file where they make none."""
     items = [item for item in composition.read_config_file(command)["defaults"] if isinstance(item, dict)]
     defaults = {group: name for item in items for group, name in item.items()}
-    protocol, data, model = (pairs.get(group, defaults.get(group)) for group in Choice._fields)
+    chosen = find_objective_model(pairs["objective"]) if "objective" in pairs else {}
+    protocol, data, model = ((defaults | chosen | pairs).get(group) for group in Choice._fields)
     return Choice(protocol or "", data or "", model)
+
+
+def find_objective_model(objective: str) -> dict[str, str]:
+    """Return the model that the file of an objective chooses, as ``{"model": NAME}``; nothing if it chooses none."""
+    items = composition.read_config_file(f"objective/{objective}").get("defaults", [])
+    pairs = [pair for item in items if isinstance(item, dict) for pair in item.items()]
+    models = [name for key, name in pairs if key.startswith("override /model")]
+    return {"model": models[-1]} if models else {}
 
 
 def choose_recipe(command: str, pairs: dict[str, str]) -> Choice:

@@ -69,6 +69,8 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
         tree["exclude"] = [exclude.resolve_exclude(str(value), runs) for value in tree["exclude"]]
     if isinstance(tree.get("images"), list):
         tree["images"] = [path_patterns.resolve_pattern("images", str(value)) for value in tree["images"]]
+    if isinstance(prompts := tree.get("prompts"), str) and os.path.isfile(os.path.expanduser(prompts)):
+        tree["prompts"] = os.path.abspath(os.path.expanduser(prompts))
     if command == "data":
         tree["data"] = data_args.select_dataset(overrides, tree)
     for group in ("data", "against"):

@@ -51,7 +51,12 @@ def build_classifier(
     with the number of texts after each batch.
     """
     features = encode_texts(network, [text for own in texts for text in own], machine, tick)
-    rows = [part.mean(0) for part in features.split([len(own) for own in texts])]
+    return average_by_class(features, [len(own) for own in texts])
+
+
+def average_by_class(features: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return the means of unit features [T, E], of unit length, of which each class has ``counts`` [C]: [C, E]."""
+    rows = [part.mean(0) for part in features.split([*counts])]
     return functional.normalize(torch.stack(rows), dim=1)
 
 

@@ -23,6 +23,8 @@ def drop_places(options: dict[str, Any]) -> dict[str, Any]:
         result["exclude"] = [drop_path(name) for name in result["exclude"]]
     if result.get("images"):
         result["images"] = len(result["images"])
+    if os.path.isabs(result.get("prompts") or ""):
+        result["prompts"] = "elsewhere"
     for group in ("data", "against"):
         if isinstance(data := result.get(group), dict):
             placed = {key: "elsewhere" for key in PLACES if data.get(key) is not None}
@@ -58,6 +60,8 @@ def examine_places(options: dict[str, Any]) -> Iterator[tuple[str, Content]]:
         for key in PLACES if data.get("source") not in BY_TASK else ():
             if data.get(key) is not None and not is_downloaded(data):
                 yield f"{group}.{key}", examine(data[key], data.get("source") in OWN_SOURCES)
+    for option, prompts in find_prompt_files(options):
+        yield option, examine(prompts, False)
     for number, path in enumerate((options.get("fewshot") or {}).get("paths", ())):
         if path is not None:
             yield f"fewshot.paths.{number}", examine(path, True)
@@ -68,6 +72,14 @@ def examine_places(options: dict[str, Any]) -> Iterator[tuple[str, Content]]:
             except OSError:  # a file without permission, which is named once it is read as an image
                 continue
             yield f"images.{number}.{place}", content
+
+
+def find_prompt_files(options: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each option of prompts that names a file, with its path."""
+    objective = options.get("objective") or {}
+    for option, prompts in (("prompts", options.get("prompts")), ("objective.prompts", objective.get("prompts"))):
+        if isinstance(prompts, str) and os.path.isfile(os.path.expanduser(prompts)):
+            yield option, os.path.expanduser(prompts)
 
 
 def list_places(options: dict[str, Any]) -> dict[str, str]:

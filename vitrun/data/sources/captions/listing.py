@@ -19,6 +19,8 @@ NO_FILE = "is not there. Restore the file, or remove the entry that names it."
 KINDS = {NO_CAPTION: "without a caption", EMPTY: "with an empty one", NOT_UTF8: "with one that is not UTF-8",
          NO_FILE: "without a file"}  # fmt: skip
 
+MOST_COUNTED = 1000  # images, evenly spread, whose captions are counted
+
 
 @dataclass
 class Listing:
@@ -99,15 +101,15 @@ def describe_captions(split: Split) -> tuple[str, ...]:
     """Return notes on how many captions there are, and how many images have none that can be used, with an example."""
     assert split.read_captions is not None
     notes = []
-    usable = [row for row in range(min(len(split), 100_000)) if row not in split.unusable]
+    rows = range(0, len(split), -(-len(split) // MOST_COUNTED) or 1)
+    usable = [row for row in rows if row not in split.unusable]
     if usable:
         counts = [len(split.read_captions(row)) for row in usable]
         each = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         example = shorten(single_line(split.read_captions(usable[0])[0]), 80)
         notes.append(f"captions: {each} an image, such as {example!r}")
     for fault, what in KINDS.items():
-        rows = [row for row, text in split.unusable.items() if text == fault]
-        if rows:
-            names = abbreviate([split.keys[row] for row in rows], 2)
-            notes.append(f"captions: {len(rows):,} of {len(split):,} images {what}: {names}")
+        if faulty := [row for row, text in split.unusable.items() if text == fault]:
+            names = abbreviate([split.keys[row] for row in faulty], 2)
+            notes.append(f"captions: {len(faulty):,} of {len(split):,} images {what}: {names}")
     return tuple(notes)

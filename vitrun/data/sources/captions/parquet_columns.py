@@ -43,8 +43,7 @@ def open_captioned_table(data: recipes.Captions, part: str, tick: Callable[[], N
 
 def as_files(data: recipes.Captions, image: str = "image", label: str = "label") -> recipes.Files:
     """Return the same place as a data set of tables with columns of images and of labels."""
-    names = {"train": data.train and data.train.replace(recipes.AUTO, "train")}
-    names["test"] = data.test.replace(recipes.AUTO, "test")
+    names = {part: part if getattr(data, part) == recipes.AUTO else getattr(data, part) for part in ("train", "test")}
     shared = {field.name: getattr(data, field.name) for field in fields(recipes.Files) if hasattr(data, field.name)}
     own: dict[str, Any] = {"source": "files", "image": image, "label": label, "labels": "original", "real": None}
     return set_group(recipes.Files(**shared | own | names), data.group)
