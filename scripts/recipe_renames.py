@@ -3,6 +3,11 @@
 import json
 from typing import Any
 
+
+class OneOf(tuple[Any, ...]):
+    """Values that an added option has, each with some choices."""
+
+
 Line = tuple[str, dict[str, Any]]  # the combination as text, and its recipe
 
 # A key of these tables is an option such as "optim.lr", or one of a single command such as "finetune protocol"; in
@@ -48,14 +53,16 @@ ADDED: dict[str, Any] = {
     "augment.erasing": 0.0,
     **{f"{group}.test_share": 0.1 for group in ("data", "against")},
     **{f"{group}.split_seed": 0 for group in ("data", "against")},
-    **{f"{group}.exif": False for group in ("data", "against")},  # but true for own images: folder, parquet
+    **{f"{group}.exif": OneOf((False, True)) for group in ("data", "against")},  # true for own images: folder, parquet
+    **{"data augment.randaugment": "none", "data augment.layers": 0, "data augment.magnitude": 0},  # of `data show=`
+    **{"data augment.mixup": 0.0, "data res": None, "data show": 0, "data force": False},
     "eval match": "name",
     "eval prompts": "auto",
     "predict prompts": "auto",
     "compare only": [],
     "compare top": 20,
     "export force": False,
-    "rank_timeout": 600,
+    "rank_timeout": 600.0,
     **{f"{command} report": False for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
     **{f"{command} track": [] for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
     "on_nan": "stop",
@@ -104,10 +111,13 @@ def drop_options(table: dict[str, Any], key: str, recipe: dict[str, Any]) -> dic
     """Return a recipe without the options that ``table`` has with the same value."""
     command = key.split()[0]
     listed = {option for option in recipe if {option, f"{command} {option}"} & table.keys()}
-    same = {
-        option for option in listed if format_json(find_entry(table, command, option)) == format_json(recipe[option])
-    }
+    same = {option for option in listed if is_allowed(find_entry(table, command, option), recipe[option])}
     return {option: value for option, value in recipe.items() if option not in same}
+
+
+def is_allowed(entry: Any, value: Any) -> bool:
+    """Whether a value is that of an entry, or one of its values."""
+    return format_json(value) in map(format_json, entry if isinstance(entry, OneOf) else [entry])
 
 
 def has_choice(key: str, table: dict[str, list[str]]) -> bool:

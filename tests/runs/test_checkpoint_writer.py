@@ -1,9 +1,6 @@
 """Checkpoints are saved beside training, one at a time, with the guarantees of those for which training waits."""
 
 import os
-import sys
-import threading
-from dataclasses import replace
 from errno import ENOSPC
 from pathlib import Path
 from threading import Event
@@ -17,7 +14,6 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.runs import checkpoint_writer, checkpoints
 from vitrun.runs.checkpoint_writer import Save
 from vitrun.runs.run import Run
-from vitrun.runtime import priority
 from vitrun.runtime.console import Screen
 from vitrun.runtime.memory import Memory
 
@@ -55,27 +51,6 @@ def test_training_continues_while_a_checkpoint_is_written_and_it_is_logged_once_
     assert run.settle_save() and list_saved(run) == [1]
     assert "saved step 1 in " in (run.folder / "log.txt").read_text()
     assert run.settle_save() and list_saved(run) == [1], "logged once"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
-def test_a_save_beside_training_leaves_the_processor_to_it_until_it_is_waited_for(run):
-    usual, priorities, disk, waited = os.getpriority(os.PRIO_PROCESS, os.getpid()), [], Event(), Event()
-
-    def write(folder: Path) -> dict[str, str]:
-        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        disk.set()
-        assert waited.wait(10)
-        priorities.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-        return make_save(1).write(folder)
-
-    run.save_checkpoint(replace(make_save(1), write=write), background=True)
-    assert disk.wait(10) and priorities == [min(19, usual + priority.NICENESS)]
-    threading.Timer(0.1, waited.set).start()
-    assert run.settle_save() and list_saved(run) == [1]
-    assert priorities[1] in (usual, priorities[0]), "the system may not allow to raise it"
-    assert os.getpriority(os.PRIO_PROCESS, os.getpid()) == usual
-    run.save_checkpoint(replace(make_save(2), write=write))
-    assert priorities[2] == usual, "training waits for it"
 
 
 @pytest.mark.parametrize("final", [False, True], ids=["a save", "the last save"])

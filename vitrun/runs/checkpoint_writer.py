@@ -11,7 +11,6 @@ from typing import Any
 
 from vitrun.runs import checkpoints
 from vitrun.runtime.files import retry
-from vitrun.runtime.priority import lower_priority, restore_priority
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,11 @@ class CheckpointWriter:
     def __init__(self, folder: Path):
         self.folder = folder
         self.pending: tuple[Save, Future[float]] | None = None
-        self.lowered: int | None = None  # the thread that saves, if it has a lower priority than training
 
-    def start(self, save: Save, background: bool = False) -> None:
-        """Start to save a checkpoint; in the ``background`` at a lower priority, until its outcome is waited for."""
+    def start(self, save: Save) -> None:
+        """Start to save a checkpoint."""
         assert self.pending is None, "a save is pending"
-        self.lowered = None
-        pool = ThreadPoolExecutor(1, "checkpoint", self.lower_priority if background else None)
+        pool = ThreadPoolExecutor(1, "checkpoint")
         self.pending = save, pool.submit(self.perform, save)
         pool.shutdown(wait=False)  # the thread ends with the save
 
@@ -50,15 +47,9 @@ class CheckpointWriter:
         if self.pending is None or not (wait or self.pending[1].done()):
             return None
         save, future = self.pending
-        if self.lowered is not None:
-            restore_priority(self.lowered)
         future.exception()  # waits
         self.pending = None
         return save, future
-
-    def lower_priority(self) -> None:
-        """Lower the priority of the calling thread."""
-        self.lowered = lower_priority()
 
     def perform(self, save: Save) -> float:
         """Save a checkpoint and return the seconds that it took; raise what its files raise after a few tries."""

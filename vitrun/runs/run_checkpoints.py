@@ -84,7 +84,7 @@ class RunCheckpoints(RunLog):
         if not self.writes:
             return True
         self.settle_save()
-        self.writer.start(save, background)
+        self.writer.start(save)
         return background or self.settle_save()
 
     def settle_save(self, wait: bool = True) -> bool:
