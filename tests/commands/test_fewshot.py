@@ -17,6 +17,7 @@ from vitrun.config import resolve
 from vitrun.errors import UserError
 from vitrun.recipes import tables
 from vitrun.runs import run
+from vitrun.runs.classification import list_surest_mistakes
 from vitrun.runs.lookup import find_weights_file
 from vitrun.runs.predictions import load_predictions
 from vitrun.runtime.console import Screen
@@ -33,6 +34,18 @@ def test_a_run_saves_the_keys_of_each_draw_and_prints_the_l2_of_each(run_command
     assert set(drawn["seed 0, 1 shots"]) < set(drawn["seed 0, 5 shots"])
     assert set(result["l2"]["5"]) <= {1, 1024} and len(result["l2"]["5"]) == 2
     assert "5 shots: " in (folder / "log.txt").read_text() and "(95 %: " in (folder / "log.txt").read_text()
+
+
+def test_the_predictions_of_the_draws_with_most_shots_have_their_accuracy(run_command):
+    recipe, result = run_command("fewshot", *FEW, "shots=1,5", "seeds=0,7")
+    table = load_predictions(run_folder(recipe, "fewshot"))
+    assert len(table.keys) == 80 and len(set(table.keys)) == 40 and table.draws.tolist() == [0] * 40 + [7] * 40
+    assert table.is_correct.mean() == pytest.approx(result["shot5"])
+    mistakes = list_surest_mistakes(table, 40)
+    assert len({mistake.key for mistake in mistakes}) == len(mistakes) > 5
+    recipe, result = run_command("fewshot", *FEW, "shots=2", "seeds=0")
+    table = load_predictions(run_folder(recipe, "fewshot"))
+    assert table.draws is None and table.is_correct.mean() == pytest.approx(result["shot2"])
 
 
 def test_draws_are_of_the_first_images_in_the_published_order(run_command, monkeypatch):

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vitrun import data, models, recipes
 from vitrun.commands.figure_files import save_figures
 from vitrun.data.sources.messages import typed_option
 from vitrun.data.split import PLACEHOLDER
 from vitrun.engine import weights
-from vitrun.engine.inference import Predictions, softmax
 from vitrun.engine.inputs import open_parts
 from vitrun.engine.state import count_bytes
 from vitrun.engine.trained_on import check_not_trained_on
@@ -25,6 +23,7 @@ from vitrun.plots.training import draw_layer_accuracy
 from vitrun.probes import logistic, ridge
 from vitrun.probes.draws import Draws, bound_drawn, draw_images
 from vitrun.probes.feature_cache import FeatureExtractor
+from vitrun.probes.feature_predictions import classify_features, tabulate_draws
 from vitrun.recipes import IGpt, ViT
 from vitrun.runs.checkpoint_writer import Save
 from vitrun.runs.checkpoints import MODEL_FILE
@@ -107,7 +106,10 @@ def plan_features(
 def run_few_shot(
     recipe: recipes.Fewshot, extractor: FeatureExtractor, train: data.Split, test: data.Split, draws: Draws
 ) -> dict[str, Any]:
-    """Return the accuracy at each number of shots (mean, deviation, 95 % interval over the seeds); write drawn.json."""
+    """Return the accuracy at each number of shots (mean, deviation, 95 % interval over the seeds).
+
+    Write drawn.json, and the predictions of the draws with most images a class.
+    """
     run, classes = extractor.run, len(train.classes)
     x = extractor.extract(recipe.data, "train", train, draws.rows)
     train_features = ridge.Features(x, train.targets(draws.rows), classes)
@@ -118,6 +120,7 @@ def run_few_shot(
         f"seed {draw.seed}, {draw.shots} shots": [train.keys[row] for row in draw.rows.tolist()] for draw in draws.draws
     }
     run.write_file("drawn.json", lambda path: path.write_text(json.dumps(drawn), encoding="utf-8"))
+    run.write_file(PREDICTIONS_FILE, tabulate_draws(results, test_features, test, train.classes).write)
     accuracies = ridge.summarize_draws(results)
     largest = draws.largest_class
     for shots in recipe.shots:
@@ -144,17 +147,6 @@ def fit_linear_probes(
             predictions = classify_features(probe.head, x_test, y_test)
             run.write_file(PREDICTIONS_FILE, predictions.to_table(test).write)
     return results
-
-
-@torch.inference_mode()
-def classify_features(head: nn.Linear, x: Tensor, y: Tensor) -> Predictions:
-    """Return the predictions of a head for the features [N, D] and labels [N] of a split's images, in its order."""
-    logits = head(x).float()
-    losses = functional.cross_entropy(logits, y, reduction="none")
-    top_classes = logits.topk(min(5, logits.shape[1])).indices
-    probabilities = softmax(logits).gather(1, top_classes)
-    labels, *columns = (tensor.cpu().numpy() for tensor in (y, top_classes, losses, probabilities))
-    return Predictions(labels, np.arange(len(labels)), *columns)
 
 
 def summarize_probes(results: dict[str, logistic.LinearProbeResult]) -> dict[str, Any]:

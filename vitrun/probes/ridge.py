@@ -29,6 +29,23 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Classifier:
+    """A linear classifier [D + 1, C] of features that are standardized by a mean [D] and a deviation [D]."""
+
+    mean: Tensor
+    deviation: Tensor
+    weights: Tensor
+
+    def score(self, x: Tensor) -> Tensor:
+        """Return the scores of features [N, D], fitted to 1 for the label and -1 for other classes: [N, C]."""
+        return standardize(x, self.mean, self.deviation) @ self.weights
+
+    def accuracy(self, x: Tensor, y: Tensor) -> float:
+        """Return the share of features [N, D] whose highest score is at their label [N]."""
+        return float(self.score(x).argmax(1).eq(y).float().mean())
+
+
+@dataclass(frozen=True)
 class DrawResult:
     """One draw: its seed, its images a class, their rows in the training part, its l2 and its test accuracy."""
 
@@ -37,19 +54,7 @@ class DrawResult:
     rows: np.ndarray
     l2: float
     accuracy: float
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A linear classifier [D + 1, C] of features that are standardized by a mean [D] and a deviation [D]."""
-
-    mean: Tensor
-    deviation: Tensor
-    weights: Tensor
-
-    def accuracy(self, x: Tensor, y: Tensor) -> float:
-        """Return the share of features [N, D] whose highest score is at their label [N]."""
-        return float((standardize(x, self.mean, self.deviation) @ self.weights).argmax(1).eq(y).float().mean())
+    classifier: Classifier | None = None  # of the draws with most images a class
 
 
 def evaluate_few_shot(draws: Draws, train: Features, test: Features, l2s: Sequence[float]) -> list[DrawResult]:
@@ -59,14 +64,16 @@ def evaluate_few_shot(draws: Draws, train: Features, test: Features, l2s: Sequen
     equal ones.
     """
     results = []
+    most = max(draw.shots for draw in draws.draws)
     for draw in draws.draws:
         rows, held_out = draws.locate(draw.rows), draws.locate(draw.held_out)
         classifiers = fit_classifiers(train.x[rows], train.y[rows], train.classes, l2s)
         best = 0
         if len(l2s) > 1:
             best = int(np.argmax([c.accuracy(train.x[held_out], train.y[held_out]) for c in classifiers]))
-        accuracy = classifiers[best].accuracy(test.x, test.y)
-        results.append(DrawResult(draw.seed, draw.shots, draw.rows, l2s[best], accuracy))
+        chosen = classifiers[best]
+        accuracy, classifier = chosen.accuracy(test.x, test.y), chosen if draw.shots == most else None
+        results.append(DrawResult(draw.seed, draw.shots, draw.rows, l2s[best], accuracy, classifier))
     return results
 
 

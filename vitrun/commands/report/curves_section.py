@@ -71,7 +71,7 @@ def draw_measured(
     """Yield the charts of what was measured on the way: losses of evaluations, and accuracies."""
     names = list(dict.fromkeys(name for h in histories.values() for name in h.measured))
     losses = [name for name in names if re.fullmatch(r"eval_.*loss", name)]
-    accuracies = [name for name in names if is_accuracy(name) and not (name == "eval_top5" and "eval_top1" in names)]
+    accuracies = [name for name in names if is_accuracy(name) and not re.fullmatch(r"eval_.*(5|10)", name)]
 
     def make_curves(some: Sequence[str], scale: float) -> list[Curve]:
         return [
@@ -99,7 +99,7 @@ def make_curve(label: str, points: Sequence[tuple[float, float]], scale: float =
 
 def is_accuracy(name: str) -> bool:
     """Return whether a value that was measured during training is an accuracy."""
-    return bool(re.fullmatch(r"fewshot_.*_\d+|(.*_)?top\d(_.*)?|.*accuracy.*", name))
+    return bool(re.fullmatch(r"fewshot_.*_\d+|(.*_)?(top|recall)\d+(_.*)?|.*accuracy.*", name))
 
 
 def name_measure(name: str) -> str:

@@ -55,11 +55,13 @@ def explain_lacks(material: Material, chosen: Sequence[ReportedRun]) -> list[Not
     for name, run in best.items():
         if (run.folder / PREDICTIONS_FILE).is_file():
             continue
-        instead = f"shown is {shown[name]}" if name in shown else "so classes, confusions and mistakes are not shown"
+        instead = (
+            f"; shown is {shown[name]}" if name in shown else ", so classes, confusions and mistakes are not shown"
+        )
         way = "It was made before predictions were saved, or its file was deleted"
         if run.command in ("pretrain", "finetune"):
             way = f"vitrun eval init={run.name} writes them"
-        notes.append(Note(f"{name}: the best run, {run.name}, has no {PREDICTIONS_FILE}: {instead}. {way}."))
+        notes.append(Note(f"{name}: the best run, {run.name}, has no {PREDICTIONS_FILE}{instead}. {way}."))
     return notes
 
 
@@ -100,6 +102,10 @@ def describe_predictions(run: ReportedRun) -> Section:
         facts |= {"few-shot draws": f"{len(np.unique(table.draws))}, all counted together"}
     calibration = calibrate_table(table)
     section.add(Facts(facts | {"expected calibration error": f"{calibration.ece:.2%}"}))
+    if run.options.get("probe") == "ridge":
+        section.add(
+            Note("Probabilities are (score + 1) / 2 of the closed-form classifier, which is fitted to -1 and 1.")
+        )
     if table.has_single_labels:
         confusion = draw_confusion(count_confusions(table), table.classes)
         charts = (draw_class_accuracy(*count_by_class(table), table.classes), confusion)
