@@ -34,7 +34,8 @@ def choose_images(network: nn.Module, res: int, batch: int, machine: Machine) ->
         tokens = models.count_tokens(body.row, res) or RESNET_TOKENS
         cached = CACHED_FEATURES // (tokens * body.head.in_features)
         fitting = min(max(MIN_MICRO_BATCH, cached), MAX_WORKER_TOKENS // tokens)
-    return floor_power(max(1, min(batch // machine.workers, fitting)))
+    # 32 images of ViT-Ti/4 (65 tokens), of which 31 fit by that bound, are 5 % faster than 16, and 15 % than 64.
+    return floor_power(max(1, min(batch // machine.workers, fitting * 4 // 3)))
 
 
 def floor_power(number: int) -> int:
