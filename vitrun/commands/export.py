@@ -22,6 +22,7 @@ HOW_TO_LOAD = {
     "npz": "vit_jax.checkpoint.load_pretrained of google-research/vision_transformer, or vitrun: init={path}",
     "onnx": 'onnxruntime.InferenceSession("{path}")',
 }
+CLIP_VALUES = "normalised as the config beside the weights says, with CLIP's deviation"
 LOAD_CLIP = 'transformers.CLIPModel.from_pretrained("{path}")'  # with to=hf
 
 
@@ -33,7 +34,8 @@ def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
     code = (LOAD_CLIP if is_clip and recipe.to == "hf" else HOW_TO_LOAD[recipe.to]).format(path=path)
     description, view = describe(recipe, loaded)
     screen.log(f"view of test images: {view}")
-    card = build_model_card(recipe, loaded.res, code, view)
+    values = CLIP_VALUES if is_clip else "in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB"
+    card = build_model_card(recipe, f"[B, 3, {loaded.res}, {loaded.res}] {values}", code, view)
     target = Target(path, recipe.force)
     is_new = export_model(loaded.network, loaded.res, recipe.to, target, card, description)
     screen.log(f"{'Written to' if is_new else 'This export is there already:'} {path}. Load it with {code}")
@@ -57,11 +59,11 @@ def describe(recipe: recipes.Export, loaded: models.LoadedModel) -> tuple[Descri
     return Description(loaded.names, view, own.res, crop), text
 
 
-def build_model_card(recipe: recipes.Export, res: int, code: str, view: str) -> str:
-    """Return the model card: where the weights come from, how to load them, results, data, recipe."""
+def build_model_card(recipe: recipes.Export, images: str, code: str, view: str) -> str:
+    """Return the model card: where the weights come from, which images they take, how to load them, results, recipe."""
     parts = [
         f"# {Path(recipe.init).name}",
-        f"Exported by vitrun. Images are [B, 3, {res}, {res}] in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB.",
+        f"Exported by vitrun. Images are {images}.",
         f"View of test images: {view}.",
         f"## To load\n\n```\n{code}\n```",
     ]

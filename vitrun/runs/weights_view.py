@@ -122,12 +122,14 @@ def read_folder_view(configs: dict[str, dict[str, Any]], name: str, res: int | N
     for file in CONFIG_FILES:
         check_config(name, file, configs[file])
     config, processor, open_clip = (configs[file] for file in CONFIG_FILES)
+    if open_clip:  # whose weights are read, though the image tower may lie beside them as timm has it
+        return read_open_clip_view(open_clip.get("preprocess_cfg") or {}, name)
     if "architecture" in config:
         return read_timm_view(config.get("pretrained_cfg") or config, name, res)
     if processor:
         kind = f"{processor.get('image_processor_type') or processor.get('feature_extractor_type') or 'ViT'}"
         return read_processor_view(processor, kind, name)
-    return read_open_clip_view(open_clip.get("preprocess_cfg") or {}, name) if open_clip else WeightsView("")
+    return WeightsView("")
 
 
 def read_open_clip_view(config: JsonObject, name: str) -> WeightsView:

@@ -41,8 +41,9 @@ def export_model(
 
     timm, hf and open_clip make the folder ``path`` with the ``card`` as its README.md; they store the names of the
     classes, or numbers if there are none, and the view of test images. npz and onnx make the file ``path``, with the
-    card beside it as ``NAME.md``. Return whether that was needed: not if the same export is there. Raise a UserError if the other
-    library has no such network, or if ``path`` exists and is not an export of vitrun that ``target`` allows to replace.
+    card beside it as ``NAME.md``. Return whether that was needed: not if the same export is there. Raise a UserError if
+    the other library has no such network, or if ``path`` exists and is not an export of vitrun that ``target`` allows
+    to replace.
     """
     writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format", "to")
     if isinstance(network, Clip) and to not in CLIP_FORMATS:
