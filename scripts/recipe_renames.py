@@ -73,6 +73,8 @@ ADDED: dict[str, Any] = {
     "eval.every": None,
     "eval.patience": None,
     "keep": "last",
+    "mode": "ddp",
+    "shard_ranks": None,
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 CLIP_SETS = [

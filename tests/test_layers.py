@@ -53,8 +53,10 @@ OWNERS = {  # outside package: the folders or modules that may import it
 }
 DISTRIBUTED = (  # may use torch.distributed
     "runtime.distributed",
+    "runtime.fsdp",
     "runtime.rank_store",
     "runtime.replicas",
+    "runtime.sharded_files",
     "runtime.shards",
 )
 

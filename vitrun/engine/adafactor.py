@@ -28,6 +28,8 @@ class Adafactor(torch.optim.Optimizer):
         max_decay: Upper bound on the decay of the mean squares.
     """
 
+    whole_state = ("squares", "rows", "columns")  # what each rank has of the whole, if it has a part of the weights
+
     def __init__(self, params: ParamsT, lr: float, momentum: float, max_decay: float):
         defaults = {"lr": lr, "momentum": momentum, "max_decay": max_decay, "weight_decay": 0.0}
         super().__init__(params, defaults)

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch
-from vitrun.engine.state import TrainState
+from vitrun.engine.freezing import set_training_mode
+from vitrun.engine.state import TrainState, use_weights
 from vitrun.errors import ExitCode, UserError
-from vitrun.runtime import distributed
+from vitrun.runtime import distributed, shards
 from vitrun.runtime.device import Machine
 
 MAX_NAMED = 2  # images that a line names
@@ -63,10 +64,16 @@ def find_non_finite_weight(state: TrainState) -> str | None:
 
 
 def find_non_finite(tensors: dict[str, Tensor]) -> str | None:
-    """Return the name of the first tensor with a value that is not finite; None if all are finite."""
+    """Return the name of the first tensor with a value that is not finite; None if all are finite.
+
+    Of tensors of which ranks have parts all ranks call this together.
+    """
     if not tensors:
         return None
-    finite = torch.stack([tensor.isfinite().all() for tensor in tensors.values()]).tolist()  # one wait for the device
+    parts = [shards.local_part(tensor).isfinite().all() for tensor in tensors.values()]
+    finite = torch.stack(parts).tolist()  # one wait for the device
+    if any(shards.is_sharded(tensor) for tensor in tensors.values()):
+        finite = [all(ranks) for ranks in zip(*distributed.all_gather_object(finite))]
     return next((name for name, is_finite in zip(tensors, finite) if not is_finite), None)
 
 
@@ -82,7 +89,9 @@ def describe_origin(
     weight = find_non_finite_weight(state)
     if weight is not None:
         return weight, True, images
-    output = find_non_finite_output(state, batch, machine, dropout_seed)
+    with use_weights(state) as network:
+        set_training_mode(network)
+        output = find_non_finite_output(network, batch, state.micro_batch, machine, dropout_seed)
     outputs = [output for output in distributed.all_gather_object(output) if output is not None]
     if outputs:
         return outputs[0], False, images
@@ -93,10 +102,12 @@ def describe_origin(
     return find_non_finite(dict(reversed(gradients.items()))) or "norm of the gradient", False, images
 
 
-def find_non_finite_output(state: TrainState, batch: Batch, machine: Machine, dropout_seed: int) -> str | None:
+def find_non_finite_output(
+    network: nn.Module, batch: Batch, micro: int, machine: Machine, dropout_seed: int
+) -> str | None:
     """Return the image, or the output of a layer, that is first not finite in a forward pass; None if all are finite.
 
-    The pass repeats that of the step, with its micro-batches and its dropout.
+    The pass repeats that of the step, with its micro-batches of ``micro`` images and its dropout.
     """
     origins: list[str] = []
 
@@ -109,8 +120,8 @@ def find_non_finite_output(state: TrainState, batch: Batch, machine: Machine, dr
 
         return check
 
-    names, micro = batch.list_names(), state.micro_batch
-    hooks = [module.register_forward_hook(make_hook(name)) for name, module in state.network.named_modules()]
+    names = batch.list_names()
+    hooks = [module.register_forward_hook(make_hook(name)) for name, module in network.named_modules()]
     torch.manual_seed(dropout_seed)
     try:
         with torch.no_grad(), machine.autocast():
@@ -119,7 +130,7 @@ def find_non_finite_output(state: TrainState, batch: Batch, machine: Machine, dr
                 finite = inputs[0].isfinite().flatten(1).all(1).tolist()
                 if not all(finite):
                     return f"image {names[start + finite.index(False)]}"
-                state.network(*inputs)
+                network(*inputs)
                 if origins:
                     return origins[0]
     finally:

@@ -22,6 +22,7 @@ from vitrun.engine.state import TrainState
 from vitrun.errors import Interrupted, OutOfMemory, describe_allocation, is_out_of_memory
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
+from vitrun.runtime.fsdp import find_total_norm
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,9 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
         computed = accumulate_in_memory(state, parameters, batch, options, buffers)
         loss = sum(distributed.all_gather_object(computed.loss))
         gradients = [p.grad for p in parameters if p.grad is not None]
-        if state.replica is None:
+        if state.parallel is None:
             distributed.all_reduce(gradients)
-        total_norm = nn.utils.get_total_norm(gradients)
+        total_norm = find_total_norm(gradients)
         norm = float(total_norm)
         if isfinite(loss) and isfinite(norm):
             if options.clip:
@@ -99,10 +100,10 @@ def accumulate_in_memory(
             batch, options = options.first_pass(state, batch, options, buffers)
         while computed is None:
             with halve_on_oom(state, buffers, options.halve):
-                if state.replica is None:
+                if state.parallel is None:
                     computed = accumulate(state, parameters, batch, options)
                 else:
-                    computed = accumulate_over_ranks(state, state.replica, batch, options)
+                    computed = accumulate_over_ranks(state, state.parallel, batch, options)
     return computed
 
 

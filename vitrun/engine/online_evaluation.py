@@ -66,14 +66,14 @@ class OnlineEvaluation:
         """Evaluate, add the metrics to the record and to ``metrics.jsonl``, and copy the best weights."""
         start, step = time.monotonic(), state.step
         batches = make_eval_batches(self.images, self.res, self.recipe.view, self.recipe.batch, self.machine)
-        with heartbeat.long_work("evaluation"), use_ema(state):
+        with heartbeat.long_work("evaluation"), use_ema(state) as network:
             tick = self.count_images(meter)
-            result = self.objective.evaluate(state.network, batches, self.machine, tick)
+            result = self.objective.evaluate(network, batches, self.machine, tick)
             evaluation = Evaluation.of_result(step, result)
             state.evaluations = state.evaluations.add(evaluation)
             is_best = state.evaluations.best is evaluation
             if is_best and self.recipe.keep == "best":
-                state.best = copy_weights(state.network)
+                state.best = copy_weights(network)
         set_training_mode(state.network)
         seconds = time.monotonic() - start
         self.seconds += seconds

@@ -12,15 +12,14 @@ from torch.optim.optimizer import ParamsT
 from vitrun.engine.adafactor import Adafactor, find_head_shapes
 from vitrun.models import Network, number_layers
 from vitrun.recipes.optimizer import Optim
+from vitrun.runtime import shards
 
 # An optimizer is a function of its parameter groups and of the recipe's options, whose class in recipes/optimizer.py
 # depends on the optimizer.
 OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
     "adam": lambda groups, options: torch.optim.Adam(groups, options.lr, options.betas, options.epsilon, fused=True),
     "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, options.betas, options.epsilon, fused=True),
-    "sgd": lambda groups, options: torch.optim.SGD(
-        groups, options.lr, momentum=options.momentum, nesterov=options.nesterov, fused=True
-    ),
+    "sgd": lambda groups, options: build_sgd(groups, options),
     "adafactor": lambda groups, options: Adafactor(groups, options.lr, options.momentum, options.max_decay),
 }
 
@@ -68,6 +67,14 @@ def choose_decay(options: Optim, key: GroupKey) -> float:
     """Return the weight decay of a group of parameters, as torch's optimizers expect it."""
     rate = options.head_decay if key.own_decay and options.head_decay is not None else options.weight_decay
     return 0.0 if key.undecayed else convert_weight_decay(options, rate)
+
+
+def build_sgd(groups: Any, options: Any) -> torch.optim.Optimizer:
+    """Return SGD in one fused operation, which torch lacks for parameters of which ranks have parts."""
+    members = [group["params"] if isinstance(group, dict) else [group] for group in groups]
+    is_divided = any(shards.is_sharded(parameter) for parameters in members for parameter in parameters)
+    fused = None if is_divided else True
+    return torch.optim.SGD(groups, options.lr, momentum=options.momentum, nesterov=options.nesterov, fused=fused)
 
 
 def list_trained(network: nn.Module) -> list[nn.Parameter]:

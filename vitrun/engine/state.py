@@ -2,10 +2,12 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -13,17 +15,27 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vitrun import models
+from vitrun.engine import sharded_state
 from vitrun.engine.evaluation_record import EvaluationRecord
 from vitrun.errors import ExitCode, UserError, is_out_of_memory
 from vitrun.runs.checkpoint_writer import Save
-from vitrun.runs.checkpoints import BEST_FILE, COUNTERS_FILE, EMA_FILE, MODEL_FILE
+from vitrun.runs.checkpoints import (
+    BEST_FILE,
+    COUNTERS_FILE,
+    EMA_FILE,
+    MODEL_FILE,
+    MOMENTS_FILE,
+    name_checkpoint,
+)
 from vitrun.runs.run import Run
+from vitrun.runtime import heartbeat
 from vitrun.runtime.files import parse_json, read_small_text
+from vitrun.runtime.fsdp import ShardedNetwork
 from vitrun.runtime.memory import available_memory
 from vitrun.runtime.replicas import Replica
+from vitrun.runtime.sharded_files import StagedParts, has_parts, stage_parts
 from vitrun.runtime.stop import defer_stop
 
-MOMENTS_FILE = "train_state.safetensors"  # state of the optimizer
 SPARE_MEMORY = 2**28  # bytes that training may still take while a copy of a checkpoint is in memory
 RECENT_LOSSES = 50  # losses of the last steps, by which a spike is seen
 
@@ -39,51 +51,63 @@ class TrainState:
     micro_batch: int  # images computed at once
     skipped: list[int] = field(default_factory=list)  # steps without an update: their loss or gradient was not finite
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_LOSSES))  # of the last other steps
-    replica: Replica | None = None  # of the network, if the ranks sum gradients while backward runs
     evaluations: EvaluationRecord = EvaluationRecord()  # on the way
     best: dict[str, Tensor] | None = None  # in main memory: the weights of the best evaluation, if they are kept
     workers: int | None = None  # that compute micro-batches side by side; None: as many as the machine allows
     fused: bool | None = None  # whether attention is torch's fused function; None: as the network has it
+    parallel: Replica | ShardedNetwork | None = None  # how ranks share the network, if torch does that for them
+
+    @property
+    def is_divided(self) -> bool:
+        """Return whether ranks have parts of the weights, which all of them have to gather or to save together."""
+        return isinstance(self.parallel, ShardedNetwork)
 
 
-class use_ema:
-    """Swap in the averaged weights inside the context; do nothing if there is no average."""
+@contextmanager
+def use_ema(state: TrainState) -> Iterator[models.Network]:
+    """Yield the network with the averaged weights inside the context, or with its own if there is no average.
 
-    def __init__(self, state: TrainState):
-        self.state = state
-
-    def __enter__(self) -> None:
-        self.swap()
-
-    def __exit__(self, *_: object) -> None:
-        self.swap()
-
-    def swap(self) -> None:
-        """Exchange the weights and their average."""
-        if self.state.ema is not None:
-            for parameter, average in zip(self.state.network.parameters(), self.state.ema):
-                parameter.data, average.data = average.data, parameter.data
+    Of a network that is divided over ranks it is a copy with whole weights.
+    """
+    if isinstance(state.parallel, ShardedNetwork):
+        with state.parallel.gathered(state.ema or [*state.network.parameters()]) as network:
+            yield cast(models.Network, network)
+        return
+    swap_ema(state)
+    try:
+        yield state.network
+    finally:
+        swap_ema(state)
 
 
-class use_best:
-    """Load the weights of the best evaluation inside the context, or the averaged ones if none are kept."""
+def swap_ema(state: TrainState) -> None:
+    """Exchange the weights and their average, if there is one."""
+    if state.ema is not None:
+        for parameter, average in zip(state.network.parameters(), state.ema):
+            parameter.data, average.data = average.data, parameter.data
 
-    def __init__(self, state: TrainState):
-        self.state, self.ema = state, use_ema(state)
-        self.current: dict[str, Tensor] = {}
 
-    def __enter__(self) -> None:
-        if self.state.best is None:
-            self.ema.__enter__()
-        else:
-            self.current = copy_weights(self.state.network)
-            self.state.network.load_state_dict(self.state.best)
+@contextmanager
+def use_weights(state: TrainState) -> Iterator[models.Network]:
+    """Yield the network with its own weights, as :func:`use_ema`."""
+    with use_ema(replace(state, ema=None)) as network:
+        yield network
 
-    def __exit__(self, *_: object) -> None:
-        if self.state.best is None:
-            self.ema.__exit__()
-        else:
-            self.state.network.load_state_dict(self.current)
+
+@contextmanager
+def use_best(state: TrainState) -> Iterator[models.Network]:
+    """Yield the network with the weights of the best evaluation, or as :func:`use_ema` if none are kept."""
+    if state.best is None:
+        with use_ema(state) as network:
+            yield network
+        return
+    with use_weights(state) as network:
+        current = copy_weights(network)
+        network.load_state_dict(state.best)
+        try:
+            yield network
+        finally:
+            network.load_state_dict(current)
 
 
 def copy_weights(network: nn.Module) -> dict[str, Tensor]:
@@ -129,28 +153,45 @@ def save_checkpoint(
     """
     run.settle_save()  # which frees the copy of the checkpoint before
     content = list_content(state, loaded, final)
+    parts, tensors = None, {}
+    if state.is_divided and not final:
+        tensors = sharded_state.list_tensors(state.network, state.ema, state.optimizer)
+        with heartbeat.long_work("saving"):
+            parts, background = stage_parts(run.checkpoints / name_checkpoint(state.step), tensors), False
     # run.computing has the micro-batch of the start, which running out of memory may have halved
     facts = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}
     if background and run.writes:
         copied = copy_if_it_fits(content, run)
         background, content = copied is not None, copied or content
-    return run.save_checkpoint(Save(state.step, content.write, content.size, facts, final), background)
+    size = content.size if parts is None else count_bytes(tensors.values())
+    write = content.write if parts is None else partial(write_with_parts, content, parts)
+    try:
+        return run.save_checkpoint(Save(state.step, write, size, facts, final), background)
+    finally:
+        if parts is not None and run.writes:
+            parts.remove()
+
+
+def write_with_parts(content: Content, parts: StagedParts, folder: Path) -> dict[str, str]:
+    """Write a content, and the files that all ranks have written, into a folder; return the SHA-256 of each."""
+    return content.write(folder) | parts.take(folder)
 
 
 def list_content(state: TrainState, loaded: models.LoadedModel, final: bool) -> Content:
     """Return what a checkpoint of a state stores, of which the ``final`` one has no optimizer state."""
     description = models.describe_weights(loaded.model, loaded.classes, loaded.res, loaded.names)
     files: dict[str, tuple[dict[str, Tensor], dict[str, str] | None]]
-    files = {MODEL_FILE: (state.network.state_dict(), description)}
-    if state.ema is not None:
-        with use_ema(state):
-            files[EMA_FILE] = state.network.state_dict(), description
+    files = {}
+    if final or not state.is_divided:  # else the ranks write files of their own
+        with use_weights(state) as network:
+            files[MODEL_FILE] = network.state_dict(), description
+        if state.ema is not None:
+            with use_ema(state) as network:
+                files[EMA_FILE] = network.state_dict(), description
+        if not final and (moments := sharded_state.list_moments(state.optimizer)):
+            files[MOMENTS_FILE] = moments, None
     if state.best is not None:
         files[BEST_FILE] = state.best, description
-    moments = {} if final else state.optimizer.state_dict()["state"]
-    tensors = {f"{i}.{key}": value for i, entry in moments.items() for key, value in entry.items() if value is not None}
-    if tensors:
-        files[MOMENTS_FILE] = tensors, None
     counters = {"step": state.step, "micro_batch": state.micro_batch, **state.evaluations.to_counters()}
     return Content(files, counters | {"skipped": [*state.skipped], "losses": [*state.losses]})
 
@@ -182,7 +223,10 @@ def count_bytes(tensors: Iterable[Tensor]) -> int:
 def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
     """Load the content of the folder ``checkpoint`` into ``state``; raise UserError if it is not of such a state."""
     try:
-        restore_weights(state, checkpoint)
+        if state.is_divided or has_parts(checkpoint):
+            sharded_state.restore_weights(state.network, state.ema, checkpoint)
+        else:
+            restore_weights(state, checkpoint)
         counters = parse_json(read_small_text(checkpoint / COUNTERS_FILE))
         state.step, state.micro_batch = int(counters["step"]), int(counters["micro_batch"])
         state.skipped = [int(step) for step in counters["skipped"]]
@@ -190,8 +234,7 @@ def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
         state.evaluations = EvaluationRecord.from_counters(counters)
         if (checkpoint / BEST_FILE).exists():
             state.best = load_file(checkpoint / BEST_FILE)
-        if (checkpoint / MOMENTS_FILE).exists():  # a run's last checkpoint has none: no step follows
-            restore_moments(state.optimizer, checkpoint / MOMENTS_FILE)
+        sharded_state.restore_moments(state.optimizer, checkpoint)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
@@ -212,12 +255,3 @@ def restore_weights(state: TrainState, checkpoint: Path) -> None:
         state.ema = [p.detach().clone() for p in state.network.parameters()]
         for parameter, weight in zip(state.network.parameters(), weights):
             parameter.data.copy_(weight)
-
-
-def restore_moments(optimizer: torch.optim.Optimizer, file: Path) -> None:
-    """Load the state of an optimizer, whose options stay as they are."""
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in load_file(file).items():
-        number, _, key = name.partition(".")
-        moments.setdefault(int(number), {})[key] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, takewhile
 from typing import Any, cast
@@ -25,10 +26,11 @@ from vitrun.engine.non_finite import NonFinitePolicy
 from vitrun.engine.online_evaluation import OnlineEvaluation
 from vitrun.engine.plan import Plan, peak_memory
 from vitrun.engine.progress import Meter
+from vitrun.engine.sharing import describe_mode, describe_parts
 from vitrun.engine.spikes import SpikeMonitor
 from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint, save_checkpoint, use_best
 from vitrun.engine.step_layout import StepLayouts, get_layout, restore_layout
-from vitrun.errors import Interrupted, OutOfMemory
+from vitrun.errors import Interrupted, OutOfMemory, UserError
 from vitrun.recipes import Dataset, Training
 from vitrun.runs.manifest import load_manifest
 from vitrun.runs.predictions import PREDICTIONS_FILE
@@ -63,6 +65,9 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.steps, self.warmup = self.recipe.count_steps(len(self.train_data))
+        if is_joint(self.objective) and self.recipe.mode == "fsdp" and distributed.world_size() > 1:
+            why = "cannot train this objective, whose loss needs the images of all ranks at once: use mode=ddp."
+            raise UserError(why, option="mode", value="fsdp")
         self.state = build_state(self.recipe, self.loaded, self.machine)
         self.policy = NonFinitePolicy(self.run, self.state, self.recipe.max_skipped, self.recipe.clip is not None)
         self.moments = optim.count_moments(self.recipe.optim, self.loaded.network)
@@ -88,7 +93,7 @@ class Trainer:
         monitor, saved = MicroBatchMonitor(self.run.warn, self.state.micro_batch), time.monotonic()
         spikes, step = SpikeMonitor(self.run, self.state), None
         try:
-            with defer_stop(), meter:
+            with self.together(), defer_stop(), meter:
                 self.probe_if_due(meter)
                 for step in steps:
                     meter.record_step(step)
@@ -101,8 +106,9 @@ class Trainer:
                         self.save(step)
                         saved = time.monotonic()
                 self.probe_if_due(meter, last=True)
-        except (Interrupted, OutOfMemory):
-            self.save_at_exit()
+        except (Interrupted, OutOfMemory) as error:
+            if not self.state.is_divided or isinstance(error, Interrupted):  # ranks that have parts save together
+                self.save_at_exit()
             raise
         speed = meter.summary()  # before the test, whose time is not that of training
         self.save(step, final=True)
@@ -111,6 +117,10 @@ class Trainer:
         for probe in self.probes:
             metrics |= probe.summary(self.state)
         return metrics
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a context that an error of one rank leaves on all, at the same step, if they have to save together."""
+        return distributed.propagate_errors() if self.state.is_divided else nullcontext()
 
     def save(self, last: Step | None, final: bool = False) -> None:
         """Save a checkpoint after the ``last`` step, None if this attempt had no step left to do.
@@ -122,7 +132,7 @@ class Trainer:
         save_checkpoint(self.state, self.loaded, self.run, final, background=not final)
 
     def save_at_exit(self) -> None:
-        """Save a checkpoint, unless a weight is not finite; without other ranks, which may be at another place."""
+        """Save a checkpoint, unless a weight is not finite; alone, or with the other ranks if they have parts."""
         if (weight := find_non_finite_weight(self.state)) is not None:
             self.run.warn(f"Step {self.state.step} is not saved: {weight} is not finite")
         elif save_checkpoint(self.state, self.loaded, self.run):
@@ -140,11 +150,11 @@ class Trainer:
         manifest = {} if checkpoint is None else load_manifest(checkpoint)
         if checkpoint is not None:
             restore_checkpoint(self.state, checkpoint)
-            restore_layout(self.state, manifest, describe_computing(self.machine, self.layout))
+            restore_layout(self.state, manifest, self.describe_computing())
             if self.recipe.micro_batch != "auto":
                 self.state.micro_batch = self.recipe.micro_batch
         self.fit_layout(choose=checkpoint is None)
-        self.run.computing = describe_computing(self.machine, self.layout)
+        self.run.computing = self.describe_computing()
         if checkpoint is not None:
             changes = describe_changes(manifest, self.run.computing)
             self.run.log(f"Resuming from step {self.state.step} ({checkpoint.name}){changes}")
@@ -155,12 +165,16 @@ class Trainer:
         """Return how a step is computed."""
         return get_layout(self.state, self.machine)
 
+    def describe_computing(self) -> dict[str, Any]:
+        """Return what a checkpoint records of how steps are computed."""
+        return describe_computing(self.machine, self.layout, describe_mode(self.state.parallel))
+
     def fit_layout(self, choose: bool, measure: bool = True) -> None:
         """On a CPU ``choose`` the layout of ``micro_batch=auto``, and lower that to what fits into memory.
 
         Raise UserError if a step cannot fit. With ``measure=False`` only a layout that was measured before is chosen.
         """
-        if self.machine.device.type != "cpu":
+        if self.machine.device.type != "cpu" or self.state.is_divided:
             return
         moments = 0 if self.state.optimizer.state else self.moments
         options = self.fit_options(self.run.raise_if_interrupted)
@@ -175,6 +189,8 @@ class Trainer:
         plan = Plan(self.loaded, self.machine, self.steps, batch, images, self.state.micro_batch)
         for line in plan.describe():
             self.run.log(line)
+        if self.state.is_divided or self.recipe.mode == "fsdp":
+            self.run.log(describe_parts(self.state.parallel))
         if self.recipe.micro_batch == "auto" and (why := plan.explain_slow_micro_batch()):
             self.run.warn(why)
 
@@ -207,8 +223,8 @@ class Trainer:
             recipe.count_share(recipe.cooldown, self.steps),
         )
         loss = self.objective.loss
-        halve = recipe.micro_batch == "auto"
-        first_pass = pass_outputs if getattr(self.objective, "joint", False) else None
+        halve = recipe.micro_batch == "auto" and not self.state.is_divided
+        first_pass = pass_outputs if is_joint(self.objective) else None
         options = (loss, recipe.batch, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
         return FitOptions(*options, self.policy, halve, first_pass)
 
@@ -235,8 +251,8 @@ class Trainer:
         """
         batches = make_eval_batches(self.test_data, self.loaded.res, self.recipe.view, self.recipe.batch, self.machine)
         tick = self.run.raise_if_interrupted
-        with use_best(self.state):
-            metrics = dict(self.objective.evaluate(self.state.network, batches, self.machine, tick))
+        with use_best(self.state) as network:
+            metrics = dict(self.objective.evaluate(network, batches, self.machine, tick))
         if predictions := metrics.pop("predictions", None):
             self.run.write_file(PREDICTIONS_FILE, predictions.to_table(self.test_data, self.loaded.names).write)
         return metrics
@@ -265,3 +281,8 @@ class Trainer:
         """Return a batch of blank images, as the objective trains on it."""
         images = torch.zeros(size, 3, self.loaded.res, self.loaded.res)
         return self.objective.prepare(data.Batch(images, torch.zeros(size, dtype=torch.long), np.arange(size)), 0)
+
+
+def is_joint(objective: Objective) -> bool:
+    """Return whether a loss needs the outputs for all images of a step at once."""
+    return bool(getattr(objective, "joint", False))

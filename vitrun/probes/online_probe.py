@@ -16,6 +16,7 @@ from vitrun.engine.intervals import is_due
 from vitrun.engine.progress import Meter
 from vitrun.engine.state import TrainState, use_ema
 from vitrun.errors import UserError
+from vitrun.models import Network
 from vitrun.probes import ridge
 from vitrun.probes.draws import Draws, draw_images
 from vitrun.recipes import Fewshot
@@ -74,9 +75,9 @@ class OnlineProbe:
             return
         start = time.monotonic()
         metrics: Result = {}
-        with use_ema(state):
+        with use_ema(state) as network:
             for name, recipe in self.recipes.items():
-                train, test = (self.compute_features(state, recipe, split) for split in self.splits[name])
+                train, test = (self.compute_features(network, recipe, split) for split in self.splits[name])
                 draws = ridge.evaluate_few_shot(self.draws[name], train, test, recipe.l2)
                 prefix = f"fewshot_{name.replace('/', '_')}"
                 for shots, accuracy in ridge.summarize_draws(draws).items():
@@ -91,11 +92,11 @@ class OnlineProbe:
         self.done[step] = {"step": step, **to_plain(metrics), SECONDS_KEY: round(seconds, 2)}
         self.run.log_metrics(self.done[step])
 
-    def compute_features(self, state: TrainState, recipe: Fewshot, split: data.Split) -> ridge.Features:
+    def compute_features(self, network: Network, recipe: Fewshot, split: data.Split) -> ridge.Features:
         """Return the network's features of a split, whose images look as in ``vitrun fewshot``."""
-        layout = choose_layout(state.network, self.res, recipe.batch, self.machine)
+        layout = choose_layout(network, self.res, recipe.batch, self.machine)
         batches = make_eval_batches(split, self.res, recipe.view, layout.batch, self.machine)
-        x = compute_features(state.network, batches, self.machine, self.run.raise_if_interrupted, layout.images)
+        x = compute_features(network, batches, self.machine, self.run.raise_if_interrupted, layout.images)
         labels = split.targets(np.arange(len(split)))
         return ridge.Features(torch.from_numpy(x), labels, len(split.classes))
 

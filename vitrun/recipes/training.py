@@ -78,6 +78,11 @@ class Training(RunRecipe):
     # what is stored of a forward pass: everything (none), or the input of each block, which is computed again in the
     # backward pass (blocks): the same weights to the bit, in a fraction of the memory, for a third more computation
     checkpointing: Literal["none", "blocks"]
+    # what a rank of several has: a copy of the weights (ddp), or a part of the weights, gradients and optimizer state
+    # (fsdp), which is gathered block by block, so that a network fits that is too large for one device
+    mode: Literal["ddp", "fsdp"]
+    # ranks that share a copy of the weights with mode=fsdp: null for all, node for those of a node (HSDP), or a number
+    shard_ranks: Annotated[int, Field(ge=1, le=10**6)] | Literal["node"] | None
     save_minutes: NonNegativeFloat  # minutes between two checkpoints
     # seconds that a rank waits in a step for another that hangs or gives no sign of life, before all of them stop
     rank_timeout: Annotated[float, Field(ge=1, le=7 * 86400)]
@@ -90,6 +95,8 @@ class Training(RunRecipe):
         *RunRecipe.execution_options,
         "micro_batch",
         "checkpointing",
+        "mode",
+        "shard_ranks",
         "save_minutes",
         "rank_timeout",
         "bad_images",
@@ -128,6 +135,9 @@ class Training(RunRecipe):
         images = self.images
         if images or not self.epochs:
             self.count_steps(images or 0)
+        if self.shard_ranks is not None and self.mode == "ddp":
+            why = "has no effect without mode=fsdp: add that, or leave this out."
+            raise OptionError("shard_ranks", self.shard_ranks, why)
         if isinstance(self.micro_batch, int) and self.micro_batch > self.batch:
             why = f"is more than batch={self.batch}: choose at most that, or micro_batch=auto."
             raise OptionError("micro_batch", self.micro_batch, why)

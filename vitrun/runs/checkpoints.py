@@ -15,6 +15,7 @@ CHECKPOINT_NAME = re.compile(r"step-(\d{8,18})")
 LATEST_FILE = "LATEST"  # the name of the newest, for people
 QUARANTINE_FOLDER = "quarantine"
 MODEL_FILE = "model.safetensors"
+MOMENTS_FILE = "train_state.safetensors"  # state of the optimizer
 EMA_FILE = "ema.safetensors"  # exponential moving average of the weights, if the run has one
 BEST_FILE = "best.safetensors"  # weights of the best evaluation, the averaged ones if there are such, with keep=best
 COUNTERS_FILE = "train_state.json"  # what training counts

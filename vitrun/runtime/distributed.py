@@ -69,26 +69,40 @@ def init_process_group() -> None:
 
 
 @contextmanager
-def exchange() -> Iterator[None]:
+def exchange(computes: bool = False) -> Iterator[None]:
     """Complete a collective before a signal interrupts this rank; raise UserError if another rank has ended.
 
-    If this rank runs out of memory inside, it ends, and the others find that out: they wait for it.
+    If this rank runs out of memory inside, or with ``computes`` has any other error of its own, it cannot pass that on
+    to the others, which wait for it: it ends, as they find out.
     """
     beats = heartbeat.OWN
     try:
         with defer_stop(), beats.waiting() if beats else nullcontext():
             yield
-    except (RuntimeError, ValueError) as error:
-        if is_out_of_memory(error):
+    except Exception as error:
+        is_lack = is_out_of_memory(error)
+        if isinstance(error, UserError) or not (is_lack or computes or isinstance(error, RuntimeError | ValueError)):
+            raise
+        if is_lack:
             if beats:
-                beats.closing.set()  # this rank gives no more signs of life, nor does it wait for the others
+                beats.leave()
             raise mark_reported(describe_lack(error), by=[rank()]) from None
         dead = beats.find_dead() if beats else []
+        if computes and not dead:
+            if beats:
+                beats.leave()
+            traceback.print_exc()
+            raise mark_reported(failed_rank_error(), by=[rank()]) from None
         what = f"{beats.describe(dead[0])} has ended or was killed" if beats and dead else LOST_RANK
         reason = re.sub(r"^\[[^]]*\] |\. This is .*", "", str(error).splitlines()[0])  # without gloo's line and advice
         lost = UserError(f"{what} ({reason}). {heartbeat.CONTINUE}.", ExitCode.DEVICE)
         left = sorted({*range(world_size())} - {*dead})
         raise mark_reported(lost, by=left[:1] if dead else left) from None
+
+
+def failed_rank_error() -> UserError:
+    """Return the error of a rank that has printed a traceback."""
+    return UserError(f"rank {rank()} failed, see the traceback above.", ExitCode.DEVICE)
 
 
 def describe_lack(error: Exception) -> OutOfMemory:
@@ -136,7 +150,7 @@ def propagate_errors() -> Iterator[None]:
             error = Interrupted(ExitCode.INTERRUPTED)
         if not isinstance(error, UserError | Interrupted):
             traceback.print_exc()
-            error = UserError(f"rank {rank()} failed, see the traceback above.", ExitCode.DEVICE)
+            error = failed_rank_error()
         all_gather_object(error)
 
 
@@ -187,6 +201,14 @@ def all_gather_arrays(arrays: Sequence["np.ndarray"]) -> list["np.ndarray"]:
     return [np.concatenate(parts) for parts in zip(*filter(None, all_gather_object(list(arrays))))]
 
 
+def wait_for_device(tensor: "Tensor") -> None:
+    """Wait for the GPU that computes a tensor: inside :func:`exchange`, where a rank that hangs is found."""
+    if tensor.is_cuda:
+        import torch
+
+        torch.cuda.current_stream().synchronize()
+
+
 def all_reduce(tensors: Sequence["Tensor"]) -> None:
     """Sum each tensor over the ranks, in place and to the same bits on all."""
     if world_size() == 1:
@@ -200,7 +222,6 @@ def all_reduce(tensors: Sequence["Tensor"]) -> None:
         flat = torch.cat([tensor.flatten() for tensor in bucket])
         with exchange():
             distributed.all_reduce(flat)
-            if flat.is_cuda:  # wait for it here, where a rank that hangs is found
-                torch.cuda.current_stream().synchronize()
+            wait_for_device(flat)
         for tensor, total in zip(bucket, flat.split([tensor.numel() for tensor in bucket])):
             tensor.copy_(total.view_as(tensor))

@@ -10,7 +10,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import NamedTuple, Protocol
 
@@ -141,6 +141,7 @@ class Heartbeat:
         if hanging:
             return hanging, f"{self.describe(hanging[0])} hangs: the others have waited for it for {limit}"
         together = {beat.exchange for beat in self.latest} == {self.now.exchange}
+        together &= not any(beat.work for beat in self.latest)
         if together and waited > 2 * self.seconds:
             return [], f"All ranks wait for each other for {limit}: the network between them does not work"
         return [], ""
@@ -177,6 +178,14 @@ class Heartbeat:
         except (RuntimeError, ValueError):
             return [0]
         return self.find_silent()
+
+    def leave(self) -> None:
+        """Give a last sign of life, after which the others find that this rank has ended."""
+        self.closing.set()
+        self.thread.join(2 * self.interval)
+        self.now = self.now._replace(ended=False)
+        with suppress(RuntimeError, ValueError):  # the store has ended
+            self.write()
 
     def describe(self, rank: int) -> str:
         """Return a rank with its host and its last step, if it trains."""

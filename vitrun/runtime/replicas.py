@@ -50,8 +50,7 @@ class Replica:
         """Sum the gradients of all ranks into ``p.grad``; raise UserError if a rank has ended."""
         with distributed.exchange():
             loss.backward()
-            if loss.is_cuda:  # wait for it here, where a rank that hangs is found
-                torch.cuda.current_stream().synchronize()
+            distributed.wait_for_device(loss)
 
 
 def sum_bucket(_: object, bucket: torch_distributed.GradBucket) -> Future[Tensor]:
