@@ -62,6 +62,7 @@ ADDED: dict[str, Any] = {
     "compare only": [],
     "compare top": 20,
     "export force": False,
+    "compare force": False,
     "rank_timeout": 600.0,
     **{f"{command} report": False for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
     **{f"{command} track": [] for command in ("pretrain", "finetune", "fewshot", "eval", "dedup", "visualize")},
