@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -42,8 +41,8 @@ from vitrun.runtime.text_tables import format_table
 
 BATCH = 128
 MICRO = (16, 32, 64, 128)  # micro-batches of the grid, with one worker and with all
-MICRO_FUSED = 64  # micro-batch for which fused attention is in the grid too
-TURNS = 2  # timed steps of each layout in a round
+MICRO_FUSED = 64  # micro-batch for which fused attention is in the grid too, with all workers
+TURNS = 4  # timed steps of each layout in a round
 AMP = ["--amp", "--amp-dtype", "bfloat16"] if choose_dtype("auto", torch.device("cpu")) == torch.bfloat16 else []
 UNFUSED = {"TIMM_FUSED_ATTN": "0"}
 TIMM = {
@@ -119,11 +118,12 @@ def time_layouts(overrides: list[str]) -> dict[str, dict]:
     def make_timed(trainer: Trainer, *args: object) -> Iterator[data.Batch]:
         batches, workers = make_batches(trainer, *args), trainer.machine.workers
         grid = [Layout(micro, number, False) for number in {1, workers} for micro in MICRO]
-        grid += [replace(layout, fused=True) for layout in grid if layout.micro_batch == MICRO_FUSED]
+        grid += [Layout(MICRO_FUSED, workers, True)]
         layouts = {str(layout): layout for layout in grid if layout.at_once <= trainer.recipe.batch}
         layouts[f"auto: {trainer.layout}"] = trainer.layout
         for turn in range(1 + TURNS):  # the first is not timed: it prepares the kernels
-            for name, layout in layouts.items():
+            names = list(layouts) if turn % 2 else [*reversed(layouts)]
+            for name, layout in ((name, layouts[name]) for name in names):
                 set_layout(trainer.state, layout)
                 batch, started = next(batches), perf_counter()
                 yield batch

@@ -58,6 +58,16 @@ def test_no_more_than_two_percent_of_a_run_is_measured_and_nothing_of_a_short_on
     assert clock.spent <= MOST_SECONDS + 8 * seconds and found in (Layout(4, 2, True), None)
 
 
+def test_a_layout_that_another_process_disturbed_is_timed_again():
+    best, disturbed = Layout(64, 2, False), iter([1.2])
+
+    def seconds(layout):
+        slowness = next(disturbed, 1.0) if layout == best else 1.0
+        return 0.004 * slowness * 1.1 ** abs(math.log2(layout.micro_batch / 64)) * 1.1 ** (2 - layout.workers)
+
+    assert fastest_of(seconds, Layout(16, 2, False), 10**6)[0] == best
+
+
 def test_a_layout_for_which_memory_runs_out_is_not_chosen():
     found, _ = fastest_of(
         lambda layout: math.inf if layout.micro_batch > 32 else 0.1 / layout.micro_batch, PLAIN, 10**6

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from importlib.metadata import version
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -22,7 +24,8 @@ SHARE = 0.02  # of the expected time of a run, the most that is measured
 MOST_SECONDS = 8.0
 LEAST_SECONDS = 2.0  # in less no two layouts can be told apart
 LAYOUT_SECONDS = 0.5  # of all passes of a layout, the first of which prepares the kernels of its shapes
-CLOSE = 1.05  # times the seconds of the fastest layout, in which others are timed twice
+CLOSE = 1.25  # times the seconds of the fastest layout, in which others are timed again
+TIMES = 3  # that a layout is timed at the most
 FIRST_SHARE = 0.002  # of the images of a run, the most that are computed to know its expected time
 
 
@@ -82,8 +85,9 @@ def find_fastest(
 ) -> dict[Layout, float] | None:
     """Return the seconds an image of the layouts that were timed; None if a run of ``images`` is too short for that.
 
-    Neighbours of the fastest layout so far are timed until none is faster, or no time is left for another. A pass has
-    ``most`` images at the most, unless a layout computes more at once.
+    Neighbours of the fastest layout so far are timed until none is faster; then those that are about as fast are timed
+    again, since other processes may have disturbed them, as long as there is time. A pass has ``most`` images at the
+    most, unless a layout computes more at once.
     """
     if start.at_once > FIRST_SHARE * images:
         return None
@@ -91,27 +95,20 @@ def find_fastest(
     budget = min(MOST_SECONDS, SHARE * first * images)
     if budget < LEAST_SECONDS:
         return None
-    timed = {start: first}
-    if first * start.at_once < LAYOUT_SECONDS:
-        timed[start] = clock.time(start, size_pass(start, first, most), LAYOUT_SECONDS)
-    while (left := budget - clock.spent) >= LAYOUT_SECONDS:
+    timed, times = {start: first}, Counter({start: int(first * start.at_once >= LAYOUT_SECONDS)})
+    while (left := budget - clock.spent) >= 2 * LAYOUT_SECONDS:
         fastest = min(timed, key=lambda layout: timed[layout])
         untimed = (layout for layout in neighbours(fastest) if layout not in timed)
+        close = (layout for layout in timed if timed[layout] <= CLOSE * timed[fastest] and times[layout] < TIMES)
+        candidates = chain([start] * (not times[start]), untimed, sorted(close, key=lambda layout: times[layout]))
         slow = 2 * timed[fastest]  # seconds an image that are allowed for
-        candidate = next((layout for layout in untimed if layout.at_once * slow <= left), None)
+        candidate = next((layout for layout in candidates if layout.at_once * slow <= left), None)
         if candidate is None:
             break
-        timed[candidate] = clock.time(candidate, size_pass(candidate, timed[fastest], most), LAYOUT_SECONDS)
-    time_again(timed, clock, budget, most)
+        seconds = clock.time(candidate, size_pass(candidate, timed[fastest], most), LAYOUT_SECONDS)
+        timed[candidate] = min(seconds, timed.get(candidate, inf)) if times[candidate] else seconds
+        times[candidate] += 1
     return timed
-
-
-def time_again(timed: dict[Layout, float], clock: Clock, budget: float, most: int) -> None:
-    """Time layouts that are about as fast as the fastest one once more, as far as there is time."""
-    for layout, seconds in sorted(timed.items(), key=lambda item: item[1]):
-        fits = max(LAYOUT_SECONDS, layout.at_once * seconds) <= budget - clock.spent
-        if fits and seconds < CLOSE * min(timed.values()):
-            timed[layout] = min(seconds, clock.time(layout, size_pass(layout, seconds, most), LAYOUT_SECONDS))
 
 
 def size_pass(layout: Layout, seconds_an_image: float, most: int) -> int:
