@@ -69,6 +69,7 @@ ADDED: dict[str, Any] = {
     "on_nan": "stop",
     "timescale": 10_000,
     "checkpointing": "none",
+    "on": None,
     "cooldown": 0,
     "optim.head_decay": None,
     "eval.every": None,

@@ -50,6 +50,7 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "wandb": ("runs.tracking",),
     "mlflow": ("runs.tracking",),
     "trackio": ("runs.tracking",),
+    "submitit": ("runtime.slurm",),
 }
 DISTRIBUTED = (  # may use torch.distributed
     "runtime.distributed",

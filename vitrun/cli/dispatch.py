@@ -17,6 +17,7 @@ from vitrun.runtime.text_format import escape_controls
 
 if TYPE_CHECKING:  # an import takes a while, and fails if that of a plug-in does: not before errors are reported
     from vitrun.recipes import Recipe
+    from vitrun.recipes.slurm import Slurm
 
 NEXT_COMMAND = {  # after a command that makes a run
     "pretrain": "vitrun finetune",
@@ -139,11 +140,16 @@ def warn_of_skipped_folder() -> None:
 def run_command(command: str, overrides: list[str], flags: Flags) -> None:
     """Resolve the recipe of a command, execute it and print its result; with --cfg print the recipe only."""
     from vitrun.cli import multi_dataset
+    from vitrun.cli.launch import take_launcher
     from vitrun.commands import runner
     from vitrun.config import provenance
     from vitrun.config.bare_arguments import split_arguments
     from vitrun.config.overrides import expand_data_list
 
+    overrides, request = take_launcher(overrides)
+    if request is not None:
+        submit_command(command, overrides, flags, request)
+        return
     screen = Screen(flags.quiet, flags.json)
     typed = overrides
     overrides, bare = split_arguments(command, typed)
@@ -164,6 +170,25 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
         screen.quiet |= command == "predict" and recipe.save is None and not screen.is_terminal  # a pipe gets CSV alone
         result = execute_recipe(command, overrides, recipe, screen, flags.dry_run, typed)
         print_result(command, overrides, recipe, result, screen, flags)
+
+
+def submit_command(command: str, overrides: list[str], flags: Flags, request: "Slurm") -> None:
+    """Submit a command as a job, or each task of a suite as one of an array, after the checks that precede a run."""
+    from vitrun.cli.launch import launch
+    from vitrun.cli.multirun import pin_init
+    from vitrun.commands import runner
+    from vitrun.recipes import Suite
+
+    if command not in RUN_COMMANDS:
+        why = f"is for {', '.join(RUN_COMMANDS)}: type vitrun {command} without it."
+        raise UserError(why, option="launcher", value="slurm")
+    recipe = runner.resolve_recipe(command, overrides, running=not flags.cfg)
+    jobs = [pin_init(overrides, recipe)]
+    if command == "finetune" and isinstance(recipe.data, Suite):
+        others = [override for override in jobs[0] if not override.startswith("data=")]
+        jobs = [[f"data={recipe.data.name}/{task}", *others] for task in recipe.data.tasks]
+    passed = ["--dry-run"] * flags.dry_run + ["--quiet"] * flags.quiet
+    launch(command, [[*job, *passed] for job in jobs], request, recipe.runs, as_json=flags.json)
 
 
 def print_result(

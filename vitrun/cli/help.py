@@ -24,7 +24,7 @@ SECTIONS = {
     "Search and seeds": "grid decays seeds score",
     "Augmentation and resizing": "data.crop data.area data.flip augment augment.* view.*",
     "Few-shot probe during the training": "fewshot.*",
-    "Running": "device precision micro_batch checkpointing save_minutes on_nan rank_timeout report track",
+    "Running": "device precision micro_batch checkpointing on save_minutes on_nan rank_timeout report track",
 }
 OTHER_SECTION = {
     "pretrain": "Training",

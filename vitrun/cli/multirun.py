@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from vitrun.cli.launch import launch, take_launcher
 from vitrun.config import data_args, provenance, resolve, unused
 from vitrun.config.bare_arguments import split_arguments
 from vitrun.config.overrides import expand_sweep
@@ -39,12 +40,17 @@ def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[
 
     Raise UserError at the end if a combination failed, and typer.Exit if one was stopped by a signal.
     """
-    given, at_once = take_at_once(overrides)
+    without, request = take_launcher(overrides)
+    given, at_once = take_at_once(without)
     combinations = check_combinations(command, given, has_folder, running=not cfg)
     if cfg:
         print("\n\n".join(provenance.format_config(command, job.overrides, job.recipe) for job in combinations))
         return
     check_distinct(combinations)
+    if request is not None:
+        todo = [[*pin_init(job.overrides, job.recipe), *flags] for job in combinations]
+        most = 0 if without == given else at_once
+        return launch(command, todo, request, Path(getattr(combinations[0].recipe, "runs", "runs")), most)
     jobs = {f"vitrun {command} {shlex.join(job.overrides)}": job for job in combinations}
     try:
         if at_once == 1 and "--json" not in flags:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vitrun import data, models, recipes
 from vitrun.commands import lr_search, vtab_suite
+from vitrun.commands.run_plan import plan_run
 from vitrun.engine import weights
 from vitrun.engine.freezing import freeze
 from vitrun.engine.inputs import open_training_data
@@ -32,9 +33,11 @@ def finetune_once(
     recipe: recipes.Finetune, run: Run, open_split: Callable[..., data.Split] = data.open_split
 ) -> dict[str, Any]:
     """Train the weights ``recipe.init`` with a new zero head; return the metrics, or the cost if it is a dry run."""
+    objective: Objective = LabelObjective.from_recipe(recipe)
+    if recipe.on is not None:
+        return plan_run(recipe, objective, weights.find_model(recipe.init, recipe.runs), run)
     weights.check_init(recipe.init, recipe.res)
     machine = Machine(recipe.device, recipe.precision)
-    objective: Objective = LabelObjective.from_recipe(recipe)
     images = open_training_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
     train, test, held_out = images
     check_not_trained_on(recipe, test, run.warn)

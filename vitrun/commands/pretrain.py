@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from vitrun import data, models, recipes
+from vitrun.commands.run_plan import plan_run
 from vitrun.config import resolve
 from vitrun.engine.inputs import open_training_data
 from vitrun.engine.trainer import Trainer
@@ -23,8 +24,10 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     """Train ``recipe.model`` on ``recipe.data``; return the metrics, or the cost if it is a dry run."""
     res = recipe.res or DEFAULT_RES
     models.check_model(recipe.model, res)
-    machine = Machine(recipe.device, recipe.precision)
     objective = build_objective(recipe)
+    if recipe.on is not None:
+        return plan_run(recipe, objective, recipe.model, run)
+    machine = Machine(recipe.device, recipe.precision)
     train, test, _ = open_training_data(recipe, run, recipe.exclude)
     if isinstance(recipe.objective, recipes.Contrastive):
         train, test = (caption_classes(recipe, recipe.objective.prompts, split, run) for split in (train, test))

@@ -7,7 +7,7 @@ from typing import Any
 from vitrun import commands
 from vitrun.config import provenance, resolve, unused
 from vitrun.config.own_files import describe_replaced_files
-from vitrun.errors import described_os_errors
+from vitrun.errors import UserError, described_os_errors
 from vitrun.recipes import Recipe, RunRecipe
 from vitrun.runs.execution import execute_run
 from vitrun.runs.naming import run_name
@@ -38,6 +38,10 @@ def execute_recipe(command: str, overrides: list[str], recipe: Recipe, screen: S
     Args:
         overrides: Those that ``recipe`` was resolved from, for the lines that say what differs from a paper's recipe.
     """
+
+    if (on := getattr(recipe, "on", None)) is not None and not dry:
+        why = "plans a run for devices elsewhere and runs nothing: add --dry-run (in Python dry_run=True)."
+        raise UserError(why, option="on", value=on)
 
     def execute(recipe: Recipe, output: Any) -> Any:
         for line in provenance.describe_deviations(command, overrides, recipe):

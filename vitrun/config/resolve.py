@@ -57,6 +57,7 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
     if not isinstance(tree.get("runs", ""), str):
         raise UserError("must be a path.", option="runs", value=trees.format_value(tree["runs"]))
     groups, runs = tables.list_groups(command), Path(tree.get("runs", ""))
+    running = running and tree.get("on") is None  # a run that is planned for devices elsewhere needs no images here
     if "against" in groups and tree.get("against") is None:
         tree["against"] = dict(tree["data"])
     if tree.get("init") is not None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, takewhile
 from typing import Any, cast
 
-import numpy as np
-import torch
-
 from vitrun import data, models
 from vitrun.engine import optim
+from vitrun.engine.activations import make_blank_batch
 from vitrun.engine.computing import describe_changes, describe_computing
+from vitrun.engine.device_memory import describe_memory
 from vitrun.engine.diagnosis import find_non_finite_weight
 from vitrun.engine.image_checks import build_bad_image_budget, check_images
 from vitrun.engine.initial_state import build_state
@@ -266,6 +265,9 @@ class Trainer:
         self.check_images(build_bad_image_budget(self.train_data, self.recipe.bad_images, self.run))
         self.fit_layout(choose=True, measure=False)
         self.log_plan()
+        micro = self.state.micro_batch
+        for line in describe_memory(self.recipe, self.objective, self.loaded, self.train_data, self.machine, micro):
+            self.run.log(line)
         ranks = distributed.world_size()
         share = self.recipe.batch // ranks
         few = min(share, self.layout.at_once)
@@ -279,8 +281,7 @@ class Trainer:
 
     def make_blank_batch(self, size: int) -> data.Batch:
         """Return a batch of blank images, as the objective trains on it."""
-        images = torch.zeros(size, 3, self.loaded.res, self.loaded.res)
-        return self.objective.prepare(data.Batch(images, torch.zeros(size, dtype=torch.long), np.arange(size)), 0)
+        return make_blank_batch(self.objective, self.loaded.res, size)
 
 
 def is_joint(objective: Objective) -> bool:

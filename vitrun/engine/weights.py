@@ -7,9 +7,10 @@ from typing import NamedTuple
 import torch
 
 from vitrun import models
-from vitrun.recipes import DEFAULT_RES, Clip, Dedup, Eval, Fewshot, Finetune, Generate, Visualize, tables
+from vitrun.errors import UserError
+from vitrun.recipes import DEFAULT_RES, Clip, Dedup, Eval, Fewshot, Finetune, Generate, Model, Visualize, tables
 from vitrun.runs.hub_commits import COMMIT_KEY, find_commit, pin_commit
-from vitrun.runs.lookup import describe_choice, find_weights_file, load_saved_recipe
+from vitrun.runs.lookup import describe_choice, find_architecture, find_weights_file, load_saved_recipe
 from vitrun.runs.run import Run
 from vitrun.runs.run_files import load_about
 from vitrun.runtime import distributed, random
@@ -29,6 +30,15 @@ def check_init(init: str, res: int | None = None) -> None:
         models.check_tag(init.removeprefix("timm:"))
     if init.startswith("random:"):
         models.check_model(tables.load_model_row(init.removeprefix("random:")), res or DEFAULT_RES)
+
+
+def find_model(init: str, runs: Path) -> Model:
+    """Return the model row of a resolved ``init``; raise UserError if it is only known once a file is opened."""
+    model = find_architecture(init, runs)
+    if model is None:
+        why = "is a file or a tag, whose network is not known before it is opened: plan with init=random:MODEL."
+        raise UserError(why, option="init", value=init)
+    return model
 
 
 def load_for_run(

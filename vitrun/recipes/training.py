@@ -83,6 +83,9 @@ class Training(RunRecipe):
     mode: Literal["ddp", "fsdp"]
     # ranks that share a copy of the weights with mode=fsdp: null for all, node for those of a node (HSDP), or a number
     shard_ranks: Annotated[int, Field(ge=1, le=10**6)] | Literal["node"] | None
+    # with --dry-run: devices elsewhere to plan for (conf/accelerator), as h100x8 or h200x64, without data, weights or
+    # a device here; null for the device here
+    on: str | None
     save_minutes: NonNegativeFloat  # minutes between two checkpoints
     # seconds that a rank waits in a step for another that hangs or gives no sign of life, before all of them stop
     rank_timeout: Annotated[float, Field(ge=1, le=7 * 86400)]
@@ -97,6 +100,7 @@ class Training(RunRecipe):
         "checkpointing",
         "mode",
         "shard_ranks",
+        "on",
         "save_minutes",
         "rank_timeout",
         "bad_images",

@@ -1,0 +1,102 @@
+"""Compare the planned memory of a training step on a CPU with the memory that it takes, for several settings.
+
+    python scripts/check_memory.py                  # the settings below, some minutes and up to 10 GB
+    python scripts/check_memory.py vit_l16 24 4 fp32 none sgd false
+
+A setting is a model, its number of blocks, the micro-batch, the precision, checkpointing, the optimizer and whether
+there is an EMA. Each is measured in a process of its own: the peak of its resident memory in two steps of two
+micro-batches, less what it had before the network. The planned bytes are those of ``--dry-run``.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+
+SETTINGS = [
+    ("vit_b16", 12, 8, "fp32", "none", "adamw", False),
+    ("vit_b16", 12, 8, "fp32", "blocks", "adamw", False),
+    ("vit_b16", 12, 8, "bf16", "none", "adamw", True),
+    ("vit_b16", 12, 8, "bf16", "blocks", "sgd", False),
+    ("vit_b16", 12, 16, "bf16", "none", "adafactor", False),
+    ("vit_l16", 12, 4, "fp32", "none", "sgd", False),
+    ("vit_l16", 12, 4, "fp32", "blocks", "adamw", False),
+    ("vit_l16", 24, 8, "fp32", "none", "sgd", False),
+    ("vit_l16", 24, 8, "fp32", "blocks", "sgd", False),
+]
+TOLERANCE = 0.15
+
+
+def measure(model: str, depth: int, micro: int, precision: str, checkpointing: str, kind: str, ema: bool) -> None:
+    """Print the planned and the measured bytes of a setting as JSON."""
+    import torch
+
+    from vitrun import data, models
+    from vitrun.config import resolve
+    from vitrun.engine import optim
+    from vitrun.engine.activations import count_activations, make_blank_batch
+    from vitrun.engine.loop import FitOptions, fit
+    from vitrun.engine.memory_plan import Layout, Setting, StateSize
+    from vitrun.engine.state import TrainState
+    from vitrun.objectives.labels import LabelObjective
+    from vitrun.recipes import tables
+    from vitrun.runtime import environment
+    from vitrun.runtime.device import Machine
+
+    environment.keep_freed_memory()
+    recipe = resolve.resolve_recipe("pretrain", [f"optim={kind}", "data=shapes", f"batch={2 * micro}"])
+    objective, machine = LabelObjective.from_recipe(recipe), Machine("cpu", precision)
+    row = replace(tables.load_model_row(model), depth=depth)
+    with torch.device("meta"):
+        network = models.build(row, 1000, 224)
+    size = StateSize.measure(network, recipe.optim, ema)
+    stored = count_activations(network, objective, 224, machine.dtype, fused=precision == "fp32")
+    planned = Layout(1, machine.dtype).plan(size, stored, Setting(False, checkpointing == "blocks"), micro)
+
+    small = models.build(tables.load_model_row("vit_nano8"), 1000, 32)  # its step loads what a first step loads
+    state = TrainState(small, optim.build_optimizer(recipe.optim, small), None, 0, 8)
+    step = FitOptions(objective.loss, 8, lambda step: 1e-4, 1.0, None, 0, machine, lambda images: None)
+    list(fit(state, [make_blank_batch(objective, 32, 8)], step))
+    batch: data.Batch = make_blank_batch(objective, 224, 2 * micro)
+    before = read_resident()
+    real = models.build(row, 1000, 224)
+    if checkpointing == "blocks":
+        models.checkpoint_blocks(real)
+    average = [parameter.detach().clone() for parameter in real.parameters()] if ema else None
+    state = TrainState(real, optim.build_optimizer(recipe.optim, real), average, 0, micro)
+    decay = 0.999 if ema else None
+    options = FitOptions(objective.loss, 2 * micro, lambda step: 1e-4, 1.0, decay, 0, machine, lambda images: None)
+    list(fit(state, [batch, batch], options))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    parts = {name: round(value / 1e9, 3) for name, value in vars(planned).items() if isinstance(value, float | int)}
+    print(json.dumps({"planned": planned.total, "measured": peak - before, **parts}))
+
+
+def read_resident() -> int:
+    """Return the bytes that this process has in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+def main() -> None:
+    """Print a line for each setting; exit with 1 if a plan is not within the tolerance."""
+    if sys.argv[1:2] == ["--measure"]:
+        model, depth, micro, precision, checkpointing, kind, ema = sys.argv[2:]
+        return measure(model, int(depth), int(micro), precision, checkpointing, kind, ema == "True")
+    settings = [tuple(sys.argv[1:])] if sys.argv[1:] else SETTINGS
+    worst = 0.0
+    for setting in settings:
+        command = [sys.executable, __file__, "--measure", *(str(value).replace("false", "False") for value in setting)]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        result = json.loads(output.splitlines()[-1])
+        error = result["planned"] / result["measured"] - 1
+        worst = max(worst, abs(error))
+        name = " ".join(map(str, setting))
+        planned, measured = (f"{result[key] / 1e9:.2f} GB" for key in ("planned", "measured"))
+        print(f"{name:45} planned {planned}, measured {measured}: {error:+.0%}", flush=True)
+    sys.exit(worst > TOLERANCE)
+
+
+if __name__ == "__main__":
+    main()
