@@ -45,7 +45,7 @@ def validate(row: dict[str, Any], pairs: dict[str, str]) -> Slurm:
         request: Slurm = TypeAdapter(Slurm).validate_python(row)
         return request
     except ValidationError as error:
-        first = dict(error.errors()[0])
+        first: dict[str, Any] = dict(error.errors()[0])
         option = f"{OPTIONS}{first['loc'][0]}"
         why = tables.explain_error(first, list(row)).removeprefix(f"{first['loc'][0]}={pairs.get(option)}: ")
         raise UserError(why, option=option, value=pairs.get(option, "")) from None
