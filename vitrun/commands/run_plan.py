@@ -109,8 +109,8 @@ def report(
 def describe_kind(devices: Devices) -> str:
     """Return the published figures of an accelerator with their source."""
     kind = devices.kind
-    read = "" if kind.read else "; the vendor's page was not read"
-    return f"{kind.memory_gb:g} GB and {kind.tflops:g} TFLOP/s each ({kind.source}{read})"
+    warning = "" if kind.read else "; the vendor's page was not read"
+    return f"{kind.memory_gb:g} GB and {kind.tflops:g} TFLOP/s each ({kind.source}{warning})"
 
 
 def tabulate(plans: list[MemoryPlan], memory_gb: float) -> tuple[list[str], list[list[str]]]:

@@ -40,10 +40,10 @@ class FeatureFiles:
         ``compute(rows, tick)`` returns those of images that no file has; it calls ``tick`` with the number of images
         after each batch.
         """
-        results, found = self.load(rows)
-        if found.any():
-            self.run.log(f"features of {found.sum():,} images read from {self.folder}")
-        missing = rows[~found]
+        results, stored = self.load(rows)
+        if stored.any():
+            self.run.log(f"features of {stored.sum():,} images read from {self.folder}")
+        missing = rows[~stored]
         parts = []
         with self.run.screen.progress("features", len(missing), 0) as bar:
             tick = self.run.progress_callback(bar)
@@ -54,10 +54,10 @@ class FeatureFiles:
         if not parts:
             return results
         computed = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        if not found.any():
+        if not stored.any():
             return computed
         for name, values in computed.items():
-            results[name][torch.from_numpy(~found)] = values
+            results[name][torch.from_numpy(~stored)] = values
         return results
 
     def count_missing(self, rows: np.ndarray) -> int:
@@ -67,15 +67,15 @@ class FeatureFiles:
     def load(self, rows: np.ndarray) -> tuple[dict[str, Tensor], np.ndarray]:
         """Return the tensors of ``rows``, [N, ...], undefined where no file has them, and which rows are there [N]."""
         results: dict[str, Tensor] = {}
-        found = np.zeros(len(rows), bool)
+        stored = np.zeros(len(rows), bool)
         for file, positions, places in distributed.call_on_rank_zero(lambda: self.find(rows)):
             with safe_open(self.folder / file, "pt") as content:
                 for name in set(content.keys()) - {ROWS}:
                     values = content.get_tensor(name)
                     result = results.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))
                     result[torch.from_numpy(positions)] = values[torch.from_numpy(places)]
-            found[positions] = True
-        return results, found
+            stored[positions] = True
+        return results, stored
 
     def find(self, rows: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
         """Return the files that have some of ``rows``: each name, the positions in ``rows``, and those in the file.

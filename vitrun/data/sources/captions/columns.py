@@ -26,11 +26,11 @@ def choose_column(data: recipes.Captions, option: str, columns: Sequence[str], p
             )
         return value, ""
     usual = IMAGE_COLUMNS if option == "image" else CAPTION_COLUMNS
-    found = [name for name in columns if name.strip().casefold() in usual]
+    hits = [name for name in columns if name.strip().casefold() in usual]
     what = "images" if option == "image" else "captions"
-    if len(found) == 1:
-        return found[0], f"the {what} are in the column {found[0]!r} ({data.group}.{option}), by its name"
-    several = f"several columns that may hold {what}, {abbreviate(found)}" if found else f"no column of {what} by name"
+    if len(hits) == 1:
+        return hits[0], f"the {what} are in the column {hits[0]!r} ({data.group}.{option}), by its name"
+    several = f"several columns that may hold {what}, {abbreviate(hits)}" if hits else f"no column of {what} by name"
     raise UserError(
         f"{place} has {several}: add {data.group}.{option}=COLUMN, one of {abbreviate(columns)}.", ExitCode.DATA
     )

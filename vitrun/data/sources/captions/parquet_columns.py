@@ -37,8 +37,8 @@ def open_captioned_table(data: recipes.Captions, part: str, tick: Callable[[], N
     keys, listing = make_keys(images), Listing()
     for key, texts in zip(keys, files.read_column(headers, caption).to_pylist(), strict=True):
         listing.add(key, as_captions(texts))
-    read = make_reader(table, images, keys)
-    return replace(make_captioned_split(keys, read, images.sizes, listing), notes=notes)
+    read_image = make_reader(table, images, keys)
+    return replace(make_captioned_split(keys, read_image, images.sizes, listing), notes=notes)
 
 
 def as_files(data: recipes.Captions, image: str = "image", label: str = "label") -> recipes.Files:

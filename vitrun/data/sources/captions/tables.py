@@ -96,14 +96,14 @@ def choose_separator(data: recipes.Captions, header: str, file: Path) -> str:
         return SEPARATORS[data.separator]
     if file.suffix.lower() == ".tsv":
         return "\t"
-    found = [name for name, sign in SEPARATORS.items() if sign in header]
-    if len(found) != 1:
-        several = " and ".join(found) or f"none of {', '.join(SEPARATORS)}"
+    matching = [name for name, sign in SEPARATORS.items() if sign in header]
+    if len(matching) != 1:
+        several = " and ".join(matching) or f"none of {', '.join(SEPARATORS)}"
         raise UserError(
             f"The first line of {file.name} has {several} between names of columns: add {data.group}.separator=NAME.",
             ExitCode.DATA,
         )
-    return SEPARATORS[found[0]]
+    return SEPARATORS[matching[0]]
 
 
 def read_json_lines(data: recipes.Captions, lines: Iterable[str], file: Path, notes: list[str]) -> Rows:

@@ -83,6 +83,6 @@ def read_blocks(path: Path, number: int) -> list[bytes]:
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     """Return the shape and the type of the array in an ``.npy`` file, and leave it at its first value."""
     version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read(file)
+    parse = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = parse(file)
     return shape, kind
