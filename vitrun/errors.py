@@ -212,7 +212,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def find_close_names(name: str, known: list[str], cutoff: float = 0.5) -> list[str]:
-    """Return up to three names about as similar to ``name`` as the most similar one is."""
-    near = get_close_matches(name, known, n=3, cutoff=cutoff)
+    """Return up to three names about as similar to ``name`` as the most similar one is, or those of its letters."""
+    near = [k for k in known if sorted(k) == sorted(name)] or get_close_matches(name, known, n=3, cutoff=cutoff)
     ratios = [SequenceMatcher(None, name, k).ratio() for k in near]
     return [k for k, ratio in zip(near, ratios) if ratio > ratios[0] - 0.05]

@@ -139,7 +139,7 @@ def test_what_cannot_be_drawn_is_named_and_the_rest_is_drawn(
 
 
 WRONG = [
-    (["init={resnet}"], "init", "has no attention: it is a ResNet", ExitCode.CHECKPOINT),
+    (["init={resnet}"], "init", "has no attention between patches: it is a ResNet", ExitCode.CHECKPOINT),
     (["images=nothing.jpg"], "images", "there is no file or folder", ExitCode.DATA),
     (["images={photos}", "data=digits"], "images", "both name images", ExitCode.COMMAND),
     (["data=digits", "layers=3"], "layers", "has layers 1 to 2", ExitCode.COMMAND),

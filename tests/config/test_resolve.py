@@ -79,7 +79,7 @@ REFUSED = [
         "set by the protocol",
     ),
     ("finetune", [SCRATCH, "protocol=papre"], "protocol", "Did you mean paper_"),
-    ("pretrain", ["protocol=hyperrule"], "protocol", "Choose one of augreg"),
+    ("pretrain", ["protocol=hyperrule"], "protocol", "Choose one of aaconv, augreg"),
 ]
 
 

@@ -138,7 +138,7 @@ def test_measuring_changes_nothing_and_chooses_a_layout_that_fits(run_command, t
 
     def watch(layouts, images, measure):
         memories = layouts.memories
-        room = max(memory.estimate(8) for memory in memories.values())
+        room = max(memory.estimate(2) for memory in memories.values())
         object.__setattr__(layouts, "free", Memory(int(1.2 * room) + 10**8, "this test"))
         tensors = [*layouts.state.network.state_dict().values()]
         before, random = [tensor.clone() for tensor in tensors], torch.get_rng_state()

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BUCKET_NUMEL = 2**25  # numbers that are reduced at once
 LOST_RANK = "another rank has ended"
+# In messages of torch about a connection to another rank, by gloo, NCCL or the store
+CONNECTION_ERROR = r"gloo/|NCCL|[Cc]onnection|[Ss]ocket|Timed out|timed out"
 
 
 def world_size() -> int:
@@ -87,17 +89,22 @@ def exchange(computes: bool = False) -> Iterator[None]:
             if beats:
                 beats.leave()
             raise mark_reported(describe_lack(error), by=[rank()]) from None
-        dead = beats.find_dead() if beats else []
-        if computes and not dead:
+        if computes and not is_connection_error(error):
             if beats:
                 beats.leave()
             traceback.print_exc()
             raise mark_reported(failed_rank_error(), by=[rank()]) from None
+        dead = beats.find_dead() if beats else []
         what = f"{beats.describe(dead[0])} has ended or was killed" if beats and dead else LOST_RANK
         reason = re.sub(r"^\[[^]]*\] |\. This is .*", "", str(error).splitlines()[0])  # without gloo's line and advice
         lost = UserError(f"{what} ({reason}). {heartbeat.CONTINUE}.", ExitCode.DEVICE)
         left = sorted({*range(world_size())} - {*dead})
         raise mark_reported(lost, by=left[:1] if dead else left) from None
+
+
+def is_connection_error(error: Exception) -> bool:
+    """Return whether torch raised an error because it cannot reach another rank."""
+    return isinstance(error, RuntimeError) and re.search(CONNECTION_ERROR, str(error)) is not None
 
 
 def failed_rank_error() -> UserError:
