@@ -17,6 +17,7 @@ from vitrun.runtime.text_tables import format_table
 from vitrun.runtime.user_cache import load_values, store_values
 
 HEADER = ["model=", "parameters", "GMAC", "tokens", "published weights (init=)"]
+IGPT_RES = 32  # pixels of a side
 SIZES_FILE = "model_sizes.json"
 
 
@@ -48,7 +49,8 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> dict[str, Any]:
     for error in errors:
         screen.warn(f"Not listed: {error}")
     screen.log(
-        f"With {recipe.classes} classes, at {recipe.res} pixels. model=timm model.name=NAME builds any other of timm."
+        f"With {recipe.classes} classes, at {recipe.res} pixels (igpt: at most {IGPT_RES}). "
+        "model=timm model.name=NAME builds any other of timm."
     )
     return {"models": [describe_row(name, models[name], sizes[name], weights[name]) for name in names]}
 
@@ -89,9 +91,13 @@ def is_size(values: object) -> bool:
 
 
 def measure(row: recipes.Model, classes: int, res: int) -> Size:
-    """Return the size of a network; zeros if it does not take images of ``res`` pixels."""
+    """Return the size of a network; zeros if it does not take images of ``res`` pixels.
+
+    That of an ImageGPT, whose tokens are pixels, is for images of at most ``IGPT_RES``.
+    """
     from vitrun.models.cost import count_macs, count_parameters, count_tokens  # imports torch
 
+    res = min(res, IGPT_RES) if row.kind == "igpt" else res
     try:
         return Size(count_parameters(row, classes, res), count_macs(row, classes, res), count_tokens(row, res))
     except UserError:

@@ -93,8 +93,8 @@ def arrange_table(
 
 
 def format_row_label(labels: tuple[str, ...], metric: str) -> str:
-    """Return the label of a row, with the name of the metric unless that is top-1."""
-    return join_labels(labels) + ("" if metric == "top1" else f" {metric}")
+    """Return the label of a row, with the name of the metric unless that is top-1 or a label."""
+    return join_labels(labels) + ("" if metric == "top1" or metric in labels else f" {metric}")
 
 
 def format_column_heading(cell: Cell) -> str:
