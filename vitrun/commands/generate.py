@@ -96,9 +96,9 @@ def count_pixels(colours: Iterator[Tensor], tick: Any) -> Iterator[Tensor]:
 def save(network: IGpt, originals: Tensor, samples: Tensor, run: Run) -> None:
     """Write the grid of images and the arrays of colours into the run."""
     network = network.cpu()
-    columns = [paint(network, samples[:, number]) for number in range(samples.shape[1])]
+    columns = [network.paint(samples[:, number]).numpy() for number in range(samples.shape[1])]
     if originals.shape[1]:
-        whole = paint(network, originals)
+        whole = network.paint(originals).numpy()
         half = whole.copy()
         half[:, network.side // 2 :] = GREY
         columns = [half, *columns, whole]
@@ -111,12 +111,6 @@ def save(network: IGpt, originals: Tensor, samples: Tensor, run: Run) -> None:
         if originals.shape[1]
         else f"grid: {run.folder / GRID_FILE}"
     )
-
-
-def paint(network: IGpt, ids: Tensor) -> np.ndarray:
-    """Return the images of colours: [I, N] -> uint8 [I, R, R, 3]."""
-    pixels: np.ndarray = network.paint(ids).numpy()
-    return pixels
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from vitrun.models.network import Network
 from vitrun.models.resnet import build_stages
 from vitrun.models.vit import Head
 from vitrun.recipes import ClipResNet as Row
-from vitrun.recipes.model import EXPANSION
+from vitrun.recipes.model_limits import EXPANSION
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the training images in [0, 1] (OpenAI's code)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from vitrun.models.network import Network
 from vitrun.recipes import BiT as Row
-from vitrun.recipes.model import EXPANSION
+from vitrun.recipes.model_limits import EXPANSION
 
 GROUPS = 32
 TINY = 1e-30  # the border's value: onnxruntime would merge a border of zeros into the max-pool, and ignore it

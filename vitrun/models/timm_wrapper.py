@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vitrun.errors import ExitCode, UserError, is_out_of_memory, suggest
 from vitrun.models.network import Network
 from vitrun.recipes import Timm as Row
-from vitrun.recipes.model import check_multiple
+from vitrun.recipes.model_limits import check_multiple
 from vitrun.runtime.plugins import find_plugins, load_plugin
 
 PLUGIN_GROUP = "vitrun.models"  # the entry points by which an installed package adds networks to timm's registry

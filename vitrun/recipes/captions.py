@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from vitrun.recipes.base import OptionError, Seed, frozen_dataclass
-from vitrun.recipes.dataset import DescribedDataset, Jpeg, Part
+from vitrun.recipes.dataset import DescribedDataset, Jpeg, Located, Part
 from vitrun.recipes.shard_patterns import check_pattern, is_url
 
 
 @frozen_dataclass
-class Captions(DescribedDataset):
+class Captions(Located, DescribedDataset):
     """Images with captions: a table of paths, text files beside images, or the Hub's parquet layout."""
 
     source: Literal["captions"]  # comes with data=NAME
@@ -35,18 +35,6 @@ class Captions(DescribedDataset):
 
     has_labels = False
     has_captions = True
-
-    @property
-    def folder(self) -> Path:
-        """Return ``path`` of a data set in files."""
-        assert self.path is not None
-        return self.path
-
-    @property
-    def repository(self) -> str:
-        """Return ``hub`` of a data set on the Hub."""
-        assert self.hub is not None
-        return self.hub
 
     def check_complete(self, parts: tuple[Part, ...]) -> None:
         """Raise a UserError if the images are neither in ``path`` nor on the Hub."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from vitrun.recipes.base import Images, OptionError, Seed, frozen_dataclass
 from vitrun.recipes.captions import Captions, Pairs
 from vitrun.recipes.dataset import AUTO as AUTO
-from vitrun.recipes.dataset import Dataset, DescribedDataset, Jpeg, Part, describe_origin
+from vitrun.recipes.dataset import Dataset, DescribedDataset, Jpeg, Located, Part, describe_origin
 from vitrun.recipes.shard_patterns import check_pattern, is_url
 from vitrun.recipes.vtab import Suite, Vtab
 from vitrun.runtime.plugins import load_plugins
@@ -48,7 +48,7 @@ class Digits(Dataset):
 
 
 @frozen_dataclass
-class Files(DescribedDataset):
+class Files(Located, DescribedDataset):
     """Images on the Hub, or in ``path``: parquet files in the layout of the Hub, or one folder per class."""
 
     source: Literal["files"]  # comes with data=NAME
@@ -73,18 +73,6 @@ class Files(DescribedDataset):
             raise OptionError(
                 "labels", self.labels, f"does not use real={self.real}: choose labels real, or leave out real."
             )
-
-    @property
-    def folder(self) -> Path:
-        """Return ``path`` of a data set in files."""
-        assert self.path is not None
-        return self.path
-
-    @property
-    def repository(self) -> str:
-        """Return ``hub`` of a data set on the Hub."""
-        assert self.hub is not None
-        return self.hub
 
     def check_complete(self, parts: tuple[Part, ...]) -> None:
         """Raise a UserError if the images are neither in ``path`` nor on the Hub."""

@@ -13,6 +13,16 @@ def check_not_suite(data: Data) -> None:
         raise OptionError(data.group, data.name, why)
 
 
+def check_one_source(images: tuple[str, ...], data: Data | None) -> None:
+    """Raise an OptionError if images are named twice, or the data set is a suite of several tasks."""
+    if data is None:
+        return
+    check_not_suite(data)
+    if images:
+        why = f"and data={data.name} both name images: leave one of them out."
+        raise OptionError("images", images, why)
+
+
 def check_has_labels(data: Data, what: str) -> None:
     """Raise an OptionError if images have captions and no labels, which ``what`` needs."""
     if not getattr(data, "has_labels", True):

@@ -1,5 +1,6 @@
 """Options that every data set has, and facts that are known before it is opened."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import PositiveFloat
@@ -47,6 +48,25 @@ class DescribedDataset(Dataset):
     licence: str | None  # shown by vitrun data
     paper: str | None  # its name in the paper (arXiv 2010.11929)
     home: str | None  # its home page, what to download there, and whether an account is needed
+
+
+class Located:
+    """Where the images of a data set are: in files of ``path``, or in the repository ``hub`` on the Hub."""
+
+    path: Path | None
+    hub: str | None
+
+    @property
+    def folder(self) -> Path:
+        """Return ``path`` of a data set in files."""
+        assert self.path is not None
+        return self.path
+
+    @property
+    def repository(self) -> str:
+        """Return ``hub`` of a data set on the Hub."""
+        assert self.hub is not None
+        return self.hub
 
 
 def describe_origin(name: str, home: str | None, hub: str | None = None) -> str:

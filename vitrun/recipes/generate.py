@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeFloat
 
 from vitrun.recipes.base import OptionError, Seed, frozen_dataclass
 from vitrun.recipes.data import Data
-from vitrun.recipes.data_checks import check_not_suite
+from vitrun.recipes.data_checks import check_one_source
 from vitrun.recipes.run_recipe import RunRecipe
 
 
@@ -26,11 +26,7 @@ class Generate(RunRecipe):
     seed: Seed  # of the random numbers
 
     def __post_init__(self) -> None:
-        if self.data is not None:
-            check_not_suite(self.data)
-            if self.images:
-                why = f"and data={self.data.name} both name images: leave one of them out."
-                raise OptionError("images", self.images, why)
+        check_one_source(self.images, self.data)
         if self.given == "none" and self.images:
             raise OptionError("images", self.images, "has no effect with given=none: leave one of the two out.")
         if self.given == "none" and not self.temperature:

@@ -1,6 +1,7 @@
 """Multiply-adds of a network, computed from its row alone."""
 
-from vitrun.recipes.model import EXPANSION, BiT, Clip, ClipResNet, IGpt, ResNet, TextTower, ViT
+from vitrun.recipes.model import BiT, Clip, ClipResNet, IGpt, ResNet, TextTower, ViT
+from vitrun.recipes.model_limits import EXPANSION
 
 
 def count_macs(model: ViT | BiT | ClipResNet | Clip | IGpt | ResNet, classes: int, res: int) -> int:

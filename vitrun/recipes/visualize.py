@@ -6,7 +6,7 @@ from pydantic import Field
 
 from vitrun.recipes.base import Images, OptionError, check_unique, frozen_dataclass
 from vitrun.recipes.data import Data
-from vitrun.recipes.data_checks import check_not_suite
+from vitrun.recipes.data_checks import check_one_source
 from vitrun.recipes.probe import Layers
 from vitrun.recipes.run_recipe import RunRecipe
 
@@ -27,11 +27,7 @@ class Visualize(RunRecipe):
     heads: Literal["mean", "each"]  # one map per layer, the mean over heads, or one for each head
 
     def __post_init__(self) -> None:
-        if self.data is not None:
-            check_not_suite(self.data)
-            if self.images:
-                why = f"and data={self.data.name} both name images: leave one of them out."
-                raise OptionError("images", self.images, why)
+        check_one_source(self.images, self.data)
         if not self.layers or len(self.layers) > 1 and {"last", "all"} & set(self.layers) or 0 in self.layers:
             raise OptionError("layers", self.layers, "must be last, or all, or numbers from 1 alone as in 1,6,12.")
         check_unique("layers", self.layers)

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from vitrun.models.formats.identify import PLAIN_VIT
 from vitrun.recipes import Clip, ClipResNet, TextTower, ViT
-from vitrun.recipes.model import VOCABULARIES
 from vitrun.recipes.tables import load_model_rows
+from vitrun.recipes.transformer_rows import VOCABULARIES
 
 TOKENS_KEY = "vitrun_tokens"  # in the config of an export of vitrun: the name of its tokenizer
 PLAIN_TEXT = TextTower(

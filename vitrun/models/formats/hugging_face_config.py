@@ -52,9 +52,7 @@ def check_config(config: JsonObject, model: ViT, table_rows: int) -> None:
     for key, value in sizes.items():
         if config.get(key, value) != value:
             raise ValueError(f"config.json has {key}={config[key]}, but its tensors have {value}")
-    for key in REFUSED_KEYS:
-        if config.get(key):
-            raise ValueError(f"config.json has {key}, which vitrun cannot follow")
+    check_refused_keys(config)
     if model.pre_logits and config.get("pooler_act", "tanh") != "tanh":
         raise ValueError(f"config.json has pooler_act={config['pooler_act']!r}; vitrun's pre-logits layer has tanh")
     height, width = as_pair(config.get("patch_size", model.patch))
@@ -62,6 +60,13 @@ def check_config(config: JsonObject, model: ViT, table_rows: int) -> None:
         raise ValueError(f"config.json has patches of {height}x{width} pixels; its tensors have {model.patch}")
     if "image_size" in config:
         check_image_size(*as_pair(config["image_size"]), model.patch, table_rows)
+
+
+def check_refused_keys(config: JsonObject) -> None:
+    """Raise a ValueError if the config has a key of :data:`REFUSED_KEYS`."""
+    for key in REFUSED_KEYS:
+        if config.get(key):
+            raise ValueError(f"config.json has {key}, which vitrun cannot follow")
 
 
 def check_image_size(height: int, width: int, patch: int, table_rows: int) -> None:

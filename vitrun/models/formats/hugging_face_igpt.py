@@ -6,7 +6,7 @@ from math import isqrt
 import torch
 from torch import Tensor
 
-from vitrun.models.formats.hugging_face_config import GELUS, REFUSED_KEYS, class_names
+from vitrun.models.formats.hugging_face_config import GELUS, check_refused_keys, class_names
 from vitrun.models.formats.identify import name_model
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same
 from vitrun.models.tensor_files import JsonObject, Weights
@@ -62,9 +62,7 @@ def infer_model(weights: Weights, config: JsonObject, classifies: bool) -> IGpt:
     for key, value in FIXED.items():
         if config.get(key, value) != value:
             raise ValueError(f"config.json has {key}={config[key]}; vitrun computes {key}={value}")
-    for key in REFUSED_KEYS:
-        if config.get(key):
-            raise ValueError(f"config.json has {key}, which vitrun cannot follow")
+    check_refused_keys(config)
     activation = config.get("activation_function", "quick_gelu")
     if activation not in GELUS:
         raise ValueError(f"config.json has activation_function={activation!r}; vitrun has {', '.join(GELUS)}")

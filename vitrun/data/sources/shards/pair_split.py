@@ -10,12 +10,9 @@ import numpy as np
 from vitrun import recipes
 from vitrun.data.sampler import Order
 from vitrun.data.sources.captions.listing import clean_captions, describe_captions
-from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.messages import typed_override
-from vitrun.data.sources.shards import index
 from vitrun.data.sources.shards.captions import FAULTS, split_captions
-from vitrun.data.sources.shards.locate import find_shards, name_wanted
-from vitrun.data.sources.shards.shard_split import ShardKeys, check_shard_lengths, make_reader, read_range
+from vitrun.data.sources.shards.shard_split import ShardKeys, make_reader, open_keys, read_range
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
@@ -26,14 +23,8 @@ def open_pairs(data: recipes.Pairs, part: str, screen: Screen, tick: Callable[[]
 
     Raise UserError if no image has a caption.
     """
-    root, shards = find_shards(data, part, tick)
-    images = index.open_index(root, shards, name_wanted(data), tick)
-    if images.passed_over.count:
-        others = images.passed_over
-        screen.log(f"data: files in the shards that are not read: {others.count:,}, such as {others.example}")
-    keys = ShardKeys(shards, images)
-    check_shard_lengths(root, shards, images)
-    check_image_count(data, part, len(keys))
+    root, keys = open_keys(data, part, screen, tick)
+    images = keys.index
     faults = images.labels[:, 3]
     unusable = {int(row): FAULTS[faults[row]] for row in np.flatnonzero(faults)}
     if len(unusable) == len(keys):

@@ -45,11 +45,10 @@ class ShardKeys(Sequence[str]):
         return f"{self.shards[self.index.shard(image)]}/{self.index.name(image)}"
 
 
-def open_shards(data: recipes.Shards, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
-    """Return a part of a data set in shards; download those that are missing, and index them the first time.
-
-    Download and indexing call ``tick``, which may raise to stop them.
-    """
+def open_keys(
+    data: recipes.Shards | recipes.Pairs, part: str, screen: Screen, tick: Callable[[], None]
+) -> tuple[Path, ShardKeys]:
+    """Return the folder of a part's shards and the keys of its images; download and index what is missing."""
     root, shards = find_shards(data, part, tick)
     images = index.open_index(root, shards, name_wanted(data), tick)
     if images.passed_over.count:
@@ -58,6 +57,16 @@ def open_shards(data: recipes.Shards, part: str, screen: Screen, tick: Callable[
     keys = ShardKeys(shards, images)
     check_shard_lengths(root, shards, images)
     check_image_count(data, part, len(keys))
+    return root, keys
+
+
+def open_shards(data: recipes.Shards, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
+    """Return a part of a data set in shards; download those that are missing, and index them the first time.
+
+    Download and indexing call ``tick``, which may raise to stop them.
+    """
+    root, keys = open_keys(data, part, screen, tick)
+    images = keys.index
     check_label_range(data, keys)
     return Split(
         keys,
