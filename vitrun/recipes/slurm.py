@@ -39,8 +39,8 @@ class Slurm:
     time: Annotated[int, BeforeValidator(parse_time)]  # time limit, as 36h, 2d, 12:00:00 or 2-12:00:00; then requeued
     memory_gb: PositiveFloat | None  # main memory of a node, in GB; null for the partition's
     partition: str | None  # queue; null for the default one
-    account: str | None  # who pays; null for the default one
-    # seconds before the time limit at which a run is told to save: more than a checkpoint takes
+    account: str | None  # the account that is charged; null for the default one
+    # seconds before the time limit at which a run is asked to save: more than a checkpoint takes
     signal_seconds: Annotated[int, Field(ge=10, le=3600)]
     requeues: NonNegativeInt  # how often a job goes on after its time limit; preemption does not count
 
