@@ -33,13 +33,11 @@ ROOMS = (  # from high to low: a room imports those after it only
 )
 LIGHT = ("cli", "api", "config", "recipes", "runs", "papers", "errors")  # rooms that import nothing slow by themselves
 SLOW = {"torch", "torchvision", "timm", "datasets", "huggingface_hub", "sklearn", "hydra", "omegaconf", "matplotlib"}
+HYDRA = ("recipes.composition", "recipes.hydra_source")  # below config: rows of models and data are read with Hydra too
 OWNERS = {  # outside package: the folders or modules that may import it
     "typer": ("cli",),
-    "hydra": (
-        "recipes.composition",
-        "recipes.hydra_source",
-    ),  # below config: rows of models and data are read with Hydra too
-    "omegaconf": ("recipes.composition",),
+    "hydra": HYDRA,
+    "omegaconf": HYDRA,
     "timm": ("models",),
     "torchvision": ("data.transforms.randaugment", "models.torchvision_weights"),
     "datasets": ("data",),

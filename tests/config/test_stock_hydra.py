@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from helpers.overrides import SCRATCH
 from vitrun.config import compose, provenance, resolve, unused
-from vitrun.recipes import RECIPES, composition, options, tables, trees
+from vitrun.recipes import RECIPES, composition, hydra_source, options, tables, trees
 
 README = Path(__file__).parents[2] / "README.md"
 COMMAND = re.compile(r"^(?:\$ )?(?:torchrun .*-m )?vitrun (\w+)((?: [^#|`\n]*)?)", re.MULTILINE)
@@ -72,9 +72,17 @@ def test_stock_hydra_composes_the_same_but_for_values_by_model(command, override
 
 @pytest.mark.parametrize("group", ["protocol", "augment", "model", "data", "optim", "objective"])
 def test_every_choice_of_a_group_is_one_of_stock_hydra(group):
-    for command in ("pretrain", "finetune"):
-        for name in tables.list_groups(command).get(group, ()):
-            compose_with_stock_hydra(command, [f"{group}={name}"])
+    with initialize_config_dir(str(composition.CONF), version_base="1.3"):
+        for command in ("pretrain", "finetune"):
+            for name in tables.list_groups(command).get(group, ()):
+                OmegaConf.to_container(hydra_compose(command, [f"{group}={name}"]), resolve=True)
+
+
+def test_files_are_read_as_omegaconf_reads_them():
+    source = hydra_source.package_source()("main", f"vitrun://{composition.CONF}")
+    for file in composition.CONF.rglob("*.yaml"):
+        content = OmegaConf.load(file)  # which refuses a key that stands twice
+        assert source.load_config(file.relative_to(composition.CONF).as_posix()).config == content, file
 
 
 ACCEPTANCE = ["protocol=augreg", "model=vit_b16", "data=imagenet", "optim.lr=0.1", "augment=none"]
