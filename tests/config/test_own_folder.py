@@ -145,7 +145,10 @@ def test_an_error_in_a_file_of_ones_own_names_the_file(workplace, path, text, ov
         ("widht: 3", "unknown option 'widht'. Did you mean width?"),
         ("width: -3", "width=-3: must be greater than 0."),
         ("width: much", "width=much: must be an integer."),
-        ("kind: vitt", "kind=vitt: must be one of 'vit', 'bit', 'timm', 'clip_resnet', 'clip', 'igpt', 'resnet'."),
+        (
+            "kind: vitt",
+            "kind=vitt: must be one of 'vit', 'bit', 'timm', 'clip_resnet', 'clip', 'igpt', 'resnet', 'detector'.",
+        ),
         ("width: 100", "width=100: must be a multiple of model.heads=3."),
     ],
 )

@@ -8,15 +8,11 @@ from vitrun.config import compose, protocols, recipe_file
 from vitrun.config.expand import count_runs
 from vitrun.recipes import (
     DURATIONS,
-    BiT,
     Finetune,
-    IGpt,
     Model,
     Pretrain,
     Recipe,
-    ResNet,
     Training,
-    ViT,
     composition,
     macs,
     tables,
@@ -85,7 +81,7 @@ def describe_cost(recipe: Recipe) -> list[str]:
     steps, _ = recipe.count_steps(recipe.images or 0)
     runs = count_runs(recipe) if isinstance(recipe, Finetune) else 1
     row, images, cost = find_model_row(recipe), runs * steps * recipe.batch, ""
-    if isinstance(row, ViT | BiT | IGpt | ResNet) and recipe.res:
+    if macs.is_countable(row) and recipe.res:
         classes = getattr(recipe.data, "classes", None) or 0
         cost = f", {macs.count_exaflop(macs.count_macs(row, classes, recipe.res), images):.2g} exaFLOP"
     return [f"# {f'{runs} runs of ' * (runs > 1)}{steps:,} steps of {recipe.batch:,} images{cost}"]

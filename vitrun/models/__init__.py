@@ -20,6 +20,7 @@ from vitrun.models.checkpoint_file import describe_weights, restore_weights, sav
 from vitrun.models.checkpointing import checkpoint_blocks, list_blocks
 from vitrun.models.clip import Clip
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
+from vitrun.models.detector import Detections, Detector
 from vitrun.models.embeddings import NoEmbedding, grid_positions, patch_filters
 from vitrun.models.hub import check_tag as check_tag
 from vitrun.models.igpt import IGpt, build_pixel_predictor
@@ -36,6 +37,8 @@ __all__ = [
     "MASKED",
     "AttentionLayout",
     "Clip",
+    "Detections",
+    "Detector",
     "NoEmbedding",
     "NoGlobalAttention",
     "NoHead",

@@ -16,7 +16,7 @@ from vitrun.models.tensor_files import weights_error
 from vitrun.models.timm_wrapper import TimmNetwork, resize_timm_network, wrap_timm_network, zero_linear
 from vitrun.models.vit import ViT as ViTNetwork
 from vitrun.models.vit import fixed_positions
-from vitrun.recipes import ClipResNet, IGpt, Model, ResNet, Timm, ViT
+from vitrun.recipes import ClipResNet, Detector, IGpt, Model, ResNet, Timm, ViT
 
 DEFAULT_RES = 224  # for weights of unknown resolution: that of pretraining (arXiv 2010.11929, section 4.1)
 
@@ -126,6 +126,8 @@ def match_tensors(
         computed.add("pos_embed")
     elif isinstance(source.model, Timm) and source.normalization:
         computed |= {"scale", "shift"}
+    elif isinstance(source.model, Detector) and source.normalization:
+        computed |= {"body.scale", "body.shift"}  # of a ResNet; a ViT has none
     for mapping in source.mappings:
         present = [name for name in mapping.theirs if name in source.weights]
         if new_head and mapping.ours.startswith("head."):
@@ -213,17 +215,21 @@ def fold_normalization(tensors: dict[str, Tensor], means: list[float], stds: lis
     What the mean adds to each patch goes into the bias of the embedding, or without one into the positions of patches.
     """
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (means, stds))
+    if "body.shift" in tensors:  # of the ResNet of a detector
+        tensors["body.scale"], tensors["body.shift"] = (0.5 / std)[0], ((0.5 - mean) / std)[0]
+        return
     if "shift" in tensors:
         tensors["shift"] = 2 * mean[0] - 1
         tensors["stem.conv1.weight"] = tensors["stem.conv1.weight"] * (0.5 / std)
         return
-    kernels = tensors["patch_embed.proj.weight"]
+    body = "body." if "body.patch_embed.proj.weight" in tensors else ""  # of a detector
+    kernels = tensors[f"{body}patch_embed.proj.weight"]
     offset = (kernels * ((0.5 - mean) / std)).sum((1, 2, 3))
-    if "patch_embed.proj.bias" in tensors:
-        tensors["patch_embed.proj.bias"] += offset
+    if f"{body}patch_embed.proj.bias" in tensors:
+        tensors[f"{body}patch_embed.proj.bias"] += offset
     else:
         tensors["pos_embed"][:, int("cls_token" in tensors) :] += offset
-    tensors["patch_embed.proj.weight"] = kernels * (0.5 / std)
+    tensors[f"{body}patch_embed.proj.weight"] = kernels * (0.5 / std)
 
 
 def count_classes(source: IdentifiedWeights, classes: int | None) -> int:

@@ -13,6 +13,7 @@ from vitrun.models.attention import Attention, AttentionPool, Mlp
 from vitrun.models.attention_resnet import AttentionResNet, init_attention_resnet
 from vitrun.models.clip import Clip, init_clip
 from vitrun.models.clip_resnet import ClipResNet, init_clip_resnet
+from vitrun.models.detector import Detector, TokenViT, init_heads, make_detector
 from vitrun.models.igpt import IGpt, init_pixels
 from vitrun.models.network import Network
 from vitrun.models.resnet import BiT, PostActBottleneck
@@ -21,6 +22,7 @@ from vitrun.models.vit import ViT, fixed_positions
 from vitrun.recipes import BiT as BiTRow
 from vitrun.recipes import Clip as ClipRow
 from vitrun.recipes import ClipResNet as ClipResNetRow
+from vitrun.recipes import Detector as DetectorRow
 from vitrun.recipes import IGpt as IGptRow
 from vitrun.recipes import Model
 from vitrun.recipes import ResNet as ResNetRow
@@ -32,12 +34,15 @@ def build(model: Model, classes: int, res: int, head_bias: float = 0.0) -> Netwo
     """Return a network [B, 3, res, res] -> [B, classes], initialized as published from torch's global generator.
 
     ``network.head`` is its last nn.Linear, with weights 0 and every bias ``head_bias``; ``network.features(images)``
-    is the input of the head, [B, D] in float32. A CLIP has no classes: its head, of the image tower, has none. Under
-    ``torch.device("meta")`` no weights are made.
+    is the input of the head, [B, D] in float32. A CLIP has no classes: its head, of the image tower, has none. A
+    detector has one more output, and its head random weights. Under ``torch.device("meta")`` no weights are made.
     """
     network = build_uninitialized(model, classes, res)
     device = torch.get_default_device()
     if device.type == "meta":
+        return network
+    if isinstance(network, Detector):
+        init_detector(network)
         return network
     if not isinstance(model, TimmRow):
         network.to_empty(device=device)
@@ -51,6 +56,8 @@ def build_uninitialized(model: Model, classes: int, res: int) -> Network:
     """Return a network, unless it is timm's on the meta device. Raise a UserError if ``res`` does not fit."""
     if isinstance(model, TimmRow):
         return wrap_timm_network(model, classes, res)
+    if isinstance(model, DetectorRow):
+        return make_detector(model, classes, res)
     with torch.device("meta"):
         if isinstance(model, ClipRow):
             return Clip(model, cast(ViT | ClipResNet, build_uninitialized(model.image, 0, res)))
@@ -67,7 +74,7 @@ def select_image_row(model: ClipRow) -> ViTRow | ClipResNetRow:
 
 def check_model(model: Model, res: int) -> None:
     """Raise a UserError if there is no such network, or if it takes no images of side ``res``. No weights are made."""
-    if isinstance(model, ViTRow | ClipResNetRow | ClipRow | IGptRow | ResNetRow):
+    if isinstance(model, ViTRow | ClipResNetRow | ClipRow | IGptRow | ResNetRow | DetectorRow):
         model.check_resolution(res)
     if isinstance(model, TimmRow):
         with torch.device("meta"):
@@ -87,6 +94,7 @@ def token_stride(model: Model) -> int:
     Networks without tokens take any resolution: 32 is the stride of BiT and of the baselines of timm in the table.
     """
     model = model.image if isinstance(model, ClipRow) else model
+    model = model.body if isinstance(model, DetectorRow) else model
     return model.stride if isinstance(model, ViTRow) else 32
 
 
@@ -121,6 +129,13 @@ def init_clip_weights(network: nn.Module) -> None:
     if isinstance(network.image, ClipResNet):
         init_clip_resnet(network.image)
     init_clip(network)
+
+
+def init_detector(network: Detector) -> None:
+    """Initialize a detector: its ViT as any, what it adds as published. A body of timm is initialized already."""
+    if isinstance(network.body, TokenViT):
+        init_weights(network.body)
+    init_heads(network)
 
 
 INITIALIZERS: dict[type[nn.Module], Callable[[Any], None]] = {

@@ -4,7 +4,7 @@ import torch
 
 from vitrun.errors import UserError
 from vitrun.models.build import build_uninitialized, grid_side
-from vitrun.recipes import Clip, IGpt, Model, Timm, ViT, macs
+from vitrun.recipes import Clip, Detector, IGpt, Model, Timm, ViT, macs
 
 
 def count_parameters(model: Model, classes: int, res: int) -> int:
@@ -14,20 +14,23 @@ def count_parameters(model: Model, classes: int, res: int) -> int:
 
 
 def count_tokens(model: Model, res: int) -> int | None:
-    """Return N, the number of tokens of an image with the class token; None if it has no tokens of vitrun."""
+    """Return N, the number of tokens of an image, with class and detection tokens; None if it has none of vitrun."""
+    model, more = (model.body, model.tokens) if isinstance(model, Detector) else (model, 0)
     model = model.image if isinstance(model, Clip) else model
     if isinstance(model, IGpt):
         return res**2
-    return grid_side(model, res) ** 2 + (model.head == "token") if isinstance(model, ViT) else None
+    return grid_side(model, res) ** 2 + (model.head == "token") + more if isinstance(model, ViT) else None
 
 
 def count_macs(model: Model, classes: int, res: int) -> int:
     """Return the multiply-adds of the matrix products and convolutions in one forward pass of one image."""
-    return count_timm_macs(model, classes, res) if isinstance(model, Timm) else macs.count_macs(model, classes, res)
+    if isinstance(model, Timm) or isinstance(model, Detector) and isinstance(model.body, Timm):
+        return measure_macs(model, classes, res)
+    return macs.count_macs(model, classes, res)
 
 
-def count_timm_macs(model: Timm, classes: int, res: int) -> int:
-    """Return the multiply-adds of a network of timm, counted with one image on the meta device."""
+def measure_macs(model: Timm | Detector, classes: int, res: int) -> int:
+    """Return the multiply-adds of a network of timm, or of a detector with one, counted on the meta device."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):

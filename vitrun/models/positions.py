@@ -29,3 +29,27 @@ def resample_line(table: Tensor, rows: int) -> Tensor:
     """Resample tables along one axis [L, n, D] -> [L, rows, D], linearly with aligned ends."""
     columns = table.float().transpose(1, 2)
     return functional.interpolate(columns, rows, mode="linear", align_corners=True).transpose(1, 2)
+
+
+def resample_rectangle(table: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """Resample tables [L, h*w, D] of one grid to another, bicubically as YOLOS (its models/backbone.py)."""
+    if old == new:
+        return table
+    maps = table.unflatten(1, old).permute(0, 3, 1, 2)
+    return functional.interpolate(maps, new, mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
+
+
+def sine_positions(visible: Tensor, width: int) -> Tensor:
+    """Return DETR's fixed positions of a map: which places are no padding [B, h, w] -> [B, h*w, D] (section 3.2).
+
+    Half of the features are of the row, half of the column, each counted without padding and scaled to 2 pi, at D/4
+    frequencies with sine and cosine in turn (its models/position_encoding.py).
+    """
+    rate = 10_000 ** (-2 * torch.arange(width // 4, device=visible.device) / (width // 2))  # [D/4]
+    waves = []
+    for axis in (1, 2):
+        place = visible.cumsum(axis, dtype=torch.float32)
+        last = place.select(axis, -1).unsqueeze(axis)
+        angle = (place / (last + 1e-6) * 2 * torch.pi)[..., None] * rate  # [B, h, w, D/4]
+        waves.append(torch.stack([angle.sin(), angle.cos()], 4).flatten(3))
+    return torch.cat(waves, 3).flatten(1, 2)

@@ -8,7 +8,7 @@ from vitrun.recipes.evaluate import Eval
 from vitrun.recipes.fewshot import Fewshot
 from vitrun.recipes.finetune import Finetune
 from vitrun.recipes.generate import Generate
-from vitrun.recipes.model import BiT, Clip, ClipResNet, IGpt, Model, ModelInfo, ResNet, TextTower, Timm, ViT
+from vitrun.recipes.model import BiT, Clip, ClipResNet, Detector, IGpt, Model, ModelInfo, ResNet, TextTower, Timm, ViT
 from vitrun.recipes.objective import Contrastive, Labels, Masked, Pixels, PixelsBert, SimMim
 from vitrun.recipes.optimizer import Adafactor, Adam, Sgd
 from vitrun.recipes.predict import Predict
@@ -42,6 +42,7 @@ __all__ = [
     "Dedup",
     "Doctor",
     "DescribedDataset",
+    "Detector",
     "Digits",
     "Eval",
     "Export",

@@ -1,15 +1,30 @@
 """Multiply-adds of a network, computed from its row alone."""
 
-from vitrun.recipes.model import BiT, Clip, ClipResNet, IGpt, ResNet, TextTower, ViT
+from dataclasses import replace
+from typing import TypeGuard
+
+from vitrun.recipes.model import BiT, Clip, ClipResNet, Detector, IGpt, Model, ResNet, TextTower, ViT
 from vitrun.recipes.model_limits import EXPANSION
 
+Countable = ViT | BiT | IGpt | ResNet | Detector
 
-def count_macs(model: ViT | BiT | ClipResNet | Clip | IGpt | ResNet, classes: int, res: int) -> int:
+
+def is_countable(model: Model | None) -> TypeGuard[Countable]:
+    """Return whether the cost of training a network is known from its row: not if it is timm's, or has two towers."""
+    if isinstance(model, Detector):
+        return isinstance(model.body, ViT)
+    return isinstance(model, ViT | BiT | IGpt | ResNet)
+
+
+def count_macs(model: ViT | BiT | ClipResNet | Clip | IGpt | ResNet | Detector, classes: int, res: int) -> int:
     """Return the multiply-adds of the matrix products and convolutions in one forward pass of one image.
 
-    Those of a CLIP are of an image and a text. Raise an OptionError if the tokens of a ViT do not tile images of side
-    ``res``.
+    Those of a CLIP are of an image and a text; those of a detector are known here if its body is a ViT. Raise an
+    OptionError if the tokens of a ViT do not tile images of side ``res``.
     """
+    if isinstance(model, Detector):
+        model.check_resolution(res)
+        return count_detector_macs(model, classes, res)
     if isinstance(model, Clip):
         projection = model.image.width * model.features if isinstance(model.image, ViT) else 0
         return count_macs(model.image, 0, res) + projection + count_text_macs(model.text, model.features)
@@ -90,6 +105,35 @@ def count_vit_macs(model: ViT, classes: int, res: int) -> int:
     if model.head == "map":  # one query: its own projection, keys and values, two products, output, MLP
         products += D * D + 2 * N * D * D + 2 * N * D + D * D + 2 * D * M
     return products + (D * D if model.pre_logits else 0) + D * classes
+
+
+def count_detector_macs(model: Detector, classes: int, res: int) -> int:
+    """Return the multiply-adds of a detector on a ViT, whose last block computes the detection tokens alone."""
+    body, Q = model.body, model.tokens
+    assert isinstance(body, ViT)
+    grid = res // body.stride
+    own, D = grid**2 + (body.head == "token"), body.width
+    plain = replace(body, head="token" if body.head == "token" else "gap", positions="none", pre_logits=False)
+    embedding = count_vit_macs(replace(plain, depth=1), 0, res) - count_block_macs(own, own, D, body.mlp)
+    if not model.decoder:
+        last = count_block_macs(Q, own + Q, D, body.mlp)
+        blocks = (body.depth - 1) * count_block_macs(own + Q, own + Q, D, body.mlp) + last
+        return embedding + blocks + count_head_macs(Q, D, classes) + 2 * Q * D * D
+    N, width = grid**2, model.width
+    decoder = count_block_macs(Q, Q, width, 0) + count_block_macs(Q, N, width, model.mlp)
+    decoder += count_head_macs(Q, width, classes)
+    encoder = N * D * width + model.encoder * count_block_macs(N, N, width, model.mlp)
+    return embedding + body.depth * count_block_macs(own, own, D, body.mlp) + encoder + model.decoder * decoder
+
+
+def count_block_macs(queries: int, keys: int, width: int, mlp: int) -> int:
+    """Return the multiply-adds of attention to so many keys, and of an MLP, for so many tokens."""
+    return 2 * (queries + keys) * width**2 + 2 * queries * keys * width + 2 * queries * width * mlp
+
+
+def count_head_macs(queries: int, width: int, classes: int) -> int:
+    """Return the multiply-adds of a detector's last layer of classes, and of its three layers of boxes."""
+    return queries * width * (classes + 1 + 2 * width + 4)
 
 
 def count_resnet_macs(stem: int, blocks: tuple[int, ...], res: int) -> tuple[int, int, int]:

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from vitrun.recipes.base import OptionError, frozen_dataclass
-from vitrun.recipes.model_limits import Features
+from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
+from vitrun.recipes.model_limits import Blocks, Features, check_heads
 from vitrun.recipes.resnet_rows import BiT, ClipResNet, ResNet
 from vitrun.recipes.transformer_rows import IGpt, TextTower, ViT
 
@@ -42,6 +42,57 @@ class Clip:
 
 
 @frozen_dataclass
+class Detector:
+    """A network that finds objects: detection tokens in a ViT (YOLOS), or a decoder behind a body (DETR)."""
+
+    kind: Literal["detector"]  # comes with model=NAME
+    name: str  # comes with model=NAME
+    body: Annotated[ViT | Timm, Field(discriminator="kind")]  # a ViT, or for a decoder a ResNet of timm
+    tokens: Annotated[int, Field(gt=0, le=10_000)]  # detection tokens or queries: the most objects found in an image
+    mid: bool  # positions added after each block of the ViT but the last, as in larger YOLOS
+    # rows and columns of the ViT's position table, which is resampled for other images; [] for those of res
+    grid: Annotated[tuple[Blocks, ...], Field(max_length=2)]
+    encoder: Annotated[int, Field(ge=0, le=100)]  # layers of the encoder between the body and the decoder
+    decoder: Annotated[int, Field(ge=0, le=100)]  # layers of the decoder; 0 for detection tokens in the ViT itself
+    width: Features  # features of a token in encoder and decoder
+    heads: Features  # heads of their attention
+    mlp: Features  # hidden features of their MLPs
+    dropout: Fraction  # rate in encoder and decoder
+
+    def __post_init__(self) -> None:
+        check_heads(self.width, self.heads)
+        if self.width % 4:
+            why = "must be a multiple of 4: a sine and a cosine of row and column."
+            raise OptionError("width", self.width, why)
+        if len(self.grid) == 1:
+            raise OptionError("grid", list(self.grid), "needs rows and columns, as in [50,83].")
+        if self.encoder and not self.decoder:
+            raise OptionError("encoder", self.encoder, "needs a decoder: add model.decoder=6, or set model.encoder=0.")
+        if isinstance(self.body, ViT):
+            check_detects(self.body)
+        elif not self.decoder:
+            why = f"needs a ViT for detection tokens, and {self.body.name} is a network of timm: add model.decoder=6."
+            raise OptionError("decoder", self.decoder, why)
+
+    @property
+    def stride(self) -> int:
+        """Return the side of a token of the ViT in pixels; 1 for a ResNet, which takes images of any size."""
+        return self.body.stride if isinstance(self.body, ViT) else 1
+
+    def check_resolution(self, res: int) -> None:
+        """Raise an OptionError if tokens do not tile images of ``res`` pixels."""
+        if isinstance(self.body, ViT):
+            self.body.check_resolution(res)
+
+
+def check_detects(body: ViT) -> None:
+    """Raise an OptionError if the positions of a ViT are not one table at its stem, or none."""
+    if body.positions == "relative" or (body.positions_at != "stem" and body.positions != "none"):
+        why = f"of {body.name} are {body.positions} at {body.positions_at}: a detector adds one table at the stem."
+        raise OptionError("positions", body.positions, why)
+
+
+@frozen_dataclass
 class ModelInfo:
     """Keys of a model's file that are not options and no part of a recipe."""
 
@@ -49,4 +100,4 @@ class ModelInfo:
     weights: tuple[str, ...] = ()  # published weights, each as ``init=`` takes it
 
 
-Model = Annotated[ViT | BiT | Timm | ClipResNet | Clip | IGpt | ResNet, Field(discriminator="kind")]
+Model = Annotated[ViT | BiT | Timm | ClipResNet | Clip | IGpt | ResNet | Detector, Field(discriminator="kind")]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun.errors import UserError
-from vitrun.recipes import BiT, IGpt, Model, ResNet, ViT, macs, tables
+from vitrun.recipes import Model, macs, tables
 from vitrun.recipes.base import OptionError
 from vitrun.runs.lookup import model_row_name, pretraining_recipe
 
@@ -75,6 +75,6 @@ def count_row_macs(row: Row, classes: int, res: int) -> int | None:
     """Return the multiply-adds of an image in the network of a model row; None of one that is not ViT or BiT."""
     try:
         model = tables.validate_row(Model, dict(row), "the model of a run")
-        return macs.count_macs(model, classes, res) if isinstance(model, ViT | BiT | IGpt | ResNet) else None
+        return macs.count_macs(model, classes, res) if macs.is_countable(model) else None
     except (UserError, OptionError):
         return None

@@ -8,7 +8,9 @@ from pydantic import ValidationError
 from vitrun.models.formats import (
     hugging_face,
     hugging_face_clip,
+    hugging_face_detr,
     hugging_face_igpt,
+    hugging_face_yolos,
     jax_bit,
     jax_vit,
     native,
@@ -29,6 +31,8 @@ FORMATS = {  # layout -> whose
     hugging_face_igpt: "transformers",
     open_clip: "open_clip",
     hugging_face_clip: "transformers' CLIPModel",
+    hugging_face_yolos: "transformers' YOLOS",
+    hugging_face_detr: "transformers' DETR",
     hugging_face: "transformers",
     timm_names: "timm",
     torchvision: "torchvision",

@@ -1,0 +1,119 @@
+"""Folders of transformers' detectors: believed as they are, or refused by name."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vitrun import models
+from vitrun.errors import UserError
+
+SMALL = dict(
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=24,
+    image_size=[16, 24],
+    patch_size=8,
+    num_detection_tokens=3,
+    num_labels=5,
+)
+
+
+@pytest.fixture(scope="module")
+def yolos(tmp_path_factory):
+    """Return a folder with a random YOLOS of transformers, and the network."""
+    from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessor
+
+    torch.manual_seed(0)
+    config = YolosConfig(
+        **SMALL, id2label={n: f"kind {n}" for n in range(5)}, layer_norm_eps=1e-5, hidden_act="gelu_new"
+    )
+    network = YolosForObjectDetection(config).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    folder = tmp_path_factory.mktemp("yolos")
+    network.save_pretrained(folder)
+    YolosImageProcessor().save_pretrained(folder)
+    return folder, network
+
+
+def normalise(images):
+    """Return images in [-1, 1] as ImageNet's mean and deviation normalise them."""
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return ((images + 1) / 2 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+
+
+def compare(folder, network, images):
+    """Assert that a folder's network is that of transformers; return what is loaded."""
+    loaded = models.load(folder)
+    found = loaded.network.eval()(images)
+    with torch.no_grad():
+        expected = network(normalise(images))
+    torch.testing.assert_close(found.logits[:, -1], expected.logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.boxes[:, -1], expected.pred_boxes, atol=1e-4, rtol=1e-4)
+    return loaded
+
+
+def test_a_folder_of_yolos_is_computed_as_its_config_says(yolos):
+    folder, network = yolos
+    loaded = compare(folder, network, torch.rand(2, 3, 24, 32) * 2 - 1)
+    assert loaded.names == tuple(f"kind {n}" for n in range(5)) and loaded.classes == 5
+    assert loaded.model.grid == (2, 3) and loaded.model.body.epsilon == 1e-5 and loaded.model.body.gelu == "tanh"
+
+
+def test_a_folder_of_detr_is_computed_with_the_resnet_of_timm(tmp_path):
+    from transformers import DetrConfig, DetrForObjectDetection, DetrImageProcessor
+
+    torch.manual_seed(0)
+    layers = dict(encoder_layers=1, decoder_layers=2, encoder_ffn_dim=32, decoder_ffn_dim=32)
+    heads = dict(encoder_attention_heads=2, decoder_attention_heads=2)
+    config = DetrConfig(
+        use_timm_backbone=True,
+        backbone="resnet18",
+        d_model=16,
+        num_queries=4,
+        num_labels=5,
+        dilation=False,
+        **layers,
+        **heads,
+    )
+    network = DetrForObjectDetection(config).eval()
+    network.save_pretrained(tmp_path)
+    DetrImageProcessor().save_pretrained(tmp_path)
+    loaded = compare(tmp_path, network, torch.rand(1, 3, 64, 96) * 2 - 1)
+    assert loaded.model.body.name == "resnet18" and loaded.model.decoder == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hidden_act", "silu"),
+        ("num_detection_tokens", 4),
+        ("image_size", [32, 24]),
+        ("use_mid_position_embeddings", False),
+        ("hidden_size", 32),
+        ("quantization_config", {"bits": 4}),
+        ("model_type", "detr"),
+        ("id2label", {"0": "cat", "2": "dog"}),
+    ],
+)
+def test_a_config_that_says_something_else_than_the_tensors_is_refused_by_name(yolos, tmp_path, key, value):
+    config = json.loads((yolos[0] / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
+    (tmp_path / "model.safetensors").symlink_to(yolos[0] / "model.safetensors")
+    with pytest.raises(UserError, match=key):
+        models.load(tmp_path)
+
+
+def test_a_detector_without_its_config_is_refused(yolos, tmp_path):
+    save_file(load_file(yolos[0] / "model.safetensors"), tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"config\.json"):
+        models.load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.shared
+def test_a_detr_with_a_resnet_of_transformers_is_refused(shared):
+    with pytest.raises(UserError, match="backbone"):
+        models.load(shared / "golden" / "family" / "detr_hf")

@@ -1,0 +1,64 @@
+"""What the folders of transformers' detectors say beside their tensors: believed, or refused by name."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from vitrun.models.formats.hugging_face_config import check_refused_keys
+from vitrun.models.tensor_files import JsonObject, Weights
+from vitrun.recipes import Detector, Timm, ViT
+from vitrun.recipes.tables import load_model_rows
+
+# Values of a detector's row that the tensors of neither kind give
+DETECTOR: dict[str, Any] = dict(kind="detector", encoder=0, decoder=0, width=256, heads=8, mlp=2048, dropout=0.1)
+LEAST_RES = 32  # pixels
+
+
+def check_kind(config: JsonObject, model_type: str, architecture: str) -> None:
+    """Raise a ValueError if there is no config, if it is of another network, or if it has a key that changes it."""
+    if not config:
+        raise ValueError(f"its config.json is missing, which says the heads and sizes of a {architecture}")
+    if config.get("model_type", model_type) != model_type:
+        raise ValueError(f"config.json has model_type={config['model_type']}, but its tensors are {architecture}'s")
+    check_refused_keys(config)
+
+
+def check_sizes(config: JsonObject, sizes: Mapping[str, object]) -> None:
+    """Raise a ValueError if the config has other sizes than the tensors; those that it lacks are believed."""
+    for key, value in sizes.items():
+        given = config.get(key, value)
+        pair = [given, given] if isinstance(given, int) else given
+        if given != value and pair != [value, value]:
+            raise ValueError(f"config.json has {key}={given}, but its tensors have {value}")
+
+
+def count_classes(weights: Weights, name: str) -> int:
+    """Return the number of classes of a detector's head, whose last output is "no object"."""
+    return weights.shapes[name][0] - 1
+
+
+def config_res(preprocessor: JsonObject, default: int, stride: int) -> int:
+    """Return the shorter side of test images by ``preprocessor_config.json``, a multiple of ``stride``."""
+    size = preprocessor.get("size", default)
+    side: int = size.get("shortest_edge") or size.get("height") or default if isinstance(size, dict) else size
+    return max(side - side % stride, stride, LEAST_RES // stride * stride)
+
+
+def name_detector(
+    body: ViT | Timm, tokens: int, mid: bool = False, grid: tuple[int, ...] = (), **transformer: Any
+) -> Detector:
+    """Return the row of a detector with the name of the row in the table that is equal but for grid and dropout."""
+    model = Detector(name="", body=body, tokens=tokens, mid=mid, grid=grid, **{**DETECTOR, **transformer})
+    for row in load_model_rows().values():
+        if isinstance(row, Detector) and shape_of(row) == shape_of(model):
+            return replace(model, name=row.name)
+    return replace(model, name=f"{'detr' if model.decoder else 'yolos'}_{body.name}")
+
+
+def shape_of(model: Detector) -> tuple[object, ...]:
+    """Return what a detector is identified by."""
+    transformer = (model.encoder, model.width, model.heads, model.mlp) if model.decoder else ()
+    body = model.body
+    if isinstance(body, ViT):
+        return model.tokens, model.mid, model.decoder, *transformer, body.patch, body.width, body.depth, body.heads
+    return model.tokens, model.decoder, *transformer, body.name, tuple(body.options.items())

@@ -1,0 +1,128 @@
+"""DetrForObjectDetection of transformers with a ResNet of timm, in a folder."""
+
+from vitrun.models.formats.detector_config import check_kind, check_sizes, config_res, count_classes, name_detector
+from vitrun.models.formats.hugging_face_config import class_names, config_normalization
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, rename
+from vitrun.models.tensor_files import JsonObject, Weights
+from vitrun.recipes import Detector, Timm
+
+BACKBONE = "model.backbone.conv_encoder.model."
+QUERIES = "model.query_position_embeddings.weight"
+RENAMES = (  # names in memory, since transformers 5 -> names in files
+    (r"^model\.backbone\.model\.", BACKBONE),
+    (rf"^{BACKBONE}_backbone\.", BACKBONE),
+    (r"\.o_proj\.", ".out_proj."),
+    (r"\.mlp\.fc(\d)\.", r".fc\1."),
+)
+FIXED = {  # what transformers computes with other values of these, vitrun does not
+    "activation_function": "relu",
+    "position_embedding_type": "sine",
+    "encoder_layerdrop": 0.0,
+    "decoder_layerdrop": 0.0,
+    "scale_embedding": False,
+}
+MODEL_TYPE = "detr"
+
+
+def recognise(weights: Weights) -> IdentifiedWeights | None:
+    """Return the DETR in a folder; None if its names are not of this layout."""
+    config = weights.metadata.get("config", {})
+    weights = weights.rename({rename(name, RENAMES): name for name in weights})
+    if QUERIES not in weights or "bbox_predictor.layers.0.weight" not in weights:
+        return None
+    check_kind(config, MODEL_TYPE, "DetrForObjectDetection")
+    model = infer_model(weights, config)
+    classes = count_classes(weights, "class_labels_classifier.weight")
+    preprocessor = weights.metadata.get("preprocessor", {})
+    normalization = config_normalization(preprocessor) or ([0.5] * 3, [0.5] * 3)
+    ignored = [name for name in weights if name.endswith(".num_batches_tracked") or name.startswith(f"{BACKBONE}fc.")]
+    return IdentifiedWeights(
+        weights,
+        model,
+        config_res(preprocessor, 800, 1),
+        classes,
+        [*map_detector(model), *map_backbone(weights)],
+        {"classifier and counters of the ResNet": ignored} if ignored else {},
+        [] if preprocessor else ["assumed, as there is no preprocessor_config.json: training images in [-1, 1]"],
+        normalization,
+        class_names(config, classes),
+    )
+
+
+def infer_model(weights: Weights, config: JsonObject) -> Detector:
+    """Return the model. Raise a ValueError if vitrun cannot compute what the config says."""
+    shapes = weights.shapes
+    for key, value in FIXED.items():
+        if config.get(key, value) != value:
+            raise ValueError(f"config.json has {key}={config[key]}; vitrun computes {key}={value}")
+    tokens, width = shapes[QUERIES]
+    layers = {part: count_layers(weights, part) for part in ("encoder", "decoder")}
+    mlp = shapes["model.decoder.layers.0.fc1.weight"][0]
+    sizes = {
+        "d_model": width,
+        "num_queries": tokens,
+        "encoder_layers": layers["encoder"],
+        "decoder_layers": layers["decoder"],
+        "encoder_ffn_dim": mlp,
+        "decoder_ffn_dim": mlp,
+        "num_channels": 3,
+    }
+    check_sizes(config, sizes)
+    heads = config.get("encoder_attention_heads", 8)
+    if config.get("decoder_attention_heads", 8) != heads:
+        raise ValueError("config.json has encoder_attention_heads that differ from decoder_attention_heads")
+    return name_detector(read_backbone(config), tokens, False, (), width=width, heads=heads, mlp=mlp, **layers)
+
+
+def read_backbone(config: JsonObject) -> Timm:
+    """Return the row of the body. Raise a ValueError unless it is a ResNet of timm."""
+    nested = config.get("backbone_config") or {}
+    name = nested.get("backbone") or config.get("backbone") or "resnet50"
+    if nested.get("model_type", "timm_backbone") != "timm_backbone" or config.get("use_timm_backbone") is False:
+        kind = nested.get("model_type", "another")
+        raise ValueError(f"its backbone is {kind} of transformers; vitrun reads ResNets of timm, as resnet50")
+    stride = nested.get("output_stride") or (config.get("backbone_kwargs") or {}).get("output_stride")
+    if config.get("dilation") or stride == 16:
+        return Timm(kind="timm", name=name, options={"output_stride": 16})
+    if stride not in (None, 32):
+        raise ValueError(f"its backbone has output_stride={stride}; vitrun has 16 and 32")
+    return Timm(kind="timm", name=name, options={})
+
+
+def count_layers(weights: Weights, part: str) -> int:
+    """Return the number of layers of the encoder or decoder."""
+    return len({name.split(".")[3] for name in weights if name.startswith(f"model.{part}.layers.")})
+
+
+def map_detector(model: Detector) -> list[TensorMapping]:
+    """Return the mapping of each tensor behind the backbone."""
+    mappings = [map_same("transformer.queries", QUERIES)]
+    pairs = [("transformer.proj", "model.input_projection"), ("transformer.norm", "model.decoder.layernorm")]
+    pairs += [("head", "class_labels_classifier")]
+    pairs += [(f"box_head.layers.{n}", f"bbox_predictor.layers.{n}") for n in (0, 1, 2)]
+    for part, number in (("encoder", model.encoder), ("decoder", model.decoder)):
+        for layer in range(number):
+            ours, theirs = f"transformer.{part}.{layer}", f"model.{part}.layers.{layer}"
+            pairs += [(f"{ours}.{mine}", f"{theirs}.{other}") for mine, other in list_parts(part == "decoder")]
+    return mappings + [
+        map_same(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias")
+    ]
+
+
+def list_parts(decodes: bool) -> list[tuple[str, str]]:
+    """Return our names and theirs of the parts of a layer."""
+    attentions = [("attn", "self_attn"), ("cross_attn", "encoder_attn")][: 1 + decodes]
+    norms = [("norm1", "self_attn_layer_norm"), ("norm2", "final_layer_norm")]
+    norms += [("norm_cross", "encoder_attn_layer_norm")] * decodes
+    products = [("q", "q_proj"), ("k", "k_proj"), ("v", "v_proj"), ("proj", "out_proj")]
+    parts = [(f"{ours}.{mine}", f"{theirs}.{other}") for ours, theirs in attentions for mine, other in products]
+    return [*parts, *norms, ("fc1", "fc1"), ("fc2", "fc2")]
+
+
+def map_backbone(weights: Weights) -> list[TensorMapping]:
+    """Return the mapping of each tensor of a ResNet, which has timm's names."""
+    return [
+        map_same(f"body.body.{name.removeprefix(BACKBONE)}", name)
+        for name in weights
+        if name.startswith(BACKBONE) and not name.endswith(".num_batches_tracked") and ".model.fc." not in name
+    ]
