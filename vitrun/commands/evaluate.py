@@ -34,6 +34,7 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     check_not_trained_on(recipe, test, run.warn)
     duplicates = find_duplicates(recipe, recipe.dedup, test) if recipe.dedup else None
     loaded = weights.load_for_run(recipe, run)
+    weights.check_not_detector(loaded, recipe.init)
     is_clip = isinstance(loaded.network, models.Clip)
     if not is_clip:
         zero_shot.check_not_needed(recipe, test)

@@ -45,6 +45,7 @@ def finetune_once(
     objective = weigh_classes(objective, recipe, train, run.log)
     classes = len(train.classes)
     loaded = weights.load_for_run(recipe, run, recipe.seed, classes)
+    weights.check_not_detector(loaded, recipe.init)
     loaded = replace(models.with_dropout(loaded, recipe.dropout), names=train.classes)
     freeze(loaded.network, recipe.train)
     objective = add_generative_loss(objective, loaded.network, recipe.generative)

@@ -112,6 +112,7 @@ def load_classifier(recipe: recipes.Predict, screen: Screen) -> Classifier:
     weights.check_init(recipe.init, recipe.res)
     source = weights.Source(recipe.init, recipe.runs, recipe.init_weights)
     loaded = weights.load_init(source, screen.log, res=recipe.res)
+    weights.check_not_detector(loaded, recipe.init)
     if isinstance(loaded.network, models.Clip):
         screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
         return Classifier(*make_classifier(recipe, loaded.network, screen), PROBABILITIES["softmax"], loaded.res, False)

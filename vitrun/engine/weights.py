@@ -59,16 +59,24 @@ def load_for_run(
 def load_body_for_run(recipe: Fewshot | Dedup | Visualize | Generate, run: Run) -> models.LoadedModel:
     """Return :func:`load_for_run` for a command that does not use the head: weights without one get one of zeros.
 
-    Of a CLIP it is the image tower.
+    Of a CLIP it is the image tower. Raise a UserError for a detector.
     """
     try:
         loaded = load_for_run(recipe, run)
     except models.NoHead:
         return load_for_run(recipe, run, classes=1)
+    check_not_detector(loaded, recipe.init or "")
     if not isinstance(loaded.network, models.Clip):
         return loaded
     run.log("  its image tower is used, without the projection")
     return models.take_image_tower(loaded)
+
+
+def check_not_detector(loaded: models.LoadedModel, init: str) -> None:
+    """Raise UserError if a network finds objects, for a command that needs one that sees whole images."""
+    if isinstance(loaded.network, models.Detector):
+        why = "which finds objects and has no features or classes of a whole image: give weights of a classifier."
+        raise UserError(f"is {loaded.model.name}, {why}", option="init", value=init)
 
 
 def load_init(

@@ -124,10 +124,7 @@ class Detector(Network):
 
     def pooled(self, images: Tensor) -> Tensor:
         """Raise a UserError: a detector has no vector of an image."""
-        raise UserError(
-            f"{self.row.name} is a detector, which has no features of a whole image: give the weights before it.",
-            option="init",
-        )
+        raise UserError(f"{self.row.name} finds objects and has no features of a whole image.", option="init")
 
 
 class Yolos(Detector):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import Field
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
-from vitrun.recipes.model import Clip, IGpt, Model, ViT
+from vitrun.recipes.model import Clip, Detector, IGpt, Model, ViT
 from vitrun.recipes.prompts import find_prompts
 from vitrun.runtime.plugins import load_plugins
 
@@ -28,9 +28,12 @@ class Labels:
     uses_labels = True
 
     def check_model(self, model: Model) -> None:
-        """Raise an OptionError for a model of two towers."""
+        """Raise an OptionError for a model of two towers, and for one that finds objects."""
         if isinstance(model, Clip):
             why = f"needs a model with a head, and {model.name} has two towers: choose objective=contrastive."
+            raise OptionError("objective", self.kind, why)
+        if isinstance(model, Detector):
+            why = f"needs a model that classifies images, and {model.name} finds objects in them: choose its body."
             raise OptionError("objective", self.kind, why)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from vitrun.errors import ExitCode, UserError, lookup
 from vitrun.models.clip import Clip
+from vitrun.models.detector import Detector
 from vitrun.models.export.clip_folders import write_open_clip
 from vitrun.models.export.hugging_face_folder import write_hugging_face
 from vitrun.models.export.npz_file import write_npz
@@ -48,6 +49,9 @@ def export_model(
     writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format", "to")
     if isinstance(network, Clip) and to not in CLIP_FORMATS:
         why = f"has no place for two towers: a CLIP is exported to={' or to='.join(CLIP_FORMATS)}."
+        raise UserError(why, option="to", value=to)
+    if isinstance(network, Detector):
+        why = f"has no place for {network.row.name}, which finds objects."
         raise UserError(why, option="to", value=to)
     path, force = target if isinstance(target, Target) else (target, False)
     if to in FILE_WRITERS and path.suffix != f".{to}":
