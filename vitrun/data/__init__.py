@@ -1,6 +1,7 @@
 """Data: sources of images, splits, batches and transforms."""
 
 from vitrun.data.bad_images import BadImageBudget, check_before_training, drop_bad_images, find_bad_images
+from vitrun.data.boxes import Boxes, BoxTable, pad_boxes
 from vitrun.data.captions import caption_by_class
 from vitrun.data.class_names import describe_missing_classes, find_classes, is_unnamed, relabel
 from vitrun.data.dataset import make_placeholder_split, open_split
@@ -16,6 +17,8 @@ __all__ = [
     "IMAGENET_CLASSES",
     "BadImageBudget",
     "Batch",
+    "BoxTable",
+    "Boxes",
     "DrawPool",
     "Split",
     "balance_classes",
@@ -34,6 +37,7 @@ __all__ = [
     "make_placeholder_split",
     "open_image_files",
     "open_split",
+    "pad_boxes",
     "prefetch",
     "readable_batches",
     "relabel",

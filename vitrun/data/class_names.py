@@ -34,7 +34,9 @@ def relabel(split: Split, classes: Sequence[str], positions: np.ndarray) -> Spli
         return np.where(labels < 0, labels, positions[labels])
 
     accepted = None if split.accepted is None else move(split.accepted)
-    return replace(split, labels=move(split.labels), accepted=accepted, classes=tuple(classes), imagenet_labels=None)
+    boxes = None if split.boxes is None else split.boxes.relabel(positions, len(classes))
+    moved = replace(split, labels=move(split.labels), accepted=accepted, boxes=boxes)
+    return replace(moved, classes=tuple(classes), imagenet_labels=None)
 
 
 def is_unnamed(names: Sequence[str]) -> bool:
@@ -45,9 +47,9 @@ def is_unnamed(names: Sequence[str]) -> bool:
 def describe_unlabelled(split: Split) -> str:
     """Return how many images of a split have no label, as some test parts are published; an empty string if none.
 
-    Images with captions and no classes lack none.
+    Images with captions and no classes lack none, and those with boxes may show no object.
     """
-    if split.read_captions is not None and not split.classes:
+    if split.boxes is not None or split.read_captions is not None and not split.classes:
         return ""
     number = int((split.labels.reshape(len(split), -1)[:, 0] < 0).sum()) if len(split) else 0
     return f"{number:,} of {len(split):,} images without a label (-1)" if number else ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from queue import Empty, Full, Queue
@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from vitrun.data.bad_images import raise_bad_image, read_or_next
+from vitrun.data.boxes import Boxes, BoxTable
 from vitrun.data.captions import draw_captions, list_captions
 from vitrun.data.sampler import rank_range, step_positions
 from vitrun.data.split import DECODE_POOL, BadImage, Split
+from vitrun.data.transforms.resize import Regions
 from vitrun.errors import UserError
 from vitrun.runtime import distributed, stop
 
@@ -40,6 +42,9 @@ class RandomView(Protocol):
     def __call__(self, pixels: Pixels, epoch: int, indices: np.ndarray, out: Tensor | None = None) -> Tensor:
         """Return the views of B images, which depend on the epoch and the images' indices [B] only."""
 
+    def regions(self, sides: np.ndarray, epoch: int, indices: np.ndarray) -> Regions:
+        """Return the parts of images that become their views, by their height and width [B, 2]."""
+
 
 class FixedView(Protocol):
     """The views of test images: float32 [B, 3, res, res] in [-1, 1]."""
@@ -50,6 +55,9 @@ class FixedView(Protocol):
 
     def __call__(self, pixels: Pixels, out: Tensor | None = None) -> Tensor:
         """Return the views of B images."""
+
+    def regions(self, sides: np.ndarray) -> Regions:
+        """Return the parts of images that become their views, by their height and width [B, 2]."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,15 @@ class Batch:
     captions: tuple[tuple[str, ...], ...] = ()  # of each image: one drawn in training, all in a test; empty without any
     offset: int = 0  # index of the first image in the batch of all ranks
     keys: Sequence[str] = ()  # the names of all images of the split
+    boxes: tuple[Boxes, ...] = ()  # that each view shows, without crowds; empty without any in the data set
+    step_boxes: int = 0  # how many the views of a training step show, over all ranks; of images as drawn, bad ones too
+    table: BoxTable | None = None  # boxes of all images of the split, crowds too, in pixels of the images
+
+    @property
+    def sizes(self) -> Tensor:
+        """Return the height and width of the images that the views are of, int64 [B, 2]; boxes belong to them."""
+        assert self.table is not None
+        return torch.from_numpy(self.table.sizes[self.indices])
 
     def list_names(self) -> list[str]:
         """Return the names of the images, or their indices in the split if it has no names."""
@@ -119,7 +136,25 @@ def train_batches(
             views = views[torch.from_numpy(epochs.argsort(kind="stable").argsort())]
         texts = () if split.read_captions is None else tuple((text,) for text in captions)
         offset = int(positions[0]) - step * batch
-        yield Batch(views, split.targets(indices), indices, captions=texts, offset=offset, keys=split.keys)
+        result = Batch(views, split.targets(indices), indices, captions=texts, offset=offset, keys=split.keys)
+        if split.boxes is not None:
+            boxes = see_boxes(split.boxes, view, epochs, order, indices)
+            epochs, order = split.order.draw(seed, step_positions(step, batch))  # those of all ranks
+            number = sum(len(one.labels) for one in see_boxes(split.boxes, view, epochs, order, order))
+            result = replace(result, boxes=boxes, step_boxes=number, table=split.boxes)
+        yield result
+
+
+def see_boxes(
+    table: BoxTable, view: RandomView, epochs: np.ndarray, drawn: np.ndarray, read: np.ndarray
+) -> tuple[Boxes, ...]:
+    """Return the boxes of views of the images ``read`` [B], in the place of those ``drawn`` [B] in ``epochs`` [B]."""
+    boxes: dict[int, Boxes] = {}
+    for epoch in np.unique(epochs).tolist():
+        rows = np.flatnonzero(epochs == epoch)
+        regions = view.regions(table.sizes[read[rows]], epoch, drawn[rows])
+        boxes |= zip(rows.tolist(), table.see(read[rows], regions, (view.res, view.res)))
+    return tuple(boxes[row] for row in range(len(read)))
 
 
 def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
@@ -133,7 +168,12 @@ def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
     for first in range(start, end, batch):
         indices = np.arange(first, min(first + batch, end))
         images, _ = load_views(split, indices, view.res, lambda pixels, _, out: view(pixels, out), raise_bad_image)
-        yield Batch(images, split.targets(indices), indices, captions=list_captions(split, indices), keys=split.keys)
+        result = Batch(images, split.targets(indices), indices, captions=list_captions(split, indices), keys=split.keys)
+        if split.boxes is not None:
+            regions = view.regions(split.boxes.sizes[indices])
+            boxes = split.boxes.see(indices, regions, (view.res, view.res))
+            result = replace(result, boxes=tuple(boxes), table=split.boxes)
+        yield result
 
 
 def readable_batches(

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitrun.data.boxes import BoxTable
 from vitrun.data.decode import decode_image
 from vitrun.data.sampler import BalancedOrder, Order
 from vitrun.data.sources.messages import first_line, shorten
@@ -77,6 +78,7 @@ class Split:
     index_fingerprint: str | None = None  # of keys and labels, if an index has it
     read_captions: Callable[[int], tuple[str, ...]] | None = None  # those of an image, if the data set has captions
     captions_fingerprint: str = ""  # of all captions, if they are not a function of the keys
+    boxes: BoxTable | None = None  # those around objects, whose classes are `labels`, if the data set has boxes
     unusable: Mapping[int, str] = field(default_factory=dict)  # bad images that are known, each with what is wrong
     in_tfds_order: bool = False  # whether the images are in the order of TensorFlow Datasets, by keys that are known
 
@@ -92,7 +94,8 @@ class Split:
     def fingerprint(self) -> str:
         """Return 16 hex digits of a SHA-256 over classes, keys, labels, correct labels, file sizes, and ``exif``."""
         turned = np.ones(1) if self.exif else None
-        return self.hash_facts(self.labels, self.accepted, self.imagenet_labels, self.sizes, turned)
+        boxes = () if self.boxes is None else self.boxes.facts()
+        return self.hash_facts(self.labels, self.accepted, self.imagenet_labels, self.sizes, turned, *boxes)
 
     @cached_property
     def identity(self) -> str:
@@ -129,11 +132,24 @@ class Split:
     def decode_encoded(self, index: int, data: Encoded) -> np.ndarray:
         """Return :meth:`decode` of the image at ``index``, whose file was read before."""
         try:
-            return decode_image(data, self.fast_jpeg, self.exif)
+            image = decode_image(data, self.fast_jpeg, self.exif)
         except MemoryError:  # not the image's fault
             raise
         except Exception as error:  # whatever a decoder raises
             raise self.bad_image_error(index, data, error) from None
+        if self.boxes is not None:
+            self.check_size(index, image.shape[1:])
+        return image
+
+    def check_size(self, index: int, size: tuple[int, ...]) -> None:
+        """Raise a BadImage if the image at ``index`` has another height and width than its boxes belong to."""
+        assert self.boxes is not None
+        height, width = self.boxes.sizes[index].tolist()
+        if size != (height, width):
+            turned = " Its EXIF orientation may turn it: try the other data.exif." if size == (width, height) else ""
+            key = shorten(self.keys[index], 120)
+            why = f"is {size[1]} by {size[0]} pixels, and its boxes are of an image of {width} by {height}"
+            raise BadImage(f"{key} {why}: restore the file, or correct its entry.{turned}", ExitCode.DATA)
 
     def load_encoded(self, index: int) -> Encoded:
         """Return the image at ``index`` as its source has it; raise UserError (not BadImage) if it cannot be read."""
@@ -183,6 +199,7 @@ class Split:
             accepted=None if accepted is None else accepted[rows],
             sizes=None if sizes is None else sizes[rows],
             read_captions=None if captions is None else lambda index: captions(int(rows[index])),
+            boxes=None if self.boxes is None else self.boxes.select(rows),
             unusable={int(row): self.unusable[int(rows[row])] for row in bad},
             shard_order=None if shards is None else Order(np.searchsorted(rows, shards.starts), shards.buffer),
             balanced_order=None,

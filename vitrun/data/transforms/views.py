@@ -45,13 +45,17 @@ class CropView:
 
         Each is a function of its image and (seed, epoch, index).
         """
-        numbers = random.uniform(self.seed, "view", epoch, indices, NUMBERS_PER_CROP)
-        boxes, frames = CROPS[self.crop](numbers, image_sizes(pixels), self.area, self.res)
-        regions = Regions(boxes, frames, (numbers[:, -1] < 0.5) & self.flip)
+        regions = self.regions(image_sizes(pixels), epoch, indices)
         images = resample(pixels, regions, self.res, out, self.antialias, self.interpolation)
         for augment in self.augment:
             augment(images, epoch, indices)
         return images
+
+    def regions(self, sides: np.ndarray, epoch: int, indices: np.ndarray) -> Regions:
+        """Return the parts of images that become their views, by their height and width [B, 2]."""
+        numbers = random.uniform(self.seed, "view", epoch, indices, NUMBERS_PER_CROP)
+        boxes, frames = CROPS[self.crop](numbers, sides, self.area, self.res)
+        return Regions(boxes, frames, (numbers[:, -1] < 0.5) & self.flip)
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,8 @@ class CenterCropView:
 
     def __call__(self, pixels: Tensor | Sequence[Tensor], out: Tensor | None = None) -> Tensor:
         """Return the views: uint8 [B, 3, H, W] or B images [3, h, w] -> float32 [B, 3, R, R]."""
-        sides = image_sizes(pixels)
-        frames = FRAMES[self.resize](sides, self.res, self.crop)
-        regions = Regions(whole_image_boxes(sides), frames, np.zeros(len(sides), bool))
+        regions = self.regions(image_sizes(pixels))
+        frames = regions.frames
         method = "area" if self.resize == "small_area" else self.interpolation
         if self.resize in TIMM_FRAMES and self.antialias:
             method = f"pil_{method}"
@@ -82,6 +85,11 @@ class CenterCropView:
         for row in np.flatnonzero((frames[:, 2:] < 0).any(1) | (frames[:, :2] < frames[:, 2:] + self.res).any(1)):
             fill_border(images[row], frames[row], color)
         return images
+
+    def regions(self, sides: np.ndarray) -> Regions:
+        """Return the parts of images that become their views, by their height and width [B, 2]."""
+        frames = FRAMES[self.resize](sides, self.res, self.crop)
+        return Regions(whole_image_boxes(sides), frames, np.zeros(len(sides), bool))
 
 
 def fill_border(image: Tensor, frame: np.ndarray, color: Tensor) -> None:
