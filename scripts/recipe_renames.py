@@ -71,6 +71,9 @@ ADDED: dict[str, Any] = {
     "checkpointing": "none",
     "on": None,
     "cooldown": 0,
+    "drop_every": None,
+    "drop_factor": 0.1,
+    "freeze": [],
     "optim.head_decay": None,
     "eval.every": None,
     "eval.patience": None,
@@ -86,7 +89,7 @@ CLIP_SETS = [
 NEW: dict[str, list[str]] = {
     "command": ["visualize"],
     "protocol": ["scaling_vit"],
-    "optim": ["adafactor"],
+    "optim": ["adafactor", "rmsprop"],
     "model": ["vit_b28", "vit_xs16", "vit_xs28"],
     "init": ["random:vit_b28", "random:vit_xs16", "random:vit_xs28"],
     "data": ["shards", *CLIP_SETS],

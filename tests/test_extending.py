@@ -101,7 +101,7 @@ def test_the_optimizer_and_the_schedule_of_the_page_fit_into_their_tables():
     options = resolve.resolve_recipe("pretrain", ["optim=adamw", "optim.lr=0.1"]).optim
     entries["adamax"]([parameter], options).step()
     assert (parameter < 1).all()
-    assert [entries["sqrt"](optim.DecayPoint(0.1, 0.0, progress, 0, 0.0)) for progress in (0, 0.75)] == [0.1, 0.05]
+    assert [entries["sqrt"](optim.DecayPoint(0.1, 0.0, progress, 1.0, 0.0)) for progress in (0, 0.75)] == [0.1, 0.05]
 
 
 def test_the_objective_of_the_page_trains_and_its_weights_are_fine_tuned(workplace):

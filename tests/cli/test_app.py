@@ -127,7 +127,7 @@ COMPLETIONS = [
     ("vitrun pret", 1, ["pretrain"]),
     ("vitrun pretrain model=vit_na", 2, ["model=vit_nano8"]),
     ("vitrun pretrain model = vit_na", 4, ["vit_nano8"]),  # as bash splits it
-    ("vitrun pretrain optim = ", 4, ["adafactor", "adam", "adamw", "sgd"]),
+    ("vitrun pretrain optim = ", 4, ["adafactor", "adam", "adamw", "rmsprop", "sgd"]),
     ("vitrun finetune optim.lr", 2, ["optim.lr="]),
     ("vitrun pretrain data.flip=t", 2, ["data.flip=true"]),
     ("vitrun pretrain schedule = co", 4, ["cosine", "constant"]),

@@ -59,3 +59,35 @@ def test_more_blocks_than_there_are_are_refused():
     with pytest.raises(UserError, match="last:2 trains all, but not the embedding") as error:
         freeze(build_small_vit(), "last:3")
     assert error.value.option == "train"
+
+
+@pytest.mark.parametrize(
+    "parts, frozen",
+    [
+        (("patch_embed", "blocks.0"), ("patch_embed.", "blocks.0.")),
+        (("*.norm1", "cls_token"), ("blocks.0.norm1.", "blocks.1.norm1.", "cls_token")),
+        (("blocks.[01].mlp.fc?.bias",), ("blocks.0.mlp.fc1.bias", "blocks.0.mlp.fc2.bias", "blocks.1.mlp.fc")),
+    ],
+)
+def test_parts_are_frozen_by_the_names_of_modules_and_by_patterns(parts, frozen):
+    network = build_small_vit(classes=5)
+    freeze(network, "all", parts)
+    assert all(p.requires_grad != name.startswith(frozen) or "weight" in name for name, p in network.named_parameters())
+    assert sum(not p.requires_grad for p in network.parameters()) >= len(frozen)
+
+
+def test_parts_of_a_network_of_timm_have_its_own_names():
+    network = models.build(Timm(kind="timm", name="test_resnet"), 5, 32)
+    freeze(network, "all", ("conv1", "bn1"))
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad != name.startswith(("body.conv1.", "body.bn1.")), name
+
+
+@pytest.mark.parametrize(
+    "train, parts, message",
+    [("all", ("blcks.0",), "blocks.0"), ("head", ("head",), "nothing"), ("all", ("",), "no part")],
+)
+def test_parts_that_are_not_there_and_a_network_all_frozen_are_refused(train, parts, message):
+    with pytest.raises(UserError, match=message) as error:
+        freeze(build_small_vit(), train, parts)
+    assert error.value.option == "freeze"

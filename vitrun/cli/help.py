@@ -19,7 +19,8 @@ SECTIONS = {
     "Data": "data.* against.* exclude dev bad_images dedup match",
     "Model": "model.* init_* dropout head_bias",
     "Objective": "objective objective.* loss smoothing",
-    "Training": "examples warmup schedule schedule_end timescale cooldown drops clip ema train balance class_weights",
+    "Training": "examples warmup schedule schedule_end timescale cooldown drops drop_every drop_factor clip ema train "
+    "freeze balance class_weights",
     "Optimizer": "optim optim.*",
     "Search and seeds": "grid decays seeds score",
     "Augmentation and resizing": "data.crop data.area data.flip augment augment.* view.*",

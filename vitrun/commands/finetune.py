@@ -47,7 +47,7 @@ def finetune_once(
     loaded = weights.load_for_run(recipe, run, recipe.seed, classes)
     weights.check_not_detector(loaded, recipe.init)
     loaded = replace(models.with_dropout(loaded, recipe.dropout), names=train.classes)
-    freeze(loaded.network, recipe.train)
+    freeze(loaded.network, recipe.train, recipe.freeze)
     objective = add_generative_loss(objective, loaded.network, recipe.generative)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine, held_out=held_out)
     return trainer.rehearse() if run.dry else trainer.train()

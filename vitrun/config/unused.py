@@ -50,6 +50,12 @@ UNUSED_RULES = (
         "is for the decay with the root of the steps: add schedule=rsqrt",
     ),
     (
+        "pretrain finetune",
+        ("drop_factor=",),
+        lambda r: r.schedule != "staircase",
+        "is for schedule=staircase: add that",
+    ),
+    (
         "finetune",
         ("optim.lr=",),
         lambda r: r.grid,

@@ -1,18 +1,26 @@
 """Train a part of a network: the rest needs no gradient, has no optimizer state and keeps its values."""
 
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
 from torch import nn
 
-from vitrun.errors import UserError
+from vitrun.errors import UserError, suggest
 from vitrun.models import Network, number_layers
 
+BODY = "body."  # what the names of timm's parameters begin with here
 
-def freeze(network: Network, train: str) -> None:
-    """Freeze all parameters but those that ``train`` names.
 
-    These are ``all``, those of the last linear layer (``head``), or those of the last N blocks and of all that follows
-    them (``last:N``). Raise a UserError if there are not so many blocks.
+def freeze(network: Network, train: str, parts: Sequence[str] = ()) -> None:
+    """Freeze all parameters but those that ``train`` names, and of them those of the ``parts``.
+
+    ``train`` is ``all``, the last linear layer (``head``), or the last N blocks and all that follows them (``last:N``).
+    Raise a UserError if there are not so many blocks, if a part is none of the network's, or if nothing is left.
     """
-    trained = name_trained(network, train)
+    trained = name_trained(network, train) - name_parts(network, parts)
+    if not trained:
+        why = f"leaves nothing of {network.row.name} to train: take out a part, as the one of the head."
+        raise UserError(why, option="freeze", value=f"[{','.join(parts)}]")
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(parameter.requires_grad and name in trained)
 
@@ -29,6 +37,30 @@ def name_trained(network: Network, train: str) -> set[str]:
         why = f"is more blocks than {network.row.name} has: last:{head - 1} trains all, but not the embedding."
         raise UserError(why, option="train", value=train)
     return {name for name, layer in layers.items() if layer >= head - number}
+
+
+def name_parts(network: Network, parts: Iterable[str]) -> set[str]:
+    """Return the names of the parameters of ``parts``, which are names of modules or parameters, or patterns of names.
+
+    In a network of timm they may be timm's own names. Raise a UserError if one is none of the network's.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    found: set[str] = set()
+    for part in parts:
+        patterns = [prefix + part.removesuffix(".") + rest for prefix in ("", BODY) for rest in ("", ".*")]
+        matched = {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
+        if not matched:
+            why = f"is no part of {network.row.name}. {suggest(part, list_parts(names))}"
+            raise UserError(why, option="freeze", value=part)
+        found |= matched
+    return found
+
+
+def list_parts(names: Iterable[str]) -> list[str]:
+    """Return the names of parameters and of the modules that have them, the shortest first."""
+    split = [name.removeprefix(BODY).split(".") for name in names]
+    parts = dict.fromkeys(".".join(steps[:end]) for steps in split for end in range(1, len(steps) + 1))
+    return sorted(parts, key=lambda part: part.count("."))
 
 
 def set_training_mode(network: nn.Module) -> None:

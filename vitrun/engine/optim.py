@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, log, pi
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.optimizer import ParamsT
 
 from vitrun.engine.adafactor import Adafactor, find_head_shapes
+from vitrun.engine.rmsprop import RmsProp
 from vitrun.models import Network, number_layers
 from vitrun.recipes.optimizer import Optim
 from vitrun.runtime import shards
@@ -21,6 +22,9 @@ OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
     "adamw": lambda groups, options: torch.optim.AdamW(groups, options.lr, options.betas, options.epsilon, fused=True),
     "sgd": lambda groups, options: build_sgd(groups, options),
     "adafactor": lambda groups, options: Adafactor(groups, options.lr, options.momentum, options.max_decay),
+    "rmsprop": lambda groups, options: RmsProp(
+        groups, options.lr, options.square_decay, options.momentum, options.epsilon
+    ),
 }
 
 
@@ -134,14 +138,14 @@ class DecayPoint(NamedTuple):
     lr: float  # the highest learning rate
     end: float  # the last one
     progress: float  # share of the decay that is done, in [0, 1)
-    drops: int  # passed so far
+    fall: float  # of a staircase so far: what its drops divide the rate by
     age: float  # steps since the warm-up, in units of the timescale
 
 
 SCHEDULES: dict[str, Callable[[DecayPoint], float]] = {
     "cosine": lambda at: at.end + (at.lr - at.end) * (0.5 * (1 + cos(pi * at.progress))),
     "linear": lambda at: at.end + (at.lr - at.end) * (1 - at.progress),
-    "staircase": lambda at: at.lr / 10**at.drops,
+    "staircase": lambda at: at.lr / at.fall,
     "constant": lambda at: at.lr,
     "rsqrt": lambda at: at.lr / (1 + at.age) ** 0.5,  # arXiv 2106.04560; big_vision, utils.py
 }
@@ -153,8 +157,10 @@ class Schedule:
 
     It rises from 0 at step 0 to ``lr`` at step ``warmup``: with a warm-up the first step changes nothing but the
     moments, as in the public code (vision_transformer, utils.py). Then it falls as ``SCHEDULES[kind]`` says: to ``end``
-    at step ``steps``, which no step reaches, or to a tenth after each of ``drops`` (big_transfer, bit_hyperrule.py), or
-    with the root of the steps. In the last ``cooldown`` steps it is multiplied by a factor that falls from 1 to 0.
+    at step ``steps``, which no step reaches, or by ``drop_factor`` after each of ``drops`` (big_transfer,
+    bit_hyperrule.py) or at every ``drop_every``, counted from step 0 (``tf.train.exponential_decay`` with
+    ``staircase=True``), or with the root of the steps. In the last ``cooldown`` steps it is multiplied by a factor that
+    falls from 1 to 0.
     """
 
     kind: str
@@ -165,16 +171,23 @@ class Schedule:
     drops: Sequence[int] = ()
     timescale: int = 1  # steps after the warm-up in which rsqrt falls to the root of a half
     cooldown: int = 0
+    drop_factor: float = 0.1
+    drop_every: float = 0  # steps; 0 for the drops alone
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step."""
         if step < self.warmup:
             return self.lr * step / self.warmup
         done = step - self.warmup
-        drops = sum(step > drop for drop in self.drops)
-        at = DecayPoint(self.lr, self.end, done / (self.steps - self.warmup), drops, done / self.timescale)
-        rate = SCHEDULES[self.kind](at)
+        progress, age = done / (self.steps - self.warmup), done / self.timescale
+        rate = SCHEDULES[self.kind](DecayPoint(self.lr, self.end, progress, self.count_fall(step), age))
         return rate * min(1, (self.steps - step) / self.cooldown) if self.cooldown else rate
+
+    def count_fall(self, step: int) -> float:
+        """Return what the drops of a staircase divide the rate of a step by: 10 after one drop to a tenth."""
+        drops = sum(step > drop for drop in self.drops) + (int(step // self.drop_every) if self.drop_every else 0)
+        highest = int(690 / log(1 / self.drop_factor))  # beyond, the rate is below 1e-299, and the power overflows
+        return (1 / self.drop_factor) ** min(drops, highest)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -220,6 +220,8 @@ class Trainer:
             recipe.drops,
             recipe.timescale,
             recipe.count_share(recipe.cooldown, self.steps),
+            recipe.drop_factor,
+            recipe.count_drop_every(self.steps),
         )
         loss = self.objective.loss
         halve = recipe.micro_batch == "auto" and not self.state.is_divided

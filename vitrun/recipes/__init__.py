@@ -10,7 +10,7 @@ from vitrun.recipes.finetune import Finetune
 from vitrun.recipes.generate import Generate
 from vitrun.recipes.model import BiT, Clip, ClipResNet, Detector, IGpt, Model, ModelInfo, ResNet, TextTower, Timm, ViT
 from vitrun.recipes.objective import Contrastive, Labels, Masked, Pixels, PixelsBert, SimMim
-from vitrun.recipes.optimizer import Adafactor, Adam, Sgd
+from vitrun.recipes.optimizer import Adafactor, Adam, RmsProp, Sgd
 from vitrun.recipes.predict import Predict
 from vitrun.recipes.pretrain import Pretrain
 from vitrun.recipes.probe import LinearProbe, OnlineProbe
@@ -74,6 +74,7 @@ __all__ = [
     "ResNet",
     "RunRecipe",
     "RunnableRecipe",
+    "RmsProp",
     "Sgd",
     "Shapes",
     "Shards",

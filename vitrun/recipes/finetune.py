@@ -27,6 +27,8 @@ class Finetune(Training):
     init: str  # pretrained weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
     init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
     train: Annotated[str, BeforeValidator(parse_train)]  # parameters to train: all, head, or last:N blocks and the head
+    # parts to leave as they are, beside what train= leaves: names of modules or patterns, as in [conv_stem,blocks.0]
+    freeze: tuple[str, ...]
     dropout: Fraction | None  # rate in a ViT; null for that of its pretraining, or 0 if it is not known
     # weight of the loss of each pixel's colour beside that of the labels, as ImageGPT is fine-tuned with 1; 0 for none
     generative: Annotated[NonNegativeFloat, Field(le=1000)]
@@ -50,7 +52,7 @@ class Finetune(Training):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_has_labels(self.data, "vitrun finetune")
-        for key in ("grid", "decays", "seeds"):
+        for key in ("grid", "decays", "seeds", "freeze"):
             check_unique(key, getattr(self, key))
         if (points := len(self.grid) * max(1, len(self.decays))) > MAX_POINTS:
             raise OptionError("grid", self.grid, f"makes {points:,} runs with decays: at most {MAX_POINTS}.")

@@ -68,4 +68,21 @@ class Adafactor:
     max_decay: Fraction  # highest decay of the mean of the squared gradient, which is 1 - t^-0.8 in step t
 
 
-Optim = Annotated[Adam | Sgd | Adafactor, Field(discriminator="kind")]
+@frozen_dataclass
+class RmsProp:
+    """RMSProp as TensorFlow computes it: epsilon inside the root, mean squares from 1, momentum of whole steps."""
+
+    kind: Literal["rmsprop"]  # comes with optim=NAME
+    lr: PositiveFloat  # highest learning rate, after the warm-up, whatever the batch: it is not scaled
+    weight_decay: NonNegativeFloat  # rate of weight decay, which is added to the gradient (L2)
+    # weight decay of the last layer, in the same units; null for weight_decay
+    head_decay: NonNegativeFloat | None
+    # what is decayed: kernels, matrices (also positions and token embeddings, as in CLIP), or all (also biases, norms)
+    decay: Decay
+    layer_decay: Factor  # learning rate of a layer, relative to that of the next one; 1 for the same in all
+    square_decay: Fraction  # decay of the mean of the squared gradient: TensorFlow's decay, torch's alpha
+    momentum: Fraction  # decay of the sum of the steps
+    epsilon: PositiveFloat  # added to the mean of the squared gradient, before its root
+
+
+Optim = Annotated[Adam | Sgd | Adafactor | RmsProp, Field(discriminator="kind")]

@@ -26,6 +26,13 @@ def parse_warmup(value: object) -> object:
     raise ValueError("must be a number of steps, or a share of the run as in 10%.")
 
 
+def parse_interval(value: object) -> object:
+    """Return ``value`` if it is null, or a number of steps or a share above 0; raise a ValueError if not."""
+    if value is None or float(str(parse_warmup(value)).rstrip("%")):
+        return value
+    raise ValueError("must be above 0: a number of steps, or a share of the run as in 0.7%.")
+
+
 def parse_bad_images(value: object) -> object:
     """Return ``value`` if it is a number of images, or a share from 0 to 1; raise a ValueError if not."""
     number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
@@ -60,7 +67,11 @@ class Training(RunRecipe):
     cooldown: Annotated[
         int | str, BeforeValidator(parse_warmup)
     ]  # linear fall to 0 at the end of a rsqrt or constant rate: steps, or a share of the run; 0 for none
-    drops: tuple[Steps, ...]  # steps after which the learning rate of a staircase falls to a tenth
+    drops: tuple[Steps, ...]  # steps after which the learning rate of a staircase falls, by drop_factor
+    drop_every: Annotated[
+        int | str | None, BeforeValidator(parse_interval)
+    ]  # a staircase that falls at regular intervals: steps, or a share of the run as in 0.7%; null for drops
+    drop_factor: Annotated[float, Field(ge=1e-6, lt=1)]  # what a drop of a staircase multiplies the learning rate by
     loss: Literal["softmax", "sigmoid"]  # cross-entropy over the classes, or binary cross-entropy (BCE) of each
     smoothing: Fraction  # share of each target that is spread evenly over the classes
     class_weights: Literal["none", "balanced"]  # weight of an image's loss; balanced: the rarer its class, the higher
@@ -151,8 +162,11 @@ class Training(RunRecipe):
         drops, schedule, end = list(self.drops), self.schedule, self.schedule_end
         if drops and schedule != "staircase":
             raise OptionError("drops", drops, f"has no effect with schedule={schedule}: add drops=[].")
-        if schedule == "staircase" and not drops:
-            why = "needs the steps after which the learning rate falls to a tenth: add drops=[STEP,STEP]."
+        if self.drop_every is not None and (drops or schedule != "staircase"):
+            why = "takes the place of drops: add drops=[]." if drops else f"has no effect with schedule={schedule}."
+            raise OptionError("drop_every", self.drop_every, why)
+        if schedule == "staircase" and not drops and self.drop_every is None:
+            why = "needs the steps after which the learning rate falls: add drops=[STEP,STEP], or drop_every=STEPS."
             raise OptionError("schedule", schedule, why)
         if drops != sorted(set(drops)):
             raise OptionError("drops", drops, "must be increasing.")
@@ -187,6 +201,11 @@ class Training(RunRecipe):
             why = f"is longer than what {warmup} warm-up steps leave of {duration}: shorten one, as in cooldown=5%."
             raise OptionError("cooldown", self.cooldown, why)
         return steps, warmup
+
+    def count_drop_every(self, steps: int) -> float:
+        """Return the steps between two drops of the learning rate in a run of ``steps``; 0 if there are none."""
+        every = self.drop_every or 0
+        return float(every[:-1]) / 100 * steps if isinstance(every, str) else every
 
     @staticmethod
     def count_share(part: int | str, steps: int) -> int:
