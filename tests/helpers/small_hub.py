@@ -90,6 +90,9 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {path}")
         if self.send_fault("file") or self.reject(name, revision):
             return
+        if path not in self.hub.files[name]:
+            self.send_json_error(404, "EntryNotFound", {"X-Repo-Commit": COMMIT})
+            return
         content = self.hub.files[name][path]
         code = hashlib.sha256(content).hexdigest()
         headers = {"X-Repo-Commit": COMMIT, "X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{code}"'}

@@ -8,10 +8,10 @@ import torch
 from helpers.networks import MODEL_ROWS, build_randomized, compute_logits, make_inputs
 from vitrun import models
 from vitrun.config import resolve
-from vitrun.engine.weights import load_for_run
+from vitrun.engine.weights import load_for_run, pin_for_all
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
-from vitrun.runs import execution, init_resolution
+from vitrun.runs import execution, hub_commits, init_resolution
 from vitrun.runs.groups import group_runs
 from vitrun.runs.metrics import Metric
 from vitrun.runs.results import load_finished_runs
@@ -100,7 +100,7 @@ def test_other_weights_by_timm_tag_load_as_timm_networks_with_their_normalizatio
     )
 
 
-def test_a_tag_is_one_commit_in_all_runs_of_a_folder_although_the_hub_moves_on(hub, tmp_path):
+def test_a_tag_is_one_commit_in_all_runs_of_a_folder_although_the_hub_moves_on(hub, tmp_path, monkeypatch):
     import timm
 
     tag, repository = "timm:test_vit3.r160_in1k", "timm/test_vit3.r160_in1k"
@@ -126,6 +126,13 @@ def test_a_tag_is_one_commit_in_all_runs_of_a_folder_although_the_hub_moves_on(h
     assert evaluate() == first, "resumed"
     assert evaluate(batch=3, res=96) == first, "another run, as a job of a sweep"
     assert evaluate(f"{tag}@main") == evaluate(runs="elsewhere") == second
+
+    def pin_after_another(source, commit):
+        hub_commits.pin_commit(tag, first, source.runs)
+        return pin_for_all(source, commit)
+
+    monkeypatch.setattr("vitrun.engine.weights.pin_for_all", pin_after_another)
+    assert evaluate(runs="third") == first, "a run that started at the same moment was first"
     (same,) = (run.name for run in (tmp_path / "elsewhere").glob("eval-*"))
     for folder in ("runs", "elsewhere"):
         shutil.copytree(tmp_path / folder / same, tmp_path / "both" / f"from-{folder}")

@@ -73,7 +73,7 @@ def execute(
     check_lists(command, pairs)
     try:
         with hub_bars.hidden(quiet):
-            recipe = runner.resolve_recipe(command, given)
+            recipe = runner.resolve_recipe(command, given, dry=dry_run)
             return recipe, runner.execute_recipe(command, given, recipe, PythonScreen(quiet), dry_run)
     except Interrupted as interrupt:
         if interrupt.status == ExitCode.INTERRUPTED:

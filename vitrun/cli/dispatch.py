@@ -160,9 +160,9 @@ def run_command(command: str, overrides: list[str], flags: Flags) -> None:
         def execute(job: list[str], recipe: "Recipe") -> dict[str, Any]:
             return execute_recipe(command, job, recipe, screen.renew(), flags.dry_run, overrides)
 
-        multi_dataset.run_datasets(jobs, flags.cfg, execute, screen)
+        multi_dataset.run_datasets(jobs, flags.cfg, flags.dry_run, execute, screen)
         return
-    recipe = runner.resolve_recipe(command, overrides, running=not flags.cfg, bare=bare)
+    recipe = runner.resolve_recipe(command, overrides, not flags.cfg, flags.dry_run, bare)
     if flags.cfg:
         if distributed.rank() == 0:
             typer.echo(escape_controls(provenance.format_config(command, overrides, recipe)))
@@ -182,7 +182,7 @@ def submit_command(command: str, overrides: list[str], flags: Flags, request: "S
     if command not in RUN_COMMANDS:
         why = f"is for {', '.join(RUN_COMMANDS)}: type vitrun {command} without it."
         raise UserError(why, option="launcher", value="slurm")
-    recipe = runner.resolve_recipe(command, overrides, running=not flags.cfg)
+    recipe = runner.resolve_recipe(command, overrides, not flags.cfg, flags.dry_run)
     jobs = [pin_init(overrides, recipe)]
     if command == "finetune" and isinstance(recipe.data, Suite):
         others = [override for override in jobs[0] if not override.startswith("data=")]

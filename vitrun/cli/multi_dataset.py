@@ -10,11 +10,11 @@ from vitrun.runtime.console import Screen
 
 
 def run_datasets(
-    jobs: list[list[str]], cfg: bool, execute: Callable[[list[str], Any], dict[str, Any]], screen: Screen
+    jobs: list[list[str]], cfg: bool, dry: bool, execute: Callable[[list[str], Any], dict[str, Any]], screen: Screen
 ) -> None:
     """Execute the recipe of each data set, all checked before the first; print a table, or one JSON object."""
     with distributed.propagate_errors(), distributed.rank_zero_first():
-        recipes = [resolve.resolve_recipe("fewshot", job, running=not cfg) for job in jobs]
+        recipes = [resolve.resolve_recipe("fewshot", job, running=not cfg, pinning=not (cfg or dry)) for job in jobs]
         unused.check_unused("fewshot", list(zip(jobs, recipes)))
     if cfg:
         if distributed.rank() == 0:

@@ -42,7 +42,8 @@ def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[
     """
     without, request = take_launcher(overrides)
     given, at_once = take_at_once(without)
-    combinations = check_combinations(command, given, has_folder, running=not cfg)
+    pinning = not cfg and "--dry-run" not in flags
+    combinations = check_combinations(command, given, has_folder, running=not cfg, pinning=pinning)
     if cfg:
         print("\n\n".join(provenance.format_config(command, job.overrides, job.recipe) for job in combinations))
         return
@@ -143,14 +144,16 @@ def split_text(override: str) -> tuple[str, str]:
     return key, value
 
 
-def check_combinations(command: str, overrides: list[str], has_folder: bool, running: bool) -> list[Combination]:
-    """Return all combinations with their recipes; raise UserError if one of them is wrong."""
+def check_combinations(
+    command: str, overrides: list[str], has_folder: bool, running: bool, pinning: bool = False
+) -> list[Combination]:
+    """Return all combinations with their recipes, as ``resolve_recipe`` does; raise UserError if one is wrong."""
     if command == "data":
         overrides = data_args.expand_bare_name(overrides)
     if command == "visualize":
         overrides, _ = split_arguments(command, overrides)
     jobs = expand_sweep(command, overrides)
-    recipes = [resolve.resolve_recipe(command, job, running=running) for job in jobs]
+    recipes = [resolve.resolve_recipe(command, job, running=running, pinning=pinning) for job in jobs]
     unused.check_unused(command, list(zip(jobs, recipes)))
     return [
         Combination(job, recipe, recipe.runs / run.run_name(command, recipe) if has_folder else None)

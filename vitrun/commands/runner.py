@@ -16,7 +16,11 @@ from vitrun.runtime.console import Screen
 
 
 def resolve_recipe(
-    command: str, overrides: list[str], running: bool = True, bare: Mapping[str, tuple[str, ...]] | None = None
+    command: str,
+    overrides: list[str],
+    running: bool = True,
+    dry: bool = False,
+    bare: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Any:
     """Return the checked recipe of a command; raise a UserError if an override is wrong or has no effect.
 
@@ -24,10 +28,11 @@ def resolve_recipe(
 
     Args:
         running: Whether the recipe is to run; one that is only shown may leave open where the images are.
+        dry: Whether its run is to write nothing.
         bare: Lists that arguments without a key add to, such as the paths of predict.
     """
     with distributed.propagate_errors(), distributed.rank_zero_first():
-        recipe = resolve.resolve_recipe(command, overrides, running=running)
+        recipe = resolve.resolve_recipe(command, overrides, running=running, pinning=running and not dry)
         unused.check_unused(command, [(overrides, recipe)])
     return replace(recipe, **{option: (*getattr(recipe, option), *values) for option, values in (bare or {}).items()})
 

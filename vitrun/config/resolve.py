@@ -11,7 +11,7 @@ from vitrun import errors
 from vitrun.config import compose, data_args, own_files, paths, provenance, validate
 from vitrun.config.expand import expand_search, expand_suite
 from vitrun.errors import ExitCode, UserError
-from vitrun.recipes import Data, Fewshot, Pretrain, Suite, ViT, describe_origin, tables, trees
+from vitrun.recipes import Data, Fewshot, Pretrain, RunRecipe, Suite, ViT, describe_origin, tables, trees
 from vitrun.runs import content, exclude, folder_content, init_resolution, lookup
 from vitrun.runs.weights_view import WeightsView, find_weights_view
 from vitrun.runtime import path_patterns
@@ -25,6 +25,7 @@ DEFAULT_VIEW: dict[str, Any] = {  # of weights whose view is unknown
     "fill": [128, 128, 128],
 }
 FILE_FOR_FOLDER = "is a file, not a folder: give the folder that it is in, or unpack it first if it is an archive."
+WEIGHTS_OPTIONS = ("init", "teacher")
 MAX_NAME = 40  # letters of the name of an own set
 PATH_OPTIONS = (
     ("path", "folder", Path.is_dir),
@@ -34,16 +35,19 @@ PATH_OPTIONS = (
 )
 
 
-def resolve_recipe(command: str, overrides: list[str], running: bool = True) -> Any:
+def resolve_recipe(command: str, overrides: list[str], running: bool = True, pinning: bool = False) -> Any:
     """Return the checked recipe of a command, with ``init`` resolved and the data set that it brings.
 
     Args:
         running: Whether the recipe is to run; one that is only shown may leave open where the images are.
+        pinning: Whether to pin the commit of weights on the Hub for all runs in the folder of runs, as a run does.
     """
     folder_content.examine_real_path.cache_clear()  # files may have changed since the last recipe of this process
     try:
         with paths.refused_paths(overrides):
             recipe = resolve_tree(command, overrides, running)
+            if pinning and not pin_names(command, overrides, recipe):
+                recipe = resolve_tree(command, overrides, running)  # another run pinned another meanwhile
         paths.check_paths(recipe)
         return recipe
     except UserError as error:
@@ -85,6 +89,16 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
     recipe = freeze_checked(command, tree, running)
     check_before_start(command, recipe, running)
     return recipe
+
+
+def pin_names(command: str, overrides: list[str], recipe: Any) -> bool:
+    """Pin the commits of the names ``hf:ORG/NAME`` in a recipe; return whether it has those that are pinned."""
+    named = [option for option in WEIGHTS_OPTIONS if (getattr(recipe, option, None) or "").startswith("hf:")]
+    if not named or not isinstance(recipe, RunRecipe):
+        return True
+    init_data = provenance.select_init_data_overrides(command, overrides)
+    typed = compose.compose_config(command, [override for override in overrides if override not in init_data])
+    return all([init_resolution.pin_hub_name(typed[option], getattr(recipe, option), recipe.runs) for option in named])
 
 
 def resolve_init(

@@ -9,7 +9,7 @@ import torch
 from vitrun import models
 from vitrun.errors import UserError
 from vitrun.recipes import DEFAULT_RES, Clip, Dedup, Eval, Fewshot, Finetune, Generate, Model, Visualize, tables
-from vitrun.runs.hub_commits import COMMIT_KEY, find_commit, pin_commit
+from vitrun.runs import hub_commits
 from vitrun.runs.lookup import describe_choice, find_architecture, find_weights_file, load_saved_recipe
 from vitrun.runs.run import Run
 from vitrun.runs.run_files import load_about
@@ -47,13 +47,23 @@ def load_for_run(
     seed: int = 0,
     classes: int | None = None,
 ) -> models.LoadedModel:
-    """Return the network of a recipe's ``init`` at its resolution; record the commit of weights from the Hub."""
-    init = recipe.init or ""
-    init = pin_commit(init, load_about(run.folder)) or init  # of the attempt before
-    loaded = load_init(Source(init, recipe.runs, recipe.init_weights), run.log, seed, classes, recipe.res)
-    if loaded.commit:
-        run.update_about(**{COMMIT_KEY: loaded.commit})
+    """Return the network of a recipe's ``init`` at its resolution; record and pin the commit of the Hub."""
+    init = hub_commits.insert_commit(recipe.init or "", load_about(run.folder))  # of the attempt before
+    source, is_pinned = Source(init, recipe.runs, recipe.init_weights), hub_commits.find_commit(init, recipe.runs)
+    loaded = load_init(source, run.log, seed, classes, recipe.res)
+    if loaded.commit and not run.dry:
+        pinned = pin_for_all(source, loaded.commit)
+        if any(distributed.all_gather_object(pinned is not None and pinned.commit != loaded.commit)):
+            loaded = load_init(source, run.log, seed, classes, recipe.res)  # another run pinned another meanwhile
+        elif pinned and not is_pinned:
+            run.log(f"  {pinned}")
+        run.update_about(**{hub_commits.COMMIT_KEY: loaded.commit})
     return loaded
+
+
+def pin_for_all(source: Source, commit: str) -> hub_commits.PinnedCommit | None:
+    """Return :func:`vitrun.runs.hub_commits.pin_commit` of rank 0."""
+    return distributed.call_on_rank_zero(lambda: hub_commits.pin_commit(source.init, commit, source.runs))
 
 
 def load_body_for_run(recipe: Fewshot | Dedup | Visualize | Generate, run: Run) -> models.LoadedModel:
@@ -85,13 +95,13 @@ def load_init(
     """Return the network of a resolved ``init``; log which tensors were loaded, resized, dropped and are new.
 
     ``classes`` puts a new zero head on, for a CLIP on its image tower; ``res`` resamples the position table. None
-    leaves either unchanged. A tag of timm without a commit has the one that it had in a run before in the folder of
-    runs.
+    leaves either unchanged. A tag of timm without a commit has the one that is pinned in the folder of runs.
     """
     init, runs, choice = source
-    if known := find_commit(init, runs):
-        log(f"{init} is the commit of {known[1]}, as in all runs in {runs}; init={init}@main is the newest")
-        init = known[0]
+    pinned = hub_commits.find_commit(init.partition("@")[0], runs)
+    if pinned and init in (pinned.name, pinned.init):
+        log(str(pinned))
+        init = pinned.init
     if init.startswith("random:"):
         model = tables.load_model_row(init.removeprefix("random:"))
         if isinstance(model, Clip) and classes is not None:

@@ -1,31 +1,89 @@
-"""Commits of weights from the Hub: a tag of timm names the newest, and all runs in a folder are to have the same."""
+"""Commits of weights on the Hub: a name without one means the same commit in all runs of a folder.
+
+The first run there pins it, in ``hub_commits/NAME/commit.json`` in the folder of runs.
+"""
 
 import re
-from contextlib import suppress
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitrun.errors import UserError
-from vitrun.runs.run_files import find_runs, load_about
+from vitrun.errors import ExitCode, UserError, advise_writing
+from vitrun.runtime.files import create_folder_once, read_json
 
 COMMIT_KEY = "weights_commit"  # in about.json
 COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
+COMMITS_FOLDER = "hub_commits"
+COMMIT_FILE = "commit.json"
+UNPINNED_NAME = re.compile(r"(timm|hf):[A-Za-z0-9._-]{1,96}(/[A-Za-z0-9._-]{1,96})?")
 
 
-def pin_commit(init: str, about: dict[str, Any]) -> str | None:
-    """Return ``timm:TAG@COMMIT`` with the commit in the ``about.json`` of a run of ``timm:TAG``; None without one."""
-    commit = about.get(COMMIT_KEY)
-    is_tag = init.startswith("timm:") and "@" not in init
-    return f"{init}@{commit}" if is_tag and isinstance(commit, str) and COMMIT_HASH.fullmatch(commit) else None
+@dataclass(frozen=True)
+class PinnedCommit:
+    """Commit that a name without one, ``timm:TAG`` or ``hf:ORG/NAME``, means in a folder of runs, and since when."""
+
+    name: str
+    commit: str
+    since: str  # date and time
+    runs: Path
+
+    @property
+    def init(self) -> str:
+        """Return the name with its commit."""
+        return f"{self.name}@{self.commit}"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} is commit {self.commit} in all runs in {self.runs}, since {self.since}; "
+            f"init={self.name}@main is the newest"
+        )
 
 
-def find_commit(init: str, runs: Path) -> tuple[str, str] | None:
-    """Return ``timm:TAG@COMMIT`` as a run in a folder has it, and the name of that run; None if there is none."""
-    if not init.startswith("timm:") or "@" in init:
+def find_commit(name: str, runs: Path) -> PinnedCommit | None:
+    """Return the commit that a name means in a folder of runs; None if it is not pinned, or brings its revision.
+
+    Raise UserError if the file that has it is damaged.
+    """
+    if not UNPINNED_NAME.fullmatch(name):
         return None
-    for folder in find_runs(runs):
-        with suppress(UserError):  # a damaged file
-            about = load_about(folder)
-            if about.get("weights") == init and (pinned := pin_commit(init, about)):
-                return pinned, folder.name
-    return None
+    file = locate_commit(name, runs) / COMMIT_FILE
+    content = read_json(file)
+    if content is None:
+        return None
+    commit, since = content.get("commit"), content.get("since")
+    if not isinstance(commit, str) or not COMMIT_HASH.fullmatch(commit) or not isinstance(since, str):
+        why = f"{file} is damaged: it has no commit of the Hub. Delete {file.parent}, or give one: init={name}@COMMIT."
+        raise UserError(why, ExitCode.CHECKPOINT)
+    return PinnedCommit(name, commit, since, runs)
+
+
+def pin_commit(name: str, commit: str, runs: Path) -> PinnedCommit | None:
+    """Return the commit that a name means from now on: that which a run pinned before, or else the given one.
+
+    None if the name brings its revision, which is pinned for no other run.
+    """
+    if not UNPINNED_NAME.fullmatch(name):
+        return None
+    if pinned := find_commit(name, runs):
+        return pinned
+    folder, since = locate_commit(name, runs), time.strftime("%Y-%m-%d %H:%M:%S%z")
+    try:
+        create_folder_once(folder, {COMMIT_FILE: {"name": name, "commit": commit, "since": since}})
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"Cannot write {folder}: {reason}. {advise_writing(error)}.", ExitCode.SPACE) from None
+    return find_commit(name, runs)
+
+
+def locate_commit(name: str, runs: Path) -> Path:
+    """Return the folder that pins a name, as ``hub_commits/hf--ORG--NAME``."""
+    return runs / COMMITS_FOLDER / re.sub("[:/]", "--", name)
+
+
+def insert_commit(init: str, about: dict[str, Any]) -> str:
+    """Return ``timm:TAG`` with the commit in the ``about.json`` of a run of it; anything else as it is."""
+    commit = about.get(COMMIT_KEY)
+    name, _, revision = init.partition("@")
+    is_open = init.startswith("timm:") and not COMMIT_HASH.fullmatch(revision)
+    return f"{name}@{commit}" if is_open and isinstance(commit, str) and COMMIT_HASH.fullmatch(commit) else init

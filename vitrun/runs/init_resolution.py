@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.recipes import RECIPE_FILE, tables
+from vitrun.runs.hub_commits import find_commit, pin_commit
 from vitrun.runs.lookup import (
     HASH_DIGITS,
     WEIGHTS_SUFFIXES,
@@ -40,7 +41,7 @@ def resolve_init(init: str, runs: Path, command: str) -> str:
     if init.startswith("torchvision:"):
         return init if "." in init else choose_default_weights(init)
     if init.startswith("hf:"):
-        return pin_hub_commit(init)
+        return add_hub_commit(init, runs)
     init = os.path.expanduser(init)
     path, _ = split_pinned_file(init)
     try:
@@ -123,28 +124,44 @@ def explain_folder(path: Path) -> str:
     return f"this folder has neither {RECIPE_FILE} of a run nor config.json with {' or '.join(PLAIN_FILES)}. {hint}"
 
 
-def pin_hub_commit(init: str) -> str:
-    """Return ``hf:ORG/NAME@COMMIT``: the given commit or the newest; without a network the cached one."""
+def add_hub_commit(init: str, runs: Path) -> str:
+    """Return ``hf:ORG/NAME@COMMIT``: the given commit, that which runs in ``runs`` have, or the newest.
+
+    Without a network the newest is the cached one.
+    """
     from huggingface_hub import hf_hub_download
 
-    repository, _, revision = init.removeprefix("hf:").partition("@")
+    pinned = find_commit(init, runs)
+    repository, _, revision = (pinned.init if pinned else init).removeprefix("hf:").partition("@")
     try:
         description = verify_cached(hf_hub_download(repository, "config.json", revision=revision or None))
     except Exception as error:  # the Hub's client, its cache and the network below it raise classes of their own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        hint = f"{pinned}. " if pinned else ""
         raise UserError(
-            f"init={init}: cannot download config.json of {repository} from the Hub: {reason} "
+            f"init={init}: cannot download config.json of {repository} from the Hub: {reason} {hint}"
             "If it is gated, accept its terms and run `hf auth login`; or use a local copy: init=FOLDER.",
             ExitCode.CHECKPOINT,
         ) from None
     return f"hf:{repository}@{description.parent.name}"
 
 
+def pin_hub_name(name: str, resolved: str, runs: Path) -> bool:
+    """Pin what ``hf:ORG/NAME`` was resolved to for all runs in a folder; return whether it is the commit there."""
+    if not name.startswith("hf:"):
+        return True
+    pinned = pin_commit(name, resolved.partition("@")[2], runs)
+    return pinned is None or pinned.init == resolved
+
+
 def download_file(init: str, name: str) -> Path | None:
     """Return a file of a resolved ``hf:ORG/NAME@COMMIT``, downloaded if it is not cached; None if it has no such."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     repository, _, revision = init.removeprefix("hf:").partition("@")
+    cached = try_to_load_from_cache(repository, name, revision=revision or None)
+    if cached is not None and not isinstance(cached, str):  # the cache knows that this commit has no such file
+        return None
     try:
         return verify_cached(hf_hub_download(repository, name, revision=revision or None))
     except Exception:  # as above; that weights cannot be downloaded is reported when they are

@@ -14,7 +14,7 @@ from vitrun.recipes import RECIPE_FILE, trees
 from vitrun.runs.content import drop_places
 from vitrun.runs.cost import Cost, measure_cost
 from vitrun.runs.describe import describe_run
-from vitrun.runs.hub_commits import pin_commit
+from vitrun.runs.hub_commits import insert_commit
 from vitrun.runs.lookup import load_saved_recipe, trace_init
 from vitrun.runs.metrics import Metric, read_metrics
 from vitrun.runs.naming import select_computed_options
@@ -176,7 +176,7 @@ def load_finished_run(folder: Path, commands: Sequence[str], repeats: bool) -> F
     facts = describe_run(command, options, runs) | {"view_of": (result.get("view") or {}).get("source")}
     cost = measure_cost(options, result, facts["res"], runs)
     sources = flatten_sources(options.get("init"), runs)
-    options["init"] = pin_commit(str(options.get("init")), about) or options.get("init")
+    options["init"] = options.get("init") and insert_commit(options["init"], about)
     run = FinishedRun(folder.name, command, options, metrics, facts, images, cost, sources)
     run.computed  # noqa: B018 - raises here, where the run is named, what a damaged recipe raises
     return run

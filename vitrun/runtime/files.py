@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 import time
 from collections.abc import Callable
 from errno import EDQUOT, EEXIST, EISDIR, ENOSPC, ENOTDIR, ENOTEMPTY
@@ -70,6 +71,25 @@ def retry(write: Callable[[], object]) -> None:
 def write_text_atomic(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` as UTF-8: the whole of it, or ``path`` stays as it was."""
     write_atomic(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def create_folder_once(folder: Path, files: dict[str, dict[str, Any]]) -> None:
+    """Create a folder with JSON files in it, unless it is there: of several processes one does, and all of it appears.
+
+    A folder cannot be renamed to one that has files, on any disk: neither locks nor hard links are needed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-", dir=folder.parent))
+    try:
+        partial.chmod(folder.parent.stat().st_mode & 0o777)  # of mkdtemp only its owner could read it
+        for name, content in files.items():
+            (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        move_into_place(partial, folder)
+    except OSError:
+        if not all((folder / name).is_file() for name in files):
+            raise
+    finally:
+        remove(partial)
 
 
 def move_into_place(partial: Path, path: Path) -> None:

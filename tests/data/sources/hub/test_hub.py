@@ -73,7 +73,7 @@ WRONG = [
     (["data.config=plane"], "plain", "no config 'plane'. Did you mean plain[?] Set data.config=NAME"),
     (["data.config=null"], "plain", "no config 'default'. Choose one of plain. Set"),
     (["data.test=tets"], "plain", "no split 'tets'. Did you mean test[?] Set data.test=NAME"),
-    (["data.config=null"], "readme", "vit/readme has no parquet files.* but data/cats.tar, README.md. Download"),
+    (["data.config=null"], "readme", "vit/readme has no parquet files.* but data/cats.bin, README.md. Download"),
     (["data.config=null"], "single", "no split 'test'. Choose one of validation. Set data.test=NAME"),
     ([], "single", "vit/single has no parquet files in plain, but plain/test. Download"),
     (["data.hub=vit/plain/x"], "plain", "Repo id must be"),
@@ -86,7 +86,7 @@ WRONG = [
 )
 def test_the_error_for_a_missing_name_lists_the_available_ones(client, publish, overrides, name, message):
     publish("plain")
-    publish("readme", {"README.md": b"# cats", "data/cats.tar": b"cats"})
+    publish("readme", {"README.md": b"# cats", "data/cats.bin": b"cats"})
     publish("single", {"data/validation.parquet": b"cats", "plain/test/0000.parquet": b"cats"})
     assert re.search(message, client.expect_data_error(name, *overrides))
 
