@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from helpers.paths import ROOT
+from helpers.processes import CommandProcess
 from vitrun.config import resolve
 from vitrun.engine import optim
 
@@ -54,12 +55,23 @@ def install(package: Path) -> None:
     (metadata / "entry_points.txt").write_text("".join(lines), encoding="utf-8")
 
 
-def vitrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run the command line in ``folder``, with its packages on the path as if installed."""
+def set_environment(folder: Path) -> dict[str, str]:
+    """Return an environment with the packages on the path as if installed."""
     path = os.pathsep.join([str(ROOT), *(str(folder / package) for package in PACKAGES)])
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def python_m_vitrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run the command line in ``folder`` in a new interpreter."""
     command = [sys.executable, "-m", "vitrun", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, env=set_environment(folder), capture_output=True, text=True)
+
+
+def vitrun(folder: Path, *arguments: str) -> CommandProcess:
+    """Run the command line in ``folder`` in a forked process."""
+    process = CommandProcess(*arguments, folder=folder, environment=set_environment(folder))
+    process.wait()
+    return process
 
 
 def train(folder: Path, command: list[str], *overrides: str) -> dict:
@@ -127,7 +139,7 @@ def test_the_source_of_the_page_is_listed_and_trained_on(workplace):
     ],
 )
 def test_the_options_of_the_page_are_checked_like_vitruns_own(workplace, override, message):
-    done = vitrun(workplace, "pretrain", "objective=rotation", override)
+    done = python_m_vitrun(workplace, "pretrain", "objective=rotation", override)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
@@ -138,12 +150,12 @@ def test_a_package_that_cannot_be_imported_is_named_and_disturbs_neither_help_no
     shutil.copytree(workplace, tmp_path / "broken", ignore=shutil.ignore_patterns("runs"))
     (tmp_path / "broken/vitrun-rotation/vitrun_rotation/options.py").write_text("import nowhere", encoding="utf-8")
     for arguments in (["pretrain"], ["pretrain", "--help"], ["pretrain", "--config-dir", "conf", "--cfg"]):
-        done = vitrun(tmp_path / "broken", *arguments)
+        done = python_m_vitrun(tmp_path / "broken", *arguments)
         assert done.returncode == 2 and "vitrun-rotation" in done.stderr and len(done.stderr.splitlines()) == 1
-    done = vitrun(tmp_path / "broken", "--help")
+    done = python_m_vitrun(tmp_path / "broken", "--help")
     assert done.returncode == 0 and "pretrain" in done.stdout and not done.stderr
     monkeypatch.setenv("_VITRUN_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "vitrun pretrain mo")
     monkeypatch.setenv("COMP_CWORD", "2")
-    done = vitrun(tmp_path / "broken")
+    done = python_m_vitrun(tmp_path / "broken")
     assert not done.stdout.strip() and not done.stderr

@@ -1,12 +1,17 @@
 """Stock Hydra composes conf/ with the overrides that vitrun takes; docs/config.md lists the differences."""
 
+import pickle
 import re
 import shlex
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.conf import HydraConf
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from helpers.overrides import SCRATCH
@@ -36,6 +41,20 @@ def compose_with_stock_hydra(command: str, overrides: list[str]) -> dict:
     """Return what hydra.compose makes of a command's file and overrides."""
     with initialize_config_dir(str(composition.CONF), version_base="1.3"):
         return OmegaConf.to_container(hydra_compose(command, overrides), resolve=True)
+
+
+@pytest.fixture
+def quick_hydra(monkeypatch):
+    """Parse each file once, and leave out Hydra's own groups (logging, help ...): they take most of composing."""
+
+    @cache
+    def parse(file: str) -> bytes:
+        return pickle.dumps(load(file))
+
+    load, store = OmegaConf.load, ConfigStore.instance().repo["hydra"]
+    bare = replace(store["config.yaml"], node=OmegaConf.structured(HydraConf(defaults=[])))
+    monkeypatch.setattr(OmegaConf, "load", lambda file: pickle.loads(parse(file.name)))
+    monkeypatch.setitem(store, "config.yaml", bare)
 
 
 def add_brackets(command: str, override: str) -> str:
@@ -71,6 +90,7 @@ def test_stock_hydra_composes_the_same_but_for_values_by_model(command, override
 
 
 @pytest.mark.parametrize("group", ["protocol", "augment", "model", "data", "optim", "objective"])
+@pytest.mark.usefixtures("quick_hydra")
 def test_every_choice_of_a_group_is_one_of_stock_hydra(group):
     with initialize_config_dir(str(composition.CONF), version_base="1.3"):
         for command in ("pretrain", "finetune"):

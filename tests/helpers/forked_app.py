@@ -1,5 +1,6 @@
 """The command line of vitrun, run in a forked process."""
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from helpers.limits import limited_memory
-from vitrun.__main__ import main
 
 
 def run_app(
@@ -31,5 +31,15 @@ def run_app(
     os.environ.update(environment)
     if "OMP_NUM_THREADS" in environment and "torch" in sys.modules:  # which read it when it was imported
         sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    add_packages(environment.get("PYTHONPATH", ""))
     with limited_memory(memory) if memory else nullcontext():
-        main(list(arguments))
+        importlib.import_module("vitrun.__main__").main(list(arguments))
+
+
+def add_packages(paths: str) -> None:
+    """Put folders of PYTHONPATH on the path; if any is new, import vitrun again, which looks for plug-ins then."""
+    new = [path for path in paths.split(os.pathsep) if path and path not in sys.path]
+    if new:
+        sys.path[:0] = new
+        for name in [name for name in sys.modules if name.split(".")[0] == "vitrun"]:
+            del sys.modules[name]

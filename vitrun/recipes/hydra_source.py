@@ -6,9 +6,9 @@ programs in this process.
 """
 
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -116,10 +116,11 @@ def package_source() -> Any:
     from omegaconf import OmegaConf
 
     @cache
-    def parse(file: str, changed: int) -> tuple[Any, dict[str, Any]]:
+    def parse(file: str, changed: int) -> bytes:
         text = Path(file).read_text(encoding="utf-8")
         content = yaml.load(text, Loader=omegaconf_loader())
-        return OmegaConf.create({} if content is None else content), FileConfigSource._get_header_dict(text[:512])
+        config = OmegaConf.create({} if content is None else content)
+        return pickle.dumps((config, FileConfigSource._get_header_dict(text[:512])))
 
     class PackageSource(FileConfigSource):
         @staticmethod
@@ -128,7 +129,7 @@ def package_source() -> Any:
 
         def load_config(self, config_path: str) -> Any:
             file = os.path.join(self.path, self._normalize_file_name(config_path))
-            config, header = deepcopy(parse(file, os.stat(file).st_mtime_ns))  # Hydra changes both
+            config, header = pickle.loads(parse(file, os.stat(file).st_mtime_ns))  # a copy: Hydra changes both
             return ConfigResult(config=config, path=f"vitrun://{self.path}", provider=self.provider, header=header)
 
     return PackageSource

@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,17 @@ def why_no_gpu() -> str | None:
 
 def read_git_commit() -> str | None:
     """Return the git commit of this code; None if it is installed, even inside another repository, or without git."""
-    if not shutil.which("git"):
-        return None
+    program = shutil.which("git")
+    return ask_git(program) if program else None
+
+
+@cache
+def ask_git(program: str) -> str | None:
+    """Return the commit of the repository that tracks this file; None if none does."""
     file = Path(__file__)
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(file.parent), *arguments]
+        command = [program, "-C", str(file.parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     return git("rev-parse", "--verify", "-q", "HEAD") or None if git("ls-files", file.name) else None
@@ -73,6 +79,12 @@ def describe_environment() -> dict[str, Any]:
     return {
         "commit": read_git_commit(),
         "python": platform.python_version(),
-        "libraries": {library: version(library) for library in LIBRARIES},
+        "libraries": read_versions(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+@cache
+def read_versions() -> dict[str, str]:
+    """Return the versions of the installed libraries that compute what vitrun computes."""
+    return {library: version(library) for library in LIBRARIES}
