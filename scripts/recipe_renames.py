@@ -80,6 +80,8 @@ ADDED: dict[str, Any] = {
     "keep": "last",
     "mode": "ddp",
     "shard_ranks": None,
+    "body_lr": None,
+    **{"detect.model": None, "detect.no_object": 0.1, "detect.l1": 5.0, "detect.giou": 2.0, "detect.auxiliary": True},
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 CLIP_SETS = [

@@ -36,14 +36,14 @@ def test_no_other_assignment_costs_less():
 def test_what_pads_the_boxes_changes_nothing():
     found, boxes, classes = draw()
     more = torch.cat([boxes, torch.rand(3, 2, 4)], 1), torch.cat([classes, torch.full((3, 2), -1)], 1)
-    for term, padded in zip(detection_terms(found, boxes, classes), detection_terms(found, *more)):
+    for term, padded in zip(detection_terms(found, boxes, classes, 0.1), detection_terms(found, *more, 0.1)):
         torch.testing.assert_close(term, padded)
 
 
 def test_gradients_are_finite_without_any_box():
     found, boxes, classes = draw(counts=(0, 0))
     found = Detections(*(value.requires_grad_() for value in found))
-    terms = detection_terms(found, boxes, classes)
+    terms = detection_terms(found, boxes, classes, 0.1)
     sum(term.sum() for term in terms).backward()
     assert found.logits.grad.isfinite().all() and not terms.distances.any() and not terms.overlaps.any()
 
@@ -60,8 +60,8 @@ def test_matchings_and_each_term_are_those_of_detr(shared, name, size):
     classes = torch.from_numpy(golden["target_labels"])
     for logits, places, suffix in layers:
         found = Detections(*(torch.from_numpy(golden[key])[:, None] for key in (logits, places)))
-        terms = detection_terms(found, boxes, classes)
-        of_classes, of_boxes = count_weights(int((classes >= 0).sum()), *found.logits.shape[::2])
+        terms = detection_terms(found, boxes, classes, 0.1)
+        of_classes, of_boxes = count_weights((classes >= 0).sum(), len(classes), found.logits.shape[2], 0.1)
         for term, key, weight in zip(terms, ("ce", "bbox", "giou"), (of_classes, of_boxes, of_boxes)):
             assert float(term.sum()) / weight == pytest.approx(float(golden[f"loss_{key}{suffix}{size}"]), abs=1e-5)
         if not suffix:

@@ -18,10 +18,10 @@ SECTIONS = {
     "epochs batch optim.lr res shots to paper seed runs",
     "Data": "data.* against.* exclude dev bad_images dedup match",
     "Model": "model.* init_* dropout head_bias",
-    "Objective": "objective objective.* loss smoothing",
+    "Objective": "objective objective.* detect.* loss smoothing",
     "Training": "examples warmup schedule schedule_end timescale cooldown drops drop_every drop_factor clip ema train "
     "freeze balance class_weights",
-    "Optimizer": "optim optim.*",
+    "Optimizer": "optim optim.* body_lr",
     "Search and seeds": "grid decays seeds score",
     "Augmentation and resizing": "data.crop data.area data.flip augment augment.* view.*",
     "Few-shot probe during the training": "fewshot.*",

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from vitrun import data, models, recipes
 from vitrun.commands import lr_search, vtab_suite
 from vitrun.commands.run_plan import plan_run
@@ -14,9 +16,11 @@ from vitrun.engine.interfaces import Objective
 from vitrun.engine.trained_on import check_not_trained_on
 from vitrun.engine.trainer import Trainer
 from vitrun.objectives.class_weights import weigh_classes
+from vitrun.objectives.detection import DetectionObjective
 from vitrun.objectives.labels import LabelObjective
 from vitrun.objectives.pixels import add_generative_loss
 from vitrun.runs.run import Run
+from vitrun.runtime import random
 from vitrun.runtime.device import Machine
 
 
@@ -33,7 +37,7 @@ def finetune_once(
     recipe: recipes.Finetune, run: Run, open_split: Callable[..., data.Split] = data.open_split
 ) -> dict[str, Any]:
     """Train the weights ``recipe.init`` with a new zero head; return the metrics, or the cost if it is a dry run."""
-    objective: Objective = LabelObjective.from_recipe(recipe)
+    objective: Objective = (DetectionObjective if recipe.detects else LabelObjective).from_recipe(recipe)
     if recipe.on is not None:
         return plan_run(recipe, objective, weights.find_model(recipe.init, recipe.runs), run)
     weights.check_init(recipe.init, recipe.res)
@@ -44,10 +48,22 @@ def finetune_once(
     objective.check_data(train, test)
     objective = weigh_classes(objective, recipe, train, run.log)
     classes = len(train.classes)
-    loaded = weights.load_for_run(recipe, run, recipe.seed, classes)
-    weights.check_not_detector(loaded, recipe.init)
-    loaded = replace(models.with_dropout(loaded, recipe.dropout), names=train.classes)
+    loaded = replace(load_network(recipe, run, classes), names=train.classes)
     freeze(loaded.network, recipe.train, recipe.freeze)
     objective = add_generative_loss(objective, loaded.network, recipe.generative)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine, held_out=held_out)
     return trainer.rehearse() if run.dry else trainer.train()
+
+
+def load_network(recipe: recipes.Finetune, run: Run, classes: int) -> models.LoadedModel:
+    """Return the weights with a new zero head; if the data set has boxes, as a detector with their body."""
+    if recipe.detects:
+        loaded = models.with_dropout(weights.load_body_for_detector(recipe, run), recipe.dropout)
+        torch.manual_seed(random.derive_seed(recipe.seed, "weights"))
+        loaded = models.make_detector(loaded, recipe.detect.model, classes, recipe.res)
+        for line in loaded.report.lines() if loaded.report else ():
+            run.log(f"  {line}")
+        return loaded
+    loaded = weights.load_for_run(recipe, run, recipe.seed, classes)
+    weights.check_not_detector(loaded, recipe.init)
+    return models.with_dropout(loaded, recipe.dropout)

@@ -11,7 +11,7 @@ from vitrun import errors
 from vitrun.config import compose, data_args, own_files, paths, provenance, validate
 from vitrun.config.expand import expand_search, expand_suite
 from vitrun.errors import ExitCode, UserError
-from vitrun.recipes import Data, Fewshot, Pretrain, RunRecipe, Suite, ViT, describe_origin, tables, trees
+from vitrun.recipes import Data, Detector, Fewshot, Pretrain, RunRecipe, Suite, ViT, describe_origin, tables, trees
 from vitrun.runs import content, exclude, folder_content, init_resolution, lookup
 from vitrun.runs.weights_view import WeightsView, find_weights_view
 from vitrun.runtime import path_patterns
@@ -173,6 +173,7 @@ def find_view(tree: dict[str, Any], init: str, runs: Path) -> WeightsView:
 def check_before_start(command: str, recipe: Any, running: bool) -> None:
     """Raise a UserError if a run that a recipe is made of, or that comes later in it, is wrong."""
     if command == "finetune":
+        check_detector_row(recipe.detect.model)
         for part in expand_suite(recipe).values() if isinstance(recipe.data, Suite) else [recipe]:
             expand_search(part)
     if getattr(recipe, "init", None) and getattr(recipe, "res", None):
@@ -181,10 +182,19 @@ def check_before_start(command: str, recipe: Any, running: bool) -> None:
         resolve_probe_recipes(recipe, running)
 
 
+def check_detector_row(name: str | None) -> None:
+    """Raise a UserError if ``detect.model`` is no row of a detector."""
+    if name is not None:
+        errors.lookup(tables.list_group_files("model"), name, "model", "detect.model")
+        if not isinstance(tables.load_model_row(name), Detector):
+            why = "finds no objects: choose a detector, as detect.model=yolos_ti or detr_r50."
+            raise UserError(why, option="detect.model", value=name)
+
+
 def check_resolution(recipe: Any) -> None:
     """Raise a UserError if the model of ``recipe.init``, if it is known, takes no images of ``recipe.res`` pixels."""
     model = lookup.find_architecture(recipe.init, recipe.runs)
-    if isinstance(model, ViT):
+    if isinstance(model, ViT | Detector):
         model.check_resolution(recipe.res)
 
 

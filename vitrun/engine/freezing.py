@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from vitrun.errors import UserError, suggest
-from vitrun.models import Network, number_layers
+from vitrun.models import Network, name_heads, number_layers
 
 BODY = "body."  # what the names of timm's parameters begin with here
 
@@ -14,7 +14,8 @@ BODY = "body."  # what the names of timm's parameters begin with here
 def freeze(network: Network, train: str, parts: Sequence[str] = ()) -> None:
     """Freeze all parameters but those that ``train`` names, and of them those of the ``parts``.
 
-    ``train`` is ``all``, the last linear layer (``head``), or the last N blocks and all that follows them (``last:N``).
+    ``train`` is ``all``, the last linear layer (``head``; of a detector all but its body), or the last N
+    blocks and all that follows them (``last:N``).
     Raise a UserError if there are not so many blocks, if a part is none of the network's, or if nothing is left.
     """
     trained = name_trained(network, train) - name_parts(network, parts)
@@ -30,7 +31,7 @@ def name_trained(network: Network, train: str) -> set[str]:
     if train == "all":
         return {name for name, _ in network.named_parameters()}
     if train == "head":
-        return {f"head.{name}" for name, _ in network.head.named_parameters()}
+        return name_heads(network)
     layers, number = number_layers(network), int(train.removeprefix("last:"))
     head = max(layers.values())
     if number >= head:

@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 
 from vitrun.engine.adafactor import Adafactor, find_head_shapes
 from vitrun.engine.rmsprop import RmsProp
-from vitrun.models import Network, number_layers
+from vitrun.models import Network, name_heads, number_layers
 from vitrun.recipes.optimizer import Optim
 from vitrun.runtime import shards
 
@@ -31,19 +31,23 @@ OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
 class GroupKey(NamedTuple):
     """Parameters with an equal key have the same options. Groups are sorted by it, as a checkpoint numbers them."""
 
-    depth: int  # layers below the head; 0 without layer decay
+    depth: int  # layers below the head; 0 without layer decay; with a learning rate of the body 1 for all of it
     undecayed: bool
     own_decay: bool  # that of the head
 
 
-def build_optimizer(options: Optim, network: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(options: Optim, network: nn.Module, body_lr: float | None = None) -> torch.optim.Optimizer:
     """Return the optimizer of all parameters of ``network`` that need a gradient.
 
     Weight decay applies to the parameters of :data:`DECAYED`; ``head_decay`` replaces it in the last layer. With
     ``layer_decay`` the learning rate of a layer is that factor times the rate of the next one: the head has the
-    recipe's rate (BEiT, arXiv 2106.08254, its optim_factory.py; MAE, arXiv 2111.06377).
+    recipe's rate (BEiT, arXiv 2106.08254, its optim_factory.py; MAE, arXiv 2111.06377). ``body_lr`` is the rate of all
+    but the heads, None for that of the recipe.
     """
-    layers = number_layers(cast(Network, network)) if options.layer_decay < 1 else {}
+    layers, factor = number_layers(cast(Network, network)) if options.layer_decay < 1 else {}, options.layer_decay
+    if body_lr is not None:
+        heads = name_heads(cast(Network, network))
+        layers, factor = {name: int(name in heads) for name, _ in network.named_parameters()}, body_lr / options.lr
     head = max(layers.values(), default=0)
     shapes = find_head_shapes(network)
     members: dict[GroupKey, list[tuple[str, nn.Parameter]]] = {}
@@ -57,7 +61,7 @@ def build_optimizer(options: Optim, network: nn.Module) -> torch.optim.Optimizer
             "params": [parameter for _, parameter in members[key]],
             "shapes": [shapes.get(name) for name, _ in members[key]],
             "weight_decay": choose_decay(options, key),
-            "lr_scale": options.layer_decay**key.depth,
+            "lr_scale": factor**key.depth,
         }
         for key in sorted(members)
     ]

@@ -1,6 +1,7 @@
 """Load the weights that ``init`` names: of a run, a file or a tag, or random ones for comparison."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +81,17 @@ def load_body_for_run(recipe: Fewshot | Dedup | Visualize | Generate, run: Run) 
         return loaded
     run.log("  its image tower is used, without the projection")
     return models.take_image_tower(loaded)
+
+
+def load_body_for_detector(recipe: Finetune, run: Run) -> models.LoadedModel:
+    """Return the network of a recipe's ``init`` at its own resolution, with any head; of a CLIP the image tower."""
+    if not (recipe.init or "").startswith("random:"):
+        recipe = replace(recipe, res=None)
+    try:
+        loaded = load_for_run(recipe, run, recipe.seed)
+    except models.NoHead:
+        return load_for_run(recipe, run, recipe.seed, classes=1)
+    return models.take_image_tower(loaded) if isinstance(loaded.network, models.Clip) else loaded
 
 
 def check_not_detector(loaded: models.LoadedModel, init: str) -> None:

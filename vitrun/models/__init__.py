@@ -21,10 +21,11 @@ from vitrun.models.checkpointing import checkpoint_blocks, list_blocks
 from vitrun.models.clip import Clip
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
 from vitrun.models.detector import Detections, Detector
+from vitrun.models.detector_body import make_detector, make_detector_row
 from vitrun.models.embeddings import NoEmbedding, grid_positions, patch_filters
 from vitrun.models.hub import check_tag as check_tag
 from vitrun.models.igpt import IGpt, build_pixel_predictor
-from vitrun.models.layers import number_layers
+from vitrun.models.layers import name_heads, number_layers
 from vitrun.models.load import load, with_dropout
 from vitrun.models.load_report import LoadReport
 from vitrun.models.masked import MASKED, UNCHANGED, build_masked
@@ -64,6 +65,9 @@ __all__ = [
     "restore_weights",
     "hidden_states",
     "load",
+    "make_detector",
+    "make_detector_row",
+    "name_heads",
     "normalize_tokens",
     "number_layers",
     "count_macs",

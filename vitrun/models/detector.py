@@ -17,6 +17,7 @@ from vitrun.recipes import Detector as Row
 from vitrun.recipes import Timm
 from vitrun.recipes import ViT as ViTRow
 
+BODY = "body."  # what the names of a body's parameters begin with
 FROZEN_PARTS = ("conv1.", "bn1.", "layer1.")  # of a ResNet, as DETR does not train them
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vitrun.errors import UserError
+from vitrun.models.detector import BODY, Detector
 from vitrun.models.network import Network
 from vitrun.models.timm_wrapper import TimmNetwork
 
@@ -17,6 +18,8 @@ EMBEDDING = (
     "stem.",
     "colour_embed.",
     "start",
+    "det_token",
+    "mid_pos",
 )  # names begin with one of it
 BLOCK = re.compile(
     r"blocks\.(\d+)\.|stages\.(\d+)\.(?:blocks\.)?(\d+)\."
@@ -32,7 +35,9 @@ def number_layers(network: Network) -> dict[str, int]:
     """
     if isinstance(network, TimmNetwork):
         return number_timm_layers(network)
-    places = {name: locate_parameter(name) for name, _ in network.named_parameters()}
+    if isinstance(network, Detector) and isinstance(network.body, TimmNetwork):
+        raise UserError(f"{network.row.name} has no layers in order of depth: train all of it, or set body_lr.")
+    places = {name: locate_parameter(name.removeprefix(BODY)) for name, _ in network.named_parameters()}
     order = sorted(set(places.values()))
     return {name: order.index(place) for name, place in places.items()}
 
@@ -43,6 +48,14 @@ def locate_parameter(name: str) -> tuple[int, ...]:
         return (0,)
     block = BLOCK.match(name)
     return (2,) if block is None else (1, *(int(number) for number in block.groups() if number is not None))
+
+
+def name_heads(network: Network) -> set[str]:
+    """Return the names of the parameters that read a network's features: of its last layer, or all but the body."""
+    names = {name for name, _ in network.named_parameters()}
+    if isinstance(network, Detector):
+        return {name for name in names if not name.startswith(BODY)}
+    return {name for name in names if name.startswith("head.")}
 
 
 def number_timm_layers(network: TimmNetwork) -> dict[str, int]:

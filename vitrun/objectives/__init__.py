@@ -3,6 +3,7 @@
 from vitrun.engine.interfaces import Objective
 from vitrun.errors import lookup
 from vitrun.objectives.contrastive import ContrastiveObjective
+from vitrun.objectives.detection import DetectionObjective
 from vitrun.objectives.labels import LabelObjective
 from vitrun.objectives.masked import MaskedObjective
 from vitrun.objectives.pixels import PixelObjective
@@ -10,15 +11,17 @@ from vitrun.objectives.simmim import SimMimObjective
 from vitrun.recipes import Pretrain
 from vitrun.runtime.plugins import find_plugins, load_plugin
 
-OBJECTIVES: dict[
-    str, type[LabelObjective | MaskedObjective | SimMimObjective | ContrastiveObjective | PixelObjective]
-] = {
+BuiltIn = (
+    LabelObjective | MaskedObjective | SimMimObjective | ContrastiveObjective | PixelObjective | DetectionObjective
+)
+OBJECTIVES: dict[str, type[BuiltIn]] = {
     "labels": LabelObjective,
     "masked": MaskedObjective,
     "simmim": SimMimObjective,
     "contrastive": ContrastiveObjective,
     "pixels": PixelObjective,
     "pixels_bert": PixelObjective,
+    "detection": DetectionObjective,
 }
 PLUGIN_GROUP = "vitrun.objectives"  # the entry points by which an installed package adds to OBJECTIVES
 

@@ -9,9 +9,6 @@ from torch.nn import functional
 from vitrun.models import Detections
 from vitrun.objectives.matching import generalized_iou, match_boxes
 
-NO_OBJECT = 0.1  # weight of a query that is matched with nothing, in the cross-entropy
-L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0
-
 
 class Terms(NamedTuple):
     """Sums over the queries or boxes of an image after each layer, each [B, L]."""
@@ -21,8 +18,11 @@ class Terms(NamedTuple):
     overlaps: Tensor  # 1 - generalised IoU of each pair
 
 
-def detection_terms(found: Detections, boxes: Tensor, classes: Tensor) -> Terms:
-    """Return the terms of the loss; true boxes are [B, M, 4] and their classes [B, M], -1 for padding."""
+def detection_terms(found: Detections, boxes: Tensor, classes: Tensor, no_object: float) -> Terms:
+    """Return the terms of the loss; true boxes are [B, M, 4] and their classes [B, M], -1 for padding.
+
+    ``no_object`` is the weight of a query that is matched with nothing.
+    """
     queries, is_box = match_boxes(found, boxes, classes), (classes >= 0)[:, None]  # [B, L, M], [B, 1, M]
     B, L, Q, outputs = found.logits.shape
     targets = found.logits.new_full((B, L, Q + 1), outputs - 1, dtype=torch.long)  # the last place is for padding
@@ -30,13 +30,13 @@ def detection_terms(found: Detections, boxes: Tensor, classes: Tensor) -> Terms:
     targets.scatter_(2, places, classes.clamp(min=0)[:, None].expand_as(places))
     targets = targets[:, :, :Q]
     losses = functional.cross_entropy(found.logits.movedim(3, 1), targets, reduction="none")  # [B, L, Q]
-    weights = torch.where(targets == outputs - 1, NO_OBJECT, 1.0)
+    weights = torch.where(targets == outputs - 1, no_object, 1.0)
     pairs = found.boxes.gather(2, queries[..., None].expand(-1, -1, -1, 4))  # [B, L, M, 4]
     distances = (pairs - boxes[:, None]).abs().sum(3)
     overlaps = 1 - generalized_iou(pairs, torch.where(is_box[..., None], boxes[:, None], 0.5))
     return Terms((losses * weights).sum(2), *((x * is_box).sum(2) for x in (distances, overlaps)))
 
 
-def count_weights(boxes: int, images: int, tokens: int) -> tuple[float, float]:
+def count_weights(boxes: Tensor, images: Tensor, queries: int, no_object: float) -> tuple[Tensor, Tensor]:
     """Return what a step's sums of classes and of boxes are divided by, for ``boxes`` in all of its ``images``."""
-    return boxes + NO_OBJECT * (images * tokens - boxes), max(boxes, 1)
+    return boxes + no_object * (images * queries - boxes), boxes.clamp(min=1)

@@ -4,6 +4,7 @@ from vitrun.recipes.data import AUTO, DIGITS_IMAGES, Captions, Data, Digits, Fil
 from vitrun.recipes.data_checks import check_not_suite, check_trainable, count_held_out
 from vitrun.recipes.dataset import Dataset, DescribedDataset, describe_origin
 from vitrun.recipes.dedup import Dedup
+from vitrun.recipes.detection import Detect, Detection
 from vitrun.recipes.evaluate import Eval
 from vitrun.recipes.fewshot import Fewshot
 from vitrun.recipes.finetune import Finetune
@@ -42,6 +43,8 @@ __all__ = [
     "Dedup",
     "Doctor",
     "DescribedDataset",
+    "Detect",
+    "Detection",
     "Detector",
     "Digits",
     "Eval",

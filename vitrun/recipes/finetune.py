@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 
 from vitrun.recipes.base import Fraction, OptionError, Seed, check_unique, frozen_dataclass
 from vitrun.recipes.data_checks import check_has_labels, count_held_out
+from vitrun.recipes.detection import Detect
 from vitrun.recipes.training import Training
 from vitrun.recipes.vtab import VTAB_FINAL_PARTS, Suite, Vtab
 
@@ -32,6 +33,7 @@ class Finetune(Training):
     dropout: Fraction | None  # rate in a ViT; null for that of its pretraining, or 0 if it is not known
     # weight of the loss of each pixel's colour beside that of the labels, as ImageGPT is fine-tuned with 1; 0 for none
     generative: Annotated[NonNegativeFloat, Field(le=1000)]
+    detect: Detect  # of a data set with boxes, for which the weights become a detector
     grid: tuple[PositiveFloat, ...]  # learning rates to choose from on the held-out images; [] for optim.lr alone
     decays: tuple[NonNegativeFloat, ...]  # weight decays to choose from; [] for optim.weight_decay alone
     dev: Fraction  # share of the training images that is held out; each task of VTAB has 200 of its own
@@ -44,6 +46,11 @@ class Finetune(Training):
         return bool(self.dev and not self.grid) or isinstance(self.data, Vtab) and self.data.test == "val200"
 
     @property
+    def detects(self) -> bool:
+        """Return whether the network is to find objects: whether the data set has boxes."""
+        return bool(getattr(self.data, "has_boxes", False))
+
+    @property
     def images(self) -> int | None:
         """Return the number of images to train on, or None; raise an OptionError if all are held out."""
         images = super().images
@@ -51,7 +58,10 @@ class Finetune(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_has_labels(self.data, "vitrun finetune")
+        if self.detects:
+            self.check_finds_objects()
+        else:
+            check_has_labels(self.data, "vitrun finetune")
         for key in ("grid", "decays", "seeds", "freeze"):
             check_unique(key, getattr(self, key))
         if (points := len(self.grid) * max(1, len(self.decays))) > MAX_POINTS:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import Field
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
+from vitrun.recipes.detection import Detection
 from vitrun.recipes.model import Clip, Detector, IGpt, Model, ViT
 from vitrun.recipes.prompts import find_prompts
 from vitrun.runtime.plugins import load_plugins
@@ -144,8 +145,9 @@ OPTIONS: dict[str, Any] = {
     "contrastive": Contrastive,
     "pixels": Pixels,
     "pixels_bert": PixelsBert,
+    "detection": Detection,
 }
 if TYPE_CHECKING:
-    Objective = Labels | Masked | SimMim | Contrastive | Pixels | PixelsBert
+    Objective = Labels | Masked | SimMim | Contrastive | Pixels | PixelsBert | Detection
 else:
     Objective = Annotated[Union[*OPTIONS.values(), *load_plugins(PLUGIN_GROUP, OPTIONS)], Field(discriminator="kind")]

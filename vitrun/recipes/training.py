@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 
 from vitrun.errors import UserError
+from vitrun.recipes import trees
 from vitrun.recipes.base import Batch, Fraction, OptionError, Seed, Steps, frozen_dataclass
 from vitrun.recipes.data import Data
 from vitrun.recipes.data_checks import check_trainable, count_train_images
@@ -15,6 +16,15 @@ from vitrun.recipes.run_recipe import RunRecipe
 from vitrun.recipes.view import Augment
 
 DURATIONS = ("steps", "epochs", "examples")
+WITHOUT_LABELS = {  # options of labels, with the values that are none
+    "smoothing": 0,
+    "augment.mixup": 0,
+    "augment.cutmix": 0,
+    "head_bias": None,
+    "class_weights": "none",
+    "sampler": "uniform",
+    "generative": 0,
+}
 
 
 def parse_warmup(value: object) -> object:
@@ -55,6 +65,8 @@ class Training(RunRecipe):
     protocol: str  # the published settings to follow
     data: Data  # the data set
     optim: Optim  # the optimizer
+    # learning rate of all but the last layer, of a detector of its body (DETR's lr_backbone); null for optim.lr
+    body_lr: PositiveFloat | None
     steps: Steps | None  # duration in steps; give one of steps, epochs and examples
     epochs: Annotated[float, Field(gt=0, le=10**6)] | None  # duration in passes over the training images
     examples: Annotated[int, Field(gt=0, le=10**15)] | None  # duration in training images
@@ -140,6 +152,9 @@ class Training(RunRecipe):
             why = f"A run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}."
             raise UserError(why, option=(given or DURATIONS)[0])
         self.check_schedule()
+        if self.body_lr is not None and self.optim.layer_decay < 1:
+            why = "and optim.layer_decay both set learning rates of layers: keep one of them."
+            raise OptionError("body_lr", self.body_lr, why)
         if self.keep == "best" and self.eval.every is None:
             why = "needs evaluations to choose by: add eval.every=10%, or a number of steps."
             raise OptionError("keep", self.keep, why)
@@ -177,6 +192,23 @@ class Training(RunRecipe):
             raise OptionError("schedule", schedule, "has no final learning rate: add schedule_end=0.")
         if end >= self.optim.lr:
             raise OptionError("schedule_end", end, f"must be below optim.lr={self.optim.lr:g}.")
+
+    def check_no_label_options(self, what: str) -> None:
+        """Raise an OptionError if an option is set that is for labels, which ``what`` has none of."""
+        tree = trees.to_plain_tree(self)
+        for option in WITHOUT_LABELS.keys() & set(trees.iterate_keys(tree)):
+            if (given := trees.get_value(tree, option)) != WITHOUT_LABELS[option]:
+                raise OptionError(option, given, f"is for labels, and {what} has none: leave it out.")
+
+    def check_finds_objects(self) -> None:
+        """Raise an OptionError if the data set has no boxes, or an option is set that is not for them."""
+        if not getattr(self.data, "has_boxes", False):
+            why = "has no boxes, which objective=detection needs: choose data=boxes or data=coco."
+            raise OptionError("data", self.data.name, why)
+        self.check_no_label_options("detection")
+        if self.augment.layers:
+            why = "moves objects out of their boxes: leave RandAugment out."
+            raise OptionError("augment.layers", self.augment.layers, why)
 
     def count_steps(self, images: int) -> tuple[int, int]:
         """Return the steps of a run and of its warm-up, for epochs of ``images``.
