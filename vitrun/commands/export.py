@@ -24,6 +24,7 @@ HOW_TO_LOAD = {
 }
 CLIP_VALUES = "normalised as the config beside the weights says, with CLIP's deviation"
 LOAD_CLIP = 'transformers.CLIPModel.from_pretrained("{path}")'  # with to=hf
+LOAD_DETECTOR = 'transformers.AutoModelForObjectDetection.from_pretrained("{path}")'
 
 
 def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
@@ -31,7 +32,8 @@ def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
     path = recipe.path or Path(f"{model_name_of(recipe.init, recipe.runs)}.{recipe.to}")
     loaded = weights.load_init(weights.Source(recipe.init, recipe.runs, recipe.init_weights), screen.log)
     is_clip = isinstance(loaded.network, models.Clip)
-    code = (LOAD_CLIP if is_clip and recipe.to == "hf" else HOW_TO_LOAD[recipe.to]).format(path=path)
+    of_kind = LOAD_CLIP if is_clip else LOAD_DETECTOR if isinstance(loaded.network, models.Detector) else ""
+    code = (of_kind if of_kind and recipe.to == "hf" else HOW_TO_LOAD[recipe.to]).format(path=path)
     description, view = describe(recipe, loaded)
     screen.log(f"view of test images: {view}")
     values = CLIP_VALUES if is_clip else "in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB"

@@ -14,9 +14,9 @@ BODY = "body."  # what the names of timm's parameters begin with here
 def freeze(network: Network, train: str, parts: Sequence[str] = ()) -> None:
     """Freeze all parameters but those that ``train`` names, and of them those of the ``parts``.
 
-    ``train`` is ``all``, the last linear layer (``head``; of a detector all but its body), or the last N
-    blocks and all that follows them (``last:N``).
-    Raise a UserError if there are not so many blocks, if a part is none of the network's, or if nothing is left.
+    ``train`` is ``all``, the last linear layer (``head``; of a detector all but its body), or the last N blocks and all
+    that follows them (``last:N``). Raise a UserError if there are not so many blocks, if a part is none of the
+    network's, or if nothing is left.
     """
     trained = name_trained(network, train) - name_parts(network, parts)
     if not trained:

@@ -1,6 +1,7 @@
 """Folders of transformers' detectors: believed as they are, or refused by name."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from vitrun import models
 from vitrun.errors import UserError
+from vitrun.models.export import Description, export_model
+from vitrun.recipes import tables
 
 SMALL = dict(
     hidden_size=16,
@@ -117,3 +120,37 @@ def test_a_detector_without_its_config_is_refused(yolos, tmp_path):
 def test_a_detr_with_a_resnet_of_transformers_is_refused(shared):
     with pytest.raises(UserError, match="backbone"):
         models.load(shared / "golden" / "family" / "detr_hf")
+
+
+@pytest.mark.parametrize("kind", ["yolos", "detr"])
+def test_an_exported_detector_is_that_of_transformers_and_loads_again(tmp_path, kind):
+    from transformers import AutoModelForObjectDetection
+
+    torch.manual_seed(0)
+    row = tables.load_model_row("yolos_nano" if kind == "yolos" else "detr_r50")
+    if kind == "yolos":
+        row = replace(row, mid=True, grid=(4, 5))
+    else:
+        row = replace(row, body=replace(row.body, name="resnet18"), encoder=1, decoder=2, width=16, heads=2, mlp=24)
+    network = models.build(row, 3, 64).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    names = ("ape", "bat", "cat")
+    export_model(network, 64, "hf", tmp_path / "out", "card", Description(names))
+    images = torch.rand(1, 3, 64, 96) * 2 - 1
+    theirs = AutoModelForObjectDetection.from_pretrained(tmp_path / "out").eval()
+    loaded = models.load(tmp_path / "out")
+    assert loaded.names == names and loaded.res == 64
+    for found in (network(images), loaded.network.eval()(images)):
+        with torch.no_grad():
+            expected = theirs(images)
+        torch.testing.assert_close(found.logits[:, -1], expected.logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found.boxes[:, -1], expected.pred_boxes, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("row", "changes"), [("yolos_nano", {"head": "gap"}), ("decoder", {})])
+def test_a_detector_that_transformers_lacks_is_refused(tmp_path, row, changes):
+    model = tables.load_model_row("yolos_nano")
+    model = replace(model, body=replace(model.body, **changes), decoder=int(row == "decoder"))
+    with pytest.raises(UserError, match="to=onnx"):
+        export_model(models.build(model, 3, 16), 16, "hf", tmp_path / "out", "card", Description(("a", "b", "c")))

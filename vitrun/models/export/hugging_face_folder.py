@@ -1,4 +1,4 @@
-"""Folders for ``from_pretrained`` of transformers: of ViTForImageClassification, or of CLIPModel."""
+"""Folders for ``from_pretrained`` of transformers: of ViTForImageClassification, CLIPModel and others."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,9 @@ from pathlib import Path
 from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.clip import Clip
+from vitrun.models.detector import Detector
 from vitrun.models.export.clip_folders import write_hugging_face_clip
+from vitrun.models.export.hugging_face_detectors import write_hugging_face_detector
 from vitrun.models.export.hugging_face_igpt import write_hugging_face_igpt
 from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
 from vitrun.models.export.view import Description, processor_view
@@ -29,6 +31,8 @@ def write_hugging_face(folder: Path, network: Network, description: Description,
     """
     if isinstance(network, Clip):
         return write_hugging_face_clip(folder, network, description, res)
+    if isinstance(network, Detector):
+        return write_hugging_face_detector(folder, network, description.names, res)
     if isinstance(network, TimmNetwork):
         name = network.row.name
         raise UserError(f"to=hf: {name} is a network of timm, not transformers' ViT. Export with to=timm or onnx.")

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from vitrun.errors import UserError
+from vitrun.models.detector import Detector
 from vitrun.models.export.view import Description
 from vitrun.models.load_report import describe_model
 from vitrun.models.network import Network
@@ -12,10 +14,24 @@ from vitrun.models.network import Network
 MAX_BYTES = 2_000_000_000  # protocol buffers are limited to 2 GiB
 
 
+class LastDetections(nn.Module):
+    """What a detector finds after its last layer: [B, 3, R, R] -> [B, Q, C+1] and [B, Q, 4]."""
+
+    def __init__(self, network: Detector):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and boxes."""
+        found = self.network(images)
+        return found.logits[:, -1], found.boxes[:, -1]
+
+
 def write_onnx(path: Path, network: Network, description: Description, res: int) -> None:
     """Write the network: ``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes].
 
-    Raise a UserError if it is too large for one file, or if the packages for it are missing.
+    Of a detector ``logits`` are [B, Q, classes + 1], with "no object" last, and ``boxes`` [B, Q, 4]. Raise a UserError
+    if it is too large for one file, or if the packages for it are missing.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if size > MAX_BYTES:
@@ -27,12 +43,13 @@ def write_onnx(path: Path, network: Network, description: Description, res: int)
     except ImportError:
         raise UserError("to=onnx needs the packages onnx and onnxscript: pip install 'vitrun[onnx]'") from None
     images = torch.zeros(2, 3, res, res)
+    is_detector = isinstance(network, Detector)
     torch.onnx.export(
-        network.cpu(),
+        LastDetections(network).cpu() if isinstance(network, Detector) else network.cpu(),
         (images,),
         path,
         input_names=["images"],
-        output_names=["logits"],
+        output_names=["logits", *["boxes"] * is_detector],
         dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
         external_data=False,
         dynamo=True,

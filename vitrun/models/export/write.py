@@ -21,6 +21,7 @@ Writer = Callable[[Path, Network, Description, int], None]
 FOLDER_WRITERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face, "open_clip": write_open_clip}
 FILE_WRITERS: dict[str, Writer] = {"npz": write_npz, "onnx": write_onnx}
 CLIP_FORMATS = ("hf", "open_clip")
+DETECTOR_FORMATS = ("hf", "onnx")
 
 
 class Target(NamedTuple):
@@ -50,8 +51,9 @@ def export_model(
     if isinstance(network, Clip) and to not in CLIP_FORMATS:
         why = f"has no place for two towers: a CLIP is exported to={' or to='.join(CLIP_FORMATS)}."
         raise UserError(why, option="to", value=to)
-    if isinstance(network, Detector):
-        why = f"has no place for {network.row.name}, which finds objects."
+    if isinstance(network, Detector) and to not in DETECTOR_FORMATS:
+        formats = " or to=".join(DETECTOR_FORMATS)
+        why = f"has no place for {network.row.name}, which finds objects: export it to={formats}."
         raise UserError(why, option="to", value=to)
     path, force = target if isinstance(target, Target) else (target, False)
     if to in FILE_WRITERS and path.suffix != f".{to}":
@@ -60,7 +62,8 @@ def export_model(
     for file in (path, card_file) if to in FILE_WRITERS else (path,):
         check_replaceable(file, "path")
     if not description.names:
-        description = replace(description, names=[str(number) for number in range(network.head.out_features)])
+        classes = network.head.out_features - isinstance(network, Detector)  # whose last output is "no object"
+        description = replace(description, names=[str(number) for number in range(classes)])
 
     def write(partial: Path) -> None:
         if to in FOLDER_WRITERS:
