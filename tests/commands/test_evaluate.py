@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from helpers.images import write_class_folders
+from helpers.images import make_png, write_class_folders
 from helpers.overrides import TINY
 from helpers.runs import run_folder
 from vitrun.config import provenance, resolve
@@ -89,3 +89,23 @@ def test_test_images_that_the_weights_were_trained_on_are_refused_or_named(run_c
     assert "training images of" not in " ".join(capsys.readouterr().err.split())
     run_command("fewshot", init, *overrides[:1], f"data.path={folder}", "shots=1", "data.test_share=0.5")
     assert "2 of the 6 test images were training images of" in " ".join(capsys.readouterr().err.split())
+
+
+def test_captions_and_digits_that_the_weights_were_trained_on_are_refused_or_named(run_command, tmp_path, capsys):
+    for n in range(12):
+        (tmp_path / f"{n}.png").write_bytes(make_png(n))
+        (tmp_path / f"{n}.txt").write_text(f"number {n}")
+    captions = ["data=captions", f"data.path={tmp_path}"]
+    recipe, _ = run_command("pretrain", "objective=contrastive", *captions, "batch=4", "steps=1", "warmup=0", "res=32")
+    init = f"init={run_folder(recipe, 'pretrain').name}"
+    with pytest.raises(
+        UserError, match=r"data.test_share=0.5: 5 of the 6 test images were training images of"
+    ) as error:
+        run_command("eval", init, "data.test_share=0.5")
+    assert error.value.status == ExitCode.DATA and len(str(error.value)) < 400
+    recipe, _ = run_command("pretrain", "data=digits", "model=vit_nano8", "batch=8", "steps=1", "warmup=0", "res=16")
+    init = f"init={run_folder(recipe, 'pretrain').name}"
+    with pytest.raises(UserError, match=r"data.test_images=510: 10 of the 510 test images"):
+        run_command("eval", init, "data.test_images=510")
+    run_command("eval", init, "data.test_images=20")
+    assert "training images of" not in " ".join(capsys.readouterr().err.split())

@@ -11,6 +11,8 @@ from vitrun.config import provenance, resolve, unused
 from vitrun.config.overrides import expand_sweep
 from vitrun.errors import ExitCode, UserError
 
+PROTOCOL = "conf/protocol/clip.yaml"
+PAIRS = ("protocol=clip", "data=pairs", "data.path=/", "data.train=a.tar", "data.test=b.tar")
 WHOLE = ("crop=none", "flip=false")
 SHOWN = [
     ("pretrain", []),
@@ -107,6 +109,10 @@ def test_cfg_names_the_file_or_the_override_that_set_each_option():
     assert (where["model.patch"], where["model.stem"]) == ("conf/model/vit_nano8.yaml", "conf/model/_vit.yaml")
     assert where["protocol"] == "conf/pretrain.yaml: paper_table3 has no recipe for vit_nano8 on cifar10"
     assert shown.splitlines()[-1] == "# 3,906 steps of 128 images, 1.1e-05 exaFLOP"
+    for overrides, source in ((["objective=contrastive"], "conf/objective/contrastive.yaml"), ([*PAIRS], PROTOCOL)):
+        shown = provenance.format_config("pretrain", overrides, resolve.resolve_recipe("pretrain", overrides))
+        (line,) = [line for line in shown.splitlines() if line.startswith("model=clip")]
+        assert line.endswith(f"# {source}")
 
 
 UNUSED = [

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timm
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
 from transformers import CLIPImageProcessor, DeiTImageProcessor, ViTImageProcessor
 
@@ -22,8 +24,6 @@ SCENES = [Image.fromarray(scene).resize((90, 71)) for scene in make_scenes(2, 0)
 
 def show(view: WeightsView, res: int) -> np.ndarray:
     """Return the view of the scenes in levels of 255."""
-    import torch
-
     pixels = torch.stack([torch.from_numpy(np.array(scene)).permute(2, 0, 1) for scene in SCENES])
     return ((CenterCropView(res, **view.options)(list(pixels)) + 1) * 127.5).numpy()
 
@@ -86,6 +86,25 @@ def test_the_view_of_a_folder_of_open_clip_is_in_its_config(tmp_path):
     (tmp_path / "open_clip_config.json").write_text(content)
     with pytest.raises(UserError, match="resize_mode longest"):
         find_weights_view(f"{tmp_path}#012345678901", tmp_path)
+
+
+def test_a_file_of_a_clip_alone_and_a_published_row_have_clips_own_view(tmp_path):
+    expected = {"resize": "shortest_edge", "crop": 1.0, "antialias": True, "interpolation": "bicubic"}
+    names = ("visual.conv1.weight", "token_embedding.weight", "text_projection")
+    tensors = {f"module.{name}": torch.zeros(1) for name in names}
+    torch.save({"epoch": 1, "state_dict": tensors}, tmp_path / "epoch_1.pt")
+    save_file({name: torch.zeros(1) for name in names}, tmp_path / "clip.safetensors")
+    for init in (f"{tmp_path}/epoch_1.pt#012345678901", f"{tmp_path}/clip.safetensors#012345678901", "random:clip_b32"):
+        view = find_weights_view(init, tmp_path)
+        assert view.options == expected and view.source.startswith("CLIP's own code"), init
+    folder = tmp_path / "tower"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "clip_vision_model"}')
+    (folder / "model.safetensors").write_bytes(b"")
+    assert find_weights_view(f"{folder}#012345678901", tmp_path).options == expected
+    save_file({"cls_token": torch.zeros(1)}, tmp_path / "vit.safetensors")
+    for init in (f"{tmp_path}/vit.safetensors#012345678901", "random:vit_b16"):
+        assert find_weights_view(init, tmp_path).options == {}
 
 
 def test_a_published_npz_is_shown_as_by_google(tmp_path):

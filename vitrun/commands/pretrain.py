@@ -1,5 +1,6 @@
 """``vitrun pretrain``: train a model from scratch."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,15 +9,17 @@ from vitrun import data, models, recipes
 from vitrun.commands.run_plan import plan_run
 from vitrun.config import resolve
 from vitrun.engine.inputs import open_training_data
+from vitrun.engine.long_texts import describe_cut_captions
 from vitrun.engine.trainer import Trainer
 from vitrun.engine.zero_shot import describe_texts, name_classes
 from vitrun.objectives import build_objective
 from vitrun.objectives.class_weights import weigh_classes
+from vitrun.objectives.contrastive import ContrastiveObjective
 from vitrun.probes.online_probe import OnlineProbe
 from vitrun.recipes import DEFAULT_RES
 from vitrun.recipes.prompts import find_prompts
 from vitrun.runs.run import Run
-from vitrun.runtime import random
+from vitrun.runtime import distributed, random
 from vitrun.runtime.device import Machine
 
 
@@ -32,6 +35,8 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     if isinstance(recipe.objective, recipes.Contrastive):
         train, test = (caption_classes(recipe, recipe.objective.prompts, split, run) for split in (train, test))
     objective.check_data(train, test)
+    if isinstance(objective, ContrastiveObjective) and not distributed.rank():
+        log_cut_captions(objective, {"training": train, "test": test}, run)
     objective = weigh_classes(objective, recipe, train, run.log)
     probes = resolve.resolve_probe_recipes(recipe)
     every = recipe.fewshot.every
@@ -40,6 +45,13 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     loaded = objective.build_model(recipe.model, train, res)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine, online)
     return trainer.rehearse() if run.dry else trainer.train()
+
+
+def log_cut_captions(objective: ContrastiveObjective, splits: Mapping[str, data.Split], run: Run) -> None:
+    """Log how many captions of each part are longer than the text tower reads, with an example."""
+    for part, split in splits.items():
+        if cut := describe_cut_captions(objective.tokenizer, split, part):
+            run.log(f"captions: {cut}")
 
 
 def caption_classes(recipe: recipes.Pretrain, source: str, split: data.Split, run: Run) -> data.Split:

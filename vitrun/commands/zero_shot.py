@@ -7,6 +7,7 @@ from torch import nn
 
 from vitrun import data, models, recipes
 from vitrun.engine.inputs import make_eval_batches
+from vitrun.engine.long_texts import describe_cut_captions, describe_cut_texts
 from vitrun.engine.retrieval import measure_retrieval
 from vitrun.engine.zero_shot import (
     ZeroShot,
@@ -54,6 +55,8 @@ def make_classifier(recipe: recipes.Predict, network: models.Clip, screen: Scree
     screen.log(f"prompts: {describe_texts(names, prompts, 'as classes')}")
     machine = Machine(recipe.device, recipe.precision)
     texts = write_texts(names, prompts.templates)
+    if cut := describe_cut_texts(models.build_tokenizer(network.row.text), texts):
+        screen.log(f"prompts: {cut}")
     classifier = build_classifier(network.to(machine.device), texts, machine)
     return ZeroShot(network, classifier), tuple(own[0] for own in names)
 
@@ -67,9 +70,11 @@ def make_zero_shot(
     prompts = find_prompts(recipe.prompts, recipe.data)
     names, how = name_classes(test.classes, prompts)
     run.log(f"prompts: {describe_texts(names, prompts, how)}")
+    texts = write_texts(names, prompts.templates)
+    if cut := describe_cut_texts(models.build_tokenizer(network.row.text), texts):
+        run.log(f"prompts: {cut}")
     if run.dry:
         return network, test
-    texts = write_texts(names, prompts.templates)
     network.to(machine.device)
     with run.screen.progress("prompts", sum(map(len, texts)), 0) as bar:
         classifier = build_classifier(network, texts, machine, run.progress_callback(bar))
@@ -80,6 +85,8 @@ def retrieve(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split,
     """Return the recall of captions by images and of images by captions, for all test images; nothing if dry."""
     network, machine = loaded.network, Machine(recipe.device, recipe.precision)
     assert isinstance(network, models.Clip)
+    if cut := describe_cut_captions(models.build_tokenizer(network.row.text), test, "test"):
+        run.log(f"captions: {cut}")
     if run.dry:
         return {}
     batches = make_eval_batches(test, loaded.res, recipe.view, recipe.batch, machine)

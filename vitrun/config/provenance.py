@@ -140,9 +140,14 @@ def trace_files(command: str, files: Sequence[composition.ConfigFile]) -> dict[s
             sets_group = package.partition(".")[0] == ("" if group == "protocol" else group)
             if path.startswith(f"{folder}/") and sets_group and not composition.is_fragment(path):
                 result[group] = (path.removeprefix(f"{folder}/"), composition.format_config_path(parent))
-            elif any(f"override /{group}" in item for item in tree.get("defaults", ())):
+            elif any(overrides_group(item, group) for item in tree.get("defaults", ())):
                 result[group] = (result[group][0], source)
     return result
+
+
+def overrides_group(item: Any, group: str) -> bool:
+    """Return whether an item of a defaults list is ``override /GROUP: CHOICE``, with or without a package."""
+    return isinstance(item, Mapping) and any(str(key).partition("@")[0] == f"override /{group}" for key in item)
 
 
 def describe_deviations(command: str, overrides: Sequence[str], recipe: Recipe) -> list[str]:

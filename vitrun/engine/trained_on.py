@@ -1,4 +1,4 @@
-"""Test images that the weights have been trained on, because another part of the same folder was held out then."""
+"""Test images that the weights have been trained on, because another part of the same images was held out then."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -15,8 +15,10 @@ from vitrun.runs.run import CONTENT
 from vitrun.runs.run_files import load_about
 from vitrun.runtime.console import Screen
 
-SHARE_OPTIONS = ("test_share", "split_seed")  # that choose the test images of one folder
+SHARE_OPTIONS = ("test_share", "split_seed")  # that choose the test images of one folder or table
+DIGITS_OPTIONS = ("test_images",)  # that choose those of the digits
 PART_OPTIONS = ("train", "test")  # that name the folders or tables of the parts
+PLACE_OPTIONS = ("path", "hub", "config", "revision")  # that say which images these are
 
 
 def check_not_trained_on(
@@ -24,7 +26,7 @@ def check_not_trained_on(
 ) -> None:
     """Warn for each run of ``init`` that was trained on test images; ``eval`` with another share raises UserError."""
     for sentence, before in find_overlaps(recipe.init or "", recipe, test):
-        typed = next((option for option in before if option in SHARE_OPTIONS), None)
+        typed = next((option for option in before if option not in PART_OPTIONS), None)
         if isinstance(recipe, recipes.Eval) and typed:
             why = f"{sentence} Leave it out, and the test images are those of that run."
             value = trees.format_value(getattr(recipe.data, typed))
@@ -36,12 +38,10 @@ def check_not_trained_on(
 def find_overlaps(init: str, recipe: Any, test: data.Split) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a sentence for each run of ``init`` that trained on test images, and its options that differ."""
     source = recipe.data
-    if not isinstance(source, recipes.Files) or source.path is None:
-        return
-    for name, saved in trace_init(init, recipe.runs):
+    options = list_split_options(source)
+    for name, saved in trace_init(init, recipe.runs) if options else ():
         before = saved["data"]
-        options = {key: before.get(key) for key in (*SHARE_OPTIONS, *PART_OPTIONS)}
-        changed = {key: value for key, value in options.items() if value != getattr(source, key)}
+        changed = {key: before[key] for key in options if key in before and before[key] != getattr(source, key)}
         if changed and is_same_set(before, load_about(find_run_folder(name, recipe.runs)).get(CONTENT), source):
             keys = set(
                 find_source(source).open(replace(source, **changed), "train", Screen(quiet=True), lambda: None).keys
@@ -50,11 +50,23 @@ def find_overlaps(init: str, recipe: Any, test: data.Split) -> Iterator[tuple[st
                 yield f"{number:,} of the {len(test):,} test images were training images of {name}.", changed
 
 
-def is_same_set(before: Mapping[str, Any], identified: Any, source: recipes.Files) -> bool:
+def list_split_options(source: recipes.Data) -> tuple[str, ...]:
+    """Return the options of a data set by which vitrun draws its test images; none if its parts are published."""
+    if isinstance(source, recipes.Digits):
+        return DIGITS_OPTIONS
+    is_published = isinstance(source, recipes.Files) and source.path is None
+    draws = all(hasattr(source, option) for option in SHARE_OPTIONS) and not is_published
+    return (*SHARE_OPTIONS, *PART_OPTIONS) if draws else ()
+
+
+def is_same_set(before: Mapping[str, Any], identified: Any, source: recipes.Data) -> bool:
     """Return whether the data set of a run is ``source``: by its place, or by what was ``identified`` there."""
-    if before.get("source") != "files" or not before.get("path"):
+    if before.get("source") != source.source:
         return False
-    if os.path.realpath(before["path"]) == os.path.realpath(source.path or ""):
+    path = getattr(source, "path", None)
+    if path is None or not before.get("path"):
+        return all(before.get(option) == getattr(source, option, None) for option in PLACE_OPTIONS)
+    if os.path.realpath(before["path"]) == os.path.realpath(path):
         return True
     now = content.identify_content({"data": trees.to_plain_tree(source)})
     return isinstance(identified, dict) and identified.get("data.path") == now["data.path"]

@@ -36,6 +36,12 @@ class Tokenizer:
             row[: len(ids)] = torch.tensor(ids)
         return tokens
 
+    def is_cut(self, text: str) -> bool:
+        """Return whether a text has more tokens than the context."""
+        # No token is less than a byte, and of plain ASCII every byte is a letter that cleaning leaves or removes
+        is_short = text.isascii() and "&" not in text and len(text) <= self.context - 2
+        return not is_short and self.count(text) > self.context
+
     def count(self, text: str) -> int:
         """Return the number of tokens of a text, the start and the end token included; it may exceed the context."""
         return 2 + len(self.encode(text))
@@ -70,6 +76,21 @@ def load_clip_encoder() -> Encode:
     special = "|".join(regex.escape(name) for name in SPECIAL)
     tokenizer.pat = regex.compile(special + pieces[1] + pieces[2], regex.IGNORECASE)
     return tokenizer.encode
+
+
+def load_clip_vocabulary() -> tuple[dict[str, int], list[str]]:
+    """Return the tokens of CLIP's byte-pair encoding with their numbers, and its merges in order, as ``lo w</w>``.
+
+    Raise a UserError if open_clip is not installed.
+    """
+    load_clip_encoder()
+    from open_clip.tokenizer import SimpleTokenizer
+
+    tokenizer = SimpleTokenizer()
+    numbers = sorted(tokenizer.encoder.values())
+    tokens = {number: token for token, number in tokenizer.encoder.items()}
+    tokens |= dict(zip(numbers[-len(SPECIAL) :], SPECIAL))
+    return {tokens[number]: number for number in numbers}, [" ".join(pair) for pair in tokenizer.bpe_ranks]
 
 
 def load_byte_encoder() -> Encode:

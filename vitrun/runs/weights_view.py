@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun.errors import ExitCode, UserError
+from vitrun.recipes import Clip, tables
 from vitrun.runs.init_resolution import download_file
 from vitrun.runs.lookup import find_weights_file, load_saved_recipe
 from vitrun.runtime.config_kinds import check_config
@@ -20,6 +21,7 @@ JsonObject = Mapping[str, Any]  # of a config that another library wrote
 # Google's code resizes to a square, by TensorFlow without antialias (vit_jax/input_pipeline.py)
 GOOGLE_VIEW = {"resize": "square", "crop": 1.0, "antialias": False, "interpolation": "bilinear"}
 TIMM_MODES = {"center": "shortest", "squash": "squash", "border": "border"}  # crop_mode -> view.resize
+CLIP_TYPES = ("clip", "clip_vision_model")  # model_type of transformers
 OPEN_CLIP_MODES = {"shortest": "shortest_edge", "squash": "squash"}  # resize_mode -> view.resize
 RESAMPLES = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 SQUARE_PROCESSOR = {"size": 224, "resample": 2, "default_to_square": True}
@@ -54,6 +56,9 @@ def find_weights_view(init: str, runs: Path, res: int | None = None) -> WeightsV
         return read_timm_view(load_timm_config(init.removeprefix("timm:").partition("@")[0]), init, res)
     if init.startswith("torchvision:"):
         return read_torchvision_view(init.removeprefix("torchvision:"))
+    if init.startswith("random:"):
+        is_clip = isinstance(tables.load_model_row(init.removeprefix("random:")), Clip)
+        return read_clip_view(init) if is_clip else WeightsView("")
     if init.startswith("hf:"):
         return read_folder_view({name: read_json(download_file(init, name)) for name in CONFIG_FILES}, init, res)
     path = Path(find_weights_file(init, runs))
@@ -68,20 +73,31 @@ def find_weights_view(init: str, runs: Path, res: int | None = None) -> WeightsV
 
 
 def read_checkpoint_view(path: Path, res: int | None) -> WeightsView:
-    """Return the view of a checkpoint of timm's training, by its arguments; an empty one for any other file."""
-    from vitrun.models.formats import describe_checkpoint
+    """Return the view of a checkpoint of timm's training, by its arguments, and CLIP's own of a file of a CLIP.
+
+    It is an empty one for any other file.
+    """
+    from vitrun.models.formats import describe_checkpoint, holds_clip
     from vitrun.models.tensor_files import read_weights
 
-    if not path.is_file() or path.suffix == ".safetensors":
+    if not path.is_file():
         return WeightsView("")
     try:
-        config = describe_checkpoint(read_weights(path))
+        weights = read_weights(path)
+        if holds_clip(weights):
+            return read_clip_view(str(path))
+        config = describe_checkpoint(weights)
     except (UserError, ValueError):  # which loading reports
         return WeightsView("")
     if not config:
         return WeightsView("")
     view = read_timm_view(config["pretrained_cfg"], str(path), res)
     return replace(view, source=f"timm's training of {config['architecture']}, by the arguments in the file")
+
+
+def read_clip_view(name: str) -> WeightsView:
+    """Return the view of OpenAI's and open_clip's CLIPs, for weights that come without a description of theirs."""
+    return replace(read_open_clip_view({}, name), source="CLIP's own code, as these weights do not say")
 
 
 def load_timm_config(tag: str) -> dict[str, Any]:
@@ -129,7 +145,7 @@ def read_folder_view(configs: dict[str, dict[str, Any]], name: str, res: int | N
     if processor:
         kind = f"{processor.get('image_processor_type') or processor.get('feature_extractor_type') or 'ViT'}"
         return read_processor_view(processor, kind, name)
-    return WeightsView("")
+    return read_clip_view(name) if config.get("model_type") in CLIP_TYPES else WeightsView("")
 
 
 def read_open_clip_view(config: JsonObject, name: str) -> WeightsView:

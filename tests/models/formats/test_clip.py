@@ -138,6 +138,33 @@ def test_a_folder_of_transformers_is_computed_as_its_config_says_and_goes_back(t
     )
 
 
+@pytest.mark.parametrize("kind", ["CLIPVisionModel", "CLIPVisionModelWithProjection"])
+def test_an_image_tower_alone_of_transformers_is_that_of_the_clip(tmp_path, kind):
+    transformers = pytest.importorskip("transformers")
+    save_theirs(tmp_path / "both")
+    alone = getattr(transformers, kind).from_pretrained(tmp_path / "both")
+    alone.save_pretrained(tmp_path / "alone")
+    loaded, whole = models.load(tmp_path / "alone"), models.load(tmp_path / "both", classes=0)
+    assert (loaded.model, loaded.res, loaded.classes) == (whole.model, 32, 0)
+    with torch.no_grad():
+        features = loaded.network.eval().features(make_inputs())
+        torch.testing.assert_close(features, whole.network.eval().features(make_inputs()))
+        theirs = alone.eval()(pixel_values=normalize(make_inputs()))
+    if kind == "CLIPVisionModel":
+        torch.testing.assert_close(features, theirs.pooler_output, rtol=1e-4, atol=1e-5)
+    assert models.load(tmp_path / "alone", classes=3).network(make_inputs()).shape[1] == 3
+
+
+@pytest.mark.parametrize("kind", ["CLIPTextModel", "CLIPForImageClassification"])
+def test_parts_of_a_clip_without_an_image_tower_or_with_another_head_are_refused_by_name(tmp_path, kind):
+    transformers = pytest.importorskip("transformers")
+    save_theirs(tmp_path / "both")
+    getattr(transformers, kind).from_pretrained(tmp_path / "both").save_pretrained(tmp_path / "part")
+    with pytest.raises(UserError, match=f"this is {kind} .*CLIPVisionModel") as caught:
+        models.load(tmp_path / "part")
+    assert caught.value.status == ExitCode.CHECKPOINT and len(str(caught.value)) < 400
+
+
 def save_open_clip(folder, **options):
     """Save a random CLIP with open_clip; return it."""
     open_clip = pytest.importorskip("open_clip")

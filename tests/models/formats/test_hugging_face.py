@@ -61,7 +61,10 @@ def test_a_folder_of_transformers_is_computed_as_its_config_says(tmp_path, optio
         ({"qkv_bias": "no"}, "qkv_bias='no', which must be true or false"),
         ({"id2label": {"0": "dog", "2": "eel"}}, "2 classes in id2label"),
         ({"auto_map": {"AutoModel": "their.Code"}}, "auto_map"),
-        ({"model_type": "deit", "architectures": ["DeiTModel"]}, "DeiTModel of model_type=deit; .*CLIPModel, ImageGPT"),
+        (
+            {"model_type": "deit", "architectures": ["DeiTModel"]},
+            "DeiTModel of model_type=deit; .*CLIPModel, CLIPVisionModel, ImageGPT",
+        ),
     ],
 )
 def test_what_vitrun_cannot_follow_in_config_json_is_refused_by_name(tmp_path, changes, reason):

@@ -8,6 +8,7 @@ from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.clip import Clip
 from vitrun.models.clip_resnet import CLIP_STD
 from vitrun.models.export.clip_tensors import convert_clip
+from vitrun.models.export.clip_tokenizer import write_tokenizer
 from vitrun.models.export.view import TIMM_MODES, Description, processor_view
 from vitrun.models.formats import hugging_face_clip, open_clip
 from vitrun.models.formats.clip_rows import TOKENS_KEY
@@ -21,9 +22,9 @@ OPEN_CLIP_EPSILON = 1e-5
 
 
 def write_hugging_face_clip(folder: Path, network: Clip, description: Description, res: int) -> None:
-    """Write ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``.
+    """Write ``config.json``, ``preprocessor_config.json``, ``model.safetensors`` and the tokenizer, if it is known.
 
-    Raise a UserError if transformers has no such CLIP.
+    Raise a UserError if transformers has no such CLIP, or if its tokenizer is not installed.
     """
     if isinstance(network.row.image, ClipResNet):
         raise UserError("to=hf: transformers' CLIP has no ResNet. Export with to=open_clip.")
@@ -36,6 +37,7 @@ def write_hugging_face_clip(folder: Path, network: Clip, description: Descriptio
     processor |= {"image_mean": mean, "image_std": [*CLIP_STD]}
     write_json(folder / "config.json", hugging_face_config(row, res))
     write_json(folder / "preprocessor_config.json", processor_view(description.view, res) | processor)
+    write_tokenizer(folder, row.text)
 
 
 def hugging_face_config(row: Row, res: int) -> JsonObject:

@@ -1,5 +1,6 @@
 """Rows of the model table for CLIPs of other libraries."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -44,11 +45,34 @@ def name_clip(image: ViT | ClipResNet, text: TextTower, features: int, logit_bia
     rows = load_model_rows().items()
     names = [name for name, row in rows if isinstance(row, Clip) and get_shape(row.image, row.text) == shape]
     plain = "clip_resnet" if isinstance(image, ClipResNet) else f"clip_{image.width}x{image.depth}p{image.patch}"
-    name = next((name for name in names if name.endswith(f"_{res}")), (names or [plain])[0])
-    return Clip(kind="clip", name=name, image=image, text=text, features=features, logit_bias=logit_bias)
+    return Clip(
+        kind="clip",
+        name=choose_name(names, plain, res),
+        image=image,
+        text=text,
+        features=features,
+        logit_bias=logit_bias,
+    )
+
+
+def name_image_tower(tower: ViT, res: int) -> str:
+    """Return the name of an image tower alone: ``clip_b32_image`` for that of the row ``clip_b32``."""
+    shape = get_image_shape(tower)
+    rows = load_model_rows().items()
+    names = [name for name, row in rows if isinstance(row, Clip) and get_image_shape(row.image) == shape]
+    return f"{choose_name(names, f'clip_{tower.width}x{tower.depth}p{tower.patch}', res)}_image"
+
+
+def choose_name(names: Sequence[str], plain: str, res: int) -> str:
+    """Return the name that ends with ``res``, else the first; ``plain`` without any."""
+    return next((name for name in names if name.endswith(f"_{res}")), (names or [plain])[0])
 
 
 def get_shape(image: ViT | ClipResNet, text: TextTower) -> tuple[object, ...]:
     """Return what distinguishes the published CLIPs."""
-    of_image = image.blocks if isinstance(image, ClipResNet) else (image.patch, image.depth)
-    return image.kind, of_image, image.width, text.width, text.depth, text.vocabulary
+    return *get_image_shape(image), text.width, text.depth, text.vocabulary
+
+
+def get_image_shape(image: ViT | ClipResNet) -> tuple[object, ...]:
+    """Return what distinguishes the image towers of the published CLIPs."""
+    return image.kind, image.blocks if isinstance(image, ClipResNet) else (image.patch, image.depth), image.width

@@ -15,6 +15,7 @@ from vitrun.models.tensor_files import JsonObject, Weights
 from vitrun.recipes import Clip, TextTower, ViT
 
 VISION, TEXT = "vision_model", "text_model"
+LANDMARKS = {f"{VISION}.embeddings.class_embedding", "visual_projection.weight", "logit_scale"}
 CLIP_CONFIG = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}  # transformers' defaults, which it leaves out
 HEADS = {VISION: 12, TEXT: 8}  # transformers' defaults
 OLD_END_TOKEN = 2  # of configs before transformers 4.31, with which the feature is that of the largest token
@@ -39,7 +40,7 @@ RENAMES = (  # ours -> theirs
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
     """Return the CLIP in a folder of transformers; None if its names are of another network."""
-    if not {f"{VISION}.embeddings.class_embedding", "visual_projection.weight", "logit_scale"} <= weights.keys():
+    if not weights.keys() >= LANDMARKS:
         return None
     config = weights.metadata.get("config", {})
     image = infer_image_tower(weights, read_part(config, "vision_config"))
@@ -48,13 +49,27 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     res = position_grid_side(rows) * token_stride(image)
     check_config(config, image, res)
     model = name_clip(image, text, weights.shapes["visual_projection.weight"][0], False, res)
-    preprocessor = weights.metadata.get("preprocessor") or {"image_mean": [*CLIP_MEAN], "image_std": [*CLIP_STD]}
+    notes, ignored = describe_assumptions(weights, "12 heads for images, 8 for texts"), list_position_numbers(weights)
+    return IdentifiedWeights(weights, model, res, 0, map_tensors(model), ignored, notes, read_normalization(weights))
+
+
+def describe_assumptions(weights: Weights, heads: str) -> list[str]:
+    """Return notes on what the files do not say; ``heads`` are those of the towers by default."""
     notes = [] if "preprocessor" in weights.metadata else ["assumed: images are normalised as CLIP's"]
-    if not config:
-        notes.append("assumed, as there is no config.json: the quick form of GELU, 12 heads for images, 8 for texts")
-    ignored = {"numbers of positions": [name for name in weights if name.endswith(".position_ids")]}
-    normalization = config_normalization(preprocessor)
-    return IdentifiedWeights(weights, model, res, 0, map_tensors(model), ignored, notes, normalization)
+    if not weights.metadata.get("config"):
+        notes.append(f"assumed, as there is no config.json: the quick form of GELU, {heads}")
+    return notes
+
+
+def list_position_numbers(weights: Weights) -> dict[str, list[str]]:
+    """Return the names of buffers in older files that number the positions, with the reason to leave them out."""
+    return {"numbers of positions": [name for name in weights if name.endswith(".position_ids")]}
+
+
+def read_normalization(weights: Weights) -> tuple[list[float], list[float]] | None:
+    """Return mean and std of the training images: those of the preprocessor, else CLIP's."""
+    preprocessor = weights.metadata.get("preprocessor") or {"image_mean": [*CLIP_MEAN], "image_std": [*CLIP_STD]}
+    return config_normalization(preprocessor)
 
 
 def read_part(config: JsonObject, key: str) -> JsonObject:

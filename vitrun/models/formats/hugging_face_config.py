@@ -23,7 +23,7 @@ GELUS: dict[str, Gelu] = {  # of ``hidden_act``
 ACTIVATIONS = {"tanh": "gelu_pytorch_tanh", "exact": "gelu", "quick": "quick_gelu"}  # ``hidden_act`` of each GELU
 SUPPORTED = (
     "of transformers vitrun reads ViTForImageClassification, ViTModel, TimmWrapperForImageClassification, CLIPModel, "
-    "ImageGPTForCausalImageModeling and ImageGPTForImageClassification"
+    "CLIPVisionModel, ImageGPTForCausalImageModeling and ImageGPTForImageClassification"
 )
 REFUSED_KEYS = ("auto_map", "quantization_config", "pruned_heads")  # change what the same tensors compute
 

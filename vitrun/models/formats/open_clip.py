@@ -21,6 +21,7 @@ from vitrun.models.formats.mapping import (
 from vitrun.models.tensor_files import JsonObject, Weights
 from vitrun.recipes import Clip, ClipResNet, TextTower, ViT
 
+LANDMARKS = {"visual.conv1.weight", "token_embedding.weight", "text_projection"}
 HEAD_WIDTH = 64  # channels of a head, in every published CLIP
 OPENAI_TENSORS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's own files
 RENAMES = (  # ours -> theirs
@@ -53,7 +54,7 @@ MODEL_KEYS = {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg", "init_logit_s
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:
     """Return the CLIP in a file; None if its names are not open_clip's."""
-    if not {"visual.conv1.weight", "token_embedding.weight", "text_projection"} <= weights.keys():
+    if not weights.keys() >= LANDMARKS:
         return None
     file = weights.metadata.get("open_clip", {})
     config = file.get("model_cfg") or {}

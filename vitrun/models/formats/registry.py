@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from vitrun.models.formats import (
     hugging_face,
     hugging_face_clip,
+    hugging_face_clip_image,
     hugging_face_detr,
     hugging_face_igpt,
     hugging_face_yolos,
@@ -31,6 +32,7 @@ FORMATS = {  # layout -> whose
     hugging_face_igpt: "transformers",
     open_clip: "open_clip",
     hugging_face_clip: "transformers' CLIPModel",
+    hugging_face_clip_image: "transformers' CLIPVisionModel",
     hugging_face_yolos: "transformers' YOLOS",
     hugging_face_detr: "transformers' DETR",
     hugging_face: "transformers",
@@ -77,6 +79,14 @@ def recognise(weights: Weights, choice: str = "auto") -> IdentifiedWeights:
         f"no layout that vitrun knows has tensors named {format_keys(weights)}. For a network of timm: "
         "init=timm:NAME.TAG, a folder of timm.models.save_for_hf, or a file of "
         'torch.save({"arch": NAME, "state_dict": TENSORS}, FILE).',
+    )
+
+
+def holds_clip(weights: Weights) -> bool:
+    """Return whether a file has a CLIP that another library wrote. Raise a UserError if it has several networks."""
+    names = unwrap(weights).weights.keys()
+    return "vitrun" not in weights.metadata and any(
+        names >= layout.LANDMARKS for layout in (open_clip, hugging_face_clip)
     )
 
 
