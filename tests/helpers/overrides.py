@@ -35,7 +35,9 @@ DATA_ROWS = tables.read_rows("data")
 WITHOUT_HUB = [
     name
     for name, row in DATA_ROWS.items()
-    if row["source"] in ("vtab", "shards", "pairs") or row["source"] in ("files", "captions") and row["hub"] is None
+    if row["source"] in ("vtab", "shards", "pairs", "coco")
+    or row["source"] in ("files", "captions")
+    and row["hub"] is None
 ]
 SUITES = [name for name, row in DATA_ROWS.items() if row["source"] == "suite"]
 

@@ -263,9 +263,10 @@ def check_model_filter(only: list[Any]) -> None:
 
 def path_options(data: dict[str, Any]) -> list[tuple[str, str, Callable[[Path], bool]]]:
     """Return the options of a data set that are paths, what each is the path of, and whether it is."""
-    if data.get("source") != "captions":
+    kinds = {"captions": "table", "coco": "file or folder"}  # which may be a file too
+    if data.get("source") not in kinds:
         return [*PATH_OPTIONS]
-    return [("path", "table", Path.exists), *(option for option in PATH_OPTIONS if option[0] != "path")]
+    return [("path", kinds[data["source"]], Path.exists), *(option for option in PATH_OPTIONS if option[0] != "path")]
 
 
 def resolve_paths(prefix: str, data: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Recipes: the options of each command, with their types and checks. The values live in ``conf/``."""
 
+from vitrun.recipes.boxes import Coco, DrawnBoxes
 from vitrun.recipes.data import AUTO, DIGITS_IMAGES, Captions, Data, Digits, Files, Pairs, Shapes, Shards
 from vitrun.recipes.data_checks import check_not_suite, check_trainable, count_held_out
 from vitrun.recipes.dataset import Dataset, DescribedDataset, describe_origin
@@ -33,6 +34,7 @@ __all__ = [
     "Captions",
     "Clip",
     "ClipResNet",
+    "Coco",
     "Compare",
     "Contrastive",
     "DEFAULT_RES",
@@ -47,6 +49,7 @@ __all__ = [
     "Detection",
     "Detector",
     "Digits",
+    "DrawnBoxes",
     "Eval",
     "Export",
     "Fewshot",

@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 from pydantic import Field
 
 from vitrun.recipes.base import Images, OptionError, Seed, frozen_dataclass
+from vitrun.recipes.boxes import Coco, DrawnBoxes
 from vitrun.recipes.captions import Captions, Pairs
 from vitrun.recipes.dataset import AUTO as AUTO
-from vitrun.recipes.dataset import Dataset, DescribedDataset, Jpeg, Located, Part, describe_origin
+from vitrun.recipes.dataset import (
+    Dataset,
+    DescribedDataset,
+    Jpeg,
+    Located,
+    Part,
+    check_drawn_size,
+    describe_origin,
+)
 from vitrun.recipes.shard_patterns import check_pattern, is_url
 from vitrun.recipes.vtab import Suite, Vtab
 from vitrun.runtime.plugins import load_plugins
 
-MAX_DRAWN = 100 * 10**9  # bytes of drawn images
 DIGITS_IMAGES = 1_797  # in all
 
 
@@ -32,11 +40,7 @@ class Shapes(Dataset):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        size = 3 * self.size**2 * (self.train_images + self.test_images)
-        if size > MAX_DRAWN:
-            limit = f"at most {MAX_DRAWN / 1e9:.0f} GB"
-            why = f"{limit} of pixels are drawn, in memory, and with data.size={self.size} these are {size / 1e9:,.0f}."
-            raise OptionError("train_images", self.train_images, why)
+        check_drawn_size(self.size, self.train_images, self.test_images)
 
 
 @frozen_dataclass
@@ -116,8 +120,10 @@ class Shards(DescribedDataset):
 OPTIONS: dict[str, Any] = {
     "shapes": Shapes,
     "digits": Digits,
+    "boxes": DrawnBoxes,
     "files": Files,
     "captions": Captions,
+    "coco": Coco,
     "shards": Shards,
     "pairs": Pairs,
     "vtab": Vtab,
@@ -125,7 +131,7 @@ OPTIONS: dict[str, Any] = {
 }
 PLUGIN_GROUP = "vitrun.data_options"  # the entry points by which an installed package adds to OPTIONS
 if TYPE_CHECKING:
-    Data = Shapes | Digits | Files | Captions | Shards | Pairs | Vtab | Suite
+    Data = Shapes | Digits | DrawnBoxes | Files | Captions | Coco | Shards | Pairs | Vtab | Suite
 else:
     Data = Annotated[Union[*OPTIONS.values(), *load_plugins(PLUGIN_GROUP, OPTIONS)], Field(discriminator="source")]
 

@@ -10,6 +10,7 @@ from vitrun.recipes.base import Classes, Images, OptionError, frozen_dataclass
 AUTO = "auto"  # the split, folder or column of a usual name
 Part = Literal["train", "test"]
 Jpeg = Literal["precise", "fast"]
+MAX_DRAWN = 100 * 10**9  # bytes of drawn images
 Crop = Literal["inception", "random_resized", "pad", "square", "small_square", "none"]
 
 
@@ -20,6 +21,7 @@ class Dataset:
     group = "data"  # the option that chose this data set, for messages; ``against`` for the second one of dedup
     has_labels = True
     has_captions = False
+    has_boxes = False
 
     name: str  # comes with data=NAME; of a set of your own any name, by default that of its folder
     # of training images: inception (random area and aspect, as TensorFlow), random_resized (the same as torchvision and
@@ -36,6 +38,15 @@ class Dataset:
 
     def check_complete(self, parts: tuple[Part, ...]) -> None:
         """Raise a UserError if an option is missing without which these parts cannot be read."""
+
+
+def check_drawn_size(size: int, train_images: int, test_images: int) -> None:
+    """Raise an OptionError if drawn images of ``size`` pixels a side take too much memory."""
+    drawn = 3 * size**2 * (train_images + test_images)
+    if drawn > MAX_DRAWN:
+        limit = f"at most {MAX_DRAWN / 1e9:.0f} GB"
+        why = f"{limit} of pixels are drawn, in memory, and with data.size={size} these are {drawn / 1e9:,.0f}."
+        raise OptionError("train_images", train_images, why)
 
 
 @frozen_dataclass

@@ -15,9 +15,9 @@ from vitrun.recipes.trees import format_value
 T = TypeVar("T")
 GROUP_FOLDERS = {"against": "data"}  # groups whose files lie elsewhere than in the folder of their name
 # By source: the row of a data set that no file describes
-OWN_ROWS = {"files": "folder", "captions": "captions", "shards": "shards", "pairs": "pairs"}
+OWN_ROWS = {"files": "folder", "captions": "captions", "coco": "coco", "shards": "shards", "pairs": "pairs"}
 # Rows of conf/data for any set, whose ``data.name`` may be chosen
-UNNAMED_ROWS = ("folder", "parquet", "captions", "shards", "pairs")
+UNNAMED_ROWS = ("folder", "parquet", "captions", "coco", "shards", "pairs")
 ROWS_AT_ONCE = 8  # composed together: one by one takes twice as long, as do 80, whose tree is large
 ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
 

@@ -1,0 +1,85 @@
+"""The files of the images that a JSON of COCO names: in which folder they lie, and under which name."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from vitrun.runtime.file_kinds import IMAGE_SUFFIXES
+
+MOST_TRIED = 50  # images, evenly spread, by which a folder is chosen
+
+
+def choose_folder(folders: Sequence[Path], names: Sequence[str]) -> Path:
+    """Return the folder in which the most of some of the ``names`` are; of equal ones the first."""
+    tried = names[:: -(-len(names) // MOST_TRIED)]
+
+    def count(folder: Path) -> int:
+        return sum(os.path.isfile(folder / clean_name(name)) for name in tried)
+
+    return max(folders, key=count)
+
+
+def list_folders(file: Path, root: Path) -> list[Path]:
+    """Return the folders in which the images of ``file`` may be, below ``root``, likeliest first.
+
+    Those are the folder of the file, and with COCO's ``instances_val2017.json`` the folder ``val2017``.
+    """
+    bases = [file.parent, file.parent / "images", root, root / "images"]
+    folders = [*bases]
+    for base in bases:
+        if base.is_dir():
+            folders += sorted(entry for entry in base.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    own = file.stem.rpartition("_")[2]
+    return sorted(dict.fromkeys(folders), key=lambda folder: folder.name != own)
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a file with the separators of this system, as a program on Windows may have written others."""
+    return name.replace("\\", "/")
+
+
+def find_images(folder: Path, names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Return the path of each image in ``folder``, and its bytes, -1 if there is no such file.
+
+    A name that is no path in the folder may be the only file of that name below it, or of that name with the suffix of
+    an image, as some programs write names without them.
+    """
+    paths = [os.path.join(folder, clean_name(name)) for name in names]
+    sizes = [*map(measure_file, paths)]
+    missing = [row for row, size in enumerate(sizes) if size < 0]
+    if missing:
+        files = index_files(folder)
+        for row in missing:
+            name = os.path.basename(paths[row])
+            candidates = files.get(name) or files.get(os.path.splitext(name)[0], [])
+            if len(candidates) == 1:
+                paths[row] = candidates[0]
+                sizes[row] = measure_file(paths[row])
+    return paths, sizes
+
+
+def index_files(folder: Path) -> dict[str, list[str]]:
+    """Return the images below a folder by their names, and by their names without suffix."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for path in walk_images(folder):
+        name = os.path.basename(path)
+        files[name].append(path)
+        files[os.path.splitext(name)[0]].append(path)
+    return files
+
+
+def walk_images(folder: Path) -> Iterator[str]:
+    """Yield the paths of the images below a folder."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                yield os.path.join(parent, name)
+
+
+def measure_file(path: str) -> int:
+    """Return the size of a file in bytes; -1 if there is none."""
+    try:
+        return os.stat(path).st_size if os.path.isfile(path) else -1
+    except (OSError, ValueError):  # a path with a zero byte
+        return -1

@@ -1,0 +1,137 @@
+"""Opening a part of a set of images with boxes."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vitrun import recipes
+from vitrun.data.sources.coco.annotations import Annotations, read_annotations
+from vitrun.data.sources.coco.image_paths import choose_folder, find_images, list_folders
+from vitrun.data.sources.folder_errors import PART_NAMES
+from vitrun.data.sources.local_files import check_image_count
+from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.partition import draw_place
+from vitrun.data.sources.scan import escape_name
+from vitrun.data.split import Split
+from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.console import Screen
+from vitrun.runtime.files import read_regular_file
+
+NO_FILE = "is not there. Restore the file, or remove the entry that names it."
+INSTANCES = "instances"  # how COCO names the files of boxes, beside those of captions and keypoints
+
+
+def open_coco(data: recipes.Coco, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
+    """Return a part of the images that a JSON of COCO lists. Raise UserError if there is none, or no image."""
+    file, is_whole = find_file(data, part)
+    split = open_file(data, file)
+    if is_whole and data.train is not None:
+        split = divide(data, split, part)
+    check_image_count(data, part, len(split))
+    return replace(split, notes=(*split.notes, *describe_boxes(split)))
+
+
+def open_file(data: recipes.Coco, file: Path) -> Split:
+    """Return all images of a JSON; those whose files are not there are unusable."""
+    listed = read_annotations(file)
+    root = data.folder if data.folder.is_dir() else data.folder.parent
+    folder = data.images or choose_folder(list_folders(file, root), listed.files)
+    paths, sizes = find_images(folder, listed.files)
+    missing = {row: NO_FILE for row, size in enumerate(sizes) if size < 0}
+    if len(missing) == len(paths):
+        raise UserError(explain_no_images(data, file, folder, listed), ExitCode.DATA)
+    return Split(
+        [*map(escape_name, listed.files)],
+        listed.table.image_labels(),
+        listed.classes,
+        read_encoded=lambda index: read_regular_file(Path(paths[index])),
+        sizes=np.array(sizes, np.int64),
+        location=f"{file}, images in {folder}",
+        named=True,
+        exif=data.exif,
+        boxes=listed.table,
+        unusable=missing,
+    )
+
+
+def find_file(data: recipes.Coco, part: str) -> tuple[Path, bool]:
+    """Return the JSON of a part, and whether it lists the images of both parts. Raise UserError if there is none."""
+    given = data.train if part == "train" else data.test
+    if data.folder.is_file():
+        return data.folder, True
+    if given not in (None, recipes.AUTO):
+        if not (data.folder / given).is_file():
+            there = abbreviate([str(file.relative_to(data.folder)) for file in list_files(data.folder)])
+            why = f"is no file in {data.folder}, which has {there}."
+            raise UserError(why, ExitCode.DATA, f"{data.group}.{part}", given)
+        return data.folder / given, data.train == data.test
+    files = list_files(data.folder)
+    if not files:
+        raise UserError(
+            f"{data.group}.path={data.folder} has no .json: give a folder with annotations/instances_train2017.json, "
+            "with train.json and val.json, or with one file.",
+            ExitCode.DATA,
+        )
+    found = select_part(files, data.folder, part)
+    if not found and len(files) == 1 and not select_part(files, data.folder, "test" if part == "train" else "train"):
+        return files[0], True
+    if len(found) != 1:
+        names = abbreviate([str(file.relative_to(data.folder)) for file in found or files])
+        why = "several files" if found else "no file"
+        raise UserError(
+            f"{data.group}.path={data.folder} has {why} named as a {part} part: {names}. Add {data.group}.{part}=FILE.",
+            ExitCode.DATA,
+        )
+    return found[0], False
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Return the JSON files in a folder and in the folders in it, those of boxes alone if they are named so."""
+    files = sorted(file for pattern in ("*.json", "*/*.json") for file in folder.glob(pattern) if file.name[0] != ".")
+    return [file for file in files if file.name.startswith(INSTANCES)] or files
+
+
+def select_part(files: Sequence[Path], root: Path, part: str) -> list[Path]:
+    """Return the files whose name, or else that of their folder, has the first of the usual names of a part."""
+    for name in PART_NAMES[part]:
+        for get_text in (lambda file: file.stem, lambda file: str(file.parent.relative_to(root))):
+            words = [(file, re.split(r"[^a-z]+", get_text(file).casefold())) for file in files]
+            if found := [file for file, text in words if name in text]:
+                return found
+    return []
+
+
+def divide(data: recipes.Coco, split: Split, part: str) -> Split:
+    """Return a part of images that are for both: ``data.test_share`` is for testing, chosen by a hash of the keys."""
+    order = sorted(range(len(split)), key=lambda row: (draw_place(data.split_seed, split.keys[row]), split.keys[row]))
+    number = min(max(1, round(data.test_share * len(split))), len(split) - 1)
+    chosen = order[:number] if part == "test" else order[number:]
+    where = (
+        f"{split.location}; {number:,} of its {len(split):,} images, {data.test_share:.3g}, are for testing "
+        f"({data.group}.test_share, {data.group}.split_seed={data.split_seed})"
+    )
+    return replace(split.select(np.sort(np.array(chosen, np.int64))), location=where)
+
+
+def explain_no_images(data: recipes.Coco, file: Path, folder: Path, listed: Annotations) -> str:
+    """Return that no image is there, and what to do."""
+    return (
+        f"None of the {len(listed.files):,} images of {file} is in {folder}, such as {escape_name(listed.files[0])}: "
+        f"add {data.group}.images=FOLDER, the folder that their names start from."
+    )
+
+
+def describe_boxes(split: Split) -> tuple[str, ...]:
+    """Return notes on how many boxes there are, and on images that are not there."""
+    assert split.boxes is not None
+    counts = np.diff(split.boxes.starts)
+    crowds, empty = int(split.boxes.crowd.sum()), int((counts == 0).sum())
+    more = f", {crowds:,} of them crowds" * bool(crowds) + f"; {empty:,} images have none" * bool(empty)
+    notes = [f"boxes: {counts.sum():,} in {len(split):,} images, up to {counts.max()} each{more}"]
+    if split.unusable:
+        names = abbreviate([split.keys[row] for row in split.unusable], 2)
+        notes.append(f"{len(split.unusable):,} of {len(split):,} images are not there: {names}")
+    return tuple(notes)
