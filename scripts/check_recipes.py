@@ -176,8 +176,9 @@ def count(name: str, lines: Iterable[Line]) -> None:
 def compare(before: list[Line], after: list[Line]) -> bool:
     """Print each distinct difference; return whether there is any."""
     earlier = [rename_line(*line) for line in before if not has_choice(line[0], GONE)]
-    later = [(key, drop_options(ADDED, key, recipe)) for key, recipe in after if not has_choice(key, NEW)]
-    old, new = dict(earlier), dict(later)
+    later = [(key, recipe) for key, recipe in after if not has_choice(key, NEW)]
+    old = dict(earlier)
+    new = {key: drop_added(key, recipe, old.get(key, {})) for key, recipe in later}
     keys_by_difference: dict[str, list[str]] = {}
     for key in sorted(old.keys() | new.keys()):
         for difference in differences(old.get(key), new.get(key)):
@@ -190,6 +191,12 @@ def compare(before: list[Line], after: list[Line]) -> bool:
     left_out = f"left out {len(before) - len(earlier):,} of BEFORE, {len(after) - len(later):,} of AFTER"
     print(f"{len(keys_by_difference):,} distinct differences; {left_out}")
     return bool(keys_by_difference)
+
+
+def drop_added(key: str, recipe: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe of AFTER without the options of ADDED, but for those that BEFORE has too."""
+    shared = {option: value for option, value in recipe.items() if option in old}
+    return drop_options(ADDED, key, recipe) | shared
 
 
 def differences(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Iterator[str]:

@@ -74,6 +74,11 @@ ADDED: dict[str, Any] = {
     "drop_every": None,
     "drop_factor": 0.1,
     "freeze": [],
+    "finetune stochastic_depth": None,
+    "finetune head": "new",
+    "model.dropout": 0.0,
+    "model.stochastic_depth": 0.0,
+    "model.options.bn_momentum": 0.1,
     "optim.head_decay": None,
     "eval.every": None,
     "eval.patience": None,
@@ -88,12 +93,13 @@ CLIP_SETS = [
     *("captions", "pairs", "food101", "birdsnap", "stanford_cars", "fgvc_aircraft", "mnist", "gtsrb", "country211"),
     *("rendered_sst2", "fer2013", "stl10"),
 ]
+EFFICIENTNETS = [f"efficientnet_b{number}" for number in range(8)]
 NEW: dict[str, list[str]] = {
     "command": ["visualize"],
-    "protocol": ["scaling_vit"],
+    "protocol": ["scaling_vit", "noisy_student", "fixres"],
     "optim": ["adafactor", "rmsprop"],
-    "model": ["vit_b28", "vit_xs16", "vit_xs28"],
-    "init": ["random:vit_b28", "random:vit_xs16", "random:vit_xs28"],
+    "model": ["vit_b28", "vit_xs16", "vit_xs28", *EFFICIENTNETS],
+    "init": ["random:vit_b28", "random:vit_xs16", "random:vit_xs28", *(f"random:{name}" for name in EFFICIENTNETS)],
     "data": ["shards", *CLIP_SETS],
     "against": ["shards", *CLIP_SETS],
     "data name": ["shards", *CLIP_SETS],

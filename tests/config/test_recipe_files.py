@@ -214,3 +214,33 @@ def test_scaling_vit_has_the_values_of_its_paper_and_code(model):
     assert (options.kind, options.lr, options.weight_decay, options.head_decay) == ("adafactor", 8e-4, 0.03, 3.0)
     assert (options.decay, options.momentum, options.max_decay) == ("kernels", 0.9, 0.999)
     assert (recipe.loss, recipe.head_bias, recipe.model.head) == ("sigmoid", None, "map")
+
+
+NOISY = {  # model: resolution, dropout, magnitude of RandAugment (google-research/noisystudent)
+    "b0": (224, 0.2, 0), "b1": (240, 0.2, 0), "b2": (260, 0.3, 6), "b3": (300, 0.3, 12), "b4": (380, 0.4, 15),
+    "b5": (456, 0.4, 18), "b6": (528, 0.5, 24), "b7": (600, 0.5, 27), "l2": (475, 0.5, 27),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", NOISY)
+def test_noisy_student_has_the_values_of_its_code_for_each_model(model):
+    overrides = ["protocol=noisy_student", "data=imagenet", f"model=efficientnet_{model}"][: 2 if model == "b0" else 3]
+    recipe = resolve.resolve_recipe("pretrain", overrides, running=False)
+    assert (recipe.res, recipe.model.dropout, recipe.augment.magnitude) == NOISY[model]
+    assert (recipe.model.stochastic_depth, recipe.model.options) == (0.2, {"bn_momentum": 0.01})
+    assert recipe.view.crop == pytest.approx(recipe.res / (recipe.res + 32), rel=1e-6)
+    long = model in ("b0", "b1", "b2", "b3", "b4")
+    assert recipe.epochs == (700 if long else 350)
+    shares = [float(share.rstrip("%")) / 100 * recipe.epochs for share in (recipe.drop_every, recipe.warmup)]
+    assert shares == pytest.approx([4.8 if long else 2.4, 5], rel=1e-5)
+    options = recipe.optim
+    assert (options.lr / recipe.batch, recipe.drop_factor, recipe.ema) == (0.016 / 256, 0.97, 0.9999)
+    assert (options.square_decay, options.momentum, options.epsilon, options.weight_decay) == (0.9, 0.9, 1e-3, 1e-5)
+    assert (recipe.smoothing, recipe.clip, recipe.data.area) == (0.1, None, (0.08, 1.0))
+
+
+def test_the_resolution_fix_keeps_the_head_and_fixes_shallow_layers():
+    init = "init=timm:tf_efficientnet_l2.ns_jft_in1k_475"
+    recipe = resolve.resolve_recipe("finetune", ["protocol=fixres", init, "data=imagenet"], running=False)
+    assert (recipe.res, recipe.epochs, recipe.head, recipe.augment.layers) == (800, 1.5, "keep", 0)
+    assert recipe.freeze[0] == "conv_stem" and recipe.data.crop == "none" and not recipe.data.flip

@@ -132,16 +132,19 @@ def test_a_saved_file_has_the_permissions_of_the_umask(tmp_path):
 def test_dropout_is_set_in_every_dropout_layer():
     row = tiny_vit_row()
     loaded = models.LoadedModel(build_randomized(row), row, 5, 32, None)
-    dropped = models.with_dropout(loaded, 0.25)
+    dropped = models.with_noise(loaded, 0.25)
     anew = [
         module.p
         for module in build_randomized(replace(row, dropout=0.25)).modules()
         if isinstance(module, torch.nn.Dropout)
     ]
     assert [m.p for m in dropped.network.modules() if isinstance(m, torch.nn.Dropout)] == anew and set(anew) == {0.25}
-    assert dropped.model.dropout == 0.25 and models.with_dropout(dropped, None) is dropped
+    deeper = models.with_noise(loaded, None, 0.5).network
+    skips = [block.skip for block in models.build(replace(row, stochastic_depth=0.5), 5, 32).blocks]
+    assert [block.skip for block in deeper.blocks] == skips and skips[-1] == 0.5
+    assert dropped.model.dropout == 0.25 and models.with_noise(dropped, None) is dropped
     other = replace(loaded, model=MODEL_ROWS["bit_r50x1"])
-    assert models.with_dropout(other, 0.0) is other, "which has none"
-    with pytest.raises(UserError, match="bit_r50x1 has no dropout") as error:
-        models.with_dropout(other, 0.1)
+    assert models.with_noise(other, 0.0) is other, "which has none"
+    with pytest.raises(UserError, match="bit_r50x1, which has none") as error:
+        models.with_noise(other, 0.1)
     assert (error.value.option, error.value.value) == ("dropout", "0.1")

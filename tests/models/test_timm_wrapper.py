@@ -46,3 +46,22 @@ def test_a_size_that_patches_of_timm_would_crop_is_refused_with_the_nearest(res,
 def test_a_size_that_timm_was_trained_at_or_takes_whole_is_allowed(name, res):
     options = {"depth": 1} if name.startswith("vit") else {}
     models.check_model(replace(MODEL_ROWS["timm"], name=name, options=options), res)
+
+
+def test_noise_of_a_timm_network_is_set_anew_and_its_weights_are_unchanged():
+    torch.manual_seed(0)
+    row = replace(MODEL_ROWS["efficientnet_b0"], name="test_efficientnet")
+    loaded = models.LoadedModel(models.build(row, 4, 32), row, 4, 32, None)
+    noisy = models.with_noise(loaded, 0.5, 0.2)
+    assert (noisy.model.dropout, noisy.model.stochastic_depth) == (0.5, 0.2)
+    before, after = loaded.network.eval().features(make_inputs(32)), noisy.network.eval().features(make_inputs(32))
+    assert torch.equal(before, after)
+    dropped = (noisy.network.train().features(make_inputs(32)) == 0).float().mean()
+    assert 0.4 < dropped < 0.6, "dropout is before the head"
+    assert max(getattr(module, "drop_prob", 0) for module in noisy.network.modules()) > 0
+    assert models.with_noise(noisy, 0.5, None) is noisy
+
+
+def test_efficientnets_have_their_published_size():
+    counts = [models.count_parameters(MODEL_ROWS[f"efficientnet_b{number}"], 1000, 224) / 1e6 for number in range(8)]
+    assert [round(count, 1) for count in counts] == [5.3, 7.8, 9.1, 12.2, 19.3, 30.4, 43.0, 66.3]

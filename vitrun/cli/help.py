@@ -17,7 +17,7 @@ SECTIONS = {
     "Common options": "init paths top show save model data images against name data.path data.root protocol steps "
     "epochs batch optim.lr res shots to paper seed runs",
     "Data": "data.* against.* exclude dev bad_images dedup match",
-    "Model": "model.* init_* dropout head_bias",
+    "Model": "model.* init_* head dropout stochastic_depth head_bias",
     "Objective": "objective objective.* detect.* loss smoothing",
     "Training": "examples warmup schedule schedule_end timescale cooldown drops drop_every drop_factor clip ema train "
     "freeze balance class_weights",

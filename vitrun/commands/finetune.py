@@ -8,6 +8,7 @@ import torch
 
 from vitrun import data, models, recipes
 from vitrun.commands import lr_search, vtab_suite
+from vitrun.commands.kept_head import keep_head
 from vitrun.commands.run_plan import plan_run
 from vitrun.engine import weights
 from vitrun.engine.freezing import freeze
@@ -36,7 +37,7 @@ def execute(recipe: recipes.Finetune, run: Run) -> dict[str, Any]:
 def finetune_once(
     recipe: recipes.Finetune, run: Run, open_split: Callable[..., data.Split] = data.open_split
 ) -> dict[str, Any]:
-    """Train the weights ``recipe.init`` with a new zero head; return the metrics, or the cost if it is a dry run."""
+    """Train the weights ``recipe.init``; return the metrics, or the cost if it is a dry run."""
     objective: Objective = (DetectionObjective if recipe.detects else LabelObjective).from_recipe(recipe)
     if recipe.on is not None:
         return plan_run(recipe, objective, weights.find_model(recipe.init, recipe.runs), run)
@@ -47,23 +48,25 @@ def finetune_once(
     check_not_trained_on(recipe, test, run.warn)
     objective.check_data(train, test)
     objective = weigh_classes(objective, recipe, train, run.log)
-    classes = len(train.classes)
-    loaded = replace(load_network(recipe, run, classes), names=train.classes)
+    loaded = replace(load_network(recipe, run, train), names=train.classes)
     freeze(loaded.network, recipe.train, recipe.freeze)
     objective = add_generative_loss(objective, loaded.network, recipe.generative)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine, held_out=held_out)
     return trainer.rehearse() if run.dry else trainer.train()
 
 
-def load_network(recipe: recipes.Finetune, run: Run, classes: int) -> models.LoadedModel:
-    """Return the weights with a new zero head; if the data set has boxes, as a detector with their body."""
+def load_network(recipe: recipes.Finetune, run: Run, train: data.Split) -> models.LoadedModel:
+    """Return the weights with a new zero head or their own; if the data set has boxes, as a detector with their body."""
+    classes, noise = len(train.classes), (recipe.dropout, recipe.stochastic_depth)
     if recipe.detects:
-        loaded = models.with_dropout(weights.load_body_for_detector(recipe, run), recipe.dropout)
+        loaded = models.with_noise(weights.load_body_for_detector(recipe, run), *noise)
         torch.manual_seed(random.derive_seed(recipe.seed, "weights"))
         loaded = models.make_detector(loaded, recipe.detect.model, classes, recipe.res)
         for line in loaded.report.lines() if loaded.report else ():
             run.log(f"  {line}")
         return loaded
-    loaded = weights.load_for_run(recipe, run, recipe.seed, classes)
+    loaded = weights.load_for_run(recipe, run, recipe.seed, classes if recipe.head == "new" else None)
     weights.check_not_detector(loaded, recipe.init)
-    return models.with_dropout(loaded, recipe.dropout)
+    if recipe.head == "keep":
+        loaded = keep_head(recipe, loaded, train)
+    return models.with_noise(loaded, *noise)

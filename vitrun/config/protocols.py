@@ -84,14 +84,19 @@ def default_choice(command: str, pairs: dict[str, str]) -> Choice:
     """Return the choices of the overrides; those of the command's file where they make none."""
     items = [item for item in composition.read_config_file(command)["defaults"] if isinstance(item, dict)]
     defaults = {group: name for item in items for group, name in item.items()}
-    chosen = find_objective_model(pairs["objective"]) if "objective" in pairs else {}
+    chosen: dict[str, str] = {}
+    for group in ("objective", "protocol"):
+        if group in pairs:
+            chosen |= find_chosen_model(f"{group}/{pairs[group]}")
     protocol, data, model = ((defaults | chosen | pairs).get(group) for group in Choice._fields)
     return Choice(protocol or "", data or "", model)
 
 
-def find_objective_model(objective: str) -> dict[str, str]:
-    """Return the model that the file of an objective chooses, as ``{"model": NAME}``; nothing if it chooses none."""
-    items = composition.read_config_file(f"objective/{objective}").get("defaults", [])
+def find_chosen_model(path: str) -> dict[str, str]:
+    """Return the model that a file in ``conf/`` chooses, as ``{"model": NAME}``; nothing if it chooses none."""
+    if not composition.find_config_file(path).is_file():
+        return {}  # a wrong name, which is reported later
+    items = composition.read_config_file(path).get("defaults", [])
     pairs = [pair for item in items if isinstance(item, dict) for pair in item.items()]
     models = [name for key, name in pairs if key.startswith("override /model")]
     return {"model": models[-1]} if models else {}

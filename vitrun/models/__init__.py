@@ -26,7 +26,7 @@ from vitrun.models.embeddings import NoEmbedding, grid_positions, patch_filters
 from vitrun.models.hub import check_tag as check_tag
 from vitrun.models.igpt import IGpt, build_pixel_predictor
 from vitrun.models.layers import name_heads, number_layers
-from vitrun.models.load import load, with_dropout
+from vitrun.models.load import load, with_noise
 from vitrun.models.load_report import LoadReport
 from vitrun.models.masked import MASKED, UNCHANGED, build_masked
 from vitrun.models.network import Network
@@ -79,6 +79,6 @@ __all__ = [
     "describe_weights",
     "token_stride",
     "count_tokens",
-    "with_dropout",
+    "with_noise",
     "write_safetensors",
 ]

@@ -8,11 +8,14 @@ from torch import nn
 from vitrun.errors import ExitCode, UserError
 from vitrun.models.assemble import LoadedModel
 from vitrun.models.assemble_clip import assemble_model
+from vitrun.models.attention import Block
 from vitrun.models.formats import recognise
 from vitrun.models.hub import load_repository, load_tag
 from vitrun.models.tensor_files import read_weights
+from vitrun.models.timm_wrapper import wrap_timm_network
 from vitrun.models.torchvision_weights import load_published
-from vitrun.recipes import ViT
+from vitrun.models.vit import list_skips
+from vitrun.recipes import Timm, ViT
 
 
 def load(
@@ -39,20 +42,38 @@ def load(
     return loaded
 
 
-def with_dropout(loaded: LoadedModel, rate: float | None) -> LoadedModel:
-    """Set the rate of all dropout layers of a ViT; None leaves them unchanged.
+def with_noise(loaded: LoadedModel, dropout: float | None, stochastic_depth: float | None = None) -> LoadedModel:
+    """Return a loaded network with other rates of dropout and stochastic depth in training; None leaves one unchanged.
 
-    Other networks have none: for them raise a UserError if the rate is not 0.
+    Networks without them have rates of 0: raise a UserError for another.
     """
-    if rate is None or not rate and not isinstance(loaded.model, ViT):
+    rates = {"dropout": dropout, "stochastic_depth": stochastic_depth}
+    changed = [name for name, rate in rates.items() if rate is not None and rate != getattr(loaded.model, name, 0)]
+    if not changed:
         return loaded
-    if not isinstance(loaded.model, ViT):
-        raise UserError(
-            f"{loaded.model.name} has no dropout, only vitrun's own vision transformers have it.",
-            option="dropout",
-            value=f"{rate:g}",
-        )
-    for module in loaded.network.modules():
+    model = loaded.model
+    if not isinstance(model, ViT | Timm):
+        why = f"is not for {model.name}, which has none: only vision transformers and networks of timm have it."
+        raise UserError(why, option=changed[0], value=f"{rates[changed[0]]:g}")
+    row = replace(
+        model,
+        dropout=model.dropout if dropout is None else dropout,
+        stochastic_depth=model.stochastic_depth if stochastic_depth is None else stochastic_depth,
+    )
+    if isinstance(row, Timm):
+        network = wrap_timm_network(row, loaded.classes, loaded.res)
+        network.load_state_dict(loaded.network.state_dict())
+        loaded = replace(loaded, network=network)
+    else:
+        set_noise(loaded.network, row)
+    return replace(loaded, model=row)
+
+
+def set_noise(network: nn.Module, row: ViT) -> None:
+    """Set the rates of a ViT's dropout layers and blocks to those of a row."""
+    skips = iter(list_skips(row))
+    for module in network.modules():
         if isinstance(module, nn.Dropout):
-            module.p = rate
-    return replace(loaded, model=replace(loaded.model, dropout=rate))
+            module.p = row.dropout
+        elif isinstance(module, Block):
+            module.skip = next(skips)

@@ -51,8 +51,7 @@ class ViT(Network):
         self.dropout = nn.Dropout(row.dropout)
         if row.norm_pre:
             self.norm_pre = nn.LayerNorm(row.width, row.epsilon)
-        skips = torch.linspace(0, row.stochastic_depth, row.depth, device="cpu").tolist()  # AugReg: linear in depth
-        self.blocks = nn.ModuleList(Block(row, skip) for skip in skips)
+        self.blocks = nn.ModuleList(Block(row, skip) for skip in list_skips(row))
         self.norm = nn.LayerNorm(row.width, row.epsilon)
         if row.head == "map":
             self.attn_pool = AttentionPool(row)
@@ -129,6 +128,11 @@ class ViT(Network):
         if self.row.positions != "relative":
             return None
         return self.pos_embed[layer] if len(self.pos_embed) > 1 else self.pos_embed[0]
+
+
+def list_skips(row: Row) -> list[float]:
+    """Return the probability at which each block is skipped for an image: linear in depth, as in AugReg."""
+    return torch.linspace(0, row.stochastic_depth, row.depth, device="cpu").tolist()
 
 
 def fixed_positions(row: Row, side: int) -> Tensor:

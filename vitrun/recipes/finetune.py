@@ -30,7 +30,11 @@ class Finetune(Training):
     train: Annotated[str, BeforeValidator(parse_train)]  # parameters to train: all, head, or last:N blocks and the head
     # parts to leave as they are, beside what train= leaves: names of modules or patterns, as in [conv_stem,blocks.0]
     freeze: tuple[str, ...]
-    dropout: Fraction | None  # rate in a ViT; null for that of its pretraining, or 0 if it is not known
+    # rate in a ViT, or before the head of a network of timm; null for that of its pretraining, or 0 if it is not known
+    dropout: Fraction | None
+    stochastic_depth: Fraction | None  # rate at which the last block is skipped, in the same networks; null as above
+    # the last layer: new, of zeros, or that of the weights, whose classes must be those of the data set (keep)
+    head: Literal["new", "keep"]
     # weight of the loss of each pixel's colour beside that of the labels, as ImageGPT is fine-tuned with 1; 0 for none
     generative: Annotated[NonNegativeFloat, Field(le=1000)]
     detect: Detect  # of a data set with boxes, for which the weights become a detector
@@ -66,6 +70,12 @@ class Finetune(Training):
             check_unique(key, getattr(self, key))
         if (points := len(self.grid) * max(1, len(self.decays))) > MAX_POINTS:
             raise OptionError("grid", self.grid, f"makes {points:,} runs with decays: at most {MAX_POINTS}.")
+        if self.head == "keep" and self.detects:
+            raise OptionError("head", self.head, f"is for labels, and data={self.data.name} has boxes: add head=new.")
+        if self.head == "keep" and self.init.startswith("random:"):
+            raise OptionError(
+                "head", self.head, f"needs trained weights, and init={self.init} is untrained: add head=new."
+            )
         if self.seeds and self.seed:
             raise OptionError("seed", self.seed, "has no effect if seeds are given: leave one of the two out.")
         if self.grid and self.schedule_end >= min(self.grid):

@@ -17,7 +17,14 @@ class Timm:
 
     kind: Literal["timm"]  # comes with model=NAME
     name: str  # the architecture, any of timm.list_models()
-    options: dict[str, JsonValue] = field(default_factory=dict)  # arguments of timm.create_model
+    options: dict[str, JsonValue] = field(default_factory=dict)  # other arguments of timm.create_model
+    dropout: Fraction = 0.0  # rate before the head: timm's drop_rate
+    stochastic_depth: Fraction = 0.0  # rate at which the last block is skipped; it rises from 0: timm's drop_path_rate
+
+    def list_arguments(self) -> dict[str, JsonValue]:
+        """Return the arguments of ``timm.create_model``; rates of 0 are left out, as not every network takes them."""
+        rates = {"drop_rate": self.dropout, "drop_path_rate": self.stochastic_depth}
+        return {**self.options, **{name: rate for name, rate in rates.items() if rate}}
 
 
 @frozen_dataclass

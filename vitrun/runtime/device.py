@@ -83,7 +83,8 @@ class Machine:
         random = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
         for module in network.modules():
             depth = getattr(module, "skip", 0) or getattr(module, "drop_prob", 0)  # stochastic, ours and timm's
-            if depth or isinstance(module, random) and getattr(module, "p", 1) > 0:
+            before_head = getattr(module, "drop_rate", 0)  # of timm
+            if depth or before_head or isinstance(module, random) and getattr(module, "p", 1) > 0:
                 return 1
         return self.workers
 
