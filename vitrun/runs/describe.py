@@ -12,11 +12,10 @@ from vitrun.runs.weights_view import describe_view
 FACT_NAMES = (  # what is known of a run besides its options
     "command", "model", "data", "upstream", "res", "protocol", "objective", "positions", "positions_at",
     "head", "pre_logits", "init", "steps", "dropout", "pretrain_protocol", "pretrain_epochs", "pretrain_batch",
-    "pretrain_mixup", "pretrain_optimizer", "view", "view_of",
+    "pretrain_mixup", "pretrain_optimizer", "view", "view_of", "teacher",
 )  # fmt: skip
 PAPER_OPTIMIZERS = {"adamw": "adam"}  # the paper's Adam decouples the weight decay (arXiv 2106.10270, section 3.3)
-
-
+SAME_MODEL = "same model"  # as the student
 Options = dict[str, Any]  # of a saved recipe
 
 
@@ -26,9 +25,10 @@ def describe_run(command: str, options: Options, runs: Path) -> dict[str, str | 
     pretraining = find_pretraining_options(options, runs)
     tuning = options if command not in ("eval", "fewshot") or init is None else load_saved_recipe(init, runs) or {}
     model = pretraining["model"] if pretraining else {}
+    name = names.paper_model_name(model["name"] if pretraining else model_name_of(init or "", runs), model)
     facts = {
         "command": command,
-        "model": names.paper_model_name(model["name"] if pretraining else model_name_of(init or "", runs), model),
+        "model": name,
         "data": names.paper_data_name(options["data"]),
         "upstream": describe_upstream(command, init, runs),
         "res": find_resolution(options, runs),
@@ -42,10 +42,24 @@ def describe_run(command: str, options: Options, runs: Path) -> dict[str, str | 
         "steps": str(options["steps"]) if options.get("steps") else None,
         "dropout": str(model.get("dropout", 0.0) if tuning.get("dropout") is None else tuning["dropout"]),
         "view": describe_view(options["view"]) if "view" in options else None,
+        "teacher": describe_teacher(tuning, name, runs),
         "view_of": None,  # of eval: "weights", "overrides" or "assumed", which the result says
         **describe_pretraining(pretraining, init),
     }
     return {name: facts[name] for name in FACT_NAMES}
+
+
+def describe_teacher(tuning: Options, model: str, runs: Path) -> str | None:
+    """Return the model that labelled images for a training run, as papers name it: ``same model`` if it is the run's.
+
+    Return ``none`` if no teacher did, and None if the recipe of the run is not known.
+    """
+    if not tuning.get("command"):
+        return None
+    if not (teacher := tuning.get("teacher")):
+        return "none"
+    name = names.paper_model_name(model_name_of(teacher, runs))
+    return SAME_MODEL if name == model else name
 
 
 def describe_pretraining(options: Options | None, init: str | None) -> dict[str, str | None]:
