@@ -1,6 +1,5 @@
 """Write ``.safetensors`` files and hash them in one pass."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-CHUNK = 2**20  # bytes that are hashed, then written while they are in the cache of the processor
+from vitrun.runtime.hashed_file import HashedFile
+
 DTYPES = {  # in the order of safetensors, which stores the last ones first
     torch.bool: "BOOL",
     torch.uint8: "U8",
@@ -30,17 +30,11 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[
     """
     order = [*DTYPES]
     names = sorted(tensors, key=lambda name: (-order.index(tensors[name].dtype), name))
-    code = hashlib.sha256()
-    with open(path, "wb") as file:
-        header = format_header({name: tensors[name] for name in names}, metadata)
-        code.update(header)
-        file.write(header)
+    with HashedFile(path) as file:
+        file.write(format_header({name: tensors[name] for name in names}, metadata))
         for name in names:
-            content = view_bytes(tensors[name])
-            for start in range(0, len(content), CHUNK):
-                code.update(content[start : start + CHUNK])
-                file.write(content[start : start + CHUNK])
-    return code.hexdigest()
+            file.write(view_bytes(tensors[name]))
+    return file.hexdigest()
 
 
 def format_header(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None) -> bytes:

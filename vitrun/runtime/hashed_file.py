@@ -1,0 +1,87 @@
+"""A large file that is written once and hashed meanwhile, past the system's cache of files where the disk allows it."""
+
+import fcntl
+import hashlib
+import mmap
+import os
+from errno import EINVAL, EOPNOTSUPP
+from pathlib import Path
+
+import numpy as np
+
+BLOCK = 2**23  # bytes that are hashed and written at once
+ALIGNMENT = 2**12  # bytes: of places in memory and in the file, as O_DIRECT has to have them
+DIRECT = getattr(os, "O_DIRECT", 0)  # only Linux has it
+EMPTY = np.empty(0, np.uint8)
+UNSUPPORTED = (EINVAL, EOPNOTSUPP)  # of a disk without O_DIRECT
+
+
+class HashedFile:
+    """New file, to be filled from its start; use it in a ``with`` statement.
+
+    A gigabyte takes 0.6 s of a core, of which the hash takes 0.5. Through the cache it takes 0.8 and more: the system
+    allocates pages, writes them later, frees them when the file is deleted, and drops others that training may read.
+    """
+
+    def __init__(self, path: Path):
+        self.code = hashlib.sha256()
+        self.block = np.frombuffer(mmap.mmap(-1, BLOCK), np.uint8)  # whose place in memory is that of a page
+        self.filled = 0  # bytes of the block
+        options = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0)
+        try:
+            self.handle, self.is_direct = os.open(path, options | DIRECT, 0o666), bool(DIRECT)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            self.handle, self.is_direct = os.open(path, options, 0o666), False
+
+    def __enter__(self) -> "HashedFile":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.write_block()
+        finally:
+            os.close(self.handle)
+
+    def write(self, content: memoryview | bytes) -> None:
+        """Append bytes."""
+        source, start = np.frombuffer(content, np.uint8) if len(content) else EMPTY, 0
+        while start < len(source):
+            part = source[start : start + BLOCK - self.filled]
+            self.block[self.filled : self.filled + len(part)] = part  # other threads run meanwhile
+            self.filled, start = self.filled + len(part), start + len(part)
+            if self.filled == BLOCK:
+                self.write_block()
+
+    def write_block(self) -> None:
+        """Hash and write what is in the block."""
+        content = self.block[: self.filled].data
+        self.code.update(content)
+        whole = self.filled // ALIGNMENT * ALIGNMENT if self.is_direct else self.filled
+        self.write_all(content[:whole])
+        if whole < self.filled:  # the end of the file
+            self.write_through_cache()
+            self.write_all(content[whole:])
+        self.filled = 0
+
+    def write_all(self, content: memoryview) -> None:
+        """Write bytes to the file."""
+        while content:
+            try:
+                content = content[os.write(self.handle, content) :]
+            except OSError as error:
+                if not self.is_direct or error.errno not in UNSUPPORTED:
+                    raise
+                self.write_through_cache()
+
+    def write_through_cache(self) -> None:
+        """Write through the system's cache from now on."""
+        if self.is_direct:
+            fcntl.fcntl(self.handle, fcntl.F_SETFL, fcntl.fcntl(self.handle, fcntl.F_GETFL) & ~DIRECT)
+            self.is_direct = False
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 of the file, once it is complete."""
+        return self.code.hexdigest()
