@@ -5,7 +5,12 @@ import torch
 from torch.nn import functional
 
 from vitrun.models import gelu
-from vitrun.models.gelu import tanh_gelu
+from vitrun.models.gelu import quick_gelu, tanh_gelu
+
+FORMS = {
+    "tanh": (tanh_gelu, lambda x: functional.gelu(x, approximate="tanh")),
+    "quick": (quick_gelu, lambda x: x * torch.sigmoid(1.702 * x)),
+}
 
 
 @pytest.fixture
@@ -21,12 +26,13 @@ def list_numbers() -> torch.Tensor:
     return numbers[numbers.isfinite() & (numbers > -5) & (numbers.abs() < 1e6)].contiguous()
 
 
-def test_gelu_of_every_bf16_number_and_its_slope_are_the_exact_ones_rounded_once(compiled):
+@pytest.mark.parametrize("compute, reference", FORMS.values(), ids=FORMS)
+def test_gelu_of_every_bf16_number_and_its_slope_are_the_exact_ones_rounded_once(compiled, compute, reference):
     numbers = list_numbers().requires_grad_()
     exact = numbers.detach().double().requires_grad_()
-    for values, function in ((numbers, tanh_gelu), (exact, lambda x: functional.gelu(x, approximate="tanh"))):
+    for values, function in ((numbers, compute), (exact, reference)):
         function(values).sum().backward()
-    assert torch.equal(tanh_gelu(numbers), functional.gelu(exact, approximate="tanh").bfloat16())
+    assert torch.equal(compute(numbers), reference(exact).bfloat16())
     ulp = torch.exp2(exact.grad.abs().clamp_min(1e-30).log2().floor() - 7)
     assert ((numbers.grad.double() - exact.grad).abs() <= 0.501 * ulp).all()
 
@@ -55,8 +61,9 @@ def test_gelu_of_a_number_depends_neither_on_its_place_nor_on_threads(compiled):
     assert torch.equal(tanh_gelu(x[:100].view(10, 10).T), alone[:100].view(10, 10).T)
 
 
-def test_without_a_compiler_and_in_float32_gelu_is_the_one_of_torch(monkeypatch):
+@pytest.mark.parametrize("compute, reference", FORMS.values(), ids=FORMS)
+def test_without_a_compiler_and_in_float32_gelu_is_the_one_of_torch(monkeypatch, compute, reference):
     x = torch.randn(1000, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(tanh_gelu(x), functional.gelu(x, approximate="tanh"))
+    assert torch.equal(compute(x), reference(x))
     monkeypatch.setattr(gelu, "load_gelu", lambda: None)
-    assert torch.equal(tanh_gelu(x.bfloat16()), functional.gelu(x.bfloat16(), approximate="tanh"))
+    assert torch.equal(compute(x.bfloat16()), reference(x.bfloat16()))

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from vitrun import models
+from vitrun.models.causal_attention import causal_attention
 from vitrun.models.cost import count_parameters
 from vitrun.models.igpt import choose, regular_colours
 from vitrun.objectives.pixels import colour_losses
@@ -84,6 +86,20 @@ def test_a_prediction_does_not_depend_on_later_pixels():
     assert (logits[:, 9:] - others[:, 9:]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.bfloat16, 0.02)])
+def test_causal_attention_by_blocks_is_that_of_torch_with_its_gradients(dtype, tolerance):
+    torch.manual_seed(0)
+    qkv = torch.randn(2, 300, 3, 2, 8, dtype=dtype)  # more than two blocks
+    weights, results = torch.randn(2, 2, 300, 8, dtype=dtype), []
+    for compute in (causal_attention, partial(functional.scaled_dot_product_attention, is_causal=True)):
+        leaf = qkv.clone().requires_grad_()
+        mixed = compute(*leaf.permute(2, 0, 3, 1, 4).unbind())
+        (mixed * weights).sum().backward()
+        results.append((mixed.detach(), leaf.grad))
+    for ours, theirs in zip(*results):
+        assert (ours.double() - theirs.double()).norm() <= tolerance * theirs.double().norm()
+
+
 def test_a_hidden_pixel_is_predicted_only_from_the_others():
     network, images = build_random(causal=False), torch.rand(1, 3, 4, 4) * 2 - 1
     changed = images.clone()
@@ -97,6 +113,9 @@ def test_a_hidden_pixel_is_predicted_only_from_the_others():
 @pytest.mark.parametrize("temperature, top", [(1.0, 0), (0.7, 3), (0.0, 0)])
 def test_the_cache_does_not_change_what_is_sampled(temperature, top):
     network = build_random()
+    for module in network.modules():
+        if isinstance(module, torch.nn.RMSNorm):
+            torch.nn.init.uniform_(module.weight, 0.5, 2)
     given, draws = torch.randint(0, 8, (3, 5)), torch.rand(3, 16, dtype=torch.float64)
     sampled = torch.stack([*network.sample(given, draws, temperature, top)], 1)
     slow = given

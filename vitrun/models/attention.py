@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitrun.models.gelu import tanh_gelu
+from vitrun.models.gelu import quick_gelu, tanh_gelu
 from vitrun.recipes import TextTower, ViT
 
 Row = ViT | TextTower
@@ -16,7 +16,7 @@ Row = ViT | TextTower
 GELUS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": tanh_gelu,  # flax's default
     "exact": functional.gelu,  # torch's default
-    "quick": lambda x: x * torch.sigmoid(1.702 * x),  # CLIP's
+    "quick": quick_gelu,  # CLIP's
 }
 
 

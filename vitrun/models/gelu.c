@@ -1,4 +1,5 @@
-// GELU in its tanh form and its derivative, for bfloat16 on a CPU: gelu(x) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)).
+// GELU and its derivative for bfloat16 on a CPU, in its tanh form: gelu(x) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)),
+// and in CLIP's and ImageGPT's: gelu(x) = x sigmoid(1.702 x).
 // Computed in float32 and rounded once; NaN stays NaN.
 #include <math.h>
 #include <stdint.h>
@@ -8,6 +9,7 @@
 
 typedef uint16_t bf16;
 static const float LINEAR = 1.5957691216f, CUBIC = 0.0713548163f;  // 2 sqrt(2/pi), and 0.044715 times that
+static const float QUICK = 1.702f;
 
 static inline float widen(bf16 number) {
     uint32_t bits = (uint32_t)number << 16;
@@ -55,5 +57,21 @@ void gelu_backward(const bf16 *restrict x, const bf16 *restrict gradient, bf16 *
         float s = sigmoid(v * (LINEAR + CUBIC * square));
         float slope = s * (1.0f + (1.0f - s) * v * (LINEAR + 3.0f * CUBIC * square));
         out[i] = narrow(widen(gradient[i]) * slope);
+    }
+}
+
+void quick_gelu_forward(const bf16 *restrict x, bf16 *restrict y, int64_t count) {
+#pragma omp parallel for simd if (count > SERIAL)
+    for (int64_t i = 0; i < count; i++) {
+        float v = widen(x[i]);
+        y[i] = narrow(v * sigmoid(QUICK * v));
+    }
+}
+
+void quick_gelu_backward(const bf16 *restrict x, const bf16 *restrict gradient, bf16 *restrict out, int64_t count) {
+#pragma omp parallel for simd if (count > SERIAL)
+    for (int64_t i = 0; i < count; i++) {
+        float v = widen(x[i]), s = sigmoid(QUICK * v);
+        out[i] = narrow(widen(gradient[i]) * (s * (1.0f + (1.0f - s) * QUICK * v)));
     }
 }

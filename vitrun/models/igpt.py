@@ -10,79 +10,12 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from vitrun.models.attention import GELUS
 from vitrun.models.network import Network
+from vitrun.models.pixel_blocks import PixelBlock
+from vitrun.models.pixel_sampler import PixelSampler
 from vitrun.models.vit import Head
 from vitrun.recipes import IGpt as Row
-
-
-class PixelAttention(nn.Module):
-    """Multi-head self-attention, of each pixel to those before it and itself if ``causal``, else to all."""
-
-    def __init__(self, row: Row):
-        super().__init__()
-        self.heads, self.causal = row.heads, row.causal
-        self.qkv = nn.Linear(row.width, 3 * row.width, bias=row.bias)
-        self.proj = nn.Linear(row.width, row.width, bias=row.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, N, D] to [B, N, D]."""
-        q, k, v = self.split(x)
-        return self.merge(functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal))
-
-    def split(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Return queries, keys and values: [B, N, D] -> three of [B, H, N, D/H]."""
-        return self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
-
-    def merge(self, mixed: Tensor) -> Tensor:
-        """Map [B, H, N, D/H] to [B, N, D]."""
-        return self.proj(mixed.transpose(1, 2).flatten(2))
-
-
-class PixelMlp(nn.Module):
-    """Two dense layers around a form of GELU."""
-
-    def __init__(self, row: Row):
-        super().__init__()
-        self.gelu = GELUS[row.gelu]
-        self.fc1 = nn.Linear(row.width, row.mlp, bias=row.bias)
-        self.fc2 = nn.Linear(row.mlp, row.width, bias=row.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, N, D] to [B, N, D]."""
-        return self.fc2(self.gelu(self.fc1(x)))
-
-
-class PixelBlock(nn.Module):
-    """A pre-norm block."""
-
-    def __init__(self, row: Row):
-        super().__init__()
-        self.norm1 = nn.RMSNorm(row.width, row.epsilon)
-        self.attn = PixelAttention(row)
-        self.norm2 = nn.RMSNorm(row.width, row.epsilon)
-        self.mlp = PixelMlp(row)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [B, N, D] to [B, N, D]."""
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-    def append(self, x: Tensor, cache: Tensor, position: int) -> Tensor:
-        """Map M tokens [B, M, D] from a position on to [B, M, D], as :meth:`forward` does among those before them.
-
-        ``cache`` [2, B, H, N, D/H] holds keys and values of the tokens before; those of the M tokens are added to it.
-        M is 1, or the position 0.
-        """
-        q, k, v = self.attn.split(self.norm1(x))
-        end = position + x.shape[1]
-        cache[0, :, :, position:end], cache[1, :, :, position:end] = k, v
-        keys, values = cache[:, :, :, :end]
-        mixed = functional.scaled_dot_product_attention(q, keys, values, is_causal=position == 0)
-        x = x + self.attn.merge(mixed)
-        return x + self.mlp(self.norm2(x))
 
 
 class IGpt(Network):
@@ -187,16 +120,12 @@ class IGpt(Network):
             top: Number of likeliest colours to sample from; 0 for all.
         """
         B, N = draws.shape
-        row, given = self.row, given[:, : N - 1]
+        given = given[:, : N - 1]
         yield from given.unbind(1)
+        sampler = PixelSampler(cast(list[PixelBlock], self.blocks), (self.norm, self.lm_head), B, N)
         x = torch.cat([self.start.expand(B, -1, -1), self.colour_embed(given)], 1)
-        dtype = cast(PixelBlock, self.blocks[0]).attn.qkv(x[:, :1]).dtype  # that of autocast
-        cache = x.new_zeros(row.depth, 2, B, row.heads, N, row.width // row.heads, dtype=dtype)
         for position in range(given.shape[1], N):
-            x = x + self.pos_embed[:, position + 1 - x.shape[1] : position + 1]
-            for layer, block in enumerate(cast(list[PixelBlock], self.blocks)):
-                x = block.append(x, cache[layer], position + 1 - x.shape[1])
-            logits = self.lm_head(self.norm(x[:, -1]))
+            logits = sampler.append(x + self.pos_embed[:, position + 1 - x.shape[1] : position + 1])
             ids = choose(logits.double(), draws[:, position], temperature, top)
             yield ids
             x = self.colour_embed(ids)[:, None]
