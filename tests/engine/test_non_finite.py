@@ -9,6 +9,8 @@ import torch
 from helpers.overrides import TINY
 from helpers.runs import hash_weights
 from helpers.training import build_small_vit, make_state, random_batch, train_steps
+from vitrun.engine.ahead import fit_ahead
+from vitrun.engine.loop import fit
 from vitrun.engine.progress import Meter
 from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.objectives.labels import LabelObjective
@@ -38,7 +40,8 @@ def read_lines(folder, key: str) -> list[dict]:
     return [line for line in lines if key in line]
 
 
-def test_a_skipped_batch_changes_nothing_but_the_counters():
+@pytest.mark.parametrize("loop", [fit, fit_ahead])
+def test_a_skipped_batch_changes_nothing_but_the_counters(loop):
     layers = [torch.nn.Conv2d(3, 8, 8, 8), torch.nn.BatchNorm2d(8), torch.nn.Flatten(), torch.nn.Linear(128, 10)]
     state = make_state(torch.nn.Sequential(*layers), micro=4, kind="adamw")
     state.ema = [p.detach().clone() for p in state.network.parameters()]
@@ -50,7 +53,7 @@ def test_a_skipped_batch_changes_nothing_but_the_counters():
 
     before, bad = snapshot(), random_batch(8)
     bad.images[5] = math.nan
-    steps = train_steps(state, [bad], decay=0.9, on_non_finite=lambda step: None)
+    steps = train_steps(state, [bad], decay=0.9, on_non_finite=lambda step: None, fit=loop)
     assert all(map(torch.equal, before, snapshot())) and len(before) == 33
     assert state.step == 2 and state.skipped == [2] and steps[0].is_skipped and len(state.losses) == 1
     assert not train_steps(state, [random_batch(8)])[0].is_skipped and state.step == 3
@@ -122,8 +125,9 @@ ORIGINS = {
 }
 
 
+@pytest.mark.parametrize("loop", [fit, fit_ahead])
 @pytest.mark.parametrize("kind", ORIGINS)
-def test_the_first_tensor_that_is_not_finite_is_named(kind):
+def test_the_first_tensor_that_is_not_finite_is_named(kind, loop):
     network = build_small_vit()
     named = dict(network.named_parameters())
     steps = []
@@ -139,5 +143,5 @@ def test_the_first_tensor_that_is_not_finite_is_named(kind):
         values = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
         return torch.cat([values[:3], values[3:] * math.inf]) if kind == "loss" else values
 
-    train_steps(make_state(network), [random_batch(8)], loss=loss, on_non_finite=steps.append)
+    train_steps(make_state(network), [random_batch(8)], loss=loss, on_non_finite=steps.append, fit=loop)
     assert [step.origin for step in steps] == [ORIGINS[kind]] and steps[0].in_weights == (kind == "weight")

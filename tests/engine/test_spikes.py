@@ -25,7 +25,7 @@ def test_a_spike_is_reported_once_with_its_loss_the_median_and_the_images_by_the
         for number, loss in enumerate(losses, 1):
             state.losses.append(loss)
             monitor.record_step(
-                Step(number, loss, 1.0, 0.1, 0.0, 1.0, batch.list_names, [torch.tensor([1.0, 5.0, 2.0, 4.0])])
+                Step(number, loss, 1.0, 0.1, 0.0, 1.0, batch.list_names, [torch.tensor([1.0, 5.0, 2.0, 4.0])], 4)
             )
     assert lines == [
         "Step 41 has loss 21, 10 times the median 2 of the last 40; its images, by their loss: 1, 3 and 2 more",
@@ -41,7 +41,7 @@ def test_a_small_loss_may_be_many_times_a_smaller_one(tmp_path):
     run.warn = lines.append
     for number, loss in enumerate([*[0.01] * 20, 0.9], 1):
         state.losses.append(loss)
-        SpikeMonitor(run, state).record_step(Step(number, loss, 1.0, 0.1, 0.0, 1.0, list, [torch.ones(0)]))
+        SpikeMonitor(run, state).record_step(Step(number, loss, 1.0, 0.1, 0.0, 1.0, list, [torch.ones(0)], 4))
     assert not lines
 
 

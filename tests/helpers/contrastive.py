@@ -45,5 +45,5 @@ def compute_gradient(loss: str, micro: int, dropout: float = 0.0) -> tuple[float
     computed = accumulate_in_memory(state, parameters, batch, options, [])
     distributed.all_reduce([p.grad for p in parameters])
     losses = torch.cat(computed.image_losses).tolist()
-    loss_sum = sum(distributed.all_gather_object(computed.loss))
+    loss_sum = sum(distributed.all_gather_object(float(computed.loss)))
     return loss_sum, losses, {name: p.grad.numpy() for name, p in network.named_parameters()}

@@ -39,7 +39,16 @@ def make_state(network, micro=8, kind="sgd", **options) -> TrainState:
 
 
 def train_steps(
-    state, batches, lr=0.05, clip=1.0, decay=None, machine=CPU, loss=LOSSES["softmax"], tick=lambda _: None, **more
+    state,
+    batches,
+    lr=0.05,
+    clip=1.0,
+    decay=None,
+    machine=CPU,
+    loss=LOSSES["softmax"],
+    tick=lambda _: None,
+    fit=fit,
+    **more,
 ):
     """Train on ``batches``, all of one size, at a constant learning rate; return the steps."""
     options = FitOptions(loss, len(batches[0].labels), lambda step: lr, clip, decay, 0, machine, tick, **more)

@@ -50,7 +50,7 @@ def compute_gradient(decoder: int, micro: int) -> tuple[float, list[np.ndarray]]
     state = TrainState(network, torch.optim.SGD(parameters), None, 0, micro)
     computed = accumulate(state, parameters, OBJECTIVE.prepare(draw_batch(), 0), options)
     distributed.all_reduce([p.grad for p in parameters])
-    return sum(distributed.all_gather_object(computed.loss)), [p.grad.numpy() for p in parameters]
+    return sum(distributed.all_gather_object(float(computed.loss))), [p.grad.numpy() for p in parameters]
 
 
 @pytest.mark.parametrize("decoder", [0, 2])

@@ -94,6 +94,13 @@ class Batch:
         names = self.list_names()
         return ", ".join(names[row] for row in rows)
 
+    def pin(self) -> "Batch":
+        """Return the batch with its tensors in memory from which a GPU copies them while other work goes on."""
+        tensors = (self.images, self.labels, *self.inputs, *self.targets)
+        images, labels, *others = (tensor.pin_memory() for tensor in tensors)
+        number = len(self.inputs)
+        return replace(self, images=images, labels=labels, inputs=(*others[:number],), targets=(*others[number:],))
+
     def micro_batch(self, rows: slice | np.ndarray, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
         """Return the inputs of the network and the targets of the loss for ``rows``, on ``device``."""
         parts = ((self.images, *self.inputs), (self.labels, *self.targets))

@@ -35,7 +35,7 @@ class FitOptions:
 class Gradients(NamedTuple):
     """Result of a backward pass over a batch; the gradient itself is in the parameters."""
 
-    loss: float  # share of this rank in the step's mean loss
+    loss: Tensor  # share of this rank in the step's mean loss, on the device
     image_losses: list[Tensor]  # of the images, in their order, for each micro-batch
 
 

@@ -37,6 +37,7 @@ class Step:
     step_seconds: float  # in all
     names: Callable[[], list[str]]  # of the images on this rank
     image_losses: list[Tensor]  # of these images, on the device
+    micro_batch: int  # images that were computed at once
 
     @property
     def is_skipped(self) -> bool:
@@ -61,7 +62,7 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
         set_lr(state.optimizer, lr)
         buffers = [(buffer, buffer.clone()) for buffer in state.network.buffers()]  # the statistics of batch norm
         computed = accumulate_in_memory(state, parameters, batch, options, buffers)
-        loss = sum(distributed.all_gather_object(computed.loss))
+        loss = sum(distributed.all_gather_object(float(computed.loss)))
         gradients = [p.grad for p in parameters if p.grad is not None]
         if state.parallel is None:
             distributed.all_reduce(gradients)
@@ -82,7 +83,8 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
         state.step += 1
         now = perf_counter()
         names = partial(list_names, batch.keys, batch.indices)  # without the images, so that their memory is freed
-        yield Step(state.step, loss, norm, lr, received - requested, now - requested, names, computed.image_losses)
+        seconds = (received - requested, now - requested)
+        yield Step(state.step, loss, norm, lr, *seconds, names, computed.image_losses, state.micro_batch)
         requested = perf_counter()
 
 
@@ -151,7 +153,7 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
         torch._foreach_add_(gradient_sums, gradients)
     for parameter, gradient in zip(parameters, gradient_sums):
         parameter.grad = gradient
-    return Gradients(float(loss_sum), [image_losses[start] for start in starts])
+    return Gradients(loss_sum, [image_losses[start] for start in starts])
 
 
 def count_workers(state: TrainState, machine: Machine) -> int:

@@ -16,8 +16,9 @@ class MicroBatchMonitor:
     halved: bool = False  # in the last step
     before: str = ""  # seconds of a step before it was halved
 
-    def record_step(self, step: Step, micro_batch: int) -> None:
-        """Compare a step, which ended with this ``micro_batch``, with the step before it."""
+    def record_step(self, step: Step) -> None:
+        """Compare a step with the one before it."""
+        micro_batch = step.micro_batch
         if micro_batch < self.micro_batch:
             self.warn(f"Out of memory with {self.micro_batch} images at once: {micro_batch} from step {step.number} on")
             self.before = self.before if self.halved or self.seconds is None else f", before {self.seconds:.3g} s"

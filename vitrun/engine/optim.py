@@ -203,3 +203,23 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 def update_ema(ema: list[torch.Tensor], network: nn.Module, decay: float) -> None:
     """Update the exponential moving average of the weights in place: ``ema = decay * ema + (1 - decay) * weights``."""
     torch._foreach_lerp_(ema, [p.detach() for p in network.parameters()], 1 - decay)
+
+
+def update_ema_if(finite: torch.Tensor, ema: list[torch.Tensor], network: nn.Module, decay: float) -> None:
+    """Update the average as :func:`update_ema` if ``finite``, which the device decides, is true; else change nothing.
+
+    The weights themselves must be finite.
+    """
+    changes = torch._foreach_sub([p.detach() for p in network.parameters()], ema)
+    torch._foreach_mul_(changes, finite * (1 - decay))
+    torch._foreach_add_(ema, changes)
+
+
+@torch.no_grad()
+def start_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give SGD a momentum of zero before its first step, which torch does not define if that update is left out."""
+    if isinstance(optimizer, torch.optim.SGD):
+        for group in optimizer.param_groups:
+            for parameter in group["params"] if group["momentum"] else ():
+                if optimizer.state[parameter].get("momentum_buffer") is None:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

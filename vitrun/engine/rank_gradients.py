@@ -60,7 +60,7 @@ def accumulate_replicas(state: TrainState, replica: Replica, batch: Batch, optio
         loss = compute_loss(last)
     distributed.barrier()
     replica.backward(loss)
-    return Gradients(float(loss_sum), image_losses)
+    return Gradients(loss_sum, image_losses)
 
 
 def settle_buckets(state: TrainState, replica: Replica, batch: Batch, options: FitOptions) -> None:
@@ -101,4 +101,4 @@ def accumulate_shards(state: TrainState, network: ShardedNetwork, batch: Batch, 
         image_losses.append(losses.detach())
         loss_sum += loss.detach()
     options.tick(len(batch.labels))
-    return Gradients(float(loss_sum), image_losses)
+    return Gradients(loss_sum, image_losses)

@@ -10,6 +10,7 @@ from typing import Any, cast
 from vitrun import data, models
 from vitrun.engine import optim
 from vitrun.engine.activations import make_blank_batch
+from vitrun.engine.ahead import can_run_ahead, fit_ahead
 from vitrun.engine.computing import describe_changes, describe_computing
 from vitrun.engine.device_memory import describe_memory
 from vitrun.engine.diagnosis import find_non_finite_weight
@@ -88,7 +89,7 @@ class Trainer:
             probe.open(self.steps)
         meter = Meter(self.run, self.state.step, self.steps, self.recipe.batch)
         batches = takewhile(lambda _: not self.evaluation.is_over(self.state), self.make_batches(bad_images))
-        steps = fit(self.state, batches, self.fit_options(meter.tick))
+        steps = self.fit(batches, self.fit_options(meter.tick))
         monitor, saved = MicroBatchMonitor(self.run.warn, self.state.micro_batch), time.monotonic()
         spikes, step = SpikeMonitor(self.run, self.state), None
         try:
@@ -96,7 +97,7 @@ class Trainer:
                 self.probe_if_due(meter)
                 for step in steps:
                     meter.record_step(step)
-                    monitor.record_step(step, self.state.micro_batch)
+                    monitor.record_step(step)
                     spikes.record_step(step)
                     self.run.settle_save(wait=False)
                     save_due = self.share_step(bad_images, saved)
@@ -104,6 +105,8 @@ class Trainer:
                     if save_due and step.number < self.steps and not self.evaluation.is_over(self.state):
                         self.save(step)
                         saved = time.monotonic()
+                    if self.evaluation.is_over(self.state):
+                        break
                 self.probe_if_due(meter, last=True)
         except (Interrupted, OutOfMemory) as error:
             if not self.state.is_divided or isinstance(error, Interrupted):  # ranks that have parts save together
@@ -116,6 +119,11 @@ class Trainer:
         for probe in self.probes:
             metrics |= probe.summary(self.state)
         return metrics
+
+    def fit(self, batches: Iterable[data.Batch], options: FitOptions) -> Iterator[Step]:
+        """Return the steps of ``batches``, computed in the way of the device."""
+        steps = fit_ahead if can_run_ahead(self.state, self.machine) else fit
+        return steps(self.state, batches, options)
 
     def together(self) -> AbstractContextManager[None]:
         """Return a context that an error of one rank leaves on all, at the same step, if they have to save together."""
@@ -206,6 +214,8 @@ class Trainer:
         """Yield ``batches`` as the objective trains on them, computed ahead in a thread."""
         start, prepare = self.state.step, self.objective.prepare
         prepared = (prepare(batch, step) for step, batch in enumerate(batches, start))
+        if self.machine.device.type == "cuda":
+            prepared = (batch.pin() for batch in prepared)
         return data.prefetch(prepared, self.machine.loader_threads)
 
     def fit_options(self, tick: Callable[[int], None]) -> FitOptions:
@@ -275,7 +285,7 @@ class Trainer:
         few = min(share, self.layout.at_once)
         blank = self.make_blank_batch(few)
         options = replace(self.fit_options(self.run.raise_if_interrupted), images=few * ranks, lr=lambda step: 0.0)
-        *_, last = fit(self.state, [blank, blank], options)
+        *_, last = self.fit([blank, blank], options)
         seconds = last.step_seconds * share / few
         hours = seconds * self.steps / 3600
         memory = peak_memory(self.machine.device) / 1e9

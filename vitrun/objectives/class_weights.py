@@ -24,7 +24,9 @@ def weigh_classes(objective: Objective, recipe: Training, train: Split, log: Cal
     present = np.flatnonzero(weights)
     low, high = present[weights[present].argmin()], present[weights[present].argmax()]
     log(f"class weights: {weights[low]:.3g} ({train.classes[low]}) to {weights[high]:.3g} ({train.classes[high]})")
-    return replace(objective, class_weights=torch.from_numpy(weights).float())
+    shared = torch.from_numpy(weights).float()
+    shared = shared.pin_memory() if torch.cuda.is_available() else shared  # sent with every micro-batch
+    return replace(objective, class_weights=shared)
 
 
 def balance_weights(labels: np.ndarray, classes: int) -> np.ndarray:

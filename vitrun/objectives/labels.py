@@ -87,7 +87,11 @@ class LabelObjective:
     def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of each image, times the weight of its class if there are any: [B, C], [B] -> [B]."""
         losses = LOSSES[self.loss_name](logits, labels, self.smoothing)
-        return losses if self.class_weights is None else losses * self.class_weights.to(labels.device)[labels]
+        return (
+            losses
+            if self.class_weights is None
+            else losses * self.class_weights.to(labels.device, non_blocking=True)[labels]
+        )
 
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]

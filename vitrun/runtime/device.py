@@ -89,6 +89,25 @@ class Machine:
         return self.workers
 
 
+class HostCopy:
+    """Copy of a few numbers of a device in main memory, for which nothing waits before it is read."""
+
+    def __init__(self, numbers: torch.Tensor):
+        is_cuda = numbers.is_cuda
+        self.numbers = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=is_cuda).copy_(
+            numbers, non_blocking=True
+        )
+        self.copied = torch.cuda.Event(blocking=True) if is_cuda else None
+        if self.copied is not None:
+            self.copied.record()
+
+    def read(self) -> list[float]:
+        """Return the numbers, once the device has computed them."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        return [float(number) for number in self.numbers.numpy()]
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device of that name, for ``auto`` the fastest one; each rank has a GPU of its own.
 
