@@ -42,6 +42,8 @@ def test_a_clip_is_evaluated_on_labels_and_on_captions(run_command, tmp_path):
         csv.writer(file).writerows([("image", "caption"), *((f"{n}.png", f"{n} of 4") for n in range(4))])
     _, retrieved = run_command("eval", "data=captions", f"data.path={tmp_path / 'pairs.csv'}", "data.train=null")
     assert {*RECALLS} <= {*retrieved} and "top1" not in retrieved and retrieved["image_recall5"] == 1
+    with pytest.raises(UserError, match="has captions alone"):
+        run_command("eval", "data=captions", f"data.path={tmp_path / 'pairs.csv'}", "data.train=null", "prompts='a {}'")
     check_predictions(recipe.runs, tmp_path)
 
 

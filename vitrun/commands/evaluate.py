@@ -36,8 +36,7 @@ def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     loaded = weights.load_for_run(recipe, run)
     weights.check_not_detector(loaded, recipe.init)
     is_clip = isinstance(loaded.network, models.Clip)
-    if not is_clip:
-        zero_shot.check_not_needed(recipe, test)
+    (zero_shot.check_prompts_needed if is_clip else zero_shot.check_not_needed)(recipe, test)
     view = log_view(recipe, loaded.res, run)
     result = classify(recipe, loaded, test, duplicates, run) if test.classes else {}
     if is_clip and test.read_captions is not None:

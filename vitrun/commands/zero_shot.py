@@ -23,6 +23,13 @@ from vitrun.runtime.console import Screen
 from vitrun.runtime.device import Machine
 
 
+def check_prompts_needed(recipe: recipes.Eval, test: data.Split) -> None:
+    """Raise UserError (exit code 2) if ``prompts`` are given for images that have captions and no classes."""
+    if not test.classes and recipe.prompts != recipes.AUTO:
+        why = f"is for classes, and {recipe.data.name} has captions alone: leave it out."
+        raise UserError(why, ExitCode.COMMAND, "prompts", recipe.prompts)
+
+
 def check_not_needed(recipe: recipes.Eval, test: data.Split) -> None:
     """Raise UserError (exit code 2) if weights without a text tower are to be tested on captions, or with prompts."""
     if not test.classes:

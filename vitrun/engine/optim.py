@@ -53,7 +53,7 @@ def build_optimizer(options: Optim, network: nn.Module, body_lr: float | None = 
     members: dict[GroupKey, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            decayed = DECAYED[options.decay](name, parameter)
+            decayed = DECAYED[options.decay](name, parameter) and not name.startswith(UNDECAYED)
             own = decayed and options.head_decay is not None and name.startswith("head.")
             members.setdefault(GroupKey(head - layers.get(name, head), not decayed, own), []).append((name, parameter))
     groups = [
@@ -127,6 +127,8 @@ def is_matrix(name: str, parameter: torch.Tensor) -> bool:
     """
     return is_kernel(name, parameter) or sum(size > 1 for size in parameter.shape) > 1
 
+
+UNDECAYED = "logit_"  # what the names of a CLIP's temperature and bias begin with: these are never decayed
 
 # The parameters that are decayed, by ``optim.decay``
 DECAYED: dict[str, Callable[[str, torch.Tensor], bool]] = {

@@ -126,7 +126,7 @@ class TextTower:
     mlp: Features  # hidden features of the MLPs
     tokens: Literal["clip", "bytes", "unknown"]  # the tokenizer: CLIP's BPE, the bytes of UTF-8, or that of the weights
     vocabulary: Annotated[int, Field(ge=2, le=10_000_000)]  # number of tokens; the last is the end token
-    context: Annotated[int, Field(ge=2, le=100_000)]  # most tokens of a text, the start and the end token included
+    context: Annotated[int, Field(ge=3, le=100_000)]  # most tokens of a text, the start and the end token included
     gelu: Literal["tanh", "exact", "quick"]  # activation of the MLPs: flax's GELU, torch's, or x sigmoid(1.702 x)
     epsilon: PositiveFloat  # added to the variance in every LayerNorm
     dropout: Fraction  # rate, in the blocks

@@ -67,6 +67,25 @@ def test_a_table_is_read_whatever_separates_its_columns(suffix, delimiter, heade
     assert (len(train), len(test)) == (9, 1) and not {*train.keys} & {*test.keys}
 
 
+def test_what_is_in_quotes_is_one_column_and_quotes_that_do_not_fit_are_letters(tmp_path):
+    write_images(tmp_path, 3)
+    expected = {"0.png": ('a, b\nsecond "line"',), "1.png": ("c",), "2.png": ("d",)}
+    rows = ('0.png,"a, b\nsecond ""line"""', "1.png,c,", "2.png,d,x")
+    for header in ("filepath,title,note", '"filepath","title","a\nnote"', '\n\n"filepath",title,"a; note"'):
+        for line_feed in ("\n", "\r\n"):
+            text = "\n".join([header, *rows, ""]).replace("\n", line_feed)
+            (tmp_path / "t.csv").write_bytes(text.encode())
+            split = open_part(tmp_path / "t.csv", train=None)
+            found = {name: tuple(text.replace("\r", "") for text in texts) for name, texts in pair_up(split).items()}
+            assert found == expected, header
+    for captions in (('"a" he said', "c", "d"), ('"a', "c", 'd"')):  # the second as one caption of three rows in a CSV
+        lines = ["filepath\ttitle", *(f"{n}.png\t{text}" for n, text in enumerate(captions))]
+        (tmp_path / "t.tsv").write_text("\n".join(lines))
+        split = open_part(tmp_path / "t.tsv", train=None)
+        assert pair_up(split) == {f"{n}.png": (text,) for n, text in enumerate(captions)}
+        assert any("quotes in t.tsv are parts of the captions, as the row of line 2" in note for note in split.notes)
+
+
 def test_rows_of_one_path_and_lists_are_captions_of_one_image(tmp_path):
     names = write_images(tmp_path / "images", 2)
     table = write_table(tmp_path / "t.csv", [["image", "caption"], [names[0], "a"], [names[1], "b"], [names[0], "c"]])
@@ -143,6 +162,19 @@ def wrong_tables(folder: Path) -> dict[str, tuple[Path, dict, str]]:
     write_images(folder / "bare", 2)
     (folder / "x.json").write_text("[1, 2]")
     (folder / "x.xlsx").write_bytes(b"PK")
+    texts = {
+        "open": f'image,caption\n{names[0]},"a, b\n{names[1]},c\n',
+        "comma": f"image,caption\n{names[0]},a, b\n{names[1]},c\n",
+        "blank": "\n\n",
+        "utf16": "image,caption\n".encode("utf-16-le").decode("latin-1"),
+        "urls": "url,caption\nhttps://example.org/0.png,a\n",
+        "latin": f"image,caption\n{names[0]},caf\xe9\n",
+        "twice": f"image,caption,caption\n{names[0]},a,b\n",
+    }
+    for name, text in texts.items():
+        (folder / f"images/{name}.csv").write_bytes(text.encode("latin-1"))
+    (folder / "x.jsonl").write_text("[1]")
+    (folder / "coco.json").write_text('{"images": [], "annotations": [{"image_id": 2, "caption": "a"}]}')
     write_parquet(folder / "numbers/train.parquet")
     return {
         "no column of captions": (write_table(folder / "1.csv", [["image", "label"], *rows]), {}, "data.caption="),
@@ -162,6 +194,15 @@ def wrong_tables(folder: Path) -> dict[str, tuple[Path, dict, str]]:
         "several tables": (folder / "two", {}, "several tables"),
         "images alone": (folder / "bare", {}, "NAME.txt beside"),
         "other json": (folder / "x.json", {}, "no table of captions"),
+        "a quote that does not end": (folder / "images/open.csv", {}, "the row of line 2 has quotes that do not end"),
+        "a comma without quotes": (folder / "images/comma.csv", {}, "line 2 has 3 columns, and the first line names 2"),
+        "blank lines": (folder / "images/blank.csv", {}, "it is empty"),
+        "UTF-16 without its mark": (folder / "images/utf16.csv", {}, "save it as UTF-8"),
+        "URLs": (folder / "images/urls.csv", {"image": "url"}, "data=pairs"),
+        "Latin-1": (folder / "images/latin.csv", {}, "a caption that is not UTF-8"),
+        "two columns of one name": (folder / "images/twice.csv", {}, "2 columns named 'caption'"),
+        "a list in a line": (folder / "x.jsonl", {}, "line 1 is no object"),
+        "a caption of no image": (folder / "coco.json", {}, "it lacks 2"),
         "a spreadsheet": (folder / "x.xlsx", {}, "must end in"),
         "a column of numbers": (folder / "numbers", {"caption": "label", "test": "train"}, "instead of captions"),
         "a missing part": (folder / "two", {"test": "c.csv"}, "neither a table nor a folder"),

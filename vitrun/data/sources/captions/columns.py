@@ -19,14 +19,16 @@ def choose_column(data: recipes.Captions, option: str, columns: Sequence[str], p
     A guess is the only column with one of the usual names. Raise UserError if there is no such column, or several.
     """
     value = getattr(data, option)
+    usual = IMAGE_COLUMNS if option == "image" else CAPTION_COLUMNS
+    hits = [name for name in columns if name == value or value == recipes.AUTO and name.strip().casefold() in usual]
+    if len(hits) > 1 and len(set(hits)) == 1:
+        raise UserError(f"{place} has {len(hits)} columns named {hits[0]!r}: rename all but one.", ExitCode.DATA)
     if value != recipes.AUTO:
         if value not in columns:
             raise UserError(
                 f"is no column of {place}. {suggest(value, columns)}", ExitCode.DATA, f"{data.group}.{option}", value
             )
         return value, ""
-    usual = IMAGE_COLUMNS if option == "image" else CAPTION_COLUMNS
-    hits = [name for name in columns if name.strip().casefold() in usual]
     what = "images" if option == "image" else "captions"
     if len(hits) == 1:
         return hits[0], f"the {what} are in the column {hits[0]!r} ({data.group}.{option}), by its name"

@@ -1,5 +1,6 @@
 """Opening a part of a set of images with captions."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from vitrun.data.sources.partition import draw_place
 from vitrun.data.sources.scan import Scan
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
+from vitrun.recipes import is_url
 from vitrun.runtime.console import Screen
 
 
@@ -31,10 +33,9 @@ def open_captions(data: recipes.Captions, part: str, screen: Screen, tick: Calla
         data = replace(data, path=download_split(as_files(data), part, screen, tick).path)
     if data.folder.is_dir() and find_splits(data.folder, data.config):
         split = open_captioned_table(data, part, tick)
+        require_usable(data, split)
     else:
         split = open_files(data, part)
-    if len(split) and len(split.unusable) == len(split):
-        raise UserError(explain_none_usable(data, split), ExitCode.DATA)
     split = replace(split, exif=data.exif, notes=(*split.notes, *describe_captions(split)))
     published = data.train_images if part == "train" else data.test_images
     if published is not None and len(split) != published:
@@ -100,7 +101,9 @@ def open_source(data: recipes.Captions, source: Path, part: str) -> tuple[Split,
                 "paths and captions.",
                 ExitCode.DATA,
             )
-        return replace(open_listing(source, listing), notes=tuple(notes)), False
+        split = replace(open_listing(source, listing), notes=tuple(notes))
+        require_usable(data, split)
+        return split, False
     if source.suffix.lower() not in (*TABLE_SUFFIXES, ".txt"):
         raise UserError(
             f"is no table: its name must end in {', '.join(TABLE_SUFFIXES)}.",
@@ -112,7 +115,9 @@ def open_source(data: recipes.Captions, source: Path, part: str) -> tuple[Split,
     if not listing.paths:
         raise UserError(f"{source} has no rows of the {part} part.", ExitCode.DATA)
     split = open_listing(data.images or source.parent, listing)
-    return replace(split, notes=tuple(notes), location=str(source)), listing.divided
+    split = replace(split, notes=tuple(notes), location=str(source))
+    require_usable(data, split)
+    return split, listing.divided
 
 
 def divide(data: recipes.Captions, split: Split, part: str) -> Split:
@@ -127,13 +132,20 @@ def divide(data: recipes.Captions, split: Split, part: str) -> Split:
     return replace(split.select(np.sort(np.array(chosen, np.int64))), location=where)
 
 
-def explain_none_usable(data: recipes.Captions, split: Split) -> str:
-    """Return that no image can be used, and what to do."""
-    first = split.keys[0]
-    if all(fault == NO_FILE for fault in split.unusable.values()):
-        return (
-            f"None of the {len(split):,} images of {split.location or data.path} is there, such as {first}: add "
-            f"{data.group}.images=FOLDER, the folder that their paths start from."
-        )
-    way_out = "a folder needs a NAME.txt beside each NAME.jpg, a table a column of captions"
-    return f"{typed_override(data)}: no image has a caption that can be read, {first} first: {way_out}."
+def require_usable(data: recipes.Captions, split: Split) -> None:
+    """Raise UserError if no image can be used: most often none is there, or none has a caption that can be read."""
+    if not len(split) or len(split.unusable) < len(split):
+        return
+    first, (fault, _) = split.keys[0], *Counter(split.unusable.values()).most_common(1)
+    if fault != NO_FILE:
+        way_out = "A folder needs a NAME.txt beside each NAME.jpg, a table a column of captions."
+        why = f"{typed_override(data)}: no image has a caption that can be read; the first, {first}, {fault} {way_out}"
+        raise UserError(why, ExitCode.DATA)
+    if is_url(first):
+        way_out = "the table names URLs: download them, as with img2dataset, whose shards data=pairs reads"
+    else:
+        way_out = f"add {data.group}.images=FOLDER, the folder that their paths start from"
+    place = split.location or data.path
+    raise UserError(
+        f"None of the {len(split):,} images of {place} is there, such as {first}: {way_out}.", ExitCode.DATA
+    )

@@ -1,9 +1,8 @@
 """Tables of paths and captions: CSV, TSV, JSON Lines, and the JSON of COCO and of Karpathy's splits."""
 
 import codecs
-import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ from typing import Any
 from vitrun import recipes
 from vitrun.data.sources.captions.columns import choose_column
 from vitrun.data.sources.captions.listing import Listing
+from vitrun.data.sources.captions.separated import Rows, read_separated
 from vitrun.data.sources.messages import first_line
 from vitrun.errors import ExitCode, UserError
 
-SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
-LFS_POINTER = "version https://git-lfs"
-MOST_FIELD = 2**20  # characters of a field
-Rows = Iterable[tuple[str, list[str | None]]]  # paths, each with captions; a path may come several times
 
 
 def read_table(data: recipes.Captions, file: Path, part: str) -> tuple[Listing, list[str]]:
@@ -31,6 +27,8 @@ def read_table(data: recipes.Captions, file: Path, part: str) -> tuple[Listing, 
         with open(file, encoding=find_encoding(file), errors="surrogateescape", newline="") as lines:
             if file.suffix.lower() == ".json":
                 tree = json.load(lines)
+                if not isinstance(tree, dict):
+                    raise ValueError("it is neither COCO's captions nor Karpathy's splits, but a list or a value")
                 if "annotations" not in tree:
                     return replace(group_rows(read_karpathy_rows(tree, part)), divided=True), notes
                 rows = read_json_rows(tree)
@@ -41,7 +39,9 @@ def read_table(data: recipes.Captions, file: Path, part: str) -> tuple[Listing, 
             return group_rows(rows), notes
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.", ExitCode.DATA) from None
-    except (csv.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except KeyError as error:
+        raise UserError(f"{file} is no table of captions: it lacks {error}. Make it again.", ExitCode.DATA) from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{file} is no table of captions: {first_line(error)}. Make it again.", ExitCode.DATA) from None
 
 
@@ -63,52 +63,9 @@ def group_rows(rows: Rows) -> Listing:
     return listing
 
 
-def read_separated(data: recipes.Captions, lines: Iterable[str], file: Path, notes: list[str]) -> Rows:
-    """Return the rows of a CSV or TSV file, whose first line names the columns."""
-    csv.field_size_limit(MOST_FIELD)
-    lines = iter(lines)
-    header = next(lines, "")
-    if header.startswith(LFS_POINTER):
-        raise ValueError("it is a pointer of Git LFS: fetch the file with git lfs pull")
-    separator = choose_separator(data, header, file)
-    columns = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
-    places = []
-    for option in ("image", "caption"):
-        name, note = choose_column(data, option, columns, file.name)
-        notes += [note] if note else []
-        places.append(columns.index(name))
-    return separated_rows(csv.reader(lines, delimiter=separator, skipinitialspace=True), *places)
-
-
-def separated_rows(rows: Iterable[list[str]], image: int, caption: int) -> Iterator[tuple[str, list[str | None]]]:
-    """Yield the path and the caption of each row that names a path."""
-    for row in rows:
-        if len(row) > image and row[image].strip():
-            yield row[image].strip(), [row[caption] if len(row) > caption else None]
-
-
-def choose_separator(data: recipes.Captions, header: str, file: Path) -> str:
-    """Return what separates columns: that of ``data.separator``, else the only one that occurs in the header.
-
-    Of a file that ends in .tsv it is a tab. Raise UserError if none or several occur.
-    """
-    if data.separator != recipes.AUTO:
-        return SEPARATORS[data.separator]
-    if file.suffix.lower() == ".tsv":
-        return "\t"
-    matching = [name for name, sign in SEPARATORS.items() if sign in header]
-    if len(matching) != 1:
-        several = " and ".join(matching) or f"none of {', '.join(SEPARATORS)}"
-        raise UserError(
-            f"The first line of {file.name} has {several} between names of columns: add {data.group}.separator=NAME.",
-            ExitCode.DATA,
-        )
-    return SEPARATORS[matching[0]]
-
-
 def read_json_lines(data: recipes.Captions, lines: Iterable[str], file: Path, notes: list[str]) -> Rows:
     """Return the rows of a JSON Lines file, one object a line; a caption may be a list."""
-    objects = [json.loads(line) for line in lines if line.strip()]
+    objects = [parse_object(line, number) for number, line in enumerate(lines, 1) if line.strip()]
     columns = list(dict.fromkeys(key for entry in objects[:1000] for key in entry))
     names = []
     for option in ("image", "caption"):
@@ -116,6 +73,17 @@ def read_json_lines(data: recipes.Captions, lines: Iterable[str], file: Path, no
         notes += [note] if note else []
         names.append(name)
     return [(str(entry[names[0]]), as_captions(entry.get(names[1]))) for entry in objects if entry.get(names[0])]
+
+
+def parse_object(line: str, number: int) -> dict[str, Any]:
+    """Return the object in a line of a JSON Lines file. Raise a ValueError if it is something else."""
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"line {number} is no JSON: {first_line(error)}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f'line {number} is no object, as in {{"image": ..., "caption": ...}}')
+    return value
 
 
 def as_captions(value: Any) -> list[str | None]:
