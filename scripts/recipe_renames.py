@@ -87,6 +87,14 @@ ADDED: dict[str, Any] = {
     "shard_ranks": None,
     "body_lr": None,
     **{"detect.model": None, "detect.no_object": 0.1, "detect.l1": 5.0, "detect.giou": 2.0, "detect.auxiliary": True},
+    **{
+        "teacher": None,
+        "unlabelled": None,
+        "pseudo.labels": "soft",
+        "pseudo.temperature": 1.0,
+        "pseudo.threshold": 0.3,
+    },
+    **{"pseudo.per_class": None, "pseudo.ratio": 3, "pseudo.weight": None},
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 CLIP_SETS = [

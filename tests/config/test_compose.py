@@ -24,6 +24,7 @@ CHOICES = [
     if command != "data"  # data looks into folders
     if command in ("pretrain", "finetune", "eval")
     or group not in ("data", "against")  # fewshot and dedup compose these like pretrain
+    if group != "unlabelled"  # which is composed like data, and needs a teacher
     if (command == "eval" or group == "against" or name not in (*TO_EVALUATE, *CAPTIONED))
     and (command == "finetune" or name not in SUITES)
 ]

@@ -9,7 +9,12 @@ from vitrun.runs.run_files import find_finished_runs
 
 INIT_VALUES = ("latest", "timm:", "hf:", "torchvision:", "random:")
 IMAGE_OPTIONS = ("images", "paths")  # lists of files, folders and patterns
-RUNS_OF = {"init": ("pretrain-", "finetune-"), "exclude": ("dedup-",), "dedup": ("dedup-",)}  # how their names begin
+RUNS_OF = {  # how their names begin
+    "init": ("pretrain-", "finetune-"),
+    "teacher": ("pretrain-", "finetune-", "fewshot-"),
+    "exclude": ("dedup-",),
+    "dedup": ("dedup-",),
+}
 
 
 def list_completions(command: str, typed: Sequence[str], incomplete: str = "") -> list[str]:
@@ -39,8 +44,9 @@ def list_values(command: str, key: str, begun: str, typed: Sequence[str]) -> Ite
     yield from options.list_allowed_values(command, key)
     if bool in kinds:
         yield from ("true", "false")
+    if key in ("init", "teacher"):
+        yield from (value for value in INIT_VALUES if (key, value) != ("teacher", "random:"))
     if key == "init":
-        yield from INIT_VALUES
         yield from (f"random:{name}" for name in tables.list_group_files("model") if begun.startswith("random:"))
     if key in RUNS_OF:
         runs = Path(find_value(typed, "runs") or "runs")

@@ -22,6 +22,7 @@ SECTIONS = {
     "Training": "examples warmup schedule schedule_end timescale cooldown drops drop_every drop_factor clip ema train "
     "freeze balance class_weights",
     "Optimizer": "optim optim.* body_lr",
+    "Teacher (Noisy Student)": "teacher unlabelled unlabelled.* pseudo.*",
     "Search and seeds": "grid decays seeds score",
     "Augmentation and resizing": "data.crop data.area data.flip augment augment.* view.*",
     "Few-shot probe during the training": "fewshot.*",
@@ -37,7 +38,12 @@ OTHER_SECTION = {
     "generate": "Samples",
 }
 OTHER_OPTIONS = "Other options"
-LISTED_BY = {"model": "vitrun models", "data": "vitrun data", "against": "vitrun data"}  # groups with many choices
+LISTED_BY = {
+    "model": "vitrun models",
+    "data": "vitrun data",
+    "against": "vitrun data",
+    "unlabelled": "vitrun data",
+}  # groups with many choices
 
 
 def describe_options(command: str, overrides: Sequence[str] = ()) -> str:
@@ -126,11 +132,14 @@ def format_option(command: str, option: Option, value: object = ...) -> list[str
 
 def describe_others(command: str, others: Sequence[Option]) -> Iterator[str]:
     """Yield the lines of options that the chosen file of a group does not have, with the choices that have them."""
+    shared: set[str] = set()
     for discriminator, kinds in dict.fromkeys(option.choice for option in others):
         group = discriminator.partition(".")[0]
         if group in tables.GROUP_FOLDERS:
-            yield from ("", f"{group}= has the options of {tables.GROUP_FOLDERS[group]}=.")
-            return
+            if group not in shared:
+                yield from ("", f"{group}= has the options of {tables.GROUP_FOLDERS[group]}=.")
+            shared.add(group)
+            continue
         names = [name for name in tables.list_groups(command).get(group, ()) if read_kind(group, name) in kinds]
         if not names:  # a class that is only part of another
             continue

@@ -163,10 +163,11 @@ def check_combinations(
 
 def pin_init(overrides: list[str], recipe: Recipe) -> list[str]:
     """Return overrides that name the resolved weights: another run may become ``init=latest`` while one runs."""
-    init = getattr(recipe, "init", None)
-    if init is None:
-        return overrides
-    return [*(override for override in overrides if not override.startswith("init=")), f"init={init}"]
+    for option in ("init", "teacher"):
+        if (weights := getattr(recipe, option, None)) is not None:
+            others = [override for override in overrides if not override.startswith(f"{option}=")]
+            overrides = [*others, f"{option}={weights}"]
+    return overrides
 
 
 def check_distinct(combinations: list[Combination]) -> None:

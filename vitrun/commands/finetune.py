@@ -10,6 +10,7 @@ from vitrun import data, models, recipes
 from vitrun.commands import lr_search, vtab_suite
 from vitrun.commands.kept_head import keep_head
 from vitrun.commands.run_plan import plan_run
+from vitrun.commands.teacher import add_teacher
 from vitrun.engine import weights
 from vitrun.engine.freezing import freeze
 from vitrun.engine.inputs import open_training_data
@@ -51,8 +52,9 @@ def finetune_once(
     loaded = replace(load_network(recipe, run, train), names=train.classes)
     freeze(loaded.network, recipe.train, recipe.freeze)
     objective = add_generative_loss(objective, loaded.network, recipe.generative)
-    trainer = Trainer(recipe, loaded, objective, train, test, run, machine, held_out=held_out)
-    return trainer.rehearse() if run.dry else trainer.train()
+    objective, pseudo, cost = add_teacher(recipe, objective, images, run, machine)
+    trainer = Trainer(recipe, loaded, objective, train, test, run, machine, held_out=held_out, pseudo=pseudo)
+    return trainer.rehearse() | cost if run.dry else trainer.train()
 
 
 def load_network(recipe: recipes.Finetune, run: Run, train: data.Split) -> models.LoadedModel:

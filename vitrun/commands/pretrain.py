@@ -7,6 +7,7 @@ import torch
 
 from vitrun import data, models, recipes
 from vitrun.commands.run_plan import plan_run
+from vitrun.commands.teacher import add_teacher
 from vitrun.config import resolve
 from vitrun.engine.inputs import open_training_data
 from vitrun.engine.long_texts import describe_cut_captions
@@ -31,7 +32,7 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     if recipe.on is not None:
         return plan_run(recipe, objective, recipe.model, run)
     machine = Machine(recipe.device, recipe.precision)
-    train, test, _ = open_training_data(recipe, run, recipe.exclude)
+    train, test, _ = images = open_training_data(recipe, run, recipe.exclude)
     if isinstance(recipe.objective, recipes.Contrastive):
         train, test = (caption_classes(recipe, recipe.objective.prompts, split, run) for split in (train, test))
     objective.check_data(train, test)
@@ -43,8 +44,9 @@ def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     online = () if every is None else (OnlineProbe(probes, every, res, run, machine),)
     torch.manual_seed(random.derive_seed(recipe.seed, "weights"))
     loaded = objective.build_model(recipe.model, train, res)
-    trainer = Trainer(recipe, loaded, objective, train, test, run, machine, online)
-    return trainer.rehearse() if run.dry else trainer.train()
+    objective, pseudo, cost = add_teacher(recipe, objective, images, run, machine)
+    trainer = Trainer(recipe, loaded, objective, train, test, run, machine, online, pseudo=pseudo)
+    return trainer.rehearse() | cost if run.dry else trainer.train()
 
 
 def log_cut_captions(objective: ContrastiveObjective, splits: Mapping[str, data.Split], run: Run) -> None:

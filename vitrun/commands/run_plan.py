@@ -62,7 +62,7 @@ def plan_run(recipe: Training, objective: Objective, model: Model, run: Run) -> 
     plans = [
         layout.plan(size, stored, setting, recipe.micro_batch)
         if isinstance(recipe.micro_batch, int)
-        else layout.choose(size, stored, setting, recipe.batch, memory)
+        else layout.choose(size, stored, setting, recipe.step_images, memory)
         for setting in layout.list_settings()
     ]
     chosen = next((plan for plan in plans if plan.fits(memory)), None)
@@ -76,7 +76,7 @@ def report(
     recipe, devices = planned.recipe, planned.devices
     steps, _ = recipe.count_steps(planned.images)
     products = models.count_macs(planned.model, planned.classes, planned.res)
-    images = steps * recipe.batch
+    images = steps * recipe.step_images
     exaflop = macs.count_exaflop(products, images)
     run.log(
         f"model: {planned.model.name} at {planned.res} px, {size.weights / 1e6:,.1f} M parameters, "
@@ -97,7 +97,7 @@ def report(
         run.log("fits with none of these settings: take more devices, or those with more memory")
     core_days = exaflop * 1e6 / (CORE_TFLOPS * devices.kind.utilization * 86400)
     run.log(
-        f"cost: {steps:,} steps of {recipe.batch:,} images, {exaflop:,.4g} exaFLOP; {hours:,.4g} hours, "
+        f"cost: {steps:,} steps of {recipe.step_images:,} images, {exaflop:,.4g} exaFLOP; {hours:,.4g} hours, "
         f"{result['device_days']:,.4g} device-days at {devices.kind.utilization:.0%} of the peak, which is "
         f"assumed; by TPUv3 cores at the same share {core_days:,.4g} core-days"
     )

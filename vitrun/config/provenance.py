@@ -37,7 +37,7 @@ def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str
     own, tree = select_init_data_overrides(command, overrides), trees.to_plain_tree(recipe)
     others = [override for override in overrides if override not in own]
     sources = trace_sources(command, others, lookup.model_row_of(recipe))
-    named = [group for group in ("data", "against") if tree.get(group) and is_named_by_place(tree[group])]
+    named = [group for group in ("data", "against", "unlabelled") if tree.get(group) and is_named_by_place(tree[group])]
     sources |= {
         f"{group}.name": f"named after {group}.path or hub"
         for group in named
@@ -225,7 +225,8 @@ def collect_values(command: str, pairs: dict[str, str], weights: str | None) -> 
     tree = compose.compose_tree(command, pairs, weights)
     layers = compose.choose_layers(command, pairs, weights)
     sources = trace_files(command, compose.list_files(command, layers.choices))
-    choices = {group: sources[group][0] for group in tables.list_groups(command) if group in sources}
+    chosen = {group: sources.get(group) for group in tables.list_groups(command)}
+    choices = {group: source[0] for group, source in chosen.items() if isinstance(source, tuple)}
     return {key: trees.get_value(tree, key) for key in trees.iterate_keys(tree)} | choices | layers.choices
 
 

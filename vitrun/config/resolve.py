@@ -68,6 +68,8 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
         tree = resolve_init(command, overrides, init_data, tree, running)
     elif "view" in tree:
         tree["view"] = fill_view(tree, {})
+    if tree.get("teacher") is not None:
+        tree["teacher"] = init_resolution.resolve_teacher(str(tree["teacher"]), runs)
     if tree.get("dedup") is not None:
         tree["dedup"] = exclude.find_dedup_run("dedup", str(tree["dedup"]), runs)
     if isinstance(tree.get("exclude"), list):
@@ -78,7 +80,7 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
         tree["prompts"] = os.path.abspath(os.path.expanduser(prompts))
     if command == "data":
         tree["data"] = data_args.select_dataset(overrides, tree)
-    for group in ("data", "against"):
+    for group in ("data", "against", "unlabelled"):
         resolve_paths(f"{group}.", tree.get(group) or {})
         if command != "data":
             name_own_set(tree.get(group) or {})
@@ -201,11 +203,12 @@ def check_resolution(recipe: Any) -> None:
 def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
     """Return the recipe of a tree; raise a UserError if it is ``running`` and the place of its images is not set."""
     recipe = validate.freeze_recipe(command, tree)
-    for group in ("data", "against") if running else ():
+    for group in ("data", "against", "unlabelled") if running else ():
         source = getattr(recipe, group, None)
         if source is not None:
             only_test = command in ("eval", "data", "visualize", "generate") or group == "against"
-            source.check_complete(("test",) if only_test else ("train", "test"))
+            parts = ("test",) if only_test else ("train",) if group == "unlabelled" else ("train", "test")
+            source.check_complete(parts)
     return recipe
 
 

@@ -61,6 +61,7 @@ UNUSED_RULES = (
         lambda r: r.grid,
         "is chosen from the grid: put it there, as in grid=[0.01], or give grid=[]",
     ),
+    ("pretrain finetune", ("pseudo.",), lambda r: r.teacher is None, "is for the labels of a teacher: add teacher="),
     ("fewshot", ("linear.",), lambda r: r.probe == "ridge", "is for probe=linear: add that"),
     ("fewshot", ("linear.pooling=",), lambda r: r.layers == ("last",), "is for layers in between: add layers=all"),
     ("fewshot", ("shots=", "seeds=", "l2="), lambda r: r.probe == "linear", "is for probe=ridge: keep one of the two"),

@@ -10,6 +10,7 @@ from vitrun.data.class_names import describe_unlabelled
 from vitrun.data.in_memory import cache_decoded, decode_to_memory
 from vitrun.data.sources.messages import typed_override
 from vitrun.data.sources.registry import find_source
+from vitrun.data.sources.unlabelled import open_unlabelled_source
 from vitrun.data.split import PLACEHOLDER, KeySubset, Split
 from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
@@ -32,11 +33,28 @@ def open_split(
         way_out = "remove them, or choose another split" if split.labels.max() >= 0 else "choose another split"
         raise UserError(f"{typed_override(data)}: its {part} part has {unlabelled}: {way_out}.", ExitCode.DATA)
     if split.pixels is None:
-        split = replace(split, fast_jpeg=getattr(data, "jpeg", "") == "fast")
-        split = decode_to_memory(split)
+        split = decode_to_memory(decode_as_chosen(split, data))
     if split.pixels is None and part == "train" and source.caches_training:
         split = cache_decoded(split)
     return split
+
+
+def open_unlabelled(
+    data: recipes.Data, screen: Screen = Screen(quiet=True), tick: Callable[[], None] = lambda: None
+) -> Split:
+    """Return the training images of a data set without labels (-1), which are not read, as :func:`open_split` does.
+
+    Raise UserError if they cannot be found.
+    """
+    split = open_unlabelled_source(data, screen, tick)
+    if len(split) == 0:
+        raise UserError(f"{typed_override(data)}: its train part has no images.", ExitCode.DATA)
+    return decode_to_memory(decode_as_chosen(split, data)) if split.pixels is None else split
+
+
+def decode_as_chosen(split: Split, data: recipes.Data) -> Split:
+    """Return the split whose JPEGs are decoded as ``data.jpeg`` says."""
+    return replace(split, fast_jpeg=getattr(data, "jpeg", "") == "fast")
 
 
 def make_placeholder_split(data: recipes.Data, part: str) -> Split | None:

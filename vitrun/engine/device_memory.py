@@ -28,7 +28,9 @@ def describe_memory(
         network = objective.build_model(loaded.model, split, loaded.res).network
     fused = machine.device.type == "cuda" or machine.dtype == torch.float32
     stored = count_activations(network, objective, loaded.res, machine.dtype, fused)
-    workers = min(machine.workers_for(loaded.network), -(-recipe.batch // distributed.world_size() // micro_batch))
+    workers = min(
+        machine.workers_for(loaded.network), -(-recipe.step_images // distributed.world_size() // micro_batch)
+    )
     layout = Layout(distributed.world_size(), machine.dtype, max(1, workers))
     checkpointed = recipe.checkpointing == "blocks"
     plan, other = (

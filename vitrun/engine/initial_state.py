@@ -32,7 +32,7 @@ def build_state(recipe: Training, loaded: models.LoadedModel, machine: Machine) 
     micro_batch = recipe.micro_batch
     if micro_batch == "auto":
         tokens, width, workers = count_tokens(loaded), network.head.in_features, machine.workers_for(network)
-        micro_batch = choose_micro_batch(recipe.batch // ranks, tokens, width, machine.device, workers)
+        micro_batch = choose_micro_batch(recipe.step_images // ranks, tokens, width, machine.device, workers)
     parallel = share_network(recipe, network, machine)
     optimizer = optim.build_optimizer(recipe.optim, network, recipe.body_lr)
     ema = [p.detach().clone() for p in network.parameters()] if recipe.ema is not None else None

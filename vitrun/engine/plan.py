@@ -24,6 +24,7 @@ class Plan:
     batch: int  # images of a step, over all ranks
     train_images: int  # of an epoch
     micro_batch: int
+    unlabelled: int = 0  # further images of a step, which no epoch counts
 
     def describe(self) -> tuple[str, str]:
         """Return a line about the size of the network, and one about that of the run."""
@@ -32,16 +33,18 @@ class Plan:
         trained = sum(parameter.numel() for parameter in list_trained(self.loaded.network))
         part = f" ({trained / 1e6:.3g} M of them trained)" if trained < parameters else ""
         macs = models.count_macs(row, self.loaded.classes, res)
-        images = self.steps * self.batch
+        images, extra_images = self.steps * self.batch, self.steps * self.unlabelled
+        extra = f" and {self.unlabelled} unlabelled ones" if self.unlabelled else ""
         return (
             f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters{part}, {macs / 1e9:.3g} GMAC an image",
-            f"plan: {self.steps} steps of {self.batch} images ({images / self.train_images:.1f} epochs, "
-            f"{count_exaflop(macs, images):.2g} exaFLOP), micro-batch {self.micro_batch}, on {self.machine}",
+            f"plan: {self.steps} steps of {self.batch} images{extra} ({images / self.train_images:.1f} epochs, "
+            f"{count_exaflop(macs, images + extra_images):.2g} exaFLOP), micro-batch {self.micro_batch}, "
+            f"on {self.machine}",
         )
 
     def explain_slow_micro_batch(self) -> str | None:
         """Return why a CPU computes one image at a time, if it does though a rank has several in a step."""
-        share = self.batch // distributed.world_size()
+        share = (self.batch + self.unlabelled) // distributed.world_size()
         if self.machine.device.type != "cpu" or not self.micro_batch == 1 < share:
             return None
         workers = self.machine.workers_for(self.loaded.network)

@@ -73,7 +73,7 @@ class StepLayouts:
     @property
     def images(self) -> int:
         """Return the images of a step on this rank."""
-        return self.recipe.batch // distributed.world_size()
+        return self.recipe.step_images // distributed.world_size()
 
     @cached_property
     def free(self) -> Memory | None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from vitrun import data, recipes
@@ -35,14 +36,34 @@ def check_not_trained_on(
         warn(f"{sentence} The accuracy is not that on new images (that run has {options}).")
 
 
+def check_teacher_not_trained_on(recipe: recipes.Training, test: data.Split, warn: Callable[[str], None]) -> None:
+    """Warn for each run of ``teacher`` that was trained on test images."""
+    for sentence, _ in find_overlaps(recipe.teacher or "", recipe, test):
+        warn(f"{sentence} It teaches this run, whose accuracy is not that on new images.")
+
+
+def trace_teachers(init: str, runs: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
+    """Yield name, folder of runs and recipe of each run that weights come from, by ``init`` or by a teacher."""
+    sources, seen = [(init, runs)], set()
+    while sources:
+        first, place = sources.pop()
+        for name, saved in trace_init(first, place):
+            if name in seen:
+                break
+            seen.add(name)
+            yield name, place, saved
+            place = find_run_folder(name, place).parent
+            sources.append((saved.get("teacher") or "", place))
+
+
 def find_overlaps(init: str, recipe: Any, test: data.Split) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield a sentence for each run of ``init`` that trained on test images, and its options that differ."""
     source = recipe.data
     options = list_split_options(source)
-    for name, saved in trace_init(init, recipe.runs) if options else ():
+    for name, runs, saved in trace_teachers(init, recipe.runs) if options else ():
         before = saved["data"]
         changed = {key: before[key] for key in options if key in before and before[key] != getattr(source, key)}
-        if changed and is_same_set(before, load_about(find_run_folder(name, recipe.runs)).get(CONTENT), source):
+        if changed and is_same_set(before, load_about(find_run_folder(name, runs)).get(CONTENT), source):
             keys = set(
                 find_source(source).open(replace(source, **changed), "train", Screen(quiet=True), lambda: None).keys
             )

@@ -37,6 +37,7 @@ from vitrun.runs.predictions import PREDICTIONS_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
+from vitrun.runtime.random import derive_seed
 from vitrun.runtime.stop import defer_stop
 
 
@@ -56,6 +57,7 @@ class Trainer:
     machine: Machine
     probes: tuple[Probe, ...] = ()
     held_out: data.Split | None = None  # images of the training part that evaluations on the way are on
+    pseudo: data.PseudoLabels | None = None  # unlabelled images with the answers of a teacher
     steps: int = field(init=False)
     warmup: int = field(init=False)
     state: TrainState = field(init=False)
@@ -87,7 +89,7 @@ class Trainer:
         self.log_plan()
         for probe in self.probes:
             probe.open(self.steps)
-        meter = Meter(self.run, self.state.step, self.steps, self.recipe.batch)
+        meter = Meter(self.run, self.state.step, self.steps, self.recipe.step_images)
         batches = takewhile(lambda _: not self.evaluation.is_over(self.state), self.make_batches(bad_images))
         steps = self.fit(batches, self.fit_options(meter.tick))
         monitor, saved = MicroBatchMonitor(self.run.warn, self.state.micro_batch), time.monotonic()
@@ -187,13 +189,14 @@ class Trainer:
         options = self.fit_options(self.run.raise_if_interrupted)
         layouts = StepLayouts(self.recipe, self.loaded, self.state, options, self.make_blank_batch, moments, self.run)
         if choose and self.recipe.micro_batch == "auto":
-            layouts.choose(self.steps * self.recipe.batch, measure)
+            layouts.choose(self.steps * self.recipe.step_images, measure)
         layouts.check_memory()
 
     def log_plan(self) -> None:
         """Log the size of the network and of the run."""
-        batch, images = self.recipe.batch, len(self.train_data)
-        plan = Plan(self.loaded, self.machine, self.steps, batch, images, self.state.micro_batch)
+        batch, extra = self.recipe.batch, self.recipe.step_images - self.recipe.batch
+        images = len(self.train_data)
+        plan = Plan(self.loaded, self.machine, self.steps, batch, images, self.state.micro_batch, extra)
         for line in plan.describe():
             self.run.log(line)
         if self.state.is_divided or self.recipe.mode == "fsdp":
@@ -208,7 +211,16 @@ class Trainer:
         view = make_train_view(source, recipe.augment, recipe.view, self.loaded.res, recipe.seed)
         steps = range(self.state.step, self.steps)
         batches = data.train_batches(self.train_data, view, recipe.batch, recipe.seed, steps, bad_images)
+        if self.pseudo is not None:
+            batches = data.join_batches(batches, self.make_unlabelled_batches(self.pseudo, steps), len(self.train_data))
         return self.prepare_batches(batches)
+
+    def make_unlabelled_batches(self, pseudo: data.PseudoLabels, steps: range) -> Iterator[data.Batch]:
+        """Yield the unlabelled images of ``steps``, in an order and with views of their own, and their labels."""
+        recipe = self.recipe
+        source, seed = cast(Dataset, recipe.unlabelled), derive_seed(recipe.seed, "unlabelled")
+        view = make_train_view(source, recipe.augment, recipe.view, self.loaded.res, seed)
+        return pseudo.make_batches(view, recipe.step_images - recipe.batch, seed, steps)
 
     def prepare_batches(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
         """Yield ``batches`` as the objective trains on them, computed ahead in a thread."""
@@ -236,7 +248,7 @@ class Trainer:
         loss = self.objective.loss
         halve = recipe.micro_batch == "auto" and not self.state.is_divided
         first_pass = pass_outputs if is_joint(self.objective) else None
-        options = (loss, recipe.batch, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
+        options = (loss, recipe.step_images, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
         return FitOptions(*options, self.policy, halve, first_pass)
 
     def probe_if_due(self, meter: Meter, last: bool = False) -> None:
@@ -281,7 +293,7 @@ class Trainer:
         for line in describe_memory(self.recipe, self.objective, self.loaded, self.train_data, self.machine, micro):
             self.run.log(line)
         ranks = distributed.world_size()
-        share = self.recipe.batch // ranks
+        share = self.recipe.step_images // ranks
         few = min(share, self.layout.at_once)
         blank = self.make_blank_batch(few)
         options = replace(self.fit_options(self.run.raise_if_interrupted), images=few * ranks, lr=lambda step: 0.0)

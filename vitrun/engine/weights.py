@@ -49,16 +49,28 @@ def load_for_run(
     classes: int | None = None,
 ) -> models.LoadedModel:
     """Return the network of a recipe's ``init`` at its resolution; record and pin the commit of the Hub."""
-    init = hub_commits.insert_commit(recipe.init or "", load_about(run.folder))  # of the attempt before
-    source, is_pinned = Source(init, recipe.runs, recipe.init_weights), hub_commits.find_commit(init, recipe.runs)
-    loaded = load_init(source, run.log, seed, classes, recipe.res)
+    source, key = Source(recipe.init or "", recipe.runs, recipe.init_weights), hub_commits.COMMIT_KEY
+    return load_pinned(source, run, key, lambda of: load_init(of, run.log, seed, classes, recipe.res))
+
+
+def load_teacher(init: str, run: Run, res: int | None) -> models.LoadedModel:
+    """Return the network of a resolved ``teacher``, at ``res`` if that is given; record and pin its commit."""
+    source = Source(init, run.recipe.runs)
+    return load_pinned(source, run, hub_commits.TEACHER_COMMIT_KEY, lambda of: load_init(of, run.log, res=res))
+
+
+def load_pinned(source: Source, run: Run, key: str, load: Callable[[Source], models.LoadedModel]) -> models.LoadedModel:
+    """Return what ``load`` returns for the commit that the run has recorded by ``key``; record and pin a new one."""
+    init = hub_commits.insert_commit(source.init, load_about(run.folder), key)  # of the attempt before
+    source, is_pinned = source._replace(init=init), hub_commits.find_commit(init, source.runs)
+    loaded = load(source)
     if loaded.commit and not run.dry:
         pinned = pin_for_all(source, loaded.commit)
         if any(distributed.all_gather_object(pinned is not None and pinned.commit != loaded.commit)):
-            loaded = load_init(source, run.log, seed, classes, recipe.res)  # another run pinned another meanwhile
+            loaded = load(source)  # another run pinned another meanwhile
         elif pinned and not is_pinned:
             run.log(f"  {pinned}")
-        run.update_about(**{hub_commits.COMMIT_KEY: loaded.commit})
+        run.update_about(**{key: loaded.commit})
     return loaded
 
 
@@ -94,11 +106,11 @@ def load_body_for_detector(recipe: Finetune, run: Run) -> models.LoadedModel:
     return models.take_image_tower(loaded) if isinstance(loaded.network, models.Clip) else loaded
 
 
-def check_not_detector(loaded: models.LoadedModel, init: str) -> None:
-    """Raise UserError if a network finds objects, for a command that needs one that sees whole images."""
+def check_not_detector(loaded: models.LoadedModel, init: str, option: str = "init") -> None:
+    """Raise UserError about ``option`` if a network finds objects, where one is needed that sees whole images."""
     if isinstance(loaded.network, models.Detector):
         why = "which finds objects and has no features or classes of a whole image: give weights of a classifier."
-        raise UserError(f"is {loaded.model.name}, {why}", option="init", value=init)
+        raise UserError(f"is {loaded.model.name}, {why}", option=option, value=init)
 
 
 def load_init(

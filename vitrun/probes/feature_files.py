@@ -28,8 +28,8 @@ class FeatureFiles:
     Processes that compute the same rows at the same time write equal features, of which one is read.
     """
 
-    def __init__(self, run: Run, cache_key: tuple[object, ...]):
-        self.run, self.folder = run, run.recipe.runs / FOLDER
+    def __init__(self, run: Run, cache_key: tuple[object, ...], what: str = FOLDER):
+        self.run, self.what, self.folder = run, what, run.recipe.runs / what.replace(" ", "_")
         self.key = hashlib.sha256(repr(cache_key).encode()).hexdigest()[:16]
 
     def extract(
@@ -42,10 +42,10 @@ class FeatureFiles:
         """
         results, stored = self.load(rows)
         if stored.any():
-            self.run.log(f"features of {stored.sum():,} images read from {self.folder}")
+            self.run.log(f"{self.what} of {stored.sum():,} images read from {self.folder}")
         missing = rows[~stored]
         parts = []
-        with self.run.screen.progress("features", len(missing), 0) as bar:
+        with self.run.screen.progress(self.what, len(missing), 0) as bar:
             tick = self.run.progress_callback(bar)
             for first in range(0, len(missing), BLOCK):
                 block = missing[first : first + BLOCK]

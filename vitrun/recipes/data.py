@@ -24,6 +24,7 @@ from vitrun.recipes.vtab import Suite, Vtab
 from vitrun.runtime.plugins import load_plugins
 
 DIGITS_IMAGES = 1_797  # in all
+UNLABELLED = "unlabelled"  # the option of a data set whose labels are not read
 
 
 @frozen_dataclass
@@ -113,7 +114,7 @@ class Shards(DescribedDataset):
             source = describe_origin(self.name, self.home)
             way_out = f"add {group}.path=FOLDER, or URLs, as in {urls}."
             raise OptionError(group, self.name, f"needs the place of its shards: {way_out}{source}")
-        if self.classes is None:
+        if self.classes is None and group != UNLABELLED:
             raise OptionError(group, self.name, f"needs the number of classes: add {group}.classes=NUMBER.")
 
 

@@ -8,10 +8,11 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 from vitrun.errors import UserError
 from vitrun.recipes import trees
 from vitrun.recipes.base import Batch, Fraction, OptionError, Seed, Steps, frozen_dataclass
-from vitrun.recipes.data import Data
+from vitrun.recipes.data import UNLABELLED, Data, set_group
 from vitrun.recipes.data_checks import check_trainable, count_train_images
 from vitrun.recipes.optimizer import Optim
 from vitrun.recipes.probe import OnlineEval
+from vitrun.recipes.pseudo import Pseudo, check_pseudo
 from vitrun.recipes.run_recipe import RunRecipe
 from vitrun.recipes.view import Augment
 
@@ -92,6 +93,10 @@ class Training(RunRecipe):
     clip: PositiveFloat | None  # maximum norm of the gradient of all parameters, timm's clip-grad; null for no clipping
     ema: Fraction | None  # decay of the average of the weights over steps, as in 0.9999; null for no average
     seed: Seed  # seed of every random draw
+    # the model that labels the images of unlabelled= (Noisy Student): what init= takes; null for none
+    teacher: str | None
+    unlabelled: Data | None  # the data set whose training images the teacher labels; their own labels are not read
+    pseudo: Pseudo  # the labels of the teacher
     eval: OnlineEval  # evaluations on the way: on images held out of training, or the test part if none are
     # weights in the result: those of the last step, or (best) of the best evaluation on the way, kept beside the last
     keep: Literal["last", "best"]
@@ -145,8 +150,16 @@ class Training(RunRecipe):
         """Return the number of images to train on; None if it is not known before they are opened."""
         return count_train_images(self.data)
 
+    @property
+    def step_images(self) -> int:
+        """Return the images of a step on all ranks: those of ``batch``, and the unlabelled ones."""
+        return self.batch * (1 + self.pseudo.ratio * (self.teacher is not None))
+
     def __post_init__(self) -> None:
         check_trainable(self.data)
+        if self.unlabelled is not None:
+            object.__setattr__(self, "unlabelled", set_group(self.unlabelled, UNLABELLED))
+        check_pseudo(self)
         given = [name for name in DURATIONS if getattr(self, name) is not None]
         if len(given) != 1:
             why = f"A run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}."
@@ -168,8 +181,9 @@ class Training(RunRecipe):
         if self.shard_ranks is not None and self.mode == "ddp":
             why = "has no effect without mode=fsdp: add that, or leave this out."
             raise OptionError("shard_ranks", self.shard_ranks, why)
-        if isinstance(self.micro_batch, int) and self.micro_batch > self.batch:
-            why = f"is more than batch={self.batch}: choose at most that, or micro_batch=auto."
+        if isinstance(self.micro_batch, int) and self.micro_batch > self.step_images:
+            most = f"batch={self.batch}" if self.teacher is None else f"the {self.step_images} images of a step"
+            why = f"is more than {most}: choose at most that, or micro_batch=auto."
             raise OptionError("micro_batch", self.micro_batch, why)
 
     def check_schedule(self) -> None:

@@ -13,6 +13,7 @@ from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.files import create_folder_once, read_json
 
 COMMIT_KEY = "weights_commit"  # in about.json
+TEACHER_COMMIT_KEY = "teacher_commit"  # there too
 COMMIT_HASH = re.compile(r"[0-9a-f]{40}")
 COMMITS_FOLDER = "hub_commits"
 COMMIT_FILE = "commit.json"
@@ -81,9 +82,9 @@ def locate_commit(name: str, runs: Path) -> Path:
     return runs / COMMITS_FOLDER / re.sub("[:/]", "--", name)
 
 
-def insert_commit(init: str, about: dict[str, Any]) -> str:
+def insert_commit(init: str, about: dict[str, Any], key: str = COMMIT_KEY) -> str:
     """Return ``timm:TAG`` with the commit in the ``about.json`` of a run of it; anything else as it is."""
-    commit = about.get(COMMIT_KEY)
+    commit = about.get(key)
     name, _, revision = init.partition("@")
     is_open = init.startswith("timm:") and not COMMIT_HASH.fullmatch(revision)
     return f"{name}@{commit}" if is_open and isinstance(commit, str) and COMMIT_HASH.fullmatch(commit) else init

@@ -25,14 +25,14 @@ from vitrun.runtime.hub_cache import verify_cached
 from vitrun.runtime.weights_folder import PLAIN_FILES, hash_weights, is_weights_folder
 
 
-def resolve_init(init: str, runs: Path, command: str) -> str:
-    """Return ``init`` made unambiguous, so that it names the same weights at any time.
+def resolve_init(init: str, runs: Path, command: str, option: str = "init") -> str:
+    """Return ``init`` made unambiguous, so that it names the same weights at any time; errors name ``option``.
 
     A run's name, ``FILE#HASH``, ``random:MODEL``, ``timm:TAG`` or ``hf:ORG/NAME@COMMIT``. A folder that timm or
     transformers wrote names the weights in it. Raise UserError if there are no such weights.
     """
     if init == "latest":
-        return find_latest_run(runs, command)
+        return find_latest_run(runs, command, option)
     if init.startswith("random:"):
         tables.load_model_row(init.removeprefix("random:"))
         return init
@@ -41,16 +41,24 @@ def resolve_init(init: str, runs: Path, command: str) -> str:
     if init.startswith("torchvision:"):
         return init if "." in init else choose_default_weights(init)
     if init.startswith("hf:"):
-        return add_hub_commit(init, runs)
+        return add_hub_commit(init, runs, option)
     init = os.path.expanduser(init)
     path, _ = split_pinned_file(init)
     try:
         is_weights = path.is_file() or is_weights_folder(path)
     except OSError as error:  # such as a folder without permission
-        raise UserError(f"init={init}: cannot be read: {error.strerror}.", ExitCode.CHECKPOINT) from None
+        raise UserError(f"{option}={init}: cannot be read: {error.strerror}.", ExitCode.CHECKPOINT) from None
     if is_weights or path.name.lower().endswith(WEIGHTS_SUFFIXES):
-        return pin_file(init)
-    return find_run(init, runs)
+        return pin_file(init, option)
+    return find_run(init, runs, option)
+
+
+def resolve_teacher(teacher: str, runs: Path) -> str:
+    """Return ``teacher`` made unambiguous as :func:`resolve_init` does; ``latest`` may be a fine-tuned run."""
+    if teacher.startswith("random:"):
+        why = "is untrained and has nothing to teach: give a run, or weights with a head."
+        raise UserError(why, option="teacher", value=teacher)
+    return resolve_init(teacher, runs, "eval", "teacher")
 
 
 def choose_default_tag(init: str) -> str:
@@ -67,23 +75,23 @@ def choose_default_weights(init: str) -> str:
     return f"torchvision:{find_published_weights(init.removeprefix('torchvision:')).name}"
 
 
-def pin_file(init: str) -> str:
+def pin_file(init: str, option: str = "init") -> str:
     """Return ``PATH#HASH`` for a file or folder of weights; raise UserError if a given hash is not the file's."""
     path, given = split_pinned_file(init)
     if not path.exists():
-        raise UserError(f"init={init}: no such file: {path.absolute()}.", ExitCode.CHECKPOINT)
+        raise UserError(f"{option}={init}: no such file: {path.absolute()}.", ExitCode.CHECKPOINT)
     try:
         digits = hash_weights(path)[:HASH_DIGITS]
     except OSError as error:
-        raise UserError(f"init={init}: cannot be read: {error.strerror}.", ExitCode.CHECKPOINT) from None
+        raise UserError(f"{option}={init}: cannot be read: {error.strerror}.", ExitCode.CHECKPOINT) from None
     if given and given != digits:
         raise UserError(
-            f"init={init}: the file has changed; its SHA-256 now begins with {digits}.", ExitCode.CHECKPOINT
+            f"{option}={init}: the file has changed; its SHA-256 now begins with {digits}.", ExitCode.CHECKPOINT
         )
     return f"{path.absolute()}#{digits}"
 
 
-def find_run(init: str, runs: Path) -> str:
+def find_run(init: str, runs: Path, option: str = "init") -> str:
     """Return the name of a finished run in ``runs``, or ``PATH#HASH`` of one elsewhere, with the hash of its weights.
 
     Raise UserError if there is none, or it is not finished.
@@ -95,16 +103,16 @@ def find_run(init: str, runs: Path) -> str:
         folder = path.absolute()
     elif not (folder / RECIPE_FILE).exists():
         if path.is_dir():
-            raise UserError(f"init={init}: {explain_folder(path)}", ExitCode.CHECKPOINT)
+            raise UserError(f"{option}={init}: {explain_folder(path)}", ExitCode.CHECKPOINT)
         known = [run.name for run in find_finished_runs(runs) if has_weights(run)]
         hint = suggest(init, known) if known else f"There is no finished run in {runs.absolute()}."
         raise UserError(
-            f"init={init} is not a run, a file or folder of weights, timm:TAG, hf:ORG/NAME or random:MODEL. {hint}",
+            f"{option}={init} is not a run, a file or folder of weights, timm:TAG{list_others(option)}. {hint}",
             ExitCode.CHECKPOINT,
         )
     if load_result(folder) is None:
         raise UserError(
-            f"init={init}: this run is not finished. Run its command again to finish it.", ExitCode.CHECKPOINT
+            f"{option}={init}: this run is not finished. Run its command again to finish it.", ExitCode.CHECKPOINT
         )
     for _ in trace_init(folder.name, folder.parent):
         pass  # raises if one of these runs starts from itself
@@ -112,9 +120,15 @@ def find_run(init: str, runs: Path) -> str:
         return folder.name
     digits = weights_fingerprint(folder.name, folder.parent)[:HASH_DIGITS]
     if given not in ("", digits):
-        why = f"init={init}: the weights of this run have changed; their SHA-256 now begins with {digits}."
+        why = f"{option}={init}: the weights of this run have changed; their SHA-256 now begins with {digits}."
         raise UserError(why, ExitCode.CHECKPOINT)
     return f"{folder}#{digits}"
+
+
+def list_others(option: str, prefix: str = "") -> str:
+    """Return the other names that ``option`` takes, for the end of a list: a teacher is not untrained."""
+    hub, random = f"{prefix}hf:ORG/NAME", f"{prefix}random:MODEL"
+    return f", {hub} or {random}" if option == "init" else f" or {hub}"
 
 
 def explain_folder(path: Path) -> str:
@@ -124,7 +138,7 @@ def explain_folder(path: Path) -> str:
     return f"this folder has neither {RECIPE_FILE} of a run nor config.json with {' or '.join(PLAIN_FILES)}. {hint}"
 
 
-def add_hub_commit(init: str, runs: Path) -> str:
+def add_hub_commit(init: str, runs: Path, option: str = "init") -> str:
     """Return ``hf:ORG/NAME@COMMIT``: the given commit, that which runs in ``runs`` have, or the newest.
 
     Without a network the newest is the cached one.
@@ -139,8 +153,8 @@ def add_hub_commit(init: str, runs: Path) -> str:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = f"{pinned}. " if pinned else ""
         raise UserError(
-            f"init={init}: cannot download config.json of {repository} from the Hub: {reason} {hint}"
-            "If it is gated, accept its terms and run `hf auth login`; or use a local copy: init=FOLDER.",
+            f"{option}={init}: cannot download config.json of {repository} from the Hub: {reason} {hint}"
+            f"If it is gated, accept its terms and run `hf auth login`; or use a local copy: {option}=FOLDER.",
             ExitCode.CHECKPOINT,
         ) from None
     return f"hf:{repository}@{description.parent.name}"
@@ -168,7 +182,7 @@ def download_file(init: str, name: str) -> Path | None:
         return None
 
 
-def find_latest_run(runs: Path, command: str) -> str:
+def find_latest_run(runs: Path, command: str, option: str = "init") -> str:
     """Return the pretraining run that finished last; for some commands that may be a fine-tuning run."""
     commands = (
         ("pretrain", "finetune") if command in ("eval", "predict", "export", "visualize", "generate") else ("pretrain",)
@@ -182,7 +196,7 @@ def find_latest_run(runs: Path, command: str) -> str:
     ]
     hint = f"Run the command of {unfinished[0]} again to finish it" if unfinished else "Run `vitrun pretrain` first"
     raise UserError(
-        f"init=latest: no finished {' or '.join(commands)} run in {runs.absolute()}. {hint}, or use init=RUN, "
-        "init=FILE, init=timm:TAG, init=hf:ORG/NAME or init=random:MODEL.",
+        f"{option}=latest: no finished {' or '.join(commands)} run in {runs.absolute()}. {hint}, or use {option}=RUN, "
+        f"{option}=FILE, {option}=timm:TAG{list_others(option, f'{option}=')}.",
         ExitCode.CHECKPOINT,
     )

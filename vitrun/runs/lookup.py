@@ -147,8 +147,8 @@ def model_row_of(recipe: Recipe) -> str | None:
     return None
 
 
-def find_weights_file(init: str, runs: Path, init_weights: str = "auto") -> Path | str:
-    """Return the file or folder of a resolved ``init``; tags as they are.
+def find_weights_file(init: str, runs: Path, init_weights: str = "auto", option: str = "init") -> Path | str:
+    """Return the file or folder of a resolved ``init``; tags as they are. Errors name ``option``.
 
     Of a run it is, unless ``init_weights`` names another, the one of the best evaluation if it is there, else the EMA,
     else the weights themselves.
@@ -161,8 +161,8 @@ def find_weights_file(init: str, runs: Path, init_weights: str = "auto") -> Path
     checkpoint = checkpoints.find_newest(folder / CHECKPOINTS_FOLDER, lambda _: None, tidy=False)
     if checkpoint is None:
         raise UserError(
-            f"init={init}: this run has no weights. If it had a grid or seeds, its log names the final runs that do. "
-            "Of fewshot those of probe=linear layers=last have them.",
+            f"{option}={init}: this run has no weights. If it had a grid or seeds, its log names the final runs that "
+            "do. Of fewshot those of probe=linear layers=last have them.",
             ExitCode.CHECKPOINT,
         )
     files = checkpoints.list_weights(checkpoint)
@@ -187,8 +187,11 @@ def describe_choice(file: Path) -> str:
     return f"the weights {what}; the others are {others}"
 
 
-def weights_fingerprint(init: str, runs: Path) -> str:
-    """Return what identifies the weights of a resolved ``init``: the hash of a file or model row, or a tag."""
+def weights_fingerprint(init: str, runs: Path, option: str = "init") -> str:
+    """Return what identifies the weights of a resolved ``init``: the hash of a file or model row, or a tag.
+
+    Errors name ``option``.
+    """
     if init.startswith("random:"):
         row = tables.read_row("model", model_name_of(init, runs))
         return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
@@ -196,5 +199,5 @@ def weights_fingerprint(init: str, runs: Path) -> str:
         return init
     if pinned := PINNED_FILE.fullmatch(init):
         return pinned[2]
-    file = Path(find_weights_file(init, runs))
+    file = Path(find_weights_file(init, runs, option=option))
     return str(load_manifest(file.parent)["files"][file.name]["sha256"])

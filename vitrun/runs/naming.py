@@ -9,10 +9,11 @@ from typing import Any
 
 from vitrun.recipes import RECIPE_FILE, Dedup, Pretrain, RunnableRecipe, trees
 from vitrun.runs.content import drop_places, identify_content
-from vitrun.runs.lookup import model_name_of
+from vitrun.runs.lookup import model_name_of, weights_fingerprint
 
 NAME_DIGITS = 8  # hex digits
 EVALUATION_OPTIONS = ("eval", "keep")
+TEACHER_OPTIONS = ("teacher", "unlabelled", "pseudo")  # without a teacher a run has the name of one before they came
 
 
 def run_name(command: str, recipe: RunnableRecipe) -> str:
@@ -24,6 +25,8 @@ def run_name(command: str, recipe: RunnableRecipe) -> str:
     text = serialize_computed_options(tree, recipe)
     if content := identify_content(tree):
         text += json.dumps(content, sort_keys=True)
+    if teacher := getattr(recipe, "teacher", None):
+        text += weights_fingerprint(teacher, recipe.runs, "teacher")
     digits = hashlib.sha256(text.encode()).hexdigest()[:NAME_DIGITS]
     if isinstance(recipe, Dedup):
         first = recipe.against.name
@@ -61,6 +64,8 @@ def select_computed_options(tree: dict[str, Any], execution_options: Sequence[st
     Evaluations during training do so only if they choose the weights or end the training.
     """
     outside = (*execution_options, *list_showing_options(tree))
+    if tree.get("teacher") is None:
+        outside = (*outside, *TEACHER_OPTIONS)
     return {key: value for key, value in drop_places(tree).items() if key not in outside}
 
 

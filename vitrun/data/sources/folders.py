@@ -64,6 +64,44 @@ def open_folders(data: recipes.Files, part: str) -> Split:
     )
 
 
+def open_unsorted(data: recipes.Files) -> Split:
+    """Return all images below the folder of the training part, in whatever folders, without labels (-1).
+
+    Without such a folder they are those below ``path``.
+    """
+    scan = Scan(data.folder)
+    root = find_training_folder(data, scan)
+    scan = Scan(root.parent)
+    files = [*scan.walk(root.name)]
+    if not files:
+        left_out = scan.left_out.describe()
+        why = f"{root} has no images{f'; left out: {left_out}' if left_out else ''}. Give a folder with images."
+        raise UserError(why, ExitCode.DATA)
+    keys = [escape_name(path.removeprefix(f"{root.name}/")) for path, _ in files]
+    left_out = scan.left_out.describe()
+    return Split(
+        keys,
+        np.full(len(files), -1, np.int64),
+        (),
+        read_encoded=lambda index: read_regular_file(root.parent / files[index][0]),
+        sizes=np.array([size for _, size in files], dtype=np.int64),
+        location=str(root),
+        notes=(f"left out: {left_out}",) if left_out else (),
+    )
+
+
+def find_training_folder(data: recipes.Files, scan: Scan) -> Path:
+    """Return the folder that ``data.train`` names, else the first of a usual name with images, else ``path``."""
+    given = data.train
+    if given not in (None, recipes.AUTO):
+        if (data.folder / given).is_dir():
+            return data.folder / given
+        if data.hub is None and given != "train":
+            raise missing_folder_error(data, "train", given, scan.list_folders())
+    full = {name.casefold(): name for name in scan.list_folders() if scan.has_images(name)}
+    return next((data.folder / full[usual] for usual in PART_NAMES["train"] if usual in full), data.folder)
+
+
 def find_layout(data: recipes.Files) -> Layout:
     """Return where the parts are; raise UserError if a folder that ``data.train`` or ``data.test`` names is missing."""
     scan = Scan(data.folder)
@@ -94,17 +132,18 @@ def find_part(data: recipes.Files, part: str, scan: Scan, names: Sequence[str]) 
         if own or scan.has_class_folders(given):
             return data.folder / given
     elif own and given not in (recipes.AUTO, part):
-        raise UserError(
-            f"is no folder in {data.folder}, which has {abbreviate(names)}.",
-            ExitCode.DATA,
-            f"{data.group}.{part}",
-            given,
-        )
+        raise missing_folder_error(data, part, given, names)
     for usual in PART_NAMES[part]:
         for name in names:
             if name.casefold() == usual and scan.has_class_folders(name):
                 return data.folder / name
     return None
+
+
+def missing_folder_error(data: recipes.Files, part: str, given: str, names: Sequence[str]) -> UserError:
+    """Return the error of a folder that ``data.train`` or ``data.test`` names and that is not there."""
+    why = f"is no folder in {data.folder}, which has {abbreviate(names)}."
+    return UserError(why, ExitCode.DATA, f"{data.group}.{part}", given)
 
 
 def list_part(

@@ -11,10 +11,11 @@ from vitrun.data.sources import folders
 from vitrun.data.sources.hub.snapshot import download_part
 from vitrun.data.sources.messages import single_line, typed_override
 from vitrun.data.sources.parquet.find import find_splits
-from vitrun.data.sources.parquet.open import open_table
+from vitrun.data.sources.parquet.open import open_images_alone, open_table
 from vitrun.data.sources.scan import Scan
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
+from vitrun.recipes.data import set_group
 from vitrun.runtime.console import Screen
 
 
@@ -39,6 +40,21 @@ def open_files(data: recipes.Files, part: str, screen: Screen, tick: Callable[[]
     return split
 
 
+def open_unlabelled_files(data: recipes.Files, screen: Screen, tick: Callable[[], None]) -> Split:
+    """Return the training images of a data set without labels (-1): of tables, or of a folder, sorted or not.
+
+    Without a ``path`` they are downloaded first.
+    """
+    if data.path is None:
+        data = download_part(name_splits(data), "train", screen, tick)
+    with reading_folder(data):
+        if not holds_tables(data):
+            return replace(folders.open_unsorted(data), exif=data.exif)
+        split = open_images_alone(name_splits(data), "train", tick)
+    check_image_count(data, "train", len(split))
+    return replace(split, exif=data.exif)
+
+
 def pending_download(data: recipes.Files, part: str) -> str | None:
     """Return where a part would be downloaded from; None if it lies in ``data.path``."""
     return None if data.path is not None else f"{data.hub}, as published: not downloaded"
@@ -57,7 +73,8 @@ def open_path(data: recipes.Files, part: str) -> Split:
 def name_splits(data: recipes.Files) -> recipes.Files:
     """Return the data set with ``train`` and ``test`` for the splits of tables that ``auto`` stands for."""
     train = "train" if data.train == recipes.AUTO else data.train
-    return replace(data, train=train, test="test" if data.test == recipes.AUTO else data.test)
+    named = replace(data, train=train, test="test" if data.test == recipes.AUTO else data.test)
+    return set_group(named, data.group)
 
 
 def holds_tables(data: recipes.Files) -> bool:

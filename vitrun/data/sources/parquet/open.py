@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from vitrun import recipes
 from vitrun.data.sources.messages import typed_override
 from vitrun.data.sources.parquet import files, find, image_bytes, stored
-from vitrun.data.sources.parquet.label_column import advise_column, read_labels
+from vitrun.data.sources.parquet.label_column import ClassLabels, advise_column, read_labels
 from vitrun.data.sources.parquet.pages import NotInPlace
 from vitrun.data.sources.parquet.table import Images, images_of_column, make_split
 from vitrun.data.sources.parquet.table_types import is_text, may_be_images, may_be_labels
@@ -26,11 +28,7 @@ def open_table(data: recipes.Files, part: str, tick: Callable[[], None] = lambda
     be read.
     """
     splits = find.find_splits(data.folder, data.config)
-    split = find.choose_split(data, part, splits)
-    headers = {path: files.read_header(path) for path in splits[split]}
-    if not any(header.rows for header in headers.values()):
-        raise UserError(f"{data.group}.path={data.path}: its split {split!r} has no images.", ExitCode.DATA)
-    headers = {path: header for path, header in headers.items() if header.rows}
+    headers = read_headers(data, part, splits)
     for path, header in headers.items():
         check_columns(data, path, header)
     labels = read_labels(
@@ -45,9 +43,27 @@ def open_table(data: recipes.Files, part: str, tick: Callable[[], None] = lambda
     return make_split(data, open_images(data, headers, tick), labels, real)
 
 
-def check_columns(data: recipes.Files, path: Path, header: files.Header) -> None:
+def open_images_alone(data: recipes.Files, part: str, tick: Callable[[], None] = lambda: None) -> Split:
+    """Return what :func:`open_table` does without labels (-1): the files need no column of them."""
+    headers = read_headers(data, part, find.find_splits(data.folder, data.config))
+    for path, header in headers.items():
+        check_columns(data, path, header, labelled=False)
+    images = open_images(data, headers, tick)
+    return make_split(data, images, ClassLabels(np.full(len(images.sizes), -1), ()), None)
+
+
+def read_headers(data: recipes.Files, part: str, splits: Mapping[str, Sequence[Path]]) -> dict[Path, files.Header]:
+    """Return the headers of the files with rows of a part; raise UserError if there are none."""
+    split = find.choose_split(data, part, splits)
+    headers = {path: files.read_header(path) for path in splits[split]}
+    if not any(header.rows for header in headers.values()):
+        raise UserError(f"{data.group}.path={data.path}: its split {split!r} has no images.", ExitCode.DATA)
+    return {path: header for path, header in headers.items() if header.rows}
+
+
+def check_columns(data: recipes.Files, path: Path, header: files.Header, labelled: bool = True) -> None:
     """Raise UserError if a file lacks the column of images or labels, or if the former holds something else."""
-    for option, column in (("image", data.image), ("label", data.label)):
+    for option, column in (("image", data.image), ("label", data.label)) if labelled else (("image", data.image),):
         if column not in header.schema.names:
             raise UserError(
                 f"{typed_override(data)} has no column {column!r}, only {files.list_columns(header)}: add "

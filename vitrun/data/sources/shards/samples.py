@@ -26,7 +26,8 @@ Sample = tuple[str, int, int, list[int]]
 class Wanted:
     """The members of a sample that are read."""
 
-    label: str = "cls"  # the extension of the member with the class, else a field of the json member
+    # the extension of the member with the class, else a field of the json member; empty to read none
+    label: str = "cls"
     image: str | None = None  # the extension of the image; None for the only one
     caption: str | None = None  # of the member with captions, else a field of the json member; None to read labels
 
@@ -64,7 +65,7 @@ def read_samples(file: BinaryIO, size: int, wanted: Wanted, passed_over: PassedO
         try:
             image = choose_image(key, parts, wanted)
             if wanted.caption is None:
-                labels = read_labels(file, key, parts, wanted)
+                labels = read_labels(file, key, parts, wanted) if wanted.label else [-1]
             else:
                 labels = locate_captions(file, parts, wanted.caption, parts[image][0])
         except ValueError:

@@ -67,7 +67,8 @@ def open_shards(data: recipes.Shards, part: str, screen: Screen, tick: Callable[
     """
     root, keys = open_keys(data, part, screen, tick)
     images = keys.index
-    check_label_range(data, keys)
+    if data.label:
+        check_label_range(data, keys)
     return Split(
         keys,
         images.labels,
