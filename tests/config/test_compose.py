@@ -77,7 +77,9 @@ def test_every_recipe_file_is_applied_to_its_protocol_data_and_models(file, tmp_
     models = protocols.list_models(path)
     assert set(models) <= tables.list_group_files("model").keys()
     for model in models or ["vit_b16"]:
+        kind = tables.read_row("model", model)["kind"]
         naming = chosen | ({"model": model} if command == "pretrain" else {})
+        naming |= {"objective": "detection"} if command == "pretrain" and kind == "detector" else {}
         overrides = add_required_overrides(
             command, [f"{key}={value}" for key, value in naming.items() if value], tmp_path
         )

@@ -7,6 +7,7 @@ import numpy as np
 from vitrun import data, models, recipes
 from vitrun.commands import zero_shot
 from vitrun.commands.class_matching import match_classes
+from vitrun.commands.detections import evaluate_detector
 from vitrun.engine import weights
 from vitrun.engine.inference import Predictions, predict
 from vitrun.engine.inputs import make_eval_batches, open_parts
@@ -27,18 +28,21 @@ from vitrun.runtime.device import Machine
 def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     """Return top-1, top-5, loss and ECE over every image of the test part; write each prediction to ``preds.parquet``.
 
-    A CLIP classifies by prompts; if images have captions, the recall of retrieval is returned too.
+    A CLIP classifies by prompts; if images have captions, the recall of retrieval is returned too. Of a detector return
+    COCO's figures.
     """
     weights.check_init(recipe.init, recipe.res)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")
     check_not_trained_on(recipe, test, run.warn)
     duplicates = find_duplicates(recipe, recipe.dedup, test) if recipe.dedup else None
     loaded = weights.load_for_run(recipe, run)
-    weights.check_not_detector(loaded, recipe.init)
-    is_clip = isinstance(loaded.network, models.Clip)
+    is_clip, is_detector = (isinstance(loaded.network, kind) for kind in (models.Clip, models.Detector))
     (zero_shot.check_prompts_needed if is_clip else zero_shot.check_not_needed)(recipe, test)
     view = log_view(recipe, loaded.res, run)
-    result = classify(recipe, loaded, test, duplicates, run) if test.classes else {}
+    if is_detector:
+        result = evaluate_detector(recipe, loaded, test, run)
+    else:
+        result = classify(recipe, loaded, test, duplicates, run) if test.classes else {}
     if is_clip and test.read_captions is not None:
         result |= zero_shot.retrieve(recipe, loaded, test, run)
     if run.dry:

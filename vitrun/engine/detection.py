@@ -17,7 +17,6 @@ from vitrun.engine.inference import run_inference
 from vitrun.errors import UserError
 from vitrun.runs.metrics import Metric, Result
 from vitrun.runtime.device import Machine
-from vitrun.runtime.files import write_text_atomic
 
 DETECTIONS_FILE = "detections.json"
 # In the order of pycocotools: average precision over IoU 0.5 to 0.95, at 0.5, at 0.75, and of objects of up to 32 by 32
@@ -60,7 +59,7 @@ class FoundBoxes:
             {"image_id": images[int(image)], "category_id": categories[int(label)], "bbox": bbox, "score": score}
             for image, *bbox, score, label in self.to_rows().tolist()
         ]
-        write_text_atomic(path, json.dumps(rows))
+        path.write_text(json.dumps(rows), encoding="utf-8")
 
 
 def measure_detections(

@@ -10,7 +10,7 @@ from torch.nn import functional
 from vitrun.errors import UserError
 from vitrun.models.detection_transformer import DetectionTransformer, init_detection_transformer
 from vitrun.models.network import Network
-from vitrun.models.positions import resample_rectangle
+from vitrun.models.positions import resample_rectangle, sincos2d
 from vitrun.models.timm_wrapper import TimmNetwork, wrap_timm_network
 from vitrun.models.vit import ViT
 from vitrun.recipes import Detector as Row
@@ -70,6 +70,13 @@ class TokenViT(ViT):
         x = torch.cat([*(token.expand(len(patches), -1, -1) for token in own), patches], 1)
         x = self.dropout(x + self.place(self.pos_embed, grid))
         return self.norm_pre(x) if self.row.norm_pre else x
+
+    @torch.no_grad()
+    def start_at_sines(self) -> None:
+        """Set the positions of patches to sines and cosines, which a small detector learns from far sooner."""
+        rows, columns = self.grid
+        square = sincos2d(max(self.grid), self.row.width).unflatten(1, (max(self.grid),) * 2)
+        self.pos_embed[:, self.prefix : self.prefix + rows * columns] = square[:, :rows, :columns].flatten(1, 2)
 
     def place(self, table: Tensor, grid: tuple[int, int]) -> Tensor:
         """Return tables [L, P+N+Q, D] for a grid of patches, in the order of the tokens: [L, Q+P+N, D]."""
@@ -211,3 +218,5 @@ def init_heads(network: Detector) -> None:
         for name in ("det_token", "pos_embed", "mid_pos"):
             if hasattr(network.body, name):
                 nn.init.trunc_normal_(getattr(network.body, name), std=0.02)
+        if cast(ViTRow, network.row.body).positions == "sincos2d":
+            network.body.start_at_sines()

@@ -1,0 +1,116 @@
+"""Evaluation of a detector: COCO's figures, the file of what it found, and a picture of some of it."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vitrun import data, models, recipes
+from vitrun.commands.class_matching import can_match_names, check_number
+from vitrun.data.sources.messages import abbreviate, count_classes
+from vitrun.engine.detection import DETECTIONS_FILE, FoundBoxes, find_boxes, load_pycocotools
+from vitrun.engine.inputs import make_eval_batches
+from vitrun.errors import ExitCode, UserError
+from vitrun.runs.run import Run
+from vitrun.runtime.device import Machine
+
+if TYPE_CHECKING:
+    from vitrun.plots.boxes import DrawnBox
+
+PICTURE_FILE = "boxes.png"
+MOST_PICTURES = 24  # images in that file
+COLUMNS = 6
+PICTURE_SIDE = 320  # pixels of the longer side of each
+MIN_SCORE = 0.5  # of a found box that is shown
+WHOLE = ("square", "squash")  # views with all of an image
+
+
+def evaluate_detector(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split, run: Run) -> dict[str, Any]:
+    """Return COCO's figures of a detector, nothing in a dry run; write what it found, and a picture of some of it."""
+    check_evaluation(recipe, test)
+    classes = match_box_classes(recipe, loaded, test)
+    if run.dry:
+        return {}
+    machine = Machine(recipe.device, recipe.precision)
+    batches = make_eval_batches(test, loaded.res, recipe.view, recipe.batch, machine)
+    with run.screen.progress(run.command, len(test), 0) as bar:
+        network, tick = loaded.network.to(machine.device), run.progress_callback(bar)
+        found = find_boxes(network, batches, machine, tick, classes)
+    run.write_file(DETECTIONS_FILE, found.write)
+    rows = np.linspace(0, len(test) - 1, min(MOST_PICTURES, len(test))).round().astype(np.int64)
+    run.write_file(PICTURE_FILE, partial(write_pictures, test, found, rows))
+    run.log(f"{PICTURE_FILE}: {len(rows)} test images, true boxes dashed, and found ones of {MIN_SCORE:.0%} or more")
+    return dict(found.measure())
+
+
+def check_evaluation(recipe: recipes.Eval, test: data.Split) -> None:
+    """Raise UserError if images have no boxes, an option is not for detectors, or the view leaves parts out."""
+    if test.boxes is None:
+        why = f"finds objects, and data={recipe.data.name} has no boxes: choose data=coco, or weights of a classifier."
+        raise UserError(why, option="init", value=recipe.init)
+    if recipe.dedup:
+        raise UserError("is for labels: leave it out for a detector.", option="dedup", value=recipe.dedup)
+    check_shows_whole(recipe.view)
+    load_pycocotools()
+
+
+def check_shows_whole(view: recipes.View) -> None:
+    """Raise UserError if a view leaves out parts of an image, whose objects would be missed."""
+    if view.resize not in WHOLE or view.crop < 1:
+        why = f"leaves out parts of images and their objects: take {' or '.join(WHOLE)}, with view.crop=1."
+        raise UserError(why, option="view.resize", value=f"{view.resize}, view.crop={view.crop:g}")
+
+
+def match_box_classes(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split) -> np.ndarray:
+    """Return the class of the test set that each class of the network is, -1 for none: [C].
+
+    Classes are matched by name; if the network has no names, by the ids of categories if it has a class for each id, as
+    published detectors of COCO, else by order. Raise UserError if it lacks a class.
+    """
+    assert test.boxes is not None
+    ids, number = test.boxes.category_ids, len(test.classes)
+    if recipe.match != "order" and can_match_names(loaded.names, test):
+        positions = data.find_classes(loaded.names, test.classes)
+    elif recipe.match != "order" and ids.dtype.kind == "i" and ids.min() >= 0 and loaded.classes == ids.max() + 1:
+        positions = ids
+    else:
+        check_number(recipe, loaded, test)
+        positions = np.arange(number)
+    if unknown := [name for name, position in zip(test.classes, positions) if position < 0]:
+        raise UserError(
+            f"{recipe.data.name} has {count_classes(len(unknown))} that {recipe.init} was not trained to find: "
+            f"{abbreviate(unknown, 3)}. It has {loaded.classes:,}: {abbreviate(loaded.names, 3)}. Fine-tune it first.",
+            ExitCode.DATA,
+            "match",
+            recipe.match,
+        )
+    classes = np.full(loaded.classes, -1, np.int64)
+    classes[positions] = np.arange(number)
+    return classes
+
+
+def write_pictures(test: data.Split, found: FoundBoxes, rows: np.ndarray, path: Path) -> None:
+    """Write images at ``rows`` of a split with true and found boxes, in a grid."""
+    from vitrun.plots.boxes import draw_boxes, join_pictures
+
+    places = {int(index): place for place, index in enumerate(found.indices)}
+    pictures = []
+    for row in rows.tolist():
+        pixels = test.pixels[row].numpy() if test.pixels is not None else test.decode(row)
+        boxes = list_boxes(found, places[row], test.classes)
+        pictures.append(draw_boxes(pixels, boxes, PICTURE_SIDE, PICTURE_SIDE))
+    join_pictures(pictures, COLUMNS).save(path, "PNG")
+
+
+def list_boxes(found: FoundBoxes, place: int, classes: Sequence[str]) -> "list[DrawnBox]":
+    """Return the boxes found in an image, surest first, and the true ones."""
+    from vitrun.plots.boxes import DrawnBox
+
+    order = np.argsort(-found.scores[place], kind="stable")
+    shown = [row for row in order if found.scores[place, row] >= MIN_SCORE and found.labels[place, row] >= 0]
+    columns = (values[place, shown].tolist() for values in (found.corners, found.labels, found.scores))
+    boxes = [DrawnBox(box, f"{classes[label]} {score:.0%}", label) for box, label, score in zip(*columns)]
+    first, last = found.table.starts[place : place + 2]
+    return [*boxes, *map(DrawnBox, found.table.corners[first:last].tolist())]
