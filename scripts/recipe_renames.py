@@ -94,7 +94,7 @@ ADDED: dict[str, Any] = {
         "pseudo.temperature": 1.0,
         "pseudo.threshold": 0.3,
     },
-    **{"pseudo.per_class": None, "pseudo.ratio": 3, "pseudo.weight": None},
+    **{"pseudo.per_class": None, "pseudo.ratio": 3, "pseudo.weight": None, "rounds": 1},
 }  # {option of AFTER alone: the value that it has wherever it is}
 GONE: dict[str, list[str]] = {}  # {option of BEFORE: choices that are no more}: their combinations are left out
 CLIP_SETS = [

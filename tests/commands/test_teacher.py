@@ -6,8 +6,10 @@ import pytest
 from helpers.overrides import SCRATCH, TINY
 from helpers.runs import run_folder
 from vitrun.commands import runner
-from vitrun.errors import ExitCode, UserError
+from vitrun.engine.trainer import Trainer
+from vitrun.errors import ExitCode, Interrupted, UserError
 from vitrun.probes.teacher import Teacher
+from vitrun.runs.results import load_finished_runs
 from vitrun.runs.run_files import load_about
 
 STUDENT = ("unlabelled=shapes", "unlabelled.train_images=300", "unlabelled.size=32", "data.size=32", "pseudo.ratio=2")
@@ -78,3 +80,49 @@ def test_a_teacher_of_other_classes_is_refused_by_name(run_command, teacher):
     with pytest.raises(UserError, match="it has .*it lacks 0") as caught:
         run_command("finetune", SCRATCH, "data=digits", "res=32", "steps=1", "warmup=0", teacher, "unlabelled=shapes")
     assert (caught.value.option, caught.value.status) == ("teacher", ExitCode.DATA)
+
+
+def test_rounds_are_runs_of_their_own_and_finished_ones_are_not_repeated(run_command, teacher, labelled, monkeypatch):
+    trained, train = [], Trainer.train
+
+    def train_unless_second(self):
+        trained.append(self.run.name)
+        if len(trained) == 2:
+            raise Interrupted(ExitCode.INTERRUPTED)
+        return train(self)
+
+    monkeypatch.setattr(Trainer, "train", train_unless_second)
+    overrides = (*STUDENT, teacher, "pseudo.threshold=0", "rounds=2", "micro_batch=32", "precision=fp32")
+    with pytest.raises(Interrupted):
+        run_command("pretrain", *overrides)
+    recipe, result = run_command("pretrain", *overrides)
+    first, second, again = trained
+    assert first != second == again and sum(labelled) == 2 * 300
+    assert [(row["round"], row["run"]) for row in result["rounds"]] == [(0, recipe.teacher), (1, first), (2, second)]
+    about = load_about(recipe.runs / second)
+    assert about["teacher"] == first and result["top1"] == result["rounds"][2]["top1"]
+    table, _ = load_finished_runs(recipe.runs)
+    assert {run.name for run in table} == {recipe.teacher, first, second}
+    _, cost = run_command("pretrain", *overrides, "seed=1", dry=True)
+    assert cost["runs"] == 2
+
+    with pytest.raises(UserError, match=f"name it, as in teacher={second}") as caught:
+        run_command("pretrain", *STUDENT, "teacher=latest", "rounds=2")
+    assert caught.value.option == "teacher"
+
+
+@pytest.mark.parametrize(
+    "command, overrides, message",
+    [
+        ("pretrain", ("rounds=3",), "add teacher=RUN"),
+        (
+            "finetune",
+            (SCRATCH, "rounds=2", "teacher=timm:vit_tiny_patch16_224.augreg_in21k", "seeds=[0,1]"),
+            "leave out",
+        ),
+    ],
+)
+def test_rounds_of_nothing_are_refused(command, overrides, message):
+    with pytest.raises(UserError, match=message) as caught:
+        runner.resolve_recipe(command, [*overrides, *["unlabelled=shapes"] * (len(overrides) > 1)])
+    assert caught.value.option == "rounds"

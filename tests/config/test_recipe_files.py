@@ -236,6 +236,9 @@ def test_noisy_student_has_the_values_of_its_code_for_each_model(model):
     options = recipe.optim
     assert (options.lr / recipe.batch, recipe.drop_factor, recipe.ema) == (0.016 / 256, 0.97, 0.9999)
     assert (options.square_decay, options.momentum, options.epsilon, options.weight_decay) == (0.9, 0.9, 1e-3, 1e-5)
+    pseudo, ratio = recipe.pseudo, {"b0": 1, "l2": 14}.get(model, 3)
+    assert (pseudo.ratio, pseudo.weight, pseudo.threshold, pseudo.per_class) == (ratio, ratio, 0.3, 130_000)
+    assert (pseudo.labels, pseudo.temperature, recipe.teacher) == ("soft", 1.0, None)
     assert (recipe.smoothing, recipe.clip, recipe.data.area) == (0.1, None, (0.08, 1.0))
 
 

@@ -22,7 +22,7 @@ SECTIONS = {
     "Training": "examples warmup schedule schedule_end timescale cooldown drops drop_every drop_factor clip ema train "
     "freeze balance class_weights",
     "Optimizer": "optim optim.* body_lr",
-    "Teacher (Noisy Student)": "teacher unlabelled unlabelled.* pseudo.*",
+    "Teacher (Noisy Student)": "teacher rounds unlabelled unlabelled.* pseudo.*",
     "Search and seeds": "grid decays seeds score",
     "Augmentation and resizing": "data.crop data.area data.flip augment augment.* view.*",
     "Few-shot probe during the training": "fewshot.*",

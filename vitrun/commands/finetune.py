@@ -9,6 +9,7 @@ import torch
 from vitrun import data, models, recipes
 from vitrun.commands import lr_search, vtab_suite
 from vitrun.commands.kept_head import keep_head
+from vitrun.commands.rounds import train_rounds
 from vitrun.commands.run_plan import plan_run
 from vitrun.commands.teacher import add_teacher
 from vitrun.engine import weights
@@ -27,9 +28,11 @@ from vitrun.runtime.device import Machine
 
 
 def execute(recipe: recipes.Finetune, run: Run) -> dict[str, Any]:
-    """Fine-tune once, or by a grid and seeds, or on each task of a suite; return the metrics."""
+    """Fine-tune once, in rounds, by a grid and seeds, or on each task of a suite; return the metrics."""
     if recipe.data.source == "suite":
         return vtab_suite.run_suite(recipe, run, execute)
+    if recipe.rounds > 1:
+        return train_rounds(recipe, run, finetune_once)
     if recipe.grid or recipe.seeds:
         return lr_search.search_learning_rate(recipe, run, finetune_once)
     return finetune_once(recipe, run)
@@ -58,7 +61,7 @@ def finetune_once(
 
 
 def load_network(recipe: recipes.Finetune, run: Run, train: data.Split) -> models.LoadedModel:
-    """Return the weights with a new zero head or their own; if the data set has boxes, as a detector with their body."""
+    """Return the weights with a new zero head or their own; if the data set has boxes, a detector with their body."""
     classes, noise = len(train.classes), (recipe.dropout, recipe.stochastic_depth)
     if recipe.detects:
         loaded = models.with_noise(weights.load_body_for_detector(recipe, run), *noise)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from vitrun import data, models, recipes
+from vitrun.commands.rounds import train_rounds
 from vitrun.commands.run_plan import plan_run
 from vitrun.commands.teacher import add_teacher
 from vitrun.config import resolve
@@ -25,6 +26,11 @@ from vitrun.runtime.device import Machine
 
 
 def execute(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
+    """Pretrain once, or in rounds; return the metrics, or the cost if it is a dry run."""
+    return train_rounds(recipe, run, pretrain_once) if recipe.rounds > 1 else pretrain_once(recipe, run)
+
+
+def pretrain_once(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     """Train ``recipe.model`` on ``recipe.data``; return the metrics, or the cost if it is a dry run."""
     res = recipe.res or DEFAULT_RES
     models.check_model(recipe.model, res)

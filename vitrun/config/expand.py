@@ -1,11 +1,12 @@
 """Make recipes of a recipe: the trials and final runs of a learning-rate search, the tasks of a suite."""
 
 from itertools import product
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from vitrun.config import validate
-from vitrun.recipes import Finetune, Suite, Vtab, tables, trees
+from vitrun.recipes import Finetune, Pretrain, Suite, Vtab, tables, trees
 
+Trained = TypeVar("Trained", Pretrain, Finetune)
 GridPoint = tuple[float, float]  # of a grid: a learning rate and a weight decay
 
 
@@ -40,6 +41,12 @@ def expand_search(recipe: Finetune) -> list[Finetune]:
     first, *_ = list_grid_points(recipe) or [(recipe.optim.lr, recipe.optim.weight_decay)]
     finals = [make_final_run(recipe, first, seed) for seed in recipe.seeds or (recipe.seed,)]
     return [make_trial(recipe, point) for point in list_grid_points(recipe)] + finals
+
+
+def make_round(command: str, recipe: Trained, teacher: str) -> Trained:
+    """Return the run of one round of Noisy Student, with its teacher."""
+    tree = trees.to_plain_tree(recipe)
+    return cast(Trained, validate.freeze_recipe(command, {**tree, "teacher": teacher, "rounds": 1}))
 
 
 def make_trial(recipe: Finetune, point: GridPoint) -> Finetune:

@@ -69,7 +69,7 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
     elif "view" in tree:
         tree["view"] = fill_view(tree, {})
     if tree.get("teacher") is not None:
-        tree["teacher"] = init_resolution.resolve_teacher(str(tree["teacher"]), runs)
+        tree["teacher"] = init_resolution.resolve_teacher(str(tree["teacher"]), runs, tree["rounds"])
     if tree.get("dedup") is not None:
         tree["dedup"] = exclude.find_dedup_run("dedup", str(tree["dedup"]), runs)
     if isinstance(tree.get("exclude"), list):

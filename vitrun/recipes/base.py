@@ -15,6 +15,7 @@ NonEmpty = Annotated[tuple[T, ...], Field(min_length=1)]
 Pixels = Annotated[int, Field(gt=0, le=16_384)]  # side of an image
 Images = Annotated[int, Field(gt=0, le=10**10)]  # of a data set
 Batch = Annotated[int, Field(gt=0, le=10**7)]
+Rounds = Annotated[int, Field(gt=0, le=100)]
 Steps = Annotated[int, Field(gt=0, le=10**10)]
 Classes = Annotated[int, Field(gt=0, le=10**7)]
 Shots = Annotated[int, Field(gt=0, le=10**6)]  # images per class

@@ -70,6 +70,9 @@ class Finetune(Training):
             check_unique(key, getattr(self, key))
         if (points := len(self.grid) * max(1, len(self.decays))) > MAX_POINTS:
             raise OptionError("grid", self.grid, f"makes {points:,} runs with decays: at most {MAX_POINTS}.")
+        if self.rounds > 1 and (self.grid or self.seeds):
+            why = "repeats a single run: leave out grid and seeds, and add the learning rate, as in optim.lr=0.01."
+            raise OptionError("rounds", self.rounds, why)
         if self.head == "keep" and self.detects:
             raise OptionError("head", self.head, f"is for labels, and data={self.data.name} has boxes: add head=new.")
         if self.head == "keep" and self.init.startswith("random:"):

@@ -31,6 +31,9 @@ def check_pseudo(recipe: Any) -> None:
         why = "needs a model that labels its images: add teacher=RUN."
         raise OptionError("unlabelled", unlabelled.name, why)
     if teacher is None:
+        if recipe.rounds > 1:
+            why = "are trained by a teacher, which is the student of the round before: add teacher=RUN unlabelled=NAME."
+            raise OptionError("rounds", recipe.rounds, why)
         return
     if unlabelled is None:
         raise OptionError("teacher", teacher, "needs images to label: add unlabelled=NAME.")

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 
 from vitrun.errors import UserError
 from vitrun.recipes import trees
-from vitrun.recipes.base import Batch, Fraction, OptionError, Seed, Steps, frozen_dataclass
+from vitrun.recipes.base import Batch, Fraction, OptionError, Rounds, Seed, Steps, frozen_dataclass
 from vitrun.recipes.data import UNLABELLED, Data, set_group
 from vitrun.recipes.data_checks import check_trainable, count_train_images
 from vitrun.recipes.optimizer import Optim
@@ -97,6 +97,7 @@ class Training(RunRecipe):
     teacher: str | None
     unlabelled: Data | None  # the data set whose training images the teacher labels; their own labels are not read
     pseudo: Pseudo  # the labels of the teacher
+    rounds: Rounds  # students to train one after another, each a run; from the second on the one before is the teacher
     eval: OnlineEval  # evaluations on the way: on images held out of training, or the test part if none are
     # weights in the result: those of the last step, or (best) of the best evaluation on the way, kept beside the last
     keep: Literal["last", "best"]

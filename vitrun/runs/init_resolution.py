@@ -53,12 +53,19 @@ def resolve_init(init: str, runs: Path, command: str, option: str = "init") -> s
     return find_run(init, runs, option)
 
 
-def resolve_teacher(teacher: str, runs: Path) -> str:
-    """Return ``teacher`` made unambiguous as :func:`resolve_init` does; ``latest`` may be a fine-tuned run."""
+def resolve_teacher(teacher: str, runs: Path, rounds: object = 1) -> str:
+    """Return ``teacher`` made unambiguous as :func:`resolve_init` does; ``latest`` may be a fine-tuned run.
+
+    Raise a UserError if it is ``latest`` and there are several ``rounds``, each of which is the latest run at its end.
+    """
     if teacher.startswith("random:"):
         why = "is untrained and has nothing to teach: give a run, or weights with a head."
         raise UserError(why, option="teacher", value=teacher)
-    return resolve_init(teacher, runs, "eval", "teacher")
+    resolved = resolve_init(teacher, runs, "eval", "teacher")
+    if teacher == "latest" and rounds != 1:
+        why = f"is another run after each of rounds={rounds}, so that a stopped one would begin anew: name it,"
+        raise UserError(f"{why} as in teacher={resolved}.", option="teacher", value=teacher)
+    return resolved
 
 
 def choose_default_tag(init: str) -> str:

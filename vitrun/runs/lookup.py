@@ -161,7 +161,7 @@ def find_weights_file(init: str, runs: Path, init_weights: str = "auto", option:
     checkpoint = checkpoints.find_newest(folder / CHECKPOINTS_FOLDER, lambda _: None, tidy=False)
     if checkpoint is None:
         raise UserError(
-            f"{option}={init}: this run has no weights. If it had a grid or seeds, its log names the final runs that "
+            f"{option}={init}: this run has no weights. If it had a grid, seeds or rounds, its log names the runs that "
             "do. Of fewshot those of probe=linear layers=last have them.",
             ExitCode.CHECKPOINT,
         )

@@ -23,7 +23,8 @@ from vitrun.runs.run_files import RESULT_FILE, find_failure, find_runs, load_abo
 COMMANDS = ("pretrain", "finetune", "fewshot", "eval")  # whose runs are compared
 MAX_NUMBER = 1e18  # of a metric or a count in a result
 SEARCH_OPTIONS = (  # in which a search differs from the runs that it is made of; it has no precision of its own
-    "grid", "decays", "seeds", "seed", "dev", "score", "optim.lr", "optim.weight_decay", "precision",
+    "grid", "decays", "seeds", "seed", "dev", "score", "optim.lr", "optim.weight_decay", "precision", "rounds",
+    "teacher",
 )  # fmt: skip
 
 
@@ -75,9 +76,10 @@ class FinishedRun:
 
     @property
     def is_compound(self) -> bool:
-        """Return whether the run is a search or a suite, made of runs with folders of their own."""
+        """Return whether the run is a search, rounds or a suite, made of runs with folders of their own."""
         search = self.options.get("grid") or self.options.get("seeds")
-        return self.command == "finetune" and bool(search or self.options["data"]["source"] == "suite")
+        rounds = self.options.get("rounds", 1) > 1
+        return rounds or self.command == "finetune" and bool(search or self.options["data"]["source"] == "suite")
 
     def label(self, name: str) -> str:
         """Return a fact, a fingerprint, or an option as it is typed; empty if the run has none of that name."""
