@@ -8,15 +8,17 @@ from vitrun.data import Split
 from vitrun.data.sources.messages import shorten, single_line
 
 MOST_COUNTED = 100_000  # images, evenly spread, whose captions are counted
+MOST_READ = 10_000  # the same of shards, which may lie on a slow disk
 MOST_CACHED = 2**17  # texts, as captions of classes return in every image
 
 
 def describe_cut_captions(tokenizer: models.Tokenizer, split: Split, part: str) -> str:
     """Return how many captions of a ``part`` are cut, and the first of these; "" if none is.
 
-    All are counted of up to 100,000 images, of more those of as many, evenly spread.
+    All are counted of up to 100,000 images, in shards of up to 10,000; of more those of as many, evenly spread.
     """
-    rows = range(0, len(split), -(-len(split) // MOST_COUNTED) or 1)
+    most = MOST_COUNTED if split.shard_order is None else MOST_READ
+    rows = range(0, len(split), -(-len(split) // most) or 1)
     some = f"{len(rows):,} of the {len(split):,} {part} images"
     which = f"the {part} part" if len(rows) == len(split) else some
     return describe_cut(tokenizer, list_captions(split, rows), f"captions of {which}")

@@ -52,7 +52,7 @@ def build_tokenizer(row: TextTower) -> Tokenizer:
     if row.tokens == "unknown":
         raise UserError(
             f"the tokenizer of these weights is not known: they have {row.vocabulary:,} tokens, and CLIP's BPE has "
-            "49,408. Their text tower reads tokens, but no texts.",
+            "49,408. fewshot, finetune and visualize take their image tower.",
             option="model.text.tokens",
         )
     return Tokenizer(ENCODERS[row.tokens](), row.vocabulary, row.context)

@@ -102,6 +102,8 @@ def reason_of(error: Exception) -> str:
     """Return in words why a layout could not be read."""
     if isinstance(error, ValidationError):
         first = error.errors()[0]
+        if first["type"] == "value_error":  # of a row of the model table, whose sentence is whole
+            return str(first["ctx"]["error"]).rstrip(".")
         return f"{'.'.join(map(str, first['loc']))} {describe_value_error(first)}"
     reason = " ".join(str(error).split())[:MAX_REASON]
     if isinstance(error, KeyError):
