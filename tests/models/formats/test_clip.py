@@ -260,7 +260,12 @@ def test_a_resnet_is_resized_with_the_mean_as_its_first_token(tmp_path):
         ("hf", ("text_config", "eos_token_id"), 7, "eos_token_id=7"),
         ("hf", ("vision_config", "hidden_act"), "relu", "hidden_act='relu'"),
         ("hf", ("vision_config", "image_size"), 64, "image_size=64"),
-        ("hf", ("vision_config", "num_attention_heads"), 5, r"CLIPModel: width=64: must be a multiple of model.heads=5$"),
+        (
+            "hf",
+            ("vision_config", "num_attention_heads"),
+            5,
+            r"CLIPModel: width=64: must be a multiple of model.heads=5$",
+        ),
         ("open_clip", ("model_cfg", "text_cfg", "no_causal_mask"), True, "no_causal_mask"),
         ("open_clip", ("model_cfg", "vision_cfg"), "B/32", "vision_cfg='B/32', which must be an object"),
     ],
