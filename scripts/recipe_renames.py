@@ -69,6 +69,7 @@ ADDED: dict[str, Any] = {
     "on_nan": "stop",
     "timescale": 10_000,
     "checkpointing": "none",
+    "compile": "auto",
     "on": None,
     "cooldown": 0,
     "drop_every": None,

@@ -205,7 +205,7 @@ def test_a_resumed_run_logs_what_it_computes_differently_and_uses_a_given_micro_
     assert "with micro_batch 4, not 8" in log
     assert files.read_json(folder / "about.json")["computing"] | {"threads": 0, "workers": 0} == {
         "device": "cpu", "precision": "fp32", "ranks": 1, "threads": 0, "micro_batch": 4, "workers": 0,
-        "attention": "fused", "gelu": "torch"
+        "attention": "fused", "gelu": "torch", "compile": False
     }  # fmt: skip
 
 

@@ -13,7 +13,13 @@ from helpers.overrides import TINY
 from vitrun import models
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
-from vitrun.runtime.device import Machine, choose_device, choose_micro_batch, explain_single_image
+from vitrun.runtime.device import (
+    Machine,
+    choose_device,
+    choose_micro_batch,
+    explain_single_image,
+    set_float32_products,
+)
 
 
 @pytest.mark.parametrize("tokens, width, batch_size", [(17, 64, 128), (65, 192, 128), (197, 768, 4096), (577, 1024, 8)])
@@ -40,6 +46,21 @@ def test_a_network_with_dropout_trains_with_one_worker():
     row = tables.load_model_rows()["vit_nano8"]
     drawing = [replace(row, dropout=0.1), replace(row, stochastic_depth=0.1)]
     assert [machine.workers_for(models.build(one, 2, 32)) for one in (row, *drawing)] == [4, 1, 1]
+
+
+def test_products_are_exact_or_in_tf32_on_a_gpu_that_has_it_and_nowhere_else(monkeypatch):
+    gpu, flags = torch.device("cuda"), []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", flags.append)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    for capability, precision in (((8, 0), "tf32"), ((8, 0), "bf16"), ((7, 5), "fp32")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, capability=capability: capability)
+        set_float32_products(precision, gpu)
+        assert torch.backends.cudnn.allow_tf32 is (precision == "tf32")
+    assert flags == ["high", "highest", "highest"]
+    for place in (gpu, torch.device("cpu")):
+        with pytest.raises(UserError, match="precision=tf32") as error:
+            set_float32_products("tf32", place)
+        assert error.value.status == ExitCode.DEVICE
 
 
 PAGES = """

@@ -11,17 +11,18 @@ from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
 
-def describe_computing(machine: Machine, layout: Layout, mode: str) -> dict[str, Any]:
+def describe_computing(machine: Machine, layout: Layout, mode: str, compiled: bool) -> dict[str, Any]:
     """Return what ``about.json`` and the manifest of a checkpoint record as ``computing``."""
-    compiled = machine.device.type == "cpu" and machine.dtype == torch.bfloat16 and load_gelu() is not None
+    gelu = machine.device.type == "cpu" and machine.dtype == torch.bfloat16 and not compiled and load_gelu() is not None
     return {
         "device": machine.device.type,
-        "precision": "bf16" if machine.dtype == torch.bfloat16 else "fp32",
+        "precision": machine.precision,
         "ranks": distributed.world_size(),
         **({"mode": mode} if distributed.world_size() > 1 else {}),
         "threads": machine.cores,
         **layout.describe(),
-        "gelu": "compiled" if compiled else "torch",
+        "gelu": "compiled" if gelu else "torch",
+        "compile": compiled,
     }
 
 

@@ -55,7 +55,7 @@ def compute_outputs(state: TrainState, batch: Batch, options: FitOptions) -> lis
     def compute(start: int) -> Sequence[Tensor]:
         inputs, _ = batch.micro_batch(slice(start, start + micro), machine.device)
         with torch.no_grad(), machine.autocast():  # in each thread
-            outputs: Sequence[Tensor] = state.network(*inputs)
+            outputs: Sequence[Tensor] = state.forward(*inputs)
         options.tick(0)
         return outputs
 

@@ -136,7 +136,7 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
         with machine.autocast():  # around all micro-batches, so that each weight is converted once
             for start in starts[worker::workers]:
                 inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
-                outputs = state.network(*inputs)
+                outputs = state.forward(*inputs)
                 with machine.no_autocast():
                     losses = options.loss(outputs, *targets)
                     image_losses[start] = losses.detach()
@@ -157,7 +157,9 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
 
 
 def count_workers(state: TrainState, machine: Machine) -> int:
-    """Return how many workers compute the micro-batches of ``state`` side by side, at the most."""
+    """Return how many workers compute the micro-batches of ``state`` side by side, at the most; one if compiled."""
+    if state.compiled is not None:
+        return 1
     return machine.workers_for(state.network) if state.workers is None else state.workers
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -56,6 +56,12 @@ class TrainState:
     workers: int | None = None  # that compute micro-batches side by side; None: as many as the machine allows
     fused: bool | None = None  # whether attention is torch's fused function; None: as the network has it
     parallel: Replica | ShardedNetwork | None = None  # how ranks share the network, if torch does that for them
+    compiled: Callable[..., Any] | None = None  # the network's forward pass for training, if torch.compile makes it
+
+    @property
+    def forward(self) -> Callable[..., Any]:
+        """Return the forward pass of training."""
+        return self.network if self.compiled is None else self.compiled
 
     @property
     def is_divided(self) -> bool:

@@ -86,7 +86,7 @@ class StepLayouts:
         """Lower ``micro_batch=auto`` so that a step fits into memory; raise UserError if it cannot fit."""
         if self.free is not None:
             rest = (self.images, self.options, self.moments, self.free.size)
-            memory = measure_step(self.state, self.make_batch(2), *rest)
+            memory = measure_step(replace(self.state, compiled=None), self.make_batch(2), *rest)
             fit_micro_batch(self.state, memory, self.free, self.recipe.micro_batch == "auto", self.run.warn)
 
     def choose(self, images: int, measure: bool) -> None:

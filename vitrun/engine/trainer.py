@@ -11,6 +11,7 @@ from vitrun import data, models
 from vitrun.engine import optim
 from vitrun.engine.activations import make_blank_batch
 from vitrun.engine.ahead import can_run_ahead, fit_ahead
+from vitrun.engine.compiling import compile_network
 from vitrun.engine.computing import describe_changes, describe_computing
 from vitrun.engine.device_memory import describe_memory
 from vitrun.engine.diagnosis import find_non_finite_weight
@@ -71,11 +72,13 @@ class Trainer:
             why = "cannot train this objective, whose loss needs the images of all ranks at once: use mode=ddp."
             raise UserError(why, option="mode", value="fsdp")
         self.state = build_state(self.recipe, self.loaded, self.machine)
+        images = self.steps * self.recipe.step_images
+        self.state.compiled = compile_network(self.recipe, self.loaded, self.machine, images)
         self.policy = NonFinitePolicy(self.run, self.state, self.recipe.max_skipped, self.recipe.clip is not None)
         self.moments = optim.count_moments(self.recipe.optim, self.loaded.network)
         self.run.check_disk_space(checkpoint_size(self.state, self.moments, self.recipe.keep == "best"))
-        images, res = self.held_out or self.test_data, self.loaded.res
-        self.evaluation = OnlineEvaluation(self.recipe, self.objective, images, res, self.run, self.machine)
+        evaluated, res = self.held_out or self.test_data, self.loaded.res
+        self.evaluation = OnlineEvaluation(self.recipe, self.objective, evaluated, res, self.run, self.machine)
         self.probes = (*self.probes, self.evaluation)
 
     def train(self) -> dict[str, Any]:
@@ -176,7 +179,8 @@ class Trainer:
 
     def describe_computing(self) -> dict[str, Any]:
         """Return what a checkpoint records of how steps are computed."""
-        return describe_computing(self.machine, self.layout, describe_mode(self.state.parallel))
+        is_compiled = self.state.compiled is not None
+        return describe_computing(self.machine, self.layout, describe_mode(self.state.parallel), is_compiled)
 
     def fit_layout(self, choose: bool, measure: bool = True) -> None:
         """On a CPU ``choose`` the layout of ``micro_batch=auto``, and lower that to what fits into memory.
@@ -188,7 +192,8 @@ class Trainer:
         moments = 0 if self.state.optimizer.state else self.moments
         options = self.fit_options(self.run.raise_if_interrupted)
         layouts = StepLayouts(self.recipe, self.loaded, self.state, options, self.make_blank_batch, moments, self.run)
-        if choose and self.recipe.micro_batch == "auto":
+        compiled = self.state.compiled is not None  # each layout would be compiled anew
+        if choose and self.recipe.micro_batch == "auto" and not compiled:
             layouts.choose(self.steps * self.recipe.step_images, measure)
         layouts.check_memory()
 
@@ -199,6 +204,8 @@ class Trainer:
         plan = Plan(self.loaded, self.machine, self.steps, batch, images, self.state.micro_batch, extra)
         for line in plan.describe():
             self.run.log(line)
+        if self.state.compiled is not None:
+            self.run.log("compile: torch.compile makes the pass of a step, a minute or more before the first one")
         if self.state.is_divided or self.recipe.mode == "fsdp":
             self.run.log(describe_parts(self.state.parallel))
         if self.recipe.micro_batch == "auto" and (why := plan.explain_slow_micro_batch()):

@@ -20,7 +20,9 @@ class NetworkRecipe:
     res: Annotated[int, Field(ge=8, le=16_384)] | None
     view: View  # resizing and cropping of test images
     batch: Batch  # images in a step, on all ranks together
-    precision: Literal["auto", "fp32", "bf16"]  # number format to compute in; auto for bf16 where that is faster
+    # number format to compute in; auto for bf16 where that is faster; tf32, on NVIDIA GPUs, for float32 whose products
+    # are of numbers rounded to 10 bits
+    precision: Literal["auto", "fp32", "tf32", "bf16"]
     device: Literal["auto", "cpu", "cuda", "mps"]  # where to compute; auto for the fastest there is
     runs: Path  # the folder of all run folders
 

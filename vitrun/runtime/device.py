@@ -33,6 +33,8 @@ class Machine:
     def __init__(self, device: str, precision: str):
         self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
+        self.precision = "tf32" if precision == "tf32" else "bf16" if self.dtype == torch.bfloat16 else "fp32"
+        set_float32_products(self.precision, self.device)
         self.cores = torch.get_num_threads()
         self.workers = min(self.cores, MAX_WORKERS) if self.device.type == "cpu" else 1
         self.pools: dict[int, ThreadPoolExecutor] = {}  # by the number of workers that share the cores
@@ -42,7 +44,7 @@ class Machine:
     def __str__(self) -> str:
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else f"{self.device.type}, {self.cores} cores"
         ranks = f"{distributed.world_size()} ranks, each on " if distributed.world_size() > 1 else ""
-        return f"{ranks}{name}, {'bf16' if self.dtype == torch.bfloat16 else 'fp32'}"
+        return f"{ranks}{name}, {self.precision}"
 
     @property
     def worker_threads(self) -> int:
@@ -156,6 +158,20 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
         native = torch.cpu._is_avx512_bf16_supported() if device.type == "cpu" else device.type == "cuda"
         precision = "bf16" if native else "fp32"
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def set_float32_products(precision: str, device: torch.device) -> None:
+    """Let a GPU compute float32 products and convolutions in TF32 if that is the ``precision``, else exactly.
+
+    torch's own default is TF32 for convolutions alone. Raise UserError (exit code 7) if the device has no TF32.
+    """
+    is_tf32, is_cuda = precision == "tf32", device.type == "cuda"
+    if is_tf32 and not (is_cuda and torch.cuda.get_device_capability(device) >= (8, 0)):
+        why = "is a format of NVIDIA GPUs from Ampere (A100, RTX 30) on: use fp32, or leave precision out."
+        raise UserError(why, ExitCode.DEVICE, "precision", precision)
+    if is_cuda:
+        torch.set_float32_matmul_precision("high" if is_tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = is_tf32
 
 
 def choose_micro_batch(batch: int, tokens: int, width: int, device: torch.device, workers: int) -> int:
