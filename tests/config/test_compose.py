@@ -39,9 +39,15 @@ def test_every_command_has_a_recipe_without_optional_overrides(command, tmp_path
 @pytest.mark.parametrize("command, group, name", CHOICES)
 def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, name, tmp_path):
     more = ["res=224"] * (group == "model")
-    objectives = {"clip": ["objective=contrastive"], "detector": ["objective=detection"]}
+    objectives = {"clip": ["objective=contrastive"], "detector": ["objective=detection", "data=boxes"]}
     more += objectives.get(tables.read_row("model", name)["kind"], []) if group == "model" else []
-    if group == "protocol" and "*" not in (own := composition.read_config_file(f"protocol/{name}").get("for_data", [])):
+    more += ["data=boxes"] * (group == "objective" and name == "detection")
+    more += ["data=coco"] * (group == "protocol" and name in ("yolos", "detr", "quick_boxes"))
+    if (
+        "data=coco" not in more
+        and group == "protocol"
+        and "*" not in (own := composition.read_config_file(f"protocol/{name}").get("for_data", []))
+    ):
         model = ["model=vit_s16"] if name in ("augreg", "better_vit") else ["model=vit_b16"]
         more += ["data=vtab/pets"] if own and "vtab" in own else ["data=imagenet", *model * (command == "pretrain")]
     recipe = resolve.resolve_recipe(command, add_required_overrides(command, [f"{group}={name}", *more], tmp_path))

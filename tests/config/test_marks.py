@@ -39,6 +39,7 @@ AUGREG = ["protocol=augreg", "model=vit_s32", "data=imagenet"]
 MASKED = ["protocol=masked", "model=vit_b16", *SHARDS]
 PUBLIC = ["protocol=public_code", "data=cifar10"]
 BIT = [SCRATCH, "protocol=bit_hyperrule", "data=folder", "data.path=/"]
+DETR = ["init=random:resnet50", "protocol=detr", "data=coco", "data.path=/"]
 # The overrides of a row, variants that its paper ran too, and the row's own values.
 PUBLISHED = [
     ("pretrain", L16, "epochs=30", "90"),
@@ -79,6 +80,9 @@ PUBLISHED = [
     ),
     ("finetune", BIT, "steps=10000 warmup=500 drops=[3000,6000,9000] augment.mixup=0.1", "500 100 [200,300,400] 0.0"),
     ("finetune", BIT, "steps=20000 warmup=500 drops=[6000,12000,18000] augment.mixup=0.1", "500 100 [200,300,400] 0.0"),
+    ("finetune", DETR, "detect.model=detr_r50_dc5", "detr_r50"),
+    ("finetune", DETR, "steps=554400 drops=[369600]", "924000 [739200]"),
+    ("finetune", ["init=random:resnet101", *DETR[1:]], "detect.model=detr_r101_dc5", "detr_r101"),
     ("finetune", BIT, "res=128 data.crop=small_square", "384 square"),
 ]  # fmt: skip
 

@@ -119,7 +119,7 @@ def test_a_resnet_becomes_a_detector_with_the_same_map_of_features():
 
 @pytest.mark.parametrize(
     ("name", "like", "option"),
-    [("bit_r50x1", None, "init"), ("timm", "yolos_ti", "detect.model"), ("yolos_nano", "yolos_ti", "detect.model")],
+    [("bit_r50x1", None, "init"), ("timm", "yolos_ti", "detect.model"), ("vit_nano8", "yolos", "detect.model")],
 )
 def test_a_body_that_has_no_such_detector_is_refused(name, like, option):
     model = load_model_row(name)

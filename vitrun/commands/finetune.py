@@ -18,6 +18,7 @@ from vitrun.engine.inputs import open_training_data
 from vitrun.engine.interfaces import Objective
 from vitrun.engine.trained_on import check_not_trained_on
 from vitrun.engine.trainer import Trainer
+from vitrun.errors import UserError
 from vitrun.objectives.class_weights import weigh_classes
 from vitrun.objectives.detection import DetectionObjective
 from vitrun.objectives.labels import LabelObjective
@@ -44,7 +45,10 @@ def finetune_once(
     """Train the weights ``recipe.init``; return the metrics, or the cost if it is a dry run."""
     objective: Objective = (DetectionObjective if recipe.detects else LabelObjective).from_recipe(recipe)
     if recipe.on is not None:
-        return plan_run(recipe, objective, weights.find_model(recipe.init, recipe.runs), run)
+        model = weights.find_model(recipe.init, recipe.runs)
+        if recipe.detects:
+            model = models.make_detector_row(model, recipe.detect.model, recipe.res or recipes.DEFAULT_RES)
+        return plan_run(recipe, objective, model, run)
     weights.check_init(recipe.init, recipe.res)
     machine = Machine(recipe.device, recipe.precision)
     images = open_training_data(recipe, run, dev=recipe.dev, score=recipe.score, open_split=open_split)
@@ -64,14 +68,25 @@ def load_network(recipe: recipes.Finetune, run: Run, train: data.Split) -> model
     """Return the weights with a new zero head or their own; if the data set has boxes, a detector with their body."""
     classes, noise = len(train.classes), (recipe.dropout, recipe.stochastic_depth)
     if recipe.detects:
-        loaded = models.with_noise(weights.load_body_for_detector(recipe, run), *noise)
-        torch.manual_seed(random.derive_seed(recipe.seed, "weights"))
-        loaded = models.make_detector(loaded, recipe.detect.model, classes, recipe.res)
-        for line in loaded.report.lines() if loaded.report else ():
-            run.log(f"  {line}")
-        return loaded
+        return load_detector(recipe, models.with_noise(weights.load_body_for_detector(recipe, run), *noise), train, run)
     loaded = weights.load_for_run(recipe, run, recipe.seed, classes if recipe.head == "new" else None)
     weights.check_not_detector(loaded, recipe.init)
     if recipe.head == "keep":
         loaded = keep_head(recipe, loaded, train)
     return models.with_noise(loaded, *noise)
+
+
+def load_detector(
+    recipe: recipes.Finetune, loaded: models.LoadedModel, train: data.Split, run: Run
+) -> models.LoadedModel:
+    """Return a detector of the training images' classes with the body of loaded weights, or with ``head=keep`` it."""
+    if recipe.head == "keep":
+        if not isinstance(loaded.network, models.Detector):
+            why = f"keeps the head of a detector, and {recipe.init} finds no boxes: add head=new."
+            raise UserError(why, option="head", value="keep")
+        return replace(keep_head(recipe, loaded, train), res=recipe.res or loaded.res)
+    torch.manual_seed(random.derive_seed(recipe.seed, "weights"))
+    loaded = models.make_detector(loaded, recipe.detect.model, len(train.classes), recipe.res)
+    for line in loaded.report.lines() if loaded.report else ():
+        run.log(f"  {line}")
+    return loaded

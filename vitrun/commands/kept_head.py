@@ -30,6 +30,8 @@ def keep_head(recipe: recipes.Finetune, loaded: models.LoadedModel, train: data.
         )
         raise UserError(why, ExitCode.DATA, "head", recipe.head)
     head = loaded.network.head
+    if isinstance(loaded.network, models.Detector):
+        rows = np.append(rows, loaded.classes)  # "no object"
     with torch.no_grad():
         for tensor in (head.weight, head.bias):
             tensor.copy_(tensor[torch.from_numpy(rows)])

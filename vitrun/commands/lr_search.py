@@ -18,6 +18,10 @@ from vitrun.runs.run import Run, run_name
 from vitrun.runtime.console import Screen
 
 Result = dict[str, Any]
+SCORES = {
+    "top1": "top5",
+    "AP": "AP50",
+}  # the metric by which points are compared, and the one that is reported beside it
 
 
 def search_learning_rate(recipe: Finetune, run: Run, tune: Callable[..., Result]) -> Result:
@@ -48,15 +52,16 @@ def search_learning_rate(recipe: Finetune, run: Run, tune: Callable[..., Result]
 
 
 def try_points(recipe: Finetune, run: Run, execute: Callable[[Finetune], Result]) -> dict[GridPoint, float]:
-    """Return the accuracy on the held-out images at each point of the grid at which training does not break down."""
+    """Return the score on the held-out images at each point of the grid at which training does not break down."""
     grid = list_grid_points(recipe)
     scores = {}
 
     def execute_trial(point: GridPoint) -> None:
-        top1 = execute(make_trial(recipe, point))["top1"]
-        scores[point] = top1
-        run.log(f"{format_points(recipe, [point])}: top-1 {top1:.4f} on the held-out images")
-        run.log_metrics({"part": "trial", "lr": point[0], "weight_decay": point[1], "top1": top1})
+        result = execute(make_trial(recipe, point))
+        name = find_score(result)
+        scores[point] = score = result[name]
+        run.log(f"{format_points(recipe, [point])}: {name.replace('top', 'top-')} {score:.4f} on the held-out images")
+        run.log_metrics({"part": "trial", "lr": point[0], "weight_decay": point[1], name: score})
 
     if grid:
         run.log(f"grid: {format_points(recipe, grid)}, each tested on held-out images")
@@ -78,7 +83,8 @@ def run_finals(
 
     def execute_final(seed: int) -> Result:
         result = execute(finals[seed])
-        run.log_metrics({"part": "final", "seed": seed, "lr": best[0], "weight_decay": best[1], "top1": result["top1"]})
+        name, (lr, weight_decay) = find_score(result), best
+        run.log_metrics({"part": "final", "seed": seed, "lr": lr, "weight_decay": weight_decay, name: result[name]})
         return result
 
     at = f"final run at {format_points(recipe, [best])}"
@@ -91,16 +97,21 @@ def summarize_search(
     recipe: Finetune, best: GridPoint, scores: dict[GridPoint, float], results: dict[int, Result]
 ) -> Result:
     """Return the means over the seeds, and what each seed (``finals``) and each point of the grid (``trials``) gave."""
-    top1, top5 = ([result[name] for result in results.values()] for name in ("top1", "top5"))
-    trials = [{**describe_point(recipe, point), "top1": scores.get(point)} for point in list_grid_points(recipe)]
+    name = find_score(next(iter(results.values())))
+    values = {one: [result[one] for result in results.values()] for one in (name, SCORES[name])}
+    trials = [{**describe_point(recipe, point), name: scores.get(point)} for point in list_grid_points(recipe)]
     return {
         **describe_point(recipe, best),
-        "top1": Metric(mean(top1), "share", stdev(top1) if len(top1) > 1 else None),
-        "top5": Metric(mean(top5), "share", stdev(top5) if len(top5) > 1 else None),
-        "finals": [{"seed": seed, "top1": result["top1"]} for seed, result in results.items()],
+        **{one: Metric(mean(each), "share", stdev(each) if len(each) > 1 else None) for one, each in values.items()},
+        "finals": [{"seed": seed, name: result[name]} for seed, result in results.items()],
         **({"trials": trials} if trials else {}),
         "test_images": next(iter(results.values()))["test_images"],
     }
+
+
+def find_score(result: Result) -> str:
+    """Return the name of the metric by which runs are compared."""
+    return next(name for name in SCORES if name in result)
 
 
 def describe_point(recipe: Finetune, point: GridPoint) -> dict[str, float]:

@@ -3,7 +3,8 @@
 Beside options, files of ``conf/protocol`` and ``conf/recipe`` have metadata, which is removed from the composed tree:
 
 - ``commands``: those that a protocol is for;
-- ``for_data``: patterns of data sets that the protocol's own file is for; others need a file in ``conf/recipe``;
+- ``for_data``: patterns of data sets that the protocol's own file is for; others need a file in ``conf/recipe``. A set
+  with boxes has to be named there for fine-tuning: ``*`` is any with labels;
 - ``by_model``: ``{"vit_b16 vit_b32": {option: value, ...}, ...}``, over the values of the files; in an entry, ``about``
   is shown with the recipe, and the name of a group chooses in it, as in ``augment: light1``;
 - ``other_models``: a note that is shown for models in no entry, or ``refused``;
@@ -22,6 +23,7 @@ from pydantic import Field
 from vitrun.errors import UserError, lookup
 from vitrun.recipes import composition, tables, trees
 from vitrun.recipes.base import frozen_dataclass
+from vitrun.recipes.data import OPTIONS
 
 Variant = Annotated[str, Field(pattern=r"^\S+=\S+( \S+=\S+)*$")]  # overrides that belong together
 
@@ -40,7 +42,8 @@ class Metadata:
 METADATA_KEYS = tuple(entry.name for entry in fields(Metadata))
 MODEL_METADATA_KEYS = ("about", "published")  # of an entry of by_model
 REFUSED = "refused"
-FALLBACK_PROTOCOL = "small"  # if no protocol is named and that of the command's file has no recipe
+# By command: the protocol if none is named and that of the command's file has no recipe
+FALLBACK_PROTOCOLS = {"pretrain": "small", "finetune": "quick_boxes"}
 
 
 class Choice(NamedTuple):
@@ -107,7 +110,7 @@ def choose_recipe(command: str, pairs: dict[str, str]) -> Choice:
     choice = default_choice(command, pairs)
     if "protocol" in pairs or has_recipe(command, choice):
         return choice
-    return choice._replace(protocol=FALLBACK_PROTOCOL)
+    return choice._replace(protocol=FALLBACK_PROTOCOLS[command])
 
 
 def explain_fallback(command: str, pairs: dict[str, str]) -> str | None:
@@ -120,12 +123,22 @@ def explain_fallback(command: str, pairs: dict[str, str]) -> str | None:
 
 def has_recipe(command: str, choice: Choice) -> bool:
     """Return whether a protocol has a recipe for the data set and the model."""
-    if any(fnmatchcase(choice.data, pattern) for pattern in read_metadata(f"protocol/{choice.protocol}").for_data):
+    patterns = read_metadata(f"protocol/{choice.protocol}").for_data
+    if command == "finetune" and has_boxes(choice.data):
+        patterns = tuple(pattern for pattern in patterns if pattern != "*")
+    if any(fnmatchcase(choice.data, pattern) for pattern in patterns):
         return True
     path = f"recipe/{command}/{choice.protocol}/{choice.data}"
     return composition.find_config_file(path).is_file() and (
         choice.model is None or read_metadata(path).other_models != REFUSED or choice.model in list_models(path)
     )
+
+
+def has_boxes(data: str) -> bool:
+    """Return whether the images of a row of ``conf/data`` have boxes."""
+    if data not in tables.list_group_files("data"):
+        return False
+    return getattr(OPTIONS.get(tables.read_row("data", data)["source"]), "has_boxes", False)
 
 
 def list_models(path: str) -> list[str]:

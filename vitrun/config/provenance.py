@@ -186,7 +186,7 @@ def describe_fallback(command: str, overrides: Sequence[str]) -> str:
         return ""
     pairs = compose.parse_overrides(command, overrides)
     why = protocols.explain_fallback(command, pairs)
-    return f" by protocol={protocols.FALLBACK_PROTOCOL} ({why})" if why else ""
+    return f" by protocol={protocols.FALLBACK_PROTOCOLS[command]} ({why})" if why else ""
 
 
 def is_recipe(path: str) -> bool:

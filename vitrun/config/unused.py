@@ -55,6 +55,13 @@ UNUSED_RULES = (
         lambda r: r.schedule != "staircase",
         "is for schedule=staircase: add that",
     ),
+    ("finetune", ("loss=",), lambda r: r.detects, "is for labels, and the data set has boxes: take it out"),
+    (
+        "finetune",
+        ("detect.",),
+        lambda r: not r.detects,
+        "is for images with boxes: take it out, or choose data=boxes or data=coco",
+    ),
     (
         "finetune",
         ("optim.lr=",),

@@ -36,7 +36,7 @@ class Objective(Protocol):
         """Return the metrics of the test images, each image counted once; evaluations are compared by the first.
 
         ``predictions``, if it is among them, are the :class:`~vitrun.engine.inference.Predictions` that the run saves
-        in ``preds.parquet``.
+        in ``preds.parquet``, ``detections`` the :class:`~vitrun.engine.detection.FoundBoxes` of ``detections.json``.
         """
 
 

@@ -91,7 +91,7 @@ class DetectionTransformer(nn.Module):
         keys = None if visible is None else visible.flatten(1)
         for layer in self.encoder:
             x = layer(x, positions, keys)
-        image, queries = (x + positions, x), self.queries.expand(len(x), -1, -1)
+        image, queries = (x + positions, x), self.queries.expand(x.shape[0], -1, -1)
         states, state = [], torch.zeros_like(queries)
         for layer in self.decoder:
             assert isinstance(layer, DecoderLayer)

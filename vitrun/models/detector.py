@@ -67,7 +67,7 @@ class TokenViT(ViT):
         """Map embedded patches [B, N, D] to tokens of the first layer [B, Q+P+N, D]."""
         own = [self.det_token] if self.tokens else []
         own += [self.cls_token] if self.prefix else []
-        x = torch.cat([*(token.expand(len(patches), -1, -1) for token in own), patches], 1)
+        x = torch.cat([*(token.expand(patches.shape[0], -1, -1) for token in own), patches], 1)
         x = self.dropout(x + self.place(self.pos_embed, grid))
         return self.norm_pre(x) if self.row.norm_pre else x
 

@@ -27,18 +27,12 @@ NOT_OF_BODIES = ("head.", "pre_logits.", "attn_pool.", "pos_embed", "mask_token"
 
 
 def make_detector_row(model: Model, like: str | None, res: int) -> Row:
-    """Return the row of a detector with the body ``model``, which may be one already, for images of side ``res``.
+    """Return the row of a detector with the body ``model``, for images of side ``res``; a detector stays what it is.
 
     ``like`` names the row whose tokens or decoder it has; None is 100 tokens for a ViT, DETR's decoder for a ResNet.
     Positions are of a grid that the row names. Raise a UserError if there is no such detector.
     """
-    if isinstance(model, Row):
-        if like is not None:
-            why = f"is for weights without detections, and {model.name} finds objects already: leave it out."
-            raise UserError(why, option="detect.model", value=like)
-        row = model
-    else:
-        row = add_to_body(model, like)
+    row = model if isinstance(model, Row) else add_to_body(model, like)
     if isinstance(row.body, ViTRow) and not row.grid:
         row = replace(row, grid=(grid_side(row.body, res),) * 2)
     return row

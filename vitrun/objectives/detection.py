@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vitrun import models
-from vitrun.data import Batch, Boxes, Split, pad_boxes
+from vitrun.data import Batch, Boxes, BoxTable, Split, pad_boxes
+from vitrun.engine.detection import FoundBoxes, decode_detections
 from vitrun.engine.inference import run_inference
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import Detections
@@ -81,19 +82,35 @@ class DetectionObjective:
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
     ) -> Result:
-        """Return the loss of the test images, as that of one step of all of them, after the last layer."""
+        """Return COCO's figures, the loss of the test images as one step of all, and what was found.
+
+        All are of the detections after the last layer.
+        """
+        tables: list[BoxTable | None] = []
+
+        def prepare(batch: Batch) -> Batch:
+            tables.append(batch.table)
+            prepared = self.prepare(batch, 0)
+            return replace(prepared, targets=(*prepared.targets, batch.sizes))
 
         def measure(*arguments: Tensor) -> tuple[Tensor, ...]:
-            *inputs, classes, boxes, _ = arguments
-            found = network(*inputs)
-            last = Detections(found.logits[:, -1:], found.boxes[:, -1:])
-            terms = detection_terms(last, boxes, classes, self.options.no_object)
-            return (*(term[:, 0] for term in terms), (classes >= 0).sum(1))
+            *inputs, classes, boxes, _, sizes = arguments
+            found = Detections(*(values[:, -1:] for values in network(*inputs)))
+            terms = detection_terms(found, boxes, classes, self.options.no_object)
+            return (*(term[:, 0] for term in terms), (classes >= 0).sum(1), *decode_detections(*found, sizes))
 
-        prepared = (self.prepare(batch, 0) for batch in batches)
-        *sums, counts, indices = run_inference(network, prepared, measure, machine, tick)
+        *sums, counts, scores, labels, corners, indices = run_inference(
+            network, map(prepare, batches), measure, machine, tick
+        )
+        table = cast(BoxTable, tables[0]).select(indices)
+        detections = FoundBoxes(scores.astype(np.float64), labels, corners, indices, table)
         loss = self.divide(sums, counts, cast(models.Detector, network).row.tokens)
-        return {"loss": Metric(loss, lower_is_better=True), "test_images": len(indices)}
+        return {
+            **detections.measure(),
+            "loss": Metric(loss, lower_is_better=True),
+            "test_images": len(indices),
+            "detections": detections,
+        }
 
     def divide(self, sums: list[np.ndarray], counts: np.ndarray, queries: int) -> float:
         """Return the loss of N images by the sums of the three terms of each, [N], and their numbers of boxes [N]."""

@@ -40,5 +40,5 @@ class Detect(DetectionLoss):
     """How ``vitrun finetune`` makes a detector of pretrained weights, if the data set has boxes."""
 
     # row of conf/model whose detection tokens or decoder the body of init gets; null for 100 tokens in a ViT, and the
-    # decoder of detr_r50 behind a ResNet
+    # decoder of detr_r50 behind a ResNet. A detector keeps its own
     model: str | None

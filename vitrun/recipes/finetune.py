@@ -73,8 +73,6 @@ class Finetune(Training):
         if self.rounds > 1 and (self.grid or self.seeds):
             why = "repeats a single run: leave out grid and seeds, and add the learning rate, as in optim.lr=0.01."
             raise OptionError("rounds", self.rounds, why)
-        if self.head == "keep" and self.detects:
-            raise OptionError("head", self.head, f"is for labels, and data={self.data.name} has boxes: add head=new.")
         if self.head == "keep" and self.init.startswith("random:"):
             raise OptionError(
                 "head", self.head, f"needs trained weights, and init={self.init} is untrained: add head=new."

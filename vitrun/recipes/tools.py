@@ -11,7 +11,7 @@ from vitrun.recipes.view import Augment
 
 PublishedTable = Literal[  # one file each in vitrun/papers
     "table2", "table5", "table6", "table7", "table8", "table9", "replications", "augreg", "timm", "better_vit",
-    "pretraining", "masked", "bit", "baselines", "clip", "igpt", "aaconv", "sasa", "noisy_student",
+    "pretraining", "masked", "bit", "baselines", "clip", "igpt", "aaconv", "sasa", "noisy_student", "detection",
 ]  # fmt: skip
 PublishedFigure = Literal["figure3", "figure4", "figure5"]
 

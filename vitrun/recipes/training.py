@@ -220,7 +220,10 @@ class Training(RunRecipe):
                 raise OptionError(option, given, f"is for labels, and {what} has none: leave it out.")
 
     def check_finds_objects(self) -> None:
-        """Raise an OptionError if an option is set that is not for boxes."""
+        """Raise an OptionError if the data set has no boxes, or an option is set that is not for them."""
+        if not getattr(self.data, "has_boxes", False):
+            why = "has no boxes, which objective=detection needs: choose data=boxes or data=coco."
+            raise OptionError("data", self.data.name, why)
         self.check_no_label_options("detection")
         if self.augment.layers:
             why = "moves objects out of their boxes: leave RandAugment out."

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun.papers import names
-from vitrun.recipes import DEFAULT_RES
+from vitrun.recipes import DEFAULT_RES, tables
 from vitrun.runs.lookup import load_saved_recipe, model_name_of, pretraining_recipe, trace_init
 from vitrun.runs.weights_view import describe_view
 
@@ -25,7 +25,7 @@ def describe_run(command: str, options: Options, runs: Path) -> dict[str, str | 
     pretraining = find_pretraining_options(options, runs)
     tuning = options if command not in ("eval", "fewshot") or init is None else load_saved_recipe(init, runs) or {}
     model = pretraining["model"] if pretraining else {}
-    name = names.paper_model_name(model["name"] if pretraining else model_name_of(init or "", runs), model)
+    name = name_model(model["name"] if pretraining else model_name_of(init or "", runs), model, tuning)
     facts = {
         "command": command,
         "model": name,
@@ -60,6 +60,16 @@ def describe_teacher(tuning: Options, model: str, runs: Path) -> str | None:
         return "none"
     name = names.paper_model_name(model_name_of(teacher, runs))
     return SAME_MODEL if name == model else name
+
+
+def name_model(name: str, model: Options, tuning: Options) -> str:
+    """Return a model's name in papers; of fine-tuning on boxes that of a detector of the table, if it has this body."""
+    detector = (tuning.get("detect") or {}).get("model")
+    if detector in tables.list_group_files("model"):
+        body = tables.read_row("model", detector).get("body") or {}
+        if body.get("name") == (names.match_model_row(name) or name):
+            return names.paper_model_name(detector)
+    return names.paper_model_name(name, model)
 
 
 def describe_pretraining(options: Options | None, init: str | None) -> dict[str, str | None]:
