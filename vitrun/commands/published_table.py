@@ -40,7 +40,7 @@ def print_table(recipe: recipes.Compare, screen: Screen) -> Output:
     if not runs and not paper.numbers:
         raise UserError(f"No finished {' or '.join(commands)} run in {recipe.runs.absolute()}.", ExitCode.DATA)
     values = recipe.values or DEFAULT_VALUES
-    values = (*values, *{number.metric for number in paper.numbers} - {*values})
+    values = tuple(dict.fromkeys([*values, *(number.metric for number in paper.numbers)]))
     left_out += [LeftOut(run.name, Reason.METRIC) for run in runs if not {*values} & run.metrics.keys()]
     cells = pivot.tabulate(runs, rows, columns, values)
     cells += pivot.average_suites(cells, (*rows, *columns))
