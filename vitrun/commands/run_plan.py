@@ -14,6 +14,7 @@ from vitrun.engine.memory_plan import Layout, MemoryPlan, StateSize
 from vitrun.errors import UserError
 from vitrun.recipes import DEFAULT_RES, Model, Training, macs, tables
 from vitrun.recipes.accelerator import Devices, parse_devices
+from vitrun.runs.lookup import find_architecture, load_saved_recipe
 from vitrun.runs.run import Run
 
 BACKWARD = 2  # a backward pass costs as much as two forward passes
@@ -103,7 +104,28 @@ def report(
     )
     for line in compare_with_paper(planned):
         run.log(line)
-    return result
+    return result | plan_teacher(planned, speed, run)
+
+
+def plan_teacher(planned: PlannedRun, speed: float, run: Run) -> dict[str, float]:
+    """Log and return what it costs that a teacher labels the images of a run, at so many FLOP a second."""
+    recipe = planned.recipe
+    if recipe.teacher is None or recipe.unlabelled is None:
+        return {}
+    number = find_source(recipe.unlabelled).facts(recipe.unlabelled).count_images("train")
+    model, saved = find_architecture(recipe.teacher, recipe.runs), load_saved_recipe(recipe.teacher, recipe.runs)
+    if number is None or model is None:
+        unknown = "the number of unlabelled images is" if number is None else "the network of a file or a tag is"
+        run.log(f"teacher: {unknown} not known before it is opened: its cost is not counted")
+        return {}
+    res = (saved or {}).get("res") or DEFAULT_RES
+    exaflop = 2 * models.count_macs(model, planned.classes, res) * number / 1e18
+    hours = exaflop * 1e18 / speed / 3600
+    run.log(
+        f"teacher: {model.name} at {res} px labels {number:,} images once, {exaflop:,.4g} exaFLOP; {hours:,.4g} hours "
+        "more, if they are read as fast"
+    )
+    return {"images_to_label": number, "labelling_hours": hours}
 
 
 def describe_kind(devices: Devices) -> str:

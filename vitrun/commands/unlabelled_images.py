@@ -59,7 +59,7 @@ def find_left_out(recipe: recipes.Training, hashes: data.MappedRows, images: Tra
     if left_out.all():
         assert recipe.unlabelled is not None
         option, value = typed_option(recipe.unlabelled)
-        why = f"all its {len(hashes):,} images are labelled or test images of {recipe.data.name}: give others."
+        why = f"all its {len(hashes):,} images are images of {recipe.data.name}, {' and '.join(counts)}: give others."
         raise UserError(why, ExitCode.DATA, option, value)
     return left_out
 
