@@ -1,5 +1,6 @@
 """A detector is evaluated by COCO's figures, with its classes matched, and its boxes written and drawn."""
 
+import csv
 import json
 from types import SimpleNamespace
 
@@ -7,12 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.boxes import make_tree
+import vitrun
+from helpers.boxes import make_tree, write_images
+from vitrun.commands import predict, runner
 from vitrun.commands.detections import match_box_classes
+from vitrun.commands.prediction_files import Columns, drop_cut_lines
 from vitrun.data import Split
 from vitrun.data.sources.coco.annotations import check_tree
 from vitrun.errors import UserError
 from vitrun.plots.boxes import DrawnBox, draw_boxes
+from vitrun.runtime.console import Screen
 
 SMALL = ("data.train_images=16", "data.test_images=6", "data.size=16", "res=16", "batch=8", "micro_batch=8")
 LISTED = check_tree(make_tree())
@@ -67,3 +72,30 @@ def test_boxes_are_drawn_where_they_are():
     assert (columns.min(), columns.max()) == (100, 299) and rows.max() == 149
     outside = draw_boxes(pixels, [DrawnBox((50, 5, 70, 15), "cat", 1), DrawnBox((-9, -9, 99, 99))], 40, 40)
     assert np.asarray(outside).any()
+
+
+def predict_into(folder, detector, *overrides):
+    """Run predict with a detector on the images of a folder; return what it returns."""
+    paths = tuple(sorted(map(str, folder.glob("*.*"))))
+    given = [f"init={detector}", f"runs={detector.parent}", "min_score=0", *overrides]
+    return predict.execute(runner.resolve_recipe("predict", given, bare={"paths": paths}), Screen(quiet=True))
+
+
+def test_predict_lists_and_draws_the_objects_of_ones_own_images(detector, tmp_path):
+    photos = tmp_path / "photos"
+    write_images(photos, make_tree(3))
+    table, drawn = tmp_path / "found.csv", tmp_path / "drawn"
+    predict_into(photos, detector, f"save={table}", f"draw={drawn}")
+    rows = list(csv.DictReader(table.open()))
+    assert [row["path"] for row in rows] == [str(photos / f"{row:03}.png") for row in range(3) for _ in range(10)]
+    assert all(row["objects"] == "10" and 0 <= float(row["probability"]) <= 1 and row["class"] for row in rows)
+    assert sorted(path.name for path in drawn.glob("*.png")) == ["000.png", "001.png", "002.png"]
+    content = table.read_bytes()
+    cut = content[: content.rindex(b"\n", 0, -1) + 1]  # of the last image one object is missing
+    assert drop_cut_lines(cut, Columns(None))[0].count(b"\n") == 1 + 2 * 10
+    assert drop_cut_lines(content, Columns(None))[0] == content
+    none = vitrun.predict([str(photos / "000.png")], [f"init={detector}", f"runs={detector.parent}", "min_score=1"])
+    assert none[0]["boxes"] == []
+    with pytest.raises(UserError, match="not what vitrun wrote") as raised:
+        predict_into(photos, detector, f"draw={photos}")
+    assert raised.value.option == "draw"

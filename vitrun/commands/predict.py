@@ -1,8 +1,10 @@
-"""``vitrun predict``: the likeliest classes of a user's own images."""
+"""``vitrun predict``: the likeliest classes of a user's own images, or the objects that they show."""
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +12,24 @@ from torch import Tensor, nn
 
 from vitrun import data, models, recipes
 from vitrun.commands.class_matching import check_head
-from vitrun.commands.prediction_files import Prediction, Write, check_prediction_file, format_csv, open_prediction_file
+from vitrun.commands.detections import check_shows_whole
+from vitrun.commands.drawing import Drawing
+from vitrun.commands.prediction_files import (
+    Columns,
+    FoundObjects,
+    Prediction,
+    Row,
+    Write,
+    check_prediction_file,
+    format_csv,
+    open_prediction_file,
+)
 from vitrun.commands.zero_shot import check_no_prompts, make_classifier
 from vitrun.data.sources.imagenet import name_in_words, read_synsets
 from vitrun.data.sources.messages import abbreviate
 from vitrun.data.transforms.views import CenterCropView
 from vitrun.engine import weights
+from vitrun.engine.detection import decode_detections
 from vitrun.engine.inference import iterate_inference
 from vitrun.errors import ExitCode, UserError
 from vitrun.objectives.labels import PROBABILITIES
@@ -31,15 +45,17 @@ from vitrun.runtime.text_tables import find_width
 
 NAME_WIDTH = 40  # columns of the name of a file; a longer one is cut at its beginning
 # Of a recipe, those that do not change the predictions of an image.
-OTHER_OPTIONS = ("paths", "save", "force", "batch", "device", "runs")
+OTHER_OPTIONS = ("paths", "save", "draw", "force", "batch", "device", "runs")
 
 
-class Classifier(NamedTuple):
-    """A network with what it takes to classify images that have no labels."""
+class Predictor(NamedTuple):
+    """A network with what it takes to predict classes, or objects, of images without labels."""
 
     network: nn.Module
     names: tuple[str, ...]  # of the classes
-    to_probabilities: Callable[[Tensor], Tensor]  # logits [B, C] -> [B, C]
+    compute: Callable[..., tuple[Tensor, ...]]  # images and what else is in a micro-batch -> outputs, B rows each
+    describe: Callable[..., Row]  # the name of an image and its outputs -> its row
+    columns: Columns
     res: int
     fast_jpeg: bool
 
@@ -55,10 +71,10 @@ def execute(recipe: recipes.Predict, screen: Screen) -> dict[str, Any]:
     paths, left_out = list_paths(recipe)
     if left_out:
         screen.log(f"left out: {left_out}")
-    classifier = load_classifier(recipe, screen)
-    top = min(recipe.top, len(classifier.names))
+    predictor = load_predictor(recipe, screen)
+    drawing = start_drawing(recipe, predictor, paths)
     with ExitStack() as stack:
-        write, done = choose_output(recipe, identity, top, screen, stack)
+        write, done = choose_output(recipe, identity, predictor.columns, screen, stack)
         remaining = [path for path in paths if name_path(path) not in done]
         number = len(paths) - len(remaining)
         if done and not remaining:
@@ -68,9 +84,11 @@ def execute(recipe: recipes.Predict, screen: Screen) -> dict[str, Any]:
             screen.log(f"continuing: {number:,} of {len(paths):,} images are in {recipe.save}{others}")
         bar = stack.enter_context(screen.progress("predict", len(paths), number)) if recipe.save else None
         unreadable = [path for path in map(name_path, paths) if not done.get(path, True)]
-        for rows in iterate_predictions(recipe, classifier, remaining):
+        for rows in iterate_predictions(recipe, predictor, remaining):
             with defer_stop():
                 write(rows)
+            if drawing:
+                drawing.draw(rows)
             number += len(rows)
             for row in rows:
                 if row.error:
@@ -78,6 +96,8 @@ def execute(recipe: recipes.Predict, screen: Screen) -> dict[str, Any]:
                     screen.warn(row.error)
             if bar:
                 bar.update(number, f"{len(unreadable)} unreadable" if unreadable else "")
+    if drawing:
+        screen.log(f"Drawn: {drawing.number:,} images with their boxes in {recipe.draw}")
     return summarize(recipe, number, unreadable, screen)
 
 
@@ -86,8 +106,13 @@ def predict_images(recipe: recipes.Predict, screen: Screen) -> list[dict[str, An
     if recipe.save is not None:
         raise UserError("is for the command line: the predictions are returned.", option="save", value=str(recipe.save))
     paths, _ = list_paths(recipe)
-    classifier = load_classifier(recipe, screen)
-    return [row.describe() for rows in iterate_predictions(recipe, classifier, paths) for row in rows]
+    predictor = load_predictor(recipe, screen)
+    drawing, result = start_drawing(recipe, predictor, paths), []
+    for rows in iterate_predictions(recipe, predictor, paths):
+        if drawing:
+            drawing.draw(rows)
+        result += [row.describe() for row in rows]
+    return result
 
 
 def list_paths(recipe: recipes.Predict) -> tuple[list[str], str]:
@@ -105,18 +130,20 @@ def list_paths(recipe: recipes.Predict) -> tuple[list[str], str]:
     return paths, left_out.describe()
 
 
-def load_classifier(recipe: recipes.Predict, screen: Screen) -> Classifier:
+def load_predictor(recipe: recipes.Predict, screen: Screen) -> Predictor:
     """Return the network of ``init`` with the names of its classes; raise UserError if it has no head."""
     if recipe.init.startswith("random:"):
         raise UserError("names untrained weights, which classify nothing.", option="init", value=recipe.init)
     weights.check_init(recipe.init, recipe.res)
     source = weights.Source(recipe.init, recipe.runs, recipe.init_weights)
     loaded = weights.load_init(source, screen.log, res=recipe.res)
-    weights.check_not_detector(loaded, recipe.init)
     if isinstance(loaded.network, models.Clip):
         screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
-        return Classifier(*make_classifier(recipe, loaded.network, screen), PROBABILITIES["softmax"], loaded.res, False)
+        network, names = make_classifier(recipe, loaded.network, screen)
+        return make_predictor(recipe, network, names, PROBABILITIES["softmax"], loaded.res)
     check_no_prompts(recipe.prompts, recipe.init)
+    if isinstance(loaded.network, models.Detector):
+        return load_finder(recipe, loaded, screen)
     check_head(recipe.init, loaded)
     made = load_saved_recipe(recipe.init, recipe.runs) or {}
     loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted in float32
@@ -125,7 +152,59 @@ def load_classifier(recipe: recipes.Predict, screen: Screen) -> Classifier:
     if loss == "sigmoid":
         screen.log("probabilities: of each class by itself, as the weights were trained with loss=sigmoid")
     fast_jpeg = (made.get("data") or {}).get("jpeg") == "fast"
-    return Classifier(loaded.network, name_classes(loaded, screen), PROBABILITIES[loss], loaded.res, fast_jpeg)
+    names = name_classes(loaded, screen)
+    return make_predictor(recipe, loaded.network, names, PROBABILITIES[loss], loaded.res, fast_jpeg)
+
+
+def make_predictor(
+    recipe: recipes.Predict,
+    network: nn.Module,
+    names: tuple[str, ...],
+    to_probabilities: Callable[[Tensor], Tensor],
+    res: int,
+    fast_jpeg: bool = False,
+) -> Predictor:
+    """Return what predicts the likeliest of the classes ``names`` by logits [B, C] of a network."""
+    top = min(recipe.top, len(names))
+
+    def compute(images: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
+        likeliest = to_probabilities(network(images).float()).topk(top)
+        return likeliest.indices, likeliest.values
+
+    def describe(name: str, classes: np.ndarray, shares: np.ndarray) -> Row:
+        return Prediction(name, tuple(names[number] for number in classes.tolist()), tuple(shares.tolist()))
+
+    return Predictor(network, names, compute, describe, Columns(top), res, fast_jpeg)
+
+
+def load_finder(recipe: recipes.Predict, loaded: models.LoadedModel, screen: Screen) -> Predictor:
+    """Return what finds objects whose class is at least as probable as ``min_score``."""
+    check_shows_whole(recipe.view)
+    screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
+    names, network = name_classes(loaded, screen), loaded.network
+
+    def compute(*tensors: Tensor) -> tuple[Tensor, ...]:
+        *images, _, sizes = tensors
+        logits, boxes = network(*images)
+        return decode_detections(logits, boxes, sizes)
+
+    def describe(name: str, scores: np.ndarray, labels: np.ndarray, corners: np.ndarray) -> Row:
+        chosen = [row for row in np.argsort(-scores, kind="stable") if scores[row] >= recipe.min_score]
+        boxes = np.round(np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1), 2)[chosen].tolist()
+        classes = tuple(names[label] for label in labels[chosen].tolist())
+        return FoundObjects(name, classes, tuple(scores[chosen].tolist()), tuple(map(tuple, boxes)))
+
+    return Predictor(network, names, compute, describe, Columns(None), loaded.res, False)
+
+
+def start_drawing(recipe: recipes.Predict, predictor: Predictor, paths: Sequence[str]) -> Drawing | None:
+    """Return what draws boxes into images, if they are to be drawn; raise UserError if there are none."""
+    if recipe.draw is None:
+        return None
+    if predictor.columns.top is not None:
+        why = f"draws boxes, which {recipe.init} does not find: give a detector, or leave it out."
+        raise UserError(why, option="draw", value=str(recipe.draw))
+    return Drawing(recipe.draw, paths, [*map(name_path, paths)], recipe.exif, recipe.force, predictor.names)
 
 
 def name_classes(loaded: models.LoadedModel, screen: Screen) -> tuple[str, ...]:
@@ -143,31 +222,26 @@ def name_classes(loaded: models.LoadedModel, screen: Screen) -> tuple[str, ...]:
     return name_in_words(names)
 
 
-def iterate_predictions(
-    recipe: recipes.Predict, classifier: Classifier, paths: Sequence[str]
-) -> Iterator[list[Prediction]]:
+def iterate_predictions(recipe: recipes.Predict, predictor: Predictor, paths: Sequence[str]) -> Iterator[Sequence[Row]]:
     """Yield the predictions of batches of images, in order, with those that cannot be read."""
     machine = Machine(recipe.device, recipe.precision)
     errors: dict[int, str] = {}
     names = [*map(name_path, paths)]
-    split = data.open_image_files(paths, classifier.names, recipe.exif, classifier.fast_jpeg)
-    view = CenterCropView(classifier.res, **asdict(recipe.view))
+    split = data.open_image_files(paths, predictor.names, recipe.exif, predictor.fast_jpeg)
+    view = CenterCropView(predictor.res, **asdict(recipe.view))
 
     def report(index: int, error: UserError) -> None:
         errors[index] = str(error)
 
-    def classify(images: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities = classifier.to_probabilities(classifier.network(images).float())
-        likeliest = probabilities.topk(min(recipe.top, len(classifier.names)))
-        return likeliest.values, likeliest.indices
-
     batches = data.prefetch(data.readable_batches(split, view, recipe.batch, report), machine.loader_threads)
-    network = classifier.network.to(machine.device)
-    for values, classes, indices in iterate_inference(network, batches, classify, machine):
-        rows = {index: Prediction(names[index], error=errors.pop(index)) for index in pop_before(errors, indices)}
-        for index, numbers, shares in zip(indices.tolist(), classes.tolist(), values.tolist()):
-            labels = tuple(classifier.names[number] for number in numbers)
-            rows[index] = Prediction(names[index], labels, tuple(shares))
+    sized = (replace(batch, targets=(batch.sizes,)) for batch in batches)
+    network = predictor.network.to(machine.device)
+    for *outputs, indices in iterate_inference(network, sized, predictor.compute, machine):
+        rows: dict[int, Row] = {}
+        for index in pop_before(errors, indices):
+            rows[index] = Prediction(names[index], error=errors.pop(index))
+        for index, *values in zip(indices.tolist(), *outputs):
+            rows[index] = predictor.describe(names[index], *values)
         yield [rows[index] for index in sorted(rows)]
     yield [Prediction(names[index], error=errors[index]) for index in sorted(errors)]
 
@@ -193,28 +267,28 @@ def name_path(path: str) -> str:
 
 
 def choose_output(
-    recipe: recipes.Predict, identity: dict[str, Any], top: int, screen: Screen, stack: ExitStack
+    recipe: recipes.Predict, identity: dict[str, Any], columns: Columns, screen: Screen, stack: ExitStack
 ) -> tuple[Write, dict[str, bool]]:
     """Return the function that writes predictions, and the images that its file has already."""
     if recipe.save is not None:
-        return stack.enter_context(open_prediction_file(recipe.save, top, identity, recipe.force))
+        return stack.enter_context(open_prediction_file(recipe.save, columns, identity, recipe.force))
     if not (screen.as_json or screen.is_terminal):
-        screen.print(format_csv([], top, header=True).rstrip("\n"))
+        screen.print(format_csv([], columns, header=True).rstrip("\n"))
 
-    fewest = top  # classes that a line of the terminal had room for
+    fewest = top = columns.top or 0  # classes that a line of the terminal had room for
 
-    def print_rows(rows: Sequence[Prediction]) -> None:
+    def print_rows(rows: Sequence[Row]) -> None:
         nonlocal fewest
         if screen.as_json:
             for row in rows:
-                screen.write(row.to_json())
+                screen.write(json.dumps(row.describe()))
         elif screen.is_terminal:
             for row in rows:
                 line, shown = format_line(row)
                 fewest = min(fewest, shown)
                 screen.print(line)
         elif rows:
-            screen.print(format_csv(rows, top).rstrip("\n"))
+            screen.print(format_csv(rows, columns).rstrip("\n"))
 
     def name_lack() -> None:
         if fewest < top:
@@ -224,15 +298,19 @@ def choose_output(
     return print_rows, {}
 
 
-def format_line(row: Prediction) -> tuple[str, int]:
+def format_line(row: Row) -> tuple[str, int]:
     """Return the name of an image with as many of its likeliest classes as fit into the terminal, and how many.
 
-    Of an image that cannot be read none are missing.
+    Of an image that cannot be read none are missing; objects are counted by class.
     """
     name = row.path if len(row.path) <= NAME_WIDTH else f"...{row.path[3 - NAME_WIDTH :]}"
     line = name.ljust(NAME_WIDTH)
     if row.error:
         return f"{line}  cannot be read", MAX_TOP
+    if isinstance(row, FoundObjects):
+        counts = [f"{number} {name.partition(',')[0]}" for name, number in Counter(row.classes).most_common()]
+        return f"{line}  {', '.join(counts) or 'no objects'}", MAX_TOP
+    assert isinstance(row, Prediction)
     for position, (label, share) in enumerate(zip(row.classes, row.probabilities)):
         part = f"  {100 * share:5.1f} % {label.partition(',')[0]}"  # of several words for one class the first
         if position and len(line) + len(part) > find_width():

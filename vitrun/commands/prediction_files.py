@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.files import parse_json, read_small_text, write_atomic, write_text_atomic
@@ -17,6 +17,24 @@ from vitrun.runtime.outputs import check_replaceable, exists_error, is_own, reco
 
 PARQUET_SECONDS = 5.0  # at least, between two writes of a Parquet file, which is written whole
 PARQUET_SHARE = 0.05  # of the time that these writes may take
+
+
+class Row(Protocol):
+    """What was predicted for an image, or why it could not be read."""
+
+    @property
+    def path(self) -> str:
+        """Return the name of the image."""
+
+    @property
+    def error(self) -> str:
+        """Return why it could not be read, an empty string if it was."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the fields that a row has in JSON."""
+
+    def list_lines(self, top: int) -> list[list[str]]:
+        """Return the cells of its lines of CSV, at least one: the first is the path, the last the error."""
 
 
 @dataclass(frozen=True)
@@ -34,30 +52,80 @@ class Prediction:
             return {"path": self.path, "error": self.error}
         return {"path": self.path, "classes": [*self.classes], "probabilities": [*self.probabilities]}
 
-    def to_json(self) -> str:
-        """Return a line of JSON."""
-        return json.dumps(self.describe())
+    def list_lines(self, top: int) -> list[list[str]]:
+        """Return one line: path, then name and probability of ``top`` classes, then the error."""
+        pairs = [cell for name, value in zip(self.classes, self.probabilities) for cell in (name, f"{value:.6g}")]
+        return [[self.path, *pairs, *[""] * (2 * top - len(pairs)), self.error]]
 
 
-Write = Callable[[Sequence[Prediction]], None]
+@dataclass(frozen=True)
+class FoundObjects:
+    """The objects found in an image, surest first; or why it could not be read."""
+
+    path: str
+    classes: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    boxes: tuple[tuple[float, ...], ...] = ()  # left, top, width and height in pixels of the image
+    error: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the fields that a row has in JSON."""
+        if self.error:
+            return {"path": self.path, "error": self.error}
+        columns = {"classes": [*self.classes], "probabilities": [*self.probabilities]}
+        return {"path": self.path, **columns, "boxes": [[*box] for box in self.boxes]}
+
+    def list_lines(self, top: int) -> list[list[str]]:
+        """Return a line an object, with the number of objects in the image; one line if there is none."""
+        number = len(self.boxes)
+        lines = [
+            [self.path, str(number), name, f"{value:.6g}", *(f"{side:.2f}" for side in box), ""]
+            for name, value, box in zip(self.classes, self.probabilities, self.boxes)
+        ]
+        return lines or [[self.path, str(number), *[""] * 6, self.error]]
 
 
-def format_csv(rows: Sequence[Prediction], top: int, header: bool = False) -> str:
-    """Return lines of CSV: path, then name and probability of ``top`` classes, then the error."""
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a file of predictions: of the ``top`` likeliest classes, or of objects if it is None."""
+
+    top: int | None
+
+    @property
+    def header(self) -> list[str]:
+        """Return the names of the columns of CSV."""
+        if self.top is None:
+            return ["path", "objects", "class", "probability", "left", "top", "width", "height", "error"]
+        names = [f"{what}{number}" for number in range(1, self.top + 1) for what in ("class", "probability")]
+        return ["path", *names, "error"]
+
+    def count_lines(self, line: Sequence[str]) -> int:
+        """Return how many lines the image of a line of CSV has."""
+        return max(1, int(line[1])) if self.top is None else 1
+
+    @property
+    def lists(self) -> list[str]:
+        """Return the names of the columns of Parquet that have lists, beside path and error."""
+        return ["classes", "probabilities", *["boxes"] * (self.top is None)]
+
+
+Write = Callable[[Sequence[Row]], None]
+
+
+def format_csv(rows: Sequence[Row], columns: Columns, header: bool = False) -> str:
+    """Return lines of CSV."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if header:
-        names = [f"{what}{number}" for number in range(1, top + 1) for what in ("class", "probability")]
-        writer.writerow(["path", *names, "error"])
+        writer.writerow(columns.header)
     for row in rows:
-        pairs = [cell for name, value in zip(row.classes, row.probabilities) for cell in (name, f"{value:.6g}")]
-        writer.writerow([row.path, *pairs, *[""] * (2 * top - len(pairs)), row.error])
+        writer.writerows(row.list_lines(columns.top or 0))
     return text.getvalue()
 
 
 @contextmanager
 def open_prediction_file(
-    path: Path, top: int, identity: dict[str, Any], force: bool
+    path: Path, columns: Columns, identity: dict[str, Any], force: bool
 ) -> Iterator[tuple[Write, dict[str, bool]]]:
     """Yield a function that adds rows to a file, and the images in it already, each with whether it was readable.
 
@@ -65,13 +133,13 @@ def open_prediction_file(
     written. Raise UserError (exit code 2) if the file is anything else than the same predictions, of some images.
     """
     mark, continues = find_mark(path), check_prediction_file(path, identity, force)
-    done = read_done(path) if continues else {}
+    done = read_done(path, columns) if continues else {}
     with ExitStack() as stack, described_writing(path):
         write_text_atomic(mark, json.dumps(identity))
         if path.suffix == ".parquet":
-            write = stack.enter_context(open_parquet(path, continues))
+            write = stack.enter_context(open_parquet(path, columns, continues))
         else:
-            write = stack.enter_context(open_text(path, top, continues))
+            write = stack.enter_context(open_text(path, columns, continues))
         yield write, done
         stack.close()
         record_output(path, hash_identity(identity))
@@ -124,8 +192,8 @@ def described_writing(path: Path) -> Iterator[None]:
         raise UserError(why, ExitCode.SPACE, "save", str(path)) from None
 
 
-def read_done(path: Path) -> dict[str, bool]:
-    """Return the images that a file of predictions has, each with whether it was readable; remove a cut last line."""
+def read_done(path: Path, columns: Columns) -> dict[str, bool]:
+    """Return the images that a file of predictions has, each with whether it was readable; remove what was cut off."""
     if path.suffix == ".parquet":
         import pyarrow.parquet
 
@@ -134,10 +202,7 @@ def read_done(path: Path) -> dict[str, bool]:
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if path.suffix == ".csv":
-        header, *rows = csv.reader(StringIO(whole.decode(), newline=""))
-        while rows and len(rows[-1]) < len(header):  # cut off at a line feed within a name
-            whole = whole[: whole[:-1].rfind(b"\n") + 1]
-            header, *rows = csv.reader(StringIO(whole.decode(), newline=""))
+        whole, rows = drop_cut_lines(whole, columns)
     if len(whole) < len(content):
         with open(path, "r+b") as file:
             file.truncate(len(whole))
@@ -147,28 +212,46 @@ def read_done(path: Path) -> dict[str, bool]:
     return {row["path"]: "error" not in row for row in map(json.loads, lines)}
 
 
+def drop_cut_lines(whole: bytes, columns: Columns) -> tuple[bytes, list[list[str]]]:
+    """Return CSV without a last line that was cut off, nor lines of an image that lacks some, and its lines."""
+    header, *rows = csv.reader(StringIO(whole.decode(), newline=""))
+    while rows and len(rows[-1]) < len(header):  # cut off at a line feed within a name
+        whole = whole[: whole[:-1].rfind(b"\n") + 1]
+        header, *rows = csv.reader(StringIO(whole.decode(), newline=""))
+    if rows:
+        own = next((place for place, row in enumerate(reversed(rows)) if row[0] != rows[-1][0]), len(rows))
+        if own < columns.count_lines(rows[-1]):
+            rows = rows[: len(rows) - own]
+            text = StringIO()
+            csv.writer(text, lineterminator="\n").writerows([header, *rows])
+            whole = text.getvalue().encode()
+    return whole, rows
+
+
 @contextmanager
-def open_text(path: Path, top: int, continues: bool) -> Iterator[Write]:
+def open_text(path: Path, columns: Columns, continues: bool) -> Iterator[Write]:
     """Yield a function that adds lines to a CSV or JSON Lines file, in one write each time."""
 
-    def write(rows: Sequence[Prediction]) -> None:
+    def write(rows: Sequence[Row]) -> None:
         is_csv = path.suffix == ".csv"
-        file.write((format_csv(rows, top) if is_csv else "".join(f"{row.to_json()}\n" for row in rows)).encode())
+        lines = format_csv(rows, columns) if is_csv else "".join(f"{json.dumps(row.describe())}\n" for row in rows)
+        file.write(lines.encode())
 
     with open(path, "ab" if continues else "wb", buffering=0) as file:
         if path.suffix == ".csv" and not file.tell():
-            file.write(format_csv([], top, header=True).encode())
+            file.write(format_csv([], columns, header=True).encode())
         yield write
 
 
 @contextmanager
-def open_parquet(path: Path, continues: bool) -> Iterator[Write]:
+def open_parquet(path: Path, columns: Columns, continues: bool) -> Iterator[Write]:
     """Yield a function that adds rows to a Parquet file, which is rewritten whole every few seconds, and at the end."""
     import pyarrow
     import pyarrow.parquet
 
-    text = pyarrow.string()
-    kinds = {"path": text, "classes": pyarrow.list_(text), "probabilities": pyarrow.list_(pyarrow.float32())}
+    text, number = pyarrow.string(), pyarrow.float32()
+    lists = {"classes": text, "probabilities": number, "boxes": pyarrow.list_(number)}
+    kinds = {"path": text} | {name: pyarrow.list_(lists[name]) for name in columns.lists}
     schema = pyarrow.schema(kinds | {"error": text})
     tables = [pyarrow.parquet.read_table(path)] if continues else []
     next_write = 0.0
@@ -181,7 +264,7 @@ def open_parquet(path: Path, continues: bool) -> Iterator[Write]:
         now = time.monotonic()
         next_write = now + max(PARQUET_SECONDS, (now - start) / PARQUET_SHARE)
 
-    def write(rows: Sequence[Prediction]) -> None:
+    def write(rows: Sequence[Row]) -> None:
         tables.append(
             pyarrow.table({name: [getattr(row, name) for row in rows] for name in kinds | {"error": text}}, schema)
         )

@@ -78,12 +78,7 @@ class Batch:
     boxes: tuple[Boxes, ...] = ()  # that each view shows, without crowds; empty without any in the data set
     step_boxes: int = 0  # how many the views of a training step show, over all ranks; of images as drawn, bad ones too
     table: BoxTable | None = None  # boxes of all images of the split, crowds too, in pixels of the images
-
-    @property
-    def sizes(self) -> Tensor:
-        """Return the height and width of the images that the views are of, int64 [B, 2]; boxes belong to them."""
-        assert self.table is not None
-        return torch.from_numpy(self.table.sizes[self.indices])
+    sizes: Tensor = torch.empty(0, 2, dtype=torch.int64)  # [B, 2] height and width of the images, if they have boxes
 
     def list_names(self) -> list[str]:
         """Return the names of the images, or their indices in the split if it has no names."""
@@ -148,7 +143,8 @@ def train_batches(
             boxes = see_boxes(split.boxes, view, epochs, order, indices)
             epochs, order = split.order.draw(seed, step_positions(step, batch))  # those of all ranks
             number = sum(len(one.labels) for one in see_boxes(split.boxes, view, epochs, order, order))
-            result = replace(result, boxes=boxes, step_boxes=number, table=split.boxes)
+            sizes = torch.from_numpy(split.boxes.sizes[indices])
+            result = replace(result, boxes=boxes, step_boxes=number, table=split.boxes, sizes=sizes)
         yield result
 
 
@@ -177,33 +173,42 @@ def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
         images, _ = load_views(split, indices, view.res, lambda pixels, _, out: view(pixels, out), raise_bad_image)
         result = Batch(images, split.targets(indices), indices, captions=list_captions(split, indices), keys=split.keys)
         if split.boxes is not None:
-            regions = view.regions(split.boxes.sizes[indices])
-            boxes = split.boxes.see(indices, regions, (view.res, view.res))
-            result = replace(result, boxes=tuple(boxes), table=split.boxes)
+            sizes = split.boxes.sizes[indices]
+            boxes = split.boxes.see(indices, view.regions(sizes), (view.res, view.res))
+            result = replace(result, boxes=tuple(boxes), table=split.boxes, sizes=torch.from_numpy(sizes))
         yield result
 
 
 def readable_batches(
     split: Split, view: FixedView, batch: int, report: Callable[[int, UserError], None]
 ) -> Iterator[Batch]:
-    """Yield every image of the split that can be read once, in order; call ``report`` for each of the others."""
+    """Yield every image of the split that can be read once, in order; call ``report`` for each of the others.
+
+    Batches have the ``sizes`` of images.
+    """
     for first in range(0, len(split), batch):
         indices = np.arange(first, min(first + batch, len(split)))
         images = torch.from_numpy(np.empty((len(indices), 3, view.res, view.res), np.float32))
+        sizes = torch.zeros(len(indices), 2, dtype=torch.int64)
         chunks = np.split(indices, range(VIEW_CHUNK, len(indices), VIEW_CHUNK))
-        load = partial(load_readable, split, view)
-        errors = dict(chain.from_iterable(DECODE_POOL.map(load, chunks, images.split(VIEW_CHUNK))))
+        load, places = partial(load_readable, split, view), (images.split(VIEW_CHUNK), sizes.split(VIEW_CHUNK))
+        errors = dict(chain.from_iterable(DECODE_POOL.map(load, chunks, *places)))
         for index, error in errors.items():
             report(index, error)
         readable = np.setdiff1d(indices, list(errors))
         if len(readable):
-            captions = list_captions(split, readable)
+            captions, rows = list_captions(split, readable), readable - first
             targets = split.targets(readable)
-            yield Batch(images[readable - first], targets, readable, captions=captions, keys=split.keys)
+            yield Batch(images[rows], targets, readable, captions=captions, keys=split.keys, sizes=sizes[rows])
 
 
-def load_readable(split: Split, view: FixedView, indices: np.ndarray, images: Tensor) -> list[tuple[int, UserError]]:
-    """Write the views of the images at ``indices`` [B] into ``images``; return the errors of those that are bad."""
+def load_readable(
+    split: Split, view: FixedView, indices: np.ndarray, images: Tensor, sizes: Tensor
+) -> list[tuple[int, UserError]]:
+    """Write the views of the images at ``indices`` [B] into ``images``, and height and width of these into ``sizes``.
+
+    Return the errors of those that are bad.
+    """
     pixels, rows, errors = [], [], []
     for row, index in enumerate(indices.tolist()):
         try:
@@ -213,6 +218,7 @@ def load_readable(split: Split, view: FixedView, indices: np.ndarray, images: Te
             errors.append((index, error))
     if rows:
         images[rows] = view(pixels)
+        sizes[rows] = torch.tensor([image.shape[1:] for image in pixels])
     return errors
 
 

@@ -15,7 +15,7 @@ PREDICTION_SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 @frozen_dataclass
 class Predict(NetworkRecipe):
-    """Classify images: files, folders and globs."""
+    """Classify images, or find objects in them: files, folders and globs."""
 
     init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
     init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
@@ -26,6 +26,8 @@ class Predict(NetworkRecipe):
     # a set with prompts, as imagenet
     prompts: str
     top: Annotated[int, Field(ge=1, le=MAX_TOP)]  # likeliest classes of each image
+    min_score: Annotated[float, Field(ge=0, le=1)]  # least probability of an object that a detector lists
+    draw: Path | None  # folder for copies of the images with the boxes of a detector; null for none
     exif: bool  # turn images as their EXIF orientation says
     save: Path | None  # file to write: NAME.csv, NAME.jsonl or NAME.parquet; null to print the predictions
     force: bool  # replace the file that vitrun saved there; nothing else is ever replaced
