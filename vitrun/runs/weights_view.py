@@ -34,6 +34,8 @@ PROCESSORS = {  # of transformers -> their defaults
     "CLIP": CLIP_PROCESSOR,
     "Bit": CLIP_PROCESSOR,
 }
+DETECTOR_PROCESSOR = {"size": {"shortest_edge": 800}, "resample": 2, "default_to_square": False}
+DETECTOR_PROCESSORS = ("Yolos", "Detr")  # which show whole images, here as squares
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,10 @@ def read_timm_view(config: JsonObject, name: str, res: int | None) -> WeightsVie
 def read_processor_view(config: JsonObject, kind: str, name: str) -> WeightsView:
     """Return the view of an image processor of transformers, by its ``preprocessor_config.json``."""
     file = "preprocessor_config.json"
-    defaults = PROCESSORS.get(re.sub(r"(ImageProcessor(Fast|Pil)?|FeatureExtractor)$", "", kind))
+    family = re.sub(r"(ImageProcessor(Fast|Pil)?|FeatureExtractor)$", "", kind)
+    if family in DETECTOR_PROCESSORS:
+        return read_detector_view(config, file, name)
+    defaults = PROCESSORS.get(family)
     if defaults is None:
         raise unknown_view_error(name, file, f"image_processor_type {kind}")
     values = {**defaults, **{key: value for key, value in config.items() if value is not None}}
@@ -197,6 +202,18 @@ def read_processor_view(config: JsonObject, kind: str, name: str) -> WeightsView
         "interpolation": resample,
     }
     return WeightsView(f"{file} of these weights", options)
+
+
+def read_detector_view(config: JsonObject, file: str, name: str) -> WeightsView:
+    """Return the view of an image processor of a detector: the whole image, as a square."""
+    values = {**DETECTOR_PROCESSOR, **{key: value for key, value in config.items() if value is not None}}
+    resample, size = RESAMPLES.get(values["resample"]), values["size"]
+    if resample is None:
+        raise unknown_view_error(name, file, f"resample {values['resample']}")
+    is_square = isinstance(size, dict) and {"height", "width"} <= size.keys()
+    note = "" if is_square else ", as a square, where it has rectangles"
+    options = {"resize": "square", "crop": 1.0, "antialias": True, "interpolation": resample}
+    return WeightsView(f"{file} of these weights{note}", options)
 
 
 def describe_view(view: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from vitrun import models
 from vitrun.errors import UserError
 from vitrun.models.export import Description, export_model
 from vitrun.recipes import tables
+from vitrun.runs import weights_view
 
 SMALL = dict(
     hidden_size=16,
@@ -137,6 +138,10 @@ def test_an_exported_detector_is_that_of_transformers_and_loads_again(tmp_path, 
         torch.nn.init.normal_(parameter, std=0.1)
     names = ("ape", "bat", "cat")
     export_model(network, 64, "hf", tmp_path / "out", "card", Description(names))
+    view = weights_view.read_folder_view(
+        {file: weights_view.read_json(tmp_path / "out" / file) for file in weights_view.CONFIG_FILES}, "out", None
+    )
+    assert view.options["resize"] == "square" and view.source == "preprocessor_config.json of these weights"
     images = torch.rand(1, 3, 64, 96) * 2 - 1
     theirs = AutoModelForObjectDetection.from_pretrained(tmp_path / "out").eval()
     loaded = models.load(tmp_path / "out")

@@ -1,7 +1,6 @@
 """Folders for ``YolosForObjectDetection`` and ``DetrForObjectDetection`` of transformers."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,25 +10,25 @@ from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.detector import Detector
 from vitrun.models.export.portable import export_tensors
-from vitrun.models.export.view import image_statistics
+from vitrun.models.export.view import Description, image_statistics
 from vitrun.models.formats import hugging_face_detr, hugging_face_yolos
 from vitrun.models.formats.hugging_face_config import ACTIVATIONS
 from vitrun.models.formats.mapping import TensorMapping, map_same
 from vitrun.models.tensor_files import JsonObject
 from vitrun.models.timm_wrapper import TimmNetwork
 from vitrun.recipes import Detector as Row
-from vitrun.recipes import Timm, ViT
+from vitrun.recipes import Timm, View, ViT
 
 HEADS = ("class_labels_classifier.", "bbox_predictor.")  # tensors outside of ``vit.``
 LONGEST = 1333 / 800  # of an image's sides, relative to the shorter one, at most (DETR's datasets/coco.py)
 
 
-def write_hugging_face_detector(folder: Path, network: Detector, names: Sequence[str], res: int) -> None:
+def write_hugging_face_detector(folder: Path, network: Detector, description: Description, res: int) -> None:
     """Write ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``.
 
     Raise a UserError if transformers has no such network.
     """
-    row, tensors = network.row, dict(network.state_dict())
+    row, tensors, names = network.row, dict(network.state_dict()), description.names
     if isinstance(network.body, TimmNetwork):
         mappings, kind = [*hugging_face_detr.map_detector(row), *map_body(tensors)], "Detr"
         config = detr_config(row)
@@ -47,7 +46,8 @@ def write_hugging_face_detector(folder: Path, network: Detector, names: Sequence
         "label2id": {name: number for number, name in enumerate(names)},
         "dtype": "float32",
     }
-    contents = {"config.json": config | of_classes, "preprocessor_config.json": preprocessor_config(network, kind, res)}
+    processor = preprocessor_config(network, kind, description.view, res)
+    contents = {"config.json": config | of_classes, "preprocessor_config.json": processor}
     for file, content in contents.items():
         (folder / file).write_text(json.dumps(content, indent=2), encoding="utf-8")
 
@@ -117,15 +117,20 @@ def detr_config(row: Row) -> JsonObject:
     }
 
 
-def preprocessor_config(network: Detector, kind: str, res: int) -> JsonObject:
-    """Return ``preprocessor_config.json``: images with the shorter side ``res``, normalised as the network has them."""
+def preprocessor_config(network: Detector, kind: str, view: View, res: int) -> JsonObject:
+    """Return ``preprocessor_config.json``: whole images with the side ``res``, normalised as the network has them.
+
+    They are squares if the ``view`` of test images is, else ``res`` is the shorter side.
+    """
+    is_square = view.resize in ("square", "squash")
+    size = {"height": res, "width": res} if is_square else {"shortest_edge": res, "longest_edge": round(res * LONGEST)}
     body = network.body if isinstance(network.body, TimmNetwork) else network
     mean, std = image_statistics(body)
     return {
         "image_processor_type": f"{kind}ImageProcessor",
         "format": "coco_detection",
         "do_resize": True,
-        "size": {"shortest_edge": res, "longest_edge": round(res * LONGEST)},
+        "size": size,
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

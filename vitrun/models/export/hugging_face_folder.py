@@ -32,7 +32,7 @@ def write_hugging_face(folder: Path, network: Network, description: Description,
     if isinstance(network, Clip):
         return write_hugging_face_clip(folder, network, description, res)
     if isinstance(network, Detector):
-        return write_hugging_face_detector(folder, network, description.names, res)
+        return write_hugging_face_detector(folder, network, description, res)
     if isinstance(network, TimmNetwork):
         name = network.row.name
         raise UserError(f"to=hf: {name} is a network of timm, not transformers' ViT. Export with to=timm or onnx.")
