@@ -143,8 +143,8 @@ def test_dropout_is_set_in_every_dropout_layer():
     skips = [block.skip for block in models.build(replace(row, stochastic_depth=0.5), 5, 32).blocks]
     assert [block.skip for block in deeper.blocks] == skips and skips[-1] == 0.5
     assert dropped.model.dropout == 0.25 and models.with_noise(dropped, None) is dropped
-    other = replace(loaded, model=MODEL_ROWS["bit_r50x1"])
+    other = replace(loaded, model=MODEL_ROWS["igpt_nano"])
     assert models.with_noise(other, 0.0) is other, "which has none"
-    with pytest.raises(UserError, match="bit_r50x1, which has none") as error:
+    with pytest.raises(UserError, match="igpt_nano, which has none") as error:
         models.with_noise(other, 0.1)
     assert (error.value.option, error.value.value) == ("dropout", "0.1")

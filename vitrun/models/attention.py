@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrun.models.gelu import quick_gelu, tanh_gelu
+from vitrun.models.noise import SkippedBlock
 from vitrun.recipes import TextTower, ViT
 
 Row = ViT | TextTower
@@ -119,8 +120,8 @@ class Mlp(nn.Module):
         return self.dropout(self.fc2(self.dropout(self.gelu(self.fc1(x)))))
 
 
-class Block(nn.Module):
-    """A pre-norm encoder block. In training each branch is dropped for an image with probability ``skip``."""
+class Block(SkippedBlock):
+    """A pre-norm encoder block, of which each branch is dropped with probability ``skip``."""
 
     def __init__(self, row: Row, skip: float, causal: bool = False):
         super().__init__()
@@ -135,13 +136,6 @@ class Block(nn.Module):
         """Map [B, N, D] to [B, N, D], or only the first ``outputs`` tokens, which attend to all."""
         x = x[:, :outputs] + self.drop_path(self.dropout(self.attn(self.norm1(x), offsets, outputs)))
         return x + self.drop_path(self.mlp(self.norm2(x)))
-
-    def drop_path(self, branch: Tensor) -> Tensor:
-        """Set dropped images of [B, N, D] to 0, and scale the others to keep the mean (arXiv 1603.09382)."""
-        if not (self.training and self.skip):
-            return branch
-        keep = 1 - self.skip
-        return branch * (branch.new_empty(branch.shape[0], 1, 1).bernoulli_(keep) / keep)
 
 
 class AttentionPool(nn.Module):

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from vitrun.models.grid_attention import AttentionStem, AugmentedConv, WindowAttention, init_grid_attention
 from vitrun.models.network import Network
+from vitrun.models.noise import SkippedBlock, set_noise
 from vitrun.models.vit import Head
 from vitrun.recipes import ResNet as Row
 
@@ -45,7 +46,9 @@ class AttentionResNet(Network):
                 channels = width * row.expansion
             self.stages.append(nn.Sequential(*units))
         self.norm = nn.BatchNorm2d(channels) if row.block == "wide" else nn.Identity()
+        self.dropout = nn.Dropout(row.dropout)
         self.head = Head(channels, classes)
+        set_noise(self, row)
 
     def pooled(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, D]."""
@@ -54,7 +57,7 @@ class AttentionResNet(Network):
             x = stage(x)
         if self.row.block == "wide":
             x = self.norm(x).relu()
-        return x.mean((2, 3))
+        return self.dropout(x.mean((2, 3)))
 
 
 class ConvStem(nn.Module):
@@ -83,7 +86,7 @@ class Shortcut(nn.Sequential):
         super().__init__(nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out))
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(SkippedBlock):
     """Two 3x3 convolutions, each with a norm after it; the first may have attention beside it."""
 
     def __init__(self, row: Row, channels: int, width: int, stride: int, side: int, attention: bool):
@@ -97,10 +100,10 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, F, h, w] to [B, F', h/stride, w/stride]."""
         branch = self.norm2(self.conv2(self.norm1(self.conv1(x)).relu()))
-        return (branch + self.shortcut(x)).relu()
+        return (self.drop_path(branch) + self.shortcut(x)).relu()
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(SkippedBlock):
     """1x1, 3x3 and 1x1 convolutions, each with a norm after it; attention is beside or in place of the 3x3."""
 
     def __init__(self, row: Row, channels: int, width: int, stride: int, side: int, attention: bool):
@@ -118,10 +121,10 @@ class Bottleneck(nn.Module):
         """Map [B, F, h, w] to [B, F', h/stride, w/stride]."""
         branch = self.norm1(self.conv1(x)).relu()
         branch = self.norm2(self.conv2(branch)).relu()
-        return (self.norm3(self.conv3(branch)) + self.shortcut(x)).relu()
+        return (self.drop_path(self.norm3(self.conv3(branch))) + self.shortcut(x)).relu()
 
 
-class WideBlock(nn.Module):
+class WideBlock(SkippedBlock):
     """Two 3x3 convolutions, each with a norm before it (arXiv 1605.07146); the first may have attention beside it."""
 
     def __init__(self, row: Row, channels: int, width: int, stride: int, side: int, attention: bool):
@@ -136,7 +139,7 @@ class WideBlock(nn.Module):
         """Map [B, F, h, w] to [B, F', h/stride, w/stride]."""
         normed = self.norm1(x).relu()
         branch = self.conv2(self.norm2(self.conv1(normed)).relu())
-        return branch + (x if isinstance(self.shortcut, nn.Identity) else self.shortcut(normed))
+        return self.drop_path(branch) + (x if isinstance(self.shortcut, nn.Identity) else self.shortcut(normed))
 
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck, "wide": WideBlock}

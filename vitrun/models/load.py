@@ -3,19 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
-
 from vitrun.errors import ExitCode, UserError
 from vitrun.models.assemble import LoadedModel
 from vitrun.models.assemble_clip import assemble_model
-from vitrun.models.attention import Block
 from vitrun.models.formats import recognise
 from vitrun.models.hub import load_repository, load_tag
+from vitrun.models.noise import set_noise
 from vitrun.models.tensor_files import read_weights
 from vitrun.models.timm_wrapper import wrap_timm_network
 from vitrun.models.torchvision_weights import load_published
-from vitrun.models.vit import list_skips
-from vitrun.recipes import Timm, ViT
+from vitrun.recipes import BiT, ResNet, Timm, ViT
 
 
 def load(
@@ -52,8 +49,8 @@ def with_noise(loaded: LoadedModel, dropout: float | None, stochastic_depth: flo
     if not changed:
         return loaded
     model = loaded.model
-    if not isinstance(model, ViT | Timm):
-        why = f"is not for {model.name}, which has none: only vision transformers and networks of timm have it."
+    if not isinstance(model, ViT | BiT | ResNet | Timm):
+        why = f"is not for {model.name}, which has none: only ViTs, ResNets and networks of timm have it."
         raise UserError(why, option=changed[0], value=f"{rates[changed[0]]:g}")
     row = replace(
         model,
@@ -67,13 +64,3 @@ def with_noise(loaded: LoadedModel, dropout: float | None, stochastic_depth: flo
     else:
         set_noise(loaded.network, row)
     return replace(loaded, model=row)
-
-
-def set_noise(network: nn.Module, row: ViT) -> None:
-    """Set the rates of a ViT's dropout layers and blocks to those of a row."""
-    skips = iter(list_skips(row))
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = row.dropout
-        elif isinstance(module, Block):
-            module.skip = next(skips)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrun.models.network import Network
+from vitrun.models.noise import SkippedBlock, set_noise
 from vitrun.recipes import BiT as Row
 from vitrun.recipes.model_limits import EXPANSION
 
@@ -99,7 +100,7 @@ class PostActBottleneck(nn.Module):
         return (self.norm3(self.conv3(x)) + shortcut).relu()
 
 
-class PreActBottleneck(nn.Module):
+class PreActBottleneck(SkippedBlock):
     """A bottleneck with norm and activation first (big_transfer/bit_pytorch/models.py)."""
 
     def __init__(self, channels: int, middle: int, stride: int):
@@ -118,7 +119,7 @@ class PreActBottleneck(nn.Module):
         first = self.norm1(x).relu()
         shortcut = x if self.downsample is None else self.downsample(first)
         x = self.conv2(self.norm2(self.conv1(first)).relu())
-        return self.conv3(self.norm3(x).relu()) + shortcut
+        return self.drop_path(self.conv3(self.norm3(x).relu())) + shortcut
 
 
 class Stage(nn.Module):
@@ -170,8 +171,10 @@ class BiT(Network):
         self.stem = Stem(width, False, row.border)
         self.stages = build_stages(PreActBottleneck, width, row.blocks)
         self.norm = nn.GroupNorm(GROUPS, channels)
+        self.dropout = nn.Dropout(row.dropout)
         self.head = nn.Linear(channels, classes)
+        set_noise(self, row)
 
     def pooled(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, D]."""
-        return self.norm(self.stages(self.stem(images))).relu().mean((2, 3))
+        return self.dropout(self.norm(self.stages(self.stem(images))).relu().mean((2, 3)))

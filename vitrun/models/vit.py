@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from vitrun.models.attention import AttentionPool, Block
 from vitrun.models.network import Network
+from vitrun.models.noise import list_skips
 from vitrun.models.positions import sincos2d
 from vitrun.models.resnet import ResNet
 from vitrun.recipes import ViT as Row
@@ -51,7 +52,8 @@ class ViT(Network):
         self.dropout = nn.Dropout(row.dropout)
         if row.norm_pre:
             self.norm_pre = nn.LayerNorm(row.width, row.epsilon)
-        self.blocks = nn.ModuleList(Block(row, skip) for skip in list_skips(row))
+        skips = list_skips(row.stochastic_depth, row.depth)
+        self.blocks = nn.ModuleList(Block(row, skip) for skip in skips)
         self.norm = nn.LayerNorm(row.width, row.epsilon)
         if row.head == "map":
             self.attn_pool = AttentionPool(row)
@@ -128,11 +130,6 @@ class ViT(Network):
         if self.row.positions != "relative":
             return None
         return self.pos_embed[layer] if len(self.pos_embed) > 1 else self.pos_embed[0]
-
-
-def list_skips(row: Row) -> list[float]:
-    """Return the probability at which each block is skipped for an image: linear in depth, as in AugReg."""
-    return torch.linspace(0, row.stochastic_depth, row.depth, device="cpu").tolist()
 
 
 def fixed_positions(row: Row, side: int) -> Tensor:

@@ -30,7 +30,7 @@ class Finetune(Training):
     train: Annotated[str, BeforeValidator(parse_train)]  # parameters to train: all, head, or last:N blocks and the head
     # parts to leave as they are, beside what train= leaves: names of modules or patterns, as in [conv_stem,blocks.0]
     freeze: tuple[str, ...]
-    # rate in a ViT, or before the head of a network of timm; null for that of its pretraining, or 0 if it is not known
+    # rate in a ViT, before the head of a ResNet or of timm; null for that of the pretraining, or 0 if it is not known
     dropout: Fraction | None
     stochastic_depth: Fraction | None  # rate at which the last block is skipped, in the same networks; null as above
     # the last layer: new, of zeros, or that of the weights, whose classes must be those of the data set (keep)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from vitrun.recipes.base import OptionError, frozen_dataclass
+from vitrun.recipes.base import Fraction, OptionError, frozen_dataclass
 from vitrun.recipes.model_limits import (
     EXPANSION,
     MAX_PARAMETERS,
@@ -28,6 +28,8 @@ class BiT:
     blocks: tuple[Blocks, Blocks, Blocks, Blocks]  # units in each of the four stages
     width_factor: Annotated[float, Field(gt=0, le=64)]  # times the channels of a ResNet
     border: Literal["zero", "none"]  # padding of the stem's max-pool: zero as big_transfer and timm, none as big_vision
+    dropout: Fraction = 0.0  # rate before the head
+    stochastic_depth: Fraction = 0.0  # rate at which the last block is skipped; it rises linearly from 0
 
     def __post_init__(self) -> None:
         units = enumerate(self.blocks)
@@ -79,6 +81,8 @@ class ResNet:
     upsilon: Annotated[float, Field(gt=0, le=1)]  # share of the channels that attention makes, with attention=augmented
     window: Annotated[int, Field(ge=3, le=63)]  # side of the window, with attention=alone; odd
     border: Literal["zero", "masked"]  # keys outside the image with attention=alone: zeros, or none
+    dropout: Fraction = 0.0  # rate before the head
+    stochastic_depth: Fraction = 0.0  # rate at which the last block is skipped; it rises linearly from 0
 
     stride: ClassVar[int] = 1  # takes any resolution, but attention=alone with a stem of attention needs multiples of 4
 
