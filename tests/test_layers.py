@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -70,6 +71,12 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file): ast.parse(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.rglob("*.py"))}
 
 
+@cache
+def names_in(module: str) -> set[str]:
+    """Return the dotted names that a module imports, anywhere in it."""
+    return imported_names(ast.walk(MODULES[module]))
+
+
 def imported_names(nodes) -> set[str]:
     """Return the dotted names that import statements name; ``from a import b`` is a.b where that is a module."""
     names = set()
@@ -117,7 +124,7 @@ def test_every_command_has_a_module():
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_only_rooms_below_it(room):
     for module in (name for name in MODULES if within(name, (room,))):
-        used = {name.split(".")[0] for name in package_modules(imported_names(ast.walk(MODULES[module])))} - {room}
+        used = {name.split(".")[0] for name in package_modules(names_in(module))} - {room}
         wrong = used - set(ROOMS[ROOMS.index(room) + 1 :])
         assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
 
@@ -126,9 +133,7 @@ def test_the_readers_of_originals_do_not_import_the_runner():
     folder = "data.sources.vtab.originals"
     allowed = {"errors", "data.sources.messages", "data.sources.scan", "runtime.files"}
     for module in (name for name in MODULES if name.startswith(f"{folder}.")):
-        wrong = {
-            name for name in package_modules(imported_names(ast.walk(MODULES[module]))) if not name.startswith(folder)
-        } - allowed
+        wrong = {name for name in package_modules(names_in(module)) if not name.startswith(folder)} - allowed
         assert not wrong, f"vitrun.{module} imports {', '.join(sorted(wrong))}"
 
 
@@ -144,7 +149,7 @@ def test_imports_have_no_cycle():
 
 @pytest.mark.parametrize("package", OWNERS)
 def test_each_outside_package_is_imported_by_its_owners_only(package):
-    used = {module: {name.split(".")[0] for name in imported_names(ast.walk(tree))} for module, tree in MODULES.items()}
+    used = {module: {name.split(".")[0] for name in names_in(module)} for module in MODULES}
     users = {module for module, packages in used.items() if package in packages}
     assert users and not {module for module in users if not within(module, OWNERS[package])}
 
