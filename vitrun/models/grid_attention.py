@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+BLOCK = 4  # queries along the side of a block, where they divide the map; else as many as the window has
 OUTSIDE = -1e4  # logit of a key outside the window or the image
 
 
@@ -83,12 +84,19 @@ class WindowAttention(nn.Module):
         are outside the window of a query get :data:`OUTSIDE`.
         """
         h, w = x.shape[2:]
-        block, margin = self.window, self.window // 2
-        below, right = -h % block, -w % block
-        q = to_blocks(functional.pad(self.q(x), (0, right, 0, below)), block, block, self.heads)
-        around = (margin, margin + right, margin, margin + below)
+        block, margin, heads = self.choose_block(h, w), self.window // 2, self.heads
         span = block + 2 * margin  # keys along a side
-        k, v = (to_blocks(functional.pad(part, around), span, block, self.heads) for part in (self.k(x), self.v(x)))
+        below, right = -h % block, -w % block
+        weights = torch.cat([layer.weight for layer in (self.q, self.k, self.v)]).flatten(1)  # [3 F', F]
+        maps = functional.linear(x.permute(0, 2, 3, 1), weights)  # [B, h, w, 3 F']
+        after = (span - 1) // block * block - margin  # so many that whole blocks begin in the margin
+        maps = functional.pad(maps, (0, 0, margin, after + right, margin, after + below))
+        q, k, v = maps.chunk(3, 3)
+        inside = q[:, margin : margin + h + below, margin : margin + w + right]
+        q = cut_heads(inside.unflatten(1, (-1, block)).unflatten(3, (-1, block)), heads)
+        for axis, side in ((1, h + below), (3, w + right)):
+            k, v = (add_margins(part, axis, block, side // block, span) for part in (k, v))
+        k, v = cut_heads(k, heads), cut_heads(v, heads)
         grid = q.unflatten(-2, (block, block))  # [B * blocks, H, b, b, d]
         half = self.relative_rows.shape[1]
         rows = torch.einsum("nhyxd,yjd->nhyxj", grid[..., :half], pick_window(self.relative_rows, block).to(q.dtype))
@@ -99,17 +107,23 @@ class WindowAttention(nn.Module):
         q = torch.cat([grid, rows + outside[:, None], columns + outside[None]], -1).flatten(-3, -2)
         k = torch.cat([k, place_keys(span, span, k)], -1)
         if self.border == "masked":
-            q, k = self.mask_border(x, q, k, span)
+            q, k = self.mask_border(x, q, k, block)
         mixed = attend(q, k, v)
-        return from_blocks(mixed, len(x), h, w, block)
+        return from_blocks(mixed, x.shape[0], h, w, block)  # not len(x), which an export would take for a constant
 
-    def mask_border(self, x: Tensor, q: Tensor, k: Tensor, span: int) -> tuple[Tensor, Tensor]:
+    def choose_block(self, h: int, w: int) -> int:
+        """Return how many queries along a side share their keys: few compute few keys that are outside of a window."""
+        return self.window if h % BLOCK or w % BLOCK else BLOCK
+
+    def mask_border(self, x: Tensor, q: Tensor, k: Tensor, block: int) -> tuple[Tensor, Tensor]:
         """Return queries and keys with one more number, whose product is :data:`OUTSIDE` for keys beyond the image."""
         h, w = x.shape[2:]
         margin = self.window // 2
-        below, right = -h % self.window, -w % self.window
-        beyond = functional.pad(x.new_zeros(len(x), 1, h, w), (margin, margin + right, margin, margin + below), value=1)
-        flags = to_blocks(beyond, span, self.window, 1).to(k.dtype).expand(-1, self.heads, -1, -1)
+        below, right = -h % block, -w % block
+        beyond = functional.pad(
+            x.new_zeros(x.shape[0], 1, h, w), (margin, margin + right, margin, margin + below), value=1
+        )
+        flags = to_blocks(beyond, block + 2 * margin, block, 1).to(k.dtype).expand(-1, self.heads, -1, -1)
         return torch.cat([q, torch.ones_like(q[..., :1])], -1), torch.cat([k, OUTSIDE * flags], -1)
 
 
@@ -133,28 +147,34 @@ class AttentionStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, F, R/4, R/4]."""
-        return functional.max_pool2d(self.norm(self.attend(images)).relu(), self.block)
+        rows, columns = (side // self.block for side in images.shape[2:])
+        x = self.attend(images).transpose(2, 3).flatten(1, 2)  # [B * blocks, F, b * b]
+        x = x.unflatten(2, (self.block, self.block))
+        x = functional.max_pool2d(self.norm(x).relu(), self.block)
+        return x.view(images.shape[0], rows, columns, -1).permute(0, 3, 1, 2)
 
     def attend(self, images: Tensor) -> Tensor:
-        """Map [B, 3, R, R] to [B, F, R, R]."""
-        h, w = images.shape[2:]
-        q, k, v = (
-            to_blocks(layer(images), self.block, self.block, self.heads) for layer in (self.q, self.k, self.values)
-        )
-        return from_blocks(attend(q, k, v), len(images), h, w, self.block)
+        """Map [B, 3, R, R] to blocks [B * blocks, H, b * b, F / H]."""
+        pixels = to_blocks(images, self.block, self.block, 1)[:, 0]  # [B * blocks, b * b, 3]
+        q, k = (functional.linear(pixels, layer.weight.flatten(1)) for layer in (self.q, self.k))
+        v = torch.einsum("npc,pcf->npf", pixels, self.mix_values().to(pixels.dtype))
+        return attend(*(part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, k, v.to(q.dtype))))
 
-    def values(self, images: Tensor) -> Tensor:
-        """Return the mixed values: [B, 3, R, R] -> [B, F, R, R]."""
-        h, w = images.shape[2:]
+    def mix_values(self) -> Tensor:
+        """Return the projection of values of each place in a block, a mixture of those there are: [b * b, 3, F]."""
         places = self.row_embed[:, None] + self.column_embed  # [b, b, width]
-        shares = (places @ self.mixture.T).softmax(-1).permute(2, 0, 1)  # [m, b, b]
-        shares = shares.repeat(1, h // self.block, w // self.block)  # [m, R, R]
-        values = self.v(images).unflatten(1, (len(self.mixture), -1))  # [B, m, F, R, R]
-        return (values * shares[:, None].to(values.dtype)).sum(1)
+        shares = (places @ self.mixture.T).softmax(-1).flatten(0, 1)  # [b * b, m]
+        return torch.einsum("pm,mfc->pcf", shares, self.v.weight.flatten(1).unflatten(0, (len(self.mixture), -1)))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Return attention without a scale; fused kernels need values as wide as the keys: [..., N, V]."""
+    """Return attention without a scale, [..., N, V].
+
+    On a CPU the products and the softmax are faster than the fused function for as few keys as there are: it needs
+    values as wide as the keys with their places, and its backward pass is slow.
+    """
+    if not q.is_cuda:
+        return (q @ k.transpose(-2, -1)).softmax(-1) @ v
     padded = functional.pad(v, (0, q.shape[-1] - v.shape[-1]))
     return functional.scaled_dot_product_attention(q, k.to(q.dtype), padded.to(q.dtype), scale=1.0)[..., : v.shape[-1]]
 
@@ -207,6 +227,23 @@ def to_blocks(x: Tensor, size: int, step: int, heads: int) -> Tensor:
     """Cut a map into blocks of ``size`` at every ``step``: [B, H d, h, w] -> [B * blocks, H, size * size, d]."""
     blocks = x.unfold(2, size, step).unfold(3, size, step)  # [B, H d, rows, columns, size, size]
     return blocks.permute(0, 2, 3, 1, 4, 5).flatten(4).flatten(0, 2).unflatten(1, (heads, -1)).transpose(2, 3)
+
+
+def add_margins(x: Tensor, axis: int, block: int, number: int, span: int) -> Tensor:
+    """Cut an axis into ``number`` pieces of ``span``, one at every ``block``: [n] -> [number, span].
+
+    As ``unfold``, whose gradient is slower than this one; the axis has ``block`` more places than all pieces begin in.
+    """
+    pieces = []
+    for start in range(0, span, block):
+        part = x.narrow(axis, start, number * block).unflatten(axis, (number, block))
+        pieces.append(part.narrow(axis + 1, 0, min(block, span - start)))
+    return torch.cat(pieces, axis + 1)
+
+
+def cut_heads(x: Tensor, heads: int) -> Tensor:
+    """Map blocks [B, rows, a, columns, b, H d] to [B * rows * columns, H, a * b, d]."""
+    return x.unflatten(5, (heads, -1)).permute(0, 1, 3, 5, 2, 4, 6).flatten(4, 5).flatten(0, 2)
 
 
 def from_blocks(x: Tensor, batch: int, h: int, w: int, block: int) -> Tensor:
