@@ -80,11 +80,11 @@ def describe_cost(recipe: Recipe) -> list[str]:
         return []
     steps, _ = recipe.count_steps(recipe.images or 0)
     runs = count_runs(recipe) if isinstance(recipe, Finetune) else 1
-    row, images, cost = find_model_row(recipe), runs * steps * recipe.batch, ""
+    row, images, cost = find_model_row(recipe), runs * steps * recipe.step_images, ""
     if macs.is_countable(row) and recipe.res:
         classes = getattr(recipe.data, "classes", None) or 0
         cost = f", {macs.count_exaflop(macs.count_macs(row, classes, recipe.res), images):.2g} exaFLOP"
-    return [f"# {f'{runs} runs of ' * (runs > 1)}{steps:,} steps of {recipe.batch:,} images{cost}"]
+    return [f"# {f'{runs} runs of ' * (runs > 1)}{steps:,} steps of {recipe.step_images:,} images{cost}"]
 
 
 def find_model_row(recipe: Training) -> Model | None:

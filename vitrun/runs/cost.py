@@ -42,13 +42,19 @@ def measure_cost(options: dict[str, Any], result: dict[str, Any], res: str | Non
         res: Side of the images, in pixels; None if it is not known.
         runs: The folder of all run folders.
     """
-    steps, batch, seconds = result.get("steps"), options.get("batch"), result.get("seconds")
-    if not isinstance(steps, int) or not isinstance(batch, int):
+    steps, batch, seconds = result.get("steps"), count_step_images(options), result.get("seconds")
+    if not isinstance(steps, int) or batch is None:
         return Cost()
     images = steps * batch
     products = count_run_macs(options, res, runs)
     exaflop = None if products is None else macs.count_exaflop(products, images)
     return Cost(steps, images, exaflop, seconds if isinstance(seconds, int | float) else None)
+
+
+def count_step_images(options: dict[str, Any]) -> int | None:
+    """Return the images of a step: those of ``batch``, and with a teacher the unlabelled ones; None without a batch."""
+    batch, ratio = options.get("batch"), (options.get("pseudo") or {}).get("ratio") if options.get("teacher") else 0
+    return batch * (1 + ratio) if isinstance(batch, int) and isinstance(ratio, int) else None
 
 
 def count_run_macs(options: dict[str, Any], res: str | None, runs: Path) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any
 from vitrun.errors import UserError
 from vitrun.recipes.status import RunState
 from vitrun.runs import run_files
+from vitrun.runs.cost import count_step_images
 from vitrun.runs.history import parse_line
 from vitrun.runs.results import matches_name
 
@@ -62,7 +63,7 @@ def read_status(folder: Path) -> RunStatus:
     lines = [values for values in read_tail(folder) if isinstance(values.get("step"), int) and "norm" in values]
     facts: dict[str, Any] = {"changed": last_change(folder), "steps": about.get("steps")}
     if lines:
-        facts |= measure_progress(lines, recipe.get("batch"), facts["steps"])
+        facts |= measure_progress(lines, count_step_images(recipe), facts["steps"])
     if result is not None:
         top1 = result.get("top1")
         speed = result.get("images_per_second")  # of the whole attempt, with what is not training
