@@ -116,6 +116,20 @@ def test_rows_of_one_path_and_lists_are_captions_of_one_image(tmp_path):
     assert pair_up(split) == {names[1]: ("b",)} and split.raw(0).shape == (3, 8, 8)
 
 
+def test_a_table_of_one_split_is_divided_and_one_for_testing_is_not(tmp_path):
+    images = [{"bytes": make_png(n), "path": f"{n}.png"} for n in range(10)]
+    write_parquet(tmp_path / "one/train.parquet", image=images, caption=TEXTS, label=[0] * 10)
+    for options in ({}, {"test": "train"}, {"train": "train", "test": "train"}):
+        train, test = (open_part(tmp_path / "one", part, **options) for part in ("train", "test"))
+        assert (len(train), len(test)) == (9, 1) and not {*train.keys} & {*test.keys}
+        assert {*pair_up(train).values()} | {*pair_up(test).values()} == {(text,) for text in TEXTS}
+    assert len(open_part(tmp_path / "one", train=None)) == 10
+    write_parquet(tmp_path / "two/test.parquet", image=images, caption=TEXTS, label=[0] * 10)
+    assert len(open_part(tmp_path / "two")) == 10
+    with pytest.raises(UserError, match="has no split 'train'"):
+        open_part(tmp_path / "two", "train")
+
+
 def test_a_caption_is_drawn_for_each_step_and_all_are_tested(tmp_path):
     names = write_images(tmp_path)
     rows = [[name, f"{name} {n}"] for name in names for n in range(5)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from vitrun import recipes
 from vitrun.data.sources.captions.listing import NO_FILE, describe_captions, open_listing
-from vitrun.data.sources.captions.parquet_columns import as_files, open_captioned_table
+from vitrun.data.sources.captions.parquet_columns import as_files, name_splits, open_captioned_table
 from vitrun.data.sources.captions.tables import TABLE_SUFFIXES, read_table
 from vitrun.data.sources.captions.text_files import list_text_files
 from vitrun.data.sources.folder_errors import PART_NAMES
@@ -31,9 +31,11 @@ def open_captions(data: recipes.Captions, part: str, screen: Screen, tick: Calla
     """
     if data.path is None:
         data = replace(data, path=download_split(as_files(data), part, screen, tick).path)
-    if data.folder.is_dir() and find_splits(data.folder, data.config):
-        split = open_captioned_table(data, part, tick)
+    if data.folder.is_dir() and (splits := find_splits(data.folder, data.config)):
+        named = name_splits(data, splits)
+        split = open_captioned_table(named, part, tick)
         require_usable(data, split)
+        split = divide(data, split, part) if named.train == named.test else split
     else:
         split = open_files(data, part)
     split = replace(split, exif=data.exif, notes=(*split.notes, *describe_captions(split)))

@@ -1,6 +1,6 @@
 """Images and captions in two columns of the Hub's parquet files, or of Arrow files that ``datasets`` has written."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,17 @@ def open_captioned_table(data: recipes.Captions, part: str, tick: Callable[[], N
         listing.add(key, as_captions(texts))
     read_image = make_reader(table, images, keys)
     return replace(make_captioned_split(keys, read_image, images.sizes, listing), notes=notes)
+
+
+def name_splits(data: recipes.Captions, splits: Mapping[str, Sequence[Path]]) -> recipes.Captions:
+    """Return the data set with the names of its splits: if there is only one, and not for testing, it is for both."""
+    (only, *others), names = splits, dict[str, Any]()
+    for part in ("train", "test"):
+        found = find.find_split_name(as_files(data), part, splits)
+        is_for_both = getattr(data, part) == recipes.AUTO and not others and only not in find.TEST_NAMES
+        if found or is_for_both:
+            names[part] = found or only
+    return replace(data, **names)
 
 
 def as_files(data: recipes.Captions, image: str = "image", label: str = "label") -> recipes.Files:
