@@ -42,8 +42,8 @@ def compute_gradient(decoder: int, micro: int) -> tuple[float, list[np.ndarray]]
     """Return the loss of a step and the gradients, summed over the ranks."""
     torch.manual_seed(1)
     row = load_model_row("yolos_nano")
-    body = replace(row.body, depth=2)
-    row = replace(row, body=body, decoder=decoder, width=32, heads=2, mlp=32, dropout=0.0)
+    body = replace(row.body, depth=1, width=16, heads=2, mlp=16)
+    row = replace(row, body=body, decoder=decoder, width=16, heads=2, mlp=16, dropout=0.0)
     network = models.build(row, 3, 16)
     parameters = list(network.parameters())
     options = FitOptions(OBJECTIVE.loss, 4, lambda _: 0.0, None, None, 0, CPU, lambda _: None)
