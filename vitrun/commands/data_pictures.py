@@ -13,7 +13,8 @@ from vitrun.commands.report.thumbnails import SIDE, encode
 from vitrun.config.resolve import DEFAULT_VIEW
 from vitrun.data.loader import Pixels
 from vitrun.data.survey import Survey, survey_split
-from vitrun.data.transforms.views import CenterCropView
+from vitrun.data.transforms.resize import Regions
+from vitrun.data.transforms.views import CenterCropView, image_sizes
 from vitrun.engine.inputs import make_train_view
 from vitrun.plots.page import Gallery, Note, Picture, Section
 from vitrun.runtime.console import Screen
@@ -81,12 +82,13 @@ def show_training(recipe: recipes.ListData, surveyed: Surveyed) -> Section:
     section.add(Note(describe_training(recipe, surveyed)))
     for place, row in enumerate(rows.tolist()):
         label, key = surveyed.describe_image("train", row)
-        original = make_picture(pixels[place].numpy(), label, (label, key, format_size(pixels[place])))
-        seen = [
-            make_picture(to_pixels(images[place]), f"{label}, view {epoch}", (f"view {epoch}",))
-            for epoch, images in enumerate(views, 1)
-        ]
-        section.add(Gallery([original, *seen], SIDE))
+        original = mark_boxes(pixels[place].numpy(), split, row, whole_region(pixels[place]))
+        pictures = [make_picture(original, label, (label, key, format_size(pixels[place])))]
+        for epoch, images in enumerate(views):
+            region = view.regions(image_sizes(pixels[place : place + 1]), epoch, rows[place : place + 1])
+            seen = mark_boxes(to_pixels(images[place]), split, row, region)
+            pictures.append(make_picture(seen, f"{label}, view {epoch + 1}", (f"view {epoch + 1}",)))
+        section.add(Gallery(pictures, SIDE))
     return section
 
 
@@ -119,12 +121,33 @@ def show_testing(recipe: recipes.ListData, surveyed: Surveyed) -> Section:
         pictures = []
         for row, image, seen in zip(rows.tolist(), pixels, view(pixels) if pixels else ()):
             label, key = surveyed.describe_image(part, row)
-            pictures.append(make_picture(to_pixels(seen), label, (label, key, format_size(image))))
+            marked = mark_boxes(to_pixels(seen), split, row, view.regions(image_sizes([image])))
+            pictures.append(make_picture(marked, label, (label, key, format_size(image))))
         section.add(
             Note(f"{part}: resized to {surveyed.res} x {surveyed.res} pixels, the default view of pretrain."),
             Gallery(pictures, SIDE),
         )
     return section
+
+
+def whole_region(image: torch.Tensor) -> Regions:
+    """Return the region of a view that is the image itself, [3, h, w]."""
+    height, width = image.shape[1:]
+    return Regions(np.array([[0, 0, height, width]]), np.array([[height, width, 0, 0]]), np.zeros(1, bool))
+
+
+def mark_boxes(pixels: np.ndarray, split: data.Split, row: int, region: Regions) -> np.ndarray:
+    """Return the pixels [3, h, w] of a view of an image with its boxes, in a colour for each class, if any."""
+    if split.boxes is None:
+        return pixels
+    from vitrun.plots.boxes import DrawnBox, draw_boxes
+
+    height, width = pixels.shape[1:]
+    (boxes,) = split.boxes.see(np.array([row]), region, (height, width))
+    corners = torch.cat([boxes.boxes[:, :2] - boxes.boxes[:, 2:] / 2, boxes.boxes[:, :2] + boxes.boxes[:, 2:] / 2], 1)
+    places = (corners * torch.tensor([width, height] * 2)).tolist()
+    drawn = [DrawnBox(place, "", label) for place, label in zip(places, boxes.labels.tolist())]
+    return np.asarray(draw_boxes(pixels, drawn, SIDE, SIDE)).transpose(2, 0, 1)
 
 
 def to_pixels(view: torch.Tensor) -> np.ndarray:

@@ -54,6 +54,8 @@ def draw_box(draw: ImageDraw.ImageDraw, corners: tuple[int, int, int, int], box:
         return
     color = HUES[box.color % len(HUES)]
     draw.rectangle(corners, outline=color, width=max(2, side // 256))
+    if not box.text:
+        return
     font = load_font(max(11, side // FONT_SHARE))
     width, height = (math.ceil(value) for value in draw.textbbox((0, 0), box.text, font=font)[2:])
     y = top - height - 2 if top > height + 2 else top
