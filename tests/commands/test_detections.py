@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -43,6 +44,14 @@ def test_eval_writes_what_a_detector_finds_and_draws_it(run_command, detector):
     with pytest.raises(UserError, match="leaves out parts") as raised:
         run_command("eval", f"init={detector.name}", "view.crop=0.8")
     assert raised.value.option == "view.resize"
+
+
+def test_a_missing_pycocotools_and_a_loss_of_labels_are_named_before_training(run_command, monkeypatch):
+    with pytest.raises(UserError, match="objective=detection"):
+        run_command("pretrain", "data=boxes", "steps=1", "warmup=0", *SMALL)
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(UserError, match=r"vitrun\[detection\]"):
+        run_command("pretrain", "data=boxes", "objective=detection", "steps=1", "warmup=0", *SMALL)
 
 
 @pytest.mark.parametrize(("names", "number", "expected"), [

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitrun import models
 from vitrun.data import Batch, Boxes, BoxTable, Split, pad_boxes
-from vitrun.engine.detection import FoundBoxes, decode_detections
+from vitrun.engine.detection import FoundBoxes, decode_detections, load_pycocotools
 from vitrun.engine.inference import run_inference
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import Detections
@@ -43,6 +43,7 @@ class DetectionObjective:
         if any(split.boxes is None for split in splits):
             why = "needs images with boxes: choose data=boxes or data=coco."
             raise UserError(why, ExitCode.DATA, "objective", "detection")
+        load_pycocotools()  # which is missed before training, and not after it
 
     def build_model(self, model: Model, train: Split, res: int) -> models.LoadedModel:
         """Return an untrained detector of the training images' classes; of another model, one with it as its body."""
