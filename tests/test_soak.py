@@ -14,6 +14,7 @@ def test_a_run_that_is_killed_ten_times_ends_with_the_same_weights_and_losses(tm
     reader, writer = FORKS.Pipe(duplex=False)
     process = FORKS.Process(target=send_soak, args=(tmp_path, writer))  # whose forks start in milliseconds
     process.start()
+    writer.close()  # so that a process that fails ends the wait below
     result = reader.recv()
     process.join()
     assert not result.problems, result.problems

@@ -153,7 +153,7 @@ def test_ctrl_c_stops_a_sweep_which_names_failed_jobs_and_can_be_continued(tmp_p
 
 def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
     names = iter(["pretrain-a-b-1", "pretrain-a-b-1"])  # a third lookup could find a newer run
-    monkeypatch.setattr("vitrun.runs.init_resolution.find_latest_run", lambda runs, command: next(names))
+    monkeypatch.setattr("vitrun.runs.init_resolution.find_latest_run", lambda runs, command, option: next(names))
     started = []
     monkeypatch.setattr(subprocesses, "run_process", lambda command, overrides, silent: started.append(overrides) or 0)
     overrides = ["seed=0,1", "data=digits", f"runs={tmp_path}"]

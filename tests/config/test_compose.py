@@ -44,7 +44,6 @@ def test_every_file_of_every_group_composes_into_a_sound_recipe(command, group, 
     more += ["data=boxes"] * (group == "objective" and name == "detection")
     more += ["head=new"] * (group == "protocol" and name == "fixres")  # the weights here are untrained
     more += ["data=coco"] * (group == "protocol" and name in ("yolos", "detr", "quick_boxes"))
-    more += ["head=new"] * (group == "protocol" and name == "fixres")  # which keeps that of trained weights
     if (
         "data=coco" not in more
         and group == "protocol"

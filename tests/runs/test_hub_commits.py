@@ -54,8 +54,8 @@ def test_the_run_that_pins_second_takes_what_the_first_pinned(push, tmp_path, mo
     push(NEW)
     add = resolve.init_resolution.add_hub_commit
 
-    def add_while_another_pins(init, runs):
-        resolved = add(init, runs)
+    def add_while_another_pins(init, runs, option):
+        resolved = add(init, runs, option)
         hub_commits.pin_commit(NAME, OLD, runs)
         return resolved
 

@@ -61,6 +61,8 @@ def parse_overrides(command: str, overrides: Sequence[str]) -> dict[str, str]:
         if key in pairs:
             raise UserError(f"{key} is given twice, as {pairs[key]} and as {value}: keep one.")
         pairs[key] = value
+    if pairs.get("unlabelled") == "null":  # the default, which is no file of the group
+        del pairs["unlabelled"]
     for key, value in pairs.items():
         check_value(command, key, value)
     if recipe_file.KEY not in pairs:

@@ -62,8 +62,8 @@ class Attention(nn.Module):
 
 
 def fused_is_faster(q: Tensor) -> bool:
-    """Return whether fused attention is faster: always on a GPU, on a CPU in float32 but not in bf16 (backward)."""
-    return q.is_cuda or (q.dtype == torch.float32 and not torch.is_autocast_enabled(q.device.type))
+    """Return whether fused attention is faster: on a CPU in float32 but not in bf16 (backward), elsewhere always."""
+    return not q.is_cpu or (q.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"))
 
 
 @contextmanager
