@@ -85,6 +85,7 @@ def test_a_dry_run_plans_a_detector(run_command):
         ("pretrain", ["objective=detection", "data=boxes", "model=vit_nano8"], "objective"),
         ("pretrain", ["objective=detection", "data=boxes", "fewshot.every=50%"], "fewshot.every"),
         ("pretrain", ["objective=detection", "data=boxes", "augment=light1"], "augment.layers"),
+        ("finetune", ["data=boxes", "view.resize=rectangle"], "view.resize"),
         ("finetune", ["data=boxes", "smoothing=0.1"], "smoothing"),
         ("finetune", ["data=boxes", "loss=sigmoid"], "loss"),
         ("finetune", ["data=digits", "detect.model=yolos_ti"], "detect.model"),

@@ -41,9 +41,12 @@ def test_eval_writes_what_a_detector_finds_and_draws_it(run_command, detector):
     assert len(found) == 6 * 10 and {row["image_id"] for row in found} == {1, 2, 3, 4, 5, 6}
     with Image.open(folder / "boxes.png") as image:
         assert image.width > 6 * 300
-    with pytest.raises(UserError, match="leaves out parts") as raised:
-        run_command("eval", f"init={detector.name}", "view.crop=0.8")
-    assert raised.value.option == "view.resize"
+    _, rectangles = run_command("eval", f"init={detector.name}", "view.resize=rectangle_16", "res=32", "batch=2")
+    assert rectangles["view"]["resize"] == "rectangle_16" and 0 <= rectangles["AP"] <= 1
+    for view, why in (("view.crop=0.8", "leaves out parts"), ("view.resize=rectangle", "take rectangle_16 or square")):
+        with pytest.raises(UserError, match=why) as raised:
+            run_command("eval", f"init={detector.name}", view)
+        assert raised.value.option == "view.resize"
 
 
 def test_a_missing_pycocotools_and_a_loss_of_labels_are_named_before_training(run_command, monkeypatch):
@@ -103,6 +106,9 @@ def test_predict_lists_and_draws_the_objects_of_ones_own_images(detector, tmp_pa
     cut = content[: content.rindex(b"\n", 0, -1) + 1]  # of the last image one object is missing
     assert drop_cut_lines(cut, Columns(None))[0].count(b"\n") == 1 + 2 * 10
     assert drop_cut_lines(content, Columns(None))[0] == content
+    rectangles = tmp_path / "rectangles.csv"
+    predict_into(photos, detector, f"save={rectangles}", "view.resize=rectangle_16", "res=32", "batch=2")
+    assert [row["path"] for row in csv.DictReader(rectangles.open())] == [row["path"] for row in rows]
     none = vitrun.predict([str(photos / "000.png")], [f"init={detector}", f"runs={detector.parent}", "min_score=1"])
     assert none[0]["boxes"] == []
     with pytest.raises(UserError, match="not what vitrun wrote") as raised:

@@ -9,9 +9,14 @@ import pytest
 import torch
 
 from helpers.boxes import make_tree
+from vitrun import models
+from vitrun.data import Split
 from vitrun.data.sources.coco.annotations import check_tree
-from vitrun.engine.detection import FIGURES, FoundBoxes, decode_detections, measure_boxes
+from vitrun.engine.detection import FIGURES, FoundBoxes, decode_detections, find_boxes, measure_boxes
+from vitrun.engine.inputs import make_rectangle_batches
 from vitrun.errors import UserError
+from vitrun.recipes import View, tables
+from vitrun.runtime.device import Machine
 
 
 def find_all(table, score=0.9):
@@ -93,3 +98,28 @@ def test_without_pycocotools_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(UserError, match=r"pip install 'vitrun\[detection\]'"):
         find_all(check_tree(make_tree()).table).measure()
+
+
+def test_rectangles_are_found_in_the_same_whether_they_are_padded_or_not():
+    """Padding is left out by an encoder and decoder whose body, here a convolution of patches, mixes none of it in."""
+    tree, generator = make_tree(3), np.random.default_rng(0)
+    for image, (width, height) in zip(tree["images"], ((60, 40), (40, 60), (50, 50))):
+        image |= {"width": width, "height": height}
+    listed = check_tree(tree)
+    images = [generator.integers(0, 256, (*size, 3), np.uint8) for size in listed.table.sizes.tolist()]
+    split = Split(
+        listed.files, listed.table.image_labels(), listed.classes, read_encoded=images.__getitem__, boxes=listed.table
+    )
+    row = replace(tables.load_model_row("yolos_nano"), encoder=1, decoder=1, width=32, heads=2, mlp=32)
+    torch.manual_seed(0)
+    network = models.build(row, 2, 32)
+    network.features_map = torch.nn.Conv2d(3, row.body.width, 16, 16).forward
+    view = View(resize="rectangle_16", crop=1.0, antialias=True, interpolation="bilinear", fill=(0, 255, 0))
+    machine = Machine("cpu", "fp32")
+    one, padded = (
+        find_boxes(network, make_rectangle_batches(split, 32, view, batch, machine), machine, lambda _: None)
+        for batch in (1, 3)
+    )
+    np.testing.assert_array_equal(padded.indices, [0, 1, 2])
+    np.testing.assert_allclose(padded.corners, one.corners, atol=1e-3)
+    np.testing.assert_allclose(padded.scores, one.scores, atol=1e-5)

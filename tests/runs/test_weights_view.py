@@ -11,7 +11,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from timm.data import create_transform, resolve_data_config
-from transformers import CLIPImageProcessor, DeiTImageProcessor, ViTImageProcessor
+from transformers import (
+    CLIPImageProcessor,
+    DeiTImageProcessor,
+    DetrImageProcessor,
+    ViTImageProcessor,
+    YolosImageProcessor,
+)
 
 from helpers.images import make_scenes
 from vitrun.config import resolve
@@ -64,6 +70,18 @@ def test_the_view_of_a_folder_is_that_of_its_processor(processor, tmp_path):
         left = (expected.shape[-1] - 48) // 2
         expected = expected[..., left : left + 48]
     np.testing.assert_allclose(show(view, 48), expected, atol=1.01)
+
+
+def test_the_view_of_a_folder_of_a_detector_is_a_rectangle_and_another_limit_is_named(tmp_path):
+    name = f"{tmp_path}#012345678901"
+    (tmp_path / "config.json").write_text("{}")
+    for processor, resize in ((DetrImageProcessor, "rectangle"), (YolosImageProcessor, "rectangle_16")):
+        processor().save_pretrained(tmp_path)
+        view = find_weights_view(name, tmp_path)
+        assert (view.options["resize"], view.options["fill"], view.res) == (resize, [124, 116, 104], 800)
+        assert view.source == "preprocessor_config.json of these weights"
+    YolosImageProcessor(size={"shortest_edge": 512, "longest_edge": 1333}).save_pretrained(tmp_path)
+    assert "at most 853 pixels, where it has 1333" in find_weights_view(name, tmp_path).source
 
 
 def test_the_view_of_a_folder_of_timm_is_in_its_config(tmp_path):
@@ -126,7 +144,14 @@ def test_overrides_win_over_the_view_of_the_weights(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "config", [{"size": {"longest_edge": 9}}, {"resample": 1}, {"image_processor_type": "ConvNextImageProcessor"}]
+    "config",
+    [
+        {"size": {"longest_edge": 9}},
+        {"resample": 1},
+        {"image_processor_type": "ConvNextImageProcessor"},
+        {"image_processor_type": "DetrImageProcessor", "resample": 0},
+        {"image_processor_type": "YolosImageProcessor", "size": {"longest_edge": 9}},
+    ],
 )
 def test_a_view_that_vitrun_lacks_is_refused_unless_overrides_choose_another(config, tmp_path):
     (tmp_path / "config.json").write_text("{}")

@@ -11,7 +11,7 @@ from vitrun import data, models, recipes
 from vitrun.commands.class_matching import can_match_names, check_number
 from vitrun.data.sources.messages import abbreviate, count_classes
 from vitrun.engine.detection import DETECTIONS_FILE, FoundBoxes, find_boxes, load_pycocotools
-from vitrun.engine.inputs import make_eval_batches
+from vitrun.engine.inputs import make_eval_batches, make_rectangle_batches
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
@@ -30,11 +30,13 @@ WHOLE = ("square", "squash")  # views with all of an image
 def evaluate_detector(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split, run: Run) -> dict[str, Any]:
     """Return COCO's figures of a detector, nothing in a dry run; write what it found, and a picture of some of it."""
     check_evaluation(recipe, test)
+    check_shows_whole(recipe.view, loaded.model)
     classes = match_box_classes(recipe, loaded, test)
     if run.dry:
         return {}
     machine = Machine(recipe.device, recipe.precision)
-    batches = make_eval_batches(test, loaded.res, recipe.view, recipe.batch, machine)
+    make_batches = make_rectangle_batches if recipe.view.resize in recipes.RECTANGLES else make_eval_batches
+    batches = make_batches(test, loaded.res, recipe.view, recipe.batch, machine)
     with run.screen.progress(run.command, len(test), 0) as bar:
         network, tick = loaded.network.to(machine.device), run.progress_callback(bar)
         found = find_boxes(network, batches, machine, tick, classes)
@@ -46,19 +48,23 @@ def evaluate_detector(recipe: recipes.Eval, loaded: models.LoadedModel, test: da
 
 
 def check_evaluation(recipe: recipes.Eval, test: data.Split) -> None:
-    """Raise UserError if images have no boxes, an option is not for detectors, or the view leaves parts out."""
+    """Raise UserError if images have no boxes, or an option is not for detectors."""
     if test.boxes is None:
         why = f"finds objects, and data={recipe.data.name} has no boxes: choose data=coco, or weights of a classifier."
         raise UserError(why, option="init", value=recipe.init)
     if recipe.dedup:
         raise UserError("is for labels: leave it out for a detector.", option="dedup", value=recipe.dedup)
-    check_shows_whole(recipe.view)
     load_pycocotools()
 
 
-def check_shows_whole(view: recipes.View) -> None:
+def check_shows_whole(view: recipes.View, model: recipes.Model) -> None:
     """Raise UserError if a view leaves out parts of an image, whose objects would be missed."""
-    if view.resize not in WHOLE or view.crop < 1:
+    multiple = recipes.RECTANGLES.get(view.resize)
+    if multiple and isinstance(model, recipes.Detector) and multiple % model.stride:
+        other = "rectangle_16 or square" if model.stride <= 16 and 16 % model.stride == 0 else "square"
+        why = f"has sides that are no multiples of {model.stride} pixels, the patches of {model.name}: take {other}."
+        raise UserError(why, option="view.resize", value=view.resize)
+    if view.resize not in (*WHOLE, *recipes.RECTANGLES) or view.crop < 1:
         why = f"leaves out parts of images and their objects: take {' or '.join(WHOLE)}, with view.crop=1."
         raise UserError(why, option="view.resize", value=f"{view.resize}, view.crop={view.crop:g}")
 

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,10 +27,10 @@ from vitrun.commands.prediction_files import (
 from vitrun.commands.zero_shot import check_no_prompts, make_classifier
 from vitrun.data.sources.imagenet import name_in_words, read_synsets
 from vitrun.data.sources.messages import abbreviate
-from vitrun.data.transforms.views import CenterCropView
 from vitrun.engine import weights
 from vitrun.engine.detection import decode_detections
 from vitrun.engine.inference import iterate_inference
+from vitrun.engine.inputs import make_readable_batches, make_rectangle_batches
 from vitrun.errors import ExitCode, UserError
 from vitrun.objectives.labels import PROBABILITIES
 from vitrun.recipes import trees
@@ -179,7 +179,7 @@ def make_predictor(
 
 def load_finder(recipe: recipes.Predict, loaded: models.LoadedModel, screen: Screen) -> Predictor:
     """Return what finds objects whose class is at least as probable as ``min_score``."""
-    check_shows_whole(recipe.view)
+    check_shows_whole(recipe.view, loaded.model)
     screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
     names, network = name_classes(loaded, screen), loaded.network
 
@@ -228,12 +228,14 @@ def iterate_predictions(recipe: recipes.Predict, predictor: Predictor, paths: Se
     errors: dict[int, str] = {}
     names = [*map(name_path, paths)]
     split = data.open_image_files(paths, predictor.names, recipe.exif, predictor.fast_jpeg)
-    view = CenterCropView(predictor.res, **asdict(recipe.view))
 
     def report(index: int, error: UserError) -> None:
         errors[index] = str(error)
 
-    batches = data.prefetch(data.readable_batches(split, view, recipe.batch, report), machine.loader_threads)
+    options = (split, predictor.res, recipe.view, recipe.batch, machine, report)
+    finds_objects = predictor.columns.top is None
+    is_padded = finds_objects and recipe.view.resize in recipes.RECTANGLES
+    batches = make_rectangle_batches(*options) if is_padded else make_readable_batches(*options)
     sized = (replace(batch, targets=(batch.sizes,)) for batch in batches)
     network = predictor.network.to(machine.device)
     for *outputs, indices in iterate_inference(network, sized, predictor.compute, machine):

@@ -1,6 +1,12 @@
 """Data: sources of images, splits, batches and transforms."""
 
-from vitrun.data.bad_images import BadImageBudget, check_before_training, drop_bad_images, find_bad_images
+from vitrun.data.bad_images import (
+    BadImageBudget,
+    check_before_training,
+    drop_bad_images,
+    find_bad_images,
+    raise_bad_image,
+)
 from vitrun.data.boxes import Boxes, BoxTable, pad_boxes
 from vitrun.data.captions import caption_by_class
 from vitrun.data.class_names import describe_missing_classes, find_classes, is_unnamed, relabel
@@ -12,6 +18,7 @@ from vitrun.data.image_hashes import HashedSplit, find_known, hash_images
 from vitrun.data.loader import Batch, prefetch, readable_batches, test_batches, train_batches
 from vitrun.data.mapped_rows import MappedRows
 from vitrun.data.pseudo_labels import PseudoLabels, join_batches, select_images
+from vitrun.data.rectangle_batches import rectangle_batches
 from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES
 from vitrun.data.sources.scan import escape_name
 from vitrun.data.split import Split, balance_classes, hold_out
@@ -49,7 +56,9 @@ __all__ = [
     "open_unlabelled",
     "pad_boxes",
     "prefetch",
+    "raise_bad_image",
     "readable_batches",
+    "rectangle_batches",
     "relabel",
     "select_images",
     "test_batches",

@@ -20,7 +20,7 @@ CHECK_SAMPLE = 64  # images from which that time is estimated
 SAMPLE_CHUNK = 4  # of them per task of a thread
 
 
-def raise_bad_image(index: int, error: BadImage) -> None:
+def raise_bad_image(index: int, error: UserError) -> None:
     """Raise ``error``: the handler of bad images where none are allowed."""
     raise error
 

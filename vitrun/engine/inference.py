@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isqrt
 
 import numpy as np
 import torch
@@ -126,12 +127,18 @@ def iterate_inference(
     """
     network.eval()
     for batch in batches:
-        size = images or choose_images(network, batch.images.shape[-1], len(batch.images), machine)
+        size = images or choose_images(network, square_side(batch.images), len(batch.images), machine)
         pieces = np.split(np.arange(len(batch.images)), range(size, len(batch.images), size))
         outputs = compute_pieces(batch, pieces, function, machine, images)
         for piece, part in zip(pieces, outputs):
             check_finite(part, batch, piece)
         yield [*map(np.concatenate, zip(*outputs)), batch.indices]
+
+
+def square_side(images: Tensor) -> int:
+    """Return the side of squares as large as images [B, 3, H, W]; of rectangles one that patches of 16 pixels tile."""
+    height, width = images.shape[-2:]
+    return width if height == width else max(16, isqrt(height * width) // 16 * 16)
 
 
 def compute_pieces(

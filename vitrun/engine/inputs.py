@@ -10,6 +10,7 @@ from vitrun import data, recipes
 from vitrun.data.sources.messages import abbreviate, count_classes, typed_option
 from vitrun.data.transforms.erasing import RandomErasing
 from vitrun.data.transforms.randaugment import RandAugment
+from vitrun.data.transforms.rectangles import RectangleView
 from vitrun.data.transforms.views import CenterCropView, CropView
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import Training
@@ -175,3 +176,33 @@ def make_eval_batches(
 ) -> Iterator[data.Batch]:
     """Yield batches of every image of a split once, as ``view`` shows test images at ``res``, computed in advance."""
     return data.prefetch(data.test_batches(split, CenterCropView(res, **asdict(view)), batch), machine.loader_threads)
+
+
+def make_readable_batches(
+    split: data.Split,
+    res: int,
+    view: recipes.View,
+    batch: int,
+    machine: Machine,
+    report: Callable[[int, UserError], None],
+) -> Iterator[data.Batch]:
+    """Yield :func:`make_eval_batches` of the images that can be read; the others are given to ``report``."""
+    batches = data.readable_batches(split, CenterCropView(res, **asdict(view)), batch, report)
+    return data.prefetch(batches, machine.loader_threads)
+
+
+def make_rectangle_batches(
+    split: data.Split,
+    res: int,
+    view: recipes.View,
+    batch: int,
+    machine: Machine,
+    report: Callable[[int, UserError], None] = data.raise_bad_image,
+) -> Iterator[data.Batch]:
+    """Yield batches of every image of a split once, as rectangles of ``view``, with their padding.
+
+    Images that cannot be read are given to ``report`` and left out.
+    """
+    options = {key: value for key, value in asdict(view).items() if key != "crop"}
+    batches = data.rectangle_batches(split, RectangleView(res, **options), batch, report)
+    return data.prefetch(batches, machine.loader_threads)

@@ -21,11 +21,12 @@ from vitrun.recipes.shard_patterns import is_url
 from vitrun.recipes.status import Doctor, ListRuns
 from vitrun.recipes.tools import Compare, Export, ListData, ListModels, Quickstart, Report
 from vitrun.recipes.training import DURATIONS, Training
-from vitrun.recipes.view import Augment, View
+from vitrun.recipes.view import RECTANGLES, Augment, View
 from vitrun.recipes.visualize import Visualize
 from vitrun.recipes.vtab import Suite, Vtab
 
 __all__ = [
+    "RECTANGLES",
     "AUTO",
     "Adafactor",
     "Adam",

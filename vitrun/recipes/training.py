@@ -14,7 +14,7 @@ from vitrun.recipes.optimizer import Optim
 from vitrun.recipes.probe import OnlineEval
 from vitrun.recipes.pseudo import Pseudo, check_pseudo
 from vitrun.recipes.run_recipe import RunRecipe
-from vitrun.recipes.view import Augment
+from vitrun.recipes.view import RECTANGLES, Augment
 
 DURATIONS = ("steps", "epochs", "examples")
 WITHOUT_LABELS = {  # options of labels, with the values that are none
@@ -170,6 +170,9 @@ class Training(RunRecipe):
             why = f"A run has one duration, not {len(given)}: give one of {', '.join(DURATIONS)}."
             raise UserError(why, option=(given or DURATIONS)[0])
         self.check_schedule()
+        if self.view.resize in RECTANGLES:
+            why = "is for eval and predict: train with square, and test by vitrun eval init=RUN view.resize=..."
+            raise OptionError("view.resize", self.view.resize, why)
         if self.body_lr is not None and self.optim.layer_decay < 1:
             why = "and optim.layer_decay both set learning rates of layers: keep one of them."
             raise OptionError("body_lr", self.body_lr, why)

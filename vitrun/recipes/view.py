@@ -8,6 +8,8 @@ from vitrun.recipes.base import OptionError, frozen_dataclass
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+LONGEST = 1333 / 800  # longer side of a rectangle, relative to ``res``, at most (DETR's and YOLOS' datasets/coco.py)
+RECTANGLES = {"rectangle": 1, "rectangle_16": 16}  # view.resize -> what sides are multiples of
 
 
 @frozen_dataclass
@@ -16,8 +18,12 @@ class View:
 
     # how test images are resized. To a square: square (as Google's code), squash (timm); by the shorter side: small,
     # small_area (Google; the latter averages pixels), shortest (timm, torchvision), shortest_edge (transformers); by
-    # the longer side: border (timm)
-    resize: Literal["square", "small", "small_area", "squash", "shortest", "shortest_edge", "border"]
+    # the longer side: border (timm). For detectors, in eval and predict: rectangle (DETR) keeps the shape of an image,
+    # with a shorter side of res and a longer one of at most 1333/800 of that; rectangle_16 (YOLOS) cuts sides to
+    # multiples of 16
+    resize: Literal[
+        "square", "small", "small_area", "squash", "shortest", "shortest_edge", "border", "rectangle", "rectangle_16"
+    ]
     # side of the centre crop, as a share of the resized image's shorter side: timm's crop_pct
     crop: Annotated[float, Field(gt=0, le=1)]
     # filter as wide as the pixels shrink, as PIL and timm do; false for TensorFlow's resize, which takes the nearest
@@ -25,7 +31,7 @@ class View:
     antialias: bool
     # how pixels are interpolated, in training too; bicubic is PIL's and needs antialias=true
     interpolation: Literal["bilinear", "bicubic"]
-    fill: tuple[Level, Level, Level]  # red, green and blue (0 to 255) around the image, with resize=border
+    fill: tuple[Level, Level, Level]  # red, green and blue (0 to 255) around the image, with border and rectangles
 
     def __post_init__(self) -> None:
         if self.interpolation == "bicubic" and not self.antialias:

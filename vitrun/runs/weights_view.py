@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vitrun.errors import ExitCode, UserError
-from vitrun.recipes import Clip, tables
+from vitrun.recipes import RECTANGLES, Clip, tables
+from vitrun.runs.detector_view import DETECTOR_PROCESSORS, IMAGENET_MEAN, read_detector_view
 from vitrun.runs.init_resolution import download_file
 from vitrun.runs.lookup import find_weights_file, load_saved_recipe
 from vitrun.runtime.config_kinds import check_config
@@ -23,7 +24,8 @@ GOOGLE_VIEW = {"resize": "square", "crop": 1.0, "antialias": False, "interpolati
 TIMM_MODES = {"center": "shortest", "squash": "squash", "border": "border"}  # crop_mode -> view.resize
 CLIP_TYPES = ("clip", "clip_vision_model")  # model_type of transformers
 OPEN_CLIP_MODES = {"shortest": "shortest_edge", "squash": "squash"}  # resize_mode -> view.resize
-RESAMPLES = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
+BILINEAR, BICUBIC = 2, 3  # PIL's numbers
+RESAMPLES = {BILINEAR: "bilinear", BICUBIC: "bicubic"}
 SQUARE_PROCESSOR = {"size": 224, "resample": 2, "default_to_square": True}
 CLIP_PROCESSOR = {"size": 224, "resample": 3, "do_center_crop": True, "crop_size": 224, "default_to_square": False}
 PROCESSORS = {  # of transformers -> their defaults
@@ -34,8 +36,6 @@ PROCESSORS = {  # of transformers -> their defaults
     "CLIP": CLIP_PROCESSOR,
     "Bit": CLIP_PROCESSOR,
 }
-DETECTOR_PROCESSOR = {"size": {"shortest_edge": 800}, "resample": 2, "default_to_square": False}
-DETECTOR_PROCESSORS = ("Yolos", "Detr")  # which show whole images, here as squares
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def read_timm_view(config: JsonObject, name: str, res: int | None) -> WeightsVie
         raise unknown_view_error(name, "timm's pretrained_cfg", facts)
     options = {"resize": TIMM_MODES[mode], "crop": share, "antialias": True, "interpolation": interpolation}
     if mode == "border":
-        options["fill"] = [round(255 * mean) for mean in config.get("mean") or (0.485, 0.456, 0.406)]
+        options["fill"] = [round(255 * mean) for mean in config.get("mean") or IMAGENET_MEAN]
     return WeightsView("timm's pretrained_cfg of these weights", options, None if of_training else test_side)
 
 
@@ -183,7 +183,12 @@ def read_processor_view(config: JsonObject, kind: str, name: str) -> WeightsView
     file = "preprocessor_config.json"
     family = re.sub(r"(ImageProcessor(Fast|Pil)?|FeatureExtractor)$", "", kind)
     if family in DETECTOR_PROCESSORS:
-        return read_detector_view(config, file, name)
+        resample = BILINEAR if config.get("resample") is None else config["resample"]
+        view, method = read_detector_view(config, family), RESAMPLES.get(resample)
+        if view is None or method is None:
+            raise unknown_view_error(name, file, f"resample {resample}, size {config.get('size')}")
+        options, side, note = view
+        return WeightsView(f"{file} of these weights{note}", options | {"interpolation": method}, side)
     defaults = PROCESSORS.get(family)
     if defaults is None:
         raise unknown_view_error(name, file, f"image_processor_type {kind}")
@@ -204,20 +209,10 @@ def read_processor_view(config: JsonObject, kind: str, name: str) -> WeightsView
     return WeightsView(f"{file} of these weights", options)
 
 
-def read_detector_view(config: JsonObject, file: str, name: str) -> WeightsView:
-    """Return the view of an image processor of a detector: the whole image, as a square."""
-    values = {**DETECTOR_PROCESSOR, **{key: value for key, value in config.items() if value is not None}}
-    resample, size = RESAMPLES.get(values["resample"]), values["size"]
-    if resample is None:
-        raise unknown_view_error(name, file, f"resample {values['resample']}")
-    is_square = isinstance(size, dict) and {"height", "width"} <= size.keys()
-    note = "" if is_square else ", as a square, where it has rectangles"
-    options = {"resize": "square", "crop": 1.0, "antialias": True, "interpolation": resample}
-    return WeightsView(f"{file} of these weights{note}", options)
-
-
 def describe_view(view: Mapping[str, Any]) -> str:
     """Return ``shortest 0.9 bicubic``: what distinguishes one view from another at the same resolution."""
+    if view["resize"] in RECTANGLES:
+        return f"rectangles {view['interpolation']}" + " without antialias" * (not view["antialias"])
     antialias = "" if view["antialias"] or view["resize"] == "small_area" else " without antialias"
     method = "" if view["resize"] == "small_area" else f" {view['interpolation']}"
     return f"{view['resize']} {view['crop']:.3g}{method}{antialias}"

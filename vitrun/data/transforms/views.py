@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vitrun.data.transforms.resize import Regions, resample, with_full_frames
+from vitrun.errors import UserError
 from vitrun.runtime import random
 
 CROP_TRIES = 10  # tries for a crop that fits, before the whole image is used
@@ -62,8 +63,9 @@ class CropView:
 class CenterCropView:
     """The central ``res`` by ``res`` pixels of the resized image, a share ``crop`` of its shorter side.
 
-    ``resize`` is a key of ``FRAMES``, which says what is resized to what. With ``small_area`` each pixel is the mean of
-    the area that it covers, as in big_vision's ``resize_small``; with the others it is interpolated.
+    ``resize`` is a key of ``FRAMES``, which says what is resized to what; raise a UserError for rectangles. With
+    ``small_area`` each pixel is the mean of the area that it covers, as in big_vision's ``resize_small``; with the
+    others it is interpolated.
     """
 
     res: int
@@ -72,6 +74,11 @@ class CenterCropView:
     antialias: bool = True
     interpolation: str = "bilinear"
     fill: tuple[int, int, int] = (128, 128, 128)  # red, green and blue around an image that is smaller than the view
+
+    def __post_init__(self) -> None:
+        if self.resize not in FRAMES:
+            why = "is for detectors, in eval and predict: take square, or another way to resize."
+            raise UserError(why, option="view.resize", value=self.resize)
 
     def __call__(self, pixels: Tensor | Sequence[Tensor], out: Tensor | None = None) -> Tensor:
         """Return the views: uint8 [B, 3, H, W] or B images [3, h, w] -> float32 [B, 3, R, R]."""

@@ -18,9 +18,9 @@ from vitrun.models.tensor_files import JsonObject
 from vitrun.models.timm_wrapper import TimmNetwork
 from vitrun.recipes import Detector as Row
 from vitrun.recipes import Timm, View, ViT
+from vitrun.recipes.view import LONGEST
 
 HEADS = ("class_labels_classifier.", "bbox_predictor.")  # tensors outside of ``vit.``
-LONGEST = 1333 / 800  # of an image's sides, relative to the shorter one, at most (DETR's datasets/coco.py)
 
 
 def write_hugging_face_detector(folder: Path, network: Detector, description: Description, res: int) -> None:

@@ -14,7 +14,7 @@ TIMM_MODES = {"square": "squash", "squash": "squash", "border": "border"}  # vie
 RESAMPLES = {"bilinear": 2, "bicubic": 3}  # PIL's numbers
 AS_ROUNDED = {  # which views a library rounds alike
     "timm": ("squash", "shortest", "border"),
-    "hf": ("shortest_edge",),
+    "hf": ("shortest_edge", "rectangle", "rectangle_16"),
     "open_clip": ("squash", "shortest", "shortest_edge"),
 }
 ONE_PIXEL = "sides and crops are rounded otherwise, by up to one pixel"

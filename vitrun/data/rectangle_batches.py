@@ -1,0 +1,60 @@
+"""Batches of test images that keep their shape, for detectors."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitrun.data.captions import list_captions
+from vitrun.data.loader import Batch
+from vitrun.data.sampler import rank_range
+from vitrun.data.split import DECODE_POOL, Split
+from vitrun.data.transforms.rectangles import RectangleView
+from vitrun.errors import UserError
+from vitrun.runtime import distributed
+
+MOST_TOGETHER = 8  # images that are padded to the largest of them: more would be mostly padding
+
+
+def rectangle_batches(
+    split: Split, view: RectangleView, batch: int, report: Callable[[int, UserError], None]
+) -> Iterator[Batch]:
+    """Yield every image of the split that can be read once, in order; call ``report`` for each of the others.
+
+    Each rank yields a contiguous share of the images, in batches of up to ``MOST_TOGETHER``. Their ``inputs`` say where
+    the padding is; they have the ``sizes`` of images, and no ``boxes``.
+    """
+    start, end = rank_range(len(split), distributed.rank(), distributed.world_size())
+    batch = min(MOST_TOGETHER, -(-batch // distributed.world_size()))
+
+    def load(index: int) -> tuple[Tensor, tuple[int, int]] | UserError:
+        try:
+            image = split.pixels[index] if split.pixels is not None else torch.from_numpy(split.decode(index))
+        except UserError as error:
+            return error
+        return view(image), (image.shape[1], image.shape[2])
+
+    for first in range(start, end, batch):
+        indices, views, sizes = [], [], []
+        rows = range(first, min(first + batch, end))
+        for index, loaded in zip(rows, DECODE_POOL.map(load, rows)):
+            if isinstance(loaded, UserError):
+                report(index, loaded)
+                continue
+            indices.append(index)
+            views.append(loaded[0])
+            sizes.append(loaded[1])
+        if views:
+            images, padding = view.join(views)
+            shown = np.array(indices)
+            yield Batch(
+                images,
+                split.targets(shown),
+                shown,
+                inputs=(padding,),
+                captions=list_captions(split, shown),
+                keys=split.keys,
+                table=split.boxes,
+                sizes=torch.tensor(sizes),
+            )
