@@ -116,7 +116,7 @@ def test_a_network_learns_and_is_loaded_at_another_resolution(name, tmp_path):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
     models.save_model(tmp_path / "model.safetensors", network, ROWS[name], 4, 16)
     again = models.load(tmp_path / "model.safetensors").network.eval()

@@ -11,16 +11,10 @@ from vitrun.errors import UserError, lookup, suggest
 from vitrun.recipes import DURATIONS, composition, options, tables, trees
 
 DISCRIMINATORS = ("kind", "source", "task")  # options that a file of a group sets, and only it
-ROW_GROUPS = (
-    "model",
-    "data",
-    "against",
-    "unlabelled",
-)  # groups whose files have the name of the file; those of timm have timm's
-HYDRA_KEYS = {
-    "against": "data@against",
-    "unlabelled": "data@unlabelled",
-}  # what Hydra calls a group whose files lie elsewhere
+# groups whose files have the name of the file; those of timm have timm's
+ROW_GROUPS = ("model", "data", "against", "unlabelled")
+# what Hydra calls a group whose files lie elsewhere
+HYDRA_KEYS = {"against": "data@against", "unlabelled": "data@unlabelled"}
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,7 @@ from vitrun.runs.lookup import model_name_of, weights_fingerprint
 
 NAME_DIGITS = 8  # hex digits
 EVALUATION_OPTIONS = ("eval", "keep")
-TEACHER_OPTIONS = (
-    "teacher",
-    "unlabelled",
-    "pseudo",
-    "rounds",
-)  # without a teacher a run has the name of one before they came
+TEACHER_OPTIONS = ("teacher", "unlabelled", "pseudo", "rounds")  # no part of a name where there is no teacher
 
 
 def run_name(command: str, recipe: RunnableRecipe) -> str:

@@ -23,7 +23,8 @@ GELUS: dict[str, Gelu] = {  # of ``hidden_act``
 ACTIVATIONS = {"tanh": "gelu_pytorch_tanh", "exact": "gelu", "quick": "quick_gelu"}  # ``hidden_act`` of each GELU
 SUPPORTED = (
     "of transformers vitrun reads ViTForImageClassification, ViTModel, TimmWrapperForImageClassification, CLIPModel, "
-    "CLIPVisionModel, ImageGPTForCausalImageModeling and ImageGPTForImageClassification"
+    "CLIPVisionModel, ImageGPTForCausalImageModeling, ImageGPTForImageClassification, YolosForObjectDetection and "
+    "DetrForObjectDetection"
 )
 REFUSED_KEYS = ("auto_map", "quantization_config", "pruned_heads")  # change what the same tensors compute
 
