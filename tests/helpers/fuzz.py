@@ -62,7 +62,8 @@ def limit_resources() -> None:
 
 def try_case(kind: str, seed: int) -> tuple[str | None, str, str]:
     """Try one case in forks; return what is wrong with its answers (None if nothing), the exit codes, the output."""
-    root, output = Path(tempfile.mkdtemp(prefix="fuzz-")), Path(tempfile.mkstemp(prefix="fuzz-")[1])
+    root = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    output = Path(f"{root}.output")
     try:
         made = wait_for(forks.start_fork(output, make_case, kind, seed, root))
         printed = output.read_text(encoding="utf-8", errors="replace")
