@@ -1,4 +1,4 @@
-"""A detector is evaluated by COCO's figures, with its classes matched, and its boxes written and drawn."""
+"""A detector is evaluated by COCO's metrics, with its classes matched, and its boxes written and drawn."""
 
 import csv
 import json
@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -13,7 +14,8 @@ import vitrun
 from helpers.boxes import make_tree, write_images
 from vitrun.commands import predict, runner
 from vitrun.commands.detections import match_box_classes
-from vitrun.commands.prediction_files import Columns, drop_cut_lines
+from vitrun.commands.prediction_files import drop_cut_lines
+from vitrun.commands.prediction_rows import Columns
 from vitrun.data import Split
 from vitrun.data.sources.coco.annotations import check_tree
 from vitrun.errors import UserError
@@ -37,8 +39,8 @@ def test_eval_writes_what_a_detector_finds_and_draws_it(run_command, detector):
     recipe, result = run_command("eval", f"init={detector.name}")
     (folder,) = recipe.runs.glob("eval-*")
     assert result["images_used"] == 6 and 0 <= result["AP"] <= result["AP50"] <= 1
-    found = json.loads((folder / "detections.json").read_text())
-    assert len(found) == 6 * 10 and {row["image_id"] for row in found} == {1, 2, 3, 4, 5, 6}
+    detections = json.loads((folder / "detections.json").read_text())
+    assert len(detections) == 6 * 10 and {row["image_id"] for row in detections} == {1, 2, 3, 4, 5, 6}
     with Image.open(folder / "boxes.png") as image:
         assert image.width > 6 * 300
     _, rectangles = run_command("eval", f"init={detector.name}", "view.resize=rectangle_16", "res=32", "batch=2")
@@ -114,3 +116,21 @@ def test_predict_lists_and_draws_the_objects_of_ones_own_images(detector, tmp_pa
     with pytest.raises(UserError, match="not what vitrun wrote") as raised:
         predict_into(photos, detector, f"draw={photos}")
     assert raised.value.option == "draw"
+
+
+def test_an_image_that_cannot_be_read_has_a_row_in_files_of_objects(detector, tmp_path):
+    photos, names = tmp_path / "photos", ("000.png", "cut.png", "001.png")
+    write_images(photos, make_tree(2))
+    (photos / "cut.png").write_bytes((photos / "000.png").read_bytes()[:40])
+    for suffix in ("csv", "parquet"):
+        with pytest.raises(UserError, match="1 of 3 images cannot be read"):
+            predict_into(photos, detector, f"save={tmp_path / f'objects.{suffix}'}")
+    with open(tmp_path / "objects.csv", newline="") as file:
+        lines = [*csv.reader(file)]
+    assert {len(line) for line in lines} == {len(Columns(None).header)} and len(lines) == 1 + 2 * 10 + 1
+    (unreadable,) = (line for line in lines if line[0] == str(photos / "cut.png"))
+    assert unreadable[1:-1] == ["0", *[""] * 6] and unreadable[-1]
+    rows = pyarrow.parquet.read_table(tmp_path / "objects.parquet").to_pylist()
+    assert {row["path"]: len(row["boxes"]) for row in rows} == {
+        str(photos / name): 0 if name == "cut.png" else 10 for name in names
+    }

@@ -16,7 +16,7 @@ from PIL import Image
 
 import vitrun
 from helpers.processes import CommandProcess, read_error_line
-from vitrun.commands import predict, prediction_files, runner
+from vitrun.commands import predict, prediction_rows, runner
 from vitrun.config import resolve
 from vitrun.errors import UserError
 from vitrun.runtime.console import Screen
@@ -153,7 +153,7 @@ def test_a_line_of_a_narrow_terminal_ends_early_and_says_so(monkeypatch, capsys)
     screen.is_terminal = True
     recipe = resolve.resolve_recipe("predict", ["init=random:vit_nano8"])
     with ExitStack() as stack:
-        write, _ = predict.choose_output(recipe, {}, prediction_files.Columns(3), screen, stack)
+        write, _ = predict.choose_output(recipe, {}, prediction_rows.Columns(3), screen, stack)
         write([row, predict.Prediction("b.jpg", error="is damaged")])
     lines = capsys.readouterr().out.splitlines()
     assert "cat" in lines[0] and "dog" not in lines[0] and lines[-1].startswith("Lines end after 1 of top=3 classes")

@@ -12,7 +12,7 @@ from helpers.boxes import make_tree
 from vitrun import models
 from vitrun.data import Split
 from vitrun.data.sources.coco.annotations import check_tree
-from vitrun.engine.detection import FIGURES, FoundBoxes, decode_detections, find_boxes, measure_boxes
+from vitrun.engine.detection import METRICS, FoundBoxes, decode_detections, find_boxes, measure_boxes
 from vitrun.engine.inputs import make_rectangle_batches
 from vitrun.errors import UserError
 from vitrun.recipes import View, tables
@@ -30,21 +30,21 @@ def find_all(table, score=0.9):
 
 
 @pytest.mark.shared
-def test_the_twelve_figures_are_those_of_the_reference(shared):
+def test_the_twelve_metrics_are_those_of_the_reference(shared):
     golden = json.loads((shared / "golden/family/coco_ap.json").read_text())
     table = check_tree(golden["truth"]).table
     images, categories = ([*ids].index for ids in (table.image_ids, table.category_ids))
     rows = [[images(d["image_id"]), *d["bbox"], d["score"], categories(d["category_id"])] for d in golden["found"]]
-    figures = measure_boxes(table, np.array(rows))
-    assert [*figures] == [*golden["stats"]] == [*FIGURES]
-    assert max(abs(figures[name].mean - value) for name, value in golden["stats"].items()) < 1e-9
+    metrics = measure_boxes(table, np.array(rows))
+    assert [*metrics] == [*golden["stats"]] == [*METRICS]
+    assert max(abs(metrics[name].mean - value) for name, value in golden["stats"].items()) < 1e-9
 
 
 def test_true_boxes_score_one_and_no_boxes_zero_and_sizes_without_objects_are_left_out():
     table = check_tree(make_tree()).table  # all objects are small
-    figures = find_all(table).measure()
-    assert {"APs", "AR100"} <= figures.keys() and not {"APm", "APl", "ARl"} & figures.keys()
-    assert figures["AP"].mean == figures["AP50"].mean == figures["ARs"].mean == 1
+    metrics = find_all(table).measure()
+    assert {"APs", "AR100"} <= metrics.keys() and not {"APm", "APl", "ARl"} & metrics.keys()
+    assert metrics["AP"].mean == metrics["AP50"].mean == metrics["ARs"].mean == 1
     assert measure_boxes(table, np.empty((0, 7)))["AP"].mean == 0
 
 
@@ -80,9 +80,9 @@ def test_the_file_of_detections_measures_the_same_by_pycocotools(tmp_path):
     measured.evaluate()
     measured.accumulate()
     measured.summarize()
-    figures = found.measure()
-    assert 0.1 < figures["AP"].mean < 0.9
-    assert all(metric.mean == measured.stats[FIGURES.index(name)] for name, metric in figures.items())
+    metrics = found.measure()
+    assert 0.1 < metrics["AP"].mean < 0.9
+    assert all(metric.mean == measured.stats[METRICS.index(name)] for name, metric in metrics.items())
 
 
 def test_a_query_answers_its_likeliest_class_after_the_last_layer_in_pixels():

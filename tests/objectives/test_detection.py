@@ -8,16 +8,17 @@ import torch
 
 from helpers.rank_worlds import run_ranks
 from helpers.training import CPU
-from vitrun import models
-from vitrun.data import Batch, Boxes
+from vitrun import data, models
+from vitrun.data import Batch, Boxes, open_split
 from vitrun.data.sampler import rank_range
+from vitrun.data.transforms.views import CenterCropView
 from vitrun.engine.loop import FitOptions, accumulate
 from vitrun.engine.state import TrainState
 from vitrun.errors import UserError
 from vitrun.models import Detections
 from vitrun.objectives.detection import DetectionObjective
 from vitrun.recipes.detection import DetectionLoss
-from vitrun.recipes.tables import load_model_row
+from vitrun.recipes.tables import load_data_row, load_model_row
 from vitrun.runtime import distributed
 
 PUBLISHED = DetectionLoss(no_object=0.1, l1=5.0, giou=2.0, auxiliary=True)
@@ -62,6 +63,20 @@ def test_the_gradient_depends_neither_on_the_micro_batch_nor_on_the_ranks(decode
         assert other == pytest.approx(loss, rel=1e-6)
         for gradient, like in zip(gradients, expected):
             assert np.linalg.norm(gradient - like) <= 1e-5 * np.linalg.norm(like) + 1e-5
+
+
+def measure_single_image() -> dict[str, float]:
+    """Return the loss and AP of the first of two ranks' only test image."""
+    torch.manual_seed(0)
+    split = open_split(load_data_row("boxes", train_images=1, test_images=1, size=16), "test")
+    network = models.build(load_model_row("yolos_nano"), len(split.classes), 16)
+    result = OBJECTIVE.evaluate(network, data.test_batches(split, CenterCropView(16), 4), CPU, lambda _: None)
+    return {name: result[name].mean for name in ("AP", "loss")}
+
+
+def test_a_rank_without_test_images_measures_those_of_the_others():
+    first, second = run_ranks(2, measure_single_image)
+    assert first == second == pytest.approx(measure_single_image(), rel=1e-5)
 
 
 @pytest.mark.shared

@@ -1,6 +1,7 @@
-"""Evaluation of a detector: COCO's figures, the file of what it found, and a picture of some of it."""
+"""Evaluation of a detector: COCO's metrics, a file of its detections, and a picture of some of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +24,12 @@ PICTURE_FILE = "boxes.png"
 MOST_PICTURES = 24  # images in that file
 COLUMNS = 6
 PICTURE_SIDE = 320  # pixels of the longer side of each
-MIN_SCORE = 0.5  # of a found box that is shown
-WHOLE = ("square", "squash")  # views with all of an image
+MIN_SCORE = 0.5  # least probability of a box in that file
+WHOLE = ("square", "squash")  # resizes whose view is the whole image
 
 
 def evaluate_detector(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split, run: Run) -> dict[str, Any]:
-    """Return COCO's figures of a detector, nothing in a dry run; write what it found, and a picture of some of it."""
+    """Return COCO's metrics of a detector, and write its detections and a picture of some; do nothing in a dry run."""
     check_evaluation(recipe, test)
     check_shows_whole(recipe.view, loaded.model)
     classes = match_box_classes(recipe, loaded, test)
@@ -39,12 +40,13 @@ def evaluate_detector(recipe: recipes.Eval, loaded: models.LoadedModel, test: da
     batches = make_batches(test, loaded.res, recipe.view, recipe.batch, machine)
     with run.screen.progress(run.command, len(test), 0) as bar:
         network, tick = loaded.network.to(machine.device), run.progress_callback(bar)
-        found = find_boxes(network, batches, machine, tick, classes)
-    run.write_file(DETECTIONS_FILE, found.write)
+        detections = find_boxes(network, batches, machine, tick)
+    detections = replace(detections, labels=classes[detections.labels])
+    run.write_file(DETECTIONS_FILE, detections.write)
     rows = np.linspace(0, len(test) - 1, min(MOST_PICTURES, len(test))).round().astype(np.int64)
-    run.write_file(PICTURE_FILE, partial(write_pictures, test, found, rows))
+    run.write_file(PICTURE_FILE, partial(write_pictures, test, detections, rows))
     run.log(f"{PICTURE_FILE}: {len(rows)} test images, true boxes dashed, and found ones of {MIN_SCORE:.0%} or more")
-    return dict(found.measure())
+    return dict(detections.measure())
 
 
 def check_evaluation(recipe: recipes.Eval, test: data.Split) -> None:
@@ -70,10 +72,10 @@ def check_shows_whole(view: recipes.View, model: recipes.Model) -> None:
 
 
 def match_box_classes(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split) -> np.ndarray:
-    """Return the class of the test set that each class of the network is, -1 for none: [C].
+    """Return the test set's class for each of the network's C classes, -1 for none: [C].
 
-    Classes are matched by name; if the network has no names, by the ids of categories if it has a class for each id, as
-    published detectors of COCO, else by order. Raise UserError if it lacks a class.
+    Classes are matched by name. Without names they are matched by the ids of categories if the network has a class for
+    each id, as published detectors of COCO, else by order. Raise UserError if the network lacks a class.
     """
     assert test.boxes is not None
     ids, number = test.boxes.category_ids, len(test.classes)
@@ -97,26 +99,26 @@ def match_box_classes(recipe: recipes.Eval, loaded: models.LoadedModel, test: da
     return classes
 
 
-def write_pictures(test: data.Split, found: FoundBoxes, rows: np.ndarray, path: Path) -> None:
-    """Write images at ``rows`` of a split with true and found boxes, in a grid."""
+def write_pictures(test: data.Split, detections: FoundBoxes, rows: np.ndarray, path: Path) -> None:
+    """Write the images at ``rows`` of a split with true and found boxes, in a grid."""
     from vitrun.plots.boxes import draw_boxes, join_pictures
 
-    places = {int(index): place for place, index in enumerate(found.indices)}
+    places = {int(index): place for place, index in enumerate(detections.indices)}
     pictures = []
     for row in rows.tolist():
         pixels = test.pixels[row].numpy() if test.pixels is not None else test.decode(row)
-        boxes = list_boxes(found, places[row], test.classes)
+        boxes = list_boxes(detections, places[row], test.classes)
         pictures.append(draw_boxes(pixels, boxes, PICTURE_SIDE, PICTURE_SIDE))
     join_pictures(pictures, COLUMNS).save(path, "PNG")
 
 
-def list_boxes(found: FoundBoxes, place: int, classes: Sequence[str]) -> "list[DrawnBox]":
+def list_boxes(detections: FoundBoxes, place: int, classes: Sequence[str]) -> "list[DrawnBox]":
     """Return the boxes found in an image, surest first, and the true ones."""
     from vitrun.plots.boxes import DrawnBox
 
-    order = np.argsort(-found.scores[place], kind="stable")
-    shown = [row for row in order if found.scores[place, row] >= MIN_SCORE and found.labels[place, row] >= 0]
-    columns = (values[place, shown].tolist() for values in (found.corners, found.labels, found.scores))
+    order = np.argsort(-detections.scores[place], kind="stable")
+    shown = [row for row in order if detections.scores[place, row] >= MIN_SCORE and detections.labels[place, row] >= 0]
+    columns = (values[place, shown].tolist() for values in (detections.corners, detections.labels, detections.scores))
     boxes = [DrawnBox(box, f"{classes[label]} {score:.0%}", label) for box, label, score in zip(*columns)]
-    first, last = found.table.starts[place : place + 2]
-    return [*boxes, *map(DrawnBox, found.table.corners[first:last].tolist())]
+    first, last = detections.table.starts[place : place + 2]
+    return [*boxes, *map(DrawnBox, detections.table.corners[first:last].tolist())]

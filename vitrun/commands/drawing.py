@@ -1,11 +1,11 @@
-"""Images of a user with the boxes of what was found in them, in a folder."""
+"""Copies of a user's images with the boxes of their objects, in a folder."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from vitrun import data
-from vitrun.commands.prediction_files import FoundObjects, Row
+from vitrun.commands.prediction_rows import FoundObjects, Row
 from vitrun.errors import UserError
 from vitrun.plots.boxes import DrawnBox, draw_boxes
 from vitrun.runtime.outputs import check_replaceable, write_output
@@ -14,9 +14,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # of images that are written as w
 
 
 class Drawing:
-    """Draw boxes into copies of images, which get their names, below the folder that all of them lie in.
+    """Draw boxes into copies of images, with the images' paths relative to the folder that all of them lie in.
 
-    Raise UserError at the first that something else than vitrun wrote; with ``force`` its own are replaced.
+    Raise UserError if something other than vitrun wrote one of the files; with ``force`` its own are replaced.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Drawing:
         target = self.targets[place]
         try:
             pixels = self.split.decode(place)
-        except UserError:  # gone since it was read, which its row does not lack
+        except UserError:  # the file is gone since its objects were found
             return
         boxes = [
             DrawnBox((left, top, left + width, top + height), f"{name} {score:.0%}", self.colors[name])

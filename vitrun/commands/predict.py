@@ -2,41 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
-from vitrun import data, models, recipes
-from vitrun.commands.class_matching import check_head
-from vitrun.commands.detections import check_shows_whole
+from vitrun import data, recipes
 from vitrun.commands.drawing import Drawing
-from vitrun.commands.prediction_files import (
-    Columns,
-    FoundObjects,
-    Prediction,
-    Row,
-    Write,
-    check_prediction_file,
-    format_csv,
-    open_prediction_file,
-)
-from vitrun.commands.zero_shot import check_no_prompts, make_classifier
-from vitrun.data.sources.imagenet import name_in_words, read_synsets
+from vitrun.commands.prediction_files import Write, check_prediction_file, open_prediction_file
+from vitrun.commands.prediction_rows import Columns, FoundObjects, Prediction, Row, format_csv
+from vitrun.commands.predictors import Predictor, load_predictor
 from vitrun.data.sources.messages import abbreviate
-from vitrun.engine import weights
-from vitrun.engine.detection import decode_detections
 from vitrun.engine.inference import iterate_inference
 from vitrun.engine.inputs import make_readable_batches, make_rectangle_batches
 from vitrun.errors import ExitCode, UserError
-from vitrun.objectives.labels import PROBABILITIES
 from vitrun.recipes import trees
 from vitrun.recipes.predict import MAX_TOP
-from vitrun.runs.lookup import load_saved_recipe, weights_fingerprint
-from vitrun.runs.weights_view import describe_view
+from vitrun.runs.lookup import weights_fingerprint
 from vitrun.runtime.console import Screen
 from vitrun.runtime.device import Machine
 from vitrun.runtime.path_patterns import STANDARD_INPUT, read_names
@@ -44,20 +28,8 @@ from vitrun.runtime.stop import defer_stop
 from vitrun.runtime.text_tables import find_width
 
 NAME_WIDTH = 40  # columns of the name of a file; a longer one is cut at its beginning
-# Of a recipe, those that do not change the predictions of an image.
+# options that do not change the predictions of an image
 OTHER_OPTIONS = ("paths", "save", "draw", "force", "batch", "device", "runs")
-
-
-class Predictor(NamedTuple):
-    """A network with what it takes to predict classes, or objects, of images without labels."""
-
-    network: nn.Module
-    names: tuple[str, ...]  # of the classes
-    compute: Callable[..., tuple[Tensor, ...]]  # images and what else is in a micro-batch -> outputs, B rows each
-    describe: Callable[..., Row]  # the name of an image and its outputs -> its row
-    columns: Columns
-    res: int
-    fast_jpeg: bool
 
 
 def execute(recipe: recipes.Predict, screen: Screen) -> dict[str, Any]:
@@ -130,96 +102,14 @@ def list_paths(recipe: recipes.Predict) -> tuple[list[str], str]:
     return paths, left_out.describe()
 
 
-def load_predictor(recipe: recipes.Predict, screen: Screen) -> Predictor:
-    """Return the network of ``init`` with the names of its classes; raise UserError if it has no head."""
-    if recipe.init.startswith("random:"):
-        raise UserError("names untrained weights, which classify nothing.", option="init", value=recipe.init)
-    weights.check_init(recipe.init, recipe.res)
-    source = weights.Source(recipe.init, recipe.runs, recipe.init_weights)
-    loaded = weights.load_init(source, screen.log, res=recipe.res)
-    if isinstance(loaded.network, models.Clip):
-        screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
-        network, names = make_classifier(recipe, loaded.network, screen)
-        return make_predictor(recipe, network, names, PROBABILITIES["softmax"], loaded.res)
-    check_no_prompts(recipe.prompts, recipe.init)
-    if isinstance(loaded.network, models.Detector):
-        return load_finder(recipe, loaded, screen)
-    check_head(recipe.init, loaded)
-    made = load_saved_recipe(recipe.init, recipe.runs) or {}
-    loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted in float32
-    screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
-    loss = made.get("loss", "softmax")
-    if loss == "sigmoid":
-        screen.log("probabilities: of each class by itself, as the weights were trained with loss=sigmoid")
-    fast_jpeg = (made.get("data") or {}).get("jpeg") == "fast"
-    names = name_classes(loaded, screen)
-    return make_predictor(recipe, loaded.network, names, PROBABILITIES[loss], loaded.res, fast_jpeg)
-
-
-def make_predictor(
-    recipe: recipes.Predict,
-    network: nn.Module,
-    names: tuple[str, ...],
-    to_probabilities: Callable[[Tensor], Tensor],
-    res: int,
-    fast_jpeg: bool = False,
-) -> Predictor:
-    """Return what predicts the likeliest of the classes ``names`` by logits [B, C] of a network."""
-    top = min(recipe.top, len(names))
-
-    def compute(images: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
-        likeliest = to_probabilities(network(images).float()).topk(top)
-        return likeliest.indices, likeliest.values
-
-    def describe(name: str, classes: np.ndarray, shares: np.ndarray) -> Row:
-        return Prediction(name, tuple(names[number] for number in classes.tolist()), tuple(shares.tolist()))
-
-    return Predictor(network, names, compute, describe, Columns(top), res, fast_jpeg)
-
-
-def load_finder(recipe: recipes.Predict, loaded: models.LoadedModel, screen: Screen) -> Predictor:
-    """Return what finds objects whose class is at least as probable as ``min_score``."""
-    check_shows_whole(recipe.view, loaded.model)
-    screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")
-    names, network = name_classes(loaded, screen), loaded.network
-
-    def compute(*tensors: Tensor) -> tuple[Tensor, ...]:
-        *images, _, sizes = tensors
-        logits, boxes = network(*images)
-        return decode_detections(logits, boxes, sizes)
-
-    def describe(name: str, scores: np.ndarray, labels: np.ndarray, corners: np.ndarray) -> Row:
-        chosen = [row for row in np.argsort(-scores, kind="stable") if scores[row] >= recipe.min_score]
-        boxes = np.round(np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1), 2)[chosen].tolist()
-        classes = tuple(names[label] for label in labels[chosen].tolist())
-        return FoundObjects(name, classes, tuple(scores[chosen].tolist()), tuple(map(tuple, boxes)))
-
-    return Predictor(network, names, compute, describe, Columns(None), loaded.res, False)
-
-
 def start_drawing(recipe: recipes.Predict, predictor: Predictor, paths: Sequence[str]) -> Drawing | None:
-    """Return what draws boxes into images, if they are to be drawn; raise UserError if there are none."""
+    """Return the :class:`Drawing` of the boxes, None without ``draw=``. Raise UserError if the network finds none."""
     if recipe.draw is None:
         return None
     if predictor.columns.top is not None:
         why = f"draws boxes, which {recipe.init} does not find: give a detector, or leave it out."
         raise UserError(why, option="draw", value=str(recipe.draw))
     return Drawing(recipe.draw, paths, [*map(name_path, paths)], recipe.exif, recipe.force, predictor.names)
-
-
-def name_classes(loaded: models.LoadedModel, screen: Screen) -> tuple[str, ...]:
-    """Return the names of a network's classes, in words if they are WordNet ids, as numbers if they are unknown."""
-    names = loaded.names
-    if len(names) != loaded.classes or data.is_unnamed(names):
-        names = tuple(map(str, range(loaded.classes)))
-        if loaded.classes == data.IMAGENET_CLASSES:
-            names = read_synsets()
-            screen.warn(
-                "class names: assumed to be ImageNet's, in its order: the weights have 1,000 classes and no names"
-            )
-        else:
-            screen.warn("class names: the weights have none; classes are numbered from 0")
-    return name_in_words(names)
 
 
 def iterate_predictions(recipe: recipes.Predict, predictor: Predictor, paths: Sequence[str]) -> Iterator[Sequence[Row]]:
@@ -234,6 +124,7 @@ def iterate_predictions(recipe: recipes.Predict, predictor: Predictor, paths: Se
 
     options = (split, predictor.res, recipe.view, recipe.batch, machine, report)
     finds_objects = predictor.columns.top is None
+    unreadable_row = FoundObjects if finds_objects else Prediction
     is_padded = finds_objects and recipe.view.resize in recipes.RECTANGLES
     batches = make_rectangle_batches(*options) if is_padded else make_readable_batches(*options)
     sized = (replace(batch, targets=(batch.sizes,)) for batch in batches)
@@ -241,11 +132,11 @@ def iterate_predictions(recipe: recipes.Predict, predictor: Predictor, paths: Se
     for *outputs, indices in iterate_inference(network, sized, predictor.compute, machine):
         rows: dict[int, Row] = {}
         for index in pop_before(errors, indices):
-            rows[index] = Prediction(names[index], error=errors.pop(index))
+            rows[index] = unreadable_row(names[index], error=errors.pop(index))
         for index, *values in zip(indices.tolist(), *outputs):
             rows[index] = predictor.describe(names[index], *values)
         yield [rows[index] for index in sorted(rows)]
-    yield [Prediction(names[index], error=errors[index]) for index in sorted(errors)]
+    yield [unreadable_row(names[index], error=errors[index]) for index in sorted(errors)]
 
 
 def pop_before(errors: dict[int, str], indices: np.ndarray) -> list[int]:
@@ -271,7 +162,7 @@ def name_path(path: str) -> str:
 def choose_output(
     recipe: recipes.Predict, identity: dict[str, Any], columns: Columns, screen: Screen, stack: ExitStack
 ) -> tuple[Write, dict[str, bool]]:
-    """Return the function that writes predictions, and the images that its file has already."""
+    """Return the function that writes predictions, and the images in its file, each with whether it was readable."""
     if recipe.save is not None:
         return stack.enter_context(open_prediction_file(recipe.save, columns, identity, recipe.force))
     if not (screen.as_json or screen.is_terminal):
@@ -292,18 +183,18 @@ def choose_output(
         elif rows:
             screen.print(format_csv(rows, columns).rstrip("\n"))
 
-    def name_lack() -> None:
+    def log_hidden_classes() -> None:
         if fewest < top:
             screen.log(f"Lines end after {fewest} of top={top} classes: a wider terminal, --json or save= shows all.")
 
-    stack.callback(name_lack)
+    stack.callback(log_hidden_classes)
     return print_rows, {}
 
 
 def format_line(row: Row) -> tuple[str, int]:
     """Return the name of an image with as many of its likeliest classes as fit into the terminal, and how many.
 
-    Of an image that cannot be read none are missing; objects are counted by class.
+    Objects are counted by class. The number is ``MAX_TOP`` for them and for images that cannot be read: none is hidden.
     """
     name = row.path if len(row.path) <= NAME_WIDTH else f"...{row.path[3 - NAME_WIDTH :]}"
     line = name.ljust(NAME_WIDTH)
@@ -312,7 +203,6 @@ def format_line(row: Row) -> tuple[str, int]:
     if isinstance(row, FoundObjects):
         counts = [f"{number} {name.partition(',')[0]}" for name, number in Counter(row.classes).most_common()]
         return f"{line}  {', '.join(counts) or 'no objects'}", MAX_TOP
-    assert isinstance(row, Prediction)
     for position, (label, share) in enumerate(zip(row.classes, row.probabilities)):
         part = f"  {100 * share:5.1f} % {label.partition(',')[0]}"  # of several words for one class the first
         if position and len(line) + len(part) > find_width():

@@ -6,11 +6,11 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from vitrun.commands.prediction_rows import Columns, Row, format_csv
 from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.files import parse_json, read_small_text, write_atomic, write_text_atomic
 from vitrun.runtime.outputs import check_replaceable, exists_error, is_own, record_output
@@ -19,108 +19,7 @@ PARQUET_SECONDS = 5.0  # at least, between two writes of a Parquet file, which i
 PARQUET_SHARE = 0.05  # of the time that these writes may take
 
 
-class Row(Protocol):
-    """What was predicted for an image, or why it could not be read."""
-
-    @property
-    def path(self) -> str:
-        """Return the name of the image."""
-
-    @property
-    def error(self) -> str:
-        """Return why it could not be read, an empty string if it was."""
-
-    def describe(self) -> dict[str, Any]:
-        """Return the fields that a row has in JSON."""
-
-    def list_lines(self, top: int) -> list[list[str]]:
-        """Return the cells of its lines of CSV, at least one: the first is the path, the last the error."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The likeliest classes of an image, likeliest first, with their probabilities; or why it could not be read."""
-
-    path: str
-    classes: tuple[str, ...] = ()
-    probabilities: tuple[float, ...] = ()
-    error: str = ""
-
-    def describe(self) -> dict[str, Any]:
-        """Return the fields that a row has in JSON."""
-        if self.error:
-            return {"path": self.path, "error": self.error}
-        return {"path": self.path, "classes": [*self.classes], "probabilities": [*self.probabilities]}
-
-    def list_lines(self, top: int) -> list[list[str]]:
-        """Return one line: path, then name and probability of ``top`` classes, then the error."""
-        pairs = [cell for name, value in zip(self.classes, self.probabilities) for cell in (name, f"{value:.6g}")]
-        return [[self.path, *pairs, *[""] * (2 * top - len(pairs)), self.error]]
-
-
-@dataclass(frozen=True)
-class FoundObjects:
-    """The objects found in an image, surest first; or why it could not be read."""
-
-    path: str
-    classes: tuple[str, ...] = ()
-    probabilities: tuple[float, ...] = ()
-    boxes: tuple[tuple[float, ...], ...] = ()  # left, top, width and height in pixels of the image
-    error: str = ""
-
-    def describe(self) -> dict[str, Any]:
-        """Return the fields that a row has in JSON."""
-        if self.error:
-            return {"path": self.path, "error": self.error}
-        columns = {"classes": [*self.classes], "probabilities": [*self.probabilities]}
-        return {"path": self.path, **columns, "boxes": [[*box] for box in self.boxes]}
-
-    def list_lines(self, top: int) -> list[list[str]]:
-        """Return a line an object, with the number of objects in the image; one line if there is none."""
-        number = len(self.boxes)
-        lines = [
-            [self.path, str(number), name, f"{value:.6g}", *(f"{side:.2f}" for side in box), ""]
-            for name, value, box in zip(self.classes, self.probabilities, self.boxes)
-        ]
-        return lines or [[self.path, str(number), *[""] * 6, self.error]]
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Columns of a file of predictions: of the ``top`` likeliest classes, or of objects if it is None."""
-
-    top: int | None
-
-    @property
-    def header(self) -> list[str]:
-        """Return the names of the columns of CSV."""
-        if self.top is None:
-            return ["path", "objects", "class", "probability", "left", "top", "width", "height", "error"]
-        names = [f"{what}{number}" for number in range(1, self.top + 1) for what in ("class", "probability")]
-        return ["path", *names, "error"]
-
-    def count_lines(self, line: Sequence[str]) -> int:
-        """Return how many lines the image of a line of CSV has."""
-        return max(1, int(line[1])) if self.top is None else 1
-
-    @property
-    def lists(self) -> list[str]:
-        """Return the names of the columns of Parquet that have lists, beside path and error."""
-        return ["classes", "probabilities", *["boxes"] * (self.top is None)]
-
-
 Write = Callable[[Sequence[Row]], None]
-
-
-def format_csv(rows: Sequence[Row], columns: Columns, header: bool = False) -> str:
-    """Return lines of CSV."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if header:
-        writer.writerow(columns.header)
-    for row in rows:
-        writer.writerows(row.list_lines(columns.top or 0))
-    return text.getvalue()
 
 
 @contextmanager
@@ -213,15 +112,15 @@ def read_done(path: Path, columns: Columns) -> dict[str, bool]:
 
 
 def drop_cut_lines(whole: bytes, columns: Columns) -> tuple[bytes, list[list[str]]]:
-    """Return CSV without a last line that was cut off, nor lines of an image that lacks some, and its lines."""
+    """Return CSV without a last line that was cut off and without an image that lacks lines, and its rows."""
     header, *rows = csv.reader(StringIO(whole.decode(), newline=""))
     while rows and len(rows[-1]) < len(header):  # cut off at a line feed within a name
         whole = whole[: whole[:-1].rfind(b"\n") + 1]
         header, *rows = csv.reader(StringIO(whole.decode(), newline=""))
     if rows:
-        own = next((place for place, row in enumerate(reversed(rows)) if row[0] != rows[-1][0]), len(rows))
-        if own < columns.count_lines(rows[-1]):
-            rows = rows[: len(rows) - own]
+        of_last = next((place for place, row in enumerate(reversed(rows)) if row[0] != rows[-1][0]), len(rows))
+        if of_last < columns.count_lines(rows[-1]):
+            rows = rows[: len(rows) - of_last]
             text = StringIO()
             csv.writer(text, lineterminator="\n").writerows([header, *rows])
             whole = text.getvalue().encode()

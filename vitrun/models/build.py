@@ -13,7 +13,7 @@ from vitrun.models.attention import Attention, AttentionPool, Mlp
 from vitrun.models.attention_resnet import AttentionResNet, init_attention_resnet
 from vitrun.models.clip import Clip, init_clip
 from vitrun.models.clip_resnet import ClipResNet, init_clip_resnet
-from vitrun.models.detector import Detector, TokenViT, init_heads, make_detector
+from vitrun.models.detector import Detector, TokenViT, construct_detector, init_heads
 from vitrun.models.igpt import IGpt, init_pixels
 from vitrun.models.network import Network
 from vitrun.models.resnet import BiT, PostActBottleneck
@@ -57,7 +57,7 @@ def build_uninitialized(model: Model, classes: int, res: int) -> Network:
     if isinstance(model, TimmRow):
         return wrap_timm_network(model, classes, res)
     if isinstance(model, DetectorRow):
-        return make_detector(model, classes, res)
+        return construct_detector(model, classes, res)
     with torch.device("meta"):
         if isinstance(model, ClipRow):
             return Clip(model, cast(ViT | ClipResNet, build_uninitialized(model.image, 0, res)))

@@ -1,4 +1,4 @@
-"""Encoder and decoder of DETR (arXiv 2005.12872): post-norm layers, positions added to queries and keys of each."""
+"""Encoder and decoder of DETR (arXiv 2005.12872): post-norm, with positions added to queries and keys in each layer."""
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class DecoderLayer(EncoderLayer):
         self.norm_cross = nn.LayerNorm(row.width)
 
     def decode(self, x: Tensor, queries: Tensor, image: tuple[Tensor, Tensor], visible: Tensor | None) -> Tensor:
-        """Map [B, Q, D] to [B, Q, D]; ``image`` is its tokens with positions, and without, both [B, N, D]."""
+        """Map [B, Q, D] to [B, Q, D]; ``image`` is the image's tokens with positions and without, both [B, N, D]."""
         placed = x + queries
         x = self.norm1(x + self.dropout(self.attn(placed, placed, x)))
         x = self.norm_cross(x + self.dropout(self.cross_attn(x + queries, *image, visible)))
@@ -71,7 +71,7 @@ class DecoderLayer(EncoderLayer):
 
 
 class DetectionTransformer(nn.Module):
-    """Map of features [B, C, h, w] -> a state of each query after each layer of the decoder, [B, L, Q, D]."""
+    """Feature map [B, C, h, w] -> state of each query after each layer of the decoder, [B, L, Q, D]."""
 
     def __init__(self, row: Row, channels: int):
         super().__init__()
@@ -80,10 +80,10 @@ class DetectionTransformer(nn.Module):
         self.queries = nn.Parameter(torch.empty(row.tokens, row.width))
         self.encoder = nn.ModuleList(EncoderLayer(row) for _ in range(row.encoder))
         self.decoder = nn.ModuleList(DecoderLayer(row) for _ in range(row.decoder))
-        self.norm = nn.LayerNorm(row.width)  # of what the heads read; the next layer gets the state before it
+        self.norm = nn.LayerNorm(row.width)  # before the heads; the next layer gets the state without it
 
     def forward(self, maps: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Map [B, C, h, w] to [B, L, Q, D]; ``padding`` [B, H, W] is true where a pixel of the image is none."""
+        """Map [B, C, h, w] to [B, L, Q, D]; ``padding`` [B, H, W] is true where a pixel was added around an image."""
         visible = ~shrink_mask(padding, maps) if padding is not None else None
         places = maps.new_ones(maps[:, 0].shape, dtype=torch.bool) if visible is None else visible
         x = self.proj(maps).flatten(2).transpose(1, 2)
@@ -101,7 +101,7 @@ class DetectionTransformer(nn.Module):
 
 
 def shrink_mask(padding: Tensor, maps: Tensor) -> Tensor:
-    """Return which places of a map are padding, by the nearest pixel: [B, H, W] -> [B, h, w]."""
+    """Return which positions of a feature map are padding, by the nearest pixel: [B, H, W] -> [B, h, w]."""
     return functional.interpolate(padding[:, None].float(), maps.shape[-2:])[:, 0].bool()
 
 

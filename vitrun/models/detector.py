@@ -18,25 +18,29 @@ from vitrun.recipes import Timm
 from vitrun.recipes import ViT as ViTRow
 
 BODY = "body."  # what the names of a body's parameters begin with
-FROZEN_PARTS = ("conv1.", "bn1.", "layer1.")  # of a ResNet, as DETR does not train them
+FROZEN_PARTS = ("conv1.", "bn1.", "layer1.")  # of a ResNet: DETR does not train them
 
 
 class Detections(NamedTuple):
-    """What a detector answers, for each of Q queries after each of L layers of the decoder; L = 1 for YOLOS."""
+    """Output of a detector for each of Q queries after each of L layers of the decoder; L = 1 for YOLOS."""
 
     logits: Tensor  # [B, L, Q, C+1]; the last class is "no object"
     boxes: Tensor  # [B, L, Q, 4]: center x, center y, width and height, relative to the image
 
+    def last(self) -> "Detections":
+        """Return the detections after the last layer, with L = 1."""
+        return Detections(self.logits[:, -1:], self.boxes[:, -1:])
+
 
 class TokenViT(ViT):
-    """The ViT of images of any size, with detection tokens before its own: [B, 3, H, W] -> [B, Q+P+N, D].
+    """ViT for images of any size, with detection tokens before its own: [B, 3, H, W] -> [B, Q+P+N, D].
 
-    The position table [1, P+N+Q, D] is of images of ``grid`` patches, and resampled for others. With ``mid`` a table of
-    the same size follows each block but the last.
+    The position table [1, P+N+Q, D] is for images of ``grid`` patches, and resampled for others. With ``mid`` a table
+    of the same size is added after each block but the last.
     """
 
     def __init__(self, row: ViTRow, tokens: int, grid: tuple[int, int], mid: bool):
-        head = "gap" if row.head == "map" else row.head  # the class token stays, if there is one
+        head = "gap" if row.head == "map" else row.head  # with a class token if the row has one
         super().__init__(replace(row, positions="none", pre_logits=False, head=head), 0, 1)
         del self.head
         self.tokens, self.grid = tokens, grid
@@ -48,7 +52,7 @@ class TokenViT(ViT):
             self.mid_pos = nn.Parameter(torch.empty(row.depth - 1, rows, row.width))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map [B, 3, H, W] to [B, Q+P+N, D], with detection tokens only [B, Q, D]."""
+        """Map [B, 3, H, W] to [B, Q, D], of the detection tokens alone; without any to all tokens, [B, P+N, D]."""
         grid = self.grid_of(images)
         x = self.embed_at(self.patch_embed(images), grid)
         middle = self.place(self.mid_pos, grid) if hasattr(self, "mid_pos") else None
@@ -79,24 +83,24 @@ class TokenViT(ViT):
         self.pos_embed[:, self.prefix : self.prefix + rows * columns] = square[:, :rows, :columns].flatten(1, 2)
 
     def place(self, table: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return tables [L, P+N+Q, D] for a grid of patches, in the order of the tokens: [L, Q+P+N, D]."""
+        """Resample tables [L, P+N+Q, D] to a grid of patches, in the order of the tokens: -> [L, Q+P+N, D]."""
         own, patches, detection = table.split([self.prefix, self.grid[0] * self.grid[1], self.tokens], 1)
         return torch.cat([detection, own, resample_rectangle(patches, self.grid, grid)], 1)
 
 
-class Mlp(nn.Module):
-    """Linear layers with ReLU between them, and with ``last`` behind the last of them too."""
+class ReluMlp(nn.Module):
+    """Linear layers with ReLU between them, and after the last too if ``ends_with_relu``."""
 
-    def __init__(self, *sizes: int, last: bool = False):
+    def __init__(self, *sizes: int, ends_with_relu: bool = False):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:]))
-        self.last = last
+        self.ends_with_relu = ends_with_relu
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., D] to [..., O]."""
         for number, layer in enumerate(self.layers, 1):
             x = layer(x)
-            if number < len(self.layers) or self.last:
+            if number < len(self.layers) or self.ends_with_relu:
                 x = functional.relu(x)
         return x
 
@@ -110,19 +114,19 @@ class Detector(Network):
     def __init__(self, row: Row, classes: int, width: int):
         super().__init__()
         self.row = row
-        self.class_mlp = Mlp(width, width, width, last=True) if not row.decoder else nn.Identity()
+        self.class_mlp = ReluMlp(width, width, width, ends_with_relu=True) if not row.decoder else nn.Identity()
         self.head = nn.Linear(width, classes + 1)
-        self.box_head = Mlp(width, width, width, 4)
+        self.box_head = ReluMlp(width, width, width, 4)
 
     def forward(self, images: Tensor, padding: Tensor | None = None) -> Detections:  # type: ignore[override]
         """Map [B, 3, H, W] to detections; ``padding`` [B, H, W] is true where a pixel was added around an image.
 
-        As published, the attention of a decoder leaves padding out, and that of a ViT does not.
+        As published, encoder and decoder do not attend to padding, and a ViT does.
         """
         return self.read(self.states(images, padding))
 
     def read(self, states: Tensor) -> Detections:
-        """Return the detections that states [B, L, Q, D] say."""
+        """Map states [B, L, Q, D] to detections."""
         logits = self.head(self.class_mlp(states))
         return Detections(logits.float(), self.box_head(states).float().sigmoid())
 
@@ -136,7 +140,7 @@ class Detector(Network):
 
 
 class Yolos(Detector):
-    """A ViT with detection tokens, each of which says a class and a box."""
+    """ViT with detection tokens, each of which predicts a class and a box."""
 
     body: TokenViT
 
@@ -151,7 +155,7 @@ class Yolos(Detector):
 
 
 class Detr(Detector):
-    """A body whose map of features an encoder and a decoder read, and a number of queries."""
+    """Encoder and decoder with learned queries, on the feature map of a body."""
 
     def __init__(self, row: Row, classes: int, grid: tuple[int, int], res: int):
         super().__init__(row, classes, row.width)
@@ -175,16 +179,16 @@ class Detr(Detector):
 
 
 def wrap_map(row: Timm, res: int) -> TimmNetwork:
-    """Return a ResNet of timm whose batch norms are frozen, and its stem and first stage too, as in DETR.
+    """Return a ResNet of timm with frozen batch norms, stem and first stage, as in DETR.
 
-    Raise a UserError for a network without a map of features.
+    Raise a UserError for any other network.
     """
     from timm.utils.model import freeze_batch_norm_2d
 
     network = wrap_timm_network(row, 1, res)
     if not hasattr(network.body, "layer4"):
         raise UserError(
-            f"{row.name} of timm is no ResNet, whose map of features a decoder reads: choose one, or a ViT of vitrun.",
+            f"{row.name} of timm is no ResNet, whose feature map a decoder reads: choose one, or a ViT of vitrun.",
             option="model.body.name",
         )
     del network.head
@@ -195,10 +199,9 @@ def wrap_map(row: Timm, res: int) -> TimmNetwork:
     return network
 
 
-def make_detector(row: Row, classes: int, res: int) -> Detector:
-    """Return a detector whose weights are not initialized, but for a body of timm."""
-    grid = row.grid or (res // row.stride,) * 2 if isinstance(row.body, ViTRow) else (1, 1)
-    rows, columns = grid
+def construct_detector(row: Row, classes: int, res: int) -> Detector:
+    """Return a detector with uninitialized weights; only a body of timm has initial ones."""
+    rows, columns = row.grid or (res // row.stride,) * 2
     if row.decoder:
         return Detr(row, classes, (rows, columns), res)
     return Yolos(row, classes, (rows, columns))
@@ -206,11 +209,11 @@ def make_detector(row: Row, classes: int, res: int) -> Detector:
 
 @torch.no_grad()
 def init_heads(network: Detector) -> None:
-    """Initialize what a detector adds to its body, as published: tokens and positions with deviation 0.02."""
+    """Initialize the layers, tokens and positions that a detector adds to its body, as published."""
     for module in (network.class_mlp, network.head, network.box_head):
         for layer in module.modules():
             if isinstance(layer, nn.Linear):
-                nn.Linear.reset_parameters(layer)  # torch's default, as in both codes
+                nn.Linear.reset_parameters(layer)  # torch's default, as in the code of DETR and YOLOS
     if isinstance(network, Detr):
         nn.Conv2d.reset_parameters(network.transformer.proj)
         init_detection_transformer(network.transformer)

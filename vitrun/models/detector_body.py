@@ -23,14 +23,14 @@ from vitrun.recipes.model import check_detects
 from vitrun.recipes.tables import load_model_rows
 
 DEFAULT_ROWS = {ViTRow: "yolos_ti", Timm: "detr_r50"}  # whose tokens or decoder a body gets, without its grid
-NOT_OF_BODIES = ("head.", "pre_logits.", "attn_pool.", "pos_embed", "mask_token", "decoder.")  # tensors of a ViT
+NOT_OF_BODIES = ("head.", "pre_logits.", "attn_pool.", "pos_embed", "mask_token", "decoder.")  # left out of a ViT
 
 
 def make_detector_row(model: Model, like: str | None, res: int) -> Row:
-    """Return the row of a detector with the body ``model``, for images of side ``res``; a detector stays what it is.
+    """Return the row of a detector with the body ``model``, or a detector itself, for images of side ``res``.
 
-    ``like`` names the row whose tokens or decoder it has; None is 100 tokens for a ViT, DETR's decoder for a ResNet.
-    Positions are of a grid that the row names. Raise a UserError if there is no such detector.
+    ``like`` names the row with the tokens or the decoder; None is 100 tokens for a ViT, DETR's decoder for a ResNet.
+    The row has the grid of its positions. Raise a UserError if there is no such detector.
     """
     row = model if isinstance(model, Row) else add_to_body(model, like)
     if isinstance(row.body, ViTRow) and not row.grid:
@@ -45,25 +45,25 @@ def add_to_body(model: Model, like: str | None) -> Row:
             f"{model.name} is no body of a detector: choose a vision transformer, or a ResNet of timm as timm:resnet50."
         )
         raise UserError(why, option="init")
-    given = lookup(load_model_rows(), like or DEFAULT_ROWS[type(model)], "model", "detect.model")
-    pattern = cast(Row, given if like else replace(given, grid=()))
+    row = cast(Row, lookup(load_model_rows(), like or DEFAULT_ROWS[type(model)], "model", "detect.model"))
+    grid = row.grid if like else ()
     if isinstance(model, ViTRow):
         check_detects(model)
-    elif not pattern.decoder:
+    elif not row.decoder:
         why = f"has detection tokens, which need a ViT, and {model.name} is a network of timm: choose detr_r50."
         raise UserError(why, option="detect.model", value=like)
     else:
-        dilation = pattern.body.options if isinstance(pattern.body, Timm) else {}
+        dilation = row.body.options if isinstance(row.body, Timm) else {}
         model = replace(model, options={**model.options, **dilation})
     names = ("encoder", "decoder", "width", "heads", "mlp", "dropout")
-    transformer = {name: getattr(pattern, name) for name in names}
-    return name_detector(model, pattern.tokens, pattern.mid, pattern.grid, **transformer)
+    return name_detector(model, row.tokens, row.mid, grid, **{name: getattr(row, name) for name in names})
 
 
 def make_detector(loaded: LoadedModel, like: str | None, classes: int, res: int | None) -> LoadedModel:
-    """Return a detector of ``classes`` with the body of a loaded network; what is new is drawn by torch's generator.
+    """Return a detector of ``classes`` with the body of a loaded network; new weights are drawn by torch's generator.
 
-    Positions of patches are resampled bicubically to the detector's grid, as by YOLOS. A detector gets a zero head.
+    Positions of patches are resampled bicubically to the detector's grid, as in YOLOS. A loaded detector gets a zero
+    head.
     """
     res = res or loaded.res
     row = make_detector_row(loaded.model, like, res)
@@ -82,7 +82,7 @@ def make_detector(loaded: LoadedModel, like: str | None, classes: int, res: int 
 
 
 def convert_body(body: Network, network: Detector) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-    """Return the tensors of a detector that its body has, and the names of those that were resized by change."""
+    """Return the tensors of a detector that its body has, and the names of resized ones by change."""
     if isinstance(body, TimmNetwork):
         own = network.state_dict()
         named = {f"body.{name}": tensor for name, tensor in body.state_dict().items()}

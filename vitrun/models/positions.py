@@ -40,10 +40,10 @@ def resample_rectangle(table: Tensor, old: tuple[int, int], new: tuple[int, int]
 
 
 def sine_positions(visible: Tensor, width: int) -> Tensor:
-    """Return DETR's fixed positions of a map: which places are no padding [B, h, w] -> [B, h*w, D] (section 3.2).
+    """Return DETR's fixed position embeddings [B, h*w, D] of feature maps, ``visible`` [B, h, w] outside of padding.
 
     Half of the features are of the row, half of the column, each counted without padding and scaled to 2 pi, at D/4
-    frequencies with sine and cosine in turn (its models/position_encoding.py).
+    frequencies with sine and cosine in turn (section 3.2; its models/position_encoding.py).
     """
     rate = 10_000 ** (-2 * torch.arange(width // 4, device=visible.device) / (width // 2))  # [D/4]
     waves = []

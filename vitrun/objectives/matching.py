@@ -11,19 +11,19 @@ CLASS_COST, L1_COST, GIOU_COST = 1.0, 5.0, 2.0  # DETR's models/matcher.py and m
 
 
 @torch.no_grad()
-def match_boxes(found: Detections, boxes: Tensor, classes: Tensor) -> Tensor:
+def match_boxes(detections: Detections, boxes: Tensor, classes: Tensor) -> Tensor:
     """Return the query of each true box after each layer, int64 [B, L, M]; 0 for padding.
 
     Args:
-        found: Logits [B, L, Q, C+1] and boxes [B, L, Q, 4].
+        detections: Logits [B, L, Q, C+1] and boxes [B, L, Q, 4].
         boxes: True boxes [B, M, 4]: center, width and height, relative to the image.
         classes: Their classes [B, M], -1 for padding.
     """
     solve = load_solver()
     counts = (classes >= 0).sum(1).tolist()
-    B, L, Q, _ = found.logits.shape
+    B, L, Q, _ = detections.logits.shape
     queries = np.zeros((B, L, classes.shape[1]), np.int64)
-    costs = torch.nan_to_num(match_costs(found, boxes, classes), nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy()
+    costs = torch.nan_to_num(match_costs(detections, boxes, classes), nan=1e6, posinf=1e6, neginf=-1e6).cpu().numpy()
     for image, count in enumerate(counts):
         for layer in range(L):
             rows, columns = solve(costs[image, layer, :, :count])
@@ -31,12 +31,12 @@ def match_boxes(found: Detections, boxes: Tensor, classes: Tensor) -> Tensor:
     return torch.from_numpy(queries).to(classes.device)
 
 
-def match_costs(found: Detections, boxes: Tensor, classes: Tensor) -> Tensor:
+def match_costs(detections: Detections, boxes: Tensor, classes: Tensor) -> Tensor:
     """Return the cost of each query for each true box, [B, L, Q, M]."""
-    B, L, Q, _ = found.logits.shape
+    B, L, Q, _ = detections.logits.shape
     index = classes.clamp(min=0)[:, None, None].expand(B, L, Q, -1)
-    probability = found.logits.softmax(3).gather(3, index)
-    pairs, targets = found.boxes[:, :, :, None], boxes[:, None, None]
+    probability = detections.logits.softmax(3).gather(3, index)
+    pairs, targets = detections.boxes[:, :, :, None], boxes[:, None, None]
     distance = (pairs - targets).abs().sum(4)
     return L1_COST * distance - CLASS_COST * probability - GIOU_COST * generalized_iou(pairs, targets)
 
@@ -57,7 +57,7 @@ def to_corners(boxes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def area(first: Tensor, last: Tensor) -> Tensor:
-    """Return the area between corners [..., 2]; 0 if the last is not behind the first."""
+    """Return the area between corners [..., 2]; 0 unless the last is below and to the right of the first."""
     return (last - first).clamp(min=0).prod(-1)
 
 

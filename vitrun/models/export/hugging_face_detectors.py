@@ -30,14 +30,12 @@ def write_hugging_face_detector(folder: Path, network: Detector, description: De
     """
     row, tensors, names = network.row, dict(network.state_dict()), description.names
     if isinstance(network.body, TimmNetwork):
-        mappings, kind = [*hugging_face_detr.map_detector(row), *map_body(tensors)], "Detr"
-        config = detr_config(row)
+        kind, config = "Detr", detr_config(row)
+        exported = export_tensors([*hugging_face_detr.map_detector(row), *map_body(tensors)], tensors)
     else:
         check_vit(row)
-        mappings, kind = hugging_face_yolos.map_tensors(row), "Yolos"
-        config = yolos_config(row)
-    exported = export_tensors(mappings, tensors)
-    if kind == "Yolos":
+        kind, config = "Yolos", yolos_config(row)
+        exported = export_tensors(hugging_face_yolos.map_tensors(row), tensors)
         exported = {name if name.startswith(HEADS) else f"vit.{name}": tensor for name, tensor in exported.items()}
     save_tensors(folder / "model.safetensors", exported, {"format": "pt"})
     of_classes = {
@@ -53,13 +51,13 @@ def write_hugging_face_detector(folder: Path, network: Detector, description: De
 
 
 def map_body(tensors: dict[str, Tensor]) -> list[TensorMapping]:
-    """Return the mapping of each tensor of a ResNet of timm, which has timm's names in transformers too."""
+    """Return the mapping of each tensor of a ResNet of timm, which transformers names as timm does."""
     start = "body.body."
     return [map_same(name, hugging_face_detr.BACKBONE + name.removeprefix(start)) for name in tensors if start in name]
 
 
 def check_vit(row: Row) -> None:
-    """Raise a UserError about a detector with a ViT that transformers does not have."""
+    """Raise a UserError about a detector with a ViT that transformers lacks."""
     body = cast(ViT, row.body)
     if row.decoder:
         raise UserError(f"to=hf: transformers' DETR has no ViT as its body, as {row.name} has. Export with to=onnx.")
@@ -118,9 +116,9 @@ def detr_config(row: Row) -> JsonObject:
 
 
 def preprocessor_config(network: Detector, kind: str, view: View, res: int) -> JsonObject:
-    """Return ``preprocessor_config.json``: whole images with the side ``res``, normalised as the network has them.
+    """Return ``preprocessor_config.json``: whole images, normalised as the network's training images.
 
-    They are squares if the ``view`` of test images is, else ``res`` is the shorter side.
+    They are squares of side ``res`` if the ``view`` of test images is square, else ``res`` is the shorter side.
     """
     is_square = view.resize in ("square", "squash")
     size = {"height": res, "width": res} if is_square else {"shortest_edge": res, "longest_edge": round(res * LONGEST)}

@@ -15,7 +15,7 @@ MAX_BYTES = 2_000_000_000  # protocol buffers are limited to 2 GiB
 
 
 class LastDetections(nn.Module):
-    """What a detector finds after its last layer: [B, 3, R, R] -> [B, Q, C+1] and [B, Q, 4]."""
+    """Detections after the last layer: [B, 3, R, R] -> logits [B, Q, C+1] and boxes [B, Q, 4]."""
 
     def __init__(self, network: Detector):
         super().__init__()
@@ -23,15 +23,15 @@ class LastDetections(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and boxes."""
-        found = self.network(images)
-        return found.logits[:, -1], found.boxes[:, -1]
+        detections = self.network(images)
+        return detections.logits[:, -1], detections.boxes[:, -1]
 
 
 def write_onnx(path: Path, network: Network, description: Description, res: int) -> None:
     """Write the network: ``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes].
 
-    Of a detector ``logits`` are [B, Q, classes + 1], with "no object" last, and ``boxes`` [B, Q, 4]. Raise a UserError
-    if it is too large for one file, or if the packages for it are missing.
+    A detector has ``logits`` [B, Q, classes + 1], with "no object" last, and ``boxes`` [B, Q, 4]. Raise a UserError if
+    the network is too large for one file, or if packages are missing.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if size > MAX_BYTES:
@@ -44,8 +44,9 @@ def write_onnx(path: Path, network: Network, description: Description, res: int)
         raise UserError("to=onnx needs the packages onnx and onnxscript: pip install 'vitrun[onnx]'") from None
     images = torch.zeros(2, 3, res, res)
     is_detector = isinstance(network, Detector)
+    exported = LastDetections(network) if isinstance(network, Detector) else network
     torch.onnx.export(
-        LastDetections(network).cpu() if isinstance(network, Detector) else network.cpu(),
+        exported.cpu(),
         (images,),
         path,
         input_names=["images"],
