@@ -1,17 +1,28 @@
-"""What the folders of transformers' detectors say beside their tensors: believed, or refused by name."""
+"""Folders of transformers' detectors: what both kinds have in common, and checks of their configs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from vitrun.models.formats.hugging_face_config import check_refused_keys
+from vitrun.models.formats.mapping import rename
 from vitrun.models.tensor_files import JsonObject, Weights
 from vitrun.recipes import Detector, Timm, ViT
 from vitrun.recipes.tables import load_model_rows
 
-# Values of a detector's row that the tensors of neither kind give
+# Values of a detector's row that its tensors may not give: those of DETR, without encoder and decoder
 DETECTOR: dict[str, Any] = dict(kind="detector", encoder=0, decoder=0, width=256, heads=8, mlp=2048, dropout=0.1)
 LEAST_RES = 32  # pixels
+BOX_HEAD = [(f"box_head.layers.{n}", f"bbox_predictor.layers.{n}") for n in (0, 1, 2)]  # layers here and there
+
+
+def rename_detector(weights: Weights, rules: Iterable[tuple[str, str]], queries: str) -> Weights | None:
+    """Return the weights with the names that :func:`rename` gives them.
+
+    Return None if they have no tensor ``queries`` or no head of boxes: the layout is another.
+    """
+    weights = weights.rename({rename(name, rules): name for name in weights})
+    return weights if queries in weights and f"{BOX_HEAD[0][1]}.weight" in weights else None
 
 
 def check_kind(config: JsonObject, model_type: str, architecture: str) -> None:
@@ -24,12 +35,17 @@ def check_kind(config: JsonObject, model_type: str, architecture: str) -> None:
 
 
 def check_sizes(config: JsonObject, sizes: Mapping[str, object]) -> None:
-    """Raise a ValueError if the config has other sizes than the tensors; those that it lacks are believed."""
+    """Raise a ValueError if the config has other sizes than the tensors; it may lack some."""
     for key, value in sizes.items():
         given = config.get(key, value)
         pair = [given, given] if isinstance(given, int) else given
         if given != value and pair != [value, value]:
             raise ValueError(f"config.json has {key}={given}, but its tensors have {value}")
+
+
+def describe_assumed(preprocessor: JsonObject) -> list[str]:
+    """Return a note on what is assumed without ``preprocessor_config.json``."""
+    return [] if preprocessor else ["assumed, as there is no preprocessor_config.json: training images in [-1, 1]"]
 
 
 def count_classes(weights: Weights, name: str) -> int:
@@ -47,7 +63,7 @@ def config_res(preprocessor: JsonObject, default: int, stride: int) -> int:
 def name_detector(
     body: ViT | Timm, tokens: int, mid: bool = False, grid: tuple[int, ...] = (), **transformer: Any
 ) -> Detector:
-    """Return the row of a detector with the name of the row in the table that is equal but for grid and dropout."""
+    """Return the row of a detector, named as the one in the table that differs in nothing but grid and dropout."""
     model = Detector(name="", body=body, tokens=tokens, mid=mid, grid=grid, **{**DETECTOR, **transformer})
     for row in load_model_rows().values():
         if isinstance(row, Detector) and shape_of(row) == shape_of(model):

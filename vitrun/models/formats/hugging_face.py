@@ -20,7 +20,7 @@ from vitrun.models.formats.identify import (
     patch_side,
     position_grid_side,
 )
-from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, drop_absent, map_same, rename
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, drop_absent, map_layers, map_same, rename
 from vitrun.models.tensor_files import Weights
 from vitrun.recipes import ViT
 
@@ -123,9 +123,7 @@ def map_tensors(model: ViT) -> list[TensorMapping]:
         mappings += [
             map_qkv(f"{ours}.attn.qkv.{part}", f"{theirs}.attention.attention", part) for part in ("weight", "bias")
         ]
-    return mappings + [
-        map_same(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias")
-    ]
+    return mappings + map_layers(pairs)
 
 
 def map_qkv(ours: str, theirs: str, part: str) -> TensorMapping:

@@ -1,8 +1,17 @@
 """DetrForObjectDetection of transformers with a ResNet of timm, in a folder."""
 
-from vitrun.models.formats.detector_config import check_kind, check_sizes, config_res, count_classes, name_detector
+from vitrun.models.formats.detector_config import (
+    BOX_HEAD,
+    check_kind,
+    check_sizes,
+    config_res,
+    count_classes,
+    describe_assumed,
+    name_detector,
+    rename_detector,
+)
 from vitrun.models.formats.hugging_face_config import class_names, config_normalization
-from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, rename
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_layers, map_same
 from vitrun.models.tensor_files import JsonObject, Weights
 from vitrun.recipes import Detector, Timm
 
@@ -14,7 +23,7 @@ RENAMES = (  # names in memory, since transformers 5 -> names in files
     (r"\.o_proj\.", ".out_proj."),
     (r"\.mlp\.fc(\d)\.", r".fc\1."),
 )
-FIXED = {  # what transformers computes with other values of these, vitrun does not
+FIXED = {  # keys of the config, each with the only value that vitrun computes
     "activation_function": "relu",
     "position_embedding_type": "sine",
     "encoder_layerdrop": 0.0,
@@ -27,24 +36,23 @@ MODEL_TYPE = "detr"
 def recognise(weights: Weights) -> IdentifiedWeights | None:
     """Return the DETR in a folder; None if its names are not of this layout."""
     config = weights.metadata.get("config", {})
-    weights = weights.rename({rename(name, RENAMES): name for name in weights})
-    if QUERIES not in weights or "bbox_predictor.layers.0.weight" not in weights:
+    renamed = rename_detector(weights, RENAMES, QUERIES)
+    if renamed is None:
         return None
     check_kind(config, MODEL_TYPE, "DetrForObjectDetection")
-    model = infer_model(weights, config)
-    classes = count_classes(weights, "class_labels_classifier.weight")
-    preprocessor = weights.metadata.get("preprocessor", {})
-    normalization = config_normalization(preprocessor) or ([0.5] * 3, [0.5] * 3)
-    ignored = [name for name in weights if name.endswith(".num_batches_tracked") or name.startswith(f"{BACKBONE}fc.")]
+    model = infer_model(renamed, config)
+    classes = count_classes(renamed, "class_labels_classifier.weight")
+    preprocessor = renamed.metadata.get("preprocessor", {})
+    ignored = [name for name in renamed if is_ignored(name)]
     return IdentifiedWeights(
-        weights,
+        renamed,
         model,
         config_res(preprocessor, 800, 1),
         classes,
-        [*map_detector(model), *map_backbone(weights)],
+        [*map_detector(model), *map_backbone(renamed)],
         {"classifier and counters of the ResNet": ignored} if ignored else {},
-        [] if preprocessor else ["assumed, as there is no preprocessor_config.json: training images in [-1, 1]"],
-        normalization,
+        describe_assumed(preprocessor),
+        config_normalization(preprocessor) or ([0.5] * 3, [0.5] * 3),
         class_names(config, classes),
     )
 
@@ -95,22 +103,19 @@ def count_layers(weights: Weights, part: str) -> int:
 
 
 def map_detector(model: Detector) -> list[TensorMapping]:
-    """Return the mapping of each tensor behind the backbone."""
+    """Return the mapping of each tensor after the backbone."""
     mappings = [map_same("transformer.queries", QUERIES)]
     pairs = [("transformer.proj", "model.input_projection"), ("transformer.norm", "model.decoder.layernorm")]
-    pairs += [("head", "class_labels_classifier")]
-    pairs += [(f"box_head.layers.{n}", f"bbox_predictor.layers.{n}") for n in (0, 1, 2)]
+    pairs += [("head", "class_labels_classifier"), *BOX_HEAD]
     for part, number in (("encoder", model.encoder), ("decoder", model.decoder)):
         for layer in range(number):
             ours, theirs = f"transformer.{part}.{layer}", f"model.{part}.layers.{layer}"
             pairs += [(f"{ours}.{mine}", f"{theirs}.{other}") for mine, other in list_parts(part == "decoder")]
-    return mappings + [
-        map_same(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias")
-    ]
+    return mappings + map_layers(pairs)
 
 
 def list_parts(decodes: bool) -> list[tuple[str, str]]:
-    """Return our names and theirs of the parts of a layer."""
+    """Return the names of the parts of a layer in vitrun and in transformers."""
     attentions = [("attn", "self_attn"), ("cross_attn", "encoder_attn")][: 1 + decodes]
     norms = [("norm1", "self_attn_layer_norm"), ("norm2", "final_layer_norm")]
     norms += [("norm_cross", "encoder_attn_layer_norm")] * decodes
@@ -121,8 +126,10 @@ def list_parts(decodes: bool) -> list[tuple[str, str]]:
 
 def map_backbone(weights: Weights) -> list[TensorMapping]:
     """Return the mapping of each tensor of a ResNet, which has timm's names."""
-    return [
-        map_same(f"body.body.{name.removeprefix(BACKBONE)}", name)
-        for name in weights
-        if name.startswith(BACKBONE) and not name.endswith(".num_batches_tracked") and ".model.fc." not in name
-    ]
+    names = [name for name in weights if name.startswith(BACKBONE) and not is_ignored(name)]
+    return [map_same(f"body.body.{name.removeprefix(BACKBONE)}", name) for name in names]
+
+
+def is_ignored(name: str) -> bool:
+    """Return whether a tensor of the ResNet is no part of a detector: of its classifier, or a counter of batches."""
+    return name.endswith(".num_batches_tracked") or name.startswith(f"{BACKBONE}fc.")

@@ -3,18 +3,25 @@
 from dataclasses import replace
 
 from vitrun.models.formats import hugging_face
-from vitrun.models.formats.detector_config import check_kind, check_sizes, config_res, count_classes, name_detector
+from vitrun.models.formats.detector_config import (
+    BOX_HEAD,
+    check_kind,
+    check_sizes,
+    config_res,
+    count_classes,
+    describe_assumed,
+    name_detector,
+    rename_detector,
+)
 from vitrun.models.formats.hugging_face_config import as_pair, class_names, config_gelu, config_normalization
 from vitrun.models.formats.identify import PLAIN_VIT, name_model, patch_side
-from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, drop_absent, map_same, rename
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, drop_absent, map_layers, map_same
 from vitrun.models.tensor_files import JsonObject, Weights
-from vitrun.recipes import Detector
+from vitrun.recipes import Detector, ViT
 
-TOKENS, TABLE, MID = (
-    "embeddings.detection_tokens",
-    "embeddings.position_embeddings",
-    "encoder.mid_position_embeddings",
-)
+TOKENS = "embeddings.detection_tokens"
+POSITIONS = "embeddings.position_embeddings"
+MID = "encoder.mid_position_embeddings"
 RENAMES = (
     (r"^vit\.encoder\.interpolation\.", "encoder."),
     (r"^vit\.interpolation\.", "encoder."),
@@ -26,24 +33,24 @@ MODEL_TYPE = "yolos"
 def recognise(weights: Weights) -> IdentifiedWeights | None:
     """Return the YOLOS in a folder; None if its names are not of this layout."""
     config = weights.metadata.get("config", {})
-    weights = weights.rename({rename(name, RENAMES): name for name in weights})
-    if TOKENS not in weights or "bbox_predictor.layers.0.weight" not in weights:
+    renamed = rename_detector(weights, RENAMES, TOKENS)
+    if renamed is None:
         return None
     check_kind(config, MODEL_TYPE, "YolosForObjectDetection")
-    model = infer_model(weights, config)
-    classes = count_classes(weights, "class_labels_classifier.layers.2.weight")
+    model = infer_model(renamed, config)
+    classes = count_classes(renamed, "class_labels_classifier.layers.2.weight")
     mappings = map_tensors(model)
     zeros: list[str] = []
     if not config.get("qkv_bias", True):
-        mappings, zeros = drop_absent(mappings, weights, ".qkv.bias")
-    preprocessor = weights.metadata.get("preprocessor", {})
+        mappings, zeros = drop_absent(mappings, renamed, ".qkv.bias")
+    preprocessor = renamed.metadata.get("preprocessor", {})
     return IdentifiedWeights(
-        weights,
+        renamed,
         model,
         config_res(preprocessor, min(model.grid) * model.stride, model.stride),
         classes,
         mappings,
-        notes=[] if preprocessor else ["assumed, as there is no preprocessor_config.json: training images in [-1, 1]"],
+        notes=describe_assumed(preprocessor),
         normalization=config_normalization(preprocessor),
         names=class_names(config, classes),
         zeros=tuple(zeros),
@@ -51,7 +58,7 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
 
 
 def infer_model(weights: Weights, config: JsonObject) -> Detector:
-    """Return the model. Raise a ValueError if the config says something else than the tensors."""
+    """Return the model. Raise a ValueError if config and tensors differ."""
     shapes = weights.shapes
     width, channels, *patch = shapes["embeddings.patch_embeddings.projection.weight"]
     side = patch_side(patch, channels)
@@ -70,7 +77,7 @@ def infer_model(weights: Weights, config: JsonObject) -> Detector:
         "num_channels": 3,
     }
     check_sizes(config, sizes)
-    if (rows := shapes[TABLE][1]) != 1 + grid[0] * grid[1] + tokens:
+    if (rows := shapes[POSITIONS][1]) != 1 + grid[0] * grid[1] + tokens:
         what = f"image_size={height}x{width_of_image}, {grid[0]}x{grid[1]} patches and {tokens} detection tokens"
         raise ValueError(f"config.json has {what}, but its position table has {rows} rows")
     body = replace(
@@ -95,13 +102,10 @@ def map_tensors(model: Detector) -> list[TensorMapping]:
         mappings.append(TensorMapping("body.mid_pos", (MID,), lambda t: t.flatten(0, 1), lambda t: (t[:, None],)))
     pairs = [(f"class_mlp.layers.{n}", f"class_labels_classifier.layers.{n}") for n in (0, 1)]
     pairs += [("head", "class_labels_classifier.layers.2")]
-    pairs += [(f"box_head.layers.{n}", f"bbox_predictor.layers.{n}") for n in (0, 1, 2)]
-    return mappings + [
-        map_same(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias")
-    ]
+    return mappings + map_layers([*pairs, *BOX_HEAD])
 
 
-def as_vit(model: Detector) -> hugging_face.ViT:
+def as_vit(model: Detector) -> ViT:
     """Return the row of the ViT of a YOLOS, without a pre-logits layer."""
-    assert isinstance(model.body, hugging_face.ViT)
+    assert isinstance(model.body, ViT)
     return replace(model.body, pre_logits=False)

@@ -48,6 +48,11 @@ def map_same(ours: str, theirs: str) -> TensorMapping:
     return TensorMapping(ours, (theirs,), lambda t: t, lambda t: (t,))
 
 
+def map_layers(pairs: Iterable[tuple[str, str]]) -> list[TensorMapping]:
+    """Map the weight and the bias of layers unchanged; ``pairs`` are the names of a layer in vitrun and there."""
+    return [map_same(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias")]
+
+
 def map_vector(ours: str, theirs: str, ones: int = 0) -> TensorMapping:
     """Map a vector [C] and an array with axes of size 1 around it; the inverse puts ``ones`` of these before it."""
     return TensorMapping(ours, (theirs,), lambda t: t.flatten(), lambda t: (t.view(*[1] * ones, -1),))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from vitrun.models.formats.identify import PLAIN_VIT, lookup_heads, name_model, position_grid_side
-from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_same, rename
+from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_layers, map_same, rename
 from vitrun.models.tensor_files import Weights
 from vitrun.recipes import ViT
 
@@ -68,6 +68,4 @@ def map_tensors(model: ViT) -> list[TensorMapping]:
             map_same(f"{ours}.attn.qkv.{part}", f"{theirs}.self_attention.in_proj_{part}")
             for part in ("weight", "bias")
         ]
-    return mappings + [
-        map_same(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in pairs for part in ("weight", "bias")
-    ]
+    return mappings + map_layers(pairs)
