@@ -1,4 +1,4 @@
-"""Boxes around the objects of images, in the images' own pixels and in views of them."""
+"""Boxes around the objects of images, in pixels of the images and relative to views of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from vitrun.data.transforms.resize import Regions
 
 
 class Boxes(NamedTuple):
-    """The M objects that a view of an image shows."""
+    """M objects in a view of an image."""
 
     boxes: Tensor  # float32 [M, 4]: center x, center y, width and height, relative to the view
     labels: Tensor  # int64 [M]
@@ -20,32 +20,32 @@ class Boxes(NamedTuple):
 
 @dataclass(frozen=True)
 class BoxTable:
-    """The boxes of all N images of a split, those of an image in sequence: T in all.
+    """Boxes of all N images of a split, T in all, ordered by image.
 
-    An image may have none. A crowd is a box around objects that are not told apart: it is not trained on, and what is
-    detected in it counts as neither right nor wrong.
+    An image may have none. A crowd is one box around many objects: it is not trained on, and detections in it count as
+    neither right nor wrong.
     """
 
-    starts: np.ndarray  # [N + 1] the first box of each image, then T
+    starts: np.ndarray  # [N + 1] row of the first box of each image, then T
     corners: np.ndarray  # float64 [T, 4] left, top, right and bottom in pixels of the image
     labels: np.ndarray  # [T]
     crowd: np.ndarray  # [T] bool
-    areas: np.ndarray  # float64 [T] of the objects, in pixels: COCO's is that of the outline
+    areas: np.ndarray  # float64 [T] of the objects, in pixels; in COCO those of the outlines
     sizes: np.ndarray  # [N, 2] height and width of each image
-    image_ids: np.ndarray  # [N] as a file of detections names the images
-    category_ids: np.ndarray  # [C] as a file of detections names the classes
+    image_ids: np.ndarray  # [N] ids of the images in a file of annotations or detections
+    category_ids: np.ndarray  # [C] ids of the classes there
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def rows_of(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the boxes of ``images`` [B]: their rows in the table, and the position in ``images`` of each: [K]."""
+        """Return the rows of the boxes of ``images`` [B], and the position of each box's image in ``images``: [K]."""
         first, counts = self.starts[images], self.starts[images + 1] - self.starts[images]
         position = np.repeat(np.arange(len(images)), counts)
         return first[position] + np.arange(len(position)) - (np.cumsum(counts) - counts)[position], position
 
     def select(self, images: np.ndarray) -> "BoxTable":
-        """Return the table of the images at ``images``."""
+        """Return the table of ``images`` alone, in their order."""
         rows, _ = self.rows_of(images)
         counts = self.starts[images + 1] - self.starts[images]
         return replace(
@@ -60,18 +60,18 @@ class BoxTable:
         )
 
     def relabel(self, positions: np.ndarray, classes: int) -> "BoxTable":
-        """Return the table whose class c is the one at ``positions[c]`` of ``classes``; others have id -1."""
+        """Return the table with class ``positions[c]`` of ``classes`` in place of c; classes without one have id -1."""
         ids = np.full(classes, -1, np.int64)
         ids[positions] = self.category_ids
         return replace(self, labels=positions[self.labels], category_ids=ids)
 
     def facts(self) -> tuple[np.ndarray, ...]:
-        """Return what the fingerprint of a split covers, in integers."""
+        """Return the arrays that the fingerprint of a split covers, as integers."""
         numbers = (self.starts, self.labels, self.crowd, self.sizes, self.image_ids, self.category_ids)
         return (*numbers, self.corners.view(np.int64), self.areas.view(np.int64))
 
     def image_labels(self) -> np.ndarray:
-        """Return the classes that each image shows, in order, crowds too: [N, K] padded with -1, K at least 1."""
+        """Return the classes of each image's boxes, crowds too, in order: [N, K] padded with -1, K at least 1."""
         image = np.repeat(np.arange(len(self)), np.diff(self.starts))
         pairs = np.unique(np.stack([image, self.labels]), axis=1)
         counts = np.bincount(pairs[0], minlength=len(self))
@@ -80,9 +80,9 @@ class BoxTable:
         return result
 
     def see(self, images: np.ndarray, regions: Regions, view: tuple[int, int]) -> list[Boxes]:
-        """Return the boxes that views of ``images`` [B] show, without crowds; ``view`` is their height and width.
+        """Return the boxes in views of ``images`` [B], without crowds; ``view`` is the height and width of the views.
 
-        Boxes are cut off at the border of a view, and left out if nothing remains, as in DETR's transforms.
+        Boxes are clipped to the view, and left out if nothing remains, as in DETR's transforms.
         """
         rows, position = self.rows_of(images)
         top_left, sides = regions.boxes[:, 1::-1], regions.boxes[:, :1:-1]  # x, y and width, height: [B, 2]
@@ -101,9 +101,9 @@ class BoxTable:
 
 
 def pad_boxes(boxes: Sequence[Boxes]) -> tuple[Tensor, Tensor]:
-    """Return boxes of B images as [B, M, 4], with zeros behind them, and their labels as [B, M], with -1 behind them.
+    """Return the boxes of B images as [B, M, 4], padded with 0, and their labels as [B, M], padded with -1.
 
-    M is the most that an image has, at least 1.
+    M is the largest number of boxes of an image, at least 1.
     """
     most = max([1, *(len(one.labels) for one in boxes)])
     padded, labels = torch.zeros(len(boxes), most, 4), torch.full((len(boxes), most), -1)

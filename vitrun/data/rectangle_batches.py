@@ -1,4 +1,4 @@
-"""Batches of test images that keep their shape, for detectors."""
+"""Batches of test images that keep their aspect ratio, for detectors."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,7 +14,7 @@ from vitrun.data.transforms.rectangles import RectangleView
 from vitrun.errors import UserError
 from vitrun.runtime import distributed
 
-MOST_TOGETHER = 8  # images that are padded to the largest of them: more would be mostly padding
+MOST_TOGETHER = 8  # images of a batch, padded to the largest: more would be mostly padding
 
 
 def rectangle_batches(
@@ -22,8 +22,8 @@ def rectangle_batches(
 ) -> Iterator[Batch]:
     """Yield every image of the split that can be read once, in order; call ``report`` for each of the others.
 
-    Each rank yields a contiguous share of the images, in batches of up to ``MOST_TOGETHER``. Their ``inputs`` say where
-    the padding is; they have the ``sizes`` of images, and no ``boxes``.
+    Each rank yields a contiguous share of the images, in batches of up to ``MOST_TOGETHER``. Their ``inputs`` are the
+    padding, see :meth:`RectangleView.join`; they have ``sizes`` and no ``boxes``.
     """
     start, end = rank_range(len(split), distributed.rank(), distributed.world_size())
     batch = min(MOST_TOGETHER, -(-batch // distributed.world_size()))
@@ -36,24 +36,24 @@ def rectangle_batches(
         return view(image), (image.shape[1], image.shape[2])
 
     for first in range(start, end, batch):
-        indices, views, sizes = [], [], []
-        rows = range(first, min(first + batch, end))
-        for index, loaded in zip(rows, DECODE_POOL.map(load, rows)):
+        rows, views, sizes = [], [], []
+        of_batch = range(first, min(first + batch, end))
+        for row, loaded in zip(of_batch, DECODE_POOL.map(load, of_batch)):
             if isinstance(loaded, UserError):
-                report(index, loaded)
+                report(row, loaded)
                 continue
-            indices.append(index)
+            rows.append(row)
             views.append(loaded[0])
             sizes.append(loaded[1])
-        if views:
+        if rows:
             images, padding = view.join(views)
-            shown = np.array(indices)
+            indices = np.array(rows)
             yield Batch(
                 images,
-                split.targets(shown),
-                shown,
+                split.targets(indices),
+                indices,
                 inputs=(padding,),
-                captions=list_captions(split, shown),
+                captions=list_captions(split, indices),
                 keys=split.keys,
                 table=split.boxes,
                 sizes=torch.tensor(sizes),

@@ -37,9 +37,8 @@ class Coco(DescribedDataset):
     # a JSON of images, annotations and categories, or a folder with those of both parts, in it or in a folder of it
     path: Path | None
     images: Path | None  # folder that the names of images start from; null to find it near the JSON
-    train: (
-        str | None
-    )  # the JSON of training images below path, auto for that of a usual name; null to test on all images
+    # the JSON of training images below path, auto for that of a usual name; null to test on all images
+    train: str | None
     test: str  # the JSON of test images below path, auto for that of a usual name
     test_share: Annotated[float, Field(gt=0, lt=1)]  # share of the images to test on, if there is one part only
     split_seed: Seed  # seed of the choice of that share

@@ -14,23 +14,23 @@ from vitrun.runtime import random
 from vitrun.runtime.console import Screen
 
 RADII = (0.13, 0.22)  # of objects, as a share of the image's side
-TRIES = 8  # places that are tried for an object, before it is left out
+TRIES = 8  # positions to try for an object before it is left out
 GAP = 0.8  # between the centers of two objects, as a share of the sum of their radii
-NUMBERS_PER_OBJECT = 6 + 2 * TRIES  # random numbers: kind, colour, radius, turn, shade twice, places
+NUMBERS_PER_OBJECT = 6 + 2 * TRIES  # random numbers: kind, colour, radius, angle, shade twice, positions
 CHUNK = 500  # images that are drawn together
 
 
 def open_boxes(data: recipes.DrawnBoxes, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
-    """Return a part of the drawn images; each is a function of its part, number and the options of what is drawn."""
+    """Return a part of the drawn images; each is a function of its part, its number and the options of the drawing."""
     number = data.train_images if part == "train" else data.test_images
     pixels = np.empty((number, 3, data.size, data.size), np.uint8)
-    parts = []
+    chunks = []
     for first in range(0, number, CHUNK):
         tick()
         indices = np.arange(first, min(first + CHUNK, number))
-        pixels[indices], *found = draw_scenes(data, part, indices)
-        parts.append(found)
-    counts, corners, labels, areas = map(np.concatenate, zip(*parts))
+        pixels[indices], *objects = draw_scenes(data, part, indices)
+        chunks.append(objects)
+    counts, corners, labels, areas = map(np.concatenate, zip(*chunks))
     names = class_names(data)
     table = BoxTable(
         starts=np.concatenate([[0], counts.cumsum()]),
@@ -57,7 +57,7 @@ def class_names(data: recipes.DrawnBoxes) -> tuple[str, ...]:
 
 
 def draw_scenes(data: recipes.DrawnBoxes, part: str, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return images uint8 [B, 3, S, S], how many objects each shows [B], and their corners, labels and areas [T]."""
+    """Return images uint8 [B, 3, S, S], their numbers of objects [B], and corners [T, 4], labels and areas [T]."""
     size, count = data.size, len(indices)
     u = random.uniform(0, f"boxes-{part}-{data.objects}", size, indices, 4 + data.objects * NUMBERS_PER_OBJECT)
     of_image, of_object = u[:, :4], u[:, 4:].reshape(count, data.objects, NUMBERS_PER_OBJECT)
@@ -85,7 +85,7 @@ def draw_scenes(data: recipes.DrawnBoxes, part: str, indices: np.ndarray) -> tup
 def place_objects(places: np.ndarray, radius: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the centers of objects [B, K, 2], relative to the image, and which of those ``wanted`` [B, K] fit.
 
-    Of the ``places`` [B, K, TRIES, 2] of each the first is taken that is far enough from the objects before it.
+    An object gets the first of its ``places`` [B, K, TRIES, 2] that is far enough from the objects before it.
     """
     center, is_there = np.zeros((*radius.shape, 2)), np.zeros_like(wanted)
     for number in range(radius.shape[1]):
@@ -100,7 +100,7 @@ def place_objects(places: np.ndarray, radius: np.ndarray, wanted: np.ndarray) ->
 
 
 def measure_objects(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the corners [B, 4] and the number of pixels [B] of objects, by where they are: [B, S, S]."""
+    """Return the corners [B, 4] and the number of pixels [B] of objects by their masks [B, S, S]."""
     columns, rows = np.asarray(masks.any(1)), np.asarray(masks.any(2))  # [B, S]
     first = [lines.argmax(1) for lines in (columns, rows)]
     last = [lines.shape[1] - lines[:, ::-1].argmax(1) for lines in (columns, rows)]

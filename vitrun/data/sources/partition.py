@@ -1,10 +1,14 @@
-"""One folder of classes, divided into training and test images."""
+"""Images that come in one part, divided into training and test images."""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from vitrun import recipes
 from vitrun.data.sources.messages import abbreviate
+from vitrun.data.split import Split
 from vitrun.runtime import random
 
 ImageFile = tuple[str, str, int, int]  # key, path, label and file size of an image
@@ -27,7 +31,7 @@ def choose_test_files(files: Sequence[ImageFile], share: float, seed: int) -> se
 
 
 def draw_place(seed: int, key: str) -> int:
-    """Return the random number that orders an image among those of its class."""
+    """Return the random number by which images, or those of a class, are ordered."""
     return random.derive_seed(seed, "folder-split", random.derive_seed(0, key))
 
 
@@ -42,3 +46,15 @@ def describe_partition(data: recipes.Files, files: Sequence[ImageFile], names: S
         f"{data.path}; {number:,} of its {len(files):,} images, {data.test_share:.3g} of each class{alone}, are for "
         f"testing ({data.group}.test_share, {data.group}.split_seed={data.split_seed})"
     )
+
+
+def divide_split(data: recipes.Captions | recipes.Coco, split: Split, part: str) -> Split:
+    """Return a part of images without parts: ``data.test_share`` is for testing, chosen by a hash of the keys."""
+    order = sorted(range(len(split)), key=lambda row: (draw_place(data.split_seed, split.keys[row]), split.keys[row]))
+    number = min(max(1, round(data.test_share * len(split))), len(split) - 1)
+    chosen = order[:number] if part == "test" else order[number:]
+    where = (
+        f"{split.location or data.path}; {number:,} of its {len(split):,} images, {data.test_share:.3g}, are for "
+        f"testing ({data.group}.test_share, {data.group}.split_seed={data.split_seed})"
+    )
+    return replace(split.select(np.sort(np.array(chosen, np.int64))), location=where)

@@ -1,4 +1,4 @@
-"""The view of test images for detectors: whole images that keep their shape, padded to the largest of a batch."""
+"""Views of test images for detectors: whole images that keep their aspect ratio, padded to the largest of a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from vitrun.recipes.view import LONGEST, RECTANGLES
 
 @dataclass(frozen=True)
 class RectangleView:
-    """Whole images whose shorter side is ``res`` pixels, or less if the longer one would be more than ``longest``.
+    """Whole images with a shorter side of ``res`` pixels, or less if the longer one would be more than ``longest``.
 
-    ``resize`` is a key of ``RECTANGLES``, which says what the sides are multiples of.
+    Sides are multiples of ``RECTANGLES[resize]``.
     """
 
     res: int
@@ -27,17 +27,17 @@ class RectangleView:
 
     @property
     def longest(self) -> int:
-        """Return the most pixels of the longer side: 1333 for 800."""
+        """Return the largest number of pixels of the longer side: 1333 for ``res=800``."""
         return round(self.res * LONGEST)
 
     def measure(self, sides: np.ndarray) -> np.ndarray:
-        """Return the height and width of the views of images by theirs, rounded as transformers does: [B, 2]."""
+        """Return height and width of the views of images with ``sides`` [B, 2], rounded as in transformers: [B, 2]."""
         shorter, longer = sides.min(1), sides.max(1)
         is_long = longer / shorter * self.res > self.longest
         wanted = np.where(is_long, self.longest * shorter / longer, self.res)
         short = np.rint(wanted).astype(np.int64)
         multiple = RECTANGLES[self.resize]
-        stays = (short == shorter) & ((multiple == 1) | (sides[:, 0] <= sides[:, 1]))  # of YOLOS not if upright
+        stays = (short == shorter) & ((multiple == 1) | (sides[:, 0] <= sides[:, 1]))  # YOLOS resizes upright ones
         long = np.where(stays, longer, np.floor(wanted * longer / shorter)).astype(np.int64)
         resized = np.where(sides == shorter[:, None], short[:, None], long[:, None])
         return np.maximum(resized - resized % multiple, multiple)
@@ -52,7 +52,7 @@ class RectangleView:
         return view
 
     def join(self, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return views [3, h, w] as a batch [B, 3, H, W] padded right and below, and where the padding is [B, H, W]."""
+        """Return views [3, h, w] as a batch [B, 3, H, W], padded right and below, and the padding's mask [B, H, W]."""
         height, width = (max(view.shape[axis] for view in views) for axis in (1, 2))
         color = (torch.tensor(self.fill).view(3, 1, 1) - 127.5) / 127.5
         images, padding = color.repeat(len(views), 1, height, width), torch.ones(len(views), height, width).bool()

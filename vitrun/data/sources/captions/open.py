@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from vitrun import recipes
 from vitrun.data.sources.captions.listing import NO_FILE, describe_captions, open_listing
 from vitrun.data.sources.captions.parquet_columns import as_files, name_splits, open_captioned_table
@@ -16,7 +14,7 @@ from vitrun.data.sources.folder_errors import PART_NAMES
 from vitrun.data.sources.hub.snapshot import download_split
 from vitrun.data.sources.messages import abbreviate, typed_override
 from vitrun.data.sources.parquet.find import find_splits
-from vitrun.data.sources.partition import draw_place
+from vitrun.data.sources.partition import divide_split
 from vitrun.data.sources.scan import Scan
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
@@ -35,7 +33,7 @@ def open_captions(data: recipes.Captions, part: str, screen: Screen, tick: Calla
         named = name_splits(data, splits)
         split = open_captioned_table(named, part, tick)
         require_usable(data, split)
-        split = divide(data, split, part) if named.train == named.test else split
+        split = divide_split(data, split, part) if named.train == named.test else split
     else:
         split = open_files(data, part)
     split = replace(split, exif=data.exif, notes=(*split.notes, *describe_captions(split)))
@@ -72,7 +70,7 @@ def open_files(data: recipes.Captions, part: str) -> Split:
             ExitCode.DATA,
         )
     split, divided = open_source(data, tables[0] if tables else data.folder, part)
-    return split if divided or data.train is None else divide(data, split, part)
+    return split if divided or data.train is None else divide_split(data, split, part)
 
 
 def find_part(data: recipes.Captions, part: str) -> Path | None:
@@ -120,18 +118,6 @@ def open_source(data: recipes.Captions, source: Path, part: str) -> tuple[Split,
     split = replace(split, notes=tuple(notes), location=str(source))
     require_usable(data, split)
     return split, listing.divided
-
-
-def divide(data: recipes.Captions, split: Split, part: str) -> Split:
-    """Return a part of images that are for both: ``data.test_share`` is for testing, chosen by a hash of the keys."""
-    order = sorted(range(len(split)), key=lambda row: (draw_place(data.split_seed, split.keys[row]), split.keys[row]))
-    number = min(max(1, round(data.test_share * len(split))), len(split) - 1)
-    chosen = order[:number] if part == "test" else order[number:]
-    where = (
-        f"{split.location or data.path}; {number:,} of its {len(split):,} images, {data.test_share:.3g}, are for "
-        f"testing ({data.group}.test_share, {data.group}.split_seed={data.split_seed})"
-    )
-    return replace(split.select(np.sort(np.array(chosen, np.int64))), location=where)
 
 
 def require_usable(data: recipes.Captions, split: Split) -> None:

@@ -1,4 +1,4 @@
-"""COCO's JSON of images, annotations and categories: read without outlines, and checked."""
+"""Read and check COCO's JSON of images, annotations and categories, without outlines."""
 
 import json
 import math
@@ -15,13 +15,13 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.files import MAX_BYTES, read_regular_file
 
 PARTS = ("images", "annotations", "categories")
-UNREAD = ("segmentation", "keypoints", "caption")  # of an annotation; dropped as it is parsed, since they take memory
+UNREAD = ("segmentation", "keypoints", "caption")  # of an annotation: dropped while parsing, as they take memory
 WAY_OUT = "Correct it, or remove the entry"
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """Images with their boxes, and names of the classes in order of their ids."""
+    """Images with their boxes, and the names of the classes, ordered by id."""
 
     files: list[str]  # [N] names of the images' files
     classes: tuple[str, ...]
@@ -29,11 +29,11 @@ class Annotations:
 
 
 class Problem(Exception):
-    """What is wrong in a file, as a clause that follows its name."""
+    """Error in a file; its message follows the file's name."""
 
 
 def read_annotations(file: Path) -> Annotations:
-    """Return what a file lists. Raise a UserError if it is no such file, or an entry of it cannot be right."""
+    """Return the content of a file. Raise a UserError if it is not COCO's, or has a wrong entry."""
     try:
         return check_tree(parse_tree(file))
     except Problem as problem:
@@ -64,13 +64,13 @@ def parse_tree(file: Path) -> dict[str, Any]:
         raise Problem(f"is no file of COCO: it is a {type(tree).__name__}, not an object with {', '.join(PARTS)}.")
     missing = [key for key in PARTS if not isinstance(tree.get(key), list)]
     if missing:
-        there = abbreviate([*tree]) if tree else "nothing"
-        raise Problem(f"is no file of boxes as COCO's instances_*.json: it has {there}, but no list of {missing[0]}.")
+        keys = abbreviate([*tree]) if tree else "nothing"
+        raise Problem(f"is no file of boxes as COCO's instances_*.json: it has {keys}, but no list of {missing[0]}.")
     return tree
 
 
 def check_tree(tree: Mapping[str, Any]) -> Annotations:
-    """Return the images and boxes of COCO's object; raise a Problem about the first entry that cannot be right."""
+    """Return the images and boxes of COCO's object; raise a Problem about the first wrong entry."""
     categories = sorted(read_ids(tree["categories"], "category"), key=lambda pair: pair[0])
     classes = [read_name(entry, "name", "category") for _, entry in categories]
     if not classes:
@@ -115,12 +115,12 @@ def read_ids(entries: Sequence[Any], what: str) -> list[tuple[int | str, Mapping
 
 
 def find_repeated(values: Iterable[Any]) -> Any:
-    """Return the first value that came before, None if there is none."""
-    before = set()
+    """Return the first value that occurs again, None if there is none."""
+    seen = set()
     for value in values:
-        if value in before:
+        if value in seen:
             return value
-        before.add(value)
+        seen.add(value)
     return None
 
 
@@ -133,7 +133,7 @@ def read_name(entry: Mapping[str, Any], key: str, what: str) -> str:
 
 
 def read_size(number: int | str, entry: Mapping[str, Any]) -> tuple[int, int]:
-    """Return height and width of an image; raise a Problem if they are none."""
+    """Return height and width of an image; raise a Problem if one is not a positive integer."""
     sides = entry.get("height"), entry.get("width")
     if not all(isinstance(side, int | float) and 0 < side < 2**20 and side == int(side) for side in sides):
         raise Problem(f"has width {sides[1]} and height {sides[0]} for image {number}: give its pixels. {WAY_OUT}.")
@@ -142,7 +142,7 @@ def read_size(number: int | str, entry: Mapping[str, Any]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class BoxColumns:
-    """T boxes: row of the image, corners, label, crowd and area of each."""
+    """Row of the image, corners, label, crowd and area of each of T boxes."""
 
     image: np.ndarray
     corners: np.ndarray
@@ -152,9 +152,9 @@ class BoxColumns:
 
 
 def read_boxes(entries: Sequence[Any], rows: Mapping[int | str, int], labels: Mapping[int | str, int]) -> BoxColumns:
-    """Return the boxes of annotations, whose ids of images have ``rows`` and of categories ``labels``.
+    """Return the boxes of annotations; ``rows`` are those of images by id, ``labels`` those of categories by id.
 
-    Raise a Problem about the first that names another, or whose box is none.
+    Raise a Problem about the first annotation with another id or a wrong box.
     """
     image, label = np.empty(len(entries), np.int64), np.empty(len(entries), np.int64)
     boxes, area = np.empty((len(entries), 4)), np.full(len(entries), math.nan)

@@ -1,4 +1,4 @@
-"""The files of the images that a JSON of COCO names: in which folder they lie, and under which name."""
+"""Find the files of the images that a JSON of COCO names."""
 
 import os
 from collections import defaultdict
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from vitrun.runtime.file_kinds import IMAGE_SUFFIXES
 
-MOST_TRIED = 50  # images, evenly spread, by which a folder is chosen
+MOST_TRIED = 50  # evenly spread images that are looked up to choose a folder
 
 
 def choose_folder(folders: Sequence[Path], names: Sequence[str]) -> Path:
-    """Return the folder in which the most of some of the ``names`` are; of equal ones the first."""
+    """Return the folder with the most files of a sample of ``names``; of equal ones the first."""
     tried = names[:: -(-len(names) // MOST_TRIED)]
 
     def count(folder: Path) -> int:
@@ -21,9 +21,9 @@ def choose_folder(folders: Sequence[Path], names: Sequence[str]) -> Path:
 
 
 def list_folders(file: Path, root: Path) -> list[Path]:
-    """Return the folders in which the images of ``file`` may be, below ``root``, likeliest first.
+    """Return the folders below ``root`` in which the images of ``file`` may be, likeliest first.
 
-    Those are the folder of the file, and with COCO's ``instances_val2017.json`` the folder ``val2017``.
+    For COCO's ``instances_val2017.json`` folders named ``val2017`` come first.
     """
     bases = [file.parent, file.parent / "images", root, root / "images"]
     folders = [*bases]
@@ -35,15 +35,15 @@ def list_folders(file: Path, root: Path) -> list[Path]:
 
 
 def clean_name(name: str) -> str:
-    """Return the name of a file with the separators of this system, as a program on Windows may have written others."""
+    """Return the name of a file with ``/`` in place of Windows' separators."""
     return name.replace("\\", "/")
 
 
 def find_images(folder: Path, names: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Return the path of each image in ``folder``, and its bytes, -1 if there is no such file.
+    """Return the path of each image in ``folder``, and its size in bytes, -1 if there is no such file.
 
-    A name that is no path in the folder may be the only file of that name below it, or of that name with the suffix of
-    an image, as some programs write names without them.
+    An image that is not at its path may be elsewhere below the folder: the only one of that name, or else the only one
+    of that name without suffix, as some programs write it.
     """
     paths = [os.path.join(folder, clean_name(name)) for name in names]
     sizes = [*map(measure_file, paths)]
@@ -60,7 +60,7 @@ def find_images(folder: Path, names: Sequence[str]) -> tuple[list[str], list[int
 
 
 def index_files(folder: Path) -> dict[str, list[str]]:
-    """Return the images below a folder by their names, and by their names without suffix."""
+    """Return the paths of the images below a folder by name, and by name without suffix."""
     files: dict[str, list[str]] = defaultdict(list)
     for path in walk_images(folder):
         name = os.path.basename(path)

@@ -13,7 +13,7 @@ from vitrun.data.sources.coco.image_paths import choose_folder, find_images, lis
 from vitrun.data.sources.folder_errors import PART_NAMES
 from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.messages import abbreviate
-from vitrun.data.sources.partition import draw_place
+from vitrun.data.sources.partition import divide_split
 from vitrun.data.sources.scan import escape_name
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
@@ -21,21 +21,21 @@ from vitrun.runtime.console import Screen
 from vitrun.runtime.files import read_regular_file
 
 NO_FILE = "is not there. Restore the file, or remove the entry that names it."
-INSTANCES = "instances"  # how COCO names the files of boxes, beside those of captions and keypoints
+INSTANCES = "instances"  # first part of the names of COCO's files of boxes; others are of captions and keypoints
 
 
 def open_coco(data: recipes.Coco, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
-    """Return a part of the images that a JSON of COCO lists. Raise UserError if there is none, or no image."""
+    """Return a part of the images that a JSON of COCO lists. Raise UserError if there is no JSON, or no image."""
     file, is_whole = find_file(data, part)
     split = open_file(data, file)
     if is_whole and data.train is not None:
-        split = divide(data, split, part)
+        split = divide_split(data, split, part)
     check_image_count(data, part, len(split))
     return replace(split, notes=(*split.notes, *describe_boxes(split)))
 
 
 def open_file(data: recipes.Coco, file: Path) -> Split:
-    """Return all images of a JSON; those whose files are not there are unusable."""
+    """Return all images of a JSON; those without a file are unusable."""
     listed = read_annotations(file)
     root = data.folder if data.folder.is_dir() else data.folder.parent
     folder = data.images or choose_folder(list_folders(file, root), listed.files)
@@ -64,8 +64,8 @@ def find_file(data: recipes.Coco, part: str) -> tuple[Path, bool]:
         return data.folder, True
     if given not in (None, recipes.AUTO):
         if not (data.folder / given).is_file():
-            there = abbreviate([str(file.relative_to(data.folder)) for file in list_files(data.folder)])
-            why = f"is no file in {data.folder}, which has {there}."
+            present = abbreviate([str(file.relative_to(data.folder)) for file in list_files(data.folder)])
+            why = f"is no file in {data.folder}, which has {present}."
             raise UserError(why, ExitCode.DATA, f"{data.group}.{part}", given)
         return data.folder / given, data.train == data.test
     files = list_files(data.folder)
@@ -75,17 +75,17 @@ def find_file(data: recipes.Coco, part: str) -> tuple[Path, bool]:
             "with train.json and val.json, or with one file.",
             ExitCode.DATA,
         )
-    found = select_part(files, data.folder, part)
-    if not found and len(files) == 1 and not select_part(files, data.folder, "test" if part == "train" else "train"):
+    of_part = select_part(files, data.folder, part)
+    if not of_part and len(files) == 1 and not select_part(files, data.folder, "test" if part == "train" else "train"):
         return files[0], True
-    if len(found) != 1:
-        names = abbreviate([str(file.relative_to(data.folder)) for file in found or files])
-        why = "several files" if found else "no file"
+    if len(of_part) != 1:
+        names = abbreviate([str(file.relative_to(data.folder)) for file in of_part or files])
+        why = "several files" if of_part else "no file"
         raise UserError(
             f"{data.group}.path={data.folder} has {why} named as a {part} part: {names}. Add {data.group}.{part}=FILE.",
             ExitCode.DATA,
         )
-    return found[0], False
+    return of_part[0], False
 
 
 def list_files(folder: Path) -> list[Path]:
@@ -95,29 +95,20 @@ def list_files(folder: Path) -> list[Path]:
 
 
 def select_part(files: Sequence[Path], root: Path, part: str) -> list[Path]:
-    """Return the files whose name, or else that of their folder, has the first of the usual names of a part."""
+    """Return the files with a usual name of a part in their name, or else in that of their folder.
+
+    Of several usual names the first that is there counts.
+    """
     for name in PART_NAMES[part]:
         for get_text in (lambda file: file.stem, lambda file: str(file.parent.relative_to(root))):
             words = [(file, re.split(r"[^a-z]+", get_text(file).casefold())) for file in files]
-            if found := [file for file, text in words if name in text]:
-                return found
+            if of_part := [file for file, parts in words if name in parts]:
+                return of_part
     return []
 
 
-def divide(data: recipes.Coco, split: Split, part: str) -> Split:
-    """Return a part of images that are for both: ``data.test_share`` is for testing, chosen by a hash of the keys."""
-    order = sorted(range(len(split)), key=lambda row: (draw_place(data.split_seed, split.keys[row]), split.keys[row]))
-    number = min(max(1, round(data.test_share * len(split))), len(split) - 1)
-    chosen = order[:number] if part == "test" else order[number:]
-    where = (
-        f"{split.location}; {number:,} of its {len(split):,} images, {data.test_share:.3g}, are for testing "
-        f"({data.group}.test_share, {data.group}.split_seed={data.split_seed})"
-    )
-    return replace(split.select(np.sort(np.array(chosen, np.int64))), location=where)
-
-
 def explain_no_images(data: recipes.Coco, file: Path, folder: Path, listed: Annotations) -> str:
-    """Return that no image is there, and what to do."""
+    """Return the message of an error: no image is there."""
     return (
         f"None of the {len(listed.files):,} images of {file} is in {folder}, such as {escape_name(listed.files[0])}: "
         f"add {data.group}.images=FOLDER, the folder that their names start from."
