@@ -1,4 +1,4 @@
-"""A detector is trained, resumed and fine-tuned; what needs a network that sees whole images refuses it."""
+"""A detector is trained, resumed and fine-tuned; commands that need features of a whole image refuse it."""
 
 import json
 from dataclasses import replace
@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from helpers.runs import hash_weights, run_folder
+from helpers.runs import hash_weights, interrupted_after, run_folder
 from vitrun import models
 from vitrun.config import resolve, unused
 from vitrun.errors import ExitCode, UserError
 from vitrun.models.export import export_model
 from vitrun.recipes import tables
-from vitrun.runs import checkpoints, describe
+from vitrun.runs import describe
 from vitrun.runs.run_files import load_recipe
 
 WHOLE_IMAGES = {
@@ -29,18 +29,11 @@ def test_a_detector_is_trained_killed_and_resumed_to_the_same_bits(run_command, 
     recipe, result = run_command("pretrain", *PRETRAIN)
     folder = run_folder(recipe, "pretrain")
     assert {"AP", "AP50", "loss"} <= {*result} and result["test_images"] == 20
-    found = json.loads((folder / "detections.json").read_text())
-    assert len(found) == 20 * 10 and {"image_id", "category_id", "bbox", "score"} == {*found[0]}
-    whole, save = hash_weights(recipe.runs), checkpoints.save
+    detections = json.loads((folder / "detections.json").read_text())
+    assert len(detections) == 20 * 10 and {"image_id", "category_id", "bbox", "score"} == {*detections[0]}
+    whole = hash_weights(recipe.runs)
     folder.rename(tmp_path / "whole")
-
-    def save_until_step_2(place, step, write, facts):
-        if step > 2:
-            raise KeyboardInterrupt
-        return save(place, step, write, facts)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "save", save_until_step_2)
+    with interrupted_after(2, monkeypatch):
         run_command("pretrain", *PRETRAIN)
     assert run_command("pretrain", *PRETRAIN)[1]["AP"] == result["AP"]
     assert "Resuming from step 2" in (folder / "log.txt").read_text() and hash_weights(recipe.runs) == whole

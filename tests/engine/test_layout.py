@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from helpers.overrides import TINY
-from helpers.runs import hash_weights
+from helpers.runs import hash_weights, interrupted_after
 from vitrun.engine import layout_search, step_layout
 from vitrun.engine.layout import Layout, list_neighbours
 from vitrun.engine.layout_search import MOST_SECONDS, Clock, find_fastest
 from vitrun.engine.step_layout import StepLayouts
-from vitrun.runs import checkpoints
 from vitrun.runtime import files
 from vitrun.runtime.memory import Memory
 
@@ -104,15 +103,7 @@ def test_a_resumed_run_keeps_its_layout_whatever_is_measured_or_cached_now(
     run_command("pretrain", *TINY, "save_minutes=0")
     whole = hash_weights(tmp_path / "runs")
     (tmp_path / "runs").rename(tmp_path / "before")
-    save = checkpoints.save
-
-    def fail_at_the_end(folder, step, write, facts):
-        if step == 6:
-            raise KeyboardInterrupt  # as if the process ended here
-        return save(folder, step, write, facts)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "save", fail_at_the_end)
+    with interrupted_after(5, monkeypatch):
         run_command("pretrain", *TINY, "save_minutes=0")
     measured[0] = FUSED
     (tmp_path / "cache" / "vitrun" / layout_search.CACHE_FILE).unlink()

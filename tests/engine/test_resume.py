@@ -11,14 +11,14 @@ import pytest
 from helpers.images import write_part_folders
 from helpers.overrides import TINY
 from helpers.processes import signal_after_steps, start_pretraining
-from helpers.runs import hash_weights
+from helpers.runs import hash_weights, interrupted_after
 from vitrun.commands import pretrain
 from vitrun.config import resolve
 from vitrun.engine.loop import Step
 from vitrun.engine.progress import Meter
 from vitrun.engine.trainer import Trainer
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import checkpoints, execution, run
+from vitrun.runs import execution, run
 from vitrun.runtime import device
 from vitrun.runtime.console import Screen
 
@@ -117,15 +117,7 @@ def whole(tmp_path_factory) -> dict[str, str]:
 @pytest.fixture
 def checkpoint_folder(run_command, tmp_path, monkeypatch) -> Path:
     """Train a run that ends abruptly after its checkpoint of step 4; return the folder of its checkpoints."""
-    save = checkpoints.save
-
-    def save_until_step_4(folder, step, write, facts):
-        if step > 4:
-            raise KeyboardInterrupt
-        return save(folder, step, write, facts)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "save", save_until_step_4)
+    with interrupted_after(4, monkeypatch):
         run_command("pretrain", *SAVED)
     (folder,) = (tmp_path / "runs").glob("*/checkpoints")
     return folder

@@ -1,21 +1,39 @@
-"""Finished runs: pretrain one, return its folder, hash its weights."""
+"""Finished and interrupted runs: pretrain one, end it early, return its folder, hash its weights."""
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from helpers.overrides import TINY
 from vitrun.config import resolve
-from vitrun.runs import metrics, naming, run
+from vitrun.runs import checkpoints, metrics, naming, run
 
 
 def pretrain_tiny(run_command, *overrides: str):
     """Pretrain a tiny model; return the folder of the run."""
     recipe, _ = run_command("pretrain", *TINY, *overrides)
     return recipe.runs / run.run_name("pretrain", recipe)
+
+
+@contextmanager
+def interrupted_after(last: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End the run of this block abruptly, where it saves its first checkpoint after step ``last``."""
+    save = checkpoints.save
+
+    def save_until_last(folder, step, write, facts):
+        if step > last:
+            raise KeyboardInterrupt  # as if the process ended here
+        return save(folder, step, write, facts)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoints, "save", save_until_last)
+        yield
 
 
 def hash_weights(folder) -> dict[str, str]:
