@@ -28,8 +28,8 @@ from vitrun.runtime.device import Machine
 def execute(recipe: recipes.Eval, run: Run) -> dict[str, Any]:
     """Return top-1, top-5, loss and ECE over every image of the test part; write each prediction to ``preds.parquet``.
 
-    A CLIP classifies by prompts; if images have captions, the recall of retrieval is returned too. Of a detector return
-    COCO's figures.
+    A CLIP classifies by prompts; if images have captions, the recall of retrieval is returned too. A
+    detector has COCO's metrics.
     """
     weights.check_init(recipe.init, recipe.res)
     (test,) = open_parts(recipe.data, ("test",), run, recipe.bad_images == "skip")

@@ -1,4 +1,4 @@
-"""Boxes drawn into images: true ones dashed and white, found ones in a colour for each class, with a label."""
+"""Draw boxes into images: true ones dashed and white, detected ones in a colour for each class, with a label."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -80,7 +80,7 @@ def load_font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def join_pictures(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
-    """Return pictures in rows of ``columns``, on white."""
+    """Return pictures in rows of ``columns``, on a white background."""
     rows = [pictures[first : first + columns] for first in range(0, len(pictures), columns)]
     width = max(sum(one.width + GAP for one in row) for row in rows) + GAP
     height = sum(max(one.height for one in row) + GAP for row in rows) + GAP

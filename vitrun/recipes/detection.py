@@ -17,7 +17,7 @@ class DetectionLoss:
     no_object: Annotated[float, Field(gt=0, le=1)]  # weight of a detection without an object, in the cross-entropy
     l1: Weight  # weight of the distance of center, width and height from those of the true box
     giou: Weight  # weight of 1 - generalised IoU with the true box
-    auxiliary: bool  # whether the detections after each layer of a decoder have a loss, not those of the last alone
+    auxiliary: bool  # add the loss of the detections after each layer of a decoder, not of the last layer alone
 
 
 @frozen_dataclass
@@ -37,8 +37,8 @@ class Detection(DetectionLoss):
 
 @frozen_dataclass
 class Detect(DetectionLoss):
-    """How ``vitrun finetune`` makes a detector of pretrained weights, if the data set has boxes."""
+    """Options of ``vitrun finetune`` for data sets with boxes, for which pretrained weights become a detector."""
 
-    # row of conf/model whose detection tokens or decoder the body of init gets; null for 100 tokens in a ViT, and the
-    # decoder of detr_r50 behind a ResNet. A detector keeps its own
+    # model whose detection tokens or decoder are added to init; null for 100 tokens in a ViT, and the decoder of
+    # detr_r50 behind a ResNet. A detector as init keeps its own
     model: str | None

@@ -54,7 +54,7 @@ class Detector:
 
     kind: Literal["detector"]  # comes with model=NAME
     name: str  # comes with model=NAME
-    body: Annotated[ViT | Timm, Field(discriminator="kind")]  # a ViT, or for a decoder a ResNet of timm
+    body: Annotated[ViT | Timm, Field(discriminator="kind")]  # a ViT, or with a decoder a ResNet of timm too
     tokens: Annotated[int, Field(gt=0, le=10_000)]  # detection tokens or queries: the most objects found in an image
     mid: bool  # positions added after each block of the ViT but the last, as in larger YOLOS
     # rows and columns of the ViT's position table, which is resampled for other images; [] for those of res
@@ -93,7 +93,7 @@ class Detector:
 
 
 def check_detects(body: ViT) -> None:
-    """Raise an OptionError if the positions of a ViT are not one table at its stem, or none."""
+    """Raise an OptionError if a ViT has other positions than none or one table at its stem."""
     if body.positions == "relative" or (body.positions_at != "stem" and body.positions != "none"):
         why = f"of {body.name} are {body.positions} at {body.positions_at}: a detector adds one table at the stem."
         raise OptionError("positions", body.positions, why)

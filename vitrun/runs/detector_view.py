@@ -1,4 +1,4 @@
-"""The view of test images that the processors of transformers' detectors describe."""
+"""Views of test images by the processors of transformers' detectors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from vitrun.recipes.view import LONGEST, RECTANGLES
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
-SHORTEST = 800  # pixels, unless the processor says others
-DETECTOR_PROCESSORS = {"Yolos": "rectangle_16", "Detr": "rectangle"}  # their images keep their shape -> view.resize
+SHORTEST = 800  # pixels, the default of the processors
+DETECTOR_PROCESSORS = {"Yolos": "rectangle_16", "Detr": "rectangle"}  # kind of processor -> view.resize
 
 
 def read_detector_view(config: Mapping[str, Any], family: str) -> tuple[dict[str, Any], int | None, str] | None:
