@@ -21,23 +21,23 @@ LONG_EXAFLOP = 0.5
 def compile_network(
     recipe: Training, loaded: models.LoadedModel, machine: Machine, images: int
 ) -> Callable[..., Any] | None:
-    """Return the compiled forward pass of the network for a run of so many ``images``; None to leave it as it is.
+    """Return the compiled forward pass of the network for a run of so many ``images``; None to train without.
 
-    It is compiled in its first call. What evaluates, saves or examines the network uses that itself. Raise UserError
-    if the recipe wants it, and it cannot be compiled here.
+    It is compiled at its first call. Evaluation, saving and diagnosis use the network itself. Raise UserError if the
+    recipe has ``compile=true`` and torch.compile cannot be used here.
     """
     if recipe.compile is False or recipe.compile == "auto" and not is_long(loaded, machine, images):
         return None
-    why = explain_missing_compiler(machine)
-    if why is None:
+    reason = explain_missing_compiler(machine)
+    if reason is None:
         return report_errors(torch.compile(loaded.network, dynamic=False, backend=BACKEND))
     if recipe.compile == "auto":
         return None
-    raise UserError(f"{why} Leave it out.", ExitCode.DEVICE, "compile", "true")
+    raise UserError(f"{reason} Leave it out.", ExitCode.DEVICE, "compile", "true")
 
 
 def is_long(loaded: models.LoadedModel, machine: Machine, images: int) -> bool:
-    """Return whether compiling pays for training on so many images: on a GPU, if that takes long."""
+    """Return whether training on so many images is long enough to be compiled: on a GPU, from LONG_EXAFLOP on."""
     if machine.device.type != "cuda":
         return False
     return count_exaflop(models.count_macs(loaded.model, loaded.classes, loaded.res), images) >= LONG_EXAFLOP
@@ -64,7 +64,7 @@ def explain_missing_compiler(machine: Machine) -> str | None:
 
 
 def report_errors(compiled: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a compiled function that raises a UserError if compiling it fails."""
+    """Return a function that calls ``compiled``, and raises a UserError if compiling it fails."""
     from torch._dynamo.exc import TorchDynamoException
 
     def forward(*inputs: Any) -> Any:

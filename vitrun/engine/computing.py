@@ -13,7 +13,8 @@ from vitrun.runtime.device import Machine
 
 def describe_computing(machine: Machine, layout: Layout, mode: str, compiled: bool) -> dict[str, Any]:
     """Return what ``about.json`` and the manifest of a checkpoint record as ``computing``."""
-    gelu = machine.device.type == "cpu" and machine.dtype == torch.bfloat16 and not compiled and load_gelu() is not None
+    is_bf16_on_cpu = machine.device.type == "cpu" and machine.dtype == torch.bfloat16
+    gelu = "compiled" if is_bf16_on_cpu and not compiled and load_gelu() is not None else "torch"
     return {
         "device": machine.device.type,
         "precision": machine.precision,
@@ -21,7 +22,7 @@ def describe_computing(machine: Machine, layout: Layout, mode: str, compiled: bo
         **({"mode": mode} if distributed.world_size() > 1 else {}),
         "threads": machine.cores,
         **layout.describe(),
-        "gelu": "compiled" if gelu else "torch",
+        "gelu": gelu,
         "compile": compiled,
     }
 

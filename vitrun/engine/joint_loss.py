@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from vitrun.data import Batch
+from vitrun.engine.buffers import Buffers, restore_buffers
 from vitrun.engine.fit_options import FitOptions, dropout_seed
-from vitrun.engine.loop import count_workers, halve_on_oom, restore
+from vitrun.engine.loop import count_workers, halve_on_oom
 from vitrun.engine.state import TrainState
 from vitrun.runtime import distributed
-
-Buffers = list[tuple[Tensor, Tensor]]
 
 
 def pass_outputs(state: TrainState, batch: Batch, options: FitOptions, buffers: Buffers) -> tuple[Batch, FitOptions]:
@@ -36,7 +35,7 @@ def pass_outputs(state: TrainState, batch: Batch, options: FitOptions, buffers: 
     while outputs is None:
         with halve_on_oom(state, buffers, options.halve):
             outputs = compute_outputs(state, batch, options)
-    restore(buffers)  # the second pass updates the statistics of batch norm
+    restore_buffers(buffers)  # the second pass updates the statistics of batch norm
     places = batch.labels.to(options.machine.device)
     losses, gradients = differentiate(partial(options.loss, places=places), *gather_outputs(outputs))
     rows = [gradient for gradient in gradients if gradient.ndim]

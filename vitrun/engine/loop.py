@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vitrun import models
 from vitrun.data import Batch
 from vitrun.data.loader import list_names
+from vitrun.engine.buffers import Buffers, copy_buffers, restore_buffers
 from vitrun.engine.diagnosis import NonFiniteStep, describe_origin
 from vitrun.engine.fit_options import FitOptions, Gradients, dropout_seed
 from vitrun.engine.freezing import set_training_mode
@@ -60,7 +61,7 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
         received = perf_counter()
         lr = options.lr(state.step)
         set_lr(state.optimizer, lr)
-        buffers = [(buffer, buffer.clone()) for buffer in state.network.buffers()]  # the statistics of batch norm
+        buffers = copy_buffers(state.network)
         computed = accumulate_in_memory(state, parameters, batch, options, buffers)
         loss = sum(distributed.all_gather_object(float(computed.loss)))
         gradients = [p.grad for p in parameters if p.grad is not None]
@@ -73,11 +74,11 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
                 nn.utils.clip_grads_with_norm_(parameters, options.clip, total_norm)
             update(state, options.ema_decay, loss)
         else:
-            restore(buffers)
+            restore_buffers(buffers)
             seed = dropout_seed(options.seed, state.step)
             origin = describe_origin(state, batch, computed.image_losses, options.machine, seed)
             options.on_non_finite(NonFiniteStep(state.step + 1, loss, norm, lr, *origin))
-            restore(buffers)
+            restore_buffers(buffers)
             state.skipped.append(state.step + 1)
         state.optimizer.zero_grad(set_to_none=True)
         state.step += 1
@@ -93,7 +94,7 @@ def accumulate_in_memory(
     parameters: list[nn.Parameter],
     batch: Batch,
     options: FitOptions,
-    buffers: list[tuple[Tensor, Tensor]],
+    buffers: Buffers,
 ) -> Gradients:
     """Compute the gradient of a step, with a micro-batch halved until the memory suffices."""
     computed = None
@@ -164,7 +165,7 @@ def count_workers(state: TrainState, machine: Machine) -> int:
 
 
 @contextmanager
-def halve_on_oom(state: TrainState, buffers: list[tuple[Tensor, Tensor]], halve: bool) -> Iterator[None]:
+def halve_on_oom(state: TrainState, buffers: Buffers, halve: bool) -> Iterator[None]:
     """Suppress an out-of-memory error inside and halve the micro-batch, for the caller to try again.
 
     On that error, and on Interrupted, the ``buffers`` of the network are reset to their values before. Raise
@@ -175,19 +176,13 @@ def halve_on_oom(state: TrainState, buffers: list[tuple[Tensor, Tensor]], halve:
     except (Interrupted, MemoryError, RuntimeError) as error:  # torch's error of a GPU is a RuntimeError too
         if not isinstance(error, Interrupted) and not is_out_of_memory(error):
             raise
-        restore(buffers)
+        restore_buffers(buffers)
         if isinstance(error, Interrupted):
             raise
         if state.micro_batch == 1 or not halve:
             raise step_memory_error(state, error) from None
         state.micro_batch = (state.micro_batch + 1) // 2
         torch.cuda.empty_cache()
-
-
-def restore(buffers: list[tuple[Tensor, Tensor]]) -> None:
-    """Reset each buffer of a network to its value."""
-    for buffer, value in buffers:
-        buffer.copy_(value)
 
 
 def step_memory_error(state: TrainState, error: Exception) -> OutOfMemory:

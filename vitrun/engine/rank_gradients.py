@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vitrun.data import Batch
+from vitrun.engine.buffers import copy_buffers, restore_buffers
 from vitrun.engine.fit_options import FitOptions, Gradients, dropout_seed
 from vitrun.engine.state import TrainState
 from vitrun.runtime import distributed
@@ -65,7 +66,7 @@ def accumulate_replicas(state: TrainState, replica: Replica, batch: Batch, optio
 
 def settle_buckets(state: TrainState, replica: Replica, batch: Batch, options: FitOptions) -> None:
     """Compute a gradient of one image and discard it, after which torch's buckets stay the same in every attempt."""
-    buffers = [(buffer, buffer.clone()) for buffer in state.network.buffers()]  # the statistics of batch norm
+    buffers = copy_buffers(state.network)
     inputs, targets = batch.micro_batch(slice(0, 1), options.machine.device)
     with options.machine.autocast():
         outputs = replica(*inputs)
@@ -73,8 +74,7 @@ def settle_buckets(state: TrainState, replica: Replica, batch: Batch, options: F
     distributed.barrier()
     replica.backward(loss)
     state.optimizer.zero_grad(set_to_none=True)
-    for buffer, value in buffers:
-        buffer.copy_(value)
+    restore_buffers(buffers)
     replica.is_settled = True
 
 

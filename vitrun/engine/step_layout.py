@@ -12,10 +12,11 @@ import torch
 
 from vitrun import models
 from vitrun.data import Batch
+from vitrun.engine.buffers import copy_buffers, restore_buffers
 from vitrun.engine.fit_options import FitOptions
 from vitrun.engine.layout import Layout, list_neighbours
 from vitrun.engine.layout_search import Clock, cache_key, find_fastest, measure_once
-from vitrun.engine.loop import accumulate_in_memory, count_workers, restore
+from vitrun.engine.loop import accumulate_in_memory, count_workers
 from vitrun.engine.optim import list_trained
 from vitrun.engine.state import TrainState
 from vitrun.engine.step_memory import StepMemory, fit_micro_batch, measure_step
@@ -149,7 +150,7 @@ class StepLayouts:
 
     def time_pass(self, layout: Layout, images: int) -> float:
         """Return the seconds of the gradients of so many made-up images; infinite if the memory does not suffice."""
-        batch, buffers = self.make_batch(images), [(buffer, buffer.clone()) for buffer in self.state.network.buffers()]
+        batch, buffers = self.make_batch(images), copy_buffers(self.state.network)
         options = replace(self.options, images=images * distributed.world_size(), halve=False)
         state, parameters = replace(self.state), list_trained(self.state.network)
         set_layout(state, layout)
@@ -160,6 +161,6 @@ class StepLayouts:
         except OutOfMemory:
             return inf
         finally:
-            restore(buffers)
+            restore_buffers(buffers)
             state.optimizer.zero_grad(set_to_none=True)
         return perf_counter() - started

@@ -92,14 +92,12 @@ class Machine:
 
 
 class HostCopy:
-    """Copy of a few numbers of a device in main memory, for which nothing waits before it is read."""
+    """Copy of a few numbers from a device to main memory; only :meth:`read` waits for the device."""
 
     def __init__(self, numbers: torch.Tensor):
-        is_cuda = numbers.is_cuda
-        self.numbers = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=is_cuda).copy_(
-            numbers, non_blocking=True
-        )
-        self.copied = torch.cuda.Event(blocking=True) if is_cuda else None
+        self.numbers = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=numbers.is_cuda)
+        self.numbers.copy_(numbers, non_blocking=True)
+        self.copied = torch.cuda.Event(blocking=True) if numbers.is_cuda else None
         if self.copied is not None:
             self.copied.record()
 
@@ -161,9 +159,9 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def set_float32_products(precision: str, device: torch.device) -> None:
-    """Let a GPU compute float32 products and convolutions in TF32 if that is the ``precision``, else exactly.
+    """Have a GPU compute float32 products and convolutions in TF32 if that is the ``precision``, else exactly.
 
-    torch's own default is TF32 for convolutions alone. Raise UserError (exit code 7) if the device has no TF32.
+    torch's default is TF32 for convolutions alone. Raise UserError (exit code 7) if the device has no TF32.
     """
     is_tf32, is_cuda = precision == "tf32", device.type == "cuda"
     if is_tf32 and not (is_cuda and torch.cuda.get_device_capability(device) >= (8, 0)):
