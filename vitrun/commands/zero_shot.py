@@ -1,6 +1,6 @@
 """Evaluation of a CLIP without training: its classifier of prompts, and retrieval between images and captions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -17,7 +17,7 @@ from vitrun.engine.zero_shot import (
     write_texts,
 )
 from vitrun.errors import ExitCode, UserError
-from vitrun.recipes.prompts import find_prompts
+from vitrun.recipes.prompts import Prompts, find_prompts
 from vitrun.runs.run import Run
 from vitrun.runtime.console import Screen
 from vitrun.runtime.device import Machine
@@ -59,11 +59,8 @@ def make_classifier(recipe: recipes.Predict, network: models.Clip, screen: Scree
         why = f"names no classes, which {recipe.init} needs, as it was trained on captions: give {way}."
         raise UserError(why, ExitCode.COMMAND, "prompts", recipe.prompts)
     names = [*prompts.names.values()] if isinstance(prompts.names, Mapping) else [*prompts.names]
-    screen.log(f"prompts: {describe_texts(names, prompts, 'as classes')}")
+    texts = write_logged_texts(network, names, prompts, "as classes", screen.log)
     machine = Machine(recipe.device, recipe.precision)
-    texts = write_texts(names, prompts.templates)
-    if cut := describe_cut_texts(models.build_tokenizer(network.row.text), texts):
-        screen.log(f"prompts: {cut}")
     classifier = build_classifier(network.to(machine.device), texts, machine)
     return ZeroShot(network, classifier), tuple(own[0] for own in names)
 
@@ -76,16 +73,24 @@ def make_zero_shot(
     assert isinstance(network, models.Clip)
     prompts = find_prompts(recipe.prompts, recipe.data)
     names, how = name_classes(test.classes, prompts)
-    run.log(f"prompts: {describe_texts(names, prompts, how)}")
-    texts = write_texts(names, prompts.templates)
-    if cut := describe_cut_texts(models.build_tokenizer(network.row.text), texts):
-        run.log(f"prompts: {cut}")
+    texts = write_logged_texts(network, names, prompts, how, run.log)
     if run.dry:
         return network, test
     network.to(machine.device)
     with run.screen.progress("prompts", sum(map(len, texts)), 0) as bar:
         classifier = build_classifier(network, texts, machine, run.progress_callback(bar))
     return ZeroShot(network, classifier), test
+
+
+def write_logged_texts(
+    network: models.Clip, names: Sequence[Sequence[str]], prompts: Prompts, how: str, log: Callable[[str], None]
+) -> list[list[str]]:
+    """Return the texts about each class; log what they are made of, and how many of them are cut."""
+    log(f"prompts: {describe_texts(names, prompts, how)}")
+    texts = write_texts(names, prompts.templates)
+    if cut := describe_cut_texts(models.build_tokenizer(network.row.text), texts):
+        log(f"prompts: {cut}")
+    return texts
 
 
 def retrieve(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split, run: Run) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,33 +50,34 @@ def load_for_run(
     classes: int | None = None,
 ) -> models.LoadedModel:
     """Return the network of a recipe's ``init`` at its resolution; record and pin the commit of the Hub."""
-    source, key = Source(recipe.init or "", recipe.runs, recipe.init_weights), hub_commits.COMMIT_KEY
-    return load_pinned(source, run, key, lambda of: load_init(of, run.log, seed, classes, recipe.res))
+    source = Source(recipe.init or "", recipe.runs, recipe.init_weights)
+    load = partial(load_init, log=run.log, seed=seed, classes=classes, res=recipe.res)
+    return load_pinned(source, run, hub_commits.COMMIT_KEY, load)
 
 
 def load_teacher(init: str, run: Run, res: int | None) -> models.LoadedModel:
     """Return the network of a resolved ``teacher``, at ``res`` if that is given; record and pin its commit."""
     source = Source(init, run.recipe.runs)
-    return load_pinned(source, run, hub_commits.TEACHER_COMMIT_KEY, lambda of: load_init(of, run.log, res=res))
+    return load_pinned(source, run, hub_commits.TEACHER_COMMIT_KEY, partial(load_init, log=run.log, res=res))
 
 
 def load_pinned(source: Source, run: Run, key: str, load: Callable[[Source], models.LoadedModel]) -> models.LoadedModel:
-    """Return what ``load`` returns for the commit that the run has recorded by ``key``; record and pin a new one."""
+    """Return what ``load`` returns for the commit that ``about.json`` names by ``key``; record and pin a new one."""
     init = hub_commits.insert_commit(source.init, load_about(run.folder), key)  # of the attempt before
-    source, is_pinned = source._replace(init=init), hub_commits.find_commit(init, source.runs)
+    source, was_pinned = source._replace(init=init), hub_commits.find_commit(init, source.runs) is not None
     loaded = load(source)
     if loaded.commit and not run.dry:
         pinned = pin_for_all(source, loaded.commit)
         if any(distributed.all_gather_object(pinned is not None and pinned.commit != loaded.commit)):
-            loaded = load(source)  # another run pinned another meanwhile
-        elif pinned and not is_pinned:
+            loaded = load(source)  # another run has pinned another commit meanwhile
+        elif pinned and not was_pinned:
             run.log(f"  {pinned}")
         run.update_about(**{key: loaded.commit})
     return loaded
 
 
 def pin_for_all(source: Source, commit: str) -> hub_commits.PinnedCommit | None:
-    """Return :func:`vitrun.runs.hub_commits.pin_commit` of rank 0."""
+    """Pin the commit of a source on rank 0; return what is pinned, on all ranks."""
     return distributed.call_on_rank_zero(lambda: hub_commits.pin_commit(source.init, commit, source.runs))
 
 
@@ -119,7 +121,8 @@ def load_init(
     """Return the network of a resolved ``init``; log which tensors were loaded, resized, dropped and are new.
 
     ``classes`` puts a new zero head on, for a CLIP on its image tower; ``res`` resamples the position table. None
-    leaves either unchanged. A tag of timm without a commit has the one that is pinned in the folder of runs.
+    leaves either unchanged. A name on the Hub without a commit means the one that is pinned in the folder of
+    runs.
     """
     init, runs, choice = source
     pinned = hub_commits.find_commit(init.partition("@")[0], runs)

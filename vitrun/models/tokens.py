@@ -38,7 +38,7 @@ class Tokenizer:
 
     def is_cut(self, text: str) -> bool:
         """Return whether a text has more tokens than the context."""
-        # No token is less than a byte, and of plain ASCII every byte is a letter that cleaning leaves or removes
+        # A token has at least one byte, and cleaning adds none to a text in ASCII: a short one need not be encoded
         is_short = text.isascii() and "&" not in text and len(text) <= self.context - 2
         return not is_short and self.count(text) > self.context
 
@@ -79,11 +79,11 @@ def load_clip_encoder() -> Encode:
 
 
 def load_clip_vocabulary() -> tuple[dict[str, int], list[str]]:
-    """Return the tokens of CLIP's byte-pair encoding with their numbers, and its merges in order, as ``lo w</w>``.
+    """Return the tokens of CLIP's byte-pair encoding with their numbers, and its merges in order, such as ``lo w</w>``.
 
     Raise a UserError if open_clip is not installed.
     """
-    load_clip_encoder()
+    load_clip_encoder()  # raises that error
     from open_clip.tokenizer import SimpleTokenizer
 
     tokenizer = SimpleTokenizer()

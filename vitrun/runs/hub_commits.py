@@ -1,6 +1,6 @@
-"""Commits of weights on the Hub: a name without one means the same commit in all runs of a folder.
+"""Commits of weights on the Hub: a name without a commit means the same one in all runs of a folder.
 
-The first run there pins it, in ``hub_commits/NAME/commit.json`` in the folder of runs.
+The first run that needs a name pins its commit, in ``hub_commits/NAME/commit.json`` in the folder of runs.
 """
 
 import re
@@ -22,11 +22,11 @@ UNPINNED_NAME = re.compile(r"(timm|hf):[A-Za-z0-9._-]{1,96}(/[A-Za-z0-9._-]{1,96
 
 @dataclass(frozen=True)
 class PinnedCommit:
-    """Commit that a name without one, ``timm:TAG`` or ``hf:ORG/NAME``, means in a folder of runs, and since when."""
+    """Commit that ``timm:TAG`` or ``hf:ORG/NAME`` means in a folder of runs."""
 
     name: str
     commit: str
-    since: str  # date and time
+    since: str  # date and time at which it was pinned
     runs: Path
 
     @property
@@ -42,9 +42,9 @@ class PinnedCommit:
 
 
 def find_commit(name: str, runs: Path) -> PinnedCommit | None:
-    """Return the commit that a name means in a folder of runs; None if it is not pinned, or brings its revision.
+    """Return the commit that a name means in a folder of runs; None if it is not pinned, or if it has a revision.
 
-    Raise UserError if the file that has it is damaged.
+    Raise UserError if the file with the commit is damaged.
     """
     if not UNPINNED_NAME.fullmatch(name):
         return None
@@ -60,9 +60,9 @@ def find_commit(name: str, runs: Path) -> PinnedCommit | None:
 
 
 def pin_commit(name: str, commit: str, runs: Path) -> PinnedCommit | None:
-    """Return the commit that a name means from now on: that which a run pinned before, or else the given one.
+    """Pin ``commit`` for a name unless a run has pinned one before; return the commit that is pinned.
 
-    None if the name brings its revision, which is pinned for no other run.
+    A name with a revision is not pinned, and gives None.
     """
     if not UNPINNED_NAME.fullmatch(name):
         return None
@@ -83,8 +83,9 @@ def locate_commit(name: str, runs: Path) -> Path:
 
 
 def insert_commit(init: str, about: dict[str, Any], key: str = COMMIT_KEY) -> str:
-    """Return ``timm:TAG`` with the commit in the ``about.json`` of a run of it; anything else as it is."""
-    commit = about.get(key)
+    """Return ``timm:TAG`` with the commit in the ``about.json`` of a run, if it has one; anything else as it is."""
     name, _, revision = init.partition("@")
-    is_open = init.startswith("timm:") and not COMMIT_HASH.fullmatch(revision)
-    return f"{name}@{commit}" if is_open and isinstance(commit, str) and COMMIT_HASH.fullmatch(commit) else init
+    if not init.startswith("timm:") or COMMIT_HASH.fullmatch(revision):
+        return init
+    commit = about.get(key)
+    return f"{name}@{commit}" if isinstance(commit, str) and COMMIT_HASH.fullmatch(commit) else init

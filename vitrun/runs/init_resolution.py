@@ -146,7 +146,7 @@ def explain_folder(path: Path) -> str:
 
 
 def add_hub_commit(init: str, runs: Path, option: str = "init") -> str:
-    """Return ``hf:ORG/NAME@COMMIT``: the given commit, that which runs in ``runs`` have, or the newest.
+    """Return ``hf:ORG/NAME@COMMIT`` with the given commit, the one that is pinned in ``runs``, or the newest.
 
     Without a network the newest is the cached one.
     """
@@ -168,7 +168,7 @@ def add_hub_commit(init: str, runs: Path, option: str = "init") -> str:
 
 
 def pin_hub_name(name: str, resolved: str, runs: Path) -> bool:
-    """Pin what ``hf:ORG/NAME`` was resolved to for all runs in a folder; return whether it is the commit there."""
+    """Pin the commit of ``resolved`` for ``hf:ORG/NAME`` in ``runs``; return whether it is the pinned one now."""
     if not name.startswith("hf:"):
         return True
     pinned = pin_commit(name, resolved.partition("@")[2], runs)

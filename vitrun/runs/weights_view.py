@@ -75,9 +75,9 @@ def find_weights_view(init: str, runs: Path, res: int | None = None) -> WeightsV
 
 
 def read_checkpoint_view(path: Path, res: int | None) -> WeightsView:
-    """Return the view of a checkpoint of timm's training, by its arguments, and CLIP's own of a file of a CLIP.
+    """Return the view of a checkpoint: by its arguments if it is of timm's training, CLIP's own if it has a CLIP.
 
-    It is an empty one for any other file.
+    For any other file it is empty.
     """
     from vitrun.models.formats import describe_checkpoint, holds_clip
     from vitrun.models.tensor_files import read_weights
@@ -98,7 +98,7 @@ def read_checkpoint_view(path: Path, res: int | None) -> WeightsView:
 
 
 def read_clip_view(name: str) -> WeightsView:
-    """Return the view of OpenAI's and open_clip's CLIPs, for weights that come without a description of theirs."""
+    """Return the view of OpenAI's and open_clip's CLIPs, for weights without a description of their own."""
     return replace(read_open_clip_view({}, name), source="CLIP's own code, as these weights do not say")
 
 

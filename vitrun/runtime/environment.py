@@ -59,12 +59,12 @@ def why_no_gpu() -> str | None:
 def read_git_commit() -> str | None:
     """Return the git commit of this code; None if it is installed, even inside another repository, or without git."""
     program = shutil.which("git")
-    return ask_git(program) if program else None
+    return read_tracked_commit(program) if program else None
 
 
 @cache
-def ask_git(program: str) -> str | None:
-    """Return the commit of the repository that tracks this file; None if none does."""
+def read_tracked_commit(program: str) -> str | None:
+    """Return the commit of the repository that tracks this file, by the git at ``program``; None if none tracks it."""
     file = Path(__file__)
 
     def git(*arguments: str) -> str:
@@ -86,5 +86,5 @@ def describe_environment() -> dict[str, Any]:
 
 @cache
 def read_versions() -> dict[str, str]:
-    """Return the versions of the installed libraries that compute what vitrun computes."""
+    """Return the versions of the libraries on which results may depend; read once in a process."""
     return {library: version(library) for library in LIBRARIES}

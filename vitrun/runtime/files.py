@@ -74,14 +74,14 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 
 def create_folder_once(folder: Path, files: dict[str, dict[str, Any]]) -> None:
-    """Create a folder with JSON files in it, unless it is there: of several processes one does, and all of it appears.
+    """Create a folder of JSON files unless it exists; if several processes try, one succeeds. It appears whole.
 
-    A folder cannot be renamed to one that has files, on any disk: neither locks nor hard links are needed.
+    No lock is needed: no disk renames a folder to the name of one that has files.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-", dir=folder.parent))
     try:
-        partial.chmod(folder.parent.stat().st_mode & 0o777)  # of mkdtemp only its owner could read it
+        partial.chmod(folder.parent.stat().st_mode & 0o777)  # mkdtemp lets only its owner read it
         for name, content in files.items():
             (partial / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         move_into_place(partial, folder)

@@ -1,4 +1,4 @@
-"""The files of a CLIP's tokenizer, for ``AutoTokenizer.from_pretrained`` of transformers."""
+"""Write the files of a CLIP's tokenizer, for ``AutoTokenizer.from_pretrained`` of transformers."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ def write_tokenizer(folder: Path, row: TextTower) -> None:
     """Write the tokenizer of a text tower; nothing if it is unknown.
 
     CLIP's becomes ``vocab.json`` and ``merges.txt``, as OpenAI's folders have them; bytes ``tokenizer.json``.
-    transformers does not undo ``&amp;`` and other signs of HTML, and does not repair wrong encodings as OpenAI does.
-    Raise a UserError if CLIP's vocabulary is not installed.
+    Unlike OpenAI's code, transformers neither decodes HTML entities (``&amp;``) nor repairs wrong encodings. Raise
+    a UserError if CLIP's vocabulary is not installed.
     """
     start, end = SPECIAL
     config: JsonObject = {"bos_token": start, "eos_token": end, "pad_token": end, "unk_token": end}
@@ -35,7 +35,7 @@ def describe_bytes() -> JsonObject:
     """Return ``tokenizer.json`` for the bytes of a text in lower case with single spaces, between start and end."""
     special = [{"id": BYTES + place, "content": token, "special": True} for place, token in enumerate(SPECIAL)]
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    names = [{"SpecialToken": {"id": token, "type_id": 0}} for token in SPECIAL]
+    start, end = ({"SpecialToken": {"id": token, "type_id": 0}} for token in SPECIAL)
     text: JsonObject = {"Sequence": {"id": "A", "type_id": 0}}
     numbers = {token: {"id": token, "ids": [BYTES + place], "tokens": [token]} for place, token in enumerate(SPECIAL)}
     return {
@@ -52,8 +52,8 @@ def describe_bytes() -> JsonObject:
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
         "post_processor": {
             "type": "TemplateProcessing",
-            "single": [names[0], text, names[1]],
-            "pair": [names[0], text, names[1]],
+            "single": [start, text, end],
+            "pair": [start, text, end],
             "special_tokens": numbers,
         },
         "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False},
@@ -62,7 +62,7 @@ def describe_bytes() -> JsonObject:
 
 
 def name_bytes() -> dict[str, int]:
-    """Return the letters by which GPT-2 names bytes, with the bytes: printable ones as they are, others from U+0100."""
+    """Return GPT-2's letter of each byte: the same for printable ones, letters from U+0100 on for others."""
     printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(BYTES) if byte not in printable]
     letters = {chr(byte): byte for byte in printable} | {chr(BYTES + n): byte for n, byte in enumerate(others)}

@@ -56,7 +56,7 @@ def name_clip(image: ViT | ClipResNet, text: TextTower, features: int, logit_bia
 
 
 def name_image_tower(tower: ViT, res: int) -> str:
-    """Return the name of an image tower alone: ``clip_b32_image`` for that of the row ``clip_b32``."""
+    """Return the name of an image tower alone, such as ``clip_b32_image`` for that of ``clip_b32``."""
     shape = get_image_shape(tower)
     rows = load_model_rows().items()
     names = [name for name, row in rows if isinstance(row, Clip) and get_image_shape(row.image) == shape]
@@ -64,7 +64,7 @@ def name_image_tower(tower: ViT, res: int) -> str:
 
 
 def choose_name(names: Sequence[str], plain: str, res: int) -> str:
-    """Return the name that ends with ``res``, else the first; ``plain`` without any."""
+    """Return the name that ends with ``res``, else the first one; ``plain`` if there are no names."""
     return next((name for name in names if name.endswith(f"_{res}")), (names or [plain])[0])
 
 
@@ -75,4 +75,5 @@ def get_shape(image: ViT | ClipResNet, text: TextTower) -> tuple[object, ...]:
 
 def get_image_shape(image: ViT | ClipResNet) -> tuple[object, ...]:
     """Return what distinguishes the image towers of the published CLIPs."""
-    return image.kind, image.blocks if isinstance(image, ClipResNet) else (image.patch, image.depth), image.width
+    depth = image.blocks if isinstance(image, ClipResNet) else (image.patch, image.depth)
+    return image.kind, depth, image.width

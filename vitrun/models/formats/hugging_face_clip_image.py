@@ -20,9 +20,9 @@ from vitrun.models.tensor_files import Weights
 from vitrun.recipes import ViT
 
 TOWER = "vision_config"
-KINDS = (None, "clip_vision_model")  # of configs; others have towers of other networks by the same names
+KINDS = (None, "clip_vision_model")  # model_type; networks of others have towers with the same names
 LANDMARKS = ("embeddings.class_embedding", "pre_layrnorm.weight", "post_layernorm.weight")
-IMAGE = "image."  # what the names of this tower begin with in a CLIP
+IMAGE = "image."  # prefix of the names of this tower in a CLIP
 
 
 def recognise(weights: Weights) -> IdentifiedWeights | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vitrun import recipes
 from vitrun.data.sources.captions.listing import NO_FILE, describe_captions, open_listing
-from vitrun.data.sources.captions.parquet_columns import as_files, name_splits, open_captioned_table
+from vitrun.data.sources.captions.parquet_columns import as_files, assign_splits, open_captioned_table
 from vitrun.data.sources.captions.tables import TABLE_SUFFIXES, read_table
 from vitrun.data.sources.captions.text_files import list_text_files
 from vitrun.data.sources.folder_errors import PART_NAMES
@@ -30,7 +30,7 @@ def open_captions(data: recipes.Captions, part: str, screen: Screen, tick: Calla
     if data.path is None:
         data = replace(data, path=download_split(as_files(data), part, screen, tick).path)
     if data.folder.is_dir() and (splits := find_splits(data.folder, data.config)):
-        named = name_splits(data, splits)
+        named = assign_splits(data, splits)
         split = open_captioned_table(named, part, tick)
         require_usable(data, split)
         split = divide_split(data, split, part) if named.train == named.test else split
@@ -121,10 +121,11 @@ def open_source(data: recipes.Captions, source: Path, part: str) -> tuple[Split,
 
 
 def require_usable(data: recipes.Captions, split: Split) -> None:
-    """Raise UserError if no image can be used: most often none is there, or none has a caption that can be read."""
+    """Raise UserError if no image can be used, with the reason that most of them have."""
     if not len(split) or len(split.unusable) < len(split):
         return
-    first, (fault, _) = split.keys[0], *Counter(split.unusable.values()).most_common(1)
+    fault = Counter(split.unusable.values()).most_common(1)[0][0]
+    first = next(split.keys[row] for row, reason in split.unusable.items() if reason == fault)
     if fault != NO_FILE:
         way_out = "A folder needs a NAME.txt beside each NAME.jpg, a table a column of captions."
         why = f"{typed_override(data)}: no image has a caption that can be read; the first, {first}, {fault} {way_out}"

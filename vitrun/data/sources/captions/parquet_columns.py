@@ -41,14 +41,19 @@ def open_captioned_table(data: recipes.Captions, part: str, tick: Callable[[], N
     return replace(make_captioned_split(keys, read_image, images.sizes, listing), notes=notes)
 
 
-def name_splits(data: recipes.Captions, splits: Mapping[str, Sequence[Path]]) -> recipes.Captions:
-    """Return the data set with the names of its splits: if there is only one, and not for testing, it is for both."""
-    (only, *others), names = splits, dict[str, Any]()
+def assign_splits(data: recipes.Captions, splits: Mapping[str, Sequence[Path]]) -> recipes.Captions:
+    """Return the data set with the name of the split of each part.
+
+    A single split is for both parts, unless its name is one for testing.
+    """
+    only = next(iter(splits)) if len(splits) == 1 else None
+    names: dict[str, Any] = {}
     for part in ("train", "test"):
-        found = find.find_split_name(as_files(data), part, splits)
-        is_for_both = getattr(data, part) == recipes.AUTO and not others and only not in find.TEST_NAMES
-        if found or is_for_both:
-            names[part] = found or only
+        name = find.find_split_name(as_files(data), part, splits)
+        if name is None and getattr(data, part) == recipes.AUTO and only not in find.TEST_NAMES:
+            name = only
+        if name is not None:
+            names[part] = name
     return replace(data, **names)
 
 

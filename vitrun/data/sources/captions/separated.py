@@ -1,4 +1,4 @@
-"""CSV and TSV files of paths and captions: what separates their columns, where a row ends, and whether it can be so."""
+"""CSV and TSV files of paths and captions, read strictly: no row with wrong quotes or columns is taken in silence."""
 
 import csv
 import re
@@ -14,7 +14,7 @@ from vitrun.errors import ExitCode, UserError
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 LFS_POINTER = "version https://git-lfs"
 MOST_FIELD = 2**20  # characters of a field
-MOST_HEADER = 20  # lines of the names of columns, which may have line breaks in quotes
+MOST_HEADER = 20  # lines of the first row: names of columns may have line breaks in quotes
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
 Rows = Iterable[tuple[str, list[str | None]]]  # paths, each with captions; a path may come several times
 
@@ -30,14 +30,14 @@ class Columns(NamedTuple):
 
 
 class RowError(ValueError):
-    """A row that is not as the names of columns say."""
+    """A row whose quotes or columns are wrong."""
 
 
 def read_separated(data: recipes.Captions, lines: TextIO, file: Path, notes: list[str]) -> Rows:
-    """Return the rows of a CSV or TSV file, whose first line names the columns.
+    """Return the rows of a CSV or TSV file, whose first line names the columns; add to ``notes`` what is guessed.
 
-    If quotes do not fit, but every line has as many columns without them, they are parts of the captions. Raise a
-    ValueError for a row that has more columns than names, or quotes that do not end.
+    Quotes are letters of the captions if they are wrong as quotes, and every line has as many columns as names when
+    they are letters. Else raise a ValueError for quotes that do not end, or a row with more columns than names.
     """
     csv.field_size_limit(MOST_FIELD)
     columns, guesses = read_columns(data, lines, file)
@@ -56,7 +56,7 @@ def read_separated(data: recipes.Captions, lines: TextIO, file: Path, notes: lis
 
 
 def read_columns(data: recipes.Captions, lines: TextIO, file: Path) -> tuple[Columns, list[str]]:
-    """Return how to read the rows of a table, of which the names of columns are read, and notes on what is guessed."""
+    """Read the names of the columns; return how to read the rows after them, and notes on what is guessed."""
     header, number = read_header(lines)
     separator = choose_separator(data, header, file)
     reader = csv.reader(header.splitlines(keepends=True), delimiter=separator, skipinitialspace=True)
@@ -67,9 +67,9 @@ def read_columns(data: recipes.Captions, lines: TextIO, file: Path) -> tuple[Col
 
 
 def read_header(lines: TextIO) -> tuple[str, int]:
-    """Return the names of columns, which begin at the first line that is not blank, and the number of their last line.
+    """Return the first row that is not blank, which names the columns, and the number of its last line.
 
-    Raise a ValueError if there are none, or no text.
+    Raise a ValueError if there is none, or if it is not text.
     """
     number, first = next(((n, line) for n, line in zip(count(1), lines) if line.strip()), (0, ""))
     if not first:
@@ -88,16 +88,16 @@ def read_header(lines: TextIO) -> tuple[str, int]:
 
 
 def choose_separator(data: recipes.Captions, header: str, file: Path) -> str:
-    """Return what separates columns: that of ``data.separator``, else the only one that the header has out of quotes.
+    """Return the separator of columns: ``data.separator``, a tab in .tsv, else the only one in the header.
 
-    Of a file that ends in .tsv it is a tab. Raise UserError if none or several occur.
+    Separators in quotes do not count. Raise UserError if the header has none or several.
     """
     if data.separator != recipes.AUTO:
         return SEPARATORS[data.separator]
     if file.suffix.lower() == ".tsv":
         return "\t"
-    bare = QUOTED.sub("", header)
-    matching = [name for name, sign in SEPARATORS.items() if sign in bare]
+    unquoted = QUOTED.sub("", header)
+    matching = [name for name, sign in SEPARATORS.items() if sign in unquoted]
     if len(matching) != 1:
         several = " and ".join(matching) or f"none of {', '.join(SEPARATORS)}"
         raise UserError(
@@ -108,11 +108,14 @@ def choose_separator(data: recipes.Captions, header: str, file: Path) -> str:
 
 
 def read_quoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[str | None]]]:
-    """Yield the path and the caption of each row that names a path; columns in quotes may have any sign in them."""
+    """Yield the path and the caption of each row with a path; columns in quotes may have separators and line breaks.
+
+    Raise a RowError for wrong quotes, or a row that has more columns than names.
+    """
     reader = csv.reader(lines, delimiter=columns.separator, skipinitialspace=True, strict=True)
-    ended = 0  # lines that are read
+    lines_read = 0
     while True:
-        place = f"the row of line {columns.first + ended}"
+        place = f"the row of line {columns.first + lines_read}"
         try:
             row = next(reader, None)
         except csv.Error:
@@ -125,23 +128,23 @@ def read_quoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[str
         if any(field.strip() for field in row[len(columns.names) :]):
             why = "put a caption that has the separator in it in quotes"
             raise RowError(f"{place} has {len(row)} columns, and the first line names {len(columns.names)}: {why}")
-        ended = reader.line_num
-        yield from pick(row, columns)
+        lines_read = reader.line_num
+        yield from pick_columns(row, columns)
 
 
 def read_unquoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[str | None]]]:
-    """Yield the path and the caption of each line that is not blank, with quotes as they are.
+    """Yield the path and the caption of each line with a path; quotes are letters.
 
-    Raise a RowError for a line that has another number of columns than names.
+    Raise a RowError for a line that has more or fewer columns than names.
     """
     for line in lines:
         row = line.rstrip("\r\n").split(columns.separator)
         if line.strip() and len(row) != len(columns.names):
             raise RowError
-        yield from pick(row, columns)
+        yield from pick_columns(row, columns)
 
 
-def pick(row: list[str], columns: Columns) -> Rows:
-    """Return the path and the caption of a row; nothing if it names no path."""
+def pick_columns(row: list[str], columns: Columns) -> Rows:
+    """Return the path and the caption of a row; nothing if it has no path."""
     path = row[columns.image].strip() if len(row) > columns.image else ""
     return [(path, [row[columns.caption] if len(row) > columns.caption else None])] if path else []
