@@ -1,4 +1,4 @@
-"""Causal attention in blocks of queries, each of which meets only the keys up to its end.
+"""Causal attention in blocks of queries, each with the keys up to its end alone.
 
 In bf16 on a CPU it takes half of the time of torch's fused function: 26 ms against 54 for 8 heads of 64 dimensions and
 1,024 tokens, forward and backward, on one core with AVX512-BF16. The weights are stored for the backward pass.
@@ -19,12 +19,12 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def list_blocks(tokens: int) -> Iterator[tuple[int, int]]:
-    """Yield the first query of each block, and the one after its last."""
+    """Yield the first query of each block and the end of the block."""
     return ((start, min(start + BLOCK, tokens)) for start in range(0, tokens, BLOCK))
 
 
 class BlockwiseAttention(torch.autograd.Function):
-    """The softmax over earlier keys of the scaled products, times the values; both passes go block by block."""
+    """Softmax of the scaled products over earlier keys, times the values, block by block in both passes."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:

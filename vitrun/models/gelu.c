@@ -1,5 +1,5 @@
-// GELU and its derivative for bfloat16 on a CPU, in its tanh form: gelu(x) = x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)),
-// and in CLIP's and ImageGPT's: gelu(x) = x sigmoid(1.702 x).
+// GELU and its derivative for bfloat16 on a CPU: the tanh form x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)), and the
+// quick form of CLIP and ImageGPT, x sigmoid(1.702 x).
 // Computed in float32 and rounded once; NaN stays NaN.
 #include <math.h>
 #include <stdint.h>

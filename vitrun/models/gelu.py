@@ -32,7 +32,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 def find_compiled(x: Tensor) -> ctypes.CDLL | None:
-    """Return the compiled functions if they are for ``x``: bf16 on a CPU."""
+    """Return the compiled functions if ``x`` is bf16 on a CPU, and there is a C compiler."""
     is_bf16 = x.dtype == torch.bfloat16 and x.device.type == "cpu" and type(x) is Tensor
     return load_gelu() if is_bf16 and not torch.compiler.is_compiling() else None
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-BLOCK = 4  # queries along the side of a block, where they divide the map; else as many as the window has
+BLOCK = 4  # queries along the side of a block, if 4 divides the map; else as many as the window has
 OUTSIDE = -1e4  # logit of a key outside the window or the image
 
 
@@ -84,19 +84,8 @@ class WindowAttention(nn.Module):
         are outside the window of a query get :data:`OUTSIDE`.
         """
         h, w = x.shape[2:]
-        block, margin, heads = self.choose_block(h, w), self.window // 2, self.heads
-        span = block + 2 * margin  # keys along a side
-        below, right = -h % block, -w % block
-        weights = torch.cat([layer.weight for layer in (self.q, self.k, self.v)]).flatten(1)  # [3 F', F]
-        maps = functional.linear(x.permute(0, 2, 3, 1), weights)  # [B, h, w, 3 F']
-        after = (span - 1) // block * block - margin  # so many that whole blocks begin in the margin
-        maps = functional.pad(maps, (0, 0, margin, after + right, margin, after + below))
-        q, k, v = maps.chunk(3, 3)
-        inside = q[:, margin : margin + h + below, margin : margin + w + right]
-        q = cut_heads(inside.unflatten(1, (-1, block)).unflatten(3, (-1, block)), heads)
-        for axis, side in ((1, h + below), (3, w + right)):
-            k, v = (add_margins(part, axis, block, side // block, span) for part in (k, v))
-        k, v = cut_heads(k, heads), cut_heads(v, heads)
+        block = self.choose_block(h, w)
+        q, k, v = self.project_blocks(x, block)
         grid = q.unflatten(-2, (block, block))  # [B * blocks, H, b, b, d]
         half = self.relative_rows.shape[1]
         rows = torch.einsum("nhyxd,yjd->nhyxj", grid[..., :half], pick_window(self.relative_rows, block).to(q.dtype))
@@ -105,6 +94,7 @@ class WindowAttention(nn.Module):
         )
         outside = mask_outside(block, self.window, q)
         q = torch.cat([grid, rows + outside[:, None], columns + outside[None]], -1).flatten(-3, -2)
+        span = block + 2 * (self.window // 2)  # keys along a side
         k = torch.cat([k, place_keys(span, span, k)], -1)
         if self.border == "masked":
             q, k = self.mask_border(x, q, k, block)
@@ -112,8 +102,28 @@ class WindowAttention(nn.Module):
         return from_blocks(mixed, x.shape[0], h, w, block)  # not len(x), which an export would take for a constant
 
     def choose_block(self, h: int, w: int) -> int:
-        """Return how many queries along a side share their keys: few compute few keys that are outside of a window."""
+        """Return the side of a block of queries; the smaller it is, the fewer of its keys are outside of a window."""
         return self.window if h % BLOCK or w % BLOCK else BLOCK
+
+    def project_blocks(self, x: Tensor, block: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries [B * blocks, H, b * b, d], and keys and values [B * blocks, H, s * s, d].
+
+        ``s`` is the side of a block with a margin of half a window on each side.
+        """
+        h, w = x.shape[2:]
+        margin = self.window // 2
+        span = block + 2 * margin
+        below, right = -h % block, -w % block
+        weights = torch.cat([layer.weight for layer in (self.q, self.k, self.v)]).flatten(1)  # [3 F', F]
+        maps = functional.linear(x.permute(0, 2, 3, 1), weights)  # [B, h, w, 3 F']
+        after = (span - 1) // block * block - margin  # add_margins needs whole blocks
+        maps = functional.pad(maps, (0, 0, margin, after + right, margin, after + below))
+        q, k, v = maps.chunk(3, 3)
+        inside = q[:, margin : margin + h + below, margin : margin + w + right]
+        q = inside.unflatten(1, (-1, block)).unflatten(3, (-1, block))
+        for axis, side in ((1, h + below), (3, w + right)):
+            k, v = (add_margins(part, axis, block, side // block, span) for part in (k, v))
+        return cut_heads(q, self.heads), cut_heads(k, self.heads), cut_heads(v, self.heads)
 
     def mask_border(self, x: Tensor, q: Tensor, k: Tensor, block: int) -> tuple[Tensor, Tensor]:
         """Return queries and keys with one more number, whose product is :data:`OUTSIDE` for keys beyond the image."""
@@ -161,7 +171,7 @@ class AttentionStem(nn.Module):
         return attend(*(part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, k, v.to(q.dtype))))
 
     def mix_values(self) -> Tensor:
-        """Return the projection of values of each place in a block, a mixture of those there are: [b * b, 3, F]."""
+        """Return the projection of values at each place in a block, a mixture of those in ``self.v``: [b * b, 3, F]."""
         places = self.row_embed[:, None] + self.column_embed  # [b, b, width]
         shares = (places @ self.mixture.T).softmax(-1).flatten(0, 1)  # [b * b, m]
         return torch.einsum("pm,mfc->pcf", shares, self.v.weight.flatten(1).unflatten(0, (len(self.mixture), -1)))
@@ -170,8 +180,8 @@ class AttentionStem(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Return attention without a scale, [..., N, V].
 
-    On a CPU the products and the softmax are faster than the fused function for as few keys as there are: it needs
-    values as wide as the keys with their places, and its backward pass is slow.
+    On a CPU two products and a softmax are faster than the fused function for so few keys: that one needs values as
+    wide as the keys with their places, and its backward pass is slow.
     """
     if not q.is_cuda:
         return (q @ k.transpose(-2, -1)).softmax(-1) @ v
@@ -230,9 +240,10 @@ def to_blocks(x: Tensor, size: int, step: int, heads: int) -> Tensor:
 
 
 def add_margins(x: Tensor, axis: int, block: int, number: int, span: int) -> Tensor:
-    """Cut an axis into ``number`` pieces of ``span``, one at every ``block``: [n] -> [number, span].
+    """Cut an axis into ``number`` overlapping pieces of ``span``, one every ``block`` places: [n] -> [number, span].
 
-    As ``unfold``, whose gradient is slower than this one; the axis has ``block`` more places than all pieces begin in.
+    ``Tensor.unfold`` does the same, with a slower gradient. Each part of ``block`` places is taken from all pieces at
+    once, so the axis must have whole blocks up to the end of the last piece.
     """
     pieces = []
     for start in range(0, span, block):

@@ -1,7 +1,7 @@
-"""Sampling of an ImageGPT's pixels one by one, with the keys and values of those before it in memory.
+"""Sampling of an ImageGPT's pixels one by one, with a cache of the keys and values of the pixels before.
 
-A pixel is one token, so that the time goes into calling functions, not into numbers: the blocks are written out in as
-few calls as give the same result.
+A step computes one token, so most of its time is the overhead of calling functions: the blocks are written out here in
+as few calls as possible.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from vitrun.models.pixel_blocks import PixelBlock
 
 
 class BlockWeights(NamedTuple):
-    """Weights and biases of a block's four layers, the norms' weights in the layers that follow them."""
+    """Weights and biases of a block's four layers, with the weights of norms merged into the layers after them."""
 
     qkv: tuple[Tensor, Tensor | None]
     proj: tuple[Tensor, Tensor | None]
@@ -36,25 +36,25 @@ class PixelSampler:
         autocast = torch.is_autocast_enabled(device.type)
         self.dtype = torch.get_autocast_dtype(device.type) if autocast else head.weight.dtype
         self.heads, self.gelu, self.epsilon = first.attn.heads, first.mlp.gelu, norm.eps
-        self.blocks = [self.join_norms(block) for block in blocks]
-        self.output = self.join(head, norm)
+        self.blocks = [self.merge_norms(block) for block in blocks]
+        self.output = self.merge_norm(head, norm)
         shape = len(self.blocks), images, self.heads, 2, tokens, width // self.heads
         self.caches = torch.zeros(shape, dtype=self.dtype, device=device).unbind()  # keys, then values
         self.end = 0  # tokens seen
 
-    def join_norms(self, block: PixelBlock) -> BlockWeights:
-        """Return the weights of a block in the precision of computing."""
+    def merge_norms(self, block: PixelBlock) -> BlockWeights:
+        """Return the weights of a block in the precision of the computation."""
         attention, mlp = block.attn, block.mlp
         layers = (attention.qkv, block.norm1), (attention.proj, None), (mlp.fc1, block.norm2), (mlp.fc2, None)
-        return BlockWeights(*(self.join(*pair) for pair in layers))
+        return BlockWeights(*(self.merge_norm(*pair) for pair in layers))
 
-    def join(self, layer: nn.Linear, norm: nn.RMSNorm | None) -> tuple[Tensor, Tensor | None]:
-        """Return weight and bias of a layer behind a norm, whose own weight becomes a part of it."""
+    def merge_norm(self, layer: nn.Linear, norm: nn.RMSNorm | None) -> tuple[Tensor, Tensor | None]:
+        """Return weight and bias of a layer, with the weight of the norm before it merged in."""
         weight = layer.weight if norm is None else layer.weight * norm.weight
         return weight.to(self.dtype), None if layer.bias is None else layer.bias.to(self.dtype)
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Map [B, M, D] to the same divided by the root of its mean square."""
+        """Divide each token of [B, M, D] by the root of its mean square."""
         return functional.rms_norm(x, x.shape[-1:], None, self.epsilon).to(self.dtype)
 
     def append(self, x: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class PixelSampler:
             return functional.linear(self.normalize(x[:, -1]), *self.output)
 
     def attend(self, qkv: Tensor, cache: Tensor, start: int) -> Tensor:
-        """Store the keys and values of [B, M, 3 D], and mix the values for its queries: -> [B, M, D]."""
+        """Store the keys and values of ``qkv`` [B, M, 3 D] in the cache; return attention to all stored: [B, M, D]."""
         B, M, _ = qkv.shape
         parts = qkv.view(B, M, 3, self.heads, -1).permute(0, 3, 2, 1, 4)  # [B, H, 3, M, D/H]
         cache.narrow(3, start, M).copy_(parts.narrow(2, 1, 2))
