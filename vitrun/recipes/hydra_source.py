@@ -1,8 +1,8 @@
-"""Hydra, over the folders of config files: those of the package are parsed once in a process, the user's with limits.
+"""Composition by Hydra: vitrun's own config files are parsed once in a process, the user's are read with limits.
 
 ``hydra.compose`` would search the user's folders last, scan for plugins, and load the files of Hydra's own groups
-(logging, launcher, help ...) each time. Its steps are called here one by one. Hydra is left as it was, for other
-programs in this process.
+(logging, launcher, help ...) each time. So its steps are called here one by one. Hydra's global state stays as it was,
+for other programs in this process.
 """
 
 import os
@@ -21,7 +21,7 @@ SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is eight 
 
 
 def load_files(config: str | None, choices: Sequence[str], folders: tuple[Path, ...]) -> tuple[list[Any], Any]:
-    """Return Hydra's final defaults list of a config file and choices of groups, and the tree of the merged files."""
+    """Return Hydra's final defaults list for a config file and choices of groups, and the tree of the merged files."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra._internal.config_repository import CachingConfigRepository
     from hydra._internal.defaults_list import create_defaults_list
@@ -47,7 +47,7 @@ def apply_overrides(tree: Any, overrides: Sequence[str]) -> None:
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Any]:
-    """Return overrides as Hydra parses them; raise an error of Hydra's about a sweep."""
+    """Return overrides as Hydra parses them; raise Hydra's own error if one is a sweep."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.types import RunMode
@@ -59,7 +59,7 @@ def parse_overrides(overrides: Sequence[str]) -> list[Any]:
 
 @contextmanager
 def hydra_version() -> Iterator[None]:
-    """Have Hydra compose as its version 1.3 does."""
+    """Have Hydra compose as its version 1.3 does, inside the context."""
     from hydra.version import VersionBase, setbase
 
     state = VersionBase.instance()
@@ -72,7 +72,7 @@ def hydra_version() -> Iterator[None]:
 
 
 def make_search_path(folders: tuple[Path, ...]) -> Any:
-    """Return Hydra's search path of the user's folders, if any, and that of the package, in this order."""
+    """Return Hydra's search path: the user's folders, if any, before that of the package."""
     from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
     from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
     from hydra._internal.sources_registry import SourcesRegistry
@@ -90,7 +90,7 @@ def make_search_path(folders: tuple[Path, ...]) -> Any:
 
 @cache
 def own_source() -> Any:
-    """Return the class of folders of the user, whose files are read with limits before Hydra reads them without."""
+    """Return Hydra's source for a folder of the user: each file is read with limits before Hydra reads it without."""
     from hydra._internal.core_plugins.file_config_source import FileConfigSource
 
     class OwnSource(FileConfigSource):
@@ -110,7 +110,7 @@ def own_source() -> Any:
 
 @cache
 def package_source() -> Any:
-    """Return the class of the package's folder, whose files are parsed once."""
+    """Return Hydra's source for the package's folder, whose files are parsed once."""
     from hydra._internal.core_plugins.file_config_source import FileConfigSource
     from hydra.plugins.config_source import ConfigResult
     from omegaconf import OmegaConf

@@ -21,7 +21,7 @@ GROUP_FOLDERS = {
 OWN_ROWS = {"files": "folder", "captions": "captions", "coco": "coco", "shards": "shards", "pairs": "pairs"}
 # Rows of conf/data for any set, whose ``data.name`` may be chosen
 UNNAMED_ROWS = ("folder", "parquet", "captions", "coco", "shards", "pairs")
-ROWS_AT_ONCE = 8  # composed together: one by one takes twice as long, as do 80, whose tree is large
+ROWS_AT_ONCE = 8  # composed together; one at a time, and 80, take twice as long
 ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
 
 
@@ -83,11 +83,13 @@ def read_rows(group: str) -> dict[str, dict[str, Any]]:
     Own files that are no rows are left out: a folder ``conf`` may have been made for something else too.
     """
     files = [*list_group_files(group).items()]
-    parts = [dict(files[first : first + ROWS_AT_ONCE]) for first in range(0, len(files), ROWS_AT_ONCE)]
-    return {name: row for part in parts for name, row in read_rows_at_once(group, part).items()}
+    rows: dict[str, dict[str, Any]] = {}
+    for first in range(0, len(files), ROWS_AT_ONCE):
+        rows |= compose_rows(group, dict(files[first : first + ROWS_AT_ONCE]))
+    return rows
 
 
-def read_rows_at_once(group: str, files: dict[str, Path]) -> dict[str, dict[str, Any]]:
+def compose_rows(group: str, files: dict[str, Path]) -> dict[str, dict[str, Any]]:
     """Return :func:`read_row` of some files of a group, composed together."""
     try:
         rows = composition.compose(
