@@ -1,10 +1,10 @@
-"""Compare a training step of ResNets: plain, with attention beside convolutions, and with attention in their place.
+"""Compare a training step of ResNets: plain, with attention beside convolutions, and with attention in place of them.
 
     python scripts/bench_attention_resnets.py resnet50 aa_resnet50 sasa50 res=224 batch=4 --rounds 3
 
-Prints for each model seconds of a step (forward, loss and backward, in the precision that ``auto`` chooses, or
-``precision=fp32``), the median ratio to the first model, in turn, and the bytes that the forward pass stores for the
-backward pass, without the weights.
+Steps of the models alternate. Prints for each model the median seconds of a step (forward, loss and backward, in the
+precision that ``auto`` chooses, or ``precision=fp32``), the median ratio to the first model, and the bytes that the
+forward pass stores for the backward pass, without the weights.
 """
 
 import argparse

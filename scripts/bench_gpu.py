@@ -3,18 +3,19 @@
     python scripts/bench_gpu.py                    # B/16, L/16 and BiT-R50x1 at 224 in bf16, some ten minutes
     python scripts/bench_gpu.py --device cpu --models vit_nano8 --res 32 --batch 8 --steps 2 --backend eager
 
-A step has its batch in pinned memory, where the loader leaves it, and ends with the update of the weights: AdamW, a
-gradient of norm 1 at most, softmax loss of 1,000 classes. vitrun's is the one of ``pretrain``. timm's is that of
-train.py with ``--amp --amp-dtype bfloat16 --clip-grad 1`` and ``--torchcompile``, whose loader sends bytes and
-normalises them on the GPU. Both networks have GELU in its tanh form. The table has the images per second, their ratio
-to timm's compiled step, the model FLOP utilization (two FLOP a multiply-add, backward as two forward, of the GPU's
-published peak in ``conf/accelerator``), the most memory that was allocated, and the seconds of the first step, which
-compiles. ``--profile`` adds what the GPU did in two compiled steps of vitrun.
+A step begins with a batch in pinned memory, where the loader leaves it, and ends with the update of the weights:
+AdamW, gradients clipped to norm 1, softmax loss of 1,000 classes. vitrun's step is that of ``pretrain``; timm's is that
+of train.py with ``--amp --amp-dtype bfloat16 --clip-grad 1``, and with ``--torchcompile``, whose loader sends bytes and
+normalises them on the GPU. Both networks have GELU in its tanh form. The table has images per second, their ratio to
+timm's compiled step, the model FLOP utilization (two FLOP a multiply-add, a backward pass as two forward passes, of the
+GPU's published peak in ``conf/accelerator``), the peak of allocated memory, and the seconds of the first step, which
+compiles. ``--profile`` adds the kernels of two compiled steps of vitrun.
 """
 
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from time import perf_counter
 from typing import NamedTuple
@@ -46,10 +47,11 @@ PEERS = {  # timm's networks, with what differs
     "bit_r50x1": ("resnetv2_50x1_bit", None),
     "vit_nano8": ("vit_tiny_patch16_224", NANO),  # of about this size, to try the script
 }
+HEADER = ["model", "step", "images/s", "of timm, compiled", "MFU", "memory, GB", "first step, s"]
 
 
 class Times(NamedTuple):
-    """What a program took."""
+    """Speed and memory of a program."""
 
     speed: float  # images a second
     memory: float | None  # GB, of a GPU
@@ -81,15 +83,12 @@ def main() -> None:
 
 
 def find_peak(machine: Machine) -> float | None:
-    """Return the published TFLOP/s of a GPU in bf16; None of a CPU, and of a GPU that no row is of."""
+    """Return the published TFLOP/s of a GPU in bf16; None for a CPU, or a GPU that no row of conf/accelerator names."""
     if machine.device.type == "cpu":
         return None
     name = torch.cuda.get_device_name(machine.device).lower()
     kinds = [kind for kind in tables.list_group_files("accelerator") if kind in name]
     return parse_devices(kinds[0]).kind.tflops if kinds else None
-
-
-HEADER = ["model", "step", "images/s", "of timm, compiled", "MFU", "memory, GB", "first step, s"]
 
 
 def format_times(time: Times, times: dict[str, Times], macs: int, peak: float | None) -> list[str]:
@@ -102,24 +101,17 @@ def format_times(time: Times, times: dict[str, Times], macs: int, peak: float | 
 def list_programs(
     model: str, machine: Machine, options: argparse.Namespace
 ) -> dict[str, Callable[[], Iterator[object]]]:
-    """Return the programs by name: each returns the steps that it takes, without an end."""
-
-    def vitrun(compiled: bool) -> Callable[[], Iterator[object]]:
-        return lambda: take_vitrun_steps(model, compiled, machine, options)
-
-    def timm(compiled: bool) -> Callable[[], Iterator[object]]:
-        return lambda: take_timm_steps(model, compiled, machine.device, options)
-
+    """Return the programs by name; each, if called, returns an endless iterator of steps."""
     return {
-        "vitrun": vitrun(False),
-        "vitrun, compiled": vitrun(True),
-        "timm": timm(False),
-        "timm, compiled": timm(True),
+        "vitrun": partial(take_vitrun_steps, model, False, machine, options),
+        "vitrun, compiled": partial(take_vitrun_steps, model, True, machine, options),
+        "timm": partial(take_timm_steps, model, False, machine.device, options),
+        "timm, compiled": partial(take_timm_steps, model, True, machine.device, options),
     }
 
 
 def measure(machine: Machine, run: Callable[[], Iterator[object]], options: argparse.Namespace) -> Times:
-    """Return the times of a program, whose network is freed afterwards."""
+    """Return the speed and memory of a program; its network is freed afterwards."""
     is_cuda = machine.device.type == "cuda"
     if is_cuda:
         torch.cuda.empty_cache()
@@ -134,7 +126,7 @@ def measure(machine: Machine, run: Callable[[], Iterator[object]], options: argp
 
 
 def take_vitrun_steps(model: str, compiled: bool, machine: Machine, options: argparse.Namespace) -> Iterator[object]:
-    """Yield the reports of the steps of ``pretrain``, each when the device is done with it."""
+    """Yield the report of each step of ``pretrain`` when the device has computed it."""
     overrides = [f"model={model}", f"res={options.res}", f"batch={options.batch}", "optim=adamw", "clip=1", "ema=null"]
     recipe = resolve.resolve_recipe("pretrain", [*overrides, "data=shapes", f"compile={str(compiled).lower()}"])
     loaded = models.LoadedModel(
@@ -150,7 +142,7 @@ def take_vitrun_steps(model: str, compiled: bool, machine: Machine, options: arg
 
 
 def make_batches(objective: LabelObjective, machine: Machine, options: argparse.Namespace) -> Iterator[data.Batch]:
-    """Yield batches as the loader of ``pretrain`` does, without an end."""
+    """Yield batches as the loader of ``pretrain`` does, endlessly."""
     indices = np.arange(options.batch)
     batches = [
         objective.prepare(data.Batch(make_bytes(options, n).float() / 127.5 - 1, make_labels(options), indices), n)
@@ -173,7 +165,7 @@ def make_labels(options: argparse.Namespace) -> torch.Tensor:
 
 
 def take_timm_steps(model: str, compiled: bool, device: torch.device, options: argparse.Namespace) -> Iterator[object]:
-    """Yield after each step of train.py, of which the last before the timed ones and the last wait for the device."""
+    """Yield after each step of train.py; wait for the device after the first, before the timed steps and after them."""
     name, changes = PEERS[model]
     arguments = {} if changes is None else {"img_size": options.res, "act_layer": "gelu_tanh", **changes}
     network = timm.create_model(name, num_classes=CLASSES, **arguments).to(device).train()

@@ -18,16 +18,16 @@ from vitrun.runtime.console import Screen
 
 
 def pytest_configure() -> None:
-    """Save time: do not wait for the disk, and compute on one thread where another process tests at the same time."""
-    os.fsync = lambda handle: None  # no power fails here; commands in forked processes do wait
+    """Save time: do not wait for the disk, and compute on one thread if several processes test at the same time."""
+    os.fsync = lambda handle: None  # no test cuts the power; commands in forked processes call the real one
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads would spin: two processes took twice as long
-    if "PYTEST_XDIST_WORKER" in os.environ:  # 13 % of the processor's time
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one thread saves 13 % of the processor's time
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests of the whole (fuzz, soak ...), which are long: at the end, a process would wait for them."""
+    """Begin with the long tests of this folder (fuzz, soak ...): at the end, other processes would wait for them."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 

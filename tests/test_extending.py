@@ -55,8 +55,8 @@ def install(package: Path) -> None:
     (metadata / "entry_points.txt").write_text("".join(lines), encoding="utf-8")
 
 
-def set_environment(folder: Path) -> dict[str, str]:
-    """Return an environment with the packages on the path as if installed."""
+def make_environment(folder: Path) -> dict[str, str]:
+    """Return an environment in which the packages of ``folder`` are on the path as if installed."""
     path = os.pathsep.join([str(ROOT), *(str(folder / package) for package in PACKAGES)])
     return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
@@ -64,12 +64,12 @@ def set_environment(folder: Path) -> dict[str, str]:
 def python_m_vitrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run the command line in ``folder`` in a new interpreter."""
     command = [sys.executable, "-m", "vitrun", *arguments]
-    return subprocess.run(command, cwd=folder, env=set_environment(folder), capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, env=make_environment(folder), capture_output=True, text=True)
 
 
 def vitrun(folder: Path, *arguments: str) -> CommandProcess:
     """Run the command line in ``folder`` in a forked process."""
-    process = CommandProcess(*arguments, folder=folder, environment=set_environment(folder))
+    process = CommandProcess(*arguments, folder=folder, environment=make_environment(folder))
     process.wait()
     return process
 

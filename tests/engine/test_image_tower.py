@@ -3,8 +3,6 @@
 from vitrun.runs.run import run_name
 
 DATA = ("data=shapes", "data.train_images=24", "data.test_images=8", "precision=fp32")
-
-
 COMMANDS = [["fewshot", "shots=[1]"], ["visualize"], ["finetune", "steps=1", "warmup=0", "batch=8"]]
 
 

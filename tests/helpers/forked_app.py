@@ -37,7 +37,7 @@ def run_app(
 
 
 def add_packages(paths: str) -> None:
-    """Put folders of PYTHONPATH on the path; if any is new, import vitrun again, which looks for plug-ins then."""
+    """Put folders of PYTHONPATH on ``sys.path``; if any is new, import vitrun again, so that it finds their plugins."""
     new = [path for path in paths.split(os.pathsep) if path and path not in sys.path]
     if new:
         sys.path[:0] = new
