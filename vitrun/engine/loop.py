@@ -82,9 +82,8 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
             state.skipped.append(state.step + 1)
         state.optimizer.zero_grad(set_to_none=True)
         state.step += 1
-        now = perf_counter()
         names = partial(list_names, batch.keys, batch.indices)  # without the images, so that their memory is freed
-        seconds = (received - requested, now - requested)
+        seconds = (received - requested, perf_counter() - requested)
         yield Step(state.step, loss, norm, lr, *seconds, names, computed.image_losses, state.micro_batch)
         requested = perf_counter()
 
