@@ -30,6 +30,7 @@ from vitrun.config import resolve
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
 from vitrun.engine.loop import FitOptions, fit
+from vitrun.engine.schedule import Schedule
 from vitrun.engine.state import TrainState
 from vitrun.models.export import export_model
 from vitrun.recipes import tables
@@ -93,7 +94,7 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
         FitOptions(
             loss=partial(functional.cross_entropy, reduction="none"),  # the loss of vitrun computes in float32
             images=batch,
-            lr=optim.Schedule(recipe.schedule, recipe.optim.lr, steps, 0),
+            lr=Schedule(recipe.schedule, recipe.optim.lr, steps, 0),
             clip=recipe.clip,
             ema_decay=None,
             seed=recipe.seed,

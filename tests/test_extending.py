@@ -17,7 +17,7 @@ from PIL import Image
 from helpers.paths import ROOT
 from helpers.processes import CommandProcess
 from vitrun.config import resolve
-from vitrun.engine import optim
+from vitrun.engine import optim, schedule
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([^`\n]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
@@ -113,7 +113,7 @@ def test_the_optimizer_and_the_schedule_of_the_page_fit_into_their_tables():
     options = resolve.resolve_recipe("pretrain", ["optim=adamw", "optim.lr=0.1"]).optim
     entries["adamax"]([parameter], options).step()
     assert (parameter < 1).all()
-    assert [entries["sqrt"](optim.DecayPoint(0.1, 0.0, progress, 1.0, 0.0)) for progress in (0, 0.75)] == [0.1, 0.05]
+    assert [entries["sqrt"](schedule.DecayPoint(0.1, 0.0, progress, 1.0, 0.0)) for progress in (0, 0.75)] == [0.1, 0.05]
 
 
 def test_the_objective_of_the_page_trains_and_its_weights_are_fine_tuned(workplace):

@@ -37,15 +37,3 @@ def test_rmsprop_decays_kernels_alone_and_its_state_is_counted():
     decayed = {id(p) for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
     assert decayed == {id(p) for name, p in network.named_parameters() if optim.is_kernel(name, p)}
     assert optim.count_moments(options, network) == 2 * 4 * sum(p.numel() for p in network.parameters())
-
-
-def test_a_staircase_at_regular_intervals_is_that_of_tensorflow():
-    schedule = optim.Schedule("staircase", 0.128, 1000, 50, drop_factor=0.97, drop_every=0.75 / 100 * 1000)
-    steps = [50, 52, 53, 60, 75, 500, 999]  # counted from step 0, not from the end of the warm-up
-    assert [schedule(step) for step in steps] == pytest.approx([0.128 * 0.97 ** (step // 7.5) for step in steps])
-    assert schedule(25) == 0.064
-
-
-def test_the_rate_of_a_staircase_of_any_number_of_drops_is_a_number():
-    schedule = optim.Schedule("staircase", 0.1, 10**6, 0, drop_factor=0.01, drop_every=2)
-    assert 0 <= schedule(10**6 - 1) < 1e-290 and optim.Schedule("staircase", 3e-3, 9, 0, drops=[1, 2])(5) == 3e-3 / 100

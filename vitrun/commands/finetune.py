@@ -16,6 +16,7 @@ from vitrun.engine import weights
 from vitrun.engine.freezing import freeze
 from vitrun.engine.inputs import open_training_data
 from vitrun.engine.interfaces import Objective
+from vitrun.engine.rehearsal import rehearse
 from vitrun.engine.trained_on import check_not_trained_on
 from vitrun.engine.trainer import Trainer
 from vitrun.errors import UserError
@@ -61,15 +62,16 @@ def finetune_once(
     objective = add_generative_loss(objective, loaded.network, recipe.generative)
     objective, pseudo, cost = add_teacher(recipe, objective, images, run, machine)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine, held_out=held_out, pseudo=pseudo)
-    return trainer.rehearse() | cost if run.dry else trainer.train()
+    return rehearse(trainer) | cost if run.dry else trainer.train()
 
 
 def load_network(recipe: recipes.Finetune, run: Run, train: data.Split) -> models.LoadedModel:
-    """Return the weights with a new zero head or their own; if the data set has boxes, a detector with their body."""
-    classes, noise = len(train.classes), (recipe.dropout, recipe.stochastic_depth)
+    """Return the weights with a new head of zeros or their own head; for a data set with boxes return a detector."""
+    noise = (recipe.dropout, recipe.stochastic_depth)
     if recipe.detects:
-        return load_detector(recipe, models.with_noise(weights.load_body_for_detector(recipe, run), *noise), train, run)
-    loaded = weights.load_for_run(recipe, run, recipe.seed, classes if recipe.head == "new" else None)
+        body = weights.load_body_for_detector(recipe, run)
+        return load_detector(recipe, models.with_noise(body, *noise), train, run)
+    loaded = weights.load_for_run(recipe, run, recipe.seed, len(train.classes) if recipe.head == "new" else None)
     weights.check_not_detector(loaded, recipe.init)
     if recipe.head == "keep":
         loaded = keep_head(recipe, loaded, train)
@@ -79,7 +81,7 @@ def load_network(recipe: recipes.Finetune, run: Run, train: data.Split) -> model
 def load_detector(
     recipe: recipes.Finetune, loaded: models.LoadedModel, train: data.Split, run: Run
 ) -> models.LoadedModel:
-    """Return a detector of the training images' classes with the body of loaded weights, or with ``head=keep`` it."""
+    """Return a detector of the training images' classes: with ``head=keep`` the loaded one, else one of its body."""
     if recipe.head == "keep":
         if not isinstance(loaded.network, models.Detector):
             why = f"keeps the head of a detector, and {recipe.init} finds no boxes: add head=new."

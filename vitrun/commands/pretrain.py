@@ -12,6 +12,7 @@ from vitrun.commands.teacher import add_teacher
 from vitrun.config import resolve
 from vitrun.engine.inputs import open_training_data
 from vitrun.engine.long_texts import describe_cut_captions
+from vitrun.engine.rehearsal import rehearse
 from vitrun.engine.trainer import Trainer
 from vitrun.engine.zero_shot import describe_texts, name_classes
 from vitrun.objectives import build_objective
@@ -52,7 +53,7 @@ def pretrain_once(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     loaded = objective.build_model(recipe.model, train, res)
     objective, pseudo, cost = add_teacher(recipe, objective, images, run, machine)
     trainer = Trainer(recipe, loaded, objective, train, test, run, machine, online, pseudo=pseudo)
-    return trainer.rehearse() | cost if run.dry else trainer.train()
+    return rehearse(trainer) | cost if run.dry else trainer.train()
 
 
 def log_cut_captions(objective: ContrastiveObjective, splits: Mapping[str, data.Split], run: Run) -> None:

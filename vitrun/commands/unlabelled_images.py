@@ -1,4 +1,4 @@
-"""Unlabelled images of a training run, without those that it trains or tests on with labels."""
+"""Unlabelled images of a training run: opened, and compared with those that it trains or tests on with labels."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from vitrun import data, recipes
 from vitrun.data.sampler import rank_range
 from vitrun.data.sources.messages import typed_option
-from vitrun.engine.inputs import TrainingImages
+from vitrun.engine.inputs import TrainingImages, check_same_on_ranks
 from vitrun.errors import ExitCode, UserError
 from vitrun.probes.feature_cache import identify_images
 from vitrun.probes.range_files import RangeFiles
@@ -31,27 +31,25 @@ def open_unlabelled(source: recipes.Data, run: Run) -> data.Split:
     run.log(f"unlabelled: {source.name}, {len(split):,} images, whose labels are not read")
     for line in (*([f"from {split.location}"] if split.location else []), *split.notes):
         run.log(line)
-    if any(fingerprint != split.fingerprint for fingerprint in distributed.all_gather_object(split.fingerprint)):
-        why = "Not all ranks see the same images. Give them all the same files."
-        raise UserError(why, ExitCode.DATA, *typed_option(source))
+    check_same_on_ranks(source, split.fingerprint)
     run.update_about(unlabelled_data=split.fingerprint)
     return split
 
 
 def find_left_out(recipe: recipes.Training, hashes: data.MappedRows, images: TrainingImages, run: Run) -> np.ndarray:
-    """Return which unlabelled images [N] the run trains or tests on with labels; log how many.
+    """Return which unlabelled images [N], by their ``hashes`` [N, 2], to leave out; log how many.
 
-    An image is the same if its file or its pixels are, wherever it lies. Images that are held out count if they are
-    evaluated on. Raise UserError if all are.
+    An image is left out if the run trains, tests or evaluates on one with the same file or the same pixels, wherever it
+    lies. Raise UserError if no image is left.
     """
-    known = {"labelled": images.train, "test": images.test}
+    labelled = {"labelled": images.train, "test": images.test}
     if images.held_out is not None and images.held_out is not images.test and recipe.eval.every is not None:
-        known["held-out"] = images.held_out
+        labelled["held-out"] = images.held_out
     left_out = np.zeros(len(hashes), bool)
     counts = []
-    for name, split in known.items():
-        theirs = load_hashes(recipe.data, name, split, run)
-        same = np.concatenate([data.find_known(part, theirs) for part in hashes.parts])
+    for name, split in labelled.items():
+        known = load_hashes(recipe.data, name, split, run)
+        same = np.concatenate([data.find_known(part, known) for part in hashes.parts])
         counts += [f"{same.sum():,} {name}"] * bool(same.any())
         left_out |= same
     if counts:
@@ -65,7 +63,7 @@ def find_left_out(recipe: recipes.Training, hashes: data.MappedRows, images: Tra
 
 
 def load_hashes(source: recipes.Data, name: str, split: data.Split, run: Run) -> np.ndarray:
-    """Return the hashes of a split's images, [N, 2]: of those in memory at once, of others once, stored in files."""
+    """Return the hashes of a split's images, [N, 2]; those of images that are not in memory are stored in files."""
     if split.pixels is not None:
         return data.hash_images(split)
 

@@ -1,8 +1,8 @@
-"""Open the images that a command works on, log them, and record them in its run."""
+"""Images that a command works on: opened, logged and recorded in its run, and their batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from vitrun.runs import exclude
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
+from vitrun.runtime.random import derive_seed
 
 PART_NAMES = {"train": "training", "test": "test"}
 
@@ -125,10 +126,15 @@ def record_parts(source: recipes.Data, splits: dict[str, data.Split], run: Run) 
         if missing := data.describe_missing_classes(split):
             run.log(f"no {PART_NAMES[part]} images of {missing}")
     fingerprints = {f"{part}_data": split.fingerprint for part, split in splits.items()}
+    check_same_on_ranks(source, fingerprints)
+    run.update_about(**fingerprints, source="; ".join(locations))
+
+
+def check_same_on_ranks(source: recipes.Data, fingerprints: object) -> None:
+    """Raise UserError if the fingerprints of a data set's parts differ between ranks."""
     if any(others != fingerprints for others in distributed.all_gather_object(fingerprints)):
         why = "Not all ranks see the same images. Give them all the same files."
         raise UserError(why, ExitCode.DATA, *typed_option(source))
-    run.update_about(**fingerprints, source="; ".join(locations))
 
 
 def match_test_classes(source: recipes.Data, train: data.Split, test: data.Split) -> data.Split:
@@ -169,6 +175,29 @@ def make_train_view(
         operations.append(RandomErasing(augment.erasing, seed))
     crop = (source.crop, source.area, source.flip)
     return CropView(res, *crop, seed, view.antialias, operations, view.interpolation)
+
+
+def make_train_batches(
+    recipe: Training,
+    labelled: data.Split,
+    pseudo: data.PseudoLabels | None,
+    res: int,
+    steps: range,
+    bad_images: data.BadImageBudget,
+) -> Iterator[data.Batch]:
+    """Yield the images of each of ``steps``: ``labelled`` ones, then unlabelled ones if the run has ``pseudo`` labels.
+
+    The unlabelled ones have an order and random views of their own.
+    """
+    source = cast(recipes.Dataset, recipe.data)  # a suite is fine-tuned task by task
+    view = make_train_view(source, recipe.augment, recipe.view, res, recipe.seed)
+    batches = data.train_batches(labelled, view, recipe.batch, recipe.seed, steps, bad_images)
+    if pseudo is None:
+        return batches
+    source, seed = cast(recipes.Dataset, recipe.unlabelled), derive_seed(recipe.seed, "unlabelled")
+    view = make_train_view(source, recipe.augment, recipe.view, res, seed)
+    unlabelled = pseudo.make_batches(view, recipe.step_images - recipe.batch, seed, steps)
+    return data.join_batches(batches, unlabelled, len(labelled))
 
 
 def make_eval_batches(

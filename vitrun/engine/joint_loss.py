@@ -16,9 +16,15 @@ from torch import Tensor
 from vitrun.data import Batch
 from vitrun.engine.buffers import Buffers, restore_buffers
 from vitrun.engine.fit_options import FitOptions, dropout_seed
+from vitrun.engine.interfaces import Objective
 from vitrun.engine.loop import count_workers, halve_on_oom
 from vitrun.engine.state import TrainState
 from vitrun.runtime import distributed
+
+
+def is_joint(objective: Objective) -> bool:
+    """Return whether a loss needs the outputs for all images of a step at once."""
+    return bool(getattr(objective, "joint", False))
 
 
 def pass_outputs(state: TrainState, batch: Batch, options: FitOptions, buffers: Buffers) -> tuple[Batch, FitOptions]:

@@ -1,8 +1,6 @@
-"""Optimizers, learning-rate schedules, weight decay and the EMA of the weights."""
+"""Optimizers, weight decay and the EMA of the weights."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import cos, log, pi
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -31,7 +29,7 @@ OPTIMIZERS: dict[str, Callable[[ParamsT, Any], torch.optim.Optimizer]] = {
 class GroupKey(NamedTuple):
     """Parameters with an equal key have the same options. Groups are sorted by it, as a checkpoint numbers them."""
 
-    depth: int  # layers below the head; 0 without layer decay; with a learning rate of the body 1 for all of it
+    depth: int  # layers below the head: 0 without layer decay, and with body_lr 1 for all but the head
     undecayed: bool
     own_decay: bool  # that of the head
 
@@ -42,20 +40,16 @@ def build_optimizer(options: Optim, network: nn.Module, body_lr: float | None = 
     Weight decay applies to the parameters of :data:`DECAYED`; ``head_decay`` replaces it in the last layer. With
     ``layer_decay`` the learning rate of a layer is that factor times the rate of the next one: the head has the
     recipe's rate (BEiT, arXiv 2106.08254, its optim_factory.py; MAE, arXiv 2111.06377). ``body_lr`` is the rate of all
-    but the heads, None for that of the recipe.
+    but the head, None for that of the recipe.
     """
-    layers, factor = number_layers(cast(Network, network)) if options.layer_decay < 1 else {}, options.layer_decay
-    if body_lr is not None:
-        heads = name_heads(cast(Network, network))
-        layers, factor = {name: int(name in heads) for name, _ in network.named_parameters()}, body_lr / options.lr
-    head = max(layers.values(), default=0)
+    depths, factor = find_depths(options, network, body_lr)
     shapes = find_head_shapes(network)
     members: dict[GroupKey, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
             decayed = DECAYED[options.decay](name, parameter) and not name.startswith(UNDECAYED)
             own = decayed and options.head_decay is not None and name.startswith("head.")
-            members.setdefault(GroupKey(head - layers.get(name, head), not decayed, own), []).append((name, parameter))
+            members.setdefault(GroupKey(depths[name], not decayed, own), []).append((name, parameter))
     groups = [
         {
             "params": [parameter for _, parameter in members[key]],
@@ -69,6 +63,20 @@ def build_optimizer(options: Optim, network: nn.Module, body_lr: float | None = 
     if (clamp := getattr(network, "clamp_scale", None)) is not None:  # of a CLIP
         optimizer.register_step_post_hook(lambda *_: clamp())
     return optimizer
+
+
+def find_depths(options: Optim, network: nn.Module, body_lr: float | None) -> tuple[dict[str, int], float]:
+    """Return how deep below the head each parameter is, by its name, and the factor of the learning rate a layer."""
+    names = [name for name, _ in network.named_parameters()]
+    layers: dict[str, int] = {}
+    factor = options.layer_decay
+    if body_lr is not None:
+        heads = name_heads(cast(Network, network))
+        layers, factor = {name: int(name in heads) for name in names}, body_lr / options.lr
+    elif options.layer_decay < 1:
+        layers = number_layers(cast(Network, network))
+    head = max(layers.values(), default=0)
+    return {name: head - layers.get(name, head) for name in names}, factor
 
 
 def choose_decay(options: Optim, key: GroupKey) -> float:
@@ -136,64 +144,6 @@ DECAYED: dict[str, Callable[[str, torch.Tensor], bool]] = {
     "matrices": is_matrix,
     "all": lambda name, parameter: True,
 }
-
-
-class DecayPoint(NamedTuple):
-    """Step after the warm-up, as schedules see it."""
-
-    lr: float  # the highest learning rate
-    end: float  # the last one
-    progress: float  # share of the decay that is done, in [0, 1)
-    fall: float  # of a staircase so far: what its drops divide the rate by
-    age: float  # steps since the warm-up, in units of the timescale
-
-
-SCHEDULES: dict[str, Callable[[DecayPoint], float]] = {
-    "cosine": lambda at: at.end + (at.lr - at.end) * (0.5 * (1 + cos(pi * at.progress))),
-    "linear": lambda at: at.end + (at.lr - at.end) * (1 - at.progress),
-    "staircase": lambda at: at.lr / at.fall,
-    "constant": lambda at: at.lr,
-    "rsqrt": lambda at: at.lr / (1 + at.age) ** 0.5,  # arXiv 2106.04560; big_vision, utils.py
-}
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Learning rate as a pure function of the step, counted from 0.
-
-    It rises from 0 at step 0 to ``lr`` at step ``warmup``: with a warm-up the first step changes nothing but the
-    moments, as in the public code (vision_transformer, utils.py). Then it falls as ``SCHEDULES[kind]`` says: to ``end``
-    at step ``steps``, which no step reaches, or by ``drop_factor`` after each of ``drops`` (big_transfer,
-    bit_hyperrule.py) or at every ``drop_every``, counted from step 0 (``tf.train.exponential_decay`` with
-    ``staircase=True``), or with the root of the steps. In the last ``cooldown`` steps it is multiplied by a factor that
-    falls from 1 to 0.
-    """
-
-    kind: str
-    lr: float
-    steps: int
-    warmup: int
-    end: float = 0.0
-    drops: Sequence[int] = ()
-    timescale: int = 1  # steps after the warm-up in which rsqrt falls to the root of a half
-    cooldown: int = 0
-    drop_factor: float = 0.1
-    drop_every: float = 0  # steps; 0 for the drops alone
-
-    def __call__(self, step: int) -> float:
-        """Return the learning rate of a step."""
-        if step < self.warmup:
-            return self.lr * step / self.warmup
-        done = step - self.warmup
-        progress, age = done / (self.steps - self.warmup), done / self.timescale
-        rate = SCHEDULES[self.kind](DecayPoint(self.lr, self.end, progress, self.count_fall(step), age))
-        return rate * min(1, (self.steps - step) / self.cooldown) if self.cooldown else rate
-
-    def count_fall(self, step: int) -> float:
-        """Return what the drops of a staircase divide the rate of a step by: 10 after one drop to a tenth."""
-        drops = sum(step > drop for drop in self.drops) + (int(step // self.drop_every) if self.drop_every else 0)
-        highest = int(690 / log(1 / self.drop_factor))  # beyond, the rate is below 1e-299, and the power overflows
-        return (1 / self.drop_factor) ** min(drops, highest)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

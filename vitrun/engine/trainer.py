@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, takewhile
-from typing import Any, cast
+from typing import Any
 
 from vitrun import data, models
 from vitrun.engine import optim
@@ -14,32 +14,31 @@ from vitrun.engine.ahead import can_run_ahead, fit_ahead
 from vitrun.engine.compiling import compile_network
 from vitrun.engine.computing import describe_changes, describe_computing
 from vitrun.engine.detection import DETECTIONS_FILE
-from vitrun.engine.device_memory import describe_memory
 from vitrun.engine.diagnosis import find_non_finite_weight
 from vitrun.engine.image_checks import build_bad_image_budget, check_images
 from vitrun.engine.initial_state import build_state
-from vitrun.engine.inputs import make_eval_batches, make_train_view
+from vitrun.engine.inputs import make_eval_batches, make_train_batches
 from vitrun.engine.interfaces import Objective, Probe
-from vitrun.engine.joint_loss import pass_outputs
+from vitrun.engine.joint_loss import is_joint, pass_outputs
 from vitrun.engine.layout import Layout
 from vitrun.engine.loop import FitOptions, Step, fit
 from vitrun.engine.micro_batches import MicroBatchMonitor
 from vitrun.engine.non_finite import NonFinitePolicy
 from vitrun.engine.online_evaluation import OnlineEvaluation
-from vitrun.engine.plan import Plan, peak_memory
+from vitrun.engine.plan import Plan
 from vitrun.engine.progress import Meter
+from vitrun.engine.schedule import build_schedule
 from vitrun.engine.sharing import describe_mode, describe_parts
 from vitrun.engine.spikes import SpikeMonitor
 from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint, save_checkpoint, use_best
 from vitrun.engine.step_layout import StepLayouts, get_layout, restore_layout
 from vitrun.errors import Interrupted, OutOfMemory, UserError
-from vitrun.recipes import Dataset, Training
+from vitrun.recipes import Training
 from vitrun.runs.manifest import load_manifest
 from vitrun.runs.predictions import PREDICTIONS_FILE
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
-from vitrun.runtime.random import derive_seed
 from vitrun.runtime.stop import defer_stop
 
 
@@ -94,40 +93,47 @@ class Trainer:
         for probe in self.probes:
             probe.open(self.steps)
         meter = Meter(self.run, self.state.step, self.steps, self.recipe.step_images)
-        batches = takewhile(lambda _: not self.evaluation.is_over(self.state), self.make_batches(bad_images))
-        steps = self.fit(batches, self.fit_options(meter.tick))
-        monitor, saved = MicroBatchMonitor(self.run.warn, self.state.micro_batch), time.monotonic()
-        spikes, step = SpikeMonitor(self.run, self.state), None
         try:
             with self.together(), defer_stop(), meter:
-                self.probe_if_due(meter)
-                for step in steps:
-                    meter.record_step(step)
-                    monitor.record_step(step)
-                    spikes.record_step(step)
-                    self.run.settle_save(wait=False)
-                    save_due = self.share_step(bad_images, saved)
-                    self.probe_if_due(meter)
-                    if save_due and step.number < self.steps and not self.evaluation.is_over(self.state):
-                        self.save(step)
-                        saved = time.monotonic()
-                    if self.evaluation.is_over(self.state):
-                        break
-                self.probe_if_due(meter, last=True)
+                last = self.take_steps(meter, bad_images)
         except (Interrupted, OutOfMemory) as error:
             if not self.state.is_divided or isinstance(error, Interrupted):  # ranks that have parts save together
                 self.save_at_exit()
             raise
         speed = meter.summary()  # before the test, whose time is not that of training
-        self.save(step, final=True)
+        self.save(last, final=True)
         skipped = {"skipped_steps": len(self.state.skipped)} if self.state.skipped else {}
         metrics = {**self.test(), **speed, **bad_images.summary(), **skipped}
         for probe in self.probes:
             metrics |= probe.summary(self.state)
         return metrics
 
+    def take_steps(self, meter: Meter, bad_images: data.BadImageBudget) -> Step | None:
+        """Take the steps that are left, with probes and checkpoints on the way; return the last one, None if none is.
+
+        An evaluation may end the training early (``eval.patience``).
+        """
+        batches = takewhile(lambda _: not self.evaluation.is_over(self.state), self.make_batches(bad_images))
+        monitor, spikes = MicroBatchMonitor(self.run.warn, self.state.micro_batch), SpikeMonitor(self.run, self.state)
+        step, saved = None, time.monotonic()
+        self.probe_if_due(meter)
+        for step in self.fit(batches, self.fit_options(meter.tick)):
+            meter.record_step(step)
+            monitor.record_step(step)
+            spikes.record_step(step)
+            self.run.settle_save(wait=False)
+            save_due = self.share_step(bad_images, saved)
+            self.probe_if_due(meter)
+            if self.evaluation.is_over(self.state):
+                break
+            if save_due and step.number < self.steps:
+                self.save(step)
+                saved = time.monotonic()
+        self.probe_if_due(meter, last=True)
+        return step
+
     def fit(self, batches: Iterable[data.Batch], options: FitOptions) -> Iterator[Step]:
-        """Return the steps of ``batches``, computed in the way of the device."""
+        """Train on ``batches`` and yield a report of every step, by :func:`~.ahead.fit_ahead` where it can train."""
         steps = fit_ahead if can_run_ahead(self.state, self.machine) else fit
         return steps(self.state, batches, options)
 
@@ -214,21 +220,9 @@ class Trainer:
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
         """Yield the batch of each step that is left."""
-        recipe = self.recipe
-        source = cast(Dataset, recipe.data)  # a suite is fine-tuned task by task
-        view = make_train_view(source, recipe.augment, recipe.view, self.loaded.res, recipe.seed)
-        steps = range(self.state.step, self.steps)
-        batches = data.train_batches(self.train_data, view, recipe.batch, recipe.seed, steps, bad_images)
-        if self.pseudo is not None:
-            batches = data.join_batches(batches, self.make_unlabelled_batches(self.pseudo, steps), len(self.train_data))
+        steps, res = range(self.state.step, self.steps), self.loaded.res
+        batches = make_train_batches(self.recipe, self.train_data, self.pseudo, res, steps, bad_images)
         return self.prepare_batches(batches)
-
-    def make_unlabelled_batches(self, pseudo: data.PseudoLabels, steps: range) -> Iterator[data.Batch]:
-        """Yield the unlabelled images of ``steps``, in an order and with views of their own, and their labels."""
-        recipe = self.recipe
-        source, seed = cast(Dataset, recipe.unlabelled), derive_seed(recipe.seed, "unlabelled")
-        view = make_train_view(source, recipe.augment, recipe.view, self.loaded.res, seed)
-        return pseudo.make_batches(view, recipe.step_images - recipe.batch, seed, steps)
 
     def prepare_batches(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
         """Yield ``batches`` as the objective trains on them, computed ahead in a thread."""
@@ -240,20 +234,8 @@ class Trainer:
 
     def fit_options(self, tick: Callable[[int], None]) -> FitOptions:
         """Return how the recipe computes a step; ``tick`` is called after each micro-batch."""
-        recipe = self.recipe
-        lr = optim.Schedule(
-            recipe.schedule,
-            recipe.optim.lr,
-            self.steps,
-            self.warmup,
-            recipe.schedule_end,
-            recipe.drops,
-            recipe.timescale,
-            recipe.count_share(recipe.cooldown, self.steps),
-            recipe.drop_factor,
-            recipe.count_drop_every(self.steps),
-        )
-        loss = self.objective.loss
+        recipe, loss = self.recipe, self.objective.loss
+        lr = build_schedule(recipe, self.steps, self.warmup)
         halve = recipe.micro_batch == "auto" and not self.state.is_divided
         first_pass = pass_outputs if is_joint(self.objective) else None
         options = (loss, recipe.step_images, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
@@ -290,34 +272,6 @@ class Trainer:
             self.run.write_file(DETECTIONS_FILE, detections.write)
         return metrics
 
-    def rehearse(self) -> dict[str, Any]:
-        """Return what the run costs: its ``steps``, ``seconds_a_step``, ``hours`` and ``memory_gb``.
-
-        Two steps of a few blank images are measured, one micro-batch a worker. That is an upper bound: the update of
-        the weights, which a step has once, is counted as often as these images fit into a batch.
-        """
-        self.check_images(build_bad_image_budget(self.train_data, self.recipe.bad_images, self.run))
-        self.fit_layout(choose=True, measure=False)
-        self.log_plan()
-        micro = self.state.micro_batch
-        for line in describe_memory(self.recipe, self.objective, self.loaded, self.train_data, self.machine, micro):
-            self.run.log(line)
-        ranks = distributed.world_size()
-        share = self.recipe.step_images // ranks
-        few = min(share, self.layout.at_once)
-        blank = self.make_blank_batch(few)
-        options = replace(self.fit_options(self.run.raise_if_interrupted), images=few * ranks, lr=lambda step: 0.0)
-        *_, last = self.fit([blank, blank], options)
-        seconds = last.step_seconds * share / few
-        hours = seconds * self.steps / 3600
-        memory = peak_memory(self.machine.device) / 1e9
-        return {"steps": self.steps, "seconds_a_step": seconds, "hours": hours, "memory_gb": memory}
-
     def make_blank_batch(self, size: int) -> data.Batch:
         """Return a batch of blank images, as the objective trains on it."""
         return make_blank_batch(self.objective, self.loaded.res, size)
-
-
-def is_joint(objective: Objective) -> bool:
-    """Return whether a loss needs the outputs for all images of a step at once."""
-    return bool(getattr(objective, "joint", False))
