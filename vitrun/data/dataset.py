@@ -42,9 +42,9 @@ def open_split(
 def open_unlabelled(
     data: recipes.Data, screen: Screen = Screen(quiet=True), tick: Callable[[], None] = lambda: None
 ) -> Split:
-    """Return the training images of a data set without labels (-1), which are not read, as :func:`open_split` does.
+    """Return the training images of a data set as :func:`open_split` does, without labels (-1), which are not read.
 
-    Raise UserError if they cannot be found.
+    Raise UserError if the images cannot be read or there are none.
     """
     split = open_unlabelled_source(data, screen, tick)
     if len(split) == 0:

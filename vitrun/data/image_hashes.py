@@ -9,16 +9,16 @@ import numpy as np
 from vitrun.data.split import DECODE_POOL, Encoded, Split
 from vitrun.errors import UserError
 
-HASH_BYTES = 8  # of a SHA-256: that one of 10^8 images has that of one of 10^6 by chance has a probability of 5e-6
+HASH_BYTES = 8  # of a SHA-256: the probability that any of 10^8 images has the hash of any of 10^6 others is 5e-6
 HASHES = 2  # of an image: of its file, and of its pixels
 CHUNK = 64  # images that a thread hashes at once
 
 
 @dataclass(frozen=True)
 class HashedSplit(Split):
-    """A split that notes the hashes of each image when it is decoded: of its file and of its pixels, 0 if not known."""
+    """A split that records two hashes of each image when it is decoded: of its file and of its pixels."""
 
-    hashes: np.ndarray = field(default_factory=lambda: np.zeros((0, HASHES), np.int64))  # [N, 2]
+    hashes: np.ndarray = field(default_factory=lambda: np.zeros((0, HASHES), np.int64))  # [N, 2], 0 if not known
 
     @classmethod
     def wrap(cls, split: Split) -> "HashedSplit":
@@ -50,7 +50,7 @@ def hash_bytes(content: Encoded) -> int:
 def hash_images(split: Split, tick: Callable[[int], None] = lambda number: None) -> np.ndarray:
     """Return the hashes of all images of a split, [N, 2], 0 for those that cannot be read.
 
-    ``tick`` is called with a number of images after each of several, and may raise to stop.
+    ``tick`` is called with the number of images after every few, and may raise to stop.
     """
     hashed = HashedSplit.wrap(split)
 

@@ -1,22 +1,21 @@
-"""Unlabelled images with the answers of a teacher: which are used, and how they join the labelled ones of a step."""
+"""Pseudo-labels: unlabelled images with the answers of a teacher, which join the labelled images of a step."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
 
 import numpy as np
 import torch
 
+from vitrun.data.built_keys import BuiltKeys
 from vitrun.data.loader import Batch, RandomView, train_batches
 from vitrun.data.mapped_rows import MappedRows
-from vitrun.data.sampler import Order
-from vitrun.data.split import KeySubset, Split
+from vitrun.data.split import Split
 
 TOP = 8  # likeliest classes of an image whose probabilities are stored
 
 
 @dataclass(frozen=True, eq=False)
-class JoinedKeys(Sequence[str]):
+class JoinedKeys(BuiltKeys):
     """The keys of labelled images, then those of unlabelled ones."""
 
     first: Sequence[str]
@@ -25,66 +24,40 @@ class JoinedKeys(Sequence[str]):
     def __len__(self) -> int:
         return len(self.first) + len(self.second)
 
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self[row] for row in range(*at.indices(len(self)))]
-        return self.first[at] if at < len(self.first) else self.second[at - len(self.first)]
+    def build_key(self, row: int) -> str:
+        """Return the key of a labelled image, or from the number of these on of an unlabelled one."""
+        return self.first[row] if row < len(self.first) else self.second[row - len(self.first)]
 
 
 @dataclass(frozen=True, eq=False)
 class PseudoLabels:
-    """Images of a ``split`` at ``rows`` [M], some more than once, and the teacher's answers for each of the split.
+    """Unlabelled images, the answers of a teacher with C classes for all of them, and which are trained on."""
 
-    ``classes`` [N, K] are the likeliest classes of the teacher, whose numbers among the labelled images' classes are
-    ``positions`` [C], and ``probabilities`` [N, K] float16 theirs.
-    """
-
-    split: Split
-    rows: np.ndarray
-    classes: MappedRows
-    probabilities: MappedRows
-    positions: np.ndarray
+    split: Split  # N images
+    rows: np.ndarray  # [M], sorted: the images to train on, some of them several times
+    classes: MappedRows  # [N, K]: the likeliest classes of each image, as the teacher numbers them
+    probabilities: MappedRows  # [N, K] float16: those of these classes
+    positions: np.ndarray  # [C]: the number of each class of the teacher among the labelled images' classes
 
     def make_batches(self, view: RandomView, number: int, seed: int, steps: range) -> Iterator[Batch]:
-        """Yield ``number`` images over all ranks for each of ``steps``, with their answers as targets.
+        """Yield ``number`` images over all ranks for each of ``steps``, with the teacher's answers as targets.
 
-        Their label is the likeliest class; each epoch has all ``rows`` in an order of its own.
+        The label of an image is its likeliest class. Every epoch has all ``rows`` in a new order; an image that is
+        there several times gets as many views.
         """
-        for batch in train_batches(choose_rows(self.split, self.rows), view, number, seed, steps):
+        split = replace(self.split, boxes=None, read_captions=None).select(self.rows)
+        for batch in train_batches(split, view, number, seed, steps):
             rows = self.rows[batch.indices]
             classes = torch.from_numpy(self.positions[self.classes[rows]])
             shares = torch.from_numpy(self.probabilities[rows].astype(np.float32))
             yield replace(batch, labels=classes[:, 0], indices=rows, targets=(classes, shares), keys=self.split.keys)
 
 
-def choose_rows(split: Split, rows: np.ndarray) -> Split:
-    """Return the split of the images at ``rows`` [M], sorted, where an image may be there several times.
-
-    An image that returns has another index, and so another view. Shards are read in their order.
-    """
-    pixels, encoded, shards = split.pixels, split.read_encoded, split.shard_order
-    return Split(
-        KeySubset(split.keys, rows),
-        np.zeros(len(rows), np.int64),
-        (),
-        pixels=None if pixels is None else pixels[torch.from_numpy(rows)],
-        read_encoded=None if encoded is None else lambda index: encoded(int(rows[index])),
-        fast_jpeg=split.fast_jpeg,
-        exif=split.exif,
-        shard_order=None if shards is None else Order(np.searchsorted(rows, shards.starts), shards.buffer),
-    )
-
-
 def join_batches(labelled: Iterator[Batch], unlabelled: Iterator[Batch], images: int) -> Iterator[Batch]:
     """Yield the batch of each step: labelled images, then unlabelled ones with the targets of :class:`PseudoLabels`.
 
-    The labelled ones have targets of zeros. Indices from ``images`` on are those of unlabelled images.
+    The targets of labelled images are zeros. The index of an unlabelled image is ``images``, the number of labelled
+    ones, plus its own.
     """
     for first, second in zip(labelled, unlabelled):
         blank = [target.new_zeros(len(first.labels), *target.shape[1:]) for target in second.targets]
@@ -99,11 +72,12 @@ def join_batches(labelled: Iterator[Batch], unlabelled: Iterator[Batch], images:
 
 
 def select_images(classes: np.ndarray, confidences: np.ndarray, threshold: float, per_class: int | None) -> np.ndarray:
-    """Return the images to train on, by the answers [N] of a teacher and its confidence in them: [M].
+    """Return the images to train on, by their likeliest ``classes`` [N] and the teacher's ``confidences`` [N]: [M].
 
-    Those with at least the ``threshold`` are used, once each in their order; with ``per_class`` as many of each class
-    that has any: the most confident first, of equal ones the first, and all of them again from the first where there
-    are fewer. (NSC duplicates at random; this is the same for every run.) An image with confidence 0 could not be read.
+    Without ``per_class`` they are all with at least the ``threshold``, in order. With it they are as many of each class
+    that has any: the most confident ones, of equal ones the first; where there are fewer they repeat in that order.
+    (The published code repeats images at random; this draws nothing.) A confidence of 0 is that of an image to leave
+    out.
     """
     limit = np.asarray(threshold, confidences.dtype)
     rows = np.flatnonzero((confidences >= limit) & (confidences > 0))

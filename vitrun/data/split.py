@@ -186,7 +186,7 @@ class Split:
         return data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
 
     def select(self, rows: np.ndarray) -> "Split":
-        """Return the split of the images at ``rows``, which are sorted."""
+        """Return the split of the images at ``rows``, which are sorted; an image may be there several times."""
         encoded, pixels, accepted, sizes = self.read_encoded, self.pixels, self.accepted, self.sizes
         shards, code, captions = self.shard_order, self.index_fingerprint, self.read_captions
         bad = np.flatnonzero(np.isin(rows, [*self.unusable])) if self.unusable else np.empty(0, np.int64)

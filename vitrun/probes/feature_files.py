@@ -1,7 +1,8 @@
 """Files of the features of some images of a split: each row is stored once, and a file is never changed."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +86,15 @@ class FeatureFiles:
         places = []
         left = np.ones(len(rows), bool)
         for file in sorted(self.folder.glob(f"{self.key}-*.safetensors")):
-            try:
-                with safe_open(file, "pt") as content:
-                    stored = content.get_tensor(ROWS).numpy()
-                    wanted = left & np.isin(rows, stored)
-                    if not wanted.any():
-                        continue
-                    check_content(content)
-            except (SafetensorError, OSError, ValueError) as error:
-                self.run.warn(f"{file} is damaged ({error}): computing it again")
-                if not self.run.dry:
-                    file.unlink(missing_ok=True)
-                continue
-            left &= ~wanted
-            positions = np.flatnonzero(wanted)
-            places.append((file.name, positions, np.searchsorted(stored, rows[positions])))
+            with remove_if_damaged(file, self.run), safe_open(file, "pt") as content:
+                stored = content.get_tensor(ROWS).numpy()
+                wanted = left & np.isin(rows, stored)
+                if not wanted.any():
+                    continue
+                check_content(content)
+                left &= ~wanted
+                positions = np.flatnonzero(wanted)
+                places.append((file.name, positions, np.searchsorted(stored, rows[positions])))
         return places
 
     def save(self, rows: np.ndarray, tensors: dict[str, Tensor]) -> None:
@@ -122,6 +117,17 @@ def write_hashed(file: Path, tensors: dict[str, Tensor], run: Run, names: str) -
             save_tensors(file, tensors, {"sha256": hash_tensors(tensors)})
     except OSError as error:
         raise run.unwritable_error(file, error) from None
+
+
+@contextmanager
+def remove_if_damaged(file: Path, run: Run) -> Iterator[None]:
+    """Read ``file`` in this context: if it is damaged, warn, remove it and go on after the context."""
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError) as error:
+        run.warn(f"{file} is damaged ({error}): computing it again")
+        if not run.dry:
+            file.unlink(missing_ok=True)
 
 
 def check_content(content: Any) -> dict[str, Tensor]:

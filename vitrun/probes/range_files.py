@@ -1,4 +1,4 @@
-"""Files of what was computed for ranges of a split's images: memory-mapped, and no image is computed twice."""
+"""Files of what was computed for ranges of a split's images, memory-mapped; no image is computed twice."""
 
 import hashlib
 import re
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from vitrun.data import MappedRows
-from vitrun.probes.feature_files import check_content, write_hashed
+from vitrun.probes.feature_files import check_content, remove_if_damaged, write_hashed
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 
@@ -54,16 +54,20 @@ class RangeFiles:
             self.run.log(f"{self.what} of {number - missing:,} images read from {self.folder}")
         if missing:
             with self.run.screen.progress(self.what, missing, 0) as bar:
-                tick, size = self.run.progress_callback(bar), FEWEST
-                for first, end in gaps:
-                    while first < end:
-                        last, started = min(first + size, end), time.monotonic()
-                        ranges.append(self.save(first, last, compute(np.arange(first, last), tick)))
-                        fitting = int((last - first) * SECONDS / max(time.monotonic() - started, 1e-3))
-                        size = distributed.all_gather_object(min(max(fitting, FEWEST), MOST))[0]
-                        first = last
+                ranges += self.fill(gaps, compute, self.run.progress_callback(bar))
         distributed.barrier()
         return map_tensors(ranges)
+
+    def fill(self, gaps: list[tuple[int, int]], compute: Compute, tick: Callable[[int], None]) -> Iterator[Range]:
+        """Compute the images of ``gaps``; yield the range of each file when it is written."""
+        size = FEWEST
+        for first, end in gaps:
+            while first < end:
+                last, started = min(first + size, end), time.monotonic()
+                yield self.save(first, last, compute(np.arange(first, last), tick))
+                in_time = int((last - first) * SECONDS / max(time.monotonic() - started, 1e-3))
+                size = distributed.all_gather_object(min(max(in_time, FEWEST), MOST))[0]
+                first = last
 
     def count_missing(self, number: int) -> int:
         """Return how many of ``number`` images are in no file."""
@@ -75,15 +79,9 @@ class RangeFiles:
         for file in sorted(self.folder.glob(f"{self.key}-*.safetensors")):
             if (match := NAME.fullmatch(file.name)) is None:
                 continue
-            try:
-                with safe_open(file, "pt") as content:
-                    check_content(content)
-            except (SafetensorError, OSError, ValueError) as error:
-                self.run.warn(f"{file} is damaged ({error}): computing it again")
-                if not self.run.dry:
-                    file.unlink(missing_ok=True)
-                continue
-            ranges.append(Range(int(match[2]), int(match[3]), file))
+            with remove_if_damaged(file, self.run), safe_open(file, "pt") as content:
+                check_content(content)
+                ranges.append(Range(int(match[2]), int(match[3]), file))
         return ranges
 
     def save(self, first: int, end: int, tensors: dict[str, Tensor]) -> Range:
@@ -95,7 +93,10 @@ class RangeFiles:
 
 
 def list_uncovered(ranges: list[Range]) -> Iterator[tuple[int, Range]]:
-    """Yield the ranges in order, each with the first image that none before it has; leave out those without any."""
+    """Yield the ranges in order, each with the first of its images that no range before has.
+
+    Ranges without such an image are left out.
+    """
     covered = 0
     for part in sorted(ranges, key=lambda part: (part.first, -part.end)):
         if part.end > covered:

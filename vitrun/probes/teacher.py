@@ -26,7 +26,7 @@ from vitrun.runtime.device import Machine
 
 WHAT = "teacher answers"  # the folder beside the runs, and what the log calls them
 BATCH = 128  # images that a rank reads together, whatever the batch of the student
-BLANK_BATCHES = 2  # that are computed to measure the speed, of which the last is timed
+BLANK_BATCHES = 2  # computed to measure the speed; the last is timed
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Teacher:
         return choose_layout(self.loaded.network, self.loaded.res, batch, self.machine)
 
     def open_files(self, source: recipes.Data, split: data.Split) -> RangeFiles:
-        """Return the files of answers, which depend on weights, images, view, temperature and how they are computed."""
+        """Return the files of the answers to these images by these weights, view, temperature and way of computing."""
         images = (split.fingerprint, *identify_images(source))
         view = (self.loaded.res, repr(self.view), self.temperature)
         computing = (str(self.machine.dtype), self.machine.processor, self.layout.images)
@@ -79,7 +79,7 @@ class Teacher:
         return files.load(len(split), partial(self.compute, split))
 
     def measure_speed(self) -> float:
-        """Return how many images all ranks label a second, by blank ones, without the time to read images."""
+        """Return how many images a second all ranks label, as measured with blank ones, which are not read."""
         size, res = self.layout.batch // distributed.world_size(), self.loaded.res
         blank = data.Batch(torch.zeros(size, 3, res, res), torch.zeros(size, dtype=torch.int64), np.arange(size))
         self.loaded.network.to(self.machine.device)
@@ -117,7 +117,7 @@ class Teacher:
     def answer(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the probabilities of the likeliest classes, and these classes: [B, 3, R, R] -> two of [B, K].
 
-        Of weights trained with loss=sigmoid too they are a softmax: the probability of each class if one is right.
+        They are a softmax for weights trained with loss=sigmoid too: the probability of each class if one is right.
         """
         logits = self.loaded.network(images).float() / self.temperature
         probabilities, classes = logits.softmax(1).topk(self.top)

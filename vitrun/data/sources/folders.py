@@ -65,20 +65,18 @@ def open_folders(data: recipes.Files, part: str) -> Split:
 
 
 def open_unsorted(data: recipes.Files) -> Split:
-    """Return all images below the folder of the training part, in whatever folders, without labels (-1).
+    """Return all images at any depth below the folder of the training part, else below ``path``; labels are -1.
 
-    Without such a folder they are those below ``path``.
+    Raise UserError if there are none.
     """
-    scan = Scan(data.folder)
-    root = find_training_folder(data, scan)
+    root = find_training_folder(data)
     scan = Scan(root.parent)
     files = [*scan.walk(root.name)]
-    if not files:
-        left_out = scan.left_out.describe()
-        why = f"{root} has no images{f'; left out: {left_out}' if left_out else ''}. Give a folder with images."
-        raise UserError(why, ExitCode.DATA)
-    keys = [escape_name(path.removeprefix(f"{root.name}/")) for path, _ in files]
     left_out = scan.left_out.describe()
+    notes = (f"left out: {left_out}",) if left_out else ()
+    if not files:
+        raise UserError(f"{'; '.join((f'{root} has no images', *notes))}. Give a folder with images.", ExitCode.DATA)
+    keys = [escape_name(path.removeprefix(f"{root.name}/")) for path, _ in files]
     return Split(
         keys,
         np.full(len(files), -1, np.int64),
@@ -86,20 +84,21 @@ def open_unsorted(data: recipes.Files) -> Split:
         read_encoded=lambda index: read_regular_file(root.parent / files[index][0]),
         sizes=np.array([size for _, size in files], dtype=np.int64),
         location=str(root),
-        notes=(f"left out: {left_out}",) if left_out else (),
+        notes=notes,
     )
 
 
-def find_training_folder(data: recipes.Files, scan: Scan) -> Path:
+def find_training_folder(data: recipes.Files) -> Path:
     """Return the folder that ``data.train`` names, else the first of a usual name with images, else ``path``."""
-    given = data.train
+    given, scan = data.train, Scan(data.folder)
     if given not in (None, recipes.AUTO):
         if (data.folder / given).is_dir():
             return data.folder / given
         if data.hub is None and given != "train":
             raise missing_folder_error(data, "train", given, scan.list_folders())
-    full = {name.casefold(): name for name in scan.list_folders() if scan.has_images(name)}
-    return next((data.folder / full[usual] for usual in PART_NAMES["train"] if usual in full), data.folder)
+    with_images = {name.casefold(): name for name in scan.list_folders() if scan.has_images(name)}
+    usual = next((name for name in PART_NAMES["train"] if name in with_images), None)
+    return data.folder / with_images[usual] if usual else data.folder
 
 
 def find_layout(data: recipes.Files) -> Layout:

@@ -41,7 +41,7 @@ def open_files(data: recipes.Files, part: str, screen: Screen, tick: Callable[[]
 
 
 def open_unlabelled_files(data: recipes.Files, screen: Screen, tick: Callable[[], None]) -> Split:
-    """Return the training images of a data set without labels (-1): of tables, or of a folder, sorted or not.
+    """Return the training images of tables, or of a folder with or without folders of classes; labels are -1.
 
     Without a ``path`` they are downloaded first.
     """

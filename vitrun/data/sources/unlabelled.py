@@ -1,4 +1,4 @@
-"""Training images whose labels are not read, of which a source needs none."""
+"""Training images without their labels: a source need not have any."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,5 +27,5 @@ def open_unlabelled_source(data: recipes.Data, screen: Screen, tick: Callable[[]
 
 
 def drop_labels(data: recipes.Shards) -> recipes.Shards:
-    """Return shards of which no member with a label is read."""
+    """Return the data set of the same shards, without labels to read in them."""
     return set_group(replace(data, label="", classes=None), data.group)

@@ -44,7 +44,7 @@ def open_table(data: recipes.Files, part: str, tick: Callable[[], None] = lambda
 
 
 def open_images_alone(data: recipes.Files, part: str, tick: Callable[[], None] = lambda: None) -> Split:
-    """Return what :func:`open_table` does without labels (-1): the files need no column of them."""
+    """Return the images of a part with -1 for labels, as :func:`open_table`; the files need no column of labels."""
     headers = read_headers(data, part, find.find_splits(data.folder, data.config))
     for path, header in headers.items():
         check_columns(data, path, header, labelled=False)
@@ -63,7 +63,8 @@ def read_headers(data: recipes.Files, part: str, splits: Mapping[str, Sequence[P
 
 def check_columns(data: recipes.Files, path: Path, header: files.Header, labelled: bool = True) -> None:
     """Raise UserError if a file lacks the column of images or labels, or if the former holds something else."""
-    for option, column in (("image", data.image), ("label", data.label)) if labelled else (("image", data.image),):
+    columns = {"image": data.image} | ({"label": data.label} if labelled else {})
+    for option, column in columns.items():
         if column not in header.schema.names:
             raise UserError(
                 f"{typed_override(data)} has no column {column!r}, only {files.list_columns(header)}: add "

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from vitrun import recipes
+from vitrun.data.built_keys import BuiltKeys
 from vitrun.data.sampler import Order
 from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.messages import count_classes, typed_override
@@ -23,8 +23,8 @@ INFO_FILE = "_info.json"  # timm writes it beside its shards: the number of imag
 
 
 @dataclass(frozen=True)
-class ShardKeys(Sequence[str]):
-    """SHARD/NAME of every image, built on access."""
+class ShardKeys(BuiltKeys):
+    """SHARD/NAME of every image."""
 
     shards: Sequence[str]
     index: Index  # type: ignore[assignment]  # hides Sequence.index, which is not used
@@ -32,17 +32,9 @@ class ShardKeys(Sequence[str]):
     def __len__(self) -> int:
         return len(self.index.ends)
 
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self[i] for i in range(*at.indices(len(self)))]
-        image = range(len(self))[at]
-        return f"{self.shards[self.index.shard(image)]}/{self.index.name(image)}"
+    def build_key(self, row: int) -> str:
+        """Return the name of the shard, and that of the image in it."""
+        return f"{self.shards[self.index.shard(row)]}/{self.index.name(row)}"
 
 
 def open_keys(
