@@ -7,7 +7,8 @@ from vitrun.config import data_args, recipe_file
 from vitrun.recipes import options, tables
 from vitrun.runs.run_files import find_finished_runs
 
-INIT_VALUES = ("latest", "timm:", "hf:", "torchvision:", "random:")
+TRAINED = ("latest", "timm:", "hf:", "torchvision:")
+WEIGHTS_VALUES = {"init": (*TRAINED, "random:"), "teacher": TRAINED}
 IMAGE_OPTIONS = ("images", "paths")  # lists of files, folders and patterns
 RUNS_OF = {  # how their names begin
     "init": ("pretrain-", "finetune-"),
@@ -44,8 +45,7 @@ def list_values(command: str, key: str, begun: str, typed: Sequence[str]) -> Ite
     yield from options.list_allowed_values(command, key)
     if bool in kinds:
         yield from ("true", "false")
-    if key in ("init", "teacher"):
-        yield from (value for value in INIT_VALUES if (key, value) != ("teacher", "random:"))
+    yield from WEIGHTS_VALUES.get(key, ())
     if key == "init":
         yield from (f"random:{name}" for name in tables.list_group_files("model") if begun.startswith("random:"))
     if key in RUNS_OF:

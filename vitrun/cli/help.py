@@ -38,12 +38,7 @@ OTHER_SECTION = {
     "generate": "Samples",
 }
 OTHER_OPTIONS = "Other options"
-LISTED_BY = {
-    "model": "vitrun models",
-    "data": "vitrun data",
-    "against": "vitrun data",
-    "unlabelled": "vitrun data",
-}  # groups with many choices
+LISTED_BY = {"model": "vitrun models"} | dict.fromkeys(tables.DATA_GROUPS, "vitrun data")  # groups with many choices
 
 
 def describe_options(command: str, overrides: Sequence[str] = ()) -> str:

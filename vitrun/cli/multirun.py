@@ -162,7 +162,7 @@ def check_combinations(
 
 
 def pin_init(overrides: list[str], recipe: Recipe) -> list[str]:
-    """Return overrides that name the resolved weights: another run may become ``init=latest`` while one runs."""
+    """Return overrides that name the resolved weights: another run may become the ``latest`` while one runs."""
     for option in ("init", "teacher"):
         if (weights := getattr(recipe, option, None)) is not None:
             others = [override for override in overrides if not override.startswith(f"{option}=")]

@@ -11,10 +11,10 @@ from vitrun.errors import UserError, lookup, suggest
 from vitrun.recipes import DURATIONS, composition, options, tables, trees
 
 DISCRIMINATORS = ("kind", "source", "task")  # options that a file of a group sets, and only it
-# groups whose files have the name of the file; those of timm have timm's
-ROW_GROUPS = ("model", "data", "against", "unlabelled")
-# what Hydra calls a group whose files lie elsewhere
-HYDRA_KEYS = {"against": "data@against", "unlabelled": "data@unlabelled"}
+# Groups whose files have the name of the file; those of timm have timm's
+ROW_GROUPS = ("model", *tables.DATA_GROUPS)
+# What Hydra calls a group whose files lie elsewhere, as data@against
+HYDRA_KEYS = {group: f"{folder}@{group}" for group, folder in tables.GROUP_FOLDERS.items()}
 
 
 @dataclass(frozen=True)

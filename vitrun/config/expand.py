@@ -1,4 +1,4 @@
-"""Make recipes of a recipe: the trials and final runs of a learning-rate search, the tasks of a suite."""
+"""Make recipes of a recipe: trials and final runs of a learning-rate search, tasks of a suite, rounds of students."""
 
 from itertools import product
 from typing import Any, TypeVar, cast

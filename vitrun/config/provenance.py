@@ -37,7 +37,7 @@ def format_config(command: str, overrides: Sequence[str], recipe: Recipe) -> str
     own, tree = select_init_data_overrides(command, overrides), trees.to_plain_tree(recipe)
     others = [override for override in overrides if override not in own]
     sources = trace_sources(command, others, lookup.model_row_of(recipe))
-    named = [group for group in ("data", "against", "unlabelled") if tree.get(group) and is_named_by_place(tree[group])]
+    named = [group for group in tables.DATA_GROUPS if tree.get(group) and is_named_by_place(tree[group])]
     sources |= {
         f"{group}.name": f"named after {group}.path or hub"
         for group in named

@@ -80,7 +80,7 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
         tree["prompts"] = os.path.abspath(os.path.expanduser(prompts))
     if command == "data":
         tree["data"] = data_args.select_dataset(overrides, tree)
-    for group in ("data", "against", "unlabelled"):
+    for group in tables.DATA_GROUPS:
         resolve_paths(f"{group}.", tree.get(group) or {})
         if command != "data":
             name_own_set(tree.get(group) or {})
@@ -94,7 +94,7 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
 
 
 def pin_names(command: str, overrides: list[str], recipe: Any) -> bool:
-    """Pin the commits of the names ``hf:ORG/NAME`` in a recipe; return whether it has those that are pinned."""
+    """Pin the commits of the names ``hf:ORG/NAME`` in a recipe; return False if another run has pinned other ones."""
     named = [option for option in WEIGHTS_OPTIONS if (getattr(recipe, option, None) or "").startswith("hf:")]
     if not named or not isinstance(recipe, RunRecipe):
         return True
@@ -203,7 +203,7 @@ def check_resolution(recipe: Any) -> None:
 def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
     """Return the recipe of a tree; raise a UserError if it is ``running`` and the place of its images is not set."""
     recipe = validate.freeze_recipe(command, tree)
-    for group in ("data", "against", "unlabelled") if running else ():
+    for group in tables.DATA_GROUPS if running else ():
         source = getattr(recipe, group, None)
         if source is not None:
             only_test = command in ("eval", "data", "visualize", "generate") or group == "against"

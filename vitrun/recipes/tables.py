@@ -13,10 +13,9 @@ from vitrun.recipes.base import describe_value_error, discriminator_of
 from vitrun.recipes.trees import format_value
 
 T = TypeVar("T")
-GROUP_FOLDERS = {
-    "against": "data",
-    "unlabelled": "data",
-}  # groups whose files lie elsewhere than in the folder of their name
+# Groups whose files lie elsewhere than in the folder of their name
+GROUP_FOLDERS = {"against": "data", "unlabelled": "data"}
+DATA_GROUPS = ("data", *GROUP_FOLDERS)  # options that choose a data set
 # By source: the row of a data set that no file describes
 OWN_ROWS = {"files": "folder", "captions": "captions", "coco": "coco", "shards": "shards", "pairs": "pairs"}
 # Rows of conf/data for any set, whose ``data.name`` may be chosen

@@ -11,7 +11,6 @@ from vitrun.runtime.path_patterns import expand_pattern
 
 PLACES = ("path", "root", "real", "images")  # options of a data set that say where something lies
 BY_TASK = ("vtab", "suite")  # sources whose images are published: the name of a task says which they are
-DATA_GROUPS = ("data", "against", "unlabelled")  # options that choose a data set
 OWN_SOURCES = ("files", "shards", "pairs")  # sources that read no file with a suffix of UNREAD_SUFFIXES
 
 
@@ -27,7 +26,7 @@ def drop_places(options: dict[str, Any]) -> dict[str, Any]:
         result["images"] = len(result["images"])
     if os.path.isabs(result.get("prompts") or ""):
         result["prompts"] = "elsewhere"
-    for group in DATA_GROUPS:
+    for group in tables.DATA_GROUPS:
         if isinstance(data := result.get(group), dict):
             placed = {key: "elsewhere" for key in PLACES if data.get(key) is not None}
             result[group] = data | {"name": tables.find_data_row(data)} | placed
@@ -57,7 +56,7 @@ def describe_state(options: dict[str, Any]) -> dict[str, str]:
 
 def examine_places(options: dict[str, Any]) -> Iterator[tuple[str, Content]]:
     """Yield each option of a recipe that names a file or folder with data, and what lies there."""
-    for group in DATA_GROUPS:
+    for group in tables.DATA_GROUPS:
         data = options.get(group) or {}
         for key in PLACES if data.get("source") not in BY_TASK else ():
             if data.get(key) is not None and not is_downloaded(data):

@@ -53,7 +53,7 @@ def resolve_init(init: str, runs: Path, command: str, option: str = "init") -> s
     return find_run(init, runs, option)
 
 
-def resolve_teacher(teacher: str, runs: Path, rounds: object = 1) -> str:
+def resolve_teacher(teacher: str, runs: Path, rounds: object) -> str:
     """Return ``teacher`` made unambiguous as :func:`resolve_init` does; ``latest`` may be a fine-tuned run.
 
     Raise a UserError if it is ``latest`` and there are several ``rounds``, each of which is the latest run at its end.
