@@ -12,10 +12,10 @@ from vitrun.errors import ExitCode, UserError
 
 
 def keep_head(recipe: recipes.Finetune, loaded: models.LoadedModel, train: data.Split) -> models.LoadedModel:
-    """Return a loaded network whose head answers with the classes of the training images, in their order.
+    """Return the network with the rows of its head in the order of the training images' classes, matched by name.
 
-    Weights without names have the classes in that order. Raise a UserError if the head has other classes, or if there
-    is none.
+    Weights without names have these classes in their order. Raise a UserError if the head has other classes, or if
+    there is none.
     """
     if not loaded.classes or isinstance(loaded.network, models.Clip):
         raise UserError(f"needs weights with a head, and {recipe.init} has none: add head=new.", option="head")

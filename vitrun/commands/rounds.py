@@ -19,11 +19,10 @@ Recipe = TypeVar("Recipe", Pretrain, Finetune)
 
 
 def train_rounds(recipe: Recipe, run: Run, train: Callable[[Recipe, Run], Result]) -> Result:
-    """Train ``recipe.rounds`` students, the first by ``recipe.teacher``, each other one by the student before it.
+    """Train ``recipe.rounds`` students, the first with ``recipe.teacher``, each other one with the student before it.
 
-    Each student, ``train(recipe, run)``, has a run folder of its own and is not repeated if finished. Return the
-    metrics of the last one, and of each round its run and top-1 accuracy (``rounds``); the teacher's is that of round
-    0.
+    Each student, by ``train(recipe, run)``, has a run folder of its own and is not repeated if finished. Return the
+    metrics of the last one, and ``rounds``: the run and top-1 accuracy of the teacher (round 0) and of each student.
     """
 
     def execute(part: Recipe) -> Result:
@@ -52,14 +51,15 @@ def train_rounds(recipe: Recipe, run: Run, train: Callable[[Recipe, Run], Result
 
 
 def measure_teacher(recipe: Pretrain | Finetune, student: str, run: Run) -> float:
-    """Return the first teacher's accuracy on the test images: of its run if it saw the same, else of an evaluation."""
+    """Return the first teacher's top-1 on the test images: that of its run if it was tested on them, else a new one."""
     teacher = str(recipe.teacher)
     result = load_result(recipe.runs / teacher) if (recipe.runs / teacher).is_dir() else None
-    seen, images = (load_about(recipe.runs / name).get("test_data") for name in (teacher, student))
-    if result is None or "top1" not in result or seen != images:
+    before, now = (load_about(recipe.runs / name).get("test_data") for name in (teacher, student))
+    if result is None or "top1" not in result or before != now:
         tree = trees.to_plain_tree(recipe)["data"]
-        own = {key: value for key, value in tree.items() if key not in ("source", "name")}
-        options = [f"data.{key}={trees.format_value(value)}" for key, value in own.items()]
+        options = [
+            f"data.{key}={trees.format_value(value)}" for key, value in tree.items() if key not in ("source", "name")
+        ]
         overrides = [f"init={teacher}", f"data={tables.find_data_row(tree)}", *options, f"runs={recipe.runs}"]
         tested = resolve.resolve_recipe("eval", [*overrides, f"device={recipe.device}"])
         result = execute_run("eval", tested, run.screen.renew(), evaluate.execute)

@@ -108,7 +108,7 @@ def report(
 
 
 def plan_teacher(planned: PlannedRun, speed: float, run: Run) -> dict[str, float]:
-    """Log and return what it costs that a teacher labels the images of a run, at so many FLOP a second."""
+    """Log and return what it costs to label the images of a run, if it has a teacher, at ``speed`` FLOP a second."""
     recipe = planned.recipe
     if recipe.teacher is None or recipe.unlabelled is None:
         return {}
@@ -119,11 +119,11 @@ def plan_teacher(planned: PlannedRun, speed: float, run: Run) -> dict[str, float
         run.log(f"teacher: {unknown} not known before it is opened: its cost is not counted")
         return {}
     res = (saved or {}).get("res") or DEFAULT_RES
-    exaflop = 2 * models.count_macs(model, planned.classes, res) * number / 1e18
-    hours = exaflop * 1e18 / speed / 3600
+    flop = 2 * models.count_macs(model, planned.classes, res) * number
+    hours = flop / speed / 3600
     run.log(
-        f"teacher: {model.name} at {res} px labels {number:,} images once, {exaflop:,.4g} exaFLOP; {hours:,.4g} hours "
-        "more, if they are read as fast"
+        f"teacher: {model.name} at {res} px labels {number:,} images once, {flop / 1e18:,.4g} exaFLOP; {hours:,.4g} "
+        "hours more, if they are read as fast"
     )
     return {"images_to_label": number, "labelling_hours": hours}
 

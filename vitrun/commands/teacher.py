@@ -31,22 +31,22 @@ class Taught(NamedTuple):
 
     objective: Objective
     pseudo: data.PseudoLabels | None = None  # the unlabelled images with its answers
-    cost: dict[str, float] = {}  # of a dry run: the images that are left to label, and the hours that this takes
+    cost: dict[str, float] = {}  # of a dry run: the number of images that are left to label, and the hours it takes
 
 
 def add_teacher(
     recipe: recipes.Training, objective: Objective, images: TrainingImages, run: Run, machine: Machine
 ) -> Taught:
-    """Return the objective with pseudo-labels and the images that have them; without a teacher it alone, as it is.
+    """Return the objective with pseudo-labels and the images that have them; without a teacher the objective itself.
 
-    A dry run labels nothing, and returns what that costs.
+    A dry run labels nothing; it returns what labelling costs.
     """
     if recipe.teacher is None or recipe.unlabelled is None:
         return Taught(objective)
     options = recipe.pseudo
     check_teacher_not_trained_on(recipe, images.test, run.warn)
     teacher = load_teacher(recipe, run, machine)
-    positions = match_classes(recipe, teacher.loaded, images.train)
+    positions = match_teacher_classes(recipe, teacher.loaded, images.train)
     split = open_unlabelled(recipe.unlabelled, run)
     # the recipe has checked that the objective is that of labels
     labels = cast(LabelObjective, objective)
@@ -58,45 +58,45 @@ def add_teacher(
     check_readable(confidences, recipe, run)
     confidences[find_left_out(recipe, answers["hashes"], images, run)] = 0
     likeliest = positions[answers["classes"].column(0)]
-    rows = select(recipe, likeliest, confidences, images.train.classes, run)
+    rows = select_pseudo_labels(recipe, likeliest, confidences, images.train.classes, run)
     return Taught(objective, data.PseudoLabels(split, rows, answers["classes"], answers["probabilities"], positions))
 
 
 def load_teacher(recipe: recipes.Training, run: Run, machine: Machine) -> Teacher:
     """Return the teacher, and record its weights; raise UserError if it has no head."""
-    given = recipe.teacher or ""
-    weights.check_init(given)
-    fingerprint = weights_fingerprint(given, recipe.runs, "teacher")
-    view = find_weights_view(given, recipe.runs)
-    no_head = UserError("has no head to label images with: fine-tune it first.", option="teacher", value=given)
-    run.log(f"teacher: {given}")
+    name = recipe.teacher or ""
+    weights.check_init(name)
+    fingerprint = weights_fingerprint(name, recipe.runs, "teacher")
+    view = find_weights_view(name, recipe.runs)
+    no_head = UserError("has no head to label images with: fine-tune it first.", option="teacher", value=name)
+    run.log(f"teacher: {name}")
     try:
-        loaded = weights.load_teacher(given, run, view.res)
+        loaded = weights.load_teacher(name, run, view.res)
     except models.NoHead:
         raise no_head from None
     if not loaded.classes or isinstance(loaded.network, models.Clip):
         raise no_head
-    weights.check_not_detector(loaded, given, "teacher")
-    made = load_saved_recipe(given, recipe.runs) or {}
-    loaded.network.precise_head = made.get("command") == "fewshot"  # its probe was fitted in float32
-    run.update_about(teacher=given, teacher_weights=fingerprint)
+    weights.check_not_detector(loaded, name, "teacher")
+    saved_recipe = load_saved_recipe(name, recipe.runs) or {}
+    loaded.network.precise_head = saved_recipe.get("command") == "fewshot"  # its probe was fitted in float32
+    run.update_about(teacher=name, teacher_weights=fingerprint)
     options = View(**(resolve.DEFAULT_VIEW | view.options))
     run.log(f"  it sees them as {describe_view(trees.to_plain_tree(options))} at {loaded.res} px")
     return Teacher(loaded, fingerprint, options, recipe.pseudo.temperature, run, machine)
 
 
-def match_classes(recipe: recipes.Training, loaded: models.LoadedModel, train: data.Split) -> np.ndarray:
-    """Return the training images' class for each class of the teacher, by name: [C] -> [C].
+def match_teacher_classes(recipe: recipes.Training, loaded: models.LoadedModel, train: data.Split) -> np.ndarray:
+    """Return the number of each class of the teacher among the training images' classes, matched by name: [C].
 
-    A file without names has the classes in their order. Raise UserError if the classes are not the same.
+    A teacher without names has these classes in their order. Raise UserError if its classes are not the same.
     """
     trained, here = name_by_synset(loaded.names), name_by_synset(train.classes)
     positions = data.find_classes(here, trained) if trained else np.arange(loaded.classes)
     if loaded.classes == len(here) and (positions >= 0).all():
         return positions
-    strange = [name for name, position in zip(trained, positions) if position < 0]
+    unknown = [name for name, position in zip(trained, positions) if position < 0]
     lacking = [here[row] for row in np.setdiff1d(np.arange(len(here)), positions)] if trained else []
-    sides = (("has", strange), ("lacks", lacking))
+    sides = (("has", unknown), ("lacks", lacking))
     facts = ", ".join(f"it {verb} {abbreviate(names, 3)}" for verb, names in sides if names)
     why = (
         f"answers with {count_classes(loaded.classes)} that are not the {len(here):,} of {recipe.data.name}"
@@ -106,7 +106,10 @@ def match_classes(recipe: recipes.Training, loaded: models.LoadedModel, train: d
 
 
 def estimate_cost(recipe: recipes.Training, teacher: Teacher, split: data.Split, run: Run) -> dict[str, float]:
-    """Log and return how many images are left to label, and the hours that the teacher takes for them here."""
+    """Log and return how many images are left to label, and the hours that the teacher takes for them here.
+
+    The speed is measured on blank images.
+    """
     assert recipe.unlabelled is not None
     number = teacher.open_files(recipe.unlabelled, split).count_missing(len(split))
     macs = models.count_macs(teacher.loaded.model, teacher.loaded.classes, teacher.loaded.res)
@@ -129,15 +132,15 @@ def check_readable(confidences: np.ndarray, recipe: recipes.Training, run: Run) 
         run.warn(f"{number:,} of {len(confidences):,} unlabelled images cannot be read, and are left out")
 
 
-def select(
+def select_pseudo_labels(
     recipe: recipes.Training, likeliest: np.ndarray, confidences: np.ndarray, classes: tuple[str, ...], run: Run
 ) -> np.ndarray:
     """Return the images that are used, sorted [M], and log how many of each class; raise UserError if none are."""
     options = recipe.pseudo
     rows = np.sort(data.select_images(likeliest, confidences, options.threshold, options.per_class))
     if not len(rows):
-        named = np.unique(likeliest[confidences > 0])[:MOST_NAMED]
-        most = ", ".join(f"{classes[c]} {confidences[likeliest == c].max():.2g}" for c in named)
+        examples = np.unique(likeliest[confidences > 0])[:MOST_NAMED]
+        most = ", ".join(f"{classes[c]} {confidences[likeliest == c].max():.2g}" for c in examples)
         why = f"leaves no image of any class; the teacher's highest probabilities are: {most}. Give a lower one."
         raise UserError(why, ExitCode.DATA, "pseudo.threshold", f"{options.threshold:g}")
     used = np.unique(rows)

@@ -12,15 +12,15 @@ BODY = "body."  # what the names of timm's parameters begin with here
 
 
 def freeze(network: Network, train: str, parts: Sequence[str] = ()) -> None:
-    """Freeze all parameters but those that ``train`` names, and of them those of the ``parts``.
+    """Freeze all parameters that ``train`` does not name, and those of the ``parts``.
 
     ``train`` is ``all``, the last linear layer (``head``; of a detector all but its body), or the last N blocks and all
-    that follows them (``last:N``). Raise a UserError if there are not so many blocks, if a part is none of the
-    network's, or if nothing is left.
+    that follows them (``last:N``). Raise a UserError if there are not so many blocks, if the network has no such part,
+    or if nothing is left to train.
     """
     trained = name_trained(network, train) - name_parts(network, parts)
     if not trained:
-        why = f"leaves nothing of {network.row.name} to train: take out a part, as the one of the head."
+        why = f"leaves nothing of {network.row.name} to train: take out a part, such as that of the head."
         raise UserError(why, option="freeze", value=f"[{','.join(parts)}]")
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(parameter.requires_grad and name in trained)
@@ -41,20 +41,20 @@ def name_trained(network: Network, train: str) -> set[str]:
 
 
 def name_parts(network: Network, parts: Iterable[str]) -> set[str]:
-    """Return the names of the parameters of ``parts``, which are names of modules or parameters, or patterns of names.
+    """Return the names of the parameters of ``parts``: modules or parameters by name, or patterns as ``blocks.?``.
 
-    In a network of timm they may be timm's own names. Raise a UserError if one is none of the network's.
+    For a network of timm they may be timm's own names. Raise a UserError if the network has no such part.
     """
     names = [name for name, _ in network.named_parameters()]
-    found: set[str] = set()
+    selected: set[str] = set()
     for part in parts:
         patterns = [prefix + part.removesuffix(".") + rest for prefix in ("", BODY) for rest in ("", ".*")]
         matched = {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
         if not matched:
             why = f"is no part of {network.row.name}. {suggest(part, list_parts(names))}"
             raise UserError(why, option="freeze", value=part)
-        found |= matched
-    return found
+        selected |= matched
+    return selected
 
 
 def list_parts(names: Iterable[str]) -> list[str]:
@@ -65,7 +65,7 @@ def list_parts(names: Iterable[str]) -> list[str]:
 
 
 def set_training_mode(network: nn.Module) -> None:
-    """Put a network into training mode, but for the batch norms in frozen parts: they use and keep their statistics."""
+    """Put a network into training mode, except batch norms in frozen parts, whose statistics are used and stay."""
     network.train()
     for module in network.modules():
         parameters = list(module.parameters())

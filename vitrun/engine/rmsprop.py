@@ -13,8 +13,8 @@ from vitrun.runtime import shards
 class RmsProp(torch.optim.Optimizer):
     """RMSProp with TensorFlow's details, as ``timm.optim.RMSpropTF``; ``torch.optim.RMSprop`` has none of the three.
 
-    Epsilon is added to the mean square, before its root; the mean square is 1 at first, not 0; and the momentum is a
-    sum of steps, each with the learning rate of its time. Weight decay is added to the gradient (L2).
+    Epsilon is added to the mean square before its root; the mean square starts at 1, not at 0; and the momentum sums
+    up steps, each with the learning rate of its time. Weight decay is added to the gradient (L2).
 
     Args:
         decay: Decay of the mean square of the gradient.
@@ -33,8 +33,8 @@ class RmsProp(torch.optim.Optimizer):
 
     def update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         """Update the parameters of a group."""
-        gradients = list_parts(parameter.grad for parameter in parameters if parameter.grad is not None)
-        weights = list_parts(parameters)
+        gradients = list_local_parts(parameter.grad for parameter in parameters if parameter.grad is not None)
+        weights = list_local_parts(parameters)
         if group["weight_decay"]:
             gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
         squares = self.get_moments("square", parameters, torch.ones_like)
@@ -52,13 +52,13 @@ class RmsProp(torch.optim.Optimizer):
         torch._foreach_sub_(weights, steps)
 
     def get_moments(self, name: str, parameters: list[Tensor], start: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """Return a moment of each parameter, this rank's part of it, which ``start`` makes in the first step."""
+        """Return this rank's part of a moment of each parameter; in the first step ``start`` makes it."""
         for parameter in parameters:
             if name not in self.state[parameter]:
                 self.state[parameter][name] = start(parameter)
-        return list_parts(self.state[parameter][name] for parameter in parameters)
+        return list_local_parts(self.state[parameter][name] for parameter in parameters)
 
 
-def list_parts(tensors: Iterable[Tensor]) -> list[Tensor]:
+def list_local_parts(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Return this rank's parts of tensors, which share their memory."""
     return [shards.local_part(tensor) for tensor in tensors]

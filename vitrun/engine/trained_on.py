@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from vitrun import data, recipes
-from vitrun.data.sources.registry import find_source
+from vitrun.data.sources.registry import open_source
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import trees
 from vitrun.runs import content
 from vitrun.runs.lookup import find_run_folder, trace_init
 from vitrun.runs.run import CONTENT
 from vitrun.runs.run_files import load_about
-from vitrun.runtime.console import Screen
 
 SHARE_OPTIONS = ("test_share", "split_seed")  # that choose the test images of one folder or table
 DIGITS_OPTIONS = ("test_images",)  # that choose those of the digits
@@ -43,17 +42,17 @@ def check_teacher_not_trained_on(recipe: recipes.Training, test: data.Split, war
 
 
 def trace_teachers(init: str, runs: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:
-    """Yield name, folder of runs and recipe of each run that weights come from, by ``init`` or by a teacher."""
-    sources, seen = [(init, runs)], set()
-    while sources:
-        first, place = sources.pop()
-        for name, saved in trace_init(first, place):
-            if name in seen:
+    """Yield name, folder of runs and recipe of each run that weights come from, through ``init`` and ``teacher``."""
+    pending, traced = [(init, runs)], set()
+    while pending:
+        start, folder = pending.pop()
+        for name, saved in trace_init(start, folder):
+            if name in traced:
                 break
-            seen.add(name)
-            yield name, place, saved
-            place = find_run_folder(name, place).parent
-            sources.append((saved.get("teacher") or "", place))
+            traced.add(name)
+            yield name, folder, saved
+            folder = find_run_folder(name, folder).parent
+            pending.append((saved.get("teacher") or "", folder))
 
 
 def find_overlaps(init: str, recipe: Any, test: data.Split) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -64,9 +63,7 @@ def find_overlaps(init: str, recipe: Any, test: data.Split) -> Iterator[tuple[st
         before = saved["data"]
         changed = {key: before[key] for key in options if key in before and before[key] != getattr(source, key)}
         if changed and is_same_set(before, load_about(find_run_folder(name, runs)).get(CONTENT), source):
-            keys = set(
-                find_source(source).open(replace(source, **changed), "train", Screen(quiet=True), lambda: None).keys
-            )
+            keys = {*open_source(replace(source, **changed), "train").keys}
             if number := sum(key in keys for key in test.keys):
                 yield f"{number:,} of the {len(test):,} test images were training images of {name}.", changed
 

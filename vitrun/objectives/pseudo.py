@@ -18,12 +18,12 @@ from vitrun.runtime.device import Machine
 class PseudoObjective:
     """Predict the labels of some images of a step, and a teacher's answers for the others.
 
-    Unlabelled images have shares of classes that are not all 0 (:class:`vitrun.data.PseudoLabels`). Their loss and that
-    of labelled ones have weights, by which the mean over all images of a step is the loss of the recipe.
+    Unlabelled images are those whose shares of classes are not all 0 (:func:`vitrun.data.join_batches`).
     """
 
     labels: LabelObjective
     soft: bool  # whether unlabelled images are compared with the teacher's probabilities, or with its likeliest class
+    # what the losses of labelled and of unlabelled images are multiplied by; the loss of a step is the mean of all
     labelled_weight: float = 1.0
     unlabelled_weight: float = 1.0
 
@@ -43,9 +43,10 @@ class PseudoObjective:
         return self.labels.build_model(model, train, res)
 
     def prepare(self, batch: Batch, step: int) -> Batch:
-        """Return the batch of a training step: mixup and CutMix mix labelled images, and unlabelled ones, apart.
+        """Return the batch of a training step; mixup and CutMix do not mix labelled images with unlabelled ones.
 
-        The targets are classes and shares [B, K], and of mixed images those of the other image and the share.
+        The targets are classes and shares [B, K]. Those of mixed images are followed by the classes and shares of the
+        other image, by its label and by the share of the image itself.
         """
         if not batch.targets:  # blank images, as of a dry run
             size = len(batch.labels)
@@ -62,7 +63,7 @@ class PseudoObjective:
         return replace(batch, images=images, targets=tuple(map(torch.cat, zip(*(part.targets for part in parts)))))
 
     def mix(self, batch: Batch, rows: slice, step: int) -> Batch:
-        """Return the images at ``rows``, mixed with each other, and the targets of both images."""
+        """Return the images at ``rows``, each mixed with another of them, and the targets of both."""
         classes, shares = (target[rows] for target in batch.targets)
         mixed = self.labels.prepare(replace(batch, images=batch.images[rows], labels=batch.labels[rows]), step)
         return replace(mixed, targets=(classes, shares, classes.roll(1, 0), shares.roll(1, 0), *mixed.targets))
@@ -79,7 +80,7 @@ class PseudoObjective:
     def target_loss(self, logits: Tensor, labels: Tensor, classes: Tensor, shares: Tensor) -> Tensor:
         """Return the loss of each image with its label, or with the teacher's answer: -> [B].
 
-        Weights of classes are for labels, by whose numbers they are computed.
+        ``class_weights`` weigh the losses of labels only, from whose counts they are computed.
         """
         unlabelled, of_labels = shares.sum(1) > 0, self.labels.label_loss(logits, labels)
         if self.soft:
