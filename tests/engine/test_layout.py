@@ -67,6 +67,24 @@ def test_a_layout_that_another_process_disturbed_is_timed_again():
     assert fastest_of(seconds, Layout(16, 2, False), 10**6)[0] == best
 
 
+def test_a_layout_whose_first_pass_is_slow_is_timed_again():
+    best, passed = Layout(64, 2, False), set()
+
+    def seconds(layout):
+        first = layout not in passed
+        passed.add(layout)
+        return 0.004 * (1.4 if first else 1.0) * 1.03 ** (abs(math.log2(layout.micro_batch / 64)) - layout.workers)
+
+    assert fastest_of(seconds, Layout(16, 2, False), 10**6)[0] == best
+
+
+def test_a_form_of_attention_that_is_slow_in_one_layout_is_not_timed_in_others():
+    clock = Clock(lambda layout, number: number * (0.02 if layout.fused else 0.004 + 0.01 / layout.micro_batch))
+    start, neighbours = Layout(16, 2, False), lambda one: list_neighbours(one, 128, 2, True)
+    timed = find_fastest(start, neighbours, clock, 10**6, 128)
+    assert [layout.fused for layout in timed].count(True) == 1 and len(timed) > 4
+
+
 def test_a_layout_for_which_memory_runs_out_is_not_chosen():
     found, _ = fastest_of(
         lambda layout: math.inf if layout.micro_batch > 32 else 0.1 / layout.micro_batch, PLAIN, 10**6

@@ -21,10 +21,10 @@ CACHE_FILE = "layouts.json"
 LOCKED_FOLDER = "layouts"  # beside it: one process measures at a time, so that the next one takes what it found
 LIBRARIES = ("vitrun", "torch", "timm")  # with whose versions a layout is measured anew
 SHARE = 0.02  # of the expected time of a run, the most that is measured
-MOST_SECONDS = 8.0
+MOST_SECONDS = 10.0
 LEAST_SECONDS = 2.0  # in less no two layouts can be told apart
 LAYOUT_SECONDS = 0.5  # of all passes of a layout, the first of which prepares the kernels of its shapes
-CLOSE = 1.25  # times the seconds of the fastest layout, in which others are timed again
+CLOSE = 1.5  # times the seconds of the fastest layout, in which others are timed again: a first pass takes up to that
 TIMES = 3  # that a layout is timed at the most
 FIRST_SHARE = 0.002  # of the images of a run, the most that are computed to know its expected time
 
@@ -86,8 +86,9 @@ def find_fastest(
     """Return the seconds an image of the layouts that were timed; None if a run of ``images`` is too short for that.
 
     Neighbours of the fastest layout so far are timed until none is faster; then those that are about as fast are timed
-    again, since other processes may have disturbed them, as long as there is time. A pass has ``most`` images at the
-    most, unless a layout computes more at once.
+    again, since their kernels had to be prepared or other processes disturbed them, as long as there is time. A form of
+    attention that is much slower in one layout is not timed in others. A pass has ``most`` images at the most, unless a
+    layout computes more at once.
     """
     if start.at_once > FIRST_SHARE * images:
         return None
@@ -98,9 +99,11 @@ def find_fastest(
     timed, times = {start: first}, Counter({start: int(first * start.at_once >= LAYOUT_SECONDS)})
     while (left := budget - clock.spent) >= 2 * LAYOUT_SECONDS:
         fastest = min(timed, key=lambda layout: timed[layout])
-        untimed = (layout for layout in neighbours(fastest) if layout not in timed)
-        close = (layout for layout in timed if timed[layout] <= CLOSE * timed[fastest] and times[layout] < TIMES)
-        candidates = chain([start] * (not times[start]), untimed, sorted(close, key=lambda layout: times[layout]))
+        slow_forms = {form for form in (True, False) if form_seconds(timed, form) > CLOSE * timed[fastest]}
+        untimed = (one for one in neighbours(fastest) if one not in timed and one.fused not in slow_forms)
+        close = (one for one in timed if timed[one] <= CLOSE * timed[fastest] and times[one] < TIMES)
+        again = sorted(close, key=lambda layout: (times[layout], timed[layout]))
+        candidates = chain([start] * (not times[start]), untimed, again)
         slow = 2 * timed[fastest]  # seconds an image that are allowed for
         candidate = next((layout for layout in candidates if layout.at_once * slow <= left), None)
         if candidate is None:
@@ -109,6 +112,11 @@ def find_fastest(
         timed[candidate] = min(seconds, timed.get(candidate, inf)) if times[candidate] else seconds
         times[candidate] += 1
     return timed
+
+
+def form_seconds(timed: dict[Layout, float], fused: bool) -> float:
+    """Return the seconds an image of the fastest timed layout with a form of attention; 0 if none was timed."""
+    return min((seconds for layout, seconds in timed.items() if layout.fused == fused), default=0.0)
 
 
 def size_pass(layout: Layout, seconds_an_image: float, most: int) -> int:
