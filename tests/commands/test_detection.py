@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.runs import hash_weights, interrupted_after, run_folder
 from vitrun import models
@@ -12,8 +14,9 @@ from vitrun.config import resolve, unused
 from vitrun.errors import ExitCode, UserError
 from vitrun.models.export import export_model
 from vitrun.recipes import tables
-from vitrun.runs import describe
-from vitrun.runs.run_files import load_recipe
+from vitrun.runs import cost, describe
+from vitrun.runs.run_files import load_about, load_recipe
+from vitrun.runs.status import list_statuses
 
 WHOLE_IMAGES = {
     "finetune": ("data.test_images=20", "steps=2"),
@@ -56,6 +59,13 @@ def test_a_pretrained_vit_becomes_a_detector_and_that_another(run_command):
     assert 0 < max(moved) < 2e-5, "the body has a learning rate of its own"
     facts = describe.describe_run("finetune", load_recipe(folder), recipe.runs)
     assert facts["model"] == "yolos_nano"
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        loaded.network.eval()(torch.zeros(1, 3, 32, 32))
+    recorded = load_about(folder)[cost.MACS_KEY]
+    assert 2 * recorded == counter.get_total_flops(), "the decoder and the detection tokens are counted"
+    assert 0.9 < cost.count_run_macs(load_recipe(folder), "32", recipe.runs) / recorded <= 1, "but for the classes"
+    (status,) = list_statuses(recipe.runs, [folder.name])
+    assert status.ap == result["AP"] and status.top1 is None
     again, _ = run_command("finetune", *BOXES, *ONE_STEP, f"init={folder.name}", "data.kinds=3")
     (weights,) = (run_folder(again, "finetune") / "checkpoints").glob("*/model.safetensors")
     assert models.load(weights).classes == 3

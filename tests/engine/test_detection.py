@@ -12,10 +12,11 @@ from helpers.boxes import make_tree
 from vitrun import models
 from vitrun.data import Split
 from vitrun.data.sources.coco.annotations import check_tree
-from vitrun.engine.detection import METRICS, FoundBoxes, decode_detections, find_boxes, measure_boxes
+from vitrun.engine.detection import FoundBoxes, decode_detections, find_boxes, measure_boxes
 from vitrun.engine.inputs import make_rectangle_batches
 from vitrun.errors import UserError
 from vitrun.recipes import View, tables
+from vitrun.runs.metrics import DETECTION_METRICS
 from vitrun.runtime.device import Machine
 
 
@@ -36,7 +37,7 @@ def test_the_twelve_metrics_are_those_of_the_reference(shared):
     images, categories = ([*ids].index for ids in (table.image_ids, table.category_ids))
     rows = [[images(d["image_id"]), *d["bbox"], d["score"], categories(d["category_id"])] for d in golden["found"]]
     metrics = measure_boxes(table, np.array(rows))
-    assert [*metrics] == [*golden["stats"]] == [*METRICS]
+    assert [*metrics] == [*golden["stats"]] == [*DETECTION_METRICS]
     assert max(abs(metrics[name].mean - value) for name, value in golden["stats"].items()) < 1e-9
 
 
@@ -82,7 +83,7 @@ def test_the_file_of_detections_measures_the_same_by_pycocotools(tmp_path):
     measured.summarize()
     metrics = found.measure()
     assert 0.1 < metrics["AP"].mean < 0.9
-    assert all(metric.mean == measured.stats[METRICS.index(name)] for name, metric in metrics.items())
+    assert all(metric.mean == measured.stats[DETECTION_METRICS.index(name)] for name, metric in metrics.items())
 
 
 def test_a_query_answers_its_likeliest_class_after_the_last_layer_in_pixels():

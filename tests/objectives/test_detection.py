@@ -18,6 +18,7 @@ from vitrun.errors import UserError
 from vitrun.models import Detections
 from vitrun.objectives.detection import DetectionObjective
 from vitrun.recipes.detection import DetectionLoss
+from vitrun.recipes.detector_rows import make_detector_row
 from vitrun.recipes.tables import load_data_row, load_model_row
 from vitrun.runtime import distributed
 
@@ -139,7 +140,7 @@ def test_a_resnet_becomes_a_detector_with_the_same_map_of_features():
 def test_a_body_that_has_no_such_detector_is_refused(name, like, option):
     model = load_model_row(name)
     with pytest.raises(UserError) as raised:
-        models.make_detector_row(replace(model, name="resnet10t") if name == "timm" else model, like, 32)
+        make_detector_row(replace(model, name="resnet10t") if name == "timm" else model, like, 32)
     assert raised.value.option == option
 
 

@@ -69,7 +69,7 @@ def test_every_model_and_data_set_of_a_table_is_one_of_ours():
         names.VTAB_MEAN,
         "Average",
         *("imagenet_v2", "imagenet_a", "imagenet_r", "imagenet_sketch"),
-        "coco",
+        names.COCO,
         "ImageNet-21k, issue 62's validation",
     }
     for name in papers.find_table_files():

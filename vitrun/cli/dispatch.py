@@ -195,7 +195,7 @@ def print_result(
     command: str, overrides: list[str], recipe: "Recipe", result: dict[str, Any], screen: Screen, flags: Flags
 ) -> None:
     """Print the result of a run, its folder, and the next command to type."""
-    from vitrun.recipes import RunRecipe
+    from vitrun.recipes import Pretrain, RunRecipe
     from vitrun.runs.run import run_name
 
     folder = recipe.runs / run_name(command, recipe) if isinstance(recipe, RunRecipe) and not flags.dry_run else None
@@ -204,7 +204,8 @@ def print_result(
     if folder:
         prefixes = ("runs=", "data=", "data.") if command == "dedup" else ("runs=",)
         arguments = [override for override in overrides if override.startswith(prefixes)]
-        following = NEXT_COMMAND.get(command, "").format(run=folder.name).split()
+        finds_objects = isinstance(recipe, Pretrain) and getattr(recipe.data, "has_boxes", False)
+        following = NEXT_COMMAND.get("finetune" if finds_objects else command, "").format(run=folder.name).split()
         screen.log(f"In {folder}." + (f" Next: {shlex.join([*following, *arguments])}" if following else ""))
     if screen.stdout_error:
         raise UserError(f"Standard output cannot be written: {screen.stdout_error}. Make room for it.", ExitCode.SPACE)

@@ -1,13 +1,14 @@
 """Comparisons of finished runs as text of a given width, as CSV and as JSON."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from vitrun.runs.comparison import Comparison
 from vitrun.runs.comparison_rows import Row, Table
 from vitrun.runs.groups import Average
+from vitrun.runs.metrics import DETECTION_METRICS
 from vitrun.runs.published import compute_gap
 from vitrun.runtime.console import Screen
 from vitrun.runtime.text_format import format_duration
@@ -170,9 +171,7 @@ def list_notes(tables: Sequence[Table], with_published: bool) -> list[str]:
     units = {average.unit for row in rows for average in row.metrics.values()}
     notes = []
     if "share" in units:
-        notes.append(
-            "Accuracy on test images in percent; ± is the standard deviation over seeds (few-shot: over draws)."
-        )
+        notes.append(describe_metrics(name for table in tables for name in table.metrics))
     if any(row.cost.exaflop for row in rows):
         notes.append(
             "Cost is that of training one run; exaFLOP has forward and backward pass, as in table 6 of the paper."
@@ -180,6 +179,13 @@ def list_notes(tables: Sequence[Table], with_published: bool) -> list[str]:
     if with_published and any(row.published for row in rows):
         notes.append("published: the number of the same model, data, pretraining and protocol; gap: points above it.")
     return notes
+
+
+def describe_metrics(names: Iterable[str]) -> str:
+    """Return what metrics of these names are: accuracies, COCO's average precisions, or both."""
+    is_ap = {name in DETECTION_METRICS for name in names}
+    what = " and ".join(["Accuracy"] * (False in is_ap) + ["COCO's average precision (AP)"] * (True in is_ap))
+    return f"{what} on test images in percent; ± is the standard deviation over seeds (few-shot: over draws)."
 
 
 def describe_comparison(comparison: Comparison, with_published: bool) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def evaluate_detector(recipe: recipes.Eval, loaded: models.LoadedModel, test: da
     rows = np.linspace(0, len(test) - 1, min(MOST_PICTURES, len(test))).round().astype(np.int64)
     run.write_file(PICTURE_FILE, partial(write_pictures, test, detections, rows))
     run.log(f"{PICTURE_FILE}: {len(rows)} test images, true boxes dashed, and found ones of {MIN_SCORE:.0%} or more")
-    return dict(detections.measure())
+    return {**detections.measure(), "objects": detections.count_objects()}
 
 
 def check_evaluation(recipe: recipes.Eval, test: data.Split) -> None:

@@ -24,6 +24,7 @@ from vitrun.objectives.class_weights import weigh_classes
 from vitrun.objectives.detection import DetectionObjective
 from vitrun.objectives.labels import LabelObjective
 from vitrun.objectives.pixels import add_generative_loss
+from vitrun.recipes.detector_rows import make_detector_row
 from vitrun.runs.run import Run
 from vitrun.runtime import random
 from vitrun.runtime.device import Machine
@@ -48,7 +49,7 @@ def finetune_once(
     if recipe.on is not None:
         model = weights.find_model(recipe.init, recipe.runs)
         if recipe.detects:
-            model = models.make_detector_row(model, recipe.detect.model, recipe.res or recipes.DEFAULT_RES)
+            model = make_detector_row(model, recipe.detect.model, recipe.res or recipes.DEFAULT_RES)
         return plan_run(recipe, objective, model, run)
     weights.check_init(recipe.init, recipe.res)
     machine = Machine(recipe.device, recipe.precision)

@@ -18,7 +18,7 @@ from vitrun.runtime.process import hold_lock
 from vitrun.runtime.text_format import format_duration, format_speed
 from vitrun.runtime.text_tables import find_width
 
-HEADER = ["run", "state", "step", "loss", "images/s", "left", "top-1"]
+HEADER = ["run", "state", "step", "loss", "images/s", "left", "top-1", "AP"]
 WATCH_SECONDS = 2.0
 MIN_NAME = 24  # columns of the name of a run on a narrow terminal
 CLEAR_SCREEN = "\033[2J\033[H"
@@ -45,16 +45,23 @@ def execute(recipe: recipes.ListRuns, screen: Screen) -> dict[str, Any]:
 def print_statuses(statuses: Sequence[RunStatus], runs: Path, screen: Screen) -> None:
     """Print a table of runs, then the errors of those that failed, and how many are in which state."""
     if statuses:
-        cells = [format_status(status) for status in statuses]
-        others = [max(map(len, column)) + 3 for column in zip(HEADER[1:], *(row[1:] for row in cells))]
+        header, cells = select_columns([format_status(status) for status in statuses])
+        others = [max(map(len, column)) + 3 for column in zip(header[1:], *(row[1:] for row in cells))]
         width = max(MIN_NAME, find_width() - sum(others) - 4)
         rows = [[shorten_name(name, width), *row] for name, *row in cells]
-        screen.print_table(HEADER, rows, 2)
+        screen.print_table(header, rows, 2)
     for status in statuses:
         if status.error:
             screen.print(f"{status.name}: {status.error}")
     counts = {state: sum(one.state == state for one in statuses) for state in dict.fromkeys(s.state for s in statuses)}
     screen.log(f"{runs}: {', '.join(f'{count} {state}' for state, count in counts.items()) or 'no runs'}")
+
+
+def select_columns(rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the cells: AP only if there are detectors, and top-1 unless there is nothing else."""
+    has_top1, has_ap = (any(row[column] for row in rows) for column in (-2, -1))
+    shown = [name for name in HEADER if name != ("top-1" if has_ap and not has_top1 else "" if has_ap else "AP")]
+    return shown, [[text for name, text in zip(HEADER, row) if name in shown] for row in rows]
 
 
 def format_status(status: RunStatus) -> list[str]:
@@ -67,7 +74,7 @@ def format_status(status: RunStatus) -> list[str]:
         "" if status.loss is None else f"{status.loss:.4g}",
         "" if status.images_per_second is None else format_speed(status.images_per_second),
         "" if status.seconds_left is None else format_duration(status.seconds_left),
-        "" if status.top1 is None else f"{100 * status.top1:.2f}",
+        *("" if score is None else f"{100 * score:.2f}" for score in (status.top1, status.ap)),
     ]
 
 

@@ -11,6 +11,7 @@ from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.papers import PaperNumber, PaperTable
 from vitrun.recipes import options
 from vitrun.runs import describe, pivot, results
+from vitrun.runs.metrics import DETECTION_METRICS
 from vitrun.runs.pivot import Cell
 from vitrun.runs.published import PublishedMatch, compute_gap, match_published
 from vitrun.runs.results import FinishedRun, LeftOut, Reason
@@ -121,7 +122,9 @@ def format_gaps(cell: Cell, matches: list[PublishedMatch]) -> str:
 
 def list_notes(pairs: list[Pair], paper: PaperTable) -> list[str]:
     """Return what the numbers are, where they are from, what was matched, and why near runs have no gap."""
-    notes = ["Top-1 in percent; ± is the standard deviation over seeds (few-shot: over draws)."]
+    metrics = {cell.metric for cell, _ in pairs} | {number.metric for number in paper.numbers if number.percent}
+    what = "COCO's metrics of boxes" if metrics and metrics <= {*DETECTION_METRICS} else "Top-1"
+    notes = [f"{what} in percent; ± is the standard deviation over seeds (few-shot: over draws)."]
     if not paper.numbers:
         return notes
     sources = dict.fromkeys(number.source for number in paper.numbers)

@@ -7,6 +7,7 @@ from typing import Any
 from vitrun.config import compose, protocols, recipe_file
 from vitrun.config.expand import count_runs
 from vitrun.recipes import (
+    DEFAULT_RES,
     DURATIONS,
     Finetune,
     Model,
@@ -18,6 +19,7 @@ from vitrun.recipes import (
     tables,
     trees,
 )
+from vitrun.recipes.detector_rows import make_detector_row
 from vitrun.runs import lookup
 from vitrun.runs.naming import list_showing_options
 
@@ -91,7 +93,10 @@ def find_model_row(recipe: Training) -> Model | None:
     """Return the row of the network that is trained; None if it is only known once the weights are loaded."""
     if isinstance(recipe, Pretrain):
         return recipe.model
-    return lookup.find_architecture(recipe.init, recipe.runs) if isinstance(recipe, Finetune) and recipe.init else None
+    model = lookup.find_architecture(recipe.init, recipe.runs) if isinstance(recipe, Finetune) and recipe.init else None
+    if model is not None and isinstance(recipe, Finetune) and recipe.detects:
+        return make_detector_row(model, recipe.detect.model, recipe.res or DEFAULT_RES)
+    return model
 
 
 def select_init_data_overrides(command: str, overrides: Sequence[str]) -> list[str]:

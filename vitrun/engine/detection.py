@@ -16,14 +16,11 @@ from torch import Tensor, nn
 from vitrun.data import Batch, BoxTable
 from vitrun.engine.inference import run_inference
 from vitrun.errors import UserError
-from vitrun.runs.metrics import Metric
+from vitrun.runs.metrics import DETECTION_METRICS, Metric
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
 DETECTIONS_FILE = "detections.json"
-# In the order of pycocotools: average precision over IoU 0.5 to 0.95, at 0.5, at 0.75, and of objects of up to 32 by 32
-# pixels, up to 96 by 96 and larger; average recall with 1, 10 and 100 boxes an image, and of these sizes
-METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,10 @@ class FoundBoxes:
     def measure(self) -> dict[str, Metric]:
         """Return the metrics of :func:`measure_boxes`."""
         return measure_boxes(self.table, self.to_rows())
+
+    def count_objects(self) -> int:
+        """Return the number of true boxes, without those of crowds."""
+        return int((~self.table.crowd).sum())
 
     def write(self, path: Path) -> None:
         """Write the boxes in COCO's format of results, with the ids that the annotations have."""
@@ -136,7 +137,7 @@ def measure_boxes(table: BoxTable, rows: np.ndarray) -> dict[str, Metric]:
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
-    values = zip(METRICS, evaluator.stats.tolist())
+    values = zip(DETECTION_METRICS, evaluator.stats.tolist())
     return {name: Metric(value, "share") for name, value in values if value >= 0}  # -1 without objects of the size
 
 

@@ -3,6 +3,7 @@
 import resource
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -26,19 +27,24 @@ class Plan:
     micro_batch: int
     unlabelled: int = 0  # further images of a step, which no epoch counts
 
+    @cached_property
+    def image_macs(self) -> int:
+        """Return the multiply-adds of an image in one forward pass."""
+        return models.count_macs(self.loaded.model, self.loaded.classes, self.loaded.res)
+
     def describe(self) -> tuple[str, str]:
         """Return a line about the size of the network, and one about that of the run."""
         row, res = self.loaded.model, self.loaded.res
         parameters = sum(parameter.numel() for parameter in self.loaded.network.parameters())
         trained = sum(parameter.numel() for parameter in list_trained(self.loaded.network))
         part = f" ({trained / 1e6:.3g} M of them trained)" if trained < parameters else ""
-        macs = models.count_macs(row, self.loaded.classes, res)
         images, extra_images = self.steps * self.batch, self.steps * self.unlabelled
         extra = f" and {self.unlabelled} unlabelled ones" if self.unlabelled else ""
+        cost = f"{self.image_macs / 1e9:.3g} GMAC an image"
         return (
-            f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters{part}, {macs / 1e9:.3g} GMAC an image",
+            f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters{part}, {cost}",
             f"plan: {self.steps} steps of {self.batch} images{extra} ({images / self.train_images:.1f} epochs, "
-            f"{count_exaflop(macs, images + extra_images):.2g} exaFLOP), micro-batch {self.micro_batch}, "
+            f"{count_exaflop(self.image_macs, images + extra_images):.2g} exaFLOP), micro-batch {self.micro_batch}, "
             f"on {self.machine}",
         )
 

@@ -34,6 +34,7 @@ from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint,
 from vitrun.engine.step_layout import StepLayouts, get_layout, restore_layout
 from vitrun.errors import Interrupted, OutOfMemory, UserError
 from vitrun.recipes import Training
+from vitrun.runs.cost import MACS_KEY
 from vitrun.runs.manifest import load_manifest
 from vitrun.runs.predictions import PREDICTIONS_FILE
 from vitrun.runs.run import Run
@@ -205,12 +206,13 @@ class Trainer:
         layouts.check_memory()
 
     def log_plan(self) -> None:
-        """Log the size of the network and of the run."""
+        """Log the size of the network and of the run, and record the multiply-adds of an image."""
         batch, extra = self.recipe.batch, self.recipe.step_images - self.recipe.batch
         images = len(self.train_data)
         plan = Plan(self.loaded, self.machine, self.steps, batch, images, self.state.micro_batch, extra)
         for line in plan.describe():
             self.run.log(line)
+        self.run.update_about(**{MACS_KEY: plan.image_macs})
         if self.state.compiled is not None:
             self.run.log("compile: torch.compile makes the pass of a step, a minute or more before the first one")
         if self.state.is_divided or self.recipe.mode == "fsdp":

@@ -21,7 +21,7 @@ from vitrun.models.checkpointing import checkpoint_blocks, list_blocks
 from vitrun.models.clip import Clip
 from vitrun.models.cost import count_macs, count_parameters, count_tokens
 from vitrun.models.detector import Detections, Detector
-from vitrun.models.detector_body import make_detector, make_detector_row
+from vitrun.models.detector_body import make_detector
 from vitrun.models.embeddings import NoEmbedding, grid_positions, patch_filters
 from vitrun.models.hub import check_tag as check_tag
 from vitrun.models.igpt import IGpt, build_pixel_predictor
@@ -66,7 +66,6 @@ __all__ = [
     "hidden_states",
     "load",
     "make_detector",
-    "make_detector_row",
     "name_heads",
     "normalize_tokens",
     "number_layers",

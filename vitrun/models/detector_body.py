@@ -6,57 +6,17 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from vitrun.errors import UserError, lookup
 from vitrun.models.assemble import LoadedModel
-from vitrun.models.build import build, grid_side
+from vitrun.models.build import build
 from vitrun.models.detector import Detector, TokenViT
-from vitrun.models.formats.detector_config import name_detector
 from vitrun.models.load_report import LoadReport
 from vitrun.models.network import Network
 from vitrun.models.positions import resample_rectangle
 from vitrun.models.timm_wrapper import TimmNetwork, zero_linear
 from vitrun.models.vit import ViT
-from vitrun.recipes import Detector as Row
-from vitrun.recipes import Model, Timm
-from vitrun.recipes import ViT as ViTRow
-from vitrun.recipes.model import check_detects
-from vitrun.recipes.tables import load_model_rows
+from vitrun.recipes.detector_rows import make_detector_row
 
-DEFAULT_ROWS = {ViTRow: "yolos_ti", Timm: "detr_r50"}  # whose tokens or decoder a body gets, without its grid
 NOT_OF_BODIES = ("head.", "pre_logits.", "attn_pool.", "pos_embed", "mask_token", "decoder.")  # left out of a ViT
-
-
-def make_detector_row(model: Model, like: str | None, res: int) -> Row:
-    """Return the row of a detector with the body ``model``, or a detector itself, for images of side ``res``.
-
-    ``like`` names the row with the tokens or the decoder; None is 100 tokens for a ViT, DETR's decoder for a ResNet.
-    The row has the grid of its positions. Raise a UserError if there is no such detector.
-    """
-    row = model if isinstance(model, Row) else add_to_body(model, like)
-    if isinstance(row.body, ViTRow) and not row.grid:
-        row = replace(row, grid=(grid_side(row.body, res),) * 2)
-    return row
-
-
-def add_to_body(model: Model, like: str | None) -> Row:
-    """Return the row of a detector with the body ``model`` and the tokens or the decoder of the row ``like``."""
-    if not isinstance(model, ViTRow | Timm):
-        why = (
-            f"{model.name} is no body of a detector: choose a vision transformer, or a ResNet of timm as timm:resnet50."
-        )
-        raise UserError(why, option="init")
-    row = cast(Row, lookup(load_model_rows(), like or DEFAULT_ROWS[type(model)], "model", "detect.model"))
-    grid = row.grid if like else ()
-    if isinstance(model, ViTRow):
-        check_detects(model)
-    elif not row.decoder:
-        why = f"has detection tokens, which need a ViT, and {model.name} is a network of timm: choose detr_r50."
-        raise UserError(why, option="detect.model", value=like)
-    else:
-        dilation = row.body.options if isinstance(row.body, Timm) else {}
-        model = replace(model, options={**model.options, **dilation})
-    names = ("encoder", "decoder", "width", "heads", "mlp", "dropout")
-    return name_detector(model, row.tokens, row.mid, grid, **{name: getattr(row, name) for name in names})
 
 
 def make_detector(loaded: LoadedModel, like: str | None, classes: int, res: int | None) -> LoadedModel:

@@ -15,6 +15,7 @@ from vitrun.models import Detections
 from vitrun.objectives.detection_loss import Terms, count_weights, detection_terms
 from vitrun.recipes import Detection, Finetune, Model, Pretrain, Training
 from vitrun.recipes.detection import DetectionLoss
+from vitrun.recipes.detector_rows import make_detector_row
 from vitrun.runs.metrics import Metric, Result
 from vitrun.runtime.device import Machine
 
@@ -45,7 +46,7 @@ class DetectionObjective:
 
     def build_model(self, model: Model, train: Split, res: int) -> models.LoadedModel:
         """Return an untrained detector of the training images' classes, with ``model`` as its body unless it is one."""
-        row, classes = models.make_detector_row(model, self.like, res), len(train.classes)
+        row, classes = make_detector_row(model, self.like, res), len(train.classes)
         return models.LoadedModel(models.build(row, classes, res), row, classes, res, None, train.classes)
 
     def prepare(self, batch: Batch, step: int) -> Batch:
@@ -102,5 +103,6 @@ class DetectionObjective:
             **detections.measure(),
             "loss": Metric(float(loss), lower_is_better=True),
             "test_images": images,
+            "objects": detections.count_objects(),
             "detections": detections,
         }

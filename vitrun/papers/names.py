@@ -12,6 +12,7 @@ SHAPE_OPTIONS = ("patch", "width", "depth", "heads", "mlp", "stem", "resnet", "b
 VTAB_TASKS = {f"vtab/{name}": f"VTAB {task.paper}" for name, task in TASKS.items()}
 VTAB_GROUPS = {f"VTAB {group}": [f"VTAB {TASKS[name].paper}" for name in tasks] for group, tasks in GROUPS.items()}
 VTAB_MEAN = "VTAB (19)"
+COCO, COCO_TEST = "COCO val2017", (5_000, 36_335)  # images, and objects without crowds
 CLIP_DATA = "WIT-400M"  # pairs of images and texts, not published (arXiv 2103.00020, section 2.2)
 TIMM_TAG = r"\.(orig|augreg2?|goog|ms|fb)_"  # in timm's names
 TRAINING_DATA = (  # pattern of a tag, file or repository -> the data sets that the weights were trained on, in order
@@ -91,6 +92,14 @@ def paper_model_name(name: str, options: dict[str, Any] | None = None) -> str:
 def paper_data_name(options: dict[str, Any]) -> str:
     """Return a data set's name in papers; its own name if it has none."""
     return VTAB_TASKS.get(options["name"]) or options.get("paper") or options["name"]
+
+
+def find_test_set(options: dict[str, Any], images: object, objects: object) -> str | None:
+    """Return the name of a published test set by the numbers of its images and objects; None if it is none.
+
+    Annotations of one's own are read as those of COCO, and their folder may have any name.
+    """
+    return COCO if options["source"] == "coco" and (images, objects) == COCO_TEST else None
 
 
 def training_data_of(init: str) -> str | None:

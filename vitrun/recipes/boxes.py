@@ -8,6 +8,8 @@ from pydantic import Field
 from vitrun.recipes.base import Images, OptionError, Seed, frozen_dataclass
 from vitrun.recipes.dataset import Dataset, DescribedDataset, Jpeg, Part, check_drawn_size, describe_origin
 
+SOURCES = ("boxes", "coco")  # of data sets with boxes
+
 
 @frozen_dataclass
 class DrawnBoxes(Dataset):

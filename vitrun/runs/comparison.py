@@ -75,6 +75,8 @@ def choose_metrics(run: FinishedRun, values: Sequence[str]) -> tuple[str, ...]:
     means = [name for name in ("natural", "specialized", "structured", "mean19", "mean") if name in run.metrics]
     if "top1" in run.metrics:
         return ("top1", "top1_dedup") if "top1_dedup" in run.metrics else ("top1",)
+    if "AP" in run.metrics:
+        return tuple(name for name in ("AP", "AP50", "AP75") if name in run.metrics)
     recalls = [f"{kind}_recall{k}" for k in (1, 5) for kind in ("text", "image")]
     retrieval = [name for name in recalls if name in run.metrics]
     masked = [name for name in ("colour_accuracy", "masked_loss") if name in run.metrics]

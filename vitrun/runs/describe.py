@@ -1,18 +1,29 @@
 """Description of a run in the terms of papers: model, data, and how and on what its weights were pretrained."""
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from vitrun.errors import UserError
 from vitrun.papers import names
-from vitrun.recipes import DEFAULT_RES, tables
-from vitrun.runs.lookup import load_saved_recipe, model_name_of, pretraining_recipe, trace_init
+from vitrun.recipes import DEFAULT_RES, Model, Timm, ViT, tables
+from vitrun.recipes.detector_rows import make_detector_row
+from vitrun.runs.lookup import (
+    find_first_tuning_on_boxes,
+    load_saved_recipe,
+    model_name_of,
+    pretraining_recipe,
+    trace_init,
+)
 from vitrun.runs.weights_view import describe_view
 
 FACT_NAMES = (  # what is known of a run besides its options
     "command", "model", "data", "upstream", "res", "protocol", "objective", "positions", "positions_at",
     "head", "pre_logits", "init", "steps", "dropout", "pretrain_protocol", "pretrain_epochs", "pretrain_batch",
-    "pretrain_mixup", "pretrain_optimizer", "view", "view_of", "teacher",
+    "pretrain_mixup", "pretrain_optimizer", "view", "view_of", "teacher", "test_images",
 )  # fmt: skip
 PAPER_OPTIMIZERS = {"adamw": "adam"}  # the paper's Adam decouples the weight decay (arXiv 2106.10270, section 3.3)
 SAME_MODEL = "same model"  # as the student
@@ -25,7 +36,8 @@ def describe_run(command: str, options: Options, runs: Path) -> dict[str, str | 
     pretraining = find_pretraining_options(options, runs)
     tuning = options if command not in ("eval", "fewshot") or init is None else load_saved_recipe(init, runs) or {}
     model = pretraining["model"] if pretraining else {}
-    name = name_model(model["name"] if pretraining else model_name_of(init or "", runs), model, tuning)
+    trained = [options, *(recipe for _, recipe in trace_init(init, runs))]
+    name = name_model(trained[-1].get("init") or "", model, trained, runs)
     facts = {
         "command": command,
         "model": name,
@@ -44,6 +56,7 @@ def describe_run(command: str, options: Options, runs: Path) -> dict[str, str | 
         "view": describe_view(options["view"]) if "view" in options else None,
         "teacher": describe_teacher(tuning, name, runs),
         "view_of": None,  # of eval: "weights", "overrides" or "assumed", which the result says
+        "test_images": None,  # how many, which the result says
         **describe_pretraining(pretraining, init),
     }
     return {name: facts[name] for name in FACT_NAMES}
@@ -62,14 +75,33 @@ def describe_teacher(tuning: Options, model: str, runs: Path) -> str | None:
     return SAME_MODEL if name == model else name
 
 
-def name_model(name: str, model: Options, tuning: Options) -> str:
-    """Return a model's name in papers; of fine-tuning on boxes that of a detector of the table, if it has this body."""
-    detector = (tuning.get("detect") or {}).get("model")
-    if detector in tables.list_group_files("model"):
-        body = tables.read_row("model", detector).get("body") or {}
-        if body.get("name") == (names.match_model_row(name) or name):
-            return names.paper_model_name(detector)
+def name_model(init: str, model: Options, tuned: Sequence[Options], runs: Path) -> str:
+    """Return a model's name in papers, or its own: that of a detector if it was fine-tuned on boxes.
+
+    Args:
+        init: The weights that are not of a training run here; empty if there are none.
+        model: The row of a pretraining run here; empty without one.
+        tuned: Recipes of the runs that trained it, the last one first.
+        runs: The folder of all run folders.
+    """
+    name = str(model.get("name") or model_name_of(init, runs))
+    if (tuning := find_first_tuning_on_boxes(tuned)) is not None:
+        with suppress(UserError):  # of a network that is no body of a detector
+            if (body := find_body(init, name, model)) is not None:
+                detector = make_detector_row(body, tuning["detect"]["model"], DEFAULT_RES)
+                return names.paper_model_name(detector.name)
     return names.paper_model_name(name, model)
+
+
+def find_body(init: str, name: str, model: Options) -> Model | None:
+    """Return the row of pretrained weights by the recipe of their run or by their name; None if it is not known."""
+    if model:
+        return cast(Model, tables.validate_row(Model, model, f"the model of {name}"))
+    row = names.match_model_row(name)
+    known = tables.load_model_row(row) if row else None
+    if init.startswith("timm:") and not isinstance(known, ViT):
+        return replace(cast(Timm, tables.load_model_row("timm")), name=name.partition(".")[0])
+    return known
 
 
 def describe_pretraining(options: Options | None, init: str | None) -> dict[str, str | None]:

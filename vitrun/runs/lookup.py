@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers import names
 from vitrun.recipes import (
+    DEFAULT_RES,
     RECIPE_FILE,
     Dedup,
     Eval,
@@ -24,12 +25,11 @@ from vitrun.recipes import (
     Visualize,
     tables,
 )
+from vitrun.recipes.boxes import SOURCES as BOX_SOURCES
+from vitrun.recipes.detector_rows import make_detector_row
 from vitrun.runs import checkpoints
 from vitrun.runs.manifest import load_manifest
-from vitrun.runs.run_files import (
-    CHECKPOINTS_FOLDER,
-    load_recipe,
-)
+from vitrun.runs.run_files import CHECKPOINTS_FOLDER, load_recipe
 
 WEIGHTS_SUFFIXES = (
     ".npz",
@@ -132,12 +132,31 @@ def model_row_name(init: str, runs: Path) -> str | None:
 def find_architecture(init: str, runs: Path) -> Model | None:
     """Return the model row of a resolved ``init``: of its pretraining run, with its overrides, or of fresh weights.
 
-    None for files and tags, whose architecture is known once they are opened.
+    A run that was fine-tuned on boxes has a detector with that as its body. None for files and tags, whose architecture
+    is known once they are opened.
     """
-    source, init = pretraining_recipe(init, runs)
-    if source is not None:
-        return tables.validate_row(Model, source["model"], f"the model of {init}")
-    return tables.load_model_row(model_name_of(init, runs)) if init.startswith("random:") else None
+    source, first = pretraining_recipe(init, runs)
+    if source is None and not first.startswith("random:"):
+        return None
+    model: Model = (
+        tables.load_model_row(model_name_of(first, runs))
+        if source is None
+        else tables.validate_row(Model, source["model"], f"the model of {first}")
+    )
+    tuning = find_first_tuning_on_boxes([recipe for _, recipe in trace_init(init, runs)])
+    if tuning is None:
+        return model
+    res = tuning["res"] or (source or {}).get("res") or DEFAULT_RES
+    return make_detector_row(model, tuning["detect"]["model"], res)
+
+
+def find_first_tuning_on_boxes(recipes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the recipe of the run that made a detector of a pretrained body, of those of :func:`trace_init`.
+
+    None if none of them fine-tuned on boxes.
+    """
+    tuned = [recipe for recipe in recipes if recipe["command"] == "finetune" and recipe.get("detect")]
+    return next((recipe for recipe in reversed(tuned) if recipe["data"]["source"] in BOX_SOURCES), None)
 
 
 def model_row_of(recipe: Recipe) -> str | None:

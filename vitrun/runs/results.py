@@ -10,6 +10,7 @@ from typing import Any
 
 from vitrun import recipes
 from vitrun.errors import UserError
+from vitrun.papers import names
 from vitrun.recipes import RECIPE_FILE, trees
 from vitrun.runs.content import drop_places
 from vitrun.runs.cost import Cost, measure_cost
@@ -175,13 +176,25 @@ def load_finished_run(folder: Path, commands: Sequence[str], repeats: bool) -> F
     images = {key: value for key, value in about.items() if key.endswith("_data")}
     if "computing" in about:  # what precision=auto meant there
         options["precision"] = about["computing"]["precision"]
-    facts = describe_run(command, options, runs) | {"view_of": (result.get("view") or {}).get("source")}
-    cost = measure_cost(options, result, facts["res"], runs)
+    facts = describe_run(command, options, runs) | describe_test(options, result)
+    cost = measure_cost(options, result, about, facts["res"], runs)
     sources = flatten_sources(options.get("init"), runs)
     options["init"] = options.get("init") and insert_commit(options["init"], about)
     run = FinishedRun(folder.name, command, options, metrics, facts, images, cost, sources)
     run.computed  # noqa: B018 - raises here, where the run is named, what a damaged recipe raises
     return run
+
+
+def describe_test(options: dict[str, Any], result: dict[str, Any]) -> dict[str, str | None]:
+    """Return the facts of a run that its result knows: how many images it tested on, how they were shown, which set."""
+    view = result.get("view") or {}
+    images = result.get("images_used", result.get("test_images"))
+    facts = {"view_of": view.get("source"), "test_images": None if images is None else str(images)}
+    if view.get("res"):
+        facts["res"] = str(view["res"])
+    if (data := names.find_test_set(options["data"], images, result.get("objects"))) is not None:
+        facts["data"] = data
+    return facts
 
 
 def flatten_sources(init: str | None, runs: Path) -> dict[str, Any]:

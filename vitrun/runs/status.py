@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ OWNER = re.compile(r"pid (\d+) on (\S+) since")  # in the lock file of a run
 TAIL_BYTES = 65_536  # of metrics.jsonl that are read
 EVALUATION_BYTES = 2**22  # of metrics.jsonl that are searched for the last evaluation
 SPEED_STEPS = 20  # the last ones, from which speed and time left are computed
+SCORES = {"top1": "top1", "AP": "ap"}  # metric -> field of RunStatus
 SILENT_SECONDS = 600  # after which a run on another machine, whose processes cannot be seen, counts as stopped
 ORDER: tuple[RunState, ...] = ("running", "stopped", "failed", "damaged", "finished")
 
@@ -37,6 +38,7 @@ class RunStatus:
     images_per_second: float | None = None
     seconds_left: float | None = None
     top1: float | None = None  # share: of a finished run, of others that of the last evaluation
+    ap: float | None = None  # the same of a detector: COCO's AP
     changed: float | None = None  # time of the last line, in seconds since 1970
     error: str = ""
 
@@ -65,14 +67,13 @@ def read_status(folder: Path) -> RunStatus:
     if lines:
         facts |= measure_progress(lines, count_step_images(recipe), facts["steps"])
     if result is not None:
-        top1 = result.get("top1")
         speed = result.get("images_per_second")  # of the whole attempt, with what is not training
-        facts |= {"top1": top1 if isinstance(top1, float) else None, "seconds_left": None, "images_per_second": speed}
+        facts |= {**read_scores(result), "seconds_left": None, "images_per_second": speed}
         return RunStatus(folder.name, "finished", **facts)
     failure = run_files.find_failure(folder)
     evaluation = recipe.get("eval")
     if isinstance(evaluation, dict) and evaluation.get("every"):
-        facts["top1"] = find_last_top1(folder)
+        facts |= read_scores(find_last_evaluation(folder), "eval_")
     if is_running(folder, facts["changed"]):
         return RunStatus(folder.name, "running", **facts)
     return RunStatus(folder.name, "failed" if failure else "stopped", **facts | {"seconds_left": None}, error=failure)
@@ -95,14 +96,17 @@ def read_end(folder: Path, limit: int) -> bytes:
     return text if size <= limit else text[text.find(b"\n") + 1 :]
 
 
-def find_last_top1(folder: Path) -> float | None:
-    """Return the top-1 accuracy of the last evaluation during training; None if there was none."""
+def read_scores(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return the scores that values have under their names with a prefix, by the fields of :class:`RunStatus`."""
+    scores = {field: values.get(f"{prefix}{name}") for name, field in SCORES.items()}
+    return {field: score for field, score in scores.items() if isinstance(score, float)}
+
+
+def find_last_evaluation(folder: Path) -> dict[str, Any]:
+    """Return the line of the last evaluation during training; empty if there was none."""
     text = read_end(folder, EVALUATION_BYTES)
-    if (place := text.rfind(b'"eval_top1"')) < 0:
-        return None
-    line = text[text.rfind(b"\n", 0, place) + 1 :].partition(b"\n")[0]
-    top1 = parse_line(line).get("eval_top1")
-    return top1 if isinstance(top1, float) else None
+    place = max(text.rfind(f'"eval_{name}"'.encode()) for name in SCORES)
+    return parse_line(text[text.rfind(b"\n", 0, place) + 1 :].partition(b"\n")[0]) if place >= 0 else {}
 
 
 def measure_progress(lines: list[dict[str, Any]], batch: Any, steps: Any) -> dict[str, Any]:

@@ -212,7 +212,9 @@ def read_processor_view(config: JsonObject, kind: str, name: str) -> WeightsView
 def describe_view(view: Mapping[str, Any]) -> str:
     """Return ``shortest 0.9 bicubic``: what distinguishes one view from another at the same resolution."""
     if view["resize"] in RECTANGLES:
-        return f"rectangles {view['interpolation']}" + " without antialias" * (not view["antialias"])
+        multiple = RECTANGLES[view["resize"]]
+        cut = f" cut to {multiple}" if multiple > 1 else ""
+        return f"rectangles{cut} {view['interpolation']}" + " without antialias" * (not view["antialias"])
     antialias = "" if view["antialias"] or view["resize"] == "small_area" else " without antialias"
     method = "" if view["resize"] == "small_area" else f" {view['interpolation']}"
     return f"{view['resize']} {view['crop']:.3g}{method}{antialias}"

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from vitrun.commands.comparison_tables import (
     COSTS,
     HEADINGS,
+    describe_metrics,
     format_average,
     format_metric,
     shorten_names,
@@ -36,9 +37,7 @@ def list_results(material: Material) -> Section:
     notes: list[Block] = []
     averages = [average for table in tables for row in table.rows for average in row.metrics.values()]
     if any(average.unit == "share" for average in averages):
-        notes.append(
-            Note("Accuracy on test images in percent; ± is the standard deviation over seeds (few-shot: over draws).")
-        )
+        notes.append(Note(describe_metrics(name for table in tables for name in table.metrics)))
     matches = [match for table in tables for row in table.rows for some in row.published.values() for match in some]
     if matches:
         sources = dict.fromkeys(match.number.source for match in matches)

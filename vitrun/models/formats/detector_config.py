@@ -1,17 +1,11 @@
 """Folders of transformers' detectors: what both kinds have in common, and checks of their configs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any
 
 from vitrun.models.formats.hugging_face_config import check_refused_keys
 from vitrun.models.formats.mapping import rename
 from vitrun.models.tensor_files import JsonObject, Weights
-from vitrun.recipes import Detector, Timm, ViT
-from vitrun.recipes.tables import load_model_rows
 
-# Values of a detector's row that its tensors may not give: those of DETR, without encoder and decoder
-DETECTOR: dict[str, Any] = dict(kind="detector", encoder=0, decoder=0, width=256, heads=8, mlp=2048, dropout=0.1)
 LEAST_RES = 32  # pixels
 BOX_HEAD = [(f"box_head.layers.{n}", f"bbox_predictor.layers.{n}") for n in (0, 1, 2)]  # layers here and there
 
@@ -58,23 +52,3 @@ def config_res(preprocessor: JsonObject, default: int, stride: int) -> int:
     size = preprocessor.get("size", default)
     side: int = size.get("shortest_edge") or size.get("height") or default if isinstance(size, dict) else size
     return max(side - side % stride, stride, LEAST_RES // stride * stride)
-
-
-def name_detector(
-    body: ViT | Timm, tokens: int, mid: bool = False, grid: tuple[int, ...] = (), **transformer: Any
-) -> Detector:
-    """Return the row of a detector, named as the one in the table that differs in nothing but grid and dropout."""
-    model = Detector(name="", body=body, tokens=tokens, mid=mid, grid=grid, **{**DETECTOR, **transformer})
-    for row in load_model_rows().values():
-        if isinstance(row, Detector) and shape_of(row) == shape_of(model):
-            return replace(model, name=row.name)
-    return replace(model, name=f"{'detr' if model.decoder else 'yolos'}_{body.name}")
-
-
-def shape_of(model: Detector) -> tuple[object, ...]:
-    """Return what a detector is identified by."""
-    transformer = (model.encoder, model.width, model.heads, model.mlp) if model.decoder else ()
-    body = model.body
-    if isinstance(body, ViT):
-        return model.tokens, model.mid, model.decoder, *transformer, body.patch, body.width, body.depth, body.heads
-    return model.tokens, model.decoder, *transformer, body.name, tuple(body.options.items())

@@ -7,13 +7,13 @@ from vitrun.models.formats.detector_config import (
     config_res,
     count_classes,
     describe_assumed,
-    name_detector,
     rename_detector,
 )
 from vitrun.models.formats.hugging_face_config import class_names, config_normalization
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, map_layers, map_same
 from vitrun.models.tensor_files import JsonObject, Weights
 from vitrun.recipes import Detector, Timm
+from vitrun.recipes.detector_rows import name_detector
 
 BACKBONE = "model.backbone.conv_encoder.model."
 QUERIES = "model.query_position_embeddings.weight"

@@ -10,7 +10,6 @@ from vitrun.models.formats.detector_config import (
     config_res,
     count_classes,
     describe_assumed,
-    name_detector,
     rename_detector,
 )
 from vitrun.models.formats.hugging_face_config import as_pair, class_names, config_gelu, config_normalization
@@ -18,6 +17,7 @@ from vitrun.models.formats.identify import PLAIN_VIT, name_model, patch_side
 from vitrun.models.formats.mapping import IdentifiedWeights, TensorMapping, drop_absent, map_layers, map_same
 from vitrun.models.tensor_files import JsonObject, Weights
 from vitrun.recipes import Detector, ViT
+from vitrun.recipes.detector_rows import name_detector
 
 TOKENS = "embeddings.detection_tokens"
 POSITIONS = "embeddings.position_embeddings"
