@@ -3,13 +3,13 @@
     python scripts/bench_gpu.py                    # B/16, L/16 and BiT-R50x1 at 224 in bf16, some ten minutes
     python scripts/bench_gpu.py --device cpu --models vit_nano8 --res 32 --batch 8 --steps 2 --backend eager
 
-A step begins with a batch in pinned memory, where the loader leaves it, and ends with the update of the weights:
+A step begins with bytes in pinned memory, where both loaders leave them, and ends with the update of the weights:
 AdamW, gradients clipped to norm 1, softmax loss of 1,000 classes. vitrun's step is that of ``pretrain``; timm's is that
-of train.py with ``--amp --amp-dtype bfloat16 --clip-grad 1``, and with ``--torchcompile``, whose loader sends bytes and
-normalises them on the GPU. Both networks have GELU in its tanh form. The table has images per second, their ratio to
-timm's compiled step, the model FLOP utilization (two FLOP a multiply-add, a backward pass as two forward passes, of the
-GPU's published peak in ``conf/accelerator``), the peak of allocated memory, and the seconds of the first step, which
-compiles. ``--profile`` adds the kernels of two compiled steps of vitrun.
+of train.py with ``--amp --amp-dtype bfloat16 --clip-grad 1``, and with ``--torchcompile``. Both networks have GELU in
+its tanh form. The table has images per second, their ratio to timm's compiled step, the model FLOP utilization (two
+FLOP a multiply-add, a backward pass as two forward passes, of the GPU's published peak in ``conf/accelerator``), the
+peak of allocated memory, and the seconds of the first step, which compiles. ``--profile`` adds the kernels of two
+compiled steps of vitrun.
 """
 
 import argparse
@@ -145,8 +145,7 @@ def make_batches(objective: LabelObjective, machine: Machine, options: argparse.
     """Yield batches as the loader of ``pretrain`` does, endlessly."""
     indices = np.arange(options.batch)
     batches = [
-        objective.prepare(data.Batch(make_bytes(options, n).float() / 127.5 - 1, make_labels(options), indices), n)
-        for n in range(BATCHES)
+        objective.prepare(data.Batch(make_bytes(options, n), make_labels(options), indices), n) for n in range(BATCHES)
     ]
     batches = [batch.pin() for batch in batches] if machine.device.type == "cuda" else batches
     while True:

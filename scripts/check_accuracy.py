@@ -84,7 +84,7 @@ def on_the_same_batches(overrides: list[str], steps: int = 40, batch: int = 20) 
     split = data.open_split(recipe.data, "train")
     view = CropView(recipe.res, recipe.data.crop, recipe.data.area, recipe.data.flip, recipe.seed)
     batches = [
-        replace(one, images=one.images.double())
+        replace(one, pixels=one.images.double())
         for one in data.train_batches(split, view, batch, recipe.seed, range(steps))
     ]
     machine = Machine("cpu", "fp32")

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.overrides import TINY
+from helpers.runs import hash_weights
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.engine import weights
@@ -44,3 +46,26 @@ def test_twenty_five_steps_of_fine_tuning_follow_the_published_curve(shared, tmp
     np.testing.assert_allclose([s.norm for s in steps], reference["io/grad_norm"], rtol=1e-4)
     with torch.no_grad():
         np.testing.assert_allclose(loaded.network.eval()(x[0]), reference["io/logits_after"], atol=1e-4)
+
+
+def test_images_that_the_device_scales_and_mixes_give_the_same_weights_and_predictions(
+    run_command, tmp_path, monkeypatch, photographs
+):
+    options = [*(o for o in TINY if not o.startswith("data")), "data=folder", f"data.path={photographs}"]
+    options += ["augment.mixup=0.2", "augment.cutmix=1", "augment.randaugment=big_vision"]
+    options += ["augment.layers=2", "augment.magnitude=10"]
+    load, types = data.Batch.load_images, set()
+
+    def record(batch, *arguments):
+        types.update([batch.pixels.dtype] if batch.keys else [])  # a blank batch has none
+        return load(batch, *arguments)
+
+    monkeypatch.setattr(data.Batch, "load_images", record)
+    _, result = run_command("pretrain", *options)
+    (tmp_path / "runs").rename(tmp_path / "floats")
+    assert types == {torch.float32}
+    monkeypatch.setattr(Machine, "takes_levels", True)
+    types.clear()
+    _, again = run_command("pretrain", *options)
+    assert types == {torch.uint8} and again["loss"] == result["loss"]
+    assert hash_weights(tmp_path / "runs") == hash_weights(tmp_path / "floats")

@@ -7,22 +7,23 @@ from torchvision.transforms import v2
 
 from vitrun import data
 from vitrun.objectives.labels import LabelObjective
-from vitrun.objectives.mixing import paste_images
+from vitrun.objectives.mixing import draw_paste
 from vitrun.runtime import random
 
 
 @pytest.mark.parametrize("step", range(5))
 def test_cutmix_gives_the_images_and_targets_of_torchvision_for_the_same_draws(monkeypatch, step):
     images, labels = torch.rand(4, 3, 20, 30), torch.arange(4)
-    mixed, share = paste_images(images, 1.0, random.make_generator(0, "cutmix", step))
+    mixing = draw_paste(20, 30, 1.0, random.make_generator(0, "cutmix", step))
     generator = random.make_generator(0, "cutmix", step)
     theirs = v2.CutMix(num_classes=4)
     drawn = torch.tensor(generator.beta(1.0, 1.0))
     monkeypatch.setattr(theirs, "_dist", type("Dist", (), {"sample": staticmethod(lambda shape: drawn)}))
     monkeypatch.setattr(torch, "randint", lambda high, size: torch.tensor([generator.integers(high)]))
     expected, targets = theirs(images, labels)
-    assert torch.equal(mixed, expected)
+    assert torch.equal(mixing(images, images.roll(1, 0)), expected)
     one_hot = torch.eye(4)
+    share = mixing.share
     torch.testing.assert_close(share * one_hot + (1 - share) * one_hot.roll(1, 0), targets)
 
 

@@ -47,7 +47,7 @@ def execute(recipe: recipes.Generate, run: Run) -> dict[str, Any]:
     network.eval().to(machine.device)
     if split is not None:
         batches = make_eval_batches(split, loaded.res, recipe.view, recipe.batch, machine)
-        originals = torch.cat([network.quantize(batch.images.to(machine.device)) for batch in batches]).cpu()
+        originals = torch.cat([network.quantize(batch.load_images(machine.device)) for batch in batches]).cpu()
     samples = sample_rows(recipe, network, originals, machine, run)
     save(network, originals, samples, run)
     return result | {"samples": samples.shape[0] * samples.shape[1]}

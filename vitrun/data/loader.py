@@ -18,9 +18,11 @@ from vitrun.data.boxes import Boxes, BoxTable
 from vitrun.data.captions import draw_captions, list_captions
 from vitrun.data.sampler import rank_range, step_positions
 from vitrun.data.split import DECODE_POOL, BadImage, Split
-from vitrun.data.transforms.resize import Regions
+from vitrun.data.transforms.resize import Regions, join_images, to_floats
+from vitrun.data.transforms.views import allocate_views
 from vitrun.errors import UserError
 from vitrun.runtime import distributed, stop
+from vitrun.runtime.device import copy_to
 
 T = TypeVar("T")
 PREFETCHED_BATCHES = 2  # batches computed in advance
@@ -33,11 +35,15 @@ Pixels = Tensor | Sequence[Tensor]  # uint8 [B, 3, H, W], or B images [3, h, w]
 
 
 class RandomView(Protocol):
-    """The random views of training images: float32 [B, 3, res, res] in [-1, 1]."""
+    """The random views of training images, [B, 3, res, res]: float32 in [-1, 1], or uint8 before they are scaled."""
 
     @property
     def res(self) -> int:
         """Return the side of a view in pixels."""
+
+    @property
+    def levels(self) -> bool:
+        """Return whether views are uint8 where they are whole levels."""
 
     def __call__(self, pixels: Pixels, epoch: int, indices: np.ndarray, out: Tensor | None = None) -> Tensor:
         """Return the views of B images, which depend on the epoch and the images' indices [B] only."""
@@ -47,11 +53,15 @@ class RandomView(Protocol):
 
 
 class FixedView(Protocol):
-    """The views of test images: float32 [B, 3, res, res] in [-1, 1]."""
+    """The views of test images, [B, 3, res, res]: float32 in [-1, 1], or uint8 before they are scaled."""
 
     @property
     def res(self) -> int:
         """Return the side of a view in pixels."""
+
+    @property
+    def levels(self) -> bool:
+        """Return whether views are uint8 where they are whole levels."""
 
     def __call__(self, pixels: Pixels, out: Tensor | None = None) -> Tensor:
         """Return the views of B images."""
@@ -62,12 +72,13 @@ class FixedView(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Images [B, 3, R, R] in [-1, 1], labels [B] or [B, K] padded with -1, and indices in the split [B].
+    """Images [B, 3, R, R], labels [B] or [B, K] padded with -1, and indices in the split [B].
 
-    What an objective adds has B rows too: ``inputs`` go to the network, ``targets`` to the loss.
+    What an objective adds has B rows too: ``inputs`` go to the network, ``targets`` to the loss. A GPU gets ``pixels``
+    of 8 bits, a quarter of the bytes, and scales and mixes them itself; :attr:`images` are the same on any device.
     """
 
-    images: Tensor
+    pixels: Tensor  # [B, 3, R, R] float32 in [-1, 1], or uint8 before they are scaled to that
     labels: Tensor
     indices: np.ndarray
     inputs: tuple[Tensor, ...] = ()
@@ -79,6 +90,19 @@ class Batch:
     step_boxes: int = 0  # how many the views of a training step show, over all ranks; of images as drawn, bad ones too
     table: BoxTable | None = None  # boxes of all images of the split, crowds too, in pixels of the images
     sizes: Tensor = torch.empty(0, 2, dtype=torch.int64)  # [B, 2] height and width of the images, if they have boxes
+    partners: Tensor | None = None  # uint8 [B, 3, R, R], with which ``mixing`` mixes the images once both are scaled
+    mixing: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    @property
+    def images(self) -> Tensor:
+        """Return the images as the network sees them: [B, 3, R, R] in [-1, 1]."""
+        return self.load_images(self.pixels.device) if self.pixels.dtype == torch.uint8 else self.pixels
+
+    def mix(self, partners: Tensor, mixing: Callable[[Tensor, Tensor], Tensor]) -> "Batch":
+        """Return the batch with ``mixing(images, partners)`` in place of its images; uint8 ones are mixed later."""
+        if self.pixels.dtype == torch.uint8:
+            return replace(self, partners=partners, mixing=mixing)
+        return replace(self, pixels=mixing(self.pixels, partners))
 
     def list_names(self) -> list[str]:
         """Return the names of the images, or their indices in the split if it has no names."""
@@ -91,16 +115,31 @@ class Batch:
 
     def pin(self) -> "Batch":
         """Return the batch with its tensors in memory from which a GPU copies them while other work goes on."""
-        tensors = (self.images, self.labels, *self.inputs, *self.targets)
-        images, labels, *others = (tensor.pin_memory() for tensor in tensors)
-        number = len(self.inputs)
-        return replace(self, images=images, labels=labels, inputs=(*others[:number],), targets=(*others[number:],))
+        pixels = self.pixels.pin_memory()
+        return replace(
+            self,
+            pixels=pixels,
+            labels=pixels if self.labels is self.pixels else self.labels.pin_memory(),
+            inputs=tuple(tensor.pin_memory() for tensor in self.inputs),
+            targets=tuple(tensor.pin_memory() for tensor in self.targets),
+            partners=None if self.partners is None else self.partners.pin_memory(),
+        )
 
     def micro_batch(self, rows: slice | np.ndarray, device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
         """Return the inputs of the network and the targets of the loss for ``rows``, on ``device``."""
-        parts = ((self.images, *self.inputs), (self.labels, *self.targets))
-        inputs, targets = ([tensor[rows].to(device, non_blocking=True) for tensor in part] for part in parts)
-        return inputs, targets
+        images = self.load_images(device, rows)
+        labels = [] if self.labels is self.pixels else [self.labels]
+        tensors = copy_to([tensor[rows] for tensor in (*self.inputs, *labels, *self.targets)], device)
+        inputs, targets = tensors[: len(self.inputs)], tensors[len(self.inputs) :]
+        return [images, *inputs], targets if labels else [images, *targets]
+
+    def load_images(self, device: torch.device, rows: slice | np.ndarray = slice(None)) -> Tensor:
+        """Return the images at ``rows`` in [-1, 1], on ``device``, which scales and mixes uint8 ones: [B, 3, R, R]."""
+        if self.partners is None or self.mixing is None:
+            (pixels,) = copy_to([self.pixels[rows]], device)
+            return to_floats(pixels)
+        images, partners = map(to_floats, copy_to([self.pixels[rows], self.partners[rows]], device))
+        return self.mixing(images, partners)
 
 
 def list_names(keys: Sequence[str], indices: np.ndarray) -> list[str]:
@@ -130,10 +169,10 @@ def train_batches(
         for epoch in np.unique(epochs).tolist():
             here = epochs == epoch
             render = partial(render_views, view, epoch)
-            views, indices[here] = load_views(split, order[here], view.res, render, bad)
+            views, indices[here] = load_views(split, order[here], view, render, bad)
             images.append(views)
             captions[here] = draw_captions(split, seed, epoch, indices[here])
-        views = images[0] if len(images) == 1 else torch.cat(images)
+        views = join_images(images)
         if (epochs[1:] < epochs[:-1]).any():  # passes over classes of different sizes
             views = views[torch.from_numpy(epochs.argsort(kind="stable").argsort())]
         texts = () if split.read_captions is None else tuple((text,) for text in captions)
@@ -170,7 +209,7 @@ def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
     batch = -(-batch // distributed.world_size())
     for first in range(start, end, batch):
         indices = np.arange(first, min(first + batch, end))
-        images, _ = load_views(split, indices, view.res, lambda pixels, _, out: view(pixels, out), raise_bad_image)
+        images, _ = load_views(split, indices, view, lambda pixels, _, out: view(pixels, out), raise_bad_image)
         result = Batch(images, split.targets(indices), indices, captions=list_captions(split, indices), keys=split.keys)
         if split.boxes is not None:
             sizes = split.boxes.sizes[indices]
@@ -188,7 +227,7 @@ def readable_batches(
     """
     for first in range(0, len(split), batch):
         indices = np.arange(first, min(first + batch, len(split)))
-        images = torch.from_numpy(np.empty((len(indices), 3, view.res, view.res), np.float32))
+        images = allocate_views(len(indices), view.res, levels=False)
         sizes = torch.zeros(len(indices), 2, dtype=torch.int64)
         chunks = np.split(indices, range(VIEW_CHUNK, len(indices), VIEW_CHUNK))
         load, places = partial(load_readable, split, view), (images.split(VIEW_CHUNK), sizes.split(VIEW_CHUNK))
@@ -217,7 +256,7 @@ def load_readable(
         except UserError as error:
             errors.append((index, error))
     if rows:
-        images[rows] = view(pixels)
+        images[rows] = to_floats(view(pixels))
         sizes[rows] = torch.tensor([image.shape[1:] for image in pixels])
     return errors
 
@@ -230,29 +269,30 @@ def render_views(view: RandomView, epoch: int, pixels: Pixels, indices: np.ndarr
 def load_views(
     split: Split,
     indices: np.ndarray,
-    res: int,
+    view: RandomView | FixedView,
     render: Callable[[Pixels, np.ndarray, Tensor], Tensor],
     bad: Callable[[int, BadImage], None],
 ) -> tuple[Tensor, np.ndarray]:
-    """Return the views [B, 3, res, res] of the images at ``indices``, and the indices [B] of the images that were read.
+    """Return the views [B, 3, R, R] of the images at ``indices``, and the indices [B] of the images that were read.
 
-    These differ from ``indices`` for bad images. ``render(pixels, indices, out)`` computes the views of a chunk.
+    These differ from ``indices`` for bad images. ``render(pixels, indices, out)`` computes the views of a chunk, in
+    ``out`` unless this is uint8 and the views are no whole levels.
     """
-    # NumPy allocates huge pages: otherwise mapping the new memory of a batch takes as long as resizing its images.
-    images = torch.from_numpy(np.empty((len(indices), 3, res, res), np.float32))
+    images = allocate_views(len(indices), view.res, view.levels)
     indices_read = indices.copy()
 
-    def load_chunk(chunk: slice) -> None:
+    def load_chunk(chunk: slice) -> Tensor:
         if split.pixels is not None:
             pixels: Pixels = split.pixels.index_select(0, torch.from_numpy(indices[chunk]))
         else:
             indices_read[chunk], decoded = zip(*(read_or_next(split, index, bad) for index in indices[chunk].tolist()))
             pixels = [torch.from_numpy(image) for image in decoded]
-        render(pixels, indices[chunk], images[chunk])
+        return render(pixels, indices[chunk], images[chunk])
 
     size, map_chunks = (VIEW_CHUNK, DECODE_POOL.map) if split.pixels is None else (VIEW_CHUNK_IN_MEMORY, map)
-    list(map_chunks(load_chunk, [slice(first, first + size) for first in range(0, len(indices), size)]))
-    return images, indices_read
+    chunks = list(map_chunks(load_chunk, [slice(first, first + size) for first in range(0, len(indices), size)]))
+    is_whole = all(chunk.dtype == images.dtype for chunk in chunks)
+    return images if is_whole else join_images(chunks), indices_read
 
 
 def prefetch(items: Iterator[T], cores: int = 1) -> Iterator[T]:

@@ -10,6 +10,7 @@ from vitrun.data.built_keys import BuiltKeys
 from vitrun.data.loader import Batch, RandomView, train_batches
 from vitrun.data.mapped_rows import MappedRows
 from vitrun.data.split import Split
+from vitrun.data.transforms.resize import join_images
 
 TOP = 8  # likeliest classes of an image whose probabilities are stored
 
@@ -62,7 +63,7 @@ def join_batches(labelled: Iterator[Batch], unlabelled: Iterator[Batch], images:
     for first, second in zip(labelled, unlabelled):
         blank = [target.new_zeros(len(first.labels), *target.shape[1:]) for target in second.targets]
         yield Batch(
-            torch.cat([first.images, second.images]),
+            join_images([first.pixels, second.pixels]),
             torch.cat([first.labels, second.labels]),
             np.concatenate([first.indices, second.indices + images]),
             targets=tuple(map(torch.cat, zip(blank, second.targets))),

@@ -95,7 +95,7 @@ def count_activations(network: Network, objective: Objective, res: int, dtype: t
 def run_forward(network: Network, batch: Batch, dtype: torch.dtype) -> Store:
     """Return what a forward pass of a batch stores, without the loss, which is of a few numbers of an image."""
     store = Store({parameter.untyped_storage()._cdata for parameter in network.parameters()})
-    inputs, _ = batch.micro_batch(slice(0, len(batch.images)), torch.device("cpu"))
+    inputs, _ = batch.micro_batch(slice(0, len(batch.indices)), torch.device("cpu"))
     autocast = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
     hooks = torch.autograd.graph.saved_tensors_hooks(store.pack, lambda tensor: tensor)
     with watch_blocks(network, store), hooks, autocast:

@@ -127,8 +127,8 @@ def iterate_inference(
     """
     network.eval()
     for batch in batches:
-        size = images or choose_images(network, square_side(batch.images), len(batch.images), machine)
-        pieces = np.split(np.arange(len(batch.images)), range(size, len(batch.images), size))
+        size = images or choose_images(network, square_side(batch.pixels), len(batch.indices), machine)
+        pieces = np.split(np.arange(len(batch.indices)), range(size, len(batch.indices), size))
         outputs = compute_pieces(batch, pieces, function, machine, images)
         for piece, part in zip(pieces, outputs):
             check_finite(part, batch, piece)
@@ -157,7 +157,9 @@ def compute_pieces(
         with machine.autocast():  # around all pieces, so that each weight is converted once
             for number in queue:
                 piece = pieces[number]
-                rows = np.resize(piece, images) if images else piece
+                rows: slice | np.ndarray = np.resize(piece, images) if images else piece
+                if machine.device.type == "cuda" and images in (None, len(piece)):
+                    rows = slice(piece[0], piece[-1] + 1)  # a copy of rows would not be in pinned memory
                 inputs, targets = batch.micro_batch(rows, machine.device)
                 outputs[number] = [output[: len(piece)].cpu().numpy() for output in function(*inputs, *targets)]
 

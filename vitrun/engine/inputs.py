@@ -165,37 +165,41 @@ def check_not_same(source: recipes.Data, train: data.Split, test: data.Split) ->
 
 
 def make_train_view(
-    source: recipes.Dataset, augment: recipes.Augment, view: recipes.View, res: int, seed: int
+    source: recipes.Dataset, augment: recipes.Augment, view: recipes.View, res: int, seed: int, levels: bool = False
 ) -> CropView:
-    """Return the random views of training images: the crop and flip of a data set, then augmentation."""
+    """Return the random views of training images: the crop and flip of a data set, then augmentation.
+
+    With ``levels`` they are uint8 where they are whole levels, which the grey of random erasing is not.
+    """
     operations: list[RandAugment | RandomErasing] = []
     if augment.layers:
         operations.append(RandAugment(augment.randaugment, augment.layers, augment.magnitude, seed))
     if augment.erasing:
         operations.append(RandomErasing(augment.erasing, seed))
     crop = (source.crop, source.area, source.flip)
-    return CropView(res, *crop, seed, view.antialias, operations, view.interpolation)
+    levels = levels and not augment.erasing
+    return CropView(res, *crop, seed, view.antialias, operations, view.interpolation, levels)
 
 
 def make_train_batches(
     recipe: Training,
     labelled: data.Split,
     pseudo: data.PseudoLabels | None,
-    res: int,
+    make_view: Callable[[recipes.Dataset, int], CropView],
     steps: range,
     bad_images: data.BadImageBudget,
 ) -> Iterator[data.Batch]:
     """Yield the images of each of ``steps``: ``labelled`` ones, then unlabelled ones if the run has ``pseudo`` labels.
 
-    The unlabelled ones have an order and random views of their own.
+    ``make_view`` returns the random views of a data set and a seed. The unlabelled images have an order and views of
+    their own.
     """
-    source = cast(recipes.Dataset, recipe.data)  # a suite is fine-tuned task by task
-    view = make_train_view(source, recipe.augment, recipe.view, res, recipe.seed)
+    view = make_view(cast(recipes.Dataset, recipe.data), recipe.seed)  # a suite is fine-tuned task by task
     batches = data.train_batches(labelled, view, recipe.batch, recipe.seed, steps, bad_images)
     if pseudo is None:
         return batches
-    source, seed = cast(recipes.Dataset, recipe.unlabelled), derive_seed(recipe.seed, "unlabelled")
-    view = make_train_view(source, recipe.augment, recipe.view, res, seed)
+    seed = derive_seed(recipe.seed, "unlabelled")
+    view = make_view(cast(recipes.Dataset, recipe.unlabelled), seed)
     unlabelled = pseudo.make_batches(view, recipe.step_images - recipe.batch, seed, steps)
     return data.join_batches(batches, unlabelled, len(labelled))
 
@@ -204,7 +208,8 @@ def make_eval_batches(
     split: data.Split, res: int, view: recipes.View, batch: int, machine: Machine
 ) -> Iterator[data.Batch]:
     """Yield batches of every image of a split once, as ``view`` shows test images at ``res``, computed in advance."""
-    return data.prefetch(data.test_batches(split, CenterCropView(res, **asdict(view)), batch), machine.loader_threads)
+    center = CenterCropView(res, **asdict(view), levels=machine.takes_levels)
+    return prefetch_batches(data.test_batches(split, center, batch), machine)
 
 
 def make_readable_batches(
@@ -217,7 +222,7 @@ def make_readable_batches(
 ) -> Iterator[data.Batch]:
     """Yield :func:`make_eval_batches` of the images that can be read; the others are given to ``report``."""
     batches = data.readable_batches(split, CenterCropView(res, **asdict(view)), batch, report)
-    return data.prefetch(batches, machine.loader_threads)
+    return prefetch_batches(batches, machine)
 
 
 def make_rectangle_batches(
@@ -234,4 +239,11 @@ def make_rectangle_batches(
     """
     options = {key: value for key, value in asdict(view).items() if key != "crop"}
     batches = data.rectangle_batches(split, RectangleView(res, **options), batch, report)
+    return prefetch_batches(batches, machine)
+
+
+def prefetch_batches(batches: Iterator[data.Batch], machine: Machine) -> Iterator[data.Batch]:
+    """Yield ``batches``, computed in advance by a thread, for a GPU in memory from which it copies them by itself."""
+    if machine.device.type == "cuda":
+        batches = (batch.pin() for batch in batches)
     return data.prefetch(batches, machine.loader_threads)

@@ -31,11 +31,11 @@ def measure_retrieval(
     network.eval()
     for batch in batches:
         with machine.autocast():
-            images.append(network.encode_image(batch.images.to(machine.device), normalize=True).float().cpu())
+            images.append(network.encode_image(batch.load_images(machine.device), normalize=True).float().cpu())
         texts.append(encode_texts(network, [text for own in batch.captions for text in own], machine).cpu())
         counts = [len(own) for own in batch.captions]
         owners.append(np.repeat(batch.indices, counts))
-        tick(len(batch.images))
+        tick(len(batch.indices))
     parts = [torch.cat(images).numpy(), torch.cat(texts).numpy(), np.concatenate(owners)]
     gathered = [distributed.all_gather_arrays([part])[0] for part in parts]
     gathered[2] = np.unique(gathered[2], return_inverse=True)[1]  # the images are in order of their index

@@ -79,8 +79,8 @@ def measure_step(
         enough: Bytes that are free. If a rough bound shows that they suffice, one pass is measured instead of two.
     """
     workers = min(count_workers(state, options.machine), images)
-    tensors = (batch.images, batch.labels, *batch.inputs, *batch.targets)
-    batches = (PREFETCHED_BATCHES + 2) * images * count_bytes(tensors) // len(batch.images)
+    tensors = (batch.pixels, batch.labels, *batch.inputs, *batch.targets)
+    batches = (PREFETCHED_BATCHES + 2) * images * count_bytes(tensors) // len(batch.indices)
     gradients = 2 * count_bytes(list_trained(state.network))
     one = measure_forward(state, batch, 1, options)
     bound = StepMemory(images, workers, moments + batches, gradients, one)

@@ -8,6 +8,7 @@ from itertools import chain, takewhile
 from typing import Any
 
 from vitrun import data, models
+from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
 from vitrun.engine.activations import make_blank_batch
 from vitrun.engine.ahead import can_run_ahead, fit_ahead
@@ -17,7 +18,7 @@ from vitrun.engine.detection import DETECTIONS_FILE
 from vitrun.engine.diagnosis import find_non_finite_weight
 from vitrun.engine.image_checks import build_bad_image_budget, check_images
 from vitrun.engine.initial_state import build_state
-from vitrun.engine.inputs import make_eval_batches, make_train_batches
+from vitrun.engine.inputs import make_eval_batches, make_train_batches, make_train_view, prefetch_batches
 from vitrun.engine.interfaces import Objective, Probe
 from vitrun.engine.joint_loss import is_joint, pass_outputs
 from vitrun.engine.layout import Layout
@@ -33,7 +34,7 @@ from vitrun.engine.spikes import SpikeMonitor
 from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint, save_checkpoint, use_best
 from vitrun.engine.step_layout import StepLayouts, get_layout, restore_layout
 from vitrun.errors import Interrupted, OutOfMemory, UserError
-from vitrun.recipes import Training
+from vitrun.recipes import Dataset, Training
 from vitrun.runs.cost import MACS_KEY
 from vitrun.runs.manifest import load_manifest
 from vitrun.runs.predictions import PREDICTIONS_FILE
@@ -222,17 +223,20 @@ class Trainer:
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
         """Yield the batch of each step that is left."""
-        steps, res = range(self.state.step, self.steps), self.loaded.res
-        batches = make_train_batches(self.recipe, self.train_data, self.pseudo, res, steps, bad_images)
+        steps, pseudo = range(self.state.step, self.steps), self.pseudo
+        batches = make_train_batches(self.recipe, self.train_data, pseudo, self.make_view, steps, bad_images)
         return self.prepare_batches(batches)
+
+    def make_view(self, source: Dataset, seed: int) -> CropView:
+        """Return the random views of the training images of a data set."""
+        options = (self.recipe.augment, self.recipe.view, self.loaded.res, seed, self.machine.takes_levels)
+        return make_train_view(source, *options)
 
     def prepare_batches(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
         """Yield ``batches`` as the objective trains on them, computed ahead in a thread."""
         start, prepare = self.state.step, self.objective.prepare
         prepared = (prepare(batch, step) for step, batch in enumerate(batches, start))
-        if self.machine.device.type == "cuda":
-            prepared = (batch.pin() for batch in prepared)
-        return data.prefetch(prepared, self.machine.loader_threads)
+        return prefetch_batches(prepared, self.machine)
 
     def fit_options(self, tick: Callable[[int], None]) -> FitOptions:
         """Return how the recipe computes a step; ``tick`` is called after each micro-batch."""

@@ -49,7 +49,7 @@ class ContrastiveObjective:
 
     def prepare(self, batch: Batch, step: int) -> Batch:
         """Return the batch with the tokens of a caption of each image, and each pair's place among all of the step."""
-        captions = [own[0] for own in batch.captions] or [""] * len(batch.images)
+        captions = [own[0] for own in batch.captions] or [""] * len(batch.indices)
         places = batch.offset + torch.arange(len(captions))
         return replace(batch, labels=places, inputs=(trim_tokens(self.tokenizer(captions)),))
 

@@ -55,7 +55,7 @@ class DetectionObjective:
         They are those of the whole step on all ranks, so that a gradient does not depend on how images are divided into
         micro-batches and over ranks.
         """
-        boxes, classes = pad_boxes(batch.boxes or [EMPTY] * len(batch.images))
+        boxes, classes = pad_boxes(batch.boxes or [EMPTY] * len(batch.indices))
         totals = torch.tensor([self.batch, batch.step_boxes]).expand(len(classes), 2)
         return replace(batch, labels=classes, targets=(boxes, totals))
 

@@ -11,7 +11,7 @@ from vitrun import models
 from vitrun.data import Batch, Split
 from vitrun.engine.inference import predict, softmax
 from vitrun.errors import UserError
-from vitrun.objectives.mixing import blend_images, paste_images
+from vitrun.objectives.mixing import Blend, Paste, draw_blend, draw_paste
 from vitrun.recipes import Model, Training
 from vitrun.runs.metrics import Metric, Result
 from vitrun.runtime import random
@@ -63,13 +63,16 @@ class LabelObjective:
         """
         if not self.mixup and not self.cutmix:
             return batch
+        mixing = self.draw_mixing(batch, step)
+        targets = (batch.labels.roll(1, 0), torch.full((len(batch.labels),), mixing.share))
+        return replace(batch.mix(batch.pixels.roll(1, 0), mixing), targets=targets)
+
+    def draw_mixing(self, batch: Batch, step: int) -> Blend | Paste:
+        """Return how the images of a step are mixed."""
         if self.uses_cutmix(step):
-            generator = random.make_generator(self.seed, "cutmix", step)
-            images, share = paste_images(batch.images, self.cutmix, generator)
-        else:
-            images, share = blend_images(batch.images, self.mixup, random.make_generator(self.seed, "mixup", step))
-        targets = (batch.labels.roll(1, 0), torch.full((len(images),), share))
-        return replace(batch, images=images, targets=targets)
+            height, width = batch.pixels.shape[2:]
+            return draw_paste(height, width, self.cutmix, random.make_generator(self.seed, "cutmix", step))
+        return draw_blend(self.mixup, random.make_generator(self.seed, "mixup", step))
 
     def uses_cutmix(self, step: int) -> bool:
         """Return whether a step has CutMix and not mixup: with both one of them is drawn, as timm does for a batch."""

@@ -59,11 +59,11 @@ class MaskedObjective:
 
     def prepare(self, batch: Batch, step: int) -> Batch:
         """Return the batch of a training step, corrupted by (seed, step, place in the batch of all ranks)."""
-        return self.corrupt(batch, "corrupt", step, batch.offset + np.arange(len(batch.images)))
+        return self.corrupt(batch, "corrupt", step, batch.offset + np.arange(len(batch.indices)))
 
     def corrupt(self, batch: Batch, purpose: str, step: int, places: np.ndarray) -> Batch:
         """Return the batch corrupted by (seed, purpose, step, places [B])."""
-        tokens = (batch.images.shape[2] // self.patch) ** 2
+        tokens = (batch.pixels.shape[2] // self.patch) ** 2
         return add_corruption(batch, self.draw_corruption(draw_numbers(self.seed, purpose, step, places, tokens)))
 
     def draw_corruption(self, numbers: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ def choose_patches(numbers: np.ndarray, share: float) -> np.ndarray:
 def add_corruption(batch: Batch, corruption: np.ndarray) -> Batch:
     """Return the batch whose labels are its own images, with ``corruption`` [B, N] for the network and for the loss."""
     tensor = torch.from_numpy(corruption)
-    return replace(batch, labels=batch.images, inputs=(tensor,), targets=(tensor,))
+    return replace(batch, labels=batch.pixels, inputs=(tensor,), targets=(tensor,))
 
 
 def select_corrupted(outputs: Tensor, images: Tensor, corruption: Tensor, patch: int) -> tuple[Tensor, Tensor]:

@@ -55,13 +55,13 @@ class PixelObjective:
 
     def prepare(self, batch: Batch, step: int) -> Batch:
         """Return the batch of a training step; what is hidden is of (seed, step, place in the batch of all ranks)."""
-        return self.hide(batch, "hide", step, batch.offset + np.arange(len(batch.images)))
+        return self.hide(batch, "hide", step, batch.offset + np.arange(len(batch.indices)))
 
     def hide(self, batch: Batch, purpose: str, step: int, places: np.ndarray) -> Batch:
         """Return the batch with the pixels [B, N] that the network does not see, by (seed, purpose, step, places)."""
-        hidden = torch.zeros(len(batch.images), 0, dtype=torch.bool)
+        hidden = torch.zeros(len(batch.indices), 0, dtype=torch.bool)
         if self.share is not None:
-            numbers = random.uniform(self.seed, purpose, step, places, batch.images[0, 0].numel())
+            numbers = random.uniform(self.seed, purpose, step, places, batch.pixels[0, 0].numel())
             hidden = torch.from_numpy((numbers < self.share) | (numbers == numbers.min(1, keepdims=True)))
         return replace(batch, labels=hidden, inputs=(hidden,))
 

@@ -54,19 +54,13 @@ class PseudoObjective:
         if not self.labels.mixup and not self.labels.cutmix:
             return batch
         number = int((batch.targets[1].sum(1) == 0).sum())  # labelled images come first
-        parts = [
-            self.mix(batch, slice(*ends), step)
-            for ends in ((0, number), (number, None))
-            if len(batch.labels[slice(*ends)])
-        ]
-        images = torch.cat([part.images for part in parts])
-        return replace(batch, images=images, targets=tuple(map(torch.cat, zip(*(part.targets for part in parts)))))
-
-    def mix(self, batch: Batch, rows: slice, step: int) -> Batch:
-        """Return the images at ``rows``, each mixed with another of them, and the targets of both."""
-        classes, shares = (target[rows] for target in batch.targets)
-        mixed = self.labels.prepare(replace(batch, images=batch.images[rows], labels=batch.labels[rows]), step)
-        return replace(mixed, targets=(classes, shares, classes.roll(1, 0), shares.roll(1, 0), *mixed.targets))
+        pixels, labels, *others = (
+            torch.cat([tensor[:number].roll(1, 0), tensor[number:].roll(1, 0)])
+            for tensor in (batch.pixels, batch.labels, *batch.targets)
+        )
+        mixing = self.labels.draw_mixing(batch, step)
+        share = torch.full((len(labels),), mixing.share)
+        return replace(batch.mix(pixels, mixing), targets=(*batch.targets, *others, labels, share))
 
     def loss(self, logits: Tensor, labels: Tensor, *targets: Tensor) -> Tensor:
         """Return the weighted loss of each image, mixed ones the weighted mean of two images' losses: -> [B]."""

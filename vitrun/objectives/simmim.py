@@ -40,11 +40,11 @@ class SimMimObjective:
 
     def prepare(self, batch: Batch, step: int) -> Batch:
         """Return the batch of a training step, masked by (seed, step, place in the batch of all ranks)."""
-        return self.corrupt(batch, "corrupt", step, batch.offset + np.arange(len(batch.images)))
+        return self.corrupt(batch, "corrupt", step, batch.offset + np.arange(len(batch.indices)))
 
     def corrupt(self, batch: Batch, purpose: str, step: int, places: np.ndarray) -> Batch:
         """Return the batch masked by (seed, purpose, step, places [B])."""
-        tokens = (batch.images.shape[2] // self.patch) ** 2
+        tokens = (batch.pixels.shape[2] // self.patch) ** 2
         order = draw_numbers(self.seed, purpose, step, places, tokens)[:, 0]
         return add_corruption(batch, np.where(choose_patches(order, self.share), MASKED, UNCHANGED))
 

@@ -60,10 +60,11 @@ class AttentionSurvey:
                 maps[layer] = heads if self.each_head else heads.mean(1, keepdim=True)
 
         with machine.autocast():
-            pool = models.visit_attention(network, self.layout, batch.images.to(machine.device), receive)
+            images = batch.load_images(machine.device)
+            pool = models.visit_attention(network, self.layout, images, receive)
         if rows:
             rollouts = rollout.read(self.layout, None if pool is None else pool[rows].float()).cpu()
-            self.parts.append((batch.images[rows], rollouts, torch.stack([maps[layer] for layer in self.layers], 1)))
+            self.parts.append((images[rows].cpu(), rollouts, torch.stack([maps[layer] for layer in self.layers], 1)))
             self.keys += [batch.keys[int(batch.indices[row])] for row in rows]
 
     def finish(self) -> AttentionFindings:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import cache
 from math import ceil
 from typing import Any, TypeVar
 
@@ -47,6 +48,14 @@ class Machine:
         return f"{ranks}{name}, {self.precision}"
 
     @property
+    def takes_levels(self) -> bool:
+        """Return whether images are sent in 8 bits, to be scaled and mixed on the device.
+
+        On a CPU each is scaled where it is resized, while it is in the caches.
+        """
+        return self.device.type == "cuda"
+
+    @property
     def worker_threads(self) -> int:
         """Return the number of threads that compute a micro-batch."""
         return max(1, self.cores // self.workers)
@@ -89,6 +98,25 @@ class Machine:
             if depth or before_head or isinstance(module, random) and getattr(module, "p", 1) > 0:
                 return 1
         return self.workers
+
+
+def copy_to(tensors: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
+    """Return copies of tensors on ``device``; a GPU makes those of pinned memory while it computes other things."""
+    if device.type != "cuda":
+        return [tensor.to(device, non_blocking=True) for tensor in tensors]
+    copying, computing = make_copy_stream(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copying):
+        copies = [tensor.to(device, non_blocking=True) for tensor in tensors]
+    computing.wait_stream(copying)
+    for tensor in copies:
+        tensor.record_stream(computing)  # its memory is not used again before this stream has read it
+    return copies
+
+
+@cache
+def make_copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of a GPU on which images are copied to it."""
+    return torch.cuda.Stream(device)
 
 
 class HostCopy:

@@ -1,5 +1,8 @@
 """Crops and resizing give the right pixels."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,8 @@ from torchvision.transforms import RandomResizedCrop
 
 from helpers.images import random_images
 from vitrun.data.loader import Pixels
-from vitrun.data.transforms.resize import Regions, resample, with_full_frames
+from vitrun.data.transforms.randaugment import RandAugment
+from vitrun.data.transforms.resize import Regions, resample, to_floats, with_full_frames
 from vitrun.data.transforms.views import CROPS, NUMBERS_PER_CROP, CenterCropView, CropView
 
 
@@ -184,3 +188,33 @@ def test_a_view_depends_only_on_seed_epoch_and_index():
     expected = view(batch, 2, indices)
     torch.testing.assert_close(view(batch[4:], 2, indices[4:]), expected[4:])
     assert not torch.equal(view(batch, 3, indices), expected)
+
+
+VIEWS = {
+    "timm": CenterCropView(32, 0.9, "shortest", interpolation="bicubic"),
+    "border": CenterCropView(32, 1.0, "border", fill=(3, 100, 250)),
+    "without antialias": CenterCropView(32, antialias=False),
+    "area": CenterCropView(32, resize="small_area"),
+    "crop": partial(CropView(32, "inception", (0.05, 1.0), True, 1), epoch=2, indices=np.arange(6)),
+    "augmented": partial(
+        CropView(32, "pad", (1.0, 1.0), True, 1, augment=[RandAugment("big_vision", 2, 10, 0)]),
+        epoch=2,
+        indices=np.arange(6),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("is_thin", [False, True])
+def test_levels_that_are_scaled_later_are_the_same_views_to_the_last_bit(name, is_thin):
+    """They are bytes where each image is resized by itself, and it is not so long that only a part of it is."""
+    view, images = VIEWS[name], random_images(6, 40, 30)
+    if isinstance(view, partial):
+        of_levels = partial(replace(view.func, levels=True), **view.keywords)
+    else:
+        of_levels = replace(view, levels=True)
+    for pixels in (images, [*images[:5], *random_images(1, 20, 1000)] if is_thin else [*images]):
+        views, levels = view(pixels), of_levels(pixels)
+        assert views.dtype == torch.float32 and torch.equal(to_floats(levels), views)
+        if isinstance(pixels, list) and not is_thin:
+            assert levels.dtype == (torch.float32 if name == "area" else torch.uint8)

@@ -1,4 +1,4 @@
-"""The views of training and test images: uint8 pixels -> float32 [B, 3, R, R] in [-1, 1]."""
+"""The views of training and test images: uint8 pixels -> [B, 3, R, R], float32 in [-1, 1] or uint8 before scaling."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitrun.data.transforms.resize import Regions, resample, with_full_frames
+from vitrun.data.transforms.resize import Regions, resample, to_floats, with_full_frames
 from vitrun.errors import UserError
 from vitrun.runtime import random
 
@@ -36,17 +36,19 @@ class CropView:
     flip: bool
     seed: int
     antialias: bool = True
-    augment: Sequence[Callable[[Tensor, int, np.ndarray], None]] = ()  # each changes [B, 3, R, R] in [-1, 1] in place
+    augment: Sequence[Callable[[Tensor, int, np.ndarray], None]] = ()  # each changes [B, 3, R, R] in place
     interpolation: str = "bilinear"
+    levels: bool = False  # whether views are uint8, to be scaled later, where they are whole levels
 
     def __call__(
         self, pixels: Tensor | Sequence[Tensor], epoch: int, indices: np.ndarray, out: Tensor | None = None
     ) -> Tensor:
-        """Return the views: uint8 [B, 3, H, W] or B images [3, h, w] -> float32 [B, 3, R, R].
+        """Return the views: uint8 [B, 3, H, W] or B images [3, h, w] -> [B, 3, R, R].
 
         Each is a function of its image and (seed, epoch, index).
         """
         regions = self.regions(image_sizes(pixels), epoch, indices)
+        out = allocate_views(len(pixels), self.res, self.levels) if out is None else out
         images = resample(pixels, regions, self.res, out, self.antialias, self.interpolation)
         for augment in self.augment:
             augment(images, epoch, indices)
@@ -74,6 +76,7 @@ class CenterCropView:
     antialias: bool = True
     interpolation: str = "bilinear"
     fill: tuple[int, int, int] = (128, 128, 128)  # red, green and blue around an image that is smaller than the view
+    levels: bool = False  # whether views are uint8, to be scaled later, where they are whole levels
 
     def __post_init__(self) -> None:
         if self.resize not in FRAMES:
@@ -81,14 +84,16 @@ class CenterCropView:
             raise UserError(why, option="view.resize", value=self.resize)
 
     def __call__(self, pixels: Tensor | Sequence[Tensor], out: Tensor | None = None) -> Tensor:
-        """Return the views: uint8 [B, 3, H, W] or B images [3, h, w] -> float32 [B, 3, R, R]."""
+        """Return the views: uint8 [B, 3, H, W] or B images [3, h, w] -> [B, 3, R, R]."""
         regions = self.regions(image_sizes(pixels))
+        out = allocate_views(len(pixels), self.res, self.levels) if out is None else out
         frames = regions.frames
         method = "area" if self.resize == "small_area" else self.interpolation
         if self.resize in TIMM_FRAMES and self.antialias:
             method = f"pil_{method}"
         images = resample(pixels, regions, self.res, out, self.antialias, method)
-        color = (torch.tensor(self.fill).view(3, 1, 1) - 127.5) / 127.5
+        color = torch.tensor(self.fill, dtype=torch.uint8).view(3, 1, 1)
+        color = color if images.dtype == torch.uint8 else to_floats(color)
         for row in np.flatnonzero((frames[:, 2:] < 0).any(1) | (frames[:, :2] < frames[:, 2:] + self.res).any(1)):
             fill_border(images[row], frames[row], color)
         return images
@@ -97,6 +102,14 @@ class CenterCropView:
         """Return the parts of images that become their views, by their height and width [B, 2]."""
         frames = FRAMES[self.resize](sides, self.res, self.crop)
         return Regions(whole_image_boxes(sides), frames, np.zeros(len(sides), bool))
+
+
+def allocate_views(number: int, res: int, levels: bool) -> Tensor:
+    """Return memory for ``number`` views: uint8 [B, 3, R, R] if they are ``levels``, else float32.
+
+    NumPy allocates huge pages: otherwise mapping the new memory of a batch takes as long as resizing its images.
+    """
+    return torch.from_numpy(np.empty((number, 3, res, res), np.uint8 if levels else np.float32))
 
 
 def fill_border(image: Tensor, frame: np.ndarray, color: Tensor) -> None:

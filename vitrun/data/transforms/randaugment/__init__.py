@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitrun.data.transforms.resize import scale_pixels
 from vitrun.runtime import random
 
 NUMBERS_PER_OPERATION = 4  # random numbers: the operation, its sign, the row and the column of its place
@@ -22,11 +23,16 @@ class RandAugment:
     seed: int
 
     def __call__(self, images: Tensor, epoch: int, indices: np.ndarray) -> None:
-        """Augment [B, 3, R, R] in [-1, 1] in place, rounded to 8 bits; a function of (seed, epoch, index)."""
+        """Augment [B, 3, R, R] in place, uint8 or rounded to 8 bits in [-1, 1]; a function of (seed, epoch, index)."""
         operations = import_module(f"vitrun.data.transforms.randaugment.{self.library}").OPERATIONS
         numbers = random.uniform(self.seed, "randaugment", epoch, indices, NUMBERS_PER_OPERATION * self.layers)
-        pixels = images.mul(127.5).add_(127.5).round_().to(torch.uint8).numpy()  # [B, 3, R, R]
+        has_levels = images.dtype == torch.uint8
+        levels = images.clone() if has_levels else images.mul(127.5).add_(127.5).round_().to(torch.uint8)
+        pixels = levels.numpy()  # [B, 3, R, R]
         for image, target, draws in zip(pixels, images, numbers.reshape(-1, self.layers, NUMBERS_PER_OPERATION)):
             for which, *rest in draws.tolist():
                 image = operations[int(which * len(operations))](image, self.magnitude, *rest)
-            torch.sub(torch.from_numpy(image), 127.5, out=target).div_(127.5)
+            if has_levels:
+                target.copy_(torch.from_numpy(image))
+            else:
+                scale_pixels(torch.from_numpy(image), target)
