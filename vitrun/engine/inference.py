@@ -1,6 +1,7 @@
 """Run a trained network on all images of a split: its predictions and its features."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from math import isqrt
 
@@ -12,6 +13,7 @@ from vitrun.data import Batch, Split
 from vitrun.engine.inference_batches import choose_images
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import Network
+from vitrun.models.packed import packed_weights
 from vitrun.runs.predictions import PredictionTable
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
@@ -126,13 +128,15 @@ def iterate_inference(
     output is not finite.
     """
     network.eval()
-    for batch in batches:
-        size = images or choose_images(network, square_side(batch.pixels), len(batch.indices), machine)
-        pieces = np.split(np.arange(len(batch.indices)), range(size, len(batch.indices), size))
-        outputs = compute_pieces(batch, pieces, function, machine, images)
-        for piece, part in zip(pieces, outputs):
-            check_finite(part, batch, piece)
-        yield [*map(np.concatenate, zip(*outputs)), batch.indices]
+    is_packed = machine.dtype == torch.bfloat16
+    with packed_weights(network) if is_packed else nullcontext():
+        for batch in batches:
+            size = images or choose_images(network, square_side(batch.pixels), len(batch.indices), machine)
+            pieces = np.split(np.arange(len(batch.indices)), range(size, len(batch.indices), size))
+            outputs = compute_pieces(batch, pieces, function, machine, images)
+            for piece, part in zip(pieces, outputs):
+                check_finite(part, batch, piece)
+            yield [*map(np.concatenate, zip(*outputs)), batch.indices]
 
 
 def square_side(images: Tensor) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitrun.models.compiled_attention import compiled_attention
 from vitrun.models.gelu import quick_gelu, tanh_gelu
 from vitrun.models.noise import SkippedBlock
 from vitrun.recipes import TextTower, ViT
@@ -37,11 +38,15 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, offsets: Tensor | None = None, outputs: int | None = None) -> Tensor:
         """Map [B, N, D] to [B, N, D], or the first ``outputs`` tokens; ``offsets`` [2N-1, D] are relative positions."""
         q, k, v = self.split(x) if outputs is None else self.split_first(x, outputs)
+        return self.proj(self.mix(q, k, v, offsets).transpose(1, 2).flatten(2))
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, offsets: Tensor | None) -> Tensor:
+        """Return the values weighted by attention: [B, H, Q, D/H], two of [B, H, N, D/H] -> [B, H, Q, D/H]."""
+        if offsets is None and (mixed := compiled_attention(q, k, v, self.causal)) is not None:
+            return mixed
         if offsets is None and (self.fused_attn if self.fused_attn is not None else fused_is_faster(q)):
-            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        else:
-            mixed = attention_weights(q, k, offsets, self.causal) @ v
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+            return functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return attention_weights(q, k, offsets, self.causal) @ v
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values: [B, N, D] -> three of [B, H, N, D/H]."""

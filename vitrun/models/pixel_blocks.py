@@ -5,6 +5,7 @@ from torch.nn import functional
 
 from vitrun.models.attention import GELUS, attention_weights, fused_is_faster
 from vitrun.models.causal_attention import causal_attention
+from vitrun.models.compiled_attention import compiled_attention
 from vitrun.recipes import IGpt as Row
 
 
@@ -21,11 +22,15 @@ class PixelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, N, D] to [B, N, D]."""
         q, k, v = self.split(x)
+        return self.proj(self.mix(q, k, v).transpose(1, 2).flatten(2))
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return the values weighted by attention: three of [B, H, N, D/H] -> [B, H, N, D/H]."""
+        if (mixed := compiled_attention(q, k, v, self.causal)) is not None:
+            return mixed
         if self.fused_attn if self.fused_attn is not None else fused_is_faster(q):
-            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        else:
-            mixed = causal_attention(q, k, v) if self.causal else attention_weights(q, k) @ v
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+            return functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return causal_attention(q, k, v) if self.causal else attention_weights(q, k) @ v
 
     def split(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return queries, keys and values: [B, N, D] -> three of [B, H, N, D/H]."""

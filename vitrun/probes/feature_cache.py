@@ -16,6 +16,7 @@ from vitrun import data, models, recipes
 from vitrun.engine.inference import run_inference
 from vitrun.engine.inference_batches import InferenceLayout, choose_layout
 from vitrun.engine.inputs import make_eval_batches
+from vitrun.models.compiled_attention import load_attention
 from vitrun.models.gelu import load_gelu
 from vitrun.models.vit import ViT
 from vitrun.probes.feature_files import FeatureFiles, check_content, write_hashed
@@ -119,8 +120,9 @@ class FeatureExtractor:
         weights = (fingerprint, self.recipe.init_weights, self.loaded.commit)
         images = (part, split.fingerprint, *identify_images(source))
         view = (self.loaded.res, repr(self.recipe.view))
-        layout = (self.layout.images, self.machine.worker_threads, load_gelu() is not None)
-        computing = (str(self.machine.dtype), self.machine.processor, *layout)
+        layout = (self.layout.images, self.machine.worker_threads)
+        compiled = (load_gelu() is not None, load_attention() is not None)
+        computing = (str(self.machine.dtype), self.machine.processor, *layout, *compiled)
         return weights, images, view, computing, *(version(name) for name in LIBRARIES)
 
 
