@@ -11,19 +11,18 @@ import pytest
 from PIL import Image
 
 import vitrun
-from helpers.boxes import make_tree, write_images
+from helpers.boxes import make_tree, read_tree, write_images
 from vitrun.commands import predict, runner
 from vitrun.commands.detections import match_box_classes
 from vitrun.commands.prediction_files import drop_cut_lines
 from vitrun.commands.prediction_rows import Columns
 from vitrun.data import Split
-from vitrun.data.sources.coco.annotations import check_tree
 from vitrun.errors import UserError
 from vitrun.plots.boxes import DrawnBox, draw_boxes
 from vitrun.runtime.console import Screen
 
 SMALL = ("data.train_images=16", "data.test_images=6", "data.size=16", "res=16", "batch=8", "micro_batch=8")
-LISTED = check_tree(make_tree())
+LISTED = read_tree(make_tree())
 TEST = Split(LISTED.files, LISTED.table.image_labels(), LISTED.classes, boxes=LISTED.table, named=True)
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.boxes import make_tree
+from helpers.boxes import make_tree, read_tree
 from vitrun import models
 from vitrun.data import Split
-from vitrun.data.sources.coco.annotations import check_tree
 from vitrun.engine.detection import FoundBoxes, decode_detections, find_boxes, measure_boxes
 from vitrun.engine.inputs import make_rectangle_batches
 from vitrun.errors import UserError
@@ -33,7 +32,7 @@ def find_all(table, score=0.9):
 @pytest.mark.shared
 def test_the_twelve_metrics_are_those_of_the_reference(shared):
     golden = json.loads((shared / "golden/family/coco_ap.json").read_text())
-    table = check_tree(golden["truth"]).table
+    table = read_tree(golden["truth"]).table
     images, categories = ([*ids].index for ids in (table.image_ids, table.category_ids))
     rows = [[images(d["image_id"]), *d["bbox"], d["score"], categories(d["category_id"])] for d in golden["found"]]
     metrics = measure_boxes(table, np.array(rows))
@@ -42,7 +41,7 @@ def test_the_twelve_metrics_are_those_of_the_reference(shared):
 
 
 def test_true_boxes_score_one_and_no_boxes_zero_and_sizes_without_objects_are_left_out():
-    table = check_tree(make_tree()).table  # all objects are small
+    table = read_tree(make_tree()).table  # all objects are small
     metrics = find_all(table).measure()
     assert {"APs", "AR100"} <= metrics.keys() and not {"APm", "APl", "ARl"} & metrics.keys()
     assert metrics["AP"].mean == metrics["AP50"].mean == metrics["ARs"].mean == 1
@@ -51,7 +50,7 @@ def test_true_boxes_score_one_and_no_boxes_zero_and_sizes_without_objects_are_le
 
 def test_what_is_found_in_a_crowd_does_not_count():
     tree = make_tree()
-    table = check_tree(tree).table
+    table = read_tree(tree).table
     crowd = np.zeros(len(table.labels), bool)
     crowd[::2] = True
     found = find_all(replace(table, crowd=crowd)).measure()
@@ -59,7 +58,7 @@ def test_what_is_found_in_a_crowd_does_not_count():
 
 
 def test_classes_that_the_data_lacks_are_dropped():
-    found = find_all(check_tree(make_tree()).table)
+    found = find_all(read_tree(make_tree()).table)
     assert len(found.to_rows()) == 8
     assert len(replace(found, labels=np.full_like(found.labels, -1)).to_rows()) == 0
 
@@ -67,7 +66,7 @@ def test_classes_that_the_data_lacks_are_dropped():
 def test_the_file_of_detections_measures_the_same_by_pycocotools(tmp_path):
     coco, evaluation = (pytest.importorskip(f"pycocotools.{name}") for name in ("coco", "cocoeval"))
     tree = make_tree(12, 3)
-    table = check_tree(tree).table
+    table = read_tree(tree).table
     generator, found = np.random.default_rng(0), find_all(table)
     found = replace(
         found,
@@ -98,7 +97,7 @@ def test_a_query_answers_its_likeliest_class_after_the_last_layer_in_pixels():
 def test_without_pycocotools_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(UserError, match=r"pip install 'vitrun\[detection\]'"):
-        find_all(check_tree(make_tree()).table).measure()
+        find_all(read_tree(make_tree()).table).measure()
 
 
 def test_rectangles_are_found_in_the_same_whether_they_are_padded_or_not():
@@ -106,7 +105,7 @@ def test_rectangles_are_found_in_the_same_whether_they_are_padded_or_not():
     tree, generator = make_tree(3), np.random.default_rng(0)
     for image, (width, height) in zip(tree["images"], ((60, 40), (40, 60), (50, 50))):
         image |= {"width": width, "height": height}
-    listed = check_tree(tree)
+    listed = read_tree(tree)
     images = [generator.integers(0, 256, (*size, 3), np.uint8) for size in listed.table.sizes.tolist()]
     split = Split(
         listed.files, listed.table.image_labels(), listed.classes, read_encoded=images.__getitem__, boxes=listed.table

@@ -1,10 +1,13 @@
 """Sets of images with boxes in COCO's JSON."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from vitrun.data.sources.coco.annotations import Annotations, read_annotations
 
 
 def make_tree(number: int = 4, per_image: int = 2, width: int = 40, height: int = 30) -> dict:
@@ -22,6 +25,14 @@ def make_tree(number: int = 4, per_image: int = 2, width: int = 40, height: int 
     ]  # fmt: skip
     categories = [{"id": 90, "name": "dog", "supercategory": "animal"}, {"id": 3, "name": "cat"}]
     return {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+
+
+def read_tree(tree: dict) -> Annotations:
+    """Return what is read from a file with an object of COCO."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "boxes.json"
+        file.write_text(json.dumps(tree))
+        return read_annotations(file)
 
 
 def write_images(folder: Path, tree: dict) -> None:

@@ -1,5 +1,6 @@
 """Boxes around the objects of images, in pixels of the images and relative to views of them."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -32,7 +33,7 @@ class BoxTable:
     crowd: np.ndarray  # [T] bool
     areas: np.ndarray  # float64 [T] of the objects, in pixels; in COCO those of the outlines
     sizes: np.ndarray  # [N, 2] height and width of each image
-    image_ids: np.ndarray  # [N] ids of the images in a file of annotations or detections
+    image_ids: np.ndarray  # [N] ids of the images in a file of annotations or detections, integers or texts
     category_ids: np.ndarray  # [C] ids of the classes there
 
     def __len__(self) -> int:
@@ -67,7 +68,10 @@ class BoxTable:
 
     def facts(self) -> tuple[np.ndarray, ...]:
         """Return the arrays that the fingerprint of a split covers, as integers."""
-        numbers = (self.starts, self.labels, self.crowd, self.sizes, self.image_ids, self.category_ids)
+        ids = self.image_ids
+        if ids.dtype.kind == "U":
+            ids = np.frombuffer(hashlib.sha256("\n".join(ids).encode()).digest(), "<i8")
+        numbers = (self.starts, self.labels, self.crowd, self.sizes, ids, self.category_ids)
         return (*numbers, self.corners.view(np.int64), self.areas.view(np.int64))
 
     def image_labels(self) -> np.ndarray:

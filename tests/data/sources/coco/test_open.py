@@ -79,6 +79,38 @@ def test_images_are_found_by_path_by_their_only_name_and_without_a_suffix(tmp_pa
     assert all(split.decode(row).shape == (3, 30, 40) for row in range(3))
 
 
+def test_other_forms_of_the_same_numbers_are_read_the_same(tmp_path):
+    tree = make_tree(3)
+    write_images(tmp_path, tree)
+    (tmp_path / "boxes.json").write_text(json.dumps(tree))
+    whole = open_part(tmp_path, "test", train=None).boxes
+    for image in tree["images"]:
+        image |= {"id": float(image["id"]), "width": 40.0}
+    for entry in tree["annotations"]:
+        entry |= {"category_id": float(entry["category_id"]), "iscrowd": False, "id": None}
+    (tmp_path / "boxes.json").write_text(json.dumps(tree))
+    assert all(map(np.array_equal, open_part(tmp_path, "test", train=None).boxes.facts(), whole.facts()))
+    for entry, key in [(image, "id") for image in tree["images"]] + [(box, "image_id") for box in tree["annotations"]]:
+        entry[key] = f"n{int(entry[key])}"
+    (tmp_path / "boxes.json").write_text(json.dumps(tree))
+    named = open_part(tmp_path, "test", train=None)
+    assert named.boxes.image_ids.tolist() == ["n10", "n17", "n24"] and named.fingerprint
+
+
+def test_what_roboflow_lists_as_the_group_of_the_classes_is_no_class(tmp_path):
+    tree = make_tree(3)
+    tree["categories"] = [{"id": 0, "name": "dog", "supercategory": "none"}] + [
+        category | {"supercategory": "dog"} for category in tree["categories"]
+    ]
+    write_images(tmp_path, tree)
+    (tmp_path / "boxes.json").write_text(json.dumps(tree))
+    assert open_part(tmp_path, "test", train=None).boxes.category_ids.tolist() == [3, 90]
+    tree["annotations"][0]["category_id"] = 0
+    (tmp_path / "boxes.json").write_text(json.dumps(tree))
+    with pytest.raises(UserError, match="two categories named dog"):
+        open_part(tmp_path, "test", train=None)
+
+
 def note(tree, **values):
     """Change the second annotation."""
     tree["annotations"][1] |= values
@@ -98,13 +130,35 @@ WRONG = {
     "not a number": ("four finite numbers", lambda tree: note(tree, bbox=[1, 2, float("nan"), 4])),
     "a text": ("four finite numbers", lambda tree: note(tree, bbox=["1", "2", "x", None])),
     "corners only": ("four finite numbers", lambda tree: note(tree, bbox=[1, 2, 3])),
+    "infinite": ("four finite numbers", lambda tree: note(tree, bbox=[1e308, 2, 1e308, 4])),
+    "true": ("four finite numbers", lambda tree: note(tree, bbox=[True, 2, 3, 4])),
+    "area": ("'12' as area of annotation 101", lambda tree: note(tree, area="12")),
+    "no area": (r"\[\] as area", lambda tree: note(tree, area=[])),
+    "crowd": ("'0' as iscrowd", lambda tree: note(tree, iscrowd="0")),
+    "half a crowd": ("0.5 as iscrowd", lambda tree: note(tree, iscrowd=0.5)),
+    "a list as id": (r"\[1\] as id of annotation 2", lambda tree: note(tree, id=[1])),
+    "a list as image": (r"no image_id for annotation 101, but \[1\]", lambda tree: note(tree, image_id=[1])),
+    "a text as image": ("'10'.*one is a number", lambda tree: note(tree, image_id="10")),
+    "no object": ("5 as annotation 2", lambda tree: tree["annotations"].__setitem__(1, 5)),
+    "panoptic": ("panoptic", lambda tree: tree["annotations"][1].update(segments_info=[], image_id=None)),
+    "only crowds": ("are crowds", lambda tree: [each.update(iscrowd=1) for each in tree["annotations"]]),
+    "a list of detections": ("list of detections", lambda tree: '[{"image_id": 1, "score": 0.5}]'),
+    "nothing": ("is empty", lambda tree: " "),
+    "a second list": ("two values for images", lambda tree: json.dumps(tree)[:-1] + ', "images": []}'),
+    "a text as category": ("number the categories", lambda tree: tree["categories"][1].update(id="3")),
+    "a huge id": ("2 to the power of 63", lambda tree: tree["images"][1].update(id=2**70)),
+    "an image listed twice": ("file_name 000.png", lambda tree: tree["images"][1].update(file_name="000.png")),
+    "no name of a file": ("no file is called", lambda tree: tree["images"][1].update(file_name="\ud800")),
     "no box": ("bbox of annotation 101 None", lambda tree: tree["annotations"][1].pop("bbox")),
     "an image twice": ("two entries for image 10", lambda tree: tree["images"][1].update(id=10)),
     "an annotation twice": ("two annotations with the id 100", lambda tree: note(tree, id=100)),
     "a name twice": ("two categories named dog", lambda tree: tree["categories"][1].update(name="dog")),
     "no size": ("width None and height 30 for image 10", lambda tree: tree["images"][0].pop("width")),
     "no file": ("no file_name for image 10", lambda tree: tree["images"][0].update(file_name=None)),
-    "no images there": (r"data\.images=FOLDER", lambda tree: [image.update(file_name="x") for image in tree["images"]]),
+    "no images there": (
+        r"data\.images=FOLDER",
+        lambda tree: [image.update(file_name=f"x{image['id']}") for image in tree["images"]],
+    ),
 }
 
 

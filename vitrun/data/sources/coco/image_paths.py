@@ -1,6 +1,7 @@
 """Find the files of the images that a JSON of COCO names."""
 
 import os
+import stat
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,6 +81,7 @@ def walk_images(folder: Path) -> Iterator[str]:
 def measure_file(path: str) -> int:
     """Return the size of a file in bytes; -1 if there is none."""
     try:
-        return os.stat(path).st_size if os.path.isfile(path) else -1
+        status = os.stat(path)
     except (OSError, ValueError):  # a path with a zero byte
         return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else -1

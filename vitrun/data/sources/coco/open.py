@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vitrun import recipes
-from vitrun.data.sources.coco.annotations import Annotations, read_annotations
+from vitrun.data.sources.coco.annotations import Annotations
+from vitrun.data.sources.coco.cached import load_annotations
 from vitrun.data.sources.coco.image_paths import choose_folder, find_images, list_folders
 from vitrun.data.sources.folder_errors import PART_NAMES
 from vitrun.data.sources.local_files import check_image_count
@@ -27,16 +28,17 @@ INSTANCES = "instances"  # first part of the names of COCO's files of boxes; oth
 def open_coco(data: recipes.Coco, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
     """Return a part of the images that a JSON of COCO lists. Raise UserError if there is no JSON, or no image."""
     file, is_whole = find_file(data, part)
-    split = open_file(data, file)
+    split = open_file(data, file, tick)
     if is_whole and data.train is not None:
         split = divide_split(data, split, part)
     check_image_count(data, part, len(split))
+    check_has_objects(split, part)
     return replace(split, notes=(*split.notes, *describe_boxes(split)))
 
 
-def open_file(data: recipes.Coco, file: Path) -> Split:
+def open_file(data: recipes.Coco, file: Path, tick: Callable[[], None]) -> Split:
     """Return all images of a JSON; those without a file are unusable."""
-    listed = read_annotations(file)
+    listed = load_annotations(file, tick)
     root = data.folder if data.folder.is_dir() else data.folder.parent
     folder = data.images or choose_folder(list_folders(file, root), listed.files)
     paths, sizes = find_images(folder, listed.files)
@@ -105,6 +107,18 @@ def select_part(files: Sequence[Path], root: Path, part: str) -> list[Path]:
             if of_part := [file for file, parts in words if name in parts]:
                 return of_part
     return []
+
+
+def check_has_objects(split: Split, part: str) -> None:
+    """Raise UserError if there is nothing to find in any image of a part."""
+    assert split.boxes is not None
+    if len(split) and split.boxes.crowd.all():
+        why = "all of its boxes are crowds, which are neither trained on nor counted" if len(split.boxes.crowd) else ""
+        raise UserError(
+            f"None of the {len(split):,} {part} images ({split.location}) has a box{': ' * bool(why)}{why}. Give "
+            "annotations with boxes, or another share for testing.",
+            ExitCode.DATA,
+        )
 
 
 def explain_no_images(data: recipes.Coco, file: Path, folder: Path, listed: Annotations) -> str:

@@ -1,7 +1,5 @@
 """The bytes of the images in parquet files, each read on its own from where it lies."""
 
-import hashlib
-import json
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,11 +11,9 @@ import numpy as np
 from vitrun.data.sources.parquet.pages import TOTAL_UNCOMPRESSED, Values, locate_values, read_chunks
 from vitrun.data.sources.parquet.snappy import FRAGMENT, cut_fragments
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.array_cache import identify_files, load_arrays, name_arrays, store_arrays
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import remove_partials, write_atomic
 from vitrun.runtime.memory import lacks_memory
-from vitrun.runtime.process import share_folder
-from vitrun.runtime.user_cache import user_cache_folder
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -90,30 +86,13 @@ def locate_images(
     """
     if sum(path.stat().st_size for path in paths) < STORED_FROM:
         return join_values(scan_files(paths, files, leaf, tick))
-    states = [(path.name, path.stat()) for path in paths]
-    times = [(name, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for name, state in states]
-    facts = [INDEX_FORMAT, leaf, times]
-    store = user_cache_folder() / "index" / f"{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}.npz"
-    try:
-        with np.load(store, allow_pickle=False) as arrays:
-            return ByteRanges(**arrays)
-    except (OSError, ValueError, TypeError):  # there is none, or it is damaged
-        pass
+    store = name_arrays([INDEX_FORMAT, leaf, identify_files(paths)])
+    if (arrays := load_arrays(store)) is not None:
+        return ByteRanges(**arrays)
     scanned = track_progress(scan_files(paths, files, leaf, tick), len(paths), "parquet files indexed")
     ranges = join_values(scanned)
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with share_folder(store.parent, lambda: remove_partials(store.parent, r"[0-9a-f]{16}(\.npz)?")):
-            write_atomic(store, lambda partial: save_arrays(partial, ranges))
-    except OSError:  # it is only faster with it
-        pass
+    store_arrays(store, vars(ranges))
     return ranges
-
-
-def save_arrays(path: Path, ranges: ByteRanges) -> None:
-    """Write the arrays to ``path``, as it is named."""
-    with open(path, "wb") as file:
-        np.savez(file, **vars(ranges))
 
 
 def scan_files(
