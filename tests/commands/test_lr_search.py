@@ -70,7 +70,17 @@ def test_trials_and_final_runs_equal_single_runs_with_the_same_overrides(done):
         overrides = [*FAST, f"optim.lr={result['lr']}", f"seed={final['seed']}", f"runs={recipe.runs}"]
         place = recipe.runs / run.run_name("finetune", resolve.resolve_recipe("finetune", overrides))
         assert json.loads((place / "result.json").read_text())["result"]["top1"] == final["top1"]
+        assert final["run"] == place.name
     assert len(list(recipe.runs.iterdir())) == 2 + 2 + 1, "and the search itself has a folder"
+
+
+def test_a_search_that_is_taken_for_weights_is_refused_with_the_runs_that_have_some(done):
+    recipe, result, _ = done
+    for option in ("init", "teacher"):
+        with pytest.raises(UserError) as caught:
+            init_resolution.resolve_init(run.run_name("finetune", recipe), recipe.runs, "eval", option)
+        assert caught.value.status == ExitCode.CHECKPOINT and caught.value.option == option
+        assert all(final["run"] in str(caught.value) for final in result["finals"])
 
 
 def test_the_images_are_opened_once_and_the_test_split_only_after_the_choice(done):

@@ -44,6 +44,14 @@ def test_fine_tuning_is_planned_by_the_model_of_its_weights():
     assert result["fits"] and result["hours"] > 0
 
 
+def test_fine_tuning_of_a_clip_is_planned_by_its_image_tower_and_a_detector_is_refused_without_boxes():
+    of_clip = plan("finetune", "init=random:clip_nano", "data=digits", "res=32", "on=a100")
+    of_vit = plan("finetune", "init=random:vit_nano8", "data=digits", "res=32", "on=a100")
+    assert of_clip["exaflop"] == pytest.approx(of_vit["exaflop"], rel=0.01)
+    with pytest.raises(UserError, match="finds objects"):
+        plan("finetune", "init=random:yolos_nano", "data=digits", "res=32", "on=a100")
+
+
 @pytest.mark.parametrize("override", ["on=h10x8", "on=h100x0", "on=h100xx", "on=x8"])
 def test_unknown_devices_are_refused(override):
     with pytest.raises(UserError) as error:

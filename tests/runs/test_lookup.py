@@ -40,6 +40,15 @@ def test_a_run_that_was_moved_elsewhere_is_named_by_its_path(run_command, tmp_pa
         init_resolution.resolve_init(str(again / folder.name), tmp_path / "runs", "eval")
 
 
+def test_a_run_of_a_command_without_weights_is_refused_with_the_weights_that_it_read(run_command):
+    folder = pretrain_tiny(run_command)
+    for command, overrides in {"eval": [f"init={folder.name}"], "dedup": ["data=digits"]}.items():
+        recipe, _ = run_command(command, *overrides)
+        with pytest.raises(UserError, match=f"{command} has no weights") as caught:
+            run_command("finetune", f"init={run.run_name(command, recipe)}", "data=digits", "steps=1")
+        assert caught.value.option == "init" and (folder.name in str(caught.value)) == (command == "eval")
+
+
 def test_a_renamed_run_is_described_by_its_recipe(run_command):
     folder = pretrain_tiny(run_command)
     folder = folder.rename(folder.with_name("mine"))

@@ -17,31 +17,42 @@ from vitrun.runtime.console import Screen
 
 HOW_TO_LOAD = {
     "timm": 'timm.create_model("local-dir:{path}", pretrained=True)',
-    "hf": 'transformers.ViTForImageClassification.from_pretrained("{path}")',
     "open_clip": 'open_clip.create_model_from_pretrained("local-dir:{path}")',
     "npz": "vit_jax.checkpoint.load_pretrained of google-research/vision_transformer, or vitrun: init={path}",
     "onnx": 'onnxruntime.InferenceSession("{path}")',
 }
 CLIP_VALUES = "normalised as the config beside the weights says, with CLIP's deviation"
-LOAD_CLIP = 'transformers.CLIPModel.from_pretrained("{path}")'  # with to=hf
-LOAD_DETECTOR = 'transformers.AutoModelForObjectDetection.from_pretrained("{path}")'
 
 
 def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
     """Write the network of ``recipe.init``, with a model card; return its ``path`` and the code to ``load`` it."""
     path = recipe.path or Path(f"{model_name_of(recipe.init, recipe.runs)}.{recipe.to}")
     loaded = weights.load_init(weights.Source(recipe.init, recipe.runs, recipe.init_weights), screen.log)
-    is_clip = isinstance(loaded.network, models.Clip)
-    of_kind = LOAD_CLIP if is_clip else LOAD_DETECTOR if isinstance(loaded.network, models.Detector) else ""
-    code = (of_kind if of_kind and recipe.to == "hf" else HOW_TO_LOAD[recipe.to]).format(path=path)
+    code = describe_loading(loaded.network, recipe.to).format(path=path)
     description, view = describe(recipe, loaded)
     screen.log(f"view of test images: {view}")
-    values = CLIP_VALUES if is_clip else "in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB"
+    values = CLIP_VALUES if isinstance(loaded.network, models.Clip) else "in [-1, 1]: (x - 127.5) / 127.5 of 8-bit RGB"
     card = build_model_card(recipe, f"[B, 3, {loaded.res}, {loaded.res}] {values}", code, view)
     target = Target(path, recipe.force)
     is_new = export_model(loaded.network, loaded.res, recipe.to, target, card, description)
     screen.log(f"{'Written to' if is_new else 'This export is there already:'} {path}. Load it with {code}")
     return {"path": str(path), "load": code}
+
+
+def describe_loading(network: models.Network, to: str) -> str:
+    """Return the code that loads an export, with ``{path}`` for its path; of transformers it depends on the network."""
+    if to != "hf":
+        return HOW_TO_LOAD[to]
+    options, has_head = "", bool(network.head.out_features)
+    if isinstance(network, models.Clip):
+        name = "CLIPModel"
+    elif isinstance(network, models.Detector):
+        name = "AutoModelForObjectDetection"
+    elif isinstance(network, models.IGpt):
+        name = "ImageGPTForImageClassification" if has_head else "ImageGPTForCausalImageModeling"
+    else:
+        name, options = ("ViTForImageClassification", "") if has_head else ("ViTModel", ", add_pooling_layer=False")
+    return f'transformers.{name}.from_pretrained("{{path}}"{options})'
 
 
 def describe(recipe: recipes.Export, loaded: models.LoadedModel) -> tuple[Description, str]:

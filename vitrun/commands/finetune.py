@@ -50,6 +50,8 @@ def finetune_once(
         model = weights.find_model(recipe.init, recipe.runs)
         if recipe.detects:
             model = make_detector_row(model, recipe.detect.model, recipe.res or recipes.DEFAULT_RES)
+        else:
+            weights.check_not_detector(model, recipe.init)
         return plan_run(recipe, objective, model, run)
     weights.check_init(recipe.init, recipe.res)
     machine = Machine(recipe.device, recipe.precision)
@@ -73,7 +75,7 @@ def load_network(recipe: recipes.Finetune, run: Run, train: data.Split) -> model
         body = weights.load_body_for_detector(recipe, run)
         return load_detector(recipe, models.with_noise(body, *noise), train, run)
     loaded = weights.load_for_run(recipe, run, recipe.seed, len(train.classes) if recipe.head == "new" else None)
-    weights.check_not_detector(loaded, recipe.init)
+    weights.check_not_detector(loaded.model, recipe.init)
     if recipe.head == "keep":
         loaded = keep_head(recipe, loaded, train)
     return models.with_noise(loaded, *noise)

@@ -48,7 +48,8 @@ def search_learning_rate(recipe: Finetune, run: Run, tune: Callable[..., Result]
     best = max(sorted(scores), key=scores.__getitem__) if scores else default
     finals = {seed: make_final_run(recipe, best, seed) for seed in seeds}
     results = run_finals(recipe, run, best, finals, execute)
-    return summarize_search(recipe, best, scores, results)
+    names = {seed: run_name("finetune", final) for seed, final in finals.items()}
+    return summarize_search(recipe, best, scores, results) | {"finals": describe_finals(names, results)}
 
 
 def try_points(recipe: Finetune, run: Run, execute: Callable[[Finetune], Result]) -> dict[GridPoint, float]:
@@ -96,17 +97,22 @@ def run_finals(
 def summarize_search(
     recipe: Finetune, best: GridPoint, scores: dict[GridPoint, float], results: dict[int, Result]
 ) -> Result:
-    """Return the means over the seeds, and what each seed (``finals``) and each point of the grid (``trials``) gave."""
+    """Return the means over the seeds, and what each point of the grid gave (``trials``)."""
     name = find_score(next(iter(results.values())))
     values = {one: [result[one] for result in results.values()] for one in (name, SCORES[name])}
     trials = [{**describe_point(recipe, point), name: scores.get(point)} for point in list_grid_points(recipe)]
     return {
         **describe_point(recipe, best),
         **{one: Metric(mean(each), "share", stdev(each) if len(each) > 1 else None) for one, each in values.items()},
-        "finals": [{"seed": seed, name: result[name]} for seed, result in results.items()],
         **({"trials": trials} if trials else {}),
         "test_images": next(iter(results.values()))["test_images"],
     }
+
+
+def describe_finals(names: dict[int, str], results: dict[int, Result]) -> list[Result]:
+    """Return the run and the score of each seed."""
+    score = find_score(next(iter(results.values())))
+    return [{"seed": seed, "run": names[seed], score: result[score]} for seed, result in results.items()]
 
 
 def find_score(result: Result) -> str:

@@ -8,13 +8,14 @@ import torch
 
 from vitrun import data, models, papers
 from vitrun.data.sources.registry import find_source
+from vitrun.engine import weights
 from vitrun.engine.activations import count_activations
 from vitrun.engine.interfaces import Objective
 from vitrun.engine.memory_plan import Layout, MemoryPlan, StateSize
 from vitrun.errors import UserError
 from vitrun.recipes import DEFAULT_RES, Model, Training, macs, tables
 from vitrun.recipes.accelerator import Devices, parse_devices
-from vitrun.runs.lookup import find_architecture, load_saved_recipe
+from vitrun.runs.lookup import load_saved_recipe
 from vitrun.runs.run import Run
 
 BACKWARD = 2  # a backward pass costs as much as two forward passes
@@ -113,7 +114,7 @@ def plan_teacher(planned: PlannedRun, speed: float, run: Run) -> dict[str, float
     if recipe.teacher is None or recipe.unlabelled is None:
         return {}
     number = find_source(recipe.unlabelled).facts(recipe.unlabelled).count_images("train")
-    model, saved = find_architecture(recipe.teacher, recipe.runs), load_saved_recipe(recipe.teacher, recipe.runs)
+    model, saved = weights.find_body(recipe.teacher, recipe.runs), load_saved_recipe(recipe.teacher, recipe.runs)
     if number is None or model is None:
         unknown = "the number of unlabelled images is" if number is None else "the network of a file or a tag is"
         run.log(f"teacher: {unknown} not known before it is opened: its cost is not counted")

@@ -76,7 +76,7 @@ def load_teacher(recipe: recipes.Training, run: Run, machine: Machine) -> Teache
         raise no_head from None
     if not loaded.classes or isinstance(loaded.network, models.Clip):
         raise no_head
-    weights.check_not_detector(loaded, name, "teacher")
+    weights.check_not_detector(loaded.model, name, "teacher")
     saved_recipe = load_saved_recipe(name, recipe.runs) or {}
     loaded.network.precise_head = saved_recipe.get("command") == "fewshot"  # its probe was fitted in float32
     run.update_about(teacher=name, teacher_weights=fingerprint)

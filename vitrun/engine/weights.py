@@ -10,7 +10,19 @@ import torch
 
 from vitrun import models
 from vitrun.errors import UserError
-from vitrun.recipes import DEFAULT_RES, Clip, Dedup, Eval, Fewshot, Finetune, Generate, Model, Visualize, tables
+from vitrun.recipes import (
+    DEFAULT_RES,
+    Clip,
+    Dedup,
+    Detector,
+    Eval,
+    Fewshot,
+    Finetune,
+    Generate,
+    Model,
+    Visualize,
+    tables,
+)
 from vitrun.runs import hub_commits
 from vitrun.runs.lookup import describe_choice, find_architecture, find_weights_file, load_saved_recipe
 from vitrun.runs.run import Run
@@ -34,9 +46,15 @@ def check_init(init: str, res: int | None = None) -> None:
         models.check_model(tables.load_model_row(init.removeprefix("random:")), res or DEFAULT_RES)
 
 
+def find_body(init: str, runs: Path) -> Model | None:
+    """Return the model row of a resolved ``init``, of a CLIP that of its image tower; None before a file is opened."""
+    model = find_architecture(init, runs)
+    return models.select_image_row(model) if isinstance(model, Clip) else model
+
+
 def find_model(init: str, runs: Path) -> Model:
     """Return the model row of a resolved ``init``; raise UserError if it is only known once a file is opened."""
-    model = find_architecture(init, runs)
+    model = find_body(init, runs)
     if model is None:
         why = "is a file or a tag, whose network is not known before it is opened: plan with init=random:MODEL."
         raise UserError(why, option="init", value=init)
@@ -90,7 +108,7 @@ def load_body_for_run(recipe: Fewshot | Dedup | Visualize | Generate, run: Run) 
         loaded = load_for_run(recipe, run)
     except models.NoHead:
         return load_for_run(recipe, run, classes=1)
-    check_not_detector(loaded, recipe.init or "")
+    check_not_detector(loaded.model, recipe.init or "")
     if not isinstance(loaded.network, models.Clip):
         return loaded
     run.log("  its image tower is used, without the projection")
@@ -108,11 +126,11 @@ def load_body_for_detector(recipe: Finetune, run: Run) -> models.LoadedModel:
     return models.take_image_tower(loaded) if isinstance(loaded.network, models.Clip) else loaded
 
 
-def check_not_detector(loaded: models.LoadedModel, init: str, option: str = "init") -> None:
-    """Raise UserError about ``option`` if a network finds objects, where one is needed that sees whole images."""
-    if isinstance(loaded.network, models.Detector):
+def check_not_detector(model: Model, init: str, option: str = "init") -> None:
+    """Raise UserError about ``option`` if a model finds objects, where one is needed that sees whole images."""
+    if isinstance(model, Detector):
         why = "which finds objects and has no features or classes of a whole image: give weights of a classifier."
-        raise UserError(f"is {loaded.model.name}, {why}", option=option, value=init)
+        raise UserError(f"is {model.name}, {why}", option=option, value=init)
 
 
 def load_init(

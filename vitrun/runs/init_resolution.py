@@ -14,6 +14,7 @@ from vitrun.runs.lookup import (
     trace_init,
     weights_fingerprint,
 )
+from vitrun.runs.no_weights import check_weights
 from vitrun.runs.run_files import (
     find_finished_runs,
     find_runs,
@@ -101,7 +102,7 @@ def pin_file(init: str, option: str = "init") -> str:
 def find_run(init: str, runs: Path, option: str = "init") -> str:
     """Return the name of a finished run in ``runs``, or ``PATH#HASH`` of one elsewhere, with the hash of its weights.
 
-    Raise UserError if there is none, or it is not finished.
+    Raise UserError if there is none, or it is not finished, or has no weights.
     """
     path, given = split_pinned_file(init)
     folder = runs / path.name
@@ -121,6 +122,7 @@ def find_run(init: str, runs: Path, option: str = "init") -> str:
         raise UserError(
             f"{option}={init}: this run is not finished. Run its command again to finish it.", ExitCode.CHECKPOINT
         )
+    check_weights(folder, option, init)
     for _ in trace_init(folder.name, folder.parent):
         pass  # raises if one of these runs starts from itself
     if folder.parent == runs:

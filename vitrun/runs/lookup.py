@@ -29,6 +29,7 @@ from vitrun.recipes.boxes import SOURCES as BOX_SOURCES
 from vitrun.recipes.detector_rows import make_detector_row
 from vitrun.runs import checkpoints
 from vitrun.runs.manifest import load_manifest
+from vitrun.runs.no_weights import explain_no_weights
 from vitrun.runs.run_files import CHECKPOINTS_FOLDER, load_recipe
 
 WEIGHTS_SUFFIXES = (
@@ -179,11 +180,7 @@ def find_weights_file(init: str, runs: Path, init_weights: str = "auto", option:
         return folder
     checkpoint = checkpoints.find_newest(folder / CHECKPOINTS_FOLDER, lambda _: None, tidy=False)
     if checkpoint is None:
-        raise UserError(
-            f"{option}={init}: this run has no weights. If it had a grid, seeds or rounds, its log names the runs that "
-            "do. Of fewshot those of probe=linear layers=last have them.",
-            ExitCode.CHECKPOINT,
-        )
+        raise UserError(explain_no_weights(folder), ExitCode.CHECKPOINT, option, init)
     files = checkpoints.list_weights(checkpoint)
     if init_weights == "auto":
         return next(iter(files.values()))

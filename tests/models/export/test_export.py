@@ -213,7 +213,7 @@ def test_onnxruntime_gives_the_same_logits_for_any_batch(tmp_path, row):
         (tiny_vit_row(pre_logits=True), "hf", "no pre-logits layer"),
         (tiny_vit_row(head="gap"), "hf", "class token"),
         (HYBRID, "hf", "no ResNet"),
-        (replace(MODEL_ROWS["timm"], name="convnext_atto"), "hf", "convnext_atto is a network of timm.*timm or onnx"),
+        (replace(MODEL_ROWS["timm"], name="convnext_atto"), "hf", "unlike timm's convnext_atto.*to=timm or to=onnx"),
         (tiny_vit_row(positions="relative"), "timm", "positions=relative"),
         (tiny_vit_row(positions_at="every"), "npz", "learned at every"),
         (tiny_vit_row(stem=32, patch=4), "timm", "no hybrid with stages"),

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.clip import Clip
 from vitrun.models.clip_resnet import CLIP_STD
@@ -18,20 +17,13 @@ from vitrun.models.tensor_files import JsonObject
 from vitrun.recipes import Clip as Row
 from vitrun.recipes import ClipResNet, TextTower, ViT
 
-OPEN_CLIP_EPSILON = 1e-5
-
 
 def write_hugging_face_clip(folder: Path, network: Clip, description: Description, res: int) -> None:
     """Write ``config.json``, ``preprocessor_config.json``, ``model.safetensors`` and the tokenizer, if it is known.
 
-    Raise a UserError if transformers has no such CLIP, or if its tokenizer is not installed.
+    Raise a UserError if its tokenizer is not installed.
     """
-    if isinstance(network.row.image, ClipResNet):
-        raise UserError("to=hf: transformers' CLIP has no ResNet. Export with to=open_clip.")
-    if network.row.logit_bias:
-        what = "no bias of the logits, which this one has of objective.loss=sigmoid"
-        raise UserError(f"to=hf: transformers' CLIP has {what}. Export with to=open_clip.")
-    row, tensors, mean = convert_clip(network, "transformers", hugging_face_clip.map_tensors)
+    row, tensors, mean = convert_clip(network, hugging_face_clip.map_tensors)
     save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
     processor: JsonObject = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
     processor |= {"image_mean": mean, "image_std": [*CLIP_STD]}
@@ -78,21 +70,9 @@ def describe_blocks(tower: ViT | TextTower) -> JsonObject:
 
 
 def write_open_clip(folder: Path, network: Network, description: Description, res: int) -> None:
-    """Write ``open_clip_config.json`` and ``open_clip_model.safetensors``.
-
-    Raise a UserError if open_clip has no such network.
-    """
-    if not isinstance(network, Clip):
-        raise UserError(f"to=open_clip: {network.row.name} is no CLIP of two towers. Export with to=timm, hf or onnx.")
-    towers: list[TextTower | ViT] = [
-        network.row.text,
-        *([network.row.image] if isinstance(network.row.image, ViT) else []),
-    ]
-    gelus = {tower.gelu for tower in towers}
-    if len(gelus) > 1 or "tanh" in gelus or any(tower.epsilon != OPEN_CLIP_EPSILON for tower in towers):
-        what = f"the quick or the exact form of GELU in both towers, and epsilon {OPEN_CLIP_EPSILON:g}"
-        raise UserError(f"to=open_clip: open_clip has {what}; this CLIP has others. Export with to=hf.")
-    row, tensors, mean = convert_clip(network, "open_clip", open_clip.map_tensors)
+    """Write ``open_clip_config.json`` and ``open_clip_model.safetensors``."""
+    assert isinstance(network, Clip)
+    row, tensors, mean = convert_clip(network, open_clip.map_tensors)
     save_tensors(folder / "open_clip_model.safetensors", tensors, {"format": "pt"})
     view = description.view
     preprocess = {

@@ -6,7 +6,6 @@ from typing import cast
 
 from torch import Tensor
 
-from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.detector import Detector
 from vitrun.models.export.portable import export_tensors
@@ -24,16 +23,12 @@ HEADS = ("class_labels_classifier.", "bbox_predictor.")  # tensors outside of ``
 
 
 def write_hugging_face_detector(folder: Path, network: Detector, description: Description, res: int) -> None:
-    """Write ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``.
-
-    Raise a UserError if transformers has no such network.
-    """
+    """Write ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``."""
     row, tensors, names = network.row, dict(network.state_dict()), description.names
     if isinstance(network.body, TimmNetwork):
         kind, config = "Detr", detr_config(row)
         exported = export_tensors([*hugging_face_detr.map_detector(row), *map_body(tensors)], tensors)
     else:
-        check_vit(row)
         kind, config = "Yolos", yolos_config(row)
         exported = export_tensors(hugging_face_yolos.map_tensors(row), tensors)
         exported = {name if name.startswith(HEADS) else f"vit.{name}": tensor for name, tensor in exported.items()}
@@ -54,16 +49,6 @@ def map_body(tensors: dict[str, Tensor]) -> list[TensorMapping]:
     """Return the mapping of each tensor of a ResNet of timm, which transformers names as timm does."""
     start = "body.body."
     return [map_same(name, hugging_face_detr.BACKBONE + name.removeprefix(start)) for name in tensors if start in name]
-
-
-def check_vit(row: Row) -> None:
-    """Raise a UserError about a detector with a ViT that transformers lacks."""
-    body = cast(ViT, row.body)
-    if row.decoder:
-        raise UserError(f"to=hf: transformers' DETR has no ViT as its body, as {row.name} has. Export with to=onnx.")
-    if body.stem or body.norm_pre or body.head != "token":
-        why = "transformers' YOLOS has a class token, no ResNet and no LayerNorm after its embeddings"
-        raise UserError(f"to=hf: {why}, unlike {row.name}. Export with to=onnx.")
 
 
 def yolos_config(row: Row) -> JsonObject:

@@ -4,47 +4,35 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.clip import Clip
 from vitrun.models.detector import Detector
 from vitrun.models.export.clip_folders import write_hugging_face_clip
 from vitrun.models.export.hugging_face_detectors import write_hugging_face_detector
 from vitrun.models.export.hugging_face_igpt import write_hugging_face_igpt
-from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
+from vitrun.models.export.portable import export_tensors, with_learned_positions
 from vitrun.models.export.view import Description, processor_view
 from vitrun.models.formats import hugging_face
 from vitrun.models.formats.hugging_face_config import ACTIVATIONS
 from vitrun.models.igpt import IGpt
 from vitrun.models.network import Network
 from vitrun.models.tensor_files import JsonObject
-from vitrun.models.timm_wrapper import TimmNetwork
 from vitrun.models.vit import ViT
 from vitrun.recipes import View
 from vitrun.recipes import ViT as Row
 
 
 def write_hugging_face(folder: Path, network: Network, description: Description, res: int) -> None:
-    """Write ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``.
-
-    Raise a UserError if transformers has no such network.
-    """
+    """Write ``config.json``, ``preprocessor_config.json`` and ``model.safetensors``."""
     if isinstance(network, Clip):
         return write_hugging_face_clip(folder, network, description, res)
     if isinstance(network, Detector):
         return write_hugging_face_detector(folder, network, description, res)
-    if isinstance(network, TimmNetwork):
-        name = network.row.name
-        raise UserError(f"to=hf: {name} is a network of timm, not transformers' ViT. Export with to=timm or onnx.")
     if isinstance(network, IGpt):
         write_hugging_face_igpt(folder, network, description.names, res)
         return
-    if not isinstance(network, ViT) or network.row.stem or network.row.head != "token":
-        raise UserError("to=hf: transformers' ViT has a class token and no ResNet. Export with to=timm, npz or onnx.")
-    require_no_pre_logits(network.row, "transformers")
-    if network.row.norm_pre:
-        raise UserError("to=hf: transformers' ViT has no LayerNorm after its embeddings. Export with to=timm or onnx.")
-    model, tensors = with_learned_positions(network, "transformers")
+    assert isinstance(network, ViT)
+    model, tensors = with_learned_positions(network)
     exported = export_tensors(hugging_face.map_tensors(model), tensors)
     prefixed = {name if name.startswith("classifier.") else f"vit.{name}": tensor for name, tensor in exported.items()}
     save_tensors(folder / "model.safetensors", prefixed, {"format": "pt"})

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
 from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import hugging_face_igpt
@@ -23,11 +22,9 @@ LAYERS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # of a block, which ha
 def write_hugging_face_igpt(folder: Path, network: IGpt, names: Sequence[str], res: int) -> None:
     """Write ``config.json``, ``preprocessor_config.json`` with the colours, and ``model.safetensors``.
 
-    A network with a head becomes ``ImageGPTForImageClassification``. Raise a UserError if transformers computes it
-    differently.
+    A network with a head becomes ``ImageGPTForImageClassification``.
     """
     row, classes = network.row, network.head.out_features
-    check_exportable(network)
     tensors, mappings = with_biases(network), hugging_face_igpt.map_tensors(replace(row, bias=True))
     exported = export_tensors([m for m in mappings if m.ours != "start"], tensors)
     if row.start:
@@ -42,16 +39,6 @@ def write_hugging_face_igpt(folder: Path, network: IGpt, names: Sequence[str], r
     }
     for file, content in contents.items():
         (folder / file).write_text(json.dumps(content, indent=2), encoding="utf-8")
-
-
-def check_exportable(network: IGpt) -> None:
-    """Raise a UserError for a network that transformers computes differently."""
-    row, classifies = network.row, bool(network.head.out_features)
-    if not row.causal:
-        raise UserError("to=hf: transformers' ImageGPT is causal, and this one is not. Export it with to=onnx.")
-    if classifies and (row.start or network.head.bias.any()):
-        what = "reads no start token and has no bias in its head, unlike this network"
-        raise UserError(f"to=hf: transformers' ImageGPT classifier {what}. Export it with to=onnx.")
 
 
 def with_biases(network: IGpt) -> dict[str, Tensor]:

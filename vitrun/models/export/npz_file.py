@@ -5,7 +5,6 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vitrun.errors import UserError
 from vitrun.models.export.portable import export_tensors, with_learned_positions
 from vitrun.models.export.view import Description
 from vitrun.models.formats import jax_bit, jax_vit
@@ -34,10 +33,7 @@ DUMP_RENAMES = (  # big_vision's names -> those of big_transfer's TensorFlow dum
 
 
 def write_npz(path: Path, network: Network, description: Description, res: int) -> None:
-    """Write the tensors with the names and axes of the published files, and a mark of vitrun with the view.
-
-    Raise a UserError for a network of timm.
-    """
+    """Write the tensors with the names and axes of the published files, and a mark of vitrun with the view."""
     import numpy as np
 
     arrays = {name: array.float().cpu().numpy() for name, array in npz_tensors(network).items()}
@@ -47,17 +43,12 @@ def write_npz(path: Path, network: Network, description: Description, res: int) 
 
 
 def npz_tensors(network: Network) -> dict[str, Tensor]:
-    """Return the tensors by their names in the file. Raise a UserError for a network of timm."""
+    """Return the tensors by their names in the file."""
     if isinstance(network, BiT):
         exported = export_tensors(jax_bit.map_tensors(network.row), dict(network.state_dict()))
         return dump_tensors(exported) if network.row.border == "zero" else exported  # each layout implies a border
-    if not isinstance(network, ViT):
-        name = network.row.name
-        raise UserError(f"to=npz: there is no such layout of timm's {name}. Export it with to=timm or to=onnx.")
-    if (network.row.gelu, network.row.epsilon, network.row.norm_pre) != ("tanh", 1e-6, False):
-        what = "have the tanh form of GELU, epsilon 1e-6 and no norm_pre, unlike this network"
-        raise UserError(f"to=npz: the networks of such files {what}. Export it with to=timm, hf or onnx.")
-    model, tensors = with_learned_positions(network, "npz")
+    assert isinstance(network, ViT)
+    model, tensors = with_learned_positions(network)
     exported = export_tensors(jax_vit.map_tensors(model), tensors)
     if model.head == "map":  # only big_vision has it, with its own names
         return exported

@@ -8,10 +8,7 @@ from torch import Tensor, nn
 from vitrun.errors import UserError
 from vitrun.models.detector import Detector
 from vitrun.models.export.view import Description
-from vitrun.models.load_report import describe_model
 from vitrun.models.network import Network
-
-MAX_BYTES = 2_000_000_000  # protocol buffers are limited to 2 GiB
 
 
 class LastDetections(nn.Module):
@@ -31,20 +28,15 @@ def write_onnx(path: Path, network: Network, description: Description, res: int)
     """Write the network: ``images`` [B, 3, res, res] in [-1, 1] -> ``logits`` [B, classes].
 
     A detector has ``logits`` [B, Q, classes + 1], with "no object" last, and ``boxes`` [B, Q, 4]. Raise a UserError if
-    the network is too large for one file, or if packages are missing.
+    packages are missing.
     """
-    size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-    if size > MAX_BYTES:
-        raise UserError(
-            f"to=onnx: {describe_model(network.row)} has {size / 1e9:.1f} GB of weights, but an ONNX file holds 2 GB."
-        )
     try:
         import onnxscript  # noqa: F401
     except ImportError:
         raise UserError("to=onnx needs the packages onnx and onnxscript: pip install 'vitrun[onnx]'") from None
     images = torch.zeros(2, 3, res, res)
     is_detector = isinstance(network, Detector)
-    exported = LastDetections(network) if isinstance(network, Detector) else network
+    exported = LastDetections(network).eval() if isinstance(network, Detector) else network
     torch.onnx.export(
         exported.cpu(),
         (images,),

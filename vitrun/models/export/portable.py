@@ -4,35 +4,20 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from vitrun.errors import UserError
 from vitrun.models.formats.mapping import TensorMapping
 from vitrun.models.vit import ViT as ViTNetwork
 from vitrun.recipes import ViT
 
 
-def with_learned_positions(network: ViTNetwork, to: str) -> tuple[ViT, dict[str, Tensor]]:
-    """Return row and tensors of the same network with a learned position table.
-
-    Raise a UserError if its positions cannot be written as such a table.
-    """
+def with_learned_positions(network: ViTNetwork) -> tuple[ViT, dict[str, Tensor]]:
+    """Return row and tensors of the same network with a learned position table."""
     model, tensors = network.row, dict(network.state_dict())
-    if model.positions == "relative" or (model.positions_at != "stem" and model.positions != "none"):
-        kind = f"model.positions={model.positions} at {model.positions_at}"
-        raise UserError(f"{to} has no network with {kind}. Export it with to=onnx, which has every network.")
     table = network.positions()
     for name in [name for name in tensors if name.startswith("pos_embed")]:
         del tensors[name]
     rows = network.prefix + network.side**2
     tensors["pos_embed"] = tensors["norm.weight"].new_zeros(1, rows, model.width) if table is None else table.detach()
     return replace(model, positions="learned", positions_at="stem"), tensors
-
-
-def require_no_pre_logits(model: ViT, to: str) -> None:
-    """Raise a UserError for a network with a pre-logits layer, which timm and transformers do not have."""
-    if model.pre_logits:
-        raise UserError(
-            f"{to} has no pre-logits layer before its head. Export with to=npz or to=onnx, or fine-tune first."
-        )
 
 
 def export_tensors(mappings: list[TensorMapping], tensors: dict[str, Tensor]) -> dict[str, Tensor]:

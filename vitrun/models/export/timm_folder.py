@@ -6,9 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitrun.errors import UserError
 from vitrun.models.checkpoint_file import save_tensors
-from vitrun.models.export.portable import export_tensors, require_no_pre_logits, with_learned_positions
+from vitrun.models.export.portable import export_tensors, with_learned_positions
 from vitrun.models.export.view import Description, image_statistics, timm_view
 from vitrun.models.formats import timm_names
 from vitrun.models.network import Network
@@ -51,15 +50,14 @@ BITS: dict[tuple[tuple[int, ...], float], str] = {  # units of each stage and wi
 
 
 def write_timm(folder: Path, network: Network, description: Description, res: int) -> None:
-    """Write ``config.json`` and ``model.safetensors``. Raise a UserError if timm has no such network."""
+    """Write ``config.json`` and ``model.safetensors``."""
     if isinstance(network, ViT):
         config, tensors = convert_vit(network, res)
     elif isinstance(network, BiT):
         config, tensors = convert_bit(network)
-    elif isinstance(network, TimmNetwork):
-        config, tensors = convert_timm_network(network, res)
     else:
-        raise UserError(f"to=timm: timm's networks of {network.row.name} have another head. Export with to=onnx.")
+        assert isinstance(network, TimmNetwork)
+        config, tensors = convert_timm_network(network, res)
     config["num_classes"] = config["pretrained_cfg"]["num_classes"] = len(description.names)
     config["pretrained_cfg"] |= timm_view(description, res)
     config["label_names"] = [*description.names]
@@ -70,7 +68,6 @@ def write_timm(folder: Path, network: Network, description: Description, res: in
 def convert_vit(network: ViT, res: int) -> ConfigAndTensors:
     """Convert a ViT or hybrid; every size is given, so that no default of timm matters."""
     model = network.row
-    require_no_pre_logits(model, "timm")
     options = {
         "img_size": res,
         "patch_size": model.patch,
@@ -86,12 +83,8 @@ def convert_vit(network: ViT, res: int) -> ConfigAndTensors:
     }
     architecture = VITS.get(model.name, DEFAULT_VIT)
     if model.stem:
-        if model.resnet not in HYBRIDS or model.stem != 64:
-            raise UserError(
-                f"to=timm: timm has no hybrid with stages {list(model.resnet)} of {model.stem} channels. Try to=npz."
-            )
         architecture = HYBRIDS[model.resnet]
-    model, tensors = with_learned_positions(network, "timm")
+    model, tensors = with_learned_positions(network)
     first = "patch_embed.proj"
     if model.stem:
         first = f"{timm_names.TRUNK}.stem.conv" if model.resnet else f"{timm_names.TRUNK}.conv"
@@ -100,16 +93,10 @@ def convert_vit(network: ViT, res: int) -> ConfigAndTensors:
 
 
 def convert_bit(network: BiT) -> ConfigAndTensors:
-    """Convert a BiT, if it is one of the six that timm has."""
+    """Convert one of the six BiTs that timm has."""
     model = network.row
-    name = BITS.get((model.blocks, model.width_factor))
-    if name is None or model.border != "zero":
-        raise UserError(
-            f"to=timm: timm has no {model.name} with border={model.border}, only "
-            f"{', '.join(BITS.values())}. Try to=npz."
-        )
     tensors = export_tensors(timm_names.map_bit_tensors(model, True), dict(network.state_dict()))
-    return timm_config(name, {}, "stem.conv", "head.fc"), tensors
+    return timm_config(BITS[model.blocks, model.width_factor], {}, "stem.conv", "head.fc"), tensors
 
 
 def convert_timm_network(network: TimmNetwork, res: int) -> ConfigAndTensors:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vitrun.errors import ExitCode, UserError, lookup
-from vitrun.models.clip import Clip
 from vitrun.models.detector import Detector
 from vitrun.models.export.clip_folders import write_open_clip
 from vitrun.models.export.hugging_face_folder import write_hugging_face
 from vitrun.models.export.npz_file import write_npz
+from vitrun.models.export.obstacles import check_format
 from vitrun.models.export.onnx_file import write_onnx
 from vitrun.models.export.timm_folder import write_timm
 from vitrun.models.export.view import Description
@@ -20,8 +20,6 @@ from vitrun.runtime.outputs import check_replaceable, write_output
 Writer = Callable[[Path, Network, Description, int], None]
 FOLDER_WRITERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face, "open_clip": write_open_clip}
 FILE_WRITERS: dict[str, Writer] = {"npz": write_npz, "onnx": write_onnx}
-CLIP_FORMATS = ("hf", "open_clip")
-DETECTOR_FORMATS = ("hf", "onnx")
 
 
 class Target(NamedTuple):
@@ -48,13 +46,7 @@ def export_model(
     to replace.
     """
     writer = lookup({**FOLDER_WRITERS, **FILE_WRITERS}, to, "export format", "to")
-    if isinstance(network, Clip) and to not in CLIP_FORMATS:
-        why = f"has no place for two towers: a CLIP is exported to={' or to='.join(CLIP_FORMATS)}."
-        raise UserError(why, option="to", value=to)
-    if isinstance(network, Detector) and to not in DETECTOR_FORMATS:
-        formats = " or to=".join(DETECTOR_FORMATS)
-        why = f"has no place for {network.row.name}, which finds objects: export it to={formats}."
-        raise UserError(why, option="to", value=to)
+    check_format(network, to)
     path, force = target if isinstance(target, Target) else (target, False)
     if to in FILE_WRITERS and path.suffix != f".{to}":
         raise UserError(f"an export to={to} is a file, and its name must end in .{to}.", option="path", value=str(path))
