@@ -11,6 +11,7 @@ import vitrun
 from vitrun import recipes
 from vitrun.data import describe_decoders
 from vitrun.models.compiled_attention import load_attention
+from vitrun.models.compiled_windows import load_windows
 from vitrun.models.gelu import load_gelu
 from vitrun.runtime import machine
 from vitrun.runtime.console import Screen
@@ -70,6 +71,9 @@ def describe_compute() -> Section:
         "attention in bf16": "compiled, for inference"
         if load_attention()
         else "torch's: the processor has no AVX512-BF16, or there is no C compiler",
+        "attention in windows": "compiled"
+        if load_windows()
+        else "torch's, which is slower: no C compiler (gcc) was found that works",
         "threads": f"{torch.get_num_threads()} in an operation, {torch.get_num_interop_threads()} between operations",
     }
     if torch.cuda.is_available():

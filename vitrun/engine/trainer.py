@@ -189,7 +189,8 @@ class Trainer:
     def describe_computing(self) -> dict[str, Any]:
         """Return what a checkpoint records of how steps are computed."""
         is_compiled = self.state.compiled is not None
-        return describe_computing(self.machine, self.layout, describe_mode(self.state.parallel), is_compiled)
+        mode = describe_mode(self.state.parallel)
+        return describe_computing(self.machine, self.layout, mode, is_compiled, self.state.network)
 
     def fit_layout(self, choose: bool, measure: bool = True) -> None:
         """On a CPU ``choose`` the layout of ``micro_batch=auto``, and lower that to what fits into memory.

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitrun.models.grid_attention import AttentionStem, AugmentedConv, WindowAttention, init_grid_attention
+from vitrun.models.grid_attention import AttentionStem, AugmentedConv
 from vitrun.models.network import Network
 from vitrun.models.noise import SkippedBlock, set_noise
 from vitrun.models.vit import Head
+from vitrun.models.window_attention import WindowAttention
 from vitrun.recipes import ResNet as Row
 
 POOLED_SIDE = (
@@ -167,9 +168,18 @@ def init_attention_resnet(network: AttentionResNet) -> None:
             module.reset_parameters()
         elif isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
-        init_grid_attention(module)
+        elif isinstance(module, (AugmentedConv, WindowAttention)):
+            init_tables(module.relative_rows, module.relative_columns)
+        elif isinstance(module, AttentionStem):
+            init_tables(module.row_embed, module.column_embed, module.mixture)
     for module in network.modules():
         if isinstance(module, Bottleneck):
             nn.init.zeros_(module.norm3.weight)
         elif isinstance(module, BasicBlock):
             nn.init.zeros_(module.norm2.weight)
+
+
+def init_tables(*tables: Tensor) -> None:
+    """Initialize tables [n, d] of positions normal, with standard deviation d^-1/2."""
+    for table in tables:
+        nn.init.normal_(table, std=table.shape[1] ** -0.5)
