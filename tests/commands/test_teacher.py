@@ -86,6 +86,7 @@ def test_a_student_learns_from_answers_that_are_computed_once(run_command, teach
         (("pseudo.ratio=0",), "pseudo.ratio", ExitCode.COMMAND),
         (("pseudo.threshold=1.2",), "pseudo.threshold", ExitCode.COMMAND),
         (("pseudo.temperature=0",), "pseudo.temperature", ExitCode.COMMAND),
+        (("pseudo.temperature=1e-45",), "pseudo.temperature", ExitCode.COMMAND),
         (("pseudo.labels=smooth",), "pseudo.labels", ExitCode.COMMAND),
         (("pseudo.labels=hard",), "pseudo.labels", ExitCode.COMMAND),
         (("unlabelled=folder",), "unlabelled", ExitCode.COMMAND),
@@ -107,13 +108,19 @@ def test_an_image_that_is_tested_on_or_cannot_be_read_is_no_unlabelled_one(tmp_p
         Image.fromarray(pixels.transpose(1, 2, 0)).save(folder / f"copy {number}.png")
         Image.fromarray(255 - pixels.transpose(1, 2, 0)).save(folder / f"{number}.webp", lossless=True)
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n")
-    overrides = (*TINY, "data.size=32", teacher, "unlabelled=folder", f"unlabelled.path={folder}", "pseudo.threshold=0")
+    overrides = (*TINY, "data.size=32", teacher, "unlabelled=folder", "pseudo.threshold=0")
     with pytest.raises(UserError, match="1 of 7 unlabelled images") as caught:
-        train(tmp_path / "runs", *overrides)
+        train(tmp_path / "runs", *overrides, f"unlabelled.path={folder}")
     assert (caught.value.option, caught.value.status) == ("bad_images", ExitCode.DATA)
-    recipe, _ = train(tmp_path / "runs", *overrides, "bad_images=1")
+    recipe, _ = train(tmp_path / "runs", *overrides, f"unlabelled.path={folder}", "bad_images=1")
     log = (run_folder(recipe, "pretrain") / "log.txt").read_text()
     assert "left out: 3 test images" in log and "pseudo-labels: 3 of 3 images" in log
+    (alone := tmp_path / "alone").mkdir()
+    for file in ("broken.png", "copy 0.png"):
+        shutil.copy(folder / file, alone)
+    with pytest.raises(UserError, match="no image that can be read") as caught:
+        train(tmp_path / "runs", *overrides, f"unlabelled.path={alone}", "bad_images=1")
+    assert caught.value.option == "unlabelled.path"
 
 
 def test_the_name_of_a_run_depends_on_what_is_in_the_weights_of_its_teacher(tmp_path, trained, teacher):

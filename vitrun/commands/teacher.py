@@ -8,7 +8,7 @@ from vitrun import data, models, recipes
 from vitrun.commands.unlabelled_images import find_left_out, open_unlabelled
 from vitrun.config import resolve
 from vitrun.data.sources.imagenet import name_by_synset
-from vitrun.data.sources.messages import abbreviate, count_classes
+from vitrun.data.sources.messages import abbreviate, count_classes, typed_option
 from vitrun.engine import weights
 from vitrun.engine.inputs import TrainingImages
 from vitrun.engine.interfaces import Objective
@@ -137,6 +137,10 @@ def select_pseudo_labels(
 ) -> np.ndarray:
     """Return the images that are used, sorted [M], and log how many of each class; raise UserError if none are."""
     options = recipe.pseudo
+    if not (confidences > 0).any():
+        assert recipe.unlabelled is not None
+        why = f"has no image that can be read and is not one of {recipe.data.name} too: give others."
+        raise UserError(why, ExitCode.DATA, *typed_option(recipe.unlabelled))
     rows = np.sort(data.select_images(likeliest, confidences, options.threshold, options.per_class))
     if not len(rows):
         examples = np.unique(likeliest[confidences > 0])[:MOST_NAMED]

@@ -8,6 +8,7 @@ from itertools import chain, takewhile
 from typing import Any
 
 from vitrun import data, models
+from vitrun.data.transforms.randaugment import explain_blank_images
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
 from vitrun.engine.activations import make_blank_batch
@@ -220,6 +221,9 @@ class Trainer:
         if self.state.is_divided or self.recipe.mode == "fsdp":
             self.run.log(describe_parts(self.state.parallel))
         if self.recipe.micro_batch == "auto" and (why := plan.explain_slow_micro_batch()):
+            self.run.warn(why)
+        augment = self.recipe.augment
+        if why := explain_blank_images(augment.randaugment, augment.layers, augment.magnitude, self.loaded.res):
             self.run.warn(why)
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat
 
 from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.recipes.data_checks import check_not_suite, check_trainable
@@ -13,7 +13,8 @@ class Pseudo:
     """Labels of a teacher: which images they are of, and how they count."""
 
     labels: Literal["soft", "hard"]  # the teacher's probabilities, or its likeliest class
-    temperature: PositiveFloat  # what the teacher's logits are divided by: above 1 the probabilities are flatter
+    # what the teacher's logits are divided by: above 1 the probabilities are flatter
+    temperature: Annotated[float, Field(ge=1e-3, le=1e3)]
     threshold: Annotated[float, Field(ge=0, le=1)]  # least probability of the likeliest class for an image to be used
     # images of each class, by the teacher's answer: the most confident ones, all again where there are fewer; null for
     # every image once

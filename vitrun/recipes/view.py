@@ -43,7 +43,8 @@ class View:
 class Augment:
     """Augmentation of training images, after the data set's crop and flip."""
 
-    # whose RandAugment; the published code is big_vision's; none needs layers=0
+    # whose RandAugment: that of the published code (big_vision), whose distances are pixels, for 224 or more; or
+    # torchvision, whose distances are shares of the image; none needs layers=0
     randaugment: Literal["none", "big_vision", "torchvision"]
     layers: Annotated[int, Field(ge=0, le=100)]  # operations of RandAugment on each image; 0 with randaugment=none
     magnitude: Annotated[int, Field(ge=0, le=30)]  # strength of these operations, 0 to 30; unused with randaugment=none

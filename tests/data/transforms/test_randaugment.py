@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from vitrun.data.transforms.randaugment import RandAugment, big_vision, torchvision
+from vitrun.data.transforms.randaugment import RandAugment, big_vision, explain_blank_images, torchvision
 from vitrun.data.transforms.views import CropView
 from vitrun.recipes import tables
 
@@ -163,3 +163,14 @@ def test_augmented_batches_are_the_same_in_memory_and_from_files():
     assert torch.equal(together, apart)
     values = (together + 1) * 127.5
     assert (values - values.round()).abs().max() < 1e-4, "of 8 bits, as any image"
+
+
+@pytest.mark.parametrize("magnitude, res, blank", [(4, 32, True), (4, 41, False), (3, 32, False)])
+def test_a_shift_out_of_the_image_is_named_where_it_leaves_a_blank_one(magnitude, res, blank):
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (400, 3, res, res))) / 127.5 - 1
+    RandAugment("big_vision", 2, magnitude, seed=0)(images, 0, np.arange(len(images)))
+    share = (images.flatten(2).amax(2) == images.flatten(2).amin(2)).all(1).double().mean()
+    why = explain_blank_images("big_vision", 2, magnitude, res)
+    assert bool(why) == blank and explain_blank_images("torchvision", 2, magnitude, res) is None
+    if why:
+        assert "23% of the training images" in why and share == pytest.approx(0.234, abs=0.06)

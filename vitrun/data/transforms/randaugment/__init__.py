@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitrun.data.transforms.randaugment import big_vision
 from vitrun.data.transforms.resize import scale_pixels
 from vitrun.runtime import random
 
@@ -36,3 +37,16 @@ class RandAugment:
                 target.copy_(torch.from_numpy(image))
             else:
                 scale_pixels(torch.from_numpy(image), target)
+
+
+def explain_blank_images(library: str, layers: int, magnitude: int, res: int) -> str | None:
+    """Return why some images of ``res`` pixels become blank, if an operation shifts them out of the frame."""
+    shift = int(big_vision.MAX_SHIFT * magnitude / big_vision.FULL_MAGNITUDE)
+    if library != "big_vision" or shift < res:
+        return None
+    share = 1 - (1 - len(big_vision.SHIFTS) / len(big_vision.OPERATIONS)) ** layers
+    return (
+        f"augment.randaugment=big_vision shifts by {shift} pixels at magnitude {magnitude}, whatever the size of an "
+        f"image: at res={res}, {share:.0%} of the training images are blank. The distances of "
+        "augment.randaugment=torchvision are shares of the image"
+    )

@@ -15,6 +15,7 @@ import numpy as np
 
 Coefficients = tuple[float, float, float]
 FULL_MAGNITUDE = 10.0  # the magnitude at which an operation has its full strength
+MAX_SHIFT = 100  # pixels by which an image is shifted at that magnitude
 GREY = 128
 LUMA = np.array([0.2989, 0.587, 0.114], np.float32)[:, None, None]  # of red, green and blue (tf.image.rgb_to_grayscale)
 VALUES = np.arange(256)
@@ -121,12 +122,12 @@ def shear_y(image: np.ndarray, magnitude: float, sign: float, row: float, column
 
 def translate_x(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Shift horizontally, by 100 pixels at magnitude 10."""
-    return transform_affine(image, (1, 0, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign)), (0, 1, 0))
+    return transform_affine(image, (1, 0, apply_sign(magnitude / FULL_MAGNITUDE * MAX_SHIFT, sign)), (0, 1, 0))
 
 
 def translate_y(image: np.ndarray, magnitude: float, sign: float, row: float, column: float) -> np.ndarray:
     """Shift vertically, by 100 pixels at magnitude 10."""
-    return transform_affine(image, (1, 0, 0), (0, 1, apply_sign(magnitude / FULL_MAGNITUDE * 100, sign)))
+    return transform_affine(image, (1, 0, 0), (0, 1, apply_sign(magnitude / FULL_MAGNITUDE * MAX_SHIFT, sign)))
 
 
 def apply_sign(size: float, sign: float) -> float:
@@ -161,3 +162,4 @@ OPERATIONS = (
     autocontrast, equalize, invert, rotate, posterize, solarize, color, contrast, brightness, sharpness, shear_x,
     shear_y, translate_x, translate_y, cutout, solarize_add,
 )  # fmt: skip
+SHIFTS = (translate_x, translate_y)
