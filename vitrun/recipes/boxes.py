@@ -36,12 +36,13 @@ class Coco(DescribedDataset):
 
     source: Literal["coco"]  # comes with data=NAME
     jpeg: Jpeg  # how JPEGs are decoded: precise as Pillow, or fast as TensorFlow by default, up to 5 levels apart
-    # a JSON of images, annotations and categories, or a folder with those of both parts, in it or in a folder of it
+    # a JSON of images, annotations and categories, or a folder with those of both parts, in it or in a folder of it; or
+    # data.yaml of YOLO, or its folder
     path: Path | None
     images: Path | None  # folder that the names of images start from; null to find it near the JSON
-    # the JSON of training images below path, auto for that of a usual name; null to test on all images
+    # the JSON of training images below path, or a key of data.yaml; auto for that of a usual name, null to test on all
     train: str | None
-    test: str  # the JSON of test images below path, auto for that of a usual name
+    test: str  # the JSON of test images below path, or a key of data.yaml; auto for that of a usual name
     test_share: Annotated[float, Field(gt=0, lt=1)]  # share of the images to test on, if there is one part only
     split_seed: Seed  # seed of the choice of that share
     exif: bool  # turn images as their EXIF orientation says; COCO's boxes are of images as stored

@@ -10,7 +10,8 @@ import numpy as np
 from vitrun import recipes
 from vitrun.data.sources.coco.annotations import Annotations
 from vitrun.data.sources.coco.cached import load_annotations
-from vitrun.data.sources.coco.image_paths import choose_folder, find_images, list_folders
+from vitrun.data.sources.coco.image_paths import choose_folder, find_images, list_folders, measure_file
+from vitrun.data.sources.coco.yolo import find_description, read_yolo
 from vitrun.data.sources.folder_errors import PART_NAMES
 from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.messages import abbreviate
@@ -27,8 +28,12 @@ INSTANCES = "instances"  # first part of the names of COCO's files of boxes; oth
 
 def open_coco(data: recipes.Coco, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
     """Return a part of the images that a JSON of COCO lists. Raise UserError if there is no JSON, or no image."""
-    file, is_whole = find_file(data, part)
-    split = open_file(data, file, tick)
+    if description := find_description(data.folder):
+        listed, paths, is_whole = read_yolo(data, description, part, tick)
+        split = make_split(data, listed, paths, [*map(measure_file, paths)], str(description))
+    else:
+        file, is_whole = find_file(data, part)
+        split = open_file(data, file, tick)
     if is_whole and data.train is not None:
         split = divide_split(data, split, part)
     check_image_count(data, part, len(split))
@@ -42,20 +47,26 @@ def open_file(data: recipes.Coco, file: Path, tick: Callable[[], None]) -> Split
     root = data.folder if data.folder.is_dir() else data.folder.parent
     folder = data.images or choose_folder(list_folders(file, root), listed.files)
     paths, sizes = find_images(folder, listed.files)
-    missing = {row: NO_FILE for row, size in enumerate(sizes) if size < 0}
-    if len(missing) == len(paths):
+    if max(sizes) < 0:
         raise UserError(explain_no_images(data, file, folder, listed), ExitCode.DATA)
+    return make_split(data, listed, paths, sizes, f"{file}, images in {folder}")
+
+
+def make_split(
+    data: recipes.Coco, listed: Annotations, paths: Sequence[str], sizes: Sequence[int], location: str
+) -> Split:
+    """Return the split of images at ``paths``; a size of -1 means that there is none, so that it is unusable."""
     return Split(
         [*map(escape_name, listed.files)],
         listed.table.image_labels(),
         listed.classes,
         read_encoded=lambda index: read_regular_file(Path(paths[index])),
         sizes=np.array(sizes, np.int64),
-        location=f"{file}, images in {folder}",
+        location=location,
         named=True,
         exif=data.exif,
         boxes=listed.table,
-        unusable=missing,
+        unusable={row: NO_FILE for row, size in enumerate(sizes) if size < 0},
     )
 
 
@@ -74,7 +85,7 @@ def find_file(data: recipes.Coco, part: str) -> tuple[Path, bool]:
     if not files:
         raise UserError(
             f"{data.group}.path={data.folder} has no .json: give a folder with annotations/instances_train2017.json, "
-            "with train.json and val.json, or with one file.",
+            "with train.json and val.json, with one file, or with data.yaml, images and labels as of YOLO.",
             ExitCode.DATA,
         )
     of_part = select_part(files, data.folder, part)
