@@ -60,7 +60,7 @@ def list_rows(result: Soak) -> list[list[str]]:
         ["rejected checkpoints", str(result.rejected)],
         ["seconds", f"{result.seconds:.0f}"],
         ["losses of all steps", "equal" if result.losses_equal else "DIFFERENT"],
-        *([f"SHA-256 of {file}", compare_hashes(whole[file], killed.get(file))] for file in whole),
+        *([f"BLAKE3 hash of {file}", compare_hashes(whole[file], killed.get(file))] for file in whole),
     ]
 
 

@@ -18,7 +18,7 @@ from vitrun.runs.history import read_history
 from vitrun.runs.metrics import Metric
 from vitrun.runs.status import read_status
 from vitrun.runtime import console
-from vitrun.runtime.files import sha256_file
+from vitrun.runtime.files import hash_file
 
 RUN = [*TINY, "ema=0.5", "model.dropout=0.1"]
 BEST = ["eval.every=2", "keep=best"]
@@ -62,7 +62,7 @@ def test_with_keep_best_the_result_and_init_are_of_the_best_weights_and_the_last
     folder = run_folder(recipe, "pretrain")
     (checkpoint,) = folder.glob("checkpoints/step-*")
     manifest = json.loads((checkpoint / "MANIFEST.json").read_text())["files"]
-    assert manifest["best.safetensors"]["sha256"] == sha256_file(checkpoint / "best.safetensors")
+    assert manifest["best.safetensors"]["blake3"] == hash_file(checkpoint / "best.safetensors")
     first, _, last = read_evaluations(folder)
     assert (
         result["eval_best_step"] == first["step"] == 2 and result["loss"] == result["eval_loss"] == first["eval_loss"]

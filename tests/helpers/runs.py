@@ -1,6 +1,5 @@
 """Finished and interrupted runs: pretrain one, end it early, return its folder, hash its weights."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import yaml
 from helpers.overrides import TINY
 from vitrun.config import resolve
 from vitrun.runs import checkpoints, metrics, naming, run
+from vitrun.runtime import files
 
 
 def pretrain_tiny(run_command, *overrides: str):
@@ -39,7 +39,7 @@ def interrupted_after(last: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 def hash_weights(folder) -> dict[str, str]:
     """Return the hash of each file of weights in the last checkpoint."""
     (last,) = folder.glob("*/checkpoints/step-*")
-    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in last.glob("*.safetensors")}
+    return {f.name: files.hash_file(f) for f in last.glob("*.safetensors")}
 
 
 def run_folder(recipe, command: str) -> Path:

@@ -36,7 +36,7 @@ class Soak:
     resumed_from: list[int] = field(default_factory=list)
     rejected: int = 0  # checkpoints
     problems: list[str] = field(default_factory=list)  # attempts that did not end as they were to
-    weights: tuple[dict[str, str], dict[str, str]] = ({}, {})  # SHA-256 of each file, uninterrupted and killed
+    weights: tuple[dict[str, str], dict[str, str]] = ({}, {})  # hash of each file, uninterrupted and killed
     losses_equal: bool = False
     seconds: float = 0.0
 

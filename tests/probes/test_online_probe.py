@@ -32,7 +32,7 @@ def read_probes(folder) -> dict[int, list[dict]]:
 
 
 def read_weights(folder) -> dict[str, str]:
-    return {file.name: files.sha256_file(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
+    return {file.name: files.hash_file(file) for file in folder.glob("checkpoints/step-*/*.safetensors")}
 
 
 def test_a_probed_run_ends_with_the_same_bits_and_its_last_probe_equals_fewshot(run_command):

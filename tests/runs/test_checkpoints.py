@@ -1,12 +1,12 @@
 """A checkpoint is complete or absent, whatever happens to the process and the disk."""
 
-import hashlib
 import json
 import os
 import signal
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs import checkpoints, manifest
@@ -17,7 +17,7 @@ CONTENT = bytes(range(256)) * 4
 def write(folder: Path) -> dict[str, str]:
     (folder / "model.safetensors").write_bytes(CONTENT)
     (folder / "state.json").write_text("{}")
-    return {"model.safetensors": hashlib.sha256(CONTENT).hexdigest()}  # state.json is hashed when it is written
+    return {"model.safetensors": blake3(CONTENT).hexdigest()}  # state.json is hashed when it is written
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_every_single_flipped_bit_of_a_file_is_found(folder):
     checkpoint = folder / "step-00000020"
     for bit in range(0, len(CONTENT) * 8, 61):
         flip_bit(checkpoint / "model.safetensors", bit)
-        assert "SHA-256" in checkpoints.find_problem(checkpoint), bit
+        assert "BLAKE3" in checkpoints.find_problem(checkpoint), bit
         flip_bit(checkpoint / "model.safetensors", bit)
     assert checkpoints.find_problem(checkpoint) is None
 
@@ -218,10 +218,11 @@ def test_a_step_is_saved_once(folder):
     assert checkpoints.save(folder, 20, fail, {}) == folder / "step-00000020"
 
 
-def test_a_checkpoint_of_a_later_vitrun_is_refused_and_not_moved(folder):
+@pytest.mark.parametrize("change, which", [(1, "a later"), (-1, "an earlier")])
+def test_a_checkpoint_of_another_version_is_refused_and_not_moved(folder, change, which):
     path = folder / "step-00000020" / "MANIFEST.json"
-    forge_manifest(path, schema=manifest.SCHEMA + 1)
-    with pytest.raises(UserError, match="is of a later vitrun") as error:
+    forge_manifest(path, schema=manifest.SCHEMA + change)
+    with pytest.raises(UserError, match=f"is of {which} vitrun") as error:
         checkpoints.find_newest(folder, pytest.fail)
     assert error.value.status == ExitCode.CHECKPOINT
     assert path.exists(), "it is sound for the version that wrote it"

@@ -167,8 +167,8 @@ def test_files_are_read_again_only_if_they_were_touched(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(fingerprints, "SETTLED_SECONDS", -9)
     folder, hashed = write_class_folders(tmp_path / "set", ["cat", "dog"], 3), []
-    hash_file = folder_content.hash_file
-    monkeypatch.setattr(folder_content, "hash_file", lambda path, ends: hashed.append(path) or hash_file(path, ends))
+    hash_bytes = folder_content.hash_bytes
+    monkeypatch.setattr(folder_content, "hash_bytes", lambda path, ends: hashed.append(path) or hash_bytes(path, ends))
     codes = [folder_content.examine_folder(str(folder)) for _ in range(2)]
     assert len(hashed) == 6 and codes[0] == codes[1]
     write_same_size(next(folder.rglob("*.*")))
@@ -187,7 +187,7 @@ def test_of_a_large_folder_a_bounded_sample_is_read_and_a_finished_run_says_that
     monkeypatch.setattr(folder_content, "MAX_WHOLE", 1000)
     monkeypatch.setattr(folder_content, "MAX_SAMPLE", 4)
     hashed = []
-    monkeypatch.setattr(folder_content, "hash_file", lambda path, ends: hashed.append((Path(path).stem, ends)) or b"")
+    monkeypatch.setattr(folder_content, "hash_bytes", lambda path, ends: hashed.append((Path(path).stem, ends)) or b"")
     write_part_folders(tmp_path / "set", {"train": 0, "test": 1})
 
     def start(folder: str) -> str:

@@ -1,11 +1,11 @@
 """Files that are hashed while they are written, on disks with direct writing, without it, and that refuse it late."""
 
 import fcntl
-import hashlib
 import os
 from errno import EINVAL, ENOSPC
 
 import pytest
+from blake3 import blake3
 
 from vitrun.runtime import hashed_file
 from vitrun.runtime.hashed_file import HashedFile
@@ -46,7 +46,7 @@ def test_a_file_has_the_bytes_written_and_their_hash_on_any_disk(tmp_path, monke
             for piece in pieces:
                 file.write(piece)
         content = (tmp_path / "file").read_bytes()
-        assert content == b"".join(pieces) and file.hexdigest() == hashlib.sha256(content).hexdigest()
+        assert content == b"".join(pieces) and file.hexdigest() == blake3(content).hexdigest()
 
 
 def test_a_full_disk_is_an_error_and_the_file_is_closed(tmp_path, monkeypatch):

@@ -142,7 +142,7 @@ class Content:
         return Content(copies, self.counters)
 
     def write(self, folder: Path) -> dict[str, str]:
-        """Write the files into a folder; return the SHA-256 of those that have tensors."""
+        """Write the files into a folder; return the BLAKE3 hash of those that have tensors."""
         (folder / COUNTERS_FILE).write_text(json.dumps(self.counters), encoding="utf-8")
         files = self.files.items()
         return {file: models.write_safetensors(folder / file, *content) for file, content in files}
@@ -179,7 +179,7 @@ def save_checkpoint(
 
 
 def write_with_parts(content: Content, parts: StagedParts, folder: Path) -> dict[str, str]:
-    """Write a content, and the files that all ranks have written, into a folder; return the SHA-256 of each."""
+    """Write a content, and the files that all ranks have written, into a folder; return the BLAKE3 hash of each."""
     return content.write(folder) | parts.take(folder)
 
 
@@ -241,7 +241,7 @@ def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
         if (checkpoint / BEST_FILE).exists():
             state.best = load_file(checkpoint / BEST_FILE)
         sharded_state.restore_moments(state.optimizer, checkpoint)
-    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RuntimeError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:150]

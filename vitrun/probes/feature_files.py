@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from blake3 import blake3
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vitrun.models.checkpoint_file import save_tensors
+from vitrun.models.tensor_files.safetensors_writer import view_bytes
 from vitrun.runs.run import Run
 from vitrun.runtime import distributed
 from vitrun.runtime.files import remove_partials
@@ -107,14 +109,14 @@ class FeatureFiles:
 
 
 def write_hashed(file: Path, tensors: dict[str, Tensor], run: Run, names: str) -> None:
-    """Write tensors with their SHA-256 atomically; first remove partial files of ``names`` that killed processes left.
+    """Write tensors and their BLAKE3 hash atomically; first remove partial files of ``names`` of killed processes.
 
     Raise UserError if the disk does not take them.
     """
     try:
         file.parent.mkdir(exist_ok=True)
         with share_folder(file.parent, lambda: remove_partials(file.parent, names)):
-            save_tensors(file, tensors, {"sha256": hash_tensors(tensors)})
+            save_tensors(file, tensors, {"blake3": hash_tensors(tensors)})
     except OSError as error:
         raise run.unwritable_error(file, error) from None
 
@@ -133,14 +135,14 @@ def remove_if_damaged(file: Path, run: Run) -> Iterator[None]:
 def check_content(content: Any) -> dict[str, Tensor]:
     """Return the tensors of an open file of :func:`write_hashed`; raise ValueError if it has changed since."""
     tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    if (content.metadata() or {}).get("sha256") != hash_tensors(tensors):
+    if (content.metadata() or {}).get("blake3") != hash_tensors(tensors):
         raise ValueError("the content is not what was saved")
     return tensors
 
 
 def hash_tensors(tensors: dict[str, Tensor]) -> str:
-    """Return the SHA-256 of the tensors' bytes, in the order of their names."""
-    digest = hashlib.sha256()
+    """Return the BLAKE3 hash of the tensors' bytes, in the order of their names."""
+    digest = blake3()
     for name in sorted(tensors):
-        digest.update(tensors[name].numpy().data)
+        digest.update(view_bytes(tensors[name]))
     return digest.hexdigest()

@@ -18,7 +18,7 @@ class Save:
     """A checkpoint to be saved."""
 
     step: int
-    # puts its content into a folder and returns the SHA-256 of files that it hashed meanwhile; called in a thread
+    # puts its content into a folder and returns the BLAKE3 hash of files that it hashed meanwhile; called in a thread
     write: Callable[[Path], Mapping[str, str]]
     needed: int  # bytes on the disk, about
     facts: dict[str, Any]  # of its manifest

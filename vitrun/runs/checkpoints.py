@@ -24,8 +24,8 @@ COUNTERS_FILE = "train_state.json"  # what training counts
 def save(folder: Path, step: int, write: Callable[[Path], Mapping[str, str]], facts: dict[str, Any]) -> Path:
     """Save ``folder/step-N``: what ``write`` puts into a folder, and a manifest; delete all but the newest two.
 
-    ``write`` returns the SHA-256 of each file that it hashed while writing. Raise OSError if the checkpoint cannot be
-    written; those before it are then intact.
+    ``write`` returns the BLAKE3 hash of each file that it hashed while writing. Raise OSError if the checkpoint cannot
+    be written; those before it are then intact.
     """
     checkpoint = folder / name_checkpoint(step)
     if checkpoint.exists() and find_problem(checkpoint) is None:
@@ -85,7 +85,7 @@ def read_best_step(checkpoint: Path) -> int | None:
     try:
         counters = parse_json(read_small_text(checkpoint / COUNTERS_FILE))
         return int(counters["evaluations"]["best"]["step"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError):
         return None
 
 
@@ -104,14 +104,15 @@ def find_problem(checkpoint: Path) -> str | None:
 
 
 def check_schema(checkpoint: Path) -> None:
-    """Raise UserError if a later vitrun wrote the checkpoint, which is sound for that version and stays where it is."""
+    """Raise UserError if another version wrote the checkpoint, which is sound for that one and stays where it is."""
     try:
         schema = load_manifest(checkpoint)["schema"]
     except InvalidManifest:
         return  # it is damaged, as find_problem will report
-    if schema > SCHEMA:
+    if schema != SCHEMA:
+        which = "a later" if schema > SCHEMA else "an earlier"
         raise UserError(
-            shorten(f"{checkpoint} is of a later vitrun (schema {schema}, this one reads {SCHEMA}). Use that one."),
+            shorten(f"{checkpoint} is of {which} vitrun (schema {schema}, this one reads {SCHEMA}). Use that one."),
             ExitCode.CHECKPOINT,
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from vitrun.errors import ExitCode, UserError, suggest
 from vitrun.runs.lookup import HASH_DIGITS, split_pinned_file
 from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe
-from vitrun.runtime.files import sha256_file
+from vitrun.runtime.files import hash_file
 
 DUPLICATES_FILE = "duplicates.parquet"  # of a dedup run: the pairs
 EXCLUDED_KEYS_FILE = "exclude.txt"  # of a dedup run: the keys of training images, one a line
@@ -18,10 +18,10 @@ def resolve_exclude(name: str, runs: Path) -> str:
     path, given = split_pinned_file(os.path.expanduser(name))
     if not path.is_file():
         return find_dedup_run("exclude", name, runs)
-    digits = sha256_file(path)[:HASH_DIGITS]
+    digits = hash_file(path)[:HASH_DIGITS]
     if given and given != digits:
         raise UserError(
-            f"the file has changed; its SHA-256 now begins with {digits}.",
+            f"the file has changed; its BLAKE3 hash now begins with {digits}.",
             ExitCode.DATA,
             option="exclude",
             value=name,

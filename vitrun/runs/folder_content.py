@@ -1,6 +1,5 @@
 """What identifies a file, or the files in a folder, wherever it lies: names, sizes and bytes."""
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -11,9 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from blake3 import blake3
+
 from vitrun.recipes import RECIPE_FILE
 from vitrun.runtime.file_kinds import JUNK_FILES, JUNK_FOLDERS, UNREAD_SUFFIXES
-from vitrun.runtime.files import sha256_file
+from vitrun.runtime.files import hash_file
 from vitrun.runtime.fingerprints import cached_fingerprint
 
 MAX_WHOLE = 4 * 2**30  # bytes of the files in a folder up to which every byte counts
@@ -44,7 +45,7 @@ def examine(path: str | Path, leaves_out: bool) -> Content:
 def examine_real_path(path: str, leaves_out: bool) -> Content:
     """Return :func:`examine` of a path without links."""
     if os.path.isfile(path):
-        return Content(sha256_file(Path(path))[:16])
+        return Content(hash_file(Path(path))[:16])
     if path == os.path.dirname(path):  # the whole file system, which is an error once it is opened
         return Content()
     content = examine_folder(path, UNREAD_SUFFIXES) if leaves_out else Content()
@@ -76,8 +77,8 @@ def examine_folder(folder: str, left_out: frozenset[str] = frozenset()) -> Conte
 class Survey:
     """Facts about the files of a folder, without their bytes."""
 
-    names: "hashlib._Hash" = field(default_factory=hashlib.sha256)  # of names and sizes
-    state: "hashlib._Hash" = field(default_factory=hashlib.sha256)  # of names, sizes, times and inodes
+    names: blake3 = field(default_factory=blake3)  # of names and sizes
+    state: blake3 = field(default_factory=blake3)  # of names, sizes, times and inodes
     count: int = 0
     bytes: int = 0
     changed: float = 0.0  # when one of them changed last, in seconds since 1970
@@ -146,26 +147,26 @@ def examine_entry(entry: os.DirEntry[str], left_out: frozenset[str]) -> os.stat_
 
 
 def hash_files(paths: Iterable[str], ends: int | None) -> Iterator[bytes]:
-    """Yield the SHA-256 of each file, or of up to ``ends`` bytes at its beginning and as many at its end."""
+    """Yield the BLAKE3 hash of each file, or of up to ``ends`` bytes at its beginning and as many at its end."""
     paths = iter(paths)
     pool = ThreadPoolExecutor(os.cpu_count(), "hash")
     try:
         for first in paths:
-            yield from pool.map(partial(hash_file, ends=ends), [first, *islice(paths, CHUNK)])
+            yield from pool.map(partial(hash_bytes, ends=ends), [first, *islice(paths, CHUNK)])
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def hash_file(path: str, ends: int | None) -> bytes:
-    """Return the SHA-256 of a file, or of its ends; nothing if it cannot be read, as opening it will report."""
+def hash_bytes(path: str, ends: int | None) -> bytes:
+    """Return the BLAKE3 hash of a file, or of its ends; nothing if it cannot be read, as opening it will report."""
     try:
         if not os.path.isfile(path):  # a pipe would be waited for
             return b""
+        if ends is None:
+            return bytes.fromhex(hash_file(Path(path)))
         with open(path, "rb") as file:
-            if ends is None:
-                return hashlib.file_digest(file, "sha256").digest()
             first = file.read(ends)
             file.seek(max(ends, os.fstat(file.fileno()).st_size - ends))
-            return hashlib.sha256(first + file.read(ends)).digest()
+            return blake3(first + file.read(ends)).digest()
     except OSError:
         return b""

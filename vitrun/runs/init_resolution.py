@@ -22,6 +22,7 @@ from vitrun.runs.run_files import (
     load_recipe,
     load_result,
 )
+from vitrun.runtime.files import is_utf8
 from vitrun.runtime.hub_cache import verify_cached
 from vitrun.runtime.weights_folder import PLAIN_FILES, hash_weights, is_weights_folder
 
@@ -44,6 +45,9 @@ def resolve_init(init: str, runs: Path, command: str, option: str = "init") -> s
     if init.startswith("hf:"):
         return add_hub_commit(init, runs, option)
     init = os.path.expanduser(init)
+    if not is_utf8(init):
+        why = "is not a name in UTF-8, as the libraries that read weights need it: rename it."
+        raise UserError(why, ExitCode.CHECKPOINT, option, init)
     path, _ = split_pinned_file(init)
     try:
         is_weights = path.is_file() or is_weights_folder(path)
@@ -94,7 +98,7 @@ def pin_file(init: str, option: str = "init") -> str:
         raise UserError(f"{option}={init}: cannot be read: {error.strerror}.", ExitCode.CHECKPOINT) from None
     if given and given != digits:
         raise UserError(
-            f"{option}={init}: the file has changed; its SHA-256 now begins with {digits}.", ExitCode.CHECKPOINT
+            f"{option}={init}: the file has changed; its BLAKE3 hash now begins with {digits}.", ExitCode.CHECKPOINT
         )
     return f"{path.absolute()}#{digits}"
 
@@ -129,7 +133,7 @@ def find_run(init: str, runs: Path, option: str = "init") -> str:
         return folder.name
     digits = weights_fingerprint(folder.name, folder.parent)[:HASH_DIGITS]
     if given not in ("", digits):
-        why = f"{option}={init}: the weights of this run have changed; their SHA-256 now begins with {digits}."
+        why = f"{option}={init}: the weights of this run have changed; their BLAKE3 hash now begins with {digits}."
         raise UserError(why, ExitCode.CHECKPOINT)
     return f"{folder}#{digits}"
 

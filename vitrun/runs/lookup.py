@@ -28,7 +28,7 @@ from vitrun.recipes import (
 from vitrun.recipes.boxes import SOURCES as BOX_SOURCES
 from vitrun.recipes.detector_rows import make_detector_row
 from vitrun.runs import checkpoints
-from vitrun.runs.manifest import load_manifest
+from vitrun.runs.manifest import FILE_HASH_KEY, load_manifest
 from vitrun.runs.no_weights import explain_no_weights
 from vitrun.runs.run_files import CHECKPOINTS_FOLDER, load_recipe
 
@@ -43,7 +43,7 @@ WEIGHTS_SUFFIXES = (
 )  # of files; any other is read too
 INIT_PREFIXES = ("random:", "timm:", "hf:", "torchvision:")  # of names of weights that are not a file here
 PINNED_FILE = re.compile(r"(.*)#([0-9a-f]{12})")  # a resolved ``init``: a path, and the first digits of its hash
-HASH_DIGITS = 12  # hex digits of a file's SHA-256 in a resolved ``init``
+HASH_DIGITS = 12  # hex digits of a file's BLAKE3 hash in a resolved ``init``
 
 
 def split_pinned_file(init: str) -> tuple[Path, str]:
@@ -216,4 +216,4 @@ def weights_fingerprint(init: str, runs: Path, option: str = "init") -> str:
     if pinned := PINNED_FILE.fullmatch(init):
         return pinned[2]
     file = Path(find_weights_file(init, runs, option=option))
-    return str(load_manifest(file.parent)["files"][file.name]["sha256"])
+    return str(load_manifest(file.parent)["files"][file.name][FILE_HASH_KEY])

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vitrun.runtime.files import parse_json, read_small_text, sha256_file
+from vitrun.runtime.files import hash_file, parse_json, read_small_text
 
-SCHEMA = 2  # a later vitrun may write a higher one
+SCHEMA = 3  # a later vitrun may write a higher one
 MANIFEST_FILE = "MANIFEST.json"
 HASH_KEY = "sha256"  # of the manifest itself, without this key
-SHA256 = re.compile("[0-9a-f]{64}")
+FILE_HASH_KEY = "blake3"  # of a file
+HASH = re.compile("[0-9a-f]{64}")
 TYPES = {"schema": int, "step": int, "files": dict, HASH_KEY: str}  # of the keys that every manifest has
 
 
@@ -23,7 +24,7 @@ class InvalidManifest(ValueError):
 def write_manifest(checkpoint: Path, step: int, facts: dict[str, Any], hashes: Mapping[str, str]) -> None:
     """Write the manifest of a folder whose other files are complete; those without one of ``hashes`` are hashed."""
     files = {
-        file.name: {"sha256": hashes.get(file.name) or sha256_file(file), "size": file.stat().st_size}
+        file.name: {FILE_HASH_KEY: hashes.get(file.name) or hash_file(file), "size": file.stat().st_size}
         for file in sorted(checkpoint.iterdir())
     }
     content = {"schema": SCHEMA, "step": step, **facts, "files": files}
@@ -75,12 +76,12 @@ def check_files(checkpoint: Path, manifest: dict[str, Any]) -> None:
 def check_file(checkpoint: Path, name: str, entry: Any) -> None:
     """Raise InvalidManifest unless a file has the size and hash of its entry."""
     valid = isinstance(entry, dict) and isinstance(entry.get("size"), int)
-    if not valid or not SHA256.fullmatch(str(entry.get("sha256"))) or Path(name).name != name:
+    if not valid or not HASH.fullmatch(str(entry.get(FILE_HASH_KEY))) or Path(name).name != name:
         raise InvalidManifest(f"{MANIFEST_FILE} has no valid entry for {name!r}")
     file = checkpoint / name
     if not file.is_file():
         raise InvalidManifest(f"{name} is missing")
     if file.stat().st_size != entry["size"]:
         raise InvalidManifest(f"{name} has {file.stat().st_size} bytes, not {entry['size']}")
-    if sha256_file(file) != entry["sha256"]:
-        raise InvalidManifest(f"the content of {name} is not what was saved (SHA-256 differs)")
+    if hash_file(file) != entry[FILE_HASH_KEY]:
+        raise InvalidManifest(f"the content of {name} is not what was saved (BLAKE3 hash differs)")

@@ -14,6 +14,8 @@ from errno import EDQUOT, EEXIST, EISDIR, ENOSPC, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 from vitrun.errors import ExitCode, UserError
 
 RETRY_SECONDS = (0.2, 1.0, 3.0)  # before the second try to write, the third, and the last
@@ -108,8 +110,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def hash_file(path: Path) -> str:
+    """Return the BLAKE3 hash of a file's bytes, in hex: four times as fast as SHA-256, on one core."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, blake3).hexdigest()  # type: ignore[arg-type]
+
+
 def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of a file's bytes, in hex, as those publish it who offer files for download."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -148,6 +156,15 @@ def read_regular_file(path: Path, most: int = MAX_BYTES) -> bytes:
 def read_small_text(path: Path, encoding: str = "utf-8") -> str:
     """Return the text of a regular file; raise ValueError if it is another kind, not UTF-8, or over ``MAX_TEXT``."""
     return read_regular_file(path, MAX_TEXT).decode(encoding)
+
+
+def is_utf8(path: str | Path) -> bool:
+    """Return whether a path can be written in UTF-8, as libraries need it that read or write files; Linux does not."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parse_json(text: str | bytes) -> Any:

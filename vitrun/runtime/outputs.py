@@ -1,26 +1,27 @@
 """Files and folders that a user names for a command to write: only what vitrun wrote there itself is replaced."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 from vitrun.errors import UserError
 from vitrun.runtime.files import (
+    hash_file,
     move_into_place,
     name_partial,
     parse_json,
     read_small_text,
     remove,
-    sha256_file,
     write_atomic,
     write_text_atomic,
 )
 
 OUTPUTS_FILE = ".vitrun-outputs.json"  # in a folder: the record of each file and folder that vitrun wrote there
-HASH_KEY, OF_KEY = "sha256", "of"  # of a record: the hash, and a text that identifies what it is of
+HASH_KEY, OF_KEY = "blake3", "of"  # of a record: the hash, and a text that identifies what it is of
 
 
 def check_replaceable(path: Path, option: str) -> None:
@@ -112,8 +113,8 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def hash_output(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and hashes of all that is in a folder."""
+    """Return the BLAKE3 hash of a file, or of the names and hashes of all that is in a folder."""
     if not path.is_dir():
-        return sha256_file(path)
-    parts = [(str(part.relative_to(path)), sha256_file(part) if part.is_file() else "") for part in path.rglob("*")]
-    return hashlib.sha256(json.dumps(sorted(parts)).encode(errors="surrogateescape")).hexdigest()
+        return hash_file(path)
+    parts = [(str(part.relative_to(path)), hash_file(part) if part.is_file() else "") for part in path.rglob("*")]
+    return blake3(json.dumps(sorted(parts)).encode(errors="surrogateescape")).hexdigest()

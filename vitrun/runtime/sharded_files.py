@@ -18,7 +18,7 @@ from torch.distributed import checkpoint
 from torch.distributed.checkpoint.api import CheckpointException
 
 from vitrun.runtime import distributed
-from vitrun.runtime.files import name_partial, remove, sha256_file
+from vitrun.runtime.files import hash_file, name_partial, remove
 
 WRITTEN = "shard-{:05d}-model-00001-of-00001.safetensors"  # torch's name of the file of a rank, counted from 1
 NAME = "shard-{:05d}-of-{:05d}.safetensors"
@@ -30,7 +30,7 @@ class StagedParts:
     """Files that all ranks have written to a hidden folder, or why one could not."""
 
     folder: Path
-    hashes: dict[str, str]  # SHA-256 of each file, by its name
+    hashes: dict[str, str]  # BLAKE3 hash of each file, by its name
     problem: str | None = None
 
     def take(self, target: Path) -> dict[str, str]:
@@ -81,7 +81,7 @@ def finish_file(folder: Path) -> tuple[dict[str, str], str | None]:
     try:
         if not file.exists():  # this rank has no part of any tensor
             return {}, None
-        code = sha256_file(file)
+        code = hash_file(file)
         file.rename(folder / name)
     except OSError as error:
         return {}, f"rank {rank}: {error.strerror}"

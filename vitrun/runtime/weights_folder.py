@@ -1,12 +1,13 @@
 """The files of the weights in a folder of timm or transformers, found without torch."""
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from blake3 import blake3
+
 from vitrun.errors import ExitCode, UserError
-from vitrun.runtime.files import sha256_file
+from vitrun.runtime.files import hash_file
 
 CONFIG_FILE = "config.json"
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -61,11 +62,11 @@ def is_weights_folder(path: Path) -> bool:
 
 
 def hash_weights(path: Path) -> str:
-    """Return the SHA-256 of a file, or of every file that is read of a folder, in hex; they must be there."""
+    """Return the BLAKE3 hash of a file, or of every file that is read of a folder, in hex; they must be there."""
     if path.is_file():
-        return sha256_file(path)
+        return hash_file(path)
     files = list_weights_files(path) or FolderFiles([])
     described = [path / name for name in DESCRIPTIONS.values() if (path / name).is_file()]
     hashed = [*files.parts, *described, *([files.index] if files.index else [])]
-    digests = [f"{file.name} {sha256_file(file)}\n" for file in hashed]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    digests = [f"{file.name} {hash_file(file)}\n" for file in hashed]
+    return blake3("".join(digests).encode()).hexdigest()

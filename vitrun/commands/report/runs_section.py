@@ -180,7 +180,7 @@ def describe_run(material: Material, run: ReportedRun) -> Details:
         "vitrun": run.about.get("vitrun", ""),
         "Python": run.about.get("python", ""),
         "libraries": ", ".join(f"{name} {version}" for name, version in libraries.items()),
-        "weights (SHA-256)": run.about.get("weights") or "",
+        "weights (BLAKE3)": run.about.get("weights") or "",
         **{f"{key.removesuffix('_data')} data (fingerprint)": run.about[key] for key in list_data_keys(run)},
         "read from": run.about.get("source") or "",
         "started": ", ".join(history.started),

@@ -24,7 +24,7 @@ DTYPES = {  # in the order of safetensors, which stores the last ones first
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> str:
-    """Write the bytes that safetensors' ``save_file`` writes, and return their SHA-256 in hex.
+    """Write the bytes that safetensors' ``save_file`` writes, and return their BLAKE3 hash in hex.
 
     ``save_file`` leaves the hash to a second pass, which reads the file again, and waits for the disk itself.
     """

@@ -13,13 +13,13 @@ import numpy as np
 from vitrun.data.sources.shards.samples import PassedOver, Sample, Wanted, read_samples
 from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.console import track_progress
-from vitrun.runtime.files import remove_partials, sha256_file, write_atomic
+from vitrun.runtime.files import hash_file, remove_partials, write_atomic
 from vitrun.runtime.process import share_folder
 from vitrun.runtime.user_cache import user_cache_folder
 
 INDEX_FORMAT = 3  # a new number makes vitrun scan all shards again
 ARRAYS = ("starts", "offsets", "sizes", "labels", "letters", "ends")
-HASHES_FILE = "hashes.json"  # the SHA-256 of each other file of an index
+HASHES_FILE = "hashes.json"  # the BLAKE3 hash of each other file of an index
 INDEX_FOLDER = ".vitrun-index"  # the folder beside the shards
 
 
@@ -114,7 +114,7 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray], texts: dict[str, s
             np.save(partial / f"{name}.npy", array)
         for name, text in texts.items():
             (partial / name).write_text(text, encoding="utf-8")
-        hashes = {file.name: sha256_file(file) for file in sorted(partial.iterdir())}
+        hashes = {file.name: hash_file(file) for file in sorted(partial.iterdir())}
         (partial / HASHES_FILE).write_text(json.dumps(hashes), encoding="utf-8")
 
     try:
@@ -132,7 +132,7 @@ def write_arrays(folder: Path, arrays: dict[str, np.ndarray], texts: dict[str, s
 def check_hashes(folder: Path) -> None:
     """Raise ValueError if a file of an index is not as it was written."""
     for name, digest in json.loads((folder / HASHES_FILE).read_text(encoding="utf-8")).items():
-        if sha256_file(folder / name) != digest:
+        if hash_file(folder / name) != digest:
             raise ValueError(f"{name} is not what was written")
 
 
