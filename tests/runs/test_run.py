@@ -173,6 +173,17 @@ def test_a_run_does_not_start_without_room_for_a_checkpoint(run_command, tmp_pat
     assert not any((tmp_path / "runs").iterdir())
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/LATEST", "result.json"])
+def test_what_lies_where_a_run_is_to_write_is_refused_before_the_first_step(tmp_path, name):
+    opened = open_run(tmp_path)
+    opened.check_places()
+    path = opened.folder / name
+    path.mkdir(parents=True) if "." in name or "/" in name else path.symlink_to("/nowhere/disk")
+    with pytest.raises(UserError, match=f"{path} is .* folder: move it away") as error:
+        opened.check_places()
+    assert error.value.status == ExitCode.SPACE and os.path.lexists(path)
+
+
 @pytest.mark.parametrize("present, room, warns", [(0, 2.9, True), (0, 3, False), (1, 1.9, True), (2, 1, False)])
 def test_room_for_a_checkpoint_beside_those_that_stay_is_asked_for(tmp_path, monkeypatch, present, room, warns):
     opened, warnings = open_run(tmp_path), []

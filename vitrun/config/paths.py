@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import is_utf8
 
 ADVICE = "Check the path, and its permissions."
+OUTPUTS = ("runs", "path", "save", "draw")  # options that name what is written, partly by other libraries
 
 
 @contextmanager
@@ -33,6 +35,8 @@ def check_paths(recipe: Any) -> None:
     A folder that does not exist yet is no error: it is created.
     """
     for key, path in list_paths(recipe):
+        if key in OUTPUTS and not is_utf8(path):
+            raise UserError("is not a name in UTF-8, as files that are written need it.", option=key, value=str(path))
         try:
             path.expanduser().stat()
         except FileNotFoundError:

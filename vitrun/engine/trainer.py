@@ -79,6 +79,7 @@ class Trainer:
         self.state.compiled = compile_network(self.recipe, self.loaded, self.machine, images)
         self.policy = NonFinitePolicy(self.run, self.state, self.recipe.max_skipped, self.recipe.clip is not None)
         self.moments = optim.count_moments(self.recipe.optim, self.loaded.network)
+        self.run.check_places()
         self.run.check_disk_space(checkpoint_size(self.state, self.moments, self.recipe.keep == "best"))
         evaluated, res = self.held_out or self.test_data, self.loaded.res
         self.evaluation = OnlineEvaluation(self.recipe, self.objective, evaluated, res, self.run, self.machine)

@@ -1,5 +1,6 @@
 """Checkpoints of a run: those that it continues from, and those that it saves."""
 
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -57,6 +58,14 @@ class RunCheckpoints(RunLog):
         if newest is None and done:
             self.log(f"Starting again from step 0: it stopped after step {done}, before its first checkpoint")
         return newest
+
+    def check_places(self) -> None:
+        """Raise UserError (exit code 6) if a file lies where a folder of this run is to be, or a folder for a file."""
+        files = (self.folder / run_files.RESULT_FILE, self.checkpoints / checkpoints.LATEST_FILE)
+        for path in (self.checkpoints, *files):
+            if os.path.lexists(path) and path.is_dir() == (path in files):
+                what = "a folder" if path.is_dir() else "no folder"
+                raise UserError(f"{path} is {what}: move it away, {OTHER_FOLDER}", ExitCode.SPACE)
 
     def check_disk_space(self, needed: int) -> None:
         """Raise UserError (exit code 6) if the disk has less than the ``needed`` bytes of a checkpoint.

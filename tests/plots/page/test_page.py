@@ -108,3 +108,7 @@ def test_a_section_without_blocks_is_left_out_and_the_same_page_is_the_same_byte
         page.add("Curve", chart_figure(chart))
     first, second = (page.to_html() for page in pages)
     assert first == second and "Without blocks" not in first and "<nav" not in first
+
+
+def test_a_name_that_is_no_utf8_leaves_a_page_of_utf8():
+    assert "<h1>a?b</h1>" in Page("a\udcffb").to_html().encode().decode()

@@ -60,7 +60,7 @@ class Page:
         controls = format_filter(self.filtered) if self.filtered else ""
         body = "\n".join(format_section(section, slug) for section, slug in zip(sections, slugs))
         footer = f"<footer><p>{escape(self.footer)}</p></footer>" if self.footer else ""
-        return f"""<!doctype html>
+        page = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -86,6 +86,7 @@ class Page:
 </body>
 </html>
 """
+        return page.encode(errors="replace").decode()  # the name of a file or of a run may be no UTF-8
 
 
 def chart_figure(chart: Chart) -> Figure:
