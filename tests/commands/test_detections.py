@@ -12,13 +12,16 @@ from PIL import Image
 
 import vitrun
 from helpers.boxes import make_tree, read_tree, write_images
-from vitrun.commands import predict, runner
+from vitrun.commands import predict, report, runner
 from vitrun.commands.detections import match_box_classes
 from vitrun.commands.prediction_files import drop_cut_lines
 from vitrun.commands.prediction_rows import Columns
 from vitrun.data import Split
 from vitrun.errors import UserError
 from vitrun.plots.boxes import DrawnBox, draw_boxes
+from vitrun.runs.detections import load_class_scores
+from vitrun.runs.results import Reason, load_finished_runs
+from vitrun.runs.run_files import load_result
 from vitrun.runtime.console import Screen
 
 SMALL = ("data.train_images=16", "data.test_images=6", "data.size=16", "res=16", "batch=8", "micro_batch=8")
@@ -44,10 +47,34 @@ def test_eval_writes_what_a_detector_finds_and_draws_it(run_command, detector):
         assert image.width > 6 * 300
     _, rectangles = run_command("eval", f"init={detector.name}", "view.resize=rectangle_16", "res=32", "batch=2")
     assert rectangles["view"]["resize"] == "rectangle_16" and 0 <= rectangles["AP"] <= 1
+    finished, left_out = load_finished_runs(recipe.runs, repeats=False)
+    assert {run.facts["view"] for run in finished if run.command == "eval"} == {"rectangles cut to 16 bilinear"}
+    assert [run.name for run in left_out if run.reason is Reason.REPEATED] == [folder.name]
     for view, why in (("view.crop=0.8", "leaves out parts"), ("view.resize=rectangle", "take rectangle_16 or square")):
         with pytest.raises(UserError, match=why) as raised:
             run_command("eval", f"init={detector.name}", view)
         assert raised.value.option == "view.resize"
+
+
+def test_the_page_of_a_detector_has_its_metrics_its_classes_and_its_boxes(detector):
+    scores = load_class_scores(detector)
+    shown = [score.ap for score in scores if not np.isnan(score.ap)]
+    ap = load_result(detector)["AP"]
+    assert len(scores) == 8 and sum(score.objects for score in scores) == load_result(detector)["objects"]
+    assert np.mean(shown) == pytest.approx(ap, abs=1e-6), "AP is the mean over the classes that have objects"
+
+    def read_page() -> str:
+        overrides = [f"runs={detector.parent}", f"save={detector.parent / 'page.html'}", "force=true"]
+        report.execute(runner.resolve_recipe("report", overrides), Screen(quiet=True))
+        return (detector.parent / "page.html").read_text()
+
+    page = read_page()
+    assert f"Boxes on boxes: {detector.name}" in page and "AP by class" in page and "data:image/jpeg;base64," in page
+    assert all(f">{name}<" in page for name in ("AP", "AP50", "AR100"))
+    (detector / "ap_by_class.csv").write_text("class,objects,AP,AP50\ncat,many,0.5,0.5\n")
+    (detector / "boxes.png").write_bytes(b"no picture")
+    page = read_page()
+    assert "is damaged" in page and "cannot be shown" in page
 
 
 def test_a_missing_pycocotools_and_a_loss_of_labels_are_named_before_training(run_command, monkeypatch):

@@ -35,17 +35,17 @@ def test_the_twelve_metrics_are_those_of_the_reference(shared):
     table = read_tree(golden["truth"]).table
     images, categories = ([*ids].index for ids in (table.image_ids, table.category_ids))
     rows = [[images(d["image_id"]), *d["bbox"], d["score"], categories(d["category_id"])] for d in golden["found"]]
-    metrics = measure_boxes(table, np.array(rows))
+    metrics = measure_boxes(table, np.array(rows)).metrics
     assert [*metrics] == [*golden["stats"]] == [*DETECTION_METRICS]
     assert max(abs(metrics[name].mean - value) for name, value in golden["stats"].items()) < 1e-9
 
 
 def test_true_boxes_score_one_and_no_boxes_zero_and_sizes_without_objects_are_left_out():
     table = read_tree(make_tree()).table  # all objects are small
-    metrics = find_all(table).measure()
+    metrics = find_all(table).measured.metrics
     assert {"APs", "AR100"} <= metrics.keys() and not {"APm", "APl", "ARl"} & metrics.keys()
     assert metrics["AP"].mean == metrics["AP50"].mean == metrics["ARs"].mean == 1
-    assert measure_boxes(table, np.empty((0, 7)))["AP"].mean == 0
+    assert measure_boxes(table, np.empty((0, 7))).metrics["AP"].mean == 0
 
 
 def test_what_is_found_in_a_crowd_does_not_count():
@@ -53,8 +53,8 @@ def test_what_is_found_in_a_crowd_does_not_count():
     table = read_tree(tree).table
     crowd = np.zeros(len(table.labels), bool)
     crowd[::2] = True
-    found = find_all(replace(table, crowd=crowd)).measure()
-    assert found["AP"].mean == 1
+    found = find_all(replace(table, crowd=crowd)).measured
+    assert found.metrics["AP"].mean == 1
 
 
 def test_classes_that_the_data_lacks_are_dropped():
@@ -80,7 +80,7 @@ def test_the_file_of_detections_measures_the_same_by_pycocotools(tmp_path):
     measured.evaluate()
     measured.accumulate()
     measured.summarize()
-    metrics = found.measure()
+    metrics = found.measured.metrics
     assert 0.1 < metrics["AP"].mean < 0.9
     assert all(metric.mean == measured.stats[DETECTION_METRICS.index(name)] for name, metric in metrics.items())
 
@@ -97,7 +97,7 @@ def test_a_query_answers_its_likeliest_class_after_the_last_layer_in_pixels():
 def test_without_pycocotools_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(UserError, match=r"pip install 'vitrun\[detection\]'"):
-        find_all(read_tree(make_tree()).table).measure()
+        _ = find_all(read_tree(make_tree()).table).measured
 
 
 def test_rectangles_are_found_in_the_same_whether_they_are_padded_or_not():

@@ -1,35 +1,25 @@
-"""Evaluation of a detector: COCO's metrics, a file of its detections, and a picture of some of them."""
+"""Evaluation of a detector: COCO's metrics, and files of its detections."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vitrun import data, models, recipes
 from vitrun.commands.class_matching import can_match_names, check_number
 from vitrun.data.sources.messages import abbreviate, count_classes
-from vitrun.engine.detection import DETECTIONS_FILE, FoundBoxes, find_boxes, load_pycocotools
+from vitrun.engine.detection import find_boxes, load_pycocotools
+from vitrun.engine.detection_files import write_detections
 from vitrun.engine.inputs import make_eval_batches, make_rectangle_batches
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs.run import Run
 from vitrun.runtime.device import Machine
 
-if TYPE_CHECKING:
-    from vitrun.plots.boxes import DrawnBox
-
-PICTURE_FILE = "boxes.png"
-MOST_PICTURES = 24  # images in that file
-COLUMNS = 6
-PICTURE_SIDE = 320  # pixels of the longer side of each
-MIN_SCORE = 0.5  # least probability of a box in that file
 WHOLE = ("square", "squash")  # resizes whose view is the whole image
 
 
 def evaluate_detector(recipe: recipes.Eval, loaded: models.LoadedModel, test: data.Split, run: Run) -> dict[str, Any]:
-    """Return COCO's metrics of a detector, and write its detections and a picture of some; do nothing in a dry run."""
+    """Return COCO's metrics of a detector, and write its detections; do nothing in a dry run."""
     check_evaluation(recipe, test)
     check_shows_whole(recipe.view, loaded.model)
     classes = match_box_classes(recipe, loaded, test)
@@ -42,11 +32,8 @@ def evaluate_detector(recipe: recipes.Eval, loaded: models.LoadedModel, test: da
         network, tick = loaded.network.to(machine.device), run.progress_callback(bar)
         detections = find_boxes(network, batches, machine, tick)
     detections = replace(detections, labels=classes[detections.labels])
-    run.write_file(DETECTIONS_FILE, detections.write)
-    rows = np.linspace(0, len(test) - 1, min(MOST_PICTURES, len(test))).round().astype(np.int64)
-    run.write_file(PICTURE_FILE, partial(write_pictures, test, detections, rows))
-    run.log(f"{PICTURE_FILE}: {len(rows)} test images, true boxes dashed, and found ones of {MIN_SCORE:.0%} or more")
-    return {**detections.measure(), "objects": detections.count_objects()}
+    write_detections(run, test, detections, test.classes)
+    return detections.summarize()
 
 
 def check_evaluation(recipe: recipes.Eval, test: data.Split) -> None:
@@ -97,28 +84,3 @@ def match_box_classes(recipe: recipes.Eval, loaded: models.LoadedModel, test: da
     classes = np.full(loaded.classes, -1, np.int64)
     classes[positions] = np.arange(number)
     return classes
-
-
-def write_pictures(test: data.Split, detections: FoundBoxes, rows: np.ndarray, path: Path) -> None:
-    """Write the images at ``rows`` of a split with true and found boxes, in a grid."""
-    from vitrun.plots.boxes import draw_boxes, join_pictures
-
-    places = {int(index): place for place, index in enumerate(detections.indices)}
-    pictures = []
-    for row in rows.tolist():
-        pixels = test.pixels[row].numpy() if test.pixels is not None else test.decode(row)
-        boxes = list_boxes(detections, places[row], test.classes)
-        pictures.append(draw_boxes(pixels, boxes, PICTURE_SIDE, PICTURE_SIDE))
-    join_pictures(pictures, COLUMNS).save(path, "PNG")
-
-
-def list_boxes(detections: FoundBoxes, place: int, classes: Sequence[str]) -> "list[DrawnBox]":
-    """Return the boxes found in an image, surest first, and the true ones."""
-    from vitrun.plots.boxes import DrawnBox
-
-    order = np.argsort(-detections.scores[place], kind="stable")
-    shown = [row for row in order if detections.scores[place, row] >= MIN_SCORE and detections.labels[place, row] >= 0]
-    columns = (values[place, shown].tolist() for values in (detections.corners, detections.labels, detections.scores))
-    boxes = [DrawnBox(box, f"{classes[label]} {score:.0%}", label) for box, label, score in zip(*columns)]
-    first, last = detections.table.starts[place : place + 2]
-    return [*boxes, *map(DrawnBox, detections.table.corners[first:last].tolist())]

@@ -3,11 +3,11 @@
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +16,23 @@ from torch import Tensor, nn
 from vitrun.data import Batch, BoxTable
 from vitrun.engine.inference import run_inference
 from vitrun.errors import UserError
-from vitrun.runs.metrics import DETECTION_METRICS, Metric
+from vitrun.runs.detections import ClassScore
+from vitrun.runs.metrics import DETECTION_METRICS, Metric, Result
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
 
-DETECTIONS_FILE = "detections.json"
+
+class BoxMetrics(NamedTuple):
+    """COCO's metrics of all boxes, and of those of each class."""
+
+    metrics: dict[str, Metric]
+    objects: np.ndarray  # [C] true boxes of each class, without crowds
+    ap: np.ndarray  # [C] share; NaN for a class without objects
+    ap50: np.ndarray  # [C]
+
+    def score_classes(self, names: Sequence[str]) -> list[ClassScore]:
+        """Return the scores of the classes of these names."""
+        return [*map(ClassScore, names, self.objects.tolist(), self.ap.tolist(), self.ap50.tolist())]
 
 
 @dataclass(frozen=True)
@@ -47,13 +59,21 @@ class FoundBoxes:
         rows = np.concatenate([images[..., None], boxes, np.round(scores, 6)[..., None], labels[..., None]], 2)
         return rows[labels >= 0]
 
-    def measure(self) -> dict[str, Metric]:
+    @cached_property
+    def measured(self) -> "BoxMetrics":
         """Return the metrics of :func:`measure_boxes`."""
         return measure_boxes(self.table, self.to_rows())
 
-    def count_objects(self) -> int:
-        """Return the number of true boxes, without those of crowds."""
-        return int((~self.table.crowd).sum())
+    def list_surest(self, place: int, least: float) -> Iterator[tuple[list[float], int, float]]:
+        """Yield corners, class and score of the boxes of at least a score in image number ``place``, surest first."""
+        order = np.argsort(-self.scores[place], kind="stable")
+        rows = [row for row in order if self.scores[place, row] >= least and self.labels[place, row] >= 0]
+        columns = (values[place, rows].tolist() for values in (self.corners, self.labels, self.scores))
+        yield from zip(*columns)
+
+    def summarize(self) -> Result:
+        """Return COCO's metrics, and the number of true boxes without those of crowds."""
+        return {**self.measured.metrics, "objects": int((~self.table.crowd).sum())}
 
     def write(self, path: Path) -> None:
         """Write the boxes in COCO's format of results, with the ids that the annotations have."""
@@ -120,7 +140,7 @@ def decode_detections(logits: Tensor, boxes: Tensor, sizes: Tensor) -> tuple[Ten
     return scores, labels, torch.cat([center - side / 2, center + side / 2], 2) * scale
 
 
-def measure_boxes(table: BoxTable, rows: np.ndarray) -> dict[str, Metric]:
+def measure_boxes(table: BoxTable, rows: np.ndarray) -> BoxMetrics:
     """Return COCO's metrics of the boxes of :meth:`FoundBoxes.to_rows`; those of sizes that no object has are left out.
 
     Boxes in a crowd count as neither right nor wrong. Raise a UserError if pycocotools is not installed.
@@ -138,7 +158,11 @@ def measure_boxes(table: BoxTable, rows: np.ndarray) -> dict[str, Metric]:
         evaluator.accumulate()
         evaluator.summarize()
     values = zip(DETECTION_METRICS, evaluator.stats.tolist())
-    return {name: Metric(value, "share") for name, value in values if value >= 0}  # -1 without objects of the size
+    metrics = {name: Metric(value, "share") for name, value in values if value >= 0}  # -1 without objects of the size
+    precision = evaluator.eval["precision"][..., 0, 2]  # [IoU, recall, C] of all sizes, with 100 boxes an image
+    ap, ap50 = (values.mean((0, 1)) for values in (precision, precision[:1]))
+    objects = np.bincount(table.labels[~table.crowd], minlength=len(table.category_ids))
+    return BoxMetrics(metrics, objects, *(np.where(objects > 0, values, np.nan) for values in (ap, ap50)))
 
 
 def describe_truth(table: BoxTable) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from vitrun.engine.activations import make_blank_batch
 from vitrun.engine.ahead import can_run_ahead, fit_ahead
 from vitrun.engine.compiling import compile_network
 from vitrun.engine.computing import describe_changes, describe_computing
-from vitrun.engine.detection import DETECTIONS_FILE
+from vitrun.engine.detection_files import write_detections
 from vitrun.engine.diagnosis import find_non_finite_weight
 from vitrun.engine.image_checks import build_bad_image_budget, check_images
 from vitrun.engine.initial_state import build_state
@@ -272,7 +272,7 @@ class Trainer:
     def test(self) -> dict[str, Any]:
         """Return the objective's metrics of the test images, with the best weights if they are kept, else the averaged.
 
-        Write ``preds.parquet`` if the objective predicts labels, ``detections.json`` if it finds objects.
+        Write ``preds.parquet`` if the objective predicts labels, ``detections.json`` and others if it finds objects.
         """
         batches = make_eval_batches(self.test_data, self.loaded.res, self.recipe.view, self.recipe.batch, self.machine)
         tick = self.run.raise_if_interrupted
@@ -281,7 +281,7 @@ class Trainer:
         if predictions := metrics.pop("predictions", None):
             self.run.write_file(PREDICTIONS_FILE, predictions.to_table(self.test_data, self.loaded.names).write)
         if detections := metrics.pop("detections", None):
-            self.run.write_file(DETECTIONS_FILE, detections.write)
+            write_detections(self.run, self.test_data, detections, self.loaded.names)
         return metrics
 
     def make_blank_batch(self, size: int) -> data.Batch:

@@ -100,9 +100,8 @@ class DetectionObjective:
         sums = Terms(*(torch.from_numpy(values).double().sum() for values in columns))
         loss = self.combine(sums, torch.tensor([counts.sum()]), torch.tensor([images]), queries)
         return {
-            **detections.measure(),
+            **detections.summarize(),
             "loss": Metric(float(loss), lower_is_better=True),
             "test_images": images,
-            "objects": detections.count_objects(),
             "detections": detections,
         }

@@ -5,7 +5,7 @@ What is drawn, each with its data, title and note:
 * :mod:`vitrun.plots.training`: ``draw_loss``, ``draw_learning_rate``, ``draw_accuracy`` (by step), ``draw_lr_grid``
 * :mod:`vitrun.plots.transfer`: ``draw_few_shot``, ``draw_vtab``
 * :mod:`vitrun.plots.paper`: ``draw_panels`` (figures 3 to 5 of the paper)
-* :mod:`vitrun.plots.classes`: ``draw_class_accuracy``, ``draw_confusion``, ``draw_reliability``
+* :mod:`vitrun.plots.classes`: ``draw_class_accuracy``, ``draw_class_ap``, ``draw_confusion``, ``draw_reliability``
 
 :mod:`vitrun.plots.attention` draws what ``vitrun visualize`` shows; :mod:`vitrun.plots.page` makes HTML pages of text,
 tables, charts and pictures.

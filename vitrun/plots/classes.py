@@ -1,4 +1,4 @@
-"""Figures of a classifier's answers: accuracy by class, confusion matrix, reliability diagram."""
+"""Figures of a network's answers: accuracy or AP by class, confusion matrix, reliability diagram."""
 
 from collections.abc import Sequence
 
@@ -20,51 +20,79 @@ CLASS_NAME = 24  # characters
 FAINTEST = 0.1  # opacity of the smallest share
 
 
-@styled()
 def draw_class_accuracy(counts: np.ndarray, correct: np.ndarray, names: Sequence[str]) -> Chart:
     """Return the accuracy of each class, worst first: of its images, ``counts`` [C], how many are ``correct`` [C].
 
     Of more than 40 classes the twelve worst and best have a bar, beside the accuracies of all in their order.
     """
     accuracy = 100 * np.divide(correct, counts, out=np.full(len(counts), np.nan), where=counts > 0)
-    order = [row for row in np.lexsort((np.arange(len(names)), accuracy)).tolist() if counts[row]]
     mean = float(100 * correct.sum() / max(1, counts.sum()))
+    return draw_by_class("accuracy", accuracy, (counts, "images"), names, f"all images: {mean:.2f} %", mean)
+
+
+def draw_class_ap(counts: np.ndarray, ap: np.ndarray, names: Sequence[str]) -> Chart:
+    """Return COCO's average precision of each class, worst first: ``ap`` [C], a share, of ``counts`` [C] objects.
+
+    Classes are drawn as by :func:`draw_class_accuracy`.
+    """
+    mean = float(100 * ap[counts > 0].mean()) if counts.any() else 0.0
+    return draw_by_class("AP", 100 * ap, (counts, "objects"), names, f"mean: {mean:.2f} %", mean)
+
+
+@styled()
+def draw_by_class(
+    quantity: str,
+    values: np.ndarray,
+    counted: tuple[np.ndarray, str],
+    names: Sequence[str],
+    label: str,
+    mean: float,
+) -> Chart:
+    """Return a chart of a value in percent of each class that has any of what is ``counted``, with a line at a mean."""
+    counts, what = counted
+    order = [row for row in np.lexsort((np.arange(len(names)), values)).tolist() if counts[row]]
     if len(order) <= MOST_BARS:
-        figure, axes = create_axes("accuracy (%)", "", (WIDTH, 1.4 + 0.2 * len(order)))
-        plot_bars(axes, order, accuracy, counts, names)
+        figure, axes = create_axes(f"{quantity} (%)", "", (WIDTH, 1.4 + 0.2 * len(order)))
+        plot_bars(axes, order, values, counts, names)
     else:
-        figure = draw_many_classes(order, accuracy, counts, names)
+        figure = draw_many_classes(quantity, order, values, counts, names)
         axes = figure.axes[0]
-    axes.axvline(mean, color=FOREGROUND, linewidth=1, linestyle="--", label=f"all images: {mean:.2f} %")
+    axes.axvline(mean, color=FOREGROUND, linewidth=1, linestyle="--", label=label)
     add_legend(figure, axes)
-    rows = tuple((names[row], row, int(counts[row]), float(accuracy[row])) for row in order)
+    rows = tuple((names[row], row, int(counts[row]), float(values[row])) for row in order)
     absent = len(names) - len(order)
-    note = f"Left out for want of test images: {absent:,} of {len(names):,} classes." if absent else ""
-    columns = ("class", "index", "images", "accuracy (%)")
-    return Chart("class_accuracy", "Accuracy by class", figure, columns, rows, note)
+    note = f"Left out for want of test {what}: {absent:,} of {len(names):,} classes." if absent else ""
+    columns = ("class", "index", what, f"{quantity} (%)")
+    return Chart(
+        f"class_{quantity.lower()}", f"{quantity[0].upper()}{quantity[1:]} by class", figure, columns, rows, note
+    )
 
 
 def plot_bars(
-    axes: Axes, order: Sequence[int], accuracy: np.ndarray, counts: np.ndarray, names: Sequence[str], gap: int = 0
+    axes: Axes, order: Sequence[int], values: np.ndarray, counts: np.ndarray, names: Sequence[str], gap: int = 0
 ) -> None:
     """Plot a bar for each class of ``order`` with its name and number of images; free lines before number ``gap``."""
     heights = [place + (2 if gap and place >= gap else 0) for place in range(len(order))]
-    axes.barh(heights, accuracy[[*order]], color=HUES[0], height=0.75)
+    axes.barh(heights, values[[*order]], color=HUES[0], height=0.75)
     axes.set_yticks(heights, [f"{shorten(names[row], CLASS_NAME)} ({counts[row]:,})" for row in order])
     axes.set_xlim(0, 100)
     axes.set_ylim(max(heights, default=0) + 0.7, -0.7)
     axes.grid(False, axis="y")
 
 
-def draw_many_classes(order: Sequence[int], accuracy: np.ndarray, counts: np.ndarray, names: Sequence[str]) -> Figure:
-    """Return bars of the worst and best classes beside the accuracies of all classes in their order."""
+def draw_many_classes(
+    quantity: str, order: Sequence[int], values: np.ndarray, counts: np.ndarray, names: Sequence[str]
+) -> Figure:
+    """Return bars of the worst and best classes beside the values of all classes in their order."""
     figure = Figure(figsize=(WIDTH * 1.35, 6.2))
     bars, curve = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    plot_bars(bars, [*order[:EXTREMES], *order[-EXTREMES:]], accuracy, counts, names, EXTREMES)
-    bars.set(xlabel="accuracy (%)", title=f"{EXTREMES} worst and {EXTREMES} best classes")
-    curve.plot(np.arange(1, len(order) + 1), accuracy[[*order]], color=HUES[0])
-    curve.fill_between(np.arange(1, len(order) + 1), accuracy[[*order]], color=HUES[0], alpha=0.15, linewidth=0)
-    curve.set(xlabel="classes, worst first", ylabel="accuracy (%)", title=f"all {len(order):,} classes", ylim=(0, 101))
+    plot_bars(bars, [*order[:EXTREMES], *order[-EXTREMES:]], values, counts, names, EXTREMES)
+    bars.set(xlabel=f"{quantity} (%)", title=f"{EXTREMES} worst and {EXTREMES} best classes")
+    curve.plot(np.arange(1, len(order) + 1), values[[*order]], color=HUES[0])
+    curve.fill_between(np.arange(1, len(order) + 1), values[[*order]], color=HUES[0], alpha=0.15, linewidth=0)
+    curve.set(
+        xlabel="classes, worst first", ylabel=f"{quantity} (%)", title=f"all {len(order):,} classes", ylim=(0, 101)
+    )
     curve.set_xlim(1, len(order))
     return figure
 

@@ -41,9 +41,10 @@ def draw_learning_rate(curves: Sequence[Curve]) -> Chart:
 
 
 @styled()
-def draw_accuracy(curves: Sequence[Curve]) -> Chart:
-    """Return accuracies in percent that were measured during training, by step."""
-    return draw_by_step(curves, "training_accuracy", "Accuracy during training", "accuracy (%)")
+def draw_accuracy(curves: Sequence[Curve], what: str = "accuracy") -> Chart:
+    """Return accuracies, or ``what`` is in percent, that were measured during training, by step."""
+    name = f"training_{what.replace(' ', '_')}"
+    return draw_by_step(curves, name, f"{what[0].upper()}{what[1:]} during training", f"{what} (%)")
 
 
 def draw_by_step(curves: Sequence[Curve], name: str, title: str, ylabel: str, highest: bool = True) -> Chart:
@@ -70,13 +71,15 @@ def draw_layer_accuracy(curves: Sequence[Curve]) -> Chart:
 
 
 @styled()
-def draw_lr_grid(curves: Sequence[Curve], chosen: Sequence[tuple[float, float]] = ()) -> Chart:
-    """Return the accuracies in percent of a grid of learning rates (table 4), a curve a data set or weight decay.
+def draw_lr_grid(
+    curves: Sequence[Curve], chosen: Sequence[tuple[float, float]] = (), measured: str = "held-out accuracy"
+) -> Chart:
+    """Return what was ``measured`` in percent of learning rates (table 4), a curve a data set or weight decay.
 
     A ring marks each ``chosen`` (learning rate, accuracy). A trial that broke down has y = NaN and is drawn as a cross
     at the bottom.
     """
-    figure, axes = create_axes("learning rate", "held-out accuracy (%)")
+    figure, axes = create_axes("learning rate", f"{measured} (%)")
     plot_curves(axes, curves)
     use_log_scale(axes, "x", sorted({x for curve in curves for x in curve.x}))
     for lr, accuracy in chosen:
@@ -89,5 +92,5 @@ def draw_lr_grid(curves: Sequence[Curve], chosen: Sequence[tuple[float, float]] 
         )
     add_legend(figure, axes)
     rows = tuple((*row, (row[1], row[2]) in {*chosen}) for row in list_rows(curves))
-    columns = (*name_columns("run", "learning rate", "held-out accuracy (%)"), "chosen")
+    columns = (*name_columns("run", "learning rate", f"{measured} (%)"), "chosen")
     return Chart("lr_grid", "Learning rates", figure, columns, rows, "Rings mark the rates chosen on held-out images.")

@@ -39,7 +39,7 @@ class Reason(Enum):
     DAMAGED = "damaged"
     TRIAL = "trial of a search, scored on images held out of training"
     COMPOUND = "search or suite, whose runs are compared one by one"
-    REPEATED = "eval of a fine-tuning run on the test images that it has tested itself"
+    REPEATED = "eval of a run on the test images that it has tested itself"
     METRIC = "without the metrics that are compared"
 
 
@@ -112,7 +112,7 @@ def load_finished_runs(
         runs: The folder of all run folders.
         commands: Whose runs are returned.
         only: Patterns of names, as in ``*-cifar10-*``, or parts of them; empty for all runs.
-        repeats: Whether to return evaluations of a fine-tuning run on the data that it has tested itself.
+        repeats: Whether to return evaluations of a run that repeat its own test.
     """
     loaded = [load_or_explain(folder, commands, only, repeats) for folder in find_runs(runs)]
     finished = [run for run in loaded if isinstance(run, FinishedRun)]
@@ -168,7 +168,7 @@ def load_finished_run(folder: Path, commands: Sequence[str], repeats: bool) -> F
     if options.get("score") == "dev":
         return LeftOut(folder.name, Reason.TRIAL)
     is_of_run = command == "eval" and load_saved_recipe(options["init"], runs) is not None
-    if not repeats and is_of_run and is_same_data(runs / options["init"], folder):
+    if not repeats and is_of_run and is_same_test(runs / options["init"], folder):
         return LeftOut(folder.name, Reason.REPEATED)
     result, about = load_result(folder) or {}, load_about(folder)
     metrics = read_metrics(result)
@@ -206,10 +206,15 @@ def flatten_sources(init: str | None, runs: Path) -> dict[str, Any]:
     }
 
 
-def is_same_data(run: Path, other: Path) -> bool:
-    """Return whether two runs tested on the same images, wherever they lie, read with the same options."""
-    one, two = (drop_places(load_recipe(folder))["data"] for folder in (run, other))
-    return bool(one == two) and load_about(run).get("test_data") == load_about(other).get("test_data")
+def is_same_test(run: Path, evaluation: Path) -> bool:
+    """Return whether an evaluation repeats the test of a run.
+
+    It does if it is on the same images, wherever they lie, read with the same options and shown in the same way.
+    """
+    one, two = (drop_places(load_recipe(folder)) for folder in (run, evaluation))
+    same_view = one.get("view") == two.get("view") and two.get("res") in (None, one.get("res"))
+    same_images = load_about(run).get("test_data") == load_about(evaluation).get("test_data")
+    return bool(one["data"] == two["data"]) and same_view and same_images
 
 
 def check_numbers(metrics: dict[str, Metric]) -> None:

@@ -8,7 +8,14 @@ from typing import Any
 import vitrun
 from vitrun import recipes
 from vitrun.commands.page_file import check_page_file, write_page
-from vitrun.commands.report import curves_section, predictions_section, results_section, runs_section, transfer_section
+from vitrun.commands.report import (
+    boxes_section,
+    curves_section,
+    predictions_section,
+    results_section,
+    runs_section,
+    transfer_section,
+)
 from vitrun.commands.report.gather import Material, gather_run, gather_runs
 from vitrun.errors import UserError
 from vitrun.plots.page import Page
@@ -64,6 +71,7 @@ def make_page(material: Material, detailed: int) -> Page:
         curves_section.list_learning_rates(material),
         transfer_section.list_vtab(material),
         *predictions_section.list_predictions(material, detailed),
+        *boxes_section.list_boxes(material, detailed),
         runs_section.list_origins(material),
         runs_section.list_left_out(material),
     ]

@@ -90,6 +90,10 @@ def draw_measured(
         chosen, note = choose_curves(make_curves(accuracies, 100))
         what = name_measure(accuracies[0]) if len(accuracies) == 1 else "accuracy"
         yield chart_figure(name_chart(draw_accuracy(chosen), number, f"During training: {what}, {title}", note))
+    if precisions := [name for name in ("eval_AP", "eval_AP50") if name in names]:
+        chosen, note = choose_curves(make_curves(precisions, 100))
+        chart = draw_accuracy(chosen, "average precision")
+        yield chart_figure(name_chart(chart, number, f"During training: average precision, {title}", note))
 
 
 def make_curve(label: str, points: Sequence[tuple[float, float]], scale: float = 1) -> Curve:
@@ -169,13 +173,13 @@ def list_learning_rates(material: Material) -> Section:
         if run.state in ("search", "finished") and isinstance(trials, list) and trials:
             number += 1
             best = run.result.get("lr")
-            chart = draw_lr_grid(*read_trials(trials, best))
+            measured = "held-out AP" if "AP" in run.result else "held-out accuracy"
+            chart = draw_lr_grid(*read_trials(trials, best, measured), measured)
             section.add(chart_figure(name_chart(chart, number, f"Search of {run.name}: {run.facts['data']}")))
-    for title, curves in list_sweeps(material):
+    for title, what, curves in list_sweeps(material):
         number += 1
-        chart = draw_lr_grid(curves)
-        chart.figure.axes[0].set_ylabel("test accuracy (%)")
-        note = "Test accuracy of finished runs that differ in the learning rate and the seed alone; means over seeds."
+        chart = draw_lr_grid(curves, measured=f"test {what}")
+        note = f"Test {what} of finished runs that differ in the learning rate and the seed alone; means over seeds."
         section.add(chart_figure(replace(name_chart(chart, number, f"Learning rates: {title}"), note=note)))
     if len(section.blocks) > MAX_CHARTS:
         left = len(section.blocks) - MAX_CHARTS
@@ -183,29 +187,30 @@ def list_learning_rates(material: Material) -> Section:
     return section
 
 
-def read_trials(trials: Sequence[object], best: object) -> tuple[list[Curve], list[tuple[float, float]]]:
-    """Return the held-out accuracy of trials in percent by learning rate, a curve a weight decay; and the best one."""
+def read_trials(trials: Sequence[object], best: object, measured: str) -> tuple[list[Curve], list[tuple[float, float]]]:
+    """Return what was measured of trials in percent by learning rate, a curve a weight decay; and the best one."""
     points: dict[str, list[tuple[float, float]]] = {}
     for trial in trials:
         if isinstance(trial, dict) and is_number(lr := trial.get("lr")):
-            top1, decay = trial.get("top1"), trial.get("weight_decay")
-            value = 100 * top1 if is_number(top1) else math.nan  # its training broke down
+            score, decay = trial.get("top1", trial.get("AP")), trial.get("weight_decay")
+            value = 100 * score if is_number(score) else math.nan  # its training broke down
             points.setdefault("" if decay is None else f"weight decay {decay}", []).append((lr, value))
-    curves = [make_curve(label or "held-out accuracy", sorted(some)) for label, some in points.items()]
+    curves = [make_curve(label or measured, sorted(some)) for label, some in points.items()]
     finite = [(x, y) for curve in curves for x, y in zip(curve.x, curve.y) if x == best and math.isfinite(y)]
     return curves, sorted(finite, key=lambda point: -point[1])[:1]
 
 
-def list_sweeps(material: Material) -> Iterator[tuple[str, list[Curve]]]:
-    """Yield the data set, and the accuracy in percent by learning rate of runs that differ in it alone."""
+def list_sweeps(material: Material) -> Iterator[tuple[str, str, list[Curve]]]:
+    """Yield the data set, what is measured, and that in percent by learning rate of runs that differ in it alone."""
     for table in material.comparison.tables:
-        if "top1" not in table.metrics or "optim.lr" not in table.options:
+        score = next((name for name in ("top1", "AP") if name in table.metrics), None)
+        if score is None or "optim.lr" not in table.options:
             continue
         groups: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
         for row in table.rows:
-            if "top1" in row.metrics and (lr := parse_rate(row.options.get("optim.lr", ""))):
+            if score in row.metrics and (lr := parse_rate(row.options.get("optim.lr", ""))):
                 key = (*row.labels.items(), *((k, v) for k, v in row.options.items() if k != "optim.lr"))
-                groups.setdefault(key, []).append((lr, 100 * row.metrics["top1"].mean))
+                groups.setdefault(key, []).append((lr, 100 * row.metrics[score].mean))
         curves = [
             make_curve(
                 ", ".join(text for name, value in key if (text := describe_label(name, value))), average_equal(points)
@@ -214,7 +219,7 @@ def list_sweeps(material: Material) -> Iterator[tuple[str, list[Curve]]]:
             if len({lr for lr, _ in points}) >= MIN_RATES
         ]
         if curves:
-            yield table.data, choose_curves(curves)[0]
+            yield table.data, "AP" if score == "AP" else "accuracy", choose_curves(curves)[0]
 
 
 def parse_rate(text: str) -> float | None:

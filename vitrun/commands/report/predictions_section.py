@@ -1,7 +1,7 @@
 """Section of a report about the predictions of one run: by class, confusions, calibration, the surest mistakes."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +29,7 @@ def list_predictions(material: Material, detailed: int) -> list[Section]:
     """Return a section for the best run on each of ``detailed`` data sets, with a note on other runs."""
     if not detailed:
         return []
-    chosen, others = choose_runs(material, detailed)
+    chosen, others = choose_runs(material, detailed, PREDICTIONS_FILE, read_accuracy)
     sections = [describe_predictions(run) for run in chosen]
     if others and sections:
         sections[-1].add(
@@ -65,11 +65,13 @@ def explain_lacks(material: Material, chosen: Sequence[ReportedRun]) -> list[Not
     return notes
 
 
-def choose_runs(material: Material, detailed: int) -> tuple[list[ReportedRun], list[ReportedRun]]:
-    """Return the best run of each data set that has predictions, and the other runs that have any."""
-    runs = [run for run in material.runs if run.counted and (run.folder / PREDICTIONS_FILE).is_file()]
+def choose_runs(
+    material: Material, detailed: int, file: str, score: Callable[[ReportedRun], float]
+) -> tuple[list[ReportedRun], list[ReportedRun]]:
+    """Return the run of each data set that has a file and the highest score, and the other runs that have the file."""
+    runs = [run for run in material.runs if run.counted and (run.folder / file).is_file()]
     best: dict[str, ReportedRun] = {}
-    for run in sorted(runs, key=read_accuracy, reverse=True):
+    for run in sorted(runs, key=score, reverse=True):
         best.setdefault(str(run.facts["data"]), run)
     chosen = [*best.values()][:detailed]
     return chosen, [run for run in runs if run not in chosen]

@@ -75,8 +75,9 @@ def list_result_cells(run: ReportedRun) -> Iterator[Cell | str | None]:
     if not run.counted or not names:
         yield from (None, None)
         return
-    metric = run.counted.metrics[names[-1]]  # of few-shot the most shots
-    yield format_metric(names[-1])
+    name = names[0] if names[0] == "AP" else names[-1]  # of few-shot that with the most shots
+    metric = run.counted.metrics[name]
+    yield format_metric(name)
     is_share = metric.unit == "share"
     yield Cell(metric.percent() if is_share else f"{metric.mean:.4g}", metric.mean * (100 if is_share else 1))
 
