@@ -179,9 +179,11 @@ def train_batches(
         offset = int(positions[0]) - step * batch
         result = Batch(views, split.targets(indices), indices, captions=texts, offset=offset, keys=split.keys)
         if split.boxes is not None:
-            boxes = see_boxes(split.boxes, view, epochs, order, indices)
-            epochs, order = split.order.draw(seed, step_positions(step, batch))  # those of all ranks
-            number = sum(len(one.labels) for one in see_boxes(split.boxes, view, epochs, order, order))
+            boxes = of_step = see_boxes(split.boxes, view, epochs, order, indices)
+            if len(order) < batch or not np.array_equal(indices, order):  # those of all ranks, of images as drawn
+                epochs, order = split.order.draw(seed, step_positions(step, batch))
+                of_step = see_boxes(split.boxes, view, epochs, order, order)
+            number = sum(len(one.labels) for one in of_step)
             sizes = torch.from_numpy(split.boxes.sizes[indices])
             result = replace(result, boxes=boxes, step_boxes=number, table=split.boxes, sizes=sizes)
         yield result

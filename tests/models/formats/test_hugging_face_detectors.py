@@ -49,22 +49,38 @@ def normalise(images):
     return ((images + 1) / 2 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 
 
-def compare(folder, network, images):
-    """Assert that a folder's network is that of transformers; return what is loaded."""
-    loaded = models.load(folder)
-    found = loaded.network.eval()(images)
-    with torch.no_grad():
-        expected = network(normalise(images))
-    torch.testing.assert_close(found.logits[:, -1], expected.logits, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(found.boxes[:, -1], expected.pred_boxes, atol=1e-4, rtol=1e-4)
-    return loaded
+@torch.no_grad()
+def compare(loaded, network, images, padding=None):
+    """Assert that a loaded network is that of transformers, in float64 to 1e-5 of logits and boxes."""
+    images = images.double()
+    found = loaded.network.eval().double()(images, padding)
+    mask = {} if padding is None else {"pixel_mask": (~padding).long()}
+    expected = network.double()(normalise(images), **mask)
+    torch.testing.assert_close(found.logits[:, -1].double(), expected.logits, atol=1e-5, rtol=1e-6)
+    torch.testing.assert_close(found.boxes[:, -1].double(), expected.pred_boxes, atol=1e-5, rtol=0)
 
 
 def test_a_folder_of_yolos_is_computed_as_its_config_says(yolos):
     folder, network = yolos
-    loaded = compare(folder, network, torch.rand(2, 3, 24, 32) * 2 - 1)
+    loaded = models.load(folder)
+    compare(loaded, network, torch.rand(2, 3, 24, 32) * 2 - 1)
     assert loaded.names == tuple(f"kind {n}" for n in range(5)) and loaded.classes == 5
     assert loaded.model.grid == (2, 3) and loaded.model.body.epsilon == 1e-5 and loaded.model.body.gelu == "tanh"
+
+
+@pytest.mark.parametrize("mid", [True, False])
+def test_position_tables_of_yolos_are_resampled_as_those_of_transformers(tmp_path, mid):
+    from transformers import YolosConfig, YolosForObjectDetection, YolosImageProcessor
+
+    torch.manual_seed(1)
+    network = YolosForObjectDetection(YolosConfig(**SMALL, use_mid_position_embeddings=mid)).eval()
+    for name, parameter in network.named_parameters():  # tables larger than anything else
+        torch.nn.init.normal_(parameter, std=2.0 if "position" in name else 0.2)
+    network.save_pretrained(tmp_path)
+    YolosImageProcessor().save_pretrained(tmp_path)
+    loaded = models.load(tmp_path)
+    for height, width in ((16, 24), (24, 16), (8, 8), (40, 16), (32, 64), (20, 31)):
+        compare(loaded, network, torch.rand(1, 3, height, width) * 2 - 1)
 
 
 def test_a_folder_of_detr_is_computed_with_the_resnet_of_timm(tmp_path):
@@ -86,8 +102,12 @@ def test_a_folder_of_detr_is_computed_with_the_resnet_of_timm(tmp_path):
     network = DetrForObjectDetection(config).eval()
     network.save_pretrained(tmp_path)
     DetrImageProcessor().save_pretrained(tmp_path)
-    loaded = compare(tmp_path, network, torch.rand(1, 3, 64, 96) * 2 - 1)
+    loaded = models.load(tmp_path)
     assert loaded.model.body.name == "resnet18" and loaded.model.decoder == 2
+    images, padding = torch.rand(2, 3, 70, 96) * 2 - 1, torch.zeros(2, 70, 96, dtype=torch.bool)
+    compare(loaded, network, images)
+    padding[0, 40:], padding[1, :, 50:] = True, True  # as rectangles of two shapes are padded to one
+    compare(loaded, network, images, padding)
 
 
 @pytest.mark.parametrize(
