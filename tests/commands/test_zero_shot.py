@@ -50,7 +50,7 @@ def test_a_clip_is_evaluated_on_labels_and_on_captions(run_command, tmp_path):
 def check_predictions(runs, folder) -> None:
     """Assert that the newest CLIP classifies one's own images by one's own words."""
     overrides = [f"runs={runs}", f"paths=[{folder}/0.png]", f"save={folder}/out.csv"]
-    recipe = resolve.resolve_recipe("predict", [*overrides, "prompts='a cat, a dog'"])
+    recipe = resolve.resolve_recipe("predict", [*overrides, "prompts=a cat, a dog"])
     assert predict.execute(recipe, Screen(quiet=True))["images"] == 1
     assert {"a cat", "a dog"} <= {*(folder / "out.csv").read_text().splitlines()[1].split(",")}
     with pytest.raises(UserError, match="names no classes") as error:

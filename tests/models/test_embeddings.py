@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.networks import build_randomized, make_inputs, tiny_vit_row
+from helpers.networks import MODEL_ROWS, build_randomized, make_inputs, tiny_vit_row
 from vitrun import models
 from vitrun.models.timm_wrapper import wrap_timm_network
 from vitrun.recipes import Timm
@@ -47,6 +47,11 @@ def test_positions_of_timm_are_those_of_the_patches(options):
 def test_positions_are_those_of_the_patches_in_the_first_layer(options):
     network = build_randomized(tiny_vit_row(**options))
     assert torch.equal(models.grid_positions(network).flatten(0, 1), network.positions()[0, network.prefix :].detach())
+
+
+def test_positions_of_an_imagegpt_are_those_of_its_pixels():
+    network = build_randomized(MODEL_ROWS["igpt_nano"], res=8)
+    assert torch.equal(models.grid_positions(network).flatten(0, 1), network.pos_embed[0].detach())
 
 
 def test_a_network_without_filters_of_pixels_or_without_positions_says_why():

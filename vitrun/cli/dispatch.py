@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS, SINGLE_COMMANDS
+from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
 from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors, shorten
 from vitrun.runtime import distributed, hub_bars, subprocesses
 from vitrun.runtime.console import Screen, print_error
@@ -115,6 +115,8 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
 
 def has_flag(command: str, flag: str) -> bool:
     """Return whether a command has a flag: some lack ``dry_run`` or ``multirun``."""
+    from vitrun.config.overrides import SINGLE_COMMANDS
+
     return {"dry_run": command in RUN_COMMANDS, "multirun": command not in SINGLE_COMMANDS}.get(flag, True)
 
 
@@ -204,8 +206,8 @@ def print_result(
     if folder:
         prefixes = ("runs=", "data=", "data.") if command == "dedup" else ("runs=",)
         arguments = [override for override in overrides if override.startswith(prefixes)]
-        finds_objects = isinstance(recipe, Pretrain) and getattr(recipe.data, "has_boxes", False)
-        following = NEXT_COMMAND.get("finetune" if finds_objects else command, "").format(run=folder.name).split()
+        is_evaluated = isinstance(recipe, Pretrain) and recipe.objective.kind in ("contrastive", "detection")
+        following = NEXT_COMMAND.get("finetune" if is_evaluated else command, "").format(run=folder.name).split()
         screen.log(f"In {folder}." + (f" Next: {shlex.join([*following, *arguments])}" if following else ""))
     if screen.stdout_error:
         raise UserError(f"Standard output cannot be written: {screen.stdout_error}. Make room for it.", ExitCode.SPACE)

@@ -13,7 +13,6 @@ RUN_COMMANDS = (
     "generate",
 )  # those that make a run folder
 DISTRIBUTED_COMMANDS = ("pretrain", "finetune", "fewshot", "eval")  # those that torchrun may start
-SINGLE_COMMANDS = ("predict",)  # those that -m cannot run
 COMMAND_MODULES = {
     "eval": "evaluate",
     "models": "list_models",

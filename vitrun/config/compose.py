@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitrun.config import data_args, protocols, recipe_file
-from vitrun.config.overrides import is_bracketed, is_function, is_quoted, split_list, split_override, split_values
+from vitrun.config.overrides import (
+    SINGLE_COMMANDS,
+    is_bracketed,
+    is_function,
+    is_quoted,
+    split_list,
+    split_override,
+    split_values,
+)
 from vitrun.errors import UserError, lookup, suggest
 from vitrun.recipes import DURATIONS, composition, options, tables, trees
 
@@ -83,6 +91,8 @@ def check_value(command: str, key: str, value: str) -> None:
     if "${" in value:
         why = "write the value itself, not a reference to another."
         raise UserError(why, option=key, value=value)
+    if command in SINGLE_COMMANDS and options.is_text(command, key):
+        return
     several = len(split_values(value)) > 1 and not options.is_list(command, key)
     if several or is_function(value) and not options.is_text_list(command, key):
         part = "comma" if several else "bracket"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.errors import UserError
+from vitrun.models.igpt import IGpt
 from vitrun.models.network import Network
 from vitrun.models.timm_wrapper import TimmNetwork
 from vitrun.models.vit import ViT
@@ -36,6 +37,8 @@ def patch_filters(network: Network) -> Tensor:
 def grid_positions(network: Network) -> Tensor:
     """Return the position embeddings of the patches, [G, G, D], those of the first layer if each has its own.
 
+    Of an ImageGPT they are those of the pixels.
+
     Raise NoEmbedding if no table is added to the patches.
     """
     name = network.row.name
@@ -45,7 +48,7 @@ def grid_positions(network: Network) -> Tensor:
             kind = {"none": "no", "relative": "relative"}[network.row.positions]
             raise NoEmbedding(f"{name} has {kind} positions, and no embedding of each place")
         return table[0, network.prefix :].detach().float().cpu().unflatten(0, (network.side, network.side))
-    body = network.body if isinstance(network, TimmNetwork) else None
+    body = network.body if isinstance(network, TimmNetwork) else network if isinstance(network, IGpt) else None
     table = cast(Tensor | None, getattr(body, "pos_embed", None))
     if not isinstance(table, Tensor) or table.ndim not in (3, 4) or len(table) != 1:
         raise NoEmbedding(f"{name} has no table of positions, but rotary or relative ones, or none")

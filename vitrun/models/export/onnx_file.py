@@ -1,5 +1,6 @@
 """ONNX files for batches of any size."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -34,6 +35,7 @@ def write_onnx(path: Path, network: Network, description: Description, res: int)
         import onnxscript  # noqa: F401
     except ImportError:
         raise UserError("to=onnx needs the packages onnx and onnxscript: pip install 'vitrun[onnx]'") from None
+    logging.getLogger("onnxscript.optimizer").setLevel(logging.ERROR)  # it warns of each operation that stays as it is
     images = torch.zeros(2, 3, res, res)
     is_detector = isinstance(network, Detector)
     exported = LastDetections(network).eval() if isinstance(network, Detector) else network
