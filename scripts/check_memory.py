@@ -1,11 +1,12 @@
 """Compare the planned memory of a training step on a CPU with the memory that it takes, for several settings.
 
     python scripts/check_memory.py                  # the settings below, some minutes and up to 10 GB
-    python scripts/check_memory.py vit_l16 24 4 fp32 none sgd false
+    python scripts/check_memory.py vit_l16,24,4,fp32,none,sgd,false vit_l16,24,4,fp32,blocks,sgd,false
 
 A setting is a model, its number of blocks, the micro-batch, the precision, checkpointing, the optimizer and whether
 there is an EMA. Each is measured in a process of its own: the peak of its resident memory in two steps of two
-micro-batches, less what it had before the network. The planned bytes are those of ``--dry-run``.
+micro-batches, less what it had before the network. One worker computes, with all cores. The planned bytes are those of
+``--dry-run``, in GB by part.
 """
 
 import json
@@ -13,6 +14,8 @@ import resource
 import subprocess
 import sys
 from dataclasses import replace
+
+from vitrun.runtime.text_tables import format_table
 
 SETTINGS = [
     ("vit_b16", 12, 8, "fp32", "none", "adamw", False),
@@ -26,6 +29,7 @@ SETTINGS = [
     ("vit_l16", 24, 8, "fp32", "blocks", "sgd", False),
 ]
 TOLERANCE = 0.15
+PARTS = ("weights", "gradients", "optimizer", "ema", "copies", "activations")
 
 
 def measure(model: str, depth: int, micro: int, precision: str, checkpointing: str, kind: str, ema: bool) -> None:
@@ -55,7 +59,7 @@ def measure(model: str, depth: int, micro: int, precision: str, checkpointing: s
     planned = Layout(1, machine.dtype).plan(size, stored, Setting(False, checkpointing == "blocks"), micro)
 
     small = models.build(tables.load_model_row("vit_nano8"), 1000, 32)  # its step loads what a first step loads
-    state = TrainState(small, optim.build_optimizer(recipe.optim, small), None, 0, 8)
+    state = TrainState(small, optim.build_optimizer(recipe.optim, small), None, 0, 8, workers=1)
     step = FitOptions(objective.loss, 8, lambda step: 1e-4, 1.0, None, 0, machine, lambda images: None)
     list(fit(state, [make_blank_batch(objective, 32, 8)], step))
     batch: data.Batch = make_blank_batch(objective, 224, 2 * micro)
@@ -64,13 +68,13 @@ def measure(model: str, depth: int, micro: int, precision: str, checkpointing: s
     if checkpointing == "blocks":
         models.checkpoint_blocks(real)
     average = [parameter.detach().clone() for parameter in real.parameters()] if ema else None
-    state = TrainState(real, optim.build_optimizer(recipe.optim, real), average, 0, micro)
+    state = TrainState(real, optim.build_optimizer(recipe.optim, real), average, 0, micro, workers=1)
     decay = 0.999 if ema else None
     options = FitOptions(objective.loss, 2 * micro, lambda step: 1e-4, 1.0, decay, 0, machine, lambda images: None)
     list(fit(state, [batch, batch], options))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    parts = {name: round(value / 1e9, 3) for name, value in vars(planned).items() if isinstance(value, float | int)}
-    print(json.dumps({"planned": planned.total, "measured": peak - before, **parts}))
+    parts = {name: getattr(planned, name) for name in PARTS}
+    print(json.dumps({**parts, "planned": planned.total, "measured": peak - before}))
 
 
 def read_resident() -> int:
@@ -80,22 +84,20 @@ def read_resident() -> int:
 
 
 def main() -> None:
-    """Print a line for each setting; exit with 1 if a plan is not within the tolerance."""
+    """Print a line for each setting, then a table; exit with 1 if a plan is not within the tolerance."""
     if sys.argv[1:2] == ["--measure"]:
         model, depth, micro, precision, checkpointing, kind, ema = sys.argv[2:]
-        return measure(model, int(depth), int(micro), precision, checkpointing, kind, ema == "True")
-    settings = [tuple(sys.argv[1:])] if sys.argv[1:] else SETTINGS
-    worst = 0.0
-    for setting in settings:
-        command = [sys.executable, __file__, "--measure", *(str(value).replace("false", "False") for value in setting)]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return measure(model, int(depth), int(micro), precision, checkpointing, kind, ema.lower() == "true")
+    rows, errors = [], []
+    for setting in [text.split(",") for text in sys.argv[1:]] or [list(map(str, row)) for row in SETTINGS]:
+        command = [sys.executable, __file__, "--measure", *setting]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         result = json.loads(output.splitlines()[-1])
-        error = result["planned"] / result["measured"] - 1
-        worst = max(worst, abs(error))
-        name = " ".join(map(str, setting))
-        planned, measured = (f"{result[key] / 1e9:.2f} GB" for key in ("planned", "measured"))
-        print(f"{name:45} planned {planned}, measured {measured}: {error:+.0%}", flush=True)
-    sys.exit(worst > TOLERANCE)
+        errors.append(result["planned"] / result["measured"] - 1)
+        rows.append([" ".join(setting), *(f"{value / 1e9:.2f}" for value in result.values()), f"{errors[-1]:+.1%}"])
+        print(*rows[-1], flush=True)
+    print(format_table(["setting", *PARTS, "planned", "measured", "difference"], rows))
+    sys.exit(max(map(abs, errors)) > TOLERANCE)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """A step of training does not depend on the micro-batch or on the workers."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +54,22 @@ def test_the_step_of_a_mixed_batch_does_not_depend_on_the_micro_batch(micro, los
     assert [s.loss for s in second] == pytest.approx([s.loss for s in first], rel=1e-5)
     for a, b in zip(full.network.parameters(), parts.network.parameters()):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-4)
+
+
+def test_the_gradients_of_a_step_are_freed_before_the_next_one(monkeypatch):
+    state, gradients, alive = make_state(build_small_vit()), [], []
+    update = state.optimizer.step
+
+    def step():
+        gradients[:] = [weakref.ref(parameter.grad) for parameter in state.network.parameters()]
+        update()
+
+    def tick(images):
+        alive.append(any(gradient() is not None for gradient in gradients))
+
+    monkeypatch.setattr(state.optimizer, "step", step)
+    train_steps(state, [random_batch(8)] * 3, tick=tick)
+    assert gradients and len(alive) >= 3 and not any(alive)
 
 
 def test_a_step_is_bit_exact_in_whatever_order_the_workers_finish():

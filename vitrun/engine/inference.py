@@ -1,5 +1,6 @@
 """Run a trained network on all images of a split: its predictions and its features."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -128,15 +129,15 @@ def iterate_inference(
     output is not finite.
     """
     network.eval()
-    is_packed = machine.dtype == torch.bfloat16
-    with packed_weights(network) if is_packed else nullcontext():
+    started: deque[Callable[[], Sequence[np.ndarray]]] = deque()
+    with packed_weights(network) if machine.dtype == torch.bfloat16 else nullcontext():
         for batch in batches:
             size = images or choose_images(network, square_side(batch.pixels), len(batch.indices), machine)
-            pieces = np.split(np.arange(len(batch.indices)), range(size, len(batch.indices), size))
-            outputs = compute_pieces(batch, pieces, function, machine, images)
-            for piece, part in zip(pieces, outputs):
-                check_finite(part, batch, piece)
-            yield [*map(np.concatenate, zip(*outputs)), batch.indices]
+            started.append(start_batch(batch, size, function, machine, fill=images is not None))
+            if len(started) > 1:  # no worker waits for the last micro-batch of another
+                yield started.popleft()()
+        while started:
+            yield started.popleft()()
 
 
 def square_side(images: Tensor) -> int:
@@ -145,14 +146,15 @@ def square_side(images: Tensor) -> int:
     return width if height == width else max(16, isqrt(height * width) // 16 * 16)
 
 
-def compute_pieces(
-    batch: Batch,
-    pieces: Sequence[np.ndarray],
-    function: Callable[..., tuple[Tensor, ...]],
-    machine: Machine,
-    images: int | None,
-) -> list[list[np.ndarray]]:
-    """Return the outputs of ``function`` for the rows of a batch in each of ``pieces``, on all workers."""
+def start_batch(
+    batch: Batch, size: int, function: Callable[..., tuple[Tensor, ...]], machine: Machine, fill: bool
+) -> Callable[[], Sequence[np.ndarray]]:
+    """Start to compute ``function`` of a batch in micro-batches of ``size`` images, on all workers.
+
+    Return the function that waits for its outputs, each of all images, and the images' indices. With ``fill`` the last
+    micro-batch is filled up.
+    """
+    pieces = np.split(np.arange(len(batch.indices)), range(size, len(batch.indices), size))
     outputs: list[list[np.ndarray]] = [[] for _ in pieces]
     queue = iter(range(len(pieces)))  # a worker takes the next one when it is free; next() is atomic
 
@@ -161,15 +163,23 @@ def compute_pieces(
         with machine.autocast():  # around all pieces, so that each weight is converted once
             for number in queue:
                 piece = pieces[number]
-                rows: slice | np.ndarray = np.resize(piece, images) if images else piece
-                if machine.device.type == "cuda" and images in (None, len(piece)):
+                filled = np.resize(piece, size) if fill else piece
+                rows: slice | np.ndarray = filled
+                if machine.device.type == "cuda" and len(filled) == len(piece):
                     rows = slice(piece[0], piece[-1] + 1)  # a copy of rows would not be in pinned memory
                 inputs, targets = batch.micro_batch(rows, machine.device)
                 outputs[number] = [output[: len(piece)].cpu().numpy() for output in function(*inputs, *targets)]
 
-    workers = machine.workers if images else min(machine.workers, len(pieces))  # one has all cores, and other bits
-    machine.map(work, range(workers), workers)
-    return outputs
+    workers = machine.workers if fill else min(machine.workers, len(pieces))  # one has all cores, and other bits
+    wait = machine.start(work, range(workers), workers)
+
+    def finish() -> Sequence[np.ndarray]:
+        wait()
+        for piece, part in zip(pieces, outputs):
+            check_finite(part, batch, piece)
+        return [*map(np.concatenate, zip(*outputs)), batch.indices]
+
+    return finish
 
 
 def check_finite(outputs: Sequence[np.ndarray], batch: Batch, rows: np.ndarray) -> None:

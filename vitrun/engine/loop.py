@@ -81,6 +81,7 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
             restore_buffers(buffers)
             state.skipped.append(state.step + 1)
         state.optimizer.zero_grad(set_to_none=True)
+        del gradients  # or they would be in memory beside those of the next step
         state.step += 1
         names = partial(list_names, batch.keys, batch.indices)  # without the images, so that their memory is freed
         seconds = (received - requested, perf_counter() - requested)

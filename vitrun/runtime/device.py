@@ -81,13 +81,20 @@ class Machine:
 
         Each has the cores that it would have among so many workers ``sharing`` them; None means all of this machine.
         """
+        return self.start(function, items, workers, sharing)()
+
+    def start(
+        self, function: Callable[[Any], T], items: Sequence[Any], workers: int, sharing: int | None = None
+    ) -> Callable[[], list[T]]:
+        """Start :meth:`map`; return the function that waits for its results. One worker computes them there."""
         if workers == 1:
-            return [function(item) for item in items]
+            return lambda: [function(item) for item in items]
         sharing = sharing or self.workers
         if sharing not in self.pools:
             threads = max(1, self.cores // sharing)
             self.pools[sharing] = ThreadPoolExecutor(sharing, initializer=lambda: torch.set_num_threads(threads))
-        return list(self.pools[sharing].map(function, items))
+        results = self.pools[sharing].map(function, items)
+        return lambda: list(results)
 
     def workers_for(self, network: nn.Module) -> int:
         """Return how many workers can train ``network``: one if a layer draws random numbers or has statistics."""
