@@ -133,7 +133,7 @@ def take_vitrun_steps(model: str, compiled: bool, machine: Machine, options: arg
         models.build(recipe.model, CLASSES, options.res), recipe.model, CLASSES, options.res, None
     )
     state, objective = initial_state.build_state(recipe, loaded, machine), LabelObjective.from_recipe(recipe)
-    state.compiled = compiling.compile_network(recipe, loaded, machine, 0)
+    state.compiled = compiling.compile_network(recipe, loaded, None, machine, 0)
     fit_options = FitOptions(
         objective.loss, options.batch, lambda step: 1e-3, recipe.clip, None, 0, machine, lambda images: None
     )

@@ -10,13 +10,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.overrides import TINY
 from helpers.runs import hash_weights
-from helpers.training import CPU, build_small_vit, make_state, random_batch, train_steps
+from helpers.training import CPU, build_small_vit, byte_batch, make_state, random_batch, train_steps
+from vitrun.config import resolve
 from vitrun.engine import ahead, trainer
 from vitrun.engine.ahead import fit_ahead
 from vitrun.engine.fit_options import FitOptions
 from vitrun.engine.loop import fit
 from vitrun.engine.progress import Meter
 from vitrun.errors import ExitCode, Interrupted, UserError
+from vitrun.objectives import build_objective
 from vitrun.objectives.labels import LOSSES, LabelObjective
 from vitrun.runtime.device import HostCopy, Machine
 
@@ -134,13 +136,24 @@ def test_no_number_is_read_back_within_a_step(monkeypatch, kind):
     network = build_small_vit(dropout=0.1, stochastic_depth=0.1)
     state, objective = make_state(network, micro=4, kind=kind), LabelObjective("softmax", mixup=0.2, cutmix=1.0)
     state.ema = [p.detach().clone() for p in network.parameters()]
-    batches = [objective.prepare(random_batch(8, seed=n), n) for n in range(3)]
+    batches = [objective.prepare(byte_batch(8, seed=n), n) for n in range(3)]
     with counted_reads(monkeypatch) as found:
         train_steps(state, batches, decay=0.9, loss=objective.loss, fit=fit_ahead, machine=Machine("cpu", "bf16"))
     assert not found
     with counted_reads(monkeypatch) as found:
         train_steps(state, batches, decay=0.9, loss=objective.loss)
     assert found, "the loop for the CPU reads the loss"
+
+
+@pytest.mark.parametrize("name", ["masked", "simmim"])
+def test_corrupted_patches_are_selected_without_reading_their_number(monkeypatch, name):
+    recipe = resolve.resolve_recipe("pretrain", [f"objective={name}", "model=vit_nano8", "model.depth=1"])
+    objective = build_objective(recipe)
+    state = make_state(objective.build_model(recipe.model, None, 32).network, micro=4, kind="adamw")
+    batches = [objective.prepare(byte_batch(8, seed=n), n) for n in range(2)]
+    with counted_reads(monkeypatch) as found:
+        train_steps(state, batches, loss=objective.loss, fit=fit_ahead)
+    assert not found
 
 
 def test_a_run_has_the_same_metrics_skips_and_bits_interrupted_or_not(run_command, tmp_path, monkeypatch):
@@ -201,7 +214,7 @@ def test_no_call_waits_for_the_gpu_within_a_step(kind):
     network = build_small_vit(dropout=0.1, stochastic_depth=0.1).to(machine.device)
     state, objective = make_state(network, kind=kind), LabelObjective("softmax", mixup=0.2)
     state.ema = [p.detach().clone() for p in network.parameters()]
-    batches = [objective.prepare(random_batch(8, seed=n), n).pin() for n in range(6)]
+    batches = [objective.prepare(byte_batch(8, seed=n), n).pin() for n in range(6)]
     options = FitOptions(objective.loss, 8, lambda step: 0.01, 1.0, 0.9, 0, machine, lambda _: None)
     steps = ahead.fit_ahead(state, batches, options)
     next(steps), next(steps)

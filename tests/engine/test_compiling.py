@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from helpers.overrides import TINY
+from helpers.rank_training import train_compiled
+from helpers.rank_worlds import run_ranks
 from helpers.runs import hash_weights
 from helpers.training import CPU, build_small_vit, make_state, random_batch, train_steps
 from vitrun import models
@@ -34,6 +36,26 @@ def test_compiled_steps_are_those_of_the_network_for_any_size_of_micro_batch():
     (losses, weights), (losses2, weights2) = train(False), train(True)
     assert losses2 == pytest.approx(losses, rel=1e-5)
     torch.testing.assert_close(weights2, weights, rtol=1e-4, atol=1e-6)
+
+
+def test_ranks_train_with_compiled_blocks_as_without_each_block_with_its_own_stochastic_depth():
+    first, second = run_ranks(2, train_compiled)
+    assert first == second
+    for losses, compiled_losses, graphs in first:
+        assert compiled_losses == losses
+        assert graphs == 4, "two blocks, and two sizes of micro-batch"
+
+
+def test_a_network_without_blocks_is_compiled_whole():
+    network, forwards = torch.nn.Linear(2, 3), []
+
+    def share(*inputs: torch.Tensor) -> torch.Tensor:
+        forwards.append(network.forward)
+        return network(*inputs)
+
+    compiled = compiling.CompiledBlocks(share, network)
+    assert torch.equal(compiled(torch.ones(1, 2)), network(torch.ones(1, 2)))
+    assert forwards == [compiled.forwards[0][1]] and "forward" not in vars(network)
 
 
 def test_a_compiled_run_records_that_and_ends_with_the_same_bits_interrupted_or_not(run_command, tmp_path, monkeypatch):

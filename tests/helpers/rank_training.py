@@ -9,7 +9,7 @@ import torch
 from helpers.training import CPU, build_small_vit, make_state, random_batch
 from vitrun import data, models
 from vitrun.data.sampler import rank_range
-from vitrun.engine import sharded_state
+from vitrun.engine import compiling, sharded_state
 from vitrun.engine.fit_options import FitOptions
 from vitrun.engine.loop import fit
 from vitrun.engine.state import TrainState, use_ema, use_weights
@@ -47,6 +47,36 @@ def train_parts(kind: str, size: int, first: int, then: int, folder: Path) -> tu
         restore(state, folder, first)
     losses += train(state, then)
     return losses, list_whole(state)
+
+
+def train_compiled(backend: str = "eager", dropout: float = 0.3) -> list[tuple[list[float], list[float], int]]:
+    """Train networks that ranks share, copied and divided, without torch.compile and with it.
+
+    They are also used without it between two steps. Return the losses of both, and the number of compiled graphs.
+    """
+    compiling.BACKEND, results = backend, []
+    for mode in ("ddp", "fsdp"):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        losses = [train_shared(mode, is_compiled, dropout) for is_compiled in (False, True)]
+        results.append((*losses, torch._dynamo.utils.counters["stats"]["unique_graphs"]))
+    return results
+
+
+def train_shared(mode: str, is_compiled: bool, dropout: float) -> list[float]:
+    """Train a network that ranks share; return the losses."""
+    network = build_small_vit(dropout=dropout, stochastic_depth=dropout)
+    if mode == "ddp":
+        parallel = Replica(network, CPU.device)
+    else:
+        parallel = ShardedNetwork(network, models.list_blocks(network), CPU.device, CPU.dtype, 2)
+    state = make_state(network, micro=4)
+    state.parallel = parallel
+    state.compiled = compiling.CompiledBlocks(parallel, network) if is_compiled else None
+    losses = train(state, 1)
+    with use_weights(state) as whole:
+        whole.eval()(torch.zeros(1, 3, 32, 32))
+    return losses + train(state, 1)
 
 
 def fail_in_backward(mode: str) -> tuple[str, Sequence[int] | None]:

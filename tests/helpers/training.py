@@ -31,6 +31,12 @@ def random_batch(size: int, classes: int = 10, seed: int = 0) -> data.Batch:
     return data.Batch(images, torch.randint(classes, (size,), generator=generator), np.arange(size))
 
 
+def byte_batch(size: int, classes: int = 10, seed: int = 0) -> data.Batch:
+    """Return a random batch as a GPU gets it: of images in 8 bits."""
+    batch = random_batch(size, classes, seed)
+    return replace(batch, pixels=((batch.pixels + 1) * 127.5).round().byte())
+
+
 def make_state(network, micro=8, kind="sgd", **options) -> TrainState:
     """Return the training state of a network, with an optimizer of ``kind``."""
     overrides = ["init=random:vit_nano8", f"optim={kind}", *(f"optim.{k}={v}" for k, v in options.items())]

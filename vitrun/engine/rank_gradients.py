@@ -31,7 +31,7 @@ def accumulate_replicas(state: TrainState, replica: Replica, batch: Batch, optio
     The gradients of all micro-batches but the last one are added on this rank, those of the last one on the way to the
     sum of all ranks. The result is the same to the last bit every time.
     """
-    machine, micro = options.machine, state.micro_batch
+    machine, micro, forward = options.machine, state.micro_batch, state.compiled or replica
     if not replica.is_settled:
         settle_buckets(state, replica, batch, options)
     torch.manual_seed(dropout_seed(options.seed, state.step))
@@ -42,7 +42,7 @@ def accumulate_replicas(state: TrainState, replica: Replica, batch: Batch, optio
     def compute_loss(start: int) -> Tensor:
         nonlocal loss_sum
         inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
-        outputs = replica(*inputs)
+        outputs = forward(*inputs)
         with machine.no_autocast():
             losses = options.loss(outputs, *targets)
             image_losses.append(losses.detach())
@@ -84,7 +84,7 @@ def accumulate_shards(state: TrainState, network: ShardedNetwork, batch: Batch, 
     Every pass exchanges weights and gradients with the other ranks, which have as many micro-batches. So nothing
     interrupts this rank between the first pass and the last.
     """
-    machine, micro = options.machine, state.micro_batch
+    machine, micro, forward = options.machine, state.micro_batch, state.compiled or network
     distributed.barrier()  # every rank has its batch
     torch.manual_seed(dropout_seed(options.seed, state.step))
     loss_sum = torch.zeros((), device=machine.device)
@@ -93,7 +93,7 @@ def accumulate_shards(state: TrainState, network: ShardedNetwork, batch: Batch, 
         with distributed.exchange(computes=True):
             inputs, targets = batch.micro_batch(slice(start, start + micro), machine.device)
             with machine.autocast():
-                outputs = network(*inputs)
+                outputs = forward(*inputs)
             losses = options.loss(outputs, *targets)
             loss = losses.sum() / options.images
             loss.backward()

@@ -56,7 +56,7 @@ class TrainState:
     workers: int | None = None  # that compute micro-batches side by side; None: as many as the machine allows
     fused: bool | None = None  # whether attention is torch's fused function; None: as the network has it
     parallel: Replica | ShardedNetwork | None = None  # how ranks share the network, if torch does that for them
-    compiled: Callable[..., Any] | None = None  # the network's forward pass for training, if torch.compile makes it
+    compiled: Callable[..., Any] | None = None  # forward pass of training, over all ranks, if torch.compile makes it
 
     @property
     def forward(self) -> Callable[..., Any]:

@@ -76,7 +76,7 @@ class Trainer:
             raise UserError(why, option="mode", value="fsdp")
         self.state = build_state(self.recipe, self.loaded, self.machine)
         images = self.steps * self.recipe.step_images
-        self.state.compiled = compile_network(self.recipe, self.loaded, self.machine, images)
+        self.state.compiled = compile_network(self.recipe, self.loaded, self.state.parallel, self.machine, images)
         self.policy = NonFinitePolicy(self.run, self.state, self.recipe.max_skipped, self.recipe.clip is not None)
         self.moments = optim.count_moments(self.recipe.optim, self.loaded.network)
         self.run.check_places()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrun.models.grid_attention import AttentionStem, AugmentedConv
-from vitrun.models.network import Network
+from vitrun.models.network import Network, lay_out_images
 from vitrun.models.noise import SkippedBlock, set_noise
 from vitrun.models.vit import Head
 from vitrun.models.window_attention import WindowAttention
@@ -53,7 +53,7 @@ class AttentionResNet(Network):
 
     def pooled(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, D]."""
-        x = self.stem(images)
+        x = self.stem(lay_out_images(images))
         for stage in self.stages:
             x = stage(x)
         if self.row.block == "wide":

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitrun.models import attention
-from vitrun.models.network import Network
+from vitrun.models.network import Network, lay_out_images
 from vitrun.models.resnet import build_stages
 from vitrun.models.vit import Head
 from vitrun.recipes import ClipResNet as Row
@@ -113,7 +113,7 @@ class ClipResNet(Network):
 
     def pooled(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, D]."""
-        x = self.stages(self.stem(images - self.shift)).flatten(2).transpose(1, 2)  # [B, N-1, c]
+        x = self.stages(self.stem(lay_out_images(images) - self.shift)).flatten(2).transpose(1, 2)  # [B, N-1, c]
         x = torch.cat([x.mean(1, keepdim=True), x], 1)
         return self.attn_pool(x + self.pos_embed)
 

@@ -173,7 +173,7 @@ class Detr(Detector):
     def features_map(self, images: Tensor) -> Tensor:
         """Map [B, 3, H, W] to [B, C, h, w]."""
         if isinstance(self.body, TimmNetwork):
-            return self.body.body.forward_features(images * self.body.scale + self.body.shift)
+            return self.body.body.forward_features(self.body.normalize(images))
         body = cast(TokenViT, self.body)
         return body(images)[:, body.prefix :].transpose(1, 2).unflatten(2, body.grid_of(images))
 

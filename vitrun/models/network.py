@@ -31,3 +31,13 @@ class Network(nn.Module):
     def pooled(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, D]."""
         raise NotImplementedError
+
+
+def lay_out_images(images: Tensor) -> Tensor:
+    """Return images [B, 3, H, W] with the channels of a pixel side by side on a GPU, whose convolutions read them so.
+
+    The layers after the first convolution keep this layout, batch norm too. Group norm does not: torch 2.14 has kernels
+    for planes alone, with which BiT and hybrids go on from their first norm, unless they are compiled. On a CPU
+    convolutions would have other roundings.
+    """
+    return images.contiguous(memory_format=torch.channels_last) if images.is_cuda else images

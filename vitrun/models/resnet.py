@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitrun.models.network import Network
+from vitrun.models.network import Network, lay_out_images
 from vitrun.models.noise import SkippedBlock, set_noise
 from vitrun.recipes import BiT as Row
 from vitrun.recipes.model_limits import EXPANSION
@@ -57,7 +57,7 @@ class Stem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, c, R/4, R/4]."""
-        x = self.conv(images)
+        x = self.conv(lay_out_images(images))
         if self.conv.same:
             return functional.max_pool2d(functional.pad(self.norm(x).relu(), (0, 1, 0, 1)), 3, 2)
         if self.border == "zero":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.errors import ExitCode, UserError, is_out_of_memory, suggest
-from vitrun.models.network import Network
+from vitrun.models.network import Network, lay_out_images
 from vitrun.recipes import Timm as Row
 from vitrun.recipes.model_limits import check_multiple
 from vitrun.runtime.plugins import find_plugins, load_plugin
@@ -34,7 +34,11 @@ class TimmNetwork(Network):
 
     def pooled(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, D]."""
-        return self.body(images * self.scale + self.shift)
+        return self.body(self.normalize(images))
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Return images as timm's network was trained on them: [B, 3, H, W]."""
+        return lay_out_images(images) * self.scale + self.shift
 
     @torch.no_grad()
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:

@@ -86,7 +86,7 @@ class MaskedObjective:
         The loss of a patch is the cross-entropy of its colour or colours, or the mean squared difference of its pixels
         in [0, 1] (our choice).
         """
-        predicted, patches = select_corrupted(outputs, images, corruption, self.patch)  # [M, O], [M, 3, P, P]
+        predicted, patches = select_corrupted(outputs, images, corruption, self.options.share)  # [M, O], [M, 3, P, P]
         if self.options.target == "pixels":
             losses = (predicted - (patches.flatten(1) + 1) / 2).square().mean(1)
         else:
@@ -130,7 +130,7 @@ class MaskedObjective:
         """Return the share of each image's corrupted patches whose colours are right: [B]; zeros for pixels."""
         if self.options.target == "pixels":
             return torch.zeros(len(images))
-        predicted, patches = select_corrupted(outputs, images, corruption, self.patch)
+        predicted, patches = select_corrupted(outputs, images, corruption, self.options.share)
         classes = self.colour_classes(patches)
         hits = predicted.view(*classes.shape, COLOUR_CLASSES).argmax(-1).eq(classes).float().mean(1)
         return hits.view(len(images), -1).mean(1)

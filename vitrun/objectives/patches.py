@@ -1,6 +1,7 @@
 """Corrupted patches of images, which masked.py and simmim.py predict."""
 
 from dataclasses import replace
+from math import isqrt
 from typing import cast
 
 import numpy as np
@@ -29,7 +30,12 @@ def draw_numbers(seed: int, purpose: str, step: int, places: np.ndarray, tokens:
 
 def choose_patches(numbers: np.ndarray, share: float) -> np.ndarray:
     """Return which patches are corrupted, equally many in each image so that all count alike: [B, N] -> [B, N]."""
-    return numbers.argsort(1).argsort(1) < max(1, round(share * numbers.shape[1]))
+    return numbers.argsort(1).argsort(1) < count_corrupted(share, numbers.shape[1])
+
+
+def count_corrupted(share: float, patches: int) -> int:
+    """Return how many of the patches of an image are corrupted."""
+    return max(1, round(share * patches))
 
 
 def add_corruption(batch: Batch, corruption: np.ndarray) -> Batch:
@@ -38,10 +44,19 @@ def add_corruption(batch: Batch, corruption: np.ndarray) -> Batch:
     return replace(batch, labels=batch.pixels, inputs=(tensor,), targets=(tensor,))
 
 
-def select_corrupted(outputs: Tensor, images: Tensor, corruption: Tensor, patch: int) -> tuple[Tensor, Tensor]:
-    """Return the outputs at the M corrupted patches, and these patches: [M, O] and [M, 3, P, P]."""
-    corrupted = corruption != UNCHANGED
-    return outputs[corrupted].float(), patchify(images, patch)[corrupted]
+def select_corrupted(outputs: Tensor, images: Tensor, corruption: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return the outputs at the K corrupted patches of each image, and these patches: [B K, O] and [B K, 3, P, P].
+
+    Their number follows from the ``share``: a mask would have to be read from the device to know how many it selects.
+    """
+    number, side = count_corrupted(share, corruption.shape[1]), isqrt(corruption.shape[1])
+    places = (corruption == UNCHANGED).byte().argsort(dim=1, stable=True)[:, :number]  # of corrupted patches, in order
+    patches = patchify(images, images.shape[-1] // side)
+    chosen = (
+        tensor.flatten(2).gather(1, places[:, :, None].expand(-1, -1, tensor[0, 0].numel())).flatten(0, 1)
+        for tensor in (outputs, patches)
+    )
+    return next(chosen).float(), next(chosen).unflatten(1, patches.shape[2:])
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:

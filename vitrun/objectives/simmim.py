@@ -50,7 +50,7 @@ class SimMimObjective:
 
     def loss(self, outputs: Tensor, images: Tensor, corruption: Tensor) -> Tensor:
         """Return the mean absolute difference over each image's masked patches, of pixels in [-1, 1]: [B]."""
-        predicted, patches = select_corrupted(outputs, images, corruption, self.patch)
+        predicted, patches = select_corrupted(outputs, images, corruption, self.share)
         return (predicted - patches.flatten(1)).abs().mean(1).view(len(images), -1).mean(1)
 
     def evaluate(

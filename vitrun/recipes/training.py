@@ -107,7 +107,7 @@ class Training(RunRecipe):
     # what is stored of a forward pass: everything (none), or the input of each block, which is computed again in the
     # backward pass (blocks): the same weights to the bit, in a fraction of the memory, for a third more computation
     checkpointing: Literal["none", "blocks"]
-    # whether torch.compile makes the forward and backward pass of training, on one rank: it takes minutes at the start;
+    # whether torch.compile makes the forward and backward pass of training: it takes minutes at the start;
     # auto for runs on a GPU that are long enough
     compile: bool | Literal["auto"]
     # what a rank of several has: a copy of the weights (ddp), or a part of the weights, gradients and optimizer state
