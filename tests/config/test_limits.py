@@ -120,3 +120,22 @@ def test_a_row_that_is_no_file_is_refused_by_name(tmp_path, monkeypatch, make):
     {"mkdir": file.mkdir, "link": lambda: file.symlink_to("gone"), "fifo": lambda: os.mkfifo(file)}[make]()
     with pytest.raises(UserError, match="./conf/model/mine.yaml"):
         resolve.resolve_recipe("pretrain", ["model=mine"])
+
+
+@pytest.mark.parametrize(
+    "row, option, value",
+    [
+        ("aa_resnet50", "kappa", "0"),
+        ("aa_resnet50", "upsilon", "0.01"),
+        ("aa_resnet50", "stages", "0"),
+        ("sasa50", "heads", "7"),
+        ("sasa50", "window", "6"),
+        ("sasa50", "stages", "5"),
+        ("sasa50", "border", "reflect"),
+        ("wrn28_10", "stem", "attention"),
+    ],
+)
+def test_a_resnet_that_cannot_be_is_refused_by_its_option(row, option, value):
+    with pytest.raises(UserError) as error:
+        resolve.resolve_recipe("pretrain", [f"model={row}", f"model.{option}={value}"], running=False)
+    assert (error.value.option, error.value.value) == (f"model.{option}", value)

@@ -4,9 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from vitrun import models
+from vitrun.engine.initial_state import build_state
 from vitrun.engine.sharing import choose_shard_ranks, share_network
 from vitrun.errors import UserError
+from vitrun.recipes import tables
 from vitrun.runtime import distributed
+from vitrun.runtime.device import Machine
 
 
 @pytest.mark.parametrize(
@@ -29,3 +33,11 @@ def test_ranks_with_a_part_each_need_equally_many_images(monkeypatch):
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(UserError, match="batch=31: does not divide by 2 ranks"):
         share_network(SimpleNamespace(mode="fsdp", batch=31), None, None)
+
+
+def test_ranks_on_cpus_do_not_train_a_network_with_batch_norm(monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    row = tables.load_model_row("sasa_nano")
+    loaded = models.LoadedModel(models.build(row, 4, 16), row, 4, 16, None)
+    with pytest.raises(UserError, match="sasa_nano has batch norm, .*: use one rank"):
+        build_state(SimpleNamespace(mode="ddp", checkpointing="none"), loaded, Machine("cpu", "fp32"))

@@ -16,8 +16,15 @@ PAPER_NAMES = {
 def test_a_row_has_its_published_name_and_a_changed_row_does_not(row, paper):
     options = tables.read_row("model", row)
     assert names.paper_model_name(options["name"], options) == paper
-    if "depth" in options:
-        assert names.paper_model_name(options["name"], options | {"depth": 1}) == row
+    for option, value in {"depth": 1, "kappa": 0.7, "window": 9, "stages": 1}.items():
+        if option in options:
+            assert names.paper_model_name(options["name"], options | {option: value}) == row
+
+
+def test_a_network_of_attention_with_a_convolutional_stem_has_a_published_name_too():
+    options = tables.read_row("model", "sasa50")
+    assert names.paper_model_name("sasa50", options | {"stem": "conv"}) == "SASA-50, conv stem"
+    assert names.paper_model_name("sasa50", options | {"stem": "conv", "window": 3}) == "sasa50"
 
 
 def test_rows_share_a_published_name_only_if_they_are_one_model_at_two_resolutions():

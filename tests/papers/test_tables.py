@@ -60,8 +60,15 @@ def test_a_wrong_table_name_is_refused_with_the_nearest():
         papers.load_table("tabel5")
 
 
+def with_conv_stems():
+    """Return the rows of networks of attention alone, each with its options and the other stem of the paper."""
+    rows = {name: tables.read_row("model", name) for name in ("sasa26", "sasa38", "sasa50")}
+    return [(name, options | {"stem": "conv"}) for name, options in rows.items()]
+
+
 def test_every_model_and_data_set_of_a_table_is_one_of_ours():
     ours = {tables.load_model_info(name).paper for name in tables.list_group_files("model")}
+    ours |= {names.paper_model_name(row, options) for row, options in with_conv_stems()}
     data = {row.get("paper") for row in tables.read_rows("data").values()}
     data |= {
         *names.VTAB_TASKS.values(),

@@ -9,6 +9,7 @@ from vitrun.recipes.base import OptionError, describe_value_error, discriminator
 
 MAX_VALUES = 1_000  # of a list
 MAX_INTEGER = 2**63 - 1
+DISCRIMINATORS = ("kind", "source")  # options that choose a member of a union
 
 
 def freeze_recipe(command: str, tree: dict[str, Any]) -> Any:
@@ -24,7 +25,7 @@ def freeze_recipe(command: str, tree: dict[str, Any]) -> Any:
     try:
         return TypeAdapter(RECIPES[command]).validate_python(tree)
     except ValidationError as error:
-        raise explain_error(command, dict(error.errors()[0])) from None
+        raise explain_error(command, dict(error.errors()[0]), tree) from None
 
 
 def check_extent(key: str, value: Any) -> None:
@@ -36,10 +37,10 @@ def check_extent(key: str, value: Any) -> None:
         raise UserError(f"{key} is out of range: a whole number has at most 19 digits.", option=key)
 
 
-def explain_error(command: str, error: dict[str, Any]) -> UserError:
-    """Return the UserError for an error of pydantic."""
+def explain_error(command: str, error: dict[str, Any], tree: dict[str, Any]) -> UserError:
+    """Return the UserError for an error of pydantic about a tree of options."""
     kind, cause = error["type"], error.get("ctx", {}).get("error")
-    option, value = find_option(command, error["loc"]), trees.format_value(error["input"])
+    option, value = find_option(command, error["loc"], tree), trees.format_value(error["input"])
     if isinstance(cause, OptionError):
         return UserError(cause.message, option=f"{option}.{cause.option}".lstrip("."), value=cause.value)
     if kind == "value_error":
@@ -58,11 +59,20 @@ def explain_error(command: str, error: dict[str, Any]) -> UserError:
     return UserError(describe_value_error(error), option=option, value=value)
 
 
-def find_option(command: str, location: Sequence[Any]) -> str:
-    """Return the option at a location of pydantic's, which also names members of unions and indices of lists."""
+def find_option(command: str, location: Sequence[Any], tree: dict[str, Any]) -> str:
+    """Return the option at a location of pydantic's, which also names members of unions and indices of lists.
+
+    A member of a union may have the name of an option within another one: ``model.kind=resnet``, and ``model.resnet``.
+    """
     names: list[str] = []
+    inside, member = tree, None  # options of the last name, and which member of a union it is
     for part in map(str, location):
+        if part == member:
+            member = None
+            continue
         dotted = ".".join([*names, part])
         if any(key == dotted or key.startswith(f"{dotted}.") for key in options.list_options(command)):
             names.append(part)
+            inside = value if isinstance(value := inside.get(part), dict) else {}
+            member = next((inside[name] for name in DISCRIMINATORS if name in inside), None)
     return ".".join(names)

@@ -39,10 +39,10 @@ def describe_memory(
     parts = ", ".join(f"{part} {getattr(plan, part) / 1e9:.2g}" for part in PARTS if getattr(plan, part))
     free = describe_free(machine)
     name = other.setting.checkpointing
-    return [
-        f"memory: {parts}; in all {plan.total / 1e9:.3g} GB, micro-batch {micro_batch}{free}",
-        f"memory with checkpointing={name}: {other.total / 1e9:.3g} GB",
-    ]
+    lines = [f"memory: {parts}; in all {plan.total / 1e9:.3g} GB, micro-batch {micro_batch}{free}"]
+    if other.total != plan.total:  # a network with batch norm has no blocks that could be checkpointed
+        lines.append(f"memory with checkpointing={name}: {other.total / 1e9:.3g} GB")
+    return lines
 
 
 def describe_free(machine: Machine) -> str:

@@ -8,7 +8,11 @@ from vitrun.papers.vtab_tasks import GROUPS, TASKS
 from vitrun.recipes import tables
 
 # The options that a model's name in papers fixes
-SHAPE_OPTIONS = ("patch", "width", "depth", "heads", "mlp", "stem", "resnet", "blocks", "width_factor")
+SHAPE_OPTIONS = (
+    *("patch", "width", "depth", "heads", "mlp", "stem", "resnet", "blocks", "width_factor"),
+    *("block", "attention", "stages", "kappa", "upsilon", "window"),  # of ResNets with batch norm
+)
+CONV_STEM = {"stem": "conv"}  # what the second column of SASA's table changes (arXiv 1906.05909, table 1)
 VTAB_TASKS = {f"vtab/{name}": f"VTAB {task.paper}" for name, task in TASKS.items()}
 VTAB_GROUPS = {f"VTAB {group}": [f"VTAB {TASKS[name].paper}" for name in tasks] for group, tasks in GROUPS.items()}
 VTAB_MEAN = "VTAB (19)"
@@ -84,9 +88,11 @@ def paper_model_name(name: str, options: dict[str, Any] | None = None) -> str:
     if row is None or paper is None:
         return name
     published = tables.read_row("model", row)
-    if options and any(options.get(key) != published[key] for key in SHAPE_OPTIONS if key in published):
-        return name
-    return paper
+    own = {key: options.get(key) for key in SHAPE_OPTIONS if key in published} if options else {}
+    changed = {key: value for key, value in own.items() if value != published[key]}
+    if published["kind"] == "resnet" and changed == CONV_STEM:
+        return f"{paper}, conv stem"
+    return name if changed else paper
 
 
 def paper_data_name(options: dict[str, Any]) -> str:

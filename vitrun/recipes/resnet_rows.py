@@ -91,8 +91,15 @@ class ResNet:
             raise OptionError("window", self.window, "must be odd.")
         if self.stages > len(self.blocks):
             raise OptionError("stages", self.stages, f"is more than the {len(self.blocks)} of model.blocks.")
+        if self.attention != "none" and not self.stages:
+            why = f"leaves no stage for model.attention={self.attention}: set it to 1 or more."
+            raise OptionError("stages", self.stages, why)
         if self.attention == "alone" and self.width % (2 * self.heads):
-            raise OptionError("width", self.width, f"must be a multiple of 2 * model.heads={self.heads}.")
+            raise OptionError("heads", self.heads, f"must divide half of model.width={self.width}.")
+        if self.block == "wide" and self.stem == "attention":
+            raise OptionError(
+                "stem", self.stem, "ends with a norm, which model.block=wide begins with: choose conv or small."
+            )
         if (
             self.attention == "augmented"
             and self.width * 2 ** (len(self.blocks) - self.stages) * self.upsilon < self.heads
