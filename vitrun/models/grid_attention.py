@@ -79,17 +79,23 @@ class AttentionStem(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map [B, 3, R, R] to [B, F, R/4, R/4]."""
         rows, columns = (side // self.block for side in images.shape[2:])
-        x = self.attend(images).transpose(2, 3).flatten(1, 2)  # [B * blocks, F, b * b]
-        x = x.unflatten(2, (self.block, self.block))
-        x = functional.max_pool2d(self.norm(x).relu(), self.block)
+        x = self.attend(images).transpose(1, 2).flatten(2)  # [B * blocks, b * b, F]
+        x = self.norm(x.unflatten(1, (self.block, self.block)).permute(0, 3, 1, 2))  # whose channels are the last axis
+        x = functional.max_pool2d(x, self.block).relu()
         return x.view(images.shape[0], rows, columns, -1).permute(0, 3, 1, 2)
 
     def attend(self, images: Tensor) -> Tensor:
-        """Map [B, 3, R, R] to blocks [B * blocks, H, b * b, F / H]."""
+        """Map [B, 3, R, R] to blocks [B * blocks, H, b * b, F / H].
+
+        As pixels have 3 channels, the projections of queries and keys are multiplied first, to 3 by 3 numbers a head.
+        """
         pixels = to_blocks(images, self.block, self.block, 1)[:, 0]  # [B * blocks, b * b, 3]
-        q, k = (functional.linear(pixels, layer.weight.flatten(1)) for layer in (self.q, self.k))
+        q, k = (layer.weight.flatten(1).unflatten(0, (self.heads, -1)) for layer in (self.q, self.k))  # [H, d, 3]
+        queries = torch.einsum("npc,hce->nhpe", pixels, torch.einsum("hdc,hde->hce", q, k))
+        logits = queries @ pixels.transpose(1, 2)[:, None].to(queries.dtype)
         v = torch.einsum("npc,pcf->npf", pixels, self.mix_values().to(pixels.dtype))
-        return attend(*(part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (q, k, v.to(q.dtype))))
+        weights = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))  # slow in bf16 on a CPU
+        return weights.to(logits.dtype) @ v.unflatten(2, (self.heads, -1)).transpose(1, 2).to(logits.dtype)
 
     def mix_values(self) -> Tensor:
         """Return the projection of values at each place in a block, a mixture of those in ``self.v``: [b * b, 3, F]."""
