@@ -72,6 +72,9 @@ def test_a_student_learns_from_answers_that_are_computed_once(run_command, teach
     with pytest.raises(UserError, match="leaves no image") as caught:
         run_command("pretrain", *STUDENT, teacher, "pseudo.threshold=1")
     assert (caught.value.option, caught.value.status) == ("pseudo.threshold", ExitCode.DATA)
+    with pytest.raises(UserError, match="120,000,000,000 images") as caught:
+        run_command("pretrain", *STUDENT, teacher, "pseudo.per_class=1000000000")
+    assert caught.value.option == "pseudo.per_class"
     _, cost = run_command("pretrain", *STUDENT, teacher, "pseudo.temperature=2", dry=True)
     assert cost["images_to_label"] == 300 and cost["labelling_hours"] > 0
 

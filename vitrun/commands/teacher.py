@@ -24,6 +24,7 @@ from vitrun.runs.weights_view import describe_view, find_weights_view
 from vitrun.runtime.device import Machine
 
 MOST_NAMED = 5  # classes whose highest probability an error names
+MOST_ROWS = 10**9  # pseudo-labelled images of an epoch, of which a rank has 8 bytes each
 
 
 class Taught(NamedTuple):
@@ -141,6 +142,9 @@ def select_pseudo_labels(
         assert recipe.unlabelled is not None
         why = f"has no image that can be read and is not one of {recipe.data.name} too: give others."
         raise UserError(why, ExitCode.DATA, *typed_option(recipe.unlabelled))
+    if (number := (options.per_class or 0) * len(classes)) > MOST_ROWS:
+        why = f"makes up to {number:,} images an epoch with {count_classes(len(classes))}: at most {MOST_ROWS:,}."
+        raise UserError(why, option="pseudo.per_class", value=str(options.per_class))
     rows = np.sort(data.select_images(likeliest, confidences, options.threshold, options.per_class))
     if not len(rows):
         examples = np.unique(likeliest[confidences > 0])[:MOST_NAMED]
