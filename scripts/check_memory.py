@@ -18,15 +18,16 @@ from dataclasses import replace
 from vitrun.runtime.text_tables import format_table
 
 SETTINGS = [
+    ("vit_l16", 24, 4, "bf16", "none", "sgd", False),
+    ("vit_l16", 24, 4, "bf16", "blocks", "sgd", False),
+    ("vit_l16", 24, 16, "bf16", "none", "sgd", False),
+    ("vit_l16", 24, 16, "bf16", "blocks", "sgd", False),
+    ("vit_l16", 24, 4, "fp32", "none", "sgd", False),
+    ("vit_l16", 24, 4, "fp32", "blocks", "sgd", False),
     ("vit_b16", 12, 8, "fp32", "none", "adamw", False),
     ("vit_b16", 12, 8, "fp32", "blocks", "adamw", False),
     ("vit_b16", 12, 8, "bf16", "none", "adamw", True),
-    ("vit_b16", 12, 8, "bf16", "blocks", "sgd", False),
-    ("vit_b16", 12, 16, "bf16", "none", "adafactor", False),
-    ("vit_l16", 12, 4, "fp32", "none", "sgd", False),
-    ("vit_l16", 12, 4, "fp32", "blocks", "adamw", False),
-    ("vit_l16", 24, 8, "fp32", "none", "sgd", False),
-    ("vit_l16", 24, 8, "fp32", "blocks", "sgd", False),
+    ("vit_b16", 12, 8, "bf16", "blocks", "adamw", True),
 ]
 TOLERANCE = 0.15
 PARTS = ("weights", "gradients", "optimizer", "ema", "copies", "activations")
