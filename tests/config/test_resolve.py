@@ -48,6 +48,15 @@ def test_a_place_for_files_whose_name_is_no_utf8_is_refused(command, option, tmp
     assert (error.value.option, error.value.status) == (option, ExitCode.COMMAND)
 
 
+@pytest.mark.parametrize("command, option", [("export", "path"), ("report", "save"), ("compare", "save")])
+@pytest.mark.parametrize("value", ["/", "."])
+def test_a_place_for_a_file_without_its_name_is_refused(command, option, value):
+    required = [SCRATCH] if command == "export" else []
+    with pytest.raises(UserError, match="add the name of what to write in it") as error:
+        resolve.resolve_recipe(command, [*required, f"{option}={value}"])
+    assert (error.value.option, error.value.status) == (option, ExitCode.COMMAND)
+
+
 def test_weights_whose_name_is_no_utf8_are_refused(tmp_path):
     with pytest.raises(UserError, match="is not a name in UTF-8") as error:
         resolve.resolve_recipe("finetune", [f"init={tmp_path}/a\udcff.npz"])

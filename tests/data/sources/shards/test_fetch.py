@@ -58,6 +58,20 @@ class Liar(BaseHTTPRequestHandler):
             return self.send_short(count)
         self.send(self.content[:5000], 206, Content_Range=f"bytes 0-4999/{len(self.content)}")
 
+    def send_zeros(self, _: int) -> None:
+        self.send(bytes(2**20), Content_Length=None)
+        for _ in range(50):
+            self.wfile.write(bytes(2**20))
+
+    def send_many_digits(self, _: int) -> None:
+        self.send(self.content[:5000], Content_Length="9" * 5000)
+
+    def send_loop(self, _: int) -> None:
+        self.send(b"", 302, Location=self.path)
+
+    def send_garbage(self, _: int) -> None:
+        self.wfile.write(b"\0\xff" * 500)
+
     def send_hub(self, _: int, digest: str = "") -> None:
         digest = digest or hashlib.sha256(self.content).hexdigest()
         linked = {"X_Linked_ETag": f'"{digest}"', "X_Linked_Size": str(len(self.content))}
@@ -118,6 +132,10 @@ def fetch(server, tmp_path, monkeypatch):
         ("unknown_short", "truncated"),
         ("other_range", "other bytes than those asked for|ended after 5000"),
         ("other_hash", "do not have the hash"),
+        ("zeros", "no tar"),
+        ("many_digits", "truncated"),
+        ("loop", "answers 302 The HTTP server returned a redirect error that would lead to an infinite loop[.] Check"),
+        ("garbage", "cannot be downloaded: [?ÿ]{100}[.] Check"),
     ],
 )
 def test_what_is_not_the_whole_file_is_never_a_shard(fetch, tmp_path, lie, problem):

@@ -20,6 +20,7 @@ from vitrun.runtime.user_cache import user_cache_folder
 
 PARALLEL_DOWNLOADS = 4
 MAX_TRIES = 4
+MAX_REASON = 100  # characters of what a server or the system says
 RETRY_SECONDS = 1.0  # before the second try; doubled for each further one
 TRANSIENT_STATUS = (408, 429)  # client errors after which a retry may succeed
 
@@ -98,10 +99,10 @@ def download_file(address: str, file: Path, tick: Callable[[], None], stopping: 
 
 
 def describe_problem(error: Exception) -> str:
-    """Return what went wrong in a try to download a file."""
-    if isinstance(error, HTTPError):
-        return f"the server answers {error.code} {error.reason}"
-    return str(error) or type(error).__name__
+    """Return what went wrong in a try to download a file, as a short text whatever the server sent."""
+    text = f"the server answers {error.code} {error.reason}" if isinstance(error, HTTPError) else str(error)
+    words = " ".join(text.split()) or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in words)[:MAX_REASON].rstrip(" .")
 
 
 def may_succeed_later(error: Exception) -> bool:

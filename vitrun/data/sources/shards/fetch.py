@@ -17,8 +17,9 @@ from vitrun.runtime.files import sha256_file
 
 TIMEOUT_SECONDS = 60  # without receiving a byte
 CHUNK_BYTES = 2**20
+MOST_EMPTY = 2**20  # bytes of a tar without members, whose end is padded with zeros
 SHA256 = re.compile(r"[0-9a-f]{64}")
-CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
 LINKED_SIZE, LINKED_HASH = "X-Linked-Size", "X-Linked-ETag"  # of the Hub, before it redirects to its store
 
 
@@ -57,8 +58,9 @@ class Answer:
 
 
 def parse_size(text: str | None) -> int | None:
-    """Return a number of bytes in a header, None if there is none."""
-    return int(text) if text and text.strip().isdecimal() else None
+    """Return a number of bytes in a header, None if there is none, or one that no file has."""
+    digits = (text or "").strip()
+    return int(digits) if digits.isdecimal() and len(digits) < 19 else None
 
 
 def fetch_missing(address: str, part: BinaryIO, tick: Callable[[], None]) -> None:
@@ -76,7 +78,7 @@ def fetch_missing(address: str, part: BinaryIO, tick: Callable[[], None]) -> Non
             tick()
             before = part.tell()
             part.write(chunk)
-            if before < BLOCK <= part.tell():
+            if any(before < size <= part.tell() for size in (BLOCK, MOST_EMPTY)):
                 check_start(part)
             if answer.size is not None and part.tell() > answer.size:
                 break
@@ -147,7 +149,8 @@ def check_start(part: BinaryIO) -> None:
     part.flush()
     with open(part.name, "rb") as file:
         block = file.read(BLOCK)
-    if block != EMPTY_BLOCK and not has_valid_checksum(block):
+    is_endless = block == EMPTY_BLOCK and part.tell() >= MOST_EMPTY
+    if is_endless or block != EMPTY_BLOCK and not has_valid_checksum(block):
         clear(part)
         raise NoShard(f"the server sends no tar (or a compressed one), but {block[:20]!r}...")
 
