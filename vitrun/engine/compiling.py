@@ -50,8 +50,8 @@ class CompiledBlocks:
     """Forward pass of a network that ranks share, with blocks that are compiled one at a time, as in torchtitan.
 
     So the gradients of a block are summed over the ranks while the block below is computed, and FSDP2 gathers weights
-    outside of what is compiled. Blocks of the same shapes have the same code. A network without blocks is compiled
-    whole, which torch cuts at the buckets of DistributedDataParallel.
+    outside of what is compiled. A network without blocks is compiled whole, which torch cuts at the buckets of
+    DistributedDataParallel.
     """
 
     def __init__(self, parallel: Replica | ShardedNetwork, network: nn.Module):
@@ -59,7 +59,7 @@ class CompiledBlocks:
         config = torch._dynamo.config
         config.optimize_ddp = not blocks  # each block lies within one bucket or two
         config.skip_fsdp_guards = False  # blocks may differ in more than their weights: in stochastic depth
-        config.recompile_limit = max(config.recompile_limit, 2 * len(blocks))  # also for a smaller last micro-batch
+        config.recompile_limit = max(config.recompile_limit, 2 * len(blocks))  # torch counts all blocks together
         self.parallel = parallel
         self.forwards = [
             (block, torch.compile(block.forward, dynamic=False, backend=BACKEND)) for block in blocks or [network]
