@@ -6,6 +6,7 @@ import pytest
 
 from vitrun import papers
 from vitrun.papers import names
+from vitrun.recipes import tables
 from vitrun.runs.describe import describe_run
 from vitrun.runs.published import match_published
 from vitrun.runs.results import describe_test
@@ -53,3 +54,19 @@ def test_a_fine_tuned_detector_has_the_name_of_the_published_one(init, model, ex
 def test_annotations_of_ones_own_are_not_taken_for_coco():
     assert names.find_test_set({"source": "coco"}, 5000, 36_335) == names.COCO
     assert names.find_test_set({"source": "boxes"}, 5000, 36_335) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "DETR R50"),
+        ({"dropout": 0.0}, "DETR R50"),
+        ({"decoder": 2}, "detr_r50"),
+        ({"body": {"name": "resnet18"}}, "detr_r50"),
+        ({"body": {"options": {"output_stride": 16}}}, "detr_r50"),
+    ],
+)
+def test_a_detector_of_another_shape_has_not_the_published_name(changes, expected):
+    row = tables.read_row("model", "detr_r50")
+    row |= {key: row[key] | value if key == "body" else value for key, value in changes.items()}
+    assert names.paper_model_name("detr_r50", row) == expected

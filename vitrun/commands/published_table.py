@@ -40,8 +40,9 @@ def print_table(recipe: recipes.Compare, screen: Screen) -> Output:
     check_values(recipe.values, runs)
     if not runs and not paper.numbers:
         raise UserError(f"No finished {' or '.join(commands)} run in {recipe.runs.absolute()}.", ExitCode.DATA)
-    values = recipe.values or DEFAULT_VALUES
-    values = tuple(dict.fromkeys([*values, *(number.metric for number in paper.numbers)]))
+    metrics = [number.metric for number in paper.numbers]
+    of_other_networks = metrics and not {*metrics} & {*DEFAULT_VALUES}  # as boxes, which no classifier has
+    values = tuple(dict.fromkeys([*(recipe.values or (() if of_other_networks else DEFAULT_VALUES)), *metrics]))
     left_out += [LeftOut(run.name, Reason.METRIC) for run in runs if not {*values} & run.metrics.keys()]
     cells = pivot.tabulate(runs, rows, columns, values)
     cells += pivot.average_suites(cells, (*rows, *columns))

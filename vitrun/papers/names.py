@@ -11,6 +11,7 @@ from vitrun.recipes import tables
 SHAPE_OPTIONS = (
     *("patch", "width", "depth", "heads", "mlp", "stem", "resnet", "blocks", "width_factor"),
     *("block", "attention", "stages", "kappa", "upsilon", "window"),  # of ResNets with batch norm
+    *("tokens", "mid", "encoder", "decoder"),  # of detectors
 )
 CONV_STEM = {"stem": "conv"}  # what the second column of SASA's table changes (arXiv 1906.05909, table 1)
 VTAB_TASKS = {f"vtab/{name}": f"VTAB {task.paper}" for name, task in TASKS.items()}
@@ -88,11 +89,22 @@ def paper_model_name(name: str, options: dict[str, Any] | None = None) -> str:
     if row is None or paper is None:
         return name
     published = tables.read_row("model", row)
-    own = {key: options.get(key) for key in SHAPE_OPTIONS if key in published} if options else {}
-    changed = {key: value for key, value in own.items() if value != published[key]}
+    changed = list_changed_shape(options, published) if options else {}
     if published["kind"] == "resnet" and changed == CONV_STEM:
         return f"{paper}, conv stem"
     return name if changed else paper
+
+
+def list_changed_shape(
+    options: dict[str, Any], published: dict[str, Any], fixed: tuple[str, ...] = SHAPE_OPTIONS
+) -> dict[str, Any]:
+    """Return the ``fixed`` options of a published model, or of its body, that another has changed."""
+    changed = {key: options.get(key) for key in fixed if key in published and options.get(key) != published[key]}
+    body, expected = options.get("body"), published.get("body")
+    if not isinstance(body, dict) or not expected:
+        return changed
+    is_of_timm = expected.get("kind") == "timm"
+    return changed | list_changed_shape(body, expected, ("name", "options") if is_of_timm else fixed)
 
 
 def paper_data_name(options: dict[str, Any]) -> str:
