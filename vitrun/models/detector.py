@@ -77,10 +77,15 @@ class TokenViT(ViT):
 
     @torch.no_grad()
     def start_at_sines(self) -> None:
-        """Set the positions of patches to sines and cosines, which a small detector learns from far sooner."""
+        """Set the positions of patches to sines and cosines, and draw detection tokens as large, as DETR's queries.
+
+        A small detector learns from them far sooner: tokens that are almost equal find the same boxes.
+        """
         rows, columns = self.grid
         square = sincos2d(max(self.grid), self.row.width).unflatten(1, (max(self.grid),) * 2)
         self.pos_embed[:, self.prefix : self.prefix + rows * columns] = square[:, :rows, :columns].flatten(1, 2)
+        if self.tokens:
+            nn.init.normal_(self.det_token)
 
     def place(self, table: Tensor, grid: tuple[int, int]) -> Tensor:
         """Resample tables [L, P+N+Q, D] to a grid of patches, in the order of the tokens: -> [L, Q+P+N, D]."""
