@@ -7,6 +7,7 @@ from vitrun.data.bad_images import (
     find_bad_images,
     raise_bad_image,
 )
+from vitrun.data.batch import Batch
 from vitrun.data.boxes import Boxes, BoxTable, pad_boxes
 from vitrun.data.captions import caption_by_class
 from vitrun.data.class_names import describe_missing_classes, find_classes, is_unnamed, relabel
@@ -15,7 +16,7 @@ from vitrun.data.decode import describe_decoders
 from vitrun.data.draw_pool import DrawPool, find_draw_pool
 from vitrun.data.image_files import list_image_files, open_image_files
 from vitrun.data.image_hashes import HashedSplit, find_known, hash_images
-from vitrun.data.loader import Batch, prefetch, readable_batches, test_batches, train_batches
+from vitrun.data.loader import prefetch, readable_batches, test_batches, train_batches
 from vitrun.data.mapped_rows import MappedRows
 from vitrun.data.pseudo_labels import PseudoLabels, join_batches, select_images
 from vitrun.data.rectangle_batches import rectangle_batches

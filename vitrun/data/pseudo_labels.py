@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from vitrun.data.batch import Batch
 from vitrun.data.built_keys import BuiltKeys
-from vitrun.data.loader import Batch, RandomView, train_batches
+from vitrun.data.loader import RandomView, train_batches
 from vitrun.data.mapped_rows import MappedRows
 from vitrun.data.split import Split
 from vitrun.data.transforms.resize import join_images

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vitrun.data.batch import Batch
 from vitrun.data.captions import list_captions
-from vitrun.data.loader import Batch
 from vitrun.data.sampler import rank_range
 from vitrun.data.split import DECODE_POOL, Split
 from vitrun.data.transforms.rectangles import RectangleView

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch
-from vitrun.data.loader import list_names
+from vitrun.data.batch import list_names
 from vitrun.engine.buffers import Buffers, copy_buffers, restore_buffers
 from vitrun.engine.diagnosis import NonFiniteStep, describe_origin
 from vitrun.engine.fit_options import FitOptions, Gradients, dropout_seed
