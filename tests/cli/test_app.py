@@ -9,7 +9,7 @@ import vitrun as package
 from helpers.processes import read_error_line
 from vitrun.cli.app import COMMAND_HELP
 from vitrun.commands import RUN_COMMANDS
-from vitrun.config.overrides import SINGLE_COMMANDS
+from vitrun.config import SINGLE_COMMANDS
 
 FEWSHOT = ["init=random:vit_nano8", "shots=1", "seeds=0", "data.test_images=20"]
 

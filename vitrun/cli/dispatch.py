@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from vitrun.commands import DISTRIBUTED_COMMANDS, RUN_COMMANDS
+from vitrun.config import SINGLE_COMMANDS
 from vitrun.errors import ExitCode, Interrupted, UserError, described_os_errors, shorten
 from vitrun.runtime import distributed, hub_bars, subprocesses
 from vitrun.runtime.console import Screen, print_error
@@ -115,8 +116,6 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
 
 def has_flag(command: str, flag: str) -> bool:
     """Return whether a command has a flag: some lack ``dry_run`` or ``multirun``."""
-    from vitrun.config.overrides import SINGLE_COMMANDS
-
     return {"dry_run": command in RUN_COMMANDS, "multirun": command not in SINGLE_COMMANDS}.get(flag, True)
 
 

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from vitrun.config import data_args, protocols, recipe_file
+from vitrun.config import SINGLE_COMMANDS, data_args, protocols, recipe_file
 from vitrun.config.overrides import (
-    SINGLE_COMMANDS,
     is_bracketed,
     is_function,
     is_quoted,

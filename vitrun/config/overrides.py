@@ -17,7 +17,6 @@ OVERRIDE = re.compile(r"([A-Za-z_][\w.]*)=(.*)", re.DOTALL)
 MAX_LENGTH = 8_000  # characters of an override; a path has at most 4,096
 MAX_DIGITS = 400
 MAX_JOBS = 1_000  # of a sweep
-SINGLE_COMMANDS = ("predict",)  # those that -m cannot run: commas in their texts make no sweep
 
 
 def split_override(command: str, override: str, overrides: Sequence[str]) -> tuple[str, str]:

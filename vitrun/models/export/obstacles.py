@@ -19,6 +19,7 @@ from vitrun.recipes import ViT as Row
 MAX_ONNX_BYTES = 2_000_000_000  # protocol buffers are limited to 2 GiB
 OPEN_CLIP_EPSILON = 1e-5
 NO_TOWERS = "has no place for the two towers of a CLIP"
+NO_BOXES = "has no place for boxes, and this network finds objects"
 
 
 def check_format(network: Network, to: str) -> None:
@@ -33,6 +34,8 @@ def find_timm_obstacle(network: Network) -> str | None:
     """Return why timm has no such network, or None."""
     if isinstance(network, Clip):
         return NO_TOWERS
+    if isinstance(network, Detector):
+        return NO_BOXES
     if isinstance(network, TimmNetwork):
         return None
     if isinstance(network, BiT):
@@ -125,6 +128,8 @@ def find_npz_obstacle(network: Network) -> str | None:
     """Return why the JAX code has no such network, or None."""
     if isinstance(network, Clip):
         return NO_TOWERS
+    if isinstance(network, Detector):
+        return NO_BOXES
     if isinstance(network, BiT):
         return None
     if not isinstance(network, ViT):
