@@ -272,6 +272,13 @@ def test_a_run_whose_checkpoints_are_gone_is_not_started_again(run_command, tmp_
         assert error.value.status == ExitCode.CHECKPOINT
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     (tmp_path / "elsewhere").rename(folder / "checkpoints")
+    moved = {path: tmp_path / path.name for path in (folder / "metrics.jsonl", *folder.glob("checkpoints/step-*"))}
+    for path, place in moved.items():
+        path.rename(place)
+    with pytest.raises(UserError, match="was saved at step 6, but .* has no checkpoint. Put it back"):
+        run_command("pretrain", *overrides)  # by the file LATEST alone
+    for path, place in moved.items():
+        place.replace(path)
     assert run_command("pretrain", *overrides)[1]["steps"] == 6
 
 

@@ -10,9 +10,10 @@ from vitrun.errors import ExitCode, UserError, shorten
 from vitrun.runs.manifest import MANIFEST_FILE, SCHEMA, InvalidManifest, check_files, load_manifest, write_manifest
 from vitrun.runtime.files import parse_json, read_small_text, remove, write_atomic, write_text_atomic
 
+MAX_REASONS = 200  # characters of what is wrong with all checkpoints, before only that of the newest is stated
 KEEP_LAST = 2  # so that a damaged newest one leaves one to fall back to
 CHECKPOINT_NAME = re.compile(r"step-(\d{8,18})")
-LATEST_FILE = "LATEST"  # the name of the newest, for people
+LATEST_FILE = "LATEST"  # the name of the newest, for people, and to notice that it is gone
 QUARANTINE_FOLDER = "quarantine"
 MODEL_FILE = "model.safetensors"
 MOMENTS_FILE = "train_state.safetensors"  # state of the optimizer
@@ -51,6 +52,15 @@ def name_checkpoint(step: int) -> str:
 def read_step(checkpoint: Path) -> int:
     """Return the step in the name of a checkpoint's folder."""
     return int(checkpoint.name.removeprefix("step-"))
+
+
+def read_latest_step(folder: Path) -> int:
+    """Return the step that ``LATEST`` names; 0 if there is none that can be read."""
+    try:
+        match = CHECKPOINT_NAME.fullmatch(read_small_text(folder / LATEST_FILE).strip())
+    except (OSError, ValueError):
+        return 0
+    return int(match[1]) if match else 0
 
 
 def is_known(folder: Path, step: int) -> bool:
@@ -137,10 +147,10 @@ def find_newest(folder: Path, warn: Callable[[str], None], tidy: bool = True) ->
             warn(f"Rejected {checkpoint.name}: {problem}. {move_to_quarantine(checkpoint)}")
     if problems or any((folder / QUARANTINE_FOLDER).glob("step-*")):
         reasons = "; ".join(problems) or f"all are in its {QUARANTINE_FOLDER}"
-        raise UserError(
-            f"No checkpoint in {folder} is sound ({reasons}). Delete the folder of the run to start again.",
-            ExitCode.CHECKPOINT,
-        )
+        if len(reasons) > MAX_REASONS:
+            reasons = f"{problems[0]}; and {len(problems) - 1} more" if problems[1:] else problems[0]
+        why = f"No checkpoint in {folder} is sound ({reasons}). Delete the folder of the run to start again."
+        raise UserError(shorten(why), ExitCode.CHECKPOINT)
     return None
 
 

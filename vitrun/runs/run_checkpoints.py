@@ -44,7 +44,8 @@ class RunCheckpoints(RunLog):
 
         Log how many steps are lost if the run stopped before it saved one, or if the last one that it saved is gone.
         """
-        saved, done = self.last_logged("saved"), self.last_logged("step")
+        saved = max(self.last_logged("saved"), checkpoints.read_latest_step(self.checkpoints))
+        done = self.last_logged("step")
         gone = saved > 0 and not checkpoints.is_known(self.checkpoints, saved)
         newest = checkpoints.find_newest(self.checkpoints, self.warn)
         if newest is None and saved:
