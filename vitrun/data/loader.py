@@ -43,7 +43,7 @@ class RandomView(Protocol):
 
     @property
     def levels(self) -> bool:
-        """Return whether views are uint8 where they are whole levels."""
+        """Return whether views whose values are integers are uint8."""
 
     def __call__(self, pixels: Pixels, epoch: int, indices: np.ndarray, out: Tensor | None = None) -> Tensor:
         """Return the views of B images, which depend on the epoch and the images' indices [B] only."""
@@ -61,7 +61,7 @@ class FixedView(Protocol):
 
     @property
     def levels(self) -> bool:
-        """Return whether views are uint8 where they are whole levels."""
+        """Return whether views whose values are integers are uint8."""
 
     def __call__(self, pixels: Pixels, out: Tensor | None = None) -> Tensor:
         """Return the views of B images."""
@@ -201,7 +201,7 @@ def load_views(
     """Return the views [B, 3, R, R] of the images at ``indices``, and the indices [B] of the images that were read.
 
     These differ from ``indices`` for bad images. ``render(pixels, indices, out)`` computes the views of a chunk, in
-    ``out`` unless this is uint8 and the views are no whole levels.
+    ``out`` unless it is uint8 and the values of the views are not integers.
     """
     images = allocate_views(len(indices), view.res, view.levels)
     indices_read = indices.copy()

@@ -169,7 +169,7 @@ def make_train_view(
 ) -> CropView:
     """Return the random views of training images: the crop and flip of a data set, then augmentation.
 
-    With ``levels`` they are uint8 where they are whole levels, which the grey of random erasing is not.
+    With ``levels``, views whose values are integers are uint8; the grey of random erasing, 127.5, is not an integer.
     """
     operations: list[RandAugment | RandomErasing] = []
     if augment.layers:

@@ -28,9 +28,8 @@ def make_detector_row(model: Model, like: str | None, res: int) -> Detector:
 def add_to_body(model: Model, like: str | None) -> Detector:
     """Return the row of a detector with the body ``model`` and the tokens or the decoder of the row ``like``."""
     if not isinstance(model, ViT | Timm):
-        why = (
-            f"{model.name} is no body of a detector: choose a vision transformer, or a ResNet of timm as timm:resnet50."
-        )
+        way_out = "choose a vision transformer, or a ResNet of timm as timm:resnet50."
+        why = f"{model.name} cannot be the body of a detector: {way_out}"
         raise UserError(why, option="init")
     row = cast(Detector, lookup(load_model_rows(), like or DEFAULT_ROWS[type(model)], "model", "detect.model"))
     grid = row.grid if like else ()

@@ -86,7 +86,7 @@ def name_model(init: str, model: Options, tuned: Sequence[Options], runs: Path) 
     """
     name = str(model.get("name") or model_name_of(init, runs))
     if (tuning := find_first_tuning_on_boxes(tuned)) is not None:
-        with suppress(UserError):  # of a network that is no body of a detector
+        with suppress(UserError):  # of a network that cannot be the body of a detector
             if (body := find_body(init, name, model)) is not None:
                 detector = make_detector_row(body, tuning["detect"]["model"], DEFAULT_RES)
                 return names.paper_model_name(detector.name)

@@ -44,7 +44,7 @@ def load_manifest(checkpoint: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InvalidManifest(f"{MANIFEST_FILE} cannot be read ({type(error).__name__})") from None
     if not isinstance(manifest, dict):
-        raise InvalidManifest(f"{MANIFEST_FILE} cannot be read (it is no JSON object)")
+        raise InvalidManifest(f"{MANIFEST_FILE} cannot be read (it is not a JSON object)")
     for key, kind in TYPES.items():
         if type(manifest.get(key)) is not kind:
             raise InvalidManifest(f"{MANIFEST_FILE} has no valid {key!r}")

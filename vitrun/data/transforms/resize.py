@@ -109,7 +109,7 @@ def scale_pixels(images: Tensor, out: Tensor) -> None:
 
 
 def to_floats(images: Tensor) -> Tensor:
-    """Return images in [-1, 1]: uint8 ones are scaled, to the same bits on every device; others are that already."""
+    """Return images in [-1, 1]: scale uint8 images, with the same bits on every device; return others unchanged."""
     if images.dtype != torch.uint8:
         return images
     floats = torch.empty_like(images, dtype=torch.float32)
@@ -118,7 +118,7 @@ def to_floats(images: Tensor) -> Tensor:
 
 
 def join_images(parts: Sequence[Tensor]) -> Tensor:
-    """Return images [B, 3, R, R] behind one another, uint8 if all of them are."""
+    """Return images concatenated along the batch [B, 3, R, R], uint8 if all of them are."""
     if len(parts) == 1:
         return parts[0]
     return torch.cat([*parts] if len({part.dtype for part in parts}) == 1 else [to_floats(part) for part in parts])

@@ -38,7 +38,7 @@ class CropView:
     antialias: bool = True
     augment: Sequence[Callable[[Tensor, int, np.ndarray], None]] = ()  # each changes [B, 3, R, R] in place
     interpolation: str = "bilinear"
-    levels: bool = False  # whether views are uint8, to be scaled later, where they are whole levels
+    levels: bool = False  # whether views whose values are integers are uint8, to be scaled on the device
 
     def __call__(
         self, pixels: Tensor | Sequence[Tensor], epoch: int, indices: np.ndarray, out: Tensor | None = None
@@ -76,7 +76,7 @@ class CenterCropView:
     antialias: bool = True
     interpolation: str = "bilinear"
     fill: tuple[int, int, int] = (128, 128, 128)  # red, green and blue around an image that is smaller than the view
-    levels: bool = False  # whether views are uint8, to be scaled later, where they are whole levels
+    levels: bool = False  # whether views whose values are integers are uint8, to be scaled on the device
 
     def __post_init__(self) -> None:
         if self.resize not in FRAMES:

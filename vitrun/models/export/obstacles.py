@@ -30,12 +30,17 @@ def check_format(network: Network, to: str) -> None:
         raise UserError(f"{why}. {way_out}", option="to", value=to)
 
 
-def find_timm_obstacle(network: Network) -> str | None:
-    """Return why timm has no such network, or None."""
+def find_other_outputs(network: Network) -> str | None:
+    """Return what a format of one head has no place for, or None."""
     if isinstance(network, Clip):
         return NO_TOWERS
-    if isinstance(network, Detector):
-        return NO_BOXES
+    return NO_BOXES if isinstance(network, Detector) else None
+
+
+def find_timm_obstacle(network: Network) -> str | None:
+    """Return why timm has no such network, or None."""
+    if why := find_other_outputs(network):
+        return why
     if isinstance(network, TimmNetwork):
         return None
     if isinstance(network, BiT):
@@ -103,7 +108,7 @@ def find_hugging_face_igpt_obstacle(network: IGpt) -> str | None:
 def find_open_clip_obstacle(network: Network) -> str | None:
     """Return why open_clip has no such network, or None."""
     if not isinstance(network, Clip):
-        return f"{describe_model(network.row)} is no CLIP of two towers"
+        return f"{describe_model(network.row)} is not a CLIP of two towers"
     text, image = network.row.text, network.row.image
     towers: list[TextTower | Row] = [text, image] if isinstance(image, Row) else [text]
     gelus = {tower.gelu for tower in towers}
@@ -126,10 +131,8 @@ def find_tower_obstacle(network: Clip, library: str) -> str | None:
 
 def find_npz_obstacle(network: Network) -> str | None:
     """Return why the JAX code has no such network, or None."""
-    if isinstance(network, Clip):
-        return NO_TOWERS
-    if isinstance(network, Detector):
-        return NO_BOXES
+    if why := find_other_outputs(network):
+        return why
     if isinstance(network, BiT):
         return None
     if not isinstance(network, ViT):

@@ -117,7 +117,7 @@ def note(tree, **values):
 
 
 WRONG = {
-    "no JSON": ("boxes.json is no JSON", lambda tree: '{"images": [{"id": 1,'),
+    "no JSON": ("boxes.json is not JSON", lambda tree: '{"images": [{"id": 1,'),
     "a pointer": ("pointer of Git LFS", lambda tree: "version https://git-lfs.github.com/spec/v1\noid sha256:12"),
     "a list": ("it is a list", lambda tree: [tree]),
     "captions": ("no list of categories", lambda tree: tree.pop("categories")),

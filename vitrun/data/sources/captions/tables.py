@@ -80,7 +80,7 @@ def parse_object(line: str, number: int) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"line {number} is no JSON: {first_line(error)}") from None
+        raise ValueError(f"line {number} is not JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
         raise ValueError(f'line {number} is no object, as in {{"image": ..., "caption": ...}}')
     return value

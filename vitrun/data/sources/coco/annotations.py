@@ -70,7 +70,7 @@ def read_annotations(file: Path, tick: Callable[[], None] = lambda: None) -> Ann
     except Problem as problem:
         raise UserError(f"{file} {problem}", ExitCode.DATA) from None
     except ValueError as error:
-        why = f"is no JSON ({single_line(str(error))}). It may be cut off, or of another kind: export it again."
+        why = f"is not JSON ({single_line(str(error))}). It may be cut off, or of another kind: export it again."
         raise UserError(f"{file} {why}", ExitCode.DATA) from None
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}. Make it readable.", ExitCode.DATA) from None
@@ -85,7 +85,7 @@ def read_lists(file: Path, tick: Callable[[], None]) -> Lists:
         return entry
 
     if not file.is_file():  # reading a pipe would wait
-        raise Problem("is no regular file: give a JSON of images, annotations and categories.")
+        raise Problem("is not a regular file: give a JSON of images, annotations and categories.")
     lists = Lists()
     with open(file, "rb") as content:
         if content.read(35).startswith(b"version https://git-lfs"):
@@ -119,7 +119,7 @@ def describe_other(stream: JsonStream) -> str:
     if is_list and isinstance(value, dict) and "score" in value:
         return "is a list of detections, which a program has found, and not the annotations: give their file."
     kind = "list" if is_list else "single value"
-    return f"is no file of COCO: it is a {kind}, not an object with {', '.join(PARTS)}."
+    return f"is not a file of COCO: it is a {kind}, not an object with {', '.join(PARTS)}."
 
 
 def check_lists(lists: Lists) -> Annotations:

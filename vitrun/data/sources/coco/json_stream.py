@@ -12,7 +12,7 @@ NEAR_END = 16  # characters: a number, a constant or an escape that is cut off i
 
 
 class JsonStream:
-    """The text of a JSON file. Methods raise ValueError where it is no JSON in UTF-8."""
+    """The text of a JSON file. Methods raise ValueError where it is not JSON in UTF-8."""
 
     def __init__(self, file: IO[bytes], hook: Callable[[dict[str, Any]], Any] | None = None):
         self.file, self.ended = file, False
@@ -23,7 +23,7 @@ class JsonStream:
         self.bytes_read = 0
 
     def read_on(self) -> bool:
-        """Read the next part, as much again as is not done yet or more; return whether there was any."""
+        """Read the next part, at least as long as the text that is not parsed yet; return whether there was any."""
         if self.ended:
             return False
         self.before += self.place

@@ -27,7 +27,7 @@ INSTANCES = "instances"  # first part of the names of COCO's files of boxes; oth
 
 
 def open_coco(data: recipes.Coco, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
-    """Return a part of the images that a JSON of COCO lists. Raise UserError if there is no JSON, or no image."""
+    """Return a part of the images that a JSON of COCO lists. Raise UserError if there is no JSON file, or no image."""
     if description := find_description(data.folder):
         listed, paths, is_whole = read_yolo(data, description, part, tick)
         split = make_split(data, listed, paths, [*map(measure_file, paths)], str(description))

@@ -71,7 +71,7 @@ def describe_part(data: recipes.Coco, file: Path, part: str) -> tuple[tuple[str,
         return read_names([line.strip() for line in text.splitlines() if line.strip()]), [file.parent / "images"], True
     content = load_yaml(text)
     if not isinstance(content, dict) or "names" not in content:
-        raise ValueError("is no data.yaml of YOLO: it has no names of classes")
+        raise ValueError("is not YOLO's data.yaml: it has no names of classes")
     given = data.train if part == "train" else data.test
     is_given = given not in (None, recipes.AUTO)
     present = [key for key in dict.fromkeys((*KEYS["train"], *KEYS["test"], given)) if content.get(key)]
@@ -129,7 +129,7 @@ def label_file(path: str) -> str:
 
 
 def read_boxes(file: str, classes: int) -> list[Box]:
-    """Return the boxes in a file of labels, none if there is no such file; raise ValueError about a wrong line."""
+    """Return the boxes in a file of labels, none if the file is missing; raise ValueError about a wrong line."""
     if not os.path.isfile(file):
         return []
     boxes: dict[Box, None] = {}  # each once, as Ultralytics has them
@@ -138,7 +138,7 @@ def read_boxes(file: str, classes: int) -> list[Box]:
             try:
                 boxes[read_box([*map(float, values)], classes)] = None
             except ValueError as error:
-                raise ValueError(f"has a part with line {number} of {file}, {shorten(line)}: {error}") from None
+                raise ValueError(f"has a wrong label, line {number} of {file}, {shorten(line)}: {error}") from None
     return [*boxes]
 
 
@@ -158,7 +158,7 @@ def read_box(values: Sequence[float], classes: int) -> Box:
 
 
 def measure_images(paths: Sequence[str]) -> np.ndarray:
-    """Return height and width of images, turned as their EXIF says: [N, 2]; 1 by 1 of what is no image."""
+    """Return height and width of images, after rotation by EXIF: [N, 2]; 1 by 1 for files that are not images."""
 
     def measure(path: str) -> tuple[int, int]:
         try:
