@@ -34,7 +34,7 @@ class Network(nn.Module):
 
 
 def lay_out_images(images: Tensor) -> Tensor:
-    """Return images [B, 3, H, W] with the channels of a pixel side by side on a GPU, whose convolutions read them so.
+    """Return images [B, 3, H, W] in channels-last memory format on a GPU, and unchanged elsewhere.
 
     The layers after the first convolution keep this layout, batch norm too. Group norm does not: torch 2.14 has kernels
     for planes alone, with which BiT and hybrids go on from their first norm, unless they are compiled. On a CPU

@@ -48,7 +48,7 @@ def draw_by_class(
     label: str,
     mean: float,
 ) -> Chart:
-    """Return a chart of a value in percent of each class that has any of what is ``counted``, with a line at a mean."""
+    """Return a chart of a percentage for each class with a count above 0, with a line at the mean."""
     counts, what = counted
     order = [row for row in np.lexsort((np.arange(len(names)), values)).tolist() if counts[row]]
     if len(order) <= MOST_BARS:

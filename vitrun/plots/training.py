@@ -42,7 +42,7 @@ def draw_learning_rate(curves: Sequence[Curve]) -> Chart:
 
 @styled()
 def draw_accuracy(curves: Sequence[Curve], what: str = "accuracy") -> Chart:
-    """Return accuracies, or ``what`` is in percent, that were measured during training, by step."""
+    """Return a chart of accuracies, or of ``what`` in percent, measured during training, by step."""
     name = f"training_{what.replace(' ', '_')}"
     return draw_by_step(curves, name, f"{what[0].upper()}{what[1:]} during training", f"{what} (%)")
 

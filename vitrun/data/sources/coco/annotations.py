@@ -39,7 +39,7 @@ class Annotations:
 
 @dataclass
 class Lists:
-    """The lists of a file, as far as they are read."""
+    """Lists that have been read from a file so far."""
 
     images: list[Image] = field(default_factory=list)
     categories: list[Category] = field(default_factory=list)
@@ -111,7 +111,7 @@ def read_lists(file: Path, tick: Callable[[], None]) -> Lists:
 
 
 def describe_other(stream: JsonStream) -> str:
-    """Return what a file without an object is."""
+    """Return the error for a file whose top level is not an object."""
     if not stream.peek():
         return "is empty: export or download it again."
     is_list = stream.peek() == "["

@@ -1,4 +1,4 @@
-"""A JSON file of any size, read item by item, so that only a part of it is in memory."""
+"""Read a JSON file of any size item by item, with only a part of it in memory."""
 
 import codecs
 import json

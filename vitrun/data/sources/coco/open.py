@@ -55,7 +55,7 @@ def open_file(data: recipes.Coco, file: Path, tick: Callable[[], None]) -> Split
 def make_split(
     data: recipes.Coco, listed: Annotations, paths: Sequence[str], sizes: Sequence[int], location: str
 ) -> Split:
-    """Return the split of images at ``paths``; a size of -1 means that there is none, so that it is unusable."""
+    """Return the split of images at ``paths``; an image of size -1 is missing and cannot be used."""
     return Split(
         [*map(escape_name, listed.files)],
         listed.table.image_labels(),
