@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vitrun.data.transforms.views import CROPS, NUMBERS_PER_CROP, CenterCropView
+from vitrun.data.transforms.crops import CROPS, NUMBERS_PER_CROP
+from vitrun.data.transforms.views import CenterCropView
 from vitrun.runtime.text_tables import format_table
 
 SHAPES = ((32, 32), (375, 500), (500, 333), (40, 90), (200, 30), (7, 5))

@@ -45,7 +45,7 @@ OWNERS = {  # outside package: the folders or modules that may import it
     "h5py": ("data.sources",),
     "huggingface_hub": ("data.sources.hub", "models", "runs.init_resolution", "runtime.hub_bars"),
     "scipy": ("data.sources.vtab", "objectives.matching"),
-    "pycocotools": ("engine.detection",),
+    "pycocotools": ("engine.coco_metrics",),
     "matplotlib": ("plots",),
     "wandb": ("runs.tracking",),
     "mlflow": ("runs.tracking",),

@@ -9,7 +9,8 @@ import torch
 from vitrun import data
 from vitrun.data import BoxTable, Split, pad_boxes, relabel, train_batches
 from vitrun.data.class_names import describe_unlabelled
-from vitrun.data.transforms.views import CROPS, CenterCropView, CropView
+from vitrun.data.transforms.crops import CROPS
+from vitrun.data.transforms.views import CenterCropView, CropView
 
 SIZE = (60, 90)  # height and width
 

@@ -11,7 +11,8 @@ import torch
 from helpers.boxes import make_tree, read_tree
 from vitrun import models
 from vitrun.data import Split
-from vitrun.engine.detection import FoundBoxes, decode_detections, find_boxes, measure_boxes
+from vitrun.engine.coco_metrics import measure_boxes
+from vitrun.engine.detection import FoundBoxes, decode_detections, find_boxes
 from vitrun.engine.inputs import make_rectangle_batches
 from vitrun.errors import UserError
 from vitrun.recipes import View, tables

@@ -8,7 +8,8 @@ import numpy as np
 from vitrun import data, models, recipes
 from vitrun.commands.class_matching import can_match_names, check_number
 from vitrun.data.sources.messages import abbreviate, count_classes
-from vitrun.engine.detection import find_boxes, load_pycocotools
+from vitrun.engine.coco_metrics import load_pycocotools
+from vitrun.engine.detection import find_boxes
 from vitrun.engine.detection_files import write_detections
 from vitrun.engine.inputs import make_eval_batches, make_rectangle_batches
 from vitrun.errors import ExitCode, UserError

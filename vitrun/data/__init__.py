@@ -16,8 +16,9 @@ from vitrun.data.decode import describe_decoders
 from vitrun.data.draw_pool import DrawPool, find_draw_pool
 from vitrun.data.image_files import list_image_files, open_image_files
 from vitrun.data.image_hashes import HashedSplit, find_known, hash_images
-from vitrun.data.loader import prefetch, readable_batches, test_batches, train_batches
+from vitrun.data.loader import readable_batches, test_batches, train_batches
 from vitrun.data.mapped_rows import MappedRows
+from vitrun.data.prefetching import prefetch
 from vitrun.data.pseudo_labels import PseudoLabels, join_batches, select_images
 from vitrun.data.rectangle_batches import rectangle_batches
 from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES

@@ -1,13 +1,10 @@
-"""Batches of views of images, computed by threads during the previous step."""
+"""Batches of views of images, decoded and resized by threads."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from queue import Empty, Full, Queue
-from threading import Event, Thread, main_thread
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,11 +19,8 @@ from vitrun.data.split import DECODE_POOL, BadImage, Split
 from vitrun.data.transforms.resize import Regions, join_images, to_floats
 from vitrun.data.transforms.views import allocate_views
 from vitrun.errors import UserError
-from vitrun.runtime import distributed, stop
+from vitrun.runtime import distributed
 
-T = TypeVar("T")
-PREFETCHED_BATCHES = 2  # batches computed in advance
-POLL_SECONDS = 0.1  # seconds between checks whether a batch is still needed
 VIEW_CHUNK_IN_MEMORY = 128  # images in memory per call: many, to share its cost, few enough for the CPU's caches
 VIEW_CHUNK = 16  # images per task of a thread: many, to share the cost of a call, few enough to use all threads
 
@@ -218,41 +212,3 @@ def load_views(
     chunks = list(map_chunks(load_chunk, [slice(first, first + size) for first in range(0, len(indices), size)]))
     is_whole = all(chunk.dtype == images.dtype for chunk in chunks)
     return images if is_whole else join_images(chunks), indices_read
-
-
-def prefetch(items: Iterator[T], cores: int = 1) -> Iterator[T]:
-    """Yield the same items, computed in advance by a thread that uses ``cores``; raise the errors of that thread."""
-    queue: Queue[tuple[Any, BaseException | None]] = Queue(PREFETCHED_BATCHES)
-    done = Event()
-
-    def offer(item: T | None, error: BaseException | None) -> bool:
-        # Not a daemon thread: Python would cut it off inside torch at exit, which aborts the process.
-        while main_thread().is_alive() and not done.is_set():
-            with suppress(Full):
-                queue.put((item, error), timeout=POLL_SECONDS)
-                return True
-        return False
-
-    def fill() -> None:
-        torch.set_num_threads(cores)
-        try:
-            if all(offer(item, None) for item in items):
-                offer(None, StopIteration())
-        except BaseException as error:
-            offer(None, error)
-
-    Thread(target=fill, name="batches").start()
-    try:
-        while True:
-            try:
-                item, error = queue.get(timeout=POLL_SECONDS)
-            except Empty:
-                stop.raise_if_pending()
-                continue
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item
-    finally:
-        done.set()

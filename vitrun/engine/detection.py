@@ -1,38 +1,21 @@
-"""Boxes that a detector finds in images, and COCO's twelve metrics of them."""
+"""Boxes that a detector finds in images."""
 
-import contextlib
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vitrun.data import Batch, BoxTable
+from vitrun.engine.coco_metrics import BoxMetrics, measure_boxes
 from vitrun.engine.inference import run_inference
-from vitrun.errors import UserError
-from vitrun.runs.detections import ClassScore
-from vitrun.runs.metrics import DETECTION_METRICS, Metric, Result
+from vitrun.runs.metrics import Result
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
-
-
-class BoxMetrics(NamedTuple):
-    """COCO's metrics of all boxes, and of those of each class."""
-
-    metrics: dict[str, Metric]
-    objects: np.ndarray  # [C] true boxes of each class, without crowds
-    ap: np.ndarray  # [C] share; NaN for a class without objects
-    ap50: np.ndarray  # [C]
-
-    def score_classes(self, names: Sequence[str]) -> list[ClassScore]:
-        """Return the scores of the classes of these names."""
-        return [*map(ClassScore, names, self.objects.tolist(), self.ap.tolist(), self.ap50.tolist())]
 
 
 @dataclass(frozen=True)
@@ -60,7 +43,7 @@ class FoundBoxes:
         return rows[labels >= 0]
 
     @cached_property
-    def measured(self) -> "BoxMetrics":
+    def measured(self) -> BoxMetrics:
         """Return the metrics of :func:`measure_boxes`."""
         return measure_boxes(self.table, self.to_rows())
 
@@ -138,63 +121,3 @@ def decode_detections(logits: Tensor, boxes: Tensor, sizes: Tensor) -> tuple[Ten
     center, side = boxes[:, -1].double().split(2, 2)
     scale = sizes.flip(1).repeat(1, 2)[:, None]
     return scores, labels, torch.cat([center - side / 2, center + side / 2], 2) * scale
-
-
-def measure_boxes(table: BoxTable, rows: np.ndarray) -> BoxMetrics:
-    """Return COCO's metrics of the boxes of :meth:`FoundBoxes.to_rows`; those of sizes that no object has are left out.
-
-    Boxes in a crowd count as neither right nor wrong. Raise a UserError if pycocotools is not installed.
-    """
-    coco, evaluation = load_pycocotools()
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        truth = coco.COCO()
-        truth.dataset = describe_truth(table)
-        truth.createIndex()
-        detections = coco.COCO()
-        detections.dataset = truth.dataset | {"annotations": describe_detections(rows)}
-        detections.createIndex()
-        evaluator = evaluation.COCOeval(truth, detections, "bbox")
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-    values = zip(DETECTION_METRICS, evaluator.stats.tolist())
-    metrics = {name: Metric(value, "share") for name, value in values if value >= 0}  # -1 without objects of the size
-    precision = evaluator.eval["precision"][..., 0, 2]  # [IoU, recall, C] of all sizes, with 100 boxes an image
-    ap, ap50 = (values.mean((0, 1)) for values in (precision, precision[:1]))
-    objects = np.bincount(table.labels[~table.crowd], minlength=len(table.category_ids))
-    return BoxMetrics(metrics, objects, *(np.where(objects > 0, values, np.nan) for values in (ap, ap50)))
-
-
-def describe_truth(table: BoxTable) -> dict[str, Any]:
-    """Return true boxes as an object of COCO's annotations; images and classes are numbered from 1."""
-    images = np.repeat(np.arange(len(table)), np.diff(table.starts)) + 1
-    boxes = np.concatenate([table.corners[:, :2], table.corners[:, 2:] - table.corners[:, :2]], 1)
-    columns = (images, table.labels + 1, boxes, table.areas, table.crowd.astype(int))
-    annotations = [
-        {"id": number, "image_id": image, "category_id": label, "bbox": box, "area": area, "iscrowd": crowd}
-        for number, (image, label, box, area, crowd) in enumerate(zip(*(column.tolist() for column in columns)), 1)
-    ]
-    return {
-        "images": [{"id": number + 1} for number in range(len(table))],
-        "categories": [{"id": number + 1} for number in range(len(table.category_ids))],
-        "annotations": annotations,
-    }
-
-
-def describe_detections(rows: np.ndarray) -> list[dict[str, Any]]:
-    """Return the rows of :meth:`FoundBoxes.to_rows` as pycocotools has those of a file of results in memory."""
-    return [
-        {"id": number, "image_id": int(image) + 1, "category_id": int(label) + 1, "bbox": box, "score": score,
-         "area": box[2] * box[3], "iscrowd": 0}
-        for number, (image, *box, score, label) in enumerate(rows.tolist(), 1)
-    ]  # fmt: skip
-
-
-def load_pycocotools() -> tuple[Any, Any]:
-    """Return the modules ``coco`` and ``cocoeval`` of pycocotools. Raise a UserError if it is not installed."""
-    try:
-        from pycocotools import coco, cocoeval
-    except ImportError:
-        why = "AP is measured by pycocotools, which is not installed: pip install 'vitrun[detection]'."
-        raise UserError(why) from None
-    return coco, cocoeval

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitrun import models
 from vitrun.data import Batch
-from vitrun.data.loader import PREFETCHED_BATCHES
+from vitrun.data.prefetching import PREFETCHED_BATCHES
 from vitrun.engine.fit_options import FitOptions
 from vitrun.engine.loop import count_workers
 from vitrun.engine.optim import list_trained

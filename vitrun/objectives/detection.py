@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vitrun import models
 from vitrun.data import Batch, Boxes, Split, pad_boxes
-from vitrun.engine.detection import decode_detections, load_pycocotools, run_detector
+from vitrun.engine.coco_metrics import load_pycocotools
+from vitrun.engine.detection import decode_detections, run_detector
 from vitrun.errors import ExitCode, UserError
 from vitrun.models import Detections
 from vitrun.objectives.detection_loss import Terms, count_weights, detection_terms

@@ -12,9 +12,10 @@ from torchvision.transforms import RandomResizedCrop
 
 from helpers.images import random_images
 from vitrun.data.loader import Pixels
+from vitrun.data.transforms.crops import CROPS, NUMBERS_PER_CROP
 from vitrun.data.transforms.randaugment import RandAugment
 from vitrun.data.transforms.resize import Regions, resample, to_floats, with_full_frames
-from vitrun.data.transforms.views import CROPS, NUMBERS_PER_CROP, CenterCropView, CropView
+from vitrun.data.transforms.views import CenterCropView, CropView
 
 
 def resize(pixels: Pixels, boxes: np.ndarray, flips: np.ndarray, res: int, antialias: bool = True) -> torch.Tensor:
