@@ -16,17 +16,18 @@ from vitrun.runtime.files import (
     parse_json,
     read_small_text,
     remove,
-    write_atomic,
     write_text_atomic,
 )
+from vitrun.runtime.process import hold_folder
 
 OUTPUTS_FILE = ".vitrun-outputs.json"  # in a folder: the record of each file and folder that vitrun wrote there
-HASH_KEY, OF_KEY = "blake3", "of"  # of a record: the hash, and a text that identifies what it is of
+# Of a record: the hash, a text that identifies what it is of, and the hash of what is there until it is replaced
+HASH_KEY, OF_KEY, BEFORE_KEY = "blake3", "of", "before"
 
 
 def check_replaceable(path: Path, option: str) -> None:
     """Raise UserError about ``option`` if ``path`` exists, unless vitrun wrote all of it."""
-    if os.path.lexists(path) and not is_own(path):
+    if not is_own(path) and os.path.lexists(path):
         why = (
             f"{path.name} already exists and is not what vitrun wrote there, so it is not replaced. Choose another "
             "path, or move it away."
@@ -38,30 +39,23 @@ def write_output(path: Path, write: Callable[[Path], object], option: str, force
     """Write a file or folder atomically, over what :func:`check_replaceable` allows; record that vitrun wrote it.
 
     Return whether that was needed: not if vitrun has written the same there. Raise UserError about ``option`` if it has
-    written something else, unless ``force`` is set.
+    written something else, unless ``force`` is set, or if something of the user has appeared there meanwhile.
     """
-    exists = os.path.lexists(path)
-
-    def write_other(partial: Path) -> None:
-        write(partial)
-        if exists and hash_output(partial) == hash_output(path):
-            raise SameOutput
-        if exists and not force:
-            raise exists_error(path, option)
-
+    partial = name_partial(path)
     try:
-        if path.is_dir():
-            write_over_folder(path, write_other)
-        else:
-            write_atomic(path, write_other)
-    except SameOutput:
-        return False
-    record_output(path)
-    return True
-
-
-class SameOutput(Exception):
-    """Raised where what is to be written is there already."""
+        write(partial)
+        with hold_folder(path.parent):  # others may record what they wrote there
+            check_replaceable(path, option)
+            new, before = hash_output(partial), hash_output(path) if os.path.lexists(path) else ""
+            if new == before:
+                return False
+            if before and not force:
+                raise exists_error(path, option)
+            add_record(path, {HASH_KEY: new, BEFORE_KEY: before})  # first: a killed process leaves nothing unrecorded
+            replace_output(partial, path)
+        return True
+    finally:
+        remove(partial)
 
 
 def exists_error(path: Path, option: str, what: str = "with other content") -> UserError:
@@ -72,44 +66,59 @@ def exists_error(path: Path, option: str, what: str = "with other content") -> U
 
 def record_output(path: Path, of: str = "") -> None:
     """Record that vitrun wrote a file or folder as it is now, and what it is ``of``."""
-    records = read_records(path.parent) | {path.name: {HASH_KEY: hash_output(path), OF_KEY: of}}
-    present = {name: record for name, record in records.items() if os.path.lexists(path.with_name(name))}
-    write_text_atomic(path.with_name(OUTPUTS_FILE), json.dumps(present, indent=1))
+    with hold_folder(path.parent):
+        add_record(path, {HASH_KEY: hash_output(path), OF_KEY: of})
 
 
-def write_over_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a folder, then move the old one away and delete it."""
-    partial, old = name_partial(path), name_partial(path.with_name(f"old-{path.name}"))
+def add_record(path: Path, record: dict[str, str]) -> None:
+    """Add the record of a file or folder; drop those of outputs that are gone."""
+    records = read_records(path.parent)
+    present = {name: known for name, known in records.items() if os.path.lexists(path.with_name(name))}
+    write_text_atomic(path.with_name(OUTPUTS_FILE), json.dumps(present | {path.name: record}, indent=1))
+
+
+def replace_output(partial: Path, path: Path) -> None:
+    """Move a finished file or folder to ``path``; a folder that is there is moved away before, and deleted after."""
+    if not path.is_dir():
+        return move_into_place(partial, path)
+    old = name_partial(path.with_name(f"old-{path.name}"))
+    os.replace(path, old)
     try:
-        write(partial)
-        os.replace(path, old)
         move_into_place(partial, path)
     except BaseException:
-        if old.exists() and not path.exists():
-            os.replace(old, path)
-        remove(partial)
+        os.replace(old, path)
         raise
     remove(old)
 
 
 def is_own(path: Path, of: str | None = None) -> bool:
     """Return whether a file, or a folder with all that is in it, is what vitrun wrote; with ``of`` also of that."""
-    record = read_records(path.parent).get(path.name, {})
+    record = read_records(path.parent).get(path.name)
+    if record is None or of not in (None, record.get(OF_KEY)):
+        return False  # what has no record is not read, however large it is
     try:
         is_plain = not path.is_symlink() and (path.is_file() or path.is_dir())  # reading a device may never end
-        return is_plain and of in (None, record.get(OF_KEY)) and record.get(HASH_KEY) == hash_output(path)
+        return is_plain and hash_output(path) in (record[HASH_KEY], record.get(BEFORE_KEY))
     except OSError:
         return False
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the record of each output in a folder that vitrun wrote; empty if it wrote none, or they are damaged."""
+    """Return the record of each output in a folder that vitrun wrote; empty if it wrote none.
+
+    Raise UserError if the file of that name is something else.
+    """
+    file = folder / OUTPUTS_FILE
     try:
-        records = parse_json(read_small_text(folder / OUTPUTS_FILE))
+        records = parse_json(read_small_text(file))
     except (OSError, ValueError):
+        records = None
+    if records is None and not os.path.lexists(file):
         return {}
-    items = records.items() if isinstance(records, dict) else ()
-    return {str(name): record for name, record in items if isinstance(record, dict)}
+    entries = list(records.values()) if isinstance(records, dict) else []
+    if not entries or not all(isinstance(entry, dict) and isinstance(entry.get(HASH_KEY), str) for entry in entries):
+        raise UserError(f"{file} is not the list of what vitrun wrote there, or damaged: move it away.")
+    return dict(records)
 
 
 def hash_output(path: Path) -> str:
