@@ -30,7 +30,7 @@ from vitrun import data
 from vitrun.commands import pretrain
 from vitrun.config import resolve
 from vitrun.engine.optim import list_trained
-from vitrun.engine.state import save_checkpoint
+from vitrun.engine.saved_state import save_checkpoint
 from vitrun.engine.trainer import Trainer
 from vitrun.runs import execution
 from vitrun.runtime.console import Screen

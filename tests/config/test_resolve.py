@@ -5,22 +5,22 @@ import re
 import pytest
 
 from helpers.overrides import SCRATCH, finetune_overrides
-from vitrun.config import resolve
+from vitrun.config import probe_recipes, resolve
 from vitrun.errors import ExitCode, UserError
 
 
 def test_an_online_probe_reads_its_data_as_fewshot_does(tmp_path):
     overrides = ["data=shapes", "data.train_images=99", "fewshot.every=5%", "fewshot.data=shapes,digits,cifar10"]
-    probes = resolve.resolve_probe_recipes(
+    probes = probe_recipes.resolve_probe_recipes(
         resolve.resolve_recipe("pretrain", [*overrides, f"fewshot.paths=[null,null,{tmp_path}]"])
     )
     assert probes["shapes"].data.train_images == 99 and probes["shapes"].view.crop == 0.875
     assert probes["digits"].view.crop == 1 and not probes["digits"].view.antialias
     assert probes["cifar10"].data.path == tmp_path
     assert list(
-        resolve.resolve_probe_recipes(resolve.resolve_recipe("pretrain", ["data=digits", "fewshot.every=7"]))
+        probe_recipes.resolve_probe_recipes(resolve.resolve_recipe("pretrain", ["data=digits", "fewshot.every=7"]))
     ) == ["digits"]
-    assert resolve.resolve_probe_recipes(resolve.resolve_recipe("pretrain", ["data=digits"])) == {}
+    assert probe_recipes.resolve_probe_recipes(resolve.resolve_recipe("pretrain", ["data=digits"])) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-"""The exponential moving average of the weights."""
+"""The state of training: the exponential moving average of the weights, and checkpoints of another kind."""
 
 import pytest
 import torch
 
 from helpers.training import build_small_vit, make_state, random_batch, train_steps
-from vitrun.engine import state
+from vitrun.engine import saved_state
 from vitrun.engine.state import use_ema
 from vitrun.errors import ExitCode, UserError
 
@@ -27,6 +27,6 @@ def test_a_checkpoint_of_another_kind_is_refused_with_one_sentence(tmp_path):
     for counters in ("{}", "[1]", '{"step": "x", "micro_batch": 1}', "[" * 100_000, ""):
         (tmp_path / "train_state.json").write_text(counters)
         with pytest.raises(UserError, match="cannot be loaded") as error, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(state, "restore_weights", lambda *_: None)
-            state.restore_checkpoint(make_state(build_small_vit()), tmp_path)
+            patch.setattr(saved_state, "restore_weights", lambda *_: None)
+            saved_state.restore_checkpoint(make_state(build_small_vit()), tmp_path)
         assert error.value.status == ExitCode.CHECKPOINT and len(str(error.value)) < 500

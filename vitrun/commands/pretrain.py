@@ -9,7 +9,7 @@ from vitrun import data, models, recipes
 from vitrun.commands.rounds import train_rounds
 from vitrun.commands.run_plan import plan_run
 from vitrun.commands.teacher import add_teacher
-from vitrun.config import resolve
+from vitrun.config.probe_recipes import resolve_probe_recipes
 from vitrun.engine.inputs import open_training_data
 from vitrun.engine.long_texts import describe_cut_captions
 from vitrun.engine.rehearsal import rehearse
@@ -46,7 +46,7 @@ def pretrain_once(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
     if isinstance(objective, ContrastiveObjective) and not distributed.rank():
         log_cut_captions(objective, {"training": train, "test": test}, run)
     objective = weigh_classes(objective, recipe, train, run.log)
-    probes = resolve.resolve_probe_recipes(recipe)
+    probes = resolve_probe_recipes(recipe)
     every = recipe.fewshot.every
     online = () if every is None else (OnlineProbe(probes, every, res, run, machine),)
     torch.manual_seed(random.derive_seed(recipe.seed, "weights"))

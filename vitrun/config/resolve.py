@@ -1,17 +1,16 @@
 """Turn overrides into a recipe that can start: resolve ``init``, check that data and device exist."""
 
 import os
-import re
-from collections.abc import Callable
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from vitrun import errors
 from vitrun.config import compose, data_args, own_files, paths, provenance, validate
+from vitrun.config.data_paths import name_own_set, path_options, resolve_paths
 from vitrun.config.expand import expand_search, expand_suite
+from vitrun.config.probe_recipes import resolve_probe_recipes
 from vitrun.errors import ExitCode, UserError
-from vitrun.recipes import Data, Detector, Fewshot, Pretrain, RunRecipe, Suite, ViT, describe_origin, tables, trees
+from vitrun.recipes import Detector, RunRecipe, Suite, ViT, tables, trees
 from vitrun.runs import content, exclude, folder_content, init_resolution, lookup
 from vitrun.runs.weights_view import WeightsView, find_weights_view
 from vitrun.runtime import path_patterns
@@ -24,15 +23,7 @@ DEFAULT_VIEW: dict[str, Any] = {  # of weights whose view is unknown
     "interpolation": "bilinear",
     "fill": [128, 128, 128],
 }
-FILE_FOR_FOLDER = "is a file, not a folder: give the folder that it is in, or unpack it first if it is an archive."
 WEIGHTS_OPTIONS = ("init", "teacher")
-MAX_NAME = 40  # letters of the name of an own set
-PATH_OPTIONS = (
-    ("path", "folder", Path.is_dir),
-    ("root", "folder", Path.is_dir),
-    ("images", "folder", Path.is_dir),
-    ("real", "file", Path.is_file),
-)
 
 
 def resolve_recipe(command: str, overrides: list[str], running: bool = True, pinning: bool = False) -> Any:
@@ -150,17 +141,6 @@ def change_init_data(
     return data
 
 
-def name_own_set(data: dict[str, Any]) -> None:
-    """Give a set without a name of its own, in place, that of its folder or of its repository on the Hub."""
-    place = data.get("path") or data.get("hub")
-    if data.get("name") not in tables.UNNAMED_ROWS or not place or content.is_downloaded(data):
-        return
-    name = Path(os.path.realpath(data["path"])).name if data.get("path") else place.rpartition("/")[2]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:MAX_NAME]
-    if name and name not in tables.UNNAMED_ROWS:
-        data["name"] = f"{data['name']}-{name}" if name in tables.list_group_files("data") else name
-
-
 def fill_view(tree: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
     """Return the view of a tree, with what it leaves open from the ``view`` of the weights, or the default one."""
     return DEFAULT_VIEW | view | {option: value for option, value in tree["view"].items() if value is not None}
@@ -212,76 +192,7 @@ def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
     return recipe
 
 
-def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, Fewshot]:
-    """Return the recipe of each online probe by its data set, as ``vitrun fewshot data=NAME`` has it.
-
-    Shots, seeds and l2 are those of the run; so are the options of the data set if the run trains on it.
-    """
-    probe, known = recipe.fewshot, tables.list_group_files("data")
-    if probe.every is None:
-        return {}
-    own = [name for name in known if matches_row(name, recipe.data)][:1]
-    if not (probe.data or own):
-        why = f"needs a data set: {recipe.data.name} is none of conf/data. Add fewshot.data=NAME."
-        raise UserError(why, option="fewshot.every", value=str(probe.every))
-    result = {}
-    for name, path in zip_longest(probe.data or own, probe.paths):
-        errors.lookup(known, name, "data set", "fewshot.data")
-        tree = compose.compose_config("fewshot", [f"data={name}", *[f"data.path={path}"] * (path is not None)])
-        if path is None and matches_row(name, recipe.data):
-            tree["data"] = trees.to_plain_tree(recipe.data)
-        given = {key: value for key, value in trees.to_plain_tree(probe).items() if key in ("shots", "seeds", "l2")}
-        tree |= {"init": "", "batch": recipe.batch, **given}
-        try:
-            resolve_paths("data.", tree["data"])
-            result[name] = validate.freeze_recipe("fewshot", tree)
-        except UserError as error:
-            option, value = ("fewshot.paths", path) if error.option == "data.path" else ("fewshot.data", name)
-            raise UserError(error.message, error.status, option, str(value)) from None
-        if running:
-            check_probe_data(result[name].data)
-    return result
-
-
-def check_probe_data(data: Data) -> None:
-    """Raise a UserError about ``fewshot.data`` if the images of that data set are nowhere."""
-    try:
-        data.check_complete(("train", "test"))
-    except UserError:
-        why = "needs a folder of images: add fewshot.paths=FOLDER."
-        raise UserError(why, option="fewshot.data", value=data.name) from None
-
-
-def matches_row(name: str, data: Data) -> bool:
-    """Return whether a data set is that of ``conf/data/<name>.yaml``, whatever its options."""
-    row, known = tables.read_row("data", name), tables.find_data_row({"name": data.name, "source": data.source})
-    return (row["name"], row["source"]) == (known, data.source)
-
-
 def check_model_filter(only: list[Any]) -> None:
     """Raise a UserError if no model has one of the texts ``only`` in its name."""
     if only and not any(str(text) in name for text in only for name in tables.list_group_files("model")):
         raise UserError(f"No model has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")
-
-
-def path_options(data: dict[str, Any]) -> list[tuple[str, str, Callable[[Path], bool]]]:
-    """Return the options of a data set that are paths, what each is the path of, and whether it is."""
-    kinds = {"captions": "table", "coco": "file or folder"}  # which may be a file too
-    if data.get("source") not in kinds:
-        return [*PATH_OPTIONS]
-    return [("path", kinds[data["source"]], Path.exists), *(option for option in PATH_OPTIONS if option[0] != "path")]
-
-
-def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
-    """Make the paths of a data set absolute, in place; raise a UserError about the first that does not exist."""
-    for option, kind, exists in path_options(data):
-        if isinstance(given := data.get(option), str) and given:
-            given = os.path.expanduser(given)
-            data[option] = str(Path(given).absolute())
-            downloads = option == "path" and content.is_downloaded(data)
-            if not exists(Path(given)) and not downloads:  # the folder of downloads is created
-                source = describe_origin(data["name"], data.get("home"), data.get("hub")) if option == "path" else ""
-                why = f"there is no {kind} {data[option]}.{source}"
-                if Path(given).exists():
-                    why = "is a folder, not a file." if kind == "file" else FILE_FOR_FOLDER
-                raise UserError(why, ExitCode.DATA, f"{prefix}{option}", given)

@@ -29,10 +29,11 @@ from vitrun.engine.non_finite import NonFinitePolicy
 from vitrun.engine.online_evaluation import OnlineEvaluation
 from vitrun.engine.plan import Plan
 from vitrun.engine.progress import Meter
+from vitrun.engine.saved_state import checkpoint_size, restore_checkpoint, save_checkpoint
 from vitrun.engine.schedule import build_schedule
 from vitrun.engine.sharing import describe_mode, describe_parts
 from vitrun.engine.spikes import SpikeMonitor
-from vitrun.engine.state import TrainState, checkpoint_size, restore_checkpoint, save_checkpoint, use_best
+from vitrun.engine.state import TrainState, use_best
 from vitrun.engine.step_layout import StepLayouts, get_layout, restore_layout
 from vitrun.errors import Interrupted, OutOfMemory, UserError
 from vitrun.recipes import Dataset, Training

@@ -1,6 +1,5 @@
 """Recipe of ``vitrun finetune``."""
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
@@ -8,17 +7,11 @@ from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
 from vitrun.recipes.base import Fraction, OptionError, Seed, check_unique, frozen_dataclass
 from vitrun.recipes.data_checks import check_has_labels, count_held_out
 from vitrun.recipes.detection import Detect
+from vitrun.recipes.option_values import parse_train
 from vitrun.recipes.training import Training
 from vitrun.recipes.vtab import VTAB_FINAL_PARTS, Suite, Vtab
 
 MAX_POINTS = 1_000  # of a grid
-
-
-def parse_train(value: object) -> object:
-    """Return ``value`` if it is ``all``, ``head`` or ``last:N``; raise a ValueError if not."""
-    if isinstance(value, str) and re.fullmatch(r"all|head|last:[1-9]\d{0,4}", value):
-        return value
-    raise ValueError("must be all, head, or last:N as in last:2.")
 
 
 @frozen_dataclass

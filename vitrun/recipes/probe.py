@@ -1,26 +1,14 @@
 """Measurements beside training: the online probe of pretraining, evaluations on the way; and the linear probe."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat
 
 from vitrun.recipes.base import NonEmpty, OptionError, Seed, Shots, check_unique, frozen_dataclass
+from vitrun.recipes.option_values import parse_interval
 
 LAYERS = "must be last, or all, or numbers alone as in 0,6,12."
-
-
-def parse_interval(value: object) -> object:
-    """Return ``value`` if it is None, a number of steps, or a share of the run above 0% and up to 100%.
-
-    Raise a ValueError for anything else.
-    """
-    share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    if value is None or share and 0 < float(share[1]) <= 100 or is_number:
-        return value
-    raise ValueError("must be a number of steps, or a share of the run as in 5%.")
 
 
 @frozen_dataclass

@@ -1,6 +1,5 @@
 """Options of the commands that train a network."""
 
-import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveFloat
@@ -11,6 +10,7 @@ from vitrun.recipes.base import Batch, Fraction, OptionError, Rounds, Seed, Step
 from vitrun.recipes.data import UNLABELLED, Data, set_group
 from vitrun.recipes.data_checks import check_trainable, count_train_images
 from vitrun.recipes.optimizer import Optim
+from vitrun.recipes.option_values import parse_bad_images, parse_interval, parse_on_nan, parse_steps_or_share
 from vitrun.recipes.probe import OnlineEval
 from vitrun.recipes.pseudo import Pseudo, check_pseudo
 from vitrun.recipes.run_recipe import RunRecipe
@@ -28,37 +28,6 @@ WITHOUT_LABELS = {  # options of labels, with the values that are none
 }
 
 
-def parse_warmup(value: object) -> object:
-    """Return ``value`` if it is a number of steps, or a share of the run from 0% to 100%; raise a ValueError if not."""
-    share = re.fullmatch(r"(\d+(\.\d+)?)%", value) if isinstance(value, str) else None
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if share and float(share[1]) <= 100 or is_number:
-        return value
-    raise ValueError("must be a number of steps, or a share of the run as in 10%.")
-
-
-def parse_interval(value: object) -> object:
-    """Return ``value`` if it is null, or a number of steps or a share above 0; raise a ValueError if not."""
-    if value is None or float(str(parse_warmup(value)).rstrip("%")):
-        return value
-    raise ValueError("must be above 0: a number of steps, or a share of the run as in 0.7%.")
-
-
-def parse_bad_images(value: object) -> object:
-    """Return ``value`` if it is a number of images, or a share from 0 to 1; raise a ValueError if not."""
-    number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    if number or isinstance(value, float) and 0 <= value < 1:
-        return value
-    raise ValueError("must be a number of images, as in 3, or a share below 1, as in 0.01.")
-
-
-def parse_on_nan(value: object) -> object:
-    """Return ``value`` if it is ``stop`` or ``skip:N``; raise a ValueError if not."""
-    if isinstance(value, str) and re.fullmatch(r"stop|skip:[1-9]\d{0,8}", value):
-        return value
-    raise ValueError("must be stop, or skip and the number of batches that may be skipped, as in skip:3.")
-
-
 @frozen_dataclass
 class Training(RunRecipe):
     """Options that pretraining and fine-tuning share."""
@@ -72,13 +41,13 @@ class Training(RunRecipe):
     epochs: Annotated[float, Field(gt=0, le=10**6)] | None  # duration in passes over the training images
     examples: Annotated[int, Field(gt=0, le=10**15)] | None  # duration in training images
     warmup: Annotated[
-        int | str, BeforeValidator(parse_warmup)
+        int | str, BeforeValidator(parse_steps_or_share)
     ]  # linear rise of the learning rate from 0: steps, or a share of the run
     schedule: Literal["cosine", "linear", "staircase", "constant", "rsqrt"]  # the learning rate after the warm-up
     schedule_end: NonNegativeFloat  # the final learning rate of a cosine or linear decay
     timescale: Steps  # steps after the warm-up in which rsqrt, 1 / sqrt(1 + steps / timescale), falls to 0.71
     cooldown: Annotated[
-        int | str, BeforeValidator(parse_warmup)
+        int | str, BeforeValidator(parse_steps_or_share)
     ]  # linear fall to 0 at the end of a rsqrt or constant rate: steps, or a share of the run; 0 for none
     drops: tuple[Steps, ...]  # steps after which the learning rate of a staircase falls, by drop_factor
     drop_every: Annotated[

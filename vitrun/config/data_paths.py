@@ -1,0 +1,54 @@
+"""Paths and names of data sets: made absolute, checked, and taken over from the run that init= names."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vitrun.errors import ExitCode, UserError
+from vitrun.recipes import describe_origin, tables
+from vitrun.runs import content
+
+FILE_FOR_FOLDER = "is a file, not a folder: give the folder that it is in, or unpack it first if it is an archive."
+MAX_NAME = 40  # letters of the name of an own set
+PATH_OPTIONS = (
+    ("path", "folder", Path.is_dir),
+    ("root", "folder", Path.is_dir),
+    ("images", "folder", Path.is_dir),
+    ("real", "file", Path.is_file),
+)
+
+
+def name_own_set(data: dict[str, Any]) -> None:
+    """Give a set without a name of its own, in place, that of its folder or of its repository on the Hub."""
+    place = data.get("path") or data.get("hub")
+    if data.get("name") not in tables.UNNAMED_ROWS or not place or content.is_downloaded(data):
+        return
+    name = Path(os.path.realpath(data["path"])).name if data.get("path") else place.rpartition("/")[2]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:MAX_NAME]
+    if name and name not in tables.UNNAMED_ROWS:
+        data["name"] = f"{data['name']}-{name}" if name in tables.list_group_files("data") else name
+
+
+def path_options(data: dict[str, Any]) -> list[tuple[str, str, Callable[[Path], bool]]]:
+    """Return the options of a data set that are paths, what each is the path of, and whether it is."""
+    kinds = {"captions": "table", "coco": "file or folder"}  # which may be a file too
+    if data.get("source") not in kinds:
+        return [*PATH_OPTIONS]
+    return [("path", kinds[data["source"]], Path.exists), *(option for option in PATH_OPTIONS if option[0] != "path")]
+
+
+def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
+    """Make the paths of a data set absolute, in place; raise a UserError about the first that does not exist."""
+    for option, kind, exists in path_options(data):
+        if isinstance(given := data.get(option), str) and given:
+            given = os.path.expanduser(given)
+            data[option] = str(Path(given).absolute())
+            downloads = option == "path" and content.is_downloaded(data)
+            if not exists(Path(given)) and not downloads:  # the folder of downloads is created
+                source = describe_origin(data["name"], data.get("home"), data.get("hub")) if option == "path" else ""
+                why = f"there is no {kind} {data[option]}.{source}"
+                if Path(given).exists():
+                    why = "is a folder, not a file." if kind == "file" else FILE_FOR_FOLDER
+                raise UserError(why, ExitCode.DATA, f"{prefix}{option}", given)
