@@ -1,11 +1,16 @@
 """Held-out images of a training set, and the cache of decoded images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from vitrun.data import open_split
+from vitrun.data.held_out import hold_out
 from vitrun.data.in_memory import MAX_PIXEL_BYTES, cache_decoded
-from vitrun.data.split import Split, hold_out
+from vitrun.data.split import Split
 from vitrun.errors import UserError
+from vitrun.recipes.tables import load_data_row
 
 
 def make_split(labels: list[int], **fields) -> Split:
@@ -23,6 +28,17 @@ def test_held_out_images_are_drawn_from_the_whole_set_and_are_the_same_in_every_
     with pytest.raises(UserError, match="leaves none of 1000 training images") as error:
         hold_out(images, 0.9999)
     assert (error.value.option, error.value.value) == ("dev", "0.9999")
+
+
+@pytest.mark.parametrize(("what", "is_empty"), [("that are left", False), ("held out", True)])
+def test_a_share_of_images_with_boxes_is_refused_if_it_or_the_rest_has_no_object(what, is_empty):
+    both = open_split(load_data_row("boxes", train_images=2, size=16), "train")
+    _, held_out = hold_out(both, 0.5)
+    of_image = np.repeat(both.keys, np.diff(both.boxes.starts))
+    crowd = (of_image == held_out.keys[0]) == is_empty  # which are no objects
+    with pytest.raises(UserError, match=f"none of the 1 images {what} has an object") as error:
+        hold_out(replace(both, boxes=replace(both.boxes, crowd=crowd)), 0.5)
+    assert (error.value.option, error.value.value) == ("dev", "0.5")
 
 
 def test_a_cached_image_is_decoded_once_and_stays_the_same():

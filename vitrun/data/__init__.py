@@ -14,6 +14,7 @@ from vitrun.data.class_names import describe_missing_classes, find_classes, is_u
 from vitrun.data.dataset import make_placeholder_split, open_split, open_unlabelled
 from vitrun.data.decode import describe_decoders
 from vitrun.data.draw_pool import DrawPool, find_draw_pool
+from vitrun.data.held_out import hold_out
 from vitrun.data.image_files import list_image_files, open_image_files
 from vitrun.data.image_hashes import HashedSplit, find_known, hash_images
 from vitrun.data.loader import readable_batches, test_batches, train_batches
@@ -23,7 +24,7 @@ from vitrun.data.pseudo_labels import PseudoLabels, join_batches, select_images
 from vitrun.data.rectangle_batches import rectangle_batches
 from vitrun.data.sources.imagenet import CLASSES as IMAGENET_CLASSES
 from vitrun.data.sources.scan import escape_name
-from vitrun.data.split import Split, balance_classes, hold_out
+from vitrun.data.split import Split, balance_classes
 
 __all__ = [
     "IMAGENET_CLASSES",

@@ -17,8 +17,6 @@ from vitrun.data.decode import decode_image
 from vitrun.data.sampler import BalancedOrder, Order
 from vitrun.data.sources.messages import first_line, shorten
 from vitrun.errors import ExitCode, UserError
-from vitrun.recipes import count_held_out
-from vitrun.runtime import random
 
 Encoded = bytes | memoryview | np.ndarray  # an image file's bytes, or its pixels: uint8 [h, w] or [h, w, 3]
 # torch.set_num_threads also sets the number of all threads that have not read theirs yet: the main thread reads its own
@@ -236,16 +234,6 @@ def explain_content(start: bytes) -> tuple[str, str] | None:
     if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheif", b"ftyphevc"):
         return "it is a HEIC photograph, which cannot be read", "Convert it to JPEG, or remove it."
     return None
-
-
-def hold_out(split: Split, share: float) -> tuple[Split, Split]:
-    """Return the split without a share of its images (at least one), and the split of that share.
-
-    The share is drawn at random, because data sets are sorted by class, but is the same for every run.
-    """
-    number = count_held_out(len(split), share)
-    order = random.make_generator(0, "dev").permutation(len(split))
-    return split.select(np.sort(order[number:])), split.select(np.sort(order[:number]))
 
 
 def balance_classes(split: Split) -> Split:
