@@ -66,7 +66,7 @@ def test_bit_hyper_rule_on_own_images_names_the_part_of_the_rule_it_applies(data
     )
 
 
-# Values that the papers and the public code have for one model only: init, protocol, data, values.
+# Values that a protocol, most of a paper or of public code, has for one model only: init, protocol, data, values.
 FOR_ONE = [
     ("random:vit_b16", "public_code", "cifar10", {"optim.lr": 0.01, "dropout": 0}),
     ("random:vit_b32", "public_code", "cifar10", {"optim.lr": 0.03, "dropout": 0}),
@@ -86,6 +86,9 @@ FOR_ONE = [
     ("random:vit_h14", "paper_table4", "pets", {"res": 378, "grid": (0.001, 0.003, 0.01, 0.03), "steps": 500}),
     ("random:vit_h14", "paper_table4", "imagenet", {"res": 378, "grid": (0.003, 0.01, 0.03), "dropout": None}),
     *(("random:vit_h14", "public_code", data, {"res": 378}) for data in ("cifar100", "imagenet", "flowers102")),
+    *((f"timm:{tag}", "quick_boxes", "boxes", {"detect.model": detector, "optim.lr": lr})  # a ResNet takes no tokens
+      for tag, detector, lr in (("resnet50.tv_in1k", "detr_r50", 1e-4), ("resnet101.a1h_in1k", "detr_r101", 1e-4),
+                                ("vit_tiny_patch16_224.augreg_in21k", "yolos_nano", 1e-3))),
 ]  # fmt: skip
 
 
