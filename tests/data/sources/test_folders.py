@@ -57,6 +57,15 @@ def test_images_of_an_unsupported_format_are_reported_and_an_unusual_extension_i
     assert "cat/2.JFIF" in errors and [key for key, error in errors.items() if error] == ["cat/3.heic"]
 
 
+def test_images_in_deeper_folders_are_reported_in_a_short_line_whatever_their_path(tmp_path):
+    write_class_folders(tmp_path, ["cat", "dog"], 2)
+    deep = tmp_path / "cat" / Path(*["d"] * 300)
+    deep.mkdir(parents=True)
+    (tmp_path / "cat" / "0.png").rename(deep / f"{'n' * 200}.png")
+    (note,) = [note for note in open_part(tmp_path).notes if "deeper" in note]
+    assert note.startswith("in deeper folders: 1 of ") and "cat/d/d" in note and len(note) < 150
+
+
 def read_decoding_error(split, row: int) -> str:
     """Return the message with which decoding an image fails, empty if it succeeds."""
     try:

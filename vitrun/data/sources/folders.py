@@ -199,7 +199,10 @@ def describe_left_out(scan: Scan, base: Path) -> tuple[str, ...]:
 def describe_nesting(files: Sequence[ImageFile]) -> tuple[str, ...]:
     """Return a note about images in folders inside of their class, or none."""
     deep = [key for key, *_ in files if key.count("/") > 1]
-    return (f"{len(deep):,} images lie deeper, such as {deep[0]}: the first folder is their class",) if deep else ()
+    if not deep:
+        return ()
+    count = f"{len(deep):,} of {len(files):,} images"
+    return (f"in deeper folders: {count}, such as {abbreviate(deep[:1])}: the first folder is their class",)
 
 
 def list_images(scan: Scan, folders: Sequence[str], labels: Sequence[int]) -> list[ImageFile]:

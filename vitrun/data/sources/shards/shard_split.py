@@ -10,7 +10,7 @@ from vitrun import recipes
 from vitrun.data.built_keys import BuiltKeys
 from vitrun.data.sampler import Order
 from vitrun.data.sources.local_files import check_image_count
-from vitrun.data.sources.messages import count_classes, typed_override
+from vitrun.data.sources.messages import abbreviate, count_classes, typed_override
 from vitrun.data.sources.shards import index
 from vitrun.data.sources.shards.index import Index
 from vitrun.data.sources.shards.locate import find_shards, name_wanted
@@ -45,7 +45,8 @@ def open_keys(
     images = index.open_index(root, shards, name_wanted(data), tick)
     if images.passed_over.count:
         others = images.passed_over
-        screen.log(f"data: files in the shards that are not read: {others.count:,}, such as {others.example}")
+        example = abbreviate([others.example])
+        screen.log(f"data: files in the shards that are not read: {others.count:,}, such as {example}")
     keys = ShardKeys(shards, images)
     check_shard_lengths(root, shards, images)
     check_image_count(data, part, len(keys))
