@@ -35,7 +35,7 @@ DATA_ROWS = tables.read_rows("data")
 WITHOUT_HUB = [
     name
     for name, row in DATA_ROWS.items()
-    if row["source"] in ("vtab", "shards", "pairs", "coco")
+    if row["source"] in ("vtab", "shards", "pairs", "coco", "table")
     or row["source"] in ("files", "captions")
     and row["hub"] is None
 ]

@@ -14,7 +14,7 @@ from helpers.runs import hash_weights
 from vitrun.commands import pretrain
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import execution, folder_content, run
+from vitrun.runs import content, execution, folder_content, run
 from vitrun.runs.results import FinishedRun, load_finished_run
 from vitrun.runtime import fingerprints
 from vitrun.runtime.console import Screen
@@ -161,6 +161,23 @@ def test_every_file_that_a_source_reads_counts(tmp_path, name):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(b"1")
     assert folder_content.examine_folder(str(tmp_path), folder_content.UNREAD_SUFFIXES).fingerprint != first
+
+
+@pytest.mark.parametrize("source", ["table", "captions", "coco"])
+def test_the_images_that_a_file_beside_them_names_count_and_other_files_do_not(source, tmp_path):
+    image = write_class_folders(tmp_path, ["cat", "dog"], 2) / "cat" / "0.png"
+    options = {"data": {"source": source, "path": str(tmp_path / "a.csv"), "images": None}}
+    (tmp_path / "a.csv").write_text("image,label\ncat/0.png,cat\n")
+
+    def identify() -> dict[str, str]:
+        folder_content.examine_real_path.cache_clear()
+        return content.identify_content(options)
+
+    first = identify()
+    (tmp_path / "report.html").write_text("a page")
+    assert identify() == first
+    image.write_bytes(image.read_bytes()[:-1] + b"?")
+    assert identify() != first and identify()["data.path"] == first["data.path"]
 
 
 def test_files_are_read_again_only_if_they_were_touched(tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def name_own_set(data: dict[str, Any]) -> None:
 
 def path_options(data: dict[str, Any]) -> list[tuple[str, str, Callable[[Path], bool]]]:
     """Return the options of a data set that are paths, what each is the path of, and whether it is."""
-    kinds = {"captions": "table", "coco": "file or folder"}  # which may be a file too
+    kinds = {"table": "table", "captions": "table", "coco": "file or folder"}  # which may be a file too
     if data.get("source") not in kinds:
         return [*PATH_OPTIONS]
     return [("path", kinds[data["source"]], Path.exists), *(option for option in PATH_OPTIONS if option[0] != "path")]

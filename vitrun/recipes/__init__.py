@@ -1,7 +1,7 @@
 """Recipes: the options of each command, with their types and checks. The values live in ``conf/``."""
 
 from vitrun.recipes.boxes import Coco, DrawnBoxes
-from vitrun.recipes.data import AUTO, DIGITS_IMAGES, Captions, Data, Digits, Files, Pairs, Shapes, Shards
+from vitrun.recipes.data import AUTO, DIGITS_IMAGES, Captions, Data, Digits, Files, Pairs, Shapes, Shards, Table
 from vitrun.recipes.data_checks import check_not_suite, check_trainable, count_held_out
 from vitrun.recipes.dataset import Dataset, DescribedDataset, describe_origin
 from vitrun.recipes.dedup import Dedup
@@ -85,6 +85,7 @@ __all__ = [
     "Sgd",
     "Shapes",
     "Shards",
+    "Table",
     "SimMim",
     "Suite",
     "TextTower",

@@ -14,6 +14,8 @@ from vitrun.recipes.shard_patterns import check_pattern, is_url
 class Captions(Located, DescribedDataset):
     """Images with captions: a table of paths, text files beside images, or the Hub's parquet layout."""
 
+    text = "caption"  # the option with the column that is read beside that of images
+
     source: Literal["captions"]  # comes with data=NAME
     jpeg: Jpeg  # how JPEGs are decoded: precise as Pillow, or fast as TensorFlow by default, up to 5 levels apart
     # a table (.csv, .tsv, .jsonl, .json of COCO or of Karpathy), or a folder with tables, with NAME.jpg and NAME.txt,

@@ -19,6 +19,7 @@ from vitrun.recipes.dataset import (
     check_drawn_size,
     describe_origin,
 )
+from vitrun.recipes.labelled import Table
 from vitrun.recipes.shard_patterns import check_pattern, is_url
 from vitrun.recipes.vtab import Suite, Vtab
 from vitrun.runtime.plugins import load_plugins
@@ -123,6 +124,7 @@ OPTIONS: dict[str, Any] = {
     "digits": Digits,
     "boxes": DrawnBoxes,
     "files": Files,
+    "table": Table,
     "captions": Captions,
     "coco": Coco,
     "shards": Shards,
@@ -132,7 +134,7 @@ OPTIONS: dict[str, Any] = {
 }
 PLUGIN_GROUP = "vitrun.data_options"  # the entry points by which an installed package adds to OPTIONS
 if TYPE_CHECKING:
-    Data = Shapes | Digits | DrawnBoxes | Files | Captions | Coco | Shards | Pairs | Vtab | Suite
+    Data = Shapes | Digits | DrawnBoxes | Files | Table | Captions | Coco | Shards | Pairs | Vtab | Suite
 else:
     Data = Annotated[Union[*OPTIONS.values(), *load_plugins(PLUGIN_GROUP, OPTIONS)], Field(discriminator="source")]
 

@@ -17,9 +17,9 @@ T = TypeVar("T")
 GROUP_FOLDERS = {"against": "data", "unlabelled": "data"}
 DATA_GROUPS = ("data", *GROUP_FOLDERS)  # options that choose a data set
 # By source: the row of a data set that no file describes
-OWN_ROWS = {"files": "folder", "captions": "captions", "coco": "coco", "shards": "shards", "pairs": "pairs"}
+OWN_ROWS = {"files": "folder", **{name: name for name in ("table", "captions", "coco", "shards", "pairs")}}
 # Rows of conf/data for any set, whose ``data.name`` may be chosen
-UNNAMED_ROWS = ("folder", "parquet", "captions", "coco", "shards", "pairs")
+UNNAMED_ROWS = ("folder", "parquet", "table", "captions", "coco", "shards", "pairs")
 ROWS_AT_ONCE = 8  # composed together; one at a time, and 80, take twice as long
 ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from vitrun.papers.vtab_tasks import TASKS
 from vitrun.recipes import is_url, tables
-from vitrun.runs.folder_content import Content, examine, survey_folder
+from vitrun.runs.folder_content import Content, examine, examine_images, survey_folder
 from vitrun.runtime.path_patterns import expand_pattern
 
 PLACES = ("path", "root", "real", "images")  # options of a data set that say where something lies
 BY_TASK = ("vtab", "suite")  # sources whose images are published: the name of a task says which they are
+TABLE_SOURCES = ("table", "captions", "coco")  # whose path may be a file that names images
 OWN_SOURCES = ("files", "shards", "pairs")  # sources that read no file with a suffix of UNREAD_SUFFIXES
 
 
@@ -61,6 +62,8 @@ def examine_places(options: dict[str, Any]) -> Iterator[tuple[str, Content]]:
         for key in PLACES if data.get("source") not in BY_TASK else ():
             if data.get(key) is not None and not is_downloaded(data):
                 yield f"{group}.{key}", examine(data[key], data.get("source") in OWN_SOURCES)
+        if folder := find_named_images(data):
+            yield f"{group}.images", examine_images(folder)
     for option, prompts in find_prompt_files(options):
         yield option, examine(prompts, False)
     for number, path in enumerate((options.get("fewshot") or {}).get("paths", ())):
@@ -73,6 +76,14 @@ def examine_places(options: dict[str, Any]) -> Iterator[tuple[str, Content]]:
             except OSError:  # a file without permission, which is named once it is read as an image
                 continue
             yield f"images.{number}.{place}", content
+
+
+def find_named_images(data: dict[str, Any]) -> str | None:
+    """Return the folder of the images that a file names, if it is that of the file; else None."""
+    path = os.path.expanduser(str(data.get("path")))
+    if data.get("source") not in TABLE_SOURCES or data.get("images") is not None or not os.path.isfile(path):
+        return None
+    return os.path.dirname(os.path.abspath(path))
 
 
 def find_prompt_files(options: dict[str, Any]) -> Iterator[tuple[str, str]]:

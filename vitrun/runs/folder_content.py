@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from blake3 import blake3
 
 from vitrun.recipes import RECIPE_FILE
-from vitrun.runtime.file_kinds import JUNK_FILES, JUNK_FOLDERS, UNREAD_SUFFIXES
+from vitrun.runtime.file_kinds import IMAGE_SUFFIXES, JUNK_FILES, JUNK_FOLDERS, UNREAD_SUFFIXES
 from vitrun.runtime.files import hash_file
 from vitrun.runtime.fingerprints import cached_fingerprint
 
@@ -52,7 +52,19 @@ def examine_real_path(path: str, leaves_out: bool) -> Content:
     return content if content.fingerprint else examine_folder(path)
 
 
-def examine_folder(folder: str, left_out: frozenset[str] = frozenset()) -> Content:
+class OtherSuffixes(Container[str]):
+    """All suffixes but those of images."""
+
+    def __contains__(self, suffix: object) -> bool:
+        return suffix not in IMAGE_SUFFIXES
+
+
+def examine_images(folder: str) -> Content:
+    """Return what identifies the images below a folder, by their suffixes: other files do not count."""
+    return examine_folder(os.path.realpath(folder), OtherSuffixes())
+
+
+def examine_folder(folder: str, left_out: Container[str] = frozenset()) -> Content:
     """Return what identifies the files below a folder, but for those with a suffix that is ``left_out``.
 
     The name and the size of every file count; so does every byte of up to ``MAX_WHOLE`` in all, else those at both ends
@@ -100,7 +112,7 @@ class Survey:
         self.changed = max(self.changed, status.st_mtime, status.st_ctime)
 
 
-def survey_folder(folder: str, left_out: frozenset[str] = frozenset()) -> Survey:
+def survey_folder(folder: str, left_out: Container[str] = frozenset()) -> Survey:
     """Return facts about the files of a folder."""
     survey = Survey()
     for file in walk_folder(folder, "", (), left_out):
@@ -109,7 +121,7 @@ def survey_folder(folder: str, left_out: frozenset[str] = frozenset()) -> Survey
 
 
 def walk_folder(
-    folder: str, inside: str, above: tuple[os.stat_result, ...], left_out: frozenset[str]
+    folder: str, inside: str, above: tuple[os.stat_result, ...], left_out: Container[str]
 ) -> Iterator[File]:
     """Yield the files below ``folder/inside`` (``inside`` as ``cat/``, or empty), folder by folder, sorted by name.
 
@@ -132,7 +144,7 @@ def walk_folder(
         yield from walk_folder(folder, f"{inside}{name}/", (*above, here), left_out)
 
 
-def examine_entry(entry: os.DirEntry[str], left_out: frozenset[str]) -> os.stat_result | None:
+def examine_entry(entry: os.DirEntry[str], left_out: Container[str]) -> os.stat_result | None:
     """Return what the disk says of a file or folder; None if it is left out."""
     name = entry.name.casefold()
     if name.startswith(".") or name in JUNK_FILES:

@@ -73,7 +73,12 @@ WRONG = {
     "labels in a table": (
         lambda root: [write_class_folders(root, ["images"]), (root / "labels.csv").write_text("id,label")],
         "train",
-        ["has no class folders", "Labels in a table such as labels.csv are not read", "docs/data.md"],
+        ["has no class folders", "If labels.csv has their labels: data=table data.path=", "labels.csv."],
+    ),
+    "an export of YOLO": (
+        lambda root: [write_class_without_images(root), (root / "data.yaml").write_text("names: [cat]")],
+        "train",
+        ["class folders without images: bird", "data=coco data.path="],
     ),
     "a class without images": (write_class_without_images, "train", ["class folders without images: bird"]),
     "no test folder": (

@@ -18,6 +18,7 @@ PART_NAMES = {
 }
 PART_NAME = re.compile(r"(train|test|val|valid|eval|dev)(ing|ation|uation)?", re.IGNORECASE)
 ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".gz", ".rar", ".7z"}
+TABLE_NAME = re.compile(r"train|label|meta|class", re.IGNORECASE)
 TABLE_SUFFIXES = {".csv", ".tsv", ".jsonl", ".xlsx"}
 
 
@@ -108,13 +109,23 @@ def explain_no_images(scan: Scan) -> str:
 
 
 def advise_sorting(root: Path) -> str:
-    """Return that images belong into class folders, and that a table of labels beside them is not read."""
-    tables = find_tables(root) or find_tables(root.parent)
-    labels = f"Labels in a table such as {abbreviate([tables[0]])} are not read. " if tables else ""
-    how = " (docs/data.md has a script)" if tables else ""
-    return f"{labels}Sort them into one folder per class: CLASS/*.jpg{how}."
+    """Return how to read the labels or boxes beside images; if there are none, that these belong into class folders."""
+    for folder in (root, root.parent):
+        if tables := find_tables(folder):
+            return f"If {tables[0]} has their labels: data=table data.path={folder / tables[0]}."
+        if boxes := advise_boxes(folder):
+            return boxes
+    return "Sort them into one folder per class: CLASS/*.jpg."
+
+
+def advise_boxes(folder: Path) -> str:
+    """Return how to read the boxes that annotation tools export beside images; an empty string if there are none."""
+    if (folder / "data.yaml").is_file() or any(folder.glob("*/_annotations.coco.json")):
+        return f"If boxes around objects are what to learn: data=coco data.path={folder}."
+    return ""
 
 
 def find_tables(root: Path) -> list[str]:
-    """Return the names of the files in a folder that may list labels."""
-    return sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
+    """Return the names of the files in a folder that may list labels, those with a usual name first."""
+    names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
+    return sorted(names, key=lambda name: TABLE_NAME.search(name) is None)

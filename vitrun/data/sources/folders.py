@@ -11,6 +11,7 @@ from vitrun import recipes
 from vitrun.data.class_names import find_classes
 from vitrun.data.sources.folder_errors import (
     PART_NAMES,
+    advise_boxes,
     check_classes_not_parts,
     check_parts_above_classes,
     explain_missing_part,
@@ -183,10 +184,9 @@ def list_class_folders(data: recipes.Files, root: Path) -> tuple[Sequence[str], 
     if empty:
         what = scan.left_out.describe()
         left_out = f" Left out: {what}." if what else ""
-        raise UserError(
-            f"{root} has class folders without images: {abbreviate(empty)}. Fill or remove them.{left_out}",
-            ExitCode.DATA,
-        )
+        way_out = advise_boxes(data.folder) or "Fill or remove them."
+        why = f"{root} has class folders without images: {abbreviate(empty)}. {way_out}{left_out}"
+        raise UserError(why, ExitCode.DATA)
     return names, files, (*describe_left_out(scan, data.folder), *describe_nesting(files))
 
 

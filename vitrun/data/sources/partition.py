@@ -35,7 +35,9 @@ def draw_place(seed: int, key: str) -> int:
     return random.derive_seed(seed, "folder-split", random.derive_seed(0, key))
 
 
-def describe_partition(data: recipes.Files, files: Sequence[ImageFile], names: Sequence[str], number: int) -> str:
+def describe_partition(
+    data: recipes.Files | recipes.Table, files: Sequence[ImageFile], names: Sequence[str], number: int
+) -> str:
     """Return which images of a folder are for testing, and which classes have too few for both parts."""
     counts = [0] * len(names)
     for _, _, label, _ in files:

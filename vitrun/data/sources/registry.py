@@ -12,6 +12,7 @@ from vitrun.data.sources import drawn_boxes, local_files, synthetic, vtab
 from vitrun.data.sources.captions.open import open_captions, pending_captions
 from vitrun.data.sources.coco.open import open_coco
 from vitrun.data.sources.facts import Facts, published_facts
+from vitrun.data.sources.labelled.open import open_labelled
 from vitrun.data.sources.shards import locate, pair_split, shard_split
 from vitrun.data.sources.vtab.task_facts import suite_facts, task_facts
 from vitrun.data.split import Split
@@ -42,6 +43,7 @@ SOURCES = {
     "digits": Source(synthetic.open_digits, synthetic.digits_facts),
     "boxes": Source(drawn_boxes.open_boxes, drawn_boxes.boxes_facts),
     "files": Source(local_files.open_files, published_facts, local_files.pending_download),
+    "table": Source(open_labelled, published_facts),
     "captions": Source(open_captions, published_facts, pending_captions),
     "coco": Source(open_coco, published_facts),
     "shards": Source(shard_split.open_shards, published_facts, locate.pending_index),

@@ -1,4 +1,4 @@
-"""CSV and TSV files of paths and captions, read strictly: no row with wrong quotes or columns is taken in silence."""
+"""CSV and TSV files of paths and texts, read strictly: no row with wrong quotes or columns is taken in silence."""
 
 import csv
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from vitrun import recipes
-from vitrun.data.sources.captions.columns import choose_column
+from vitrun.data.sources.captions.columns import TableData, choose_column
 from vitrun.errors import ExitCode, UserError
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
@@ -16,7 +16,7 @@ LFS_POINTER = "version https://git-lfs"
 MOST_FIELD = 2**20  # characters of a field
 MOST_HEADER = 20  # lines of the first row: names of columns may have line breaks in quotes
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
-Rows = Iterable[tuple[str, list[str | None]]]  # paths, each with captions; a path may come several times
+Rows = Iterable[tuple[str, list[str | None]]]  # paths, each with captions or labels; a path may come several times
 
 
 class Columns(NamedTuple):
@@ -25,7 +25,7 @@ class Columns(NamedTuple):
     separator: str
     names: list[str]
     image: int  # index of the column of paths
-    caption: int  # index of the column of captions
+    text: int  # index of the column of captions or labels
     first: int  # number of the line after the names
 
 
@@ -33,10 +33,10 @@ class RowError(ValueError):
     """A row whose quotes or columns are wrong."""
 
 
-def read_separated(data: recipes.Captions, lines: TextIO, file: Path, notes: list[str]) -> Rows:
+def read_separated(data: TableData, lines: TextIO, file: Path, notes: list[str]) -> Rows:
     """Return the rows of a CSV or TSV file, whose first line names the columns; add to ``notes`` what is guessed.
 
-    Quotes are letters of the captions if they are wrong as quotes, and every line has as many columns as names when
+    Quotes are letters of the texts if they are wrong as quotes, and every line has as many columns as names when
     they are letters. Else raise a ValueError for quotes that do not end, or a row with more columns than names.
     """
     csv.field_size_limit(MOST_FIELD)
@@ -51,19 +51,19 @@ def read_separated(data: recipes.Captions, lines: TextIO, file: Path, notes: lis
             rows = [*read_unquoted(lines, columns)]
         except RowError:
             raise error from None
-        notes.append(f"quotes in {file.name} are parts of the captions, as {error}")
+        notes.append(f"quotes in {file.name} are parts of the {data.text}s, as {error}")
         return rows
 
 
-def read_columns(data: recipes.Captions, lines: TextIO, file: Path) -> tuple[Columns, list[str]]:
+def read_columns(data: TableData, lines: TextIO, file: Path) -> tuple[Columns, list[str]]:
     """Read the names of the columns; return how to read the rows after them, and notes on what is guessed."""
     header, number = read_header(lines)
     separator = choose_separator(data, header, file)
     reader = csv.reader(header.splitlines(keepends=True), delimiter=separator, skipinitialspace=True)
     names = [" ".join(name.split()) for name in next(reader, [])]
-    chosen = [choose_column(data, option, names, file.name) for option in ("image", "caption")]
-    image, caption = (names.index(name) for name, _ in chosen)
-    return Columns(separator, names, image, caption, number + 1), [note for _, note in chosen if note]
+    chosen = [choose_column(data, option, names, file.name) for option in ("image", data.text)]
+    image, text = (names.index(name) for name, _ in chosen)
+    return Columns(separator, names, image, text, number + 1), [note for _, note in chosen if note]
 
 
 def read_header(lines: TextIO) -> tuple[str, int]:
@@ -87,7 +87,7 @@ def read_header(lines: TextIO) -> tuple[str, int]:
     return "".join(header), number + len(header) - 1
 
 
-def choose_separator(data: recipes.Captions, header: str, file: Path) -> str:
+def choose_separator(data: TableData, header: str, file: Path) -> str:
     """Return the separator of columns: ``data.separator``, a tab in .tsv, else the only one in the header.
 
     Separators in quotes do not count. Raise UserError if the header has none or several.
@@ -108,7 +108,7 @@ def choose_separator(data: recipes.Captions, header: str, file: Path) -> str:
 
 
 def read_quoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[str | None]]]:
-    """Yield the path and the caption of each row with a path; columns in quotes may have separators and line breaks.
+    """Yield the path and the text of each row with a path; columns in quotes may have separators and line breaks.
 
     Raise a RowError for wrong quotes, or a row that has more columns than names.
     """
@@ -126,14 +126,14 @@ def read_quoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[str
         if columns.separator == "\t" and any("\n" in field and "\t" in field for field in row):
             raise RowError(f"{place} has quotes that end in another row")
         if any(field.strip() for field in row[len(columns.names) :]):
-            why = "put a caption that has the separator in it in quotes"
+            why = "put a text that has the separator in it in quotes"
             raise RowError(f"{place} has {len(row)} columns, and the first line names {len(columns.names)}: {why}")
         lines_read = reader.line_num
         yield from pick_columns(row, columns)
 
 
 def read_unquoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[str | None]]]:
-    """Yield the path and the caption of each line with a path; quotes are letters.
+    """Yield the path and the text of each line with a path; quotes are letters.
 
     Raise a RowError for a line that has more or fewer columns than names.
     """
@@ -145,6 +145,6 @@ def read_unquoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[s
 
 
 def pick_columns(row: list[str], columns: Columns) -> Rows:
-    """Return the path and the caption of a row; nothing if it has no path."""
+    """Return the path and the text of a row; nothing if it has no path."""
     path = row[columns.image].strip() if len(row) > columns.image else ""
-    return [(path, [row[columns.caption] if len(row) > columns.caption else None])] if path else []
+    return [(path, [row[columns.text] if len(row) > columns.text else None])] if path else []

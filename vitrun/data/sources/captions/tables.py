@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun import recipes
-from vitrun.data.sources.captions.columns import choose_column
+from vitrun.data.sources.captions.columns import TableData, choose_column
 from vitrun.data.sources.captions.listing import Listing
 from vitrun.data.sources.captions.separated import Rows, read_separated
 from vitrun.data.sources.messages import first_line
@@ -22,6 +22,15 @@ def read_table(data: recipes.Captions, file: Path, part: str) -> tuple[Listing, 
 
     Rows of the same path are captions of one image. Raise UserError if it lacks a column, or is no such table.
     """
+    rows, divided, notes = read_rows(data, file, part)
+    return replace(group_rows(rows), divided=divided), notes
+
+
+def read_rows(data: TableData, file: Path, part: str) -> tuple[Rows, bool, list[str]]:
+    """Return the rows of a table, whether they are those of the part alone, and notes on how it was read.
+
+    Raise UserError if it lacks a column, or is no such table.
+    """
     notes: list[str] = []
     try:
         with open(file, encoding=find_encoding(file), errors="surrogateescape", newline="") as lines:
@@ -30,19 +39,21 @@ def read_table(data: recipes.Captions, file: Path, part: str) -> tuple[Listing, 
                 if not isinstance(tree, dict):
                     raise ValueError("it is neither COCO's captions nor Karpathy's splits, but a list or a value")
                 if "annotations" not in tree:
-                    return replace(group_rows(read_karpathy_rows(tree, part)), divided=True), notes
-                rows = read_json_rows(tree)
-            elif file.suffix.lower() == ".jsonl":
-                rows = read_json_lines(data, lines, file, notes)
-            else:
-                rows = read_separated(data, lines, file, notes)
-            return group_rows(rows), notes
+                    return read_karpathy_rows(tree, part), True, notes
+                return read_json_rows(tree), False, notes
+            if file.suffix.lower() == ".jsonl":
+                return read_json_lines(data, lines, file, notes), False, notes
+            return read_separated(data, lines, file, notes), False, notes
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.", ExitCode.DATA) from None
     except KeyError as error:
-        raise UserError(f"{file} is no table of captions: it lacks {error}. Make it again.", ExitCode.DATA) from None
+        raise UserError(
+            f"{file} is no table of {data.text}s: it lacks {error}. Make it again.", ExitCode.DATA
+        ) from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{file} is no table of captions: {first_line(error)}. Make it again.", ExitCode.DATA) from None
+        raise UserError(
+            f"{file} is no table of {data.text}s: {first_line(error)}. Make it again.", ExitCode.DATA
+        ) from None
 
 
 def find_encoding(file: Path) -> str:
@@ -63,12 +74,12 @@ def group_rows(rows: Rows) -> Listing:
     return listing
 
 
-def read_json_lines(data: recipes.Captions, lines: Iterable[str], file: Path, notes: list[str]) -> Rows:
+def read_json_lines(data: TableData, lines: Iterable[str], file: Path, notes: list[str]) -> Rows:
     """Return the rows of a JSON Lines file, one object a line; a caption may be a list."""
     objects = [parse_object(line, number) for number, line in enumerate(lines, 1) if line.strip()]
     columns = list(dict.fromkeys(key for entry in objects[:1000] for key in entry))
     names = []
-    for option in ("image", "caption"):
+    for option in ("image", data.text):
         name, note = choose_column(data, option, columns, file.name)
         notes += [note] if note else []
         names.append(name)
@@ -82,7 +93,7 @@ def parse_object(line: str, number: int) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"line {number} is not JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
-        raise ValueError(f'line {number} is no object, as in {{"image": ..., "caption": ...}}')
+        raise ValueError(f'line {number} is no object, as in {{"image": "1.jpg", ...}}')
     return value
 
 

@@ -1,0 +1,1 @@
+"""Images whose labels are in a table."""
