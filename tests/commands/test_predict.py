@@ -16,7 +16,7 @@ from PIL import Image
 
 import vitrun
 from helpers.processes import CommandProcess, read_error_line
-from vitrun.commands import predict, prediction_rows, runner
+from vitrun.commands import predict, prediction_files, prediction_rows, runner
 from vitrun.config import resolve
 from vitrun.errors import UserError
 from vitrun.runtime.console import Screen
@@ -189,3 +189,42 @@ def test_a_file_that_vitrun_did_not_write_is_not_replaced(trained):
         done = run_predict("predict", str(trained), "save=mine.csv", f"force={force}")
         assert "mine.csv already exists" in read_error_line(done, 2)
     assert Path("mine.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl", "p.parquet"])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_file_of_a_user_in_place_of_unfinished_predictions_or_their_mark_is_refused(tmp_path, name, force):
+    identity, file = {"weights": "a"}, tmp_path / name
+    mark = prediction_files.find_mark(file)
+    mark.write_text("mine")
+    with pytest.raises(UserError, match="move it away"):
+        prediction_files.check_prediction_file(file, identity, force)
+    for begun in (identity, {"weights": "b"}):
+        mark.write_text(json.dumps(begun))
+        file.write_text("path,age\nmine,1")
+        with pytest.raises(UserError, match="is not what vitrun wrote there"):
+            prediction_files.check_prediction_file(file, identity, force)
+    assert file.read_text() == "path,age\nmine,1"
+
+
+@pytest.mark.parametrize("begun", ["", "path,cl"])
+def test_a_file_whose_first_line_did_not_fit_on_the_disk_is_begun_again(tmp_path, begun):
+    identity, columns, file = {"weights": "a"}, prediction_rows.Columns(1), tmp_path / "p.csv"
+    file.write_text(begun)
+    prediction_files.find_mark(file).write_text(json.dumps(identity))
+    with prediction_files.open_prediction_file(file, columns, identity, False) as (write, done):
+        write([prediction_rows.Prediction("a.jpg", ("cat",), (0.5,))])
+    assert not done and read_csv(file) == {"a.jpg": ["cat", "0.5", ""]}
+
+
+def test_a_full_disk_leaves_whole_lines_before_a_last_one_that_is_cut_off(tmp_path):
+    class AlmostFull(BytesIO):
+        def write(self, content: bytes) -> int:
+            if self.tell() > 20:
+                raise OSError("full")
+            return super().write(content[:8])  # as a raw file does where the disk has no room for more
+
+    file = AlmostFull()
+    with pytest.raises(OSError, match="full"):
+        prediction_files.write_whole(file, bytes(range(100)))
+    assert file.getvalue() == bytes(range(24))

@@ -3,10 +3,11 @@
 import csv
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from io import StringIO
+from io import RawIOBase, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vitrun.runtime.outputs import check_replaceable, exists_error, is_own, reco
 
 PARQUET_SECONDS = 5.0  # at least, between two writes of a Parquet file, which is written whole
 PARQUET_SHARE = 0.05  # of the time that these writes may take
+BEGINNINGS = {".csv": (b"path,class1,", b"path,objects,"), ".jsonl": (b'{"path": ',)}  # of files of predictions
 
 
 Write = Callable[[Sequence[Row]], None]
@@ -64,21 +66,48 @@ def check_prediction_file(path: Path, identity: dict[str, Any], force: bool) -> 
         why = f"there is no folder {path.parent}: make it, or choose another."
         raise UserError(why, option="save", value=str(path))
     mark = find_mark(path)
-    if not mark.is_file():
+    if not os.path.lexists(mark):
         check_replaceable(path, "save")
         is_same = is_own(path, hash_identity(identity)) and not force
         if path.exists() and not is_same and not force:
             raise exists_error(path, "save", "with predictions by other weights or options")
         return is_same
-    try:
-        begun = parse_json(read_small_text(mark))
-    except (OSError, ValueError):
-        begun = None
+    begun = read_mark(mark)
+    if os.path.lexists(path) and not begins_with_predictions(path):
+        check_replaceable(path, "save")
     if begun == identity and path.is_file():
         return True
     if path.exists() and not force:
         raise exists_error(path, "save", "with unfinished predictions by other weights or options")
     return False
+
+
+def read_mark(mark: Path) -> dict[str, Any]:
+    """Return the identity of unfinished predictions; raise UserError if the file of that name is something else."""
+    try:
+        begun = parse_json(read_small_text(mark))
+    except (OSError, ValueError):
+        begun = None
+    if not isinstance(begun, dict) or "weights" not in begun:
+        raise UserError(f"{mark} does not say which predictions are unfinished: move it away.")
+    return begun
+
+
+def begins_with_predictions(path: Path) -> bool:
+    """Return whether a file has the beginning of one of predictions, which may be cut off; a user's own has not."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    if path.suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            return {"path", "error"} < {*pyarrow.parquet.read_schema(path).names}
+        except (OSError, pyarrow.ArrowException):
+            return False
+    with open(path, "rb") as file:
+        start = file.read(max(map(len, BEGINNINGS[path.suffix])))
+    return any(start.startswith(beginning[: len(start)]) for beginning in BEGINNINGS[path.suffix])
 
 
 @contextmanager
@@ -100,7 +129,8 @@ def read_done(path: Path, columns: Columns) -> dict[str, bool]:
         return {name: not error for name, error in zip(*(column.to_pylist() for column in table.columns))}
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
-    if path.suffix == ".csv":
+    rows: list[list[str]] = []
+    if path.suffix == ".csv" and whole:
         whole, rows = drop_cut_lines(whole, columns)
     if len(whole) < len(content):
         with open(path, "r+b") as file:
@@ -134,12 +164,18 @@ def open_text(path: Path, columns: Columns, continues: bool) -> Iterator[Write]:
     def write(rows: Sequence[Row]) -> None:
         is_csv = path.suffix == ".csv"
         lines = format_csv(rows, columns) if is_csv else "".join(f"{json.dumps(row.describe())}\n" for row in rows)
-        file.write(lines.encode())
+        write_whole(file, lines.encode())
 
     with open(path, "ab" if continues else "wb", buffering=0) as file:
         if path.suffix == ".csv" and not file.tell():
-            file.write(format_csv([], columns, header=True).encode())
+            write_whole(file, format_csv([], columns, header=True).encode())
         yield write
+
+
+def write_whole(file: RawIOBase, content: bytes) -> None:
+    """Write all bytes to a file without a buffer: a disk that becomes full takes a part, and refuses only the rest."""
+    while content:
+        content = content[file.write(content) :]
 
 
 @contextmanager
