@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from helpers.runs import pretrain_tiny
 from vitrun.cli import dispatch
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError
-from vitrun.runs import results, run_files
+from vitrun.runs import results, run_files, status
+from vitrun.runs.history import read_history
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
@@ -155,3 +157,15 @@ def test_escape_sequences_of_a_run_do_not_reach_the_terminal(tmp_path, good, cap
     dispatch.execute_command("compare", ["paper=none", f"runs={tmp_path}"], dispatch.Flags())
     printed = "".join(capfd.readouterr())
     assert "title" in printed and not {"\x1b", "\x07", "\u202e"} & set(printed)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "lock", "recipe.yaml", "about.json", "result.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_an_endless_device_in_place_of_a_file_of_a_run_is_not_read(tmp_path, name, kind):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text("command: pretrain\nmodel: {name: a}\ndata: {name: b}\n")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name) if kind == "pipe" else (folder / name).symlink_to("/dev/zero")
+    assert status.read_status(folder).state in ("stopped", "damaged")
+    assert not run_files.find_failure(folder) and not read_history(folder).steps

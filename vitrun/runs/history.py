@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun.runs.run_files import METRICS_FILE
-from vitrun.runtime.files import parse_json
+from vitrun.runtime.files import parse_json, read_regular_file
 
 TRAINING_KEYS = ("loss", "lr")  # of the line of a training step
 MAX_LINES = 20_000  # of the steps of a run that are parsed: of more every second, third ... is
@@ -33,8 +33,8 @@ def read_history(folder: Path, max_lines: int = MAX_LINES) -> History:
     killed process may leave, and values that are no finite numbers are passed over.
     """
     try:
-        lines = (folder / METRICS_FILE).read_bytes().splitlines()
-    except OSError:
+        lines = read_regular_file(folder / METRICS_FILE).splitlines()
+    except (OSError, ValueError):
         return History()
     is_step = [b'"norm"' in line for line in lines]
     stride = -(-sum(is_step) // max_lines) or 1

@@ -14,7 +14,7 @@ import yaml
 
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import RECIPE_FILE
-from vitrun.runtime.files import parse_json, read_json, read_small_text
+from vitrun.runtime.files import parse_json, read_end, read_json, read_small_text
 from vitrun.runtime.yaml_text import load_yaml
 
 ABOUT_FILE = "about.json"  # code, libraries, machine and fingerprints of the data
@@ -146,9 +146,7 @@ def find_failure(folder: Path) -> str:
     Only the last line of ``metrics.jsonl`` is read: a resumed run has written others since.
     """
     try:
-        with open(folder / METRICS_FILE, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_LAST_LINE))
-            last = parse_json((file.read().splitlines() or [b""])[-1])
+        last = parse_json((read_end(folder / METRICS_FILE, MAX_LAST_LINE).splitlines() or [b""])[-1])
     except (OSError, ValueError):  # a killed process may leave half a line
         return ""
     return str(last.get(FAILED_KEY, "")) if isinstance(last, dict) else ""

@@ -16,8 +16,10 @@ from vitrun.runs import run_files
 from vitrun.runs.cost import count_step_images
 from vitrun.runs.history import parse_line
 from vitrun.runs.results import matches_name
+from vitrun.runtime.files import read_end
 
 OWNER = re.compile(r"pid (\d+) on (\S+) since")  # in the lock file of a run
+MAX_OWNER = 4_096  # bytes of a lock file that are read
 TAIL_BYTES = 65_536  # of metrics.jsonl that are read
 EVALUATION_BYTES = 2**22  # of metrics.jsonl that are searched for the last evaluation
 SPEED_STEPS = 20  # the last ones, from which speed and time left are computed
@@ -81,19 +83,16 @@ def read_status(folder: Path) -> RunStatus:
 
 def read_tail(folder: Path) -> list[dict[str, Any]]:
     """Return the last lines of the metrics of a run; none if it has none."""
-    return [parse_line(line) for line in read_end(folder, TAIL_BYTES).splitlines()]
+    return [parse_line(line) for line in read_lines(folder, TAIL_BYTES).splitlines()]
 
 
-def read_end(folder: Path, limit: int) -> bytes:
+def read_lines(folder: Path, limit: int) -> bytes:
     """Return the whole lines in the last ``limit`` bytes of the metrics of a run; empty if it has none."""
     try:
-        with open(folder / run_files.METRICS_FILE, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit))
-            text = file.read()
-    except OSError:
+        text = read_end(folder / run_files.METRICS_FILE, limit)
+    except (OSError, ValueError):
         return b""
-    return text if size <= limit else text[text.find(b"\n") + 1 :]
+    return text if len(text) < limit else text[text.find(b"\n") + 1 :]
 
 
 def read_scores(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -104,7 +103,7 @@ def read_scores(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]
 
 def find_last_evaluation(folder: Path) -> dict[str, Any]:
     """Return the line of the last evaluation during training; empty if there was none."""
-    text = read_end(folder, EVALUATION_BYTES)
+    text = read_lines(folder, EVALUATION_BYTES)
     place = max(text.rfind(f'"eval_{name}"'.encode()) for name in SCORES)
     return parse_line(text[text.rfind(b"\n", 0, place) + 1 :].partition(b"\n")[0]) if place >= 0 else {}
 
@@ -135,9 +134,9 @@ def is_running(folder: Path, changed: float | None) -> bool:
     """Return whether a process holds the lock of a run; of one on another machine whether it wrote lately."""
     lock = folder / run_files.LOCK_FILE
     try:
-        owner = OWNER.match(lock.read_text(errors="replace"))
+        owner = OWNER.match(read_end(lock, MAX_OWNER).decode(errors="replace"))
         status = lock.stat()
-    except OSError:
+    except (OSError, ValueError):
         return False
     if owner and owner[2] != platform.node():
         return changed is not None and time.time() - changed < SILENT_SECONDS

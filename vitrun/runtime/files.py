@@ -144,13 +144,26 @@ def read_regular_file(path: Path, most: int = MAX_BYTES) -> bytes:
 
     Reading a pipe would wait, and a device or a file of /proc may have no end: no more is read than the size says.
     """
+    if (size := measure_regular_file(path)) > most:
+        raise ValueError(f"it has {size / 1e6:,.0f} MB, more than the {most / 1e6:,.0f} that are read")
+    with open(path, "rb") as file:
+        return file.read(size)
+
+
+def read_end(path: Path, most: int) -> bytes:
+    """Return the last bytes of a regular file, at most so many; raise ValueError if it is another kind."""
+    size = measure_regular_file(path)
+    with open(path, "rb") as file:
+        file.seek(max(0, size - most))
+        return file.read(most)
+
+
+def measure_regular_file(path: Path) -> int:
+    """Return the size of a regular file in bytes; raise ValueError if it is another kind."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is a folder" if stat.S_ISDIR(status.st_mode) else "it is a pipe or a device")
-    if status.st_size > most:
-        raise ValueError(f"it has {status.st_size / 1e6:,.0f} MB, more than the {most / 1e6:,.0f} that are read")
-    with open(path, "rb") as file:
-        return file.read(status.st_size)
+    return status.st_size
 
 
 def read_small_text(path: Path, encoding: str = "utf-8") -> str:
