@@ -1,10 +1,12 @@
 """Shards from servers that lie, are slow, or ask to wait."""
 
+import base64
 import hashlib
 import os
 import signal
 import time
 from email.utils import formatdate
+from errno import ENOSPC
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -83,6 +85,47 @@ class Liar(BaseHTTPRequestHandler):
     def send_unknown(self, _: int) -> None:
         self.send(self.content, Content_Length=None)
 
+    def send_unlike_digest(self, _: int) -> None:
+        self.send(self.content, Repr_Digest=f"sha-256=:{'A' * 43}=:")
+
+    def send_unlike_md5(self, _: int) -> None:
+        self.send(self.content, Content_MD5=f"{'A' * 22}==")
+
+    def send_digest(self, _: int) -> None:
+        digest = base64.b64encode(hashlib.sha256(self.content).digest()).decode()
+        self.send(self.content, Content_Length=None, Digest=f"crc32c=AAAA,SHA-256={digest}")
+
+    def send_no_address(self, _: int) -> None:
+        self.send(b"", 302, Location="http://[::1")
+
+    def send_empty_tar(self, _: int) -> None:
+        self.send(bytes(10240))
+
+    def send_few_bytes(self, _: int) -> None:
+        self.send(b'{"error": "denied"}', Content_Type="application/json")
+
+    def send_changed(self, count: int, name: str = "", versions: tuple[str, str] = ("", "")) -> None:
+        """Send 5,000 bytes of another version first, then what is asked for of this one, whatever ``If-Range`` says."""
+        version = {name: versions[count > 1]} if name else {}
+        first = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        if count == 1:
+            other = self.content[:512] + b"other" * 1000
+            self.send(other[:5000], Content_Length=str(len(self.content)), **version)
+        elif first:
+            length = len(self.content)
+            self.send(self.content[first:], 206, Content_Range=f"bytes {first}-{length - 1}/{length}", **version)
+        else:
+            self.send(self.content, **version)
+
+    def send_changed_tag(self, count: int) -> None:
+        self.send_changed(count, "ETag", ('"1"', '"2"'))
+
+    def send_changed_weak_tag(self, count: int) -> None:
+        self.send_changed(count, "ETag", ('W/"1"', 'W/"2"'))
+
+    def send_changed_time(self, count: int) -> None:
+        self.send_changed(count, "Last_Modified", (formatdate(1, usegmt=True), formatdate(2, usegmt=True)))
+
     def send_busy(self, count: int) -> None:
         self.send(b"", 503, Retry_After="0") if count < 3 else self.send_unknown(count)
 
@@ -119,6 +162,7 @@ def server(tar):
 
 @pytest.fixture
 def fetch(server, tmp_path, monkeypatch):
+    server[1].clear()
     monkeypatch.setattr(download, "RETRY_SECONDS", 0.0)
     return lambda lie: download.download_file(f"{server[0]}/{lie}/a.tar", tmp_path / "a.tar", lambda: None, Event())
 
@@ -134,6 +178,11 @@ def fetch(server, tmp_path, monkeypatch):
         ("other_hash", "do not have the hash"),
         ("zeros", "no tar"),
         ("many_digits", "truncated"),
+        ("unlike_digest", "do not have the hash"),
+        ("unlike_md5", "do not have the hash"),
+        ("no_address", "Invalid IPv6 URL"),
+        ("empty_tar", "without files"),
+        ("few_bytes", "no tar [(]or a compressed one[)], but b'{.error"),
         ("loop", "answers 302 The HTTP server returned a redirect error that would lead to an infinite loop[.] Check"),
         ("garbage", "cannot be downloaded: [?ÿ]{100}[.] Check"),
     ],
@@ -143,12 +192,36 @@ def test_what_is_not_the_whole_file_is_never_a_shard(fetch, tmp_path, lie, probl
         fetch(lie)
     assert error.value.status == ExitCode.DATA and len(str(error.value)) < 400
     assert not (tmp_path / "a.tar").exists()
+    assert all(path.stat().st_size for path in tmp_path.glob("*.part")), "only what can be continued is left"
 
 
-@pytest.mark.parametrize("kind", ["unknown", "hub", "busy"])
+@pytest.mark.parametrize("kind", ["unknown", "hub", "busy", "digest"])
 def test_what_is_complete_by_its_hash_or_by_its_end_mark_is_one(fetch, tar, tmp_path, kind):
     fetch(kind)
     assert (tmp_path / "a.tar").read_bytes() == tar.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["changed", "changed_tag", "changed_weak_tag", "changed_time"])
+def test_bytes_of_two_versions_are_never_joined_whatever_names_the_version(fetch, tar, tmp_path, kind):
+    fetch(kind)
+    assert (tmp_path / "a.tar").read_bytes() == tar.read_bytes()
+
+
+def test_each_further_try_is_reported_with_its_address_reason_and_seconds(fetch, server, capsys):
+    fetch("busy")
+    line = f"{server[0]}/busy/a.tar: the server answers 503 Service Unavailable. Trying again in 0 s."
+    assert capsys.readouterr().err.splitlines() == [line] * 2
+
+
+def test_a_full_disk_leaves_nothing_of_a_file_that_may_have_no_end(fetch, tmp_path, monkeypatch):
+    def fill(part, answer, tick) -> None:
+        part.write(answer.response.read())
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("vitrun.data.sources.shards.fetch.append", fill)
+    with pytest.raises(UserError, match="Make room") as error:
+        fetch("unknown")
+    assert error.value.status == ExitCode.SPACE and not [*tmp_path.iterdir()]
 
 
 def test_a_server_sets_the_pace_within_bounds():

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from vitrun.data.sources.retry_after import read_retry_after
 from vitrun.data.sources.shards.fetch import CHUNK_BYTES, NoShard, fetch_missing, version_file
 from vitrun.errors import FULL, ExitCode, UserError
-from vitrun.runtime.console import track_progress
+from vitrun.runtime.console import Screen, print_error, track_progress
 from vitrun.runtime.files import move_into_place
 from vitrun.runtime.process import lock_file
 from vitrun.runtime.user_cache import user_cache_folder
@@ -48,15 +48,16 @@ def local_names(addresses: Sequence[str]) -> list[str]:
     return [relpath(path, commonpath(paths)) for path in paths]
 
 
-def download_missing(addresses: Sequence[str], root: Path, tick: Callable[[], None]) -> list[str]:
+def download_missing(addresses: Sequence[str], root: Path, screen: Screen, tick: Callable[[], None]) -> list[str]:
     """Download the files that are missing in ``root``; return the names of all."""
     names = local_names(addresses)
     missing = [(address, root / name) for address, name in zip(addresses, names) if not (root / name).exists()]
     if missing:
+        screen.log(f"data: {len(missing)} of {len(names)} shards to download into {root}, {missing[0][0]} first")
         stopping = Event()
         threads = ThreadPoolExecutor(PARALLEL_DOWNLOADS, "download")
         try:
-            done = threads.map(lambda file: download_file(file[0], file[1], tick, stopping), missing)
+            done = threads.map(lambda file: download_file(file[0], file[1], tick, stopping, screen.warn), missing)
             for _ in track_progress(done, len(missing), "shards downloaded"):
                 pass
         finally:  # an error or a signal does not wait for slow servers
@@ -65,7 +66,13 @@ def download_missing(addresses: Sequence[str], root: Path, tick: Callable[[], No
     return names
 
 
-def download_file(address: str, file: Path, tick: Callable[[], None], stopping: Event) -> None:
+def download_file(
+    address: str,
+    file: Path,
+    tick: Callable[[], None],
+    stopping: Event,
+    warn: Callable[[str], None] = print_error,
+) -> None:
     """Download ``address`` to ``file``, which appears when it is complete and checked.
 
     Try ``MAX_TRIES`` times without getting further, at the pace that the server asks for; raise UserError if all fail,
@@ -84,13 +91,16 @@ def download_file(address: str, file: Path, tick: Callable[[], None], stopping: 
             check()
             download_once(address, file, check)
             return
-        except (OSError, HTTPException, NoShard) as error:
+        except (OSError, HTTPException, NoShard, ValueError) as error:  # the last of an address to redirect to
             raise_if_full(error, file)
             problem, wait = describe_problem(error), read_retry_after(getattr(error, "headers", None) or {})
             if not may_succeed_later(error):
                 break
         failures = 1 if partial_size(file) > before + CHUNK_BYTES else failures + 1
-        stopping.wait(max(wait, RETRY_SECONDS * 2 ** (failures - 1)) if failures < MAX_TRIES else 0)
+        if failures < MAX_TRIES:
+            wait = max(wait, RETRY_SECONDS * 2 ** (failures - 1))
+            warn(f"{address}: {problem}. Trying again in {wait:.0f} s.")
+            stopping.wait(wait)
     raise UserError(
         f"{address} cannot be downloaded: {problem}. Check the URL; the same command resumes the download. If it needs "
         "an account, download it with the tool of its owner and set data.path=FOLDER.",
@@ -100,7 +110,9 @@ def download_file(address: str, file: Path, tick: Callable[[], None], stopping: 
 
 def describe_problem(error: Exception) -> str:
     """Return what went wrong in a try to download a file, as a short text whatever the server sent."""
-    text = f"the server answers {error.code} {error.reason}" if isinstance(error, HTTPError) else str(error)
+    text = str(getattr(error, "reason", error))  # of an error of the connection
+    if isinstance(error, HTTPError):
+        text = f"the server answers {error.code} {text}"
     words = " ".join(text.split()) or type(error).__name__
     return "".join(letter if letter.isprintable() else "?" for letter in words)[:MAX_REASON].rstrip(" .")
 
@@ -109,7 +121,7 @@ def may_succeed_later(error: Exception) -> bool:
     """Return whether a further try may succeed."""
     if isinstance(error, HTTPError):
         return error.code >= 500 or error.code in TRANSIENT_STATUS
-    return not isinstance(error, NoShard)
+    return not isinstance(error, NoShard | ValueError)
 
 
 def raise_if_full(error: Exception, file: Path) -> None:
@@ -134,7 +146,12 @@ def download_once(address: str, file: Path, tick: Callable[[], None]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(partial_file(file), "ab") as part:
         lock_file(part, wait=True)  # another process may want the same file
-        if not file.exists():
-            fetch_missing(address, part, tick)
-            move_into_place(Path(part.name), file)
-            version_file(part).unlink(missing_ok=True)
+        try:
+            if not file.exists():
+                fetch_missing(address, part, tick)
+                move_into_place(Path(part.name), file)
+                version_file(part).unlink(missing_ok=True)
+        finally:
+            if partial_size(file) == 0:  # nothing that could be continued
+                partial_file(file).unlink(missing_ok=True)
+                version_file(part).unlink(missing_ok=True)

@@ -11,16 +11,19 @@ from vitrun.data.sources.shards import download, index
 from vitrun.data.sources.shards.samples import Wanted
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes.shard_patterns import BRACE_RANGE
+from vitrun.runtime.console import Screen
 
 
-def find_shards(data: recipes.Shards | recipes.Pairs, part: str, tick: Callable[[], None]) -> tuple[Path, list[str]]:
+def find_shards(
+    data: recipes.Shards | recipes.Pairs, part: str, screen: Screen, tick: Callable[[], None]
+) -> tuple[Path, list[str]]:
     """Return the folder of a part's shards and their names in it; download those that are missing.
 
     Raise UserError if there are none, or if one is missing.
     """
     root, shards, pattern = locate_shards(data, part)
     if recipes.is_url(pattern):
-        shards = download.download_missing(shards, root, tick)
+        shards = download.download_missing(shards, root, screen, tick)
     check_shards_exist(data, root, shards, pattern)
     return root, shards
 

@@ -41,7 +41,7 @@ def open_keys(
     data: recipes.Shards | recipes.Pairs, part: str, screen: Screen, tick: Callable[[], None]
 ) -> tuple[Path, ShardKeys]:
     """Return the folder of a part's shards and the keys of its images; download and index what is missing."""
-    root, shards = find_shards(data, part, tick)
+    root, shards = find_shards(data, part, screen, tick)
     images = index.open_index(root, shards, name_wanted(data), tick)
     if images.passed_over.count:
         others = images.passed_over
