@@ -1,17 +1,19 @@
 """The examples of docs/extending.md work as they are printed."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tomllib
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hatchling.build import build_wheel
 from PIL import Image
 
 from helpers.paths import ROOT
@@ -21,6 +23,7 @@ from vitrun.engine import optim, schedule
 
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([^`\n]+)`\n\n```\w+\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE))
+SITE = "site-packages"
 PACKAGES = ("vitrun-rotation", "vitrun-stripes", "vitrun-patches")
 COMMANDS = [line.split() for line in re.findall(r"^vitrun (.*)$", PAGE, re.MULTILINE)]
 ENTRIES = re.findall(r'^("\w+": lambda .*),$', PAGE, re.MULTILINE)
@@ -35,7 +38,7 @@ def workplace(tmp_path_factory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     for package in PACKAGES:
-        install(folder / package)
+        install(folder / package, folder / SITE)
     generator = np.random.default_rng(0)
     for file in (f"{part}/{label}/{n}.png" for part in ("train", "test") for label in ("cat", "dog") for n in range(8)):
         (path := folder / "photographs" / file).parent.mkdir(parents=True, exist_ok=True)
@@ -43,21 +46,16 @@ def workplace(tmp_path_factory) -> Path:
     return folder
 
 
-def install(package: Path) -> None:
-    """Write the metadata by which Python finds the entry points of ``package/pyproject.toml``."""
-    project = tomllib.loads((package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    metadata = package / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    metadata.mkdir()
-    header = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    (metadata / "METADATA").write_text(header, encoding="utf-8")
-    groups = project["entry-points"].items()
-    lines = [f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in names.items()) for group, names in groups]
-    (metadata / "entry_points.txt").write_text("".join(lines), encoding="utf-8")
+def install(package: Path, site: Path) -> None:
+    """Build the wheel of a package, as pip does, and unpack it into the folder ``site``."""
+    with contextlib.chdir(package):
+        wheel = build_wheel(str(package))
+    zipfile.ZipFile(package / wheel).extractall(site)
 
 
 def make_environment(folder: Path) -> dict[str, str]:
-    """Return an environment in which the packages of ``folder`` are on the path as if installed."""
-    path = os.pathsep.join([str(ROOT), *(str(folder / package) for package in PACKAGES)])
+    """Return an environment in which the packages of ``folder`` are installed."""
+    path = os.pathsep.join([str(ROOT), str(folder / SITE)])
     return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
@@ -148,7 +146,7 @@ def test_a_package_that_cannot_be_imported_is_named_and_disturbs_neither_help_no
     workplace, tmp_path, monkeypatch
 ):
     shutil.copytree(workplace, tmp_path / "broken", ignore=shutil.ignore_patterns("runs"))
-    (tmp_path / "broken/vitrun-rotation/vitrun_rotation/options.py").write_text("import nowhere", encoding="utf-8")
+    (tmp_path / "broken" / SITE / "vitrun_rotation/options.py").write_text("import nowhere", encoding="utf-8")
     for arguments in (["pretrain"], ["pretrain", "--help"], ["pretrain", "--config-dir", "conf", "--cfg"]):
         done = python_m_vitrun(tmp_path / "broken", *arguments)
         assert done.returncode == 2 and "vitrun-rotation" in done.stderr and len(done.stderr.splitlines()) == 1
