@@ -35,7 +35,9 @@ def expand_bare_name(overrides: Sequence[str]) -> list[str]:
 
 
 def select_dataset(overrides: Sequence[str], tree: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the options of the data set to look into; None if no override is about them: then its row is shown.
+    """Return the options of the data set to look into; None to show its row.
+
+    It is looked into if an override is about its options, or if its row has a path.
 
     Raise a UserError if they do not name a folder, or if they set anything but that for all tasks of VTAB at once.
     """
@@ -46,7 +48,7 @@ def select_dataset(overrides: Sequence[str], tree: dict[str, Any]) -> dict[str, 
         task = " or one task" if data else ""
         why = f"makes a page of the images of one data set: name it{task} first, as in `vitrun data digits show=16`."
         raise UserError(why, option="show", value=str(show))
-    if data is None or not (own or show):
+    if data is None or not (own or show or data.get("path")):
         return None
     if tree["name"] == VTAB:
         row = tables.read_row("data", data["name"])
