@@ -76,7 +76,7 @@ def examine_folder(folder: str, left_out: Container[str] = frozenset()) -> Conte
     is_whole = survey.bytes <= MAX_WHOLE
 
     def fingerprint() -> str:
-        files = (name for name, _ in walk_folder(folder, "", (), left_out)) if is_whole else survey.sample
+        files = (name for name, _ in walk_folder(folder, left_out)) if is_whole else survey.sample
         for digest in hash_files((f"{folder}/{name}" for name in files), None if is_whole else END_BYTES):
             survey.names.update(digest)
         return survey.names.hexdigest()[:16]
@@ -115,33 +115,33 @@ class Survey:
 def survey_folder(folder: str, left_out: Container[str] = frozenset()) -> Survey:
     """Return facts about the files of a folder."""
     survey = Survey()
-    for file in walk_folder(folder, "", (), left_out):
+    for file in walk_folder(folder, left_out):
         survey.add(file)
     return survey
 
 
-def walk_folder(
-    folder: str, inside: str, above: tuple[os.stat_result, ...], left_out: Container[str]
-) -> Iterator[File]:
-    """Yield the files below ``folder/inside`` (``inside`` as ``cat/``, or empty), folder by folder, sorted by name.
+def walk_folder(folder: str, left_out: Container[str]) -> Iterator[File]:
+    """Yield the files below ``folder``, folder by folder, sorted by name.
 
     Hidden files, what systems leave behind, folders of runs and links to a folder above are left out; so are folders
     that cannot be read and links that lead nowhere, which are errors when the images are opened.
     """
-    try:
-        here = os.stat(f"{folder}/{inside}")
-        with os.scandir(f"{folder}/{inside}") as entries:
-            files = [(entry.name, status) for entry in entries if (status := examine_entry(entry, left_out))]
-    except OSError:
-        return
-    is_run = inside and any(name == RECIPE_FILE for name, _ in files)
-    if is_run or any(os.path.samestat(here, other) for other in above):
-        return
-    files = sorted((file for file in files if file[0] != RECIPE_FILE), key=lambda file: file[0])
-    folders = [name for name, status in files if stat.S_ISDIR(status.st_mode)]
-    yield from ((f"{inside}{name}", status) for name, status in files if not stat.S_ISDIR(status.st_mode))
-    for name in folders:
-        yield from walk_folder(folder, f"{inside}{name}/", (*above, here), left_out)
+    pending: list[tuple[str, tuple[os.stat_result, ...]]] = [("", ())]  # each ``cat/`` with the folders above it
+    while pending:  # not recursive: folders may be nested more deeply than Python's calls
+        inside, above = pending.pop()
+        try:
+            here = os.stat(f"{folder}/{inside}")
+            with os.scandir(f"{folder}/{inside}") as entries:
+                files = [(entry.name, status) for entry in entries if (status := examine_entry(entry, left_out))]
+        except OSError:
+            continue
+        is_run = inside and any(name == RECIPE_FILE for name, _ in files)
+        if is_run or any(os.path.samestat(here, other) for other in above):
+            continue
+        files = sorted((file for file in files if file[0] != RECIPE_FILE), key=lambda file: file[0])
+        yield from ((f"{inside}{name}", status) for name, status in files if not stat.S_ISDIR(status.st_mode))
+        folders = [f"{inside}{name}/" for name, status in files if stat.S_ISDIR(status.st_mode)]
+        pending += [(path, (*above, here)) for path in reversed(folders)]
 
 
 def examine_entry(entry: os.DirEntry[str], left_out: Container[str]) -> os.stat_result | None:

@@ -9,7 +9,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import EDQUOT, EEXIST, EISDIR, ENOSPC, ENOTDIR, ENOTEMPTY
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,19 @@ def sync_to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def walk_files(root: Path) -> Iterator[Path]:
+    """Yield the files below a folder; links to folders are not followed, folders that cannot be read are left out."""
+    pending = [str(root)]
+    while pending:  # not recursive, as os.walk and rglob are: folders may be nested more deeply than Python's calls
+        try:
+            with os.scandir(pending.pop()) as entries:
+                listed = [*entries]
+        except OSError:
+            continue
+        pending += [entry.path for entry in listed if entry.is_dir(follow_symlinks=False)]
+        yield from (Path(entry.path) for entry in listed if not entry.is_dir(follow_symlinks=False))
 
 
 def read_regular_file(path: Path, most: int = MAX_BYTES) -> bytes:

@@ -1,5 +1,6 @@
 """Folders of images become the right split."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -16,10 +17,13 @@ from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.decode import FORMATS
 from vitrun.data.sources import local_files
+from vitrun.data.sources.coco import image_paths
+from vitrun.data.sources.parquet.find import find_parquet_files
 from vitrun.data.sources.registry import open_source
 from vitrun.data.split import BadImage
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
+from vitrun.runs import folder_content
 
 
 def open_part(root: Path, part: str = "train", **options) -> data.Split:
@@ -221,3 +225,18 @@ def test_the_error_names_a_folder_that_cannot_be_listed():
         dead.wait()
     assert (error.value.status, error.value.option) == (ExitCode.DATA, "data.path")
     assert f"cannot list /proc/{dead.pid}/" in str(error.value)
+
+
+def test_folders_may_be_nested_more_deeply_than_calls(tmp_path):
+    write_class_folders(tmp_path, ["cat", "dog"], 3)
+    image = (tmp_path / "dog").joinpath(*["d"] * 300, "0.png")
+    image.parent.mkdir(parents=True)
+    image.write_bytes(make_png(7))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 150)
+    try:
+        assert sum(len(key) > 600 for part in ("train", "test") for key in open_part(tmp_path, part).keys) == 1
+        assert len([*folder_content.walk_folder(str(tmp_path), frozenset())]) == 7
+        assert not find_parquet_files(tmp_path) and len(image_paths.index_files(tmp_path)["0"]) == 3
+    finally:
+        sys.setrecursionlimit(limit)

@@ -79,20 +79,21 @@ class Scan:
                 self.left_out.add(LOOSE, entry.name)
         return folders
 
-    def walk(self, inside: str, above: tuple[object, ...] = ()) -> Iterator[tuple[str, int]]:
+    def walk(self, inside: str) -> Iterator[tuple[str, int]]:
         """Yield path and size of every image below the folder ``inside``, in order; -1 is the size of a broken link."""
-        identity = folder_identity(self.root / inside)
-        if identity in above or identity in self.above:
-            self.left_out.add(LOOP, inside)
-            return
-        for entry in sorted_entries(self.root / inside):
-            path = f"{inside}/{entry.name}"
-            if reason := reason_to_leave_out(entry):
+        pending: list[tuple[str, os.DirEntry[str] | None, tuple[object, ...]]] = [(inside, None, ())]
+        while pending:  # not recursive: folders may be nested more deeply than Python's calls
+            path, entry, above = pending.pop()
+            if entry and (reason := reason_to_leave_out(entry)):
                 self.left_out.add(reason, path)
-            elif is_folder(entry):
-                yield from self.walk(path, (*above, identity))
-            else:
+            elif entry and not is_folder(entry):
                 yield path, file_size(entry)
+            elif (identity := folder_identity(self.root / path)) in above or identity in self.above:
+                self.left_out.add(LOOP, path)
+            else:
+                above = (*above, identity)
+                entries = sorted_entries(self.root / path)
+                pending += [(f"{path}/{entry.name}", entry, above) for entry in reversed(entries)]
 
     def has_images(self, inside: str) -> bool:
         """Return whether there is an image below a folder."""

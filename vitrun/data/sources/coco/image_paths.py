@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vitrun.runtime.file_kinds import IMAGE_SUFFIXES
+from vitrun.runtime.files import walk_files
 
 MOST_TRIED = 50  # evenly spread images that are looked up to choose a folder
 
@@ -72,10 +73,7 @@ def index_files(folder: Path) -> dict[str, list[str]]:
 
 def walk_images(folder: Path) -> Iterator[str]:
     """Yield the paths of the images below a folder."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-                yield os.path.join(parent, name)
+    yield from (str(path) for path in walk_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def measure_file(path: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from vitrun import recipes
 from vitrun.data.sources.messages import abbreviate
 from vitrun.errors import ExitCode, UserError
-from vitrun.runtime.files import parse_json, read_small_text
+from vitrun.runtime.files import parse_json, read_small_text, walk_files
 
 FILE_NAME = re.compile(r"(.+?)(?:-\d+-of-(\d+).*)?")  # the split, and its number of files
 NUMBERED_NAME = re.compile(r"(train|training|test|val|valid|validation|dev)[-_.]?\d+", re.IGNORECASE)
@@ -29,7 +29,10 @@ def find_splits(path: Path, config: str | None) -> dict[str, list[Path]]:
 
 def find_parquet_files(root: Path) -> list[Path]:
     """Return the parquet files below a folder, except those that ``vitrun eval`` wrote into runs."""
-    files = sorted(root.rglob("*.parquet"), key=lambda file: [split_numbers(part) for part in file.parts])
+    files = sorted(
+        (file for file in walk_files(root) if file.suffix == ".parquet"),
+        key=lambda file: [split_numbers(part) for part in file.parts],
+    )
     return [file for file in files if file.is_file() and not (file.parent / recipes.RECIPE_FILE).exists()]
 
 
