@@ -33,6 +33,14 @@ def write_class_folders(root: Path, names: list[str], count: int = 1) -> Path:
     return root
 
 
+def link_folders(root: Path, number: int) -> None:
+    """Write folders that all link to one another: far more paths than any program can follow."""
+    for name in range(number):
+        (root / str(name)).mkdir(parents=True)
+        for other in range(number):
+            (root / str(name) / f"to{other}").symlink_to(root / str(other))
+
+
 IMAGE_TYPE = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
 
 

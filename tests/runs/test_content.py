@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 import yaml
 
-from helpers.images import write_class_folders, write_part_folders
+from helpers.images import link_folders, write_class_folders, write_part_folders
 from helpers.runs import hash_weights
 from vitrun.commands import pretrain
 from vitrun.config import resolve
@@ -152,6 +152,17 @@ def test_every_byte_of_a_folder_counts_whatever_its_size_and_time_say(tmp_path):
     assert len(set(codes)) == 4
     copied = shutil.copytree(folder, tmp_path / "copied")
     assert folder_content.examine_folder(str(copied)).fingerprint == codes[-1]
+
+
+def test_links_among_folders_count_by_where_they_lead(tmp_path):
+    link_folders(tmp_path / "set", 12)
+    (tmp_path / "set" / "1" / "a.png").write_bytes(b"1")
+    codes = []
+    for target in ("0", "1", "2"):
+        (tmp_path / "set" / "link").symlink_to(target)
+        codes.append(folder_content.examine_folder(str(tmp_path / "set")).fingerprint)
+        (tmp_path / "set" / "link").unlink()
+    assert len(set(codes)) == 3
 
 
 @pytest.mark.parametrize("name", ["cat/#1.jpg", "cat/$x.jpg", "cat/image", "real.json", "@home/1.png"])

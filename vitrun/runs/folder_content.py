@@ -100,15 +100,15 @@ class Survey:
     def add(self, file: File) -> None:
         """Add a file."""
         name, status = file
-        place = os.fsencode(name)
-        self.names.update(b"%b\0%d\0" % (place, status.st_size))
+        place, size = os.fsencode(name), 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+        self.names.update(b"%b\0%d\0" % (place, size))
         times = (status.st_mtime_ns, status.st_ctime_ns)
-        self.state.update(b"%b\0%d %d %d %d\0" % (place, status.st_size, *times, status.st_ino))
+        self.state.update(b"%b\0%d %d %d %d\0" % (place, size, *times, status.st_ino))
         if self.count % self.stride == 0:
             self.sample.append(name)
         if len(self.sample) > MAX_SAMPLE:
             self.sample, self.stride = self.sample[::2], self.stride * 2
-        self.count, self.bytes = self.count + 1, self.bytes + status.st_size
+        self.count, self.bytes = self.count + 1, self.bytes + size
         self.changed = max(self.changed, status.st_mtime, status.st_ctime)
 
 
@@ -124,9 +124,12 @@ def walk_folder(folder: str, left_out: Container[str]) -> Iterator[File]:
     """Yield the files below ``folder``, folder by folder, sorted by name.
 
     Hidden files, what systems leave behind, folders of runs and links to a folder above are left out; so are folders
-    that cannot be read and links that lead nowhere, which are errors when the images are opened.
+    that cannot be read and links that lead nowhere, which are errors when the images are opened. A folder to which
+    several links lead is read once, and yielded as ``LINK = FIRST`` where it comes again.
     """
-    pending: list[tuple[str, tuple[os.stat_result, ...]]] = [("", ())]  # each ``cat/`` with the folders above it
+    seen: dict[tuple[int, int], str] = {}
+    parents = tuple(map(identify, map(os.stat, Path(folder).parents)))
+    pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", parents)]  # each ``cat/`` with the folders above it
     while pending:  # not recursive: folders may be nested more deeply than Python's calls
         inside, above = pending.pop()
         try:
@@ -135,13 +138,23 @@ def walk_folder(folder: str, left_out: Container[str]) -> Iterator[File]:
                 files = [(entry.name, status) for entry in entries if (status := examine_entry(entry, left_out))]
         except OSError:
             continue
+        identity = identify(here)
         is_run = inside and any(name == RECIPE_FILE for name, _ in files)
-        if is_run or any(os.path.samestat(here, other) for other in above):
+        if is_run or identity in above:
             continue
+        if identity in seen:
+            yield f"{inside} = {seen[identity]}", here
+            continue
+        seen[identity] = inside
         files = sorted((file for file in files if file[0] != RECIPE_FILE), key=lambda file: file[0])
         yield from ((f"{inside}{name}", status) for name, status in files if not stat.S_ISDIR(status.st_mode))
         folders = [f"{inside}{name}/" for name, status in files if stat.S_ISDIR(status.st_mode)]
-        pending += [(path, (*above, here)) for path in reversed(folders)]
+        pending += [(path, (*above, identity)) for path in reversed(folders)]
+
+
+def identify(status: os.stat_result) -> tuple[int, int]:
+    """Return two numbers that are equal for all paths to a folder."""
+    return status.st_dev, status.st_ino
 
 
 def examine_entry(entry: os.DirEntry[str], left_out: Container[str]) -> os.stat_result | None:

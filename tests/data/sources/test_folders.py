@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from helpers.images import make_png, write_class_folders, write_flat_folder
+from helpers.images import link_folders, make_png, write_class_folders, write_flat_folder
 from vitrun import data
 from vitrun.config import resolve
 from vitrun.data.decode import FORMATS
@@ -197,6 +197,17 @@ def test_links_to_folders_are_followed_but_not_in_cycles(tmp_path):
     (tmp_path / "all" / "cat" / "itself").symlink_to(tmp_path / "all" / "cat" / "itself")
     split = local_files.open_path(tables.load_data_row("folder", path=tmp_path / "all", train=None), "test")
     assert split.keys == ["cat/0.png", "cat/more/0.png", "cat/more/1.png", "cat/more/2.png", "dog/0.png"]
+
+
+def test_folders_that_link_to_one_another_have_each_image_once_in_a_class(tmp_path):
+    write_class_folders(tmp_path / "all", ["cat", "dog"])
+    link_folders(tmp_path / "more", 12)
+    (tmp_path / "more" / "3" / "a.png").write_bytes(make_png(5))
+    for name in ("cat", "dog"):
+        (tmp_path / "all" / name / "more").symlink_to(tmp_path / "more" / "0")
+    split = local_files.open_path(tables.load_data_row("folder", path=tmp_path / "all", train=None), "test")
+    assert sorted(map(os.path.basename, split.keys)) == ["0.png", "0.png", "a.png", "a.png"]
+    assert "further links to a folder" in split.notes[0]
 
 
 def test_a_file_name_that_is_not_utf8_is_displayed_and_hashed(photographs):

@@ -28,6 +28,7 @@ OTHER = "files that are no images"
 LOOSE = "images outside of class folders"
 BROKEN = "links that lead nowhere"
 LOOP = "links to a folder above"
+AGAIN = "further links to a folder"
 SPECIAL = "pipes and devices"
 RUNS = "folders of runs"
 
@@ -80,7 +81,11 @@ class Scan:
         return folders
 
     def walk(self, inside: str) -> Iterator[tuple[str, int]]:
-        """Yield path and size of every image below the folder ``inside``, in order; -1 is the size of a broken link."""
+        """Yield path and size of every image below the folder ``inside``, in order; -1 is the size of a broken link.
+
+        A folder to which several links lead is read once: their combinations may be more than any number of images.
+        """
+        seen: set[tuple[int, int]] = set()
         pending: list[tuple[str, os.DirEntry[str] | None, tuple[object, ...]]] = [(inside, None, ())]
         while pending:  # not recursive: folders may be nested more deeply than Python's calls
             path, entry, above = pending.pop()
@@ -90,7 +95,10 @@ class Scan:
                 yield path, file_size(entry)
             elif (identity := folder_identity(self.root / path)) in above or identity in self.above:
                 self.left_out.add(LOOP, path)
+            elif identity in seen:
+                self.left_out.add(AGAIN, path)
             else:
+                seen.add(identity)
                 above = (*above, identity)
                 entries = sorted_entries(self.root / path)
                 pending += [(f"{path}/{entry.name}", entry, above) for entry in reversed(entries)]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from glob import glob, has_magic
+from glob import escape, has_magic
 from pathlib import Path
 
 from vitrun import recipes
@@ -12,6 +12,7 @@ from vitrun.data.sources.shards.samples import Wanted
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes.shard_patterns import BRACE_RANGE
 from vitrun.runtime.console import Screen
+from vitrun.runtime.path_patterns import find_matches
 
 
 def find_shards(
@@ -86,7 +87,8 @@ def list_shards(data: recipes.Shards | recipes.Pairs, pattern: str) -> list[str]
     names = expand_ranges(pattern)
     if recipes.is_url(pattern) or not has_magic(pattern):
         return names
-    return [file for name in names for file in sorted(glob(name, root_dir=data.path, recursive=True))]
+    root = f"{data.path or os.curdir}/"
+    return [file.removeprefix(root) for name in names for file in find_matches(os.path.join(escape(root), name))]
 
 
 def check_shards_exist(data: recipes.Shards | recipes.Pairs, root: Path, shards: Sequence[str], pattern: str) -> None:
