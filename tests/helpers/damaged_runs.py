@@ -20,10 +20,6 @@ SMALL = [
 ]
 STOPPED = 3  # the step of the newest checkpoint of the run that is not finished
 OTHER = "seed=1"  # the other run, which stays as it is
-HOSTILE = [
-    *(None, True, -1, 0, 7, 1e308, float("nan"), float("inf"), 10**400, "", "x" * 9000, "../..", "/dev/zero"),
-    *("\x1b[31m", "é", "step-00000099", [], {}, [[]], {"a": {"b": {}}}, "[" * 50, "0" * 64, "MANIFEST.json"),
-]
 
 
 @cache
@@ -101,44 +97,14 @@ def list_damaged(root: Path, pattern: str) -> list[Path]:
 
 
 def edit_json(pattern: str, forge: bool = False) -> damages.Damage:
-    """Return a damage that changes, removes or renames a value of a JSON file; ``forge`` hashes a manifest again."""
+    """Return a damage to a value of the run's JSON files; ``forge`` hashes a manifest again."""
 
-    def damage(root: Path, random_: random.Random) -> None:
-        if not (files := list_damaged(root, pattern)):
-            return
-        file = random_.choice(files)
-        try:
-            content = json.loads(file.read_text(encoding="utf-8", errors="replace").splitlines()[0])
-        except (ValueError, IndexError, RecursionError):
-            try:
-                content = json.loads(file.read_text(encoding="utf-8", errors="replace"))
-            except (ValueError, RecursionError):
-                return
-        change_value(content, random_)
+    def rehash(content: Any, random_: random.Random) -> None:
         if forge and isinstance(content, dict) and random_.random() < 0.7:
             content.pop(manifest.HASH_KEY, None)
             content[manifest.HASH_KEY] = manifest.hash_content(content)
-        file.write_text(json.dumps(content), encoding="utf-8")
 
-    damage.__name__ = f"edit_json {pattern}"
-    return damage
-
-
-def change_value(content: Any, random_: random.Random) -> None:
-    """Change, remove or rename a random value of a JSON tree."""
-    while isinstance(content, dict | list) and content:
-        keys = list(content) if isinstance(content, dict) else list(range(len(content)))
-        key = random_.choice(keys)
-        if isinstance(content[key], dict | list) and content[key] and random_.random() < 0.7:
-            content = content[key]
-            continue
-        if random_.random() < 0.2:
-            del content[key]
-        elif isinstance(content, dict) and random_.random() < 0.3:
-            content[random_.choice(["", "x", f"{key} ", "\x1b[31m"])] = content.pop(key)
-        else:
-            content[key] = random_.choice(HOSTILE)
-        return
+    return damages.edit_json(pattern, lambda root: list_damaged(root, pattern), rehash)
 
 
 def swap_steps(root: Path, random_: random.Random) -> None:

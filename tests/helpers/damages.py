@@ -1,17 +1,22 @@
 """Small inputs of each kind, and random damages to them."""
 
+import json
 import os
 import random
 import tarfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 NAMES = ["a b", "ä", "x\ny", "\x1b[31mred", "-rf", "#1", "a=b", "[x]", "$HOME", "%s", "'", '"', ".hidden", "n" * 240]
 SUFFIXES = [".jpg", ".PNG", ".jpeg", ".txt", ".gif", "", ".tar", ".parquet", ".npz", ".safetensors", ".pth", ".bin"]
+HOSTILE = [
+    *(None, True, -1, 0, 7, 1e308, float("nan"), float("inf"), 10**400, "", "x" * 9000, "../..", "/dev/zero"),
+    *("\x1b[31m", "é", "step-00000099", [], {}, [[]], {"a": {"b": {}}}, "[" * 50, "0" * 64, "MANIFEST.json"),
+]
 Damage = Callable[[Path, random.Random], object]
 Answer = tuple[int | None, str]  # exit code and output of a command
 
@@ -197,6 +202,49 @@ def take_permission(root: Path, random_: random.Random) -> None:
     path = random_.choice([choose_file, choose_folder])(root, random_)
     if path.exists():
         path.chmod(0)
+
+
+def edit_json(
+    name: str,
+    list_files: Callable[[Path], list[Path]],
+    finish: Callable[[Any, random.Random], None] = lambda content, random_: None,
+) -> Damage:
+    """Return a damage that changes, removes or renames a value of a JSON file, or of the first line of a JSONL file."""
+
+    def damage(root: Path, random_: random.Random) -> None:
+        if not (files := list_files(root)):
+            return
+        file = random_.choice(files)
+        text = file.read_text(encoding="utf-8", errors="replace")
+        for part in (text.partition("\n")[0], text):
+            try:
+                content = json.loads(part)
+            except (ValueError, RecursionError):
+                continue
+            change_value(content, random_)
+            finish(content, random_)
+            file.write_text(json.dumps(content) + text[len(part) :], encoding="utf-8")
+            return
+
+    damage.__name__ = f"edit_json {name}"
+    return damage
+
+
+def change_value(content: Any, random_: random.Random) -> None:
+    """Change, remove or rename a random value of a JSON tree."""
+    while isinstance(content, dict | list) and content:
+        keys = list(content) if isinstance(content, dict) else list(range(len(content)))
+        key = random_.choice(keys)
+        if isinstance(content[key], dict | list) and content[key] and random_.random() < 0.7:
+            content = content[key]
+            continue
+        if random_.random() < 0.2:
+            del content[key]
+        elif isinstance(content, dict) and random_.random() < 0.3:
+            content[random_.choice(["", "x", f"{key} ", "\x1b[31m"])] = content.pop(key)
+        else:
+            content[key] = random_.choice(HOSTILE)
+        return
 
 
 ANY_FILE = (flip_bits, truncate, replace_content, rename)

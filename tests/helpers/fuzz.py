@@ -15,10 +15,10 @@ from math import ceil
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from helpers import damaged_runs, damaged_text, damages, forks
+from helpers import damaged_annotations, damaged_runs, damaged_text, damages, forks
 from helpers.overrides import REQUIRED_OVERRIDES
 
-KINDS = damages.KINDS | damaged_text.KINDS | damaged_runs.KINDS
+KINDS = damages.KINDS | damaged_text.KINDS | damaged_runs.KINDS | damaged_annotations.KINDS
 
 SECONDS = 10  # of CPU time, so that a busy machine raises no false alarm
 SHARED_BY = 20  # cases of overrides in one fork
