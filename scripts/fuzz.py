@@ -1,6 +1,7 @@
 """Damage inputs of vitrun, and check how it answers.
 
-    python scripts/fuzz.py --cases 500 folders parquet tars weights checkpoints
+    python scripts/fuzz.py --cases 500 folders parquet tars boxes captions tables
+    python scripts/fuzz.py --cases 500 weights weight_folders checkpoints
     python scripts/fuzz.py --cases 10000 overrides
     python scripts/fuzz.py --cases 750 rows recipes results manifests
 

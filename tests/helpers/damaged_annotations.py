@@ -1,4 +1,4 @@
-"""Annotations of boxes, tables of captions, and folders of other programs' weights, with random damages."""
+"""Annotations of boxes, tables of captions and labels, and folders of other programs' weights, with random damages."""
 
 import csv
 import json
@@ -54,7 +54,7 @@ def write_yolo(folder: Path, random_: random.Random) -> None:
     for part in ("train", "val"):
         for number in range(5):
             write_image(folder / "images" / part / f"{number}.png", random_)
-            lines = [f"{random_.randrange(2)} 0.5 0.4 0.25 0.3" for _ in range(random_.randrange(3))]
+            lines = [f"{random_.randrange(2)} 0.5 0.4 0.25 0.3" for _ in range(random_.randint(number == 0, 2))]
             labels = folder / "labels" / part / f"{number}.txt"
             labels.parent.mkdir(parents=True, exist_ok=True)
             labels.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -74,28 +74,41 @@ def make_captions(root: Path, random_: random.Random) -> list[list[str]]:
         if not name:
             (root / "in" / image).with_suffix(".txt").write_text(f"{caption}\n", encoding="utf-8")
     if name:
-        write_captions(root / "in" / name, images, captions)
+        write_table(root / "in" / name, "caption", images, captions)
     data = ["data.path=in" + (f"/{name}" if name else "/images")]
     if random_.random() < 0.5:
         return [["data", "captions", *data]]
     return [["pretrain", "objective=contrastive", "model=clip_nano", "data=captions", *data, "res=16", *TRAIN]]
 
 
-def write_captions(file: Path, images: list[str], captions: list[str]) -> None:
-    """Write a table of captions in the form of its name."""
-    rows = list(zip(images, captions))
+def make_tables(root: Path, random_: random.Random) -> list[list[str]]:
+    """Write images and a table of their labels; return a command that reads them."""
+    images, classes = [f"images/{number}.png" for number in range(20)], ["cat", "a dog", "7"]
+    name = random_.choice(["labels.csv", "labels.tsv", "labels.jsonl"])
+    for image in images:
+        write_image(root / "in" / image, random_)
+    write_table(root / "in" / name, "label", images, [classes[row % 3] for row in range(20)])
+    data = [f"data.path=in/{name}"]
+    if random_.random() < 0.5:
+        return [["data", "table", *data]]
+    return [["pretrain", "model=vit_nano8", "data=table", *data, "res=16", *TRAIN]]
+
+
+def write_table(file: Path, column: str, images: list[str], texts: list[str]) -> None:
+    """Write a table of images with their labels or captions in the form of its name."""
+    rows = list(zip(images, texts))
     if file.suffix in (".csv", ".tsv"):
         with file.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream, delimiter="," if file.suffix == ".csv" else "\t").writerows(
-                [("filepath", "title"), *rows]
+                [("filepath", column), *rows]
             )
     elif file.suffix == ".jsonl":
-        lines = [json.dumps({"image": image, "caption": caption}) for image, caption in rows]
+        lines = [json.dumps({"image": image, column: text}) for image, text in rows]
         file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     elif file.name == "coco.json":
         listed = [{"id": row, "file_name": image} for row, image in enumerate(images)]
-        texts = [{"id": row, "image_id": row, "caption": caption} for row, caption in enumerate(captions)]
-        file.write_text(json.dumps({"images": listed, "annotations": texts}), encoding="utf-8")
+        captions = [{"id": row, "image_id": row, "caption": caption} for row, caption in enumerate(texts)]
+        file.write_text(json.dumps({"images": listed, "annotations": captions}), encoding="utf-8")
     else:
         parts = ["train", "test", "val", "restval"]
         listed = [
@@ -163,5 +176,6 @@ DAMAGES = (*TEXTS, *JSON, *OTHERS, damages.remove_something)
 KINDS = {
     "boxes": damages.Kind(make_boxes, DAMAGES),
     "captions": damages.Kind(make_captions, DAMAGES),
+    "tables": damages.Kind(make_tables, DAMAGES),
     "weight_folders": damages.Kind(make_weight_folders, DAMAGES),
 }

@@ -10,6 +10,7 @@ import pytest
 from helpers.images import make_png, write_parquet
 from vitrun import data
 from vitrun.data.captions import draw_captions
+from vitrun.data.sources.captions import text_files
 from vitrun.data.transforms.views import CropView
 from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import tables
@@ -165,6 +166,44 @@ def test_images_without_a_usable_caption_count_as_bad_images(tmp_path):
     assert len(data.drop_bad_images(split, lambda line: None)) == 7
 
 
+def test_a_folder_in_place_of_a_text_is_no_caption_and_a_text_that_is_too_large_is_one_sentence(tmp_path, monkeypatch):
+    first, second, *others = write_images(tmp_path, 4)
+    (tmp_path / first).with_suffix(".txt").mkdir()
+    for name in (second, *others):
+        (tmp_path / name).with_suffix(".txt").write_text("a caption")
+    assert f"without a caption: {first}" in " ".join(open_part(tmp_path, train=None).notes)
+    monkeypatch.setattr(text_files, "MAX_TEXT", 3)
+    with pytest.raises(UserError, match=r"txt has no captions that can be read") as error:
+        open_part(tmp_path, train=None)
+    assert error.value.status == ExitCode.DATA
+
+
+def test_an_image_that_is_not_there_is_reported_with_the_table_that_names_it(tmp_path):
+    names = write_images(tmp_path, 2)
+    rows = [["image", "caption"], *[[name, "a"] for name in (*names, "&s [*s]")]]
+    split = open_part(write_table(tmp_path / "pairs.csv", rows), train=None)
+    with pytest.raises(UserError, match=r"^&s \[\*s\] is not there\. .* entry of pairs\.csv"):
+        split.load_encoded(split.keys.index("&s [*s]"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("pairs.csv", "image,caption\n0.png,a\n,b\n\n,\n1.png,c\n"),
+        ("pairs.jsonl", '{"image": "0.png", "caption": "a"}\n{"image": null, "caption": "b"}\n\n'),
+        ("coco.json", '{"images": [{"id": 1, "file_name": "0.png"}, {"id": 2, "file_name": null}], '
+                      '"annotations": [{"image_id": 1, "caption": "a"}]}'),
+        ("k.json", '{"images": [{"filename": null, "split": "test", "sentences": []}, '
+                   '{"filename": "0.png", "split": "test", "sentences": [{"raw": "a"}]}]}'),
+    ],
+)  # fmt: skip
+def test_rows_that_name_no_image_are_left_out_and_counted(tmp_path, name, content):
+    names = write_images(tmp_path, 2)
+    (tmp_path / name).write_text(content)
+    split = open_part(tmp_path / name, train=None)
+    assert {*split.keys} <= {*names} and any(note.startswith("left out: 1 of ") for note in split.notes), split.notes
+
+
 def wrong_tables(folder: Path) -> dict[str, tuple[Path, dict, str]]:
     """Return paths that cannot be read, with options, and a part of the sentence about each."""
     names = write_images(folder / "images", 2)
@@ -189,6 +228,8 @@ def wrong_tables(folder: Path) -> dict[str, tuple[Path, dict, str]]:
         (folder / f"images/{name}.csv").write_bytes(text.encode("latin-1"))
     (folder / "x.jsonl").write_text("[1]")
     (folder / "coco.json").write_text('{"images": [], "annotations": [{"image_id": 2, "caption": "a"}]}')
+    (folder / "list.json").write_text('{"images": [{"id": 1, "file_name": ["0.png"]}], "annotations": []}')
+    (folder / "list.jsonl").write_text('{"image": "0.png", "caption": [{"raw": "a"}]}')
     write_parquet(folder / "numbers/train.parquet")
     return {
         "no column of captions": (write_table(folder / "1.csv", [["image", "label"], *rows]), {}, "data.caption="),
@@ -217,6 +258,8 @@ def wrong_tables(folder: Path) -> dict[str, tuple[Path, dict, str]]:
         "two columns of one name": (folder / "images/twice.csv", {}, "2 columns named 'caption'"),
         "a list in a line": (folder / "x.jsonl", {}, "line 1 is no object"),
         "a caption of no image": (folder / "coco.json", {}, "it lacks 2"),
+        "a path that is a list": (folder / "list.json", {}, '["0.png"] stands where a text belongs'),
+        "a caption that is an object": (folder / "list.jsonl", {}, "stands where a text belongs"),
         "a spreadsheet": (folder / "x.xlsx", {}, "must end in"),
         "a column of numbers": (folder / "numbers", {"caption": "label", "test": "train"}, "instead of captions"),
         "a missing part": (folder / "two", {"test": "c.csv"}, "neither a table nor a folder"),

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from vitrun.data.sources.messages import abbreviate, shorten, single_line
+from vitrun.data.sources.missing import NO_FILE, explain_missing, measure_file
 from vitrun.data.split import Encoded, Split
 from vitrun.runtime.files import read_regular_file
 
 NO_CAPTION = "has no caption. Write one, or remove the image."
 EMPTY = "has an empty caption. Write one, or remove the image."
 NOT_UTF8 = "has a caption that is not UTF-8. Save it as UTF-8, or remove the image."
-NO_FILE = "is not there. Restore the file, or remove the entry that names it."
 KINDS = {NO_CAPTION: "without a caption", EMPTY: "with an empty one", NOT_UTF8: "with one that is not UTF-8",
          NO_FILE: "without a file"}  # fmt: skip
 
@@ -79,22 +79,14 @@ def make_captioned_split(
     )
 
 
-def open_listing(base: Path, listing: Listing) -> Split:
-    """Return the split of images in files, whose paths start from ``base``."""
+def open_listing(source: Path, base: Path, listing: Listing) -> Split:
+    """Return the split of images that ``source``, a table or a folder, has; their paths start from ``base``."""
     paths = [os.path.join(base, path) for path in listing.paths]
     sizes = np.array([measure_file(path) for path in paths], np.int64)
     for index in np.flatnonzero(sizes < 0).tolist():
-        listing.faults[index] = NO_FILE
+        listing.faults[index] = explain_missing(source)
     keys = [single_line(os.fsencode(path).decode("utf-8", "backslashreplace")) for path in listing.paths]
     return make_captioned_split(keys, lambda index: read_regular_file(Path(paths[index])), sizes, listing)
-
-
-def measure_file(path: str) -> int:
-    """Return the size of a file in bytes; -1 if there is none."""
-    try:
-        return os.stat(path).st_size
-    except (OSError, ValueError):  # a path with a zero byte
-        return -1
 
 
 def describe_captions(split: Split) -> tuple[str, ...]:
@@ -109,7 +101,7 @@ def describe_captions(split: Split) -> tuple[str, ...]:
         example = shorten(single_line(split.read_captions(usable[0])[0]), 80)
         notes.append(f"captions: {each} an image, such as {example!r}")
     for fault, what in KINDS.items():
-        if faulty := [row for row, text in split.unusable.items() if text == fault]:
+        if faulty := [row for row, text in split.unusable.items() if text.startswith(fault)]:
             names = abbreviate([split.keys[row] for row in faulty], 2)
             notes.append(f"captions: {len(faulty):,} of {len(split):,} images {what}: {names}")
     return tuple(notes)

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from vitrun import recipes
-from vitrun.data.sources.captions.listing import NO_FILE, describe_captions, open_listing
+from vitrun.data.sources.captions.listing import describe_captions, open_listing
 from vitrun.data.sources.captions.parquet_columns import as_files, assign_splits, open_captioned_table
 from vitrun.data.sources.captions.tables import TABLE_SUFFIXES, read_table
 from vitrun.data.sources.captions.text_files import list_text_files
 from vitrun.data.sources.folder_errors import PART_NAMES
 from vitrun.data.sources.hub.snapshot import download_split
 from vitrun.data.sources.messages import abbreviate, typed_override
+from vitrun.data.sources.missing import NO_FILE
 from vitrun.data.sources.parquet.find import find_splits
 from vitrun.data.sources.partition import divide_split
 from vitrun.data.sources.scan import Scan
@@ -101,7 +102,7 @@ def open_source(data: recipes.Captions, source: Path, part: str) -> tuple[Split,
                 "paths and captions.",
                 ExitCode.DATA,
             )
-        split = replace(open_listing(source, listing), notes=tuple(notes))
+        split = replace(open_listing(source, source, listing), notes=tuple(notes))
         require_usable(data, split)
         return split, False
     if source.suffix.lower() not in (*TABLE_SUFFIXES, ".txt"):
@@ -114,7 +115,7 @@ def open_source(data: recipes.Captions, source: Path, part: str) -> tuple[Split,
     listing, notes = read_table(data, source, part)
     if not listing.paths:
         raise UserError(f"{source} has no rows of the {part} part.", ExitCode.DATA)
-    split = open_listing(data.images or source.parent, listing)
+    split = open_listing(source, data.images or source.parent, listing)
     split = replace(split, notes=tuple(notes), location=str(source))
     require_usable(data, split)
     return split, listing.divided
@@ -126,7 +127,7 @@ def require_usable(data: recipes.Captions, split: Split) -> None:
         return
     fault = Counter(split.unusable.values()).most_common(1)[0][0]
     first = next(split.keys[row] for row, reason in split.unusable.items() if reason == fault)
-    if fault != NO_FILE:
+    if not fault.startswith(NO_FILE):
         way_out = "A folder needs a NAME.txt beside each NAME.jpg, a table a column of captions."
         why = f"{typed_override(data)}: no image has a caption that can be read; the first, {first}, {fault} {way_out}"
         raise UserError(why, ExitCode.DATA)

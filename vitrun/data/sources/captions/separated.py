@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -16,7 +16,7 @@ LFS_POINTER = "version https://git-lfs"
 MOST_FIELD = 2**20  # characters of a field
 MOST_HEADER = 20  # lines of the first row: names of columns may have line breaks in quotes
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
-Rows = Iterable[tuple[str, list[str | None]]]  # paths, each with captions or labels; a path may come several times
+Rows = list[tuple[str, list[str | None]]]  # paths, each with captions or labels; a path may come several times
 
 
 class Columns(NamedTuple):
@@ -108,7 +108,7 @@ def choose_separator(data: TableData, header: str, file: Path) -> str:
 
 
 def read_quoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[str | None]]]:
-    """Yield the path and the text of each row with a path; columns in quotes may have separators and line breaks.
+    """Yield the path and the text of each row that is not blank; columns in quotes may have separators and line breaks.
 
     Raise a RowError for wrong quotes, or a row that has more columns than names.
     """
@@ -133,7 +133,7 @@ def read_quoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[str
 
 
 def read_unquoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[str | None]]]:
-    """Yield the path and the text of each line with a path; quotes are letters.
+    """Yield the path and the text of each line that is not blank; quotes are letters.
 
     Raise a RowError for a line that has more or fewer columns than names.
     """
@@ -145,6 +145,7 @@ def read_unquoted(lines: TextIO, columns: Columns) -> Iterator[tuple[str, list[s
 
 
 def pick_columns(row: list[str], columns: Columns) -> Rows:
-    """Return the path and the text of a row; nothing if it has no path."""
+    """Return the path and the text of a row; nothing if it is blank."""
     path = row[columns.image].strip() if len(row) > columns.image else ""
-    return [(path, [row[columns.text] if len(row) > columns.text else None])] if path else []
+    text = row[columns.text] if len(row) > columns.text else None
+    return [(path, [text])] if any(map(str.strip, row)) else []

@@ -11,7 +11,7 @@ from vitrun import recipes
 from vitrun.data.sources.captions.columns import TableData, choose_column
 from vitrun.data.sources.captions.listing import Listing
 from vitrun.data.sources.captions.separated import Rows, read_separated
-from vitrun.data.sources.messages import first_line
+from vitrun.data.sources.messages import first_line, shorten
 from vitrun.errors import ExitCode, UserError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
@@ -29,21 +29,18 @@ def read_table(data: recipes.Captions, file: Path, part: str) -> tuple[Listing, 
 def read_rows(data: TableData, file: Path, part: str) -> tuple[Rows, bool, list[str]]:
     """Return the rows of a table, whether they are those of the part alone, and notes on how it was read.
 
-    Raise UserError if it lacks a column, or is no such table.
+    Rows without a path are left out. Raise UserError if it lacks a column, or is no such table.
     """
     notes: list[str] = []
+    divided = False
     try:
         with open(file, encoding=find_encoding(file), errors="surrogateescape", newline="") as lines:
             if file.suffix.lower() == ".json":
-                tree = json.load(lines)
-                if not isinstance(tree, dict):
-                    raise ValueError("it is neither COCO's captions nor Karpathy's splits, but a list or a value")
-                if "annotations" not in tree:
-                    return read_karpathy_rows(tree, part), True, notes
-                return read_json_rows(tree), False, notes
-            if file.suffix.lower() == ".jsonl":
-                return read_json_lines(data, lines, file, notes), False, notes
-            return read_separated(data, lines, file, notes), False, notes
+                rows, divided = read_tree(json.load(lines), part)
+            elif file.suffix.lower() == ".jsonl":
+                rows = read_json_lines(data, lines, file, notes)
+            else:
+                rows = read_separated(data, lines, file, notes)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}.", ExitCode.DATA) from None
     except KeyError as error:
@@ -54,6 +51,9 @@ def read_rows(data: TableData, file: Path, part: str) -> tuple[Rows, bool, list[
         raise UserError(
             f"{file} is no table of {data.text}s: {first_line(error)}. Make it again.", ExitCode.DATA
         ) from None
+    if unnamed := sum(not path for path, _ in rows):
+        notes.append(f"left out: {unnamed:,} of {len(rows):,} rows of {file.name}, which name no image")
+    return [row for row in rows if row[0]], divided, notes
 
 
 def find_encoding(file: Path) -> str:
@@ -83,7 +83,7 @@ def read_json_lines(data: TableData, lines: Iterable[str], file: Path, notes: li
         name, note = choose_column(data, option, columns, file.name)
         notes += [note] if note else []
         names.append(name)
-    return [(str(entry[names[0]]), as_captions(entry.get(names[1]))) for entry in objects if entry.get(names[0])]
+    return [(as_text(entry.get(names[0])) or "", as_captions(entry.get(names[1]))) for entry in objects]
 
 
 def parse_object(line: str, number: int) -> dict[str, Any]:
@@ -99,14 +99,28 @@ def parse_object(line: str, number: int) -> dict[str, Any]:
 
 def as_captions(value: Any) -> list[str | None]:
     """Return a caption or a list of captions as a list."""
-    return [text if text is None else str(text) for text in (value if isinstance(value, list) else [value])]
+    return [*map(as_text, value if isinstance(value, list) else [value])]
+
+
+def as_text(value: Any) -> str | None:
+    """Return a text or a number as a text, and None for null; raise a ValueError if it is something else."""
+    if isinstance(value, list | dict):
+        raise ValueError(f"{shorten(json.dumps(value))} stands where a text belongs")
+    return None if value is None else str(value)
+
+
+def read_tree(tree: Any, part: str) -> tuple[Rows, bool]:
+    """Return the rows of a JSON file, and whether they are those of the part alone."""
+    if not isinstance(tree, dict):
+        raise ValueError("it is neither COCO's captions nor Karpathy's splits, but a list or a value")
+    return (read_json_rows(tree), False) if "annotations" in tree else (read_karpathy_rows(tree, part), True)
 
 
 def read_json_rows(tree: Mapping[str, Any]) -> Rows:
     """Return the rows of COCO's ``captions_val2017.json``."""
-    images = {image["id"]: (image["file_name"], list[str | None]()) for image in tree["images"]}
+    images = {image["id"]: (as_text(image["file_name"]) or "", list[str | None]()) for image in tree["images"]}
     for note in tree["annotations"]:
-        images[note["image_id"]][1].append(note["caption"])
+        images[note["image_id"]][1].append(as_text(note["caption"]))
     return [*images.values()]
 
 
@@ -117,7 +131,13 @@ def read_karpathy_rows(tree: Mapping[str, Any], part: str) -> Rows:
     """
     parts = ("train", "restval") if part == "train" else ("test",)
     return [
-        ("/".join(filter(None, (image.get("filepath"), image["filename"]))), [s["raw"] for s in image["sentences"]])
+        (join_names(image), [as_text(sentence["raw"]) for sentence in image["sentences"]])
         for image in tree["images"]
         if image["split"] in parts
     ]
+
+
+def join_names(image: Mapping[str, Any]) -> str:
+    """Return the path of an image of Karpathy's splits; empty if it has no name."""
+    folder, name = as_text(image.get("filepath")), as_text(image["filename"])
+    return "/".join(filter(None, (folder, name))) if name else ""

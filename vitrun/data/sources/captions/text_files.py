@@ -4,6 +4,7 @@ from pathlib import Path
 
 from vitrun.data.sources.captions.listing import Listing
 from vitrun.data.sources.scan import OTHER, Scan
+from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.files import MAX_TEXT, read_regular_file
 
 
@@ -23,9 +24,14 @@ def list_text_files(root: Path) -> tuple[Listing, str]:
 
 
 def read_lines(file: Path) -> list[str | None] | None:
-    """Return the lines of a text, one empty line if it has none; None if there is no such file."""
+    """Return the lines of a text, one empty line if it has none; None if there is no such file.
+
+    Raise UserError if it is too large.
+    """
+    if not file.is_file():
+        return None
     try:
         text = read_regular_file(file, MAX_TEXT).decode("utf-8-sig", "surrogateescape")
-    except FileNotFoundError:
-        return None
+    except ValueError as error:
+        raise UserError(f"{file} has no captions that can be read: {error}. Move it away.", ExitCode.DATA) from None
     return [*(text.splitlines() or [""])]

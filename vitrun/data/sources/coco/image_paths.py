@@ -1,11 +1,11 @@
 """Find the files of the images that a JSON of COCO names."""
 
 import os
-import stat
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from vitrun.data.sources.missing import measure_file
 from vitrun.runtime.file_kinds import IMAGE_SUFFIXES
 from vitrun.runtime.files import walk_files
 
@@ -74,12 +74,3 @@ def index_files(folder: Path) -> dict[str, list[str]]:
 def walk_images(folder: Path) -> Iterator[str]:
     """Yield the paths of the images below a folder."""
     yield from (str(path) for path in walk_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def measure_file(path: str) -> int:
-    """Return the size of a file in bytes; -1 if there is none."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):  # a path with a zero byte
-        return -1
-    return status.st_size if stat.S_ISREG(status.st_mode) else -1

@@ -10,11 +10,12 @@ import numpy as np
 from vitrun import recipes
 from vitrun.data.sources.coco.annotations import Annotations
 from vitrun.data.sources.coco.cached import load_annotations
-from vitrun.data.sources.coco.image_paths import choose_folder, find_images, list_folders, measure_file
+from vitrun.data.sources.coco.image_paths import choose_folder, find_images, list_folders
 from vitrun.data.sources.coco.yolo import find_description, read_yolo
 from vitrun.data.sources.folder_errors import PART_NAMES
 from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.missing import explain_missing, measure_file
 from vitrun.data.sources.partition import divide_split
 from vitrun.data.sources.scan import escape_name
 from vitrun.data.split import Split
@@ -22,7 +23,6 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
 from vitrun.runtime.files import read_regular_file
 
-NO_FILE = "is not there. Restore the file, or remove the entry that names it."
 INSTANCES = "instances"  # first part of the names of COCO's files of boxes; others are of captions and keypoints
 
 
@@ -30,7 +30,7 @@ def open_coco(data: recipes.Coco, part: str, screen: Screen, tick: Callable[[], 
     """Return a part of the images that a JSON of COCO lists. Raise UserError if there is no JSON file, or no image."""
     if description := find_description(data.folder):
         listed, paths, is_whole = read_yolo(data, description, part, tick)
-        split = make_split(data, listed, paths, [*map(measure_file, paths)], str(description))
+        split = make_split(data, description, listed, paths, [*map(measure_file, paths)], str(description))
     else:
         file, is_whole = find_file(data, part)
         split = open_file(data, file, tick)
@@ -49,13 +49,13 @@ def open_file(data: recipes.Coco, file: Path, tick: Callable[[], None]) -> Split
     paths, sizes = find_images(folder, listed.files)
     if max(sizes) < 0:
         raise UserError(explain_no_images(data, file, folder, listed), ExitCode.DATA)
-    return make_split(data, listed, paths, sizes, f"{file}, images in {folder}")
+    return make_split(data, file, listed, paths, sizes, f"{file}, images in {folder}")
 
 
 def make_split(
-    data: recipes.Coco, listed: Annotations, paths: Sequence[str], sizes: Sequence[int], location: str
+    data: recipes.Coco, source: Path, listed: Annotations, paths: Sequence[str], sizes: Sequence[int], location: str
 ) -> Split:
-    """Return the split of images at ``paths``; an image of size -1 is missing and cannot be used."""
+    """Return the split of images that ``source`` names, at ``paths``; one of size -1 is missing and cannot be used."""
     return Split(
         [*map(escape_name, listed.files)],
         listed.table.image_labels(),
@@ -66,7 +66,7 @@ def make_split(
         named=True,
         exif=data.exif,
         boxes=listed.table,
-        unusable={row: NO_FILE for row, size in enumerate(sizes) if size < 0},
+        unusable={row: explain_missing(source) for row, size in enumerate(sizes) if size < 0},
     )
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from vitrun import recipes
 from vitrun.data.class_names import find_classes
-from vitrun.data.sources.captions.listing import NO_FILE, measure_file
 from vitrun.data.sources.captions.tables import read_rows
 from vitrun.data.sources.folder_errors import PART_NAMES, TABLE_SUFFIXES
 from vitrun.data.sources.labelled.image_names import find_images
 from vitrun.data.sources.local_files import check_image_count
 from vitrun.data.sources.messages import abbreviate
+from vitrun.data.sources.missing import explain_missing, measure_file
 from vitrun.data.sources.partition import ImageFile, choose_test_files, describe_partition
 from vitrun.data.sources.scan import escape_name
 from vitrun.data.split import Split
@@ -63,7 +63,7 @@ def open_labelled(data: recipes.Table, part: str, screen: Screen, tick: Callable
         chosen = choose_test_files(files, data.test_share, data.split_seed)
         location = describe_partition(data, files, names, len(chosen))
         files = [file for file in files if (file[0] in chosen) == (part == "test")]
-    split = make_split(data, files, names, location, notes)
+    split = make_split(data, labels.table, files, names, location, notes)
     check_image_count(data, part, len(split))
     return split
 
@@ -138,9 +138,14 @@ def list_files(data: recipes.Table, labels: Labels, names: Sequence[str]) -> tup
 
 
 def make_split(
-    data: recipes.Table, files: Sequence[ImageFile], names: Sequence[str], location: str, notes: Sequence[str]
+    data: recipes.Table,
+    table: Path,
+    files: Sequence[ImageFile],
+    names: Sequence[str],
+    location: str,
+    notes: Sequence[str],
 ) -> Split:
-    """Return the split of images in files."""
+    """Return the split of images in files that a table names."""
     keys, paths, labels, sizes = zip(*files) if files else ((), (), (), ())
     return Split(
         [*keys],
@@ -152,5 +157,5 @@ def make_split(
         notes=tuple(notes),
         named=True,
         exif=data.exif,
-        unusable={row: NO_FILE for row, size in enumerate(sizes) if size < 0},
+        unusable={row: explain_missing(table) for row, size in enumerate(sizes) if size < 0},
     )
