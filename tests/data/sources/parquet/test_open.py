@@ -87,6 +87,20 @@ def test_labels_that_are_no_integers_become_classes_and_it_is_noted(labels, clas
     assert test.labels.tolist() == numbers[2:3] and (test.classes == split.classes or note != "are texts")
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint64", "int8"])
+def test_labels_may_be_integers_of_any_type(kind, tmp_path):
+    write_parquet(tmp_path / "train.parquet", label=pyarrow.array([0, 3], kind))
+    assert open_part(tmp_path).labels.tolist() == [0, 3]
+
+
+def test_a_header_that_is_nested_too_deeply_says_nothing_of_the_classes(tmp_path):
+    write_parquet(tmp_path / "train.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "train.parquet")
+    deep = table.replace_schema_metadata({b"huggingface": b"[" * 10**5})
+    pyarrow.parquet.write_table(deep, tmp_path / "train.parquet")
+    assert open_part(tmp_path).classes == ("0", "1")
+
+
 NAMES = [
     (["train-clean.parquet"], "train-clean"),
     ([f"train_{n}.parquet" for n in range(12)], "train"),
@@ -156,6 +170,9 @@ def wrong_folder(folder, case: str) -> list[str]:
         "fractions": {"label": [0.5, 1.0]},
         "missing file": {"image": ["image.jpg", "b.jpg"]},
         "device": {"image": ["/dev/zero", "/dev/zero"]},
+        "numbers for bytes": {"image": [{"bytes": n, "path": "a.jpg"} for n in range(2)]},
+        "numbers for paths": {"image": [{"bytes": None, "path": n} for n in range(2)]},
+        "numbers over 2**63": {"label": pyarrow.array([0, 2**64 - 1], "uint64")},
     }
     file = folder / "train.parquet"
     write_parquet(file, **columns.get(case, {}))
@@ -163,6 +180,12 @@ def wrong_folder(folder, case: str) -> list[str]:
         pyarrow.parquet.write_table(
             pyarrow.table({"image": pyarrow.nulls(10**5, "binary"), "label": [0] * 10**5}), file
         )
+    if case == "column twice":
+        table = pyarrow.parquet.read_table(file)
+        pyarrow.parquet.write_table(table.append_column("label", table["label"]), file)
+    if case in FEATURES:
+        features = {b"huggingface": b'{"info": {"features": ' + FEATURES[case] + b"}}"}
+        pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).replace_schema_metadata(features), file)
     if case == "bomb":
         zeros = pyarrow.table({"image": [bytes(10**7)], "label": [0]})
         pyarrow.parquet.write_table(zeros, file, compression="zstd")
@@ -175,7 +198,17 @@ def wrong_folder(folder, case: str) -> list[str]:
     return [str(column) for column in columns[case]] if case in columns else [file.name]
 
 
+FEATURES = {  # what `datasets` says of the columns
+    "names no list": b'{"label": {"names": 5}}',
+    "names no texts": b'{"label": {"names": [1, [2]]}}',
+    "names twice": b'{"label": {"names": ["a", "a"]}}',
+}
 WRONG = {
+    "numbers for bytes": "instead of images",
+    "numbers for paths": "instead of images",
+    "numbers over 2**63": "too large for labels",
+    "column twice": "has 2 columns called 'label'",
+    **dict.fromkeys(FEATURES, "a list of different texts is needed"),
     "base64": "holds base64 text: decode it",
     "urls": "holds URLs: download the images",
     "lists": "instead of images",
@@ -194,6 +227,7 @@ WRONG = {
 @pytest.mark.parametrize("case, message", WRONG.items(), ids=[*WRONG])
 def test_the_error_says_what_is_wrong_with_a_folder(case, message, tmp_path, monkeypatch):
     monkeypatch.setattr("vitrun.data.sources.parquet.open.MOST_IN_MEMORY", 10**6)
+    monkeypatch.setattr("vitrun.data.sources.parquet.open.LEAST_EXPANDED", 10**6)
     names = wrong_folder(tmp_path, case)
     with pytest.raises(UserError) as error:
         open_part(tmp_path).decode(0)

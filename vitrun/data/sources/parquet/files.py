@@ -1,6 +1,5 @@
 """Headers and columns of parquet files, and of Arrow files that ``datasets`` has written."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitrun.data.sources.messages import abbreviate, first_line
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import parse_json
 from vitrun.runtime.memory import lacks_memory
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_header(path: Path) -> Header:
 def parse_features(schema: "pyarrow.Schema") -> dict[str, dict[str, Any]]:
     """Return the features that ``datasets`` has written into a schema; none if it has not."""
     try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        features = parse_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}

@@ -75,7 +75,7 @@ def number_labels(
         notes = (f"the labels in the column {data.label!r} are floats, all of them whole numbers",)
     if numbers is None:
         raise label_error(data, f"{column.type}, not a number or a text for each image", others)
-    last, first = int(numbers.max(initial=-1)), int(numbers.min(initial=0))
+    last, first = (int(numbers.max()), int(numbers.min())) if len(numbers) else (-1, 0)
     if last >= MAX_CLASSES or first < -MAX_CLASSES:
         raise label_error(data, f"numbers from {first} to {last}, too large for labels", others)
     classes = tuple(names or map(str, range(last + 1)))

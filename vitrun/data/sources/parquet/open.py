@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vitrun import recipes
-from vitrun.data.sources.messages import typed_override
+from vitrun.data.sources.messages import shorten, single_line, typed_override
 from vitrun.data.sources.parquet import files, find, image_bytes, stored
 from vitrun.data.sources.parquet.label_column import ClassLabels, advise_column, read_labels
 from vitrun.data.sources.parquet.pages import NotInPlace
@@ -19,6 +19,7 @@ from vitrun.errors import ExitCode, UserError
 REAL_COLUMN = "real_labels"  # the column of ReaL's lists, if a copy has it
 MOST_IN_MEMORY = 2**30  # bytes of a column that cannot be read in place, up to which it is read into memory
 MOST_EXPANSION = 1000  # of the bytes in files; images are compressed already
+LEAST_EXPANDED = 2**26  # bytes of images; fewer harm nobody, whatever they are
 
 
 def open_table(data: recipes.Files, part: str, tick: Callable[[], None] = lambda: None) -> Split:
@@ -71,6 +72,9 @@ def check_columns(data: recipes.Files, path: Path, header: files.Header, labelle
                 f"{data.group}.{option}=COLUMN for one of these. The file is {path.name}.",
                 ExitCode.DATA,
             )
+        if header.schema.names.count(column) > 1:
+            why = f"{path} has {header.schema.names.count(column)} columns called {column!r}: rename all but one."
+            raise UserError(why, ExitCode.DATA)
     kind = header.schema.field(data.image).type
     if not may_be_images(kind):
         others = [field.name for field in header.schema if may_be_images(field.type) and field.name != data.label]
@@ -106,7 +110,15 @@ def find_class_names(data: recipes.Files, headers: Mapping[Path, files.Header]) 
                 f"{data.label!r}: they are not of one data set.",
                 ExitCode.DATA,
             )
-    return names[first]
+    if (given := names[first]) is None:
+        return None
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given) or len({*given}) < len(given):
+        raise UserError(
+            f"{first} has as names of the classes in {data.label!r} {shorten(single_line(str(given)))}: a list of "
+            "different texts is needed. Make it again.",
+            ExitCode.DATA,
+        )
+    return given
 
 
 def read_texts(data: recipes.Files, splits: Mapping[str, Sequence[Path]]) -> set[str]:
@@ -134,7 +146,7 @@ def has_text_labels(data: recipes.Files, path: Path) -> bool:
 def check_expansion(data: recipes.Files, paths: Sequence[Path], size: int) -> None:
     """Raise UserError if the images, ``size`` bytes, are so much larger than their files that they cannot be images."""
     stored_size = sum(path.stat().st_size for path in paths)
-    if size > MOST_EXPANSION * stored_size:
+    if size > max(MOST_EXPANSION * stored_size, LEAST_EXPANDED):
         raise UserError(
             f"{data.group}={data.name}: the column {data.image!r} has {size / 1e6:,.0f} MB in {stored_size / 1e6:,.3g} "
             f"MB of files ({paths[0].name}, ...), and so no images, which cannot be compressed like that. Make it "
@@ -152,8 +164,8 @@ def open_images(data: recipes.Files, headers: Mapping[Path, files.Header], tick:
             ranges = image_bytes.locate_images(paths, [header.parquet for header in headers.values()], leaf, tick)
         except NotInPlace as reason:
             size = image_bytes.measure_column(paths, leaf)
+            check_expansion(data, paths, size)
             if size > MOST_IN_MEMORY:
-                check_expansion(data, paths, size)
                 return images_of_column(stored.open_copy(data, paths, column, str(reason), size))
         else:
             linked = files.read_paths(headers, column)

@@ -29,8 +29,9 @@ def may_be_images(kind: "pyarrow.DataType") -> bool:
 
     if types.is_struct(kind):
         fields = {kind.field(n).name: kind.field(n).type for n in range(kind.num_fields)}
-        empty = types.is_null(fields.get("bytes", kind))
-        return "bytes" in fields and (empty or is_bytes(fields["bytes"])) or is_text(fields.get("path", kind))
+        fits = {"bytes": is_bytes, "path": is_text}
+        used = [name for name in fits if name in fields and not types.is_null(fields[name])]
+        return all(fits[name](fields[name]) for name in used) and ("bytes" in fields or "path" in used)
     return is_bytes(kind) or is_text(kind)
 
 
