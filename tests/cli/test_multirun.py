@@ -95,6 +95,14 @@ def test_a_quiet_sweep_prints_its_table(monkeypatch, tmp_path, capsys):
     assert [line.count("50.0") for line in capsys.readouterr().out.splitlines() if "50" in line] == [1, 1]
 
 
+def test_a_sweep_ends_with_the_command_that_averages_over_its_seeds(monkeypatch, tmp_path, capsys):
+    result = {"metrics": {"top1": {"mean": 0.5, "unit": "share"}}, "top1": 0.5}
+    monkeypatch.setattr(multirun, "execute_as_process", lambda *arguments: result)
+    multirun.run_combinations("pretrain", ["seed=0,1", f"runs={tmp_path}"], False, [], True)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"Next: vitrun compare runs={tmp_path} (mean and standard deviation over seeds)"
+
+
 def test_the_table_of_a_sweep_has_a_column_for_each_option_that_varies():
     varied = {"a": {"seed": "0", "optim.lr": "0.1"}, "b": {"seed": "1", "optim.lr": "0.2"}}
     top1 = {"metrics": {"top1": {"mean": 0.5, "unit": "share"}}, "top1": 0.5}

@@ -24,7 +24,7 @@ NEXT_COMMAND = {  # after a command that makes a run
     "pretrain": "vitrun finetune",
     "finetune": "vitrun eval",
     "fewshot": "vitrun compare",
-    "eval": "vitrun compare",
+    "eval": "vitrun report",
     "dedup": "vitrun pretrain exclude={run}",
 }
 

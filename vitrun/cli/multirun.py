@@ -65,8 +65,18 @@ def run_combinations(command: str, overrides: list[str], cfg: bool, flags: list[
         raise typer.Exit(interrupt.status) from None
     rows = {name: result for name, result in results.items() if result is not None}
     if len(rows) > 1 and "--json" not in flags:
-        print(tabulate_sweep({name: list_varied(jobs[name], combinations) for name in rows}, rows))
+        varied = {name: list_varied(jobs[name], combinations) for name in rows}
+        print(tabulate_sweep(varied, rows))
+        if has_folder and not {"--quiet", "--dry-run"} & {*flags}:
+            print(f"Next: {suggest_comparison(overrides, varied)}")
     check_all_succeeded(errors, len(jobs))
+
+
+def suggest_comparison(overrides: list[str], varied: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the command that compares the runs of a sweep, and what it adds to the table."""
+    folder = [override for override in overrides if override.startswith("runs=")]
+    seeds = any("seed" in options for options in varied.values())
+    return shlex.join(["vitrun", "compare", *folder]) + " (mean and standard deviation over seeds)" * seeds
 
 
 Outcome = tuple[Mapping[str, dict[str, Any] | None], Mapping[str, UserError]]  # results and errors, by job
