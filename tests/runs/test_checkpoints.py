@@ -178,6 +178,12 @@ def test_latest_is_only_a_hint(folder, warnings, hint):
     assert checkpoints.find_newest(folder, warnings.append) == folder / "step-00000020" and not warnings
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, Path.touch, lambda path: path.symlink_to("gone"), lambda path: None])
+def test_what_is_no_folder_counts_as_no_checkpoint_of_its_step(folder, make):
+    make(folder / "step-00000030")
+    assert checkpoints.is_known(folder, 20) and not checkpoints.is_known(folder, 30)
+
+
 def test_the_newest_two_checkpoints_remain(folder):
     for step in (30, 40, 100):
         checkpoints.save(folder, step, write, {})

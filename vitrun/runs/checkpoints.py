@@ -35,7 +35,8 @@ def save(folder: Path, step: int, write: Callable[[Path], Mapping[str, str]], fa
     def write_with_manifest(partial: Path) -> None:
         partial.mkdir(parents=True)
         write_manifest(partial, step, facts, write(partial))
-        remove(checkpoint)  # a damaged one that could not be moved to quarantine
+        if checkpoint.is_dir():
+            remove(checkpoint)  # a damaged one that could not be moved to quarantine; a user's file is not replaced
 
     write_atomic(checkpoint, write_with_manifest)
     write_text_atomic(folder / LATEST_FILE, checkpoint.name + "\n")
@@ -66,7 +67,7 @@ def read_latest_step(folder: Path) -> int:
 def is_known(folder: Path, step: int) -> bool:
     """Return whether ``folder`` has a checkpoint of a step, or had one that was damaged."""
     name = name_checkpoint(step)
-    return (folder / name).exists() or any((folder / QUARANTINE_FOLDER).glob(f"{name}-*"))
+    return (folder / name).is_dir() or any((folder / QUARANTINE_FOLDER).glob(f"{name}-*"))
 
 
 def keep_only(folder: Path, last: Path) -> None:
