@@ -84,3 +84,15 @@ def test_the_head_has_its_own_weight_decay(kind):
     for name, parameter in network.named_parameters():
         expected = 3 if name == "head.weight" else 0.03 * optim.is_kernel(name, parameter)
         assert decays[id(parameter)] == pytest.approx(expected), name
+
+
+@pytest.mark.parametrize("kind", optim.OPTIMIZERS)
+@pytest.mark.parametrize("option", ["lr", "weight_decay"])
+def test_a_rate_that_no_float32_has_makes_weights_that_are_not_finite_and_is_no_error_of_torch(kind, option):
+    layer = torch.nn.Linear(4, 4)
+    recipe = resolve.resolve_recipe("pretrain", [f"optim={kind}", f"optim.{option}=1e308"]).optim
+    optimizer = optim.build_optimizer(recipe, layer)
+    for _ in range(2):  # the first update of AdamW's decay may still be finite
+        layer(torch.ones(1, 4)).sum().backward()
+        optimizer.step()
+    assert not layer.weight.isfinite().all()

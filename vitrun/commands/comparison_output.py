@@ -9,9 +9,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from vitrun.errors import ExitCode, UserError
+from vitrun.errors import UserError
 from vitrun.runs.results import LeftOut
-from vitrun.runtime.outputs import check_replaceable, write_output
+from vitrun.runtime.outputs import check_replaceable, unwritable_error, write_output
 
 TABLE_SUFFIXES = (".csv", ".json")
 OTHER_FORMATS = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".html", ".md", ".txt", ".tsv", ".xlsx", ".parquet")
@@ -51,7 +51,7 @@ def save_output(save: Path, writers: Mapping[str, Callable[[Path], object]], for
         for file, write in files.items():
             write_output(file, write, "save", force)
     except OSError as error:
-        raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(save)) from None
+        raise unwritable_error(save, "save", error) from None
     return list(files)
 
 

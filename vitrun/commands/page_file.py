@@ -7,7 +7,7 @@ from pathlib import Path
 from vitrun.errors import ExitCode, UserError
 from vitrun.plots.page import Page
 from vitrun.runtime.console import Screen
-from vitrun.runtime.outputs import check_replaceable, write_output
+from vitrun.runtime.outputs import check_replaceable, unwritable_error, write_output
 
 PAGE_SUFFIXES = (".html", ".htm")
 FOOTER = re.compile("<footer>.*?</footer>", re.DOTALL)  # which has the time
@@ -35,5 +35,5 @@ def write_page(page: Page, path: Path, screen: Screen, force: bool) -> None:
             return
         write_output(path, partial(Path.write_text, data=text, encoding="utf-8"), "save", force)
     except OSError as error:
-        raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(path)) from None
+        raise unwritable_error(path, "save", error) from None
     screen.log(f"Written to {path} ({size})")

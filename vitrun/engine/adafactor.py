@@ -68,7 +68,8 @@ class Adafactor(torch.optim.Optimizer):
         update = decayed.float() + (1 - beta) * shards.take_part(scaled, like=parameter)
         momentum.copy_(update)
         weights, lr = shards.local_part(parameter), group["lr"]
-        weights.mul_(1 - lr * group["weight_decay"]).add_(update, alpha=-lr)
+        rounded = torch.tensor(lr, dtype=torch.float32).item()  # infinite if it is too large, where torch raises
+        weights.mul_(1 - lr * group["weight_decay"]).add_(update, alpha=-rounded)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state; the momentum remains in bfloat16, which torch would cast to the type of the weights."""

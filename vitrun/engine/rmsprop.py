@@ -36,7 +36,8 @@ class RmsProp(torch.optim.Optimizer):
         gradients = list_local_parts(parameter.grad for parameter in parameters if parameter.grad is not None)
         weights = list_local_parts(parameters)
         if group["weight_decay"]:
-            gradients = list(torch._foreach_add(gradients, weights, alpha=group["weight_decay"]))
+            decay = torch.tensor(group["weight_decay"], dtype=torch.float32).item()  # torch raises if it is too large
+            gradients = list(torch._foreach_add(gradients, weights, alpha=decay))
         squares = self.get_moments("square", parameters, torch.ones_like)
         torch._foreach_mul_(squares, group["decay"])
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - group["decay"])

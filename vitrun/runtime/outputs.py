@@ -8,7 +8,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from vitrun.errors import UserError
+from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.runtime.files import (
     hash_file,
     move_into_place,
@@ -62,6 +62,13 @@ def exists_error(path: Path, option: str, what: str = "with other content") -> U
     """Return the UserError about something that vitrun wrote before."""
     why = f"{path.name} already exists, {what}. Choose another path, delete it, or replace it with force=true."
     return UserError(why, option=option, value=str(path))
+
+
+def unwritable_error(path: Path, option: str, error: Exception) -> UserError:
+    """Return the UserError (exit code 6) about an output that cannot be written, as on a full disk."""
+    reason = getattr(error, "strerror", None) or error
+    why = f"cannot write there: {reason}. {advise_writing(error)}, or choose another path."
+    return UserError(why, ExitCode.SPACE, option, str(path))
 
 
 def record_output(path: Path, of: str = "") -> None:

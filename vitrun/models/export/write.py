@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from vitrun.errors import ExitCode, UserError, lookup
+from vitrun.errors import UserError, lookup
 from vitrun.models.detector import Detector
 from vitrun.models.export.clip_folders import write_open_clip
 from vitrun.models.export.hugging_face_folder import write_hugging_face
@@ -15,7 +15,7 @@ from vitrun.models.export.onnx_file import write_onnx
 from vitrun.models.export.timm_folder import write_timm
 from vitrun.models.export.view import Description
 from vitrun.models.network import Network
-from vitrun.runtime.outputs import check_replaceable, write_output
+from vitrun.runtime.outputs import check_replaceable, unwritable_error, write_output
 
 Writer = Callable[[Path, Network, Description, int], None]
 FOLDER_WRITERS: dict[str, Writer] = {"timm": write_timm, "hf": write_hugging_face, "open_clip": write_open_clip}
@@ -70,5 +70,4 @@ def export_model(
             is_new |= write_output(card_file, lambda partial: partial.write_text(card, encoding="utf-8"), "path", force)
         return is_new
     except OSError as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot write there: {reason}.", ExitCode.SPACE, "path", str(path)) from error
+        raise unwritable_error(path, "path", error) from error

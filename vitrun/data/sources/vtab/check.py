@@ -25,7 +25,7 @@ from vitrun.data.tfds_order import tfds_order
 from vitrun.errors import ExitCode, UserError
 from vitrun.papers.vtab_tasks import TASKS
 from vitrun.runtime.console import Screen
-from vitrun.runtime.outputs import check_replaceable, write_output
+from vitrun.runtime.outputs import check_replaceable, unwritable_error, write_output
 from vitrun.runtime.text_tables import format_table
 
 HEADER = ["task", "group", "original", "images", "order"]
@@ -167,4 +167,4 @@ def write_keys(findings: dict[str, Finding], save: Path, force: bool) -> None:
             save, lambda partial: partial.write_text(json.dumps(tree, indent=0), encoding="utf-8"), "save", force
         )
     except OSError as error:
-        raise UserError(f"cannot write there: {error.strerror}.", ExitCode.SPACE, "save", str(save)) from None
+        raise unwritable_error(save, "save", error) from None
