@@ -18,7 +18,7 @@ import vitrun
 from helpers.processes import CommandProcess, read_error_line
 from vitrun.commands import predict, prediction_files, prediction_rows, runner
 from vitrun.config import resolve
-from vitrun.errors import UserError
+from vitrun.errors import ExitCode, UserError
 from vitrun.runtime.console import Screen
 
 SMALL = ("model=vit_nano8", "data=folder", "batch=4", "steps=3", "warmup=1")
@@ -228,3 +228,17 @@ def test_a_full_disk_leaves_whole_lines_before_a_last_one_that_is_cut_off(tmp_pa
     with pytest.raises(OSError, match="full"):
         prediction_files.write_whole(file, bytes(range(100)))
     assert file.getvalue() == bytes(range(24))
+
+
+def test_a_disk_that_stays_full_is_one_error_though_the_last_rows_are_tried_again(tmp_path, monkeypatch):
+    def write_table(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pyarrow.parquet, "write_table", write_table)
+    columns, file = prediction_rows.Columns(1), tmp_path / "p.parquet"
+    with (
+        pytest.raises(UserError, match="cannot be written: No space left on device. Make room, and run") as error,
+        prediction_files.open_prediction_file(file, columns, {"weights": "a"}, False) as (write, _),
+    ):
+        write([prediction_rows.Prediction("a.jpg", ("cat",), (0.5,))])
+    assert error.value.status == ExitCode.SPACE

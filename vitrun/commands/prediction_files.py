@@ -35,7 +35,7 @@ def open_prediction_file(
     """
     mark, continues = find_mark(path), check_prediction_file(path, identity, force)
     done = read_done(path, columns) if continues else {}
-    with ExitStack() as stack, described_writing(path):
+    with described_writing(path), ExitStack() as stack:
         write_text_atomic(mark, json.dumps(identity))
         if path.suffix == ".parquet":
             write = stack.enter_context(open_parquet(path, columns, continues))
