@@ -48,7 +48,7 @@ def main() -> None:
         ratio = median(own / first for own, first in zip(seconds[name], seconds[names[0]]))
         rows.append([name, f"{median(seconds[name]):.2f}", f"{ratio:.2f}", f"{stored[name] / batch / 1e6:,.0f}"])
     print(f"{res} px, batch {batch}, {machine.dtype}, {torch.get_num_threads()} threads")
-    print(format_table(["", "seconds a step", f"times {names[0]}", "MB stored an image"], rows))
+    print(format_table(["", "seconds a step", f"times {names[0]}", "MB stored per image"], rows))
 
 
 def make_step(name: str, res: int, machine: Machine, images: Tensor, labels: Tensor) -> Callable[[], int]:

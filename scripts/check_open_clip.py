@@ -47,7 +47,7 @@ MEAN, STD = (torch.tensor(values).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLI
 
 
 def main() -> int:
-    """Compare both, print one line a step; return the exit status."""
+    """Compare both, print one line per step; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name, value in (("--steps", 30), ("--batch", 32), ("--micro-batch", 12)):
         parser.add_argument(name, type=int, default=value)

@@ -1,6 +1,6 @@
 """vitrun: run the experiments of "An Image is Worth 16x16 Words" (arXiv 2010.11929), from the command line or Python.
 
-There is a function for each command (docs/python.md). All are imported when they are first used, and torch with them.
+There is one function per command (docs/python.md). Each is imported, and torch with it, when it is first used.
 """
 
 from importlib import import_module
@@ -52,7 +52,7 @@ __all__ = [  # without eval, so that `from vitrun import *` leaves Python's own
     "generate",
     "visualize",
 ]
-MODULES = {  # of names that are not commands
+MODULES = {  # of the names that are not commands
     "Result": "vitrun.api.result",
     "UserError": "vitrun.errors",
     "build": "vitrun.api.networks",
@@ -68,5 +68,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return what the package offers, for completion."""
+    """Return the names in the package, for completion."""
     return sorted([*globals(), *__all__, "eval"])

@@ -7,18 +7,20 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-if __name__ == "__main__" and not sys.flags.safe_path:  # a folder here called like a package is not that package
+if (
+    __name__ == "__main__" and not sys.flags.safe_path
+):  # else a folder here with the name of a package would be imported in its place
     del sys.path[0]
 
 
 def end_early(number: int, _: object) -> None:
-    """End the process while it imports: nothing is written yet, and an import may swallow an exception."""
+    """End the process while it imports: nothing has been written yet, and an import may swallow exceptions."""
     os.write(2, b"Stopped.\n")
     os._exit(128 + number)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; a signal ends it with one line and its exit code."""
+    """Run the command line; a signal ends it with one line and the exit code of the signal."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end_early)
     from vitrun.cli.app import app

@@ -176,7 +176,7 @@ def test_the_suggested_overrides_read_the_folder_as_the_summary_did(tmp_path, ca
     overrides = [f"data.path={tmp_path}", "data.train=mine", "data.test=yours", "data.exif=false"]
     output = describe(capsys, "folder", *overrides)
     assert f"To use it: data=folder {' '.join(overrides)}" in output and "| train | 6      | 2 " in output
-    assert "left out in mine: files that are no images 1 (notes.txt)" in output
+    assert "left out in mine: files that are not images 1 (notes.txt)" in output
 
 
 def test_a_broken_link_is_named(tmp_path, capsys):

@@ -65,7 +65,7 @@ def test_a_student_learns_from_answers_that_are_computed_once(run_command, teach
     about = load_about(run_folder(recipe, "pretrain"))
     assert about["teacher"] == recipe.teacher and len(about["teacher_weights"]) == 64
     log = (run_folder(recipe, "pretrain") / "log.txt").read_text()
-    assert "left out: 96 labelled images" in log and "48 bytes an image" in log
+    assert "left out: 96 labelled images" in log and "48 bytes per image" in log
     hard = ("pseudo.threshold=0", "pseudo.per_class=40", "pseudo.labels=hard", "micro_batch=5", "pseudo.weight=1")
     _, result = run_command("pretrain", *STUDENT, teacher, *hard)
     assert sum(labelled) == 300 and np.isfinite(result["loss"])

@@ -98,7 +98,7 @@ BOMB = b"a0: &a0 [1]\n" + b"".join(
         (b"a: 1\nb: 2024-99-99\n", "line 2"),
         (b"a: " + b"9" * 4400, "line 1 has a number"),
         (b"a: !!python/object:os.system {}\n", "line 1"),
-        (b"1: a\n", "line 1: '1' is no name"),
+        (b"1: a\n", "line 1: '1' is not a name"),
         (b"optim.lr: 1\n", "write optim: {lr: VALUE}"),
         (b"a: 1\n---\nb: 1\n", "line 2 is not YAML"),
         (b"#" * 300_000, "larger than"),

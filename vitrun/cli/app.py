@@ -46,7 +46,7 @@ def complete_override(ctx: typer.Context, incomplete: str) -> list[str]:
         from vitrun.cli import completion
 
         return completion.list_completions(ctx.info_name or "", ctx.params["overrides"] or (), incomplete)
-    except UserError:  # about the user's config files or an installed plug-in: the command will report it
+    except UserError:  # in the user's config files or an installed plug-in: the command will report it
         return []
 
 
@@ -54,7 +54,7 @@ class Group(TyperGroup):
     """``vitrun`` without a command."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the flags; the help shows no type, as they have no values."""
+        """Return the flags without the type that the help would show: they take no values."""
         params: list[Any] = super().get_params(ctx)
         for param in params:
             param.metavar = ""
@@ -65,7 +65,7 @@ class Command(TyperCommand):
     """Command whose help ends with its options and the choices of its groups."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters as the help of this command shows them."""
+        """Return the parameters as the help of this command is to show them."""
         params: list[Any] = super().get_params(ctx)
         for param in params:
             if param.param_type_name == "argument":
@@ -77,7 +77,7 @@ class Command(TyperCommand):
         return params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; the help shows the options after the overrides among them, wherever it is typed."""
+        """Read the arguments, and note the overrides, whose options ``--help`` shows wherever it is typed."""
         ctx.meta["overrides"] = [argument for argument in args if not argument.startswith("-")]
         return list(super().parse_args(ctx, args))
 
@@ -153,7 +153,7 @@ def execute(
 
 
 for _command, _help in COMMAND_HELP.items():
-    # Unknown dashes are read as overrides, so that the error can show the right spelling.
+    # An unknown --option is read as an override, so that the error can show the right spelling.
     app.command(
         _command, help=_help, cls=Command, context_settings={"ignore_unknown_options": True, "max_content_width": 100}
     )(execute)

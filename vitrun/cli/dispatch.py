@@ -16,7 +16,7 @@ from vitrun.runtime import distributed, hub_bars, subprocesses
 from vitrun.runtime.console import Screen, print_error
 from vitrun.runtime.text_format import escape_controls
 
-if TYPE_CHECKING:  # an import takes a while, and fails if that of a plug-in does: not before errors are reported
+if TYPE_CHECKING:  # imported late: slow, and it fails if a plug-in cannot be imported, which has to be reported
     from vitrun.recipes import Recipe
     from vitrun.recipes.slurm import Slurm
 
@@ -63,7 +63,7 @@ def execute_command(command: str, overrides: list[str], flags: Flags) -> None:
 def prepare_process(command: str) -> None:
     """Set what has to be set before torch is imported, and make the standard streams safe to write to.
 
-    A job of a sweep stops with it.
+    Let a job of a sweep end when the sweep does.
     """
     subprocesses.stop_with_parent()
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # the Hub's client logs every attempt; vitrun logs the outcome
@@ -84,8 +84,8 @@ def prepare_process(command: str) -> None:
 def exit_code_of_errors(command: str) -> Iterator[None]:
     """Join the other ranks, run the body, print its UserError to stderr, and exit with its code.
 
-    Under torchrun rank 0 prints errors that all ranks know. No rank leaves before that, as torchrun kills the others
-    when the first one fails.
+    Under torchrun, rank 0 prints the errors that all ranks share. No rank exits before that, as torchrun kills the
+    others when the first one fails.
     """
     code = 0
     try:
@@ -94,7 +94,9 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
             yield
     except UserError as error:
         if distributed.rank() in (error.reported_by or (0,)):
-            sentence = shorten(f"vitrun {command}: {error}").replace("\n", "\\n")  # one line, whatever a file is called
+            sentence = shorten(f"vitrun {command}: {error}").replace(
+                "\n", "\\n"
+            )  # one line, even if the name of a file contains a newline
             print_error(sentence)
         code = error.status
     except Interrupted as error:
@@ -115,7 +117,7 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
 
 
 def has_flag(command: str, flag: str) -> bool:
-    """Return whether a command has a flag: some lack ``dry_run`` or ``multirun``."""
+    """Return whether a command has a flag: some have no ``dry_run`` or no ``multirun``."""
     return {"dry_run": command in RUN_COMMANDS, "multirun": command not in SINGLE_COMMANDS}.get(flag, True)
 
 
@@ -218,7 +220,7 @@ def execute_recipe(
     """Return the result of a command; if it is interrupted, print how to continue and raise typer.Exit.
 
     Args:
-        typed: The overrides on the command line, if they are of several recipes.
+        typed: The overrides on the command line, if these stand for several recipes.
     """
     from vitrun.commands import runner
     from vitrun.recipes import own_folder

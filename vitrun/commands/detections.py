@@ -52,7 +52,7 @@ def check_shows_whole(view: recipes.View, model: recipes.Model) -> None:
     multiple = recipes.RECTANGLES.get(view.resize)
     if multiple and isinstance(model, recipes.Detector) and multiple % model.stride:
         other = "rectangle_16 or square" if model.stride <= 16 and 16 % model.stride == 0 else "square"
-        why = f"has sides that are no multiples of {model.stride} pixels, the patches of {model.name}: take {other}."
+        why = f"has sides that are not multiples of {model.stride} pixels, the patches of {model.name}: take {other}."
         raise UserError(why, option="view.resize", value=view.resize)
     if view.resize not in (*WHOLE, *recipes.RECTANGLES) or view.crop < 1:
         why = f"leaves out parts of images and their objects: take {' or '.join(WHOLE)}, with view.crop=1."

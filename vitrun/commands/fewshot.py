@@ -42,7 +42,7 @@ def execute(recipe: recipes.Fewshot, run: Run) -> dict[str, Any]:
     train, test = open_parts(recipe.data, ("train", "test"), run, recipe.bad_images == "skip")
     check_not_trained_on(recipe, test, run.warn)
     if train.labels.ndim > 1 or test.labels.ndim > 1:
-        why = "has images with several labels; fewshot needs one label an image."
+        why = "has images with several labels; fewshot needs one label per image."
         raise UserError(why, ExitCode.COMMAND, *typed_option(recipe.data))
     loaded = weights.load_body_for_run(recipe, run)
     layers = choose_layers(recipe, loaded)

@@ -151,7 +151,7 @@ def identify(recipe: recipes.Predict) -> dict[str, Any]:
 
 
 def name_path(path: str) -> str:
-    """Return a path as files of predictions have it: as it is, unless it is no UTF-8."""
+    """Return a path as files of predictions have it: as it is, unless it is not UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -57,16 +57,16 @@ def pretrain_once(recipe: recipes.Pretrain, run: Run) -> dict[str, Any]:
 
 
 def log_cut_captions(objective: ContrastiveObjective, splits: Mapping[str, data.Split], run: Run) -> None:
-    """Log how many captions of each part are longer than the text tower reads, with an example."""
+    """Log how many captions of each part are longer than the text tower can read, with an example."""
     for part, split in splits.items():
         if cut := describe_cut_captions(objective.tokenizer, split, part):
             run.log(f"captions: {cut}")
 
 
 def caption_classes(recipe: recipes.Pretrain, source: str, split: data.Split, run: Run) -> data.Split:
-    """Return the split with captions: if it has labels alone, with the names of its classes in templates.
+    """Return the split with captions: its own or, if it has only labels, the names of its classes in templates.
 
-    ``source`` is ``objective.prompts``. Log what captions are made of.
+    ``source`` is ``objective.prompts``. Log which names and templates are used.
     """
     if not split.classes or split.read_captions is not None and source == recipes.AUTO:
         return split

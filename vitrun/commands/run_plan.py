@@ -82,7 +82,7 @@ def report(
     exaflop = macs.count_exaflop(products, images)
     run.log(
         f"model: {planned.model.name} at {planned.res} px, {size.weights / 1e6:,.1f} M parameters, "
-        f"{products / 1e9:,.4g} GMAC an image"
+        f"{products / 1e9:,.4g} GMAC per image"
     )
     run.log(f"devices: {devices}, {describe_kind(devices)}")
     run.screen.print_table(*tabulate(plans, devices.kind.memory_gb), names=1, title="memory of each device, GB")

@@ -118,7 +118,7 @@ def estimate_cost(recipe: recipes.Training, teacher: Teacher, split: data.Split,
     size = teacher.bytes_an_image
     run.log(
         f"teacher: {number:,} of {len(split):,} images to label once, {2 * macs * number / 1e18:.2g} exaFLOP, "
-        f"{hours:,.3g} hours if they are read as fast; {size} bytes an image, {size * len(split) / 1e6:,.3g} MB"
+        f"{hours:,.3g} hours if they are read as fast; {size} bytes per image, {size * len(split) / 1e6:,.3g} MB"
     )
     return {"images_to_label": number, "labelling_hours": hours}
 

@@ -62,7 +62,7 @@ def parse_overrides(command: str, overrides: Sequence[str]) -> dict[str, str]:
         if key in pairs:
             raise UserError(f"{key} is given twice, as {pairs[key]} and as {value}: keep one.")
         pairs[key] = value
-    if pairs.get("unlabelled") == "null":  # the default, which is no file of the group
+    if pairs.get("unlabelled") == "null":  # the default, which is not a file of the group
         del pairs["unlabelled"]
     for key, value in pairs.items():
         check_value(command, key, value)
@@ -105,7 +105,7 @@ def check_value(command: str, key: str, value: str) -> None:
 
 
 def check_keys(command: str, pairs: dict[str, str]) -> None:
-    """Raise a UserError about the first key that is no option once the choices of ``pairs`` are made."""
+    """Raise a UserError about the first key that is not an option once the choices of ``pairs`` are made."""
     protocols.check_protocol(command, pairs)
     groups = tables.list_groups(command)
     known = list_known_options(command, {key: value for key, value in pairs.items() if key in groups})
@@ -129,7 +129,7 @@ def check_keys(command: str, pairs: dict[str, str]) -> None:
 def check_own_name(key: str, name: str, row: str) -> None:
     """Raise a UserError if an own data set is called like another one, or by nothing."""
     if name in ("", "null") or name != row and name in tables.list_group_files("data"):
-        why = "is no name for a set of your own" if name in ("", "null") else "is another data set"
+        why = "is not a name for a set of your own" if name in ("", "null") else "is another data set"
         raise UserError(f"{why}: choose a name that `vitrun data` does not list.", option=key, value=name)
 
 

@@ -150,7 +150,7 @@ def expand_sweep(command: str, overrides: Sequence[str]) -> list[list[str]]:
 
 
 def expand_data_list(overrides: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of ``vitrun fewshot`` for each data set: there, commas in ``data`` are no sweep."""
+    """Return the overrides of ``vitrun fewshot`` for each data set: there, commas in ``data`` are not a sweep."""
     listed = next(
         (override for override in overrides if override.startswith("data=") and len(split_values(override[5:])) > 1),
         None,

@@ -32,7 +32,7 @@ def refused_paths(overrides: Sequence[str]) -> Iterator[None]:
 def check_paths(recipe: Any) -> None:
     """Raise a UserError about the first path of a recipe that the operating system refuses, whether it exists or not.
 
-    A folder that does not exist yet is no error: it is created.
+    A folder that does not exist yet is not an error: it is created.
     """
     for key, path in list_paths(recipe):
         if key in OUTPUTS and not is_utf8(path):

@@ -21,7 +21,7 @@ def read_recipe_file(name: str) -> dict[str, str]:
         way = "It takes the path of a YAML file; protocol=NAME chooses a published recipe."
         raise UserError(f"there is no file {path.absolute()}. {way}", option=KEY, value=name)
     if not path.is_file():
-        raise UserError("is no file: give the path of a YAML file.", option=KEY, value=name)
+        raise UserError("is not a file: give the path of a YAML file.", option=KEY, value=name)
     try:
         tree = yaml_file.read_options(path)
     except yaml_file.UnreadableError as error:

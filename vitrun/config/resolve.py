@@ -165,7 +165,7 @@ def check_before_start(command: str, recipe: Any, running: bool) -> None:
 
 
 def check_detector_row(name: str | None) -> None:
-    """Raise a UserError if ``detect.model`` is no row of a detector."""
+    """Raise a UserError if ``detect.model`` is not a row of a detector."""
     if name is not None:
         errors.lookup(tables.list_group_files("model"), name, "model", "detect.model")
         if not isinstance(tables.load_model_row(name), Detector):

@@ -116,7 +116,7 @@ UNUSED_RULES = (
 def check_unused(command: str, jobs: Sequence[tuple[list[str], Any]]) -> None:
     """Raise a UserError about an override that has no effect in any job (overrides and recipe) that has it.
 
-    An override that sets the value that the files set is no error.
+    An override that sets the value that the files set is not an error.
     """
     for override in dict.fromkeys(override for overrides, _ in jobs for override in overrides):
         reasons = [
@@ -132,7 +132,7 @@ def explain_unused(command: str, override: str, overrides: list[str], recipe: An
     for commands, beginnings, is_unused, reason in UNUSED_RULES:
         if command in commands.split() and override.startswith(beginnings) and is_unused(recipe):
             groups = (*tables.list_groups(command), recipe_file.KEY)
-            # the name is no choice, but vitrun data needs it beside one
+            # the name is not a choice, but vitrun data needs it beside one
             choosing = [one for one in overrides if one.partition("=")[0] in (*groups, "name")]
             pairs = compose.parse_overrides(command, choosing)
             choices = {key: value for key, value in pairs.items() if key in groups}

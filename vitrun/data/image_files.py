@@ -29,7 +29,7 @@ def list_image_files(paths: Iterable[str]) -> tuple[list[str], LeftOut]:
 
 
 def expand_path(path: str, left_out: LeftOut) -> Iterator[str]:
-    """Yield the images that one path or pattern names; count what is no image in ``left_out``."""
+    """Yield the images that one path or pattern names; count what is not an image in ``left_out``."""
     if os.path.isdir(path):
         folder = Path(os.path.abspath(path))
         images = Scan(folder.parent, left_out).walk(folder.name)

@@ -24,7 +24,7 @@ class Activations:
 
     weights: int  # copies in bf16, one for all images
     all: int  # of an image
-    outside: int  # of an image, by layers that are no blocks
+    outside: int  # of an image, by layers that are not blocks
     inputs: int  # of an image, of all blocks: what checkpointing stores of them
     block: int  # of an image, by the largest block
 

@@ -45,7 +45,7 @@ def measure_boxes(table: BoxTable, rows: np.ndarray) -> BoxMetrics:
         evaluator.summarize()
     values = zip(DETECTION_METRICS, evaluator.stats.tolist())
     metrics = {name: Metric(value, "share") for name, value in values if value >= 0}  # -1 without objects of the size
-    precision = evaluator.eval["precision"][..., 0, 2]  # [IoU, recall, C] of all sizes, with 100 boxes an image
+    precision = evaluator.eval["precision"][..., 0, 2]  # [IoU, recall, C] of all sizes, with 100 boxes per image
     ap, ap50 = (values.mean((0, 1)) for values in (precision, precision[:1]))
     objects = np.bincount(table.labels[~table.crowd], minlength=len(table.category_ids))
     return BoxMetrics(metrics, objects, *(np.where(objects > 0, values, np.nan) for values in (ap, ap50)))

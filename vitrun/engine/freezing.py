@@ -51,7 +51,7 @@ def name_parts(network: Network, parts: Iterable[str]) -> set[str]:
         patterns = [prefix + part.removesuffix(".") + rest for prefix in ("", BODY) for rest in ("", ".*")]
         matched = {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
         if not matched:
-            why = f"is no part of {network.row.name}. {suggest(part, list_parts(names))}"
+            why = f"is not part of {network.row.name}. {suggest(part, list_parts(names))}"
             raise UserError(why, option="freeze", value=part)
         selected |= matched
     return selected

@@ -65,7 +65,7 @@ def balance_classes(train: data.Split, run: Run) -> data.Split:
     Raise UserError if an image may have several labels.
     """
     if train.labels.ndim > 1:
-        why = "needs one label an image, but the data has images with several labels: leave it out."
+        why = "needs one label per image, but the data has images with several labels: leave it out."
         raise UserError(why, option="sampler", value="balanced")
     counts = np.bincount(train.labels)
     present = np.flatnonzero(counts)

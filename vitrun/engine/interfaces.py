@@ -18,7 +18,7 @@ class Objective(Protocol):
     """Training objective: its loss, its batches and its metrics. Each is one file in ``objectives/``."""
 
     def check_data(self, *splits: Split) -> None:
-        """Raise UserError if a split lacks what the objective needs, such as one label an image."""
+        """Raise UserError if a split lacks what the objective needs, such as one label per image."""
 
     def build_model(self, model: Model, train: Split, res: int) -> models.LoadedModel:
         """Return an untrained network for images of ``res`` pixels, with what the objective adds to it."""

@@ -71,7 +71,7 @@ class Clock:
         self.spent = 0.0
 
     def time(self, layout: Layout, images: int, seconds: float = 0.0) -> float:
-        """Return the seconds an image of the fastest pass, on the slowest rank; repeat it for so many ``seconds``."""
+        """Return the seconds per image of the fastest pass, on the slowest rank; repeat it for so many ``seconds``."""
         fastest, total = inf, 0.0
         while total <= seconds:
             this = max(distributed.all_gather_object(self.time_pass(layout, images)))
@@ -83,7 +83,7 @@ class Clock:
 def find_fastest(
     start: Layout, neighbours: Callable[[Layout], Iterable[Layout]], clock: Clock, images: int, most: int
 ) -> dict[Layout, float] | None:
-    """Return the seconds an image of the layouts that were timed; None if a run of ``images`` is too short for that.
+    """Return the seconds per image of the layouts that were timed; None if a run of ``images`` is too short for that.
 
     Neighbours of the fastest layout so far are timed until none is faster; then those that are about as fast are timed
     again, since their kernels had to be prepared or other processes disturbed them, as long as there is time. A form of
@@ -104,7 +104,7 @@ def find_fastest(
         close = (one for one in timed if timed[one] <= CLOSE * timed[fastest] and times[one] < TIMES)
         again = sorted(close, key=lambda layout: (times[layout], timed[layout]))
         candidates = chain([start] * (not times[start]), untimed, again)
-        slow = 2 * timed[fastest]  # seconds an image that are allowed for
+        slow = 2 * timed[fastest]  # seconds per image that are allowed for
         candidate = next((layout for layout in candidates if layout.at_once * slow <= left), None)
         if candidate is None:
             break
@@ -115,7 +115,7 @@ def find_fastest(
 
 
 def form_seconds(timed: dict[Layout, float], fused: bool) -> float:
-    """Return the seconds an image of the fastest timed layout with a form of attention; 0 if none was timed."""
+    """Return the seconds per image of the fastest timed layout with a form of attention; 0 if none was timed."""
     return min((seconds for layout, seconds in timed.items() if layout.fused == fused), default=0.0)
 
 

@@ -1,4 +1,4 @@
-"""Training loop."""
+"""The training loop: gradients of micro-batches, summed over ranks, and one update per step."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,9 +28,9 @@ from vitrun.runtime.fsdp import find_total_norm
 
 @dataclass(frozen=True)
 class Step:
-    """Report of one step, whose ``loss`` or ``norm`` is not finite if its update was skipped."""
+    """Report of one step. If its update was skipped, ``loss`` or ``norm`` is not finite."""
 
-    number: int  # steps done, this one included
+    number: int  # steps done, including this one
     loss: float
     norm: float  # of the gradient, before clipping
     lr: float
@@ -49,10 +49,9 @@ class Step:
 def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Iterator[Step]:
     """Train on ``batches``, one step each, and yield a report of every step.
 
-    With several ranks each rank passes its share of a batch. If ``options.tick`` raises, the step is not taken and
-    ``state`` is that of the step before. If the loss or the gradient is not finite, ``options.on_non_finite`` raises or
-    the step changes nothing but the number of steps and the list of those that were skipped. Raise OutOfMemory if the
-    micro-batch cannot be halved.
+    With several ranks, each rank passes its share of a batch. If ``options.tick`` raises, the step is not taken and
+    ``state`` stays as it was. If the loss or the gradient is not finite, ``options.on_non_finite`` either raises, or
+    the step only counts as skipped and changes nothing else. Raise OutOfMemory if the micro-batch cannot be halved.
     """
     parameters = list_trained(state.network)
     set_training_mode(state.network)
@@ -81,7 +80,7 @@ def fit(state: TrainState, batches: Iterable[Batch], options: FitOptions) -> Ite
             restore_buffers(buffers)
             state.skipped.append(state.step + 1)
         state.optimizer.zero_grad(set_to_none=True)
-        del gradients  # or they would be in memory beside those of the next step
+        del gradients  # else they would stay in memory during the next step
         state.step += 1
         names = partial(list_names, batch.keys, batch.indices)  # without the images, so that their memory is freed
         seconds = (received - requested, perf_counter() - requested)
@@ -96,7 +95,7 @@ def accumulate_in_memory(
     options: FitOptions,
     buffers: Buffers,
 ) -> Gradients:
-    """Compute the gradient of a step, with a micro-batch halved until the memory suffices."""
+    """Compute the gradient of a step; halve the micro-batch until the memory suffices."""
     computed = None
     with models.fused_attention(state.network, state.fused):
         if options.first_pass is not None:
@@ -111,7 +110,7 @@ def accumulate_in_memory(
 
 
 def update(state: TrainState, ema_decay: float | None, loss: float) -> None:
-    """Let the optimizer change the weights, and then the EMA; add the loss to those of the steps before."""
+    """Update the weights, then the EMA, and add the loss to the list of recent losses."""
     state.optimizer.step()
     if state.ema is not None and ema_decay is not None:
         update_ema(state.ema, state.network, ema_decay)
@@ -121,9 +120,9 @@ def update(state: TrainState, ema_decay: float | None, loss: float) -> None:
 def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, options: FitOptions) -> Gradients:
     """Set ``p.grad`` to the batch's share of the gradient of a step's mean loss; return its share of that loss.
 
-    With one rank ``batch`` holds all images, with several the shares of the ranks add up. The result does not depend on
-    the micro-batch size. It is the same to the last bit every time: each worker sums its own micro-batches, and the
-    workers' sums are added in order.
+    On one rank, ``batch`` is the whole batch; on several, the shares of the ranks add up. Up to rounding, the result
+    does not depend on the micro-batch size. It is the same to the last bit every time: each worker sums its own
+    micro-batches, and the workers' sums are added in order.
     """
     machine, micro = options.machine, state.micro_batch
     torch.manual_seed(dropout_seed(options.seed, state.step))
@@ -158,7 +157,7 @@ def accumulate(state: TrainState, parameters: list[nn.Parameter], batch: Batch, 
 
 
 def count_workers(state: TrainState, machine: Machine) -> int:
-    """Return how many workers compute the micro-batches of ``state`` side by side, at the most; one if compiled."""
+    """Return how many workers may compute micro-batches of ``state`` in parallel: one if the network is compiled."""
     if state.compiled is not None:
         return 1
     return machine.workers_for(state.network) if state.workers is None else state.workers
@@ -168,12 +167,12 @@ def count_workers(state: TrainState, machine: Machine) -> int:
 def halve_on_oom(state: TrainState, buffers: Buffers, halve: bool) -> Iterator[None]:
     """Suppress an out-of-memory error inside and halve the micro-batch, for the caller to try again.
 
-    On that error, and on Interrupted, the ``buffers`` of the network are reset to their values before. Raise
-    OutOfMemory if the micro-batch is one image already, or not to be halved.
+    On that error, and on Interrupted, the network's ``buffers`` are reset to their previous values. Raise OutOfMemory
+    if the micro-batch is a single image, or must not be halved.
     """
     try:
         yield
-    except (Interrupted, MemoryError, RuntimeError) as error:  # torch's error of a GPU is a RuntimeError too
+    except (Interrupted, MemoryError, RuntimeError) as error:  # torch's out-of-memory error on a GPU is a RuntimeError
         if not isinstance(error, Interrupted) and not is_out_of_memory(error):
             raise
         restore_buffers(buffers)

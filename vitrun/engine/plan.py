@@ -40,7 +40,7 @@ class Plan:
         part = f" ({trained / 1e6:.3g} M of them trained)" if trained < parameters else ""
         images, extra_images = self.steps * self.batch, self.steps * self.unlabelled
         extra = f" and {self.unlabelled} unlabelled ones" if self.unlabelled else ""
-        cost = f"{self.image_macs / 1e9:.3g} GMAC an image"
+        cost = f"{self.image_macs / 1e9:.3g} GMAC per image"
         return (
             f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters{part}, {cost}",
             f"plan: {self.steps} steps of {self.batch} images{extra} ({images / self.train_images:.1f} epochs, "

@@ -68,17 +68,17 @@ def save_checkpoint(
 ) -> bool:
     """Save a checkpoint of ``loaded.network``; return whether that worked.
 
-    The ``final`` one has no optimizer state and replaces all others. In the ``background`` a copy is saved while
-    training continues; if there is no memory for it, training waits.
+    The ``final`` checkpoint has no optimizer state and replaces all others. With ``background`` a copy is saved while
+    training continues; if there is no memory for a copy, training waits.
     """
-    run.settle_save()  # which frees the copy of the checkpoint before
+    run.settle_save()  # frees the copy of the previous checkpoint
     content = list_content(state, loaded, final)
     parts, tensors = None, {}
     if state.is_divided and not final:
         tensors = sharded_state.list_tensors(state.network, state.ema, state.optimizer)
         with heartbeat.long_work("saving"):
             parts, background = stage_parts(run.checkpoints / name_checkpoint(state.step), tensors), False
-    # run.computing has the micro-batch of the start, which running out of memory may have halved
+    # run.computing has the micro-batch at the start, which may have been halved since
     facts = {"torch": torch.__version__, **run.computing, "micro_batch": state.micro_batch}
     if background and run.writes:
         copied = copy_if_it_fits(content, run)
@@ -93,12 +93,12 @@ def save_checkpoint(
 
 
 def write_with_parts(content: Content, parts: StagedParts, folder: Path) -> dict[str, str]:
-    """Write a content, and the files that all ranks have written, into a folder; return the BLAKE3 hash of each."""
+    """Put a content, and the files that the ranks have written, into a folder; return the BLAKE3 hash of each file."""
     return content.write(folder) | parts.take(folder)
 
 
 def list_content(state: TrainState, loaded: models.LoadedModel, final: bool) -> Content:
-    """Return what a checkpoint of a state stores, of which the ``final`` one has no optimizer state."""
+    """Return what a checkpoint of a state stores; the ``final`` one has no optimizer state."""
     description = models.describe_weights(loaded.model, loaded.classes, loaded.res, loaded.names)
     files: dict[str, tuple[dict[str, Tensor], dict[str, str] | None]]
     files = {}
@@ -117,7 +117,7 @@ def list_content(state: TrainState, loaded: models.LoadedModel, final: bool) -> 
 
 
 def copy_if_it_fits(content: Content, run: Run) -> Content | None:
-    """Return a copy of a checkpoint's content; None if there is no memory for it, which is logged once a run."""
+    """Return a copy of a checkpoint's content; if there is no memory for it, log that once per run and return None."""
     available = available_memory()
     if available is None or content.size + SPARE_MEMORY <= available.size:
         try:
@@ -131,12 +131,12 @@ def copy_if_it_fits(content: Content, run: Run) -> Content | None:
 
 
 def checkpoint_size(state: TrainState, moments: int, keeps_best: bool = False) -> int:
-    """Return the bytes of a checkpoint: the weights, their average, the best ones, and ``moments`` of the optimizer."""
+    """Return the bytes of a checkpoint: weights, EMA, best weights, and ``moments`` of the optimizer."""
     return count_bytes(state.network.parameters()) * (1 + (state.ema is not None) + keeps_best) + moments
 
 
 def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
-    """Load the content of the folder ``checkpoint`` into ``state``; raise UserError if it is not of such a state."""
+    """Load the folder ``checkpoint`` into ``state``; raise UserError if it belongs to another kind of state."""
     try:
         if state.is_divided or has_parts(checkpoint):
             sharded_state.restore_weights(state.network, state.ema, checkpoint)
@@ -162,7 +162,7 @@ def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
 
 
 def restore_weights(state: TrainState, checkpoint: Path) -> None:
-    """Load the weights of a checkpoint, and their average if the state has one."""
+    """Load the weights of a checkpoint, and the EMA if the state has one."""
     models.restore_weights(state.network, checkpoint / MODEL_FILE)
     if state.ema is not None:
         weights = [p.detach().clone() for p in state.network.parameters()]

@@ -1,4 +1,4 @@
-"""State of training, and which of its weights are used."""
+"""State of training, and contexts that choose which of its weights the network has."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,14 +26,16 @@ class TrainState:
     ema: list[Tensor] | None  # exponential moving average of the weights, in the order of ``network.parameters()``
     step: int  # steps done
     micro_batch: int  # images computed at once
-    skipped: list[int] = field(default_factory=list)  # steps without an update: their loss or gradient was not finite
-    losses: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_LOSSES))  # of the last other steps
-    evaluations: EvaluationRecord = EvaluationRecord()  # on the way
-    best: dict[str, Tensor] | None = None  # in main memory: the weights of the best evaluation, if they are kept
-    workers: int | None = None  # that compute micro-batches side by side; None: as many as the machine allows
-    fused: bool | None = None  # whether attention is torch's fused function; None: as the network has it
-    parallel: Replica | ShardedNetwork | None = None  # how ranks share the network, if torch does that for them
-    compiled: Callable[..., Any] | None = None  # forward pass of training, over all ranks, if torch.compile makes it
+    skipped: list[int] = field(default_factory=list)  # steps without an update, as loss or gradient was not finite
+    losses: deque[float] = field(
+        default_factory=lambda: deque(maxlen=RECENT_LOSSES)
+    )  # of the last steps that were not skipped
+    evaluations: EvaluationRecord = EvaluationRecord()  # during training
+    best: dict[str, Tensor] | None = None  # the weights of the best evaluation, if they are kept, in main memory
+    workers: int | None = None  # that compute micro-batches in parallel; None: as many as the machine allows
+    fused: bool | None = None  # whether attention is torch's fused function; None: the network's default
+    parallel: Replica | ShardedNetwork | None = None  # torch's wrapper for several ranks (DDP or FSDP2), if any
+    compiled: Callable[..., Any] | None = None  # forward pass of training, if torch.compile is used
 
     @property
     def forward(self) -> Callable[..., Any]:
@@ -42,15 +44,15 @@ class TrainState:
 
     @property
     def is_divided(self) -> bool:
-        """Return whether ranks have parts of the weights, which all of them have to gather or to save together."""
+        """Return whether the weights are divided over ranks, which have to gather and save them together."""
         return isinstance(self.parallel, ShardedNetwork)
 
 
 @contextmanager
 def use_ema(state: TrainState) -> Iterator[models.Network]:
-    """Yield the network with the averaged weights inside the context, or with its own if there is no average.
+    """Yield the network, with the EMA as its weights inside the context if there is one.
 
-    Of a network that is divided over ranks it is a copy with whole weights.
+    If the network is divided over ranks, yield a copy with whole weights.
     """
     if isinstance(state.parallel, ShardedNetwork):
         with state.parallel.gathered(state.ema or [*state.network.parameters()]) as network:
@@ -64,7 +66,7 @@ def use_ema(state: TrainState) -> Iterator[models.Network]:
 
 
 def swap_ema(state: TrainState) -> None:
-    """Exchange the weights and their average, if there is one."""
+    """Swap the weights and the EMA, if there is one."""
     if state.ema is not None:
         for parameter, average in zip(state.network.parameters(), state.ema):
             parameter.data, average.data = average.data, parameter.data
@@ -72,7 +74,7 @@ def swap_ema(state: TrainState) -> None:
 
 @contextmanager
 def use_weights(state: TrainState) -> Iterator[models.Network]:
-    """Yield the network with its own weights, as :func:`use_ema`."""
+    """Yield the network with its own weights; otherwise as :func:`use_ema`."""
     with use_ema(replace(state, ema=None)) as network:
         yield network
 
@@ -94,7 +96,7 @@ def use_best(state: TrainState) -> Iterator[models.Network]:
 
 
 def copy_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Return a copy of the tensors of a network in main memory."""
+    """Return a copy, in main memory, of the tensors of a network."""
     return {name: tensor.to("cpu", copy=True) for name, tensor in network.state_dict().items()}
 
 

@@ -1,4 +1,4 @@
-"""Train one network: from its recipe, data and objective to the result of its run."""
+"""Trainer: train one network on its data for its objective, and return the result of the run."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -48,7 +48,7 @@ from vitrun.runtime.stop import defer_stop
 
 @dataclass
 class Trainer:
-    """One training run: what is trained, on what, for what, and where its results go.
+    """One training run: the network, its data, its objective, and the run folder that its results go to.
 
     The same recipe and data give the same weights to the last bit, however often the run is stopped and resumed.
     """
@@ -61,8 +61,8 @@ class Trainer:
     run: Run
     machine: Machine
     probes: tuple[Probe, ...] = ()
-    held_out: data.Split | None = None  # images of the training part that evaluations on the way are on
-    pseudo: data.PseudoLabels | None = None  # unlabelled images with the answers of a teacher
+    held_out: data.Split | None = None  # training images that are held out, for evaluations during training
+    pseudo: data.PseudoLabels | None = None  # unlabelled images with the predictions of a teacher
     steps: int = field(init=False)
     warmup: int = field(init=False)
     state: TrainState = field(init=False)
@@ -89,7 +89,7 @@ class Trainer:
     def train(self) -> dict[str, Any]:
         """Train from the newest checkpoint, or from step 0, to the last step, then test; return the metrics of both.
 
-        On Interrupted, and if the memory does not suffice for a step, save a checkpoint and raise the error again.
+        If training is interrupted or a step runs out of memory, save a checkpoint and raise the error again.
         """
         bad_images = build_bad_image_budget(self.train_data, self.recipe.bad_images, self.run)
         self.check_images(bad_images)
@@ -102,10 +102,10 @@ class Trainer:
             with self.together(), defer_stop(), meter:
                 last = self.take_steps(meter, bad_images)
         except (Interrupted, OutOfMemory) as error:
-            if not self.state.is_divided or isinstance(error, Interrupted):  # ranks that have parts save together
+            if not self.state.is_divided or isinstance(error, Interrupted):  # else only this rank would save
                 self.save_at_exit()
             raise
-        speed = meter.summary()  # before the test, whose time is not that of training
+        speed = meter.summary()  # before the test, whose time does not count as training
         self.save(last, final=True)
         skipped = {"skipped_steps": len(self.state.skipped)} if self.state.skipped else {}
         metrics = {**self.test(), **speed, **bad_images.summary(), **skipped}
@@ -114,9 +114,9 @@ class Trainer:
         return metrics
 
     def take_steps(self, meter: Meter, bad_images: data.BadImageBudget) -> Step | None:
-        """Take the steps that are left, with probes and checkpoints on the way; return the last one, None if none is.
+        """Take the remaining steps, with probes and checkpoints in between; return the last one, if there is any.
 
-        An evaluation may end the training early (``eval.patience``).
+        An evaluation may end training early (``eval.patience``).
         """
         batches = takewhile(lambda _: not self.evaluation.is_over(self.state), self.make_batches(bad_images))
         monitor, spikes = MicroBatchMonitor(self.run.warn, self.state.micro_batch), SpikeMonitor(self.run, self.state)
@@ -138,16 +138,16 @@ class Trainer:
         return step
 
     def fit(self, batches: Iterable[data.Batch], options: FitOptions) -> Iterator[Step]:
-        """Train on ``batches`` and yield a report of every step, by :func:`~.ahead.fit_ahead` where it can train."""
+        """Train on ``batches`` and yield a report of every step, with :func:`~.ahead.fit_ahead` if that is possible."""
         steps = fit_ahead if can_run_ahead(self.state, self.machine) else fit
         return steps(self.state, batches, options)
 
     def together(self) -> AbstractContextManager[None]:
-        """Return a context that an error of one rank leaves on all, at the same step, if they have to save together."""
+        """Return a context that an error of one rank ends on all ranks at the same step, if they save together."""
         return distributed.propagate_errors() if self.state.is_divided else nullcontext()
 
     def save(self, last: Step | None, final: bool = False) -> None:
-        """Save a checkpoint after the ``last`` step, None if this attempt had no step left to do.
+        """Save a checkpoint after the ``last`` step, which is None if this attempt had no step left to take.
 
         Raise UserError (exit code 5) if a weight is not finite.
         """
@@ -156,20 +156,20 @@ class Trainer:
         save_checkpoint(self.state, self.loaded, self.run, final, background=not final)
 
     def save_at_exit(self) -> None:
-        """Save a checkpoint, unless a weight is not finite; alone, or with the other ranks if they have parts."""
+        """Save a checkpoint unless a weight is not finite; together with the other ranks if the network is divided."""
         if (weight := find_non_finite_weight(self.state)) is not None:
             self.run.warn(f"Step {self.state.step} is not saved: {weight} is not finite")
         elif save_checkpoint(self.state, self.loaded, self.run):
             self.run.log(f"Saved step {self.state.step} of {self.steps}")
 
     def check_images(self, bad_images: data.BadImageBudget) -> None:
-        """Raise UserError (exit code 3) at the first start of a run if images cannot be read, and not after hours."""
+        """Raise UserError (exit code 3) if images cannot be read: when a run first starts, not after hours."""
         if not distributed.rank() and not self.run.can_resume:
             tested = [self.test_data, *[self.evaluation.images] * (self.recipe.eval.every is not None)]
             check_images(self.train_data, tested, bad_images, self.run)
 
     def resume(self) -> None:
-        """Load the newest checkpoint of the run, if it has one; record the device, precision, ranks and layout."""
+        """Load the newest checkpoint of the run, if there is one; record the device, precision, ranks and layout."""
         checkpoint = self.run.newest_checkpoint()
         manifest = {} if checkpoint is None else load_manifest(checkpoint)
         if checkpoint is not None:
@@ -190,15 +190,15 @@ class Trainer:
         return get_layout(self.state, self.machine)
 
     def describe_computing(self) -> dict[str, Any]:
-        """Return what a checkpoint records of how steps are computed."""
+        """Return how steps are computed, as a checkpoint records it."""
         is_compiled = self.state.compiled is not None
         mode = describe_mode(self.state.parallel)
         return describe_computing(self.machine, self.layout, mode, is_compiled, self.state.network)
 
     def fit_layout(self, choose: bool, measure: bool = True) -> None:
-        """On a CPU ``choose`` the layout of ``micro_batch=auto``, and lower that to what fits into memory.
+        """On a CPU, ``choose`` the layout if ``micro_batch=auto``, and lower the micro-batch to what fits into memory.
 
-        Raise UserError if a step cannot fit. With ``measure=False`` only a layout that was measured before is chosen.
+        With ``measure=False`` only choose a layout that was measured before. Raise UserError if a step cannot fit.
         """
         if self.machine.device.type != "cpu" or self.state.is_divided:
             return
@@ -211,7 +211,7 @@ class Trainer:
         layouts.check_memory()
 
     def log_plan(self) -> None:
-        """Log the size of the network and of the run, and record the multiply-adds of an image."""
+        """Log the size of the network and of the run, and record the multiply-adds per image."""
         batch, extra = self.recipe.batch, self.recipe.step_images - self.recipe.batch
         images = len(self.train_data)
         plan = Plan(self.loaded, self.machine, self.steps, batch, images, self.state.micro_batch, extra)
@@ -219,7 +219,7 @@ class Trainer:
             self.run.log(line)
         self.run.update_about(**{MACS_KEY: plan.image_macs})
         if self.state.compiled is not None:
-            self.run.log("compile: torch.compile makes the pass of a step, a minute or more before the first one")
+            self.run.log("compile: torch.compile compiles the network first, which takes a minute or more")
         if self.state.is_divided or self.recipe.mode == "fsdp":
             self.run.log(describe_parts(self.state.parallel))
         if self.recipe.micro_batch == "auto" and (why := plan.explain_slow_micro_batch()):
@@ -229,7 +229,7 @@ class Trainer:
             self.run.warn(why)
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
-        """Yield the batch of each step that is left."""
+        """Yield the batch of each remaining step."""
         steps, pseudo = range(self.state.step, self.steps), self.pseudo
         batches = make_train_batches(self.recipe, self.train_data, pseudo, self.make_view, steps, bad_images)
         return self.prepare_batches(batches)
@@ -240,7 +240,7 @@ class Trainer:
         return make_train_view(source, *options)
 
     def prepare_batches(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
-        """Yield ``batches`` as the objective trains on them, computed ahead in a thread."""
+        """Yield ``batches``, prepared by the objective in a thread ahead of the training."""
         start, prepare = self.state.step, self.objective.prepare
         prepared = (prepare(batch, step) for step, batch in enumerate(batches, start))
         return prefetch_batches(prepared, self.machine)
@@ -260,9 +260,9 @@ class Trainer:
             probe.probe_if_due(self.state, meter, last)
 
     def share_step(self, bad_images: data.BadImageBudget, saved: float) -> bool:
-        """Count the bad images of other ranks; return whether a save is due ``save_minutes`` after ``saved``.
+        """Count the bad images of other ranks; return whether a save is due, ``save_minutes`` after ``saved``.
 
-        One collective serves both. The clock is that of rank 0.
+        Both take a single collective. The clock of rank 0 decides.
         """
         seconds = time.monotonic() - saved
         due = seconds >= self.recipe.save_minutes * 60
@@ -271,7 +271,7 @@ class Trainer:
         return ranks[0][0]
 
     def test(self) -> dict[str, Any]:
-        """Return the objective's metrics of the test images, with the best weights if they are kept, else the averaged.
+        """Return the objective's metrics on the test images, with the best weights if they are kept, else the EMA.
 
         Write ``preds.parquet`` if the objective predicts labels, ``detections.json`` and others if it finds objects.
         """
@@ -286,5 +286,5 @@ class Trainer:
         return metrics
 
     def make_blank_batch(self, size: int) -> data.Batch:
-        """Return a batch of blank images, as the objective trains on it."""
+        """Return a batch of blank images, prepared by the objective."""
         return make_blank_batch(self.objective, self.loaded.res, size)

@@ -193,7 +193,7 @@ def wrap_map(row: Timm, res: int) -> TimmNetwork:
     network = wrap_timm_network(row, 1, res)
     if not hasattr(network.body, "layer4"):
         raise UserError(
-            f"{row.name} of timm is no ResNet, whose feature map a decoder reads: choose one, or a ViT of vitrun.",
+            f"{row.name} of timm is not a ResNet, whose feature map a decoder reads: choose one, or a ViT of vitrun.",
             option="model.body.name",
         )
     del network.head

@@ -57,4 +57,4 @@ def grid_positions(network: Network) -> Tensor:
     for prefix in (getattr(body, "num_prefix_tokens", 0), 0):
         if (side := isqrt(rows := table.shape[1] - prefix)) ** 2 == rows:
             return table[0, prefix:].detach().float().cpu().unflatten(0, (side, side))
-    raise NoEmbedding(f"the {table.shape[1]} positions of {name} are no square of patches")
+    raise NoEmbedding(f"the {table.shape[1]} positions of {name} do not form a square")

@@ -59,7 +59,7 @@ def wrap_timm_network(row: Row, classes: int, res: int) -> TimmNetwork:
     """Return timm's network ``row.name``, untrained, for images of side ``res``. Raise a UserError if timm has none."""
     body = create_timm_network(row.name, res, num_classes=0, **row.list_arguments())
     if getattr(body, "global_pool", None) == "":
-        raise UserError(f"timm's {row.name} without pooling gives a map, not one vector an image.")
+        raise UserError(f"timm's {row.name} without pooling gives a map, not one vector per image.")
     return TimmNetwork(row, body, nn.Linear(body.head_hidden_size, classes))
 
 

@@ -44,7 +44,7 @@ def find_published_weights(name: str) -> PublishedWeights:
     model, _, wanted = name.partition(".")
     known = models.list_models(include="vit_*")
     if model not in known:
-        raise UserError(f"torchvision:{name} is no vision transformer. {suggest(model, known)}", ExitCode.CHECKPOINT)
+        raise UserError(f"torchvision:{name} is not a vision transformer. {suggest(model, known)}", ExitCode.CHECKPOINT)
     choices = models.get_model_weights(model)
     wanted = choices.DEFAULT.name if wanted in ("", "DEFAULT") else wanted
     if wanted not in choices.__members__:

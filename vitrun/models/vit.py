@@ -13,7 +13,7 @@ from vitrun.recipes import ViT as Row
 
 
 class PatchEmbed(nn.Module):
-    """Embed patches of the image, or of a ResNet's feature map in a hybrid, as tokens."""
+    """Embed patches of the image as tokens; in a hybrid, patches of a ResNet's feature map."""
 
     def __init__(self, row: Row):
         super().__init__()
@@ -23,13 +23,13 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(channels, row.width, row.patch, row.patch, bias=not row.norm_pre)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map [B, 3, R, R] to [B, N-P, D], in rows from the top left."""
+        """Map [B, 3, R, R] to [B, N-P, D], row by row from the top left."""
         maps = images if self.backbone is None else self.backbone(images)
         return self.proj(maps).flatten(2).transpose(1, 2)
 
 
 class Head(nn.Linear):
-    """The last layer. It may have no classes, for which torch's initialization would warn."""
+    """The last layer, which may have no classes: torch's initialization would warn about that."""
 
     def reset_parameters(self) -> None:
         """Do nothing: :func:`build` initializes the weights."""
@@ -91,8 +91,8 @@ class ViT(Network):
         x = self.embed(images)
         for layer in range(self.row.depth - 1):
             x = self.run_layer(layer, x)
-        # Only the class token of the last layer is used: training and bf16 skip the others, and are 7 % faster (12
-        # layers). Evaluation in float32 has the bits of all tokens.
+        # Only the class token of the last layer is used. Training and bf16 do not compute the others, which is 7 %
+        # faster (12 layers); float32 evaluation does, so that its bits stay the same.
         device = images.device.type
         skips = self.training or torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         class_token_only = skips and self.row.head == "token"
@@ -106,11 +106,11 @@ class ViT(Network):
         return torch.tanh(self.pre_logits(x)) if self.row.pre_logits else x
 
     def embed(self, images: Tensor) -> Tensor:
-        """Map [B, 3, R, R] to tokens of the first layer [B, N, D]."""
+        """Map [B, 3, R, R] to the input of the first layer, [B, N, D]."""
         return self.prepare_tokens(self.patch_embed(images))
 
     def prepare_tokens(self, x: Tensor) -> Tensor:
-        """Prepend the class token, add positions and normalise: embedded patches [B, N-P, D] -> tokens [B, N, D]."""
+        """Prepend the class token, add positions and normalise: [B, N-P, D] -> [B, N, D]."""
         if self.prefix:
             x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], 1)
         if self.row.positions_at == "stem" and (table := self.positions()) is not None:
@@ -119,11 +119,11 @@ class ViT(Network):
         return self.norm_pre(x) if self.row.norm_pre else x
 
     def run_layer(self, layer: int, x: Tensor, outputs: int | None = None) -> Tensor:
-        """Map [B, N, D] to [B, N, D], or only the first ``outputs`` of these tokens."""
+        """Apply a layer: [B, N, D] -> [B, N, D], or only the first ``outputs`` tokens of the result."""
         return self.blocks[layer](self.add_layer_positions(layer, x), self.relative_table(layer), outputs)
 
     def add_layer_positions(self, layer: int, x: Tensor) -> Tensor:
-        """Add the layer's positions, its own or shared, to [B, N, D], unless ``positions_at`` is the stem."""
+        """Add the positions of a layer, its own or shared ones, to [B, N, D], unless they were added at the stem."""
         if self.row.positions_at == "stem" or (table := self.positions()) is None:
             return x
         return x + (table[layer] if len(table) > 1 else table[0])

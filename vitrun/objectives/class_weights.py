@@ -18,7 +18,7 @@ def weigh_classes(objective: Objective, recipe: Training, train: Split, log: Cal
     if recipe.class_weights == "none":
         return objective
     if not isinstance(objective, LabelObjective) or train.labels.ndim > 1:
-        why = "needs one label an image: leave it out."
+        why = "needs one label per image: leave it out."
         raise UserError(why, option="class_weights", value=recipe.class_weights)
     weights = balance_weights(train.labels, len(train.classes))
     present = np.flatnonzero(weights)

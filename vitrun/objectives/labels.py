@@ -146,7 +146,7 @@ def check_loss(loss_name: str, *splits: Split) -> None:
     if loss_name == "softmax" and any(split.labels.ndim > 1 for split in splits):
         boxes = " Its boxes are found with objective=detection." * any(split.boxes is not None for split in splits)
         raise UserError(
-            "needs one label an image, but the data has images with several labels: use loss=sigmoid, or for vitrun "
+            "needs one label per image, but the data has images with several labels: use loss=sigmoid, or for vitrun "
             f"eval the init of a run that was trained with it.{boxes}",
             option="loss",
             value=loss_name,

@@ -120,7 +120,7 @@ def draw_distances(distances: np.ndarray, uniform: float, images: int) -> Chart:
     rows = tuple((int(i) + 1, int(h) + 1, float(distances[i, h])) for i, h in np.ndindex(layers, heads))
     note = (
         f"Distance between a patch and those that it attends to, weighted by attention, mean over {images} images; "
-        "attention to tokens that are no patches is left out (figure 7, right, of arXiv 2010.11929)."
+        "attention to tokens that are not patches is left out (figure 7, right, of arXiv 2010.11929)."
     )
     columns = ("layer", "head", "mean attention distance (px)")
     return Chart("attention_distance", "Mean attention distance", figure, columns, rows, note)

@@ -1,6 +1,6 @@
 """What a network attends to, by figures 6, 7, 11 and 14 of arXiv 2010.11929: rollout, distance, maps.
 
-Attention is [B, H, N, N]: of images, heads, queries and keys; the first P of N tokens are no patches. ``side`` squared
+Attention is [B, H, N, N]: of images, heads, queries and keys; the first P of N tokens are not patches. ``side`` squared
 is the number of the others.
 """
 

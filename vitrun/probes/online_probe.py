@@ -59,7 +59,7 @@ class OnlineProbe:
             for part in ("train", "test")
         )
         if train.labels.ndim > 1 or test.labels.ndim > 1:
-            why = "has images with several labels; the probe needs one label an image."
+            why = "has images with several labels; the probe needs one label per image."
             raise UserError(why, option="fewshot.data", value=recipe.data.name)
         pool = data.find_draw_pool(recipe.data, train)
         draws = draw_images(train.labels, pool.order, recipe.shots, recipe.seeds, recipe.l2)

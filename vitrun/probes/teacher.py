@@ -75,7 +75,7 @@ class Teacher:
         K is 8, or the number of classes if that is less. An image that cannot be read has probabilities of 0.
         """
         files, size = self.open_files(source, split), self.bytes_an_image
-        self.run.log(f"{WHAT}: {size} bytes an image, {size * len(split) / 1e6:,.3g} MB in {files.folder}")
+        self.run.log(f"{WHAT}: {size} bytes per image, {size * len(split) / 1e6:,.3g} MB in {files.folder}")
         return files.load(len(split), partial(self.compute, split))
 
     def measure_speed(self) -> float:

@@ -145,5 +145,5 @@ DataT = TypeVar("DataT", bound=Dataset | Suite)
 def set_group(data: DataT, group: str) -> DataT:
     """Return an equal data set whose messages name the options of ``group``."""
     data = copy.copy(data)
-    object.__setattr__(data, "group", group)  # which is no option, so that two equal data sets stay equal
+    object.__setattr__(data, "group", group)  # which is not an option, so that two equal data sets stay equal
     return data

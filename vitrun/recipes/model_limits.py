@@ -21,7 +21,7 @@ def explain_size(parameters: int, other: str) -> str:
 
 
 def check_multiple(name: str, res: int, stride: int) -> None:
-    """Raise an OptionError, with the two nearest sizes that fit, if ``res`` is no multiple of a model's ``stride``."""
+    """Raise an OptionError that names the nearest sizes that fit, if ``res`` is not a multiple of ``stride``."""
     if res % stride:
         below, above = res - res % stride, res - res % stride + stride
         near = f"{below} and {above}" if below else f"{above} and {above + stride}"

@@ -20,7 +20,7 @@ class Predict(NetworkRecipe):
     init: str  # the weights: latest, a run, a file, a folder, timm:TAG, hf:ORG/NAME or random:MODEL
     init_weights: str  # which of several: auto (best if kept, else the averaged), best, ema, plain, or their name
     # files, folders with all images below them, and globs, which may also be typed without paths=; - reads them from
-    # standard input, one a line or separated by NUL
+    # standard input, one per line or separated by NUL
     paths: tuple[str, ...]
     # classes and texts about them, for a CLIP: names as in 'cat, dog', a file with names and templates, or the name of
     # a set with prompts, as imagenet

@@ -48,6 +48,6 @@ def check_pseudo(recipe: Any) -> None:
     if getattr(recipe, "detects", False):
         raise OptionError("teacher", teacher, "gives labels, and this run trains on boxes: leave it out.")
     if recipe.loss != "softmax":
-        raise OptionError("loss", recipe.loss, "has no pseudo-labels, which are of one class an image: use softmax.")
+        raise OptionError("loss", recipe.loss, "has no pseudo-labels, which are of one class per image: use softmax.")
     if getattr(recipe, "generative", 0):
         raise OptionError("teacher", teacher, "labels images for the loss of labels alone: add generative=0.")

@@ -20,7 +20,7 @@ def parse_time(value: object) -> int:
 
 
 def read_minutes(text: str) -> int:
-    """Return the minutes of a text; 0 if it is no time."""
+    """Return the minutes of a text; 0 if it is not a time."""
     if match := re.fullmatch(r"(\d{1,6})([dhm]?)", text):
         return int(match[1]) * UNITS[match[2] or "m"]
     if match := re.fullmatch(r"(?:(\d{1,3})-)?(\d{1,3}):([0-5]\d)(?::([0-5]\d))?", text):

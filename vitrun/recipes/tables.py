@@ -21,7 +21,7 @@ OWN_ROWS = {"files": "folder", **{name: name for name in ("table", "captions", "
 # Rows of conf/data for any set, whose ``data.name`` may be chosen
 UNNAMED_ROWS = ("folder", "parquet", "table", "captions", "coco", "shards", "pairs")
 ROWS_AT_ONCE = 8  # composed together; one at a time, and 80, take twice as long
-ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are no options: the fields of ``ModelInfo``
+ROW_METADATA = {"model": ("paper", "weights")}  # keys of rows that are not options: the fields of ``ModelInfo``
 
 
 def list_groups(command: str) -> dict[str, dict[str, str]]:
@@ -79,7 +79,7 @@ def read_row(group: str, name: str) -> dict[str, Any]:
 def read_rows(group: str) -> dict[str, dict[str, Any]]:
     """Return :func:`read_row` of every file of a group.
 
-    Own files that are no rows are left out: a folder ``conf`` may have been made for something else too.
+    Own files that are not rows are left out: a folder ``conf`` may have been made for something else too.
     """
     files = [*list_group_files(group).items()]
     rows: dict[str, dict[str, Any]] = {}

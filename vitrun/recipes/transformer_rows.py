@@ -38,7 +38,7 @@ class ViT:
     ]  # blocks in each stage of that ResNet; [] for a stem alone
     head: Literal["token", "gap", "map"]  # the features to classify: class token, mean of the tokens, attention pooling
     pre_logits: bool  # a hidden layer with tanh before the head
-    # position embeddings: one a token, none, one a row and one a column, by the distance of two tokens, or fixed sines
+    # position embeddings: one per token, none, one per row and column, by the distance of two tokens, or fixed sines
     positions: Literal["learned", "none", "2d", "relative", "sincos2d"]
     # where they are added: before the first block (stem), or before every block, each its own (every) or one (shared)
     positions_at: Literal["stem", "every", "shared"]

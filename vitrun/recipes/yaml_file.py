@@ -25,7 +25,7 @@ PLAIN_TAGS = (
 
 
 class UnreadableError(Exception):
-    """Raised for a file that is no YAML with options; the message continues the name of the file."""
+    """Raised for a file that is not YAML with options; the message continues the name of the file."""
 
 
 def read_options(file: Path) -> dict[str, Any]:
@@ -56,14 +56,14 @@ def read_options(file: Path) -> dict[str, Any]:
 def read_text(file: Path) -> str:
     """Return the text of a file. Raise UnreadableError if it is too large, or not UTF-8."""
     if file.exists() and not file.is_file():
-        raise UnreadableError("is no file: it takes a YAML file with options")
+        raise UnreadableError("is not a file: it takes a YAML file with options")
     try:
         with file.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnreadableError(f"cannot be read: {error.strerror}") from None
     if len(raw) > MAX_BYTES:
-        raise UnreadableError(f"is larger than {MAX_BYTES:,} bytes: it is no file of options")
+        raise UnreadableError(f"is larger than {MAX_BYTES:,} bytes: it is not a file of options")
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise UnreadableError("is in UTF-16: save it as UTF-8")
     try:
@@ -74,7 +74,7 @@ def read_text(file: Path) -> str:
 
 
 def check_nodes(node: yaml.Node | None, seen: set[int]) -> None:
-    """Raise UnreadableError about a key that is there twice or is no text, or a value that is no text and no number."""
+    """Raise UnreadableError if a key is given twice or is not text, or a value is neither text nor a number."""
     if node is None or id(node) in seen:
         return
     seen.add(id(node))
@@ -91,7 +91,7 @@ def check_nodes(node: yaml.Node | None, seen: set[int]) -> None:
 
 
 def check_keys(node: yaml.MappingNode) -> None:
-    """Raise UnreadableError about a key of a mapping that is there twice, or is no text."""
+    """Raise UnreadableError if a key of a mapping is given twice, or is not text."""
     keys: set[str] = set()
     for key, _ in node.value:
         line, tag = key.start_mark.line + 1, key.tag.removeprefix("tag:yaml.org,2002:")
@@ -99,7 +99,7 @@ def check_keys(node: yaml.MappingNode) -> None:
             continue
         if tag != "str" or not key.value:
             shown = repr(key.value[:50]) if isinstance(key, yaml.ScalarNode) else "a list or mapping"
-            raise UnreadableError(f"line {line}: {shown} is no name of an option: write text, if need be in quotes")
+            raise UnreadableError(f"line {line}: {shown} is not a name of an option: write text, if need be in quotes")
         if "." in key.value:
             group, _, option = key.value.partition(".")
             raise UnreadableError(

@@ -10,7 +10,7 @@ from vitrun.runs.run_files import find_finished_runs, load_about, load_recipe
 from vitrun.runtime.files import hash_file
 
 DUPLICATES_FILE = "duplicates.parquet"  # of a dedup run: the pairs
-EXCLUDED_KEYS_FILE = "exclude.txt"  # of a dedup run: the keys of training images, one a line
+EXCLUDED_KEYS_FILE = "exclude.txt"  # of a dedup run: the keys of training images, one per line
 
 
 def resolve_exclude(name: str, runs: Path) -> str:

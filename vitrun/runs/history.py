@@ -29,8 +29,8 @@ class History:
 def read_history(folder: Path, max_lines: int = MAX_LINES) -> History:
     """Return the history in the folder of a run; one without steps if it has none.
 
-    A resumed run repeats the steps after its last checkpoint: the last attempt counts. Lines that are no JSON, which a
-    killed process may leave, and values that are no finite numbers are passed over.
+    A resumed run repeats the steps after its last checkpoint: the last attempt counts. Lines that are not JSON, which a
+    killed process may leave, and values that are not finite numbers are passed over.
     """
     try:
         lines = read_regular_file(folder / METRICS_FILE).splitlines()

@@ -10,7 +10,7 @@ from typing import Any
 
 METRICS_KEY = "metrics"
 # Of a detector, in the order of pycocotools: average precision over IoU 0.5 to 0.95, at 0.5, at 0.75, and of objects of
-# up to 32 by 32 pixels, up to 96 by 96 and larger; average recall with 1, 10 and 100 boxes an image, and of these sizes
+# up to 32 by 32 pixels, up to 96 by 96 and larger; average recall with 1, 10, 100 boxes per image, and of these sizes
 DETECTION_METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 Result = dict[str, Any]  # a Metric or a fact by name; a fact may have any type that JSON has
 

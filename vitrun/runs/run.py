@@ -112,7 +112,7 @@ class Run(RunCheckpoints):
         return TrackedRun(self.name, self.folder, key, flat, saved, lines)
 
     def finish_logging(self) -> None:
-        """Close the trackers, and write ``metrics.csv``: that it cannot be written is no error of the run."""
+        """Close the trackers, and write ``metrics.csv``: that it cannot be written is not an error of the run."""
         with suppress(UserError):
             self.tracking.finish(self.result if self.writes else None)
             if self.writes and self.folder.is_dir():

@@ -1,4 +1,4 @@
-"""Files in folders of data, by their names in lower case: images, what is no data, and what programs leave there."""
+"""Files in folders of data, by their names in lower case: images, what is not data, and what programs leave there."""
 
 IMAGE_SUFFIXES = frozenset(  # those that cannot be read too, so that such images are an error and not left out
     {

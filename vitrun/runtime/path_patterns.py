@@ -31,7 +31,7 @@ def explain_missing(pattern: str, absolute: str) -> str:
 def expand_pattern(pattern: str) -> list[Path]:
     """Return the path itself if it exists, whatever its characters, else the paths that match a pattern, sorted.
 
-    ``**`` is any number of folders. A pipe or a device is no file: reading it may never end.
+    ``**`` is any number of folders. A pipe or a device is not a file: reading it may never end.
     """
     paths = [pattern] if os.path.lexists(pattern) else find_matches(pattern)
     return [Path(path) for path in paths if not os.path.exists(path) or os.path.isfile(path) or os.path.isdir(path)]
@@ -68,7 +68,7 @@ def walk_folders(start: str) -> Iterator[str]:
 
 
 def read_names() -> list[str]:
-    """Return the names on standard input: separated by NUL, as ``find -print0`` writes them, or one a line."""
+    """Return the names on standard input: separated by NUL, as ``find -print0`` writes them, or one per line."""
     content = sys.stdin.buffer.read() if sys.stdin else b""  # None if it was closed before the process started
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
     return [os.fsdecode(name) for name in names if name]

@@ -43,7 +43,7 @@ WRONG = {
     "no format we read": (
         write_other_files,
         "train",
-        ["it has cat", "left out: files that are no images 1 (cat/1.psd)"],
+        ["it has cat", "left out: files that are not images 1 (cat/1.psd)"],
     ),
     "one level too high": (
         lambda root: write_train_folder(root / "pets"),

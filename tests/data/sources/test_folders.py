@@ -94,7 +94,7 @@ def test_what_is_no_image_of_a_class_is_left_out_and_reported(tmp_path):
     assert split.notes == (
         "beside train and test, 1 folder is not read: valid (to test on it: data.test=valid)",
         "left out in train: thumbnails and system files 3 (__MACOSX ...), images outside of class folders 1 "
-        "(loose.png), hidden 2 (cat/._0.png ...), files that are no images 3 (cat/0.nef ...), pipes and devices 1 "
+        "(loose.png), hidden 2 (cat/._0.png ...), files that are not images 3 (cat/0.nef ...), pipes and devices 1 "
         "(cat/pipe.jpg)",
     )
     assert open_part(tmp_path, "test").notes == split.notes[:1]
@@ -156,7 +156,7 @@ def test_test_classes_are_matched_by_name(tmp_path):
 def test_a_table_beside_class_folders_is_not_taken_for_images(tmp_path):
     write_class_folders(tmp_path, ["cat", "dog"], 3)
     pyarrow.parquet.write_table(pyarrow.table({"file_name": ["cat/0.png"]}), tmp_path / "metadata.parquet")
-    assert open_part(tmp_path).notes == ("left out: files that are no images 1 (metadata.parquet)",)
+    assert open_part(tmp_path).notes == ("left out: files that are not images 1 (metadata.parquet)",)
 
 
 def test_the_name_of_a_class_is_one_line(tmp_path):

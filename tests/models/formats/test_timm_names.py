@@ -51,7 +51,7 @@ def test_a_file_says_in_one_line_what_is_assumed(tmp_path):
     [
         ("patch_embed.proj.weight", (192, 3, 16, 8), "its patches are 16x8 pixels"),
         ("patch_embed.proj.weight", (192, 1, 8, 8), "1 channel; "),
-        ("pos_embed", (1, 13, 192), "13 rows, which is no square grid"),
+        ("pos_embed", (1, 13, 192), "13 rows, which is not a square grid"),
     ],
 )
 def test_a_file_of_images_that_are_not_square_or_have_no_three_channels_is_refused(tmp_path, name, shape, reason):

@@ -17,12 +17,19 @@ from vitrun.runs.detections import CLASSES_FILE, PICTURE_FILE, ClassScore, load_
 from vitrun.runs.metrics import DETECTION_METRICS
 
 MEANINGS = (  # of DETECTION_METRICS
-    "average precision, the mean over IoU 0.50 to 0.95", "average precision at IoU 0.50",
-    "average precision at IoU 0.75", "AP of objects up to 32 by 32 pixels", "AP of objects up to 96 by 96 pixels",
-    "AP of larger objects", "average recall with the surest box of each image", "average recall with 10 boxes an image",
-    "average recall with 100 boxes an image", "AR100 of objects up to 32 by 32 pixels",
-    "AR100 of objects up to 96 by 96 pixels", "AR100 of larger objects",
-)  # fmt: skip
+    "average precision, the mean over IoU 0.50 to 0.95",
+    "average precision at IoU 0.50",
+    "average precision at IoU 0.75",
+    "AP of objects up to 32 by 32 pixels",
+    "AP of objects up to 96 by 96 pixels",
+    "AP of larger objects",
+    "average recall with the most confident box of each image",
+    "average recall with 10 boxes per image",
+    "average recall with 100 boxes per image",
+    "AR100 of objects up to 32 by 32 pixels",
+    "AR100 of objects up to 96 by 96 pixels",
+    "AR100 of larger objects",
+)
 MAX_EXTREMES = 10  # best and worst classes of more than twice as many
 COLUMN_UNITS = {"objects": "", "AP": "%", "AP50": "%"}
 WIDEST = 1600  # pixels of the picture on the page

@@ -81,7 +81,7 @@ def explain_one_class(data: recipes.Files, root: Path, name: str) -> str:
     if root != data.folder:
         return (
             f"{root} is read as a part of {data.group}.path={data.folder}, but has only one class, the folder "
-            f"{abbreviate([name])}. Add class folders to it; if it is no part, move or rename it; if it is a class, "
+            f"{abbreviate([name])}. Add class folders to it; if it is not a part, move or rename it; if it is a class, "
             "put its images directly into it."
         )
     return (

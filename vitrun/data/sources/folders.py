@@ -142,7 +142,7 @@ def find_part(data: recipes.Files, part: str, scan: Scan, names: Sequence[str]) 
 
 def missing_folder_error(data: recipes.Files, part: str, given: str, names: Sequence[str]) -> UserError:
     """Return the error of a folder that ``data.train`` or ``data.test`` names and that is not there."""
-    why = f"is no folder in {data.folder}, which has {abbreviate(names)}."
+    why = f"is not a folder in {data.folder}, which has {abbreviate(names)}."
     return UserError(why, ExitCode.DATA, f"{data.group}.{part}", given)
 
 

@@ -24,7 +24,7 @@ MAGIC = re.compile(  # the first bytes of images
 )
 HIDDEN = "hidden"
 JUNK = "thumbnails and system files"
-OTHER = "files that are no images"
+OTHER = "files that are not images"
 LOOSE = "images outside of class folders"
 BROKEN = "links that lead nowhere"
 LOOP = "links to a folder above"

@@ -51,7 +51,7 @@ def resample(
     Args:
         pixels: uint8 [B, 3, H, W], which are resized together by two small matrices each; or B images [3, h, w], which
             are resized one by one.
-        out: float32 [B, 3, R, R] for the result, or uint8 for its levels before they are scaled. If these are no whole
+        out: float32 [B, 3, R, R] for the result, or uint8 for its levels before they are scaled. If these are not whole
             numbers (:func:`has_whole_levels`), the result is a new float32 tensor.
         antialias: If False, a pixel is made of its four neighbours however much the image shrinks, as TensorFlow's
             ``resize`` does by default.

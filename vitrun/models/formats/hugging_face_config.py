@@ -38,7 +38,7 @@ def config_gelu(config: JsonObject) -> Gelu:
 
 
 def check_model_type(config: JsonObject, path: Path) -> None:
-    """Raise a UserError that names the model of a folder of transformers that is no ViT."""
+    """Raise a UserError that names the model of a folder of transformers that is not a ViT."""
     kind = config.get("model_type")
     if kind not in (None, "vit", "timm_wrapper"):
         classes = "/".join(config.get("architectures") or []) or "a network"

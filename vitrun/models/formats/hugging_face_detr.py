@@ -131,5 +131,5 @@ def map_backbone(weights: Weights) -> list[TensorMapping]:
 
 
 def is_ignored(name: str) -> bool:
-    """Return whether a tensor of the ResNet is no part of a detector: of its classifier, or a counter of batches."""
+    """Return whether a tensor of the ResNet is not part of a detector: of its classifier, or a counter of batches."""
     return name.endswith(".num_batches_tracked") or name.startswith(f"{BACKBONE}fc.")

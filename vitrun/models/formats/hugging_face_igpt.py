@@ -34,9 +34,7 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     classes = weights.shapes.get("score.weight", (None,))[0]
     model, res = infer_model(weights, config, classes is not None), isqrt(weights.shapes["transformer.wpe.weight"][0])
     if res**2 != weights.shapes["transformer.wpe.weight"][0]:
-        raise ValueError(
-            f"it has {weights.shapes['transformer.wpe.weight'][0]} positions, which are no square of pixels"
-        )
+        raise ValueError(f"it has {weights.shapes['transformer.wpe.weight'][0]} positions, which do not form a square")
     weights = add_colours(weights, model.colours)
     lacking = ["head.bias"] if classes is not None else []
     lacking += ["lm_head.weight"] if "lm_head.weight" not in weights else []

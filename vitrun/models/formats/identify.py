@@ -65,7 +65,7 @@ def position_grid_side(rows: int) -> int:
     """
     side = isqrt(rows)
     if rows - side**2 > 1:
-        raise ValueError(f"its position table has {rows} rows, which is no square grid; vitrun's images are square")
+        raise ValueError(f"its position table has {rows} rows, which is not a square grid; vitrun's images are square")
     return side
 
 

@@ -35,7 +35,7 @@ def describe_checkpoint(weights: Weights) -> JsonObject:
     if isinstance(args.get("input_size"), int):  # of DeiT, where timm has channels, height and width
         options["img_size"] = args.pop("input_size")
     if not isinstance(own := args.get("model_kwargs") or {}, dict):
-        raise ValueError(f"its args have model_kwargs={own!r}, which are no options by name")
+        raise ValueError(f"its args have model_kwargs={own!r}, which are not named options")
     options |= own
     return {"architecture": name, "model_args": options, "pretrained_cfg": resolve_data(name, args)}
 

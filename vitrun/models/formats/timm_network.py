@@ -101,7 +101,7 @@ def body_shapes(weights: Weights, model: Timm, res: int) -> dict[str, tuple[int,
 
 
 def table_side(table: tuple[int, ...], expected: tuple[int, ...], res: int) -> int | None:
-    """Return the side of the images of a position table, for one of other images; None if it is no square grid."""
+    """Return the side of the images of a position table, for one of other images; None if it is not a square grid."""
     for prefix in (0, 1, 2, 5):
         if len(table) == 3 and is_square(table[1] - prefix) and is_square(expected[1] - prefix):
             side, tokens = round((table[1] - prefix) ** 0.5), round((expected[1] - prefix) ** 0.5)

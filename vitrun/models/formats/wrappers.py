@@ -131,7 +131,7 @@ def choose_network(weights: Weights, networks: Networks, averaged: set[str], cho
     if choice == "auto":
         chosen = [prefix for prefix in prefixes if prefix in averaged] or prefixes
         if not are_alike(weights, *networks.values()):
-            chosen = prefixes  # such as a teacher of another size, which is no average
+            chosen = prefixes  # such as a teacher of another size, which is not an average
     elif choice in ("ema", "plain"):
         chosen = [prefix for prefix in prefixes if (prefix in averaged) == (choice == "ema")]
     else:

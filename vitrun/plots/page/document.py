@@ -86,7 +86,7 @@ class Page:
 </body>
 </html>
 """
-        return page.encode(errors="replace").decode()  # the name of a file or of a run may be no UTF-8
+        return page.encode(errors="replace").decode()  # the name of a file or of a run may not be UTF-8
 
 
 def chart_figure(chart: Chart) -> Figure:

@@ -56,7 +56,7 @@ Value = Cell | str | float | None  # of a cell; None is empty, and sorted last
 class Row:
     """Row of a table.
 
-    ``key`` names the thing that it is about, with which the filter of the page hides it; of several one a line.
+    ``key`` names the thing that it is about, with which the filter of the page hides it; of several one per line.
     """
 
     values: Sequence[Value]

@@ -256,7 +256,7 @@ def wrong_tables(folder: Path) -> dict[str, tuple[Path, dict, str]]:
         "URLs": (folder / "images/urls.csv", {"image": "url"}, "data=pairs"),
         "Latin-1": (folder / "images/latin.csv", {}, "a caption that is not UTF-8"),
         "two columns of one name": (folder / "images/twice.csv", {}, "2 columns named 'caption'"),
-        "a list in a line": (folder / "x.jsonl", {}, "line 1 is no object"),
+        "a list in a line": (folder / "x.jsonl", {}, "line 1 is not an object"),
         "a caption of no image": (folder / "coco.json", {}, "it lacks 2"),
         "a path that is a list": (folder / "list.json", {}, '["0.png"] stands where a text belongs'),
         "a caption that is an object": (folder / "list.jsonl", {}, "stands where a text belongs"),

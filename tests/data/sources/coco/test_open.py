@@ -181,6 +181,6 @@ def test_parts_that_are_not_named_are_asked_for(tmp_path):
         (tmp_path / name).write_text(json.dumps(make_tree()))
     with pytest.raises(UserError, match=r"a\.json, b\.json.*data\.train=FILE"):
         open_part(tmp_path)
-    with pytest.raises(UserError, match="is no file in") as caught:
+    with pytest.raises(UserError, match="is not a file in") as caught:
         open_part(tmp_path, train="c.json")
     assert caught.value.option == "data.train"

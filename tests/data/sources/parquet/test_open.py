@@ -213,7 +213,7 @@ WRONG = {
     "urls": "holds URLs: download the images",
     "lists": "instead of images",
     "no label": "is empty in 1 of 2 rows",
-    "fractions": "holds numbers such as 0.5, which are no classes",
+    "fractions": "holds numbers such as 0.5, which are not classes",
     "missing file": "only a path to this image, which cannot be read",
     "device": "/dev/zero: the table has only a path to this image, which cannot be read: it is a pipe or a device",
     "rows": "it has 100,000 rows in ",

@@ -32,7 +32,7 @@ def choose_column(data: TableData, option: str, columns: Sequence[str], place: s
     if value != recipes.AUTO:
         if value not in columns:
             raise UserError(
-                f"is no column of {place}. {suggest(value, columns)}", ExitCode.DATA, f"{data.group}.{option}", value
+                f"is not a column of {place}. {suggest(value, columns)}", ExitCode.DATA, f"{data.group}.{option}", value
             )
         return value, ""
     what = f"{option}s"

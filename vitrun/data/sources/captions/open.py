@@ -107,7 +107,7 @@ def open_source(data: recipes.Captions, source: Path, part: str) -> tuple[Split,
         return split, False
     if source.suffix.lower() not in (*TABLE_SUFFIXES, ".txt"):
         raise UserError(
-            f"is no table: its name must end in {', '.join(TABLE_SUFFIXES)}.",
+            f"is not a table: its name must end in {', '.join(TABLE_SUFFIXES)}.",
             ExitCode.DATA,
             f"{data.group}.path",
             str(source),

@@ -45,11 +45,11 @@ def read_rows(data: TableData, file: Path, part: str) -> tuple[Rows, bool, list[
         raise UserError(f"{file} cannot be read: {error.strerror}.", ExitCode.DATA) from None
     except KeyError as error:
         raise UserError(
-            f"{file} is no table of {data.text}s: it lacks {error}. Make it again.", ExitCode.DATA
+            f"{file} is not a table of {data.text}s: it lacks {error}. Make it again.", ExitCode.DATA
         ) from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{file} is no table of {data.text}s: {first_line(error)}. Make it again.", ExitCode.DATA
+            f"{file} is not a table of {data.text}s: {first_line(error)}. Make it again.", ExitCode.DATA
         ) from None
     if unnamed := sum(not path for path, _ in rows):
         notes.append(f"left out: {unnamed:,} of {len(rows):,} rows of {file.name}, which name no image")
@@ -93,7 +93,7 @@ def parse_object(line: str, number: int) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"line {number} is not JSON: {first_line(error)}") from None
     if not isinstance(value, dict):
-        raise ValueError(f'line {number} is no object, as in {{"image": "1.jpg", ...}}')
+        raise ValueError(f'line {number} is not an object, as in {{"image": "1.jpg", ...}}')
     return value
 
 

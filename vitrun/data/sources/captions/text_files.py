@@ -17,7 +17,7 @@ def list_text_files(root: Path) -> tuple[Listing, str]:
         texts = read_lines((root / path).with_suffix(".txt"))
         used += texts is not None
         listing.add(path, texts or [None])
-    others = scan.left_out.counts.pop(OTHER, 0) - used  # text files are no images
+    others = scan.left_out.counts.pop(OTHER, 0) - used  # text files are not images
     if others > 0:
         scan.left_out.counts[OTHER] = others
     return listing, scan.left_out.describe()

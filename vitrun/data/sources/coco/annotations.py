@@ -126,7 +126,7 @@ def check_lists(lists: Lists) -> Annotations:
     """Return the images and boxes of COCO's lists; raise a Problem about the first wrong entry."""
     if missing := [key for key in PARTS if key not in lists.read]:
         keys = abbreviate(lists.keys) if lists.keys else "nothing"
-        raise Problem(f"is no file of boxes as COCO's instances_*.json: it has {keys}, but no list of {missing[0]}.")
+        raise Problem(f"is not a file of boxes as COCO's instances_*.json: it has {keys}, but no list of {missing[0]}.")
     if lists.problem is not None:
         raise lists.problem
     if not lists.images:

@@ -39,7 +39,7 @@ class JsonStream:
         return True
 
     def peek(self) -> str:
-        """Return the next character that is no white space; an empty string at the end."""
+        """Return the next character that is not white space; an empty string at the end."""
         while True:
             match = WHITE_SPACE.match(self.text, self.place)
             self.place = match.end() if match else self.place

@@ -78,7 +78,7 @@ def find_file(data: recipes.Coco, part: str) -> tuple[Path, bool]:
     if given not in (None, recipes.AUTO):
         if not (data.folder / given).is_file():
             present = abbreviate([str(file.relative_to(data.folder)) for file in list_files(data.folder)])
-            why = f"is no file in {data.folder}, which has {present}."
+            why = f"is not a file in {data.folder}, which has {present}."
             raise UserError(why, ExitCode.DATA, f"{data.group}.{part}", given)
         return data.folder / given, data.train == data.test
     files = list_files(data.folder)

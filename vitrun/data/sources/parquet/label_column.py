@@ -23,7 +23,7 @@ class ClassLabels:
 
     values: np.ndarray  # [N] int64
     classes: tuple[str, ...]
-    notes: tuple[str, ...] = ()  # how classes were made of what is no number of a class
+    notes: tuple[str, ...] = ()  # how classes were made of what is not the number of a class
 
 
 def read_labels(
@@ -70,7 +70,7 @@ def number_labels(
         numbers = numbers.astype(np.float64)
         if not (np.mod(numbers, 1) == 0).all():  # of nan and inf it is nan
             raise label_error(
-                data, f"numbers such as {numbers[np.mod(numbers, 1) != 0][0]}, which are no classes", others
+                data, f"numbers such as {numbers[np.mod(numbers, 1) != 0][0]}, which are not classes", others
             )
         notes = (f"the labels in the column {data.label!r} are floats, all of them whole numbers",)
     if numbers is None:

@@ -77,7 +77,7 @@ def check_not_base64(data: recipes.Files, images: Images) -> None:
     elif text.startswith(("http://", "https://")):
         what = "URLs: download the images, for example with img2dataset"
     elif len(text) > MOST_KEY or "\n" in text:
-        what = f"text that is no path ({text[:40]!r}...): name the column of images, {data.group}.image=COLUMN"
+        what = f"text that is not a path ({text[:40]!r}...): name the column of images, {data.group}.image=COLUMN"
     if what:
         raise UserError(f"{typed_override(data)}: the column {data.image!r} holds {what}.", ExitCode.DATA)
 

@@ -72,10 +72,10 @@ def explain_other_format(start: bytes) -> str:
 
 
 def find_next_archive(file: BinaryIO, first: int, end: int, size: int) -> int:
-    """Return where the archive behind the end mark at ``end`` begins, ``size`` if there is none.
+    """Return where the archive after the end mark at ``end`` begins, ``size`` if there is none.
 
-    ``first`` is where the archive that ends begins. Raise ValueError if the zeros are no end mark, such as those of an
-    unfinished download, or if what lies behind them is no archive.
+    ``first`` is where the archive before the mark begins. Raise ValueError if the zeros are not an end mark, such as
+    those of an unfinished download, or if the bytes after them are not an archive.
     """
     file.seek(end)
     rest = file.read(MOST_ZEROS + BLOCK)
@@ -92,7 +92,7 @@ def find_next_archive(file: BinaryIO, first: int, end: int, size: int) -> int:
     if len(header) == BLOCK and zeros >= 2 * BLOCK and mark and has_valid_checksum(header):
         return end + zeros
     raise ValueError(
-        f"it has an end mark at byte {end}, but {size - end - zeros} bytes behind it that are no second archive: it is "
+        f"it has an end mark at byte {end}, but {size - end - zeros} bytes after it are not a second archive: it is "
         "damaged, or something was appended. Download or make it again"
     )
 

@@ -151,7 +151,7 @@ HOSTILE = {
     "patch_camelyon labels": (write_many_labels, "it has 1,000,000,000,000 images, but at most"),
     "dmlab length": (write_record(b"", 2**62), "it ends within the record at byte 0"),
     "dmlab integer": (write_record(encode_message() + ENDLESS), "an integer has more than 64 bits"),
-    "dmlab label": (lambda root: write_file(root / TFRECORD, LABEL_AS_BYTES), "or label is no integer"),
+    "dmlab label": (lambda root: write_file(root / TFRECORD, LABEL_AS_BYTES), "or label is not an integer"),
     "dtd outside": (append(DTD_LIST, "banded/../../../etc/passwd\n"), "called 'banded/../../../etc/passwd', which is"),
     "dtd absolute": (lambda root: write_file(root / DTD_LIST, "banded//etc/passwd\nbanded/../x\n"), "banded/../x"),
     "oxford_iiit_pet outside": (append(PETS, "../../a_1 37 1 1\n"), "is called '../../a_1.jpg', which is not in it"),

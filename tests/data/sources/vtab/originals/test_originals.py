@@ -192,7 +192,7 @@ WRONG = {
     "kitti line": (write("training/label_2/000000.txt", "Car 0.00 0"), "000000.txt is not as published: IndexError"),
     "kitti order": (write("mapping/train_rand.txt", "1,41"), "it names lines 1 to 41 of 40"),
     "kitti text": (write("mapping/train_rand.txt", "<html>"), "train_rand.txt is not as published: ValueError"),
-    "smallnorb magic": (write(DAT, bytes(24)), "it starts with 0x00000000, which is no matrix of bytes or integers"),
+    "smallnorb magic": (write(DAT, bytes(24)), "it starts with 0x00000000, which is not a matrix of bytes or integers"),
     "smallnorb cut": (cut(DAT), "dat.mat is not as published: ValueError"),
     "smallnorb rows": (write(INFO, encode_norb_matrix(np.zeros((2, 4), "<i4"))),
                        "3 images, but the info file beside it"),

@@ -28,7 +28,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
                 example = tfrecord.parse_example(record)
                 image_bytes, name, label = (example[feature] for feature in ("image", "filename", "label"))
                 if not (isinstance(image_bytes, slice) and isinstance(name, slice) and isinstance(label, int)):
-                    raise ValueError("its features image and filename are not bytes, or label is no integer")
+                    raise ValueError("its features image and filename are not bytes, or label is not an integer")
                 ARCHIVE.check_number(path, len(keys) + 1)
                 keys.append(bytes(record[name]).decode())
                 labels.append(label)

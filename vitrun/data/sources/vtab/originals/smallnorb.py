@@ -70,7 +70,7 @@ def read_header(path: Path, file: BinaryIO) -> tuple[np.dtype, tuple[int, ...]]:
     """Return the type and the dimensions of the matrix in ``file``, and leave ``file`` at its first value."""
     magic, number = np.frombuffer(file.read(8), "<i4").tolist()
     if magic not in TYPES:
-        raise ARCHIVE.damaged_error(path, f"it starts with {magic:#010x}, which is no matrix of bytes or integers")
+        raise ARCHIVE.damaged_error(path, f"it starts with {magic:#010x}, which is not a matrix of bytes or integers")
     if number > MAX_DIMENSIONS:
         raise ARCHIVE.damaged_error(path, f"it says that it has {number:,} dimensions")
     dimensions = np.frombuffer(file.read(4 * max(number, 3)), "<i4").tolist()
