@@ -162,7 +162,7 @@ def test_a_file_that_vitrun_did_not_write_is_not_replaced(runs, tmp_path):
 def test_a_page_that_is_there_already_is_named_and_another_kind_of_file_is_refused(file, runs, capsys):
     before = file.read_bytes()
     report.execute(resolve.resolve_recipe("report", [f"runs={runs}", f"save={file}"]), Screen())
-    assert f"{file} is this page already" in capsys.readouterr().out and file.read_bytes() == before
+    assert f"{file} already has this page" in capsys.readouterr().out and file.read_bytes() == before
     with pytest.raises(UserError, match="already exists, with other content. .*force=true"):
         report.execute(
             resolve.resolve_recipe("report", [f"runs={runs}", f"save={file}", "commands=pretrain"]), Screen(quiet=True)

@@ -121,7 +121,7 @@ def test_an_image_that_is_tested_on_or_cannot_be_read_is_no_unlabelled_one(tmp_p
     (alone := tmp_path / "alone").mkdir()
     for file in ("broken.png", "copy 0.png"):
         shutil.copy(folder / file, alone)
-    with pytest.raises(UserError, match="no image that can be read") as caught:
+    with pytest.raises(UserError, match="no readable image") as caught:
         train(tmp_path / "runs", *overrides, f"unlabelled.path={alone}", "bad_images=1")
     assert caught.value.option == "unlabelled.path"
 

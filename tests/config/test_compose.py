@@ -134,7 +134,7 @@ def test_a_row_must_have_the_name_of_its_file_and_an_invalid_one_is_named(conf):
     with pytest.raises(UserError, match="conf/model/mine.yaml has the name vit_nano8: write name: mine"):
         resolve.resolve_recipe("pretrain", ["model=mine"])
     copy.write_text(copy.read_text() + "extra: 1\n")
-    with pytest.raises(UserError, match="conf/model/mine.yaml is unsound: .*extra"):
+    with pytest.raises(UserError, match="conf/model/mine.yaml is not valid: .*extra"):
         tables.load_model_rows()
 
 

@@ -156,7 +156,7 @@ def test_a_wrong_field_of_a_row_is_answered_as_a_wrong_override_is(workplace, fi
     workplace("model/bad.yaml", MODEL.replace("mine", "bad") + f"{field}\n")
     with pytest.raises(UserError) as error:
         tables.load_model_row("bad")
-    assert str(error.value) == f"./conf/model/bad.yaml is unsound: {message}"
+    assert str(error.value) == f"./conf/model/bad.yaml is not valid: {message}"
 
 
 @pytest.mark.parametrize(
@@ -171,4 +171,4 @@ def test_a_wrong_field_of_a_data_set_is_answered_too(workplace, text, message):
     workplace("data/bad.yaml", text)
     with pytest.raises(UserError) as error:
         tables.load_data_row("bad")
-    assert str(error.value) == f"./conf/data/bad.yaml is unsound: {message}"
+    assert str(error.value) == f"./conf/data/bad.yaml is not valid: {message}"

@@ -43,7 +43,7 @@ def test_options_that_masked_patches_do_not_have_are_refused(overrides, message)
 @pytest.mark.parametrize("command, option", [("pretrain", "runs"), ("export", "path"), ("report", "save")])
 def test_a_place_for_files_whose_name_is_no_utf8_is_refused(command, option, tmp_path):
     required = [SCRATCH] if command == "export" else []
-    with pytest.raises(UserError, match="is not a name in UTF-8") as error:
+    with pytest.raises(UserError, match="is not valid UTF-8") as error:
         resolve.resolve_recipe(command, [*required, f"{option}={tmp_path}/a\udcff.html"])
     assert (error.value.option, error.value.status) == (option, ExitCode.COMMAND)
 
@@ -52,13 +52,13 @@ def test_a_place_for_files_whose_name_is_no_utf8_is_refused(command, option, tmp
 @pytest.mark.parametrize("value", ["/", "."])
 def test_a_place_for_a_file_without_its_name_is_refused(command, option, value):
     required = [SCRATCH] if command == "export" else []
-    with pytest.raises(UserError, match="add the name of what to write in it") as error:
+    with pytest.raises(UserError, match="add a name for the output in it") as error:
         resolve.resolve_recipe(command, [*required, f"{option}={value}"])
     assert (error.value.option, error.value.status) == (option, ExitCode.COMMAND)
 
 
 def test_weights_whose_name_is_no_utf8_are_refused(tmp_path):
-    with pytest.raises(UserError, match="is not a name in UTF-8") as error:
+    with pytest.raises(UserError, match="is not valid UTF-8") as error:
         resolve.resolve_recipe("finetune", [f"init={tmp_path}/a\udcff.npz"])
     assert (error.value.option, error.value.status) == ("init", ExitCode.CHECKPOINT)
 

@@ -56,7 +56,7 @@ def test_the_gradient_stops_where_nothing_below_is_trained():
 
 
 def test_more_blocks_than_there_are_are_refused():
-    with pytest.raises(UserError, match="last:2 trains all, but not the embedding") as error:
+    with pytest.raises(UserError, match="last:2 trains everything except the embedding") as error:
         freeze(build_small_vit(), "last:3")
     assert error.value.option == "train"
 
@@ -85,7 +85,7 @@ def test_parts_of_a_network_of_timm_have_its_own_names():
 
 @pytest.mark.parametrize(
     "train, parts, message",
-    [("all", ("blcks.0",), "blocks.0"), ("head", ("head",), "nothing"), ("all", ("",), "no part")],
+    [("all", ("blcks.0",), "blocks.0"), ("head", ("head",), "nothing"), ("all", ("",), "not part")],
 )
 def test_parts_that_are_not_there_and_a_network_all_frozen_are_refused(train, parts, message):
     with pytest.raises(UserError, match=message) as error:

@@ -31,7 +31,7 @@ def test_ranks_that_cannot_be_divided_evenly_are_refused(option, hosts):
 
 def test_ranks_with_a_part_each_need_equally_many_images(monkeypatch):
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    with pytest.raises(UserError, match="batch=31: does not divide by 2 ranks"):
+    with pytest.raises(UserError, match="batch=31: is not a multiple of the 2 ranks"):
         share_network(SimpleNamespace(mode="fsdp", batch=31), None, None)
 
 

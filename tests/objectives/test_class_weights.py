@@ -34,7 +34,7 @@ def test_the_loss_of_an_image_is_multiplied_by_the_weight_of_its_label_mixed_or_
 
 
 def test_weights_and_a_balanced_sampler_exclude_each_other():
-    with pytest.raises(UserError, match="corrects what sampler=balanced does already"):
+    with pytest.raises(UserError, match="corrects for the same imbalance as sampler=balanced"):
         resolve.resolve_recipe("pretrain", ["class_weights=balanced", "sampler=balanced"])
     with pytest.raises(UserError, match="is for labels"):
         resolve.resolve_recipe("pretrain", ["objective=masked", "class_weights=balanced"])

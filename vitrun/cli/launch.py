@@ -69,7 +69,7 @@ def launch(
     )
     for job, overrides in zip(submitted, jobs):
         print_error(f"  {job.job_id}: vitrun {command} {shlex.join(overrides)}".rstrip())
-    print_error(f"Output in {folder}. Look: vitrun runs --watch, squeue -j {number}; end: scancel {number}.")
+    print_error(f"Output in {folder}. To watch: vitrun runs --watch, squeue -j {number}; to cancel: scancel {number}.")
 
 
 def make_parameters(command: str, request: Slurm) -> dict[str, Any]:

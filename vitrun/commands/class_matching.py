@@ -23,7 +23,7 @@ def match_classes(
     check_head(recipe.init, loaded, recipe.data.name)
     if test.imagenet_labels is not None and loaded.classes == data.IMAGENET_CLASSES:
         allowed = len(np.unique(test.imagenet_labels))
-        run.log(f"answers: the likeliest of {allowed} of the model's {loaded.classes:,} classes")
+        run.log(f"predictions: the likeliest of {allowed} of the model's {loaded.classes:,} classes")
         positions = find_imagenet(recipe, loaded)
         return ClassSubset(loaded.network, positions[test.imagenet_labels]), test
     trained, here = name_by_synset(loaded.names), name_by_synset(test.classes)
@@ -56,7 +56,7 @@ def find_imagenet(recipe: recipes.Eval, loaded: models.LoadedModel) -> np.ndarra
     if (positions < 0).any():
         raise UserError(
             f"{recipe.data.name} needs ImageNet's 1,000 classes, but those of {recipe.init} have other names, or the "
-            f"same in another order: {abbreviate(trained, 3)}. match=order takes them for ImageNet's in their order.",
+            f"same in another order: {abbreviate(trained, 3)}. match=order assumes ImageNet's in its order.",
             ExitCode.DATA,
             "match",
             recipe.match,
@@ -94,7 +94,7 @@ def match_names(recipe: recipes.Eval, trained: tuple[str, ...], test: data.Split
     positions = data.find_classes(trained, test.classes)
     unknown = [name for name, position in zip(test.classes, positions) if position < 0]
     if unknown and (recipe.match == "name" or len(unknown) == len(test.classes)):
-        by_order = " match=order takes them by their order." if len(trained) == len(test.classes) else ""
+        by_order = " match=order matches them by position." if len(trained) == len(test.classes) else ""
         known = " match=known leaves their images out." if len(unknown) < len(test.classes) else ""
         raise UserError(
             f"{recipe.data.name} has {count_classes(len(unknown))} that {recipe.init} was not trained on: "

@@ -222,8 +222,8 @@ def choose_layers(recipe: recipes.Fewshot, loaded: models.LoadedModel) -> list[i
     layers = ",".join(map(str, recipe.layers))
     if not isinstance(loaded.model, ViT | IGpt):
         raise UserError(
-            f"{loaded.model.name} is not one of vitrun's own transformers, and of others only the input of the "
-            "head is known. Use layers=last.",
+            f"{loaded.model.name} is not one of vitrun's own transformers, and for others only the input of the "
+            "head is available. Use layers=last.",
             option="layers",
             value=layers,
         )

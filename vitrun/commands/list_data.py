@@ -70,7 +70,7 @@ def look_into(recipe: recipes.ListData, source: recipes.Data, screen: Screen) ->
 def describe_rows(name: str | None) -> str:
     """Return the line below the table, or below one row of it."""
     if name == data_args.VTAB:
-        return "To check which originals are there and exact: vitrun data vtab data.root=FOLDER"
+        return "To check which originals are present and exact: vitrun data vtab data.root=FOLDER"
     if name is None:
         return (
             "Rows without a Hub id need data.path=FOLDER; for the others it reads a local copy. More about one: "

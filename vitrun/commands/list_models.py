@@ -50,7 +50,7 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> dict[str, Any]:
         screen.warn(f"Not listed: {error}")
     screen.log(
         f"With {recipe.classes} classes, at {recipe.res} pixels (igpt: at most {IGPT_RES}). "
-        "model=timm model.name=NAME builds any other of timm."
+        "model=timm model.name=NAME builds any other timm model."
     )
     return {"models": [describe_row(name, models[name], sizes[name], weights[name]) for name in names]}
 

@@ -116,7 +116,7 @@ def is_named(name: str, pattern: str) -> bool:
 def is_confirmed(question: str) -> bool:
     """Return the answer to a question on the terminal; raise UserError if there is none to ask."""
     if sys.stdin is None or not sys.stdin.isatty():
-        why = "Runs are deleted after a question, and there is no terminal to ask on: add ask=false."
+        why = "Deleting runs needs a confirmation, and there is no terminal to ask on: add ask=false."
         raise UserError(why, ExitCode.COMMAND, "ask")
     return input(question).strip().lower() in ("y", "yes")
 

@@ -16,7 +16,7 @@ FOOTER = re.compile("<footer>.*?</footer>", re.DOTALL)  # which has the time
 def check_page_file(path: Path) -> None:
     """Raise UserError about ``save`` if a page cannot be written to ``path``."""
     if path.suffix.lower() not in PAGE_SUFFIXES:
-        why = f"is to be an HTML page, and must end in {' or '.join(PAGE_SUFFIXES)}."
+        why = f"is an HTML page, and its name must end in {' or '.join(PAGE_SUFFIXES)}."
         raise UserError(why, option="save", value=str(path))
     check_replaceable(path, "save")
     if not path.absolute().parent.is_dir():
@@ -31,7 +31,7 @@ def write_page(page: Page, path: Path, screen: Screen, force: bool) -> None:
     try:
         before = path.read_text(encoding="utf-8") if path.is_file() else ""
         if FOOTER.sub("", before) == FOOTER.sub("", text):
-            screen.log(f"{path} is this page already ({size})")
+            screen.log(f"{path} already has this page ({size})")
             return
         write_output(path, partial(Path.write_text, data=text, encoding="utf-8"), "save", force)
     except OSError as error:

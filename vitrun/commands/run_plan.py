@@ -124,7 +124,7 @@ def plan_teacher(planned: PlannedRun, speed: float, run: Run) -> dict[str, float
     hours = flop / speed / 3600
     run.log(
         f"teacher: {model.name} at {res} px labels {number:,} images once, {flop / 1e18:,.4g} exaFLOP; {hours:,.4g} "
-        "hours more, if they are read as fast"
+        "hours more, if they can be read that fast"
     )
     return {"images_to_label": number, "labelling_hours": hours}
 

@@ -82,7 +82,7 @@ def load_teacher(recipe: recipes.Training, run: Run, machine: Machine) -> Teache
     loaded.network.precise_head = saved_recipe.get("command") == "fewshot"  # its probe was fitted in float32
     run.update_about(teacher=name, teacher_weights=fingerprint)
     options = View(**(resolve.DEFAULT_VIEW | view.options))
-    run.log(f"  it sees them as {describe_view(trees.to_plain_tree(options))} at {loaded.res} px")
+    run.log(f"  it sees images as {describe_view(trees.to_plain_tree(options))} at {loaded.res} px")
     return Teacher(loaded, fingerprint, options, recipe.pseudo.temperature, run, machine)
 
 
@@ -100,7 +100,7 @@ def match_teacher_classes(recipe: recipes.Training, loaded: models.LoadedModel, 
     sides = (("has", unknown), ("lacks", lacking))
     facts = ", ".join(f"it {verb} {abbreviate(names, 3)}" for verb, names in sides if names)
     why = (
-        f"answers with {count_classes(loaded.classes)} that are not the {len(here):,} of {recipe.data.name}"
+        f"predicts {count_classes(loaded.classes)} that are not the {len(here):,} of {recipe.data.name}"
         f"{': ' * bool(facts)}{facts}. Fine-tune it on these, or give another teacher."
     )
     raise UserError(why, ExitCode.DATA, "teacher", recipe.teacher)
@@ -118,7 +118,7 @@ def estimate_cost(recipe: recipes.Training, teacher: Teacher, split: data.Split,
     size = teacher.bytes_an_image
     run.log(
         f"teacher: {number:,} of {len(split):,} images to label once, {2 * macs * number / 1e18:.2g} exaFLOP, "
-        f"{hours:,.3g} hours if they are read as fast; {size} bytes per image, {size * len(split) / 1e6:,.3g} MB"
+        f"{hours:,.3g} hours if they can be read that fast; {size} bytes per image, {size * len(split) / 1e6:,.3g} MB"
     )
     return {"images_to_label": number, "labelling_hours": hours}
 
@@ -140,7 +140,7 @@ def select_pseudo_labels(
     options = recipe.pseudo
     if not (confidences > 0).any():
         assert recipe.unlabelled is not None
-        why = f"has no image that can be read and is not one of {recipe.data.name} too: give others."
+        why = f"has no readable image that is not also one of {recipe.data.name} too: give others."
         raise UserError(why, ExitCode.DATA, *typed_option(recipe.unlabelled))
     if (number := (options.per_class or 0) * len(classes)) > MOST_ROWS:
         why = f"makes up to {number:,} images an epoch with {count_classes(len(classes))}: at most {MOST_ROWS:,}."

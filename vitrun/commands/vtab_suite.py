@@ -38,8 +38,8 @@ def run_suite(recipe: Finetune, run: Run, finetune: Callable[[Finetune, Run], Re
             ExitCode.DATA,
         )
     run.log(
-        f"suite: {len(results) + len(todo)} of {len(tasks)} tasks are there, {len(results)} are finished; each is a "
-        "process of its own"
+        f"suite: {len(results) + len(todo)} of {len(tasks)} tasks are available, {len(results)} are finished; each "
+        "runs in its own process"
     )
     if run.dry:
         return rehearse_suite([task for name, task in tasks.items() if name in results or name in todo], run, finetune)

@@ -95,7 +95,9 @@ def check_value(command: str, key: str, value: str) -> None:
     several = len(split_values(value)) > 1 and not options.is_list(command, key)
     if several or is_function(value) and not options.is_text_list(command, key):
         part = "comma" if several else "bracket"
-        quoted = f" Where the {part} is part of it, quote it twice: {key}=\"'...'\"" * options.is_text(command, key)
+        quoted = f" Where the {part} belongs to the value, quote it twice: {key}=\"'...'\"" * options.is_text(
+            command, key
+        )
         over = f" over {len(split_values(value))} values" if several else ""
         why = f"{key}={value} is a sweep{over}: add -m to run every combination."
         raise UserError(why + quoted, option=key)
@@ -114,7 +116,9 @@ def check_keys(command: str, pairs: dict[str, str]) -> None:
         if key not in known and key in options.list_options(command) and group in groups:
             raise UserError(explain_other_choice(command, key, pairs.get(group)), option=key)
         if key == "model" and "init" in known:
-            why = f"No option 'model' here: the weights bring theirs, as in init=RUN or init=random:{pairs[key]}"
+            why = (
+                f"No option 'model' here: the model comes with the weights, as in init=RUN or init=random:{pairs[key]}"
+            )
             raise UserError(why, option=key)
         if key not in known:
             raise UserError(f"Unknown option {key!r}. {suggest(key, [*known, recipe_file.KEY])}", option=key)

@@ -160,6 +160,6 @@ def expand_data_list(overrides: Sequence[str]) -> list[list[str]]:
     jobs = expand_sweep("fewshot", [listed])
     if path := next((override for override in overrides if override.startswith("data.path=")), None):
         raise UserError(
-            f"{path} is the folder of one data set, but {listed} names several: give those with a path alone."
+            f"{path} is the folder of one data set, but {listed} names several: run each that needs a path alone."
         )
     return [[job[0] if override is listed else override for override in overrides] for job in jobs]

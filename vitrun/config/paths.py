@@ -36,11 +36,11 @@ def check_paths(recipe: Any) -> None:
     """
     for key, path in list_paths(recipe):
         if key in OUTPUTS and not is_utf8(path):
-            raise UserError("is not a name in UTF-8, as files that are written need it.", option=key, value=str(path))
-        if key in ("path", "save") and not path.name:
             raise UserError(
-                "is a folder that exists: add the name of what to write in it.", option=key, value=str(path)
+                "is not valid UTF-8, as the name of a file that is written must be.", option=key, value=str(path)
             )
+        if key in ("path", "save") and not path.name:
+            raise UserError("is an existing folder: add a name for the output in it.", option=key, value=str(path))
         try:
             path.expanduser().stat()
         except FileNotFoundError:

@@ -19,7 +19,7 @@ def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, F
         return {}
     own = [name for name in known if matches_row(name, recipe.data)][:1]
     if not (probe.data or own):
-        why = f"needs a data set: {recipe.data.name} is none of conf/data. Add fewshot.data=NAME."
+        why = f"needs a data set: {recipe.data.name} is not in conf/data. Add fewshot.data=NAME."
         raise UserError(why, option="fewshot.every", value=str(probe.every))
     result = {}
     for name, path in zip_longest(probe.data or own, probe.paths):

@@ -197,7 +197,7 @@ def check_protocol(command: str, pairs: dict[str, str]) -> None:
         return
     if not describe_recipes(command, choice.protocol):
         file = composition.format_config_path(f"protocol/{name}")
-        why = f"is for no data set yet: add those that it fits to {file}, as in for_data: ['*']."
+        why = f"names no data sets: add those that it is for to {file}, as in for_data: ['*']."
         raise UserError(why, option="protocol", value=name)
     fitting = (name for name in known if has_recipe(command, choice._replace(protocol=name)))
     others = [name for name in fitting if not chooses_model(name)]

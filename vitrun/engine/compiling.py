@@ -91,7 +91,9 @@ def explain_missing_compiler(machine: Machine) -> str | None:
     if machine.device.type == "cuda":
         from torch.utils._triton import has_triton
 
-        return None if has_triton() else "torch.compile needs Triton, which is missing here or does not know this GPU."
+        return (
+            None if has_triton() else "torch.compile needs Triton, which is missing here or does not support this GPU."
+        )
     if machine.device.type != "cpu":
         return f"torch.compile is not used on {machine.device.type}."
     from torch._inductor.cpp_builder import get_cpp_compiler

@@ -35,7 +35,7 @@ def name_trained(network: Network, train: str) -> set[str]:
     layers, number = number_layers(network), int(train.removeprefix("last:"))
     head = max(layers.values())
     if number >= head:
-        why = f"is more blocks than {network.row.name} has: last:{head - 1} trains all, but not the embedding."
+        why = f"is more blocks than {network.row.name} has: last:{head - 1} trains everything except the embedding."
         raise UserError(why, option="train", value=train)
     return {name for name, layer in layers.items() if layer >= head - number}
 

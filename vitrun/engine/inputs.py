@@ -74,7 +74,7 @@ def balance_classes(train: data.Split, run: Run) -> data.Split:
     times = " and ".join(f"{visits / counts[n]:.3g} times if it is {train.classes[n]}" for n in (least, most))
     run.log(f"sampler: {len(present)} classes equally often; an epoch has an image {times}")
     if train.shard_order is not None:
-        run.warn("sampler=balanced reads the shards at random, which is slow on a disk that is far away")
+        run.warn("sampler=balanced reads the shards at random, which is slow on a network disk")
     return data.balance_classes(train)
 
 

@@ -49,7 +49,7 @@ class OnlineEvaluation:
             self.run.log(f"evaluation: {interval}, on {images} images held out of training")
             return
         chooses = self.recipe.keep == "best" or self.recipe.eval.patience
-        bias = "; what they choose has no unbiased test result" if chooses else ""
+        bias = "; a choice by test images makes the test result biased" if chooses else ""
         self.run.log(f"evaluation: {interval}, on the {images} test images, as none are held out of training{bias}")
 
     def probe_if_due(self, state: TrainState, meter: Meter, last: bool = False) -> None:

@@ -155,7 +155,7 @@ def restore_checkpoint(state: TrainState, checkpoint: Path) -> None:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise UserError(
-            f"{checkpoint} cannot be loaded, though it is what was saved: {reason}. Move it out of its folder to "
+            f"{checkpoint} cannot be loaded, although its hashes are intact: {reason}. Move it out of its folder to "
             "continue from the one before, or delete the folder of the run to start again.",
             ExitCode.CHECKPOINT,
         ) from None

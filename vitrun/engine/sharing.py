@@ -27,7 +27,7 @@ def share_network(recipe: Training, network: nn.Module, machine: Machine) -> Rep
     if recipe.mode == "ddp":
         return Replica(network, machine.device) if machine.workers_for(network) == 1 else None
     if recipe.batch % ranks:
-        why = f"does not divide by {ranks} ranks, which have equally many images each with mode=fsdp."
+        why = f"is not a multiple of the {ranks} ranks, which need equally many images with mode=fsdp."
         raise UserError(why, option="batch", value=str(recipe.batch))
     size = choose_shard_ranks(recipe.shard_ranks, distributed.all_gather_object(platform.node()))
     return ShardedNetwork(network, models.list_blocks(network), machine.device, machine.dtype, size)

@@ -28,17 +28,17 @@ def check_not_trained_on(
     for sentence, before in find_overlaps(recipe.init or "", recipe, test):
         typed = next((option for option in before if option not in PART_OPTIONS), None)
         if isinstance(recipe, recipes.Eval) and typed:
-            why = f"{sentence} Leave it out, and the test images are those of that run."
+            why = f"{sentence} Without it, the test images are those of that run."
             value = trees.format_value(getattr(recipe.data, typed))
             raise UserError(why, ExitCode.DATA, f"{recipe.data.group}.{typed}", value)
         options = " ".join(f"data.{option}={trees.format_value(value)}" for option, value in before.items())
-        warn(f"{sentence} The accuracy is not that on new images (that run has {options}).")
+        warn(f"{sentence} The accuracy is not that on unseen images (that run has {options}).")
 
 
 def check_teacher_not_trained_on(recipe: recipes.Training, test: data.Split, warn: Callable[[str], None]) -> None:
     """Warn for each run of ``teacher`` that was trained on test images."""
     for sentence, _ in find_overlaps(recipe.teacher or "", recipe, test):
-        warn(f"{sentence} It teaches this run, whose accuracy is not that on new images.")
+        warn(f"{sentence} It teaches this run, whose accuracy is not that on unseen images.")
 
 
 def trace_teachers(init: str, runs: Path) -> Iterator[tuple[str, Path, dict[str, Any]]]:

@@ -50,7 +50,11 @@ def restore_weights(network: Network, path: str | Path) -> None:
     differing = [name for name in names if name not in tensors or weights.shapes.get(name) != tensors[name].shape]
     if differing:
         source = native.recognise(weights)
-        file = f"these weights are {describe_model(source.model)}" if source else "these weights are not of vitrun"
+        file = (
+            f"these weights are {describe_model(source.model)}"
+            if source
+            else "these weights were not written by vitrun"
+        )
         expected = f"the network is {describe_model(network.row)}"
         raise UserError(f"{path}: {file}; {expected}. They differ in {format_names(differing)}.", ExitCode.CHECKPOINT)
     for name, tensor in tensors.items():

@@ -56,7 +56,7 @@ class OptionError(UserError, ValueError):
 def check_unique(option: str, values: tuple[object, ...]) -> None:
     """Raise an OptionError if a list has a value twice."""
     if repeated := [value for value in values if values.count(value) > 1]:
-        raise OptionError(option, values, f"{repeated[0]} is there twice: keep one.")
+        raise OptionError(option, values, f"{repeated[0]} is given twice: keep one.")
 
 
 def describe_value_error(error: Mapping[str, Any]) -> str:

@@ -73,5 +73,5 @@ class Pairs(DescribedDataset):
         local = [part for part in parts if not is_url(getattr(self, part) or "")]
         if local and self.path is None:
             urls = " ".join(f"{self.group}.{part}=https://HOST/{part}-{{000..127}}.tar" for part in local)
-            why = f"needs the place of its shards: add {self.group}.path=FOLDER, or URLs, as in {urls}."
+            why = f"needs the location of its shards: add {self.group}.path=FOLDER, or URLs, as in {urls}."
             raise OptionError(self.group, self.name, why)

@@ -114,7 +114,7 @@ class Shards(DescribedDataset):
             urls = " ".join(f"{group}.{part}=https://HOST/{part}-{{000..127}}.tar" for part in local)
             source = describe_origin(self.name, self.home)
             way_out = f"add {group}.path=FOLDER, or URLs, as in {urls}."
-            raise OptionError(group, self.name, f"needs the place of its shards: {way_out}{source}")
+            raise OptionError(group, self.name, f"needs the location of its shards: {way_out}{source}")
         if self.classes is None and group != UNLABELLED:
             raise OptionError(group, self.name, f"needs the number of classes: add {group}.classes=NUMBER.")
 

@@ -70,9 +70,9 @@ def read_row(group: str, name: str) -> dict[str, Any]:
     try:
         row = composition.compose(None, [*CHOSEN.get(group, ()), f"+{group}@row={name}"]).get("row")
     except composition.CompositionError as error:
-        raise UserError(f"{place} is unsound: {' '.join(str(error).split())}") from None
+        raise UserError(f"{place} is not valid: {' '.join(str(error).split())}") from None
     if not isinstance(row, dict):
-        raise UserError(f"{place} is unsound: it sets no options of {group}.")
+        raise UserError(f"{place} is not valid: it sets no options of {group}.")
     return drop_metadata(group, row)
 
 
@@ -171,7 +171,7 @@ def validate_row(kind: Any, tree: dict[str, Any], place: str) -> Any:
         return TypeAdapter(kind).validate_python(tree)
     except ValidationError as error:
         known = list(dict.fromkeys(field.name for part in options.flatten_union(kind) for field in fields(part)))
-        raise UserError(f"{place} is unsound: {explain_error(dict(error.errors()[0]), known)}") from None
+        raise UserError(f"{place} is not valid: {explain_error(dict(error.errors()[0]), known)}") from None
 
 
 def explain_error(error: Mapping[str, Any], known: list[str]) -> str:

@@ -150,7 +150,7 @@ class Training(RunRecipe):
             raise OptionError("keep", self.keep, why)
         if self.class_weights == self.sampler == "balanced":
             raise OptionError(
-                "class_weights", "balanced", "corrects what sampler=balanced does already: keep one of them."
+                "class_weights", "balanced", "corrects for the same imbalance as sampler=balanced: keep one of them."
             )
         images = self.images
         if images or not self.epochs:

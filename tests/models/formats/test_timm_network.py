@@ -72,7 +72,7 @@ def test_a_network_of_timm_that_transformers_saved_is_computed_as_in_timm(tmp_pa
 def test_a_position_table_of_another_size_than_config_json_says_gives_the_size_of_the_images(tmp_path):
     save_folder(tmp_path, "vit_tiny_patch16_224", {"model_args": {**VIT, "img_size": 224}}, **VIT)
     loaded = models.load(tmp_path)
-    assert loaded.res == 32 and any("32 is taken" in line for line in loaded.report.lines())
+    assert loaded.res == 32 and any("32 is used" in line for line in loaded.report.lines())
 
 
 @pytest.mark.parametrize(

@@ -149,10 +149,10 @@ def show_mistakes(run: ReportedRun, table: PredictionTable) -> Iterator[Block]:
         keys = [mistake.key for mistake in mistakes]
         pictures = load_thumbnails(run.options["data"], run.about.get("test_data"), keys)
     except NoImages as reason:
-        yield Note(f"The surest mistakes are listed without their pictures: {reason}")
+        yield Note(f"The most confident mistakes are listed without their pictures: {reason}")
         pictures = {}
     if pictures:
-        yield Note("The surest mistakes: images whose wrong answer has the highest probability.")
+        yield Note("The most confident mistakes: images whose wrong prediction has the highest probability.")
         yield Gallery(
             [make_picture(mistake, table.classes, pictures) for mistake in mistakes if mistake.key in pictures]
         )

@@ -22,7 +22,7 @@ def rename_detector(weights: Weights, rules: Iterable[tuple[str, str]], queries:
 def check_kind(config: JsonObject, model_type: str, architecture: str) -> None:
     """Raise a ValueError if there is no config, if it is of another network, or if it has a key that changes it."""
     if not config:
-        raise ValueError(f"its config.json is missing, which says the heads and sizes of a {architecture}")
+        raise ValueError(f"its config.json is missing, which gives the heads and sizes of a {architecture}")
     if config.get("model_type", model_type) != model_type:
         raise ValueError(f"config.json has model_type={config['model_type']}, but its tensors are {architecture}'s")
     check_refused_keys(config)

@@ -82,7 +82,7 @@ def check_config(config: JsonObject, image: ViT, res: int) -> None:
     vision = read_part(config, "vision_config")
     for key in REFUSED_KEYS:
         if config.get(key):
-            raise ValueError(f"config.json has {key}, which vitrun cannot follow")
+            raise ValueError(f"config.json has {key}, which vitrun does not support")
     for key, value in (("image_size", res), ("patch_size", image.patch)):
         if as_pair(vision.get(key, value)) != (value, value):
             raise ValueError(f"config.json has {key}={vision[key]} in vision_config, but its tensors have {value}")

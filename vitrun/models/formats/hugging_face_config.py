@@ -70,7 +70,7 @@ def check_refused_keys(config: JsonObject) -> None:
     """Raise a ValueError if the config has a key of :data:`REFUSED_KEYS`."""
     for key in REFUSED_KEYS:
         if config.get(key):
-            raise ValueError(f"config.json has {key}, which vitrun cannot follow")
+            raise ValueError(f"config.json has {key}, which vitrun does not support")
 
 
 def check_image_size(height: int, width: int, patch: int, table_rows: int) -> None:

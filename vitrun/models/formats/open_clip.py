@@ -88,7 +88,7 @@ def check_options(config: JsonObject) -> None:
         for key, value in options.items():
             if key not in known and value:
                 raise ValueError(
-                    f"open_clip_config.json has {prefix}{key}={value!r}, which vitrun's CLIP cannot follow"
+                    f"open_clip_config.json has {prefix}{key}={value!r}, which vitrun's CLIP does not support"
                 )
 
 

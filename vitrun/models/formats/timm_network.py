@@ -43,14 +43,14 @@ def identify_timm_network(weights: Weights, config: JsonObject) -> IdentifiedWei
     options, architecture = config.get("model_args") or {}, str(config["architecture"]).partition(".")[0]
     pretrained = config.get("pretrained_cfg") or pretrained_config(architecture).to_dict()
     if refused := sorted(REFUSED_OPTIONS & options.keys()):
-        raise weights_error(weights.path, f"its model_args have {', '.join(refused)}, which vitrun cannot follow.")
+        raise weights_error(weights.path, f"its model_args have {', '.join(refused)}, which vitrun does not support.")
     res, notes = input_side(weights, options, pretrained), []
     model = Timm(kind="timm", name=architecture, options=own_options(options))
     classifier = classifier_name(weights, pretrained)
     table = weights.shapes.get("pos_embed")
     shapes = body_shapes(weights, model, res)
     if table and shapes.get("pos_embed") not in (None, table) and (side := table_side(table, shapes["pos_embed"], res)):
-        notes.append(f"its description says images of {res} pixels, the position table {side}: {side} is taken")
+        notes.append(f"its description says images of {res} pixels, the position table {side}: {side} is used")
         res, shapes = side, body_shapes(weights, model, side)
     if "mean" not in pretrained:
         notes.append("assumed, as config.json does not say: training images in [-1, 1]")

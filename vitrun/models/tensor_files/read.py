@@ -31,7 +31,7 @@ FOREIGN_FORMATS = (  # how a file begins -> what is wrong and what to do
     (b"<?xml", "this is a web page, not weights: the download failed. Fetch it again."),
     (b"version https://git-lfs", "this is a pointer of git-lfs, not the file itself: run `git lfs pull`."),
     (b"\x89hdf", "this is HDF5, as of Keras: save its arrays by name with numpy.savez, and give the .npz."),
-    (b"gguf", "this is GGUF: give the weights that it was made from, as .safetensors or of torch.save."),
+    (b"gguf", "this is GGUF: give the weights that it was made from, as .safetensors or as a file of torch.save."),
     (b"\x1f\x8b", "this is compressed with gzip: unpack it, and give the file in it."),
 )
 PART = re.compile(r"-\d{5}-of-(\d{5})\.\w+$")  # how Hugging Face names the parts of one set of weights
@@ -84,11 +84,13 @@ def identify_format(path: Path) -> Callable[[Path], Weights]:
     if start.startswith(b"\x80"):
         raise torch_reader.pickle_error(path)
     if not start.strip(b"\0"):
-        raise weights_error(path, "the file is empty: fetch it again." if not start else "this file has zeros alone.")
+        raise weights_error(
+            path, "the file is empty: fetch it again." if not start else "this file contains only zeros."
+        )
     raise weights_error(
         path,
-        "this is neither a .safetensors, nor an .npz of numpy, nor a file of torch.save, by its content: it is of "
-        "another program, or damaged.",
+        "this is neither a .safetensors, nor an .npz of numpy, nor a file of torch.save, by its content: "
+        "it was written by another program, or it is damaged.",
     )
 
 

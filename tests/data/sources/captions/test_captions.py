@@ -248,7 +248,7 @@ def wrong_tables(folder: Path) -> dict[str, tuple[Path, dict, str]]:
         "an empty folder": (folder / "empty", {}, "NAME.txt"),
         "several tables": (folder / "two", {}, "several tables"),
         "images alone": (folder / "bare", {}, "NAME.txt beside"),
-        "other json": (folder / "x.json", {}, "no table of captions"),
+        "other json": (folder / "x.json", {}, "not a table of captions"),
         "a quote that does not end": (folder / "images/open.csv", {}, "the row of line 2 has quotes that do not end"),
         "a comma without quotes": (folder / "images/comma.csv", {}, "line 2 has 3 columns, and the first line names 2"),
         "blank lines": (folder / "images/blank.csv", {}, "it is empty"),

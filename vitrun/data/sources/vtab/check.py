@@ -70,7 +70,7 @@ def check_originals(root: Path, save: Path | None, screen: Screen, force: bool =
     """
     if save is not None:
         if save.suffix != ".json":
-            why = "is to be a file of keys, as JSON, and must end in .json."
+            why = "is a JSON file of keys, and its name must end in .json."
             raise UserError(why, option="save", value=str(save))
         check_replaceable(save, "save")
     findings = {builder: examine_original(builder, root / builder) for builder in BUILDERS}
