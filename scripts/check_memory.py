@@ -42,7 +42,7 @@ def measure(model: str, depth: int, micro: int, precision: str, checkpointing: s
     from vitrun.engine import optim
     from vitrun.engine.activations import count_activations, make_blank_batch
     from vitrun.engine.loop import FitOptions, fit
-    from vitrun.engine.memory_plan import Layout, Setting, StateSize
+    from vitrun.engine.memory_plan import Hardware, Setting, StateSize
     from vitrun.engine.state import TrainState
     from vitrun.objectives.labels import LabelObjective
     from vitrun.recipes import tables
@@ -57,7 +57,7 @@ def measure(model: str, depth: int, micro: int, precision: str, checkpointing: s
         network = models.build(row, 1000, 224)
     size = StateSize.measure(network, recipe.optim, ema)
     stored = count_activations(network, objective, 224, machine.dtype, fused=precision == "fp32")
-    planned = Layout(1, machine.dtype).plan(size, stored, Setting(False, checkpointing == "blocks"), micro)
+    planned = Hardware(1, machine.dtype).plan(size, stored, Setting(False, checkpointing == "blocks"), micro)
 
     small = models.build(tables.load_model_row("vit_nano8"), 1000, 32)  # its step loads what a first step loads
     state = TrainState(small, optim.build_optimizer(recipe.optim, small), None, 0, 8, workers=1)

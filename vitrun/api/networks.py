@@ -62,6 +62,8 @@ def load(
     with hub_bars.hidden(quiet=True):
         resolved = init_resolution.resolve_init(format_option("init", init), folder, "export")
         weights.check_init(resolved, res)
-        loaded = weights.load_init(weights.Source(resolved, folder, init_weights), LOGGER.info, seed, classes, res)
+        loaded = weights.load_init(
+            weights.WeightsSource(resolved, folder, init_weights), LOGGER.info, seed, classes, res
+        )
     loaded.network.eval()
     return loaded

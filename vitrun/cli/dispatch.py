@@ -94,9 +94,8 @@ def exit_code_of_errors(command: str) -> Iterator[None]:
             yield
     except UserError as error:
         if distributed.rank() in (error.reported_by or (0,)):
-            sentence = shorten(f"vitrun {command}: {error}").replace(
-                "\n", "\\n"
-            )  # one line, even if the name of a file contains a newline
+            # one line, even if the name of a file contains a newline
+            sentence = shorten(f"vitrun {command}: {error}").replace("\n", "\\n")
             print_error(sentence)
         code = error.status
     except Interrupted as error:

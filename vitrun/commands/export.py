@@ -27,7 +27,7 @@ CLIP_VALUES = "normalised as the config beside the weights says, with CLIP's dev
 def execute(recipe: recipes.Export, screen: Screen) -> dict[str, Any]:
     """Write the network of ``recipe.init``, with a model card; return its ``path`` and the code to ``load`` it."""
     path = recipe.path or Path(f"{model_name_of(recipe.init, recipe.runs)}.{recipe.to}")
-    loaded = weights.load_init(weights.Source(recipe.init, recipe.runs, recipe.init_weights), screen.log)
+    loaded = weights.load_init(weights.WeightsSource(recipe.init, recipe.runs, recipe.init_weights), screen.log)
     code = describe_loading(loaded.network, recipe.to).format(path=path)
     description, view = describe(recipe, loaded)
     screen.log(f"view of test images: {view}")

@@ -40,7 +40,7 @@ def load_predictor(recipe: recipes.Predict, screen: Screen) -> Predictor:
     if recipe.init.startswith("random:"):
         raise UserError("names untrained weights, which classify nothing.", option="init", value=recipe.init)
     weights.check_init(recipe.init, recipe.res)
-    source = weights.Source(recipe.init, recipe.runs, recipe.init_weights)
+    source = weights.WeightsSource(recipe.init, recipe.runs, recipe.init_weights)
     loaded = weights.load_init(source, screen.log, res=recipe.res)
     check_predicts(recipe, loaded)
     screen.log(f"view: {describe_view(trees.to_plain_tree(recipe.view))} at {loaded.res} px")

@@ -11,7 +11,7 @@ from vitrun.data.sources.registry import find_source
 from vitrun.engine import weights
 from vitrun.engine.activations import count_activations
 from vitrun.engine.interfaces import Objective
-from vitrun.engine.memory_plan import Layout, MemoryPlan, StateSize
+from vitrun.engine.memory_plan import Hardware, MemoryPlan, StateSize
 from vitrun.errors import UserError
 from vitrun.recipes import DEFAULT_RES, Model, Training, macs, tables
 from vitrun.recipes.accelerator import Devices, parse_devices
@@ -57,15 +57,15 @@ def plan_run(recipe: Training, objective: Objective, model: Model, run: Run) -> 
     devices = parse_devices(recipe.on or "")
     planned = PlannedRun(recipe, objective, model, facts.classes, facts.train_images or 0, devices)
     dtype = torch.float32 if recipe.precision == "fp32" else torch.bfloat16
-    layout = Layout(devices.number, dtype)
+    hardware = Hardware(devices.number, dtype)
     size = StateSize.measure(planned.build(), recipe.optim, recipe.ema is not None)
     stored = count_activations(planned.build(), objective, planned.res, dtype, fused=True)
     memory = devices.kind.memory_gb * 1e9
     plans = [
-        layout.plan(size, stored, setting, recipe.micro_batch)
+        hardware.plan(size, stored, setting, recipe.micro_batch)
         if isinstance(recipe.micro_batch, int)
-        else layout.choose(size, stored, setting, recipe.step_images, memory)
-        for setting in layout.list_settings()
+        else hardware.choose(size, stored, setting, recipe.step_images, memory)
+        for setting in hardware.list_settings()
     ]
     chosen = next((plan for plan in plans if plan.fits(memory)), None)
     return report(planned, size, plans, chosen, run)

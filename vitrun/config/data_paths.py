@@ -1,4 +1,4 @@
-"""Paths and names of data sets: made absolute, checked, and taken over from the run that init= names."""
+"""Paths of data sets, made absolute and checked, and names for a user's own data sets."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from vitrun.recipes import describe_origin, tables
 from vitrun.runs import content
 
 FILE_FOR_FOLDER = "is a file, not a folder: give the folder that it is in, or unpack it first if it is an archive."
-MAX_NAME = 40  # letters of the name of an own set
+MAX_NAME = 40  # letters of the name of a user's data set
 PATH_OPTIONS = (
     ("path", "folder", Path.is_dir),
     ("root", "folder", Path.is_dir),
@@ -21,7 +21,7 @@ PATH_OPTIONS = (
 
 
 def name_own_set(data: dict[str, Any]) -> None:
-    """Give a set without a name of its own, in place, that of its folder or of its repository on the Hub."""
+    """Name an unnamed data set, in place, after its folder or its repository on the Hub."""
     place = data.get("path") or data.get("hub")
     if data.get("name") not in tables.UNNAMED_ROWS or not place or content.is_downloaded(data):
         return
@@ -32,7 +32,7 @@ def name_own_set(data: dict[str, Any]) -> None:
 
 
 def path_options(data: dict[str, Any]) -> list[tuple[str, str, Callable[[Path], bool]]]:
-    """Return the options of a data set that are paths, what each is the path of, and whether it is."""
+    """Return the options of a data set that are paths, each with the kind of the path and a function that checks it."""
     kinds = {"table": "table", "captions": "table", "coco": "file or folder"}  # which may be a file too
     if data.get("source") not in kinds:
         return [*PATH_OPTIONS]
@@ -46,7 +46,7 @@ def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
             given = os.path.expanduser(given)
             data[option] = str(Path(given).absolute())
             downloads = option == "path" and content.is_downloaded(data)
-            if not exists(Path(given)) and not downloads:  # the folder of downloads is created
+            if not exists(Path(given)) and not downloads:  # a folder for downloads is created
                 source = describe_origin(data["name"], data.get("home"), data.get("hub")) if option == "path" else ""
                 why = f"there is no {kind} {data[option]}.{source}"
                 if Path(given).exists():

@@ -10,9 +10,9 @@ from vitrun.recipes import Data, Fewshot, Pretrain, tables, trees
 
 
 def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, Fewshot]:
-    """Return the recipe of each online probe by its data set, as ``vitrun fewshot data=NAME`` has it.
+    """Return the recipe of each online probe by its data set: that of ``vitrun fewshot data=NAME``.
 
-    Shots, seeds and l2 are those of the run; so are the options of the data set if the run trains on it.
+    Shots, seeds and l2 are those of the run, and so are the options of the data set if the run trains on it.
     """
     probe, known = recipe.fewshot, tables.list_group_files("data")
     if probe.every is None:
@@ -41,7 +41,7 @@ def resolve_probe_recipes(recipe: Pretrain, running: bool = True) -> dict[str, F
 
 
 def check_probe_data(data: Data) -> None:
-    """Raise a UserError about ``fewshot.data`` if the images of that data set are nowhere."""
+    """Raise a UserError about ``fewshot.data`` if the images of that data set are not available."""
     try:
         data.check_complete(("train", "test"))
     except UserError:
@@ -50,6 +50,6 @@ def check_probe_data(data: Data) -> None:
 
 
 def matches_row(name: str, data: Data) -> bool:
-    """Return whether a data set is that of ``conf/data/<name>.yaml``, whatever its options."""
+    """Return whether a data set is that of ``conf/data/<name>.yaml``, regardless of its options."""
     row, known = tables.read_row("data", name), tables.find_data_row({"name": data.name, "source": data.source})
     return (row["name"], row["source"]) == (known, data.source)

@@ -1,4 +1,4 @@
-"""Turn overrides into a recipe that can start: resolve ``init``, check that data and device exist."""
+"""Turn overrides into a recipe that is ready to run: resolve ``init``, check that data and device exist."""
 
 import os
 from pathlib import Path
@@ -27,18 +27,18 @@ WEIGHTS_OPTIONS = ("init", "teacher")
 
 
 def resolve_recipe(command: str, overrides: list[str], running: bool = True, pinning: bool = False) -> Any:
-    """Return the checked recipe of a command, with ``init`` resolved and the data set that it brings.
+    """Return the checked recipe of a command, with ``init`` resolved and, if needed, the data set of that run.
 
     Args:
-        running: Whether the recipe is to run; one that is only shown may leave open where the images are.
-        pinning: Whether to pin the commit of weights on the Hub for all runs in the folder of runs, as a run does.
+        running: Whether the recipe is to run; if it is only shown, the path of the images may be missing.
+        pinning: Whether to pin the commit of weights on the Hub for all runs in the folder of runs.
     """
     folder_content.examine_real_path.cache_clear()  # files may have changed since the last recipe of this process
     try:
         with paths.refused_paths(overrides):
             recipe = resolve_tree(command, overrides, running)
             if pinning and not pin_names(command, overrides, recipe):
-                recipe = resolve_tree(command, overrides, running)  # another run pinned another meanwhile
+                recipe = resolve_tree(command, overrides, running)  # another run has pinned another commit meanwhile
         paths.check_paths(recipe)
         return recipe
     except UserError as error:
@@ -46,13 +46,13 @@ def resolve_recipe(command: str, overrides: list[str], running: bool = True, pin
 
 
 def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
-    """Return :func:`resolve_recipe`; errors name options, but not the files that set them."""
+    """Resolve the recipe; errors name options, but not the files that set them."""
     init_data = provenance.select_init_data_overrides(command, overrides)
     tree = compose.compose_config(command, [override for override in overrides if override not in init_data])
     if not isinstance(tree.get("runs", ""), str):
         raise UserError("must be a path.", option="runs", value=trees.format_value(tree["runs"]))
     groups, runs = tables.list_groups(command), Path(tree.get("runs", ""))
-    running = running and tree.get("on") is None  # a run that is planned for devices elsewhere needs no images here
+    running = running and tree.get("on") is None  # a run that is only planned needs no images
     if "against" in groups and tree.get("against") is None:
         tree["against"] = dict(tree["data"])
     if tree.get("init") is not None:
@@ -85,7 +85,7 @@ def resolve_tree(command: str, overrides: list[str], running: bool) -> Any:
 
 
 def pin_names(command: str, overrides: list[str], recipe: Any) -> bool:
-    """Pin the commits of the names ``hf:ORG/NAME`` in a recipe; return False if another run has pinned other ones."""
+    """Pin the commits of all ``hf:ORG/NAME`` in a recipe; return False if another run has pinned other commits."""
     named = [option for option in WEIGHTS_OPTIONS if (getattr(recipe, option, None) or "").startswith("hf:")]
     if not named or not isinstance(recipe, RunRecipe):
         return True
@@ -97,10 +97,10 @@ def pin_names(command: str, overrides: list[str], recipe: Any) -> bool:
 def resolve_init(
     command: str, overrides: list[str], init_data: list[str], tree: dict[str, Any], running: bool
 ) -> dict[str, Any]:
-    """Return a tree with ``init`` resolved, and the protocol's values, view and data set that follow from it.
+    """Return a tree with ``init`` resolved, and with the values of the protocol, view and data set that depend on it.
 
     Args:
-        init_data: The overrides about the data set that ``init`` brings.
+        init_data: The overrides about the data set of the run that ``init`` names.
     """
     groups, runs = tables.list_groups(command), Path(tree["runs"])
     if tree.get("data") is not None or "data" not in groups:  # report a wrong value before a file is hashed
@@ -117,7 +117,7 @@ def resolve_init(
     if "data" in groups and tree.get("data") is None and not tree.get("images"):
         if source is not None:
             tree["data"] = change_init_data(command, overrides, init_data, source)
-        elif command not in ("visualize", "generate"):  # which show something without images too
+        elif command not in ("visualize", "generate"):  # which also work without images
             raise UserError("names no data set: add data=NAME.", option="init", value=init)
     return tree
 
@@ -130,7 +130,7 @@ def change_init_data(
     keys = [override[5:].partition("=")[0] for override in init_data]
     if keys:
         changed = compose.compose_config(command, [*overrides, f"data={row}"])["data"]
-        if "path" in keys and row in tables.UNNAMED_ROWS:  # which may be another set
+        if "path" in keys and row in tables.UNNAMED_ROWS:  # which may hold another data set
             keys.append("name")
         data |= {key: changed[key] for key in keys}
     for option, kind, exists in path_options(data):
@@ -142,18 +142,18 @@ def change_init_data(
 
 
 def fill_view(tree: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
-    """Return the view of a tree, with what it leaves open from the ``view`` of the weights, or the default one."""
+    """Return the view of a tree; what it leaves open is taken from the ``view`` of the weights or the default."""
     return DEFAULT_VIEW | view | {option: value for option, value in tree["view"].items() if value is not None}
 
 
 def find_view(tree: dict[str, Any], init: str, runs: Path) -> WeightsView:
-    """Return the view of the weights, unless the tree leaves nothing of it open."""
+    """Return the view of the weights, or an empty one if the tree sets the whole view."""
     is_open = any(tree["view"][option] is None for option in ("resize", "crop", "interpolation"))
     return find_weights_view(init, runs, tree["res"]) if is_open else WeightsView("")
 
 
 def check_before_start(command: str, recipe: Any, running: bool) -> None:
-    """Raise a UserError if a run that a recipe is made of, or that comes later in it, is wrong."""
+    """Raise a UserError if one of the runs that a recipe consists of, or a later stage of it, is invalid."""
     if command == "finetune":
         check_detector_row(recipe.detect.model)
         for part in expand_suite(recipe).values() if isinstance(recipe.data, Suite) else [recipe]:
@@ -174,14 +174,14 @@ def check_detector_row(name: str | None) -> None:
 
 
 def check_resolution(recipe: Any) -> None:
-    """Raise a UserError if the model of ``recipe.init``, if it is known, takes no images of ``recipe.res`` pixels."""
+    """Raise a UserError if the model of ``recipe.init`` is known and cannot take images of ``recipe.res`` pixels."""
     model = lookup.find_architecture(recipe.init, recipe.runs)
     if isinstance(model, ViT | Detector):
         model.check_resolution(recipe.res)
 
 
 def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
-    """Return the recipe of a tree; raise a UserError if it is ``running`` and the place of its images is not set."""
+    """Return the recipe of a tree; raise a UserError if it is to run and the path of its images is missing."""
     recipe = validate.freeze_recipe(command, tree)
     for group in tables.DATA_GROUPS if running else ():
         source = getattr(recipe, group, None)
@@ -193,6 +193,6 @@ def freeze_checked(command: str, tree: dict[str, Any], running: bool) -> Any:
 
 
 def check_model_filter(only: list[Any]) -> None:
-    """Raise a UserError if no model has one of the texts ``only`` in its name."""
+    """Raise a UserError if no model name contains one of the texts ``only``."""
     if only and not any(str(text) in name for text in only for name in tables.list_group_files("model")):
         raise UserError(f"No model has {' or '.join(map(str, only))} in its name. Leave out only= to see all.")

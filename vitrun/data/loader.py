@@ -21,8 +21,8 @@ from vitrun.data.transforms.views import allocate_views
 from vitrun.errors import UserError
 from vitrun.runtime import distributed
 
-VIEW_CHUNK_IN_MEMORY = 128  # images in memory per call: many, to share its cost, few enough for the CPU's caches
-VIEW_CHUNK = 16  # images per task of a thread: many, to share the cost of a call, few enough to use all threads
+VIEW_CHUNK_IN_MEMORY = 128  # images per call, in memory: enough to amortize its cost, few enough for the CPU's caches
+VIEW_CHUNK = 16  # images per task of a thread: enough to amortize the cost of a call, few enough to use all threads
 
 
 Pixels = Tensor | Sequence[Tensor]  # uint8 [B, 3, H, W], or B images [3, h, w]
@@ -74,9 +74,9 @@ def train_batches(
 ) -> Iterator[Batch]:
     """Yield the batches of ``steps``; every epoch has all images in a new order.
 
-    Step s has positions s*batch to (s+1)*batch, counted over all epochs, so a run resumes from any step. Each rank
-    reads a contiguous share of them; the view of an image does not depend on the ranks. ``bad`` is called for each
-    image that cannot be read; the next readable one replaces it.
+    Step s has the positions from s * batch to (s + 1) * batch, counted over all epochs, so a run can resume from any
+    step. Each rank reads a contiguous share of them; the view of an image does not depend on the ranks. ``bad`` is
+    called for each image that cannot be read, and the next readable one replaces it.
     """
     for step in steps:
         positions = step_positions(step, batch, distributed.rank(), distributed.world_size())
@@ -109,7 +109,7 @@ def train_batches(
 def see_boxes(
     table: BoxTable, view: RandomView, epochs: np.ndarray, drawn: np.ndarray, read: np.ndarray
 ) -> tuple[Boxes, ...]:
-    """Return the boxes of views of the images ``read`` [B], in the place of those ``drawn`` [B] in ``epochs`` [B]."""
+    """Return the boxes in the views of the images ``read`` [B], which replace those ``drawn`` [B] in ``epochs`` [B]."""
     boxes: dict[int, Boxes] = {}
     for epoch in np.unique(epochs).tolist():
         rows = np.flatnonzero(epochs == epoch)
@@ -140,9 +140,9 @@ def test_batches(split: Split, view: FixedView, batch: int) -> Iterator[Batch]:
 def readable_batches(
     split: Split, view: FixedView, batch: int, report: Callable[[int, UserError], None]
 ) -> Iterator[Batch]:
-    """Yield every image of the split that can be read once, in order; call ``report`` for each of the others.
+    """Yield every readable image of the split once, in order; call ``report`` for each of the others.
 
-    Batches have the ``sizes`` of images.
+    The batches contain the ``sizes`` of the images.
     """
     for first in range(0, len(split), batch):
         indices = np.arange(first, min(first + batch, len(split)))
@@ -163,9 +163,9 @@ def readable_batches(
 def load_readable(
     split: Split, view: FixedView, indices: np.ndarray, images: Tensor, sizes: Tensor
 ) -> list[tuple[int, UserError]]:
-    """Write the views of the images at ``indices`` [B] into ``images``, and height and width of these into ``sizes``.
+    """Write the views of the images at ``indices`` [B] into ``images``, and their heights and widths into ``sizes``.
 
-    Return the errors of those that are bad.
+    Return the index and the error of each bad image.
     """
     pixels, rows, errors = [], [], []
     for row, index in enumerate(indices.tolist()):
@@ -194,8 +194,8 @@ def load_views(
 ) -> tuple[Tensor, np.ndarray]:
     """Return the views [B, 3, R, R] of the images at ``indices``, and the indices [B] of the images that were read.
 
-    These differ from ``indices`` for bad images. ``render(pixels, indices, out)`` computes the views of a chunk, in
-    ``out`` unless it is uint8 and the values of the views are not integers.
+    The latter differ from ``indices`` where images are bad. ``render(pixels, indices, out)`` computes the views of a
+    chunk: in ``out``, unless that is uint8 and the views have values that are not integers.
     """
     images = allocate_views(len(indices), view.res, view.levels)
     indices_read = indices.copy()

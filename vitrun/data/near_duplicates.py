@@ -29,9 +29,8 @@ ROUNDING = 1e-5  # by which the cosine of two equal vectors may be below 1
 
 DOWN, ACROSS = (axis.ravel() for axis in np.meshgrid(np.arange(HASH_SIDE), np.arange(HASH_SIDE), indexing="ij"))
 LOWEST_FREQUENCIES = np.argsort(DOWN**2 + ACROSS**2, kind="stable")[1 : HASH_BITS + 1]  # without the mean
-COSINES = torch.cos(
-    pi / HASH_SIDE * torch.arange(HASH_SIDE)[:, None] * (torch.arange(HASH_SIDE)[None] + 0.5)
-)  # [frequency, pixel]
+# [frequency, pixel]
+COSINES = torch.cos(pi / HASH_SIDE * torch.arange(HASH_SIDE)[:, None] * (torch.arange(HASH_SIDE)[None] + 0.5))
 MIRROR_SIGNS = torch.from_numpy(
     1.0 - 2.0 * (ACROSS[LOWEST_FREQUENCIES] % 2)
 ).float()  # [HASH_BITS] 1, or -1 if mirroring changes the sign

@@ -1,4 +1,4 @@
-"""Compute batches in a thread while the step before them is trained."""
+"""Compute the next batches in a thread during a training step."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.1  # seconds between checks whether a batch is still needed
 
 
 def prefetch(items: Iterator[T], cores: int = 1) -> Iterator[T]:
-    """Yield the same items, computed in advance by a thread that uses ``cores``; raise the errors of that thread."""
+    """Yield ``items``, computed in advance by a thread with that number of ``cores``; raise its errors here."""
     queue: Queue[tuple[Any, BaseException | None]] = Queue(PREFETCHED_BATCHES)
     done = Event()
 

@@ -1,4 +1,4 @@
-"""A split: images with their keys and labels, in memory or read one by one."""
+"""Split: the images of a part of a data set with their keys and labels, in memory or read one by one."""
 
 import hashlib
 import os
@@ -19,12 +19,12 @@ from vitrun.data.sources.messages import first_line, shorten
 from vitrun.errors import ExitCode, UserError
 
 Encoded = bytes | memoryview | np.ndarray  # an image file's bytes, or its pixels: uint8 [h, w] or [h, w, 3]
-# torch.set_num_threads also sets the number of all threads that have not read theirs yet: the main thread reads its own
-# here, before the threads of the pool start, so that it does not change.
+# torch.set_num_threads also changes the number for all threads that have not read theirs yet. So the main thread reads
+# its own here, before the threads of the pool start.
 torch.get_num_threads()
 DECODE_POOL = ThreadPoolExecutor(os.cpu_count(), "decode", partial(torch.set_num_threads, 1))
 
-PLACEHOLDER = "as published"  # the index fingerprint of a split whose images are not there
+PLACEHOLDER = "as published"  # the index fingerprint of a split without its images
 
 
 class BadImage(UserError):
@@ -56,7 +56,7 @@ class KeySubset(Sequence[str]):
 class Split:
     """N images with keys and labels, either in memory (``pixels``) or read one by one (``read_encoded``)."""
 
-    keys: Sequence[str]  # [N] names of the images, independent of their order
+    keys: Sequence[str]  # [N] names of the images, which do not depend on their order
     labels: np.ndarray  # [N]; or [N, K] if an image may have several, padded with -1
     classes: tuple[str, ...]  # names, or their numbers from 0 if the source has no names
     pixels: Tensor | None = None  # [N, 3, H, W] uint8
@@ -65,20 +65,20 @@ class Split:
     fast_jpeg: bool = False  # whether to decode JPEGs as TensorFlow does
     skipped: int = 0  # number of bad images that were dropped
     full_identity: str = ""  # ``identity`` before they were dropped
-    location: str = ""  # the files that it was read from, if a user should know
-    notes: tuple[str, ...] = ()  # what else a user should know of how it was read, such as files that were left out
-    named: bool = False  # whether classes are names even if they are numbers from 0, as those of folders are
-    exif: bool = False  # whether images are turned as their EXIF orientation says
+    location: str = ""  # the files that it was read from, for the log
+    notes: tuple[str, ...] = ()  # further lines for the log, such as files that were left out
+    named: bool = False  # whether classes are names even if they are numbers from 0, as for folders
+    exif: bool = False  # whether images are rotated according to their EXIF orientation
     accepted: np.ndarray | None = None  # [N, A] labels that count as correct, padded with -1; None for `labels`
     imagenet_labels: np.ndarray | None = None  # [C, A] ImageNet labels that mean the same as each class, if any
-    shard_order: Order | None = None  # the order for training, if reading at random is slow
-    balanced_order: BalancedOrder | None = None  # the order for training, if classes are to be equally often
-    index_fingerprint: str | None = None  # of keys and labels, if an index has it
-    read_captions: Callable[[int], tuple[str, ...]] | None = None  # those of an image, if the data set has captions
+    shard_order: Order | None = None  # the order for training, if random access is slow
+    balanced_order: BalancedOrder | None = None  # the order for training, if all classes are drawn equally often
+    index_fingerprint: str | None = None  # of keys and labels, if an index stores it
+    read_captions: Callable[[int], tuple[str, ...]] | None = None  # of an image, if the data set has captions
     captions_fingerprint: str = ""  # of all captions, if they are not a function of the keys
-    boxes: BoxTable | None = None  # those around objects, whose classes are `labels`, if the data set has boxes
-    unusable: Mapping[int, str] = field(default_factory=dict)  # bad images that are known, each with what is wrong
-    in_tfds_order: bool = False  # whether the images are in the order of TensorFlow Datasets, by keys that are known
+    boxes: BoxTable | None = None  # around objects, if the data set has boxes; `labels` are their classes
+    unusable: Mapping[int, str] = field(default_factory=dict)  # known bad images, each with what is wrong
+    in_tfds_order: bool = False  # whether the images are in the order of TensorFlow Datasets
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -97,7 +97,7 @@ class Split:
 
     @cached_property
     def identity(self) -> str:
-        """Return 16 hex digits of a SHA-256 over classes, keys and file sizes, of bad images too, but not labels."""
+        """Return 16 hex digits of a SHA-256 over classes, keys and file sizes, including bad images, without labels."""
         return self.full_identity or self.hash_facts(self.sizes)
 
     def hash_facts(self, *facts: np.ndarray | None) -> str:
@@ -128,10 +128,10 @@ class Split:
         return self.decode_encoded(index, self.load_encoded(index))
 
     def decode_encoded(self, index: int, data: Encoded) -> np.ndarray:
-        """Return :meth:`decode` of the image at ``index``, whose file was read before."""
+        """Return the image at ``index`` as :meth:`decode` does, from the content of its file."""
         try:
             image = decode_image(data, self.fast_jpeg, self.exif)
-        except MemoryError:  # not the image's fault
+        except MemoryError:  # not a fault of the image
             raise
         except Exception as error:  # whatever a decoder raises
             raise self.bad_image_error(index, data, error) from None
@@ -140,7 +140,7 @@ class Split:
         return image
 
     def check_size(self, index: int, size: tuple[int, ...]) -> None:
-        """Raise a BadImage if the image at ``index`` has another height and width than its boxes belong to."""
+        """Raise a BadImage if the image at ``index`` does not have the height and width that its boxes are for."""
         assert self.boxes is not None
         height, width = self.boxes.sizes[index].tolist()
         if size != (height, width):
@@ -161,7 +161,7 @@ class Split:
             way_out = "Make it readable" if denied else "Restore the file, or remove the entry that names it"
             why = error.strerror or str(error)
             raise UserError(f"{self.keys[index]} cannot be read: {why}. {way_out}.", ExitCode.DATA) from None
-        except ValueError as error:  # a file that is too large, or none
+        except ValueError as error:  # the file is too large, or is not a regular file
             key = shorten(self.keys[index], 120)
             raise BadImage(f"{key} is not a readable image: {error}. Replace or remove it.", ExitCode.DATA) from None
 
@@ -184,7 +184,7 @@ class Split:
         return data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
 
     def select(self, rows: np.ndarray) -> "Split":
-        """Return the split of the images at ``rows``, which are sorted; an image may be there several times."""
+        """Return the split of the images at ``rows``, which are sorted and may contain an image several times."""
         encoded, pixels, accepted, sizes = self.read_encoded, self.pixels, self.accepted, self.sizes
         shards, code, captions = self.shard_order, self.index_fingerprint, self.read_captions
         bad = np.flatnonzero(np.isin(rows, [*self.unusable])) if self.unusable else np.empty(0, np.int64)
@@ -206,7 +206,7 @@ class Split:
         )
 
     def exclude(self, keys: set[str]) -> "Split":
-        """Return the split without the images of these keys; raise UserError if one is missing, or if none are left."""
+        """Return the split without the images of ``keys``; raise UserError if a key is unknown, or if none are left."""
         missing = set(keys)
         selected = np.ones(len(self), bool)
         for row, key in enumerate(self.keys):
@@ -225,7 +225,7 @@ class Split:
 
 
 def explain_content(start: bytes) -> tuple[str, str] | None:
-    """Return what a file is instead of an image, by its first bytes, and what to do; None if that is not known."""
+    """Return what a file is, judged by its first bytes, and what to do about it; None if that is not known."""
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS and not the image", "Fetch it with git lfs pull, or remove it."
@@ -237,6 +237,6 @@ def explain_content(start: bytes) -> tuple[str, str] | None:
 
 
 def balance_classes(split: Split) -> Split:
-    """Return the split in an order in which every class that has images comes equally often; each has one label."""
+    """Return the split, of single labels, in an order in which every class with images comes equally often."""
     classes = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
     return replace(split, balanced_order=BalancedOrder(tuple(classes)))

@@ -22,12 +22,12 @@ class BoxMetrics(NamedTuple):
     ap50: np.ndarray  # [C]
 
     def score_classes(self, names: Sequence[str]) -> list[ClassScore]:
-        """Return the scores of the classes of these names."""
+        """Return the scores of the classes, whose ``names`` are given."""
         return [*map(ClassScore, names, self.objects.tolist(), self.ap.tolist(), self.ap50.tolist())]
 
 
 def measure_boxes(table: BoxTable, rows: np.ndarray) -> BoxMetrics:
-    """Return COCO's metrics of the boxes of :meth:`FoundBoxes.to_rows`; those of sizes that no object has are left out.
+    """Return COCO's metrics of the rows of :meth:`FoundBoxes.to_rows`, without those of sizes that no object has.
 
     Boxes in a crowd count as neither right nor wrong. Raise a UserError if pycocotools is not installed.
     """
@@ -52,7 +52,7 @@ def measure_boxes(table: BoxTable, rows: np.ndarray) -> BoxMetrics:
 
 
 def describe_truth(table: BoxTable) -> dict[str, Any]:
-    """Return true boxes as an object of COCO's annotations; images and classes are numbered from 1."""
+    """Return true boxes in COCO's annotation format; images and classes are numbered from 1."""
     images = np.repeat(np.arange(len(table)), np.diff(table.starts)) + 1
     boxes = np.concatenate([table.corners[:, :2], table.corners[:, 2:] - table.corners[:, :2]], 1)
     columns = (images, table.labels + 1, boxes, table.areas, table.crowd.astype(int))
@@ -68,7 +68,7 @@ def describe_truth(table: BoxTable) -> dict[str, Any]:
 
 
 def describe_detections(rows: np.ndarray) -> list[dict[str, Any]]:
-    """Return the rows of :meth:`FoundBoxes.to_rows` as pycocotools has those of a file of results in memory."""
+    """Return the rows of :meth:`FoundBoxes.to_rows` as pycocotools stores a results file that it has loaded."""
     return [
         {"id": number, "image_id": int(image) + 1, "category_id": int(label) + 1, "bbox": box, "score": score,
          "area": box[2] * box[3], "iscrowd": 0}

@@ -1,4 +1,4 @@
-"""Boxes that a detector finds in images."""
+"""Inference with a detector: the boxes that it finds in images."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,13 +23,13 @@ class FoundBoxes:
     """The box of each of Q queries in each of N images, with its likeliest class."""
 
     scores: np.ndarray  # float64 [N, Q] probability of the class
-    labels: np.ndarray  # int64 [N, Q]; -1 for a class that the data set lacks
+    labels: np.ndarray  # int64 [N, Q]; -1 for a class that the data set does not have
     corners: np.ndarray  # float64 [N, Q, 4] left, top, right and bottom in pixels of the image
     indices: np.ndarray  # [N] indices of the images in the split
     table: BoxTable  # true boxes of these images
 
     def to_rows(self) -> np.ndarray:
-        """Return image, left, top, width, height, score and class of each box, float64 [K, 7], best of an image first.
+        """Return float64 [K, 7]: image, left, top, width, height, score and class of each box, by image and score.
 
         Numbers are rounded as in ``detections.json``, so that other programs compute the same metrics from that file.
         """
@@ -47,19 +47,19 @@ class FoundBoxes:
         """Return the metrics of :func:`measure_boxes`."""
         return measure_boxes(self.table, self.to_rows())
 
-    def list_surest(self, place: int, least: float) -> Iterator[tuple[list[float], int, float]]:
-        """Yield corners, class and score of the boxes of at least a score in image number ``place``, surest first."""
+    def list_best(self, place: int, least: float) -> Iterator[tuple[list[float], int, float]]:
+        """Yield corners, class and score of the boxes with at least a score in image number ``place``, best first."""
         order = np.argsort(-self.scores[place], kind="stable")
         rows = [row for row in order if self.scores[place, row] >= least and self.labels[place, row] >= 0]
         columns = (values[place, rows].tolist() for values in (self.corners, self.labels, self.scores))
         yield from zip(*columns)
 
     def summarize(self) -> Result:
-        """Return COCO's metrics, and the number of true boxes without those of crowds."""
+        """Return COCO's metrics, and the number of true boxes without crowds."""
         return {**self.measured.metrics, "objects": int((~self.table.crowd).sum())}
 
     def write(self, path: Path) -> None:
-        """Write the boxes in COCO's format of results, with the ids that the annotations have."""
+        """Write the boxes in COCO's results format, with the ids of the annotations."""
         images, categories = self.table.image_ids.tolist(), self.table.category_ids.tolist()
         rows = [
             {"image_id": images[int(image)], "category_id": categories[int(label)], "bbox": bbox, "score": score}
@@ -71,7 +71,7 @@ class FoundBoxes:
 def find_boxes(
     network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
 ) -> FoundBoxes:
-    """Return what a detector finds in every image of ``batches``, each exactly once."""
+    """Return the boxes that a detector finds in the images of ``batches``, each exactly once."""
     _, boxes = run_detector(network, batches, partial(detect, network), machine, tick)
     return boxes
 
@@ -92,7 +92,7 @@ def run_detector(
 
     def add_sizes(batch: Batch) -> Batch:
         nonlocal table
-        table = batch.table  # the same for all batches of a split
+        table = batch.table  # the same in all batches of a split
         return replace(batch, targets=(*batch.targets, batch.sizes))
 
     *others, scores, labels, corners, indices = run_inference(network, map(add_sizes, batches), function, machine, tick)

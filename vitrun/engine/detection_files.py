@@ -37,7 +37,7 @@ def write_pictures(test: Split, detections: FoundBoxes, classes: Sequence[str], 
         place = places[row]
         boxes = [
             DrawnBox(box, f"{classes[label]} {score:.0%}", label)
-            for box, label, score in detections.list_surest(place, MIN_SCORE)
+            for box, label, score in detections.list_best(place, MIN_SCORE)
         ]
         first, last = detections.table.starts[place : place + 2]
         boxes += map(DrawnBox, detections.table.corners[first:last].tolist())

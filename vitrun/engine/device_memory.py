@@ -5,7 +5,7 @@ import torch
 from vitrun import data, models
 from vitrun.engine.activations import count_activations
 from vitrun.engine.interfaces import Objective
-from vitrun.engine.memory_plan import Layout, Setting, StateSize
+from vitrun.engine.memory_plan import Hardware, Setting, StateSize
 from vitrun.recipes import Training
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine
@@ -31,10 +31,10 @@ def describe_memory(
     workers = min(
         machine.workers_for(loaded.network), -(-recipe.step_images // distributed.world_size() // micro_batch)
     )
-    layout = Layout(distributed.world_size(), machine.dtype, max(1, workers))
+    hardware = Hardware(distributed.world_size(), machine.dtype, max(1, workers))
     checkpointed = recipe.checkpointing == "blocks"
     plan, other = (
-        layout.plan(size, stored, Setting(False, flag), micro_batch) for flag in (checkpointed, not checkpointed)
+        hardware.plan(size, stored, Setting(False, flag), micro_batch) for flag in (checkpointed, not checkpointed)
     )
     parts = ", ".join(f"{part} {getattr(plan, part) / 1e9:.2g}" for part in PARTS if getattr(plan, part))
     free = describe_free(machine)

@@ -1,4 +1,4 @@
-"""Run a trained network on all images of a split: its predictions and its features."""
+"""Run a trained network on all images of a split, for predictions, features or any other outputs."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -119,14 +119,14 @@ def iterate_inference(
 ) -> Iterator[Sequence[np.ndarray]]:
     """Yield the outputs of ``function(*inputs, *targets)`` for each batch, and its images' indices.
 
-    A batch is computed in micro-batches; the weights are converted to the precision of ``machine`` once a batch. With
-    ``images`` every micro-batch has that number, and the last one is filled up with images that it has already: the
-    outputs of an image do not depend on what it is computed with, not even in rounding. (Convolutions of BiT and the
-    hybrids are computed by an algorithm that is chosen by the number of images: in float32 their bits differ. On a CPU
-    with AVX512-BF16 those of a ViT do not, in neither precision.)
+    A batch is computed in micro-batches; the weights are converted to the precision of ``machine`` once per batch. With
+    ``images`` every micro-batch has that number of images, the last one padded with copies. Then the outputs for an
+    image do not depend on the other images, not even in rounding. (In the convolutions of BiT and the hybrids, the
+    number of images decides the algorithm, and in float32 the bits. On a CPU with AVX512-BF16 the bits of a ViT do not
+    depend on it, in either precision.)
 
-    The network is put into evaluation mode. Raise UserError (exit code 5) with the name of the first image for which an
-    output is not finite.
+    Put the network into evaluation mode. Raise UserError (exit code 5), with the name of the image, if an output is not
+    finite.
     """
     network.eval()
     started: deque[Callable[[], Sequence[np.ndarray]]] = deque()
@@ -134,7 +134,7 @@ def iterate_inference(
         for batch in batches:
             size = images or choose_images(network, square_side(batch.pixels), len(batch.indices), machine)
             started.append(start_batch(batch, size, function, machine, fill=images is not None))
-            if len(started) > 1:  # no worker waits for the last micro-batch of another
+            if len(started) > 1:  # so that no worker waits for the last micro-batch of another one
                 yield started.popleft()()
         while started:
             yield started.popleft()()
@@ -151,8 +151,8 @@ def start_batch(
 ) -> Callable[[], Sequence[np.ndarray]]:
     """Start to compute ``function`` of a batch in micro-batches of ``size`` images, on all workers.
 
-    Return the function that waits for its outputs, each of all images, and the images' indices. With ``fill`` the last
-    micro-batch is filled up.
+    Return a function that waits, and returns the outputs for all images and the images' indices. With ``fill`` the last
+    micro-batch is padded to ``size``.
     """
     pieces = np.split(np.arange(len(batch.indices)), range(size, len(batch.indices), size))
     outputs: list[list[np.ndarray]] = [[] for _ in pieces]
@@ -160,7 +160,7 @@ def start_batch(
 
     @torch.inference_mode()
     def work(_: int) -> None:
-        with machine.autocast():  # around all pieces, so that each weight is converted once
+        with machine.autocast():  # around all pieces, so that each weight is converted only once
             for number in queue:
                 piece = pieces[number]
                 filled = np.resize(piece, size) if fill else piece
@@ -170,7 +170,8 @@ def start_batch(
                 inputs, targets = batch.micro_batch(rows, machine.device)
                 outputs[number] = [output[: len(piece)].cpu().numpy() for output in function(*inputs, *targets)]
 
-    workers = machine.workers if fill else min(machine.workers, len(pieces))  # one has all cores, and other bits
+    # With ``fill`` always all workers: a single one would have all cores, and other bits.
+    workers = machine.workers if fill else min(machine.workers, len(pieces))
     wait = machine.start(work, range(workers), workers)
 
     def finish() -> Sequence[np.ndarray]:

@@ -15,7 +15,7 @@ from vitrun.runtime.device import Machine
 
 
 class Objective(Protocol):
-    """Training objective: its loss, its batches and its metrics. Each is one file in ``objectives/``."""
+    """Training objective: its batches, its loss and its metrics. Each one is a file in ``objectives/``."""
 
     def check_data(self, *splits: Split) -> None:
         """Raise UserError if a split lacks what the objective needs, such as one label per image."""
@@ -33,7 +33,7 @@ class Objective(Protocol):
     def evaluate(
         self, network: nn.Module, batches: Iterable[Batch], machine: Machine, tick: Callable[[int], None]
     ) -> Result:
-        """Return the metrics of the test images, each image counted once; evaluations are compared by the first.
+        """Return the metrics of the test images, each counted once; evaluations are compared by the first metric.
 
         ``predictions``, if it is among them, are the :class:`~vitrun.engine.inference.Predictions` that the run saves
         in ``preds.parquet``, ``detections`` the :class:`~vitrun.engine.detection.FoundBoxes` of ``detections.json``.
@@ -47,7 +47,7 @@ class Probe(Protocol):
         """Open the images before a run of ``steps`` steps starts."""
 
     def probe_if_due(self, state: TrainState, meter: Meter, last: bool = False) -> None:
-        """Measure the network if that is due at this step, or it is the ``last``, and leave it in training mode."""
+        """Measure the network if that is due at this step or it is the ``last`` one; leave it in training mode."""
 
     def summary(self, state: TrainState) -> Result:
         """Return the metrics of the last measurement, for the result."""

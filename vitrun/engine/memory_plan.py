@@ -1,6 +1,6 @@
 """Memory of training on a device, by part: what is there all the time, and what a micro-batch adds to it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
@@ -77,8 +77,8 @@ class MemoryPlan:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What a step is computed with: devices, the data type of matrix products, and workers that share a device."""
+class Hardware:
+    """Hardware that computes a step: devices, the data type of matrix products, and workers that share a device."""
 
     devices: int
     dtype: torch.dtype
@@ -108,11 +108,11 @@ class Layout:
             activations=self.workers * activations,
         )
 
-    def list_settings(self, checkpointed: Sequence[bool] = (False, True)) -> Iterator[Setting]:
-        """Yield the settings that there are, the fastest first."""
+    def list_settings(self) -> Iterator[Setting]:
+        """Yield all settings, the fastest first."""
         for sharded in (False, True) if self.devices > 1 else (False,):
-            for value in checkpointed:
-                yield Setting(sharded, value)
+            for checkpointed in (False, True):
+                yield Setting(sharded, checkpointed)
 
     def choose(self, size: StateSize, stored: Activations, setting: Setting, batch: int, memory: float) -> MemoryPlan:
         """Return the plan with the largest micro-batch that fits, of the share of ``batch`` halved and halved again.

@@ -36,7 +36,7 @@ SPARE_MEMORY = 2**28  # bytes that training may still take while a copy of a che
 
 
 @dataclass(frozen=True)
-class Content:
+class CheckpointContent:
     """Content of a checkpoint: the tensors and metadata of each file, and the counters."""
 
     files: dict[str, tuple[dict[str, Tensor], dict[str, str] | None]]
@@ -47,13 +47,13 @@ class Content:
         """Return the bytes of all tensors."""
         return sum(count_bytes(tensors.values()) for tensors, _ in self.files.values())
 
-    def copy(self) -> "Content":
+    def copy(self) -> "CheckpointContent":
         """Return a copy in main memory, which training does not change."""
         copies = {
             file: ({name: tensor.to("cpu", copy=True) for name, tensor in tensors.items()}, metadata)
             for file, (tensors, metadata) in self.files.items()
         }
-        return Content(copies, self.counters)
+        return CheckpointContent(copies, self.counters)
 
     def write(self, folder: Path) -> dict[str, str]:
         """Write the files into a folder; return the BLAKE3 hash of those that have tensors."""
@@ -92,12 +92,12 @@ def save_checkpoint(
             parts.remove()
 
 
-def write_with_parts(content: Content, parts: StagedParts, folder: Path) -> dict[str, str]:
+def write_with_parts(content: CheckpointContent, parts: StagedParts, folder: Path) -> dict[str, str]:
     """Put a content, and the files that the ranks have written, into a folder; return the BLAKE3 hash of each file."""
     return content.write(folder) | parts.take(folder)
 
 
-def list_content(state: TrainState, loaded: models.LoadedModel, final: bool) -> Content:
+def list_content(state: TrainState, loaded: models.LoadedModel, final: bool) -> CheckpointContent:
     """Return what a checkpoint of a state stores; the ``final`` one has no optimizer state."""
     description = models.describe_weights(loaded.model, loaded.classes, loaded.res, loaded.names)
     files: dict[str, tuple[dict[str, Tensor], dict[str, str] | None]]
@@ -113,10 +113,10 @@ def list_content(state: TrainState, loaded: models.LoadedModel, final: bool) -> 
     if state.best is not None:
         files[BEST_FILE] = state.best, description
     counters = {"step": state.step, "micro_batch": state.micro_batch, **state.evaluations.to_counters()}
-    return Content(files, counters | {"skipped": [*state.skipped], "losses": [*state.losses]})
+    return CheckpointContent(files, counters | {"skipped": [*state.skipped], "losses": [*state.losses]})
 
 
-def copy_if_it_fits(content: Content, run: Run) -> Content | None:
+def copy_if_it_fits(content: CheckpointContent, run: Run) -> CheckpointContent | None:
     """Return a copy of a checkpoint's content; if there is no memory for it, log that once per run and return None."""
     available = available_memory()
     if available is None or content.size + SPARE_MEMORY <= available.size:

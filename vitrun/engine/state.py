@@ -27,9 +27,8 @@ class TrainState:
     step: int  # steps done
     micro_batch: int  # images computed at once
     skipped: list[int] = field(default_factory=list)  # steps without an update, as loss or gradient was not finite
-    losses: deque[float] = field(
-        default_factory=lambda: deque(maxlen=RECENT_LOSSES)
-    )  # of the last steps that were not skipped
+    # of the last steps that were not skipped
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_LOSSES))
     evaluations: EvaluationRecord = EvaluationRecord()  # during training
     best: dict[str, Tensor] | None = None  # the weights of the best evaluation, if they are kept, in main memory
     workers: int | None = None  # that compute micro-batches in parallel; None: as many as the machine allows

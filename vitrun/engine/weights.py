@@ -30,7 +30,7 @@ from vitrun.runs.run_files import load_about
 from vitrun.runtime import distributed, random
 
 
-class Source(NamedTuple):
+class WeightsSource(NamedTuple):
     """Where weights are: a resolved ``init``, the folder of runs, and which of several weights (``init_weights``)."""
 
     init: str
@@ -68,18 +68,20 @@ def load_for_run(
     classes: int | None = None,
 ) -> models.LoadedModel:
     """Return the network of a recipe's ``init`` at its resolution; record and pin the commit of the Hub."""
-    source = Source(recipe.init or "", recipe.runs, recipe.init_weights)
+    source = WeightsSource(recipe.init or "", recipe.runs, recipe.init_weights)
     load = partial(load_init, log=run.log, seed=seed, classes=classes, res=recipe.res)
     return load_pinned(source, run, hub_commits.COMMIT_KEY, load)
 
 
 def load_teacher(init: str, run: Run, res: int | None) -> models.LoadedModel:
     """Return the network of a resolved ``teacher``, at ``res`` if that is given; record and pin its commit."""
-    source = Source(init, run.recipe.runs)
+    source = WeightsSource(init, run.recipe.runs)
     return load_pinned(source, run, hub_commits.TEACHER_COMMIT_KEY, partial(load_init, log=run.log, res=res))
 
 
-def load_pinned(source: Source, run: Run, key: str, load: Callable[[Source], models.LoadedModel]) -> models.LoadedModel:
+def load_pinned(
+    source: WeightsSource, run: Run, key: str, load: Callable[[WeightsSource], models.LoadedModel]
+) -> models.LoadedModel:
     """Return what ``load`` returns for the commit that ``about.json`` names by ``key``; record and pin a new one."""
     init = hub_commits.insert_commit(source.init, load_about(run.folder), key)  # of the attempt before
     source, was_pinned = source._replace(init=init), hub_commits.find_commit(init, source.runs) is not None
@@ -94,7 +96,7 @@ def load_pinned(source: Source, run: Run, key: str, load: Callable[[Source], mod
     return loaded
 
 
-def pin_for_all(source: Source, commit: str) -> hub_commits.PinnedCommit | None:
+def pin_for_all(source: WeightsSource, commit: str) -> hub_commits.PinnedCommit | None:
     """Pin the commit of a source on rank 0; return what is pinned, on all ranks."""
     return distributed.call_on_rank_zero(lambda: hub_commits.pin_commit(source.init, commit, source.runs))
 
@@ -134,7 +136,7 @@ def check_not_detector(model: Model, init: str, option: str = "init") -> None:
 
 
 def load_init(
-    source: Source, log: Callable[[str], None], seed: int = 0, classes: int | None = None, res: int | None = None
+    source: WeightsSource, log: Callable[[str], None], seed: int = 0, classes: int | None = None, res: int | None = None
 ) -> models.LoadedModel:
     """Return the network of a resolved ``init``; log which tensors were loaded, resized, dropped and are new.
 

@@ -16,9 +16,7 @@ from vitrun.models.tensor_files import weights_error
 from vitrun.models.timm_wrapper import TimmNetwork, resize_timm_network, wrap_timm_network, zero_linear
 from vitrun.models.vit import ViT as ViTNetwork
 from vitrun.models.vit import fixed_positions
-from vitrun.recipes import ClipResNet, Detector, IGpt, Model, ResNet, Timm, ViT
-
-DEFAULT_RES = 224  # for weights of unknown resolution: that of pretraining (arXiv 2010.11929, section 4.1)
+from vitrun.recipes import DEFAULT_RES, ClipResNet, Detector, IGpt, Model, ResNet, Timm, ViT
 
 
 class NoHead(UserError):

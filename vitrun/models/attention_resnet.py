@@ -17,9 +17,6 @@ from vitrun.models.vit import Head
 from vitrun.models.window_attention import WindowAttention
 from vitrun.recipes import ResNet as Row
 
-POOLED_SIDE = (
-    28  # maps at least so large are pooled before attention (section 3.3), unless the stem is for small images
-)
 STEM_HEADS = 4  # of an attention stem (arXiv 1906.05909, appendix A.1)
 
 

@@ -61,9 +61,8 @@ class Clip(Network):
         # The attention pooling of a ResNet has the width of the features already
         is_vit = isinstance(image, ViT)
         self.image_proj = nn.Linear(image.head.in_features, row.features, bias=False) if is_vit else nn.Identity()
-        self.logit_scale = nn.Parameter(
-            torch.empty(1)
-        )  # the logarithm of the scale; FSDP takes no parameter without axes
+        # the logarithm of the scale; FSDP takes no parameter without axes
+        self.logit_scale = nn.Parameter(torch.empty(1))
         if row.logit_bias:
             self.logit_bias = nn.Parameter(torch.empty(1))
 

@@ -9,6 +9,7 @@ from vitrun.models.detector import BODY, Detector
 from vitrun.models.network import Network
 from vitrun.models.timm_wrapper import TimmNetwork
 
+# what the names of such parameters begin with
 EMBEDDING = (
     "patch_embed.",
     "cls_token",
@@ -20,10 +21,9 @@ EMBEDDING = (
     "start",
     "det_token",
     "mid_pos",
-)  # names begin with one of it
-BLOCK = re.compile(
-    r"blocks\.(\d+)\.|stages\.(\d+)\.(?:blocks\.)?(\d+)\."
-)  # a block of a ViT, or a stage and a unit of BiT
+)
+# a block of a ViT, or a stage and a unit of BiT
+BLOCK = re.compile(r"blocks\.(\d+)\.|stages\.(\d+)\.(?:blocks\.)?(\d+)\.")
 HEAD = "~head"  # a name that no pattern of timm matches
 
 

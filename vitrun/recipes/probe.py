@@ -15,9 +15,8 @@ LAYERS = "must be last, or all, or numbers alone as in 0,6,12."
 class OnlineProbe:
     """Closed-form probe of ``vitrun fewshot``, at the first step, at every multiple and at the end."""
 
-    every: Annotated[
-        int | str | None, BeforeValidator(parse_interval)
-    ]  # steps between two probes, or a share of the run as in 25%; null for never
+    # steps between two probes, or a share of the run as in 25%; null for never
+    every: Annotated[int | str | None, BeforeValidator(parse_interval)]
     data: tuple[str, ...]  # names of data sets; [] for the one that the run trains on
     paths: tuple[Path | None, ...]  # the folder of each of fewshot.data, or null; [] if none needs one
     shots: NonEmpty[Shots]  # training images per class
@@ -40,12 +39,10 @@ class OnlineProbe:
 class OnlineEval:
     """Evaluation during training, as at its end, at every multiple and after the last step."""
 
-    every: Annotated[
-        int | str | None, BeforeValidator(parse_interval)
-    ]  # steps between two evaluations, or a share of the run as in 10%; null for never
-    patience: (
-        Annotated[int, Field(gt=0, le=10**9)] | None
-    )  # evaluations without a gain that end training; null: none do
+    # steps between two evaluations, or a share of the run as in 10%; null for never
+    every: Annotated[int | str | None, BeforeValidator(parse_interval)]
+    # evaluations without a gain that end training; null: none do
+    patience: Annotated[int, Field(gt=0, le=10**9)] | None
 
     def __post_init__(self) -> None:
         if self.patience is not None and self.every is None:

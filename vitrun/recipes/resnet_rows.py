@@ -15,7 +15,7 @@ from vitrun.recipes.model_limits import (
     explain_size,
 )
 
-POOLED_SIDE = 28  # pixels of a feature map that is pooled before attention beside a convolution
+POOLED_SIDE = 28  # pixels from which a map is pooled before attention beside a convolution (AAConv, section 3.3)
 MIN_HEAD_KEYS = 20  # channels of a head's keys beside a convolution, at least (arXiv 1904.09925, section 4)
 
 

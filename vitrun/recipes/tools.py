@@ -25,9 +25,8 @@ class Compare:
     commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]  # whose runs are shown; [] for all
     values: tuple[str, ...]  # metrics of a result, as in top1,shot5; [] for the most important of each run
     top: PositiveInt | None  # runs that are shown of each data set, the best; null for all
-    rows: tuple[
-        str, ...
-    ]  # options that distinguish the rows of one table of all runs; [] for a table for each data set
+    # options that distinguish the rows of one table of all runs; [] for a table for each data set
+    rows: tuple[str, ...]
     columns: tuple[str, ...]  # options that distinguish its columns; [] for those of the published table
     # auto is your runs, with the published number of the same thing where there is one; none is your runs alone; else a
     # published table, or figure
@@ -44,12 +43,10 @@ class Report:
     # whose runs are shown; [] for all
     commands: tuple[Literal["pretrain", "finetune", "fewshot", "eval"], ...]
     only: tuple[str, ...]  # parts of the names of runs, or patterns such as *-cifar10-*; [] for all runs
-    where: tuple[
-        str, ...
-    ]  # what runs must have, as in data=cifar10 or optim.lr=0.1; values may be patterns; [] for any
-    detailed: Annotated[
-        int, Field(ge=0, le=50)
-    ]  # data sets of which the best run is shown with confusion matrix, calibration and mistakes
+    # what runs must have, as in data=cifar10 or optim.lr=0.1; values may be patterns; [] for any
+    where: tuple[str, ...]
+    # data sets of which the best run is shown with confusion matrix, calibration and mistakes
+    detailed: Annotated[int, Field(ge=0, le=50)]
     save: Path  # the file to write
     force: bool  # replace the file that vitrun saved there; nothing else is ever replaced
 

@@ -40,19 +40,16 @@ class Training(RunRecipe):
     steps: Steps | None  # duration in steps; give one of steps, epochs and examples
     epochs: Annotated[float, Field(gt=0, le=10**6)] | None  # duration in passes over the training images
     examples: Annotated[int, Field(gt=0, le=10**15)] | None  # duration in training images
-    warmup: Annotated[
-        int | str, BeforeValidator(parse_steps_or_share)
-    ]  # linear rise of the learning rate from 0: steps, or a share of the run
+    # linear rise of the learning rate from 0: steps, or a share of the run
+    warmup: Annotated[int | str, BeforeValidator(parse_steps_or_share)]
     schedule: Literal["cosine", "linear", "staircase", "constant", "rsqrt"]  # the learning rate after the warm-up
     schedule_end: NonNegativeFloat  # the final learning rate of a cosine or linear decay
     timescale: Steps  # steps after the warm-up in which rsqrt, 1 / sqrt(1 + steps / timescale), falls to 0.71
-    cooldown: Annotated[
-        int | str, BeforeValidator(parse_steps_or_share)
-    ]  # linear fall to 0 at the end of a rsqrt or constant rate: steps, or a share of the run; 0 for none
+    # linear fall to 0 at the end of a rsqrt or constant rate: steps, or a share of the run; 0 for none
+    cooldown: Annotated[int | str, BeforeValidator(parse_steps_or_share)]
     drops: tuple[Steps, ...]  # steps after which the learning rate of a staircase falls, by drop_factor
-    drop_every: Annotated[
-        int | str | None, BeforeValidator(parse_interval)
-    ]  # a staircase that falls at regular intervals: steps, or a share of the run as in 0.7%; null for drops
+    # a staircase that falls at regular intervals: steps, or a share of the run as in 0.7%; null for drops
+    drop_every: Annotated[int | str | None, BeforeValidator(parse_interval)]
     drop_factor: Annotated[float, Field(ge=1e-6, lt=1)]  # what a drop of a staircase multiplies the learning rate by
     loss: Literal["softmax", "sigmoid"]  # cross-entropy over the classes, or binary cross-entropy (BCE) of each
     smoothing: Fraction  # share of each target that is spread evenly over the classes

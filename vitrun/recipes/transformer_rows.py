@@ -30,12 +30,10 @@ class ViT:
     depth: Blocks  # blocks
     heads: Features  # heads of the attention
     mlp: Features  # hidden features of the MLPs
-    stem: Annotated[
-        int, Field(ge=0, le=8_192)
-    ]  # channels of the stem of the ResNet before the transformer; 0 for a pure ViT, without ResNet
-    resnet: Annotated[
-        tuple[Blocks, ...], Field(max_length=8)
-    ]  # blocks in each stage of that ResNet; [] for a stem alone
+    # channels of the stem of the ResNet before the transformer; 0 for a pure ViT, without ResNet
+    stem: Annotated[int, Field(ge=0, le=8_192)]
+    # blocks in each stage of that ResNet; [] for a stem alone
+    resnet: Annotated[tuple[Blocks, ...], Field(max_length=8)]
     head: Literal["token", "gap", "map"]  # the features to classify: class token, mean of the tokens, attention pooling
     pre_logits: bool  # a hidden layer with tanh before the head
     # position embeddings: one per token, none, one per row and column, by the distance of two tokens, or fixed sines

@@ -86,7 +86,7 @@ def examine_folder(folder: str, left_out: Container[str] = frozenset()) -> Conte
 
 
 @dataclass
-class Survey:
+class FolderSurvey:
     """Facts about the files of a folder, without their bytes."""
 
     names: blake3 = field(default_factory=blake3)  # of names and sizes
@@ -112,9 +112,9 @@ class Survey:
         self.changed = max(self.changed, status.st_mtime, status.st_ctime)
 
 
-def survey_folder(folder: str, left_out: Container[str] = frozenset()) -> Survey:
+def survey_folder(folder: str, left_out: Container[str] = frozenset()) -> FolderSurvey:
     """Return facts about the files of a folder."""
-    survey = Survey()
+    survey = FolderSurvey()
     for file in walk_folder(folder, left_out):
         survey.add(file)
     return survey

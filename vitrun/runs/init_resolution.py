@@ -46,7 +46,7 @@ def resolve_init(init: str, runs: Path, command: str, option: str = "init") -> s
         return add_hub_commit(init, runs, option)
     init = os.path.expanduser(init)
     if not is_utf8(init):
-        why = "is not a name in UTF-8, as the libraries that read weights need it: rename it."
+        why = "is not valid UTF-8, which the libraries that read weights need: rename it."
         raise UserError(why, ExitCode.CHECKPOINT, option, init)
     path, _ = split_pinned_file(init)
     try:

@@ -1,4 +1,4 @@
-"""Run: the folder of one recipe, and what is written into it."""
+"""Run: the folder of one recipe, and everything that is written into it."""
 
 import json
 import shutil
@@ -30,15 +30,15 @@ from vitrun.runtime.files import remove_partials, retry, write_atomic
 from vitrun.runtime.process import hold_folder, hold_lock
 from vitrun.runtime.stop import interrupt
 
-STATES = "data_states"  # in about.json: of data of which not every byte counts in the name of the run
-CONTENT = "data_content"  # in about.json: fingerprints of data, by option, as they count in the name of the run
+STATES = "data_states"  # in about.json: the state of large data sets, whose fingerprints do not cover every byte
+CONTENT = "data_content"  # in about.json: the fingerprints of data in the name of the run, by option
 TRACKING_KEY = "tracked_as"  # in about.json: the key of the run in trackers
 
 
 class Run(RunCheckpoints):
     """Folder of one recipe, and what a command does there; only rank 0 writes.
 
-    Files appear in it by this class alone, but for the lock. A ``dry`` run writes nothing.
+    Only this class creates files in it, except for the lock. A ``dry`` run writes nothing.
     """
 
     def __init__(self, command: str, recipe: RunnableRecipe, screen: Screen, dry: bool = False):
@@ -55,7 +55,7 @@ class Run(RunCheckpoints):
         return run_files.load_result(self.folder)
 
     def prepare_folder(self) -> None:
-        """Write the recipe and the facts of this start, and begin the log; remove what killed processes left."""
+        """Write the recipe and the facts of this start, and start the log; remove partial files of killed processes."""
         try:
             remove_partials(self.folder, run_files.WRITTEN_FILES)
             remove_partials(self.checkpoints, checkpoints.LATEST_FILE)
@@ -71,14 +71,14 @@ class Run(RunCheckpoints):
         self.log_metrics({"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "argv": sys.argv[1:]})
 
     def describe_first_state(self) -> dict[str, Any]:
-        """Return what identifies the data at the first start; nothing later."""
+        """Return what identifies the data if this is the first start; else nothing."""
         if STATES in run_files.load_about(self.folder):
             return {}
         tree = to_saved_tree(self.command, self.recipe)
         return {STATES: describe_state(tree), CONTENT: identify_content(tree)}
 
     def write_recipe(self) -> None:
-        """Write ``recipe.yaml`` if it is not there as it is: its data may lie elsewhere now."""
+        """Write ``recipe.yaml`` unless it is the same already; it changes if its data have moved."""
         text = yaml.safe_dump(to_saved_tree(self.command, self.recipe), sort_keys=False)
         file = self.folder / RECIPE_FILE
         if not file.is_file() or file.read_bytes() != text.encode():
@@ -112,7 +112,7 @@ class Run(RunCheckpoints):
         return TrackedRun(self.name, self.folder, key, flat, saved, lines)
 
     def finish_logging(self) -> None:
-        """Close the trackers, and write ``metrics.csv``: that it cannot be written is not an error of the run."""
+        """Close the trackers and write ``metrics.csv``; it is not an error of the run if that cannot be written."""
         with suppress(UserError):
             self.tracking.finish(self.result if self.writes else None)
             if self.writes and self.folder.is_dir():
@@ -127,7 +127,7 @@ class Run(RunCheckpoints):
 
     @property
     def init(self) -> str | None:
-        """Return the weights that the run starts from; None if it starts from none."""
+        """Return ``init``, the weights that the run starts from; None if its command has none."""
         return getattr(self.recipe, "init", None)
 
     @property
@@ -164,10 +164,11 @@ class Run(RunCheckpoints):
             raise Interrupted(self.requested_exit)
 
     def progress_callback(self, bar: Progress) -> Callable[[int], None]:
-        """Return a function that moves a bar by a number of images, and raises Interrupted if the run is to stop."""
+        """Return a function that advances a bar by a number of images, and raises Interrupted if the run is to stop."""
 
         def count(images: int) -> None:
-            bar.update(min(bar.done + images * distributed.world_size(), bar.total), "images")  # all ranks are as fast
+            # All ranks are assumed to be equally fast.
+            bar.update(min(bar.done + images * distributed.world_size(), bar.total), "images")
             self.raise_if_interrupted()
 
         return count
@@ -186,15 +187,15 @@ class Run(RunCheckpoints):
         self.write_file(file, lambda place: place.write_text(json.dumps(content, indent=2), encoding="utf-8"))
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Write ``result.json``, which makes the run a finished one, the last of its folder of runs."""
+        """Write ``result.json``, which marks the run as finished, and as the last one of its folder of runs."""
         if not self.writes:
             return
-        with hold_folder(self.recipe.runs):  # several may finish at once
+        with hold_folder(self.recipe.runs):  # several runs may finish at once
             order = run_files.next_order(self.recipe.runs)
             self.write_json(run_files.RESULT_FILE, {"result": result, "finished": time.time(), "order": order})
 
     def remove_if_unstarted(self) -> None:
-        """Remove the folder of a run that failed before it had done anything that is recorded."""
+        """Remove the folder of a run that failed before it did anything that is recorded."""
         is_unstarted = self.made_folder and not any(map(any, map(self.read_metrics, ("step", "skipped", "stopped"))))
         is_unstarted &= not self.can_resume
         if self.writes and is_unstarted and self.folder.exists() and not self.checkpoints.exists():

@@ -10,6 +10,7 @@ from PIL import Image
 
 from vitrun.commands.report.gather import Material, ReportedRun
 from vitrun.commands.report.predictions_section import choose_runs
+from vitrun.commands.report.thumbnails import JPEG_QUALITY
 from vitrun.errors import UserError
 from vitrun.plots.classes import draw_class_ap
 from vitrun.plots.page import Block, Column, Facts, Note, Picture, Row, Section, Table, chart_figure
@@ -33,7 +34,6 @@ MEANINGS = (  # of DETECTION_METRICS
 MAX_EXTREMES = 10  # best and worst classes of more than twice as many
 COLUMN_UNITS = {"objects": "", "AP": "%", "AP50": "%"}
 WIDEST = 1600  # pixels of the picture on the page
-JPEG_QUALITY = 85
 
 
 def list_boxes(material: Material, detailed: int) -> list[Section]:

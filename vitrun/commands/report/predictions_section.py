@@ -138,7 +138,7 @@ def list_confused_classes(table: PredictionTable) -> Iterator[Block]:
 
 
 def show_mistakes(run: ReportedRun, table: PredictionTable) -> Iterator[Block]:
-    """Yield the surest mistakes as pictures with the names of their files, or in a table where there are none."""
+    """Yield the most confident mistakes as pictures with their file names, or in a table where there are none."""
     from vitrun.commands.report.thumbnails import NoImages, load_thumbnails  # which imports torch
 
     mistakes = list_surest_mistakes(table, MAX_MISTAKES)
@@ -159,7 +159,7 @@ def show_mistakes(run: ReportedRun, table: PredictionTable) -> Iterator[Block]:
     rows = [Row(list_mistake_cells(mistake, table.classes)) for mistake in mistakes if mistake.key not in pictures]
     if rows:
         columns = [Column("image"), Column("label"), Column("taken for"), Column("probability", "%", numeric=True)]
-        yield Table([*columns, Column("loss", numeric=True)], rows, "Surest mistakes")
+        yield Table([*columns, Column("loss", numeric=True)], rows, "Most confident mistakes")
 
 
 def make_picture(mistake: Mistake, classes: Sequence[str], pictures: dict[str, bytes]) -> Picture:

@@ -27,7 +27,7 @@ from vitrun.runtime.files import read_regular_file
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderLayout:
     """The folders of the training and the test part; both None if the class folders lie in ``data.path`` itself."""
 
     train: Path | None
@@ -102,13 +102,13 @@ def find_training_folder(data: recipes.Files) -> Path:
     return data.folder / with_images[usual] if usual else data.folder
 
 
-def find_layout(data: recipes.Files) -> Layout:
+def find_layout(data: recipes.Files) -> FolderLayout:
     """Return where the parts are; raise UserError if a folder that ``data.train`` or ``data.test`` names is missing."""
     scan = Scan(data.folder)
     names = scan.list_folders()
     train, test = (find_part(data, part, scan, names) for part in ("train", "test"))
     if train is None and test is None:
-        return Layout(None, None, check_classes_not_parts(data, scan, names) if data.train is not None else ())
+        return FolderLayout(None, None, check_classes_not_parts(data, scan, names) if data.train is not None else ())
     shown = dict.fromkeys(os.path.relpath(path, data.folder) for path in (train, test) if path)
     used = {path.split(os.sep)[0] for path in shown}
     unused = [name for name in names if name not in used]
@@ -118,8 +118,8 @@ def find_layout(data: recipes.Files) -> Layout:
         hint = f" (to test on it: {data.group}.test={parts[0]})" if parts else ""
         folders = "folder is" if len(unused) == 1 else "folders are"
         note = f"beside {' and '.join(shown)}, {len(unused)} {folders} not read: {abbreviate(unused)}{hint}"
-        return Layout(train, test, (note, *left_out))
-    return Layout(train, test, left_out)
+        return FolderLayout(train, test, (note, *left_out))
+    return FolderLayout(train, test, left_out)
 
 
 def find_part(data: recipes.Files, part: str, scan: Scan, names: Sequence[str]) -> Path | None:
@@ -147,7 +147,7 @@ def missing_folder_error(data: recipes.Files, part: str, given: str, names: Sequ
 
 
 def list_part(
-    data: recipes.Files, part: str, layout: Layout
+    data: recipes.Files, part: str, layout: FolderLayout
 ) -> tuple[Sequence[str], Sequence[ImageFile], Sequence[str]]:
     """Return the classes, which are those of the training images, the files of a part, and notes.
 

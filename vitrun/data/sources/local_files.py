@@ -27,7 +27,7 @@ def open_files(data: recipes.Files, part: str, screen: Screen, tick: Callable[[]
     if data.path is None:
         data = download_part(name_splits(data), part, screen, tick)
     try:
-        split = LABEL_MAPPINGS[data.labels](data, open_path(data, part))
+        split = LABEL_MAPPINGS[data.labels](data, open_path(data, part, tick))
         check_image_count(data, part, len(split))
         if data.classes is not None and len(split.classes) != data.classes:
             raise UserError(
@@ -60,11 +60,11 @@ def pending_download(data: recipes.Files, part: str) -> str | None:
     return None if data.path is not None else f"{data.hub}, as published: not downloaded"
 
 
-def open_path(data: recipes.Files, part: str) -> Split:
-    """Return a part as the files in ``data.path`` have it."""
+def open_path(data: recipes.Files, part: str, tick: Callable[[], None] = lambda: None) -> Split:
+    """Return a part of the files in ``data.path``; a scan of many files calls ``tick``."""
     with reading_folder(data):
         if holds_tables(data):
-            split = open_table(name_splits(data), part)
+            split = open_table(name_splits(data), part, tick)
         else:
             split = folders.open_folders(data, part)
         return replace(split, exif=data.exif, classes=tuple(map(single_line, split.classes)))

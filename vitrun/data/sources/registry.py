@@ -64,6 +64,6 @@ def find_source(data: recipes.Data) -> Source:
     return lookup(SOURCES, data.source, "source of images", f"{data.group}.source")
 
 
-def open_source(data: recipes.Data, part: str, screen: Screen = Screen(quiet=True), tick: Tick = lambda: None) -> Split:
+def open_source(data: recipes.Data, part: str, screen: Screen = Screen(quiet=True)) -> Split:
     """Return the ``train`` or ``test`` part of a data set as its source has it, without further checks."""
-    return find_source(data).open(data, part, screen, tick)
+    return find_source(data).open(data, part, screen, lambda: None)

@@ -229,9 +229,8 @@ def render_coverage(
 
 def open_digits(data: recipes.Digits, part: str, screen: Screen, tick: Callable[[], None]) -> Split:
     """Return a part of the digits: the last ``test_images`` of a fixed shuffle are the test part."""
-    table = np.loadtxt(
-        DIGITS_FILE, dtype=np.uint8, delimiter=","
-    )  # [1797, 65]: the pixels, 0..16 as scanned; the digit
+    # [1797, 65]: the pixels, 0..16 as scanned; the digit
+    table = np.loadtxt(DIGITS_FILE, dtype=np.uint8, delimiter=",")
     images, labels = table[:, :-1].reshape(-1, 8, 8), table[:, -1]
     order = np.random.default_rng(0).permutation(len(table))
     first = len(order) - data.test_images

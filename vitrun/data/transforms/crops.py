@@ -29,7 +29,7 @@ def whole_image_boxes(sides: np.ndarray) -> np.ndarray:
 def inception_crop(
     numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return boxes of uniform aspect, and uniform height among those of an area in range: small ones more often.
+    """Return boxes of uniform aspect ratio, and of uniform height within the range of areas: small ones more often.
 
     The distribution is that of TensorFlow's ``sample_distorted_bounding_box`` with its rounding and offsets: the last
     possible top and left are never drawn. TensorFlow tries 100 times, this function CROP_TRIES.
@@ -56,7 +56,7 @@ def inception_crop(
 def random_resized_crop(
     numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return boxes of uniform area and log-uniform aspect, as torchvision's RandomResizedCrop."""
+    """Return boxes of uniform area and log-uniform aspect ratio, as torchvision's RandomResizedCrop."""
     low, high = log(TORCHVISION_ASPECT[0]), log(TORCHVISION_ASPECT[1])
     share = area[0] + numbers[:, :CROP_TRIES] * (area[1] - area[0])  # [B, TRIES]
     aspect = np.exp(low + numbers[:, CROP_TRIES : 2 * CROP_TRIES] * (high - low))
@@ -71,7 +71,7 @@ def random_resized_crop(
 def first_that_fits(
     heights: np.ndarray, widths: np.ndarray, in_range: np.ndarray, sides: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return height and width [B] of the first of [B, CROP_TRIES] that is in range and fits; else of the image."""
+    """Return height and width [B] of the first try that is in range and fits; if none does, those of the image."""
     fits = in_range & (heights <= sides[:, :1]) & (widths <= sides[:, 1:]) & (heights > 0) & (widths > 0)
     rows, first, any_fits = np.arange(len(sides)), fits.argmax(1), fits.any(1)
     height = np.where(any_fits, heights[rows, first], sides[:, 0])
@@ -81,7 +81,7 @@ def first_that_fits(
 def pad_crop(
     numbers: np.ndarray, sides: np.ndarray, area: tuple[float, float], res: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return boxes as large as the image, shifted by up to an eighth of it; outside, its edge is repeated."""
+    """Return boxes of the size of the image, shifted by up to an eighth of it; the edge is repeated outside."""
     most = np.rint(PAD_SHARE * sides)
     shifts = np.floor(numbers[:, -3:-1] * (2 * most + 1)) - most
     return with_full_frames(np.concatenate([shifts, sides], 1), res)

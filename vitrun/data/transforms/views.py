@@ -1,4 +1,4 @@
-"""The views of training and test images: uint8 pixels -> [B, 3, R, R], float32 in [-1, 1] or uint8 before scaling."""
+"""Views of training and test images: uint8 pixels -> [B, 3, R, R], float32 in [-1, 1] or uint8 before scaling."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class CropView:
         return images
 
     def regions(self, sides: np.ndarray, epoch: int, indices: np.ndarray) -> Regions:
-        """Return the parts of images that become their views, by their height and width [B, 2]."""
+        """Return which part of each image becomes its view, from heights and widths [B, 2]."""
         numbers = random.uniform(self.seed, "view", epoch, indices, NUMBERS_PER_CROP)
         boxes, frames = CROPS[self.crop](numbers, sides, self.area, self.res)
         return Regions(boxes, frames, (numbers[:, -1] < 0.5) & self.flip)
@@ -53,9 +53,9 @@ class CropView:
 class CenterCropView:
     """The central ``res`` by ``res`` pixels of the resized image, a share ``crop`` of its shorter side.
 
-    ``resize`` is a key of ``FRAMES``, which says what is resized to what; raise a UserError for rectangles. With
-    ``small_area`` each pixel is the mean of the area that it covers, as in big_vision's ``resize_small``; with the
-    others it is interpolated.
+    ``resize`` is a key of ``FRAMES``, which defines the size of the resized image; raise a UserError for rectangles.
+    With ``small_area`` each pixel is the mean of the area that it covers, as in big_vision's ``resize_small``; the
+    others interpolate.
     """
 
     res: int
@@ -87,7 +87,7 @@ class CenterCropView:
         return images
 
     def regions(self, sides: np.ndarray) -> Regions:
-        """Return the parts of images that become their views, by their height and width [B, 2]."""
+        """Return which part of each image becomes its view, from heights and widths [B, 2]."""
         frames = FRAMES[self.resize](sides, self.res, self.crop)
         return Regions(whole_image_boxes(sides), frames, np.zeros(len(sides), bool))
 
@@ -101,7 +101,7 @@ def allocate_views(number: int, res: int, levels: bool) -> Tensor:
 
 
 def fill_border(image: Tensor, frame: np.ndarray, color: Tensor) -> None:
-    """Fill what lies outside of the resized image with ``color`` [3, 1, 1], in place: [3, R, R]."""
+    """Fill the pixels outside of the resized image with ``color`` [3, 1, 1], in place: [3, R, R]."""
     height, width, top, left = frame.tolist()
     image[:, : max(-top, 0)] = color
     image[:, height - top :] = color
@@ -123,7 +123,7 @@ def frame_small(sides: np.ndarray, res: int, crop: float) -> np.ndarray:
 
 
 def frame_shortest_edge(sides: np.ndarray, res: int, crop: float) -> np.ndarray:
-    """Return frames of images whose shorter side is resized as transformers does: every fraction is cut off."""
+    """Return frames of images whose shorter side is resized as in transformers: sizes are rounded down."""
     shorter = floor(res / crop)
     resized = shorter * sides // sides.min(1, keepdims=True)
     return np.concatenate([resized, (resized - res) // 2], 1)

@@ -31,9 +31,8 @@ from vitrun.models.formats.timm_network import identify_timm_network
 from vitrun.models.tensor_files import JsonObject, Weights, weights_error
 from vitrun.recipes import BiT, ViT
 
-GOOGLE_TAGS = re.compile(
-    r"vit_\w+\.(orig_in21k|augreg_in|sam_in)\w*|resnetv2_\w+_bit\.goog_\w+"
-)  # Google's weights, converted by timm
+# Google's weights, converted by timm
+GOOGLE_TAGS = re.compile(r"vit_\w+\.(orig_in21k|augreg_in|sam_in)\w*|resnetv2_\w+_bit\.goog_\w+")
 SCALED_KEY = "vitrun_scaled"  # in config.json: tensors were scaled for timm's epsilons
 EPSILON_KEY = "vitrun_epsilon"  # in config.json: the epsilon of LayerNorm for which they were scaled
 # ``act_layer`` of each form of GELU

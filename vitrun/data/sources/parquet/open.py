@@ -22,7 +22,7 @@ MOST_EXPANSION = 1000  # of the bytes in files; images are compressed already
 LEAST_EXPANDED = 2**26  # bytes of images; fewer harm nobody, whatever they are
 
 
-def open_table(data: recipes.Files, part: str, tick: Callable[[], None] = lambda: None) -> Split:
+def open_table(data: recipes.Files, part: str, tick: Callable[[], None]) -> Split:
     """Return a part of a folder of parquet files, or of Arrow files of ``datasets``, whose images are read in place.
 
     A scan of many files calls ``tick``. Raise UserError if the folder lacks the split or files of it, or if they cannot
@@ -44,7 +44,7 @@ def open_table(data: recipes.Files, part: str, tick: Callable[[], None] = lambda
     return make_split(data, open_images(data, headers, tick), labels, real)
 
 
-def open_images_alone(data: recipes.Files, part: str, tick: Callable[[], None] = lambda: None) -> Split:
+def open_images_alone(data: recipes.Files, part: str, tick: Callable[[], None]) -> Split:
     """Return the images of a part with -1 for labels, as :func:`open_table`; the files need no column of labels."""
     headers = read_headers(data, part, find.find_splits(data.folder, data.config))
     for path, header in headers.items():

@@ -39,9 +39,8 @@ class Values:
     pages: np.ndarray  # [N] index of the page
     starts: np.ndarray  # [N] in the uncompressed page; in the file if the page is not compressed
     sizes: np.ndarray  # [N] in bytes
-    fragments: list[
-        list[int]
-    ]  # where each page's fragments begin in the file, and the last one ends; [] if uncompressed
+    # where each page's fragments begin in the file, and the last one ends; [] if uncompressed
+    fragments: list[list[int]]
     lengths: list[int]  # bytes of each page, uncompressed
 
 
