@@ -1,15 +1,20 @@
-"""Size of a run, as the log names it before the first step, and the memory that a process has used."""
+"""Plan of a run, as it is logged before the first step, and the memory that a process has used."""
 
 import resource
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 
 from vitrun import models
+from vitrun.data.transforms.randaugment import explain_blank_images
 from vitrun.engine.initial_state import count_tokens
 from vitrun.engine.optim import list_trained
+from vitrun.engine.sharing import describe_parts
+from vitrun.engine.state import TrainState
+from vitrun.recipes import Training
 from vitrun.recipes.macs import count_exaflop
 from vitrun.runtime import distributed
 from vitrun.runtime.device import Machine, explain_single_image
@@ -17,44 +22,49 @@ from vitrun.runtime.device import Machine, explain_single_image
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps of a network on a machine."""
+    """Training of a network: its size, its steps, and how they are computed."""
 
+    recipe: Training
     loaded: models.LoadedModel
+    state: TrainState
     machine: Machine
     steps: int
-    batch: int  # images of a step, over all ranks
     train_images: int  # of an epoch
-    micro_batch: int
-    unlabelled: int = 0  # further images of a step, which no epoch counts
 
     @cached_property
     def image_macs(self) -> int:
         """Return the multiply-adds of an image in one forward pass."""
         return models.count_macs(self.loaded.model, self.loaded.classes, self.loaded.res)
 
-    def describe(self) -> tuple[str, str]:
-        """Return a line about the size of the network, and one about that of the run."""
-        row, res = self.loaded.model, self.loaded.res
+    def describe(self) -> Iterator[str]:
+        """Yield lines about the network, the run, and how several ranks or torch.compile compute it."""
+        row, res, batch = self.loaded.model, self.loaded.res, self.recipe.batch
+        unlabelled = self.recipe.step_images - batch  # which no epoch counts
         parameters = sum(parameter.numel() for parameter in self.loaded.network.parameters())
         trained = sum(parameter.numel() for parameter in list_trained(self.loaded.network))
         part = f" ({trained / 1e6:.3g} M of them trained)" if trained < parameters else ""
-        images, extra_images = self.steps * self.batch, self.steps * self.unlabelled
-        extra = f" and {self.unlabelled} unlabelled ones" if self.unlabelled else ""
+        extra = f" and {unlabelled} unlabelled ones" if unlabelled else ""
         cost = f"{self.image_macs / 1e9:.3g} GMAC per image"
-        return (
-            f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters{part}, {cost}",
-            f"plan: {self.steps} steps of {self.batch} images{extra} ({images / self.train_images:.1f} epochs, "
-            f"{count_exaflop(self.image_macs, images + extra_images):.2g} exaFLOP), micro-batch {self.micro_batch}, "
-            f"on {self.machine}",
+        exaflop = count_exaflop(self.image_macs, self.steps * self.recipe.step_images)
+        yield f"model: {row.name} at {res} px, {parameters / 1e6:.1f} M parameters{part}, {cost}"
+        yield (
+            f"plan: {self.steps} steps of {batch} images{extra} ({self.steps * batch / self.train_images:.1f} epochs, "
+            f"{exaflop:.2g} exaFLOP), micro-batch {self.state.micro_batch}, on {self.machine}"
         )
+        if self.state.compiled is not None:
+            yield "compile: torch.compile compiles the network first, which takes a minute or more"
+        if self.state.is_divided or self.recipe.mode == "fsdp":
+            yield describe_parts(self.state.parallel)
 
-    def explain_slow_micro_batch(self) -> str | None:
-        """Return why a CPU computes one image at a time, if it does though a rank has several in a step."""
-        share = (self.batch + self.unlabelled) // distributed.world_size()
-        if self.machine.device.type != "cpu" or not self.micro_batch == 1 < share:
-            return None
-        workers = self.machine.workers_for(self.loaded.network)
-        return f"one image at a time: {explain_single_image(share, count_tokens(self.loaded), workers)}"
+    def list_warnings(self) -> Iterator[str]:
+        """Yield why a CPU computes one image at a time, and why training images are blank, if that is so."""
+        share, is_cpu = self.recipe.step_images // distributed.world_size(), self.machine.device.type == "cpu"
+        if self.recipe.micro_batch == "auto" and is_cpu and self.state.micro_batch == 1 < share:
+            workers = self.machine.workers_for(self.loaded.network)
+            yield f"one image at a time: {explain_single_image(share, count_tokens(self.loaded), workers)}"
+        augment = self.recipe.augment
+        if why := explain_blank_images(augment.randaugment, augment.layers, augment.magnitude, self.loaded.res):
+            yield why
 
 
 def peak_memory(device: torch.device) -> int:

@@ -8,7 +8,6 @@ from itertools import chain, takewhile
 from typing import Any
 
 from vitrun import data, models
-from vitrun.data.transforms.randaugment import explain_blank_images
 from vitrun.data.transforms.views import CropView
 from vitrun.engine import optim
 from vitrun.engine.activations import make_blank_batch
@@ -31,7 +30,7 @@ from vitrun.engine.plan import Plan
 from vitrun.engine.progress import Meter
 from vitrun.engine.saved_state import checkpoint_size, restore_checkpoint, save_checkpoint
 from vitrun.engine.schedule import build_schedule
-from vitrun.engine.sharing import describe_mode, describe_parts
+from vitrun.engine.sharing import describe_mode
 from vitrun.engine.spikes import SpikeMonitor
 from vitrun.engine.state import TrainState, use_best
 from vitrun.engine.step_layout import StepLayouts, get_layout, restore_layout
@@ -212,21 +211,12 @@ class Trainer:
 
     def log_plan(self) -> None:
         """Log the size of the network and of the run, and record the multiply-adds per image."""
-        batch, extra = self.recipe.batch, self.recipe.step_images - self.recipe.batch
-        images = len(self.train_data)
-        plan = Plan(self.loaded, self.machine, self.steps, batch, images, self.state.micro_batch, extra)
+        plan = Plan(self.recipe, self.loaded, self.state, self.machine, self.steps, len(self.train_data))
         for line in plan.describe():
             self.run.log(line)
+        for warning in plan.list_warnings():
+            self.run.warn(warning)
         self.run.update_about(**{MACS_KEY: plan.image_macs})
-        if self.state.compiled is not None:
-            self.run.log("compile: torch.compile compiles the network first, which takes a minute or more")
-        if self.state.is_divided or self.recipe.mode == "fsdp":
-            self.run.log(describe_parts(self.state.parallel))
-        if self.recipe.micro_batch == "auto" and (why := plan.explain_slow_micro_batch()):
-            self.run.warn(why)
-        augment = self.recipe.augment
-        if why := explain_blank_images(augment.randaugment, augment.layers, augment.magnitude, self.loaded.res):
-            self.run.warn(why)
 
     def make_batches(self, bad_images: data.BadImageBudget) -> Iterator[data.Batch]:
         """Yield the batch of each remaining step."""
@@ -236,8 +226,8 @@ class Trainer:
 
     def make_view(self, source: Dataset, seed: int) -> CropView:
         """Return the random views of the training images of a data set."""
-        options = (self.recipe.augment, self.recipe.view, self.loaded.res, seed, self.machine.takes_levels)
-        return make_train_view(source, *options)
+        recipe, levels = self.recipe, self.machine.takes_levels
+        return make_train_view(source, recipe.augment, recipe.view, self.loaded.res, seed, levels)
 
     def prepare_batches(self, batches: Iterable[data.Batch]) -> Iterator[data.Batch]:
         """Yield ``batches``, prepared by the objective in a thread ahead of the training."""
@@ -247,12 +237,20 @@ class Trainer:
 
     def fit_options(self, tick: Callable[[int], None]) -> FitOptions:
         """Return how the recipe computes a step; ``tick`` is called after each micro-batch."""
-        recipe, loss = self.recipe, self.objective.loss
-        lr = build_schedule(recipe, self.steps, self.warmup)
-        halve = recipe.micro_batch == "auto" and not self.state.is_divided
-        first_pass = pass_outputs if is_joint(self.objective) else None
-        options = (loss, recipe.step_images, lr, recipe.clip, recipe.ema, recipe.seed, self.machine, tick)
-        return FitOptions(*options, self.policy, halve, first_pass)
+        recipe = self.recipe
+        return FitOptions(
+            loss=self.objective.loss,
+            images=recipe.step_images,
+            lr=build_schedule(recipe, self.steps, self.warmup),
+            clip=recipe.clip,
+            ema_decay=recipe.ema,
+            seed=recipe.seed,
+            machine=self.machine,
+            tick=tick,
+            on_non_finite=self.policy,
+            halve=recipe.micro_batch == "auto" and not self.state.is_divided,
+            first_pass=pass_outputs if is_joint(self.objective) else None,
+        )
 
     def probe_if_due(self, meter: Meter, last: bool = False) -> None:
         """Run each probe that is due at this step, or all if it is the ``last``."""

@@ -9,7 +9,7 @@ from vitrun.models.detector import BODY, Detector
 from vitrun.models.network import Network
 from vitrun.models.timm_wrapper import TimmNetwork
 
-# what the names of such parameters begin with
+# prefixes of the names of parameters before the first block
 EMBEDDING = (
     "patch_embed.",
     "cls_token",
