@@ -48,7 +48,7 @@ def load(
     Args:
         init: What ``init=`` takes: ``latest``, a run, a file, a folder, ``timm:TAG``, ``hf:ORG/NAME``,
             ``torchvision:NAME``, ``random:MODEL``; or the :class:`Result` of a run.
-        classes: Put a new zero head of so many classes on; None leaves that of the weights.
+        classes: Put a new zero head of that many classes on; None leaves that of the weights.
         res: Resample the positions for images of this side; None leaves those of the weights.
         runs: The folder that runs are looked up in.
         seed: The seed of ``random:MODEL``.

@@ -205,7 +205,7 @@ def iterate_features(
 
 
 def group_layers(extractor: FeatureExtractor, images: int, layers: list[int]) -> list[list[int]]:
-    """Return the layers to compute in each pass over so many training ``images``; [] for the input of the head."""
+    """Return the layers to compute in each pass over that many training ``images``; [] for the input of the head."""
     if not layers:
         return [[]]
     size = max(1, MAX_FEATURE_BYTES // (4 * images * extractor.loaded.network.head.in_features))

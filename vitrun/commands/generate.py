@@ -22,7 +22,7 @@ from vitrun.runtime import random
 from vitrun.runtime.device import Machine
 
 GRID_FILE, ARRAYS_FILE = "samples.png", "samples.npz"  # in the folder of the run
-TILE = 96  # at least so many pixels of the grid for an image's side
+TILE = 96  # at least this many pixels of the grid for an image's side
 GREY = 128  # of the pixels that are not given
 
 

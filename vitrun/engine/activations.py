@@ -29,7 +29,7 @@ class Activations:
     block: int  # of an image, by the largest block
 
     def count(self, images: int, checkpointed: bool) -> int:
-        """Return the bytes of so many images at once, without the weights."""
+        """Return the bytes of that many images at once, without the weights."""
         return images * (self.outside + self.inputs + self.block if checkpointed else self.all)
 
 

@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 from vitrun.models.attention import Attention, AttentionPool
 from vitrun.runtime import shards
 
-FACTORED_SIZE = 32  # the second largest axis of a weight whose mean squares are factored has at least so many entries
+FACTORED_SIZE = 32  # the second largest axis of a weight whose mean squares are factored has at least this many entries
 DECAY_EXPONENT = 0.8  # the mean of squares has decay 1 - t^-0.8 in step t
 EPSILON = 1e-30  # added to each square
 

@@ -28,7 +28,7 @@ def compile_network(
     machine: Machine,
     images: int,
 ) -> Callable[..., Any] | None:
-    """Return the compiled forward pass of the network for a run of so many ``images``; None to train without.
+    """Return the compiled forward pass of the network for a run of that many ``images``; None to train without.
 
     It is compiled at its first call. Evaluation, saving and diagnosis use the network itself. ``parallel`` is how ranks
     share the network. Raise UserError if the recipe has ``compile=true`` and torch.compile cannot be used here.
@@ -80,7 +80,7 @@ class CompiledBlocks:
 
 
 def is_long(loaded: models.LoadedModel, machine: Machine, images: int) -> bool:
-    """Return whether training on so many images is long enough to be compiled: on a GPU, from LONG_EXAFLOP on."""
+    """Return whether training on that many images is long enough to be compiled: on a GPU, from LONG_EXAFLOP on."""
     if machine.device.type != "cuda":
         return False
     return count_exaflop(models.count_macs(loaded.model, loaded.classes, loaded.res), images) >= LONG_EXAFLOP

@@ -15,7 +15,7 @@ def freeze(network: Network, train: str, parts: Sequence[str] = ()) -> None:
     """Freeze all parameters that ``train`` does not name, and those of the ``parts``.
 
     ``train`` is ``all``, the last linear layer (``head``; of a detector all but its body), or the last N blocks and all
-    that follows them (``last:N``). Raise a UserError if there are not so many blocks, if the network has no such part,
+    that follows them (``last:N``). Raise a UserError if there are fewer blocks, if the network has no such part,
     or if nothing is left to train.
     """
     trained = name_trained(network, train) - name_parts(network, parts)

@@ -71,7 +71,7 @@ class Clock:
         self.spent = 0.0
 
     def time(self, layout: Layout, images: int, seconds: float = 0.0) -> float:
-        """Return the seconds per image of the fastest pass, on the slowest rank; repeat it for so many ``seconds``."""
+        """Return the seconds per image of the fastest pass, on the slowest rank; repeat passes for some ``seconds``."""
         fastest, total = inf, 0.0
         while total <= seconds:
             this = max(distributed.all_gather_object(self.time_pass(layout, images)))

@@ -72,7 +72,7 @@ class MemoryPlan:
         return self.weights + self.gradients + self.optimizer + self.ema + self.copies + self.activations
 
     def fits(self, memory: float, reserved: float = RESERVED) -> bool:
-        """Return whether a device with so many bytes of ``memory`` suffices."""
+        """Return whether a device with that many bytes of ``memory`` suffices."""
         return self.total * SPARE + reserved <= memory
 
 
@@ -85,7 +85,7 @@ class Hardware:
     workers: int = 1  # each has gradients of its own, on a CPU
 
     def plan(self, size: StateSize, stored: Activations, setting: Setting, micro_batch: int) -> MemoryPlan:
-        """Return the memory of a step with so many images at once.
+        """Return the memory of a step with that many images at once.
 
         Gradients are counted twice, as sums and of the last micro-batch, and so are the activations of one block, whose
         gradients the backward pass computes.

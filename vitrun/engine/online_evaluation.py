@@ -18,7 +18,7 @@ from vitrun.runs.run import Run
 from vitrun.runtime import distributed, heartbeat
 from vitrun.runtime.device import Machine
 
-PREFIX = "eval_"  # of the names of metrics that were measured on the way
+PREFIX = "eval_"  # of the names of metrics that were measured during training
 
 
 @dataclass

@@ -11,9 +11,9 @@ from vitrun.runtime import distributed, heartbeat
 from vitrun.runtime.console import can_print
 from vitrun.runtime.text_format import format_duration, format_speed
 
-SLOW_STEP_SECONDS = 10  # after so many seconds in a step the bar counts its images
+SLOW_STEP_SECONDS = 10  # after this many seconds in a step the bar counts its images
 LONG_RUN_SECONDS = 20 * 60  # a run that takes longer gets a line with its ETA
-# The ETA is printed after so many seconds and micro-batches, even if no step is done yet. Neither counts the first
+# The ETA is printed after this many seconds and micro-batches, even if no step is done yet. Neither counts the first
 # micro-batch, whose images were not computed in advance.
 ETA_SECONDS = 20
 ETA_MICRO_BATCHES = 4

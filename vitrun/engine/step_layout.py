@@ -149,7 +149,7 @@ class StepLayouts:
         return {fused: measure_step(replace(self.state, fused=fused), batch, *rest) for fused in (True, False)}
 
     def time_pass(self, layout: Layout, images: int) -> float:
-        """Return the seconds of the gradients of so many made-up images; infinite if the memory does not suffice."""
+        """Return the seconds of the gradients of that many made-up images; infinite if the memory does not suffice."""
         batch, buffers = self.make_batch(images), copy_buffers(self.state.network)
         options = replace(self.options, images=images * distributed.world_size(), halve=False)
         state, parameters = replace(self.state), list_trained(self.state.network)

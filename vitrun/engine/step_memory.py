@@ -91,7 +91,7 @@ def measure_step(
 
 
 def measure_forward(state: TrainState, batch: Batch, images: int, options: FitOptions) -> int:
-    """Return the bytes that a forward pass of so many images keeps for the backward pass; change nothing."""
+    """Return the bytes that a forward pass of that many images keeps for the backward pass; change nothing."""
     network = state.network
     parameters = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
     sizes: dict[int, int] = {}

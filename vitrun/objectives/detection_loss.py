@@ -38,5 +38,5 @@ def detection_terms(detections: Detections, boxes: Tensor, classes: Tensor, no_o
 
 
 def count_weights(boxes: Tensor, images: Tensor, queries: int, no_object: float) -> tuple[Tensor, Tensor]:
-    """Return the divisors of the sums of classes and of boxes, for a step with so many ``boxes`` and ``images``."""
+    """Return the divisors of the sums of classes and of boxes, for a step with that many ``boxes`` and ``images``."""
     return boxes + no_object * (images * queries - boxes), boxes.clamp(min=1)

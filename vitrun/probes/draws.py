@@ -73,6 +73,6 @@ def concatenate(parts: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def bound_drawn(images: int, classes: int, shots: Sequence[int], seeds: Sequence[int], l2s: Sequence[float]) -> int:
-    """Return the most images that :func:`draw_images` can draw from so many ``images`` of so many ``classes``."""
+    """Return the most images that :func:`draw_images` can draw from that many ``images`` of that many ``classes``."""
     a_class = max(shots) + (HELD_OUT_PER_CLASS if len(l2s) > 1 else 0)
     return min(images, len(seeds) * classes * a_class)

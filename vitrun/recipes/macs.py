@@ -127,7 +127,7 @@ def count_detector_macs(model: Detector, classes: int, res: int) -> int:
 
 
 def count_block_macs(queries: int, keys: int, width: int, mlp: int) -> int:
-    """Return the multiply-adds of attention to so many keys, and of an MLP, for so many tokens."""
+    """Return the multiply-adds of attention to that many keys, and of an MLP, for that many tokens."""
     return 2 * (queries + keys) * width**2 + 2 * queries * keys * width + 2 * queries * width * mlp
 
 
@@ -177,5 +177,5 @@ def count_clip_resnet_macs(model: ClipResNet, res: int) -> int:
 
 
 def count_exaflop(macs: int, images: int) -> float:
-    """Return the exaFLOP of training on so many images: two for each multiply-add, the backward pass as two forward."""
+    """Return the exaFLOP of training on that many images: two per multiply-add, a backward pass as two forward."""
     return 6 * macs * images / 1e18

@@ -17,7 +17,7 @@ class Pretrain(Training):
     head_bias: float | None  # initial bias of the head; null for 0 with softmax and -10 with sigmoid
     # training images to leave out: those that dedup runs found in a test set, or whose keys are the lines of files
     exclude: tuple[str, ...]
-    fewshot: OnlineProbe  # few-shot accuracy on the way
+    fewshot: OnlineProbe  # few-shot accuracy during training
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Measurements beside training: the online probe of pretraining, evaluations on the way; and the linear probe."""
+"""Options of measurements during training (online probe, evaluations), and of the linear probe."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -64,8 +64,8 @@ class Training(RunRecipe):
     unlabelled: Data | None  # the data set whose training images the teacher labels; their own labels are not read
     pseudo: Pseudo  # the labels of the teacher
     rounds: Rounds  # students to train one after another, each a run; from the second on the one before is the teacher
-    eval: OnlineEval  # evaluations on the way: on images held out of training, or the test part if none are
-    # weights in the result: those of the last step, or (best) of the best evaluation on the way, kept beside the last
+    eval: OnlineEval  # evaluations during training: on images held out of training, or the test part if none are
+    # weights in the result: those of the last step, or (best) of the best evaluation during training, beside the last
     keep: Literal["last", "best"]
     # images computed at once on a rank, auto for as many as fit, on a CPU for the fastest number that was measured;
     # where they do not divide the batch, the last are fewer

@@ -23,7 +23,7 @@ class History:
     started: tuple[str, ...] = ()  # times of its attempts, as in 2026-01-31T12:00:00+0000
     steps: int = 0  # the last one that was trained
     training: dict[str, Curve] = field(default_factory=dict)  # by name: loss, lr
-    measured: dict[str, Curve] = field(default_factory=dict)  # on the way: few-shot accuracy, evaluations
+    measured: dict[str, Curve] = field(default_factory=dict)  # during training: few-shot accuracy, evaluations
 
 
 def read_history(folder: Path, max_lines: int = MAX_LINES) -> History:
@@ -77,7 +77,7 @@ def drop_repeated(steps: dict[int, Any], step: int) -> None:
 
 
 def add_measured(measured: dict[str, dict[int, Any]], line: dict[str, Any]) -> None:
-    """Add the values of a line that was measured on the way to those of each name, by step.
+    """Add the values of a line that was measured during training to those of each name, by step.
 
     Lines of one step may have other names, and a resumed run repeats some of them.
     """

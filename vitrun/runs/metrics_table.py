@@ -12,7 +12,7 @@ from vitrun.runs.run_files import METRICS_FILE, read_json_lines
 def write_metrics_table(folder: Path, path: Path) -> None:
     """Write a row for each step that ``metrics.jsonl`` of a run has, and a column for each value.
 
-    What was measured on the way is in the row of its step. Of a step that was repeated after a resumption the last
+    Evaluations and probes are in the row of their step. If a step was repeated after resuming, the last
     attempt counts.
     """
     training: dict[int, dict[str, Any]] = {}  # lines of training steps

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from vitrun.recipes import trees
 
 PROJECT = "vitrun"  # where no environment variable of the tracker names another
-TRACKED_KEYS = ("loss", "norm", "lr", "seconds")  # of a training step; those of measurements on the way all are
+TRACKED_KEYS = ("loss", "norm", "lr", "seconds")  # of a training step; those of measurements during training all are
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Machine:
     ) -> list[T]:
         """Return ``function`` of every item, in order, computed by this number of ``workers``.
 
-        Each has the cores that it would have among so many workers ``sharing`` them; None means all of this machine.
+        Each has the cores that it would have among that many workers ``sharing`` them; None means all of this machine.
         """
         return self.start(function, items, workers, sharing)()
 
@@ -216,7 +216,7 @@ def choose_micro_batch(batch: int, tokens: int, width: int, device: torch.device
 
 
 def divide_batch(batch: int, fitting: int) -> int:
-    """Return the images to compute at once if so many fit: a number that divides the batch if it is more than half.
+    """Return the images to compute at once if that many fit: a number that divides the batch if it is more than half.
 
     Else the batch is cut into equal parts, of which the last one may be smaller.
     """

@@ -164,7 +164,7 @@ def read_regular_file(path: Path, most: int = MAX_BYTES) -> bytes:
 
 
 def read_end(path: Path, most: int) -> bytes:
-    """Return the last bytes of a regular file, at most so many; raise ValueError if it is another kind."""
+    """Return the last bytes of a regular file, at most that many; raise ValueError if it is another kind."""
     size = measure_regular_file(path)
     with open(path, "rb") as file:
         file.seek(max(0, size - most))

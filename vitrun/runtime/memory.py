@@ -21,7 +21,7 @@ class Memory(NamedTuple):
 
 
 def available_memory(processes: int = 1, root: Path = Path("/")) -> Memory | None:
-    """Return the memory that each of so many ``processes`` of this machine can still get; None where that is not known.
+    """Return the memory that each of that many ``processes`` on this machine can still get; None if it is unknown.
 
     Swap does not count: a step that needs it takes hours. ``root`` is the folder of ``proc`` and ``sys``.
     """

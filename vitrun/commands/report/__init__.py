@@ -23,7 +23,7 @@ from vitrun.runtime.console import Screen
 from vitrun.runtime.files import write_text_atomic
 
 REPORT_FILE = "report.html"  # in the folder of a run
-FILTERED_RUNS = 5  # from so many runs on the page has a filter
+FILTERED_RUNS = 5  # from this many runs on the page has a filter
 
 
 def execute(recipe: recipes.Report, screen: Screen) -> dict[str, Any]:

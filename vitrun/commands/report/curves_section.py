@@ -68,7 +68,7 @@ def draw_panel(material: Material, number: int, title: str, runs: Sequence[Repor
 def draw_measured(
     number: int, title: str, histories: Mapping[str, history.History], labels: Mapping[str, str]
 ) -> Iterator[Block]:
-    """Yield the charts of what was measured on the way: losses of evaluations, and accuracies."""
+    """Yield the charts of what was measured during training: losses of evaluations, and accuracies."""
     names = list(dict.fromkeys(name for h in histories.values() for name in h.measured))
     losses = [name for name in names if re.fullmatch(r"eval_.*loss", name)]
     accuracies = [name for name in names if is_accuracy(name) and not re.fullmatch(r"eval_.*(5|10)", name)]
@@ -134,7 +134,7 @@ def choose_curves(curves: Sequence[Curve], highest: bool = True) -> tuple[list[C
 
 
 def thin_curve(curve: Curve, points: int) -> Curve:
-    """Return a curve with at most so many points."""
+    """Return a curve with at most that many points."""
     return make_curve(curve.label, history.thin_out(zip(curve.x, curve.y), points))
 
 

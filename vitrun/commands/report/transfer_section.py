@@ -53,7 +53,7 @@ def has_own_numbers(panel: Panel) -> bool:
 
 
 def limit_items(panel: Panel) -> tuple[Panel, str]:
-    """Return a panel with at most so many runs as a chart can show, and a note if there are more."""
+    """Return a panel with at most that many runs as a chart can show, and a note if there are more."""
     published = [item for item in panel.items if item.source]
     points = [item for item in panel.items if not item.source and isinstance(item, Point)]
     curves = [item for item in panel.items if not item.source and isinstance(item, Curve)]

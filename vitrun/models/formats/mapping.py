@@ -69,7 +69,7 @@ def map_transposed(ours: str, theirs: str) -> TensorMapping:
 
 
 def map_leading(ours: str, theirs: str, ones: int) -> TensorMapping:
-    """Map a tensor with so many axes of size 1 before those of the other."""
+    """Map a tensor with that many axes of size 1 before those of the other."""
     return TensorMapping(ours, (theirs,), lambda t: t.view(*[1] * ones, *t.shape), lambda t: (t.view(t.shape[ones:]),))
 
 

@@ -107,7 +107,7 @@ WRONG = {
     "images elsewhere": ([HEADER, ("x/y.png", "cat"), ("z.png", "dog")], {}, "add data.images=FOLDER"),
     "addresses": ([HEADER, ("https://a.org/1.png", "cat"), ("z.png", "dog")], {}, "download them first"),
     "no rows": ([HEADER], {}, "has no rows"),
-    "a missing part": ([HEADER, ("0.png", "cat")], {"test": "test.csv"}, "is no table in"),
+    "a missing part": ([HEADER, ("0.png", "cat")], {"test": "test.csv"}, "is not a table in"),
 }
 
 

@@ -85,9 +85,9 @@ def test_what_lies_behind_an_end_mark_is_refused_unless_it_is_an_archive(tmp_pat
     damaged = {
         "unfinished download": content[: 2 * step] + bytes(4 * step),
         "more than 10,752 zeros": content + bytes(2**20),
-        "no second archive: it is damaged": content[:step] + bytes(512) + content[step + 512 :],
+        "not a second archive: it is damaged": content[:step] + bytes(512) + content[step + 512 :],
         "end mark at byte 9728, but 38912": content[:step] + bytes(step) + content[2 * step : 6 * step],
-        "no second archive": content + b"<html>",
+        "not a second archive": content + b"<html>",
     }
     for message, blocks in damaged.items():
         with pytest.raises(ValueError, match=message):

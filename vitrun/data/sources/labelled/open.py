@@ -74,7 +74,7 @@ def find_part(data: recipes.Table, part: str) -> Path:
     folder = data.folder.parent if data.folder.is_file() else data.folder
     if given not in (None, recipes.AUTO):
         if not (folder / given).is_file():
-            raise UserError(f"is no table in {folder}.", ExitCode.DATA, f"{data.group}.{part}", given)
+            raise UserError(f"is not a table in {folder}.", ExitCode.DATA, f"{data.group}.{part}", given)
         return folder / given
     if data.folder.is_file():
         return data.folder
@@ -97,7 +97,7 @@ def find_part(data: recipes.Table, part: str) -> Path:
 def read_labels(data: recipes.Table, table: Path) -> Labels:
     """Return the labels in a table; raise UserError if an image has none or several."""
     if table.suffix.lower() not in READ_SUFFIXES:
-        why = f"is no table that is read: save it as one of {', '.join(READ_SUFFIXES)}."
+        why = f"is not a table that can be read: save it as one of {', '.join(READ_SUFFIXES)}."
         raise UserError(why, ExitCode.DATA, f"{data.group}.path", str(table))
     rows, _, notes = read_rows(data, table, "train")
     classes: dict[str, str] = {}

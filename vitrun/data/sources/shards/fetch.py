@@ -57,7 +57,7 @@ def fetch_missing(address: str, part: BinaryIO, tick: Callable[[], None]) -> Non
 
 
 def append(part: BinaryIO, answer: Answer, tick: Callable[[], None]) -> None:
-    """Append the bytes of an answer, up to one more than the server announces; raise NoShard if they are no tar."""
+    """Append the bytes of an answer, up to one more than the server announces; raise NoShard if they are not a tar."""
     while chunk := answer.response.read1(CHUNK_BYTES):  # what has arrived, so that a slow server lets us stop
         tick()
         before = part.tell()
