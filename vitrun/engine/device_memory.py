@@ -4,6 +4,7 @@ import torch
 
 from vitrun import data, models
 from vitrun.engine.activations import count_activations
+from vitrun.engine.computing import describe_windows
 from vitrun.engine.interfaces import Objective
 from vitrun.engine.memory_plan import Hardware, Setting, StateSize
 from vitrun.recipes import Training
@@ -27,7 +28,8 @@ def describe_memory(
     with torch.device("meta"):
         network = objective.build_model(loaded.model, split, loaded.res).network
     fused = machine.device.type == "cuda" or machine.dtype == torch.float32
-    stored = count_activations(network, objective, loaded.res, machine.dtype, fused)
+    compiled = describe_windows(machine, recipe.compile is True, network).get("windows") == "compiled"
+    stored = count_activations(network, objective, loaded.res, machine.dtype, fused, compiled)
     workers = min(
         machine.workers_for(loaded.network), -(-recipe.step_images // distributed.world_size() // micro_batch)
     )

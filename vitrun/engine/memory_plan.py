@@ -87,8 +87,8 @@ class Hardware:
     def plan(self, size: StateSize, stored: Activations, setting: Setting, micro_batch: int) -> MemoryPlan:
         """Return the memory of a step with that many images at once.
 
-        Gradients are counted twice, as sums and of the last micro-batch, and so are the activations of one block, whose
-        gradients the backward pass computes.
+        Gradients are counted twice, as sums and of the last micro-batch, and so are the activations of one block or
+        other part, whose gradients the backward pass computes.
         """
         parts = self.devices if setting.sharded else 1
         gradients = FLOAT * size.trained / parts
@@ -96,7 +96,7 @@ class Hardware:
         if setting.sharded:  # two blocks are gathered, one has its whole gradient, what is outside of blocks remains
             item = torch.finfo(self.dtype).bits // 8
             copies = 2 * item * size.largest_block + FLOAT * size.largest_block + item * size.outside
-        activations = stored.count(micro_batch, setting.checkpointed) + micro_batch * stored.block
+        activations = stored.count(micro_batch, setting.checkpointed) + micro_batch * stored.part
         return MemoryPlan(
             setting,
             micro_batch,

@@ -36,7 +36,7 @@ class CompiledWindows(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, maps: Tensor, rows: Tensor, columns: Tensor, heads: int, masked: bool, library: ctypes.CDLL
+        ctx: Any, maps: Tensor, rows: Tensor, columns: Tensor, heads: int, masked: bool, library: ctypes.CDLL | None
     ) -> Tensor:
         """Return what is attended to, [B, H d, h, w], in the precision of ``maps``.
 
@@ -45,12 +45,14 @@ class CompiledWindows(torch.autograd.Function):
             rows: Table of the terms for rows, [window, d / 2], float32.
             columns: Table of the terms for columns, [window, d - d / 2], float32.
             masked: Whether what is outside the image takes no part, instead of being zeros.
+            library: The compiled functions; None for tensors without numbers, where nothing is computed.
         """
         maps, rows, columns = maps.contiguous(), rows.contiguous(), columns.contiguous()
         ctx.save_for_backward(maps, rows, columns)
         ctx.library, ctx.options = library, (heads, masked)
         result = maps.new_empty(maps.shape[0], maps.shape[1] // 3, *maps.shape[2:])
-        call(library.window_forward, ctx.options, maps, rows, columns, result)
+        if library is not None:
+            call(library.window_forward, ctx.options, maps, rows, columns, result)
         return result
 
     @staticmethod
