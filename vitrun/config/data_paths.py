@@ -36,7 +36,15 @@ def path_options(data: dict[str, Any]) -> list[tuple[str, str, Callable[[Path], 
     kinds = {"table": "table", "captions": "table", "coco": "file or folder"}  # which may be a file too
     if data.get("source") not in kinds:
         return [*PATH_OPTIONS]
-    return [("path", kinds[data["source"]], Path.exists), *(option for option in PATH_OPTIONS if option[0] != "path")]
+    return [
+        ("path", kinds[data["source"]], is_file_or_folder),
+        *(option for option in PATH_OPTIONS if option[0] != "path"),
+    ]
+
+
+def is_file_or_folder(path: Path) -> bool:
+    """Return whether a path is one of a file or a folder: reading a pipe or a device may never end."""
+    return path.is_file() or path.is_dir()
 
 
 def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
@@ -51,4 +59,5 @@ def resolve_paths(prefix: str, data: dict[str, Any]) -> None:
                 why = f"there is no {kind} {data[option]}.{source}"
                 if Path(given).exists():
                     why = "is a folder, not a file." if kind == "file" else FILE_FOR_FOLDER
+                    why = why if is_file_or_folder(Path(given)) else "is neither a file nor a folder."
                 raise UserError(why, ExitCode.DATA, f"{prefix}{option}", given)

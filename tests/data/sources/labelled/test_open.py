@@ -106,6 +106,7 @@ WRONG = {
     "an unknown column": ([HEADER, ("0.png", "cat")], {"label": "lable"}, "Did you mean label"),
     "images elsewhere": ([HEADER, ("x/y.png", "cat"), ("z.png", "dog")], {}, "add data.images=FOLDER"),
     "addresses": ([HEADER, ("https://a.org/1.png", "cat"), ("z.png", "dog")], {}, "download them first"),
+    "a label that is none": ([HEADER, ("0.png", "9" * 5000), ("1.png", "1")], {}, "has 5,000 letters"),
     "no rows": ([HEADER], {}, "has no rows"),
     "a missing part": ([HEADER, ("0.png", "cat")], {"test": "test.csv"}, "is not a table in"),
 }
