@@ -16,6 +16,9 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.models.export import export_model
 from vitrun.models.export.portable import export_tensors
 from vitrun.models.formats import timm_names
+from vitrun.runs import weights_view
+
+SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0.5)
 
 
 class Planted:
@@ -76,7 +79,22 @@ def text(path, marker):
     np.savez(path, **{"embedding/kernel": np.array(["a", "b"])})
 
 
+def other_tensor(convert):
+    """Return a function that writes weights of which one tensor is of another kind."""
+
+    def write(path, marker):
+        save_torch(path, build_randomized(SMALL_BIT), SMALL_BIT, 5, 32)
+        state = torch.load(path, weights_only=True)
+        name = next(name for name, tensor in state.items() if tensor.dim() == 4)
+        torch.save(state | {name: convert(state[name])}, path)
+
+    return write
+
+
+sparse, quantized = other_tensor(torch.Tensor.to_sparse), other_tensor(lambda tensor: tensor.to(torch.int8))
 HOSTILE = [
+    (sparse, "w.pt", "a sparse tensor"),
+    (quantized, "w.pt", "values of int8"),
     (planted_torch, "w.pt", "could run code"),
     (planted_pickle, "w.pth", "could run code"),
     (planted_pickle, "w.pt", "could run code"),
@@ -100,7 +118,9 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(
-    ("make", "name", "expected"), HOSTILE, ids=[f"{make.__name__}-{name}" for make, name, _ in HOSTILE]
+    ("make", "name", "expected"),
+    HOSTILE,
+    ids=[f"{make.__name__}-{name}-{expected}" for make, name, expected in HOSTILE],
 )
 def test_a_hostile_or_broken_file_is_one_clear_error_and_runs_no_code(tmp_path, make, name, expected):
     marker = tmp_path / "it-ran"
@@ -123,6 +143,23 @@ def test_a_missing_folder_or_file_is_one_clear_error(tmp_path):
         models.load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors.index.json"])
+@pytest.mark.parametrize("text", ["[" * 10**5, '{"weight_map": ' + '{"a": ' * 10**4, '{"weight_map": {}}'])
+def test_a_text_of_a_folder_of_weights_that_is_nested_too_deeply_or_empty_is_one_clear_error(tmp_path, name, text):
+    (tmp_path / "config.json").write_text("{}")
+    if "index" not in name:
+        (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError) as error:
+        models.load(tmp_path)
+    assert error.value.status == ExitCode.CHECKPOINT
+
+
+def test_a_pipe_in_place_of_a_text_of_a_folder_of_weights_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "preprocessor_config.json")
+    assert weights_view.read_json(tmp_path / "preprocessor_config.json") == {}
+
+
 def test_a_damaged_description_is_reported(tmp_path):
     from safetensors.torch import save_file
 
@@ -135,9 +172,6 @@ def test_the_error_names_tensors_of_an_unknown_network(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1), "layer1.0.conv1.weight": torch.zeros(1)}, tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"conv1\.weight, layer1\.0\.conv1\.weight"):
         models.load(tmp_path / "w.pt")
-
-
-SMALL_BIT = replace(MODEL_ROWS["bit_r50x1"], blocks=(1, 1, 1, 1), width_factor=0.5)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,11 @@ def test_the_content_tells_the_format_whatever_the_name(tmp_path, tensors, name)
     assert_equal(tmp_path / name, tensors)
 
 
+def test_numbers_in_the_other_order_of_bytes_are_read(tmp_path, tensors):
+    np.savez(tmp_path / "w.npz", **{name: tensor.numpy().astype(">f4") for name, tensor in tensors.items()})
+    assert_equal(tmp_path / "w.npz", tensors)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_options_paths_and_numbers_beside_tensors_are_read_as_data(tmp_path, tensors, zipped):
     content = {**tensors, "epoch": 3, "args": ARGUMENTS, "metric": np.float64(0.5)}

@@ -1,6 +1,5 @@
 """Replacement of a data set's labels: by ReaL's lists, by some of ImageNet's classes, or none."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from vitrun.data.sources import imagenet
 from vitrun.data.sources.messages import abbreviate, typed_override
 from vitrun.data.split import Split
 from vitrun.errors import ExitCode, UserError
-from vitrun.runtime.files import read_small_text
+from vitrun.runtime.files import parse_json, read_small_text
 
 VALIDATION_NUMBER = re.compile(r"ILSVRC2012_val_(\d{8})")  # synsets have eight digits too
 # The share of images whose original label is among ReaL's: 0.9 if lists and images belong together, else 0.001
@@ -149,13 +148,13 @@ def read_objectnet_mappings(folder: Path) -> dict[str, list[int]]:
     def read_text(name: str) -> str:
         return read_small_text(folder / name, "utf-8-sig")
 
-    folder_of = {name: folder for folder, name in json.loads(read_text("folder_to_objectnet_label.json")).items()}
+    folder_of = {name: folder for folder, name in parse_json(read_text("folder_to_objectnet_label.json")).items()}
     label_of_id = {
-        number: int(label) for label, number in json.loads(read_text("pytorch_to_imagenet_2012_id.json")).items()
+        number: int(label) for label, number in parse_json(read_text("pytorch_to_imagenet_2012_id.json")).items()
     }
     lines = read_text("imagenet_to_label_2012_v2").splitlines()
     label_of = {line.strip(): label_of_id[number] for number, line in enumerate(lines)}
-    shared = json.loads(read_text("objectnet_to_imagenet_1k.json"))
+    shared = parse_json(read_text("objectnet_to_imagenet_1k.json"))
     return {folder_of[name]: [label_of[synset] for synset in names.split("; ")] for name, names in shared.items()}
 
 

@@ -53,7 +53,7 @@ def assemble_network(source: IdentifiedWeights, classes: int | None, res: int | 
     resized: dict[str, list[str]] = {}
     for name, like in network.state_dict().items():
         if name in mappings:
-            tensors[name] = convert_tensor(source, mappings[name], like.shape, resized).to(like.dtype)
+            tensors[name] = convert_tensor(source, mappings[name], like, resized).to(like.dtype)
         elif name == "pos_embed" and isinstance(network, ViTNetwork):
             tensors[name] = fixed_positions(network.row, network.side)
         else:
@@ -76,8 +76,8 @@ def assemble_timm_network(source: IdentifiedWeights, model: Timm, classes: int |
     number, old_res = count_classes(source, classes), source.res or DEFAULT_RES
     network = wrap_timm_network(model, source.classes or 1, old_res)
     mappings, dropped = match_tensors(source, network, classes is not None)
-    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    tensors = {name: convert_tensor(source, mapping, shapes[name], {}) for name, mapping in mappings.items()}
+    state = network.state_dict()
+    tensors = {name: convert_tensor(source, mapping, state[name], {}) for name, mapping in mappings.items()}
     network.load_state_dict(tensors, strict=False)
     if source.normalization:
         network.set_normalization(*source.normalization)
@@ -153,15 +153,20 @@ def require_tensors(source: IdentifiedWeights, missing: list[str]) -> None:
 
 
 def convert_tensor(
-    source: IdentifiedWeights, mapping: TensorMapping, shape: torch.Size, resized: dict[str, list[str]]
+    source: IdentifiedWeights, mapping: TensorMapping, like: Tensor, resized: dict[str, list[str]]
 ) -> Tensor:
-    """Return a tensor of the network; resample a position table of another size, and add its name to ``resized``.
+    """Return the tensor ``like`` of the network; resample a position table of another size, and note it in ``resized``.
 
-    Raise a UserError if the shape does not fit, or a value is not finite.
+    Raise a UserError if the shape does not fit, or if a value is not finite or of another kind.
     """
+    shape = like.shape
     try:
         tensors = [source.weights[name] for name in mapping.theirs]
         for name, tensor in zip(mapping.theirs, tensors):
+            if like.is_floating_point() and not tensor.is_floating_point():
+                kind = str(tensor.dtype).removeprefix("torch.")
+                why = f"{name} has values of {kind}, not weights: they may be quantized. Give those of full precision."
+                raise weights_error(source.weights.path, why)
             check_finite(str(source.weights.path), name, tensor)
         tensor = mapping.convert(*tensors).float().contiguous()
     except (RuntimeError, IndexError) as error:

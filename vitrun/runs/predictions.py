@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vitrun.errors import ExitCode, UserError
+from vitrun.runtime.files import parse_json
 
 PREDICTIONS_FILE = "preds.parquet"
 METADATA_KEY = b"vitrun"  # of the file's schema: JSON with the names of the classes
@@ -117,7 +118,7 @@ def parse_table(table: Any) -> PredictionTable:
         top_classes=to_matrix(columns["top5"], np.int64),
         probabilities=to_matrix(columns["probabilities"], np.float32),
         losses=columns["loss"].to_numpy().astype(np.float32),
-        classes=tuple(map(str, json.loads(metadata[METADATA_KEY])["classes"])),
+        classes=tuple(map(str, parse_json(metadata[METADATA_KEY])["classes"])),
         accepted=pad_labels(columns[RIGHT].to_pylist(), always=True) if RIGHT in columns else None,
         draws=columns[DRAW].to_numpy() if DRAW in columns else None,
     )

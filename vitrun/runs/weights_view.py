@@ -1,6 +1,5 @@
 """The view of test images that weights bring: of a run, of timm, of transformers, or of Google's code."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from vitrun.runs.detector_view import DETECTOR_PROCESSORS, IMAGENET_MEAN, read_d
 from vitrun.runs.init_resolution import download_file
 from vitrun.runs.lookup import find_weights_file, load_saved_recipe
 from vitrun.runtime.config_kinds import check_config
+from vitrun.runtime.files import parse_json, read_small_text
 from vitrun.runtime.npz_mark import read_mark
 
 OPEN_CLIP_FILE = "open_clip_config.json"
@@ -127,7 +127,7 @@ def read_json(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(parse_json(read_small_text(path)))
     except (OSError, ValueError, TypeError):
         return {}
 

@@ -193,10 +193,10 @@ def is_utf8(path: str | Path) -> bool:
     return True
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, object_hook: Callable[[dict[str, Any]], object] | None = None) -> Any:
     """Return the value of a JSON text; raise ValueError if it is none, or nested too deeply."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_hook=object_hook)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

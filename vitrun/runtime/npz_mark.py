@@ -5,6 +5,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from vitrun.runtime.files import parse_json
+
 KEY = "vitrun"
 
 
@@ -18,6 +20,6 @@ def read_mark(path: Path) -> dict[str, Any] | None:
     """Return the facts in an archive; None if vitrun did not write it, or if it is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return dict(json.loads(archive.comment)[KEY])
+            return dict(parse_json(archive.comment)[KEY])
     except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile):
         return None

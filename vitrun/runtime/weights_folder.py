@@ -1,13 +1,12 @@
 """The files of the weights in a folder of timm or transformers, found without torch."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from blake3 import blake3
 
 from vitrun.errors import ExitCode, UserError
-from vitrun.runtime.files import hash_file
+from vitrun.runtime.files import hash_file, parse_json, read_small_text
 
 CONFIG_FILE = "config.json"
 OPEN_CLIP_CONFIG = "open_clip_config.json"
@@ -42,10 +41,12 @@ def list_weights_files(folder: Path) -> FolderFiles | None:
 def read_index(path: Path) -> FolderFiles:
     """Return the parts that an index lists. Raise a UserError if it is damaged, or if a part is missing."""
     try:
-        names = {str(tensor): str(name) for tensor, name in json.loads(path.read_text("utf-8"))["weight_map"].items()}
+        names = {str(tensor): str(name) for tensor, name in parse_json(read_small_text(path))["weight_map"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"this is not an index of weights: {type(error).__name__} {error}."
         raise UserError(f"{path}: {why}", ExitCode.CHECKPOINT) from None
+    if not names:
+        raise UserError(f"{path}: this index lists no tensors: fetch the whole folder.", ExitCode.CHECKPOINT)
     if outside := [name for name in names.values() if Path(name).name != name]:
         raise UserError(f"{path}: it names {outside[0]}, which is not in this folder.", ExitCode.CHECKPOINT)
     parts = sorted({path.parent / name for name in names.values()})

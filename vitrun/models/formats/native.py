@@ -1,12 +1,11 @@
 """vitrun's own ``.safetensors``: a state dict, with row, classes and resolution as JSON in its metadata."""
 
-import json
-
 from pydantic import TypeAdapter, ValidationError
 
 from vitrun.models.formats.mapping import IdentifiedWeights, map_same
 from vitrun.models.tensor_files import Weights, weights_error
 from vitrun.recipes import Model
+from vitrun.runtime.files import parse_json
 
 PRETRAINING_TENSORS = {"mask token": "mask_token", "decoder of patches": "decoder."}  # of masked patch prediction
 
@@ -16,7 +15,7 @@ def recognise(weights: Weights) -> IdentifiedWeights | None:
     if "vitrun" not in weights.metadata:
         return None
     try:
-        description = json.loads(weights.metadata["vitrun"])
+        description = parse_json(weights.metadata["vitrun"])
         model = TypeAdapter(Model).validate_python(description["model"])
         res, classes = int(description["res"]), int(description["classes"])
         names = tuple(map(str, description["names"]))

@@ -33,7 +33,7 @@ def read_npz(path: Path) -> Weights:
             raise damaged_error(path, f".npz file ({name})", error) from None
         if array.dtype.kind == "V":  # numpy has no bfloat16: big_vision writes it as 16 bits without a type
             return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-        return torch.from_numpy(array)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
     return Weights(path, shapes, get, {})
 

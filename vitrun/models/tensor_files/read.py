@@ -1,6 +1,5 @@
 """Read weights from a file, whose format its content tells, or from a folder."""
 
-import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from vitrun.models.tensor_files.safetensors_reader import read_safetensors
 from vitrun.models.tensor_files.tensors import JsonObject, Weights, damaged_error, format_keys, shorten, weights_error
 from vitrun.models.tensor_files.torch_reader import read_torch
 from vitrun.runtime.config_kinds import check_config
+from vitrun.runtime.files import parse_json, read_small_text
 from vitrun.runtime.weights_folder import (
     CONFIG_FILE,
     DESCRIPTIONS,
@@ -143,7 +143,7 @@ def read_config_json(folder: Path, file: str) -> JsonObject:
     Raise a UserError if the file contains none, or if a value is of another kind than its key has.
     """
     try:
-        config = dict(json.loads((folder / file).read_text(encoding="utf-8")))
+        config = dict(parse_json(read_small_text(folder / file)))
     except (ValueError, TypeError) as error:
         raise weights_error(folder / file, f"this is not a JSON object: {error}.") from None
     check_config(folder, file, config)

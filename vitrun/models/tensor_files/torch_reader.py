@@ -78,7 +78,22 @@ def read_torch(path: Path) -> Weights:
         raise weights_error(path, f"it has no tensors, but {format_keys(map(str, content)) or 'nothing'}.")
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     facts = {key: to_plain(content[key]) for key in ("arch", "args") if key in content}
-    return Weights(path, shapes, lambda name: tensors[name].clone(), {"checkpoint": facts} if facts else {})
+
+    def get(name: str) -> Tensor:
+        if problem := describe_other_kind(tensor := tensors[name]):
+            raise weights_error(path, f"{name} is {problem}: save the weights as plain tensors.")
+        return tensor.clone()
+
+    return Weights(path, shapes, get, {"checkpoint": facts} if facts else {})
+
+
+def describe_other_kind(tensor: Tensor) -> str:
+    """Return what a tensor is if it is not one of all its values, an empty text if it is."""
+    if tensor.layout is not torch.strided:
+        return "a sparse tensor"
+    if tensor.is_quantized or tensor.is_complex():
+        return f"a tensor of {str(tensor.dtype).removeprefix('torch.')}"
+    return "a tensor without values" if tensor.is_meta else ""
 
 
 def can_be_mapped(path: Path) -> bool:

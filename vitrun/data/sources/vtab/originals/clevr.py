@@ -1,12 +1,11 @@
 """CLEVR: rendered scenes, and a JSON file per split that lists the objects in them."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from vitrun.data.sources.vtab.originals import vtab_labels
 from vitrun.data.sources.vtab.originals.archive import Archive, OriginalSplit
-from vitrun.runtime.files import read_regular_file
+from vitrun.runtime.files import parse_json, read_regular_file
 
 ARCHIVE = Archive(
     "clevr",
@@ -23,7 +22,7 @@ def read_split(root: Path, split: str) -> OriginalSplit:
     part = SPLIT_NAMES[split]
     path = ARCHIVE.find(root, f"scenes/CLEVR_{part}_scenes.json")
     with ARCHIVE.explain_errors(path):
-        scenes = json.loads(read_regular_file(path, MAX_JSON), object_hook=reduce_object)["scenes"]
+        scenes = parse_json(read_regular_file(path, MAX_JSON), reduce_object)["scenes"]
         ARCHIVE.check_number(path, len(scenes))
         keys, depths = [name for name, _ in scenes], [objects for _, objects in scenes]
         counts = vtab_labels.clevr_count([len(objects) for objects in depths])
