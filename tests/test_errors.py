@@ -78,3 +78,5 @@ def test_an_error_of_the_system_without_a_file_is_not_described():
 def test_a_path_of_any_length_leaves_a_sentence_that_can_be_read():
     assert shorten("a short one: /x/y.") == "a short one: /x/y."
     assert len(shorten(f"{'d/' * 400}x.png cannot be read.")) < 200
+    long = shorten(f"a.csv: {'x, ' * 50_000} has no label. Write one.")
+    assert len(long) == 1000 and long.startswith("a.csv: x, ") and long.endswith(" has no label. Write one.")

@@ -13,6 +13,7 @@ from typing import TypeVar
 T = TypeVar("T")
 MAX_PATH = 200  # characters of a path in an error
 MAX_SENTENCE = 400  # characters of an error with very long words
+MAX_ERROR = 1000  # characters of any error
 MAX_CHOICES = 280  # characters of the list of choices
 SYNONYMS = {  # names of options in timm, transformers and other programs -> those here
     "learning_rate": "lr",
@@ -127,14 +128,18 @@ def advise_writing(error: Exception) -> str:
 
 
 def shorten(text: str) -> str:
-    """Return a text with very long words, as the paths of deep folders, cut in their middle; more if there are many."""
+    """Return a text with very long words, as the paths of deep folders, cut in their middle; more if there are many.
+
+    A text that has over ``MAX_ERROR`` characters then is cut in its middle, too.
+    """
     shortened = text
     for length in (60, 40, 20):  # of both ends, in characters
         long_word = rf"(\S{{{length}}})\S{{{MAX_PATH + 1 - 2 * length},}}(\S{{{length}}})"
         shortened = re.sub(long_word, r"\1...\2", text)
         if len(shortened) <= MAX_SENTENCE:
             break
-    return shortened
+    half = MAX_ERROR // 2
+    return shortened if len(shortened) <= MAX_ERROR else f"{shortened[: half - 5]} ... {shortened[-half:]}"
 
 
 def is_out_of_memory(error: Exception) -> bool:
