@@ -180,7 +180,7 @@ def choose_objects(target: str, u: np.ndarray) -> Drawn:
 
 
 def draw_images(target: str, part: str, indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return images, uint8 [B, 3, S, S], and labels [B]: one object on a noisy ground, or several to be counted."""
+    """Return images, uint8 [B, 3, S, S], and labels [B]: one object on a noisy background, or several to be counted."""
     u = draw_numbers(part, indices, size)
     kind, colour, count, cell, turn = choose_objects(target, u)
     spread = 2 * np.pi / ORIENTATIONS
