@@ -1,5 +1,6 @@
 """data: the table of data sets, their sources, and errors in a folder."""
 
+import os
 import re
 from dataclasses import replace
 
@@ -161,6 +162,14 @@ def test_a_file_in_place_of_a_folder_is_said_to_be_one(tmp_path, capsys):
     with pytest.raises(UserError, match="is a file, not a folder") as error:
         describe(capsys, "folder", f"data.path={tmp_path / 'train.csv'}")
     assert (error.value.status, error.value.option) == (ExitCode.DATA, "data.path")
+
+
+@pytest.mark.parametrize("name", ["table", "captions", "coco"])
+def test_a_pipe_in_place_of_a_table_is_refused_and_not_waited_for(name, tmp_path, capsys):
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(UserError, match="is neither a file nor a folder") as error:
+        describe(capsys, name, f"data.path={tmp_path / 'a.csv'}")
+    assert error.value.status == ExitCode.DATA
 
 
 def test_a_missing_folder_is_refused(tmp_path, capsys):

@@ -75,6 +75,16 @@ WRONG = {
         "train",
         ["has no class folders", "If labels.csv has their labels: data=table data.path=", "labels.csv."],
     ),
+    "labels in a table above": (
+        lambda root: [write_flat_folder(root), (root.parent / "train_labels.csv").write_text("id,label")],
+        "train",
+        ["If train_labels.csv has their labels: data=table data.path="],
+    ),
+    "another table above": (
+        lambda root: [write_flat_folder(root), (root.parent / "costs.csv").write_text("id,label")],
+        "train",
+        ["its images are not in class folders. Sort them"],
+    ),
     "an export of YOLO": (
         lambda root: [write_class_without_images(root), (root / "data.yaml").write_text("names: [cat]")],
         "train",
@@ -173,9 +183,11 @@ WRONG = {
 @pytest.mark.parametrize("kind", WRONG)
 def test_the_error_for_a_wrong_folder_says_what_is_wrong(kind, tmp_path):
     make, part, expected = WRONG[kind]
-    make(tmp_path)
+    root = tmp_path / "photos"
+    root.mkdir()
+    make(root)
     with pytest.raises(UserError) as error:
-        data.open_split(tables.load_data_row("folder", path=tmp_path), part)
+        data.open_split(tables.load_data_row("folder", path=root), part)
     sentence = str(error.value)
     assert error.value.status == ExitCode.DATA and "\n" not in sentence
     assert all(part in sentence for part in expected) and len(sentence) < 400, sentence

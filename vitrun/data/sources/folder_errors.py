@@ -111,7 +111,8 @@ def explain_no_images(scan: Scan) -> str:
 def advise_sorting(root: Path) -> str:
     """Return how to read the labels or boxes beside images; if there are none, that these belong into class folders."""
     for folder in (root, root.parent):
-        if tables := find_tables(folder):
+        tables = find_tables(folder)
+        if tables and (folder == root or TABLE_NAME.search(tables[0])):  # of a folder above only those of usual names
             return f"If {tables[0]} has their labels: data=table data.path={folder / tables[0]}."
         if boxes := advise_boxes(folder):
             return boxes
