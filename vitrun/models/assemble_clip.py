@@ -54,13 +54,11 @@ def assemble_clip(source: IdentifiedWeights, model: Row, tower: LoadedModel) -> 
     with torch.device("meta"):
         network = Clip(model, cast(ViT | ClipResNet, tower.network))
     mappings = {mapping.ours: mapping for mapping in source.mappings}
-    shapes = {name: like.shape for name, like in network.state_dict().items() if not name.startswith(IMAGE)}
-    theirs = [name for ours in shapes.keys() & mappings.keys() for name in mappings[ours].theirs]
-    require_tensors(
-        source, [name for name in theirs if name not in source.weights] + [*shapes.keys() - mappings.keys()]
-    )
+    state = {name: like for name, like in network.state_dict().items() if not name.startswith(IMAGE)}
+    theirs = [name for ours in state.keys() & mappings.keys() for name in mappings[ours].theirs]
+    require_tensors(source, [name for name in theirs if name not in source.weights] + [*state.keys() - mappings.keys()])
     tensors: dict[str, Tensor] = {
-        name: convert_tensor(source, mappings[name], shape, {}) for name, shape in shapes.items()
+        name: convert_tensor(source, mappings[name], like, {}) for name, like in state.items()
     }
     network.load_state_dict(tensors, strict=False, assign=True)
     report = cast(LoadReport, tower.report)
