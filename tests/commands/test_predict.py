@@ -242,3 +242,16 @@ def test_a_disk_that_stays_full_is_one_error_though_the_last_rows_are_tried_agai
     ):
         write([prediction_rows.Prediction("a.jpg", ("cat",), (0.5,))])
     assert error.value.status == ExitCode.SPACE
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
+def test_a_second_process_does_not_write_into_the_same_file_of_predictions(tmp_path, name):
+    options = (tmp_path / name, prediction_rows.Columns(1), {"weights": "a"}, False)
+    row = prediction_rows.Prediction("a.jpg", ("cat",), (0.5,))
+    with prediction_files.open_prediction_file(*options) as (write, _):
+        write([row])
+        with pytest.raises(UserError, match="another process is writing these predictions"):
+            prediction_files.open_prediction_file(*options).__enter__()
+    with prediction_files.open_prediction_file(*options) as (_, done):
+        assert done == {"a.jpg": True}
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".vitrun-outputs.json", name]

@@ -4,17 +4,19 @@ import csv
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from io import RawIOBase, StringIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from vitrun.commands.prediction_rows import Columns, Row, format_csv
 from vitrun.errors import ExitCode, UserError, advise_writing
-from vitrun.runtime.files import parse_json, read_small_text, write_atomic, write_text_atomic
+from vitrun.runtime.files import parse_json, read_small_text, remove_partials, write_atomic, write_text_atomic
 from vitrun.runtime.outputs import check_replaceable, exists_error, is_own, record_output
+from vitrun.runtime.process import hold_folder, lock_file
 
 PARQUET_SECONDS = 5.0  # at least, between two writes of a Parquet file, which is written whole
 PARQUET_SHARE = 0.05  # of the time that these writes may take
@@ -33,18 +35,43 @@ def open_prediction_file(
     A second file, ``.NAME.unfinished``, holds the ``identity`` of the weights and options until the last row is
     written. Raise UserError (exit code 2) if the file is anything else than the same predictions, of some images.
     """
-    mark, continues = find_mark(path), check_prediction_file(path, identity, force)
-    done = read_done(path, columns) if continues else {}
-    with described_writing(path), ExitStack() as stack:
-        write_text_atomic(mark, json.dumps(identity))
-        if path.suffix == ".parquet":
-            write = stack.enter_context(open_parquet(path, columns, continues))
-        else:
-            write = stack.enter_context(open_text(path, columns, continues))
-        yield write, done
-        stack.close()
+    with described_writing(path), marked_unfinished(path, identity, force) as continues:
+        done = read_done(path, columns) if continues else {}
+        open_rows = open_parquet if path.suffix == ".parquet" else open_text
+        with open_rows(path, columns, continues) as write:
+            yield write, done
+
+
+@contextmanager
+def marked_unfinished(path: Path, identity: dict[str, Any], force: bool) -> Iterator[bool]:
+    """Mark a file as unfinished predictions of ``identity`` until the end of the body, then record that it is complete.
+
+    Yield whether it has some of them. Raise UserError if another process is writing it.
+    """
+    mark = find_mark(path)
+    with ExitStack() as stack:
+        with hold_folder(path.parent):  # so that of several processes one makes the mark
+            if mark.is_file():
+                open_locked(mark).close()
+                remove_partials(path.parent, re.escape(path.name))
+            continues = check_prediction_file(path, identity, force)
+            write_text_atomic(mark, json.dumps(identity))
+            stack.enter_context(open_locked(mark))
+        yield continues
         record_output(path, hash_identity(identity))
         mark.unlink()
+
+
+def open_locked(mark: Path) -> IO[bytes]:
+    """Open and lock a mark; raise UserError if another process has."""
+    file = open(mark, "rb")  # noqa: SIM115
+    try:
+        lock_file(file)
+    except OSError:
+        file.close()
+        why = f"another process is writing these predictions ({mark.name}): wait until it ends, or stop it."
+        raise UserError(why, option="save") from None
+    return file
 
 
 def find_mark(path: Path) -> Path:
