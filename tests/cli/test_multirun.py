@@ -173,6 +173,7 @@ def test_the_weights_of_a_sweep_are_those_of_its_start(monkeypatch, tmp_path):
     "number, send",
     [
         (signal.SIGINT, os.killpg),
+        (signal.SIGINT, os.kill),
         (signal.SIGTERM, os.killpg),
         (signal.SIGTERM, os.kill),
         (signal.SIGKILL, os.kill),  # of the sweep alone, whose job stops then

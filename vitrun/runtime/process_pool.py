@@ -1,7 +1,6 @@
 """Several ``vitrun`` commands at once, each in a process of its own with its share of the cores."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +12,7 @@ from typing import IO
 
 from vitrun.errors import ExitCode
 from vitrun.runtime.stop import handle_stop_signals
-from vitrun.runtime.subprocesses import start_process
+from vitrun.runtime.subprocesses import STOP_SIGNALS, start_process
 
 POLL_SECONDS = 0.05  # between two looks at the processes
 
@@ -51,8 +50,7 @@ def run_pool(
     def pass_on(status: ExitCode) -> None:
         requests.append(status)
         for job in running.values():
-            if status != ExitCode.INTERRUPTED:  # Ctrl-C reaches them too
-                job.process.send_signal(signal.SIGTERM)
+            job.process.send_signal(STOP_SIGNALS[status])
 
     with handle_stop_signals(pass_on, insist=pass_on):
         while running or waiting and not requests:

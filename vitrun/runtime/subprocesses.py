@@ -13,21 +13,22 @@ from vitrun.errors import ExitCode
 from vitrun.runtime.stop import handle_stop_signals
 
 PROGRAM = (sys.executable, "-P", "-m", "vitrun")
+STOP_SIGNALS = {ExitCode.INTERRUPTED: signal.SIGINT, ExitCode.TERMINATED: signal.SIGTERM}  # that are passed on
 PARENT_PIPE = "VITRUN_PARENT_PIPE"  # environment variable: the descriptor of a pipe that ends with the parent process
 
 
 def run_process(command: str, overrides: Sequence[str], silent: bool = False) -> int:
     """Run ``vitrun <command> <overrides>`` and return its exit code; ``silent`` drops its standard output.
 
-    On Ctrl-C, which reaches both processes, or SIGTERM, which is passed on, wait until the process has saved its state
-    and return the exit code of that, even if the process had just finished: the caller is to stop as well.
+    On SIGINT or SIGTERM, which are passed on, wait until the process has saved its state and return the exit code of
+    that, even if the process had just finished: the caller is to stop as well. Ctrl-C reaches both processes; that and
+    the one that is passed on count as one.
     """
     requests: list[ExitCode] = []
 
     def pass_on(status: ExitCode) -> None:
         requests.append(status)
-        if status == ExitCode.TERMINATED:
-            process.send_signal(signal.SIGTERM)
+        process.send_signal(STOP_SIGNALS[status])
 
     output = subprocess.DEVNULL if silent else None
     with start_process([command, *overrides], stdout=output) as process, handle_stop_signals(pass_on, insist=pass_on):
