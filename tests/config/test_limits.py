@@ -33,6 +33,10 @@ SHARDS = ["data=shards", "data.path=.", "data.classes=9"]
         ("runs", ["runs=/dev/null/a"]),
         ("recipe", [f"recipe={'a' * 300}"]),
         ("runs", [f"runs={'a' * 9000}"]),
+        ("runs", [f"runs={'a/' * 300}b"]),  # nested more deeply than Python creates folders
+        ("view.crop", ["view.crop=1e-320"]),
+        ("head_bias", ["head_bias=1e308"]),
+        ("fewshot.paths", ["fewshot.paths=\udcff"]),  # a byte that is not UTF-8, in an error's message
     ],
 )
 def test_an_override_that_nothing_can_take_is_refused_by_its_option(option, overrides):

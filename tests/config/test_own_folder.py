@@ -127,6 +127,7 @@ def test_a_protocol_of_ones_own_is_listed_and_composed(workplace):
         ("protocol/bad.yaml", PROTOCOL + "batch: -1\n", "protocol=bad"),
         ("protocol/bad.yaml", PROTOCOL + "bacth: 1\n", "protocol=bad"),
         ("protocol/bad.yaml", "a: [\n", "protocol=bad"),
+        ("protocol/bad.yaml", PROTOCOL.replace("[pretrain]", "5"), "protocol=bad"),
         ("protocol/bad.yaml", PROTOCOL.replace("for_data: ['*']\n", ""), "protocol=bad"),
     ],
 )

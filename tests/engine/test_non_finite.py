@@ -117,6 +117,12 @@ def test_weights_that_the_last_update_made_infinite_are_not_saved(run_command, t
     assert list(tmp_path.glob("runs/*/not-finite-step-1.json")) and not list(tmp_path.glob("runs/*/checkpoints"))
 
 
+def test_a_mean_of_losses_near_the_largest_number_of_float32_is_finite(run_command):
+    overrides = [override for override in SHORT if override.partition("=")[0] not in ("batch", "warmup")]
+    _, result = run_command("pretrain", *overrides, "batch=8", "steps=2", "warmup=1", "optim=sgd", "optim.lr=1e38")
+    assert 1e37 < result["loss"] < math.inf
+
+
 ORIGINS = {
     "weight": "weight blocks.0.mlp.fc1.weight",
     "layer": "output of blocks.1.norm1",

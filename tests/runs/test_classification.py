@@ -1,6 +1,7 @@
 """What is counted from predictions equals scikit-learn's, and what a run saves is read back as it was."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -86,14 +87,16 @@ def test_the_surest_mistakes_are_those_of_the_highest_probability():
 
 
 @pytest.mark.parametrize("kind", ["one label", "several labels", "others accepted"])
-def test_predictions_are_read_back_as_they_were_written(kind, tmp_path):
+def test_predictions_are_read_back_as_they_were_written(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (folder := Path("runs:a")).mkdir()  # no address, whatever libraries make of the colon
     table = make_table(20, 3)
     padded = np.where(np.arange(20)[:, None] % 3 == 0, -1, np.stack([table.labels, np.full(20, -1)], 1))
     padded[1, 1] = 0
     changes = {"several labels": {"labels": padded}, "others accepted": {"accepted": padded}}.get(kind, {})
     table = PredictionTable(**{**table.__dict__, **changes})
-    table.write(tmp_path / PREDICTIONS_FILE)
-    again = load_predictions(tmp_path)
+    table.write(folder / PREDICTIONS_FILE)
+    again = load_predictions(folder)
     assert again and table.__dict__.keys() == again.__dict__.keys()
     for name, value in table.__dict__.items():
         assert np.array_equal(value, getattr(again, name)) if value is not None else getattr(again, name) is None, name

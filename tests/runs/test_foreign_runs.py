@@ -150,13 +150,13 @@ def test_a_row_of_ones_own_that_stands_for_billions_of_values_is_refused(tmp_pat
 
 def test_escape_sequences_of_a_run_do_not_reach_the_terminal(tmp_path, good, capfd):
     recipe, result = good
-    name = "\x1b]0;title\x07\x1b[31m\u202e"
+    name = "\x1b]0;title\x07\x1b[31m\u202e\u2028"
     data = recipe["data"] | {"name": name}
     write_run(tmp_path / "a", recipe | {"command": "finetune", "init": "random:vit_nano8", "data": data}, result)
     write_run(tmp_path / "b", recipe | {"command": "finetune", "init": name, "res": None}, '{"finished": 1.0}')
     dispatch.execute_command("compare", ["paper=none", f"runs={tmp_path}"], dispatch.Flags())
     printed = "".join(capfd.readouterr())
-    assert "title" in printed and not {"\x1b", "\x07", "\u202e"} & set(printed)
+    assert "title" in printed and not {"\x1b", "\x07", "\u202e", "\u2028"} & set(printed)
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "lock", "recipe.yaml", "about.json", "result.json"])

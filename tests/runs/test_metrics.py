@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from vitrun.errors import ExitCode, UserError
 from vitrun.runs import metrics
 from vitrun.runs.metrics import Metric
 from vitrun.runtime.text_format import format_result
@@ -25,3 +28,12 @@ def test_a_result_prints_deviations_beside_means_and_one_line_per_item_of_a_list
 def test_a_very_long_value_of_a_result_is_cut_where_it_is_printed():
     (line,) = format_result({"top1": "x" * 9000})
     assert line.startswith("  top1  xxx") and len(line) < 200
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_result_with_a_number_that_is_not_finite_is_none(number):
+    result = RESULT | {"trials": [{"lr": 0.1, "top1": 0.5}, {"lr": 1.0, "top1": number}]}
+    with pytest.raises(UserError, match=r"^trials\.1\.top1 of a-run is not finite") as error:
+        metrics.check_finite("a-run", metrics.to_plain(result))
+    assert error.value.status == ExitCode.NUMERICS
+    metrics.check_finite("a-run", metrics.to_plain(RESULT))

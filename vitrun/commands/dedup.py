@@ -108,7 +108,8 @@ def write_pairs(path: Path, pairs: dict[str, Pairs], test: data.Split, train: da
         "distance": np.concatenate([some.distances for some in pairs.values()]),
     }
     kinds = (pyarrow.string(), pyarrow.string(), pyarrow.string(), pyarrow.float64())
-    pyarrow.parquet.write_table(pyarrow.table(columns, pyarrow.schema(zip(columns, kinds))), path)
+    with path.open("wb") as file:  # pyarrow takes a path with a colon for an address
+        pyarrow.parquet.write_table(pyarrow.table(columns, pyarrow.schema(zip(columns, kinds))), file)
 
 
 def write_keys(path: Path, keys: list[str]) -> None:

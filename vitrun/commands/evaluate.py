@@ -87,7 +87,7 @@ def summarize(predictions: Predictions, table: PredictionTable) -> dict[str, Any
     correct = table.correct_labels
     result: dict[str, Any] = {f"top{k}": Metric(predictions.accuracy(k, correct), "share") for k in (1, 5)}
     if table.accepted is None:  # a loss against one of several correct labels would mean nothing
-        result["loss"] = Metric(float(predictions.losses.mean()), lower_is_better=True)
+        result["loss"] = Metric(float(predictions.losses.mean(dtype=float)), lower_is_better=True)
     if table.has_single_labels:
         result["ece"] = Metric(calibrate_table(table).ece, "share", lower_is_better=True)
     return result

@@ -10,6 +10,7 @@ from vitrun.data.sources.facts import Facts
 from vitrun.data.sources.registry import find_source
 from vitrun.data.sources.vtab.check import check_originals
 from vitrun.data.summary import open_parts, print_summary, report_unreadable
+from vitrun.errors import shorten
 from vitrun.recipes import tables
 from vitrun.runtime.console import Screen
 from vitrun.runtime.text_tables import format_table
@@ -40,7 +41,7 @@ def execute(recipe: recipes.ListData, screen: Screen) -> dict[str, Any]:
         cells = [[*row[:4], row[4].partition("@")[0], row[5]] for row in cells]
     screen.print(format_table(HEADER if recipe.name is None else [*HEADER, IN_PAPER], cells))
     for error in [] if recipe.name else errors:
-        screen.warn(f"Not listed: {error}")
+        screen.warn(shorten(f"Not listed: {error}"))
     screen.log(describe_rows(recipe.name))
     return {"data": [{"name": name, **asdict(row)} for name, row in facts.items()]}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitrun import recipes
-from vitrun.errors import UserError
+from vitrun.errors import UserError, shorten
 from vitrun.recipes import tables
 from vitrun.runs.folder_content import survey_folder
 from vitrun.runtime.console import Screen
@@ -47,7 +47,7 @@ def execute(recipe: recipes.ListModels, screen: Screen) -> dict[str, Any]:
     cells = [[name, *format_size(sizes[name]), summarize_sources(weights[name])] for name in names]
     screen.print(format_table(HEADER, cells))
     for error in errors:
-        screen.warn(f"Not listed: {error}")
+        screen.warn(shorten(f"Not listed: {error}"))
     screen.log(
         f"With {recipe.classes} classes, at {recipe.res} pixels (igpt: at most {IGPT_RES}). "
         "model=timm model.name=NAME builds any other timm model."

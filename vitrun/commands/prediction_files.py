@@ -152,7 +152,8 @@ def read_done(path: Path, columns: Columns) -> dict[str, bool]:
     if path.suffix == ".parquet":
         import pyarrow.parquet
 
-        table = pyarrow.parquet.read_table(path, columns=["path", "error"])
+        with path.open("rb") as file:  # pyarrow takes a path with a colon for an address
+            table = pyarrow.parquet.read_table(file, columns=["path", "error"])
         return {name: not error for name, error in zip(*(column.to_pylist() for column in table.columns))}
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
@@ -215,14 +216,18 @@ def open_parquet(path: Path, columns: Columns, continues: bool) -> Iterator[Writ
     lists = {"classes": text, "probabilities": number, "boxes": pyarrow.list_(number)}
     kinds = {"path": text} | {name: pyarrow.list_(lists[name]) for name in columns.lists}
     schema = pyarrow.schema(kinds | {"error": text})
-    tables = [pyarrow.parquet.read_table(path)] if continues else []
+    tables = [pyarrow.parquet.read_table(path.absolute())] if continues else []
     next_write = 0.0
+
+    def write_file(partial: Path) -> None:
+        with partial.open("wb") as file:  # pyarrow takes a path with a colon for an address
+            pyarrow.parquet.write_table(tables[0], file)
 
     def store() -> None:
         nonlocal next_write
         start = time.monotonic()
         tables[:] = [pyarrow.concat_tables(tables or [schema.empty_table()])]
-        write_atomic(path, lambda partial: pyarrow.parquet.write_table(tables[0], partial))
+        write_atomic(path, write_file)
         now = time.monotonic()
         next_write = now + max(PARQUET_SECONDS, (now - start) / PARQUET_SHARE)
 

@@ -9,6 +9,7 @@ from vitrun.recipes.base import OptionError, describe_value_error, discriminator
 
 MAX_VALUES = 1_000  # of a list
 MAX_INTEGER = 2**63 - 1
+MAX_FOLDERS = 200  # of a path; Python creates nested folders by recursion
 DISCRIMINATORS = ("kind", "source")  # options that choose a member of a union
 
 
@@ -26,6 +27,10 @@ def freeze_recipe(command: str, tree: dict[str, Any]) -> Any:
         return TypeAdapter(RECIPES[command]).validate_python(tree)
     except ValidationError as error:
         raise explain_error(command, dict(error.errors()[0]), tree) from None
+    except UnicodeEncodeError as error:  # of pydantic, about an error whose message has such text
+        text = error.object[error.start : error.end]
+        wrong = next(key for key in trees.iterate_keys(tree) if text in trees.format_value(trees.get_value(tree, key)))
+        raise UserError(f"{wrong} is not text in UTF-8: type it again.", option=wrong) from None
 
 
 def check_extent(key: str, value: Any) -> None:
@@ -35,6 +40,8 @@ def check_extent(key: str, value: Any) -> None:
         raise UserError(f"{key} has {len(parts):,} values: at most {MAX_VALUES:,}.", option=key)
     if any(isinstance(part, int) and abs(part) > MAX_INTEGER for part in parts):
         raise UserError(f"{key} is out of range: a whole number has at most 19 digits.", option=key)
+    if (deepest := max((part.count("/") for part in parts if isinstance(part, str)), default=0)) > MAX_FOLDERS:
+        raise UserError(f"{key} has a path of {deepest:,} folders: at most {MAX_FOLDERS}.", option=key)
 
 
 def explain_error(command: str, error: dict[str, Any], tree: dict[str, Any]) -> UserError:

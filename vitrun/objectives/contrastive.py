@@ -77,7 +77,7 @@ class ContrastiveObjective:
             for rows in np.split(np.arange(len(images)), range(self.batch, len(images), self.batch))
         ]
         pairs = torch.from_numpy(images), torch.from_numpy(texts), torch.arange(len(images))
-        loss = Metric(float(torch.cat(losses).mean()), lower_is_better=True)
+        loss = Metric(float(torch.cat(losses).double().mean()), lower_is_better=True)
         return {**count_recalls(*pairs), "loss": loss, "test_images": len(indices)}
 
 

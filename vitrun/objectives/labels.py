@@ -105,7 +105,7 @@ class LabelObjective:
         return {
             "top1": Metric(predictions.accuracy(1), "share"),
             "top5": Metric(predictions.accuracy(5), "share"),
-            "loss": Metric(float(predictions.losses.mean()), lower_is_better=True),
+            "loss": Metric(float(predictions.losses.mean(dtype=float)), lower_is_better=True),
             "test_images": len(predictions.labels),
             "predictions": predictions,
         }

@@ -121,7 +121,7 @@ class MaskedObjective:
             {} if self.options.target == "pixels" else {"colour_accuracy": Metric(float(accuracies.mean()), "share")}
         )
         return {
-            "masked_loss": Metric(float(losses.mean()), lower_is_better=True),
+            "masked_loss": Metric(float(losses.mean(dtype=float)), lower_is_better=True),
             **colours,
             "test_images": len(indices),
         }

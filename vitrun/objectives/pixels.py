@@ -82,7 +82,7 @@ class PixelObjective:
 
         hiding = (self.hide(batch, "hide in the test", 0, batch.indices) for batch in batches)
         losses, indices = run_inference(network, hiding, measure, machine, tick)
-        nats = float(losses.mean())
+        nats = float(losses.mean(dtype=float))
         return {
             "pixel_loss": Metric(nats, "nats", lower_is_better=True),
             "pixel_bits": Metric(nats / log(2), "bits", lower_is_better=True),

@@ -63,4 +63,7 @@ class SimMimObjective:
 
         masked = (self.corrupt(batch, "corrupt the test", 0, batch.indices) for batch in batches)
         losses, indices = run_inference(network, masked, measure, machine, tick)
-        return {"masked_loss": Metric(float(losses.mean()), lower_is_better=True), "test_images": len(indices)}
+        return {
+            "masked_loss": Metric(float(losses.mean(dtype=float)), lower_is_better=True),
+            "test_images": len(indices),
+        }

@@ -1,5 +1,9 @@
 """Recipe of ``vitrun pretrain``."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from vitrun.recipes.base import OptionError, frozen_dataclass
 from vitrun.recipes.data_checks import check_has_labels, check_not_suite
 from vitrun.recipes.model import Detector, IGpt, Model, ViT
@@ -14,7 +18,8 @@ class Pretrain(Training):
 
     model: Model  # the architecture
     objective: Objective  # what the network is trained for
-    head_bias: float | None  # initial bias of the head; null for 0 with softmax and -10 with sigmoid
+    # initial bias of the head; null for 0 with softmax and -10 with sigmoid
+    head_bias: Annotated[float, Field(ge=-1e6, le=1e6)] | None
     # training images to leave out: those that dedup runs found in a test set, or whose keys are the lines of files
     exclude: tuple[str, ...]
     fewshot: OnlineProbe  # few-shot accuracy during training

@@ -37,7 +37,9 @@ def list_groups_in(command: str, folders: tuple[Path, ...]) -> dict[str, dict[st
     if "protocol" in groups:  # a file lists the commands it is for
         rows, _ = sound_rows(groups["protocol"], lambda name: composition.read_config_file(f"protocol/{name}"))
         groups["protocol"] = {
-            name: groups["protocol"][name] for name, row in rows.items() if command in row.get("commands", [command])
+            name: groups["protocol"][name]
+            for name, row in rows.items()
+            if not isinstance(commands := row.get("commands"), list) or command in commands  # wrong ones are reported
         }
     return {
         group: {name: composition.read_header(f"{group_folder(group)}/{name}") for name in files}

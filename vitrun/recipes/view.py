@@ -25,7 +25,7 @@ class View:
         "square", "small", "small_area", "squash", "shortest", "shortest_edge", "border", "rectangle", "rectangle_16"
     ]
     # side of the centre crop, as a share of the resized image's shorter side: timm's crop_pct
-    crop: Annotated[float, Field(gt=0, le=1)]
+    crop: Annotated[float, Field(ge=0.01, le=1)]
     # filter as wide as the pixels shrink, as PIL and timm do; false for TensorFlow's resize, which takes the nearest
     # pixels only. Training images too
     antialias: bool

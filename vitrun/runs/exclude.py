@@ -69,4 +69,5 @@ def load_duplicate_keys(run: str, runs: Path, identity: str) -> set[str]:
             "dedup",
             run,
         )
-    return {*pyarrow.parquet.read_table(runs / run / DUPLICATES_FILE, columns=["test"])["test"].to_pylist()}
+    with (runs / run / DUPLICATES_FILE).open("rb") as file:  # pyarrow takes a path with a colon for an address
+        return {*pyarrow.parquet.read_table(file, columns=["test"])["test"].to_pylist()}

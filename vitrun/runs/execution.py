@@ -10,7 +10,7 @@ from vitrun.errors import ExitCode, UserError
 from vitrun.recipes import RECIPE_FILE, RunnableRecipe
 from vitrun.runs import run_files
 from vitrun.runs.content import describe_state, list_places
-from vitrun.runs.metrics import to_plain
+from vitrun.runs.metrics import check_finite, to_plain
 from vitrun.runs.naming import serialize_computed_options, to_saved_tree
 from vitrun.runs.run import STATES, Run
 from vitrun.runs.run_checkpoints import OTHER_FOLDER
@@ -56,6 +56,7 @@ def execute_run(
         run.log(f"{command}: {'resuming' if resuming else 'starting'} {run.name}{note}, writing to {run.folder}")
         with record_failure(run):
             result = to_plain(execute(recipe, run))
+            check_finite(run.name, result)
         run.finish(result)
     return result
 

@@ -6,7 +6,10 @@ A command returns a dict whose values are a :class:`Metric` or a fact. ``result.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
+
+from vitrun.errors import ExitCode, UserError
 
 METRICS_KEY = "metrics"
 # Of a detector, in the order of pycocotools: average precision over IoU 0.5 to 0.95, at 0.5, at 0.75, and of objects of
@@ -39,6 +42,22 @@ def to_plain(result: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: value.mean if name in metrics else value for name, value in result.items()}
     details = {name: asdict(metric) for name, metric in metrics.items()}
     return values | ({METRICS_KEY: details} if details else {})
+
+
+def check_finite(run: str, result: Mapping[str, Any]) -> None:
+    """Raise UserError (exit code 5) if a number of the plain result of a run is not finite."""
+    if (name := find_non_finite(result)) is not None:
+        why = "is not finite, so there is no result. Try a smaller optim.lr, precision=fp32, or other weights."
+        raise UserError(f"{name} of {run} {why}", ExitCode.NUMERICS)
+
+
+def find_non_finite(value: Any, name: str = "") -> str | None:
+    """Return the name of the first number of a plain result that is not finite; None if all are."""
+    if isinstance(value, float):
+        return None if isfinite(value) else name
+    parts = value if isinstance(value, Mapping) else dict(enumerate(value)) if isinstance(value, list | tuple) else {}
+    wrong = (find_non_finite(part, f"{name}.{key}".lstrip(".")) for key, part in parts.items())
+    return next(filter(None, wrong), None)
 
 
 def from_plain(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,8 @@ class PredictionTable:
         if self.draws is not None:
             columns[DRAW] = pyarrow.array(self.draws, label)
         metadata = {METADATA_KEY: json.dumps({"classes": self.classes})}
-        pyarrow.parquet.write_table(pyarrow.table(columns, metadata=metadata), path)
+        with path.open("wb") as file:  # pyarrow takes a path with a colon for an address
+            pyarrow.parquet.write_table(pyarrow.table(columns, metadata=metadata), file)
 
 
 def to_lists(matrix: np.ndarray) -> Any:
@@ -94,7 +95,8 @@ def load_predictions(folder: Path) -> PredictionTable | None:
     import pyarrow.parquet
 
     try:
-        return parse_table(pyarrow.parquet.read_table(path))
+        with path.open("rb") as file:
+            return parse_table(pyarrow.parquet.read_table(file))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, pyarrow.ArrowException) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise UserError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from vitrun.errors import shorten
 
+LINE_ENDS = "\u2028\u2029"  # of Unicode, at which programs divide lines that a terminal shows as one
 REVERSING = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # direction of writing
 
 
@@ -20,7 +21,7 @@ def escape_controls(text: str) -> str:
 
 def is_control(c: str) -> bool:
     """Return whether a character is to be escaped."""
-    return c in REVERSING or not (c.isprintable() or c in "\n\t" or ord(c) >= 160)
+    return c in LINE_ENDS + REVERSING or not (c.isprintable() or c in "\n\t" or ord(c) >= 160)
 
 
 def format_json(result: Mapping[str, Any], indent: int | None = None) -> str:
