@@ -1,6 +1,7 @@
 """Data sets, opened through the table of sources."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from vitrun import recipes
 from vitrun.data.class_names import describe_unlabelled
 from vitrun.data.in_memory import cache_decoded, decode_to_memory
-from vitrun.data.sources.messages import typed_override
+from vitrun.data.sources.messages import typed_option, typed_override
 from vitrun.data.sources.registry import find_source
 from vitrun.data.sources.unlabelled import open_unlabelled_source
 from vitrun.data.split import PLACEHOLDER, KeySubset, Split
@@ -25,7 +26,8 @@ def open_split(
     repeatedly, which may raise to stop it. Raise UserError if the part cannot be read, is empty or has no labels.
     """
     source = find_source(data)
-    split = source.open(data, part, screen, tick)
+    with naming_option(data):
+        split = source.open(data, part, screen, tick)
     if len(split) == 0:
         where = f" (from {split.location})" if split.location else ""
         raise UserError(f"{typed_override(data)}: its {part} part has no images{where}.", ExitCode.DATA)
@@ -46,7 +48,8 @@ def open_unlabelled(
 
     Raise UserError if the images cannot be read or there are none.
     """
-    split = open_unlabelled_source(data, screen, tick)
+    with naming_option(data):
+        split = open_unlabelled_source(data, screen, tick)
     if len(split) == 0:
         raise UserError(f"{typed_override(data)}: its train part has no images.", ExitCode.DATA)
     return decode_to_memory(decode_as_chosen(split, data)) if split.pixels is None else split
@@ -71,3 +74,13 @@ def make_placeholder_split(data: recipes.Data, part: str) -> Split | None:
     labels = np.zeros(images, np.int64)
     classes = tuple(map(str, range(facts.classes)))
     return Split(KeySubset([""], labels), labels, classes, location=location, index_fingerprint=PLACEHOLDER)
+
+
+@contextmanager
+def naming_option(data: recipes.Data) -> Iterator[None]:
+    """Let an error of a source that names no option be one about the option that names the data set."""
+    try:
+        yield
+    except UserError as error:
+        error.option = error.option or typed_option(data)[0]
+        raise

@@ -189,5 +189,5 @@ def test_the_error_for_a_wrong_folder_says_what_is_wrong(kind, tmp_path):
     with pytest.raises(UserError) as error:
         data.open_split(tables.load_data_row("folder", path=root), part)
     sentence = str(error.value)
-    assert error.value.status == ExitCode.DATA and "\n" not in sentence
+    assert error.value.status == ExitCode.DATA and "\n" not in sentence and error.value.option.split(".")[0] == "data"
     assert all(part in sentence for part in expected) and len(sentence) < 400, sentence

@@ -76,7 +76,7 @@ def open_unsorted(data: recipes.Files) -> Split:
     left_out = scan.left_out.describe()
     notes = (f"left out: {left_out}",) if left_out else ()
     if not files:
-        raise UserError(f"{'; '.join((f'{root} has no images', *notes))}. Give a folder with images.", ExitCode.DATA)
+        raise folder_error(data, root, f"{'; '.join(('has no images', *notes))}. Give a folder with images.")
     keys = [escape_name(path.removeprefix(f"{root.name}/")) for path, _ in files]
     return Split(
         keys,
@@ -168,7 +168,7 @@ def list_part(
             "Classes are matched by the names of their folders.",
             ExitCode.DATA,
         )
-    files = list_images(scan, folders, labels.tolist())
+    files = list_images(data, scan, folders, labels.tolist())
     return names, files, (*describe_left_out(scan, data.folder), *describe_nesting(files))
 
 
@@ -176,7 +176,7 @@ def list_class_folders(data: recipes.Files, root: Path) -> tuple[Sequence[str], 
     """Return classes, files and notes; raise UserError if there are fewer than two classes, or an empty one."""
     scan = Scan(root)
     names = class_names(scan)
-    files = list_images(scan, names, range(len(names)))
+    files = list_images(data, scan, names, range(len(names)))
     if len(names) == 1:
         raise UserError(explain_one_class(data, root, names[0]), ExitCode.DATA)
     used = {label for _, _, label, _ in files}
@@ -185,8 +185,8 @@ def list_class_folders(data: recipes.Files, root: Path) -> tuple[Sequence[str], 
         what = scan.left_out.describe()
         left_out = f" Left out: {what}." if what else ""
         way_out = advise_boxes(data.folder) or "Fill or remove them."
-        why = f"{root} has class folders without images: {abbreviate(empty)}. {way_out}{left_out}"
-        raise UserError(why, ExitCode.DATA)
+        why = f"has class folders without images: {abbreviate(empty)}. {way_out}{left_out}"
+        raise folder_error(data, root, why)
     return names, files, (*describe_left_out(scan, data.folder), *describe_nesting(files))
 
 
@@ -205,7 +205,7 @@ def describe_nesting(files: Sequence[ImageFile]) -> tuple[str, ...]:
     return (f"in deeper folders: {count}, such as {abbreviate(deep[:1])}: the first folder is their class",)
 
 
-def list_images(scan: Scan, folders: Sequence[str], labels: Sequence[int]) -> list[ImageFile]:
+def list_images(data: recipes.Files, scan: Scan, folders: Sequence[str], labels: Sequence[int]) -> list[ImageFile]:
     """Return the images in class folders, in the order of their labels; raise UserError if there are none at all."""
     files = [
         (escape_name(inside), f"{scan.root}/{inside}", label, size)
@@ -213,8 +213,16 @@ def list_images(scan: Scan, folders: Sequence[str], labels: Sequence[int]) -> li
         for inside, size in scan.walk(folder)
     ]
     if not files:
-        raise UserError(f"{scan.root} has no class folders with images: {explain_no_images(scan)}", ExitCode.DATA)
+        raise folder_error(data, scan.root, f"has no class folders with images: {explain_no_images(scan)}")
     return files
+
+
+def folder_error(data: recipes.Files, root: Path, why: str) -> UserError:
+    """Return the error about the option that names a folder of images, or the folder of a part in it."""
+    option = f"{data.group}.path"
+    if root == data.folder:
+        return UserError(why, ExitCode.DATA, option, str(data.path))
+    return UserError(f"{root} {why}", ExitCode.DATA, option)
 
 
 def class_names(scan: Scan) -> list[str]:
