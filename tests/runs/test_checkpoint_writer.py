@@ -9,7 +9,7 @@ import pytest
 
 from helpers.overrides import TINY
 from vitrun.config import resolve
-from vitrun.engine import state
+from vitrun.engine import saved_state
 from vitrun.errors import ExitCode, UserError
 from vitrun.runs import checkpoint_writer, checkpoints
 from vitrun.runs.checkpoint_writer import Save
@@ -131,7 +131,7 @@ def test_a_checkpoint_has_the_weights_of_its_step_whether_training_waits_for_it_
 
         monkeypatch.setattr(checkpoints, "save", save_late)
         monkeypatch.setattr(Run, "log_metrics", log)
-        monkeypatch.setattr(state, "available_memory", lambda: available)
+        monkeypatch.setattr(saved_state, "available_memory", lambda: available)
         run_command("pretrain", *TINY, "ema=0.9", "save_minutes=0")
         (tmp_path / "runs").rename(tmp_path / mode)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.overrides import SCRATCH, TINY
-from helpers.runs import pretrain_tiny
+from helpers.runs import pretrain_tiny, run_folder
 from vitrun.config import resolve
 from vitrun.errors import ExitCode, UserError, advise_writing
 from vitrun.recipes import tables, trees
@@ -247,7 +247,8 @@ def test_a_run_whose_folder_vanishes_ends_with_one_sentence_and_continues_once_i
     assert error.value.status == ExitCode.SPACE and not any((tmp_path / "runs").iterdir()), "no half state"
     assert len(capfd.readouterr().err.splitlines()) <= 3, "one warning for each file, and one for the save"
     recipe = resolve.resolve_recipe("pretrain", [*overrides, f"runs={tmp_path / 'runs'}"])
-    (tmp_path / "away").rename(recipe.runs / run.run_name("pretrain", recipe))
+    assert f"once {run_folder(recipe, 'pretrain').parent}" in str(error.value)
+    (tmp_path / "away").rename(run_folder(recipe, "pretrain"))
     assert run_command("pretrain", *overrides)[1]["steps"] == 6
 
 

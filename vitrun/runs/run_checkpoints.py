@@ -134,5 +134,9 @@ class RunCheckpoints(RunLog):
         last = "the last step, " if final else "step "
         tries = "" if final else f" ({MAX_FAILED_SAVES} times in a row)"
         again = "Run the same command again"
-        advice = again if self.is_gone else f"{advise_writing(error)}. {again}: it continues from the newest checkpoint"
+        if self.is_gone:
+            advice = f"{again} once {self.folder} is there"
+        else:
+            newest = f"the newest checkpoint in {self.folder}"
+            advice = f"{advise_writing(error)}. {again}: it continues from {newest}"
         raise UserError(f"Cannot save {last}{step}{tries}: {reason}. {advice}.", ExitCode.SPACE) from None
