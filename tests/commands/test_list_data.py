@@ -188,6 +188,15 @@ def test_the_suggested_overrides_read_the_folder_as_the_summary_did(tmp_path, ca
     assert "left out in mine: files that are not images 1 (notes.txt)" in output
 
 
+@pytest.mark.parametrize("name", ["table", "captions"])
+def test_a_set_with_a_table_ends_with_the_overrides_that_read_it(name, tmp_path, capsys):
+    write_class_folders(tmp_path, ["cat", "dog"], 3)
+    rows = [f"{path.parent.name}/{path.name},a {path.parent.name}" for path in sorted(tmp_path.rglob("*.png"))]
+    (tmp_path / "a.csv").write_text("\n".join(["image,label,text", *(f"{row},x" for row in rows)]), encoding="utf-8")
+    overrides = [f"data.path={tmp_path / 'a.csv'}", "data.test_share=0.4"]
+    assert f"To use it: data={name} {' '.join(overrides)}" in describe(capsys, name, *overrides)
+
+
 def test_a_broken_link_is_named(tmp_path, capsys):
     write_class_folders(tmp_path, ["cat", "dog"], 3)
     (tmp_path / "cat" / "4.jpg").symlink_to("nowhere.jpg")

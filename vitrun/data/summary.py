@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,7 +40,21 @@ def open_parts(data: recipes.Data, screen: Screen) -> tuple[dict[str, Split], li
     if isinstance(data, recipes.Files) and data.name in OWN_FOLDER_ROWS and data.path is not None:
         return open_unknown_folder(data)
     named = [part for part in ("train", "test") if getattr(data, part, part)]
-    return {part: registry.open_source(data, part, screen) for part in named}, []
+    return {part: registry.open_source(data, part, screen) for part in named}, list_overrides(data)
+
+
+def list_overrides(data: recipes.Data) -> list[str]:
+    """Return the overrides that choose a set of one's own: the row of such sets, and the options that differ from it.
+
+    A set of a row that describes it alone has none: it is chosen by its name.
+    """
+    name = tables.find_data_row({"name": data.name, "source": data.source})
+    if name not in tables.UNNAMED_ROWS:
+        return []
+    row = tables.load_data_row(name)
+    values = {field.name: getattr(data, field.name) for field in fields(data) if field.name != "name"}
+    changed = {key: value for key, value in values.items() if value != getattr(row, key)}
+    return [f"data={name}", *(f"data.{key}={format_value(value)}" for key, value in changed.items())]
 
 
 def print_summary(parts: dict[str, Split], overrides: list[str], screen: Screen) -> "Summary":
