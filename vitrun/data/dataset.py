@@ -28,17 +28,17 @@ def open_split(
     source = find_source(data)
     with naming_option(data):
         split = source.open(data, part, screen, tick)
-    if len(split) == 0:
-        where = f" (from {split.location})" if split.location else ""
-        raise UserError(f"{typed_override(data)}: its {part} part has no images{where}.", ExitCode.DATA)
-    if unlabelled := describe_unlabelled(split):
-        way_out = "remove them, or choose another split" if split.labels.max() >= 0 else "choose another split"
-        raise UserError(f"{typed_override(data)}: its {part} part has {unlabelled}: {way_out}.", ExitCode.DATA)
-    if split.pixels is None:
-        split = decode_to_memory(decode_as_chosen(split, data))
-    if split.pixels is None and part == "train" and source.caches_training:
-        split = cache_decoded(split)
-    return split
+        if len(split) == 0:
+            where = f" (from {split.location})" if split.location else ""
+            raise UserError(f"{typed_override(data)}: its {part} part has no images{where}.", ExitCode.DATA)
+        if unlabelled := describe_unlabelled(split):
+            way_out = "remove them, or choose another split" if split.labels.max() >= 0 else "choose another split"
+            raise UserError(f"{typed_override(data)}: its {part} part has {unlabelled}: {way_out}.", ExitCode.DATA)
+        if split.pixels is None:
+            split = decode_to_memory(decode_as_chosen(split, data))
+        if split.pixels is None and part == "train" and source.caches_training:
+            split = cache_decoded(split)
+        return split
 
 
 def open_unlabelled(
@@ -50,9 +50,9 @@ def open_unlabelled(
     """
     with naming_option(data):
         split = open_unlabelled_source(data, screen, tick)
-    if len(split) == 0:
-        raise UserError(f"{typed_override(data)}: its train part has no images.", ExitCode.DATA)
-    return decode_to_memory(decode_as_chosen(split, data)) if split.pixels is None else split
+        if len(split) == 0:
+            raise UserError(f"{typed_override(data)}: its train part has no images.", ExitCode.DATA)
+        return decode_to_memory(decode_as_chosen(split, data)) if split.pixels is None else split
 
 
 def decode_as_chosen(split: Split, data: recipes.Data) -> Split:
