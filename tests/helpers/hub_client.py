@@ -45,6 +45,7 @@ def client_environment(home: Path, endpoint: str, **more: str) -> dict[str, str]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     ours = {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "NO_PROXY": "*", "OMP_NUM_THREADS": "1"}
+    ours |= {"HF_HUB_VERBOSITY": "error"}  # as the command line sets it
     return inherited | ours | {"PYTHONPATH": paths} | more
 
 

@@ -32,6 +32,16 @@ def test_a_temporary_error_of_the_hub_is_retried(hub, client, publish, kind, fau
     assert kind == "file" or "rying" in client.read_stderr() or "etry" in client.read_stderr(), "waiting is reported"
 
 
+def test_a_wait_is_reported_with_the_address_and_the_seconds_and_one_without_end_is_an_error(hub, client, publish):
+    name = publish("wait")
+    hub.set_faults("tree", "429 after 1")
+    client.open_split(name)
+    assert f"{hub.endpoint}/datasets/vit/{name}: Rate limited. Waiting 2.0s" in client.read_stderr()
+    endless = publish("endless")
+    hub.set_faults("tree", f"429 after {'9' * 400}")
+    assert "cannot get the split" in client.expect_data_error(endless)
+
+
 def test_a_request_to_the_hub_is_tried_four_times(hub, client, publish):
     name = publish("down")
     hub.set_faults("tree", *["503"] * 9)

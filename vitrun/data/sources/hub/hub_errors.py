@@ -1,12 +1,45 @@
 """Explanations of the errors of the Hub's client, and the way out of each."""
 
 import errno
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from vitrun import recipes
 from vitrun.data.sources.messages import first_line, typed_override
 from vitrun.errors import ExitCode, UserError
+
+WAIT_LOGGER = "huggingface_hub.utils._http"  # logs each failed try and each wait
+WAITS = ("Rate limited", "Retrying in")  # how its messages of waits begin
+
+
+class WaitReporter(logging.Handler):
+    """Handler of the client's log that passes on how long it waits for a server, and nothing else."""
+
+    def __init__(self, warn: Callable[[str], None], where: str):
+        super().__init__(logging.WARNING)
+        self.warn, self.where = warn, where
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Warn of a wait."""
+        if (message := record.getMessage()).startswith(WAITS):
+            self.warn(f"{self.where}: {message}")
+
+
+@contextmanager
+def report_waits(warn: Callable[[str], None], where: str) -> Iterator[None]:
+    """Warn of each wait of the Hub's client, which lasts as long as the server asks for; else it is silent."""
+    logger, reporter = logging.getLogger(WAIT_LOGGER), WaitReporter(warn, where)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(reporter)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(reporter)
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 @contextmanager
@@ -16,7 +49,7 @@ def translate_hub_errors(data: recipes.Files, split: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, ValueError, RuntimeError, HTTPError) as error:
+    except (OSError, ValueError, RuntimeError, ArithmeticError, HTTPError) as error:  # arithmetic: seconds to wait
         disk_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         raise UserError(
             f"{typed_override(data)}: cannot get the split {split} of {data.hub} from the Hub: "

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from vitrun import recipes
-from vitrun.data.sources.hub.hub_errors import translate_hub_errors
+from vitrun.data.sources.hub.hub_errors import report_waits, translate_hub_errors
 from vitrun.data.sources.hub.listing import HUB_TIMEOUT, NoParquetFiles, list_or_find_cached
 from vitrun.data.sources.hub.transfer import HubFile, download_files, has_same_size
 from vitrun.data.sources.parquet.find import find_splits, source_split_name
@@ -63,7 +63,7 @@ def download_split(data: recipes.Files, part: str, screen: Screen, tick: Callabl
     from huggingface_hub.file_download import repo_folder_name
 
     split = source_split_name(data, part)
-    with translate_hub_errors(data, split):
+    with translate_hub_errors(data, split), report_waits(screen.warn, f"{constants.ENDPOINT}/datasets/{data.hub}"):
         check_pinned(data)
         cache = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=data.repository, repo_type="dataset")
         snapshot = cache / "snapshots" / str(data.revision)
